@@ -1,0 +1,137 @@
+"""The one exception tree: every error a user can meet says what, where and what is allowed.
+
+`code` is the stable name used in recipes, events and HTTP answers; `status` is the HTTP status of the same error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+class FlowsError(Exception):
+    """Base of all errors that acestep_flows raises on purpose."""
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 500
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors cross processes; the default would call __init__ with the finished message.
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[FlowsError], args: tuple[Any, ...], fields: dict[str, Any]) -> FlowsError:
+    error = kind.__new__(kind)
+    Exception.__init__(error, *args)
+    error.__dict__.update(fields)
+    return error
+
+
+class InputError(FlowsError):
+    """A value from outside is not usable.
+
+    Args:
+        what: the problem, with the value found.
+        where: the field, file or option it was found in.
+        allowed: what would be accepted.
+    """
+
+    code = "invalid_input"
+    status = 422
+
+    def __init__(self, what: str, *, where: str = "", allowed: str = "") -> None:
+        self.what, self.where, self.allowed = what, where, allowed
+        prefix = f"{where}: " if where else ""
+        suffix = f" (allowed: {allowed})" if allowed else ""
+        super().__init__(f"{prefix}{what}{suffix}")
+
+
+class CheckpointError(InputError):
+    """A weights file is missing, truncated, or not the one expected."""
+
+    code = "checkpoint"
+
+
+class NotFound(FlowsError):
+    """A named thing (graph, stage, run, asset, adapter) does not exist."""
+
+    code = "not_found"
+    status = 404
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One finding of the graph checker. `line` and `column` count from 1; 0 means unknown."""
+
+    rule: str
+    message: str
+    file: str = ""
+    line: int = 0
+    column: int = 0
+    node: str = ""
+
+    def __str__(self) -> str:
+        place = ":".join([self.file, *(str(n) for n in (self.line, self.column) if n)]).strip(":")
+        node = f"node {self.node}: " if self.node else ""
+        return f"{place}: {node}{self.message}" if place else f"{node}{self.message}"
+
+
+class GraphError(FlowsError):
+    """A graph does not check; carries all problems at once."""
+
+    code = "invalid_graph"
+    status = 422
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class StageError(FlowsError):
+    """A stage failed on one item.
+
+    Args:
+        node: the node of the graph, empty outside a graph.
+        stage: the stage's name.
+        cause: the exception behind it.
+    """
+
+    code = "stage_failed"
+
+    def __init__(self, node: str, stage: str, cause: BaseException) -> None:
+        self.node, self.stage, self.cause = node, stage, cause
+        where = f"node {node} ({stage})" if node and node != stage else stage
+        super().__init__(f"{where}: {type(cause).__name__}: {cause}")
+
+
+class StorageError(FlowsError):
+    """Something could not be written: no space, no permission, not a folder."""
+
+    code = "storage"
+    status = 507
+
+
+class Overloaded(FlowsError):
+    """No room now; `retry_after` is in seconds."""
+
+    code = "overloaded"
+    status = 503
+
+    def __init__(self, what: str, *, retry_after: float = 1.0) -> None:
+        self.what, self.retry_after = what, retry_after
+        super().__init__(what)
+
+
+class DeadlineExceeded(FlowsError):
+    """The run's deadline passed; it stopped at a step boundary."""
+
+    code = "deadline_exceeded"
+    status = 504
+
+
+class Cancelled(FlowsError):
+    """The run was cancelled; it stopped at a step boundary."""
+
+    code = "cancelled"
+    status = 409

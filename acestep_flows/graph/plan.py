@@ -1,0 +1,88 @@
+"""A plan: one graph with its inputs filled in, nested graphs, `each` and `fold` laid out, ready to run.
+
+A plan holds only stage nodes in an order in which they can run. What was dynamic in the file is static here, save
+`when`, which may wait for a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Output:
+    """A reference to one output port of a planned node."""
+
+    node: str
+    port: str
+
+    def __str__(self) -> str:
+        return f"${self.node}.{self.port}"
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """The first of `options` that is present; what a reference into an untaken node must declare."""
+
+    options: tuple[Any, ...]
+
+
+Binding = Any
+"""What a port is bound to: a literal (JSON or a `Value`), an `Output`, a `Fallback`, or a list or map of bindings."""
+
+
+@dataclass(frozen=True)
+class PlanNode:
+    """One stage call.
+
+    Attributes:
+        id: unique path of the node: `song`, `takes[3]`, `chain[2].sample`.
+        stage: the stage's name.
+        inputs: port or parameter name to binding.
+        when: a binding that must turn out true for the node to run; None runs always.
+    """
+
+    id: str
+    stage: str
+    inputs: Mapping[str, Binding]
+    when: Binding = None
+
+    def needs(self) -> set[str]:
+        """Ids of the nodes this one waits for."""
+        return {output.node for output in outputs_in([self.inputs, self.when])}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A graph ready to run.
+
+    Attributes:
+        graph: the graph's name.
+        digest: sha256 over the graph's canonical content, nested graphs included.
+        inputs: the resolved inputs, random seeds drawn; JSON literals or `Value`s.
+        nodes: by id, in an order in which each comes after what it needs.
+        outputs: output name to binding.
+    """
+
+    graph: str
+    digest: str
+    inputs: Mapping[str, Any]
+    nodes: Mapping[str, PlanNode]
+    outputs: Mapping[str, Binding]
+    warnings: tuple[str, ...] = field(default=())
+
+
+def outputs_in(binding: Binding) -> Iterator[Output]:
+    """Every node output that a binding refers to."""
+    if isinstance(binding, Output):
+        yield binding
+    elif isinstance(binding, Fallback):
+        yield from outputs_in(binding.options)
+    elif isinstance(binding, Mapping):
+        for part in binding.values():
+            yield from outputs_in(part)
+    elif isinstance(binding, (list, tuple)):
+        for part in binding:
+            yield from outputs_in(part)

@@ -1,0 +1,306 @@
+"""The values that travel between stages: numpy arrays in frozen dataclasses, one song each, no batch axis.
+
+Every value checks shape, rate and unit when it is made, and has a digest over its content; caching and provenance
+lean on that digest. `pack` and `unpack` turn a value into arrays and JSON and back, for disk and for the wire.
+
+Units (spec 01 section 2): one latent frame is 4096 samples at 44.1 kHz, so there are 10.7666 frames per second;
+one mel frame is 512 samples.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acestep_flows.errors import InputError
+
+MODEL_RATE = 44_100
+OUTPUT_RATE = 48_000
+MEL_HOP = 512
+MEL_BANDS = 128
+LATENT_CHANNELS = 8
+LATENT_HEIGHT = 16
+MEL_FRAMES_PER_LATENT = 8
+SAMPLES_PER_FRAME = MEL_HOP * MEL_FRAMES_PER_LATENT
+MAX_SECONDS = 240.0
+MAX_SEED = 2**32 - 1
+
+FloatArray = NDArray[np.float32]
+
+
+def frames_from_seconds(seconds: float) -> int:
+    """Latent frames in `seconds`, truncated toward zero (spec 01 section 2, evaluated left to right)."""
+    return math.trunc(seconds * MODEL_RATE / MEL_HOP / MEL_FRAMES_PER_LATENT)
+
+
+def seconds_from_frames(frames: int) -> float:
+    """Seconds that `frames` latent frames last."""
+    return frames * SAMPLES_PER_FRAME / MODEL_RATE
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """Base of all values. Equal content means equal digest, and values compare by digest."""
+
+    kind: ClassVar[str] = ""
+    kinds: ClassVar[dict[str, type[Value]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.kind:
+            Value.kinds[cls.kind] = cls
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 (hex) over kind, shapes, dtypes and content."""
+        arrays, fields = pack(self)
+        hasher = hashlib.sha256(canonical_json([self.kind, fields]).encode())
+        for name in sorted(arrays):
+            array = np.ascontiguousarray(arrays[name])
+            hasher.update(canonical_json([name, array.dtype.str, array.shape]).encode())
+            hasher.update(array.data)
+        return hasher.hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Value) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def _array(self, name: str, dtype: type, *shape: int | None, finite: bool = True) -> None:
+        """Coerce field `name` to a read-only `dtype` array of `shape` (None: any size) or refuse it."""
+        given = np.asarray(getattr(self, name))
+        if given.dtype.kind not in "fiub":
+            raise InputError(f"dtype {given.dtype}", where=f"{self.kind}.{name}", allowed="numbers")
+        array = given.astype(dtype, copy=False)
+        if array.ndim != len(shape) or any(
+            want is not None and got != want for got, want in zip(array.shape, shape, strict=True)
+        ):
+            wanted = " x ".join("any" if size is None else str(size) for size in shape)
+            raise InputError(f"shape {array.shape}", where=f"{self.kind}.{name}", allowed=wanted)
+        if finite and array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise InputError("NaN or infinity", where=f"{self.kind}.{name}", allowed="finite numbers")
+        if array.flags.writeable:
+            array = array.view()
+            array.flags.writeable = False
+        self._set(name, array)
+
+
+@dataclass(frozen=True, eq=False)
+class Audio(Value):
+    """A waveform: samples (channels, n) in -1..1 nominal (not clipped), `sample_rate` in Hz."""
+
+    kind = "audio"
+    samples: FloatArray
+    sample_rate: int
+
+    def __post_init__(self) -> None:
+        self._array("samples", np.float32, None, None)
+        if not 1 <= self.samples.shape[0] <= 64:
+            raise InputError(f"{self.samples.shape[0]} channels", where="audio.samples", allowed="1 to 64 channels")
+        if not 1000 <= self.sample_rate <= 768_000:
+            raise InputError(f"{self.sample_rate} Hz", where="audio.sample_rate", allowed="1000 to 768000 Hz")
+
+    @property
+    def channels(self) -> int:
+        return self.samples.shape[0]
+
+    @property
+    def seconds(self) -> float:
+        return self.samples.shape[1] / self.sample_rate
+
+
+@dataclass(frozen=True, eq=False)
+class Mel(Value):
+    """A stereo log-mel spectrogram: (2, 128, F), natural log, 86.13 frames per second (spec 04 section 3)."""
+
+    kind = "mel"
+    log_mel: FloatArray
+
+    def __post_init__(self) -> None:
+        self._array("log_mel", np.float32, 2, MEL_BANDS, None)
+
+    @property
+    def frames(self) -> int:
+        """Mel frames; 8 of them make a latent frame."""
+        return self.log_mel.shape[2]
+
+
+@dataclass(frozen=True, eq=False)
+class Latents(Value):
+    """A song in the autoencoder's normalised latent space: (8, 16, T), T latent frames."""
+
+    kind = "latents"
+    array: FloatArray
+
+    def __post_init__(self) -> None:
+        self._array("array", np.float32, LATENT_CHANNELS, LATENT_HEIGHT, None)
+
+    @property
+    def frames(self) -> int:
+        return self.array.shape[2]
+
+    @property
+    def seconds(self) -> float:
+        return seconds_from_frames(self.frames)
+
+
+@dataclass(frozen=True, eq=False)
+class Noise(Value):
+    """Start noise of one song (spec 02 section 4): what a seed means, drawn on the CPU in fp32.
+
+    Attributes:
+        array: (8, 16, T) standard normal, the first draw of the generator seeded with `seed`.
+        seed: 0 .. 2^32-1; later draws (pingpong) go on from the same generator.
+        retake: (8, 16, T), the first draw of the retake generator; absent when nothing varies.
+        retake_seed: the retake generator's seed.
+        variance: 0 (the original) .. 1 (all retake).
+    """
+
+    kind = "noise"
+    array: FloatArray
+    seed: int
+    retake: FloatArray | None = None
+    retake_seed: int | None = None
+    variance: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._array("array", np.float32, LATENT_CHANNELS, LATENT_HEIGHT, None)
+        if self.retake is not None:
+            self._array("retake", np.float32, *self.array.shape)
+        for name in ("seed", "retake_seed"):
+            seed = getattr(self, name)
+            if seed is not None and not 0 <= seed <= MAX_SEED:
+                raise InputError(f"{seed}", where=f"noise.{name}", allowed=f"0 to {MAX_SEED}")
+        if (self.retake is None) != (self.retake_seed is None):
+            raise InputError("retake noise and retake seed belong together", where="noise.retake")
+        if not 0.0 <= self.variance <= 1.0:
+            raise InputError(f"{self.variance}", where="noise.variance", allowed="0 to 1")
+
+    @property
+    def frames(self) -> int:
+        return self.array.shape[2]
+
+
+@dataclass(frozen=True, eq=False)
+class PromptStates(Value):
+    """An encoded prompt: text encoder states (L, width) and mask (L,), and the same weakened (ERG, spec 02 3.1)."""
+
+    kind = "prompt"
+    text: str
+    states: FloatArray
+    weak: FloatArray
+    mask: FloatArray
+
+    def __post_init__(self) -> None:
+        self._array("states", np.float32, None, None)
+        self._array("weak", np.float32, *self.states.shape)
+        self._array("mask", np.float32, self.states.shape[0])
+
+
+@dataclass(frozen=True, eq=False)
+class LyricStates(Value):
+    """Encoded lyrics (spec 03 section 2, 01 section 6), in the three forms that guidance needs.
+
+    Attributes:
+        text: the lyrics as given.
+        ids: (L,) token ids; empty lyrics are [0] with mask [0].
+        mask: (L,) 0 or 1.
+        states: (L, width) lyric encoder output.
+        weak: the same with weakened queries (ERG).
+        blank: the same for all-zero ids under the same mask.
+        skipped: lines that could not be encoded, each with its reason.
+    """
+
+    kind = "lyrics"
+    text: str
+    ids: NDArray[np.int64]
+    mask: FloatArray
+    states: FloatArray
+    weak: FloatArray
+    blank: FloatArray
+    skipped: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._set("skipped", tuple(self.skipped))
+        self._array("ids", np.int64, None)
+        length = self.ids.shape[0]
+        self._array("mask", np.float32, length)
+        self._array("states", np.float32, length, None)
+        self._array("weak", np.float32, *self.states.shape)
+        self._array("blank", np.float32, *self.states.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Span(Value):
+    """A stretch of time in seconds, `start` included, `end` not."""
+
+    kind = "span"
+    start: float
+    end: float
+
+    def __post_init__(self) -> None:
+        for name in ("start", "end"):
+            if not math.isfinite(getattr(self, name)):
+                raise InputError(f"{getattr(self, name)}", where=f"span.{name}", allowed="a finite number of seconds")
+        if self.start < 0 or self.end <= self.start:
+            raise InputError(f"{self.start} to {self.end} s", where="span", allowed="0 <= start < end, in seconds")
+
+
+@dataclass(frozen=True, eq=False)
+class Report(Value):
+    """Measurements and remarks: JSON numbers, strings, booleans, lists and maps."""
+
+    kind = "report"
+    entries: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        try:
+            self._set("entries", json.loads(canonical_json(dict(self.entries))))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"not JSON: {error}", where="report.entries") from None
+
+
+def canonical_json(content: Any) -> str:
+    """JSON with sorted keys and no blanks; NaN and infinity are refused."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def pack(value: Value) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Split a value into its arrays and its JSON fields."""
+    arrays: dict[str, NDArray[Any]] = {}
+    fields: dict[str, Any] = {}
+    for field in dataclasses.fields(value):
+        content = getattr(value, field.name)
+        if isinstance(content, np.ndarray):
+            arrays[field.name] = content
+        else:
+            fields[field.name] = content
+    return arrays, fields
+
+
+def unpack(kind: str, arrays: Mapping[str, NDArray[Any]], fields: Mapping[str, Any]) -> Value:
+    """The value that `pack` took apart; `kind` names its class.
+
+    Raises:
+        InputError: the kind is unknown, or a field is missing, extra or of the wrong shape.
+    """
+    if kind not in Value.kinds:
+        raise InputError(f"unknown kind {kind!r}", where="value", allowed=", ".join(sorted(Value.kinds)))
+    try:
+        return Value.kinds[kind](**arrays, **fields)
+    except TypeError as error:
+        raise InputError(str(error), where=kind) from None
+
