@@ -24,7 +24,11 @@ class Output:
 
 @dataclass(frozen=True)
 class Fallback:
-    """The first of `options` that is present; what a reference into an untaken node must declare."""
+    """The first of `options` that is present: all outputs in it belong to nodes that ran, and it is not None.
+
+    What a reference into a node with `when` turns into; the options after the first are its `otherwise`. The last
+    option may be None: then the whole is absent, and only ports that accept nothing take it.
+    """
 
     options: tuple[Any, ...]
 
@@ -41,13 +45,14 @@ class PlanNode:
         id: unique path of the node: `song`, `takes[3]`, `chain[2].sample`.
         stage: the stage's name.
         inputs: port or parameter name to binding.
-        when: a binding that must turn out true for the node to run; None runs always.
+        when: bindings that must all turn out true for the node to run; none of them runs always. Anything but
+            False and None counts as true (a condition may ask whether a value is present).
     """
 
     id: str
     stage: str
     inputs: Mapping[str, Binding]
-    when: Binding = None
+    when: tuple[Binding, ...] = ()
 
     def needs(self) -> set[str]:
         """Ids of the nodes this one waits for."""
