@@ -112,6 +112,13 @@ class StorageError(FlowsError):
     status = 507
 
 
+class DownloadError(FlowsError):
+    """A file could not be fetched: no connection, a refusal, or content other than expected."""
+
+    code = "download"
+    status = 502
+
+
 class Overloaded(FlowsError):
     """No room now; `retry_after` is in seconds."""
 
