@@ -142,3 +142,10 @@ class Cancelled(FlowsError):
 
     code = "cancelled"
     status = 409
+
+
+class LostProcess(FlowsError):
+    """The process that worked on a stage died; stages are pure, so the call may be made again."""
+
+    code = "lost_process"
+    status = 503
