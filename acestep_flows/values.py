@@ -43,8 +43,10 @@ def frames_from_seconds(seconds: float) -> int:
 
 
 def seconds_from_frames(frames: int) -> float:
-    """Seconds that `frames` latent frames last."""
-    return frames * SAMPLES_PER_FRAME / MODEL_RATE
+    """Seconds that `frames` latent frames last; `frames_from_seconds` gives the same frames back."""
+    seconds = frames * SAMPLES_PER_FRAME / MODEL_RATE
+    # For one length in twelve the rounded quotient lies a hair short of the frame's edge.
+    return seconds if frames_from_seconds(seconds) == frames else math.nextafter(seconds, math.copysign(math.inf, frames))
 
 
 @dataclass(frozen=True, eq=False)
