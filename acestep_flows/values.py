@@ -46,7 +46,9 @@ def seconds_from_frames(frames: int) -> float:
     """Seconds that `frames` latent frames last; `frames_from_seconds` gives the same frames back."""
     seconds = frames * SAMPLES_PER_FRAME / MODEL_RATE
     # For one length in twelve the rounded quotient lies a hair short of the frame's edge.
-    return seconds if frames_from_seconds(seconds) == frames else math.nextafter(seconds, math.copysign(math.inf, frames))
+    if frames_from_seconds(seconds) != frames:
+        seconds = math.nextafter(seconds, math.copysign(math.inf, frames))
+    return seconds
 
 
 @dataclass(frozen=True, eq=False)
