@@ -1,0 +1,68 @@
+"""Paths and secrets from the environment: the one module that reads environment variables.
+
+    ACESTEP_FLOWS_CACHE        folder for fetched weights, the embedded model and cached results
+    ACESTEP_FLOWS_CHECKPOINT   folder of the weights to use where no --checkpoint is given
+    ACESTEP_FLOWS_LYRIC_VOCAB  vocabulary of the lyric tokenizer, where it does not lie in the checkpoint
+    HF_TOKEN                   hub token, sent to the hub and to nobody else
+
+What to compute, and where, is said by graphs, request inputs and pool files, never here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from acestep_flows.errors import InputError
+
+CACHE = "ACESTEP_FLOWS_CACHE"
+CHECKPOINT = "ACESTEP_FLOWS_CHECKPOINT"
+LYRIC_VOCAB = "ACESTEP_FLOWS_LYRIC_VOCAB"
+TOKEN = "HF_TOKEN"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment says; nothing here has been looked up on disk."""
+
+    cache: Path
+    checkpoint: Path | None = None
+    lyric_vocab: Path | None = None
+    hub_token: str | None = field(default=None, repr=False)
+
+    @property
+    def results(self) -> Path:
+        """Folder of the disk tier of the result cache."""
+        return self.cache / "results"
+
+
+def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings in `environ`; an empty variable counts as absent, `~` is the home folder.
+
+    Raises:
+        InputError: a path that no file system has (a null byte, an unknown home), or a token that no header can carry.
+    """
+    token = environ.get(TOKEN, "").strip() or None
+    if token and not (token.isascii() and token.isprintable()):
+        raise InputError("not a token", where=TOKEN, allowed="printable ASCII")
+    cache = _path(environ, CACHE)
+    if cache is None:
+        base = _path(environ, "XDG_CACHE_HOME") or _expanded("~/.cache", CACHE)
+        cache = base / "acestep-flows"
+    return Settings(cache, _path(environ, CHECKPOINT), _path(environ, LYRIC_VOCAB), token)
+
+
+def _path(environ: Mapping[str, str], name: str) -> Path | None:
+    text = environ.get(name, "")
+    return _expanded(text, name) if text.strip() else None
+
+
+def _expanded(text: str, name: str) -> Path:
+    if "\0" in text:
+        raise InputError("null byte in a path", where=name)
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError:
+        raise InputError(f"no home folder for {text!r}", where=name, allowed="an absolute path") from None

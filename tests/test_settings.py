@@ -1,0 +1,66 @@
+"""What the environment says, and what it must not say aloud."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from acestep_flows.errors import InputError
+from acestep_flows.settings import Settings, read_settings
+
+
+def test_an_empty_environment_has_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert read_settings({}) == Settings(cache=Path("/home/someone/.cache/acestep-flows"))
+
+
+def test_paths_are_expanded_and_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    monkeypatch.chdir(tmp_path)
+    settings = read_settings(
+        {
+            "ACESTEP_FLOWS_CACHE": "~/music",
+            "ACESTEP_FLOWS_CHECKPOINT": "weights",
+            "ACESTEP_FLOWS_LYRIC_VOCAB": "/v.json",
+        }
+    )
+    assert settings.cache == Path("/home/someone/music")
+    assert settings.results == Path("/home/someone/music/results")
+    assert settings.checkpoint == tmp_path / "weights"
+    assert settings.lyric_vocab == Path("/v.json")
+
+
+def test_the_desktop_cache_folder_is_followed() -> None:
+    assert read_settings({"XDG_CACHE_HOME": "/big/disk"}).cache == Path("/big/disk/acestep-flows")
+
+
+def test_an_empty_variable_is_absent() -> None:
+    assert read_settings({"ACESTEP_FLOWS_CHECKPOINT": "", "ACESTEP_FLOWS_LYRIC_VOCAB": "  "}).checkpoint is None
+
+
+def test_the_token_is_never_shown() -> None:
+    settings = read_settings({"HF_TOKEN": " hf_secret\n"})
+    assert settings.hub_token == "hf_secret"
+    assert "secret" not in repr(settings)
+    assert "secret" not in str(settings)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("ACESTEP_FLOWS_CACHE", "a\0b"), ("ACESTEP_FLOWS_CHECKPOINT", "~nobody-here/x"), ("HF_TOKEN", "two\nlines")],
+)
+def test_a_value_that_cannot_be_used_is_named(variable: str, value: str) -> None:
+    with pytest.raises(InputError, match=variable) as caught:
+        read_settings({variable: value})
+    assert value not in str(caught.value) or variable != "HF_TOKEN"
+
+
+def test_this_is_the_only_module_that_reads_the_environment() -> None:
+    package = Path(__file__).parents[1] / "acestep_flows"
+    readers = [
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if any(word in path.read_text(encoding="utf-8") for word in ("os.environ", "getenv("))
+    ]
+    assert readers == ["settings.py"]
