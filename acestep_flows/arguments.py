@@ -1,0 +1,172 @@
+"""Graph inputs from the command line: `name=text` and `name=@file`, read by the type that the graph declares.
+
+Only the reading is done here (text to JSON or to a value); whether a value is in range is for the graph to say.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from acestep_flows.errors import InputError
+from acestep_flows.values import Value
+
+if TYPE_CHECKING:
+    from acestep_flows.stages.ports import PortType
+
+MAX_TEXT_BYTES = 16_000_000
+
+
+def read_inputs(settings: Sequence[str], types: Mapping[str, PortType]) -> dict[str, Any]:
+    """The inputs that `--set` options give.
+
+    Args:
+        settings: `name=value` each. A value that begins with `@` is a file's content (`@@` is a plain `@`).
+        types: the inputs of the graph.
+
+    Raises:
+        InputError: no `=`, an unknown or repeated name, a file that cannot be read, or text that is not of the type.
+    """
+    inputs: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        name = name.strip()
+        if not equals or not name:
+            raise InputError(f"{setting[:80]!r} has no name", where="--set", allowed="name=value or name=@file")
+        if name not in types:
+            near = difflib.get_close_matches(name, types, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise InputError(f"no such input{hint}", where=name, allowed=", ".join(types) or "no inputs at all")
+        if name in inputs:
+            raise InputError("given twice", where=name, allowed="one --set for each input")
+        inputs[name] = read_input(text, types[name], name)
+    return inputs
+
+
+def read_input(text: str, kind: PortType, name: str) -> Any:
+    """One input from the text behind its `=`."""
+    if kind.optional and text == "null":
+        return None
+    if kind.kind in Value.kinds and kind.kind not in ("span", "report"):
+        return _read_value(Path(text.removeprefix("@")).expanduser(), kind.kind, name)
+    if text.startswith("@") and not text.startswith("@@"):
+        text = _read_text(Path(text[1:]).expanduser(), name).removesuffix("\n")
+    elif text.startswith("@@"):
+        text = text[1:]
+    return _READERS.get(kind.kind, _structure)(text, kind, name)
+
+
+def _text(text: str, kind: PortType, name: str) -> str:
+    return text
+
+
+def _bool(text: str, kind: PortType, name: str) -> bool:
+    words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+    if text.strip().lower() not in words:
+        raise InputError(f"{text[:80]!r} is neither true nor false", where=name, allowed="true or false")
+    return words[text.strip().lower()]
+
+
+def _number(text: str, kind: PortType, name: str) -> int | float:
+    word = text.strip()
+    try:
+        # Digits are limited: turning a million of them into a number takes minutes.
+        return int(word) if kind.kind != "float" and len(word) < 400 else float(word)
+    except ValueError:
+        pass
+    try:
+        return float(word)
+    except ValueError:
+        raise InputError(f"{word[:80]!r} is not a number", where=name, allowed=_wanted(kind)) from None
+
+
+def _seed(text: str, kind: PortType, name: str) -> int | float | str:
+    return "random" if text.strip() == "random" else _number(text, kind, name)
+
+
+def _span(text: str, kind: PortType, name: str) -> Any:
+    """`12:20.5`, `12,20.5`, `[12, 20.5]` or `{"start": 12, "end": 20.5}`."""
+    if text.lstrip().startswith(("[", "{")):
+        return _structure(text, kind, name)
+    ends = text.replace(":", ",").split(",")
+    try:
+        start, end = (float(end) for end in ends)
+    except ValueError:
+        raise InputError(f"{text[:80]!r}", where=name, allowed="start:end in seconds, such as 12:20.5") from None
+    return [start, end]
+
+
+def _list(text: str, kind: PortType, name: str) -> Any:
+    """JSON, or plain elements between commas."""
+    if text.lstrip().startswith("[") or kind.item is None or kind.item.kind in ("list", "record", "any"):
+        return _structure(text, kind, name)
+    item = kind.item
+    elements = text.split("\n") if "\n" in text else text.split(",")
+    return [read_input(element.strip(), item, f"{name}[{i}]") for i, element in enumerate(elements) if element.strip()]
+
+
+def _structure(text: str, kind: PortType, name: str) -> Any:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InputError(f"{text[:80]!r} is not JSON", where=name, allowed=f"{_wanted(kind)} as JSON") from None
+    return _with_values(content, kind, name)
+
+
+def _with_values(content: Any, kind: PortType, name: str) -> Any:
+    """Where the type wants audio or latents inside a list or record, text names the file."""
+    if kind.kind == "list" and kind.item is not None and isinstance(content, list):
+        return [_with_values(part, kind.item, f"{name}[{i}]") for i, part in enumerate(content)]
+    if kind.kind == "record" and isinstance(content, dict):
+        fields = dict(kind.fields)
+        return {
+            key: _with_values(part, fields[key], f"{name}.{key}") if key in fields else part
+            for key, part in content.items()
+        }
+    if kind.kind in Value.kinds and kind.kind not in ("span", "report") and isinstance(content, str):
+        return _read_value(Path(content.removeprefix("@")).expanduser(), kind.kind, name)
+    return content
+
+
+_READERS: dict[str, Callable[[str, PortType, str], Any]] = {
+    "text": _text,
+    "bool": _bool,
+    "int": _number,
+    "float": _number,
+    "seed": _seed,
+    "span": _span,
+    "list": _list,
+}
+
+
+def _wanted(kind: PortType) -> str:
+    words = {"int": "a whole number", "float": "a number", "seed": "a whole number, or random"}
+    return words.get(kind.kind, str(kind))
+
+
+def _read_text(path: Path, name: str) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_TEXT_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"cannot read {path}: {reason}", where=name, allowed="a readable file") from None
+    if len(content) > MAX_TEXT_BYTES:
+        raise InputError(f"{path} is too large", where=name, allowed=f"at most {MAX_TEXT_BYTES} bytes of text")
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text (byte {error.start})", where=name) from None
+
+
+def _read_value(path: Path, kind: str, name: str) -> Value:
+    if kind == "audio":
+        from acestep_flows.audio import read
+
+        return read.audio(path)
+    from acestep_flows.value_file import read_value
+
+    return read_value(path, kind, name)

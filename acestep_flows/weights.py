@@ -1,0 +1,69 @@
+"""Which weights to use where several may lie about, and where they came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from acestep_flows.errors import CheckpointError
+from acestep_flows.hub import default_folder, is_fetched
+from acestep_flows.settings import CHECKPOINT, Settings
+
+if TYPE_CHECKING:
+    from acestep_flows.model.checkpoint import Checkpoint
+
+EMBEDDED = "embedded"
+"""What --checkpoint takes, besides a folder: the small built-in configuration."""
+
+Origin = Literal["argument", "environment", "fetched", "embedded"]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A choice of weights, not yet looked at. `folder` is None for the embedded ones, which are made on first use."""
+
+    origin: Origin
+    folder: Path | None
+    lyric_vocab: Path | None
+    cache: Path
+
+    def __str__(self) -> str:
+        if self.folder is None:
+            return "the embedded model: untrained, it sounds like noise (acestep-flows fetch gets the published one)"
+        return str(self.folder)
+
+    def open(self) -> Checkpoint:
+        """The checkpoint, its files checked, nothing loaded.
+
+        Raises:
+            CheckpointError: a file is missing, truncated or not the one expected.
+            StorageError: the embedded model cannot be written.
+        """
+        from acestep_flows.model.checkpoint import Checkpoint
+
+        if self.folder is None:
+            from acestep_flows.model.embedded import embedded_checkpoint
+
+            return Checkpoint.open(embedded_checkpoint(self.cache), lyric_vocab=self.lyric_vocab)
+        if not self.folder.is_dir():
+            where = {"argument": "--checkpoint", "environment": CHECKPOINT}.get(self.origin, "checkpoint")
+            raise CheckpointError(
+                f"no folder {self.folder}", where=where, allowed=f"a folder with the published layout, or {EMBEDDED!r}"
+            )
+        return Checkpoint.open(self.folder, lyric_vocab=self.lyric_vocab)
+
+
+def choose_weights(settings: Settings, checkpoint: str | None = None, lyric_vocab: Path | None = None) -> Weights:
+    """The weights of a run: those given, else those the environment names, else those fetched, else the embedded."""
+    vocab = lyric_vocab or settings.lyric_vocab
+    if checkpoint == EMBEDDED:
+        return Weights("embedded", None, vocab, settings.cache)
+    if checkpoint is not None:
+        return Weights("argument", Path(checkpoint).expanduser().absolute(), vocab, settings.cache)
+    if settings.checkpoint is not None:
+        return Weights("environment", settings.checkpoint, vocab, settings.cache)
+    fetched = default_folder(settings.cache)
+    if is_fetched(fetched):
+        return Weights("fetched", fetched, vocab, settings.cache)
+    return Weights("embedded", None, vocab, settings.cache)

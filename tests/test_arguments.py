@@ -1,0 +1,135 @@
+"""What `--set` takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from acestep_flows.arguments import read_input, read_inputs
+from acestep_flows.errors import InputError
+from acestep_flows.stages.ports import PortType
+from acestep_flows.value_file import write_value
+from acestep_flows.values import Audio, Latents
+
+TEXT, INT, FLOAT, SEED, SPAN = (PortType(kind) for kind in ("text", "int", "float", "seed", "span"))
+TAKE = PortType("record", fields=(("audio", PortType("audio")), ("gain", FLOAT)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (TEXT, "pop, 120 bpm", "pop, 120 bpm"),
+        (TEXT, "", ""),
+        (TEXT, "a=b", "a=b"),
+        (TEXT, "@@home", "@home"),
+        (TEXT, "  kept  ", "  kept  "),
+        (INT, "27", 27),
+        (INT, "2.5", 2.5),  # read as it stands; the graph refuses it
+        (FLOAT, "30", 30.0),
+        (FLOAT, "1e-3", 0.001),
+        (SEED, "7", 7),
+        (SEED, "random", "random"),
+        (PortType("bool"), "yes", True),
+        (PortType("bool"), "FALSE", False),
+        (SPAN, "12:20.5", [12.0, 20.5]),
+        (SPAN, "12, 20.5", [12.0, 20.5]),
+        (SPAN, "[12, 20.5]", [12, 20.5]),
+        (PortType("list", SEED), "1,2,random", [1, 2, "random"]),
+        (PortType("list", SEED), "[1, 2]", [1, 2]),
+        (PortType("list", TEXT), "one, with comma\ntwo\n", ["one, with comma", "two"]),
+        (PortType("list", TEXT), "", []),
+        (PortType("list", TAKE), '[{"gain": -3}]', [{"gain": -3}]),
+        (PortType("float", optional=True), "null", None),
+        (TEXT, "null", "null"),
+    ],
+)
+def test_text_is_read_by_type(kind: PortType, text: str, value: Any) -> None:
+    read = read_input(text, kind, "it")
+    assert read == value
+    assert type(read) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "message"),
+    [
+        (INT, "many", r"it: 'many' is not a number \(allowed: a whole number\)"),
+        (FLOAT, "", "it: '' is not a number"),
+        (PortType("bool"), "maybe", r"it: 'maybe' is neither true nor false"),
+        (SPAN, "12", "it: '12' .*start:end"),
+        (SPAN, "1:2:3", "it: '1:2:3' .*start:end"),
+        (TAKE, "{", "it: '{' is not JSON"),
+        (PortType("list", TAKE), "[" * 100_000, "it: .*is not JSON"),
+        (PortType("list", INT), "1,x", r"it\[1\]: 'x' is not a number"),
+        (TEXT, "@/nowhere/at/all", "it: cannot read /nowhere/at/all: No such file"),
+        (TEXT, "@/", "it: cannot read /: Is a directory"),
+        (PortType("latents"), "/nowhere", "it: cannot read /nowhere"),
+        (PortType("audio"), "/nowhere", "/nowhere: cannot be opened"),
+    ],
+)
+def test_text_that_cannot_be_read_says_why(kind: PortType, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_input(text, kind, "it")
+
+
+def test_an_enormous_number_is_no_work() -> None:
+    assert read_input("9" * 1_000_000, INT, "it") == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"[verse]\nHi\n", "[verse]\nHi"),
+        (b"\xef\xbb\xbfwith mark\r\nand returns\r\n", "with mark\nand returns"),
+        (b"", ""),
+    ],
+)
+def test_a_file_gives_its_text(tmp_path: Path, content: bytes, text: str) -> None:
+    (tmp_path / "song.txt").write_bytes(content)
+    assert read_input(f"@{tmp_path}/song.txt", TEXT, "lyrics") == text
+
+
+def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "song.txt").write_bytes(b"ab\xff")
+    with pytest.raises(InputError, match=r"lyrics: .*song\.txt is not UTF-8 text \(byte 2\)"):
+        read_input(f"@{tmp_path}/song.txt", TEXT, "lyrics")
+
+
+def test_a_file_gives_json_too(tmp_path: Path) -> None:
+    (tmp_path / "seeds.json").write_text("[1, 2]\n")
+    assert read_input(f"@{tmp_path}/seeds.json", PortType("list", SEED), "seeds") == [1, 2]
+
+
+@pytest.mark.parametrize("at", ["", "@"])
+def test_audio_and_latents_are_read_from_files(tmp_path: Path, at: str) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros((100, 2)), 48_000)
+    audio = read_input(f"{at}{tmp_path}/a.wav", PortType("audio"), "source")
+    assert isinstance(audio, Audio)
+    latents = Latents(np.zeros((8, 16, 3), np.float32))
+    write_value(tmp_path / "l.safetensors", latents)
+    assert read_input(f"{at}{tmp_path}/l.safetensors", PortType("latents"), "source") == latents
+    takes = read_input(f'[{{"audio": "{tmp_path}/a.wav", "gain": 0, "other": 1}}]', PortType("list", TAKE), "takes")
+    assert takes == [{"audio": audio, "gain": 0, "other": 1}]
+
+
+def test_options_become_inputs() -> None:
+    types = {"tags": TEXT, "steps": INT}
+    assert read_inputs(["tags=a, b", "steps=3"], types) == {"tags": "a, b", "steps": 3}
+    assert read_inputs([], types) == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["tags"], "--set: 'tags' has no name"),
+        (["=x"], "--set: '=x' has no name"),
+        (["stepz=3"], r"stepz: no such input; did you mean steps\? \(allowed: tags, steps\)"),
+        (["tags=a", "tags=b"], "tags: given twice"),
+    ],
+)
+def test_options_that_are_none(settings: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_inputs(settings, {"tags": TEXT, "steps": INT})
