@@ -1,0 +1,64 @@
+"""sha256 of large files, computed once and remembered by (path, size, modification time).
+
+A full-size checkpoint takes several seconds to read through; the digest is wanted at every start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+
+class FileDigests:
+    """Digests of files, remembered in this object and, where a `folder` is given, on disk."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._known: dict[Path, tuple[list[int], str]] = {}
+
+    def sha256(self, file: Path) -> str:
+        """The hex digest of `file`'s content as it is now."""
+        file = file.resolve()
+        stamp = _stamp(file)
+        remembered = self._known.get(file) or self._read(file)
+        if remembered and remembered[0] == stamp:
+            self._known[file] = remembered
+            return remembered[1]
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if _stamp(file) == stamp:  # else somebody is writing to it right now
+            self._known[file] = (stamp, digest)
+            self._write(file, stamp, digest)
+        return digest
+
+    def _entry(self, file: Path) -> Path | None:
+        return self._folder and self._folder / f"{hashlib.sha256(os.fsencode(file)).hexdigest()}.json"
+
+    def _read(self, file: Path) -> tuple[list[int], str] | None:
+        entry = self._entry(file)
+        # An absent or damaged entry only costs the time to compute it again.
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            if entry:
+                content = json.loads(entry.read_text(encoding="utf-8"))
+                return [int(number) for number in content["stamp"]], str(content["sha256"])
+        return None
+
+    def _write(self, file: Path, stamp: list[int], digest: str) -> None:
+        entry = self._entry(file)
+        if entry is None:
+            return
+        content = json.dumps({"file": os.fspath(file), "stamp": stamp, "sha256": digest})
+        with suppress(OSError):  # a cache folder that cannot be written is no reason to fail
+            entry.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=entry.parent, delete=False, encoding="utf-8") as temporary:
+                temporary.write(content)
+            os.replace(temporary.name, entry)
+
+
+def _stamp(file: Path) -> list[int]:
+    found = file.stat()
+    return [found.st_size, found.st_mtime_ns]

@@ -1,0 +1,65 @@
+"""Log-mel spectrogram of 44.1 kHz audio, each channel on its own (spec 04 section 3)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.model.layout import VOCODER
+from acestep_flows.model.placement import Placement
+
+LOG_FLOOR = 1e-5
+POWER_EPSILON = 1e-6
+FRAMES_AT_ONCE = 2048
+"""Frames per transform: bounds the spectrum held at one time to some 50 MB for stereo, whatever the length."""
+
+WINDOW = "mel_transform.spectrogram.window"
+FILTERS = "mel_transform.mel_scale.fb"
+
+
+class LogMel(nn.Module):
+    """Waveform (..., n) to log-mel (..., bands, n // hop), always in fp32.
+
+    Window and filter bank come from the vocoder's file: the published ones are rounded to bfloat16, and recomputed
+    ones would miss what the autoencoder was trained on.
+
+    Args:
+        window: (n_fft,) analysis window.
+        filters: (n_fft // 2 + 1, bands) triangular filters.
+        hop: samples between frames.
+    """
+
+    window: Tensor
+    filters: Tensor
+
+    def __init__(self, window: Tensor, filters: Tensor, hop: int) -> None:
+        super().__init__()
+        self.register_buffer("window", window.float(), persistent=False)
+        self.register_buffer("filters", filters.float(), persistent=False)
+        self.hop = hop
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, placement: Placement) -> LogMel:
+        tensors = checkpoint.load(VOCODER, (WINDOW, FILTERS), device=placement.device)
+        return cls(tensors[WINDOW], tensors[FILTERS], checkpoint.config(VOCODER)["hop_length"])
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """Log-mel of `samples`, at least `n_fft` of them; 512 make a frame."""
+        size = len(self.window)
+        pad = (size - self.hop) // 2
+        padded = F.pad(samples.float(), (pad, pad), mode="reflect")
+        frames = (padded.shape[-1] - size) // self.hop + 1
+        blocks = []
+        for first in range(0, frames, FRAMES_AT_ONCE):
+            last = min(first + FRAMES_AT_ONCE, frames)
+            blocks.append(self._transform(padded[..., first * self.hop : (last - 1) * self.hop + size]))
+        return torch.cat(blocks, dim=-1)
+
+    def _transform(self, padded: Tensor) -> Tensor:
+        spectrum = torch.view_as_real(
+            torch.stft(padded, len(self.window), self.hop, window=self.window, center=False, return_complex=True)
+        )
+        magnitude = spectrum.square().sum(-1).add(POWER_EPSILON).sqrt()  # (..., bins, frames)
+        return (self.filters.T @ magnitude).clamp_min(LOG_FLOOR).log()
