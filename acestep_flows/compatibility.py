@@ -5,4 +5,4 @@ from __future__ import annotations
 from typing import Literal
 
 Compatibility = Literal["corrected", "upstream"]
-"""`corrected` is the product's default; `upstream` reproduces the recorded behaviour of the original, defects included."""
+"""`corrected` is the default; `upstream` reproduces what the original was recorded to do, defects included."""

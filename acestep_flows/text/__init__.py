@@ -1,0 +1,1 @@
+"""Prompt and lyrics: checks, normalisation per language, language identification, tokenisation (spec 03)."""

@@ -1,0 +1,55 @@
+"""Which language a line, or a whole song, is in (spec 03 section 4.5 and 05 section 1.3)."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+
+from acestep_flows.compatibility import Compatibility
+from acestep_flows.text.pinyin import is_written_pinyin
+from acestep_flows.text.segments import Segment, Segmenter
+
+logger = logging.getLogger(__name__)
+
+MINIMUM_SHARE = 0.15
+"""Below this share of the counts a second language does not take an English line over (corrected only)."""
+
+_LINE_WITH_BREAKS = re.compile(r"[^\n]*\n+|[^\n]+")
+
+
+def line_language(line: str, compatibility: Compatibility, fallback: str = "zh") -> str:
+    """The language code of a line: the most frequent one, but a second language goes before English.
+
+    `fallback` stands for a line without any language, such as one of digits only (corrected; upstream: of blanks only).
+    """
+    if compatibility == "corrected" and is_written_pinyin(line):
+        return "zh"
+    segmenter = Segmenter(compatibility)
+    try:
+        segmenter.segment(line.strip())
+    except Exception as error:  # noqa: BLE001 - spec 03 section 4.5: any error means English
+        logger.debug("took %r for English: %s", line[:80], error)
+        return "en"
+    return _decide(segmenter.counts, compatibility) or fallback
+
+
+def song_segments(lyrics: str, compatibility: Compatibility) -> tuple[str, Sequence[Segment]]:
+    """The most frequent language of a whole song, and its segments line by line: the form used in training."""
+    segmenter = Segmenter(compatibility)
+    segments = [segment for line in _LINE_WITH_BREAKS.findall(lyrics) for segment in segmenter.segment(line)]
+    return (_ranked(segmenter.counts) or ["zh"])[0], segments
+
+
+def _decide(counts: dict[str, int], compatibility: Compatibility) -> str:
+    ranked = _ranked(counts)
+    if len(ranked) < 2 or ranked[0] != "en":
+        return ranked[0] if ranked else ""
+    if compatibility == "corrected" and counts[ranked[1]] < MINIMUM_SHARE * sum(counts.values()):
+        return "en"
+    return ranked[1]
+
+
+def _ranked(counts: dict[str, int]) -> list[str]:
+    """Languages by falling count; ties go to the one that came first."""
+    return sorted(counts, key=lambda language: -counts[language])

@@ -1,0 +1,102 @@
+"""Digits to words in every language that the general cleaner serves, except Chinese (spec 03 section 3.1)."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from functools import partial
+
+from acestep_flows.compatibility import Compatibility
+
+logger = logging.getLogger(__name__)
+
+# Possessive quantifiers and "no digit before" keep every pattern linear; neither changes what is found.
+_CURRENCIES = tuple(
+    (re.compile(rf"{sign}[\d.,]*\d|(?<![\d.,])[\d.,]*\d{sign}"), currency)
+    for sign, currency in (("£", "GBP"), (r"\$", "USD"), ("€", "EUR"))
+)
+_DECIMAL = re.compile(r"(?<!\d)\d++[.,]\d++")
+_CARDINAL = re.compile(r"\d++")
+
+_COMMA_GROUPS = re.compile(r"\b\d{1,3}(?:,\d{3})*(?:\.\d+)?\b")
+_DOT_GROUPS = re.compile(r"\b\d{1,3}(?:\.\d{3})*(?:,\d+)?\b")
+# Upstream forgot to escape the dot: any character may stand between the groups.
+_ANY_GROUPS = re.compile(r"\b\d{1,3}(?:.\d{3})*(?:,\d+)?\b")
+
+_CENTS_AFTER = {
+    **dict.fromkeys(("en", "pl", "cs", "ru", "nl", "ar", "tr", "hu", "ko"), ", "),
+    "es": " con ",
+    "fr": " et ",
+    "de": " und ",
+    "pt": " e ",
+    "it": " e ",
+}
+
+_DOT_AT_END = r"\.(?=\s|$)"
+_ORDINAL_SUFFIXES = {
+    "en": ("st", "nd", "rd", "th"),
+    "es": ("º", "ª", "er", "o", "a", "os", "as"),
+    "fr": ("º", "ª", "er", "re", "e", "ème"),
+    "de": ("st", "nd", "rd", "th", "º", "ª", _DOT_AT_END),
+    "pt": ("º", "ª", "o", "a", "os", "as"),
+    "it": ("º", "°", "ª", "o", "a", "i", "e"),
+    "pl": ("º", "ª", "st", "nd", "rd", "th"),
+    "ar": ("ون", "ين", "ث", "ر", "ى"),
+    "cs": (_DOT_AT_END,),
+    "ru": ("-й", "-я", "-е", "-ое", "-ье", "-го"),
+    "nl": ("de", "ste", "e"),
+    "tr": (r"\.", "inci", "nci", "uncu", "üncü"),
+    "hu": (r"\.", "adik", "edik", "odik", "ödik", "ödike", "ik"),
+    "ko": ("번째", "번", "차", "째"),
+}
+_ORDINALS = {
+    language: re.compile(rf"(?<!\d)(\d++)(?:{'|'.join(suffixes)})") for language, suffixes in _ORDINAL_SUFFIXES.items()
+}
+
+
+def spell_numbers(text: str, language: str, compatibility: Compatibility) -> str:
+    """Write amounts of money, decimals, ordinals and cardinals in words.
+
+    Raises:
+        Exception: whatever num2words raises on a number it cannot say. The caller leaves the text as it was.
+    """
+    from num2words import num2words
+
+    # Upstream asks for Czech by a name that num2words has given up, so Czech numbers stay digits there.
+    code = "cz" if language == "cs" and compatibility == "upstream" else language
+
+    text = _join_groups(text, language, compatibility)
+    text = _spell_money(
+        text, language, lambda amount, currency: num2words(amount, lang=code, to="currency", currency=currency)
+    )
+    if language != "tr":
+        text = _DECIMAL.sub(lambda found: num2words(float(found[0].replace(",", ".")), lang=code), text)
+    text = _ORDINALS[language].sub(lambda found: num2words(int(found[1]), to="ordinal", lang=code), text)
+    return _CARDINAL.sub(lambda found: num2words(int(found[0]), lang=code), text)
+
+
+def _join_groups(text: str, language: str, compatibility: Compatibility) -> str:
+    """1,234.5 (English, Russian) or 1.234,5 (others) without the separators of thousands."""
+    if language in ("en", "ru"):
+        return _COMMA_GROUPS.sub(lambda found: found[0].replace(",", ""), text)
+    groups = _ANY_GROUPS if compatibility == "upstream" else _DOT_GROUPS
+    return groups.sub(lambda found: found[0].replace(".", ""), text)
+
+
+def _spell_money(text: str, language: str, say: Callable[[float, str], str]) -> str:
+    """Amounts beside a currency sign. The first currency that cannot be said ends the step, the others stay said."""
+    joiner = _CENTS_AFTER[language]
+
+    def spell(found: re.Match[str], currency: str) -> str:
+        amount = float(found[0].strip("£$€").replace(",", "."))
+        words = say(amount, currency)
+        # Whole amounts lose their "and zero cents".
+        return words.rpartition(joiner)[0] or words if amount.is_integer() else words
+
+    try:
+        for pattern, currency in _CURRENCIES:
+            text = pattern.sub(partial(spell, currency=currency), text)
+    except Exception as error:  # noqa: BLE001 - spec: no such currency, or no number at all
+        logger.debug("left the amounts in %r as they were: %s", text[:80], error)
+    return text
