@@ -1,0 +1,89 @@
+"""The network behind `Denoise`: calls of any songs in, one padded batch through the transformer, velocities out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from acestep_flows.errors import InputError
+from acestep_flows.model.condition import ConditionProjector
+from acestep_flows.model.transformer import Memory, Transformer
+from acestep_flows.sampling.branches import Branches
+from acestep_flows.sampling.trajectory import BranchName, Call
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One row of a batch: a call, and what it is answered from.
+
+    Attributes:
+        memory: of the call's branch.
+        control: (T, D) from a control branch, T the call's frames; None changes nothing.
+        control_scale: strength of the control.
+    """
+
+    call: Call
+    memory: Memory
+    control: Tensor | None = None
+    control_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.control is not None and len(self.control) != self.call.frames:
+            raise InputError(
+                f"control of {len(self.control)} frames", where="control", allowed=f"{self.call.frames}, as the song"
+            )
+
+
+@torch.inference_mode()
+def answer(transformer: Transformer, rows: Sequence[Row]) -> list[Tensor]:
+    """The velocity (8, 16, T) of every row; rows may be of different songs, lengths and noise levels."""
+    device = next(transformer.parameters()).device
+    frames = [row.call.frames for row in rows]
+    longest = max(frames)
+    latents = torch.stack([pad(row.call.latents, (0, longest - row.call.frames)) for row in rows])
+    controls = [row.control for row in rows if row.control is not None]
+    control = scale = None
+    if controls:
+        none = controls[0].new_zeros(0, controls[0].shape[-1])
+        given = [none if row.control is None else row.control for row in rows]
+        control = torch.stack([pad(part, (0, 0, 0, longest - len(part))) for part in given]).to(device)
+        scale = torch.tensor([row.control_scale for row in rows], device=device)
+    velocities: Tensor = transformer(
+        latents.to(device),
+        torch.tensor([row.call.timestep for row in rows], device=device),
+        [row.memory for row in rows],
+        frames=frames if min(frames) < longest else None,
+        weaken=[row.call.weaken for row in rows],
+        control=control,
+        control_scale=1.0 if scale is None else scale,
+    )
+    return [velocity[..., :length] for velocity, length in zip(velocities, frames, strict=True)]
+
+
+@torch.inference_mode()
+def remember(transformer: Transformer, projector: ConditionProjector, branches: Branches) -> dict[BranchName, Memory]:
+    """What the transformer keeps of each branch's conditions for the whole song."""
+    device = next(projector.parameters()).device
+    memories = {}
+    for name, branch in branches.items():
+        parts = (branch.text, branch.text_mask, branch.lyrics, branch.lyric_mask)
+        memories[name] = transformer.remember(*projector(*(part.to(device) for part in parts)))
+    return memories
+
+
+@dataclass(frozen=True, eq=False)
+class Denoiser:
+    """Answers the calls of one song, each set of them as one batch. Use it as the `denoise` of `drive`."""
+
+    transformer: Transformer
+    memories: Mapping[BranchName, Memory]
+    control: Tensor | None = None
+    control_scale: float = 1.0
+
+    def __call__(self, calls: Sequence[Call]) -> list[Tensor]:
+        rows = [Row(call, self.memories[call.branch], self.control, self.control_scale) for call in calls]
+        return answer(self.transformer, rows)

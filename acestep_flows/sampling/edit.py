@@ -1,0 +1,167 @@
+"""FlowEdit: change words or style along the difference of two predictions, and keep the rest (spec 02 section 5.5).
+
+Every step is guided by APG with the given scale. Guidance kind, window, decay, omega, ERG and OSS have no effect here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from acestep_flows.errors import InputError
+from acestep_flows.sampling.guidance import apg, running_difference
+from acestep_flows.sampling.noise import Draws
+from acestep_flows.sampling.options import SamplerOptions
+from acestep_flows.sampling.schedule import even_schedule
+from acestep_flows.sampling.trajectory import BranchName, Call, State, Trajectory, noised
+
+
+@dataclass(frozen=True, eq=False)
+class Edit(Trajectory):
+    """First carry the song along the difference of target and source, then sample it under the target alone.
+
+    Steps before `first` are skipped, those before `turn` carry, the rest sample. A carrying step averages over
+    `averages` noises; each is a micro-step of its own.
+
+    Attributes:
+        source: (8, 16, T).
+        timesteps: of all N steps.
+        levels: N + 1 noise levels.
+        draws: every noise of the edit, in order of use.
+    """
+
+    source: Tensor
+    timesteps: tuple[float, ...]
+    levels: tuple[float, ...]
+    first: int
+    turn: int
+    averages: int
+    options: SamplerOptions
+    draws: Draws
+
+    @property
+    def steps(self) -> int:
+        return self._carrying + len(self.timesteps) - self.turn
+
+    @property
+    def frames(self) -> int:
+        return self.source.shape[-1]
+
+    def start(self) -> State:
+        state = State(0, self.source, self.source, {"draws": self.draws.start()})
+        return self._turned(state) if self._carrying == 0 else state
+
+    def calls(self, state: State) -> tuple[Call, ...]:
+        step = self._step(state.step)
+        if not self._carries(state):
+            return self._ask(state.latents, step, "target", "target_null")
+        noise, _ = self.draws.draw(state.memory["draws"], self.source.shape)
+        origin = noised(self.source, noise, self.levels[step])
+        target = state.latents + origin - self.source
+        return self._ask(origin, step, "source", "source_null") + self._ask(target, step, "target", "target_null")
+
+    def advance(self, state: State, velocities: Sequence[Tensor]) -> State:
+        return self._carry(state, velocities) if self._carries(state) else self._sample(state, velocities)
+
+    def _carry(self, state: State, velocities: Sequence[Tensor]) -> State:
+        """One noise of a carrying step; the last one moves the song."""
+        step = self._step(state.step)
+        level, level_next = self.levels[step : step + 2]
+        half = len(velocities) // 2
+        origin, running = self._guide(velocities[:half], state.memory.get("running_source"))
+        # As upstream: the target has no running difference while it is carried.
+        target, _ = self._guide(velocities[half:], None)
+        difference = state.memory.get("difference", 0.0) + (target - origin) / self.averages
+        _, position = self.draws.draw(state.memory["draws"], self.source.shape)
+
+        latents, preview = state.latents, state.preview
+        memory = {"draws": position} | ({} if running is None else {"running_source": running})
+        if (state.step + 1) % self.averages:
+            memory["difference"] = difference
+        else:
+            preview = latents - level * difference
+            if not self._pingpong or self.options.compatibility == "corrected":  # upstream drops the pingpong move
+                latents = latents + (level_next - level) * difference
+        moved = State(state.step + 1, latents, preview, memory)
+        return self._turned(moved) if moved.step == self._carrying else moved
+
+    def _turned(self, state: State) -> State:
+        """The carried song at the noise level where sampling takes over, if it does."""
+        if self.turn >= len(self.timesteps):
+            return state
+        noise, position = self.draws.draw(state.memory["draws"], self.source.shape)
+        latents = state.latents + noised(self.source, noise, self.levels[self.turn]) - self.source
+        return State(state.step, latents, state.preview, {"draws": position})
+
+    def _sample(self, state: State, velocities: Sequence[Tensor]) -> State:
+        step = self._step(state.step)
+        level, level_next = self.levels[step : step + 2]
+        velocity, running = self._guide(velocities, state.memory.get("running_target"))
+        preview = state.latents - level * velocity
+        memory = {"draws": state.memory["draws"]} | ({} if running is None else {"running_target": running})
+        if self._pingpong:
+            noise, memory["draws"] = self.draws.draw(memory["draws"], self.source.shape)
+            latents = noised(preview, noise, level_next)
+        else:
+            latents = state.latents + (level_next - level) * velocity
+        return State(state.step + 1, latents, preview, memory)
+
+    def _guide(self, velocities: Sequence[Tensor], running: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        if not self.options.guided:
+            return velocities[0], None
+        cond, null = velocities
+        running = running_difference(cond, null, running)
+        return apg(cond, running, self.options.guidance_scale), running
+
+    def _ask(self, latents: Tensor, step: int, branch: BranchName, null: BranchName) -> tuple[Call, ...]:
+        branches = (branch, null) if self.options.guided else (branch,)
+        return tuple(Call(latents, self.timesteps[step], name) for name in branches)
+
+    @property
+    def _carrying(self) -> int:
+        """Micro-steps that carry."""
+        return (self.turn - self.first) * self.averages
+
+    def _carries(self, state: State) -> bool:
+        return state.step < self._carrying
+
+    def _step(self, k: int) -> int:
+        """The schedule's step that micro-step k belongs to."""
+        return self.first + k // self.averages if k < self._carrying else self.turn + k - self._carrying
+
+    @property
+    def _pingpong(self) -> bool:
+        return self.options.solver == "pingpong"
+
+
+def edit(
+    source: Tensor,
+    options: SamplerOptions,
+    draws: Draws,
+    *,
+    minimum: float = 0.0,
+    maximum: float = 1.0,
+    averages: int = 1,
+) -> Edit:
+    """`source` (8, 16, T) moved from the conditions of the source branches to those of the target branches.
+
+    Args:
+        draws: all noise of the edit, `SeededDraws(seed)` from its beginning.
+        minimum: share of the steps, from the noisy end, that is left out: what it decides stays as it is.
+        maximum: share after which the song is sampled under the target alone.
+            For lyrics alone 0.6 and 1 do well, for a remix 0.2 and 0.4.
+        averages: noises per carrying step.
+
+    Raises:
+        InputError: not 0 <= minimum <= maximum <= 1, or no average.
+    """
+    if not 0 <= minimum <= maximum <= 1:
+        raise InputError(f"{minimum} to {maximum}", where="edit", allowed="0 <= minimum <= maximum <= 1")
+    if averages < 1:
+        raise InputError(f"{averages}", where="averages", allowed="1 or more")
+    schedule = even_schedule(options.steps)
+    first, turn = (math.trunc(options.steps * share) for share in (minimum, maximum))
+    return Edit(source, schedule.timesteps, schedule.levels, first, turn, averages, options, draws)

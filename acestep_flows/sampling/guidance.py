@@ -1,0 +1,134 @@
+"""Guidance: push the conditional prediction away from a null one (spec 02 section 3).
+
+The formulas take velocities (..., 8, 16, T); axes before the last three are songs, and no formula mixes them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.linalg import vector_norm
+
+from acestep_flows.sampling.options import SamplerOptions
+from acestep_flows.sampling.trajectory import BranchName
+
+ERG_TEMPERATURE = 0.01
+"""What entropy rectifying guidance multiplies queries by."""
+CHANNEL = (-2, -1)
+SONG = (-3, -2, -1)
+ZERO_STEPS = 1
+RUNNING = "running_difference"
+
+
+def cfg(cond: Tensor, null: Tensor, scale: float) -> Tensor:
+    return null + scale * (cond - null)
+
+
+def cfg_star(cond: Tensor, null: Tensor, scale: float) -> Tensor:
+    """Classifier-free guidance from the multiple of the null prediction that fits the conditional one best."""
+    alpha = (cond * null).sum(SONG, keepdim=True) / ((null * null).sum(SONG, keepdim=True) + 1e-8)
+    return alpha * null + scale * (cond - alpha * null)
+
+
+def double_condition(cond: Tensor, text_only: Tensor, null: Tensor, scale_text: float, scale_lyric: float) -> Tensor:
+    return (1 - scale_text) * null + (scale_text - scale_lyric) * text_only + scale_lyric * cond
+
+
+def running_difference(cond: Tensor, null: Tensor, running: Tensor | None, momentum: float = -0.75) -> Tensor:
+    """APG's memory: the difference plus `momentum` times what it was before."""
+    return cond - null if running is None else cond - null + momentum * running
+
+
+def apg(cond: Tensor, difference: Tensor, scale: float, eta: float = 0.0, threshold: float = 2.5) -> Tensor:
+    """Adaptive projected guidance.
+
+    Args:
+        cond: conditional prediction.
+        difference: conditional less null prediction, or its running value.
+        scale: 1 changes nothing.
+        eta: share kept of the part of the difference that is parallel to `cond`.
+        threshold: longest difference allowed, per channel; 0 or less means any.
+    """
+    if threshold > 0:
+        norm = vector_norm(difference, dim=CHANNEL, keepdim=True)
+        difference = difference * (threshold / norm).clamp(max=1)
+    direction, exact = cond.double(), difference.double()
+    direction = direction / vector_norm(direction, dim=CHANNEL, keepdim=True).clamp(min=1e-12)
+    parallel = (exact * direction).sum(CHANNEL, keepdim=True) * direction
+    orthogonal = exact - parallel
+    guided: Tensor = cond + (scale - 1) * (orthogonal.to(cond.dtype) + eta * parallel.to(cond.dtype))
+    return guided
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """The guidance of one song: which branches each step asks for, and how their answers become one velocity.
+
+    Attributes:
+        options: the user's choices.
+        steps: the number of steps N in which the guided window is counted; step indices are absolute.
+    """
+
+    options: SamplerOptions
+    steps: int
+
+    @property
+    def window(self) -> range:
+        """The steps that are guided."""
+        if not self.options.guided:
+            return range(0)
+        interval = self.options.guidance_interval
+        return range(math.trunc(self.steps * (1 - interval) / 2), math.trunc(self.steps * (interval / 2 + 0.5)))
+
+    def scale(self, step: int) -> float:
+        """The guidance scale at a guided step."""
+        options = self.options
+        if options.guidance_decay <= 0:
+            return options.guidance_scale
+        way = len(self.window) - 1
+        progress = (step - self.window.start) / way if way else 0.0  # upstream divides by zero
+        fall = (options.guidance_scale - options.guidance_minimum) * options.guidance_decay
+        return options.guidance_scale - fall * progress
+
+    def branches(self, step: int) -> tuple[tuple[BranchName, float], ...]:
+        """The branches to ask at `step`, each with the factor on the network's queries (1: none)."""
+        if step not in self.window or self._starts_from_zero(step):
+            return (("conditional", 1.0),)
+        null: tuple[BranchName, float] = ("null", ERG_TEMPERATURE if self.options.erg_diffusion else 1.0)
+        if self.options.double_condition:
+            return ("conditional", 1.0), null, ("text_only", 1.0)
+        return ("conditional", 1.0), null
+
+    def combine(
+        self, step: int, velocities: Sequence[Tensor], memory: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """One velocity from those of `branches(step)`, and what guidance remembers from now on."""
+        cond, *others = velocities
+        remembered = {RUNNING: memory[RUNNING]} if RUNNING in memory else {}
+        if self._starts_from_zero(step):
+            return torch.zeros_like(cond), remembered
+        if not others:
+            return cond, remembered
+        null = others[0]
+        if self.options.double_condition:
+            scales = self.options.guidance_scale_text, self.options.guidance_scale_lyric
+            return double_condition(cond, others[1], null, *scales), remembered
+        scale = self.scale(step)
+        if self.options.guidance == "apg":
+            running = running_difference(cond, null, memory.get(RUNNING))
+            return apg(cond, running, scale), {RUNNING: running}
+        formula = cfg if self.options.guidance == "cfg" else cfg_star
+        return formula(cond, null, scale), remembered
+
+    def _starts_from_zero(self, step: int) -> bool:
+        """Whether cfg_star still answers zero: in the first step; in upstream in the first two, if they are guided."""
+        options = self.options
+        if options.guidance != "cfg_star" or options.double_condition or not options.guided:
+            return False
+        if options.compatibility == "upstream":
+            return step <= ZERO_STEPS and step in self.window
+        return step < ZERO_STEPS

@@ -1,0 +1,60 @@
+"""What a user may choose about sampling (spec 02 section 6). Importing this needs no torch."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from acestep_flows.compatibility import Compatibility
+
+Solver = Literal["euler", "heun", "pingpong"]
+GuidanceKind = Literal["apg", "cfg", "cfg_star"]
+
+
+class SamplerOptions(BaseModel):
+    """Choices that hold for every step of a song, whatever the task."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    steps: int = Field(60, ge=1, le=200, description="Steps from noise to song; 27 is the fast setting.")
+    solver: Solver = Field("euler", description="How a step is made; heun asks the network twice per step.")
+    guidance: GuidanceKind = Field("apg", description="How the prediction is pushed towards prompt and lyrics.")
+    guidance_scale: float = Field(15.0, ge=0, le=30, description="How hard it is pushed; 0 and 1 switch guidance off.")
+    guidance_interval: float = Field(0.5, ge=0, le=1, description="Share of the steps, in the middle, that is guided.")
+    guidance_decay: float = Field(0.0, ge=0, le=1, description="How far the scale falls towards the minimum.")
+    guidance_minimum: float = Field(3.0, ge=0, le=200, description="The scale that full decay ends at.")
+    guidance_scale_text: float = Field(
+        0.0, ge=0, le=10, description="Push of the prompt alone; acts above 1, with lyric."
+    )
+    guidance_scale_lyric: float = Field(
+        0.0, ge=0, le=10, description="Push of the lyrics alone; acts above 1, with text."
+    )
+    omega: float = Field(10.0, ge=-100, le=100, description="Granularity: above 0 sharpens, below 0 smooths.")
+    erg_tag: bool = Field(True, description="Guide away from a weakened prompt instead of an empty one.")
+    erg_lyric: bool = Field(True, description="Guide away from weakened lyrics instead of empty ones.")
+    erg_diffusion: bool = Field(True, description="Weaken the conditions inside the network when guiding away.")
+    oss_steps: tuple[int, ...] | None = Field(
+        None, description="Steps to keep, rising numbers from 1; the last one is the number of steps picked from."
+    )
+    compatibility: Compatibility = Field("corrected", description="upstream repeats the original's known defects.")
+
+    @field_validator("oss_steps")
+    @classmethod
+    def _rising(cls, picked: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if picked is None:
+            return None
+        if not picked or picked[0] < 1 or picked[-1] > 1000 or any(b <= a for a, b in pairwise(picked)):
+            raise ValueError(f"{list(picked)} are not rising step numbers from 1 to 1000")
+        return picked
+
+    @property
+    def guided(self) -> bool:
+        """Guidance is off at exactly 0 and 1."""
+        return self.guidance_scale not in (0.0, 1.0)
+
+    @property
+    def double_condition(self) -> bool:
+        """Prompt and lyrics each have a scale of their own, which replaces `guidance` and `guidance_scale`."""
+        return self.guided and self.guidance_scale_text > 1 and self.guidance_scale_lyric > 1

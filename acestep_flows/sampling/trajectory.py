@@ -1,0 +1,121 @@
+"""A trajectory is a value: a frozen plan of one song, and an explicit state that can be saved at any step.
+
+A trajectory has three moves. `calls` says what it wants from the network next, `advance` takes the answers one step
+on, `estimate` says what the song would be by now. All three are pure: the same plan, state and answers give the same
+bytes, so states can be saved, resumed elsewhere, and advanced together with those of other songs. A trajectory does
+not know how its calls are batched; the network does not know which task they serve.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from acestep_flows.errors import InputError
+
+BranchName = Literal["conditional", "null", "text_only", "source", "source_null", "target", "target_null"]
+"""Whose conditions a call is made under; `branches.py` says what each is made of."""
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One question to the network.
+
+    Attributes:
+        latents: (8, 16, T), float32 on the CPU; T may differ from call to call.
+        timestep: 0 .. 1000.
+        branch: the conditions to answer under.
+        weaken: factor on the queries of the late blocks (ERG); 1 means none.
+    """
+
+    latents: Tensor
+    timestep: float
+    branch: BranchName
+    weaken: float = 1.0
+
+    @property
+    def frames(self) -> int:
+        return self.latents.shape[-1]
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Where a song stands, on the CPU.
+
+    Attributes:
+        step: micro-steps done.
+        latents: (8, 16, T) float32, the song so far.
+        preview: (8, 16, T) float32, the last estimate of the finished song.
+        memory: what guidance, solver and noise remember between steps, by name.
+    """
+
+    step: int
+    latents: Tensor
+    preview: Tensor
+    memory: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def save(self) -> bytes:
+        """The state as a safetensors file; equal states give equal bytes."""
+        tensors = {"step": torch.tensor(self.step), "latents": self.latents, "preview": self.preview}
+        tensors |= {f"memory.{name}": tensor for name, tensor in self.memory.items()}
+        # Some may be views of one another, which the format refuses.
+        return save({name: t.clone(memory_format=torch.contiguous_format) for name, t in tensors.items()})
+
+    @classmethod
+    def load(cls, content: bytes) -> State:
+        """The state that `save` wrote.
+
+        Raises:
+            InputError: `content` is no such file.
+        """
+        try:
+            tensors = load(content)
+            step, latents, preview = (tensors.pop(name) for name in ("step", "latents", "preview"))
+        except (SafetensorError, KeyError) as error:
+            raise InputError(f"not a saved trajectory: {error}", where="state") from None
+        return cls(int(step), latents, preview, {key.removeprefix("memory."): value for key, value in tensors.items()})
+
+
+class Trajectory(ABC):
+    """One song on its way. Subclasses are frozen dataclasses that hold everything that stays the same."""
+
+    @property
+    @abstractmethod
+    def steps(self) -> int:
+        """Micro-steps in all: how often `advance` must be called."""
+
+    @property
+    @abstractmethod
+    def frames(self) -> int:
+        """Length of the finished song in latent frames."""
+
+    @abstractmethod
+    def start(self) -> State:
+        """The state before the first step."""
+
+    @abstractmethod
+    def calls(self, state: State) -> tuple[Call, ...]:
+        """What the next micro-step needs of the network, never nothing. Only before `done`."""
+
+    @abstractmethod
+    def advance(self, state: State, velocities: Sequence[Tensor]) -> State:
+        """The state after the next micro-step; `velocities` answer `calls(state)` in order, each of its shape."""
+
+    def estimate(self, state: State) -> Tensor:
+        """(8, 16, T): the finished song as it looks by now."""
+        return state.latents if self.done(state) else state.preview
+
+    def done(self, state: State) -> bool:
+        return state.step >= self.steps
+
+
+def noised(latents: Tensor, noise: Tensor, level: float) -> Tensor:
+    """Clean `latents` at noise level `level`: 0 gives the latents, 1 the noise."""
+    return (1 - level) * latents + level * noise
