@@ -1,0 +1,139 @@
+"""The lyric encoder: token ids to states, by a transformer with relative positions (spec 01 section 6).
+
+Published as a "conformer", but without convolution and without the second feed-forward. Names are the published ones,
+from `lyric_embs` and `lyric_encoder.*` of the transformer's weights file.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from acestep_flows.model.config import TransformerConfig
+from acestep_flows.model.weights import Published
+
+DROPOUT = 0.1
+
+
+class RelativeAttention(nn.Module):
+    """Softmax attention whose scores add a learned view of the distance between query and key."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.linear_q, self.linear_k, self.linear_v, self.linear_out = (nn.Linear(width, width) for _ in range(4))
+        self.linear_pos = nn.Linear(width, width, bias=False)
+        self.pos_bias_u, self.pos_bias_v = (
+            nn.Parameter(nn.init.xavier_uniform_(torch.empty(heads, width // heads))) for _ in range(2)
+        )
+
+    def forward(self, x: Tensor, mask: Tensor, distances: Tensor, weaken: float) -> Tensor:
+        """x (B, L, w), mask (B, L) boolean, distances (2L-1, w) -> (B, L, w); rows without a key give zeros."""
+        q = self._split(self.linear_q(x)) * weaken
+        k, v = self._split(self.linear_k(x)), self._split(self.linear_v(x))
+        p = self._split(self.linear_pos(distances))  # (H, 2L-1, d)
+        content = (q + self.pos_bias_u.unsqueeze(1)) @ k.mT
+        position = _by_key((q + self.pos_bias_v.unsqueeze(1)) @ p.mT)
+        masked = ~mask[:, None, None, :]
+        scores = ((content + position) / math.sqrt(q.shape[-1])).masked_fill(masked, torch.finfo(x.dtype).min)
+        y = scores.softmax(dim=-1).masked_fill(masked, 0.0) @ v
+        out: Tensor = self.linear_out(y.transpose(1, 2).flatten(2))
+        return out
+
+    def _split(self, x: Tensor) -> Tensor:
+        """(..., L, w) -> (..., H, L, d)."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
+
+
+def _by_key(scores: Tensor) -> Tensor:
+    """From scores (..., L, 2L-1) by distance, entry j standing for L-1-j, to (..., L, L) by key.
+
+    Key s of query i lies at distance i-s, entry L-1-i+s: in memory one step less per row than the row's length.
+    """
+    length = scores.shape[-2]
+    if length == 1:
+        return scores
+    diagonal = scores.flatten(-2)[..., length - 1 :]
+    diagonal = diagonal[..., : length * (2 * length - 2)].unflatten(-1, (length, 2 * length - 2))
+    return diagonal[..., :length]
+
+
+def distance_table(length: int, width: int, device: torch.device) -> Tensor:
+    """Sinusoids (2L-1, width) of the distances L-1 down to -(L-1), sines at even channels."""
+    distances = torch.arange(length - 1, -length, -1, dtype=torch.float32, device=device)
+    frequencies = torch.exp(torch.arange(0, width, 2, dtype=torch.float32, device=device) * -(math.log(1e4) / width))
+    angles = torch.outer(distances, frequencies)
+    return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1)
+
+
+class LyricFeedForward(nn.Module):
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.w_1 = nn.Linear(width, hidden)
+        self.w_2 = nn.Linear(hidden, width)
+        self.dropout = nn.Dropout(DROPOUT)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.w_2(self.dropout(F.silu(self.w_1(x))))
+        return y
+
+
+class LyricLayer(nn.Module):
+    """Pre-norm attention and feed-forward."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        width = config.lyric_hidden_size
+        self.self_attn = RelativeAttention(width, config.lyric_encoder_attention_heads)
+        self.feed_forward = LyricFeedForward(width, config.lyric_encoder_linear_units)
+        self.norm_mha = nn.LayerNorm(width, eps=1e-5)
+        self.norm_ff = nn.LayerNorm(width, eps=1e-5)
+        self.dropout = nn.Dropout(DROPOUT)
+
+    def forward(self, x: Tensor, mask: Tensor, distances: Tensor, weaken: float) -> Tensor:
+        x = x + self.dropout(self.self_attn(self.norm_mha(x), mask, distances, weaken))
+        return x + self.dropout(self.feed_forward(self.norm_ff(x)))
+
+
+class LyricLayers(nn.Module):
+    """What the weights file calls `lyric_encoder`: the entry projection and the layers."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        width = config.lyric_hidden_size
+        self.embed = nn.ModuleDict({"out": nn.Sequential(nn.Linear(width, width), nn.LayerNorm(width, eps=1e-5))})
+        self.encoders = nn.ModuleList(LyricLayer(config) for _ in range(config.lyric_encoder_num_blocks))
+        self.after_norm = nn.LayerNorm(width, eps=1e-5)
+        self.dropout = nn.Dropout(DROPOUT)
+
+    def forward(self, x: Tensor, mask: Tensor, weaken: float, weak: range) -> Tensor:
+        length, width = x.shape[1:]
+        x = self.dropout(self.embed["out"](x)) * math.sqrt(width)
+        distances = self.dropout(distance_table(length, width, x.device).to(x.dtype))
+        for depth, layer in enumerate(self.encoders):
+            x = layer(x, mask, distances, weaken if depth in weak else 1.0)
+        out: Tensor = self.after_norm(x)
+        return out
+
+
+class LyricEncoder(Published):
+    """Lyric token ids to states of width `lyric_hidden_size`."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__(config)
+        self.lyric_embs = nn.Embedding(config.lyric_encoder_vocab_size, config.lyric_hidden_size)
+        self.lyric_encoder = LyricLayers(config)
+
+    def forward(self, ids: Tensor, mask: Tensor, weaken: float = 1.0) -> Tensor:
+        """ids and mask (B, L) -> (B, L, w).
+
+        Masked tokens are not attended to, but have states too; the condition's mask leaves them out.
+        `weaken` scales the queries of `config.weak_lyric_layers` (ERG).
+        """
+        first, last = self.config.weak_lyric_layers
+        weak = range(first, last + 1)
+        states: Tensor = self.lyric_encoder(self.lyric_embs(ids), mask.bool(), weaken, weak)
+        return states

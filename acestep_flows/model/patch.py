@@ -1,0 +1,64 @@
+"""Between latents (B, 8, 16, T) and tokens (B, T, D): one token per latent frame (spec 01 sections 5.1 and 5.5)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from acestep_flows.model.padding import Padding, real_rows
+from acestep_flows.values import LATENT_CHANNELS, LATENT_HEIGHT
+
+CHANNELS = 2048
+GROUPS = 32
+EPSILON = 1e-6
+
+
+class PatchEmbedding(nn.Module):
+    """Convolution over a whole frame, GroupNorm over the whole song, 1x1 convolution."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        patch = (LATENT_HEIGHT, 1)
+        self.early_conv_layers = nn.Sequential(
+            nn.Conv2d(LATENT_CHANNELS, CHANNELS, patch, patch),
+            nn.GroupNorm(GROUPS, CHANNELS, eps=EPSILON),
+            nn.Conv2d(CHANNELS, width, 1),
+        )
+
+    def forward(self, latents: Tensor, padding: Padding | None = None) -> Tensor:
+        """Latents (B, 8, 16, T) to tokens (B, T, D)."""
+        embed, norm, project = self.early_conv_layers
+        patches = latents.flatten(1, 2).mT  # (B, T, 128): both convolutions are linear maps of single frames
+        x = F.linear(patches, embed.weight.flatten(1), embed.bias)
+        return F.linear(_group_norm(x, norm, padding), project.weight.flatten(1), project.bias)
+
+
+def _group_norm(x: Tensor, norm: nn.Module, padding: Padding | None) -> Tensor:
+    """GroupNorm of x (B, T, C), statistics per row and group over all (real) frames."""
+    grouped = x.float().unflatten(-1, (GROUPS, -1))
+    moments = [torch.var_mean(row, dim=(1, 3), correction=0, keepdim=True) for row in real_rows(grouped, padding)]
+    variance, mean = (torch.cat(moment) for moment in zip(*moments, strict=True))
+    scale = norm.weight.view(GROUPS, -1) * torch.rsqrt(variance + EPSILON)  # (B, 1, 32, 64)
+    shift = norm.bias.view(GROUPS, -1) - mean * scale
+    return torch.addcmul(shift, grouped, scale).flatten(-2).to(x.dtype)
+
+
+class FinalLayer(nn.Module):
+    """Modulated norm, projection, and back to latents."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.scale_shift_table = nn.Parameter(torch.randn(2, width) / width**0.5)
+        self.linear = nn.Linear(width, LATENT_HEIGHT * LATENT_CHANNELS)
+
+    def forward(self, x: Tensor, embedded_timestep: Tensor) -> Tensor:
+        """Tokens x (B, T, D) and the timestep embedding e (B, D), not the blocks' `temb`, to (B, 8, 16, T)."""
+        shift, scale = (self.scale_shift_table + embedded_timestep.unsqueeze(1)).unsqueeze(2).unbind(1)
+        y = self.linear(modulate(x, shift, scale))
+        return y.unflatten(-1, (LATENT_HEIGHT, LATENT_CHANNELS)).permute(0, 3, 2, 1)
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """RMS-normalise x (B, T, D), without weight, then scale and shift by (B, 1, D)."""
+    return torch.addcmul(shift, F.rms_norm(x, x.shape[-1:], eps=EPSILON), 1 + scale)

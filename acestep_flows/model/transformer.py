@@ -1,0 +1,181 @@
+"""The denoiser: noisy latents, timestep and condition in, velocity out (spec 01 sections 4 and 5).
+
+    tokens = proj_in(latents)                      one token per frame
+    for block in transformer_blocks:
+        x += gate * linear attention(modulated x)
+        x += cross attention(x, condition)         keys and values remembered for the whole song
+        x += gate * feed-forward(modulated x)
+    velocity = final_layer(x)
+
+Projections that the published file holds but the network never uses (`add_*_proj`, `to_add_out`) do not exist here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from acestep_flows.model.attention import CrossAttention, SelfAttention
+from acestep_flows.model.config import TransformerConfig
+from acestep_flows.model.control import blend
+from acestep_flows.model.feed_forward import FeedForward
+from acestep_flows.model.padding import Padding
+from acestep_flows.model.patch import FinalLayer, PatchEmbedding, modulate
+from acestep_flows.model.rope import Rotation, rotation
+from acestep_flows.model.weights import Published
+
+FREQUENCIES = 256
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A condition as the blocks see it: cross-attention keys and values, (H, S, d) each, masked tokens dropped.
+
+    Made by `Transformer.remember`, once per song and guidance branch.
+    """
+
+    blocks: tuple[tuple[Tensor, Tensor], ...]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(tensor.nbytes for pair in self.blocks for tensor in pair)
+
+
+class TimestepEmbedding(nn.Module):
+    """Timesteps in 0..1000 (1000 sigma, not sigma) to vectors of width D."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear_1 = nn.Linear(FREQUENCIES, width)
+        self.linear_2 = nn.Linear(width, width)
+
+    def forward(self, timesteps: Tensor) -> Tensor:
+        """timesteps (B,) -> (B, D); cosines first."""
+        half = FREQUENCIES // 2
+        exponents = -math.log(10_000) * torch.arange(half, dtype=torch.float32, device=timesteps.device) / half
+        angles = timesteps.float().unsqueeze(-1) * exponents.exp()
+        sinusoid = torch.cat((angles.cos(), angles.sin()), dim=-1)
+        embedded: Tensor = self.linear_2(F.silu(self.linear_1(sinusoid.to(self.linear_1.weight.dtype))))
+        return embedded
+
+
+class Block(nn.Module):
+    """Self-attention and feed-forward modulated by the timestep; cross-attention bare: no norm, no gate."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        heads, head_dim, width = config.num_attention_heads, config.attention_head_dim, config.width
+        self.scale_shift_table = nn.Parameter(torch.randn(6, width) / width**0.5)
+        self.attn = SelfAttention(heads, head_dim)
+        self.cross_attn = CrossAttention(heads, head_dim)
+        self.ff = FeedForward(width, config.feed_forward_width)
+
+    def forward(
+        self,
+        x: Tensor,
+        modulation: Tensor,
+        by: Rotation,
+        remembered: Sequence[tuple[Tensor, Tensor]],
+        weaken: Sequence[float],
+        padding: Padding | None,
+    ) -> Tensor:
+        """x (B, T, D), modulation (B, 6, D) -> (B, T, D)."""
+        table = (self.scale_shift_table + modulation).unsqueeze(2)
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = table.unbind(1)  # (B, 1, D) each
+        x = torch.addcmul(x, gate_a, self.attn(modulate(x, shift_a, scale_a), by, padding))
+        x = x + self.cross_attn(x, by, remembered, weaken, padding)
+        return torch.addcmul(x, gate_m, self.ff(modulate(x, shift_m, scale_m), padding))
+
+
+class Transformer(Published):
+    """The denoising half of `ace_step_transformer`. Latents go in and velocities come out in fp32."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__(config)
+        self.proj_in = PatchEmbedding(config.width)
+        self.timestep_embedder = TimestepEmbedding(config.width)
+        self.t_block = nn.Sequential(nn.SiLU(), nn.Linear(config.width, 6 * config.width))
+        self.transformer_blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.final_layer = FinalLayer(config.width)
+
+    def remember(self, condition: Tensor, mask: Tensor) -> Memory:
+        """The memory of one condition (S, D) with its mask (S,)."""
+        keep = mask.bool()
+        by = self._rotation(len(condition), condition.device).rows(keep)
+        tokens = condition[keep].to(self.t_block[1].weight.dtype)
+        return Memory(tuple(block.cross_attn.remember(tokens, by) for block in self.transformer_blocks))
+
+    def forward(
+        self,
+        latents: Tensor,
+        timesteps: Tensor,
+        memories: Sequence[Memory],
+        *,
+        frames: Sequence[int] | None = None,
+        weaken: Sequence[float] | None = None,
+        control: Tensor | None = None,
+        control_scale: float | Tensor = 1.0,
+        exact: bool = True,
+    ) -> Tensor:
+        """The velocity (noise minus data) of a batch of songs.
+
+        Args:
+            latents: (B, 8, 16, T), padded on the right where songs differ in length.
+            timesteps: (B,) in 0..1000.
+            memories: one per row; their lengths may differ.
+            frames: real length of each row; None when all rows have T frames.
+            weaken: factor on each row's cross-attention queries in `config.weak_blocks` (ERG); None leaves them.
+                The self-attention's would cancel: linear attention divides by the same scaled sum.
+            control: (B, T, D) from a control branch; rows of zeros change nothing.
+            control_scale: strength of the control, one for all or (B,).
+            exact: whether each row equals its solo result; False pads as upstream does (see `Padding`).
+
+        Returns:
+            (B, 8, 16, T), meaningful on real frames.
+        """
+        return self.trace(latents, timesteps, memories, (), frames, weaken, control, control_scale, exact)[0]
+
+    def trace(
+        self,
+        latents: Tensor,
+        timesteps: Tensor,
+        memories: Sequence[Memory],
+        depths: Sequence[int],
+        frames: Sequence[int] | None = None,
+        weaken: Sequence[float] | None = None,
+        control: Tensor | None = None,
+        control_scale: float | Tensor = 1.0,
+        exact: bool = True,
+    ) -> tuple[Tensor, list[Tensor]]:
+        """As `forward`, and the hidden states (B, T, D) after each block of `depths` (for REPA)."""
+        dtype = self.t_block[1].weight.dtype
+        padding = Padding.of(frames, latents, dtype, exact)
+        by = self._rotation(latents.shape[-1], latents.device)
+        neutral = [1.0] * len(memories)
+        embedded = self.timestep_embedder(timesteps)
+        modulation = self.t_block(embedded).unflatten(-1, (6, -1))
+
+        x = self.proj_in(latents.to(dtype), padding)
+        if control is not None:
+            x = blend(x, control, control_scale, padding)
+        states = {}
+        for depth, block in enumerate(self.transformer_blocks):
+            factors = weaken if weaken is not None and depth in self._weak else neutral
+            x = block(x, modulation, by, [memory.blocks[depth] for memory in memories], factors, padding)
+            if depth in depths:
+                states[depth] = x
+        velocity = self.final_layer(x, embedded).to(latents.dtype)
+        return velocity, [states[depth] for depth in depths]
+
+    @property
+    def _weak(self) -> range:
+        first, last = self.config.weak_blocks
+        return range(first, last + 1)
+
+    def _rotation(self, length: int, device: torch.device) -> Rotation:
+        return rotation(length, self.config.attention_head_dim, self.config.rope_theta, device)

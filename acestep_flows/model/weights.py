@@ -1,0 +1,39 @@
+"""Loading modules whose parameters are tensors of `ace_step_transformer`, under the published names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import torch
+from torch import nn
+
+from acestep_flows.model.config import TransformerConfig
+from acestep_flows.model.layout import TRANSFORMER
+
+if TYPE_CHECKING:
+    from acestep_flows.model.checkpoint import Checkpoint
+    from acestep_flows.model.placement import Placement
+
+
+class Published(nn.Module):
+    """A part of the transformer's weights file that can be loaded alone: made from the config, read by its own names."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, placement: Placement) -> Self:
+        """Read this part's tensors, and no others, for inference.
+
+        Raises:
+            CheckpointError: the config or the weights file is not as expected.
+        """
+        config = TransformerConfig.from_json(checkpoint.config(TRANSFORMER))
+        with torch.device("meta"):
+            module = cls(config)
+        tensors = checkpoint.load(
+            TRANSFORMER, module.state_dict().keys(), dtype=placement.dtype, device=placement.device
+        )
+        module.load_state_dict(tensors, assign=True)
+        return module.requires_grad_(False).eval()
