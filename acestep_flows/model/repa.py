@@ -1,0 +1,48 @@
+"""REPA heads: pull hidden states towards what pretrained audio teachers hear (spec 01 section 7). Training only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from acestep_flows.model.config import TransformerConfig
+from acestep_flows.model.weights import Published
+
+
+class RepaHeads(Published):
+    """One projector per teacher of `config.ssl_names`."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__(config)
+        wide = 2 * config.width
+        self.projectors = nn.ModuleList(
+            nn.Sequential(
+                nn.Linear(config.width, wide), nn.SiLU(), nn.Linear(wide, wide), nn.SiLU(), nn.Linear(wide, out)
+            )
+            for out in config.ssl_latent_dims
+        )
+
+    def forward(self, hidden: Sequence[Tensor], teachers: Mapping[str, Sequence[Tensor]]) -> dict[str, Tensor]:
+        """The mean distance (1 - cosine) to each teacher that is given.
+
+        Args:
+            hidden: for each teacher of the config the states (B, T, D) after its block of `ssl_encoder_depths`.
+            teachers: by teacher's name one (frames, width) per row; a teacher left out has no loss.
+        """
+        return {
+            name: _distance(projector(states), teachers[name])
+            for name, projector, states in zip(self.config.ssl_names, self.projectors, hidden, strict=True)
+            if name in teachers
+        }
+
+
+def _distance(projected: Tensor, teacher: Sequence[Tensor]) -> Tensor:
+    """Mean over rows of the mean over teacher frames of 1 - cosine; projected (B, T, w) is stretched in time."""
+    rows = []
+    for row, wanted in zip(projected, teacher, strict=True):
+        stretched = F.interpolate(row.mT.unsqueeze(0), size=len(wanted), mode="linear", align_corners=False)[0].mT
+        rows.append(1 - F.cosine_similarity(stretched, wanted, dim=-1, eps=1e-12).mean())
+    return torch.stack(rows).mean()
