@@ -1,0 +1,56 @@
+"""Claims: single flight between processes that share a cache folder.
+
+A claim is a lock on a file named after the key. The system lets go of it when its process ends, however it ends, so
+a killed run never blocks the next one. A claim is advice: where locks do not work, work may be done twice, no more.
+(The filelock package leaves every lock file behind; with a file per key that would fill the folder.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
+
+
+class Claim:
+    """The right to compute one key, held until `release`."""
+
+    def __init__(self, path: Path, descriptor: int | None) -> None:
+        self._path, self._descriptor = path, descriptor
+
+    def release(self) -> None:
+        """Let go; whoever waits may claim."""
+        if self._descriptor is not None:
+            # Unlinked while locked: a process that opened it meanwhile finds another file at the path, and goes back.
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def claim(path: Path) -> Claim | None:
+    """Claim the file at `path` at once, or None when another holder has it."""
+    if sys.platform == "win32":
+        return Claim(path, None)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError:
+        return Claim(path, None)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
+            return Claim(path, descriptor)
+    except BlockingIOError:
+        pass
+    except FileNotFoundError:
+        pass  # Released and unlinked between open and lock.
+    except OSError:
+        os.close(descriptor)
+        return Claim(path, None)
+    os.close(descriptor)
+    return None

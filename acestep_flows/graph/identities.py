@@ -1,0 +1,35 @@
+"""What the calls of one run depend on, weights included."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import Any
+
+from acestep_flows.graph.bindings import Identity, identity
+from acestep_flows.graph.runner import Call, Runner
+from acestep_flows.stages.contract import Stage
+
+
+class Identities:
+    """Identities of calls. Weights are looked up once per stage: a run sees them as they stand when it begins."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._weights: dict[Any, asyncio.Future[tuple[str, ...]]] = {}
+
+    async def of(self, call: Call) -> Identity:
+        """What the call's result depends on; raises CheckpointError where a weights file cannot be read."""
+        return identity(call, await self._weights_of(call), self._runner.numerics(call.stage))
+
+    async def _weights_of(self, call: Call) -> tuple[str, ...]:
+        stage = call.stage
+        # Only a stage with a `weights` of its own (adapters) looks at the parameters.
+        own = inspect.getattr_static(stage, "weights") is not inspect.getattr_static(Stage, "weights")
+        if not own and not stage.parts:
+            return ()
+        which = (stage, call.params.model_dump_json()) if own else stage
+        if which not in self._weights:
+            self._weights[which] = asyncio.ensure_future(self._runner.weights(stage, call.params))
+        known = self._weights[which]
+        return known.result() if known.done() else await asyncio.shield(known)

@@ -1,0 +1,255 @@
+"""One plan under way: which nodes wait, work and are done, and what they told.
+
+A node starts as soon as its inputs exist, so independent branches go side by side. Every node has exactly one end
+(an event of `events.ENDS`), and when `result` returns or raises, nothing of the run still works.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial
+
+from acestep_flows.errors import Cancelled, DeadlineExceeded, FlowsError, InputError, StageError
+from acestep_flows.graph.bindings import UNTAKEN, call_of, resolve, taken, values_in
+from acestep_flows.graph.events import Event, EventType
+from acestep_flows.graph.identities import Identities
+from acestep_flows.graph.plan import Plan, PlanNode, outputs_in
+from acestep_flows.graph.runner import Call, Handle, Outputs, fingerprint, leaves
+from acestep_flows.graph.scheduler import NodeResult, Options, Result, Scheduler
+from acestep_flows.stages.contract import Port
+
+
+class Run:
+    """A plan to be run once: `await run.result()`; `run.cancel()`, from the same thread, stops it."""
+
+    def __init__(self, scheduler: Scheduler, plan: Plan, options: Options) -> None:
+        self._scheduler, self._plan, self._options = scheduler, plan, options
+        self._identities = Identities(scheduler.runner)
+        self._held: dict[int, Handle] = {}
+        self._outputs: dict[str, Outputs] = {}
+        self._done: dict[str, NodeResult] = {}
+        self._failures: dict[str, FlowsError] = {}
+        self._dropped: set[str] = set()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._stopped: FlowsError | None = None
+        self._idle = asyncio.Event()
+
+        self._needs = {id: node.needs() for id, node in plan.nodes.items()}
+        self._waits_for = {id: len(needs) for id, needs in self._needs.items()}
+        self._used_by: dict[str, list[str]] = {id: [] for id in plan.nodes}
+        for id, needs in self._needs.items():
+            for source in needs:
+                self._used_by[source].append(id)
+        self._uses_left = {id: len(users) for id, users in self._used_by.items()}
+        for output in outputs_in(plan.outputs):
+            self._uses_left[output.node] += 1  # Never counted down: what the plan gives stays.
+
+    async def result(self) -> Result:
+        """Run to the end; raises as `Scheduler.run` says."""
+        begun = time.perf_counter()
+        timer = None
+        if self._options.deadline is not None:
+            late = DeadlineExceeded(f"the run was stopped after {self._options.deadline:g} s, its deadline")
+            timer = asyncio.get_running_loop().call_later(self._options.deadline, self._stop, late)
+        self._tell("started")
+        try:
+            await self._hold_values()
+            for id in [id for id, count in self._waits_for.items() if count == 0]:
+                self._launch(id)
+            if self._tasks:
+                await self._idle.wait()
+        except asyncio.CancelledError:
+            self.cancel()
+            while self._tasks:
+                await asyncio.wait(list(self._tasks.values()))
+            self._tell("cancelled", error=self._stopped)
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self._scheduler.timings.save()
+        return self._conclude(time.perf_counter() - begun)
+
+    def cancel(self) -> None:
+        """Stop at the next step boundary; `result` then raises Cancelled."""
+        self._stop(Cancelled("the run was cancelled"))
+
+    # One node, from inputs that exist to its end.
+
+    def _launch(self, id: str) -> None:
+        if self._stopped is None and id not in self._dropped:
+            task = asyncio.ensure_future(self._run_node(self._plan.nodes[id]))
+            self._tasks[id] = task
+            task.add_done_callback(partial(self._over, id))
+
+    async def _run_node(self, node: PlanNode) -> None:
+        self._tell("queued", node)
+        if not taken(node, self._outputs, self._held):
+            self._finish(node, UNTAKEN, NodeResult(node.id, node.stage), "skipped")
+            return
+        scheduler = self._scheduler
+        call = call_of(node, scheduler.stage(node.stage), self._outputs, self._held)
+        made = await self._identities.of(call)
+        found = await scheduler.cache.obtain(
+            made.key, node.stage, self._options.mode, partial(scheduler.compute, call), _Progress(self, node)
+        )
+        computed = found.source == "computed"
+        if computed:
+            nbytes = sum(leaf.nbytes for leaf in leaves(found.outputs) if isinstance(leaf, Handle))
+            scheduler.timings.record(node.stage, made.numerics, call.params, found.seconds, nbytes)
+        outputs = {port: fingerprint(content) for port, content in found.outputs.items()}
+        done = NodeResult(node.id, node.stage, made, outputs, found.source, found.seconds, _seeds(call))
+        self._finish(node, found.outputs, done, "finished" if computed else "cached")
+
+    def _finish(self, node: PlanNode, outputs: Outputs, done: NodeResult, how: EventType) -> None:
+        self._done[node.id] = done
+        if self._uses_left[node.id]:
+            self._outputs[node.id] = outputs
+        self._tell(how, node, seconds=None if how == "skipped" else done.seconds)
+        for source in self._needs[node.id]:
+            self._uses_left[source] -= 1
+            if self._uses_left[source] == 0:
+                del self._outputs[source]  # The last that needed it is done: let go of the value.
+        for user in self._used_by[node.id]:
+            self._waits_for[user] -= 1
+            if self._waits_for[user] == 0:
+                self._launch(user)
+
+    def _over(self, id: str, task: asyncio.Task[None]) -> None:
+        del self._tasks[id]
+        node = self._plan.nodes[id]
+        error = None if task.cancelled() else task.exception()
+        if task.cancelled() or (error is not None and id in self._dropped):
+            self._tell("cancelled", node, error=self._stopped)
+        elif error is not None:
+            self._fail(node, _located(error, node))
+        if not self._tasks:
+            self._idle.set()
+
+    # Failure and cancellation: what no longer matters is dropped.
+
+    def _fail(self, node: PlanNode, error: FlowsError) -> None:
+        self._failures[node.id] = error
+        self._tell("failed", node, error=error)
+        wanted: set[str] = set()
+        if self._options.keep_going:
+            lost = _closure([*self._failures, *self._dropped], self._used_by)
+            for binding in self._plan.outputs.values():
+                needs = {output.node for output in outputs_in(binding)}
+                if not needs & lost:
+                    wanted |= needs
+        self._drop(self._plan.nodes.keys() - _closure(wanted, self._needs))
+
+    def _stop(self, error: FlowsError) -> None:
+        if self._stopped is None:
+            self._stopped = error
+            self._drop(self._plan.nodes.keys())
+
+    def _drop(self, ids: Iterable[str]) -> None:
+        for id in ids:
+            if id in self._done or id in self._failures or id in self._dropped:
+                continue
+            self._dropped.add(id)
+            if id in self._tasks:
+                self._tasks[id].cancel()  # Told when it has really stopped.
+            else:
+                self._tell("cancelled", self._plan.nodes[id], error=self._stopped)
+
+    # The run as a whole.
+
+    async def _hold_values(self) -> None:
+        """Hand the values written into the plan to the runner, each once."""
+        bindings = [[node.inputs, node.when] for node in self._plan.nodes.values()]
+        values = {id(value): value for value in values_in([bindings, self._plan.outputs])}
+        if values:
+            held = await self._scheduler.runner.hold(list(values.values()))
+            self._held = dict(zip(values, held, strict=True))
+
+    def _conclude(self, seconds: float) -> Result:
+        failed = next(iter(self._failures.values()), None)
+        if failed is not None and not self._options.keep_going:
+            self._tell("failed", error=failed)
+            raise failed
+        if self._stopped is not None and self._dropped:
+            self._tell("cancelled", error=self._stopped)
+            raise self._stopped
+        outputs = {
+            name: resolve(binding, self._outputs, self._held)
+            for name, binding in self._plan.outputs.items()
+            if all(output.node in self._done for output in outputs_in(binding))
+        }
+        nodes = {id: self._done[id] for id in self._plan.nodes if id in self._done}
+        self._tell("finished", seconds=seconds)
+        return Result(self._plan, outputs, nodes, seconds, self._failures)
+
+    def _tell(
+        self,
+        type: EventType,
+        node: PlanNode | None = None,
+        *,
+        step: int | None = None,
+        steps: int | None = None,
+        seconds: float | None = None,
+        error: FlowsError | None = None,
+    ) -> None:
+        id, stage = (node.id, node.stage) if node is not None else ("", "")
+        self._options.on_event(Event(type, id, stage, time.time(), step, steps, seconds, error))
+
+
+class _Progress:
+    """The progress of one call, told as events of one node."""
+
+    def __init__(self, run: Run, node: PlanNode) -> None:
+        self._run, self._node = run, node
+
+    def started(self) -> None:
+        self._run._tell("started", self._node)
+
+    def step(self, done: int, total: int) -> None:
+        self._run._tell("progress", self._node, step=done, steps=total)
+
+
+def _closure(start: Iterable[str], edges: Mapping[str, Iterable[str]]) -> set[str]:
+    """`start` and everything reachable from it."""
+    reached, pending = set(start), list(start)
+    while pending:
+        for id in edges[pending.pop()]:
+            if id not in reached:
+                reached.add(id)
+                pending.append(id)
+    return reached
+
+
+def _located(error: BaseException, node: PlanNode) -> FlowsError:
+    """The error with its node named; a copy, for others may have met the same error in nodes of their own."""
+    if isinstance(error, StageError):
+        located = StageError(node.id, node.stage, error.cause)
+        located.__cause__ = error.cause
+        return located
+    if isinstance(error, InputError):
+        if error.where.startswith("node "):
+            return error
+        named, where = copy.copy(error), f"node {node.id}, {error.where}".rstrip(", ")
+        InputError.__init__(named, error.what, where=where, allowed=error.allowed)
+        return named
+    if isinstance(error, FlowsError):
+        return error
+    located = StageError(node.id, node.stage, error)
+    located.__cause__ = error
+    return located
+
+
+def _seeds(call: Call) -> dict[str, object]:
+    """The seeds among a call's parameters and inputs, lists of seeds included."""
+    names = _seed_names(call.stage.inputs)
+    params = call.params.model_dump(include=set(names)) if names else {}
+    return {name: params.get(name, call.inputs.get(name)) for name in names}
+
+
+@cache
+def _seed_names(inputs: Callable[[], Mapping[str, Port]]) -> tuple[str, ...]:
+    ports = inputs().items()
+    return tuple(name for name, port in ports if "seed" in (port.type.kind, port.type.item and port.type.item.kind))

@@ -1,0 +1,98 @@
+"""How long stages took before, so that a dry run can say how long it will take.
+
+A small JSON file beside the cache, written by rename. Processes that write at once may lose a few records of each
+other, never the file. Nothing depends on it but estimates.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+from acestep_flows.stages.contract import StageParams
+
+log = logging.getLogger(__name__)
+
+SCHEMA = 1
+KEPT = 15
+"""Latest calls kept per stage, numerics policy and step count; estimates are their median."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds a call takes and bytes its outputs take, by what was seen before."""
+
+    seconds: float
+    nbytes: int
+
+
+class Timings:
+    """Recorded calls; `path` None keeps them in memory only."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._calls: dict[str, list[tuple[float, int]]] = {}
+        self._peaks: dict[str, int] = {}
+        self._read()
+
+    def record(self, stage: str, numerics: str, params: StageParams, seconds: float, nbytes: int) -> None:
+        """One computed call: what it worked, and the size of what it gave."""
+        calls = self._calls.setdefault(_name(stage, numerics, params), [])
+        calls.append((seconds, nbytes))
+        del calls[:-KEPT]
+
+    def estimate(self, stage: str, numerics: str, params: StageParams) -> Estimate | None:
+        """The median of the latest calls, or None if there was none."""
+        calls = self._calls.get(_name(stage, numerics, params))
+        if not calls:
+            return None
+        return Estimate(statistics.median(call[0] for call in calls), int(statistics.median(call[1] for call in calls)))
+
+    def record_peak(self, graph: str, nbytes: int) -> None:
+        """The peak resident memory of the process that last ran `graph` on its own weights and values."""
+        self._peaks[graph] = nbytes
+
+    def peak(self, graph: str) -> int | None:
+        """The recorded peak, or None."""
+        return self._peaks.get(graph)
+
+    def save(self) -> None:
+        """Write the file. A folder that cannot be written is logged and otherwise ignored."""
+        if self._path is None:
+            return
+        content = json.dumps({"schema": SCHEMA, "calls": self._calls, "peaks": self._peaks}, separators=(",", ":"))
+        unfinished = self._path.with_name(f"{self._path.name}.{os.getpid()}.part")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished.write_text(content, encoding="utf-8")
+            os.replace(unfinished, self._path)
+        except OSError as error:
+            log.warning("%s: timings cannot be written: %s", self._path, error.strerror)
+            with contextlib.suppress(OSError):
+                unfinished.unlink()
+
+    def _read(self) -> None:
+        if self._path is None:
+            return
+        try:
+            content = json.loads(self._path.read_text(encoding="utf-8"))
+            if content["schema"] == SCHEMA:
+                self._calls = {
+                    name: [(float(seconds), int(size)) for seconds, size in calls][-KEPT:]
+                    for name, calls in content["calls"].items()
+                }
+                self._peaks = {name: int(peak) for name, peak in content["peaks"].items()}
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            log.warning("%s: timings are not readable and start anew: %s", self._path, error)
+
+
+def _name(stage: str, numerics: str, params: StageParams) -> str:
+    steps = params.model_dump(include={"steps"}).get("steps", "")
+    return f"{stage} {numerics} {steps}".rstrip()

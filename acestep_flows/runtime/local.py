@@ -1,0 +1,166 @@
+"""Stages in this process: loaded once on first use, shared by all runs, worked by a pool of threads."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from acestep_flows.errors import Cancelled, FlowsError, StageError
+from acestep_flows.graph.runner import Call, Content, Handle, Outputs, Progress, Reply, Store, nbytes, translate
+from acestep_flows.model.placement import Placement
+from acestep_flows.stages.contract import Stage, StageParams, Watch
+from acestep_flows.values import Value
+
+if TYPE_CHECKING:
+    from acestep_flows.model.checkpoint import Checkpoint
+
+WORKERS = 4
+"""Calls at once. More would share the same cores or the same device and only take more memory."""
+
+
+class LocalRunner:
+    """Runs stages in threads of this process; a handle's token is the value itself.
+
+    Args:
+        checkpoint: where stages load their weights from.
+        placement: where, and how precisely, they compute.
+        workers: how many calls may work at once.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, placement: Placement | None = None, *, workers: int = WORKERS) -> None:
+        self.checkpoint = checkpoint
+        self.placement = placement if placement is not None else Placement()
+        self._loaded: dict[type[Stage], Stage] = {}
+        self._loading: dict[type[Stage], threading.Lock] = {}
+        self._lock = threading.Lock()
+        self._work = ThreadPoolExecutor(workers, thread_name_prefix="stage")
+        # Reading and digesting does not wait behind a song.
+        self._files = ThreadPoolExecutor(2, thread_name_prefix="files")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the threads, waiting for what still works."""
+        self._work.shutdown()
+        self._files.shutdown()
+
+    def numerics(self, stage: type[Stage]) -> str:
+        """The placement's policy, the same for every stage."""
+        return self.placement.numerics
+
+    async def weights(self, stage: type[Stage], params: StageParams) -> tuple[str, ...]:
+        """As the stage names them; reading weights files for the first time may take seconds."""
+        digests: tuple[str, ...] = await self._in_files(stage.weights, self.checkpoint, params)
+        return digests
+
+    async def hold(self, content: Any) -> Any:
+        """Values become handles; their digests are computed off the event loop."""
+        return await self._in_files(translate, content, _held)
+
+    async def fetch(self, content: Any) -> Any:
+        """Handles become the values they stand for."""
+        return translate(content, _fetched)
+
+    async def save(self, store: Store, key: str, outputs: Outputs, stage: str) -> None:
+        """Write outputs in a thread for files."""
+        await self._in_files(store.write, key, translate(outputs, _fetched), stage)
+
+    async def load(self, store: Store, key: str) -> Outputs | None:
+        """Read outputs in a thread for files; the digests that reading checked are the handles'."""
+        outputs: Outputs | None = await self._in_files(_read, store, key)
+        return outputs
+
+    async def call(self, call: Call, progress: Progress) -> Reply:
+        """Run the stage in a thread; when cancelled, wait for it to stop at its next step boundary."""
+        watch = _LoopWatch(progress)
+        job = self._work.submit(self._run, call, watch)
+        future = asyncio.wrap_future(job)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            watch.stop()
+            if not job.cancel():
+                await asyncio.wait([future])
+                if not future.cancelled():
+                    future.exception()  # Looked at: what a stopped stage says no longer matters.
+            raise
+
+    def loaded(self, stage: type[Stage]) -> Stage:
+        """The one instance of a stage, its weights in place. Blocks while they load; a failed load is tried anew."""
+        with self._lock:
+            lock = self._loading.setdefault(stage, threading.Lock())
+        with lock:
+            if stage not in self._loaded:
+                instance = stage()
+                instance.load(self.checkpoint, self.placement)
+                self._loaded[stage] = instance
+            return self._loaded[stage]
+
+    def _run(self, call: Call, watch: _LoopWatch) -> Reply:
+        """The stage boundary: whatever goes wrong in a stage leaves here as a FlowsError."""
+        watch.started()
+        try:
+            stage = self.loaded(call.stage)
+            item = call.stage.In(**translate(call.inputs, _fetched))
+            begun = time.perf_counter()
+            (out,) = stage.run([item], [call.params], watch)
+            seconds = time.perf_counter() - begun
+            if isinstance(out, FlowsError):
+                raise out
+            ports = {field.name: getattr(out, field.name) for field in dataclasses.fields(out)}
+            return Reply(translate(ports, _held), seconds)
+        except FlowsError:
+            raise
+        except Exception as error:
+            raise StageError("", call.stage.name, error) from error
+
+    def _in_files(self, work: Any, *args: Any) -> Any:
+        return asyncio.get_running_loop().run_in_executor(self._files, work, *args)
+
+
+class _LoopWatch(Watch):
+    """Carries what a stage tells in its thread over to the event loop, and the wish to stop back."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._progress = progress
+        self._stopped = False
+
+    def stop(self) -> None:
+        self._stopped = True
+
+    def started(self) -> None:
+        self._loop.call_soon_threadsafe(self._progress.started)
+
+    def step(self, item: int, done: int, total: int) -> None:
+        if self._stopped:
+            raise Cancelled(f"stopped after step {done} of {total}")
+        self._loop.call_soon_threadsafe(self._progress.step, done, total)
+
+
+def _held(content: Any) -> Content:
+    if isinstance(content, Value):
+        return Handle(content.kind, content.digest, nbytes(content), content)
+    leaf: Content = content
+    return leaf
+
+
+def _fetched(content: Any) -> Any:
+    return content.token if isinstance(content, Handle) else content
+
+
+def _read(store: Store, key: str) -> Mapping[str, Any] | None:
+    outputs = store.read(key)
+    return None if outputs is None else translate(outputs, _held)

@@ -1,0 +1,167 @@
+"""What the scheduler itself costs: milliseconds per node of a graph of trivial nodes, wide and deep, in process.
+
+    python benchmarks/scheduler.py [--nodes 1000] [--repeats 5] [--out FILE]
+
+Writes JSON with commit and versions. The stage does nothing, so all of the time is planning-free overhead: resolving
+references, the cache key, one hop to a worker thread and back, events, and (in the later rows) the cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from acestep_flows.graph.cache import Cache
+from acestep_flows.graph.disk import DiskStore
+from acestep_flows.graph.plan import Output, Plan, PlanNode
+from acestep_flows.graph.scheduler import Options, Scheduler
+from acestep_flows.runtime.local import LocalRunner
+from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
+from acestep_flows.values import Audio, Latents, Value
+
+
+class Pass(Stage):
+    """Give the latents on."""
+
+    name, version = "pass", 1
+
+    @dataclass(frozen=True)
+    class In:
+        latents: Latents
+        others: list[Latents] | None = None
+
+    class Params(StageParams):
+        tag: int = 0
+
+    @dataclass(frozen=True)
+    class Out:
+        latents: Latents
+
+    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = UNWATCHED) -> list[Any]:
+        return [self.Out(item.latents) for item in batch]
+
+
+SEED = Latents(np.zeros((8, 16, 1), np.float32))
+
+
+def deep(nodes: int) -> Plan:
+    """A chain."""
+    chain = {
+        f"n{i}": PlanNode(f"n{i}", "pass", {"latents": Output(f"n{i - 1}", "latents") if i else SEED, "tag": i})
+        for i in range(nodes)
+    }
+    return Plan("deep", "", {}, chain, {"last": Output(f"n{nodes - 1}", "latents")})
+
+
+def wide(nodes: int) -> Plan:
+    """Independent nodes, gathered by one."""
+    leaves = {f"n{i}": PlanNode(f"n{i}", "pass", {"latents": SEED, "tag": i}) for i in range(nodes - 1)}
+    gathered = [Output(id, "latents") for id in leaves]
+    last = PlanNode("last", "pass", {"latents": SEED, "others": gathered, "tag": -1})
+    return Plan("wide", "", {}, {**leaves, "last": last}, {"last": Output("last", "latents")})
+
+
+def seconds_of(plan: Plan, store: DiskStore | None, mode: Any, memory: int, runs: int) -> list[float]:
+    """Seconds of `runs` runs of one plan in a row, through one cache."""
+
+    async def measure() -> list[float]:
+        with LocalRunner(None) as runner:  # type: ignore[arg-type]  # no stage here has weights
+            scheduler = Scheduler({"pass": Pass}, runner, Cache(runner, memory=memory, store=store))
+            return [(await scheduler.run(plan, Options(mode=mode))).seconds for _ in range(runs)]
+
+    return asyncio.run(measure())
+
+
+def overhead(nodes: int, repeats: int) -> dict[str, float]:
+    """Milliseconds per node."""
+    rows: dict[str, float] = {}
+    for plan in (wide(nodes), deep(nodes)):
+        computed = seconds_of(plan, None, "off", 0, repeats + 1)[1:]
+        cached = seconds_of(plan, None, "use", 2**30, repeats + 1)[1:]
+        with tempfile.TemporaryDirectory() as folder:
+            store = DiskStore(Path(folder))
+            written = seconds_of(plan, store, "refresh", 0, 2)[1:]
+            read = seconds_of(plan, store, "use", 0, repeats)
+        for row, seconds in {
+            "computed": computed,
+            "memory hit": cached,
+            "disk write": written,
+            "disk hit": read,
+        }.items():
+            rows[f"{plan.graph}, {row}"] = round(statistics.median(seconds) / nodes * 1e3, 4)
+    return rows
+
+
+def hit(megabytes: int, repeats: int) -> dict[str, float]:
+    """Milliseconds to write, to read and check, and to look up a value of this size on disk, and to digest it."""
+    value = Audio(np.random.default_rng(0).standard_normal((2, megabytes * 125_000), np.float32), 48_000)
+    key = "0" * 64
+    with tempfile.TemporaryDirectory() as folder:
+        store = DiskStore(Path(folder))
+        work = {
+            "digest": lambda: again(value).digest,
+            "write": lambda: store.write(key, {"audio": value}, "pass"),
+            "read": lambda: store.read(key),
+            "peek": lambda: store.peek(key),
+        }
+        return {
+            name: round(statistics.median(timed(act) for _ in range(repeats)) * 1e3, 3) for name, act in work.items()
+        }
+
+
+def again(value: Audio) -> Value:
+    """The same value with its digest not yet known."""
+    return Audio(value.samples, value.sample_rate)
+
+
+def timed(act: Any) -> float:
+    """Seconds `act` takes."""
+    begun = time.perf_counter()
+    act()
+    return time.perf_counter() - begun
+
+
+def environment() -> dict[str, Any]:
+    """Where this was measured."""
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
+    packages = {name: version(name) for name in ("numpy", "pydantic", "safetensors")}
+    load = round(os.getloadavg()[0], 2)
+    return {"commit": commit, "python": platform.python_version(), **packages, "cores": os.cpu_count(), "load": load}
+
+
+def main() -> None:
+    """Measure, write, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--nodes", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--out", type=Path)
+    chosen = parser.parse_args()
+    report = {
+        "environment": environment(),
+        "nodes": chosen.nodes,
+        "milliseconds per node": overhead(chosen.nodes, chosen.repeats),
+        "milliseconds for a 10 MB value": hit(10, chosen.repeats),
+    }
+    text = json.dumps(report, indent=2)
+    if chosen.out is not None:
+        chosen.out.write_text(text + "\n", encoding="utf-8")
+    sys.stdout.write(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
