@@ -106,11 +106,15 @@ class Checkpoint:
         if lyric_vocab is not None:
             wanted.append(Path(lyric_vocab))
         if not root.is_dir():
-            raise CheckpointError("no such folder", where=str(root), allowed=f"a folder with {_listed(PARTS)}; {GET_IT}")
+            raise CheckpointError(
+                "no such folder", where=str(root), allowed=f"a folder with {_listed(PARTS)}; {GET_IT}"
+            )
         missing = [file for file in wanted if not file.is_file()]
         if missing:
             names = [str(file.relative_to(root) if file.is_relative_to(root) else file) for file in missing]
-            raise CheckpointError(f"no file {_listed(names)}", where=str(root), allowed=f"a complete checkpoint; {GET_IT}")
+            raise CheckpointError(
+                f"no file {_listed(names)}", where=str(root), allowed=f"a complete checkpoint; {GET_IT}"
+            )
         parts = {part: _open_part(root / part, part) for part in PARTS}
         default = root / LYRIC_VOCAB_FILE
         vocab = Path(lyric_vocab) if lyric_vocab is not None else default if default.is_file() else None

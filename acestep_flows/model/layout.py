@@ -107,7 +107,9 @@ def _lyric_encoder(config: Config, width: int) -> Layout:
         ]
     )
     layers = (_under(f"encoders.{index}", layer) for index in range(config.get("lyric_encoder_num_blocks", 6)))
-    return _merge([_linear("embed.out.0", width, width), _norm("embed.out.1", width), *layers, _norm("after_norm", width)])
+    return _merge(
+        [_linear("embed.out.0", width, width), _norm("embed.out.1", width), *layers, _norm("after_norm", width)]
+    )
 
 
 def autoencoder_layout(config: Config) -> Layout:

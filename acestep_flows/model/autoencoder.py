@@ -1,0 +1,135 @@
+"""The music autoencoder: 44.1 kHz stereo to latents, latents to log-mel (spec 04 sections 4 to 6).
+
+The network is diffusers' `AutoencoderDC`, of which a stage loads one half. Which class that is stands in the
+checkpoint's config: another network that turns latents into log-mel joins `NETWORKS` under its class name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from acestep_flows.errors import InputError
+from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.model.layout import AUTOENCODER, Config, class_name
+from acestep_flows.model.mel import LogMel
+from acestep_flows.model.placement import Placement
+from acestep_flows.values import MEL_BANDS, MEL_FRAMES_PER_LATENT, SAMPLES_PER_FRAME, FloatArray
+
+Half = Literal["encoder", "decoder"]
+
+LATENT_SHIFT, LATENT_SCALE = -1.9091, 0.1786
+"""The latent space is normalised by these; the config's own scaling factor is not used."""
+
+MEL_LOW, MEL_HIGH = -11.0, 3.0
+"""The log-mel range that the network sees as -1..1. Nothing is clipped."""
+
+WINDOW, HOP = 512, 256
+"""Latent frames per window of the overlapped decode, and between windows; the middle half of a window is kept."""
+
+
+class Autoencoder:
+    """One or both halves of the autoencoder. Takes and gives single songs, as numpy arrays."""
+
+    def __init__(self, placement: Placement, encoder: nn.Module | None, decoder: nn.Module | None, mel: LogMel | None):
+        self._placement = placement
+        self._encoder, self._decoder, self._mel = encoder, decoder, mel
+
+    @classmethod
+    def load(
+        cls, checkpoint: Checkpoint, placement: Placement, halves: Collection[Half] = ("encoder", "decoder")
+    ) -> Autoencoder:
+        """Read the weights of `halves`; the encoder brings the mel transform along, from the vocoder's file."""
+        encoder = _load_half(checkpoint, placement, "encoder") if "encoder" in halves else None
+        decoder = _load_half(checkpoint, placement, "decoder") if "decoder" in halves else None
+        return cls(placement, encoder, decoder, LogMel.load(checkpoint, placement) if encoder else None)
+
+    @torch.inference_mode()
+    def log_mel(self, samples: FloatArray) -> Tensor:
+        """Log-mel (2, 128, 8 T) of 44.1 kHz `samples` (2, n), zero-padded to whole latent frames."""
+        assert self._mel is not None, "loaded without the encoder"
+        length = samples.shape[-1]
+        if samples.shape != (2, length) or not length:
+            raise InputError(f"samples of shape {samples.shape}", where="audio", allowed="2 x at least one sample")
+        padded = np.pad(samples, ((0, 0), (0, -length % SAMPLES_PER_FRAME)))
+        mel: Tensor = self._mel(torch.from_numpy(padded).to(self._placement.device))
+        return mel
+
+    @torch.inference_mode()
+    def encode(self, samples: FloatArray) -> FloatArray:
+        """Latents (8, 16, T) of stereo `samples` (2, n) at 44.1 kHz; T = ceil(n / 4096)."""
+        assert self._encoder is not None, "loaded without the encoder"
+        span = MEL_HIGH - MEL_LOW
+        scaled = 2 * ((self.log_mel(samples) - MEL_LOW) / span) - 1
+        z = self._encoder(self._cast(scaled)).float()
+        return _array((z - LATENT_SHIFT) * LATENT_SCALE)
+
+    @torch.inference_mode()
+    def decode(self, latents: FloatArray, *, overlap: bool = False) -> FloatArray:
+        """Log-mel (2, 128, 8 T) of `latents` (8, 16, T).
+
+        Args:
+            overlap: decode windows of 512 frames, so that memory stays bounded. The innermost stage attends over
+                the whole window, so the result differs slightly from that of one piece.
+        """
+        frames = latents.shape[-1]
+        mel = np.empty((2, MEL_BANDS, MEL_FRAMES_PER_LATENT * frames), np.float32)
+        whole = [(0, frames, 0, frames)] if frames else []
+        for start, end, keep_from, keep_to in decode_windows(frames) if overlap else whole:
+            decoded = self._decode(latents[..., start:end])
+            keep = slice(keep_from * MEL_FRAMES_PER_LATENT, keep_to * MEL_FRAMES_PER_LATENT)
+            offset = start * MEL_FRAMES_PER_LATENT
+            mel[..., keep] = decoded[..., keep.start - offset : keep.stop - offset]
+        return mel
+
+    def _decode(self, latents: FloatArray) -> FloatArray:
+        assert self._decoder is not None, "loaded without the decoder"
+        z = torch.tensor(latents, device=self._placement.device) / LATENT_SCALE + LATENT_SHIFT
+        scaled = self._decoder(self._cast(z)).float()
+        return _array((0.5 * scaled + 0.5) * (MEL_HIGH - MEL_LOW) + MEL_LOW)
+
+    def _cast(self, item: Tensor) -> Tensor:
+        """(C, H, W) to (1, C, H, W) in the compute dtype, channels last."""
+        batch = item[None].to(getattr(torch, self._placement.dtype))
+        return batch.contiguous(memory_format=torch.channels_last)
+
+
+def decode_windows(frames: int) -> Iterator[tuple[int, int, int, int]]:
+    """Windows over `frames` latent frames: each its start and end, and the start and end of what is kept of it."""
+    starts = range(0, max(frames - HOP, 1), HOP) if frames > WINDOW else range(min(frames, 1))
+    margin = (WINDOW - HOP) // 2
+    for start in starts:
+        end = min(start + WINDOW, frames)
+        first, last = start == 0, start == starts[-1]
+        yield start, end, start if first else start + margin, end if last else end - margin
+
+
+def _autoencoder_dc(config: Config, half: Half) -> nn.Module:
+    from diffusers import AutoencoderDC
+
+    network: nn.Module = getattr(AutoencoderDC.from_config(dict(config)), half)
+    return network
+
+
+NETWORKS: dict[str, Callable[[Config, Half], nn.Module]] = {"AutoencoderDC": _autoencoder_dc}
+"""Builds one half: (1, 2, 128, F) to (1, 8, 16, F / 8), or back. Parameters are named as in the file, less the half."""
+
+
+def _load_half(checkpoint: Checkpoint, placement: Placement, half: Half) -> nn.Module:
+    config = checkpoint.config(AUTOENCODER)
+    with torch.device("meta"):
+        network = NETWORKS[class_name(config)](config, half)
+    tensors = checkpoint.load(AUTOENCODER, prefix=f"{half}.", dtype=placement.dtype, device=placement.device)
+    network.load_state_dict({name.removeprefix(f"{half}."): tensor for name, tensor in tensors.items()}, assign=True)
+    network.eval().requires_grad_(False)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
+
+
+def _array(batch: Tensor) -> FloatArray:
+    """The one item of a batch, as a contiguous numpy array."""
+    return batch[0].cpu().contiguous().numpy()

@@ -1,0 +1,249 @@
+"""The vocoder: log-mel to a 44.1 kHz waveform, each channel on its own (ADaMoS-HiFiGAN, spec 04 section 7).
+
+A ConvNeXt backbone reads the mel; a HiFi-GAN head raises its frames to samples, level by level. All activations are
+(B, n, C), channels innermost. Weight norm and layer scales are folded into the weights when they are loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from acestep_flows.compatibility import Compatibility
+from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.model.folding import FoldedConv, FoldedUpsample, fold_for
+from acestep_flows.model.layout import VOCODER, Config
+from acestep_flows.model.placement import Placement
+from acestep_flows.values import FloatArray
+
+Tensors = Mapping[str, Tensor]
+
+NORM_EPSILON = 1e-6
+BLOCK_FRAMES = 512
+"""Mel frames per block of the overlapped decode."""
+OVERLAP = 1024
+"""Samples at either edge of a block that its neighbour supplies."""
+BLEND = 128
+"""Samples over which one block fades into the next."""
+
+
+class ConvNextBlock(nn.Module):
+    """Depthwise convolution, then a two-layer perceptron over channels, around a residual."""
+
+    def __init__(self, tensors: Tensors, name: str) -> None:
+        super().__init__()
+        gamma = tensors[f"{name}.gamma"]
+        self.depthwise = _parameter(tensors[f"{name}.dwconv.weight"][:, :, None])  # (C, 1, 1, k)
+        self.depthwise_bias = _parameter(tensors[f"{name}.dwconv.bias"])
+        self.norm = _norm(tensors, f"{name}.norm")
+        self.expand = _linear(tensors[f"{name}.pwconv1.weight"], tensors[f"{name}.pwconv1.bias"])
+        self.contract = _linear(
+            gamma[:, None] * tensors[f"{name}.pwconv2.weight"], gamma * tensors[f"{name}.pwconv2.bias"]
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        width, kernel = len(self.depthwise), self.depthwise.shape[-1]
+        image = x[:, None].permute(0, 3, 1, 2)
+        y = F.conv2d(image, self.depthwise, self.depthwise_bias, padding=(0, kernel // 2), groups=width)
+        y = self.norm(y.permute(0, 2, 3, 1)[:, 0])
+        return x + self.contract(F.gelu(self.expand(y)))
+
+
+class Backbone(nn.Module):
+    """ConvNeXt over time: (B, F, bands) to (B, F, width)."""
+
+    def __init__(self, config: Config, tensors: Tensors) -> None:
+        super().__init__()
+        layers = "backbone.channel_layers"
+        self.stem = FoldedConv(tensors[f"{layers}.0.0.weight"], tensors[f"{layers}.0.0.bias"])
+        self.stages = nn.ModuleList()
+        for stage, depth in enumerate(config["depths"]):
+            blocks = [ConvNextBlock(tensors, f"backbone.stages.{stage}.{index}") for index in range(depth)]
+            if stage:
+                widen = _linear(tensors[f"{layers}.{stage}.1.weight"][:, :, 0], tensors[f"{layers}.{stage}.1.bias"])
+                entry = [_norm(tensors, f"{layers}.{stage}.0"), widen]
+            else:
+                entry = [_norm(tensors, f"{layers}.0.1")]
+            self.stages.append(nn.Sequential(*entry, *blocks))
+        self.norm = _norm(tensors, "backbone.norm")
+
+    def forward(self, x: Tensor) -> Tensor:
+        # The stem alone pads by repeating the edge; the zeros that its convolution adds then fall on frames we drop.
+        pad = self.stem.padding
+        x = F.pad(x.transpose(1, 2), (pad, pad), mode="replicate").transpose(1, 2).contiguous()
+        x = self.stem(x)[:, pad:-pad].contiguous()
+        for stage in self.stages:
+            x = stage(x)
+        y: Tensor = self.norm(x)
+        return y
+
+
+class ResBlock(nn.Module):
+    """Three residual pairs of a dilated and a plain convolution, (B, n, C) to the same."""
+
+    def __init__(self, tensors: Tensors, name: str, dilations: list[int], samples: int) -> None:
+        super().__init__()
+        self.pairs = nn.ModuleList(
+            nn.ModuleList(
+                [
+                    _conv(tensors, f"{name}.convs1.{index}", samples, dilation),
+                    _conv(tensors, f"{name}.convs2.{index}", samples),
+                ]
+            )
+            for index, dilation in enumerate(dilations)
+        )
+
+    def forward(self, x: Tensor, activated: Tensor) -> Tensor:
+        """`activated` is silu(x), which all blocks of a level begin with."""
+        for index, (first, second) in enumerate(self.pairs):
+            y = first(activated if index == 0 else F.silu(x))
+            x = second(F.silu(y, inplace=True)).add_(x)
+        return x
+
+
+class Level(nn.Module):
+    """Raise the rate, then take the mean of several residual blocks of unlike kernel size."""
+
+    def __init__(self, config: Config, tensors: Tensors, level: int, samples: int) -> None:
+        super().__init__()
+        rate = config["upsample_rates"][level]
+        weight, bias = _fused(tensors, f"head.ups.{level}"), tensors[f"head.ups.{level}.bias"]
+        self.up = FoldedUpsample(weight, bias, rate=rate, fold=fold_for(len(weight), samples))
+        dilations = config["resblock_dilation_sizes"]
+        self.blocks = nn.ModuleList(
+            ResBlock(tensors, f"head.resblocks.{level * len(dilations) + branch}", steps, samples * rate)
+            for branch, steps in enumerate(dilations)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.up(F.silu(x))
+        activated = F.silu(x)
+        total = torch.zeros_like(x)
+        for block in self.blocks:
+            total += block(x, activated)
+        return total / len(self.blocks)
+
+
+class Head(nn.Module):
+    """HiFi-GAN generator: (B, F, width) to (B, F * hop)."""
+
+    def __init__(self, config: Config, tensors: Tensors) -> None:
+        super().__init__()
+        self.pre = _conv(tensors, "head.conv_pre", samples=1)
+        self.levels = nn.ModuleList()
+        samples = 1  # per mel frame
+        for level, rate in enumerate(config["upsample_rates"]):
+            self.levels.append(Level(config, tensors, level, samples))
+            samples *= rate
+        self.post = _conv(tensors, "head.conv_post", samples)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.pre(x)
+        for level in self.levels:
+            x = level(x)
+        y: Tensor = self.post(F.silu(x))
+        return y.float().tanh()[..., 0]
+
+
+class Vocoder(nn.Module):
+    """Log-mel (B, bands, F) to waveform (B, F * hop) in -1..1.
+
+    Args:
+        config: the part's `config.json`.
+        tensors: the part's weights under their published names, fp32.
+    """
+
+    def __init__(self, config: Config, tensors: Tensors) -> None:
+        super().__init__()
+        self.hop: int = config["hop_length"]
+        self.backbone = Backbone(config, tensors)
+        self.head = Head(config, tensors)
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        x = log_mel.transpose(1, 2).to(self.backbone.norm.weight.dtype).contiguous()
+        y: Tensor = self.head(self.backbone(x))
+        return y
+
+    def decode(
+        self, log_mel: FloatArray, *, overlap: bool = False, compatibility: Compatibility = "corrected"
+    ) -> FloatArray:
+        """Waveform (2, F * 512) at 44.1 kHz of a stereo `log_mel` (2, 128, F); the channels never meet.
+
+        Args:
+            overlap: work in blocks of 512 frames that fade into each other, so that memory stays bounded.
+            compatibility: "upstream" pads the last block with zeros, which are loud and smear into the last
+                milliseconds; corrected, the last block ends where the song does.
+        """
+        if not log_mel.shape[-1]:
+            return np.zeros((len(log_mel), 0), np.float32)
+        return self._decode_overlapped(log_mel, compatibility) if overlap else self._decode(log_mel)
+
+    @torch.inference_mode()
+    def _decode(self, log_mel: FloatArray) -> FloatArray:
+        mel = torch.tensor(log_mel, device=self.backbone.norm.weight.device)
+        waveform: FloatArray = self(mel).cpu().numpy()
+        return waveform
+
+    def _decode_overlapped(self, log_mel: FloatArray, compatibility: Compatibility) -> FloatArray:
+        """Blocks start every 508 frames; each gives up 1024 samples at its edges to its neighbours (spec 04 5.1)."""
+        channels, _, frames = log_mel.shape
+        step = BLOCK_FRAMES - 2 * OVERLAP // self.hop
+        if compatibility == "upstream":
+            starts = range(0, frames, step)
+            log_mel = np.pad(log_mel, ((0, 0), (0, 0), (0, starts[-1] + BLOCK_FRAMES - frames)))
+        else:
+            # A last block that is all overlap adds nothing: its predecessor reaches the end.
+            starts = range(0, max(frames - OVERLAP // self.hop, 1), step)
+        waveform = np.empty((channels, log_mel.shape[-1] * self.hop), np.float32)
+        rising = np.linspace(0, 1, BLEND, dtype=np.float32)
+        for start in starts:
+            block = self._decode(log_mel[..., start : start + BLOCK_FRAMES])
+            first = start * self.hop
+            end = first + step * self.hop + OVERLAP if start != starts[-1] else waveform.shape[-1]
+            begin = first + OVERLAP if start else 0
+            if start:
+                seam = waveform[:, begin - BLEND : begin]
+                seam *= 1 - rising
+                seam += rising * block[:, OVERLAP - BLEND : OVERLAP]
+            waveform[:, begin:end] = block[:, begin - first : end - first]
+        return waveform[:, : frames * self.hop]
+
+
+def load_vocoder(checkpoint: Checkpoint, placement: Placement) -> Vocoder:
+    """Read the vocoder; weights are folded in fp32 and then take the placement's dtype."""
+    names = [name for name in checkpoint.shapes(VOCODER) if not name.startswith("mel_transform.")]
+    vocoder = Vocoder(checkpoint.config(VOCODER), checkpoint.load(VOCODER, names))
+    return vocoder.eval().to(placement.device, getattr(torch, placement.dtype))
+
+
+def _parameter(tensor: Tensor) -> nn.Parameter:
+    return nn.Parameter(tensor, requires_grad=False)
+
+
+def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    layer = nn.Linear(*weight.T.shape, device="meta")
+    layer.weight, layer.bias = _parameter(weight), _parameter(bias)
+    return layer
+
+
+def _norm(tensors: Tensors, name: str) -> nn.LayerNorm:
+    weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
+    layer = nn.LayerNorm(len(weight), eps=NORM_EPSILON, device="meta")
+    layer.weight, layer.bias = _parameter(weight), _parameter(bias)
+    return layer
+
+
+def _fused(tensors: Tensors, name: str) -> Tensor:
+    """The weight that weight norm stands for: direction v, length g, per slice of the first dimension."""
+    direction, length = tensors[f"{name}.weight_v"], tensors[f"{name}.weight_g"]
+    return direction * (length / direction.norm(dim=(1, 2), keepdim=True))
+
+
+def _conv(tensors: Tensors, name: str, samples: int, dilation: int = 1) -> FoldedConv:
+    weight = _fused(tensors, name)
+    fold = fold_for(min(weight.shape[:2]), samples)
+    return FoldedConv(weight, tensors[f"{name}.bias"], dilation=dilation, fold=fold)
