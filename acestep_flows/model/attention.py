@@ -36,7 +36,8 @@ class SelfAttention(nn.Module):
         y = (numerator / (denominator + 1e-15)).transpose(1, 2).flatten(2).to(x.dtype)
         if padding is not None:
             y = y * padding.mask
-        return self.to_out[0](y).clamp(-FP16_MAX, FP16_MAX)
+        out: Tensor = self.to_out[0](y)
+        return out.clamp(-FP16_MAX, FP16_MAX)
 
 
 class CrossAttention(nn.Module):
@@ -75,4 +76,5 @@ class CrossAttention(nn.Module):
         y = torch.cat(rows).transpose(1, 2).flatten(2)
         if padding is not None:
             y = y * padding.mask
-        return self.to_out[0](y)
+        out: Tensor = self.to_out[0](y)
+        return out

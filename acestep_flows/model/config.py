@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from acestep_flows.errors import CheckpointError
 from acestep_flows.values import LATENT_CHANNELS, LATENT_HEIGHT
+
+WHERE = "ace_step_transformer/config.json"
+
+Size = Annotated[int, Field(gt=0)]
+Blocks = tuple[Annotated[int, Field(ge=0)], int]
+"""First and last index, both included."""
 
 
 @dataclass(frozen=True)
@@ -19,53 +27,59 @@ class TransformerConfig:
     The `lyric_encoder_*` sizes and the ERG ranges are absent from it and default to what the published model uses.
 
     Attributes:
-        weak_blocks: first and last block whose cross-attention queries ERG may weaken (spec 02 section 3.1).
-        weak_lyric_layers: first and last layer of the lyric encoder whose queries ERG may weaken.
+        erg_blocks: first and last block whose cross-attention queries ERG may weaken (spec 02 section 3.1).
+        lyric_encoder_erg_blocks: first and last layer of the lyric encoder whose queries ERG may weaken.
     """
 
-    num_layers: int
-    num_attention_heads: int
-    attention_head_dim: int
-    mlp_ratio: float
-    rope_theta: float
-    speaker_embedding_dim: int
-    text_embedding_dim: int
-    lyric_encoder_vocab_size: int
-    lyric_hidden_size: int
+    num_layers: Size
+    num_attention_heads: Size
+    attention_head_dim: Size
+    mlp_ratio: Annotated[float, Field(gt=0)]
+    rope_theta: Annotated[float, Field(gt=0)]
+    speaker_embedding_dim: Size
+    text_embedding_dim: Size
+    lyric_encoder_vocab_size: Size
+    lyric_hidden_size: Size
     ssl_names: tuple[str, ...]
     ssl_encoder_depths: tuple[int, ...]
-    ssl_latent_dims: tuple[int, ...]
+    ssl_latent_dims: tuple[Size, ...]
     in_channels: int = LATENT_CHANNELS
     out_channels: int = LATENT_CHANNELS
     patch_size: tuple[int, ...] = (LATENT_HEIGHT, 1)
-    lyric_encoder_attention_heads: int = 16
-    lyric_encoder_linear_units: int = 4096
-    lyric_encoder_num_blocks: int = 6
-    weak_blocks: tuple[int, ...] = (15, 19)
-    weak_lyric_layers: tuple[int, ...] = (4, 5)
+    lyric_encoder_attention_heads: Size = 16
+    lyric_encoder_linear_units: Size = 4096
+    lyric_encoder_num_blocks: Size = 6
+    erg_blocks: Blocks = (15, 19)
+    lyric_encoder_erg_blocks: Blocks = (4, 5)
 
     def __post_init__(self) -> None:
-        if (self.in_channels, self.out_channels, self.patch_size) != (LATENT_CHANNELS, LATENT_CHANNELS, (16, 1)):
-            raise CheckpointError(
-                f"{self.in_channels} -> {self.out_channels} channels in patches of {list(self.patch_size)}",
-                where="ace_step_transformer/config.json",
-                allowed="8 -> 8 channels in patches of [16, 1]",
-            )
+        rules = {
+            "8 -> 8 channels": self.in_channels == self.out_channels == LATENT_CHANNELS,
+            "patch_size [16, 1]": self.patch_size == (LATENT_HEIGHT, 1),
+            "an even attention_head_dim": self.attention_head_dim % 2 == 0,
+            "lyric_hidden_size a multiple of its heads": self.lyric_hidden_size % self.lyric_encoder_attention_heads
+            == 0,
+            "as many ssl_names as depths and dims": len(self.ssl_names)
+            == len(self.ssl_encoder_depths)
+            == len(self.ssl_latent_dims),
+        }
+        for rule, kept in rules.items():
+            if not kept:
+                raise CheckpointError("sizes that do not fit together", where=WHERE, allowed=rule)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> TransformerConfig:
         """Read the parsed `config.json`; unknown keys are ignored.
 
         Raises:
-            CheckpointError: a key is missing or its value is of the wrong type.
+            CheckpointError: a key is missing or its value is none that it can have.
         """
-        given: dict[str, Any] = {}
-        for field in fields(cls):
-            if field.name in content:
-                given[field.name] = _read(field.name, str(field.type), content[field.name])
-            elif field.default is MISSING:
-                raise CheckpointError(f"{field.name} is missing", where="ace_step_transformer/config.json")
-        return cls(**given)
+        try:
+            return TypeAdapter(cls).validate_python(dict(content))
+        except ValidationError as error:
+            problem = error.errors()[0]
+            key = ".".join(str(step) for step in problem["loc"])
+            raise CheckpointError(f"{key}: {problem['msg']}", where=WHERE) from None
 
     @property
     def width(self) -> int:
@@ -75,15 +89,3 @@ class TransformerConfig:
     @property
     def feed_forward_width(self) -> int:
         return math.trunc(self.width * self.mlp_ratio)
-
-
-def _read(name: str, kind: str, found: Any) -> Any:
-    """`found` as a field of type `kind`; lists become tuples."""
-    item = kind.removeprefix("tuple[").removesuffix(", ...]")
-    accepted = {"int": int, "float": (int, float), "str": str}[item]
-    entries = found if kind.startswith("tuple") and isinstance(found, list) else [found]
-    listed = isinstance(found, list) == kind.startswith("tuple")
-    if not listed or not all(isinstance(entry, accepted) and not isinstance(entry, bool) for entry in entries):
-        wanted = f"a list of {item}" if kind.startswith("tuple") else item
-        raise CheckpointError(f"{name} is {found!r}", where="ace_step_transformer/config.json", allowed=wanted)
-    return tuple(entries) if kind.startswith("tuple") else found

@@ -52,4 +52,5 @@ class FeedForward(nn.Module):
         if padding is not None and padding.exact:
             y = y * padding.mask
         value, gate = self.depth_conv(y).chunk(2, dim=-1)
-        return self.point_conv(value * F.silu(gate))
+        out: Tensor = self.point_conv(value * F.silu(gate))
+        return out

@@ -45,7 +45,8 @@ class RelativeAttention(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         """(..., L, w) -> (..., H, L, d)."""
-        return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
+        split: Tensor = x.unflatten(-1, (self.heads, -1))
+        return split.transpose(-3, -2)
 
 
 def _by_key(scores: Tensor) -> Tensor:
@@ -58,7 +59,8 @@ def _by_key(scores: Tensor) -> Tensor:
         return scores
     diagonal = scores.flatten(-2)[..., length - 1 :]
     diagonal = diagonal[..., : length * (2 * length - 2)].unflatten(-1, (length, 2 * length - 2))
-    return diagonal[..., :length]
+    by_key: Tensor = diagonal[..., :length]
+    return by_key
 
 
 def distance_table(length: int, width: int, device: torch.device) -> Tensor:
@@ -95,7 +97,8 @@ class LyricLayer(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor, distances: Tensor, weaken: float) -> Tensor:
         x = x + self.dropout(self.self_attn(self.norm_mha(x), mask, distances, weaken))
-        return x + self.dropout(self.feed_forward(self.norm_ff(x)))
+        x = x + self.dropout(self.feed_forward(self.norm_ff(x)))
+        return x  # noqa: RET504
 
 
 class LyricLayers(nn.Module):
@@ -131,9 +134,9 @@ class LyricEncoder(Published):
         """ids and mask (B, L) -> (B, L, w).
 
         Masked tokens are not attended to, but have states too; the condition's mask leaves them out.
-        `weaken` scales the queries of `config.weak_lyric_layers` (ERG).
+        `weaken` scales the queries of `config.lyric_encoder_erg_blocks` (ERG).
         """
-        first, last = self.config.weak_lyric_layers
+        first, last = self.config.lyric_encoder_erg_blocks
         weak = range(first, last + 1)
         states: Tensor = self.lyric_encoder(self.lyric_embs(ids), mask.bool(), weaken, weak)
         return states

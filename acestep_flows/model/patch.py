@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -28,13 +30,13 @@ class PatchEmbedding(nn.Module):
 
     def forward(self, latents: Tensor, padding: Padding | None = None) -> Tensor:
         """Latents (B, 8, 16, T) to tokens (B, T, D)."""
-        embed, norm, project = self.early_conv_layers
+        embed, norm, project = cast("tuple[nn.Conv2d, nn.GroupNorm, nn.Conv2d]", tuple(self.early_conv_layers))
         patches = latents.flatten(1, 2).mT  # (B, T, 128): both convolutions are linear maps of single frames
         x = F.linear(patches, embed.weight.flatten(1), embed.bias)
         return F.linear(_group_norm(x, norm, padding), project.weight.flatten(1), project.bias)
 
 
-def _group_norm(x: Tensor, norm: nn.Module, padding: Padding | None) -> Tensor:
+def _group_norm(x: Tensor, norm: nn.GroupNorm, padding: Padding | None) -> Tensor:
     """GroupNorm of x (B, T, C), statistics per row and group over all (real) frames."""
     grouped = x.float().unflatten(-1, (GROUPS, -1))
     moments = [torch.var_mean(row, dim=(1, 3), correction=0, keepdim=True) for row in real_rows(grouped, padding)]
@@ -55,8 +57,9 @@ class FinalLayer(nn.Module):
     def forward(self, x: Tensor, embedded_timestep: Tensor) -> Tensor:
         """Tokens x (B, T, D) and the timestep embedding e (B, D), not the blocks' `temb`, to (B, 8, 16, T)."""
         shift, scale = (self.scale_shift_table + embedded_timestep.unsqueeze(1)).unsqueeze(2).unbind(1)
-        y = self.linear(modulate(x, shift, scale))
-        return y.unflatten(-1, (LATENT_HEIGHT, LATENT_CHANNELS)).permute(0, 3, 2, 1)
+        y: Tensor = self.linear(modulate(x, shift, scale))
+        velocity: Tensor = y.unflatten(-1, (LATENT_HEIGHT, LATENT_CHANNELS)).permute(0, 3, 2, 1)
+        return velocity
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:

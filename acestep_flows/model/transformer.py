@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -60,8 +61,8 @@ class TimestepEmbedding(nn.Module):
         exponents = -math.log(10_000) * torch.arange(half, dtype=torch.float32, device=timesteps.device) / half
         angles = timesteps.float().unsqueeze(-1) * exponents.exp()
         sinusoid = torch.cat((angles.cos(), angles.sin()), dim=-1)
-        embedded: Tensor = self.linear_2(F.silu(self.linear_1(sinusoid.to(self.linear_1.weight.dtype))))
-        return embedded
+        embedding: Tensor = self.linear_2(F.silu(self.linear_1(sinusoid.to(self.linear_1.weight.dtype))))
+        return embedding
 
 
 class Block(nn.Module):
@@ -103,12 +104,20 @@ class Transformer(Published):
         self.transformer_blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.final_layer = FinalLayer(config.width)
 
+    @property
+    def blocks(self) -> list[Block]:
+        return cast("list[Block]", list(self.transformer_blocks))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.final_layer.scale_shift_table.dtype
+
     def remember(self, condition: Tensor, mask: Tensor) -> Memory:
         """The memory of one condition (S, D) with its mask (S,)."""
         keep = mask.bool()
         by = self._rotation(len(condition), condition.device).rows(keep)
-        tokens = condition[keep].to(self.t_block[1].weight.dtype)
-        return Memory(tuple(block.cross_attn.remember(tokens, by) for block in self.transformer_blocks))
+        tokens = condition[keep].to(self.dtype)
+        return Memory(tuple(block.cross_attn.remember(tokens, by) for block in self.blocks))
 
     def forward(
         self,
@@ -129,7 +138,7 @@ class Transformer(Published):
             timesteps: (B,) in 0..1000.
             memories: one per row; their lengths may differ.
             frames: real length of each row; None when all rows have T frames.
-            weaken: factor on each row's cross-attention queries in `config.weak_blocks` (ERG); None leaves them.
+            weaken: factor on each row's cross-attention queries in `config.erg_blocks` (ERG); None leaves them.
                 The self-attention's would cancel: linear attention divides by the same scaled sum.
             control: (B, T, D) from a control branch; rows of zeros change nothing.
             control_scale: strength of the control, one for all or (B,).
@@ -153,18 +162,17 @@ class Transformer(Published):
         exact: bool = True,
     ) -> tuple[Tensor, list[Tensor]]:
         """As `forward`, and the hidden states (B, T, D) after each block of `depths` (for REPA)."""
-        dtype = self.t_block[1].weight.dtype
-        padding = Padding.of(frames, latents, dtype, exact)
+        padding = Padding.of(frames, latents, self.dtype, exact)
         by = self._rotation(latents.shape[-1], latents.device)
         neutral = [1.0] * len(memories)
         embedded = self.timestep_embedder(timesteps)
         modulation = self.t_block(embedded).unflatten(-1, (6, -1))
 
-        x = self.proj_in(latents.to(dtype), padding)
+        x = self.proj_in(latents.to(self.dtype), padding)
         if control is not None:
             x = blend(x, control, control_scale, padding)
         states = {}
-        for depth, block in enumerate(self.transformer_blocks):
+        for depth, block in enumerate(self.blocks):
             factors = weaken if weaken is not None and depth in self._weak else neutral
             x = block(x, modulation, by, [memory.blocks[depth] for memory in memories], factors, padding)
             if depth in depths:
@@ -174,7 +182,7 @@ class Transformer(Published):
 
     @property
     def _weak(self) -> range:
-        first, last = self.config.weak_blocks
+        first, last = self.config.erg_blocks
         return range(first, last + 1)
 
     def _rotation(self, length: int, device: torch.device) -> Rotation:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Published(nn.Module):
-    """A part of the transformer's weights file that can be loaded alone: made from the config, read by its own names."""
+    """A part of the transformer's weights file that loads alone: made from the config, read by its own names."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()

@@ -26,7 +26,7 @@ def test_lyric_encoder(case: Case, checkpoint: Checkpoint) -> None:
         case.unknown()
     encoder = LyricEncoder.load(checkpoint, Placement())
     if case.params["erg"]:
-        encoder.config = replace(encoder.config, weak_lyric_layers=tuple(case.params["erg_blocks"]))
+        encoder.config = replace(encoder.config, lyric_encoder_erg_blocks=tuple(case.params["erg_blocks"]))
     layers = encoder.lyric_encoder
     watched = {
         "lyric_embs": encoder.lyric_embs,

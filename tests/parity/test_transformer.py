@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.condition import ConditionProjector
@@ -53,7 +53,7 @@ def encode(case: Case, checkpoint: Checkpoint) -> None:
         case.unknown()
     encoder = LyricEncoder.load(checkpoint, Placement())
     if "lyric_blocks" in case.params:
-        encoder.config = replace(encoder.config, weak_lyric_layers=tuple(case.params["lyric_blocks"]))
+        encoder.config = replace(encoder.config, lyric_encoder_erg_blocks=tuple(case.params["lyric_blocks"]))
     states, mask = condition(case, checkpoint, encoder, case.params.get("tau", 1.0))
     compare(case, {"encoder_hidden_states": states, "encoder_hidden_mask": mask})
 
@@ -81,9 +81,9 @@ def decode(case: Case, transformer: Transformer) -> None:
     if case.params["erg_tau"] is not None:
         weaken = [case.params["erg_tau"]] * len(memories)
         first, end = case.params["erg_blocks"]  # the index counts the last block out, we count it in
-        config = replace(config, weak_blocks=(first, end - 1))
-    block = transformer.transformer_blocks[0]
-    watched = {
+        config = replace(config, erg_blocks=(first, end - 1))
+    block = transformer.blocks[0]
+    watched: dict[str, nn.Module] = {
         "after_proj_in": transformer.proj_in,
         "embedded_timestep": transformer.timestep_embedder,
         "temb": transformer.t_block,
@@ -91,7 +91,7 @@ def decode(case: Case, transformer: Transformer) -> None:
         "block0_cross_attn": block.cross_attn,
         "block0_ff": block.ff,
         "after_block_0": block,
-        "before_final_layer": transformer.transformer_blocks[-1],
+        "before_final_layer": transformer.blocks[-1],
     }
     published, transformer.config = transformer.config, config
     try:
