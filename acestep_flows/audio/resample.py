@@ -39,19 +39,22 @@ def resample(samples: FloatArray, from_rate: int, to_rate: int) -> FloatArray:
     old, new = from_rate // divisor, to_rate // divisor
     channels, length = samples.shape
     new_length = -(-new * length // old)
-    rows = -(-new_length // new)
+    # A short cycle of phases is run through several times in one product, so that products are never small.
+    cycles = -(-PHASES_PER_GROUP // new)
+    phases, stride = new * cycles, old * cycles
+    rows = -(-new_length // phases)
 
     reach = _reach(old, new)
-    padded = np.pad(samples, ((0, 0), (reach, reach + old)))
-    out = np.empty((channels, rows, new), np.float32)
-    for first in range(0, new, PHASES_PER_GROUP):
-        start, kernel = _kernel(old, new, first)
-        windows = sliding_window_view(padded[:, start:], len(kernel), axis=1)[:, ::old]
-        last = first + kernel.shape[1]
+    padded = np.pad(samples, ((0, 0), (reach, reach + stride)))
+    out = np.empty((channels, rows, phases), np.float32)
+    for first in range(0, phases, PHASES_PER_GROUP):
+        start, kernel = _kernel(old, new, first, min(first + PHASES_PER_GROUP, phases))
+        windows = sliding_window_view(padded[:, start:], len(kernel), axis=1)[:, ::stride]
         for row in range(0, rows, ROWS_PER_PRODUCT):
             some = slice(row, min(row + ROWS_PER_PRODUCT, rows))
             # Windows overlap in memory; BLAS takes them only as a copy.
-            out[:, some, first:last] = np.ascontiguousarray(windows[:, some]) @ kernel
+            product = np.ascontiguousarray(windows[:, some]) @ kernel
+            out[:, some, first : first + PHASES_PER_GROUP] = product
     return out.reshape(channels, -1)[:, :new_length]
 
 
@@ -87,16 +90,17 @@ def _reach(old: int, new: int) -> int:
 
 
 @lru_cache(maxsize=16)
-def _kernel(old: int, new: int, first: int) -> tuple[int, FloatArray]:
-    """The kernels of a group of phases from `first`: where they start in the padded signal, and (taps, phases).
+def _kernel(old: int, new: int, first: int, end: int) -> tuple[int, FloatArray]:
+    """The kernels of output samples `first` to `end`: where they start in the padded signal, and (taps, samples).
 
-    Taps of the dense kernel that are zero for every phase of the group are left out.
+    Taps of the dense kernel that are zero for every one of them are left out.
     """
     cutoff, reach = _cutoff(old, new), _reach(old, new)
-    last = min(first + PHASES_PER_GROUP, new) - 1
-    taps = np.arange(old * first // new - reach, old * last // new + reach + 2)
+    cycle, phase = np.divmod(np.arange(first, end), new)
+    taps = np.arange(old * first // new - reach, old * (end - 1) // new + reach + 2)
     # The phase alone is rounded to fp32: the reference does so, and equality needs it.
-    shift = np.arange(0, -new, -1, dtype=np.float32)[first : last + 1] / np.float32(new)
-    u = np.clip((shift.astype(np.float64) + (taps / old)[:, None]) * cutoff, -LOWPASS_WIDTH, LOWPASS_WIDTH)
+    shift = (-phase.astype(np.float32) / np.float32(new)).astype(np.float64)
+    u = (shift + (taps[:, None] - old * cycle) / old) * cutoff
+    u = np.clip(u, -LOWPASS_WIDTH, LOWPASS_WIDTH)
     window = np.cos(u * (np.pi / LOWPASS_WIDTH / 2)) ** 2
     return int(taps[0]) + reach, (window * np.sinc(u) * (cutoff / old)).astype(np.float32)

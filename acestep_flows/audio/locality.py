@@ -1,0 +1,111 @@
+"""Where an edit changed a song: how far two versions differ inside the edited span and outside of it.
+
+Compared twice: in latents, where an edit that keeps to its span changes exactly nothing outside, and in decoded
+audio, where the decoder smears every change a little past the span's ends. `edge` seconds on either side of the span
+are therefore counted apart.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from acestep_flows.audio.loudness import decibels
+from acestep_flows.audio.resample import at_rate, stereo
+from acestep_flows.errors import InputError
+from acestep_flows.values import MODEL_RATE, SAMPLES_PER_FRAME, Audio, FloatArray, Latents, Span
+
+
+@dataclass(frozen=True)
+class Change:
+    """How far two versions differ in one region.
+
+    Attributes:
+        seconds: how much of the region exists in both versions.
+        relative: RMS of the difference over RMS of the version before; 0 when equal, None when before was silent.
+        decibels: the same in dB; None when equal or when before was silent.
+        rms: RMS of the difference.
+        largest: its largest magnitude.
+    """
+
+    seconds: float
+    relative: float | None
+    decibels: float | None
+    rms: float
+    largest: float
+
+
+@dataclass(frozen=True)
+class Locality:
+    """The change inside a span, in the edges next to it, and outside of both; None where there is no such region."""
+
+    inside: Change | None
+    edges: Change | None
+    outside: Change | None
+
+    def entries(self) -> dict[str, Any]:
+        """The same as JSON, for a report."""
+        return dataclasses.asdict(self)
+
+
+def latents(before: Latents, after: Latents, span: Span, *, offset: int = 0, edge: float = 0.0) -> Locality:
+    """Compare two versions in latents.
+
+    Args:
+        before: the version that was edited.
+        after: the result.
+        span: what was to change, in seconds of `after`; every frame that it touches counts as inside.
+        offset: the frame of `after` where `before` starts (an extension to the left moves it).
+        edge: seconds on either side of the span that are counted apart.
+    """
+    return _compare(before.array, after.array, span, offset, edge, MODEL_RATE / SAMPLES_PER_FRAME)
+
+
+def audio(before: Audio, after: Audio, span: Span, *, offset: float = 0.0, edge: float = 0.0) -> Locality:
+    """Compare two versions as waveforms, in stereo at the rate of `after`; as `latents`, but `offset` in seconds."""
+    old, new = stereo(at_rate(before, after.sample_rate)).samples, stereo(after).samples
+    return _compare(old, new, span, round(offset * after.sample_rate), edge, after.sample_rate)
+
+
+def _compare(before: FloatArray, after: FloatArray, span: Span, offset: int, edge: float, rate: float) -> Locality:
+    """Compare along the last axis, which has `rate` steps a second."""
+    if edge < 0:
+        raise InputError(f"edge {edge:g} s", where="locality", allowed="0 or more seconds")
+    first, last = max(offset, 0), min(after.shape[-1], before.shape[-1] + offset)
+    steps = np.arange(first, max(first, last))
+    old, new = before[..., steps - offset], after[..., steps]
+    inside = _within(steps, span.start, span.end, rate)
+    near = _within(steps, span.start - edge, span.end + edge, rate)
+    return Locality(
+        inside=_change(old[..., inside], new[..., inside], rate),
+        edges=_change(old[..., near & ~inside], new[..., near & ~inside], rate),
+        outside=_change(old[..., ~near], new[..., ~near], rate),
+    )
+
+
+def _within(steps: np.ndarray[Any, Any], start: float, end: float, rate: float) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which steps a stretch of time touches; a hair of rounding does not make it touch one more."""
+    inside: np.ndarray[Any, np.dtype[np.bool_]] = (steps >= math.floor(start * rate + 1e-6)) & (
+        steps < math.ceil(end * rate - 1e-6)
+    )
+    return inside
+
+
+def _change(before: FloatArray, after: FloatArray, rate: float) -> Change | None:
+    if before.shape[-1] == 0:
+        return None
+    difference = after.astype(np.float64) - before
+    rms = math.sqrt(np.mean(difference**2))
+    level = math.sqrt(np.mean(before.astype(np.float64) ** 2))
+    relative = rms / level if level > 0 else (0.0 if rms == 0 else None)
+    return Change(
+        seconds=before.shape[-1] / rate,
+        relative=relative,
+        decibels=decibels(relative) if relative is not None else None,
+        rms=rms,
+        largest=float(np.abs(difference).max()),
+    )

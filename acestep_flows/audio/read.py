@@ -1,0 +1,128 @@
+"""Read audio that came from outside (spec 04 section 1): float samples at the file's own rate, all its channels.
+
+A file may lie about its length, stop in the middle, or be no audio at all: it is read in blocks, so that nothing is
+allocated on a header's word alone, and every way to fail is one clear line.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import SEEK_END, BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+
+from acestep_flows.audio import riff
+from acestep_flows.errors import InputError
+from acestep_flows.values import Audio, FloatArray
+
+READABLE = {"WAV": "wav", "WAVEX": "wav", "FLAC": "flac", "MP3": "mp3", "OGG": "ogg", "AIFF": "aiff", "CAF": "caf"}
+"""What is read, by libsndfile's names; its rarer formats are mostly ways to misread something else."""
+
+ALLOWED = ", ".join(sorted(set(READABLE.values())))
+
+LONGEST_SECONDS = 3600.0
+LARGEST_DECODED = 2**31  # bytes of fp32 samples, all channels
+FRAMES_PER_BLOCK = 1 << 18
+LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000  # as values.Audio
+OGG_LARGEST_PAGE = 65_307  # bytes
+OGG_LAST_PAGE = 4  # bit of a page's header type
+
+Source = str | os.PathLike[str] | bytes
+
+
+def audio(source: Source, *, name: str = "audio", longest: float = LONGEST_SECONDS) -> Audio:
+    """Read `source`, a path or the bytes of a file.
+
+    Args:
+        source: a wav, flac, mp3, ogg, aiff or caf file.
+        name: what errors call a source given as bytes.
+        longest: the longest duration accepted, in seconds.
+
+    Raises:
+        InputError: missing, not audio, empty, truncated, too long, or with samples that are not numbers.
+    """
+    where = name if isinstance(source, bytes) else str(source)
+    with opened(source, where) as stream:
+        cut = riff.cut_short(stream) or _ogg_cut_short(stream)
+        with decoder(stream, where) as sound:
+            _check_declared(sound, where, longest)
+            samples, declared, rate = _samples(sound), sound.frames, sound.samplerate
+    if cut or samples.shape[1] < declared:
+        raise InputError(f"truncated after {samples.shape[1] / rate:.2f} s", where=where, allowed="a complete file")
+    if samples.shape[1] == 0:
+        raise InputError("no samples", where=where, allowed="at least one sample")
+    if bad := samples.size - int(np.isfinite(samples).sum()):
+        raise InputError(f"{bad} samples are NaN or infinite", where=where, allowed="finite samples")
+    return Audio(samples, rate)
+
+
+def opened(source: Source, where: str) -> BinaryIO:
+    """The bytes of `source` as a stream, for the caller to close.
+
+    Raises:
+        InputError: it cannot be opened, is no plain file, or is empty.
+    """
+    if isinstance(source, bytes):
+        stream: BinaryIO = BytesIO(source)
+    else:
+        try:
+            path = Path(source)
+            if path.exists() and not path.is_file():  # a folder; a device or pipe, which may never end
+                raise InputError("not a plain file", where=where, allowed=ALLOWED)
+            stream = path.open("rb")
+        except OSError as error:
+            raise InputError(f"cannot be opened: {error.strerror}", where=where, allowed=ALLOWED) from error
+    if stream.seek(0, SEEK_END) == 0:
+        stream.close()
+        raise InputError("empty file", where=where, allowed=ALLOWED)
+    stream.seek(0)
+    return stream
+
+
+@contextmanager
+def decoder(stream: BinaryIO, where: str) -> Iterator[soundfile.SoundFile]:
+    """libsndfile on `stream`, which stays open; its errors, the caller's reads included, become `InputError`."""
+    stream.seek(0)
+    try:
+        with soundfile.SoundFile(stream) as sound:
+            if sound.format not in READABLE:
+                raise InputError(f"{sound.format} file", where=where, allowed=ALLOWED)
+            yield sound
+    except soundfile.LibsndfileError as error:
+        reason = error.error_string.removeprefix("Error : ").rstrip(" .")
+        raise InputError(f"not readable as audio: {reason}", where=where, allowed=ALLOWED) from error
+
+
+def _check_declared(sound: soundfile.SoundFile, where: str, longest: float) -> None:
+    if not LOWEST_RATE <= sound.samplerate <= HIGHEST_RATE:
+        raise InputError(f"{sound.samplerate} Hz", where=where, allowed=f"{LOWEST_RATE} to {HIGHEST_RATE} Hz")
+    if sound.frames > longest * sound.samplerate:
+        found = f"{sound.frames / sound.samplerate:.0f} s long"
+        raise InputError(found, where=where, allowed=f"up to {longest:g} s")
+    if sound.frames * sound.channels * 4 > LARGEST_DECODED:
+        found = f"{sound.frames} samples in each of {sound.channels} channels"
+        raise InputError(found, where=where, allowed=f"{LARGEST_DECODED >> 20} MB of decoded samples")
+
+
+def _samples(sound: soundfile.SoundFile) -> FloatArray:
+    """All samples that are really there, (channels, n)."""
+    blocks = [np.zeros((0, sound.channels), np.float32)]
+    while len(block := sound.read(FRAMES_PER_BLOCK, dtype="float32", always_2d=True)):
+        blocks.append(block)
+    return np.ascontiguousarray(np.concatenate(blocks).T)
+
+
+def _ogg_cut_short(stream: BinaryIO) -> bool:
+    """Whether an Ogg stream lacks the page that is marked as its last."""
+    stream.seek(0)
+    if stream.read(4) != b"OggS":
+        return False
+    stream.seek(max(0, stream.seek(0, SEEK_END) - OGG_LARGEST_PAGE))
+    tail = stream.read()
+    page = tail.rfind(b"OggS")
+    return page < 0 or len(tail) <= page + 5 or not tail[page + 5] & OGG_LAST_PAGE

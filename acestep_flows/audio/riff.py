@@ -1,0 +1,90 @@
+"""The chunks of RIFF (WAV) and AIFF files: text inside them, and whether the file was cut short.
+
+libsndfile reads and writes the samples. It drops text above 2 kB from a WAV without a word, and takes a truncated
+file for a shorter one; both are seen here instead.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from io import SEEK_END
+from typing import BinaryIO
+
+LARGEST_FILE = 2**32 - 1  # sizes are 32 bits wide
+UNKNOWN_SIZES = (0, 0xFFFF_FFFF)  # written by programs that could not go back to fill in the size
+
+SOUND_CHUNKS = (b"data", b"SSND")
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One chunk: its name, where its content starts, and how many bytes it says it holds."""
+
+    name: bytes
+    start: int
+    size: int
+
+
+def chunks(stream: BinaryIO) -> Iterator[Chunk]:
+    """The top-level chunks of a RIFF or AIFF stream; none for anything else."""
+    stream.seek(0)
+    head = stream.read(12)
+    form = (head[:4], head[8:12])
+    if form == (b"RIFF", b"WAVE"):
+        header = struct.Struct("<4sI")
+    elif form in ((b"FORM", b"AIFF"), (b"FORM", b"AIFC")):
+        header = struct.Struct(">4sI")
+    else:
+        return
+    position = len(head)
+    while len(head := stream.read(header.size)) == header.size:
+        name, size = header.unpack(head)
+        yield Chunk(name, position + header.size, size)
+        position += header.size + size + size % 2
+        stream.seek(position)
+
+
+def cut_short(stream: BinaryIO) -> bool:
+    """Whether the sound chunk says it holds more than the file has."""
+    length = stream.seek(0, SEEK_END)
+    return any(
+        chunk.start + chunk.size > length
+        for chunk in chunks(stream)
+        if chunk.name in SOUND_CHUNKS and chunk.size not in UNKNOWN_SIZES
+    )
+
+
+def info(stream: BinaryIO) -> dict[str, str]:
+    """The strings of a WAV's INFO lists, by their four-letter names; later lists win."""
+    found: dict[str, str] = {}
+    for chunk in list(chunks(stream)):
+        if chunk.name == b"LIST":
+            stream.seek(chunk.start)
+            found |= _strings(stream.read(chunk.size))
+    return found
+
+
+def with_info(wav: bytes, strings: Mapping[str, str]) -> bytes:
+    """`wav` with an INFO list at its end; players that know nothing of it read past it."""
+    entries = b"".join(_padded(name.encode("ascii"), text.encode() + b"\0") for name, text in strings.items())
+    body = wav[8:] + b"\0" * (len(wav) % 2) + _padded(b"LIST", b"INFO" + entries)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def _padded(name: bytes, content: bytes) -> bytes:
+    return name + struct.pack("<I", len(content)) + content + b"\0" * (len(content) % 2)
+
+
+def _strings(content: bytes) -> dict[str, str]:
+    found: dict[str, str] = {}
+    if content[:4] != b"INFO":
+        return found
+    position = 4
+    while position + 8 <= len(content):
+        name, size = struct.unpack_from("<4sI", content, position)
+        text = content[position + 8 : position + 8 + size].split(b"\0")[0]
+        found[name.decode("latin-1")] = text.decode("utf-8", "replace")
+        position += 8 + size + size % 2
+    return found

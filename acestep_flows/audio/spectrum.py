@@ -1,0 +1,47 @@
+"""Power spectra over time, in blocks, so that a long song needs no more memory than a short one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from acestep_flows.values import Audio, FloatArray
+
+FFT_SIZE = 4096
+FRAMES_PER_BLOCK = 512
+
+
+def frequencies(sample_rate: int, fft_size: int = FFT_SIZE) -> FloatArray:
+    """The frequency of each bin in Hz: (bins,)."""
+    return np.fft.rfftfreq(fft_size, 1 / sample_rate).astype(np.float32)
+
+
+def power(audio: Audio, *, fft_size: int = FFT_SIZE, hop: int = FFT_SIZE // 2) -> Iterator[FloatArray]:
+    """Blocks of frames of the power spectrum, each (frames, bins): Hann window, frame i centred on sample i * hop.
+
+    Power is the mean over the channels, not that of their sum, in which opposite phases would vanish. A sine of full
+    scale peaks at 1.
+    """
+    from scipy import fft
+
+    window = np.hanning(fft_size + 1)[:-1].astype(np.float32)
+    scale = np.float32(4 / window.sum() ** 2 / audio.channels)
+    padded = np.pad(audio.samples, ((0, 0), (fft_size // 2, fft_size - fft_size // 2)))
+    frames = sliding_window_view(padded, fft_size, axis=1)[:, ::hop]
+    for start in range(0, frames.shape[1], FRAMES_PER_BLOCK):
+        total = np.zeros(1, np.float32)
+        for channel in frames[:, start : start + FRAMES_PER_BLOCK]:
+            spectrum = fft.rfft(channel * window)
+            total = total + spectrum.real**2 + spectrum.imag**2
+        yield total * scale
+
+
+def average_power(audio: Audio, *, fft_size: int = FFT_SIZE) -> FloatArray:
+    """The mean power spectrum of the whole song: (bins,)."""
+    total, count = np.zeros(fft_size // 2 + 1), 0
+    for block in power(audio, fft_size=fft_size):
+        total += block.sum(axis=0)
+        count += len(block)
+    return (total / count).astype(np.float32)
