@@ -21,6 +21,7 @@ class PatchEmbedding(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
+        self.width = width
         patch = (LATENT_HEIGHT, 1)
         self.early_conv_layers = nn.Sequential(
             nn.Conv2d(LATENT_CHANNELS, CHANNELS, patch, patch),

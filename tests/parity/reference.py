@@ -43,6 +43,7 @@ class Case:
     Attributes:
         file: golden file without folder, e.g. `guidance.safetensors`.
         params: plain values; file paths in them are relative to the goldens folder.
+        lora_file: the adapter of the case, relative to the goldens folder, or empty.
         settled: names of the outputs that a test has compared, or has said why not to.
     """
 
@@ -54,6 +55,7 @@ class Case:
     rtol: float
     atol: float
     notes: str
+    lora_file: str = ""
     settled: set[str] = field(default_factory=set)
 
     def __str__(self) -> str:
@@ -157,4 +159,5 @@ class Reference:
             rtol=entry["tolerance"]["rtol"],
             atol=entry["tolerance"]["atol"],
             notes=entry.get("notes") or "",
+            lora_file=entry.get("lora_file") or "",
         )

@@ -1,0 +1,225 @@
+"""LoRA adapters in the published file format, applied without touching the weights they refine (spec 05 section 5).
+
+    adapter = Adapter.load(path, config)
+    singer = adapter.apply(transformer, 0.8)     # shares every weight with `transformer`, adds low-rank products
+
+`apply` gives a new tree of modules over the same tensors, so songs with and without adapters run side by side, and
+nothing has to be undone. Several adapters are applied one after the other.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from acestep_flows import storage
+from acestep_flows.errors import CheckpointError
+from acestep_flows.model.layout import transformer_layout
+
+FILE = "pytorch_lora_weights.safetensors"
+METADATA = "lora_adapter_metadata"
+EMBEDDING = "lyric_embs"
+
+M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """One layer's refinement, up @ down: down (r, in), up (out, r)."""
+
+    down: Tensor
+    up: Tensor
+
+    @property
+    def rank(self) -> int:
+        return self.down.shape[0]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How the trainer scaled the refinements, by the names of peft's `LoraConfig`.
+
+    A file without this metadata means scaling 1: that is how the released adapters are used.
+    """
+
+    lora_alpha: float
+    use_rslora: bool = False
+    alpha_pattern: Mapping[str, float] = field(default_factory=dict)
+
+    def of(self, name: str, rank: int) -> float:
+        """The factor of layer `name`."""
+        alpha = next(
+            (alpha for ending, alpha in self.alpha_pattern.items() if re.fullmatch(rf"(.*\.)?({ending})", name)),
+            self.lora_alpha,
+        )
+        return alpha / (math.sqrt(rank) if self.use_rslora else rank)
+
+
+@dataclass(frozen=True, eq=False)
+class Adapter:
+    """A loaded adapter.
+
+    Attributes:
+        layers: by the published name of a linear layer.
+        scaling: None where the file says nothing about it.
+    """
+
+    layers: Mapping[str, LowRank]
+    scaling: Scaling | None = None
+
+    @classmethod
+    def load(cls, path: Path, config: Mapping[str, Any]) -> Adapter:
+        """Read an adapter for the transformer that `config`, its parsed config file, describes.
+
+        Args:
+            path: the file, or the folder that holds it under its usual name.
+
+        Raises:
+            CheckpointError: no such file, not an adapter, or one for another model.
+        """
+        file = path / FILE if path.is_dir() else path
+        try:
+            with safe_open(file, framework="pt") as opened:
+                metadata = opened.metadata() or {}
+                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(
+                f"cannot be read: {error}", where=str(file), allowed="a LoRA safetensors file"
+            ) from None
+        layers = _pair(tensors, file)
+        problems = list(_misfits(layers, config))
+        if problems:
+            shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
+            raise CheckpointError(f"made for another model: {shown}", where=str(file))
+        return cls(layers, _scaling(metadata, file))
+
+    def save(self, folder: Path) -> Path:
+        """Write the adapter, with its scaling as metadata, so that whoever loads it need not guess.
+
+        Raises:
+            StorageError: the folder cannot be written to.
+        """
+        tensors = {}
+        for name, layer in self.layers.items():
+            tensors[f"{name}.lora_A.weight"] = layer.down.contiguous()
+            tensors[f"{name}.lora_B.weight"] = layer.up.contiguous()
+        metadata = {"format": "pt"}
+        if self.scaling is not None:
+            rank = max(layer.rank for layer in self.layers.values())
+            ranks = {name: layer.rank for name, layer in self.layers.items() if layer.rank != rank}
+            lora_config = {"peft_type": "LORA", "r": rank, "rank_pattern": ranks, "target_modules": sorted(self.layers)}
+            metadata[METADATA] = json.dumps(lora_config | asdict(self.scaling))
+        return storage.write(folder / FILE, save(tensors, metadata))
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over names, numbers and scaling: part of the weights that a result depends on."""
+        hasher = hashlib.sha256(repr(self.scaling).encode())
+        for name in sorted(self.layers):
+            for tensor in (self.layers[name].down, self.layers[name].up):
+                hasher.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+                hasher.update(tensor.contiguous().view(torch.uint8).numpy().data)
+        return hasher.hexdigest()
+
+    def apply(self, module: M, weight: float = 1.0) -> M:
+        """A twin of `module` that shares its tensors and adds the adapter's layers, `weight` times their scaling.
+
+        Layers of other modules are left to these: an adapter covers the lyric encoder, the condition projector and
+        the transformer. The twin is for this adapter and weight only; a change of either is a new twin.
+        """
+        shared = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
+        twin = copy.deepcopy(module, cast("dict[int, Any]", shared))
+        modules = dict(twin.named_modules())
+        for name, layer in self.layers.items():
+            base = modules.get(name)
+            if isinstance(base, nn.Linear | RefinedLinear):
+                parent, _, child = name.rpartition(".")
+                scaling = weight * (self.scaling.of(name, layer.rank) if self.scaling else 1.0)
+                setattr(modules[parent], child, RefinedLinear(base, layer, scaling))
+        return twin
+
+
+class RefinedLinear(nn.Module):
+    """A linear layer plus a scaled product of two thin ones. Looks like the layer it refines."""
+
+    def __init__(self, base: nn.Linear | RefinedLinear, layer: LowRank, scaling: float) -> None:
+        super().__init__()
+        self.base, self.scaling = base, scaling
+        self.down, self.up = (
+            nn.Parameter(tensor.to(self.weight), requires_grad=False) for tensor in (layer.down, layer.up)
+        )
+
+    @property
+    def weight(self) -> Tensor:
+        """Of the layer it refines."""
+        return self.base.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.base(x)
+        return out + self.scaling * F.linear(F.linear(x, self.down), self.up)
+
+
+def _pair(tensors: Mapping[str, Tensor], file: Path) -> dict[str, LowRank]:
+    """Layers from tensors named LAYER.lora_A.weight and LAYER.lora_B.weight."""
+    downs, ups = (
+        {name.removesuffix(ending): tensor for name, tensor in tensors.items() if name.endswith(ending)}
+        for ending in (".lora_A.weight", ".lora_B.weight")
+    )
+    strange = sorted(
+        set(tensors) - {f"{name}.lora_A.weight" for name in downs} - {f"{name}.lora_B.weight" for name in ups}
+    )
+    strange += sorted(downs.keys() ^ ups.keys())
+    strange += [
+        name
+        for name in downs.keys() & ups.keys()
+        if not (downs[name].ndim == ups[name].ndim == 2 and len(downs[name]) == ups[name].shape[1] > 0)
+    ]
+    if strange or not downs:
+        raise CheckpointError(
+            f"not an adapter: {strange[0] if strange else 'no tensors'}",
+            where=str(file),
+            allowed="matrices LAYER.lora_A.weight (rank, in) and LAYER.lora_B.weight (out, rank)",
+        )
+    return {name: LowRank(downs[name], ups[name]) for name in downs}
+
+
+def _misfits(layers: Mapping[str, LowRank], config: Mapping[str, Any]) -> Iterator[str]:
+    """What the transformer of `config` has no place for."""
+    layout = transformer_layout(config)
+    for name, layer in layers.items():
+        expected = layout.get(f"{name}.weight")
+        found = (layer.up.shape[0], layer.down.shape[1])
+        if expected is None or len(expected) != len(found) or name == EMBEDDING:
+            yield f"no linear layer {name}"
+        elif found != expected:
+            yield f"{name} is {list(expected)}, not {list(found)}"
+
+
+def _scaling(metadata: Mapping[str, str], file: Path) -> Scaling | None:
+    if METADATA not in metadata:
+        return None
+    try:
+        settings = json.loads(metadata[METADATA])
+        scaling = Scaling(
+            float(settings["lora_alpha"]), bool(settings.get("use_rslora")), dict(settings.get("alpha_pattern") or {})
+        )
+        kind = "DoRA" if settings.get("use_dora") else settings.get("peft_type", "LORA")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"its {METADATA} cannot be read: {error!r}", where=str(file)) from None
+    if kind != "LORA":
+        raise CheckpointError(f"an adapter of kind {kind}", where=str(file), allowed="LORA")
+    return scaling
