@@ -277,6 +277,20 @@ class Report(Value):
             raise InputError(f"not JSON: {error}", where="report.entries") from None
 
 
+@dataclass(frozen=True, eq=False)
+class File(Value):
+    """An encoded file: its bytes (n,) and its format ("flac", "wav", "mp3", "ogg")."""
+
+    kind = "file"
+    content: NDArray[np.uint8]
+    format: str
+
+    def __post_init__(self) -> None:
+        self._array("content", np.uint8, None)
+        if not self.format.isalnum():
+            raise InputError(f"{self.format!r}", where="file.format", allowed="letters and digits")
+
+
 def canonical_json(content: Any) -> str:
     """JSON with sorted keys and no blanks; NaN and infinity are refused."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -307,4 +321,3 @@ def unpack(kind: str, arrays: Mapping[str, NDArray[Any]], fields: Mapping[str, A
         return Value.kinds[kind](**arrays, **fields)
     except TypeError as error:
         raise InputError(str(error), where=kind) from None
-

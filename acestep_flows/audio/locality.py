@@ -52,34 +52,39 @@ class Locality:
         return dataclasses.asdict(self)
 
 
-def latents(before: Latents, after: Latents, span: Span, *, offset: int = 0, edge: float = 0.0) -> Locality:
+def latents(before: Latents, after: Latents, span: Span | None, *, offset: int = 0, edge: float = 0.0) -> Locality:
     """Compare two versions in latents.
 
     Args:
         before: the version that was edited.
         after: the result.
-        span: what was to change, in seconds of `after`; every frame that it touches counts as inside.
+        span: what was to change, in seconds of `after`; every frame that it touches counts as inside. None: nothing
+            of `before` was to change, all of it is outside.
         offset: the frame of `after` where `before` starts (an extension to the left moves it).
         edge: seconds on either side of the span that are counted apart.
     """
     return _compare(before.array, after.array, span, offset, edge, MODEL_RATE / SAMPLES_PER_FRAME)
 
 
-def audio(before: Audio, after: Audio, span: Span, *, offset: float = 0.0, edge: float = 0.0) -> Locality:
+def audio(before: Audio, after: Audio, span: Span | None, *, offset: float = 0.0, edge: float = 0.0) -> Locality:
     """Compare two versions as waveforms, in stereo at the rate of `after`; as `latents`, but `offset` in seconds."""
     old, new = stereo(at_rate(before, after.sample_rate)).samples, stereo(after).samples
     return _compare(old, new, span, round(offset * after.sample_rate), edge, after.sample_rate)
 
 
-def _compare(before: FloatArray, after: FloatArray, span: Span, offset: int, edge: float, rate: float) -> Locality:
+def _compare(
+    before: FloatArray, after: FloatArray, span: Span | None, offset: int, edge: float, rate: float
+) -> Locality:
     """Compare along the last axis, which has `rate` steps a second."""
     if edge < 0:
         raise InputError(f"edge {edge:g} s", where="locality", allowed="0 or more seconds")
     first, last = max(offset, 0), min(after.shape[-1], before.shape[-1] + offset)
     steps = np.arange(first, max(first, last))
     old, new = before[..., steps - offset], after[..., steps]
-    inside = _within(steps, span.start, span.end, rate)
-    near = _within(steps, span.start - edge, span.end + edge, rate)
+    inside = near = np.zeros(steps.shape, np.bool_)
+    if span is not None:
+        inside = _within(steps, span.start, span.end, rate)
+        near = _within(steps, span.start - edge, span.end + edge, rate)
     return Locality(
         inside=_change(old[..., inside], new[..., inside], rate),
         edges=_change(old[..., near & ~inside], new[..., near & ~inside], rate),

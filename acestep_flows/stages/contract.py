@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from acestep_flows.errors import FlowsError
 from acestep_flows.stages.ports import PortType, port_type
 
 if TYPE_CHECKING:
@@ -124,5 +123,3 @@ class Stage:
             field.name: Port(field.name, port_type(hints[field.name]), True, field.metadata.get("description", ""))
             for field in dataclasses.fields(cls.Out)
         }
-
-

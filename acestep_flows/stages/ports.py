@@ -51,7 +51,7 @@ class PortType:
             return self.item is None or given.item is None or self.item.accepts(given.item)
         if self.kind == given.kind == "record":
             offered = dict(given.fields)
-            return all(name in offered and kind.accepts(offered[name]) for name, kind in self.fields)
+            return all(kind.accepts(offered[name]) if name in offered else kind.optional for name, kind in self.fields)
         widening = {"float": ("int", "seed"), "int": ("seed",), "seed": ("int",)}
         return given.kind == self.kind or given.kind in widening.get(self.kind, ())
 
@@ -89,5 +89,11 @@ def port_type(annotation: Any) -> PortType:
         return PortType(annotation.kind)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         hints = typing.get_type_hints(annotation, include_extras=True)
-        return PortType("record", fields=tuple((name, port_type(hints[name])) for name in annotation.model_fields))
+        return PortType(
+            "record",
+            fields=tuple(
+                (name, port_type(hints[name] if info.is_required() else hints[name] | None))
+                for name, info in annotation.model_fields.items()
+            ),
+        )
     raise TypeError(f"no port type for {annotation!r}")

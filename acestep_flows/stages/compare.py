@@ -1,0 +1,42 @@
+"""Say where two versions of a song differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field
+
+from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
+from acestep_flows.stages.item import attempt
+from acestep_flows.values import Audio, Report, Span
+
+
+class Compare(Stage):
+    """Compare two versions as waveforms: the change inside a span, in the edges next to it, and outside of both."""
+
+    name, version = "compare", 1
+
+    @dataclass(frozen=True)
+    class In:
+        before: Audio
+        after: Audio
+
+    class Params(StageParams):
+        span: Span | None = Field(None, description="What was to change, in seconds of `after`; absent: nothing was.")
+        offset: float = Field(0.0, ge=0, description="Second of `after` at which `before` starts.")
+        edge: float = Field(1.0, ge=0, description="Seconds on either side of the span that are counted apart.")
+
+    @dataclass(frozen=True)
+    class Out:
+        report: Report
+
+    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = UNWATCHED) -> list[Any]:
+        return [attempt(self.name, self._compare, item, param) for item, param in zip(batch, params, strict=True)]
+
+    def _compare(self, item: In, params: Params) -> Out:
+        from acestep_flows.audio import locality
+
+        change = locality.audio(item.before, item.after, params.span, offset=params.offset, edge=params.edge)
+        return self.Out(Report(change.entries()))

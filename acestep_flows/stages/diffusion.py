@@ -1,0 +1,125 @@
+"""What `sample`, `repaint` and `edit` have in common: one transformer, a song to denoise, a watch to heed.
+
+A task only says which trajectory a song takes and under which conditions. The step engine of the served door uses the
+same `song` and `finish`, so that both doors run the same numbers.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from acestep_flows.sampling.options import SamplerOptions
+from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
+from acestep_flows.stages.item import attempt
+from acestep_flows.values import Latents
+
+if TYPE_CHECKING:
+    from acestep_flows.model.checkpoint import Checkpoint
+    from acestep_flows.model.condition import ConditionProjector
+    from acestep_flows.model.placement import Placement
+    from acestep_flows.model.transformer import Transformer
+    from acestep_flows.sampling.branches import Branches
+    from acestep_flows.sampling.drive import Denoise
+    from acestep_flows.sampling.trajectory import State, Trajectory
+
+
+class DiffusionParams(SamplerOptions, StageParams):
+    """Sampler options, and what is put on top of the base weights."""
+
+    adapter: str | None = Field(None, description="LoRA adapter, by name or folder.")
+    adapter_weight: float = Field(1.0, ge=-10, le=10, description="Factor on the adapter's own scaling.")
+
+    @property
+    def options(self) -> SamplerOptions:
+        """The part that the sampling layer knows."""
+        return SamplerOptions(**{name: getattr(self, name) for name in SamplerOptions.model_fields})
+
+
+@dataclass(frozen=True, eq=False)
+class Song:
+    """One item on its way: where it goes, and who answers its calls."""
+
+    trajectory: Trajectory
+    denoise: Denoise
+
+
+@dataclass(eq=False)
+class Networks:
+    """The denoising half of the checkpoint, shared by every diffusion stage of a process."""
+
+    transformer: Transformer
+    projector: ConditionProjector
+
+
+_SHARED: weakref.WeakValueDictionary[tuple[str, Placement], Networks] = weakref.WeakValueDictionary()
+_SHARED_LOCK = threading.Lock()
+
+
+def shared_networks(checkpoint: Checkpoint, placement: Placement) -> Networks:
+    """The networks of these weights on this placement: read once per process, dropped with their last stage."""
+    from acestep_flows.model.condition import ConditionProjector
+    from acestep_flows.model.transformer import Transformer
+
+    key = checkpoint.digest("ace_step_transformer"), placement
+    with _SHARED_LOCK:
+        if (networks := _SHARED.get(key)) is None:
+            transformer = Transformer.load(checkpoint, placement)
+            networks = Networks(transformer, ConditionProjector.load(checkpoint, placement))
+            _SHARED[key] = networks
+        return networks
+
+
+class DiffusionStage(Stage):
+    """Base of the stages that denoise. Subclasses give `branches`, `trajectory` and `finish`."""
+
+    parts: ClassVar[tuple[str, ...]] = ("ace_step_transformer",)
+
+    def load(self, checkpoint: Checkpoint, placement: Placement) -> None:
+        self.checkpoint, self.placement = checkpoint, placement
+        self.networks = shared_networks(checkpoint, placement)
+
+    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = UNWATCHED) -> list[Any]:
+        return [
+            attempt(self.name, self._denoise, index, item, param, watch)
+            for index, (item, param) in enumerate(zip(batch, params, strict=True))
+        ]
+
+    def song(self, item: Any, params: Any) -> Song:
+        """The item's trajectory, and its conditions turned into what the transformer remembers."""
+        from acestep_flows.sampling.denoiser import Denoiser, remember
+
+        trajectory = self.trajectory(item, params)
+        memories = remember(self.networks.transformer, self.networks.projector, self.branches(item, params))
+        return Song(trajectory, Denoiser(self.networks.transformer, memories))
+
+    def _denoise(self, index: int, item: Any, params: Any, watch: Watch) -> Any:
+        from acestep_flows.sampling.drive import drive
+
+        song = self.song(item, params)
+        total = song.trajectory.steps
+        watch.step(index, 0, total)
+        state = drive(song.trajectory, song.denoise, lambda state: watch.step(index, state.step, total))
+        return self.finish(item, params, song.trajectory, state)
+
+    def branches(self, item: Any, params: Any) -> Branches:
+        """The conditions of every guidance branch."""
+        raise NotImplementedError
+
+    def trajectory(self, item: Any, params: Any) -> Trajectory:
+        """The way the item takes."""
+        raise NotImplementedError
+
+    def finish(self, item: Any, params: Any, trajectory: Trajectory, state: State) -> Any:
+        """The `Out` of a song that is done."""
+        raise NotImplementedError
+
+
+def latents_of(trajectory: Trajectory, state: State) -> Latents:
+    """The song as a value."""
+    return Latents(trajectory.estimate(state).contiguous().numpy())

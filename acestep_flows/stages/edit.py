@@ -1,0 +1,82 @@
+"""Change words or style of a song and keep its tune: FlowEdit (spec 02 section 5.5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from acestep_flows.stages.diffusion import DiffusionParams, DiffusionStage, latents_of
+from acestep_flows.stages.ports import Seed
+from acestep_flows.values import Latents, LyricStates, PromptStates, Report, Span
+
+if TYPE_CHECKING:
+    from acestep_flows.sampling.branches import Branches
+    from acestep_flows.sampling.trajectory import State, Trajectory
+
+
+class Edit(DiffusionStage):
+    """Move a song from the words and style it has to those it shall have, keeping as much as the shares allow.
+
+    For lyrics alone, minimum 0.6 and maximum 1 do well; for a remix 0.2 and 0.4. Guidance kind, interval, omega, ERG
+    and OSS have no effect here: every step is guided by APG.
+    """
+
+    name, version = "edit", 1
+
+    @dataclass(frozen=True)
+    class In:
+        source: Latents
+        source_prompt: PromptStates
+        source_lyrics: LyricStates
+        prompt: PromptStates
+        lyrics: LyricStates
+
+    class Params(DiffusionParams):
+        seed: Seed = Field(description="Seed of the noises that carry the edit.")
+        minimum: float = Field(
+            0.0, ge=0, le=1, description="Share of the noisiest steps left out: they keep the shape."
+        )
+        maximum: float = Field(1.0, ge=0, le=1, description="Share after which the target alone is sampled.")
+        averages: int = Field(1, ge=1, le=64, description="Noises averaged in each step.")
+
+    @dataclass(frozen=True)
+    class Out:
+        latents: Latents
+        report: Report
+
+    def branches(self, item: In, params: Params) -> Branches:
+        from acestep_flows.sampling.branches import edit_branches
+
+        source, target = (item.source_prompt, item.source_lyrics), (item.prompt, item.lyrics)
+        return edit_branches(source, target, params.options)
+
+    def trajectory(self, item: In, params: Params) -> Trajectory:
+        import torch
+
+        from acestep_flows.sampling.edit import edit
+        from acestep_flows.sampling.noise import SeededDraws
+
+        return edit(
+            torch.tensor(item.source.array),
+            params.options,
+            SeededDraws(params.seed),
+            minimum=params.minimum,
+            maximum=params.maximum,
+            averages=params.averages,
+        )
+
+    def finish(self, item: In, params: Params, trajectory: Trajectory, state: State) -> Out:
+        from acestep_flows.audio import locality
+
+        latents = latents_of(trajectory, state)
+        entries = {
+            "task": "edit",
+            "seconds": latents.seconds,
+            "evaluations": state.step,
+            "seed": params.seed,
+            "locality": locality.latents(item.source, latents, Span(0.0, latents.seconds)).entries(),
+            "warnings": [*item.source_lyrics.skipped, *item.lyrics.skipped],
+        }
+        return self.Out(latents, Report(entries))

@@ -1,0 +1,58 @@
+"""Bring audio into latent space (spec 04 section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from acestep_flows.errors import InputError
+from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
+from acestep_flows.stages.item import attempt
+from acestep_flows.values import MAX_SECONDS, MODEL_RATE, SAMPLES_PER_FRAME, Audio, Latents
+
+if TYPE_CHECKING:
+    from acestep_flows.model.checkpoint import Checkpoint
+    from acestep_flows.model.placement import Placement
+
+MAX_FRAMES = 2584
+"""The training maximum; encoding rounds up, so 240 s of audio are 2584 frames (spec 01 section 2)."""
+
+
+class EncodeAudio(Stage):
+    """Encode a recording: any rate, mono or more channels (the first two count), up to 240 seconds."""
+
+    name, version = "encode_audio", 1
+    parts = ("music_dcae_f8c8", "music_vocoder")
+
+    @dataclass(frozen=True)
+    class In:
+        audio: Audio
+
+    class Params(StageParams):
+        pass
+
+    @dataclass(frozen=True)
+    class Out:
+        latents: Latents
+
+    def load(self, checkpoint: Checkpoint, placement: Placement) -> None:
+        from acestep_flows.model.autoencoder import Autoencoder
+
+        self.autoencoder = Autoencoder.load(checkpoint, placement, halves=["encoder"])
+
+    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = UNWATCHED) -> list[Any]:
+        return [attempt(self.name, self._encode, item.audio) for item in batch]
+
+    def _encode(self, audio: Audio) -> Out:
+        from acestep_flows.audio.resample import resample, stereo
+
+        samples = resample(stereo(audio).samples, audio.sample_rate, MODEL_RATE)
+        frames = -(-samples.shape[1] // SAMPLES_PER_FRAME)
+        if not 1 <= frames <= MAX_FRAMES:
+            raise InputError(
+                f"{audio.seconds:.2f} s",
+                where="encode_audio.audio",
+                allowed=f"up to {MAX_SECONDS:.0f} s; trim it first",
+            )
+        return self.Out(Latents(self.autoencoder.encode(samples)))

@@ -1,0 +1,52 @@
+"""Encode tags, a description or a scene with the UMT5 text encoder (spec 03 section 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
+from acestep_flows.stages.item import attempt
+from acestep_flows.text.prompt import check_prompt
+from acestep_flows.values import PromptStates
+
+if TYPE_CHECKING:
+    from acestep_flows.model.checkpoint import Checkpoint
+    from acestep_flows.model.placement import Placement
+
+WEAKENED = 0.01
+"""ERG temperature: how far the weakened variant's queries are scaled down (spec 02 section 3.1)."""
+
+
+class EncodePrompt(Stage):
+    """Encode the prompt: comma-separated tags, free text or a scene, at most 256 tokens.
+
+    The weakened variant that entropy rectifying guidance needs is encoded along, so that the sampler can choose.
+    """
+
+    name, version = "encode_prompt", 1
+    parts = ("umt5-base",)
+
+    class Params(StageParams):
+        tags: str = Field(description="Comma-separated tags, a description or a scene: 'funk, 105 BPM, female vocals'.")
+
+    @dataclass(frozen=True)
+    class Out:
+        prompt: PromptStates
+
+    def load(self, checkpoint: Checkpoint, placement: Placement) -> None:
+        from acestep_flows.model.text_encoder import TextEncoder
+
+        self.encoder = TextEncoder.load(checkpoint, placement)
+
+    def run(self, batch: Sequence[Any], params: Sequence[Params], watch: Watch = UNWATCHED) -> list[Any]:
+        return [attempt(self.name, self._encode, param.tags) for param in params]
+
+    def _encode(self, tags: str) -> Out:
+        check_prompt(tags)
+        states, mask = self.encoder.encode([tags])
+        weak, _ = self.encoder.encode([tags], weaken=WEAKENED)
+        return self.Out(PromptStates(tags, states[0].numpy(), weak[0].numpy(), mask[0].numpy()))

@@ -1,0 +1,45 @@
+"""Encode audio into the bytes of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
+from acestep_flows.stages.item import attempt
+from acestep_flows.values import OUTPUT_RATE, Audio, File
+
+
+class Export(Stage):
+    """Encode a song as wav, flac, mp3 or ogg, so that what leaves a pool of machines is small."""
+
+    name, version = "export", 1
+
+    @dataclass(frozen=True)
+    class In:
+        audio: Audio
+
+    class Params(StageParams):
+        format: Literal["wav", "flac", "mp3", "ogg"] = Field("flac", description="Kind of file.")
+        sample_rate: int = Field(OUTPUT_RATE, ge=8000, le=192_000, description="Hz.")
+
+    @dataclass(frozen=True)
+    class Out:
+        file: File
+
+    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = UNWATCHED) -> list[Any]:
+        return [attempt(self.name, self._encode, item, param) for item, param in zip(batch, params, strict=True)]
+
+    def _encode(self, item: In, params: Params) -> Out:
+        from acestep_flows.audio.formats import FORMATS
+        from acestep_flows.audio.tags import Tags
+        from acestep_flows.audio.write import encode
+
+        content, _ = encode(
+            item.audio, FORMATS[params.format], subtype=None, tags=Tags(), sample_rate=params.sample_rate
+        )
+        return self.Out(File(np.frombuffer(content, np.uint8), params.format))

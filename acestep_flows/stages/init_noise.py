@@ -1,0 +1,54 @@
+"""Draw the start noise of a song from its seed (spec 02 section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import Field
+
+from acestep_flows.errors import InputError
+from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
+from acestep_flows.stages.item import attempt
+from acestep_flows.stages.ports import Seed
+from acestep_flows.values import MAX_SECONDS, MAX_SEED, Latents, Noise, frames_from_seconds
+
+
+class InitNoise(Stage):
+    """Draw noise for a new song, or for a variation: a seed means the same song on every machine.
+
+    With a variance, noise of a second seed is drawn along; the sampler turns the first towards it.
+    """
+
+    name, version = "init_noise", 1
+
+    @dataclass(frozen=True)
+    class In:
+        like: Latents | None = field(default=None, metadata={"description": "Take the length from these latents."})
+
+    class Params(StageParams):
+        seed: Seed = Field(description="Which song: 0 to 2^32-1.")
+        duration: float | None = Field(None, gt=0, le=MAX_SECONDS, description="Length of the song in seconds.")
+        variance: float = Field(0.0, ge=0, le=1, description="0: the seed's own song, 1: wholly the retake seed's.")
+        retake_seed: Seed | None = Field(None, description="Second seed of a variation; absent: seed + 1.")
+
+    @dataclass(frozen=True)
+    class Out:
+        noise: Noise
+
+    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = UNWATCHED) -> list[Any]:
+        return [attempt(self.name, self._draw, item, param) for item, param in zip(batch, params, strict=True)]
+
+    def _draw(self, item: In, params: Params) -> Out:
+        from acestep_flows.sampling.noise import draw
+
+        if (item.like is None) == (params.duration is None):
+            raise InputError("needs either a length in seconds or latents to be like", where="init_noise.duration")
+        frames = item.like.frames if item.like is not None else frames_from_seconds(params.duration or 0.0)
+        if frames < 1:
+            raise InputError(f"{params.duration} s", where="init_noise.duration", allowed=f"0.1 to {MAX_SECONDS:.0f} s")
+        if params.variance == 0.0 and params.retake_seed is None:
+            return self.Out(Noise(draw(params.seed, frames), params.seed))
+        retake = params.retake_seed if params.retake_seed is not None else (params.seed + 1) % (MAX_SEED + 1)
+        return self.Out(Noise(draw(params.seed, frames), params.seed, draw(retake, frames), retake, params.variance))

@@ -1,0 +1,41 @@
+"""Put pieces of audio one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field
+
+from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
+from acestep_flows.stages.item import attempt
+from acestep_flows.values import Audio
+
+
+class Join(Stage):
+    """Join pieces in order, each overlapping the next by a crossfade. The first piece's sample rate holds for all."""
+
+    name, version = "join", 1
+
+    @dataclass(frozen=True)
+    class In:
+        parts: list[Audio]
+
+    class Params(StageParams):
+        crossfade: float = Field(0.0, ge=0, le=60, description="Overlap of neighbours in seconds.")
+        curve: Literal["equal_power", "equal_gain"] = Field(
+            "equal_power", description="equal_power where different sounds meet, equal_gain where one goes on."
+        )
+
+    @dataclass(frozen=True)
+    class Out:
+        audio: Audio
+
+    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = UNWATCHED) -> list[Any]:
+        return [attempt(self.name, self._join, item, param) for item, param in zip(batch, params, strict=True)]
+
+    def _join(self, item: In, params: Params) -> Out:
+        from acestep_flows.audio.splice import join
+
+        return self.Out(join(item.parts, crossfade=params.crossfade, curve=params.curve))

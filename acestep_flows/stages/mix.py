@@ -1,0 +1,58 @@
+"""Mix stems into one stereo song."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field
+
+from acestep_flows.errors import InputError
+from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
+from acestep_flows.stages.item import attempt
+from acestep_flows.values import Audio
+
+
+class TrackSettings(StageParams):
+    """How one stem sits in the mix."""
+
+    gain: float = Field(0.0, ge=-120, le=24, description="dB.")
+    pan: float = Field(0.0, ge=-1, le=1, description="-1 is left, 1 is right.")
+    offset: float = Field(0.0, ge=0, le=3600, description="Seconds from the start of the mix.")
+    fade_in: float = Field(0.0, ge=0, description="Seconds.")
+    fade_out: float = Field(0.0, ge=0, description="Seconds.")
+
+
+class Mix(Stage):
+    """Mix stems: a gain, pan, offset and fades for each, then a loudness and a true-peak ceiling for the sum.
+
+    Stems may differ in length and rate; the mix is as long as the last of them sounds, at 48 kHz.
+    """
+
+    name, version = "mix", 1
+
+    @dataclass(frozen=True)
+    class In:
+        stems: list[Audio]
+
+    class Params(StageParams):
+        tracks: tuple[TrackSettings, ...] = Field((), description="One per stem, in order; none: all as they are.")
+        loudness: float | None = Field(None, ge=-70, le=0, description="Integrated loudness of the mix in LUFS.")
+        ceiling: float | None = Field(-1.0, ge=-60, le=0, description="Highest true peak in dBTP.")
+
+    @dataclass(frozen=True)
+    class Out:
+        audio: Audio
+
+    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = UNWATCHED) -> list[Any]:
+        return [attempt(self.name, self._mix, item, param) for item, param in zip(batch, params, strict=True)]
+
+    def _mix(self, item: In, params: Params) -> Out:
+        from acestep_flows.audio.mix import Track, mix
+
+        settings = params.tracks or (TrackSettings(),) * len(item.stems)
+        if len(settings) != len(item.stems):
+            raise InputError(f"{len(settings)} for {len(item.stems)} stems", where="mix.tracks", allowed="one per stem")
+        tracks = [Track(stem, **setting.model_dump()) for stem, setting in zip(item.stems, settings, strict=True)]
+        return self.Out(mix(tracks, loudness_target=params.loudness, ceiling=params.ceiling))

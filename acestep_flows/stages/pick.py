@@ -1,0 +1,93 @@
+"""Pick the best of several takes by what was measured of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field
+
+from acestep_flows.errors import InputError
+from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
+from acestep_flows.stages.item import attempt
+from acestep_flows.values import Latents, Report
+
+
+class Bound(StageParams):
+    """A limit on one measurement. A measurement that has no answer breaks it."""
+
+    measurement: str = Field(description="Name of the measurement, such as silence_share.")
+    minimum: float | None = Field(None, description="Lowest value that keeps it.")
+    maximum: float | None = Field(None, description="Highest value that keeps it.")
+
+
+class Pick(Stage):
+    """Pick the take that breaks the fewest bounds; among those the one that comes first in `prefer` of `by`.
+
+    Ties go to the earlier take.
+    """
+
+    name, version = "pick", 1
+
+    @dataclass(frozen=True)
+    class In:
+        takes: list[Latents]
+        reports: list[Report]
+
+    class Params(StageParams):
+        by: str = Field("loudness_lufs", description="The measurement that decides.")
+        prefer: Literal["highest", "lowest", "nearest"] = Field("highest", description="Which value of it is best.")
+        target: float | None = Field(None, description="What to be nearest to.")
+        bounds: tuple[Bound, ...] = Field((), description="Limits that a good take keeps.")
+
+    @dataclass(frozen=True)
+    class Out:
+        latents: Latents
+        index: int
+        report: Report
+
+    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = UNWATCHED) -> list[Any]:
+        return [attempt(self.name, self._pick, item, param) for item, param in zip(batch, params, strict=True)]
+
+    def _pick(self, item: In, params: Params) -> Out:
+        if not item.takes or len(item.takes) != len(item.reports):
+            found = f"{len(item.takes)} takes and {len(item.reports)} reports"
+            raise InputError(found, where="pick", allowed="at least one take, and a report for each")
+        if (params.prefer == "nearest") != (params.target is not None):
+            raise InputError(f"prefer {params.prefer}", where="pick.target", allowed="a target, only with nearest")
+        ranks = [_rank(report.entries, params) for report in item.reports]
+        best = min(range(len(ranks)), key=ranks.__getitem__)
+        judged = [{"broken_bounds": broken, params.by: report.entries.get(params.by)}
+                  for (broken, _), report in zip(ranks, item.reports, strict=True)]  # fmt: skip
+        report = Report({"picked": best, "takes": judged, "measurements": item.reports[best].entries})
+        return self.Out(item.takes[best], best, report)
+
+
+def _rank(entries: Mapping[str, Any], params: Pick.Params) -> tuple[int, float]:
+    """Broken bounds, and distance from the best value of the deciding measurement: less is better."""
+    broken = sum(_breaks(_number(entries, bound.measurement), bound) for bound in params.bounds)
+    value = _number(entries, params.by)
+    if value is None:
+        return broken, math.inf
+    if params.target is not None:
+        return broken, abs(value - params.target)
+    return broken, value if params.prefer == "lowest" else -value
+
+
+def _breaks(value: float | None, bound: Bound) -> bool:
+    if value is None:
+        return True
+    low = bound.minimum is not None and value < bound.minimum
+    high = bound.maximum is not None and value > bound.maximum
+    return low or high
+
+
+def _number(entries: Mapping[str, Any], name: str) -> float | None:
+    if name not in entries:
+        raise InputError(f"no measurement {name!r}", where="pick", allowed=", ".join(sorted(entries)))
+    value = entries[name]
+    if value is not None and not isinstance(value, (int, float)):
+        raise InputError(f"{name} is {value!r}", where="pick", allowed="a measurement that is a number")
+    return value

@@ -1,0 +1,132 @@
+"""Paint a span of a song anew, or continue it on either side (spec 02 sections 5.3 and 5.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from acestep_flows.errors import InputError
+from acestep_flows.stages.diffusion import DiffusionParams, DiffusionStage, latents_of
+from acestep_flows.values import Latents, LyricStates, Noise, PromptStates, Report, Span, frames_from_seconds
+
+if TYPE_CHECKING:
+    from acestep_flows.sampling.branches import Branches
+    from acestep_flows.sampling.trajectory import State, Trajectory
+
+
+class Repaint(DiffusionStage):
+    """Paint a span anew and leave the rest exactly as it is; or extend the song on the left, the right, or both."""
+
+    name, version = "repaint", 1
+
+    @dataclass(frozen=True)
+    class In:
+        prompt: PromptStates
+        lyrics: LyricStates
+        source: Latents
+        noise: Noise
+
+    class Params(DiffusionParams):
+        span: Span | None = Field(None, description="What to paint anew, in seconds; absent when extending.")
+        left: float = Field(0.0, ge=0, le=240, description="Seconds to add before the song.")
+        right: float = Field(0.0, ge=0, le=240, description="Seconds to add after the song.")
+
+    @dataclass(frozen=True)
+    class Out:
+        latents: Latents
+        report: Report
+
+    def branches(self, item: In, params: Params) -> Branches:
+        from acestep_flows.sampling.branches import song_branches
+
+        return song_branches(item.prompt, item.lyrics, params.options)
+
+    def trajectory(self, item: In, params: Params) -> Trajectory:
+        if (params.span is None) == (params.left == params.right == 0):
+            raise InputError("needs either a span to paint or seconds to add", where="repaint.span")
+        return self._extension(item, params) if params.span is None else self._painting(item, params, params.span)
+
+    def _painting(self, item: In, params: Params, span: Span) -> Trajectory:
+        import torch
+
+        from acestep_flows.sampling.noise import SeededDraws
+        from acestep_flows.sampling.repaint import repaint
+
+        source, noise = item.source, item.noise
+        frames = span_frames(span, source)
+        if noise.retake is None:
+            raise InputError("noise without a retake", where="repaint.noise", allowed="init_noise with a variance")
+        return repaint(
+            torch.tensor(source.array),
+            torch.tensor(noise.array),
+            torch.tensor(noise.retake),
+            frames,
+            noise.variance,
+            params.options,
+            SeededDraws.following(noise),
+        )
+
+    def _extension(self, item: In, params: Params) -> Trajectory:
+        import torch
+
+        from acestep_flows.sampling.extend import extend, retake_frames
+        from acestep_flows.sampling.noise import SeededDraws, draw
+
+        source, noise = item.source, item.noise
+        left, right = frames_from_seconds(params.left), frames_from_seconds(params.right)
+        if noise.retake_seed is None:
+            raise InputError("noise without a retake", where="repaint.noise", allowed="init_noise with a variance")
+        retake = draw(noise.retake_seed, retake_frames(source.frames, left, right))
+        return extend(
+            torch.tensor(source.array),
+            torch.tensor(noise.array),
+            torch.tensor(retake),
+            left,
+            right,
+            params.options,
+            SeededDraws.following(noise),
+            noise.variance,
+        )
+
+    def finish(self, item: In, params: Params, trajectory: Trajectory, state: State) -> Out:
+        from acestep_flows.audio import locality
+
+        latents = latents_of(trajectory, state)
+        if params.span is not None:
+            task = "repaint"
+            change = locality.latents(item.source, latents, params.span)
+        else:
+            task = "extend"
+            # Every frame of the source is outside of what was to change.
+            change = locality.latents(item.source, latents, None, offset=frames_from_seconds(params.left))
+        entries = {
+            "task": task,
+            "seconds": latents.seconds,
+            "evaluations": state.step,
+            "seed": item.noise.seed,
+            "retake_seed": item.noise.retake_seed,
+            "variance": item.noise.variance,
+            "locality": change.entries(),
+            "warnings": list(item.lyrics.skipped),
+        }
+        return self.Out(latents, Report(entries))
+
+
+def span_frames(span: Span, source: Latents) -> tuple[int, int]:
+    """First and last-but-one latent frame of `span`, both truncated (spec 02 section 5.3).
+
+    Raises:
+        InputError: the span reaches past the end, or is shorter than a frame.
+    """
+    # Encoding rounds up to whole frames and decoding keeps them, so the song may end within its last frame.
+    end = min(frames_from_seconds(span.end), source.frames)
+    if span.end > source.seconds + 1e-6:
+        raise InputError(
+            f"{span.start:g} to {span.end:g} s", where="span", allowed=f"within 0 to {source.seconds:.2f} s"
+        )
+    start = frames_from_seconds(span.start)
+    if end <= start:
+        raise InputError(f"{span.start:g} to {span.end:g} s", where="span", allowed="at least one frame (0.093 s)")
+    return start, end

@@ -1,0 +1,66 @@
+"""Sample a song from noise, or from a reference (spec 02 sections 5.1, 5.2 and 5.6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from acestep_flows.stages.diffusion import DiffusionParams, DiffusionStage, latents_of
+from acestep_flows.values import Latents, LyricStates, Noise, PromptStates, Report
+
+if TYPE_CHECKING:
+    from acestep_flows.sampling.branches import Branches
+    from acestep_flows.sampling.trajectory import State, Trajectory
+
+
+class Sample(DiffusionStage):
+    """Sample a song: text to music, a variation when the noise has one, audio to audio when given a reference."""
+
+    name, version = "sample", 1
+
+    @dataclass(frozen=True)
+    class In:
+        prompt: PromptStates
+        lyrics: LyricStates
+        noise: Noise
+        reference: Latents | None = field(default=None, metadata={"description": "Stay near these latents."})
+
+    class Params(DiffusionParams):
+        strength: float = Field(0.5, ge=0, le=1, description="How much of the reference to keep; 1 is the reference.")
+
+    @dataclass(frozen=True)
+    class Out:
+        latents: Latents
+        report: Report
+
+    def branches(self, item: In, params: Params) -> Branches:
+        from acestep_flows.sampling.branches import song_branches
+
+        return song_branches(item.prompt, item.lyrics, params.options)
+
+    def trajectory(self, item: In, params: Params) -> Trajectory:
+        import torch
+
+        from acestep_flows.sampling.audio2audio import audio2audio
+        from acestep_flows.sampling.noise import SeededDraws, start_noise
+        from acestep_flows.sampling.text2music import text2music
+
+        noise, draws = start_noise(item.noise), SeededDraws.following(item.noise)
+        if item.reference is None:
+            return text2music(noise, params.options, draws)
+        return audio2audio(torch.tensor(item.reference.array), noise, params.strength, params.options, draws)
+
+    def finish(self, item: In, params: Params, trajectory: Trajectory, state: State) -> Out:
+        latents = latents_of(trajectory, state)
+        entries = {
+            "task": "text2music" if item.reference is None else "audio2audio",
+            "seconds": latents.seconds,
+            "evaluations": state.step,
+            "seed": item.noise.seed,
+            "warnings": list(item.lyrics.skipped),
+        }
+        if item.noise.retake_seed is not None:
+            entries |= {"retake_seed": item.noise.retake_seed, "variance": item.noise.variance}
+        return self.Out(latents, Report(entries))
