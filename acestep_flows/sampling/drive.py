@@ -19,8 +19,13 @@ def drive(trajectory: Trajectory, denoise: Denoise, on_step: OnStep | None = Non
 
     Returns:
         The last state; its latents are the finished song.
+
+    Raises:
+        InputError: `state` is of another song.
     """
-    state = trajectory.start() if state is None else state
+    if state is None:
+        state = trajectory.start()
+    trajectory.check(state)
     while not trajectory.done(state):
         velocities = denoise(trajectory.calls(state))
         state = trajectory.advance(state, [velocity.float().cpu() for velocity in velocities])

@@ -115,6 +115,19 @@ class Trajectory(ABC):
     def done(self, state: State) -> bool:
         return state.step >= self.steps
 
+    def check(self, state: State) -> None:
+        """Refuse a state that cannot be one of this song.
+
+        Raises:
+            InputError: another length, or more steps than there are.
+        """
+        if not 0 <= state.step <= self.steps or state.latents.shape[-1] != self.frames:
+            raise InputError(
+                f"step {state.step} of a song of {state.latents.shape[-1]} frames",
+                where="state",
+                allowed=f"up to step {self.steps} of a song of {self.frames} frames",
+            )
+
 
 def noised(latents: Tensor, noise: Tensor, level: float) -> Tensor:
     """Clean `latents` at noise level `level`: 0 gives the latents, 1 the noise."""

@@ -25,7 +25,7 @@ from acestep_flows.sampling.denoiser import Row, answer, remember
 from acestep_flows.sampling.edit import edit
 from acestep_flows.sampling.extend import extend, pads
 from acestep_flows.sampling.guidance import ERG_TEMPERATURE
-from acestep_flows.sampling.noise import Draws, RecordedDraws, SeededDraws, mixed
+from acestep_flows.sampling.noise import Draws, RecordedDraws, SeededDraws, draw, mixed
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.repaint import repaint
 from acestep_flows.sampling.text2music import text2music
@@ -62,8 +62,8 @@ ELSEWHERE = {
 
 def options_of(case: Case) -> SamplerOptions:
     params = case.params
-    if unknown := set(params) - set(NAMES) - ELSEWHERE:
-        raise ValueError(f"unknown arguments {sorted(unknown)}")
+    if set(params) - set(NAMES) - ELSEWHERE:
+        case.unknown()
     chosen: dict[str, Any] = {ours: params[theirs] for theirs, ours in NAMES.items() if theirs in params}
     if params.get("oss_steps"):
         chosen["oss_steps"] = tuple(int(index) for index in params["oss_steps"].split(","))
@@ -132,9 +132,12 @@ class Network:
         blank = self.lyric_encoder(torch.zeros_like(ids_), mask_)[0]
         return LyricStates("", ids.numpy(), mask.numpy(), states.numpy(), weak.numpy(), blank.numpy())
 
-    def branches(self, case: Case, song: int) -> Branches:
-        """The conditions of one song of a case."""
-        options, inputs = options_of(case), {name: tensor[song] for name, tensor in per_song(case).items()}
+    def stored_conditions(self, case: Case) -> list[Branches]:
+        """The conditions that a case stores, song by song."""
+        return [self._conditions(case, song) for song in range(len(case.inputs["lyric_token_ids"]))]
+
+    def _conditions(self, case: Case, song: int) -> Branches:
+        options, inputs = options_of(case), {name: tensor[song] for name, tensor in conditions(case).items()}
         text, mask = inputs["encoder_text_hidden_states"], inputs["text_attention_mask"]
         weak = inputs.get("encoder_text_hidden_states_null", torch.zeros_like(text))
         prompt = PromptStates("", text.numpy(), weak.numpy(), mask.numpy())
@@ -147,14 +150,15 @@ class Network:
         return edit_branches((prompt, lyrics), (target, words), options)
 
 
-def per_song(case: Case) -> dict[str, Tensor]:
-    """The conditions that the case stores, by song."""
-    names = {"speaker_embds", "target_speaker_embeds"}
-    conditions = {name: case.inputs[name] for name in case.inputs if "_hidden_states" in name or "mask" in name}
-    conditions |= {name: case.inputs[name] for name in case.inputs if name.endswith("lyric_token_ids")}
-    for name in names & set(case.inputs):
-        assert not case.inputs[name].any(), f"{case}: {name} is not zero; the product has no speakers"
-    return conditions
+def conditions(case: Case) -> dict[str, Tensor]:
+    """The encoded prompts and lyrics that a case stores, with their leading song axis."""
+    stored = {}
+    for name in case.inputs:
+        if name in ("speaker_embds", "target_speaker_embeds"):
+            assert not case.inputs[name].any(), f"{case}: {name} is not zero; the product has no speakers"
+        elif "text" in name or "lyric" in name:
+            stored[name] = case.inputs[name]
+    return stored
 
 
 @dataclass(frozen=True)
@@ -165,11 +169,8 @@ class GroupDenoiser:
     memories: Sequence[Mapping[BranchName, Memory]]
 
     @classmethod
-    def of(cls, case: Case, network: Network) -> GroupDenoiser:
-        songs = len(case.inputs["lyric_token_ids"])
-        memories = [
-            remember(network.transformer, network.projector, network.branches(case, song)) for song in range(songs)
-        ]
+    def of(cls, network: Network, songs: Sequence[Branches]) -> GroupDenoiser:
+        memories = [remember(network.transformer, network.projector, branches) for branches in songs]
         return cls(network.transformer, memories)
 
     def __call__(self, calls: Sequence[Call]) -> list[Tensor]:
@@ -183,8 +184,13 @@ class GroupDenoiser:
         return [torch.stack(velocities[i : i + songs]) for i in range(0, len(velocities), songs)]
 
 
+def seeded_noise(seeds: Sequence[int], frames: int) -> Tensor:
+    """The start noise of a batch: each song's from its own generator."""
+    return torch.stack([torch.from_numpy(draw(seed, frames)) for seed in seeds])
+
+
 def seeded_draws(case: Case) -> Draws:
-    """What the product would draw on the way in the place of the case's stored noise."""
+    """What a batch draws on its way, from its first song's generator."""
     if case.params.get("task") == "edit":
         return SeededDraws(case.params["actual_retake_seeds"][0])
     return SeededDraws(case.params["actual_seeds"][0], after=case.inputs["noise"].shape[-1])
