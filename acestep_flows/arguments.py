@@ -9,54 +9,106 @@ import difflib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from acestep_flows.errors import InputError
+from acestep_flows.stages.ports import PortType
 from acestep_flows.values import Value
 
-if TYPE_CHECKING:
-    from acestep_flows.stages.ports import PortType
-
 MAX_TEXT_BYTES = 16_000_000
+_SEED = PortType("seed")
 
 
-def read_inputs(settings: Sequence[str], types: Mapping[str, PortType]) -> dict[str, Any]:
-    """The inputs that `--set` options give.
+class InputReader:
+    """Reads inputs and remembers which file each value came from, for the recipe.
 
-    Args:
-        settings: `name=value` each. A value that begins with `@` is a file's content (`@@` is a plain `@`).
-        types: the inputs of the graph.
-
-    Raises:
-        InputError: no `=`, an unknown or repeated name, a file that cannot be read, or text that is not of the type.
+    Attributes:
+        files: digest of a value to the path it was read from, as given.
     """
-    inputs: dict[str, Any] = {}
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        name = name.strip()
-        if not equals or not name:
-            raise InputError(f"{setting[:80]!r} has no name", where="--set", allowed="name=value or name=@file")
-        if name not in types:
-            near = difflib.get_close_matches(name, types, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise InputError(f"no such input{hint}", where=name, allowed=", ".join(types) or "no inputs at all")
-        if name in inputs:
-            raise InputError("given twice", where=name, allowed="one --set for each input")
-        inputs[name] = read_input(text, types[name], name)
-    return inputs
+
+    def __init__(self) -> None:
+        self.files: dict[str, str] = {}
+
+    def inputs(self, assignments: Sequence[str], types: Mapping[str, PortType]) -> dict[str, Any]:
+        """The inputs that `--set` options give.
+
+        Args:
+            assignments: `name=value` each. A value that begins with `@` is a file's content (`@@` is a plain `@`).
+            types: the inputs of the graph. A name with a dot (`takes[2].seed`) is a seed of a nested graph.
+
+        Raises:
+            InputError: no `=`, an unknown or repeated name, an unreadable file, or text that is not of the type.
+        """
+        inputs: dict[str, Any] = {}
+        for assignment in assignments:
+            name, equals, text = assignment.partition("=")
+            name = name.strip()
+            if not equals or not name:
+                raise InputError(f"{assignment[:80]!r} has no name", where="--set", allowed="name=value or name=@file")
+            if name not in types and "." not in name:
+                near = difflib.get_close_matches(name, types, 1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise InputError(f"no such input{hint}", where=name, allowed=", ".join(types) or "no inputs at all")
+            if name in inputs:
+                raise InputError("given twice", where=name, allowed="one --set for each input")
+            inputs[name] = self.read(text, types.get(name, _SEED), name)
+        return inputs
+
+    def read(self, text: str, kind: PortType, name: str) -> Any:
+        """One input from the text behind its `=`."""
+        if kind.optional and text == "null":
+            return None
+        if _is_file(kind):
+            return self.value(text.removeprefix("@"), kind.kind, name)
+        if text.startswith("@") and not text.startswith("@@"):
+            text = _read_text(Path(text[1:]).expanduser(), name).removesuffix("\n")
+        elif text.startswith("@@"):
+            text = text[1:]
+        if kind.kind == "list":
+            return self._list(text, kind, name)
+        if kind.kind in _SCALARS:
+            return _SCALARS[kind.kind](text, kind, name)
+        return self._with_values(_structure(text, kind, name), kind, name)
+
+    def value(self, path: str, kind: str, name: str) -> Value:
+        """The audio or other value of `kind` in the file at `path`."""
+        from acestep_flows.value_file import read_value
+
+        file = Path(path).expanduser()
+        if kind == "audio":
+            from acestep_flows.audio import read
+
+            value: Value = read.audio(file)
+        else:
+            value = read_value(file, kind, name)
+        self.files[value.digest] = path
+        return value
+
+    def _list(self, text: str, kind: PortType, name: str) -> Any:
+        """JSON, or plain elements between commas, or one on each line."""
+        item = kind.item
+        if text.lstrip().startswith("[") or item is None or item.kind in ("list", "record", "any"):
+            return self._with_values(_structure(text, kind, name), kind, name)
+        parts = [part.strip() for part in text.split("\n" if "\n" in text else ",")]
+        return [self.read(part, item, f"{name}[{i}]") for i, part in enumerate(filter(None, parts))]
+
+    def _with_values(self, content: Any, kind: PortType, name: str) -> Any:
+        """Where the type wants audio or latents inside a list or record, text names the file."""
+        if kind.kind == "list" and kind.item is not None and isinstance(content, list):
+            return [self._with_values(part, kind.item, f"{name}[{i}]") for i, part in enumerate(content)]
+        if kind.kind == "record" and isinstance(content, dict):
+            fields = dict(kind.fields)
+            return {
+                key: self._with_values(part, fields[key], f"{name}.{key}") if key in fields else part
+                for key, part in content.items()
+            }
+        if _is_file(kind) and isinstance(content, str):
+            return self.value(content.removeprefix("@"), kind.kind, name)
+        return content
 
 
-def read_input(text: str, kind: PortType, name: str) -> Any:
-    """One input from the text behind its `=`."""
-    if kind.optional and text == "null":
-        return None
-    if kind.kind in Value.kinds and kind.kind not in ("span", "report"):
-        return _read_value(Path(text.removeprefix("@")).expanduser(), kind.kind, name)
-    if text.startswith("@") and not text.startswith("@@"):
-        text = _read_text(Path(text[1:]).expanduser(), name).removesuffix("\n")
-    elif text.startswith("@@"):
-        text = text[1:]
-    return _READERS.get(kind.kind, _structure)(text, kind, name)
+def _is_file(kind: PortType) -> bool:
+    return kind.kind in Value.kinds and kind.kind not in ("span", "report")
 
 
 def _text(text: str, kind: PortType, name: str) -> str:
@@ -99,46 +151,21 @@ def _span(text: str, kind: PortType, name: str) -> Any:
     return [start, end]
 
 
-def _list(text: str, kind: PortType, name: str) -> Any:
-    """JSON, or plain elements between commas."""
-    if text.lstrip().startswith("[") or kind.item is None or kind.item.kind in ("list", "record", "any"):
-        return _structure(text, kind, name)
-    item = kind.item
-    elements = text.split("\n") if "\n" in text else text.split(",")
-    return [read_input(element.strip(), item, f"{name}[{i}]") for i, element in enumerate(elements) if element.strip()]
-
-
 def _structure(text: str, kind: PortType, name: str) -> Any:
     try:
         content = json.loads(text)
     except (ValueError, RecursionError):
         raise InputError(f"{text[:80]!r} is not JSON", where=name, allowed=f"{_wanted(kind)} as JSON") from None
-    return _with_values(content, kind, name)
-
-
-def _with_values(content: Any, kind: PortType, name: str) -> Any:
-    """Where the type wants audio or latents inside a list or record, text names the file."""
-    if kind.kind == "list" and kind.item is not None and isinstance(content, list):
-        return [_with_values(part, kind.item, f"{name}[{i}]") for i, part in enumerate(content)]
-    if kind.kind == "record" and isinstance(content, dict):
-        fields = dict(kind.fields)
-        return {
-            key: _with_values(part, fields[key], f"{name}.{key}") if key in fields else part
-            for key, part in content.items()
-        }
-    if kind.kind in Value.kinds and kind.kind not in ("span", "report") and isinstance(content, str):
-        return _read_value(Path(content.removeprefix("@")).expanduser(), kind.kind, name)
     return content
 
 
-_READERS: dict[str, Callable[[str, PortType, str], Any]] = {
+_SCALARS: dict[str, Callable[[str, PortType, str], Any]] = {
     "text": _text,
     "bool": _bool,
     "int": _number,
     "float": _number,
     "seed": _seed,
     "span": _span,
-    "list": _list,
 }
 
 
@@ -160,13 +187,3 @@ def _read_text(path: Path, name: str) -> str:
         return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text (byte {error.start})", where=name) from None
-
-
-def _read_value(path: Path, kind: str, name: str) -> Value:
-    if kind == "audio":
-        from acestep_flows.audio import read
-
-        return read.audio(path)
-    from acestep_flows.value_file import read_value
-
-    return read_value(path, kind, name)

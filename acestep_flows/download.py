@@ -214,4 +214,4 @@ def _remove(part: Path) -> None:
 
 
 def _unwritable(path: Path, error: OSError) -> StorageError:
-    return StorageError(f"cannot write {path}: {error.strerror or error}; what has arrived is kept")
+    return StorageError(f"cannot write {path}: {error.strerror or error}")

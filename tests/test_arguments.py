@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from acestep_flows.arguments import read_input, read_inputs
+from acestep_flows.arguments import InputReader
 from acestep_flows.errors import InputError
 from acestep_flows.stages.ports import PortType
 from acestep_flows.value_file import write_value
@@ -48,7 +48,7 @@ TAKE = PortType("record", fields=(("audio", PortType("audio")), ("gain", FLOAT))
     ],
 )
 def test_text_is_read_by_type(kind: PortType, text: str, value: Any) -> None:
-    read = read_input(text, kind, "it")
+    read = InputReader().read(text, kind, "it")
     assert read == value
     assert type(read) is type(value)
 
@@ -72,11 +72,11 @@ def test_text_is_read_by_type(kind: PortType, text: str, value: Any) -> None:
 )
 def test_text_that_cannot_be_read_says_why(kind: PortType, text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        read_input(text, kind, "it")
+        InputReader().read(text, kind, "it")
 
 
 def test_an_enormous_number_is_no_work() -> None:
-    assert read_input("9" * 1_000_000, INT, "it") == float("inf")
+    assert InputReader().read("9" * 1_000_000, INT, "it") == float("inf")
 
 
 @pytest.mark.parametrize(
@@ -89,36 +89,39 @@ def test_an_enormous_number_is_no_work() -> None:
 )
 def test_a_file_gives_its_text(tmp_path: Path, content: bytes, text: str) -> None:
     (tmp_path / "song.txt").write_bytes(content)
-    assert read_input(f"@{tmp_path}/song.txt", TEXT, "lyrics") == text
+    assert InputReader().read(f"@{tmp_path}/song.txt", TEXT, "lyrics") == text
 
 
 def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "song.txt").write_bytes(b"ab\xff")
     with pytest.raises(InputError, match=r"lyrics: .*song\.txt is not UTF-8 text \(byte 2\)"):
-        read_input(f"@{tmp_path}/song.txt", TEXT, "lyrics")
+        InputReader().read(f"@{tmp_path}/song.txt", TEXT, "lyrics")
 
 
 def test_a_file_gives_json_too(tmp_path: Path) -> None:
     (tmp_path / "seeds.json").write_text("[1, 2]\n")
-    assert read_input(f"@{tmp_path}/seeds.json", PortType("list", SEED), "seeds") == [1, 2]
+    assert InputReader().read(f"@{tmp_path}/seeds.json", PortType("list", SEED), "seeds") == [1, 2]
 
 
 @pytest.mark.parametrize("at", ["", "@"])
 def test_audio_and_latents_are_read_from_files(tmp_path: Path, at: str) -> None:
     soundfile.write(tmp_path / "a.wav", np.zeros((100, 2)), 48_000)
-    audio = read_input(f"{at}{tmp_path}/a.wav", PortType("audio"), "source")
+    audio = InputReader().read(f"{at}{tmp_path}/a.wav", PortType("audio"), "source")
     assert isinstance(audio, Audio)
     latents = Latents(np.zeros((8, 16, 3), np.float32))
     write_value(tmp_path / "l.safetensors", latents)
-    assert read_input(f"{at}{tmp_path}/l.safetensors", PortType("latents"), "source") == latents
-    takes = read_input(f'[{{"audio": "{tmp_path}/a.wav", "gain": 0, "other": 1}}]', PortType("list", TAKE), "takes")
+    assert InputReader().read(f"{at}{tmp_path}/l.safetensors", PortType("latents"), "source") == latents
+    reader = InputReader()
+    takes = reader.read(f'[{{"audio": "{tmp_path}/a.wav", "gain": 0, "other": 1}}]', PortType("list", TAKE), "takes")
     assert takes == [{"audio": audio, "gain": 0, "other": 1}]
+    assert reader.files == {audio.digest: f"{tmp_path}/a.wav"}
 
 
 def test_options_become_inputs() -> None:
     types = {"tags": TEXT, "steps": INT}
-    assert read_inputs(["tags=a, b", "steps=3"], types) == {"tags": "a, b", "steps": 3}
-    assert read_inputs([], types) == {}
+    assert InputReader().inputs(["tags=a, b", "steps=3"], types) == {"tags": "a, b", "steps": 3}
+    assert InputReader().inputs([], types) == {}
+    assert InputReader().inputs(["takes[2].seed=7"], types) == {"takes[2].seed": 7}
 
 
 @pytest.mark.parametrize(
@@ -132,4 +135,4 @@ def test_options_become_inputs() -> None:
 )
 def test_options_that_are_none(settings: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        read_inputs(settings, {"tags": TEXT, "steps": INT})
+        InputReader().inputs(settings, {"tags": TEXT, "steps": INT})
