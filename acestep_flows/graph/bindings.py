@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from acestep_flows.errors import InputError
-from acestep_flows.graph.plan import Binding, Fallback, Output, PlanNode
+from acestep_flows.graph.plan import Binding, Fallback, Output, Plan, PlanNode
 from acestep_flows.graph.runner import Call, Content, Handle, Outputs, fingerprint, sha256
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.ports import PortType
@@ -76,6 +76,12 @@ def values_in(binding: Binding) -> Iterator[Value]:
     elif isinstance(binding, (list, tuple)):
         for part in binding:
             yield from values_in(part)
+
+
+def values_of(plan: Plan) -> dict[int, Value]:
+    """Every value written into a plan, once, by `id`."""
+    bindings = [[node.inputs, node.when] for node in plan.nodes.values()]
+    return {id(value): value for value in values_in([bindings, plan.outputs])}
 
 
 def taken(node: PlanNode, results: Mapping[str, Outputs], held: Mapping[int, Handle]) -> bool:

@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 
 from acestep_flows.errors import Cancelled, DeadlineExceeded, FlowsError, InputError, StageError
-from acestep_flows.graph.bindings import UNTAKEN, call_of, resolve, taken, values_in
+from acestep_flows.graph.bindings import UNTAKEN, call_of, resolve, taken, values_of
 from acestep_flows.graph.events import Event, EventType
 from acestep_flows.graph.identities import Identities
 from acestep_flows.graph.plan import Plan, PlanNode, outputs_in
 from acestep_flows.graph.runner import Call, Handle, Outputs, fingerprint, leaves
 from acestep_flows.graph.scheduler import NodeResult, Options, Result, Scheduler
+from acestep_flows.graph.timings import steps_of
 from acestep_flows.stages.contract import Port
 
 
@@ -99,7 +100,7 @@ class Run:
         computed = found.source == "computed"
         if computed:
             nbytes = sum(leaf.nbytes for leaf in leaves(found.outputs) if isinstance(leaf, Handle))
-            scheduler.timings.record(node.stage, made.numerics, call.params, found.seconds, nbytes)
+            scheduler.timings.record(node.stage, made.numerics, steps_of(call.params), found.seconds, nbytes)
         outputs = {port: fingerprint(content) for port, content in found.outputs.items()}
         done = NodeResult(node.id, node.stage, made, outputs, found.source, found.seconds, _seeds(call))
         self._finish(node, found.outputs, done, "finished" if computed else "cached")
@@ -162,9 +163,7 @@ class Run:
 
     async def _hold_values(self) -> None:
         """Hand the values written into the plan to the runner, each once."""
-        bindings = [[node.inputs, node.when] for node in self._plan.nodes.values()]
-        values = {id(value): value for value in values_in([bindings, self._plan.outputs])}
-        if values:
+        if values := values_of(self._plan):
             held = await self._scheduler.runner.hold(list(values.values()))
             self._held = dict(zip(values, held, strict=True))
 

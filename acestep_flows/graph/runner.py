@@ -132,7 +132,7 @@ def leaves(content: Any) -> Iterator[Any]:
         yield content
 
 
-def fingerprint(content: Content) -> Any:
+def fingerprint(content: Content | Value) -> Any:
     """Short JSON that tells contents apart: maps are wrapped, so that none can pose as a handle."""
     if isinstance(content, (Handle, Value)):
         return {"value": [content.kind, content.digest]}

@@ -40,15 +40,15 @@ class Timings:
         self._peaks: dict[str, int] = {}
         self._read()
 
-    def record(self, stage: str, numerics: str, params: StageParams, seconds: float, nbytes: int) -> None:
+    def record(self, stage: str, numerics: str, steps: object, seconds: float, nbytes: int) -> None:
         """One computed call: what it worked, and the size of what it gave."""
-        calls = self._calls.setdefault(_name(stage, numerics, params), [])
+        calls = self._calls.setdefault(_name(stage, numerics, steps), [])
         calls.append((seconds, nbytes))
         del calls[:-KEPT]
 
-    def estimate(self, stage: str, numerics: str, params: StageParams) -> Estimate | None:
+    def estimate(self, stage: str, numerics: str, steps: object) -> Estimate | None:
         """The median of the latest calls, or None if there was none."""
-        calls = self._calls.get(_name(stage, numerics, params))
+        calls = self._calls.get(_name(stage, numerics, steps))
         if not calls:
             return None
         return Estimate(statistics.median(call[0] for call in calls), int(statistics.median(call[1] for call in calls)))
@@ -93,6 +93,10 @@ class Timings:
             log.warning("%s: timings are not readable and start anew: %s", self._path, error)
 
 
-def _name(stage: str, numerics: str, params: StageParams) -> str:
-    steps = params.model_dump(include={"steps"}).get("steps", "")
-    return f"{stage} {numerics} {steps}".rstrip()
+def _name(stage: str, numerics: str, steps: object) -> str:
+    return f"{stage} {numerics}" if steps is None else f"{stage} {numerics} {steps} steps"
+
+
+def steps_of(params: StageParams) -> object:
+    """The step count among a call's parameters, the one that seconds depend on most; None where there is none."""
+    return params.model_dump(include={"steps"}).get("steps")
