@@ -111,7 +111,7 @@ def decode_windows(frames: int) -> Iterator[tuple[int, int, int, int]]:
 def _autoencoder_dc(config: Config, half: Half) -> nn.Module:
     from diffusers import AutoencoderDC
 
-    network: nn.Module = getattr(AutoencoderDC.from_config(dict(config)), half)
+    network: nn.Module = getattr(AutoencoderDC.from_config(dict(config)), half)  # type: ignore[no-untyped-call]
     return network
 
 

@@ -70,7 +70,7 @@ def fold_for(channels: int, samples: int) -> int:
 
 
 def fold_kernel(weight: Tensor, dilation: int, fold: int) -> Tensor:
-    """The (fold * O, fold * I, taps) kernel that acts on folded samples as `weight` (O, I, k), dilated, on single ones."""
+    """The (fold * O, fold * I, taps) kernel that is to folded samples what `weight` (O, I, k) is to single ones."""
     outputs, inputs, size = weight.shape
     offsets = [dilation * (tap - size // 2) for tap in range(size)]
     reach = -(-offsets[-1] // fold)
@@ -83,7 +83,7 @@ def fold_kernel(weight: Tensor, dilation: int, fold: int) -> Tensor:
 
 
 def phase_kernel(weight: Tensor, rate: int) -> Tensor:
-    """The (rate * O, I, taps) kernel whose outputs are the `rate` phases of the transposed convolution `weight` (I, O, k)."""
+    """The (rate * O, I, taps) kernel whose outputs are the phases of the transposed convolution `weight` (I, O, k)."""
     inputs, outputs, size = weight.shape
     trim = (size - rate) // 2
     reach = -(-(size - 1 - trim) // rate)

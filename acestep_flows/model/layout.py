@@ -7,8 +7,11 @@ published model and against the modules that load them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+
+from acestep_flows.model.config import TransformerConfig
 
 Shape = tuple[int, ...]
 Layout = dict[str, Shape]
@@ -42,10 +45,8 @@ def _merge(parts: Iterable[Layout]) -> Layout:
 
 def transformer_layout(config: Config) -> Layout:
     """The diffusion transformer with its lyric encoder, condition projections and REPA heads (spec 01 section 8)."""
-    width = config["num_attention_heads"] * config["attention_head_dim"]
-    hidden = int(width * config["mlp_ratio"])
-    patch = config["patch_size"][0] * config["patch_size"][1]
-    lyric_width = config["lyric_hidden_size"]
+    sizes = TransformerConfig.from_json(config)
+    width, hidden = sizes.width, sizes.feed_forward_width
     projections = ("to_q", "to_k", "to_v", "to_out.0")
     unused = ("add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
     block = _merge(
@@ -65,32 +66,31 @@ def transformer_layout(config: Config) -> Layout:
             _linear("2", 2 * width, 2 * width),
             _linear("4", teacher, 2 * width),
         )
-        for index, teacher in enumerate(config["ssl_latent_dims"])
+        for index, teacher in enumerate(sizes.ssl_latent_dims)
     )
     return _merge(
         [
-            *(_under(f"transformer_blocks.{index}", block) for index in range(config["num_layers"])),
+            *(_under(f"transformer_blocks.{index}", block) for index in range(sizes.num_layers)),
             _linear("timestep_embedder.linear_1", width, TIMESTEP_CHANNELS),
             _linear("timestep_embedder.linear_2", width, width),
             _linear("t_block.1", 6 * width, width),
-            _linear("speaker_embedder", width, config["speaker_embedding_dim"]),
-            _linear("genre_embedder", width, config["text_embedding_dim"]),
-            {"lyric_embs.weight": (config["lyric_encoder_vocab_size"], lyric_width)},
-            _linear("lyric_proj", width, lyric_width),
-            _under("lyric_encoder", _lyric_encoder(config, lyric_width)),
+            _linear("speaker_embedder", width, sizes.speaker_embedding_dim),
+            _linear("genre_embedder", width, sizes.text_embedding_dim),
+            {"lyric_embs.weight": (sizes.lyric_encoder_vocab_size, sizes.lyric_hidden_size)},
+            _linear("lyric_proj", width, sizes.lyric_hidden_size),
+            _under("lyric_encoder", _lyric_encoder(sizes)),
             *heads,
-            _linear("proj_in.early_conv_layers.0", PATCH_CHANNELS, config["in_channels"], *config["patch_size"]),
+            _linear("proj_in.early_conv_layers.0", PATCH_CHANNELS, sizes.in_channels, *sizes.patch_size),
             _norm("proj_in.early_conv_layers.1", PATCH_CHANNELS),
             _linear("proj_in.early_conv_layers.2", width, PATCH_CHANNELS, 1, 1),
             {"final_layer.scale_shift_table": (2, width)},
-            _linear("final_layer.linear", patch * config["out_channels"], width),
+            _linear("final_layer.linear", math.prod(sizes.patch_size) * sizes.out_channels, width),
         ]
     )
 
 
-def _lyric_encoder(config: Config, width: int) -> Layout:
-    heads = config.get("lyric_encoder_attention_heads", 16)
-    hidden = config.get("lyric_encoder_linear_units", 4096)
+def _lyric_encoder(sizes: TransformerConfig) -> Layout:
+    width, heads = sizes.lyric_hidden_size, sizes.lyric_encoder_attention_heads
     attention = _under(
         "self_attn",
         *(_linear(name, width, width) for name in ("linear_q", "linear_k", "linear_v", "linear_out")),
@@ -100,13 +100,13 @@ def _lyric_encoder(config: Config, width: int) -> Layout:
     layer = _merge(
         [
             attention,
-            _linear("feed_forward.w_1", hidden, width),
-            _linear("feed_forward.w_2", width, hidden),
+            _linear("feed_forward.w_1", sizes.lyric_encoder_linear_units, width),
+            _linear("feed_forward.w_2", width, sizes.lyric_encoder_linear_units),
             _norm("norm_ff", width),
             _norm("norm_mha", width),
         ]
     )
-    layers = (_under(f"encoders.{index}", layer) for index in range(config.get("lyric_encoder_num_blocks", 6)))
+    layers = (_under(f"encoders.{index}", layer) for index in range(sizes.lyric_encoder_num_blocks))
     return _merge(
         [_linear("embed.out.0", width, width), _norm("embed.out.1", width), *layers, _norm("after_norm", width)]
     )
@@ -236,7 +236,7 @@ def text_encoder_layout(config: Config) -> Layout:
         _linear("wi_1", hidden, width, bias=False),
         _linear("wo", width, hidden, bias=False),
     )
-    norms = {"layer.0.layer_norm.weight": (width,), "layer.1.layer_norm.weight": (width,)}
+    norms: Layout = {"layer.0.layer_norm.weight": (width,), "layer.1.layer_norm.weight": (width,)}
     return _merge(
         [
             {"shared.weight": (config["vocab_size"], width), "encoder.final_layer_norm.weight": (width,)},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -63,3 +65,22 @@ class LogMel(nn.Module):
         )
         magnitude = spectrum.square().sum(-1).add(POWER_EPSILON).sqrt()  # (..., bins, frames)
         return (self.filters.T @ magnitude).clamp_min(LOG_FLOOR).log()
+
+
+def mel_filters(bins: int, bands: int, sample_rate: int, low: float, high: float) -> Tensor:
+    """Triangular filters (bins, bands): Slaney's mel scale, each of area one. Only for checkpoints made from scratch.
+
+    The scale is linear below 1 kHz (200 / 3 Hz per mel) and logarithmic above (27 mels for a factor of 6.4).
+    """
+    knee, hertz_per_mel, growth = 15.0, 200 / 3, math.log(6.4) / 27
+
+    def mel(hertz: float) -> float:
+        linear = hertz / hertz_per_mel
+        return linear if linear < knee else knee + math.log(linear / knee) / growth
+
+    mels = torch.linspace(mel(low), mel(high), bands + 2, dtype=torch.float64)
+    edges = torch.where(mels < knee, mels, knee * ((mels - knee) * growth).exp()) * hertz_per_mel
+    frequencies = torch.linspace(0, sample_rate / 2, bins, dtype=torch.float64)[:, None]
+    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
+    rising, falling = (frequencies - left) / (centre - left), (right - frequencies) / (right - centre)
+    return (torch.minimum(rising, falling).clamp_min(0) * (2 / (right - left))).float()

@@ -82,7 +82,7 @@ class TextEncoder:
 
 
 def _weakened(model: nn.Module, blocks: range, factor: float) -> nn.Module:
-    """A copy of `model` that shares every weight but the query projections of `blocks`, which are `factor` times as large.
+    """A copy of `model` that shares every weight, but for the queries of `blocks`: those are `factor` times as large.
 
     UMT5's queries have no bias, so scaling the weight scales the projection's output. A copy of the modules costs a
     millisecond, and leaves no hook behind that another call could see.

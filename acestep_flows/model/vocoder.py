@@ -50,7 +50,8 @@ class ConvNextBlock(nn.Module):
         image = x[:, None].permute(0, 3, 1, 2)
         y = F.conv2d(image, self.depthwise, self.depthwise_bias, padding=(0, kernel // 2), groups=width)
         y = self.norm(y.permute(0, 2, 3, 1)[:, 0])
-        return x + self.contract(F.gelu(self.expand(y)))
+        y = self.contract(F.gelu(self.expand(y)))
+        return x.add(y)
 
 
 class Backbone(nn.Module):
@@ -87,21 +88,16 @@ class ResBlock(nn.Module):
 
     def __init__(self, tensors: Tensors, name: str, dilations: list[int], samples: int) -> None:
         super().__init__()
-        self.pairs = nn.ModuleList(
-            nn.ModuleList(
-                [
-                    _conv(tensors, f"{name}.convs1.{index}", samples, dilation),
-                    _conv(tensors, f"{name}.convs2.{index}", samples),
-                ]
-            )
-            for index, dilation in enumerate(dilations)
+        self.dilated = nn.ModuleList(
+            _conv(tensors, f"{name}.convs1.{index}", samples, dilation) for index, dilation in enumerate(dilations)
         )
+        self.plain = nn.ModuleList(_conv(tensors, f"{name}.convs2.{index}", samples) for index in range(len(dilations)))
 
     def forward(self, x: Tensor, activated: Tensor) -> Tensor:
         """`activated` is silu(x), which all blocks of a level begin with."""
-        for index, (first, second) in enumerate(self.pairs):
-            y = first(activated if index == 0 else F.silu(x))
-            x = second(F.silu(y, inplace=True)).add_(x)
+        for index, (dilated, plain) in enumerate(zip(self.dilated, self.plain, strict=True)):
+            y = dilated(activated if index == 0 else F.silu(x))
+            x = plain(F.silu(y, inplace=True)).add_(x)
         return x
 
 
@@ -225,7 +221,8 @@ def _parameter(tensor: Tensor) -> nn.Parameter:
 
 
 def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
-    layer = nn.Linear(*weight.T.shape, device="meta")
+    outputs, inputs = weight.shape
+    layer = nn.Linear(inputs, outputs, device="meta")
     layer.weight, layer.bias = _parameter(weight), _parameter(bias)
     return layer
 
@@ -240,7 +237,8 @@ def _norm(tensors: Tensors, name: str) -> nn.LayerNorm:
 def _fused(tensors: Tensors, name: str) -> Tensor:
     """The weight that weight norm stands for: direction v, length g, per slice of the first dimension."""
     direction, length = tensors[f"{name}.weight_v"], tensors[f"{name}.weight_g"]
-    return direction * (length / direction.norm(dim=(1, 2), keepdim=True))
+    weight: Tensor = direction * (length / direction.norm(dim=(1, 2), keepdim=True))
+    return weight
 
 
 def _conv(tensors: Tensors, name: str, samples: int, dilation: int = 1) -> FoldedConv:

@@ -38,7 +38,7 @@ def test_text_encoder(case: Case, encoder: TextEncoder) -> None:
         # transformers before 5.1 returns a tuple.
         first_block.append(output if isinstance(output, Tensor) else output[0])
 
-    hook = encoder.model.encoder.block[0].register_forward_hook(keep)
+    hook = encoder.model.get_submodule("encoder.block.0").register_forward_hook(keep)
     try:
         states = encoder.states(ids, mask, **weakening)
     finally:
