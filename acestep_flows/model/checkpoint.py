@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from acestep_flows.errors import CheckpointError
 from acestep_flows.model.digests import FileDigests
+from acestep_flows.model.extras import Extras, Kind
 from acestep_flows.model.layout import (
     ALIASES,
     AUTOENCODER,
@@ -81,22 +82,35 @@ class Checkpoint:
 
     Attributes:
         root: the folder.
+        extras: where adapters and control branches for it are found.
     """
 
-    def __init__(self, root: Path, parts: Mapping[str, Part], lyric_vocab: Path | None, digests: FileDigests) -> None:
-        self.root = root
+    def __init__(
+        self, root: Path, parts: Mapping[str, Part], lyric_vocab: Path | None, digests: FileDigests, extras: Extras
+    ) -> None:
+        self.root, self.extras = root, extras
         self._parts = dict(parts)
         self._lyric_vocab = lyric_vocab
         self._digests = digests
 
     @classmethod
-    def open(cls, root: Path | str, lyric_vocab: Path | str | None = None, *, cache: Path | None = None) -> Checkpoint:
+    def open(
+        cls,
+        root: Path | str,
+        lyric_vocab: Path | str | None = None,
+        *,
+        cache: Path | None = None,
+        extras: Sequence[Path] = (),
+        paths: bool = True,
+    ) -> Checkpoint:
         """Check the folder `root` and open it.
 
         Args:
             root: the folder that holds the four parts.
             lyric_vocab: the lyric vocabulary; absent: `lyric-vocab.json` in `root`.
             cache: folder in which digests are remembered; absent: for this object's life only.
+            extras: folders with adapters and control branches, searched after `root`.
+            paths: whether adapters and control branches may also be given as paths.
 
         Raises:
             CheckpointError: a file is missing, truncated, unreadable, or not what its config implies.
@@ -118,7 +132,9 @@ class Checkpoint:
         parts = {part: _open_part(root / part, part) for part in PARTS}
         default = root / LYRIC_VOCAB_FILE
         vocab = Path(lyric_vocab) if lyric_vocab is not None else default if default.is_file() else None
-        return cls(root, parts, vocab, FileDigests(cache and cache / "digests"))
+        if vocab:
+            _check_vocab(vocab, parts[TRANSFORMER].config["lyric_encoder_vocab_size"])
+        return cls(root, parts, vocab, FileDigests(cache and cache / "digests"), Extras((root, *extras), paths))
 
     def __repr__(self) -> str:
         return f"Checkpoint({str(self.root)!r})"
@@ -193,6 +209,13 @@ class Checkpoint:
         files = [(name, self._digests.sha256(folder / name)) for name in part_files(part)]
         return hashlib.sha256(json.dumps(files).encode()).hexdigest()
 
+    def extra_digest(self, kind: Kind, name: str) -> str:
+        """sha256 over the files of an adapter or control branch."""
+        found = self.extras.find(kind, name)
+        files = sorted(file for file in found.iterdir() if file.is_file()) if found.is_dir() else [found]
+        digests = [(file.name, self._digests.sha256(file)) for file in files]
+        return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
+
 
 def _open_part(folder: Path, part: str) -> Part:
     config = _read_config(folder / CONFIG, part)
@@ -245,6 +268,20 @@ def _read_header(file: Path) -> Layout:
         problem = "truncated" if size < expected else "too long"
         raise CheckpointError(f"{problem}: {size} bytes", where=str(file), allowed=f"{expected} bytes")
     return shapes
+
+
+def _check_vocab(file: Path, size: int) -> None:
+    """Refuse a vocabulary whose ids the lyric encoder's embedding has no rows for."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        ids = [*content["model"]["vocab"].values(), *(token["id"] for token in content["added_tokens"])]
+        largest = max(ids)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise CheckpointError("not a tokenizer file", where=str(file), allowed="a `tokenizers` JSON file") from None
+    if largest >= size:
+        raise CheckpointError(
+            f"token ids up to {largest}", where=str(file), allowed=f"ids below {size}, the lyric encoder's vocabulary"
+        )
 
 
 def _compare(found: Layout, expected: Layout) -> Iterator[str]:

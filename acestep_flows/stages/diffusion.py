@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
@@ -17,15 +17,19 @@ from pydantic import Field
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
 from acestep_flows.stages.item import attempt
+from acestep_flows.stages.refined import Recent
 from acestep_flows.values import Latents
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from acestep_flows.model.checkpoint import Checkpoint
     from acestep_flows.model.condition import ConditionProjector
+    from acestep_flows.model.control import ControlBranch
     from acestep_flows.model.placement import Placement
     from acestep_flows.model.transformer import Transformer
     from acestep_flows.sampling.branches import Branches
-    from acestep_flows.sampling.drive import Denoise
+    from acestep_flows.sampling.denoiser import Denoiser
     from acestep_flows.sampling.trajectory import State, Trajectory
 
 
@@ -46,7 +50,7 @@ class Song:
     """One item on its way: where it goes, and who answers its calls."""
 
     trajectory: Trajectory
-    denoise: Denoise
+    denoise: Denoiser
 
 
 @dataclass(eq=False)
@@ -55,6 +59,33 @@ class Networks:
 
     transformer: Transformer
     projector: ConditionProjector
+    refined: Recent[Networks] = field(default_factory=Recent)
+    controls: Recent[ControlBranch] = field(default_factory=Recent)
+
+    def under(self, checkpoint: Checkpoint, adapter: str | None, weight: float) -> Networks:
+        """These networks, or twins that share their weights and carry an adapter."""
+        if adapter is None:
+            return self
+
+        def make() -> Networks:
+            from acestep_flows.model.adapters import Adapter
+
+            found = checkpoint.extras.find("adapters", adapter)
+            refinement = Adapter.load(found, checkpoint.config("ace_step_transformer"))
+            return Networks(refinement.apply(self.transformer, weight), refinement.apply(self.projector, weight))
+
+        return self.refined.get((checkpoint.extra_digest("adapters", adapter), weight), make)
+
+    def control(self, checkpoint: Checkpoint, name: str, placement: Placement) -> ControlBranch:
+        """The control branch called `name`."""
+
+        def make() -> ControlBranch:
+            from acestep_flows.model.control import ControlBranch
+
+            found = checkpoint.extras.find("controls", name)
+            return ControlBranch.load(found, checkpoint.config("ace_step_transformer"), placement)
+
+        return self.controls.get(checkpoint.extra_digest("controls", name), make)
 
 
 _SHARED: weakref.WeakValueDictionary[tuple[str, Placement], Networks] = weakref.WeakValueDictionary()
@@ -90,13 +121,25 @@ class DiffusionStage(Stage):
             for index, (item, param) in enumerate(zip(batch, params, strict=True))
         ]
 
+    @classmethod
+    def weights(cls, checkpoint: Checkpoint, params: Any) -> tuple[str, ...]:
+        """The base weights and the adapter's."""
+        adapter = () if params.adapter is None else (checkpoint.extra_digest("adapters", params.adapter),)
+        return (*super().weights(checkpoint, params), *adapter)
+
     def song(self, item: Any, params: Any) -> Song:
         """The item's trajectory, and its conditions turned into what the transformer remembers."""
         from acestep_flows.sampling.denoiser import Denoiser, remember
 
         trajectory = self.trajectory(item, params)
-        memories = remember(self.networks.transformer, self.networks.projector, self.branches(item, params))
-        return Song(trajectory, Denoiser(self.networks.transformer, memories))
+        networks = self.networks.under(self.checkpoint, params.adapter, params.adapter_weight)
+        memories = remember(networks.transformer, networks.projector, self.branches(item, params))
+        control, scale = self.control(item, params, trajectory.frames)
+        return Song(trajectory, Denoiser(networks.transformer, memories, control, scale))
+
+    def control(self, item: Any, params: Any, frames: int) -> tuple[Tensor | None, float]:
+        """Control tokens (T, D) for a song of `frames`, and their strength; most tasks have none."""
+        return None, 1.0
 
     def _denoise(self, index: int, item: Any, params: Any, watch: Watch) -> Any:
         from acestep_flows.sampling.drive import drive

@@ -74,7 +74,7 @@ class Edit(DiffusionStage):
         entries = {
             "task": "edit",
             "seconds": latents.seconds,
-            "evaluations": state.step,
+            "steps": state.step,
             "seed": params.seed,
             "locality": locality.latents(item.source, latents, Span(0.0, latents.seconds)).entries(),
             "warnings": [*item.source_lyrics.skipped, *item.lyrics.skipped],

@@ -48,6 +48,8 @@ class EncodeAudio(Stage):
         from acestep_flows.audio.resample import resample, stereo
 
         samples = resample(stereo(audio).samples, audio.sample_rate, MODEL_RATE)
+        if samples.shape[1] % SAMPLES_PER_FRAME == 1:
+            samples = samples[:, :-1]  # gained on the way to 48 kHz and back; a frame of its own would be silence
         frames = -(-samples.shape[1] // SAMPLES_PER_FRAME)
         if not 1 <= frames <= MAX_FRAMES:
             raise InputError(

@@ -12,10 +12,12 @@ from pydantic import Field
 from acestep_flows.compatibility import Compatibility
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
 from acestep_flows.stages.item import attempt
+from acestep_flows.stages.refined import Recent
 from acestep_flows.values import LyricStates
 
 if TYPE_CHECKING:
     from acestep_flows.model.checkpoint import Checkpoint
+    from acestep_flows.model.lyric_encoder import LyricEncoder
     from acestep_flows.model.placement import Placement
 
 WEAKENED = 0.01
@@ -48,31 +50,50 @@ class EncodeLyrics(Stage):
         from acestep_flows.model.lyric_encoder import LyricEncoder
         from acestep_flows.text.lyrics import LyricTokenizer
 
-        self.checkpoint = checkpoint
+        self.checkpoint, self.device = checkpoint, placement.device
         self.tokenizer = LyricTokenizer(checkpoint.lyric_vocab)
         self.encoder = LyricEncoder.load(checkpoint, placement)
+        self.refined: Recent[LyricEncoder] = Recent()
+
+    @classmethod
+    def weights(cls, checkpoint: Checkpoint, params: Any) -> tuple[str, ...]:
+        """The encoder's weights, the vocabulary, and the adapter's."""
+        adapter = () if params.adapter is None else (checkpoint.extra_digest("adapters", params.adapter),)
+        return (*super().weights(checkpoint, params), checkpoint.digest("lyric-vocab"), *adapter)
 
     def run(self, batch: Sequence[Any], params: Sequence[Params], watch: Watch = UNWATCHED) -> list[Any]:
         return [attempt(self.name, self._encode, param) for param in params]
+
+    def _under(self, adapter: str | None, weight: float) -> LyricEncoder:
+        if adapter is None:
+            return self.encoder
+
+        def make() -> LyricEncoder:
+            from acestep_flows.model.adapters import Adapter
+
+            found = self.checkpoint.extras.find("adapters", adapter)
+            return Adapter.load(found, self.checkpoint.config("ace_step_transformer")).apply(self.encoder, weight)
+
+        return self.refined.get((self.checkpoint.extra_digest("adapters", adapter), weight), make)
 
     def _encode(self, params: Params) -> Out:
         import torch
 
         tokens = self.tokenizer.encode(params.lyrics, compatibility=params.compatibility, language=params.language)
-        ids, mask = torch.from_numpy(tokens.ids)[None], torch.from_numpy(tokens.mask)[None]
-        states, weak, blank = (
-            self.encoder(ids, mask),
-            self.encoder(ids, mask, weaken=WEAKENED),
-            self.encoder(torch.zeros_like(ids), mask),
-        )
+        ids, mask = (torch.from_numpy(array)[None].to(self.device) for array in (tokens.ids, tokens.mask))
+        encoder = self._under(params.adapter, params.adapter_weight)
+        with torch.inference_mode():
+            states = encoder(ids, mask)
+            weak = encoder(ids, mask, weaken=WEAKENED)
+            blank = encoder(torch.zeros_like(ids), mask)
         return self.Out(
             LyricStates(
                 text=params.lyrics,
                 ids=tokens.ids,
                 mask=tokens.mask.astype(np.float32),
-                states=states[0].float().numpy(),
-                weak=weak[0].float().numpy(),
-                blank=blank[0].float().numpy(),
+                states=states[0].float().cpu().numpy(),
+                weak=weak[0].float().cpu().numpy(),
+                blank=blank[0].float().cpu().numpy(),
                 skipped=tokens.warnings,
             )
         )

@@ -104,7 +104,7 @@ class Repaint(DiffusionStage):
         entries = {
             "task": task,
             "seconds": latents.seconds,
-            "evaluations": state.step,
+            "steps": state.step,
             "seed": item.noise.seed,
             "retake_seed": item.noise.retake_seed,
             "variance": item.noise.variance,

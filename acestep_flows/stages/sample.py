@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from acestep_flows.errors import InputError
 from acestep_flows.stages.diffusion import DiffusionParams, DiffusionStage, latents_of
 from acestep_flows.values import Latents, LyricStates, Noise, PromptStates, Report
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from acestep_flows.model.checkpoint import Checkpoint
     from acestep_flows.sampling.branches import Branches
     from acestep_flows.sampling.trajectory import State, Trajectory
 
@@ -26,14 +30,26 @@ class Sample(DiffusionStage):
         lyrics: LyricStates
         noise: Noise
         reference: Latents | None = field(default=None, metadata={"description": "Stay near these latents."})
+        control: Latents | None = field(
+            default=None, metadata={"description": "A track to play along with, as long as the song."}
+        )
 
     class Params(DiffusionParams):
         strength: float = Field(0.5, ge=0, le=1, description="How much of the reference to keep; 1 is the reference.")
+        control_branch: str | None = Field(None, description="Control branch that reads `control`, by name or folder.")
+        control_scale: float = Field(1.0, ge=0, le=10, description="Strength of the control.")
 
     @dataclass(frozen=True)
     class Out:
         latents: Latents
         report: Report
+
+    @classmethod
+    def weights(cls, checkpoint: Checkpoint, params: Any) -> tuple[str, ...]:
+        """The base weights, the adapter's and the control branch's."""
+        name = params.control_branch
+        branch = () if name is None else (checkpoint.extra_digest("controls", name),)
+        return (*super().weights(checkpoint, params), *branch)
 
     def branches(self, item: In, params: Params) -> Branches:
         from acestep_flows.sampling.branches import song_branches
@@ -52,12 +68,26 @@ class Sample(DiffusionStage):
             return text2music(noise, params.options, draws)
         return audio2audio(torch.tensor(item.reference.array), noise, params.strength, params.options, draws)
 
+    def control(self, item: In, params: Params, frames: int) -> tuple[Tensor | None, float]:
+        if (item.control is None) != (params.control_branch is None):
+            raise InputError("a control track and a control branch belong together", where="sample.control")
+        if item.control is None or params.control_branch is None:
+            return None, 1.0
+        import torch
+
+        from acestep_flows.model.control import fit
+
+        branch = self.networks.control(self.checkpoint, params.control_branch, self.placement)
+        latents = fit(torch.tensor(item.control.array, device=self.placement.device), frames)
+        with torch.inference_mode():
+            return branch(latents[None])[0], params.control_scale * float(branch.gain)
+
     def finish(self, item: In, params: Params, trajectory: Trajectory, state: State) -> Out:
         latents = latents_of(trajectory, state)
         entries = {
             "task": "text2music" if item.reference is None else "audio2audio",
             "seconds": latents.seconds,
-            "evaluations": state.step,
+            "steps": state.step,
             "seed": item.noise.seed,
             "warnings": list(item.lyrics.skipped),
         }

@@ -1,0 +1,64 @@
+"""Adapters and control branches, found by name or by path: weights that go on top of a checkpoint.
+
+    <folder>/adapters/NAME/pytorch_lora_weights.safetensors
+    <folder>/controls/NAME/config.json, diffusion_pytorch_model.safetensors
+
+A folder is the checkpoint's own or one that the user named. Whoever serves strangers turns paths off.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from acestep_flows.errors import CheckpointError, InputError
+
+Kind = Literal["adapters", "controls"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_WORD = {"adapters": "adapter", "controls": "control branch"}
+_UNPUBLISHED = {
+    "adapters": "; acestep-flows fetch gets the published ones",
+    "controls": "; none are published for stemgen and singing2accompaniment, they have to be trained",
+}
+
+
+@dataclass(frozen=True)
+class Extras:
+    """Where extras lie.
+
+    Attributes:
+        folders: looked through in order.
+        paths: whether a path may stand in place of a name.
+    """
+
+    folders: Sequence[Path]
+    paths: bool = True
+
+    def find(self, kind: Kind, name: str) -> Path:
+        """The folder (or single file) of an extra.
+
+        Raises:
+            InputError: `name` is a path where paths are off, or neither name nor path.
+            CheckpointError: there is none of that name.
+        """
+        word = _WORD[kind]
+        if not _NAME.fullmatch(name):
+            if not self.paths or "\0" in name:
+                raise InputError(f"{name!r}", where=word, allowed="a name of letters, digits, '.', '_' and '-'")
+            path = Path(name).expanduser()
+            if not path.exists():
+                raise CheckpointError(f"nothing at {name}", where=word, allowed="a name, or a folder with its weights")
+            return path
+        for folder in self.folders:
+            if (found := folder / kind / name).is_dir():
+                return found
+        known = ", ".join(self.names(kind)) or "none are installed"
+        raise CheckpointError(f"no weights for {word} {name!r}", where=word, allowed=known + _UNPUBLISHED[kind])
+
+    def names(self, kind: Kind) -> list[str]:
+        """What can be found by name."""
+        return sorted({entry.name for folder in self.folders for entry in (folder / kind).glob("*") if entry.is_dir()})

@@ -1,0 +1,32 @@
+"""Networks with adapters on them, and control branches: loaded once, kept while they are in use or recently were."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+KEPT = 4
+"""How many adapters, and how many control branches, stay loaded beside the base weights."""
+
+
+class Recent(Generic[T]):
+    """The `limit` most recently used things by key; who still holds a dropped one keeps it alive."""
+
+    def __init__(self, limit: int = KEPT) -> None:
+        self.limit = limit
+        self._kept: OrderedDict[Hashable, T] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What stands under `key`, made on first use."""
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = make()
+            self._kept.move_to_end(key)
+            while len(self._kept) > self.limit:
+                self._kept.popitem(last=False)
+            return self._kept[key]
