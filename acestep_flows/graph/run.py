@@ -71,7 +71,7 @@ class Run:
         finally:
             if timer is not None:
                 timer.cancel()
-            self._scheduler.timings.save()
+            self._save_timings()
         return self._conclude(time.perf_counter() - begun)
 
     def cancel(self) -> None:
@@ -166,6 +166,13 @@ class Run:
         if values := values_of(self._plan):
             held = await self._scheduler.runner.hold(list(values.values()))
             self._held = dict(zip(values, held, strict=True))
+
+    def _save_timings(self) -> None:
+        timings, peak = self._scheduler.timings, self._scheduler.runner.peak_memory()
+        whole = len(self._done) == len(self._plan.nodes)
+        if peak is not None and whole and any(done.source == "computed" for done in self._done.values()):
+            timings.record_peak(self._plan.graph, peak)
+        timings.save()
 
     def _conclude(self, seconds: float) -> Result:
         failed = next(iter(self._failures.values()), None)

@@ -87,6 +87,9 @@ class Runner(Protocol):
     def numerics(self, stage: type[Stage]) -> str:
         """The numerics policy the stage runs under."""
 
+    def peak_memory(self) -> int | None:
+        """Peak resident bytes of the processes where stages run, weights included; None where that is not known."""
+
     async def weights(self, stage: type[Stage], params: StageParams) -> tuple[str, ...]:
         """Digests of the weights files the result will depend on."""
 

@@ -54,7 +54,7 @@ class Timings:
         return Estimate(statistics.median(call[0] for call in calls), int(statistics.median(call[1] for call in calls)))
 
     def record_peak(self, graph: str, nbytes: int) -> None:
-        """The peak resident memory of the process that last ran `graph` on its own weights and values."""
+        """Peak resident memory after a run of `graph`: an upper bound, other graphs may have run there before."""
         self._peaks[graph] = nbytes
 
     def peak(self, graph: str) -> int | None:

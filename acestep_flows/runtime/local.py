@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -59,6 +60,15 @@ class LocalRunner:
     def numerics(self, stage: type[Stage]) -> str:
         """The placement's policy, the same for every stage."""
         return self.placement.numerics
+
+    def peak_memory(self) -> int | None:
+        """Peak resident bytes of this process so far; None on Windows."""
+        if sys.platform == "win32":
+            return None
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024  # Bytes there, kilobytes elsewhere.
 
     async def weights(self, stage: type[Stage], params: StageParams) -> tuple[str, ...]:
         """As the stage names them; reading weights files for the first time may take seconds."""
@@ -142,6 +152,8 @@ class _LoopWatch(Watch):
         self._stopped = True
 
     def started(self) -> None:
+        if self._stopped:
+            raise Cancelled("stopped before it started")
         self._loop.call_soon_threadsafe(self._progress.started)
 
     def step(self, item: int, done: int, total: int) -> None:

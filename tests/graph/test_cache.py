@@ -143,7 +143,7 @@ def test_a_folder_that_cannot_be_written_costs_the_cache_not_the_run(
 
 
 def test_two_runs_at_once_compute_each_node_once() -> None:
-    async def both() -> list[Result]:
+    async def both() -> tuple[Result, Result]:
         with scheduler_of() as scheduler:
             plan = plan_of({"a": node("make"), "b": node("step", latents=out("a"), pause=0.02)})
             return await asyncio.gather(scheduler.run(plan), scheduler.run(plan))

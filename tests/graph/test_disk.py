@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from acestep_flows.errors import StorageError
 from acestep_flows.graph import disk
 from acestep_flows.graph.disk import DiskStore
+from acestep_flows.graph.runner import sha256
 from acestep_flows.values import Audio, Latents, LyricStates, Noise, Report, Span
 
 KEY, OTHER = "ab" * 32, "cd" * 32
@@ -43,7 +45,9 @@ def test_values_of_every_shape_come_back(store: DiskStore) -> None:
         "empty": Audio(np.zeros((2, 0), np.float32), 48_000),
         "strided": Audio(np.arange(12, dtype=np.float32).reshape(6, 2).T, 48_000),
         "noise": Noise(latents().array, seed=2**32 - 1),
-        "lyrics": LyricStates("la\n", np.array([1, 2]), np.ones(2), states, states, states, ("one: unknown",)),
+        "lyrics": LyricStates(
+            "la\n", np.array([1, 2]), np.ones(2, np.float32), states, states, states, ("one: unknown",)
+        ),
         "span": Span(1.5, 2.5),
         "report": Report({"loudness": -14.1, "notes": ["ä", None]}),
         "takes": [latents(2.0), [latents(3.0), None]],
@@ -127,11 +131,11 @@ def foreign(path: Path) -> None:
 
 def foreign_manifest(path: Path) -> None:
     manifest = json.dumps({"schema": 99, "key": KEY})
-    save_file({"weight": np.zeros(3, np.float32)}, path, {"manifest": manifest, "sha256": disk.sha256(manifest)})
+    save_file({"weight": np.zeros(3, np.float32)}, path, {"manifest": manifest, "sha256": sha256(manifest)})
 
 
 def lost_tensor(path: Path) -> None:
-    with disk.safe_open(path, framework="numpy") as file:
+    with safe_open(path, framework="numpy") as file:
         metadata = file.metadata()
     tensors = load_file(path)
     tensors.popitem()
