@@ -54,6 +54,15 @@ def sample_peak(audio: Audio) -> float:
     return float(np.abs(audio.samples).max(initial=0.0))
 
 
+def levelled(audio: Audio) -> Audio:
+    """`audio` scaled to a sample peak of 1, for where level does not matter; silence stays as it is.
+
+    Squares of absurdly loud or faint samples, which float files can hold, would leave the range of fp32.
+    """
+    peak = sample_peak(audio)
+    return Audio(audio.samples / np.float32(peak), audio.sample_rate) if peak > 0 else audio
+
+
 def true_peak(audio: Audio) -> float:
     """The largest value of the waveform through the samples, as an amplitude, at four times the rate."""
     return max(sample_peak(audio), float(_peaks(audio).max(initial=0.0)))

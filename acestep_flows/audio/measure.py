@@ -72,8 +72,7 @@ def measure(audio: Audio) -> Measurement:
     """All measurements of `audio`."""
     samples = audio.samples
     peak = loudness.sample_peak(audio)
-    # Where level does not matter it is taken off: squares of absurdly loud or faint float samples leave fp32's range.
-    levelled = Audio(samples / np.float32(peak), audio.sample_rate) if peak else audio
+    levelled = loudness.levelled(audio)
     runs, clipped = _clipping(samples)
     centroid, cutoff = _spectral_shape(levelled)
     bpm, confidence = musical.tempo(levelled) or (None, None)

@@ -91,7 +91,9 @@ def encode(
     stream = BytesIO()
     with _encoder(stream, kind, chosen, sample_rate) as file:
         if tags and kind.name in ("flac", "ogg"):
-            file.comment, file.software, file.title = comment, SOFTWARE, tags.title
+            file.comment, file.software = comment, SOFTWARE
+            if tags.title:  # libsndfile takes no empty strings
+                file.title = tags.title
         for start in range(0, samples.shape[1], FRAMES_PER_BLOCK):
             file.write(samples[:, start : start + FRAMES_PER_BLOCK].T)
     encoded = stream.getvalue()

@@ -1,0 +1,92 @@
+"""Statement and recipe survive in every format, at every size that is accepted."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from acestep_flows.audio import read, tags, write
+from acestep_flows.audio.formats import FORMATS
+from acestep_flows.audio.tags import AI_STATEMENT, LARGEST, Tags
+from acestep_flows.errors import InputError
+from tests.audio.signals import noisy
+
+SOUND = noisy(0.1)
+RECIPE = {
+    "graph": "text2music",
+    "seed": 7,
+    "lyrics": "[verse]\nHéllo 漢字 😀 \ud800 \x00 \r\n",
+    "nested": {"a": [1.5, None]},
+}
+
+
+def encoded(name: str, written: Tags | None) -> bytes:
+    return write.encode(SOUND, FORMATS[name], subtype=None, tags=written)[0]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("size", [0, 1_900, 2_100, 40_000, 1_000_000, LARGEST - 1_000])
+def test_survive_in_every_format(tmp_path: Path, name: str, size: int) -> None:
+    given_tags = Tags(RECIPE | {"filler": "x" * size}, title="夜の歌, héllo 😀")
+    path = write.audio(tmp_path / f"song.{name}", SOUND, tags=given_tags).path
+    assert tags.read(path) == given_tags
+    assert tags.read(path).statement == AI_STATEMENT
+    assert read.audio(path).samples.shape == SOUND.samples.shape
+
+
+@pytest.mark.parametrize("name", ["flac", "mp3", "ogg"])
+def test_other_programs_see_them(name: str) -> None:
+    """Through libsndfile alone, as a player would."""
+    with soundfile.SoundFile(BytesIO(encoded(name, Tags(RECIPE, "A song")))) as file:
+        assert file.comment.startswith(AI_STATEMENT + '\n{"graph":"text2music"')
+        assert file.title == "A song"
+        assert file.software.startswith("acestep_flows 0")
+
+
+def test_a_wavs_tags_are_an_ordinary_info_list() -> None:
+    with soundfile.SoundFile(BytesIO(encoded("wav", Tags({"seed": 7}, "A song")))) as file:
+        assert file.comment == AI_STATEMENT + '\n{"seed":7}'
+        assert file.title == "A song"
+
+
+@given(recipe=st.dictionaries(st.text(), st.text() | st.integers() | st.none() | st.lists(st.text()), max_size=4))
+def test_any_json_recipe_survives(recipe: dict[str, Any]) -> None:
+    for name in FORMATS:
+        assert tags.read(encoded(name, Tags(recipe))).recipe == recipe
+
+
+@given(title=st.text(alphabet=st.characters(), max_size=30))
+def test_any_title_becomes_one_line_that_survives(title: str) -> None:
+    shown = Tags(title=title)
+    assert "\n" not in shown.title
+    for name in FORMATS:
+        assert tags.read(encoded(name, shown)).title == shown.title
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_files_of_others_have_no_statement(name: str) -> None:
+    assert tags.read(encoded(name, None)) == Tags(statement="")
+
+
+def test_too_large_a_recipe_is_refused_not_cut() -> None:
+    with pytest.raises(InputError, match=rf"recipe: \d+ bytes \(allowed: up to {LARGEST} bytes"):
+        Tags({"x": "x" * LARGEST}).comment()
+
+
+@pytest.mark.parametrize("recipe", [{"x": float("nan")}, {"x": object()}])
+def test_a_recipe_that_is_not_json_is_refused(recipe: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="recipe: not JSON"):
+        Tags(recipe).comment()
+
+
+@pytest.mark.parametrize("name", ["wav", "flac", "mp3"])  # Ogg pages have checksums
+def test_a_damaged_recipe_is_said_to_be(name: str) -> None:
+    content = encoded(name, Tags({"seed": 7})).replace(b'{"seed":7}', b'{"seed":7,')
+    with pytest.raises(InputError, match="song: the recipe in its tags is damaged"):
+        tags.read(content, name="song")

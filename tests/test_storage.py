@@ -1,0 +1,107 @@
+"""Files appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from acestep_flows import storage
+from acestep_flows.errors import StorageError
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def small_file_limit() -> Iterator[int]:
+    """The kernel refuses to let a file of this process grow beyond 10 000 bytes, in the middle of a write."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    yield 10_000
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """Root may write anywhere: act as nobody for a while."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_makes_missing_folders_and_replaces_old_content(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "song.wav"
+    assert storage.write(path, b"old") == path
+    storage.write(path, b"new")
+    assert contents(path.parent) == {"song.wav": b"new"}
+
+
+def test_new_files_have_the_permissions_of_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_bytes(b"")
+    storage.write(tmp_path / "stored", b"")
+    assert (tmp_path / "stored").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_takes_names_as_long_as_names_can_be(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 251 + ".wav")
+    assert storage.write(path, b"1").read_bytes() == b"1"
+
+
+def test_a_write_that_stops_in_the_middle_leaves_the_old_file(tmp_path: Path, small_file_limit: int) -> None:
+    path = tmp_path / "song.wav"
+    path.write_bytes(b"old")
+    with pytest.raises(StorageError, match=r"song.wav: cannot be written: File too large"):
+        storage.write(path, b"x" * (small_file_limit + 1))
+    assert contents(tmp_path) == {"song.wav": b"old"}
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="No space left on device"):
+        storage.write(tmp_path / "song.wav", b"x")
+    assert contents(tmp_path) == {}
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        storage.write(tmp_path / "song.wav", b"x")
+    assert contents(tmp_path) == {}
+
+
+def test_a_folder_that_is_not_writable(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with unprivileged(), pytest.raises(StorageError, match=r"song.wav: cannot be written: Permission denied"):
+        storage.write(tmp_path / "song.wav", b"x")
+    assert contents(tmp_path) == {}
+
+
+def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match="cannot be written"):
+        storage.write(tmp_path / "file" / "song.wav", b"x")
+
+
+def test_a_target_that_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "song.wav").mkdir()
+    with pytest.raises(StorageError, match="Is a directory"):
+        storage.write(tmp_path / "song.wav", b"x")
+    assert [path.name for path in tmp_path.iterdir()] == ["song.wav"]
