@@ -32,9 +32,7 @@ def audio2audio(reference: Tensor, noise: Tensor, strength: float, options: Samp
     if not 0 <= strength <= 1:
         raise InputError(f"{strength}", where="strength", allowed="0 to 1")
     if noise.shape[-1] != reference.shape[-1]:
-        raise InputError(
-            f"noise of {noise.shape[-1]} frames", where="noise", allowed=f"{reference.shape[-1]}, as the reference"
-        )
+        raise InputError(f"{noise.shape[-1]} frames", where="noise", allowed=f"{reference.shape[-1]}, as the reference")
     reference = reference.expand_as(noise)
     sigma_cap = 1 - strength
     schedule = even_schedule(reduced_steps(named_steps(options, options.steps), sigma_cap), sigma_cap)

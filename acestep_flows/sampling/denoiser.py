@@ -33,9 +33,8 @@ class Row:
 
     def __post_init__(self) -> None:
         if self.control is not None and len(self.control) != self.call.frames:
-            raise InputError(
-                f"control of {len(self.control)} frames", where="control", allowed=f"{self.call.frames}, as the song"
-            )
+            allowed = f"{self.call.frames}, as the song"
+            raise InputError(f"{len(self.control)} frames", where="control", allowed=allowed)
 
 
 @torch.inference_mode()

@@ -60,7 +60,7 @@ class Edit(Trajectory):
             return self._ask(state.latents, step, "target", "target_null")
         noise, _ = self.draws.draw(state.memory["draws"], self.source.shape)
         origin = noised(self.source, noise, self.levels[step])
-        target = state.latents + origin - self.source
+        target = origin + (state.latents - self.source)  # exactly the origin as long as nothing has moved
         return self._ask(origin, step, "source", "source_null") + self._ask(target, step, "target", "target_null")
 
     def advance(self, state: State, velocities: Sequence[Tensor]) -> State:
@@ -93,7 +93,7 @@ class Edit(Trajectory):
         if self.turn >= len(self.timesteps):
             return state
         noise, position = self.draws.draw(state.memory["draws"], self.source.shape)
-        latents = state.latents + noised(self.source, noise, self.levels[self.turn]) - self.source
+        latents = noised(self.source, noise, self.levels[self.turn]) + (state.latents - self.source)
         return State(state.step, latents, state.preview, {"draws": position})
 
     def _sample(self, state: State, velocities: Sequence[Tensor]) -> State:

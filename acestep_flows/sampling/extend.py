@@ -66,7 +66,7 @@ def extend(
         raise InputError("less than one frame to add", where="extend", allowed="0.093 s or more on either side")
     needed = retake_frames(frames, left, right)
     if retake.shape[-1] < needed:
-        raise InputError(f"retake noise of {retake.shape[-1]} frames", where="noise.retake", allowed=f"{needed}")
+        raise InputError(f"{retake.shape[-1]} frames", where="noise.retake", allowed=f"{needed}")
 
     first, last = retake[..., :left], retake[..., retake.shape[-1] - right :]
     start = torch.cat([first, noise, last], dim=-1)

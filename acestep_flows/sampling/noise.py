@@ -42,7 +42,7 @@ def parse_seeds(seeds: Seeds, songs: int, compatibility: Compatibility = "correc
 def _listed(seeds: Seeds, compatibility: Compatibility) -> list[int] | None:
     if seeds is None:
         return None
-    parts: Sequence[object] = [seeds] if isinstance(seeds, int) else seeds
+    parts: Sequence[object] = seeds if isinstance(seeds, list | tuple) else [seeds]
     if isinstance(seeds, str):
         parts = [int(part) if re.fullmatch(r"\s*\d+\s*", part, re.ASCII) else part for part in seeds.split(",")]
     numbers = [part for part in parts if isinstance(part, int) and not isinstance(part, bool)]

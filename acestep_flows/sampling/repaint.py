@@ -157,6 +157,8 @@ def repaint(
         raise InputError(
             f"frames {span[0]} to {span[1]}", where="span", allowed=f"at least one of frames 0 to {frames}"
         )
+    if retake.shape[-1] != frames:
+        raise InputError(f"{retake.shape[-1]} frames", where="noise.retake", allowed=f"{frames}, as the source")
     turned = mixed(noise, retake, variance)
     if options.compatibility == "upstream" and span == (0, frames):
         return text2music(turned, options, draws)
@@ -169,9 +171,7 @@ def check_painting(source: Tensor, noise: Tensor, variance: float) -> None:
     if not 0 <= variance <= 1:
         raise InputError(f"{variance}", where="variance", allowed="0 to 1")
     if noise.shape[-1] != source.shape[-1]:
-        raise InputError(
-            f"noise of {noise.shape[-1]} frames", where="noise", allowed=f"{source.shape[-1]}, as the source"
-        )
+        raise InputError(f"{noise.shape[-1]} frames", where="noise", allowed=f"{source.shape[-1]}, as the source")
 
 
 def _cut(tensor: Tensor, window: Frames) -> Tensor:
