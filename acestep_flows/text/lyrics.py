@@ -224,8 +224,7 @@ def _cuts_inside(tokens: set[str]) -> re.Pattern[str]:
 
 def _detect(lines: Sequence[str], given: Sequence[str | None], compatibility: Compatibility) -> list[str]:
     """The language of every line; a blank one has none. Lines of digits follow the rest of the song (corrected)."""
-    undecided = ""
-    fallback = undecided if compatibility == "corrected" else "zh"
+    fallback = "" if compatibility == "corrected" else "zh"
     codes = [
         "" if not line else hint or line_language(line, compatibility, fallback)
         for line, hint in zip(lines, given, strict=True)

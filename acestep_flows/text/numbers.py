@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+import threading
 from functools import partial
 
 from acestep_flows.compatibility import Compatibility
 
 logger = logging.getLogger(__name__)
+
+_SAYING = threading.Lock()  # num2words keeps the digits it works on in objects that all threads share
 
 # Possessive quantifiers and "no digit before" keep every pattern linear; neither changes what is found.
 _CURRENCIES = tuple(
@@ -61,19 +63,23 @@ def spell_numbers(text: str, language: str, compatibility: Compatibility) -> str
     Raises:
         Exception: whatever num2words raises on a number it cannot say. The caller leaves the text as it was.
     """
-    from num2words import num2words
-
     # Upstream asks for Czech by a name that num2words has given up, so Czech numbers stay digits there.
     code = "cz" if language == "cs" and compatibility == "upstream" else language
 
     text = _join_groups(text, language, compatibility)
-    text = _spell_money(
-        text, language, lambda amount, currency: num2words(amount, lang=code, to="currency", currency=currency)
-    )
+    text = _spell_money(text, language, code)
     if language != "tr":
-        text = _DECIMAL.sub(lambda found: num2words(float(found[0].replace(",", ".")), lang=code), text)
-    text = _ORDINALS[language].sub(lambda found: num2words(int(found[1]), to="ordinal", lang=code), text)
-    return _CARDINAL.sub(lambda found: num2words(int(found[0]), lang=code), text)
+        text = _DECIMAL.sub(lambda found: _say(float(found[0].replace(",", ".")), code), text)
+    text = _ORDINALS[language].sub(lambda found: _say(int(found[1]), code, to="ordinal"), text)
+    return _CARDINAL.sub(lambda found: _say(int(found[0]), code), text)
+
+
+def _say(number: float, code: str, **form: str) -> str:
+    from num2words import num2words
+
+    with _SAYING:
+        words: str = num2words(number, lang=code, **form)
+    return words
 
 
 def _join_groups(text: str, language: str, compatibility: Compatibility) -> str:
@@ -84,13 +90,13 @@ def _join_groups(text: str, language: str, compatibility: Compatibility) -> str:
     return groups.sub(lambda found: found[0].replace(".", ""), text)
 
 
-def _spell_money(text: str, language: str, say: Callable[[float, str], str]) -> str:
+def _spell_money(text: str, language: str, code: str) -> str:
     """Amounts beside a currency sign. The first currency that cannot be said ends the step, the others stay said."""
     joiner = _CENTS_AFTER[language]
 
     def spell(found: re.Match[str], currency: str) -> str:
         amount = float(found[0].strip("£$€").replace(",", "."))
-        words = say(amount, currency)
+        words = _say(amount, code, to="currency", currency=currency)
         # Whole amounts lose their "and zero cents".
         return words.rpartition(joiner)[0] or words if amount.is_integer() else words
 

@@ -34,7 +34,8 @@ _FINALS_BY_INITIAL = {
 SYLLABLES = frozenset(initial + final for initial, finals in _FINALS_BY_INITIAL.items() for final in finals.split())
 
 _SYLLABLE = "|".join(sorted(SYLLABLES, key=len, reverse=True)).replace("v", "[vü]")
-_WRITTEN = re.compile(rf"(?<![a-zü\d])((?:(?:{_SYLLABLE})[1-5])++)(?![a-zü\d])", re.IGNORECASE)
+# The look ahead spares most places the long list of syllables.
+_WRITTEN = re.compile(rf"(?<![a-zü\d])(?=[a-z])((?:(?:{_SYLLABLE})[1-5])++)(?![a-zü\d])", re.IGNORECASE)
 _WORD = re.compile(r"\w")
 
 

@@ -1,0 +1,353 @@
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+from acestep_flows.compatibility import Compatibility
+from acestep_flows.errors import CheckpointError, InputError
+from acestep_flows.text import lyrics as module
+from acestep_flows.text.identify import line_language
+from acestep_flows.text.languages import SUPPORTED, tag
+from acestep_flows.text.lyrics import MAX_TOKENS, STRUCTURE, LyricTokenizer
+
+BOTH: tuple[Compatibility, ...] = ("upstream", "corrected")
+
+
+@pytest.fixture(scope="module")
+def published(request: pytest.FixtureRequest) -> LyricTokenizer:
+    """The vocabulary that the published model uses."""
+    path = request.config.getoption("--reference") / "lyric-vocab.json"
+    if not path.is_file():
+        pytest.skip(f"no lyric vocabulary at {path}; give --reference DIR")
+    return LyricTokenizer(path)
+
+
+def tokens(tokenizer: LyricTokenizer, lyrics: str, compatibility: Compatibility = "corrected") -> str:
+    """The tokens of `lyrics`, in words."""
+    ids = tokenizer.encode(lyrics, compatibility=compatibility).ids
+    return " ".join(str(tokenizer._tokenizer.id_to_token(int(number))) for number in ids)
+
+
+# The published vocabulary.
+
+
+@pytest.mark.parametrize("compatibility", BOTH)
+def test_check_vector(published: LyricTokenizer, compatibility: Compatibility) -> None:
+    lyrics = "[verse]\nNeon lights they flicker bright\n\n[chorus]\n我走过深夜的街道\n"
+    want = [
+        *(261, 259, 6683, 2, 259, 111, 47, 2, 75, 20, 583, 32, 2, 141, 2, 468, 91, 2820, 2, 243, 343, 583, 2, 2),
+        *(259, 6684, 2, 5023, 4893, 39, 4632, 4819, 120, 18, 4574, 4676, 17, 4650, 4799, 4665, 2, 2),
+    ]
+    encoded = published.encode(lyrics, compatibility=compatibility)
+    assert encoded.ids.tolist() == want
+    assert encoded.mask.tolist() == [1.0] * len(want)
+    assert [line.language for line in encoded.lines] == ["en", "en", "", "en", "zh", ""]
+    assert encoded.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("token", "number"),
+    [
+        *(("[STOP]", 0), ("[UNK]", 1), ("[SPACE]", 2), ("[START]", 261), ("[en]", 259), ("[de]", 260), ("[fr]", 262)),
+        *(("[it]", 285), ("[es]", 284), ("[pt]", 286), ("[pl]", 294), ("[tr]", 295), ("[ru]", 267), ("[cs]", 293)),
+        *(("[nl]", 297), ("[ar]", 5022), ("[zh-cn]", 5023), ("[ja]", 5412), ("[hu]", 5753), ("[ko]", 6152)),
+        *(("[hi]", 6680), *zip(STRUCTURE, range(6681, 6693), strict=True)),
+    ],
+)
+def test_special_tokens(published: LyricTokenizer, token: str, number: int) -> None:
+    """The table of the spec, which the code never uses: it finds ids by name."""
+    assert published._tokenizer.token_to_id(token) == number
+
+
+@pytest.mark.parametrize(
+    ("line", "ids"),
+    [
+        ("[Verse]", [259, 6683]),
+        ("[instrumental]", [259, 1, 718, 1951, 763, 56, 1]),
+        ("[Verse 1]", [259, 1, 35, 173, 18, 2, 28, 111, 1]),
+    ],
+)
+def test_structure_lines(published: LyricTokenizer, line: str, ids: list[int]) -> None:
+    assert published.encode(line, compatibility="corrected").ids.tolist() == [261, *ids, 2]
+
+
+# The form of whole lyrics, on the small vocabulary.
+
+
+@pytest.mark.parametrize("compatibility", BOTH)
+def test_empty_lyrics_are_a_masked_zero(tokenizer: LyricTokenizer, compatibility: Compatibility) -> None:
+    encoded = tokenizer.encode("", compatibility=compatibility)
+    assert encoded.ids.tolist() == [0]
+    assert encoded.ids.dtype == np.int64
+    assert encoded.mask.tolist() == [0.0]
+    assert encoded.mask.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("lyrics", "want"),
+    [
+        (" ", "[START] [SPACE]"),
+        ("\n", "[START] [SPACE] [SPACE]"),
+        ("  ab  \n\n", "[START] [en] a b [SPACE] [SPACE] [SPACE]"),
+        ("a b\r\nc", "[START] [en] a [SPACE] b [SPACE] [en] c [SPACE]"),
+        ("[verse] ab", "[START] [en] [verse] [SPACE] a b [SPACE]"),
+        ("[] 我", "[START] [en] [UNK] [UNK] [SPACE] [UNK] [SPACE]"),
+    ],
+)
+def test_lines_and_separators(tokenizer: LyricTokenizer, lyrics: str, want: str) -> None:
+    hints = dict.fromkeys(range(1, 5), "en")
+    for compatibility in BOTH:
+        encoded = tokenizer.encode(lyrics, compatibility=compatibility, line_languages=hints)
+        assert [tokenizer._tokenizer.id_to_token(int(number)) for number in encoded.ids] == want.split()
+
+
+def test_only_a_group_at_the_start_makes_a_structure_line(tokenizer: LyricTokenizer) -> None:
+    assert tokenizer.encode_line("[我] 我", "zh", compatibility="upstream").language == "en"
+    assert tokenizer.encode_line("我 [verse]", "zh", compatibility="upstream").language == "zh"
+    assert tokenizer.encode_line("[我", "zh", compatibility="upstream").language == "zh"
+
+
+def test_a_line_that_fails_is_left_out_and_reported(
+    tokenizer: LyricTokenizer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(text: str, language: str, compatibility: Compatibility) -> str:
+        if text == "bad":
+            raise RuntimeError("no such reading")
+        return text
+
+    monkeypatch.setattr(module, "normalize", failing)
+    with caplog.at_level(logging.WARNING):
+        encoded = tokenizer.encode("a\nbad\nb", compatibility="corrected", language="en")
+    assert tokenizer.decode(encoded.ids) == "[START][en]a [en]b "  # no separator for the lost line
+    assert [line.skipped for line in encoded.lines] == ["", "RuntimeError: no such reading", ""]
+    assert encoded.warnings == ("line 2 was left out: RuntimeError: no such reading",)
+    assert "left out the line 'bad'" in caplog.text
+
+
+def test_hints_replace_detection(tokenizer: LyricTokenizer) -> None:
+    lyrics = "love\nlove\n[verse]"
+    encoded = tokenizer.encode(lyrics, compatibility="corrected", language="de", line_languages={2: "zh-CN"})
+    assert [line.detected for line in encoded.lines] == ["de", "zh", "de"]
+    assert [line.language for line in encoded.lines] == ["de", "zh", "en"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "where"), [({"language": "xx"}, "language"), ({"line_languages": {3: "x"}}, "line 3")]
+)
+def test_unknown_hints_are_refused(tokenizer: LyricTokenizer, arguments: dict[str, object], where: str) -> None:
+    with pytest.raises(InputError, match=f"^{where}: 'x+' .*allowed: ar"):
+        tokenizer.encode("love", compatibility="corrected", **arguments)  # type: ignore[arg-type]
+
+
+def test_lines_of_digits_follow_the_song_when_corrected(tokenizer: LyricTokenizer) -> None:
+    lyrics = "[verse]\n1, 2, 3, 4!\nIch liebe dich und die Nacht\n5 6 7"
+    corrected = tokenizer.encode(lyrics, compatibility="corrected")
+    assert [line.language for line in corrected.lines] == ["en", "de", "de", "de"]
+    assert corrected.lines[1].normalized == "eins, zwei, drei, vier!"
+    upstream = tokenizer.encode(lyrics, compatibility="upstream")
+    assert [line.language for line in upstream.lines] == ["en", "zh", "de", "zh"]
+    assert tokenizer.encode("123", compatibility="corrected").lines[0].language == "zh"
+
+
+def test_written_pinyin_is_chinese_when_corrected(tokenizer: LyricTokenizer) -> None:
+    assert tokens(tokenizer, "ni3 hao3") == "[START] [zh-cn] n i 3 [SPACE] h a o 3 [SPACE]"
+    assert "3" not in tokens(tokenizer, "ni3 hao3", "upstream")
+
+
+# Limits and control tokens.
+
+
+def test_too_long_lyrics_are_cut_with_a_warning_when_corrected(tokenizer: LyricTokenizer) -> None:
+    lyrics = "\n".join(["abc"] * 1000)  # 5 tokens each
+    encoded = tokenizer.encode(lyrics, compatibility="corrected", language="en")
+    whole = tokenizer.encode(lyrics, compatibility="upstream", language="en")
+    assert len(whole.ids) == 5001
+    assert whole.warnings == ()
+    assert encoded.ids.tolist() == whole.ids[:MAX_TOKENS].tolist()
+    assert len(encoded.mask) == MAX_TOKENS
+    assert encoded.warnings == ("the model reads 4096 tokens: lyrics are cut in line 820 of 1000",)
+    assert len(encoded.lines) == 1000
+    assert [bool(line.skipped) for line in encoded.lines] == [False] * 820 + [True] * 180
+
+
+def test_exactly_the_limit_is_no_reason_to_warn(tokenizer: LyricTokenizer) -> None:
+    encoded = tokenizer.encode("\n".join(["abc"] * 819), compatibility="corrected", language="en")
+    assert len(encoded.ids) == MAX_TOKENS
+    assert encoded.warnings == ()
+
+
+@pytest.mark.parametrize("name", [tag(language) for language in SUPPORTED])
+def test_written_language_tags_are_plain_text_when_corrected(tokenizer: LyricTokenizer, name: str) -> None:
+    line = f"a {name} b"
+    upstream = tokenizer.encode(line, compatibility="upstream", language="de")
+    corrected = tokenizer.encode(line, compatibility="corrected", language="de")
+    number = tokenizer._tokenizer.token_to_id(name)
+    assert upstream.ids[1:].tolist().count(number) == 1 + (name == "[de]")
+    assert corrected.ids[1:].tolist().count(number) == 0 + (name == "[de]")
+    # bracketed like any other unknown word
+    assert tokenizer.decode(corrected.ids) == f"[START][de]a [UNK]{name[1:-1]}[UNK] b "
+
+
+@pytest.mark.parametrize("name", ["[STOP]", "[START]", "[UNK]", "[SPACE]", "[stop]", "[[en]]", "[en][en]", "x[en]y"])
+@pytest.mark.parametrize("language", SUPPORTED)
+def test_no_control_token_gets_in_when_corrected(tokenizer: LyricTokenizer, name: str, language: str) -> None:
+    report = tokenizer.encode_line(f"a {name} b", language, compatibility="corrected")
+    controls = {tokenizer._tokenizer.token_to_id(token) for token in ("[STOP]", "[START]", *map(tag, SUPPORTED))}
+    assert report.ids[0] == tokenizer._tokenizer.token_to_id(tag(language))
+    assert not controls & set(report.ids[1:])
+
+
+def test_structure_lines_and_structure_tokens_are_left_alone(tokenizer: LyricTokenizer) -> None:
+    assert tokens(tokenizer, "[en] a") == "[START] [en] [en] [SPACE] a [SPACE]"
+    encoded = tokenizer.encode("a [break] b", compatibility="corrected", language="en")
+    assert tokenizer.decode(encoded.ids) == "[START][en]a [break] b "
+
+
+@pytest.mark.parametrize(
+    ("lyrics", "message"),
+    [("a\ud83d", "lone surrogate"), ("x" * 100_001, "100001 characters"), ("a\0", "control character")],
+)
+def test_unusable_lyrics_are_refused(tokenizer: LyricTokenizer, lyrics: str, message: str) -> None:
+    for compatibility in BOTH:
+        with pytest.raises(InputError, match=message):
+            tokenizer.encode(lyrics, compatibility=compatibility)
+        with pytest.raises(InputError, match=message):
+            tokenizer.training_ids(lyrics, compatibility=compatibility)
+
+
+LONG = 100_000
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "1",
+        "!",
+        "(",
+        "'",
+        "<",
+        "<a>",
+        "1.",
+        "£1",
+        "나a",
+        "我a",
+        "（我",
+        "é ě ",
+        "[en]",
+        "ni3",
+        "5个",
+        "a二",
+        "1/",
+        "😀",
+        "\n",
+    ],
+)
+def test_a_hundred_thousand_characters_take_linear_time(tokenizer: LyricTokenizer, pattern: str) -> None:
+    """Seconds for what a quadratic pattern would need minutes for; the letter at the end spoils a match."""
+    lyrics = (pattern * LONG)[: LONG - 1] + "x"
+    encoded = tokenizer.encode(lyrics, compatibility="corrected", language="en")
+    assert 1 <= len(encoded.ids) <= MAX_TOKENS
+    assert line_language(lyrics, "corrected")
+
+
+MIXED = st.text(
+    alphabet=st.one_of(
+        st.sampled_from("abE我の나яहé5 .,'\"£%[]\n(（“<>/-😀♪1$"),
+        st.characters(exclude_categories=["Cs", "Cc"]),
+    ),
+    max_size=60,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(lyrics=MIXED, compatibility=st.sampled_from(BOTH))
+def test_anything_can_be_sung(tokenizer: LyricTokenizer, lyrics: str, compatibility: Compatibility) -> None:
+    encoded = tokenizer.encode(lyrics, compatibility=compatibility)
+    again = tokenizer.encode(lyrics, compatibility=compatibility)
+    assert encoded.ids.tolist() == again.ids.tolist()
+    assert encoded.ids.shape == encoded.mask.shape
+    if lyrics:
+        assert len(encoded.lines) == lyrics.count("\n") + 1
+        assert not encoded.warnings
+        assert len(encoded.ids) == 1 + sum(len(line.ids) + 1 for line in encoded.lines)
+
+
+def test_threads_share_a_tokenizer(tokenizer: LyricTokenizer) -> None:
+    songs = ["愛してる 3", "I have 12.5 reasons", "我有50个苹果", "사랑 1번째", "كان هناك 50 جنديا"] * 10
+    alone = [tokens(tokenizer, song) for song in songs]
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(lambda song: tokens(tokenizer, song), songs)) == alone
+
+
+# The training form.
+
+
+def test_training_form_uses_one_language_for_the_song(tokenizer: LyricTokenizer) -> None:
+    ids = tokenizer.training_ids("[verse]\nI love you so much\n\nLa la la 5\n", compatibility="upstream")
+    assert tokenizer.decode(ids) == "[START][en][verse]  [en]i love you so much   [en]la la la five  "
+
+
+def test_training_form_falls_back_on_the_language_of_the_segment(tokenizer: LyricTokenizer) -> None:
+    """The Russian letters are unknown in the English reading; the segment's own language is tried, once."""
+    ids = tokenizer.training_ids("I love you so much my friend\nда", compatibility="upstream")
+    assert tokenizer.decode(ids).endswith("  [ru][UNK][UNK] ")
+
+
+@pytest.mark.parametrize("compatibility", BOTH)
+@pytest.mark.parametrize("lyrics", ["", "la\nPlease write a sad song that genre is pop\nla"])
+def test_training_on_an_instruction_is_training_without_lyrics(
+    tokenizer: LyricTokenizer, lyrics: str, compatibility: Compatibility
+) -> None:
+    assert tokenizer.training_ids(lyrics, compatibility=compatibility).tolist() == [0]
+
+
+def test_training_refuses_songs_in_other_languages(tokenizer: LyricTokenizer) -> None:
+    with pytest.raises(InputError, match="a song in 'sv'"):
+        tokenizer.training_ids("Jag älskar dig för alltid\n" * 3, compatibility="corrected")
+
+
+def test_training_form_is_cut(tokenizer: LyricTokenizer) -> None:
+    assert len(tokenizer.training_ids("I love you so much\n" * 400, compatibility="upstream")) == MAX_TOKENS
+
+
+# The vocabulary file.
+
+
+def test_ids_are_found_by_name(tokenizer: LyricTokenizer) -> None:
+    assert tokenizer._tokenizer.token_to_id("[START]") != 261
+    assert tokens(tokenizer, "ab") == "[START] [en] a b [SPACE]"
+
+
+def test_decode_shows_separators_as_blanks_and_drops_stops(tokenizer: LyricTokenizer) -> None:
+    stop = tokenizer._tokenizer.token_to_id("[STOP]")
+    ids = [*tokenizer.encode("a b\nc", compatibility="upstream").ids.tolist(), stop, 10**6]
+    assert tokenizer.decode(ids).removeprefix("[START]") == "[en]a b [en]c "
+
+
+def test_a_missing_vocabulary_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"lyrics\.json: no such file .*acestep-flows fetch"):
+        LyricTokenizer(tmp_path / "lyrics.json")
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"version": "1.0"', "[1, 2]"])
+def test_a_broken_vocabulary_is_named(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "lyrics.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"lyrics\.json: not a vocabulary"):
+        LyricTokenizer(path)
+
+
+def test_missing_tokens_are_named(tmp_path: Path, vocabulary: Path) -> None:
+    path = tmp_path / "lyrics.json"
+    path.write_text(vocabulary.read_text("utf-8").replace("[ko]", "[xx]"), encoding="utf-8")
+    Tokenizer.from_file(str(path))
+    with pytest.raises(CheckpointError, match=r"lacks \[ko\]"):
+        LyricTokenizer(path)
