@@ -1,0 +1,262 @@
+"""Is this machine ready? Small checks, each with a verdict and, where it is not good, what to do about it.
+
+No check loads a model: weights are judged from their headers. What can be tried is tried, not looked up: torch
+computes, every audio format is written and read back.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from acestep_flows.errors import FlowsError
+from acestep_flows.settings import CACHE, Settings
+from acestep_flows.values import OUTPUT_RATE, Audio
+from acestep_flows.weights import Weights
+
+Verdict = Literal["ok", "warning", "failure"]
+
+DISTRIBUTION = "acestep-flows"
+PYTHONS = ((3, 11), (3, 14))
+ROOM_FOR_RESULTS = 2e9
+REINSTALL = "install again with: pip install --constraint constraints.txt --editable ."
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found. `advice` says what to do; empty when all is well."""
+
+    check: str
+    verdict: Verdict
+    message: str
+    advice: str = ""
+
+
+def examine(settings: Settings, weights: Weights) -> Iterator[Finding]:
+    """All checks in the order in which one would mend things. Each finding comes as soon as it is known."""
+    yield python_version()
+    yield packages()
+    yield torch_computes()
+    yield device()
+    yield memory(weights)
+    yield cache_folder(settings.cache)
+    yield from audio_formats()
+    yield picture()
+    yield lyric_libraries()
+    yield graphs()
+    yield checkpoint(weights)
+
+
+def python_version(version: tuple[int, ...] = sys.version_info[:3]) -> Finding:
+    found = ".".join(str(part) for part in version)
+    oldest, beyond = PYTHONS
+    if oldest <= version[:2] < beyond:
+        return Finding("python", "ok", f"{found} on {platform.system()} {platform.machine()}")
+    return Finding(
+        "python", "failure", found, "use Python 3.11, 3.12 or 3.13: rm -r .venv; make PYTHON=python3.12 demo"
+    )
+
+
+def packages(distribution: str = DISTRIBUTION) -> Finding:
+    """Everything the in-process door needs is installed, in a version it is known to work with."""
+    from packaging.requirements import Requirement
+
+    try:
+        requirements = [Requirement(text) for text in metadata.requires(distribution) or []]
+    except metadata.PackageNotFoundError:
+        return Finding("packages", "warning", f"{distribution} runs from its folder and is not installed", REINSTALL)
+    wrong, count = [], 0
+    for wanted in requirements:
+        if wanted.marker and not wanted.marker.evaluate({"extra": ""}):
+            continue
+        count += 1
+        try:
+            found = metadata.version(wanted.name)
+        except metadata.PackageNotFoundError:
+            wrong.append(f"{wanted.name} is missing")
+            continue
+        if not wanted.specifier.contains(found, prereleases=True):
+            wrong.append(f"{wanted.name} is {found}, needed is {wanted.specifier}")
+    if wrong:
+        return Finding("packages", "failure", "; ".join(wrong), REINSTALL)
+    return Finding("packages", "ok", f"{count} packages in their ranges")
+
+
+def torch_computes() -> Finding:
+    try:
+        import torch
+
+        total = float((torch.ones(64, 64) @ torch.ones(64, 64)).sum())
+    except (ImportError, OSError, RuntimeError) as error:
+        return Finding("torch", "failure", f"cannot be used: {_line(error)}", REINSTALL)
+    if total != 64.0**3:
+        return Finding("torch", "failure", f"computes {total} where {64.0**3} is right", REINSTALL)
+    return Finding("torch", "ok", f"{torch.__version__}, {torch.get_num_threads()} threads")
+
+
+def device() -> Finding:
+    """The accelerator that --device could name, tried out."""
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        return Finding("device", "failure", f"torch cannot be used: {_line(error)}", REINSTALL)
+    if torch.cuda.is_available():
+        name, kind = torch.cuda.get_device_name(), "cuda"
+    elif torch.backends.mps.is_available():
+        name, kind = "Apple GPU", "mps"
+    elif shutil.which("nvidia-smi"):
+        advice = "install the torch build for your GPU, or leave --device cpu"
+        return Finding("device", "warning", f"an NVIDIA driver, but torch {torch.__version__} cannot use it", advice)
+    else:
+        return Finding("device", "ok", f"cpu, {os.cpu_count()} cores (no accelerator)")
+    try:
+        torch.ones(8, device=kind).sum().item()
+    except RuntimeError as error:
+        return Finding("device", "failure", f"{name} does not compute: {_line(error)}", "use --device cpu")
+    free = f", {torch.cuda.mem_get_info()[0] / 1e9:.1f} GB free" if kind == "cuda" else ""
+    return Finding("device", "ok", f"{name}{free}: use --device {kind}")
+
+
+def memory(weights: Weights) -> Finding:
+    """Room for the weights as they lie on disk; computing in float32 takes up to twice that."""
+    import psutil
+
+    free = psutil.virtual_memory().available
+    files = weights.folder.rglob("*.safetensors") if weights.folder and weights.folder.is_dir() else ()
+    needed = sum(path.stat().st_size for path in files)
+    message = f"{free / 1e9:.1f} GB available, weights {needed / 1e9:.1f} GB" if needed else f"{free / 1e9:.1f} GB free"
+    if free < needed:
+        return Finding("memory", "failure", message, "close other programs, or use a machine with more memory")
+    if free < 2 * needed:
+        return Finding(
+            "memory", "warning", message, "use --dtype bfloat16: float32 needs up to twice the weights' size"
+        )
+    return Finding("memory", "ok", message)
+
+
+def cache_folder(folder: Path) -> Finding:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"x")
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        advice = f"make it writable, or name another folder in {CACHE}"
+        return Finding("cache", "failure", f"{folder} cannot be written: {error.strerror or error}", advice)
+    message = f"{folder}, {free / 1e9:.0f} GB free"
+    if free < ROOM_FOR_RESULTS:
+        return Finding("cache", "warning", message, f"make room, or name another folder in {CACHE}")
+    return Finding("cache", "ok", message)
+
+
+def audio_formats() -> Iterator[Finding]:
+    """Write a tone with tags in every output format, read it back, and compare."""
+    try:
+        from acestep_flows.audio.formats import FORMATS
+    except (ImportError, OSError) as error:
+        yield Finding("audio", "failure", f"libsndfile cannot be used: {_line(error)}", REINSTALL)
+        return
+    for name in FORMATS:
+        yield audio_format(name)
+
+
+def audio_format(name: str) -> Finding:
+    from acestep_flows.audio import read, tags, write
+
+    advice = "the libsndfile in use lacks this format or is too old (1.1 is needed); " + REINSTALL
+    tone = np.sin(np.arange(OUTPUT_RATE) * 2 * np.pi * 440 / OUTPUT_RATE) * 0.5
+    with tempfile.TemporaryDirectory(prefix="acestep-flows-") as folder:
+        path = Path(folder) / f"tone.{name}"
+        try:
+            write.audio(path, Audio(np.stack([tone, tone]), OUTPUT_RATE), tags=tags.Tags(title="tone"))
+            back, kept = read.audio(path), tags.read(path)
+        except FlowsError as error:
+            return Finding(f"audio {name}", "failure", _line(error), advice)
+    level = float(np.sqrt(np.mean(back.samples**2)))
+    if (
+        back.channels != 2
+        or back.sample_rate != OUTPUT_RATE
+        or abs(back.seconds - 1) > 0.1
+        or abs(level - 0.354) > 0.02
+    ):
+        found = f"{back.channels} channels, {back.sample_rate} Hz, {back.seconds:.2f} s, level {level:.3f}"
+        return Finding(f"audio {name}", "failure", f"a tone came back as {found}", advice)
+    if kept.title != "tone":
+        return Finding(f"audio {name}", "warning", "tags were lost: the recipe will be in its own file only", advice)
+    return Finding(f"audio {name}", "ok", "written, read back, tags kept")
+
+
+def picture() -> Finding:
+    try:
+        from acestep_flows.audio import picture
+
+        ramp = np.linspace(-0.5, 0.5, OUTPUT_RATE, dtype=np.float32)
+        with tempfile.TemporaryDirectory(prefix="acestep-flows-") as folder:
+            path = Path(folder) / "picture.png"
+            picture.picture(path, Audio(np.stack([ramp, ramp]), OUTPUT_RATE))
+            size = path.stat().st_size
+    except (ImportError, OSError, FlowsError) as error:
+        return Finding("picture", "failure", _line(error), REINSTALL)
+    return Finding("picture", "ok", f"{size / 1e3:.0f} kB PNG")
+
+
+def lyric_libraries() -> Finding:
+    """The libraries that bring data files of their own, on a word each."""
+    try:
+        from acestep_flows.text.classify import classify
+        from acestep_flows.text.pinyin import to_pinyin
+        from acestep_flows.text.romanize import romanize_japanese, romanize_korean
+
+        language, _ = classify("The quick brown fox jumps over the lazy dog")
+        found = [language, to_pinyin("\u4e2d"), romanize_japanese("\u732b"), romanize_korean("\ud55c")]
+    except (ImportError, OSError, RuntimeError, LookupError) as error:
+        return Finding("lyrics", "failure", _line(error), REINSTALL)
+    wanted = ["en", "zhong1", "neko", "han"]
+    if [word.lower().strip() for word in found] != wanted:
+        return Finding("lyrics", "failure", f"{found} where {wanted} is right", REINSTALL)
+    return Finding("lyrics", "ok", "language identification and every script")
+
+
+def graphs() -> Finding:
+    """The shipped graphs are there and check."""
+    from acestep_flows.graph.check import check
+    from acestep_flows.graph.find import Library, shipped
+    from acestep_flows.stages.registry import stages
+
+    library = Library(working=None)
+    names = library.names()
+    if not names:
+        return Finding("graphs", "failure", f"none in {shipped()}", REINSTALL)
+    problems = [problem for path in names.values() for problem in check(library.load(path), stages(), library.nested)]
+    if problems:
+        return Finding("graphs", "failure", str(problems[0]), REINSTALL)
+    return Finding("graphs", "ok", f"{len(names)} in {shipped()}")
+
+
+def checkpoint(weights: Weights) -> Finding:
+    """The weights' files are there and whole, by their headers."""
+    if weights.folder is None:
+        advice = "acestep-flows fetch downloads the published model (8.3 GB)"
+        return Finding("checkpoint", "warning", "none: songs come from the embedded model, untrained noise", advice)
+    try:
+        opened = weights.open()
+        opened.lyric_vocab  # noqa: B018 (raises when there is none)
+    except FlowsError as error:
+        advice = "acestep-flows fetch goes on where it stopped and mends what is damaged"
+        return Finding("checkpoint", "failure", _line(error), advice)
+    return Finding("checkpoint", "ok", str(weights.folder))
+
+
+def _line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,113 @@
+"""From a finished file back to its run: the recipe in its tags or beside it, and the plan that it was made by.
+
+A recipe holds the graph's content, nested graphs included, so a run can be made again where the graph file has been
+changed or was never there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from acestep_flows.arguments import InputReader
+from acestep_flows.errors import InputError, NotFound
+from acestep_flows.graph.check import checked
+from acestep_flows.graph.expand import lay_out
+from acestep_flows.graph.language import Graph
+from acestep_flows.graph.parse import parse
+from acestep_flows.graph.plan import Plan
+from acestep_flows.graph.provenance import Recipe, inputs_of, read_recipe
+from acestep_flows.graph.scope import Scope
+from acestep_flows.stages.registry import stages
+
+LARGEST_FILE = 64_000_000
+
+
+@dataclass(frozen=True)
+class Job:
+    """A plan, and what the recipe of its run will tell beside it.
+
+    Attributes:
+        content: the graph's content with that of nested graphs, as `graph_content` gives it.
+        files: digest of an input value to the path it was read from.
+    """
+
+    plan: Plan
+    content: Mapping[str, Any]
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+def graph_content(scope: Scope) -> dict[str, Any]:
+    """A checked graph as plain data, the graphs it nests by the names it calls them."""
+    calls = [call for call in scope.graph.nodes.values() if call.kind == "graph"]
+    nested = {call.target: graph_content(scope.nested(call)) for call in calls}
+    return {"graph": scope.graph.content} | ({"nested": nested} if nested else {})
+
+
+def graph_scope(content: Any, where: str) -> Scope:
+    """The checked graph that `graph_content` took apart.
+
+    Raises:
+        InputError: it is no such content.
+        GraphError: the graph does not check with the stages of this version.
+    """
+    nested_in: dict[int, Mapping[str, Any]] = {}
+    kept: list[Graph] = []  # so that no id is used twice
+
+    def read(part: Any) -> Graph:
+        if not isinstance(part, Mapping) or "graph" not in part or not isinstance(part.get("nested", {}), Mapping):
+            raise InputError("holds no graph", where=where, allowed="a recipe as runs write it")
+        # JSON is YAML, so the reader of graph files reads this, too.
+        graph = parse(json.dumps(part["graph"]), where)
+        kept.append(graph)
+        nested_in[id(graph)] = part.get("nested", {})
+        return graph
+
+    def find(target: str, asking: Graph) -> Graph:
+        nested = nested_in[id(asking)]
+        if target not in nested:
+            raise NotFound(f"no graph {target!r} in the recipe")
+        return read(nested[target])
+
+    return checked(read(content), stages(), find)
+
+
+def recipe_of(path: Path) -> Recipe:
+    """The recipe in `path`: a recipe's own JSON file, or an audio file's tags.
+
+    Raises:
+        InputError: the file cannot be read or holds no recipe.
+    """
+    if path.suffix.lower() != ".json":
+        from acestep_flows.audio import tags
+
+        return read_recipe(tags.read(path).recipe, str(path))
+    try:
+        with path.open("rb") as file:
+            text = file.read(LARGEST_FILE + 1)
+        if len(text) > LARGEST_FILE:
+            raise InputError("too large for a recipe", where=str(path), allowed=f"up to {LARGEST_FILE} bytes")
+        return read_recipe(json.loads(text), str(path))
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", where=str(path)) from None
+    except (ValueError, RecursionError):
+        raise InputError("not JSON", where=str(path), allowed="a recipe as runs write it") from None
+
+
+def job_again(recipe: Recipe, where: str) -> Job:
+    """The job that a recipe tells of, its input files read again.
+
+    Raises:
+        InputError: an input file is gone or has changed, or the recipe does not fit together.
+        GraphError: the graph does not check any more.
+    """
+    reader = InputReader()
+    scope = graph_scope(recipe.graph.content, where)
+    inputs = inputs_of(recipe, lambda kind, path: reader.value(path, kind, where))
+    plan = lay_out(scope, inputs)
+    if plan.digest != recipe.graph.digest:
+        raise InputError("its graph is not the one it was made by", where=where, allowed="a recipe as it was written")
+    return Job(plan, recipe.graph.content, reader.files)

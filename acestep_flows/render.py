@@ -1,0 +1,215 @@
+"""Run a plan in this process and write what it gives: audio with tags, a picture of it, and the recipe.
+
+A run's files share a name of their own, so runs never overwrite each other, and each file appears whole or not at all.
+The recipe is written last: where it stands, the rest stands too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import resource
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from acestep_flows import storage
+from acestep_flows.errors import InputError, StorageError
+from acestep_flows.graph.cache import Cache, Mode
+from acestep_flows.graph.disk import DiskStore
+from acestep_flows.graph.scheduler import Options, Result, Scheduler, unheard
+from acestep_flows.graph.timings import Timings
+from acestep_flows.value_file import write_value
+from acestep_flows.values import Audio, File, Report, Value
+
+if TYPE_CHECKING:
+    from acestep_flows.graph.events import Event
+    from acestep_flows.graph.plan import Plan
+    from acestep_flows.graph.provenance import Recipe
+    from acestep_flows.model.checkpoint import Checkpoint
+    from acestep_flows.model.placement import Placement
+
+
+log = logging.getLogger(__name__)
+
+MOST_NODES_IN_TAGS = 1000
+"""Larger recipes are told node by node only in the JSON file: every audio file would carry megabytes."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Where and how plans run in this process.
+
+    Attributes:
+        checkpoint: the weights.
+        placement: device and precision.
+        results: folder of the disk cache and of what is known about durations.
+        mode: what the cache may do; `off` leaves the disk cache alone.
+        deadline: seconds after which a run is stopped; None: never.
+    """
+
+    checkpoint: Checkpoint
+    placement: Placement
+    results: Path
+    mode: Mode = "use"
+    deadline: float | None = None
+
+    async def run(self, plan: Plan, on_event: Callable[[Event], None] = unheard) -> tuple[Result, dict[str, Any]]:
+        """Run `plan`; the result, and the values of its outputs. Cancelling stops it at the next step boundary.
+
+        Raises:
+            FlowsError: as `Scheduler.run` says.
+        """
+        with self.scheduler() as scheduler:
+            result = await scheduler.run(plan, Options(self.mode, self.deadline, on_event=on_event))
+            scheduler.timings.record_peak(plan.graph, peak_memory())
+            scheduler.timings.save()
+            return result, await scheduler.runner.fetch(dict(result.outputs))
+
+    @contextlib.contextmanager
+    def scheduler(self) -> Iterator[Scheduler]:
+        """A scheduler over a local runner, both of which end with the context."""
+        from acestep_flows.runtime.local import LocalRunner
+        from acestep_flows.stages.registry import stages
+
+        store = DiskStore(self.results) if self.mode != "off" else None
+        with LocalRunner(self.checkpoint, self.placement) as runner:
+            yield Scheduler(stages(), runner, Cache(runner, store=store), Timings(self.results / "timings.json"))
+
+
+def peak_memory() -> int:
+    """The most memory this process ever had, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def choose_placement(device: str = "auto", dtype: str = "auto", compile: bool = False) -> Placement:
+    """The placement that the words on the command line mean: a GPU where there is one, bfloat16 on CUDA.
+
+    Raises:
+        InputError: the device is not there.
+    """
+    import torch
+
+    from acestep_flows.model.placement import Placement
+
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        device = "cuda" if there["cuda"] else "mps" if there["mps"] else "cpu"
+    kind, _, index = device.partition(":")
+    usable = [name for name, is_there in there.items() if is_there]
+    if not there.get(kind) or (index and not (index.isdigit() and kind == "cuda")):
+        raise InputError(f"no device {device!r}", where="--device", allowed=", ".join(["auto", *usable]))
+    if index and int(index) >= torch.cuda.device_count():
+        raise InputError(
+            f"no device {device!r}", where="--device", allowed=f"cuda:0 to {torch.cuda.device_count() - 1}"
+        )
+    if dtype == "auto":
+        dtype = "bfloat16" if kind == "cuda" else "float32"
+    return Placement(device, "bfloat16" if dtype == "bfloat16" else "float32", compile)
+
+
+def check_folder(folder: Path) -> None:
+    """Make `folder` and write to it once, so that an hour's work does not end at a closed door.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be made: {error.strerror or error}") from error
+    storage.write(folder / f".{secrets.token_hex(6)}.probe", b"").unlink(missing_ok=True)
+
+
+def unique_stem(graph: str, now: float | None = None) -> str:
+    """The name that a run's files share: graph, time, and enough chance to tell runs of one second apart."""
+    return f"{graph}-{time.strftime('%Y%m%d-%H%M%S', time.localtime(now))}-{secrets.token_hex(3)}"
+
+
+def check_kept(plan: Plan, keep: Sequence[str]) -> None:
+    """Refuse names in `keep` that are no outputs of the plan.
+
+    Raises:
+        InputError: such a name.
+    """
+    for name in keep:
+        if name not in plan.outputs:
+            raise InputError(f"no output {name!r}", where="--keep", allowed=", ".join(plan.outputs))
+
+
+def write_outputs(
+    folder: Path,
+    stem: str,
+    outputs: Mapping[str, Any],
+    recipe: Recipe,
+    *,
+    format: str = "wav",
+    keep: Sequence[str] = (),
+) -> list[Path]:
+    """Write a run's outputs to `folder`; every audio in them becomes a file with tags, and a picture.
+
+    Args:
+        stem: the name that the files share.
+        outputs: by name; values, lists of values, or JSON.
+        recipe: how they were made.
+        format: of audio files.
+        keep: outputs to write as files that are not otherwise (latents, mel).
+
+    Returns:
+        The files, audio first, the recipe last.
+
+    Raises:
+        StorageError: something cannot be written.
+    """
+    told = recipe.as_json()
+    tagged = told if len(recipe.nodes) <= MOST_NODES_IN_TAGS else told | {"nodes": []}
+    paths: list[Path] = []
+    reports: dict[str, Any] = {}
+    for name, content in outputs.items():
+        for label, leaf in _labelled("" if name == "audio" else name, content):
+            base = folder / "-".join(filter(None, [stem, label]))
+            if isinstance(leaf, Audio):
+                paths += _write_audio(base, leaf, tagged, format)
+            elif isinstance(leaf, File):
+                paths.append(storage.write(_named(base, leaf.format), leaf.content.tobytes()))
+            elif isinstance(leaf, Report):
+                reports[label] = leaf.entries
+            elif not isinstance(leaf, Value):
+                reports[label] = leaf
+            elif name in keep:
+                paths.append(write_value(_named(base, "safetensors"), leaf))
+    told |= {"written": [path.name for path in paths], "reports": reports}
+    text = json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    return [*paths, storage.write(_named(folder / stem, "json"), text.encode("utf-8", "backslashreplace"))]
+
+
+def _write_audio(base: Path, audio: Audio, recipe: Mapping[str, Any], format: str) -> list[Path]:
+    from acestep_flows.audio import picture, tags, write
+
+    written = write.audio(_named(base, format), audio, format=format, tags=tags.Tags(recipe, title=base.name))
+    if written.clipped:
+        log.warning("%s: %d samples were beyond full scale and are clipped", written.path.name, written.clipped)
+    return [written.path, picture.picture(_named(base, "png"), audio, base.name)]
+
+
+def _named(base: Path, extension: str) -> Path:
+    return base.with_name(f"{base.name}.{extension}")
+
+
+def _labelled(label: str, content: Any) -> Iterator[tuple[str, Any]]:
+    """Every leaf of an output with a label of its own: `takes-03`, `report`."""
+    if isinstance(content, (list, tuple)):
+        width = max(2, len(str(len(content))))
+        for number, part in enumerate(content, 1):
+            yield from _labelled("-".join(filter(None, [label, f"{number:0{width}}"])), part)
+    elif isinstance(content, Mapping):
+        for key, part in content.items():
+            yield from _labelled("-".join(filter(None, [label, str(key)])), part)
+    elif content is not None:
+        yield label, content

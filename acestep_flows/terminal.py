@@ -1,0 +1,151 @@
+"""How commands end: every error as one clear line on stderr, and an exit code that says what kind it was."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from acestep_flows.errors import (
+    Cancelled,
+    CheckpointError,
+    DeadlineExceeded,
+    DownloadError,
+    FlowsError,
+    GraphError,
+    InputError,
+    NotFound,
+    StageError,
+    StorageError,
+)
+
+EXIT_CODES: dict[type[FlowsError], int] = {
+    CheckpointError: 3,  # before InputError, of which it is one
+    InputError: 2,
+    GraphError: 2,
+    NotFound: 2,
+    StorageError: 4,
+    DownloadError: 5,
+    StageError: 6,
+    DeadlineExceeded: 7,
+    Cancelled: 130,
+}
+"""2 is also click's code for a wrong option; 1 is everything else."""
+INTERRUPTED = 130
+BUG = 70
+
+EXIT_CODES_HELP = (
+    "Exit codes: 0 done, 1 failed, 2 wrong input or graph, 3 weights missing or damaged, 4 cannot write, "
+    "5 cannot download, 6 a stage failed, 7 deadline passed, 130 interrupted."
+)
+
+
+def exit_code(error: FlowsError) -> int:
+    """The exit code of an error."""
+    return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 1)
+
+
+def error_lines(error: FlowsError) -> str:
+    """An error as the user reads it: one line, or one for each problem of a graph. Never an escape sequence."""
+    lines = [str(problem) for problem in error.problems] if isinstance(error, GraphError) else [str(error)]
+    return "\n".join("error: " + _printable(line) for line in lines)
+
+
+def _printable(line: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in line)
+
+
+class Commands(click.Group):
+    """A group of commands whose errors end in a line and an exit code; `--traceback` lets them through instead."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.UsageError as error:
+            raise _short(error) from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        if ctx.params.get("traceback"):
+            return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            raise _short(error) from None
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # click says these itself
+        except FlowsError as error:
+            click.echo(error_lines(error), err=True)
+            ctx.exit(exit_code(error))
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(INTERRUPTED)
+        except MemoryError:
+            click.echo("error: out of memory", err=True)
+            ctx.exit(1)
+        except Exception as error:  # noqa: BLE001 the boundary to the user: a bug of ours is one line too
+            reason = _printable(f"{type(error).__name__}: {error}")
+            click.echo(f"error: {reason} (a bug; acestep-flows --traceback shows where)", err=True)
+            ctx.exit(BUG)
+
+
+def _short(error: click.UsageError) -> click.UsageError:
+    """The error without the three lines of usage that click puts before it; a bare command still shows its help."""
+    if not isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.ctx = None
+    return error
+
+
+@contextmanager
+def interruptible(task: asyncio.Task[Any]) -> Iterator[None]:
+    """Let the first ctrl-C cancel `task`, which may take until its next step boundary, and a second one end it all.
+
+    Raises:
+        KeyboardInterrupt: the task was cancelled by ctrl-C, and has stopped.
+    """
+    loop, asked = asyncio.get_running_loop(), 0
+
+    def hear() -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            os._exit(INTERRUPTED)  # threads at work would be waited for otherwise
+        click.echo("stopping at the next step; ctrl-C again stops at once", err=True)
+        task.cancel()
+
+    here = threading.current_thread() is threading.main_thread()
+    if here:
+        loop.add_signal_handler(signal.SIGINT, hear)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if asked:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        if here:
+            loop.remove_signal_handler(signal.SIGINT)
+
+
+class _Logged(logging.Handler):
+    """Log records as lines on whatever stderr is at the time: a live display may have put itself in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(f"{record.levelname.lower()}: {record.getMessage()}", err=True)
+
+
+def quiet_libraries() -> None:
+    """Our own warnings are shown; those that libraries address to programmers are not."""
+    log = logging.getLogger("acestep_flows")
+    if not any(isinstance(handler, _Logged) for handler in log.handlers):
+        log.addHandler(_Logged(logging.WARNING))
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")

@@ -1,0 +1,111 @@
+"""What is shown while a run or a download goes on."""
+
+from __future__ import annotations
+
+import sys
+from io import StringIO
+
+import pytest
+
+from acestep_flows import progress
+from acestep_flows.download import Progress
+from acestep_flows.errors import FlowsError
+from acestep_flows.graph.events import Event, EventType
+
+
+def event(type: EventType, node: str = "take[3]", stage: str = "sample", **fields: float | FlowsError) -> Event:
+    return Event(type, node, stage, 0.0, **fields)  # type: ignore[arg-type]
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+RUN = [
+    event("started", "", ""),
+    event("queued"),
+    event("started"),
+    event("progress", step=1, steps=2),
+    event("progress", step=2, steps=2),
+    event("finished", seconds=1.25),
+    event("cached", "song", "vocode", seconds=2.0),
+    event("skipped", "trim", "trim"),
+    event("failed", "mix", "mix", error=FlowsError("loud")),
+    event("failed", "", "", error=FlowsError("loud")),
+]
+
+
+def test_plain_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "PLAIN_SECONDS", 0.0)
+    with progress.show_run(4) as hear:
+        for told in RUN:
+            hear(told)
+    assert capsys.readouterr().err.splitlines() == [
+        "take[3] (sample): step 1 of 2",
+        "take[3] (sample): step 2 of 2",
+        "[1/4] take[3] (sample): 1.2 s",
+        "[2/4] song (vocode): cached",
+        "[3/4] trim: skipped",
+    ]
+
+
+def test_steps_are_told_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.show_run(1) as hear:
+        hear(event("started"))
+        for step in range(1000):
+            hear(event("progress", step=step, steps=1000))
+    assert len(capsys.readouterr().err.splitlines()) < 3
+
+
+def test_large_graphs_are_not_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.show_run(1000) as hear:
+        for number in range(1000):
+            hear(event("finished", f"take[{number}]", seconds=0.0))
+    assert capsys.readouterr().err.splitlines() == ["[1000/1000] take[999] (sample): 0.0 s"]
+
+
+def test_a_terminal_gets_bars_and_keeps_the_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress.show_run(4) as hear:
+        for told in RUN:
+            hear(told)
+    shown = terminal.getvalue()
+    assert "take[3] (sample): 1.2 s" in shown
+    assert "song (vocode): cached" in shown
+
+
+def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.show_run(1, quiet=True) as hear, progress.show_transfers(quiet=True) as hear_transfer:
+        hear(event("finished", seconds=1.0))
+        hear_transfer(Progress("weights", "download", 1, 2))
+    assert capsys.readouterr() == ("", "")
+
+
+TRANSFERS = [
+    Progress("a", "download", 0, 2_000_000),
+    Progress("a", "download", 1_000_000, 2_000_000),
+    Progress("a", "verify", 2_000_000, 2_000_000),
+    Progress("b", "download", 500_000, 0),
+]
+
+
+def test_transfers_as_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.show_transfers() as hear:
+        for told in TRANSFERS:
+            hear(told)
+    assert capsys.readouterr().err.splitlines() == [
+        "download a: 0.0 MB, 0%",
+        "verify a: 2.0 MB, 100%",
+        "download b: 0.5 MB",
+    ]
+
+
+def test_transfers_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress.show_transfers() as hear:
+        for told in TRANSFERS:
+            hear(told)
+    assert "download b" in terminal.getvalue()

@@ -1,0 +1,126 @@
+"""How commands end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from acestep_flows import errors
+from acestep_flows.terminal import Commands, error_lines, exit_code, interruptible, quiet_libraries
+
+PROBLEMS = [errors.Problem("rule", "first", "a.yaml", 3, 5, "take"), errors.Problem("rule", "second", "a.yaml")]
+
+
+def ending(error: BaseException, *args: str) -> tuple[int, str, BaseException | None]:
+    """Exit code, stderr and escaped exception of a command that fails with `error`."""
+
+    @click.group(cls=Commands)
+    @click.option("--traceback", is_flag=True)
+    def cli(traceback: bool) -> None:
+        pass
+
+    @cli.command()
+    @click.option("--count", type=int)
+    def fail(count: int | None) -> None:
+        raise error
+
+    result = CliRunner().invoke(cli, list(args or ["fail"]))
+    return result.exit_code, result.stderr, result.exception
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (errors.InputError("0", where="duration", allowed="0.1 to 240 s"), 2, "duration: 0 (allowed: 0.1 to 240 s)"),
+        (errors.NotFound("no graph 'x'"), 2, "no graph 'x'"),
+        (errors.CheckpointError("truncated", where="model.safetensors"), 3, "model.safetensors: truncated"),
+        (errors.StorageError("no space left"), 4, "no space left"),
+        (errors.DownloadError("no connection"), 5, "no connection"),
+        (errors.StageError("take", "sample", ValueError("odd")), 6, "node take (sample): ValueError: odd"),
+        (errors.DeadlineExceeded("too late"), 7, "too late"),
+        (errors.Cancelled("stopped"), 130, "stopped"),
+        (errors.FlowsError("other"), 1, "other"),
+        (errors.InputError("two\nlines \x1b[31m"), 2, "two lines  [31m"),
+        (MemoryError(), 1, "out of memory"),
+        (ZeroDivisionError("oops"), 70, "ZeroDivisionError: oops (a bug; acestep-flows --traceback shows where)"),
+    ],
+)
+def test_an_error_is_one_line_and_a_code(error: Exception, code: int, text: str) -> None:
+    assert ending(error)[:2] == (code, f"error: {text}\n")
+
+
+def test_every_kind_of_error_has_a_code() -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.FlowsError)]
+    assert len(kinds) > 8
+    assert all(exit_code(kind.__new__(kind)) in {1, 2, 3, 4, 5, 6, 7, 130} for kind in kinds)
+
+
+def test_a_graph_has_a_line_for_each_problem() -> None:
+    error = errors.GraphError(PROBLEMS)
+    assert error_lines(error) == "error: a.yaml:3:5: node take: first\nerror: a.yaml: second"
+    assert ending(error)[0] == 2
+
+
+def test_ctrl_c_is_one_line() -> None:
+    assert ending(KeyboardInterrupt())[:2] == (130, "interrupted\n")
+
+
+def test_a_wrong_option_is_one_line() -> None:
+    code, text, _ = ending(ValueError(), "fail", "--count", "many")
+    assert (code, text) == (2, "Error: Invalid value for '--count': 'many' is not a valid integer.\n")
+    code, text, _ = ending(ValueError(), "--nonsense")
+    assert (code, len(text.splitlines())) == (2, 1)
+    code, text, _ = ending(ValueError(), "nonsense")
+    assert (code, len(text.splitlines())) == (2, 1)
+
+
+def test_developers_can_see_where() -> None:
+    error = ZeroDivisionError("oops")
+    assert ending(error, "--traceback", "fail")[2] is error
+
+
+def test_our_warnings_are_shown_and_those_of_libraries_are_not(capsys: pytest.CaptureFixture[str]) -> None:
+    quiet_libraries()
+    quiet_libraries()
+    logging.getLogger("acestep_flows.graph.cache").warning("entry %s is dropped", "x")
+    assert capsys.readouterr().err == "warning: entry x is dropped\n"
+
+
+def test_ctrl_c_lets_the_task_stop_at_its_next_step(capsys: pytest.CaptureFixture[str]) -> None:
+    steps: list[str] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.01)
+            steps.append("stopped")
+
+    async def run() -> None:
+        task = asyncio.ensure_future(work())
+        with interruptible(task):
+            asyncio.get_running_loop().call_later(0.01, signal.raise_signal, signal.SIGINT)
+            await task
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(run())
+    assert steps == ["stopped"]
+    assert "stopping at the next step" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_cancellation_from_elsewhere_stays_one() -> None:
+    async def run() -> None:
+        task = asyncio.ensure_future(asyncio.sleep(60))
+        task.get_loop().call_soon(task.cancel)
+        with interruptible(task):
+            await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(run())

@@ -1,0 +1,41 @@
+"""Which weights are taken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from acestep_flows import hub, weights
+from acestep_flows.errors import CheckpointError
+from acestep_flows.settings import Settings
+from acestep_flows.weights import Weights, choose_weights
+
+
+def test_what_is_given_wins(tmp_path: Path) -> None:
+    settings = Settings(tmp_path, checkpoint=tmp_path / "named", lyric_vocab=tmp_path / "v.json")
+    given = tmp_path / "given"
+    assert choose_weights(settings, str(given)) == Weights("argument", given, tmp_path / "v.json", tmp_path)
+    assert choose_weights(settings) == Weights("environment", tmp_path / "named", tmp_path / "v.json", tmp_path)
+    assert choose_weights(settings, "embedded").folder is None
+    assert choose_weights(settings, None, tmp_path / "other.json").lyric_vocab == tmp_path / "other.json"
+
+
+def test_fetched_weights_are_taken_before_the_embedded_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(tmp_path)
+    assert choose_weights(settings) == Weights("embedded", None, None, tmp_path)
+    monkeypatch.setattr(weights, "is_fetched", lambda folder: folder == hub.default_folder(tmp_path))
+    assert choose_weights(settings) == Weights("fetched", hub.default_folder(tmp_path), None, tmp_path)
+
+
+def test_the_embedded_ones_say_what_they_are(tmp_path: Path) -> None:
+    assert "untrained" in str(choose_weights(Settings(tmp_path)))
+    assert "noise" in str(choose_weights(Settings(tmp_path)))
+    assert str(choose_weights(Settings(tmp_path), "/some/where")) == "/some/where"
+
+
+@pytest.mark.parametrize(("argument", "where"), [("/nowhere", "--checkpoint"), (None, "ACESTEP_FLOWS_CHECKPOINT")])
+def test_a_folder_that_is_not_there_is_named_with_where_it_was_named(argument: str | None, where: str) -> None:
+    settings = Settings(Path("/cache"), checkpoint=Path("/nowhere"))
+    with pytest.raises(CheckpointError, match=rf"^{where}: no folder /nowhere \(allowed: .*'embedded'"):
+        choose_weights(settings, argument).open()
