@@ -39,6 +39,17 @@ STALE_SECONDS = 3600.0
 
 _SUFFIX, _UNFINISHED, _CLAIM = ".safetensors", ".part", ".claim"
 _COUNTER = itertools.count()
+_UNSOUND = (
+    OSError,
+    SafetensorError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    FlowsError,
+)
+"""What reading an entry raises that is damaged, or was written by someone else."""
 
 
 class DiskStore:
@@ -74,17 +85,18 @@ class DiskStore:
             with safe_open(path, framework="numpy") as file:
                 manifest = _manifest(file.metadata(), key)
                 values = [_value(file, index, entry) for index, entry in enumerate(manifest["values"])]
+            outputs = _opened(manifest["outputs"], values)
         except FileNotFoundError:
             return None
         except PermissionError as error:
             log.warning("cache entry %s cannot be read: %s", path, error)
             return None
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, FlowsError) as error:
+        except _UNSOUND as error:
             self._drop(path, error)
             return None
         with contextlib.suppress(OSError):
             os.utime(path)
-        return _opened(manifest["outputs"], values)
+        return outputs
 
     def peek(self, key: str) -> Outputs | None:
         """The outputs under `key` with handles that lead nowhere: what a dry run needs. Values are not checked."""
@@ -92,9 +104,9 @@ class DiskStore:
             with safe_open(self.path(key), framework="numpy") as file:
                 manifest = _manifest(file.metadata(), key)
             handles = [Handle(entry["kind"], entry["digest"], entry["nbytes"]) for entry in manifest["values"]]
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError):
+            return _opened(manifest["outputs"], handles)
+        except _UNSOUND:
             return None
-        return _opened(manifest["outputs"], handles)
 
     def write(self, key: str, outputs: Mapping[str, Any], stage: str) -> None:
         """Keep `outputs` under `key`, making room first; one that is larger than the budget is not kept.
@@ -105,7 +117,9 @@ class DiskStore:
         path = self.path(key)
         unfinished = path.with_name(f"{key}.{os.getpid()}.{next(_COUNTER)}{_UNFINISHED}")
         tensors, metadata = _packed(key, outputs, stage)
-        size = sum(tensor.nbytes for tensor in tensors.values()) + len(metadata["manifest"]) + 512 * (1 + len(tensors))
+        # The header is JSON that holds the manifest as a string: each quote in it takes two bytes.
+        header = 2 * len(metadata["manifest"]) + 512 * (1 + len(tensors))
+        size = sum(tensor.nbytes for tensor in tensors.values()) + header
         if size > self.budget:
             return
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from functools import cache
 from typing import Any
 
 from acestep_flows.graph.bindings import Identity, identity
@@ -24,8 +25,7 @@ class Identities:
 
     async def _weights_of(self, call: Call) -> tuple[str, ...]:
         stage = call.stage
-        # Only a stage with a `weights` of its own (adapters) looks at the parameters.
-        own = inspect.getattr_static(stage, "weights") is not inspect.getattr_static(Stage, "weights")
+        own = _chooses_weights(stage)
         if not own and not stage.parts:
             return ()
         which = (stage, call.params.model_dump_json()) if own else stage
@@ -33,3 +33,9 @@ class Identities:
             self._weights[which] = asyncio.ensure_future(self._runner.weights(stage, call.params))
         known = self._weights[which]
         return known.result() if known.done() else await asyncio.shield(known)
+
+
+@cache
+def _chooses_weights(stage: type[Any]) -> bool:
+    """Whether the stage has a `weights` of its own: only such a one (adapters) looks at the parameters."""
+    return inspect.getattr_static(stage, "weights") is not inspect.getattr_static(Stage, "weights")

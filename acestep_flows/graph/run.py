@@ -109,7 +109,8 @@ class Run:
         self._done[node.id] = done
         if self._uses_left[node.id]:
             self._outputs[node.id] = outputs
-        self._tell(how, node, seconds=None if how == "skipped" else done.seconds)
+        known = how == "finished" or done.seconds > 0
+        self._tell(how, node, seconds=done.seconds if known else None)
         for source in self._needs[node.id]:
             self._uses_left[source] -= 1
             if self._uses_left[source] == 0:

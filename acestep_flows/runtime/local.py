@@ -21,8 +21,8 @@ from acestep_flows.values import Value
 if TYPE_CHECKING:
     from acestep_flows.model.checkpoint import Checkpoint
 
-WORKERS = 4
-"""Calls at once. More would share the same cores or the same device and only take more memory."""
+WORKERS = 2
+"""Calls at once, so that one prepares while another keeps the device busy; more would mostly take memory."""
 
 
 class LocalRunner:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from acestep_flows.graph.claims import claim
 
+ROOT = Path(__file__).parents[2]
 HOLD = """
 import sys, time
 from pathlib import Path
@@ -20,9 +21,8 @@ sys.stdin.read()
 
 
 def other(path: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "-c", HOLD, str(path)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
 
 
 def test_a_claim_is_held_by_one_until_it_is_released(tmp_path: Path) -> None:
