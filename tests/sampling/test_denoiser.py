@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -66,6 +68,12 @@ def test_neighbours_change_nothing(network: tuple[Transformer, ConditionProjecto
         (alone,) = answer(network[0], [row])
         assert velocity.shape == row.call.latents.shape
         torch.testing.assert_close(velocity, alone, atol=1e-5, rtol=0)
+
+
+def test_weakening_acts_on_its_own_row(network: tuple[Transformer, ConditionProjector], rows: list[Row]) -> None:
+    plain = [replace(row, call=replace(row.call, weaken=1.0)) for row in rows]
+    changed = [not torch.equal(a, b) for a, b in zip(answer(network[0], rows), answer(network[0], plain), strict=True)]
+    assert changed == [row.call.weaken != 1.0 for row in rows] == [False, True, False]
 
 
 def test_control_acts_on_its_own_row(network: tuple[Transformer, ConditionProjector], rows: list[Row]) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from acestep_flows.errors import InputError
 from acestep_flows.sampling.drive import drive
 from acestep_flows.sampling.edit import Edit, edit
+from acestep_flows.sampling.guidance import apg
 from acestep_flows.sampling.noise import RecordedDraws, SeededDraws
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.trajectory import Call
@@ -110,6 +111,17 @@ def test_source_alone_keeps_a_running_difference_while_carried() -> None:
         state = trajectory.advance(state, toy(trajectory.calls(state)))
         seen.append(sorted(name for name in state.memory if name.startswith("running")))
     assert seen == [["running_source"]] * 4 + [[]] + [["running_target"]] * 5
+
+
+def test_target_is_guided_without_a_running_difference_while_carried() -> None:
+    trajectory = edited(0.0, 1.0)
+    velocities = [noise_of(seed) for seed in range(4)]
+    source, source_null, target, target_null = velocities
+    first = trajectory.advance(trajectory.start(), velocities)
+    second = trajectory.advance(first, velocities)
+    carried = apg(target, target - target_null, 15.0) - apg(source, 0.25 * (source - source_null), 15.0)
+    width = trajectory.levels[2] - trajectory.levels[1]
+    torch.testing.assert_close(second.latents, first.latents + width * carried, atol=1e-5, rtol=1e-5)
 
 
 def test_every_noise_is_drawn_once_and_in_order() -> None:

@@ -13,7 +13,7 @@ from acestep_flows.sampling.extend import MAX_FRAMES, extend, pads, passes, reta
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.repaint import Painting, Pass
 from acestep_flows.sampling.text2music import Denoising
-from acestep_flows.sampling.trajectory import Trajectory
+from acestep_flows.sampling.trajectory import State, Trajectory
 from tests.sampling.toy import FRAMES, SEED, Recorder, draws_of, extended, noise_of, song_of, toy
 
 
@@ -94,14 +94,13 @@ def test_two_passes_leave_the_source_and_see_no_more_than_the_longest_song() -> 
 def test_the_second_pass_sees_what_the_first_painted() -> None:
     """A song short enough that the right pass reaches back into the new left frames."""
     left = MAX_FRAMES - 4
-    trajectory = painting(extended(left, 8, options(steps=1)))
-    state = trajectory.start()
-    state = trajectory.advance(state, toy(trajectory.calls(state)))
-    first_pass = state.memory["song"]
+    trajectory = painting(extended(left, 8, options(steps=2)))
+    states: list[State] = []
+    drive(trajectory, toy, states.append)
+    first_pass = states[1].memory["song"]
     assert first_pass[..., :left].any()
     assert not first_pass[..., -8:].any()
-    last = trajectory.advance(state, toy(trajectory.calls(state)))
-    assert torch.equal(last.latents[..., :-8], first_pass[..., :-8])
+    assert torch.equal(states[-1].latents[..., :-8], first_pass[..., :-8])
 
 
 def test_guidance_starts_afresh_in_the_second_pass() -> None:
