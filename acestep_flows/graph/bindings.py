@@ -15,7 +15,7 @@ from acestep_flows.graph.plan import Binding, Fallback, Output, Plan, PlanNode
 from acestep_flows.graph.runner import Call, Content, Handle, Outputs, fingerprint, sha256
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.ports import PortType
-from acestep_flows.values import Value
+from acestep_flows.values import Span, Value
 
 UNTAKEN: Outputs = {}
 """The outputs of a node whose `when` is false: every reference to them is absent."""
@@ -54,6 +54,8 @@ def resolve(binding: Binding, results: Mapping[str, Outputs], held: Mapping[int,
     if isinstance(binding, Fallback):
         options = (resolve(option, results, held) for option in binding.options if present(option, results))
         return next((content for content in options if content is not None), None)
+    if isinstance(binding, Span):
+        return {"start": binding.start, "end": binding.end}  # a parameter like any number, not bulk
     if isinstance(binding, Value):
         return held[id(binding)]
     if isinstance(binding, Mapping):
@@ -65,7 +67,9 @@ def resolve(binding: Binding, results: Mapping[str, Outputs], held: Mapping[int,
 
 
 def values_in(binding: Binding) -> Iterator[Value]:
-    """Every value written into a binding."""
+    """Every value written into a binding that has to be held."""
+    if isinstance(binding, Span):
+        return
     if isinstance(binding, Value):
         yield binding
     elif isinstance(binding, Fallback):

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
+from acestep_flows.errors import InputError
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
 from acestep_flows.stages.item import attempt
 from acestep_flows.values import Audio, Report, Span
@@ -24,7 +25,8 @@ class Compare(Stage):
         after: Audio
 
     class Params(StageParams):
-        span: Span | None = Field(None, description="What was to change, in seconds of `after`; absent: nothing was.")
+        span: Span | None = Field(None, description="What was to change, in seconds of `after`; absent: all of it.")
+        unchanged: bool = Field(False, description="Nothing of `before` was to change (the song was only extended).")
         offset: float = Field(0.0, ge=0, description="Second of `after` at which `before` starts.")
         edge: float = Field(1.0, ge=0, description="Seconds on either side of the span that are counted apart.")
 
@@ -38,5 +40,8 @@ class Compare(Stage):
     def _compare(self, item: In, params: Params) -> Out:
         from acestep_flows.audio import locality
 
-        change = locality.audio(item.before, item.after, params.span, offset=params.offset, edge=params.edge)
+        if params.unchanged and params.span is not None:
+            raise InputError("a span, yet nothing was to change", where="compare.span", allowed="one of the two")
+        span = None if params.unchanged else params.span or Span(0.0, item.after.seconds)
+        change = locality.audio(item.before, item.after, span, offset=params.offset, edge=params.edge)
         return self.Out(Report(change.entries()))

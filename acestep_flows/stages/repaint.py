@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from acestep_flows.errors import InputError
 from acestep_flows.stages.diffusion import DiffusionParams, DiffusionStage, latents_of
-from acestep_flows.values import Latents, LyricStates, Noise, PromptStates, Report, Span, frames_from_seconds
+from acestep_flows.values import (
+    Latents,
+    LyricStates,
+    Noise,
+    PromptStates,
+    Report,
+    Span,
+    frames_from_seconds,
+    seconds_from_frames,
+)
 
 if TYPE_CHECKING:
     from acestep_flows.sampling.branches import Branches
@@ -37,6 +46,7 @@ class Repaint(DiffusionStage):
     class Out:
         latents: Latents
         report: Report
+        offset: float = field(metadata={"description": "Second of the result at which the source starts."})
 
     def branches(self, item: In, params: Params) -> Branches:
         from acestep_flows.sampling.branches import song_branches
@@ -94,15 +104,11 @@ class Repaint(DiffusionStage):
         from acestep_flows.audio import locality
 
         latents = latents_of(trajectory, state)
-        if params.span is not None:
-            task = "repaint"
-            change = locality.latents(item.source, latents, params.span)
-        else:
-            task = "extend"
-            # Every frame of the source is outside of what was to change.
-            change = locality.latents(item.source, latents, None, offset=frames_from_seconds(params.left))
+        left = frames_from_seconds(params.left)
+        # In an extension every frame of the source is outside of what was to change.
+        change = locality.latents(item.source, latents, params.span, offset=left)
         entries = {
-            "task": task,
+            "task": "repaint" if params.span is not None else "extend",
             "seconds": latents.seconds,
             "steps": state.step,
             "seed": item.noise.seed,
@@ -111,7 +117,7 @@ class Repaint(DiffusionStage):
             "locality": change.entries(),
             "warnings": list(item.lyrics.skipped),
         }
-        return self.Out(latents, Report(entries))
+        return self.Out(latents, Report(entries), seconds_from_frames(left))
 
 
 def span_frames(span: Span, source: Latents) -> tuple[int, int]:
