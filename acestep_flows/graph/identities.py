@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from functools import cache
 from typing import Any
 
 from acestep_flows.graph.bindings import Identity, identity
@@ -17,6 +16,7 @@ class Identities:
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
+        self._choosers: dict[type[Stage], bool] = {}
         self._weights: dict[Any, asyncio.Future[tuple[str, ...]]] = {}
 
     async def of(self, call: Call) -> Identity:
@@ -25,7 +25,7 @@ class Identities:
 
     async def _weights_of(self, call: Call) -> tuple[str, ...]:
         stage = call.stage
-        own = _chooses_weights(stage)
+        own = self._chooses(stage)
         if not own and not stage.parts:
             return ()
         which = (stage, call.params.model_dump_json()) if own else stage
@@ -34,8 +34,9 @@ class Identities:
         known = self._weights[which]
         return known.result() if known.done() else await asyncio.shield(known)
 
-
-@cache
-def _chooses_weights(stage: type[Any]) -> bool:
-    """Whether the stage has a `weights` of its own: only such a one (adapters) looks at the parameters."""
-    return inspect.getattr_static(stage, "weights") is not inspect.getattr_static(Stage, "weights")
+    def _chooses(self, stage: type[Stage]) -> bool:
+        """Whether the stage has a `weights` of its own: only such a one (adapters) looks at the parameters."""
+        if stage not in self._choosers:
+            own, inherited = (inspect.getattr_static(kind, "weights") for kind in (stage, Stage))
+            self._choosers[stage] = own is not inherited
+        return self._choosers[stage]

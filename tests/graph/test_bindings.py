@@ -5,19 +5,20 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
 import pytest
 
 from acestep_flows.graph.bindings import UNTAKEN, Identity, call_of, identity, present, resolve, taken, values_of
 from acestep_flows.graph.plan import Fallback, PlanNode
 from acestep_flows.graph.runner import Handle
-from acestep_flows.values import Span
+from acestep_flows.values import Latents, Span
 from tests.graph.small_stages import Make, Mix, out, plan_of
 from tests.graph.small_stages import node as of
 
 ONE, TWO = Handle("latents", "d1", 10), Handle("latents", "d2", 10)
 RESULTS: dict[str, Any] = {"a": {"latents": ONE, "none": None}, "b": {"latents": TWO}, "off": UNTAKEN}
-SPAN = Span(0, 1)
-HELD = {id(SPAN): Handle("span", SPAN.digest, 20)}
+SILENCE = Latents(np.zeros((8, 16, 1), np.float32))
+HELD = {id(SILENCE): Handle("latents", SILENCE.digest, 512)}
 
 
 @pytest.mark.parametrize(
@@ -25,10 +26,11 @@ HELD = {id(SPAN): Handle("span", SPAN.digest, 20)}
     [
         (3, 3),
         ("$a", "$a"),
+        (Span(0.5, 1), {"start": 0.5, "end": 1}),
         (out("a"), ONE),
         (out("off"), None),
         ([out("a"), 1, (out("b"),)], [ONE, 1, [TWO]]),
-        ({"x": out("a"), "y": {"z": SPAN}}, {"x": ONE, "y": {"z": HELD[id(SPAN)]}}),
+        ({"x": out("a"), "y": {"z": SILENCE}}, {"x": ONE, "y": {"z": HELD[id(SILENCE)]}}),
         (Fallback((out("off"), out("b"), out("a"))), TWO),
         (Fallback((out("a", "none"), 5)), 5),
         (Fallback(([out("off"), out("a")], [out("b")])), [TWO]),
@@ -54,11 +56,14 @@ def test_all_conditions_count() -> None:
     assert not taken(PlanNode("n", "make", {}, (True, out("off"))), RESULTS, HELD)
 
 
-def test_every_value_of_a_plan_is_listed_once() -> None:
-    other = Span(0, 2)
-    nodes = {"a": of("mix", parts=[SPAN, SPAN], when=(other,)), "b": of("mix", parts=Fallback(({"x": SPAN},)))}
-    assert set(values_of(plan_of(nodes)).values()) == {SPAN, other}
-    assert len(values_of(plan_of(nodes, {"o": SPAN}))) == 2
+def test_every_value_of_a_plan_is_listed_once_save_spans() -> None:
+    other = Latents(np.ones((8, 16, 1), np.float32))
+    nodes = {
+        "a": of("mix", parts=[SILENCE, SILENCE], when=(other,)),
+        "b": of("mix", parts=Fallback(({"x": SILENCE},)), gain=Span(0, 1)),
+    }
+    assert set(values_of(plan_of(nodes)).values()) == {SILENCE, other}
+    assert len(values_of(plan_of(nodes, {"o": SILENCE}))) == 2
 
 
 def test_ports_and_parameters_part() -> None:
