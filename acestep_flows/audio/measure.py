@@ -20,8 +20,8 @@ SILENCE_BLOCK = 0.05
 SILENCE = 1e-3
 """-60 dBFS: blocks of 50 ms with a lower RMS are silent."""
 
-CUTOFF = 1e-8
-"""-80 dB: above the cut-off the mean spectrum stays this far below its peak. Noise of 16-bit samples lies lower."""
+CUTOFF = 10**-7.5
+"""-75 dB: above the cut-off the mean spectrum stays this far below its peak. Noise of 16-bit samples lies lower."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Measurement:
         dc_offset: the mean sample value of the channel where it is largest.
         stereo_correlation: -1 (opposite) to 1 (equal), of the first two channels.
         spectral_centroid_hz: mean frequency, weighted by power.
-        cutoff_hz: highest frequency of the mean spectrum within 80 dB of its peak.
+        cutoff_hz: highest frequency of the mean spectrum within 75 dB of its peak, to about 150 Hz.
         tempo_bpm, tempo_confidence: see `musical.tempo`.
         key, key_fit: see `musical.key`.
     """

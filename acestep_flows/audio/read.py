@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import SEEK_END, BytesIO
+from io import SEEK_CUR, SEEK_END, SEEK_SET, BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -89,13 +89,33 @@ def decoder(stream: BinaryIO, where: str) -> Iterator[soundfile.SoundFile]:
     """libsndfile on `stream`, which stays open; its errors, the caller's reads included, become `InputError`."""
     stream.seek(0)
     try:
-        with soundfile.SoundFile(stream) as sound:
+        with soundfile.SoundFile(_Bounded(stream)) as sound:
             if sound.format not in READABLE:
                 raise InputError(f"{sound.format} file", where=where, allowed=ALLOWED)
             yield sound
     except soundfile.LibsndfileError as error:
         reason = error.error_string.removeprefix("Error : ").rstrip(" .")
         raise InputError(f"not readable as audio: {reason}", where=where, allowed=ALLOWED) from error
+
+
+class _Bounded:
+    """A stream as libsndfile wants it. A damaged header makes it seek before the start, and an exception inside its
+    callback would end up as a traceback on standard error: such a seek goes to the start instead."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._length = stream.seek(0, SEEK_END)
+        stream.seek(0)
+
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        base = {SEEK_SET: 0, SEEK_CUR: self._stream.tell(), SEEK_END: self._length}[whence]
+        return self._stream.seek(min(max(0, base + offset), self._length))
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def read(self, size: int) -> bytes:
+        return self._stream.read(max(0, size))
 
 
 def _check_declared(sound: soundfile.SoundFile, where: str, longest: float) -> None:

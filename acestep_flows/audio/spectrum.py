@@ -39,9 +39,17 @@ def power(audio: Audio, *, fft_size: int = FFT_SIZE, hop: int = FFT_SIZE // 2) -
 
 
 def average_power(audio: Audio, *, fft_size: int = FFT_SIZE) -> FloatArray:
-    """The mean power spectrum of the whole song: (bins,)."""
-    total, count = np.zeros(fft_size // 2 + 1), 0
-    for block in power(audio, fft_size=fft_size):
-        total += block.sum(axis=0)
-        count += len(block)
+    """The mean power spectrum of the whole song: (bins,).
+
+    The frames that reach past its ends are left out where there are others: a song that starts or stops at once is a
+    step there, and a step has every frequency.
+    """
+    total, count, first, hop = np.zeros(fft_size // 2 + 1), 0, 0, fft_size // 2
+    length = audio.samples.shape[1]
+    for block in power(audio, fft_size=fft_size, hop=hop):
+        middle = (first + np.arange(len(block))) * hop
+        whole = (middle >= hop) & (middle + hop <= length) if length >= 2 * hop else np.ones(len(block), bool)
+        total += block[whole].sum(axis=0)
+        count += int(whole.sum())
+        first += len(block)
     return (total / count).astype(np.float32)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acestep_flows.audio import read
@@ -133,12 +133,14 @@ def test_what_is_not_audio(content: bytes) -> None:
 
 
 @given(content=st.binary(min_size=1, max_size=300))
+@settings(deadline=None)
 def test_any_bytes_are_audio_or_one_clear_error(content: bytes) -> None:
     with pytest.raises(InputError):
         read.audio(content)
 
 
 @given(place=st.integers(0, 199), value=st.integers(0, 255), container=st.sampled_from(["WAV", "FLAC", "OGG", "AIFF"]))
+@settings(deadline=None)
 def test_a_damaged_header_is_audio_or_one_clear_error(place: int, value: int, container: str) -> None:
     content = bytearray(encoded(noise(2, 2_000), container, "VORBIS" if container == "OGG" else "PCM_16"))
     content[place] = value

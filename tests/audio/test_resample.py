@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acestep_flows.audio.resample import at_rate, mono, resample, stereo
@@ -57,6 +57,7 @@ def test_equals_the_dense_convolution_of_the_spec(from_rate: int, to_rate: int, 
 
 
 @given(rates=st.tuples(RATES, RATES), length=st.integers(0, 700), channels=st.integers(1, 3))
+@settings(deadline=None)
 def test_length_rounds_up_and_channels_stay_apart(rates: tuple[int, int], length: int, channels: int) -> None:
     samples = noise(channels, length)
     got = resample(samples, *rates)
@@ -67,6 +68,7 @@ def test_length_rounds_up_and_channels_stay_apart(rates: tuple[int, int], length
 
 
 @given(rates=st.tuples(RATES, RATES), gain=st.floats(-4, 4), seed=st.integers(0, 99))
+@settings(deadline=None)
 def test_is_linear(rates: tuple[int, int], gain: float, seed: int) -> None:
     a, b = noise(1, 300, seed=seed), noise(1, 300, seed=seed + 1)
     both = resample(a + np.float32(gain) * b, *rates)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import soundfile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acestep_flows.audio import read, tags, write
@@ -56,12 +56,14 @@ def test_a_wavs_tags_are_an_ordinary_info_list() -> None:
 
 
 @given(recipe=st.dictionaries(st.text(), st.text() | st.integers() | st.none() | st.lists(st.text()), max_size=4))
+@settings(deadline=None)
 def test_any_json_recipe_survives(recipe: dict[str, Any]) -> None:
     for name in FORMATS:
         assert tags.read(encoded(name, Tags(recipe))).recipe == recipe
 
 
 @given(title=st.text(alphabet=st.characters(), max_size=30))
+@settings(deadline=None)
 def test_any_title_becomes_one_line_that_survives(title: str) -> None:
     shown = Tags(title=title)
     assert "\n" not in shown.title

@@ -1,0 +1,93 @@
+"""Levels of signals whose levels are known, and targets that are met."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from acestep_flows.audio import loudness
+from acestep_flows.values import Audio
+from tests.audio.signals import RATE, noise, noisy, silence, sine
+
+
+def test_a_sine_of_997_hz_has_the_loudness_the_standard_gives_it() -> None:
+    one = sine(997, 5, level=1.0, channels=1)
+    assert loudness.integrated(one) == pytest.approx(-3.01, abs=0.1)
+    assert loudness.integrated(sine(997, 5, level=0.1)) == pytest.approx(-20.0, abs=0.1)  # two channels add 3 dB
+
+
+def test_silent_parts_are_gated_away() -> None:
+    tone = sine(997, 5)
+    padded = Audio(np.pad(tone.samples, ((0, 0), (0, 10 * RATE))), RATE)
+    assert loudness.integrated(padded) == pytest.approx(loudness.integrated(tone), abs=0.2)
+
+
+@pytest.mark.parametrize("audio", [silence(3), silence(0), noisy(0.3), noisy(3, level=1e-6)])
+def test_no_loudness_where_the_standard_has_none(audio: Audio) -> None:
+    assert loudness.integrated(audio) is None
+    assert loudness.normalise(audio, -14) is audio
+
+
+def test_the_true_peak_lies_between_the_samples() -> None:
+    quarter = Audio(np.tile(np.array([1, 1, -1, -1], np.float32) * np.float32(np.sqrt(0.5)), (2, RATE // 4)), RATE)
+    assert loudness.sample_peak(quarter) == pytest.approx(0.7071, abs=1e-4)
+    inner = Audio(quarter.samples * np.hanning(RATE).astype(np.float32), RATE)  # no steps at the ends
+    assert loudness.true_peak(inner) == pytest.approx(1.0, abs=0.02)
+
+
+@given(length=st.integers(0, 2_000), seed=st.integers(0, 99))
+@settings(deadline=None)
+def test_the_true_peak_is_never_below_the_samples(length: int, seed: int) -> None:
+    audio = Audio(noise(2, length, seed=seed), RATE)
+    assert loudness.true_peak(audio) >= loudness.sample_peak(audio)
+
+
+def test_the_true_peak_does_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    audio = noisy(0.2)
+    whole = loudness.true_peak(audio)
+    monkeypatch.setattr(loudness, "SAMPLES_PER_BLOCK", 1_000)
+    assert loudness.true_peak(audio) == pytest.approx(whole, rel=1e-6)
+
+
+@pytest.mark.parametrize("target", [-30.0, -14.0])
+def test_normalise_meets_its_target(target: float) -> None:
+    assert loudness.integrated(loudness.normalise(noisy(3), target)) == pytest.approx(target, abs=0.01)
+
+
+@given(level=st.floats(0.01, 3), ceiling=st.floats(-20, 0), length=st.integers(1, 3_000), seed=st.integers(0, 99))
+@settings(deadline=None)
+def test_nothing_passes_the_limiter(level: float, ceiling: float, length: int, seed: int) -> None:
+    limited = loudness.limit(Audio(noise(2, length, seed=seed, level=level), RATE), ceiling)
+    assert loudness.true_peak(limited) <= loudness.amplitude(ceiling)
+
+
+def test_the_limiter_works_only_around_the_peak_and_on_all_channels_alike() -> None:
+    samples = noise(2, RATE, level=0.05)
+    samples[0, RATE // 2] = 1.0
+    limited = loudness.limit(Audio(samples, RATE), -6.0).samples
+    gain = limited / samples
+    np.testing.assert_allclose(gain[0], gain[1], rtol=1e-5)
+    near = abs(np.arange(RATE) - RATE // 2) < 2 * loudness.LOOKAHEAD * RATE + 10
+    np.testing.assert_allclose(gain[:, ~near], 1.0, atol=0.06)
+    assert gain[:, RATE // 2].max() < 0.51
+    assert abs(np.diff(gain[1, near])).max() < 0.02  # no click
+
+
+def test_audio_below_the_ceiling_is_left_alone() -> None:
+    audio = noisy(0.1, level=0.01)
+    assert loudness.limit(audio, -1.0) is audio
+
+
+def test_decibels_and_amplitudes() -> None:
+    assert loudness.decibels(0) is None
+    assert loudness.decibels(0.1) == pytest.approx(-20)
+    assert loudness.amplitude(6.0206) == pytest.approx(2, abs=1e-4)
+
+
+def test_levelled_audio_peaks_at_one_however_loud_or_faint() -> None:
+    for level in (1e-40, 1e-20, 1.0, 1e30):
+        levelled = loudness.levelled(Audio((noise(2, 500).astype(np.float64) * level).astype(np.float32), RATE))
+        assert loudness.sample_peak(levelled) == 1.0
+    assert not loudness.levelled(silence(1)).samples.any()

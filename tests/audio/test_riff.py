@@ -1,0 +1,44 @@
+"""RIFF chunks as the standard has them."""
+
+from __future__ import annotations
+
+import struct
+from io import BytesIO
+
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from acestep_flows.audio import riff
+from tests.audio.signals import RATE, noise
+
+
+def wav(frames: int, subtype: str = "PCM_16", channels: int = 1) -> bytes:
+    stream = BytesIO()
+    soundfile.write(stream, noise(channels, frames).T, RATE, format="WAV", subtype=subtype)
+    return stream.getvalue()
+
+
+@given(frames=st.integers(0, 20), comment=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
+def test_info_comes_back_and_sizes_agree(frames: int, comment: str) -> None:
+    content = riff.with_info(wav(frames, "PCM_U8"), {"ICMT": comment, "INAM": "x"})  # one byte a frame: odd sizes too
+    assert riff.info(BytesIO(content)) == {"ICMT": comment, "INAM": "x"}
+    assert struct.unpack_from("<I", content, 4)[0] == len(content) - 8
+    assert len(content) % 2 == 0
+    assert [chunk.name for chunk in riff.chunks(BytesIO(content))][:2] == [b"fmt ", b"data"]
+    assert soundfile.info(BytesIO(content)).frames == frames
+
+
+@given(content=st.binary(max_size=200))
+def test_any_bytes_have_chunks_or_none(content: bytes) -> None:
+    for start in (b"", b"RIFF\0\0\0\0WAVE", b"RIFF\0\0\0\0WAVELIST\xff\xff\xff\xffINFO", b"FORM\0\0\0\0AIFF"):
+        stream = BytesIO(start + content)
+        riff.info(stream)
+        riff.cut_short(stream)
+
+
+@pytest.mark.parametrize("missing", [0, 1, 1_000])
+def test_cut_short(missing: int) -> None:
+    content = wav(2_000)
+    assert riff.cut_short(BytesIO(content[: len(content) - missing])) == bool(missing)
