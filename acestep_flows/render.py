@@ -107,7 +107,7 @@ def choose_placement(device: str = "auto", dtype: str = "auto", compile: bool = 
         raise InputError(f"no device {device!r}", where="--device", allowed=", ".join(["auto", *usable]))
     if index and int(index) >= torch.cuda.device_count():
         raise InputError(
-            f"no device {device!r}", where="--device", allowed=f"cuda:0 to {torch.cuda.device_count() - 1}"
+            f"no device {device!r}", where="--device", allowed=f"cuda:0 to cuda:{torch.cuda.device_count() - 1}"
         )
     if dtype == "auto":
         dtype = "bfloat16" if kind == "cuda" else "float32"

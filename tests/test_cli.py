@@ -1,0 +1,283 @@
+"""The command line from outside: what it writes, what it prints, and how it refuses."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from acestep_flows import cli as command_line
+from acestep_flows import hub
+from acestep_flows.audio import tags
+from tests.hub_server import HubServer, serve
+
+Invoke = Callable[..., Result]
+
+QUICK = ["--set", "tags=lo-fi", "--set", "duration=1", "--set", "steps=2"]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder that the tests share, so that the embedded model is made once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def invoke(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
+    for name in ("ACESTEP_FLOWS_CHECKPOINT", "ACESTEP_FLOWS_LYRIC_VOCAB", "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ACESTEP_FLOWS_CACHE", str(cache))
+    monkeypatch.chdir(tmp_path)
+    return lambda *args: CliRunner().invoke(command_line.cli, [str(arg) for arg in args])
+
+
+def lines(text: str) -> list[str]:
+    return text.strip().splitlines()
+
+
+# run, replay
+
+
+def test_a_run_writes_audio_picture_and_recipe(invoke: Invoke, tmp_path: Path) -> None:
+    result = invoke("run", "text2music", *QUICK, "--set", "seed=7", "--out", tmp_path / "songs", "--format", "flac")
+    assert result.exit_code == 0, result.output
+    song, picture, recipe = (Path(line) for line in lines(result.stdout))
+    assert [path.suffix for path in (song, picture, recipe)] == [".flac", ".png", ".json"]
+    assert sorted((tmp_path / "songs").iterdir()) == sorted([song, picture, recipe])
+    told = json.loads(recipe.read_text(encoding="utf-8"))
+    assert told["inputs"]["seed"] == 7
+    assert tags.read(song).recipe["inputs"] == told["inputs"]
+    assert "untrained" in result.stderr
+    assert "take (sample)" in result.stderr
+
+
+def test_the_same_run_again_computes_nothing_and_a_replay_computes_the_same(invoke: Invoke, tmp_path: Path) -> None:
+    run = ["run", "text2music", *QUICK, "--set", "seed=8"]
+    assert invoke(*run).exit_code == 0
+    again = invoke(*run)
+    assert all(line.endswith(": cached") for line in lines(again.stderr) if line.startswith("["))
+    song = lines(again.stdout)[0]
+    assert len(list((tmp_path / "outputs").iterdir())) == 6
+
+    replayed = invoke("replay", song)
+    assert replayed.exit_code == 0, replayed.output
+    assert lines(replayed.stdout)[-1] == "every node gave the same"
+    assert "cached" not in replayed.stderr
+    assert len(list((tmp_path / "outputs").iterdir())) == 6
+
+
+def test_a_replay_names_the_first_difference(invoke: Invoke, tmp_path: Path) -> None:
+    assert invoke("run", "text2music", *QUICK, "--set", "seed=9", "--quiet").exit_code == 0
+    (recipe,) = (tmp_path / "outputs").glob("*.json")
+    told = json.loads(recipe.read_text(encoding="utf-8"))
+    for node in told["nodes"]:
+        if node["id"] in ("take", "song"):
+            node["outputs"] = dict.fromkeys(node["outputs"], "else")
+    recipe.write_text(json.dumps(told), encoding="utf-8")
+    result = invoke("replay", recipe, "--quiet")
+    assert result.exit_code == 1
+    assert lines(result.stdout)[-1].startswith("first difference: node take (sample) differs in latents")
+
+
+def test_latents_are_kept_on_request_and_taken_as_inputs(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "decode.yaml").write_text(
+        "graph: decode\nversion: 1\ninputs: {latents: {type: latents}}\n"
+        "nodes:\n  mel: {stage: decode_latents, with: {latents: $latents}}\n"
+        "  song: {stage: vocode, with: {mel: $mel}}\n"
+        "outputs: {audio: $song.audio}\n"
+    )
+    result = invoke("run", "text2music", *QUICK, "--set", "seed=7", "--keep", "latents")
+    (latents,) = (line for line in lines(result.stdout) if line.endswith(".safetensors"))
+    decoded = invoke("run", "decode.yaml", "--set", f"latents={latents}")
+    assert decoded.exit_code == 0, decoded.output
+    assert invoke("replay", lines(decoded.stdout)[-1]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (["text2musik"], 2, "no graph 'text2musik', did you mean text2music|no graph 'text2musik'"),
+        (["nowhere.yaml"], 2, "no graph file 'nowhere.yaml'"),
+        (["text2music"], 2, "tags: missing"),
+        (["text2music", "--set", "tags="], 2, "tags"),
+        (["text2music", "--set", "tags=   "], 2, "tags"),
+        (["text2music", "--set", "tagz=x"], 2, "tagz: no such input; did you mean tags?"),
+        (["text2music", "--set", "tags"], 2, "--set: 'tags' has no name"),
+        (["text2music", *QUICK, "--set", "lyrics=@nowhere.txt"], 2, "lyrics: cannot read nowhere.txt"),
+        (["text2music", *QUICK, "--set", "lyrics=\ud800"], 2, "lyrics: .*surrogate"),
+        (["text2music", *QUICK, "--set", "lyrics=" + "la " * 40_000], 2, "lyrics"),
+        (["text2music", *QUICK[:2], "--set", "duration=0"], 2, "duration: .*0.1 to 240"),
+        (["text2music", *QUICK[:2], "--set", "duration=1e9"], 2, "duration: .*0.1 to 240"),
+        (["text2music", *QUICK[:2], "--set", "duration=nan"], 2, "duration"),
+        (["text2music", *QUICK[:2], "--set", "steps=0"], 2, "steps: .*1 to 200"),
+        (["text2music", *QUICK[:2], "--set", "steps=2.5"], 2, "steps"),
+        (["text2music", *QUICK, "--set", "seed=-1"], 2, "seed: .*0 to 4294967295"),
+        (["text2music", *QUICK, "--set", f"seed={2**40}"], 2, "seed: .*0 to 4294967295"),
+        (["text2music", *QUICK, "--set", "solver=rk4"], 2, "solver: .*euler"),
+        (["text2music", *QUICK, "--keep", "stems"], 2, "--keep: no output 'stems'"),
+        (["text2music", *QUICK, "--device", "tpu"], 2, "--device: no device 'tpu'"),
+        (["text2music", *QUICK, "--checkpoint", "nowhere"], 3, "--checkpoint: no folder"),
+        (["text2music", *QUICK, "--checkpoint", "."], 3, "no file ace_step_transformer"),
+        (["text2music", *QUICK, "--lyric-vocab", "nowhere"], 2, "nowhere"),
+        (["text2music", *QUICK, "--out", "file/songs"], 4, "file/songs: cannot be made"),
+        (["text2music", *QUICK, "--format", "aiff"], 2, "aiff"),
+        (["text2music", *QUICK, "--graphs", "nowhere"], 2, "nowhere"),
+        (["text2music", *QUICK, "--deadline", "0"], 2, "deadline"),
+        (["text2music", *QUICK, "--deadline", "1e-6", "--cache", "off"], 7, "deadline"),
+        (["text2music", *QUICK, "--nonsense"], 2, "nonsense"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_in_one_line(
+    invoke: Invoke, tmp_path: Path, args: list[str], code: int, message: str
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    result = invoke("run", *args, "--quiet")
+    assert result.exit_code == code, result.output
+    told = [line for line in lines(result.stderr) if not line.startswith("weights: ")]
+    assert len(told) == 1
+    assert told[0].lower().startswith("error: ")
+    assert re.search(message, told[0])
+    assert not list((tmp_path / "outputs").glob("*")) if (tmp_path / "outputs").exists() else True
+
+
+def test_ctrl_c_ends_in_a_line_and_leaves_nothing_behind(cache: Path, tmp_path: Path) -> None:
+    args = ["run", "text2music", *QUICK[:2], "--set", "duration=240", "--set", "steps=200", "--cache", "off"]
+    code = (
+        "from acestep_flows import progress; progress.PLAIN_SECONDS = 0.0; from acestep_flows.cli import main; main()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *args, "--out", tmp_path / "songs"],
+        env={"ACESTEP_FLOWS_CACHE": str(cache), "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("take (sample): step"):
+                break
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert process.returncode == 130
+    assert lines(rest)[-1] == "interrupted"
+    assert "Traceback" not in rest
+    assert not list((tmp_path / "songs").iterdir())
+
+
+# graphs, graph
+
+
+def test_graphs_are_listed(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "graphs").mkdir()
+    (tmp_path / "graphs" / "mine.yaml").write_text("graph: mine\nversion: 1\nsummary: Of my own.\n")
+    (tmp_path / "graphs" / "odd.yaml").write_text("[")
+    listed = dict(line.split(None, 1) for line in lines(invoke("graphs").stdout))
+    assert listed["mine"] == "Of my own."
+    assert listed["odd"] == "(not readable)"
+    assert "text2music" in listed
+
+
+def test_a_graph_is_shown(invoke: Invoke, tmp_path: Path) -> None:
+    shown = invoke("graph", "show", "text2music").stdout
+    assert "Comma-separated tags" in shown
+    schema = json.loads(invoke("graph", "show", "text2music", "--json").stdout)
+    assert schema["properties"]["duration"]["maximum"] == 240
+    assert invoke("graph", "show", "text2music", "--dot").stdout.startswith("digraph")
+    assert invoke("graph", "show", "text2music", "--mermaid").stdout.startswith("flowchart")
+    result = invoke("graph", "show", "text2music", "--png", tmp_path / "g.png")
+    assert result.stdout.strip() == str(tmp_path / "g.png")
+    assert (tmp_path / "g.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_graphs_are_checked_all_problems_at_once(invoke: Invoke, tmp_path: Path) -> None:
+    assert invoke("graph", "check", "text2music", "repaint").stdout == "2 graphs without problems\n"
+    broken = "graph: broken\nversion: 1\nnodes: {a: {stage: vocod, with: {}}, b: {stage: trim, with: {loud: 1}}}\n"
+    (tmp_path / "broken.yaml").write_text(broken)
+    result = invoke("graph", "check", "text2music", "broken.yaml")
+    assert result.exit_code == 2
+    told = lines(result.stderr)
+    assert len(told) >= 3
+    assert all(line.startswith("error: broken.yaml:") for line in told)
+    assert "vocode" in result.stderr
+
+
+def test_a_dry_run_says_what_would_be_computed(invoke: Invoke) -> None:
+    fresh = invoke("graph", "plan", "text2music", *QUICK, "--set", "seed=70")
+    assert fresh.exit_code == 0, fresh.output
+    assert "take    sample          computed" in fresh.stdout
+    assert invoke("run", "text2music", *QUICK, "--set", "seed=70").exit_code == 0
+    known = invoke("graph", "plan", "text2music", *QUICK, "--set", "seed=70")
+    assert "6 nodes, 0 to compute" in known.stdout
+    assert invoke("graph", "plan", "text2music", *QUICK[:2], "--set", "steps=0").exit_code == 2
+
+
+# fetch, doctor
+
+
+@pytest.fixture
+def small_model(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    body, vocab = b"weights" * 1000, b'{"a": 1}'
+    sha = hashlib.sha256(b'{"a":1}').hexdigest()
+    what = hub.Published(
+        "some/model",
+        "model",
+        "0123456789",
+        (hub.PublishedFile("part/w.safetensors", len(body), hashlib.sha256(body).hexdigest()),),
+        hub.PublishedVocab("some/demo", "space", "main", ("v.json",), sha),
+    )
+    monkeypatch.setattr(hub, "published", lambda: what)
+    paths = ("/some/model/resolve/0123456789/part/w.safetensors", "/spaces/some/demo/resolve/main/v.json")
+    with serve(HubServer(dict(zip(paths, (body, vocab), strict=True)))) as server:
+        yield server
+
+
+def test_fetch_brings_the_model_to_the_cache(invoke: Invoke, small_model: HubServer, cache: Path) -> None:
+    result = invoke("fetch", "--endpoint", small_model.url)
+    assert result.exit_code == 0, result.output
+    folder = cache / "checkpoints" / "model-01234567"
+    assert lines(result.stdout) == [str(folder)]
+    assert (folder / "part" / "w.safetensors").stat().st_size == 7000
+    assert "download part/w.safetensors" in result.stderr
+
+
+def test_fetch_never_shows_the_token(
+    invoke: Invoke, small_model: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    small_model.statuses = [401]
+    result = invoke("fetch", "--endpoint", small_model.url, "--to", tmp_path / "m")
+    assert result.exit_code == 5
+    assert len(lines(result.stderr)) == 1
+    assert small_model.requests[0][1]["authorization"] == "Bearer hf_secret"
+    assert "hf_secret" not in result.output
+
+
+def test_fetch_says_when_there_is_nothing(invoke: Invoke, small_model: HubServer, tmp_path: Path) -> None:
+    small_model.files.clear()
+    result = invoke("fetch", "--endpoint", small_model.url, "--to", tmp_path / "m", "--quiet")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: the lyric vocabulary is not in the space some/demo at v.json")
+
+
+def test_the_doctor_is_content_here_and_not_with_a_broken_checkpoint(invoke: Invoke, tmp_path: Path) -> None:
+    well = invoke("doctor", "--checkpoint", "embedded")
+    assert well.exit_code == 0, well.output
+    assert "audio ogg" in well.stdout
+    ill = invoke("doctor", "--checkpoint", tmp_path)
+    assert ill.exit_code == 1
+    assert "-> acestep-flows fetch" in ill.stdout
+
+
+def test_help_covers_every_command(invoke: Invoke) -> None:
+    shown = invoke("--help").stdout
+    for name in ("run", "fetch", "doctor", "graphs", "graph", "replay"):
+        assert f"\n  {name} " in shown
+        assert invoke(name, "--help").exit_code == 0
+    assert "130 interrupted" in shown.replace("\n  ", " ")
