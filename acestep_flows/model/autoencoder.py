@@ -6,7 +6,7 @@ checkpoint's config: another network that turns latents into log-mel joins `NETW
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -41,7 +41,7 @@ class Autoencoder:
 
     @classmethod
     def load(
-        cls, checkpoint: Checkpoint, placement: Placement, halves: Collection[Half] = ("encoder", "decoder")
+        cls, checkpoint: Checkpoint, placement: Placement, halves: Sequence[Half] = ("encoder", "decoder")
     ) -> Autoencoder:
         """Read the weights of `halves`; the encoder brings the mel transform along, from the vocoder's file."""
         encoder = _load_half(checkpoint, placement, "encoder") if "encoder" in halves else None

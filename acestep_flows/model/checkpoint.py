@@ -223,6 +223,7 @@ def _open_part(folder: Path, part: str) -> Part:
     shapes = _read_header(weights)
     try:
         expected = LAYOUTS[class_name(config)](config)
+        _check_sizes(expected)
     except KeyError as error:
         raise CheckpointError(f"no entry {error}", where=str(folder / CONFIG)) from None
     except (TypeError, ValueError, IndexError, AttributeError) as error:
@@ -237,7 +238,7 @@ def _open_part(folder: Path, part: str) -> Part:
 
 def _read_config(file: Path, part: str) -> Mapping[str, Any]:
     try:
-        config = json.loads(file.read_text(encoding="utf-8"))
+        config: Any = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"not readable as JSON: {error}", where=str(file)) from None
     name = class_name(config) if isinstance(config, dict) else ""
@@ -268,6 +269,12 @@ def _read_header(file: Path) -> Layout:
         problem = "truncated" if size < expected else "too long"
         raise CheckpointError(f"{problem}: {size} bytes", where=str(file), allowed=f"{expected} bytes")
     return shapes
+
+
+def _check_sizes(layout: Mapping[str, Sequence[object]]) -> None:
+    for name, shape in layout.items():
+        if not all(isinstance(size, int) and size > 0 for size in shape):
+            raise ValueError(f"{name} would be {list(shape)}")
 
 
 def _check_vocab(file: Path, size: int) -> None:

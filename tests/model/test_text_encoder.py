@@ -1,0 +1,80 @@
+"""The text encoder: batches, truncation, and weakened queries that no other call can see."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from acestep_flows.model.placement import Placement
+from acestep_flows.model.text_encoder import MAX_TOKENS, TextEncoder
+from tests.model.small import small_checkpoint
+
+PROMPTS = ["funk, pop, 105 BPM, female vocals", "", "ambient"]
+
+
+@pytest.fixture(scope="module")
+def encoder() -> TextEncoder:
+    return TextEncoder.load(small_checkpoint(), Placement())
+
+
+@pytest.mark.parametrize("weaken", [1.0, 0.01])
+def test_a_prompt_in_a_batch_is_encoded_as_if_alone(encoder: TextEncoder, weaken: float) -> None:
+    states, mask = encoder.encode(PROMPTS, weaken=weaken)
+    for row, prompt in enumerate(PROMPTS):
+        alone, whole = encoder.encode([prompt], weaken=weaken)
+        length = int(mask[row].sum())
+        assert whole.shape == (1, length)
+        torch.testing.assert_close(states[row, :length], alone[0], atol=1e-5, rtol=0)
+
+
+def test_long_prompts_are_cut(encoder: TextEncoder) -> None:
+    states, mask = encoder.encode(["la " * 1000])
+    assert states.shape[1] == MAX_TOKENS
+    assert mask.sum() == MAX_TOKENS
+    ids, _ = encoder.tokenize(["la " * 1000])
+    assert ids[0, -1] == 1, "the end mark stays"
+
+
+def test_states_are_plain_float32_for_any_dtype() -> None:
+    rough = TextEncoder.load(small_checkpoint(), Placement(dtype="bfloat16"))
+    states, mask = rough.encode(PROMPTS)
+    assert states.dtype == mask.dtype == torch.float32
+    states.numpy()
+
+
+def test_weakening_changes_the_states_and_leaves_nothing_behind(encoder: TextEncoder) -> None:
+    before, _ = encoder.encode(PROMPTS)
+    weak, _ = encoder.encode(PROMPTS, weaken=0.01)
+    after, _ = encoder.encode(PROMPTS)
+    assert (weak - before).abs().max() > 1e-3
+    assert torch.equal(before, after)
+
+
+def test_weakening_acts_on_the_blocks_given_where_they_exist(encoder: TextEncoder) -> None:
+    ids, mask = encoder.tokenize(PROMPTS)
+    plain = encoder.states(ids, mask)
+    assert torch.equal(encoder.states(ids, mask, weaken=0.01, blocks=(8, 9)), plain), "this encoder has three blocks"
+    first, last = (encoder.states(ids, mask, weaken=0.01, blocks=(block, block)) for block in (0, 2))
+    assert not torch.equal(first, last)
+    assert torch.equal(encoder.states(ids, mask, weaken=0.01, blocks=(2, 5)), last)
+
+
+def test_weakened_weights_are_the_only_ones_copied(encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    from acestep_flows.model import text_encoder as module
+
+    twin = module._weakened(encoder.model, range(1, 2), 0.5)
+    own = dict(encoder.model.named_parameters())
+    copied = [name for name, tensor in twin.named_parameters() if tensor.data_ptr() != own[name].data_ptr()]
+    assert copied == ["encoder.block.1.layer.0.SelfAttention.q.weight"]
+
+
+def test_plain_and_weakened_calls_may_overlap(encoder: TextEncoder) -> None:
+    factors = [1.0, 0.01, 0.5] * 8
+    want = {factor: encoder.encode(PROMPTS, weaken=factor)[0] for factor in set(factors)}
+    with ThreadPoolExecutor(4) as pool:
+        for factor, (states, _) in zip(
+            factors, pool.map(lambda f: encoder.encode(PROMPTS, weaken=f), factors), strict=True
+        ):
+            torch.testing.assert_close(states, want[factor], atol=1e-6, rtol=0)
