@@ -21,8 +21,8 @@ _COUNTED = ("text", "list")
 
 
 def declare(reader: Reader, name: str, place: Place, node: Node, what: str) -> Declaration:
-    """The declaration under `name`; one that cannot be read stands as optional `any`, so nothing else complains."""
-    unknown = Declaration(name, PortType("any", optional=True), required=False, place=place)
+    """The declaration under `name`; one that cannot be read stands as `any`, so nothing else complains."""
+    unknown = Declaration(name, PortType("any"), required=False, place=place)
     if not isinstance(node, Fields):
         reader.problem("not-a-map", f"{what} takes a map such as {{type: text}}; found {show(plain(node))}", node.place)
         return unknown
@@ -37,6 +37,9 @@ def declare(reader: Reader, name: str, place: Place, node: Node, what: str) -> D
         reader.problem("bad-type", f"{what} has {kind}", node.entries["type"].place)
         return unknown
     fields = _fields(reader, node, kind, what)
+    if innermost(kind).kind == "record" and not fields:
+        reader.problem("bad-type", f"{what} is a record without fields:", node.place)
+        return unknown
     kind = _with_fields(kind, fields)
     declaration = Declaration(
         name,
@@ -61,8 +64,6 @@ def _fields(reader: Reader, node: Fields, kind: PortType, what: str) -> dict[str
             "bad-type", f"{what} has fields:, which only a record has; found type {kind}", node.keys["fields"]
         )
         return {}
-    if is_record and not reader.map(node, "fields", "").entries:
-        reader.problem("bad-type", f"{what} is a record without fields:", node.place)
     fields = reader.map(node, "fields", "") if is_record else Fields()
     for name, place in fields.keys.items():
         reader.name(name, place, "field")
@@ -163,5 +164,5 @@ def _default(reader: Reader, node: Fields, declaration: Declaration, what: str) 
         accept(declaration, value, "default", lambda _: 0)
     except InputError as error:
         reader.problem("bad-default", f"{what}: {error}", default.place)
-        return replace(declaration, type=PortType("any", optional=True), required=False)
+        return replace(declaration, required=False)
     return replace(declaration, default=value, required=False)

@@ -14,6 +14,7 @@ from acestep_flows.graph.words import between, brief, clip
 from acestep_flows.stages.contract import Stage
 
 WIDTH = 120
+UNBROKEN = "\N{NO-BREAK SPACE}"
 
 
 def describe(graph: Graph, registry: Mapping[str, type[Stage]], find: Find) -> str:
@@ -65,7 +66,7 @@ def node_line(call: Call) -> str:
     if call.when is not None:
         parts.append(f"when {call.when}")
     parts += [f"otherwise {name}={written(argument)}" for name, argument in call.otherwise.entries.items()]
-    return "  ".join(parts)
+    return "  ".join(part.replace(" ", UNBROKEN) for part in parts)
 
 
 def written(argument: Argument) -> str:
@@ -95,4 +96,4 @@ def _table(title: str, rows: Sequence[tuple[str, str, str]]) -> str:
             start = indent
         body = textwrap.wrap(text, max(WIDTH - len(indent), 30)) or [""]
         lines += [(start + body[0]).rstrip(), *(indent + line for line in body[1:])]
-    return "\n".join(lines)
+    return "\n".join(lines).replace(UNBROKEN, " ")

@@ -190,7 +190,7 @@ def _apart(wanted: Sequence[float], heights: Sequence[float]) -> list[float]:
     Least squares under an order: neighbours that would overlap are merged into blocks with one mean (isotonic
     regression by pooling).
     """
-    offsets = [0.0]
+    offsets = [0.0][: len(heights)]
     for one, other in itertools.pairwise(heights):
         offsets.append(offsets[-1] + (one + other) / 2)
     blocks: list[tuple[float, int]] = []

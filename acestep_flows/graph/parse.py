@@ -191,14 +191,16 @@ class Reader:
                 f"{clip(node.value)!r} is no reference; allowed: $name, $name.part, or $$ for a text that starts with $"
             )
             self.problem("bad-reference", message, node.place, label)
-            return Scalar(None, node.place)
+            return Reference(clip(node.value[1:]), (), node.place)
         return Reference(match[1], tuple(match[2].split(".")[1:]), node.place)
 
     def map(self, parent: Fields, key: str, label: str) -> Fields:
-        """The map under `key`; empty where there is none or it is something else."""
+        """The map under `key`; empty where there is none, nothing in it, or something else."""
         node = parent.entries.get(key)
-        if node is None or isinstance(node, Fields):
-            return node or Fields()
+        if isinstance(node, Fields):
+            return node
+        if node is None or (isinstance(node, Scalar) and node.value is None):
+            return Fields()
         self.problem("not-a-map", f"{key}: takes a map; found {show(document.plain(node))}", node.place, label)
         return Fields()
 

@@ -90,6 +90,7 @@ class Scope:
         self._signatures: dict[str, Signature | None] = {}
         self._targets: dict[tuple[int, PortType | None], Target | Unresolved] = {}
         self._working: set[str] = set()
+        self._order: list[str] | None = None
 
     # Nodes and their ports
 
@@ -196,6 +197,8 @@ class Scope:
         name = reference.name
         if call is not None and name in call.variables:
             return self._fields(Target("variable", name, self._variable(call, name)), reference)
+        if name in self.graph.inputs and name in self.graph.nodes:
+            return Target("input", name, None)
         if name in self.graph.inputs:
             return self._fields(Target("input", name, self.graph.inputs[name].type), reference)
         if name in self.graph.nodes:
@@ -326,6 +329,11 @@ class Scope:
 
     def order(self) -> list[str]:
         """The nodes of a graph without circles, each after what it needs, else as the file has them."""
+        if self._order is None:
+            self._order = self._sorted()
+        return self._order
+
+    def _sorted(self) -> list[str]:
         needs = {name: self.needs(call) for name, call in self.graph.nodes.items()}
         position = {name: at for at, name in enumerate(needs)}
         sorter = TopologicalSorter(needs)

@@ -149,11 +149,13 @@ def literal(kind: PortType, value: Any, where: str) -> Any:
 
 
 def _number(value: Any) -> bool:
-    """A finite number; also numpy's. Compared, not converted: an int may be too large for a float."""
+    """A finite number; also numpy's."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return False
-    size: Any = abs(value)
-    return bool(size < LARGEST)
+    try:
+        return abs(float(value)) < LARGEST
+    except OverflowError:  # an int too large for a float
+        return False
 
 
 def _whole(value: Any) -> bool:

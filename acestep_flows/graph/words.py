@@ -73,6 +73,8 @@ def brief(value: Any) -> str:
 def between(minimum: Any, maximum: Any, unit: str = "") -> str:
     """A range in words: `1 to 200 s`, `at least 1`, `at most 5`; empty without bounds."""
     tail = f" {unit}" if unit else ""
+    if minimum is not None and minimum == maximum:
+        return f"{minimum}{tail}"
     if minimum is not None and maximum is not None:
         return f"{minimum} to {maximum}{tail}"
     if minimum is not None:

@@ -178,12 +178,12 @@ def shelf(**texts: str) -> Any:
     return find
 
 
-def problems(text: str, **nested: str) -> list[Problem]:
+def problems(text: str | bytes, **nested: str) -> list[Problem]:
     """What checking `text` finds."""
     return check(parse(text, "g.yaml"), REGISTRY, shelf(**nested))
 
 
-def messages(text: str, **nested: str) -> list[str]:
+def messages(text: str | bytes, **nested: str) -> list[str]:
     return [str(problem) for problem in problems(text, **nested)]
 
 

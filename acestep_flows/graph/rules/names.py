@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from acestep_flows.errors import Problem
 from acestep_flows.graph.document import Fields, Items, Place
-from acestep_flows.graph.language import Argument, Call, Reference
+from acestep_flows.graph.language import NAME, Argument, Call, Reference
 from acestep_flows.graph.nesting import Unresolved
 from acestep_flows.graph.rules.finding import finding
 from acestep_flows.graph.scope import Scope
@@ -69,6 +69,8 @@ def _unresolved(
         try:
             scope.resolve(argument, inside, expected)
         except Unresolved as error:
+            if not NAME.fullmatch(argument.name):  # no reference at all, which `parse` has said
+                return
             message = error.message
             if inside is None and call is not None and argument.name in call.variables:
                 message = f"{argument} is a variable of this node, known only in its with:"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from acestep_flows.errors import Problem
-from acestep_flows.graph.language import references_in
+from acestep_flows.graph.language import NAME, references_in
 from acestep_flows.graph.rules.finding import finding
 from acestep_flows.graph.scope import Scope
 from acestep_flows.graph.words import listing, nearest
@@ -25,6 +25,8 @@ def circles(scope: Scope) -> Iterator[Problem]:
 
 def unreached_nodes(scope: Scope) -> Iterator[Problem]:
     """Every node leads to an output."""
+    if _hidden(scope):
+        return
     nodes, outputs = scope.graph.nodes, scope.graph.outputs.entries
     queue = [reference.name for argument in outputs.values() for reference in references_in(argument)]
     reached: set[str] = set()
@@ -34,13 +36,15 @@ def unreached_nodes(scope: Scope) -> Iterator[Problem]:
             reached.add(name)
             queue.extend(scope.names_used(nodes[name]))
     for name, call in nodes.items():
-        if name not in reached:
+        if name not in reached and NAME.fullmatch(name):
             message = f"nothing comes of this node: no output leads back to it; outputs: {listing(outputs)}"
             yield finding(scope, "unreached", message, call.place, call)
 
 
 def unused_inputs(scope: Scope) -> Iterator[Problem]:
     """Every input is used."""
+    if _hidden(scope):
+        return
     inputs = scope.graph.inputs
     names = [reference.name for a in scope.graph.outputs.entries.values() for reference in references_in(a)]
     for call in scope.graph.nodes.values():
@@ -48,9 +52,14 @@ def unused_inputs(scope: Scope) -> Iterator[Problem]:
     known = scope.graph.nodes
     used = {name if name in known else _meant(name, inputs) for name in names}
     for name, declared in inputs.items():
-        if name not in used:
+        if name not in used and NAME.fullmatch(name):
             message = f"input {name} is never used; allowed: refer to ${name}, or leave it out"
             yield finding(scope, "unused-input", message, declared.place)
+
+
+def _hidden(scope: Scope) -> bool:
+    """Whether part of the file could not be read, so that a use of something may stand there."""
+    return any(problem.rule in ("not-a-map", "unknown-key", "node-kind", "when") for problem in scope.graph.problems)
 
 
 def _meant(name: str, names: Iterable[str]) -> str:
