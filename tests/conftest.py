@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from acestep_flows.model.checkpoint import Checkpoint
 
 DEFAULT_REFERENCE = Path(__file__).parents[2] / "shared" / "reference"
 
@@ -22,3 +26,45 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "parity: compares with recorded numbers of the original")
     config.addinivalue_line("markers", "slow: takes more than a few seconds")
+
+
+@pytest.fixture(scope="session")
+def small_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete small checkpoint with random weights, an adapter and two control branches."""
+    import torch
+
+    from acestep_flows.model.adapters import Adapter, LowRank, Scaling
+    from acestep_flows.model.checkpoint import Checkpoint
+    from acestep_flows.model.control import ControlBranch
+    from acestep_flows.model.placement import Placement
+    from acestep_flows.model.random import SMALL, write_random_checkpoint
+    from acestep_flows.model.transformer import Transformer
+
+    root = tmp_path_factory.mktemp("small")
+    write_random_checkpoint(root, SMALL, seed=1)
+    generator = torch.Generator().manual_seed(2)
+    width = SMALL.heads * SMALL.head_dim
+    names = [f"transformer_blocks.{block}.attn.to_q" for block in range(SMALL.blocks)]
+    layers = {
+        name: LowRank(
+            torch.randn(2, width, generator=generator) * 0.3, torch.randn(width, 2, generator=generator) * 0.3
+        )
+        for name in names
+    }
+    lyric = "lyric_encoder.encoders.0.self_attn.linear_q"
+    layers[lyric] = LowRank(*(torch.randn(shape, generator=generator) for shape in ((2, 64), (64, 2))))
+    Adapter(layers, Scaling(lora_alpha=2.0)).save(root / "adapters" / "voice")
+    transformer = Transformer.load(Checkpoint.open(root), Placement())
+    for name in ("stemgen", "singing2accompaniment"):
+        branch = ControlBranch.beside(transformer.proj_in)
+        torch.nn.init.constant_(branch.gain, 0.5)
+        branch.save(root / "controls" / name)
+    return root
+
+
+@pytest.fixture(scope="session")
+def small(small_root: Path) -> Checkpoint:
+    """The small checkpoint, opened."""
+    from acestep_flows.model.checkpoint import Checkpoint
+
+    return Checkpoint.open(small_root)

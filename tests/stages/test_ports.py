@@ -1,0 +1,72 @@
+"""Port types follow from annotations, and say what an edge may carry."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pytest
+
+from acestep_flows.stages.contract import StageParams
+from acestep_flows.stages.ports import PortType, Seed, port_type
+from acestep_flows.values import Audio, Latents, Span
+
+
+class Track(StageParams):
+    gain: float
+    pan: float = 0.0
+
+
+@pytest.mark.parametrize(
+    ("annotation", "name"),
+    [
+        (str, "text"),
+        (int, "int"),
+        (bool, "bool"),
+        (float | None, "float or nothing"),
+        (Seed, "seed"),
+        (Literal["a", "b"], "text"),
+        (list[Audio], "list of audio"),
+        (tuple[int, ...], "list of int"),
+        (Span, "span"),
+        (Any, "any"),
+        (list[Track], "list of record of gain: float, pan: float or nothing"),
+    ],
+)
+def test_annotations_become_types(annotation: Any, name: str) -> None:
+    assert str(port_type(annotation)) == name
+
+
+def test_an_annotation_that_no_port_can_have_is_refused() -> None:
+    with pytest.raises(TypeError, match="no port type for"):
+        port_type(complex)
+
+
+@pytest.mark.parametrize(
+    ("port", "given", "accepted"),
+    [
+        (float, int, True),
+        (int, float, False),
+        (int, Seed, True),
+        (Seed, int, True),
+        (float, Seed, True),
+        (bool, int, False),
+        (int, bool, False),
+        (Latents, Audio, False),
+        (Latents, Latents | None, False),
+        (Latents | None, Latents, True),
+        (list[Audio], list[Audio], True),
+        (list[Audio], list[Latents], False),
+        (list[float], list[int], True),
+        (list[Audio], Audio, False),
+        (Any, list[Audio], True),
+    ],
+)
+def test_what_an_edge_may_carry(port: Any, given: Any, accepted: bool) -> None:
+    assert port_type(port).accepts(port_type(given)) is accepted
+
+
+def test_a_record_needs_only_fields_without_default() -> None:
+    gain = PortType("record", fields=(("gain", PortType("float")),))
+    pan = PortType("record", fields=(("pan", PortType("float")),))
+    assert port_type(Track).accepts(gain)
+    assert not port_type(Track).accepts(pan)
