@@ -67,7 +67,7 @@ class Value:
     def digest(self) -> str:
         """sha256 (hex) over kind, shapes, dtypes and content."""
         arrays, fields = pack(self)
-        hasher = hashlib.sha256(canonical_json([self.kind, fields]).encode())
+        hasher = hashlib.sha256(canonical_json([self.kind, fields]).encode("utf-8", "surrogatepass"))
         for name in sorted(arrays):
             array = np.ascontiguousarray(arrays[name])
             hasher.update(canonical_json([name, array.dtype.str, array.shape]).encode())

@@ -46,9 +46,7 @@ def small_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     width = SMALL.heads * SMALL.head_dim
     names = [f"transformer_blocks.{block}.attn.to_q" for block in range(SMALL.blocks)]
     layers = {
-        name: LowRank(
-            torch.randn(2, width, generator=generator) * 0.3, torch.randn(width, 2, generator=generator) * 0.3
-        )
+        name: LowRank(*(0.3 * torch.randn(shape, generator=generator) for shape in ((2, width), (width, 2))))
         for name in names
     }
     lyric = "lyric_encoder.encoders.0.self_attn.linear_q"

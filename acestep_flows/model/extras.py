@@ -21,7 +21,7 @@ Kind = Literal["adapters", "controls"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _WORD = {"adapters": "adapter", "controls": "control branch"}
 _UNPUBLISHED = {
-    "adapters": "; acestep-flows fetch gets the published ones",
+    "adapters": "; or the path of a folder with pytorch_lora_weights.safetensors",
     "controls": "; none are published for stemgen and singing2accompaniment, they have to be trained",
 }
 

@@ -23,7 +23,7 @@ def test_the_stages_of_the_mission_are_all_there() -> None:
 def test_names_versions_and_docs(stage: type[Stage]) -> None:
     assert stages()[stage.name] is stage
     assert stage.version >= 1
-    assert stage.__doc__ and len(stage.__doc__) > 20
+    assert len(stage.__doc__ or "") > 20
     assert stage.outputs()
 
 
@@ -45,7 +45,8 @@ def test_declaring_stages_imports_neither_torch_nor_ray() -> None:
         "for stage in stages().values(): stage.inputs(), stage.outputs()\n"
         "print(sorted({'torch', 'ray', 'transformers', 'diffusers', 'librosa'} & set(sys.modules)))"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_an_unknown_stage_is_named_with_those_there_are() -> None:
