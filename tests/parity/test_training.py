@@ -110,7 +110,8 @@ def outcome(name: str, loss: objective.Loss, parameters: dict[str, nn.Parameter]
         return loss.total
     if name == "denoising_loss":
         return loss.denoising
-    return loss.alignment[name.removesuffix("_loss")]
+    distance: Tensor = loss.alignment[name.removesuffix("_loss")]
+    return distance
 
 
 def learning_rates(case: Case) -> None:
