@@ -60,6 +60,13 @@ class NotFound(FlowsError):
     status = 404
 
 
+class Conflict(FlowsError):
+    """The request contradicts an earlier one: an idempotency key that was used for something else."""
+
+    code = "conflict"
+    status = 409
+
+
 @dataclass(frozen=True)
 class Problem:
     """One finding of the graph checker. `line` and `column` count from 1; 0 means unknown."""
