@@ -128,7 +128,7 @@ class Adapter:
     @cached_property
     def digest(self) -> str:
         """sha256 over names, numbers and scaling: part of the weights that a result depends on."""
-        hasher = hashlib.sha256(repr(self.scaling).encode())
+        hasher = hashlib.sha256(json.dumps(self.scaling and asdict(self.scaling), sort_keys=True).encode())
         for name in sorted(self.layers):
             for tensor in (self.layers[name].down, self.layers[name].up):
                 hasher.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())

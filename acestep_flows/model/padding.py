@@ -30,11 +30,13 @@ class Padding:
     @classmethod
     def of(cls, frames: Sequence[int] | None, latents: Tensor, dtype: torch.dtype, exact: bool) -> Padding | None:
         """The padding of latents (B, 8, 16, T); None when every frame is real."""
-        batch, *_, width = latents.shape
-        if frames is None or all(count == width for count in frames):
+        if frames is None:
             return None
+        batch, *_, width = latents.shape
         if len(frames) != batch or not all(0 < count <= width for count in frames):
             raise ValueError(f"{batch} rows of {width} frames cannot have lengths {list(frames)}")
+        if min(frames) == width:
+            return None
         positions = torch.arange(width, device=latents.device)
         lengths = torch.tensor(frames, device=latents.device)
         mask = (positions < lengths.unsqueeze(1)).unsqueeze(-1).to(dtype)

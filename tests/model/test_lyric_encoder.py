@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+import torch
+
+from acestep_flows.model.lyric_encoder import LyricEncoder, _by_key, distance_table
+from acestep_flows.model.placement import Placement
+from tests.model.small import small_checkpoint
+
+
+@cache
+def encoder() -> LyricEncoder:
+    return LyricEncoder.load(small_checkpoint(), Placement())
+
+
+@pytest.mark.parametrize("length", [1, 2, 7])
+def test_scores_by_distance_are_read_at_query_minus_key(length: int) -> None:
+    scores = torch.randn(2, 3, length, 2 * length - 1)
+    by_key = _by_key(scores)
+    for query in range(length):
+        for key in range(length):
+            entry = length - 1 - (query - key)
+            assert torch.equal(by_key[..., query, key], scores[..., query, entry])
+
+
+def test_distances_run_from_the_furthest_behind_to_the_furthest_ahead() -> None:
+    table = distance_table(4, 6, torch.device("cpu"))
+    assert table.shape == (7, 6)
+    torch.testing.assert_close(table[:, 0], torch.arange(3.0, -4, -1).sin())
+    torch.testing.assert_close(table[:, 1], torch.arange(3.0, -4, -1).cos())
+
+
+@torch.inference_mode()
+def test_padded_lyrics_equal_their_solo_result() -> None:
+    ids = torch.randint(1, 50, (2, 9))
+    mask = torch.tensor([[1] * 9, [1] * 5 + [0] * 4])
+    together = encoder()(ids, mask)
+    alone = encoder()(ids[1:, :5], mask[1:, :5])
+    torch.testing.assert_close(together[1, :5], alone[0], atol=1e-5, rtol=1e-5)
+
+
+@torch.inference_mode()
+def test_nothing_but_masked_tokens_gives_numbers() -> None:
+    states = encoder()(torch.zeros(1, 3, dtype=torch.long), torch.zeros(1, 3))
+    assert states.isfinite().all()
+
+
+@torch.inference_mode()
+def test_weakening_leaves_nothing_behind() -> None:
+    ids, mask = torch.randint(1, 50, (1, 9)), torch.ones(1, 9)
+    before = encoder()(ids, mask)
+    assert not torch.allclose(encoder()(ids, mask, weaken=0.01), before)
+    assert torch.equal(encoder()(ids, mask), before)
+
+
+def test_dropout_acts_in_training_alone() -> None:
+    model = LyricEncoder(encoder().config)
+    ids, mask = torch.randint(1, 50, (1, 9)), torch.ones(1, 9)
+    assert not torch.equal(model.train()(ids, mask), model(ids, mask))
+    assert torch.equal(model.eval()(ids, mask), model(ids, mask))

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from acestep_flows.model.padding import Padding, real_rows
+
+LATENTS = torch.zeros(3, 8, 16, 5)
+
+
+def test_no_padding_where_all_frames_are_real() -> None:
+    assert Padding.of(None, LATENTS, torch.float32, exact=True) is None
+    assert Padding.of([5, 5, 5], LATENTS, torch.float32, exact=True) is None
+
+
+def test_mask_is_one_on_real_frames() -> None:
+    padding = Padding.of([5, 2, 1], LATENTS, torch.float32, exact=True)
+    assert padding
+    assert padding.mask.squeeze(-1).tolist() == [[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize("frames", [[5, 5], [5, 6, 1], [0, 5, 5]])
+def test_lengths_that_cannot_be_are_refused(frames: list[int]) -> None:
+    with pytest.raises(ValueError, match="lengths"):
+        Padding.of(frames, LATENTS, torch.float32, exact=True)
+
+
+@pytest.mark.parametrize(("exact", "lengths"), [(True, [5, 2, 1]), (False, [5, 5, 5])])
+def test_only_exact_padding_keeps_pads_out_of_statistics(exact: bool, lengths: list[int]) -> None:
+    padding = Padding.of([5, 2, 1], LATENTS, torch.float32, exact)
+    assert [row.shape[1] for row in real_rows(torch.zeros(3, 5, 7), padding)] == lengths
