@@ -88,7 +88,7 @@ class Value:
         given = np.asarray(getattr(self, name))
         if given.dtype.kind not in "fiub":
             raise InputError(f"dtype {given.dtype}", where=f"{self.kind}.{name}", allowed="numbers")
-        array = given.astype(dtype, copy=False)
+        array: NDArray[Any] = given.astype(dtype, copy=False)
         if array.ndim != len(shape) or any(
             want is not None and got != want for got, want in zip(array.shape, shape, strict=True)
         ):
@@ -119,11 +119,11 @@ class Audio(Value):
 
     @property
     def channels(self) -> int:
-        return self.samples.shape[0]
+        return int(self.samples.shape[0])
 
     @property
     def seconds(self) -> float:
-        return self.samples.shape[1] / self.sample_rate
+        return float(self.samples.shape[1] / self.sample_rate)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +139,7 @@ class Mel(Value):
     @property
     def frames(self) -> int:
         """Mel frames; 8 of them make a latent frame."""
-        return self.log_mel.shape[2]
+        return int(self.log_mel.shape[2])
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +154,7 @@ class Latents(Value):
 
     @property
     def frames(self) -> int:
-        return self.array.shape[2]
+        return int(self.array.shape[2])
 
     @property
     def seconds(self) -> float:
@@ -195,7 +195,7 @@ class Noise(Value):
 
     @property
     def frames(self) -> int:
-        return self.array.shape[2]
+        return int(self.array.shape[2])
 
 
 @dataclass(frozen=True, eq=False)
