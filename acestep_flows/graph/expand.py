@@ -10,6 +10,7 @@ from typing import Any
 from acestep_flows.errors import GraphError, InputError, Problem
 from acestep_flows.graph.check import checked
 from acestep_flows.graph.document import Fields, Items
+from acestep_flows.graph.find import looks_like_path
 from acestep_flows.graph.inputs import random_seed, resolve_inputs
 from acestep_flows.graph.language import Argument, Call, Graph, Reference
 from acestep_flows.graph.nesting import Find
@@ -17,6 +18,7 @@ from acestep_flows.graph.plan import Binding, Fallback, Output, Plan, PlanNode, 
 from acestep_flows.graph.rules.arguments import param_faults
 from acestep_flows.graph.scope import Scope, list_of
 from acestep_flows.graph.types import Declaration, Draw, accept, literal
+from acestep_flows.graph.words import clip
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import canonical_json
@@ -55,7 +57,7 @@ def lay_out(scope: Scope, inputs: Mapping[str, Any], draw: Draw = random_seed) -
     """
     seeds = _Seeds(scope.graph, inputs, draw)
     resolved = resolve_inputs(scope.graph, {name: given for name, given in inputs.items() if "." not in name}, seeds)
-    layout = _Layout(seeds)
+    layout = _Layout(seeds, frozenset(_texts(inputs)))
     outputs = layout.graph(_Frame(scope, resolved))
     seeds.refuse_unused()
     return Plan(
@@ -134,8 +136,8 @@ class _Frame:
 class _Layout:
     """Collects the nodes of a plan."""
 
-    def __init__(self, seeds: _Seeds) -> None:
-        self.seeds = seeds
+    def __init__(self, seeds: _Seeds, spoken: frozenset[str]) -> None:
+        self.seeds, self.spoken = seeds, spoken
         self.nodes: dict[str, PlanNode] = {}
         self.warnings: list[str] = []
         self._calls = 0
@@ -205,7 +207,9 @@ class _Layout:
         if call.kind == "stage":
             for name, binding in given.items():
                 given[name] = _settle(signature.inputs[name].type, binding, f"node {path}, {name}")
-            _check_params(frame.scope.registry[call.target], given, path)
+            stage = frame.scope.registry[call.target]
+            _check_params(stage, given, path)
+            _check_paths(stage, given, path, self.spoken)
             self.nodes[path] = PlanNode(path, call.target, given, frame.when)
             return {port: Output(path, port) for port in signature.outputs}
         inner = frame.scope.nested(call)
@@ -272,6 +276,29 @@ def _check_params(stage: type[Stage], given: Mapping[str, Binding], path: str) -
     known = {name: found for name, found in params.items() if _is_static(found)}
     for name, fault in param_faults(stage, known, whole=len(known) == len(params)).items():
         raise InputError(f"{name} {fault}".strip(), where=f"node {path}")
+
+
+def _check_paths(stage: type[Stage], given: Mapping[str, Binding], path: str, spoken: frozenset[str]) -> None:
+    """A parameter that may name a file (JSON Schema format "path") takes paths from the user, none from a graph."""
+    for name, found in given.items():
+        is_path = isinstance(found, str) and (looks_like_path(found) or found.startswith(("~", ".")))
+        if is_path and stage.inputs()[name].schema.get("format") == "path" and found not in spoken:
+            allowed = "a name in the graph, or a path given as an input of the run"
+            raise InputError(
+                f"{name} is the path {clip(found)!r}, written in a graph", where=f"node {path}", allowed=allowed
+            )
+
+
+def _texts(given: Any) -> Iterator[str]:
+    """Every text in what the user gave."""
+    if isinstance(given, str):
+        yield given
+    elif isinstance(given, Mapping):
+        for part in given.values():
+            yield from _texts(part)
+    elif isinstance(given, (list, tuple)):
+        for part in given:
+            yield from _texts(part)
 
 
 def _leading_to(outputs: Iterable[Binding], nodes: Mapping[str, PlanNode]) -> dict[str, PlanNode]:

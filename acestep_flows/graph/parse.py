@@ -127,7 +127,12 @@ class Reader:
             self.problem("node-kind", f"a node has either stage: or graph:; found {found}", place, label)
             return "stage", "", place
         kind: Literal["stage", "graph"] = "stage" if given == ["stage"] else "graph"
-        return kind, self.text(node, kind, label) or "", node.entries[kind].place
+        target = self.text(node, kind, label)
+        if target == "":
+            self.problem(
+                "node-kind", f"{kind}: is empty; allowed: the name of a {kind}", node.entries[kind].place, label
+            )
+        return kind, target or "", node.entries[kind].place
 
     def condition(self, node: Fields, label: str) -> Reference | None:
         if "when" not in node.entries:

@@ -91,7 +91,7 @@ CASES: dict[str, tuple[str, list[str]]] = {
     "extra input": (
         body("  n: {stage: paint, with: {source: $take.latents, strenght: 1}}\n"),
         [
-            "g.yaml:8:51: node n: stage paint has no input 'strenght', nearest 'strength'; allowed: source, span, strength, label"
+            "g.yaml:8:51: node n: stage paint has no input 'strenght', nearest 'strength'; allowed: source, span, strength, label, voice"
         ],
     ),
     "edge of another type": (

@@ -340,6 +340,21 @@ def test_graphs_that_hold_only_graphs_are_stopped_too() -> None:
         planned(texts["g0"], None, lambda where: 7, **texts)
 
 
+@pytest.mark.parametrize("file", ["/etc/voice", "../voice", "voice.yaml", "~root", ".", "C:\\voice"])
+def test_a_graph_names_no_files_the_user_does(file: str) -> None:
+    text = graph(
+        "  n: {stage: paint, with: {source: $take.latents, voice: $v}}\n",
+        "{o: $n.latents}",
+        f"{{v: {{type: text, default: '{file}'}}}}",
+    )
+    with pytest.raises(InputError, match="^node n: voice is the path '.*', written in a graph"):
+        planned(text)
+    with pytest.raises(InputError, match="written in a graph"):
+        planned(text.replace("$v", f"'{file}'").replace("inputs", "inputs: {}\n#"))
+    assert planned(text, {"v": file}).nodes["n"].inputs["voice"] == file
+    assert planned(text, {"v": "soprano"}).nodes["n"].inputs["voice"] == "soprano"
+
+
 # Properties
 
 

@@ -172,6 +172,10 @@ CASES: dict[str, tuple[str | bytes, list[str]]] = {
         BASE.replace("stage: prompt", "stage: prompt, graph: song"),
         ["g.yaml:6:3: node mood: a node has either stage: or graph:; found both"],
     ),
+    "empty stage": (
+        BASE.replace("stage: prompt", 'stage: ""'),
+        ["g.yaml:6:17: node mood: stage: is empty; allowed: the name of a stage"],
+    ),
     "bad reference": (
         BASE.replace("$tags", "$tags!"),
         [

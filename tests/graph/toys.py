@@ -93,6 +93,7 @@ class Paint(Stage):
     class Params(StageParams):
         strength: float = Field(0.5, ge=0, le=1)
         label: str = ""
+        voice: str | None = Field(None, json_schema_extra={"format": "path"})
 
     @dataclass(frozen=True)
     class Out:
