@@ -92,6 +92,7 @@ class OutputRecord:
         file_name: what a download is called.
         digest: sha256 of the file, its key in `Artifacts`.
         bytes: its size.
+        expired: the file is not kept any more.
     """
 
     name: str
@@ -101,11 +102,12 @@ class OutputRecord:
     file_name: str
     digest: str
     bytes: int
+    expired: bool = False
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run as it stands.
+    """One run as it stands (its graph's content aside, which may be large).
 
     Attributes:
         progress: 0 to 1, never less than before.

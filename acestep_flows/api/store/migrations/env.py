@@ -1,0 +1,15 @@
+"""Run by alembic, always on the connection that `Database` hands over, in its transaction."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from acestep_flows.api.store.schema import METADATA
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=METADATA,
+    transactional_ddl=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,142 @@
+"""Rows become records, and the few changes that both sides of the run table make, each within a transaction."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from acestep_flows.api.store.records import NodeRecord, OutputRecord, RunRecord, RunState
+from acestep_flows.api.store.schema import ASSETS, EVENTS, RUNS
+from acestep_flows.errors import FlowsError
+
+SHOWN = [column for column in RUNS.columns if column.name != "content"]
+"""What a record is made of: everything but the graph, which may be large."""
+
+
+def new_id(prefix: str, now: float) -> str:
+    """An id nobody can guess; ids made one after the other sort in that order."""
+    return f"{prefix}-{int(now * 1e6):014x}{secrets.token_hex(6)}"
+
+
+def run_record(row: Row[Any], outputs: Mapping[str, OutputRecord]) -> RunRecord:
+    """A row of SHOWN, and the run's outputs."""
+    return RunRecord(
+        id=row.id,
+        graph=row.graph,
+        digest=row.digest,
+        state=RunState(row.state),
+        owner=row.owner,
+        priority=row.priority,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        deadline_at=row.deadline_at,
+        progress=row.progress,
+        attempt=row.attempt,
+        cancel_requested=row.cancel_requested,
+        inputs=row.inputs,
+        cache=row.cache,
+        format=row.format,
+        warnings=tuple(row.warnings),
+        error=row.error,
+        outputs=outputs,
+        seconds=row.seconds,
+        webhook=row.webhook,
+    )
+
+
+def node_record(row: Row[Any]) -> NodeRecord:
+    """A row of NODES."""
+    named = ("id", "stage", "state", "step", "steps", "seconds", "started_at", "finished_at", "error")
+    return NodeRecord(**{name: getattr(row, name) for name in named})
+
+
+def outputs_of(connection: Connection, runs: Sequence[str]) -> dict[str, dict[str, OutputRecord]]:
+    """The outputs of some runs by name."""
+    found: dict[str, dict[str, OutputRecord]] = {run: {} for run in runs}
+    rows = connection.execute(select(ASSETS).where(ASSETS.c.run.in_(runs)).order_by(ASSETS.c.run, ASSETS.c.position))
+    for row in rows:
+        found[row.run][row.output] = OutputRecord(
+            name=row.output,
+            asset=row.id,
+            kind=row.kind,
+            content_type=row.content_type,
+            file_name=row.file_name,
+            digest=row.digest,
+            bytes=row.bytes,
+            expired=row.expired_at is not None,
+        )
+    return found
+
+
+def tell(connection: Connection, run: str, events: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+    """Add events, type and body each (`time` in the body), to those of a run."""
+    told = list(events)
+    if not told:
+        return
+    last = connection.execute(
+        update(RUNS)
+        .where(RUNS.c.id == run)
+        .values(last_event=RUNS.c.last_event + len(told))
+        .returning(RUNS.c.last_event)
+    ).scalar_one()
+    first = last - len(told) + 1
+    connection.execute(
+        insert(EVENTS),
+        [
+            {"run": run, "seq": seq, "type": type, "time": body["time"], "body": dict(body)}
+            for seq, (type, body) in enumerate(told, first)
+        ],
+    )
+
+
+def run_event(type: str, now: float, **more: Any) -> tuple[str, dict[str, Any]]:
+    """An event of the run itself."""
+    return type, {"type": type, "node": "", "stage": "", "time": now, **more}
+
+
+def end(
+    connection: Connection,
+    run: str,
+    state: RunState,
+    now: float,
+    error: FlowsError | None = None,
+) -> None:
+    """End a run that has not ended; the caller has seen to that in the same transaction."""
+    started = connection.execute(select(RUNS.c.started_at, RUNS.c.webhook).where(RUNS.c.id == run)).one()
+    changes: dict[str, Any] = {
+        "state": state.value,
+        "finished_at": now,
+        "seconds": None if started.started_at is None else max(0.0, now - started.started_at),
+        "executor": None,
+        "lease_until": None,
+        "error": None if error is None else error_json(error),
+        "webhook_due": None if started.webhook is None else now,
+    }
+    if state is RunState.SUCCEEDED:
+        changes["progress"] = 1.0
+    connection.execute(update(RUNS).where(RUNS.c.id == run).values(changes))
+    more = {"progress": 1.0} if state is RunState.SUCCEEDED else {}
+    if error is not None:
+        more["error"] = changes["error"]
+    tell(connection, run, [run_event(state.value, now, **more)])
+
+
+def error_json(error: FlowsError) -> dict[str, Any]:
+    """An error as clients see it."""
+    told: dict[str, Any] = {"code": error.code, "message": str(error)}
+    if node := _node_of(error):
+        told["node"] = node
+    return told
+
+
+def _node_of(error: FlowsError) -> str:
+    """The node to blame: of a stage's error, or as an input error names it (`node takes[1], span`)."""
+    where = getattr(error, "where", "")
+    if isinstance(where, str) and where.startswith("node "):
+        return where.removeprefix("node ").partition(",")[0]
+    node = getattr(error, "node", "")
+    return node if isinstance(node, str) else ""

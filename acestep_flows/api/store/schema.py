@@ -1,0 +1,149 @@
+"""The tables. Times are seconds since the epoch; JSON is kept as ASCII text, which every database takes as it is."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+
+class Json(TypeDecorator[Any]):
+    """JSON in a text column, written so that neither a null character nor half a surrogate stands in it openly."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        return None if value is None else json.loads(value)
+
+
+METADATA = MetaData()
+
+RUNS = Table(
+    "runs",
+    METADATA,
+    Column("id", String(40), primary_key=True),  # in the order of acceptance
+    Column("graph", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("content", Json, nullable=False),
+    Column("inputs", Json, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("cache", String(10), nullable=False),
+    Column("format", String(10), nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("finished_at", Double),
+    Column("deadline_at", Double),
+    Column("progress", Double, nullable=False),
+    Column("seconds", Double),
+    Column("expected_seconds", Double),
+    Column("cancel_requested", Boolean, nullable=False),
+    Column("executor", Text),
+    Column("lease_until", Double),
+    Column("attempt", Integer, nullable=False),
+    Column("strikes", Integer, nullable=False),  # claims since a node was last finished
+    Column("last_event", Integer, nullable=False),
+    Column("warnings", Json, nullable=False),
+    Column("error", Json),
+    Column("webhook", Json),
+    Column("webhook_due", Double),
+    Column("webhook_failures", Integer, nullable=False),
+    Column("idempotency_key", Text),
+    Column("request_digest", Text, nullable=False),
+    UniqueConstraint("owner", "idempotency_key", name="uq_runs_idempotency"),
+    Index("ix_runs_queue", "state", "priority", "id"),
+    Index("ix_runs_graph", "graph", "state", "finished_at"),
+    Index("ix_runs_webhook", "webhook_due"),
+)
+
+NODES = Table(
+    "nodes",
+    METADATA,
+    Column("run", String(40), ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("id", Text, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("step", Integer),
+    Column("steps", Integer),
+    Column("seconds", Double),
+    Column("started_at", Double),
+    Column("finished_at", Double),
+    Column("error", Json),
+)
+
+EVENTS = Table(
+    "events",
+    METADATA,
+    Column("run", String(40), ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("type", String(10), nullable=False),
+    Column("time", Double, nullable=False),
+    Column("body", Json, nullable=False),
+)
+
+ASSETS = Table(
+    "assets",
+    METADATA,
+    Column("id", String(40), primary_key=True),
+    Column("kind", String(20), nullable=False),
+    Column("content_type", Text, nullable=False),
+    Column("file_name", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expired_at", Double),  # the file is gone, the record stays as long as its run
+    Column("run", String(40), ForeignKey("runs.id", ondelete="CASCADE")),
+    Column("output", Text),
+    Column("position", Integer),
+    Column("details", Json, nullable=False),
+    Index("ix_assets_digest", "digest"),
+    Index("ix_assets_run", "run", "position"),
+    Index("ix_assets_age", "expired_at", "created_at"),
+)
+
+INPUT_ASSETS = Table(
+    "input_assets",
+    METADATA,
+    Column("run", String(40), ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("asset", String(40), primary_key=True),
+    Index("ix_input_assets_asset", "asset"),
+)
+
+BLOBS = Table(
+    "blobs",
+    METADATA,
+    Column("digest", String(64), primary_key=True),
+    Column("bytes", BigInteger, nullable=False),
+    Column("touched_at", Double, nullable=False),
+)
+
+EXECUTORS = Table(
+    "executors",
+    METADATA,
+    Column("name", String(80), primary_key=True),
+    Column("slots", Integer, nullable=False),
+    Column("seen_at", Double, nullable=False),
+)
