@@ -137,6 +137,27 @@ class Overloaded(FlowsError):
         super().__init__(what)
 
 
+class RateLimited(Overloaded):
+    """This caller asks for too much at once; others are served."""
+
+    code = "rate_limited"
+    status = 429
+
+
+class TooLarge(FlowsError):
+    """A request has more bytes than are accepted."""
+
+    code = "too_large"
+    status = 413
+
+
+class Unauthorized(FlowsError):
+    """The request has no API key, or not one of ours."""
+
+    code = "unauthorized"
+    status = 401
+
+
 class DeadlineExceeded(FlowsError):
     """The run's deadline passed; it stopped at a step boundary."""
 

@@ -3,6 +3,9 @@
     ACESTEP_FLOWS_CACHE        folder for fetched weights, the embedded model and cached results
     ACESTEP_FLOWS_CHECKPOINT   folder of the weights to use where no --checkpoint is given
     ACESTEP_FLOWS_LYRIC_VOCAB  vocabulary of the lyric tokenizer, where it does not lie in the checkpoint
+    ACESTEP_FLOWS_API_KEYS     keys of the served door: name=key, comma separated
+    ACESTEP_FLOWS_API_KEY_FILE the same as a JSON file that holds only digests of keys
+    ACESTEP_FLOWS_WEBHOOK_SECRET  what webhooks are signed with
     HF_TOKEN                   hub token, sent to the hub and to nobody else
 
 What to compute, and where, is said by graphs, request inputs and pool files, never here.
@@ -20,6 +23,9 @@ from acestep_flows.errors import InputError
 CACHE = "ACESTEP_FLOWS_CACHE"
 CHECKPOINT = "ACESTEP_FLOWS_CHECKPOINT"
 LYRIC_VOCAB = "ACESTEP_FLOWS_LYRIC_VOCAB"
+API_KEYS = "ACESTEP_FLOWS_API_KEYS"
+API_KEY_FILE = "ACESTEP_FLOWS_API_KEY_FILE"
+WEBHOOK_SECRET = "ACESTEP_FLOWS_WEBHOOK_SECRET"
 TOKEN = "HF_TOKEN"
 
 
@@ -31,6 +37,9 @@ class Settings:
     checkpoint: Path | None = None
     lyric_vocab: Path | None = None
     hub_token: str | None = field(default=None, repr=False)
+    api_keys: str | None = field(default=None, repr=False)
+    api_key_file: Path | None = None
+    webhook_secret: str | None = field(default=None, repr=False)
 
     @property
     def results(self) -> Path:
@@ -51,7 +60,15 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     if cache is None:
         base = _path(environ, "XDG_CACHE_HOME") or _expanded("~/.cache", CACHE)
         cache = base / "acestep-flows"
-    return Settings(cache, _path(environ, CHECKPOINT), _path(environ, LYRIC_VOCAB), token)
+    return Settings(
+        cache,
+        _path(environ, CHECKPOINT),
+        _path(environ, LYRIC_VOCAB),
+        token,
+        environ.get(API_KEYS, "").strip() or None,
+        _path(environ, API_KEY_FILE),
+        environ.get(WEBHOOK_SECRET, "").strip() or None,
+    )
 
 
 def _path(environ: Mapping[str, str], name: str) -> Path | None:
