@@ -1,4 +1,8 @@
-"""From a request to a run and back: what is accepted is a graph's content and resolved inputs, and nothing else."""
+"""From a request to a run and back: what is accepted is a graph's content and resolved inputs, and nothing else.
+
+So a run does what it did when it was accepted, whatever became of the graph files, and goes on after a restart with
+the seeds that were drawn for it.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from acestep_flows.api.store.records import NewRun
+from acestep_flows.errors import InputError
+from acestep_flows.graph.expand import lay_out
 from acestep_flows.graph.plan import Plan
 from acestep_flows.graph.scope import Scope
-from acestep_flows.values import Value
+from acestep_flows.recipes import graph_content, graph_scope
+from acestep_flows.stages.ports import PortType
+from acestep_flows.values import Span, Value
 
 OpenAsset = Callable[[str, str, str], Value]
 """The value in an asset, from its id, the kind wanted, and the input it is for (`Assets.value`)."""
@@ -26,9 +34,80 @@ def snapshot(scope: Scope, inputs: Mapping[str, Any], open_asset: OpenAsset) -> 
         InputError: an input is not what the graph wants.
         NotFound: an asset does not exist.
     """
-    raise NotImplementedError
+    reader = _Reader(open_asset)
+    plan = lay_out(scope, reader.inputs(scope, inputs))
+    resolved = {name: reader.written(given) for name, given in plan.inputs.items()}
+    return plan, NewRun(
+        graph=plan.graph,
+        digest=plan.digest,
+        content=graph_content(scope),
+        inputs=resolved,
+        assets=tuple(reader.assets.values()),
+        warnings=plan.warnings,
+    )
 
 
-def planned(content: Mapping[str, Any], inputs: Mapping[str, Any], open_asset: OpenAsset) -> Plan:
-    """The plan of a run that was accepted."""
-    raise NotImplementedError
+def planned(
+    content: Mapping[str, Any], inputs: Mapping[str, Any], open_asset: OpenAsset
+) -> tuple[Plan, dict[str, str]]:
+    """The plan of a run that was accepted, and for each value read, its digest and the asset it was in.
+
+    Raises:
+        InputError, GraphError: this version of the stages cannot run it.
+        NotFound: an asset is gone.
+    """
+    reader = _Reader(open_asset)
+    scope = graph_scope(content, "the run's graph")
+    plan = lay_out(scope, reader.inputs(scope, inputs))
+    return plan, {value.digest: reader.assets[id(value)] for value in reader.values.values()}
+
+
+class _Reader:
+    """Puts values where the inputs name assets, and names the assets again where values stand."""
+
+    def __init__(self, open_asset: OpenAsset) -> None:
+        self._open = open_asset
+        self.values: dict[tuple[str, str], Value] = {}
+        self.assets: dict[int, str] = {}
+
+    def inputs(self, scope: Scope, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The inputs with their values. Names the graph does not know are left to the graph to refuse."""
+        declared = scope.graph.inputs
+        return {
+            name: self._read(content, declared[name].type, name) if name in declared else content
+            for name, content in given.items()
+        }
+
+    def written(self, content: Any) -> Any:
+        """What `inputs` reads again: JSON."""
+        if isinstance(content, Span):
+            return {"start": content.start, "end": content.end}
+        if isinstance(content, Value):
+            return {"asset": self.assets[id(content)]}
+        if isinstance(content, Mapping):
+            return {name: self.written(part) for name, part in content.items()}
+        if isinstance(content, (list, tuple)):
+            return [self.written(part) for part in content]
+        return content
+
+    def _read(self, content: Any, kind: PortType, where: str) -> Any:
+        if kind.kind == "list" and kind.item is not None and isinstance(content, list):
+            return [self._read(part, kind.item, f"{where}[{i}]") for i, part in enumerate(content)]
+        if kind.kind == "record" and isinstance(content, Mapping):
+            fields = dict(kind.fields)
+            return {
+                name: self._read(part, fields[name], f"{where}.{name}") if name in fields else part
+                for name, part in content.items()
+            }
+        if kind.kind not in Value.kinds or kind.kind == "span" or content is None:
+            return content
+        if not isinstance(content, Mapping) or set(content) != {"asset"} or not isinstance(content["asset"], str):
+            raise InputError("not an asset", where=where, allowed='{"asset": id} of ' + kind.kind)
+        return self._value(content["asset"], kind.kind, where)
+
+    def _value(self, asset: str, kind: str, where: str) -> Value:
+        if (asset, kind) not in self.values:
+            value = self._open(asset, kind, where)
+            self.values[asset, kind] = value
+            self.assets[id(value)] = asset
+        return self.values[asset, kind]

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from acestep_flows.api.store.artifacts import Artifacts, Blob
+from sqlalchemy import Row, insert, select
+
+from acestep_flows.api.store.artifacts import Artifacts
 from acestep_flows.api.store.database import Database
-from acestep_flows.api.store.records import AssetRecord
+from acestep_flows.api.store.records import AssetRecord, Blob
+from acestep_flows.api.store.rows import new_id
+from acestep_flows.api.store.schema import ASSETS
+from acestep_flows.errors import InputError, NotFound
+from acestep_flows.value_file import read_value
 from acestep_flows.values import Value
 
 
 class Assets:
     """Assets in the database, their files in the artifact store. Its methods block."""
 
-    def __init__(self, database: Database, artifacts: Artifacts) -> None:
-        self._database, self._artifacts = database, artifacts
+    def __init__(self, database: Database, artifacts: Artifacts, clock: Callable[[], float] = time.time) -> None:
+        self._database, self._artifacts, self._clock = database, artifacts, clock
 
     def add(
         self,
@@ -28,11 +35,38 @@ class Assets:
         details: Mapping[str, Any] | None = None,
     ) -> AssetRecord:
         """A new asset of a file that is in the store (`Artifacts.upload`)."""
-        raise NotImplementedError
+        now = self._clock()
+        id = new_id("asset", now)
+        with self._database.write() as connection:
+            connection.execute(
+                insert(ASSETS).values(
+                    id=id,
+                    kind=kind,
+                    content_type=content_type,
+                    file_name=file_name,
+                    digest=blob.digest,
+                    bytes=blob.bytes,
+                    owner=owner,
+                    created_at=now,
+                    details=dict(details or {}),
+                )
+            )
+        return self.get(id)
 
     def get(self, id: str, owner: str | None = None) -> AssetRecord:
-        """One asset; of another owner it does not exist. Raises NotFound."""
-        raise NotImplementedError
+        """One asset; of another owner it does not exist.
+
+        Raises:
+            NotFound: there is none, or its file is not kept any more.
+        """
+        wanted = select(ASSETS).where(ASSETS.c.id == id, ASSETS.c.expired_at.is_(None))
+        if owner is not None:
+            wanted = wanted.where(ASSETS.c.owner == owner)
+        with self._database.read() as connection:
+            row = connection.execute(wanted).one_or_none()
+        if row is None:
+            raise NotFound(f"no asset {id[:60]!r}")
+        return _record(row)
 
     def value(self, id: str, kind: str, where: str = "asset", owner: str | None = None) -> Value:
         """The value in an asset.
@@ -41,4 +75,33 @@ class Assets:
             NotFound: there is no such asset.
             InputError: it holds another kind, or cannot be read.
         """
-        raise NotImplementedError
+        asset = self.get(id, owner)
+        if asset.kind != kind:
+            raise InputError(f"asset {id} holds {asset.kind}", where=where, allowed=kind)
+        with self._artifacts.path(asset.digest) as path:
+            if kind == "audio":
+                from acestep_flows.audio import read
+
+                try:
+                    return read.audio(path)
+                except InputError as error:  # the path is nobody's business
+                    raise InputError(error.what, where=f"{where}, asset {id}", allowed=error.allowed) from None
+            try:
+                return read_value(path, kind, where)
+            except InputError:
+                raise InputError(f"asset {id} cannot be read as {kind}", where=where) from None
+
+
+def _record(row: Row[Any]) -> AssetRecord:
+    return AssetRecord(
+        id=row.id,
+        kind=row.kind,
+        content_type=row.content_type,
+        file_name=row.file_name,
+        digest=row.digest,
+        bytes=row.bytes,
+        owner=row.owner,
+        created_at=row.created_at,
+        run=row.run,
+        details=row.details,
+    )

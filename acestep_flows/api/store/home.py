@@ -9,7 +9,11 @@ from typing import Self
 from acestep_flows.api.store.artifacts import Artifacts
 from acestep_flows.api.store.assets import Assets
 from acestep_flows.api.store.database import Database
+from acestep_flows.api.store.leases import Leases
 from acestep_flows.api.store.runs import RunTable
+from acestep_flows.errors import StorageError
+
+LEASE_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -27,20 +31,45 @@ class Home:
     artifacts: Artifacts
     assets: Assets
     runs: RunTable
+    leases: Leases
 
     @classmethod
-    def open(cls, root: Path, *, database: str | None = None, artifacts: str | None = None) -> Self:
+    def open(
+        cls,
+        root: Path,
+        *,
+        database: str | None = None,
+        artifacts: str | None = None,
+        lease: float = LEASE_SECONDS,
+    ) -> Self:
         """Open the store in `root`, made if missing, its tables brought up to date.
 
         Args:
             database: URL of a PostgreSQL database; by default a SQLite file in `root`.
             artifacts: URL of an S3-compatible place; by default a folder in `root`.
+            lease: seconds after which a run whose executor went silent is another's.
 
         Raises:
             StorageError: the folder or the database cannot be used.
+            InputError: a URL that is none.
         """
-        raise NotImplementedError
+        root = root.absolute()
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{root}: cannot be made: {error.strerror or error}") from error
+        tables = Database(database) if database is not None else Database.file(root / "runs.sqlite")
+        files = Artifacts(tables, artifacts if artifacts is not None else root / "artifacts")
+        return cls(
+            root=root,
+            results=root / "results",
+            database=tables,
+            artifacts=files,
+            assets=Assets(tables, files),
+            runs=RunTable(tables),
+            leases=Leases(tables, lease),
+        )
 
     def close(self) -> None:
         """Let go of the database."""
-        raise NotImplementedError
+        self.database.close()

@@ -219,6 +219,26 @@ class Claimed:
 
 
 @dataclass(frozen=True)
+class Blob:
+    """A file in the artifact store: its sha256 (hex), which is its key, and its size."""
+
+    digest: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class NewOutput:
+    """A file that a run gave, which stands in the artifact store; `details` as of an asset."""
+
+    name: str
+    kind: str
+    content_type: str
+    file_name: str
+    blob: Blob
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class AssetRecord:
     """A file that runs can read: uploaded, or an output.
 
