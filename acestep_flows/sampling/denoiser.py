@@ -84,5 +84,8 @@ class Denoiser:
     control_scale: float = 1.0
 
     def __call__(self, calls: Sequence[Call]) -> list[Tensor]:
-        rows = [Row(call, self.memories[call.branch], self.control, self.control_scale) for call in calls]
-        return answer(self.transformer, rows)
+        return answer(self.transformer, self.rows(calls))
+
+    def rows(self, calls: Sequence[Call]) -> tuple[Row, ...]:
+        """The calls, each with what it is answered from."""
+        return tuple(Row(call, self.memories[call.branch], self.control, self.control_scale) for call in calls)

@@ -10,6 +10,7 @@ import threading
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
@@ -116,10 +117,25 @@ class DiffusionStage(Stage):
         self.networks = shared_networks(checkpoint, placement)
 
     def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = UNWATCHED) -> list[Any]:
-        return [
-            attempt(self.name, self._denoise, index, item, param, watch)
-            for index, (item, param) in enumerate(zip(batch, params, strict=True))
-        ]
+        """All songs together, as far as they share forward passes; each comes out as it would alone."""
+        from acestep_flows.sampling.together import Underway, drive_all
+
+        def begin(index: int) -> Underway:
+            song = self.song(batch[index], params[index])
+            watch.step(index, 0, song.trajectory.steps)
+            return Underway.begin(song.trajectory, song.denoise)
+
+        def on_step(index: int, song: Underway) -> None:
+            watch.step(index, song.state.step, song.trajectory.steps)
+
+        def end(index: int, song: Underway | Exception) -> Any:
+            if isinstance(song, Exception):
+                raise song
+            return self.finish(batch[index], params[index], song.trajectory, song.state)
+
+        begins = [partial(begin, index) for index in range(len(batch))]
+        outs = {index: attempt(self.name, end, index, song) for index, song in drive_all(begins, on_step)}
+        return [outs[index] for index in range(len(batch))]
 
     @classmethod
     def weights(cls, checkpoint: Checkpoint, params: Any) -> tuple[str, ...]:
@@ -140,15 +156,6 @@ class DiffusionStage(Stage):
     def control(self, item: Any, params: Any, frames: int) -> tuple[Tensor | None, float]:
         """Control tokens (T, D) for a song of `frames`, and their strength; most tasks have none."""
         return None, 1.0
-
-    def _denoise(self, index: int, item: Any, params: Any, watch: Watch) -> Any:
-        from acestep_flows.sampling.drive import drive
-
-        song = self.song(item, params)
-        total = song.trajectory.steps
-        watch.step(index, 0, total)
-        state = drive(song.trajectory, song.denoise, lambda state: watch.step(index, state.step, total))
-        return self.finish(item, params, song.trajectory, state)
 
     def branches(self, item: Any, params: Any) -> Branches:
         """The conditions of every guidance branch."""
