@@ -1,0 +1,88 @@
+"""How full the step engine is, and how fast it goes."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+WINDOW = 10.0
+"""Seconds that rates and means look back."""
+
+
+@dataclass(frozen=True)
+class EngineStats:
+    """A snapshot of the step engine.
+
+    Attributes:
+        songs: under way, those that are only about to begin included.
+        present: of those, the ones that take turns.
+        last_songs: that took part in the last turn.
+        budget: tokens that a turn may cost; falls when memory runs out.
+        occupancy: tokens of recent turns as a share of the budget, weighted by time; idle time counts as none.
+        busy: share of recent time that was spent in turns.
+        steps_per_second: steps of all songs together, recently.
+        turns, steps, broken: since the start: turns, steps of all songs, shared passes that failed.
+    """
+
+    songs: int
+    present: int
+    last_songs: int
+    budget: int
+    occupancy: float
+    busy: float
+    steps_per_second: float
+    turns: int
+    steps: int
+    broken: int
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn of the engine, times in seconds of the monotonic clock."""
+
+    begun: float
+    ended: float
+    songs: int
+    fill: float
+
+
+@dataclass
+class Record:
+    """What the engine notes of its turns. Written in its thread, read from any."""
+
+    turns: int = 0
+    steps: int = 0
+    broken: int = 0
+    recent: deque[Turn] = field(default_factory=lambda: deque(maxlen=4096))
+    since: float = field(default_factory=time.monotonic)
+
+    @contextmanager
+    def turn(self, tokens: int, songs: int, budget: int) -> Iterator[None]:
+        """Notes the turn that is made inside."""
+        begun = time.monotonic()
+        yield
+        self.turns += 1
+        self.steps += songs
+        self.recent.append(Turn(begun, time.monotonic(), songs, min(1.0, tokens / budget)))
+
+    def stats(self, songs: int, present: int, budget: int) -> EngineStats:
+        """A snapshot, given what the engine knows itself."""
+        now = time.monotonic()
+        turns = [turn for turn in self.recent.copy() if turn.ended > now - WINDOW]
+        span = max(1e-9, min(WINDOW, now - self.since))
+        seconds = [turn.ended - max(turn.begun, now - span) for turn in turns]
+        return EngineStats(
+            songs=songs,
+            present=present,
+            last_songs=turns[-1].songs if turns else 0,
+            budget=budget,
+            occupancy=sum(turn.fill * each for turn, each in zip(turns, seconds, strict=True)) / span,
+            busy=sum(seconds) / span,
+            steps_per_second=sum(turn.songs for turn in turns) / span,
+            turns=self.turns,
+            steps=self.steps,
+            broken=self.broken,
+        )
