@@ -1,6 +1,6 @@
 """What the scheduler itself costs: milliseconds per node of a graph of trivial nodes, wide and deep, in process.
 
-    python benchmarks/scheduler.py [--nodes 1000] [--repeats 5] [--out FILE]
+    python -m benchmarks.scheduler [--nodes 1000] [--repeats 5] [--out FILE]
 
 Writes JSON with commit and versions. The stage does nothing, so all of the time is planning-free overhead: resolving
 references, the cache key, one hop to a worker thread and back, events, and (in the later rows) the cache.

@@ -1,0 +1,1 @@
+"""Benchmarks: scripts that write JSON with commit, versions, threads and processor features."""

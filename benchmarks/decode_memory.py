@@ -1,0 +1,60 @@
+"""Peak memory of decoding songs of 60, 120 and 240 seconds, in overlapping windows and in one piece.
+
+    python -m benchmarks.decode_memory [--out results.json]
+
+Each song is decoded in a process of its own; what it had before the decode is taken off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import resource
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.machine import report
+
+SECONDS = (60, 120, 240)
+
+
+def peak(folder: str, seconds: int, overlap: bool) -> float:
+    """MB that decoding added to the process."""
+    from acestep_flows.model.autoencoder import Autoencoder
+    from acestep_flows.model.checkpoint import Checkpoint
+    from acestep_flows.model.placement import Placement
+    from acestep_flows.model.vocoder import load_vocoder
+    from acestep_flows.values import frames_from_seconds
+
+    checkpoint = Checkpoint.open(folder)
+    autoencoder = Autoencoder.load(checkpoint, Placement(), ["decoder"])
+    vocoder = load_vocoder(checkpoint, Placement())
+    latents = np.random.default_rng(0).standard_normal((8, 16, frames_from_seconds(seconds))).astype(np.float32)
+    vocoder.decode(autoencoder.decode(latents[..., :16]))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    vocoder.decode(autoencoder.decode(latents, overlap=overlap), overlap=overlap)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+def main() -> None:
+    from acestep_flows.model.random import MIDDLE, write_random_checkpoint
+
+    parser = argparse.ArgumentParser(description="Peak memory of decoding songs of several lengths.")
+    parser.add_argument("--out")
+    asked = parser.parse_args()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool,
+    ):
+        write_random_checkpoint(Path(folder), MIDDLE, seed=0)
+        megabytes = {
+            name: {seconds: pool.apply(peak, (folder, seconds, overlap)) for seconds in SECONDS}
+            for name, overlap in (("overlapped", True), ("one piece", False))
+        }
+    report({"peak_megabytes": megabytes}, asked.out)
+
+
+if __name__ == "__main__":
+    main()

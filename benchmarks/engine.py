@@ -1,0 +1,134 @@
+"""The step engine: songs together against one at a time, on the small and on the mid-size random checkpoint.
+
+    python -m benchmarks.engine [--checkpoints small middle] [--songs 8] [--steps 6] [--threads 2] [--out results.json]
+
+Both ways run in one process, turn by turn, so that their ratio holds where the machine's speed drifts; `together` is how
+many times faster the engine is. `one` is a single song through the engine: what it costs when nobody shares it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.model.placement import Placement
+from acestep_flows.model.random import MIDDLE, SMALL, write_random_checkpoint
+from acestep_flows.runtime.engine import StepEngine
+from acestep_flows.sampling.drive import drive
+from acestep_flows.stages.diffusion import Song
+from acestep_flows.stages.encode_lyrics import EncodeLyrics
+from acestep_flows.stages.encode_prompt import EncodePrompt
+from acestep_flows.stages.init_noise import InitNoise
+from acestep_flows.stages.sample import Sample
+from benchmarks.machine import report
+
+CHECKPOINTS = {"small": SMALL, "middle": MIDDLE}
+LYRICS = "[verse]\nNeon lights they flicker bright\nCity hums in dead of night\n[chorus]\nTurn it up and let it flow\n"
+
+
+class Songs:
+    """Makes songs of one checkpoint; all have the same words and another seed."""
+
+    def __init__(self, folder: Path, device: str, dtype: Any) -> None:
+        checkpoint, placement = Checkpoint.open(folder), Placement(device, dtype)
+        prompts, lyrics, self.noise, self.sample = EncodePrompt(), EncodeLyrics(), InitNoise(), Sample()
+        for stage in (prompts, lyrics, self.sample):
+            stage.load(checkpoint, placement)
+        self.prompt = prompts.run([prompts.In()], [prompts.Params(tags="funk, pop, energetic, 105 BPM")])[0].prompt
+        self.lyrics = lyrics.run([lyrics.In()], [lyrics.Params(lyrics=LYRICS)])[0].lyrics
+
+    def make(self, lengths: Sequence[float], steps: int) -> list[Song]:
+        return [self._song(seed, seconds, steps) for seed, seconds in enumerate(lengths)]
+
+    def _song(self, seed: int, seconds: float, steps: int) -> Song:
+        (drawn,) = self.noise.run([self.noise.In()], [self.noise.Params(seed=seed, duration=seconds)])
+        item = Sample.In(self.prompt, self.lyrics, drawn.noise)
+        return self.sample.song(item, Sample.Params(steps=steps))
+
+
+def one_by_one(songs: Sequence[Song]) -> None:
+    for song in songs:
+        drive(song.trajectory, song.denoise)
+
+
+def in_the_engine(songs: Sequence[Song], tokens: int, padding: int) -> dict[str, Any]:
+    async def run() -> dict[str, Any]:
+        async with StepEngine(tokens, len(songs), padding=padding) as engine:
+            await asyncio.gather(*(engine.run(song) for song in songs))
+            stats = engine.stats()
+            return {"turns": stats.turns, "steps": stats.steps}
+
+    return asyncio.run(run())
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def compare(songs: Sequence[Song], rounds: int, tokens: int, padding: int) -> dict[str, Any]:
+    """Songs per second either way (best round), and how often faster together (median over rounds)."""
+    counts = in_the_engine(songs, tokens, padding)
+    pairs = [
+        (seconds_of(lambda: one_by_one(songs)), seconds_of(lambda: in_the_engine(songs, tokens, padding)))
+        for _ in range(rounds)
+    ]
+    apart, together = (min(column) for column in zip(*pairs, strict=True))
+    return {
+        "songs": len(songs),
+        "songs_per_second_apart": round(len(songs) / apart, 4),
+        "songs_per_second_together": round(len(songs) / together, 4),
+        "steps_per_second_together": round(counts["steps"] / together, 3),
+        "mean_songs_per_turn": round(counts["steps"] / counts["turns"], 2),
+        "together": round(statistics.median(a / b for a, b in pairs), 3),
+    }
+
+
+def measure(songs: Songs, chosen: argparse.Namespace) -> dict[str, Any]:
+    """Every mix of lengths on one checkpoint."""
+    mixes = {
+        "one": [chosen.seconds],
+        "alike": [chosen.seconds] * chosen.songs,
+        "mixed": [chosen.seconds * (1, 0.5, 2, 1.2)[index % 4] for index in range(chosen.songs)],
+    }
+    return {
+        name: compare(songs.make(lengths, chosen.steps), chosen.rounds, chosen.tokens, chosen.padding)
+        for name, lengths in mixes.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--checkpoints", nargs="+", choices=CHECKPOINTS, default=list(CHECKPOINTS))
+    parser.add_argument("--songs", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tokens", type=int, default=8192)
+    parser.add_argument("--padding", type=int, default=64)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--out")
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    results: dict[str, Any] = {"settings": vars(chosen)}
+    for name in chosen.checkpoints:
+        with tempfile.TemporaryDirectory() as folder:
+            write_random_checkpoint(Path(folder), CHECKPOINTS[name], seed=0)
+            results[name] = measure(Songs(Path(folder), chosen.device, chosen.dtype), chosen)
+    report(results, chosen.out)
+
+
+if __name__ == "__main__":
+    main()

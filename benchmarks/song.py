@@ -1,0 +1,191 @@
+"""A 30 second song, stage by stage, against the same work done the plain way. See `plain.py` for what plain means.
+
+    python -m benchmarks.song [--steps 27 60] [--threads 2] [--seconds 30] [--out results.json]
+
+Runs on a mid-size random checkpoint that it makes itself (24 blocks of 8 heads x 64). Both ways run in one process on
+the same weights and threads, turn by turn, so that their ratio holds where the machine's speed drifts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from acestep_flows.model.autoencoder import Autoencoder
+from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.model.config import TransformerConfig
+from acestep_flows.model.placement import Dtype, Placement
+from acestep_flows.model.random import MIDDLE, write_random_checkpoint
+from acestep_flows.model.vocoder import load_vocoder
+from acestep_flows.sampling.branches import Branches, song_branches
+from acestep_flows.sampling.denoiser import Denoiser, Row, answer, remember
+from acestep_flows.sampling.drive import drive
+from acestep_flows.sampling.noise import SeededDraws, start_noise
+from acestep_flows.sampling.options import SamplerOptions
+from acestep_flows.sampling.text2music import text2music
+from acestep_flows.sampling.trajectory import Call
+from acestep_flows.stages.diffusion import shared_networks
+from acestep_flows.stages.encode_lyrics import EncodeLyrics
+from acestep_flows.stages.encode_prompt import EncodePrompt
+from acestep_flows.stages.init_noise import InitNoise
+from acestep_flows.values import frames_from_seconds
+from benchmarks.machine import best, matmul_rate, report
+from benchmarks.plain import PlainDenoiser, PlainVocoder, plain_transformer
+
+TAGS = "funk, pop, soul, melodic, 105 BPM, female vocals, bass, drums, energetic, upbeat"
+LYRICS = """[verse]
+Neon lights they flicker bright
+City hums in dead of night
+Rhythms pulse through concrete veins
+Lost in echoes of refrains
+
+[chorus]
+Turn it up and let it flow
+Feel the fire let it grow
+In this rhythm we belong
+Hear the night sing out our song
+"""
+
+
+class Bench:
+    """One checkpoint on one placement, and the conditions of the song."""
+
+    def __init__(self, checkpoint: Checkpoint, dtype: Dtype, seconds: float) -> None:
+        self.checkpoint, self.placement = checkpoint, Placement(dtype=dtype)
+        self.networks = shared_networks(checkpoint, self.placement)
+        prompts, lyrics = EncodePrompt(), EncodeLyrics()
+        for stage in (prompts, lyrics):
+            stage.load(checkpoint, self.placement)
+        self._encode_prompt = lambda: prompts.run([prompts.In()], [prompts.Params(tags=TAGS)])[0].prompt
+        self._encode_lyrics = lambda: lyrics.run([lyrics.In()], [lyrics.Params(lyrics=LYRICS)])[0].lyrics
+        noise = InitNoise()
+        (drawn,) = noise.run([noise.In()], [noise.Params(seed=7, duration=seconds)])
+        self.noise = drawn.noise
+
+    def branches(self) -> Branches:
+        """The conditions, encoded anew."""
+        return song_branches(self._encode_prompt(), self._encode_lyrics(), SamplerOptions())
+
+    def trajectory(self, steps: int) -> Any:
+        return text2music(start_noise(self.noise), SamplerOptions(steps=steps), SeededDraws.following(self.noise))
+
+    def diffuse(self, steps: int) -> np.ndarray[Any, Any]:
+        """Our way, conditions included."""
+        memories = remember(self.networks.transformer, self.networks.projector, self.branches())
+        return drive(self.trajectory(steps), Denoiser(self.networks.transformer, memories)).latents.numpy()
+
+    def diffuse_plainly(self, steps: int) -> np.ndarray[Any, Any]:
+        """The plain way."""
+        denoise = PlainDenoiser(plain_transformer(self.networks.transformer), self.networks.projector, self.branches)
+        return drive(self.trajectory(steps), denoise).latents.numpy()
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    begun = time.perf_counter()
+    result = work()
+    return time.perf_counter() - begun, result
+
+
+def operations(config: TransformerConfig, frames: int, tokens: int) -> int:
+    """Floating point operations of one denoiser row: every product, counted twice (multiply and add)."""
+    width, head, hidden = config.width, config.attention_head_dim, config.feed_forward_width
+    patch = frames * (128 * 2048 + 2048 * width + width * 128)
+    attention = frames * (6 * width**2 + 2 * width * (head + 1)) + 2 * frames * tokens * width
+    feed_forward = frames * (3 * width * hidden + 2 * hidden * 3)
+    return 2 * (patch + config.num_layers * (attention + feed_forward))
+
+
+def denoiser(bench: Bench, rows: int) -> dict[str, float]:
+    """One forward of `rows` branches: seconds, and the share of the machine's matrix product rate it reaches."""
+    memories = remember(bench.networks.transformer, bench.networks.projector, bench.branches())
+    tokens = memories["conditional"].blocks[0][0].shape[1]
+    call = Call(torch.tensor(bench.noise.array), 700.0, "conditional")
+    batch = [Row(call, memories["conditional"])] * rows
+    dtype = bench.placement.dtype
+    rates, seconds = [], []
+    for _ in range(5):  # in turns: the machine's speed drifts
+        rates.append(matmul_rate(dtype=dtype))
+        seconds.append(best(lambda: answer(bench.networks.transformer, batch), runs=3))
+    work = rows * operations(bench.networks.transformer.config, bench.noise.frames, tokens)
+    shares = sorted(work / spent / rate for spent, rate in zip(seconds, rates, strict=True))
+    return {
+        "seconds": min(seconds),
+        "gflop": work / 1e9,
+        "gflop_per_second": work / min(seconds) / 1e9,
+        "matmul_gflop_per_second": max(rates) / 1e9,
+        "share_of_matmul": shares[len(shares) // 2],
+    }
+
+
+def song(bench: Bench, steps: int, plain: bool) -> dict[str, Any]:
+    """Seconds of diffusion, autoencoder and vocoder, ours and plain, and how far results differ."""
+    checkpoint, placement = bench.checkpoint, bench.placement
+    autoencoder, vocoder = Autoencoder.load(checkpoint, placement, ["decoder"]), load_vocoder(checkpoint, placement)
+    bench.diffuse(1)
+    ours, latents = timed(lambda: bench.diffuse(steps))
+    decoding, mel = timed(lambda: autoencoder.decode(latents))
+    vocoder.decode(mel[..., :64])
+    vocoding, waveform = timed(lambda: vocoder.decode(mel))
+    found: dict[str, Any] = {
+        "ours": {"diffusion": ours, "autoencoder": decoding, "vocoder": vocoding, "all": ours + decoding + vocoding}
+    }
+    if plain:
+        names = [name for name in checkpoint.shapes("music_vocoder") if not name.startswith("mel_transform.")]
+        loud = PlainVocoder(checkpoint.config("music_vocoder"), checkpoint.load("music_vocoder", names))
+        spent, same = timed(lambda: bench.diffuse_plainly(steps))
+        loud(torch.from_numpy(mel[..., :64]))
+        slow, wave = timed(lambda: loud(torch.from_numpy(mel)).numpy())
+        found["plain"] = {"diffusion": spent, "vocoder": slow, "all": spent + decoding + slow}
+        found["ratio"] = {
+            "diffusion": spent / ours,
+            "vocoder": slow / vocoding,
+            "all": (spent + decoding + slow) / (ours + decoding + vocoding),
+        }
+        found["difference"] = {
+            "latents": float(np.abs(latents - same).max()),
+            "waveform": float(np.abs(waveform - wave).max()),
+        }
+    found["latents"] = latents
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Time a song stage by stage, ours and the plain way.")
+    parser.add_argument("--steps", type=int, nargs="+", default=[27, 60])
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--out")
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    results: dict[str, Any] = {"seconds_of_song": asked.seconds, "frames": frames_from_seconds(asked.seconds)}
+    with tempfile.TemporaryDirectory() as folder:
+        write_random_checkpoint(Path(folder), MIDDLE, seed=0)
+        checkpoint = Checkpoint.open(folder)
+        exact = Bench(checkpoint, "float32", asked.seconds)
+        rough = Bench(checkpoint, "bfloat16", asked.seconds)
+        results["denoiser_float32"] = [denoiser(exact, rows) for rows in (1, 2)]
+        results["denoiser_bfloat16"] = [denoiser(rough, rows) for rows in (1, 2)]
+        for steps in asked.steps:
+            full, half = song(exact, steps, plain=True), song(rough, steps, plain=False)
+            wanted, got = full.pop("latents"), half.pop("latents")
+            half["ratio_to_plain_float32"] = {
+                "diffusion": full["plain"]["diffusion"] / half["ours"]["diffusion"],
+                "all": full["plain"]["all"] / half["ours"]["all"],
+            }
+            half["error_of_latents"] = {
+                "largest": float(np.abs(got - wanted).max()),
+                "relative_rms": float(np.sqrt(np.square(got - wanted).mean() / np.square(wanted).mean())),
+            }
+            results[f"{steps}_steps"] = {"float32": full, "bfloat16": half}
+    report(results, asked.out)
+
+
+if __name__ == "__main__":
+    main()
