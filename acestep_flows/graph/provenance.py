@@ -22,7 +22,7 @@ from acestep_flows.graph.scheduler import NodeResult, Result
 from acestep_flows.values import Value, pack, unpack
 
 SCHEMA = 1
-PACKAGES = ("torch", "numpy", "transformers", "diffusers", "peft")
+PACKAGES = ("torch", "numpy", "transformers", "diffusers")
 """Libraries whose version may show in a result."""
 
 
