@@ -18,11 +18,16 @@ def write_value(path: Path, value: Value) -> Path:
     Raises:
         StorageError: it cannot be written.
     """
+    return storage.write(path, encode_value(value))
+
+
+def encode_value(value: Value) -> bytes:
+    """The bytes of the file that `write_value` writes."""
     from safetensors.numpy import save
 
     arrays, fields = pack(value)
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    return storage.write(path, save(contiguous, {"kind": value.kind, "fields": canonical_json(fields)}))
+    return save(contiguous, {"kind": value.kind, "fields": canonical_json(fields)})
 
 
 def read_value(path: Path, kind: str, name: str) -> Value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +16,7 @@ from acestep_flows.api.store.rows import new_id
 from acestep_flows.api.store.schema import ASSETS
 from acestep_flows.errors import InputError, NotFound
 from acestep_flows.value_file import read_value
-from acestep_flows.values import Value
+from acestep_flows.values import Report, Value
 
 
 class Assets:
@@ -87,8 +88,10 @@ class Assets:
                 except InputError as error:  # the path is nobody's business
                     raise InputError(error.what, where=f"{where}, asset {id}", allowed=error.allowed) from None
             try:
+                if kind == "report":
+                    return Report(json.loads(path.read_bytes()))
                 return read_value(path, kind, where)
-            except InputError:
+            except (InputError, ValueError):
                 raise InputError(f"asset {id} cannot be read as {kind}", where=where) from None
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, update
 
 from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.records import Claimed, Lease, NewOutput, NodeRecord, RunState
@@ -202,7 +202,7 @@ class Leases:
         }
         connection.execute(update(RUNS).where(RUNS.c.id == id).values(changed))
         tell(connection, id, [run_event("started" if started is None else "continued", now)])
-        row: Row[Any] = connection.execute(select(*SHOWN, RUNS.c.content).where(RUNS.c.id == id)).one()
+        row: Any = connection.execute(select(*SHOWN, RUNS.c.content).where(RUNS.c.id == id)).one()
         return Claimed(Lease(id, executor, row.attempt), run_record(row, {}), row.content)
 
 

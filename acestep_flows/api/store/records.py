@@ -144,9 +144,11 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class NodeRecord:
-    """One node of a run: `state` is the type of its last event, `waiting` before the first.
+    """One node of a run.
 
     Attributes:
+        state: `waiting`, `queued` (its inputs exist), `started`, and one of `finished`, `cached`, `skipped`, `failed`
+            and `cancelled`. A node that was finished stays so when the run goes on after its executor's death.
         step, steps: where it stands, for stages that tell.
         seconds: what the stage worked; what the cache saved, where known.
     """

@@ -1,0 +1,135 @@
+"""What is removed in time: files by age and bytes, finished nodes by age, and runs themselves when they are history.
+
+Nothing goes that a run waiting or working refers to, and no finished node younger than the oldest run at work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, select, update
+
+from acestep_flows.api.store.records import ENDED, RunState
+from acestep_flows.api.store.schema import ASSETS, BLOBS, INPUT_ASSETS, RUNS
+
+if TYPE_CHECKING:
+    from acestep_flows.api.store.home import Home
+
+DAY = 86_400.0
+GRACE_SECONDS = 3600.0
+"""How long a file may stand before something refers to it."""
+
+_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Keep:
+    """How long, and how much. None: without limit.
+
+    Attributes:
+        files: seconds that uploads and outputs are kept.
+        bytes: of all uploads and outputs; the oldest go first.
+        nodes: seconds that finished nodes are kept after they were last used (their bytes are the cache's budget).
+        runs: seconds that the record of a run is kept after its end, its outputs with it.
+    """
+
+    files: float | None = 30 * DAY
+    bytes: int | None = 50 * 2**30
+    nodes: float | None = 14 * DAY
+    runs: float | None = 90 * DAY
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What went: runs, files (uploads and outputs), bytes of files, finished nodes."""
+
+    runs: int = 0
+    files: int = 0
+    bytes: int = 0
+    nodes: int = 0
+
+
+def sweep(home: Home, keep: Keep, now: float | None = None, grace: float = GRACE_SECONDS) -> Swept:
+    """Remove what is over its time.
+
+    Raises:
+        StorageError: the database cannot be reached.
+    """
+    now = time.time() if now is None else now
+    with home.database.write() as connection:
+        runs = _forget_runs(connection, now - keep.runs) if keep.runs is not None else 0
+        files = _expire(connection, ASSETS.c.created_at < now - keep.files, now) if keep.files is not None else 0
+        if keep.bytes is not None:
+            files += _expire_oldest(connection, keep.bytes, now)
+    referenced = select(ASSETS.c.digest).where(ASSETS.c.expired_at.is_(None))
+    freed = home.artifacts.collect(grace, referenced)
+    nodes = _drop_nodes(home, now - keep.nodes) if keep.nodes is not None else 0
+    return Swept(runs, files, freed, nodes)
+
+
+def _forget_runs(connection: Connection, before: float) -> int:
+    sources = select(ASSETS.c.run).where(ASSETS.c.run.is_not(None), ASSETS.c.id.in_(_needed()))
+    ended = RUNS.c.state.in_([state.value for state in ENDED])
+    old = select(RUNS.c.id).where(ended, RUNS.c.finished_at < before, RUNS.c.id.not_in(sources))
+    gone = 0
+    while ids := connection.execute(old.limit(_BATCH)).scalars().all():
+        gone += connection.execute(delete(RUNS).where(RUNS.c.id.in_(ids))).rowcount
+    return gone
+
+
+def _needed() -> Select[str]:
+    """Assets that a run waiting or working reads."""
+    unfinished = RUNS.c.state.in_([RunState.QUEUED.value, RunState.RUNNING.value])
+    return select(INPUT_ASSETS.c.asset).join(RUNS, RUNS.c.id == INPUT_ASSETS.c.run).where(unfinished)
+
+
+def _idle() -> ColumnElement[bool]:
+    """Files that may go."""
+    return ASSETS.c.expired_at.is_(None) & ASSETS.c.id.not_in(_needed())
+
+
+def _expire(connection: Connection, which: ColumnElement[bool], now: float) -> int:
+    """Let go of files. The record of an upload goes with it; that of an output stays as long as its run."""
+    uploads = connection.execute(delete(ASSETS).where(which, _idle(), ASSETS.c.run.is_(None))).rowcount
+    return uploads + connection.execute(update(ASSETS).where(which, _idle()).values(expired_at=now)).rowcount
+
+
+def _expire_oldest(connection: Connection, budget: int, now: float) -> int:
+    """Let go of the oldest files until the rest is within `budget`; a file that several refer to counts once."""
+    live = select(ASSETS.c.digest).where(ASSETS.c.expired_at.is_(None))
+    used = connection.execute(select(func.sum(BLOBS.c.bytes)).where(BLOBS.c.digest.in_(live))).scalar_one() or 0
+    gone = 0
+    if used <= budget:
+        return gone
+    for id, digest, size in connection.execute(
+        select(ASSETS.c.id, ASSETS.c.digest, ASSETS.c.bytes).where(_idle()).order_by(ASSETS.c.created_at, ASSETS.c.id)
+    ).all():
+        if used <= budget:
+            break
+        gone += _expire(connection, ASSETS.c.id == id, now)
+        others = (
+            select(func.count()).select_from(ASSETS).where(ASSETS.c.digest == digest, ASSETS.c.expired_at.is_(None))
+        )
+        if connection.execute(others).scalar_one() == 0:
+            used -= size
+    return gone
+
+
+def _drop_nodes(home: Home, before: float) -> int:
+    """Remove finished nodes that were not used for long. A run at work may need all it used since it started."""
+    with home.database.read() as connection:
+        oldest = connection.execute(
+            select(func.min(RUNS.c.started_at)).where(RUNS.c.state.in_([RunState.QUEUED.value, RunState.RUNNING.value]))
+        ).scalar_one()
+    limit = before if oldest is None else min(before, float(oldest))
+    gone = 0
+    for path in home.results.glob("??/*.safetensors"):
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime < limit:
+                os.unlink(path)
+                gone += 1
+    return gone
