@@ -28,7 +28,8 @@ def snapshot(scope: Scope, inputs: Mapping[str, Any], open_asset: OpenAsset) -> 
     Give it an owner, priority and so on with `dataclasses.replace`. Reads every asset named: call it in a thread.
 
     Args:
-        inputs: JSON by name; where the graph wants audio, latents and the like, `{"asset": id}`.
+        inputs: JSON by name; where the graph wants audio, latents and the like, an asset's id, alone or as
+            `{"asset": id}`.
 
     Raises:
         InputError: an input is not what the graph wants.
@@ -101,9 +102,10 @@ class _Reader:
             }
         if kind.kind not in Value.kinds or kind.kind == "span" or content is None:
             return content
-        if not isinstance(content, Mapping) or set(content) != {"asset"} or not isinstance(content["asset"], str):
-            raise InputError("not an asset", where=where, allowed='{"asset": id} of ' + kind.kind)
-        return self._value(content["asset"], kind.kind, where)
+        asset = content["asset"] if isinstance(content, Mapping) and set(content) == {"asset"} else content
+        if not isinstance(asset, str):
+            raise InputError("not an asset", where=where, allowed=f"the id of an asset with {kind.kind}")
+        return self._value(asset, kind.kind, where)
 
     def _value(self, asset: str, kind: str, where: str) -> Value:
         if (asset, kind) not in self.values:
