@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from acestep_flows.model.padding import Padding
+from acestep_flows.model.padding import Padding, real_rows, stack_rows
 from acestep_flows.model.rope import Rotation, rotate
 
 FP16_MAX = 65504.0
@@ -26,18 +25,22 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, by: Rotation, padding: Padding | None = None) -> Tensor:
         """x (B, T, D) -> (B, T, D)."""
-        q, k, v = (to(x).unflatten(-1, (self.heads, -1)) for to in (self.to_q, self.to_k, self.to_v))
-        q, k, v = rotate(q, by).relu(), rotate(k, by).relu(), v.float()
-        if padding is not None:
-            k = k * padding.mask.unsqueeze(-1)  # a key of zeros adds nothing to either sum
-        q, k, v = (each.transpose(1, 2) for each in (q, k, v))  # (B, H, T, d)
-        numerator = q @ (k.mT @ v)
-        denominator = q @ k.sum(dim=-2).unsqueeze(-1)
-        y = (numerator / (denominator + 1e-15)).transpose(1, 2).flatten(2).to(x.dtype)
-        if padding is not None:
-            y = y * padding.mask
-        out: Tensor = self.to_out[0](y)
-        return out.clamp(-FP16_MAX, FP16_MAX)
+        q, k, v = (
+            real_rows(to(x).unflatten(-1, (self.heads, -1)), padding) for to in (self.to_q, self.to_k, self.to_v)
+        )
+        rows = [_linear_attention(*row, by) for row in zip(q, k, v, strict=True)]
+        out: Tensor = self.to_out[0](stack_rows(rows, x.shape[1]).to(x.dtype))
+        return out.clamp_(-FP16_MAX, FP16_MAX)
+
+
+def _linear_attention(q: Tensor, k: Tensor, v: Tensor, by: Rotation) -> Tensor:
+    """One song's q, k, v (T, H, d) to (T, D). Song by song it stays in the processor's cache, and pads stay out."""
+    by = by.first(len(q))
+    q, k = rotate(q, by).relu_().transpose(0, 1), rotate(k, by).relu_().transpose(0, 1)
+    v = v.float().transpose(0, 1)  # (H, T, d), as q and k
+    numerator = q @ (k.mT @ v)
+    denominator = q @ k.sum(dim=-2).unsqueeze(-1)
+    return (numerator / (denominator + 1e-15)).transpose(0, 1).flatten(1)
 
 
 class CrossAttention(nn.Module):
@@ -68,13 +71,16 @@ class CrossAttention(nn.Module):
 
         One call per row: rows have conditions of unequal length, and this needs neither padding nor copies.
         """
-        q = rotate(self.to_q(x).unflatten(-1, (self.heads, -1)), by).to(x.dtype).transpose(1, 2)  # (B, H, T, d)
+        q = rotate(self.to_q(x).unflatten(-1, (self.heads, -1)), by).to(x.dtype)
         rows = [
-            F.scaled_dot_product_attention(q_row, k[None], v[None], scale=factor * self.head_dim**-0.5)
-            for q_row, (k, v), factor in zip(q.split(1), remembered, weaken, strict=True)
+            _attention(row, *pair, factor * self.head_dim**-0.5)
+            for row, pair, factor in zip(real_rows(q, padding), remembered, weaken, strict=True)
         ]
-        y = torch.cat(rows).transpose(1, 2).flatten(2)
-        if padding is not None:
-            y = y * padding.mask
-        out: Tensor = self.to_out[0](y)
+        out: Tensor = self.to_out[0](stack_rows(rows, x.shape[1]))
         return out
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    """One song's queries (T, H, d) over keys and values (H, S, d) to (T, D)."""
+    y = F.scaled_dot_product_attention(q.transpose(0, 1).unsqueeze(0), k[None], v[None], scale=scale)
+    return y[0].transpose(0, 1).flatten(1)

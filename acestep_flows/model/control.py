@@ -19,7 +19,7 @@ from torch.nn.functional import pad
 
 from acestep_flows import storage
 from acestep_flows.errors import CheckpointError, InputError
-from acestep_flows.model.padding import Padding, real_rows
+from acestep_flows.model.padding import Padding, joint_rows
 from acestep_flows.model.patch import PatchEmbedding
 from acestep_flows.values import seconds_from_frames
 
@@ -52,8 +52,8 @@ def blend(x: Tensor, control: Tensor, scale: float | Tensor, padding: Padding | 
 
 def _moments(x: Tensor, padding: Padding | None) -> tuple[Tensor, Tensor]:
     """Standard deviation and mean of each row, (B, 1, 1)."""
-    moments = [torch.std_mean(row, dim=(1, 2), keepdim=True) for row in real_rows(x, padding)]
-    std, mean = (torch.cat(moment) for moment in zip(*moments, strict=True))
+    moments = [torch.std_mean(row, dim=(0, 1), keepdim=True) for row in joint_rows(x, padding)]
+    std, mean = (torch.stack(moment) for moment in zip(*moments, strict=True))
     return std, mean
 
 

@@ -48,9 +48,9 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor, padding: Padding | None = None) -> Tensor:
         """x (B, T, D) -> (B, T, D)."""
-        y = F.silu(self.inverted_conv(x))
+        y = F.silu(self.inverted_conv(x), inplace=True)
         if padding is not None and padding.exact:
             y = y * padding.mask
         value, gate = self.depth_conv(y).chunk(2, dim=-1)
-        out: Tensor = self.point_conv(value * F.silu(gate))
+        out: Tensor = self.point_conv(F.silu(gate).mul_(value))
         return out

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,17 @@ class Padding:
 
 
 def real_rows(x: Tensor, padding: Padding | None) -> list[Tensor]:
-    """The rows of x (B, T, ...) that joint statistics run over, each (1, n, ...): real frames alone if exact."""
-    if padding is None or not padding.exact:
-        return list(x.split(1))
-    return [row[:, :count] for row, count in zip(x.split(1), padding.frames, strict=True)]
+    """The rows of x (B, T, ...), each (n, ...), cut to their real frames."""
+    if padding is None:
+        return list(x)
+    return [row[:count] for row, count in zip(x, padding.frames, strict=True)]
+
+
+def joint_rows(x: Tensor, padding: Padding | None) -> list[Tensor]:
+    """The rows of x that joint statistics run over: real frames alone if exact."""
+    return real_rows(x, padding if padding is not None and padding.exact else None)
+
+
+def stack_rows(rows: Sequence[Tensor], width: int) -> Tensor:
+    """Rows (n, C) of any length as (B, T, C), T = `width`, with zeros on padded frames."""
+    return torch.stack([row if len(row) == width else pad(row, (0, 0, 0, width - len(row))) for row in rows])

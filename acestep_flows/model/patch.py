@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from acestep_flows.model.padding import Padding, real_rows
+from acestep_flows.model.padding import Padding, joint_rows
 from acestep_flows.values import LATENT_CHANNELS, LATENT_HEIGHT
 
 CHANNELS = 2048
@@ -40,8 +40,8 @@ class PatchEmbedding(nn.Module):
 def _group_norm(x: Tensor, norm: nn.GroupNorm, padding: Padding | None) -> Tensor:
     """GroupNorm of x (B, T, C), statistics per row and group over all (real) frames."""
     grouped = x.float().unflatten(-1, (GROUPS, -1))
-    moments = [torch.var_mean(row, dim=(1, 3), correction=0, keepdim=True) for row in real_rows(grouped, padding)]
-    variance, mean = (torch.cat(moment) for moment in zip(*moments, strict=True))
+    moments = [torch.var_mean(row, dim=(0, 2), correction=0, keepdim=True) for row in joint_rows(grouped, padding)]
+    variance, mean = (torch.stack(moment) for moment in zip(*moments, strict=True))
     scale = norm.weight.view(GROUPS, -1) * torch.rsqrt(variance + EPSILON)  # (B, 1, 32, 64)
     shift = norm.bias.view(GROUPS, -1) - mean * scale
     return torch.addcmul(shift, grouped, scale).flatten(-2).to(x.dtype)

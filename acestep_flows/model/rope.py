@@ -19,6 +19,10 @@ class Rotation(NamedTuple):
     cos: Tensor
     sin: Tensor
 
+    def first(self, length: int) -> Rotation:
+        """The rotation of positions 0..length-1."""
+        return Rotation(self.cos[:length], self.sin[:length])
+
     def rows(self, keep: Tensor) -> Rotation:
         """The rotation of some positions only; `keep` (L,) is boolean."""
         return Rotation(self.cos[keep], self.sin[keep])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from acestep_flows.model.padding import Padding, real_rows
+from acestep_flows.model.padding import Padding, joint_rows, real_rows, stack_rows
 
 LATENTS = torch.zeros(3, 8, 16, 5)
 
@@ -28,4 +28,12 @@ def test_lengths_that_cannot_be_are_refused(frames: list[int]) -> None:
 @pytest.mark.parametrize(("exact", "lengths"), [(True, [5, 2, 1]), (False, [5, 5, 5])])
 def test_only_exact_padding_keeps_pads_out_of_statistics(exact: bool, lengths: list[int]) -> None:
     padding = Padding.of([5, 2, 1], LATENTS, torch.float32, exact)
-    assert [row.shape[1] for row in real_rows(torch.zeros(3, 5, 7), padding)] == lengths
+    assert [len(row) for row in joint_rows(torch.zeros(3, 5, 7), padding)] == lengths
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_real_frames_come_back_with_zeros_behind_them(exact: bool) -> None:
+    x = torch.randn(3, 5, 7)
+    padding = Padding.of([5, 2, 1], LATENTS, torch.float32, exact)
+    assert padding
+    assert torch.equal(stack_rows(real_rows(x, padding), 5), x * padding.mask)
