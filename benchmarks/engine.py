@@ -2,8 +2,8 @@
 
     python -m benchmarks.engine [--checkpoints small middle] [--songs 8] [--steps 6] [--threads 2] [--out results.json]
 
-Both ways run in one process, turn by turn, so that their ratio holds where the machine's speed drifts; `together` is how
-many times faster the engine is. `one` is a single song through the engine: what it costs when nobody shares it.
+Both ways run in one process, turn by turn, so that their ratio holds where the machine's speed drifts; `together` is
+how many times faster the engine is. `one` is a single song through the engine: what it costs when nobody shares it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import asyncio
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.placement import Placement
 from acestep_flows.model.random import MIDDLE, SMALL, write_random_checkpoint
 from acestep_flows.runtime.engine import StepEngine
+from acestep_flows.runtime.occupancy import EngineStats
 from acestep_flows.sampling.drive import drive
 from acestep_flows.stages.diffusion import Song
 from acestep_flows.stages.encode_lyrics import EncodeLyrics
@@ -55,41 +56,37 @@ class Songs:
         return self.sample.song(item, Sample.Params(steps=steps))
 
 
-def one_by_one(songs: Sequence[Song]) -> None:
+def one_by_one(songs: Sequence[Song]) -> float:
+    """Seconds."""
+    begun = time.perf_counter()
     for song in songs:
         drive(song.trajectory, song.denoise)
+    return time.perf_counter() - begun
 
 
-def in_the_engine(songs: Sequence[Song], tokens: int, padding: int) -> dict[str, Any]:
-    async def run() -> dict[str, Any]:
+def in_the_engine(songs: Sequence[Song], tokens: int, padding: int) -> tuple[float, EngineStats]:
+    """Seconds, and what the engine counted."""
+
+    async def run() -> tuple[float, EngineStats]:
         async with StepEngine(tokens, len(songs), padding=padding) as engine:
+            begun = time.perf_counter()
             await asyncio.gather(*(engine.run(song) for song in songs))
-            stats = engine.stats()
-            return {"turns": stats.turns, "steps": stats.steps}
+            return time.perf_counter() - begun, engine.stats()
 
     return asyncio.run(run())
 
 
-def seconds_of(work: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
-
-
 def compare(songs: Sequence[Song], rounds: int, tokens: int, padding: int) -> dict[str, Any]:
     """Songs per second either way (best round), and how often faster together (median over rounds)."""
-    counts = in_the_engine(songs, tokens, padding)
-    pairs = [
-        (seconds_of(lambda: one_by_one(songs)), seconds_of(lambda: in_the_engine(songs, tokens, padding)))
-        for _ in range(rounds)
-    ]
+    _, stats = in_the_engine(songs, tokens, padding)
+    pairs = [(one_by_one(songs), in_the_engine(songs, tokens, padding)[0]) for _ in range(rounds)]
     apart, together = (min(column) for column in zip(*pairs, strict=True))
     return {
         "songs": len(songs),
         "songs_per_second_apart": round(len(songs) / apart, 4),
         "songs_per_second_together": round(len(songs) / together, 4),
-        "steps_per_second_together": round(counts["steps"] / together, 3),
-        "mean_songs_per_turn": round(counts["steps"] / counts["turns"], 2),
+        "steps_per_second_together": round(stats.steps / together, 3),
+        "mean_songs_per_turn": round(stats.steps / stats.turns, 2),
         "together": round(statistics.median(a / b for a, b in pairs), 3),
     }
 

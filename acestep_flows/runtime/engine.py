@@ -20,7 +20,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from acestep_flows.errors import Cancelled, DeadlineExceeded, Overloaded
+from acestep_flows.errors import Cancelled, DeadlineExceeded, FlowsError, LostProcess, Overloaded
 from acestep_flows.runtime.fairness import DeficitRoundRobin
 from acestep_flows.runtime.occupancy import EngineStats, Record
 from acestep_flows.sampling.denoiser import answer
@@ -128,6 +128,7 @@ class StepEngine:
         Raises:
             Overloaded: there is no place free.
             DeadlineExceeded: the deadline passed.
+            Cancelled, LostProcess: the engine was closed; the engine broke.
             InputError: `state` is of another song.
         """
         if self._given >= self.songs:
@@ -169,7 +170,7 @@ class StepEngine:
             self._loop = asyncio.create_task(self._turns(), name="step-engine")
             self._loop.add_done_callback(self._ended)
         if self._loop.done():
-            raise Cancelled("the engine was closed")
+            raise _why(self._loop)
         self._seats[seat] = None
         self._came.set()
 
@@ -237,7 +238,13 @@ class StepEngine:
 
     def _ended(self, loop: asyncio.Task[None]) -> None:
         """Turns have ended, on request or because the engine broke: nobody may wait for ever."""
-        error = Cancelled("the engine was closed") if loop.cancelled() else loop.exception()
         for seat in self._seats:
-            seat.fail(error or Cancelled("the engine stopped"))
+            seat.fail(_why(loop))
         self._seats.clear()
+
+
+def _why(loop: asyncio.Task[None]) -> FlowsError:
+    """Why turns have ended. A broken engine is like a dead process: the song may be tried on another."""
+    if loop.cancelled():
+        return Cancelled("the engine was closed")
+    return LostProcess(f"the step engine broke: {loop.exception()!r}")
