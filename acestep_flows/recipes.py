@@ -21,6 +21,7 @@ from acestep_flows.graph.parse import parse
 from acestep_flows.graph.plan import Plan
 from acestep_flows.graph.provenance import Recipe, inputs_of, read_recipe
 from acestep_flows.graph.scope import Scope
+from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.registry import stages
 
 LARGEST_FILE = 64_000_000
@@ -47,8 +48,8 @@ def graph_content(scope: Scope) -> dict[str, Any]:
     return {"graph": scope.graph.content} | ({"nested": nested} if nested else {})
 
 
-def graph_scope(content: Any, where: str) -> Scope:
-    """The checked graph that `graph_content` took apart.
+def graph_scope(content: Any, where: str, registry: Mapping[str, type[Stage]] | None = None) -> Scope:
+    """The checked graph that `graph_content` took apart; `registry` is every stage there is, if not given.
 
     Raises:
         InputError: it is no such content.
@@ -72,7 +73,7 @@ def graph_scope(content: Any, where: str) -> Scope:
             raise NotFound(f"no graph {target!r} in the recipe")
         return read(nested[target])
 
-    return checked(read(content), stages(), find)
+    return checked(read(content), registry if registry is not None else stages(), find)
 
 
 def recipe_of(path: Path) -> Recipe:

@@ -235,7 +235,7 @@ class Executor:
     async def _compute(self, work: _Work) -> Kept:
         record, content = work.claimed.record, work.claimed.content
         home, scheduler = self._home, self._scheduler
-        plan, assets = await self._in_files(planned, content, record.inputs, home.assets.value)
+        plan, assets = await self._in_files(planned, content, record.inputs, home.assets.value, scheduler.stages)
         nodes = [NodeRecord(node.id, node.stage) for node in plan.nodes.values()]
         standing = await self._in_store(home.leases.begin, work.lease, nodes)
         if standing is None:

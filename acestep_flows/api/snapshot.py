@@ -15,6 +15,7 @@ from acestep_flows.graph.expand import lay_out
 from acestep_flows.graph.plan import Plan
 from acestep_flows.graph.scope import Scope
 from acestep_flows.recipes import graph_content, graph_scope
+from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import Span, Value
 
@@ -49,7 +50,10 @@ def snapshot(scope: Scope, inputs: Mapping[str, Any], open_asset: OpenAsset) -> 
 
 
 def planned(
-    content: Mapping[str, Any], inputs: Mapping[str, Any], open_asset: OpenAsset
+    content: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    open_asset: OpenAsset,
+    registry: Mapping[str, type[Stage]] | None = None,
 ) -> tuple[Plan, dict[str, str]]:
     """The plan of a run that was accepted, and for each value read, its digest and the asset it was in.
 
@@ -58,7 +62,7 @@ def planned(
         NotFound: an asset is gone.
     """
     reader = _Reader(open_asset)
-    scope = graph_scope(content, "the run's graph")
+    scope = graph_scope(content, "the run's graph", registry)
     plan = lay_out(scope, reader.inputs(scope, inputs))
     return plan, {value.digest: reader.assets[id(value)] for value in reader.values.values()}
 
