@@ -77,6 +77,7 @@ def _engine_options(cache: str = "use") -> Callable[[Command], Command]:
 @click.argument("graph")
 @_set_option
 @click.option("--out", type=FOLDER, default=Path("outputs"), show_default=True, help="Folder for the files.")
+@click.option("--name", "stem", metavar="NAME", help="Name of the files, which are replaced if they are there.")
 @click.option("--format", "format", type=click.Choice(FORMATS), default="wav", show_default=True)
 @click.option("--keep", multiple=True, metavar="OUTPUT", help="Also write this output (latents, mel) as a file.")
 @click.option("--deadline", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Stop after this.")
@@ -87,6 +88,7 @@ def run(
     graph: str,
     assignments: tuple[str, ...],
     out: Path,
+    stem: str | None,
     format: str,
     keep: tuple[str, ...],
     deadline: float | None,
@@ -100,10 +102,11 @@ def run(
 
     job = _job(graph, folders, assignments)
     render.check_kept(job.plan, keep)
+    stem = render.check_stem(stem) if stem else render.unique_stem(job.plan.graph)
     render.check_folder(out)
     result, outputs = _run(_engine(deadline=deadline, **engine), job.plan, quiet)
     made = recipe(result, job.content, job.files)
-    _print(render.write_outputs(out, render.unique_stem(job.plan.graph), outputs, made, format=format, keep=keep))
+    _print(render.write_outputs(out, stem, outputs, made, format=format, keep=keep))
 
 
 @cli.command()

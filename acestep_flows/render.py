@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LONGEST_STEM = 120
+"""Bytes; output names and extensions come behind it, and file systems end at 255."""
+
 MOST_NODES_IN_TAGS = 1000
 """Larger recipes are told node by node only in the JSON file: every audio file would carry megabytes."""
 
@@ -130,6 +133,23 @@ def check_folder(folder: Path) -> None:
 def unique_stem(graph: str, now: float | None = None) -> str:
     """The name that a run's files share: graph, time, and enough chance to tell runs of one second apart."""
     return f"{graph}-{time.strftime('%Y%m%d-%H%M%S', time.localtime(now))}-{secrets.token_hex(3)}"
+
+
+def check_stem(stem: str) -> str:
+    """Give back a name that files can have, unchanged.
+
+    Raises:
+        InputError: an empty or very long name, or one that would lead out of the folder.
+    """
+    if (
+        not 0 < len(stem.encode("utf-8", "surrogatepass")) <= LONGEST_STEM
+        or stem.startswith(".")
+        or set(stem) & set("/\\\0")
+    ):
+        raise InputError(
+            f"{stem[:40]!r}", where="--name", allowed="a file name without extension, folder or leading dot"
+        )
+    return stem
 
 
 def check_kept(plan: Plan, keep: Sequence[str]) -> None:

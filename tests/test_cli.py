@@ -59,6 +59,22 @@ def test_a_run_writes_audio_picture_and_recipe(invoke: Invoke, tmp_path: Path) -
     assert "take (sample)" in result.stderr
 
 
+def test_files_take_the_name_asked_for(invoke: Invoke, tmp_path: Path) -> None:
+    run = ["run", "text2music", *QUICK, "--set", "seed=7", "--name", "song", "--keep", "latents"]
+    for _ in range(2):  # the second run replaces what the first one wrote
+        assert invoke(*run).exit_code == 0
+    written = sorted(path.name for path in (tmp_path / "outputs").iterdir())
+    assert written == ["song-latents.safetensors", "song.json", "song.png", "song.wav"]
+
+
+@pytest.mark.parametrize("name", ["../song", "a/b", ".hidden", "x" * 200])
+def test_a_name_that_leads_elsewhere_is_refused(invoke: Invoke, tmp_path: Path, name: str) -> None:
+    result = invoke("run", "text2music", *QUICK, "--name", name)
+    assert result.exit_code == 2
+    assert "--name: " in result.stderr
+    assert not (tmp_path / "outputs").exists()
+
+
 def test_the_same_run_again_computes_nothing_and_a_replay_computes_the_same(invoke: Invoke, tmp_path: Path) -> None:
     run = ["run", "text2music", *QUICK, "--set", "seed=8"]
     assert invoke(*run).exit_code == 0
