@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from acestep_flows.errors import CheckpointError
+from acestep_flows.errors import CheckpointError, InputError
 from acestep_flows.hub import default_folder, is_fetched
 from acestep_flows.settings import CHECKPOINT, Settings
 
@@ -45,25 +45,31 @@ class Weights:
         if self.folder is None:
             from acestep_flows.model.embedded import embedded_checkpoint
 
-            return Checkpoint.open(embedded_checkpoint(self.cache), lyric_vocab=self.lyric_vocab)
+            return Checkpoint.open(embedded_checkpoint(self.cache), cache=self.cache)
         if not self.folder.is_dir():
             where = {"argument": "--checkpoint", "environment": CHECKPOINT}.get(self.origin, "checkpoint")
             raise CheckpointError(
                 f"no folder {self.folder}", where=where, allowed=f"a folder with the published layout, or {EMBEDDED!r}"
             )
-        return Checkpoint.open(self.folder, lyric_vocab=self.lyric_vocab)
+        return Checkpoint.open(self.folder, lyric_vocab=self.lyric_vocab, cache=self.cache)
 
 
 def choose_weights(settings: Settings, checkpoint: str | None = None, lyric_vocab: Path | None = None) -> Weights:
-    """The weights of a run: those given, else those the environment names, else those fetched, else the embedded."""
+    """The weights of a run: those given, else those the environment names, else those fetched, else the embedded.
+
+    Raises:
+        InputError: a lyric vocabulary is given for the embedded model, which has one of its own.
+    """
     vocab = lyric_vocab or settings.lyric_vocab
-    if checkpoint == EMBEDDED:
-        return Weights("embedded", None, vocab, settings.cache)
-    if checkpoint is not None:
-        return Weights("argument", Path(checkpoint).expanduser().absolute(), vocab, settings.cache)
-    if settings.checkpoint is not None:
-        return Weights("environment", settings.checkpoint, vocab, settings.cache)
     fetched = default_folder(settings.cache)
-    if is_fetched(fetched):
+    if checkpoint is not None and checkpoint != EMBEDDED:
+        return Weights("argument", Path(checkpoint).expanduser().absolute(), vocab, settings.cache)
+    if checkpoint is None and settings.checkpoint is not None:
+        return Weights("environment", settings.checkpoint, vocab, settings.cache)
+    if checkpoint is None and is_fetched(fetched):
         return Weights("fetched", fetched, vocab, settings.cache)
-    return Weights("embedded", None, vocab, settings.cache)
+    if lyric_vocab is not None:
+        # The ids of another vocabulary would lie beyond its embedding table.
+        what = "the embedded model has a vocabulary of its own"
+        raise InputError(what, where="--lyric-vocab", allowed="together with --checkpoint DIR")
+    return Weights("embedded", None, None, settings.cache)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from acestep_flows import hub, weights
-from acestep_flows.errors import CheckpointError
+from acestep_flows.errors import CheckpointError, InputError
 from acestep_flows.settings import Settings
 from acestep_flows.weights import Weights, choose_weights
 
@@ -39,3 +39,21 @@ def test_a_folder_that_is_not_there_is_named_with_where_it_was_named(argument: s
     settings = Settings(Path("/cache"), checkpoint=Path("/nowhere"))
     with pytest.raises(CheckpointError, match=rf"^{where}: no folder /nowhere \(allowed: .*'embedded'"):
         choose_weights(settings, argument).open()
+
+
+def test_the_embedded_model_keeps_its_own_vocabulary(tmp_path: Path) -> None:
+    (tmp_path / "published.json").write_text("{}")
+    settings = Settings(tmp_path, lyric_vocab=tmp_path / "published.json")
+    assert choose_weights(settings).lyric_vocab is None
+    assert choose_weights(settings).open().lyric_vocab.parent == choose_weights(settings).open().root
+    with pytest.raises(InputError, match=r"^--lyric-vocab: the embedded model has .* own \(allowed: .*--checkpoint"):
+        choose_weights(settings, "embedded", tmp_path / "published.json")
+
+
+def test_digests_are_remembered_in_the_cache(tmp_path: Path) -> None:
+    weights = choose_weights(Settings(tmp_path))
+    weights.open().digest("umt5-base")
+    assert any((tmp_path / "digests").iterdir())
+    elsewhere = choose_weights(Settings(tmp_path / "other"), str(weights.open().root))
+    elsewhere.open().digest("umt5-base")
+    assert any((tmp_path / "other" / "digests").iterdir())
