@@ -10,6 +10,7 @@ import pytest
 from acestep_flows.errors import GraphError, Problem
 from acestep_flows.graph.check import MOST_PROBLEMS, check, checked
 from acestep_flows.graph.parse import parse
+from acestep_flows.stages.registry import stages
 from tests.graph.toys import REGISTRY, SONG, messages, problems, shelf
 
 
@@ -416,3 +417,16 @@ def test_a_long_chain_of_stand_ins_is_no_deep_recursion() -> None:
     )
     last = "  n800: {stage: paint, with: {source: $take.latents}}\n"
     assert messages(body(nodes + last, "{o: $n0.latents}", "{b: {type: bool}}")) == []
+
+
+@pytest.mark.parametrize("span", ["[0, 1.5]", "{start: 0, end: 1.5}"])
+def test_a_span_parameter_takes_literals(span: str) -> None:
+    text = f"""\
+graph: g
+version: 1
+inputs: {{source: {{type: audio}}}}
+nodes:
+  cut: {{stage: trim, with: {{audio: $source, span: {span}}}}}
+outputs: {{o: $cut.audio}}
+"""
+    assert check(parse(text, "g.yaml"), stages(), shelf()) == []

@@ -78,11 +78,17 @@ def _refused_by_stage(
     scope: Scope, call: Call, stage: type[Stage], literals: dict[str, tuple[Argument, Slot]]
 ) -> Iterator[Problem]:
     fields = stage.Params.model_fields
-    params = {name: plain(argument) for name, (argument, _) in literals.items() if name in fields}
+    params = {name: _settled(argument, slot.type) for name, (argument, slot) in literals.items() if name in fields}
     whole = len(params) == len(fields.keys() & call.arguments.entries.keys())
     for name, fault in param_faults(stage, params, whole).items():
         place = literals[name][0].place if name else call.place
         yield finding(scope, "out-of-range", f"{name} {fault}".strip(), place, call)
+
+
+def _settled(argument: Argument, kind: PortType) -> Any:
+    """A literal as the plan will hold it: a span is written in two ways, and a parameter knows only the finished one."""
+    value = plain(argument)
+    return value if kind.kind != "span" or value is None else literal(kind, value, "")
 
 
 def param_faults(stage: type[Stage], params: Mapping[str, Any], whole: bool = False) -> dict[str, str]:
