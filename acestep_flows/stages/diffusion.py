@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 class DiffusionParams(SamplerOptions, StageParams):
     """Sampler options, and what is put on top of the base weights."""
 
-    adapter: str | None = Field(None, description="LoRA adapter, by name or folder.")
+    adapter: str | None = Field(
+        None, description="LoRA adapter, by name or folder.", json_schema_extra={"format": "path"}
+    )
     adapter_weight: float = Field(1.0, ge=-10, le=10, description="Factor on the adapter's own scaling.")
 
     @property

@@ -13,6 +13,7 @@ from acestep_flows.compatibility import Compatibility
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
 from acestep_flows.stages.item import attempt
 from acestep_flows.stages.refined import Recent
+from acestep_flows.stages.texts import LyricText
 from acestep_flows.values import LyricStates
 
 if TYPE_CHECKING:
@@ -34,11 +35,15 @@ class EncodeLyrics(Stage):
     parts = ("ace_step_transformer",)
 
     class Params(StageParams):
-        lyrics: str = Field("", description="Lyrics, line by line, with structure tags; empty for an instrumental.")
+        lyrics: LyricText = Field(
+            "", description="Lyrics, line by line, with structure tags; empty for an instrumental."
+        )
         language: str | None = Field(
             None, description="Language of all lines ('en', 'zh', 'ja', ...); absent: detected."
         )
-        adapter: str | None = Field(None, description="LoRA adapter, by name or folder.")
+        adapter: str | None = Field(
+            None, description="LoRA adapter, by name or folder.", json_schema_extra={"format": "path"}
+        )
         adapter_weight: float = Field(1.0, ge=-10, le=10, description="Factor on the adapter's own scaling.")
         compatibility: Compatibility = Field("corrected", description="'upstream' keeps upstream's language quirks.")
 

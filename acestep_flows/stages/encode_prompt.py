@@ -10,7 +10,7 @@ from pydantic import Field
 
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
 from acestep_flows.stages.item import attempt
-from acestep_flows.text.prompt import check_prompt
+from acestep_flows.stages.texts import PromptText
 from acestep_flows.values import PromptStates
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ class EncodePrompt(Stage):
     parts = ("umt5-base",)
 
     class Params(StageParams):
-        tags: str = Field(description="Comma-separated tags, a description or a scene: 'funk, 105 BPM, female vocals'.")
+        tags: PromptText = Field(
+            description="Comma-separated tags, a description or a scene: 'funk, 105 BPM, female vocals'."
+        )
 
     @dataclass(frozen=True)
     class Out:
@@ -46,7 +48,6 @@ class EncodePrompt(Stage):
         return [attempt(self.name, self._encode, param.tags) for param in params]
 
     def _encode(self, tags: str) -> Out:
-        check_prompt(tags)
         states, mask = self.encoder.encode([tags])
         weak, _ = self.encoder.encode([tags], weaken=WEAKENED)
         return self.Out(PromptStates(tags, states[0].numpy(), weak[0].numpy(), mask[0].numpy()))

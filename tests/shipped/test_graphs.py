@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from acestep_flows.errors import CheckpointError
+from acestep_flows.errors import CheckpointError, InputError
 from acestep_flows.graph.check import check
 from acestep_flows.graph.expand import plan
 from acestep_flows.graph.find import Library, shipped
+from acestep_flows.graph.parse import parse
 from acestep_flows.graph.scheduler import Result, Scheduler
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.local import LocalRunner
@@ -76,6 +77,36 @@ def test_every_graph_checks_and_says_what_it_is_for(name: str) -> None:
     assert [str(problem) for problem in check(graph, stages(), library.nested)] == []
     assert graph.name == name
     assert len(graph.summary) > 20
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_graph_takes_empty_tags(name: str) -> None:
+    declared = Library(working=None).load(name).inputs
+    shortest = {each: declared[each].shortest for each in ("tags", "new_tags", "instrument") if each in declared}
+    assert set(shortest.values()) <= {1}, shortest
+
+
+@pytest.mark.parametrize("tags", [" ", "a\x00b", "x" * 10_001])
+def test_unusable_tags_are_refused_when_the_run_is_planned(tags: str) -> None:
+    library = Library(working=None)
+    with pytest.raises(InputError, match="^node prompt: tags is text .*; allowed: "):
+        plan(library.load("text2music"), {"tags": tags}, registry=stages(), find=library.nested)
+
+
+@pytest.mark.parametrize("port", ["adapter: /etc", "adapter: ../up", "control_branch: ~/mine"])
+def test_a_graph_cannot_name_a_folder(port: str) -> None:
+    text = f"""\
+graph: strangers
+version: 1
+nodes:
+  prompt: {{stage: encode_prompt, with: {{tags: pop}}}}
+  words: {{stage: encode_lyrics, with: {{lyrics: ""}}}}
+  noise: {{stage: init_noise, with: {{duration: 1, seed: 1}}}}
+  take: {{stage: sample, with: {{prompt: $prompt, lyrics: $words, noise: $noise, {port}}}}}
+outputs: {{latents: $take.latents}}
+"""
+    with pytest.raises(InputError, match="^node take: .* is the path '.*', written in a graph"):
+        plan(parse(text, "strangers.yaml"), {}, registry=stages(), find=Library(working=None).nested)
 
 
 def test_text2music_lasts_as_long_as_asked_and_says_how_it_was_made(player: Player) -> None:

@@ -52,3 +52,18 @@ def test_declaring_stages_imports_neither_torch_nor_ray() -> None:
 def test_an_unknown_stage_is_named_with_those_there_are() -> None:
     with pytest.raises(NotFound, match="no stage 'sampel'; there are encode_prompt, encode_lyrics"):
         stage_class("sampel")
+
+
+@pytest.mark.parametrize(
+    ("stage", "name"),
+    [
+        ("encode_lyrics", "adapter"),
+        ("sample", "adapter"),
+        ("repaint", "adapter"),
+        ("edit", "adapter"),
+        ("sample", "control_branch"),
+    ],
+)
+def test_parameters_that_may_name_a_folder_say_so(stage: str, name: str) -> None:
+    """By this the reader of graphs refuses paths that a stranger wrote into a graph."""
+    assert stages()[stage].inputs()[name].schema["format"] == "path"

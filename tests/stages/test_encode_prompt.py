@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from acestep_flows.errors import InputError
 from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.stages.encode_prompt import EncodePrompt
 from acestep_flows.values import PromptStates
-from tests.stages.running import loaded, run
+from tests.stages.running import run
 
 
 def test_states_and_their_weakened_twin(small: Checkpoint) -> None:
@@ -22,14 +23,6 @@ def test_a_long_prompt_is_cut_at_256_tokens(small: Checkpoint) -> None:
 
 
 @pytest.mark.parametrize("tags", ["", "  \n", "a\ud800b", "a\x00b"])
-def test_unusable_tags(small: Checkpoint, tags: str) -> None:
-    with pytest.raises(InputError, match="tags: "):
-        run("encode_prompt", small, {"tags": tags})
-
-
-def test_one_bad_item_harms_no_neighbour(small: Checkpoint) -> None:
-    stage = loaded("encode_prompt", small)
-    good, bad = stage.Params(tags="pop"), stage.Params(tags="")
-    outs = stage.run([stage.In()] * 3, [good, bad, good])
-    assert isinstance(outs[1], InputError)
-    assert outs[0].prompt == outs[2].prompt
+def test_unusable_tags_are_refused_before_weights_are_read(tags: str) -> None:
+    with pytest.raises(ValidationError, match="tags"):
+        EncodePrompt.Params(tags=tags)
