@@ -14,7 +14,7 @@ from tests.stages.running import run
 
 
 def draw(**params: object) -> Noise:
-    (out,) = InitNoise().run([InitNoise.In()], [InitNoise.Params(**params)])  # type: ignore[arg-type]
+    (out,) = InitNoise().run([InitNoise.In()], [InitNoise.Params.model_validate(params)])
     assert isinstance(out, InitNoise.Out), out
     return out.noise
 
@@ -30,8 +30,9 @@ def test_a_seed_is_a_song(seed: int, duration: float) -> None:
 
 def test_a_variance_brings_a_second_noise() -> None:
     noise = draw(seed=7, duration=2.0, variance=0.3)
+    assert noise.retake is not None
     assert noise.retake_seed == 8
-    assert np.array_equal(noise.retake, draw(seed=8, duration=2.0).array)  # type: ignore[arg-type]
+    assert np.array_equal(noise.retake, draw(seed=8, duration=2.0).array)
     assert draw(seed=MAX_SEED, duration=2.0, variance=0.3).retake_seed == 0
 
 
@@ -54,4 +55,4 @@ def test_durations_out_of_range(duration: float) -> None:
 @pytest.mark.parametrize("seed", [-1, 2**32, 1.5])
 def test_seeds_out_of_range(seed: float) -> None:
     with pytest.raises(ValueError, match="seed"):
-        InitNoise.Params(seed=seed, duration=1.0)  # type: ignore[arg-type]
+        InitNoise.Params.model_validate({"seed": seed, "duration": 1.0})
