@@ -1,0 +1,71 @@
+"""What happens to a run, as server-sent events that a client takes up again where it lost them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator
+
+from acestep_flows.api.faults import Redactor
+from acestep_flows.api.requests import Streams, in_thread
+from acestep_flows.api.service import Service
+from acestep_flows.api.store.records import ENDED, RunEvent
+from acestep_flows.api.waiting import Pace
+from acestep_flows.errors import InputError, NotFound
+
+TYPE = "text/event-stream"
+HEARTBEAT = 15.0  # seconds of silence after which a comment shows that the connection lives
+RETRY = 2000  # milliseconds a browser waits before it connects again
+
+
+def resume_point(last_event_id: str | None, after: int) -> int:
+    """The event to go on after: what the header says, or else the query.
+
+    Raises:
+        InputError: not a number that was ever an id.
+    """
+    if last_event_id is None or not last_event_id.strip():
+        return after
+    text = last_event_id.strip()
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise InputError("not an event's id", where="Last-Event-ID", allowed="the id of an event of this run")
+    return int(text)
+
+
+def framed(event: RunEvent, redact: Redactor) -> bytes:
+    """One event on the wire. JSON has no raw line ends, so its data is one line."""
+    data = {"seq": event.seq, "type": event.type, **redact.content(event.body)}
+    return f"id: {event.seq}\nevent: {event.type}\ndata: {json.dumps(data)}\n\n".encode()
+
+
+async def follow(service: Service, streams: Streams, id: str, after: int) -> AsyncIterator[bytes]:
+    """The events of a run from `after` on, until the one that ends it; a comment now and then while nothing happens."""
+    async with streams.one():
+        yield f"retry: {RETRY}\n\n".encode()
+        pace, spoken = Pace(), time.monotonic()
+        while True:
+            events = await in_thread(service.home.runs.events, id, after)
+            for event in events:
+                yield framed(event, service.redact)
+                after = event.seq
+                if not event.body.get("node") and event.type in ENDED:
+                    return
+            if events:
+                spoken = time.monotonic()
+                pace.something_happened()
+                continue
+            if time.monotonic() - spoken > HEARTBEAT:
+                yield b": still here\n\n"
+                spoken = time.monotonic()
+                if await _gone(service, id):
+                    return
+            await pace.wait()
+
+
+async def _gone(service: Service, id: str) -> bool:
+    """Whether retention took the run while it was being followed."""
+    try:
+        await in_thread(service.home.runs.get, id)
+    except NotFound:
+        return True
+    return False

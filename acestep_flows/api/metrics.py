@@ -1,0 +1,155 @@
+"""Numbers for Prometheus: requests as they pass, runs and stages as the store and the serving processes tell them.
+
+`Service.numbers` gives, by process, what each of its replicas says of itself: `stages`, `under_way`, `calls`,
+`peak_memory`, and where it has a step engine, `engine` (the fields of `runtime.occupancy.EngineStats`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from acestep_flows.api.requests import Streams, in_thread
+from acestep_flows.api.service import Service
+from acestep_flows.api.store.figures import NodeFigure, RunFigure, ended_since, executors_seen, stage_figures
+
+PREFIX = "acestep_flows"
+SETTLING = 60.0
+"""Seconds that the end of a run may take to be seen: a transaction commits after the time it writes."""
+
+RECENT = 30.0  # seconds after which an executor that said nothing does not count
+CACHED = frozenset({"cached"})
+SHORT_BUCKETS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+LONG_BUCKETS = (0.01, 0.05, 0.2, 0.5, 1, 2, 5, 10, 20, 40, 80, 160, 320, 640, 1800, 3600)
+RTF_BUCKETS = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30)
+
+
+class Metrics:
+    """The numbers of one ingress process. Counters begin with the process."""
+
+    def __init__(self, service: Service, streams: Streams) -> None:
+        self._service, self._streams = service, streams
+        self._registry = registry = CollectorRegistry()
+        self._looking = asyncio.Lock()
+        self._moment = time.time()
+        self._seen: dict[str, float] = {}
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"{PREFIX}_{name}", text, labels, registry=registry)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"{PREFIX}_{name}", text, labels, registry=registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(f"{PREFIX}_{name}", text, labels, buckets=buckets, registry=registry)
+
+        self.requests = counter("http_requests", "Requests answered.", "method", "route", "status")
+        self.latency = histogram(
+            "http_seconds", "Seconds until the head of an answer.", SHORT_BUCKETS, "method", "route"
+        )
+        self.errors = counter("errors", "Runs that failed, by the code of the error.", "code")
+        self.ended = counter("runs_ended", "Runs that ended.", "graph", "state")
+        self.waited = histogram("run_queue_seconds", "Seconds a run waited.", LONG_BUCKETS)
+        self.took = histogram("run_seconds", "Seconds a run took.", LONG_BUCKETS, "graph")
+        self.rtf = histogram("run_rtf", "Seconds a run took per second of audio.", RTF_BUCKETS, "graph")
+        self.node_seconds = histogram("stage_seconds", "Seconds a stage worked.", LONG_BUCKETS, "stage")
+        self.nodes = counter("nodes", "Nodes of runs that ended: cached ones are hits.", "stage", "state")
+        self.output_bytes = counter("output_bytes", "Bytes of outputs.", "kind")
+        self.runs = gauge("runs", "Runs in the table.", "state")
+        self.stage_nodes = gauge("stage_nodes", "Nodes of runs at work.", "stage", "state")
+        self.open_streams = gauge("streams", "Event streams and waiting renders.")
+        self.executors = gauge("executors", "Executors that are there.")
+        self.replicas = gauge("process_replicas", "Replicas of a process of the pool.", "process")
+        self.under_way = gauge("process_under_way", "Calls that a process has in hand.", "process")
+        self.calls = gauge("process_calls", "Calls that the replicas there are have had.", "process")
+        self.memory = gauge("process_peak_bytes", "Most memory a replica ever had.", "process")
+        self.engine = gauge(
+            "engine", "The step engine: songs, occupancy, busy, steps_per_second, ...", "process", "figure"
+        )
+
+    async def page(self) -> bytes:
+        """All numbers in Prometheus' text form."""
+        async with self._looking:
+            await self._look()
+            return generate_latest(self._registry)
+
+    async def _look(self) -> None:
+        home = self._service.home
+        counts = await in_thread(home.runs.counts)
+        for state, count in counts.items():
+            self.runs.labels(state.value).set(count)
+        self.stage_nodes.clear()
+        for (stage, state_name), count in (await in_thread(stage_figures, home.database)).items():
+            self.stage_nodes.labels(stage, state_name).set(count)
+        self.executors.set(await in_thread(executors_seen, home.database, time.time() - RECENT))
+        self.open_streams.set(self._streams.open)
+        for run in await in_thread(ended_since, home.database, self._moment - SETTLING):
+            if run.id not in self._seen and run.finished_at >= self._moment - SETTLING:
+                self._seen[run.id] = run.finished_at
+                self._count(run)
+        self._moment = max([self._moment, *self._seen.values()])
+        self._seen = {id: at for id, at in self._seen.items() if at >= self._moment - SETTLING}
+        self._tell_processes(await self._service.numbers())
+
+    def _count(self, run: RunFigure) -> None:
+        self.ended.labels(run.graph, run.state.value).inc()
+        if run.error:
+            self.errors.labels(run.error).inc()
+        if run.waited is not None:
+            self.waited.observe(run.waited)
+        if run.seconds is not None:
+            self.took.labels(run.graph).observe(run.seconds)
+            if run.audio_seconds:
+                self.rtf.labels(run.graph).observe(run.seconds / run.audio_seconds)
+        for node in run.nodes:
+            self._count_node(node)
+        for kind, size in run.output_bytes.items():
+            self.output_bytes.labels(kind).inc(size)
+
+    def _count_node(self, node: NodeFigure) -> None:
+        self.nodes.labels(node.stage, node.state).inc()
+        if node.seconds is not None and node.state not in CACHED:
+            self.node_seconds.labels(node.stage).observe(node.seconds)
+
+    def _tell_processes(self, numbers: Mapping[str, Any]) -> None:
+        for figure in (self.replicas, self.under_way, self.calls, self.memory, self.engine):
+            figure.clear()
+        for process, replicas in numbers.items():
+            self.replicas.labels(process).set(len(replicas))
+            self.under_way.labels(process).set(sum(replica.get("under_way", 0) for replica in replicas))
+            self.calls.labels(process).set(sum(replica.get("calls", 0) for replica in replicas))
+            self.memory.labels(process).set(max((replica.get("peak_memory") or 0 for replica in replicas), default=0))
+            engines = [replica["engine"] for replica in replicas if replica.get("engine")]
+            for name in engines[0] if engines else ():
+                found = [float(engine[name]) for engine in engines]
+                mean = name in ("occupancy", "busy")
+                self.engine.labels(process, name).set(sum(found) / len(found) if mean else sum(found))
+
+
+class Counting:
+    """Middleware: counts requests by the route that answered them, never by path, of which there is no end."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun, answered = time.perf_counter(), False
+
+        async def heard(message: Message) -> None:
+            nonlocal answered
+            if message["type"] == "http.response.start" and not answered:
+                answered = True
+                route = getattr(scope.get("route"), "path", "none")
+                self._metrics.requests.labels(scope["method"], route, str(message["status"])).inc()
+                self._metrics.latency.labels(scope["method"], route).observe(time.perf_counter() - begun)
+            await send(message)
+
+        await self._app(scope, receive, heard)

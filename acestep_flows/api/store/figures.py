@@ -1,0 +1,110 @@
+"""Counts over the store, for whoever watches a server: what stages are at, and which runs ended lately."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+
+from acestep_flows.api.store.database import Database
+from acestep_flows.api.store.records import ENDED, RunState
+from acestep_flows.api.store.schema import ASSETS, EXECUTORS, NODES, RUNS
+
+MOST_RUNS = 1000
+
+
+@dataclass(frozen=True)
+class NodeFigure:
+    """One node of a run that is over."""
+
+    stage: str
+    state: str
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class RunFigure:
+    """One run that is over.
+
+    Attributes:
+        waited: seconds in the queue; None when it never started.
+        seconds: from start to end.
+        audio_seconds: of the longest audio it gave; None when it gave none.
+        output_bytes: by kind.
+    """
+
+    id: str
+    graph: str
+    state: RunState
+    finished_at: float
+    waited: float | None
+    seconds: float | None
+    error: str
+    audio_seconds: float | None
+    output_bytes: dict[str, int]
+    nodes: tuple[NodeFigure, ...]
+
+
+def stage_figures(database: Database) -> dict[tuple[str, str], int]:
+    """Nodes of runs at work that are queued or started, by stage and state."""
+    counted = (
+        select(NODES.c.stage, NODES.c.state, func.count())
+        .join(RUNS, RUNS.c.id == NODES.c.run)
+        .where(RUNS.c.state == RunState.RUNNING.value, NODES.c.state.in_(("queued", "started")))
+        .group_by(NODES.c.stage, NODES.c.state)
+    )
+    with database.read() as connection:
+        return {(row[0], row[1]): int(row[2]) for row in connection.execute(counted)}
+
+
+def executors_seen(database: Database, since: float) -> int:
+    """Executors that said since then that they are there."""
+    counted = select(func.count()).select_from(EXECUTORS).where(EXECUTORS.c.seen_at >= since)
+    with database.read() as connection:
+        return int(connection.execute(counted).scalar_one())
+
+
+def ended_since(database: Database, moment: float) -> tuple[RunFigure, ...]:
+    """Runs that ended at `moment` or later, the earliest first; at most MOST_RUNS of them."""
+    ended = (
+        select(RUNS)
+        .where(RUNS.c.state.in_([state.value for state in ENDED]), RUNS.c.finished_at >= moment)
+        .order_by(RUNS.c.finished_at)
+        .limit(MOST_RUNS)
+    )
+    with database.read() as connection:
+        runs = connection.execute(ended).all()
+        ids = [run.id for run in runs]
+        nodes: dict[str, list[NodeFigure]] = {id: [] for id in ids}
+        for row in connection.execute(
+            select(NODES.c.run, NODES.c.stage, NODES.c.state, NODES.c.seconds).where(NODES.c.run.in_(ids))
+        ):
+            nodes[row.run].append(NodeFigure(row.stage, row.state, row.seconds))
+        files: dict[str, list[tuple[str, int, float | None]]] = {id: [] for id in ids}
+        for row in connection.execute(
+            select(ASSETS.c.run, ASSETS.c.kind, ASSETS.c.bytes, ASSETS.c.details).where(ASSETS.c.run.in_(ids))
+        ):
+            files[row.run].append((row.kind, row.bytes, row.details.get("seconds")))
+    return tuple(
+        RunFigure(
+            id=run.id,
+            graph=run.graph,
+            state=RunState(run.state),
+            finished_at=run.finished_at,
+            waited=None if run.started_at is None else max(0.0, run.started_at - run.created_at),
+            seconds=run.seconds,
+            error=(run.error or {}).get("code", ""),
+            audio_seconds=max((s for kind, _, s in files[run.id] if kind == "audio" and s), default=None),
+            output_bytes=_by_kind(files[run.id]),
+            nodes=tuple(nodes[run.id]),
+        )
+        for run in runs
+    )
+
+
+def _by_kind(files: Sequence[tuple[str, int, float | None]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for kind, size, _ in files:
+        total[kind] = total.get(kind, 0) + size
+    return total

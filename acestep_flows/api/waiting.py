@@ -1,0 +1,40 @@
+"""Looking at the run table again and again, soon at first and then at leisure."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from acestep_flows.api.requests import in_thread
+from acestep_flows.api.service import Service
+from acestep_flows.api.store.records import RunRecord
+
+SHORTEST, LONGEST = 0.05, 1.0  # seconds between looks
+
+
+class Pace:
+    """How long to wait before the next look: longer each time, short again once something happened."""
+
+    def __init__(self) -> None:
+        self._wait = SHORTEST
+
+    async def wait(self, most: float = LONGEST) -> None:
+        """Until the next look, `most` seconds at most."""
+        await asyncio.sleep(max(0.0, min(self._wait, most)))
+        self._wait = min(self._wait * 1.3, LONGEST)
+
+    def something_happened(self) -> None:
+        """Look again soon."""
+        self._wait = SHORTEST
+
+
+async def until_over(service: Service, id: str, seconds: float) -> RunRecord:
+    """A run when it is over, or as it stands after `seconds`."""
+    end = time.monotonic() + seconds
+    pace = Pace()
+    while True:
+        record = await in_thread(service.home.runs.get, id)
+        left = end - time.monotonic()
+        if record.state.ended or left <= 0:
+            return record
+        await pace.wait(left)
