@@ -4,6 +4,7 @@
 
 Both ways run in one process, turn by turn, so that their ratio holds where the machine's speed drifts; `together` is
 how many times faster the engine is. `one` is a single song through the engine: what it costs when nobody shares it.
+With `--lanes 2` the engine makes two passes side by side, each of one thread, and one at a time still has `--threads`.
 """
 
 from __future__ import annotations
@@ -56,19 +57,22 @@ class Songs:
         return self.sample.song(item, Sample.Params(steps=steps))
 
 
-def one_by_one(songs: Sequence[Song]) -> float:
+def one_by_one(songs: Sequence[Song], threads: int) -> float:
     """Seconds."""
+    torch.set_num_threads(threads)
     begun = time.perf_counter()
     for song in songs:
         drive(song.trajectory, song.denoise)
     return time.perf_counter() - begun
 
 
-def in_the_engine(songs: Sequence[Song], tokens: int, padding: int) -> tuple[float, EngineStats]:
+def in_the_engine(songs: Sequence[Song], chosen: argparse.Namespace) -> tuple[float, EngineStats]:
     """Seconds, and what the engine counted."""
+    torch.set_num_threads(chosen.threads if chosen.lanes == 1 else 1)
 
     async def run() -> tuple[float, EngineStats]:
-        async with StepEngine(tokens, len(songs), padding=padding) as engine:
+        sizes = {"padding": chosen.padding, "lanes": chosen.lanes}
+        async with StepEngine(chosen.tokens, len(songs), **sizes) as engine:
             begun = time.perf_counter()
             await asyncio.gather(*(engine.run(song) for song in songs))
             return time.perf_counter() - begun, engine.stats()
@@ -76,10 +80,10 @@ def in_the_engine(songs: Sequence[Song], tokens: int, padding: int) -> tuple[flo
     return asyncio.run(run())
 
 
-def compare(songs: Sequence[Song], rounds: int, tokens: int, padding: int) -> dict[str, Any]:
+def compare(songs: Sequence[Song], chosen: argparse.Namespace) -> dict[str, Any]:
     """Songs per second either way (best round), and how often faster together (median over rounds)."""
-    _, stats = in_the_engine(songs, tokens, padding)
-    pairs = [(one_by_one(songs), in_the_engine(songs, tokens, padding)[0]) for _ in range(rounds)]
+    _, stats = in_the_engine(songs, chosen)
+    pairs = [(one_by_one(songs, chosen.threads), in_the_engine(songs, chosen)[0]) for _ in range(chosen.rounds)]
     apart, together = (min(column) for column in zip(*pairs, strict=True))
     return {
         "songs": len(songs),
@@ -98,10 +102,7 @@ def measure(songs: Songs, chosen: argparse.Namespace) -> dict[str, Any]:
         "alike": [chosen.seconds] * chosen.songs,
         "mixed": [chosen.seconds * (1, 0.5, 2, 1.2)[index % 4] for index in range(chosen.songs)],
     }
-    return {
-        name: compare(songs.make(lengths, chosen.steps), chosen.rounds, chosen.tokens, chosen.padding)
-        for name, lengths in mixes.items()
-    }
+    return {name: compare(songs.make(lengths, chosen.steps), chosen) for name, lengths in mixes.items()}
 
 
 def main() -> None:
@@ -114,11 +115,11 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=8192)
     parser.add_argument("--padding", type=int, default=64)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--lanes", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--out")
     chosen = parser.parse_args()
-    torch.set_num_threads(chosen.threads)
     results: dict[str, Any] = {"settings": vars(chosen)}
     for name in chosen.checkpoints:
         with tempfile.TemporaryDirectory() as folder:

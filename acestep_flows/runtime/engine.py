@@ -70,13 +70,18 @@ class StepEngine:
         songs: most songs at once; one more is refused. All of them take turns, so more of them do not wait longer
             than their share, but each holds the memory of its conditions.
         padding: frames of padding up to which songs of unequal length share a forward pass.
+        lanes: forward passes made side by side. On processors one per core, each of one thread (then the process
+            needs `torch.set_num_threads(1)`), gets more out of many songs than one pass of many threads; on a GPU one.
         ask: makes a forward pass.
     """
 
-    def __init__(self, tokens: int = 8192, songs: int = 64, *, padding: int = PADDING, ask: Ask = answer) -> None:
+    def __init__(
+        self, tokens: int = 8192, songs: int = 64, *, padding: int = PADDING, lanes: int = 1, ask: Ask = answer
+    ) -> None:
         self.songs = songs
         self._fairness: DeficitRoundRobin[Seat] = DeficitRoundRobin(tokens)
-        self._forwards = Forwards(padding, ask, self._broke)
+        self._lanes = ThreadPoolExecutor(lanes, thread_name_prefix="lane") if lanes > 1 else None
+        self._forwards = Forwards(padding, ask, lanes, self._lanes, self._broke)
         self._record = Record()
         self._given = 0
         self._seats: dict[Seat, None] = {}  # in order of arrival
@@ -98,6 +103,8 @@ class StepEngine:
             self._loop.cancel()
             await asyncio.wait([self._loop])
         await asyncio.to_thread(self._worker.shutdown)
+        if self._lanes is not None:
+            self._lanes.shutdown()
 
     async def run(
         self,

@@ -9,9 +9,11 @@ Padding is exact and every song keeps noise and state of its own, so a song come
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -87,37 +89,47 @@ class Forwards:
     Attributes:
         padding: frames of padding, over all rows, up to which songs of unequal length share a pass.
         ask: makes the pass.
+        lanes: passes that are made side by side, if there are several songs.
+        threads: what makes them; None for one lane.
         on_broken: told of a pass of several songs that failed; each of them is then asked alone.
     """
 
     padding: int = PADDING
     ask: Ask = answer
+    lanes: int = 1
+    threads: Executor | None = None
     on_broken: Callable[[Sequence[Underway], Exception], None] | None = None
 
     def step(self, songs: Sequence[Underway]) -> list[Underway | Exception]:
         """Every song one step on, in order; what breaks for one song is returned in its place."""
-        velocities: dict[Underway, Sequence[Tensor] | Exception] = {}
-        for group in self.grouped(songs):
-            velocities.update(zip(group, self._answered(group), strict=True))
-        return [_advanced(song, velocities[song]) for song in songs]
+        groups = self.grouped(songs)
+        moved = map(self._moved, groups) if self.threads is None else self.threads.map(self._moved, groups)
+        outcomes = {
+            song: outcome for group in zip(groups, moved, strict=True) for song, outcome in zip(*group, strict=True)
+        }
+        return [outcomes[song] for song in songs]
 
     def grouped(self, songs: Sequence[Underway]) -> list[list[Underway]]:
         """Songs that share a pass: of one network, longest first, with little padding."""
         networks: dict[int, list[Underway]] = {}
         for song in sorted(songs, key=lambda song: -song.frames):
             networks.setdefault(id(song.denoiser.transformer), []).append(song)
-        return [group for network in networks.values() for group in self._split(network)]
+        share = math.ceil(sum(song.tokens for song in songs) / self.lanes)
+        return [group for network in networks.values() for group in self._split(network, share)]
 
-    def _split(self, songs: Sequence[Underway]) -> list[list[Underway]]:
-        """Songs, longest first, cut where padding would cost more than another pass."""
+    def _split(self, songs: Sequence[Underway], share: int) -> list[list[Underway]]:
+        """Songs, longest first, cut where padding would cost more than another pass, and where a lane has its share."""
         groups, spare = [[songs[0]]], self.padding
         for song in songs[1:]:
             spare -= groups[-1][0].frames * len(song.rows) - song.tokens
-            if spare < 0:
+            if spare < 0 or sum(each.tokens for each in groups[-1]) >= share:
                 groups.append([])
                 spare = self.padding
             groups[-1].append(song)
         return groups
+
+    def _moved(self, songs: list[Underway]) -> list[Underway | Exception]:
+        return [_advanced(*pair) for pair in zip(songs, self._answered(songs), strict=True)]
 
     def _answered(self, songs: list[Underway]) -> list[Sequence[Tensor] | Exception]:
         try:

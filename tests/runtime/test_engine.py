@@ -60,9 +60,10 @@ LONG = Order(frames=24, options={"steps": 60, "guidance_interval": 1.0})
     orders=st.lists(ORDERS, min_size=2, max_size=6),
     tokens=st.sampled_from((1, 60, 200, 10_000)),
     padding=st.sampled_from((0, 30, 10_000)),
+    lanes=st.sampled_from((1, 2)),
 )
 @settings(max_examples=20, deadline=None)
-def test_a_song_does_not_depend_on_its_neighbours(orders: list[Order], tokens: int, padding: int) -> None:
+def test_a_song_does_not_depend_on_its_neighbours(orders: list[Order], tokens: int, padding: int, lanes: int) -> None:
     network = Network()
 
     async def one(engine: StepEngine, order: Order) -> State:
@@ -70,14 +71,14 @@ def test_a_song_does_not_depend_on_its_neighbours(orders: list[Order], tokens: i
         return await engine.run(order.song())
 
     async def all_of_them() -> list[State]:
-        async with StepEngine(tokens, padding=padding, ask=network) as engine:
+        async with StepEngine(tokens, padding=padding, lanes=lanes, ask=network) as engine:
             states = await asyncio.gather(*(one(engine, order) for order in orders))
             assert engine.stats().songs == engine.stats().present == 0
             return states
 
     for order, state in zip(orders, asyncio.run(all_of_them()), strict=True):
         assert_same(state, alone(order.song()))
-    assert network.threads <= {"steps_0"}
+    assert network.threads <= ({"steps_0"} if lanes == 1 else {"lane_0", "lane_1"})
 
 
 def test_songs_share_passes_but_adapters_do_not_mix() -> None:

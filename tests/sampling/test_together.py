@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
@@ -56,6 +57,19 @@ def test_a_pass_holds_songs_of_one_network_and_of_similar_length() -> None:
     assert frames(1000) == [[42, 40, 10, 9], [11]]
     for group in Forwards(1000).grouped(songs):
         assert len({id(song.denoiser.transformer) for song in group}) == 1
+
+
+def test_every_lane_gets_its_share() -> None:
+    songs = [underway(Order(seed=seed)) for seed in range(5)]
+    with ThreadPoolExecutor(2) as threads:
+        forwards = Forwards(lanes=2, threads=threads)
+        assert [len(group) for group in forwards.grouped(songs)] == [3, 2]
+        assert [len(group) for group in forwards.grouped(songs[:1])] == [1]
+        for song, outcome in zip(songs, forwards.step(songs), strict=True):
+            assert isinstance(outcome, Underway)
+            (apart,) = Forwards().step([song])
+            assert isinstance(apart, Underway)
+            assert_same(outcome.state, apart.state)
 
 
 def broken_for(seed: int, transformer: Transformer, rows: Sequence[Row]) -> list[Tensor]:
