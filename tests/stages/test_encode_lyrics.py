@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from acestep_flows.errors import CheckpointError, InputError
 from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.stages.encode_lyrics import EncodeLyrics
 from acestep_flows.stages.registry import stages
 from tests.stages.running import run
 
@@ -41,9 +43,9 @@ def test_an_unknown_adapter_is_named_with_those_there_are(small: Checkpoint) -> 
         run("encode_lyrics", small, {"lyrics": SONG, "adapter": "vioce"})
 
 
-def test_unusable_lyrics(small: Checkpoint) -> None:
-    with pytest.raises(InputError, match="lyrics: 100001 characters"):
-        run("encode_lyrics", small, {"lyrics": "a" * 100_001})
+def test_unusable_lyrics_are_refused_before_weights_are_read() -> None:
+    with pytest.raises(ValidationError, match="at most 100000 characters"):
+        EncodeLyrics.Params(lyrics="a" * 100_001)
 
 
 def test_what_was_left_out_is_told(small: Checkpoint) -> None:
