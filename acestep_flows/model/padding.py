@@ -58,4 +58,6 @@ def joint_rows(x: Tensor, padding: Padding | None) -> list[Tensor]:
 
 def stack_rows(rows: Sequence[Tensor], width: int) -> Tensor:
     """Rows (n, C) of any length as (B, T, C), T = `width`, with zeros on padded frames."""
+    if len(rows) == 1 and len(rows[0]) == width:
+        return rows[0].unsqueeze(0)
     return torch.stack([row if len(row) == width else pad(row, (0, 0, 0, width - len(row))) for row in rows])

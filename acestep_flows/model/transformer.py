@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +29,10 @@ from acestep_flows.model.padding import Padding
 from acestep_flows.model.patch import FinalLayer, PatchEmbedding, modulate
 from acestep_flows.model.rope import Rotation, rotation
 from acestep_flows.model.weights import Published
+
+if TYPE_CHECKING:
+    from acestep_flows.model.checkpoint import Checkpoint
+    from acestep_flows.model.placement import Placement
 
 FREQUENCIES = 256
 
@@ -103,6 +107,15 @@ class Transformer(Published):
         self.t_block = nn.Sequential(nn.SiLU(), nn.Linear(config.width, 6 * config.width))
         self.transformer_blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.final_layer = FinalLayer(config.width)
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, placement: Placement) -> Self:
+        """As `Published.load`; compiles the blocks, which all share one graph, where the placement says so."""
+        transformer = super().load(checkpoint, placement)
+        if placement.compile:
+            for block in transformer.blocks:
+                block.compile(dynamic=True)
+        return transformer
 
     @property
     def blocks(self) -> list[Block]:
