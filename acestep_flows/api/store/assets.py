@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,6 +18,8 @@ from acestep_flows.api.store.schema import ASSETS
 from acestep_flows.errors import InputError, NotFound
 from acestep_flows.value_file import read_value
 from acestep_flows.values import Report, Value
+
+_ID = re.compile(r"asset-[0-9a-f]{26}")
 
 
 class Assets:
@@ -63,11 +66,11 @@ class Assets:
         wanted = select(ASSETS).where(ASSETS.c.id == id, ASSETS.c.expired_at.is_(None))
         if owner is not None:
             wanted = wanted.where(ASSETS.c.owner == owner)
-        with self._database.read() as connection:
-            row = connection.execute(wanted).one_or_none()
-        if row is None:
-            raise NotFound(f"no asset {id[:60]!r}")
-        return _record(row)
+        if _ID.fullmatch(id):
+            with self._database.read() as connection:
+                if (row := connection.execute(wanted).one_or_none()) is not None:
+                    return _record(row)
+        raise NotFound(f"no asset {id[:60]!r}")
 
     def value(self, id: str, kind: str, where: str = "asset", owner: str | None = None) -> Value:
         """The value in an asset.

@@ -55,7 +55,11 @@ class Database:
             if self._sqlite:
                 event.listen(self._engine, "connect", _prepare)
                 event.listen(self._engine, "begin", _begin)
-            self._migrate()
+            try:
+                self._migrate()
+            except BaseException:
+                self._engine.dispose()
+                raise
 
     @classmethod
     def file(cls, path: Path) -> Database:
@@ -130,6 +134,8 @@ def _begin(connection: Connection) -> None:
 def _told(how: str) -> Iterator[None]:
     try:
         yield
-    except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:
+    except (exc.IntegrityError, exc.ProgrammingError, exc.DataError):
+        raise  # not the database's fault
+    except (exc.DatabaseError, exc.InterfaceError, exc.TimeoutError, OSError) as error:
         reason = getattr(error, "orig", None) or error
         raise StorageError(f"the database cannot be {how}: {str(reason).strip()}") from error

@@ -268,7 +268,7 @@ def _row(connection: Connection, id: str, owner: str | None) -> Row[tuple[object
     wanted: Select[tuple[object, ...]] = select(*SHOWN).where(RUNS.c.id == id)
     if owner is not None:
         wanted = wanted.where(RUNS.c.owner == owner)
-    if (row := connection.execute(wanted).one_or_none()) is None:
+    if not _ID.fullmatch(id) or (row := connection.execute(wanted).one_or_none()) is None:
         raise NotFound(f"no run {id[:60]!r}")
     return row
 

@@ -1,0 +1,11 @@
+"""`python -m tests.api.executor_process HOME SLOTS`: an executor over toy stages until it is terminated or killed."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from tests.api.toys import serve
+
+asyncio.run(serve(Path(sys.argv[1]), int(sys.argv[2])))

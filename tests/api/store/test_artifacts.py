@@ -1,0 +1,128 @@
+"""The artifact store: whole files or none, ranges, and that nothing in use is collected."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import literal, select
+
+from acestep_flows.api.store.artifacts import Artifacts
+from acestep_flows.api.store.database import Database
+from acestep_flows.errors import InputError, NotFound, StorageError
+from tests.api.store.clock import Clock
+
+NOBODY = select(literal("")).where(literal(1) == literal(0))
+
+
+@pytest.fixture
+def artifacts(database: Database, tmp_path: Path, clock: Clock) -> Artifacts:
+    return Artifacts(database, tmp_path / "files", clock)
+
+
+def files(root: Path) -> list[Path]:
+    return [path for path in root.rglob("*") if path.is_file()]
+
+
+def test_content_is_kept_once_and_read_back(artifacts: Artifacts, tmp_path: Path) -> None:
+    blob = artifacts.put(b"song")
+    assert blob.digest == hashlib.sha256(b"song").hexdigest()
+    assert artifacts.put(b"song") == blob
+    assert [path.name for path in files(tmp_path / "files")] == [blob.digest]
+    assert artifacts.open(blob.digest).read() == b"song"
+    with artifacts.path(blob.digest) as path:
+        assert path.read_bytes() == b"song"
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(start=st.integers(0, 30), length=st.none() | st.integers(0, 30))
+def test_any_range_is_that_of_the_bytes(artifacts: Artifacts, start: int, length: int | None) -> None:
+    content = bytes(range(25))
+    blob = artifacts.put(content)
+    end = None if length is None else start + length
+    assert b"".join(artifacts.chunks(blob.digest, start, length)) == content[start:end]
+
+
+def test_large_files_come_in_pieces(artifacts: Artifacts) -> None:
+    content = bytes(700_000)
+    pieces = [*artifacts.chunks(artifacts.put(content).digest, 1, 650_000)]
+    assert len(pieces) > 1
+    assert sum(map(len, pieces)) == 650_000
+
+
+def test_an_upload_that_is_not_finished_leaves_nothing(artifacts: Artifacts, tmp_path: Path) -> None:
+    with artifacts.upload() as upload:
+        upload.write(b"half")
+    with artifacts.upload(limit=3) as upload:
+        upload.write(b"ab")
+        with pytest.raises(InputError, match="more than 3 bytes"):
+            upload.write(b"cd")
+    assert files(tmp_path / "files") == []
+
+
+@pytest.mark.parametrize("digest", ["", "../../etc/passwd", "0" * 64, "\ud800", "A" * 64])
+def test_what_is_not_there_is_not_found(artifacts: Artifacts, digest: str) -> None:
+    with pytest.raises(NotFound):
+        artifacts.open(digest)
+    with pytest.raises(NotFound):
+        artifacts.chunks(digest)
+    with pytest.raises(NotFound), artifacts.path(digest):
+        pass
+
+
+def test_places_that_cannot_be(database: Database, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="artifacts"):
+        Artifacts(database, "gopher://x/y")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError):
+        Artifacts(database, tmp_path / "file")
+
+
+def test_a_place_by_url_works_like_a_folder(database: Database, tmp_path: Path) -> None:
+    artifacts = Artifacts(database, f"file://{tmp_path}/files")
+    assert artifacts.open(artifacts.put(b"x").digest).read() == b"x"
+
+
+def test_only_what_nobody_needs_is_collected(artifacts: Artifacts, tmp_path: Path, clock: Clock) -> None:
+    used, idle = artifacts.put(b"used"), artifacts.put(b"idle")
+    clock.now += 100
+    young = artifacts.put(b"young")
+    assert artifacts.collect(50, select(literal(used.digest))) == 4
+    assert {path.name for path in files(tmp_path / "files")} == {used.digest, young.digest}
+    again = artifacts.put(b"idle")
+    assert again == idle
+    assert artifacts.open(idle.digest).read() == b"idle"
+
+
+def test_putting_again_saves_from_collection(artifacts: Artifacts, clock: Clock) -> None:
+    blob = artifacts.put(b"x")
+    clock.now += 100
+    artifacts.put(b"x")
+    assert artifacts.collect(50, NOBODY) == 0
+    assert artifacts.open(blob.digest).read() == b"x"
+
+
+def test_what_was_just_put_is_there_whatever_is_collected(artifacts: Artifacts, clock: Clock) -> None:
+    """A collector beside puts: it removes the file whenever it is old, and never one that was just put again."""
+    over, freed = threading.Event(), 0
+
+    def collect() -> None:
+        nonlocal freed
+        while not over.is_set():
+            freed += artifacts.collect(50, NOBODY)
+
+    thread = threading.Thread(target=collect)
+    thread.start()
+    try:
+        for _ in range(60):
+            clock.now += 100
+            blob = artifacts.put(b"again and again")
+            assert b"".join(artifacts.chunks(blob.digest)) == b"again and again"
+    finally:
+        over.set()
+        thread.join()
+    assert freed > 0

@@ -1,0 +1,52 @@
+"""Assets: values by id, and nothing about where they lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from acestep_flows.api.store.home import Home
+from acestep_flows.errors import InputError, NotFound
+from acestep_flows.value_file import encode_value
+from acestep_flows.values import Latents
+from tests.api.toys import opened
+
+LATENTS = Latents(np.ones((8, 16, 3), np.float32))
+
+
+def add(home: Home, content: bytes, kind: str, owner: str = "") -> str:
+    blob = home.artifacts.put(content)
+    return home.assets.add(blob, kind, content_type="t", file_name="f", owner=owner, details={"seconds": 1}).id
+
+
+def test_a_value_comes_back(tmp_path: Path) -> None:
+    with opened(tmp_path) as home:
+        id = add(home, encode_value(LATENTS), "latents", owner="a")
+        assert home.assets.value(id, "latents", owner="a") == LATENTS
+        record = home.assets.get(id)
+        assert (record.kind, record.file_name, record.run, record.details) == ("latents", "f", None, {"seconds": 1})
+
+
+def test_assets_of_others_do_not_exist(tmp_path: Path) -> None:
+    with opened(tmp_path) as home:
+        id = add(home, b"x", "latents", owner="a")
+        for missing, owner in ((id, "b"), ("asset-1", None), ("\ud800", None), ("../x", None)):
+            with pytest.raises(NotFound, match="no asset"):
+                home.assets.get(missing, owner)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "wanted", "message"),
+    [(b"x", "latents", "audio", "holds latents"), (b"x", "latents", "latents", "cannot be read as latents"),
+     (b"nonsense", "audio", "audio", "not readable as audio"), (b"[1", "report", "report", "cannot be read")],
+)  # fmt: skip
+def test_what_is_not_the_value_is_told_without_a_path(
+    tmp_path: Path, content: bytes, kind: str, wanted: str, message: str
+) -> None:
+    with opened(tmp_path) as home:
+        with pytest.raises(InputError, match=message) as caught:
+            home.assets.value(add(home, content, kind), wanted, "source")
+        assert str(caught.value).startswith("source") or "asset" in str(caught.value)
+        assert str(tmp_path) not in str(caught.value)

@@ -1,0 +1,113 @@
+"""The database: migrations, transactions, what is refused."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import func, insert, select
+
+from acestep_flows.api.store.database import Database
+from acestep_flows.api.store.home import Home
+from acestep_flows.api.store.schema import BLOBS, METADATA
+from acestep_flows.errors import InputError, StorageError
+
+
+def count(database: Database) -> int:
+    with database.read() as connection:
+        return connection.execute(select(func.count()).select_from(BLOBS)).scalar_one()
+
+
+def blob(number: int) -> dict[str, object]:
+    return {"digest": str(number), "bytes": 1, "touched_at": 0.0}
+
+
+def test_migrations_give_the_tables_of_the_schema(database: Database) -> None:
+    with database.write() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+
+
+def test_opening_again_changes_nothing(database: Database, url: str) -> None:
+    with database.write() as connection:
+        connection.execute(insert(BLOBS).values(blob(1)))
+    again = Database(url)
+    assert count(again) == 1
+    again.close()
+
+
+def test_many_may_open_it_first(url: str) -> None:
+    opened: list[Database] = []
+    threads = [threading.Thread(target=lambda: opened.append(Database(url))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(opened) == 4
+    for database in opened:
+        database.close()
+
+
+def test_a_transaction_that_fails_leaves_nothing(database: Database) -> None:
+    def fail() -> None:
+        with database.write() as connection:
+            connection.execute(insert(BLOBS).values(blob(1)))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert count(database) == 0
+
+
+def test_writers_follow_one_another(database: Database) -> None:
+    """Each looks and then writes what depends on what it saw."""
+
+    def add() -> None:
+        for _ in range(10):
+            with database.write() as connection:
+                number = connection.execute(select(func.count()).select_from(BLOBS)).scalar_one()
+                connection.execute(insert(BLOBS).values(blob(number)))
+
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert count(database) == 40
+
+
+def test_readers_do_not_wait_for_a_writer(database: Database) -> None:
+    with database.write() as connection:
+        connection.execute(insert(BLOBS).values(blob(1)))
+        assert count(database) == 0
+    assert count(database) == 1
+
+
+def test_a_database_of_a_later_version_is_refused(database: Database, url: str) -> None:
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StorageError, match="another version"):
+        Database(url)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mysql://localhost/runs"])
+def test_other_urls_are_refused(url: str) -> None:
+    with pytest.raises(InputError, match="database"):
+        Database(url)
+
+
+def test_a_home_that_cannot_be_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot be made"):
+        Home.open(tmp_path / "file" / "home")
+    (tmp_path / "home" / "runs.sqlite").mkdir(parents=True)
+    with pytest.raises(StorageError, match="unable to open"):
+        Home.open(tmp_path / "home")
+
+
+def test_what_is_no_database_is_told(tmp_path: Path) -> None:
+    (tmp_path / "runs.sqlite").write_text("something else" * 100)
+    with pytest.raises(StorageError, match="not a database"):
+        Home.open(tmp_path)

@@ -1,0 +1,112 @@
+"""Retention: what goes by age and bytes, and that nothing goes which a run needs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from acestep_flows.api.store.home import Home
+from acestep_flows.api.store.records import NewOutput, RunState
+from acestep_flows.api.store.retention import DAY, Keep, Swept, sweep
+from acestep_flows.errors import NotFound
+from tests.api.store.clock import new
+from tests.api.toys import opened
+
+EVERYTHING = Keep(None, None, None, None)
+
+
+def upload(home: Home, content: bytes) -> str:
+    return home.assets.add(home.artifacts.put(content), "audio", content_type="t", file_name="f").id
+
+
+def finished(home: Home, content: bytes, name: str = "audio") -> str:
+    run = home.runs.accept(new(priority=1))[0].id
+    claimed = home.leases.claim("e")
+    assert claimed is not None
+    assert claimed.lease.run == run
+    output = NewOutput(name, "audio", "t", "f", home.artifacts.put(content))
+    assert home.leases.finish(claimed.lease, RunState.SUCCEEDED, outputs=[output])
+    return run
+
+
+def later(home: Home, days: float) -> float:
+    return home.runs.list().runs[-1].created_at + days * DAY
+
+
+def test_files_go_by_age_and_their_records_stay_with_the_run(tmp_path: Path) -> None:
+    with opened(tmp_path) as home:
+        run, asset = finished(home, b"song"), upload(home, b"take")
+        assert sweep(home, Keep(), later(home, 29), grace=0) == Swept()
+        assert sweep(home, Keep(files=DAY), later(home, 2), grace=0) == Swept(files=2, bytes=8)
+        output = home.runs.get(run).outputs["audio"]
+        assert output.expired
+        for gone in (asset, output.asset):
+            with pytest.raises(NotFound):
+                home.assets.get(gone)
+        with pytest.raises(NotFound):
+            home.artifacts.open(output.digest)
+        assert sweep(home, Keep(files=DAY), later(home, 2), grace=0) == Swept()
+
+
+def test_runs_are_history_in_the_end(tmp_path: Path) -> None:
+    with opened(tmp_path) as home:
+        run, waiting = finished(home, b"song"), home.runs.accept(new())[0].id
+        assert sweep(home, Keep(runs=DAY, files=None), later(home, 2), grace=0) == Swept(runs=1, bytes=4)
+        with pytest.raises(NotFound):
+            home.runs.get(run)
+        assert home.runs.events(run) == ()
+        assert home.runs.get(waiting).state is RunState.QUEUED
+
+
+def test_what_a_run_reads_stays(tmp_path: Path) -> None:
+    with opened(tmp_path) as home:
+        source = home.runs.get(finished(home, b"song")).outputs["audio"].asset
+        sent = upload(home, b"take")
+        run = home.runs.accept(new(assets=[source, sent]))[0].id
+        everything = Keep(files=0, bytes=0, nodes=0, runs=0)
+        assert sweep(home, everything, later(home, 1000), grace=0) == Swept()
+        assert home.assets.get(source).bytes == 4
+        home.runs.cancel(run)
+        swept = sweep(home, everything, later(home, 1000), grace=0)
+        assert (swept.runs, swept.bytes) == (2, 8)
+
+
+def test_the_oldest_files_make_room(tmp_path: Path) -> None:
+    with opened(tmp_path) as home:
+        first, second, third = (finished(home, content) for content in (b"aaaa", b"bbbb", b"cccc"))
+        same = upload(home, b"aaaa")
+        assert sweep(home, Keep(bytes=12), later(home, 1), grace=0) == Swept()
+        swept = sweep(home, Keep(bytes=8), later(home, 1), grace=0)
+        # The first file goes from its run, but stays, for the upload is the same; so the second goes, too.
+        assert swept == Swept(files=2, bytes=4)
+        expired = [home.runs.get(run).outputs["audio"].expired for run in (first, second, third)]
+        assert expired == [True, True, False]
+        assert home.assets.get(same).bytes == 4
+
+
+def test_a_file_just_put_stays(tmp_path: Path) -> None:
+    with opened(tmp_path) as home:
+        home.runs.accept(new())
+        blob = home.artifacts.put(b"to be referred to soon")
+        assert sweep(home, Keep(files=0, bytes=0)) == Swept()
+        assert home.artifacts.open(blob.digest)
+
+
+def test_finished_nodes_go_unless_a_run_is_at_work(tmp_path: Path) -> None:
+    with opened(tmp_path) as home:
+        entry = home.results / "ab" / "abc.safetensors"
+        entry.parent.mkdir(parents=True)
+        entry.write_bytes(b"")
+        home.runs.accept(new())
+        claimed = home.leases.claim("e")
+        assert claimed is not None
+        started = claimed.record.started_at
+        assert started is not None
+        os.utime(entry, (started + 1, started + 1))
+        assert sweep(home, Keep(nodes=DAY), started + 9 * DAY).nodes == 0
+        home.leases.finish(claimed.lease, RunState.SUCCEEDED)
+        assert sweep(home, EVERYTHING, started + 9 * DAY) == Swept()
+        assert sweep(home, Keep(nodes=DAY), started + 9 * DAY).nodes == 1
+        assert not entry.exists()

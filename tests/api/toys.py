@@ -1,0 +1,200 @@
+"""A graph of toy stages, a store to run it from, and an executor as a process of its own to be killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from acestep_flows.api.executor import Executor
+from acestep_flows.api.snapshot import snapshot
+from acestep_flows.api.store.home import Home
+from acestep_flows.api.store.records import NewRun, RunRecord
+from acestep_flows.errors import FlowsError, NotFound
+from acestep_flows.graph.cache import Cache
+from acestep_flows.graph.check import checked
+from acestep_flows.graph.disk import DiskStore
+from acestep_flows.graph.language import Graph
+from acestep_flows.graph.parse import parse
+from acestep_flows.graph.scheduler import Scheduler
+from acestep_flows.graph.timings import Timings
+from acestep_flows.runtime.local import LocalRunner
+from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
+from acestep_flows.values import Audio, Latents, Report
+from tests.graph.small_stages import STAGES, Weights
+
+LEASE = 1.0
+ROOT = Path(__file__).parents[2]
+
+SONG = """
+graph: song
+version: 1
+summary: Three nodes one after the other, and what they give.
+inputs:
+  seed:  {type: seed, default: random}
+  steps: {type: int, default: 2, minimum: 1, maximum: 10000}
+  pause: {type: float, default: 0.0}
+  log:   {type: text, default: ""}
+nodes:
+  first:  {stage: make, with: {seed: $seed}}
+  second: {stage: work, with: {latents: $first.latents, steps: $steps, pause: $pause, log: $log, tag: second}}
+  third:  {stage: work, with: {latents: $second.latents, steps: $steps, pause: $pause, log: $log, tag: third}}
+  audio:  {stage: sound, with: {latents: $third.latents}}
+outputs: {audio: $audio.audio, latents: $third.latents, report: $audio.report}
+"""
+
+AGAIN = """
+graph: again
+version: 1
+summary: From latents that are there.
+inputs: {source: {type: latents}, more: {type: list of latents}}
+nodes:
+  third: {stage: mix, with: {parts: [$source, $rest.latents]}}
+  rest:  {stage: mix, with: {parts: $more}}
+outputs: {latents: $third.latents, both: [$third.latents, $source], report: $third.report}
+"""
+
+FAIL = """
+graph: fail
+version: 1
+summary: One node that fails.
+inputs: {mode: {type: text, default: crash}}
+nodes: {bad: {stage: break, with: {how: $mode}}}
+outputs: {latents: $bad.latents}
+"""
+
+
+class Work(Stage):
+    """Latents in some steps that take their time, each whole call noted in a file."""
+
+    name, version = "work", 1
+
+    @dataclass(frozen=True)
+    class In:
+        latents: Latents
+
+    class Params(StageParams):
+        steps: int = 3
+        pause: float = 0.0
+        log: str = ""
+        tag: str = ""
+
+    @dataclass(frozen=True)
+    class Out:
+        latents: Latents
+
+    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = UNWATCHED) -> list[Any]:
+        (item,), (p,) = batch, params
+        for done in range(p.steps):
+            try:
+                watch.step(0, done, p.steps)
+            except FlowsError as error:
+                return [error]
+            time.sleep(p.pause)
+        if p.log:
+            with Path(p.log).open("a") as file:
+                file.write(f"{p.tag} {item.latents.digest[:8]} {os.getpid()}\n")
+        return [self.Out(Latents(item.latents.array + np.float32(1)))]
+
+
+class Sound(Stage):
+    """A short noise, too loud in one sample."""
+
+    name, version = "sound", 1
+
+    @dataclass(frozen=True)
+    class In:
+        latents: Latents
+
+    @dataclass(frozen=True)
+    class Out:
+        audio: Audio
+        report: Report
+
+    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = UNWATCHED) -> list[Any]:
+        level = float(np.tanh(batch[0].latents.array.mean()))
+        samples = np.full((2, 4800), level, np.float32)
+        samples[0, 100] = 2.0
+        return [self.Out(Audio(samples, 48_000), Report({"level": level}))]
+
+
+TOYS: dict[str, type[Stage]] = STAGES | {"work": Work, "sound": Sound}
+
+
+def no_graph(target: str, asking: Graph) -> Graph:
+    raise NotFound(target)
+
+
+def new_run(home: Home, text: str = SONG, **inputs: Any) -> NewRun:
+    scope = checked(parse(text, "toy"), TOYS, no_graph)
+    return snapshot(scope, inputs, home.assets.value)[1]
+
+
+def accept(home: Home, text: str = SONG, *, how: Mapping[str, Any] | None = None, **inputs: Any) -> RunRecord:
+    """A run in the queue; `how` holds fields of NewRun."""
+    return home.runs.accept(replace(new_run(home, text, **inputs), **(how or {})))[0]
+
+
+@contextmanager
+def opened(root: Path, lease: float = LEASE) -> Iterator[Home]:
+    home = Home.open(root, lease=lease)
+    try:
+        yield home
+    finally:
+        home.close()
+
+
+@contextmanager
+def scheduler_over(home: Home, workers: int = 4) -> Iterator[Scheduler]:
+    checkpoint: Any = Weights()
+    with LocalRunner(checkpoint, workers=workers) as runner:
+        cache = Cache(runner, store=DiskStore(home.results))
+        yield Scheduler(TOYS, runner, cache, Timings(home.results / "timings.json"))
+
+
+async def until(what: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """Wait until `what` gives something true, and give it."""
+    end = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < end, "it never came"
+        await asyncio.sleep(0.02)
+    return found
+
+
+async def all_ended(home: Home, seconds: float = 30.0) -> None:
+    def over() -> bool:
+        counts = home.runs.counts()
+        return sum(count for state, count in counts.items() if not state.ended) == 0
+
+    await until(over, seconds)
+
+
+@contextmanager
+def process(root: Path, slots: int = 4) -> Iterator[subprocess.Popen[bytes]]:
+    """An executor in a process of its own; killed at the end if it still lives."""
+    started = subprocess.Popen([sys.executable, "-m", "tests.api.executor_process", str(root), str(slots)], cwd=ROOT)
+    try:
+        yield started
+    finally:
+        if started.poll() is None:
+            started.kill()
+        started.wait()
+
+
+async def serve(root: Path, slots: int) -> None:
+    with opened(root) as home, scheduler_over(home) as scheduler:
+        executor = Executor(home, scheduler, slots=slots, poll=0.05)
+        drained: list[asyncio.Task[None]] = []
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, lambda: drained.append(loop.create_task(executor.drain())))
+        await executor.run()
