@@ -7,6 +7,7 @@ import json
 import signal
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -191,10 +192,13 @@ def test_twenty_runs_end_once_each_though_executors_die(tmp_path: Path) -> None:
     with opened(tmp_path / "home") as home:
         runs = [accept(home, seed=seed, steps=5, pause=0.03, log=str(log)) for seed in range(20)]
 
+        def reached(done: int) -> bool:
+            return home.runs.counts()[RunState.SUCCEEDED] >= done
+
         async def kill_and_wait() -> None:
             for done in (3, 9):
                 with process(home.root) as first, process(home.root) as second:
-                    await until(lambda done=done: home.runs.counts()[RunState.SUCCEEDED] >= done, 60)
+                    await until(partial(reached, done), 60)
                     first.send_signal(signal.SIGKILL)
                     second.send_signal(signal.SIGKILL)
             assert home.runs.counts()[RunState.RUNNING] > 0

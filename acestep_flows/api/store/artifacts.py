@@ -143,7 +143,7 @@ class Artifacts:
 
     def _clear_unfinished(self, grace: float) -> None:
         """Remove what uploads left that died."""
-        limit = self._clock() - max(grace, 3600.0)
+        limit = time.time() - max(grace, 3600.0)  # as the file system counts
         for info in self._files.get_file_info(fs.FileSelector(f"{self._root}/{_UNFINISHED}")):
             if info.is_file and info.mtime_ns is not None and info.mtime_ns < limit * 1e9:
                 with contextlib.suppress(OSError):

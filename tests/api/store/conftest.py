@@ -49,11 +49,11 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/runs.sqlite"
     server: str = request.getfixturevalue("postgres")
-    import psycopg
+    psycopg = pytest.importorskip("psycopg")
 
     name = "t" + os.urandom(8).hex()
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type,unused-ignore]
+        connection.execute(f"CREATE DATABASE {name}")
     return server.replace("/postgres?", f"/{name}?")
 
 

@@ -91,7 +91,7 @@ def test_a_file_just_put_stays(tmp_path: Path) -> None:
         home.runs.accept(new())
         blob = home.artifacts.put(b"to be referred to soon")
         assert sweep(home, Keep(files=0, bytes=0)) == Swept()
-        assert home.artifacts.open(blob.digest)
+        assert home.artifacts.open(blob.digest).read()
 
 
 def test_finished_nodes_go_unless_a_run_is_at_work(tmp_path: Path) -> None:

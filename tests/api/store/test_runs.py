@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,7 +59,7 @@ def test_a_key_accepts_one_request_once(table: RunTable) -> None:
     "fields", [{"idempotency_key": ""}, {"idempotency_key": "\ud800"}, {"idempotency_key": "k" * 256},
                {"priority": 1001}, {"deadline": 0}, {"deadline": float("nan")}],
 )  # fmt: skip
-def test_what_cannot_be_is_refused(table: RunTable, fields: dict[str, object]) -> None:
+def test_what_cannot_be_is_refused(table: RunTable, fields: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         table.accept(new(**fields))
     assert table.counts()[RunState.QUEUED] == 0
@@ -136,7 +137,7 @@ def test_listing_goes_through_pages(table: RunTable, leases: Leases) -> None:
     assert [run.id for run in table.list(state=RunState.RUNNING).runs] == [claimed.lease.run]
     for bad in ({"after": "x"}, {"limit": 0}, {"limit": 1000}):
         with pytest.raises(InputError):
-            table.list(**bad)  # type: ignore[arg-type]
+            table.list(**bad)
 
 
 def test_cancelling_what_nobody_works_on_is_at_once(table: RunTable, leases: Leases, clock: Clock) -> None:
