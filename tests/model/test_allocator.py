@@ -12,10 +12,10 @@ from acestep_flows.model.allocator import keep_freed_memory
 
 if sys.argv[1] == "keep" and not keep_freed_memory():
     sys.exit(77)
-torch.ones(1 << 21)
+torch.ones(10 << 20)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(10):
-    torch.ones(1 << 21)
+for _ in range(4):
+    torch.ones(10 << 20)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
