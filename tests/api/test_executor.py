@@ -259,15 +259,19 @@ def test_a_real_song_and_what_is_made_of_its_latents(tmp_path: Path, small: Chec
     from acestep_flows.graph.check import checked
     from acestep_flows.graph.disk import DiskStore
     from acestep_flows.graph.find import Library
+    from acestep_flows.graph.plan import Plan
+    from acestep_flows.graph.runner import fingerprint
     from acestep_flows.graph.scheduler import Scheduler
     from acestep_flows.runtime.local import LocalRunner
     from acestep_flows.stages.registry import stages
 
-    library = Library(working=None)
+    library, plan = Library(working=None), Plan("", "", {}, {}, {})
 
     def request(home: Home, graph: str, **inputs: Any) -> str:
+        nonlocal plan
         scope = checked(library.load(graph), stages(), library.nested)
-        return home.runs.accept(snapshot(scope, inputs, home.assets.value)[1])[0].id
+        plan, new = snapshot(scope, inputs, home.assets.value)
+        return home.runs.accept(new)[0].id
 
     async def both(home: Home) -> None:
         with LocalRunner(small) as runner:
@@ -278,6 +282,9 @@ def test_a_real_song_and_what_is_made_of_its_latents(tmp_path: Path, small: Chec
             await all_ended(home, 120)
             outputs = home.runs.get(song).outputs
             assert [*outputs] == ["audio", "latents", "report", "recipe"]
+            alone = await Scheduler(stages(), runner).run(plan)
+            told = json.loads(home.artifacts.open(outputs["recipe"].digest).read())
+            assert {name: fingerprint(given) for name, given in alone.outputs.items()} == told["outputs"]
             again = request(home, "decode", latents={"asset": outputs["latents"].asset})
             heard = request(home, "audio2audio", reference={"asset": outputs["audio"].asset}, tags="violin", steps=2)
             await all_ended(home, 120)

@@ -13,7 +13,7 @@ from acestep_flows.api.store.leases import Leases
 from acestep_flows.api.store.runs import RunTable
 from acestep_flows.errors import StorageError
 
-LEASE_SECONDS = 20.0
+LEASE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)

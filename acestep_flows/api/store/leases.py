@@ -53,7 +53,7 @@ class Leases:
         clock: seconds since the epoch; the clocks of executors may differ by much less than a lease.
     """
 
-    def __init__(self, database: Database, seconds: float = 20.0, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, database: Database, seconds: float = 10.0, clock: Callable[[], float] = time.time) -> None:
         self.seconds = seconds
         self._database, self._clock = database, clock
 
