@@ -21,6 +21,9 @@ from acestep_flows.values import Value
 if TYPE_CHECKING:
     from acestep_flows.model.checkpoint import Checkpoint
 
+_LOADING = threading.Lock()
+"""One stage at a time loads: transformers and diffusers import lazily, which two threads at once break."""
+
 WORKERS = 2
 """Calls at once, so that one prepares while another keeps the device busy; more would mostly take memory."""
 
@@ -38,8 +41,6 @@ class LocalRunner:
         self.checkpoint = checkpoint
         self.placement = placement if placement is not None else Placement()
         self._loaded: dict[type[Stage], Stage] = {}
-        self._loading: dict[type[Stage], threading.Lock] = {}
-        self._lock = threading.Lock()
         self._work = ThreadPoolExecutor(workers, thread_name_prefix="stage")
         # Reading and digesting does not wait behind a song.
         self._files = ThreadPoolExecutor(2, thread_name_prefix="files")
@@ -109,9 +110,7 @@ class LocalRunner:
 
     def loaded(self, stage: type[Stage]) -> Stage:
         """The one instance of a stage, its weights in place. Blocks while they load; a failed load is tried anew."""
-        with self._lock:
-            lock = self._loading.setdefault(stage, threading.Lock())
-        with lock:
+        with _LOADING:
             if stage not in self._loaded:
                 instance = stage()
                 instance.load(self.checkpoint, self.placement)

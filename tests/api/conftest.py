@@ -1,0 +1,24 @@
+"""One server for most tests: starting one takes a second."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from acestep_flows.model.checkpoint import Checkpoint
+from tests.api.door import Door, opened
+
+
+@pytest.fixture(scope="session")
+def strict(small_root: Path) -> Checkpoint:
+    """The small checkpoint as a server opens it: adapters by name only."""
+    return Checkpoint.open(small_root, paths=False)
+
+
+@pytest.fixture(scope="session")
+def door(strict: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """A server without keys, with an executor."""
+    with opened(tmp_path_factory.mktemp("home"), strict) as door:
+        yield door

@@ -1,0 +1,110 @@
+"""Graphs over HTTP."""
+
+from __future__ import annotations
+
+import pytest
+
+from acestep_flows.graph.find import shipped
+from tests.api.door import SHORT, Door, sound
+
+TRIM = {
+    "graph": "mine",
+    "version": 1,
+    "inputs": {"source": {"type": "audio"}},
+    "nodes": {"cut": {"stage": "trim", "with": {"audio": "$source", "span": [0, 0.5]}}},
+    "outputs": {"audio": "$cut.audio"},
+}
+
+
+def test_every_shipped_graph_is_listed_and_shown(door: Door) -> None:
+    listed = door.client.get("/v1/graphs").json()["graphs"]
+    assert {entry["name"] for entry in listed} == {path.stem for path in shipped().glob("*.yaml")}
+    for entry in listed:
+        graph = door.client.get(entry["url"]).json()
+        assert graph["summary"] == entry["summary"]
+        assert graph["inputs"]["additionalProperties"] is False
+        assert graph["outputs"]
+        assert graph["mermaid"].startswith("flowchart")
+
+
+def test_a_graph_tells_its_inputs_outputs_and_nodes(door: Door) -> None:
+    graph = door.client.get("/v1/graphs/text2music").json()
+    assert graph["inputs"]["properties"]["duration"]["maximum"] == 240
+    assert graph["outputs"] == {"audio": "audio", "latents": "latents", "report": "report"}
+    assert graph["nodes"]["take"] == "sample"
+
+
+def test_a_picture_is_a_png(door: Door) -> None:
+    response = door.client.get("/v1/graphs/decode/picture.png")
+    assert response.headers["content-type"] == "image/png"
+    assert response.content.startswith(b"\x89PNG")
+    assert door.client.get("/v1/graphs/nothing/picture.png").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "name", ["nothing", "..%2F..%2Fetc%2Fpasswd", "text2music.yaml", "%2Fetc%2Fpasswd", "a%00b", "..", "C:%5Cx"]
+)
+def test_no_graph_is_found_by_path(door: Door, name: str) -> None:
+    response = door.client.get(f"/v1/graphs/{name}")
+    assert response.status_code == 404
+    assert response.json()["error"]["code"] == "not_found"
+    for path in ("plan", "picture.png"):
+        assert door.client.get(f"/v1/graphs/{name}/{path}").status_code in (404, 405)
+    assert door.client.post("/v1/runs", json={"graph": name, "inputs": {}}).status_code == 404
+
+
+def test_a_good_graph_checks_and_tells_its_inputs(door: Door) -> None:
+    answer = door.client.post("/v1/graphs:check", json={"graph": TRIM}).json()
+    assert answer["ok"] is True
+    assert answer["problems"] == []
+    assert answer["inputs"]["required"] == ["source"]
+
+
+def test_every_problem_of_a_graph_is_told_with_its_place(door: Door) -> None:
+    text = "graph: g\nversion: 1\nnodes:\n  a: {stage: vocod}\n  b: {stage: trim, wiht: {}}\noutputs: {x: $c.d}\n"
+    answer = door.client.post("/v1/graphs:check", json={"graph": text}).json()
+    assert answer["ok"] is False
+    assert {(problem["line"], problem["node"]) for problem in answer["problems"]} >= {(4, "a"), (5, "b")}
+    assert any("vocode" in problem["message"] for problem in answer["problems"])
+
+
+def test_a_graph_to_check_reads_no_file(door: Door) -> None:
+    for target in ("/etc/passwd", "../secret.yaml", "./text2music.yaml"):
+        graph = {"graph": "g", "version": 1, "nodes": {"a": {"graph": target}}, "outputs": {"x": "$a.audio"}}
+        answer = door.client.post("/v1/graphs:check", json={"graph": graph}).json()
+        assert answer["ok"] is False
+        assert "root:" not in str(answer)
+
+
+@pytest.mark.parametrize("graph", ["", "- 1", "&a [*a]", "graph: [", {}, {"graph": 3}, "a: b: c", "\t", "x" * 5000])
+def test_what_is_no_graph_is_told_so(door: Door, graph: object) -> None:
+    answer = door.client.post("/v1/graphs:check", json={"graph": graph})
+    assert answer.status_code == 200
+    assert answer.json()["ok"] is False
+
+
+def test_a_plan_names_nodes_seconds_and_what_is_cached(door: Door) -> None:
+    inputs = dict(SHORT) | {"seed": 77}
+    before = door.client.post("/v1/graphs/text2music/plan", json={"inputs": inputs}).json()
+    assert [node["id"] for node in before["nodes"]] == ["prompt", "words", "noise", "take", "mel", "song"]
+    door.finished(inputs=inputs)
+    after = door.client.post("/v1/graphs/text2music/plan", json={"inputs": inputs}).json()
+    assert {node["fate"] for node in after["nodes"]} == {"cached"}
+    assert after["seconds"] == 0
+    again = door.client.post("/v1/graphs/text2music/plan", json={"inputs": inputs | {"seed": 78}}).json()
+    assert next(node for node in again["nodes"] if node["id"] == "take")["seconds"] > 0
+    assert again["inputs"]["guidance"] == "apg"
+
+
+def test_a_plan_refuses_what_a_run_would(door: Door) -> None:
+    for inputs, word in (({}, "tags"), ({"tags": "x", "duration": 900}, "240"), ({"tags": "x", "tempo": 1}, "tempo")):
+        response = door.client.post("/v1/graphs/text2music/plan", json={"inputs": inputs})
+        assert response.status_code == 422
+        assert word in response.json()["error"]["message"]
+
+
+def test_a_plan_reads_assets(door: Door) -> None:
+    asset = door.upload(sound()).json()["id"]
+    answer = door.client.post("/v1/graphs/audio2audio/plan", json={"inputs": {"reference": asset, "tags": "x"}})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["inputs"]["reference"] == {"asset": asset}
