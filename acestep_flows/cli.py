@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from acestep_flows import __version__
+from acestep_flows.cli_serving import COMMANDS
 from acestep_flows.settings import read_settings
 from acestep_flows.terminal import EXIT_CODES_HELP, Commands, quiet_libraries
 from acestep_flows.weights import choose_weights
@@ -248,6 +249,10 @@ def plan(name: str, assignments: tuple[str, ...], folders: tuple[Path, ...], **e
     _print(forecast_lines(expected))
     if any(node.fate == "refused" for node in expected.nodes):
         raise click.exceptions.Exit(2)
+
+
+for command in COMMANDS:
+    cli.add_command(command)
 
 
 def _print(lines: Iterable[object]) -> None:

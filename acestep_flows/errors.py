@@ -126,6 +126,13 @@ class DownloadError(FlowsError):
     status = 502
 
 
+class Unreachable(FlowsError):
+    """A server does not answer."""
+
+    code = "unreachable"
+    status = 502
+
+
 class Overloaded(FlowsError):
     """No room now; `retry_after` is in seconds."""
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from acestep_flows.client import Node, Run
     from acestep_flows.graph.forecast import Forecast, NodeForecast
     from acestep_flows.graph.language import Graph
     from acestep_flows.graph.replay import Comparison
@@ -43,6 +44,35 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
     """What a replay found, the first difference last, where it is seen."""
     yield from table([(node.id, node.stage, node.verdict) for node in comparison.nodes])
     yield "every node gave the same" if comparison.first is None else f"first difference: {comparison.first}"
+
+
+def runs_lines(runs: Sequence[Run]) -> Iterator[str]:
+    """One line for each run on a server."""
+    yield from table([(run.id, run.graph, run.state, f"{run.progress:.0%}", run.created_at[:19]) for run in runs])
+
+
+def run_lines(run: Run) -> Iterator[str]:
+    """A run on a server: how it stands, its nodes, and what it gave or why it did not."""
+    yield f"{run.id}  {run.graph}  {run.state}  {run.progress:.0%}"
+    if run.queue_position is not None:
+        yield f"{run.queue_position} runs are before it"
+    if run.estimate is not None and not run.ended:
+        yield f"about {run.estimate:.0f} s to go"
+    nodes = [(node.id, node.stage, node.state, _standing(node)) for node in run.nodes]
+    yield from (f"  {line}" for line in table(nodes))
+    outputs = [
+        (name, output.content_type, f"{output.bytes} bytes", output.asset) for name, output in run.outputs.items()
+    ]
+    yield from (f"  {line}" for line in table(outputs))
+    yield from (f"warning: {warning}" for warning in run.warnings)
+    if run.failure is not None:
+        yield f"{run.failure}"
+
+
+def _standing(node: Node) -> str:
+    if node.state == "started" and node.step is not None:
+        return f"step {node.step} of {node.steps}"
+    return "" if node.seconds is None else f"{node.seconds:.1f} s"
 
 
 def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -6,6 +6,8 @@
     ACESTEP_FLOWS_API_KEYS     keys of the served door: name=key, comma separated
     ACESTEP_FLOWS_API_KEY_FILE the same as a JSON file that holds only digests of keys
     ACESTEP_FLOWS_WEBHOOK_SECRET  what webhooks are signed with
+    ACESTEP_FLOWS_SERVER       address of the server that the client commands ask, where no --server is given
+    ACESTEP_FLOWS_API_KEY      the key they present
     HF_TOKEN                   hub token, sent to the hub and to nobody else
 
 What to compute, and where, is said by graphs, request inputs and pool files, never here.
@@ -26,6 +28,8 @@ LYRIC_VOCAB = "ACESTEP_FLOWS_LYRIC_VOCAB"
 API_KEYS = "ACESTEP_FLOWS_API_KEYS"
 API_KEY_FILE = "ACESTEP_FLOWS_API_KEY_FILE"
 WEBHOOK_SECRET = "ACESTEP_FLOWS_WEBHOOK_SECRET"
+SERVER = "ACESTEP_FLOWS_SERVER"
+API_KEY = "ACESTEP_FLOWS_API_KEY"
 TOKEN = "HF_TOKEN"
 
 
@@ -40,6 +44,8 @@ class Settings:
     api_keys: str | None = field(default=None, repr=False)
     api_key_file: Path | None = None
     webhook_secret: str | None = field(default=None, repr=False)
+    server: str | None = None
+    api_key: str | None = field(default=None, repr=False)
 
     @property
     def results(self) -> Path:
@@ -68,6 +74,8 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         environ.get(API_KEYS, "").strip() or None,
         _path(environ, API_KEY_FILE),
         environ.get(WEBHOOK_SECRET, "").strip() or None,
+        environ.get(SERVER, "").strip() or None,
+        environ.get(API_KEY, "").strip() or None,
     )
 
 

@@ -26,6 +26,7 @@ from acestep_flows.errors import (
     NotFound,
     StageError,
     StorageError,
+    Unreachable,
 )
 
 EXIT_CODES: dict[type[FlowsError], int] = {
@@ -35,6 +36,7 @@ EXIT_CODES: dict[type[FlowsError], int] = {
     NotFound: 2,
     StorageError: 4,
     DownloadError: 5,
+    Unreachable: 5,
     StageError: 6,
     DeadlineExceeded: 7,
     Cancelled: 130,
@@ -45,7 +47,7 @@ BUG = 70
 
 EXIT_CODES_HELP = (
     "Exit codes: 0 done, 1 failed, 2 wrong input or graph, 3 weights missing or damaged, 4 cannot write, "
-    "5 cannot download, 6 a stage failed, 7 deadline passed, 130 interrupted."
+    "5 cannot download or reach the server, 6 a stage failed, 7 deadline passed, 130 interrupted."
 )
 
 

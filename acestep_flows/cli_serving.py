@@ -1,0 +1,221 @@
+"""Commands of the served door: `serve`, and those that ask a server."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from acestep_flows.settings import read_settings
+from acestep_flows.terminal import INTERRUPTED
+
+if TYPE_CHECKING:
+    from acestep_flows.client import Client, Run
+    from acestep_flows.stages.ports import PortType
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+BRIEF, LONG = 3.0, 600.0
+"""Seconds to wait for a server that does not answer: at first, and when one that did has gone (it may restart)."""
+
+FOLDER = click.Path(file_okay=False, path_type=Path)
+FORMATS = ("flac", "wav", "mp3", "ogg")
+
+_server_option = click.option("--server", metavar="URL", help="The server's address.  [default: http://127.0.0.1:8777]")
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; others need API keys.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8777, show_default=True, help="0 takes a free one.")
+@click.option("--home", type=FOLDER, required=True, help="Folder for runs and what they give; all a restart needs.")
+@click.option("--pool", default="local", show_default=True, metavar="FILE", help="Pool file, or a shipped one by name.")
+@click.option("--graphs", "folders", multiple=True, type=FOLDER, help="Folder with graphs of your own; repeatable.")
+@click.option("--inline-graphs", is_flag=True, help="Let callers run graphs of their own.")
+@click.option("--origin", "origins", multiple=True, metavar="URL", help="Web origin that may call; repeatable.")
+@click.option("--database", metavar="URL", help="PostgreSQL in place of a file under --home.")
+@click.option("--artifacts", metavar="URL", help="S3-compatible store in place of a folder under --home.")
+@click.option("--private-webhooks", is_flag=True, help="Let webhooks go to private addresses.")
+@click.option(
+    "--drain",
+    type=click.FloatRange(0, 3600),
+    default=5.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long runs may go on once the server is asked to end; the rest go on after a restart.",
+)
+def serve(**options: Any) -> None:
+    """Serve graphs over HTTP: runs that are accepted survive whatever happens to the server."""
+    from acestep_flows.api.server import ServerOptions, serve_forever
+
+    serve_forever(ServerOptions(**options), read_settings(), on_ready=click.echo)
+
+
+@click.command()
+@click.argument("graph")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A graph input; NAME=@FILE takes a file, NAME=RUN/OUTPUT what a run gave.",
+)
+@click.option("--format", type=click.Choice(FORMATS), default="flac", show_default=True, help="Of audio outputs.")
+@click.option("--priority", type=int, default=0, show_default=True, help="Higher goes first.")
+@click.option("--deadline", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Stop after this.")
+@click.option("--cache", type=click.Choice(["use", "refresh", "off"]), default="use", show_default=True)
+@click.option("--webhook", metavar="URL", help="Told when the run is over.")
+@click.option("--idempotency-key", metavar="KEY", help="The same key twice is one run.")
+@click.option("--watch", "watched", is_flag=True, help="Show how it goes until it is over.")
+@_server_option
+def submit(
+    graph: str, assignments: tuple[str, ...], webhook: str | None, watched: bool, server: str | None, **options: Any
+) -> None:
+    """Have GRAPH, a name or a YAML file, run on a server; prints the run's id."""
+    from acestep_flows.remote_arguments import RemoteReader
+
+    with _client(server) as client:
+        content, types = _graph(client, graph)
+        inputs = RemoteReader(client).inputs(assignments, types)
+        run = client.submit(content, inputs, webhook=None if webhook is None else {"url": webhook}, **options)
+    for warning in run.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    click.echo(run.id)
+    if watched:
+        _follow(run, server, quiet=False)
+
+
+@click.command()
+@click.argument("run", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Everything the server says.")
+@_server_option
+def status(run: str | None, as_json: bool, server: str | None) -> None:
+    """Say how RUN stands; without RUN, list the latest ones."""
+    from acestep_flows.listing import run_lines, runs_lines
+
+    with _client(server) as client:
+        if run is None:
+            runs, _ = client.runs(limit=20)
+            told: Any = [found.content for found in runs]
+            lines = runs_lines(runs)
+        else:
+            found = client.status(run)
+            told, lines = found.content, run_lines(found)
+    if as_json:
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+    else:
+        for line in lines:
+            click.echo(line)
+
+
+@click.command()
+@click.argument("run")
+@click.option("--quiet", is_flag=True, help="Only wait.")
+@_server_option
+def watch(run: str, quiet: bool, server: str | None) -> None:
+    """Show how RUN goes, node by node, until it is over; ends as it ended. Survives a lost connection."""
+    with _client(server) as client:
+        found = client.status(run)
+    _follow(found, server, quiet)
+
+
+@click.command("fetch-output")
+@click.argument("run")
+@click.argument("outputs", nargs=-1)
+@click.option("--out", type=FOLDER, default=Path("outputs"), show_default=True, help="Folder for the files.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@_server_option
+def fetch_output(run: str, outputs: tuple[str, ...], out: Path, quiet: bool, server: str | None) -> None:
+    """Fetch OUTPUTS of RUN by name; without names, its audio."""
+    from acestep_flows.download import Progress
+    from acestep_flows.errors import NotFound
+    from acestep_flows.progress import show_transfers
+    from acestep_flows.render import check_folder
+
+    with _client(server) as client:
+        found = client.status(run)
+        if found.failure is not None:
+            raise found.failure
+        names = outputs or tuple(name for name, output in found.outputs.items() if output.kind == "audio")
+        if not names:
+            there = ", ".join(found.outputs) or f"none, it is {found.state}"
+            raise NotFound(f"run {run} has no audio output; there are: {there}")
+    check_folder(out)
+    with _client(server, LONG) as client, show_transfers(quiet) as tell:
+        for name in names:
+
+            def came(done: int, total: int, name: str = name) -> None:
+                tell(Progress(name, "download", done, total))
+
+            click.echo(client.fetch_output(run, name, out, came))
+
+
+@click.command()
+@click.argument("run")
+@_server_option
+def cancel(run: str, server: str | None) -> None:
+    """Stop RUN, at its next step boundary where it is under way."""
+    with _client(server) as client:
+        found = client.cancel(run)
+    click.echo(f"{found.id} {found.state if found.ended else 'stops at its next step'}")
+
+
+COMMANDS = (serve, submit, status, watch, fetch_output, cancel)
+
+
+def _client(server: str | None, patience: float = BRIEF) -> Client:
+    from acestep_flows.client import Client
+    from acestep_flows.client.link import SERVER
+
+    settings = read_settings()
+    return Client(server or settings.server or SERVER, settings.api_key, patience=patience)
+
+
+def _graph(client: Client, name: str) -> tuple[str | dict[str, Any], dict[str, PortType]]:
+    """A graph as the server takes it, and the types of its inputs: by name from there, by path from here."""
+    from acestep_flows.graph.find import Library, looks_like_path
+    from acestep_flows.remote_arguments import types_in
+
+    if not looks_like_path(name):
+        return name, types_in(client.graph(name)["inputs"])
+    graph = Library().load(name)
+    return dict(graph.content), {name: declared.type for name, declared in graph.inputs.items()}
+
+
+def _follow(run: Run, server: str | None, quiet: bool) -> None:
+    """Show a run until it is over, and end as it ended."""
+    from acestep_flows.progress import show_run
+    from acestep_flows.watching import Watched
+
+    if run.queue_position and not quiet:
+        click.echo(f"{run.queue_position} runs are before it", err=True)
+    with _client(server, LONG) as client, _left(run.id), ExitStack() as shown:
+        watched: Watched | None = None
+        for event in client.events(run.id):
+            if event.type == "continued" and not quiet:
+                click.echo("goes on after an interruption", err=True)
+            if event.node and watched is None:
+                total = len(client.status(run.id).nodes)
+                watched = Watched(shown.enter_context(show_run(total, quiet)))
+            if watched is not None:
+                watched.hear(event)
+        shown.close()
+        ended = client.status(run.id)
+    if ended.failure is not None:
+        raise ended.failure
+    if not quiet:
+        click.echo(f"{ended.state}: {', '.join(ended.outputs)}", err=True)
+
+
+@contextmanager
+def _left(run: str) -> Iterator[None]:
+    """Ctrl-C ends the watching, not the run."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(f"the run goes on; acestep-flows watch {run} shows it again", err=True)
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,73 @@
+"""Graph inputs from the command line for a run on a server: files are uploaded, what is there already is named.
+
+Where a graph wants audio or latents, `NAME=song.wav` uploads a file, `NAME=asset-...` names an asset, and
+`NAME=run-.../latents` names the output of a run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from acestep_flows.arguments import InputReader
+from acestep_flows.errors import NotFound
+from acestep_flows.stages.ports import PortType
+from acestep_flows.values import Value
+
+if TYPE_CHECKING:
+    from acestep_flows.client import Client
+
+_ASSET = re.compile(r"asset-[0-9a-f]{26}")
+_OUTPUT = re.compile(r"(run-[0-9a-f]{26})/(.+)")
+_SCALARS = {"string": "text", "integer": "int", "number": "float", "boolean": "bool"}
+
+
+class RemoteReader(InputReader):
+    """Reads inputs for a server. A file that is named twice is uploaded once."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__()
+        self._client = client
+        self._uploaded: dict[str, str] = {}
+
+    def value(self, path: str, kind: str, name: str) -> Any:
+        """The id of an asset."""
+        if _ASSET.fullmatch(path):
+            return path
+        if (found := _OUTPUT.fullmatch(path)) is not None:
+            run = self._client.status(found[1])
+            if found[2] not in run.outputs:
+                there = ", ".join(run.outputs) or f"none, it is {run.state}"
+                raise NotFound(f"{name}: run {run.id} has no output {found[2]!r}; there are: {there}")
+            return run.outputs[found[2]].asset
+        if path not in self._uploaded:
+            self._uploaded[path] = self._client.upload_asset(Path(path).expanduser()).id
+        return self._uploaded[path]
+
+
+def types_in(schema: Mapping[str, Any]) -> dict[str, PortType]:
+    """The types of a graph's inputs, from the JSON Schema that a server gives of them."""
+    return {name: _type(part) for name, part in schema.get("properties", {}).items()}
+
+
+def _type(schema: Mapping[str, Any]) -> PortType:
+    """The type of one input. Below the top the language's own name is missing, and the form has to tell."""
+    options = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
+    optional = {"type": "null"} in schema.get("anyOf", ())
+    kind = str(schema.get("x-type", "")).removesuffix(" or nothing")
+    if optional and len(options) == 1:
+        inner = _type({**options[0], "x-type": kind} if kind else options[0])
+        return PortType(inner.kind, inner.item, inner.fields, optional=True)
+    if schema.get("type") == "array" and "items" in schema and "prefixItems" not in schema:
+        return PortType("list", _type(schema["items"]), optional=optional)
+    if schema.get("type") == "object":
+        return PortType("record", fields=tuple(types_in(schema).items()), optional=optional)
+    if kind in Value.kinds or kind in ("text", "int", "float", "bool", "seed", "any"):
+        return PortType(kind, optional=optional)
+    if schema.get("format") == "asset":
+        return PortType("audio")
+    if "oneOf" in schema:
+        return PortType("span")
+    return PortType("seed" if options else _SCALARS.get(str(schema.get("type")), "any"))
