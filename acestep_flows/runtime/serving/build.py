@@ -1,0 +1,132 @@
+"""One builder for every way of serving: the command line, `serve run` and `serve deploy`, Kubernetes.
+
+applications:
+  - name: acestep-flows
+    import_path: acestep_flows.runtime.serving.build:build_app
+    args: {pool: gpu-pool, home: /data/acestep-flows}
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ray import serve
+from ray.serve import Application
+
+from acestep_flows.errors import InputError
+from acestep_flows.runtime.serving.hosts import StageHost, open_checkpoint
+from acestep_flows.runtime.serving.pool import Pool, Process
+
+ONGOING = 10_000
+"""Calls that one replica may be given at once. They wait in the step engine, which is fair; the hard limit on work
+accepted is the run table's, for Serve's own is soft and counts per caller."""
+
+DRAIN_SECONDS = 30.0
+"""How long a replica that is taken down may go on with what it has."""
+
+HEALTH_SECONDS = 1.0
+"""How often replicas are looked at; a killed one is replaced after as long."""
+
+Ingress: TypeAlias = Callable[[Pool, "Path | None", Mapping[str, Application]], Application]
+"""Makes the deployment that stands in front: given the pool, the home folder and the bound hosts by name of process,
+which it passes on to `bind`, so that its constructor gets their handles."""
+
+
+class AppArgs(BaseModel):
+    """What `build_app` takes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pool: str | Pool = Field("local", description="A pool file by path, a shipped one by name, or a pool itself.")
+    home: Path | None = Field(
+        None, description="Folder for all that outlives processes; on a cluster, on storage that all machines share."
+    )
+    ingress: str | None = Field(
+        None,
+        pattern=r"^[\w.]+:\w+$",
+        description="What stands in front, as `module:function` (see `Ingress`); absent: nothing answers HTTP.",
+    )
+
+
+def build_app(args: dict[str, Any]) -> Application:
+    """The application: a deployment for each process of the pool, and one in front of them.
+
+    Args:
+        args: as `AppArgs` says.
+
+    Raises:
+        InputError: the arguments, the pool or the ingress are not usable.
+        CheckpointError: the weights are not: found here, once, and not in every process.
+    """
+    try:
+        given = AppArgs.model_validate(args)
+    except ValidationError as error:
+        problems = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
+        raise InputError("; ".join(problems), where="args") from None
+    pool = given.pool if isinstance(given.pool, Pool) else Pool.read(given.pool)
+    open_checkpoint(pool)
+    hosts = {name: host(pool, name, given.home) for name in pool.processes}
+    ingress = _front if given.ingress is None else _imported(given.ingress)
+    return ingress(pool, given.home, hosts)
+
+
+def host(pool: Pool, name: str, home: Path | None) -> Application:
+    """The deployment of one process of the pool."""
+    process = pool.processes[name]
+    return _bound(StageHost, _options(name, process), pool, name, home)
+
+
+class Front:
+    """Stands in front where nothing else does: knows the pool, so that a runner can be made by whoever connects."""
+
+    def __init__(self, pool: Pool, **hosts: object) -> None:
+        self._pool = pool
+
+    async def pool(self) -> Pool:
+        """As the processes were started."""
+        return self._pool
+
+
+def _front(pool: Pool, home: Path | None, hosts: Mapping[str, Application]) -> Application:
+    light = {"num_cpus": 0.01}
+    return _bound(Front, {"name": "front", "ray_actor_options": light}, pool, **hosts)
+
+
+def _bound(kind: type[Any], options: Mapping[str, Any], *args: object, **kwargs: object) -> Application:
+    deployment: serve.Deployment = serve.deployment(**options)(kind)
+    application: Application = deployment.bind(*args, **kwargs)
+    return application
+
+
+def _options(name: str, process: Process) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "name": name,
+        "ray_actor_options": {"num_cpus": process.cpus, "num_gpus": process.gpus},
+        "max_ongoing_requests": ONGOING,
+        "health_check_period_s": HEALTH_SECONDS,
+        "graceful_shutdown_timeout_s": DRAIN_SECONDS,
+        "graceful_shutdown_wait_loop_s": 0.2,
+    }
+    if process.autoscaling is None:
+        return options | {"num_replicas": process.replicas}
+    scaling = process.autoscaling
+    return options | {
+        "autoscaling_config": {
+            "min_replicas": scaling.minimum,
+            "max_replicas": scaling.maximum,
+            "target_ongoing_requests": scaling.target,
+        }
+    }
+
+
+def _imported(path: str) -> Ingress:
+    module, _, name = path.partition(":")
+    try:
+        ingress: Ingress = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"{path}: {error}", where="args.ingress", allowed="module:function") from None
+    return ingress

@@ -1,0 +1,172 @@
+"""A host: one process that serves one or several stages. It knows no Ray; `build` makes deployments of it."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from acestep_flows.errors import FlowsError, StageError
+from acestep_flows.graph.runner import Call, Reply
+from acestep_flows.runtime.serving import wire
+from acestep_flows.runtime.serving.pool import Pool
+from acestep_flows.stages.contract import StageParams
+from acestep_flows.stages.diffusion import DiffusionStage
+from acestep_flows.stages.registry import stage_class
+
+if TYPE_CHECKING:
+    from acestep_flows.model.checkpoint import Checkpoint
+    from acestep_flows.runtime.serving.songs import Songs
+
+log = logging.getLogger(__name__)
+
+PROGRESS_SECONDS = 0.05
+"""Least time between two messages of a call: each costs milliseconds, and steps may be faster than that."""
+
+
+class StageHost:
+    """Loads its stages when it is made, and then answers calls of them.
+
+    Args:
+        pool: the whole pool.
+        name: which of its processes this is.
+        home: the server's folder, where songs half done are kept; None keeps none.
+    """
+
+    def __init__(self, pool: Pool, name: str, home: Path | None = None) -> None:
+        from acestep_flows.runtime.local import LocalRunner
+
+        process = pool.processes[name]
+        self.name = name
+        self.stages = {stage: stage_class(stage) for stage in process.stages}
+        self.runner = LocalRunner(open_checkpoint(pool), process.placement, workers=process.workers)
+        for stage in self.stages.values():
+            self.runner.loaded(stage)
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(process.torch_threads)
+        self._songs = self._make_songs(pool, home)
+        self._under_way = self._calls = 0
+
+    def _make_songs(self, pool: Pool, home: Path | None) -> Songs | None:
+        if not any(issubclass(stage, DiffusionStage) for stage in self.stages.values()):
+            return None
+        from acestep_flows.runtime.serving.songs import Songs
+        from acestep_flows.runtime.serving.states import SavedStates
+
+        return Songs(self.runner, pool.engine, None if home is None else SavedStates(home / "states"))
+
+    async def run(
+        self, stage: str, params: StageParams, inputs: Any, digests: tuple[str, ...], *values: Any
+    ) -> AsyncIterator[Any]:
+        """One call, answered as `wire` says. Cancelling it stops the stage at its next step boundary."""
+        call = Call(self.stages[stage], wire.join(inputs, digests, values), params)
+        mailbox = Mailbox()
+        work = asyncio.ensure_future(self._answer(call, mailbox))
+        work.add_done_callback(mailbox.close)
+        self._under_way += 1
+        self._calls += 1
+        try:
+            async for message in mailbox:
+                yield message
+            error = work.exception()
+            if error is not None:
+                yield wire.Failed(_failure(error, stage))
+                return
+            reply, key = work.result()
+            outputs, made = wire.part(dict(reply.outputs))
+            yield wire.Done(outputs, tuple(made), reply.seconds)
+            for value in made.values():
+                yield value
+            yield wire.Complete()
+            if key is not None and self._songs is not None:
+                await self._songs.forget(key)
+        finally:
+            self._under_way -= 1
+            if not work.done():
+                work.cancel()
+                await asyncio.wait([work])
+
+    async def _answer(self, call: Call, mailbox: Mailbox) -> tuple[Reply, str | None]:
+        if self._songs is not None and issubclass(call.stage, DiffusionStage):
+            return await self._songs.call(call, mailbox)
+        return await self.runner.call(call, mailbox), None
+
+    async def stats(self) -> dict[str, Any]:
+        """Who this is and what it is at: JSON."""
+        engine = None if self._songs is None else dataclasses.asdict(self._songs.engine.stats())
+        told = {"process": self.name, "pid": os.getpid(), "stages": list(self.stages), "under_way": self._under_way}
+        return told | {"calls": self._calls, "peak_memory": self.runner.peak_memory(), "engine": engine}
+
+    async def check_health(self) -> None:
+        """Raises when the process has to be replaced."""
+        if self._songs is not None and not self._songs.engine.healthy:
+            raise RuntimeError("the step engine has stopped")
+
+
+class Mailbox:
+    """Progress of one call, gathered into messages: iterate over it until the call is over."""
+
+    def __init__(self) -> None:
+        self._pending: list[wire.Message] = []
+        self._came = asyncio.Event()
+        self._over = asyncio.Event()
+
+    def started(self) -> None:
+        self._pending.append(wire.Started())
+        self._came.set()
+
+    def step(self, done: int, total: int) -> None:
+        last = self._pending[-1] if self._pending else None
+        if isinstance(last, wire.Steps):
+            self._pending[-1] = wire.Steps((*last.done, (done, total)))
+        else:
+            self._pending.append(wire.Steps(((done, total),)))
+        self._came.set()
+
+    def close(self, _: object = None) -> None:
+        """The call is over."""
+        self._over.set()
+        self._came.set()
+
+    async def __aiter__(self) -> AsyncIterator[wire.Message]:
+        while True:
+            await self._came.wait()
+            self._came.clear()
+            pending, self._pending = self._pending, []
+            for message in pending:
+                yield message
+            if self._over.is_set() and not self._pending:
+                return
+            try:
+                async with asyncio.timeout(PROGRESS_SECONDS):
+                    await self._over.wait()
+            except TimeoutError:
+                pass
+
+
+def open_checkpoint(pool: Pool) -> Checkpoint:
+    """The weights a pool names, checked, nothing loaded. Adapters go by name only: callers are strangers.
+
+    Raises:
+        CheckpointError: a file is missing, truncated or not the one expected.
+    """
+    from acestep_flows.model.checkpoint import Checkpoint
+    from acestep_flows.settings import read_settings
+    from acestep_flows.weights import choose_weights
+
+    settings = read_settings()
+    vocab = None if pool.lyric_vocab is None else Path(pool.lyric_vocab)
+    chosen = choose_weights(settings, pool.checkpoint, vocab).open()
+    extras = [Path(folder).expanduser() for folder in pool.extras]
+    return Checkpoint.open(chosen.root, vocab or settings.lyric_vocab, cache=settings.cache, extras=extras, paths=False)
+
+
+def _failure(error: BaseException, stage: str) -> FlowsError:
+    if isinstance(error, StageError):
+        log.error("%s failed", stage, exc_info=error.cause)
+    return wire.portable(error if isinstance(error, FlowsError) else StageError("", stage, error))

@@ -1,0 +1,127 @@
+"""A Ray of our own on this machine: quiet, apart from every other, out of the network's reach, and gone afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from acestep_flows.errors import FlowsError
+from acestep_flows.runtime.serving import traces
+from acestep_flows.runtime.serving.pool import Pool
+
+if TYPE_CHECKING:
+    from acestep_flows.runtime.serving.runner import ServeRunner
+
+STORE_BYTES = 2**30
+"""Shared memory for values; what does not fit goes to disk."""
+
+STOP_SECONDS = 10.0
+LOOPBACK = "127.0.0.1"
+NODE = "127.0.0.2" if sys.platform == "linux" else None
+"""Address of Ray's own traffic. For 127.0.0.1 it would take the network's address, which may change under it."""
+
+
+@dataclass(frozen=True)
+class Http:
+    """Where Serve's own proxy listens, when an ingress answers HTTP."""
+
+    host: str = LOOPBACK
+    port: int = 8777
+
+
+@contextlib.contextmanager
+def local_ray(cpus: float, gpus: float = 0, *, store: int = STORE_BYTES, http: Http | None = None) -> Iterator[None]:
+    """Ray and Serve for as long as the context lasts; one at a time per process.
+
+    Args:
+        cpus: cores to promise; more than there are is fine, they are only counted.
+        gpus: GPUs to promise.
+        store: bytes of shared memory for values.
+        http: where to answer HTTP; None: nowhere.
+    """
+    _set_environment()
+    import ray
+    from ray import serve
+
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    traces.clear()
+    folder = traces.new_folder()
+    myself = psutil.Process()
+    before = set(myself.children(recursive=True))
+    try:
+        ray.init(
+            address="local",
+            _temp_dir=str(folder),
+            _node_ip_address=NODE,
+            num_cpus=math.ceil(cpus),
+            num_gpus=math.ceil(gpus),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=store,
+        )
+        traces.note(folder, set(myself.children(recursive=True)) - before)
+        serve.start(
+            proxy_location="Disabled" if http is None else "HeadOnly",
+            http_options=None if http is None else {"host": http.host, "port": http.port},
+            logging_config={"log_level": "ERROR", "enable_access_log": False},
+        )
+        yield
+    finally:
+        started = set(myself.children(recursive=True)) - before
+        try:
+            if ray.is_initialized():
+                serve.shutdown()  # type: ignore[no-untyped-call]
+        finally:
+            ray.shutdown()
+            traces.end(list(started), STOP_SECONDS)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def deploy(args: dict[str, Any], app: str | None = None, route: str | None = None) -> ServeRunner:
+    """Bring an application up and return when it is ready.
+
+    Args:
+        args: of `build_app`.
+        app: its name.
+        route: prefix of its HTTP routes; None: it answers none.
+
+    Returns:
+        A runner over it.
+
+    Raises:
+        InputError: the arguments, the pool or the weights are not usable.
+        FlowsError: it does not come up.
+    """
+    from ray import serve
+
+    from acestep_flows.runtime.serving.build import build_app
+    from acestep_flows.runtime.serving.runner import APP, ServeRunner
+
+    pool = args.get("pool", "local")
+    pool = pool if isinstance(pool, Pool) else Pool.read(pool)
+    try:
+        serve.run(build_app({**args, "pool": pool}), name=app or APP, route_prefix=route)
+    except RuntimeError as error:
+        raise FlowsError(f"pool {pool.name} does not come up: {error}") from error
+    return ServeRunner.connect(pool, app or APP)
+
+
+def _set_environment() -> None:
+    """What Ray reads from the environment while it is imported, in this process and in those it starts."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Its ports listen on every interface, whatever address it is given: nobody talks to it without a token. Once it
+    # has been imported it takes the one in the user's home folder.
+    if "ray" not in sys.modules:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))

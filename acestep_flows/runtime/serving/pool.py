@@ -1,0 +1,229 @@
+"""The pool file: which stages share a process, on what hardware, and within which budgets.
+
+    name: split
+    processes:
+      encoders: {stages: [encode_prompt, encode_lyrics, init_noise, encode_audio]}
+      sampler:  {stages: [sample, repaint, edit], gpus: 1, device: cuda, dtype: bfloat16}
+      ...
+
+It says where and how many, never what is computed: graphs name no device, and a pool file names no sampling
+parameter. Only `dtype` and `compile` touch the numbers, and they are part of every cache key. Reading one needs neither
+torch nor Ray.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from acestep_flows.errors import InputError
+from acestep_flows.model.placement import Dtype, Placement
+from acestep_flows.stages.contract import Stage
+from acestep_flows.stages.registry import stages
+
+MAX_BYTES = 1_000_000
+SUFFIXES = (".yaml", ".yml")
+
+ProcessName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+
+
+class Section(BaseModel):
+    """Base of everything in a pool file: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Autoscaling(Section):
+    """Replicas by load."""
+
+    minimum: int = Field(1, ge=1, le=1000, description="Replicas when idle.")
+    maximum: int = Field(ge=1, le=1000, description="Replicas under load.")
+    target: float = Field(4.0, gt=0, le=1000, description="Calls under way per replica that are aimed at.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.minimum > self.maximum:
+            raise ValueError(f"minimum {self.minimum} is above maximum {self.maximum}")
+        return self
+
+
+class Process(Section):
+    """One kind of process: the stages it runs, which share their weights, and what each replica of it takes."""
+
+    stages: tuple[str, ...] = Field(min_length=1, description="Names of the stages that run in this process.")
+    replicas: int = Field(1, ge=1, le=1000, description="How many processes of this kind.")
+    autoscaling: Autoscaling | None = Field(None, description="Replicas by load, in place of `replicas`.")
+    cpus: float = Field(1.0, ge=0, le=1024, description="Cores that each replica reserves; bookkeeping, not a fence.")
+    gpus: float = Field(0.0, ge=0, le=64, description="GPUs that each replica reserves; a fraction shares one.")
+    device: Literal["cpu", "cuda", "mps"] = Field("cpu", description="Where its networks compute.")
+    dtype: Dtype = Field("float32", description="Precision of its networks; part of every cache key.")
+    compile: bool = Field(False, description="Whether to torch.compile the denoiser; part of every cache key.")
+    threads: int | None = Field(None, ge=1, le=1024, description="Threads of one torch operation; absent: `cpus`.")
+    workers: int = Field(2, ge=1, le=64, description="Calls at once, those in the step engine not counted.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.device == "cuda") != (self.gpus > 0):
+            raise ValueError(f"device {self.device} with {self.gpus:g} gpus: cuda and gpus belong together")
+        if self.gpus > 1 and self.gpus != int(self.gpus):
+            raise ValueError(f"{self.gpus:g} gpus: a fraction of one, or whole ones")
+        if self.autoscaling is not None and "replicas" in self.model_fields_set:
+            raise ValueError("replicas and autoscaling exclude each other")
+        return self
+
+    @property
+    def placement(self) -> Placement:
+        """Where its networks are placed; which of several GPUs is for Ray to say."""
+        return Placement(self.device, self.dtype, self.compile)
+
+    @property
+    def torch_threads(self) -> int:
+        """Threads of one torch operation."""
+        return self.threads if self.threads is not None else max(1, int(self.cpus))
+
+    @property
+    def most(self) -> int:
+        """Replicas at the most."""
+        return self.replicas if self.autoscaling is None else self.autoscaling.maximum
+
+
+class Engine(Section):
+    """The step engine of every process that samples: many songs advance together, a step at a time."""
+
+    tokens: int = Field(
+        8192,
+        ge=64,
+        le=10_000_000,
+        description="Latent frames times guidance branches that one forward pass may hold; a larger song goes alone.",
+    )
+    songs: int = Field(64, ge=1, le=10_000, description="Songs under way in one process; further ones wait.")
+    save_every: int = Field(
+        10, ge=0, le=1000, description="Steps between saved states: what a killed process costs at most. 0: none."
+    )
+
+
+class Limits(Section):
+    """What the server takes on. These hold for all processes together; the run table enforces them."""
+
+    running: int = Field(8, ge=1, le=100_000, description="Runs under way at once.")
+    queued: int = Field(200, ge=0, le=1_000_000, description="Runs that may wait; one more is turned away.")
+    upload_mb: int = Field(200, ge=1, le=100_000, description="Largest upload, in megabytes.")
+
+
+class Pool(Section):
+    """A pool file, checked: every stage there is has exactly one place."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,39}$", description="What the pool is called.")
+    version: Literal[1] = Field(1, description="Version of this format.")
+    summary: str = Field("", max_length=500, description="What the pool is for.")
+    checkpoint: str | None = Field(
+        None,
+        description="Folder of the weights, or 'embedded'; absent: the environment's, fetched, or embedded ones.",
+    )
+    lyric_vocab: str | None = Field(None, description="Lyric vocabulary, where it does not lie in the checkpoint.")
+    extras: tuple[str, ...] = Field((), description="Folders with adapters and control branches, beside the weights'.")
+    processes: dict[ProcessName, Process] = Field(min_length=1, description="Processes by name.")
+    engine: Engine = Field(Engine(), description="The step engine.")
+    limits: Limits = Field(Limits(), description="What the server takes on.")
+
+    @model_validator(mode="after")
+    def _every_stage_has_one_place(self) -> Self:
+        if problems := list(_misplaced(self.processes)):
+            raise ValueError("; ".join(problems))
+        return self
+
+    @classmethod
+    def read(cls, name_or_path: str | Path) -> Pool:
+        """A pool file, by path, or a shipped one by name.
+
+        Raises:
+            InputError: there is none, or it is not usable; says everything that is wrong with it.
+        """
+        path = _found(name_or_path)
+        try:
+            with path.open("rb") as file:
+                content = file.read(MAX_BYTES + 1)
+            parsed = yaml.safe_load(content) if len(content) <= MAX_BYTES else None
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise InputError(f"not readable: {' '.join(str(error).split())}", where=str(path)) from None
+        if not isinstance(parsed, dict):
+            raise InputError("no map of settings", where=str(path), allowed="a pool file")
+        return cls.checked(parsed, str(path))
+
+    @classmethod
+    def checked(cls, content: Any, where: str = "pool") -> Pool:
+        """A pool from parsed YAML or JSON.
+
+        Raises:
+            InputError: with everything that is wrong with it.
+        """
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            raise InputError("; ".join(_told(error)), where=where) from None
+
+    @cached_property
+    def home_of(self) -> dict[str, str]:
+        """Name of the process by stage."""
+        return {stage: name for name, process in self.processes.items() for stage in process.stages}
+
+    def process(self, stage: type[Stage]) -> Process:
+        """The process that runs `stage`."""
+        return self.processes[self.home_of[stage.name]]
+
+    @property
+    def cpus(self) -> float:
+        """Cores that all replicas reserve, at the most."""
+        return sum(process.cpus * process.most for process in self.processes.values())
+
+    @property
+    def gpus(self) -> float:
+        """GPUs that all replicas reserve, at the most."""
+        return sum(process.gpus * process.most for process in self.processes.values())
+
+
+def shipped() -> Path:
+    """The folder of the pools that come with the package: inside it in a wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parents[2]
+    return package / "deployments" if (package / "deployments").is_dir() else package.parent / "deployments"
+
+
+def _found(name_or_path: str | Path) -> Path:
+    name = str(name_or_path)
+    is_path = isinstance(name_or_path, Path) or "/" in name or name.endswith(SUFFIXES)
+    path = Path(name) if is_path else shipped() / f"{name}.yaml"
+    if not (is_path or name in SHIPPED) or "\0" in name or not path.is_file():
+        raise InputError(f"no pool {name[:200]!r}", where="pool", allowed=f"a file, or one of {', '.join(SHIPPED)}")
+    return path
+
+
+SHIPPED = ("local", "split", "single-gpu", "gpu-pool")
+"""The pools that come with the package; the folder holds other files too."""
+
+
+def _misplaced(processes: dict[str, Process]) -> Iterator[str]:
+    """What is wrong with the placement of stages."""
+    known = stages()
+    placed = Counter(stage for process in processes.values() for stage in process.stages)
+    for stage, count in placed.items():
+        if stage not in known:
+            near = difflib.get_close_matches(stage, known, 1)
+            yield f"no stage {stage!r}" + (f", did you mean {near[0]!r}?" if near else "")
+        elif count > 1:
+            owners = [name for name, process in processes.items() if stage in process.stages]
+            yield f"stage {stage} has {count} places ({', '.join(owners)}), it needs one"
+    if missing := [stage for stage in known if stage not in placed]:
+        yield f"no place for {', '.join(missing)}"
+
+
+def _told(error: ValidationError) -> Iterator[str]:
+    for problem in error.errors(include_url=False):
+        place = ".".join(str(part) for part in problem["loc"])
+        yield f"{place}: {problem['msg']}" if place else str(problem["msg"])

@@ -1,0 +1,191 @@
+"""The runner of the served door: stages in Ray Serve deployments, values in Ray's object store.
+
+The process that holds a `ServeRunner` owns every value of its runs, also those that hosts computed: a host may die
+after it answered and nothing is lost. A handle's token is an object reference; values are read only where they are
+fetched or written to disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray import exceptions as lost
+from ray import serve
+from ray.serve import exceptions as refused
+
+from acestep_flows.errors import FlowsError, LostProcess, Overloaded, StageError
+from acestep_flows.graph.runner import Call, Handle, Outputs, Progress, Reply, Store, nbytes, translate
+from acestep_flows.runtime.serving import wire
+from acestep_flows.runtime.serving.hosts import open_checkpoint
+from acestep_flows.runtime.serving.pool import Pool
+from acestep_flows.stages.contract import Stage, StageParams
+from acestep_flows.values import Value
+
+if TYPE_CHECKING:
+    from ray.serve.handle import DeploymentHandle
+
+APP = "acestep-flows"
+"""The name of the Serve application, where nobody chose another."""
+
+STATS_SECONDS = 10.0
+"""How long replicas may take to say how they are."""
+
+_LOST = (
+    lost.RayActorError,
+    lost.ObjectLostError,
+    lost.WorkerCrashedError,
+    lost.NodeDiedError,
+    lost.LocalRayletDiedError,
+    lost.TaskCancelledError,  # by the host's shutdown; who cancels a call himself hears of it in another way
+)
+
+
+class ServeRunner:
+    """Runs stages in the processes of a pool.
+
+    Args:
+        pool: as it was when the processes were started; later changes of the file are not seen.
+        hosts: a handle by name of the process.
+    """
+
+    def __init__(self, pool: Pool, hosts: Mapping[str, DeploymentHandle[Any]]) -> None:
+        self.pool = pool
+        self.checkpoint = open_checkpoint(pool)
+        # By reference whatever Ray's environment says: by value, large outputs would not fit into a message.
+        self._hosts = {name: handle.options(stream=True, _by_reference=True) for name, handle in hosts.items()}
+        self._files = ThreadPoolExecutor(4, thread_name_prefix="values")
+
+    @classmethod
+    def connect(cls, pool: Pool, app: str = APP) -> ServeRunner:
+        """A runner over an application that `build_app` made and that is up."""
+        return cls(pool, {name: serve.get_deployment_handle(name, app_name=app) for name in pool.processes})
+
+    def close(self) -> None:
+        """End the threads; values that are still referred to stay."""
+        self._files.shutdown()
+
+    def numerics(self, stage: type[Stage]) -> str:
+        """The policy of the process that has the stage."""
+        return self.pool.process(stage).placement.numerics
+
+    def peak_memory(self) -> int | None:
+        """Not known: the processes are others."""
+        return None
+
+    async def weights(self, stage: type[Stage], params: StageParams) -> tuple[str, ...]:
+        """As the stage names them, read in this process."""
+        digests: tuple[str, ...] = await self._in_files(stage.weights, self.checkpoint, params)
+        return digests
+
+    async def hold(self, content: Any) -> Any:
+        """Put values into the object store, owned by this process."""
+        return await self._in_files(translate, content, _put)
+
+    async def fetch(self, content: Any) -> Any:
+        """Values from wherever they are.
+
+        Raises:
+            LostProcess: a value went with the machine it was on.
+        """
+        with _our_errors():
+            return await self._in_files(translate, content, _got)
+
+    async def save(self, store: Store, key: str, outputs: Outputs, stage: str) -> None:
+        """Write outputs, read here: on one machine that copies nothing but the file."""
+        values = await self.fetch(outputs)
+        await self._in_files(store.write, key, values, stage)
+
+    async def load(self, store: Store, key: str) -> Outputs | None:
+        """Outputs from disk into the object store."""
+        outputs = await self._in_files(store.read, key)
+        return None if outputs is None else await self.hold(outputs)
+
+    async def call(self, call: Call, progress: Progress) -> Reply:
+        """Run the stage where the pool has it; when cancelled, wait until it has stopped."""
+        inputs, tokens = wire.part(dict(call.inputs))
+        host = self._hosts[self.pool.home_of[call.stage.name]]
+        with _our_errors(call.stage.name):
+            response: Any = host.run.remote(call.stage.name, call.params, inputs, tuple(tokens), *tokens.values())
+            stream = None
+            try:
+                stream = await response._to_object_ref_gen()
+                return await _heard(stream, progress)
+            except asyncio.CancelledError:
+                response.cancel()
+                if stream is not None:
+                    await _ended(stream)
+                raise
+
+    async def stats(self) -> dict[str, list[dict[str, Any]]]:
+        """What the replicas of every process say of themselves; nothing while one of them is being replaced."""
+
+        def ask(host: DeploymentHandle[Any]) -> list[dict[str, Any]]:
+            try:
+                told: list[dict[str, Any]] = host.broadcast("stats").results(timeout_s=STATS_SECONDS)
+            except (lost.RayError, refused.RayServeException, TimeoutError):
+                return []
+            return told
+
+        told = await asyncio.gather(*(self._in_files(ask, host) for host in self._hosts.values()))
+        return dict(zip(self._hosts, told, strict=True))
+
+    def _in_files(self, work: Any, *args: Any) -> Any:
+        return asyncio.get_running_loop().run_in_executor(self._files, work, *args)
+
+
+async def _heard(stream: AsyncIterator[Any], progress: Progress) -> Reply:
+    """Messages up to the last, then references to the values."""
+    async for reference in stream:
+        message: wire.Message = await reference
+        match message:
+            case wire.Started():
+                progress.started()
+            case wire.Steps(done):
+                for step, total in done:
+                    progress.step(step, total)
+            case wire.Failed(error):
+                raise error
+            case wire.Done(outputs, digests, seconds):
+                *values, complete = [item async for item in stream] or [reference]
+                if await complete == wire.Complete():
+                    return Reply(wire.join(outputs, digests, values), seconds)
+    raise LostProcess("the answer ended before it was complete")
+
+
+async def _ended(stream: AsyncIterator[Any]) -> None:
+    """Return when the host is done with the call; how it ended no longer matters."""
+    with contextlib.suppress(lost.RayError, StopAsyncIteration):
+        async for reference in stream:
+            await reference
+
+
+@contextlib.contextmanager
+def _our_errors(stage: str = "") -> Iterator[None]:
+    """Ray's errors as ours."""
+    try:
+        yield
+    except FlowsError:
+        raise
+    except refused.BackPressureError as error:
+        raise Overloaded(str(error), retry_after=error.retry_after_s or 1.0) from error
+    except refused.DeploymentUnavailableError as error:
+        raise Overloaded(f"{stage or 'a process'} is not available: {error}", retry_after=10.0) from error
+    except (*_LOST, refused.RayServeException) as error:
+        raise LostProcess(f"{stage or 'a value'}: the process that had it died ({type(error).__name__})") from error
+    except lost.RayError as error:
+        raise StageError("", stage, error) from error
+
+
+def _put(content: Any) -> Any:
+    if not isinstance(content, Value):
+        return content
+    return Handle(content.kind, content.digest, nbytes(content), ray.put(content))
+
+
+def _got(content: Any) -> Any:
+    return ray.get(content.token) if isinstance(content, Handle) else content

@@ -1,0 +1,118 @@
+"""Diffusion calls of one process: through the step engine, and from where a killed process left them."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from acestep_flows.errors import FlowsError, InputError, StageError, StorageError
+from acestep_flows.graph.bindings import identity
+from acestep_flows.graph.runner import Call, Handle, Progress, Reply, nbytes, translate
+from acestep_flows.runtime.engine import StepEngine
+from acestep_flows.runtime.local import LocalRunner
+from acestep_flows.runtime.serving.pool import Engine
+from acestep_flows.runtime.serving.states import SavedStates
+from acestep_flows.sampling.trajectory import State, Trajectory
+from acestep_flows.stages.diffusion import DiffusionStage
+from acestep_flows.values import Value
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Songs:
+    """Runs calls of diffusion stages together.
+
+    Args:
+        runner: has the stages loaded.
+        budget: of the engine.
+        states: where songs half done are kept; None: nowhere.
+    """
+
+    def __init__(self, runner: LocalRunner, budget: Engine, states: SavedStates | None) -> None:
+        self.engine = StepEngine(budget.tokens, budget.songs)
+        self._runner, self._states, self._save_every = runner, states, budget.save_every
+        self._places = asyncio.Semaphore(budget.songs)
+
+    async def call(self, call: Call, progress: Progress) -> tuple[Reply, str]:
+        """The reply, and the key under which a state may still be saved: `forget` it once the reply has arrived.
+
+        Raises:
+            FlowsError: as the stage said, or StageError around any other exception.
+        """
+        async with self._places:
+            progress.started()
+            try:
+                return await self._sing(call, progress)
+            except FlowsError:
+                raise
+            except Exception as error:
+                raise StageError("", call.stage.name, error) from error
+
+    async def forget(self, key: str) -> None:
+        """Drop what is saved under `key`."""
+        if self._states is not None:
+            await asyncio.to_thread(self._states.drop, key)
+
+    async def _sing(self, call: Call, progress: Progress) -> tuple[Reply, str]:
+        begun = time.perf_counter()
+        stage = await asyncio.to_thread(self._runner.loaded, call.stage)
+        assert isinstance(stage, DiffusionStage)
+        key = await asyncio.to_thread(self._key, call)
+        item = call.stage.In(**translate(call.inputs, lambda leaf: leaf.token if isinstance(leaf, Handle) else leaf))
+        song = await asyncio.to_thread(stage.song, item, call.params)
+        total = song.trajectory.steps
+        before = await asyncio.to_thread(self._left, key, song.trajectory)
+        progress.step(0 if before is None else before.step, total)
+        try:
+            state = await self.engine.run(
+                song,
+                state=before,
+                on_step=lambda state: progress.step(state.step, total),
+                save_every=self._save_every,
+                on_save=self._saver(key),
+            )
+            out = await asyncio.to_thread(stage.finish, item, call.params, song.trajectory, state)
+        except Exception:
+            await self.forget(key)  # What was reached may be what it failed of. Cancelled songs may come again.
+            raise
+        ports = {field.name: getattr(out, field.name) for field in dataclasses.fields(out)}
+        outputs = await asyncio.to_thread(translate, ports, _held)
+        return Reply(outputs, time.perf_counter() - begun), key
+
+    def _key(self, call: Call) -> str:
+        weights = call.stage.weights(self._runner.checkpoint, call.params)
+        return identity(call, weights, self._runner.numerics(call.stage)).key
+
+    def _left(self, key: str, trajectory: Trajectory) -> State | None:
+        """Where an earlier process left the song."""
+        if self._states is None or (state := self._states.read(key)) is None:
+            return None
+        try:
+            trajectory.check(state)
+        except InputError as error:
+            log.warning("a saved state is not of its song: %s", error)
+            return None
+        return state
+
+    def _saver(self, key: str) -> Callable[[State], None] | None:
+        states = self._states
+        if states is None or not self._save_every:
+            return None
+
+        def save(state: State) -> None:
+            try:
+                states.write(key, state)
+            except StorageError as error:
+                log.warning("%s; the song goes on without", error)
+
+        return save
+
+
+def _held(content: Any) -> Any:
+    return Handle(content.kind, content.digest, nbytes(content), content) if isinstance(content, Value) else content

@@ -1,0 +1,79 @@
+"""What a host and a runner say to each other.
+
+A call goes out as JSON with handles in it, and their values beside it as arguments of their own: so they travel by
+reference, and Ray finds them. The answer is a stream: messages, the last of which is `Done` or `Failed`; after `Done`
+come the values it names, one item each, so that the runner can leave them where they are, and `Complete`.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from acestep_flows.errors import FlowsError, StageError
+from acestep_flows.graph.runner import Handle, leaves, translate
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The call has a place and works."""
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Steps that were done since the last message, each with the total."""
+
+    done: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The outputs, with handles that lead nowhere; the values of `digests` follow in this order."""
+
+    outputs: dict[str, Any]
+    digests: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """All values were given. Without it, one of them may be the error that the host died of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What the stage failed of."""
+
+    error: FlowsError
+
+
+Message: TypeAlias = Started | Steps | Done | Complete | Failed
+
+
+def part(content: Any) -> tuple[Any, dict[str, Any]]:
+    """Content without tokens, and the tokens by digest."""
+    tokens = {leaf.digest: leaf.token for leaf in leaves(content) if isinstance(leaf, Handle)}
+    return translate(content, lambda leaf: replace(leaf, token=None) if isinstance(leaf, Handle) else leaf), tokens
+
+
+def join(content: Any, digests: Sequence[str], tokens: Sequence[Any]) -> Any:
+    """Content with tokens again."""
+    by_digest = dict(zip(digests, tokens, strict=True))
+
+    def joined(leaf: Any) -> Any:
+        return replace(leaf, token=by_digest[leaf.digest]) if isinstance(leaf, Handle) else leaf
+
+    return translate(content, joined)
+
+
+def portable(error: FlowsError) -> FlowsError:
+    """The error, in a form that another process can read: causes may be of any class, and hold anything."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception as unreadable:  # noqa: BLE001 - whatever classes from outside do when they are pickled
+        if not isinstance(error, StageError):
+            return StageError("", "", RuntimeError(f"{error} ({type(unreadable).__name__} on the way)"))
+        return StageError(error.node, error.stage, RuntimeError(f"{type(error.cause).__name__}: {error.cause}"))
+    return error

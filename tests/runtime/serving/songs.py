@@ -1,0 +1,67 @@
+"""Short songs to run through any runner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from acestep_flows.graph.events import Event
+from acestep_flows.graph.expand import plan
+from acestep_flows.graph.find import Library
+from acestep_flows.graph.plan import Plan
+from acestep_flows.graph.runner import Call, Handle
+from acestep_flows.graph.scheduler import Options, Result, Scheduler
+from acestep_flows.stages.registry import stages
+
+WORDS = {"tags": "pop, drums", "lyrics": "[verse]\nhello"}
+
+
+def song(**inputs: Any) -> Plan:
+    """The plan of a short song."""
+    library = Library(working=None)
+    given = {**WORDS, "duration": 2.0, "seed": 7, "steps": 4, **inputs}
+    return plan(library.load("text2music"), given, registry=stages(), find=library.nested)
+
+
+def digests(result: Result) -> dict[str, Mapping[str, object]]:
+    """What every node gave, by id."""
+    return {id: node.outputs for id, node in result.nodes.items()}
+
+
+async def play(runner: Any, plan: Plan, events: list[Event] | None = None) -> Result:
+    """Run a plan without a cache of earlier runs."""
+    listener = (lambda event: None) if events is None else events.append
+    return await Scheduler(stages(), runner).run(plan, Options(on_event=listener))
+
+
+async def sample_call(runner: Any, **params: Any) -> Call:
+    """A call of `sample` whose inputs are made by `runner`."""
+
+    async def call(stage: str, inputs: Mapping[str, Any] | None = None, **given: Any) -> Any:
+        kind = stages()[stage]
+        return (await runner.call(Call(kind, inputs or {}, kind.Params(**given)), Told())).outputs
+
+    inputs: dict[str, Handle | None] = {
+        **await call("encode_prompt", tags=WORDS["tags"]),
+        **await call("encode_lyrics", lyrics=WORDS["lyrics"]),
+        **await call("init_noise", {"like": None}, duration=2.0, seed=7),
+        "reference": None,
+        "control": None,
+    }
+    kind = stages()["sample"]
+    inputs = {name: content for name, content in inputs.items() if name in kind.inputs()}
+    return Call(kind, inputs, kind.Params(**params))
+
+
+class Told:
+    """What a call told of its progress."""
+
+    def __init__(self) -> None:
+        self.starts = 0
+        self.steps: list[tuple[int, int]] = []
+
+    def started(self) -> None:
+        self.starts += 1
+
+    def step(self, done: int, total: int) -> None:
+        self.steps.append((done, total))

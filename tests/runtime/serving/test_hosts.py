@@ -1,0 +1,184 @@
+"""One host, without Ray: what it answers, and that it lets go."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from acestep_flows.errors import CheckpointError, StageError
+from acestep_flows.graph.runner import Call, Reply
+from acestep_flows.runtime.serving import wire
+from acestep_flows.runtime.serving.hosts import Mailbox, StageHost, open_checkpoint
+from acestep_flows.runtime.serving.pool import Pool
+from acestep_flows.stages.registry import stages
+from tests.runtime.serving.pools import content, fused, split
+from tests.runtime.serving.songs import sample_call
+
+
+@pytest.fixture
+def host(small_root: Path, tmp_path: Path) -> Iterator[StageHost]:
+    import torch
+
+    threads = torch.get_num_threads()
+    host = StageHost(fused(small_root), "all", tmp_path)
+    assert torch.get_num_threads() == 1
+    yield host
+    host.runner.close()
+    torch.set_num_threads(threads)
+
+
+def stream(host: StageHost, call: Call) -> Any:
+    inputs, tokens = wire.part(dict(call.inputs))
+    return host.run(call.stage.name, call.params, inputs, tuple(tokens), *tokens.values())
+
+
+def prompt(tags: str) -> Call:
+    kind = stages()["encode_prompt"]
+    return Call(kind, {}, kind.Params.model_validate({"tags": tags}))
+
+
+def test_an_answer_is_progress_then_outputs_then_values(host: StageHost) -> None:
+    async def work() -> None:
+        call = await sample_call(host.runner, steps=5)
+        answer = [item async for item in stream(host, call)]
+        (done,) = (item for item in answer if isinstance(item, wire.Done))
+        place = answer.index(done)
+        assert answer[0] == wire.Started()
+        assert [step for item in answer[1:place] for step in item.done] == [(step, 5) for step in range(6)]
+        assert [value.digest for value in answer[place + 1 : -1]] == list(done.digests)
+        assert answer[-1] == wire.Complete()
+        assert {name: handle.kind for name, handle in done.outputs.items()} == {
+            "latents": "latents",
+            "report": "report",
+        }
+
+    asyncio.run(work())
+
+
+def test_a_failure_is_an_answer(host: StageHost) -> None:
+    async def work() -> None:
+        *_, failed = [item async for item in stream(host, await sample_call(host.runner, control_branch="stemgen"))]
+        assert isinstance(failed, wire.Failed)
+        assert str(failed.error) == "sample.control: a control track and a control branch belong together"
+        assert (await host.stats())["under_way"] == 0
+
+    asyncio.run(work())
+
+
+def test_whatever_breaks_is_a_stage_error(host: StageHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(call: Call, progress: object) -> Reply:
+        raise ZeroDivisionError("by zero")
+
+    async def work() -> None:
+        monkeypatch.setattr(host.runner, "call", broken)
+        (failed,) = [item async for item in stream(host, prompt("pop"))]
+        assert isinstance(failed.error, StageError)
+        assert str(failed.error) == "encode_prompt: ZeroDivisionError: by zero"
+
+    asyncio.run(work())
+
+
+def test_a_cancelled_song_frees_its_place(host: StageHost) -> None:
+    async def work() -> None:
+        call = await sample_call(host.runner, steps=200)
+        heard: list[Any] = []
+
+        async def listen() -> None:
+            async for item in stream(host, call):
+                heard.append(item)
+
+        task = asyncio.ensure_future(listen())
+        while len(heard) < 3:
+            await asyncio.sleep(0.01)
+        told = await host.stats()
+        assert (told["under_way"], told["engine"]["songs"]) == (1, 1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        told = await host.stats()
+        assert (told["under_way"], told["engine"]["songs"]) == (0, 0)
+        assert not any(isinstance(item, wire.Done) for item in heard)
+
+    asyncio.run(work())
+
+
+def test_a_cancelled_call_ends_when_its_thread_has_stopped(host: StageHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    there, go = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> list[Any]:
+        there.set()
+        go.wait(10)
+        raise ZeroDivisionError
+
+    async def work() -> None:
+        monkeypatch.setattr(stages()["encode_prompt"], "run", slow)
+        task = asyncio.ensure_future(_ended(stream(host, prompt("pop"))))
+        await asyncio.to_thread(there.wait, 10)
+        task.cancel()
+        done, _ = await asyncio.wait([task], timeout=0.2)
+        assert not done
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(work())
+
+
+async def _ended(answer: Any) -> None:
+    async for _ in answer:
+        pass
+
+
+def test_a_process_loads_its_own_stages_and_knows_no_others(small_root: Path) -> None:
+    host = StageHost(split(small_root), "vocode")
+    assert list(host.stages) == ["vocode"]
+    assert host._songs is None
+    with pytest.raises(KeyError):
+        asyncio.run(_ended(stream(host, prompt("pop"))))
+    host.runner.close()
+
+
+def test_health_is_that_of_the_engine(host: StageHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    asyncio.run(host.check_health())
+    assert host._songs is not None
+    monkeypatch.setattr(type(host._songs.engine), "healthy", property(lambda self: False))
+    with pytest.raises(RuntimeError, match="engine"):
+        asyncio.run(host.check_health())
+
+
+def test_steps_that_come_quickly_share_messages_and_none_is_lost() -> None:
+    async def work() -> None:
+        mailbox = Mailbox()
+        mailbox.started()
+
+        async def tell() -> None:
+            for step in range(100):
+                mailbox.step(step, 100)
+                await asyncio.sleep(0.001)
+            mailbox.close()
+
+        telling = asyncio.ensure_future(tell())
+        messages = [message async for message in mailbox]
+        await telling
+        assert messages[0] == wire.Started()
+        steps = [message for message in messages if isinstance(message, wire.Steps)]
+        assert len(steps) < 30
+        assert [step for message in steps for step, _ in message.done] == list(range(100))
+
+    asyncio.run(work())
+
+
+def test_weights_that_are_not_there_are_said(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="no folder"):
+        open_checkpoint(Pool.checked(content(tmp_path / "nowhere")))
+
+
+def test_adapters_go_by_name_only(small_root: Path) -> None:
+    checkpoint = open_checkpoint(fused(small_root))
+    assert checkpoint.extras.find("adapters", "voice").is_dir()
+    assert not checkpoint.extras.paths

@@ -1,0 +1,133 @@
+"""Pool files: what they say, and what is said about wrong ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from acestep_flows.errors import InputError
+from acestep_flows.runtime.serving import pool as pools
+from acestep_flows.runtime.serving.pool import Pool
+from acestep_flows.stages.registry import stages
+from tests.runtime.serving.pools import content, split
+
+Change = Callable[[dict[str, Any]], object]
+
+
+def with_process(**changes: Any) -> Change:
+    return lambda made: made["processes"]["all"].update(changes)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda made: made.update(device="cuda"), "device: Extra inputs are not permitted"),
+        (lambda made: made["engine"].update(steps=3), "engine.steps: Extra"),
+        (with_process(gpu=1), "processes.all.gpu: Extra"),
+        (lambda made: made["processes"]["all"]["stages"].remove("vocode"), "no place for vocode"),
+        (
+            lambda made: made["processes"].update(two={"stages": ["mix", "trim"]}),
+            "stage mix has 2 places (all, two), it needs one; stage trim has 2 places",
+        ),
+        (
+            lambda made: made["processes"]["all"]["stages"].append("vocoder"),
+            "no stage 'vocoder', did you mean 'vocode'?",
+        ),
+        (lambda made: made.update(processes={}), "processes: Dictionary should have at least 1 item"),
+        (lambda made: made["processes"].update({"a b": {"stages": ["mix"]}}), "processes.a b"),
+        (with_process(gpus=1), "device cpu with 1 gpus: cuda and gpus belong together"),
+        (with_process(device="cuda"), "device cuda with 0 gpus"),
+        (with_process(device="cuda", gpus=1.5), "1.5 gpus: a fraction of one, or whole ones"),
+        (with_process(replicas=0), "greater than or equal to 1"),
+        (with_process(replicas=2, autoscaling={"maximum": 3}), "replicas and autoscaling exclude each other"),
+        (with_process(autoscaling={"minimum": 4, "maximum": 3}), "minimum 4 is above maximum 3"),
+        (with_process(cpus=float("nan")), "finite number"),
+        (lambda made: made["engine"].update(tokens=0), "engine.tokens"),
+        (lambda made: made.update(version=2), "version"),
+        (lambda made: made.pop("name"), "name: Field required"),
+    ],
+)
+def test_what_is_wrong_is_said(change: Change, said: str) -> None:
+    made = content()
+    change(made)
+    with pytest.raises(InputError) as refused:
+        Pool.checked(made, "here.yaml")
+    assert said in str(refused.value)
+    assert str(refused.value).startswith("here.yaml: ")
+
+
+def test_everything_wrong_is_said_at_once() -> None:
+    made = content(engine={"tokens": 0, "songs": 0})
+    with pytest.raises(InputError, match=r"engine\.tokens.*; engine\.songs"):
+        Pool.checked(made)
+
+
+@given(st.permutations(sorted(stages())), st.data())
+def test_every_partition_of_the_stages_is_a_pool(order: list[str], data: st.DataObject) -> None:
+    cuts = data.draw(st.lists(st.integers(1, len(order) - 1), unique=True).map(sorted))
+    parts = [order[a:b] for a, b in zip([0, *cuts], [*cuts, len(order)], strict=True)]
+    pool = Pool.checked(content(processes={f"p{i}": {"stages": part} for i, part in enumerate(parts)}))
+    assert {pool.home_of[stage] for stage in stages()} == set(pool.processes)
+    assert all(name in pool.process(stage).stages for name, stage in stages().items())
+
+
+def test_resources_are_those_of_all_replicas() -> None:
+    rest = [stage for stage in stages() if stage not in ("sample", "mix")]
+    sampler = {"stages": ["sample"], "replicas": 3, "cpus": 2, "gpus": 0.5, "device": "cuda"}
+    mixer = {"stages": ["mix"], "cpus": 1, "autoscaling": {"minimum": 1, "maximum": 4}}
+    pool = Pool.checked(content(processes={"s": sampler, "m": mixer, "r": {"stages": rest, "cpus": 0.5}}))
+    assert pool.cpus == 6 + 4 + 0.5
+    assert pool.gpus == 1.5
+
+
+def test_threads_are_the_cores_where_nobody_says_otherwise() -> None:
+    def threads(**more: Any) -> int:
+        return (
+            Pool.checked(content(processes={"all": {"stages": list(stages()), **more}})).processes["all"].torch_threads
+        )
+
+    assert (threads(cpus=4), threads(cpus=0.1), threads(cpus=4, threads=2)) == (4, 1, 2)
+
+
+def test_files_are_found_by_path_and_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(split(tmp_path).model_dump(mode="json", exclude_unset=True)))
+    assert Pool.read(file) == Pool.read(str(file)) == split(tmp_path)
+    assert Pool.read("local").name == "local"
+
+
+@pytest.mark.parametrize("name", ["nowhere", "./nowhere.yaml", "serve-config", "../local", "a\0b"])
+def test_a_pool_that_is_not_there(name: str) -> None:
+    with pytest.raises(InputError, match="no pool .*one of local, split, single-gpu, gpu-pool"):
+        Pool.read(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"a: [", "not readable"),
+        (b"\xff\xfe\xfa", "not readable"),
+        (b"- 1", "no map"),
+        (b"", "no map"),
+        (b"#" * 10**6 + b"# ", "no map"),
+    ],
+)
+def test_a_file_that_is_no_pool(tmp_path: Path, text: bytes, said: str) -> None:
+    file = tmp_path / "pool.yaml"
+    file.write_bytes(text)
+    with pytest.raises(InputError, match=said):
+        Pool.read(file)
+
+
+def test_every_field_says_what_it_means() -> None:
+    sections = [kind for kind in vars(pools).values() if isinstance(kind, type) and issubclass(kind, BaseModel)]
+    fields = [(kind, name, field) for kind in sections for name, field in kind.model_fields.items()]
+    assert len(fields) > 20
+    assert [(kind, name) for kind, name, field in fields if not field.description] == []

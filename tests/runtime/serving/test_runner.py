@@ -1,0 +1,242 @@
+"""The served door with real processes: the same songs, progress, cancelling, and processes that are killed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from acestep_flows.errors import CheckpointError, FlowsError, InputError, StageError
+from acestep_flows.graph.cache import Cache
+from acestep_flows.graph.disk import DiskStore
+from acestep_flows.graph.events import Event
+from acestep_flows.graph.plan import Plan
+from acestep_flows.graph.runner import Call, Handle
+from acestep_flows.graph.scheduler import Options, Scheduler
+from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.runtime.local import LocalRunner
+from acestep_flows.runtime.serving.runner import ServeRunner
+from acestep_flows.stages.registry import stages
+from acestep_flows.values import Latents
+from tests.runtime.serving.pools import ENGINE, fused, split
+from tests.runtime.serving.songs import Told, digests, play, sample_call, song
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
+
+PATIENCE = 90.0
+
+
+def deployed(pool: Any, home: Path) -> Iterator[ServeRunner]:
+    from ray import serve
+
+    from acestep_flows.runtime.serving.launch import deploy
+
+    runner = deploy({"pool": pool, "home": str(home)}, pool.name)
+    yield runner
+    runner.close()
+    serve.delete(pool.name)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def together(ray_cluster: None, small_root: Path, home: Path) -> Iterator[ServeRunner]:
+    """Every stage in one process."""
+    yield from deployed(fused(small_root).model_copy(update={"name": "fused"}), home)
+
+
+@pytest.fixture(scope="module")
+def apart(ray_cluster: None, small_root: Path, home: Path) -> Iterator[ServeRunner]:
+    """Stages in processes of their own."""
+    yield from deployed(split(small_root).model_copy(update={"name": "split"}), home)
+
+
+@pytest.fixture(scope="module")
+def local(small: Checkpoint) -> Iterator[LocalRunner]:
+    # As many threads as the processes have: how torch splits a sum shows in its last digits.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with LocalRunner(small) as runner:
+        yield runner
+    torch.set_num_threads(threads)
+
+
+def run(work: Callable[[], Awaitable[Any]]) -> Any:
+    async def within() -> Any:
+        async with asyncio.timeout(PATIENCE):
+            return await work()
+
+    return asyncio.run(within())
+
+
+def test_fused_split_and_local_give_the_same_song(
+    together: ServeRunner, apart: ServeRunner, local: LocalRunner
+) -> None:
+    async def work() -> None:
+        plan = song(solver="pingpong", steps=5)
+        one, two, three = [digests(await play(runner, plan)) for runner in (local, together, apart)]
+        assert set(one) == {"prompt", "words", "noise", "take", "mel", "song"}
+        assert one == two == three
+
+    run(work)
+
+
+def test_the_keys_are_the_same_through_every_door(
+    together: ServeRunner, apart: ServeRunner, local: LocalRunner
+) -> None:
+    async def work() -> None:
+        plan = song(steps=1, duration=1.0)
+        keys = [
+            [node.identity.key for node in (await play(runner, plan)).nodes.values() if node.identity]
+            for runner in (local, together, apart)
+        ]
+        assert keys[0] == keys[1] == keys[2]
+
+    run(work)
+
+
+def test_songs_together_are_the_songs_alone(together: ServeRunner, local: LocalRunner) -> None:
+    plans = [
+        song(seed=seed, duration=duration, steps=steps) for seed, duration, steps in ((1, 1, 4), (2, 3, 7), (3, 2, 5))
+    ]
+
+    async def latents(runner: Any, plan: Plan) -> Any:
+        return (await runner.fetch((await play(runner, plan)).outputs["latents"])).array
+
+    async def work() -> None:
+        alone = [await latents(local, plan) for plan in plans]
+        crowd = await asyncio.gather(*(latents(together, plan) for plan in plans))
+        for one, other in zip(alone, crowd, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-5)
+
+    run(work)
+
+
+def test_every_step_is_heard_in_order(apart: ServeRunner) -> None:
+    async def work() -> None:
+        events: list[Event] = []
+        await play(apart, song(steps=12, seed=8), events)
+        take = [event for event in events if event.node == "take"]
+        assert [event.type for event in take] == ["queued", "started", *["progress"] * 13, "finished"]
+        assert [event.step for event in take if event.type == "progress"] == list(range(13))
+        assert {event.steps for event in take if event.type == "progress"} == {12}
+
+    run(work)
+
+
+def test_values_are_held_and_fetched(together: ServeRunner) -> None:
+    async def work() -> None:
+        latents = Latents(np.random.default_rng(1).standard_normal((8, 16, 50)).astype(np.float32))
+        held = await together.hold({"a": [latents, 3]})
+        assert isinstance(held["a"][0], Handle)
+        assert held["a"][0].digest == latents.digest
+        fetched = await together.fetch(held)
+        assert fetched["a"][0] == latents
+        assert fetched["a"][1] == 3
+        assert not fetched["a"][0].array.flags.writeable
+
+    run(work)
+
+
+def test_outputs_are_kept_on_disk_and_found_again(together: ServeRunner, apart: ServeRunner, tmp_path: Path) -> None:
+    async def work() -> None:
+        plan, store = song(steps=2, duration=1.0), DiskStore(tmp_path)
+        made = await Scheduler(stages(), together, Cache(together, store=store)).run(plan)
+        found = await Scheduler(stages(), apart, Cache(apart, store=store)).run(plan)
+        assert {node.source for node in made.nodes.values()} == {"computed"}
+        assert {node.source for node in found.nodes.values()} == {"disk"}
+        assert digests(made) == digests(found)
+        assert await apart.fetch(found.outputs["audio"]) == await together.fetch(made.outputs["audio"])
+
+    run(work)
+
+
+def test_a_cancelled_run_frees_its_place(together: ServeRunner) -> None:
+    async def work() -> None:
+        events: list[Event] = []
+        task = asyncio.ensure_future(play(together, song(steps=200, duration=60.0), events))
+        while not any(event.step for event in events):
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        (told,) = (await together.stats())["all"]
+        assert (told["under_way"], told["engine"]["songs"]) == (0, 0)
+        assert max(event.step or 0 for event in events) < 200
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    ("params", "kind", "said"),
+    [
+        ({"control_branch": "stemgen"}, InputError, "belong together"),
+        ({"adapter": "../voice"}, InputError, "a name of letters"),
+        ({"adapter": "absent"}, CheckpointError, "no weights for adapter 'absent'"),
+    ],
+)
+def test_errors_arrive_as_they_were_made(apart: ServeRunner, params: Any, kind: type[FlowsError], said: str) -> None:
+    async def work() -> None:
+        with pytest.raises(kind, match=said) as raised:
+            await apart.call(await sample_call(apart, steps=2, **params), Told())
+        assert type(raised.value) is kind
+
+    run(work)
+
+
+def test_a_value_that_does_not_fit_is_an_error_of_that_call_alone(apart: ServeRunner) -> None:
+    async def work() -> None:
+        kind = stages()["decode_latents"]
+        wrong = await apart.hold({"latents": np.float32(3)})
+        with pytest.raises(StageError, match="decode_latents"):
+            await apart.call(Call(kind, {**wrong, "like": None}, kind.Params()), Told())
+        assert (await play(apart, song(steps=1, duration=1.0))).outputs
+
+    run(work)
+
+
+# Killing comes last: replacements take their time.
+
+
+def test_what_a_killed_process_gave_is_still_there(apart: ServeRunner) -> None:
+    async def work() -> None:
+        result = await play(apart, song(steps=1, seed=21))
+        (told,) = (await apart.stats())["vocode"]
+        os.kill(told["pid"], signal.SIGKILL)
+        audio = await apart.fetch(result.outputs["audio"])
+        assert audio.seconds == pytest.approx(2.0, abs=0.1)
+
+    run(work)
+
+
+def test_a_killed_sampler_costs_a_few_steps(apart: ServeRunner, local: LocalRunner) -> None:
+    async def work() -> None:
+        plan, events = song(steps=60, duration=60.0, seed=22), list[Event]()
+        (told,) = (await apart.stats())["sampler"]
+        task = asyncio.ensure_future(Scheduler(stages(), apart).run(plan, Options(on_event=events.append)))
+        while not any((event.step or 0) >= 20 for event in events):
+            await asyncio.sleep(0.005)
+        os.kill(told["pid"], signal.SIGKILL)
+        result = await task
+        starts = [event.type for event in events if event.node == "take"].count("started")
+        assert starts == 2
+        heard = [event.step for event in events if event.node == "take" and event.step is not None]
+        back = next(place for place in range(1, len(heard)) if heard[place] <= heard[place - 1])
+        assert heard[back - 1] - heard[back] <= 2 * ENGINE["save_every"]
+        assert heard[back] % ENGINE["save_every"] == 0
+        assert heard[back] > 0
+        assert heard[-1] == 60
+        alone = await play(local, plan)
+        assert digests(result)["take"] == digests(alone)["take"]
+
+    run(work)

@@ -1,0 +1,65 @@
+"""Songs half done, on disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from acestep_flows.errors import StorageError
+from acestep_flows.runtime.serving.states import STALE_SECONDS, SavedStates
+from acestep_flows.sampling.trajectory import State
+
+
+def state(step: int) -> State:
+    return State(step, torch.full((8, 16, 2), float(step)), torch.zeros(8, 16, 2), {"momentum": torch.ones(3)})
+
+
+def test_the_last_state_is_kept(tmp_path: Path) -> None:
+    states = SavedStates(tmp_path / "states")
+    assert states.read("a") is None
+    states.write("a", state(3))
+    states.write("a", state(6))
+    again = states.read("a")
+    assert again is not None
+    assert again.step == 6
+    assert torch.equal(again.latents, state(6).latents)
+    assert torch.equal(again.memory["momentum"], torch.ones(3))
+    assert states.read("b") is None
+
+
+def test_a_dropped_state_is_gone(tmp_path: Path) -> None:
+    states = SavedStates(tmp_path)
+    states.write("a", state(3))
+    states.drop("a")
+    states.drop("a")
+    assert states.read("a") is None
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", state(3).save()[:-40]])
+def test_a_damaged_state_is_none(tmp_path: Path, content: bytes) -> None:
+    states = SavedStates(tmp_path)
+    states.write("a", state(3))
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(content)
+    assert states.read("a") is None
+
+
+def test_old_states_are_cleared_away(tmp_path: Path) -> None:
+    states = SavedStates(tmp_path)
+    for key in ("old", "young"):
+        states.write(key, state(3))
+    (old,) = (file for file in tmp_path.iterdir() if file.name.startswith("old"))
+    past = old.stat().st_mtime - STALE_SECONDS - 1
+    os.utime(old, (past, past))
+    states = SavedStates(tmp_path)
+    assert states.read("old") is None
+    assert states.read("young") is not None
+
+
+def test_a_folder_that_cannot_be_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError):
+        SavedStates(tmp_path / "file").write("a", state(3))

@@ -1,0 +1,97 @@
+"""Every file in deployments/ is sound, and says what the code does."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from acestep_flows.runtime.serving.pool import SHIPPED, Autoscaling, Engine, Limits, Pool, Process, shipped
+from acestep_flows.stages.registry import stages
+
+FOLDER = shipped()
+BUILDER = "acestep_flows.runtime.serving.build:build_app"
+
+
+def read(name: str) -> Any:
+    return yaml.safe_load((FOLDER / name).read_text())
+
+
+def test_every_file_is_known() -> None:
+    others = {"serve-config.yaml", "rayservice.yaml", "Containerfile", "README.md"}
+    assert {file.name for file in FOLDER.iterdir()} == {f"{name}.yaml" for name in SHIPPED} | others
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_pools_are_sound_and_bear_their_name(name: str) -> None:
+    pool = Pool.read(name)
+    assert pool.name == name
+    assert pool.summary
+
+
+def test_pools_are_what_they_are_called() -> None:
+    local, split, single, eight = (Pool.read(name) for name in SHIPPED)
+    assert (len(local.processes), local.cpus, local.gpus) == (1, 2, 0)
+    assert all(len(process.stages) == 1 for process in split.processes.values())
+    assert (split.gpus, single.gpus, eight.gpus) == (0, 1, 8)
+    sampler = eight.process(stages()["sample"])
+    assert sampler.gpus == 1
+    assert {"encode_prompt", "decode_latents"}.isdisjoint(sampler.stages)
+
+
+def applications(config: Any) -> list[Any]:
+    from ray.serve.schema import ServeDeploySchema
+
+    return ServeDeploySchema.model_validate(config).applications
+
+
+@pytest.mark.parametrize("name", ["serve-config.yaml", "rayservice.yaml"])
+def test_serve_configurations_build(name: str, small_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from acestep_flows.runtime.serving.build import AppArgs, build_app
+
+    monkeypatch.setenv("ACESTEP_FLOWS_CHECKPOINT", str(small_root))
+    config = read(name)
+    if name == "rayservice.yaml":
+        config = yaml.safe_load(config["spec"]["serveConfigV2"])
+    (application,) = applications(config)
+    assert application.import_path == BUILDER
+    AppArgs.model_validate(application.args)
+    build_app(application.args)
+
+
+def test_the_manifest_has_room_for_its_pool() -> None:
+    spec = read("rayservice.yaml")["spec"]
+    (application,) = applications(yaml.safe_load(spec["serveConfigV2"]))
+    pool = Pool.read(application.args["pool"])
+    (group,) = spec["rayClusterConfig"]["workerGroupSpecs"]
+    (container,) = group["template"]["spec"]["containers"]
+    requests = container["resources"]["requests"]
+    assert int(requests["nvidia.com/gpu"]) * group["replicas"] == pool.gpus
+    assert int(requests["cpu"]) * group["replicas"] >= pool.cpus
+    (head,) = spec["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]["containers"]
+    assert head["image"] == container["image"]
+    assert all(
+        {mount["name"] for mount in one["volumeMounts"]} == {"data", "shared-memory"} for one in (head, container)
+    )
+
+
+def test_the_container_is_made_of_what_there_is() -> None:
+    text = (FOLDER / "Containerfile").read_text()
+    copied = [name for line in re.findall(r"^COPY (.+)$", text, re.M) for name in line.split()[:-1]]
+    missing = [name for name in copied if not (FOLDER.parent / name).exists()]
+    assert "acestep_flows" in copied
+    assert missing == []
+    command = json.loads(re.findall(r"^CMD (.+)$", text, re.M)[0])
+    assert command[:2] == ["acestep-flows", "serve"]
+
+
+def test_the_page_explains_every_number_and_file() -> None:
+    page = (FOLDER / "README.md").read_text()
+    names = {name for kind in (Process, Engine, Limits, Autoscaling) for name in kind.model_fields}
+    names |= {"checkpoint", "lyric_vocab", "extras"}
+    assert [name for name in sorted(names) if not re.search(rf"[`{{ ]{name}[`,:}}]", page)] == []
+    assert [file.name for file in FOLDER.iterdir() if file.name not in page and file.name != "README.md"] == []
