@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from acestep_flows.errors import CheckpointError, InputError
+from acestep_flows.errors import CheckpointError
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.stages.encode_lyrics import EncodeLyrics
 from acestep_flows.stages.registry import stages
