@@ -1,0 +1,66 @@
+"""Errors say what, where and what is allowed, and cross processes whole."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+
+import pytest
+
+from acestep_flows import errors
+from acestep_flows.errors import (
+    Cancelled,
+    CheckpointError,
+    FlowsError,
+    GraphError,
+    InputError,
+    Overloaded,
+    Problem,
+    StageError,
+)
+
+KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, FlowsError)]
+
+
+def test_what_where_and_what_is_allowed() -> None:
+    assert str(InputError("0 s", where="duration", allowed="0.1 to 240")) == "duration: 0 s (allowed: 0.1 to 240)"
+    assert str(InputError("empty")) == "empty"
+
+
+def test_a_problem_says_where_it_stands() -> None:
+    problem = Problem("port", "no port x", file="a.yaml", line=3, column=7, node="song")
+    assert str(problem) == "a.yaml:3:7: node song: no port x"
+    assert str(Problem("port", "no port x")) == "no port x"
+    assert str(GraphError([problem, Problem("name", "bad")])) == "a.yaml:3:7: node song: no port x\nbad"
+
+
+def test_a_stage_error_names_node_stage_and_cause() -> None:
+    cause = ValueError("bad")
+    assert str(StageError("take", "sample", cause)) == "node take (sample): ValueError: bad"
+    assert str(StageError("", "sample", cause)) == "sample: ValueError: bad"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InputError("0 s", where="duration", allowed="more"),
+        CheckpointError("truncated", where="model.safetensors"),
+        GraphError([Problem("name", "bad", file="a.yaml", line=1)]),
+        StageError("take", "sample", ValueError("bad")),
+        Overloaded("full", retry_after=3.0),
+        Cancelled("stopped"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_cross_processes_whole(error: FlowsError) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    kept = {name: value for name, value in vars(error).items() if not isinstance(value, Exception)}
+    assert {name: vars(again)[name] for name in kept} == kept
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_every_kind_has_a_code_and_a_status(kind: type[FlowsError]) -> None:
+    assert kind.code.replace("_", "").isalpha()
+    assert 400 <= kind.status < 600
