@@ -13,8 +13,8 @@ from acestep_flows.values import canonical_json
 
 HEADING = """# Stages
 
-What graphs are made of. Inputs without a default must be given; a value that another stage gives is written as a reference,
-see [graphs.md](graphs.md). This page is made from the declarations: `acestep-flows stages --markdown`.
+What graphs are made of. What is not optional and has no default must be given; values of other nodes are given as
+references, see [graphs.md](graphs.md). This page is made from the declarations: `acestep-flows stages --markdown`.
 """
 
 
@@ -37,8 +37,13 @@ def _section(stage: type[Stage]) -> Iterator[str]:
 def _table(title: str, ports: Iterable[Port]) -> Iterator[str]:
     yield from (f"| {title} | type | |", "|---|---|---|")
     for port in ports:
-        yield f"| `{port.name}` | {str(port.type).removesuffix(' or nothing')} | {describe(port)} |"
+        yield f"| `{port.name}` | {type_name(port)} | {describe(port)} |"
     yield ""
+
+
+def type_name(port: Port) -> str:
+    """A port's type; what is optional is said by `describe`."""
+    return str(port.type).replace(" or nothing", "")
 
 
 def describe(port: Port) -> str:
