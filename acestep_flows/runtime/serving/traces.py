@@ -10,6 +10,7 @@ import contextlib
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -50,12 +51,27 @@ def end(processes: list[psutil.Process], patience: float = 0.0) -> None:
     Args:
         patience: seconds they have to end by themselves.
     """
-    _, left = psutil.wait_procs(processes, timeout=patience)
+    left = _outlasting(processes, patience)
     for ask in (psutil.Process.terminate, psutil.Process.kill):
         for process in left:
             with contextlib.suppress(psutil.Error):
                 ask(process)
-        _, left = psutil.wait_procs(left, timeout=STOP_SECONDS)
+        left = _outlasting(left, STOP_SECONDS)
+
+
+def _outlasting(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Those that still run after `seconds` at the most. One that has ended counts as gone, though nobody buries it."""
+    until = time.monotonic() + seconds
+    while (left := [process for process in processes if _runs(process)]) and time.monotonic() < until:
+        time.sleep(0.05)
+    return left
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
 
 
 def _alive(listed: Iterable[tuple[int, float]]) -> Iterator[psutil.Process]:
@@ -63,5 +79,5 @@ def _alive(listed: Iterable[tuple[int, float]]) -> Iterator[psutil.Process]:
     for pid, created in listed:
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(pid)
-            if process.create_time() == created and process.status() != psutil.STATUS_ZOMBIE:
+            if process.create_time() == created and _runs(process):
                 yield process
