@@ -17,8 +17,9 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from acestep_flows.api import tracing
 from acestep_flows.api.journal import Journal, weights
 from acestep_flows.api.outputs import Kept, keep
 from acestep_flows.api.snapshot import planned
@@ -30,6 +31,9 @@ from acestep_flows.errors import Cancelled, FlowsError, StorageError
 from acestep_flows.graph.provenance import recipe
 from acestep_flows.graph.run import Run
 from acestep_flows.graph.scheduler import Options, Scheduler
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +75,7 @@ class Executor:
         name: what leases say; by default one that nobody else has.
         retention: what is kept and for how long; None: nothing is ever removed.
         poll: see POLL_SECONDS.
+        tracer: an OpenTelemetry provider for spans of finished runs; None: that of the process, where there is one.
     """
 
     def __init__(
@@ -82,10 +87,12 @@ class Executor:
         name: str | None = None,
         retention: Keep | None = None,
         poll: float = POLL_SECONDS,
+        tracer: TracerProvider | None = None,
     ) -> None:
         self.name = name or f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
         self.slots = slots
         self._home, self._scheduler, self._retention, self._poll = home, scheduler, retention, poll
+        self._tracer, self._traces = tracer, tracer is not None or tracing.listening()
         self._works: dict[str, _Work] = {}
         self._draining = False
         self._over = asyncio.Event()
@@ -215,6 +222,8 @@ class Executor:
             if not work.lost:
                 with contextlib.suppress(StorageError):
                     await self._in_store(self._home.leases.release, work.lease)
+        except Exception:  # no lease is renewed any more: whoever claims the run next ends it
+            log.exception("the end of run %s", work.lease.run)
         finally:
             del self._works[work.lease.run]
             self._wake.set()
@@ -230,7 +239,10 @@ class Executor:
         except Exception as failure:  # whatever it is, it ends this run and no other
             log.exception("run %s failed", work.lease.run)
             error = FlowsError(f"internal error ({type(failure).__name__}), told in the server's log")
-        await self._finish(work, RunState.SUCCEEDED if error is None else end_state(error), kept, error)
+        done = await self._finish(work, RunState.SUCCEEDED if error is None else end_state(error), kept, error)
+        if done and self._traces:
+            with contextlib.suppress(StorageError):
+                await self._in_files(_trace, self._home, work.lease.run, self._tracer)
 
     async def _compute(self, work: _Work) -> Kept:
         record, content = work.claimed.record, work.claimed.content
@@ -254,7 +266,7 @@ class Executor:
         stem = f"{record.graph}-{record.id[-6:]}"
         return await self._in_files(_keep, values, made, home, record.format, stem)
 
-    async def _finish(self, work: _Work, state: RunState, kept: Kept, error: FlowsError | None) -> None:
+    async def _finish(self, work: _Work, state: RunState, kept: Kept, error: FlowsError | None) -> bool:
         """Write the end. Where the database does not take it, the run is left to whoever claims it next."""
         for pause in (*FINISH_PAUSES, None):
             async with self._writing:
@@ -271,13 +283,14 @@ class Executor:
                     )
                     if not done:
                         log.warning("run %s is another executor's by now", work.lease.run)
-                    return
+                    return done
                 except StorageError as failure:
                     log.warning("the end of run %s: %s", work.lease.run, failure)
                     if changes is not None and work.journal is not None:
                         work.journal.restore(changes)
             if pause is not None:
                 await asyncio.sleep(pause)
+        return False
 
     async def _in_store(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._store, lambda: work(*args, **kwargs))
@@ -292,3 +305,7 @@ def _taken(work: _Work) -> Changes | None:
 
 def _keep(values: dict[str, Any], made: Any, home: Home, format: str, stem: str) -> Kept:
     return keep(values, made, artifacts=home.artifacts, format=format, stem=stem)
+
+
+def _trace(home: Home, run: str, tracer: TracerProvider | None) -> None:
+    tracing.emit(home.runs.get(run), home.runs.nodes(run), tracer)
