@@ -41,18 +41,19 @@ def clear() -> None:
         with contextlib.suppress(OSError, ValueError, TypeError):
             (owner, *started) = json.loads((folder / _LIST).read_text())
             if not list(_alive([owner])):
-                end(list(_alive(started)))
+                end(list(_alive(started)), gently=False)  # they have lost everything already
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def end(processes: list[psutil.Process], patience: float = 0.0) -> None:
-    """End processes, gently first.
+def end(processes: list[psutil.Process], patience: float = 0.0, *, gently: bool = True) -> None:
+    """End processes.
 
     Args:
         patience: seconds they have to end by themselves.
+        gently: ask them before killing them.
     """
     left = _outlasting(processes, patience)
-    for ask in (psutil.Process.terminate, psutil.Process.kill):
+    for ask in (psutil.Process.terminate, psutil.Process.kill) if gently else (psutil.Process.kill,):
         for process in left:
             with contextlib.suppress(psutil.Error):
                 ask(process)
