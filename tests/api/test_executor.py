@@ -15,8 +15,10 @@ import pytest
 
 from acestep_flows.api.executor import Executor
 from acestep_flows.api.store.home import Home
+from acestep_flows.api.store.leases import Leases
 from acestep_flows.api.store.records import ENDED, RunState
 from acestep_flows.audio import tags
+from acestep_flows.errors import StorageError
 from acestep_flows.values import Latents
 from tests.api.toys import AGAIN, FAIL, accept, all_ended, opened, process, scheduler_over, until
 
@@ -184,6 +186,33 @@ def test_a_run_that_no_plan_can_be_made_of_fails(tmp_path: Path) -> None:
         error = home.runs.get(run.id).error
         assert error is not None
         assert error["code"] == "invalid_input"
+
+
+def test_a_database_that_is_full_for_a_while_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusals = Counter({"record": 3, "finish": 2, "claim": 1, "renew": 1})
+
+    def refuse(name: str) -> None:
+        whole = getattr(Leases, name)
+
+        def sometimes(*args: Any, **kwargs: Any) -> Any:
+            if refusals[name] > 0:
+                refusals[name] -= 1
+                raise StorageError("database or disk is full")
+            return whole(*args, **kwargs)
+
+        monkeypatch.setattr(Leases, name, sometimes)
+
+    for name in refusals:
+        refuse(name)
+    with opened(tmp_path) as home:
+        run = accept(home, steps=10, pause=0.02)
+        asyncio.run(work(home))
+        assert refusals.total() == 0
+        done = home.runs.get(run.id)
+        assert (done.state, done.attempt) == (RunState.SUCCEEDED, 1)
+        assert ends(home, run.id) == ["succeeded"]
+        finished = [event.body["node"] for event in home.runs.events(run.id) if event.type == "finished"]
+        assert finished == ["first", "second", "third", "audio"]
 
 
 def test_twenty_runs_end_once_each_though_executors_die(tmp_path: Path) -> None:

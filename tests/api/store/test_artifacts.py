@@ -87,6 +87,20 @@ def test_a_place_by_url_works_like_a_folder(database: Database, tmp_path: Path) 
     assert artifacts.open(artifacts.put(b"x").digest).read() == b"x"
 
 
+def test_a_place_that_is_no_folder(database: Database, clock: Clock) -> None:
+    """pyarrow's file system for tests stands in for an object store."""
+    artifacts = Artifacts(database, "mock:///bucket/files", clock)
+    blob = artifacts.put(b"song")
+    assert b"".join(artifacts.chunks(blob.digest, 1, 2)) == b"on"
+    with artifacts.path(blob.digest) as path:
+        assert path.read_bytes() == b"song"
+    assert not path.exists()
+    clock.now += 100
+    assert artifacts.collect(50, NOBODY) == 4
+    with pytest.raises(NotFound):
+        artifacts.open(blob.digest)
+
+
 def test_only_what_nobody_needs_is_collected(artifacts: Artifacts, tmp_path: Path, clock: Clock) -> None:
     used, idle = artifacts.put(b"used"), artifacts.put(b"idle")
     clock.now += 100
