@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acestep_flows.model.rope import rotate, rotation
@@ -12,6 +12,7 @@ from acestep_flows.model.rope import rotate, rotation
 CPU = torch.device("cpu")
 
 
+@settings(deadline=None)
 @given(length=st.integers(1, 40), half=st.integers(1, 16), theta=st.floats(10, 1e6))
 def test_adjacent_channels_turn_by_angles_of_the_duplicated_table(length: int, half: int, theta: float) -> None:
     width = 2 * half

@@ -37,7 +37,7 @@ def batch(parts: list[Tensor], longest: int, junk: float = 0.0) -> Tensor:
     return torch.stack([pad(part, (0, longest - part.shape[-1]), value=junk) for part in parts])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     lengths=st.lists(st.tuples(st.integers(1, 40), st.integers(1, 30)), min_size=2, max_size=4),
     controlled=st.booleans(),

@@ -105,7 +105,8 @@ def outcome(name: str, loss: objective.Loss, parameters: dict[str, nn.Parameter]
     if name in gradients:
         return gradients[name]
     if name == "grad_norm":
-        return torch.cat([gradient.flatten() for gradient in gradients.values()]).norm()
+        norm: Tensor = torch.cat([gradient.flatten() for gradient in gradients.values()]).norm()
+        return norm
     if name == "loss":
         return loss.total
     if name == "denoising_loss":

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acestep_flows.training.objective import (
@@ -18,6 +18,7 @@ from acestep_flows.training.objective import (
 )
 
 
+@settings(deadline=None)
 @given(normal=st.floats(-50, 50))
 def test_timesteps_fall_with_the_draw_and_stay_in_the_table(normal: float) -> None:
     drawn, higher = timesteps_from_normal(torch.tensor([normal, normal + 0.5])).tolist()
