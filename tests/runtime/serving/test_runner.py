@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from acestep_flows.errors import CheckpointError, FlowsError, InputError, StageError
@@ -22,23 +25,25 @@ from acestep_flows.graph.runner import Call, Handle
 from acestep_flows.graph.scheduler import Options, Scheduler
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.local import LocalRunner
+from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.runtime.serving.runner import ServeRunner
 from acestep_flows.stages.registry import stages
 from acestep_flows.values import Latents
 from tests.runtime.serving.pools import ENGINE, fused, split
-from tests.runtime.serving.songs import Told, digests, play, sample_call, song
+from tests.runtime.serving.songs import WORDS, Told, digests, play, sample_call, song
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
 
 PATIENCE = 90.0
 
 
-def deployed(pool: Any, home: Path) -> Iterator[ServeRunner]:
+def deployed(pool: Pool, home: Path, ingress: str | None = None) -> Iterator[ServeRunner]:
     from ray import serve
 
     from acestep_flows.runtime.serving.launch import deploy
 
-    runner = deploy({"pool": pool, "home": str(home)}, pool.name)
+    args = {"pool": pool, "home": str(home), "ingress": ingress}
+    runner = deploy(args, pool.name, None if ingress is None else "/")
     yield runner
     runner.close()
     serve.delete(pool.name)
@@ -51,8 +56,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def together(ray_cluster: None, small_root: Path, home: Path) -> Iterator[ServeRunner]:
-    """Every stage in one process."""
-    yield from deployed(fused(small_root).model_copy(update={"name": "fused"}), home)
+    """Every stage in one process, and HTTP in front."""
+    pool = fused(small_root).model_copy(update={"name": "fused"})
+    yield from deployed(pool, home, "acestep_flows.api.ingress:ingress")
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +207,25 @@ def test_a_value_that_does_not_fit_is_an_error_of_that_call_alone(apart: ServeRu
         with pytest.raises(StageError, match="decode_latents"):
             await apart.call(Call(kind, {**wrong, "like": None}, kind.Params()), Told())
         assert (await play(apart, song(steps=1, duration=1.0))).outputs
+
+    run(work)
+
+
+def test_a_run_over_http_gives_the_same_song(together: ServeRunner, local: LocalRunner, ray_cluster: str) -> None:
+    inputs = {**WORDS, "duration": 2.0, "seed": 31, "steps": 3}
+
+    async def work() -> None:
+        async with httpx.AsyncClient(base_url=ray_cluster) as client:
+            accepted = await client.post("/v1/runs", json={"graph": "text2music", "inputs": inputs})
+            assert accepted.status_code == 202, accepted.text
+            place = f"/v1/runs/{accepted.json()['id']}"
+            while (told := (await client.get(place)).json())["state"] in ("queued", "running"):
+                await asyncio.sleep(0.1)
+            assert told["state"] == "succeeded"
+            answer = await client.get(told["outputs"]["audio"]["url"])
+        alone = await local.fetch((await play(local, song(seed=31, steps=3))).outputs["audio"])
+        heard, _ = soundfile.read(io.BytesIO(answer.content), dtype="float32")
+        np.testing.assert_allclose(heard.T, alone.samples, atol=2e-4)
 
     run(work)
 
