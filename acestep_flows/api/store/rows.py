@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select, update
 
 from acestep_flows.api.store.records import NodeRecord, OutputRecord, RunRecord, RunState
-from acestep_flows.api.store.schema import ASSETS, EVENTS, RUNS
+from acestep_flows.api.store.schema import ASSETS, EVENTS, NODES, RUNS
 from acestep_flows.errors import FlowsError
 
 SHOWN = [column for column in RUNS.columns if column.name != "content"]
@@ -118,6 +118,9 @@ def end(
     }
     if state is RunState.SUCCEEDED:
         changes["progress"] = 1.0
+    else:  # An executor that died did not say so of its nodes.
+        open_nodes = (NODES.c.run == run, NODES.c.state.in_(("waiting", "queued", "started")))
+        connection.execute(update(NODES).where(*open_nodes).values(state="cancelled"))
     connection.execute(update(RUNS).where(RUNS.c.id == run).values(changes))
     more = {"progress": 1.0} if state is RunState.SUCCEEDED else {}
     if error is not None:

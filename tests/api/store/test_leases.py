@@ -138,10 +138,13 @@ def test_a_run_that_takes_down_its_executors_is_given_up(table: RunTable, leases
     run, _ = table.accept(new())
     healthy, _ = table.accept(new())
     for attempt in range(1, STRIKES + 1):
-        assert claim(leases).lease == Lease(run.id, "e", attempt)
+        lease = claim(leases).lease
+        assert lease == Lease(run.id, "e", attempt)
+        leases.begin(lease, NODES)
         clock.now += 21
     assert claim(leases).lease.run == healthy.id
     given_up = table.get(run.id)
+    assert [node.state for node in table.nodes(run.id)] == ["cancelled", "cancelled"]
     assert given_up.state is RunState.FAILED
     assert given_up.error is not None
     assert given_up.error["code"] == "lost_process"
