@@ -37,6 +37,8 @@ def test_pools_are_what_they_are_called() -> None:
     local, split, single, eight = (Pool.read(name) for name in SHIPPED)
     assert (len(local.processes), local.cpus, local.gpus) == (1, 2, 0)
     assert all(len(process.stages) == 1 for process in split.processes.values())
+    weighty = [stage for stage in stages().values() if stage.parts]
+    assert {pool.process(stage).torch_threads for pool in (local, split) for stage in weighty} == {2}
     assert (split.gpus, single.gpus, eight.gpus) == (0, 1, 8)
     sampler = eight.process(stages()["sample"])
     assert sampler.gpus == 1
