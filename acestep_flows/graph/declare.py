@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from acestep_flows.errors import InputError
 from acestep_flows.graph.document import Fields, Items, Node, Place, Scalar, plain
+from acestep_flows.graph.reader import Reader
 from acestep_flows.graph.types import Declaration, accept, kinds, parse_type
 from acestep_flows.graph.words import clip, show
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import Value
-
-if TYPE_CHECKING:
-    from acestep_flows.graph.parse import Reader
 
 KEYS = ("type", "fields", "default", "minimum", "maximum", "shortest", "longest", "choices", "unit", "description")
 _NUMBERS = ("int", "float", "seed")

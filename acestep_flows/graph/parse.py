@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from acestep_flows.errors import Problem
 from acestep_flows.graph import document
 from acestep_flows.graph.declare import declare
 from acestep_flows.graph.document import Fields, Items, Place, Scalar
 from acestep_flows.graph.language import (
     GRAPH_NAME,
     LANGUAGE_VERSION,
-    MAX_NAME,
-    NAME,
     REFERENCE,
     Argument,
     Call,
@@ -22,8 +18,9 @@ from acestep_flows.graph.language import (
     Reference,
     references_in,
 )
+from acestep_flows.graph.reader import Reader, fits
 from acestep_flows.graph.types import Declaration
-from acestep_flows.graph.words import clip, listing, show, unlike
+from acestep_flows.graph.words import clip, show
 
 GRAPH_KEYS = ("graph", "version", "summary", "inputs", "nodes", "outputs")
 NODE_KEYS = ("stage", "graph", "with", "each", "fold", "carry", "when", "otherwise")
@@ -32,7 +29,7 @@ NODE_KEYS = ("stage", "graph", "with", "each", "fold", "carry", "when", "otherwi
 def parse(content: str | bytes, file: str = "<text>", path: Path | None = None) -> Graph:
     """Read a graph; whatever is wrong with its form is in `Graph.problems`."""
     root, found = document.read(content)
-    reader = Reader(file)
+    reader = GraphReader(file)
     for problem in found:
         reader.problem(problem.rule, problem.message, Place(problem.line, problem.column))
     if not isinstance(root, Fields):
@@ -43,15 +40,8 @@ def parse(content: str | bytes, file: str = "<text>", path: Path | None = None) 
     return reader.graph(root, path)
 
 
-class Reader:
-    """Reads the parts of one file and collects what is wrong with them."""
-
-    def __init__(self, file: str) -> None:
-        self.file = file
-        self.problems: list[Problem] = []
-
-    def problem(self, rule: str, message: str, place: Place, node: str = "") -> None:
-        self.problems.append(Problem(rule, message, self.file, place.line, place.column, node))
+class GraphReader(Reader):
+    """Reads a graph from one file."""
 
     def graph(self, root: Fields, path: Path | None) -> Graph:
         self.known_keys(root, GRAPH_KEYS, "a graph")
@@ -59,7 +49,7 @@ class Reader:
         self.version(root)
         name = self.text(root, "graph")
         name_place = place_of(root, "graph")
-        if "graph" in root.entries and name is not None and not _fits(GRAPH_NAME, name):
+        if "graph" in root.entries and name is not None and not fits(GRAPH_NAME, name):
             allowed = "lower-case letters, digits and single hyphens, a letter first, at most 64 characters"
             self.problem("bad-name", f"{clip(name)!r} is no name for a graph; allowed: {allowed}", name_place)
         inputs = self.section(root, "inputs")
@@ -90,12 +80,6 @@ class Reader:
         for name, place in section.keys.items():
             self.name(name, place, key.removesuffix("s"))
         return section
-
-    def name(self, name: str, place: Place, what: str, node: str = "") -> None:
-        if not _fits(NAME, name):
-            article = "an" if what[0] in "aeiou" else "a"
-            allowed = "lower-case letters, digits and underscores, a letter first, at most 64 characters"
-            self.problem("bad-name", f"{clip(name)!r} is no name for {article} {what}; allowed: {allowed}", place, node)
 
     def input(self, name: str, place: Place, node: document.Node) -> Declaration:
         return declare(self, name, place, node, f"input {clip(name)}")
@@ -199,40 +183,7 @@ class Reader:
             return Reference(clip(node.value[1:]), (), node.place)
         return Reference(match[1], tuple(match[2].split(".")[1:]), node.place)
 
-    def map(self, parent: Fields, key: str, label: str) -> Fields:
-        """The map under `key`; empty where there is none, nothing in it, or something else."""
-        node = parent.entries.get(key)
-        if isinstance(node, Fields):
-            return node
-        if node is None or (isinstance(node, Scalar) and node.value is None):
-            return Fields()
-        self.problem("not-a-map", f"{key}: takes a map; found {show(document.plain(node))}", node.place, label)
-        return Fields()
-
-    def text(self, parent: Fields, key: str, label: str = "") -> str | None:
-        node: Any = parent.entries.get(key)
-        if node is None:
-            return None
-        if isinstance(node, Scalar) and isinstance(node.value, str):
-            return node.value
-        self.problem("not-text", f"{key}: takes text; found {show(document.plain(node))}", node.place, label)
-        return None
-
-    def known_keys(self, fields: Fields, allowed: Sequence[str], what: str, label: str = "") -> None:
-        for key, place in fields.keys.items():
-            if key not in allowed:
-                self.problem("unknown-key", f"{what} has {unlike('key', key, allowed)}", place, label)
-
-    def required_keys(self, fields: Fields, required: Sequence[str], what: str) -> None:
-        missing = [key for key in required if key not in fields.keys]
-        if missing:
-            self.problem("missing-key", f"{what} lacks {listing(missing)}", fields.place)
-
 
 def place_of(fields: Fields, key: str) -> Place:
     """Where the value of `key` stands, or the map where it is absent."""
     return fields.entries[key].place if key in fields.entries else fields.place
-
-
-def _fits(pattern: Any, name: str) -> bool:
-    return len(name) <= MAX_NAME and pattern.fullmatch(name) is not None
