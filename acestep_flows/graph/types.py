@@ -95,7 +95,8 @@ def accept(declaration: Declaration, value: Any, where: str, draw: Draw) -> Any:
         limits = between(declaration.shortest, declaration.longest)
         if not (declaration.shortest or 0) <= len(accepted) <= (declaration.longest or math.inf):
             what = "characters" if isinstance(accepted, str) else "elements"
-            raise InputError(f"{len(accepted)} {what}", where=where, allowed=f"{limits} {what}")
+            found = f"{len(accepted)} {what}" if accepted else "empty"
+            raise InputError(found, where=where, allowed=f"{limits} {what}")
     return accepted
 
 
@@ -179,8 +180,11 @@ def _span(value: Any, where: str) -> Span:
         ends = [value["start"], value["end"]]
     elif isinstance(value, (list, tuple)) and len(value) == 2:
         ends = list(value)
-    if ends is None or not all(_number(end) and abs(end) < 1e9 for end in ends):
+    if ends is None:
         raise InputError(show(value), where=where, allowed="[start, end] or {start: ..., end: ...}, in seconds")
+    for name, end in zip(("start", "end"), ends, strict=True):
+        if not _number(end) or abs(end) >= 1e9:
+            raise InputError(f"{name} is {show(end)}", where=where, allowed="a finite number of seconds")
     start, end = (float(end) for end in ends)
     if not 0 <= start < end:
         raise InputError(f"{start:g} to {end:g} s", where=where, allowed="0 <= start < end, in seconds")
