@@ -44,7 +44,8 @@ class InputReader:
             name, equals, text = assignment.partition("=")
             name = name.strip()
             if not equals or not name:
-                raise InputError(f"{assignment[:80]!r} has no name", where="--set", allowed="name=value or name=@file")
+                what = f"{assignment[:80]!r} has no {'name' if equals else 'value'}"
+                raise InputError(what, where="--set", allowed="name=value or name=@file")
             if name not in types and "." not in name:
                 near = difflib.get_close_matches(name, types, 1)
                 hint = f"; did you mean {near[0]}?" if near else ""

@@ -127,7 +127,7 @@ def test_options_become_inputs() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["tags"], "--set: 'tags' has no name"),
+        (["tags"], "--set: 'tags' has no value"),
         (["=x"], "--set: '=x' has no name"),
         (["stepz=3"], r"stepz: no such input; did you mean steps\? \(allowed: tags, steps\)"),
         (["tags=a", "tags=b"], "tags: given twice"),

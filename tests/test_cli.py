@@ -126,7 +126,7 @@ def test_latents_are_kept_on_request_and_taken_as_inputs(invoke: Invoke, tmp_pat
         (["text2music", "--set", "tags="], 2, "tags"),
         (["text2music", "--set", "tags=   "], 2, "tags"),
         (["text2music", "--set", "tagz=x"], 2, "tagz: no such input; did you mean tags?"),
-        (["text2music", "--set", "tags"], 2, "--set: 'tags' has no name"),
+        (["text2music", "--set", "tags"], 2, "--set: 'tags' has no value"),
         (["text2music", *QUICK, "--set", "lyrics=@nowhere.txt"], 2, "lyrics: cannot read nowhere.txt"),
         (["text2music", *QUICK, "--set", "lyrics=\ud800"], 2, "lyrics: .*surrogate"),
         (["text2music", *QUICK, "--set", "lyrics=" + "la " * 40_000], 2, "lyrics"),
