@@ -92,6 +92,8 @@ class Adapter:
             CheckpointError: no such file, not an adapter, or one for another model.
         """
         file = path / FILE if path.is_dir() else path
+        if not file.is_file():
+            raise CheckpointError(f"no file {file.name}", where=str(file.parent), allowed="a LoRA safetensors file")
         try:
             with safe_open(file, framework="pt") as opened:
                 metadata = opened.metadata() or {}

@@ -47,7 +47,7 @@ class Extras:
         """
         word = _WORD[kind]
         if not _NAME.fullmatch(name):
-            if not self.paths or "\0" in name:
+            if not self.paths or "\0" in name or not name.strip():
                 raise InputError(f"{name!r}", where=word, allowed="a name of letters, digits, '.', '_' and '-'")
             path = Path(name).expanduser()
             if not path.exists():

@@ -41,3 +41,9 @@ def test_what_is_missing_is_said_with_what_there_is(folders: list[Path]) -> None
 def test_no_paths_where_strangers_ask(folders: list[Path], name: str) -> None:
     with pytest.raises(InputError, match="a name of letters"):
         Extras(folders, paths=False).find("adapters", name)
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_nothing_is_no_path(folders: list[Path], name: str) -> None:
+    with pytest.raises(InputError, match="a name of letters"):
+        Extras(folders).find("adapters", name)
