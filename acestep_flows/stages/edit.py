@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from acestep_flows.stages.diffusion import DiffusionParams, DiffusionStage, latents_of
 from acestep_flows.stages.ports import Seed
@@ -40,6 +40,12 @@ class Edit(DiffusionStage):
         )
         maximum: float = Field(1.0, ge=0, le=1, description="Share after which the target alone is sampled.")
         averages: int = Field(1, ge=1, le=64, description="Noises averaged in each step.")
+
+        @model_validator(mode="after")
+        def _ordered(self) -> Self:
+            if self.minimum > self.maximum:
+                raise ValueError(f"minimum {self.minimum} is above maximum {self.maximum}")
+            return self
 
     @dataclass(frozen=True)
     class Out:

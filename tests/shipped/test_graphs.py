@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import pytest
 
+from acestep_flows.audio.measure import Measurement
 from acestep_flows.errors import CheckpointError, InputError
 from acestep_flows.graph.check import check
 from acestep_flows.graph.expand import plan
@@ -84,6 +85,12 @@ def test_no_graph_takes_empty_tags(name: str) -> None:
     declared = Library(working=None).load(name).inputs
     shortest = {each: declared[each].shortest for each in ("tags", "new_tags", "instrument") if each in declared}
     assert set(shortest.values()) <= {1}, shortest
+
+
+def test_best_of_offers_every_measurement_that_is_a_number() -> None:
+    wanted = {field.name for field in fields(Measurement) if field.type != "str | None"}
+    offered = set(Library(working=None).load("best-of").inputs["by"].choices)
+    assert offered == wanted - {"seconds", "sample_rate", "channels"}  # the same for every take
 
 
 @pytest.mark.parametrize("tags", [" ", "a\x00b", "x" * 10_001])

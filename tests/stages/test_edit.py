@@ -3,8 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from acestep_flows.errors import InputError
 from acestep_flows.model.checkpoint import Checkpoint
 from tests.stages.material import latents
 from tests.stages.running import run
@@ -38,5 +38,5 @@ def test_more_steps_left_out_change_less(small: Checkpoint) -> None:
 
 
 def test_a_minimum_above_the_maximum(small: Checkpoint) -> None:
-    with pytest.raises(InputError, match=r"edit: 0.8 to 0.2 \(allowed: 0 <= minimum <= maximum <= 1\)"):
+    with pytest.raises(ValidationError, match=r"minimum 0.8 is above maximum 0.2"):
         edit(small, "a", minimum=0.8, maximum=0.2)
