@@ -20,7 +20,7 @@ from acestep_flows.graph.plan import Plan, PlanNode, outputs_in
 from acestep_flows.graph.runner import Call, Handle, Outputs, fingerprint, leaves
 from acestep_flows.graph.scheduler import NodeResult, Options, Result, Scheduler
 from acestep_flows.graph.timings import steps_of
-from acestep_flows.stages.contract import Port
+from acestep_flows.stages.contract import Port, StageParams
 
 
 class Run:
@@ -58,6 +58,7 @@ class Run:
         self._tell("started")
         try:
             await self._hold_values()
+            await self._find_named_weights()
             for id in [id for id, count in self._waits_for.items() if count == 0]:
                 self._launch(id)
             if self._tasks:
@@ -81,7 +82,7 @@ class Run:
     # One node, from inputs that exist to its end.
 
     def _launch(self, id: str) -> None:
-        if self._stopped is None and id not in self._dropped:
+        if self._stopped is None and id not in self._dropped and id not in self._failures:
             task = asyncio.ensure_future(self._run_node(self._plan.nodes[id]))
             self._tasks[id] = task
             task.add_done_callback(partial(self._over, id))
@@ -167,6 +168,21 @@ class Run:
         if values := values_of(self._plan):
             held = await self._scheduler.runner.hold(list(values.values()))
             self._held = dict(zip(values, held, strict=True))
+
+    async def _find_named_weights(self) -> None:
+        """Refuse at once what asks for an adapter or control branch that is not there, not after an hour of others."""
+        for node in self._plan.nodes.values():
+            stage = self._scheduler.stages.get(node.stage)
+            if stage is None or node.when:
+                continue  # with a condition it may not run at all
+            named = {name: node.inputs[name] for name in _path_names(stage.inputs) if name in node.inputs}
+            if not any(isinstance(name, str) for name in named.values()):
+                continue
+            params: StageParams = stage.Params.model_construct(**named)
+            try:
+                await self._scheduler.runner.weights(stage, params)
+            except InputError as error:
+                self._fail(node, _located(error, node))
 
     def _save_timings(self) -> None:
         timings, peak = self._scheduler.timings, self._scheduler.runner.peak_memory()
@@ -254,6 +270,12 @@ def _seeds(call: Call) -> dict[str, object]:
     names = _seed_names(call.stage.inputs)
     params = call.params.model_dump(include=set(names)) if names else {}
     return {name: params.get(name, call.inputs.get(name)) for name in names}
+
+
+@cache
+def _path_names(inputs: Callable[[], Mapping[str, Port]]) -> tuple[str, ...]:
+    """Parameters that name weights to be found: their JSON Schema has the format "path"."""
+    return tuple(name for name, port in inputs().items() if port.schema.get("format") == "path")
 
 
 @cache

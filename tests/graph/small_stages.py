@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
-from acestep_flows.errors import FlowsError, InputError, LostProcess
+from acestep_flows.errors import CheckpointError, FlowsError, InputError, LostProcess
 from acestep_flows.graph.cache import Cache
 from acestep_flows.graph.disk import DiskStore
 from acestep_flows.graph.events import Event
@@ -180,7 +181,34 @@ class Meet(Stage):
         return [self.Out(params[0].who)]
 
 
-STAGES: dict[str, type[Stage]] = {stage.name: stage for stage in (Make, Mix, Step, Judge, Break, Meet)}
+class Sing(Stage):
+    """Latents as they are, if the voice is "alto": there are weights for no other."""
+
+    name, version = "sing", 1
+
+    @dataclass(frozen=True)
+    class In:
+        latents: Latents | None = None
+
+    class Params(StageParams):
+        voice: str | None = Field(None, json_schema_extra={"format": "path"})
+
+    @dataclass(frozen=True)
+    class Out:
+        latents: Latents
+
+    @classmethod
+    def weights(cls, checkpoint: Any, params: Any) -> tuple[str, ...]:
+        if params.voice not in (None, "alto"):
+            raise CheckpointError(f"no weights for {params.voice!r}", where="voice", allowed="alto")
+        return (str(params.voice),)
+
+    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = UNWATCHED) -> list[Any]:
+        RAN.append("sing")
+        return [self.Out(item.latents) for item in batch]
+
+
+STAGES: dict[str, type[Stage]] = {stage.name: stage for stage in (Make, Mix, Step, Judge, Break, Meet, Sing)}
 
 
 @dataclass

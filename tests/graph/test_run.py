@@ -14,7 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acestep_flows.errors import Cancelled, DeadlineExceeded, InputError, LostProcess, NotFound, StageError
+from acestep_flows.errors import (
+    Cancelled,
+    CheckpointError,
+    DeadlineExceeded,
+    InputError,
+    LostProcess,
+    NotFound,
+    StageError,
+)
 from acestep_flows.graph.events import ENDS, Event
 from acestep_flows.graph.plan import Fallback, Plan
 from acestep_flows.graph.run import Run
@@ -367,3 +375,31 @@ def test_every_node_has_one_end_and_the_run_has_the_last_word(plan: Plan, keep_g
     if not broken:
         assert isinstance(result, Result)
         assert set(result.nodes) == set(plan.nodes)
+
+
+def test_named_weights_are_looked_for_before_anything_runs() -> None:
+    nodes = {"one": node("make"), "other": node("step"), "two": node("sing", latents=out("one"), voice="bass")}
+    plan = plan_of(nodes, {"latents": out("two"), "others": out("other")})
+    events, error = told(plan)
+    assert isinstance(error, CheckpointError)
+    assert str(error) == "node two, voice: no weights for 'bass' (allowed: alto)"
+    assert RAN == []
+    assert ends(events) == {"one": "cancelled", "other": "cancelled", "two": "failed"}
+
+
+def test_what_needs_no_absent_weights_is_still_made_when_asked() -> None:
+    nodes = {"one": node("make"), "other": node("step"), "two": node("sing", latents=out("one"), voice="bass")}
+    plan = plan_of(nodes, {"latents": out("two"), "others": out("other")})
+    events, result = told(plan, keep_going=True)
+    assert list(result.outputs) == ["others"]
+    assert ends(events) == {"one": "cancelled", "other": "finished", "two": "failed"}
+
+
+def test_weights_behind_a_condition_are_looked_for_when_it_holds() -> None:
+    nodes = {
+        "one": node("make"),
+        "judge": node("judge", latents=out("one"), limit=1e9),
+        "two": node("sing", latents=out("one"), voice="bass", when=(out("judge", "loud"),)),
+    }
+    result, _ = run(plan_of(nodes, {"latents": Fallback((out("two"), out("one")))}))
+    assert "two" in result.nodes
