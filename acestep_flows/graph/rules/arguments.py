@@ -86,7 +86,7 @@ def _refused_by_stage(
 
 
 def _settled(argument: Argument, kind: PortType) -> Any:
-    """A literal as the plan will hold it: a span is written in two ways, and a parameter knows only the finished one."""
+    """A literal as the plan will hold it: a span is written in two ways, parameters know neither."""
     value = plain(argument)
     return value if kind.kind != "span" or value is None else literal(kind, value, "")
 
