@@ -36,6 +36,7 @@ LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 """Names a server without keys answers to: a web page that calls itself another name is not let in by a browser."""
 
 COMMON: dict[int | str, dict[str, Any]] = {
+    400: {"model": Failure, "description": "The body is not JSON."},
     401: {"model": Failure, "description": "An API key is needed."},
     413: {"model": Failure, "description": "The body is too large."},
     422: {"model": Failure, "description": "Something in the request is not usable."},
@@ -58,6 +59,7 @@ def create_app(service: Service) -> FastAPI:
         lifespan=_lifespan,
         responses=COMMON,
         generate_unique_id_function=_operation_id,
+        redirect_slashes=False,
     )
     app.state.service = service
     app.state.streams = Streams(service.options.streams)

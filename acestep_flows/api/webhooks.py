@@ -19,6 +19,7 @@ import ipaddress
 import json
 import logging
 import random
+import re
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -40,6 +41,8 @@ POLL = 1.0
 TOGETHER = 10
 LONGEST_URL = 2000
 ALLOWED = "an http or https URL"
+
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9a-fA-F:.]{2,45}")
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """The addresses of a host."""
@@ -67,10 +70,11 @@ def check_url(text: str, secret: str | None, private: bool) -> httpx.URL:
         raise InputError("this server sends none", where="webhook", allowed=f"nothing, until it has {WEBHOOK_SECRET}")
     try:
         url = httpx.URL(text)
-        url.raw_host.decode("ascii")
+        host = url.raw_host.decode("ascii")
     except (httpx.InvalidURL, ValueError, TypeError):
         raise InputError("not a URL", where="webhook.url", allowed=ALLOWED) from None
-    if url.scheme not in ("http", "https") or not url.host or len(text) > LONGEST_URL:
+    named = _HOST.fullmatch(host) and (url.port is None or 0 < url.port < 65_536)
+    if url.scheme not in ("http", "https") or not named or len(text) > LONGEST_URL:
         raise InputError("not a URL to post to", where="webhook.url", allowed=ALLOWED)
     if url.userinfo:
         raise InputError("a URL with a password in it", where="webhook.url", allowed=ALLOWED)

@@ -54,9 +54,13 @@ class Door:
     def home(self) -> Home:
         return self.service.home
 
-    def submit(self, graph: str = "text2music", inputs: Mapping[str, Any] = SHORT, **more: Any) -> dict[str, Any]:
+    def submit(
+        self, graph: str | Mapping[str, Any] = "text2music", inputs: Mapping[str, Any] = SHORT, **more: Any
+    ) -> dict[str, Any]:
         """A run that was accepted."""
-        response = self.client.post("/v1/runs", json={"graph": graph, "inputs": dict(inputs)} | more)
+        response = self.client.post(
+            "/v1/runs", json={"graph": graph if isinstance(graph, str) else dict(graph), "inputs": dict(inputs)} | more
+        )
         assert response.status_code == 202, response.text
         run: dict[str, Any] = response.json()
         return run

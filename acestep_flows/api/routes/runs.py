@@ -40,6 +40,16 @@ TAKEN: Declared = {
     503: {"model": Failure, "description": "The queue is full; Retry-After says when to come again."},
 }
 BINARY = {"schema": {"type": "string", "format": "binary"}}
+EVENT = {
+    "type": "object",
+    "description": "One event of the stream; its data is JSON: seq, type, time, node, stage, progress, step, steps.",
+    "properties": {
+        "id": {"type": "string", "description": "Its number; give the last you saw as Last-Event-ID to go on."},
+        "event": {"type": "string", "description": "What happened, such as started, progress, finished, succeeded."},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+        "retry": {"type": "integer"},
+    },
+}
 FILE: Declared = {
     200: {"content": {"audio/*": BINARY, "application/octet-stream": BINARY}, "description": "The file."},
     206: {"content": {"audio/*": BINARY}, "description": "The range of it that was asked for."},
@@ -98,7 +108,7 @@ async def cancel_run(id: RunId, service: TheService, caller: TheCaller, answers:
     responses=NO_RUN
     | {
         200: {
-            "content": {TYPE: {"schema": {"type": "string"}, "example": 'id: 2\nevent: started\ndata: {"seq": 2}\n\n'}},
+            "content": {TYPE: {"schema": EVENT, "example": 'id: 2\nevent: started\ndata: {"seq": 2}\n\n'}},
             "description": "Server-sent events until the run is over.",
         },
         204: {"description": "All was told: the run is over, and the last event is the one you have."},

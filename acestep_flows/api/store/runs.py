@@ -22,7 +22,7 @@ from acestep_flows.api.store.records import (
 )
 from acestep_flows.api.store.rows import SHOWN, end, new_id, node_record, outputs_of, run_event, run_record, tell
 from acestep_flows.api.store.schema import ASSETS, EVENTS, INPUT_ASSETS, NODES, RUNS
-from acestep_flows.errors import Cancelled, Conflict, InputError, NotFound, Overloaded
+from acestep_flows.errors import Cancelled, Conflict, InputError, NotFound, Overloaded, RateLimited
 
 LARGEST_PAGE = 200
 HIGHEST_PRIORITY = 1000
@@ -53,7 +53,8 @@ class RunTable:
 
         Raises:
             Conflict: the idempotency key was used for another request.
-            Overloaded: the queue is full, or the owner has too many runs; nothing is kept of the run.
+            Overloaded: the queue is full; nothing is kept of the run.
+            RateLimited: the owner has too many runs; likewise.
             NotFound: an asset in its inputs is gone.
             InputError: a priority, deadline or key that cannot be.
         """
@@ -245,7 +246,7 @@ def _refuse_overload(connection: Connection, owner: str, limits: Limits) -> None
             raise Overloaded(f"{queued} runs are waiting, the queue is full", retry_after=min(max(wait, 1.0), 60.0))
     if limits.owned is not None and _active(connection, owner) >= limits.owned:
         wait = typical_seconds(connection, None) or 1.0
-        raise Overloaded(
+        raise RateLimited(
             f"{limits.owned} runs of this key wait or work, which is its limit", retry_after=min(max(wait, 1.0), 60.0)
         )
 

@@ -19,7 +19,8 @@ from tests.api.door import LONG, SHORT, Door, opened, sound
 from tests.api.routes.test_graphs import TRIM
 
 FIELDS = {
-    "id", "graph", "state", "created_at", "nodes", "progress", "outputs", "error", "warnings", "queue_position", "estimate"
+    "id", "graph", "state", "created_at", "nodes", "progress", "outputs", "error", "warnings", "queue_position",
+    "estimate",
 }  # fmt: skip
 
 
@@ -143,8 +144,9 @@ def test_what_cannot_be_run_is_refused_with_a_reason(door: Door, body: dict[str,
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"nothing", b"[1]", b"\xff\xfe", b'{"graph": NaN}', b'{"graph": "text2music", "inputs": {"tags": Infinity}}',
-     b"[" * 50_000, b'{"graph":"text2music","inputs":' + b'{"a":' * 900 + b"1" + b"}" * 901, b'{"a": 1' + b"0" * 5000 + b"}",
+    [b"", b"{", b"nothing", b"[1]", b"\xff\xfe", b'{"graph": NaN}',
+     b'{"graph": "text2music", "inputs": {"tags": Infinity}}', b"[" * 50_000, b'{"a": 1' + b"0" * 5000 + b"}",
+     b'{"graph":"text2music","inputs":' + b'{"a":' * 900 + b"1" + b"}" * 901,
      b'{"graph": "text2music", "inputs": {"tags": "x", "seed": 1' + b"0" * 400 + b"}}"],
 )  # fmt: skip
 def test_broken_json_is_refused(door: Door, content: bytes) -> None:
@@ -257,6 +259,17 @@ def test_a_full_queue_turns_away_and_says_when_to_come_again(waiting: Door) -> N
         waiting.client.delete(f"/v1/runs/{run['id']}")
 
 
+def test_a_crowd_is_taken_up_to_the_limit_and_no_further(strict: Checkpoint, tmp_path: Path) -> None:
+    with opened(tmp_path, strict, options=ApiOptions(queued=50), executing=False) as door:
+        body = {"graph": "text2music", "inputs": dict(SHORT)}
+        with ThreadPoolExecutor(32) as pool:
+            answers = list(pool.map(lambda _: door.client.post("/v1/runs", json=body), range(300)))
+        statuses = [answer.status_code for answer in answers]
+        assert (statuses.count(202), statuses.count(503)) == (50, 250)
+        assert all("retry-after" in answer.headers for answer in answers if answer.status_code == 503)
+        assert door.client.get("/v1/stats").json()["runs"]["queued"] == 50
+
+
 def test_runs_are_paged_newest_first(waiting: Door) -> None:
     made = []
     for _ in range(3):
@@ -265,9 +278,8 @@ def test_runs_are_paged_newest_first(waiting: Door) -> None:
     found: list[str] = []
     after: str | None = None
     while True:
-        page = waiting.client.get(
-            "/v1/runs", params={"limit": 2, "state": "cancelled"} | ({"after": after} if after else {})
-        )
+        asked: dict[str, str | int] = {"limit": 2, "state": "cancelled"}
+        page = waiting.client.get("/v1/runs", params=asked | ({"after": after} if after else {}))
         assert page.status_code == 200
         found += [run["id"] for run in page.json()["runs"]]
         after = page.json()["next"]

@@ -1,0 +1,158 @@
+"""API keys: kept as digests, compared without telling, each with its limits."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from acestep_flows.api.keys import Key, Keyring, check_host, digest_of, is_loopback, new_key, read_keys
+from acestep_flows.errors import InputError, RateLimited, Unauthorized
+from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.settings import read_settings
+from tests.api.door import SHORT, opened
+
+
+def test_a_key_is_kept_as_its_digest_only() -> None:
+    secret, key = new_key("alice")
+    assert key.sha256 == hashlib.sha256(secret.encode()).hexdigest() == digest_of(secret)
+    assert secret not in repr(Keyring([key])) + key.model_dump_json()
+    assert Keyring([key]).admit(secret) == key
+    assert new_key("alice")[0] != secret
+
+
+@pytest.mark.parametrize("presented", [None, "", "af_", "x" * 10_000, "\ud800", "K\u00e9y"])
+def test_other_keys_are_refused(presented: str | None) -> None:
+    with pytest.raises(Unauthorized):
+        Keyring([new_key("alice")[1]]).admit(presented)
+
+
+def test_every_key_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [new_key(name) for name in ("a", "b", "c")]
+    compared: list[str] = []
+    real = hmac.compare_digest
+
+    def compare(one: str, other: str) -> bool:
+        compared.append(one)
+        return real(one, other)
+
+    monkeypatch.setattr("acestep_flows.api.keys.hmac.compare_digest", compare)
+    Keyring([key for _, key in made]).admit(made[0][0])
+    assert compared == [key.sha256 for _, key in made]
+
+
+def test_a_key_has_its_rate() -> None:
+    secret, key = new_key("alice")
+    other, second = new_key("bob")
+    ring = Keyring([key.model_copy(update={"requests_per_minute": 2}), second])
+    ring.admit(secret)
+    ring.admit(secret)
+    with pytest.raises(RateLimited) as caught:
+        ring.admit(secret)
+    assert 0 < caught.value.retry_after <= 30
+    assert ring.admit(other) == second
+
+
+def test_without_keys_everybody_on_this_machine_may() -> None:
+    assert not Keyring()
+    assert Keyring().admit(None) is None
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("127.0.0.1", True), ("127.8.0.1", True), ("::1", True), ("[::1]", True), ("localhost", True),
+     ("0.0.0.0", False), ("::", False), ("192.168.1.2", False), ("example.org", False), ("", False)],
+)  # fmt: skip
+def test_without_keys_only_loopback(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
+    check_host(host, Keyring([new_key("a")[1]]))
+    if loopback:
+        check_host(host, Keyring())
+    else:
+        with pytest.raises(InputError, match="without API keys"):
+            check_host(host, Keyring())
+
+
+def test_keys_come_from_the_environment_and_a_file(tmp_path: Path) -> None:
+    secret, key = new_key("carol")
+    file = tmp_path / "keys.json"
+    file.write_text(json.dumps({"keys": [key.model_dump() | {"runs": 2}]}))
+    environ = {
+        "ACESTEP_FLOWS_API_KEYS": "alice=0123456789abcdef, bob=fedcba9876543210",
+        "ACESTEP_FLOWS_API_KEY_FILE": str(file),
+    }
+    settings = read_settings(environ)
+    assert "0123456789abcdef" not in repr(settings)
+    ring = read_keys(settings)
+    assert [key.name for key in ring.keys] == ["alice", "bob", "carol"]
+    found = ring.admit("fedcba9876543210")
+    assert found is not None
+    assert found.name == "bob"
+    assert ring.admit(secret) == key.model_copy(update={"runs": 2})
+    assert not read_keys(read_settings({}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["alice", "alice=short", "=0123456789abcdef", "a b=0123456789abcdef", "a=0123456789abcdef,a=fedcba9876543210"],
+)
+def test_an_unusable_variable_is_refused_without_repeating_it(text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_keys(read_settings({"ACESTEP_FLOWS_API_KEYS": text}))
+    assert "0123456789abcdef" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "3", '{"keys": [{"name": "a", "key": "in the open"}]}', '{"keys": [{"name": "a", "sha256": "x"}]}',
+     '{"keys": [], "more": 1}', "[" * 10_000],
+)  # fmt: skip
+def test_an_unusable_file_is_refused(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "keys.json"
+    file.write_text(content)
+    with pytest.raises(InputError) as caught:
+        read_keys(read_settings({"ACESTEP_FLOWS_API_KEY_FILE": str(file)}))
+    assert "in the open" not in str(caught.value)
+    with pytest.raises(InputError):
+        read_keys(read_settings({"ACESTEP_FLOWS_API_KEY_FILE": str(tmp_path / "none")}))
+
+
+def test_a_server_with_keys_asks_for_them(strict: Checkpoint, tmp_path: Path) -> None:
+    secret, key = new_key("alice")
+    busy, limited = new_key("busy")
+    slow, rated = new_key("slow")
+    keys = Keyring([key, limited.model_copy(update={"runs": 1}), rated.model_copy(update={"requests_per_minute": 1})])
+    with opened(tmp_path, strict, keys=keys, executing=False) as door:
+        client = door.client
+        for path in ("/v1/graphs", "/v1/runs", "/v1/stats", "/metrics"):
+            refused = client.get(path)
+            assert refused.status_code == 401
+            assert refused.headers["www-authenticate"] == "Bearer"
+            assert refused.json()["error"]["code"] == "unauthorized"
+            assert client.get(path, headers={"Authorization": "Bearer wrong"}).status_code == 401
+        assert client.post("/v1/runs", json={"graph": "text2music", "inputs": dict(SHORT)}).status_code == 401
+        assert client.post("/v1/assets", content=b"x").status_code == 401
+        for path in ("/healthz", "/readyz", "/openapi.json"):
+            assert client.get(path).status_code == 200
+        for headers in ({"Authorization": f"Bearer {secret}"}, {"X-API-Key": secret}):
+            assert client.get("/v1/runs", headers=headers).status_code == 200
+        body: dict[str, Any] = {"graph": "text2music", "inputs": dict(SHORT)}
+        theirs = {"X-API-Key": busy}
+        assert client.post("/v1/runs", json=body, headers=theirs).status_code == 202
+        second = client.post("/v1/runs", json=body, headers=theirs)
+        assert (second.status_code, second.json()["error"]["code"]) == (429, "rate_limited")
+        assert int(second.headers["retry-after"]) >= 1
+        assert client.post("/v1/runs", json=body, headers={"X-API-Key": secret}).status_code == 202
+        assert client.get("/v1/runs", headers={"X-API-Key": slow}).status_code == 200
+        limited_answer = client.get("/v1/runs", headers={"X-API-Key": slow})
+        assert (limited_answer.status_code, limited_answer.json()["error"]["code"]) == (429, "rate_limited")
+        assert int(limited_answer.headers["retry-after"]) > 1
+
+
+def test_a_name_twice_is_refused() -> None:
+    with pytest.raises(InputError, match="twice"):
+        Keyring([Key(name="a", sha256="0" * 64), Key(name="a", sha256="1" * 64)])

@@ -1,0 +1,75 @@
+"""Numbers for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from acestep_flows.model.checkpoint import Checkpoint
+from tests.api.door import SHORT, Door, opened
+
+
+def samples(door: Door) -> dict[tuple[str, ...], float]:
+    """Every sample by its name and its labels' values."""
+    response = door.client.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain")
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(response.text)
+        for sample in family.samples
+    }
+
+
+def test_runs_stages_requests_and_processes_are_counted(strict: Checkpoint, tmp_path: Path) -> None:
+    engine = {"songs": 3, "occupancy": 0.5, "busy": 0.25, "steps_per_second": 7.0}
+
+    async def numbers() -> Mapping[str, Any]:
+        host = {"stages": ["sample"], "under_way": 2, "calls": 9, "peak_memory": 5, "engine": engine}
+        return {"all": [host, host], "idle": []}
+
+    with opened(tmp_path, strict, numbers=numbers) as door:
+        samples(door)
+        first = door.finished()
+        second = door.finished()
+        door.until(door.submit("decode", {"latents": first["outputs"]["latents"]["asset"]}, deadline=1e-6)["id"])
+        found = samples(door)
+        again = samples(door)
+        assert found["acestep_flows_runs_ended_total", "text2music", "succeeded"] == 2
+        assert again["acestep_flows_runs_ended_total", "text2music", "succeeded"] == 2, "no run counts twice"
+        assert found["acestep_flows_runs_ended_total", "decode", "failed"] == 1
+        assert found["acestep_flows_errors_total", "deadline_exceeded"] == 1
+        assert found["acestep_flows_runs", "succeeded"] == 2
+        assert found["acestep_flows_runs", "queued"] == 0
+        assert found["acestep_flows_nodes_total", "sample", "finished"] == 1
+        assert found["acestep_flows_nodes_total", "sample", "cached"] == 1
+        assert found["acestep_flows_stage_seconds_count", "sample"] == 1
+        assert found["acestep_flows_run_rtf_count", "text2music"] == 2
+        assert found["acestep_flows_run_queue_seconds_count",] == 2
+        sizes = [run["outputs"]["audio"]["bytes"] for run in (first, second)]
+        assert found["acestep_flows_output_bytes_total", "audio"] == sum(sizes)
+        assert found["acestep_flows_http_requests_total", "POST", "/v1/runs", "202"] == 3
+        assert found["acestep_flows_executors",] == 1
+        assert found["acestep_flows_process_replicas", "all"] == 2
+        assert found["acestep_flows_process_under_way", "all"] == 4
+        assert found["acestep_flows_engine", "songs", "all"] == 6
+        assert found["acestep_flows_engine", "occupancy", "all"] == 0.5
+        assert found["acestep_flows_engine", "steps_per_second", "all"] == 14
+
+
+def test_routes_have_names_not_paths(door: Door) -> None:
+    for id in ("run-" + "0" * 26, "run-" + "1" * 26):
+        door.client.get(f"/v1/runs/{id}")
+    door.client.get("/nothing/at/all")
+    door.client.get("/nothing/at/all/either")
+    routes = {name[2] for name in samples(door) if name[0] == "acestep_flows_http_requests_total"}
+    assert "/v1/runs/{id}" in routes
+    assert not any("000" in route or "nothing" in route for route in routes)
+
+
+def test_what_waits_is_told_by_stage(strict: Checkpoint, tmp_path: Path) -> None:
+    with opened(tmp_path, strict, executing=False) as door:
+        door.submit(inputs=SHORT)
+        assert samples(door)["acestep_flows_runs", "queued"] == 1
