@@ -33,6 +33,8 @@ def embedded_checkpoint(cache_dir: Path) -> Path:
 
 
 def _make(folder: Path, sizes: Sizes, seed: int) -> None:
+    from safetensors import SafetensorError
+
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -43,6 +45,8 @@ def _make(folder: Path, sizes: Sizes, seed: int) -> None:
         (unfinished / "README.txt").write_text(NOTICE + "\n", encoding="utf-8")
         with suppress(OSError):  # somebody else was faster: theirs is the same
             os.replace(unfinished, folder)
+    except (OSError, SafetensorError) as error:  # a full disk is a SafetensorError when its library writes
+        raise StorageError(f"{folder}: cannot write the embedded model: {error}") from None
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     if not folder.is_dir():

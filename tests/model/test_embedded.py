@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from acestep_flows.errors import StorageError
 from acestep_flows.model import embedded as module
@@ -45,3 +46,13 @@ def test_a_cache_folder_that_cannot_be_made_is_one_clear_line(tmp_path: Path) ->
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError, match=r"cannot make the embedded model here: .+$"):
         embedded_checkpoint(tmp_path / "file")
+
+
+def test_a_full_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(folder: Path, *_: object) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(module, "write_random_checkpoint", fill)
+    with pytest.raises(StorageError, match="cannot write the embedded model: .*No space left"):
+        embedded_checkpoint(tmp_path)
+    assert not list((tmp_path / "embedded").iterdir())
