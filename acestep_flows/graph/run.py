@@ -17,8 +17,9 @@ from acestep_flows.graph.bindings import UNTAKEN, call_of, resolve, taken, value
 from acestep_flows.graph.events import Event, EventType
 from acestep_flows.graph.identities import Identities
 from acestep_flows.graph.plan import Plan, PlanNode, outputs_in
+from acestep_flows.graph.result import NodeResult, Options, Result
 from acestep_flows.graph.runner import Call, Handle, Outputs, fingerprint, leaves
-from acestep_flows.graph.scheduler import NodeResult, Options, Result, Scheduler
+from acestep_flows.graph.shared import Shared
 from acestep_flows.graph.timings import steps_of
 from acestep_flows.stages.contract import Port, StageParams
 
@@ -26,9 +27,9 @@ from acestep_flows.stages.contract import Port, StageParams
 class Run:
     """A plan to be run once: `await run.result()`; `run.cancel()`, from the same thread, stops it."""
 
-    def __init__(self, scheduler: Scheduler, plan: Plan, options: Options) -> None:
-        self._scheduler, self._plan, self._options = scheduler, plan, options
-        self._identities = Identities(scheduler.runner)
+    def __init__(self, shared: Shared, plan: Plan, options: Options) -> None:
+        self._shared, self._plan, self._options = shared, plan, options
+        self._identities = Identities(shared.runner)
         self._held: dict[int, Handle] = {}
         self._outputs: dict[str, Outputs] = {}
         self._done: dict[str, NodeResult] = {}
@@ -92,16 +93,16 @@ class Run:
         if not taken(node, self._outputs, self._held):
             self._finish(node, UNTAKEN, NodeResult(node.id, node.stage), "skipped")
             return
-        scheduler = self._scheduler
-        call = call_of(node, scheduler.stage(node.stage), self._outputs, self._held)
+        shared = self._shared
+        call = call_of(node, shared.stage(node.stage), self._outputs, self._held)
         made = await self._identities.of(call)
-        found = await scheduler.cache.obtain(
-            made.key, node.stage, self._options.mode, partial(scheduler.compute, call), _Progress(self, node)
+        found = await shared.cache.obtain(
+            made.key, node.stage, self._options.mode, partial(shared.compute, call), _Progress(self, node)
         )
         computed = found.source == "computed"
         if computed:
             nbytes = sum(leaf.nbytes for leaf in leaves(found.outputs) if isinstance(leaf, Handle))
-            scheduler.timings.record(node.stage, made.numerics, steps_of(call.params), found.seconds, nbytes)
+            shared.timings.record(node.stage, made.numerics, steps_of(call.params), found.seconds, nbytes)
         outputs = {port: fingerprint(content) for port, content in found.outputs.items()}
         done = NodeResult(node.id, node.stage, made, outputs, found.source, found.seconds, _seeds(call))
         self._finish(node, found.outputs, done, "finished" if computed else "cached")
@@ -166,13 +167,13 @@ class Run:
     async def _hold_values(self) -> None:
         """Hand the values written into the plan to the runner, each once."""
         if values := values_of(self._plan):
-            held = await self._scheduler.runner.hold(list(values.values()))
+            held = await self._shared.runner.hold(list(values.values()))
             self._held = dict(zip(values, held, strict=True))
 
     async def _find_named_weights(self) -> None:
         """Refuse at once what asks for an adapter or control branch that is not there, not after an hour of others."""
         for node in self._plan.nodes.values():
-            stage = self._scheduler.stages.get(node.stage)
+            stage = self._shared.stages.get(node.stage)
             if stage is None or node.when:
                 continue  # with a condition it may not run at all
             named = {name: node.inputs[name] for name in _path_names(stage.inputs) if name in node.inputs}
@@ -180,12 +181,12 @@ class Run:
                 continue
             params: StageParams = stage.Params.model_construct(**named)
             try:
-                await self._scheduler.runner.weights(stage, params)
+                await self._shared.runner.weights(stage, params)
             except InputError as error:
                 self._fail(node, _located(error, node))
 
     def _save_timings(self) -> None:
-        timings, peak = self._scheduler.timings, self._scheduler.runner.peak_memory()
+        timings, peak = self._shared.timings, self._shared.runner.peak_memory()
         whole = len(self._done) == len(self._plan.nodes)
         if peak is not None and whole and any(done.source == "computed" for done in self._done.values()):
             timings.record_peak(self._plan.graph, peak)

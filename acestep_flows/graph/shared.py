@@ -1,0 +1,51 @@
+"""What all runs of one scheduler share, so that they find each other's work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from acestep_flows.errors import LostProcess, NotFound
+from acestep_flows.graph.cache import Cache
+from acestep_flows.graph.runner import Call, Progress, Reply, Runner
+from acestep_flows.graph.timings import Timings
+from acestep_flows.stages.contract import Stage
+
+RETRIES = 2
+"""How often a call is made again after its process was lost. Nothing else is retried: stages are pure."""
+
+
+class Shared:
+    """Stages, the place where they run, and what is kept of their work.
+
+    Args:
+        stages: the registry, by name.
+        runner: where stages run.
+        cache: over the same runner; by default one in memory.
+        timings: where computed calls are recorded.
+    """
+
+    def __init__(
+        self,
+        stages: Mapping[str, type[Stage]],
+        runner: Runner,
+        cache: Cache | None = None,
+        timings: Timings | None = None,
+    ) -> None:
+        self.stages, self.runner = stages, runner
+        self.cache = cache if cache is not None else Cache(runner)
+        self.timings = timings if timings is not None else Timings()
+
+    def stage(self, name: str) -> type[Stage]:
+        """The stage called `name`; raises NotFound."""
+        if name not in self.stages:
+            raise NotFound(f"no stage {name!r}; there are {', '.join(sorted(self.stages))}")
+        return self.stages[name]
+
+    async def compute(self, call: Call, progress: Progress) -> Reply:
+        """Make the call, again where the process was lost on the way."""
+        for _ in range(RETRIES):
+            try:
+                return await self.runner.call(call, progress)
+            except LostProcess:
+                continue
+        return await self.runner.call(call, progress)
