@@ -77,9 +77,11 @@ class Engine:
     @contextlib.contextmanager
     def scheduler(self) -> Iterator[Scheduler]:
         """A scheduler over a local runner, both of which end with the context."""
+        from acestep_flows.model.allocator import keep_freed_memory
         from acestep_flows.runtime.local import LocalRunner
         from acestep_flows.stages.registry import stages
 
+        keep_freed_memory()
         store = DiskStore(self.results) if self.mode != "off" else None
         with LocalRunner(self.checkpoint, self.placement) as runner:
             yield Scheduler(stages(), runner, Cache(runner, store=store), Timings(self.results / "timings.json"))

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from acestep_flows.model.allocator import keep_freed_memory
 from acestep_flows.model.autoencoder import Autoencoder
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.config import TransformerConfig
@@ -164,6 +165,7 @@ def main() -> None:
     parser.add_argument("--out")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
+    keep_freed_memory()
     results: dict[str, Any] = {"seconds_of_song": asked.seconds, "frames": frames_from_seconds(asked.seconds)}
     with tempfile.TemporaryDirectory() as folder:
         write_random_checkpoint(Path(folder), MIDDLE, seed=0)
