@@ -42,8 +42,10 @@ ONE_OF_EACH: list[Value] = [
     Latents(array(8, 16, 2)),
     Noise(array(8, 16, 2), 7),
     Noise(array(8, 16, 2), 7, array(8, 16, 2, seed=1), 8, 0.5),
-    PromptStates("funk", array(3, 4), array(3, 4, seed=1), np.ones(3)),
-    LyricStates("la", np.arange(3), np.ones(3), array(3, 4), array(3, 4), array(3, 4), ("line 2 was left out",)),
+    PromptStates("funk", array(3, 4), array(3, 4, seed=1), np.ones(3, np.float32)),
+    LyricStates(
+        "la", np.arange(3), np.ones(3, np.float32), array(3, 4), array(3, 4), array(3, 4), ("line 2 was left out",)
+    ),
     Span(1.0, 2.5),
     Report({"level": -12.5, "notes": ["a", None, True]}),
     File(np.arange(9, dtype=np.uint8), "flac"),
@@ -119,7 +121,7 @@ def test_lone_surrogates_have_a_digest() -> None:
         (lambda: Noise(array(8, 16, 2), 1, array(8, 16, 2)), "belong together"),
         (lambda: Noise(array(8, 16, 2), 1, array(8, 16, 3), 2), "noise.retake: shape"),
         (lambda: Noise(array(8, 16, 2), 1, variance=1.5), "noise.variance: 1.5"),
-        (lambda: PromptStates("a", array(3, 4), array(2, 4), np.ones(3)), "prompt.weak: shape"),
+        (lambda: PromptStates("a", array(3, 4), array(2, 4), np.ones(3, np.float32)), "prompt.weak: shape"),
         (lambda: Span(2.0, 1.0), r"span: 2.0 to 1.0 s \(allowed: 0 <= start < end"),
         (lambda: Span(-1.0, 1.0), "span: -1.0 to 1.0 s"),
         (lambda: Span(0.0, float("inf")), "span.end: inf"),

@@ -54,5 +54,5 @@ def test_the_settings_written_are_peft_settings(tmp_path: Path) -> None:
     file = Adapter(layers, Scaling(lora_alpha=6, use_rslora=True)).save(tmp_path)
     with safe_open(file, framework="pt") as opened:
         settings = json.loads(opened.metadata()["lora_adapter_metadata"])
-    config = LoraConfig.from_peft_type(**settings)
+    config = LoraConfig.from_peft_type(**settings)  # type: ignore[no-untyped-call]
     assert (config.r, config.lora_alpha, config.use_rslora) == (4, 6.0, True)
