@@ -97,6 +97,11 @@ class AsyncClient:
         """Stop a run, at its next step boundary where it is under way."""
         return Run.read(await self._ask(calls.cancel(run)))
 
+    async def stats(self) -> dict[str, Any]:
+        """What the server is at: runs by state, streams, and what every process says of itself."""
+        told: dict[str, Any] = await self._ask(calls.stats())
+        return told
+
     async def events(self, run: str, after: int = 0) -> AsyncIterator[RunEvent]:
         """What happens to a run, up to its last event; goes on where it was when the connection is lost.
 

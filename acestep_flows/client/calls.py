@@ -56,6 +56,10 @@ def runs(state: str | None, graph: str | None, limit: int, after: str | None) ->
     return Call("GET", "/v1/runs", query={name: given for name, given in query.items() if given is not None})
 
 
+def stats() -> Call:
+    return Call("GET", "/v1/stats")
+
+
 def cancel(run: str) -> Call:
     return Call("DELETE", run_path(run))
 

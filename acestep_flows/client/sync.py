@@ -104,6 +104,11 @@ class Client:
         """Stop a run, at its next step boundary where it is under way."""
         return Run.read(self._ask(calls.cancel(run)))
 
+    def stats(self) -> dict[str, Any]:
+        """What the server is at: runs by state, streams, and what every process says of itself."""
+        told: dict[str, Any] = self._ask(calls.stats())
+        return told
+
     def events(self, run: str, after: int = 0) -> Iterator[RunEvent]:
         """What happens to a run, up to its last event; goes on where it was when the connection is lost.
 

@@ -1,0 +1,49 @@
+"""One server for all of these tests: starting one takes a quarter of a minute."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from acestep_flows.client import Client
+from tests.served.server import Server
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache folder of the server and of the commands, with the embedded model in it."""
+    from acestep_flows.model.embedded import embedded_checkpoint
+
+    folder = tmp_path_factory.mktemp("cache")
+    embedded_checkpoint(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def the_server(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    for module in ("ray", "fastapi", "uvicorn", "sqlalchemy"):
+        pytest.importorskip(module)
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "examples").symlink_to(Path(__file__).parents[2] / "examples")
+    server = Server(folder, cache)
+    server.start()
+    yield server
+    if server.process is not None and server.process.poll() is None:
+        server.stop()
+
+
+@pytest.fixture
+def server(the_server: Server) -> Server:
+    """The server, running."""
+    assert the_server.process is not None
+    if the_server.process.poll() is not None:
+        the_server.start()
+    return the_server
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[Client]:
+    with server.client() as client:
+        yield client

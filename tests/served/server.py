@@ -1,0 +1,115 @@
+"""A real server in a process of its own, to be used, killed and started again."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from acestep_flows.client import Client, Run
+
+RUN_SECONDS = 120.0
+COMMAND = "acestep-flows"
+
+
+def environment(cache: Path) -> dict[str, str]:
+    """What the commands are run under: a cache of the tests' own, one thread for each process."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ACESTEP_", "RAY_"))}
+    scripts = str(Path(sys.executable).parent)
+    path = f"{scripts}{os.pathsep}{inherited.get('PATH', '')}"
+    return inherited | {"ACESTEP_FLOWS_CACHE": str(cache), "OMP_NUM_THREADS": "1", "PATH": path}
+
+
+@dataclass
+class Server:
+    """One home folder, and the process that serves it at the moment. It keeps its port when it starts again."""
+
+    folder: Path
+    cache: Path
+    options: tuple[str, ...] = ()
+    port: int = 0
+    process: subprocess.Popen[str] | None = None
+    said: str = ""
+    seconds: float = 0.0
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "server"
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "server.log").read_text()
+
+    def start(self) -> None:
+        """Start, and return when it is ready."""
+        begun = time.monotonic()
+        command = [COMMAND, "serve", "--home", "server", "--port", str(self.port), *self.options]
+        with (self.folder / "server.log").open("a") as log:
+            self.process = subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env={**environment(self.cache), **self.env},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert self.process.stdout is not None
+        self.said = self.process.stdout.readline()  # the test's own time limit bounds the wait
+        ready = re.match(r"ready at http://127\.0\.0\.1:(\d+)", self.said)
+        assert ready, f"{self.said!r} {self.log}"
+        self.port = int(ready[1])
+        self.seconds = time.monotonic() - begun
+
+    def kill(self) -> None:
+        """End the process as if the power had gone."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.communicate(timeout=10)
+
+    def stop(self) -> int:
+        """Ask it to end; the exit status."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        self.process.communicate(timeout=60)
+        return self.process.returncode
+
+    def client(self, **options: Any) -> Client:
+        return Client(self.url, **options)
+
+    def run(self, *args: str, threads: int = 1) -> subprocess.CompletedProcess[str]:
+        """One of the commands, asking this server."""
+        env = environment(self.cache) | {"ACESTEP_FLOWS_SERVER": self.url, "OMP_NUM_THREADS": str(threads)}
+        return subprocess.run(
+            [COMMAND, *args],
+            cwd=self.folder,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=RUN_SECONDS,
+            check=False,
+        )
+
+    def song(self, client: Client, *, seconds: float = 2, steps: int = 4, seed: int = 1, **options: Any) -> Run:
+        """A run of text2music."""
+        inputs = {"tags": f"song {seed}", "duration": seconds, "steps": steps, "seed": seed}
+        return client.submit("text2music", inputs, **options)
+
+    def replica(self) -> int:
+        """The process that samples."""
+        with self.client() as client:
+            serving = client.stats()["serving"]
+        (told,) = serving["all"]
+        return int(told["pid"])

@@ -1,0 +1,155 @@
+"""What goes away in the middle, and what becomes of the runs: each ends exactly once."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from acestep_flows.client import Client, Run
+from acestep_flows.errors import InputError
+from tests.served.server import COMMAND, Server, environment
+
+LONG = {"seconds": 10, "steps": 50}
+"""A song that is under way for a while."""
+
+
+def eventually(true: Callable[[], bool], seconds: float = 30.0) -> None:
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def sampling(client: Client, run: str) -> bool:
+    """Whether it is in the middle of its steps."""
+    return any(node.id == "take" and (node.step or 0) > 12 for node in client.status(run).nodes)
+
+
+def ended_once(client: Client, run: str) -> Run:
+    """The run, over; it began once and ended once, and so did each of its nodes in the end."""
+    found = client.wait(run, timeout=120)
+    types = [event.type for event in client.events(run) if not event.node]
+    assert types[0] == "accepted"
+    assert types.count("started") == 1
+    assert [type for type in types if type in ("succeeded", "failed", "cancelled")] == [found.state] == types[-1:]
+    return found
+
+
+def test_a_killed_server_loses_nothing_and_does_nothing_twice(server: Server, client: Client) -> None:
+    """20 runs, some under way; two clients watch; the server is killed with SIGKILL and started again."""
+    runs = [server.song(client, seed=100 + i, **LONG).id for i in range(20)]
+    env = environment(server.cache) | {"ACESTEP_FLOWS_SERVER": server.url}
+    watching = subprocess.Popen([COMMAND, "watch", runs[0]], env=env, stderr=subprocess.PIPE, text=True)
+    eventually(lambda: sampling(client, runs[0]))
+    server.kill()
+    server.start()
+    found = [ended_once(client, run) for run in runs]
+    assert {run.state for run in found} == {"succeeded"}
+    assert {run.content["attempt"] for run in found} == {1, 2}
+    assert len({run.outputs["audio"].asset for run in found}) == 20
+    listed, more = client.runs(graph="text2music", limit=200)
+    assert more is None
+    assert {run.id for run in listed} >= set(runs)
+    told = watching.communicate(timeout=60)[1]
+    assert watching.returncode == 0, told
+    assert "goes on after an interruption" in told
+    assert told.count("take (sample)") >= 1
+
+
+def test_a_killed_replica_costs_a_few_steps(server: Server, client: Client) -> None:
+    runs = [server.song(client, seed=200 + i, seconds=20, steps=100).id for i in range(4)]
+    eventually(lambda: sampling(client, runs[0]))
+    os.kill(server.replica(), signal.SIGKILL)
+    for run in runs:
+        found = ended_once(client, run)
+        assert found.state == "succeeded"
+        assert found.content["attempt"] == 1  # the executor did not notice
+    told = [event for event in client.events(runs[0]) if event.type == "progress" and event.node == "take"]
+    again = [after for before, after in itertools.pairwise(event.content["step"] for event in told) if after < before]
+    assert all(step >= 10 for step in again)  # from a saved state, not from the beginning
+
+
+def test_a_client_that_hangs_up_leaves_nothing_behind(server: Server, client: Client) -> None:
+    run = server.song(client, seed=400, **LONG).id
+    with httpx.stream("GET", f"{server.url}/v1/runs/{run}/events") as response:
+        first = next(response.iter_raw())
+    assert first
+    assert ended_once(client, run).state == "succeeded"
+    eventually(lambda: client.stats()["streams"] == 0)
+
+    size = 50_000_000
+    with socket.create_connection(("127.0.0.1", server.port)) as half:
+        half.sendall(f"POST /v1/assets HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {size}\r\n\r\n".encode())
+        half.sendall(bytes(1_000_000))
+    unfinished = server.home / "artifacts" / "unfinished"
+    eventually(lambda: not list(unfinished.iterdir()))
+
+
+def test_what_is_no_audio_is_refused_in_a_line(server: Server, client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "song.wav"
+    path.write_bytes(b"MZ" + bytes(1000))
+    with pytest.raises(InputError, match="audio"):
+        client.upload_asset(path)
+    done = server.run("submit", "repaint", "--set", f"source={path}", "--set", "tags=x", "--set", "span=0:1")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_run_is_cancelled_at_a_step(server: Server, client: Client) -> None:
+    run = server.song(client, seed=500, seconds=120, steps=200).id
+    eventually(lambda: sampling(client, run))
+    assert server.run("cancel", run).returncode == 0
+    assert ended_once(client, run).state == "cancelled"
+    watched = server.run("watch", run)
+    assert watched.returncode == 130
+    eventually(lambda: all(told["under_way"] == 0 for told in client.stats()["serving"]["all"]))
+
+
+def test_the_same_song_as_without_a_server(server: Server, client: Client) -> None:
+    given = ["--set", "tags=lo-fi, piano", "--set", "duration=3", "--set", "steps=8", "--set", "seed=600"]
+    served = server.run("submit", "text2music", *given)
+    run = client.wait(served.stdout.strip(), timeout=60)
+    recipe = json.loads(client.fetch_output(run.id, "recipe", server.folder / "recipe.json").read_text())
+    here = server.run("run", "text2music", *given, "--out", "here", "--quiet", threads=2)
+    assert here.returncode == 0, here.stderr
+    (path,) = (server.folder / "here").glob("*.json")
+    assert json.loads(path.read_text())["outputs"] == recipe["outputs"]
+
+
+def test_asked_to_end_it_ends_and_goes_on_later(server: Server, client: Client) -> None:
+    """SIGTERM: no process is left, what was not finished in time goes on at the next start."""
+    assert server.process is not None
+    runs = [server.song(client, seed=700 + i, seconds=30, steps=100).id for i in range(10)]
+    eventually(lambda: sampling(client, runs[0]))
+    family = psutil.Process(server.process.pid).children(recursive=True)
+    assert server.stop() == 0
+    assert not [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    unreached = server.run("status", runs[0])
+    assert unreached.returncode == 5
+    assert "does not answer" in unreached.stderr
+    server.start()
+    assert {ended_once(client, run).state for run in runs} == {"succeeded"}
+
+
+def test_a_second_server_does_not_take_the_address(server: Server) -> None:
+    done = server.run("serve", "--home", "other", "--port", str(server.port))
+    assert done.returncode == 2
+    assert f"127.0.0.1:{server.port}: " in done.stderr
+
+
+def test_it_serves_nobody_else_without_keys(server: Server) -> None:
+    done = server.run("serve", "--home", "other", "--host", "0.0.0.0", "--port", "0")
+    assert done.returncode == 2
+    assert "without API keys" in done.stderr

@@ -1,0 +1,77 @@
+"""docs/serving.md, as it is written."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from tests.served.server import Server, environment
+
+PAGE = Path(__file__).parents[2] / "docs" / "serving.md"
+
+
+def blocks(language: str, heading: str) -> list[str]:
+    """The code under a heading."""
+    section = PAGE.read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    return re.findall(rf"```{language}\n(.*?)```", section, flags=re.DOTALL)
+
+
+def shell(server: Server, script: str) -> subprocess.CompletedProcess[str]:
+    """What a user would type, beside the server's home."""
+    env = environment(server.cache) | {"ACESTEP_FLOWS_SERVER": server.url}
+    command = ["bash", "-c", script]
+    return subprocess.run(command, cwd=server.folder, env=env, capture_output=True, text=True, check=False)
+
+
+def test_from_a_server_to_a_song(server: Server) -> None:
+    start, *commands = blocks("sh", "From a server to a song")
+    assert start.strip() == "acestep-flows serve --home server"  # how the fixture starts it, but for the port
+    script = "set -e\n" + "".join(commands)
+    env = environment(server.cache) | {"ACESTEP_FLOWS_SERVER": server.url}
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=server.folder, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    songs = [server.folder / line for line in done.stdout.strip().splitlines()]
+    assert [song.suffix for song in songs] == [".flac", ".flac"]
+    before, after = (soundfile.read(song)[0] for song in songs)
+    assert soundfile.info(songs[0]).duration == pytest.approx(10, rel=0.02)
+    assert before.shape == after.shape
+    assert abs(before - after).max() > 1e-3
+
+
+def test_in_python(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (code,) = blocks("python", "In Python")
+    assert "with Client() as client" in code
+    monkeypatch.chdir(tmp_path)
+    told: list[str] = []
+    exec(
+        code.replace("Client()", f"Client({server.url!r})"),
+        {"print": lambda *args: told.append(" ".join(map(str, args)))},
+    )
+    assert told[0].startswith("accepted")
+    assert any(line.startswith("progress take") for line in told)
+    assert told[-2].startswith("succeeded")
+    assert told[-1] == "succeeded"
+    assert soundfile.info(tmp_path / "song.wav").duration == pytest.approx(10, rel=0.02)
+
+
+def test_over_http(server: Server) -> None:
+    (script,) = blocks("sh", "Over HTTP")
+    submit, events, fetch = script.replace("\\\n", " ").strip().splitlines()
+
+    def curl(line: str) -> str:
+        line = line.replace("http://127.0.0.1:8777", server.url)
+        return subprocess.run(
+            ["bash", "-c", line], cwd=server.folder, capture_output=True, text=True, check=True
+        ).stdout
+
+    found = re.search(r'"id":"(run-[0-9a-f]+)"', curl(submit))
+    assert found is not None
+    assert "event: succeeded" in curl(events.replace("RUN", found[1]))
+    curl(fetch.replace("RUN", found[1]))
+    assert list(server.folder.glob("text2music-*-audio.flac"))
