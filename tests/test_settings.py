@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -58,9 +59,10 @@ def test_a_value_that_cannot_be_used_is_named(variable: str, value: str) -> None
 
 def test_this_is_the_only_module_that_reads_the_environment() -> None:
     package = Path(__file__).parents[1] / "acestep_flows"
+    writes = re.compile(r"os\.environ(\[[^\]]+\] = |\.setdefault\()")  # how a library's own variables are set for it
     readers = [
         path.relative_to(package).as_posix()
         for path in package.rglob("*.py")
-        if any(word in path.read_text(encoding="utf-8") for word in ("os.environ", "getenv("))
+        if any(word in writes.sub("", path.read_text(encoding="utf-8")) for word in ("os.environ", "getenv("))
     ]
     assert readers == ["settings.py"]

@@ -1,0 +1,271 @@
+"""Both clients against a server that hangs up, forgets itself and refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+import acestep_flows
+from acestep_flows.client import AsyncClient, Client, Output
+from acestep_flows.errors import (
+    DownloadError,
+    FlowsError,
+    GraphError,
+    InputError,
+    NotFound,
+    Overloaded,
+    RateLimited,
+    StageError,
+    Unreachable,
+)
+from tests.client.stub import RUN, Answer, Request, Stub, event, fault, run, serving, told
+
+T = TypeVar("T")
+
+EVENTS = [event(1, "accepted"), event(2, "started"), event(3, "progress", "take", step=1, steps=2, progress=0.1)]
+EVENTS += [event(4, "finished", "take", seconds=1.5), event(5, "succeeded", progress=1.0)]
+SONG = bytes(range(256)) * 40
+OUTPUT = {"url": "/", "content_type": "audio/flac", "bytes": len(SONG), "kind": "audio", "asset": "asset-1"}
+
+
+class Waiting:
+    """The asynchronous client, used as the other one is."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._runner = asyncio.Runner()
+        self._client = AsyncClient(*args, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+        if inspect.isasyncgenfunction(method):
+            return lambda *args, **more: iter(self._runner.run(_all(method(*args, **more))))
+        return lambda *args, **more: self._runner.run(method(*args, **more))
+
+    def __enter__(self) -> Waiting:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._runner.run(self._client.close())
+        self._runner.close()
+
+
+async def _all(items: Any) -> list[Any]:
+    return [item async for item in items]
+
+
+@pytest.fixture(params=[Client, Waiting])
+def make(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.fixture
+def stub() -> Iterator[Stub]:
+    with serving(Stub(lambda request: told(run()))) as stub:
+        yield stub
+
+
+def follow(request: Request) -> Answer:
+    """The events after the one the client names."""
+    after = int(request.headers.get("last-event-id", 0))
+    return Answer(200, b"".join(EVENTS[after:])) if after < len(EVENTS) else Answer(204)
+
+
+def test_the_package_exports_the_clients_lazily() -> None:
+    assert acestep_flows.Client is Client
+    assert acestep_flows.AsyncClient is AsyncClient
+    with pytest.raises(AttributeError):
+        acestep_flows.Server  # noqa: B018
+
+
+def test_a_run_is_submitted_under_a_key_of_its_own_and_again_after_a_lost_connection(make: Any, stub: Stub) -> None:
+    stub.answers = [Answer(202, b"{}", {"Content-Length": "100"}), Answer(502, b"<html>"), told(run("queued"), 202)]
+    with make(stub.url, "af_secret") as client:
+        found = client.submit("text2music", {"tags": "x", "of": Output.read(OUTPUT)}, priority=3, webhook=None)
+    assert (found.id, found.state, found.ended) == (RUN, "queued", False)
+    assert found.content["later"] == 1
+    bodies = [request.json() for request in stub.requests]
+    assert bodies[0] == bodies[1] == bodies[2]
+    key = bodies[0].pop("idempotency_key")
+    assert len(key) > 20
+    assert bodies[0] == {"graph": "text2music", "inputs": {"tags": "x", "of": "asset-1"}, "priority": 3}
+    assert stub.requests[0].headers["authorization"] == "Bearer af_secret"
+
+
+@pytest.mark.parametrize("cut", range(0, sum(map(len, EVENTS)), 37))
+def test_events_go_on_where_the_connection_was_lost(make: Any, stub: Stub, cut: int) -> None:
+    stub.otherwise = follow
+    stub.answers = [Answer(200, b"".join(EVENTS), {}, cut)]
+    with make(stub.url) as client:
+        found = list(client.events(RUN))
+    assert [each.seq for each in found] == [1, 2, 3, 4, 5]
+    assert found[2].content["step"] == 1
+    assert [each.last for each in found] == [False] * 4 + [True]
+
+
+def test_events_that_are_all_known_end_at_once(make: Any, stub: Stub) -> None:
+    stub.otherwise = follow
+    with make(stub.url) as client:
+        assert list(client.events(RUN, after=5)) == []
+        assert [each.seq for each in client.events(RUN, after=3)] == [4, 5]
+
+
+def test_a_server_that_never_answers_is_given_up(make: Any, stub: Stub) -> None:
+    stub.otherwise = lambda request: Answer(503, b"starting")
+    with make(stub.url, patience=0.3) as client:
+        for ask in (lambda: client.status(RUN), lambda: list(client.events(RUN))):
+            with pytest.raises(Unreachable, match="does not answer"):
+                ask()
+    assert len(stub.requests) >= 4
+    with make("http://127.0.0.1:9", patience=0.0) as client, pytest.raises(Unreachable):
+        client.graphs()
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "text"),
+    [
+        (fault("not_found", "no run 'x'", 404), NotFound, "no run 'x'"),
+        (fault("invalid_input", "duration: 900", 422), InputError, "duration: 900"),
+        (fault("stage_failed", "node take: no", 500, node="take"), StageError, "node take: no"),
+        (fault("rate_limited", "slowly", 429), RateLimited, "slowly"),
+        (fault("of_the_future", "what", 418), FlowsError, "what"),
+        (Answer(418, b"[]"), FlowsError, "status 418"),
+        (Answer(200, b"<html>"), FlowsError, "no JSON"),
+    ],
+)
+def test_refusals_are_the_errors_of_the_library(
+    make: Any, stub: Stub, answer: Answer, kind: type[FlowsError], text: str
+) -> None:
+    stub.answers = [answer]
+    with make(stub.url) as client, pytest.raises(kind, match=text) as caught:
+        client.status("x/../y")
+    assert len(stub.requests) == 1
+    assert stub.requests[0].path == "/v1/runs/x%2F..%2Fy"
+    if b"of_the_future" in answer.body:
+        assert caught.value.code == "of_the_future"
+
+
+def test_a_full_queue_says_when_to_come_again_and_a_graph_all_that_is_wrong(make: Any, stub: Stub) -> None:
+    problems = [{"rule": "unknown-stage", "message": "no", "file": "graph", "line": 3, "column": 1, "node": None}]
+    full = fault("overloaded", "the queue is full", 503)
+    stub.answers = [Answer(full.status, full.body, {"Retry-After": "7"})]
+    stub.answers += [fault("invalid_graph", "wrong", 422, problems=problems)]
+    with make(stub.url) as client:
+        with pytest.raises(Overloaded) as caught:
+            client.submit("text2music")
+        assert caught.value.retry_after == 7
+        with pytest.raises(GraphError) as wrong:
+            client.submit({"graph": "mine"})
+    assert [str(problem) for problem in wrong.value.problems] == ["graph:3:1: no"]
+
+
+def test_waiting_gives_the_run_however_it_ended(make: Any, stub: Stub) -> None:
+    error = {"code": "stage_failed", "message": "node take: out of memory", "node": "take"}
+    stub.answers = [told(run("running")), told(run("failed", error=error))]
+    with make(stub.url) as client:
+        found = client.wait(RUN)
+        assert isinstance(found.failure, StageError)
+        assert found.failure.node == "take"
+        with pytest.raises(TimeoutError, match="running"):
+            client.wait(RUN, timeout=0)
+
+
+def ranged(request: Request) -> Answer:
+    """The song, or the rest of it."""
+    if not request.path.endswith("/outputs/audio"):
+        return told(run("succeeded", outputs={"audio": OUTPUT | {"file_name": "song.flac"}}))
+    tag = {"ETag": f'"{hashlib.sha256(SONG).hexdigest()}"'}
+    wanted = request.headers.get("range")
+    if wanted is None:
+        return Answer(200, SONG, tag)
+    start = int(wanted.removeprefix("bytes=").rstrip("-"))
+    if start >= len(SONG):
+        return Answer(416, b"", tag | {"Content-Range": f"bytes */{len(SONG)}"})
+    return Answer(206, SONG[start:], tag | {"Content-Range": f"bytes {start}-{len(SONG) - 1}/{len(SONG)}"})
+
+
+@pytest.mark.parametrize("cut", [0, 1, 5000, len(SONG) - 1])
+def test_an_output_goes_on_where_the_connection_was_lost(make: Any, stub: Stub, tmp_path: Path, cut: int) -> None:
+    stub.otherwise = ranged
+    whole = Answer(200, SONG, {"ETag": f'"{hashlib.sha256(SONG).hexdigest()}"'}, cut)
+    stub.answers = [ranged(Request("GET", "/", {}, b"")), whole]
+    came: list[tuple[int, int]] = []
+    with make(stub.url) as client:
+        path = client.fetch_output(RUN, "audio", tmp_path, lambda done, total: came.append((done, total)))
+    assert path == tmp_path / "song.flac"
+    assert path.read_bytes() == SONG
+    assert list(tmp_path.iterdir()) == [path]
+    assert came[-1] == (len(SONG), len(SONG))
+    assert stub.requests[-1].headers.get("range") == (f"bytes={cut}-" if cut else None)
+
+
+def test_an_output_goes_on_in_a_later_call(make: Any, stub: Stub, tmp_path: Path) -> None:
+    stub.otherwise = ranged
+    stub.answers = [ranged(Request("GET", "/", {}, b"")), Answer(200, SONG, {}, 3000)]
+    target = tmp_path / "deep" / "mine.flac"
+    with make(stub.url, patience=0.0) as client:
+        with pytest.raises(Unreachable):
+            client.fetch_output(RUN, "audio", target)
+        assert not target.exists()
+        assert client.fetch_output(RUN, "audio", target).read_bytes() == SONG
+    assert stub.requests[-1].headers["range"] == "bytes=3000-"
+
+
+def test_other_content_than_the_server_named_is_not_kept(make: Any, stub: Stub, tmp_path: Path) -> None:
+    stub.otherwise = ranged
+    stub.answers = [ranged(Request("GET", "/", {}, b"")), Answer(200, SONG, {"ETag": f'"{"0" * 64}"'})]
+    with make(stub.url) as client:
+        with pytest.raises(DownloadError, match="other content"):
+            client.fetch_output(RUN, "audio", tmp_path)
+        assert list(tmp_path.iterdir()) == []
+        with pytest.raises(NotFound, match="no output 'video'; there are: audio"):
+            client.fetch_output(RUN, "video", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../../x", "/etc/x", "", ".hidden", "a/b"])
+def test_a_server_does_not_choose_the_folder(make: Any, stub: Stub, tmp_path: Path, name: str) -> None:
+    stub.otherwise = ranged
+    stub.answers = [told(run("succeeded", outputs={"audio": OUTPUT | {"file_name": name}}))]
+    with make(stub.url) as client:
+        assert client.fetch_output(RUN, "audio", tmp_path) == tmp_path / "output-audio"
+
+
+def test_a_path_among_the_inputs_is_uploaded(make: Any, stub: Stub, tmp_path: Path) -> None:
+    song = tmp_path / "my song.wav"
+    song.write_bytes(SONG)
+    asset = {"id": "asset-7", "kind": "audio", "content_type": "audio/wav", "bytes": len(SONG), "new": True}
+    stub.answers = [Answer(201, b"", {"Content-Length": "9"}), told(asset, 201), told(run(), 202)]
+    with make(stub.url) as client:
+        client.submit("mix", {"tracks": [{"audio": song, "gain": -3.0}], "span": (1, 2)})
+        with pytest.raises(InputError, match="No such file"):
+            client.upload_asset(tmp_path / "nowhere.wav")
+    assert [request.path for request in stub.requests] == ["/v1/assets?file_name=my+song.wav"] * 2 + ["/v1/runs"]
+    assert stub.requests[1].body == SONG
+    assert stub.requests[2].json()["inputs"] == {"tracks": [{"audio": "asset-7", "gain": -3.0}], "span": [1, 2]}
+
+
+def test_runs_come_in_pages_and_are_cancelled(make: Any, stub: Stub) -> None:
+    stub.answers = [told({"runs": [run("queued")], "next": RUN}), told(run("cancelled"), 202), told({"runs": {}})]
+    with make(stub.url) as client:
+        runs, more = client.runs(state="queued", limit=1)
+        assert ([each.id for each in runs], more) == ([RUN], RUN)
+        assert client.cancel(RUN).state == "cancelled"
+        assert client.stats() == {"runs": {}}
+    assert [(request.method, request.path) for request in stub.requests] == [
+        ("GET", "/v1/runs?state=queued&limit=1"),
+        ("DELETE", f"/v1/runs/{RUN}"),
+        ("GET", "/v1/stats"),
+    ]
+
+
+@pytest.mark.parametrize("server", ["", "127.0.0.1:8777", "ftp://x", "http://", "http://[::1"])
+def test_what_is_no_address_is_refused(server: str) -> None:
+    with pytest.raises(InputError, match="no address"):
+        Client(server)
+    with pytest.raises(InputError, match="not an API key"):
+        Client(key="line\nbreak")
