@@ -105,8 +105,9 @@ def run(
     render.check_kept(job.plan, keep)
     stem = render.check_stem(stem) if stem else render.unique_stem(job.plan.graph)
     render.check_folder(out)
-    result, outputs = _run(_engine(deadline=deadline, **engine), job.plan, quiet)
-    made = recipe(result, job.content, job.files)
+    chosen = _engine(deadline=deadline, **engine)
+    result, outputs = _run(chosen, job.plan, quiet)
+    made = recipe(result, job.content, job.files, chosen.model)
     _print(render.write_outputs(out, stem, outputs, made, format=format, keep=keep))
 
 
@@ -321,7 +322,7 @@ def _engine(
     if weights.origin != "argument":
         click.echo(f"weights: {weights}", err=True)
     mode: Any = cache
-    return Engine(opened, placement, settings.results, mode, deadline)
+    return Engine(opened, placement, settings.results, mode, deadline, weights.model)
 
 
 def main() -> None:

@@ -54,6 +54,7 @@ class Engine:
         results: folder of the disk cache and of what is known about durations.
         mode: what the cache may do; `off` leaves the disk cache alone.
         deadline: seconds after which a run is stopped; None: never.
+        model: what recipes call the weights.
     """
 
     checkpoint: Checkpoint
@@ -61,6 +62,7 @@ class Engine:
     results: Path
     mode: Mode = "use"
     deadline: float | None = None
+    model: str = ""
 
     async def run(self, plan: Plan, on_event: Callable[[Event], None] = unheard) -> tuple[Result, dict[str, Any]]:
         """Run `plan`; the result, and the values of its outputs. Cancelling stops it at the next step boundary.

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 EMBEDDED = "embedded"
 """What --checkpoint takes, besides a folder: the small built-in configuration."""
 
+UNTRAINED = "embedded: untrained, seeded random weights; songs made with them sound like noise"
+
 Origin = Literal["argument", "environment", "fetched", "embedded"]
 
 
@@ -32,6 +34,11 @@ class Weights:
         if self.folder is None:
             return "the embedded model: untrained, it sounds like noise (acestep-flows fetch gets the published one)"
         return str(self.folder)
+
+    @property
+    def model(self) -> str:
+        """What recipes call these weights: their folder's name, or plainly that they are untrained."""
+        return UNTRAINED if self.folder is None else self.folder.name
 
     def open(self) -> Checkpoint:
         """The checkpoint, its files checked, nothing loaded.
@@ -58,8 +65,10 @@ def choose_weights(settings: Settings, checkpoint: str | None = None, lyric_voca
     """The weights of a run: those given, else those the environment names, else those fetched, else the embedded.
 
     Raises:
-        InputError: a lyric vocabulary is given for the embedded model, which has one of its own.
+        InputError: an empty name; a lyric vocabulary for the embedded model, which has one of its own.
     """
+    if checkpoint == "":
+        raise InputError("empty", where="--checkpoint", allowed=f"a folder, or {EMBEDDED!r}")
     vocab = lyric_vocab or settings.lyric_vocab
     fetched = default_folder(settings.cache)
     if checkpoint is not None and checkpoint != EMBEDDED:

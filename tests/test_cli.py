@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 from acestep_flows import cli as command_line
 from acestep_flows import hub
 from acestep_flows.audio import tags
+from acestep_flows.weights import UNTRAINED
 from tests.hub_server import HubServer, serve
 
 Invoke = Callable[..., Result]
@@ -55,6 +56,7 @@ def test_a_run_writes_audio_picture_and_recipe(invoke: Invoke, tmp_path: Path) -
     told = json.loads(recipe.read_text(encoding="utf-8"))
     assert told["inputs"]["seed"] == 7
     assert tags.read(song).recipe["inputs"] == told["inputs"]
+    assert told["model"] == tags.read(song).recipe["model"] == UNTRAINED
     assert "untrained" in result.stderr
     assert "take (sample)" in result.stderr
 

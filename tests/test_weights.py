@@ -34,6 +34,16 @@ def test_the_embedded_ones_say_what_they_are(tmp_path: Path) -> None:
     assert str(choose_weights(Settings(tmp_path), "/some/where")) == "/some/where"
 
 
+def test_recipes_name_the_weights(tmp_path: Path) -> None:
+    assert "untrained" in choose_weights(Settings(tmp_path)).model
+    assert choose_weights(Settings(tmp_path), "/some/where").model == "where"
+
+
+def test_an_empty_checkpoint_is_not_the_working_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^--checkpoint: empty \(allowed: a folder, or 'embedded'\)"):
+        choose_weights(Settings(tmp_path), "")
+
+
 @pytest.mark.parametrize(("argument", "where"), [("/nowhere", "--checkpoint"), (None, "ACESTEP_FLOWS_CHECKPOINT")])
 def test_a_folder_that_is_not_there_is_named_with_where_it_was_named(argument: str | None, where: str) -> None:
     settings = Settings(Path("/cache"), checkpoint=Path("/nowhere"))

@@ -66,6 +66,7 @@ class Recipe(Part):
     inputs: Mapping[str, Any] = Field({}, description="JSON, maps wrapped as {map: ...}, values as {value: [...]}.")
     files: Mapping[str, str] = Field({}, description="Digest of an input value to the path the user gave.")
     seeds: Mapping[str, Any] = Field({}, description="Every seed in use, by node and parameter.")
+    model: str = Field("", description="What the weights are called; says so when they are untrained.")
     weights: str = Field("", description="sha256 over the digests of all weights in use.")
     versions: Mapping[str, str] = {}
     nodes: tuple[NodePart, ...] = ()
@@ -77,12 +78,13 @@ class Recipe(Part):
         return self.model_dump(mode="json", by_alias=True)
 
 
-def recipe(result: Result, content: Any, files: Mapping[str, str] | None = None) -> Recipe:
+def recipe(result: Result, content: Any, files: Mapping[str, str] | None = None, model: str = "") -> Recipe:
     """The recipe of a run.
 
     Args:
         content: the graph's canonical content, nested graphs included, from which it can be planned again.
         files: for input values that came from files, digest to path as given.
+        model: what to call the weights.
     """
     plan = result.plan
     digests = {leaf.digest for leaf in leaves(plan.inputs) if isinstance(leaf, Value)}
@@ -94,6 +96,7 @@ def recipe(result: Result, content: Any, files: Mapping[str, str] | None = None)
         inputs={name: _written(given) for name, given in plan.inputs.items()},
         files={digest: path for digest, path in (files or {}).items() if digest in digests},
         seeds={f"{node.id}.{name}": seed for node in result.nodes.values() for name, seed in node.seeds.items()},
+        model=model,
         weights=sha256(weights),
         versions=_versions(),
         nodes=tuple(_node(node) for node in result.nodes.values()),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from acestep_flows.errors import FlowsError
+from acestep_flows.errors import FlowsError, InputError
 from acestep_flows.graph.bindings import Identity
 from acestep_flows.graph.cache import Mode, Source
 from acestep_flows.graph.events import Event
@@ -32,6 +33,10 @@ class Options:
     deadline: float | None = None
     keep_going: bool = False
     on_event: Callable[[Event], None] = unheard
+
+    def __post_init__(self) -> None:
+        if self.deadline is not None and not math.isfinite(self.deadline):
+            raise InputError(f"{self.deadline}", where="deadline", allowed="a finite number of seconds")
 
 
 @dataclass(frozen=True, slots=True)

@@ -278,6 +278,12 @@ def test_the_deadline_stops_at_the_next_step() -> None:
     assert Step.steps_done < 500
 
 
+@pytest.mark.parametrize("deadline", [float("nan"), float("inf")])
+def test_a_deadline_is_a_number(deadline: float) -> None:
+    with pytest.raises(InputError, match=r"^deadline: (nan|inf) \(allowed: a finite number of seconds\)"):
+        Options(deadline=deadline)
+
+
 def test_a_deadline_that_is_met_changes_nothing() -> None:
     assert isinstance(told(song(), deadline=60.0)[1], Result)
 
