@@ -112,9 +112,9 @@ def test_the_keys_are_the_same_through_every_door(
 
 
 def test_songs_together_are_the_songs_alone(together: ServeRunner, local: LocalRunner) -> None:
-    plans = [
-        song(seed=seed, duration=duration, steps=steps) for seed, duration, steps in ((1, 1, 4), (2, 3, 7), (3, 2, 5))
-    ]
+    # Guidance multiplies rounding as it does everything: at 15, its default, fp32 differs by some 2e-5 of values to 9.
+    lengths = ((1, 1, 4), (2, 3, 7), (3, 2, 5))
+    plans = [song(seed=seed, duration=long, steps=steps, guidance_scale=2.0) for seed, long, steps in lengths]
 
     async def latents(runner: Any, plan: Plan) -> Any:
         return (await runner.fetch((await play(runner, plan)).outputs["latents"])).array
@@ -123,7 +123,7 @@ def test_songs_together_are_the_songs_alone(together: ServeRunner, local: LocalR
         alone = [await latents(local, plan) for plan in plans]
         crowd = await asyncio.gather(*(latents(together, plan) for plan in plans))
         for one, other in zip(alone, crowd, strict=True):
-            np.testing.assert_allclose(one, other, atol=1e-5)
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
 
     run(work)
 
