@@ -68,7 +68,7 @@ def test_a_killed_server_loses_nothing_and_does_nothing_twice(server: Server, cl
 
 
 def test_a_killed_replica_costs_a_few_steps(server: Server, client: Client) -> None:
-    runs = [server.song(client, seed=200 + i, seconds=20, steps=100).id for i in range(4)]
+    runs = [server.song(client, seed=200 + i, seconds=15, steps=80).id for i in range(4)]
     eventually(lambda: sampling(client, runs[0]))
     os.kill(server.replica(), signal.SIGKILL)
     for run in runs:
@@ -131,7 +131,7 @@ def test_the_same_song_as_without_a_server(server: Server, client: Client) -> No
 def test_asked_to_end_it_ends_and_goes_on_later(server: Server, client: Client) -> None:
     """SIGTERM: no process is left, what was not finished in time goes on at the next start."""
     assert server.process is not None
-    runs = [server.song(client, seed=700 + i, seconds=30, steps=100).id for i in range(10)]
+    runs = [server.song(client, seed=700 + i, seconds=20, steps=80).id for i in range(6)]
     eventually(lambda: sampling(client, runs[0]))
     family = psutil.Process(server.process.pid).children(recursive=True)
     assert server.stop() == 0

@@ -1,0 +1,152 @@
+"""The commands that ask a server, against one that answers as told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from acestep_flows.cli import cli
+from acestep_flows.graph.find import load
+from acestep_flows.graph.schema import input_schema
+from tests.client.stub import RUN, Answer, Request, Stub, event, fault, run, serving, told
+
+NODES = [{"id": "take", "stage": "sample", "state": "started", "step": 3, "steps": 9}]
+SONG = b"a song"
+OUTPUT = {"url": "/", "content_type": "audio/flac", "bytes": len(SONG), "kind": "audio", "file_name": "song.flac"}
+DONE = run("succeeded", nodes=NODES, outputs={"audio": OUTPUT, "report": OUTPUT | {"kind": "report"}})
+
+
+def answer(request: Request) -> Answer:
+    path = request.path.partition("?")[0]
+    if path == "/v1/graphs/text2music":
+        return told({"inputs": input_schema(load("text2music"))})
+    if request.method == "POST":
+        return told(run("queued", queue_position=2, warnings=["mind the gap"]), 202)
+    if request.method == "DELETE":
+        return told(run("running"), 202)
+    if path.endswith("/events"):
+        happened = [event(1, "started"), event(2, "started", "take"), event(3, "finished", "take", seconds=1.5)]
+        return Answer(200, b"".join([*happened, event(4, "succeeded")]))
+    if path.endswith("/outputs/audio"):
+        return Answer(200, SONG)
+    return told({"runs": [DONE], "next": None} if path == "/v1/runs" else DONE)
+
+
+@pytest.fixture
+def stub() -> Iterator[Stub]:
+    with serving(Stub(answer)) as stub:
+        yield stub
+
+
+@pytest.fixture
+def invoke(stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ACESTEP_FLOWS_SERVER", stub.url)
+    monkeypatch.setenv("ACESTEP_FLOWS_API_KEY", "af_key")
+    return lambda *args: CliRunner().invoke(cli, [str(arg) for arg in args])
+
+
+def test_submit_prints_the_id_and_sends_the_inputs_typed(invoke: Callable[..., Result], stub: Stub) -> None:
+    result = invoke(
+        "submit", "text2music", "--set", "tags=lo-fi", "--set", "steps=9", "--priority", 3, "--cache", "off"
+    )
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{RUN}\n"
+    assert result.stderr == "warning: mind the gap\n"
+    sent = stub.requests[-1].json()
+    assert sent["inputs"] == {"tags": "lo-fi", "steps": 9}
+    assert (sent["graph"], sent["priority"], sent["cache"], sent["format"]) == ("text2music", 3, "off", "flac")
+    assert "webhook" not in sent
+    assert stub.requests[-1].headers["authorization"] == "Bearer af_key"
+
+
+def test_submit_takes_a_graph_of_ones_own(invoke: Callable[..., Result], stub: Stub, tmp_path: Path) -> None:
+    content = {"graph": "mine", "version": 1, "inputs": {"n": {"type": "int"}}, "nodes": {}, "outputs": {}}
+    (tmp_path / "mine.yaml").write_text(json.dumps(content))
+    assert invoke("submit", "mine.yaml", "--set", "n=3", "--webhook", "https://a.example/h").exit_code == 0
+    sent = stub.requests[-1].json()
+    assert sent["graph"]["graph"] == "mine"
+    assert sent["inputs"] == {"n": 3}
+    assert sent["webhook"] == {"url": "https://a.example/h"}
+
+
+def test_submit_and_watch_show_every_node(invoke: Callable[..., Result]) -> None:
+    result = invoke("submit", "text2music", "--set", "tags=x", "--watch")
+    assert result.exit_code == 0, result.output
+    shown = result.stderr.splitlines()
+    assert shown == [
+        "warning: mind the gap",
+        "2 runs are before it",
+        "[1/1] take: 1.5 s",
+        "succeeded: audio, report",
+    ]
+    assert invoke("watch", RUN, "--quiet").output == ""
+
+
+def test_watch_ends_as_the_run_ended(invoke: Callable[..., Result], stub: Stub) -> None:
+    error = {"code": "stage_failed", "message": "node take: out of memory", "node": "take"}
+    stub.answers = [told(run()), Answer(200, event(1, "failed")), told(run("failed", error=error))]
+    result = invoke("watch", RUN)
+    assert result.exit_code == 6
+    assert result.stderr == "error: node take: out of memory\n"
+
+
+def test_status_of_one_and_of_all(invoke: Callable[..., Result]) -> None:
+    shown = invoke("status", RUN).stdout.splitlines()
+    assert shown[0].split() == [RUN, "text2music", "succeeded", "0%"]
+    assert shown[1].split() == ["take", "sample", "started", "step", "3", "of", "9"]
+    assert [line.split()[0] for line in shown[2:]] == ["audio", "report"]
+    assert invoke("status").stdout.split()[:3] == [RUN, "text2music", "succeeded"]
+    assert json.loads(invoke("status", RUN, "--json").stdout)["later"] == 1
+
+
+def test_fetch_output_fetches_the_audio_unless_told_otherwise(
+    invoke: Callable[..., Result], stub: Stub, tmp_path: Path
+) -> None:
+    result = invoke("fetch-output", RUN, "--out", "songs", "--quiet")
+    assert result.output == "songs/song.flac\n"
+    assert (tmp_path / "songs" / "song.flac").read_bytes() == SONG
+    stub.answers = [told(run("running"))]
+    early = invoke("fetch-output", RUN)
+    assert early.exit_code == 2
+    assert "there are: none, it is running" in early.stderr
+
+
+def test_cancel_says_what_became_of_it(invoke: Callable[..., Result], stub: Stub) -> None:
+    assert invoke("cancel", RUN).output == f"{RUN} stops at its next step\n"
+    stub.answers = [told(run("cancelled"), 202)]
+    assert invoke("cancel", RUN).output == f"{RUN} cancelled\n"
+
+
+def test_refusals_end_in_one_line(invoke: Callable[..., Result], stub: Stub) -> None:
+    stub.answers = [fault("not_found", "no run 'x'", 404)]
+    result = invoke("status", "x")
+    assert (result.exit_code, result.stderr) == (2, "error: no run 'x'\n")
+    wrong = invoke("submit", "text2music", "--set", "tagz=x")
+    assert (wrong.exit_code, wrong.stderr[:40]) == (2, "error: tagz: no such input; did you mean")
+    assert invoke("status", "--server", "nowhere").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--pool", "nowhere.yaml"], "no pool 'nowhere.yaml'"),
+        (["--host", "0.0.0.0"], "without API keys"),
+        (["--host", "no.such.host.invalid"], "--host"),
+    ],
+)
+def test_serve_refuses_before_it_starts_anything(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, args: list[str], message: str
+) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.chdir(tmp_path)
+    for name in ("ACESTEP_FLOWS_API_KEYS", "ACESTEP_FLOWS_API_KEY_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    result = CliRunner().invoke(cli, ["serve", "--home", "home", *args])
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not (tmp_path / "home").exists()
