@@ -184,6 +184,24 @@ def graphs(folders: tuple[Path, ...]) -> None:
     _print(summaries((name, library.load(path)) for name, path in library.names().items()))
 
 
+@cli.command()
+@click.argument("name", required=False)
+@click.option("--markdown", is_flag=True, help="All of them as a page.")
+def stages(name: str | None, markdown: bool) -> None:
+    """List what graphs are made of, or say what stage NAME takes and gives."""
+    from acestep_flows.listing import stage_lines, table
+    from acestep_flows.stages import reference
+    from acestep_flows.stages.registry import stage_class
+    from acestep_flows.stages.registry import stages as every
+
+    if markdown:
+        click.echo(reference.markdown(every()), nl=False)
+    elif name is None:
+        _print(table([(stage.name, reference.summary(stage)) for stage in every().values()]))
+    else:
+        _print(stage_lines(stage_class(name)))
+
+
 @cli.group()
 def graph() -> None:
     """Look at a graph: show, check, plan."""

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from acestep_flows.graph.forecast import Forecast, NodeForecast
     from acestep_flows.graph.language import Graph
     from acestep_flows.graph.replay import Comparison
+    from acestep_flows.stages.contract import Stage
 
 
 def summaries(graphs: Iterable[tuple[str, Graph]]) -> Iterator[str]:
@@ -17,6 +18,19 @@ def summaries(graphs: Iterable[tuple[str, Graph]]) -> Iterator[str]:
     return table(
         [(name, graph.summary.partition("\n")[0] if graph.readable else "(not readable)") for name, graph in graphs]
     )
+
+
+def stage_lines(stage: type[Stage]) -> Iterator[str]:
+    """What a stage takes and gives."""
+    from acestep_flows.stages.reference import describe, summary, type_name
+
+    yield f"{stage.name}: {summary(stage)}"
+    for title, ports in (("takes", stage.inputs()), ("gives", stage.outputs())):
+        yield from ("", title)
+        for port in ports.values():
+            yield f"  {port.name}: {type_name(port)}"
+            if described := describe(port):
+                yield f"      {described}"
 
 
 def forecast_lines(forecast: Forecast) -> Iterator[str]:

@@ -44,6 +44,25 @@ def lines(text: str) -> list[str]:
     return text.strip().splitlines()
 
 
+# stages
+
+
+def test_stages_are_listed_and_explained(invoke: Invoke) -> None:
+    listed = invoke("stages")
+    assert lines(listed.stdout)[0].startswith("encode_prompt ")
+    told = invoke("stages", "mix").stdout
+    assert "  stems: list of audio\n" in told
+    assert "Highest true peak in dBTP. (-60 to 0; default `-1.0`)" in told
+    assert invoke("stages", "--markdown").stdout.startswith("# Stages\n")
+
+
+def test_an_unknown_stage_is_one_line(invoke: Invoke) -> None:
+    result = invoke("stages", "mx")
+    assert result.exit_code == 2
+    assert lines(result.stderr) == [result.stderr.strip()]
+    assert "no stage 'mx'; there are encode_prompt" in result.stderr
+
+
 # run, replay
 
 
