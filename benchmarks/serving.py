@@ -53,7 +53,8 @@ class Server:
         command = [sys.executable, "-m", "acestep_flows.cli", "serve", "--home", str(folder), "--port", "0"]
         self.process = subprocess.Popen([*command, "--pool", str(pool)], stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
-        self.url = self.process.stdout.readline().split()[2].rstrip(";")
+        ready = next(line for line in self.process.stdout if line.startswith("ready at "))
+        self.url = ready.split()[2].rstrip(";")
         self.cold_start = time.perf_counter() - begun
 
     def stop(self) -> None:
