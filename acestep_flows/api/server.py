@@ -41,9 +41,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LEASE_SECONDS = 10.0
-"""How long the runs of a server that was killed wait for the next one; about as long as that takes to start."""
-
 MEMORY_BYTES = STORE_BYTES // 4
 """Of results kept at hand, in the shared memory that runs under way need, too."""
 
@@ -96,7 +93,7 @@ def serve_forever(options: ServerOptions, settings: Settings, on_ready: Callable
     pool = Pool.read(options.pool)
     with contextlib.ExitStack() as stack:
         listening = stack.enter_context(_bound(options.host, options.port))
-        home = Home.open(options.home, database=options.database, artifacts=options.artifacts, lease=LEASE_SECONDS)
+        home = Home.open(options.home, database=options.database, artifacts=options.artifacts)
         stack.callback(home.close)
         stack.enter_context(local_ray(pool.cpus + FRONT_CPUS, pool.gpus))
         runner = deploy({"pool": pool, "home": home.root})
