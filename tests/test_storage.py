@@ -19,13 +19,21 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.fixture
-def small_file_limit() -> Iterator[int]:
-    """The kernel refuses to let a file of this process grow beyond 10 000 bytes, in the middle of a write."""
+LIMIT = 10_000
+
+
+@contextmanager
+def small_files() -> Iterator[None]:
+    """The kernel refuses to let a file of this process grow beyond the limit, in the middle of a write.
+
+    Only for the write itself: the test runner's own output may be a file, too.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
-    yield 10_000
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @contextmanager
@@ -59,11 +67,11 @@ def test_takes_names_as_long_as_names_can_be(tmp_path: Path) -> None:
     assert storage.write(path, b"1").read_bytes() == b"1"
 
 
-def test_a_write_that_stops_in_the_middle_leaves_the_old_file(tmp_path: Path, small_file_limit: int) -> None:
+def test_a_write_that_stops_in_the_middle_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "song.wav"
     path.write_bytes(b"old")
-    with pytest.raises(StorageError, match=r"song.wav: cannot be written: File too large"):
-        storage.write(path, b"x" * (small_file_limit + 1))
+    with small_files(), pytest.raises(StorageError, match=r"song.wav: cannot be written: File too large"):
+        storage.write(path, b"x" * (LIMIT + 1))
     assert contents(tmp_path) == {"song.wav": b"old"}
 
 
