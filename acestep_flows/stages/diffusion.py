@@ -18,12 +18,13 @@ from pydantic import Field
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
 from acestep_flows.stages.item import attempt
-from acestep_flows.stages.refined import Recent
+from acestep_flows.stages.refined import Recent, under_adapter
 from acestep_flows.values import Latents
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from acestep_flows.model.adapters import Adapter
     from acestep_flows.model.checkpoint import Checkpoint
     from acestep_flows.model.condition import ConditionProjector
     from acestep_flows.model.control import ControlBranch
@@ -67,17 +68,11 @@ class Networks:
 
     def under(self, checkpoint: Checkpoint, adapter: str | None, weight: float) -> Networks:
         """These networks, or twins that share their weights and carry an adapter."""
-        if adapter is None:
-            return self
 
-        def make() -> Networks:
-            from acestep_flows.model.adapters import Adapter
+        def twin(found: Adapter) -> Networks:
+            return Networks(found.apply(self.transformer, weight), found.apply(self.projector, weight))
 
-            found = checkpoint.extras.find("adapters", adapter)
-            refinement = Adapter.load(found, checkpoint.config("ace_step_transformer"))
-            return Networks(refinement.apply(self.transformer, weight), refinement.apply(self.projector, weight))
-
-        return self.refined.get((checkpoint.extra_digest("adapters", adapter), weight), make)
+        return under_adapter(self.refined, checkpoint, self, adapter, weight, twin)
 
     def control(self, checkpoint: Checkpoint, name: str, placement: Placement) -> ControlBranch:
         """The control branch called `name`."""

@@ -12,7 +12,7 @@ from pydantic import Field
 from acestep_flows.compatibility import Compatibility
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
 from acestep_flows.stages.item import attempt
-from acestep_flows.stages.refined import Recent
+from acestep_flows.stages.refined import Recent, under_adapter
 from acestep_flows.stages.texts import LyricText
 from acestep_flows.values import LyricStates
 
@@ -69,24 +69,15 @@ class EncodeLyrics(Stage):
     def run(self, batch: Sequence[Any], params: Sequence[Params], watch: Watch = UNWATCHED) -> list[Any]:
         return [attempt(self.name, self._encode, param) for param in params]
 
-    def _under(self, adapter: str | None, weight: float) -> LyricEncoder:
-        if adapter is None:
-            return self.encoder
-
-        def make() -> LyricEncoder:
-            from acestep_flows.model.adapters import Adapter
-
-            found = self.checkpoint.extras.find("adapters", adapter)
-            return Adapter.load(found, self.checkpoint.config("ace_step_transformer")).apply(self.encoder, weight)
-
-        return self.refined.get((self.checkpoint.extra_digest("adapters", adapter), weight), make)
-
     def _encode(self, params: Params) -> Out:
         import torch
 
         tokens = self.tokenizer.encode(params.lyrics, compatibility=params.compatibility, language=params.language)
         ids, mask = (torch.from_numpy(array)[None].to(self.device) for array in (tokens.ids, tokens.mask))
-        encoder = self._under(params.adapter, params.adapter_weight)
+        weight = params.adapter_weight
+        encoder = under_adapter(
+            self.refined, self.checkpoint, self.encoder, params.adapter, weight, lambda a: a.apply(self.encoder, weight)
+        )
         with torch.inference_mode():
             states = encoder(ids, mask)
             weak = encoder(ids, mask, weaken=WEAKENED)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from acestep_flows.model.adapters import Adapter
+    from acestep_flows.model.checkpoint import Checkpoint
 
 T = TypeVar("T")
 
@@ -30,3 +34,19 @@ class Recent(Generic[T]):
             while len(self._kept) > self.limit:
                 self._kept.popitem(last=False)
             return self._kept[key]
+
+
+def under_adapter(
+    recent: Recent[T], checkpoint: Checkpoint, base: T, name: str | None, weight: float, twin: Callable[[Adapter], T]
+) -> T:
+    """`base`, or what `twin` makes of it with the adapter called `name`; kept by the adapter's content and weight."""
+    if name is None:
+        return base
+
+    def make() -> T:
+        from acestep_flows.model.adapters import Adapter
+
+        found = checkpoint.extras.find("adapters", name)
+        return twin(Adapter.load(found, checkpoint.config("ace_step_transformer")))
+
+    return recent.get((checkpoint.extra_digest("adapters", name), weight), make)
