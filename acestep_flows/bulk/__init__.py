@@ -1,0 +1,1 @@
+"""Jobs of many songs: manifests, gates, results, and the formats, reports and tracking that come of them (no Ray)."""

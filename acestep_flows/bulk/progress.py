@@ -1,0 +1,72 @@
+"""How a job goes, at one moment: what the execution tells, and what the live bar and the tracking show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A job at one moment. Counts are of rows unless said; rows that a gate made again count once.
+
+    Attributes:
+        rows: of this call, in all (a shard's rows where the job is split).
+        done: audio in place and result committed, by this call and by those before it.
+        resumed: of these, by calls before this one (and duplicates by recipe, which need no rendering).
+        failed: given up, in the dead-letter table.
+        attempts: songs rendered by this call, with retries and retakes.
+        retaken: attempts that a quality gate asked for.
+        audio_seconds: of the songs that this call made.
+        elapsed: seconds since the call began.
+        rendering: seconds since its first song was begun; 0 while processes start.
+        busy: stage (or leg) -> the share of its actors' time that they worked, 0..1.
+        phase: starting, rendering, finishing or ended.
+    """
+
+    rows: int
+    done: int = 0
+    resumed: int = 0
+    failed: int = 0
+    attempts: int = 0
+    retaken: int = 0
+    audio_seconds: float = 0.0
+    elapsed: float = 0.0
+    rendering: float = 0.0
+    busy: Mapping[str, float] = field(default_factory=dict)
+    phase: str = "starting"
+
+    @property
+    def made(self) -> int:
+        """Rows that this call brought to an end."""
+        return self.done - self.resumed + self.failed
+
+    @property
+    def left(self) -> int:
+        """Rows still to come."""
+        return max(0, self.rows - self.done - self.failed)
+
+    @property
+    def rows_per_hour(self) -> float:
+        """Rows that this call ends in an hour of rendering."""
+        return 3600 * self.made / self.rendering if self.rendering > 0 else 0.0
+
+    @property
+    def speed(self) -> float:
+        """Seconds of audio per second of rendering."""
+        return self.audio_seconds / self.rendering if self.rendering > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """An estimate; None before the first row has ended."""
+        if self.left == 0:
+            return 0.0
+        return self.left * self.rendering / self.made if self.made > 0 and self.rendering > 0 else None
+
+
+Watch = Callable[[Progress], None]
+"""Called now and then (a few times a second at most) from the driver's thread; must return at once."""
+
+
+def unwatched(progress: Progress) -> None:
+    """Nobody looks."""
