@@ -1,4 +1,4 @@
-"""What became of rows: the record of one attempt, its table, and what a job tells while it works.
+"""What became of rows: the record of one attempt, its table.
 
 Three tables have this schema. `results` holds the rows that are done, one each; `attempts` every attempt there was;
 `dead-letters` the rows that were given up, with inputs and cause.
@@ -14,30 +14,11 @@ from typing import Any, Literal, TypeAlias
 
 import pyarrow as pa
 
-Status: TypeAlias = Literal["done", "failed", "rejected", "duplicate"]
-"""`done`: audio in place. `failed`: an error. `rejected`: a gate was not met. `duplicate`: same recipe as another row."""
+from acestep_flows.bulk.measurements import struct
+from acestep_flows.bulk.progress import Progress
 
-MEASUREMENTS: Mapping[str, pa.DataType] = {
-    "seconds": pa.float64(),
-    "sample_rate": pa.int64(),
-    "channels": pa.int64(),
-    "loudness_lufs": pa.float64(),
-    "true_peak_dbtp": pa.float64(),
-    "sample_peak_dbfs": pa.float64(),
-    "rms_dbfs": pa.float64(),
-    "clipping_runs": pa.int64(),
-    "clipped_samples": pa.int64(),
-    "silence_share": pa.float64(),
-    "dc_offset": pa.float64(),
-    "stereo_correlation": pa.float64(),
-    "spectral_centroid_hz": pa.float64(),
-    "cutoff_hz": pa.float64(),
-    "tempo_bpm": pa.float64(),
-    "tempo_confidence": pa.float64(),
-    "key": pa.string(),
-    "key_fit": pa.float64(),
-}
-"""Names and types of `audio.measure.Measurement`."""
+Status: TypeAlias = Literal["done", "failed", "rejected", "duplicate"]
+"""`done`: audio in place. `failed`: an error. `rejected`: a gate was not met. `duplicate`: of another row, by recipe."""
 
 SCHEMA = pa.schema(
     [
@@ -63,7 +44,7 @@ SCHEMA = pa.schema(
         pa.field("fingerprint", pa.string()),
         pa.field("duration", pa.float64()),
         pa.field("sample_rate", pa.int32()),
-        pa.field("measurements", pa.struct(list(MEASUREMENTS.items()))),
+        pa.field("measurements", struct()),
         pa.field("stage_seconds", pa.map_(pa.string(), pa.float64()), nullable=False),
         pa.field("finished", pa.timestamp("us", tz="UTC")),
     ]
@@ -90,7 +71,7 @@ class ResultRow:
         audio_digest: of the samples, as in every recipe.
         fingerprint: of what it sounds like.
         duration, sample_rate: in seconds and Hz.
-        measurements: as `MEASUREMENTS`.
+        measurements: as `measurements.FIELDS`.
         stage_seconds: seconds that each stage worked.
         finished: seconds since the epoch.
     """
@@ -156,50 +137,15 @@ def _cells(row: ResultRow) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job so far.
+    """What became of a job.
 
     Attributes:
-        rows: rows of the job, or of this shard of it.
-        before: rows that were settled when it began.
-        done, failed, rejected, duplicates: rows by what became of them, those before included.
-        attempts: attempts made now.
-        seconds: since it began; `started` of them went by before the first row was under way.
-        audio_seconds: seconds of audio made now.
+        progress: at its end; rows rejected by a gate count as failed, duplicates as done.
+        rejected, duplicates: how many of these there are among this call's rows.
         interrupted: it was stopped; the same command goes on.
     """
 
-    rows: int
-    before: int
-    done: int
-    failed: int = 0
+    progress: Progress
     rejected: int = 0
     duplicates: int = 0
-    attempts: int = 0
-    seconds: float = 0.0
-    started: float = 0.0
-    audio_seconds: float = 0.0
     interrupted: bool = False
-
-    @property
-    def left(self) -> int:
-        """Rows not settled yet."""
-        return self.rows - self.done - self.failed - self.rejected - self.duplicates
-
-
-class Watch:
-    """Who hears of a job while it works; called from the driver's thread. This one listens to nothing."""
-
-    def begun(self, rows: int, before: int) -> None:
-        """Work begins: rows in all, and rows already settled."""
-
-    def ended(self, row: ResultRow, *, settled: bool) -> None:
-        """An attempt ended; `settled`: nothing more will be done about its row."""
-
-    def busy(self, shares: Mapping[str, float]) -> None:
-        """The share of the last seconds that processes worked, 0..1, by name of the leg."""
-
-    def over(self, outcome: Outcome) -> None:
-        """All rows are settled, or the job was stopped."""
-
-
-UNWATCHED = Watch()
