@@ -1,0 +1,86 @@
+"""Quality gates: what a song must measure to be kept, as `silence_share<0.5`."""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from acestep_flows.errors import InputError
+from acestep_flows.graph.words import clip, unlike
+
+OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+_GATE = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=|>=|==|!=|<|>)\s*(.*?)\s*", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One requirement: the measurement `name` compared with `bound`."""
+
+    name: str
+    op: str
+    bound: float | str
+
+    def __str__(self) -> str:
+        return f"{self.name}{self.op}{self.bound if isinstance(self.bound, str) else format(self.bound, 'g')}"
+
+    def holds(self, measurements: Mapping[str, Any]) -> bool:
+        """Whether the measurement is there and meets the bound. What could not be measured meets nothing."""
+        found = measurements.get(self.name)
+        if isinstance(self.bound, str):
+            return isinstance(found, str) and OPERATORS[self.op](found, self.bound)
+        if found is None or isinstance(found, str) or not math.isfinite(found):
+            return False
+        return OPERATORS[self.op](float(found), self.bound)
+
+
+def parse_gate(text: str, names: Collection[str] | None = None) -> Gate:
+    """The gate that `text` says, as `--require` takes it.
+
+    Args:
+        text: a measurement, one of < <= > >= == !=, and a number, or a text (`key==C major`) with == and !=.
+        names: the measurements there are; None: those of `measurements.FIELDS`.
+
+    Raises:
+        InputError: no such comparison, or no such measurement.
+    """
+    found = _GATE.fullmatch(text)
+    if found is None or not found[3]:
+        raise InputError(f"{clip(text)!r} compares nothing", where="--require", allowed='such as "silence_share<0.5"')
+    from acestep_flows.bulk.measurements import ALIASES, FIELDS  # reads the audio modules
+
+    known = tuple(FIELDS if names is None else names)
+    name, op, words = found[1], found[2], found[3]
+    name = name if name in known else ALIASES.get(name, name)
+    if name not in known:
+        raise InputError(unlike("measurement", found[1], known), where="--require")
+    try:
+        bound: float | str = float(words)
+    except ValueError:
+        bound = words.strip("'\"")
+    if isinstance(bound, float) and not math.isfinite(bound):
+        raise InputError(f"{clip(words)!r}", where="--require", allowed="a finite number")
+    if isinstance(bound, str) and op not in ("==", "!="):
+        raise InputError(f"{clip(words)!r} is not a number", where="--require", allowed=f"a number after {op}")
+    return Gate(name, op, bound)
+
+
+def judge(gates: Iterable[Gate], measurements: Mapping[str, Any]) -> list[str]:
+    """The gates that a song does not meet, each with what was measured; empty: it may pass."""
+    return [f"{gate} (measured {_told(measurements.get(gate.name))})" for gate in gates if not gate.holds(measurements)]
+
+
+def _told(found: Any) -> str:
+    if found is None:
+        return "nothing"
+    return found if isinstance(found, str) else format(found, ".4g")
