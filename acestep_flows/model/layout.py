@@ -133,16 +133,20 @@ def _coder(config: Config, side: str) -> Layout:
             else _attention_block(width, config["attention_head_dim"], scales[level])
             for _ in range(depth)
         ]
+        if level == 0 and not depth:  # the outermost level is only the step to the next: its convolution is the end's
+            continue
         if level < last and decoding:
             blocks.insert(0, _linear("conv", width, widths[level + 1], 3, 3))
         elif level < last:
             blocks.append(_linear("conv", widths[level + 1], width, 3, 3))
         name = "up_blocks" if decoding else "down_blocks"
         parts += [_under(f"{name}.{level}.{index}", block) for index, block in enumerate(blocks)]
+    outer, suffix = (widths[0], "") if depths[0] else (widths[1], ".conv")
     if decoding:
-        ends = [_linear("conv_in", widths[-1], latent, 3, 3), _norm("norm_out", widths[0])]
-        return _merge([*parts, *ends, _linear("conv_out", audio, widths[0], 3, 3)])
-    return _merge([*parts, _linear("conv_in", widths[0], audio, 3, 3), _linear("conv_out", latent, widths[-1], 3, 3)])
+        ends = [_linear("conv_in", widths[-1], latent, 3, 3), _norm("norm_out", outer)]
+        return _merge([*parts, *ends, _linear(f"conv_out{suffix}", audio, outer, 3, 3)])
+    ends = [_linear(f"conv_in{suffix}", outer, audio, 3, 3), _linear("conv_out", latent, widths[-1], 3, 3)]
+    return _merge([*parts, *ends])
 
 
 def _residual_block(width: int) -> Layout:

@@ -26,27 +26,10 @@ from acestep_flows.model.checkpoint import (
     weights_file,
 )
 from acestep_flows.model.layout import AUTOENCODER, LAYOUTS, TEXT_ENCODER, TRANSFORMER, VOCODER, Shape, class_name
+from acestep_flows.model.vocabulary import byte_tokenizer, lyric_vocabulary
 
 DTYPES = {TRANSFORMER: "bfloat16", AUTOENCODER: "bfloat16", VOCODER: "bfloat16", TEXT_ENCODER: "float32"}
 """As published."""
-
-LANGUAGES = ("en", "de", "fr", "es", "it", "pt", "pl", "tr", "ru", "cs", "nl", "ar", "zh-cn", "ja", "hu", "ko", "hi")
-STRUCTURE = (
-    "start",
-    "intro",
-    "verse",
-    "chorus",
-    "bridge",
-    "outro",
-    "end",
-    "inst",
-    "solo",
-    "hook",
-    "pre-chorus",
-    "break",
-)
-SCRIPTS = ((0x21, 0x7F), (0xA1, 0x180), (0x410, 0x460), (0x621, 0x653), (0x900, 0x970))
-"""Code points that lyrics consist of once normalised: Latin, Cyrillic, Arabic, Devanagari."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +121,7 @@ def write_random_checkpoint(folder: Path, sizes: Sizes, seed: int) -> None:
     import torch
     from safetensors.torch import save_file
 
-    vocab = _lyric_vocab()
+    vocab = lyric_vocabulary()
     configs = _configs(sizes, len(vocab["model"]["vocab"]))
     try:
         for part in PARTS:
@@ -149,7 +132,7 @@ def write_random_checkpoint(folder: Path, sizes: Sizes, seed: int) -> None:
                 for name, array in _weights(configs[part], seed).items()
             }
             save_file(tensors, folder / part / weights_file(part), metadata={"format": "pt"})
-        (folder / TEXT_ENCODER / TOKENIZER).write_text(_prompt_tokenizer(), encoding="utf-8")
+        (folder / TEXT_ENCODER / TOKENIZER).write_text(byte_tokenizer(), encoding="utf-8")
         (folder / LYRIC_VOCAB_FILE).write_text(json.dumps(vocab, ensure_ascii=False), encoding="utf-8")
     except OSError as error:
         raise StorageError(f"{folder}: cannot write a checkpoint: {error.strerror}") from None
@@ -307,46 +290,3 @@ def _mel_buffer(name: str, config: Mapping[str, Any]) -> NDArray[np.float32]:
     bins = config["n_fft"] // 2 + 1
     filters = mel_filters(bins, config["n_mels"], config["sampling_rate"], config["f_min"], config["f_max"])
     return filters.numpy()
-
-
-def _prompt_tokenizer() -> str:
-    """A byte tokenizer as a `tokenizers` JSON file: three special tokens, 256 bytes, and an end mark."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-
-    special = ["<pad>", "</s>", "<unk>"]
-    symbols = special + sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocab = {symbol: index for index, symbol in enumerate(symbols)}
-    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=[], unk_token="<unk>"))
-    tokenizer.add_special_tokens(special)
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    text: str = tokenizer.to_str(pretty=True)
-    return text
-
-
-def _lyric_vocab() -> dict[str, Any]:
-    """A character vocabulary in the format of the published one, with all of its special tokens."""
-    special = ["[STOP]", "[UNK]", "[SPACE]", "[START]", *(f"[{name}]" for name in LANGUAGES + STRUCTURE)]
-    letters = [chr(code) for first, end in SCRIPTS for code in range(first, end)]
-    vocab = {symbol: index for index, symbol in enumerate(special + letters)}
-    flags = {"special": True, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [{"id": vocab[token], "content": token} | flags for token in special],
-        "normalizer": None,
-        "pre_tokenizer": {"type": "Whitespace"},
-        "post_processor": None,
-        "decoder": None,
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": "[UNK]",
-            "continuing_subword_prefix": None,
-            "end_of_word_suffix": None,
-            "fuse_unk": False,
-            "vocab": vocab,
-            "merges": [],
-        },
-    }

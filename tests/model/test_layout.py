@@ -42,10 +42,20 @@ def test_what_inference_never_reads_is_a_fifth_of_the_transformer(request: pytes
     assert sum(sizes.values()) > 3.3e9
 
 
-def test_the_autoencoder_layout_is_that_of_diffusers() -> None:
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {},
+        {"layers_per_block": [0, 2, 1, 2], "block_out_channels": [64, 32, 64, 128]},
+        {"layers_per_block": [1, 0, 1, 2]},
+    ],
+)
+def test_the_autoencoder_layout_is_that_of_diffusers(sizes: dict[str, Any]) -> None:
     from diffusers import AutoencoderDC
 
-    config = small_checkpoint().config(AUTOENCODER)
+    config = dict(small_checkpoint().config(AUTOENCODER)) | {
+        f"{side}_{name}": size for side in ("encoder", "decoder") for name, size in sizes.items()
+    }
     with torch.device("meta"):
         module = AutoencoderDC.from_config(dict(config))  # type: ignore[no-untyped-call]
     assert layout(config) == {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
