@@ -133,7 +133,7 @@ def _coder(config: Config, side: str) -> Layout:
             else _attention_block(width, config["attention_head_dim"], scales[level])
             for _ in range(depth)
         ]
-        if level == 0 and not depth:  # the outermost level is only the step to the next: its convolution is the end's
+        if not depth:  # diffusers leaves the whole level out; at the outermost, the end's convolution steps over it
             continue
         if level < last and decoding:
             blocks.insert(0, _linear("conv", width, widths[level + 1], 3, 3))
