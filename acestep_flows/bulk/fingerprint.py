@@ -1,7 +1,7 @@
 """Audio fingerprints: songs that sound the same are found among thousands, whatever their encoding or level.
 
-After Haitsma and Kalker (A Highly Robust Audio Fingerprinting System, 2002): eight times a second, a word of 32 bits says
-in which bands the energy rises against the next band. Two words of unrelated music differ in half of their bits. Unlike
+After Haitsma and Kalker (A Highly Robust Audio Fingerprinting System, 2002): eight times a second, a word of 32 bits
+says in which bands the energy rises against the next. Words of unrelated music differ in half of their bits. Unlike
 digests, fingerprints survive lossy encoding, gain and a little noise; they do not survive another tempo or pitch.
 """
 
@@ -44,7 +44,7 @@ class Duplicate:
 
 
 def fingerprint(audio: Audio) -> str:
-    """The words of a song, four bytes each, little endian, in base64; empty for silence and for an eighth of a second."""
+    """The words of a song, four little-endian bytes each, in base64; empty for silence and for a split second."""
     levels = np.concatenate(list(spectrum.power(at_rate(audio, RATE), fft_size=FFT_SIZE, hop=HOP)))
     edges = np.geomspace(LOWEST, HIGHEST, BITS + 2) * FFT_SIZE / RATE
     bands = np.add.reduceat(levels, edges.astype(int), axis=1)[:, :-1]  # (frames, 33)
