@@ -1,7 +1,7 @@
 """A job: everything that decides which songs it makes, kept as `job.json` where its results are.
 
-A job that is started again goes on with what is missing. That is only right while it is the same job, so a manifest, graph,
-weights or option that has changed is refused, and the difference is shown.
+A job that is started again goes on with what is missing. That is only right while it is the same job, so a manifest,
+graph, weights or option that has changed is refused, and the difference is shown.
 """
 
 from __future__ import annotations

@@ -1,0 +1,239 @@
+"""The rows of a job: what a manifest, constants and sweeps come to, one by one, good and bad, always in one order.
+
+Nothing is kept but the ids, so a million rows pass in little memory; whoever needs them twice reads the manifest twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from acestep_flows.bulk import identity, seeds
+from acestep_flows.bulk.fit import Fit
+from acestep_flows.bulk.inputs import CellReader, Reading, reading
+from acestep_flows.bulk.job import Job, Sweep
+from acestep_flows.bulk.manifest import Manifest, Record, open_manifest
+from acestep_flows.bulk.row import Row
+from acestep_flows.bulk.sweep import combinations
+from acestep_flows.errors import InputError
+from acestep_flows.graph.scope import Scope
+from acestep_flows.graph.types import Declaration
+from acestep_flows.graph.words import clip, unlike
+from acestep_flows.recipes import graph_scope
+from acestep_flows.values import canonical_json
+
+ID = "id"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A manifest row, read and checked, before sweeps multiply it.
+
+    Attributes:
+        line, id, problem: as a `Row` has them.
+        inputs: what the row itself gives.
+        digest: of the id that it gives and its inputs, as found where there is a problem.
+    """
+
+    line: int
+    id: str
+    inputs: dict[str, Any]
+    problem: str | None
+    digest: bytes
+
+
+class Rows:
+    """The rows of a job. Iterating reads the manifest from its beginning.
+
+    Args:
+        manifest: None for a job that is all constants and sweeps, which has one row for them to fill.
+        scope: the checked graph.
+        constants: inputs that every row has; plain JSON, checked here.
+        sweeps: values that multiply every row.
+        ignored: columns that may stand in the manifest and are no inputs; `*` stands for all of these.
+        seed: what random seeds are derived from.
+
+    Raises:
+        InputError: a column that is no input, or an input that is given twice; so many things as there are.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest | None,
+        scope: Scope,
+        *,
+        constants: Mapping[str, Any] | None = None,
+        sweeps: Sequence[Sweep] = (),
+        ignored: Sequence[str] = (),
+        seed: int = 0,
+    ) -> None:
+        self.manifest, self.scope, self.sweeps = manifest, scope, tuple(sweeps)
+        self.declared: Mapping[str, Declaration] = scope.graph.inputs
+        self.constants = _constants(constants or {}, self.declared)
+        self._seed, self._ignored = seed, frozenset(ignored)
+        self._reserved = _reserved(self.constants, self.sweeps)
+        self._fit = Fit(scope)
+        self.columns = self._columns()
+        base = manifest.base if manifest is not None else ""
+        self._readings: dict[str, Reading] = {
+            name: self._reading(declared, base)
+            for name, declared in self.declared.items()
+            if name not in self._reserved
+        }
+        self._refuse_swept()
+
+    @classmethod
+    def of(cls, job: Job) -> Rows:
+        """The rows of a job again, as a resumed or distributed one needs them.
+
+        Raises:
+            InputError, GraphError: the manifest is gone, or the graph does not check any more.
+        """
+        return cls(
+            open_manifest(job.source.url) if job.source.url else None,
+            graph_scope(job.content, job.graph),
+            constants=job.constants,
+            sweeps=job.sweeps,
+            ignored=job.ignored,
+            seed=job.seed,
+        )
+
+    def __iter__(self) -> Iterator[Row]:
+        combined = list(combinations(self.sweeps))
+        width = len(str(len(combined)))
+        index = 0
+        for found in self.found():
+            for number, swept in enumerate(combined, 1):
+                id = f"{found.id}-{number:0{width}}" if self.sweeps else found.id
+                inputs = found.inputs
+                if found.problem is None:
+                    inputs = {**self.constants, **found.inputs, **swept}
+                    seeds.settle(inputs, self.declared, seeds.drawer(self._seed, id))
+                yield Row(index, found.line, id, identity.stem(id), inputs, found.problem)
+                index += 1
+
+    def found(self) -> Iterator[Found]:
+        """The manifest's rows, before sweeps.
+
+        Raises:
+            InputError: the manifest cannot be read.
+        """
+        lines: dict[int, int] = {}  # hashes, not ids: of a million of them that is a tenth of the memory
+        repeated: dict[str, int] = {}
+        for record in self._records():
+            found = self._found(record)
+            id, problem = found.id, found.problem
+            earlier = lines.setdefault(hash(id), record.line)
+            if earlier != record.line:
+                if problem is None and ID in record.cells and ID not in self._ignored:
+                    problem = f"id {clip(id)!r} is on line {earlier} too"
+                # Two equal rows are two takes; a row with a problem needs a name for the dead-letter table as well.
+                repeated[id] = number = repeated.get(id, 1) + 1
+                id = f"{id}-{number}"
+                while lines.setdefault(hash(id), record.line) != record.line:
+                    number += 1
+                    id = f"{found.id}-{number}"
+            yield Found(record.line, id, found.inputs, problem, found.digest)
+
+    def _records(self) -> Iterator[Record]:
+        if self.manifest is None:
+            return iter([Record(0)])
+        wanted = None if self.columns is None else [*self._readings, *([] if ID in self._ignored else [ID])]
+        return self.manifest.records(wanted)
+
+    def _found(self, record: Record) -> Found:
+        faults = [] if record.problem is None else [record.problem]
+        id, inputs = "", {}
+        for name, cell in record.cells.items():
+            try:
+                if name in self._readings:
+                    inputs[name] = self._readings[name](cell)
+                elif name == ID and ID not in self._ignored:
+                    id = identity.given_id(cell)
+                elif fault := self._unknown(name):
+                    faults.append(fault)
+            except InputError as error:
+                faults.append(str(error))
+        if record.problem is None:
+            faults += self._missing(record.cells)
+        if not faults:
+            faults += self._fit.faults(inputs)
+        if not faults:
+            swept = {sweep.name: sweep.values[0] for sweep in self.sweeps}
+            refused = self._fit.refused({**self.constants, **inputs, **swept})
+            faults += [refused] if refused else []
+        if faults:
+            digest = hashlib.sha256(repr([record.problem, record.cells]).encode("utf-8", "surrogatepass"))
+            found = {name: cell for name, cell in record.cells.items() if name in self._readings}
+            return Found(record.line, id or digest.hexdigest()[:20], found, "; ".join(faults), digest.digest()[:8])
+        text = canonical_json(inputs)
+        digest = hashlib.sha256(f"{id}{text}".encode("utf-8", "surrogatepass"))
+        return Found(record.line, id or digest.hexdigest()[:20], inputs, None, digest.digest()[:8])
+
+    def _reading(self, declared: Declaration, base: str) -> Reading:
+        read = reading(declared, base)
+        if self.manifest is None or not self.manifest.textual:
+            return read
+        cells, kind, name = CellReader(), declared.type, declared.name
+        if kind.kind == "text":
+            return read
+        return lambda cell: read(cells.read(cell, kind, name))
+
+    def _missing(self, cells: Mapping[str, Any]) -> Iterator[str]:
+        for name, declared in self.declared.items():
+            if declared.required and name not in cells and name not in self._reserved:
+                yield f"{name}: missing (allowed: {declared.type})"
+
+    def _unknown(self, name: str) -> str | None:
+        """What is wrong with a column that is no input; None where it is ignored."""
+        if name in self._ignored or ("*" in self._ignored and name not in self._reserved):
+            return None
+        if name in self._reserved:
+            return f"column {name} is given by {self._reserved[name]} too"
+        return unlike("input", name, [*self.declared, ID])
+
+    def _columns(self) -> tuple[str, ...] | None:
+        if self.manifest is None:
+            return ()
+        columns = self.manifest.columns()
+        if columns is not None:
+            faults = [self._unknown(name) for name in columns if name not in self._inputs()]
+            if told := [fault for fault in faults if fault]:
+                allowed = "inputs of the graph and id; --ignore NAME leaves a column out"
+                raise InputError("; ".join(told), where=self.manifest.url, allowed=allowed)
+            absent = list(self._missing(dict.fromkeys(columns)))
+            if absent:
+                raise InputError("; ".join(absent), where=self.manifest.url, allowed="a column, or --set")
+        return columns
+
+    def _inputs(self) -> set[str]:
+        return {ID, *self.declared} - self._reserved.keys()
+
+    def _refuse_swept(self) -> None:
+        """What stages would refuse of constants and swept values, once and not for every row."""
+        for name, given in self.constants.items():
+            for fault in self._fit.faults({name: given}):
+                raise InputError(fault, where="--set")
+        for sweep in self.sweeps:
+            for value in sweep.values:
+                for fault in self._fit.faults({sweep.name: value}):
+                    raise InputError(fault, where="--sweep")
+
+
+def _constants(given: Mapping[str, Any], declared: Mapping[str, Declaration]) -> dict[str, Any]:
+    for name in given:
+        if name not in declared:
+            raise InputError(unlike("input", name, declared), where="--set")
+    return {name: reading(declared[name])(value) for name, value in given.items()}
+
+
+def _reserved(constants: Mapping[str, Any], sweeps: Sequence[Sweep]) -> dict[str, str]:
+    """Inputs that rows do not give, and the option that does."""
+    reserved = dict.fromkeys(constants, "--set")
+    for sweep in sweeps:
+        if sweep.name in reserved:
+            raise InputError(f"{sweep.name} is given by {reserved[sweep.name]} too", where="--sweep")
+        reserved[sweep.name] = "--sweep"
+    return reserved
