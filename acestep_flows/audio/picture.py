@@ -75,6 +75,18 @@ def png(audio: Audio, title: str = "") -> bytes:
     return stream.getvalue()
 
 
+def strip(audio: Audio, columns: int = 600, rows: int = 140) -> bytes:
+    """The bare spectrogram of `audio` as the bytes of a PNG file, without axes: `columns` x `rows` pixels."""
+    from matplotlib import image
+
+    levels, _ = _levels(Audio(audio.samples[:2], audio.sample_rate), columns, rows)
+    stream = BytesIO()
+    if levels.shape[1] < columns:
+        levels = levels[:, np.arange(columns) * levels.shape[1] // columns]
+    image.imsave(stream, levels, cmap="magma", vmin=-RANGE_DB, vmax=0, origin="lower", format="png")
+    return stream.getvalue()
+
+
 def _draw_wave(axes: Axes, samples: FloatArray, seconds: float, name: str) -> None:
     """One channel's envelope; what reaches full scale is marked."""
     low, high = _envelope(samples)
@@ -117,28 +129,28 @@ def _envelope(samples: FloatArray) -> tuple[FloatArray, FloatArray]:
     return np.minimum.reduceat(samples, starts), np.maximum.reduceat(samples, starts)
 
 
-def _levels(audio: Audio) -> tuple[NDArray[np.float64], float]:
+def _levels(audio: Audio, columns: int = COLUMNS, rows: int = ROWS) -> tuple[NDArray[np.float64], float]:
     """The spectrogram in dB below its loudest point, (rows on the mel scale, columns), and its highest frequency."""
     length = audio.samples.shape[1]
-    hop = max(1, min(1024, length // COLUMNS))
+    hop = max(1, min(1024, length // columns))
     fft_size = spectrum.FFT_SIZE if audio.sample_rate > 32_000 else spectrum.FFT_SIZE // 2
     total = length // hop + 1
-    count = min(COLUMNS, total)
-    columns, frame = np.zeros((count, fft_size // 2 + 1), np.float32), 0
+    count = min(columns, total)
+    peaks, frame = np.zeros((count, fft_size // 2 + 1), np.float32), 0
     for block in spectrum.power(levelled(audio), fft_size=fft_size, hop=hop):
         column = (frame + np.arange(len(block))) * count // total
         firsts = np.flatnonzero(np.diff(column, prepend=-1))
         here = column[firsts]
-        columns[here] = np.maximum(columns[here], np.maximum.reduceat(block, firsts, axis=0))
+        peaks[here] = np.maximum(peaks[here], np.maximum.reduceat(block, firsts, axis=0))
         frame += len(block)
 
     frequencies = spectrum.frequencies(audio.sample_rate, fft_size)
     highest = min(20_000.0, audio.sample_rate / 2)
-    rows = _hertz(np.linspace(0, _mel(highest), ROWS))
-    places = np.interp(rows, frequencies, np.arange(len(frequencies)))
+    heights = _hertz(np.linspace(0, _mel(highest), rows))
+    places = np.interp(heights, frequencies, np.arange(len(frequencies)))
     below = np.floor(places).astype(int).clip(0, len(frequencies) - 2)
     part = (places - below).astype(np.float32)
-    power = columns[:, below] * (1 - part) + columns[:, below + 1] * part
+    power = peaks[:, below] * (1 - part) + peaks[:, below + 1] * part
     loudest = float(power.max())
     levels = 10 * np.log10(np.maximum(power / loudest, 1e-12)) if loudest > 0 else np.full(power.shape, -RANGE_DB)
     return levels.T.astype(np.float64), highest

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib import image
 
-from acestep_flows.audio.picture import picture, png
+from acestep_flows.audio.picture import picture, png, strip
 from acestep_flows.errors import StorageError
 from acestep_flows.values import Audio
 from tests.audio.signals import RATE, noise, noisy, silence, sine
@@ -103,3 +103,9 @@ def test_writes_whole_or_not_at_all(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageError, match="song.png: cannot be written"):
         picture(tmp_path / "file" / "song.png", silence(1))
+
+
+@pytest.mark.parametrize("seconds", [0.01, 1.0, 20.0])
+def test_a_strip_is_the_bare_spectrogram(seconds: float) -> None:
+    song = noisy(seconds)
+    assert image.imread(BytesIO(strip(song, columns=300, rows=70))).shape[:2] == (70, 300)

@@ -1,0 +1,92 @@
+"""Songs to listen to in the report: an excerpt, its spectrogram, and what was asked for."""
+
+from __future__ import annotations
+
+import base64
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from acestep_flows.audio import picture, read, write
+from acestep_flows.audio.formats import FORMATS
+from acestep_flows.bulk.report.plots import number
+from acestep_flows.bulk.results import ResultRow
+from acestep_flows.errors import FlowsError
+from acestep_flows.values import Audio
+
+COUNT = 10
+EXCERPT = 30.0
+"""Seconds of each song that the page holds: ten whole songs would make it a hundred megabytes large."""
+LONGEST_TEXT = 160
+
+Load = Callable[[str], bytes]
+"""The bytes of an audio file of the job, by its `audio_path`."""
+
+
+@dataclass(frozen=True)
+class Player:
+    """One song of the page: the excerpt as MP3 and its spectrogram as PNG, or why there is none."""
+
+    row: ResultRow
+    sound: bytes = b""
+    spectrogram: bytes = b""
+    problem: str = ""
+
+
+def chosen(count: int, seed: str) -> list[int]:
+    """The places of ten random songs among `count`, in order; the same for the same seed."""
+    return sorted(random.Random(seed).sample(range(count), min(COUNT, count)))
+
+
+def player(row: ResultRow, load: Load) -> Player:
+    """The player of a finished song; a file that cannot be read is told of instead."""
+    try:
+        song = read.audio(load(row.audio_path or ""), name=row.audio_path or "audio")
+        excerpt = Audio(song.samples[:, : round(EXCERPT * song.sample_rate)], song.sample_rate)
+        sound, _ = write.encode(excerpt, FORMATS["mp3"], subtype=None, tags=None)
+        return Player(row, sound, picture.strip(excerpt))
+    except (FlowsError, OSError) as error:
+        return Player(row, problem=str(error))
+
+
+def html(player: Player) -> str:
+    """The player as a card."""
+    row = player.row
+    if player.problem:
+        shown = f'<p class="bad">{escape(player.problem)}</p>'
+    else:
+        shown = (
+            f'<img alt="spectrogram" src="data:image/png;base64,{_text(player.spectrogram)}">'
+            f'<audio controls preload="none" src="data:audio/mpeg;base64,{_text(player.sound)}"></audio>'
+        )
+    return f'<article class="player"><h3>{escape(row.id)}</h3>{shown}<p>{_facts(row)}</p>{_words(row.inputs)}</article>'
+
+
+def _facts(row: ResultRow) -> str:
+    found: dict[str, Any] = dict(row.measurements or {})
+    facts = [f"seed {row.seed}"] if row.seed is not None else []
+    facts += [f"{row.duration:.1f} s"] if row.duration is not None else []
+    if row.duration is not None and row.duration > EXCERPT:
+        facts[-1] += f" (the first {EXCERPT:.0f})"
+    facts += [f"{found['loudness_lufs']:.1f} LUFS"] if found.get("loudness_lufs") is not None else []
+    facts += [f"{number(found['tempo_bpm'])} bpm"] if found.get("tempo_bpm") is not None else []
+    facts += [found["key"]] if found.get("key") else []
+    facts += [f"attempt {row.attempt}"] if row.attempt > 1 else []
+    return escape(", ".join(facts))
+
+
+def _words(inputs: dict[str, Any]) -> str:
+    """The texts that were asked for, shortened."""
+    parts = []
+    for name, value in inputs.items():
+        if isinstance(value, str) and value:
+            line = " / ".join(value.split("\n"))
+            line = line if len(line) <= LONGEST_TEXT else line[: LONGEST_TEXT - 3] + "..."
+            parts.append(f"<dt>{escape(name)}</dt><dd>{escape(line)}</dd>")
+    return f"<dl>{''.join(parts)}</dl>" if parts else ""
+
+
+def _text(content: bytes) -> str:
+    return base64.b64encode(content).decode()
