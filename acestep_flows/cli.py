@@ -14,6 +14,7 @@ import click
 
 from acestep_flows import __version__
 from acestep_flows.cli_serving import COMMANDS
+from acestep_flows.cli_training import train
 from acestep_flows.settings import read_settings
 from acestep_flows.terminal import EXIT_CODES_HELP, Commands, quiet_libraries
 from acestep_flows.weights import choose_weights
@@ -270,7 +271,7 @@ def plan(name: str, assignments: tuple[str, ...], folders: tuple[Path, ...], **e
         raise click.exceptions.Exit(2)
 
 
-for command in COMMANDS:
+for command in (*COMMANDS, train):
     cli.add_command(command)
 
 

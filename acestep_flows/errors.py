@@ -112,6 +112,12 @@ class StageError(FlowsError):
         super().__init__(f"{where}: {type(cause).__name__}: {cause}")
 
 
+class TrainingError(FlowsError):
+    """Training cannot go on: a loss or a gradient that is not finite. The last good state is saved."""
+
+    code = "training_failed"
+
+
 class StorageError(FlowsError):
     """Something could not be written: no space, no permission, not a folder."""
 

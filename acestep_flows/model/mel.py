@@ -51,7 +51,11 @@ class LogMel(nn.Module):
         """Log-mel of `samples`, at least `n_fft` of them; 512 make a frame."""
         size = len(self.window)
         pad = (size - self.hop) // 2
-        padded = F.pad(samples.float(), (pad, pad), mode="reflect")
+        return self.unpadded(F.pad(samples.float(), (pad, pad), mode="reflect"))
+
+    def unpadded(self, padded: Tensor) -> Tensor:
+        """Log-mel of samples that bring `n_fft - hop` more along than their frames need."""
+        size = len(self.window)
         frames = (padded.shape[-1] - size) // self.hop + 1
         blocks = []
         for first in range(0, frames, FRAMES_AT_ONCE):

@@ -1,0 +1,107 @@
+"""The `train` command."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from acestep_flows.terminal import INTERRUPTED
+
+if TYPE_CHECKING:
+    from acestep_flows.training.loop import Progress
+
+KINDS = ("diffusion", "lora", "control", "autoencoder", "decoder")
+PLAIN_SECONDS = 30.0
+"""How often a run says where it is, where output is no terminal."""
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("recipe")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the run.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a value: loop.steps=100.")
+@click.option("--resume", is_flag=True, help="Go on from the newest state in --out, if there is one.")
+@click.option("--minutes", type=click.FloatRange(min=0), help="Stop after this long, with the state saved.")
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, mps.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def train(
+    kind: str,
+    recipe: str,
+    out: Path,
+    assignments: tuple[str, ...],
+    resume: bool,
+    minutes: float | None,
+    device: str,
+    quiet: bool,
+) -> None:
+    """Train KIND by RECIPE, a YAML file or the name of one that comes with the package.
+
+    Ctrl-C saves the state and stops; the same command with --resume goes on. The result is in OUT/export.
+    """
+    import importlib
+
+    from acestep_flows.render import choose_placement
+    from acestep_flows.training import loop
+    from acestep_flows.training.recipe import KINDS as MODULES
+    from acestep_flows.training.recipe import load_recipe
+
+    chosen = load_recipe(recipe, assignments, kind)
+    task: Any = importlib.import_module(MODULES[kind]).build(chosen, choose_placement(device, "float32", False).device)
+    with getattr(task, "ready", nullcontext)(), _shown(quiet) as watch:
+        outcome = loop.train(task, chosen, out, resume=resume, minutes=minutes, watch=watch)
+    if outcome.finished:
+        click.echo(out / "export")
+        return
+    click.echo(f"stopped after step {outcome.step}; --resume goes on from {outcome.state}", err=True)
+    if minutes is None:
+        raise click.exceptions.Exit(INTERRUPTED)
+
+
+@contextmanager
+def _shown(quiet: bool) -> Iterator[Callable[[Progress], None]]:
+    if quiet:
+        yield lambda progress: None
+    elif sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        columns = [TextColumn("step {task.completed} of {task.total}"), BarColumn(), TextColumn("{task.fields[text]}")]
+        with Bars(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bars:
+            bar = bars.add_task("train", total=None, text="")
+
+            def hear(progress: Progress) -> None:
+                if progress.text:
+                    bars.console.print(progress.text, markup=False, highlight=False)
+                else:
+                    bars.update(bar, completed=progress.step, total=progress.steps, text=_line(progress))
+
+            yield hear
+    else:
+        yield _Plain().hear
+
+
+class _Plain:
+    """A line now and then."""
+
+    def __init__(self) -> None:
+        self._told = 0.0
+
+    def hear(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if progress.text:
+            click.echo(progress.text, err=True)
+        elif now - self._told >= PLAIN_SECONDS or progress.step == progress.steps:
+            self._told = now
+            click.echo(f"step {progress.step} of {progress.steps}: {_line(progress)}", err=True)
+
+
+def _line(progress: Progress) -> str:
+    losses = ", ".join(f"{name} {value:.4f}" for name, value in progress.losses.items())
+    return f"{losses}, {progress.seconds_per_step:.2f} s/step"

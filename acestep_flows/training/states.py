@@ -1,0 +1,87 @@
+"""Saved states of a training run: everything that its next step depends on, one file each, never a half.
+
+    OUT/states/step-00000500.pt
+
+A file is written under another name, flushed to disk and renamed, so a kill at any moment leaves the last whole one.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from acestep_flows.errors import CheckpointError, StorageError
+
+NAME = re.compile(r"step-(\d{8})\.pt")
+FORMAT = 1
+
+
+class States:
+    """The states in `folder`, of which the newest `keep` stay."""
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        self.folder, self._keep = folder, keep
+
+    def steps(self) -> list[int]:
+        """The steps there are states of, in order."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(int(match[1]) for file in self.folder.iterdir() if (match := NAME.fullmatch(file.name)))
+
+    def path(self, step: int) -> Path:
+        """Where the state after `step` steps is."""
+        return self.folder / f"step-{step:08d}.pt"
+
+    def save(self, step: int, content: Mapping[str, Any]) -> Path:
+        """Write the state after `step` steps, then let the oldest go.
+
+        Raises:
+            StorageError: it cannot be written; what was there is untouched.
+        """
+        target, part = self.path(step), self.folder / f".{secrets.token_hex(6)}.part"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._sweep()
+            try:
+                with part.open("xb") as file:
+                    torch.save({"format": FORMAT, "step": step, **content}, file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(part, target)
+            finally:
+                part.unlink(missing_ok=True)
+            for old in self.steps()[: -self._keep]:
+                self.path(old).unlink(missing_ok=True)
+        except (OSError, RuntimeError) as error:  # torch's writer reports a full disk as a RuntimeError
+            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            last = self.steps()[-1:]
+            kept = f"; the state of step {last[0]} is untouched" if last else ""
+            raise StorageError(f"{target}: cannot be written: {reason}{kept}") from error
+        return target
+
+    def load(self, step: int) -> dict[str, Any]:
+        """Read the state after `step` steps.
+
+        Raises:
+            CheckpointError: the file is damaged, or not a state.
+        """
+        path = self.path(step)
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            if content["format"] != FORMAT or content["step"] != step:
+                raise KeyError("format")
+        except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+            raise CheckpointError(f"no state of a training run: {error}", where=str(path)) from None
+        return dict(content)
+
+    def _sweep(self) -> None:
+        """Remove what a killed process left half-written."""
+        for left in self.folder.glob(".*.part"):
+            left.unlink(missing_ok=True)
