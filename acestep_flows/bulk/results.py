@@ -18,7 +18,7 @@ from acestep_flows.bulk.measurements import struct
 from acestep_flows.bulk.progress import Progress
 
 Status: TypeAlias = Literal["done", "failed", "rejected", "duplicate"]
-"""`done`: audio in place. `failed`: an error. `rejected`: a gate was not met. `duplicate`: of another row, by recipe."""
+"""`done`: audio in place. `failed`: an error. `rejected`: a gate was not met. `duplicate`: of another row."""
 
 SCHEMA = pa.schema(
     [

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from acestep_flows import __version__
 from acestep_flows.audio.tags import AI_STATEMENT
 from acestep_flows.errors import InputError
-from acestep_flows.graph.runner import fingerprint, leaves, sha256
+from acestep_flows.graph.runner import Handle, fingerprint, leaves, sha256
 from acestep_flows.graph.scheduler import NodeResult, Result
 from acestep_flows.values import Value, pack, unpack
 
@@ -87,7 +87,7 @@ def recipe(result: Result, content: Any, files: Mapping[str, str] | None = None,
         model: what to call the weights.
     """
     plan = result.plan
-    digests = {leaf.digest for leaf in leaves(plan.inputs) if isinstance(leaf, Value)}
+    digests = {leaf.digest for leaf in leaves(plan.inputs) if isinstance(leaf, (Handle, Value))}
     weights = sorted({digest for node in result.nodes.values() if node.identity for digest in node.identity.weights})
     return Recipe(
         recipe=SCHEMA,
@@ -136,6 +136,8 @@ def inputs_of(recipe: Recipe, read: Callable[[str, str], Value]) -> dict[str, An
 
 def _written(content: Any) -> Any:
     """As `fingerprint`, with values that have no arrays written out."""
+    if isinstance(content, Handle):
+        return fingerprint(content)
     if isinstance(content, Value):
         arrays, fields = pack(content)
         return fingerprint(content) if arrays else {**fingerprint(content), "fields": fields}

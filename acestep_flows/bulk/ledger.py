@@ -1,0 +1,223 @@
+"""The tables of a job: what is done, what was tried, what was given up. They say where a job goes on.
+
+Rows are added as they end and committed a few at a time, each commit a file of its own that appears whole. Small files
+are gathered into large ones now and then; should that be cut short, rows stand in two files and count once.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from acestep_flows.bulk.place import Place
+from acestep_flows.bulk.results import SCHEMA, ResultRow, Status, rows_of, table
+
+log = logging.getLogger(__name__)
+
+RESULTS, ATTEMPTS, DEAD = "results", "attempts", "dead-letters"
+
+COMMIT_ROWS = 64
+COMMIT_SECONDS = 2.0
+"""What a killed driver costs at most: rows of so many seconds are made again."""
+
+GATHER_FILES = 64
+LARGE_ROWS = 10_000
+"""A file of as many rows is left alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What is known of a row that is not settled: attempts at it so far, and how many of them were retakes."""
+
+    attempt: int = 0
+    retake: int = 0
+    errors: int = 0
+
+
+@dataclass
+class Standing:
+    """Where a job stands.
+
+    Attributes:
+        settled: ids of rows about which nothing more is to be done, by how they ended.
+        tried: attempts at the others.
+        recipes: id of the row that is done, by recipe.
+    """
+
+    settled: dict[str, Status] = field(default_factory=dict)
+    tried: dict[str, Tried] = field(default_factory=dict)
+    recipes: dict[bytes, str] = field(default_factory=dict)
+
+
+class Ledger:
+    """The tables of one job, written by one process (or by one of each shard).
+
+    Args:
+        place: the job's folder.
+        shard: in the names of files, so that shards that work at the same time do not meet.
+    """
+
+    def __init__(self, place: Place, shard: str = "1-of-1") -> None:
+        self._place, self._shard = place, shard
+        self._pending: dict[str, list[ResultRow]] = {RESULTS: [], ATTEMPTS: [], DEAD: []}
+        self._since: float | None = None
+        self._small: dict[str, int] = {}
+
+    def standing(self, *, again: bool = False) -> Standing:
+        """What earlier processes committed.
+
+        Args:
+            again: whether rows that were given up count as not settled, with no attempts so far.
+
+        Raises:
+            StorageError: the tables cannot be read.
+        """
+        found = Standing()
+        for part in self._tables(RESULTS, ["id", "status", "recipe_digest"]):
+            ids, statuses, digests = (part.column(name).to_pylist() for name in part.schema.names)
+            found.settled.update(zip(ids, statuses, strict=True))
+            for id, status, digest in zip(ids, statuses, digests, strict=True):
+                if status == "done" and digest:
+                    found.recipes.setdefault(short(digest), id)
+        given_up: dict[str, Status] = {}
+        for part in self._tables(DEAD, ["id", "status"]):
+            given_up.update(zip(part.column("id").to_pylist(), part.column("status").to_pylist(), strict=True))
+        if not again:
+            found.settled = given_up | found.settled
+        self._count_attempts(found, given_up)
+        return found
+
+    def _count_attempts(self, found: Standing, given_up: dict[str, Status]) -> None:
+        for part in self._tables(ATTEMPTS, ["id", "attempt", "retake", "status"]):
+            for cells in part.to_pylist():
+                id = cells["id"]
+                if id in found.settled:
+                    continue
+                before = found.tried.get(id, Tried())
+                errors = before.errors + (cells["status"] == "failed")
+                found.tried[id] = Tried(
+                    max(before.attempt, cells["attempt"]), max(before.retake, cells["retake"]), errors
+                )
+        for id in given_up.keys() & found.tried.keys():
+            found.tried[id] = Tried(found.tried[id].attempt)  # asked for again: it starts over, but is not forgotten
+
+    def add(self, row: ResultRow, *, settled: bool) -> None:
+        """Note how an attempt ended; it is safe once committed."""
+        if row.status in ("done", "duplicate"):
+            self._pending[RESULTS].append(row)
+        else:
+            self._pending[ATTEMPTS].append(row)
+            if settled:
+                self._pending[DEAD].append(row)
+        if self._since is None:
+            self._since = time.monotonic()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to commit."""
+        if self._since is None:
+            return False
+        return time.monotonic() - self._since >= COMMIT_SECONDS or len(self._pending[RESULTS]) >= COMMIT_ROWS
+
+    def commit(self) -> None:
+        """Write what was added.
+
+        Raises:
+            StorageError: it cannot be written; it stays pending.
+        """
+        for name in (ATTEMPTS, DEAD, RESULTS):
+            if rows := self._pending[name]:
+                self._write(name, table(rows))
+                self._pending[name] = []
+                self._small[name] = self._small.get(name, 0) + 1
+                if self._small[name] >= GATHER_FILES:
+                    self.gather(name)
+        self._since = None
+
+    def gather(self, name: str, *, all: bool = False) -> None:
+        """Make one file of this shard's small files, each row in it once, and of those given up only who still are.
+
+        Args:
+            all: also where there is only one.
+        """
+        small = []
+        for file in self._names(name):
+            if file.startswith(f"part-{self._shard}-"):
+                read = self._read(f"{name}/{file}")
+                if read is not None and read.num_rows < LARGE_ROWS:
+                    small.append((file, read))
+        self._small[name] = 0
+        if len(small) < 2 and not all:
+            return
+        whole = pa.concat_tables([read for _, read in small]) if small else None
+        if whole is None:
+            return
+        kept = _once(whole, name, self._done_ids() if name == DEAD else frozenset())
+        if kept.num_rows:
+            self._write(name, kept)
+        for file, _ in small:
+            self._place.delete(f"{name}/{file}")
+
+    def close(self) -> None:
+        """Commit, and gather what is small."""
+        self.commit()
+        for name in (RESULTS, ATTEMPTS, DEAD):
+            self.gather(name, all=name == DEAD)
+
+    def rows(self, name: str = RESULTS) -> Iterator[ResultRow]:
+        """The rows of a table, each once, file by file."""
+        seen: set[tuple[str, int]] = set()
+        for part in self._tables(name, None):
+            for row in rows_of(part):
+                key = row.id, row.attempt if name == ATTEMPTS else 0
+                if key not in seen:
+                    seen.add(key)
+                    yield row
+
+    def _done_ids(self) -> frozenset[str]:
+        return frozenset(id for part in self._tables(RESULTS, ["id"]) for id in part.column("id").to_pylist())
+
+    def _write(self, name: str, content: pa.Table) -> None:
+        stream = io.BytesIO()
+        pq.write_table(content, stream, compression="zstd")
+        # Names sort by time, so that of two rows with one id the older one is found first.
+        file = f"part-{self._shard}-{time.time_ns():020d}-{secrets.token_hex(3)}.parquet"
+        self._place.write(f"{name}/{file}", stream.getvalue())
+
+    def _names(self, name: str) -> list[str]:
+        return [file for file in self._place.names(name) if file.endswith(".parquet")]
+
+    def _tables(self, name: str, columns: list[str] | None) -> Iterator[pa.Table]:
+        for file in self._names(name):
+            if (read := self._read(f"{name}/{file}", columns)) is not None:
+                yield read
+
+    def _read(self, path: str, columns: list[str] | None = None) -> pa.Table | None:
+        try:
+            return pq.read_table(io.BytesIO(self._place.read(path)), columns=columns or SCHEMA.names)
+        except pa.ArrowException as error:
+            log.warning("%s: damaged, its rows are made again: %s", path, error)
+            return None
+
+
+def short(digest: str) -> bytes:
+    """A digest by which millions can be told apart, in less memory."""
+    return bytes.fromhex(digest[:32])
+
+
+def _once(content: pa.Table, name: str, done: frozenset[str]) -> pa.Table:
+    """Each row once: the first with its id, of attempts with its number; of the dead the last, unless done since."""
+    ids = content.column("id").to_pylist()
+    keys = list(zip(ids, content.column("attempt").to_pylist(), strict=True)) if name == ATTEMPTS else ids
+    at = {key: i for i, key in enumerate(keys)} if name == DEAD else {}
+    if name != DEAD:
+        for i, key in enumerate(keys):
+            at.setdefault(key, i)
+    return content.take(pa.array(sorted(i for i in at.values() if ids[i] not in done), pa.int64()))

@@ -1,0 +1,278 @@
+"""One process of a leg: takes rows, does of their plans what is its to do, and passes on what is left.
+
+A row travels as one cell of bytes: its order, what is left of its plan with the values made so far, and what was told
+on the way. Nothing that goes wrong with one row leaves this module as an exception: it travels with the row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import pickle
+import threading
+import time
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import pyarrow as pa
+
+from acestep_flows.errors import FlowsError, StageError
+from acestep_flows.graph.cache import Cache
+from acestep_flows.graph.plan import Output, Plan
+from acestep_flows.graph.result import NodeResult
+from acestep_flows.graph.runner import Call, Progress, Reply
+from acestep_flows.graph.scheduler import Scheduler
+from acestep_flows.runtime.bulk import legs
+from acestep_flows.runtime.local import LocalRunner
+from acestep_flows.stages.diffusion import DiffusionStage
+from acestep_flows.stages.registry import stages as registry
+
+if TYPE_CHECKING:
+    from acestep_flows.model.checkpoint import Checkpoint
+    from acestep_flows.runtime.serving.pool import Pool, Process
+    from acestep_flows.runtime.serving.songs import Songs
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+CACHE_BYTES = 2**27
+"""Rows often share words: what was encoded for one is kept for the next."""
+
+SCHEMA = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("row", pa.large_binary(), nullable=False)])
+"""Of every table between legs. `large_binary`: a song may have gigabytes."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """A row to make.
+
+    Attributes:
+        id: unique among the orders of one pipeline.
+        content: what the work knows it by; it is pickled.
+    """
+
+    id: str
+    content: Any
+
+
+@dataclass(frozen=True)
+class End:
+    """What became of an order on its way.
+
+    Attributes:
+        plan: with all outputs in it, when nothing failed.
+        nodes: what was done, in order.
+        error: what it failed of.
+    """
+
+    plan: Plan | None = None
+    nodes: tuple[NodeResult, ...] = ()
+    error: FlowsError | None = None
+
+
+class Work(Protocol):
+    """What a pipeline is for: made by the driver, pickled, used by every actor."""
+
+    def checkpoint(self) -> Checkpoint:
+        """The weights, checked, nothing loaded."""
+
+    def plan(self, content: Any) -> Plan:
+        """The plan of an order; raises FlowsError."""
+
+    def finish(self, content: Any, end: End) -> Any:
+        """What is told to the driver; pickled. Writes what is to be kept. Must not raise."""
+
+
+@dataclass(frozen=True)
+class Busy:
+    """How long a process of a leg has worked by now."""
+
+    leg: str
+    process: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What arrives at the driver: an order's id, what the work told, and the processes it went through."""
+
+    id: str
+    told: Any
+    busy: tuple[Busy, ...] = ()
+
+
+@dataclass
+class Underway:
+    """A row between two legs."""
+
+    order: Order
+    plan: Plan | None = None
+    nodes: tuple[NodeResult, ...] = ()
+    error: FlowsError | None = None
+    busy: list[Busy] = field(default_factory=list)
+
+
+def table_of(rows: Mapping[str, Any]) -> pa.Table:
+    """A table of anything, by id."""
+    cells = [pickle.dumps(row, protocol=5) for row in rows.values()]
+    return pa.table({"id": list(rows), "row": pa.array(cells, pa.large_binary())}, schema=SCHEMA)
+
+
+def rows_of(table: pa.Table) -> Iterator[Any]:
+    """What `table_of` was given."""
+    for cell in table.column("row"):
+        yield pickle.loads(cell.as_buffer())
+
+
+class LegActor:
+    """Does one leg. Ray Data calls it with a table, from as many threads as it has calls under way.
+
+    Args:
+        work: of the job.
+        pool: the whole pool.
+        leg: the leg's name.
+        process: of the pool; None: nothing is left to compute.
+        last: whether rows end here.
+    """
+
+    def __init__(self, work: Work, pool: Pool, leg: str, process: str | None, last: bool) -> None:
+        self._work, self._leg, self._last = work, leg, last
+        self._homes, self._process = pool.home_of, process
+        self._me = f"{leg}:{os.getpid()}"
+        self._clock = _Clock()
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="leg", daemon=True).start()
+        self._scheduler: Scheduler | None = None
+        if process is not None:
+            self._scheduler = self._wait(_scheduler(work, pool, pool.processes[process]))
+
+    def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
+        """The rows one leg further, one table each, so that large ones do not gather in one block."""
+        rows = list(rows_of(batch))
+        with self._clock:
+            rows = self._wait(self._all(rows))
+        for row in rows:
+            row.busy.append(Busy(self._leg, self._me, self._clock.seconds))
+            yield self._told(row)
+
+    async def _all(self, rows: Sequence[Order | Underway]) -> list[Underway]:
+        return list(await asyncio.gather(*(self._one(row) for row in rows)))
+
+    async def _one(self, given: Order | Underway) -> Underway:
+        row = given if isinstance(given, Underway) else Underway(given)
+        if row.error is not None:
+            return row
+        try:
+            plan = row.plan or await asyncio.to_thread(self._work.plan, row.order.content)
+            return await self._onward(replace(row, plan=plan))
+        except Exception as error:  # noqa: BLE001 - whatever breaks, breaks this row alone
+            row.error = error if isinstance(error, FlowsError) else StageError("", "plan", error)
+            return row
+
+    async def _onward(self, row: Underway) -> Underway:
+        """Do of the plan what is ours."""
+        assert row.plan is not None
+        if self._scheduler is None or self._process is None:
+            return row
+        part = legs.within(row.plan, self._process, self._homes)
+        if part is None:
+            return row
+        result = await self._scheduler.run(part)
+        values = await self._scheduler.runner.fetch(dict(result.outputs))
+        done = {id for id, node in result.nodes.items() if node.identity is not None}
+        made = {ref: values[name] for name, ref in part.outputs.items() if isinstance(ref, Output) and ref.node in done}
+        plan = legs.advance(row.plan, part, made)
+        return replace(row, plan=plan, nodes=(*row.nodes, *result.nodes.values()))
+
+    def _told(self, row: Underway) -> pa.Table:
+        id = row.order.id
+        if not self._last:
+            try:
+                return table_of({id: row})
+            except Exception as error:  # noqa: BLE001 - as above: an error that cannot be pickled
+                told = StageError("", self._leg, RuntimeError(f"{row.error} ({type(error).__name__} on the way)"))
+                return table_of({id: Underway(row.order, error=told, busy=row.busy)})
+        with self._clock:
+            told = self._work.finish(row.order.content, _end(row))
+        row.busy[-1] = Busy(self._leg, self._me, self._clock.seconds)
+        return table_of({id: Ended(id, told, tuple(row.busy))})
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+class CompanyRunner(LocalRunner):
+    """As `LocalRunner`, with songs that are denoised at the same time sharing the step engine.
+
+    Made on the event loop that it is used from.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, pool: Pool, process: Process) -> None:
+        super().__init__(checkpoint, process.placement, workers=process.workers)
+        self._songs: Songs | None = None
+        if any(issubclass(registry()[name], DiffusionStage) for name in process.stages):
+            from acestep_flows.runtime.serving.songs import Songs
+
+            self._songs = Songs(self, pool.engine, None)
+
+    async def call(self, call: Call, progress: Progress) -> Reply:
+        if self._songs is not None and issubclass(call.stage, DiffusionStage):
+            reply, _ = await self._songs.call(call, progress)
+            return reply
+        return await super().call(call, progress)
+
+
+async def _scheduler(work: Work, pool: Pool, process: Process) -> Scheduler:
+    """Where a process runs its stages. They are loaded when a row first needs them: few graphs use all of them."""
+    from acestep_flows.model.allocator import keep_freed_memory
+
+    keep_freed_memory()
+    checkpoint = await asyncio.to_thread(work.checkpoint)
+    runner = CompanyRunner(checkpoint, pool, process)
+    await asyncio.to_thread(_set_threads, process.torch_threads)
+    return Scheduler(registry(), runner, Cache(runner, memory=CACHE_BYTES))
+
+
+def _set_threads(count: int) -> None:
+    import torch
+
+    torch.set_num_threads(count)
+
+
+def _end(row: Underway) -> End:
+    """How a row ended; one whose plan is not done has gone a way that was not its own."""
+    if row.error is not None:
+        return End(nodes=row.nodes, error=row.error)
+    if row.plan is None or row.plan.nodes:
+        left = ", ".join(row.plan.nodes) if row.plan is not None else "everything"
+        return End(nodes=row.nodes, error=FlowsError(f"no process did {left}"))
+    return End(row.plan, row.nodes)
+
+
+class _Clock:
+    """Seconds during which at least one call was under way."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._under_way, self._since, self._sum = 0, 0.0, 0.0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._under_way == 0:
+                self._since = time.monotonic()
+            self._under_way += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._under_way -= 1
+            if self._under_way == 0:
+                self._sum += time.monotonic() - self._since
+
+    @property
+    def seconds(self) -> float:
+        """By now."""
+        with self._lock:
+            return self._sum + (time.monotonic() - self._since if self._under_way else 0.0)

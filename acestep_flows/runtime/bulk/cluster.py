@@ -1,0 +1,73 @@
+"""Where a job runs: a Ray of our own on this machine, as the server has one but without Serve, or a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import shutil
+from collections.abc import Iterator
+
+import psutil
+
+from acestep_flows.errors import FlowsError
+from acestep_flows.runtime.serving import launch, traces
+
+SPARE_CPUS = 2
+"""Cores that are promised beyond those of actors, so that Ray Data's own small tasks never wait for them."""
+
+STORE_BYTES = 2**30
+"""Shared memory for songs between legs; what does not fit goes to disk."""
+
+
+@contextlib.contextmanager
+def cluster(cpus: float, gpus: float = 0, *, address: str | None = None, store: int = STORE_BYTES) -> Iterator[None]:
+    """Ray for as long as the context lasts; one at a time per process.
+
+    Args:
+        cpus: cores to promise; more than there are is fine, they are only counted.
+        gpus: GPUs to promise.
+        address: of a cluster that is there already; None: a Ray of our own.
+        store: bytes of shared memory for values, of our own Ray.
+
+    Raises:
+        FlowsError: no cluster answers.
+    """
+    launch._set_environment()
+    import ray
+
+    for name in ("ray.data", "ray"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    if address is not None:
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise FlowsError(f"{address}: no cluster answers: {error}") from error
+        try:
+            yield
+        finally:
+            ray.shutdown()
+        return
+    traces.clear()
+    folder = traces.new_folder()
+    myself = psutil.Process()
+    before = set(myself.children(recursive=True))
+    try:
+        ray.init(
+            address="local",
+            _temp_dir=str(folder),
+            _node_ip_address=launch.NODE,
+            num_cpus=math.ceil(cpus) + SPARE_CPUS,
+            num_gpus=math.ceil(gpus),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=store,
+        )
+        traces.note(folder, set(myself.children(recursive=True)) - before)
+        yield
+    finally:
+        started = set(myself.children(recursive=True)) - before
+        ray.shutdown()
+        traces.end(list(started), launch.STOP_SECONDS)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,150 @@
+"""Orders through a pool of processes with Ray Data: leg after leg, all of them at work at the same time.
+
+Small tables go from leg to leg, a few rows each, and as few of them as keep everybody busy: Ray Data holds a leg back
+while what it made waits for the next one. A process that dies is replaced and its rows are done again; rows that kill
+one process after the other are given up and not told of, so the driver knows them by their absence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ray import data as ray_data
+from ray.data import ActorPoolStrategy, DataContext
+from ray.exceptions import RayError
+
+from acestep_flows.errors import FlowsError
+from acestep_flows.runtime.bulk.actors import Ended, LegActor, Order, Work, rows_of, table_of
+from acestep_flows.runtime.serving.pool import Engine, Pool, Process
+from acestep_flows.stages.registry import stages
+
+log = logging.getLogger(__name__)
+
+FINISH = "finish"
+"""The leg that measures and writes, where it has processes of its own."""
+
+FINISH_CPUS = 0.5
+LOST_TRIES = 1
+"""How often the rows of a process that died are done again before they are given up."""
+
+CALLS = 2
+"""Tables that one process works on at once, so that reading and writing one does not keep the next one waiting."""
+
+
+@dataclass(frozen=True)
+class Leg:
+    """One leg of a pipeline.
+
+    Attributes:
+        name: told with what it does; unique.
+        process: of the pool; None: nothing but the end.
+        replicas: how many processes.
+    """
+
+    name: str
+    process: str | None
+    replicas: int
+
+
+def local_pool(replicas: int, *, exact: bool = True, **settings: Any) -> Pool:
+    """One process per core, each with every stage and one thread: the most songs that processors can make.
+
+    Args:
+        replicas: how many.
+        exact: let every song be denoised alone, so that it is bit for bit what `run` makes with one thread. Songs that
+            share forward passes come out the same but for rounding.
+        settings: more of `Pool`.
+    """
+    every = Process(stages=tuple(stages()), replicas=replicas, cpus=1, threads=1, workers=1)
+    engine = Engine(tokens=64 if exact else 4096, songs=16, save_every=0)
+    return Pool(name="bulk", processes={"all": every}, engine=engine, **settings)
+
+
+def legs_for(pool: Pool, way: Sequence[str], writers: int = 1) -> list[Leg]:
+    """The legs of a way through the pool. On a way of one leg its processes write too."""
+    names = [name if way[:at].count(name) == 0 else f"{name}-{way[:at].count(name) + 1}" for at, name in enumerate(way)]
+    told = [Leg(name, process, pool.processes[process].most) for name, process in zip(names, way, strict=True)]
+    return told if len(told) == 1 else [*told, Leg(FINISH, None, writers)]
+
+
+def cpus_for(pool: Pool, legs: Sequence[Leg]) -> float:
+    """Cores that the actors of these legs reserve."""
+    return sum(
+        leg.replicas * (FINISH_CPUS if leg.process is None else pool.processes[leg.process].cpus) for leg in legs
+    )
+
+
+def gpus_for(pool: Pool, legs: Sequence[Leg]) -> float:
+    """GPUs that the actors of these legs reserve."""
+    return sum(leg.replicas * pool.processes[leg.process].gpus for leg in legs if leg.process is not None)
+
+
+@contextlib.contextmanager
+def pipeline(
+    orders: Sequence[Order], work: Work, pool: Pool, legs: Sequence[Leg], *, together: int = 4
+) -> Iterator[Iterator[Ended]]:
+    """Bring orders through the legs.
+
+    Args:
+        orders: all of them; they are small.
+        work: what to do, pickled.
+        legs: as `legs_for` gives them.
+        together: rows that stay together from leg to leg.
+
+    Returns:
+        What became of orders, as they end, in any order. Those that are missing at the end were lost with processes.
+
+    Raises:
+        FlowsError: Ray itself fails.
+    """
+    _set_context()
+    blocks = [
+        table_of({order.id: order for order in orders[at : at + together]}) for at in range(0, len(orders), together)
+    ]
+    dataset: ray_data.Dataset = ray_data.from_arrow(blocks)
+    for leg in legs:
+        dataset = _through(dataset, leg, work, pool, last=leg is legs[-1])
+    ended = _ended(dataset)
+    try:
+        yield ended
+    finally:
+        ended.close()
+
+
+def _through(dataset: ray_data.Dataset, leg: Leg, work: Work, pool: Pool, *, last: bool) -> ray_data.Dataset:
+    process = pool.processes[leg.process] if leg.process is not None else None
+    return dataset.map_batches(
+        LegActor,
+        batch_size=None,
+        batch_format="pyarrow",
+        zero_copy_batch=True,
+        compute=ActorPoolStrategy(
+            size=leg.replicas, max_tasks_in_flight_per_actor=CALLS + 1, max_concurrent_calls_per_actor=CALLS
+        ),
+        fn_constructor_args=(work, pool, leg.name, leg.process, last),
+        num_cpus=FINISH_CPUS if process is None else process.cpus,
+        num_gpus=process.gpus if process is not None and process.gpus else None,
+        max_task_retries=LOST_TRIES,
+    )
+
+
+def _ended(dataset: ray_data.Dataset) -> Generator[Ended, None, None]:
+    batches = iter(dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1))
+    try:
+        for batch in batches:
+            yield from rows_of(batch)
+    except RayError as error:
+        raise FlowsError(f"the job's processes failed: {error}") from error
+
+
+def _set_context() -> None:
+    """What Ray Data is told for the whole process."""
+    context = DataContext.get_current()
+    context.max_errored_blocks = -1
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.execution_options.preserve_order = False
