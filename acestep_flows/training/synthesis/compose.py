@@ -1,7 +1,7 @@
 """Write a piece: choose what is not given, then lay notes, strokes and syllables on the bars.
 
-Everything follows from the seed; every choice has a random stream of its own, so fixing one (a tempo, a style) leaves the others as
-they would have been where they do not depend on it.
+Everything follows from the seed; every choice has a random stream of its own, so fixing one (a tempo, a style) leaves
+the others as they would have been where they do not depend on it.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ def compose(
 ) -> Score:
     """Write a clip of `seconds`; what is not given is drawn from the seed as the style has it.
 
-    key: 0..11 (C = 0). instruments: names of `INSTRUMENTS`, each takes the first free role it can play; the roles left are silent.
+    key: 0..11 (C = 0). instruments: names of `INSTRUMENTS`, each takes the first free role it can play; roles left over
+    are silent.
     vocal: "male", "female" or "none". aligned: begin on a bar; else anywhere in the piece.
     Raises InputError for names and numbers that do not exist.
     """
@@ -110,8 +111,8 @@ def compose(
     start = 0.0 if aligned else float(draw.uniform(0.0, 4 * bar))
     bars = math.ceil((seconds + start) / bar + 1e-9)
     plan = Plan(
-        seed, chosen, tempo, key % 12, mode, _parts(seed, chosen, instruments), drums, None if vocal == "none" else vocal,
-        _chords(seed, chosen, mode, bars), _sections(draw, bars), start,
+        seed, chosen, tempo, key % 12, mode, _parts(seed, chosen, instruments), drums,
+        None if vocal == "none" else vocal, _chords(seed, chosen, mode, bars), _sections(draw, bars), start,
     )  # fmt: skip
     return _write(plan, bars, seconds)
 
@@ -331,7 +332,7 @@ def _sing(plan: Plan, bars: int, seconds: float) -> tuple[list[Sung], list[str]]
         placed = [
             item
             for item in _line(plan, bar, words, chord, tune, draw)
-            if -0.3 < item.start and item.start + 0.15 < seconds
+            if item.start > -0.3 and item.start + 0.15 < seconds
         ]
         if not placed:
             continue
@@ -367,6 +368,6 @@ def _line(
     ]
     ends = [*steps[1:], min(steps[-1] + 6, 30)]
     return [
-        Sung(plan.at(bar, step), (end - step) * plan.step * 0.97, pitch, code, word)
+        Sung(plan.at(bar, step), (end - step) * plan.step * 0.92, pitch, code, word)
         for step, end, pitch, (code, word) in zip(steps, ends, pitches, codes, strict=True)
     ]

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from acestep_flows.training.synthesis.wavetable import RATE, Signal, shaped_noise
+from acestep_flows.training.synthesis.wavetable import RATE, Signal, shaped_noise, without_rumble
 
 KITS = ("machine", "acoustic", "dusty", "brushes")
 VOICES = ("kick", "snare", "clap", "hat", "open hat", "ride", "shaker", "tom", "crash")
@@ -93,7 +93,7 @@ def hit(kit: str, voice: str) -> Signal:
     """One stroke, (samples,) fp32 at 44.1 kHz; read only."""
     make = {"kick": _kick, "snare": _snare, "clap": _clap, "tom": _tom}.get(voice)
     sound = make(kit) if make else _metal(voice, kit)
-    sound = sound.astype(np.float32)
+    sound = without_rumble(sound.astype(np.float32))
     sound[-256:] *= np.linspace(1.0, 0.0, 256, dtype=np.float32)
     sound.setflags(write=False)
     return sound

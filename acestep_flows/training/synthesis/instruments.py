@@ -1,7 +1,8 @@
-"""Sixteen pitched instruments, each note computed once and kept.
+"""Twenty pitched instruments, each note computed once and kept.
 
-A note is a mono signal of its natural length; whoever plays it cuts it to the written duration and lets it ring for `release`
-seconds. Recipes are rows of harmonic amplitudes over time (`wavetable.oscillate`), so a new instrument is a few lines.
+A note is a mono signal of its natural length; whoever plays it cuts it to the written duration and lets it ring for
+`release` seconds. Recipes are rows of harmonic amplitudes over time (`wavetable.oscillate`), so a new instrument is a
+few lines.
 """
 
 from __future__ import annotations
@@ -13,7 +14,15 @@ from functools import lru_cache
 import numpy as np
 
 from acestep_flows.training.synthesis.theory import frequency
-from acestep_flows.training.synthesis.wavetable import RATE, Signal, curve, harmonic_count, oscillate, shaped_noise
+from acestep_flows.training.synthesis.wavetable import (
+    RATE,
+    Signal,
+    curve,
+    harmonic_count,
+    oscillate,
+    shaped_noise,
+    without_rumble,
+)
 
 HOP = 1024  # samples between two rows of a note's spectrum
 
@@ -55,8 +64,8 @@ def held(
 ) -> Callable[[float, int], Signal]:
     """A blown, bowed or synthetic tone that sounds as long as it is held.
 
-    `level(order, hertz of each harmonic)` gives amplitudes; `rise` seconds of attack in which high partials come later; `vibrato`
-    in cents; `voices` are detunings in cents, summed; `breath` is the share of noise.
+    `level(order, hertz of each harmonic)` gives amplitudes; `rise` seconds of attack in which high partials come later;
+    `vibrato` in cents; `voices` are detunings in cents, summed; `breath` is the share of noise.
     """
 
     def tone(hertz: float, samples: int) -> Signal:
@@ -67,10 +76,9 @@ def held(
         swing = curve([(0.15, 0.0), (0.5, vibrato)], samples) * np.sin(np.arange(samples) * (2 * np.pi * 5.3 / RATE))
         total = np.zeros(samples, np.float32)
         for index, cents in enumerate(voices):
-            bend = swing + cents if vibrato else np.float32(cents)
-            pitch = (hertz * 2.0 ** (bend / 1200.0)).astype(np.float32)
-            shift = 0 if index == 0 else 97 * index  # voices must not start in phase
-            total += np.roll(oscillate(pitch if vibrato else float(pitch), rows, samples, HOP), shift)
+            bent = (hertz * 2.0 ** ((swing + cents) / 1200.0)).astype(np.float32)
+            pitch = bent if vibrato else hertz * 2.0 ** (cents / 1200.0)
+            total += np.roll(oscillate(pitch, rows, samples, HOP), 97 * index)  # voices must not start in phase
         total *= attack(rise, samples)
         if breath:
             air = shaped_noise(samples, max(hertz, 400.0), 7000.0, 5, -6.0)
@@ -155,6 +163,12 @@ def lowpass(sound: Signal, cut: float) -> Signal:
     return filtered
 
 
+def _organ(order: np.ndarray, hertz: np.ndarray) -> np.ndarray:
+    """Drawbars."""
+    drawn: np.ndarray = np.isin(order, (1, 2, 3, 4, 6, 8)) * np.where(order > 3, 0.8, 1.0) * order**-0.35
+    return drawn
+
+
 def _resonant(*peaks: tuple[float, float, float]) -> Callable[[np.ndarray], np.ndarray]:
     """Body resonances: (Hz, width in Hz, gain)."""
 
@@ -177,13 +191,22 @@ def _saw(order: np.ndarray, hertz: np.ndarray, cut: float, steep: float = 2.0) -
     return closed
 
 
+_SAW_LEAD = held(lambda n, f: _saw(n, f, 3800.0), 0.02, 12.0, (0.0, 9.0))
+_PAD = held(lambda n, f: _saw(n, f, 1100.0, 1.5), 0.35, 0.0, (-8.0, 0.0, 9.0))
+_STRINGS = held(lambda n, f: _saw(n, f, 4200.0, 1.0) * _VIOLIN_BODY(f), 0.12, 14.0, (-6.0, 0.0, 7.0))
+_VIOLIN = held(lambda n, f: _saw(n, f, 5200.0) * _VIOLIN_BODY(f), 0.07, 22.0, breath=0.03)
+_FLUTE = held(lambda n, f: np.exp(-1.15 * (n - 1)), 0.06, 16.0, breath=0.12)
+_TRUMPET = held(lambda n, f: n**-0.3 / (1.0 + (f / 3600.0) ** 4) * _HORN_BODY(f), 0.045, 12.0)
+_SAXOPHONE = held(lambda n, f: n**-0.7 / (1.0 + (f / 4000.0) ** 2) * _REED_BODY(f), 0.04, 18.0, breath=0.06)
+_VIBRAPHONE = partials((1.0, 3.984, 9.9), (1.0, 0.22, 0.06), (1.5, 0.5, 0.15), tremolo=0.5)
+_MUSIC_BOX = partials((1.0, 2.76, 5.4, 8.9), (1.0, 0.5, 0.25, 0.1), (1.3, 0.7, 0.3, 0.15))
+
 INSTRUMENTS: dict[str, Instrument] = {
     item.name: item
     for item in (
         Instrument("piano", ("chords", "lead"), 40, 92, 2.6, 0.12, struck(0.62, 1.1)),
         Instrument("electric piano", ("chords", "lead"), 40, 88, 2.4, 0.10, electric_piano, 0.4),
-        Instrument("organ", ("chords", "lead"), 43, 86, 4.2, 0.05, held(
-            lambda n, f: np.isin(n, (1, 2, 3, 4, 6, 8)) * np.array([1.0, 0.8])[(n > 3).astype(int)] * n**-0.35, 0.012, 6.0), 0.3),
+        Instrument("organ", ("chords", "lead"), 43, 86, 4.2, 0.05, held(_organ, 0.012, 6.0), 0.3),
         Instrument("acoustic guitar", ("chords", "lead"), 40, 84, 2.0, 0.08, struck(1.05, 0.75, even=0.7)),
         Instrument("electric guitar", ("chords",), 36, 64, 3.0, 0.04, distorted, 0.8),
         Instrument("guitar solo", ("lead",), 52, 88, 3.0, 0.06, overdriven),
@@ -191,21 +214,18 @@ INSTRUMENTS: dict[str, Instrument] = {
         Instrument("double bass", ("bass",), 26, 55, 1.4, 0.08, struck(0.42, 0.5, even=1.3)),
         Instrument("synth bass", ("bass",), 24, 55, 2.4, 0.03, synth_bass),
         Instrument("sub bass", ("bass",), 24, 48, 3.0, 0.05, held(lambda n, f: n**-2.6, 0.01)),
-        Instrument("synth lead", ("lead",), 52, 90, 3.0, 0.06, held(lambda n, f: _saw(n, f, 3800.0), 0.02, 12.0, (0.0, 9.0)), 0.3),
+        Instrument("synth lead", ("lead",), 52, 90, 3.0, 0.06, _SAW_LEAD, 0.3),
         Instrument("synth pluck", ("chords", "lead"), 45, 90, 1.4, 0.06, synth_pluck, 0.6),
-        Instrument("synth pad", ("chords",), 40, 84, 4.6, 0.5, held(lambda n, f: _saw(n, f, 1100.0, 1.5), 0.45, 0.0, (-8.0, 0.0, 9.0)), 1.0),
-        Instrument("strings", ("chords", "lead"), 40, 92, 4.4, 0.25, held(
-            lambda n, f: _saw(n, f, 4200.0, 1.0) * _VIOLIN_BODY(f), 0.16, 14.0, (-6.0, 0.0, 7.0)), 0.9),
-        Instrument("violin", ("lead",), 55, 96, 3.2, 0.09, held(lambda n, f: _saw(n, f, 5200.0) * _VIOLIN_BODY(f), 0.07, 22.0, breath=0.03)),
-        Instrument("flute", ("lead",), 60, 96, 3.0, 0.07, held(lambda n, f: np.exp(-1.15 * (n - 1)), 0.06, 16.0, breath=0.12)),
-        Instrument("trumpet", ("lead",), 53, 88, 3.0, 0.06, held(lambda n, f: n**-0.3 / (1.0 + (f / 3600.0) ** 4) * _HORN_BODY(f), 0.045, 12.0)),
-        Instrument("saxophone", ("lead",), 48, 82, 3.0, 0.06, held(
-            lambda n, f: n**-0.7 / (1.0 + (f / 4000.0) ** 2) * _REED_BODY(f), 0.04, 18.0, breath=0.06)),
-        Instrument("vibraphone", ("chords", "lead"), 52, 92, 2.6, 0.35, partials(
-            (1.0, 3.984, 9.9), (1.0, 0.22, 0.06), (1.5, 0.5, 0.15), tremolo=0.5), 0.4),
-        Instrument("music box", ("lead",), 64, 100, 2.4, 0.4, partials((1.0, 2.76, 5.4, 8.9), (1.0, 0.5, 0.25, 0.1), (1.3, 0.7, 0.3, 0.15)), 0.4),
+        Instrument("synth pad", ("chords",), 40, 84, 4.6, 0.4, _PAD, 1.0),
+        Instrument("strings", ("chords", "lead"), 40, 92, 4.4, 0.2, _STRINGS, 0.9),
+        Instrument("violin", ("lead",), 55, 96, 3.2, 0.09, _VIOLIN),
+        Instrument("flute", ("lead",), 60, 96, 3.0, 0.07, _FLUTE),
+        Instrument("trumpet", ("lead",), 53, 88, 3.0, 0.06, _TRUMPET),
+        Instrument("saxophone", ("lead",), 48, 82, 3.0, 0.06, _SAXOPHONE),
+        Instrument("vibraphone", ("chords", "lead"), 52, 92, 2.6, 0.35, _VIBRAPHONE, 0.4),
+        Instrument("music box", ("lead",), 64, 100, 2.4, 0.4, _MUSIC_BOX, 0.4),
     )
-}  # fmt: skip
+}
 
 
 @lru_cache(maxsize=1024)
@@ -213,7 +233,7 @@ def note(name: str, pitch: int) -> Signal:
     """A whole note of an instrument, (samples,) fp32 at 44.1 kHz, rms 0.1 over its first 0.3 s; read only."""
     instrument = INSTRUMENTS[name]
     samples = int(instrument.seconds * RATE)
-    sound = instrument.tone(frequency(pitch), samples).astype(np.float32)
+    sound = without_rumble(instrument.tone(frequency(pitch), samples).astype(np.float32))
     sound *= 0.1 / (np.sqrt(np.mean(sound[: int(0.3 * RATE)] ** 2)) + 1e-9)
     sound[-2048:] *= np.linspace(1.0, 0.0, 2048, dtype=np.float32)
     sound.setflags(write=False)

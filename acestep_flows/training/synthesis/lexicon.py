@@ -1,7 +1,7 @@
 """The words that the synthetic singer knows, and the sounds they are made of.
 
-A syllable is written `onset:vowel:coda`, consonants spelled one by one ("fl:ai:" is *fly*). The words are few on purpose: a small
-model can learn them, and lyrics made of them still read like lyrics.
+A syllable is written `onset:vowel:coda`, consonants spelled one by one ("fl:ai:" is *fly*). The words are few on
+purpose: a small model can learn them, and lyrics made of them still read like lyrics.
 """
 
 from __future__ import annotations
@@ -12,17 +12,19 @@ import numpy as np
 
 WORDS: dict[str, tuple[str, ...]] = {
     # pronouns and small words
-    "I": (":ai:",), "you": ("y:u:",), "we": ("w:i:",), "me": ("m:i:",), "the": ("d:uh:",), "my": ("m:ai:",), "a": (":uh:",),
-    "to": ("t:u:",), "by": ("b:ai:",), "in": (":i:n",), "over": (":ou:", "v:er:"), "under": (":uh:n", "d:er:"),
+    "I": (":ai:",), "you": ("y:u:",), "we": ("w:i:",), "me": ("m:i:",), "the": ("d:uh:",), "my": ("m:ai:",),
+    "a": (":uh:",), "to": ("t:u:",), "by": ("b:ai:",), "in": (":i:n",), "over": (":ou:", "v:er:"),
+    "under": (":uh:n", "d:er:"),
     # verbs
-    "see": ("s:i:",), "sing": ("s:i:n",), "go": ("g:ou:",), "fly": ("fl:ai:",), "run": ("r:uh:n",), "dream": ("dr:i:m",),
-    "feel": ("f:i:l",), "know": ("n:ou:",), "love": ("l:uh:v",), "stay": ("st:ei:",), "follow": ("f:o:", "l:ou:"),
-    "move": ("m:u:v",), "call": ("k:o:l",), "shine": ("sh:ai:n",),
+    "see": ("s:i:",), "sing": ("s:i:n",), "go": ("g:ou:",), "fly": ("fl:ai:",), "run": ("r:uh:n",),
+    "dream": ("dr:i:m",), "feel": ("f:i:l",), "know": ("n:ou:",), "love": ("l:uh:v",), "stay": ("st:ei:",),
+    "follow": ("f:o:", "l:ou:"), "move": ("m:u:v",), "call": ("k:o:l",), "shine": ("sh:ai:n",),
     # nouns
-    "sky": ("sk:ai:",), "sea": ("s:i:",), "moon": ("m:u:n",), "sun": ("s:uh:n",), "rain": ("r:ei:n",), "day": ("d:ei:",),
-    "night": ("n:ai:t",), "light": ("l:ai:t",), "road": ("r:ou:d",), "home": ("h:ou:m",), "town": ("t:au:n",),
-    "time": ("t:ai:m",), "river": ("r:i:", "v:er:"), "summer": ("s:uh:", "m:er:"), "city": ("s:i:", "t:i:"),
-    "morning": ("m:o:", "n:i:n"), "water": ("w:o:", "t:er:"), "shadow": ("sh:ae:", "d:ou:"), "window": ("w:i:n", "d:ou:"),
+    "sky": ("sk:ai:",), "sea": ("s:i:",), "moon": ("m:u:n",), "sun": ("s:uh:n",), "rain": ("r:ei:n",),
+    "day": ("d:ei:",), "night": ("n:ai:t",), "light": ("l:ai:t",), "road": ("r:ou:d",), "home": ("h:ou:m",),
+    "town": ("t:au:n",), "time": ("t:ai:m",), "river": ("r:i:", "v:er:"), "summer": ("s:uh:", "m:er:"),
+    "city": ("s:i:", "t:i:"), "morning": ("m:o:", "n:i:n"), "water": ("w:o:", "t:er:"), "shadow": ("sh:ae:", "d:ou:"),
+    "window": ("w:i:n", "d:ou:"),
     # endings and calls
     "now": ("n:au:",), "away": (":uh:", "w:ei:"), "tonight": ("t:u:", "n:ai:t"), "alone": (":uh:", "l:ou:n"),
     "hello": ("h:e:", "l:ou:"), "oh": (":ou:",), "la": ("l:a:",), "na": ("n:a:",), "hey": ("h:ei:",), "ooh": (":u:",),
@@ -30,7 +32,8 @@ WORDS: dict[str, tuple[str, ...]] = {
 
 _CLASSES = {
     "who": ("I", "you", "we"),
-    "verb": ("see", "sing", "go", "fly", "run", "dream", "feel", "know", "love", "stay", "follow", "move", "call", "shine"),
+    "verb": ("see", "sing", "go", "fly", "run", "dream", "feel", "know", "love", "stay", "follow", "move", "call",
+             "shine"),
     "see": ("see", "feel", "know", "love", "follow", "call"),
     "noun": ("sky", "sea", "moon", "sun", "rain", "day", "night", "light", "road", "town", "river", "summer", "city",
              "morning", "water", "shadow", "window"),
@@ -41,9 +44,19 @@ _CLASSES = {
     "la": ("la", "na"),
 }  # fmt: skip
 _LINES = (
-    "who see one noun", "who verb near one noun", "who verb end", "verb near one noun end", "call call who see me", "verb end who verb end",
-    "la la la la", "call la la la la", "near one noun who verb", "one noun near one noun", "see me end", "sing to me my love",
-)  # fmt: skip
+    "who see one noun",
+    "who verb near one noun",
+    "who verb end",
+    "verb near one noun end",
+    "call call who see me",
+    "verb end who verb end",
+    "la la la la",
+    "call la la la la",
+    "near one noun who verb",
+    "one noun near one noun",
+    "see me end",
+    "sing to me my love",
+)
 
 
 @dataclass(frozen=True)

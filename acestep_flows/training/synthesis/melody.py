@@ -35,14 +35,14 @@ class Tune:
         self.home = steps[len(steps) // 2]
 
     def bar(self, bar: int, chord: int, places: Sequence[int]) -> list[int]:
-        """Pitches for notes at steps `places` of a bar over the chord on a degree. Bars 0 and 2 of a phrase share a shape."""
+        """Pitches for notes at steps `places` of a bar over the chord on a degree. Bars 0 and 2 share a shape."""
         shape = (0, 1, 0, 2)[bar % 4]
         moves = self.contours.get((shape, len(places)))
         if moves is None:
             moves = [int(move) for move in self.random.choice(_MOVES, len(places))]
             self.contours[shape, len(places)] = moves
         step = self.home
-        pitches = []
+        pitches: list[int] = []
         for place, move in zip(places, moves, strict=True):
             step += move
             if place % 4 == 0 or not pitches:

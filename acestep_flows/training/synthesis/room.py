@@ -82,7 +82,7 @@ _power: Signal | None = None
 
 
 def level(stem: Signal, windows: int = 24) -> float:
-    """Loudness in LUFS of a stereo stem (2, samples), estimated from some windows spread over it, the quiet ones left out."""
+    """Loudness in LUFS of a stereo stem (2, samples), estimated from some windows of it, the quiet ones left out."""
     global _power  # noqa: PLW0603  (scipy is not imported before it is needed)
     if _power is None:
         _power = _weights()

@@ -33,15 +33,23 @@ VOWELS = {  # formants in Hz; two shapes make a diphthong
 
 # seconds, voiced level, formants or None (the vowel's), noise level, noise band, is it a stop
 CONSONANTS: dict[str, tuple[float, float, tuple[int, int, int] | None, float, str, bool]] = {
-    "m": (0.07, 0.40, (250, 1050, 2250), 0.0, "broad", False), "n": (0.07, 0.40, (260, 1700, 2600), 0.0, "broad", False),
-    "l": (0.06, 0.55, (360, 1250, 2750), 0.0, "broad", False), "r": (0.06, 0.55, (330, 1060, 1420), 0.0, "broad", False),
-    "w": (0.07, 0.50, (290, 610, 2150), 0.0, "broad", False), "y": (0.06, 0.55, (270, 2250, 3000), 0.0, "broad", False),
-    "h": (0.06, 0.05, None, 0.05, "breath", False), "s": (0.09, 0.0, None, 0.10, "hiss", False),
-    "sh": (0.10, 0.0, None, 0.12, "hush", False), "f": (0.08, 0.0, None, 0.05, "broad", False),
-    "v": (0.06, 0.35, (300, 1100, 2400), 0.025, "broad", False), "t": (0.06, 0.0, None, 0.16, "hiss", True),
-    "k": (0.06, 0.0, None, 0.16, "burst", True), "d": (0.05, 0.15, (300, 1750, 2650), 0.08, "hiss", True),
-    "g": (0.05, 0.15, (260, 1950, 2400), 0.09, "burst", True), "b": (0.05, 0.15, (250, 850, 2200), 0.06, "broad", True),
-}  # fmt: skip
+    "m": (0.07, 0.40, (250, 1050, 2250), 0.0, "broad", False),
+    "n": (0.07, 0.40, (260, 1700, 2600), 0.0, "broad", False),
+    "l": (0.06, 0.55, (360, 1250, 2750), 0.0, "broad", False),
+    "r": (0.06, 0.55, (330, 1060, 1420), 0.0, "broad", False),
+    "w": (0.07, 0.50, (290, 610, 2150), 0.0, "broad", False),
+    "y": (0.06, 0.55, (270, 2250, 3000), 0.0, "broad", False),
+    "h": (0.06, 0.05, None, 0.028, "breath", False),
+    "s": (0.09, 0.00, None, 0.055, "hiss", False),
+    "sh": (0.10, 0.00, None, 0.066, "hush", False),
+    "f": (0.08, 0.00, None, 0.028, "broad", False),
+    "v": (0.06, 0.35, (300, 1100, 2400), 0.014, "broad", False),
+    "t": (0.06, 0.00, None, 0.088, "hiss", True),
+    "k": (0.06, 0.00, None, 0.088, "burst", True),
+    "d": (0.05, 0.15, (300, 1750, 2650), 0.044, "hiss", True),
+    "g": (0.05, 0.15, (260, 1950, 2400), 0.05, "burst", True),
+    "b": (0.05, 0.15, (250, 850, 2200), 0.033, "broad", True),
+}
 _BANDS = {
     "hiss": (5200.0, 11000.0),
     "hush": (2200.0, 6000.0),
@@ -72,7 +80,7 @@ def sing(line: Sequence[Sung], samples: int, voice: str) -> Signal:
 
 
 def _mouth(line: Sequence[Sung], frames: int, size: float) -> tuple[np.ndarray, np.ndarray, list[Hiss]]:
-    """Formants (frames, 3) and voiced level (frames,) over time, and the noises: (start, seconds, level, band, stop)."""
+    """Formants (frames, 3) and voiced level (frames,) over time, and the noises of the consonants."""
     times: list[float] = []
     rows: list[tuple[float, float, float, float]] = []
     hisses: list[Hiss] = []
@@ -136,7 +144,8 @@ def _melody(line: Sequence[Sung], samples: int) -> Signal:
     since = coarse - starts[np.maximum(np.searchsorted(starts, coarse) - 1, 0)]
     pitch += np.clip((since - 0.18) / 0.25, 0.0, 1.0) * 0.28 * np.sin(2 * np.pi * 5.6 * coarse)
     hertz = frequency(0.0) * 2.0 ** (pitch / 12.0)
-    return np.interp(np.arange(samples), np.arange(len(coarse)) * 64, hertz).astype(np.float32)
+    fine: Signal = np.interp(np.arange(samples), np.arange(len(coarse)) * 64, hertz).astype(np.float32)
+    return fine
 
 
 def _spectra(shapes: np.ndarray, level: np.ndarray, pitch: np.ndarray) -> Signal:
@@ -144,12 +153,15 @@ def _spectra(shapes: np.ndarray, level: np.ndarray, pitch: np.ndarray) -> Signal
     order = np.arange(1, 81, dtype=np.float32)
     hertz = pitch[:, None].astype(np.float32) * order
     envelope = np.full(hertz.shape, 0.012, np.float32)
-    for centre, width, gain in (
-        (shapes[:, 0], 90.0, 1.0), (shapes[:, 1], 110.0, 0.55), (shapes[:, 2], 170.0, 0.28), (np.full(len(shapes), 3600.0), 260.0, 0.16),
-    ):  # fmt: skip
-        envelope += np.float32(gain) / (1.0 + ((hertz - centre[:, None].astype(np.float32)) / np.float32(width)) ** 2)
+    fourth = np.full(len(shapes), 3600.0)
+    centres = (*shapes.T, fourth)
+    for centre, width, gain in zip(centres, (90.0, 110.0, 170.0, 300.0), (1.0, 0.55, 0.28, 0.08), strict=True):
+        envelope += np.float32(gain) / (
+            1.0 + ((hertz - np.asarray(centre, np.float32)[:, None]) / np.float32(width)) ** 2
+        )
     source = order**-0.55 / (1.0 + (hertz / 5000.0) ** 4) * (hertz < 12000.0)
-    return (envelope * source * level[:, None]).astype(np.float32)
+    shaped: Signal = (envelope * source * level[:, None]).astype(np.float32)
+    return shaped
 
 
 def _hiss(track: Signal, start: float, seconds: float, amount: float, band: str, stop: bool) -> None:

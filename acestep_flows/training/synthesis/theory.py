@@ -1,7 +1,7 @@
 """Keys, scales, chords and progressions: the little harmony that the composer needs.
 
-Pitches are MIDI numbers (60 = middle C, 69 = A at 440 Hz); pitch classes 0..11 start at C. Everything stays inside the scale,
-so that the key of a piece can be heard, and measured, without doubt.
+Pitches are MIDI numbers (60 = middle C, 69 = A at 440 Hz); pitch classes 0..11 start at C. Everything stays inside the
+scale, so that the key of a piece can be heard, and measured, without doubt.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def key_name(key: int, mode: str) -> str:
 
 def frequency(pitch: float) -> float:
     """Hz of a MIDI pitch."""
-    return 440.0 * 2.0 ** ((pitch - 69.0) / 12.0)
+    return float(440.0 * 2.0 ** ((pitch - 69.0) / 12.0))
 
 
 def scale_pitch(key: int, mode: str, step: int, base: int = 60) -> int:

@@ -1,7 +1,7 @@
 """One oscillator for every pitched sound: a table of single periods, read with a moving pitch and a moving spectrum.
 
-A row of harmonic amplitudes becomes one period by an inverse FFT; reading it costs the same for three harmonics or ninety.
-Numpy only, fp32, 44.1 kHz (the rate of the model's mel).
+A row of harmonic amplitudes becomes one period by an inverse FFT; reading it costs the same for three harmonics or
+ninety. Numpy only, fp32, 44.1 kHz (the rate of the model's mel).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def harmonic_count(frequency: float, limit: int = 100) -> int:
 def oscillate(pitch: Signal | float, spectra: Signal, samples: int, hop: int) -> Signal:
     """Read a changing spectrum at a changing pitch.
 
-    pitch: Hz, one number or one a sample (samples,). spectra: (frames, harmonics) amplitudes, the frames `hop` samples apart and
-    interpolated between; the last one holds. Returns (samples,).
+    pitch: Hz, one number or one a sample (samples,). spectra: (frames, harmonics) amplitudes, the frames `hop` samples
+    apart and interpolated between; the last one holds. Returns (samples,).
     """
     frames, harmonics = spectra.shape
     bins = np.zeros((frames, TABLE // 2 + 1), np.complex64)
@@ -40,9 +40,9 @@ def oscillate(pitch: Signal | float, spectra: Signal, samples: int, hop: int) ->
 
     time = np.arange(samples)
     if isinstance(pitch, np.ndarray):
-        cycles = np.cumsum(pitch[:samples], dtype=np.float64) / RATE
+        cycles = np.cumsum(pitch[:samples], dtype=np.float64) * (1.0 / RATE)
     else:
-        cycles = time * (pitch / RATE)
+        cycles = time * np.float64(pitch / RATE)
     place = ((cycles - np.floor(cycles)) * TABLE).astype(np.float32)
     column = place.astype(np.int32)
     between = place - column
@@ -51,7 +51,7 @@ def oscillate(pitch: Signal | float, spectra: Signal, samples: int, hop: int) ->
 
     flat = tables.ravel()
     here = frame * (TABLE + 1) + column
-    now = flat[here]
+    now: Signal = flat[here]
     now += between * (flat[here + 1] - now)
     here += TABLE + 1
     later = flat[here]
@@ -63,7 +63,8 @@ def oscillate(pitch: Signal | float, spectra: Signal, samples: int, hop: int) ->
 def curve(points: list[tuple[float, float]], samples: int) -> Signal:
     """A line through (seconds, value) points, one value a sample, the ends held."""
     seconds, values = zip(*points, strict=True)
-    return np.interp(np.arange(samples) / RATE, seconds, values).astype(np.float32)
+    line: Signal = np.interp(np.arange(samples) / RATE, seconds, values).astype(np.float32)
+    return line
 
 
 def shaped_noise(samples: int, low: float, high: float, seed: int, slope: float = 0.0) -> Signal:
@@ -72,5 +73,14 @@ def shaped_noise(samples: int, low: float, high: float, seed: int, slope: float 
     spectrum = np.fft.rfft(noise)
     hertz = np.fft.rfftfreq(samples, 1 / RATE) + 1.0
     gain = 1.0 / (1.0 + (low / hertz) ** 6) / (1.0 + (hertz / high) ** 6) * (hertz / low) ** (slope / 6.02)
-    sound = np.fft.irfft(spectrum * np.sqrt(gain), samples).astype(np.float32)
-    return sound / np.float32(np.sqrt(np.mean(sound**2)) + 1e-9)
+    sound: Signal = np.fft.irfft(spectrum * np.sqrt(gain), samples).astype(np.float32)
+    sound /= np.float32(np.sqrt(np.mean(sound**2)) + 1e-9)
+    return sound
+
+
+def without_rumble(sound: Signal, cut: float = 22.0) -> Signal:
+    """The sound without what lies below hearing, offsets above all."""
+    spectrum = np.fft.rfft(sound)
+    hertz = np.fft.rfftfreq(len(sound), 1 / RATE)
+    clean: Signal = np.fft.irfft(spectrum * hertz**4 / (hertz**4 + cut**4), len(sound)).astype(np.float32)
+    return clean

@@ -22,7 +22,7 @@ def pace(tempo: int) -> str:
 
 
 def tags(truth: Truth, seed: int) -> str:
-    """All that is known of a clip, comma separated: "house, synth lead, synth bass, drums, 124 bpm, A minor, male vocal".
+    """All that is known of a clip, comma separated: "house, synth lead, drums, 124 bpm, A minor, male vocal".
 
     The mood and a word for the pace stand in half of them each. Nothing is said that is not so.
     """
@@ -50,8 +50,9 @@ def split(text: str) -> list[str]:
 def vocabulary() -> list[str]:
     """Every word that tags and lyrics can contain, sorted, without punctuation."""
     phrases = [
-        *STYLES, *(mood for style in STYLES.values() for mood in style.moods), *INSTRUMENTS, *(word for _, word in PACES), *SECTIONS,
-        *KEYS, *MODES, *VOICES, *WORDS, "drums", "vocal", "instrumental", "bpm",
+        *STYLES, *(mood for style in STYLES.values() for mood in style.moods), *INSTRUMENTS,
+        *(word for _, word in PACES), *SECTIONS, *KEYS, *MODES, *VOICES, *WORDS,
+        "drums", "vocal", "instrumental", "bpm",
         *(str(tempo) for tempo in range(TEMPOS[0], TEMPOS[1] + 1)),
     ]  # fmt: skip
     return sorted({word for phrase in phrases for word in phrase.split()})
