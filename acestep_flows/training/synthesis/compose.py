@@ -323,11 +323,11 @@ def _sing(plan: Plan, bars: int, seconds: float) -> tuple[list[Sung], list[str]]
     sung: list[Sung] = []
     lines: list[str] = []
     section = ""
-    for bar in range(0, bars - bars % 2 if bars > 1 else 1, 2):
+    for bar in range(0, bars, 2):
         name = plan.sections[bar]
         if name not in ("verse", "chorus"):
             continue
-        words = lexicon.line(draw, 3, most)
+        words = lexicon.line(draw, 3 if most < 6 else 4, most)
         chord = plan.chords[bar], plan.chords[min(bar + 1, bars - 1)]
         placed = [
             item

@@ -1,0 +1,47 @@
+"""Synthetic clips on disk are what upstream's layout asks for, and an interrupted run goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from acestep_flows.errors import InputError, StorageError
+from acestep_flows.training.synthesis import compose, render
+from acestep_flows.training.synthesis.folder import write_folder
+
+
+def test_each_clip_has_its_words_and_its_truth(tmp_path: Path) -> None:
+    paths = write_folder(tmp_path, 2, seed=7, seconds=3.5, stems=True, vocal="female")
+    assert [path.name for path in paths] == ["synthetic-00000007.flac", "synthetic-00000008.flac"]
+    piece = render(compose(7, seconds=3.5, vocal="female"))
+    samples, rate = soundfile.read(paths[0], dtype="float32")
+    assert rate == 44100
+    assert np.abs(samples.T - piece.mix).max() < 1e-4
+    assert (tmp_path / "synthetic-00000007_prompt.txt").read_text() == piece.tags
+    assert (tmp_path / "synthetic-00000007_lyrics.txt").read_text() == piece.lyrics
+    assert json.loads((tmp_path / "synthetic-00000007_truth.json").read_text())["tempo"] == piece.truth.tempo
+    stems = [soundfile.read(path)[0] for path in sorted((tmp_path / "synthetic-00000007_stems").iterdir())]
+    assert len(stems) == len(piece.stems)
+    assert np.abs(np.sum(stems, axis=0) - samples).max() < 3e-4
+
+
+def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
+    (first,) = write_folder(tmp_path, 1, seconds=3.0)
+    before = first.stat().st_mtime_ns
+    heard: list[int] = []
+    write_folder(tmp_path, 2, seconds=3.0, watch=heard.append)
+    assert first.stat().st_mtime_ns == before
+    assert heard == [1, 2]
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_impossible_requests_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        write_folder(tmp_path, 0)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError):
+        write_folder(tmp_path / "file", 1)
