@@ -25,7 +25,7 @@ class Findings:
     Attributes:
         rows: the rows there should be, of the whole job or of its shard.
         results: rows that are done, duplicates by recipe among them.
-        attempts: every attempt.
+        attempts: those that came to nothing.
         dead: rows that were given up.
         likes: songs that sound like earlier ones.
         shard: the part of the job that this is about.
@@ -66,7 +66,8 @@ class Findings:
     @property
     def retakes(self) -> int:
         """Attempts with another seed."""
-        return int(pc.sum(pc.greater(self.attempts["retake"], 0)).as_py() or 0)
+        retaken = [pc.sum(pc.greater(tried["retake"], 0)).as_py() or 0 for tried in (self.songs, self.attempts)]
+        return int(sum(retaken))
 
     def cells(self, name: str) -> list[Any]:
         """A column of the songs."""
@@ -111,7 +112,7 @@ class Findings:
     def stage_seconds(self) -> Mapping[str, list[float]]:
         """Seconds that each stage worked, of every attempt that got so far."""
         seconds: dict[str, list[float]] = {}
-        for stages in self.attempts["stage_seconds"].to_pylist():
+        for stages in self.songs["stage_seconds"].to_pylist() + self.attempts["stage_seconds"].to_pylist():
             for name, value in stages or ():
                 seconds.setdefault(name, []).append(value)
         return seconds

@@ -1,0 +1,153 @@
+"""A data set of parquet files that `datasets.load_dataset` and pyarrow open.
+
+One row per song, typed by the graph's inputs, with the song as Hugging Face's Audio: a struct of bytes and path, and
+the features of every column in the schema's `huggingface` entry. Bytes are there on request; without them the path is
+absolute, for that is what the library takes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from acestep_flows.bulk.formats.parts import SHARD_BYTES, numbered, parts
+from acestep_flows.bulk.job import Job
+from acestep_flows.bulk.measurements import struct
+from acestep_flows.bulk.place import Place
+from acestep_flows.bulk.results import ResultRow
+from acestep_flows.graph.types import parse_type
+from acestep_flows.stages.ports import PortType
+from acestep_flows.values import Value, canonical_json
+
+AUDIO = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
+SHARD_ROWS = 50_000
+GROUP_ROWS = 100
+"""Rows of one row group where audio is inside: who wants one song reads a group."""
+
+_PLAIN = {"text": pa.string(), "int": pa.int64(), "seed": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The schema of a job's data set.
+
+    Attributes:
+        schema: with Hugging Face's features.
+        texts: inputs that are lists or records; they stand there as JSON.
+    """
+
+    schema: pa.Schema
+    texts: frozenset[str]
+
+
+def columns(job: Job, stages: Sequence[str], sample_rate: int | None) -> Columns:
+    """The columns for the songs of a job.
+
+    Args:
+        job: whose graph says which inputs there are.
+        stages: whose seconds are told.
+        sample_rate: of all songs; None where they differ.
+    """
+    declared: Mapping[str, Any] = job.content.get("graph", {}).get("inputs") or {}
+    kinds = {name: _kind(given) for name, given in declared.items()}
+    inputs = pa.struct([pa.field(name, _arrow(kind)) for name, kind in kinds.items()])
+    seconds = pa.struct([pa.field(name, pa.float64()) for name in stages])
+    fields = [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("index", pa.int64(), nullable=False),
+        pa.field("audio", AUDIO),
+        pa.field("audio_path", pa.string()),
+        pa.field("inputs", inputs),
+        pa.field("seed", pa.int64()),
+        pa.field("duration", pa.float64()),
+        pa.field("sample_rate", pa.int32()),
+        pa.field("measurements", struct()),
+        pa.field("graph", pa.string(), nullable=False),
+        pa.field("graph_digest", pa.string(), nullable=False),
+        pa.field("weights_digest", pa.string(), nullable=False),
+        pa.field("recipe_digest", pa.string(), nullable=False),
+        pa.field("audio_digest", pa.string()),
+        pa.field("versions", pa.string(), nullable=False),
+        pa.field("stage_seconds", seconds),
+        pa.field("line", pa.int64(), nullable=False),
+        pa.field("attempt", pa.int32(), nullable=False),
+        pa.field("retake", pa.int32(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("duplicate_of", pa.string()),
+        pa.field("error", pa.string()),
+        pa.field("finished", pa.timestamp("us", tz="UTC")),
+    ]
+    fields = [field for field in fields if not pa.types.is_struct(field.type) or field.type.num_fields]
+    features = {field.name: _feature(field.type) for field in fields}
+    features["audio"] = {"sampling_rate": sample_rate, "_type": "Audio"} if sample_rate else {"_type": "Audio"}
+    told = json.dumps({"info": {"features": features}})
+    schema = pa.schema(fields, metadata={"huggingface": told})
+    return Columns(schema, frozenset(name for name, kind in kinds.items() if not _single(kind)))
+
+
+def write(
+    place: Place, folder: str, prefix: str, job: Job, rows: Sequence[ResultRow], *, bytes_each: int = SHARD_BYTES
+) -> list[str]:
+    """Write `rows` into parquet files of `folder`; their names."""
+    stages = sorted({*job.stages, *(name for row in rows for name in row.stage_seconds)})
+    rates = {row.sample_rate for row in rows}
+    told = columns(job, stages, rates.pop() if len(rates) == 1 else None)
+    # A data set without rows has one file all the same: it says which columns there are.
+    shards = parts(rows, bytes_each if job.embed else float("inf"), SHARD_ROWS) or [[]]
+    names = [f"{name}.parquet" for name in numbered(prefix, len(shards))]
+    for name, shard in zip(names, shards, strict=True):
+        stream = BytesIO()
+        with pq.ParquetWriter(stream, told.schema, compression="zstd") as writer:
+            for group in _groups(shard, GROUP_ROWS if job.embed else SHARD_ROWS):
+                writer.write_table(pa.Table.from_pylist([_cells(place, job, told, row) for row in group], told.schema))
+        place.write(f"{folder}/{name}", stream.getvalue())
+    return names
+
+
+def _groups(rows: Sequence[ResultRow], size: int) -> Iterator[Sequence[ResultRow]]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def _cells(place: Place, job: Job, told: Columns, row: ResultRow) -> dict[str, Any]:
+    cells = {name: getattr(row, name) for name in told.schema.names if hasattr(row, name)}
+    inputs = {name: canonical_json(value) if name in told.texts else value for name, value in row.inputs.items()}
+    content = place.read(row.audio_path or "") if job.embed and row.audio_path else None
+    path = row.audio_path.rpartition("/")[2] if job.embed and row.audio_path else None
+    if row.audio_path and not job.embed:
+        path = f"{place.url.rstrip('/')}/{row.audio_path}"
+    return cells | {
+        "audio": {"bytes": content, "path": path} if row.audio_path else None,
+        "inputs": inputs,
+        "measurements": dict(row.measurements) if row.measurements is not None else None,
+        "versions": canonical_json(dict(row.versions)),
+        "stage_seconds": dict(row.stage_seconds),
+        "finished": round(row.finished * 1_000_000) if row.finished is not None else None,
+    }
+
+
+def _kind(declared: Any) -> PortType | None:
+    given = parse_type(declared.get("type", "")) if isinstance(declared, Mapping) else ""
+    return given if isinstance(given, PortType) else None
+
+
+def _single(kind: PortType | None) -> bool:
+    """Whether the input is one text, number or file: spans, lists and records are told as JSON."""
+    return kind is not None and (kind.kind in _PLAIN or (kind.kind in Value.kinds and kind.kind != "span"))
+
+
+def _arrow(kind: PortType | None) -> pa.DataType:
+    return _PLAIN.get(kind.kind, pa.string()) if kind is not None else pa.string()
+
+
+def _feature(kind: pa.DataType) -> Any:
+    if pa.types.is_struct(kind):
+        return {field.name: _feature(field.type) for field in kind}
+    names = {pa.float64(): "float64", pa.bool_(): "bool"}
+    return {"dtype": names.get(kind, str(kind)), "_type": "Value"}

@@ -1,0 +1,63 @@
+"""Tar files as WebDataset reads them: for every song its audio and a JSON file of the same name.
+
+The same songs make the same bytes: entries carry no times and no owners.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Sequence
+from io import BytesIO
+from typing import Any
+
+from acestep_flows.bulk.formats.parts import SHARD_BYTES, parts
+from acestep_flows.bulk.identity import stem
+from acestep_flows.bulk.job import Job
+from acestep_flows.bulk.place import Place
+from acestep_flows.bulk.results import ResultRow
+
+SHARD_SONGS = 10_000
+
+
+def write(
+    place: Place, folder: str, prefix: str, job: Job, rows: Sequence[ResultRow], *, bytes_each: int = SHARD_BYTES
+) -> list[str]:
+    """Write `rows` into tar files of `folder`; their names."""
+    names = []
+    for number, songs in enumerate(parts(rows, bytes_each, SHARD_SONGS)):
+        stream = BytesIO()
+        with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+            for row in songs:
+                name = stem(row.id)  # without dots: what follows the first dot tells the parts of a song apart
+                _add(archive, f"{name}.{job.audio}", place.read(row.audio_path or ""))
+                _add(archive, f"{name}.json", json.dumps(_facts(row), ensure_ascii=False, indent=1).encode())
+        names.append(f"{prefix}-{number:06}.tar")
+        place.write(f"{folder}/{names[-1]}", stream.getvalue())
+    return names
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = len(content), 0o644
+    archive.addfile(entry, BytesIO(content))
+
+
+def _facts(row: ResultRow) -> dict[str, Any]:
+    """What a row of the parquet data set has, but for the seconds it took."""
+    return {
+        "id": row.id,
+        "inputs": row.inputs,
+        "seed": row.seed,
+        "duration": row.duration,
+        "sample_rate": row.sample_rate,
+        "measurements": dict(row.measurements or {}),
+        "graph": row.graph,
+        "graph_digest": row.graph_digest,
+        "weights_digest": row.weights_digest,
+        "recipe_digest": row.recipe_digest,
+        "audio_digest": row.audio_digest,
+        "versions": dict(row.versions),
+        "attempt": row.attempt,
+        "retake": row.retake,
+    }

@@ -1,0 +1,223 @@
+"""Data sets: what is in them, what other libraries need of them, and that they are written once."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+
+from acestep_flows.audio import write as writing
+from acestep_flows.audio.formats import FORMATS
+from acestep_flows.bulk import formats
+from acestep_flows.bulk.formats import parquet, webdataset
+from acestep_flows.bulk.formats.parts import parts
+from acestep_flows.bulk.identity import stem
+from acestep_flows.bulk.job import Job, Shard
+from acestep_flows.bulk.place import Place
+from acestep_flows.bulk.results import ResultRow, table
+from acestep_flows.errors import StorageError
+from tests.bulk.finished import JOB, done_row
+from tests.bulk.songs import chords
+
+FLAC, _ = writing.encode(chords(1, 1.0), FORMATS["flac"], subtype=None, tags=None)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """A folder with twelve songs."""
+    place = Place(str(tmp_path / "out"))
+    place.prepare()
+    for index in range(12):
+        place.write(done_row(index).audio_path or "", FLAC)
+    return place
+
+
+def job(**changes: Any) -> Job:
+    return dataclasses.replace(JOB, **changes)
+
+
+def rows(count: int = 3) -> list[ResultRow]:
+    return [done_row(index) for index in range(count)]
+
+
+def opened(place: Place, path: str) -> pa.Table:
+    return pq.read_table(io.BytesIO(place.read(path)))
+
+
+def features(schema: pa.Schema) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
+    return told
+
+
+def test_rows_stand_in_the_order_of_the_manifest(place: Place) -> None:
+    written = formats.write(place, JOB, table(reversed(rows(5))))
+    assert written.files == ("dataset/train-00000-of-00001.parquet",)
+    found = opened(place, written.files[0])
+    assert found["index"].to_pylist() == [0, 1, 2, 3, 4]
+    assert found["id"][2].as_py() == "row/2"
+
+
+def test_inputs_have_the_types_of_the_graph(place: Place) -> None:
+    declared = {
+        "tags": {"type": "text"},
+        "seed": {"type": "seed"},
+        "strength": {"type": "float", "default": None},
+        "span": {"type": "span"},
+        "edits": {"type": "list of record", "fields": {}},
+        "source": {"type": "audio"},
+    }
+    given = {"tags": "lo-fi", "seed": 2**32 - 1, "span": [1, 2.5], "edits": [{"a": 1}], "source": "song.wav"}
+    row = dataclasses.replace(done_row(0), inputs_json=json.dumps(given))
+    written = formats.write(place, job(content={"graph": {"inputs": declared}}), table([row]))
+    found = opened(place, written.files[0])
+    told = found.schema.field("inputs").type
+    assert [(field.name, str(field.type)) for field in told] == [
+        ("tags", "string"),
+        ("seed", "int64"),
+        ("strength", "double"),
+        ("span", "string"),
+        ("edits", "string"),
+        ("source", "string"),
+    ]
+    expected = {"tags": "lo-fi", "seed": 2**32 - 1, "strength": None, "span": "[1,2.5]", "edits": '[{"a":1}]'}
+    assert found["inputs"][0].as_py() == expected | {"source": "song.wav"}
+
+
+def test_audio_by_path_or_inside(place: Place) -> None:
+    by_path = opened(place, formats.write(place, JOB, table(rows())).files[0])
+    address = by_path["audio"][1].as_py()
+    assert address["bytes"] is None
+    assert soundfile.info(address["path"]).samplerate == 48_000
+    assert by_path["audio_path"][1].as_py() == "audio/000/row_1.flac"
+
+    inside = opened(place, formats.write(place, job(embed=True), table(rows())).files[0])
+    assert inside["audio"][1].as_py() == {"bytes": FLAC, "path": "row_1.flac"}
+
+
+def test_every_column_is_told_to_hugging_face(place: Place) -> None:
+    schema = opened(place, formats.write(place, JOB, table(rows())).files[0]).schema
+    told = features(schema)
+    assert list(told) == schema.names
+    assert told["audio"] == {"sampling_rate": 48_000, "_type": "Audio"}
+    assert told["inputs"]["duration"] == {"dtype": "float64", "_type": "Value"}
+    assert told["measurements"]["key"] == {"dtype": "string", "_type": "Value"}
+    assert told["finished"] == {"dtype": "timestamp[us, tz=UTC]", "_type": "Value"}
+    assert told["status"] == {"dtype": "string", "_type": "Value"}
+
+
+def test_the_schema_does_not_depend_on_the_rows(place: Place) -> None:
+    """Columns of which nothing is known have their types, so files of different shards are one data set."""
+    bare = dataclasses.replace(done_row(0), measurements=None, stage_seconds={}, seed=None, finished=None)
+    one, other = (parquet.write(place, "dataset", name, JOB, found) for name, found in (("a", [bare]), ("b", rows())))
+    assert opened(place, f"dataset/{one[0]}").schema == opened(place, f"dataset/{other[0]}").schema
+    whole = pq.read_table(str(Path(place.url) / "dataset"))
+    assert whole.num_rows == 4
+
+
+def test_no_rows_are_a_data_set_too(place: Place) -> None:
+    written = formats.write(place, JOB, table([]))
+    assert opened(place, written.files[0]).num_rows == 0
+
+
+def test_duplicates_share_the_song(place: Place) -> None:
+    copy = dataclasses.replace(
+        done_row(7), status="duplicate", duplicate_of="row/1", audio_path=None, measurements=None, audio_digest=None
+    )
+    found = opened(place, formats.write(place, JOB, table([*rows(), copy])).files[0]).to_pylist()
+    assert found[3]["audio"] == found[1]["audio"]
+    assert found[3]["audio_digest"] == found[1]["audio_digest"]
+    assert (found[3]["id"], found[3]["status"]) == ("row/7", "duplicate")
+    assert formats.write(place, job(layout="webdataset"), table([*rows(), copy])).rows == 3
+
+
+@pytest.mark.parametrize("layout", ["parquet", "webdataset"])
+def test_the_same_rows_are_written_once(place: Place, layout: Any) -> None:
+    kept = job(layout=layout, embed=True)
+    first = formats.write(place, kept, table(rows()))
+    assert first.fresh
+    content = [place.read(path) for path in first.files]
+    again = formats.write(place, kept, table(rows()))
+    assert (again.fresh, again.files) == (False, first.files)
+
+    place.delete(first.files[0])
+    repaired = formats.write(place, kept, table(rows()))
+    assert repaired.fresh
+    assert [place.read(path) for path in repaired.files] == content
+
+    grown = formats.write(place, kept, table(rows(5)))
+    assert (grown.fresh, grown.rows) == (True, 5)
+    assert place.names("dataset") == sorted(Path(path).name for path in grown.files)
+
+
+def test_files_of_an_earlier_state_are_removed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "SHARD_ROWS", 2)
+    assert len(formats.write(place, JOB, table(rows(5))).files) == 3
+    grown = formats.write(place, JOB, table(rows(8)))
+    assert place.names("dataset") == [Path(path).name for path in grown.files]
+    assert pq.read_table(str(Path(place.url) / "dataset")).num_rows == 8
+
+
+def test_shards_stand_beside_each_other(place: Place) -> None:
+    for number in (1, 2):
+        held = [row for row in rows(6) if Shard(number, 2).holds(row.index)]
+        formats.write(place, JOB, table(held), Shard(number, 2))
+    assert len(place.names("dataset")) == 2
+    whole = pq.read_table(str(Path(place.url) / "dataset"))
+    assert sorted(whole["index"].to_pylist()) == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_song_that_is_gone(place: Place) -> None:
+    place.delete("audio/000/row_1.flac")
+    with pytest.raises(StorageError, match="row_1.flac"):
+        formats.write(place, job(layout="webdataset"), table(rows()))
+
+
+def test_files_are_cut_where_they_are_full() -> None:
+    found = parts(rows(10), most_bytes=600_000, most_rows=100)
+    assert [len(part) for part in found] == [2, 2, 2, 2, 2]
+    assert [len(part) for part in parts(rows(10), float("inf"), 4)] == [4, 4, 2]
+    assert [len(part) for part in parts(rows(2), most_bytes=1, most_rows=9)] == [1, 1]
+    assert parts([], 1, 1) == []
+
+
+def test_tar_files(place: Place) -> None:
+    kept = job(layout="webdataset")
+    names = webdataset.write(place, "dataset", "train", kept, rows(4), bytes_each=600_000)
+    assert names == ["train-000000.tar", "train-000001.tar"]
+    content = place.read(f"dataset/{names[0]}")
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        members = archive.getmembers()
+        assert [member.name for member in members] == [
+            f"{stem(f'row/{index}')}.{kind}" for index in range(2) for kind in ("flac", "json")
+        ]
+        assert {member.mtime for member in members} == {0}
+        assert all(member.name.count(".") == 1 for member in members)
+        song, facts = (archive.extractfile(member) for member in members[:2])
+        assert song is not None
+        assert facts is not None
+        assert song.read() == FLAC
+        told = json.loads(facts.read())
+    assert told["inputs"]["tags"] == "lo-fi, take 0"
+    assert told["graph_digest"] == JOB.digest
+    webdataset.write(place, "dataset", "train", kept, rows(4), bytes_each=600_000)
+    assert place.read(f"dataset/{names[0]}") == content
+
+
+def test_the_training_folder(place: Place) -> None:
+    edited = dataclasses.replace(done_row(1), inputs_json='{"tags": "old", "new_tags": " jazz ", "lyrics": ""}')
+    written = formats.write(place, job(layout="ace-training"), table([done_row(0), edited]))
+    assert len(written.files) == 6
+    first, second = stem("row/0"), stem("row/1")
+    assert soundfile.info(io.BytesIO(place.read(f"dataset/{first}.mp3"))).format == "MP3"
+    assert place.read(f"dataset/{first}_prompt.txt") == b"lo-fi, take 0"
+    assert place.read(f"dataset/{first}_lyrics.txt") == b"[verse]\nla"
+    assert place.read(f"dataset/{second}_prompt.txt") == b"jazz"
+    assert place.read(f"dataset/{second}_lyrics.txt") == b""
