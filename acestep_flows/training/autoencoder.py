@@ -76,7 +76,8 @@ class AutoencoderTask:
         _standardise(self._network)
         if recipe.start:
             self._start_from(recipe.start)
-        self._network.to(device)
+        _quicken(self._network)
+        self._network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._mel = new_log_mel().to(device)
         self._source = Source(recipe.source)
         longest = max(recipe.crops) * MEL_HOP + SIZE - MEL_HOP
@@ -106,7 +107,8 @@ class AutoencoderTask:
         with torch.no_grad():
             target = self._mel.unpadded(batch.to(self.device).flatten(0, 1)).unflatten(0, batch.shape[:2])
         weights = self._recipe.loss
-        latents = normalised(self._network.encoder(scaled(target)).float())
+        shown = scaled(target).contiguous(memory_format=torch.channels_last)
+        latents = normalised(self._network.encoder(shown).float())
         amount = weights.noise * torch.rand(len(latents), 1, 1, 1, device=latents.device)
         noisy = latents + amount * torch.randn_like(latents)
         error = unscaled(self._network.decoder(_raw(noisy)).float()) - target
@@ -187,6 +189,21 @@ def normalised(z: Tensor) -> Tensor:
 
 def _raw(latents: Tensor) -> Tensor:
     return latents / LATENT_SCALE + LATENT_SHIFT
+
+
+class _WideDepthwise(nn.Conv2d):
+    """A depthwise convolution in fp32, channels last: its backward pass is four times as fast on a CPU as in bf16."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float().contiguous(memory_format=torch.channels_last))
+
+
+def _quicken(network: nn.Module) -> None:
+    """Change how wide depthwise convolutions are computed, not what: names and weights stay."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and module.groups == module.in_channels and module.kernel_size[0] > 3:
+            module.__class__ = _WideDepthwise
 
 
 def _off_standard(latents: Tensor) -> Tensor:
