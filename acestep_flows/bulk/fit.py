@@ -22,7 +22,7 @@ from acestep_flows.stages.contract import Stage
 from acestep_flows.values import canonical_json
 
 MOST_PLANS = 2000
-_PLAIN = ("text", "int", "float", "bool", "seed")
+_PLAIN = ("text", "int", "float", "bool")  # a seed may still be random, and its range is that of its type
 
 Refusal = Callable[[Any], str | None]
 

@@ -1,74 +1,40 @@
-"""A finished job without rendering: rows with measurements of all kinds, and their audio files."""
+"""Graphs and rows for tests of jobs."""
 
 from __future__ import annotations
 
 import json
-import random
-from functools import lru_cache
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from acestep_flows.bulk.fingerprint import fingerprint
-from acestep_flows.bulk.gates import Gate
-from acestep_flows.bulk.job import Job, Source
-from acestep_flows.bulk.measurements import measured
-from acestep_flows.bulk.results import ResultRow
-from tests.bulk.songs import chords
-
-STAGES = {"encode_prompt": 0.02, "encode_lyrics": 0.03, "sample": 1.2, "decode_latents": 0.2, "vocode": 0.3}
-INPUTS: dict[str, Any] = {
-    "tags": {"type": "text"},
-    "lyrics": {"type": "text", "default": ""},
-    "duration": {"type": "float", "default": 30},
-    "seed": {"type": "seed", "default": "random"},
-}
-JOB = Job(
-    Source("songs.jsonl", 24, ("id", "tags", "lyrics"), "5" * 64),
-    "text2music",
-    "d" * 64,
-    {"graph": {"graph": "text2music", "inputs": INPUTS}},
-    model="embedded (untrained)",
-    weights={"transformer": "a" * 64},
-    stages=dict.fromkeys(STAGES, 1),
-    constants={"duration": 3},
-    gates=(Gate("silence_share", "<", 0.5),),
-    retakes=2,
-)
+from acestep_flows.bulk.manifest import open_manifest
+from acestep_flows.bulk.rows import Rows
+from acestep_flows.graph.check import checked
+from acestep_flows.graph.find import Library
+from acestep_flows.graph.parse import parse
+from acestep_flows.graph.scope import Scope
+from acestep_flows.stages.registry import stages
 
 
-@lru_cache
-def song_facts(seed: int, seconds: float) -> tuple[dict[str, Any], str]:
-    """Measurements and fingerprint of a test song."""
-    song = chords(seed, seconds)
-    return measured(song), fingerprint(song)
+def scope(name: str = "text2music") -> Scope:
+    """A shipped graph, checked."""
+    library = Library(working=None)
+    return checked(library.load(name), stages(), library.nested)
 
 
-def done_row(index: int, *, seconds: float = 3.0, attempt: int = 1, retake: int = 0) -> ResultRow:
-    """A row that is done; its song is `chords(index)`."""
-    draw = random.Random(index)
-    measurements, print = song_facts(index % 4, seconds)
-    found = dict(measurements, loudness_lufs=draw.gauss(-16, 2), tempo_bpm=draw.uniform(70, 160), seconds=seconds)
-    seed = 1000 + index + retake
-    return ResultRow(
-        id=f"row/{index}",
-        index=index,
-        line=index + 1,
-        status="done",
-        attempt=attempt,
-        retake=retake,
-        inputs_json=json.dumps({"tags": f"lo-fi, take {index}", "lyrics": "[verse]\nla", "duration": 3, "seed": seed}),
-        seed=seed,
-        graph=JOB.graph,
-        graph_digest=JOB.digest,
-        weights_digest="w" * 64,
-        versions={"acestep_flows": "0.1", "torch": "2"},
-        recipe_digest=f"{index:064x}",
-        audio_path=f"audio/000/row_{index}.flac",
-        audio_bytes=250_000,
-        audio_digest=f"{index:064x}",
-        fingerprint=print,
-        duration=seconds + draw.uniform(-0.2, 0.2),
-        sample_rate=48_000,
-        measurements=found,
-        stage_seconds={name: mean * draw.uniform(0.7, 1.6) for name, mean in STAGES.items()},
-        finished=1_790_000_000.0 + 4 * index + draw.random(),
-    )
+def written(text: str) -> Scope:
+    """A graph from its text, checked."""
+    library = Library(working=None)
+    return checked(parse(text, "test"), stages(), library.nested)
+
+
+def jsonl(folder: Path, rows: Sequence[Any], name: str = "manifest.jsonl") -> str:
+    """A manifest with these rows; text stands for itself."""
+    path = folder / name
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return str(path)
+
+
+def rows_of(folder: Path, rows: Sequence[Any], graph: str = "text2music", **options: Any) -> Rows:
+    """The rows of a job over such a manifest."""
+    return Rows(open_manifest(jsonl(folder, rows)), scope(graph), **options)

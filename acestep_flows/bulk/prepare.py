@@ -1,0 +1,82 @@
+"""From a graph and options to a job: what of the graph, the weights and the code decides the songs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from acestep_flows.bulk.check import Checked
+from acestep_flows.bulk.job import Job
+from acestep_flows.bulk.rows import Rows
+from acestep_flows.bulk.seeds import take_input
+from acestep_flows.errors import InputError
+from acestep_flows.graph.expand import digest
+from acestep_flows.graph.scope import Scope
+from acestep_flows.graph.words import listing
+from acestep_flows.recipes import graph_content
+from acestep_flows.stages.contract import Stage
+
+if TYPE_CHECKING:
+    from acestep_flows.model.checkpoint import Checkpoint
+
+
+def job_of(
+    rows: Rows, checked: Checked, checkpoint: Checkpoint | None, *, output: str | None = None, **options: Any
+) -> Job:
+    """The job of checked rows.
+
+    Args:
+        checkpoint: the weights, which are digested the first time (seconds); None where a server renders.
+        output: the graph's output that is the song, where it has several.
+        options: further fields of `Job`.
+
+    Raises:
+        InputError: the graph gives no song, or cannot be retaken though it should be.
+    """
+    scope = rows.scope
+    if options.get("retakes") and not options.get("gates"):
+        raise InputError("nothing asks for another take", where="--retake", allowed="together with --require")
+    if options.get("retakes") and take_input(rows.declared) is None:
+        raise InputError(f"graph {scope.graph.name} has no seed", where="--retake", allowed="a graph with a seed input")
+    return Job(
+        source=checked.source,
+        graph=scope.graph.name,
+        digest=digest(scope),
+        content=graph_content(scope),
+        weights=weights_digests(checkpoint, scope) if checkpoint is not None else {},
+        stages={name: stage.version for name, stage in sorted(stages_in(scope).items())},
+        constants=rows.constants,
+        sweeps=rows.sweeps,
+        audio_output=song_output(scope, output),
+        **options,
+    )
+
+
+def stages_in(scope: Scope) -> dict[str, type[Stage]]:
+    """Every stage that the graph names, nested graphs included."""
+    calls = [call for inner in scope.below() for call in inner.graph.nodes.values()]
+    return {call.target: scope.registry[call.target] for call in calls if call.kind == "stage"}
+
+
+def weights_digests(checkpoint: Checkpoint, scope: Scope) -> dict[str, str]:
+    """Digest of every part of the checkpoint that the graph's stages read."""
+    parts = {part for stage in stages_in(scope).values() for part in stage.parts}
+    return {part: checkpoint.digest(part) for part in sorted(parts)}
+
+
+def song_output(scope: Scope, wanted: str | None = None) -> str:
+    """The output of the graph that is the song of a row: the one asked for, else `audio`, else the only audio.
+
+    Raises:
+        InputError: there is none, or not one alone.
+    """
+    graph = scope.graph
+    kinds = {name: scope.type_of(argument) for name, argument in graph.outputs.entries.items()}
+    songs = [name for name, kind in kinds.items() if kind is not None and kind.kind == "audio"]
+    if wanted is not None and wanted not in songs:
+        what = f"{wanted!r} is no single audio of graph {graph.name}"
+        raise InputError(what, where="--output", allowed=listing(songs))
+    if wanted is None and "audio" not in songs and len(songs) != 1:
+        what = f"graph {graph.name} gives {len(songs) or 'no'} single audio outputs"
+        allowed = listing(songs) if songs else "a graph with an output of type audio"
+        raise InputError(what, where="--output", allowed=allowed)
+    return wanted or ("audio" if "audio" in songs else songs[0])

@@ -1,0 +1,149 @@
+"""What a job would cost, without doing it: a sample of its rows is forecast as `graph plan` does, and scaled up.
+
+Seconds are what stages took before on this machine, whatever the length of those songs was, so they are rough; a stage
+that never ran here is named rather than guessed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from acestep_flows.bulk.inputs import opened
+from acestep_flows.bulk.row import Row
+from acestep_flows.bulk.rows import Rows
+from acestep_flows.graph.expand import lay_out
+from acestep_flows.graph.forecast import Forecast, forecast
+
+if TYPE_CHECKING:
+    from acestep_flows.graph.scheduler import Scheduler
+    from acestep_flows.runtime.serving.pool import Pool
+
+SAMPLE = 50
+BYTES_PER_SECOND = {"wav": 176_400, "flac": 125_000, "mp3": 24_000, "ogg": 24_000}
+"""Of stereo songs at 44.1 kHz: 16 bits as they are, packed without loss, and at about 192 kbit/s."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a job would take.
+
+    Attributes:
+        rows: songs to make.
+        sampled: rows that were looked at.
+        nodes, cached: nodes of the sampled plans, and those whose result is in the cache.
+        busy: seconds of work by process, over all rows and replicas.
+        hours: until the busiest process is through; what starting takes comes on top.
+        unknown: stages that never ran here; their time is not in.
+        audio_hours: of music, where the graph says how long songs are.
+        disk: bytes of audio files.
+        refused: sampled rows that would fail, with the reason.
+    """
+
+    rows: int
+    sampled: int
+    nodes: int = 0
+    cached: int = 0
+    busy: dict[str, float] = field(default_factory=dict)
+    hours: float = 0.0
+    unknown: tuple[str, ...] = ()
+    audio_hours: float | None = None
+    disk: int | None = None
+    refused: tuple[str, ...] = ()
+
+
+def sample(rows: Rows, count: int, most: int = SAMPLE) -> list[Row]:
+    """Up to `most` good rows, evenly spread over the `count` that there are."""
+    step = max(1, count // most)
+    chosen = []
+    for row in rows:
+        if row.index % step == 0 and row.problem is None:
+            chosen.append(row)
+            if len(chosen) == most:
+                break
+    return chosen
+
+
+def price(rows: Rows, count: int, scheduler: Scheduler, pool: Pool, audio: str = "flac") -> Price:
+    """What `count` rows would take on the processes of `pool`, as far as `scheduler` remembers and has in its cache.
+
+    Raises:
+        InputError: an input file of a sampled row is gone.
+    """
+    chosen = sample(rows, count)
+    return asyncio.run(_price(rows, chosen, count, scheduler, pool, audio))
+
+
+async def _price(rows: Rows, chosen: Sequence[Row], count: int, scheduler: Scheduler, pool: Pool, audio: str) -> Price:
+    busy: dict[str, float] = {}
+    nodes: Counter[str] = Counter()
+    unknown: set[str] = set()
+    refused = []
+    for row in chosen:
+        found = await forecast(lay_out(rows.scope, opened(row.inputs, rows.declared)), scheduler)
+        nodes.update(node.fate for node in found.nodes)
+        unknown |= {node.stage for node in found.nodes if node.fate == "computed" and node.seconds is None}
+        refused += [f"line {row.line}: {problem}" for problem in _problems(found)]
+        for node in found.nodes:
+            home = pool.home_of[node.stage]
+            busy[home] = busy.get(home, 0.0) + (node.seconds or 0.0)
+    scale = count / max(1, len(chosen))
+    work = {name: seconds * scale for name, seconds in busy.items()}
+    lengths = [_seconds(rows, row) for row in chosen]
+    known = [length for length in lengths if length is not None]
+    total = sum(known) / len(known) * count if known else None
+    return Price(
+        rows=count,
+        sampled=len(chosen),
+        nodes=sum(nodes.values()),
+        cached=nodes["cached"],
+        busy=work,
+        hours=max((seconds / pool.processes[name].most for name, seconds in work.items()), default=0.0) / 3600,
+        unknown=tuple(sorted(unknown)),
+        audio_hours=None if total is None else total / 3600,
+        disk=None if total is None else int(total * BYTES_PER_SECOND[audio]),
+        refused=tuple(refused),
+    )
+
+
+def price_lines(price: Price) -> Iterator[str]:
+    """A price as lines for people."""
+    yield f"{price.rows} songs, judged by {price.sampled} of them"
+    yield f"cached: {price.cached / max(1, price.nodes):.0%} of their parts"
+    unknown = f"; without {', '.join(price.unknown)}, never timed here" if price.unknown else ""
+    yield f"time: about {_hours(price.hours)}{unknown}"
+    for name, seconds in sorted(price.busy.items(), key=lambda part: -part[1]):
+        yield f"  {name}: {_hours(seconds / 3600)} of work"
+    if price.audio_hours is not None and price.disk is not None:
+        yield f"music: {_hours(price.audio_hours)}, about {_size(price.disk)} of audio files"
+    else:
+        yield "music: of lengths that only the run tells"
+    yield from (f"would fail: {reason}" for reason in price.refused)
+
+
+def _problems(found: Forecast) -> list[str]:
+    return [node.problem for node in found.nodes if node.fate == "refused"]
+
+
+def _seconds(rows: Rows, row: Row) -> float | None:
+    """How long a song will be, where the graph has an input that says so."""
+    declared = rows.declared.get("duration")
+    given = row.inputs.get("duration", declared.default if declared else None)
+    return float(given) if isinstance(given, (int, float)) and not isinstance(given, bool) else None
+
+
+def _hours(hours: float) -> str:
+    if hours < 1 / 60:
+        return f"{hours * 3600:.1f} s"
+    return f"{hours * 60:.0f} min" if hours < 2 else f"{hours:.1f} h"
+
+
+def _size(nbytes: float) -> str:
+    units = ("bytes", "kB", "MB", "GB")
+    steps = 0
+    while nbytes >= 1000 and steps < len(units) - 1:
+        nbytes, steps = nbytes / 1000, steps + 1
+    return f"{nbytes:.3g} {units[steps]}"

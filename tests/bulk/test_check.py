@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from acestep_flows.bulk import check as checks
+from acestep_flows.bulk.check import Bad, Checked, check, difference
+from acestep_flows.bulk.manifest import open_manifest
+from acestep_flows.bulk.rows import Rows
+from acestep_flows.errors import InputError
+from tests.bulk.jobs import jsonl, rows_of, scope
+
+ROWS = [{"id": f"{i}", "tags": f"style {i}"} for i in range(6)]
+
+
+def test_a_check_counts_and_lists_bad_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "SHOWN", 2)
+    found = check(rows_of(tmp_path, [{"tags": 1}, *ROWS, {"tags": 2}, "oops"]))
+    assert (found.source.rows, found.bad_rows) == (9, 3)
+    assert found.bad == (Bad(1, "tags: int 1 (allowed: text)"), Bad(8, "tags: int 2 (allowed: text)"))
+    assert str(found.bad[0]) == "line 1: tags: int 1 (allowed: text)"
+    assert found.source.columns == ("tags",)
+    assert len(found.digests) == 9 * 8
+
+
+@pytest.mark.parametrize("name", ["m.jsonl", "m.csv"])
+def test_a_manifest_without_rows_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("" if name == "m.jsonl" else "id,tags\n")
+    with pytest.raises(InputError, match="has no rows"):
+        check(Rows(open_manifest(str(tmp_path / name)), scope()))
+
+
+def told(before: Checked, now: Checked) -> list[str]:
+    return list(difference(before.digests, now))
+
+
+def test_differences_name_what_changed(tmp_path: Path) -> None:
+    before = check(rows_of(tmp_path, ROWS))
+    assert told(before, check(rows_of(tmp_path, ROWS))) == []
+    changed = [*ROWS[:2], {"id": "2", "tags": "other"}, *ROWS[3:]]
+    assert told(before, check(rows_of(tmp_path, changed))) == [
+        "new or changed: line 3", "gone or changed: row 3 of then",
+    ]  # fmt: skip
+    assert told(before, check(rows_of(tmp_path, [*ROWS, {"tags": "x"}]))) == [
+        "6 rows then, 7 now", "new or changed: line 7",
+    ]  # fmt: skip
+    assert told(before, check(rows_of(tmp_path, ROWS[1:]))) == ["6 rows then, 5 now", "gone or changed: row 1 of then"]
+    swapped = [*ROWS[:4], ROWS[5], ROWS[4]]
+    assert told(before, check(rows_of(tmp_path, swapped))) == ["the same rows in another order, from line 5 on"]
+    other = [{"tags": f"{i}"} for i in range(12)]
+    assert told(before, check(rows_of(tmp_path, other)))[1].endswith("10 and 2 more")
+
+
+def test_only_the_content_of_rows_counts(tmp_path: Path) -> None:
+    before = check(rows_of(tmp_path, ROWS))
+    spaced = [json.dumps(row, indent=None, separators=(" , ", " : ")) for row in ROWS]
+    assert check(rows_of(tmp_path, spaced)).source.digest == before.source.digest
+
+
+def test_a_large_manifest_takes_little_memory(tmp_path: Path) -> None:
+    """Bytes kept per row decide whether a million rows can be checked: rows of 2 kB must not be among them."""
+    path = tmp_path / "m.jsonl"
+    with path.open("w") as file:
+        file.writelines(json.dumps({"tags": f"style {i}", "lyrics": "la " * 700}) + "\n" for i in range(5000))
+    rows = Rows(open_manifest(str(path)), scope())
+    tracemalloc.start()
+    try:
+        found = check(rows)
+        kept = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.source.rows == 5000
+    assert kept < 5_000_000  # the file has 10.5 million bytes; its reader keeps one of them
+
+
+def test_checking_needs_neither_torch_nor_ray(tmp_path: Path) -> None:
+    script = (
+        "import sys; from tests.bulk.jobs import rows_of; from acestep_flows.bulk.check import check; import pathlib;"
+        f"check(rows_of(pathlib.Path({str(tmp_path)!r}), [{{'tags': 'funk'}}]));"
+        "print(sorted({'torch', 'ray', 'transformers', 'scipy', 'mlflow'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_the_whole_manifest_is_checked_before_anything_is_refused(tmp_path: Path) -> None:
+    url = jsonl(tmp_path, [{"tags": 1} if i % 2 else {"tags": "ok"} for i in range(500)])
+    assert check(Rows(open_manifest(url), scope())).bad_rows == 250
