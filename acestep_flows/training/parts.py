@@ -13,7 +13,7 @@ from torch import Tensor
 from acestep_flows import storage
 from acestep_flows.errors import CheckpointError, InputError
 from acestep_flows.model.checkpoint import CONFIG, weights_file
-from acestep_flows.model.layout import CLASSES, LAYOUTS, class_name
+from acestep_flows.model.layout import CLASSES, LAYOUTS, class_name, is_optional
 
 NANO = "nano"
 
@@ -62,7 +62,8 @@ def write_part(
     """
     from safetensors.torch import save
 
-    expected = LAYOUTS[class_name(config)](config)
+    layout = LAYOUTS[class_name(config)](config)
+    expected = {name: shape for name, shape in layout.items() if name in tensors or not is_optional(name)}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if found != expected:
         names = sorted({name for name, _ in found.items() ^ expected.items()})

@@ -1,0 +1,34 @@
+"""The `data` section of recipes that learn from encoded songs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from acestep_flows.training.data.batches import Batches
+from acestep_flows.training.data.encoded import EncodedSet
+from acestep_flows.training.recipe import Section
+
+
+class DataSettings(Section):
+    """Which songs, and how they are put together."""
+
+    encoded: Path = Field(description="Folder that `acestep-flows train encode` has written.")
+    frames: int = Field(2584, gt=0, description="Latent frames of a batch; a longer song is a batch of its own.")
+    rows: int = Field(1, gt=0, description="Songs of a batch at most.")
+    crop: int | None = Field(None, gt=0, description="Latent frames of a song at most; absent: songs are taken whole.")
+    random_start: float = Field(1.0, ge=0, le=1, description="Share of cropped songs that begin anywhere.")
+    held_out: int = Field(0, ge=0, description="Songs that are kept back for measuring.")
+
+    def batches(self, songs: EncodedSet, chosen: list[int], seed: int) -> Batches:
+        """The batches over the `chosen` songs."""
+        return Batches(
+            chosen,
+            [songs.songs[index].frames for index in chosen],
+            seed,
+            budget=self.frames,
+            rows=self.rows,
+            crop=self.crop,
+            random_start=self.random_start,
+        )
