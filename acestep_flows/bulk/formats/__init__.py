@@ -89,7 +89,7 @@ def _with_song(row: ResultRow, songs: dict[str, ResultRow]) -> ResultRow:
 
 def _before(place: Place, path: str) -> dict[str, Any]:
     try:
-        content = json.loads(place.read(path))
+        content = json.loads(place.read(path) or b"{}")
     except (StorageError, ValueError):
         return {}
     return content if isinstance(content, dict) and {"digest", "files"} <= content.keys() else {}

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from acestep_flows.bulk.formats.parts import SHARD_BYTES, numbered, parts
+from acestep_flows.bulk.formats.parts import SHARD_BYTES, numbered, parts, sound
 from acestep_flows.bulk.job import Job
 from acestep_flows.bulk.measurements import struct
 from acestep_flows.bulk.place import Place
@@ -118,7 +118,7 @@ def _groups(rows: Sequence[ResultRow], size: int) -> Iterator[Sequence[ResultRow
 def _cells(place: Place, job: Job, told: Columns, row: ResultRow) -> dict[str, Any]:
     cells = {name: getattr(row, name) for name in told.schema.names if hasattr(row, name)}
     inputs = {name: canonical_json(value) if name in told.texts else value for name, value in row.inputs.items()}
-    content = place.read(row.audio_path or "") if job.embed and row.audio_path else None
+    content = sound(place, row) if job.embed and row.audio_path else None
     path = row.audio_path.rpartition("/")[2] if job.embed and row.audio_path else None
     if row.audio_path and not job.embed:
         path = f"{place.url.rstrip('/')}/{row.audio_path}"

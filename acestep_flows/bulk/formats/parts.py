@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from acestep_flows.bulk.place import Place
 from acestep_flows.bulk.results import ResultRow
+from acestep_flows.errors import StorageError
 
 SHARD_BYTES = 256_000_000
 """Audio that one file of a data set holds at most, unless one song is larger. It is put together in memory."""
@@ -22,6 +24,18 @@ def parts(rows: Iterable[ResultRow], most_bytes: float, most_rows: int) -> list[
         found[-1].append(row)
         size += more
     return found
+
+
+def sound(place: Place, row: ResultRow) -> bytes:
+    """The audio file of a row.
+
+    Raises:
+        StorageError: it cannot be read, or is gone.
+    """
+    content = place.read(row.audio_path or "")
+    if content is None:
+        raise StorageError(f"{place.url}: {row.audio_path}, the song of row {row.id}, is gone")
+    return content
 
 
 def numbered(prefix: str, count: int) -> Sequence[str]:

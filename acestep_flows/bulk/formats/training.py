@@ -8,6 +8,7 @@ from typing import Any
 from acestep_flows.audio import read
 from acestep_flows.audio import write as writing
 from acestep_flows.audio.formats import FORMATS
+from acestep_flows.bulk.formats.parts import sound
 from acestep_flows.bulk.identity import stem
 from acestep_flows.bulk.job import Job
 from acestep_flows.bulk.place import Place
@@ -24,7 +25,7 @@ def write(place: Place, folder: str, prefix: str, job: Job, rows: Sequence[Resul
     for row in rows:
         name, inputs = stem(row.id), row.inputs
         contents = {
-            f"{name}.mp3": _mp3(place.read(row.audio_path or ""), row.audio_path or ""),
+            f"{name}.mp3": _mp3(sound(place, row), row.audio_path or ""),
             f"{name}_prompt.txt": _text(inputs, TAGS).encode(),
             f"{name}_lyrics.txt": _text(inputs, LYRICS).encode(),
         }

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
-from acestep_flows.bulk.formats.parts import SHARD_BYTES, parts
+from acestep_flows.bulk.formats.parts import SHARD_BYTES, parts, sound
 from acestep_flows.bulk.identity import stem
 from acestep_flows.bulk.job import Job
 from acestep_flows.bulk.place import Place
@@ -30,7 +30,7 @@ def write(
         with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as archive:
             for row in songs:
                 name = stem(row.id)  # without dots: what follows the first dot tells the parts of a song apart
-                _add(archive, f"{name}.{job.audio}", place.read(row.audio_path or ""))
+                _add(archive, f"{name}.{job.audio}", sound(place, row))
                 _add(archive, f"{name}.json", json.dumps(_facts(row), ensure_ascii=False, indent=1).encode())
         names.append(f"{prefix}-{number:06}.tar")
         place.write(f"{folder}/{names[-1]}", stream.getvalue())

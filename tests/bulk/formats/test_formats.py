@@ -49,7 +49,7 @@ def rows(count: int = 3) -> list[ResultRow]:
 
 
 def opened(place: Place, path: str) -> pa.Table:
-    return pq.read_table(io.BytesIO(place.read(path)))
+    return pq.read_table(io.BytesIO(place.read(path) or b""))
 
 
 def features(schema: pa.Schema) -> dict[str, Any]:
@@ -192,7 +192,7 @@ def test_tar_files(place: Place) -> None:
     kept = job(layout="webdataset")
     names = webdataset.write(place, "dataset", "train", kept, rows(4), bytes_each=600_000)
     assert names == ["train-000000.tar", "train-000001.tar"]
-    content = place.read(f"dataset/{names[0]}")
+    content = place.read(f"dataset/{names[0]}") or b""
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         members = archive.getmembers()
         assert [member.name for member in members] == [
@@ -216,7 +216,7 @@ def test_the_training_folder(place: Place) -> None:
     written = formats.write(place, job(layout="ace-training"), table([done_row(0), edited]))
     assert len(written.files) == 6
     first, second = stem("row/0"), stem("row/1")
-    assert soundfile.info(io.BytesIO(place.read(f"dataset/{first}.mp3"))).format == "MP3"
+    assert soundfile.info(io.BytesIO(place.read(f"dataset/{first}.mp3") or b"")).format == "MP3"
     assert place.read(f"dataset/{first}_prompt.txt") == b"lo-fi, take 0"
     assert place.read(f"dataset/{first}_lyrics.txt") == b"[verse]\nla"
     assert place.read(f"dataset/{second}_prompt.txt") == b"jazz"

@@ -1,0 +1,142 @@
+"""Show on the terminal how a job goes: a live bar there, a line now and then where output is not a terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from acestep_flows.bulk.progress import Progress, Watch, unwatched
+
+if TYPE_CHECKING:
+    from rich.console import Console, Group
+    from rich.text import Text
+
+PLAIN_SECONDS = 10.0
+BAR_WIDTH = 32
+
+
+@contextmanager
+def show_job(quiet: bool = False, console: Console | None = None) -> Iterator[Watch]:
+    """A watch for a job, on stderr.
+
+    Args:
+        quiet: show nothing.
+        console: draw there, live, whatever it is.
+    """
+    if quiet:
+        yield unwatched
+    elif console is not None or sys.stderr.isatty():
+        with _Live(console) as live:
+            yield live.watch
+    else:
+        plain = _Plain()
+        yield plain.watch
+
+
+def told(progress: Progress) -> str:
+    """The progress as one line."""
+    parts = [f"{progress.done + progress.failed} of {progress.rows} rows"]
+    if progress.resumed:
+        parts.append(f"{progress.resumed} of them before")
+    if progress.failed:
+        parts.append(f"{progress.failed} given up")
+    if progress.retaken:
+        parts.append(f"{progress.retaken} taken again")
+    if progress.phase == "starting" and not progress.made:
+        parts.append("starting")
+    return ", ".join(parts + rates(progress))
+
+
+def rates(progress: Progress) -> list[str]:
+    """How fast it goes and what is left; nothing before the first row has ended."""
+    if not progress.made or not progress.rendering:
+        return []
+    parts = [f"{progress.rows_per_hour:,.0f} songs/h", f"{progress.speed:.2g} s of audio per s"]
+    left = progress.seconds_left
+    if left:
+        parts.append(f"{span(left)} left")
+    return parts
+
+
+def span(seconds: float) -> str:
+    """As a clock has it: 0:04:05, and days where it takes days."""
+    whole = round(seconds)
+    days, rest = divmod(whole, 86_400)
+    clock = f"{rest // 3600}:{rest // 60 % 60:02}:{rest % 60:02}"
+    return f"{days} d {clock}" if days else clock
+
+
+class _Plain:
+    """A line every few seconds in which something ended, and at the end."""
+
+    def __init__(self) -> None:
+        self._at, self._line = 0.0, ""
+
+    def watch(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now - self._at < PLAIN_SECONDS and progress.phase != "ended":
+            return
+        line = told(progress)
+        if line != self._line:
+            click.echo(line, err=True)
+            self._at, self._line = now, line
+
+
+class _Live:
+    """A bar with rates, and below it how busy every stage is."""
+
+    def __init__(self, console: Console | None) -> None:
+        from rich.console import Console as Terminal
+        from rich.live import Live
+
+        self._live = Live(console=console or Terminal(stderr=True), refresh_per_second=8, transient=True)
+        self._last: Progress | None = None
+
+    def __enter__(self) -> _Live:
+        self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._live.stop()
+        if self._last is not None:
+            self._live.console.print(told(self._last), markup=False, highlight=False)
+
+    def watch(self, progress: Progress) -> None:
+        self._last = progress
+        self._live.update(drawn(progress))
+
+
+def drawn(progress: Progress) -> Group:
+    """The progress as two or three lines of colour."""
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    line = Table.grid(padding=(0, 2))
+    ended = progress.done + progress.failed
+    bar = ProgressBar(max(progress.rows, 1), ended, width=BAR_WIDTH)
+    line.add_row(bar, Text(f"{ended}/{progress.rows}", "bold"), Text("  ".join(rates(progress) or [progress.phase])))
+    facts = []
+    if progress.resumed:
+        facts.append(Text(f"{progress.resumed} done before", "dim"))
+    if progress.retaken:
+        facts.append(Text(f"{progress.retaken} taken again", "yellow"))
+    if progress.failed:
+        facts.append(Text(f"{progress.failed} given up", "red"))
+    busy = Text("  ").join(_share(name, share) for name, share in progress.busy.items())
+    return Group(line, *([Text("  ").join(facts)] if facts else []), *([busy] if progress.busy else []))
+
+
+def _share(name: str, share: float) -> Text:
+    """A stage and how much of the time it works."""
+    from rich.text import Text as Words
+
+    blocks = " ▁▂▃▄▅▆▇█"
+    level = blocks[round(max(0.0, min(1.0, share)) * (len(blocks) - 1))]
+    return Words.assemble((f"{name} ", "dim"), (level, "cyan"), f" {100 * share:.0f} %")

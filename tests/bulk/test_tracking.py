@@ -1,0 +1,120 @@
+"""Tracking: one run for a job, however often it was called; and nothing that MLflow does reaches the job."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from acestep_flows.bulk import tracking as tracked
+from acestep_flows.bulk.job import Shard
+from acestep_flows.bulk.place import Place
+from acestep_flows.bulk.progress import Progress
+from acestep_flows.bulk.tracking import Lineage, Tracking, readings, tracking
+from tests.bulk.finished import JOB
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    place = Place(str(tmp_path / "out"))
+    place.prepare()
+    return place
+
+
+def progress(done: int) -> Progress:
+    return Progress(20, done=done, rendering=3.0, audio_seconds=6.0, busy={"all (3)": 0.5}, phase="ended")
+
+
+@pytest.mark.filterwarnings("ignore")  # of the library's own making
+def test_two_calls_of_a_job_are_one_run(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mlflow")
+    monkeypatch.setattr(tracked, "PATIENCE", 120.0)
+    for call, status in enumerate(("KILLED", "FINISHED")):
+        with tracking(None, place, JOB, more={"pool": "bulk", "torch": f"2.{call}"}) as track:
+            assert track is not None
+            track.watch(progress(10 * call + 5))
+            track.lineage(Lineage("dataset", "out/dataset", "f" * 64, "results"))
+            track.artifact("samples/row.flac", b"fLaC")
+            track.end(status)
+            track.close(120.0)
+
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{place.url}/{tracked.DATABASE}")
+    experiment = client.get_experiment_by_name(tracked.EXPERIMENT)
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.status == "FINISHED"
+    assert run.data.params["graph_digest"] == JOB.digest
+    assert run.data.params["weights.transformer"] == "a" * 64
+    assert run.data.params["gates"] == "silence_share<0.5"
+    assert (run.data.params["torch"], run.data.tags["now.torch"]) == ("2.0", "2.1")
+    history = client.get_metric_history(run.info.run_id, "rows_done")
+    assert [(metric.step, metric.value) for metric in history] == [(5, 5.0), (15, 15.0)]
+    assert run.data.metrics["busy.all _3_"] == 0.5
+    assert run.inputs is not None
+    assert {one.dataset.name for one in run.inputs.dataset_inputs} == {"songs.jsonl", "dataset"}
+    assert [file.path for file in client.list_artifacts(run.info.run_id, "samples")] == ["samples/row.flac"]
+    assert (Path(place.url) / tracked.ARTIFACTS).is_dir()
+
+
+def test_a_store_that_fails_is_one_warning(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("mlflow")
+    with tracking("nothing://here", place, JOB) as track:
+        assert track is not None
+        track.close(60.0)
+        track.watch(progress(1))
+        track.end("FINISHED")
+    (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "tracking at nothing://here has ended" in record.getMessage()
+
+
+def test_without_mlflow(place: Place, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with tracking(None, place, JOB) as track:
+        assert track is not None
+        track.watch(progress(1))
+    assert "mlflow is not installed" in caplog.text
+
+
+def test_a_store_that_hangs_costs_a_moment(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracked, "WAITING", 5)
+    monkeypatch.setattr(Tracking, "_open", lambda self: time.sleep(3))
+    track = Tracking("sqlite:///never.db", "job")
+    began = time.monotonic()
+    for row in range(100):
+        track.metrics({"rows_done": row}, row)
+    assert track.dropped == 95
+    assert time.monotonic() - began < 1
+    track.close(0.3)
+    assert time.monotonic() - began < 2
+    assert "not everything was written" in caplog.text
+    track._thread.join()
+
+
+def test_where_there_is_none(place: Place) -> None:
+    with tracking("off", place, JOB) as track:
+        assert track is None
+    with tracking(None, Place("mock://bucket/out"), JOB) as track:
+        assert track is None
+
+
+def test_shards_have_runs_of_their_own(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    names = []
+    for shard in (None, Shard(1, 2), Shard(2, 2)):
+        with tracking(None, place, JOB, shard) as track:
+            assert track is not None
+            names.append(track._name)
+    assert names == ["text2music dddddddd", "text2music 1/2", "text2music 2/2"]
+
+
+def test_readings_are_numbers_with_names_that_mlflow_takes() -> None:
+    found = readings(progress(4))
+    assert found["rows_per_hour"] == pytest.approx(4800)
+    assert found["audio_seconds_per_second"] == pytest.approx(2)
+    assert "busy.all _3_" in found
+    assert all(isinstance(value, float) for value in found.values())
