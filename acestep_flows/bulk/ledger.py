@@ -34,7 +34,7 @@ LARGE_ROWS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What is known of a row that is not settled: attempts at it so far, and how many of them were retakes."""
+    """What is known of a row that is not settled: attempts at it so far, the retake it has come to, its errors."""
 
     attempt: int = 0
     retake: int = 0
@@ -102,9 +102,8 @@ class Ledger:
                     continue
                 before = found.tried.get(id, Tried())
                 errors = before.errors + (cells["status"] == "failed")
-                found.tried[id] = Tried(
-                    max(before.attempt, cells["attempt"]), max(before.retake, cells["retake"]), errors
-                )
+                retake = cells["retake"] + (cells["status"] == "rejected")
+                found.tried[id] = Tried(max(before.attempt, cells["attempt"]), max(before.retake, retake), errors)
         for id in given_up.keys() & found.tried.keys():
             found.tried[id] = Tried(found.tried[id].attempt)  # asked for again: it starts over, but is not forgotten
 
@@ -200,8 +199,11 @@ class Ledger:
                 yield read
 
     def _read(self, path: str, columns: list[str] | None = None) -> pa.Table | None:
+        content = self._place.read(path)
+        if content is None:
+            return None  # gathered by another process meanwhile
         try:
-            return pq.read_table(io.BytesIO(self._place.read(path)), columns=columns or SCHEMA.names)
+            return pq.read_table(io.BytesIO(content), columns=columns or SCHEMA.names)
         except pa.ArrowException as error:
             log.warning("%s: damaged, its rows are made again: %s", path, error)
             return None

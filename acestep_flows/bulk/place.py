@@ -99,14 +99,15 @@ class Place:
                     self._files.delete_file(part)
                 raise
 
-    def read(self, path: str) -> bytes:
-        """A file's content; raises StorageError."""
-        with self._told(f"{path} cannot be read"):
+    def read(self, path: str) -> bytes | None:
+        """A file's content; None where there is none. Raises StorageError."""
+        with self._told(f"{path} cannot be read"), contextlib.suppress(FileNotFoundError):
             if self.local is not None:
                 return (self.local / path).read_bytes()
             with self._files.open_input_stream(self._whole(path), compression=None) as stream:
                 content: bytes = stream.read()
             return content
+        return None
 
     def names(self, folder: str) -> list[str]:
         """Names of the finished files in a folder, in order; none where it is missing. Raises StorageError."""

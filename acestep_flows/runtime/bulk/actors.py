@@ -12,7 +12,7 @@ import os
 import pickle
 import threading
 import time
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -79,6 +79,9 @@ class Work(Protocol):
     def checkpoint(self) -> Checkpoint:
         """The weights, checked, nothing loaded."""
 
+    def stages(self) -> Collection[str]:
+        """Stages that plans may have: they are loaded beforehand."""
+
     def plan(self, content: Any) -> Plan:
         """The plan of an order; raises FlowsError."""
 
@@ -97,10 +100,18 @@ class Busy:
 
 @dataclass(frozen=True)
 class Ended:
-    """What arrives at the driver: an order's id, what the work told, and the processes it went through."""
+    """What arrives at the driver.
+
+    Attributes:
+        id: of the order.
+        told: by the work.
+        began: when the first process took it up, in seconds since the epoch.
+        busy: the processes it went through.
+    """
 
     id: str
     told: Any
+    began: float = 0.0
     busy: tuple[Busy, ...] = ()
 
 
@@ -112,6 +123,7 @@ class Underway:
     plan: Plan | None = None
     nodes: tuple[NodeResult, ...] = ()
     error: FlowsError | None = None
+    began: float = field(default_factory=time.time)
     busy: list[Busy] = field(default_factory=list)
 
 
@@ -151,18 +163,17 @@ class LegActor:
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         """The rows one leg further, one table each, so that large ones do not gather in one block."""
-        rows = list(rows_of(batch))
+        given = [row if isinstance(row, Underway) else Underway(row) for row in rows_of(batch)]
         with self._clock:
-            rows = self._wait(self._all(rows))
+            rows = self._wait(self._all(given))
         for row in rows:
             row.busy.append(Busy(self._leg, self._me, self._clock.seconds))
             yield self._told(row)
 
-    async def _all(self, rows: Sequence[Order | Underway]) -> list[Underway]:
+    async def _all(self, rows: Sequence[Underway]) -> list[Underway]:
         return list(await asyncio.gather(*(self._one(row) for row in rows)))
 
-    async def _one(self, given: Order | Underway) -> Underway:
-        row = given if isinstance(given, Underway) else Underway(given)
+    async def _one(self, row: Underway) -> Underway:
         if row.error is not None:
             return row
         try:
@@ -198,7 +209,7 @@ class LegActor:
         with self._clock:
             told = self._work.finish(row.order.content, _end(row))
         row.busy[-1] = Busy(self._leg, self._me, self._clock.seconds)
-        return table_of({id: Ended(id, told, tuple(row.busy))})
+        return table_of({id: Ended(id, told, row.began, tuple(row.busy))})
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
@@ -226,20 +237,22 @@ class CompanyRunner(LocalRunner):
 
 
 async def _scheduler(work: Work, pool: Pool, process: Process) -> Scheduler:
-    """Where a process runs its stages. They are loaded when a row first needs them: few graphs use all of them."""
+    """Where a process runs its stages, loaded."""
     from acestep_flows.model.allocator import keep_freed_memory
 
     keep_freed_memory()
     checkpoint = await asyncio.to_thread(work.checkpoint)
     runner = CompanyRunner(checkpoint, pool, process)
-    await asyncio.to_thread(_set_threads, process.torch_threads)
+    await asyncio.to_thread(_load, runner, process, [name for name in process.stages if name in work.stages()])
     return Scheduler(registry(), runner, Cache(runner, memory=CACHE_BYTES))
 
 
-def _set_threads(count: int) -> None:
+def _load(runner: LocalRunner, process: Process, names: Collection[str]) -> None:
     import torch
 
-    torch.set_num_threads(count)
+    torch.set_num_threads(process.torch_threads)
+    for name in names:
+        runner.loaded(registry()[name])
 
 
 def _end(row: Underway) -> End:

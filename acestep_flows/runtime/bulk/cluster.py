@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import os
 import shutil
 from collections.abc import Iterator
 
@@ -34,6 +35,8 @@ def cluster(cpus: float, gpus: float = 0, *, address: str | None = None, store: 
         FlowsError: no cluster answers.
     """
     launch._set_environment()
+    # Said of every pool of actors to the terminal: that they could not be restarted if the driver were gone.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
 
     for name in ("ray.data", "ray"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import warnings
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -107,7 +108,7 @@ def pipeline(
     ]
     dataset: ray_data.Dataset = ray_data.from_arrow(blocks)
     for leg in legs:
-        dataset = _through(dataset, leg, work, pool, last=leg is legs[-1])
+        dataset = _through(dataset, leg, work, pool, together=together, last=leg is legs[-1])
     ended = _ended(dataset)
     try:
         yield ended
@@ -115,21 +116,29 @@ def pipeline(
         ended.close()
 
 
-def _through(dataset: ray_data.Dataset, leg: Leg, work: Work, pool: Pool, *, last: bool) -> ray_data.Dataset:
+def _through(
+    dataset: ray_data.Dataset, leg: Leg, work: Work, pool: Pool, *, together: int, last: bool
+) -> ray_data.Dataset:
     process = pool.processes[leg.process] if leg.process is not None else None
-    return dataset.map_batches(
-        LegActor,
-        batch_size=None,
-        batch_format="pyarrow",
-        zero_copy_batch=True,
-        compute=ActorPoolStrategy(
-            size=leg.replicas, max_tasks_in_flight_per_actor=CALLS + 1, max_concurrent_calls_per_actor=CALLS
-        ),
-        fn_constructor_args=(work, pool, leg.name, leg.process, last),
-        num_cpus=FINISH_CPUS if process is None else process.cpus,
-        num_gpus=process.gpus if process is not None and process.gpus else None,
-        max_task_retries=LOST_TRIES,
-    )
+    with warnings.catch_warnings():
+        # Of how often a task is retried Ray Data takes no other word, and without one it is for ever.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return dataset.map_batches(
+            LegActor,
+            batch_size=1 if process is None else together,
+            batch_format="pyarrow",
+            zero_copy_batch=True,
+            compute=ActorPoolStrategy(
+                size=leg.replicas,
+                max_tasks_in_flight_per_actor=CALLS + 1,
+                max_concurrent_calls_per_actor=CALLS,
+                enable_true_multi_threading=True,
+            ),
+            fn_constructor_args=(work, pool, leg.name, leg.process, last),
+            num_cpus=FINISH_CPUS if process is None else process.cpus,
+            num_gpus=process.gpus if process is not None and process.gpus else None,
+            max_task_retries=LOST_TRIES,
+        )
 
 
 def _ended(dataset: ray_data.Dataset) -> Generator[Ended, None, None]:

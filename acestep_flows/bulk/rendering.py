@@ -1,0 +1,64 @@
+"""Songs from processes of our own, over Ray Data."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator, Sequence
+
+from acestep_flows.bulk.drive import Ended, Way
+from acestep_flows.bulk.meter import Meter
+from acestep_flows.bulk.work import JobWork, Try
+from acestep_flows.graph.plan import Plan
+from acestep_flows.runtime.bulk.actors import Order
+from acestep_flows.runtime.bulk.legs import legs_of, merged
+from acestep_flows.runtime.serving.pool import Pool
+
+TOGETHER = 4
+"""Rows that stay together on their way: what a lost process costs, and what one turn of the step engine may share."""
+
+
+class PoolRenderer:
+    """The `Renderer` of a pool. Ray is started with the first rows, and ends with `close`.
+
+    Args:
+        work: of the job.
+        pool: the processes.
+        address: of a Ray cluster; None: a Ray of our own on this machine.
+    """
+
+    def __init__(self, work: JobWork, pool: Pool, *, address: str | None = None) -> None:
+        self._work, self._pool, self._address = work, pool, address
+        self._stack = contextlib.ExitStack()
+        self._has = (-1.0, -1.0)
+
+    def way(self, plan: Plan) -> Way:
+        """The processes that the plan goes through."""
+        return legs_of(plan, self._pool.home_of)
+
+    def render(self, tries: Sequence[Try], ways: Collection[Way], meter: Meter, *, alone: bool) -> Iterator[Ended]:
+        from acestep_flows.runtime.bulk.pipeline import cpus_for, gpus_for, legs_for, pipeline
+
+        legs = legs_for(self._pool, merged(ways))
+        self._start(cpus_for(self._pool, legs), gpus_for(self._pool, legs))
+        meter.begin({leg.name: leg.replicas for leg in legs})
+        by_id = {one.row.id: one for one in tries}
+        orders = [Order(id, one) for id, one in by_id.items()]
+        together = 1 if alone else min(TOGETHER, self._pool.engine.songs)
+        with pipeline(orders, self._work, self._pool, legs, together=together) as found:
+            for ended in found:
+                meter.worked(ended.began, ended.busy)
+                yield by_id[ended.id], ended.told
+
+    def close(self) -> None:
+        """End Ray, if it is ours."""
+        self._stack.close()
+
+    def _start(self, cpus: float, gpus: float) -> None:
+        """Have a Ray with room for the legs; one of our own that is too small is replaced."""
+        from acestep_flows.runtime.bulk.cluster import cluster
+
+        if cpus <= self._has[0] and gpus <= self._has[1]:
+            return
+        self._stack.close()
+        self._stack.enter_context(cluster(cpus, gpus, address=self._address))
+        self._has = cpus, gpus

@@ -1,0 +1,283 @@
+"""What is done about one row, wherever it is done: its plan, and at the end measuring, judging and putting in place."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from acestep_flows.audio import formats, read, tags, write
+from acestep_flows.bulk.fingerprint import fingerprint
+from acestep_flows.bulk.gates import judge
+from acestep_flows.bulk.identity import folder
+from acestep_flows.bulk.inputs import has_files, opened, stand_ins
+from acestep_flows.bulk.job import Job
+from acestep_flows.bulk.measurements import measured
+from acestep_flows.bulk.place import Place
+from acestep_flows.bulk.results import ResultRow
+from acestep_flows.bulk.row import Row
+from acestep_flows.bulk.seeds import drawer, retaken, take_input
+from acestep_flows.errors import FlowsError, InputError, StageError
+from acestep_flows.graph.expand import lay_out
+from acestep_flows.graph.plan import Plan
+from acestep_flows.graph.provenance import Recipe, recipe
+from acestep_flows.graph.result import Result
+from acestep_flows.graph.runner import Handle, leaves, nbytes, sha256, translate
+from acestep_flows.graph.scope import Scope
+from acestep_flows.recipes import graph_scope
+from acestep_flows.render import MOST_NODES_IN_TAGS
+from acestep_flows.runtime.bulk.actors import End
+from acestep_flows.runtime.bulk.legs import only
+from acestep_flows.values import Audio, File, Value, canonical_json, pack
+from acestep_flows.weights import Weights
+
+if TYPE_CHECKING:
+    from acestep_flows.model.checkpoint import Checkpoint
+
+AUDIO = "audio"
+"""The folder of audio files."""
+
+
+@dataclass(frozen=True)
+class Try:
+    """One attempt at a row.
+
+    Attributes:
+        attempt: of all attempts, from 1.
+        retake: of those for other seeds, from 0.
+        inputs: resolved, seeds drawn, as plain JSON: files are paths.
+        recipe: sha256 over all that the song depends on.
+    """
+
+    row: Row
+    attempt: int
+    retake: int
+    inputs: Mapping[str, Any]
+    recipe: str
+
+
+@dataclass(frozen=True)
+class Made:
+    """A song, and what is known of how it was made."""
+
+    audio: Audio
+    recipe: Mapping[str, Any]
+    content: bytes | None = None
+
+
+@dataclass(frozen=True)
+class JobWork:
+    """The work of a job; the `Work` of its pipeline.
+
+    Args:
+        job: the job.
+        place: its folder.
+        weights: which weights; None where a server renders.
+        extras: folders with adapters and control branches, beside the weights'.
+    """
+
+    job: Job
+    place: Place
+    weights: Weights | None = None
+    extras: tuple[str, ...] = ()
+    _kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return JobWork, (self.job, self.place, self.weights, self.extras)
+
+    @property
+    def scope(self) -> Scope:
+        """The job's graph, checked."""
+        if "scope" not in self._kept:
+            self._kept["scope"] = graph_scope(self.job.content, f"graph {self.job.graph}")
+        scope: Scope = self._kept["scope"]
+        return scope
+
+    def checkpoint(self) -> Checkpoint:
+        from pathlib import Path
+
+        from acestep_flows.model.checkpoint import Checkpoint
+
+        assert self.weights is not None
+        chosen = self.weights.open()
+        if not self.extras:
+            return chosen
+        folders = [Path(path).expanduser() for path in self.extras]
+        return Checkpoint.open(chosen.root, self.weights.lyric_vocab, cache=self.weights.cache, extras=folders)
+
+    def stages(self) -> Collection[str]:
+        return self.job.stages.keys()
+
+    def tried(self, row: Row, attempt: int = 1, retake: int = 0) -> tuple[Try, Plan]:
+        """An attempt at a row, and its plan with nothing in place of files.
+
+        Raises:
+            FlowsError: the row cannot be laid out.
+        """
+        declared = self.scope.graph.inputs
+        inputs = retaken(row.inputs, declared, retake)
+        plan = lay_out(self.scope, stand_ins(inputs, declared), drawer(self.job.seed, row.id, retake))
+        resolved = {
+            name: inputs[name] if name in inputs and any(isinstance(leaf, Value) for leaf in leaves(given)) else given
+            for name, given in plan.inputs.items()
+        }
+        depends = [self.job.digest, dict(self.job.weights), dict(self.job.stages), resolved]
+        return Try(row, attempt, retake, resolved, sha256(depends)), only(plan, [self.job.audio_output])
+
+    def plan(self, content: Try) -> Plan:
+        """As `tried`, with files read."""
+        declared = self.scope.graph.inputs
+        # Only the paths of seeds below are not declared, and they are given as they were drawn.
+        draw = drawer(self.job.seed, content.row.id, content.retake)
+        plan = lay_out(self.scope, opened(content.inputs, declared), draw)
+        return only(replace(plan, inputs=translate(plan.inputs, _named)), [self.job.audio_output])
+
+    def finish(self, content: Try, end: End) -> ResultRow:
+        """Measure and judge the song, and put it in place; the result tells of whatever goes wrong."""
+        row = self.begun(content)
+        row = replace(row, stage_seconds=_stage_seconds(end))
+        try:
+            if end.error is not None or end.plan is None:
+                return failed(row, end.error or FlowsError("nothing came of it"))
+            return self.keep(row, content, self._made(content, end))
+        except FlowsError as error:
+            return failed(row, error)
+        except Exception as error:  # noqa: BLE001 - one bad row never fails the job
+            return failed(row, StageError("", "finish", error))
+
+    def keep(self, row: ResultRow, content: Try, made: Made) -> ResultRow:
+        """Measure, judge and put in place.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        audio, job = made.audio, self.job
+        known = replace(
+            row,
+            graph_digest=str(made.recipe.get("graph", {}).get("digest", job.digest)),
+            weights_digest=str(made.recipe.get("weights", "")),
+            versions=dict(made.recipe.get("versions", {})),
+            audio_digest=_digest_of(made.recipe, job.audio_output) or audio.digest,
+            duration=audio.seconds,
+            sample_rate=audio.sample_rate,
+            measurements=measured(audio),
+            fingerprint=fingerprint(audio),
+        )
+        if unmet := judge(job.gates, known.measurements or {}):
+            return replace(known, status="rejected", error="; ".join(unmet), code="gate", finished=time.time())
+        written = made.content
+        if written is None:
+            title = tags.Tags(made.recipe, title=row.id)
+            written, _ = write.encode(audio, formats.FORMATS[job.audio], subtype=None, tags=title)
+        path = self.path(content.row)
+        self.place.write(path, written)
+        return replace(known, status="done", audio_path=path, audio_bytes=len(written), finished=time.time())
+
+    def path(self, row: Row) -> str:
+        """Where a row's audio goes."""
+        return f"{AUDIO}/{folder(row.index, self.job.folder_size)}/{row.stem}.{self.job.audio}"
+
+    def refused(self, row: Row, attempt: int, error: FlowsError) -> ResultRow:
+        """A row that cannot even be laid out."""
+        return failed(self.begun(Try(row, attempt, 0, row.inputs, "")), error)
+
+    def duplicate(self, content: Try, of: str) -> ResultRow:
+        """A row whose song is there already, under another id."""
+        return replace(self.begun(content), status="duplicate", duplicate_of=of, finished=time.time())
+
+    def begun(self, content: Try) -> ResultRow:
+        """What is known before anything is done."""
+        row, name = content.row, take_input(self.scope.graph.inputs)
+        seed = content.inputs.get(name) if name is not None else None
+        return ResultRow(
+            id=row.id,
+            index=row.index,
+            line=row.line,
+            status="failed",
+            attempt=content.attempt,
+            retake=content.retake,
+            inputs_json=_json(content.inputs),
+            seed=seed if isinstance(seed, int) else None,
+            graph=self.job.graph,
+            graph_digest=self.job.digest,
+            recipe_digest=content.recipe,
+        )
+
+    def _made(self, content: Try, end: End) -> Made:
+        """The song of a plan that is done."""
+        assert end.plan is not None
+        plan, name = end.plan, self.job.audio_output
+        given = plan.outputs[name]
+        nodes = {node.id: node for node in end.nodes}
+        result = Result(plan, {name: given}, nodes, sum(node.seconds for node in end.nodes))
+        made = recipe(result, self.job.content, self._files(content, plan), self.job.model)
+        if isinstance(given, Audio):
+            return Made(given, _told(made))
+        if isinstance(given, File):
+            written = given.content.tobytes()
+            return Made(read.audio(written), _told(made), written if given.format == self.job.audio else None)
+        raise InputError(f"output {name} is {_kind(given)}", where=f"graph {self.job.graph}", allowed="one audio")
+
+    def _files(self, content: Try, plan: Plan) -> dict[str, str]:
+        """Digest to path of the input values that came from files."""
+        declared = self.scope.graph.inputs
+        return {
+            digest: path
+            for name, given in content.inputs.items()
+            if name in declared and has_files(declared[name].type)
+            for digest, path in _paired(plan.inputs.get(name), given)
+        }
+
+
+def failed(row: ResultRow, error: FlowsError) -> ResultRow:
+    """The row as it ended with an error."""
+    return replace(row, status="failed", error=str(error), code=error.code, finished=time.time())
+
+
+def _told(made: Recipe) -> dict[str, Any]:
+    """A recipe as the tags of a file hold it."""
+    told = made.as_json()
+    return told if len(made.nodes) <= MOST_NODES_IN_TAGS else told | {"nodes": []}
+
+
+def _stage_seconds(end: End) -> dict[str, float]:
+    seconds: dict[str, float] = {}
+    for node in end.nodes:
+        seconds[node.stage] = round(seconds.get(node.stage, 0.0) + node.seconds, 4)
+    return seconds
+
+
+def _digest_of(told: Mapping[str, Any], output: str) -> str | None:
+    """The digest of the song's samples before they were written, as the recipe has it."""
+    match told.get("outputs", {}).get(output):
+        case {"value": ["audio", str(digest)]}:
+            return digest
+    return None
+
+
+def _named(leaf: Any) -> Any:
+    """Values with arrays by name only: what the plan needs of them is in its nodes."""
+    if isinstance(leaf, Value) and pack(leaf)[0]:
+        return Handle(leaf.kind, leaf.digest, nbytes(leaf))
+    return leaf
+
+
+def _paired(found: Any, given: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(found, Handle) and isinstance(given, str):
+        yield found.digest, given
+    elif isinstance(found, Mapping) and isinstance(given, Mapping):
+        for name in found.keys() & given.keys():
+            yield from _paired(found[name], given[name])
+    elif isinstance(found, (list, tuple)) and isinstance(given, (list, tuple)):
+        for one, other in zip(found, given, strict=False):
+            yield from _paired(one, other)
+
+
+def _json(inputs: Mapping[str, Any]) -> str:
+    text = canonical_json(dict(inputs))
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _kind(given: Any) -> str:
+    return given.kind if isinstance(given, Value) else f"a {type(given).__name__}" if given is not None else "absent"
