@@ -58,10 +58,12 @@ class Price:
 def sample(rows: Rows, count: int, most: int = SAMPLE) -> list[Row]:
     """Up to `most` good rows, evenly spread over the `count` that there are."""
     step = max(1, count // most)
-    chosen = []
+    chosen: list[Row] = []
+    following = 0
     for row in rows:
-        if row.index % step == 0 and row.problem is None:
+        if row.index >= following and row.problem is None:
             chosen.append(row)
+            following += step
             if len(chosen) == most:
                 break
     return chosen

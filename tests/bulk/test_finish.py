@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from acestep_flows.audio import formats, tags, write
+from acestep_flows.bulk.check import check
+from acestep_flows.bulk.fingerprint import fingerprint
+from acestep_flows.bulk.finish import ALIKE, finish
+from acestep_flows.bulk.job import Job, Shard
+from acestep_flows.bulk.ledger import Ledger
+from acestep_flows.bulk.measurements import measured
+from acestep_flows.bulk.place import Place
+from acestep_flows.bulk.prepare import job_of
+from acestep_flows.bulk.results import ResultRow
+from acestep_flows.errors import StorageError
+from tests.bulk.jobs import rows_of
+from tests.bulk.songs import chords
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    rows = rows_of(tmp_path, [{"id": id, "tags": "funk"} for id in "abcd"])
+    return job_of(rows, check(rows), None)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    place = Place(str(tmp_path / "job"))
+    place.prepare()
+    return place
+
+
+def made(place: Place, job: Job, id: str, index: int, seed: int, **more: Any) -> ResultRow:
+    """A row with a song in place."""
+    audio = chords(seed)
+    content, _ = write.encode(audio, formats.FORMATS["flac"], subtype=None, tags=tags.Tags({}, title=id))
+    path = f"audio/00000/{id}.flac"
+    place.write(path, content)
+    return ResultRow(
+        id=id, index=index, line=index + 1, status="done", inputs_json='{"tags": "funk"}', seed=seed, graph=job.graph,
+        graph_digest=job.digest, recipe_digest=f"{index:064x}", audio_path=path, audio_bytes=len(content),
+        audio_digest=audio.digest, duration=audio.seconds, sample_rate=audio.sample_rate, measurements=measured(audio),
+        fingerprint=fingerprint(audio), stage_seconds={"sample": 1.0}, finished=1e9 + index, **more,
+    )  # fmt: skip
+
+
+class Heard:
+    """What a tracking is told."""
+
+    def __init__(self) -> None:
+        self.artifacts: dict[str, bytes] = {}
+        self.sets: list[Any] = []
+
+    def artifact(self, path: str, content: bytes) -> None:
+        self.artifacts[path] = content
+
+    def lineage(self, *sets: Any) -> None:
+        self.sets += sets
+
+
+@pytest.fixture
+def fill(place: Place, job: Job) -> Callable[[], None]:
+    def fill() -> None:
+        ledger = Ledger(place)
+        ledger.add(made(place, job, "a", 0, 1), settled=True)
+        ledger.add(made(place, job, "b", 1, 2), settled=True)
+        ledger.add(made(place, job, "c", 2, 1), settled=True)  # sounds like a
+        lost = ResultRow(id="d", index=3, line=4, status="failed", error="no luck", code="stage_failed", finished=1e9)
+        ledger.add(lost, settled=True)
+        ledger.close()
+
+    return fill
+
+
+def test_a_job_ends_with_a_data_set_a_report_and_what_sounds_alike(
+    place: Place, job: Job, fill: Callable[[], None]
+) -> None:
+    fill()
+    heard: Any = Heard()
+    finished = finish(place, job, tracking=heard)
+    assert [(one.id, one.of) for one in finished.alike] == [("c", "a")]
+    assert json.loads(place.read(ALIKE) or b"") == {"id": "c", "of": "a", "similarity": 1.0}
+    page = (place.read("report.html") or b"").decode()
+    assert "no luck" in page
+    assert place.local is not None
+    assert pq.read_table(place.local / "dataset").column("id").to_pylist() == ["a", "b", "c"]
+    assert set(heard.artifacts) == {"report.html", "results.parquet", *(f"samples/{id}.flac" for id in "abc")}
+    assert [one.role for one in heard.sets] == ["output"]
+
+
+def test_each_part_of_a_split_job_has_files_of_its_own(place: Place, job: Job, fill: Callable[[], None]) -> None:
+    fill()
+    parts = [finish(place, job, Shard(number, 2)) for number in (1, 2)]
+    assert [part.report for part in parts] == ["report-1-of-2.html", "report-2-of-2.html"]
+    assert [part.dataset.rows for part in parts] == [2, 1]  # a and c, b alone
+    assert [len(part.alike) for part in parts] == [1, 0]
+
+
+def test_what_sounded_alike_before_is_not_told_for_ever(place: Place, job: Job) -> None:
+    place.write(ALIKE, b"of an earlier end")
+    ledger = Ledger(place)
+    ledger.add(made(place, job, "a", 0, 1), settled=True)
+    ledger.close()
+    finish(place, job)
+    assert place.read(ALIKE) is None
+
+
+def test_a_job_of_which_nothing_came_has_a_report_too(place: Place, job: Job) -> None:
+    finished = finish(place, job)
+    assert finished.dataset.rows == 0
+    assert place.read(finished.report)
+
+
+def test_a_song_that_has_gone_is_told(place: Place, job: Job, fill: Callable[[], None]) -> None:
+    fill()
+    place.delete("audio/00000/a.flac")
+    with pytest.raises(StorageError, match=r"a\.flac"):
+        finish(place, replace(job, layout="webdataset"))

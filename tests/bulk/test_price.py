@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from acestep_flows.bulk.price import BYTES_PER_SECOND, price, price_lines, sample
+from acestep_flows.graph.scheduler import Scheduler
+from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.model.embedded import embedded_checkpoint
+from acestep_flows.model.placement import Placement
+from acestep_flows.render import Engine
+from acestep_flows.runtime.serving.pool import Pool
+from tests.bulk.jobs import rows_of
+
+STAGES = ["encode_prompt", "encode_lyrics", "init_noise", "sample", "decode_latents", "vocode"]
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    cache = tmp_path_factory.mktemp("cache")
+    return Engine(Checkpoint.open(embedded_checkpoint(cache), cache=cache), Placement(), cache / "results")
+
+
+@pytest.fixture
+def scheduler(engine: Engine) -> Iterator[Scheduler]:
+    with engine.scheduler() as scheduler:
+        yield scheduler
+
+
+def test_samples_are_spread_over_good_rows(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path, [{"tags": f"{i}"} if i % 10 else {"tags": 0} for i in range(100)])
+    assert [row.index for row in sample(rows, 100, most=10)] == list(range(1, 100, 10))  # every tenth row is bad
+    assert len(sample(rows, 100, most=1000)) == 90
+
+
+def test_a_price_scales_what_stages_took(tmp_path: Path, scheduler: Scheduler) -> None:
+    for stage, seconds in zip(STAGES, (1, 1, 0, 10, 3, 5), strict=True):
+        numerics = scheduler.runner.numerics(scheduler.stage(stage))
+        scheduler.timings.record(stage, numerics, 60 if stage == "sample" else None, float(seconds), 1)
+    rows = rows_of(tmp_path, [{"tags": f"{i}", "duration": 30} for i in range(90)])
+    split = Pool.read("split")
+    found = price(rows, 90, scheduler, split)
+    assert (found.rows, found.sampled, found.unknown) == (90, 50, ())
+    assert sum(found.busy.values()) == pytest.approx(90 * 20)
+    busiest = max(seconds / split.processes[name].most for name, seconds in found.busy.items())
+    assert found.hours == pytest.approx(busiest / 3600)
+    assert found.audio_hours == pytest.approx(90 * 30 / 3600)
+    assert found.disk == 90 * 30 * BYTES_PER_SECOND["flac"]
+
+
+def test_what_is_not_known_is_said(tmp_path: Path, scheduler: Scheduler) -> None:
+    found = price(rows_of(tmp_path, [{"tags": "a"}]), 1, scheduler, Pool.read("local"), "wav")
+    assert found.unknown == tuple(sorted(STAGES))
+    assert found.cached == 0
+    assert any("never timed here" in line for line in price_lines(found))
+
+
+def test_a_job_without_rows_to_do_costs_nothing(tmp_path: Path, scheduler: Scheduler) -> None:
+    found = price(rows_of(tmp_path, [{"tags": "a"}]), 0, scheduler, Pool.read("local"))
+    assert (found.hours, found.disk) == (0, 0)
+    assert next(price_lines(found)).startswith("0 songs")

@@ -1,0 +1,130 @@
+"""The bulk command as far as it goes without rendering: checks, prices, refusals. Whole jobs are in tests/bulk."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from acestep_flows.cli import cli
+
+Invoke = Callable[..., Result]
+GRAPH = ("--graph", "text2music", "--out", "job")
+LOCAL = ("--pool", "local", "--checkpoint", "embedded")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder that the tests share, so that the embedded model is made once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def invoke(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
+    for name in ("ACESTEP_FLOWS_CHECKPOINT", "ACESTEP_FLOWS_LYRIC_VOCAB"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ACESTEP_FLOWS_CACHE", str(cache))
+    monkeypatch.chdir(tmp_path)
+    return lambda *args: CliRunner().invoke(cli, ["bulk", *(str(arg) for arg in args)])
+
+
+def manifest(folder: Path, rows: Sequence[Any]) -> str:
+    (folder / "songs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return "songs.jsonl"
+
+
+def test_a_dry_run_checks_and_prices_and_writes_nothing(invoke: Invoke, tmp_path: Path) -> None:
+    url = manifest(tmp_path, [{"tags": f"style {i}", "duration": 10} for i in range(3)])
+    result = invoke(url, *GRAPH, *LOCAL, "--sweep", "seed=0..9", "--dry-run")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0] == "30 songs, judged by 30 of them"
+    assert lines[-1] == "music: 5 min, about 37.5 MB of audio files"
+    assert not (tmp_path / "job").exists()
+
+
+def test_a_dry_run_of_a_part_counts_its_rows(invoke: Invoke, tmp_path: Path) -> None:
+    url = manifest(tmp_path, [{"tags": f"style {i}"} for i in range(10)])
+    result = invoke(url, *GRAPH, *LOCAL, "--shard", "3/4", "--dry-run")
+    assert result.stdout.startswith("2 songs"), result.output
+
+
+def test_bad_rows_are_all_listed_and_refused(invoke: Invoke, tmp_path: Path) -> None:
+    url = manifest(tmp_path, [{"tags": 1}, {"tags": "ok"}, {"bpm": 3}])
+    result = invoke(url, *GRAPH, *LOCAL)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines() == [
+        "line 1: tags: int 1 (allowed: text)",
+        "line 3: " + result.stderr.splitlines()[1].removeprefix("line 3: "),
+        "error: songs.jsonl: 2 of 3 rows cannot be rendered (allowed: good rows, or --on-bad-row skip)",
+    ]
+    assert "no input 'bpm'" in result.stderr
+    assert "tags: missing" in result.stderr
+    assert not (tmp_path / "job").exists()
+
+
+def test_bad_rows_may_be_skipped(invoke: Invoke, tmp_path: Path) -> None:
+    url = manifest(tmp_path, [{"tags": 1}, {"tags": "ok"}])
+    result = invoke(url, *GRAPH, *LOCAL, "--on-bad-row", "skip", "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert result.stderr.splitlines()[0] == "line 1: tags: int 1 (allowed: text)"
+
+
+def test_a_job_may_be_all_sweeps(invoke: Invoke) -> None:
+    result = invoke(*GRAPH, *LOCAL, "--set", "tags=funk", "--sweep", "seed=0..4", "--dry-run")
+    assert result.stdout.startswith("5 songs"), result.output
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("absent.csv", *GRAPH), "no such file"),
+        (("songs.jsonl", "--graph", "text2musik", "--out", "job"), "nearest 'text2music'"),
+        (("songs.jsonl", *GRAPH, "--set", "steps=0"), "steps: 0 (allowed: 1 to 200)"),
+        (("songs.jsonl", *GRAPH, "--set", "tags=x"), "given by --set too"),
+        (("songs.jsonl", *GRAPH, "--sweep", "seed=9..0"), "rising range"),
+        (("songs.jsonl", *GRAPH, "--require", "quiet<1"), "no measurement 'quiet'"),
+        (("songs.jsonl", *GRAPH, "--retake", "2"), "together with --require"),
+        (("songs.jsonl", *GRAPH, "--shard", "0/4"), "--shard"),
+        (("songs.jsonl", *GRAPH, "--pool", "absent"), "no pool"),
+        (("songs.jsonl", *GRAPH, "--checkpoint", "nowhere"), "no folder"),
+        (("songs.jsonl", *GRAPH, "--output", "latents"), "no single audio"),
+        (("songs.jsonl", *GRAPH, "--via", "http://127.0.0.1:9", "--pool", "local"), "without --via"),
+        (("songs.jsonl", *GRAPH, "--via", "http://127.0.0.1:9", "--dry-run"), "without --via"),
+        (("songs.jsonl", *GRAPH, "--embed", "--format", "webdataset"), "--embed"),
+        (("songs.jsonl", *GRAPH, "--format", "zip"), "--format"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_written(
+    invoke: Invoke, tmp_path: Path, args: tuple[str, ...], words: str
+) -> None:
+    manifest(tmp_path, [{"tags": "ok"}])
+    result = invoke(*args)
+    assert result.exit_code in (2, 3), result.output
+    assert words in result.stderr
+    assert not (tmp_path / "job").exists()
+
+
+def test_refusals_before_rendering_import_neither_torch_nor_ray(tmp_path: Path) -> None:
+    manifest(tmp_path, [{"tags": 1}])
+    script = (
+        "import sys; from click.testing import CliRunner; from acestep_flows.cli import cli;"
+        f"done = CliRunner().invoke(cli, ['bulk', 'songs.jsonl', *{GRAPH!r}]); assert done.exit_code == 2, done.output;"
+        "print(sorted({'torch', 'ray', 'transformers', 'mlflow'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path, timeout=120
+    )
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_told_at_once(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "job").write_text("a file")
+    result = invoke(manifest(tmp_path, [{"tags": "ok"}]), *GRAPH, *LOCAL)
+    assert result.exit_code == 4, result.output
