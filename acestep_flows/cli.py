@@ -14,6 +14,7 @@ import click
 
 from acestep_flows import __version__
 from acestep_flows.cli_bulk import bulk
+from acestep_flows.cli_encode import encode
 from acestep_flows.cli_serving import COMMANDS
 from acestep_flows.cli_training import train
 from acestep_flows.settings import read_settings
@@ -272,7 +273,7 @@ def plan(name: str, assignments: tuple[str, ...], folders: tuple[Path, ...], **e
         raise click.exceptions.Exit(2)
 
 
-for command in (*COMMANDS, bulk, train):
+for command in (*COMMANDS, bulk, encode, train):
     cli.add_command(command)
 
 

@@ -8,12 +8,12 @@ A song that cannot be used is listed with its reason in the shard, and never sto
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from acestep_flows import storage
 from acestep_flows.errors import FlowsError, InputError
@@ -22,10 +22,10 @@ from acestep_flows.model.placement import Dtype, Placement
 from acestep_flows.stages.encode_audio import EncodeAudio
 from acestep_flows.training.data.encoded import ABOUT, Broken, EncodedSong, Encoding, shard_path, write_shard
 from acestep_flows.training.data.sources import Song, SourceSettings, open_source
-from acestep_flows.training.recipe import Section
+from acestep_flows.training.recipe import Section, problems, read_recipe
 from acestep_flows.values import FloatArray
 
-SHARD = 128
+SHARD = 64
 """Songs of a shard."""
 
 Report = Callable[[int, int, int], None]
@@ -35,9 +35,18 @@ Report = Callable[[int, int, int], None]
 class EncodeRecipe(Section):
     """What is encoded, and with which autoencoder."""
 
+    kind: Literal["encode"] = "encode"
     checkpoint: Path = Field(description="The checkpoint whose autoencoder encodes.")
     source: Annotated[SourceSettings, Field(discriminator="kind")]
     dtype: Dtype = Field("bfloat16", description="Compute dtype of the encoder.")
+
+
+def load_encode_recipe(name: str, assignments: Sequence[str] = ()) -> EncodeRecipe:
+    """The recipe called `name`, a preset or a YAML file; see `recipe.load_recipe`."""
+    try:
+        return EncodeRecipe.model_validate(read_recipe(name, assignments))
+    except ValidationError as error:
+        raise InputError(problems(error), where=name) from None
 
 
 class Encoder:
@@ -114,7 +123,7 @@ def encode_shard(encoder: Encoder, folder: Path, number: int) -> tuple[int, int]
     return len(content), sum(isinstance(entry, Broken) for entry in content)
 
 
-def _here(recipe: EncodeRecipe, folder: Path, missing: list[int]):  # type: ignore[no-untyped-def]
+def _here(recipe: EncodeRecipe, folder: Path, missing: list[int]) -> Iterator[tuple[int, int]]:
     encoder = Encoder(recipe)
     for number in missing:
         yield encode_shard(encoder, folder, number)

@@ -105,9 +105,14 @@ def load_recipe(name: str, assignments: Sequence[str] = (), kind: str | None = N
     Raises:
         InputError: no such recipe, not YAML, an unknown key, a value out of range.
     """
+    return parse_recipe(read_recipe(name, assignments), name, kind)
+
+
+def read_recipe(name: str, assignments: Sequence[str] = ()) -> dict[str, Any]:
+    """What a preset or YAML file says, with `assignments` in place; unchecked."""
     file = presets().get(name) or Path(name)
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         known = ", ".join(presets())
         raise InputError("no such recipe", where=name, allowed=f"a YAML file, or one of {known}") from None
@@ -119,7 +124,7 @@ def load_recipe(name: str, assignments: Sequence[str] = (), kind: str | None = N
         raise InputError("not a recipe", where=name, allowed="a YAML mapping with at least `kind` and `loop`")
     for assignment in assignments:
         _assign(content, assignment)
-    return parse_recipe(content, name, kind)
+    return content
 
 
 def parse_recipe(content: dict[str, Any], where: str, kind: str | None = None) -> Recipe:
@@ -133,8 +138,12 @@ def parse_recipe(content: dict[str, Any], where: str, kind: str | None = None) -
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'recipe'}: {one['msg']}" for one in error.errors())
-        raise InputError(problems, where=where) from None
+        raise InputError(problems(error), where=where) from None
+
+
+def problems(error: ValidationError) -> str:
+    """All that is wrong, key by key."""
+    return "; ".join(f"{'.'.join(map(str, one['loc'])) or 'recipe'}: {one['msg']}" for one in error.errors())
 
 
 def _assign(content: dict[str, Any], assignment: str) -> None:

@@ -80,7 +80,7 @@ class EncodedSet:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         if not (folder / ABOUT).is_file():
-            allowed = "a folder that `acestep-flows train encode` has written"
+            allowed = "a folder that `acestep-flows encode` has written"
             raise InputError("no encoded songs", where=str(folder), allowed=allowed)
         self.about: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         self.songs: list[EncodedSong] = []

@@ -14,7 +14,7 @@ from acestep_flows.training.recipe import Section
 class DataSettings(Section):
     """Which songs, and how they are put together."""
 
-    encoded: Path = Field(description="Folder that `acestep-flows train encode` has written.")
+    encoded: Path = Field(description="Folder that `acestep-flows encode` has written.")
     frames: int = Field(2584, gt=0, description="Latent frames of a batch; a longer song is a batch of its own.")
     rows: int = Field(1, gt=0, description="Songs of a batch at most.")
     crop: int | None = Field(None, gt=0, description="Latent frames of a song at most; absent: songs are taken whole.")
