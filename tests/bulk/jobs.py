@@ -1,40 +1,44 @@
-"""Graphs and rows for tests of jobs."""
+"""Jobs for tests: rows of a shipped graph, with or without weights."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from acestep_flows.bulk.check import check
+from acestep_flows.bulk.gates import Gate
 from acestep_flows.bulk.manifest import open_manifest
+from acestep_flows.bulk.place import Place
+from acestep_flows.bulk.prepare import job_of
+from acestep_flows.bulk.resume import begin
 from acestep_flows.bulk.rows import Rows
+from acestep_flows.bulk.work import JobWork
 from acestep_flows.graph.check import checked
 from acestep_flows.graph.find import Library
-from acestep_flows.graph.parse import parse
-from acestep_flows.graph.scope import Scope
 from acestep_flows.stages.registry import stages
+from acestep_flows.weights import Weights
 
 
-def scope(name: str = "text2music") -> Scope:
-    """A shipped graph, checked."""
-    library = Library(working=None)
-    return checked(library.load(name), stages(), library.nested)
-
-
-def written(text: str) -> Scope:
-    """A graph from its text, checked."""
-    library = Library(working=None)
-    return checked(parse(text, "test"), stages(), library.nested)
-
-
-def jsonl(folder: Path, rows: Sequence[Any], name: str = "manifest.jsonl") -> str:
-    """A manifest with these rows; text stands for itself."""
-    path = folder / name
-    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
-    return str(path)
-
-
-def rows_of(folder: Path, rows: Sequence[Any], graph: str = "text2music", **options: Any) -> Rows:
-    """The rows of a job over such a manifest."""
-    return Rows(open_manifest(jsonl(folder, rows)), scope(graph), **options)
+def rows_in(
+    folder: Path,
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    weights: Weights | None = None,
+    graph: str | Path = "text2music",
+    gates: tuple[Gate, ...] = (),
+    **options: Any,
+) -> tuple[JobWork, Rows]:
+    """A job that has been begun in `folder / "out"`, and its rows."""
+    manifest = folder / "manifest.jsonl"
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    library = Library()
+    found = Rows(open_manifest(str(manifest)), checked(library.load(graph), stages(), library.nested))
+    looked = check(found)
+    checkpoint = weights.open() if weights is not None else None
+    job = job_of(found, looked, checkpoint, gates=gates, **options)
+    place = Place(str(folder / "out"))
+    place.prepare()
+    begin(place, job, looked)
+    return JobWork(job, place, weights), found

@@ -1,0 +1,234 @@
+"""A job's rows, with a renderer that makes no sound: what is made, made again, taken again, given up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from acestep_flows.bulk.drive import Ended, Way, run_job
+from acestep_flows.bulk.gates import Gate
+from acestep_flows.bulk.job import Shard
+from acestep_flows.bulk.ledger import ATTEMPTS, DEAD, Ledger
+from acestep_flows.bulk.meter import Meter
+from acestep_flows.bulk.progress import Progress
+from acestep_flows.bulk.results import ResultRow
+from acestep_flows.bulk.work import JobWork, Try, failed
+from acestep_flows.errors import Conflict, FlowsError, InputError, LostProcess, StageError, StorageError
+from acestep_flows.graph.plan import Plan
+from tests.bulk.jobs import rows_in
+
+GATE = Gate("silence_share", "<", 0.5)
+Act = Callable[[Try, ResultRow], "ResultRow | None"]
+
+
+class Pretence:
+    """Every song is done at once, unless `act` says otherwise: another row, None for one that is lost, an exception."""
+
+    def __init__(self, work: JobWork, act: Act = lambda one, row: row) -> None:
+        self.work, self.act = work, act
+        self.waves: list[list[str]] = []
+        self.alone: list[str] = []
+        self.seeds: dict[str, list[Any]] = {}
+        self.closed = False
+
+    def way(self, plan: Plan) -> Way:
+        return ("all",)
+
+    def render(self, tries: Sequence[Try], ways: Collection[Way], meter: Meter, *, alone: bool) -> Iterator[Ended]:
+        assert set(ways) == {("all",)}
+        self.waves.append([one.row.id for one in tries])
+        self.alone += [one.row.id for one in tries if alone]
+        for one in tries:
+            self.seeds.setdefault(one.row.id, []).append(one.inputs["seed"])
+            row = self.act(one, replace(self.work.begun(one), status="done", duration=5.0))
+            if row is not None:
+                yield one, row
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def songs(count: int) -> list[dict[str, Any]]:
+    return [{"id": f"r{number}", "tags": "funk", "seed": number, "duration": 5} for number in range(count)]
+
+
+def results(work: JobWork, name: str = "results") -> list[ResultRow]:
+    return sorted(Ledger(work.place).rows(name), key=lambda row: (row.index, row.attempt))
+
+
+def test_all_rows_are_made_once(tmp_path: Path) -> None:
+    work, rows = rows_in(tmp_path, songs(5))
+    told: list[Progress] = []
+    outcome = run_job(work, rows, renderer := Pretence(work), wave=2, watch=told.append)
+    assert renderer.waves == [["r0", "r1"], ["r2", "r3"], ["r4"]]
+    assert renderer.closed
+    assert [row.id for row in results(work)] == [f"r{number}" for number in range(5)]
+    assert outcome.progress == told[-1]
+    assert (told[-1].phase, told[-1].done, told[-1].rows, told[-1].audio_seconds) == ("ended", 5, 5, 25.0)
+    again = run_job(work, rows, renderer := Pretence(work))
+    assert renderer.waves == []
+    assert (again.progress.done, again.progress.resumed) == (5, 5)
+
+
+def test_errors_are_tried_again_and_then_given_up(tmp_path: Path) -> None:
+    work, rows = rows_in(tmp_path, songs(3))
+
+    def act(one: Try, row: ResultRow) -> ResultRow:
+        if one.row.id == "r1" or (one.row.id == "r2" and one.attempt == 1):
+            return failed(row, StageError("take", "sample", ZeroDivisionError("by zero")))
+        return row
+
+    outcome = run_job(work, rows, renderer := Pretence(work, act), retries=2)
+    assert renderer.waves == [["r0", "r1", "r2"], ["r1", "r2"], ["r1"]]
+    assert {row.id: row.attempt for row in results(work)} == {"r0": 1, "r2": 2}
+    (dead,) = results(work, DEAD)
+    assert (dead.id, dead.attempt, dead.code) == ("r1", 3, "stage_failed")
+    assert "by zero" in str(dead.error)
+    assert dead.inputs["tags"] == "funk"
+    assert [(row.id, row.attempt) for row in results(work, ATTEMPTS)] == [("r1", 1), ("r1", 2), ("r1", 3), ("r2", 1)]
+    assert (outcome.progress.done, outcome.progress.failed, outcome.progress.attempts) == (2, 1, 6)
+
+    run_job(work, rows, renderer := Pretence(work))
+    assert renderer.waves == []
+    run_job(work, rows, renderer := Pretence(work), again=True)
+    assert renderer.waves == [["r1"]]
+    assert results(work, DEAD) == []
+    assert {row.id: row.attempt for row in results(work)}["r1"] == 4
+
+
+def test_what_would_fail_again_is_not_tried_again(tmp_path: Path) -> None:
+    work, rows = rows_in(tmp_path, songs(1))
+    run_job(work, rows, renderer := Pretence(work, lambda one, row: failed(row, InputError("no", where="tags"))))
+    assert renderer.waves == [["r0"]]
+    assert [row.code for row in results(work, DEAD)] == ["invalid_input"]
+
+
+def test_bad_rows_are_given_up_without_an_attempt(tmp_path: Path) -> None:
+    work, rows = rows_in(tmp_path, [{"id": "bad", "tags": "funk", "steps": 0}, *songs(1)])
+    run_job(work, rows, renderer := Pretence(work))
+    assert renderer.waves == [["r0"]]
+    (dead,) = results(work, DEAD)
+    assert dead.id == "bad"
+    assert "steps" in str(dead.error)
+
+
+def test_gates_ask_for_the_next_seed(tmp_path: Path) -> None:
+    work, rows = rows_in(tmp_path, songs(2), gates=(GATE,), retakes=2)
+
+    def act(one: Try, row: ResultRow) -> ResultRow:
+        return row if one.row.id == "r0" and one.retake == 1 else replace(row, status="rejected", code="gate")
+
+    outcome = run_job(work, rows, renderer := Pretence(work, act))
+    assert renderer.seeds == {"r0": [0, 1], "r1": [1, 2, 3]}
+    (kept,) = results(work)
+    assert (kept.id, kept.seed, kept.attempt, kept.retake) == ("r0", 1, 2, 1)
+    (dead,) = results(work, DEAD)
+    assert (dead.id, dead.status, dead.retake) == ("r1", "rejected", 2)
+    assert outcome.rejected == 1
+
+
+def test_a_retake_is_not_taken_back_by_a_stop(tmp_path: Path) -> None:
+    work, rows = rows_in(tmp_path, songs(1), gates=(GATE,), retakes=2)
+
+    def stop(one: Try, row: ResultRow) -> ResultRow:
+        if one.attempt == 2:
+            raise KeyboardInterrupt
+        return replace(row, status="rejected")
+
+    assert run_job(work, rows, Pretence(work, stop)).interrupted
+    run_job(work, rows, renderer := Pretence(work))
+    assert renderer.seeds == {"r0": [1]}
+    assert results(work)[0].attempt == 2
+
+
+def test_rows_with_one_recipe_are_made_once(tmp_path: Path) -> None:
+    twins = [{"id": id, "tags": "funk", "seed": 1} for id in ("a", "b")]
+    work, rows = rows_in(tmp_path, [*twins, {"id": "c", "tags": "funk"}, {"id": "d", "tags": "funk"}])
+    outcome = run_job(work, rows, renderer := Pretence(work))
+    assert renderer.waves == [["a", "c", "d"]]
+    found = {row.id: (row.status, row.duplicate_of) for row in results(work)}
+    assert found == {"a": ("done", None), "b": ("duplicate", "a"), "c": ("done", None), "d": ("done", None)}
+    assert (outcome.duplicates, outcome.progress.done) == (1, 4)
+
+
+def test_the_twin_of_a_row_that_fails_is_made(tmp_path: Path) -> None:
+    work, rows = rows_in(tmp_path, [{"id": id, "tags": "funk", "seed": 1} for id in "abc"])
+    act: Act = lambda one, row: failed(row, FlowsError("no")) if one.row.id == "a" else row  # noqa: E731
+    run_job(work, rows, Pretence(work, act), retries=0)
+    found = {row.id: row.duplicate_of for row in results(work)}
+    assert found == {"b": None, "c": "b"}
+
+
+def test_lost_rows_are_tried_alone(tmp_path: Path) -> None:
+    work, rows = rows_in(tmp_path, songs(3))
+
+    def act(one: Try, row: ResultRow) -> ResultRow | None:
+        return None if one.row.id == "r1" or (len(renderer.waves) == 1 and one.row.id == "r2") else row
+
+    renderer = Pretence(work, act)
+    run_job(work, rows, renderer, retries=1)
+    assert renderer.waves == [["r0", "r1", "r2"], ["r1", "r2"], ["r1"]]
+    assert renderer.alone == ["r1", "r2", "r1"]
+    assert {row.id: row.attempt for row in results(work)} == {"r0": 1, "r2": 1}
+    (dead,) = results(work, DEAD)
+    assert (dead.id, dead.attempt, dead.code) == ("r1", 2, LostProcess.code)
+
+
+def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
+    work, rows = rows_in(tmp_path, songs(4))
+
+    def act(one: Try, row: ResultRow) -> ResultRow:
+        if one.row.id == "r2":
+            raise KeyboardInterrupt
+        return row
+
+    outcome = run_job(work, rows, renderer := Pretence(work, act))
+    assert outcome.interrupted
+    assert renderer.closed
+    assert [row.id for row in results(work)] == ["r0", "r1"]
+    run_job(work, rows, renderer := Pretence(work))
+    assert renderer.waves == [["r2", "r3"]]
+
+
+def test_a_full_disk_stops_the_job_and_blames_no_row(tmp_path: Path) -> None:
+    work, rows = rows_in(tmp_path, songs(3))
+
+    def act(one: Try, row: ResultRow) -> ResultRow:
+        return failed(row, StorageError("no space left")) if one.row.id == "r1" else row
+
+    with pytest.raises(StorageError, match="no space left"):
+        run_job(work, rows, Pretence(work, act))
+    assert [row.id for row in results(work)] == ["r0"]
+    assert results(work, DEAD) == results(work, ATTEMPTS) == []
+    run_job(work, rows, renderer := Pretence(work))
+    assert renderer.waves == [["r1", "r2"]]
+
+
+def test_shards_share_the_rows(tmp_path: Path) -> None:
+    work, rows = rows_in(tmp_path, songs(5))
+    outcomes = [run_job(work, rows, Pretence(work), shard=Shard(number, 2)) for number in (1, 2)]
+    assert [outcome.progress.rows for outcome in outcomes] == [3, 2]
+    assert [outcome.progress.done for outcome in outcomes] == [3, 2]
+    assert [row.id for row in results(work)] == [f"r{number}" for number in range(5)]
+
+
+def test_two_do_not_work_on_one_part(tmp_path: Path) -> None:
+    work, rows = rows_in(tmp_path, songs(1))
+
+    def act(one: Try, row: ResultRow) -> ResultRow:
+        with pytest.raises(Conflict, match="another process"):
+            run_job(work, rows, Pretence(work))
+        return row
+
+    assert run_job(work, rows, Pretence(work, act)).progress.done == 1
+
+
+def test_random_seeds_are_the_same_every_time(tmp_path: Path) -> None:
+    work, rows = rows_in(tmp_path, [{"id": "a", "tags": "funk"}])
+    (row,) = rows
+    assert work.tried(row)[0] == work.tried(row)[0]
+    assert work.tried(row)[0].recipe != work.tried(row, 2, 1)[0].recipe

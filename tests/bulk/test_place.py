@@ -1,0 +1,77 @@
+"""The folder of a job: whole files, and no folder that comes back by itself."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from acestep_flows.bulk.place import STALE_SECONDS, Place
+from acestep_flows.errors import StorageError
+
+
+@pytest.fixture(params=["path", "file", "memory"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """A folder, in each way it can be named; `memory` is a file system that pyarrow alone knows."""
+    if request.param == "path":
+        made = Place(str(tmp_path / "job"))
+    elif request.param == "file":
+        made = Place(f"file://{tmp_path / 'job'}")
+    else:
+        made = Place(f"local://{tmp_path / 'job'}")
+        from pyarrow import fs
+
+        made._opened["found"] = (fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem()), "job")
+        made.__dict__["local"] = None
+    made.prepare()
+    return made
+
+
+def test_files_come_back(place: Place) -> None:
+    place.write("a/b/c.bin", b"one")
+    place.write("a/b/c.bin", b"two")
+    assert place.read("a/b/c.bin") == b"two"
+    assert place.names("a/b") == ["c.bin"]
+    place.delete("a/b/c.bin")
+    place.delete("a/b/c.bin")
+    assert place.read("a/b/c.bin") is None
+    assert place.names("a/b") == place.names("nowhere") == []
+
+
+def test_what_is_half_written_is_not_listed(place: Place) -> None:
+    place.write("a/.hidden.part", b"")
+    assert place.names("a") == []
+
+
+def test_a_folder_that_has_gone_stays_gone(tmp_path: Path) -> None:
+    place = Place(str(tmp_path / "job"))
+    place.prepare()
+    shutil.rmtree(tmp_path / "job")
+    with pytest.raises(StorageError, match="has gone"):
+        place.write("a", b"")
+    assert not (tmp_path / "job").exists()
+
+
+def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
+    (tmp_path / "job").write_text("")
+    with pytest.raises(StorageError, match="job"):
+        Place(str(tmp_path / "job")).prepare()
+
+
+def test_only_old_leftovers_are_cleared(tmp_path: Path) -> None:
+    place = Place(str(tmp_path))
+    for name in ("old.part", ".old.part", ".new.part", ".old.txt"):
+        (tmp_path / name).write_text("")
+        if "old" in name:
+            os.utime(tmp_path / name, (0, time.time() - 2 * STALE_SECONDS))
+    place.tidy()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".new.part", ".old.txt", "old.part"]
+
+
+def test_a_place_can_be_sent(place: Place) -> None:
+    again = pickle.loads(pickle.dumps(Place(place.where)))
+    assert again.where == place.where
