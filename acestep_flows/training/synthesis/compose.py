@@ -309,7 +309,7 @@ def _play_drums(plan: Plan, bars: int, out: list[Stroke]) -> None:
             out.append(Stroke(plan.at(bar, 0), "crash", 0.8))
 
 
-_SUNG_STEPS = (0, 8, 4, 12, 16, 20, 6, 14, 2, 10, 18, 22)
+_SUNG_STEPS = (0, 4, 8, 12, 16, 20, 24, 6, 14, 22, 2, 18)
 """Where syllables go in a line of two bars, the likeliest places first; the end is for breathing."""
 
 
@@ -327,7 +327,7 @@ def _sing(plan: Plan, bars: int, seconds: float) -> tuple[list[Sung], list[str]]
         name = plan.sections[bar]
         if name not in ("verse", "chorus"):
             continue
-        words = lexicon.line(draw, 3 if most < 6 else 4, most)
+        words = lexicon.line(draw, min(5, most), most)
         chord = plan.chords[bar], plan.chords[min(bar + 1, bars - 1)]
         placed = [
             item
@@ -366,7 +366,7 @@ def _line(
             bar // 2 * 2 + half, chords[half], [step - 16 * half for step in steps if step // 16 == half]
         )
     ]
-    ends = [*steps[1:], min(steps[-1] + 6, 30)]
+    ends = [*steps[1:], min(steps[-1] + 5, 30)]
     return [
         Sung(plan.at(bar, step), (end - step) * plan.step * 0.92, pitch, code, word)
         for step, end, pitch, (code, word) in zip(steps, ends, pitches, codes, strict=True)

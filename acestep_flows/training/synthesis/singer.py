@@ -33,22 +33,22 @@ VOWELS = {  # formants in Hz; two shapes make a diphthong
 
 # seconds, voiced level, formants or None (the vowel's), noise level, noise band, is it a stop
 CONSONANTS: dict[str, tuple[float, float, tuple[int, int, int] | None, float, str, bool]] = {
-    "m": (0.07, 0.40, (250, 1050, 2250), 0.0, "broad", False),
-    "n": (0.07, 0.40, (260, 1700, 2600), 0.0, "broad", False),
-    "l": (0.06, 0.55, (360, 1250, 2750), 0.0, "broad", False),
-    "r": (0.06, 0.55, (330, 1060, 1420), 0.0, "broad", False),
-    "w": (0.07, 0.50, (290, 610, 2150), 0.0, "broad", False),
-    "y": (0.06, 0.55, (270, 2250, 3000), 0.0, "broad", False),
-    "h": (0.06, 0.05, None, 0.028, "breath", False),
-    "s": (0.09, 0.00, None, 0.055, "hiss", False),
-    "sh": (0.10, 0.00, None, 0.066, "hush", False),
-    "f": (0.08, 0.00, None, 0.028, "broad", False),
-    "v": (0.06, 0.35, (300, 1100, 2400), 0.014, "broad", False),
-    "t": (0.06, 0.00, None, 0.088, "hiss", True),
-    "k": (0.06, 0.00, None, 0.088, "burst", True),
-    "d": (0.05, 0.15, (300, 1750, 2650), 0.044, "hiss", True),
-    "g": (0.05, 0.15, (260, 1950, 2400), 0.05, "burst", True),
-    "b": (0.05, 0.15, (250, 850, 2200), 0.033, "broad", True),
+    "m": (0.043, 0.17, (250, 1050, 2250), 0.0, "broad", False),
+    "n": (0.043, 0.17, (260, 1700, 2600), 0.0, "broad", False),
+    "l": (0.037, 0.21, (360, 1250, 2750), 0.0, "broad", False),
+    "r": (0.037, 0.21, (330, 1060, 1420), 0.0, "broad", False),
+    "w": (0.043, 0.19, (290, 610, 2150), 0.0, "broad", False),
+    "y": (0.037, 0.21, (270, 2250, 3000), 0.0, "broad", False),
+    "h": (0.037, 0.03, None, 0.028, "breath", False),
+    "s": (0.056, 0.00, None, 0.03, "hiss", False),
+    "sh": (0.062, 0.00, None, 0.04, "hush", False),
+    "f": (0.050, 0.00, None, 0.028, "broad", False),
+    "v": (0.037, 0.15, (300, 1100, 2400), 0.014, "broad", False),
+    "t": (0.037, 0.00, None, 0.06, "hiss", True),
+    "k": (0.037, 0.00, None, 0.088, "burst", True),
+    "d": (0.031, 0.09, (300, 1750, 2650), 0.044, "hiss", True),
+    "g": (0.031, 0.09, (260, 1950, 2400), 0.05, "burst", True),
+    "b": (0.031, 0.09, (250, 850, 2200), 0.033, "broad", True),
 }
 _BANDS = {
     "hiss": (5200.0, 11000.0),
@@ -94,7 +94,8 @@ def _mouth(line: Sequence[Sung], frames: int, size: float) -> tuple[np.ndarray, 
         sounds = parse(sung.sounds)
         vowel = VOWELS[sounds.vowel]
         following = line[number + 1].start - _lead(line[number + 1]) if number + 1 < len(line) else 1e9
-        end = min(sung.start + sung.seconds, following)
+        written = sung.start + sung.seconds
+        end = following if following < written + 0.12 else written  # legato, unless there is a rest
         clock = sung.start - _lead(sung)
         if not times or clock - times[-1] > 0.03:
             point(clock - 0.02, CONSONANTS[sounds.onset[0]][2] or vowel[0] if sounds.onset else vowel[0], 0.0)
@@ -102,11 +103,12 @@ def _mouth(line: Sequence[Sung], frames: int, size: float) -> tuple[np.ndarray, 
             clock = _consonant(name, clock, vowel[0], point, hisses)
         coda = sum(CONSONANTS[name][0] for name in sounds.coda)
         close = max(end - coda, sung.start + 0.04)
-        point(sung.start + 0.02, vowel[0], 0.9)
-        point(sung.start + 0.08, vowel[0], 1.0)
+        point(sung.start - 0.012, vowel[0], 0.25)
+        point(sung.start + 0.012, vowel[0], 1.0)  # sung as one beats time: loudest where it begins
+        point(sung.start + 0.12, vowel[0], 0.75)
         turn = sung.start + (close - sung.start) * (0.45 if len(vowel) > 1 else 0.8)
-        point(turn, vowel[0], 0.95)
-        point(close - 0.01, vowel[-1], 0.8)
+        point(turn, vowel[0], 0.7)
+        point(close - 0.01, vowel[-1], 0.5)
         clock = close
         for name in sounds.coda:
             clock = _consonant(name, clock, vowel[-1], point, hisses)
@@ -133,16 +135,17 @@ def _consonant(name: str, clock: float, vowel: Sequence[float], point: Point, hi
 
 
 def _melody(line: Sequence[Sung], samples: int) -> Signal:
-    """Hz at every sample: each pitch held, 50 ms of glide, vibrato on long notes."""
+    """Hz at every sample: each pitch held, 40 ms of glide into the next, vibrato on long notes."""
     points: list[tuple[float, float]] = []
     for sung in line:
-        arrived = max(sung.start - 0.02, points[-1][0] + 1e-3 if points else sung.start - 0.02)
-        points += [(arrived, sung.pitch), (max(sung.start + sung.seconds - 0.05, arrived + 1e-3), sung.pitch)]
+        if points:  # the last pitch is held until just before the new vowel
+            points.append((max(sung.start - 0.03, points[-1][0] + 1e-3), points[-1][1]))
+        points.append((sung.start + 0.01, sung.pitch))
     coarse = np.arange(samples // 64 + 2) * 64 / RATE
     pitch = np.interp(coarse, [time for time, _ in points], [height for _, height in points])
     starts = np.asarray([sung.start for sung in line])
     since = coarse - starts[np.maximum(np.searchsorted(starts, coarse) - 1, 0)]
-    pitch += np.clip((since - 0.18) / 0.25, 0.0, 1.0) * 0.28 * np.sin(2 * np.pi * 5.6 * coarse)
+    pitch += np.clip((since - 0.18) / 0.25, 0.0, 1.0) * 0.2 * np.sin(2 * np.pi * 5.6 * coarse)
     hertz = frequency(0.0) * 2.0 ** (pitch / 12.0)
     fine: Signal = np.interp(np.arange(samples), np.arange(len(coarse)) * 64, hertz).astype(np.float32)
     return fine
