@@ -10,7 +10,7 @@ the song has when it is rendered alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -23,9 +23,10 @@ from acestep_flows.model.attention import FP16_MAX, CrossAttention, SelfAttentio
 from acestep_flows.model.condition import ConditionProjector
 from acestep_flows.model.control import blend
 from acestep_flows.model.padding import Padding
-from acestep_flows.model.patch import PatchEmbedding, modulate
-from acestep_flows.model.rope import Rotation, rotate, rotation
+from acestep_flows.model.patch import PatchEmbedding
+from acestep_flows.model.rope import Rotation, rotation
 from acestep_flows.model.transformer import Block, Transformer
+from acestep_flows.training.fused import LinearAttention, MemoryAttention, Modulate, Turn, halves
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,19 @@ def condition_batch(
 class Frames:
     """What a batch knows of its frames: the rotation of positions, and the padding where rows differ in length."""
 
-    by: Rotation
+    by: Turn
     padding: Padding | None
-    mask: Tensor | None
+    real: Tensor | None
     """(B, 1, T, 1), 1 on real frames; None where all are."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """The condition as the blocks see it: tokens (B, S, D), mask (B, 1, 1, S), and the rotation of their positions."""
+
+    tokens: Tensor
+    mask: Tensor
+    by: Turn
 
 
 def predict(
@@ -84,19 +94,15 @@ def predict(
         depths: blocks after which hidden states (B, T, D) are wanted, for REPA.
         checkpointing: keep no activations inside blocks; compute them again on the way back.
     """
-    config, frames = transformer.config, _frames(transformer, latents, lengths)
-    table = rotation(int(condition.positions.shape[1]), config.attention_head_dim, config.rope_theta, latents.device)
-    key_rotation = Rotation(table.cos[condition.positions], table.sin[condition.positions])
-    mask = condition.mask[:, None, None, :]
-
+    frames, memory = _frames(transformer, latents, lengths), _heard(transformer, condition)
     embedded = transformer.timestep_embedder(timesteps)
     modulation = transformer.t_block(embedded).unflatten(-1, (6, -1))
-    x = embed(transformer.proj_in, latents, frames.padding)
+    x = embed(transformer.proj_in, latents, frames.padding).float()
     if control is not None:
         x = blend(x, control, control_scale, frames.padding)
     states = {}
     for depth, block in enumerate(transformer.blocks):
-        arguments = (block, x, modulation, frames, condition.tokens, mask, key_rotation)
+        arguments = (block, x, modulation, frames, memory)
         x = checkpoint(_block, *arguments, use_reentrant=False) if checkpointing else _block(*arguments)
         if depth in depths:
             states[depth] = x
@@ -119,55 +125,74 @@ def embed(proj_in: PatchEmbedding, latents: Tensor, padding: Padding | None = No
 def _frames(transformer: Transformer, latents: Tensor, lengths: tuple[int, ...] | None) -> Frames:
     config = transformer.config
     by = rotation(latents.shape[-1], config.attention_head_dim, config.rope_theta, latents.device)
-    padding = Padding.of(lengths, latents, torch.float32, exact=True)
-    return Frames(by, padding, None if padding is None else padding.mask.unsqueeze(1))
+    if lengths is None:
+        return Frames(Turn.of(by), None, None)
+    counts = torch.tensor(lengths, device=latents.device).unsqueeze(1)
+    mask = (torch.arange(latents.shape[-1], device=latents.device) < counts).unsqueeze(-1).float()
+    return Frames(Turn.of(by), Padding(lengths, mask, exact=True), mask.unsqueeze(1))
 
 
-def _block(
-    block: Block,
-    x: Tensor,
-    modulation: Tensor,
-    frames: Frames,
-    tokens: Tensor,
-    mask: Tensor,
-    key_rotation: Rotation,
-) -> Tensor:
-    shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = (block.scale_shift_table + modulation).unsqueeze(2).unbind(1)
-    x = x + gate_a * _self_attention(block.attn, modulate(x, shift_a, scale_a), frames)
-    x = x + _cross_attention(block.cross_attn, x, frames, tokens, mask, key_rotation)
-    return x + gate_m * block.ff(modulate(x, shift_m, scale_m), frames.padding)
+def _heard(transformer: Transformer, condition: ConditionBatch) -> Heard:
+    config, positions = transformer.config, condition.positions
+    table = rotation(positions.shape[1], config.attention_head_dim, config.rope_theta, positions.device)
+    by = Turn.of(Rotation(table.cos[positions], table.sin[positions])).per_head()
+    return Heard(condition.tokens, condition.mask[:, None, None, :], by)
 
 
-def _split(to: Callable[[Tensor], Tensor], x: Tensor, heads: int) -> Tensor:
-    return to(x).unflatten(-1, (heads, -1))
+def _block(block: Block, x: Tensor, modulation: Tensor, frames: Frames, memory: Heard) -> Tensor:
+    shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = (
+        (block.scale_shift_table + modulation).float().unsqueeze(2).unbind(1)
+    )
+    x = torch.addcmul(x, gate_a, _self_attention(block.attn, _modulate(x, shift_a, scale_a), frames).float())
+    x = x + _cross_attention(block.cross_attn, x, frames, memory)
+    return torch.addcmul(x, gate_m, block.ff(_modulate(x, shift_m, scale_m), frames.padding).float())
 
 
 def _self_attention(attention: SelfAttention, x: Tensor, frames: Frames) -> Tensor:
     """As `SelfAttention.forward`, all rows at once."""
-    q, k = (
-        rotate(_split(to, x, attention.heads), frames.by).relu().transpose(1, 2)
-        for to in (attention.to_q, attention.to_k)
-    )
-    v = _split(attention.to_v, x, attention.heads).float().transpose(1, 2)  # (B, H, T, d), as q and k
-    if frames.mask is not None:
-        k = k * frames.mask
-    with torch.autocast(x.device.type, enabled=False):
-        numerator = q @ (k.mT @ v)
-        denominator = q @ k.sum(dim=-2).unsqueeze(-1)
-        y = numerator / (denominator + 1e-15)
-    out: Tensor = attention.to_out[0](y.transpose(1, 2).flatten(2))
+    heads = attention.heads
+    qkv = _together(x, heads, (attention.to_q, attention.to_k), attention.to_v)
+    y = _attend_linearly(qkv, frames.by, frames.real, heads)
+    out: Tensor = attention.to_out[0](y)
     return out.clamp(-FP16_MAX, FP16_MAX)
 
 
-def _cross_attention(
-    attention: CrossAttention, x: Tensor, frames: Frames, tokens: Tensor, mask: Tensor, key_rotation: Rotation
-) -> Tensor:
+def _cross_attention(attention: CrossAttention, x: Tensor, frames: Frames, memory: Heard) -> Tensor:
     """As `CrossAttention.forward` over a memory made here, all rows at once."""
-    q = rotate(_split(attention.to_q, x, attention.heads), frames.by).transpose(1, 2)
-    k = rotate(_split(attention.to_k, tokens, attention.heads), key_rotation).transpose(1, 2)
-    v = _split(attention.to_v, tokens, attention.heads).transpose(1, 2)
-    # Written out: at these sizes the fused kernel's way back takes ten times as long.
-    scores = (q.to(v.dtype) * attention.head_dim**-0.5 @ k.to(v.dtype).mT).float().masked_fill(~mask, -torch.inf)
-    y = scores.softmax(dim=-1).to(v.dtype) @ v
-    out: Tensor = attention.to_out[0](y.transpose(1, 2).flatten(2))
+    heads = attention.heads
+    q = _together(x, heads, (attention.to_q,))
+    kv = _together(memory.tokens, heads, (attention.to_k,), attention.to_v)
+    y = _attend(q, kv, frames.by, memory.by, memory.mask, heads)
+    out: Tensor = attention.to_out[0](y)
     return out
+
+
+def _together(x: Tensor, heads: int, turned: Sequence[nn.Module], plain: nn.Module | None = None) -> Tensor:
+    """Projections of x (B, L, D), end to end: those of `turned`, which are rotated, with channels in halves."""
+    layers = [*turned, *([] if plain is None else [plain])]
+    if all(type(layer) is nn.Linear for layer in layers):
+        linears = cast("list[nn.Linear]", layers)
+        weights = [halves(one.weight, heads) if one is not plain else one.weight for one in linears]
+        biases = [halves(one.bias, heads) if one is not plain else one.bias for one in linears]
+        return F.linear(x, torch.cat(weights), torch.cat(biases))
+    return torch.cat([_reordered(one(x), heads) if one is not plain else one(x) for one in layers], dim=-1)
+
+
+def _reordered(y: Tensor, heads: int) -> Tensor:
+    """Projected y (B, L, D) with channels in halves."""
+    return y.unflatten(-1, (heads, -1, 2)).transpose(-1, -2).flatten(2)
+
+
+def _modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    y: Tensor = Modulate.apply(x, shift, scale)  # type: ignore[no-untyped-call]
+    return y
+
+
+def _attend_linearly(qkv: Tensor, by: Turn, real: Tensor | None, heads: int) -> Tensor:
+    y: Tensor = LinearAttention.apply(qkv, by, real, heads)  # type: ignore[no-untyped-call]
+    return y
+
+
+def _attend(q: Tensor, kv: Tensor, by: Turn, key_by: Turn, heard: Tensor, heads: int) -> Tensor:
+    y: Tensor = MemoryAttention.apply(q, kv, by, key_by, heard, heads)  # type: ignore[no-untyped-call]
+    return y
