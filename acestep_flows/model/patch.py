@@ -40,11 +40,18 @@ class PatchEmbedding(nn.Module):
 def _group_norm(x: Tensor, norm: nn.GroupNorm, padding: Padding | None) -> Tensor:
     """GroupNorm of x (B, T, C), statistics per row and group over all (real) frames."""
     grouped = x.float().unflatten(-1, (GROUPS, -1))
-    moments = [torch.var_mean(row, dim=(0, 2), correction=0, keepdim=True) for row in joint_rows(grouped, padding)]
+    moments = [_moments(row) for row in joint_rows(grouped, padding)]
     variance, mean = (torch.stack(moment) for moment in zip(*moments, strict=True))
     scale = norm.weight.view(GROUPS, -1) * torch.rsqrt(variance + EPSILON)  # (B, 1, 32, 64)
     shift = norm.bias.view(GROUPS, -1) - mean * scale
     return torch.addcmul(shift, grouped, scale).flatten(-2).to(x.dtype)
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Variance and mean, (1, 32, 1), of x (T, 32, C). Frames first: a sixth of `var_mean`'s time."""
+    count = x.shape[0] * x.shape[2]
+    mean = x.sum(0, keepdim=True).sum(-1, keepdim=True) / count
+    return (x - mean).square().sum(0, keepdim=True).sum(-1, keepdim=True) / count, mean
 
 
 class FinalLayer(nn.Module):

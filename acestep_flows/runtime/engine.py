@@ -12,21 +12,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import ParamSpec, Self, TypeVar
 
 import torch
 from torch import Tensor
 
 from acestep_flows.errors import Cancelled, DeadlineExceeded, FlowsError, LostProcess, Overloaded
 from acestep_flows.runtime.fairness import DeficitRoundRobin
+from acestep_flows.runtime.local import limit_threads
 from acestep_flows.runtime.occupancy import EngineStats, Record
 from acestep_flows.sampling.denoiser import answer
 from acestep_flows.sampling.together import PADDING, Ask, Forwards, Underway
 from acestep_flows.sampling.trajectory import State
 from acestep_flows.stages.diffusion import Song
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 OnStep = Callable[[State], None]
 OnPreview = Callable[[Tensor], None]
@@ -70,24 +75,36 @@ class StepEngine:
         songs: most songs at once; one more is refused. All of them take turns, so more of them do not wait longer
             than their share, but each holds the memory of its conditions.
         padding: frames of padding up to which songs of unequal length share a forward pass.
-        lanes: forward passes made side by side. On processors one per core, each of one thread (then the process
-            needs `torch.set_num_threads(1)`), gets more out of many songs than one pass of many threads; on a GPU one.
+        lanes: forward passes made side by side while several songs are there. On processors one per core, each of one
+            thread, gets more out of many songs than one pass of many threads; on a GPU one.
+        worker: one thread that turns are made in, and that others may use, too; None: one of the engine's own.
         ask: makes a forward pass.
     """
 
     def __init__(
-        self, tokens: int = 8192, songs: int = 64, *, padding: int = PADDING, lanes: int = 1, ask: Ask = answer
+        self,
+        tokens: int = 8192,
+        songs: int = 64,
+        *,
+        padding: int = PADDING,
+        lanes: int = 1,
+        worker: Executor | None = None,
+        ask: Ask = answer,
     ) -> None:
         self.songs = songs
         self._fairness: DeficitRoundRobin[Seat] = DeficitRoundRobin(tokens)
-        self._lanes = ThreadPoolExecutor(lanes, thread_name_prefix="lane") if lanes > 1 else None
+        self._lanes = _threads("lane", lanes, 1) if lanes > 1 else None
         self._forwards = Forwards(padding, ask, lanes, self._lanes, self._broke)
         self._record = Record()
         self._given = 0
         self._seats: dict[Seat, None] = {}  # in order of arrival
         self._came = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="steps")
+        self._own = [_threads("arrivals", 1, 1)]
+        if worker is None:
+            worker = _threads("steps", 1, torch.get_num_threads())
+            self._own.append(worker)
+        self._arrivals, self._worker = self._own[0], worker
 
     async def __aenter__(self) -> Self:
         return self
@@ -102,9 +119,8 @@ class StepEngine:
         if self._loop is not None:
             self._loop.cancel()
             await asyncio.wait([self._loop])
-        await asyncio.to_thread(self._worker.shutdown)
-        if self._lanes is not None:
-            self._lanes.shutdown()
+        for thread in (*self._own, *([self._lanes] if self._lanes is not None else [])):
+            await asyncio.to_thread(thread.shutdown)
 
     async def run(
         self,
@@ -138,13 +154,15 @@ class StepEngine:
             Cancelled, LostProcess: the engine was closed; the engine broke.
             InputError: `state` is of another song.
         """
+        if self._loop is not None and self._loop.done():
+            raise _why(self._loop)
         if self._given >= self.songs:
             raise Overloaded(f"{self._given} songs are under way, as many as the engine takes")
         self._given += 1
         seat = None
         try:
             async with asyncio.timeout(deadline) as timer:
-                begun = await asyncio.to_thread(Underway.begin, song.trajectory, song.denoise, state)
+                begun = await self._on(self._arrivals, Underway.begin, song.trajectory, song.denoise, state)
                 if begun.done:
                     return begun.state
                 finished: asyncio.Future[State] = asyncio.get_running_loop().create_future()
@@ -188,10 +206,13 @@ class StepEngine:
                 self._came.clear()
                 await self._came.wait()
                 continue
-            outcomes = await asyncio.get_running_loop().run_in_executor(self._worker, self._turn, present)
+            outcomes = await self._on(self._worker, self._turn, present)
             for seat, outcome in outcomes.items():
                 if seat in self._seats:  # else it left during the step
                     self._boundary(seat, outcome)
+
+    async def _on(self, threads: Executor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.get_running_loop().run_in_executor(threads, partial(work, *args, **kwargs))
 
     def _turn(self, seats: Sequence[Seat]) -> dict[Seat, Underway | Exception]:
         """One turn, in the worker's thread: who takes part, and where that leads."""
@@ -248,6 +269,12 @@ class StepEngine:
         for seat in self._seats:
             seat.fail(_why(loop))
         self._seats.clear()
+
+
+def _threads(name: str, count: int, width: int) -> ThreadPoolExecutor:
+    """Threads whose torch operations use `width` threads each."""
+    limit = partial(limit_threads, torch, width)
+    return ThreadPoolExecutor(count, thread_name_prefix=name, initializer=limit)
 
 
 def _why(loop: asyncio.Task[None]) -> FlowsError:

@@ -1,4 +1,9 @@
-"""Stages in this process: loaded once on first use, shared by all runs, worked by a pool of threads."""
+"""Stages in this process: loaded once on first use, shared by all runs, worked by a pool of threads.
+
+On a CPU the pool has one thread. Every thread that computes keeps a team of helpers of its own, one per core; as soon
+as there are more of them than cores, each short operation waits for the system to wake its team: small networks then
+take twice their time.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ import dataclasses
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -25,7 +30,7 @@ _LOADING = threading.Lock()
 """One stage at a time loads: transformers and diffusers import lazily, which two threads at once break."""
 
 WORKERS = 2
-"""Calls at once, so that one prepares while another keeps the device busy; more would mostly take memory."""
+"""Calls at once on a GPU, so that one prepares while another keeps it busy; more would mostly take memory."""
 
 
 class LocalRunner:
@@ -34,14 +39,28 @@ class LocalRunner:
     Args:
         checkpoint: where stages load their weights from.
         placement: where, and how precisely, they compute.
-        workers: how many calls may work at once.
+        workers: how many calls may work at once; None: one on a CPU, two elsewhere.
+        threads: of one torch operation; None: as torch has it.
+
+    Attributes:
+        work: what calls are made in. Whoever computes beside them on the same CPU does so in here, too.
     """
 
-    def __init__(self, checkpoint: Checkpoint, placement: Placement | None = None, *, workers: int = WORKERS) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        placement: Placement | None = None,
+        *,
+        workers: int | None = None,
+        threads: int | None = None,
+    ) -> None:
         self.checkpoint = checkpoint
         self.placement = placement if placement is not None else Placement()
         self._loaded: dict[type[Stage], Stage] = {}
-        self._work = ThreadPoolExecutor(workers, thread_name_prefix="stage")
+        if workers is None:
+            workers = 1 if self.placement.device == "cpu" else WORKERS
+        self._threads = threads
+        self.work = ThreadPoolExecutor(workers, thread_name_prefix="stage", initializer=self._limit)
         # Reading and digesting does not wait behind a song.
         self._files = ThreadPoolExecutor(2, thread_name_prefix="files")
 
@@ -55,7 +74,7 @@ class LocalRunner:
 
     def close(self) -> None:
         """End the threads, waiting for what still works."""
-        self._work.shutdown()
+        self.work.shutdown()
         self._files.shutdown()
 
     def numerics(self, stage: type[Stage]) -> str:
@@ -96,7 +115,7 @@ class LocalRunner:
     async def call(self, call: Call, progress: Progress) -> Reply:
         """Run the stage in a thread; when cancelled, wait for it to stop at its next step boundary."""
         watch = _LoopWatch(progress)
-        job = self._work.submit(self._run, call, watch)
+        job = self.work.submit(self._run, call, watch)
         future = asyncio.wrap_future(job)
         try:
             return await asyncio.shield(future)
@@ -108,12 +127,22 @@ class LocalRunner:
                     future.exception()  # Looked at: what a stopped stage says no longer matters.
             raise
 
+    def load_all(self, wanted: Iterable[type[Stage]]) -> None:
+        """Have the weights of stages in place; blocks."""
+
+        def load() -> None:
+            for stage in wanted:
+                self.loaded(stage)
+
+        self.work.submit(load).result()
+
     def loaded(self, stage: type[Stage]) -> Stage:
         """The one instance of a stage, its weights in place. Blocks while they load; a failed load is tried anew."""
         with _LOADING:
             if stage not in self._loaded:
                 instance = stage()
                 instance.load(self.checkpoint, self.placement)
+                self._limit()  # it may be only now that torch is there
                 self._loaded[stage] = instance
             return self._loaded[stage]
 
@@ -135,8 +164,19 @@ class LocalRunner:
         except Exception as error:
             raise StageError("", call.stage.name, error) from error
 
+    def _limit(self) -> None:
+        """Set the threads of torch operations that this thread makes."""
+        if self._threads is not None and (torch := sys.modules.get("torch")) is not None:
+            limit_threads(torch, self._threads)
+
     def _in_files(self, work: Any, *args: Any) -> Any:
         return asyncio.get_running_loop().run_in_executor(self._files, work, *args)
+
+
+def limit_threads(torch: Any, count: int) -> None:
+    """Let torch operations of this thread, and of those that have made none yet, use `count` threads."""
+    torch.get_num_threads()  # settles this thread: else its first operation would ask for the number in force by then
+    torch.set_num_threads(count)
 
 
 class _LoopWatch(Watch):

@@ -90,7 +90,7 @@ class Forwards:
         padding: frames of padding, over all rows, up to which songs of unequal length share a pass.
         ask: makes the pass.
         lanes: passes that are made side by side, if there are several songs.
-        threads: what makes them; None for one lane.
+        threads: what makes several of them; None for one lane.
         on_broken: told of a pass of several songs that failed; each of them is then asked alone.
     """
 
@@ -103,7 +103,9 @@ class Forwards:
     def step(self, songs: Sequence[Underway]) -> list[Underway | Exception]:
         """Every song one step on, in order; what breaks for one song is returned in its place."""
         groups = self.grouped(songs)
-        moved = map(self._moved, groups) if self.threads is None else self.threads.map(self._moved, groups)
+        # A single pass has all cores to itself, in the calling thread.
+        side_by_side = self.threads if len(groups) > 1 else None
+        moved = map(self._moved, groups) if side_by_side is None else side_by_side.map(self._moved, groups)
         outcomes = {
             song: outcome for group in zip(groups, moved, strict=True) for song, outcome in zip(*group, strict=True)
         }

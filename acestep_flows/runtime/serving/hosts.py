@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import logging
 import os
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from acestep_flows.errors import FlowsError, StageError
 from acestep_flows.graph.runner import Call, Reply
 from acestep_flows.runtime.serving import wire
-from acestep_flows.runtime.serving.pool import Pool
+from acestep_flows.runtime.serving.pool import Pool, Process
 from acestep_flows.stages.contract import StageParams
 from acestep_flows.stages.diffusion import DiffusionStage
 from acestep_flows.stages.registry import stage_class
@@ -39,26 +38,28 @@ class StageHost:
     """
 
     def __init__(self, pool: Pool, name: str, home: Path | None = None) -> None:
+        from acestep_flows.model.allocator import keep_freed_memory
         from acestep_flows.runtime.local import LocalRunner
 
+        keep_freed_memory()
         process = pool.processes[name]
         self.name = name
         self.stages = {stage: stage_class(stage) for stage in process.stages}
-        self.runner = LocalRunner(open_checkpoint(pool), process.placement, workers=process.workers)
-        for stage in self.stages.values():
-            self.runner.loaded(stage)
-        if "torch" in sys.modules:
-            sys.modules["torch"].set_num_threads(process.torch_threads)
-        self._songs = self._make_songs(pool, home)
+        self.runner = LocalRunner(
+            open_checkpoint(pool), process.placement, workers=process.workers, threads=process.torch_threads
+        )
+        self.runner.load_all(self.stages.values())
+        self._songs = self._make_songs(pool, process, home)
         self._under_way = self._calls = 0
 
-    def _make_songs(self, pool: Pool, home: Path | None) -> Songs | None:
+    def _make_songs(self, pool: Pool, process: Process, home: Path | None) -> Songs | None:
         if not any(issubclass(stage, DiffusionStage) for stage in self.stages.values()):
             return None
         from acestep_flows.runtime.serving.songs import Songs
         from acestep_flows.runtime.serving.states import SavedStates
 
-        return Songs(self.runner, pool.engine, None if home is None else SavedStates(home / "states"))
+        states = None if home is None else SavedStates(home / "states")
+        return Songs(self.runner, pool.engine, states, lanes=pool.lanes(process))
 
     async def run(
         self, stage: str, params: StageParams, inputs: Any, digests: tuple[str, ...], *values: Any

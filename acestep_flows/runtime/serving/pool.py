@@ -66,7 +66,12 @@ class Process(Section):
     dtype: Dtype = Field("float32", description="Precision of its networks; part of every cache key.")
     compile: bool = Field(False, description="Whether to torch.compile the denoiser; part of every cache key.")
     threads: int | None = Field(None, ge=1, le=1024, description="Threads of one torch operation; absent: `cpus`.")
-    workers: int = Field(2, ge=1, le=64, description="Calls at once, those in the step engine not counted.")
+    workers: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="Calls at once, those in the step engine not counted; absent: one on a CPU, two on a GPU.",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -104,6 +109,19 @@ class Engine(Section):
         description="Latent frames times guidance branches that one forward pass may hold; a larger song goes alone.",
     )
     songs: int = Field(64, ge=1, le=10_000, description="Songs under way in one process; further ones wait.")
+    lanes: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="Forward passes side by side, of one thread each, while several songs are under way; absent: as "
+        "many as the process has threads on a CPU, one on a GPU.",
+    )
+    padding: int = Field(
+        64,
+        ge=0,
+        le=1_000_000,
+        description="Frames of padding up to which songs of unequal length share a forward pass; more on a GPU.",
+    )
     save_every: int = Field(
         10, ge=0, le=1000, description="Steps between saved states: what a killed process costs at most. 0: none."
     )
@@ -177,6 +195,12 @@ class Pool(Section):
     def process(self, stage: type[Stage]) -> Process:
         """The process that runs `stage`."""
         return self.processes[self.home_of[stage.name]]
+
+    def lanes(self, process: Process) -> int:
+        """Forward passes that `process` makes side by side."""
+        if self.engine.lanes is not None:
+            return self.engine.lanes
+        return process.torch_threads if process.device == "cpu" else 1
 
     @property
     def cpus(self) -> float:

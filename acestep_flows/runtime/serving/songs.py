@@ -32,10 +32,13 @@ class Songs:
         runner: has the stages loaded.
         budget: of the engine.
         states: where songs half done are kept; None: nowhere.
+        lanes: forward passes side by side while several songs are under way.
     """
 
-    def __init__(self, runner: LocalRunner, budget: Engine, states: SavedStates | None) -> None:
-        self.engine = StepEngine(budget.tokens, budget.songs)
+    def __init__(self, runner: LocalRunner, budget: Engine, states: SavedStates | None, *, lanes: int = 1) -> None:
+        # On a CPU a turn and a call of another stage would only take the cores from each other.
+        shared = runner.work if runner.placement.device == "cpu" else None
+        self.engine = StepEngine(budget.tokens, budget.songs, padding=budget.padding, lanes=lanes, worker=shared)
         self._runner, self._states, self._save_every = runner, states, budget.save_every
         self._places = asyncio.Semaphore(budget.songs)
 
@@ -61,11 +64,11 @@ class Songs:
 
     async def _sing(self, call: Call, progress: Progress) -> tuple[Reply, str]:
         begun = time.perf_counter()
-        stage = await asyncio.to_thread(self._runner.loaded, call.stage)
+        stage = await self._computed(self._runner.loaded, call.stage)
         assert isinstance(stage, DiffusionStage)
         key = await asyncio.to_thread(self._key, call)
         item = call.stage.In(**translate(call.inputs, lambda leaf: leaf.token if isinstance(leaf, Handle) else leaf))
-        song = await asyncio.to_thread(stage.song, item, call.params)
+        song = await self._computed(stage.song, item, call.params)
         total = song.trajectory.steps
         before = await asyncio.to_thread(self._left, key, song.trajectory)
         progress.step(0 if before is None else before.step, total)
@@ -84,6 +87,9 @@ class Songs:
         ports = {field.name: getattr(out, field.name) for field in dataclasses.fields(out)}
         outputs = await asyncio.to_thread(translate, ports, _held)
         return Reply(outputs, time.perf_counter() - begun), key
+
+    async def _computed(self, work: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._runner.work, work, *args)
 
     def _key(self, call: Call) -> str:
         weights = call.stage.weights(self._runner.checkpoint, call.params)
