@@ -225,6 +225,29 @@ def _hifigan(config: Config) -> Layout:
     return _merge([*parts, _weight_normed("conv_post", 1, width, config["post_conv_kernel_size"])])
 
 
+def spectral_vocoder_layout(config: Config) -> Layout:
+    """The spectral vocoder's magnitude network, and the mel transform it inverts."""
+    width, bands, bins = config["width"], config["n_mels"], config["n_fft"] // 2 + 1
+    block = _merge(
+        [
+            _linear("depthwise", width, 1, 7),
+            _norm("norm", width),
+            _linear("expand", 4 * width, width),
+            _linear("contract", width, 4 * width),
+            {"scale": (width,)},
+        ]
+    )
+    return _merge(
+        [
+            {"mel_transform.spectrogram.window": (config["win_length"],), "mel_transform.mel_scale.fb": (bins, bands)},
+            _linear("stem", width, bands, 7),
+            *(_under(f"blocks.{index}", block) for index in range(config["blocks"])),
+            _norm("norm", width),
+            _linear("out", bins, width),
+        ]
+    )
+
+
 def text_encoder_layout(config: Config) -> Layout:
     """UMT5's encoder half; the token embedding is stored once, as `shared.weight`."""
     width, inner, hidden = config["d_model"], config["num_heads"] * config["d_kv"], config["d_ff"]
@@ -258,12 +281,13 @@ LAYOUTS: dict[str, Callable[[Config], Layout]] = {
     "Transformer2DModel": transformer_layout,
     "AutoencoderDC": autoencoder_layout,
     "ADaMoSHiFiGANV1": vocoder_layout,
+    "SpectralVocoder": spectral_vocoder_layout,
     "UMT5EncoderModel": text_encoder_layout,
 }
 CLASSES: dict[str, tuple[str, ...]] = {
     TRANSFORMER: ("ACEStepTransformer2DModel", "Transformer2DModel"),
     AUTOENCODER: ("AutoencoderDC",),
-    VOCODER: ("ADaMoSHiFiGANV1",),
+    VOCODER: ("ADaMoSHiFiGANV1", "SpectralVocoder"),
     TEXT_ENCODER: ("UMT5EncoderModel",),
 }
 """The classes each part may have. A new decoder class registers its layout above and its name here."""

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from acestep_flows.compatibility import Compatibility
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.folding import FoldedConv, FoldedUpsample, fold_for
-from acestep_flows.model.layout import VOCODER, Config
+from acestep_flows.model.layout import VOCODER, Config, class_name
 from acestep_flows.model.placement import Placement
+from acestep_flows.model.spectral_vocoder import SpectralVocoder, load_spectral_vocoder
 from acestep_flows.values import FloatArray
 
 Tensors = Mapping[str, Tensor]
@@ -159,6 +160,13 @@ class Vocoder(nn.Module):
         self.backbone = Backbone(config, tensors)
         self.head = Head(config, tensors)
 
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, placement: Placement) -> Vocoder:
+        """Read it; weights are folded in fp32 and then take the placement's dtype."""
+        names = [name for name in checkpoint.shapes(VOCODER) if not name.startswith("mel_transform.")]
+        vocoder = cls(checkpoint.config(VOCODER), checkpoint.load(VOCODER, names))
+        return vocoder.eval().to(placement.device, getattr(torch, placement.dtype))
+
     def forward(self, log_mel: Tensor) -> Tensor:
         x = log_mel.transpose(1, 2).to(self.backbone.norm.weight.dtype).contiguous()
         y: Tensor = self.head(self.backbone(x))
@@ -209,11 +217,10 @@ class Vocoder(nn.Module):
         return waveform[:, : frames * self.hop]
 
 
-def load_vocoder(checkpoint: Checkpoint, placement: Placement) -> Vocoder:
-    """Read the vocoder; weights are folded in fp32 and then take the placement's dtype."""
-    names = [name for name in checkpoint.shapes(VOCODER) if not name.startswith("mel_transform.")]
-    vocoder = Vocoder(checkpoint.config(VOCODER), checkpoint.load(VOCODER, names))
-    return vocoder.eval().to(placement.device, getattr(torch, placement.dtype))
+def load_vocoder(checkpoint: Checkpoint, placement: Placement) -> Vocoder | SpectralVocoder:
+    """Read the vocoder, of the class that the checkpoint's config names."""
+    spectral = class_name(checkpoint.config(VOCODER)) == "SpectralVocoder"
+    return load_spectral_vocoder(checkpoint, placement) if spectral else Vocoder.load(checkpoint, placement)
 
 
 def _parameter(tensor: Tensor) -> nn.Parameter:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from acestep_flows.errors import InputError
 from acestep_flows.model.autoencoder import LATENT_SCALE, LATENT_SHIFT, MEL_HIGH, MEL_LOW
+from acestep_flows.model.checkpoint import weights_file
 from acestep_flows.model.layout import AUTOENCODER, LAYOUTS, class_name
 from acestep_flows.model.mel import LogMel, mel_filters
 from acestep_flows.training.parts import read_config, write_part
@@ -72,12 +73,12 @@ class AutoencoderTask:
         self.device, self._recipe = device, recipe
         self._config = read_config(recipe.architecture, AUTOENCODER)
         torch.manual_seed(recipe.seed)
-        self._network: nn.Module = AutoencoderDC.from_config(dict(self._config))  # type: ignore[no-untyped-call]
+        self._network: Any = AutoencoderDC.from_config(dict(self._config))  # type: ignore[no-untyped-call]
         _standardise(self._network)
         if recipe.start:
-            self._start_from(recipe.start)
+            _read_weights(self._network, self._config, recipe.start)
         _quicken(self._network)
-        self._network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network.to(device, memory_format=torch.channels_last)
         self._mel = new_log_mel().to(device)
         self._source = Source(recipe.source)
         longest = max(recipe.crops) * MEL_HOP + SIZE - MEL_HOP
@@ -149,22 +150,42 @@ class AutoencoderTask:
         """`folder/music_dcae_f8c8/`, in the published layout."""
         write_part(folder, AUTOENCODER, self._config, self._network.state_dict())
 
-    def _start_from(self, folder: Path) -> None:
-        from safetensors.torch import load_file
-
-        file = folder / "diffusion_pytorch_model.safetensors"
-        if not file.is_file():
-            raise InputError("no weights", where=str(file), allowed="a folder with the part's files")
-        tensors = load_file(file)
-        expected = LAYOUTS[class_name(self._config)](self._config)
-        if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != expected:
-            raise InputError("weights of another architecture", where=str(file), allowed=self._recipe.architecture)
-        self._network.load_state_dict(tensors)
-
 
 def build(recipe: AutoencoderRecipe, device: str) -> AutoencoderTask:
     """The task of `recipe`."""
     return AutoencoderTask(recipe, device)
+
+
+def load_autoencoder(folder: Path, device: str) -> Any:
+    """The trained network in `folder` (its own, or a whole checkpoint's), frozen.
+
+    Raises:
+        InputError: it is not there, or not what its config says.
+    """
+    from diffusers import AutoencoderDC
+
+    config = read_config(str(folder), AUTOENCODER)
+    network: nn.Module = AutoencoderDC.from_config(dict(config))  # type: ignore[no-untyped-call]
+    _read_weights(network, config, folder)
+    return network.eval().requires_grad_(False).to(device)
+
+
+def _read_weights(network: nn.Module, config: Mapping[str, Any], folder: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    inner = folder / AUTOENCODER
+    file = (inner if inner.is_dir() else folder) / weights_file(AUTOENCODER)
+    if not file.is_file():
+        raise InputError("no weights", where=str(file), allowed="a trained autoencoder's folder")
+    try:
+        tensors = load_file(file)
+    except SafetensorError as error:
+        raise InputError(f"damaged: {error}", where=str(file)) from None
+    expected = LAYOUTS[class_name(config)](config)
+    if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != expected:
+        raise InputError("weights of another architecture", where=str(file), allowed="the one of its config")
+    network.load_state_dict(tensors)
 
 
 def new_log_mel() -> LogMel:

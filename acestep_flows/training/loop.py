@@ -196,7 +196,7 @@ class _Run:
 
     def _buffers(self) -> dict[str, Tensor]:
         """The buffers that belong to the weights."""
-        found = {}
+        found: dict[str, Tensor] = {}
         for key, module in self._task.modules().items():
             trained = {name for name, _ in module.named_parameters()}
             kept = module.state_dict()
@@ -265,7 +265,7 @@ class _Loop:
             finite = math.isfinite(losses["loss"])
             if not finite:
                 break
-            (terms["loss"] / settings.accumulate).backward()  # type: ignore[no-untyped-call]
+            (terms["loss"] / settings.accumulate).backward()
         norm = math.nan
         if finite:
             norm = float(nn.utils.clip_grad_norm_(run.parameters.values(), settings.clip))

@@ -112,7 +112,7 @@ class Source:
         """Clips that no batch draws from, each (2, n)."""
         first = self.settings.clips
         wanted = range(first, first + min(count or self.settings.held_out, self.settings.held_out))
-        return [self.clip(index).astype(np.float32) / FULL_SCALE for index in wanted]
+        return [self.clip(index).astype(np.float32) / np.float32(FULL_SCALE) for index in wanted]
 
     @contextlib.contextmanager
     def filling(self) -> Iterator[None]:

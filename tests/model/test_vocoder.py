@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from acestep_flows.compatibility import Compatibility
 from acestep_flows.model.layout import VOCODER
 from acestep_flows.model.placement import Placement
-from acestep_flows.model.vocoder import BLOCK_FRAMES, Vocoder, load_vocoder
+from acestep_flows.model.vocoder import BLOCK_FRAMES, Vocoder
 from acestep_flows.values import MEL_HOP, FloatArray
 from tests.model.live_memory import LivePeak
 from tests.model.plain_vocoder import PlainVocoder
@@ -22,7 +22,7 @@ MODES: list[Compatibility] = ["corrected", "upstream"]
 
 @pytest.fixture(scope="module")
 def vocoder() -> Vocoder:
-    return load_vocoder(small_checkpoint(), Placement())
+    return Vocoder.load(small_checkpoint(), Placement())
 
 
 def log_mel(frames: int, seed: int = 0) -> FloatArray:
@@ -46,7 +46,7 @@ def test_it_computes_what_the_plain_way_computes(vocoder: Vocoder, frames: int) 
 
 
 def test_bfloat16_stays_near_float32(vocoder: Vocoder) -> None:
-    rough = load_vocoder(small_checkpoint(), Placement(dtype="bfloat16"))
+    rough = Vocoder.load(small_checkpoint(), Placement(dtype="bfloat16"))
     want, got = vocoder.decode(log_mel(40)), rough.decode(log_mel(40))
     assert got.dtype == np.float32
     assert 0 < np.sqrt(np.mean((got - want) ** 2)) < 0.05 * want.std()

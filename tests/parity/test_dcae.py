@@ -13,7 +13,7 @@ from acestep_flows.audio.resample import resample
 from acestep_flows.model.autoencoder import Autoencoder
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.placement import Placement
-from acestep_flows.model.vocoder import Vocoder, load_vocoder
+from acestep_flows.model.vocoder import Vocoder
 from acestep_flows.values import MODEL_RATE, OUTPUT_RATE, SAMPLES_PER_FRAME, FloatArray
 from tests.parity.reference import Case, Reference
 
@@ -28,7 +28,7 @@ class Networks(NamedTuple):
 @pytest.fixture(scope="module")
 def networks(reference: Reference) -> Networks:
     checkpoint = Checkpoint.open(reference.checkpoint)
-    return Networks(Autoencoder.load(checkpoint, Placement()), load_vocoder(checkpoint, Placement()))
+    return Networks(Autoencoder.load(checkpoint, Placement()), Vocoder.load(checkpoint, Placement()))
 
 
 def test_dcae(case: Case, networks: Networks, reference: Reference) -> None:

@@ -12,7 +12,7 @@ from acestep_flows.model.autoencoder import Autoencoder
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.placement import Placement
 from acestep_flows.model.text_encoder import TextEncoder
-from acestep_flows.model.vocoder import Vocoder, load_vocoder
+from acestep_flows.model.vocoder import Vocoder
 from acestep_flows.sampling.branches import Branches, song_branches
 from acestep_flows.sampling.drive import drive
 from acestep_flows.sampling.guidance import ERG_TEMPERATURE
@@ -52,7 +52,7 @@ def pipeline(reference: Reference) -> Pipeline:
         LyricTokenizer(reference.lyric_vocab),
         Network.load(reference),
         Autoencoder.load(checkpoint, placement),
-        load_vocoder(checkpoint, placement),
+        Vocoder.load(checkpoint, placement),
     )
 
 
