@@ -38,7 +38,7 @@ class LossSettings(Section):
 
     slopes: float = Field(0.25, ge=0, description="Absolute error of differences along time and along frequency.")
     squares: float = Field(0.5, ge=0, description="Squared error.")
-    latents: float = Field(0.02, ge=0, description="Mean and deviation of each latent channel off 0 and 1.")
+    latents: float = Field(0.2, ge=0, description="Mean and deviation of each latent channel off 0 and 1.")
     noise: float = Field(0.1, ge=0, description="Deviation of noise on the latents, drawn up to this per item.")
 
 

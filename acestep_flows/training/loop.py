@@ -38,6 +38,10 @@ from acestep_flows.training.states import States
 from acestep_flows.training.tracking import Tracking, tracking
 
 
+FREE = ("loop", "loss", "source.cache", "source.workers")
+"""What of a recipe may change between a run and its resumption."""
+
+
 class Task(Protocol):
     """One kind of training, over one recipe."""
 
@@ -146,7 +150,6 @@ class _Run:
         return self._states.save(
             self.step,
             {
-                "recipe": self._recipe.digest,
                 "weights": {name: parameter.detach() for name, parameter in self.parameters.items()},
                 "buffers": self._buffers(),
                 "average": self.average.weights if self.average else None,
@@ -165,6 +168,7 @@ class _Run:
     @torch.no_grad()
     def restore(self, out: Path) -> None:
         """Take up the newest state that can be read, if there is any."""
+        _check_same(self._recipe, out)
         for step in reversed(self._states.steps()):
             try:
                 content = self._states.load(step)
@@ -175,9 +179,6 @@ class _Run:
             break
         else:
             return
-        if content["recipe"] != self._recipe.digest:
-            what = "holds a run of another recipe (only `loop` may change on the way)"
-            raise InputError(what, where=str(out), allowed=f"the recipe in {out / 'recipe.json'}, or another folder")
         shapes = {name: tuple(tensor.shape) for name, tensor in content["weights"].items()}
         if shapes != {name: tuple(parameter.shape) for name, parameter in self.parameters.items()}:
             raise CheckpointError("a state of other weights", where=str(self._states.path(step)))
@@ -346,6 +347,37 @@ class _Loop:
 
     def _tell(self, text: str) -> None:
         self._watch(Progress(self._run.step, self._settings.steps, self._pace, {}, text))
+
+
+def _check_same(recipe: Recipe, out: Path) -> None:
+    """Refuse to go on with a run of other data or another architecture, and say in what they differ.
+
+    The settings of the loop and of the loss may change on the way.
+    """
+    try:
+        before = json.loads((out / "recipe.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot be read: {error}", where=str(out / "recipe.json")) from None
+    now = recipe.model_dump(mode="json")
+    changed = sorted(name for name, _ in _leaves(before).items() ^ _leaves(now).items())
+    if changed := sorted(set(changed)):
+        what = f"holds a run of another recipe: {', '.join(changed)} changed"
+        raise InputError(what, where=str(out), allowed="changes of `loop` and `loss`, or another folder")
+
+
+def _leaves(content: Any, path: str = "") -> dict[str, str]:
+    """The single values of a recipe by their dotted path, less those that may change."""
+    if path.split(".")[0] in FREE or path in FREE:
+        return {}
+    if not isinstance(content, dict):
+        return {path: json.dumps(content)}
+    return {
+        name: leaf
+        for key, part in content.items()
+        for name, leaf in _leaves(part, f"{path}.{key}" if path else key).items()
+    }
 
 
 def _term(name: str) -> str:

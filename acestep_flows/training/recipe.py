@@ -10,9 +10,7 @@ Each kind of training lives in a module of its own, which names its recipe class
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -81,12 +79,6 @@ class Recipe(Section):
     kind: str = Field(description="What is trained.")
     seed: int = Field(0, ge=0, lt=2**63, description="Everything random follows from it and the step.")
     loop: LoopSettings
-
-    @property
-    def digest(self) -> str:
-        """Of what decides which function is learnt from which data; the loop's settings may change on the way."""
-        content = self.model_dump(mode="json", exclude={"loop": True, "source": {"cache", "workers"}})
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def presets() -> dict[str, Path]:

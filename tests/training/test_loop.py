@@ -116,7 +116,7 @@ def test_a_run_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_another_recipe_is_refused(tmp_path: Path) -> None:
     train(ToyTask(), toy_recipe(), tmp_path)
-    with pytest.raises(InputError, match="another recipe"):
+    with pytest.raises(InputError, match="another recipe: seed changed"):
         train(ToyTask(), toy_recipe().model_copy(update={"seed": 4}), tmp_path, resume=True)
     assert train(ToyTask(), toy_recipe(steps=25), tmp_path, resume=True).step == 25
 
