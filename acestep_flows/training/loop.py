@@ -37,7 +37,6 @@ from acestep_flows.training.recipe import LoopSettings, Recipe
 from acestep_flows.training.states import States
 from acestep_flows.training.tracking import Tracking, tracking
 
-
 FREE = ("loop", "loss", "source.cache", "source.workers")
 """What of a recipe may change between a run and its resumption."""
 
@@ -168,7 +167,8 @@ class _Run:
     @torch.no_grad()
     def restore(self, out: Path) -> None:
         """Take up the newest state that can be read, if there is any."""
-        _check_same(self._recipe, out)
+        if self._states.steps():
+            _check_same(self._recipe, out)
         for step in reversed(self._states.steps()):
             try:
                 content = self._states.load(step)
@@ -369,7 +369,7 @@ def _check_same(recipe: Recipe, out: Path) -> None:
 
 def _leaves(content: Any, path: str = "") -> dict[str, str]:
     """The single values of a recipe by their dotted path, less those that may change."""
-    if path.split(".")[0] in FREE or path in FREE:
+    if path.split(".", maxsplit=1)[0] in FREE or path in FREE:
         return {}
     if not isinstance(content, dict):
         return {path: json.dumps(content)}
