@@ -57,7 +57,7 @@ def train(
 
     chosen = load_recipe(recipe, assignments, kind)
     task: Any = importlib.import_module(MODULES[kind]).build(chosen, choose_placement(device, "float32", False).device)
-    with getattr(task, "ready", nullcontext)(), _shown(quiet) as watch:
+    with getattr(task, "ready", nullcontext)(), shown(quiet) as watch:
         outcome = loop.train(task, chosen, out, resume=resume, minutes=minutes, watch=watch)
     if outcome.finished:
         click.echo(out / "export")
@@ -68,7 +68,8 @@ def train(
 
 
 @contextmanager
-def _shown(quiet: bool) -> Iterator[Callable[[Progress], None]]:
+def shown(quiet: bool) -> Iterator[Callable[[Progress], None]]:
+    """How a run is shown: a bar on a terminal, else a line now and then."""
     if quiet:
         yield lambda progress: None
     elif sys.stderr.isatty():

@@ -1,0 +1,54 @@
+"""`python -m acestep_flows.training.nano --out build/nano`: make acestep-nano from nothing, or go on making it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from acestep_flows.cli_training import shown
+from acestep_flows.errors import Cancelled, FlowsError
+from acestep_flows.terminal import INTERRUPTED
+
+
+@click.command()
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the work.")
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, mps.")
+@click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that encode songs.")
+@click.option("--set", "assignments", multiple=True, metavar="STEP.KEY=VALUE", help="As diffusion.loop.steps=100.")
+def main(out: Path, device: str, workers: int, assignments: tuple[str, ...]) -> None:
+    """Make acestep-nano: autoencoder, decoder, transformer, adapter and control branches, all from nothing.
+
+    Ctrl-C saves where it is; the same command goes on. The checkpoint is in OUT/nano.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported, below
+    from acestep_flows.render import choose_placement
+    from acestep_flows.training.nano.pipeline import Making, make
+
+    changes: dict[str, list[str]] = {}
+    for assignment in assignments:
+        step, dot, rest = assignment.partition(".")
+        if not dot:
+            raise click.BadParameter(f"{assignment!r} is not of the form STEP.KEY=VALUE", param_hint="--set")
+        changes.setdefault(step, []).append(rest)
+    try:
+        with shown(False) as watch:
+            making = Making(
+                out,
+                choose_placement(device, "float32", False).device,
+                changes,
+                workers,
+                watch,
+                lambda text: click.echo(text, err=True),
+            )
+            click.echo(make(making))
+    except Cancelled as stopped:
+        click.echo(str(stopped), err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
+    except FlowsError as error:
+        raise click.ClickException(str(error)) from None
+
+
+if __name__ == "__main__":
+    main()

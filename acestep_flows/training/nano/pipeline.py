@@ -1,0 +1,169 @@
+"""acestep-nano from nothing, in steps that each go on where they were stopped.
+
+    start        a checkpoint that knows nothing          start/
+    autoencoder  latents of synthetic clips               autoencoder/
+    decoder      magnitudes of the spectral vocoder       decoder/
+    encoded      songs and their stems as latents         encoded/
+    diffusion    the transformer and the text encoder     diffusion/
+    extras       a voice adapter and two control branches voice/, stemgen/, singing2accompaniment/
+    nano         the checkpoint, everything in its place  nano/
+
+What a finished step has written is taken as it is: to make a step anew, remove its folder and those behind it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from acestep_flows.errors import Cancelled
+from acestep_flows.training import loop
+from acestep_flows.training.loop import Watch
+from acestep_flows.training.nano.start import write_start
+
+Step = Callable[["Making"], None]
+
+EXTRAS = {"adapters": ("voice",), "controls": ("stemgen", "singing2accompaniment")}
+"""Folders of the checkpoint, and the runs whose results lie in them."""
+
+
+@dataclass(frozen=True)
+class Making:
+    """One making of nano.
+
+    Attributes:
+        folder: holds everything.
+        device: where it trains.
+        changes: assignments to recipes by step, as `{"diffusion": ["loop.steps=100"]}`.
+        workers: processes that encode; 0 encodes in this one.
+        watch: told how training goes.
+        say: told what is begun.
+    """
+
+    folder: Path
+    device: str = "cpu"
+    changes: dict[str, list[str]] | None = None
+    workers: int = 0
+    watch: Watch = lambda progress: None
+    say: Callable[[str], None] = lambda text: None
+
+    def assignments(self, step: str, *own: str) -> list[str]:
+        """What a recipe is told for this making; the user's word comes last."""
+        return [*own, *(self.changes or {}).get(step, ())]
+
+    def train(self, kind: str, step: str, *own: str) -> None:
+        """Train by the preset of `step` until it is finished.
+
+        Raises:
+            Cancelled: it was asked to stop; its state is saved.
+        """
+        import importlib
+
+        from acestep_flows.training.recipe import KINDS, load_recipe
+
+        out = self.folder / step
+        if (out / "export").is_dir():
+            return
+        self.say(step)
+        recipe = load_recipe(f"nano-{step}", self.assignments(step, *own), kind)
+        task: Any = importlib.import_module(KINDS[kind]).build(recipe, self.device)
+        with getattr(task, "ready", nullcontext)():
+            outcome = loop.train(task, recipe, out, resume=True, watch=self.watch)
+        if not outcome.finished:
+            raise Cancelled(f"{step} stopped after step {outcome.step}; the same command goes on")
+
+    def assemble(self, name: str, below: str, *parts: Path) -> Path:
+        """The checkpoint `name`: that of `below` with the folders in `parts` in place of its own."""
+        target, unfinished = self.folder / name, self.folder / f".{name}"
+        if not target.is_dir():
+            shutil.rmtree(unfinished, ignore_errors=True)
+            shutil.copytree(self.folder / below, unfinished)
+            for part in parts:
+                shutil.rmtree(unfinished / part.name, ignore_errors=True)
+                shutil.copytree(part, unfinished / part.name)
+            unfinished.rename(target)
+        return target
+
+    def exported(self, step: str) -> list[Path]:
+        """The parts that a training step gave."""
+        return sorted(part for part in (self.folder / step / "export").iterdir() if part.is_dir())
+
+
+def start(making: Making) -> None:
+    """Write the checkpoint that knows nothing."""
+    from acestep_flows.training.synthesis import vocabulary
+
+    if not (making.folder / "start" / "lyric-vocab.json").is_file():  # written last
+        making.say("start")
+        write_start(making.folder / "start", list(vocabulary()))
+
+
+def autoencoder(making: Making) -> None:
+    """Train the autoencoder."""
+    making.train("autoencoder", "autoencoder")
+
+
+def decoder(making: Making) -> None:
+    """Train the spectral vocoder, and put the two that make sound in place."""
+    making.train("decoder", "decoder")
+    making.assemble("sounding", "start", *making.exported("autoencoder"), *making.exported("decoder"))
+
+
+def encoded(making: Making) -> None:
+    """Encode the songs."""
+    from acestep_flows.training.encode import encode, load_encode_recipe
+
+    recipe = load_encode_recipe("nano-encode", making.assignments("encode", f"checkpoint={making.folder / 'sounding'}"))
+
+    def report(done: int, songs: int, broken: int) -> None:
+        making.say(f"encoded {done} of {songs} songs" + (f", {broken} could not be" if broken else ""))
+
+    encode(recipe, making.folder / "encoded", workers=making.workers, report=report)
+
+
+def diffusion(making: Making) -> None:
+    """Train the transformer with both encoders of words."""
+    making.train("diffusion", "diffusion", *_over(making, "sounding"))
+    making.assemble("base", "sounding", *making.exported("diffusion"))
+
+
+def extras(making: Making) -> None:
+    """Train what goes on top."""
+    for kind, names in (("lora", EXTRAS["adapters"]), ("control", EXTRAS["controls"])):
+        for name in names:
+            making.train(kind, name, *_over(making, "base"))
+
+
+def finish(making: Making) -> Path:
+    """Put the checkpoint together."""
+    unfinished = making.assemble("finished", "base")
+    for folder, names in EXTRAS.items():
+        for name in names:
+            shutil.copytree(making.folder / name / "export", unfinished / folder / name, dirs_exist_ok=True)
+    target = making.folder / "nano"
+    shutil.rmtree(target, ignore_errors=True)
+    unfinished.rename(target)
+    return target
+
+
+STEPS: Sequence[Step] = (start, autoencoder, decoder, encoded, diffusion, extras)
+
+
+def make(making: Making) -> Path:
+    """Everything, in order; gives the checkpoint's folder.
+
+    Raises:
+        Cancelled: it was asked to stop; the same call goes on.
+        FlowsError: what a step meets.
+    """
+    for step in STEPS:
+        step(making)
+    return finish(making)
+
+
+def _over(making: Making, checkpoint: str) -> tuple[str, str]:
+    return f"checkpoint={making.folder / checkpoint}", f"data.encoded={making.folder / 'encoded'}"

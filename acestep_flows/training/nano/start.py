@@ -1,0 +1,92 @@
+"""The checkpoint that the training of acestep-nano starts from: whole, in the published layout, and knowing nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from acestep_flows import storage
+from acestep_flows.model.checkpoint import LYRIC_VOCAB_FILE, PARTS, TOKENIZER
+from acestep_flows.model.condition import ConditionProjector
+from acestep_flows.model.config import TransformerConfig
+from acestep_flows.model.layout import (
+    ALIASES,
+    AUTOENCODER,
+    TEXT_ENCODER,
+    TRANSFORMER,
+    VOCODER,
+    Config,
+)
+from acestep_flows.model.lyric_encoder import LyricEncoder
+from acestep_flows.model.mel import FILTERS, WINDOW, mel_filters
+from acestep_flows.model.spectral_vocoder import MagnitudeNetwork
+from acestep_flows.model.transformer import Transformer
+from acestep_flows.model.vocabulary import lyric_vocabulary, word_tokenizer
+from acestep_flows.training.nano.architecture import configs
+from acestep_flows.training.parts import write_part
+
+Tensors = dict[str, Tensor]
+
+LATENT_GAIN = 5.6
+"""On the encoder's last convolution: its latents begin near the deviation that the published constants expect."""
+
+
+def write_start(folder: Path, words: list[str], seed: int = 0) -> None:
+    """Write the four parts into `folder`, every weight as its layer is initialised.
+
+    Args:
+        words: what prompts consist of.
+
+    Raises:
+        StorageError: a file cannot be written.
+    """
+    tokenizer, vocabulary = word_tokenizer(words), lyric_vocabulary()
+    prompt_tokens = len(json.loads(tokenizer)["model"]["vocab"])
+    parts = configs(prompt_tokens, len(vocabulary["model"]["vocab"]))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        weights = {part: INITIAL[part](parts[part]) for part in PARTS}
+    for part in PARTS:
+        write_part(folder, part, parts[part], weights[part], exact=(WINDOW, FILTERS))
+    storage.write(folder / TEXT_ENCODER / TOKENIZER, tokenizer.encode())
+    storage.write(folder / LYRIC_VOCAB_FILE, json.dumps(vocabulary, ensure_ascii=False).encode())
+
+
+def _transformer(config: Config) -> Tensors:
+    sizes = TransformerConfig.from_json(config)
+    denoiser, lyrics, condition = Transformer(sizes), LyricEncoder(sizes), ConditionProjector(sizes)
+    nn.init.zeros_(denoiser.final_layer.linear.weight)  # velocities start at zero, not at noise
+    nn.init.zeros_(denoiser.final_layer.linear.bias)
+    return {**denoiser.state_dict(), **lyrics.state_dict(), **condition.state_dict()}
+
+
+def _autoencoder(config: Config) -> Tensors:
+    from diffusers import AutoencoderDC
+
+    network: Any = AutoencoderDC.from_config(dict(config))  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        network.encoder.conv_out.weight.mul_(LATENT_GAIN)
+    return dict(network.state_dict())
+
+
+def _text_encoder(config: Config) -> Tensors:
+    from transformers import UMT5Config, UMT5EncoderModel
+
+    state = UMT5EncoderModel(UMT5Config(**config)).state_dict()
+    return {name: tensor for name, tensor in state.items() if name not in ALIASES}
+
+
+def _vocoder(config: Config) -> Tensors:
+    bins = config["n_fft"] // 2 + 1
+    filters = mel_filters(bins, config["n_mels"], config["sampling_rate"], config["f_min"], config["f_max"])
+    network = MagnitudeNetwork(config, filters)
+    nn.init.zeros_(network.out.weight)  # corrects nothing yet
+    nn.init.zeros_(network.out.bias)
+    return {WINDOW: torch.hann_window(config["win_length"]), FILTERS: filters, **network.state_dict()}
+
+
+INITIAL = {TRANSFORMER: _transformer, AUTOENCODER: _autoencoder, VOCODER: _vocoder, TEXT_ENCODER: _text_encoder}
