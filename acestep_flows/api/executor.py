@@ -76,6 +76,7 @@ class Executor:
         retention: what is kept and for how long; None: nothing is ever removed.
         poll: see POLL_SECONDS.
         tracer: an OpenTelemetry provider for spans of finished runs; None: that of the process, where there is one.
+        model: what recipes call the weights.
     """
 
     def __init__(
@@ -88,10 +89,12 @@ class Executor:
         retention: Keep | None = None,
         poll: float = POLL_SECONDS,
         tracer: TracerProvider | None = None,
+        model: str = "",
     ) -> None:
         self.name = name or f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
         self.slots = slots
         self._home, self._scheduler, self._retention, self._poll = home, scheduler, retention, poll
+        self._model = model
         self._tracer, self._traces = tracer, tracer is not None or tracing.listening()
         self._works: dict[str, _Work] = {}
         self._draining = False
@@ -262,7 +265,7 @@ class Executor:
         result = await work.run.result()
         files = {digest: f"asset:{asset}" for digest, asset in assets.items()}
         values = await scheduler.runner.fetch(dict(result.outputs))
-        made = recipe(result, content, files)
+        made = recipe(result, content, files, self._model)
         stem = f"{record.graph}-{record.id[-6:]}"
         return await self._in_files(_keep, values, made, home, record.format, stem)
 

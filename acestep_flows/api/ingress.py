@@ -1,8 +1,9 @@
 """HTTP and an executor as a Serve deployment, in front of the pool's processes: for a Ray that runs already.
 
-    args: {pool: gpu-pool, home: /data/home, ingress: "acestep_flows.api.ingress:ingress"}
+    args: {pool: gpu-pool, home: /data/home, ingress: "acestep_flows.api.ingress:ingress",
+           options: {origins: ["https://studio.example.org"], database: "postgresql+psycopg://..."}}
 
-The run table in the home folder is the record, so replicas of it may come and go.
+The run table is the record, so replicas of it may come and go.
 """
 
 from __future__ import annotations
@@ -13,54 +14,63 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ray import serve
 
 from acestep_flows.api.app import create_app
-from acestep_flows.api.executor import Executor
+from acestep_flows.api.assembly import assemble
 from acestep_flows.api.keys import read_keys
-from acestep_flows.api.options import MEGABYTE, ApiOptions
-from acestep_flows.api.service import Service
 from acestep_flows.api.store.home import Home
-from acestep_flows.api.store.retention import Keep
 from acestep_flows.errors import InputError
-from acestep_flows.graph.cache import Cache
-from acestep_flows.graph.disk import DiskStore
-from acestep_flows.graph.scheduler import Scheduler
-from acestep_flows.graph.timings import Timings
+from acestep_flows.runtime.serving.launch import FRONT_CPUS
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.runtime.serving.runner import ServeRunner
 from acestep_flows.settings import read_settings
-from acestep_flows.stages.registry import stages
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from ray.serve import Application
 
 LEASE_SECONDS = 10.0
-MEMORY_BYTES = 2**28
-"""Of results kept at hand, in the object store that runs under way need, too."""
-
 DRAIN_SECONDS = 5.0
 ONGOING = 1000
 """Requests at once, those that follow events included."""
 
 
-def ingress(pool: Pool, home: Path | None, hosts: Mapping[str, Application]) -> Application:
+class IngressOptions(BaseModel):
+    """What `args.options` may say; as the options of `acestep-flows serve`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folders: tuple[Path, ...] = Field((), description="Folders with graphs of the operator's own.")
+    inline_graphs: bool = Field(False, description="Whether callers may run graphs of their own.")
+    origins: tuple[str, ...] = Field((), description="Web origins that browsers may call from; '*' for all.")
+    database: str | None = Field(None, description="URL of the run table; absent: SQLite in the home folder.")
+    artifacts: str | None = Field(None, description="URL of the artifact store; absent: a folder in the home folder.")
+    private_webhooks: bool = Field(False, description="Whether webhooks may go to private addresses.")
+
+
+def ingress(pool: Pool, home: Path | None, hosts: Mapping[str, Application], options: Mapping[str, Any]) -> Application:
     """The deployment in front of `hosts`, by name of process.
 
     Raises:
-        InputError: there is no home folder: accepted runs have to outlive processes.
+        InputError: there is no home folder: accepted runs have to outlive processes; an option is not usable.
     """
     if home is None:
         raise InputError("no home folder", where="args.home", allowed="a folder that outlives processes")
+    try:
+        chosen = IngressOptions.model_validate(options)
+    except ValidationError as error:
+        problems = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
+        raise InputError("; ".join(problems), where="args.options") from None
     deployment: serve.Deployment = serve.deployment(
         name="ingress",
-        ray_actor_options={"num_cpus": 0.1},
+        ray_actor_options={"num_cpus": FRONT_CPUS},
         max_ongoing_requests=ONGOING,
         graceful_shutdown_timeout_s=2 * DRAIN_SECONDS,
         graceful_shutdown_wait_loop_s=0.2,
     )(Ingress)
-    application: Application = deployment.bind(pool, home, dict(hosts))
+    application: Application = deployment.bind(pool, home, dict(hosts), chosen)
     return application
 
 
@@ -68,23 +78,21 @@ def ingress(pool: Pool, home: Path | None, hosts: Mapping[str, Application]) -> 
 class Ingress:
     """One replica. Without API keys it answers those only who reach it as localhost."""
 
-    def __init__(self, pool: Pool, home: Path, hosts: Mapping[str, Any]) -> None:
+    def __init__(self, pool: Pool, home: Path, hosts: Mapping[str, Any], options: IngressOptions) -> None:
         settings = read_settings()
-        self._home = Home.open(home, lease=LEASE_SECONDS)
-        runner = ServeRunner(pool, hosts)
-        cache = Cache(runner, memory=MEMORY_BYTES, store=DiskStore(self._home.results))
-        scheduler = Scheduler(stages(), runner, cache, Timings(self._home.root / "timings.json"))
-        self._executor = Executor(self._home, scheduler, slots=pool.limits.running, retention=Keep())
-        self._service = Service(
-            home=self._home,
-            keys=read_keys(settings),
-            options=ApiOptions(queued=pool.limits.queued, upload_bytes=pool.limits.upload_mb * MEGABYTE),
-            scheduler=scheduler,
-            accepted=self._executor.nudge,
-            numbers=runner.stats,
-            webhook_secret=settings.webhook_secret,
-            hidden=[settings.cache],
+        self._home = Home.open(home, database=options.database, artifacts=options.artifacts, lease=LEASE_SECONDS)
+        made = assemble(
+            self._home,
+            pool,
+            ServeRunner(pool, hosts),
+            settings,
+            read_keys(settings),
+            folders=options.folders,
+            inline_graphs=options.inline_graphs,
+            origins=options.origins,
+            private_webhooks=options.private_webhooks,
         )
+        self._executor, self._service = made.executor, made.service
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The HTTP interface; the executor works for as long as it lives."""

@@ -1,7 +1,8 @@
 """Numbers for Prometheus: requests as they pass, runs and stages as the store and the serving processes tell them.
 
 `Service.numbers` gives, by process, what each of its replicas says of itself: `stages`, `under_way`, `calls`,
-`peak_memory`, and where it has a step engine, `engine` (the fields of `runtime.occupancy.EngineStats`).
+`peak_memory`, `edges` (by stage: `calls`, `seconds`, `bytes_in`, `bytes_out`), and where it has a step engine, `engine`
+(the fields of `runtime.occupancy.EngineStats`).
 """
 
 from __future__ import annotations
@@ -68,8 +69,14 @@ class Metrics:
         self.under_way = gauge("process_under_way", "Calls that a process has in hand.", "process")
         self.calls = gauge("process_calls", "Calls that the replicas there are have had.", "process")
         self.memory = gauge("process_peak_bytes", "Most memory a replica ever had.", "process")
+        self.edges = gauge(
+            "stage_bytes", "Bytes that the replicas there are were given, or gave.", "stage", "direction"
+        )
         self.engine = gauge(
-            "engine", "The step engine: songs, occupancy, busy, steps_per_second, ...", "process", "figure"
+            "engine",
+            "The step engine: songs, songs_per_turn (the fill of its batch), occupancy, busy, steps_per_second, ...",
+            "process",
+            "figure",
         )
 
     async def page(self) -> bytes:
@@ -117,17 +124,21 @@ class Metrics:
             self.node_seconds.labels(node.stage).observe(node.seconds)
 
     def _tell_processes(self, numbers: Mapping[str, Any]) -> None:
-        for figure in (self.replicas, self.under_way, self.calls, self.memory, self.engine):
+        for figure in (self.replicas, self.under_way, self.calls, self.memory, self.edges, self.engine):
             figure.clear()
         for process, replicas in numbers.items():
             self.replicas.labels(process).set(len(replicas))
             self.under_way.labels(process).set(sum(replica.get("under_way", 0) for replica in replicas))
             self.calls.labels(process).set(sum(replica.get("calls", 0) for replica in replicas))
             self.memory.labels(process).set(max((replica.get("peak_memory") or 0 for replica in replicas), default=0))
+            for edges in (replica.get("edges", {}) for replica in replicas):
+                for stage, edge in edges.items():
+                    self.edges.labels(stage, "in").inc(edge["bytes_in"])
+                    self.edges.labels(stage, "out").inc(edge["bytes_out"])
             engines = [replica["engine"] for replica in replicas if replica.get("engine")]
             for name in engines[0] if engines else ():
                 found = [float(engine[name]) for engine in engines]
-                mean = name in ("occupancy", "busy")
+                mean = name in ("occupancy", "busy", "songs_per_turn")
                 self.engine.labels(process, name).set(sum(found) / len(found) if mean else sum(found))
 
 

@@ -20,32 +20,18 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from acestep_flows.api.app import create_app
-from acestep_flows.api.executor import Executor
+from acestep_flows.api.assembly import assemble
 from acestep_flows.api.keys import Keyring, check_host, read_keys
-from acestep_flows.api.options import MEGABYTE, ApiOptions
-from acestep_flows.api.service import Service
 from acestep_flows.api.store.home import Home
-from acestep_flows.api.store.retention import Keep
 from acestep_flows.errors import InputError
-from acestep_flows.graph.cache import Cache
-from acestep_flows.graph.disk import DiskStore
-from acestep_flows.graph.scheduler import Scheduler
-from acestep_flows.graph.timings import Timings
-from acestep_flows.runtime.serving.launch import STORE_BYTES, deploy, local_ray
+from acestep_flows.runtime.serving.launch import deploy, local_ray
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.settings import Settings
-from acestep_flows.stages.registry import stages
 
 if TYPE_CHECKING:
     from acestep_flows.runtime.serving.runner import ServeRunner
 
 log = logging.getLogger(__name__)
-
-MEMORY_BYTES = STORE_BYTES // 4
-"""Of results kept at hand, in the shared memory that runs under way need, too."""
-
-FRONT_CPUS = 1
-"""Beside those of the pool, for what stands in front of its processes; hardly any is used."""
 
 HANG_UP_SECONDS = 2
 """How long open requests may go on when the server ends. Clients that follow events come again."""
@@ -95,7 +81,7 @@ def serve_forever(options: ServerOptions, settings: Settings, on_ready: Callable
         listening = stack.enter_context(_bound(options.host, options.port))
         home = Home.open(options.home, database=options.database, artifacts=options.artifacts)
         stack.callback(home.close)
-        stack.enter_context(local_ray(pool.cpus + FRONT_CPUS, pool.gpus))
+        stack.enter_context(local_ray(pool.cpus, pool.gpus))
         runner = deploy({"pool": pool, "home": home.root})
         stack.callback(runner.close)
         server = _Server(options, settings, keys, pool, home, runner)
@@ -114,30 +100,21 @@ class _Server:
         home: Home,
         runner: ServeRunner,
     ) -> None:
-        store = DiskStore(home.results)
-        cache = Cache(runner, memory=MEMORY_BYTES, store=store)
-        scheduler = Scheduler(stages(), runner, cache, Timings(home.root / "timings.json"))
-        self._options, self._keys, self._scheduler = options, keys, scheduler
-        self._executor = Executor(home, scheduler, slots=pool.limits.running, retention=Keep())
+        self._options, self._keys = options, keys
         self._ending = asyncio.Event()
-        self._service = Service(
-            home=home,
-            keys=keys,
-            options=ApiOptions(
-                queued=pool.limits.queued,
-                upload_bytes=pool.limits.upload_mb * MEGABYTE,
-                inline_graphs=options.inline_graphs,
-                origins=options.origins,
-                private_webhooks=options.private_webhooks,
-            ),
-            scheduler=scheduler,
+        made = assemble(
+            home,
+            pool,
+            runner,
+            settings,
+            keys,
             folders=options.folders,
             ready=lambda: "the server is ending" if self._ending.is_set() else "",
-            accepted=self._executor.nudge,
-            numbers=runner.stats,
-            webhook_secret=settings.webhook_secret,
-            hidden=[settings.cache],
+            inline_graphs=options.inline_graphs,
+            origins=options.origins,
+            private_webhooks=options.private_webhooks,
         )
+        self._scheduler, self._executor, self._service = made.scheduler, made.executor, made.service
 
     async def run(self, listening: socket.socket, on_ready: Callable[[str], None]) -> None:
         config = uvicorn.Config(

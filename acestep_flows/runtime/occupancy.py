@@ -20,6 +20,7 @@ class EngineStats:
         songs: under way, those that are only about to begin included.
         present: of those, the ones that take turns.
         last_songs: that took part in the last turn.
+        songs_per_turn: that recent turns advanced, on average: how well the batch is filled.
         budget: tokens that a turn may cost; falls when memory runs out.
         occupancy: tokens of recent turns as a share of the budget, weighted by time; idle time counts as none.
         busy: share of recent time that was spent in turns.
@@ -30,6 +31,7 @@ class EngineStats:
     songs: int
     present: int
     last_songs: int
+    songs_per_turn: float
     budget: int
     occupancy: float
     busy: float
@@ -78,6 +80,7 @@ class Record:
             songs=songs,
             present=present,
             last_songs=turns[-1].songs if turns else 0,
+            songs_per_turn=sum(turn.songs for turn in turns) / len(turns) if turns else 0.0,
             budget=budget,
             occupancy=sum(turn.fill * each for turn, each in zip(turns, seconds, strict=True)) / span,
             busy=sum(seconds) / span,

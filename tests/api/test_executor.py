@@ -45,7 +45,7 @@ def test_a_run_gives_files_rows_and_events(tmp_path: Path) -> None:
     with opened(tmp_path) as home:
         run = accept(home, seed=3)
         assert (run.state, run.progress, run.outputs) == (RunState.QUEUED, 0.0, {})
-        asyncio.run(work(home))
+        asyncio.run(work(home, model="these weights"))
         run = home.runs.get(run.id)
         assert (run.state, run.progress, run.error, run.attempt) == (RunState.SUCCEEDED, 1.0, None, 1)
         assert run.seconds is not None
@@ -60,6 +60,7 @@ def test_a_run_gives_files_rows_and_events(tmp_path: Path) -> None:
         assert recipe["inputs"] == dict(run.inputs)
         told = json.loads(home.artifacts.open(run.outputs["recipe"].digest).read())
         assert told == recipe
+        assert told["model"] == "these weights"
         assert isinstance(home.assets.value(run.outputs["latents"].asset, "latents"), Latents)
         assert home.assets.value(run.outputs["report"].asset, "report").entries.keys() == {"level"}  # type: ignore[attr-defined]
 

@@ -24,10 +24,11 @@ def samples(door: Door) -> dict[tuple[str, ...], float]:
 
 
 def test_runs_stages_requests_and_processes_are_counted(strict: Checkpoint, tmp_path: Path) -> None:
-    engine = {"songs": 3, "occupancy": 0.5, "busy": 0.25, "steps_per_second": 7.0}
+    engine = {"songs": 3, "occupancy": 0.5, "busy": 0.25, "songs_per_turn": 1.5, "steps_per_second": 7.0}
 
     async def numbers() -> Mapping[str, Any]:
-        host = {"stages": ["sample"], "under_way": 2, "calls": 9, "peak_memory": 5, "engine": engine}
+        edges = {"sample": {"calls": 9, "seconds": 3.0, "bytes_in": 100, "bytes_out": 40}}
+        host = {"stages": ["sample"], "under_way": 2, "calls": 9, "peak_memory": 5, "edges": edges, "engine": engine}
         return {"all": [host, host], "idle": []}
 
     with opened(tmp_path, strict, numbers=numbers) as door:
@@ -57,6 +58,9 @@ def test_runs_stages_requests_and_processes_are_counted(strict: Checkpoint, tmp_
         assert found["acestep_flows_engine", "songs", "all"] == 6
         assert found["acestep_flows_engine", "occupancy", "all"] == 0.5
         assert found["acestep_flows_engine", "steps_per_second", "all"] == 14
+        assert found["acestep_flows_engine", "songs_per_turn", "all"] == 1.5
+        assert found["acestep_flows_stage_bytes", "in", "sample"] == 200
+        assert found["acestep_flows_stage_bytes", "out", "sample"] == 80
 
 
 def test_routes_have_names_not_paths(door: Door) -> None:

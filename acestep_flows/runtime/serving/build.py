@@ -31,9 +31,9 @@ DRAIN_SECONDS = 30.0
 HEALTH_SECONDS = 1.0
 """How often replicas are looked at; a killed one is replaced after as long."""
 
-Ingress: TypeAlias = Callable[[Pool, "Path | None", Mapping[str, Application]], Application]
-"""Makes the deployment that stands in front: given the pool, the home folder and the bound hosts by name of process,
-which it passes on to `bind`, so that its constructor gets their handles."""
+Ingress: TypeAlias = Callable[[Pool, "Path | None", Mapping[str, Application], Mapping[str, Any]], Application]
+"""Makes the deployment that stands in front: given the pool, the home folder, the bound hosts by name of process, which
+it passes on to `bind`, so that its constructor gets their handles, and options of its own."""
 
 
 class AppArgs(BaseModel):
@@ -50,6 +50,7 @@ class AppArgs(BaseModel):
         pattern=r"^[\w.]+:\w+$",
         description="What stands in front, as `module:function` (see `Ingress`); absent: nothing answers HTTP.",
     )
+    options: dict[str, Any] = Field({}, description="What the ingress takes beside the pool and the home folder.")
 
 
 def build_app(args: dict[str, Any]) -> Application:
@@ -71,7 +72,7 @@ def build_app(args: dict[str, Any]) -> Application:
     open_checkpoint(pool)
     hosts = {name: host(pool, name, given.home) for name in pool.processes}
     ingress = _front if given.ingress is None else _imported(given.ingress)
-    return ingress(pool, given.home, hosts)
+    return ingress(pool, given.home, hosts, given.options)
 
 
 def host(pool: Pool, name: str, home: Path | None) -> Application:
@@ -91,7 +92,9 @@ class Front:
         return self._pool
 
 
-def _front(pool: Pool, home: Path | None, hosts: Mapping[str, Application]) -> Application:
+def _front(pool: Pool, home: Path | None, hosts: Mapping[str, Application], options: Mapping[str, Any]) -> Application:
+    if options:
+        raise InputError("there is no ingress that takes them", where="args.options", allowed="none, or an ingress")
     light = {"num_cpus": 0.01}
     return _bound(Front, {"name": "front", "ray_actor_options": light}, pool, **hosts)
 

@@ -7,11 +7,12 @@ import dataclasses
 import logging
 import os
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acestep_flows.errors import FlowsError, StageError
-from acestep_flows.graph.runner import Call, Reply
+from acestep_flows.graph.runner import Call, Handle, Reply, leaves
 from acestep_flows.runtime.serving import wire
 from acestep_flows.runtime.serving.pool import Pool, Process
 from acestep_flows.stages.contract import StageParams
@@ -51,6 +52,7 @@ class StageHost:
         self.runner.load_all(self.stages.values())
         self._songs = self._make_songs(pool, process, home)
         self._under_way = self._calls = 0
+        self._edges = {stage: Edge() for stage in self.stages}
 
     def _make_songs(self, pool: Pool, process: Process, home: Path | None) -> Songs | None:
         if not any(issubclass(stage, DiffusionStage) for stage in self.stages.values()):
@@ -66,6 +68,9 @@ class StageHost:
     ) -> AsyncIterator[Any]:
         """One call, answered as `wire` says. Cancelling it stops the stage at its next step boundary."""
         call = Call(self.stages[stage], wire.join(inputs, digests, values), params)
+        edge = self._edges[stage]
+        edge.calls += 1
+        edge.bytes_in += _bytes(inputs)
         mailbox = Mailbox()
         work = asyncio.ensure_future(self._answer(call, mailbox))
         work.add_done_callback(mailbox.close)
@@ -80,6 +85,8 @@ class StageHost:
                 return
             reply, key = work.result()
             outputs, made = wire.part(dict(reply.outputs))
+            edge.seconds += reply.seconds
+            edge.bytes_out += _bytes(outputs)
             yield wire.Done(outputs, tuple(made), reply.seconds)
             for value in made.values():
                 yield value
@@ -101,12 +108,24 @@ class StageHost:
         """Who this is and what it is at: JSON."""
         engine = None if self._songs is None else dataclasses.asdict(self._songs.engine.stats())
         told = {"process": self.name, "pid": os.getpid(), "stages": list(self.stages), "under_way": self._under_way}
-        return told | {"calls": self._calls, "peak_memory": self.runner.peak_memory(), "engine": engine}
+        edges = {stage: dataclasses.asdict(edge) for stage, edge in self._edges.items() if edge.calls}
+        memory = self.runner.peak_memory()
+        return told | {"calls": self._calls, "edges": edges, "peak_memory": memory, "engine": engine}
 
     async def check_health(self) -> None:
         """Raises when the process has to be replaced."""
         if self._songs is not None and not self._songs.engine.healthy:
             raise RuntimeError("the step engine has stopped")
+
+
+@dataclass
+class Edge:
+    """What went into a stage and came out since the process began. Seconds are of calls that ended well."""
+
+    calls: int = 0
+    seconds: float = 0.0
+    bytes_in: int = 0
+    bytes_out: int = 0
 
 
 class Mailbox:
@@ -165,6 +184,12 @@ def open_checkpoint(pool: Pool) -> Checkpoint:
     chosen = choose_weights(settings, pool.checkpoint, vocab).open()
     extras = [Path(folder).expanduser() for folder in pool.extras]
     return Checkpoint.open(chosen.root, vocab or settings.lyric_vocab, cache=settings.cache, extras=extras, paths=False)
+
+
+def _bytes(content: Any) -> int:
+    """Bytes of the values among inputs or outputs, each counted once."""
+    sizes = {leaf.digest: leaf.nbytes for leaf in leaves(content) if isinstance(leaf, Handle)}
+    return sum(sizes.values())
 
 
 def _failure(error: BaseException, stage: str) -> FlowsError:

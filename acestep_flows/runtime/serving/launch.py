@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 STORE_BYTES = 2**30
 """Shared memory for values; what does not fit goes to disk."""
 
+FRONT_CPUS = 0.1
+"""What the deployment in front of the pool's processes reserves; hardly any is used."""
+
 STOP_SECONDS = 10.0
 LOOPBACK = "127.0.0.1"
 NODE = "127.0.0.2" if sys.platform == "linux" else None
@@ -44,7 +47,8 @@ def local_ray(cpus: float, gpus: float = 0, *, store: int = STORE_BYTES, http: H
     """Ray and Serve for as long as the context lasts; one at a time per process.
 
     Args:
-        cpus: cores to promise; more than there are is fine, they are only counted.
+        cpus: cores to promise to the pool's processes, a place for what stands in front of them not counted; more
+            than there are is fine, they are only counted.
         gpus: GPUs to promise.
         store: bytes of shared memory for values.
         http: where to answer HTTP; None: nowhere.
@@ -63,7 +67,7 @@ def local_ray(cpus: float, gpus: float = 0, *, store: int = STORE_BYTES, http: H
             address="local",
             _temp_dir=str(folder),
             _node_ip_address=NODE,
-            num_cpus=math.ceil(cpus),
+            num_cpus=math.ceil(cpus + FRONT_CPUS),
             num_gpus=math.ceil(gpus),
             include_dashboard=False,
             log_to_driver=False,

@@ -58,12 +58,14 @@ def test_a_pool_is_given_by_path_by_name_or_whole(small_root: Path, tmp_path: Pa
 
 
 class Entrance:
-    def __init__(self, pool: Pool, home: Path | None, hosts: Mapping[str, Any]) -> None:
-        self.given = pool, home, hosts
+    def __init__(self, pool: Pool, home: Path | None, hosts: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+        self.given = pool, home, hosts, options
 
 
-def entrance(pool: Pool, home: Path | None, hosts: Mapping[str, Application]) -> Application:
-    made: Application = serve.deployment(name="entrance")(Entrance).bind(pool, home, hosts)
+def entrance(
+    pool: Pool, home: Path | None, hosts: Mapping[str, Application], options: Mapping[str, Any]
+) -> Application:
+    made: Application = serve.deployment(name="entrance")(Entrance).bind(pool, home, hosts, options)
     return made
 
 
@@ -71,10 +73,11 @@ def test_an_ingress_is_given_by_import(small_root: Path, monkeypatch: pytest.Mon
     module = types.ModuleType("some_ingress")
     monkeypatch.setitem(sys.modules, "some_ingress", module)
     monkeypatch.setattr(module, "entrance", entrance, raising=False)
-    made = deployments(build_app({"pool": split(small_root), "home": "/data", "ingress": "some_ingress:entrance"}))
+    args = {"home": "/data", "ingress": "some_ingress:entrance", "options": {"colour": "red"}}
+    made = deployments(build_app({"pool": split(small_root), **args}))
     assert set(made) == {*split(small_root).processes, "entrance"}
-    pool, home, hosts = made["entrance"].init_args
-    assert (pool, home) == (split(small_root), Path("/data"))
+    pool, home, hosts, options = made["entrance"].init_args
+    assert (pool, home, options) == (split(small_root), Path("/data"), {"colour": "red"})
     assert set(hosts) == set(pool.processes)
 
 
@@ -87,6 +90,7 @@ def test_an_ingress_is_given_by_import(small_root: Path, monkeypatch: pytest.Mon
         ({"ingress": "os.system"}, "ingress: String should match"),
         ({"ingress": "no_such_module:front"}, "No module named 'no_such_module'"),
         ({"ingress": "json:no_such_function"}, "no_such_function"),
+        ({"options": {"origins": []}}, "no ingress"),
     ],
 )
 def test_arguments_that_are_not_usable(small_root: Path, args: dict[str, Any], said: str) -> None:

@@ -26,7 +26,7 @@ def host(small_root: Path, tmp_path: Path) -> Iterator[StageHost]:
 
     threads = torch.get_num_threads()
     host = StageHost(fused(small_root), "all", tmp_path)
-    assert torch.get_num_threads() == 1
+    assert host.runner.work.submit(torch.get_num_threads).result() == 1
     yield host
     host.runner.close()
     torch.set_num_threads(threads)
@@ -79,6 +79,42 @@ def test_whatever_breaks_is_a_stage_error(host: StageHost, monkeypatch: pytest.M
         (failed,) = [item async for item in stream(host, prompt("pop"))]
         assert isinstance(failed.error, StageError)
         assert str(failed.error) == "encode_prompt: ZeroDivisionError: by zero"
+
+    asyncio.run(work())
+
+
+def test_a_stage_without_memory_fails_that_call_alone(host: StageHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    stage = host.runner.loaded(stages()["encode_prompt"])
+    whole = type(stage).run
+
+    def short(self: Any, batch: Any, params: Any, watch: Any) -> Any:
+        if params[0].tags == "huge":
+            raise torch.OutOfMemoryError("too much")
+        return whole(self, batch, params, watch)
+
+    async def work() -> None:
+        monkeypatch.setattr(type(stage), "run", short)
+        huge, small = (
+            [item async for item in stream(host, prompt("huge"))],
+            [item async for item in stream(host, prompt("pop"))],
+        )
+        assert str(huge[-1].error) == "encode_prompt: OutOfMemoryError: too much"
+        assert small[-1] == wire.Complete()
+
+    asyncio.run(work())
+
+
+def test_what_goes_through_a_stage_is_counted(host: StageHost) -> None:
+    async def work() -> None:
+        call = await sample_call(host.runner, steps=2)
+        (done,) = [item async for item in stream(host, call) if isinstance(item, wire.Done)]
+        told = (await host.stats())["edges"]
+        assert [*told] == ["sample"]
+        assert told["sample"]["calls"] == 1
+        assert told["sample"]["seconds"] == done.seconds
+        assert told["sample"]["bytes_in"] > told["sample"]["bytes_out"] > 0
 
     asyncio.run(work())
 

@@ -1,0 +1,81 @@
+"""What a server is put together from, whoever answers HTTP: a scheduler with its cache, an executor, a service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from acestep_flows.api.executor import Executor
+from acestep_flows.api.keys import Keyring
+from acestep_flows.api.options import MEGABYTE, ApiOptions
+from acestep_flows.api.service import Service, always_ready
+from acestep_flows.api.store.home import Home
+from acestep_flows.api.store.retention import Keep
+from acestep_flows.graph.cache import Cache
+from acestep_flows.graph.disk import DiskStore
+from acestep_flows.graph.scheduler import Scheduler
+from acestep_flows.graph.timings import Timings
+from acestep_flows.runtime.serving.launch import STORE_BYTES
+from acestep_flows.runtime.serving.pool import Pool
+from acestep_flows.runtime.serving.runner import ServeRunner
+from acestep_flows.settings import Settings
+from acestep_flows.stages.registry import stages
+from acestep_flows.weights import choose_weights
+
+MEMORY_BYTES = STORE_BYTES // 4
+"""Of results kept at hand, in the shared memory that runs under way need, too."""
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """The parts of a server: `executor.run()` has to be awaited beside whatever answers for `service`."""
+
+    scheduler: Scheduler
+    executor: Executor
+    service: Service
+
+
+def assemble(
+    home: Home,
+    pool: Pool,
+    runner: ServeRunner,
+    settings: Settings,
+    keys: Keyring,
+    *,
+    folders: Sequence[Path] = (),
+    ready: Callable[[], str] = always_ready,
+    inline_graphs: bool = False,
+    origins: Sequence[str] = (),
+    private_webhooks: bool = False,
+) -> Assembly:
+    """Put a server together over a pool that is up. The limits are the pool's; the rest is as `ApiOptions` says."""
+    cache = Cache(runner, memory=MEMORY_BYTES, store=DiskStore(home.results))
+    scheduler = Scheduler(stages(), runner, cache, Timings(home.root / "timings.json"))
+    vocab = None if pool.lyric_vocab is None else Path(pool.lyric_vocab)
+    executor = Executor(
+        home,
+        scheduler,
+        slots=pool.limits.running,
+        retention=Keep(),
+        model=choose_weights(settings, pool.checkpoint, vocab).model,
+    )
+    service = Service(
+        home=home,
+        keys=keys,
+        options=ApiOptions(
+            queued=pool.limits.queued,
+            upload_bytes=pool.limits.upload_mb * MEGABYTE,
+            inline_graphs=inline_graphs,
+            origins=tuple(origins),
+            private_webhooks=private_webhooks,
+        ),
+        scheduler=scheduler,
+        folders=folders,
+        ready=ready,
+        accepted=executor.nudge,
+        numbers=runner.stats,
+        webhook_secret=settings.webhook_secret,
+        hidden=[settings.cache],
+    )
+    return Assembly(scheduler, executor, service)
