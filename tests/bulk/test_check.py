@@ -13,7 +13,7 @@ from acestep_flows.bulk.check import Bad, Checked, check, difference
 from acestep_flows.bulk.manifest import open_manifest
 from acestep_flows.bulk.rows import Rows
 from acestep_flows.errors import InputError
-from tests.bulk.jobs import jsonl, rows_of, scope
+from tests.bulk.manifests import jsonl, rows_of, scope
 
 ROWS = [{"id": f"{i}", "tags": f"style {i}"} for i in range(6)]
 
@@ -80,7 +80,7 @@ def test_a_large_manifest_takes_little_memory(tmp_path: Path) -> None:
 
 def test_checking_needs_neither_torch_nor_ray(tmp_path: Path) -> None:
     script = (
-        "import sys; from tests.bulk.jobs import rows_of; from acestep_flows.bulk.check import check; import pathlib;"
+        "import sys; from tests.bulk.manifests import rows_of; from acestep_flows.bulk.check import check; import pathlib;"
         f"check(rows_of(pathlib.Path({str(tmp_path)!r}), [{{'tags': 'funk'}}]));"
         "print(sorted({'torch', 'ray', 'transformers', 'scipy', 'mlflow'} & set(sys.modules)))"
     )

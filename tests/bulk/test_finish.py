@@ -20,7 +20,7 @@ from acestep_flows.bulk.place import Place
 from acestep_flows.bulk.prepare import job_of
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.errors import StorageError
-from tests.bulk.jobs import rows_of
+from tests.bulk.manifests import rows_of
 from tests.bulk.songs import chords
 
 

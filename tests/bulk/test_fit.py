@@ -6,7 +6,7 @@ import pytest
 
 from acestep_flows.bulk import fit
 from acestep_flows.bulk.fit import Fit
-from tests.bulk.jobs import scope, written
+from tests.bulk.manifests import scope, written
 
 LOOSE = """
 graph: loose

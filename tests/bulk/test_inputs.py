@@ -13,7 +13,7 @@ from acestep_flows.errors import InputError
 from acestep_flows.graph.types import Declaration
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import Audio
-from tests.bulk.jobs import scope, written
+from tests.bulk.manifests import scope, written
 
 SONGS = """
 graph: join-them

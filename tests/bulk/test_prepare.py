@@ -12,7 +12,7 @@ from acestep_flows.bulk.prepare import job_of, song_output, stages_in
 from acestep_flows.errors import InputError
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.embedded import embedded_checkpoint
-from tests.bulk.jobs import rows_of, scope
+from tests.bulk.manifests import rows_of, scope
 
 
 def test_a_job_holds_what_decides_its_songs(tmp_path: Path) -> None:

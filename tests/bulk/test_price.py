@@ -12,7 +12,7 @@ from acestep_flows.model.embedded import embedded_checkpoint
 from acestep_flows.model.placement import Placement
 from acestep_flows.render import Engine
 from acestep_flows.runtime.serving.pool import Pool
-from tests.bulk.jobs import rows_of
+from tests.bulk.manifests import rows_of
 
 STAGES = ["encode_prompt", "encode_lyrics", "init_noise", "sample", "decode_latents", "vocode"]
 

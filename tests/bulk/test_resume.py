@@ -13,7 +13,7 @@ from acestep_flows.bulk.prepare import job_of
 from acestep_flows.bulk.resume import DIGESTS, begin
 from acestep_flows.bulk.rows import Rows
 from acestep_flows.errors import Conflict, InputError
-from tests.bulk.jobs import rows_of
+from tests.bulk.manifests import rows_of
 
 
 class Memory(dict[str, bytes]):

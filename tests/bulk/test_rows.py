@@ -17,7 +17,7 @@ from acestep_flows.bulk.rows import Rows
 from acestep_flows.errors import InputError
 from acestep_flows.graph.expand import digest, lay_out
 from acestep_flows.recipes import graph_content
-from tests.bulk.jobs import jsonl, rows_of, scope
+from tests.bulk.manifests import jsonl, rows_of, scope
 
 
 def test_rows_are_complete_and_numbered(tmp_path: Path) -> None:

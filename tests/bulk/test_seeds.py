@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from acestep_flows.bulk import seeds
 from acestep_flows.values import MAX_SEED
-from tests.bulk.jobs import scope
+from tests.bulk.manifests import scope
 
 
 def test_draws_follow_job_row_and_place() -> None:

@@ -8,7 +8,7 @@ import pytest
 from acestep_flows.bulk.job import Sweep
 from acestep_flows.bulk.sweep import combinations, parse_sweep
 from acestep_flows.errors import InputError
-from tests.bulk.jobs import scope
+from tests.bulk.manifests import scope
 
 INPUTS = scope().graph.inputs
 
