@@ -212,16 +212,17 @@ class _Command:
         self, rows: Rows, job: Job, place: Place, shard: Shard | None, pool: Pool | None, weights: Weights | None
     ) -> None:
         from acestep_flows.bulk.ledger import Ledger
-        from acestep_flows.bulk.price import price, price_lines
-        from acestep_flows.model.placement import Placement
+        from acestep_flows.bulk.price import price, price_lines, seconds_seen
         from acestep_flows.render import Engine
 
         assert pool is not None
         assert weights is not None
-        settled = len(Ledger(place).standing(again=self.again).settled)
+        ledger = Ledger(place)
+        settled = len(ledger.standing(again=self.again).settled)
         wanted = len(range(shard.number - 1, job.rows, shard.of)) if shard is not None else job.rows - settled
-        with Engine(weights.open(), Placement(), read_settings().results).scheduler() as scheduler:
-            found = price(rows, max(0, wanted), scheduler, pool, self.audio)
+        placement = pool.processes[pool.home_of["sample"]].placement
+        with Engine(weights.open(), placement, read_settings().results).scheduler() as scheduler:
+            found = price(rows, max(0, wanted), scheduler, pool, self.audio, seconds_seen(ledger.rows()))
         if settled:
             click.echo(f"{settled} rows are done")
         for line in price_lines(found):

@@ -80,8 +80,9 @@ def test_a_large_manifest_takes_little_memory(tmp_path: Path) -> None:
 
 def test_checking_needs_neither_torch_nor_ray(tmp_path: Path) -> None:
     script = (
-        "import sys; from tests.bulk.manifests import rows_of; from acestep_flows.bulk.check import check; import pathlib;"
-        f"check(rows_of(pathlib.Path({str(tmp_path)!r}), [{{'tags': 'funk'}}]));"
+        "import sys; from tests.bulk.manifests import rows_of; from acestep_flows.bulk.check import check;"
+        "from pathlib import Path;"
+        f"check(rows_of(Path({str(tmp_path)!r}), [{{'tags': 'funk'}}]));"
         "print(sorted({'torch', 'ray', 'transformers', 'scipy', 'mlflow'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from acestep_flows.bulk.price import BYTES_PER_SECOND, price, price_lines, sample
+from acestep_flows.bulk.price import BYTES_PER_SECOND, price, price_lines, sample, seconds_seen
+from acestep_flows.bulk.results import ResultRow
 from acestep_flows.graph.scheduler import Scheduler
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.embedded import embedded_checkpoint
@@ -48,6 +49,16 @@ def test_a_price_scales_what_stages_took(tmp_path: Path, scheduler: Scheduler) -
     assert found.hours == pytest.approx(busiest / 3600)
     assert found.audio_hours == pytest.approx(90 * 30 / 3600)
     assert found.disk == 90 * 30 * BYTES_PER_SECOND["flac"]
+
+
+def test_rows_of_the_job_itself_tell_best(tmp_path: Path, scheduler: Scheduler) -> None:
+    done = [ResultRow(f"{s}", 0, 1, "done", stage_seconds={"sample": s, "vocode": 1.0}) for s in (2.0, 4.0)]
+    seen = seconds_seen([*done, ResultRow("x", 0, 1, "duplicate")])
+    assert seen == {"sample": 3.0, "vocode": 1.0}
+    rows = rows_of(tmp_path, [{"tags": f"{i}"} for i in range(10)])
+    found = price(rows, 10, scheduler, Pool.read("local"), seen=seen)
+    assert found.busy["all"] == pytest.approx(40.0)
+    assert found.unknown == ("decode_latents", "encode_lyrics", "encode_prompt", "init_noise")
 
 
 def test_what_is_not_known_is_said(tmp_path: Path, scheduler: Scheduler) -> None:
