@@ -1,7 +1,7 @@
 """Write synthetic clips as a training folder, in the layout that upstream's tools read (spec 05 section 1.1).
 
 For each clip `NAME.flac`, `NAME_prompt.txt`, `NAME_lyrics.txt`, and `NAME_truth.json` with all that is known of it;
-with stems also `NAME_stems/STEM.flac`.
+with stems also `NAME.STEM.flac`.
 """
 
 from __future__ import annotations
@@ -64,10 +64,8 @@ def _write(path: Path, piece: Piece, stems: bool) -> None:
     _text(base.with_name(f"{base.name}_lyrics.txt"), piece.lyrics)
     _text(base.with_name(f"{base.name}_truth.json"), json.dumps(asdict(piece.truth), indent=1))
     if stems:
-        folder = base.with_name(f"{base.name}_stems")
-        folder.mkdir(exist_ok=True)
         for name, stem in piece.stems.items():
-            _audio(folder / f"{name}.flac", stem, piece.sample_rate)
+            _audio(base.with_name(f"{base.name}.{name}.flac"), stem, piece.sample_rate)
     _audio(path, piece.mix, piece.sample_rate)
 
 

@@ -24,7 +24,7 @@ def test_each_clip_has_its_words_and_its_truth(tmp_path: Path) -> None:
     assert (tmp_path / "synthetic-00000007_prompt.txt").read_text() == piece.tags
     assert (tmp_path / "synthetic-00000007_lyrics.txt").read_text() == piece.lyrics
     assert json.loads((tmp_path / "synthetic-00000007_truth.json").read_text())["tempo"] == piece.truth.tempo
-    stems = [soundfile.read(path)[0] for path in sorted((tmp_path / "synthetic-00000007_stems").iterdir())]
+    stems = [soundfile.read(path)[0] for path in sorted(tmp_path.glob("synthetic-00000007.*.flac"))]
     assert len(stems) == len(piece.stems)
     assert np.abs(np.sum(stems, axis=0) - samples).max() < 3e-4
 

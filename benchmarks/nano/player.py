@@ -1,0 +1,100 @@
+"""Play the shipped graphs on a checkpoint, with sampling settings that fit a small model."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import yaml
+
+from acestep_flows.audio.resample import resample
+from acestep_flows.errors import CheckpointError
+from acestep_flows.graph.check import checked
+from acestep_flows.graph.expand import lay_out
+from acestep_flows.graph.find import Library, shipped
+from acestep_flows.graph.scheduler import Scheduler
+from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.model.placement import Dtype, Placement
+from acestep_flows.runtime.local import LocalRunner
+from acestep_flows.stages.registry import stages
+from acestep_flows.training.listening import RATE, Samples
+from acestep_flows.values import OUTPUT_RATE, Audio
+
+SAMPLING = ("sample", "repaint", "edit")
+
+
+class Player:
+    """A checkpoint, loaded once, and the graphs with `settings` (guidance ...) in every sampling node."""
+
+    def __init__(self, checkpoint: Path, settings: Mapping[str, Any], dtype: Dtype = "float32") -> None:
+        self.checkpoint, self.settings = Checkpoint.open(checkpoint), dict(settings)
+        self.runner = LocalRunner(self.checkpoint, Placement(dtype=dtype))
+        self.scheduler = Scheduler(stages(), self.runner)
+        self._folder = Path(tempfile.mkdtemp(prefix="graphs-"))
+        for path in shipped().glob("*.yaml"):
+            (self._folder / path.name).write_text(yaml.safe_dump(self._settled(yaml.safe_load(path.read_text()))))
+        self._library = Library([self._folder], working=None)
+        self._scope = cache(lambda name: checked(self._library.load(name), stages(), self._library.nested))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.runner.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def play(self, graph: str, **inputs: Any) -> dict[str, Any]:
+        """The values of a graph's outputs."""
+
+        async def run() -> Any:
+            result = await self.scheduler.run(lay_out(self._scope(graph), inputs))
+            return await self.runner.fetch(dict(result.outputs))
+
+        values: dict[str, Any] = asyncio.run(run())
+        return values
+
+    def audio(self, graph: str, output: str = "audio", **inputs: Any) -> Samples:
+        """One audio output, at the rate of the ears."""
+        return heard(self.play(graph, **inputs)[output])
+
+    def has_control(self, name: str) -> bool:
+        """Whether a control branch has been trained."""
+        return self._has("controls", name)
+
+    def has_adapter(self, name: str) -> bool:
+        """Whether an adapter has been trained."""
+        return self._has("adapters", name)
+
+    def _has(self, kind: Any, name: str) -> bool:
+        try:
+            self.checkpoint.extras.find(kind, name)
+        except CheckpointError:
+            return False
+        return True
+
+    def _settled(self, document: dict[str, Any]) -> dict[str, Any]:
+        for node in document["nodes"].values():
+            if node.get("stage") in SAMPLING:
+                given = {name: value for name, value in self.settings.items() if name not in node["with"]}
+                node["with"] |= given
+        for name, value in self.settings.items():
+            if name in document["inputs"]:
+                document["inputs"][name]["default"] = value
+        return document
+
+
+def heard(audio: Audio) -> Samples:
+    """Audio as the ears take it: (2, samples) at 44.1 kHz."""
+    samples: Samples = resample(audio.samples, audio.sample_rate, RATE)
+    return samples
+
+
+def spoken(samples: Samples) -> Audio:
+    """Audio as graphs take it: 48 kHz, in range."""
+    return Audio(np.clip(resample(samples, RATE, OUTPUT_RATE), -1.0, 1.0), OUTPUT_RATE)
