@@ -28,7 +28,7 @@ class Meter:
         self._first: float | None = None
         self._told = float("-inf")
         self._done = self._resumed = self._failed = self._attempts = self._retaken = 0
-        self._rejected = self._duplicates = 0
+        self._rejected = self._duplicates = self._failed_before = 0
         self._audio = 0.0
         self._latest: dict[str, dict[str, float]] = {}
         self._replicas: Mapping[str, int] = {}
@@ -42,6 +42,7 @@ class Meter:
     def resumed(self, *, given_up: bool) -> None:
         """A row that an earlier call settled."""
         self._failed += given_up
+        self._failed_before += given_up
         self._done += not given_up
         self._resumed += not given_up
         self.tell()
@@ -87,6 +88,7 @@ class Meter:
             done=self._done,
             resumed=self._resumed,
             failed=self._failed,
+            failed_before=self._failed_before,
             attempts=self._attempts,
             retaken=self._retaken,
             audio_seconds=self._audio,

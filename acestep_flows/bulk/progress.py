@@ -15,6 +15,7 @@ class Progress:
         done: audio in place and result committed, by this call and by those before it.
         resumed: of these, by calls before this one (and duplicates by recipe, which need no rendering).
         failed: given up, in the dead-letter table.
+        failed_before: of these, by calls before this one.
         attempts: songs rendered by this call, with retries and retakes.
         retaken: attempts that a quality gate asked for.
         audio_seconds: of the songs that this call made.
@@ -28,6 +29,7 @@ class Progress:
     done: int = 0
     resumed: int = 0
     failed: int = 0
+    failed_before: int = 0
     attempts: int = 0
     retaken: int = 0
     audio_seconds: float = 0.0
@@ -39,7 +41,7 @@ class Progress:
     @property
     def made(self) -> int:
         """Rows that this call brought to an end."""
-        return self.done - self.resumed + self.failed
+        return self.done - self.resumed + self.failed - self.failed_before
 
     @property
     def left(self) -> int:

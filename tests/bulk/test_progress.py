@@ -14,12 +14,14 @@ def test_nothing_is_claimed_before_the_first_row() -> None:
 
 
 def test_rates_leave_out_start_up_and_earlier_calls() -> None:
-    now = Progress(rows=20, done=12, resumed=8, failed=1, audio_seconds=25.0, elapsed=60.0, rendering=50.0)
+    now = Progress(
+        rows=20, done=12, resumed=8, failed=3, failed_before=2, audio_seconds=25.0, elapsed=60.0, rendering=50.0
+    )
     assert now.made == 5
-    assert now.left == 7
+    assert now.left == 5
     assert now.rows_per_hour == pytest.approx(360)
     assert now.speed == pytest.approx(0.5)
-    assert now.seconds_left == pytest.approx(70)
+    assert now.seconds_left == pytest.approx(50)
 
 
 def test_the_end() -> None:

@@ -34,7 +34,7 @@ def page(findings: Findings, players: Sequence[Player]) -> str:
         _plots(findings),
         _failures(findings),
         _stages(findings),
-        _players(players),
+        _players(players, [*findings.job.source.columns, *(sweep.name for sweep in findings.job.sweeps)]),
         _likes(findings),
         _facts(findings),
     ]
@@ -129,10 +129,11 @@ def _stages(findings: Findings) -> str:
     return _section("Where the time went", f'<div class="plots">{drawn}</div>{table}')
 
 
-def _players(players: Sequence[Player]) -> str:
+def _players(players: Sequence[Player], told: Sequence[str]) -> str:
     if not players:
         return ""
-    return _section(f"{len(players)} of the songs, at random", "".join(map(player_html, players)), "players")
+    cards = "".join(player_html(player, told) for player in players)
+    return _section(f"{len(players)} of the songs, at random", cards, "players")
 
 
 def _likes(findings: Findings) -> str:
@@ -140,7 +141,7 @@ def _likes(findings: Findings) -> str:
         return ""
     note = (
         f"<p>{len(findings.likes)} songs sound like an earlier one, by their audio fingerprints. They are kept; "
-        "<code>duplicates.json</code> lists them.</p>"
+        "<code>duplicates.jsonl</code> lists them.</p>"
     )
     lines = [(like.id, like.of, f"{100 * like.similarity:.0f} %") for like in findings.likes[:MOST_LINES]]
     return _section("Songs that sound the same", note + _table(("row", "like", "equal bits"), lines, numbers=(2,)))

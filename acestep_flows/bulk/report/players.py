@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -51,8 +51,8 @@ def player(row: ResultRow, load: Load) -> Player:
         return Player(row, problem=str(error))
 
 
-def html(player: Player) -> str:
-    """The player as a card."""
+def html(player: Player, told: Collection[str] = ()) -> str:
+    """The player as a card, with those texts among its inputs that are in `told`; all of them where it is empty."""
     row = player.row
     if player.problem:
         shown = f'<p class="bad">{escape(player.problem)}</p>'
@@ -61,7 +61,8 @@ def html(player: Player) -> str:
             f'<img alt="spectrogram" src="data:image/png;base64,{_text(player.spectrogram)}">'
             f'<audio controls preload="none" src="data:audio/mpeg;base64,{_text(player.sound)}"></audio>'
         )
-    return f'<article class="player"><h3>{escape(row.id)}</h3>{shown}<p>{_facts(row)}</p>{_words(row.inputs)}</article>'
+    words = f"<p>{_facts(row)}</p>{_words(row.inputs, told)}"
+    return f'<article class="player"><h3>{escape(row.id)}</h3>{shown}{words}</article>'
 
 
 def _facts(row: ResultRow) -> str:
@@ -77,11 +78,11 @@ def _facts(row: ResultRow) -> str:
     return escape(", ".join(facts))
 
 
-def _words(inputs: dict[str, Any]) -> str:
+def _words(inputs: dict[str, Any], told: Collection[str]) -> str:
     """The texts that were asked for, shortened."""
     parts = []
     for name, value in inputs.items():
-        if isinstance(value, str) and value:
+        if isinstance(value, str) and value and (name in told or not told):
             line = " / ".join(value.split("\n"))
             line = line if len(line) <= LONGEST_TEXT else line[: LONGEST_TEXT - 3] + "..."
             parts.append(f"<dt>{escape(name)}</dt><dd>{escape(line)}</dd>")

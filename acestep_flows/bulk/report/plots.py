@@ -131,7 +131,7 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
 def _range(low: float, high: float) -> tuple[float, float]:
     """The range to draw: where all is nearly the same, wide enough that rounding does not look like a spread."""
     middle = (low + high) / 2
-    least = 0.1 * abs(middle) or 1.0
+    least = 0.1 * abs(middle) if abs(middle) > 1e-9 else 1.0
     return (low, high) if high - low >= 0.1 * least else (middle - least / 2, middle + least / 2)
 
 

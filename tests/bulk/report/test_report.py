@@ -111,6 +111,14 @@ def test_players_hold_excerpts() -> None:
     assert "the first 30" in players.html(shown)
 
 
+def test_players_tell_what_the_manifest_said() -> None:
+    row = dataclasses.replace(done_row(0), inputs_json='{"tags": "jazz", "solver": "euler", "lyrics": ""}')
+    page = render(findings([row]), lambda path: FLAC)
+    assert "<dt>tags</dt><dd>jazz</dd>" in page
+    assert "solver" not in page
+    assert "<dt>lyrics" not in page
+
+
 def test_the_same_job_shows_the_same_songs() -> None:
     assert players.chosen(100, "digest") == players.chosen(100, "digest") != players.chosen(100, "other")
     assert players.chosen(3, "digest") == [0, 1, 2]
