@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 LANGUAGES = ("en", "de", "fr", "es", "it", "pt", "pl", "tr", "ru", "cs", "nl", "ar", "zh-cn", "ja", "hu", "ko", "hi")
@@ -42,10 +42,10 @@ def byte_tokenizer() -> str:
     return text
 
 
-def word_tokenizer(words: Iterable[str]) -> str:
-    """A tokenizer of whole words as a `tokenizers` JSON file: lower case, split at white space, commas and semicolons.
+def word_tokenizer(words: Iterable[str], aliases: Mapping[str, str] | None = None) -> str:
+    """A tokenizer of whole words as a `tokenizers` JSON file: lower case, split at white space and punctuation.
 
-    A word that is not among `words` becomes `<unk>`.
+    A word that is neither among `words` nor an alias of one becomes `<unk>`. Aliases are words of ASCII letters.
     """
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
@@ -53,8 +53,13 @@ def word_tokenizer(words: Iterable[str]) -> str:
     vocab = {symbol: index for index, symbol in enumerate(symbols)}
     tokenizer = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
     tokenizer.add_special_tokens(list(PROMPT_TOKENS))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s,;.!?()\"]+"), "removed")
+    replaced = [
+        normalizers.Replace(Regex(rf"\b{alias}\b"), word.lower())
+        for alias, word in (aliases or {}).items()
+        if alias not in vocab
+    ]
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase(), *replaced])
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s,;:.!?()\[\]\"/_-]+"), "removed")
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     text: str = tokenizer.to_str(pretty=True)
     return text

@@ -14,7 +14,8 @@ from acestep_flows.text.lyrics import LyricTokenizer
 
 @pytest.fixture(scope="module")
 def words() -> Tokenizer:
-    return Tokenizer.from_str(word_tokenizer(["House", "124", "bpm", "C#", "minor", "hip-hop", "a", "house"]))
+    known = ["House", "124", "bpm", "C#", "minor", "hip", "hop", "a", "house"]
+    return Tokenizer.from_str(word_tokenizer(known, {"techno": "house", "hip": "house"}))
 
 
 @pytest.mark.parametrize(
@@ -22,13 +23,18 @@ def words() -> Tokenizer:
     [
         ("house, 124 bpm", ["house", "124", "bpm", "</s>"]),
         ("HOUSE;124\tBPM.", ["house", "124", "bpm", "</s>"]),
-        ("c# minor, hip-hop", ["c#", "minor", "hip-hop", "</s>"]),
+        ("c# minor, hip-hop", ["c#", "minor", "hip", "hop", "</s>"]),
         ("a zither (house)", ["a", "<unk>", "house", "</s>"]),
         (" , ", ["</s>"]),
     ],
 )
 def test_prompts_fall_into_known_words(words: Tokenizer, prompt: str, tokens: list[str]) -> None:
     assert words.encode(prompt).tokens == tokens
+
+
+def test_an_alias_has_the_id_of_its_word_and_never_takes_a_words_own(words: Tokenizer) -> None:
+    techno, house, hip = (words.encode(word).ids[0] for word in ("Techno", "house", "hip"))
+    assert techno == house != hip != words.token_to_id("<unk>")
 
 
 def test_the_same_words_give_the_same_ids_in_any_order() -> None:

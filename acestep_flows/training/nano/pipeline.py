@@ -95,11 +95,9 @@ class Making:
 
 def start(making: Making) -> None:
     """Write the checkpoint that knows nothing."""
-    from acestep_flows.training.synthesis import vocabulary
-
     if not (making.folder / "start" / "lyric-vocab.json").is_file():  # written last
         making.say("start")
-        write_start(making.folder / "start", list(vocabulary()))
+        write_start(making.folder / "start")
 
 
 def autoencoder(making: Making) -> None:

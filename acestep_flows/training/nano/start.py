@@ -14,7 +14,9 @@ from acestep_flows.model.checkpoint import LYRIC_VOCAB_FILE, PARTS, TOKENIZER
 from acestep_flows.model.condition import ConditionProjector
 from acestep_flows.model.config import TransformerConfig
 from acestep_flows.model.layout import (
-    ALIASES,
+    ALIASES as SECOND_NAMES,
+)
+from acestep_flows.model.layout import (
     AUTOENCODER,
     TEXT_ENCODER,
     TRANSFORMER,
@@ -27,6 +29,7 @@ from acestep_flows.model.spectral_vocoder import MagnitudeNetwork
 from acestep_flows.model.transformer import Transformer
 from acestep_flows.model.vocabulary import lyric_vocabulary, word_tokenizer
 from acestep_flows.training.nano.architecture import configs
+from acestep_flows.training.nano.words import ALIASES, prompt_words
 from acestep_flows.training.parts import write_part
 
 Tensors = dict[str, Tensor]
@@ -35,17 +38,14 @@ LATENT_GAIN = 5.6
 """On the encoder's last convolution: its latents begin near the deviation that the published constants expect."""
 
 
-def write_start(folder: Path, words: list[str], seed: int = 0) -> None:
+def write_start(folder: Path, seed: int = 0) -> None:
     """Write the four parts into `folder`, every weight as its layer is initialised.
-
-    Args:
-        words: what prompts consist of.
 
     Raises:
         StorageError: a file cannot be written.
     """
-    tokenizer, vocabulary = word_tokenizer(words), lyric_vocabulary()
-    prompt_tokens = len(json.loads(tokenizer)["model"]["vocab"])
+    tokenizer, vocabulary = word_tokenizer(prompt_words(), ALIASES), lyric_vocabulary()
+    prompt_tokens = 1 + max(json.loads(tokenizer)["model"]["vocab"].values())
     parts = configs(prompt_tokens, len(vocabulary["model"]["vocab"]))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -77,7 +77,7 @@ def _text_encoder(config: Config) -> Tensors:
     from transformers import UMT5Config, UMT5EncoderModel
 
     state = UMT5EncoderModel(UMT5Config(**config)).state_dict()
-    return {name: tensor for name, tensor in state.items() if name not in ALIASES}
+    return {name: tensor for name, tensor in state.items() if name not in SECOND_NAMES}
 
 
 def _vocoder(config: Config) -> Tensors:

@@ -1,0 +1,56 @@
+"""Where the training of nano starts: a whole checkpoint that knows nothing, and a vocabulary that prompts fit."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from acestep_flows.model.checkpoint import PARTS, Checkpoint
+from acestep_flows.model.placement import Placement
+from acestep_flows.model.text_encoder import TextEncoder
+from acestep_flows.training.nano.start import write_start
+from acestep_flows.training.nano.words import ALIASES, prompt_words
+
+MAX_PARAMETERS = 14_000_000
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    folder = tmp_path_factory.mktemp("start")
+    write_start(folder)
+    return Checkpoint.open(folder)
+
+
+def test_it_is_whole_and_small(start: Checkpoint) -> None:
+    sizes = [math.prod(shape) for part in PARTS for shape in start.shapes(part).values()]
+    assert sum(sizes) < MAX_PARAMETERS
+
+
+def test_velocities_start_at_zero(start: Checkpoint) -> None:
+    last = start.load("ace_step_transformer", prefix="final_layer.linear.")
+    assert all(not tensor.any() for tensor in last.values())
+
+
+def test_the_same_seed_gives_the_same_start(start: Checkpoint, tmp_path: Path) -> None:
+    torch.manual_seed(77)  # whatever was drawn before
+    write_start(tmp_path / "again")
+    write_start(tmp_path / "other", seed=1)
+    again, other = Checkpoint.open(tmp_path / "again"), Checkpoint.open(tmp_path / "other")
+    assert [again.digest(part) for part in PARTS] == [start.digest(part) for part in PARTS]
+    assert other.digest("music_dcae_f8c8") != start.digest("music_dcae_f8c8")
+
+
+def test_its_own_tags_have_ids_and_others_become_the_unknown(start: Checkpoint) -> None:
+    encoder = TextEncoder.load(start, Placement())
+    (ids,), _ = encoder.tokenize(["hip hop, electric guitar, C# minor, 124 bpm, male vocal, zither"])
+    unknown = 2
+    assert (ids == unknown).tolist() == [False] * 10 + [True, False]
+
+
+def test_aliases_stand_for_words_that_are_there() -> None:
+    known = {word.lower() for word in prompt_words()}
+    assert set(ALIASES.values()) <= known
+    assert not set(ALIASES) & known
