@@ -21,11 +21,12 @@ from torch import Tensor
 from acestep_flows.errors import FlowsError
 from acestep_flows.text.lyrics import LyricTokenizer
 from acestep_flows.training import objective
-from acestep_flows.training.data.encoded import EncodedSong
 from acestep_flows.training.recipe import Section
 
 PROMPT_CHARACTERS = 256
 NO_TAGS = "music"
+STRAY, MOST_STRAYS = "\N{ASTERISM}", 4
+"""A word that is in no vocabulary, and how many of them a prompt gets at most."""
 INSTRUMENTAL = "[inst]"
 
 Rule = Literal["training", "inference"]
@@ -39,6 +40,9 @@ class ConditionSettings(Section):
     )
     shuffle_tags: bool = Field(True, description="Give the tags in another order each time.")
     drop_tag: float = Field(0.0, ge=0, lt=1, description="Chance of each tag to be left out.")
+    stray: float = Field(
+        0.0, ge=0, le=1, description="Share of songs with unknown words among the tags, which so come to mean nothing."
+    )
     drop_text: float = Field(objective.TEXT_DROPOUT, ge=0, lt=1, description="Chance of a song's text to be blanked.")
     drop_lyrics: float = Field(objective.LYRIC_DROPOUT, ge=0, lt=1, description="The same for its lyrics.")
     keep_lyric_mask: float = Field(0.0, ge=0, le=1, description="Share of blanked lyrics that keep their mask.")
@@ -54,6 +58,9 @@ def prompt(
     words = [tag for tag in tags if random.random() >= settings.drop_tag] if settings.drop_tag else list(tags)
     if settings.shuffle_tags:
         words = [words[place] for place in random.permutation(len(words))]
+    if settings.stray and random.random() < settings.stray:
+        for _ in range(int(random.integers(1, MOST_STRAYS + 1))):
+            words.insert(int(random.integers(len(words) + 1)), STRAY)
     candidates = [caption for caption in recaptions.values() if caption] + [", ".join(words) or NO_TAGS]
     return candidates[int(random.integers(len(candidates)))][:PROMPT_CHARACTERS]
 
@@ -66,11 +73,8 @@ class LyricIds:
         self._cached = lru_cache(maxsize=65536)(self._tokenize)
         self.failed = 0
 
-    def of(self, song: EncodedSong, random: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Ids (L,) and mask (L,) of the song's lyrics."""
-        lyrics = song.lyrics
-        if not lyrics and random.random() < self._settings.mark_instrumental:
-            lyrics = INSTRUMENTAL
+    def of(self, lyrics: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Ids (L,) and mask (L,) of lyrics."""
         return self._cached(lyrics)
 
     def _tokenize(self, lyrics: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -105,7 +109,8 @@ class Blanks:
 
     @classmethod
     def all(cls, rows: int) -> Blanks:
-        return cls(*(torch.ones(rows, dtype=torch.bool) for _ in range(2)), torch.zeros(rows, dtype=torch.bool))
+        every = torch.ones(rows, dtype=torch.bool)
+        return cls(every, every, ~every)
 
     def blank_text(self, states: Tensor) -> Tensor:
         """Text states (B, L, w), zeros in blanked rows."""
