@@ -148,8 +148,8 @@ def _fill(settings: SourceSettings, rank: int, parent: int) -> None:
     with contextlib.suppress(OSError):
         os.nice(10)
     source = Source(settings)
-    held_out = range(settings.clips, settings.clips + settings.held_out)
-    for index in [*range(AT_FIRST), *held_out, *range(AT_FIRST, settings.clips)][rank :: settings.workers]:
+    first, last = min(AT_FIRST, settings.clips), settings.clips + settings.held_out
+    for index in [*range(first), *range(settings.clips, last), *range(first, settings.clips)][rank :: settings.workers]:
         if os.getppid() != parent:
             return
         if source.missing(index):

@@ -1,0 +1,170 @@
+"""The vocoder without a waveform network: it gives the mel back, the pitches in it, and the same samples every time."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from acestep_flows.errors import CheckpointError
+from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.model.layout import VOCODER, spectral_vocoder_layout
+from acestep_flows.model.mel import FILTERS, WINDOW, LogMel, mel_filters
+from acestep_flows.model.placement import Placement
+from acestep_flows.model.spectral_vocoder import SpectralVocoder, invert_mel, peak_phases
+from acestep_flows.model.vocoder import Vocoder, load_vocoder
+from acestep_flows.training.parts import write_part
+from acestep_flows.values import MODEL_RATE, FloatArray
+from tests.model.live_memory import LivePeak
+from tests.model.small import edit_json, small_folder
+
+CONFIG: dict[str, Any] = {
+    "_class_name": "SpectralVocoder",
+    "width": 16,
+    "blocks": 2,
+    "iterations": 12,
+    "sampling_rate": 44100,
+    "n_fft": 2048,
+    "win_length": 2048,
+    "hop_length": 512,
+    "f_min": 40,
+    "f_max": 16000,
+    "n_mels": 128,
+}
+
+
+@pytest.fixture(scope="module")
+def transform() -> LogMel:
+    return LogMel(torch.hann_window(2048), mel_filters(1025, 128, MODEL_RATE, 40, 16000), 512)
+
+
+@pytest.fixture(scope="module")
+def vocoder(transform: LogMel) -> SpectralVocoder:
+    """Its network corrects nothing: what is heard is least squares and Griffin-Lim."""
+    torch.manual_seed(0)
+    made = SpectralVocoder(CONFIG, transform.window, transform.filters).eval()
+    with torch.no_grad():
+        made.network.out.weight.zero_()
+        made.network.out.bias.zero_()
+    return made
+
+
+def chords(frames: int) -> FloatArray:
+    """Decaying chords over a little noise, a new one every half second; the right side is fainter."""
+    rng = np.random.default_rng(5)
+    time = np.arange(frames * 512) / MODEL_RATE
+    pitch = 110 * 2 ** (np.array([0, 3, 7, 10])[(time / 0.5).astype(int) % 4] / 12)
+    phase = 2 * np.pi * np.cumsum(pitch) / MODEL_RATE
+    tone = sum(np.sin(k * phase) / k for k in (1, 2, 3, 4, 5)) * np.exp(-4 * (time % 0.5))
+    sound = 0.2 * tone + 0.003 * rng.standard_normal(len(time))
+    return np.stack([sound, 0.5 * sound]).astype(np.float32)
+
+
+def log_mel(transform: LogMel, sound: FloatArray) -> FloatArray:
+    return transform(torch.tensor(sound)).numpy()
+
+
+def test_the_mel_comes_back(vocoder: SpectralVocoder, transform: LogMel) -> None:
+    mel = log_mel(transform, chords(200))
+    sound = vocoder.decode(mel)
+    assert sound.shape == (2, 200 * 512)
+    assert np.abs(log_mel(transform, sound) - mel).mean() < 0.25
+    assert np.abs(sound).max() <= 1
+
+
+def test_griffin_lim_is_what_brings_it_back(vocoder: SpectralVocoder, transform: LogMel) -> None:
+    mel, errors = log_mel(transform, chords(100)), []
+    for iterations in (0, 4, 24):
+        vocoder.iterations = iterations
+        errors.append(np.abs(log_mel(transform, vocoder.decode(mel)) - mel).mean())
+    vocoder.iterations = CONFIG["iterations"]
+    assert errors[0] > errors[1] > errors[2]
+
+
+@pytest.mark.parametrize("hertz", [220.0, 1000.0, 5000.0])
+def test_a_tone_keeps_its_pitch(vocoder: SpectralVocoder, transform: LogMel, hertz: float) -> None:
+    tone = 0.3 * np.sin(2 * np.pi * hertz * np.arange(80 * 512) / MODEL_RATE).astype(np.float32)
+    sound = vocoder.decode(log_mel(transform, np.stack([tone, tone])))
+    spectrum = np.abs(np.fft.rfft(sound[0, 8192 : 8192 + 16384] * np.hanning(16384)))
+    assert spectrum.argmax() * MODEL_RATE / 16384 == pytest.approx(hertz, rel=0.06)
+
+
+def test_silence_stays_silent(vocoder: SpectralVocoder, transform: LogMel) -> None:
+    assert np.abs(vocoder.decode(log_mel(transform, np.zeros((2, 20 * 512), np.float32)))).max() < 1e-3
+
+
+def test_the_same_mel_gives_the_same_samples(vocoder: SpectralVocoder, transform: LogMel) -> None:
+    mel = log_mel(transform, chords(30))
+    torch.manual_seed(1)
+    first = vocoder.decode(mel)
+    torch.manual_seed(2)
+    np.testing.assert_array_equal(first, vocoder.decode(mel))
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_any_number_of_frames(vocoder: SpectralVocoder, transform: LogMel, overlap: bool) -> None:
+    mel = log_mel(transform, chords(24))
+    assert vocoder.decode(mel[..., :0], overlap=overlap).shape == (2, 0)
+    for frames in (1, 2, 3, 17):
+        sound = vocoder.decode(mel[..., :frames], overlap=overlap)
+        assert sound.shape == (2, frames * 512)
+        assert np.isfinite(sound).all()
+
+
+def test_blocks_go_on_where_the_last_one_ended(vocoder: SpectralVocoder, transform: LogMel) -> None:
+    sound = chords(560)
+    mel = log_mel(transform, sound)
+    blocks = log_mel(transform, vocoder.decode(mel, overlap=True))
+    error = np.abs(blocks - mel).mean(axis=(0, 1))
+    seam = error[506:518]
+    assert seam.mean() < 1.5 * error.mean()
+
+
+def test_in_blocks_the_memory_does_not_grow(vocoder: SpectralVocoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("acestep_flows.model.spectral_vocoder.BLOCK_FRAMES", 64)
+    monkeypatch.setattr(vocoder, "iterations", 1)
+
+    def peak(frames: int, overlap: bool) -> int:
+        memory = LivePeak()
+        with memory:
+            vocoder.decode(np.full((2, 128, frames), -5, np.float32), overlap=overlap)
+        return memory.peak
+
+    assert peak(300, overlap=True) < 1.4 * peak(150, overlap=True)  # the song itself grows
+    assert peak(300, overlap=False) > 2.5 * peak(300, overlap=True)
+
+
+def test_least_squares_gives_the_mel(transform: LogMel) -> None:
+    mel = torch.tensor(log_mel(transform, chords(40)))
+    magnitudes = invert_mel(mel, transform.filters, updates=50)
+    assert (magnitudes >= 0).all()
+    assert ((transform.filters.T @ magnitudes).log() - mel).abs().mean() < 0.05
+
+
+def test_phases_of_a_steady_tone_advance_by_its_frequency() -> None:
+    hertz, bins = 1000.0, torch.arange(1025)
+    place = hertz * 2048 / MODEL_RATE
+    lobe = torch.exp(-0.5 * (bins - place).square())[:, None].repeat(1, 8)
+    phases = peak_phases(lobe, 512, 2048)[round(place)]
+    want = 2 * np.pi * hertz * 512 / MODEL_RATE
+    turns = (phases.diff() - want).remainder(2 * np.pi)
+    assert torch.minimum(turns, 2 * np.pi - turns).max() < 0.02
+
+
+def test_a_checkpoint_names_it(vocoder: SpectralVocoder, transform: LogMel, tmp_path: Path) -> None:
+    shutil.copytree(small_folder(), tmp_path / "model")
+    tensors = vocoder.network.state_dict() | {WINDOW: transform.window, FILTERS: transform.filters}
+    assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == spectral_vocoder_layout(CONFIG)
+    write_part(tmp_path / "model", VOCODER, CONFIG, tensors, exact=(WINDOW, FILTERS))
+    loaded = load_vocoder(Checkpoint.open(tmp_path / "model"), Placement())
+    assert isinstance(loaded, SpectralVocoder)
+    mel = log_mel(transform, chords(20))
+    np.testing.assert_allclose(loaded.decode(mel), vocoder.decode(mel), atol=0.02)  # weights were rounded to bfloat16
+    assert isinstance(load_vocoder(Checkpoint.open(small_folder()), Placement()), Vocoder)
+    edit_json(tmp_path / "model" / VOCODER / "config.json", lambda config: config.update(width=17))
+    with pytest.raises(CheckpointError, match="stem"):
+        Checkpoint.open(tmp_path / "model")
