@@ -30,7 +30,7 @@ WAVE = 10_000
 RETRIES = 2
 """How often an attempt that failed is made again."""
 
-PERMANENT = ("invalid_input", "checkpoint", "invalid_graph", "not_found", "too_large", "unauthorized")
+PERMANENT = ("invalid_input", "checkpoint", "invalid_graph", "not_found", "conflict", "too_large", "unauthorized")
 """Codes of errors that the next attempt would meet again."""
 
 Ended = tuple[Try, ResultRow]

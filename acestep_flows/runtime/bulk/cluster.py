@@ -23,7 +23,7 @@ STORE_BYTES = 2**30
 
 @contextlib.contextmanager
 def cluster(cpus: float, gpus: float = 0, *, address: str | None = None, store: int = STORE_BYTES) -> Iterator[None]:
-    """Ray for as long as the context lasts; one at a time per process.
+    """Ray for as long as the context lasts. One that this process has already is used as it is, and stays.
 
     Args:
         cpus: cores to promise; more than there are is fine, they are only counted.
@@ -39,8 +39,11 @@ def cluster(cpus: float, gpus: float = 0, *, address: str | None = None, store: 
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
 
-    for name in ("ray.data", "ray"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # of lost processes the job tells itself
+    if ray.is_initialized():
+        yield
+        return
     if address is not None:
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
