@@ -74,6 +74,22 @@ class Networks:
 
         return under_adapter(self.refined, checkpoint, self, adapter, weight, twin)
 
+    def beside(self, checkpoint: Checkpoint, control: str | None) -> Networks:
+        """These networks, or twins with the adapter that was trained along with a control branch, if one was."""
+        if control is None:
+            return self
+        from acestep_flows.model.adapters import FILE, Adapter
+
+        folder = checkpoint.extras.find("controls", control)
+        if not (folder / FILE).is_file():
+            return self
+
+        def make() -> Networks:
+            found = Adapter.load(folder, checkpoint.config("ace_step_transformer"))
+            return Networks(found.apply(self.transformer), found.apply(self.projector))
+
+        return self.refined.get(("control", checkpoint.extra_digest("controls", control)), make)
+
     def control(self, checkpoint: Checkpoint, name: str, placement: Placement) -> ControlBranch:
         """The control branch called `name`."""
 
@@ -146,6 +162,7 @@ class DiffusionStage(Stage):
 
         trajectory = self.trajectory(item, params)
         networks = self.networks.under(self.checkpoint, params.adapter, params.adapter_weight)
+        networks = networks.beside(self.checkpoint, getattr(params, "control_branch", None))
         memories = remember(networks.transformer, networks.projector, self.branches(item, params))
         control, scale = self.control(item, params, trajectory.frames)
         return Song(trajectory, Denoiser(networks.transformer, memories, control, scale))

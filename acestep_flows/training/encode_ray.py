@@ -33,7 +33,7 @@ def encode_shards(recipe: EncodeRecipe, folder: Path, shards: Sequence[int], wor
 
     rows = ray.data.from_items([{"shard": number} for number in shards], override_num_blocks=len(shards))
     made = rows.map(
-        _Shards,
+        _Shards,  # type: ignore[arg-type]
         fn_constructor_args=(recipe.model_dump_json(), str(folder.resolve())),
         compute=ray.data.ActorPoolStrategy(size=workers),
     )

@@ -125,11 +125,17 @@ def embed(proj_in: PatchEmbedding, latents: Tensor, padding: Padding | None = No
 def _frames(transformer: Transformer, latents: Tensor, lengths: tuple[int, ...] | None) -> Frames:
     config = transformer.config
     by = rotation(latents.shape[-1], config.attention_head_dim, config.rope_theta, latents.device)
+    padding = padding_of(lengths, latents)
+    return Frames(Turn.of(by), padding, None if padding is None else padding.mask.unsqueeze(1))
+
+
+def padding_of(lengths: tuple[int, ...] | None, latents: Tensor) -> Padding | None:
+    """The padding of latents (B, 8, 16, T) whose rows have `lengths` real frames; None where all have T."""
     if lengths is None:
-        return Frames(Turn.of(by), None, None)
+        return None
     counts = torch.tensor(lengths, device=latents.device).unsqueeze(1)
     mask = (torch.arange(latents.shape[-1], device=latents.device) < counts).unsqueeze(-1).float()
-    return Frames(Turn.of(by), Padding(lengths, mask, exact=True), mask.unsqueeze(1))
+    return Padding(lengths, mask, exact=True)
 
 
 def _heard(transformer: Transformer, condition: ConditionBatch) -> Heard:
@@ -180,7 +186,8 @@ def _together(x: Tensor, heads: int, turned: Sequence[nn.Module], plain: nn.Modu
 
 def _reordered(y: Tensor, heads: int) -> Tensor:
     """Projected y (B, L, D) with channels in halves."""
-    return y.unflatten(-1, (heads, -1, 2)).transpose(-1, -2).flatten(2)
+    split: Tensor = y.unflatten(-1, (heads, -1, 2))
+    return split.transpose(-1, -2).flatten(2)
 
 
 def _modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:

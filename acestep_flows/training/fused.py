@@ -55,7 +55,8 @@ def turned(x: Tensor, by: Turn) -> Tensor:
 
 def halves(weight: Tensor, heads: int) -> Tensor:
     """Rows of a projection (H d, ...) with those of each head's even channels first."""
-    return weight.unflatten(0, (heads, -1, 2)).transpose(1, 2).flatten(0, 2)
+    split: Tensor = weight.unflatten(0, (heads, -1, 2))
+    return split.transpose(1, 2).flatten(0, 2)
 
 
 def plain_derivative(backward: Callable[..., Any]) -> Callable[..., Any]:
@@ -161,7 +162,7 @@ class MemoryAttention(torch.autograd.Function):
         v = v.contiguous()
         with torch.autocast(q.device.type, enabled=False):
             shares = (q @ k.mT).float().masked_fill_(~heard, -torch.inf).softmax(dim=-1).to(dtype)
-            y = shares @ v
+            y: Tensor = shares @ v
         ctx.by, ctx.key_by, ctx.factor = by, key_by, factor
         ctx.save_for_backward(q, k, v, shares)
         return y.transpose(1, 2).flatten(2)

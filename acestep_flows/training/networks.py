@@ -35,8 +35,9 @@ class Words:
 
     def to(self, device: str) -> Words:
         """The same on `device`."""
-        parts = (self.text_ids, self.text_mask, self.lyric_ids, self.lyric_mask)
-        return Words(*(part.to(device) for part in parts), self.blanks)
+        text, lyrics = (self.text_ids, self.text_mask), (self.lyric_ids, self.lyric_mask)
+        moved = [part.to(device) for part in (*text, *lyrics)]
+        return Words(moved[0], moved[1], moved[2], moved[3], self.blanks)
 
 
 @dataclass(eq=False)

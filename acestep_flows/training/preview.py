@@ -23,7 +23,7 @@ from acestep_flows.training.objective import add_noise
 from acestep_flows.training.recipe import Section
 
 if TYPE_CHECKING:
-    from acestep_flows.training.diffusion import SongBatch, SongTask
+    from acestep_flows.training.songs import Part, SongBatch, SongTask
 
 log = logging.getLogger(__name__)
 
@@ -120,28 +120,24 @@ def _render(task: SongTask, settings: PreviewSettings, path: Path, index: int) -
 
     song = task.songs.songs[index]
     crop = Crop(index, 0, min(settings.frames, song.frames))
-    random = np.random.default_rng([index])
-    target = task.target(song, random)
-    prompt = task.told(song, target, random)
-    latents = sample(task, crop, target, prompt, settings)
+    part = task.part(song, np.random.default_rng([index]))
+    latents = sample(task, crop, part, settings)
     autoencoder = Autoencoder.load(task.checkpoint, Placement(), halves=["decoder"])
     mel = autoencoder.decode(latents.numpy())
-    real = autoencoder.decode(task.songs.latents(index, target, 0, crop.frames))
-    storage.write(path.with_suffix(".txt"), f"{song.key}\n{target}\n{prompt}\n\n{song.lyrics}\n".encode())
-    compare_mels(path.with_suffix(".png"), {f"sampled: {prompt}": mel[0], "real": real[0]})
+    real = autoencoder.decode(task.songs.latents(index, part.target, 0, crop.frames))
+    storage.write(path.with_suffix(".txt"), f"{song.key}: {part.target}\n{part.prompt}\n\n{part.lyrics}\n".encode())
+    compare_mels(path.with_suffix(".png"), {f"sampled: {part.prompt}": mel[0], "real": real[0]})
     samples = load_vocoder(task.checkpoint, Placement()).decode(mel)
     write.audio(path.with_suffix(".flac"), Audio(samples, MODEL_RATE))
 
 
-def sample(task: SongTask, crop: Crop, target: str, prompt: str, settings: PreviewSettings) -> Tensor:
+def sample(task: SongTask, crop: Crop, part: Part, settings: PreviewSettings) -> Tensor:
     """Latents (8, 16, T) by plain Euler steps with guidance against blanked words; the seed is the song's number."""
     from acestep_flows.sampling.options import SamplerOptions
     from acestep_flows.sampling.schedule import schedule_of
 
-    random = np.random.default_rng([crop.song])
-    song = task.songs.songs[crop.song]
-    words = [task.words([prompt], [song], random, blanks) for blanks in (Blanks.none(1), Blanks.all(1))]
-    control = task.control([crop], [target])
+    words = [task.words([part], blanks) for blanks in (Blanks.none(1), Blanks.all(1))]
+    control = task.control([crop], [part])
     generator = torch.Generator().manual_seed(crop.song)
     x = torch.randn(1, 8, 16, crop.frames, generator=generator).to(task.device)
     schedule = schedule_of(SamplerOptions(steps=settings.steps))

@@ -17,6 +17,8 @@ from acestep_flows.errors import InputError
 
 STRETCH = 32
 """Batches that are sorted by length together."""
+LOOSENESS = 1.25
+"""How much longer than the shortest song of a batch the longest may be."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ class Batches:
         for place in places:
             length = int(self._lengths[place])
             current = batches[-1]
-            if current and (len(current) >= self._rows or (len(current) + 1) * length > self._budget):
+            full = len(current) >= self._rows or (len(current) + 1) * length > self._budget
+            if current and (full or length > LOOSENESS * int(self._lengths[current[0]])):
                 batches.append(current := [])
             current.append(place)
         return batches

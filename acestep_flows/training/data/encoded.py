@@ -120,12 +120,6 @@ class EncodedSet:
         rows = np.asarray(self._shards[self._shard_of[index]][first : first + count], np.float32)
         return np.ascontiguousarray(rows.T).reshape(LATENT_CHANNELS, LATENT_HEIGHT, count)
 
-    def split(self, held_out: int) -> tuple[list[int], list[int]]:
-        """Song numbers to learn from, and `held_out` others (a quarter of all at most), spread over the set."""
-        count = min(held_out, len(self) // 4)
-        kept_back = set(np.linspace(0, len(self) - 1, count, dtype=int).tolist()) if count else set()
-        return [index for index in range(len(self)) if index not in kept_back], sorted(kept_back)
-
 
 def shard_path(folder: Path, number: int) -> Path:
     """The listing of a shard; its latents are beside it."""
