@@ -1,11 +1,20 @@
 """The whole server, from outside: cold start, what a hop costs, a sweep of arrival rates, a soak.
 
     python -m benchmarks.serving [--checkpoint small|middle|DIR] [--seconds 10] [--steps 27] [--songs 24]
-                                 [--loads 0.1 0.5 1 2] [--pools local split] [--soak MINUTES] [--out results.json]
+                                 [--loads 0.1 0.5 1 2 4] [--pools local split] [--threads N]
+                                 [--soak MINUTES] [--out results.json]
 
-`alone` is one song after the other in one process without a server: its songs per second are the capacity that loads
-are multiples of, and what `times_alone` compares with. Songs arrive at random (a Poisson process with a fixed seed)
-whether or not earlier ones are done; a song's latency is from its acceptance to its end. Only the words are cached.
+What the server is compared with is one song after the other, in two ways:
+
+- `alone`: a local runner in this process, with as many threads as the pool gives its process, makes a song and encodes
+  it as FLAC, as the server does, then the next. There is no HTTP, no run table and no other process. Because machines
+  drift, songs are made alone right before every load, and `times_alone` compares that load with those songs.
+- `one_after_the_other`: the same server; a client submits a song, waits until it is over, and submits the next.
+
+Loads are multiples of what `alone` makes per second. Songs arrive at random (a Poisson process with a fixed seed)
+whether or not earlier ones are done; a song's latency is from its acceptance to its end. In all ways only the words
+are cached. `core_seconds_per_song` is processor time, of all processes together: where others use the machine, it
+says more than the clock.
 """
 
 from __future__ import annotations
@@ -13,6 +22,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import random
 import statistics
 import subprocess
@@ -20,24 +30,29 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import psutil
 import yaml
 
+from acestep_flows.audio import write
+from acestep_flows.audio.formats import FORMATS
 from acestep_flows.client import AsyncClient, Client, Run
 from acestep_flows.errors import Overloaded
 from acestep_flows.graph.check import checked
 from acestep_flows.graph.expand import lay_out
 from acestep_flows.graph.find import Library
 from acestep_flows.graph.scheduler import Scheduler
+from acestep_flows.model.allocator import keep_freed_memory
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.placement import Placement
 from acestep_flows.model.random import MIDDLE, SMALL, write_random_checkpoint
 from acestep_flows.runtime.local import LocalRunner
-from acestep_flows.runtime.serving.pool import shipped
+from acestep_flows.runtime.serving.pool import Pool, shipped
 from acestep_flows.stages.registry import stages
 from benchmarks.machine import report
 
@@ -61,11 +76,23 @@ class Server:
         self.process.terminate()
         self.process.communicate()
 
+    def family(self) -> list[psutil.Process]:
+        """All its processes."""
+        return [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
+
+    def core_seconds(self) -> float:
+        """Processor time of all its processes so far."""
+        used = 0.0
+        for process in self.family():
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                used += times.user + times.system
+        return used
+
     def memory(self) -> dict[str, float]:
         """Megabytes of each process, what it shares with others counted in part."""
-        family = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
         found: dict[str, float] = {}
-        for process in family:
+        for process in self.family():
             with contextlib.suppress(psutil.Error):
                 name = process.name() if process.pid != self.process.pid else "server"
                 found[name] = found.get(name, 0.0) + round(process.memory_full_info().pss / 1e6, 1)
@@ -73,11 +100,13 @@ class Server:
 
 
 @contextlib.contextmanager
-def served(name: str, checkpoint: Path, limits: dict[str, int]) -> Iterator[Server]:
-    """A server with a shipped pool, over a checkpoint and limits of our own."""
+def served(name: str, checkpoint: Path, limits: dict[str, int], threads: int | None = None) -> Iterator[Server]:
+    """A server with a shipped pool, over a checkpoint, limits and threads of our own."""
     with tempfile.TemporaryDirectory() as folder:
         pool = yaml.safe_load((shipped() / f"{name}.yaml").read_text())
         pool |= {"checkpoint": str(checkpoint), "limits": {**pool.get("limits", {}), **limits}}
+        for process in pool["processes"].values() if threads is not None else ():
+            process["threads"] = threads
         path = Path(folder) / "pool.yaml"
         path.write_text(yaml.safe_dump(pool))
         server = Server(path, Path(folder) / "home")
@@ -87,24 +116,63 @@ def served(name: str, checkpoint: Path, limits: dict[str, int]) -> Iterator[Serv
             server.stop()
 
 
-def alone(checkpoint: Path, song: dict[str, Any], count: int) -> list[float]:
-    """Seconds of each of `count` songs, one after the other, in this process."""
-    scope = checked(Library().load("text2music"), stages(), Library().nested)
-    seconds = []
-    with LocalRunner(Checkpoint.open(checkpoint), Placement()) as runner:
-        scheduler = Scheduler(stages(), runner)
-        for seed in range(count + 1):  # the first one loads the weights
+class Alone:
+    """Makes songs one after the other in this process. The first one loads the weights."""
+
+    def __init__(self, checkpoint: Path, song: dict[str, Any], threads: int) -> None:
+        keep_freed_memory()
+        self._song, self._seeds = song, itertools.count()
+        self._scope = checked(Library().load("text2music"), stages(), Library().nested)
+        self._runner = LocalRunner(Checkpoint.open(checkpoint), Placement(), threads=threads)
+        self.songs(2)
+
+    def close(self) -> None:
+        self._runner.close()
+
+    def songs(self, count: int) -> Taken:
+        """Make so many."""
+        seconds, used = [], time.process_time()
+        for _ in range(count):
             begun = time.perf_counter()
-            asyncio.run(scheduler.run(lay_out(scope, {**song, "seed": seed})))
+            asyncio.run(self._make(next(self._seeds)))
             seconds.append(time.perf_counter() - begun)
-    return seconds[1:]
+        return Taken(statistics.median(seconds), (time.process_time() - used) / count)
+
+    async def _make(self, seed: int) -> None:
+        scheduler = self._scheduler
+        result = await scheduler.run(lay_out(self._scope, {**self._song, "seed": seed}))
+        values = await self._runner.fetch(dict(result.outputs))
+        await asyncio.to_thread(write.encode, values["audio"], FORMATS["flac"], subtype=None, tags=None)
+
+    @cached_property
+    def _scheduler(self) -> Scheduler:
+        return Scheduler(stages(), self._runner)
 
 
-def idle(server: Server, song: dict[str, Any], count: int) -> list[float]:
-    """Seconds of each of `count` songs that have the server for themselves."""
+@dataclass(frozen=True)
+class Taken:
+    """What a song took: seconds by the clock (median), and of processor time (mean)."""
+
+    seconds: float
+    core_seconds: float
+
+
+def one_after_the_other(server: Server, song: dict[str, Any], count: int) -> dict[str, Any]:
+    """Songs that have the server for themselves, from submission to the news of the end."""
+    seconds, worked = [], []
     with Client(server.url) as client:
-        ended = [client.wait(client.submit("text2music", {**song, "seed": 10_000 + i}).id) for i in range(count + 1)]
-    return [run.seconds or 0.0 for run in ended[1:]]
+        client.wait(client.submit("text2music", {**song, "seed": 9_999}).id)
+        used = server.core_seconds()
+        for seed in range(count):
+            begun = time.perf_counter()
+            run = client.wait(client.submit("text2music", {**song, "seed": 10_000 + seed}).id)
+            seconds.append(time.perf_counter() - begun)
+            worked.append(sum(node.seconds or 0.0 for node in run.nodes if node.state == "finished"))
+    return {
+        "seconds": round(statistics.median(seconds), 3),
+        "of_which_stages": round(statistics.median(worked), 3),
+        "core_seconds_per_song": round((server.core_seconds() - used) / count, 3),
+    }
 
 
 async def arrivals(server: Server, song: dict[str, Any], rate: float, count: int, base: int) -> dict[str, Any]:
@@ -112,6 +180,7 @@ async def arrivals(server: Server, song: dict[str, Any], rate: float, count: int
     chance = random.Random(base)
     accepted: list[str] = []
     rejected = 0
+    used = server.core_seconds()
     async with AsyncClient(server.url) as client:
         begun = time.time()
         due = begun
@@ -129,6 +198,7 @@ async def arrivals(server: Server, song: dict[str, Any], rate: float, count: int
     return {
         "arrivals_per_second": round(rate, 3),
         "songs_per_second": round(len(ended) / (last - begun), 3),
+        "core_seconds_per_song": round((server.core_seconds() - used) / max(1, len(ended)), 3),
         "p50": round(statistics.median(took), 2),
         "p99": round(took[min(len(took) - 1, int(0.99 * len(took)))], 2),
         "rejected": rejected,
@@ -152,6 +222,29 @@ async def soak(server: Server, song: dict[str, Any], minutes: float, rate: float
     return waves
 
 
+def compared(alone: Alone, server: Server, song: dict[str, Any], count: int) -> dict[str, Any]:
+    """The idle server against the local runner, made in turns."""
+    before = alone.songs(count)
+    told = one_after_the_other(server, song, count)
+    after = alone.songs(count)
+    seconds = (before.seconds + after.seconds) / 2
+    return {
+        "alone": {"seconds": round(seconds, 3), "core_seconds_per_song": round(before.core_seconds, 3)},
+        "one_after_the_other": told | {"times_alone": round(seconds / told["seconds"], 2)},
+    }
+
+
+def loaded(
+    alone: Alone, server: Server, song: dict[str, Any], load: float, asked: argparse.Namespace, base: int
+) -> dict[str, Any]:
+    """One load, and the songs alone that it is compared with."""
+    before = alone.songs(asked.few)
+    capacity = 1 / before.seconds
+    found = asyncio.run(arrivals(server, song, load * capacity, max(4, int(asked.songs * min(load, 1))), base))
+    told = {"load": load, "alone_songs_per_second": round(capacity, 3)}
+    return told | {"times_alone": round(found["songs_per_second"] / capacity, 2)} | found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__.partition("\n")[0])
     parser.add_argument("--checkpoint", default="small", help="small, middle, or a folder")
@@ -160,6 +253,8 @@ def main() -> None:
     parser.add_argument("--songs", type=int, default=24, help="songs for each load")
     parser.add_argument("--loads", type=float, nargs="+", default=[0.1, 0.5, 1.0, 2.0, 4.0])
     parser.add_argument("--pools", nargs="+", default=["local", "split"], help="the first one is swept")
+    parser.add_argument("--few", type=int, default=5, help="songs of a comparison with one after the other")
+    parser.add_argument("--threads", type=int, help="of torch operations, in all ways; by default the pool's")
     parser.add_argument("--queued", type=int, default=200)
     parser.add_argument("--soak", type=float, default=0, metavar="MINUTES")
     parser.add_argument("--out")
@@ -171,24 +266,21 @@ def main() -> None:
         if asked.checkpoint in SIZES:
             folder = Path(made) / asked.checkpoint
             write_random_checkpoint(folder, SIZES[asked.checkpoint], seed=1)
-        before = alone(folder, song, 5)
-        capacity = 1 / statistics.median(before)
-        results["alone"] = {"seconds": round(1 / capacity, 3), "songs_per_second": round(capacity, 3)}
+        threads = asked.threads or Pool.read(asked.pools[0]).process(stages()["sample"]).torch_threads
+        alone = Alone(folder, song, threads)
         for place, pool in enumerate(asked.pools):
-            with served(pool, folder, {"queued": asked.queued}) as server:
+            with served(pool, folder, {"queued": asked.queued}, asked.threads) as server:
                 told: dict[str, Any] = {"cold_start": round(server.cold_start, 1)}
-                told["idle_seconds"] = round(statistics.median(idle(server, song, 5)), 3)
+                told |= compared(alone, server, song, asked.few)
                 if place == 0:
-                    told["loads"] = []
-                    for number, load in enumerate(asked.loads):
-                        count = max(4, int(asked.songs * min(load, 1)))
-                        found = asyncio.run(arrivals(server, song, load * capacity, count, 1000 * number))
-                        found["times_alone"] = round(found["songs_per_second"] / capacity, 2)
-                        told["loads"].append({"load": load, **found})
+                    loads = enumerate(asked.loads)
+                    told["loads"] = [loaded(alone, server, song, load, asked, 1000 * at) for at, load in loads]
                     if asked.soak:
-                        told["soak"] = asyncio.run(soak(server, song, asked.soak, capacity))
+                        rate = 1 / alone.songs(asked.few).seconds
+                        told["soak"] = asyncio.run(soak(server, song, asked.soak, rate))
                 told["memory_mb"] = server.memory()
                 results[pool] = told
+        alone.close()
     report(results, asked.out)
 
 

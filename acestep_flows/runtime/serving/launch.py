@@ -124,6 +124,9 @@ def deploy(args: dict[str, Any], app: str | None = None, route: str | None = Non
 def _set_environment() -> None:
     """What Ray reads from the environment while it is imported, in this process and in those it starts."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # By default Ray's workers give way to everybody (nice 15), and here they are what does the work: beside any other
+    # program on the machine songs would take many times as long.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     # Its ports listen on every interface, whatever address it is given: nobody talks to it without a token. Once it
     # has been imported it takes the one in the user's home folder.
     if "ray" not in sys.modules:
