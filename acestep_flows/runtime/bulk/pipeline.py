@@ -61,7 +61,7 @@ def local_pool(replicas: int, *, exact: bool = True, **settings: Any) -> Pool:
         settings: more of `Pool`.
     """
     every = Process(stages=tuple(stages()), replicas=replicas, cpus=1, threads=1, workers=1)
-    engine = Engine(tokens=64 if exact else 4096, songs=16, save_every=0)
+    engine = Engine(tokens=4096, songs=1 if exact else 16, save_every=0)
     return Pool(name="bulk", processes={"all": every}, engine=engine, **settings)
 
 

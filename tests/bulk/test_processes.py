@@ -1,0 +1,128 @@
+"""Jobs with real processes, some of which are killed: every row is there once, and is the song that `run` makes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from acestep_flows.audio import read, tags
+from acestep_flows.bulk.ledger import Ledger
+from acestep_flows.bulk.place import Place
+from acestep_flows.bulk.results import ResultRow
+from acestep_flows.bulk.work import JobWork
+from acestep_flows.graph.provenance import read_recipe
+from acestep_flows.graph.scheduler import Scheduler
+from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.runtime.bulk.actors import Order
+from acestep_flows.runtime.bulk.legs import legs_of
+from acestep_flows.runtime.local import LocalRunner
+from acestep_flows.runtime.serving.pool import Pool
+from acestep_flows.stages.registry import stages
+from acestep_flows.weights import Weights
+from tests.bulk.driver import songs
+from tests.bulk.jobs import rows_in
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+PATIENCE = 200.0
+
+
+def split() -> Pool:
+    """Two kinds of processes, each song alone in its forward passes."""
+    first = ["encode_prompt", "encode_lyrics", "init_noise", "sample"]
+    rest = [name for name in stages() if name not in first]
+    small = {"cpus": 0.5, "threads": 1}
+    processes = {"sampler": {"stages": first, **small}, "decoder": {"stages": rest, **small}}
+    return Pool.checked({"name": "split", "processes": processes, "engine": {"songs": 1}})
+
+
+def alone(work: JobWork, checkpoint: Checkpoint, row: ResultRow) -> str:
+    """The digest of the song as `run` makes it, in this process and with one thread."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+
+    async def play() -> str:
+        with LocalRunner(checkpoint) as runner:
+            given = {name: part for name, part in row.inputs.items() if name in work.scope.graph.inputs}
+            from acestep_flows.graph.expand import lay_out
+
+            result = await Scheduler(stages(), runner).run(lay_out(work.scope, given))
+            audio = result.outputs["audio"]
+            return str(getattr(audio, "digest", ""))
+
+    try:
+        return asyncio.run(play())
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("bare_ray")
+def test_a_killed_sampler_costs_nothing_but_time(small_root: Path, small: Checkpoint, tmp_path: Path) -> None:
+    from acestep_flows.runtime.bulk.pipeline import legs_for, pipeline
+
+    count = 24
+    weights = Weights("argument", small_root, None, tmp_path / "cache")
+    work, rows = rows_in(tmp_path, songs(count), weights=weights)
+    pool = split()
+    tries, plans = zip(*(work.tried(row) for row in rows), strict=True)
+    legs = legs_for(pool, legs_of(plans[0], pool.home_of))
+    assert [leg.name for leg in legs] == ["sampler", "decoder", "finish"]
+    found: list[ResultRow] = []
+    killed = False
+    with pipeline([Order(one.row.id, one) for one in tries], work, pool, legs, together=2) as ended:
+        for end in ended:
+            found.append(end.told)
+            if not killed:
+                (process,) = [busy.process for busy in end.busy if busy.leg == "sampler"]
+                os.kill(int(process.partition(":")[2]), signal.SIGKILL)
+                killed = True
+    assert Counter(row.id for row in found) == Counter(row["id"] for row in songs(count))
+    assert {row.status for row in found} == {"done"}
+    for row in (found[0], found[-1]):
+        assert row.audio_digest == alone(work, small, row)
+        assert row.audio_path is not None
+        content = work.place.read(row.audio_path)
+        assert content is not None
+        assert len(content) == row.audio_bytes
+        recipe = read_recipe(tags.read(content).recipe)
+        assert recipe.weights == row.weights_digest
+        assert {node.stage for node in recipe.nodes} == row.stage_seconds.keys()
+        assert read.audio(content).seconds == row.duration
+
+
+def test_a_driver_killed_twice_goes_on_where_it_was(small_root: Path, tmp_path: Path) -> None:
+    count = 40
+    command = [sys.executable, "-m", "tests.bulk.driver", str(tmp_path), str(small_root), str(count)]
+    environment = {**os.environ, "RAY_worker_niceness": "0", "PYTHONPATH": "."}
+    ledger = Ledger(Place(str(tmp_path / "out")))
+    before = 0
+    for _ in range(2):
+        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as driver:
+            until = time.monotonic() + PATIENCE
+            while (settled := len(ledger.standing().settled)) <= before and time.monotonic() < until:
+                assert driver.poll() is None, driver.stderr.read() if driver.stderr else ""
+                time.sleep(0.1)
+            driver.kill()
+        assert before < settled
+        before = settled
+    assert before < count
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=True)
+    told, resumed = map(int, done.stdout.split()[-2:])
+    assert told == count
+    assert resumed >= before
+    found = list(ledger.rows())
+    assert Counter(row.id for row in found) == Counter(row["id"] for row in songs(count))
+    for row in found:
+        assert row.audio_path is not None
+        assert (tmp_path / "out" / row.audio_path).stat().st_size == row.audio_bytes
+    names = [path.name for path in (tmp_path / "out" / "audio").rglob("*.flac") if not path.name.startswith(".")]
+    assert len(names) == count

@@ -1,0 +1,93 @@
+"""Orders through real processes: every one arrives, whatever dies on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from acestep_flows.graph.plan import Output, Plan, PlanNode
+from acestep_flows.runtime.bulk.actors import End, Ended, Order
+from acestep_flows.runtime.bulk.legs import legs_of
+from acestep_flows.runtime.bulk.pipeline import FINISH, cpus_for, legs_for, local_pool, pipeline
+from acestep_flows.runtime.serving.pool import Pool
+from acestep_flows.values import Noise
+from tests.runtime.serving.pools import content
+
+if TYPE_CHECKING:
+    from acestep_flows.model.checkpoint import Checkpoint
+
+pytestmark = [pytest.mark.usefixtures("bare_ray"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Noise from seeds; two nodes, of two stages."""
+
+    root: Path
+
+    def checkpoint(self) -> Checkpoint:
+        from acestep_flows.model.checkpoint import Checkpoint
+
+        return Checkpoint.open(self.root)
+
+    def stages(self) -> Collection[str]:
+        return ("init_noise",)
+
+    def plan(self, content: Any) -> Plan:
+        self.die(content)
+        nodes = {"noise": PlanNode("noise", "init_noise", {"duration": 1.0, "seed": content})}
+        return Plan("draws", "0" * 64, {}, nodes, {"noise": Output("noise", "noise")})
+
+    def finish(self, content: Any, end: End) -> Any:
+        if end.error is not None:
+            return str(end.error)
+        assert end.plan is not None
+        noise = end.plan.outputs["noise"]
+        assert isinstance(noise, Noise)
+        return float(np.abs(noise.array).sum()), [node.id for node in end.nodes]
+
+    def die(self, content: Any) -> None:
+        """As a process does that the kernel ends."""
+        if content == 13:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if (once := self.root / "kill-once").exists() and content == 3:
+            once.unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def through(work: Draws, pool: Pool, seeds: Collection[int], together: int = 2) -> list[Ended]:
+    legs = legs_for(pool, legs_of(replace(work).plan(0), pool.home_of))
+    orders = [Order(str(seed), seed) for seed in seeds]
+    with pipeline(orders, work, pool, legs, together=together) as found:
+        return list(found)
+
+
+def test_processes_that_die_are_replaced_and_orders_that_kill_are_missing(small_root: Path) -> None:
+    (small_root / "kill-once").write_text("")
+    found = through(Draws(small_root), local_pool(1), [0, 1, 2, 3, 13, 14, 99999999999])
+    assert not (small_root / "kill-once").exists()
+    told = {ended.id: ended.told for ended in found}
+    assert Counter(ended.id for ended in found) == Counter(["0", "1", "2", "3", "99999999999"])
+    assert "seed" in told["99999999999"]
+    assert told["3"][1] == ["noise"]
+    assert all(ended.began > 0 and ended.busy[0].leg == "all" for ended in found)
+
+
+def test_legs_have_processes_of_their_own(small_root: Path) -> None:
+    apart = {
+        "noise": {"stages": ["init_noise"], "cpus": 0.5},
+        "rest": {"stages": [name for name in local_pool(1).home_of if name != "init_noise"], "cpus": 0.5},
+    }
+    pool = Pool.checked(content(processes=apart))
+    legs = legs_for(pool, ("noise", "rest", "noise"))
+    assert [leg.name for leg in legs] == ["noise", "rest", "noise-2", FINISH]
+    assert cpus_for(pool, legs) == 2.0
+    assert [leg.name for leg in legs_for(pool, ("rest",))] == ["rest"]
