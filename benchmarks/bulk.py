@@ -1,0 +1,223 @@
+"""Many rows: against a plain loop, how stages overlap, memory, and what a resume costs.
+
+    python -m benchmarks.bulk [--rows 200] [--loop-rows 40] [--steps 60] [--more 0] [--pool split] [--out results.json]
+
+The loop makes one row after the other with a local runner in one process, measures and writes it as a job does; it is
+run with one thread and with one per core, and the faster counts. The job has one process per core. Starting (Ray,
+processes, weights) is told apart from rendering. Rows are songs of 5 s on the small checkpoint, each with its own seed.
+On a machine that others use as well only ratios of one run mean something; loop and job take turns for that.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import dataclasses
+import json
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from acestep_flows.bulk.check import check
+from acestep_flows.bulk.drive import run_job
+from acestep_flows.bulk.ledger import Ledger
+from acestep_flows.bulk.manifest import open_manifest
+from acestep_flows.bulk.place import Place
+from acestep_flows.bulk.prepare import job_of
+from acestep_flows.bulk.progress import Progress
+from acestep_flows.bulk.rendering import PoolRenderer
+from acestep_flows.bulk.results import Outcome
+from acestep_flows.bulk.resume import begin
+from acestep_flows.bulk.rows import Rows
+from acestep_flows.bulk.work import JobWork
+from acestep_flows.graph.check import checked
+from acestep_flows.graph.find import Library
+from acestep_flows.graph.scheduler import Options, Scheduler
+from acestep_flows.model.allocator import keep_freed_memory
+from acestep_flows.model.random import SMALL, write_random_checkpoint
+from acestep_flows.runtime.bulk.actors import End
+from acestep_flows.runtime.bulk.pipeline import local_pool
+from acestep_flows.runtime.local import LocalRunner
+from acestep_flows.runtime.serving.pool import Pool
+from acestep_flows.stages.registry import stages
+from acestep_flows.weights import Weights
+from benchmarks.machine import report
+
+WORDS = {"tags": "funk, pop, 105 bpm", "lyrics": "[verse]\nNeon lights they flicker bright\n", "duration": 5.0}
+
+
+def begun(folder: Path, root: Path, count: int, steps: int) -> tuple[JobWork, Rows]:
+    """A job of `count` rows in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = folder / "manifest.jsonl"
+    rows = [{"id": f"r{number}", "seed": number, "steps": steps, **WORDS} for number in range(count)]
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    library = Library()
+    found = Rows(open_manifest(str(manifest)), checked(library.load("text2music"), stages(), library.nested))
+    looked = check(found)
+    weights = Weights("argument", root, None, folder / "cache")
+    place = Place(str(folder / "out"))
+    place.prepare()
+    job = job_of(found, looked, weights.open())
+    begin(place, job, looked)
+    return JobWork(job, place, weights), found
+
+
+def loop(folder: Path, root: Path, count: int, steps: int, threads: int) -> dict[str, float]:
+    """One row after the other, in this process."""
+    import torch
+
+    torch.set_num_threads(threads)
+    work, rows = begun(folder, root, count + 1, steps)
+
+    async def all_rows() -> float:
+        started = 0.0
+        with LocalRunner(work.checkpoint()) as runner:
+            scheduler = Scheduler(stages(), runner)
+            for number, row in enumerate(rows):
+                if number == 1:  # the first one loads the weights
+                    started = time.perf_counter()
+                one, _ = work.tried(row)
+                plan = work.plan(one)
+                result = await scheduler.run(plan, Options())
+                outputs = await runner.fetch(dict(result.outputs))
+                end = End(dataclasses.replace(plan, outputs=outputs, nodes={}), tuple(result.nodes.values()))
+                assert work.finish(one, end).status == "done"
+            return time.perf_counter() - started
+
+    seconds = asyncio.run(all_rows())
+    return {"threads": threads, "rows": count, "seconds": seconds, "rows_per_second": count / seconds}
+
+
+class Memory:
+    """The most memory that this process and those it started had at once, shared pages counted in part."""
+
+    def __init__(self) -> None:
+        self.peak = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> Memory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._over.wait(2.0):
+            total = 0
+            for process in (myself := psutil.Process(), *myself.children(recursive=True)):
+                with contextlib.suppress(psutil.Error):
+                    total += process.memory_full_info().pss
+            self.peak = max(self.peak, total)
+
+
+def job(folder: Path, root: Path, count: int, steps: int, pool: Pool) -> dict[str, Any]:
+    """The same rows as a job."""
+    work, rows = begun(folder, root, count, steps)
+    first: list[Progress] = []
+
+    def watch(progress: Progress) -> None:
+        if progress.rendering and not first:
+            first.append(progress)
+
+    with Memory() as memory:
+        outcome = run_job(work, rows, PoolRenderer(work, pool), watch=watch)
+    stage_seconds: dict[str, float] = {}
+    for row in Ledger(work.place).rows():
+        for stage, seconds in row.stage_seconds.items():
+            stage_seconds[stage] = stage_seconds.get(stage, 0.0) + seconds
+    return told(outcome) | {"peak_memory_mb": memory.peak / 1e6, "stage_seconds": stage_seconds}
+
+
+def told(outcome: Outcome) -> dict[str, Any]:
+    """An outcome in numbers: rows per second once started."""
+    progress = outcome.progress
+    made = progress.done - progress.resumed
+    return {
+        "rows": progress.rows,
+        "made": made,
+        "start_up_seconds": progress.elapsed - progress.rendering,
+        "rendering_seconds": progress.rendering,
+        "rows_per_second": made / progress.rendering if progress.rendering else None,
+        "busy_at_the_end": dict(progress.busy),
+    }
+
+
+def resumed(folder: Path, root: Path, count: int, steps: int, pool: Pool) -> dict[str, Any]:
+    """Go on with a job of which nine tenths are done: how long until it knows what is missing, and in all."""
+    work, rows = begun(folder, root, count, steps)
+    ledger = Ledger(work.place)
+    for row in rows:
+        if row.index % 10:
+            one, _ = work.tried(row)
+            ledger.add(dataclasses.replace(work.begun(one), status="done", duration=5.0), settled=True)
+    ledger.close()
+    begins = time.perf_counter()
+    found = Ledger(work.place).standing()
+    missing = sum(row.id not in found.settled for row in rows)
+    knows = time.perf_counter() - begins
+    return {"rows": count, "missing": missing, "seconds_to_know": knows, **told(
+        run_job(work, rows, PoolRenderer(work, pool))
+    )}  # fmt: skip
+
+
+@contextlib.contextmanager
+def small_checkpoint() -> Iterator[tuple[Path, Path]]:
+    """A folder to work in, and weights."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder, "weights")
+        write_random_checkpoint(root, SMALL, seed=0)
+        yield Path(folder), root
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=200)
+    parser.add_argument("--loop-rows", type=int, default=40, help="rows of each plain loop")
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--more", type=int, default=0, help="also a job of so many rows, to compare memory")
+    parser.add_argument("--resume", type=int, default=0, help="also a resume of so many rows, nine tenths of them done")
+    parser.add_argument("--pool", action="append", default=[], help="also a job with this pool")
+    parser.add_argument("--shared", action="store_true", help="also a job whose songs share forward passes")
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    keep_freed_memory()
+    cores = os.cpu_count() or 1
+    found: dict[str, Any] = {"load_before": os.getloadavg(), "steps": given.steps}
+
+    def note(name: str, result: dict[str, Any]) -> None:
+        found[name] = result
+        print(name, json.dumps(result), flush=True)
+
+    with small_checkpoint() as (folder, root):
+        for threads in sorted({1, cores}):
+            name = f"loop_{threads}_threads"
+            note(name, loop(folder / name, root, given.loop_rows, given.steps, threads))
+        note("job", job(folder / "job", root, given.rows, given.steps, local_pool(cores)))
+        note("loop_again", loop(folder / "again", root, given.loop_rows, given.steps, 1))
+        if given.shared:
+            note("job_shared", job(folder / "shared", root, given.rows, given.steps, local_pool(cores, exact=False)))
+        for name in given.pool:
+            note(f"job_{name}", job(folder / f"pool-{name}", root, given.rows, given.steps, Pool.read(name)))
+        if given.more:
+            note("job_more", job(folder / "more", root, given.more, given.steps, local_pool(cores)))
+        if given.resume:
+            note("resume", resumed(folder / "resume", root, given.resume, given.steps, local_pool(cores)))
+    best = max(part["rows_per_second"] for name, part in found.items() if name.startswith("loop_"))
+    note("ratio", {"job_to_loop": found["job"]["rows_per_second"] / best})
+    found["load_after"] = os.getloadavg()
+    report({"bulk": found}, str(given.out) if given.out else None)
+
+
+if __name__ == "__main__":
+    main()
