@@ -274,6 +274,11 @@ class _Command:
         return outcome, finished
 
     def _renderer(self, work: JobWork, pool: Pool | None) -> Renderer:
+        if self.via:
+            from acestep_flows.bulk.via import ServerRenderer
+            from acestep_flows.client import Client
+
+            return ServerRenderer(work, Client(self.via, read_settings().api_key))
         from acestep_flows.bulk.rendering import PoolRenderer
 
         assert pool is not None
