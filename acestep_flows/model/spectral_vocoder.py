@@ -65,6 +65,8 @@ class MagnitudeNetwork(nn.Module):
         self.blocks = nn.ModuleList(Block(width) for _ in range(config["blocks"]))
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.out = nn.Linear(width, bins)
+        nn.init.zeros_(self.out.weight)  # untrained, it is the least squares: already a vocoder
+        nn.init.zeros_(self.out.bias)
 
     def forward(self, log_mel: Tensor) -> Tensor:
         base = invert_mel(log_mel, self.filters).clamp_min(math.sqrt(POWER_EPSILON)).log()

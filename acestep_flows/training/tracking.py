@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 WAITING = 1000
 """Entries that may wait; more are dropped."""
-CLOSING_SECONDS = 20.0
+CLOSING_SECONDS = 60.0
 
 
 class Tracking(Protocol):

@@ -96,7 +96,9 @@ def test_synthetic_clips(tmp_path: Path) -> None:
 
 
 def test_workers_make_clips_and_end(tmp_path: Path) -> None:
-    source = Source(settings(tmp_path, workers=1, clips=2, held_out=1))
+    (tmp_path / "songs").mkdir()
+    write.audio(tmp_path / "songs" / "one.wav", noise(4))
+    source = Source(settings(tmp_path, kind="folder", folder=tmp_path / "songs", workers=1, clips=2, held_out=1))
     with source.filling():
         workers = multiprocessing.active_children()
         for worker in workers:
