@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from acestep_flows.api.bell import Bell
 from acestep_flows.api.executor import Executor
 from acestep_flows.api.keys import Keyring
 from acestep_flows.api.options import MEGABYTE, ApiOptions
@@ -53,12 +54,14 @@ def assemble(
     cache = Cache(runner, memory=MEMORY_BYTES, store=DiskStore(home.results))
     scheduler = Scheduler(stages(), runner, cache, Timings(home.root / "timings.json"))
     vocab = None if pool.lyric_vocab is None else Path(pool.lyric_vocab)
+    bell = Bell()
     executor = Executor(
         home,
         scheduler,
         slots=pool.limits.running,
         retention=Keep(),
         model=choose_weights(settings, pool.checkpoint, vocab).model,
+        bell=bell,
     )
     service = Service(
         home=home,
@@ -74,6 +77,7 @@ def assemble(
         folders=folders,
         ready=ready,
         accepted=executor.nudge,
+        bell=bell,
         numbers=runner.stats,
         webhook_secret=settings.webhook_secret,
         hidden=[settings.cache],

@@ -44,6 +44,7 @@ async def follow(service: Service, streams: Streams, id: str, after: int) -> Asy
         yield f"retry: {RETRY}\n\n".encode()
         pace, spoken = Pace(), time.monotonic()
         while True:
+            ring = service.bell.listen()
             events = await in_thread(service.home.runs.events, id, after)
             for event in events:
                 yield framed(event, service.redact)
@@ -59,7 +60,7 @@ async def follow(service: Service, streams: Streams, id: str, after: int) -> Asy
                 spoken = time.monotonic()
                 if await _gone(service, id):
                     return
-            await pace.wait()
+            await pace.wait(ring)
 
 
 async def _gone(service: Service, id: str) -> bool:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from acestep_flows.api import tracing
+from acestep_flows.api.bell import Bell
 from acestep_flows.api.journal import Journal, weights
 from acestep_flows.api.outputs import Kept, keep
 from acestep_flows.api.snapshot import planned
@@ -77,6 +78,7 @@ class Executor:
         poll: see POLL_SECONDS.
         tracer: an OpenTelemetry provider for spans of finished runs; None: that of the process, where there is one.
         model: what recipes call the weights.
+        bell: rung whenever something was written.
     """
 
     def __init__(
@@ -90,11 +92,12 @@ class Executor:
         poll: float = POLL_SECONDS,
         tracer: TracerProvider | None = None,
         model: str = "",
+        bell: Bell | None = None,
     ) -> None:
         self.name = name or f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
         self.slots = slots
         self._home, self._scheduler, self._retention, self._poll = home, scheduler, retention, poll
-        self._model = model
+        self._model, self._bell = model, bell if bell is not None else Bell()
         self._tracer, self._traces = tracer, tracer is not None or tracing.listening()
         self._works: dict[str, _Work] = {}
         self._draining = False
@@ -193,6 +196,7 @@ class Executor:
                     if work.journal is not None:
                         work.journal.restore(changes)
                 raise
+        self._bell.ring()
         self._drop_lost([work for work, _ in taken if work.lease not in held])
 
     async def _expire(self) -> None:
@@ -253,6 +257,7 @@ class Executor:
         plan, assets = await self._in_files(planned, content, record.inputs, home.assets.value, scheduler.stages)
         nodes = [NodeRecord(node.id, node.stage) for node in plan.nodes.values()]
         standing = await self._in_store(home.leases.begin, work.lease, nodes)
+        self._bell.ring()
         if standing is None:
             work.lost = True
             raise asyncio.CancelledError
@@ -284,6 +289,7 @@ class Executor:
                         warnings=kept.warnings,
                         error=error,
                     )
+                    self._bell.ring()
                     if not done:
                         log.warning("run %s is another executor's by now", work.lease.run)
                     return done

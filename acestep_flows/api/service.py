@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from acestep_flows.api.bell import Bell
 from acestep_flows.api.faults import Redactor
 from acestep_flows.api.keys import Keyring
 from acestep_flows.api.options import ApiOptions
@@ -54,6 +55,7 @@ class Service:
         folders: graphs of the operator's own.
         ready: why the server cannot take runs yet, empty when it can.
         accepted: called on the event loop when a run was accepted, so that an executor in this process looks at once.
+        bell: rings when an executor in this process has written something.
         numbers: what the serving processes say of themselves, in the form that `metrics` documents.
         webhook_secret: what webhooks are signed with.
         hidden: folders, beside those the service knows itself, that no answer may tell of.
@@ -66,6 +68,7 @@ class Service:
     folders: Sequence[Path] = ()
     ready: Callable[[], str] = always_ready
     accepted: Callable[[], None] = unheard
+    bell: Bell = field(default_factory=Bell)
     numbers: Callable[[], Awaitable[Mapping[str, Any]]] = no_numbers
     webhook_secret: str | None = None
     hidden: Sequence[Path] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from acestep_flows.api.bell import heard
 from acestep_flows.api.requests import in_thread
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.records import RunRecord
@@ -18,9 +19,9 @@ class Pace:
     def __init__(self) -> None:
         self._wait = SHORTEST
 
-    async def wait(self, most: float = LONGEST) -> None:
-        """Until the next look, `most` seconds at most."""
-        await asyncio.sleep(max(0.0, min(self._wait, most)))
+    async def wait(self, ring: asyncio.Event, most: float = LONGEST) -> None:
+        """Until the next look: when the bell rings, `most` seconds at most."""
+        await heard(ring, max(0.0, min(self._wait, most)))
         self._wait = min(self._wait * 1.3, LONGEST)
 
     def something_happened(self) -> None:
@@ -33,8 +34,9 @@ async def until_over(service: Service, id: str, seconds: float) -> RunRecord:
     end = time.monotonic() + seconds
     pace = Pace()
     while True:
+        ring = service.bell.listen()
         record = await in_thread(service.home.runs.get, id)
         left = end - time.monotonic()
         if record.state.ended or left <= 0:
             return record
-        await pace.wait(left)
+        await pace.wait(ring, left)
