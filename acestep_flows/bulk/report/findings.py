@@ -125,14 +125,24 @@ class Findings:
 
     @cached_property
     def _at_work(self) -> list[float]:
-        """Seconds of work until each song, from the first; pauses between calls left out."""
+        """Seconds of work until each song; pauses between calls left out.
+
+        Work begins as long before the first song as its stages took.
+        """
         gaps = [later - earlier for earlier, later in zip(self.times, self.times[1:], strict=False)]
         usual = sorted(gaps)[len(gaps) // 2] if gaps else 0.0
-        longest, at, found = max(PAUSE, 3 * usual), 0.0, [0.0] if self.times else []
+        longest, at = max(PAUSE, 3 * usual), self._first_seconds
+        found = [at] if self.times else []
         for gap in gaps:
             at += gap if gap <= longest else usual
             found.append(at)
         return found
+
+    @property
+    def _first_seconds(self) -> float:
+        """Seconds that the stages of the first finished song worked."""
+        first = self.songs.sort_by("finished").slice(0, 1)["stage_seconds"].to_pylist()
+        return sum((seconds for _, seconds in first[0] or ()), 0.0) if first else 0.0
 
     @property
     def ended(self) -> list[tuple[float, float]]:
@@ -147,9 +157,9 @@ class Findings:
 
     @property
     def songs_per_hour(self) -> float:
-        """From the first song to the last; 0 with less than two."""
+        """While work went on; 0 where no times are known."""
         last = self._at_work[-1] if self._at_work else 0.0
-        return 3600 * (len(self._at_work) - 1) / last if last > 0 else 0.0
+        return 3600 * len(self._at_work) / last if last > 0 else 0.0
 
     @property
     def speed(self) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 
 WIDTH, HEIGHT = 340, 190
 LEFT, RIGHT, TOP, BOTTOM = 38, 10, 10, 34
-BINS = 24
+BINS = 25  # odd: where all values are equal, they stand in the middle
 MOST_BARS = 24
 BAR = 22  # height of a row of horizontal bars
 
@@ -44,7 +44,9 @@ def histogram(values: Iterable[float | None], unit: str, name: str) -> str:
         f"<title>median {escape(number(middle))} {escape(unit)}</title></line>"
     )
     missing = len(given) - len(known)
-    note = f"median {number(middle)} {unit}, {number(float(known.min()))} to {number(float(known.max()))}"
+    note = (
+        f"median {number(middle)} {unit}".rstrip() + f", {number(float(known.min()))} to {number(float(known.max()))}"
+    )
     note += f"; {missing} without" if missing else ""
     return _figure(name, note, _svg(WIDTH, HEIGHT, parts, f"{name}: {note}"))
 

@@ -1,0 +1,107 @@
+"""README's third screen and docs/bulk.md, as they are written."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+import pytest
+
+from acestep_flows.audio import read, tags
+from tests.served.server import environment
+
+ROOT = Path(__file__).parents[2]
+README, PAGE = ROOT / "README.md", ROOT / "docs" / "bulk.md"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a user would type: beside the examples."""
+    for module in ("ray", "pyarrow", "filelock"):
+        pytest.importorskip(module)
+    folder = tmp_path_factory.mktemp("bulk")
+    (folder / "examples").symlink_to(ROOT / "examples")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """With the embedded model in the cache, and a browser that writes down what it is to open."""
+    from acestep_flows.model.embedded import embedded_checkpoint
+
+    cache = tmp_path_factory.mktemp("cache")
+    embedded_checkpoint(cache)
+    browser = cache / "browser"
+    browser.write_text('#!/bin/sh\nprintf "%s" "$1" > opened\n')
+    browser.chmod(0o755)
+    return environment(cache) | {"BROWSER": str(browser)}
+
+
+def screen() -> list[str]:
+    """The commands under README's heading."""
+    section = README.read_text().partition("## In bulk\n")[2].partition("\n## ")[0]
+    (block,) = re.findall(r"```console\n(.*?)```", section, flags=re.DOTALL)
+    return [line.removeprefix("$ ") for line in block.strip().splitlines()]
+
+
+def typed(lines: list[str], folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    script = "set -e\n" + "\n".join(lines)
+    return subprocess.run(
+        ["bash", "-c", script], cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=540
+    )
+
+
+def test_the_page_says_the_same_as_the_readme() -> None:
+    section = PAGE.read_text().partition("## From a manifest to a data set\n")[2].partition("\n## ")[0]
+    blocks = re.findall(r"```sh\n(.*?)```", section, flags=re.DOTALL)
+    assert "".join(blocks[1:]).splitlines() == screen()
+    assert blocks[0].removesuffix(" --dry-run\n") == screen()[2]
+
+
+def test_the_price_of_the_job(folder: Path, env: dict[str, str]) -> None:
+    done = typed([screen()[2] + " --dry-run"], folder, env)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("20 songs, judged by 20 of them")
+    assert "music: 98" in done.stdout or "music: 2 min" in done.stdout
+    assert not (folder / "bulk" / "audio").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(560)
+def test_rendered_killed_resumed_reported_and_loaded(folder: Path, env: dict[str, str]) -> None:
+    import pyarrow.parquet as pq
+
+    start, kill, again, look, load = screen()
+    look_aside = "mkdir -p bulk/results && cp -r bulk/results killed"
+    done = typed([start, kill, look_aside, again, look, load], folder, env)
+    assert done.returncode == 0, done.stderr
+    assert "the job goes on" in done.stderr
+
+    before = {row["id"]: row["finished"] for path in (folder / "killed").iterdir() for row in _rows(path)}
+    results = [row for path in (folder / "bulk" / "results").iterdir() for row in _rows(path)]
+    assert len(before) < 20
+    assert len(results) == len({row["id"] for row in results}) == 20
+    assert {id: row["finished"] for row in results if (id := row["id"]) in before} == before  # not made twice
+
+    songs = pq.read_table(folder / "bulk" / "dataset")
+    assert songs.num_rows == 20
+    assert songs["status"].unique().to_pylist() == ["done"]
+    for row in songs.select(["audio", "duration", "seed"]).to_pylist():
+        song = read.audio(row["audio"]["path"])
+        assert song.seconds == pytest.approx(row["duration"])
+        assert tags.read(row["audio"]["path"]).recipe
+    assert not list((folder / "bulk").rglob("*.part"))
+    assert "id: string" in done.stdout
+
+    report = Path(unquote(urlparse((folder / "opened").read_text()).path)).read_text()
+    assert report.count("<audio ") == 10
+    assert "songs of 20 rows" in report
+
+
+def _rows(path: Path) -> list[dict[str, object]]:
+    import pyarrow.parquet as pq
+
+    rows: list[dict[str, object]] = pq.read_table(path, columns=["id", "finished"]).to_pylist()
+    return rows
