@@ -2,9 +2,10 @@
 
     python -m benchmarks.engine [--checkpoints small middle] [--songs 8] [--steps 6] [--threads 2] [--out results.json]
 
-Both ways run in one process, turn by turn, so that their ratio holds where the machine's speed drifts; `together` is
-how many times faster the engine is. `one` is a single song through the engine: what it costs when nobody shares it.
-With `--lanes 2` the engine makes two passes side by side, each of one thread, and one at a time still has `--threads`.
+Both ways run in one thread of one process, turn by turn, so that their ratio holds where the machine's speed drifts and
+torch keeps one team of threads; `together` is how many times faster the engine is. `one` is a single song through the
+engine: what it costs when nobody shares it. With `--lanes 2` the engine makes two passes side by side, each of one
+thread, while several songs are there; one at a time always has `--threads`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.placement import Placement
 from acestep_flows.model.random import MIDDLE, SMALL, write_random_checkpoint
 from acestep_flows.runtime.engine import StepEngine
+from acestep_flows.runtime.local import limit_threads
 from acestep_flows.runtime.occupancy import EngineStats
 from acestep_flows.sampling.drive import drive
 from acestep_flows.stages.diffusion import Song
@@ -57,22 +60,20 @@ class Songs:
         return self.sample.song(item, Sample.Params(steps=steps))
 
 
-def one_by_one(songs: Sequence[Song], threads: int) -> float:
+def one_by_one(songs: Sequence[Song]) -> float:
     """Seconds."""
-    torch.set_num_threads(threads)
     begun = time.perf_counter()
     for song in songs:
         drive(song.trajectory, song.denoise)
     return time.perf_counter() - begun
 
 
-def in_the_engine(songs: Sequence[Song], chosen: argparse.Namespace) -> tuple[float, EngineStats]:
+def in_the_engine(songs: Sequence[Song], chosen: argparse.Namespace, worker: Executor) -> tuple[float, EngineStats]:
     """Seconds, and what the engine counted."""
-    torch.set_num_threads(chosen.threads if chosen.lanes == 1 else 1)
 
     async def run() -> tuple[float, EngineStats]:
         sizes = {"padding": chosen.padding, "lanes": chosen.lanes}
-        async with StepEngine(chosen.tokens, len(songs), **sizes) as engine:
+        async with StepEngine(chosen.tokens, len(songs), worker=worker, **sizes) as engine:
             begun = time.perf_counter()
             await asyncio.gather(*(engine.run(song) for song in songs))
             return time.perf_counter() - begun, engine.stats()
@@ -82,8 +83,12 @@ def in_the_engine(songs: Sequence[Song], chosen: argparse.Namespace) -> tuple[fl
 
 def compare(songs: Sequence[Song], chosen: argparse.Namespace) -> dict[str, Any]:
     """Songs per second either way (best round), and how often faster together (median over rounds)."""
-    _, stats = in_the_engine(songs, chosen)
-    pairs = [(one_by_one(songs, chosen.threads), in_the_engine(songs, chosen)[0]) for _ in range(chosen.rounds)]
+    with ThreadPoolExecutor(1, initializer=limit_threads, initargs=(torch, chosen.threads)) as worker:
+        _, stats = in_the_engine(songs, chosen, worker)
+        pairs = [
+            (worker.submit(one_by_one, songs).result(), in_the_engine(songs, chosen, worker)[0])
+            for _ in range(chosen.rounds)
+        ]
     apart, together = (min(column) for column in zip(*pairs, strict=True))
     return {
         "songs": len(songs),
