@@ -9,7 +9,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -18,6 +19,7 @@ import pytest
 
 from acestep_flows.client import Client, Run
 from acestep_flows.errors import InputError
+from acestep_flows.runtime.serving.pool import Pool
 from tests.served.server import COMMAND, Server, environment
 
 LONG = {"seconds": 10, "steps": 50}
@@ -29,6 +31,25 @@ def eventually(true: Callable[[], bool], seconds: float = 30.0) -> None:
     while not true():
         assert time.monotonic() < until
         time.sleep(0.1)
+
+
+def family(server: Server) -> list[psutil.Process]:
+    """All that the server has started."""
+    assert server.process is not None
+    return psutil.Process(server.process.pid).children(recursive=True)
+
+
+def alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def everything(client: Client) -> Iterator[Run]:
+    """Every run in the table."""
+    listed, more = client.runs(limit=200)
+    yield from listed
+    while more is not None:
+        listed, more = client.runs(limit=200, after=more)
+        yield from listed
 
 
 def sampling(client: Client, run: str) -> bool:
@@ -52,8 +73,10 @@ def test_a_killed_server_loses_nothing_and_does_nothing_twice(server: Server, cl
     env = environment(server.cache) | {"ACESTEP_FLOWS_SERVER": server.url}
     watching = subprocess.Popen([COMMAND, "watch", runs[0]], env=env, stderr=subprocess.PIPE, text=True)
     eventually(lambda: sampling(client, runs[0]))
+    left = family(server)
     server.kill()
     server.start()
+    eventually(lambda: not any(alive(process) for process in left))
     found = [ended_once(client, run) for run in runs]
     assert {run.state for run in found} == {"succeeded"}
     assert {run.content["attempt"] for run in found} == {1, 2}
@@ -65,6 +88,28 @@ def test_a_killed_server_loses_nothing_and_does_nothing_twice(server: Server, cl
     assert watching.returncode == 0, told
     assert "goes on after an interruption" in told
     assert told.count("take (sample)") >= 1
+
+
+def test_more_than_it_takes_is_turned_away_whole(server: Server, client: Client) -> None:
+    """Many at once: the limit of the run table is exact, and what is refused has left nothing behind."""
+    limits = Pool.read("local").limits
+    before = {run.id for run in everything(client)}
+    inputs = {"tags": "crowd", "duration": 60, "steps": 200}
+
+    def submit(number: int) -> httpx.Response:
+        body = {"graph": "text2music", "inputs": {**inputs, "seed": number}}
+        return http.post("/v1/runs", json=body)
+
+    with httpx.Client(base_url=server.url, timeout=60) as http, ThreadPoolExecutor(16) as threads:
+        answers = list(threads.map(submit, range(limits.queued + limits.running + 40)))
+        accepted = {answer.json()["id"] for answer in answers if answer.status_code == 202}
+        refused = [answer for answer in answers if answer.status_code != 202]
+        assert {answer.status_code for answer in refused} == {503}
+        assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
+        assert limits.queued <= len(accepted) <= limits.queued + limits.running
+        assert {run.id for run in everything(client)} - before == accepted
+        list(threads.map(lambda run: http.delete(f"/v1/runs/{run}"), accepted))
+    assert {client.wait(run, timeout=60).state for run in accepted} == {"cancelled"}
 
 
 def test_a_killed_replica_costs_a_few_steps(server: Server, client: Client) -> None:
@@ -133,9 +178,9 @@ def test_asked_to_end_it_ends_and_goes_on_later(server: Server, client: Client) 
     assert server.process is not None
     runs = [server.song(client, seed=700 + i, seconds=20, steps=80).id for i in range(6)]
     eventually(lambda: sampling(client, runs[0]))
-    family = psutil.Process(server.process.pid).children(recursive=True)
+    left = family(server)
     assert server.stop() == 0
-    assert not [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    assert not [process for process in left if alive(process)]
     unreached = server.run("status", runs[0])
     assert unreached.returncode == 5
     assert "does not answer" in unreached.stderr
