@@ -36,11 +36,12 @@ def eventually(true: Callable[[], bool], seconds: float = 30.0) -> None:
 def family(server: Server) -> list[psutil.Process]:
     """All that the server has started."""
     assert server.process is not None
-    return psutil.Process(server.process.pid).children(recursive=True)
+    started: list[psutil.Process] = psutil.Process(server.process.pid).children(recursive=True)
+    return started
 
 
 def alive(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
 
 
 def everything(client: Client) -> Iterator[Run]:
