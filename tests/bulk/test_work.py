@@ -1,0 +1,109 @@
+"""The end of a row: measured, judged, put in place, and whatever goes wrong told in its result."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from acestep_flows.audio import formats, read, tags, write
+from acestep_flows.bulk.gates import Gate
+from acestep_flows.bulk.results import ResultRow
+from acestep_flows.bulk.work import JobWork
+from acestep_flows.errors import StageError, StorageError
+from acestep_flows.graph.result import NodeResult
+from acestep_flows.runtime.bulk.actors import End
+from acestep_flows.values import Audio, File
+from tests.bulk.jobs import rows_in
+
+TONE = Audio(np.sin(np.arange(48_000) / 20)[None].repeat(2, 0).astype(np.float32) * 0.5, 48_000)
+QUIET = Audio(np.zeros((2, 48_000), np.float32), 48_000)
+ROW = {"id": "a/../b.c", "tags": "funk", "seed": 3}
+
+
+def ended(work: JobWork, rows: Any, output: Any = TONE, error: Any = None) -> ResultRow:
+    """The result of the first row, had its song come to `output`."""
+    one, plan = work.tried(next(iter(rows)))
+    nodes = (NodeResult("song", "vocode", seconds=1.5), NodeResult("again", "vocode", seconds=0.5))
+    return work.finish(one, End(replace(plan, outputs={"audio": output}, nodes={}), nodes, error))
+
+
+def test_a_song_is_measured_and_put_in_place(tmp_path: Path) -> None:
+    work, rows = rows_in(tmp_path, [ROW])
+    row = ended(pickle.loads(pickle.dumps(work)), rows)
+    assert row.status == "done", row.error
+    assert row.audio_path is not None
+    path = tmp_path / "out" / row.audio_path
+    assert path.resolve().is_relative_to(tmp_path / "out" / "audio")
+    assert path.stat().st_size == row.audio_bytes
+    assert (row.audio_digest, row.duration, row.sample_rate, row.seed) == (TONE.digest, 1.0, 48_000, 3)
+    assert row.stage_seconds == {"vocode": 2.0}
+    assert row.measurements is not None
+    assert row.measurements["silence_share"] == 0.0
+    assert row.fingerprint is not None
+    assert row.versions["acestep_flows"]
+    told = tags.read(path)
+    assert told.title == "a/../b.c"
+    assert told.recipe["inputs"]["tags"] == "funk"
+    assert read.audio(path).seconds == 1.0
+
+
+def test_a_song_that_misses_a_gate_is_not_kept(tmp_path: Path) -> None:
+    work, rows = rows_in(tmp_path, [ROW], gates=(Gate("silence_share", "<", 0.5),))
+    row = ended(work, rows, QUIET)
+    assert (row.status, row.code, row.audio_path) == ("rejected", "gate", None)
+    assert "silence_share" in str(row.error)
+    assert row.measurements is not None
+    assert not (tmp_path / "out" / "audio").exists()
+    assert ended(work, rows).status == "done"
+
+
+def test_a_file_is_kept_as_it_is(tmp_path: Path) -> None:
+    work, rows = rows_in(tmp_path, [ROW])
+    content, _ = write.encode(TONE, formats.FORMATS["flac"], subtype=None, tags=None)
+    row = ended(work, rows, File(np.frombuffer(content, np.uint8), "flac"))
+    assert row.audio_path is not None
+    assert work.place.read(row.audio_path) == content
+
+
+@pytest.mark.parametrize("output", [None, 3.0])
+def test_no_song_is_an_error_of_the_row(tmp_path: Path, output: Any) -> None:
+    work, rows = rows_in(tmp_path, [ROW])
+    assert ended(work, rows, output).code == "invalid_input"
+
+
+def test_errors_on_the_way_are_told(tmp_path: Path) -> None:
+    work, rows = rows_in(tmp_path, [ROW])
+    row = ended(work, rows, error=StageError("take", "sample", ZeroDivisionError("by zero")))
+    assert (row.status, row.code) == ("failed", "stage_failed")
+    assert "by zero" in str(row.error)
+
+
+def test_a_folder_that_vanishes_is_told_as_such(tmp_path: Path) -> None:
+    work, rows = rows_in(tmp_path, [ROW])
+    shutil.rmtree(tmp_path / "out")
+    row = ended(work, rows)
+    assert (row.status, row.code) == ("failed", StorageError.code)
+    assert "has gone" in str(row.error)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_place_that_takes_no_files_is_told_as_such(tmp_path: Path) -> None:
+    work, rows = rows_in(tmp_path, [ROW])
+    (tmp_path / "out" / "audio").write_text("in the way")
+    assert ended(work, rows).code == StorageError.code
+
+
+def test_a_retake_has_the_next_seed_and_the_same_words(tmp_path: Path) -> None:
+    work, rows = rows_in(tmp_path, [ROW])
+    (row,) = rows
+    (first, _), (second, plan) = work.tried(row), work.tried(row, 2, 1)
+    assert first.inputs == {**second.inputs, "seed": 3}
+    assert second.inputs["seed"] == 4
+    assert work.plan(second).nodes == plan.nodes
+    assert set(plan.outputs) == {"audio"}
