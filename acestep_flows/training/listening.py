@@ -180,14 +180,18 @@ def bright_onsets(samples: Samples) -> float:
 
 def onset_correlation(one: Samples, other: Samples) -> float:
     """Whether two clips begin their sounds together: correlation of `onsets`, blurred by some 70 ms."""
-    first, second = (np.convolve(onsets(clip), np.hanning(27)[1:-1], mode="same") for clip in (one, other))
+    return correlation_of_onsets(onsets(one), onsets(other))
+
+
+def correlation_of_onsets(one: Array, other: Array) -> float:
+    """As `onset_correlation`, from `onsets` that are known."""
+    first, second = (np.convolve(envelope, np.hanning(27)[1:-1], mode="same") for envelope in (one, other))
     frames = min(len(first), len(second))
     return _correlation(first[:frames], second[:frames])
 
 
-def tempo_strengths(samples: Samples, tempos: Array) -> Array:
-    """How well each tempo (bpm) explains the onsets: their autocorrelation at one to four beats."""
-    envelope = onsets(samples)
+def tempo_strengths(envelope: Array, tempos: Array) -> Array:
+    """How well each tempo (bpm) explains `onsets`: their autocorrelation at one to eight beats."""
     envelope = envelope - envelope.mean()
     count = len(envelope)
     spectrum = np.fft.rfft(envelope, 2 * count)
@@ -208,13 +212,18 @@ def tempo_strengths(samples: Samples, tempos: Array) -> Array:
 def tempo(samples: Samples) -> float:
     """Beats per minute between 60 and 180, a guess; half and double are as likely (compare with `same_tempo`)."""
     tempos = np.arange(TEMPOS[0], TEMPOS[1] + 0.25, 0.25)
-    return float(tempos[np.argmax(tempo_strengths(samples, tempos))])
+    return float(tempos[np.argmax(tempo_strengths(onsets(samples), tempos))])
 
 
 def tempo_near(samples: Samples, target: float, reach: float = 0.16) -> float:
     """The best tempo within `reach` of a target, both ways."""
+    return tempo_of_onsets(onsets(samples), target, reach)
+
+
+def tempo_of_onsets(envelope: Array, target: float, reach: float = 0.16) -> float:
+    """As `tempo_near`, from `onsets` that are known."""
     tempos = np.linspace(target * (1 - reach), target * (1 + reach), 161)
-    return float(tempos[np.argmax(tempo_strengths(samples, tempos))])
+    return float(tempos[np.argmax(tempo_strengths(envelope, tempos))])
 
 
 def tempo_error(found: float, target: float) -> float:

@@ -50,11 +50,10 @@ def main() -> None:
         )
         for name in asked.only:
             scores += MEASUREMENTS[name](material)
+            if asked.table:  # after each: what was measured stays, whatever comes
+                asked.table.write_text(markdown(scores))
     print(file=sys.stderr)
-    table = markdown(scores)
-    if asked.table:
-        asked.table.write_text(table)
-    print(table)
+    print(markdown(scores))
     report({"sampling": settings, "seconds": LENGTH, "scores": [score.entry() for score in scores]}, asked.out)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -45,45 +46,66 @@ def text(material: Material) -> list[Score]:
     """Whether text2music follows its tags: style, key, tempo, drums."""
     truths = [piece.truth for piece in material.pieces]
     sounds = {
-        "generated": material.generated,
-        "real": [piece.mix for piece in material.pieces],
-        "coded": material.coded,
+        "generated": _ears(material.generated),
+        "real": _ears([piece.mix for piece in material.pieces]),
+        "coded": _ears(material.coded),
     }
 
-    def score(metric: str, agree: Callable[[Samples, Truth], float], aim: tuple[str, float] | None) -> Score:
+    def score(metric: str, agree: Callable[[Ear, Truth], float], aim: tuple[str, float] | None) -> Score:
         found = {name: right_and_shuffled(clips, truths, agree) for name, clips in sounds.items()}
         (generated, shuffled), (real, real_shuffled), (coded, _) = (found[name] for name in sounds)
         return Score(metric, generated, shuffled, real, real_shuffled, coded, aim, len(truths))
 
+    styles = {id(ear): material.styles.nearest(ear.samples) for clips in sounds.values() for ear in clips}
     return [
-        score(
-            "style: nearest centroid", lambda clip, truth: material.styles.nearest(clip) == truth.style, (">=", 0.85)
-        ),
-        score("key: scale is chroma top 1", lambda clip, truth: _scale(truth) in ears.scale_ranking(clip)[:1], None),
-        score(
-            "key: scale among top 2", lambda clip, truth: _scale(truth) in ears.scale_ranking(clip)[:2], (">=", 0.65)
-        ),
-        score("key: share of energy in scale", lambda clip, truth: ears.scale_share(clip, truth.key, truth.mode), None),
-        score(
-            "tempo within 4 %, octaves folded", lambda clip, t: ears.same_tempo(ears.tempo(clip), t.tempo), (">=", 0.5)
-        ),
+        score("style: nearest centroid", lambda ear, truth: styles[id(ear)] == truth.style, (">=", 0.85)),
+        score("key: scale is chroma top 1", lambda ear, truth: _scale(truth) in ear.scales[:1], None),
+        score("key: scale among top 2", lambda ear, truth: _scale(truth) in ear.scales[:2], (">=", 0.65)),
+        score("tempo within 4 %, octaves folded", lambda ear, t: ears.same_tempo(ear.tempo, t.tempo), (">=", 0.5)),
         score("tempo within 3 %, searched near", _in_time, None),
-        _drums(truths, sounds["generated"], sounds["real"], sounds["coded"]),
+        _drums(truths, *sounds.values()),
     ]
+
+
+class Ear:
+    """A clip, and what is heard in it, each thing once."""
+
+    def __init__(self, samples: Samples) -> None:
+        self.samples = samples
+
+    @cached_property
+    def scales(self) -> list[int]:
+        return ears.scale_ranking(self.samples)
+
+    @cached_property
+    def onsets(self) -> ears.Array:
+        return ears.onsets(self.samples)
+
+    @cached_property
+    def tempo(self) -> float:
+        return ears.tempo(self.samples)
+
+
+def _ears(clips: Sequence[Samples]) -> list[Ear]:
+    return [Ear(clip) for clip in clips]
 
 
 def _scale(truth: Truth) -> int:
     return ears.scale_of(truth.key, truth.mode)
 
 
-def _near(clip: Samples, truth: Truth) -> float:
-    return abs(ears.tempo_near(clip, truth.tempo) / truth.tempo - 1)
+def _in_time(ear: Ear, truth: Truth) -> bool:
+    return abs(ears.tempo_of_onsets(ear.onsets, truth.tempo) / truth.tempo - 1) < 0.03
 
 
-def _drums(truths: Sequence[Truth], *sounds: Sequence[Samples]) -> Score:
+def _beside(ear: Ear, other: Ear) -> float:
+    return ears.correlation_of_onsets(ear.onsets, other.onsets)
+
+
+def _drums(truths: Sequence[Truth], *sounds: Sequence[Ear]) -> Score:
     ratios: list[float | None] = []
     for clips in sounds:
-        bright = [(truth.drums, ears.bright_onsets(clip)) for truth, clip in zip(truths, clips, strict=True)]
+        bright = [(truth.drums, ears.bright_onsets(ear.samples)) for truth, ear in zip(truths, clips, strict=True)]
         asked, not_asked = ([value for drums, value in bright if drums is wanted] for wanted in (True, False))
         ratios.append(float(np.mean(asked) / (np.mean(not_asked) + 1e-9)) if asked and not_asked else None)
     generated, real, coded = ratios
@@ -152,9 +174,10 @@ def _stems(material: Material) -> list[Score]:
     )
     real = [piece.stems[stem] for piece, stem in asked]
     names = [asked_name(piece, stem) for piece, stem in asked]
-    agree = lambda clip, name: material.instruments.nearest(clip) == name  # noqa: E731
-    own, shuffled = right_and_shuffled(made, names, agree)
-    real_own, real_shuffled = right_and_shuffled(real, names, agree)
+    own, shuffled = right_and_shuffled([material.instruments.nearest(clip) for clip in made], names, str.__eq__)
+    real_own, real_shuffled = right_and_shuffled(
+        [material.instruments.nearest(clip) for clip in real], names, str.__eq__
+    )
     recognised = Score("stemgen: asked instrument", own, shuffled, real_own, real_shuffled, clips=len(names))
     lines = _together("stemgen", made, real, tracks, [piece.truth for piece, _ in asked], None)
     return [*lines, recognised]
@@ -169,10 +192,11 @@ def _together(
     correlation: float | None,
 ) -> list[Score]:
     """Tempo and onsets of what was made, against what it was made for."""
-    tempo, shuffled_tempo = right_and_shuffled(made, truths, _in_time)
-    real_tempo, real_shuffled_tempo = right_and_shuffled(real, truths, _in_time)
-    onsets, shuffled_onsets = right_and_shuffled(made, guides, ears.onset_correlation)
-    real_onsets, real_shuffled_onsets = right_and_shuffled(real, guides, ears.onset_correlation)
+    found, wanted, leaders = _ears(made), _ears(real), _ears(guides)
+    tempo, shuffled_tempo = right_and_shuffled(found, truths, _in_time)
+    real_tempo, real_shuffled_tempo = right_and_shuffled(wanted, truths, _in_time)
+    onsets, shuffled_onsets = right_and_shuffled(found, leaders, _beside)
+    real_onsets, real_shuffled_onsets = right_and_shuffled(wanted, leaders, _beside)
     return [
         Score(
             f"{name}: tempo within 3 %", tempo, shuffled_tempo, real_tempo, real_shuffled_tempo,
@@ -183,10 +207,6 @@ def _together(
             aim=(">=", correlation) if correlation is not None else None, clips=len(made),
         ),
     ]  # fmt: skip
-
-
-def _in_time(clip: Samples, truth: Truth) -> bool:
-    return _near(clip, truth) < 0.03
 
 
 def changes(material: Material) -> list[Score]:
