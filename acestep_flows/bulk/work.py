@@ -242,9 +242,12 @@ def _told(made: Recipe) -> dict[str, Any]:
 
 
 def _stage_seconds(end: End) -> dict[str, float]:
+    """What was found in the cache took no time of this row."""
     seconds: dict[str, float] = {}
     for node in end.nodes:
-        seconds[node.stage] = round(seconds.get(node.stage, 0.0) + node.seconds, 4)
+        if node.identity is not None:
+            spent = node.seconds if node.source == "computed" else 0.0
+            seconds[node.stage] = round(seconds.get(node.stage, 0.0) + spent, 4)
     return seconds
 
 

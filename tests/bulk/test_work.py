@@ -16,6 +16,7 @@ from acestep_flows.bulk.gates import Gate
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.bulk.work import JobWork
 from acestep_flows.errors import StageError, StorageError
+from acestep_flows.graph.bindings import Identity
 from acestep_flows.graph.result import NodeResult
 from acestep_flows.runtime.bulk.actors import End
 from acestep_flows.values import Audio, File
@@ -29,7 +30,13 @@ ROW = {"id": "a/../b.c", "tags": "funk", "seed": 3}
 def ended(work: JobWork, rows: Any, output: Any = TONE, error: Any = None) -> ResultRow:
     """The result of the first row, had its song come to `output`."""
     one, plan = work.tried(next(iter(rows)))
-    nodes = (NodeResult("song", "vocode", seconds=1.5), NodeResult("again", "vocode", seconds=0.5))
+    made = Identity("vocode", 1, (), "", {}, "")
+    nodes = (
+        NodeResult("song", "vocode", made, seconds=1.5),
+        NodeResult("again", "vocode", made, seconds=0.5),
+        NodeResult("words", "encode_lyrics", made, source="memory", seconds=7.0),
+        NodeResult("untaken", "mix"),
+    )
     return work.finish(one, End(replace(plan, outputs={"audio": output}, nodes={}), nodes, error))
 
 
@@ -42,7 +49,7 @@ def test_a_song_is_measured_and_put_in_place(tmp_path: Path) -> None:
     assert path.resolve().is_relative_to(tmp_path / "out" / "audio")
     assert path.stat().st_size == row.audio_bytes
     assert (row.audio_digest, row.duration, row.sample_rate, row.seed) == (TONE.digest, 1.0, 48_000, 3)
-    assert row.stage_seconds == {"vocode": 2.0}
+    assert row.stage_seconds == {"vocode": 2.0, "encode_lyrics": 0.0}
     assert row.measurements is not None
     assert row.measurements["silence_share"] == 0.0
     assert row.fingerprint is not None

@@ -147,7 +147,9 @@ def _ended(dataset: ray_data.Dataset) -> Generator[Ended, None, None]:
         for batch in batches:
             yield from rows_of(batch)
     except RayError as error:
-        raise FlowsError(f"the job's processes failed: {error}") from error
+        # The rest is where in Ray and in the process it happened.
+        why = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        raise FlowsError(f"the job's processes cannot go on: {why}") from error
 
 
 def _set_context() -> None:
