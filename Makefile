@@ -15,7 +15,7 @@ PYTHON = $(shell for name in python3 python3.13 python3.12 python3.11 python; do
 	if $$name -c '$(SUITABLE)' >/dev/null 2>&1; then command -v $$name; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench lock clean distclean
+.PHONY: help demo nano test check format bench lock clean distclean
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,6 +23,9 @@ help: ## Show the targets
 demo: $(VENV)/.run ## Render graphs/text2music.yaml with a full lyric to outputs/
 	$(BIN)/acestep-flows run text2music --set tags=@examples/night-bus.tags.txt --set lyrics=@examples/night-bus.txt \
 		--set duration=30 --set seed=7 --out outputs
+
+nano: $(VENV)/.dev ## Train acestep-nano from nothing in build/nano, or go on with it (hours; ctrl-C saves)
+	$(BIN)/python -m acestep_flows.training.nano --out build/nano $(ARGS)
 
 test: $(VENV)/.dev ## Run the whole test suite; ARGS="tests/model -x" narrows it
 	$(BIN)/python -m pytest $(ARGS)
@@ -49,8 +52,9 @@ lock: ## Resolve the newest admissible versions in a scratch environment and pin
 	mv $(LOCK)/constraints.txt constraints.txt
 	rm -rf $(LOCK)
 
-clean: ## Remove what building and running left behind (keeps .venv and outputs/)
-	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .benchmarks .hypothesis
+clean: ## Remove what building and running left behind (keeps .venv, outputs/ and build/nano)
+	find build -mindepth 1 -maxdepth 1 ! -name nano -exec rm -rf {} + 2>/dev/null || true
+	rm -rf dist .mypy_cache .ruff_cache .pytest_cache .benchmarks .hypothesis
 	find acestep_flows tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 distclean: clean ## Also remove .venv

@@ -5,7 +5,7 @@
     decoder      magnitudes of the spectral vocoder       decoder/
     encoded      songs and their stems as latents         encoded/
     diffusion    the transformer and the text encoder     diffusion/
-    extras       a voice adapter and two control branches voice/, stemgen/, singing2accompaniment/
+    extras       an adapter and two control branches     lyric2vocal/, stemgen/, singing2accompaniment/
     nano         the checkpoint, everything in its place  nano/
 
 What a finished step has written is taken as it is: to make a step anew, remove its folder and those behind it.
@@ -27,7 +27,7 @@ from acestep_flows.training.nano.start import write_start
 
 Step = Callable[["Making"], None]
 
-EXTRAS = {"adapters": ("voice",), "controls": ("stemgen", "singing2accompaniment")}
+EXTRAS = {"adapters": ("lyric2vocal",), "controls": ("stemgen", "singing2accompaniment")}
 """Folders of the checkpoint, and the runs whose results lie in them."""
 
 
