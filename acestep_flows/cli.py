@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from acestep_flows import __version__
+from acestep_flows.cli_adapter import adapter
 from acestep_flows.cli_bulk import bulk
 from acestep_flows.cli_encode import encode
 from acestep_flows.cli_serving import COMMANDS
@@ -273,7 +274,7 @@ def plan(name: str, assignments: tuple[str, ...], folders: tuple[Path, ...], **e
         raise click.exceptions.Exit(2)
 
 
-for command in (*COMMANDS, bulk, encode, train):
+for command in (*COMMANDS, adapter, bulk, encode, train):
     cli.add_command(command)
 
 

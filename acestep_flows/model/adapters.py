@@ -91,6 +91,20 @@ class Adapter:
         Raises:
             CheckpointError: no such file, not an adapter, or one for another model.
         """
+        adapter = cls.read(path)
+        problems = list(_misfits(adapter.layers, config))
+        if problems:
+            shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
+            raise CheckpointError(f"made for another model: {shown}", where=str(path / FILE if path.is_dir() else path))
+        return adapter
+
+    @classmethod
+    def read(cls, path: Path) -> Adapter:
+        """Read an adapter for whatever model.
+
+        Raises:
+            CheckpointError: no such file, or not an adapter.
+        """
         file = path / FILE if path.is_dir() else path
         if not file.is_file():
             raise CheckpointError(f"no file {file.name}", where=str(file.parent), allowed="a LoRA safetensors file")
@@ -102,12 +116,7 @@ class Adapter:
             raise CheckpointError(
                 f"cannot be read: {error}", where=str(file), allowed="a LoRA safetensors file"
             ) from None
-        layers = _pair(tensors, file)
-        problems = list(_misfits(layers, config))
-        if problems:
-            shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
-            raise CheckpointError(f"made for another model: {shown}", where=str(file))
-        return cls(layers, _scaling(metadata, file))
+        return cls(_pair(tensors, file), _scaling(metadata, file))
 
     def save(self, folder: Path) -> Path:
         """Write the adapter, with its scaling as metadata, so that whoever loads it need not guess.

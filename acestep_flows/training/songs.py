@@ -212,8 +212,6 @@ class SongTask:
 
 
 def split(songs: Sequence[int], held_out: int) -> tuple[list[int], list[int]]:
-    """Songs to learn from, and `held_out` others (a quarter of all at most), spread over all."""
-    count = min(held_out, len(songs) // 4)
-    places = set(np.linspace(0, len(songs) - 1, count, dtype=int).tolist()) if count else set()
-    learnt = [song for place, song in enumerate(songs) if place not in places]
-    return learnt, [songs[place] for place in sorted(places)]
+    """Songs to learn from, and `held_out` others: every fourth from the first on, and so the same when a set grows."""
+    kept_back = songs[::4][: min(held_out, len(songs) // 4)]
+    return sorted(set(songs) - set(kept_back)), list(kept_back)

@@ -1,0 +1,74 @@
+"""The `adapter` commands: look into LoRA adapters, merge them into a checkpoint, convert them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+EXISTING = click.Path(exists=True, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.group()
+def adapter() -> None:
+    """LoRA adapters as files."""
+
+
+@adapter.command()
+@click.argument("path", type=EXISTING)
+@click.option("--checkpoint", type=FOLDER, help="Check that it is for this checkpoint.")
+def inspect(path: Path, checkpoint: Path | None) -> None:
+    """Say what an adapter is: layers, ranks, scaling, size."""
+    from acestep_flows.model.adapters import Adapter
+    from acestep_flows.model.checkpoint import Checkpoint
+    from acestep_flows.training.adapter_files import describe
+
+    if checkpoint is None:
+        found = Adapter.read(path)
+    else:
+        found = Adapter.load(path, Checkpoint.open(checkpoint).config("ace_step_transformer"))
+    click.echo(json.dumps(describe(found), indent=2))
+
+
+@adapter.command()
+@click.argument("adapters", nargs=-1, required=True, metavar="PATH[=WEIGHT]...")
+@click.option("--checkpoint", type=FOLDER, required=True, help="The checkpoint that they are for.")
+@click.option("--out", type=FOLDER, required=True, help="Folder of the new checkpoint.")
+def merge(adapters: tuple[str, ...], checkpoint: Path, out: Path) -> None:
+    """Write a checkpoint with adapters worked into its weights, each times its WEIGHT (1)."""
+    from acestep_flows.model.checkpoint import Checkpoint
+    from acestep_flows.training.adapter_files import merge as run
+
+    run(Checkpoint.open(checkpoint), [_weighted(one) for one in adapters], out)
+    click.echo(out)
+
+
+@adapter.command()
+@click.argument("path", type=EXISTING)
+@click.option("--out", type=FOLDER, required=True, help="Folder to write to.")
+@click.option("--to", "form", type=click.Choice(["acestep", "peft"]), default="acestep", show_default=True)
+@click.option("--alpha", type=float, help="Scaling, where the file says nothing about it.")
+@click.option("--rslora", is_flag=True, help="With --alpha: divided by the root of the rank.")
+@click.option("--dtype", type=click.Choice(["keep", "float32", "bfloat16"]), default="keep", show_default=True)
+def convert(path: Path, out: Path, form: str, alpha: float | None, rslora: bool, dtype: str) -> None:
+    """Bring an adapter from peft, diffusers or kohya to the published format, or from that to peft's."""
+    import torch
+
+    from acestep_flows.training.adapter_files import read_foreign, rounded, write
+
+    found = read_foreign(path, alpha, rslora)
+    if dtype != "keep":
+        found = rounded(found, getattr(torch, dtype))
+    click.echo(write(found, out, "peft" if form == "peft" else "acestep"))
+
+
+def _weighted(argument: str) -> tuple[Path, float]:
+    path, equals, weight = argument.rpartition("=")
+    if equals and not Path(argument).exists():
+        try:
+            return Path(path), float(weight)
+        except ValueError:
+            raise click.BadParameter(f"{weight!r} is not a number", param_hint="PATH=WEIGHT") from None
+    return Path(argument), 1.0

@@ -1,0 +1,215 @@
+"""Adapters as files: what one is, one merged into a checkpoint, and one brought from or to another format.
+
+Three ways to name the same matrices are read: the published one (`LAYER.lora_A.weight`), peft's and diffusers' (the
+same behind a prefix), and kohya's (`LAYER.lora_down.weight`, with an `alpha` per layer). Scaling is taken from where
+each keeps it: the file's metadata, `adapter_config.json`, or the alphas.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from acestep_flows import storage
+from acestep_flows.errors import CheckpointError, InputError, StorageError
+from acestep_flows.model.adapters import FILE, Adapter, LowRank, Scaling
+from acestep_flows.model.checkpoint import PARTS, Checkpoint, weights_file
+from acestep_flows.model.layout import TRANSFORMER
+
+PEFT_CONFIG, PEFT_FILE = "adapter_config.json", "adapter_model.safetensors"
+PREFIXES = ("base_model.model.", "transformer.", "diffusion_model.", "model.")
+ENDINGS = {
+    ".lora_A.weight": "down",
+    ".lora_A.default.weight": "down",
+    ".lora_down.weight": "down",
+    ".lora_B.weight": "up",
+    ".lora_B.default.weight": "up",
+    ".lora_up.weight": "up",
+    ".alpha": "alpha",
+}
+
+Format = Literal["acestep", "peft"]
+
+
+def describe(adapter: Adapter) -> dict[str, Any]:
+    """What an adapter is, as JSON: its layers by ending, ranks, scaling, parameters and digest."""
+    ranks = Counter(layer.rank for layer in adapter.layers.values())
+    endings = Counter(_ending(name) for name in adapter.layers)
+    scaling = adapter.scaling
+    factors = (
+        sorted({round(scaling.of(name, one.rank), 6) for name, one in adapter.layers.items()}) if scaling else [1.0]
+    )
+    return {
+        "layers": len(adapter.layers),
+        "targets": dict(sorted(endings.items())),
+        "ranks": {str(rank): count for rank, count in sorted(ranks.items())},
+        "scaling": asdict(scaling) if scaling else None,
+        "factors": factors,
+        "parameters": sum(layer.down.numel() + layer.up.numel() for layer in adapter.layers.values()),
+        "dtypes": sorted({str(layer.up.dtype).removeprefix("torch.") for layer in adapter.layers.values()}),
+        "digest": adapter.digest,
+    }
+
+
+def merge(checkpoint: Checkpoint, adapters: Sequence[tuple[Path, float]], out: Path) -> None:
+    """Write a checkpoint whose transformer has `adapters`, each with its weight, worked into its weights.
+
+    The other parts are linked, or copied where the file system cannot.
+
+    Raises:
+        InputError: `out` is not an empty folder.
+        CheckpointError: an adapter is not for this checkpoint.
+        StorageError: `out` cannot be written to.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError("there is something", where=str(out), allowed="an empty or a new folder")
+    config = checkpoint.config(TRANSFORMER)
+    loaded = [(Adapter.load(path, config), weight) for path, weight in adapters]
+    with safe_open(checkpoint.file(TRANSFORMER, weights_file(TRANSFORMER)), framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    for adapter, weight in loaded:
+        for name, layer in adapter.layers.items():
+            base = tensors[f"{name}.weight"]
+            tensors[f"{name}.weight"] = (base.float() + weight * _product(adapter, name, layer)).to(base.dtype)
+    try:
+        for part in PARTS:
+            shutil.copytree(checkpoint.root / part, out / part, copy_function=_link_or_copy)
+        for beside in (file for file in checkpoint.root.iterdir() if file.is_file()):
+            _link_or_copy(str(beside), str(out / beside.name))
+        target = out / TRANSFORMER / weights_file(TRANSFORMER)
+        storage.write(target, save(tensors, metadata={"format": "pt"}))
+    except (OSError, shutil.Error, SafetensorError) as error:
+        raise StorageError(f"{out}: cannot be written: {error}") from None
+
+
+def read_foreign(path: Path, alpha: float | None = None, rslora: bool = False) -> Adapter:
+    """Read an adapter in any of the formats above.
+
+    Args:
+        path: a file, or a folder that holds one under its usual name.
+        alpha: scaling where the file says nothing about it.
+
+    Raises:
+        CheckpointError: it is none of them.
+    """
+    folder = path if path.is_dir() else path.parent
+    names = (FILE, PEFT_FILE) if path.is_dir() else (path.name,)
+    file = next((folder / name for name in names if (folder / name).is_file()), None)
+    if file is None:
+        raise CheckpointError("no adapter", where=str(path), allowed=f"a file, or a folder with {FILE} or {PEFT_FILE}")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            published = "lora_adapter_metadata" in (opened.metadata() or {})
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"cannot be read: {error}", where=str(file)) from None
+    layers, alphas = _layers(tensors, file)
+    scaling = _foreign_scaling(folder, layers, alphas)
+    if published and scaling is None:
+        scaling = Adapter.read(file).scaling
+    if scaling is None and alpha is not None:
+        scaling = Scaling(alpha, rslora)
+    return Adapter(layers, scaling)
+
+
+def write(adapter: Adapter, folder: Path, form: Format) -> Path:
+    """Write `adapter` into `folder` in the published format, or as peft saves adapters; gives the file.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    if form == "acestep":
+        return adapter.save(folder)
+    tensors = {}
+    for name, layer in adapter.layers.items():
+        tensors[f"base_model.model.{name}.lora_A.weight"] = layer.down.contiguous()
+        tensors[f"base_model.model.{name}.lora_B.weight"] = layer.up.contiguous()
+    rank = max(layer.rank for layer in adapter.layers.values())
+    scaling = adapter.scaling or Scaling(rank)
+    alphas = {name: layer.rank for name, layer in adapter.layers.items()} if adapter.scaling is None else {}
+    config = {
+        "peft_type": "LORA",
+        "r": rank,
+        "rank_pattern": {name: layer.rank for name, layer in adapter.layers.items() if layer.rank != rank},
+        "target_modules": sorted(adapter.layers),
+        **asdict(scaling),
+    }
+    config["alpha_pattern"] = {**config["alpha_pattern"], **{n: a for n, a in alphas.items() if a != rank}}
+    storage.write(folder / PEFT_CONFIG, (json.dumps(config, indent=2) + "\n").encode())
+    return storage.write(folder / PEFT_FILE, save(tensors, metadata={"format": "pt"}))
+
+
+def _product(adapter: Adapter, name: str, layer: LowRank) -> Tensor:
+    factor = adapter.scaling.of(name, layer.rank) if adapter.scaling else 1.0
+    return factor * (layer.up.float() @ layer.down.float())
+
+
+def _layers(tensors: Mapping[str, Tensor], file: Path) -> tuple[dict[str, LowRank], dict[str, float]]:
+    """Layers, and the alphas of those that have one, from tensors by any of the names."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        ending = next((ending for ending in ENDINGS if name.endswith(ending)), None)
+        if ending is None:
+            raise CheckpointError(f"not an adapter: {name}", where=str(file), allowed="low-rank matrices of layers")
+        parts.setdefault(_plain(name.removesuffix(ending)), {})[ENDINGS[ending]] = tensor
+    halves = [name for name, part in parts.items() if not {"down", "up"} <= set(part)]
+    if halves or not parts:
+        what = f"{halves[0]} has one factor only" if halves else "no tensors"
+        raise CheckpointError(f"not an adapter: {what}", where=str(file))
+    layers = {name: LowRank(_matrix(part["down"]), _matrix(part["up"])) for name, part in parts.items()}
+    return layers, {name: float(part["alpha"]) for name, part in parts.items() if "alpha" in part}
+
+
+def _plain(name: str) -> str:
+    for prefix in PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
+
+
+def _matrix(tensor: Tensor) -> Tensor:
+    """Some write a 1x1 convolution's factors as its kernels."""
+    return tensor.flatten(1) if tensor.ndim > 2 and tensor[0, 0].numel() == 1 else tensor
+
+
+def _foreign_scaling(folder: Path, layers: Mapping[str, LowRank], alphas: Mapping[str, float]) -> Scaling | None:
+    if alphas:
+        common = Counter(alphas.get(name, float(layer.rank)) for name, layer in layers.items()).most_common(1)[0][0]
+        own = {name: alphas.get(name, float(layer.rank)) for name, layer in layers.items()}
+        return Scaling(common, False, {name: alpha for name, alpha in own.items() if alpha != common})
+    file = folder / PEFT_CONFIG
+    if not file.is_file():
+        return None
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+        return Scaling(float(config["lora_alpha"]), bool(config.get("use_rslora")), config.get("alpha_pattern") or {})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"cannot be read: {error!r}", where=str(file)) from None
+
+
+def _ending(name: str) -> str:
+    last = name.rpartition(".")[2]
+    return ".".join(name.split(".")[-2:]) if last.isdigit() else last
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def rounded(adapter: Adapter, dtype: torch.dtype) -> Adapter:
+    """The same in another dtype."""
+    layers = {name: LowRank(layer.down.to(dtype), layer.up.to(dtype)) for name, layer in adapter.layers.items()}
+    return Adapter(layers, adapter.scaling)
