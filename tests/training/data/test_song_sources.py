@@ -1,0 +1,162 @@
+"""Songs from recordings, tables and synthesis; what is wrong with one is that one's matter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import soundfile as sf
+
+from acestep_flows.errors import InputError
+from acestep_flows.training.data.sources import (
+    DatasetsSettings,
+    FolderSettings,
+    ParquetSettings,
+    SynthesisSettings,
+    open_source,
+    prepared,
+    split_tags,
+    with_rests,
+)
+from acestep_flows.values import Audio
+
+
+def noise(seconds: float, rate: int = 44_100, channels: int = 2, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(-0.3, 0.3, (channels, round(seconds * rate))).astype(np.float32)
+
+
+def write_song(
+    folder: Path, name: str, *, tags: str | None = "house, 120 bpm", lyrics: str | None = " la\nla "
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    sf.write(folder / f"{name}.wav", noise(3.5).T, 44_100)
+    for ending, text in (("prompt", tags), ("lyrics", lyrics)):
+        if text is not None:
+            (folder / f"{name}_{ending}.txt").write_text(text)
+
+
+def test_folder_of_recordings(tmp_path: Path) -> None:
+    write_song(tmp_path, "a")
+    write_song(tmp_path / "deeper", "b")
+    write_song(tmp_path, "c", lyrics=None)
+    (tmp_path / "d.mp3").write_bytes(b"not music")
+    (tmp_path / "d_prompt.txt").write_text("x")
+    (tmp_path / "d_lyrics.txt").write_text("")
+    source = open_source(FolderSettings(path=tmp_path))
+    keys = [source.key(index) for index in range(len(source))]
+    assert keys == ["a", "c", "d", "deeper/b"]
+    song = source.song(0)
+    assert (song.tags, song.lyrics) == (("house", "120 bpm"), "la\nla")
+    assert (song.tracks["mix"].sample_rate, song.tracks["mix"].samples.shape) == (48_000, (2, 168_000))
+    with pytest.raises(InputError, match=r"no c_lyrics\.txt"):
+        source.song(1)
+    with pytest.raises(InputError):
+        source.song(2)
+
+
+def test_stems_beside_a_recording(tmp_path: Path) -> None:
+    write_song(tmp_path, "a")
+    for stem in ("vocal", "drums"):
+        sf.write(tmp_path / f"a.{stem}.wav", noise(3.5, seed=len(stem)).T, 44_100)
+    source = open_source(FolderSettings(path=tmp_path))
+    assert len(source) == 1
+    tracks = source.song(0).tracks
+    assert set(tracks) == {"mix", "vocal", "drums", "without vocal", "without drums"}
+    np.testing.assert_array_equal(tracks["without vocal"].samples, tracks["drums"].samples)
+
+
+@pytest.mark.parametrize("path", ["missing", "."])
+def test_a_folder_without_audio_is_refused(tmp_path: Path, path: str) -> None:
+    with pytest.raises(InputError, match="no such folder|no audio files"):
+        open_source(FolderSettings(path=tmp_path / path))
+
+
+def test_a_recording_is_made_fit() -> None:
+    short = prepared(Audio(noise(1.0, 22_050, 1), 22_050), "x")
+    assert short.samples.shape == (2, 3 * 48_000)
+    assert not short.samples[:, -48_000:].any()
+    loud = prepared(Audio(20 * noise(4.0), 44_100), "x")
+    assert float(np.abs(loud.samples).max()) == 1.0
+    with pytest.raises(InputError, match="silent"):
+        prepared(Audio(np.zeros((2, 44_100 * 4), np.float32), 44_100), "x")
+    long = prepared(Audio(np.full((1, 1000 * 260), 0.1, np.float32), 1000), "x")
+    assert long.seconds == 240
+
+
+def columns(folder: Path) -> pa.Table:
+    write_song(folder, "a")
+    return pa.table(
+        {
+            "keys": ["a", "b"],
+            "filename": [str(folder / "a.wav"), str(folder / "missing.wav")],
+            "tags": [["house", "slow"], ["rock"]],
+            "norm_lyrics": ["la", ""],
+            "recaption": pa.array([{"simplified": "club"}, {"simplified": ""}]),
+        }
+    )
+
+
+def test_a_data_set_on_disk(tmp_path: Path) -> None:
+    table = columns(tmp_path / "audio")
+    (tmp_path / "set").mkdir()
+    file = str(tmp_path / "set" / "data-00000-of-00001.arrow")
+    with pa.OSFile(file, "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    source = open_source(DatasetsSettings(path=tmp_path / "set"))
+    song = source.song(0)
+    assert (song.key, song.tags, song.lyrics) == ("a", ("house", "slow"), "la")
+    assert song.recaptions == {"simplified": "club"}
+    with pytest.raises(InputError):
+        source.song(1)
+
+
+def test_parquet_with_the_sound_inside(tmp_path: Path) -> None:
+    write_song(tmp_path, "a")
+    content = (tmp_path / "a.wav").read_bytes()
+    rows = {
+        "id": ["one", "two"],
+        "audio": [{"bytes": content, "path": None}, {"bytes": None, "path": None}],
+        "inputs_json": ['{"tags": "house, slow", "lyrics": "la"}', "{}"],
+        "status": ["done", "failed"],
+        "error": [None, "out of memory"],
+    }
+    pq.write_table(pa.table(rows), tmp_path / "songs.parquet")
+    source = open_source(ParquetSettings(path=tmp_path / "songs.parquet"))
+    assert (source.song(0).tags, source.song(0).lyrics) == (("house", "slow"), "la")
+    with pytest.raises(InputError, match="out of memory"):
+        source.song(1)
+
+
+def test_no_tables_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no data set"):
+        open_source(DatasetsSettings(path=tmp_path))
+    with pytest.raises(InputError, match="no parquet files"):
+        open_source(ParquetSettings(path=tmp_path))
+
+
+def test_synthetic_songs_follow_from_their_number() -> None:
+    settings = SynthesisSettings(count=5, seed=2, seconds={1.0: 0.5, 2.0: 0.5}, stems=1.0)
+    one, other = (open_source(settings).song(3) for _ in range(2))
+    assert one.key == "synthetic-2-3"
+    assert (one.tags, one.lyrics, set(one.tracks)) == (other.tags, other.lyrics, set(other.tracks))
+    for name, track in one.tracks.items():
+        np.testing.assert_array_equal(track.samples, other.tracks[name].samples)
+    stems = [name for name in one.tracks if name != "mix" and not name.startswith("without ")]
+    summed = np.sum([one.tracks[name].samples for name in stems], axis=0)
+    np.testing.assert_allclose(summed, one.tracks["mix"].samples, atol=1e-5)
+
+
+def test_what_is_left_without_a_stem() -> None:
+    sounds = {name: Audio(noise(0.1, seed=number), 44_100) for number, name in enumerate(("mix", "a", "b", "c"))}
+    rests = with_rests(sounds)
+    np.testing.assert_allclose(rests["without a"].samples, sounds["b"].samples + sounds["c"].samples, atol=1e-6)
+    assert set(with_rests({name: sounds[name] for name in ("mix", "a")})) == {"mix", "a"}
+    with pytest.raises(InputError, match="differ in length"):
+        with_rests(sounds | {"c": Audio(noise(0.2), 44_100)})
+
+
+def test_tags_are_split_at_commas() -> None:
+    assert split_tags(" house,  124 bpm,,A minor\n") == ("house", "124 bpm", "A minor")
