@@ -65,7 +65,8 @@ def chords(frames: int) -> FloatArray:
 
 
 def log_mel(transform: LogMel, sound: FloatArray) -> FloatArray:
-    return transform(torch.tensor(sound)).numpy()
+    mel: FloatArray = transform(torch.tensor(sound)).numpy()
+    return mel
 
 
 def test_the_mel_comes_back(vocoder: SpectralVocoder, transform: LogMel) -> None:

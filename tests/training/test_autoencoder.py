@@ -42,7 +42,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     nano = configs(1, 1)
     sizes = {"block_out_channels": [8, 8, 16, 16], "layers_per_block": [0, 1, 1, 1]}
     small = {f"{side}_{key}": value for side in ("encoder", "decoder") for key, value in sizes.items()}
-    tiny = {AUTOENCODER: small | {"attention_head_dim": 8}, VOCODER: {"width": 16, "blocks": 1, "iterations": 8}}
+    tiny: dict[str, dict[str, Any]] = {
+        AUTOENCODER: small | {"attention_head_dim": 8},
+        VOCODER: {"width": 16, "blocks": 1, "iterations": 8},
+    }
     for part, change in tiny.items():
         (root / part).mkdir()
         (root / part / "config.json").write_text(json.dumps(nano[part] | change))
