@@ -222,12 +222,12 @@ class CompanyRunner(LocalRunner):
     """
 
     def __init__(self, checkpoint: Checkpoint, pool: Pool, process: Process) -> None:
-        super().__init__(checkpoint, process.placement, workers=process.workers)
+        super().__init__(checkpoint, process.placement, workers=process.workers, threads=process.torch_threads)
         self._songs: Songs | None = None
         if any(issubclass(registry()[name], DiffusionStage) for name in process.stages):
             from acestep_flows.runtime.serving.songs import Songs
 
-            self._songs = Songs(self, pool.engine, None)
+            self._songs = Songs(self, pool.engine, None, lanes=pool.lanes(process))
 
     async def call(self, call: Call, progress: Progress) -> Reply:
         if self._songs is not None and issubclass(call.stage, DiffusionStage):
@@ -243,16 +243,9 @@ async def _scheduler(work: Work, pool: Pool, process: Process) -> Scheduler:
     keep_freed_memory()
     checkpoint = await asyncio.to_thread(work.checkpoint)
     runner = CompanyRunner(checkpoint, pool, process)
-    await asyncio.to_thread(_load, runner, process, [name for name in process.stages if name in work.stages()])
+    wanted = [registry()[name] for name in process.stages if name in work.stages()]
+    await asyncio.to_thread(runner.load_all, wanted)
     return Scheduler(registry(), runner, Cache(runner, memory=CACHE_BYTES))
-
-
-def _load(runner: LocalRunner, process: Process, names: Collection[str]) -> None:
-    import torch
-
-    torch.set_num_threads(process.torch_threads)
-    for name in names:
-        runner.loaded(registry()[name])
 
 
 def _end(row: Underway) -> End:
