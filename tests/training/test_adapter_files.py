@@ -54,7 +54,8 @@ def velocity(transformer: Transformer) -> Tensor:
     draw = torch.Generator().manual_seed(0)
     memory = transformer.remember(torch.randn(3, transformer.config.width, generator=draw), torch.ones(3))
     with torch.no_grad():
-        return transformer(torch.randn(1, 8, 16, 6, generator=draw), torch.tensor([500.0]), [memory])
+        found: Tensor = transformer(torch.randn(1, 8, 16, 6, generator=draw), torch.tensor([500.0]), [memory])
+    return found
 
 
 def test_merged_weights_do_what_applied_adapters_do(tmp_path: Path) -> None:

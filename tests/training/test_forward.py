@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -77,11 +79,12 @@ def test_values_and_derivatives_are_those_of_the_serving_pass(
     x, timesteps, tokens = torch.randn(2, 8, 16, 9), torch.tensor([300.0, 900.0]), torch.randn(2, 9, 16)
     if lengths:
         x[1, ..., lengths[1] :] = 0
-    extra = {"control": tokens, "control_scale": 0.5} if control else {}
+    extra: dict[str, Any] = {"control": tokens, "control_scale": 0.5} if control else {}
 
     def served() -> Tensor:
         memories = [transformer.remember(*one) for one in alone]
-        return transformer(x, timesteps, memories, frames=lengths, **extra)
+        velocity: Tensor = transformer(x, timesteps, memories, frames=lengths, **extra)
+        return velocity
 
     def trained() -> Tensor:
         return predict(transformer, x, timesteps, batch, lengths=lengths, checkpointing=checkpointing, **extra)[0]

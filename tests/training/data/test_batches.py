@@ -44,8 +44,7 @@ def test_rounds_are_whole_and_batches_within_budget(
 
 def test_any_batch_follows_from_its_number() -> None:
     lengths = np.random.default_rng(0).integers(5, 50, 40).tolist()
-    make = lambda: Batches(range(40), lengths, 7, budget=100, rows=8, crop=20)  # noqa: E731
-    straight, jumping = make(), make()
+    straight, jumping = (Batches(range(40), lengths, 7, budget=100, rows=8, crop=20) for _ in range(2))
     wanted = [straight.batch(index) for index in range(30)]
     assert [jumping.batch(index) for index in reversed(range(30))] == wanted[::-1]
     assert Batches(range(40), lengths, 8, budget=100, rows=8, crop=20).batch(0) != wanted[0]
