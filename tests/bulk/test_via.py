@@ -69,7 +69,9 @@ def test_a_server_renders_what_run_does(door: Door, small: Checkpoint, tmp_path:
 
 def test_files_are_uploaded(door: Door, tmp_path: Path) -> None:
     (tmp_path / "song.wav").write_bytes(sound(2.0))
-    rows = [{"id": "a", "reference": str(tmp_path / "song.wav"), "strength": 0.5, "tags": "piano", "steps": 4, "seed": 1}]
+    rows = [
+        {"id": "a", "reference": str(tmp_path / "song.wav"), "strength": 0.5, "tags": "piano", "steps": 4, "seed": 1}
+    ]
     work, found = rows_in(tmp_path, rows, graph="audio2audio")
     outcome = run_job(work, found, ServerRenderer(work, Client(door.url)))
     assert outcome.progress.done == 1, [row.error for row in Ledger(work.place).rows(DEAD)]
