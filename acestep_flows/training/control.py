@@ -6,17 +6,20 @@ The branch is ours; the hook it feeds is upstream's. With `adapter` an adapter o
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from acestep_flows.model.control import ControlBranch
 from acestep_flows.model.layout import TRANSFORMER
 from acestep_flows.training import forward
+from acestep_flows.training.adapter_files import rounded
 from acestep_flows.training.conditions import INSTRUMENTAL, prompt
 from acestep_flows.training.data.encoded import MIX, WITHOUT, EncodedSong
 from acestep_flows.training.lora import remembered
@@ -113,10 +116,11 @@ class ControlTask(SongTask):
         return {"branch": self.branch} | ({"transformer": self.networks.transformer} if self._recipe.adapter else {})
 
     def export(self, folder: Path) -> None:
-        """`folder` as a control branch, which `control_branch=FOLDER` takes."""
-        self.branch.save(folder)
+        """`folder` as a control branch, which `control_branch=FOLDER` takes; in bfloat16, as published weights are."""
+        copy.deepcopy(self.branch).to(torch.bfloat16).save(folder)
         if self._recipe.adapter is not None:
-            learnt_adapter([self.networks.transformer], self._recipe.adapter.scaling).save(folder)
+            adapter = learnt_adapter([self.networks.transformer], self._recipe.adapter.scaling)
+            rounded(adapter, torch.bfloat16).save(folder)
 
 
 def stem_words(stem: str, song: EncodedSong, *, said: bool) -> Sequence[str]:
