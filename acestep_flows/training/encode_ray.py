@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from acestep_flows.runtime.bulk.cluster import cluster
 from acestep_flows.training.encode import Encoder, EncodeRecipe, encode_shard
 
 
@@ -28,14 +29,14 @@ def encode_shards(recipe: EncodeRecipe, folder: Path, shards: Sequence[int], wor
     """Encode `shards` in `workers` processes; gives the number of songs and of broken ones after each."""
     if not shards:
         return
-    import ray
-    import ray.data
+    with cluster(workers):
+        import ray.data
 
-    rows = ray.data.from_items([{"shard": number} for number in shards], override_num_blocks=len(shards))
-    made = rows.map(
-        _Shards,  # type: ignore[arg-type]
-        fn_constructor_args=(recipe.model_dump_json(), str(folder.resolve())),
-        compute=ray.data.ActorPoolStrategy(size=workers),
-    )
-    for row in made.iter_rows():
-        yield int(row["songs"]), int(row["broken"])
+        rows = ray.data.from_items([{"shard": number} for number in shards], override_num_blocks=len(shards))
+        made = rows.map(
+            _Shards,  # type: ignore[arg-type]
+            fn_constructor_args=(recipe.model_dump_json(), str(folder.resolve())),
+            compute=ray.data.ActorPoolStrategy(size=workers),
+        )
+        for row in made.iter_rows():
+            yield int(row["songs"]), int(row["broken"])

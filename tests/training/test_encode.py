@@ -74,3 +74,15 @@ def test_command_lists_what_it_left_out(recipe: EncodeRecipe, tmp_path: Path) ->
     wrong = CliRunner().invoke(cli, ["encode", str(file), "--out", str(tmp_path / "x"), "--set", "source.paths=1"])
     assert wrong.exit_code != 0
     assert "paths" in wrong.output
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the library warns about its own settings
+def test_several_processes_give_the_same(recipe: EncodeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "SHARD", 64)  # other processes do not see the small shards of these tests
+    told: list[tuple[int, int, int]] = []
+    encode(recipe, tmp_path / "here")
+    encode(recipe, tmp_path / "there", workers=1, report=lambda *counts: told.append(counts))
+    assert told == [(3, 3, 1)]
+    here, there = (EncodedSet(tmp_path / name) for name in ("here", "there"))
+    assert here.songs == there.songs
+    np.testing.assert_allclose(here.latents(1), there.latents(1), atol=2e-3)
