@@ -3,8 +3,9 @@
     start        a checkpoint that knows nothing          start/
     autoencoder  latents of synthetic clips               autoencoder/
     decoder      magnitudes of the spectral vocoder       decoder/
-    encoded      songs and their stems as latents         encoded/
+    encoded      songs as latents                         encoded/
     diffusion    the transformer and the text encoder     diffusion/
+    pairs        songs with all their stems as latents    pairs/
     extras       an adapter and two control branches     lyric2vocal/, stemgen/, singing2accompaniment/
     nano         the checkpoint, everything in its place  nano/
 
@@ -113,19 +114,29 @@ def decoder(making: Making) -> None:
 
 def encoded(making: Making) -> None:
     """Encode the songs."""
+    _encode(making, "encode", "encoded")
+
+
+def pairs(making: Making) -> None:
+    """Encode songs with all their stems."""
+    _encode(making, "encode-pairs", "pairs")
+
+
+def _encode(making: Making, step: str, name: str) -> None:
     from acestep_flows.training.encode import encode, load_encode_recipe
 
-    recipe = load_encode_recipe("nano-encode", making.assignments("encode", f"checkpoint={making.folder / 'sounding'}"))
+    own = f"checkpoint={making.folder / 'sounding'}"
+    recipe = load_encode_recipe(f"nano-{step}", making.assignments(step, own))
 
     def report(done: int, songs: int, broken: int) -> None:
         making.say(f"encoded {done} of {songs} songs" + (f", {broken} could not be" if broken else ""))
 
-    encode(recipe, making.folder / "encoded", workers=making.workers, report=report)
+    encode(recipe, making.folder / name, workers=making.workers, report=report)
 
 
 def diffusion(making: Making) -> None:
     """Train the transformer with both encoders of words."""
-    making.train("diffusion", "diffusion", *_over(making, "sounding"))
+    making.train("diffusion", "diffusion", *_over(making, "sounding", "encoded"))
     making.assemble("base", "sounding", *making.exported("diffusion"))
 
 
@@ -133,7 +144,7 @@ def extras(making: Making) -> None:
     """Train what goes on top."""
     for kind, names in (("lora", EXTRAS["adapters"]), ("control", EXTRAS["controls"])):
         for name in names:
-            making.train(kind, name, *_over(making, "base"))
+            making.train(kind, name, *_over(making, "base", "pairs"))
 
 
 def finish(making: Making) -> Path:
@@ -148,7 +159,7 @@ def finish(making: Making) -> Path:
     return target
 
 
-STEPS: Sequence[Step] = (start, autoencoder, decoder, encoded, diffusion, extras)
+STEPS: Sequence[Step] = (start, autoencoder, decoder, encoded, diffusion, pairs, extras)
 
 
 def make(making: Making) -> Path:
@@ -163,5 +174,5 @@ def make(making: Making) -> Path:
     return finish(making)
 
 
-def _over(making: Making, checkpoint: str) -> tuple[str, str]:
-    return f"checkpoint={making.folder / checkpoint}", f"data.encoded={making.folder / 'encoded'}"
+def _over(making: Making, checkpoint: str, songs: str) -> tuple[str, str]:
+    return f"checkpoint={making.folder / checkpoint}", f"data.encoded={making.folder / songs}"

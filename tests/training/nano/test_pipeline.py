@@ -13,10 +13,11 @@ from acestep_flows.training.nano.pipeline import Making, make
 
 CLIPS = ["source.clips=4", "source.held_out=1", "source.workers=0", "source.seconds=3", "loop.steps=2", "loop.warmup=0"]
 SONGS = ["loop.steps=2", "loop.warmup=0", "data.rows=2", "data.held_out=2", "preview.songs=0", "preview.measured=0"]
+ENCODED = ["source.count=8", "source.seconds={3.0: 1.0}", "source.vocals=1.0"]
 CHANGES = {
     "autoencoder": [*CLIPS, "crops=[32]", "frames_per_batch=64"],
     "decoder": [*CLIPS, "frames=16", "batch=2"],
-    "encode": ["source.count=8", "source.seconds={3.0: 1.0}", "source.stems=1.0", "source.vocals=1.0"],
+    **dict.fromkeys(("encode", "encode-pairs"), ENCODED),
     **dict.fromkeys(("diffusion", "lyric2vocal", "stemgen", "singing2accompaniment"), SONGS),
 }
 
