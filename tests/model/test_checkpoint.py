@@ -119,8 +119,11 @@ def test_a_config_that_is_no_json_is_refused(folder: Path, content: bytes) -> No
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda config: config.update(_class_name="HiFiGAN"), "class 'HiFiGAN' (allowed: ADaMoSHiFiGANV1)"),
-        (lambda config: config.pop("_class_name"), "class '' (allowed: ADaMoSHiFiGANV1)"),
+        (
+            lambda config: config.update(_class_name="HiFiGAN"),
+            "class 'HiFiGAN' (allowed: ADaMoSHiFiGANV1 or SpectralVocoder)",
+        ),
+        (lambda config: config.pop("_class_name"), "class '' (allowed: ADaMoSHiFiGANV1 or SpectralVocoder)"),
         (lambda config: config.pop("dims"), "no entry 'dims'"),
         (lambda config: config.update(dims="wide"), "sizes that fit no ADaMoSHiFiGANV1: "),
         (lambda config: config.update(depths=[1]), "sizes that fit no ADaMoSHiFiGANV1: "),
