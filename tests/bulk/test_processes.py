@@ -99,19 +99,33 @@ def test_a_killed_sampler_costs_nothing_but_time(small_root: Path, small: Checkp
         assert read.audio(content).seconds == row.duration
 
 
-def test_a_driver_killed_twice_goes_on_where_it_was(small_root: Path, tmp_path: Path) -> None:
-    count = 40
+def test_a_driver_killed_twice_and_interrupted_goes_on_where_it_was(small_root: Path, tmp_path: Path) -> None:
+    count = 60
     command = [sys.executable, "-m", "tests.bulk.driver", str(tmp_path), str(small_root), str(count)]
     environment = {**os.environ, "RAY_worker_niceness": "0", "PYTHONPATH": "."}
     ledger = Ledger(Place(str(tmp_path / "out")))
     before = 0
-    for _ in range(2):
-        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as driver:
+    for how in (signal.SIGKILL, signal.SIGKILL, signal.SIGINT):
+        with subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as driver:
             until = time.monotonic() + PATIENCE
             while (settled := len(ledger.standing().settled)) <= before and time.monotonic() < until:
                 assert driver.poll() is None, driver.stderr.read() if driver.stderr else ""
                 time.sleep(0.1)
-            driver.kill()
+            if how == signal.SIGINT:  # as a terminal does: to everybody
+                os.killpg(driver.pid, how)
+                said, _ = driver.communicate(timeout=PATIENCE)
+                assert driver.returncode == 0
+                settled = len(ledger.standing().settled)
+                assert int(said.split()[-2]) == settled
+            else:
+                driver.kill()
         assert before < settled
         before = settled
     assert before < count
