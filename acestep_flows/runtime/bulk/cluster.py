@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
-import shutil
 from collections.abc import Iterator
 
-import psutil
-
 from acestep_flows.errors import FlowsError
-from acestep_flows.runtime.serving import launch, traces
+from acestep_flows.runtime.serving import launch
 
 SPARE_CPUS = 2
 """Cores that are promised beyond those of actors, so that Ray Data's own small tasks never wait for them."""
@@ -34,7 +30,7 @@ def cluster(cpus: float, gpus: float = 0, *, address: str | None = None, store: 
     Raises:
         FlowsError: no cluster answers.
     """
-    launch._set_environment()
+    launch.set_environment()
     # Said of every pool of actors to the terminal: that they could not be restarted if the driver were gone.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
@@ -54,26 +50,5 @@ def cluster(cpus: float, gpus: float = 0, *, address: str | None = None, store: 
         finally:
             ray.shutdown()
         return
-    traces.clear()
-    folder = traces.new_folder()
-    myself = psutil.Process()
-    before = set(myself.children(recursive=True))
-    try:
-        ray.init(
-            address="local",
-            _temp_dir=str(folder),
-            _node_ip_address=launch.NODE,
-            num_cpus=math.ceil(cpus) + SPARE_CPUS,
-            num_gpus=math.ceil(gpus),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            object_store_memory=store,
-        )
-        traces.note(folder, set(myself.children(recursive=True)) - before)
+    with launch.own_ray(cpus + SPARE_CPUS, gpus, store=store):
         yield
-    finally:
-        started = set(myself.children(recursive=True)) - before
-        ray.shutdown()
-        traces.end(list(started), launch.STOP_SECONDS)
-        shutil.rmtree(folder, ignore_errors=True)

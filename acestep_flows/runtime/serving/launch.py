@@ -43,21 +43,17 @@ class Http:
 
 
 @contextlib.contextmanager
-def local_ray(cpus: float, gpus: float = 0, *, store: int = STORE_BYTES, http: Http | None = None) -> Iterator[None]:
-    """Ray and Serve for as long as the context lasts; one at a time per process.
+def own_ray(cpus: float, gpus: float = 0, *, store: int = STORE_BYTES) -> Iterator[None]:
+    """Ray for as long as the context lasts; one at a time per process.
 
     Args:
-        cpus: cores to promise to the pool's processes, a place for what stands in front of them not counted; more
-            than there are is fine, they are only counted.
+        cpus: cores to promise; more than there are is fine, they are only counted.
         gpus: GPUs to promise.
         store: bytes of shared memory for values.
-        http: where to answer HTTP; None: nowhere.
     """
-    _set_environment()
+    set_environment()
     import ray
-    from ray import serve
 
-    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     traces.clear()
     folder = traces.new_folder()
     myself = psutil.Process()
@@ -67,7 +63,7 @@ def local_ray(cpus: float, gpus: float = 0, *, store: int = STORE_BYTES, http: H
             address="local",
             _temp_dir=str(folder),
             _node_ip_address=NODE,
-            num_cpus=math.ceil(cpus + FRONT_CPUS),
+            num_cpus=math.ceil(cpus),
             num_gpus=math.ceil(gpus),
             include_dashboard=False,
             log_to_driver=False,
@@ -75,21 +71,38 @@ def local_ray(cpus: float, gpus: float = 0, *, store: int = STORE_BYTES, http: H
             object_store_memory=store,
         )
         traces.note(folder, set(myself.children(recursive=True)) - before)
-        serve.start(
-            proxy_location="Disabled" if http is None else "HeadOnly",
-            http_options=None if http is None else {"host": http.host, "port": http.port},
-            logging_config={"log_level": "ERROR", "enable_access_log": False},
-        )
         yield
     finally:
         started = set(myself.children(recursive=True)) - before
+        ray.shutdown()
+        traces.end(list(started), STOP_SECONDS)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def local_ray(cpus: float, gpus: float = 0, *, store: int = STORE_BYTES, http: Http | None = None) -> Iterator[None]:
+    """As `own_ray`, with Serve.
+
+    Args:
+        cpus: cores to promise to the pool's processes, a place for what stands in front of them not counted.
+        http: where to answer HTTP; None: nowhere.
+    """
+    set_environment()
+    import ray
+    from ray import serve
+
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    with own_ray(cpus + FRONT_CPUS, gpus, store=store):
         try:
+            serve.start(
+                proxy_location="Disabled" if http is None else "HeadOnly",
+                http_options=None if http is None else {"host": http.host, "port": http.port},
+                logging_config={"log_level": "ERROR", "enable_access_log": False},
+            )
+            yield
+        finally:
             if ray.is_initialized():
                 serve.shutdown()  # type: ignore[no-untyped-call]
-        finally:
-            ray.shutdown()
-            traces.end(list(started), STOP_SECONDS)
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def deploy(args: dict[str, Any], app: str | None = None, route: str | None = None) -> ServeRunner:
@@ -121,7 +134,7 @@ def deploy(args: dict[str, Any], app: str | None = None, route: str | None = Non
     return ServeRunner.connect(pool, app or APP)
 
 
-def _set_environment() -> None:
+def set_environment() -> None:
     """What Ray reads from the environment while it is imported, in this process and in those it starts."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # By default Ray's workers give way to everybody (nice 15), and here they are what does the work: beside any other
