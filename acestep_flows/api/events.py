@@ -44,7 +44,7 @@ async def follow(service: Service, streams: Streams, id: str, after: int) -> Asy
         yield f"retry: {RETRY}\n\n".encode()
         pace, spoken = Pace(), time.monotonic()
         while True:
-            ring = service.bell.listen()
+            ring = service.bell.listen(id)
             events = await in_thread(service.home.runs.events, id, after)
             for event in events:
                 yield framed(event, service.redact)

@@ -164,6 +164,7 @@ class Executor:
             if claimed is None:
                 return
             work = _Work(claimed)
+            self._bell.ring([work.lease.run])
             self._works[work.lease.run] = work
             work.task = asyncio.create_task(self._perform(work))
 
@@ -196,7 +197,7 @@ class Executor:
                     if work.journal is not None:
                         work.journal.restore(changes)
                 raise
-        self._bell.ring()
+        self._bell.ring(work.lease.run for work, _ in taken)
         self._drop_lost([work for work, _ in taken if work.lease not in held])
 
     async def _expire(self) -> None:
@@ -257,7 +258,7 @@ class Executor:
         plan, assets = await self._in_files(planned, content, record.inputs, home.assets.value, scheduler.stages)
         nodes = [NodeRecord(node.id, node.stage) for node in plan.nodes.values()]
         standing = await self._in_store(home.leases.begin, work.lease, nodes)
-        self._bell.ring()
+        self._bell.ring([work.lease.run])
         if standing is None:
             work.lost = True
             raise asyncio.CancelledError
@@ -289,7 +290,7 @@ class Executor:
                         warnings=kept.warnings,
                         error=error,
                     )
-                    self._bell.ring()
+                    self._bell.ring([work.lease.run])
                     if not done:
                         log.warning("run %s is another executor's by now", work.lease.run)
                     return done

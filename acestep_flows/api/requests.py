@@ -85,9 +85,14 @@ class Streams:
         self._most = most
         self.open = 0
 
+    @property
+    def room(self) -> bool:
+        """Whether there is room for another."""
+        return self.open < self._most
+
     def check(self) -> None:
         """Raises Overloaded where there is no room for another."""
-        if self.open >= self._most:
+        if not self.room:
             raise Overloaded(f"{self.open} streams are open; no more at once", retry_after=5)
 
     @asynccontextmanager

@@ -30,11 +30,11 @@ class Pace:
 
 
 async def until_over(service: Service, id: str, seconds: float) -> RunRecord:
-    """A run when it is over, or as it stands after `seconds`."""
+    """A run when it is over, or as it stands after `seconds`. What becomes of nodes meanwhile is passed over."""
     end = time.monotonic() + seconds
     pace = Pace()
     while True:
-        ring = service.bell.listen()
+        ring = service.bell.listen(id)
         record = await in_thread(service.home.runs.get, id)
         left = end - time.monotonic()
         if record.state.ended or left <= 0:

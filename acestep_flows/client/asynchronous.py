@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -15,8 +14,18 @@ from acestep_flows.client import calls
 from acestep_flows.client.calls import Call
 from acestep_flows.client.feed import Feed
 from acestep_flows.client.landing import Landing
-from acestep_flows.client.link import ALL_TOLD, PATIENCE, SERVER, Link, content, landing, settled, upload_request
-from acestep_flows.client.patience import looks
+from acestep_flows.client.link import (
+    ALL_TOLD,
+    PATIENCE,
+    SERVER,
+    Link,
+    content,
+    landing,
+    settled,
+    unheard,
+    upload_request,
+)
+from acestep_flows.client.patience import Vigil
 from acestep_flows.client.records import Asset, Run, RunEvent
 
 PIECE_BYTES = 1 << 18
@@ -133,19 +142,12 @@ class AsyncClient:
         Raises:
             TimeoutError: it is not over yet; it goes on.
         """
-        until = None if timeout is None else time.monotonic() + timeout
-        for pause in looks():
-            found = await self.status(run)
-            if found.ended:
-                return found
-            if until is not None and time.monotonic() >= until:
-                raise TimeoutError(f"run {run} is {found.state} after {timeout} s")
-            await asyncio.sleep(pause)
-        raise AssertionError("looks has no end")
+        vigil = Vigil(run, timeout)
+        while not (found := Run.read(await self._ask(calls.status(run, vigil.hold())))).ended:
+            await asyncio.sleep(vigil.pause(found.state))
+        return found
 
-    async def fetch_output(
-        self, run: str, name: str, to: Path, on_bytes: Callable[[int, int], None] = lambda done, total: None
-    ) -> Path:
+    async def fetch_output(self, run: str, name: str, to: Path, on_bytes: Callable[[int, int], None] = unheard) -> Path:
         """Bring an output here: whole or not at all, and from where it was when the connection is lost.
 
         Args:

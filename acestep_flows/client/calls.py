@@ -47,8 +47,9 @@ def submit(graph: str | Mapping[str, Any], inputs: Mapping[str, Any], options: M
     return Call("POST", "/v1/runs", body)
 
 
-def status(run: str) -> Call:
-    return Call("GET", run_path(run))
+def status(run: str, wait: float = 0.0) -> Call:
+    """`wait`: seconds that the answer may take if the run is not over before."""
+    return Call("GET", run_path(run), query={"wait": wait} if wait > 0 else {})
 
 
 def runs(state: str | None, graph: str | None, limit: int, after: str | None) -> Call:

@@ -20,11 +20,18 @@ PATIENCE = 60.0
 QUIET_SECONDS = 60.0
 """Longest silence in a stream; the server says something every few seconds, if only that it is there."""
 
+CONNECTIONS = 1000
+"""Most connections of one client at once: whoever waits for a run, or follows it, has one."""
+
 ALL_TOLD = 204
 """What a stream of events is answered with when the run is over and its last event known."""
 
 AGAIN = frozenset({502, 503, 504})
 """What a proxy answers while the server behind it is away."""
+
+
+def unheard(done: int, total: int) -> None:
+    """Where nobody wants to know how far a transfer is."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,8 @@ class Link:
         """Of an httpx client."""
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         timeout = httpx.Timeout(QUIET_SECONDS, connect=5.0)
-        return {"base_url": self.server, "headers": headers, "timeout": timeout}
+        limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=20)
+        return {"base_url": self.server, "headers": headers, "timeout": timeout, "limits": limits}
 
     def fresh_patience(self) -> Patience:
         return Patience(self.patience, self.server)

@@ -1,14 +1,21 @@
-"""How long to go on asking a server that does not answer."""
+"""How long to go on asking: a server that does not answer, and one whose run is not over."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from acestep_flows.errors import Unreachable
 
 PAUSES = (0.1, 2.0)
 """First and longest pause between two attempts, in seconds."""
+
+HOLD = 10.0
+"""Seconds a server is asked to hold its answer: less than a proxy on the way bears."""
+
+LOOKS = (0.05, 1.0)
+"""First and longest pause between two looks at a run, in seconds, where the server holds no answers."""
 
 
 class Patience:
@@ -42,9 +49,41 @@ class Patience:
         return pause
 
 
-def looks() -> Iterator[float]:
-    """Pauses between two looks at a run, in seconds: short ones first, for runs that are nearly done."""
-    pause = 0.05
-    while True:
-        yield pause
-        pause = min(1.5 * pause, 1.0)
+class Vigil:
+    """Waits for the end of a run: the server holds its answer until then, so that the news takes no time.
+
+    Where it answers at once all the same (it is an older one, or has no room for more who wait), there are pauses
+    between the looks: short ones first, for runs that are nearly done.
+
+    Args:
+        run: its id, for the error.
+        timeout: seconds; None: for ever.
+        clock: seconds that only go up.
+    """
+
+    def __init__(self, run: str, timeout: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._run, self._timeout, self._clock = run, timeout, clock
+        self._until = math.inf if timeout is None else clock() + timeout
+        self._asked, self._held = clock(), 0.0
+        self._pause = LOOKS[0]
+
+    def hold(self) -> float:
+        """Seconds that the server may take for the answer that is asked for now."""
+        self._asked = self._clock()
+        self._held = max(0.0, min(HOLD, self._until - self._asked))
+        return round(self._held, 3)
+
+    def pause(self, state: str) -> float:
+        """Seconds until the next look, now that the run was found to be in `state`.
+
+        Raises:
+            TimeoutError: the time is over.
+        """
+        now = self._clock()
+        if now >= self._until:
+            raise TimeoutError(f"run {self._run} is {state} after {self._timeout} s")
+        if now - self._asked > min(self._held / 2, LOOKS[1]):  # it was held
+            self._pause = LOOKS[0]
+            return 0.0
+        pause, self._pause = self._pause, min(1.5 * self._pause, LOOKS[1])
+        return min(pause, self._until - now)

@@ -14,8 +14,18 @@ from acestep_flows.client import calls
 from acestep_flows.client.calls import Call
 from acestep_flows.client.feed import Feed
 from acestep_flows.client.landing import Landing
-from acestep_flows.client.link import ALL_TOLD, PATIENCE, SERVER, Link, content, landing, settled, upload_request
-from acestep_flows.client.patience import looks
+from acestep_flows.client.link import (
+    ALL_TOLD,
+    PATIENCE,
+    SERVER,
+    Link,
+    content,
+    landing,
+    settled,
+    unheard,
+    upload_request,
+)
+from acestep_flows.client.patience import Vigil
 from acestep_flows.client.records import Asset, Run, RunEvent
 
 
@@ -139,19 +149,12 @@ class Client:
         Raises:
             TimeoutError: it is not over yet; it goes on.
         """
-        until = None if timeout is None else time.monotonic() + timeout
-        for pause in looks():
-            found = self.status(run)
-            if found.ended:
-                return found
-            if until is not None and time.monotonic() >= until:
-                raise TimeoutError(f"run {run} is {found.state} after {timeout} s")
-            time.sleep(pause)
-        raise AssertionError("looks has no end")
+        vigil = Vigil(run, timeout)
+        while not (found := Run.read(self._ask(calls.status(run, vigil.hold())))).ended:
+            time.sleep(vigil.pause(found.state))
+        return found
 
-    def fetch_output(
-        self, run: str, name: str, to: Path, on_bytes: Callable[[int, int], None] = lambda done, total: None
-    ) -> Path:
+    def fetch_output(self, run: str, name: str, to: Path, on_bytes: Callable[[int, int], None] = unheard) -> Path:
         """Bring an output here: whole or not at all, and from where it was when the connection is lost.
 
         Args:

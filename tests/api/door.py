@@ -125,7 +125,7 @@ def opened(
         )
         app = create_app(service)
         server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", 0, log_level="error", timeout_graceful_shutdown=2))
-        thread = threading.Thread(target=_serve, args=(server, home, scheduler, executing), daemon=True)
+        thread = threading.Thread(target=_serve, args=(server, service, executing), daemon=True)
         thread.start()
         while not server.started:
             assert thread.is_alive()
@@ -142,12 +142,15 @@ def opened(
     assert not thread.is_alive()
 
 
-def _serve(server: uvicorn.Server, home: Home, scheduler: Scheduler, executing: bool) -> None:
+def _serve(server: uvicorn.Server, service: Service, executing: bool) -> None:
+    home, scheduler = service.home, service.scheduler
+    assert scheduler is not None
+
     async def main() -> None:
         if not executing:
             await server.serve()
             return
-        executor = Executor(home, scheduler, slots=2, poll=0.02)
+        executor = Executor(home, scheduler, slots=2, poll=0.02, bell=service.bell)
         work = asyncio.create_task(executor.run())
         await server.serve()
         await executor.drain()

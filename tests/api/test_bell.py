@@ -12,9 +12,9 @@ from acestep_flows.api.waiting import Pace
 def test_whoever_waits_hears_the_next_ring() -> None:
     async def work() -> None:
         bell = Bell()
-        first, second = (asyncio.create_task(heard(bell.listen(), 60)) for _ in range(2))
+        first, second = (asyncio.create_task(heard(bell.listen("run"), 60)) for _ in range(2))
         await asyncio.sleep(0)
-        bell.ring()
+        bell.ring(["another", "run"])
         await asyncio.gather(first, second)
 
     asyncio.run(asyncio.wait_for(work(), 30))
@@ -23,10 +23,11 @@ def test_whoever_waits_hears_the_next_ring() -> None:
 def test_a_ring_between_listening_and_waiting_is_not_missed() -> None:
     async def work() -> None:
         bell = Bell()
-        ring = bell.listen()
-        bell.ring()
+        ring, other = bell.listen("run"), bell.listen("other")
+        bell.ring(["run"])
         await heard(ring, 60)
-        assert not bell.listen().is_set()
+        assert not bell.listen("run").is_set()
+        assert not other.is_set()
 
     asyncio.run(asyncio.wait_for(work(), 30))
 
@@ -34,7 +35,17 @@ def test_a_ring_between_listening_and_waiting_is_not_missed() -> None:
 def test_without_a_ring_it_is_looked_again_all_the_same() -> None:
     async def work() -> None:
         begun = time.monotonic()
-        await Pace().wait(Bell().listen(), most=0.01)
+        await Pace().wait(Bell().listen("run"), most=0.01)
         assert time.monotonic() - begun >= 0.009
 
     asyncio.run(asyncio.wait_for(work(), 30))
+
+
+def test_nothing_is_kept_of_those_who_left() -> None:
+    async def work() -> None:
+        bell = Bell()
+        for number in range(100):
+            await heard(bell.listen(f"run-{number}"), 0)
+        assert len(bell._next) <= 1
+
+    asyncio.run(work())

@@ -166,13 +166,32 @@ def test_a_full_queue_says_when_to_come_again_and_a_graph_all_that_is_wrong(make
 
 def test_waiting_gives_the_run_however_it_ended(make: Any, stub: Stub) -> None:
     error = {"code": "stage_failed", "message": "node take: out of memory", "node": "take"}
-    stub.answers = [told(run("running")), told(run("failed", error=error))]
+    stub.answers = [Answer(502, b"<html>"), told(run("running")), told(run("failed", error=error))]
     with make(stub.url) as client:
         found = client.wait(RUN)
         assert isinstance(found.failure, StageError)
         assert found.failure.node == "take"
+        assert {request.path for request in stub.requests} == {f"/v1/runs/{RUN}?wait=10.0"}
         with pytest.raises(TimeoutError, match="running"):
             client.wait(RUN, timeout=0)
+        assert stub.requests[-1].path == f"/v1/runs/{RUN}"
+
+
+def test_a_server_that_holds_no_answers_is_asked_now_and_then(make: Any, stub: Stub) -> None:
+    with make(stub.url) as client, pytest.raises(TimeoutError, match="is running after 0.4 s"):
+        client.wait(RUN, timeout=0.4)
+    assert 3 < len(stub.requests) < 9
+    waits = [float(request.path.partition("wait=")[2] or 0) for request in stub.requests]
+    assert waits == sorted(waits, reverse=True)
+
+
+def test_both_clients_ask_for_the_same_in_the_same_way() -> None:
+    def asked(kind: type) -> dict[str, Any]:
+        return {name: list(inspect.signature(method).parameters.values())
+                for name, method in inspect.getmembers(kind, inspect.isfunction)
+                if not name.startswith("_")}  # fmt: skip
+
+    assert asked(Client) == asked(AsyncClient)
 
 
 def ranged(request: Request) -> Answer:

@@ -28,6 +28,9 @@ from acestep_flows.graph.words import unlike
 
 router = APIRouter(prefix="/v1", tags=["runs"])
 
+LONGEST_WAIT = 60.0
+"""Seconds a request may be held: less than proxies and clients bear."""
+
 RunId = Annotated[str, Path(pattern=RUN_ID, description="A run's id.", examples=["run-0006430c8a5d1e8f3b2c9d7a41"])]
 OutputName = Annotated[str, Path(max_length=400, description="An output's name.", examples=["audio"])]
 IdempotencyKey = Annotated[
@@ -91,15 +94,38 @@ async def list_runs(
 
 
 @router.get("/runs/{id}", responses=NO_RUN)
-async def show_run(id: RunId, service: TheService, caller: TheCaller, answers: TheAnswers) -> Run:
-    """Where a run stands."""
-    return await _whole(service, await in_thread(service.home.runs.get, id, caller.sees), answers)
+async def show_run(
+    id: RunId,
+    request: Request,
+    service: TheService,
+    caller: TheCaller,
+    answers: TheAnswers,
+    wait: Annotated[
+        float,
+        Query(
+            ge=0,
+            le=LONGEST_WAIT,
+            description="Seconds to wait for the end of the run, as far as the server allows; it answers when the run "
+            "is over, or then as it stands. A server with no room for more who wait answers at once.",
+            examples=[10],
+        ),
+    ] = 0,
+) -> Run:
+    """Where a run stands, now or when it is over."""
+    record = await in_thread(service.home.runs.get, id, caller.sees)
+    streams: Streams = request.app.state.streams
+    if wait > 0 and not record.state.ended and streams.room:
+        async with streams.one():
+            record = await until_over(service, id, min(wait, service.options.render_seconds))
+    return await _whole(service, record, answers)
 
 
 @router.delete("/runs/{id}", status_code=202, responses=NO_RUN)
 async def cancel_run(id: RunId, service: TheService, caller: TheCaller, answers: TheAnswers) -> Run:
     """Stop a run: at once where it waits, at its next step boundary where it works. One that is over stays as it is."""
-    return await _whole(service, await in_thread(service.home.runs.cancel, id, caller.sees), answers)
+    record = await in_thread(service.home.runs.cancel, id, caller.sees)
+    service.bell.ring([id])
+    return await _whole(service, record, answers)
 
 
 @router.get(

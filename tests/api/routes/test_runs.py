@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import time
 from collections.abc import Iterator
@@ -14,8 +15,10 @@ import pytest
 import soundfile
 
 from acestep_flows.api.options import ApiOptions
+from acestep_flows.api.waiting import Pace
+from acestep_flows.client import Client
 from acestep_flows.model.checkpoint import Checkpoint
-from tests.api.door import LONG, SHORT, Door, opened, sound
+from tests.api.door import LONG, PATIENCE, SHORT, Door, opened, sound
 from tests.api.routes.test_graphs import TRIM
 
 FIELDS = {
@@ -350,3 +353,44 @@ def _json(body: Any) -> bytes:
     import json
 
     return json.dumps(body).encode()
+
+
+def test_a_request_that_waits_is_answered_at_the_end_and_others_meanwhile(door: Door) -> None:
+    run = door.submit(inputs=dict(LONG) | {"seed": 77})["id"]
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(lambda: door.client.get(f"/v1/runs/{run}", params={"wait": 50}).json())
+        door.until(run, "running")
+        assert not held.done()
+        door.client.delete(f"/v1/runs/{run}")
+        assert held.result(30)["state"] == "cancelled"
+    again = door.client.get(f"/v1/runs/{run}", params={"wait": 60}).json()
+    assert again == held.result()
+
+
+def test_a_request_waits_no_longer_than_it_asks_for(waiting: Door) -> None:
+    run = waiting.submit()
+    for wait in ({}, {"wait": 0.05}):
+        assert waiting.client.get(run["links"]["self"], params=wait).json()["state"] == "queued"
+    for wrong in (-1, 61, "soon", "nan"):
+        assert waiting.client.get(run["links"]["self"], params={"wait": wrong}).status_code == 422
+    waiting.client.delete(run["links"]["self"])
+
+
+def test_who_waits_where_there_is_no_room_is_answered_at_once(waiting: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = waiting.submit()
+    monkeypatch.setattr(waiting.app.state.streams, "_most", 0)
+    monkeypatch.setattr("acestep_flows.api.routes.runs.until_over", None)
+    answer = waiting.client.get(run["links"]["self"], params={"wait": 30})
+    assert (answer.status_code, answer.json()["state"]) == (200, "queued")
+    waiting.client.delete(run["links"]["self"])
+
+
+def test_who_waits_is_told_of_the_end_and_need_not_look(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def only_rung(pace: Pace, ring: asyncio.Event, most: float = 0) -> None:
+        await ring.wait()
+
+    monkeypatch.setattr(Pace, "wait", only_rung)
+    with Client(door.url) as client:
+        for seed in (501, 502):
+            ended = client.wait(client.submit("text2music", {**SHORT, "seed": seed}).id, timeout=PATIENCE)
+            assert ended.state == "succeeded"
