@@ -14,8 +14,9 @@ import torch
 
 from acestep_flows.errors import CheckpointError, InputError, StorageError, TrainingError
 from acestep_flows.training.curve import read
-from acestep_flows.training.loop import Progress, learning_rate, train
+from acestep_flows.training.loop import Progress, train
 from acestep_flows.training.recipe import LoopSettings
+from acestep_flows.training.schedule import learning_rate
 from acestep_flows.training.states import States
 from tests.training.toy_training import ToyTask, toy_recipe
 
