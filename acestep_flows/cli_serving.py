@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,7 +16,7 @@ from acestep_flows.settings import read_settings
 from acestep_flows.terminal import INTERRUPTED
 
 if TYPE_CHECKING:
-    from acestep_flows.client import Client, Run
+    from acestep_flows.client import Client, Run, RunEvent
     from acestep_flows.stages.ports import PortType
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -27,6 +28,10 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 FORMATS = ("flac", "wav", "mp3", "ogg")
 
 _server_option = click.option("--server", metavar="URL", help="The server's address.  [default: http://127.0.0.1:8777]")
+
+_previews_option = click.option(
+    "--previews", type=FOLDER, metavar="FOLDER", help="Keep the latest preview there, of a run that makes some."
+)
 
 
 @click.command()
@@ -70,10 +75,18 @@ def serve(**options: Any) -> None:
 @click.option("--cache", type=click.Choice(["use", "refresh", "off"]), default="use", show_default=True)
 @click.option("--webhook", metavar="URL", help="Told when the run is over.")
 @click.option("--idempotency-key", metavar="KEY", help="The same key twice is one run.")
+@click.option("--preview-every", type=click.IntRange(1, 1000), metavar="STEPS", help="Make previews to listen to.")
 @click.option("--watch", "watched", is_flag=True, help="Show how it goes until it is over.")
+@_previews_option
 @_server_option
 def submit(
-    graph: str, assignments: tuple[str, ...], webhook: str | None, watched: bool, server: str | None, **options: Any
+    graph: str,
+    assignments: tuple[str, ...],
+    webhook: str | None,
+    watched: bool,
+    previews: Path | None,
+    server: str | None,
+    **options: Any,
 ) -> None:
     """Have GRAPH, a name or a YAML file, run on a server; prints the run's id."""
     from acestep_flows.remote_arguments import RemoteReader
@@ -86,7 +99,7 @@ def submit(
         click.echo(f"warning: {warning}", err=True)
     click.echo(run.id)
     if watched:
-        _follow(run, server, quiet=False)
+        _follow(run, server, False, previews)
 
 
 @click.command()
@@ -115,12 +128,13 @@ def status(run: str | None, as_json: bool, server: str | None) -> None:
 @click.command()
 @click.argument("run")
 @click.option("--quiet", is_flag=True, help="Only wait.")
+@_previews_option
 @_server_option
-def watch(run: str, quiet: bool, server: str | None) -> None:
+def watch(run: str, quiet: bool, previews: Path | None, server: str | None) -> None:
     """Show how RUN goes, node by node, until it is over; ends as it ended. Survives a lost connection."""
     with _client(server) as client:
         found = client.status(run)
-    _follow(found, server, quiet)
+    _follow(found, server, quiet, previews)
 
 
 @click.command("fetch-output")
@@ -186,8 +200,8 @@ def _graph(client: Client, name: str) -> tuple[str | dict[str, Any], dict[str, P
     return dict(graph.content), {name: declared.type for name, declared in graph.inputs.items()}
 
 
-def _follow(run: Run, server: str | None, quiet: bool) -> None:
-    """Show a run until it is over, and end as it ended."""
+def _follow(run: Run, server: str | None, quiet: bool, previews: Path | None) -> None:
+    """Show a run until it is over, and end as it ended. Its previews go to a folder, where there is one."""
     from acestep_flows.progress import show_run
     from acestep_flows.watching import Watched
 
@@ -203,12 +217,29 @@ def _follow(run: Run, server: str | None, quiet: bool) -> None:
                 watched = Watched(shown.enter_context(show_run(total, quiet)))
             if watched is not None:
                 watched.hear(event)
+            if event.type == "preview" and previews is not None:
+                _keep_preview(client, run.id, event, previews, quiet)
         shown.close()
         ended = client.status(run.id)
     if ended.failure is not None:
         raise ended.failure
     if not quiet:
         click.echo(f"{ended.state}: {', '.join(ended.outputs)}", err=True)
+
+
+def _keep_preview(client: Client, run: str, event: RunEvent, folder: Path, quiet: bool) -> None:
+    """Fetch the latest preview of a node, in place of the one before."""
+    from acestep_flows import storage
+    from acestep_flows.errors import NotFound
+
+    try:
+        heard = client.preview(run, event.node)
+    except NotFound:
+        return  # the run is long over
+    safe = re.sub(r"[^A-Za-z0-9_-]+", "-", event.node).strip("-")
+    path = storage.write(folder / f"{run}-{safe}.wav", heard)
+    if not quiet:
+        click.echo(f"{path}: as it sounds after step {event.content['step']} of {event.content['steps']}", err=True)
 
 
 @contextmanager

@@ -95,6 +95,23 @@ def test_watch_ends_as_the_run_ended(invoke: Callable[..., Result], stub: Stub) 
     assert result.stderr == "error: node take: out of memory\n"
 
 
+def test_watch_keeps_the_latest_preview_of_every_node(
+    invoke: Callable[..., Result], stub: Stub, tmp_path: Path
+) -> None:
+    heard = {"step": 4, "steps": 9}
+    happened = [event(1, "started"), event(2, "preview", "takes[0]", **heard), event(3, "preview", "takes[1]", **heard)]
+    stub.answers = [told(DONE), Answer(200, b"".join([*happened, event(4, "succeeded")])), told(DONE)]
+    stub.answers += [Answer(200, SONG), fault("not_found", "it is long over", 404)]
+    result = invoke("watch", RUN, "--previews", tmp_path / "heard")
+    assert result.exit_code == 0, result.output
+    (file,) = (tmp_path / "heard").iterdir()
+    assert (file.name, file.read_bytes()) == (f"{RUN}-takes-0.wav", SONG)
+    assert f"{file}: as it sounds after step 4 of 9" in result.stderr
+    assert invoke("submit", "text2music", "--set", "tags=x", "--preview-every", 5).exit_code == 0
+    assert stub.requests[-1].json()["preview_every"] == 5
+    assert invoke("submit", "text2music", "--preview-every", 0).exit_code == 2
+
+
 def test_status_of_one_and_of_all(invoke: Callable[..., Result]) -> None:
     shown = invoke("status", RUN).stdout.splitlines()
     assert shown[0].split() == [RUN, "text2music", "succeeded", "0%"]

@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import quote
 
 from acestep_flows.api.faults import Redactor
-from acestep_flows.api.schemas import Asset, Fault, Links, Node, Output, Run, RunSummary
-from acestep_flows.api.store.records import AssetRecord, NodeRecord, Outlook, RunRecord
+from acestep_flows.api.schemas import Asset, Fault, Links, Node, Output, Preview, Run, RunSummary
+from acestep_flows.api.store.records import AssetRecord, NodeRecord, Outlook, PreviewRecord, RunRecord
 
 NO_OUTLOOK = Outlook(None, None)
 
@@ -34,11 +34,18 @@ class Answers:
     def summary(self, record: RunRecord) -> RunSummary:
         return RunSummary(**self._shared(record))
 
-    def run(self, record: RunRecord, nodes: Sequence[NodeRecord], outlook: Outlook = NO_OUTLOOK) -> Run:
+    def run(
+        self,
+        record: RunRecord,
+        nodes: Sequence[NodeRecord],
+        outlook: Outlook = NO_OUTLOOK,
+        previews: Sequence[PreviewRecord] = (),
+    ) -> Run:
+        heard = {preview.node: self._preview(preview) for preview in previews}
         return Run(
             **self._shared(record),
             inputs=dict(record.inputs),
-            nodes=[self._node(node) for node in nodes],
+            nodes=[self._node(node, heard.get(node.id)) for node in nodes],
             queue_position=outlook.position,
             estimate=outlook.seconds,
         )
@@ -89,7 +96,16 @@ class Answers:
             "links": Links(self=url, events=f"{url}/events", outputs=f"{url}/outputs"),
         }
 
-    def _node(self, node: NodeRecord) -> Node:
+    def _preview(self, preview: PreviewRecord) -> Preview:
+        return Preview(
+            url=f"{self.run_url(preview.run)}/previews/{quote(preview.node, safe='')}",
+            step=preview.step,
+            steps=preview.steps,
+            seconds=preview.seconds,
+            bytes=preview.bytes,
+        )
+
+    def _node(self, node: NodeRecord, preview: Preview | None) -> Node:
         return Node(
             id=node.id,
             stage=node.stage,
@@ -98,6 +114,7 @@ class Answers:
             steps=node.steps,
             seconds=node.seconds,
             error=self.fault(node.error),
+            preview=preview,
         )
 
     def fault(self, error: Mapping[str, Any] | None) -> Fault | None:

@@ -62,6 +62,7 @@ def assemble(
         retention=Keep(),
         model=choose_weights(settings, pool.checkpoint, vocab).model,
         bell=bell,
+        preview_seconds=pool.limits.preview_seconds,
     )
     service = Service(
         home=home,

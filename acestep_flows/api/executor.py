@@ -23,6 +23,7 @@ from acestep_flows.api import tracing
 from acestep_flows.api.bell import Bell
 from acestep_flows.api.journal import Journal, weights
 from acestep_flows.api.outputs import Kept, keep
+from acestep_flows.api.previews import LONGEST, PreviewMaker
 from acestep_flows.api.snapshot import planned
 from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.leases import Changes, end_state
@@ -79,6 +80,7 @@ class Executor:
         tracer: an OpenTelemetry provider for spans of finished runs; None: that of the process, where there is one.
         model: what recipes call the weights.
         bell: rung whenever something was written.
+        preview_seconds: of a song that its previews let one hear.
     """
 
     def __init__(
@@ -93,11 +95,13 @@ class Executor:
         tracer: TracerProvider | None = None,
         model: str = "",
         bell: Bell | None = None,
+        preview_seconds: float = LONGEST,
     ) -> None:
         self.name = name or f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
         self.slots = slots
         self._home, self._scheduler, self._retention, self._poll = home, scheduler, retention, poll
         self._model, self._bell = model, bell if bell is not None else Bell()
+        self._preview_seconds = preview_seconds
         self._tracer, self._traces = tracer, tracer is not None or tracing.listening()
         self._works: dict[str, _Work] = {}
         self._draining = False
@@ -265,10 +269,16 @@ class Executor:
         work.journal = Journal(standing, weights(plan, scheduler), record.progress)
         deadline = None if record.deadline_at is None else max(0.0, record.deadline_at - time.time())
         mode: Any = record.cache
-        work.run = Run(scheduler, plan, Options(mode, deadline, on_event=work.journal.hear))
+        every = record.preview_every or 0
+        maker = PreviewMaker(home, scheduler, work.lease, self._files, work.journal.preview, self._preview_seconds)
+        options = Options(mode, deadline, on_event=work.journal.hear, preview_every=every, on_preview=maker.take)
+        work.run = Run(scheduler, plan, options)
         if work.unwanted:
             raise Cancelled("the run was cancelled")
-        result = await work.run.result()
+        try:
+            result = await work.run.result()
+        finally:
+            await maker.close()
         files = {digest: f"asset:{asset}" for digest, asset in assets.items()}
         values = await scheduler.runner.fetch(dict(result.outputs))
         made = recipe(result, content, files, self._model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ from acestep_flows.api.store.leases import SETTLED, Changes
 from acestep_flows.api.store.records import NodeRecord
 from acestep_flows.graph.events import ENDS, Event
 from acestep_flows.graph.plan import Plan
+from acestep_flows.graph.result import Preview
 from acestep_flows.graph.scheduler import Scheduler
 
 UNTIMED_SECONDS = 0.3
@@ -57,6 +59,12 @@ class Journal:
         else:
             self._steps.pop(at, None)
         self._events.append((event.type, body))
+
+    def preview(self, preview: Preview, more: Mapping[str, Any]) -> None:
+        """Take note that there is a preview to be heard."""
+        body = {"type": "preview", "node": preview.node, "stage": preview.stage, "time": time.time()}
+        body |= {"step": preview.step, "steps": preview.steps, **more, "progress": round(self.progress, 4)}
+        self._events.append(("preview", body))
 
     def take(self) -> Changes | None:
         """What happened since the last time; None where nothing did."""

@@ -99,6 +99,13 @@ class RunOptions(Model):
     )
     cache: Mode = Field("use", description="'use' what is known, 'refresh' it, or keep it 'off'.")
     format: AudioFormat = Field("flac", description="Format of audio outputs.")
+    preview_every: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="Steps between previews of nodes that sample; the song is the same with and without. An event "
+        "'preview' says that there is a new one. Nodes found in the cache have none.",
+    )
     webhook: Webhook | None = None
     idempotency_key: Text | None = Field(
         None,
@@ -112,7 +119,8 @@ class RunRequest(RunOptions):
     """A run to be made."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"graph": "text2music", "inputs": SONG, "priority": 5}]}
+        extra="forbid",
+        json_schema_extra={"examples": [{"graph": "text2music", "inputs": SONG, "priority": 5, "preview_every": 10}]},
     )
 
     graph: Text | GraphContent = Field(
@@ -197,6 +205,16 @@ class Output(Model):
     asset: str = Field(description="The same as an asset: an input of another run.")
 
 
+class Preview(Model):
+    """How a song on its way would sound by now."""
+
+    url: str = Field(description="Where to fetch it, a WAV file; the next preview takes its place.")
+    step: int = Field(description="The step it was taken after.", examples=[20])
+    steps: int = Field(examples=[60])
+    seconds: float = Field(description="Of the song, from its start, that it lets one hear.", examples=[30.0])
+    bytes: int
+
+
 class Node(Model):
     """One node of a run."""
 
@@ -210,6 +228,7 @@ class Node(Model):
     steps: int | None = None
     seconds: float | None = Field(None, description="What the stage worked; what the cache saved, where known.")
     error: Fault | None = None
+    preview: Preview | None = Field(None, description="Its latest preview, where the run was asked for some.")
 
 
 class Links(Model):

@@ -19,6 +19,7 @@ from acestep_flows.client.link import (
     PATIENCE,
     SERVER,
     Link,
+    body,
     content,
     landing,
     settled,
@@ -87,7 +88,7 @@ class AsyncClient:
             inputs: as the graph says. Where it wants audio or latents: an `Asset`, an `Output` of a run, an asset's id,
                 or a `Path`, which is uploaded.
             options: `priority`, `deadline` (seconds), `cache` (use, refresh, off), `format` (flac, wav, mp3, ogg),
-                `webhook`, `idempotency_key`.
+                `preview_every` (steps), `webhook`, `idempotency_key`.
         """
         return Run.read(await self._ask(calls.submit(graph, await self._uploaded(inputs or {}), options)))
 
@@ -105,6 +106,17 @@ class AsyncClient:
     async def cancel(self, run: str) -> Run:
         """Stop a run, at its next step boundary where it is under way."""
         return Run.read(await self._ask(calls.cancel(run)))
+
+    async def preview(self, run: str, node: str) -> bytes:
+        """The latest preview of a node, a WAV file: how the song would sound, if it were over now.
+
+        There are some in runs that were submitted with `preview_every`; an event `preview` tells of each.
+
+        Raises:
+            NotFound: there is none yet, or none any more.
+        """
+        heard: bytes = await self._ask(calls.preview(run, node), body)
+        return heard
 
     async def stats(self) -> dict[str, Any]:
         """What the server is at: runs by state, streams, and what every process says of itself."""
@@ -198,17 +210,21 @@ class AsyncClient:
                     on_bytes(file.write(piece))
         return True
 
-    async def _ask(self, call: Call) -> Any:
-        return await self._again(lambda: self._http.request(call.method, call.path, json=call.body, params=call.query))
+    async def _ask(self, call: Call, read: Callable[[httpx.Response], Any] = content) -> Any:
+        return await self._again(
+            lambda: self._http.request(call.method, call.path, json=call.body, params=call.query), read
+        )
 
-    async def _again(self, send: Callable[[], Awaitable[httpx.Response]]) -> Any:
-        """The JSON that a request is answered with, made as often as it takes."""
+    async def _again(
+        self, send: Callable[[], Awaitable[httpx.Response]], read: Callable[[httpx.Response], Any] = content
+    ) -> Any:
+        """What `read` finds in the answer to a request, made as often as it takes."""
         patience = self._link.fresh_patience()
         while True:
             try:
                 response = await send()
                 if settled(response):
-                    return content(response)
+                    return read(response)
                 reason: object = f"status {response.status_code}"
             except httpx.TransportError as error:
                 reason = error

@@ -77,6 +77,10 @@ def output_path(run: str, output: str) -> str:
     return f"{run_path(run)}/outputs/{_part(output)}"
 
 
+def preview(run: str, node: str) -> Call:
+    return Call("GET", f"{run_path(run)}/previews/{_part(node)}")
+
+
 def sent(content: Any) -> Any:
     """Inputs as they are sent: assets and outputs by their ids."""
     if isinstance(content, Asset):

@@ -95,6 +95,11 @@ def content(response: httpx.Response) -> Any:
         raise FlowsError(f"{response.request.url} answered with something that is no JSON") from None
 
 
+def body(response: httpx.Response) -> bytes:
+    """The bytes of an answer."""
+    return response.content
+
+
 def landing(run: Run, name: str, to: Path) -> tuple[Output, Landing]:
     """The output called `name`, and where its bytes go: `to`, or in it when it is a folder.
 

@@ -38,7 +38,7 @@ class Output(Record):
 
 @dataclass(frozen=True)
 class Node(Record):
-    """One node of a run."""
+    """One node of a run; `preview` tells of its latest one (`step`, `steps`, `seconds`), if there is any."""
 
     id: str
     stage: str
@@ -46,6 +46,7 @@ class Node(Record):
     step: int | None = None
     steps: int | None = None
     seconds: float | None = None
+    preview: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -119,8 +120,8 @@ class RunEvent:
 
     Attributes:
         seq: its number within the run: `events(run, after=seq)` goes on behind it.
-        type: queued, started, progress, cached, finished, skipped, failed, cancelled of a node; accepted, started,
-            continued, succeeded, failed, cancelled of the run.
+        type: queued, started, progress, preview, cached, finished, skipped, failed, cancelled of a node; accepted,
+            started, continued, succeeded, failed, cancelled of the run.
         node: empty for the run itself.
         progress: of the run, where the event tells.
         content: everything the server said.

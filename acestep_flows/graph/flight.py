@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from acestep_flows.graph.runner import Progress
+from acestep_flows.values import Latents
 
 T = TypeVar("T")
 
@@ -52,6 +53,10 @@ class Flight(Generic[T]):
         self._last = (done, total)
         for listener in tuple(self._listeners):
             listener.step(done, total)
+
+    def preview(self, done: int, total: int, latents: Latents) -> None:
+        for listener in tuple(self._listeners):
+            listener.preview(done, total, latents)
 
     async def _fly(self, work: Callable[[Progress], Awaitable[T]]) -> T:
         return await work(self)

@@ -12,10 +12,26 @@ from acestep_flows.graph.cache import Mode, Source
 from acestep_flows.graph.events import Event
 from acestep_flows.graph.plan import Plan
 from acestep_flows.graph.runner import Content
+from acestep_flows.values import Latents
 
 
 def unheard(event: Event) -> None:
     """Where events go when nobody listens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A song on its way: what `latents` would decode to is how it looks after `step` of `steps`."""
+
+    node: str
+    stage: str
+    step: int
+    steps: int
+    latents: Latents
+
+
+def unseen(preview: Preview) -> None:
+    """Where previews go when nobody asked for them."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +43,17 @@ class Options:
         deadline: seconds from the start after which the run is stopped at the next step boundary.
         keep_going: after a failure, still make the outputs that do not depend on it, instead of stopping.
         on_event: called on the event loop's thread, in order; must not raise and must not block.
+        preview_every: steps between previews of nodes that sample; 0: none. Results do not depend on it. A node that is
+            not computed has none; of runs that wait for one computation, what the first of them asked for counts.
+        on_preview: as `on_event`.
     """
 
     mode: Mode = "use"
     deadline: float | None = None
     keep_going: bool = False
     on_event: Callable[[Event], None] = unheard
+    preview_every: int = 0
+    on_preview: Callable[[Preview], None] = unseen
 
     def __post_init__(self) -> None:
         if self.deadline is not None and not math.isfinite(self.deadline):

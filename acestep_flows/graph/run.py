@@ -10,6 +10,7 @@ import asyncio
 import copy
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import cache, partial
 
 from acestep_flows.errors import Cancelled, DeadlineExceeded, FlowsError, InputError, StageError
@@ -17,11 +18,12 @@ from acestep_flows.graph.bindings import UNTAKEN, call_of, resolve, taken, value
 from acestep_flows.graph.events import Event, EventType
 from acestep_flows.graph.identities import Identities
 from acestep_flows.graph.plan import Plan, PlanNode, outputs_in
-from acestep_flows.graph.result import NodeResult, Options, Result
+from acestep_flows.graph.result import NodeResult, Options, Preview, Result
 from acestep_flows.graph.runner import Call, Handle, Outputs, fingerprint, leaves
 from acestep_flows.graph.shared import Shared
 from acestep_flows.graph.timings import steps_of
 from acestep_flows.stages.contract import Port, StageParams
+from acestep_flows.values import Latents
 
 
 class Run:
@@ -95,6 +97,7 @@ class Run:
             return
         shared = self._shared
         call = call_of(node, shared.stage(node.stage), self._outputs, self._held)
+        call = replace(call, preview_every=self._options.preview_every)
         made = await self._identities.of(call)
         found = await shared.cache.obtain(
             made.key, node.stage, self._options.mode, partial(shared.compute, call), _Progress(self, node)
@@ -234,6 +237,10 @@ class _Progress:
 
     def step(self, done: int, total: int) -> None:
         self._run._tell("progress", self._node, step=done, steps=total)
+
+    def preview(self, done: int, total: int, latents: Latents) -> None:
+        if self._run._options.preview_every:  # else it is another run's wish
+            self._run._options.on_preview(Preview(self._node.id, self._node.stage, done, total, latents))
 
 
 def _closure(start: Iterable[str], edges: Mapping[str, Iterable[str]]) -> set[str]:

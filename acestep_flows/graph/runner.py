@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from acestep_flows.stages.contract import Stage, StageParams
-from acestep_flows.values import Value, canonical_json, pack
+from acestep_flows.values import Latents, Value, canonical_json, pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,16 @@ Outputs: TypeAlias = Mapping[str, Content]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One item for one stage, with inputs and parameters resolved."""
+    """One item for one stage, with inputs and parameters resolved.
+
+    Attributes:
+        preview_every: steps between previews, of stages that have any; 0: none. The outputs do not depend on it.
+    """
 
     stage: type[Stage]
     inputs: Mapping[str, Content]
     params: StageParams
+    preview_every: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,9 @@ class Progress(Protocol):
 
     def step(self, done: int, total: int) -> None:
         """The call stands at a step boundary."""
+
+    def preview(self, done: int, total: int, latents: Latents) -> None:
+        """The song as it looks after step `done`. Told of calls that ask for previews."""
 
 
 class Store(Protocol):

@@ -34,7 +34,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 OnStep = Callable[[State], None]
-OnPreview = Callable[[Tensor], None]
+OnPreview = Callable[[int, Tensor], None]
 OnSave = Callable[[State], None]
 
 
@@ -140,7 +140,7 @@ class StepEngine:
             deadline: seconds from now after which the song is given up.
             on_step: told of every new state, on the event loop, so it must be quick. Ends the song by raising.
             preview_every: steps between previews; 0: none.
-            on_preview: given the song as it looks by now, (8, 16, T), on the event loop.
+            on_preview: given the step and the song as it looks by now, (8, 16, T), on the event loop.
             save_every: steps between saves; 0: none.
             on_save: stores the state, in a thread of its own. The song goes on meanwhile, but never has more than one
                 save outstanding, and does not end before it. What it raises ends the song.
@@ -234,7 +234,7 @@ class StepEngine:
                 seat.succeed(state)
                 return
             if seat.on_preview is not None and seat.preview_every and step % seat.preview_every == 0:
-                seat.on_preview(outcome.trajectory.estimate(state))
+                seat.on_preview(step, outcome.trajectory.estimate(state))
             if seat.on_save is not None and seat.save_every and step % seat.save_every == 0:
                 self._save(seat, seat.on_save, state)
         except Exception as error:  # noqa: BLE001 - whatever breaks, breaks this song alone

@@ -21,7 +21,7 @@ from acestep_flows.errors import Cancelled, FlowsError, StageError
 from acestep_flows.graph.runner import Call, Content, Handle, Outputs, Progress, Reply, Store, nbytes, translate
 from acestep_flows.model.placement import Placement
 from acestep_flows.stages.contract import Stage, StageParams, Watch
-from acestep_flows.values import Value
+from acestep_flows.values import Latents, Value
 
 if TYPE_CHECKING:
     from acestep_flows.model.checkpoint import Checkpoint
@@ -114,7 +114,7 @@ class LocalRunner:
 
     async def call(self, call: Call, progress: Progress) -> Reply:
         """Run the stage in a thread; when cancelled, wait for it to stop at its next step boundary."""
-        watch = _LoopWatch(progress)
+        watch = _LoopWatch(progress, call.preview_every)
         job = self.work.submit(self._run, call, watch)
         future = asyncio.wrap_future(job)
         try:
@@ -182,7 +182,8 @@ def limit_threads(torch: Any, count: int) -> None:
 class _LoopWatch(Watch):
     """Carries what a stage tells in its thread over to the event loop, and the wish to stop back."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, preview_every: int) -> None:
+        self.preview_every = preview_every
         self._loop = asyncio.get_running_loop()
         self._progress = progress
         self._stopped = False
@@ -199,6 +200,9 @@ class _LoopWatch(Watch):
         if self._stopped:
             raise Cancelled(f"stopped after step {done} of {total}")
         self._loop.call_soon_threadsafe(self._progress.step, done, total)
+
+    def preview(self, item: int, done: int, total: int, latents: Latents) -> None:
+        self._loop.call_soon_threadsafe(self._progress.preview, done, total, latents)
 
 
 def _held(content: Any) -> Content:

@@ -21,6 +21,7 @@ from acestep_flows.stages.ports import PortType, port_type
 if TYPE_CHECKING:
     from acestep_flows.model.checkpoint import Checkpoint
     from acestep_flows.model.placement import Placement
+    from acestep_flows.values import Latents
 
 
 class StageParams(BaseModel):
@@ -30,7 +31,13 @@ class StageParams(BaseModel):
 
 
 class Watch:
-    """What a stage tells while it works, and how it is told to stop. This one listens to nothing."""
+    """What a stage tells while it works, and how it is told to stop. This one listens to nothing.
+
+    Attributes:
+        preview_every: steps between the previews that are wanted; 0: none.
+    """
+
+    preview_every: int = 0
 
     def step(self, item: int, done: int, total: int) -> None:
         """Item `item` of the batch stands at a step boundary, `done` of `total` steps behind it.
@@ -38,6 +45,9 @@ class Watch:
         Raises:
             Cancelled, DeadlineExceeded: the item must stop here; the stage returns the error in the item's place.
         """
+
+    def preview(self, item: int, done: int, total: int, latents: Latents) -> None:
+        """What item `item` of the batch looks like at that boundary. Only stages that sample have previews."""
 
 
 UNWATCHED = Watch()

@@ -105,13 +105,17 @@ def opened(
     options: ApiOptions | None = None,
     keys: Keyring | None = None,
     executing: bool = True,
+    workers: int | None = None,
     headers: Mapping[str, str] | None = None,
     folders: Sequence[Path] = (),
     **more: Any,
 ) -> Iterator[Door]:
-    """A server with its home in `root`, and, when `executing`, an executor in the same event loop."""
+    """A server with its home in `root`, and, when `executing`, an executor in the same event loop.
+
+    `workers` of 2 decode beside a song on its way, as a pool with a step engine does.
+    """
     home = Home.open(root)
-    with LocalRunner(checkpoint) as runner:
+    with LocalRunner(checkpoint, workers=workers) as runner:
         cache = Cache(runner, store=DiskStore(home.results))
         scheduler = Scheduler(stages(), runner, cache, Timings(home.results / "timings.json"))
         service = Service(

@@ -282,6 +282,15 @@ def test_runs_come_in_pages_and_are_cancelled(make: Any, stub: Stub) -> None:
     ]
 
 
+def test_a_preview_is_its_bytes(make: Any, stub: Stub) -> None:
+    stub.answers = [Answer(502, b"<html>"), Answer(200, SONG), fault("not_found", "no preview", 404)]
+    with make(stub.url) as client:
+        assert client.preview(RUN, "takes[0]/take") == SONG
+        with pytest.raises(NotFound, match="no preview"):
+            client.preview(RUN, "take")
+    assert stub.requests[0].path == f"/v1/runs/{RUN}/previews/takes%5B0%5D%2Ftake"
+
+
 @pytest.mark.parametrize("server", ["", "127.0.0.1:8777", "ftp://x", "http://", "http://[::1"])
 def test_what_is_no_address_is_refused(server: str) -> None:
     with pytest.raises(InputError, match="no address"):

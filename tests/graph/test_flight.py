@@ -8,6 +8,7 @@ import pytest
 
 from acestep_flows.graph.flight import Flight
 from acestep_flows.graph.runner import Progress
+from acestep_flows.values import Latents
 
 
 class Ear:
@@ -21,6 +22,9 @@ class Ear:
 
     def step(self, done: int, total: int) -> None:
         self.heard.append((done, total))
+
+    def preview(self, done: int, total: int, latents: Latents) -> None:
+        self.heard.append(("preview", done))
 
 
 def test_everyone_gets_the_result_and_latecomers_hear_where_it_stands() -> None:

@@ -213,15 +213,18 @@ def test_previews_are_the_estimates() -> None:
     expected: dict[int, Tensor] = {}
     song = order.song()
     drive(song.trajectory, song.denoise, lambda state: expected.update({state.step: song.trajectory.estimate(state)}))
-    previews: list[Tensor] = []
+    previews: list[tuple[int, Tensor]] = []
 
     async def run() -> None:
         async with StepEngine() as engine:
-            await engine.run(order.song(), preview_every=2, on_preview=previews.append)
+            await engine.run(
+                order.song(), preview_every=2, on_preview=lambda step, preview: previews.append((step, preview))
+            )
 
     asyncio.run(run())
     assert len(previews) == 3
-    for step, preview in zip((2, 4, 6), previews, strict=True):
+    assert [step for step, _ in previews] == [2, 4, 6]
+    for step, preview in previews:
         torch.testing.assert_close(preview, expected[step], atol=1e-5, rtol=0)
 
 

@@ -35,6 +35,9 @@ class Quiet:
     def step(self, done: int, total: int) -> None:
         self.heard.append(done)
 
+    def preview(self, done: int, total: int, latents: Latents) -> None:
+        self.heard.append(("preview", done))
+
 
 class Heavy(Stage):
     """Loads slowly, and fails to load as often as it is told."""

@@ -33,6 +33,7 @@ LONGEST_WAIT = 60.0
 
 RunId = Annotated[str, Path(pattern=RUN_ID, description="A run's id.", examples=["run-0006430c8a5d1e8f3b2c9d7a41"])]
 OutputName = Annotated[str, Path(max_length=400, description="An output's name.", examples=["audio"])]
+NodeId = Annotated[str, Path(max_length=400, description="A node's id.", examples=["take"])]
 IdempotencyKey = Annotated[
     str | None, Header(alias="Idempotency-Key", min_length=1, max_length=LONGEST_KEY, description="As in the body.")
 ]
@@ -48,7 +49,10 @@ EVENT = {
     "description": "One event of the stream; its data is JSON: seq, type, time, node, stage, progress, step, steps.",
     "properties": {
         "id": {"type": "string", "description": "Its number; give the last you saw as Last-Event-ID to go on."},
-        "event": {"type": "string", "description": "What happened, such as started, progress, finished, succeeded."},
+        "event": {
+            "type": "string",
+            "description": "What happened, such as started, progress, preview, finished, succeeded.",
+        },
         "data": {"type": "string", "contentMediaType": "application/json"},
         "retry": {"type": "integer"},
     },
@@ -58,6 +62,14 @@ FILE: Declared = {
     206: {"content": {"audio/*": BINARY}, "description": "The range of it that was asked for."},
     304: {"description": "It has not changed."},
     416: {"description": "There is no such range."},
+}
+PREVIEW: Declared = {
+    200: {
+        "content": {"audio/wav": BINARY},
+        "description": "The file.",
+        "headers": {"X-Step": {"description": "The step it was taken after.", "schema": {"type": "integer"}}},
+    },
+    **{status: FILE[status] for status in (206, 304, 416)},
 }
 
 
@@ -173,6 +185,19 @@ async def fetch_output(
 router.add_api_route("/runs/{id}/outputs/{name}", fetch_output, methods=["HEAD"], include_in_schema=False)
 
 
+@router.get("/runs/{id}/previews/{node:path}", response_class=Response, responses=NO_RUN | PREVIEW)
+async def fetch_preview(id: RunId, node: NodeId, request: Request, service: TheService, caller: TheCaller) -> Response:
+    """The latest preview of a node: how the song would sound, if it were over now. Each takes the former's place."""
+    await in_thread(service.home.runs.get, id, caller.sees)
+    preview = await in_thread(service.home.previews.get, id, node)
+    found = await _stored(request, service, preview.digest, preview.bytes, "audio/wav", f"{id}-preview.wav")
+    found.headers.update({"Cache-Control": "private, no-cache", "X-Step": str(preview.step)})
+    return found
+
+
+router.add_api_route("/runs/{id}/previews/{node:path}", fetch_preview, methods=["HEAD"], include_in_schema=False)
+
+
 @router.post(
     "/graphs/{name}:render",
     response_class=Response,
@@ -243,6 +268,7 @@ async def accept(
             owner=caller.owner,
             priority=options.priority,
             deadline=options.deadline,
+            preview_every=options.preview_every,
             cache=options.cache,
             format=options.format,
             webhook=None if options.webhook is None else options.webhook.model_dump(),
@@ -288,17 +314,24 @@ async def _whole(service: Service, record: RunRecord, answers: Answers) -> Run:
     runs = service.home.runs
 
     def work() -> Run:
-        return answers.run(record, runs.nodes(record.id), runs.outlook(record.id))
+        previews = service.home.previews.all(record.id) if record.preview_every else ()
+        return answers.run(record, runs.nodes(record.id), runs.outlook(record.id), previews)
 
     return await in_thread(work)
 
 
 async def _file(request: Request, service: Service, output: OutputRecord) -> Response:
+    return await _stored(request, service, output.digest, output.bytes, output.content_type, output.file_name)
+
+
+async def _stored(
+    request: Request, service: Service, digest: str, size: int, content_type: str, file_name: str
+) -> Response:
     return await file_answer(
         request,
         service.home.artifacts,
-        digest=output.digest,
-        size=output.bytes,
-        content_type=output.content_type,
-        file_name=output.file_name,
+        digest=digest,
+        size=size,
+        content_type=content_type,
+        file_name=file_name,
     )

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Self
 
 import pyarrow
 from pyarrow import fs
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import ColumnElement, delete, insert, select, update
 
 from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.records import Blob
@@ -131,15 +131,24 @@ class Artifacts:
         with self._database.read() as connection:
             candidates = connection.execute(select(BLOBS.c.digest).where(*idle)).scalars().all()
         for digest in candidates:
-            # The file goes within the transaction: whoever puts it again waits, and then finds it gone.
-            with self._database.write() as connection:
-                gone = delete(BLOBS).where(BLOBS.c.digest == digest, *idle).returning(BLOBS.c.bytes)
-                if (size := connection.execute(gone).scalar_one_or_none()) is not None:
-                    with _told("an artifact"), contextlib.suppress(FileNotFoundError):
-                        self._files.delete_file(self._path(digest))
-                    freed += int(size)
+            freed += self._remove(digest, *idle)
         self._clear_unfinished(grace)
         return freed
+
+    def drop(self, digest: str) -> None:
+        """Remove a file at once, of which the caller knows that nobody refers to it, nor will."""
+        self._remove(digest)
+
+    def _remove(self, digest: str, *where: ColumnElement[bool]) -> int:
+        """Remove a file if all of `where` holds for it; bytes freed."""
+        # The file goes within the transaction: whoever puts it again waits, and then finds it gone.
+        with self._database.write() as connection:
+            gone = delete(BLOBS).where(BLOBS.c.digest == digest, *where).returning(BLOBS.c.bytes)
+            if (size := connection.execute(gone).scalar_one_or_none()) is None:
+                return 0
+            with _told("an artifact"), contextlib.suppress(FileNotFoundError):
+                self._files.delete_file(self._path(digest))
+            return int(size)
 
     def _clear_unfinished(self, grace: float) -> None:
         """Remove what uploads left that died."""

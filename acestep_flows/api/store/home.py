@@ -10,6 +10,7 @@ from acestep_flows.api.store.artifacts import Artifacts
 from acestep_flows.api.store.assets import Assets
 from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.leases import Leases
+from acestep_flows.api.store.previews import Previews
 from acestep_flows.api.store.runs import RunTable
 from acestep_flows.errors import StorageError
 
@@ -32,6 +33,7 @@ class Home:
     assets: Assets
     runs: RunTable
     leases: Leases
+    previews: Previews
 
     @classmethod
     def open(
@@ -68,6 +70,7 @@ class Home:
             assets=Assets(tables, files),
             runs=RunTable(tables),
             leases=Leases(tables, lease),
+            previews=Previews(tables, files),
         )
 
     def close(self) -> None:

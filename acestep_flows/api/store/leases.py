@@ -128,7 +128,7 @@ class Leases:
             The nodes as they stand; None where the lease is lost.
         """
         with self._database.write() as connection:
-            if not _holds(connection, lease):
+            if not holds(connection, lease):
                 return None
             mine = NODES.c.run == lease.run
             if nodes and connection.execute(select(NODES.c.position).where(mine).limit(1)).first() is None:
@@ -146,7 +146,7 @@ class Leases:
         held: set[Lease] = set()
         with self._database.write() as connection:
             for lease, changes in written.items():
-                if _holds(connection, lease):
+                if holds(connection, lease):
                     _write(connection, lease, changes)
                     held.add(lease)
         return held
@@ -163,7 +163,7 @@ class Leases:
     ) -> bool:
         """End a run, with all that belongs to its end, in one transaction; False where the lease is lost."""
         with self._database.write() as connection:
-            if not _holds(connection, lease):
+            if not holds(connection, lease):
                 return False
             now = self._clock()
             if changes is not None:
@@ -243,7 +243,8 @@ def _counts(lease: Lease) -> Any:
     )
 
 
-def _holds(connection: Connection, lease: Lease) -> bool:
+def holds(connection: Connection, lease: Lease) -> bool:
+    """Whether the lease is the latest on its run, which has not ended."""
     return connection.execute(select(RUNS.c.id).where(_counts(lease))).first() is not None
 
 

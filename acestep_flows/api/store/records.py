@@ -51,6 +51,7 @@ class NewRun:
         idempotency_key: with the same key and owner the same request is accepted once.
         request_digest: sha256 of the request's body, for the key.
         expected_seconds: what it will take, where known.
+        preview_every: steps between previews of nodes that sample; None: none are made.
     """
 
     graph: str
@@ -68,6 +69,7 @@ class NewRun:
     idempotency_key: str | None = None
     request_digest: str = ""
     expected_seconds: float | None = None
+    preview_every: int | None = None
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,7 @@ class RunRecord:
     outputs: Mapping[str, OutputRecord] = field(default_factory=dict)
     seconds: float | None = None
     webhook: Mapping[str, Any] | None = None
+    preview_every: int | None = None
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,20 @@ class NodeRecord:
     started_at: float | None = None
     finished_at: float | None = None
     error: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class PreviewRecord:
+    """How a node's song sounded after `step` of `steps`: a WAV file of its first `seconds`."""
+
+    run: str
+    node: str
+    step: int
+    steps: int
+    seconds: float
+    digest: str
+    bytes: int
+    created_at: float
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, select, update
+from sqlalchemy import ColumnElement, CompoundSelect, Connection, Select, delete, func, select, union_all, update
 
 from acestep_flows.api.store.records import ENDED, RunState
-from acestep_flows.api.store.schema import ASSETS, BLOBS, INPUT_ASSETS, RUNS
+from acestep_flows.api.store.schema import ASSETS, BLOBS, INPUT_ASSETS, PREVIEWS, RUNS
 
 if TYPE_CHECKING:
     from acestep_flows.api.store.home import Home
@@ -32,20 +32,22 @@ class Keep:
 
     Attributes:
         files: seconds that uploads and outputs are kept.
-        bytes: of all uploads and outputs; the oldest go first.
+        bytes: of all uploads, outputs and previews; previews of runs that are over go first, then the oldest.
         nodes: seconds that finished nodes are kept after they were last used (their bytes are the cache's budget).
         runs: seconds that the record of a run is kept after its end, its outputs with it.
+        previews: seconds that previews are kept after the end of their run.
     """
 
     files: float | None = 30 * DAY
     bytes: int | None = 50 * 2**30
     nodes: float | None = 14 * DAY
     runs: float | None = 90 * DAY
+    previews: float | None = DAY
 
 
 @dataclass(frozen=True)
 class Swept:
-    """What went: runs, files (uploads and outputs), bytes of files, finished nodes."""
+    """What went: runs, files (uploads, outputs and previews), bytes of files, finished nodes."""
 
     runs: int = 0
     files: int = 0
@@ -63,10 +65,11 @@ def sweep(home: Home, keep: Keep, now: float | None = None, grace: float = GRACE
     with home.database.write() as connection:
         runs = _forget_runs(connection, now - keep.runs) if keep.runs is not None else 0
         files = _expire(connection, ASSETS.c.created_at < now - keep.files, now) if keep.files is not None else 0
+        if keep.previews is not None:
+            files += _drop_previews(connection, now - keep.previews)
         if keep.bytes is not None:
             files += _expire_oldest(connection, keep.bytes, now)
-    referenced = select(ASSETS.c.digest).where(ASSETS.c.expired_at.is_(None))
-    freed = home.artifacts.collect(grace, referenced)
+    freed = home.artifacts.collect(grace, _referenced())
     nodes = _drop_nodes(home, now - keep.nodes) if keep.nodes is not None else 0
     return Swept(runs, files, freed, nodes)
 
@@ -100,11 +103,10 @@ def _expire(connection: Connection, which: ColumnElement[bool], now: float) -> i
 
 def _expire_oldest(connection: Connection, budget: int, now: float) -> int:
     """Let go of the oldest files until the rest is within `budget`; a file that several refer to counts once."""
-    live = select(ASSETS.c.digest).where(ASSETS.c.expired_at.is_(None))
-    used = connection.execute(select(func.sum(BLOBS.c.bytes)).where(BLOBS.c.digest.in_(live))).scalar_one() or 0
-    gone = 0
-    if used <= budget:
-        return gone
+    if _used(connection) <= budget:
+        return 0
+    gone = _drop_previews(connection, now)
+    used = _used(connection)
     for id, digest, size in connection.execute(
         select(ASSETS.c.id, ASSETS.c.digest, ASSETS.c.bytes).where(_idle()).order_by(ASSETS.c.created_at, ASSETS.c.id)
     ).all():
@@ -117,6 +119,23 @@ def _expire_oldest(connection: Connection, budget: int, now: float) -> int:
         if connection.execute(others).scalar_one() == 0:
             used -= size
     return gone
+
+
+def _referenced() -> CompoundSelect[str]:
+    """Files that something refers to."""
+    return union_all(select(ASSETS.c.digest).where(ASSETS.c.expired_at.is_(None)), select(PREVIEWS.c.digest))
+
+
+def _used(connection: Connection) -> int:
+    """Bytes of all files that something refers to."""
+    used = select(func.sum(BLOBS.c.bytes)).where(BLOBS.c.digest.in_(_referenced()))
+    return int(connection.execute(used).scalar_one() or 0)
+
+
+def _drop_previews(connection: Connection, before: float) -> int:
+    """Let go of the previews of runs that ended before."""
+    over = select(RUNS.c.id).where(RUNS.c.finished_at <= before)
+    return connection.execute(delete(PREVIEWS).where(PREVIEWS.c.run.in_(over))).rowcount
 
 
 def _drop_nodes(home: Home, before: float) -> int:

@@ -45,6 +45,7 @@ def run_record(row: Row[Any], outputs: Mapping[str, OutputRecord]) -> RunRecord:
         outputs=outputs,
         seconds=row.seconds,
         webhook=row.webhook,
+        preview_every=row.preview_every,
     )
 
 

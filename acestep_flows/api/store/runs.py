@@ -216,6 +216,7 @@ class RunTable:
                 webhook_failures=0,
                 idempotency_key=new.idempotency_key,
                 request_digest=new.request_digest,
+                preview_every=new.preview_every,
             )
         )
         if assets := sorted(set(new.assets)):

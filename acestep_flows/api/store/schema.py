@@ -71,6 +71,7 @@ RUNS = Table(
     Column("webhook_failures", Integer, nullable=False),
     Column("idempotency_key", Text),
     Column("request_digest", Text, nullable=False),
+    Column("preview_every", Integer),
     UniqueConstraint("owner", "idempotency_key", name="uq_runs_idempotency"),
     Index("ix_runs_queue", "state", "priority", "id"),
     Index("ix_runs_graph", "graph", "state", "finished_at"),
@@ -122,6 +123,20 @@ ASSETS = Table(
     Index("ix_assets_digest", "digest"),
     Index("ix_assets_run", "run", "position"),
     Index("ix_assets_age", "expired_at", "created_at"),
+)
+
+PREVIEWS = Table(
+    "previews",
+    METADATA,
+    Column("run", String(40), ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("node", Text, primary_key=True),
+    Column("step", Integer, nullable=False),
+    Column("steps", Integer, nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Index("ix_previews_age", "created_at"),
 )
 
 INPUT_ASSETS = Table(

@@ -18,6 +18,7 @@ from acestep_flows.runtime.serving.pool import Pool, Process
 from acestep_flows.stages.contract import StageParams
 from acestep_flows.stages.diffusion import DiffusionStage
 from acestep_flows.stages.registry import stage_class
+from acestep_flows.values import Latents
 
 if TYPE_CHECKING:
     from acestep_flows.model.checkpoint import Checkpoint
@@ -64,10 +65,16 @@ class StageHost:
         return Songs(self.runner, pool.engine, states, lanes=pool.lanes(process))
 
     async def run(
-        self, stage: str, params: StageParams, inputs: Any, digests: tuple[str, ...], *values: Any
+        self,
+        stage: str,
+        params: StageParams,
+        inputs: Any,
+        digests: tuple[str, ...],
+        *values: Any,
+        preview_every: int = 0,
     ) -> AsyncIterator[Any]:
         """One call, answered as `wire` says. Cancelling it stops the stage at its next step boundary."""
-        call = Call(self.stages[stage], wire.join(inputs, digests, values), params)
+        call = Call(self.stages[stage], wire.join(inputs, digests, values), params, preview_every)
         edge = self._edges[stage]
         edge.calls += 1
         edge.bytes_in += _bytes(inputs)
@@ -146,6 +153,11 @@ class Mailbox:
             self._pending[-1] = wire.Steps((*last.done, (done, total)))
         else:
             self._pending.append(wire.Steps(((done, total),)))
+        self._came.set()
+
+    def preview(self, done: int, total: int, latents: Latents) -> None:
+        self._pending = [message for message in self._pending if not isinstance(message, wire.Preview)]
+        self._pending.append(wire.Preview(done, total, latents))
         self._came.set()
 
     def close(self, _: object = None) -> None:

@@ -132,6 +132,9 @@ class Limits(Section):
 
     running: int = Field(8, ge=1, le=100_000, description="Runs under way at once.")
     queued: int = Field(200, ge=0, le=1_000_000, description="Runs that may wait; one more is turned away.")
+    preview_seconds: float = Field(
+        60.0, gt=0, le=600, description="How much of a song, from its start, its previews let one hear."
+    )
     upload_mb: int = Field(200, ge=1, le=100_000, description="Largest upload, in megabytes.")
 
 

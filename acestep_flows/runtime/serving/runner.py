@@ -110,7 +110,9 @@ class ServeRunner:
         inputs, tokens = wire.part(dict(call.inputs))
         host = self._hosts[self.pool.home_of[call.stage.name]]
         with _our_errors(call.stage.name):
-            response: Any = host.run.remote(call.stage.name, call.params, inputs, tuple(tokens), *tokens.values())
+            response: Any = host.run.remote(
+                call.stage.name, call.params, inputs, tuple(tokens), *tokens.values(), preview_every=call.preview_every
+            )
             stream = None
             try:
                 stream = await response._to_object_ref_gen()
@@ -148,6 +150,8 @@ async def _heard(stream: AsyncIterator[Any], progress: Progress) -> Reply:
             case wire.Steps(done):
                 for step, total in done:
                     progress.step(step, total)
+            case wire.Preview(step, total, latents):
+                progress.preview(step, total, latents)
             case wire.Failed(error):
                 raise error
             case wire.Done(outputs, digests, seconds):

@@ -17,7 +17,7 @@ from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.runtime.serving.pool import Engine
 from acestep_flows.runtime.serving.states import SavedStates
 from acestep_flows.sampling.trajectory import State, Trajectory
-from acestep_flows.stages.diffusion import DiffusionStage
+from acestep_flows.stages.diffusion import DiffusionStage, preview_of
 from acestep_flows.values import Value
 
 log = logging.getLogger(__name__)
@@ -77,6 +77,8 @@ class Songs:
                 song,
                 state=before,
                 on_step=lambda state: progress.step(state.step, total),
+                preview_every=call.preview_every,
+                on_preview=lambda step, estimate: progress.preview(step, total, preview_of(estimate)),
                 save_every=self._save_every,
                 on_save=self._saver(key),
             )

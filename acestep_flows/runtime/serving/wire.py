@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from acestep_flows.errors import FlowsError, StageError
 from acestep_flows.graph.runner import Handle, leaves, translate
+from acestep_flows.values import Latents
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,15 @@ class Steps:
     """Steps that were done since the last message, each with the total."""
 
     done: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """The song as it looks after a step; of several that were not sent yet, the latest."""
+
+    step: int
+    total: int
+    latents: Latents
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +59,7 @@ class Failed:
     error: FlowsError
 
 
-Message: TypeAlias = Started | Steps | Done | Complete | Failed
+Message: TypeAlias = Started | Steps | Preview | Done | Complete | Failed
 
 
 def part(content: Any) -> tuple[Any, dict[str, Any]]:

@@ -12,6 +12,7 @@ from acestep_flows.graph.plan import Plan
 from acestep_flows.graph.runner import Call, Handle
 from acestep_flows.graph.scheduler import Options, Result, Scheduler
 from acestep_flows.stages.registry import stages
+from acestep_flows.values import Latents
 
 WORDS = {"tags": "pop, drums", "lyrics": "[verse]\nhello"}
 
@@ -59,9 +60,13 @@ class Told:
     def __init__(self) -> None:
         self.starts = 0
         self.steps: list[tuple[int, int]] = []
+        self.previews: list[tuple[int, Latents]] = []
 
     def started(self) -> None:
         self.starts += 1
 
     def step(self, done: int, total: int) -> None:
         self.steps.append((done, total))
+
+    def preview(self, done: int, total: int, latents: Latents) -> None:
+        self.previews.append((done, latents))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from acestep_flows.errors import CheckpointError, StageError
@@ -16,6 +18,7 @@ from acestep_flows.runtime.serving import wire
 from acestep_flows.runtime.serving.hosts import Mailbox, StageHost, open_checkpoint
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.stages.registry import stages
+from acestep_flows.values import Latents
 from tests.runtime.serving.pools import content, fused, split
 from tests.runtime.serving.songs import sample_call
 
@@ -34,7 +37,9 @@ def host(small_root: Path, tmp_path: Path) -> Iterator[StageHost]:
 
 def stream(host: StageHost, call: Call) -> Any:
     inputs, tokens = wire.part(dict(call.inputs))
-    return host.run(call.stage.name, call.params, inputs, tuple(tokens), *tokens.values())
+    return host.run(
+        call.stage.name, call.params, inputs, tuple(tokens), *tokens.values(), preview_every=call.preview_every
+    )
 
 
 def prompt(tags: str) -> Call:
@@ -56,6 +61,20 @@ def test_an_answer_is_progress_then_outputs_then_values(host: StageHost) -> None
             "latents": "latents",
             "report": "report",
         }
+
+    asyncio.run(work())
+
+
+def test_previews_come_among_the_progress(host: StageHost) -> None:
+    async def work() -> None:
+        call = await sample_call(host.runner, steps=5)
+        plain = [item async for item in stream(host, call) if isinstance(item, wire.Done)]
+        answer = [item async for item in stream(host, replace(call, preview_every=4))]
+        (preview,) = [item for item in answer if isinstance(item, wire.Preview)]
+        assert (preview.step, preview.total, preview.latents.frames) == (4, 5, 21)
+        assert answer.index(preview) < answer.index(wire.Complete())
+        (done,) = [item for item in answer if isinstance(item, wire.Done)]
+        assert done.digests == plain[0].digests
 
     asyncio.run(work())
 
@@ -218,3 +237,18 @@ def test_adapters_go_by_name_only(small_root: Path) -> None:
     checkpoint = open_checkpoint(fused(small_root))
     assert checkpoint.extras.find("adapters", "voice").is_dir()
     assert not checkpoint.extras.paths
+
+
+def test_a_preview_that_was_not_sent_gives_way_to_the_next() -> None:
+    async def work() -> None:
+        mailbox, latents = Mailbox(), Latents(np.zeros((8, 16, 1), np.float32))
+        for step in range(1, 6):
+            mailbox.step(step, 5)
+            mailbox.preview(step, 5, latents)
+        mailbox.close()
+        messages = [message async for message in mailbox]
+        assert [message.step for message in messages if isinstance(message, wire.Preview)] == [5]
+        steps = [step for message in messages if isinstance(message, wire.Steps) for step, _ in message.done]
+        assert steps == [1, 2, 3, 4, 5]
+
+    asyncio.run(work())

@@ -21,6 +21,7 @@ from acestep_flows.graph.cache import Cache
 from acestep_flows.graph.disk import DiskStore
 from acestep_flows.graph.events import Event
 from acestep_flows.graph.plan import Plan
+from acestep_flows.graph.result import Preview
 from acestep_flows.graph.runner import Call, Handle
 from acestep_flows.graph.scheduler import Options, Scheduler
 from acestep_flows.model.checkpoint import Checkpoint
@@ -136,6 +137,21 @@ def test_every_step_is_heard_in_order(apart: ServeRunner) -> None:
         assert [event.type for event in take] == ["queued", "started", *["progress"] * 13, "finished"]
         assert [event.step for event in take if event.type == "progress"] == list(range(13))
         assert {event.steps for event in take if event.type == "progress"} == {12}
+
+    run(work)
+
+
+def test_previews_come_from_another_process_and_leave_the_song_alone(apart: ServeRunner) -> None:
+    async def work() -> None:
+        plan, heard = song(steps=9, seed=9), list[Preview]()
+        plain = digests(await play(apart, plan))
+        options = Options("off", preview_every=4, on_preview=heard.append)
+        result = await Scheduler(stages(), apart).run(plan, options)
+        assert digests(result) == plain
+        assert [(preview.node, preview.steps) for preview in heard] == [("take", 9)] * len(heard)
+        assert {preview.step for preview in heard} <= {4, 8}
+        assert heard
+        assert np.isfinite(heard[-1].latents.array).all()
 
     run(work)
 

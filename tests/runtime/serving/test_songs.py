@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from acestep_flows.errors import InputError
+from acestep_flows.graph.bindings import identity
 from acestep_flows.graph.runner import Call
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.local import LocalRunner
@@ -135,5 +137,23 @@ def test_calls_beyond_the_engine_wait(runner: LocalRunner) -> None:
         call = await call_of(songs, steps=4)
         replies = await asyncio.gather(*(songs.call(call, Told()) for _ in range(6)))
         assert len(replies) == 6
+
+    with_songs(runner, work)
+
+
+def test_previews_are_the_estimates_and_change_no_bit_of_the_song(runner: LocalRunner) -> None:
+    async def work(songs: Songs) -> None:
+        call = await call_of(songs, steps=7, solver="pingpong")
+        plain, _ = await songs.call(call, Told())
+        served, local = Told(), Told()
+        asked = replace(call, preview_every=3)
+        assert (await songs.call(asked, served))[0].outputs == plain.outputs
+        assert (await runner.call(asked, local)).outputs == plain.outputs
+        assert [step for step, _ in served.previews] == [step for step, _ in local.previews] == [3, 6]
+        digests = [latents.digest for _, latents in served.previews]
+        assert digests == [latents.digest for _, latents in local.previews]
+        final = plain.outputs["latents"]
+        assert len({*digests, getattr(final, "digest", "")}) == 3
+        assert identity(asked, (), "cpu") == identity(call, (), "cpu")
 
     with_songs(runner, work)

@@ -1,0 +1,84 @@
+"""Previews in the store: one for each node, never without a lease, gone with the run."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from acestep_flows.api.store.home import Home
+from acestep_flows.api.store.records import Lease, RunState
+from acestep_flows.api.store.retention import DAY, Keep, Swept, sweep
+from acestep_flows.errors import NotFound
+from tests.api.store.clock import new
+from tests.api.toys import opened
+
+
+def claimed(home: Home) -> Lease:
+    home.runs.accept(new(preview_every=5))
+    found = home.leases.claim("e")
+    assert found is not None
+    assert found.record.preview_every == 5
+    return found.lease
+
+
+def put(home: Home, lease: Lease, content: bytes, step: int = 5, node: str = "take") -> bool:
+    return home.previews.put(lease, node, step, 20, 1.5, home.artifacts.put(content))
+
+
+def files(root: Path) -> list[bytes]:
+    return sorted(path.read_bytes() for path in (root / "artifacts").glob("??/*"))
+
+
+def test_the_next_preview_takes_the_place_of_the_last_one_and_its_file(tmp_path: Path) -> None:
+    with opened(tmp_path) as home:
+        lease = claimed(home)
+        with pytest.raises(NotFound, match="no preview of a node 'take'"):
+            home.previews.get(lease.run, "take")
+        for step in (5, 10, 15):
+            assert put(home, lease, b"after %d" % step, step)
+        assert put(home, lease, b"another", node="b/takes[1]")
+        assert put(home, lease, b"after 15", 15)  # made again after the process died
+        found = home.previews.get(lease.run, "take")
+        assert (found.step, found.steps, found.seconds, found.bytes) == (15, 20, 1.5, 8)
+        assert [preview.node for preview in home.previews.all(lease.run)] == ["b/takes[1]", "take"]
+        assert files(tmp_path) == [b"after 15", b"another"]
+
+
+def test_who_lost_the_run_keeps_no_preview_of_it(tmp_path: Path) -> None:
+    with opened(tmp_path) as home:
+        lease = claimed(home)
+        assert not put(home, dataclasses.replace(lease, attempt=7), b"late")
+        home.leases.finish(lease, RunState.SUCCEEDED)
+        assert not put(home, lease, b"too late")
+        assert home.previews.all(lease.run) == ()
+
+
+def test_previews_go_after_their_run_and_with_it(tmp_path: Path) -> None:
+    with opened(tmp_path) as home:
+        working, over = claimed(home), claimed(home)
+        assert put(home, working, b"at work")
+        assert put(home, over, b"over")
+        home.leases.finish(over, RunState.CANCELLED)
+        ended = home.runs.get(over.run).finished_at
+        assert ended is not None
+        assert sweep(home, Keep(), ended + DAY / 2, grace=0) == Swept()
+        assert sweep(home, Keep(bytes=11), ended + 1, grace=0) == Swept()
+        assert sweep(home, Keep(bytes=10), ended + 1, grace=0) == Swept(files=1, bytes=4)
+        assert files(tmp_path) == [b"at work"]
+        home.leases.finish(working, RunState.SUCCEEDED)
+        assert sweep(home, Keep(), ended + 2 * DAY, grace=0) == Swept(files=1, bytes=7)
+        assert files(tmp_path) == []
+
+
+def test_a_run_that_is_forgotten_takes_its_previews_along(tmp_path: Path) -> None:
+    with opened(tmp_path) as home:
+        lease = claimed(home)
+        assert put(home, lease, b"heard")
+        home.leases.finish(lease, RunState.FAILED)
+        ended = home.runs.get(lease.run).finished_at
+        assert ended is not None
+        assert sweep(home, Keep(runs=DAY, previews=None), ended + 2 * DAY, grace=0) == Swept(runs=1, bytes=5)
+        assert home.previews.all(lease.run) == ()
+        assert files(tmp_path) == []
