@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeVar
 
-import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.condition import ConditionProjector
@@ -19,6 +19,7 @@ from acestep_flows.text.lyrics import LyricTokenizer
 from acestep_flows.training import forward
 from acestep_flows.training.conditions import Blanks
 from acestep_flows.training.forward import ConditionBatch
+from acestep_flows.training.text_states import TextStates
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -49,19 +50,25 @@ class Networks:
     lyric_encoder: LyricEncoder
     text_encoder: TextEncoder
     lyric_tokenizer: LyricTokenizer
+    text_states: TextStates
 
     @classmethod
-    def load(cls, checkpoint: Checkpoint, device: str) -> Networks:
-        """Read the four in fp32, none of them trained yet."""
+    def load(cls, source: Checkpoint, device: str, text_cache: int = 0) -> Networks:
+        """Read the four in fp32, none of them trained yet.
+
+        Args:
+            text_cache: bytes of text states that are kept while the text encoder is frozen.
+        """
         placement = Placement(device)
-        text_encoder = TextEncoder.load(checkpoint, placement)
+        text_encoder = TextEncoder.load(source, placement)
         _own(text_encoder.model)
         return cls(
-            _own(Transformer.load(checkpoint, placement)),
-            _own(ConditionProjector.load(checkpoint, placement)),
-            _own(LyricEncoder.load(checkpoint, placement)),
+            _own(Transformer.load(source, placement)),
+            _own(ConditionProjector.load(source, placement)),
+            _own(LyricEncoder.load(source, placement)),
             text_encoder,
-            LyricTokenizer(checkpoint.lyric_vocab),
+            LyricTokenizer(source.lyric_vocab),
+            TextStates(text_encoder.model, text_cache),
         )
 
     @property
@@ -74,13 +81,19 @@ class Networks:
         """The text encoder's network."""
         return self.text_encoder.model
 
-    def condition(self, words: Words) -> ConditionBatch:
-        """What the transformer hears of `words`; the frozen text encoder takes no part in gradients."""
-        trained = any(parameter.requires_grad for parameter in self.text.parameters())
-        with torch.set_grad_enabled(trained and torch.is_grad_enabled()):
+    def condition(self, words: Words, *, checkpointing: bool = False) -> ConditionBatch:
+        """What the transformer hears of `words`; a frozen text encoder's states are found again.
+
+        Args:
+            checkpointing: keep no activations of the lyric encoder; compute them again on the way back.
+        """
+        if any(parameter.requires_grad for parameter in self.text.parameters()):
             text = self.text(input_ids=words.text_ids, attention_mask=words.text_mask).last_hidden_state
+        else:
+            text = self.text_states.of(words.text_ids, words.text_mask)
         ids, mask = words.blanks.blank_lyrics(words.lyric_ids, words.lyric_mask)
-        lyrics = self.lyric_encoder(ids, mask)
+        encode = self.lyric_encoder
+        lyrics = checkpoint(encode, ids, mask, use_reentrant=False) if checkpointing else encode(ids, mask)
         return forward.condition_batch(
             self.projector, words.blanks.blank_text(text), words.text_mask.float(), lyrics, mask
         )

@@ -39,6 +39,10 @@ class SongRecipe(Recipe):
     conditions: ConditionSettings = ConditionSettings()
     flow: FlowSettings = FlowSettings()
     preview: PreviewSettings = PreviewSettings()
+    tellings: int | None = Field(
+        None, gt=0, description="Ways a song is told at most: its prompts, and parts. Absent: another each time."
+    )
+    text_cache: int = Field(256, ge=0, description="MiB of a frozen text encoder's states that are kept in memory.")
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ class SongTask:
         self.songs = EncodedSet(recipe.data.encoded)
         self.checkpoint = Checkpoint.open(recipe.checkpoint, recipe.lyric_vocab)
         torch.manual_seed(recipe.seed)
-        self.networks = Networks.load(self.checkpoint, device)
+        self.networks = Networks.load(self.checkpoint, device, recipe.text_cache * 2**20)
         usable = [index for index, song in enumerate(self.songs.songs) if self.usable(song)]
         if not usable:
             raise InputError("no song has the tracks that are to be learnt", where=str(recipe.data.encoded))
@@ -116,7 +120,7 @@ class SongTask:
 
     def assemble(self, crops: Sequence[Crop], random: np.random.Generator, blanks: Blanks) -> SongBatch:
         """A batch of `crops`."""
-        parts = [self.part(self.songs.songs[crop.song], random) for crop in crops]
+        parts = [self.part(self.songs.songs[crop.song], self._telling(crop.song, random)) for crop in crops]
         lengths = tuple(crop.frames for crop in crops)
         return SongBatch(
             self.latents(crops, [part.target for part in parts]),
@@ -124,6 +128,13 @@ class SongTask:
             self.words(parts, blanks),
             self.control(crops, parts),
         )
+
+    def _telling(self, song: int, random: np.random.Generator) -> np.random.Generator:
+        """What decides how `song` is told this time."""
+        settings = self._settings
+        if settings.tellings is None:
+            return random
+        return np.random.default_rng([settings.seed, 4, song, int(random.integers(settings.tellings))])
 
     def song_batch(self, noisy: Tensor, words: Words, control: Tensor | None) -> SongBatch:
         """A batch of whole rows, for sampling."""
@@ -179,7 +190,8 @@ class SongTask:
 
     def velocity(self, batch: SongBatch, noisy: Tensor, levels: Tensor) -> Tensor:
         """What the network predicts for a noisy batch."""
-        condition = self.networks.condition(batch.words.to(self.device))
+        checkpointing = self._settings.loop.gradient_checkpointing and torch.is_grad_enabled()
+        condition = self.networks.condition(batch.words.to(self.device), checkpointing=checkpointing)
         control, scale = self.control_tokens(batch)
         return forward.predict(
             self.networks.transformer,
@@ -189,7 +201,7 @@ class SongTask:
             lengths=batch.lengths,
             control=control,
             control_scale=scale,
-            checkpointing=self._settings.loop.gradient_checkpointing and torch.is_grad_enabled(),
+            checkpointing=checkpointing,
         )[0]
 
     def control_tokens(self, batch: SongBatch) -> tuple[Tensor | None, Tensor | float]:
