@@ -29,6 +29,13 @@ PLAIN_SECONDS = 30.0
 @click.option("--resume", is_flag=True, help="Go on from the newest state in --out, if there is one.")
 @click.option("--minutes", type=click.FloatRange(min=0), help="Stop after this long, with the state saved.")
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, mps.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes that share the batches of a step (loop.accumulate), on a GPU each where there are some.",
+)
 @click.option("--quiet", is_flag=True, help="No progress.")
 def train(
     kind: str,
@@ -38,6 +45,7 @@ def train(
     resume: bool,
     minutes: float | None,
     device: str,
+    workers: int,
     quiet: bool,
 ) -> None:
     """Train KIND by RECIPE, a YAML file or the name of one that comes with the package.
@@ -56,9 +64,16 @@ def train(
     from acestep_flows.training.recipe import load_recipe
 
     chosen = load_recipe(recipe, assignments, kind)
-    task: Any = importlib.import_module(MODULES[kind]).build(chosen, choose_placement(device, "float32", False).device)
-    with getattr(task, "ready", nullcontext)(), shown(quiet) as watch:
-        outcome = loop.train(task, chosen, out, resume=resume, minutes=minutes, watch=watch)
+    place = choose_placement(device, "float32", False).device
+    if workers > 1:
+        from acestep_flows.training import train_ray
+
+        with shown(quiet) as watch:
+            outcome = train_ray.train(chosen, out, workers, device=place, resume=resume, minutes=minutes, watch=watch)
+    else:
+        task: Any = importlib.import_module(MODULES[kind]).build(chosen, place)
+        with getattr(task, "ready", nullcontext)(), shown(quiet) as watch:
+            outcome = loop.train(task, chosen, out, resume=resume, minutes=minutes, watch=watch)
     if outcome.finished:
         click.echo(out / "export")
         return

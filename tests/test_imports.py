@@ -44,7 +44,7 @@ PACKAGE = Path(acestep_flows.__file__).parent
 LAYERS = ("model", "text", "audio", "sampling", "stages", "graph", "runtime", "api", "bulk", "training")
 """Each imports only itself and what stands before it; what lies beside the packages may be used by all of them."""
 
-RAY = ("runtime/serving", "runtime/bulk", "api", "training/encode")
+RAY = ("runtime/serving", "runtime/bulk", "api", "training/encode_ray.py", "training/train_ray.py")
 """Where Ray may be imported."""
 
 

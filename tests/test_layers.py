@@ -15,7 +15,7 @@ LAYERS = ["model", "text", "audio", "sampling", "stages", "graph", "runtime", "a
 APART = {"model", "text", "audio"}
 """These three do not know each other either."""
 
-RAY = ("runtime/serving/", "runtime/bulk/", "api/ingress.py", "training/encode")
+RAY = ("runtime/serving/", "runtime/bulk/", "api/ingress.py", "training/encode_ray.py", "training/train_ray.py")
 """Where Ray may be imported: it is one of the places that things can run in."""
 
 

@@ -13,6 +13,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from acestep_flows.errors import InputError
+from acestep_flows.training.recipe import Recipe
+
 BUCKET = 2**26
 """Bytes of gradients that are sent at once."""
 
@@ -70,6 +73,19 @@ class Group:
             distributed.all_reduce(joined)
             for gradient, summed in zip(bucket, joined.split([g.numel() for g in bucket]), strict=True):
                 gradient.copy_(summed.view_as(gradient))
+
+
+def share(recipe: Recipe, size: int) -> int:
+    """How many batches of a step each of `size` members has.
+
+    Raises:
+        InputError: not all as many.
+    """
+    batches = recipe.loop.accumulate
+    if batches % size:
+        what = f"{batches} per step cannot be shared evenly by {size} workers"
+        raise InputError(what, where="loop.accumulate", allowed=f"a multiple of {size}")
+    return batches // size
 
 
 def _touched(parameters: Sequence[nn.Parameter]) -> bytes:

@@ -27,7 +27,7 @@ from acestep_flows import storage
 from acestep_flows.errors import CheckpointError, InputError, StorageError, TrainingError
 from acestep_flows.training import curve
 from acestep_flows.training.ahead import Ahead
-from acestep_flows.training.crew import Alone, Crew
+from acestep_flows.training.crew import Alone, Crew, share
 from acestep_flows.training.recipe import LoopSettings, Recipe
 from acestep_flows.training.run import Run
 from acestep_flows.training.schedule import learning_rate, step_seed
@@ -66,11 +66,7 @@ def train(
         StorageError: something cannot be written; the states that were saved before are whole.
     """
     crew = crew or Alone()
-    if recipe.loop.accumulate % crew.size:
-        what = (
-            f"loop.accumulate={recipe.loop.accumulate}: the batches of a step cannot be shared by {crew.size} workers"
-        )
-        raise InputError(what, where=recipe.kind, allowed=f"a multiple of {crew.size}")
+    share(recipe, crew.size)
     if recipe.loop.threads:
         torch.set_num_threads(recipe.loop.threads)
     states = States(out / "states", recipe.loop.keep)

@@ -51,7 +51,7 @@ class LoopSettings(Section):
     betas: tuple[float, float] = Field((0.8, 0.9), description="AdamW's two momenta.")
     weight_decay: float = Field(1e-2, ge=0, description="AdamW's weight decay.")
     clip: float = Field(0.5, gt=0, description="Largest norm of the gradient.")
-    accumulate: int = Field(1, gt=0, description="Batches per step.")
+    accumulate: int = Field(1, gt=0, description="Batches per step; several workers share them.")
     average: float = Field(0.999, ge=0, lt=1, description="Decay of the weights' moving average; 0: none.")
     precision: Literal["bfloat16", "float32"] = Field("bfloat16", description="Compute dtype; weights stay float32.")
     gradient_checkpointing: bool = Field(False, description="Compute activations twice in place of keeping them.")
