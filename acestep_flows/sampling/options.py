@@ -12,17 +12,22 @@ from acestep_flows.compatibility import Compatibility
 Solver = Literal["euler", "heun", "pingpong"]
 GuidanceKind = Literal["apg", "cfg", "cfg_star"]
 
+PUSHED = "How the prediction is pushed towards prompt and lyrics."
+HARD = "How hard it is pushed; 0 and 1 switch guidance off."
+SHARE = "Share of the steps, in the middle, that is guided."
+TAG = "Guide away from a weakened prompt instead of an empty one."
+LYRIC = "Guide away from weakened lyrics instead of empty ones."
+DIFFUSION = "Weaken the conditions inside the network when guiding away."
+OWN = "Absent: as the model says; published"
 
-class SamplerOptions(BaseModel):
-    """Choices that hold for every step of a song, whatever the task."""
+
+class StepOptions(BaseModel):
+    """Choices that mean the same for every model."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     steps: int = Field(60, ge=1, le=200, description="Steps from noise to song; 27 is the fast setting.")
     solver: Solver = Field("euler", description="How a step is made; heun asks the network twice per step.")
-    guidance: GuidanceKind = Field("apg", description="How the prediction is pushed towards prompt and lyrics.")
-    guidance_scale: float = Field(15.0, ge=0, le=30, description="How hard it is pushed; 0 and 1 switch guidance off.")
-    guidance_interval: float = Field(0.5, ge=0, le=1, description="Share of the steps, in the middle, that is guided.")
     guidance_decay: float = Field(0.0, ge=0, le=1, description="How far the scale falls towards the minimum.")
     guidance_minimum: float = Field(3.0, ge=0, le=200, description="The scale that full decay ends at.")
     guidance_scale_text: float = Field(
@@ -32,9 +37,6 @@ class SamplerOptions(BaseModel):
         0.0, ge=0, le=10, description="Push of the lyrics alone; acts above 1, with text."
     )
     omega: float = Field(10.0, ge=-100, le=100, description="Granularity: above 0 sharpens, below 0 smooths.")
-    erg_tag: bool = Field(True, description="Guide away from a weakened prompt instead of an empty one.")
-    erg_lyric: bool = Field(True, description="Guide away from weakened lyrics instead of empty ones.")
-    erg_diffusion: bool = Field(True, description="Weaken the conditions inside the network when guiding away.")
     oss_steps: tuple[int, ...] | None = Field(
         None, description="Steps to keep, rising numbers from 1; the last one is the number of steps picked from."
     )
@@ -48,6 +50,30 @@ class SamplerOptions(BaseModel):
         if not picked or picked[0] < 1 or picked[-1] > 1000 or any(b <= a for a, b in pairwise(picked)):
             raise ValueError(f"{list(picked)} are not rising step numbers from 1 to 1000")
         return picked
+
+
+class GuidanceChoices(BaseModel):
+    """Choices that each model has its own best for. None: what the model brings, else what was published."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    guidance: GuidanceKind | None = Field(None, description=f"{PUSHED} {OWN}: apg.")
+    guidance_scale: float | None = Field(None, ge=0, le=30, description=f"{HARD} {OWN}: 15.")
+    guidance_interval: float | None = Field(None, ge=0, le=1, description=f"{SHARE} {OWN}: 0.5.")
+    erg_tag: bool | None = Field(None, description=f"{TAG} {OWN}: true.")
+    erg_lyric: bool | None = Field(None, description=f"{LYRIC} {OWN}: true.")
+    erg_diffusion: bool | None = Field(None, description=f"{DIFFUSION} {OWN}: true.")
+
+
+class SamplerOptions(StepOptions):
+    """Choices that hold for every step of a song, whatever the task; the defaults are those of the published model."""
+
+    guidance: GuidanceKind = Field("apg", description=PUSHED)
+    guidance_scale: float = Field(15.0, ge=0, le=30, description=HARD)
+    guidance_interval: float = Field(0.5, ge=0, le=1, description=SHARE)
+    erg_tag: bool = Field(True, description=TAG)
+    erg_lyric: bool = Field(True, description=LYRIC)
+    erg_diffusion: bool = Field(True, description=DIFFUSION)
 
     @property
     def guided(self) -> bool:

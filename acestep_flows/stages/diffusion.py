@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from acestep_flows.sampling.options import SamplerOptions
+from acestep_flows.errors import CheckpointError
+from acestep_flows.sampling.options import GuidanceChoices, SamplerOptions, StepOptions
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
 from acestep_flows.stages.item import attempt
 from acestep_flows.stages.refined import Recent, under_adapter
@@ -35,18 +36,18 @@ if TYPE_CHECKING:
     from acestep_flows.sampling.trajectory import State, Trajectory
 
 
-class DiffusionParams(SamplerOptions, StageParams):
+PART = "ace_step_transformer"
+SAMPLING = "sampling"
+"""Key of the transformer's config under which a model says what guidance it does best with."""
+
+
+class DiffusionParams(GuidanceChoices, StepOptions, StageParams):
     """Sampler options, and what is put on top of the base weights."""
 
     adapter: str | None = Field(
         None, description="LoRA adapter, by name or folder.", json_schema_extra={"format": "path"}
     )
     adapter_weight: float = Field(1.0, ge=-10, le=10, description="Factor on the adapter's own scaling.")
-
-    @property
-    def options(self) -> SamplerOptions:
-        """The part that the sampling layer knows."""
-        return SamplerOptions(**{name: getattr(self, name) for name in SamplerOptions.model_fields})
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +86,7 @@ class Networks:
             return self
 
         def make() -> Networks:
-            found = Adapter.load(folder, checkpoint.config("ace_step_transformer"))
+            found = Adapter.load(folder, checkpoint.config(PART))
             return Networks(found.apply(self.transformer), found.apply(self.projector))
 
         return self.refined.get(("control", checkpoint.extra_digest("controls", control)), make)
@@ -97,7 +98,7 @@ class Networks:
             from acestep_flows.model.control import ControlBranch
 
             found = checkpoint.extras.find("controls", name)
-            return ControlBranch.load(found, checkpoint.config("ace_step_transformer"), placement)
+            return ControlBranch.load(found, checkpoint.config(PART), placement)
 
         return self.controls.get(checkpoint.extra_digest("controls", name), make)
 
@@ -111,7 +112,7 @@ def shared_networks(checkpoint: Checkpoint, placement: Placement) -> Networks:
     from acestep_flows.model.condition import ConditionProjector
     from acestep_flows.model.transformer import Transformer
 
-    key = checkpoint.digest("ace_step_transformer"), placement
+    key = checkpoint.digest(PART), placement
     with _SHARED_LOCK:
         if (networks := _SHARED.get(key)) is None:
             transformer = Transformer.load(checkpoint, placement)
@@ -123,7 +124,7 @@ def shared_networks(checkpoint: Checkpoint, placement: Placement) -> Networks:
 class DiffusionStage(Stage):
     """Base of the stages that denoise. Subclasses give `branches`, `trajectory` and `finish`."""
 
-    parts: ClassVar[tuple[str, ...]] = ("ace_step_transformer",)
+    parts: ClassVar[tuple[str, ...]] = (PART,)
 
     def load(self, checkpoint: Checkpoint, placement: Placement) -> None:
         self.checkpoint, self.placement = checkpoint, placement
@@ -173,6 +174,27 @@ class DiffusionStage(Stage):
     def control(self, item: Any, params: Any, frames: int) -> tuple[Tensor | None, float]:
         """Control tokens (T, D) for a song of `frames`, and their strength; most tasks have none."""
         return None, 1.0
+
+    def options(self, params: DiffusionParams) -> SamplerOptions:
+        """What was chosen, and for the rest what the model brings.
+
+        Raises:
+            CheckpointError: the model brings what a sampler does not know.
+        """
+        fields = SamplerOptions.model_fields
+        chosen = {name: value for name in fields if (value := getattr(params, name)) is not None}
+        try:
+            own = GuidanceChoices.model_validate(self.checkpoint.config(PART).get(SAMPLING, {}))
+            return SamplerOptions.model_validate(own.model_dump(exclude_none=True) | chosen)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = f"{PART}/config.json: {SAMPLING}.{'.'.join(map(str, problem['loc']))}"
+            allowed = ", ".join(GuidanceChoices.model_fields)
+            raise CheckpointError(problem["msg"], where=where, allowed=allowed) from None
+
+    def guidance(self, params: DiffusionParams) -> dict[str, Any]:
+        """What reports say about the choices that models bring."""
+        return self.options(params).model_dump(include=set(GuidanceChoices.model_fields))
 
     def branches(self, item: Any, params: Any) -> Branches:
         """The conditions of every guidance branch."""

@@ -56,7 +56,7 @@ class Edit(DiffusionStage):
         from acestep_flows.sampling.branches import edit_branches
 
         source, target = (item.source_prompt, item.source_lyrics), (item.prompt, item.lyrics)
-        return edit_branches(source, target, params.options)
+        return edit_branches(source, target, self.options(params))
 
     def trajectory(self, item: In, params: Params) -> Trajectory:
         import torch
@@ -66,7 +66,7 @@ class Edit(DiffusionStage):
 
         return edit(
             torch.tensor(item.source.array),
-            params.options,
+            self.options(params),
             SeededDraws(params.seed),
             minimum=params.minimum,
             maximum=params.maximum,
@@ -81,6 +81,7 @@ class Edit(DiffusionStage):
             "task": "edit",
             "seconds": latents.seconds,
             "steps": state.step,
+            "guidance": self.guidance(params),
             "seed": params.seed,
             "locality": locality.latents(item.source, latents, Span(0.0, latents.seconds)).entries(),
             "warnings": [*item.source_lyrics.skipped, *item.lyrics.skipped],

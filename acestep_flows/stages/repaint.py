@@ -51,7 +51,7 @@ class Repaint(DiffusionStage):
     def branches(self, item: In, params: Params) -> Branches:
         from acestep_flows.sampling.branches import song_branches
 
-        return song_branches(item.prompt, item.lyrics, params.options)
+        return song_branches(item.prompt, item.lyrics, self.options(params))
 
     def trajectory(self, item: In, params: Params) -> Trajectory:
         if (params.span is None) == (params.left == params.right == 0):
@@ -74,7 +74,7 @@ class Repaint(DiffusionStage):
             torch.tensor(noise.retake),
             frames,
             noise.variance,
-            params.options,
+            self.options(params),
             SeededDraws.following(noise),
         )
 
@@ -95,7 +95,7 @@ class Repaint(DiffusionStage):
             torch.tensor(retake),
             left,
             right,
-            params.options,
+            self.options(params),
             SeededDraws.following(noise),
             noise.variance,
         )
@@ -111,6 +111,7 @@ class Repaint(DiffusionStage):
             "task": "repaint" if params.span is not None else "extend",
             "seconds": latents.seconds,
             "steps": state.step,
+            "guidance": self.guidance(params),
             "seed": item.noise.seed,
             "retake_seed": item.noise.retake_seed,
             "variance": item.noise.variance,

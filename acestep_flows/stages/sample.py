@@ -58,7 +58,7 @@ class Sample(DiffusionStage):
     def branches(self, item: In, params: Params) -> Branches:
         from acestep_flows.sampling.branches import song_branches
 
-        return song_branches(item.prompt, item.lyrics, params.options)
+        return song_branches(item.prompt, item.lyrics, self.options(params))
 
     def trajectory(self, item: In, params: Params) -> Trajectory:
         import torch
@@ -69,8 +69,8 @@ class Sample(DiffusionStage):
 
         noise, draws = start_noise(item.noise), SeededDraws.following(item.noise)
         if item.reference is None:
-            return text2music(noise, params.options, draws)
-        return audio2audio(torch.tensor(item.reference.array), noise, params.strength, params.options, draws)
+            return text2music(noise, self.options(params), draws)
+        return audio2audio(torch.tensor(item.reference.array), noise, params.strength, self.options(params), draws)
 
     def control(self, item: In, params: Params, frames: int) -> tuple[Tensor | None, float]:
         if (item.control is None) != (params.control_branch is None):
@@ -92,6 +92,7 @@ class Sample(DiffusionStage):
             "task": "text2music" if item.reference is None else "audio2audio",
             "seconds": latents.seconds,
             "steps": state.step,
+            "guidance": self.guidance(params),
             "seed": item.noise.seed,
             "warnings": list(item.lyrics.skipped),
         }

@@ -7,6 +7,7 @@ branch takes (zeros under the mask they had, and zeros masked out).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,6 +29,7 @@ NO_TAGS = "music"
 STRAY, MOST_STRAYS = "\N{ASTERISM}", 4
 """A word that is in no vocabulary, and how many of them a prompt gets at most."""
 INSTRUMENTAL = "[inst]"
+TEMPO = re.compile(r"\b\d+(?= ?bpm\b)", re.IGNORECASE)
 
 Rule = Literal["training", "inference"]
 
@@ -40,6 +42,12 @@ class ConditionSettings(Section):
     )
     shuffle_tags: bool = Field(True, description="Give the tags in another order each time.")
     drop_tag: float = Field(0.0, ge=0, lt=1, description="Chance of each tag to be left out.")
+    tempo_jitter: float = Field(
+        0.0,
+        ge=0,
+        le=0.1,
+        description="How far, as a share, a tempo in the tags may be off: near numbers so come to mean near tempos.",
+    )
     stray: float = Field(
         0.0, ge=0, le=1, description="Share of songs with unknown words among the tags, which so come to mean nothing."
     )
@@ -56,6 +64,8 @@ def prompt(
 ) -> str:
     """One description of a song: its tags or one of its other captions, each as likely, at most 256 characters."""
     words = [tag for tag in tags if random.random() >= settings.drop_tag] if settings.drop_tag else list(tags)
+    if settings.tempo_jitter:
+        words = [_jittered(word, settings.tempo_jitter, random) for word in words]
     if settings.shuffle_tags:
         words = [words[place] for place in random.permutation(len(words))]
     if settings.stray and random.random() < settings.stray:
@@ -63,6 +73,11 @@ def prompt(
             words.insert(int(random.integers(len(words) + 1)), STRAY)
     candidates = [caption for caption in recaptions.values() if caption] + [", ".join(words) or NO_TAGS]
     return candidates[int(random.integers(len(candidates)))][:PROMPT_CHARACTERS]
+
+
+def _jittered(tag: str, share: float, random: np.random.Generator) -> str:
+    """`tag` with each "124 bpm" in it up to `share` faster or slower."""
+    return TEMPO.sub(lambda found: str(round(int(found[0]) * (1 + random.uniform(-share, share)))), tag)
 
 
 class LyricIds:

@@ -24,6 +24,17 @@ MEL: dict[str, Any] = {
 """As published: latents stand for mels of this shape."""
 
 
+SAMPLING: dict[str, Any] = {
+    "guidance": "cfg",
+    "guidance_scale": 3.0,
+    "guidance_interval": 1.0,
+    "erg_tag": False,
+    "erg_lyric": False,
+    "erg_diffusion": False,
+}
+"""Plain guidance against the empty condition all the way, which is what a small model learns to be pushed away from."""
+
+
 def configs(words: int, lyric_tokens: int) -> Configs:
     """The config of each part.
 
@@ -64,6 +75,7 @@ def _transformer(lyric_tokens: int) -> dict[str, Any]:
         "ssl_names": [],
         "ssl_encoder_depths": [],
         "ssl_latent_dims": [],
+        "sampling": SAMPLING,
     }
 
 

@@ -93,7 +93,7 @@ def test_a_plan_names_nodes_seconds_and_what_is_cached(door: Door) -> None:
     assert after["seconds"] == 0
     again = door.client.post("/v1/graphs/text2music/plan", json={"inputs": inputs | {"seed": 78}}).json()
     assert next(node for node in again["nodes"] if node["id"] == "take")["seconds"] > 0
-    assert again["inputs"]["guidance"] == "apg"
+    assert again["inputs"]["solver"] == "euler"
 
 
 def test_a_plan_refuses_what_a_run_would(door: Door) -> None:
