@@ -6,7 +6,7 @@ and what comes of it (`export`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from acestep_flows.errors import InputError
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.sampling.schedule import TRAINING_STEPS
 from acestep_flows.training import forward
+from acestep_flows.training.alignment import Heard
 from acestep_flows.training.conditions import INSTRUMENTAL, Blanks, ConditionSettings, LyricIds, pad_rows, prompt
 from acestep_flows.training.data.batches import Crop
 from acestep_flows.training.data.encoded import MIX, EncodedSet, EncodedSong
@@ -64,12 +65,14 @@ class SongBatch:
         lengths: frames of each row; None where all have T.
         words: what the rows are told.
         control: (B, 8, 16, T) latents of the tracks to play along with, for control branches.
+        heard: what audio teachers hear of the rows.
     """
 
     data: Tensor
     lengths: tuple[int, ...] | None
     words: Words
     control: Tensor | None = None
+    heard: Heard | None = None
 
     @property
     def mask(self) -> Tensor:
@@ -178,18 +181,35 @@ class SongTask:
 
     def loss(self, batch: SongBatch) -> dict[str, Tensor]:
         """Flow matching at one noise level per row."""
+        return {"loss": self.loss_at(batch, *self.draw(batch))}
+
+    def draw(self, batch: SongBatch) -> tuple[Tensor, Tensor]:
+        """Noise levels (B,) and noise (B, 8, 16, T), from torch's own generators."""
         levels = draw_levels(len(batch.data), self._settings.flow).to(self.device)
-        return {"loss": self.loss_at(batch, levels, torch.randn_like(batch.data).to(self.device))}
+        return levels, torch.randn_like(batch.data).to(self.device)
 
     def loss_at(self, batch: SongBatch, levels: Tensor, noise: Tensor) -> Tensor:
         """The loss at given noise levels (B,) and noise (B, 8, 16, T)."""
+        return self.loss_and_states(batch, levels, noise)[0]
+
+    def loss_and_states(
+        self, batch: SongBatch, levels: Tensor, noise: Tensor, depths: Collection[int] = ()
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """The same, and the hidden states (B, T, D) after the blocks `depths`."""
         data = batch.data.to(self.device)
         noisy = add_noise(data, noise, levels)
-        velocity = self.velocity(batch, noisy, levels)
-        return flow_loss(velocity, noisy, data, noise, levels, batch.mask.to(self.device), self._settings.flow)
+        velocity, states = self.predict(batch, noisy, levels, depths)
+        loss = flow_loss(velocity, noisy, data, noise, levels, batch.mask.to(self.device), self._settings.flow)
+        return loss, states
 
     def velocity(self, batch: SongBatch, noisy: Tensor, levels: Tensor) -> Tensor:
         """What the network predicts for a noisy batch."""
+        return self.predict(batch, noisy, levels)[0]
+
+    def predict(
+        self, batch: SongBatch, noisy: Tensor, levels: Tensor, depths: Collection[int] = ()
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """The velocity for a noisy batch, and hidden states after the blocks `depths`."""
         checkpointing = self._settings.loop.gradient_checkpointing and torch.is_grad_enabled()
         condition = self.networks.condition(batch.words.to(self.device), checkpointing=checkpointing)
         control, scale = self.control_tokens(batch)
@@ -201,8 +221,9 @@ class SongTask:
             lengths=batch.lengths,
             control=control,
             control_scale=scale,
+            depths=depths,
             checkpointing=checkpointing,
-        )[0]
+        )
 
     def control_tokens(self, batch: SongBatch) -> tuple[Tensor | None, Tensor | float]:
         """What a control branch makes of the batch's control tracks, (B, T, D), and its strength."""

@@ -1,0 +1,55 @@
+"""The sound of encoded songs: read again from the source that they were encoded from."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field, TypeAdapter, ValidationError
+
+from acestep_flows.errors import InputError
+from acestep_flows.training.data.batches import Crop
+from acestep_flows.training.data.encoded import MIX, EncodedSet
+from acestep_flows.training.data.sources import Source, SourceSettings, open_source
+from acestep_flows.values import MODEL_RATE, SAMPLES_PER_FRAME, FloatArray
+
+
+class Sounds:
+    """The mixes of the songs in `songs`, which must still be where they were.
+
+    Raises:
+        InputError: the source is gone, or the folder does not say which it was.
+    """
+
+    def __init__(self, songs: EncodedSet) -> None:
+        self._songs = songs
+        settings: TypeAdapter[Any] = TypeAdapter(Annotated[SourceSettings, Field(discriminator="kind")])
+        try:
+            self._source: Source = open_source(settings.validate_python(songs.about.get("source")))
+        except ValidationError:
+            raise InputError("does not say where its songs are from", where=str(songs.folder)) from None
+        except InputError as error:
+            raise InputError(f"its songs are to be heard again, but {error}", where=str(songs.folder)) from None
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {self._source.key(number): number for number in reversed(range(len(self._source)))}
+
+    def mono(self, crop: Crop, rate: int) -> FloatArray:
+        """The sound (n,) of a crop at `rate`: channels averaged, then resampled.
+
+        Raises:
+            InputError: the source does not have the song any more.
+        """
+        from acestep_flows.audio.resample import resample
+
+        key = self._songs.songs[crop.song].key
+        if key not in self._numbers:
+            raise InputError(f"no song {key!r} in the source", where=str(self._songs.folder))
+        audio = self._source.song(self._numbers[key]).tracks[MIX]
+        scale = SAMPLES_PER_FRAME * audio.sample_rate / MODEL_RATE
+        first, last = round(crop.start * scale), round((crop.start + crop.frames) * scale)
+        cut = audio.samples[:, first:last].mean(axis=0, keepdims=True)
+        length = cut.shape[1] * rate // audio.sample_rate
+        return np.ascontiguousarray(resample(cut, audio.sample_rate, rate)[0, :length])
