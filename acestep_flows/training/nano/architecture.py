@@ -45,7 +45,7 @@ def configs(words: int, lyric_tokens: int) -> Configs:
     return {
         TRANSFORMER: _transformer(lyric_tokens),
         AUTOENCODER: _autoencoder(),
-        VOCODER: {"_class_name": "SpectralVocoder", "width": 160, "blocks": 6, "iterations": 32} | MEL,
+        VOCODER: {"_class_name": "SpectralVocoder", "width": 160, "blocks": 6, "iterations": 16} | MEL,
         TEXT_ENCODER: _text_encoder(words),
     }
 
