@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -16,17 +15,6 @@ from benchmarks.nano.player import Player
 from benchmarks.nano.scores import MEASUREMENTS
 from benchmarks.nano.table import Score, markdown
 
-SAMPLING: dict[str, Any] = {
-    "steps": 30,
-    "guidance": "cfg",
-    "guidance_scale": 3.0,
-    "guidance_interval": 1.0,
-    "erg_tag": False,
-    "erg_lyric": False,
-    "erg_diffusion": False,
-}
-"""Plain guidance against the empty condition, which is what a small model was trained for."""
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure what a small checkpoint has learnt.")
@@ -34,7 +22,13 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=48, help="captions for text2music")
     parser.add_argument("--pairs", type=int, default=32, help="clips for control branches, edits and lyrics")
     parser.add_argument("--only", nargs="+", choices=tuple(MEASUREMENTS), default=list(MEASUREMENTS))
-    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="sampling settings")
+    parser.add_argument(
+        "--set",
+        nargs="*",
+        default=[],
+        metavar="KEY=VALUE",
+        help="sampling settings, in place of those of graphs and checkpoint",
+    )
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", help="results as JSON")
@@ -42,7 +36,7 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     keep_freed_memory()
-    settings = SAMPLING | options(asked.set)
+    settings = options(asked.set)
     scores: list[Score] = []
     with Player(asked.checkpoint, settings, asked.dtype) as player:
         material = Material(

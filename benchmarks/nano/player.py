@@ -1,4 +1,4 @@
-"""Play the shipped graphs on a checkpoint, with sampling settings that fit a small model."""
+"""Play the shipped graphs on a checkpoint, as they are or with other sampling settings."""
 
 from __future__ import annotations
 

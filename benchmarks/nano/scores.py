@@ -306,7 +306,7 @@ def speed(material: Material) -> list[Score]:
 
     song(1)
     seconds = min(song(2), song(3))
-    steps = material.player.settings.get("steps")
+    steps = material.player.settings.get("steps", "the graph's")
     note = f"{seconds:.1f} s with {steps} steps and {torch.get_num_threads()} threads, on the machine as it was"
     return [Score("seconds of work for a second of a 20 s song", seconds / 20.0, aim=("<=", 1.0), clips=2, note=note)]
 
