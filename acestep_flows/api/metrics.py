@@ -1,8 +1,9 @@
 """Numbers for Prometheus: requests as they pass, runs and stages as the store and the serving processes tell them.
 
 `Service.numbers` gives, by process, what each of its replicas says of itself: `stages`, `under_way`, `calls`,
-`peak_memory`, `edges` (by stage: `calls`, `seconds`, `bytes_in`, `bytes_out`), and where it has a step engine, `engine`
-(the fields of `runtime.occupancy.EngineStats`).
+`peak_memory`, `edges` (by stage: `calls`, `seconds`, `bytes_in`, `bytes_out`), `passes` (by stage, of those whose calls
+may share forward passes: `passes`, `items`), and where it has a step engine, `engine` (the fields of
+`runtime.occupancy.EngineStats`).
 """
 
 from __future__ import annotations
@@ -72,6 +73,12 @@ class Metrics:
         self.edges = gauge(
             "stage_bytes", "Bytes that the replicas there are were given, or gave.", "stage", "direction"
         )
+        self.passes = gauge(
+            "stage_passes", "Forward passes of a stage that encodes or decodes, by the replicas there are.", "stage"
+        )
+        self.passed = gauge(
+            "stage_passed", "Calls that were in those passes: divided by them, the fill of a batch.", "stage"
+        )
         self.engine = gauge(
             "engine",
             "The step engine: songs, songs_per_turn (the fill of its batch), occupancy, busy, steps_per_second, ...",
@@ -124,7 +131,8 @@ class Metrics:
             self.node_seconds.labels(node.stage).observe(node.seconds)
 
     def _tell_processes(self, numbers: Mapping[str, Any]) -> None:
-        for figure in (self.replicas, self.under_way, self.calls, self.memory, self.edges, self.engine):
+        by_process = self.replicas, self.under_way, self.calls, self.memory, self.engine
+        for figure in (*by_process, self.edges, self.passes, self.passed):
             figure.clear()
         for process, replicas in numbers.items():
             self.replicas.labels(process).set(len(replicas))
@@ -135,6 +143,10 @@ class Metrics:
                 for stage, edge in edges.items():
                     self.edges.labels(stage, "in").inc(edge["bytes_in"])
                     self.edges.labels(stage, "out").inc(edge["bytes_out"])
+            for passes in (replica.get("passes", {}) for replica in replicas):
+                for stage, made in passes.items():
+                    self.passes.labels(stage).inc(made["passes"])
+                    self.passed.labels(stage).inc(made["items"])
             engines = [replica["engine"] for replica in replicas if replica.get("engine")]
             for name in engines[0] if engines else ():
                 found = [float(engine[name]) for engine in engines]

@@ -65,8 +65,9 @@ class Autoencoder:
         assert self._encoder is not None, "loaded without the encoder"
         span = MEL_HIGH - MEL_LOW
         scaled = 2 * ((self.log_mel(samples) - MEL_LOW) / span) - 1
-        z = self._encoder(self._cast(scaled)).float()
-        return _array((z - LATENT_SHIFT) * LATENT_SCALE)
+        z = self._encoder(self._cast(scaled[None])).float()
+        latents: FloatArray = _array((z - LATENT_SHIFT) * LATENT_SCALE)[0]
+        return latents
 
     @torch.inference_mode()
     def decode(self, latents: FloatArray, *, overlap: bool = False) -> FloatArray:
@@ -76,15 +77,22 @@ class Autoencoder:
             overlap: decode windows of 512 frames, so that memory stays bounded. The innermost stage attends over
                 the whole window, so the result differs slightly from that of one piece.
         """
+        return self.decode_together([latents], overlap=overlap)[0]
+
+    @torch.inference_mode()
+    def decode_together(self, songs: Sequence[FloatArray], *, overlap: bool = False) -> list[FloatArray]:
+        """As `decode`, for songs of one length, which share every forward pass."""
+        latents = np.stack(songs)
         frames = latents.shape[-1]
-        mel = np.empty((2, MEL_BANDS, MEL_FRAMES_PER_LATENT * frames), np.float32)
+        mels = [np.empty((2, MEL_BANDS, MEL_FRAMES_PER_LATENT * frames), np.float32) for _ in songs]
         whole = [(0, frames, 0, frames)] if frames else []
         for start, end, keep_from, keep_to in decode_windows(frames) if overlap else whole:
             decoded = self._decode(latents[..., start:end])
             keep = slice(keep_from * MEL_FRAMES_PER_LATENT, keep_to * MEL_FRAMES_PER_LATENT)
             offset = start * MEL_FRAMES_PER_LATENT
-            mel[..., keep] = decoded[..., keep.start - offset : keep.stop - offset]
-        return mel
+            for mel, part in zip(mels, decoded, strict=True):
+                mel[..., keep] = part[..., keep.start - offset : keep.stop - offset]
+        return mels
 
     def _decode(self, latents: FloatArray) -> FloatArray:
         assert self._decoder is not None, "loaded without the decoder"
@@ -92,10 +100,9 @@ class Autoencoder:
         scaled = self._decoder(self._cast(z)).float()
         return _array((0.5 * scaled + 0.5) * (MEL_HIGH - MEL_LOW) + MEL_LOW)
 
-    def _cast(self, item: Tensor) -> Tensor:
-        """(C, H, W) to (1, C, H, W) in the compute dtype, channels last."""
-        batch = item[None].to(getattr(torch, self._placement.dtype))
-        return batch.contiguous(memory_format=torch.channels_last)
+    def _cast(self, batch: Tensor) -> Tensor:
+        """(B, C, H, W) in the compute dtype, channels last."""
+        return batch.to(getattr(torch, self._placement.dtype)).contiguous(memory_format=torch.channels_last)
 
 
 def decode_windows(frames: int) -> Iterator[tuple[int, int, int, int]]:
@@ -131,5 +138,5 @@ def _load_half(checkpoint: Checkpoint, placement: Placement, half: Half) -> nn.M
 
 
 def _array(batch: Tensor) -> FloatArray:
-    """The one item of a batch, as a contiguous numpy array."""
-    return batch[0].cpu().contiguous().numpy()
+    """A batch as a contiguous numpy array."""
+    return batch.cpu().contiguous().numpy()

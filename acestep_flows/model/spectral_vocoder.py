@@ -84,8 +84,12 @@ class SpectralVocoder(nn.Module):
         config: the part's `config.json`; `iterations` are those of Griffin-Lim.
         window: (n_fft,) analysis window.
         filters: (n_fft // 2 + 1, bands) of the mel.
+
+    Attributes:
+        stacks: false: the channels of a song share their phases, so that those of another one must not be among them.
     """
 
+    stacks = False
     window: Tensor
 
     def __init__(self, config: Config, window: Tensor, filters: Tensor) -> None:

@@ -152,7 +152,12 @@ class Vocoder(nn.Module):
     Args:
         config: the part's `config.json`.
         tensors: the part's weights under their published names, fp32.
+
+    Attributes:
+        stacks: whether channels of several songs may be decoded as one stack.
     """
+
+    stacks = True
 
     def __init__(self, config: Config, tensors: Tensors) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ import dataclasses
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -146,23 +146,35 @@ class LocalRunner:
                 self._loaded[stage] = instance
             return self._loaded[stage]
 
-    def _run(self, call: Call, watch: _LoopWatch) -> Reply:
-        """The stage boundary: whatever goes wrong in a stage leaves here as a FlowsError."""
-        watch.started()
+    def together(self, calls: Sequence[Call], watch: Watch) -> list[Reply | FlowsError]:
+        """Calls of one stage as one batch, in the calling thread; each is said to have taken its share of the time.
+
+        This is the stage boundary: whatever goes wrong in a stage leaves here as a FlowsError.
+
+        Raises:
+            FlowsError: what goes wrong with all of them.
+        """
         try:
-            stage = self.loaded(call.stage)
-            item = call.stage.In(**translate(call.inputs, _fetched))
+            stage = self.loaded(calls[0].stage)
+            items = [item_of(call) for call in calls]
             begun = time.perf_counter()
-            (out,) = stage.run([item], [call.params], watch)
-            seconds = time.perf_counter() - begun
-            if isinstance(out, FlowsError):
-                raise out
-            ports = {field.name: getattr(out, field.name) for field in dataclasses.fields(out)}
-            return Reply(translate(ports, _held), seconds)
+            outs = stage.run(items, [call.params for call in calls], watch)
+            seconds = (time.perf_counter() - begun) / len(calls)
+            return [
+                out if isinstance(out, FlowsError) else Reply(_ports(out), seconds)
+                for _, out in zip(items, outs, strict=True)
+            ]
         except FlowsError:
             raise
         except Exception as error:
-            raise StageError("", call.stage.name, error) from error
+            raise StageError("", calls[0].stage.name, error) from error
+
+    def _run(self, call: Call, watch: _LoopWatch) -> Reply:
+        watch.started()
+        (reply,) = self.together([call], watch)
+        if isinstance(reply, FlowsError):
+            raise reply
+        return reply
 
     def _limit(self) -> None:
         """Set the threads of torch operations that this thread makes."""
@@ -203,6 +215,17 @@ class _LoopWatch(Watch):
 
     def preview(self, item: int, done: int, total: int, latents: Latents) -> None:
         self._loop.call_soon_threadsafe(self._progress.preview, done, total, latents)
+
+
+def item_of(call: Call) -> Any:
+    """What the stage of a call is given; the handles' tokens are values."""
+    return call.stage.In(**translate(call.inputs, _fetched))
+
+
+def _ports(out: Any) -> Outputs:
+    """An output's ports, values in handles."""
+    ports: Outputs = translate({field.name: getattr(out, field.name) for field in dataclasses.fields(out)}, _held)
+    return ports
 
 
 def _held(content: Any) -> Content:

@@ -46,6 +46,9 @@ class Watch:
             Cancelled, DeadlineExceeded: the item must stop here; the stage returns the error in the item's place.
         """
 
+    def passed(self, items: int) -> None:
+        """A forward pass was made that so many items shared. Told by stages whose `shares` is true."""
+
     def preview(self, item: int, done: int, total: int, latents: Latents) -> None:
         """What item `item` of the batch looks like at that boundary. Only stages that sample have previews."""
 
@@ -72,11 +75,14 @@ class Stage:
         name: the word used in graphs.
         version: raised whenever the same inputs would give another output; part of every cache key.
         parts: the folders of the checkpoint whose weights the stage reads; part of the weights digest.
+        shares: whether items of one batch share forward passes. Then each comes out within 1e-5 (fp32) of what it is
+            alone, but not to the last bit.
     """
 
     name: ClassVar[str]
     version: ClassVar[int]
     parts: ClassVar[tuple[str, ...]] = ()
+    shares: ClassVar[bool] = False
 
     @dataclass(frozen=True)
     class In:
@@ -95,6 +101,11 @@ class Stage:
     def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = UNWATCHED) -> list[Any]:
         """One `Out` per `In`, in order; a failing item gives a `FlowsError` in its place and harms no other."""
         raise NotImplementedError
+
+    @classmethod
+    def size(cls, item: Any) -> int:
+        """What an item counts in a batch, 1 at least; more for music that is long."""
+        return 1
 
     @classmethod
     def weights(cls, checkpoint: Checkpoint, params: StageParams) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
-from acestep_flows.stages.item import attempt
+from acestep_flows.stages.item import attempt_groups
 from acestep_flows.values import Latents, Mel
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class DecodeLatents(Stage):
 
     name, version = "decode_latents", 1
     parts = ("music_dcae_f8c8",)
+    shares = True
 
     @dataclass(frozen=True)
     class In:
@@ -43,8 +45,27 @@ class DecodeLatents(Stage):
         self.autoencoder = Autoencoder.load(checkpoint, placement, halves=["decoder"])
 
     def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = UNWATCHED) -> list[Any]:
-        return [attempt(self.name, self._decode, item, param) for item, param in zip(batch, params, strict=True)]
+        return attempt_groups(self.name, self._decode, list(zip(batch, params, strict=True)), _kind, watch)
 
-    def _decode(self, item: In, params: Params) -> Out:
-        overlap = params.overlap if params.overlap is not None else item.latents.seconds > OVERLAP_ABOVE_SECONDS
-        return self.Out(Mel(self.autoencoder.decode(item.latents.array, overlap=overlap)))
+    def _decode(self, songs: list[tuple[In, Params]]) -> list[Out]:
+        """Songs of one kind."""
+        _, overlap = _kind(songs[0])
+        mels = self.autoencoder.decode_together([item.latents.array for item, _ in songs], overlap=overlap)
+        return [self.Out(Mel(mel)) for mel in mels]
+
+    @classmethod
+    def size(cls, item: In) -> int:
+        """Half minutes, begun ones included."""
+        return half_minutes(item.latents.seconds)
+
+
+def _kind(song: tuple[DecodeLatents.In, DecodeLatents.Params]) -> tuple[int, bool]:
+    """What songs have in common that share a pass: their frames, and whether they are decoded in windows."""
+    item, params = song
+    overlap = params.overlap if params.overlap is not None else item.latents.seconds > OVERLAP_ABOVE_SECONDS
+    return item.latents.frames, overlap
+
+
+def half_minutes(seconds: float) -> int:
+    """How many half minutes are begun; a song of 30 s lasts some frames' fraction longer."""
+    return max(1, math.ceil(round(seconds, 1) / 30))

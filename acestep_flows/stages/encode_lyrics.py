@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from acestep_flows.compatibility import Compatibility
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
-from acestep_flows.stages.item import attempt
+from acestep_flows.stages.item import alike, attempt, attempt_groups
 from acestep_flows.stages.refined import Recent, under_adapter
 from acestep_flows.stages.texts import LyricText
 from acestep_flows.values import LyricStates
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from acestep_flows.model.checkpoint import Checkpoint
     from acestep_flows.model.lyric_encoder import LyricEncoder
     from acestep_flows.model.placement import Placement
+    from acestep_flows.text.lyrics import TokenizedLyrics
 
 WEAKENED = 0.01
 """ERG temperature of the lyric encoder (spec 02 section 3.1)."""
+
+PADDED = 8192
+"""Tokens, padding included, that share a forward pass: attention takes memory by the square of a song's tokens."""
 
 
 class EncodeLyrics(Stage):
@@ -33,6 +40,7 @@ class EncodeLyrics(Stage):
 
     name, version = "encode_lyrics", 1
     parts = ("ace_step_transformer",)
+    shares = True
 
     class Params(StageParams):
         lyrics: LyricText = Field(
@@ -67,29 +75,64 @@ class EncodeLyrics(Stage):
         return (*super().weights(checkpoint, params), checkpoint.digest("lyric-vocab"), *adapter)
 
     def run(self, batch: Sequence[Any], params: Sequence[Params], watch: Watch = UNWATCHED) -> list[Any]:
-        return [attempt(self.name, self._encode, param) for param in params]
+        songs = [attempt(self.name, self._tokenised, param) for param in params]
+        whole = [song for song in songs if isinstance(song, _Song)]
+        numbers = alike([len(song.tokens.ids) for song in whole], PADDED)
+        group = {id(song): number for song, number in zip(whole, numbers, strict=True)}
 
-    def _encode(self, params: Params) -> Out:
+        def kind(song: _Song) -> Hashable:
+            return group[id(song)], song.params.adapter, song.params.adapter_weight
+
+        return attempt_groups(self.name, self._encode, songs, kind, watch)
+
+    def _tokenised(self, params: Params) -> _Song:
+        tokens = self.tokenizer.encode(params.lyrics, compatibility=params.compatibility, language=params.language)
+        return _Song(params, tokens)
+
+    def _encode(self, songs: list[_Song]) -> list[Out]:
+        """Songs under one adapter, padded to the longest: a masked token changes nothing of the others."""
         import torch
 
-        tokens = self.tokenizer.encode(params.lyrics, compatibility=params.compatibility, language=params.language)
-        ids, mask = (torch.from_numpy(array)[None].to(self.device) for array in (tokens.ids, tokens.mask))
-        weight = params.adapter_weight
+        ids, mask = (
+            torch.from_numpy(_padded([getattr(song.tokens, name) for song in songs])).to(self.device)
+            for name in ("ids", "mask")
+        )
+        adapter, weight = songs[0].params.adapter, songs[0].params.adapter_weight
         encoder = under_adapter(
-            self.refined, self.checkpoint, self.encoder, params.adapter, weight, lambda a: a.apply(self.encoder, weight)
+            self.refined, self.checkpoint, self.encoder, adapter, weight, lambda a: a.apply(self.encoder, weight)
         )
         with torch.inference_mode():
             states = encoder(ids, mask)
             weak = encoder(ids, mask, weaken=WEAKENED)
             blank = encoder(torch.zeros_like(ids), mask)
+        forms = [each.float().cpu() for each in (states, weak, blank)]
+        return [
+            self._out(song, *(each[row, : len(song.tokens.ids)] for each in forms)) for row, song in enumerate(songs)
+        ]
+
+    def _out(self, song: _Song, states: Tensor, weak: Tensor, blank: Tensor) -> Out:
         return self.Out(
             LyricStates(
-                text=params.lyrics,
-                ids=tokens.ids,
-                mask=tokens.mask.astype(np.float32),
-                states=states[0].float().cpu().numpy(),
-                weak=weak[0].float().cpu().numpy(),
-                blank=blank[0].float().cpu().numpy(),
-                skipped=tokens.warnings,
+                text=song.params.lyrics,
+                ids=song.tokens.ids,
+                mask=song.tokens.mask.astype(np.float32),
+                states=states.clone().numpy(),
+                weak=weak.clone().numpy(),
+                blank=blank.clone().numpy(),
+                skipped=song.tokens.warnings,
             )
         )
+
+
+@dataclass(frozen=True, eq=False)
+class _Song:
+    """An item with its lyrics as tokens."""
+
+    params: EncodeLyrics.Params
+    tokens: TokenizedLyrics
+
+
+def _padded(rows: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Rows as one array, zeros behind those that are shorter."""
+    longest = max(map(len, rows))
+    return np.stack([np.pad(row, (0, longest - len(row))) for row in rows])

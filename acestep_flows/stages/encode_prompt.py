@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
-from acestep_flows.stages.item import attempt
+from acestep_flows.stages.item import attempt_groups
 from acestep_flows.stages.texts import PromptText
 from acestep_flows.values import PromptStates
 
@@ -29,6 +29,7 @@ class EncodePrompt(Stage):
 
     name, version = "encode_prompt", 1
     parts = ("umt5-base",)
+    shares = True
 
     class Params(StageParams):
         tags: PromptText = Field(
@@ -45,9 +46,14 @@ class EncodePrompt(Stage):
         self.encoder = TextEncoder.load(checkpoint, placement)
 
     def run(self, batch: Sequence[Any], params: Sequence[Params], watch: Watch = UNWATCHED) -> list[Any]:
-        return [attempt(self.name, self._encode, param.tags) for param in params]
+        return attempt_groups(self.name, self._encode, [param.tags for param in params], lambda tags: None, watch)
 
-    def _encode(self, tags: str) -> Out:
-        states, mask = self.encoder.encode([tags])
-        weak, _ = self.encoder.encode([tags], weaken=WEAKENED)
-        return self.Out(PromptStates(tags, states[0].numpy(), weak[0].numpy(), mask[0].numpy()))
+    def _encode(self, prompts: list[str]) -> list[Out]:
+        states, mask = self.encoder.encode(prompts)
+        weak, _ = self.encoder.encode(prompts, weaken=WEAKENED)
+        outs = []
+        for row, tags in enumerate(prompts):
+            length = int(mask[row].sum())  # what follows is padding to the longest
+            arrays = (each[row, :length].clone().numpy() for each in (states, weak, mask))
+            outs.append(self.Out(PromptStates(tags, *arrays)))
+        return outs

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydantic import Field
 
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
-from acestep_flows.stages.decode_latents import OVERLAP_ABOVE_SECONDS
-from acestep_flows.stages.item import attempt
+from acestep_flows.stages.decode_latents import OVERLAP_ABOVE_SECONDS, half_minutes
+from acestep_flows.stages.item import attempt_groups
 from acestep_flows.values import MEL_HOP, MODEL_RATE, OUTPUT_RATE, Audio, Mel
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class Vocode(Stage):
 
     name, version = "vocode", 1
     parts = ("music_vocoder",)
+    shares = True
 
     @dataclass(frozen=True)
     class In:
@@ -42,14 +44,37 @@ class Vocode(Stage):
         self.vocoder = load_vocoder(checkpoint, placement)
 
     def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = UNWATCHED) -> list[Any]:
-        return [attempt(self.name, self._vocode, item, param) for item, param in zip(batch, params, strict=True)]
+        kind: Callable[[tuple[Vocode.In, Vocode.Params]], Hashable]
+        kind = _kind if self.vocoder.stacks else lambda song: object()  # each its own
+        return attempt_groups(self.name, self._vocode, list(zip(batch, params, strict=True)), kind, watch)
 
-    def _vocode(self, item: In, params: Params) -> Out:
+    def _vocode(self, songs: list[tuple[In, Params]]) -> list[Out]:
+        """Songs of one kind: the channels of all of them as one stack."""
         from acestep_flows.audio.resample import resample
 
-        seconds = item.mel.frames * MEL_HOP / MODEL_RATE
-        overlap = params.overlap if params.overlap is not None else seconds > OVERLAP_ABOVE_SECONDS
-        samples = resample(self.vocoder.decode(item.mel.log_mel, overlap=overlap), MODEL_RATE, OUTPUT_RATE)
-        if item.like is not None:
-            samples = samples[:, : round(item.like.seconds * OUTPUT_RATE)]
-        return self.Out(Audio(samples, OUTPUT_RATE))
+        _, overlap = _kind(songs[0])
+        stack = np.concatenate([item.mel.log_mel for item, _ in songs])
+        waveforms = np.split(self.vocoder.decode(stack, overlap=overlap), len(songs))
+        outs = []
+        for (item, _), waveform in zip(songs, waveforms, strict=True):
+            samples = resample(waveform, MODEL_RATE, OUTPUT_RATE)
+            if item.like is not None:
+                samples = samples[:, : round(item.like.seconds * OUTPUT_RATE)]
+            outs.append(self.Out(Audio(samples, OUTPUT_RATE)))
+        return outs
+
+    @classmethod
+    def size(cls, item: In) -> int:
+        """Half minutes, begun ones included."""
+        return half_minutes(_seconds(item))
+
+
+def _seconds(item: Vocode.In) -> float:
+    return item.mel.frames * MEL_HOP / MODEL_RATE
+
+
+def _kind(song: tuple[Vocode.In, Vocode.Params]) -> tuple[int, bool]:
+    """What songs have in common that share a pass: their frames, and whether they are decoded in blocks."""
+    item, params = song
+    overlap = params.overlap if params.overlap is not None else _seconds(item) > OVERLAP_ABOVE_SECONDS
+    return item.mel.frames, overlap

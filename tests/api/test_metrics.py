@@ -29,6 +29,7 @@ def test_runs_stages_requests_and_processes_are_counted(strict: Checkpoint, tmp_
     async def numbers() -> Mapping[str, Any]:
         edges = {"sample": {"calls": 9, "seconds": 3.0, "bytes_in": 100, "bytes_out": 40}}
         host = {"stages": ["sample"], "under_way": 2, "calls": 9, "peak_memory": 5, "edges": edges, "engine": engine}
+        host["passes"] = {"vocode": {"passes": 2, "items": 7}}
         return {"all": [host, host], "idle": []}
 
     with opened(tmp_path, strict, numbers=numbers) as door:
@@ -54,6 +55,7 @@ def test_runs_stages_requests_and_processes_are_counted(strict: Checkpoint, tmp_
         assert found["acestep_flows_http_requests_total", "POST", "/v1/runs", "202"] == 3
         assert found["acestep_flows_executors",] == 1
         assert found["acestep_flows_process_replicas", "all"] == 2
+        assert (found["acestep_flows_stage_passes", "vocode"], found["acestep_flows_stage_passed", "vocode"]) == (4, 14)
         assert found["acestep_flows_process_under_way", "all"] == 4
         assert found["acestep_flows_engine", "songs", "all"] == 6
         assert found["acestep_flows_engine", "occupancy", "all"] == 0.5

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from acestep_flows.errors import InputError, StageError
-from acestep_flows.stages.item import attempt
+from hypothesis import given
+from hypothesis import strategies as st
+
+from acestep_flows.errors import FlowsError, InputError, StageError
+from acestep_flows.stages.contract import Watch
+from acestep_flows.stages.item import alike, attempt, attempt_groups
 
 
 def test_a_result_passes() -> None:
@@ -23,3 +27,46 @@ def test_any_other_error_names_the_stage_and_the_cause() -> None:
     failed = attempt("double", lambda: 1 / 0)
     assert isinstance(failed, StageError)
     assert str(failed) == "double: ZeroDivisionError: division by zero"
+
+
+class Passes(Watch):
+    def __init__(self) -> None:
+        self.made: list[int] = []
+
+    def passed(self, items: int) -> None:
+        self.made.append(items)
+
+
+@given(st.lists(st.integers(-5, 20), max_size=12))
+def test_groups_are_of_one_kind_and_outputs_in_order(numbers: list[int]) -> None:
+    error, passes = InputError("bad"), Passes()
+
+    def double(group: list[int]) -> list[int]:
+        assert len({number % 3 for number in group}) == 1
+        if min(group) < 0:
+            raise ValueError("too small")
+        return [2 * number for number in group]
+
+    items: list[int | FlowsError] = [error if number == 20 else number for number in numbers]
+    outs = attempt_groups("double", double, items, lambda number: number % 3, passes)
+    assert len(outs) == len(numbers)
+    for number, out in zip(numbers, outs, strict=True):
+        if number == 20:
+            assert out is error
+        elif number < 0:
+            assert isinstance(out, StageError)
+        else:
+            assert out == 2 * number
+    assert sum(passes.made) == sum(0 <= number < 20 for number in numbers)
+
+
+@given(st.lists(st.integers(1, 300), max_size=30), st.integers(1, 1000))
+def test_what_is_padded_together_is_alike_and_within_bounds(sizes: list[int], padded: int) -> None:
+    numbers = alike(sizes, padded)
+    assert len(numbers) == len(sizes)
+    for number in set(numbers):
+        group = [size for size, its in zip(sizes, numbers, strict=True) if its == number]
+        assert max(group) <= 1.5 * min(group)
+        assert len(group) == 1 or max(group) * len(group) <= padded
+    if sizes and padded >= 300 * 30:
+        assert len(set(alike([7] * len(sizes), padded))) == 1

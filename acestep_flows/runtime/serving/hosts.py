@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from acestep_flows.errors import FlowsError, StageError
 from acestep_flows.graph.runner import Call, Handle, Reply, leaves
 from acestep_flows.runtime.serving import wire
+from acestep_flows.runtime.serving.batches import Batches
 from acestep_flows.runtime.serving.pool import Pool, Process
 from acestep_flows.stages.contract import StageParams
 from acestep_flows.stages.diffusion import DiffusionStage
@@ -52,6 +53,7 @@ class StageHost:
         )
         self.runner.load_all(self.stages.values())
         self._songs = self._make_songs(pool, process, home)
+        self._batches = Batches(self.runner, self.stages.values(), process.shared)
         self._under_way = self._calls = 0
         self._edges = {stage: Edge() for stage in self.stages}
 
@@ -109,7 +111,12 @@ class StageHost:
     async def _answer(self, call: Call, mailbox: Mailbox) -> tuple[Reply, str | None]:
         if self._songs is not None and issubclass(call.stage, DiffusionStage):
             return await self._songs.call(call, mailbox)
-        return await self.runner.call(call, mailbox), None
+        if self._batches.takes(call.stage):
+            return await self._batches.call(call, mailbox), None
+        reply = await self.runner.call(call, mailbox)
+        if (passes := self._batches.passes.get(call.stage.name)) is not None:
+            passes.passed(1)
+        return reply, None
 
     async def stats(self) -> dict[str, Any]:
         """Who this is and what it is at: JSON."""
@@ -117,7 +124,9 @@ class StageHost:
         told = {"process": self.name, "pid": os.getpid(), "stages": list(self.stages), "under_way": self._under_way}
         edges = {stage: dataclasses.asdict(edge) for stage, edge in self._edges.items() if edge.calls}
         memory = self.runner.peak_memory()
-        return told | {"calls": self._calls, "edges": edges, "peak_memory": memory, "engine": engine}
+        passes = {stage: dataclasses.asdict(made) for stage, made in self._batches.passes.items() if made.passes}
+        told |= {"calls": self._calls, "edges": edges, "passes": passes}
+        return told | {"peak_memory": memory, "engine": engine}
 
     async def check_health(self) -> None:
         """Raises when the process has to be replaced."""

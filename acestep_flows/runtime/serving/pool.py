@@ -73,6 +73,14 @@ class Process(Section):
         description="Calls at once, those in the step engine not counted; absent: one on a CPU, two on a GPU.",
     )
 
+    batch: int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="Calls of a stage that encodes or decodes that may share a forward pass, music counted by half "
+        "minutes; absent: 1 on a CPU, where little is won and sharing shows in last digits, 8 on a GPU.",
+    )
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.device == "cuda") != (self.gpus > 0):
@@ -92,6 +100,11 @@ class Process(Section):
     def torch_threads(self) -> int:
         """Threads of one torch operation."""
         return self.threads if self.threads is not None else max(1, int(self.cpus))
+
+    @property
+    def shared(self) -> int:
+        """What may share a forward pass outside the step engine."""
+        return self.batch if self.batch is not None else 1 if self.device == "cpu" else 8
 
     @property
     def most(self) -> int:

@@ -19,7 +19,7 @@ from acestep_flows.runtime.serving.hosts import Mailbox, StageHost, open_checkpo
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.stages.registry import stages
 from acestep_flows.values import Latents
-from tests.runtime.serving.pools import content, fused, split
+from tests.runtime.serving.pools import LIGHT, content, fused, split
 from tests.runtime.serving.songs import sample_call
 
 
@@ -252,3 +252,30 @@ def test_a_preview_that_was_not_sent_gives_way_to_the_next() -> None:
         assert steps == [1, 2, 3, 4, 5]
 
     asyncio.run(work())
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+def test_forward_passes_are_counted_as_they_are_made(small_root: Path, batch: int) -> None:
+    rest = {"rest": {"stages": [stage for stage in stages() if stage != "encode_prompt"], **LIGHT}}
+    processes = {"words": {"stages": ["encode_prompt"], "batch": batch, **LIGHT}, **rest}
+    host = StageHost(Pool.checked(content(small_root, processes)), "words")
+    there, go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        there.set()
+        go.wait(10)
+
+    async def work() -> None:
+        host.runner.work.submit(hold)
+        await asyncio.to_thread(there.wait, 10)
+        calls = [asyncio.ensure_future(_ended(stream(host, prompt(f"song {n}")))) for n in range(6)]
+        await asyncio.sleep(0.05)
+        go.set()
+        await asyncio.gather(*calls)
+        told = await host.stats()
+        made = told["passes"]["encode_prompt"]
+        assert made["items"] == told["calls"] == told["edges"]["encode_prompt"]["calls"] == 6
+        assert made["passes"] == 6 if batch == 1 else made["passes"] < 4
+
+    asyncio.run(work())
+    host.runner.close()

@@ -96,6 +96,14 @@ def test_threads_are_the_cores_where_nobody_says_otherwise() -> None:
     assert (threads(cpus=4), threads(cpus=0.1), threads(cpus=4, threads=2)) == (4, 1, 2)
 
 
+def test_passes_are_shared_on_a_gpu_or_where_the_pool_says_so() -> None:
+    def shared(**more: Any) -> int:
+        return Pool.checked(content(processes={"all": {"stages": list(stages()), **more}})).processes["all"].shared
+
+    assert (shared(), shared(device="cuda", gpus=1)) == (1, 8)
+    assert (shared(batch=4), shared(device="cuda", gpus=1, batch=1)) == (4, 1)
+
+
 def test_files_are_found_by_path_and_by_name(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump(split(tmp_path).model_dump(mode="json", exclude_unset=True)))

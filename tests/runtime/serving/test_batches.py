@@ -1,0 +1,165 @@
+"""Cheap calls that share forward passes: with as many as wait, one by one where that is wanted, and truly counted."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from acestep_flows.errors import StageError
+from acestep_flows.graph.runner import Call, Handle, Reply
+from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.runtime.local import LocalRunner
+from acestep_flows.runtime.serving.batches import Batches
+from acestep_flows.stages.contract import UNWATCHED
+from acestep_flows.stages.registry import stages
+from tests.runtime.serving.songs import Told
+from tests.stages.material import latents
+
+PROMPT, LYRICS, NOISE = (stages()[name] for name in ("encode_prompt", "encode_lyrics", "init_noise"))
+
+
+@pytest.fixture(scope="module")
+def runner(small: Checkpoint) -> Iterator[LocalRunner]:
+    with LocalRunner(small) as runner:
+        yield runner
+
+
+def prompt(tags: str) -> Call:
+    return Call(PROMPT, {}, PROMPT.Params.model_validate({"tags": tags}))
+
+
+class Busy:
+    """The runner's thread at work, until it is let go."""
+
+    def __init__(self, runner: LocalRunner) -> None:
+        self._go, self._there = threading.Event(), threading.Event()
+        runner.work.submit(self._hold)
+        self._there.wait(10)
+
+    def _hold(self) -> None:
+        self._there.set()
+        self._go.wait(10)
+
+    def end(self) -> None:
+        self._go.set()
+
+
+def with_batches(runner: LocalRunner, most: int, work: Callable[[Batches], Awaitable[Any]]) -> Any:
+    async def run() -> Any:
+        batches = Batches(runner, [PROMPT, LYRICS, NOISE], most)
+        try:
+            async with asyncio.timeout(60):
+                return await work(batches)
+        finally:
+            await batches.close()
+
+    return asyncio.run(run())
+
+
+async def settled() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0.01)
+
+
+def test_calls_that_wait_share_the_next_pass(runner: LocalRunner) -> None:
+    calls = [prompt("pop"), prompt("drums, 120 bpm"), prompt("a long and slow ballad"), prompt("rock"), prompt("x")]
+
+    async def work(batches: Batches) -> list[Reply]:
+        assert [batches.takes(stage) for stage in (PROMPT, LYRICS, NOISE)] == [True, True, False]
+        busy = Busy(runner)
+        first = asyncio.ensure_future(batches.call(calls[0], Told()))
+        await settled()  # taken alone, and waits for the thread
+        told = [Told() for _ in calls[1:]]
+        rest = [asyncio.ensure_future(batches.call(call, ear)) for call, ear in zip(calls[1:], told, strict=True)]
+        await settled()
+        assert [ear.starts for ear in told] == [0] * 4
+        busy.end()
+        replies = [await first, *await asyncio.gather(*rest)]
+        assert [ear.starts for ear in told] == [1] * 4
+        passes = batches.passes["encode_prompt"]
+        assert (passes.passes, passes.items) == (3, 5)  # one, three, one: no more than three together
+        return replies
+
+    replies = with_batches(runner, 3, work)
+    for call, reply in zip(calls, replies, strict=True):
+        (alone,) = runner.together([call], UNWATCHED)
+        assert isinstance(alone, Reply)
+        found, wanted = reply.outputs["prompt"], alone.outputs["prompt"]
+        assert found.token.text == wanted.token.text  # type: ignore[union-attr]
+        assert abs(found.token.states - wanted.token.states).max() < 1e-5  # type: ignore[union-attr]
+
+
+def test_of_one_nothing_is_taken(runner: LocalRunner) -> None:
+    async def work(batches: Batches) -> None:
+        assert not any(batches.takes(stage) for stage in (PROMPT, LYRICS, NOISE))
+        assert [*batches.passes] == ["encode_prompt", "encode_lyrics"]
+
+    with_batches(runner, 1, work)
+
+
+def test_what_breaks_is_an_error_of_that_call(runner: LocalRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole: Any = PROMPT.run
+
+    def short(self: Any, batch: Any, params: Any, watch: Any) -> Any:
+        if any(param.tags == "huge" for param in params):
+            raise MemoryError("too much")
+        return whole(self, batch, params, watch)
+
+    async def work(batches: Batches) -> None:
+        monkeypatch.setattr(PROMPT, "run", short)
+        busy = Busy(runner)
+        made = [asyncio.ensure_future(batches.call(prompt(tags), Told())) for tags in ("a", "b", "huge", "c")]
+        await settled()
+        busy.end()
+        outs = await asyncio.gather(*made, return_exceptions=True)
+        assert [type(out) for out in outs] == [Reply, Reply, StageError, Reply]
+        assert str(outs[2]) == "encode_prompt: MemoryError: too much"
+
+    with_batches(runner, 8, work)
+
+
+def test_a_cancelled_call_leaves_the_list_or_ends_with_its_pass(
+    runner: LocalRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, go = threading.Event(), threading.Event()
+    whole: Any = PROMPT.run
+
+    def slow(*args: Any) -> Any:
+        there.set()
+        go.wait(10)
+        return whole(*args)
+
+    async def work(batches: Batches) -> None:
+        monkeypatch.setattr(PROMPT, "run", slow)
+        computed, waiting = (asyncio.ensure_future(batches.call(prompt(tags), Told())) for tags in "ab")
+        await asyncio.to_thread(there.wait, 10)
+        waiting.cancel()
+        computed.cancel()
+        await settled()
+        assert waiting.cancelled() or not waiting.done()
+        assert not computed.done()
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await computed
+
+    with_batches(runner, 8, work)
+
+
+def test_a_value_that_does_not_fit_is_an_error_of_that_call(runner: LocalRunner) -> None:
+    decode = stages()["decode_latents"]
+
+    async def run() -> None:
+        batches = Batches(runner, [decode], 4)
+        wrong = Call(decode, {"latents": None}, decode.Params())
+        right = Call(decode, {"latents": Handle("latents", "", 0, latents(3))}, decode.Params())
+        outs = await asyncio.gather(
+            *(batches.call(call, Told()) for call in (wrong, right, wrong)), return_exceptions=True
+        )
+        assert [type(out) for out in outs] == [StageError, Reply, StageError]
+        await batches.close()
+
+    asyncio.run(run())
