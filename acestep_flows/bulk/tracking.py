@@ -1,48 +1,29 @@
-"""A job in MLflow: one run for each job, written by a thread of its own.
-
-Nothing here is on the way of a song: calls put notes into a queue and return. Whatever MLflow raises, or if it is not
-installed, ends the tracking with one warning and not the job.
-"""
+"""A job in MLflow: one run for each job, however often it was called."""
 
 from __future__ import annotations
 
 import json
-import logging
-import os
-import queue
-import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acestep_flows.bulk.job import Job, Shard
 from acestep_flows.bulk.place import Place
 from acestep_flows.bulk.progress import Progress
 from acestep_flows.errors import StorageError
+from acestep_flows.tracked_run import LONGEST, TrackedRun
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-log = logging.getLogger(__name__)
 
 EXPERIMENT = "acestep-flows bulk"
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
 OFF = "off"
 
-WAITING = 500
-"""Notes that may wait; more are dropped."""
 PAUSE = 5.0
 """Seconds between two readings of the progress."""
-PATIENCE = 30.0
-"""Seconds that the end of a job waits for notes to be written."""
-LONGEST = 500  # characters of a parameter
-
-Note = Callable[["MlflowClient", str], None]
-"""What is done with a client and the id of the run."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +36,8 @@ class Lineage:
     role: str
 
 
-class Tracking:
-    """The run of one job. Every method returns at once.
+class Tracking(TrackedRun):
+    """The run of one job. Every method but `close` returns at once.
 
     Args:
         uri: of the tracking store.
@@ -75,28 +56,8 @@ class Tracking:
         artifacts: str | None = None,
         began: Callable[[str], None] = lambda run: None,
     ) -> None:
-        self._uri, self._name, self._run, self._artifacts, self._began = uri, name, run, artifacts, began
-        self._notes: queue.Queue[Note | None] = queue.Queue(WAITING)
-        self._status = "KILLED"  # of a run that nobody ended
         self._last = 0.0
-        self.dropped = 0
-        self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
-        self._thread.start()
-
-    def params(self, values: Mapping[str, object]) -> None:
-        """What the job is. A value that has changed since an earlier call becomes a tag."""
-        kept = {name: str(value)[:LONGEST] for name, value in values.items() if value not in (None, "")}
-
-        def note(client: MlflowClient, run: str) -> None:
-            from mlflow.exceptions import MlflowException
-
-            for name, value in kept.items():
-                try:
-                    client.log_param(run, name, value)
-                except MlflowException:
-                    client.set_tag(run, f"now.{name}", value)
-
-        self._put(note)
+        super().__init__(uri, EXPERIMENT, name, run=run, artifacts=artifacts, began=began)
 
     def watch(self, progress: Progress) -> None:
         """How the job goes; read every few seconds."""
@@ -104,29 +65,6 @@ class Tracking:
         if now - self._last >= PAUSE or progress.phase == "ended":
             self._last = now
             self.metrics(readings(progress), progress.done + progress.failed)
-
-    def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Numbers at one moment; `step` is the rows that have ended, which goes on where a job was resumed."""
-        moment = int(time.time() * 1000)
-
-        def note(client: MlflowClient, run: str) -> None:
-            from mlflow.entities import Metric
-
-            client.log_batch(run, metrics=[Metric(name, value, moment, step) for name, value in values.items()])
-
-        self._put(note)
-
-    def artifact(self, path: str, content: bytes) -> None:
-        """A file of the run."""
-
-        def note(client: MlflowClient, run: str) -> None:
-            folder, _, name = path.rpartition("/")
-            with tempfile.TemporaryDirectory() as scratch:
-                file = Path(scratch, name)
-                file.write_bytes(content)
-                client.log_artifact(run, str(file), folder or None)
-
-        self._put(note)
 
     def lineage(self, *sets: Lineage) -> None:
         """Data sets that the job read or made."""
@@ -143,63 +81,7 @@ class Tracking:
             ]
             client.log_inputs(run, datasets=told)
 
-        self._put(note)
-
-    def end(self, status: str) -> None:
-        """How the job ended: FINISHED, FAILED or KILLED (it will go on)."""
-        self._status = status
-
-    def close(self, patience: float = PATIENCE) -> None:
-        """Write what waits, for `patience` seconds at most."""
-        deadline = time.monotonic() + patience
-        while self._thread.is_alive() and time.monotonic() < deadline:
-            try:
-                self._notes.put(None, timeout=0.1)
-                break
-            except queue.Full:
-                continue
-        self._thread.join(max(0.0, deadline - time.monotonic()))
-        if self._thread.is_alive():
-            log.warning("tracking at %s: not everything was written in %g s", self._uri, patience)
-
-    def _put(self, note: Note) -> None:
-        if not self._thread.is_alive():
-            return
-        try:
-            self._notes.put_nowait(note)
-        except queue.Full:
-            self.dropped += 1
-
-    def _work(self) -> None:
-        try:
-            client, run = self._open()
-            self._began(run)
-            while (note := self._notes.get()) is not None:
-                note(client, run)
-            client.set_terminated(run, self._status)
-        except ImportError:
-            log.warning("no tracking: mlflow is not installed (it comes with the bulk extra)")
-        except Exception as error:  # noqa: BLE001 - whatever a tracking store raises, the job goes on
-            log.warning("tracking at %s has ended: %s", self._uri, " ".join(str(error).split())[:LONGEST])
-
-    def _open(self) -> tuple[MlflowClient, str]:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it would tell its makers of every run
-        from mlflow import MlflowClient
-        from mlflow.exceptions import MlflowException
-
-        for noisy in ("mlflow", "alembic"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
-        client = MlflowClient(tracking_uri=self._uri)
-        if self._run is not None:
-            try:
-                client.update_run(self._run, status="RUNNING")
-            except MlflowException:  # the store is another one, or was emptied
-                self._run = None
-        if self._run is None:
-            experiment = client.get_experiment_by_name(EXPERIMENT)
-            id = experiment.experiment_id if experiment else client.create_experiment(EXPERIMENT, self._artifacts)
-            self._run = client.create_run(id, run_name=self._name).info.run_id
-        return client, self._run
+        self.put(note)
 
 
 def readings(progress: Progress) -> dict[str, float]:

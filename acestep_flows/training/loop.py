@@ -83,7 +83,9 @@ def train(
     log = curve.Curve(out / "curve.jsonl", run.step)
     with tracking(recipe.loop.mlflow, recipe, out) as tracker, stop_requests() as stop:
         loop = _Loop(task, recipe.loop, run, out, log, tracker, watch, crew)
-        return loop.go(lambda: stop() or asked(), minutes)
+        outcome = loop.go(lambda: stop() or asked(), minutes)
+        tracker.end(finished=outcome.finished)
+        return outcome
 
 
 class _Loop:

@@ -1,22 +1,20 @@
-"""Curves and previews to MLflow, from a thread of its own: a tracking server that hangs or fails never stops a run."""
+"""Curves and previews to MLflow: one run for a training, however often it was interrupted."""
 
 from __future__ import annotations
 
-import logging
-import queue
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
+from acestep_flows import storage
+from acestep_flows.tracked_run import TrackedRun
 from acestep_flows.training.recipe import Recipe
 
-log = logging.getLogger(__name__)
-
-WAITING = 1000
-"""Entries that may wait; more are dropped."""
-CLOSING_SECONDS = 60.0
+EXPERIMENT = "acestep-flows training"
+WHERE = "tracking.json"
+"""In the run's folder: which MLflow run it is."""
 
 
 class Tracking(Protocol):
@@ -26,6 +24,8 @@ class Tracking(Protocol):
 
     def files(self, folder: Path) -> None: ...
 
+    def end(self, *, finished: bool) -> None: ...
+
 
 class Untracked:
     """Goes nowhere."""
@@ -34,46 +34,36 @@ class Untracked:
 
     def files(self, folder: Path) -> None: ...
 
+    def end(self, *, finished: bool) -> None: ...
+
 
 class MlflowTracking:
-    """One MLflow run, written by a thread."""
+    """To MLflow."""
 
     def __init__(self, uri: str, recipe: Recipe, out: Path) -> None:
-        self._entries: queue.Queue[Callable[[], None] | None] = queue.Queue(WAITING)
-        self._uri, self._recipe, self._out = uri, recipe, out
-        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
-        self._thread.start()
+        def began(run: str) -> None:
+            storage.write(out / WHERE, json.dumps({"uri": uri, "run": run}).encode())
+
+        self.run = TrackedRun(uri, EXPERIMENT, f"{recipe.kind} {out.name}", run=_before(out, uri), began=began)
+        self.run.artifact("recipe.json", (recipe.model_dump_json(indent=2) + "\n").encode())
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        self._put(lambda: self._client.log_metrics(dict(values), step=step))
+        self.run.metrics(values, step)
 
     def files(self, folder: Path) -> None:
-        self._put(lambda: self._client.log_artifacts(str(folder), f"previews/{folder.name}"))
+        self.run.folder(f"previews/{folder.name}", folder)
 
-    def close(self) -> None:
-        self._put(None)
-        self._thread.join(CLOSING_SECONDS)
+    def end(self, *, finished: bool) -> None:
+        self.run.end("FINISHED" if finished else "KILLED")
 
-    def _put(self, entry: Callable[[], None] | None) -> None:
-        try:
-            self._entries.put_nowait(entry)
-        except queue.Full:
-            log.debug("tracking is behind; an entry is dropped")
 
-    def _work(self) -> None:
-        try:
-            import mlflow
-
-            self._client = mlflow
-            mlflow.set_tracking_uri(self._uri)
-            mlflow.set_experiment("acestep-flows training")
-            mlflow.start_run(run_name=f"{self._recipe.kind} {self._out.name}")
-            mlflow.log_dict(self._recipe.model_dump(mode="json"), "recipe.json")
-            while (entry := self._entries.get()) is not None:
-                entry()
-            mlflow.end_run()
-        except Exception as error:  # noqa: BLE001 whatever a tracking library raises, training goes on
-            log.warning("tracking at %s stopped: %s", self._uri, error)
+def _before(out: Path, uri: str) -> str | None:
+    """The MLflow run that an earlier call began."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        content = json.loads((out / WHERE).read_text(encoding="utf-8"))
+        if content["uri"] == uri:
+            return str(content["run"])
+    return None
 
 
 @contextmanager
@@ -85,5 +75,8 @@ def tracking(uri: str | None, recipe: Recipe, out: Path) -> Iterator[Tracking]:
     tracker = MlflowTracking(uri, recipe, out)
     try:
         yield tracker
+    except BaseException:
+        tracker.run.end("FAILED")
+        raise
     finally:
-        tracker.close()
+        tracker.run.close()

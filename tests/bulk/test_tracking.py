@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from acestep_flows import tracked_run
 from acestep_flows.bulk import tracking as tracked
 from acestep_flows.bulk.job import Shard
 from acestep_flows.bulk.place import Place
@@ -29,9 +30,8 @@ def progress(done: int) -> Progress:
 
 
 @pytest.mark.filterwarnings("ignore")  # of the library's own making
-def test_two_calls_of_a_job_are_one_run(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_calls_of_a_job_are_one_run(place: Place) -> None:
     pytest.importorskip("mlflow")
-    monkeypatch.setattr(tracked, "PATIENCE", 120.0)
     for call, status in enumerate(("KILLED", "FINISHED")):
         with tracking(None, place, JOB, more={"pool": "bulk", "torch": f"2.{call}"}) as track:
             assert track is not None
@@ -81,7 +81,7 @@ def test_without_mlflow(place: Place, caplog: pytest.LogCaptureFixture, monkeypa
 
 
 def test_a_store_that_hangs_costs_a_moment(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracked, "WAITING", 5)
+    monkeypatch.setattr(tracked_run, "WAITING", 5)
     monkeypatch.setattr(Tracking, "_open", lambda self: time.sleep(3))
     track = Tracking("sqlite:///never.db", "job")
     began = time.monotonic()
