@@ -44,6 +44,19 @@ def test_from_a_server_to_a_song(server: Server) -> None:
     assert abs(before - after).max() > 1e-3
 
 
+def test_listening_on_the_way(server: Server) -> None:
+    (script,) = blocks("sh", "Listening on the way")
+    done = shell(server, f"set -e\n{script}")
+    assert done.returncode == 0, done.stderr
+    (heard,) = (server.folder / "heard").iterdir()
+    assert re.fullmatch(r"run-[0-9a-f]+-take\.wav", heard.name)
+    assert "as it sounds after step " in done.stderr
+    found = soundfile.info(heard)
+    assert (found.format, found.subtype) == ("WAV", "PCM_16")
+    assert found.duration == pytest.approx(20, rel=0.02)
+    assert abs(soundfile.read(heard)[0]).max() > 0.001
+
+
 def test_in_python(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (code,) = blocks("python", "In Python")
     assert "with Client() as client" in code
