@@ -29,6 +29,8 @@ UPDATES = 3
 """Multiplicative updates of the least squares: enough for a start that the network then corrects."""
 MOMENTUM = 0.99
 """Of fast Griffin-Lim (Perraudin et al. 2013)."""
+RISE = 0.5
+"""Growth of a peak over two frames, in nepers, from which a sound counts as begun."""
 MEL_CENTRE, MEL_SPREAD = -6.0, 3.0
 BLOCK_FRAMES, HELD_FRAMES = 512, 16
 """Frames per block of the overlapped decode, and how many finished ones a block takes its phases up from."""
@@ -221,7 +223,8 @@ def peak_phases(magnitudes: Tensor, hop: int, size: int) -> Tensor:
     """Phases (bins, F) of sinusoids at the peaks of `magnitudes` (bins, F), running on from frame to frame.
 
     Each bin takes the frequency of the peak it belongs to, refined between bins by a parabola (single pass spectrum
-    inversion, Beauregard et al. 2015); phases are the sum of their advances over time.
+    inversion, Beauregard et al. 2015); phases are the sum of their advances since the peak last rose. So a change at
+    one place of a song is forgotten with the sounds that it is heard in, and the rest stays as it was.
     """
     bins, frames = magnitudes.shape
     level = magnitudes.clamp_min(1e-8).log()
@@ -238,6 +241,10 @@ def peak_phases(magnitudes: Tensor, hop: int, size: int) -> Tensor:
     nearest = torch.where(index - below <= above - index, below, above)
     frequency = place.gather(0, nearest)
     advance = (2 * math.pi * hop / size) * frequency.double()
-    phase = torch.cumsum(advance, dim=1)
+    total = torch.cumsum(advance, dim=1)
+    rise = F.pad(level[:, 2:] - level[:, :-2], (1, 1)).gather(0, nearest)
+    time = torch.arange(frames, device=level.device).expand(bins, frames)
+    begun = torch.where(rise > RISE, time, torch.zeros_like(time)).cummax(dim=1).values
+    phase = total - total.gather(1, begun)
     # Neighbours inside a lobe of the Hann window's spectrum alternate in sign.
     return (phase + math.pi * ((index - nearest).abs() % 2)).remainder(2 * math.pi).float()

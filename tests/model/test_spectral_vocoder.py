@@ -125,6 +125,19 @@ def test_blocks_go_on_where_the_last_one_ended(vocoder: SpectralVocoder, transfo
     assert seam.mean() < 1.5 * error.mean()
 
 
+def test_a_change_is_forgotten_with_the_sounds_that_it_is_in(vocoder: SpectralVocoder, transform: LogMel) -> None:
+    """A repainted span leaves the waveform behind it as it was, once a chord has begun anew."""
+    mel = log_mel(transform, chords(400))
+    painted = mel.copy()
+    painted[..., 100:180] = painted[..., 220:300] - 1.0
+    before, after = vocoder.decode(mel), vocoder.decode(painted)
+    change = np.square(after - before).mean(axis=0)
+    loud = np.square(before).mean(axis=0)
+    inside, behind = slice(MODEL_RATE, 2 * MODEL_RATE), slice(3 * MODEL_RATE, None)
+    assert change[inside].sum() > 0.5 * loud[inside].sum()
+    assert change[behind].sum() < 1e-4 * loud[behind].sum()
+
+
 def test_in_blocks_the_memory_does_not_grow(vocoder: SpectralVocoder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("acestep_flows.model.spectral_vocoder.BLOCK_FRAMES", 64)
     monkeypatch.setattr(vocoder, "iterations", 1)
