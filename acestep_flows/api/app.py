@@ -78,7 +78,16 @@ def create_app(service: Service) -> FastAPI:
             allow_origins=list(options.origins),
             allow_methods=["GET", "HEAD", "POST", "DELETE"],
             allow_headers=["Authorization", "X-API-Key", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Range"],
-            expose_headers=["Location", "Link", "X-Run-Id", "Retry-After", "Content-Range", "Accept-Ranges", "ETag"],
+            expose_headers=[
+                "Location",
+                "Link",
+                "X-Run-Id",
+                "Retry-After",
+                "Content-Range",
+                "Accept-Ranges",
+                "ETag",
+                "X-Step",
+            ],
             max_age=600,
         )
     app.add_middleware(Guarded)

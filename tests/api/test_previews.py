@@ -77,6 +77,33 @@ def test_a_song_is_the_same_with_and_without(door: Door) -> None:
     assert not any(node["preview"] for node in runs[0]["nodes"])
 
 
+def test_a_preview_that_is_replaced_while_it_is_asked_for_is_the_next_one(
+    strict: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(tmp_path, strict, executing=False) as door:
+        run = door.submit(preview_every=1)["id"]
+        claimed = door.home.leases.claim("e")
+        assert claimed is not None
+        get = type(door.home.previews).get
+
+        def put(step: int) -> None:
+            blob = door.home.artifacts.put(b"%d" % step)
+            assert door.home.previews.put(claimed.lease, "take", step, 9, 1.0, blob)
+
+        def overtaken(self: Any, run: str, node: str) -> Any:
+            found = get(self, run, node)
+            if found.step < 3:
+                put(found.step + 1)
+            return found
+
+        put(1)
+        monkeypatch.setattr(type(door.home.previews), "get", overtaken)
+        answer = door.client.get(f"/v1/runs/{run}/previews/take")
+        assert (answer.content, answer.headers["x-step"]) == (b"3", "3")
+        door.home.artifacts.drop(get(door.home.previews, run, "take").digest)
+        assert door.client.get(f"/v1/runs/{run}/previews/take").status_code == 404
+
+
 @pytest.mark.parametrize("every", [0, -1, 1001, 2.5, "often"])
 def test_what_is_no_number_of_steps_is_refused(door: Door, every: Any) -> None:
     body = {"graph": "text2music", "inputs": dict(SHORT), "preview_every": every}

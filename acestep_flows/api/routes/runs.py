@@ -190,9 +190,16 @@ async def fetch_preview(id: RunId, node: NodeId, request: Request, service: TheS
     """The latest preview of a node: how the song would sound, if it were over now. Each takes the former's place."""
     await in_thread(service.home.runs.get, id, caller.sees)
     preview = await in_thread(service.home.previews.get, id, node)
-    found = await _stored(request, service, preview.digest, preview.bytes, "audio/wav", f"{id}-preview.wav")
-    found.headers.update({"Cache-Control": "private, no-cache", "X-Step": str(preview.step)})
-    return found
+    while True:
+        try:
+            found = await _stored(request, service, preview.digest, preview.bytes, "audio/wav", f"{id}-preview.wav")
+        except NotFound:  # the next one has taken its place, or there is none any more
+            before, preview = preview, await in_thread(service.home.previews.get, id, node)
+            if preview == before:
+                raise
+        else:
+            found.headers.update({"Cache-Control": "private, no-cache", "X-Step": str(preview.step)})
+            return found
 
 
 router.add_api_route("/runs/{id}/previews/{node:path}", fetch_preview, methods=["HEAD"], include_in_schema=False)
