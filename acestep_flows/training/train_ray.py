@@ -15,10 +15,11 @@ import contextlib
 import datetime
 import os
 import queue
+import shutil
 import sys
-import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import nullcontext
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
@@ -26,6 +27,7 @@ from typing import Any
 
 from acestep_flows.errors import FlowsError, TrainingError
 from acestep_flows.runtime.bulk.cluster import cluster
+from acestep_flows.runtime.serving import traces
 from acestep_flows.training.crew import share
 from acestep_flows.training.recipe import KINDS, Recipe, parse_recipe
 from acestep_flows.training.stopping import stop_requests
@@ -36,6 +38,9 @@ PATIENCE = datetime.timedelta(days=1)
 
 TICK = 0.2
 """Seconds between two looks of the driver at what has come in."""
+
+LAST_WORDS = 5.0
+"""Seconds that the line has to empty once the workers have ended."""
 
 LOOPBACK = "lo" if sys.platform == "linux" else "lo0"
 STOP = "stop"
@@ -60,30 +65,40 @@ def train(
         FlowsError: what `loop.train` raises, or a worker was lost.
     """
     share(recipe, workers)
-    with tempfile.TemporaryDirectory(prefix="acestep-crew-") as place, stop_requests() as stop:
+    with _place() as place, stop_requests() as stop:
         given = {
             "recipe": recipe.model_dump(mode="json"),
             "out": str(out.resolve()),
             "folder": str(Path.cwd()),
-            "place": place,
+            "place": str(place),
             "device": device,
             "threads": recipe.loop.threads or max(1, (os.cpu_count() or 1) // workers),
             "resume": resume,
             "minutes": minutes,
         }
         on_gpu = device.startswith("cuda")
-        with contextlib.closing(_Line(Path(place), watch)) as line, cluster(workers, workers if on_gpu else 0):
+        with contextlib.closing(_Line(place, watch)) as line, cluster(workers, workers if on_gpu else 0):
             fitting = _Fitting(given, workers, on_gpu)
+            told = False
             while fitting.is_alive():
                 line.listen(TICK)
-                if stop():
-                    line.send(STOP)
-            line.listen(0)
+                told = told or (stop() and line.send(STOP))
+            line.listen_to_the_end()
     if fitting.error is not None:
         raise fitting.error
     if line.outcome is None:
         raise TrainingError("the workers have ended without a word; --resume goes on from the last state")
     return line.outcome
+
+
+@contextlib.contextmanager
+def _place() -> Iterator[Path]:
+    """A folder to meet in. What a killed driver leaves, the next Ray of our own clears away."""
+    place = traces.new_folder()
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 class _Fitting(threading.Thread):
@@ -136,7 +151,8 @@ class _Line:
         self._listener = Listener(str(place / "line"), family="AF_UNIX")
         self._heard: queue.Queue[Progress | Outcome] = queue.Queue()
         self._connection: Connection | None = None
-        threading.Thread(target=self._hear, name="line", daemon=True).start()
+        self._thread = threading.Thread(target=self._hear, name="line", daemon=True)
+        self._thread.start()
 
     def listen(self, seconds: float) -> None:
         """Pass on what has come in, and wait for more for so long."""
@@ -151,13 +167,21 @@ class _Line:
             else:
                 self._watch(said)
 
-    def send(self, wish: str) -> None:
-        """Say something to the worker, if it is there."""
+    def listen_to_the_end(self) -> None:
+        """Pass on what the worker said before it ended."""
         if self._connection is not None:
-            try:
+            self._thread.join(LAST_WORDS)
+        self.listen(0)
+
+    def send(self, wish: str) -> bool:
+        """Say something to the worker; whether it was there."""
+        try:
+            if self._connection is not None:
                 self._connection.send(wish)
-            except OSError:  # it has ended meanwhile
-                self._connection = None
+                return True
+        except OSError:  # it has ended meanwhile
+            self._connection = None
+        return False
 
     def close(self) -> None:
         self._listener.close()

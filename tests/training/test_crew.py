@@ -85,6 +85,8 @@ def test_two_with_half_the_batches_are_one_with_all(place: Path, tmp_path: Path)
     assert one["step"] == two["step"] == 6
     for kept in ("weights", "average"):
         for name, weight in one[kept].items():
+            if name == "line.0.bias":  # the norm after it takes it away again: its gradient is rounding alone
+                continue
             # Gradients are added up in another order; a step is 1e-2 at most, where a gradient is nearly zero too.
             torch.testing.assert_close(two[kept][name], weight, rtol=1e-3, atol=5e-4)
     one_curve, two_curve = (

@@ -86,13 +86,13 @@ def test_too_few_batches_are_refused_before_anything_starts(tmp_path: Path) -> N
 def test_the_line_carries_progress_up_and_the_wish_to_stop_down(tmp_path: Path) -> None:
     heard: list[Progress] = []
     with contextlib.closing(_Line(tmp_path, heard.append)) as line:
-        line.send(STOP)  # nobody is there yet
+        assert not line.send(STOP), "nobody is there yet"
         worker = _WorkersLine(tmp_path)
         assert not worker.asked()
         worker.say(Progress(3, 9, 0.5, {"loss": 1.0}))
         until(lambda: bool(heard), line)
         assert heard[0].losses == {"loss": 1.0}
-        line.send(STOP)
+        assert line.send(STOP)
         assert worker._connection.poll(10)
         assert worker.asked()
         assert worker.asked(), "it is not forgotten"
