@@ -12,8 +12,10 @@ from sqlalchemy import func, insert, select
 
 from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.home import Home
+from acestep_flows.api.store.runs import RunTable
 from acestep_flows.api.store.schema import BLOBS, METADATA
 from acestep_flows.errors import InputError, StorageError
+from tests.api.store.clock import new
 
 
 def count(database: Database) -> int:
@@ -90,6 +92,22 @@ def test_a_database_of_a_later_version_is_refused(database: Database, url: str) 
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(StorageError, match="another version"):
         Database(url)
+
+
+def test_runs_of_the_first_version_are_still_there(database: Database, url: str) -> None:
+    run = RunTable(database).accept(new())[0]
+    with database.write() as connection:
+        for back in (
+            "DROP TABLE previews",
+            "ALTER TABLE runs DROP COLUMN preview_every",
+            "UPDATE alembic_version SET version_num = '0001'",
+        ):
+            connection.exec_driver_sql(back)
+    again = Database(url)
+    assert RunTable(again).get(run.id) == run
+    with again.write() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+    again.close()
 
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://localhost/runs"])
