@@ -1,6 +1,6 @@
 """Paths and secrets from the environment: the one module that reads environment variables.
 
-    ACESTEP_FLOWS_CACHE        folder for fetched weights, the embedded model and cached results
+    ACESTEP_FLOWS_CACHE        folder for fetched weights and cached results
     ACESTEP_FLOWS_CHECKPOINT   folder of the weights to use where no --checkpoint is given
     ACESTEP_FLOWS_LYRIC_VOCAB  vocabulary of the lyric tokenizer, where it does not lie in the checkpoint
     ACESTEP_FLOWS_API_KEYS     keys of the served door: name=key, comma separated

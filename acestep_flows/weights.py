@@ -8,22 +8,21 @@ from typing import TYPE_CHECKING, Literal
 
 from acestep_flows.errors import CheckpointError, InputError
 from acestep_flows.hub import default_folder, is_fetched
+from acestep_flows.model.embedded import NAME, embedded_checkpoint
 from acestep_flows.settings import CHECKPOINT, Settings
 
 if TYPE_CHECKING:
     from acestep_flows.model.checkpoint import Checkpoint
 
 EMBEDDED = "embedded"
-"""What --checkpoint takes, besides a folder: the small built-in configuration."""
-
-UNTRAINED = "embedded: untrained, seeded random weights; songs made with them sound like noise"
+"""What --checkpoint takes, besides a folder: the small model inside the package."""
 
 Origin = Literal["argument", "environment", "fetched", "embedded"]
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A choice of weights, not yet looked at. `folder` is None for the embedded ones, which are made on first use."""
+    """A choice of weights, not yet looked at. `folder` is None for the embedded ones."""
 
     origin: Origin
     folder: Path | None
@@ -32,27 +31,24 @@ class Weights:
 
     def __str__(self) -> str:
         if self.folder is None:
-            return "the embedded model: untrained, it sounds like noise (acestep-flows fetch gets the published one)"
+            return "acestep-nano, a small model taught by synthetic music (acestep-flows fetch gets the published one)"
         return str(self.folder)
 
     @property
     def model(self) -> str:
-        """What recipes call these weights: their folder's name, or plainly that they are untrained."""
-        return UNTRAINED if self.folder is None else self.folder.name
+        """What recipes call these weights."""
+        return NAME if self.folder is None else self.folder.name
 
     def open(self) -> Checkpoint:
         """The checkpoint, its files checked, nothing loaded.
 
         Raises:
             CheckpointError: a file is missing, truncated or not the one expected.
-            StorageError: the embedded model cannot be written.
         """
         from acestep_flows.model.checkpoint import Checkpoint
 
         if self.folder is None:
-            from acestep_flows.model.embedded import embedded_checkpoint
-
-            return Checkpoint.open(embedded_checkpoint(self.cache), cache=self.cache)
+            return Checkpoint.open(embedded_checkpoint(), cache=self.cache)
         if not self.folder.is_dir():
             where = {"argument": "--checkpoint", "environment": CHECKPOINT}.get(self.origin, "checkpoint")
             raise CheckpointError(

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from acestep_flows import cli as command_line
 from acestep_flows import hub
 from acestep_flows.audio import tags
-from acestep_flows.weights import UNTRAINED
+from acestep_flows.model.embedded import NAME
 from tests.hub_server import HubServer, serve
 
 Invoke = Callable[..., Result]
@@ -27,7 +27,7 @@ QUICK = ["--set", "tags=lo-fi", "--set", "duration=1", "--set", "steps=2"]
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder that the tests share, so that the embedded model is made once."""
+    """A cache folder that the tests share."""
     return tmp_path_factory.mktemp("cache")
 
 
@@ -75,8 +75,8 @@ def test_a_run_writes_audio_picture_and_recipe(invoke: Invoke, tmp_path: Path) -
     told = json.loads(recipe.read_text(encoding="utf-8"))
     assert told["inputs"]["seed"] == 7
     assert tags.read(song).recipe["inputs"] == told["inputs"]
-    assert told["model"] == tags.read(song).recipe["model"] == UNTRAINED
-    assert "untrained" in result.stderr
+    assert told["model"] == tags.read(song).recipe["model"] == NAME
+    assert "acestep-nano" in result.stderr
     assert "take (sample)" in result.stderr
 
 

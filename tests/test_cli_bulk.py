@@ -21,7 +21,7 @@ LOCAL = ("--pool", "local", "--checkpoint", "embedded")
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder that the tests share, so that the embedded model is made once."""
+    """A cache folder that the tests share."""
     return tmp_path_factory.mktemp("cache")
 
 

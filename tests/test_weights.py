@@ -8,6 +8,7 @@ import pytest
 
 from acestep_flows import hub, weights
 from acestep_flows.errors import CheckpointError, InputError
+from acestep_flows.model.embedded import NAME
 from acestep_flows.settings import Settings
 from acestep_flows.weights import Weights, choose_weights
 
@@ -29,13 +30,13 @@ def test_fetched_weights_are_taken_before_the_embedded_ones(tmp_path: Path, monk
 
 
 def test_the_embedded_ones_say_what_they_are(tmp_path: Path) -> None:
-    assert "untrained" in str(choose_weights(Settings(tmp_path)))
-    assert "noise" in str(choose_weights(Settings(tmp_path)))
+    assert "acestep-nano" in str(choose_weights(Settings(tmp_path)))
+    assert "synthetic" in str(choose_weights(Settings(tmp_path)))
     assert str(choose_weights(Settings(tmp_path), "/some/where")) == "/some/where"
 
 
 def test_recipes_name_the_weights(tmp_path: Path) -> None:
-    assert "untrained" in choose_weights(Settings(tmp_path)).model
+    assert choose_weights(Settings(tmp_path)).model == NAME
     assert choose_weights(Settings(tmp_path), "/some/where").model == "where"
 
 

@@ -66,7 +66,7 @@ class Recipe(Part):
     inputs: Mapping[str, Any] = Field({}, description="JSON, maps wrapped as {map: ...}, values as {value: [...]}.")
     files: Mapping[str, str] = Field({}, description="Digest of an input value to the path the user gave.")
     seeds: Mapping[str, Any] = Field({}, description="Every seed in use, by node and parameter.")
-    model: str = Field("", description="What the weights are called; says so when they are untrained.")
+    model: str = Field("", description="What the weights are called.")
     weights: str = Field("", description="sha256 over the digests of all weights in use.")
     versions: Mapping[str, str] = {}
     nodes: tuple[NodePart, ...] = ()

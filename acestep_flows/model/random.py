@@ -1,4 +1,4 @@
-"""Complete checkpoints with seeded random weights, in the published layout: for the embedded default and benchmarks.
+"""Complete checkpoints with seeded random weights, in the published layout: for tests and benchmarks.
 
 What comes out is noise, but well-scaled noise: every stage runs, latents and audio are finite and audible. Tensors,
 dtypes and file names are those of the published model; the tokenizers are tiny ones of the same formats.

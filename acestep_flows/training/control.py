@@ -60,6 +60,9 @@ class ControlRecipe(SongRecipe):
     pair: PairSettings
     adapter: LowRankSettings | None = Field(None, description="An adapter to train along; absent: none.")
     gain: float = Field(0.0, ge=0, le=1, description="Strength to begin with; 0 changes nothing at first.")
+    emphasis: float = Field(
+        1.0, gt=0, le=10, description="Factor on the learnt strength in what is exported; a small model needs more."
+    )
 
 
 RECIPE = ControlRecipe
@@ -117,7 +120,10 @@ class ControlTask(SongTask):
 
     def export(self, folder: Path) -> None:
         """`folder` as a control branch, which `control_branch=FOLDER` takes; in bfloat16, as published weights are."""
-        copy.deepcopy(self.branch).to(torch.bfloat16).save(folder)
+        branch = copy.deepcopy(self.branch)
+        with torch.no_grad():
+            branch.gain.mul_(self._recipe.emphasis)
+        branch.to(torch.bfloat16).save(folder)
         if self._recipe.adapter is not None:
             adapter = learnt_adapter([self.networks.transformer], self._recipe.adapter.scaling)
             rounded(adapter, torch.bfloat16).save(folder)

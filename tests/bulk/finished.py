@@ -26,7 +26,7 @@ JOB = Job(
     "text2music",
     "d" * 64,
     {"graph": {"graph": "text2music", "inputs": INPUTS}},
-    model="embedded (untrained)",
+    model="acestep-nano-1",
     weights={"transformer": "a" * 64},
     stages=dict.fromkeys(STAGES, 1),
     constants={"duration": 3},

@@ -28,11 +28,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """With the embedded model in the cache, and a browser that writes down what it is to open."""
-    from acestep_flows.model.embedded import embedded_checkpoint
-
+    """With a browser that writes down what it is to open."""
     cache = tmp_path_factory.mktemp("cache")
-    embedded_checkpoint(cache)
     browser = cache / "browser"
     browser.write_text('#!/bin/sh\nprintf "%s" "$1" > opened\n')
     browser.chmod(0o755)

@@ -14,7 +14,7 @@ from acestep_flows.model.embedded import embedded_checkpoint
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Checkpoint:
-    return Checkpoint.open(embedded_checkpoint(tmp_path), cache=tmp_path)
+    return Checkpoint.open(embedded_checkpoint(), cache=tmp_path)
 
 
 def test_every_core_renders_where_there_is_room(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from tests.bulk.manifests import rows_of, scope
 
 
 def test_a_job_holds_what_decides_its_songs(tmp_path: Path) -> None:
-    checkpoint = Checkpoint.open(embedded_checkpoint(tmp_path / "cache"), cache=tmp_path / "cache")
+    checkpoint = Checkpoint.open(embedded_checkpoint(), cache=tmp_path / "cache")
     rows = rows_of(tmp_path, [{"tags": "funk"}], constants={"steps": 3})
     job = job_of(rows, check(rows), checkpoint, seed=5, audio="wav")
     assert (job.graph, job.rows, job.seed, job.audio, job.audio_output) == ("text2music", 1, 5, "wav", "audio")

@@ -21,7 +21,7 @@ STAGES = ["encode_prompt", "encode_lyrics", "init_noise", "sample", "decode_late
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     cache = tmp_path_factory.mktemp("cache")
-    return Engine(Checkpoint.open(embedded_checkpoint(cache), cache=cache), Placement(), cache / "results")
+    return Engine(Checkpoint.open(embedded_checkpoint(), cache=cache), Placement(), cache / "results")
 
 
 @pytest.fixture

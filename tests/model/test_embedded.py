@@ -1,58 +1,53 @@
-"""The embedded checkpoint: made once, complete or not there at all."""
+"""The model inside the package: whole, with what every graph of the mission needs, and small."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import json
 from pathlib import Path
 
 import pytest
-from safetensors import SafetensorError
+from safetensors import safe_open
 
-from acestep_flows.errors import StorageError
+from acestep_flows.errors import CheckpointError
 from acestep_flows.model import embedded as module
 from acestep_flows.model.checkpoint import PARTS, Checkpoint
 from acestep_flows.model.embedded import embedded_checkpoint
+from acestep_flows.model.extras import Kind
 
 
-def test_it_is_made_on_first_use_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = embedded_checkpoint(tmp_path / "cache")
-    Checkpoint.open(folder)
-    assert "Untrained" in (folder / "README.txt").read_text()
-    monkeypatch.setattr(module, "write_random_checkpoint", lambda *_: pytest.fail("made a second time"))
-    assert embedded_checkpoint(tmp_path / "cache") == folder
+def test_it_opens_and_is_small(tmp_path: Path) -> None:
+    checkpoint = Checkpoint.open(embedded_checkpoint(), cache=tmp_path)
+    assert all(checkpoint.digest(part) for part in PARTS)
+    assert checkpoint.lyric_vocab.parent == checkpoint.root
+    assert sum(file.stat().st_size for file in checkpoint.root.rglob("*")) < 40e6
 
 
-def test_of_several_that_make_it_at_once_one_wins(tmp_path: Path) -> None:
-    with ThreadPoolExecutor(3) as pool:
-        folders = set(pool.map(lambda _: embedded_checkpoint(tmp_path), range(3)))
-    assert len(folders) == 1
-    (folder,) = folders
-    assert [entry.name for entry in folder.parent.iterdir()] == [folder.name], "nothing unfinished is left"
-    Checkpoint.open(folder).digest(PARTS[0])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("adapters", "lyric2vocal"), ("controls", "stemgen"), ("controls", "singing2accompaniment")],
+)
+def test_it_brings_what_graphs_ask_for_by_name(kind: Kind, name: str) -> None:
+    found = Checkpoint.open(embedded_checkpoint()).extras.find(kind, name)
+    assert found.is_relative_to(embedded_checkpoint())
 
 
-def test_an_interrupted_making_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(folder: Path, *_: object) -> None:
-        (folder / "half").write_text("written")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(module, "write_random_checkpoint", stop)
-    with pytest.raises(KeyboardInterrupt):
-        embedded_checkpoint(tmp_path)
-    assert not list((tmp_path / "embedded").iterdir())
-
-
-def test_a_cache_folder_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(StorageError, match=r"cannot make the embedded model here: .+$"):
-        embedded_checkpoint(tmp_path / "file")
+def test_its_weights_are_those_of_the_card() -> None:
+    """Half precision, except where the published layout has full."""
+    for file in embedded_checkpoint().rglob("*.safetensors"):
+        with safe_open(file, "pt") as weights:
+            kinds = {weights.get_slice(name).get_dtype() for name in weights.keys()}  # noqa: SIM118
+        assert kinds <= {"BF16", "F32"}
+    card = (embedded_checkpoint() / "README.md").read_text(encoding="utf-8")
+    assert module.NAME in card
+    assert "Licence" in card
 
 
-def test_a_full_disk_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fill(folder: Path, *_: object) -> None:
-        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+def test_its_sampling_is_plain_guidance() -> None:
+    config = json.loads((embedded_checkpoint() / "ace_step_transformer" / "config.json").read_text())
+    assert config["sampling"]["guidance"] == "cfg"
 
-    monkeypatch.setattr(module, "write_random_checkpoint", fill)
-    with pytest.raises(StorageError, match="cannot write the embedded model: .*No space left"):
-        embedded_checkpoint(tmp_path)
-    assert not list((tmp_path / "embedded").iterdir())
+
+def test_an_installation_without_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "FOLDER", tmp_path / "gone")
+    with pytest.raises(CheckpointError, match=r"gone: the embedded model is not in .* \(allowed: install"):
+        embedded_checkpoint()

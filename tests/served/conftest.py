@@ -13,12 +13,8 @@ from tests.served.server import Server
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cache folder of the server and of the commands, with the embedded model in it."""
-    from acestep_flows.model.embedded import embedded_checkpoint
-
-    folder = tmp_path_factory.mktemp("cache")
-    embedded_checkpoint(folder)
-    return folder
+    """The cache folder of the server and of the commands."""
+    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="session")

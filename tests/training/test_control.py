@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.model.control import WEIGHTS
 from acestep_flows.model.placement import Placement
 from acestep_flows.sampling.noise import draw
 from acestep_flows.stages.encode_lyrics import EncodeLyrics
@@ -76,6 +78,14 @@ def test_without_gain_the_branch_changes_nothing_and_yet_learns(songs: Path) -> 
         torch.testing.assert_close(task.loss_at(batch, levels, noise), loss)
         task.branch.gain.fill_(1.0)
         assert not torch.allclose(task.loss_at(batch, levels, noise), loss)
+
+
+def test_emphasis_multiplies_the_strength_that_is_exported(songs: Path, tmp_path: Path) -> None:
+    for name, emphasis in (("plain", 1.0), ("loud", 3.0)):
+        task_of(songs, pair=ACCOMPANY, gain=0.5, emphasis=emphasis).export(tmp_path / name)
+    plain, loud = (load_file(tmp_path / name / WEIGHTS) for name in ("plain", "loud"))
+    assert float(loud.pop("gain")) == 3 * float(plain.pop("gain"))
+    assert all(torch.equal(tensor, loud[name]) for name, tensor in plain.items())
 
 
 def test_stages_apply_the_branch_and_its_adapter(songs: Path, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The sizes of acestep-nano, as the config files of a checkpoint.
 
 Every part is of the published class; only sizes differ, and the vocoder, whose class does not learn to play in hours
-on a processor, is replaced by a spectral decoder behind the same interface. In all about 13 million parameters.
+on a processor, is replaced by a spectral decoder behind the same interface. In all about 12 million parameters.
 """
 
 from __future__ import annotations
