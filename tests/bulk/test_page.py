@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlparse
 import pytest
 
 from acestep_flows.audio import read, tags
-from tests.served.server import environment
+from tests.served.server import WEIGHTS, environment
 
 ROOT = Path(__file__).parents[2]
 README, PAGE = ROOT / "README.md", ROOT / "docs" / "bulk.md"
@@ -27,9 +27,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def env(small_root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """With a browser that writes down what it is to open."""
     cache = tmp_path_factory.mktemp("cache")
+    (cache / WEIGHTS).symlink_to(small_root)
     browser = cache / "browser"
     browser.write_text('#!/bin/sh\nprintf "%s" "$1" > opened\n')
     browser.chmod(0o755)

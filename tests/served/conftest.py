@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 from acestep_flows.client import Client
-from tests.served.server import Server
+from tests.served.server import WEIGHTS, Server
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cache(small_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The cache folder of the server and of the commands."""
-    return tmp_path_factory.mktemp("cache")
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / WEIGHTS).symlink_to(small_root)
+    return folder
 
 
 @pytest.fixture(scope="session")

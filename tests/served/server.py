@@ -19,12 +19,17 @@ RUN_SECONDS = 120.0
 COMMAND = "acestep-flows"
 
 
+WEIGHTS = "weights"
+"""Folder of a cache in which the tests put the small random checkpoint."""
+
+
 def environment(cache: Path) -> dict[str, str]:
-    """What the commands are run under: a cache of the tests' own, one thread for each process."""
+    """What the commands are run under: a cache of the tests' own, weights that take less work, a thread for each."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ACESTEP_", "RAY_"))}
     scripts = str(Path(sys.executable).parent)
     path = f"{scripts}{os.pathsep}{inherited.get('PATH', '')}"
-    return inherited | {"ACESTEP_FLOWS_CACHE": str(cache), "OMP_NUM_THREADS": "1", "PATH": path}
+    own = {"ACESTEP_FLOWS_CACHE": str(cache), "ACESTEP_FLOWS_CHECKPOINT": str(cache / WEIGHTS)}
+    return inherited | own | {"OMP_NUM_THREADS": "1", "PATH": path}
 
 
 @dataclass

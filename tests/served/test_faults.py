@@ -73,6 +73,8 @@ def test_a_killed_server_loses_nothing_and_does_nothing_twice(server: Server, cl
     runs = [server.song(client, seed=100 + i, **LONG).id for i in range(20)]
     env = environment(server.cache) | {"ACESTEP_FLOWS_SERVER": server.url}
     watching = subprocess.Popen([COMMAND, "watch", runs[0]], env=env, stderr=subprocess.PIPE, text=True)
+    assert watching.stderr is not None
+    assert watching.stderr.readline(), "it hears of the run before the server is killed"
     eventually(lambda: sampling(client, runs[0]))
     left = family(server)
     server.kill()
