@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -37,27 +37,9 @@ class Lineage:
 
 
 class Tracking(TrackedRun):
-    """The run of one job. Every method but `close` returns at once.
+    """The run of one job. Every method but `close` returns at once."""
 
-    Args:
-        uri: of the tracking store.
-        name: of the run.
-        run: id of the run that an earlier call of the same job began; None: a new one.
-        artifacts: where files go; None: where the store wants them.
-        began: called once with the run's id, from the thread.
-    """
-
-    def __init__(
-        self,
-        uri: str,
-        name: str,
-        *,
-        run: str | None = None,
-        artifacts: str | None = None,
-        began: Callable[[str], None] = lambda run: None,
-    ) -> None:
-        self._last = 0.0
-        super().__init__(uri, EXPERIMENT, name, run=run, artifacts=artifacts, began=began)
+    _last = 0.0
 
     def watch(self, progress: Progress) -> None:
         """How the job goes; read every few seconds."""
@@ -127,7 +109,7 @@ def tracking(
 
     name = f"{job.graph} {job.digest[:8]}" if shard is None or shard.of == 1 else f"{job.graph} {shard}"
     run = before["run"] if before.get("uri") == uri else None
-    track = Tracking(uri, name, run=run, artifacts=artifacts, began=began)
+    track = Tracking(uri, EXPERIMENT, name, run=run, artifacts=artifacts, began=began)
     track.params(_params(job, shard) | dict(more or {}))
     track.artifact("graph.json", json.dumps(dict(job.content), indent=1, ensure_ascii=False).encode())
     if job.source.url:

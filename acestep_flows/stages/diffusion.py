@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, ValidationError
 
 from acestep_flows.errors import CheckpointError
+from acestep_flows.model.layout import TRANSFORMER
 from acestep_flows.sampling.options import GuidanceChoices, SamplerOptions, StepOptions
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
 from acestep_flows.stages.item import attempt
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from acestep_flows.sampling.trajectory import State, Trajectory
 
 
-PART = "ace_step_transformer"
 SAMPLING = "sampling"
 """Key of the transformer's config under which a model says what guidance it does best with."""
 
@@ -86,7 +86,7 @@ class Networks:
             return self
 
         def make() -> Networks:
-            found = Adapter.load(folder, checkpoint.config(PART))
+            found = Adapter.load(folder, checkpoint.config(TRANSFORMER))
             return Networks(found.apply(self.transformer), found.apply(self.projector))
 
         return self.refined.get(("control", checkpoint.extra_digest("controls", control)), make)
@@ -98,7 +98,7 @@ class Networks:
             from acestep_flows.model.control import ControlBranch
 
             found = checkpoint.extras.find("controls", name)
-            return ControlBranch.load(found, checkpoint.config(PART), placement)
+            return ControlBranch.load(found, checkpoint.config(TRANSFORMER), placement)
 
         return self.controls.get(checkpoint.extra_digest("controls", name), make)
 
@@ -112,7 +112,7 @@ def shared_networks(checkpoint: Checkpoint, placement: Placement) -> Networks:
     from acestep_flows.model.condition import ConditionProjector
     from acestep_flows.model.transformer import Transformer
 
-    key = checkpoint.digest(PART), placement
+    key = checkpoint.digest(TRANSFORMER), placement
     with _SHARED_LOCK:
         if (networks := _SHARED.get(key)) is None:
             transformer = Transformer.load(checkpoint, placement)
@@ -124,7 +124,7 @@ def shared_networks(checkpoint: Checkpoint, placement: Placement) -> Networks:
 class DiffusionStage(Stage):
     """Base of the stages that denoise. Subclasses give `branches`, `trajectory` and `finish`."""
 
-    parts: ClassVar[tuple[str, ...]] = (PART,)
+    parts: ClassVar[tuple[str, ...]] = (TRANSFORMER,)
 
     def load(self, checkpoint: Checkpoint, placement: Placement) -> None:
         self.checkpoint, self.placement = checkpoint, placement
@@ -184,11 +184,11 @@ class DiffusionStage(Stage):
         fields = SamplerOptions.model_fields
         chosen = {name: value for name in fields if (value := getattr(params, name)) is not None}
         try:
-            own = GuidanceChoices.model_validate(self.checkpoint.config(PART).get(SAMPLING, {}))
+            own = GuidanceChoices.model_validate(self.checkpoint.config(TRANSFORMER).get(SAMPLING, {}))
             return SamplerOptions.model_validate(own.model_dump(exclude_none=True) | chosen)
         except ValidationError as error:
             problem = error.errors()[0]
-            where = f"{PART}/config.json: {SAMPLING}.{'.'.join(map(str, problem['loc']))}"
+            where = f"{TRANSFORMER}/config.json: {SAMPLING}.{'.'.join(map(str, problem['loc']))}"
             allowed = ", ".join(GuidanceChoices.model_fields)
             raise CheckpointError(problem["msg"], where=where, allowed=allowed) from None
 

@@ -83,7 +83,7 @@ def test_without_mlflow(place: Place, caplog: pytest.LogCaptureFixture, monkeypa
 def test_a_store_that_hangs_costs_a_moment(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracked_run, "WAITING", 5)
     monkeypatch.setattr(Tracking, "_open", lambda self: time.sleep(3))
-    track = Tracking("sqlite:///never.db", "job")
+    track = Tracking("sqlite:///never.db", "test", "job")
     began = time.monotonic()
     for row in range(100):
         track.metrics({"rows_done": row}, row)
