@@ -1,9 +1,12 @@
-"""Writing files so that a reader finds the old content, the whole new content, or nothing: never a half."""
+"""Writing files and folders so that a reader finds the old content, the whole new one, or nothing: never a half."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from acestep_flows.errors import StorageError
@@ -31,3 +34,37 @@ def write(path: str | os.PathLike[str], content: bytes | memoryview) -> Path:
     except OSError as error:
         raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error
     return path
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """An empty hidden folder beside `path` to fill; when the body ends it takes the place of `path`, whole.
+
+    What a kill leaves of it is cleared away by the next attempt. One writer at a time.
+
+    Raises:
+        StorageError: no space, no permission; nothing is left behind, and what was at `path` is untouched.
+    """
+    unfinished, former = (path.with_name(f".{path.name}.{state}") for state in ("unfinished", "former"))
+    try:
+        try:
+            for left in (unfinished, former):
+                shutil.rmtree(left, ignore_errors=True)
+            unfinished.mkdir(parents=True)
+            yield unfinished
+            for file in unfinished.rglob("*"):
+                if file.is_file():
+                    _flush(file)
+            if path.exists():
+                path.rename(former)  # a folder that is not empty cannot be replaced in one move
+            unfinished.rename(path)
+            shutil.rmtree(former, ignore_errors=True)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    except (OSError, shutil.Error) as error:
+        raise StorageError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _flush(file: Path) -> None:
+    with file.open("rb") as content:
+        os.fsync(content.fileno())

@@ -113,3 +113,43 @@ def test_a_target_that_is_a_folder(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="Is a directory"):
         storage.write(tmp_path / "song.wav", b"x")
     assert [path.name for path in tmp_path.iterdir()] == ["song.wav"]
+
+
+def fill(folder: Path, *, fail_at: int = 9) -> None:
+    """Three files, one of them deeper; the writing of number `fail_at` fails."""
+    for number in range(3):
+        if number == fail_at:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        file = folder / ("deeper" if number else "") / str(number)
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("new")
+
+
+@pytest.mark.parametrize("fail_at", range(3))
+def test_a_folder_that_cannot_be_filled_leaves_the_old_one(tmp_path: Path, fail_at: int) -> None:
+    target = tmp_path / "export"
+    for there in (False, True):
+        with (
+            pytest.raises(StorageError, match="export: cannot be written"),
+            storage.new_folder(target) as new,
+        ):
+            fill(new, fail_at=fail_at)
+        assert target.is_dir() is there
+        assert [path.name for path in tmp_path.iterdir()] == ["export"] * there
+        target.mkdir(exist_ok=True)
+    with storage.new_folder(target) as new:
+        fill(new)
+    assert sorted(path.name for path in target.rglob("*") if path.is_file()) == ["0", "1", "2"]
+    assert [path.name for path in tmp_path.iterdir()] == ["export"]
+
+
+def test_a_folder_takes_the_place_of_another_and_of_what_a_kill_left(tmp_path: Path) -> None:
+    target = tmp_path / "export"
+    for name in ("export", ".export.unfinished", ".export.former"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "old").write_text("old")
+    with storage.new_folder(target) as new:
+        (new / "file").write_text("new")
+        assert (target / "old").is_file()
+    assert contents(target) == {"file": b"new"}
+    assert [path.name for path in tmp_path.iterdir()] == ["export"]

@@ -4,7 +4,7 @@
     OUT/states/step-00000500.pt     saved states; the newest few are kept
     OUT/curve.jsonl, curve.png      the losses
     OUT/previews/step-00000500/     whatever the task shows
-    OUT/export/                     the result, in the layout that the stages load
+    OUT/export/                     the result, in the layout that the stages load; whole once it is there
 
 A step depends on the recipe's seed, its number, and the weights and optimiser before it, and on nothing else: batches
 are pure functions of their number, and the generators are seeded anew for each. So a resumed run repeats the curve of
@@ -128,8 +128,8 @@ class _Loop:
             if finished and not (settings.preview_every and run.step % settings.preview_every == 0):
                 self._preview(self._log)
             if finished:
-                with self._presenting():
-                    self._task.export(self._out / "export")
+                with self._presenting(), storage.new_folder(self._out / "export") as folder:
+                    self._task.export(folder)
             curve.draw(self._out / "curve.jsonl", self._out / "curve.png")
         return Outcome(run.step, finished, state)
 

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -221,3 +222,45 @@ def test_batches_ahead_are_the_same(tmp_path: Path) -> None:
     for ahead in (0, 3):
         train(ToyTask(), toy_recipe(ahead=ahead), tmp_path / str(ahead))
     assert same(newest(tmp_path / "0"), newest(tmp_path / "3"))
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+import torch
+from acestep_flows.training.loop import train
+from tests.training.test_loop import ExportOfThree
+from tests.training.toy_training import toy_recipe
+
+torch.set_num_threads(1)
+for write in range(3):  # each in a process of its own, which ends there as by a kill
+    if not os.fork():
+        train(ExportOfThree(lambda at: at == write and os._exit(9)), toy_recipe(), Path(sys.argv[1]) / str(write))
+    assert os.waitstatus_to_exitcode(os.wait()[1]) == 9
+"""
+
+
+class ExportOfThree(ToyTask):
+    """Exports three files; `before` is told before each is written."""
+
+    def __init__(self, before: Callable[[int], object] = lambda at: None) -> None:
+        super().__init__()
+        self._before = before
+
+    def export(self, folder: Path) -> None:
+        for at, name in enumerate(("line.pt", "text.pt", "tokenizer.json")):
+            self._before(at)
+            torch.save(self.network.state_dict(), folder / name)
+
+
+def test_an_export_is_whole_or_not_there(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLED, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for write in range(3):
+        out = tmp_path / str(write)
+        assert newest(out)["step"] == 20
+        assert not (out / "export").exists()
+        assert train(ExportOfThree(), toy_recipe(), out, resume=True).finished
+        assert sorted(file.name for file in (out / "export").iterdir()) == ["line.pt", "text.pt", "tokenizer.json"]
+        assert not list(out.glob(".export*"))
