@@ -24,6 +24,7 @@ from acestep_flows.model.layout import AUTOENCODER, LAYOUTS, class_name
 from acestep_flows.model.mel import LogMel, mel_filters
 from acestep_flows.training.parts import read_config, write_part
 from acestep_flows.training.picture import compare_mels
+from acestep_flows.training.precision import computing
 from acestep_flows.training.recipe import Recipe, Section
 from acestep_flows.training.sources import Source, SourceSettings
 from acestep_flows.values import MEL_FRAMES_PER_LATENT, MEL_HOP, MODEL_RATE, SAMPLES_PER_FRAME
@@ -128,7 +129,7 @@ class AutoencoderTask:
         for index, clip in enumerate(self._source.held_out()):
             whole = clip[:, : clip.shape[1] // SAMPLES_PER_FRAME * SAMPLES_PER_FRAME]
             mel = self._mel(torch.tensor(whole, device=self.device))[None]
-            with torch.autocast(torch.device(self.device).type, torch.bfloat16):
+            with computing(self.device, self._recipe.loop.precision):
                 z = self._network.encoder(scaled(mel)).float()
                 back = unscaled(self._network.decoder(z).float())
             latents.append(normalised(z))

@@ -25,6 +25,7 @@ from acestep_flows.model.spectral_vocoder import SpectralVocoder
 from acestep_flows.training.autoencoder import SIZE, load_autoencoder, new_log_mel, scaled, unscaled
 from acestep_flows.training.parts import read_config, write_part
 from acestep_flows.training.picture import compare_mels
+from acestep_flows.training.precision import computing
 from acestep_flows.training.recipe import Recipe, Section
 from acestep_flows.training.sources import Source, SourceSettings
 from acestep_flows.values import MEL_FRAMES_PER_LATENT, MEL_HOP, MODEL_RATE, Audio
@@ -141,7 +142,7 @@ class DecoderTask:
     def _through(self, mel: Tensor) -> Tensor:
         """Log-mel (B, 2, bands, F) through the autoencoder."""
         assert self._autoencoder is not None
-        with torch.autocast(torch.device(self.device).type, torch.bfloat16):
+        with computing(self.device, self._recipe.loop.precision):
             back: Tensor = self._autoencoder.decoder(self._autoencoder.encoder(scaled(mel)))
         return unscaled(back.float())
 

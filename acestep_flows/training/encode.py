@@ -22,11 +22,14 @@ from acestep_flows.model.placement import Dtype, Placement
 from acestep_flows.stages.encode_audio import EncodeAudio
 from acestep_flows.training.data.encoded import ABOUT, Broken, EncodedSong, Encoding, shard_path, write_shard
 from acestep_flows.training.data.sources import Song, SourceSettings, open_source
+from acestep_flows.training.precision import Precision, bfloat16_pays
 from acestep_flows.training.recipe import Section, problems, read_recipe
 from acestep_flows.values import FloatArray
 
 SHARD = 64
 """Songs of a shard."""
+DEVICE = "cpu"
+"""Where encoders run: processes for all cores keep up with the readers of songs."""
 
 Report = Callable[[int, int, int], None]
 """Told after each shard: songs done, songs in all, songs broken so far."""
@@ -38,7 +41,13 @@ class EncodeRecipe(Section):
     kind: Literal["encode"] = "encode"
     checkpoint: Path = Field(description="The checkpoint whose autoencoder encodes.")
     source: Annotated[SourceSettings, Field(discriminator="kind")]
-    dtype: Dtype = Field("bfloat16", description="Compute dtype of the encoder.")
+    dtype: Precision = Field(
+        "auto", description="Compute dtype of the encoder. auto: bfloat16 where the device is fast at it."
+    )
+
+    def numerics(self, device: str) -> Dtype:
+        """The dtype that it means on `device`."""
+        return "bfloat16" if bfloat16_pays(device, self.dtype) else "float32"
 
 
 def load_encode_recipe(name: str, assignments: Sequence[str] = ()) -> EncodeRecipe:
@@ -52,10 +61,10 @@ def load_encode_recipe(name: str, assignments: Sequence[str] = ()) -> EncodeReci
 class Encoder:
     """Encodes songs of one source with one checkpoint; a process has one."""
 
-    def __init__(self, recipe: EncodeRecipe, device: str = "cpu") -> None:
+    def __init__(self, recipe: EncodeRecipe, device: str = DEVICE) -> None:
         self.source = open_source(recipe.source)
         self._stage = EncodeAudio()
-        self._stage.load(Checkpoint.open(recipe.checkpoint), Placement(device, recipe.dtype))
+        self._stage.load(Checkpoint.open(recipe.checkpoint), Placement(device, recipe.numerics(device)))
 
     def shard(self, number: int) -> list[Encoding | Broken]:
         """The songs of shard `number`."""
@@ -136,7 +145,7 @@ def _claim(recipe: EncodeRecipe, folder: Path, songs: int) -> None:
         "songs": songs,
         "source": recipe.source.model_dump(mode="json"),
         "autoencoder": checkpoint.digest("music_dcae_f8c8"),
-        "dtype": recipe.dtype,
+        "dtype": recipe.numerics(DEVICE),
     }
     file = folder / ABOUT
     if file.is_file():

@@ -28,6 +28,7 @@ from acestep_flows.errors import CheckpointError, InputError, StorageError, Trai
 from acestep_flows.training import curve
 from acestep_flows.training.ahead import Ahead
 from acestep_flows.training.crew import Alone, Crew, share
+from acestep_flows.training.precision import computing
 from acestep_flows.training.recipe import LoopSettings, Recipe
 from acestep_flows.training.run import Run
 from acestep_flows.training.schedule import learning_rate, step_seed
@@ -248,8 +249,7 @@ class _Loop:
                     module.train()
 
     def _autocast(self) -> Any:
-        kind = torch.device(self._task.device).type
-        return torch.autocast(kind, torch.bfloat16, enabled=self._settings.precision == "bfloat16")
+        return computing(self._task.device, self._settings.precision)
 
     def _tell(self, text: str) -> None:
         self._watch(Progress(self._run.step, self._settings.steps, self._pace, {}, text))

@@ -86,7 +86,7 @@ def _errors(task: SongTask, batch: SongBatch, noise: Tensor) -> Tensor:
     total = torch.zeros(len(data), device=task.device)
     for level in LEVELS:
         levels = torch.full((len(data),), level, device=task.device)
-        with torch.autocast(torch.device(task.device).type, torch.bfloat16, enabled=task.bfloat16):
+        with task.computing():
             velocity = task.velocity(batch, add_noise(data, noise, levels), levels)
         squares = (velocity - (noise - data)).square().mean(dim=(1, 2)) * mask
         total += squares.sum(dim=1) / mask.sum(dim=1)
@@ -143,7 +143,7 @@ def sample(task: SongTask, crop: Crop, part: Part, settings: PreviewSettings) ->
     schedule = schedule_of(SamplerOptions(steps=settings.steps))
     for level, after in zip(schedule.sigmas[:-1], schedule.sigmas[1:], strict=True):
         levels = torch.full((1,), level, device=task.device)
-        with torch.autocast(torch.device(task.device).type, torch.bfloat16, enabled=task.bfloat16):
+        with task.computing():
             told, untold = (task.velocity(task.song_batch(x, one, control), x, levels) for one in words)
         velocity = untold + settings.guidance_scale * (told - untold) if settings.guidance_scale else told
         x = x + (after - level) * velocity

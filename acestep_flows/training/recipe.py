@@ -19,6 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from acestep_flows.errors import InputError
+from acestep_flows.training.precision import Precision
 
 KINDS: dict[str, str] = {
     "diffusion": "acestep_flows.training.diffusion",
@@ -53,7 +54,9 @@ class LoopSettings(Section):
     clip: float = Field(0.5, gt=0, description="Largest norm of the gradient.")
     accumulate: int = Field(1, gt=0, description="Batches per step; several workers share them.")
     average: float = Field(0.999, ge=0, lt=1, description="Decay of the weights' moving average; 0: none.")
-    precision: Literal["bfloat16", "float32"] = Field("bfloat16", description="Compute dtype; weights stay float32.")
+    precision: Precision = Field(
+        "auto", description="Compute dtype; weights stay float32. auto: bfloat16 where the device is fast at it."
+    )
     gradient_checkpointing: bool = Field(False, description="Compute activations twice in place of keeping them.")
     skip_bad: int = Field(0, ge=0, description="Batches without a finite loss that may be left out before it stops.")
     save_every: int = Field(500, gt=0, description="Steps between saved states.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from acestep_flows.training.data.settings import DataSettings
 from acestep_flows.training.flow import FlowSettings, draw_levels, flow_loss
 from acestep_flows.training.networks import Networks, Words
 from acestep_flows.training.objective import add_noise
+from acestep_flows.training.precision import computing
 from acestep_flows.training.preview import PreviewSettings, measure, render_songs
 from acestep_flows.training.recipe import Recipe
 
@@ -110,10 +112,9 @@ class SongTask:
         """Latent frames of a batch."""
         return self._settings.data.frames
 
-    @property
-    def bfloat16(self) -> bool:
-        """Whether the network computes in bfloat16."""
-        return self._settings.loop.precision == "bfloat16"
+    def computing(self) -> Any:
+        """The context in which the network computes."""
+        return computing(self.device, self._settings.loop.precision)
 
     def batch(self, index: int) -> SongBatch:
         """The songs of step `index`, cut, told and blanked."""
