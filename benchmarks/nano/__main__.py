@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--clips", type=int, default=48, help="captions for text2music")
     parser.add_argument("--pairs", type=int, default=32, help="clips for control branches, edits and lyrics")
+    parser.add_argument("--first", type=int, default=0, help="number of the first clip; settings are chosen on others")
     parser.add_argument("--only", nargs="+", choices=tuple(MEASUREMENTS), default=list(MEASUREMENTS))
     parser.add_argument(
         "--set",
@@ -40,7 +41,7 @@ def main() -> None:
     scores: list[Score] = []
     with Player(asked.checkpoint, settings, asked.dtype) as player:
         material = Material(
-            player, asked.clips, asked.pairs, lambda text: print(f"\r{text:60}", end="", file=sys.stderr)
+            player, asked.clips, asked.pairs, asked.first, lambda text: print(f"\r{text:60}", end="", file=sys.stderr)
         )
         for name in asked.only:
             scores += MEASUREMENTS[name](material)

@@ -30,17 +30,21 @@ LENGTH = seconds_from_frames(64)
 
 @dataclass
 class Material:
-    """A player and held-out clips. What is expensive is made when first asked for, and once."""
+    """A player and held-out clips. What is expensive is made when first asked for, and once.
+
+    `first` says which clips: 0 are those of the model card, others are for choosing settings on.
+    """
 
     player: Player
     clips: int
     pairs: int
+    first: int
     say: Callable[[str], None]
 
     @cached_property
     def pieces(self) -> list[Piece]:
         """Clips whose captions the model is asked for."""
-        return [render(compose(HELD_OUT + index, seconds=LENGTH)) for index in range(self.clips)]
+        return [render(compose(HELD_OUT + self.first + index, seconds=LENGTH)) for index in range(self.clips)]
 
     @cached_property
     def generated(self) -> list[Samples]:
@@ -58,7 +62,7 @@ class Material:
         return list(islice(self._sung(), self.pairs))
 
     def _sung(self) -> Iterator[Piece]:
-        for seed in count(HELD_OUT + 100_000):
+        for seed in count(HELD_OUT + 100_000 + self.first):
             score = compose(seed, seconds=LENGTH, vocal=("male", "female")[seed % 2])
             if score.sung and len(score.truth.parts) >= 3:
                 yield render(score)
