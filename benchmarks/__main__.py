@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SHARED = {"__init__", "__main__", "machine", "plain"}
+SHARED = {"__init__", "__main__", "machine", "plain", "weights"}
 SCRIPTS = sorted(file.stem for file in Path(__file__).parent.glob("*.py") if file.stem not in SHARED)
 
 

@@ -1,6 +1,6 @@
-"""The step engine: songs together against one at a time, on the small and on the mid-size random checkpoint.
+"""The step engine: songs together against one at a time, on acestep-nano and on a mid-size random checkpoint.
 
-    python -m benchmarks.engine [--checkpoints small middle] [--songs 8] [--steps 6] [--threads 2] [--out results.json]
+    python -m benchmarks.engine [--checkpoints nano middle] [--songs 8] [--steps 6] [--threads 2] [--out results.json]
 
 Both ways run in one thread of one process, turn by turn, so that their ratio holds where the machine's speed drifts and
 torch keeps one team of threads; `together` is how many times faster the engine is. `one` is a single song through the
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import statistics
-import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -24,7 +23,6 @@ import torch
 
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.placement import Placement
-from acestep_flows.model.random import MIDDLE, SMALL, write_random_checkpoint
 from acestep_flows.runtime.engine import StepEngine
 from acestep_flows.runtime.local import limit_threads
 from acestep_flows.runtime.occupancy import EngineStats
@@ -35,8 +33,9 @@ from acestep_flows.stages.encode_prompt import EncodePrompt
 from acestep_flows.stages.init_noise import InitNoise
 from acestep_flows.stages.sample import Sample
 from benchmarks.machine import report
+from benchmarks.weights import RANDOM, at_hand
 
-CHECKPOINTS = {"small": SMALL, "middle": MIDDLE}
+CHECKPOINTS = ("nano", *RANDOM)
 LYRICS = "[verse]\nNeon lights they flicker bright\nCity hums in dead of night\n[chorus]\nTurn it up and let it flow\n"
 
 
@@ -112,7 +111,7 @@ def measure(songs: Songs, chosen: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--checkpoints", nargs="+", choices=CHECKPOINTS, default=list(CHECKPOINTS))
+    parser.add_argument("--checkpoints", nargs="+", choices=CHECKPOINTS, default=["nano", "middle"])
     parser.add_argument("--songs", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--steps", type=int, default=6)
@@ -127,9 +126,8 @@ def main() -> None:
     chosen = parser.parse_args()
     results: dict[str, Any] = {"settings": vars(chosen)}
     for name in chosen.checkpoints:
-        with tempfile.TemporaryDirectory() as folder:
-            write_random_checkpoint(Path(folder), CHECKPOINTS[name], seed=0)
-            results[name] = measure(Songs(Path(folder), chosen.device, chosen.dtype), chosen)
+        with at_hand(name) as folder:
+            results[name] = measure(Songs(folder, chosen.device, chosen.dtype), chosen)
     report(results, chosen.out)
 
 

@@ -1,8 +1,8 @@
-"""The whole server, from outside: cold start, what a hop costs, a sweep of arrival rates, a soak.
+"""The whole server, from outside: cold start, overhead, a sweep of arrival rates, a soak.
 
-    python -m benchmarks.serving [--checkpoint small|middle|DIR] [--seconds 10] [--steps 27] [--songs 24]
+    python -m benchmarks.serving [--checkpoint nano|small|middle|DIR] [--seconds 10] [--steps 27] [--songs 24]
                                  [--loads 0.1 0.5 1 2 4] [--pools local split] [--threads N]
-                                 [--soak MINUTES] [--out results.json]
+                                 [--soak 960] [--out results.json]
 
 What the server is compared with is one song after the other, in two ways:
 
@@ -15,6 +15,9 @@ Loads are multiples of what `alone` makes per second. Songs arrive at random (a 
 whether or not earlier ones are done; a song's latency is from its acceptance to its end. In all ways only the words
 are cached. `core_seconds_per_song` is processor time, of all processes together: where others use the machine, it
 says more than the clock.
+
+The soak compresses a day's work: 960 songs are what comes in eight hours at two a minute. They are of one second and
+two steps, submitted in waves as fast as they end, and after each wave the memory of every process is taken.
 """
 
 from __future__ import annotations
@@ -50,13 +53,12 @@ from acestep_flows.graph.scheduler import Scheduler
 from acestep_flows.model.allocator import keep_freed_memory
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.placement import Placement
-from acestep_flows.model.random import MIDDLE, SMALL, write_random_checkpoint
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.runtime.serving.pool import Pool, shipped
 from acestep_flows.stages.registry import stages
 from benchmarks.machine import report
+from benchmarks.weights import at_hand
 
-SIZES = {"small": SMALL, "middle": MIDDLE}
 WORDS = {"tags": "funk, pop, 105 bpm", "lyrics": "[verse]\nNeon lights they flicker bright\n"}
 
 
@@ -191,8 +193,10 @@ async def arrivals(server: Server, song: dict[str, Any], rate: float, count: int
                 accepted.append((await client.submit("text2music", {**song, "seed": base + i})).id)
             except Overloaded:
                 rejected += 1
+        looks = asyncio.create_task(occupancy(client))
         ended = [await client.wait(run) for run in accepted]
-        engines = [told["engine"] for each in (await client.stats())["serving"].values() for told in each]
+        looks.cancel()
+        engine = await looks
     took = sorted(_time(run, "finished_at") - _time(run, "created_at") for run in ended)
     last = max(_time(run, "finished_at") for run in ended)
     return {
@@ -203,7 +207,21 @@ async def arrivals(server: Server, song: dict[str, Any], rate: float, count: int
         "p99": round(took[min(len(took) - 1, int(0.99 * len(took)))], 2),
         "rejected": rejected,
         "failed": sum(run.state != "succeeded" for run in ended),
-        "engine": next((engine for engine in engines if engine), None),
+        "engine": engine,
+    }
+
+
+async def occupancy(client: AsyncClient) -> dict[str, float]:
+    """How the engine is filled, looked at every second until cancelled: means."""
+    seen: list[dict[str, float]] = []
+    with contextlib.suppress(asyncio.CancelledError):
+        while True:
+            await asyncio.sleep(1)
+            told = [each["engine"] for process in (await client.stats())["serving"].values() for each in process]
+            seen += [engine for engine in told if engine]
+    return {
+        name: round(statistics.fmean(engine[name] for engine in seen), 3) if seen else 0.0
+        for name in ("songs_per_turn", "occupancy", "busy", "steps_per_second")
     }
 
 
@@ -211,15 +229,34 @@ def _time(run: Run, name: str) -> float:
     return datetime.fromisoformat(run.content[name]).timestamp()
 
 
-async def soak(server: Server, song: dict[str, Any], minutes: float, rate: float) -> list[dict[str, Any]]:
-    """Waves of songs for so long, and the memory of every process after each."""
-    until = time.monotonic() + 60 * minutes
-    waves: list[dict[str, Any]] = []
-    while time.monotonic() < until:
-        base = 1_000_000 + 1000 * len(waves)
-        wave = await arrivals(server, song, rate, 20, base)
-        waves.append({"songs_per_second": wave["songs_per_second"], "failed": wave["failed"], "mb": server.memory()})
-    return waves
+WAVE = 60
+"""Songs of one wave of a soak."""
+
+
+async def soak(server: Server, song: dict[str, Any], songs: int) -> dict[str, Any]:
+    """Many short songs in waves; gives the memory of all processes after each, and how much it grew in the last half.
+
+    The first half is for caches to fill.
+    """
+    short = {**song, "duration": 1.0, "steps": 2}
+    begun, failed = time.monotonic(), 0
+    memory: list[dict[str, float]] = []
+    async with AsyncClient(server.url) as client:
+        for first in range(0, songs, WAVE):
+            seeds = range(1_000_000 + first, 1_000_000 + min(first + WAVE, songs))
+            runs = [(await client.submit("text2music", {**short, "seed": seed})).id for seed in seeds]
+            failed += sum([(await client.wait(run)).state != "succeeded" for run in runs])
+            memory.append(server.memory())
+    totals = [round(sum(each.values())) for each in memory]
+    middle = totals[len(totals) // 2]
+    return {
+        "songs": songs,
+        "seconds": round(time.monotonic() - begun, 1),
+        "failed": failed,
+        "mb_after_each_wave": totals,
+        "growth_in_last_half": round(totals[-1] / middle - 1, 3),
+        "mb_at_the_end": memory[-1],
+    }
 
 
 def compared(alone: Alone, server: Server, song: dict[str, Any], count: int) -> dict[str, Any]:
@@ -230,7 +267,11 @@ def compared(alone: Alone, server: Server, song: dict[str, Any], count: int) -> 
     seconds = (before.seconds + after.seconds) / 2
     return {
         "alone": {"seconds": round(seconds, 3), "core_seconds_per_song": round(before.core_seconds, 3)},
-        "one_after_the_other": told | {"times_alone": round(seconds / told["seconds"], 2)},
+        "one_after_the_other": told
+        | {
+            "times_alone": round(seconds / told["seconds"], 2),
+            "overhead_percent": round(100 * (told["seconds"] / seconds - 1), 1),
+        },
     }
 
 
@@ -247,7 +288,7 @@ def loaded(
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__.partition("\n")[0])
-    parser.add_argument("--checkpoint", default="small", help="small, middle, or a folder")
+    parser.add_argument("--checkpoint", default="nano", help="nano, small, middle, or a folder")
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--steps", type=int, default=27)
     parser.add_argument("--songs", type=int, default=24, help="songs for each load")
@@ -256,16 +297,12 @@ def main() -> None:
     parser.add_argument("--few", type=int, default=5, help="songs of a comparison with one after the other")
     parser.add_argument("--threads", type=int, help="of torch operations, in all ways; by default the pool's")
     parser.add_argument("--queued", type=int, default=200)
-    parser.add_argument("--soak", type=float, default=0, metavar="MINUTES")
+    parser.add_argument("--soak", type=int, default=0, metavar="SONGS")
     parser.add_argument("--out")
     asked = parser.parse_args()
     song = {**WORDS, "duration": asked.seconds, "steps": asked.steps}
     results: dict[str, Any] = {"song": song, "checkpoint": asked.checkpoint}
-    with tempfile.TemporaryDirectory() as made:
-        folder = Path(asked.checkpoint)
-        if asked.checkpoint in SIZES:
-            folder = Path(made) / asked.checkpoint
-            write_random_checkpoint(folder, SIZES[asked.checkpoint], seed=1)
+    with at_hand(asked.checkpoint) as folder:
         threads = asked.threads or Pool.read(asked.pools[0]).process(stages()["sample"]).torch_threads
         alone = Alone(folder, song, threads)
         for place, pool in enumerate(asked.pools):
@@ -276,8 +313,7 @@ def main() -> None:
                     loads = enumerate(asked.loads)
                     told["loads"] = [loaded(alone, server, song, load, asked, 1000 * at) for at, load in loads]
                     if asked.soak:
-                        rate = 1 / alone.songs(asked.few).seconds
-                        told["soak"] = asyncio.run(soak(server, song, asked.soak, rate))
+                        told["soak"] = asyncio.run(soak(server, song, asked.soak))
                 told["memory_mb"] = server.memory()
                 results[pool] = told
         alone.close()

@@ -1,0 +1,92 @@
+"""What it costs to reach a stage: in process, through Ray Serve in one process, and in a process of its own.
+
+    python -m benchmarks.hops [--checkpoint nano|small|middle|DIR] [--seconds 10] [--steps 2] [--songs 20] [--out FILE]
+
+A runner's reply says how long the stage worked. What a call took beyond that is the way there and back: queues,
+messages, and the copy of values into shared memory. Short songs of few steps are made one after the other, without a
+cache; each figure is the median of the calls of one stage, in milliseconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from acestep_flows.graph.expand import plan
+from acestep_flows.graph.find import Library
+from acestep_flows.graph.runner import Call, Progress, Reply, Runner
+from acestep_flows.graph.scheduler import Scheduler
+from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.runtime.local import LocalRunner
+from acestep_flows.runtime.serving.launch import deploy, local_ray
+from acestep_flows.runtime.serving.pool import Pool
+from acestep_flows.stages.registry import stages
+from benchmarks.machine import report
+from benchmarks.weights import at_hand
+
+WORDS = {"tags": "funk, pop, 105 bpm", "lyrics": "[verse]\nNeon lights they flicker bright\n"}
+PASSED = ("numerics", "peak_memory", "weights", "hold", "fetch", "save", "load")
+
+
+class Timed:
+    """A runner that notes what its calls took beyond the stages' own work."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self.beyond: dict[str, list[float]] = defaultdict(list)
+        for name in PASSED:
+            setattr(self, name, getattr(runner, name))
+
+    async def call(self, call: Call, progress: Progress) -> Reply:
+        begun = time.perf_counter()
+        reply = await self._runner.call(call, progress)
+        self.beyond[call.stage.name].append(1000 * (time.perf_counter() - begun - reply.seconds))
+        return reply
+
+
+def measure(runner: Runner, song: dict[str, Any], songs: int) -> dict[str, float]:
+    """Milliseconds beyond the work, by stage, and their sum for a song."""
+    timed, library = Timed(runner), Library(working=None)
+
+    async def play() -> None:
+        for seed in range(songs + 2):
+            given = {**song, "seed": seed}
+            await Scheduler(stages(), timed).run(  # type: ignore[arg-type]  # it passes on what it does not time
+                plan(library.load("text2music"), given, registry=stages(), find=library.nested)
+            )
+
+    asyncio.run(play())
+    medians = {stage: statistics.median(taken[2:]) for stage, taken in timed.beyond.items()}
+    return {stage: round(each, 2) for stage, each in medians.items()} | {"song": round(sum(medians.values()), 2)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.hops", description=__doc__.partition("\n")[0])
+    parser.add_argument("--checkpoint", default="nano", help="nano, small, middle, or a folder")
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--songs", type=int, default=20)
+    parser.add_argument("--out")
+    asked = parser.parse_args()
+    song = {**WORDS, "duration": asked.seconds, "steps": asked.steps}
+    results: dict[str, Any] = {"song": song, "checkpoint": asked.checkpoint}
+    with at_hand(asked.checkpoint) as folder, tempfile.TemporaryDirectory() as home:
+        with LocalRunner(Checkpoint.open(folder)) as runner:
+            results["in process"] = measure(runner, song, asked.songs)
+        for name in ("local", "split"):
+            pool = Pool.read(name).model_copy(update={"checkpoint": str(folder)})
+            with local_ray(pool.cpus):
+                served = deploy({"pool": pool, "home": str(Path(home) / name)})
+                results[name] = measure(served, song, asked.songs)
+                served.close()
+    report({"milliseconds": results}, asked.out)
+
+
+if __name__ == "__main__":
+    main()
