@@ -14,6 +14,7 @@ import os
 import secrets
 import socket
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -81,6 +82,10 @@ class Executor:
         model: what recipes call the weights.
         bell: rung whenever something was written.
         preview_seconds: of a song that its previews let one hear.
+
+    Attributes:
+        failures: how often each part of the background work has failed; it goes on all the same.
+        ended: whether `run` is over, however it ended: nothing is claimed any more.
     """
 
     def __init__(
@@ -103,6 +108,8 @@ class Executor:
         self._model, self._bell = model, bell if bell is not None else Bell()
         self._preview_seconds = preview_seconds
         self._tracer, self._traces = tracer, tracer is not None or tracing.listening()
+        self.failures: Counter[str] = Counter()
+        self.ended = False
         self._works: dict[str, _Work] = {}
         self._draining = False
         self._over = asyncio.Event()
@@ -125,13 +132,14 @@ class Executor:
         """Work until `drain`. When it is cancelled, runs in hand stop at a step boundary and go back to the queue."""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._every(self._poll, self._claim, self._wake))
-                group.create_task(self._every(self._home.leases.seconds / RENEWALS_PER_LEASE, self._renew))
-                group.create_task(self._every(self._poll, self._look_and_write))
-                group.create_task(self._every(1.0, self._expire))
+                group.create_task(self._every("claim", self._poll, self._claim, self._wake))
+                group.create_task(self._every("renew", self._home.leases.seconds / RENEWALS_PER_LEASE, self._renew))
+                group.create_task(self._every("write", self._poll, self._look_and_write))
+                group.create_task(self._every("expire", 1.0, self._expire))
                 if self._retention is not None:
-                    group.create_task(self._every(SWEEP_SECONDS, self._sweep))
+                    group.create_task(self._every("sweep", SWEEP_SECONDS, self._sweep))
         finally:
+            self.ended = True
             await self._give_back()
             with contextlib.suppress(StorageError):
                 self._home.leases.leave(self.name)
@@ -151,13 +159,17 @@ class Executor:
     # What goes on all the time.
 
     async def _every(
-        self, seconds: float, do: Callable[[], Awaitable[None]], sooner: asyncio.Event | None = None
+        self, name: str, seconds: float, do: Callable[[], Awaitable[None]], sooner: asyncio.Event | None = None
     ) -> None:
         while not self._over.is_set():
             try:
                 await do()
             except StorageError as error:
-                log.warning("%s", error)
+                self.failures[name] += 1
+                log.warning("%s: %s", name, error)
+            except Exception:  # whatever it is, the next round may go well, and the other parts have work to do
+                self.failures[name] += 1
+                log.exception("%s failed", name)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for((sooner or self._over).wait(), seconds)
 

@@ -94,6 +94,11 @@ class Ingress:
         )
         self._executor, self._service = made.executor, made.service
 
+    async def check_health(self) -> None:
+        """Raises when the replica has to be replaced: it would accept runs that nobody here works on."""
+        if self._executor.ended:
+            raise RuntimeError("the executor has ended")
+
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The HTTP interface; the executor works for as long as it lives."""
         app = create_app(self._service)
@@ -106,9 +111,11 @@ class Ingress:
                 try:
                     yield state
                 finally:
-                    await self._executor.drain(DRAIN_SECONDS)
-                    await working
-                    self._home.close()
+                    try:
+                        await self._executor.drain(DRAIN_SECONDS)
+                        await working
+                    finally:
+                        self._home.close()
 
         app.router.lifespan_context = lifespan
         return app

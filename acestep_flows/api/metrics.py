@@ -66,6 +66,7 @@ class Metrics:
         self.stage_nodes = gauge("stage_nodes", "Nodes of runs at work.", "stage", "state")
         self.open_streams = gauge("streams", "Event streams and waiting renders.")
         self.executors = gauge("executors", "Executors that are there.")
+        self.failures = gauge("background_failures", "Rounds of background work that failed in this process.", "work")
         self.replicas = gauge("process_replicas", "Replicas of a process of the pool.", "process")
         self.under_way = gauge("process_under_way", "Calls that a process has in hand.", "process")
         self.calls = gauge("process_calls", "Calls that the replicas there are have had.", "process")
@@ -102,10 +103,12 @@ class Metrics:
             self.stage_nodes.labels(stage, state_name).set(count)
         self.executors.set(await in_thread(executors_seen, home.database, time.time() - RECENT))
         self.open_streams.set(self._streams.open)
-        for run in await in_thread(ended_since, home.database, self._moment - SETTLING):
-            if run.id not in self._seen and run.finished_at >= self._moment - SETTLING:
-                self._seen[run.id] = run.finished_at
-                self._count(run)
+        for work, count in tuple(self._service.failures.items()):
+            self.failures.labels(work).set(count)
+        ended = ended_since(home.database, self._moment - SETTLING, self._seen)
+        for run in await in_thread(list, ended):
+            self._seen[run.id] = run.finished_at
+            self._count(run)
         self._moment = max([self._moment, *self._seen.values()])
         self._seen = {id: at for id, at in self._seen.items() if at >= self._moment - SETTLING}
         self._tell_processes(await self._service.numbers())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -58,6 +59,7 @@ class Service:
         bell: rings when an executor in this process has written something.
         numbers: what the serving processes say of themselves, in the form that `metrics` documents.
         webhook_secret: what webhooks are signed with.
+        failures: of background work, by its name; counted on as it happens.
         hidden: folders, beside those the service knows itself, that no answer may tell of.
     """
 
@@ -71,6 +73,7 @@ class Service:
     bell: Bell = field(default_factory=Bell)
     numbers: Callable[[], Awaitable[Mapping[str, Any]]] = no_numbers
     webhook_secret: str | None = None
+    failures: Counter[str] = field(default_factory=Counter)
     hidden: Sequence[Path] = ()
     _drawing: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from acestep_flows.api.executor import Executor
+from acestep_flows.api.store.artifacts import Artifacts
 from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.leases import Leases
 from acestep_flows.api.store.records import ENDED, RunState
+from acestep_flows.api.store.retention import Keep
 from acestep_flows.audio import tags
 from acestep_flows.errors import StorageError
 from acestep_flows.values import Latents
@@ -214,6 +216,42 @@ def test_a_database_that_is_full_for_a_while_costs_nothing(tmp_path: Path, monke
         assert ends(home, run.id) == ["succeeded"]
         finished = [event.body["node"] for event in home.runs.events(run.id) if event.type == "finished"]
         assert finished == ["first", "second", "third", "audio"]
+
+
+def test_background_work_survives_whatever_happens_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("acestep_flows.api.executor.RENEWALS_PER_LEASE", 50)
+    for name in ("claim", "renew", "expire"):
+        fail_once(Leases, name, RuntimeError("a driver's own error"), monkeypatch)
+    fail_once(Artifacts, "collect", OSError("503, slow down"), monkeypatch)
+
+    async def until_done(home: Home) -> Executor:
+        with scheduler_over(home) as scheduler:
+            executor = Executor(home, scheduler, poll=0.02, retention=Keep())
+            task = asyncio.create_task(executor.run())
+            await all_ended(home)
+            await until(lambda: len(executor.failures) == 4)
+            assert not executor.ended
+            await executor.drain()
+            await task
+        return executor
+
+    with opened(tmp_path) as home:
+        run = accept(home)
+        executor = asyncio.run(until_done(home))
+        assert executor.failures == {"claim": 1, "renew": 1, "expire": 1, "sweep": 1}
+        assert executor.ended
+        assert home.runs.get(run.id).state is RunState.SUCCEEDED
+
+
+def fail_once(kind: type[Any], name: str, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, errors = getattr(kind, name), [error]
+
+    def once(*args: Any, **kwargs: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return whole(*args, **kwargs)
+
+    monkeypatch.setattr(kind, name, once)
 
 
 def test_twenty_runs_end_once_each_though_executors_die(tmp_path: Path) -> None:

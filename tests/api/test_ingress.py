@@ -1,17 +1,22 @@
-"""The deployment in front, before anything is started."""
+"""The deployment in front, without a Ray to start it."""
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 pytest.importorskip("ray")
 
-from acestep_flows.api.ingress import IngressOptions, ingress
+from acestep_flows.api.ingress import Ingress, IngressOptions, ingress
+from acestep_flows.api.store.leases import Leases
 from acestep_flows.errors import InputError
 from acestep_flows.runtime.serving.pool import Pool
+from tests.runtime.serving.pools import fused
 
 
 def test_its_options_are_those_of_the_command(tmp_path: Path) -> None:
@@ -32,3 +37,41 @@ def test_its_options_are_those_of_the_command(tmp_path: Path) -> None:
 def test_what_is_refused(home: Path | None, options: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
         ingress(Pool.read("local"), home, {}, options)
+
+
+class Dead(BaseException):
+    """What nothing in the background work catches."""
+
+
+def test_a_replica_whose_executor_died_is_not_well(
+    small_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dying = threading.Event()
+    whole = Leases.claim
+
+    def claim(*args: Any) -> Any:
+        if dying.is_set():
+            raise Dead
+        return whole(*args)
+
+    monkeypatch.setattr(Leases, "claim", claim)
+
+    async def live() -> None:
+        plain: Any = Ingress.__mro__[1]  # without what Serve wraps around it
+        replica = plain(fused(small_root), tmp_path, {}, IngressOptions())
+        app = replica.__serve_build_asgi_app__()
+        client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
+        async with client, app.router.lifespan_context(app):
+            await replica.check_health()
+            assert (await client.get("/readyz")).status_code == 200
+            dying.set()
+            async with asyncio.timeout(60):
+                while (told := await client.get("/readyz")).status_code == 200:
+                    await asyncio.sleep(0.05)
+            assert told.json()["reason"] == "the executor has ended"
+            with pytest.raises(RuntimeError, match="executor"):
+                await replica.check_health()
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        asyncio.run(live())
+    assert caught.group_contains(Dead)

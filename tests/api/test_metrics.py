@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def test_runs_stages_requests_and_processes_are_counted(strict: Checkpoint, tmp_
         host["passes"] = {"vocode": {"passes": 2, "items": 7}}
         return {"all": [host, host], "idle": []}
 
-    with opened(tmp_path, strict, numbers=numbers) as door:
+    with opened(tmp_path, strict, numbers=numbers, failures=Counter(sweep=2)) as door:
         samples(door)
         first = door.finished()
         second = door.finished()
@@ -54,6 +55,7 @@ def test_runs_stages_requests_and_processes_are_counted(strict: Checkpoint, tmp_
         assert found["acestep_flows_output_bytes_total", "audio"] == sum(sizes)
         assert found["acestep_flows_http_requests_total", "POST", "/v1/runs", "202"] == 3
         assert found["acestep_flows_executors",] == 1
+        assert found["acestep_flows_background_failures", "sweep"] == 2
         assert found["acestep_flows_process_replicas", "all"] == 2
         assert (found["acestep_flows_stage_passes", "vocode"], found["acestep_flows_stage_passed", "vocode"]) == (4, 14)
         assert found["acestep_flows_process_under_way", "all"] == 4

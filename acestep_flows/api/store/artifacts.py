@@ -153,7 +153,9 @@ class Artifacts:
     def _clear_unfinished(self, grace: float) -> None:
         """Remove what uploads left that died."""
         limit = time.time() - max(grace, 3600.0)  # as the file system counts
-        for info in self._files.get_file_info(fs.FileSelector(f"{self._root}/{_UNFINISHED}")):
+        with _told("unfinished uploads", "looked through"):
+            found = self._files.get_file_info(fs.FileSelector(f"{self._root}/{_UNFINISHED}"))
+        for info in found:
             if info.is_file and info.mtime_ns is not None and info.mtime_ns < limit * 1e9:
                 with contextlib.suppress(OSError):
                     self._files.delete_file(info.path)
@@ -262,8 +264,8 @@ def _sync(path: str) -> None:
 
 
 @contextlib.contextmanager
-def _told(what: str) -> Iterator[None]:
+def _told(what: str, done: str = "written") -> Iterator[None]:
     try:
         yield
     except OSError as error:  # pyarrow raises these, too
-        raise StorageError(f"{what} cannot be written: {error.strerror or error}") from error
+        raise StorageError(f"{what} cannot be {done}: {error.strerror or error}") from error

@@ -112,6 +112,20 @@ def test_only_what_nobody_needs_is_collected(artifacts: Artifacts, tmp_path: Pat
     assert artifacts.open(idle.digest).read() == b"idle"
 
 
+def test_a_store_that_does_not_answer_a_sweep_is_told_as_one(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifacts = Artifacts(database, "mock:///bucket/files")
+
+    class Gone:
+        def get_file_info(self, what: object) -> None:
+            raise OSError("503, slow down")
+
+    monkeypatch.setattr(artifacts, "_files", Gone())
+    with pytest.raises(StorageError, match="503"):
+        artifacts.collect(0, NOBODY)
+
+
 def test_putting_again_saves_from_collection(artifacts: Artifacts, clock: Clock) -> None:
     blob = artifacts.put(b"x")
     clock.now += 100
