@@ -62,7 +62,7 @@ def create_app(service: Service) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.service = service
-    app.state.streams = Streams(service.options.streams)
+    app.state.streams = Streams(service.options.streams, service.options.streams_each)
     app.state.metrics = Metrics(service, app.state.streams)
     for routes in (graphs, runs, assets, health):
         app.include_router(routes.router)
@@ -130,6 +130,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         service.webhook_secret,
         lambda record: told(service, record),
         private=service.options.private_webhooks,
+        failures=service.failures,
     )
     sending = asyncio.create_task(webhooks.forever())
     try:
