@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
+
+from tests import workers
 
 if TYPE_CHECKING:
     from acestep_flows.model.checkpoint import Checkpoint
+
+# No time limit for an example: on a busy machine it says nothing. Where CI is set, Hypothesis does the same.
+settings.register_profile("busy", settings(), deadline=None)
+settings.load_profile("busy")
 
 DEFAULT_REFERENCE = Path(__file__).parents[2] / "shared" / "reference"
 
@@ -26,6 +33,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "parity: compares with recorded numbers of the original")
     config.addinivalue_line("markers", "slow: takes more than a few seconds")
+    if _is_worker(config):
+        workers.one_thread()
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if _is_worker(config):
+        items.sort(key=workers.turn)
+
+
+@pytest.hookimpl(optionalhook=True)  # with -p no:xdist there is no such hook
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> workers.Shares:
+    config.option.loadscopereorder = False  # by the number of tests, which says little of their time
+    return workers.Shares(config, log)
 
 
 @pytest.fixture(scope="session")

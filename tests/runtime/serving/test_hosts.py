@@ -28,6 +28,7 @@ def host(small_root: Path, tmp_path: Path) -> Iterator[StageHost]:
     import torch
 
     threads = torch.get_num_threads()
+    torch.set_num_threads(2)  # so that one is the host's doing
     host = StageHost(fused(small_root), "all", tmp_path)
     assert host.runner.work.submit(torch.get_num_threads).result() == 1
     yield host
