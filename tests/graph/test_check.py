@@ -400,10 +400,10 @@ def test_200_nodes_are_checked_fast() -> None:
     assert len(parsed.nodes) == 200
     seconds = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.thread_time()  # of the processor, so that a busy machine is no failure
         assert check(parse(text, "g.yaml"), REGISTRY, shelf()) == []
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.15  # about 0.03 s; a busy machine is no failure
+        seconds.append(time.thread_time() - start)
+    assert min(seconds) < 0.15  # about 0.03 s
 
 
 def test_a_long_chain_is_no_deep_recursion() -> None:

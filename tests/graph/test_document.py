@@ -80,9 +80,9 @@ def test_half_characters_in_a_str_are_refused() -> None:
     ids=lambda text: repr(text[:12]),
 )  # fmt: skip
 def test_hostile_text_is_done_with_in_no_time(hostile: str) -> None:
-    start = time.perf_counter()
+    start = time.thread_time()
     read(hostile)
-    assert time.perf_counter() - start < 3  # about 0.2 s at most
+    assert time.thread_time() - start < 3  # about 0.2 s at most
 
 
 json_like = st.recursive(

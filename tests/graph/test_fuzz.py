@@ -81,9 +81,9 @@ def exercise(text: str | bytes) -> list[Problem]:
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(SEEDS), st.integers(0, 2**32))
 def test_mutated_graphs(text: str, seed: int) -> None:
-    start = time.perf_counter()
+    start = time.thread_time()
     exercise(mutate(text, random.Random(seed)))
-    assert time.perf_counter() - start < 2
+    assert time.thread_time() - start < 2
 
 
 WORDS = """graph version inputs nodes outputs stage with each fold carry when otherwise type fields default x n latents
