@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, or_, select
 
 from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.records import ENDED, RunState
 from acestep_flows.api.store.schema import ASSETS, EXECUTORS, NODES, RUNS
 
-MOST_RUNS = 1000
+PAGE = 500
+"""Runs read at once."""
 
 
 @dataclass(frozen=True)
@@ -65,17 +67,36 @@ def executors_seen(database: Database, since: float) -> int:
         return int(connection.execute(counted).scalar_one())
 
 
-def ended_since(database: Database, moment: float) -> tuple[RunFigure, ...]:
-    """Runs that ended at `moment` or later, the earliest first; at most MOST_RUNS of them."""
+def ended_since(database: Database, moment: float, known: Container[str] = ()) -> Iterator[RunFigure]:
+    """Runs that ended at `moment` or later and are not `known`, the earliest first, however many there are."""
+    last = (moment, "")
+    while True:
+        page = _ended(database, *last)
+        yield from _figures(database, [run for run in page if run.id not in known])
+        if len(page) < PAGE:
+            return
+        last = page[-1].finished_at, page[-1].id
+
+
+def _ended(database: Database, moment: float, after: str) -> Sequence[Any]:
+    """The next runs by time of their end and id; many may have ended at one moment."""
+    shown = (RUNS.c.id, RUNS.c.graph, RUNS.c.state, RUNS.c.created_at, RUNS.c.started_at, RUNS.c.finished_at)
+    later = or_(RUNS.c.finished_at > moment, and_(RUNS.c.finished_at == moment, RUNS.c.id > after))
     ended = (
-        select(RUNS)
-        .where(RUNS.c.state.in_([state.value for state in ENDED]), RUNS.c.finished_at >= moment)
-        .order_by(RUNS.c.finished_at)
-        .limit(MOST_RUNS)
+        select(*shown, RUNS.c.seconds, RUNS.c.error)
+        .where(RUNS.c.state.in_([state.value for state in ENDED]), later)
+        .order_by(RUNS.c.finished_at, RUNS.c.id)
+        .limit(PAGE)
     )
     with database.read() as connection:
-        runs = connection.execute(ended).all()
-        ids = [run.id for run in runs]
+        return connection.execute(ended).all()
+
+
+def _figures(database: Database, runs: Sequence[Any]) -> tuple[RunFigure, ...]:
+    ids = [run.id for run in runs]
+    if not ids:
+        return ()
+    with database.read() as connection:
         nodes: dict[str, list[NodeFigure]] = {id: [] for id in ids}
         for row in connection.execute(
             select(NODES.c.run, NODES.c.stage, NODES.c.state, NODES.c.seconds).where(NODES.c.run.in_(ids))
