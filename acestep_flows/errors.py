@@ -125,6 +125,17 @@ class StorageError(FlowsError):
     status = 507
 
 
+class Unavailable(StorageError):
+    """A store does not answer just now, or is locked for too long: nothing was written, the same may be asked again.
+
+    `retry_after` is in seconds.
+    """
+
+    code = "unavailable"
+    status = 503
+    retry_after: float = 5.0
+
+
 class DownloadError(FlowsError):
     """A file could not be fetched: no connection, a refusal, or content other than expected."""
 

@@ -17,7 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from acestep_flows.errors import FlowsError, GraphError, Overloaded, StageError, Unauthorized
+from acestep_flows.errors import FlowsError, GraphError, Overloaded, StageError, Unauthorized, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ def answer(
 ) -> JSONResponse:
     """The response to an error; `extra` stands beside `error` in its body."""
     headers = {}
-    if isinstance(error, Overloaded):
+    if isinstance(error, (Overloaded, Unavailable)):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"

@@ -48,6 +48,7 @@ def test_a_graphs_problems_are_told_one_by_one_without_folders() -> None:
 def test_who_is_turned_away_hears_when_to_come_again() -> None:
     assert answer(Overloaded("full", retry_after=0.2)).headers["retry-after"] == "1"
     assert answer(Overloaded("full", retry_after=12.3)).headers["retry-after"] == "13"
+    assert answer(errors.Unavailable("locked")).headers["retry-after"] == "5"
 
 
 def test_the_longest_folder_is_taken_out_first(tmp_path: Path) -> None:
@@ -84,6 +85,7 @@ def raising(error: Exception) -> httpx.Response:
         (errors.RateLimited("x"), 429, "rate_limited"),
         (errors.Overloaded("x"), 503, "overloaded"),
         (errors.StorageError("x"), 507, "storage"),
+        (errors.Unavailable("x"), 503, "unavailable"),
         (errors.DeadlineExceeded("x"), 504, "deadline_exceeded"),
         (StageError("take", "sample", MemoryError("/srv/x")), 500, "stage_failed"),
         (ValueError("secret /srv/x"), 500, "internal"),

@@ -7,6 +7,8 @@ limit checked in a transaction still holds when it commits. A committed transact
 from __future__ import annotations
 
 import contextlib
+import errno
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from filelock import FileLock
 from sqlalchemy import URL, Connection, create_engine, event, exc, text
 from sqlalchemy.engine import make_url
 
-from acestep_flows.errors import InputError, StorageError
+from acestep_flows.errors import InputError, StorageError, Unavailable
 
 BUSY_SECONDS = 30.0
 """How long a transaction waits for another one."""
@@ -72,7 +74,7 @@ class Database:
         """A transaction that sees one state of the database.
 
         Raises:
-            StorageError: the database cannot be reached.
+            Unavailable: the database cannot be reached.
         """
         with _told("read"), self._engine.connect() as connection, connection.begin():
             yield connection
@@ -82,7 +84,8 @@ class Database:
         """A transaction with no other writer beside it; on disk when it is left without an exception.
 
         Raises:
-            StorageError: the database is full, locked for too long, or cannot be reached.
+            StorageError: the disk is full.
+            Unavailable: the database is locked for too long, or cannot be reached.
         """
         with _told("written"), self._engine.connect() as reader:
             connection = reader.execution_options(writes=True)
@@ -139,4 +142,14 @@ def _told(how: str) -> Iterator[None]:
         raise  # not the database's fault
     except (exc.DatabaseError, exc.InterfaceError, exc.TimeoutError, OSError) as error:
         reason = getattr(error, "orig", None) or error
-        raise StorageError(f"the database cannot be {how}: {str(reason).strip()}") from error
+        kind = StorageError if _full(reason) else Unavailable
+        raise kind(f"the database cannot be {how}: {str(reason).strip()}") from error
+
+
+def _full(reason: Any) -> bool:
+    """Whether there is no space left: what asking again does not help against."""
+    return (
+        getattr(reason, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+        or getattr(reason, "sqlstate", None) == "53100"  # disk_full of PostgreSQL
+        or getattr(reason, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+    )

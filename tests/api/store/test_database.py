@@ -9,12 +9,14 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import func, insert, select
+from sqlalchemy.exc import OperationalError
 
+from acestep_flows.api.store import database as module
 from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.runs import RunTable
 from acestep_flows.api.store.schema import BLOBS, METADATA
-from acestep_flows.errors import InputError, StorageError
+from acestep_flows.errors import InputError, StorageError, Unavailable
 from tests.api.store.clock import new
 
 
@@ -85,6 +87,42 @@ def test_readers_do_not_wait_for_a_writer(database: Database) -> None:
         connection.execute(insert(BLOBS).values(blob(1)))
         assert count(database) == 0
     assert count(database) == 1
+
+
+def test_a_locked_database_may_be_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BUSY_SECONDS", 0.05)
+    held = Database.file(tmp_path / "runs.sqlite")
+
+    def write() -> None:
+        with held.write():
+            raise AssertionError
+
+    with held.write(), pytest.raises(Unavailable, match="locked"):
+        write()
+    held.close()
+
+
+def test_a_database_that_is_gone_may_be_asked_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise OperationalError("SELECT 1", {}, ConnectionRefusedError("connection refused"))
+
+    monkeypatch.setattr(database._engine, "connect", refuse)
+    with pytest.raises(Unavailable, match="connection refused"):
+        count(database)
+
+
+def test_a_full_disk_is_told_apart(tmp_path: Path) -> None:
+    full = Database.file(tmp_path / "runs.sqlite")
+
+    def fill() -> None:
+        with full.write() as connection:
+            connection.exec_driver_sql("PRAGMA max_page_count=1")
+            connection.execute(insert(BLOBS).values({"digest": "d" * 1_000_000, "bytes": 1, "touched_at": 0.0}))
+
+    with pytest.raises(StorageError, match="full") as told:
+        fill()
+    assert told.type is StorageError
+    full.close()
 
 
 def test_a_database_of_a_later_version_is_refused(database: Database, url: str) -> None:
