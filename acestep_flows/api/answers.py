@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from acestep_flows.api.faults import Redactor
-from acestep_flows.api.schemas import Asset, Fault, Links, Node, Output, Preview, Run, RunSummary
+from acestep_flows.api.schemas import Asset, Fault, Links, Node, Output, OutputList, Preview, Run, RunSummary
 from acestep_flows.api.store.records import AssetRecord, NodeRecord, Outlook, PreviewRecord, RunRecord
 
 NO_OUTLOOK = Outlook(None, None)
@@ -64,19 +64,25 @@ class Answers:
             url=f"{self._base}/v1/assets/{record.id}/content",
         )
 
+    def outputs(self, record: RunRecord) -> OutputList:
+        url = self.run_url(record.id)
+        return OutputList(
+            outputs={
+                name: Output(
+                    url=f"{url}/outputs/{quote(name, safe='')}",
+                    content_type=output.content_type,
+                    bytes=output.bytes,
+                    kind=output.kind,
+                    file_name=output.file_name,
+                    asset=output.asset,
+                    expired=output.expired,
+                )
+                for name, output in record.outputs.items()
+            }
+        )
+
     def _shared(self, record: RunRecord) -> dict[str, Any]:
         url = self.run_url(record.id)
-        outputs = {
-            name: Output(
-                url=f"{url}/outputs/{quote(name, safe='')}",
-                content_type=output.content_type,
-                bytes=output.bytes,
-                kind=output.kind,
-                file_name=output.file_name,
-                asset=output.asset,
-            )
-            for name, output in record.outputs.items()
-        }
         return {
             "id": record.id,
             "graph": record.graph,
@@ -88,9 +94,12 @@ class Answers:
             "deadline_at": _maybe(record.deadline_at),
             "seconds": record.seconds,
             "priority": record.priority,
+            "cache": record.cache,
+            "format": record.format,
+            "preview_every": record.preview_every,
             "attempt": record.attempt,
             "cancel_requested": record.cancel_requested,
-            "outputs": outputs,
+            "outputs": self.outputs(record).outputs,
             "error": self.fault(record.error),
             "warnings": [self._redact(warning) for warning in record.warnings],
             "links": Links(self=url, events=f"{url}/events", outputs=f"{url}/outputs"),

@@ -203,6 +203,13 @@ class Output(Model):
     kind: str = Field(examples=["audio"])
     file_name: str
     asset: str = Field(description="The same as an asset: an input of another run.")
+    expired: bool = Field(False, description="Its time is over: neither url nor asset lead anywhere any more.")
+
+
+class OutputList(Model):
+    """What a run gave."""
+
+    outputs: dict[str, Output] = Field(description="By name; empty until the run has succeeded.")
 
 
 class Preview(Model):
@@ -252,6 +259,9 @@ class RunSummary(Model):
     deadline_at: datetime | None = None
     seconds: float | None = Field(None, description="From start to end.")
     priority: int = 0
+    cache: Mode = Field("use", description="What the cache might do, as the run was submitted.")
+    format: AudioFormat = Field("flac", description="Of its audio outputs.")
+    preview_every: int | None = Field(None, description="Steps between its previews; null: it has none.")
     attempt: int = Field(description="How often an executor took it; above 1 it outlived one.")
     cancel_requested: bool = False
     outputs: dict[str, Output] = {}

@@ -15,7 +15,17 @@ from acestep_flows.api.ranges import file_answer
 from acestep_flows.api.requests import Caller, Streams, TheAnswers, TheCaller, TheService, in_thread
 from acestep_flows.api.routes.graphs import NOT_FOUND as NO_GRAPH
 from acestep_flows.api.routes.graphs import GraphName, own_graph, planned_for
-from acestep_flows.api.schemas import RUN_ID, Failure, RenderRequest, Run, RunOptions, RunPage, RunRequest, Text
+from acestep_flows.api.schemas import (
+    RUN_ID,
+    Failure,
+    OutputList,
+    RenderRequest,
+    Run,
+    RunOptions,
+    RunPage,
+    RunRequest,
+    Text,
+)
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.records import Limits, OutputRecord, RunRecord, RunState
 from acestep_flows.api.store.runs import LARGEST_PAGE, LONGEST_KEY
@@ -173,6 +183,12 @@ async def follow_run(
     return StreamingResponse(follow(service, streams, id, after), headers=headers, media_type=TYPE)
 
 
+@router.get("/runs/{id}/outputs", responses=NO_RUN)
+async def list_outputs(id: RunId, service: TheService, caller: TheCaller, answers: TheAnswers) -> OutputList:
+    """What a run gave, without the rest of it."""
+    return answers.outputs(await in_thread(service.home.runs.get, id, caller.sees))
+
+
 @router.get("/runs/{id}/outputs/{name}", response_class=Response, responses=NO_RUN | FILE)
 async def fetch_output(
     id: RunId, name: OutputName, request: Request, service: TheService, caller: TheCaller
@@ -267,7 +283,12 @@ async def accept(
         raise InputError("a graph of your own", where="graph", allowed="the name of a graph of this server")
     asked = [graph, inputs, options.model_dump(mode="json", include=set(RunOptions.model_fields) - {"idempotency_key"})]
 
+    key, digest = header or options.idempotency_key, sha256(asked)
+
     def work() -> tuple[RunRecord, bool]:
+        # First of all: what was accepted once is answered, though an asset in it may have expired since.
+        if key is not None and (known := service.home.runs.accepted(caller.owner, key, digest)) is not None:
+            return known, False
         scope = service.scope(graph) if isinstance(graph, str) else service.checked(own_graph(graph))
         plan, new = planned_for(service, caller, scope, inputs)
         new = dataclasses.replace(
@@ -279,8 +300,8 @@ async def accept(
             cache=options.cache,
             format=options.format,
             webhook=None if options.webhook is None else options.webhook.model_dump(),
-            idempotency_key=header or options.idempotency_key,
-            request_digest=sha256(asked),
+            idempotency_key=key,
+            request_digest=digest,
             expected_seconds=service.expected_seconds(plan),
         )
         owned = caller.key.runs if caller.key is not None else None
@@ -328,6 +349,8 @@ async def _whole(service: Service, record: RunRecord, answers: Answers) -> Run:
 
 
 async def _file(request: Request, service: Service, output: OutputRecord) -> Response:
+    if output.expired:
+        raise NotFound(f"output {output.name!r} is not kept any more")
     return await _stored(request, service, output.digest, output.bytes, output.content_type, output.file_name)
 
 

@@ -61,16 +61,26 @@ class RunTable:
         _check(new)
         with self._database.write() as connection:
             if new.idempotency_key is not None:
-                key = and_(RUNS.c.owner == new.owner, RUNS.c.idempotency_key == new.idempotency_key)
-                if (row := connection.execute(select(*SHOWN).where(key)).one_or_none()) is not None:
-                    if row.request_digest != new.request_digest:
-                        raise Conflict(f"the idempotency key was used for another request, run {row.id}")
-                    return _whole(connection, row), False
+                known = _accepted(connection, new.owner, new.idempotency_key, new.request_digest)
+                if known is not None:
+                    return known, False
             _refuse_overload(connection, new.owner, limits)
             _require(connection, new.assets, new.owner)
             id = self._insert(connection, new)
             row = connection.execute(select(*SHOWN).where(RUNS.c.id == id)).one()
             return _whole(connection, row), True
+
+    def accepted(self, owner: str, key: str, digest: str) -> RunRecord | None:
+        """The run that was accepted under an idempotency key for the same request; None where there is none yet.
+
+        Args:
+            digest: of the request (`NewRun.request_digest`).
+
+        Raises:
+            Conflict: the key was used for another request.
+        """
+        with self._database.read() as connection:
+            return _accepted(connection, owner, key, digest)
 
     def get(self, id: str, owner: str | None = None) -> RunRecord:
         """One run; of another owner it does not exist.
@@ -223,6 +233,15 @@ class RunTable:
             connection.execute(insert(INPUT_ASSETS), [{"run": id, "asset": asset} for asset in assets])
         tell(connection, id, [run_event("accepted", now)])
         return id
+
+
+def _accepted(connection: Connection, owner: str, key: str, digest: str) -> RunRecord | None:
+    used = and_(RUNS.c.owner == owner, RUNS.c.idempotency_key == key)
+    if (row := connection.execute(select(*SHOWN).where(used)).one_or_none()) is None:
+        return None
+    if row.request_digest != digest:
+        raise Conflict(f"the idempotency key was used for another request, run {row.id}")
+    return _whole(connection, row)
 
 
 def _check(new: NewRun) -> None:

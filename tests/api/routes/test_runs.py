@@ -15,6 +15,7 @@ import pytest
 import soundfile
 
 from acestep_flows.api.options import ApiOptions
+from acestep_flows.api.store.retention import Keep, sweep
 from acestep_flows.api.waiting import Pace
 from acestep_flows.client import Client
 from acestep_flows.model.checkpoint import Checkpoint
@@ -215,6 +216,77 @@ def test_the_same_idempotency_key_gives_the_same_run(door: Door) -> None:
     assert both.status_code == 422
     assert door.client.post("/v1/runs", json=body | {"idempotency_key": ""}).status_code == 422
     assert door.client.post("/v1/runs", json=body | {"idempotency_key": "x" * 300}).status_code == 422
+
+
+def test_a_retry_is_answered_though_what_the_run_read_has_expired(strict: Checkpoint, tmp_path: Path) -> None:
+    with opened(tmp_path, strict, executing=False) as door:
+        source = door.upload(sound()).json()["id"]
+        body = {"graph": "audio2audio", "inputs": {"reference": source, "tags": "x"}, "idempotency_key": "k"}
+        first = door.client.post("/v1/runs", json=body)
+        assert first.status_code == 202, first.text
+        door.client.delete(first.json()["links"]["self"])
+        sweep(door.home, Keep(files=0), time.time() + 1, grace=0)
+        assert door.client.get(f"/v1/assets/{source}").status_code == 404
+        again = door.client.post("/v1/runs", json=body)
+        assert (again.status_code, again.json()["id"]) == (202, first.json()["id"])
+        assert door.client.post("/v1/runs", json=body | {"priority": 1}).status_code == 409
+        assert door.client.post("/v1/runs", json=body | {"idempotency_key": "other"}).status_code == 404
+
+
+def links(content: Any) -> Iterator[str]:
+    """Every place of this server that an answer names."""
+    if isinstance(content, dict):
+        content = list(content.values())
+    if isinstance(content, list):
+        for part in content:
+            yield from links(part)
+    elif isinstance(content, str) and content.startswith("/v1/"):
+        yield content
+
+
+def test_every_link_leads_somewhere(door: Door) -> None:
+    source = door.upload(sound()).json()["id"]
+    run = door.finished("text2music", dict(SHORT) | {"seed": 31, "steps": 4}, preview_every=1, cache="refresh")
+    inputs = {"reference": source, "tags": "x", "steps": 2}
+    late = door.client.post("/v1/graphs/audio2audio:render", json={"inputs": inputs, "timeout": 0.001})
+    assert late.status_code == 504
+    pending = ["/v1/runs", f"/v1/assets/{source}", "/v1/graphs", *links(run), *links(late.json())]
+    seen: dict[str, int] = {}
+    while pending:
+        if (url := pending.pop()) in seen or "picture" in url:
+            continue
+        response = door.client.get(url)
+        seen[url] = response.status_code
+        if response.headers.get("content-type") == "application/json":
+            found = response.json()
+            pending += links(found.get("runs", [])[:3] if url == "/v1/runs" else found)
+    assert seen.keys() >= {f"/v1/runs/{run['id']}{part}" for part in ("", "/events", "/outputs", "/previews/take")}
+    assert set(seen.values()) == {200}, {url: status for url, status in seen.items() if status != 200}
+
+
+def test_outputs_alone_and_once_their_time_is_over(strict: Checkpoint, tmp_path: Path) -> None:
+    with opened(tmp_path, strict) as door:
+        run = door.finished()
+        listed = door.client.get(run["links"]["outputs"]).json()
+        assert listed == {"outputs": run["outputs"]}
+        assert not any(output["expired"] for output in run["outputs"].values())
+        sweep(door.home, Keep(files=0), time.time() + 1)
+        gone = door.client.get(run["links"]["outputs"]).json()["outputs"]
+        assert gone.keys() == run["outputs"].keys()
+        for output in gone.values():
+            assert output["expired"]
+            for method in ("GET", "HEAD"):
+                assert door.client.request(method, output["url"]).status_code == 404
+        assert door.client.get(f"/v1/runs/run-{'0' * 26}/outputs").status_code == 404
+
+
+def test_what_a_run_was_submitted_with_is_shown(waiting: Door) -> None:
+    chosen: dict[str, Any] = {"format": "ogg", "cache": "off", "preview_every": 7, "priority": 3}
+    run = waiting.submit(**chosen)
+    waiting.client.delete(run["links"]["self"])
+    (listed, *_) = waiting.client.get("/v1/runs").json()["runs"]
+    for shown in (run, waiting.client.get(run["links"]["self"]).json(), listed):
+        assert {name: shown[name] for name in chosen} == chosen
 
 
 def test_one_key_many_times_at_once_is_one_run(door: Door) -> None:
