@@ -118,7 +118,10 @@ def device() -> Finding:
         advice = "install the torch build for your GPU, or leave --device cpu"
         return Finding("device", "warning", f"an NVIDIA driver, but torch {torch.__version__} cannot use it", advice)
     else:
-        return Finding("device", "ok", f"cpu, {os.cpu_count()} cores (no accelerator)")
+        from acestep_flows.model.placement import bfloat16_pays
+
+        slow = "" if bfloat16_pays("cpu") else "; --dtype bfloat16 is many times slower on it"
+        return Finding("device", "ok", f"cpu, {os.cpu_count()} cores (no accelerator){slow}")
     try:
         torch.ones(8, device=kind).sum().item()
     except RuntimeError as error:

@@ -103,7 +103,7 @@ def choose_placement(device: str = "auto", dtype: str = "auto", compile: bool = 
     """
     import torch
 
-    from acestep_flows.model.placement import Placement
+    from acestep_flows.model.placement import Placement, bfloat16_pays
 
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto":
@@ -118,6 +118,8 @@ def choose_placement(device: str = "auto", dtype: str = "auto", compile: bool = 
         )
     if dtype == "auto":
         dtype = "bfloat16" if kind == "cuda" else "float32"
+    elif dtype == "bfloat16" and not bfloat16_pays(device):
+        log.warning("%s has no fast bfloat16 on this machine: float32 can be many times faster", kind)
     return Placement(device, "bfloat16" if dtype == "bfloat16" else "float32", compile)
 
 

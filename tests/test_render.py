@@ -14,6 +14,7 @@ from acestep_flows.audio import read, tags
 from acestep_flows.errors import InputError, StorageError
 from acestep_flows.graph.plan import Plan
 from acestep_flows.graph.provenance import GraphPart, NodePart, Recipe
+from acestep_flows.model import placement
 from acestep_flows.value_file import read_value
 from acestep_flows.values import Audio, File, Latents, Report, Span
 
@@ -130,6 +131,17 @@ def test_the_device_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert render.choose_placement("cuda:1", "float32").device == "cuda:1"
     with pytest.raises(InputError, match="cuda:0 to cuda:1"):
         render.choose_placement("cuda:2")
+
+
+@pytest.mark.parametrize("pays", [True, False])
+def test_a_precision_that_the_processor_is_slow_at_is_taken_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, pays: bool
+) -> None:
+    monkeypatch.setattr(placement, "bfloat16_pays", lambda device: pays)
+    assert render.choose_placement("cpu", "bfloat16").dtype == "bfloat16"
+    assert [record.message.split(":")[0] for record in caplog.records] == (
+        [] if pays else ["cpu has no fast bfloat16 on this machine"]
+    )
 
 
 def test_the_peak_of_memory_is_plausible() -> None:

@@ -1,34 +1,27 @@
-"""In what precision a training computes: bfloat16 where the device multiplies it fast, float32 elsewhere.
+"""In what precision a training computes: bfloat16 where the device is fast at it, float32 elsewhere.
 
-A processor without instructions for bfloat16 does not merely gain nothing by it: its matrix products take dozens of
-times as long as in float32. Weights, optimiser and losses are float32 in any case.
+Weights, optimiser and losses are float32 in any case.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, Literal
 
 import torch
 
+from acestep_flows.model.placement import Dtype, bfloat16_pays
+
 Precision = Literal["auto", "bfloat16", "float32"]
 
 
-def bfloat16_pays(device: str, precision: Precision = "auto") -> bool:
-    """Whether `device` is to compute in bfloat16; "auto" asks what it can do."""
+def chosen(device: str, precision: Precision = "auto") -> Dtype:
+    """The dtype that `precision` means on `device`."""
     if precision != "auto":
-        return precision == "bfloat16"
-    kind = torch.device(device).type
-    if kind == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return kind == "cpu" and _processor_multiplies_bfloat16()
+        return precision
+    return "bfloat16" if bfloat16_pays(device) else "float32"
 
 
 def computing(device: str, precision: Precision = "auto") -> Any:
     """The context in which networks on `device` compute."""
-    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bfloat16_pays(device, precision))
-
-
-@lru_cache(maxsize=1)
-def _processor_multiplies_bfloat16() -> bool:
-    return any(there for name, there in torch.cpu.get_capabilities().items() if "bf16" in name)
+    low = chosen(device, precision) == "bfloat16"
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=low)
