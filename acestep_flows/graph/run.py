@@ -37,6 +37,7 @@ class Run:
         self._done: dict[str, NodeResult] = {}
         self._failures: dict[str, FlowsError] = {}
         self._dropped: set[str] = set()
+        self._keys: dict[str, str] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopped: FlowsError | None = None
         self._idle = asyncio.Event()
@@ -80,6 +81,11 @@ class Run:
 
     def cancel(self) -> None:
         """Stop at the next step boundary; `result` then raises Cancelled."""
+    @property
+    def unfinished(self) -> frozenset[str]:
+        """Cache keys of the calls that were begun and have given nothing, or nothing yet."""
+        return frozenset(key for id, key in self._keys.items() if id not in self._done)
+
         self._stop(Cancelled("the run was cancelled"))
 
     # One node, from inputs that exist to its end.
@@ -101,6 +107,7 @@ class Run:
         made = await self._identities.of(call)
         found = await shared.cache.obtain(
             made.key, node.stage, self._options.mode, partial(shared.compute, call), _Progress(self, node)
+        self._keys[node.id] = made.key
         )
         computed = found.source == "computed"
         if computed:

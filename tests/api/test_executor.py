@@ -7,6 +7,7 @@ import json
 import signal
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,6 +137,47 @@ def test_a_cancelled_run_stops_at_a_step_and_frees_its_slot(tmp_path: Path) -> N
         assert home.runs.get(last.id).state is RunState.SUCCEEDED
         assert [ends(home, each.id) for each in (slow, waiting, last)] == [["cancelled"], ["cancelled"], ["succeeded"]]
         assert home.runs.cancel(last.id).state is RunState.SUCCEEDED
+
+
+def test_a_song_half_done_goes_with_its_run_and_stays_with_one_that_waits(tmp_path: Path) -> None:
+    """The stage in hand has a state saved, as processes of a pool do: under the key of the call."""
+
+    async def save_and(end: Callable[[Executor, str], Awaitable[None]], home: Home, id: str) -> None:
+        def steps() -> int:
+            events = home.runs.events(id, limit=1000)
+            return sum(event.type == "progress" and event.body["node"] == "second" for event in events)
+
+        before = steps()
+        with scheduler_over(home) as scheduler:
+            executor = Executor(home, scheduler, poll=0.02)
+            task = asyncio.create_task(executor.run())
+            await until(lambda: steps() > before)
+            (work,) = executor._works.values()
+            assert work.run is not None
+            (key,) = work.run.unfinished
+            home.states.root.mkdir(exist_ok=True)
+            (home.states.root / f"{key}.state").write_bytes(b"so far")
+            await end(executor, id)
+            await executor.drain()
+            await task
+
+    def saved(home: Home) -> int:
+        return len(list(home.states.root.iterdir()))
+
+    with opened(tmp_path) as home:
+
+        async def cancel(executor: Executor, id: str) -> None:
+            home.runs.cancel(id)
+            await all_ended(home)
+
+        async def drain(executor: Executor, id: str) -> None:
+            await executor.drain(grace=0.0)
+
+        run = accept(home, steps=5000, pause=0.01).id
+        asyncio.run(save_and(drain, home, run))
+        assert (home.runs.get(run).state, saved(home)) == (RunState.QUEUED, 1)
+        asyncio.run(save_and(cancel, home, run))
+        assert (home.runs.get(run).state, saved(home)) == (RunState.CANCELLED, 0)
 
 
 def test_deadlines_end_what_works_and_what_waits(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from acestep_flows.api.store.leases import Leases
 from acestep_flows.api.store.previews import Previews
 from acestep_flows.api.store.runs import RunTable
 from acestep_flows.errors import StorageError
+from acestep_flows.runtime.serving.states import FOLDER as STATES
+from acestep_flows.runtime.serving.states import SavedStates
 
 LEASE_SECONDS = 10.0
 
@@ -24,6 +26,7 @@ class Home:
     Attributes:
         root: the folder.
         results: folder in it of finished nodes, the disk tier of the cache.
+        states: songs half done, which the processes of the pool keep in it.
     """
 
     root: Path
@@ -34,6 +37,7 @@ class Home:
     runs: RunTable
     leases: Leases
     previews: Previews
+    states: SavedStates
 
     @classmethod
     def open(
@@ -71,6 +75,7 @@ class Home:
             runs=RunTable(tables),
             leases=Leases(tables, lease),
             previews=Previews(tables, files),
+            states=SavedStates(root / STATES),
         )
 
     def close(self) -> None:

@@ -59,6 +59,30 @@ def test_old_states_are_cleared_away(tmp_path: Path) -> None:
     assert states.read("young") is not None
 
 
+def test_the_oldest_make_room(tmp_path: Path) -> None:
+    size = len(state(3).save())
+    states = SavedStates(tmp_path, largest=2 * size)
+    for age, key in enumerate("abc"):
+        states.write(key, state(3))
+        os.utime(tmp_path / f"{key}.state", (1e9 - age, 1e9 - age))
+    assert states.sweep(0) == 1
+    assert [states.read(key) is not None for key in "abc"] == [True, True, False]
+    assert states.sweep(1e9) == 1
+    assert states.read("a") is not None
+
+
+def test_states_are_swept_when_others_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    states = SavedStates(tmp_path)
+    states.write("old", state(3))
+    os.utime(tmp_path / "old.state", (1e9, 1e9))
+    states.write("young", state(3))
+    assert states.read("old") is not None, "not every time"
+    monkeypatch.setattr(states, "_next_sweep", 0.0)
+    states.write("young", state(6))
+    assert states.read("old") is None
+    assert states.read("young") is not None
+
+
 def test_a_folder_that_cannot_be_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageError):
