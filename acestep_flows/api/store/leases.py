@@ -11,13 +11,16 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, update
 
 from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.records import Claimed, Lease, NewOutput, NodeRecord, RunState
 from acestep_flows.api.store.rows import SHOWN, end, new_id, node_record, run_event, run_record, tell
 from acestep_flows.api.store.schema import ASSETS, EXECUTORS, NODES, RUNS
 from acestep_flows.errors import Cancelled, DeadlineExceeded, FlowsError, LostProcess
+
+AGEING_SECONDS = 60.0
+"""Waiting that makes up for one step of priority: nothing is passed over for ever, whatever comes after it."""
 
 STRIKES = 5
 """Executors a run may take down, one after the other with no node finished in between, before it is given up."""
@@ -58,10 +61,10 @@ class Leases:
         self._database, self._clock = database, clock
 
     def claim(self, executor: str, busy: Collection[str] = ()) -> Claimed | None:
-        """The next run to work on: the highest priority, then the oldest; None where nothing is to be done.
+        """The next run to work on, in the order of `turn`; None where nothing is to be done.
 
-        Runs whose executor went silent are among them. On the way, runs past their deadline and runs that took down
-        too many executors are ended.
+        Of several owners, the one with the fewest runs under way comes first. Runs whose executor went silent are
+        among them. On the way, runs past their deadline and runs that took down too many executors are ended.
 
         Args:
             busy: runs that the executor still works on, though it lost them.
@@ -222,13 +225,26 @@ def _verdict(row: Any, now: float) -> FlowsError | None:
     return None
 
 
+def turn() -> Any:
+    """What runs wait in the order of: when they were accepted, earlier by a minute for each step of priority, and
+    later by as long as they are expected to take: who needs little need not wait for somebody who needs much."""
+    return RUNS.c.created_at - AGEING_SECONDS * RUNS.c.priority + func.coalesce(RUNS.c.expected_seconds, 0.0)
+
+
 def _next(now: float, busy: Collection[str]) -> Any:
     """The run that is to be claimed next."""
     orphaned = and_(RUNS.c.state == RunState.RUNNING.value, RUNS.c.lease_until < now)
+    running = (
+        select(RUNS.c.owner, func.count().label("runs"))
+        .where(RUNS.c.state == RunState.RUNNING.value, RUNS.c.lease_until >= now)
+        .group_by(RUNS.c.owner)
+        .subquery()
+    )
     return (
         select(RUNS.c.id, RUNS.c.cancel_requested, RUNS.c.deadline_at, RUNS.c.strikes)
+        .select_from(RUNS.outerjoin(running, running.c.owner == RUNS.c.owner))
         .where(or_(RUNS.c.state == RunState.QUEUED.value, orphaned), RUNS.c.id.not_in(sorted(busy)))
-        .order_by(RUNS.c.priority.desc(), RUNS.c.id)
+        .order_by(func.coalesce(running.c.runs, 0), turn(), RUNS.c.id)
         .limit(1)
     )
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from acestep_flows.api.store.database import Database
-from acestep_flows.api.store.leases import STRIKES, Changes, Leases
+from acestep_flows.api.store.leases import AGEING_SECONDS, STRIKES, Changes, Leases
 from acestep_flows.api.store.records import ENDED, Blob, Claimed, Lease, NewOutput, NodeRecord, RunState
 from acestep_flows.api.store.runs import RunTable
 from acestep_flows.errors import InputError, StageError
@@ -50,6 +50,45 @@ def test_a_claimed_run_is_nobody_elses_until_its_lease_is_over(table: RunTable, 
     second = claim(leases, "f")
     assert second.lease == Lease(run.id, "f", 2)
     assert second.record.started_at == first.record.started_at
+
+
+def test_higher_goes_first_but_waiting_counts(table: RunTable, leases: Leases, clock: Clock) -> None:
+    """A steady stream of runs of high priority passes one of low priority over for a while, not for ever."""
+    low, _ = table.accept(new(priority=-1))
+    passed_over = 0
+    for _ in range(100):
+        table.accept(new(priority=4))
+        clock.now += AGEING_SECONDS / 4
+        lease = claim(leases).lease
+        if lease.run == low.id:
+            break
+        passed_over += 1
+        assert leases.finish(lease, RunState.SUCCEEDED)
+    assert 18 <= passed_over <= 21  # five steps of priority are five minutes, and four come in each
+
+
+def test_who_needs_little_does_not_wait_for_who_needs_much(table: RunTable, leases: Leases, clock: Clock) -> None:
+    hours = [table.accept(new(expected_seconds=3600))[0].id for _ in range(2)]
+    clock.now += 1800
+    short, _ = table.accept(new(expected_seconds=30))
+    lease = claim(leases).lease
+    assert lease.run == short.id
+    assert leases.finish(lease, RunState.SUCCEEDED)
+    clock.now += 1800
+    table.accept(new(expected_seconds=30))
+    assert claim(leases).lease.run == hours[0]  # by now it has waited as long as it takes
+
+
+def test_owners_have_equally_many_runs_under_way(table: RunTable, leases: Leases, clock: Clock) -> None:
+    for _ in range(200):
+        table.accept(new(owner="many", priority=9))
+    held = [claim(leases).lease for _ in range(3)]
+    few = [table.accept(new(owner="few"))[0].id for _ in range(4)]
+    assert [claim(leases).lease.run for _ in range(3)] == few[:3]
+    assert leases.finish(held[0], RunState.SUCCEEDED)
+    assert table.get(claim(leases).lease.run).owner == "many"
+    clock.now += 21  # Those of executors that died are under way no more.
+    assert table.get(claim(leases).lease.run).owner == "many"
 
 
 def test_a_lost_lease_writes_nothing(table: RunTable, leases: Leases, clock: Clock) -> None:
