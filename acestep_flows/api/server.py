@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HANG_UP_SECONDS = 2
-"""How long open requests may go on when the server ends. Clients that follow events come again."""
+"""How long open requests may go on once no run is in hand any more. Clients that follow events come again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,8 @@ class ServerOptions:
         home: folder for all that outlives the process.
         pool: a pool file by path, or a shipped one by name.
         folders: with graphs of the operator's own.
-        drain: seconds that runs in hand may go on when the server is asked to end; the rest go back to the queue.
+        drain: seconds that runs in hand may go on when the server is asked to end; the rest go back to the queue. HTTP
+            is answered until then, but no run is accepted.
     """
 
     host: str
@@ -131,8 +132,9 @@ class _Server:
             asked = asyncio.create_task(self._ending.wait())
             await asyncio.wait([executor, serving, asked], return_when=asyncio.FIRST_COMPLETED)
             self._ending.set()
-            http.should_exit = True
+            # HTTP goes on meanwhile: who follows a run or waits for it hears of its end.
             await self._executor.drain(self._options.drain)
+            http.should_exit = True
             await asyncio.gather(executor, serving)
             await asyncio.to_thread(self._scheduler.timings.save)
 

@@ -31,7 +31,7 @@ from acestep_flows.api.store.records import Limits, OutputRecord, RunRecord, Run
 from acestep_flows.api.store.runs import LARGEST_PAGE, LONGEST_KEY
 from acestep_flows.api.waiting import until_over
 from acestep_flows.api.webhooks import check_url
-from acestep_flows.errors import DeadlineExceeded, InputError, NotFound
+from acestep_flows.errors import DeadlineExceeded, InputError, NotFound, Overloaded
 from acestep_flows.graph.runner import sha256
 from acestep_flows.graph.scope import Scope
 from acestep_flows.graph.words import unlike
@@ -40,6 +40,9 @@ router = APIRouter(prefix="/v1", tags=["runs"])
 
 LONGEST_WAIT = 60.0
 """Seconds a request may be held: less than proxies and clients bear."""
+
+UNREADY_SECONDS = 5.0
+"""When to come again to a server that takes no runs: it starts, or ends and another takes its place."""
 
 RunId = Annotated[str, Path(pattern=RUN_ID, description="A run's id.", examples=["run-0006430c8a5d1e8f3b2c9d7a41"])]
 OutputName = Annotated[str, Path(max_length=400, description="An output's name.", examples=["audio"])]
@@ -51,7 +54,7 @@ Declared = dict[int | str, dict[str, Any]]
 NO_RUN: Declared = {404: {"model": Failure, "description": "There is no such run, or not yours."}}
 TAKEN: Declared = {
     409: {"model": Failure, "description": "The idempotency key was used for another request."},
-    503: {"model": Failure, "description": "The queue is full; Retry-After says when to come again."},
+    503: {"model": Failure, "description": "The queue is full, or the server ends; Retry-After says when to come again."},
 }
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 EVENT = {
@@ -289,6 +292,8 @@ async def accept(
         # First of all: what was accepted once is answered, though an asset in it may have expired since.
         if key is not None and (known := service.home.runs.accepted(caller.owner, key, digest)) is not None:
             return known, False
+        if reason := service.ready():
+            raise Overloaded(f"no runs are taken now: {reason}", retry_after=UNREADY_SECONDS)
         scope = service.scope(graph) if isinstance(graph, str) else service.checked(own_graph(graph))
         plan, new = planned_for(service, caller, scope, inputs)
         new = dataclasses.replace(
