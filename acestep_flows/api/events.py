@@ -38,11 +38,15 @@ def framed(event: RunEvent, redact: Redactor) -> bytes:
     return f"id: {event.seq}\nevent: {event.type}\ndata: {json.dumps(data)}\n\n".encode()
 
 
-async def follow(service: Service, streams: Streams, id: str, after: int) -> AsyncIterator[bytes]:
-    """The events of a run from `after` on, until the one that ends it; a comment now and then while nothing happens."""
-    async with streams.one():
+async def follow(service: Service, streams: Streams, owner: str, id: str, after: int) -> AsyncIterator[bytes]:
+    """The events of a run from `after` on, until the one that ends it; a comment now and then while nothing happens.
+
+    Args:
+        owner: who follows.
+    """
+    async with streams.one(owner):
         yield f"retry: {RETRY}\n\n".encode()
-        pace, spoken = Pace(), time.monotonic()
+        pace, spoken, over = Pace(), time.monotonic(), False
         while True:
             ring = service.bell.listen(id)
             events = await in_thread(service.home.runs.events, id, after)
@@ -55,18 +59,19 @@ async def follow(service: Service, streams: Streams, id: str, after: int) -> Asy
                 spoken = time.monotonic()
                 pace.something_happened()
                 continue
+            if over:  # it had ended before we looked: there is nothing to come, whatever the client has seen
+                return
+            if over := await _over(service, id):
+                continue
             if time.monotonic() - spoken > HEARTBEAT:
                 yield b": still here\n\n"
                 spoken = time.monotonic()
-                if await _gone(service, id):
-                    return
             await pace.wait(ring)
 
 
-async def _gone(service: Service, id: str) -> bool:
-    """Whether retention took the run while it was being followed."""
+async def _over(service: Service, id: str) -> bool:
+    """Whether the run has ended, or retention took it while it was being followed."""
     try:
-        await in_thread(service.home.runs.get, id)
+        return (await in_thread(service.home.runs.get, id)).state.ended
     except NotFound:
         return True
-    return False

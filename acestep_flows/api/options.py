@@ -20,7 +20,8 @@ class ApiOptions(BaseModel):
         512 * MEGABYTE, ge=MEGABYTE, description="Largest upload once decoded: against files that unfold."
     )
     render_seconds: float = Field(300, gt=0, le=3600, description="How long a render request may wait for its song.")
-    streams: int = Field(1000, ge=1, description="Event streams and waiting render requests at once.")
+    streams: int = Field(1000, ge=1, description="Event streams and requests that wait for a run, at once.")
+    streams_each: int = Field(250, ge=1, description="Of those, how many one API key may have.")
     inline_graphs: bool = Field(False, description="Whether callers may run graphs of their own.")
     origins: tuple[str, ...] = Field((), description="Web origins that browsers may call from; '*' for all.")
     hosts: tuple[str, ...] = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated, ParamSpec, TypeVar
@@ -14,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from acestep_flows.api.answers import Answers
 from acestep_flows.api.keys import Key
 from acestep_flows.api.service import Service
-from acestep_flows.errors import Overloaded
+from acestep_flows.errors import Overloaded, RateLimited
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -79,28 +80,49 @@ async def in_thread(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> 
 
 
 class Streams:
-    """Connections that last: event streams and waiting renders, so many at once."""
+    """Connections that last: event streams and requests that wait for a run, so many at once.
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self.open = 0
+    Args:
+        most: of everybody.
+        each: of one API key, so that none takes all; callers without a key share one machine, and have no share.
+    """
+
+    def __init__(self, most: int, each: int) -> None:
+        self._most, self._each = most, each
+        self._open: Counter[str] = Counter()
 
     @property
-    def room(self) -> bool:
-        """Whether there is room for another."""
-        return self.open < self._most
+    def open(self) -> int:
+        """How many there are."""
+        return self._open.total()
 
-    def check(self) -> None:
-        """Raises Overloaded where there is no room for another."""
-        if not self.room:
+    def room(self, owner: str) -> bool:
+        """Whether there is room for another."""
+        return self.open < self._most and not self._greedy(owner)
+
+    def check(self, owner: str) -> None:
+        """Refuse where there is no room for another.
+
+        Raises:
+            RateLimited: the caller has its share.
+            Overloaded: nobody has any more.
+        """
+        if self._greedy(owner):
+            raise RateLimited(f"{self._open[owner]} streams of this key are open, which is its share", retry_after=5)
+        if not self.room(owner):
             raise Overloaded(f"{self.open} streams are open; no more at once", retry_after=5)
 
     @asynccontextmanager
-    async def one(self) -> AsyncIterator[None]:
-        """Room for one; raises Overloaded."""
-        self.check()
-        self.open += 1
+    async def one(self, owner: str) -> AsyncIterator[None]:
+        """Room for one; raises as `check`."""
+        self.check(owner)
+        self._open[owner] += 1
         try:
             yield
         finally:
-            self.open -= 1
+            self._open[owner] -= 1
+            if not self._open[owner]:
+                del self._open[owner]
+
+    def _greedy(self, owner: str) -> bool:
+        return bool(owner) and self._open[owner] >= self._each

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 
 from acestep_flows.api.bell import heard
 from acestep_flows.api.requests import in_thread
@@ -29,14 +30,18 @@ class Pace:
         self._wait = SHORTEST
 
 
-async def until_over(service: Service, id: str, seconds: float) -> RunRecord:
-    """A run when it is over, or as it stands after `seconds`. What becomes of nodes meanwhile is passed over."""
+async def until_over(service: Service, id: str, seconds: float, gone: Callable[[], Awaitable[bool]]) -> RunRecord:
+    """A run when it is over, or as it stands after `seconds`. What becomes of nodes meanwhile is passed over.
+
+    Args:
+        gone: whether nobody waits any more.
+    """
     end = time.monotonic() + seconds
     pace = Pace()
     while True:
         ring = service.bell.listen(id)
         record = await in_thread(service.home.runs.get, id)
         left = end - time.monotonic()
-        if record.state.ended or left <= 0:
+        if record.state.ended or left <= 0 or await gone():
             return record
         await pace.wait(ring, left)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from acestep_flows.api.events import framed, resume_point
 from acestep_flows.api.faults import Redactor
+from acestep_flows.api.keys import Key, Keyring, digest_of
 from acestep_flows.api.options import ApiOptions
 from acestep_flows.api.store.records import RunEvent
 from acestep_flows.errors import InputError
@@ -78,6 +80,18 @@ def test_a_cancelled_run_ends_its_stream(door: Door) -> None:
     assert last["error"]["code"] == "cancelled"
 
 
+def test_a_client_that_saw_more_than_there_is_hears_the_end_all_the_same(strict: Checkpoint, tmp_path: Path) -> None:
+    with opened(tmp_path, strict, executing=False) as door:
+        run = door.submit()
+        with door.client.stream("GET", run["links"]["events"], headers={"Last-Event-ID": "1000"}) as response:
+            lines = response.iter_lines()
+            assert next(lines).startswith("retry")
+            door.client.delete(run["links"]["self"])
+            assert not [line for line in lines if line.startswith("data")]
+        ended = door.client.get(run["links"]["events"], headers={"Last-Event-ID": "1000"})
+        assert ended.status_code == 204
+
+
 @pytest.mark.parametrize("id", ["-1", "x", "1e5", "9" * 19, "1;2"])
 def test_what_was_never_an_id_is_refused(door: Door, id: str) -> None:
     url = door.submit()["links"]["events"]
@@ -102,6 +116,27 @@ def test_streams_are_counted_and_bounded(strict: Checkpoint, tmp_path: Path) -> 
             pass  # the server notices that the client is gone
         with door.client.stream("GET", url) as response:
             assert response.status_code == 200
+
+
+def test_one_key_does_not_take_every_place(strict: Checkpoint, tmp_path: Path) -> None:
+    keys = Keyring([Key(name=name, sha256=digest_of(f"{name}-{'x' * 20}")) for name in ("greedy", "other")])
+    options = ApiOptions(streams=3, streams_each=2)
+    with opened(tmp_path, strict, options=options, keys=keys, executing=False) as door, contextlib.ExitStack() as open_:
+        held: list[Iterator[bytes]] = []
+
+        def ask(name: str) -> int:
+            door.client.headers["Authorization"] = f"Bearer {name}-{'x' * 20}"
+            url = door.submit()["links"]["events"]
+            response = open_.enter_context(door.client.stream("GET", url))
+            if response.status_code == 200:
+                held.append(response.iter_raw())
+                next(held[-1])  # the stream has its place
+            return response.status_code
+
+        assert [ask("greedy") for _ in range(3)] == [200, 200, 429]
+        assert [ask("other") for _ in range(2)] == [200, 503]
+        render = door.client.post("/v1/graphs/text2music:render", json={"inputs": dict(SHORT)})
+        assert render.status_code == 503
 
 
 def test_an_event_is_one_block_whatever_its_text() -> None:

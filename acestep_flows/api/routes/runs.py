@@ -139,9 +139,9 @@ async def show_run(
     """Where a run stands, now or when it is over."""
     record = await in_thread(service.home.runs.get, id, caller.sees)
     streams: Streams = request.app.state.streams
-    if wait > 0 and not record.state.ended and streams.room:
-        async with streams.one():
-            record = await until_over(service, id, min(wait, service.options.render_seconds))
+    if wait > 0 and not record.state.ended and streams.room(caller.owner):
+        async with streams.one(caller.owner):
+            record = await until_over(service, id, min(wait, service.options.render_seconds), request.is_disconnected)
     return await _whole(service, record, answers)
 
 
@@ -181,9 +181,9 @@ async def follow_run(
     if record.state.ended and not await in_thread(service.home.runs.events, id, after, 1):
         return Response(status_code=204)
     streams: Streams = request.app.state.streams
-    streams.check()
+    streams.check(caller.owner)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(follow(service, streams, id, after), headers=headers, media_type=TYPE)
+    return StreamingResponse(follow(service, streams, caller.owner, id, after), headers=headers, media_type=TYPE)
 
 
 @router.get("/runs/{id}/outputs", responses=NO_RUN)
@@ -245,12 +245,12 @@ async def render(
 ) -> Response:
     """Have a graph run, wait for it, and be answered with the audio."""
     streams: Streams = request.app.state.streams
-    async with streams.one():
+    async with streams.one(caller.owner):
         scope = await in_thread(service.scope, name)
         check_output(scope, body.output)
         record = await accept(service, caller, name, body.inputs, body, idempotency_key)
         seconds = min(body.timeout, service.options.render_seconds)
-        record = await until_over(service, record.id, seconds)
+        record = await until_over(service, record.id, seconds, request.is_disconnected)
     url = answers.run_url(record.id)
     headers = {"Link": f'<{url}>; rel="monitor"', "X-Run-Id": record.id}
     told = {"run": {"id": record.id, "url": url}}

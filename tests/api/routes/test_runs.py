@@ -439,6 +439,37 @@ def test_a_request_that_waits_is_answered_at_the_end_and_others_meanwhile(door: 
     assert again == held.result()
 
 
+def test_who_hangs_up_gives_their_place_back(strict: Checkpoint, tmp_path: Path) -> None:
+    options = ApiOptions(streams=2, render_seconds=600)
+    with opened(tmp_path, strict, options=options, executing=False) as door:
+        run = door.submit()["links"]["self"]
+        for method, url, body in (
+            ("GET", f"{run}?wait=60", None),
+            ("POST", "/v1/graphs/text2music:render", {"inputs": dict(SHORT), "timeout": 600}),
+        ):
+            with pytest.raises(httpx.ReadTimeout):
+                httpx.request(method, door.url + url, json=body, timeout=1.0)
+        end = time.monotonic() + 20
+        while door.client.get("/v1/stats").json()["streams"]:
+            assert time.monotonic() < end, "they wait for nobody"
+            time.sleep(0.05)
+        assert door.client.get("/v1/stats").json()["runs"]["queued"] == 2  # what was accepted is done all the same
+
+
+def test_a_server_that_takes_no_runs_says_so(strict: Checkpoint, tmp_path: Path) -> None:
+    reasons = [""]
+    with opened(tmp_path, strict, executing=False, ready=lambda: reasons[0]) as door:
+        body = {"graph": "text2music", "inputs": dict(SHORT), "idempotency_key": "k"}
+        run = door.client.post("/v1/runs", json=body).json()["id"]
+        reasons[0] = "the server is ending"
+        for path, asked in (("/v1/runs", body | {"idempotency_key": "l"}), ("/v1/graphs/text2music:render", {})):
+            response = door.client.post(path, json=asked | {"inputs": dict(SHORT)})
+            assert (response.status_code, response.headers["retry-after"]) == (503, "5")
+            assert "ending" in response.json()["error"]["message"]
+        assert door.client.post("/v1/runs", json=body).json()["id"] == run
+        assert door.client.get("/v1/stats").json()["runs"]["queued"] == 1
+
+
 def test_a_request_waits_no_longer_than_it_asks_for(waiting: Door) -> None:
     run = waiting.submit()
     for wait in ({}, {"wait": 0.05}):
