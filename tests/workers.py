@@ -1,8 +1,12 @@
-"""How several pytest processes share the suite: a file at a time, and whatever starts a Ray in one of them."""
+"""How several pytest processes share the suite: by files, and two that start a Ray beside each other only at the end.
+
+Two Rays on two cores are slow to come up, and what is killed and started again in them is slow to be ready.
+"""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
@@ -11,24 +15,31 @@ RAYS = (
     "tests/served/",
     "tests/bulk/test_page.py",
     "tests/bulk/test_processes.py",
-    "tests/runtime/bulk/test_pipeline.py",
     "tests/runtime/serving/test_runner.py",
+    "tests/runtime/bulk/test_pipeline.py",
     "tests/training/test_train_ray.py",
 )
-"""Two Rays beside each other on two cores are slow to come up; and each has a dozen processes."""
+"""Where Rays are started, the longest first; those of a folder share one."""
 
 LONG = ("tests/shipped/test_graphs.py", "tests/training/")
-"""Begun early, so that at the end no process waits for another's long file."""
+"""Begun early too, so that at the end no process waits for another's long file."""
+
+
+def starts_ray(name: str) -> bool:
+    """Whether a file, or a test by its id, does."""
+    return name.startswith(RAYS)
 
 
 def share(nodeid: str) -> str:
-    """What must be run by one process: a file, for its fixtures, or all that starts a Ray."""
-    return "rays" if nodeid.startswith(RAYS) else nodeid.partition("::")[0]
+    """What must be run by one process: the tests of a file, or of a folder, that have a fixture in common."""
+    file = nodeid.partition("::")[0]
+    return next((place for place in RAYS if file.startswith(place)), file)
 
 
 def turn(item: pytest.Item) -> int:
-    """Long shares first."""
-    return 0 if item.nodeid.startswith(RAYS) else 1 if item.nodeid.startswith(LONG) else 2
+    """Where an item stands in the queue."""
+    order = (*RAYS, *LONG)
+    return next((turn for turn, place in enumerate(order) if item.nodeid.startswith(place)), len(order))
 
 
 def one_thread() -> None:
@@ -41,3 +52,11 @@ class Shares(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         return share(nodeid)
+
+    def _assign_work_unit(self, node: Any) -> None:
+        under_way = [work for other, given in self.assigned_work.items() if other is not node for work in given.items()]
+        if any(starts_ray(name) and not all(tests.values()) for name, tests in under_way):
+            without = next((name for name in self.workqueue if not starts_ray(name)), None)
+            if without is not None:
+                self.workqueue.move_to_end(without, last=False)
+        super()._assign_work_unit(node)
