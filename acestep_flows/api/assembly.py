@@ -12,7 +12,7 @@ from acestep_flows.api.keys import Keyring
 from acestep_flows.api.options import MEGABYTE, ApiOptions
 from acestep_flows.api.service import Service, always_ready
 from acestep_flows.api.store.home import Home
-from acestep_flows.api.store.retention import Keep
+from acestep_flows.api.store.retention import DAY, Keep, needed_since
 from acestep_flows.graph.cache import Cache
 from acestep_flows.graph.disk import DiskStore
 from acestep_flows.graph.scheduler import Scheduler
@@ -26,6 +26,8 @@ from acestep_flows.weights import choose_weights
 
 MEMORY_BYTES = STORE_BYTES // 4
 """Of results kept at hand, in the shared memory that runs under way need, too."""
+
+GIGABYTE = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,9 @@ def assemble(
     private_webhooks: bool = False,
 ) -> Assembly:
     """Put a server together over a pool that is up. The limits are the pool's; the rest is as `ApiOptions` says."""
-    cache = Cache(runner, memory=MEMORY_BYTES, store=DiskStore(home.results))
+    kept = pool.limits.keep
+    store = DiskStore(home.results, round(kept.cache_gb * GIGABYTE), lambda: needed_since(home.database))
+    cache = Cache(runner, memory=MEMORY_BYTES, store=store)
     scheduler = Scheduler(stages(), runner, cache, Timings(home.root / "timings.json"))
     vocab = None if pool.lyric_vocab is None else Path(pool.lyric_vocab)
     bell = Bell()
@@ -59,7 +63,10 @@ def assemble(
         home,
         scheduler,
         slots=pool.limits.running,
-        retention=Keep(),
+        retention=Keep(
+            files=None if kept.days is None else kept.days * DAY,
+            bytes=None if kept.outputs_gb is None else round(kept.outputs_gb * GIGABYTE),
+        ),
         model=choose_weights(settings, pool.checkpoint, vocab).model,
         bell=bell,
         preview_seconds=pool.limits.preview_seconds,

@@ -98,6 +98,8 @@ class Cache:
         if mode == "off":
             return _computed(await compute(progress))
         if mode == "use" and (found := self.memory.get(key)) is not None:
+            if self.store is not None:
+                self.store.touch(key)  # a run that goes on after this process will look for it there
             return found
         flight = self._flights.get((key, mode))
         if flight is not None and flight.open:

@@ -17,7 +17,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,11 @@ _UNSOUND = (
 """What reading an entry raises that is damaged, or was written by someone else."""
 
 
+def nothing_needed() -> float | None:
+    """Any entry may go."""
+    return None
+
+
 class DiskStore:
     """A folder of entries within a byte budget; the least recently used go first. Thread-safe.
 
@@ -59,10 +64,15 @@ class DiskStore:
         root: the folder, made when first written to.
         budget: bytes all entries together may take. Processes that share a folder share the budget; each may
             overshoot by a sixteenth of it before it looks at what the others wrote.
+        needed_since: seconds since the epoch; what was used then or later stays, whatever the budget: runs at work may
+            come back for it. None where there are none.
     """
 
-    def __init__(self, root: Path, budget: int = 20 * 2**30) -> None:
+    def __init__(
+        self, root: Path, budget: int = 20 * 2**30, needed_since: Callable[[], float | None] = nothing_needed
+    ) -> None:
         self.root, self.budget = root, budget
+        self._needed_since = needed_since
         self._lock = threading.Lock()
         self._used: int | None = None
         self._written = 0
@@ -97,6 +107,11 @@ class DiskStore:
         with contextlib.suppress(OSError):
             os.utime(path)
         return outputs
+
+    def touch(self, key: str) -> None:
+        """The outputs under `key` were used, though they were not read from here."""
+        with contextlib.suppress(OSError):
+            os.utime(self.path(key))
 
     def peek(self, key: str) -> Outputs | None:
         """The outputs under `key` with handles that lead nowhere: what a dry run needs. Values are not checked."""
@@ -145,9 +160,11 @@ class DiskStore:
         used = sum(size for _, size, _ in entries)
         goal = limit if used <= limit else limit - self.budget // 20  # Some slack, so that not every write evicts.
         now = time.time()
+        needed = self._needed_since() if used > goal else None
         for modified, size, path in entries:
             stale = path.name.endswith(_UNFINISHED) and now - modified > STALE_SECONDS
-            if stale or (used > goal and path.name.endswith(_SUFFIX)):
+            idle = path.name.endswith(_SUFFIX) and (needed is None or modified < needed)
+            if stale or (used > goal and idle):
                 with contextlib.suppress(OSError):
                     os.unlink(path)
                 used -= size

@@ -155,10 +155,10 @@ def opened(root: Path, lease: float = LEASE) -> Iterator[Home]:
 
 
 @contextmanager
-def scheduler_over(home: Home, workers: int = 4) -> Iterator[Scheduler]:
+def scheduler_over(home: Home, workers: int = 4, store: DiskStore | None = None) -> Iterator[Scheduler]:
     checkpoint: Any = Weights()
     with LocalRunner(checkpoint, workers=workers) as runner:
-        cache = Cache(runner, store=DiskStore(home.results))
+        cache = Cache(runner, store=store or DiskStore(home.results))
         yield Scheduler(TOYS, runner, cache, Timings(home.results / "timings.json"))
 
 

@@ -203,6 +203,22 @@ def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
     assert [key in store for key in keys] == [True, False, True, True]
 
 
+def test_what_a_run_at_work_has_used_stays_whatever_the_budget(tmp_path: Path) -> None:
+    begun: list[float | None] = [2000.0]
+    store = DiskStore(tmp_path, budget=50_000, needed_since=lambda: begun[0])
+    keys = [f"{i:02}" * 32 for i in range(8)]
+    for age, key in enumerate(keys[:2]):
+        store.write(key, {"latents": latents(frames=25)}, "stage")  # About 13.6 kB each.
+        os.utime(store.path(key), times=(1000 + age, 1000 + age))
+    store.touch(keys[0])  # By the run, which found it in memory.
+    for key in keys[2:6]:
+        store.write(key, {"latents": latents(frames=25)}, "stage")
+    assert [key in store for key in keys[:6]] == [True, False, True, True, True, True]
+    begun[0] = None
+    store.write(keys[6], {"latents": latents(frames=25)}, "stage")
+    assert size(store) <= 50_000
+
+
 def test_what_others_wrote_counts(tmp_path: Path) -> None:
     mine, theirs = DiskStore(tmp_path, budget=100_000), DiskStore(tmp_path, budget=100_000)
     for i in range(50):

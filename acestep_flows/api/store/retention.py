@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, CompoundSelect, Connection, Select, delete, func, select, union_all, update
 
+from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.records import ENDED, RunState
 from acestep_flows.api.store.schema import ASSETS, BLOBS, INPUT_ASSETS, PREVIEWS, RUNS
+from acestep_flows.errors import StorageError
 
 if TYPE_CHECKING:
     from acestep_flows.api.store.home import Home
@@ -23,7 +25,8 @@ DAY = 86_400.0
 GRACE_SECONDS = 3600.0
 """How long a file may stand before something refers to it."""
 
-_BATCH = 500
+_BATCH = 100
+"""Runs forgotten in one transaction."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,8 @@ def sweep(home: Home, keep: Keep, now: float | None = None, grace: float = GRACE
         StorageError: the database cannot be reached.
     """
     now = time.time() if now is None else now
+    runs = _forget_runs(home.database, now - keep.runs) if keep.runs is not None else 0
     with home.database.write() as connection:
-        runs = _forget_runs(connection, now - keep.runs) if keep.runs is not None else 0
         files = _expire(connection, ASSETS.c.created_at < now - keep.files, now) if keep.files is not None else 0
         if keep.previews is not None:
             files += _drop_previews(connection, now - keep.previews)
@@ -74,14 +77,20 @@ def sweep(home: Home, keep: Keep, now: float | None = None, grace: float = GRACE
     return Swept(runs, files, freed, nodes)
 
 
-def _forget_runs(connection: Connection, before: float) -> int:
+def _forget_runs(database: Database, before: float) -> int:
     sources = select(ASSETS.c.run).where(ASSETS.c.run.is_not(None), ASSETS.c.id.in_(_needed()))
     ended = RUNS.c.state.in_([state.value for state in ENDED])
     old = select(RUNS.c.id).where(ended, RUNS.c.finished_at < before, RUNS.c.id.not_in(sources))
     gone = 0
-    while ids := connection.execute(old.limit(_BATCH)).scalars().all():
-        gone += connection.execute(delete(RUNS).where(RUNS.c.id.in_(ids))).rowcount
-    return gone
+    while True:
+        # A transaction for each batch: nothing is accepted and nothing ends while one is open.
+        with database.write() as connection:
+            ids = connection.execute(old.limit(_BATCH)).scalars().all()
+            if ids:
+                connection.execute(delete(RUNS).where(RUNS.c.id.in_(ids)))
+        gone += len(ids)
+        if len(ids) < _BATCH:
+            return gone
 
 
 def _needed() -> Select[str]:
@@ -138,13 +147,26 @@ def _drop_previews(connection: Connection, before: float) -> int:
     return connection.execute(delete(PREVIEWS).where(PREVIEWS.c.run.in_(over))).rowcount
 
 
+def needed_since(database: Database) -> float | None:
+    """When the oldest run at work started: it may need every finished node that was used since. None: there is none.
+
+    Where the database does not say, all may be needed.
+    """
+    oldest = select(func.min(RUNS.c.started_at)).where(
+        RUNS.c.state.in_([RunState.QUEUED.value, RunState.RUNNING.value])
+    )
+    try:
+        with database.read() as connection:
+            found: float | None = connection.execute(oldest).scalar_one()
+    except StorageError:
+        return 0.0
+    return found
+
+
 def _drop_nodes(home: Home, before: float) -> int:
-    """Remove finished nodes that were not used for long. A run at work may need all it used since it started."""
-    with home.database.read() as connection:
-        oldest = connection.execute(
-            select(func.min(RUNS.c.started_at)).where(RUNS.c.state.in_([RunState.QUEUED.value, RunState.RUNNING.value]))
-        ).scalar_one()
-    limit = before if oldest is None else min(before, float(oldest))
+    """Remove finished nodes that were not used for long, and are not needed."""
+    oldest = needed_since(home.database)
+    limit = before if oldest is None else min(before, oldest)
     gone = 0
     for path in home.results.glob("??/*.safetensors"):
         with contextlib.suppress(OSError):

@@ -140,6 +140,26 @@ class Engine(Section):
     )
 
 
+class Keep(Section):
+    """What the server keeps, in bytes and days. Nothing goes that a run waiting or working refers to."""
+
+    days: float | None = Field(
+        30.0, gt=0, le=36_500, description="How long uploads and outputs are kept; null: as long as there is room."
+    )
+    outputs_gb: float | None = Field(
+        50.0,
+        gt=0,
+        le=1e6,
+        description="Uploads, outputs and previews together; beyond, the oldest go. Null: without limit.",
+    )
+    cache_gb: float = Field(
+        20.0,
+        gt=0,
+        le=1e6,
+        description="Finished nodes together; beyond, the least recently used go, save what runs at work have used.",
+    )
+
+
 class Limits(Section):
     """What the server takes on. These hold for all processes together; the run table enforces them."""
 
@@ -149,6 +169,7 @@ class Limits(Section):
         60.0, gt=0, le=600, description="How much of a song, from its start, its previews let one hear."
     )
     upload_mb: int = Field(200, ge=1, le=100_000, description="Largest upload, in megabytes.")
+    keep: Keep = Field(Keep(), description="What is kept, and how long.")
 
 
 class Pool(Section):

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
+from acestep_flows.api.executor import Executor
+from acestep_flows.api.store import retention
 from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.records import NewOutput, RunState
-from acestep_flows.api.store.retention import DAY, Keep, Swept, sweep
-from acestep_flows.errors import NotFound
+from acestep_flows.api.store.retention import DAY, Keep, Swept, needed_since, sweep
+from acestep_flows.errors import NotFound, StorageError
+from acestep_flows.graph.disk import DiskStore
 from tests.api.store.clock import new
-from tests.api.toys import opened
+from tests.api.toys import accept, opened, scheduler_over, until
 
 EVERYTHING = Keep(None, None, None, None)
 
@@ -60,6 +69,26 @@ def test_runs_are_history_in_the_end(tmp_path: Path) -> None:
         assert home.runs.get(waiting).state is RunState.QUEUED
 
 
+def test_much_history_goes_in_small_transactions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "_BATCH", 3)
+    most: list[int] = []
+    with opened(tmp_path) as home:
+        for _ in range(10):
+            home.runs.cancel(home.runs.accept(new())[0].id)
+        write = home.database.write
+
+        @contextlib.contextmanager
+        def counting() -> Iterator[Connection]:
+            before = sum(home.runs.counts().values())
+            with write() as connection:
+                yield connection
+            most.append(before - sum(home.runs.counts().values()))
+
+        monkeypatch.setattr(home.database, "write", counting)
+        assert sweep(home, Keep(runs=DAY), later(home, 2)).runs == 10
+        assert max(most) == 3
+
+
 def test_what_a_run_reads_stays(tmp_path: Path) -> None:
     with opened(tmp_path) as home:
         source = home.runs.get(finished(home, b"song")).outputs["audio"].asset
@@ -92,6 +121,61 @@ def test_a_file_just_put_stays(tmp_path: Path) -> None:
         blob = home.artifacts.put(b"to be referred to soon")
         assert sweep(home, Keep(files=0, bytes=0)) == Swept()
         assert home.artifacts.open(blob.digest).read()
+
+
+def test_no_finished_node_is_evicted_under_a_run(tmp_path: Path) -> None:
+    """A budget of a few entries, a long run, and many short ones beside it: what it has done is not done again."""
+    log = tmp_path / "log"
+
+    def results(home: Home, budget: int) -> DiskStore:
+        return DiskStore(home.results, budget, partial(needed_since, home.database))
+
+    def entries(home: Home) -> list[int]:
+        return [path.stat().st_size for path in home.results.glob("??/*.safetensors")]
+
+    async def some(home: Home, budget: int, over: Any) -> None:
+        with scheduler_over(home, store=results(home, budget)) as scheduler:
+            executor = Executor(home, scheduler, slots=2, poll=0.02)
+            task = asyncio.create_task(executor.run())
+            await until(over)
+            await executor.drain()
+            await task
+
+    with opened(tmp_path) as home:
+
+        def ended(runs: list[str]) -> bool:
+            return all(home.runs.get(run).state.ended for run in runs)
+
+        first = [accept(home, seed=0).id]
+        asyncio.run(some(home, 1 << 30, lambda: ended(first)))
+        budget = 3 * max(entries(home))
+        long = accept(home, seed=1, steps=10_000, pause=0.02, log=str(log), how={"priority": 9}).id
+        short = [accept(home, seed=seed).id for seed in range(2, 10)]
+        asyncio.run(some(home, budget, lambda: ended(short)))
+        assert home.runs.get(long).state is RunState.QUEUED  # it was given back, and has nothing but what it finished
+        assert sum(entries(home)) > budget
+        done = [node.id for node in home.runs.nodes(long) if node.state == "finished"]
+        assert done == ["first"]
+
+        def told(node: str) -> list[str]:
+            return [event.type for event in home.runs.events(long) if event.body["node"] == node]
+
+        asyncio.run(some(home, budget, lambda: told("second").count("started") == 2))
+        assert told("first")[-1] == "cached"
+        home.runs.cancel(long)
+        again = [accept(home, seed=20).id]
+        asyncio.run(some(home, budget, lambda: ended(again)))
+        assert len(entries(home)) < 10, "with no run at work the budget holds again"
+
+
+def test_where_the_table_is_silent_all_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise StorageError("gone")
+
+    with opened(tmp_path) as home:
+        assert needed_since(home.database) is None
+        monkeypatch.setattr(home.database, "read", fail)
+        assert needed_since(home.database) == 0
 
 
 def test_finished_nodes_go_unless_a_run_is_at_work(tmp_path: Path) -> None:
