@@ -25,6 +25,7 @@ from acestep_flows.errors import Cancelled, DeadlineExceeded, FlowsError, LostPr
 from acestep_flows.runtime.fairness import DeficitRoundRobin
 from acestep_flows.runtime.local import limit_threads
 from acestep_flows.runtime.occupancy import EngineStats, Record
+from acestep_flows.runtime.room import Room
 from acestep_flows.sampling.denoiser import answer
 from acestep_flows.sampling.together import PADDING, Ask, Forwards, Underway
 from acestep_flows.sampling.trajectory import State
@@ -71,7 +72,8 @@ class StepEngine:
     """Runs songs together; use it from one event loop, and close it in the end.
 
     Args:
-        tokens: frames times guidance branches that one turn may cost. A larger song goes alone.
+        tokens: frames times guidance branches that one turn may cost; fewer for a while after memory ran out. A larger
+            song goes alone.
         songs: most songs at once; one more is refused. All of them take turns, so more of them do not wait longer
             than their share, but each holds the memory of its conditions.
         padding: frames of padding up to which songs of unequal length share a forward pass.
@@ -95,6 +97,7 @@ class StepEngine:
         self._fairness: DeficitRoundRobin[Seat] = DeficitRoundRobin(tokens)
         self._lanes = _threads("lane", lanes, 1) if lanes > 1 else None
         self._forwards = Forwards(padding, ask, lanes, self._lanes, self._broke)
+        self._room = Room(tokens)
         self._record = Record()
         self._given = 0
         self._seats: dict[Seat, None] = {}  # in order of arrival
@@ -218,7 +221,10 @@ class StepEngine:
         """One turn, in the worker's thread: who takes part, and where that leads."""
         picked = self._fairness.pick({seat: seat.song.tokens for seat in seats})
         with self._record.turn(sum(seat.song.tokens for seat in picked), len(picked), self._fairness.budget):
-            return dict(zip(picked, self._forwards.step([seat.song for seat in picked]), strict=True))
+            outcomes = dict(zip(picked, self._forwards.step([seat.song for seat in picked]), strict=True))
+        self._room.held()
+        self._fairness.budget = self._room.tokens
+        return outcomes
 
     def _boundary(self, seat: Seat, outcome: Underway | Exception) -> None:
         """A song's step is made: tell whoever listens, and let the song go if it is done."""
@@ -262,7 +268,7 @@ class StepEngine:
         """A shared pass failed. When it was too large, turns become smaller from now on."""
         self._record.broken += 1
         if isinstance(error, MemoryError | torch.OutOfMemoryError):
-            self._fairness.budget = max(1, sum(song.tokens for song in songs) // 2)
+            self._room.ran_out(sum(song.tokens for song in songs))
 
     def _ended(self, loop: asyncio.Task[None]) -> None:
         """Turns have ended, on request or because the engine broke: nobody may wait for ever."""

@@ -21,7 +21,7 @@ class EngineStats:
         present: of those, the ones that take turns.
         last_songs: that took part in the last turn.
         songs_per_turn: that recent turns advanced, on average: how well the batch is filled.
-        budget: tokens that a turn may cost; falls when memory runs out.
+        budget: tokens that a turn may cost; falls when memory runs out, and comes back.
         occupancy: tokens of recent turns as a share of the budget, weighted by time; idle time counts as none.
         busy: share of recent time that was spent in turns.
         steps_per_second: steps of all songs together, recently.

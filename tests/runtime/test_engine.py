@@ -327,9 +327,14 @@ def test_out_of_memory_makes_turns_smaller() -> None:
     orders = [Order(seed=seed, options={"steps": 8, "guidance_interval": 1.0}) for seed in range(6)]
 
     async def run() -> tuple[list[State], int]:
-        async with StepEngine(ask=network) as engine:
+        async with StepEngine(60, ask=network) as engine:
             states = await asyncio.gather(*(engine.run(order.song()) for order in orders))
-            return states, engine.stats().broken
+            broken, budget = engine.stats().broken, engine.stats().budget
+            assert budget < 60
+            for seed in range(2):  # one alone: memory does for all of its turns
+                await engine.run(Order(seed=seed, options={"steps": 150}).song())
+            assert budget < engine.stats().budget <= 60
+            return states, broken
 
     states, broken = asyncio.run(run())
     for order, state in zip(orders, states, strict=True):
