@@ -20,7 +20,7 @@ from acestep_flows.model.layout import TRANSFORMER
 from acestep_flows.sampling.options import GuidanceChoices, SamplerOptions, StepOptions
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
 from acestep_flows.stages.item import attempt
-from acestep_flows.stages.refined import Recent, under_adapter
+from acestep_flows.stages.refined import Recent, Refined
 from acestep_flows.values import Latents
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ class Networks:
 
     transformer: Transformer
     projector: ConditionProjector
-    refined: Recent[Networks] = field(default_factory=Recent)
+    refined: Refined[Networks] = field(default_factory=Refined)
+    trained_beside: Recent[Networks] = field(default_factory=Recent)
     controls: Recent[ControlBranch] = field(default_factory=Recent)
 
     def under(self, checkpoint: Checkpoint, adapter: str | None, weight: float) -> Networks:
@@ -73,7 +74,7 @@ class Networks:
         def twin(found: Adapter) -> Networks:
             return Networks(found.apply(self.transformer, weight), found.apply(self.projector, weight))
 
-        return under_adapter(self.refined, checkpoint, self, adapter, weight, twin)
+        return self.refined.under(checkpoint, self, adapter, weight, twin)
 
     def beside(self, checkpoint: Checkpoint, control: str | None) -> Networks:
         """These networks, or twins with the adapter that was trained along with a control branch, if one was."""
@@ -89,7 +90,7 @@ class Networks:
             found = Adapter.load(folder, checkpoint.config(TRANSFORMER))
             return Networks(found.apply(self.transformer), found.apply(self.projector))
 
-        return self.refined.get(("control", checkpoint.extra_digest("controls", control)), make)
+        return self.trained_beside.get(checkpoint.extra_digest("controls", control), make)
 
     def control(self, checkpoint: Checkpoint, name: str, placement: Placement) -> ControlBranch:
         """The control branch called `name`."""

@@ -13,7 +13,7 @@ from pydantic import Field
 from acestep_flows.compatibility import Compatibility
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
 from acestep_flows.stages.item import alike, attempt, attempt_groups
-from acestep_flows.stages.refined import Recent, under_adapter
+from acestep_flows.stages.refined import Refined
 from acestep_flows.stages.texts import LyricText
 from acestep_flows.values import LyricStates
 
@@ -66,7 +66,7 @@ class EncodeLyrics(Stage):
         self.checkpoint, self.device = checkpoint, placement.device
         self.tokenizer = LyricTokenizer(checkpoint.lyric_vocab)
         self.encoder = LyricEncoder.load(checkpoint, placement)
-        self.refined: Recent[LyricEncoder] = Recent()
+        self.refined: Refined[LyricEncoder] = Refined()
 
     @classmethod
     def weights(cls, checkpoint: Checkpoint, params: Any) -> tuple[str, ...]:
@@ -98,8 +98,8 @@ class EncodeLyrics(Stage):
             for name in ("ids", "mask")
         )
         adapter, weight = songs[0].params.adapter, songs[0].params.adapter_weight
-        encoder = under_adapter(
-            self.refined, self.checkpoint, self.encoder, adapter, weight, lambda a: a.apply(self.encoder, weight)
+        encoder = self.refined.under(
+            self.checkpoint, self.encoder, adapter, weight, lambda found: found.apply(self.encoder, weight)
         )
         with torch.inference_mode():
             states = encoder(ids, mask)

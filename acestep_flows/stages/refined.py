@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 KEPT = 4
-"""How many adapters, and how many control branches, stay loaded beside the base weights."""
+"""How many adapters, strengths of each, and control branches stay loaded beside the base weights."""
 
 
 class Recent(Generic[T]):
@@ -36,17 +36,25 @@ class Recent(Generic[T]):
             return self._kept[key]
 
 
-def under_adapter(
-    recent: Recent[T], checkpoint: Checkpoint, base: T, name: str | None, weight: float, twin: Callable[[Adapter], T]
-) -> T:
-    """`base`, or what `twin` makes of it with the adapter called `name`; kept by the adapter's content and weight."""
-    if name is None:
-        return base
+class Refined(Generic[T]):
+    """Twins of one network under adapters: a file is read once for all strengths that are asked of it."""
 
-    def make() -> T:
-        from acestep_flows.model.adapters import Adapter
+    def __init__(self, limit: int = KEPT) -> None:
+        self._adapters: Recent[tuple[Adapter, Recent[T]]] = Recent(limit)
+        self._strengths = limit
 
-        found = checkpoint.extras.find("adapters", name)
-        return twin(Adapter.load(found, checkpoint.config("ace_step_transformer")))
+    def under(
+        self, checkpoint: Checkpoint, base: T, name: str | None, weight: float, twin: Callable[[Adapter], T]
+    ) -> T:
+        """`base`, or what `twin` makes of it with the adapter called `name`; kept by its content, and by `weight`."""
+        if name is None:
+            return base
 
-    return recent.get((checkpoint.extra_digest("adapters", name), weight), make)
+        def read() -> tuple[Adapter, Recent[T]]:
+            from acestep_flows.model.adapters import Adapter
+
+            found = checkpoint.extras.find("adapters", name)
+            return Adapter.load(found, checkpoint.config("ace_step_transformer")), Recent(self._strengths)
+
+        adapter, twins = self._adapters.get(checkpoint.extra_digest("adapters", name), read)
+        return twins.get(weight, lambda: twin(adapter))

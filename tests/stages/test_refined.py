@@ -1,6 +1,14 @@
 from __future__ import annotations
 
-from acestep_flows.stages.refined import Recent
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from acestep_flows.model.adapters import Adapter
+from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.stages.refined import KEPT, Recent, Refined
 
 
 def test_made_once_and_the_oldest_is_dropped() -> None:
@@ -14,3 +22,30 @@ def test_made_once_and_the_oldest_is_dropped() -> None:
     for name in ("a", "b", "a", "c", "a", "b"):
         assert recent.get(name, lambda name=name: make(name)) == name  # type: ignore[misc]
     assert made == ["a", "b", "c", "b"]
+
+
+def test_an_adapter_is_read_once_for_all_its_strengths(small: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    load, read, made = Adapter.load, list[str](), list[float]()
+
+    def noted(folder: Path, config: Mapping[str, Any]) -> Adapter:
+        read.append(folder.name)
+        return load(folder, config)
+
+    monkeypatch.setattr(Adapter, "load", noted)
+    refined: Refined[str] = Refined()
+
+    def under(name: str | None, weight: float) -> str:
+        def twin(adapter: Adapter) -> str:
+            made.append(weight)
+            return f"{len(adapter.layers)} layers, {weight}"
+
+        return refined.under(small, "base", name, weight, twin)
+
+    assert under(None, 1.0) == "base"
+    for weight in (0.1, 0.2, 0.3, 0.4, 0.5, 0.5):
+        assert under("voice", weight).endswith(f"layers, {weight}")
+    assert read == ["voice"]
+    assert made == [0.1, 0.2, 0.3, 0.4, 0.5]
+    under("voice", 0.1)  # the oldest strength of more than are kept
+    assert len(made) == KEPT + 2
+    assert read == ["voice"]
