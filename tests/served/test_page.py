@@ -1,4 +1,4 @@
-"""docs/serving.md, as it is written."""
+"""README's second screen and docs/serving.md, as they are written."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ import soundfile
 
 from tests.served.server import Server, environment
 
-PAGE = Path(__file__).parents[2] / "docs" / "serving.md"
+ROOT = Path(__file__).parents[2]
+README, PAGE = ROOT / "README.md", ROOT / "docs" / "serving.md"
 
 
-def blocks(language: str, heading: str) -> list[str]:
+def blocks(language: str, heading: str, file: Path = PAGE) -> list[str]:
     """The code under a heading."""
-    section = PAGE.read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    section = file.read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
     return re.findall(rf"```{language}\n(.*?)```", section, flags=re.DOTALL)
+
+
+def typed(console: str) -> str:
+    """What stands behind the prompts of a terminal."""
+    return re.sub(r"^\$ ", "", console, flags=re.MULTILINE)
 
 
 def shell(server: Server, script: str) -> subprocess.CompletedProcess[str]:
@@ -27,14 +33,14 @@ def shell(server: Server, script: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=server.folder, env=env, capture_output=True, text=True, check=False)
 
 
-def test_from_a_server_to_a_song(server: Server) -> None:
-    start, *commands = blocks("sh", "From a server to a song")
+def test_readmes_second_screen(server: Server) -> None:
+    """From a server to a song, and from its latents to another one."""
+    headings = re.findall(r"^## (.*)$", README.read_text(), flags=re.MULTILINE)
+    assert headings.index("A server") == 1
+    start, commands = (typed(block) for block in blocks("console", "A server", README))
     assert start.strip() == "acestep-flows serve --home server"  # how the fixture starts it, but for the port
-    script = "set -e\n" + "".join(commands)
-    env = environment(server.cache) | {"ACESTEP_FLOWS_SERVER": server.url}
-    done = subprocess.run(
-        ["bash", "-c", script], cwd=server.folder, env=env, capture_output=True, text=True, check=False
-    )
+    assert "/latents" in commands
+    done = shell(server, f"set -e\n{commands}")
     assert done.returncode == 0, done.stderr
     songs = [server.folder / line for line in done.stdout.strip().splitlines()]
     assert [song.suffix for song in songs] == [".flac", ".flac"]
@@ -42,6 +48,12 @@ def test_from_a_server_to_a_song(server: Server) -> None:
     assert soundfile.info(songs[0]).duration == pytest.approx(10, rel=0.02)
     assert before.shape == after.shape
     assert abs(before - after).max() > 1e-3
+
+
+def test_the_page_says_the_same_as_readme() -> None:
+    """So that what is run from the one holds for the other."""
+    told = [typed(block) for block in blocks("console", "A server", README)]
+    assert blocks("sh", "From a server to a song") == told
 
 
 def test_listening_on_the_way(server: Server) -> None:
@@ -75,16 +87,8 @@ def test_in_python(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 def test_over_http(server: Server) -> None:
     (script,) = blocks("sh", "Over HTTP")
-    submit, events, fetch = script.replace("\\\n", " ").strip().splitlines()
-
-    def curl(line: str) -> str:
-        line = line.replace("http://127.0.0.1:8777", server.url)
-        return subprocess.run(
-            ["bash", "-c", line], cwd=server.folder, capture_output=True, text=True, check=True
-        ).stdout
-
-    found = re.search(r'"id":"(run-[0-9a-f]+)"', curl(submit))
-    assert found is not None
-    assert "event: succeeded" in curl(events.replace("RUN", found[1]))
-    curl(fetch.replace("RUN", found[1]))
+    done = shell(server, "set -e\n" + script.replace("http://127.0.0.1:8777", server.url))
+    assert done.returncode == 0, done.stderr
+    assert "event: succeeded" in done.stdout
+    assert '"state":"succeeded"' in done.stdout
     assert list(server.folder.glob("text2music-*-audio.flac"))
