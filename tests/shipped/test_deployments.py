@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
 
+from acestep_flows.cli import cli
 from acestep_flows.runtime.serving.pool import SHIPPED, Autoscaling, Engine, Limits, Pool, Process, shipped
+from acestep_flows.settings import CACHE
 from acestep_flows.stages.registry import stages
 
 FOLDER = shipped()
@@ -81,6 +86,35 @@ def test_the_manifest_has_room_for_its_pool() -> None:
     )
 
 
+def test_the_manifest_is_what_the_operator_takes() -> None:
+    """Against the documented fields of RayService: it drops the ones that it does not know without a word."""
+    import jsonschema
+
+    schema = json.loads((Path(__file__).parent / "rayservice.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    manifest = read("rayservice.yaml")
+    jsonschema.validate(manifest, schema)
+    cluster = manifest["spec"]["rayClusterConfig"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        pod = group["template"]["spec"]
+        volumes = {volume["name"] for volume in pod["volumes"]}
+        assert all(mount["name"] in volumes for one in pod["containers"] for mount in one["volumeMounts"])
+    # What the schema is good for: it knows what is misspelt, and what is no text.
+    for path, wrong in ((("rayversion",), "2.60.0"), (("headGroupSpec", "rayStartParams", "num-cpus"), 2)):
+        spoilt = copy.deepcopy(manifest)
+        place = spoilt["spec"]["rayClusterConfig"]
+        for name in path[:-1]:
+            place = place[name]
+        place[path[-1]] = wrong
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(spoilt, schema)
+
+
+def test_the_manifest_names_the_ray_that_the_image_gets() -> None:
+    pinned = re.findall(r"^ray==(.+)$", (FOLDER.parent / "constraints.txt").read_text(), re.M)
+    assert [read("rayservice.yaml")["spec"]["rayClusterConfig"]["rayVersion"]] == pinned
+
+
 def test_the_container_is_made_of_what_there_is() -> None:
     text = (FOLDER / "Containerfile").read_text()
     copied = [name for line in re.findall(r"^COPY (.+)$", text, re.M) for name in line.split()[:-1]]
@@ -89,6 +123,17 @@ def test_the_container_is_made_of_what_there_is() -> None:
     assert missing == []
     command = json.loads(re.findall(r"^CMD (.+)$", text, re.M)[0])
     assert command[:2] == ["acestep-flows", "serve"]
+    given = cli.commands["serve"].make_context("serve", command[2:]).params
+    assert str(given["port"]) in re.findall(r"^EXPOSE (.+)$", text, re.M)
+    (volume,) = re.findall(r"^VOLUME (.+)$", text, re.M)
+    variables = dict(re.findall(r"^ENV (\w+)=(.+)$", text, re.M))
+    assert all(Path(path).is_relative_to(volume) for path in (given["home"], variables[CACHE]))
+    project = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text())["project"]
+    (python,) = re.findall(r"^FROM python:([\d.]+)-slim$", text, re.M)
+    assert SpecifierSet(project["requires-python"]).contains(python)
+    (extras,) = re.findall(r'^RUN pip install .*--constraint constraints.txt "\.\[(.+)\]"$', text, re.M)
+    assert set(extras.split(",")) <= project["optional-dependencies"].keys()
+    assert re.findall(r"^USER (.+)$", text, re.M)[-1] != "root"
 
 
 def test_the_page_explains_every_number_and_file() -> None:
