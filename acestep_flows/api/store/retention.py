@@ -1,6 +1,7 @@
 """What is removed in time: files by age and bytes, finished nodes by age, and runs themselves when they are history.
 
-Nothing goes that a run waiting or working refers to, and no finished node younger than the oldest run at work.
+Nothing goes that a run waiting or working refers to, and no finished node younger than the oldest run at work. States
+of songs half done go when they are older than that run, for it was another that left them.
 """
 
 from __future__ import annotations
@@ -50,12 +51,13 @@ class Keep:
 
 @dataclass(frozen=True)
 class Swept:
-    """What went: runs, files (uploads, outputs and previews), bytes of files, finished nodes."""
+    """What went: runs, files (uploads, outputs and previews), bytes of files, finished nodes, states of songs."""
 
     runs: int = 0
     files: int = 0
     bytes: int = 0
     nodes: int = 0
+    states: int = 0
 
 
 def sweep(home: Home, keep: Keep, now: float | None = None, grace: float = GRACE_SECONDS) -> Swept:
@@ -73,8 +75,10 @@ def sweep(home: Home, keep: Keep, now: float | None = None, grace: float = GRACE
         if keep.bytes is not None:
             files += _expire_oldest(connection, keep.bytes, now)
     freed = home.artifacts.collect(grace, _referenced())
-    nodes = _drop_nodes(home, now - keep.nodes) if keep.nodes is not None else 0
-    return Swept(runs, files, freed, nodes)
+    oldest = needed_since(home.database)
+    started = now if oldest is None else oldest
+    nodes = _drop_nodes(home, min(now - keep.nodes, started)) if keep.nodes is not None else 0
+    return Swept(runs, files, freed, nodes, home.states.sweep(started - grace))
 
 
 def _forget_runs(database: Database, before: float) -> int:
@@ -164,13 +168,11 @@ def needed_since(database: Database) -> float | None:
 
 
 def _drop_nodes(home: Home, before: float) -> int:
-    """Remove finished nodes that were not used for long, and are not needed."""
-    oldest = needed_since(home.database)
-    limit = before if oldest is None else min(before, oldest)
+    """Remove finished nodes that were not used for long. A run at work may need all it used since it started."""
     gone = 0
     for path in home.results.glob("??/*.safetensors"):
         with contextlib.suppress(OSError):
-            if path.stat().st_mtime < limit:
+            if path.stat().st_mtime < before:
                 os.unlink(path)
                 gone += 1
     return gone

@@ -59,6 +59,24 @@ def test_files_go_by_age_and_their_records_stay_with_the_run(tmp_path: Path) -> 
         assert sweep(home, Keep(files=DAY), later(home, 2), grace=0) == Swept()
 
 
+def test_songs_half_done_go_when_no_run_is_as_old(tmp_path: Path) -> None:
+    with opened(tmp_path) as home:
+        home.states.root.mkdir()
+        for name, at in (("left", 100.0), ("mine", 5000.0)):
+            path = home.states.root / f"{name}.state"
+            path.write_bytes(b"x")
+            os.utime(path, (at, at))
+        home.runs.accept(new())
+        claimed = home.leases.claim("e")
+        assert claimed is not None
+        with home.database.write() as connection:
+            connection.exec_driver_sql("UPDATE runs SET started_at = 4000")
+        assert sweep(home, EVERYTHING, grace=1000).states == 1
+        assert [path.name for path in home.states.root.iterdir()] == ["mine.state"]
+        assert home.leases.finish(claimed.lease, RunState.SUCCEEDED)
+        assert sweep(home, EVERYTHING, grace=1000).states == 1
+
+
 def test_runs_are_history_in_the_end(tmp_path: Path) -> None:
     with opened(tmp_path) as home:
         run, waiting = finished(home, b"song"), home.runs.accept(new())[0].id
