@@ -1,7 +1,11 @@
-"""Writing files and folders so that a reader finds the old content, the whole new one, or nothing: never a half."""
+"""Writing files and folders so that a reader finds the old content, the whole new one, or nothing: never a half.
+
+What was written when a call returns is there after a power cut, too: the content is flushed, and then its name.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -22,18 +26,46 @@ def write(path: str | os.PathLike[str], content: bytes | memoryview) -> Path:
     # A short name of its own: the target's may already be as long as a name can be.
     part = path.parent / f".{secrets.token_hex(6)}.part"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         try:
             with open(part, "xb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())  # some file systems find out only here that they are full
             os.replace(part, path)
+            flush_folder(path.parent)
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error
     return path
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder where there is none, and those it lies in; raises OSError."""
+    if folder.is_dir():
+        return
+    if folder != folder.parent:
+        make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    flush_folder(folder.parent)
+
+
+def flush_folder(folder: Path) -> None:
+    """Have the names in a folder outlast a power cut, as far as its file system knows how to; raises OSError."""
+    if os.name != "posix":
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except PermissionError:  # one may be allowed to write and not to list
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -54,10 +86,14 @@ def new_folder(path: Path) -> Iterator[Path]:
             yield unfinished
             for file in unfinished.rglob("*"):
                 if file.is_file():
-                    _flush(file)
+                    flush(file)
+                elif file.is_dir():
+                    flush_folder(file)
+            flush_folder(unfinished)
             if path.exists():
                 path.rename(former)  # a folder that is not empty cannot be replaced in one move
             unfinished.rename(path)
+            flush_folder(path.parent)
             shutil.rmtree(former, ignore_errors=True)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -65,6 +101,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise StorageError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _flush(file: Path) -> None:
+def flush(file: Path) -> None:
+    """Have the content of a file outlast a power cut; raises OSError."""
     with file.open("rb") as content:
         os.fsync(content.fileno())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +66,42 @@ def test_new_files_have_the_permissions_of_any_new_file(tmp_path: Path) -> None:
 def test_takes_names_as_long_as_names_can_be(tmp_path: Path) -> None:
     path = tmp_path / ("x" * 251 + ".wav")
     assert storage.write(path, b"1").read_bytes() == b"1"
+
+
+def test_names_are_flushed_after_what_they_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a power cut may take a file away that somebody was told of."""
+    flushed: list[str] = []
+    whole = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        flushed.append("file" if path.is_file() else str(path.relative_to(tmp_path)))
+        whole(descriptor)
+
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("no /proc to see what is flushed")
+    monkeypatch.setattr(os, "fsync", fsync)
+    storage.write(tmp_path / "a" / "b" / "song.wav", b"1")
+    assert flushed == [".", "a", "file", "a/b"]
+    flushed.clear()
+    storage.write(tmp_path / "a" / "b" / "other.wav", b"1")
+    assert flushed == ["file", "a/b"]
+    flushed.clear()
+    with storage.new_folder(tmp_path / "made") as folder:
+        (folder / "song.wav").write_bytes(b"1")
+    assert flushed == ["file", ".made.unfinished", "."]
+
+
+def test_a_file_system_that_cannot_flush_folders_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        whole(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert storage.write(tmp_path / "song.wav", b"1").read_bytes() == b"1"
 
 
 def test_a_write_that_stops_in_the_middle_leaves_the_old_file(tmp_path: Path) -> None:
