@@ -1,9 +1,11 @@
-"""How much a caller may send, and how often: a bound on request bodies, and a token bucket."""
+"""How much at once, and how often: a bound on request bodies, a token bucket, and room for what is decoded."""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -32,6 +34,34 @@ class Bucket:
             return (1 - self._tokens) / self._rate
         self._tokens -= 1
         return 0.0
+
+
+class Room:
+    """Room for so much at once, given out in the order in which it is asked for; on one event loop.
+
+    Args:
+        most: of whatever is counted. Who needs more than that has it all.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most, self._taken = most, 0
+        self._turn = asyncio.Lock()
+        self._freed = asyncio.Event()
+
+    @asynccontextmanager
+    async def room(self, needed: int) -> AsyncIterator[None]:
+        """Wait for room, and have it."""
+        needed = min(needed, self._most)
+        async with self._turn:  # held while waiting, so that small ones do not overtake a large one for ever
+            while self._taken + needed > self._most:
+                self._freed.clear()
+                await self._freed.wait()
+            self._taken += needed
+        try:
+            yield
+        finally:
+            self._taken -= needed
+            self._freed.set()
 
 
 class BodyLimit:

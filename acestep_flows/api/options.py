@@ -19,6 +19,9 @@ class ApiOptions(BaseModel):
     upload_decoded_bytes: int = Field(
         512 * MEGABYTE, ge=MEGABYTE, description="Largest upload once decoded: against files that unfold."
     )
+    input_decoded_bytes: int = Field(
+        2048 * MEGABYTE, ge=MEGABYTE, description="What all assets that one run reads may take once decoded."
+    )
     render_seconds: float = Field(300, gt=0, le=3600, description="How long a render request may wait for its song.")
     streams: int = Field(1000, ge=1, description="Event streams and requests that wait for a run, at once.")
     streams_each: int = Field(250, ge=1, description="Of those, how many one API key may have.")

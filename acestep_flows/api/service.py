@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 from acestep_flows.api.bell import Bell
 from acestep_flows.api.faults import Redactor
 from acestep_flows.api.keys import Keyring
+from acestep_flows.api.limits import Room
 from acestep_flows.api.options import ApiOptions
 from acestep_flows.api.store.home import Home
 from acestep_flows.errors import NotFound
@@ -96,9 +96,9 @@ class Service:
         return self.scheduler.timings if self.scheduler is not None else Timings()
 
     @cached_property
-    def decoding(self) -> asyncio.Semaphore:
-        """A place to decode an upload: each may take as much memory as the options allow."""
-        return asyncio.Semaphore(2)
+    def decoding(self) -> Room:
+        """Bytes of memory for all that requests have decoded at once: two uploads, or the inputs of a dry run."""
+        return Room(max(2 * self.options.upload_decoded_bytes, self.options.input_decoded_bytes))
 
     @cached_property
     def _pictures(self) -> dict[str, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +10,7 @@ from typing import Any
 from starlette.requests import ClientDisconnect
 
 from acestep_flows.api.requests import in_thread
-from acestep_flows.api.store.artifacts import Artifacts
-from acestep_flows.api.store.records import Blob
+from acestep_flows.api.store.artifacts import Artifacts, Upload
 from acestep_flows.errors import InputError
 
 PIECE = 1 << 18
@@ -35,11 +35,13 @@ class Sniffed:
     details: Mapping[str, Any]
 
 
-async def received(stream: AsyncIterator[bytes], artifacts: Artifacts, limit: int) -> Blob:
-    """The body of a request, in the store; when the client goes away in the middle, nothing of it.
+@contextlib.asynccontextmanager
+async def received(stream: AsyncIterator[bytes], artifacts: Artifacts, limit: int) -> AsyncIterator[Upload]:
+    """The body of a request, to be looked at and finished; when the client goes away in the middle, nothing of it.
 
     Raises:
         InputError: it is empty, too large, or stops in the middle.
+        Overloaded: too much is being uploaded.
         StorageError: no space.
     """
     with await in_thread(artifacts.upload, limit) as upload:
@@ -57,10 +59,10 @@ async def received(stream: AsyncIterator[bytes], artifacts: Artifacts, limit: in
         if not size:
             raise InputError("empty", where="body", allowed="the bytes of an audio file")
         await in_thread(upload.write, bytes(waiting))
-        return await in_thread(upload.finish)
+        yield upload
 
 
-def sniffed(artifacts: Artifacts, blob: Blob, longest: float, largest: int) -> Sniffed:
+def sniffed(upload: Upload, longest: float, largest: int) -> Sniffed:
     """Read a file from beginning to end as audio. What it declares is checked first, so that none unfolds in memory.
 
     Args:
@@ -73,7 +75,7 @@ def sniffed(artifacts: Artifacts, blob: Blob, longest: float, largest: int) -> S
     from acestep_flows.audio import read
 
     try:
-        with artifacts.path(blob.digest) as path:
+        with upload.written() as path:
             with read.opened(path, "upload") as stream, read.decoder(stream, "upload") as sound:
                 extension = read.READABLE[sound.format]
                 if sound.frames * sound.channels * 4 > largest:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from starlette.exceptions import HTTPException
 from starlette.types import Message
 
-from acestep_flows.api.limits import Bucket, HostCheck, bounded, check_declared
+from acestep_flows.api.limits import Bucket, HostCheck, Room, bounded, check_declared
 from acestep_flows.errors import InputError, TooLarge
 from tests.api.door import Door
 
@@ -57,6 +57,41 @@ def receive_from(parts: Iterable[bytes]) -> Any:
         return next(messages, {"type": "http.disconnect"})
 
     return receive
+
+
+def test_room_is_given_in_turn_and_never_more_than_there_is() -> None:
+    async def all_of_them() -> None:
+        room, taken, order = Room(10), 0, []
+
+        async def take(needed: int) -> None:
+            nonlocal taken
+            async with room.room(needed):
+                order.append(needed)
+                taken += min(needed, 10)
+                assert taken <= 10
+                await asyncio.sleep(0)
+                taken -= min(needed, 10)
+
+        sizes = [4, 5, 9, 1, 1, 30, 2, 8, 3]
+        async with asyncio.timeout(5):
+            await asyncio.gather(*map(take, sizes))
+        assert order == sizes
+
+    asyncio.run(all_of_them())
+
+
+def test_room_that_nobody_waits_for_any_more_is_there_for_others() -> None:
+    async def give_up() -> None:
+        room = Room(1)
+        async with room.room(1):
+            waiting = asyncio.create_task(room.room(1).__aenter__())
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+        async with asyncio.timeout(5), room.room(1):
+            pass
+
+    asyncio.run(give_up())
 
 
 @given(parts=st.lists(st.binary(max_size=50), max_size=20), limit=st.integers(0, 300))

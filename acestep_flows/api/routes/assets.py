@@ -44,13 +44,16 @@ async def upload_asset(
     service: TheService,
     caller: TheCaller,
     answers: TheAnswers,
-    file_name: Annotated[Text, Query(max_length=255, description="What the file is called; for people only.")] = "",
+    file_name: Annotated[
+        Text, Query(max_length=255, description="What the file is called; for people only.", examples=["song.wav"])
+    ] = "",
 ) -> Asset:
     """Upload audio, to be named by its id in the inputs of runs. The body is the file; its content says what it is."""
     home, options = service.home, service.options
-    blob = await received(request.stream(), home.artifacts, options.upload_bytes)
-    async with service.decoding:
-        found = await in_thread(sniffed, home.artifacts, blob, options.upload_seconds, options.upload_decoded_bytes)
+    async with received(request.stream(), home.artifacts, options.upload_bytes) as upload:
+        async with service.decoding.room(options.upload_decoded_bytes):
+            found = await in_thread(sniffed, upload, options.upload_seconds, options.upload_decoded_bytes)
+        blob = await in_thread(upload.finish)
     record = await in_thread(
         home.assets.add,
         blob,

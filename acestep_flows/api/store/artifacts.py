@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,12 +23,17 @@ import pyarrow
 from pyarrow import fs
 from sqlalchemy import ColumnElement, delete, insert, select, update
 
+from acestep_flows import storage
 from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.records import Blob
 from acestep_flows.api.store.schema import BLOBS
-from acestep_flows.errors import InputError, NotFound, StorageError
+from acestep_flows.errors import InputError, NotFound, Overloaded, StorageError
 
 CHUNK_BYTES = 1 << 18
+MOST_UNFINISHED = 4 << 30
+"""Bytes of files being written with a limit, for strangers, together: each may be within it, and the disk full."""
+
+COME_AGAIN_SECONDS = 30.0
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _UNFINISHED = "unfinished"
@@ -40,14 +46,23 @@ class Artifacts:
         database: where it is known which files there are.
         place: a folder, or a URL that pyarrow reads (`s3://bucket/prefix?region=...`).
         clock: seconds since the epoch.
+        most_unfinished: bytes that unfinished uploads with a limit may take together.
 
     Raises:
         InputError: a URL that pyarrow does not read.
         StorageError: the place cannot be used.
     """
 
-    def __init__(self, database: Database, place: Path | str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        database: Database,
+        place: Path | str,
+        clock: Callable[[], float] = time.time,
+        most_unfinished: int = MOST_UNFINISHED,
+    ) -> None:
         self._database, self._clock = database, clock
+        self._unfinished, self._most_unfinished = 0, most_unfinished
+        self._counting = threading.Lock()
         self._files: Any
         with _told(f"{place}"):
             try:
@@ -114,11 +129,8 @@ class Artifacts:
                 raise NotFound("the file is not kept any more")
             yield path
             return
-        with tempfile.NamedTemporaryFile() as copy:
-            for piece in self.chunks(digest):
-                copy.write(piece)
-            copy.flush()
-            yield Path(copy.name)
+        with _copied(self.chunks(digest)) as copy:
+            yield copy
 
     def collect(self, grace: float, referenced: Any) -> int:
         """Remove the files nobody refers to, save those touched in the last `grace` seconds; bytes freed.
@@ -177,11 +189,19 @@ class Artifacts:
         with _told("an artifact"):
             if self._files.get_file_info(path).is_file:
                 self._files.delete_file(unfinished)
+                if self._local:  # who put it there may have died before this
+                    storage.flush_folder(Path(path).parent)
                 return
-            self._files.create_dir(path.rpartition("/")[0], recursive=True)
-            if self._local:
-                _sync(unfinished)
-            self._files.move(unfinished, path)
+            if not self._local:
+                self._files.create_dir(path.rpartition("/")[0], recursive=True)
+                self._files.move(unfinished, path)
+                return
+            # Whoever refers to it may rely on it after a power cut: content first, then the name.
+            folder = Path(path).parent
+            storage.flush(Path(unfinished))
+            storage.make_folder(folder)
+            os.replace(unfinished, path)
+            storage.flush_folder(folder)
 
     def _touch(self, blob: Blob) -> None:
         now = self._clock()
@@ -194,6 +214,24 @@ class Artifacts:
         with contextlib.suppress(OSError):
             self._files.delete_file(unfinished)
 
+    @contextlib.contextmanager
+    def _written(self, unfinished: str) -> Iterator[Path]:
+        """A file that is written and has no place yet, as a local path."""
+        if self._local:
+            yield Path(unfinished)
+            return
+        with _told("an artifact", "read"):
+            file: BinaryIO = self._files.open_input_file(unfinished)
+        with _copied(_pieces(file, 0, None)) as copy:
+            yield copy
+
+    def _count(self, size: int) -> None:
+        """Of bytes of strangers that wait for their end, so many more."""
+        with self._counting:
+            if size > 0 and self._unfinished + size > self._most_unfinished:
+                raise Overloaded("too much is being uploaded at once", retry_after=COME_AGAIN_SECONDS)
+            self._unfinished += size
+
 
 class Upload:
     """A file being written, unseen until `finish`. Leaving its context without that leaves nothing behind."""
@@ -201,8 +239,9 @@ class Upload:
     def __init__(self, artifacts: Artifacts, limit: int | None) -> None:
         self._artifacts, self._limit = artifacts, limit
         self._hash = hashlib.sha256()
-        self._done = False
+        self._done = self._closed = False
         self._path, self._stream = artifacts._begin()
+        self._counted = 0
         self.bytes = 0
 
     def __enter__(self) -> Self:
@@ -211,6 +250,7 @@ class Upload:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._artifacts._count(-self._counted)
         if not self._done:
             with contextlib.suppress(OSError):
                 self._stream.close()
@@ -221,14 +261,29 @@ class Upload:
 
         Raises:
             InputError: it is now larger than the limit.
+            Overloaded: all unfinished files with a limit are now larger than they may be together.
             StorageError: no space.
         """
         self.bytes += len(part)
-        if self._limit is not None and self.bytes > self._limit:
-            raise InputError(f"more than {self._limit} bytes", where="upload", allowed=f"up to {self._limit} bytes")
+        if self._limit is not None:
+            if self.bytes > self._limit:
+                raise InputError(f"more than {self._limit} bytes", where="upload", allowed=f"up to {self._limit} bytes")
+            self._artifacts._count(len(part))
+            self._counted += len(part)
         self._hash.update(part)
         with _told("an artifact"):
             self._stream.write(part)
+
+    @contextlib.contextmanager
+    def written(self) -> Iterator[Path]:
+        """What was written, as a local path to look at before `finish`; nothing can be added any more.
+
+        Raises:
+            StorageError: no space.
+        """
+        self._close()
+        with self._artifacts._written(self._path) as path:
+            yield path
 
     def finish(self) -> Blob:
         """Put it in its place.
@@ -236,12 +291,17 @@ class Upload:
         Raises:
             StorageError: no space.
         """
-        with _told("an artifact"):
-            self._stream.close()
+        self._close()
         blob = Blob(self._hash.hexdigest(), self.bytes)
         self._artifacts._place(self._path, blob)
         self._done = True
         return blob
+
+    def _close(self) -> None:
+        if not self._closed:
+            with _told("an artifact"):
+                self._stream.close()
+            self._closed = True
 
 
 def _pieces(file: BinaryIO, start: int, length: int | None) -> Iterator[bytes]:
@@ -255,12 +315,14 @@ def _pieces(file: BinaryIO, start: int, length: int | None) -> Iterator[bytes]:
             length = None if length is None else length - len(piece)
 
 
-def _sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+@contextlib.contextmanager
+def _copied(pieces: Iterator[bytes]) -> Iterator[Path]:
+    """A local copy, for as long as it is wanted."""
+    with tempfile.NamedTemporaryFile() as copy:
+        for piece in pieces:
+            copy.write(piece)
+        copy.flush()
+        yield Path(copy.name)
 
 
 @contextlib.contextmanager

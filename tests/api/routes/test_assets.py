@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import os
 import socket
@@ -17,6 +18,7 @@ import soundfile
 
 from acestep_flows.api.keys import Keyring, new_key
 from acestep_flows.api.options import ApiOptions
+from acestep_flows.api.store.artifacts import Artifacts
 from acestep_flows.model.checkpoint import Checkpoint
 from tests.api.door import Door, opened, sound
 
@@ -94,7 +96,22 @@ def test_what_is_no_whole_audio_is_refused(door: Door) -> None:
         message = response.json()["error"]["message"]
         assert message.startswith("upload: "), (name, message)
         assert str(door.home.root) not in message
+        digest = hashlib.sha256(content).hexdigest()
+        assert not list(door.home.root.rglob(digest)), f"{name} is kept"
     assert not unfinished(door)
+
+
+def test_too_much_at_once_is_for_later(strict: Checkpoint, tmp_path: Path) -> None:
+    with opened(tmp_path, strict, executing=False) as door:
+        whole = door.home.artifacts
+        object.__setattr__(
+            door.home, "artifacts", Artifacts(door.home.database, tmp_path / "few", most_unfinished=1000)
+        )
+        response = door.upload(sound())
+        assert (response.status_code, response.json()["error"]["code"]) == (503, "overloaded")
+        assert int(response.headers["retry-after"]) > 0
+        object.__setattr__(door.home, "artifacts", whole)
+        assert door.upload(sound()).status_code == 201
 
 
 def test_an_empty_upload_is_refused(door: Door) -> None:

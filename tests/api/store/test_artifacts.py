@@ -13,7 +13,7 @@ from sqlalchemy import literal, select
 
 from acestep_flows.api.store.artifacts import Artifacts
 from acestep_flows.api.store.database import Database
-from acestep_flows.errors import InputError, NotFound, StorageError
+from acestep_flows.errors import InputError, NotFound, Overloaded, StorageError
 from tests.api.store.clock import Clock
 
 NOBODY = select(literal("")).where(literal(1) == literal(0))
@@ -62,6 +62,51 @@ def test_an_upload_that_is_not_finished_leaves_nothing(artifacts: Artifacts, tmp
         with pytest.raises(InputError, match="more than 3 bytes"):
             upload.write(b"cd")
     assert files(tmp_path / "files") == []
+
+
+def test_what_is_written_can_be_looked_at_before_it_counts(database: Database, tmp_path: Path) -> None:
+    for place in (tmp_path / "files", "mock:///bucket/files"):
+        artifacts = Artifacts(database, place)
+        with artifacts.upload() as upload:
+            upload.write(b"so")
+            upload.write(b"ng")
+            with upload.written() as path:
+                assert path.read_bytes() == b"song"
+            blob = upload.finish()
+        assert artifacts.open(blob.digest).read() == b"song"
+        with artifacts.upload() as upload:
+            upload.write(b"refused")
+            with upload.written() as path:
+                assert path.read_bytes() == b"refused"
+        with pytest.raises(NotFound):
+            artifacts.open(hashlib.sha256(b"refused").hexdigest())
+    assert [path.name for path in files(tmp_path / "files")] == [hashlib.sha256(b"song").hexdigest()]
+
+
+def test_unfinished_uploads_have_a_size_together(database: Database, tmp_path: Path) -> None:
+    artifacts = Artifacts(database, tmp_path / "files", most_unfinished=10)
+    with artifacts.upload(limit=8) as one, artifacts.upload(limit=8) as other, artifacts.upload() as own:
+        one.write(b"12345678")
+        other.write(b"12")
+        with pytest.raises(Overloaded) as caught:
+            other.write(b"3")
+        assert caught.value.retry_after > 0
+        own.write(bytes(1000))  # what the server itself makes has no such limit
+    with artifacts.upload(limit=10) as again:
+        again.write(bytes(10))
+        again.finish()
+    with artifacts.upload(limit=10) as again:
+        again.write(bytes(10))
+
+
+def test_a_file_and_its_name_are_flushed_before_it_is_told_of(
+    artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[str] = []
+    monkeypatch.setattr("acestep_flows.storage.flush", lambda file: flushed.append("content"))
+    monkeypatch.setattr("acestep_flows.storage.flush_folder", lambda folder: flushed.append(folder.name))
+    blob = artifacts.put(b"song")
+    assert flushed == ["content", "files", blob.digest[:2]]
 
 
 @pytest.mark.parametrize("digest", ["", "../../etc/passwd", "0" * 64, "\ud800", "A" * 64])
