@@ -23,10 +23,24 @@ OpenAsset = Callable[[str, str, str], Value]
 """The value in an asset, from its id, the kind wanted, and the input it is for (`Assets.value`)."""
 
 
+class StandIn(Value):
+    """Stands in a plan where the value of an asset will be, of which only the kind matters before it runs."""
+
+    def __init__(self, kind: str) -> None:
+        self._set("kind", kind)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
 def snapshot(scope: Scope, inputs: Mapping[str, Any], open_asset: OpenAsset) -> tuple[Plan, NewRun]:
     """The plan of a checked graph for inputs as a client gives them, and the run to be accepted for it.
 
-    Give it an owner, priority and so on with `dataclasses.replace`. Reads every asset named: call it in a thread.
+    Give it an owner, priority and so on with `dataclasses.replace`. Opens every asset named: call it in a thread. To
+    accept a run, a `StandIn` for each is enough.
 
     Args:
         inputs: JSON by name; where the graph wants audio, latents and the like, an asset's id, alone or as

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
@@ -21,9 +23,10 @@ from acestep_flows.api.schemas import (
     Problem,
 )
 from acestep_flows.api.service import Service
-from acestep_flows.api.snapshot import snapshot
+from acestep_flows.api.snapshot import StandIn, snapshot
+from acestep_flows.api.store.assets import decoded_bytes
 from acestep_flows.api.store.records import NewRun
-from acestep_flows.errors import GraphError
+from acestep_flows.errors import GraphError, InputError
 from acestep_flows.graph.describe import describe
 from acestep_flows.graph.draw import mermaid
 from acestep_flows.graph.forecast import forecast
@@ -89,6 +92,17 @@ async def draw_graph(name: GraphName, service: TheService, caller: TheCaller) ->
 async def plan_graph(name: GraphName, request: PlanRequest, service: TheService, caller: TheCaller) -> PlanAnswer:
     """A dry run: the nodes that would run, which are cached, and how long the others took before."""
     plan, new = await in_thread(lambda: planned_for(service, caller, service.scope(name), request.inputs))
+    if service.scheduler is None or not new.assets:
+        return await _foretold(service, plan, new)
+    size = await in_thread(decoded_sum, service, new.assets)
+    async with service.decoding.room(size):
+        # With the seeds that were drawn, and now with the values: what is cached goes by what is in them.
+        read = partial(service.home.assets.value, owner=caller.sees)
+        plan, new = await in_thread(lambda: snapshot(service.scope(name), new.inputs, read))
+        return await _foretold(service, plan, new)
+
+
+async def _foretold(service: Service, plan: Plan, new: NewRun) -> PlanAnswer:
     answer = PlanAnswer(
         graph=plan.graph,
         digest=plan.digest,
@@ -121,13 +135,28 @@ def own_graph(content: str | dict[str, Any]) -> Graph:
 
 
 def planned_for(service: Service, caller: Caller, scope: Scope, inputs: dict[str, Any]) -> tuple[Plan, NewRun]:
-    """A plan for what a caller may read, and the run it would be. Blocks."""
-    assets = service.home.assets
+    """A plan for what a caller may read, and the run it would be. Blocks, but reads no asset: they are large.
 
-    def open_asset(id: str, kind: str, where: str) -> Any:
-        return assets.value(id, kind, where, caller.sees)
+    Raises:
+        InputError: an input is not what the graph wants, or all of them are too large once decoded.
+        NotFound: an asset does not exist, or is another's.
+    """
 
-    return snapshot(scope, inputs, open_asset)
+    def stand_in(id: str, kind: str, where: str) -> StandIn:
+        service.home.assets.of_kind(id, kind, where, caller.sees)
+        return StandIn(kind)
+
+    plan, new = snapshot(scope, inputs, stand_in)
+    if (size := decoded_sum(service, new.assets)) > (most := service.options.input_decoded_bytes):
+        raise InputError(
+            f"assets of {size >> 20} MB together, once decoded", where="inputs", allowed=f"up to {most >> 20} MB"
+        )
+    return plan, new
+
+
+def decoded_sum(service: Service, assets: Iterable[str]) -> int:
+    """Bytes of memory that the values in some assets take together."""
+    return sum(decoded_bytes(service.home.assets.get(asset)) for asset in set(assets))
 
 
 def _detail(service: Service, name: str, url: str) -> GraphDetail:

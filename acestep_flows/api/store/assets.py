@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +19,12 @@ from acestep_flows.api.store.schema import ASSETS
 from acestep_flows.errors import InputError, NotFound
 from acestep_flows.value_file import read_value
 from acestep_flows.values import Report, Value
+
+HIGHEST_MADE_RATE = 48_000
+"""Of audio that runs give, two channels at most; what is uploaded says what it is."""
+
+UNPACKED = 24
+"""Bytes of samples from a byte of a file that does not tell its length: an mp3 of 128 kbit/s, decoded."""
 
 _ID = re.compile(r"asset-[0-9a-f]{26}")
 
@@ -72,6 +79,18 @@ class Assets:
                     return _record(row)
         raise NotFound(f"no asset {id[:60]!r}")
 
+    def of_kind(self, id: str, kind: str, where: str = "asset", owner: str | None = None) -> AssetRecord:
+        """One asset, for an input that wants this kind; its file is not looked at.
+
+        Raises:
+            NotFound: there is no such asset.
+            InputError: it holds another kind.
+        """
+        asset = self.get(id, owner)
+        if asset.kind != kind:
+            raise InputError(f"asset {id} holds {asset.kind}", where=where, allowed=kind)
+        return asset
+
     def value(self, id: str, kind: str, where: str = "asset", owner: str | None = None) -> Value:
         """The value in an asset.
 
@@ -79,9 +98,7 @@ class Assets:
             NotFound: there is no such asset.
             InputError: it holds another kind, or cannot be read.
         """
-        asset = self.get(id, owner)
-        if asset.kind != kind:
-            raise InputError(f"asset {id} holds {asset.kind}", where=where, allowed=kind)
+        asset = self.of_kind(id, kind, where, owner)
         with self._artifacts.path(asset.digest) as path:
             if kind == "audio":
                 from acestep_flows.audio import read
@@ -96,6 +113,17 @@ class Assets:
                 return read_value(path, kind, where)
             except (InputError, ValueError):
                 raise InputError(f"asset {id} cannot be read as {kind}", where=where) from None
+
+
+def decoded_bytes(asset: AssetRecord) -> int:
+    """Memory that the value in an asset takes, as far as is known without reading it; rather too much."""
+    told = asset.details
+    if asset.kind != "audio":
+        return asset.bytes
+    if "seconds" not in told:
+        return asset.bytes * UNPACKED
+    rate, channels = told.get("sample_rate", HIGHEST_MADE_RATE), told.get("channels", 2)
+    return math.ceil(float(told["seconds"]) * int(rate) * int(channels) * 4)
 
 
 def _record(row: Row[Any]) -> AssetRecord:

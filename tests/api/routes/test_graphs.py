@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from acestep_flows.api.options import ApiOptions
 from acestep_flows.graph.find import shipped
-from tests.api.door import SHORT, Door, sound
+from acestep_flows.model.checkpoint import Checkpoint
+from tests.api.door import SHORT, Door, opened, sound
 
 TRIM = {
     "graph": "mine",
@@ -101,6 +105,28 @@ def test_a_plan_refuses_what_a_run_would(door: Door) -> None:
         response = door.client.post("/v1/graphs/text2music/plan", json={"inputs": inputs})
         assert response.status_code == 422
         assert word in response.json()["error"]["message"]
+
+
+def test_assets_are_too_large_together(strict: Checkpoint, tmp_path: Path) -> None:
+    options = ApiOptions(input_decoded_bytes=1 << 20)
+    with opened(tmp_path, strict, options=options, executing=False) as door:
+        small, large = (door.upload(sound(seconds)).json()["id"] for seconds in (1, 4))
+        for asset, status in ((small, 200), (large, 422)):
+            inputs = {"reference": asset, "tags": "x"}
+            told = door.client.post("/v1/graphs/audio2audio/plan", json={"inputs": inputs})
+            assert told.status_code == status, told.text
+            run = door.client.post("/v1/runs", json={"graph": "audio2audio", "inputs": inputs})
+            assert run.status_code == (202 if status == 200 else 422)
+
+
+def test_a_run_is_accepted_without_reading_what_it_will_read(
+    strict: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(tmp_path, strict, executing=False) as door:
+        asset = door.upload(sound()).json()["id"]
+        monkeypatch.setattr(door.home.artifacts, "path", None)
+        run = door.submit("audio2audio", {"reference": asset, "tags": "x"})
+        assert run["inputs"]["reference"] == {"asset": asset}
 
 
 def test_a_plan_reads_assets(door: Door) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from acestep_flows.api.store.assets import decoded_bytes
 from acestep_flows.api.store.home import Home
 from acestep_flows.errors import InputError, NotFound
 from acestep_flows.value_file import encode_value
@@ -27,6 +28,28 @@ def test_a_value_comes_back(tmp_path: Path) -> None:
         assert home.assets.value(id, "latents", owner="a") == LATENTS
         record = home.assets.get(id)
         assert (record.kind, record.file_name, record.run, record.details) == ("latents", "f", None, {"seconds": 1})
+
+
+def test_what_is_wanted_of_an_asset_is_known_without_its_file(tmp_path: Path) -> None:
+    with opened(tmp_path) as home:
+        id = add(home, b"no latents at all", "latents", owner="a")
+        assert home.assets.of_kind(id, "latents", owner="a") == home.assets.get(id)
+        with pytest.raises(InputError, match="reference: asset .* holds latents"):
+            home.assets.of_kind(id, "audio", "reference", "a")
+        with pytest.raises(NotFound):
+            home.assets.of_kind(id, "latents", owner="b")
+
+
+@pytest.mark.parametrize(
+    ("kind", "details", "size"),
+    [("audio", {"seconds": 2, "sample_rate": 8000, "channels": 1}, 64_000), ("audio", {"seconds": 2}, 768_000),
+     ("audio", {}, 2400), ("latents", {"seconds": 2}, 100)],
+)  # fmt: skip
+def test_the_memory_of_a_value_is_known_before(tmp_path: Path, kind: str, details: dict[str, float], size: int) -> None:
+    with opened(tmp_path) as home:
+        blob = home.artifacts.put(bytes(100))
+        record = home.assets.add(blob, kind, content_type="t", file_name="f", details=details)
+        assert decoded_bytes(record) == size
 
 
 def test_assets_of_others_do_not_exist(tmp_path: Path) -> None:
