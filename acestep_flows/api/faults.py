@@ -16,6 +16,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 
 from acestep_flows.errors import FlowsError, GraphError, Overloaded, StageError, Unauthorized, Unavailable
 
@@ -65,6 +66,21 @@ class Redactor:
 
 NOTHING_HIDDEN = Redactor()
 
+CODE = "acestep_flows.code"
+"""Where a request's scope has the code of the error that it was answered with, for whoever counts."""
+
+
+class FaultResponse(JSONResponse):
+    """An answer whose body is `{"error": {"code", ...}, ...}`."""
+
+    def __init__(self, body: Mapping[str, Any], status: int, headers: Mapping[str, str] | None = None) -> None:
+        self._code = str(body["error"]["code"])
+        super().__init__(_encodable(body), status, headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[CODE] = self._code
+        await super().__call__(scope, receive, send)
+
 
 def status_of(code: str) -> int:
     """The HTTP status of an error that is known by its code only, as runs keep it."""
@@ -99,7 +115,7 @@ def answer(
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse(_encodable(body_of(error, redact) | dict(extra or {})), error.status, headers)
+    return FaultResponse(body_of(error, redact) | dict(extra or {}), error.status, headers)
 
 
 def install(app: FastAPI, redact: Redactor) -> None:
@@ -114,16 +130,16 @@ def install(app: FastAPI, redact: Redactor) -> None:
     async def http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         code = CODES.get(error.status_code, "error")
-        return JSONResponse(_fault(code, str(error.detail)), error.status_code, dict(error.headers or {}))
+        return FaultResponse(_fault(code, str(error.detail)), error.status_code, dict(error.headers or {}))
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        return JSONResponse(_encodable(_fault("invalid_input", "; ".join(_told(error)))), 422)
+        return FaultResponse(_fault("invalid_input", "; ".join(_told(error))), 422)
 
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
         reference = secrets.token_hex(6)
         log.error("%s %s: internal error %s", request.method, request.url.path, reference, exc_info=error)
-        return JSONResponse(_fault("internal", f"internal error; the server's log has it as {reference}"), 500)
+        return FaultResponse(_fault("internal", f"internal error; the server's log has it as {reference}"), 500)
 
     app.add_exception_handler(FlowsError, flows)
     app.add_exception_handler(HTTPException, http)

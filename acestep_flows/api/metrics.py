@@ -1,9 +1,9 @@
 """Numbers for Prometheus: requests as they pass, runs and stages as the store and the serving processes tell them.
 
-`Service.numbers` gives, by process, what each of its replicas says of itself: `stages`, `under_way`, `calls`,
-`peak_memory`, `edges` (by stage: `calls`, `seconds`, `bytes_in`, `bytes_out`), `passes` (by stage, of those whose calls
-may share forward passes: `passes`, `items`), and where it has a step engine, `engine` (the fields of
-`runtime.occupancy.EngineStats`).
+`Service.numbers` gives, by process, what each of its replicas says of itself: `replica` (which it is), `stages`,
+`under_way`, `calls`, `peak_memory`, `edges` (by stage: `calls`, `seconds`, `bytes_in`, `bytes_out`), `passes` (by
+stage, of those whose calls may share forward passes: `passes`, `items`), and where it has a step engine, `engine` (the
+fields of `runtime.occupancy.EngineStats`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from acestep_flows.api.faults import CODE
 from acestep_flows.api.requests import Streams, in_thread
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.figures import NodeFigure, RunFigure, ended_since, executors_seen, stage_figures
@@ -40,6 +41,8 @@ class Metrics:
         self._looking = asyncio.Lock()
         self._moment = time.time()
         self._seen: dict[str, float] = {}
+        self._told: dict[tuple[str, ...], float] = {}
+        """What each replica last said of itself, by replica and figure."""
 
         def gauge(name: str, text: str, *labels: str) -> Gauge:
             return Gauge(f"{PREFIX}_{name}", text, labels, registry=registry)
@@ -54,12 +57,16 @@ class Metrics:
         self.latency = histogram(
             "http_seconds", "Seconds until the head of an answer.", SHORT_BUCKETS, "method", "route"
         )
+        self.refused = counter("http_errors", "Requests answered with an error, by its code.", "code", "status")
         self.errors = counter("errors", "Runs that failed, by the code of the error.", "code")
         self.ended = counter("runs_ended", "Runs that ended.", "graph", "state")
         self.waited = histogram("run_queue_seconds", "Seconds a run waited.", LONG_BUCKETS)
         self.took = histogram("run_seconds", "Seconds a run took.", LONG_BUCKETS, "graph")
         self.rtf = histogram("run_rtf", "Seconds a run took per second of audio.", RTF_BUCKETS, "graph")
         self.node_seconds = histogram("stage_seconds", "Seconds a stage worked.", LONG_BUCKETS, "stage")
+        self.node_waited = histogram(
+            "stage_queue_seconds", "Seconds a node whose inputs were there waited for its stage.", LONG_BUCKETS, "stage"
+        )
         self.nodes = counter("nodes", "Nodes of runs that ended: cached ones are hits.", "stage", "state")
         self.output_bytes = counter("output_bytes", "Bytes of outputs.", "kind")
         self.runs = gauge("runs", "Runs in the table.", "state")
@@ -69,15 +76,11 @@ class Metrics:
         self.failures = gauge("background_failures", "Rounds of background work that failed in this process.", "work")
         self.replicas = gauge("process_replicas", "Replicas of a process of the pool.", "process")
         self.under_way = gauge("process_under_way", "Calls that a process has in hand.", "process")
-        self.calls = gauge("process_calls", "Calls that the replicas there are have had.", "process")
+        self.calls = counter("process_calls", "Calls that a process has had.", "process")
         self.memory = gauge("process_peak_bytes", "Most memory a replica ever had.", "process")
-        self.edges = gauge(
-            "stage_bytes", "Bytes that the replicas there are were given, or gave.", "stage", "direction"
-        )
-        self.passes = gauge(
-            "stage_passes", "Forward passes of a stage that encodes or decodes, by the replicas there are.", "stage"
-        )
-        self.passed = gauge(
+        self.edges = counter("stage_bytes", "Bytes that a stage was given, or gave.", "stage", "direction")
+        self.passes = counter("stage_passes", "Forward passes of a stage that encodes or decodes.", "stage")
+        self.passed = counter(
             "stage_passed", "Calls that were in those passes: divided by them, the fill of a batch.", "stage"
         )
         self.engine = gauge(
@@ -130,31 +133,39 @@ class Metrics:
 
     def _count_node(self, node: NodeFigure) -> None:
         self.nodes.labels(node.stage, node.state).inc()
+        if node.waited is not None:
+            self.node_waited.labels(node.stage).observe(node.waited)
         if node.seconds is not None and node.state not in CACHED:
             self.node_seconds.labels(node.stage).observe(node.seconds)
 
     def _tell_processes(self, numbers: Mapping[str, Any]) -> None:
-        by_process = self.replicas, self.under_way, self.calls, self.memory, self.engine
-        for figure in (*by_process, self.edges, self.passes, self.passed):
+        for figure in (self.replicas, self.under_way, self.memory, self.engine):
             figure.clear()
         for process, replicas in numbers.items():
             self.replicas.labels(process).set(len(replicas))
             self.under_way.labels(process).set(sum(replica.get("under_way", 0) for replica in replicas))
-            self.calls.labels(process).set(sum(replica.get("calls", 0) for replica in replicas))
             self.memory.labels(process).set(max((replica.get("peak_memory") or 0 for replica in replicas), default=0))
-            for edges in (replica.get("edges", {}) for replica in replicas):
-                for stage, edge in edges.items():
-                    self.edges.labels(stage, "in").inc(edge["bytes_in"])
-                    self.edges.labels(stage, "out").inc(edge["bytes_out"])
-            for passes in (replica.get("passes", {}) for replica in replicas):
-                for stage, made in passes.items():
-                    self.passes.labels(stage).inc(made["passes"])
-                    self.passed.labels(stage).inc(made["items"])
+            for at, replica in enumerate(replicas):
+                self._add_up(process, str(replica.get("replica", at)), replica)
             engines = [replica["engine"] for replica in replicas if replica.get("engine")]
             for name in engines[0] if engines else ():
                 found = [float(engine[name]) for engine in engines]
                 mean = name in ("occupancy", "busy", "songs_per_turn")
                 self.engine.labels(process, name).set(sum(found) / len(found) if mean else sum(found))
+
+    def _add_up(self, process: str, name: str, replica: Mapping[str, Any]) -> None:
+        """Count what a replica did since it was last asked: what one did that is gone stays counted."""
+        self.calls.labels(process).inc(self._grown(replica.get("calls", 0), process, name, "calls"))
+        for stage, edge in replica.get("edges", {}).items():
+            for way in ("in", "out"):
+                self.edges.labels(stage, way).inc(self._grown(edge[f"bytes_{way}"], process, name, stage, way))
+        for stage, made in replica.get("passes", {}).items():
+            self.passes.labels(stage).inc(self._grown(made["passes"], process, name, stage, "passes"))
+            self.passed.labels(stage).inc(self._grown(made["items"], process, name, stage, "items"))
+
+    def _grown(self, now: float, *figure: str) -> float:
+        before, self._told[figure] = self._told.get(figure, 0.0), now
+        return now - before if now >= before else now  # less than before: another replica has taken the name
 
 
 class Counting:
@@ -176,6 +187,14 @@ class Counting:
                 route = getattr(scope.get("route"), "path", "none")
                 self._metrics.requests.labels(scope["method"], route, str(message["status"])).inc()
                 self._metrics.latency.labels(scope["method"], route).observe(time.perf_counter() - begun)
+                if (code := scope.get(CODE)) is not None:
+                    self._metrics.refused.labels(code, str(message["status"])).inc()
             await send(message)
 
-        await self._app(scope, receive, heard)
+        try:
+            await self._app(scope, receive, heard)
+        except Exception:  # answered further out, where nothing is counted
+            if not answered:
+                self._metrics.requests.labels(scope["method"], getattr(scope.get("route"), "path", "none"), "500").inc()
+                self._metrics.refused.labels("internal", "500").inc()
+            raise

@@ -7,15 +7,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from acestep_flows.api.options import ApiOptions
 from acestep_flows.model.checkpoint import Checkpoint
 from tests.api.door import SHORT, Door, opened
 
 
 def samples(door: Door) -> dict[tuple[str, ...], float]:
     """Every sample by its name and its labels' values."""
-    response = door.client.get("/metrics")
+    return numbers_of(door.client)
+
+
+def numbers_of(client: httpx.Client) -> dict[tuple[str, ...], float]:
+    """The same of any server."""
+    response = client.get("/metrics")
     assert response.headers["content-type"].startswith("text/plain")
     return {
         (sample.name, *sample.labels.values()): sample.value
@@ -57,14 +65,67 @@ def test_runs_stages_requests_and_processes_are_counted(strict: Checkpoint, tmp_
         assert found["acestep_flows_executors",] == 1
         assert found["acestep_flows_background_failures", "sweep"] == 2
         assert found["acestep_flows_process_replicas", "all"] == 2
-        assert (found["acestep_flows_stage_passes", "vocode"], found["acestep_flows_stage_passed", "vocode"]) == (4, 14)
+        assert [found[f"acestep_flows_stage_{name}_total", "vocode"] for name in ("passes", "passed")] == [4, 14]
         assert found["acestep_flows_process_under_way", "all"] == 4
         assert found["acestep_flows_engine", "songs", "all"] == 6
         assert found["acestep_flows_engine", "occupancy", "all"] == 0.5
         assert found["acestep_flows_engine", "steps_per_second", "all"] == 14
         assert found["acestep_flows_engine", "songs_per_turn", "all"] == 1.5
-        assert found["acestep_flows_stage_bytes", "in", "sample"] == 200
-        assert found["acestep_flows_stage_bytes", "out", "sample"] == 80
+        assert found["acestep_flows_stage_bytes_total", "in", "sample"] == 200
+        assert found["acestep_flows_stage_bytes_total", "out", "sample"] == 80
+        assert found["acestep_flows_stage_queue_seconds_count", "sample"] == 1
+        assert 0 <= found["acestep_flows_stage_queue_seconds_sum", "sample"] < 60
+
+
+def test_what_a_replica_did_stays_counted_when_another_takes_its_place(strict: Checkpoint, tmp_path: Path) -> None:
+    told: list[dict[str, Any]] = []
+
+    def replica(name: str, calls: int) -> dict[str, Any]:
+        edges = {"mix": {"calls": calls, "seconds": 1.0, "bytes_in": 10 * calls, "bytes_out": calls}}
+        return {
+            "replica": name,
+            "calls": calls,
+            "edges": edges,
+            "passes": {"vocode": {"passes": calls, "items": calls}},
+        }
+
+    async def numbers() -> Mapping[str, Any]:
+        return {"all": told}
+
+    names = [("process_calls_total", "all"), ("stage_bytes_total", "in", "mix"), ("stage_passes_total", "vocode")]
+    with opened(tmp_path, strict, numbers=numbers, executing=False) as door:
+
+        def counted(*replicas: dict[str, Any]) -> list[float]:
+            told[:] = replicas
+            found = samples(door)
+            return [found[f"acestep_flows_{name}", *labels] for name, *labels in names]
+
+        assert counted(replica("a", 5), replica("b", 2)) == [7, 70, 7]
+        assert counted(replica("b", 3), replica("a", 5)) == [8, 80, 8]
+        assert counted() == [8, 80, 8]  # they did not answer
+        assert counted(replica("b", 3), replica("c", 4)) == [12, 120, 12]
+
+
+def test_errors_are_counted_by_their_code(strict: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**asked: Any) -> None:
+        raise ZeroDivisionError
+
+    with opened(tmp_path, strict, executing=False, options=ApiOptions(queued=0)) as door:
+        door.client.get(f"/v1/runs/run-{'0' * 26}")
+        door.client.get("/nothing")
+        door.client.post("/v1/runs", json={})
+        door.client.post("/v1/runs", json={"graph": "text2music", "inputs": dict(SHORT)})
+        monkeypatch.setattr(door.home.runs, "list", fail)
+        assert httpx.get(f"{door.url}/v1/runs").status_code == 500
+        found = samples(door)
+    told = {name[1:]: count for name, count in found.items() if name[0] == "acestep_flows_http_errors_total"}
+    assert told == {
+        ("not_found", "404"): 2,
+        ("invalid_input", "422"): 1,
+        ("overloaded", "503"): 1,
+        ("internal", "500"): 1,
+    }
+    assert found["acestep_flows_http_requests_total", "GET", "/v1/runs", "500"] == 1
 
 
 def test_routes_have_names_not_paths(door: Door) -> None:

@@ -6,11 +6,11 @@ import dataclasses
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from acestep_flows.api.answers import Answers
 from acestep_flows.api.events import TYPE, follow, resume_point
-from acestep_flows.api.faults import answer, status_of
+from acestep_flows.api.faults import FaultResponse, answer, status_of
 from acestep_flows.api.ranges import file_answer
 from acestep_flows.api.requests import Caller, Streams, TheAnswers, TheCaller, TheService, in_thread
 from acestep_flows.api.routes.graphs import NOT_FOUND as NO_GRAPH
@@ -258,7 +258,7 @@ async def render(
         late = DeadlineExceeded(f"run {record.id} takes longer than {seconds:g} s; it goes on")
         response: Response = answer(late, extra=told)
     elif (fault := answers.fault(record.error)) is not None:
-        response = JSONResponse({"error": fault.model_dump(exclude={"problems"})} | told, status_of(fault.code))
+        response = FaultResponse({"error": fault.model_dump(exclude={"problems"})} | told, status_of(fault.code))
     else:
         response = await _file(request, service, first_audio(record, body.output))
     response.headers.update(headers)

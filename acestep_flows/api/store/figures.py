@@ -6,11 +6,11 @@ from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.records import ENDED, RunState
-from acestep_flows.api.store.schema import ASSETS, EXECUTORS, NODES, RUNS
+from acestep_flows.api.store.schema import ASSETS, EVENTS, EXECUTORS, NODES, RUNS
 
 PAGE = 500
 """Runs read at once."""
@@ -18,10 +18,16 @@ PAGE = 500
 
 @dataclass(frozen=True)
 class NodeFigure:
-    """One node of a run that is over."""
+    """One node of a run that is over.
+
+    Attributes:
+        waited: seconds between its inputs being there and its start; None where it was not computed.
+        seconds: what the stage worked.
+    """
 
     stage: str
     state: str
+    waited: float | None
     seconds: float | None
 
 
@@ -97,11 +103,11 @@ def _figures(database: Database, runs: Sequence[Any]) -> tuple[RunFigure, ...]:
     if not ids:
         return ()
     with database.read() as connection:
+        waited = _waited(connection, ids)
         nodes: dict[str, list[NodeFigure]] = {id: [] for id in ids}
-        for row in connection.execute(
-            select(NODES.c.run, NODES.c.stage, NODES.c.state, NODES.c.seconds).where(NODES.c.run.in_(ids))
-        ):
-            nodes[row.run].append(NodeFigure(row.stage, row.state, row.seconds))
+        shown = (NODES.c.run, NODES.c.id, NODES.c.stage, NODES.c.state, NODES.c.seconds)
+        for node in connection.execute(select(*shown).where(NODES.c.run.in_(ids))):
+            nodes[node.run].append(NodeFigure(node.stage, node.state, waited.get((node.run, node.id)), node.seconds))
         files: dict[str, list[tuple[str, int, float | None]]] = {id: [] for id in ids}
         for row in connection.execute(
             select(ASSETS.c.run, ASSETS.c.kind, ASSETS.c.bytes, ASSETS.c.details).where(ASSETS.c.run.in_(ids))
@@ -122,6 +128,24 @@ def _figures(database: Database, runs: Sequence[Any]) -> tuple[RunFigure, ...]:
         )
         for run in runs
     )
+
+
+def _waited(connection: Connection, runs: Sequence[str]) -> dict[tuple[str, str], float]:
+    """Seconds that nodes waited for their stage, by run and node; of one that began anew, the last time."""
+    told = (
+        select(EVENTS.c.run, EVENTS.c.type, EVENTS.c.time, EVENTS.c.body)
+        .where(EVENTS.c.run.in_(runs), EVENTS.c.type.in_(("queued", "started")))
+        .order_by(EVENTS.c.run, EVENTS.c.seq)
+    )
+    queued: dict[tuple[str, str], float] = {}
+    waited: dict[tuple[str, str], float] = {}
+    for row in connection.execute(told):
+        node = (row.run, row.body["node"])
+        if row.type == "queued":
+            queued[node] = row.time
+        elif node in queued:
+            waited[node] = max(0.0, row.time - queued.pop(node))
+    return waited
 
 
 def _by_kind(files: Sequence[tuple[str, int, float | None]]) -> dict[str, int]:

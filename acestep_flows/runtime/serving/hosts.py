@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import logging
 import os
+import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,7 @@ class StageHost:
         self.runner.load_all(self.stages.values())
         self._songs = self._make_songs(pool, process, home)
         self._batches = Batches(self.runner, self.stages.values(), process.shared)
+        self._id = secrets.token_hex(8)
         self._under_way = self._calls = 0
         self._edges = {stage: Edge() for stage in self.stages}
 
@@ -121,7 +123,8 @@ class StageHost:
     async def stats(self) -> dict[str, Any]:
         """Who this is and what it is at: JSON."""
         engine = None if self._songs is None else dataclasses.asdict(self._songs.engine.stats())
-        told = {"process": self.name, "pid": os.getpid(), "stages": list(self.stages), "under_way": self._under_way}
+        told: dict[str, Any] = {"process": self.name, "replica": self._id, "pid": os.getpid()}
+        told |= {"stages": list(self.stages), "under_way": self._under_way}
         edges = {stage: dataclasses.asdict(edge) for stage, edge in self._edges.items() if edge.calls}
         memory = self.runner.peak_memory()
         passes = {stage: dataclasses.asdict(made) for stage, made in self._batches.passes.items() if made.passes}

@@ -7,8 +7,29 @@ import pytest
 from acestep_flows.api.store import figures
 from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.figures import ended_since
+from acestep_flows.api.store.leases import Changes, Leases
+from acestep_flows.api.store.records import NodeRecord, RunState
 from acestep_flows.api.store.runs import RunTable
 from tests.api.store.clock import Clock, new
+
+
+def test_nodes_are_told_with_how_long_they_waited(database: Database, clock: Clock) -> None:
+    table, leases = RunTable(database, clock), Leases(database, clock=clock)
+    run = table.accept(new())[0].id
+    claimed = leases.claim("e")
+    assert claimed is not None
+    leases.begin(claimed.lease, [NodeRecord("a", "make"), NodeRecord("b", "work")])
+    told = [("queued", "a", 1.0), ("cached", "a", 1.1), ("queued", "b", 2.0), ("started", "b", 5.0),
+            ("queued", "b", 10.0), ("started", "b", 10.5)]  # fmt: skip
+    events = [(type, {"node": node, "time": time}) for type, node, time in told]
+    nodes = {0: NodeRecord("a", "make", "cached"), 1: NodeRecord("b", "work", "finished", seconds=3.0)}
+    assert leases.finish(claimed.lease, RunState.SUCCEEDED, changes=Changes(events, nodes))
+    (figure,) = ended_since(database, 0.0)
+    assert figure.id == run
+    assert {node.stage: (node.state, node.waited, node.seconds) for node in figure.nodes} == {
+        "make": ("cached", None, None),
+        "work": ("finished", 0.5, 3.0),
+    }
 
 
 def test_every_run_that_ended_is_found_once_however_many_ended_together(
