@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from acestep_flows.api import examples
 from acestep_flows.api.store.records import RunState
 from acestep_flows.api.store.runs import HIGHEST_PRIORITY, LONGEST_KEY
 from acestep_flows.audio.formats import FORMATS
@@ -59,19 +60,9 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-SONG: dict[str, Any] = {
-    "tags": "lo-fi, piano, calm",
-    "lyrics": "[verse]\nRain on the window",
-    "duration": 30,
-    "seed": 7,
-}
-INLINE: dict[str, Any] = {
-    "graph": "mine",
-    "version": 1,
-    "inputs": {"source": {"type": "audio"}},
-    "nodes": {"cut": {"stage": "trim", "with": {"audio": "$source", "span": [0, 10]}}},
-    "outputs": {"audio": "$cut.audio"},
-}
+def shown(*content: dict[str, Any]) -> ConfigDict:
+    """The configuration of a model that the document shows so."""
+    return ConfigDict(extra="forbid", json_schema_extra={"examples": list(content)})
 
 
 # Requests
@@ -118,10 +109,7 @@ class RunOptions(Model):
 class RunRequest(RunOptions):
     """A run to be made."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={"examples": [{"graph": "text2music", "inputs": SONG, "priority": 5, "preview_every": 10}]},
-    )
+    model_config = shown({"graph": "text2music", "inputs": examples.SONG, "priority": 5, "preview_every": 10})
 
     graph: Text | GraphContent = Field(
         description="A graph by name; or a graph of your own as JSON, where the server allows it."
@@ -132,7 +120,7 @@ class RunRequest(RunOptions):
 class RenderRequest(RunOptions):
     """A song to wait for."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"inputs": SONG, "format": "mp3"}]})
+    model_config = shown({"inputs": examples.SONG, "format": "mp3"})
 
     inputs: Inputs = Field({}, description="As the graph's schema says.")
     output: Text | None = Field(
@@ -144,7 +132,7 @@ class RenderRequest(RunOptions):
 class PlanRequest(Model):
     """Inputs to try without running anything."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"inputs": SONG}]})
+    model_config = shown({"inputs": examples.SONG})
 
     inputs: Inputs = Field({}, description="As the graph's schema says.")
 
@@ -152,7 +140,7 @@ class PlanRequest(Model):
 class CheckRequest(Model):
     """A graph of the caller's own."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"graph": INLINE}]})
+    model_config = shown({"graph": examples.INLINE})
 
     graph: Text | GraphContent = Field(description="The graph as YAML text, whose lines problems name, or as JSON.")
 
@@ -190,6 +178,8 @@ class RunLink(Model):
 class Failure(Model):
     """The body of every answer that is not a success."""
 
+    model_config = shown(examples.FAULT)
+
     error: Fault
     run: RunLink | None = Field(None, description="The run that goes on, where waiting for it took too long.")
 
@@ -208,6 +198,8 @@ class Output(Model):
 
 class OutputList(Model):
     """What a run gave."""
+
+    model_config = shown(examples.OUTPUTS)
 
     outputs: dict[str, Output] = Field(description="By name; empty until the run has succeeded.")
 
@@ -249,6 +241,8 @@ class Links(Model):
 class RunSummary(Model):
     """A run as lists show it."""
 
+    model_config = shown(examples.SUMMARY)
+
     id: str
     graph: str
     state: RunState
@@ -273,6 +267,8 @@ class RunSummary(Model):
 class Run(RunSummary):
     """A run."""
 
+    model_config = shown(examples.WORKING, examples.QUEUED)
+
     inputs: dict[str, Any] = Field(description="Resolved: defaults filled in, seeds drawn.")
     nodes: list[Node] = []
     queue_position: int | None = Field(None, description="Runs that start before it; null unless it is queued.")
@@ -282,12 +278,16 @@ class Run(RunSummary):
 class RunPage(Model):
     """Some runs, the newest first."""
 
+    model_config = shown(examples.PAGE)
+
     runs: list[RunSummary]
     next: str | None = Field(None, description="Give it as 'after' for the next page; null at the end.")
 
 
 class GraphEntry(Model):
     """A graph in the list."""
+
+    model_config = shown(examples.ENTRY)
 
     name: str
     summary: str
@@ -297,11 +297,15 @@ class GraphEntry(Model):
 class GraphList(Model):
     """Every graph that can be run by name."""
 
+    model_config = shown({"graphs": [examples.ENTRY]})
+
     graphs: list[GraphEntry]
 
 
 class GraphDetail(GraphEntry):
     """A graph."""
+
+    model_config = shown(examples.DETAIL)
 
     inputs: dict[str, Any] = Field(description="JSON Schema of a run's inputs.")
     outputs: dict[str, str] = Field(description="Type of each output.")
@@ -313,6 +317,8 @@ class GraphDetail(GraphEntry):
 
 class CheckAnswer(Model):
     """What was found in a graph."""
+
+    model_config = shown(examples.PROBLEMS, examples.CHECKED)
 
     ok: bool
     problems: list[Problem]
@@ -335,6 +341,8 @@ class PlannedNode(Model):
 class PlanAnswer(Model):
     """What a run would do."""
 
+    model_config = shown(examples.PLAN)
+
     graph: str
     digest: str
     inputs: dict[str, Any] = Field(description="Resolved: defaults filled in, seeds drawn.")
@@ -346,6 +354,8 @@ class PlanAnswer(Model):
 
 class Asset(Model):
     """A file that runs can read."""
+
+    model_config = shown(examples.UPLOADED)
 
     id: str
     kind: str = Field(examples=["audio"])
@@ -362,6 +372,8 @@ class Asset(Model):
 class Health(Model):
     """Whether the server is there."""
 
+    model_config = shown({"status": "ok", "version": "1.0.0"})
+
     status: Literal["ok"] = "ok"
     version: str
 
@@ -369,12 +381,16 @@ class Health(Model):
 class Ready(Model):
     """Whether the server takes runs."""
 
+    model_config = shown({"ready": True, "reason": ""}, {"ready": False, "reason": "the server is ending"})
+
     ready: bool
     reason: str = ""
 
 
 class Stats(Model):
     """Numbers of now."""
+
+    model_config = shown(examples.STATS)
 
     runs: dict[RunState, int]
     queue_limit: int | None

@@ -25,6 +25,7 @@ from tests.api.door import Door, opened, sound
 jsonschema = pytest.importorskip("jsonschema")
 
 EXAMPLES = 8
+JSON = "application/json"
 EXPECTED = {503: "overloaded", 504: "deadline_exceeded"}
 """Answers above 499 that say what a client should do; all others are faults of ours."""
 
@@ -93,6 +94,13 @@ def hold(case: Any) -> None:
     case.validate_response(response, checks=[*CHECKS, *([] if excluded else [not_a_server_error])])
 
 
+def example_of(part: dict[str, Any], document: dict[str, Any]) -> bool:
+    """Whether a part of the document, or the model that it refers to, comes with an example."""
+    if "$ref" in part:
+        part = document["components"]["schemas"][part["$ref"].rpartition("/")[2]]
+    return "example" in part or bool(part.get("examples"))
+
+
 def test_the_document_is_complete(busy: Door) -> None:
     document = busy.client.get("/openapi.json").json()
     assert document["openapi"].startswith("3.1")
@@ -108,10 +116,17 @@ def test_the_document_is_complete(busy: Door) -> None:
         assert success, (path, method)
         for parameter in operation.get("parameters", ()):
             assert parameter.get("description"), (path, parameter["name"])
+            assert example_of(parameter, document) or example_of(parameter["schema"], document), (path, parameter)
+        for kind, content in operation.get("requestBody", {}).get("content", {}).items():
+            assert kind != JSON or example_of(content["schema"], document), (path, method)
+        for status in success:
+            content = operation["responses"][status].get("content", {})
+            assert JSON not in content or example_of(content[JSON]["schema"], document), (path, method, status)
         for status in ("401", "422", "429", "503"):
             assert status in operation["responses"], (path, method, status)
     for name, model in document["components"]["schemas"].items():
         assert model.get("description"), name
+        assert "example" not in model, f"{name}: examples are what is validated"
         for example in model.get("examples", ()):
             root = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
             jsonschema.Draft202012Validator(root).validate(example)

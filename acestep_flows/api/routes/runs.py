@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Path, Query, Request
 from starlette.responses import Response, StreamingResponse
 
+from acestep_flows.api import examples
 from acestep_flows.api.answers import Answers
 from acestep_flows.api.events import TYPE, follow, resume_point
 from acestep_flows.api.faults import FaultResponse, answer, status_of
@@ -44,17 +45,27 @@ LONGEST_WAIT = 60.0
 UNREADY_SECONDS = 5.0
 """When to come again to a server that takes no runs: it starts, or ends and another takes its place."""
 
-RunId = Annotated[str, Path(pattern=RUN_ID, description="A run's id.", examples=["run-0006430c8a5d1e8f3b2c9d7a41"])]
+RunId = Annotated[str, Path(pattern=RUN_ID, description="A run's id.", examples=[examples.RUN])]
 OutputName = Annotated[str, Path(max_length=400, description="An output's name.", examples=["audio"])]
 NodeId = Annotated[str, Path(max_length=400, description="A node's id.", examples=["take"])]
 IdempotencyKey = Annotated[
-    str | None, Header(alias="Idempotency-Key", min_length=1, max_length=LONGEST_KEY, description="As in the body.")
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=LONGEST_KEY,
+        description="As in the body.",
+        examples=["night-bus-take-3"],
+    ),
 ]
 Declared = dict[int | str, dict[str, Any]]
 NO_RUN: Declared = {404: {"model": Failure, "description": "There is no such run, or not yours."}}
 TAKEN: Declared = {
     409: {"model": Failure, "description": "The idempotency key was used for another request."},
-    503: {"model": Failure, "description": "The queue is full, or the server ends; Retry-After says when to come again."},
+    503: {
+        "model": Failure,
+        "description": "The queue is full, or the server ends; Retry-After says when to come again.",
+    },
 }
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 EVENT = {
@@ -106,10 +117,14 @@ async def list_runs(
     service: TheService,
     caller: TheCaller,
     answers: TheAnswers,
-    state: Annotated[RunState | None, Query(description="Only runs in this state.")] = None,
-    graph: Annotated[Text | None, Query(max_length=200, description="Only runs of this graph.")] = None,
-    limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="Runs on a page.")] = 50,
-    after: Annotated[str | None, Query(pattern=RUN_ID, description="What the page before named as next.")] = None,
+    state: Annotated[RunState | None, Query(description="Only runs in this state.", examples=["running"])] = None,
+    graph: Annotated[
+        Text | None, Query(max_length=200, description="Only runs of this graph.", examples=["text2music"])
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="Runs on a page.", examples=[20])] = 50,
+    after: Annotated[
+        str | None, Query(pattern=RUN_ID, description="What the page before named as next.", examples=[examples.RUN])
+    ] = None,
 ) -> RunPage:
     """Your runs, the newest first."""
     page = await in_thread(
@@ -170,9 +185,10 @@ async def follow_run(
     request: Request,
     service: TheService,
     caller: TheCaller,
-    after: Annotated[int, Query(ge=0, le=2**53, description="Only events after this one.")] = 0,
+    after: Annotated[int, Query(ge=0, le=2**53, description="Only events after this one.", examples=[12])] = 0,
     last_event_id: Annotated[
-        str | None, Header(alias="Last-Event-ID", max_length=20, description="As 'after'; browsers send it.")
+        str | None,
+        Header(alias="Last-Event-ID", max_length=20, description="As 'after'; browsers send it.", examples=["12"]),
     ] = None,
 ) -> Response:
     """What happens to a run, as it happens; goes on after the event named by Last-Event-ID."""
