@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,9 @@ VALUE_TYPE = "application/octet-stream"
 JSON_TYPE = "application/json"
 RECIPE = "recipe"
 """The output that every run has: how it was made. A graph's own output of that name takes its place."""
+
+UNSAFE = re.compile(r"[^\w.-]")
+"""What no file name has that comes from here: parts of an output may be called as an input says."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ def keep(outputs: Mapping[str, Any], recipe: Recipe, *, artifacts: Artifacts, fo
         file = _encoded(leaf, f"{stem}-{name}", format, tagged)
         if file.clipped:
             warnings.append(f"output {name}: {file.clipped} samples were beyond full scale and are clipped")
-        file_name = f"{stem}-{name}.{file.extension}"
+        file_name = f"{stem}-{UNSAFE.sub('_', name)}.{file.extension}"
         blob = artifacts.put(file.content)
         kept.append(NewOutput(name, file.kind, file.content_type, file_name, blob, file.details))
     return Kept(tuple(kept), tuple(warnings))

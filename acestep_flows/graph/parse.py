@@ -151,12 +151,25 @@ class GraphReader(Reader):
 
     def outputs(self, section: Fields) -> Fields:
         entries = {key: self.argument(node) for key, node in section.entries.items()}
+        for node in section.entries.values():
+            self.parts(node)
         for name, argument in entries.items():
             if not any(references_in(argument)):
                 found = show(document.plain(section.entries[name]))
                 self.problem("output", f"output {clip(name)} refers to nothing; found {found}; allowed: $node.port",
                              argument.place)  # fmt: skip
         return Fields(entries, section.keys, section.place)
+
+    def parts(self, node: document.Node) -> None:
+        """The maps in an output: their keys become parts of file names."""
+        if isinstance(node, Items):
+            for item in node.items:
+                self.parts(item)
+        elif isinstance(node, Fields):
+            for key, place in node.keys.items():
+                self.name(key, place, "part of an output")
+            for part in node.entries.values():
+                self.parts(part)
 
     def arguments(self, node: Fields, key: str, label: str) -> Fields:
         fields = self.map(node, key, label)

@@ -56,6 +56,15 @@ def test_each_kind_is_written_as_what_it_is(tmp_path: Path) -> None:
         assert kept.warnings == ()
 
 
+def test_no_part_of_an_output_leads_elsewhere(tmp_path: Path) -> None:
+    with opened(tmp_path) as home:
+        told = {"told": {"../../x": 1, "/etc/passwd": 2, "\u4f60": 3, "a\r\nb": 4}}
+        kept = keep(told, recipe(), artifacts=home.artifacts, format="flac", stem="g-1")
+        assert [output.file_name for output in kept.outputs[:4]] == [
+            "g-1-told..._.._x.json", "g-1-told._etc_passwd.json", "g-1-told.\u4f60.json", "g-1-told.a__b.json"
+        ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("format", "content_type"), [("wav", "audio/wav"), ("mp3", "audio/mpeg"), ("ogg", "audio/ogg")]
 )

@@ -308,3 +308,10 @@ def test_references_keep_their_place() -> None:
     graph = parse(BASE)
     assert graph.nodes["mood"].arguments.entries["tags"] == Reference("tags", (), (6, 38))  # type: ignore[arg-type]
     assert graph.inputs["tags"].place == (4, 3)
+
+
+@pytest.mark.parametrize("key", ["../../x", "/etc/passwd", "..", "a.b", "Bass"])
+def test_parts_of_outputs_have_names_and_no_paths(key: str) -> None:
+    for outputs in (f"{{o: {{{key}: $mood.prompt}}}}", f"{{o: [{{a: {{{key}: $mood.prompt}}}}]}}"):
+        (found,) = messages(BASE.replace("{prompt: $mood.prompt}", outputs))
+        assert f"{key!r} is no name for a part of an output" in found
