@@ -20,10 +20,8 @@ Kind = Literal["adapters", "controls"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _WORD = {"adapters": "adapter", "controls": "control branch"}
-_UNPUBLISHED = {
-    "adapters": "; or the path of a folder with pytorch_lora_weights.safetensors",
-    "controls": "; none are published for stemgen and singing2accompaniment, they have to be trained",
-}
+_PATH = "; or the path of a folder with pytorch_lora_weights.safetensors"
+_UNPUBLISHED = "; none are published for stemgen and singing2accompaniment, they have to be trained"
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,8 @@ class Extras:
             if (found := folder / kind / name).is_dir():
                 return found
         known = ", ".join(self.names(kind)) or "none are installed"
-        raise CheckpointError(f"no weights for {word} {name!r}", where=word, allowed=known + _UNPUBLISHED[kind])
+        more = _UNPUBLISHED if kind == "controls" else _PATH if self.paths else ""
+        raise CheckpointError(f"no weights for {word} {name!r}", where=word, allowed=known + more)
 
     def names(self, kind: Kind) -> list[str]:
         """What can be found by name."""

@@ -45,7 +45,7 @@ class DiffusionParams(GuidanceChoices, StepOptions, StageParams):
     """Sampler options, and what is put on top of the base weights."""
 
     adapter: str | None = Field(
-        None, description="LoRA adapter, by name or folder.", json_schema_extra={"format": "path"}
+        None, description="LoRA adapter, by name; in process also by folder.", json_schema_extra={"format": "path"}
     )
     adapter_weight: float = Field(1.0, ge=-10, le=10, description="Factor on the adapter's own scaling.")
 

@@ -50,7 +50,7 @@ class EncodeLyrics(Stage):
             None, description="Language of all lines ('en', 'zh', 'ja', ...); absent: detected."
         )
         adapter: str | None = Field(
-            None, description="LoRA adapter, by name or folder.", json_schema_extra={"format": "path"}
+            None, description="LoRA adapter, by name; in process also by folder.", json_schema_extra={"format": "path"}
         )
         adapter_weight: float = Field(1.0, ge=-10, le=10, description="Factor on the adapter's own scaling.")
         compatibility: Compatibility = Field("corrected", description="'upstream' keeps upstream's language quirks.")

@@ -38,7 +38,7 @@ class Sample(DiffusionStage):
         strength: float = Field(0.5, ge=0, le=1, description="How much of the reference to keep; 1 is the reference.")
         control_branch: str | None = Field(
             None,
-            description="Control branch that reads `control`, by name or folder.",
+            description="Control branch that reads `control`, by name; in process also by folder.",
             json_schema_extra={"format": "path"},
         )
         control_scale: float = Field(1.0, ge=0, le=10, description="Strength of the control.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,6 +79,34 @@ def test_a_graph_to_check_reads_no_file(door: Door) -> None:
         answer = door.client.post("/v1/graphs:check", json={"graph": graph}).json()
         assert answer["ok"] is False
         assert "root:" not in str(answer)
+
+
+@pytest.mark.parametrize("trick", ["../../etc/passwd", "/etc/passwd", "..", "a/b", "a\\b", "~", "C:x", "%2e%2e", "a.b"])
+def test_no_name_in_a_graph_is_a_path(door: Door, trick: str) -> None:
+    def graph(
+        name: str = "g", source: str = "source", node: str = "cut", out: str = "audio", stage: str = "trim"
+    ) -> Any:
+        nodes = {node: {"stage": stage, "with": {"audio": f"${source}", "span": [0, 0.5]}}}
+        inputs, outputs = {source: {"type": "audio"}}, {out: f"${node}.audio"}
+        return {"graph": name, "version": 1, "inputs": inputs, "nodes": nodes, "outputs": outputs}
+
+    parts: dict[str, Any] = graph()
+    parts["outputs"] = {"audio": {trick: "$cut.audio"}}
+    assert door.client.post("/v1/graphs:check", json={"graph": graph()}).json()["ok"] is True
+    for where in ("name", "source", "node", "out", "stage"):
+        answer = door.client.post("/v1/graphs:check", json={"graph": graph(**{where: trick})}).json()
+        assert answer["ok"] is False, where
+        assert str(door.home.root) not in str(answer)
+    assert door.client.post("/v1/graphs:check", json={"graph": parts}).json()["ok"] is False
+
+
+def test_what_goes_by_name_is_not_offered_by_folder(door: Door) -> None:
+    for name in ("rap", "lyric2vocal", "stemgen", "stem-set", "text2samples", "singing2accompaniment"):
+        inputs = door.client.get(f"/v1/graphs/{name}").json()["inputs"]["properties"]
+        told = inputs.get("adapter", inputs.get("control_branch"))["description"]
+        assert "by name" in told
+        assert "or folder" not in told
+        assert "in process" in told
 
 
 @pytest.mark.parametrize("graph", ["", "- 1", "&a [*a]", "graph: [", {}, {"graph": 3}, "a: b: c", "\t", "x" * 5000])

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -201,6 +202,40 @@ def test_adapters_go_by_name_only(strict: Checkpoint, tmp_path: Path) -> None:
         missing = door.until(door.submit(graph, {"voice": "nobody"})["id"])
         assert "voice" in missing["error"]["message"]
         assert str(strict.root) not in str(missing)
+
+
+TRICKS = ("../../runs.sqlite", "/etc/passwd", "..", "~", "a/b", "a\\b")
+
+
+def test_control_branches_go_by_name_only(strict: Checkpoint, tmp_path: Path) -> None:
+    with opened(tmp_path, strict) as door:
+        track = door.upload(sound(0.5)).json()["id"]
+        there = strict.root / "controls" / "stemgen"
+        assert there.is_dir()
+        for branch in (str(there), *TRICKS):
+            inputs = {"track": track, "instrument": "bass", "steps": 1, "control_branch": branch}
+            run = door.until(door.submit("stemgen", inputs)["id"])
+            assert (run["state"], run["error"]["code"]) == ("failed", "invalid_input"), branch
+            assert run["error"]["node"] == "take"
+            assert str(strict.root) not in str(run["error"])
+        missing = door.until(door.submit("rap", {"lyrics": "x", "tags": "x", "adapter": "nobody"})["id"])
+        assert "voice" in missing["error"]["message"]
+        assert "folder" not in missing["error"]["message"]
+
+
+@pytest.mark.parametrize("node", [*TRICKS, "%2e%2e/x", "take/../../x", "take\0"])
+def test_no_preview_is_found_by_path(door: Door, node: str) -> None:
+    run = door.finished()
+    response = door.client.get(f"/v1/runs/{run['id']}/previews/{quote(node, safe='').replace('.', '%2E')}")
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("output", [*TRICKS, "audio/../latents", "audio./../../x"])
+def test_no_output_is_rendered_by_path(door: Door, output: str) -> None:
+    door.finished()
+    response = door.client.post("/v1/graphs/text2music:render", json={"inputs": dict(SHORT), "output": output})
+    assert response.status_code in (404, 422), response.text
+    assert response.json()["error"]["code"] in ("invalid_input", "not_found")
 
 
 def test_the_same_idempotency_key_gives_the_same_run(door: Door) -> None:
