@@ -16,13 +16,14 @@ from starlette.responses import Response, StreamingResponse
 from acestep_flows.api.requests import in_thread
 from acestep_flows.api.store.artifacts import Artifacts
 
-_RANGE = re.compile(r"bytes=\s*(?:(\d{1,18})\s*-\s*(\d{1,18})?|-\s*(\d{1,18}))\s*")
+_NUMBER = r"[0-9]{1,100}"  # no file is as long, but one may ask for "up to the end" in this way
+_RANGE = re.compile(rf"bytes=\s*(?:({_NUMBER})\s*-\s*({_NUMBER})?|-\s*({_NUMBER}))\s*", re.IGNORECASE)
 
 
 async def file_answer(
     request: Request, artifacts: Artifacts, *, digest: str, size: int, content_type: str, file_name: str
 ) -> Response:
-    """The answer to a GET or HEAD of one file.
+    """The answer to a GET or HEAD of one file; ranges are for GET (RFC 9110, 14.2).
 
     Raises:
         NotFound: the file is not kept any more.
@@ -34,9 +35,10 @@ async def file_answer(
         "Cache-Control": "private, max-age=31536000, immutable",
         "Content-Disposition": disposition(file_name),
     }
-    if tag in (part.strip() for part in request.headers.get("if-none-match", "").split(",")):
+    had = [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")]
+    if tag in had or "*" in had:
         return Response(status_code=304, headers=headers)
-    wanted = request.headers.get("range")
+    wanted = request.headers.get("range") if request.method == "GET" else None
     if wanted is not None and request.headers.get("if-range", tag) != tag:
         wanted = None
     part = part_of(wanted, size)
