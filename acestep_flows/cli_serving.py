@@ -178,7 +178,29 @@ def cancel(run: str, server: str | None) -> None:
     click.echo(f"{found.id} {found.state if found.ended else 'stops at its next step'}")
 
 
-COMMANDS = (serve, submit, status, watch, fetch_output, cancel)
+@click.command()
+@click.argument("name")
+@click.option(
+    "--file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The key file.  [default: that of ACESTEP_FLOWS_API_KEY_FILE]",
+)
+@click.option("--requests-per-minute", type=int, metavar="N", help="Requests, on average.  [default: 600]")
+@click.option("--runs", type=int, metavar="N", help="Runs that wait or work at once.  [default: no limit]")
+def key(name: str, file: Path | None, **limits: int | None) -> None:
+    """Make an API key for NAME and print it, this once; the key file gets its digest. Servers read it as they start."""
+    from acestep_flows.api.keys import add_key
+    from acestep_flows.errors import InputError
+    from acestep_flows.settings import API_KEY_FILE
+
+    file = file or read_settings().api_key_file
+    if file is None:
+        raise InputError("no key file", where="--file", allowed=f"a path, here or in {API_KEY_FILE}")
+    click.echo(add_key(file, name, **limits))
+
+
+COMMANDS = (serve, key, submit, status, watch, fetch_output, cancel)
 
 
 def _client(server: str | None, patience: float = BRIEF) -> Client:

@@ -11,13 +11,17 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from acestep_flows.errors import StorageError
 
 
-def write(path: str | os.PathLike[str], content: bytes | memoryview) -> Path:
+def write(path: str | os.PathLike[str], content: bytes | memoryview, mode: int = 0o666) -> Path:
     """Write `content` to `path` by way of a temporary file in the same folder, which is made if it is missing.
+
+    Args:
+        mode: permissions of the file, as far as the process's umask leaves them.
 
     Raises:
         StorageError: no space, no permission, not a folder; nothing is left behind.
@@ -28,7 +32,7 @@ def write(path: str | os.PathLike[str], content: bytes | memoryview) -> Path:
     try:
         make_folder(path.parent)
         try:
-            with open(part, "xb") as file:
+            with open(part, "xb", opener=partial(os.open, mode=mode)) as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())  # some file systems find out only here that they are full

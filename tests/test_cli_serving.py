@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -167,3 +168,20 @@ def test_serve_refuses_before_it_starts_anything(
     assert result.exit_code == 2
     assert message in result.stderr
     assert not (tmp_path / "home").exists()
+
+
+def test_a_key_is_printed_once_and_kept_as_its_digest(tmp_path: Path) -> None:
+    def invoke(*args: str, **environ: str) -> Result:
+        return CliRunner().invoke(cli, ["key", *args], env=environ)
+
+    file = tmp_path / "keys.json"
+    made = invoke("alice", "--file", str(file), "--runs", "3")
+    assert made.exit_code == 0, made.output
+    key = made.stdout.strip()
+    (kept,) = json.loads(file.read_text())["keys"]
+    assert kept == {"name": "alice", "sha256": hashlib.sha256(key.encode()).hexdigest(), "runs": 3}
+    assert invoke("bob", ACESTEP_FLOWS_API_KEY_FILE=str(file)).exit_code == 0
+    again = invoke("alice", "--file", str(file))
+    assert (again.exit_code, again.stdout) == (2, "")
+    assert "has a key already" in again.stderr
+    assert "no key file" in invoke("carol", ACESTEP_FLOWS_API_KEY_FILE="").stderr

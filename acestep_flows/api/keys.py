@@ -10,19 +10,23 @@ import hashlib
 import hmac
 import ipaddress
 import json
+import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
+from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from acestep_flows import storage
 from acestep_flows.api.limits import Bucket
-from acestep_flows.errors import InputError, RateLimited, Unauthorized
+from acestep_flows.errors import InputError, RateLimited, StorageError, Unauthorized
 from acestep_flows.settings import API_KEY_FILE, API_KEYS, Settings
 
 PREFIX = "af_"
 SHORTEST_KEY = 16
 LARGEST_FILE = 1 << 20
+PRIVATE = 0o600
 
 
 class Key(BaseModel):
@@ -94,6 +98,28 @@ def new_key(name: str) -> tuple[str, Key]:
     return key, _key(name, digest_of(key), "name")
 
 
+def add_key(path: Path, name: str, **limits: int | None) -> str:
+    """Make a key for `name`, and append its digest to a key file, which is made if missing, for its owner's eyes only.
+
+    Args:
+        limits: fields of `Key`; None leaves one as it is by default.
+
+    Returns:
+        The key, which is kept nowhere.
+
+    Raises:
+        InputError: not a name, one that has a key already, not a limit; or the file is no key file.
+        StorageError: it cannot be written.
+    """
+    path = path.expanduser().resolve()  # of a link, what it leads to is replaced
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f".{path.name}.lock"), mode=PRIVATE):
+            return _added(path, name, {field: limit for field, limit in limits.items() if limit is not None})
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
 def read_keys(settings: Settings) -> Keyring:
     """The keys that the environment and the key file name.
 
@@ -148,17 +174,37 @@ def _key(name: str, digest: str, where: str) -> Key:
         raise InputError("not a name for a key", where=where, allowed="letters, digits, '.', '_' and '-'") from None
 
 
-def _from_file(path: Path) -> tuple[Key, ...]:
+def _added(path: Path, name: str, limits: dict[str, int]) -> str:
+    owner = path.stat() if path.exists() else None
+    known = _from_file(path, str(path)) if owner is not None else ()
+    if name in (key.name for key in known):
+        raise InputError(f"{name} has a key already", where="name", allowed="a name that is not in the file")
+    secret, key = new_key(name)
+    try:
+        keys = KeyFile(keys=(*known, Key.model_validate(key.model_dump() | limits)))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise InputError(first["msg"], where=str(first["loc"][-1])) from None
+    content = (keys.model_dump_json(indent=1, exclude_defaults=True) + "\n").encode()
+    if len(content) > LARGEST_FILE:
+        raise InputError("full", where=str(path), allowed=f"up to {LARGEST_FILE} bytes")
+    storage.write(path, content, PRIVATE)
+    if owner is not None and owner.st_uid != os.geteuid():
+        os.chown(path, owner.st_uid, owner.st_gid)  # the server reads it as another user than its administrator
+    return secret
+
+
+def _from_file(path: Path, where: str = API_KEY_FILE) -> tuple[Key, ...]:
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
         if len(content) > LARGEST_FILE:
-            raise InputError("too large", where=API_KEY_FILE, allowed=f"up to {LARGEST_FILE} bytes")
+            raise InputError("too large", where=where, allowed=f"up to {LARGEST_FILE} bytes")
         return KeyFile.model_validate(json.loads(content)).keys
     except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", where=API_KEY_FILE) from None
+        raise InputError(f"cannot be read: {error.strerror}", where=where) from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise InputError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", where=API_KEY_FILE) from None
+        raise InputError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", where=where) from None
     except (ValueError, RecursionError):
-        raise InputError("not JSON", where=API_KEY_FILE, allowed='{"keys": [{"name": ..., "sha256": ...}]}') from None
+        raise InputError("not JSON", where=where, allowed='{"keys": [{"name": ..., "sha256": ...}]}') from None

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from acestep_flows.api.keys import Key, Keyring, check_host, digest_of, is_loopback, new_key, read_keys
-from acestep_flows.errors import InputError, RateLimited, Unauthorized
+from acestep_flows.api.keys import Key, Keyring, add_key, check_host, digest_of, is_loopback, new_key, read_keys
+from acestep_flows.errors import InputError, RateLimited, StorageError, Unauthorized
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.settings import read_settings
 from tests.api.door import SHORT, opened
@@ -119,6 +121,63 @@ def test_an_unusable_file_is_refused(tmp_path: Path, content: str) -> None:
     assert "in the open" not in str(caught.value)
     with pytest.raises(InputError):
         read_keys(read_settings({"ACESTEP_FLOWS_API_KEY_FILE": str(tmp_path / "none")}))
+
+
+def test_a_key_is_made_and_its_digest_is_appended(tmp_path: Path) -> None:
+    file = tmp_path / "made" / "keys.json"
+    secrets = [add_key(file, "alice"), add_key(file, "bob", requests_per_minute=60, runs=2)]
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert not any(secret in file.read_text() for secret in secrets)
+    ring = read_keys(read_settings({"ACESTEP_FLOWS_API_KEY_FILE": str(file)}))
+    alice, bob = (ring.admit(secret) for secret in secrets)
+    assert alice is not None
+    assert bob is not None
+    assert (alice.name, alice.requests_per_minute, alice.runs) == ("alice", 600, None)
+    assert (bob.name, bob.requests_per_minute, bob.runs) == ("bob", 60, 2)
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "limits"),
+    [(None, "a b", {}), (None, "../x", {}), (None, "", {}), (None, "new", {"runs": 0}), ("{", "new", {}),
+     ("", "new", {}), ('{"keys": [{"name": "old", "sha256": "' + "0" * 64 + '"}]}', "old", {})],
+)  # fmt: skip
+def test_what_makes_no_key_changes_no_file(
+    tmp_path: Path, content: str | None, name: str, limits: dict[str, int]
+) -> None:
+    file = tmp_path / "keys.json"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(InputError):
+        add_key(file, name, **limits)
+    assert (file.read_text() if file.exists() else None) == content
+
+
+def test_a_file_of_others_stays_theirs_and_a_link_stays_a_link(tmp_path: Path) -> None:
+    file, link = tmp_path / "keys.json", tmp_path / "link.json"
+    add_key(file, "alice")
+    link.symlink_to(file)
+    if os.geteuid() == 0:
+        os.chown(file, 65_534, 65_534)
+    before = file.stat()
+    add_key(link, "bob")
+    assert link.is_symlink()
+    after = file.stat()
+    assert (after.st_uid, after.st_gid, after.st_mode) == (before.st_uid, before.st_gid, before.st_mode)
+    assert len(json.loads(file.read_text())["keys"]) == 2
+
+
+def test_keys_made_at_once_are_all_there(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    names = [f"caller{number}" for number in range(12)]
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(lambda name: add_key(file, name), names))
+    assert sorted(key["name"] for key in json.loads(file.read_text())["keys"]) == sorted(names)
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot be written"):
+        add_key(tmp_path / "file" / "keys.json", "alice")
 
 
 def test_a_server_with_keys_asks_for_them(strict: Checkpoint, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_a_range_that_is_not_there(client: TestClient, asked: str) -> None:
      "bytes=0x1-2", "bytes=\u0661-2", "bytes=1.5-2", "bytes=0-1-2", "bytes=" + "9" * 5000 + "-", ""],
 )  # fmt: skip
 def test_what_is_no_single_range_of_bytes_is_passed_over(client: TestClient, asked: str) -> None:
-    answer = client.get("/whole", headers={"Range": asked.encode()})
+    answer = client.get("/whole", headers={b"Range": asked.encode()})
     assert (answer.status_code, answer.content) == (200, CONTENT)
     assert "content-range" not in answer.headers
 
