@@ -61,6 +61,8 @@ class _Work:
     journal: Journal | None = None
     unwanted: bool = False
     lost: bool = False
+    ending: bool = False
+    """Its end is being written: a lease that counts no more may have ended with it."""
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
     @property
@@ -225,7 +227,7 @@ class Executor:
 
     def _drop_lost(self, works: list[_Work]) -> None:
         for work in works:
-            if work.task is not None and not work.task.done() and not work.lost:
+            if work.task is not None and not work.task.done() and not (work.lost or work.ending):
                 log.warning("run %s is another executor's by now", work.lease.run)
                 work.lost = True
                 work.task.cancel()
@@ -301,6 +303,7 @@ class Executor:
 
     async def _finish(self, work: _Work, state: RunState, kept: Kept, error: FlowsError | None) -> bool:
         """Write the end. Where the database does not take it, the run is left to whoever claims it next."""
+        work.ending = True
         for pause in (*FINISH_PAUSES, None):
             async with self._writing:
                 changes = _taken(work)

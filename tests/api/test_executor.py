@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from acestep_flows.api.executor import Executor
+from acestep_flows.api.executor import RENEWALS_PER_LEASE, Executor
 from acestep_flows.api.store.artifacts import Artifacts
 from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.leases import Leases
@@ -42,6 +42,24 @@ async def work(home: Home, **options: Any) -> None:
 def ends(home: Home, run: str) -> list[str]:
     types = [event.type for event in home.runs.events(run) if not event.body["node"]]
     return [type for type in types if type in {state.value for state in ENDED}]
+
+
+def test_a_run_that_ends_while_leases_are_renewed_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with opened(tmp_path) as home:
+        finish = home.leases.finish
+
+        def slowly(*args: Any, **options: Any) -> bool:
+            done = finish(*args, **options)
+            time.sleep(2 * home.leases.seconds / RENEWALS_PER_LEASE)  # its lease is asked for, and there is none
+            return done
+
+        monkeypatch.setattr(home.leases, "finish", slowly)
+        run = accept(home, seed=3)
+        asyncio.run(work(home))
+        assert ends(home, run.id) == ["succeeded"]
+        assert "another executor" not in caplog.text
 
 
 def test_a_run_gives_files_rows_and_events(tmp_path: Path) -> None:
