@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -31,13 +32,14 @@ class Run:
 
     def __init__(self, shared: Shared, plan: Plan, options: Options) -> None:
         self._shared, self._plan, self._options = shared, plan, options
+        self._name = secrets.token_hex(8)
         self._identities = Identities(shared.runner)
         self._held: dict[int, Handle] = {}
         self._outputs: dict[str, Outputs] = {}
         self._done: dict[str, NodeResult] = {}
+        self._keys: dict[str, str] = {}
         self._failures: dict[str, FlowsError] = {}
         self._dropped: set[str] = set()
-        self._keys: dict[str, str] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopped: FlowsError | None = None
         self._idle = asyncio.Event()
@@ -79,13 +81,13 @@ class Run:
             self._save_timings()
         return self._conclude(time.perf_counter() - begun)
 
-    def cancel(self) -> None:
-        """Stop at the next step boundary; `result` then raises Cancelled."""
     @property
     def unfinished(self) -> frozenset[str]:
         """Cache keys of the calls that were begun and have given nothing, or nothing yet."""
         return frozenset(key for id, key in self._keys.items() if id not in self._done)
 
+    def cancel(self) -> None:
+        """Stop at the next step boundary; `result` then raises Cancelled."""
         self._stop(Cancelled("the run was cancelled"))
 
     # One node, from inputs that exist to its end.
@@ -103,11 +105,11 @@ class Run:
             return
         shared = self._shared
         call = call_of(node, shared.stage(node.stage), self._outputs, self._held)
-        call = replace(call, preview_every=self._options.preview_every)
+        call = replace(call, preview_every=self._options.preview_every, run=self._name)
         made = await self._identities.of(call)
+        self._keys[node.id] = made.key
         found = await shared.cache.obtain(
             made.key, node.stage, self._options.mode, partial(shared.compute, call), _Progress(self, node)
-        self._keys[node.id] = made.key
         )
         computed = found.source == "computed"
         if computed:

@@ -45,13 +45,19 @@ class Call:
     """One item for one stage, with inputs and parameters resolved.
 
     Attributes:
-        preview_every: steps between previews, of stages that have any; 0: none. The outputs do not depend on it.
+        preview_every: steps between previews, of stages that have any; 0: none.
+        run: whose call it is. Where many wait for their turn, runs get equal shares, however many calls each has.
+        alone: the step up to which the call is to have its process to itself, of a runner with several; 0: none.
+
+    What comes out depends on none of these three.
     """
 
     stage: type[Stage]
     inputs: Mapping[str, Content]
     params: StageParams
     preview_every: int = 0
+    run: str = ""
+    alone: int = 0
 
 
 @dataclass(frozen=True, slots=True)

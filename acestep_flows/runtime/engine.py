@@ -37,6 +37,7 @@ T = TypeVar("T")
 OnStep = Callable[[State], None]
 OnPreview = Callable[[int, Tensor], None]
 OnSave = Callable[[State], None]
+Leaves = Callable[[State], bool]
 
 
 @dataclass(eq=False)
@@ -56,6 +57,7 @@ class Seat:
     on_preview: OnPreview | None = None
     save_every: int = 0
     on_save: OnSave | None = None
+    leaves: Leaves | None = None
     saving: asyncio.Task[None] | None = None
     held: bool = False
 
@@ -95,9 +97,9 @@ class StepEngine:
     ) -> None:
         self.songs = songs
         self._fairness: DeficitRoundRobin[Seat] = DeficitRoundRobin(tokens)
+        self._room = Room(tokens)
         self._lanes = _threads("lane", lanes, 1) if lanes > 1 else None
         self._forwards = Forwards(padding, ask, lanes, self._lanes, self._broke)
-        self._room = Room(tokens)
         self._record = Record()
         self._given = 0
         self._seats: dict[Seat, None] = {}  # in order of arrival
@@ -136,6 +138,7 @@ class StepEngine:
         on_preview: OnPreview | None = None,
         save_every: int = 0,
         on_save: OnSave | None = None,
+        leaves: Leaves | None = None,
     ) -> State:
         """Take a song from `state` (None: its start) to its end. Cancelling this frees its place at once.
 
@@ -147,9 +150,10 @@ class StepEngine:
             save_every: steps between saves; 0: none.
             on_save: stores the state, in a thread of its own. The song goes on meanwhile, but never has more than one
                 save outstanding, and does not end before it. What it raises ends the song.
+            leaves: asked on the event loop after every step but the last; true: the song leaves as it stands.
 
         Returns:
-            The last state.
+            The last state, or the one that the song left with.
 
         Raises:
             Overloaded: there is no place free.
@@ -169,7 +173,7 @@ class StepEngine:
                 if begun.done:
                     return begun.state
                 finished: asyncio.Future[State] = asyncio.get_running_loop().create_future()
-                seat = Seat(begun, finished, on_step, preview_every, on_preview, save_every, on_save)
+                seat = Seat(begun, finished, on_step, preview_every, on_preview, save_every, on_save, leaves)
                 self._take(seat)
                 return await finished
         except TimeoutError:
@@ -243,6 +247,9 @@ class StepEngine:
                 seat.on_preview(step, outcome.trajectory.estimate(state))
             if seat.on_save is not None and seat.save_every and step % seat.save_every == 0:
                 self._save(seat, seat.on_save, state)
+            if seat.leaves is not None and seat.leaves(state):
+                self._seats.pop(seat, None)
+                seat.succeed(state)
         except Exception as error:  # noqa: BLE001 - whatever breaks, breaks this song alone
             self._seats.pop(seat, None)
             seat.fail(error)
@@ -265,7 +272,7 @@ class StepEngine:
         seat.saving = asyncio.create_task(save())
 
     def _broke(self, songs: Sequence[Underway], error: Exception) -> None:
-        """A shared pass failed. When it was too large, turns become smaller from now on."""
+        """A shared pass failed. When it was too large, turns become smaller for a while."""
         self._record.broken += 1
         if isinstance(error, MemoryError | torch.OutOfMemoryError):
             self._room.ran_out(sum(song.tokens for song in songs))

@@ -275,6 +275,27 @@ def test_a_slow_save_holds_up_its_own_song_alone() -> None:
     asyncio.run(run())
 
 
+def test_a_song_that_leaves_takes_its_state_along() -> None:
+    order = Order(options={"steps": 8})
+    told: list[int] = []
+    saved: list[int] = []
+
+    async def run() -> State:
+        async with StepEngine(songs=1) as engine:
+            left = await engine.run(
+                order.song(),
+                on_step=lambda state: told.append(state.step),
+                save_every=4,
+                on_save=lambda state: saved.append(state.step),
+                leaves=lambda state: state.step == 4,
+            )
+            assert (left.step, engine.stats().songs, engine.stats().present) == (4, 0, 0)
+            return await engine.run(order.song(), state=left, on_step=lambda state: told.append(state.step))
+
+    assert_same(asyncio.run(run()), alone(order.song()))
+    assert (told, saved) == ([*range(1, 9)], [4])
+
+
 def test_a_failing_save_fails_the_song() -> None:
     def save(state: State) -> None:
         raise StorageError("no space left")

@@ -231,7 +231,9 @@ class CompanyRunner(LocalRunner):
 
     async def call(self, call: Call, progress: Progress) -> Reply:
         if self._songs is not None and issubclass(call.stage, DiffusionStage):
-            reply, _ = await self._songs.call(call, progress)
+            # Row after row: nobody waits for a certain one, and songs that take turns would all end late.
+            reply, _ = await self._songs.call(replace(call, run="", alone=0), progress)
+            assert reply is not None
             return reply
         return await super().call(call, progress)
 

@@ -1,4 +1,7 @@
-"""Diffusion calls of one process: through the step engine, and from where a killed process left them."""
+"""Diffusion calls of one process: through the step engine, and from where a killed process left them.
+
+More of them than the engine has places for take turns: see `seating`.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from acestep_flows.graph.runner import Call, Handle, Progress, Reply, nbytes, tr
 from acestep_flows.runtime.engine import StepEngine
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.runtime.serving.pool import Engine
+from acestep_flows.runtime.serving.seating import Place, Seating
 from acestep_flows.runtime.serving.states import SavedStates
 from acestep_flows.sampling.trajectory import State, Trajectory
 from acestep_flows.stages.diffusion import DiffusionStage, preview_of
@@ -40,18 +44,19 @@ class Songs:
         shared = runner.work if runner.placement.device == "cpu" else None
         self.engine = StepEngine(budget.tokens, budget.songs, padding=budget.padding, lanes=lanes, worker=shared)
         self._runner, self._states, self._save_every = runner, states, budget.save_every
-        self._places = asyncio.Semaphore(budget.songs)
+        self._seating = Seating(budget.songs)
 
-    async def call(self, call: Call, progress: Progress) -> tuple[Reply, str]:
+    async def call(self, call: Call, progress: Progress) -> tuple[Reply | None, str]:
         """The reply, and the key under which a state may still be saved: `forget` it once the reply has arrived.
+
+        A call that is to be alone up to a step stops there, its state saved, where states are; its reply is None.
 
         Raises:
             FlowsError: as the stage said, or StageError around any other exception.
         """
-        async with self._places:
-            progress.started()
+        with self._seating.song(call.run) as place:
             try:
-                return await self._sing(call, progress)
+                return await self._sing(call, progress, place)
             except FlowsError:
                 raise
             except Exception as error:
@@ -62,33 +67,63 @@ class Songs:
         if self._states is not None:
             await asyncio.to_thread(self._states.drop, key)
 
-    async def _sing(self, call: Call, progress: Progress) -> tuple[Reply, str]:
-        begun = time.perf_counter()
+    async def _sing(self, call: Call, progress: Progress, place: Place) -> tuple[Reply | None, str]:
+        """From place to place to its end. In between its conditions, which are on the device, go; its state stays."""
+        key = await asyncio.to_thread(self._key, call)
+        save = self._saver(key)
+        state: State | None = None
+        seconds = 0.0
+        while True:
+            async with self._seating.sit(place):
+                if state is None:
+                    progress.started()
+                begun = time.perf_counter()
+                reached = await self._seated(call, key, progress, place, state)
+                seconds += time.perf_counter() - begun
+            if not isinstance(reached, State):
+                return Reply(reached, seconds), key
+            state = reached
+            if save is not None and 0 < call.alone <= state.step:
+                await asyncio.to_thread(save, state)
+                return None, key
+
+    async def _seated(
+        self, call: Call, key: str, progress: Progress, place: Place, state: State | None
+    ) -> State | dict[str, Any]:
+        """The outputs, or the state with which the song has to wait for a place again."""
         stage = await self._computed(self._runner.loaded, call.stage)
         assert isinstance(stage, DiffusionStage)
-        key = await asyncio.to_thread(self._key, call)
         item = call.stage.In(**translate(call.inputs, lambda leaf: leaf.token if isinstance(leaf, Handle) else leaf))
         song = await self._computed(stage.song, item, call.params)
-        total = song.trajectory.steps
-        before = await asyncio.to_thread(self._left, key, song.trajectory)
-        progress.step(0 if before is None else before.step, total)
+        trajectory, total = song.trajectory, song.trajectory.steps
+        if state is None:
+            state = await asyncio.to_thread(self._left, key, trajectory)
+            progress.step(0 if state is None else state.step, total)
+
+        def leaves(state: State) -> bool:
+            cleared = self._saves and 0 < call.alone <= state.step
+            return self._seating.step(place, trajectory.frames) or cleared
+
         try:
             state = await self.engine.run(
                 song,
-                state=before,
+                state=state,
                 on_step=lambda state: progress.step(state.step, total),
                 preview_every=call.preview_every,
                 on_preview=lambda step, estimate: progress.preview(step, total, preview_of(estimate)),
                 save_every=self._save_every,
                 on_save=self._saver(key),
+                leaves=leaves,
             )
-            out = await asyncio.to_thread(stage.finish, item, call.params, song.trajectory, state)
+            if not trajectory.done(state):
+                return state
+            out = await asyncio.to_thread(stage.finish, item, call.params, trajectory, state)
         except Exception:
             await self.forget(key)  # What was reached may be what it failed of. Cancelled songs may come again.
             raise
         ports = {field.name: getattr(out, field.name) for field in dataclasses.fields(out)}
-        outputs = await asyncio.to_thread(translate, ports, _held)
-        return Reply(outputs, time.perf_counter() - begun), key
+        outputs: dict[str, Any] = await asyncio.to_thread(translate, ports, _held)
+        return outputs
 
     async def _computed(self, work: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._runner.work, work, *args)
@@ -108,9 +143,13 @@ class Songs:
             return None
         return state
 
+    @property
+    def _saves(self) -> bool:
+        return self._states is not None and self._save_every > 0
+
     def _saver(self, key: str) -> Callable[[State], None] | None:
         states = self._states
-        if states is None or not self._save_every:
+        if states is None or not self._saves:
             return None
 
         def save(state: State) -> None:
