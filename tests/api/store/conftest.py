@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
+import contextlib
 import os
+import pwd
+import re
 import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from functools import partial
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +20,79 @@ import pytest
 from acestep_flows.api.store.database import Database
 from tests.api.store.clock import Clock
 
+STARTING_SECONDS = 60.0
 
-def _as_postgres() -> dict[str, Any]:
-    """PostgreSQL does not run as root; its packages make a user for it."""
-    return {"user": "postgres"} if os.geteuid() == 0 else {}
+
+def _programs() -> Path | None:
+    """The folder with a server's programs: where `initdb` on the PATH is, or the newest of Debian's packages."""
+    on_path = shutil.which("initdb")
+    found = [Path(on_path).resolve().parent] if on_path is not None else []
+    packaged = Path("/usr/lib/postgresql").glob("*/bin")
+    found += sorted(packaged, key=lambda folder: [int(part) for part in re.findall(r"\d+", folder.parent.name)])[::-1]
+    return next((folder for folder in found if os.access(folder / "postgres", os.X_OK)), None)
+
+
+def _unprivileged() -> tuple[int, int] | None:
+    """Who runs the server: it refuses root. None: whoever runs the tests."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            user = pwd.getpwnam(name)
+            return user.pw_uid, user.pw_gid
+    pytest.skip("PostgreSQL refuses root, and there is neither a user postgres nor nobody")
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The URL of an empty server of our own, which listens on a socket only."""
-    if shutil.which("initdb") is None or importlib.util.find_spec("psycopg") is None:
-        pytest.skip("no PostgreSQL server, or no psycopg")
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    who = _as_postgres()
-    if who:
-        shutil.chown(folder, "postgres")
+    psycopg = pytest.importorskip("psycopg", reason="no psycopg", exc_type=ImportError)
+    programs = _programs()
+    if programs is None:
+        pytest.skip("no PostgreSQL server on the PATH or in /usr/lib/postgresql")
+    user = _unprivileged()
+    as_user: dict[str, Any] = {"cwd": "/"}
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))  # short: a socket's path has room for 107 characters
     try:
-        run = partial(subprocess.run, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", **who)
-        run(["initdb", "-D", f"{folder}/data", "-U", "flows", "--auth=trust"])
-        options = f"-k {folder} -c listen_addresses= -c fsync=off"
-        run(["pg_ctl", "-D", f"{folder}/data", "-l", f"{folder}/log", "-w", "-o", options, "start"])
-        yield f"postgresql://flows@/postgres?host={folder}"
-        run(["pg_ctl", "-D", f"{folder}/data", "-m", "immediate", "stop"])
+        if user is not None:
+            os.chown(folder, *user)
+            as_user |= {"user": user[0], "group": user[1], "extra_groups": []}
+        data, log = folder / "data", folder / "log"
+        made = [
+            programs / "initdb",
+            "-D",
+            data,
+            "-U",
+            "flows",
+            "--auth=trust",
+            "--no-sync",
+            "--no-locale",
+            "-E",
+            "UTF8",
+        ]
+        subprocess.run([str(part) for part in made], check=True, capture_output=True, **as_user)
+        served = [programs / "postgres", "-D", data, "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
+        started = [str(part) for part in served]
+        url = f"postgresql://flows@/postgres?host={folder}"
+        with log.open("wb") as told, subprocess.Popen(started, stdout=told, stderr=told, **as_user) as server:
+            try:
+                _wait(server, lambda: psycopg.connect(url).close(), psycopg.OperationalError, log)
+                yield url
+            finally:
+                server.send_signal(signal.SIGINT)  # its fast shutdown
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait(server: subprocess.Popen[Any], reach: Callable[[], None], refused: type[Exception], log: Path) -> None:
+    end = time.monotonic() + STARTING_SECONDS
+    while True:
+        try:
+            return reach()
+        except refused:
+            assert server.poll() is None, log.read_text()
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.05)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
