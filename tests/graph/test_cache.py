@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,21 @@ def test_an_identical_run_in_another_process_does_no_work(store: DiskStore) -> N
     assert RAN == []
     assert set(sources(result).values()) == {"disk"}
     assert before == after
+
+
+def test_what_is_found_in_memory_counts_as_used_on_disk(store: DiskStore) -> None:
+    async def both() -> set[str]:
+        with scheduler_of(store=store) as scheduler:
+            await scheduler.run(song())
+            paths = list(store.root.rglob("*.safetensors"))
+            for path in paths:
+                os.utime(path, (1000, 1000))
+            result = await scheduler.run(song())
+            assert paths
+            assert min(path.stat().st_mtime for path in paths) > 1000
+            return set(sources(result).values())
+
+    assert asyncio.run(both()) == {"memory"}
 
 
 def test_a_changed_gain_runs_one_node() -> None:
