@@ -197,7 +197,14 @@ class Cancelled(FlowsError):
 
 
 class LostProcess(FlowsError):
-    """The process that worked on a stage died; stages are pure, so the call may be made again."""
+    """The process that worked on a stage died; stages are pure, so the call may be made again.
+
+    Attributes:
+        shared: whether other calls were in the process, so that any of them may be to blame.
+        alone: whether others were kept out of it.
+    """
 
     code = "lost_process"
     status = 503
+    shared = False
+    alone = False

@@ -32,6 +32,10 @@ PROGRESS_SECONDS = 0.05
 """Least time between two messages of a call: each costs milliseconds, and steps may be faster than that."""
 
 
+WORD_SECONDS = 0.2
+"""How long a message may take to be on its way."""
+
+
 class StageHost:
     """Loads its stages when it is made, and then answers calls of them.
 
@@ -76,12 +80,18 @@ class StageHost:
         digests: tuple[str, ...],
         *values: Any,
         preview_every: int = 0,
+        run: str = "",
+        alone: int = 0,
     ) -> AsyncIterator[Any]:
         """One call, answered as `wire` says. Cancelling it stops the stage at its next step boundary."""
-        call = Call(self.stages[stage], wire.join(inputs, digests, values), params, preview_every)
+        call = Call(self.stages[stage], wire.join(inputs, digests, values), params, preview_every, run, alone)
         edge = self._edges[stage]
         edge.calls += 1
         edge.bytes_in += _bytes(inputs)
+        if alone:
+            # That it was here has to be known before the process may die of it.
+            yield wire.Started()
+            await asyncio.sleep(WORD_SECONDS)
         mailbox = Mailbox()
         work = asyncio.ensure_future(self._answer(call, mailbox))
         work.add_done_callback(mailbox.close)
@@ -95,6 +105,9 @@ class StageHost:
                 yield wire.Failed(_failure(error, stage))
                 return
             reply, key = work.result()
+            if reply is None:
+                yield wire.Cleared()
+                return
             outputs, made = wire.part(dict(reply.outputs))
             edge.seconds += reply.seconds
             edge.bytes_out += _bytes(outputs)
@@ -110,7 +123,7 @@ class StageHost:
                 work.cancel()
                 await asyncio.wait([work])
 
-    async def _answer(self, call: Call, mailbox: Mailbox) -> tuple[Reply, str | None]:
+    async def _answer(self, call: Call, mailbox: Mailbox) -> tuple[Reply | None, str | None]:
         if self._songs is not None and issubclass(call.stage, DiffusionStage):
             return await self._songs.call(call, mailbox)
         if self._batches.takes(call.stage):

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -21,6 +22,7 @@ from ray.serve import exceptions as refused
 from acestep_flows.errors import FlowsError, LostProcess, Overloaded, StageError
 from acestep_flows.graph.runner import Call, Handle, Outputs, Progress, Reply, Store, nbytes, translate
 from acestep_flows.runtime.serving import wire
+from acestep_flows.runtime.serving.company import Company
 from acestep_flows.runtime.serving.hosts import open_checkpoint
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.stages.contract import Stage, StageParams
@@ -58,6 +60,7 @@ class ServeRunner:
         self.checkpoint = open_checkpoint(pool)
         # By reference whatever Ray's environment says: by value, large outputs would not fit into a message.
         self._hosts = {name: handle.options(stream=True, _by_reference=True) for name, handle in hosts.items()}
+        self._company = {name: Company() for name in pool.processes}
         self._files = ThreadPoolExecutor(4, thread_name_prefix="values")
 
     @classmethod
@@ -68,6 +71,11 @@ class ServeRunner:
     def close(self) -> None:
         """End the threads; values that are still referred to stay."""
         self._files.shutdown()
+
+    @property
+    def durable(self) -> bool:
+        """Yes: values go with this process, and what was accepted has to end in another."""
+        return True
 
     def numerics(self, stage: type[Stage]) -> str:
         """The policy of the process that has the stage."""
@@ -106,12 +114,52 @@ class ServeRunner:
         return None if outputs is None else await self.hold(outputs)
 
     async def call(self, call: Call, progress: Progress) -> Reply:
-        """Run the stage where the pool has it; when cancelled, wait until it has stopped."""
+        """Run the stage where the pool has it; when cancelled, wait until it has stopped.
+
+        Raises:
+            LostProcess: the process died; says whether others were in it, of processes with one replica.
+        """
+        name = self.pool.home_of[call.stage.name]
+        if self.pool.processes[name].most > 1:
+            # Which replica a call goes to is not ours to say: nobody can be alone there.
+            return await self._whole(replace(call, alone=0), progress)
+        if call.alone:
+            progress = _StartedOnce(progress)
+            async with self._company[name].visit(alone=True):
+                try:
+                    reply = await self._made(call, progress)
+                except LostProcess as error:
+                    error.alone = True
+                    raise
+            if reply is not None:
+                return reply
+            call = replace(call, alone=0)
+        async with self._company[name].visit() as visit:
+            try:
+                return await self._whole(call, progress)
+            except LostProcess as error:
+                error.shared = visit.shared
+                raise
+
+    async def _whole(self, call: Call, progress: Progress) -> Reply:
+        reply = await self._made(call, progress)
+        assert reply is not None, "only calls that are to be alone stop on the way"
+        return reply
+
+    async def _made(self, call: Call, progress: Progress) -> Reply | None:
+        """The reply; None where the call stopped at the step up to which it was to be alone."""
         inputs, tokens = wire.part(dict(call.inputs))
         host = self._hosts[self.pool.home_of[call.stage.name]]
         with _our_errors(call.stage.name):
             response: Any = host.run.remote(
-                call.stage.name, call.params, inputs, tuple(tokens), *tokens.values(), preview_every=call.preview_every
+                call.stage.name,
+                call.params,
+                inputs,
+                tuple(tokens),
+                *tokens.values(),
+                preview_every=call.preview_every,
+                run=call.run,
+                alone=call.alone,
             )
             stream = None
             try:
@@ -140,7 +188,20 @@ class ServeRunner:
         return asyncio.get_running_loop().run_in_executor(self._files, work, *args)
 
 
-async def _heard(stream: AsyncIterator[Any], progress: Progress) -> Reply:
+class _StartedOnce:
+    """Progress of a call that is made in two parts."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._has_started = progress, False
+        self.step, self.preview = progress.step, progress.preview
+
+    def started(self) -> None:
+        if not self._has_started:
+            self._has_started = True
+            self._progress.started()
+
+
+async def _heard(stream: AsyncIterator[Any], progress: Progress) -> Reply | None:
     """Messages up to the last, then references to the values."""
     async for reference in stream:
         message: wire.Message = await reference
@@ -154,6 +215,8 @@ async def _heard(stream: AsyncIterator[Any], progress: Progress) -> Reply:
                 progress.preview(step, total, latents)
             case wire.Failed(error):
                 raise error
+            case wire.Cleared():
+                return None
             case wire.Done(outputs, digests, seconds):
                 *values, complete = [item async for item in stream] or [reference]
                 if await complete == wire.Complete():

@@ -1,8 +1,8 @@
 """What a host and a runner say to each other.
 
 A call goes out as JSON with handles in it, and their values beside it as arguments of their own: so they travel by
-reference, and Ray finds them. The answer is a stream: messages, the last of which is `Done` or `Failed`; after `Done`
-come the values it names, one item each, so that the runner can leave them where they are, and `Complete`.
+reference, and Ray finds them. The answer is a stream: messages, the last of which is `Done`, `Failed` or `Cleared`;
+after `Done` come the values it names, one item each, so that the runner can leave them where they are, and `Complete`.
 """
 
 from __future__ import annotations
@@ -53,13 +53,18 @@ class Complete:
 
 
 @dataclass(frozen=True, slots=True)
+class Cleared:
+    """The call came as far as it was to be alone, and that is saved: made again it goes on from there."""
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """What the stage failed of."""
 
     error: FlowsError
 
 
-Message: TypeAlias = Started | Steps | Preview | Done | Complete | Failed
+Message: TypeAlias = Started | Steps | Preview | Done | Complete | Cleared | Failed
 
 
 def part(content: Any) -> tuple[Any, dict[str, Any]]:

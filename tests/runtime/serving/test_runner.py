@@ -16,16 +16,18 @@ import pytest
 import soundfile
 import torch
 
-from acestep_flows.errors import CheckpointError, FlowsError, InputError, StageError
+from acestep_flows.errors import CheckpointError, FlowsError, InputError, LostProcess, StageError
 from acestep_flows.graph.cache import Cache
 from acestep_flows.graph.disk import DiskStore
 from acestep_flows.graph.events import Event
 from acestep_flows.graph.plan import Plan
 from acestep_flows.graph.result import Preview
-from acestep_flows.graph.runner import Call, Handle
+from acestep_flows.graph.runner import Call, Handle, Reply
 from acestep_flows.graph.scheduler import Options, Scheduler
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.local import LocalRunner
+from acestep_flows.runtime.serving import build
+from acestep_flows.runtime.serving.hosts import Mailbox, StageHost
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.runtime.serving.runner import ServeRunner
 from acestep_flows.stages.registry import stages
@@ -35,7 +37,7 @@ from tests.runtime.serving.songs import WORDS, Told, digests, play, sample_call,
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
 
-PATIENCE = 90.0
+PATIENCE = 180.0
 
 
 def deployed(pool: Pool, home: Path, ingress: str | None = None) -> Iterator[ServeRunner]:
@@ -247,6 +249,45 @@ def test_a_run_over_http_gives_the_same_song(together: ServeRunner, local: Local
 
 
 # Killing comes last: replacements take their time.
+
+
+class Deadly(StageHost):
+    """Is killed by the words of one song, as one would be that takes all memory there is."""
+
+    async def _answer(self, call: Call, mailbox: Mailbox) -> tuple[Reply | None, str | None]:
+        if getattr(call.params, "tags", "") == "deadly":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return await super()._answer(call, mailbox)
+
+
+def test_a_song_that_kills_its_process_fails_alone(
+    ray_cluster: str, small_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray import serve
+
+    from acestep_flows.runtime.serving.launch import deploy
+
+    monkeypatch.setattr(build, "StageHost", Deadly)
+    runner = deploy({"pool": fused(small_root), "home": str(tmp_path)}, "deadly")
+    events: list[Event] = []
+
+    async def work() -> None:
+        neighbours = [
+            asyncio.ensure_future(play(runner, song(steps=60, duration=20.0, seed=seed), events)) for seed in (41, 42)
+        ]
+        while not any((event.step or 0) >= 4 for event in events):
+            await asyncio.sleep(0.005)
+        with pytest.raises(LostProcess):
+            await play(runner, song(tags="deadly"))
+        for neighbour in neighbours:
+            assert (await neighbour).outputs
+        assert (await play(runner, song(seed=43))).outputs
+
+    try:
+        run(work)
+    finally:
+        runner.close()
+        serve.delete("deadly")
 
 
 def test_what_a_killed_process_gave_is_still_there(apart: ServeRunner) -> None:
