@@ -94,6 +94,9 @@ class Cache:
         """The outputs of `key`: found, awaited from whoever computes them just now, or computed.
 
         The source is "computed" for the one who asked first, "memory" for those who waited with it.
+
+        Raises:
+            StorageError: the outputs cannot be kept, by a runner under which they have to be.
         """
         if mode == "off":
             return _computed(await compute(progress))
@@ -149,6 +152,8 @@ class Cache:
             try:
                 await self.runner.save(store, key, found.outputs, stage)
             except StorageError as error:
+                if self.runner.durable:
+                    raise
                 log.warning("%s; the run goes on without", error)
             return found
 

@@ -98,6 +98,10 @@ class Runner(Protocol):
     run is over, nothing of it still works.
     """
 
+    @property
+    def durable(self) -> bool:
+        """Whether a node is done only once its outputs are on disk: others are to go on when this process dies."""
+
     def numerics(self, stage: type[Stage]) -> str:
         """The numerics policy the stage runs under."""
 

@@ -77,6 +77,11 @@ class LocalRunner:
         self.work.shutdown()
         self._files.shutdown()
 
+    @property
+    def durable(self) -> bool:
+        """No: who runs a graph here wants its songs, and can run it again."""
+        return False
+
     def numerics(self, stage: type[Stage]) -> str:
         """The placement's policy, the same for every stage."""
         return self.placement.numerics

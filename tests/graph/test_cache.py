@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from acestep_flows.errors import FlowsError, StageError
+from acestep_flows.errors import FlowsError, StageError, StorageError
 from acestep_flows.graph.cache import Cache, Found, MemoryTier
 from acestep_flows.graph.disk import DiskStore
 from acestep_flows.graph.events import Event
@@ -19,6 +19,7 @@ from acestep_flows.graph.plan import Plan
 from acestep_flows.graph.run import Run
 from acestep_flows.graph.runner import Handle
 from acestep_flows.graph.scheduler import Options, Result, Scheduler
+from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.values import Latents
 from tests.graph.small_stages import RAN, Make, Step, Weights, node, out, plan_of, run, scheduler_of, song, sources
 
@@ -289,3 +290,20 @@ def test_peek_knows_both_tiers(store: DiskStore) -> None:
             assert in_memory["latents"] == result.outputs["latents"]
 
     asyncio.run(both())
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_what_cannot_be_kept_is_done_only_where_it_need_not_be(
+    store: DiskStore, monkeypatch: pytest.MonkeyPatch, durable: bool
+) -> None:
+    def full(key: str, outputs: Any, stage: str) -> None:
+        raise StorageError("no space left")
+
+    monkeypatch.setattr(store, "write", full)
+    monkeypatch.setattr(LocalRunner, "durable", durable)
+    if durable:
+        with pytest.raises(StorageError, match="no space left"):
+            run(song(), store=store)
+        assert set(RAN) == {"make"}  # nothing is made of what would be lost
+    else:
+        assert set(sources(run(song(), store=store)[0]).values()) == {"computed"}
