@@ -9,16 +9,14 @@ step, so it need not wait for the last clip.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
-import json
 import logging
 import math
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +25,9 @@ from pydantic import Field, model_validator
 from acestep_flows import storage
 from acestep_flows.errors import InputError
 from acestep_flows.settings import read_settings
+from acestep_flows.training.content import joined, stamp
 from acestep_flows.training.recipe import Section
-from acestep_flows.values import MODEL_RATE, FloatArray
+from acestep_flows.values import MODEL_RATE, Audio, FloatArray
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +37,8 @@ AT_FIRST, PER_BATCH = 64, 4
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".aiff")
 SILENT_SHARE = 0.95
 """A cut with more exact zeros than this is passed over (spec 05 section 1.2)."""
+ROUNDS = 4
+"""How often each file is tried for a clip: where one place is silent, another may not be."""
 
 
 class SourceSettings(Section):
@@ -66,9 +67,29 @@ class SourceSettings(Section):
 
     @property
     def digest(self) -> str:
-        """Of what decides the content of clip `i`."""
-        content = self.model_dump(mode="json", include={"kind", "folder", "seconds", "stems", "seed"})
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        """Of what decides clip `i`: the settings, and the files or the synthesis as they are now."""
+        content = self.model_dump(mode="json", include={"kind", "seconds", "stems", "seed"}) | {"from": self.content}
+        if self.folder is not None:
+            content["folder"] = str(self.folder.resolve())
+        return joined(content)
+
+    @property
+    def content(self) -> str:
+        """Of what clips are made from, wherever it lies: names, sizes and times of the files, or the synthesis."""
+        if self.folder is None:
+            from acestep_flows.training.synthesis import VERSION
+
+            return f"synthesis {VERSION}"
+        return stamp(self.folder, _audio_files(self.folder))
+
+
+class _Cut(NamedTuple):
+    """A place in a clip, its factor, and whether left and right change places."""
+
+    clip: int
+    start: int
+    gain: float
+    swapped: bool
 
 
 class Source:
@@ -79,6 +100,11 @@ class Source:
         self._make = maker(settings)
         root = settings.cache or read_settings().cache / "training"
         self.folder = root / f"clips-{settings.digest[:16]}"
+
+    @property
+    def behind(self) -> dict[str, str]:
+        """What clips are made from, for `Task.content`."""
+        return {f"source.{self.settings.kind}": self.settings.content}
 
     def clip(self, index: int) -> NDArray[np.int16]:
         """Clip `index`, (2, n); memory-mapped, so that a cut reads only itself."""
@@ -94,19 +120,25 @@ class Source:
 
     def cuts(self, seed: int, batch: int, count: int, samples: int) -> FloatArray:
         """Random cuts (count, 2, samples) for batch number `batch`: places, level and sides drawn from `seed`."""
+        found = np.zeros((count, 2, samples), np.float32)
+        for row, cut in zip(found, self._drawn(seed, batch, count, samples), strict=True):
+            sound = self.clip(cut.clip)[:, cut.start : cut.start + samples].astype(np.float32) / FULL_SCALE
+            row[:, : sound.shape[1]] = cut.gain * (sound[::-1] if cut.swapped else sound)
+        return found
+
+    def describe(self, seed: int, batch: int, count: int, samples: int) -> str:
+        """Which clips the cuts of a batch are from."""
+        numbers = sorted({cut.clip for cut in self._drawn(seed, batch, count, samples)})
+        return f"cuts of clips {', '.join(map(str, numbers))} in {self.folder}"
+
+    def _drawn(self, seed: int, batch: int, count: int, samples: int) -> Iterator[_Cut]:
         rng = np.random.default_rng([seed, batch])
         grown = min(self.settings.clips, AT_FIRST + PER_BATCH * batch)
-        found = np.empty((count, 2, samples), np.float32)
-        for row in range(count):
-            clip = self.clip(int(rng.integers(grown)))
-            start = int(rng.integers(max(1, clip.shape[1] - samples)))
-            cut = clip[:, start : start + samples].astype(np.float32) / FULL_SCALE
+        for _ in range(count):
+            clip = int(rng.integers(grown))
+            start = int(rng.integers(max(1, self.settings.samples - samples)))
             gain = 10 ** (rng.uniform(-12, 0) / 20) if rng.random() < 0.3 else 1.0
-            if rng.random() < 0.5:
-                cut = cut[::-1]
-            found[row] = 0
-            found[row, :, : cut.shape[1]] = gain * cut
-        return found
+            yield _Cut(clip, start, gain, bool(rng.random() < 0.5))
 
     def held_out(self, count: int | None = None) -> list[FloatArray]:
         """Clips that no batch draws from, each (2, n)."""
@@ -180,42 +212,64 @@ class _Synthesis:
 
 
 class _Folder:
-    """Cuts of audio files. Files that cannot be used are said once, and passed over."""
+    """Cuts of audio files. Those that cannot be used are said once, and passed over.
+
+    The files are tried in an order of the clip's own until a cut is audible, so that what has been found of files for
+    other clips changes nothing.
+    """
 
     def __init__(self, settings: SourceSettings) -> None:
         assert settings.folder is not None
         self._settings, self._folder = settings, settings.folder
-        if not settings.folder.is_dir():
-            raise InputError("no such folder", where=str(settings.folder))
-        self._files = sorted(file for file in settings.folder.rglob("*") if file.suffix.lower() in SUFFIXES)
-        self._bad: set[Path] = set()
-        if not self._files:
-            raise InputError("no audio files", where=str(settings.folder), allowed=", ".join(SUFFIXES))
+        self._files = _audio_files(settings.folder)
+        self._unreadable: set[Path] = set()
+        self._told: set[Path] = set()
 
     def __call__(self, index: int) -> FloatArray:
-        rng = np.random.default_rng([self._settings.seed, index])
-        for _ in range(4 * len(self._files)):
-            file = self._files[int(rng.integers(len(self._files)))]
-            if file in self._bad:
+        seed, count = self._settings.seed, len(self._files)
+        order = np.random.default_rng([seed, index]).permutation(count)
+        for attempt in range(ROUNDS * count):
+            file = self._files[order[attempt % count]]
+            if file in self._unreadable:
                 continue
             try:
-                return self._cut(file, rng)
+                audio = self._read(file)
             except InputError as error:
-                log.warning("left out: %s", error)
-                self._bad.add(file)
-        raise InputError(f"none of {len(self._files)} audio files can be used", where=str(self._folder))
+                self._unreadable.add(file)
+                self._tell(file, error)
+                continue
+            cut = self._cut(audio, np.random.default_rng([seed, index, attempt]))
+            if float(np.mean(cut == 0)) <= SILENT_SHARE:
+                from acestep_flows.audio.resample import resample
 
-    def _cut(self, file: Path, rng: np.random.Generator) -> FloatArray:
+                return _fitted(resample(cut, audio.sample_rate, MODEL_RATE), self._settings.samples)
+            self._tell(file, InputError("silent", where=str(file), allowed="audible audio"))
+        raise InputError(f"none of {count} audio files can be used", where=str(self._folder))
+
+    def _read(self, file: Path) -> Audio:
         from acestep_flows.audio import read
-        from acestep_flows.audio.resample import resample, stereo
+        from acestep_flows.audio.resample import stereo
 
-        audio = stereo(read.audio(file))
+        return stereo(read.audio(file))
+
+    def _cut(self, audio: Audio, rng: np.random.Generator) -> FloatArray:
         span = math.ceil(self._settings.seconds * audio.sample_rate)
         start = int(rng.integers(max(1, audio.samples.shape[1] - span)))
-        cut = audio.samples[:, start : start + span]
-        if float(np.mean(cut == 0)) > SILENT_SHARE:
-            raise InputError("silent", where=str(file), allowed="audible audio")
-        return _fitted(resample(cut, audio.sample_rate, MODEL_RATE), self._settings.samples)
+        return audio.samples[:, start : start + span]
+
+    def _tell(self, file: Path, error: InputError) -> None:
+        if file not in self._told:
+            self._told.add(file)
+            log.warning("left out: %s", error)
+
+
+def _audio_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise InputError("no such folder", where=str(folder))
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
+    if not files:
+        raise InputError("no audio files", where=str(folder), allowed=", ".join(SUFFIXES))
+    return files
 
 
 def _fitted(sound: NDArray[Any], samples: int) -> FloatArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,56 @@ def test_a_folder_of_audio(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
     assert sum("silent.wav" in text for text in left_out) == 1
     assert sum("broken.mp3" in text for text in left_out) == 1
     assert len(left_out) == 2
+
+
+def songs(folder: Path) -> Path:
+    """Two recordings, one that is silent but for its end, and one that cannot be read."""
+    folder.mkdir()
+    for name, seed in (("a", 1), ("b", 2)):
+        write.audio(folder / f"{name}.wav", noise(5, seed=seed))
+    mostly = np.zeros((2, 48000 * 40), np.float32)
+    mostly[:, -48000 * 9 :] = noise(9, seed=3).samples
+    write.audio(folder / "mostly-silent.wav", Audio(mostly, 48000))
+    (folder / "broken.mp3").write_bytes(b"no music at all")
+    return folder
+
+
+def test_a_clip_of_a_folder_follows_from_its_number_alone(tmp_path: Path) -> None:
+    folder = songs(tmp_path / "songs")
+    first, second = (settings(tmp_path, kind="folder", folder=folder, cache=tmp_path / name) for name in "xy")
+    forth, back = Source(first), Source(second)
+    clips = [np.array(forth.clip(index)) for index in range(8)]
+    for index in reversed(range(8)):
+        assert np.array_equal(back.clip(index), clips[index])
+
+
+def test_other_files_make_other_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = songs(tmp_path / "songs")
+    given = settings(tmp_path, kind="folder", folder=folder)
+    before, content = given.digest, given.content
+    monkeypatch.chdir(tmp_path)
+    assert settings(tmp_path, kind="folder", folder=Path("songs")).digest == before
+    write.audio(folder / "a.wav", noise(6, seed=9))
+    assert given.digest != before
+    shutil.copytree(folder, tmp_path / "moved")  # with its times
+    changed = given.content
+    assert changed != content
+    assert settings(tmp_path, kind="folder", folder=tmp_path / "moved").content == changed
+    (folder / "notes.txt").write_text("not audio")
+    assert given.content == changed
+
+
+def test_another_synthesis_makes_other_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = settings(tmp_path).digest
+    monkeypatch.setattr("acestep_flows.training.synthesis.VERSION", 10**6)
+    assert settings(tmp_path).digest != before
+
+
+def test_a_batch_is_described_by_its_clips(tmp_path: Path, counted: list[int]) -> None:
+    source = Source(settings(tmp_path))
+    source.cuts(1, 4, 3, 1000)
+    numbers = ", ".join(map(str, sorted(set(counted))))
+    assert source.describe(1, 4, 3, 1000) == f"cuts of clips {numbers} in {source.folder}"
 
 
 def test_folders_that_give_nothing(tmp_path: Path) -> None:

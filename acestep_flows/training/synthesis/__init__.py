@@ -15,3 +15,6 @@ from acestep_flows.training.synthesis.score import STEMS, Score, Truth
 from acestep_flows.training.synthesis.words import vocabulary
 
 __all__ = ["STEMS", "Piece", "Score", "Truth", "compose", "render", "vocabulary"]
+
+VERSION = 1
+"""Of the synthesis: higher where the same seed and choices give another clip, so that no old one is taken for it."""
