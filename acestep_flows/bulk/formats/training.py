@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from acestep_flows.audio import read
 from acestep_flows.audio import write as writing
 from acestep_flows.audio.formats import FORMATS
 from acestep_flows.bulk.formats.parts import sound
+from acestep_flows.bulk.formats.words import heard
 from acestep_flows.bulk.identity import stem
 from acestep_flows.bulk.job import Job
 from acestep_flows.bulk.place import Place
 from acestep_flows.bulk.results import ResultRow
-
-TAGS = ("new_tags", "tags")
-LYRICS = ("new_lyrics", "lyrics")
-"""Inputs that say what is heard: after an edit that is the new text."""
 
 
 def write(place: Place, folder: str, prefix: str, job: Job, rows: Sequence[ResultRow]) -> list[str]:
     """Write `rows` into `folder`; the names of all files. `prefix` is of no use: names are those of songs."""
     names: list[str] = []
     for row in rows:
-        name, inputs = stem(row.id), row.inputs
+        name, (tags, lyrics) = stem(row.id), heard(row.inputs)
         contents = {
             f"{name}.mp3": _mp3(sound(place, row), row.audio_path or ""),
-            f"{name}_prompt.txt": _text(inputs, TAGS).encode(),
-            f"{name}_lyrics.txt": _text(inputs, LYRICS).encode(),
+            f"{name}_prompt.txt": tags.encode(),
+            f"{name}_lyrics.txt": lyrics.encode(),
         }
         for file, content in contents.items():
             place.write(f"{folder}/{file}", content)
@@ -42,7 +38,3 @@ def _mp3(content: bytes, path: str) -> bytes:
     song = read.audio(content, name=path)
     encoded, _ = writing.encode(song, FORMATS["mp3"], subtype=None, tags=None)
     return encoded
-
-
-def _text(inputs: Mapping[str, Any], names: Sequence[str]) -> str:
-    return next((text.strip() for name in names if isinstance(text := inputs.get(name), str) and text.strip()), "")

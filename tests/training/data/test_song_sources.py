@@ -1,26 +1,17 @@
-"""Songs from recordings, tables and synthesis; what is wrong with one is that one's matter."""
+"""Songs from recordings and synthesis; what is wrong with one is that one's matter."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import soundfile as sf
 
 from acestep_flows.errors import InputError
-from acestep_flows.training.data.sources import (
-    DatasetsSettings,
-    FolderSettings,
-    ParquetSettings,
-    SynthesisSettings,
-    open_source,
-    prepared,
-    split_tags,
-    with_rests,
-)
+from acestep_flows.training.data.song import prepared, split_tags
+from acestep_flows.training.data.sources import FolderSettings, SynthesisSettings, open_source, with_rests
 from acestep_flows.values import Audio
 
 
@@ -68,6 +59,27 @@ def test_stems_beside_a_recording(tmp_path: Path) -> None:
     np.testing.assert_array_equal(tracks["without vocal"].samples, tracks["drums"].samples)
 
 
+def test_a_stamp_is_of_what_a_song_is_made_from(tmp_path: Path) -> None:
+    def stamps(folder: Path) -> list[str]:
+        source = open_source(FolderSettings(path=folder))
+        return [source.stamp(index) for index in range(len(source))]
+
+    for name in ("a", "b"):
+        write_song(tmp_path / "songs", name)
+    sf.write(tmp_path / "songs" / "a.vocal.wav", noise(3.5).T, 44_100)
+    before = stamps(tmp_path / "songs")
+    shutil.copytree(tmp_path / "songs", tmp_path / "moved")  # with its times
+    assert stamps(tmp_path / "moved") == before
+    for change, content in (("a.vocal.wav", b"other"), ("a_prompt.txt", b"rock"), ("a_lyrics.txt", b"other words")):
+        (tmp_path / "songs" / change).write_bytes(content)
+        after = stamps(tmp_path / "songs")
+        assert after[0] != before[0], change
+        assert after[1] == before[1]
+        before = after
+    synthetic = open_source(SynthesisSettings(count=2))
+    assert synthetic.stamp(0) == synthetic.stamp(1) != ""
+
+
 @pytest.mark.parametrize("path", ["missing", "."])
 def test_a_folder_without_audio_is_refused(tmp_path: Path, path: str) -> None:
     with pytest.raises(InputError, match="no such folder|no audio files"):
@@ -84,57 +96,6 @@ def test_a_recording_is_made_fit() -> None:
         prepared(Audio(np.zeros((2, 44_100 * 4), np.float32), 44_100), "x")
     long = prepared(Audio(np.full((1, 1000 * 260), 0.1, np.float32), 1000), "x")
     assert long.seconds == 240
-
-
-def columns(folder: Path) -> pa.Table:
-    write_song(folder, "a")
-    return pa.table(
-        {
-            "keys": ["a", "b"],
-            "filename": [str(folder / "a.wav"), str(folder / "missing.wav")],
-            "tags": [["house", "slow"], ["rock"]],
-            "norm_lyrics": ["la", ""],
-            "recaption": pa.array([{"simplified": "club"}, {"simplified": ""}]),
-        }
-    )
-
-
-def test_a_data_set_on_disk(tmp_path: Path) -> None:
-    table = columns(tmp_path / "audio")
-    (tmp_path / "set").mkdir()
-    file = str(tmp_path / "set" / "data-00000-of-00001.arrow")
-    with pa.OSFile(file, "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    source = open_source(DatasetsSettings(path=tmp_path / "set"))
-    song = source.song(0)
-    assert (song.key, song.tags, song.lyrics) == ("a", ("house", "slow"), "la")
-    assert song.recaptions == {"simplified": "club"}
-    with pytest.raises(InputError):
-        source.song(1)
-
-
-def test_parquet_with_the_sound_inside(tmp_path: Path) -> None:
-    write_song(tmp_path, "a")
-    content = (tmp_path / "a.wav").read_bytes()
-    rows = {
-        "id": ["one", "two"],
-        "audio": [{"bytes": content, "path": None}, {"bytes": None, "path": None}],
-        "inputs_json": ['{"tags": "house, slow", "lyrics": "la"}', "{}"],
-        "status": ["done", "failed"],
-        "error": [None, "out of memory"],
-    }
-    pq.write_table(pa.table(rows), tmp_path / "songs.parquet")
-    source = open_source(ParquetSettings(path=tmp_path / "songs.parquet"))
-    assert (source.song(0).tags, source.song(0).lyrics) == (("house", "slow"), "la")
-    with pytest.raises(InputError, match="out of memory"):
-        source.song(1)
-
-
-def test_no_tables_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no data set"):
-        open_source(DatasetsSettings(path=tmp_path))
-    with pytest.raises(InputError, match="no parquet files"):
-        open_source(ParquetSettings(path=tmp_path))
 
 
 def test_synthetic_songs_follow_from_their_number() -> None:
