@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from acestep_flows import storage
 from acestep_flows.errors import InputError
+from acestep_flows.training.content import joined
 from acestep_flows.values import LATENT_CHANNELS, LATENT_HEIGHT, FloatArray
 
 ABOUT = "encoded.json"
@@ -29,6 +30,7 @@ FRAME = LATENT_CHANNELS * LATENT_HEIGHT
 MIX = "mix"
 WITHOUT = "without "
 """Begins the name of a track that is the mix less one stem."""
+REPAIR = "whole files; a shard that is removed is encoded again by `acestep-flows encode`"
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class EncodedSong:
         tracks: first frame of each track in the shard.
         recaptions: other descriptions of it, by kind.
         labels: what plays on a stem, where that is known.
+        stamp: of the files that it was encoded from, or of what else it depends on.
+        note: what is to be said of it, though it can be used.
     """
 
     key: str
@@ -52,6 +56,8 @@ class EncodedSong:
     tracks: Mapping[str, int]
     recaptions: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    stamp: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,7 @@ class EncodedSet:
     """The songs in a folder. Opening reads the `.jsonl` files; latents are mapped and read when asked for.
 
     Raises:
-        InputError: no such folder, or no song in it.
+        InputError: no such folder, no song in it, or a shard is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -82,26 +88,30 @@ class EncodedSet:
         if not (folder / ABOUT).is_file():
             allowed = "a folder that `acestep-flows encode` has written"
             raise InputError("no encoded songs", where=str(folder), allowed=allowed)
-        self.about: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        self.about = read_about(folder)
         self.songs: list[EncodedSong] = []
         self.broken: list[Broken] = []
         self._shard_of: list[int] = []
         self._shards: list[NDArray[np.float16]] = []
         for listing in sorted(folder.glob("shard-*.jsonl")):
-            self._read(listing)
+            found = read_listing(listing)
+            latents = _latents(listing, found)
+            for entry in found:
+                if isinstance(entry, Broken):
+                    self.broken.append(entry)
+                else:
+                    self.songs.append(entry)
+                    self._shard_of.append(len(self._shards))
+            self._shards.append(latents)
         if not self.songs:
             reasons = "; ".join(sorted({broken.reason for broken in self.broken})[:3]) or "nothing was encoded"
             raise InputError(f"holds no usable song: {reasons}", where=str(folder))
 
-    def _read(self, listing: Path) -> None:
-        self._shards.append(np.load(listing.with_suffix(".npy"), mmap_mode="r"))
-        for line in listing.read_text(encoding="utf-8").splitlines():
-            entry = json.loads(line)
-            if "reason" in entry:
-                self.broken.append(Broken(**entry))
-                continue
-            self.songs.append(EncodedSong(**entry | {"tags": tuple(entry["tags"])}))
-            self._shard_of.append(len(self._shards) - 1)
+    @property
+    def digest(self) -> str:
+        """sha256 of what can be learnt from: the songs as they are listed, and what made their latents."""
+        made = [self.about.get("autoencoder"), self.about.get("dtype")]
+        return joined([made, [asdict(song) | {"stamp": "", "note": ""} for song in self.songs]])
 
     def __len__(self) -> int:
         return len(self.songs)
@@ -116,9 +126,7 @@ class EncodedSet:
         if track not in song.tracks:
             raise InputError(f"no track {track!r}", where=song.key, allowed=", ".join(song.tracks))
         count = song.frames - start if frames is None else min(frames, song.frames - start)
-        first = song.tracks[track] + start
-        rows = np.asarray(self._shards[self._shard_of[index]][first : first + count], np.float32)
-        return np.ascontiguousarray(rows.T).reshape(LATENT_CHANNELS, LATENT_HEIGHT, count)
+        return _cut(self._shards[self._shard_of[index]], song.tracks[track] + start, count)
 
 
 def shard_path(folder: Path, number: int) -> Path:
@@ -127,7 +135,7 @@ def shard_path(folder: Path, number: int) -> Path:
 
 
 def write_shard(folder: Path, number: int, content: Sequence[Encoding | Broken]) -> None:
-    """Write one shard, its listing last.
+    """Write one shard, its listing last; one that is there is taken away first, as it would not fit the new latents.
 
     Raises:
         StorageError: the folder cannot be written to.
@@ -148,17 +156,84 @@ def write_shard(folder: Path, number: int, content: Sequence[Encoding | Broken])
     buffer = io.BytesIO()
     np.save(buffer, joined)
     listing = shard_path(folder, number)
+    listing.unlink(missing_ok=True)
     storage.write(listing.with_suffix(".npy"), buffer.getbuffer())
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     storage.write(listing, text.encode("utf-8", "surrogatepass"))
 
 
+def read_about(folder: Path) -> dict[str, Any]:
+    """What the folder is made from.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    file = folder / ABOUT
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return dict(found)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"damaged: {error}", where=str(file), allowed=REPAIR) from None
+
+
+def read_listing(listing: Path) -> list[EncodedSong | Broken]:
+    """The songs of a shard, and those that could not be taken.
+
+    Raises:
+        InputError: the listing is damaged.
+    """
+    try:
+        text = listing.read_bytes().decode("utf-8", "surrogatepass")
+        return [_entry(json.loads(line)) for line in text.split("\n") if line]  # lyrics may hold other line ends
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"damaged: {error}", where=str(listing), allowed=REPAIR) from None
+
+
+def read_shard(folder: Path, number: int) -> list[Encoding | Broken]:
+    """A shard as `write_shard` was given it, but for the rounding of latents.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    listing = shard_path(folder, number)
+    found = read_listing(listing)
+    rows = _latents(listing, found)
+    return [
+        entry
+        if isinstance(entry, Broken)
+        else Encoding(entry, {name: _cut(rows, first, entry.frames) for name, first in entry.tracks.items()})
+        for entry in found
+    ]
+
+
 def entries(folder: Path) -> Iterator[EncodedSong | Broken]:
     """Everything that the folder lists, without opening any latents."""
     for listing in sorted(folder.glob("shard-*.jsonl")):
-        for line in listing.read_text(encoding="utf-8").splitlines():
-            entry = json.loads(line)
-            if "reason" in entry:
-                yield Broken(**entry)
-            else:
-                yield EncodedSong(**entry | {"tags": tuple(entry["tags"])})
+        yield from read_listing(listing)
+
+
+def _entry(line: Mapping[str, Any]) -> EncodedSong | Broken:
+    if "reason" in line:
+        return Broken(**line)
+    tracks = {name: int(first) for name, first in line["tracks"].items()}
+    return EncodedSong(**{**line, "tags": tuple(line["tags"]), "frames": int(line["frames"]), "tracks": tracks})
+
+
+def _latents(listing: Path, found: Sequence[EncodedSong | Broken]) -> NDArray[np.float16]:
+    """The latents beside a listing, mapped; they must reach as far as it says."""
+    file = listing.with_suffix(".npy")
+    try:
+        rows: NDArray[np.float16] = np.load(file, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"damaged: {error}", where=str(file), allowed=REPAIR) from None
+    songs = (entry for entry in found if isinstance(entry, EncodedSong))
+    wanted = max((first + song.frames for song in songs for first in song.tracks.values()), default=0)
+    if rows.dtype != np.float16 or rows.ndim != 2 or rows.shape[1] != FRAME or len(rows) < wanted:
+        what = f"damaged: {rows.dtype} of shape {list(rows.shape)} in place of float16 [{wanted}, {FRAME}]"
+        raise InputError(what, where=str(file), allowed=REPAIR)
+    return rows
+
+
+def _cut(rows: NDArray[np.float16], first: int, count: int) -> FloatArray:
+    wide = np.asarray(rows[first : first + count], np.float32)
+    return np.ascontiguousarray(wide.T).reshape(LATENT_CHANNELS, LATENT_HEIGHT, count)

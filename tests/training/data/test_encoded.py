@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from acestep_flows.errors import InputError
-from acestep_flows.training.data.encoded import ABOUT, Broken, EncodedSet, entries, write_shard
+from acestep_flows.training.data.encoded import (
+    ABOUT,
+    Broken,
+    EncodedSet,
+    Encoding,
+    entries,
+    read_listing,
+    read_shard,
+    shard_path,
+    write_shard,
+)
 from tests.training.encoded_songs import encoding, write_songs
 
 
@@ -49,3 +60,54 @@ def test_a_shard_counts_once_its_listing_is_there(tmp_path: Path) -> None:
     write_songs(tmp_path)
     (tmp_path / "shard-00001.jsonl").unlink()
     assert len(EncodedSet(tmp_path)) == 4
+
+
+def test_a_shard_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    written: list[Encoding | Broken] = [encoding(0, 12, ("mix", "vocal")), Broken("spoilt", "silent"), encoding(1, 8)]
+    write_shard(tmp_path, 3, written)
+    found = read_shard(tmp_path, 3)
+    write_shard(tmp_path, 4, found)
+    assert [one.name for one in sorted(tmp_path.iterdir())][::2] == ["shard-00003.jsonl", "shard-00004.jsonl"]
+    for ending in ("jsonl", "npy"):
+        assert (tmp_path / f"shard-00003.{ending}").read_bytes() == (tmp_path / f"shard-00004.{ending}").read_bytes()
+
+
+def test_words_with_odd_line_ends_and_names_that_are_no_unicode(tmp_path: Path) -> None:
+    song = dataclasses.replace(encoding(0, 8).song, key="a\udcff", lyrics="one\u2028two\x85three\nfour")
+    write_shard(tmp_path, 0, [Encoding(song, encoding(0, 8).tracks)])
+    assert read_listing(shard_path(tmp_path, 0)) == [song]
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("shard-00001.npy", None),
+        ("shard-00001.npy", b""),
+        ("shard-00001.npy", 500),
+        ("shard-00001.npy", b"PK"),
+        ("shard-00001.jsonl", 300),
+        ("shard-00001.jsonl", b"5\n"),
+        ("shard-00001.jsonl", b'{"key": "a"}\n'),
+        ("shard-00001.jsonl", b'{"key": "a", "tags": [], "lyrics": "", "frames": 10000, "tracks": {"mix": 0}}\n'),
+        (ABOUT, b"{"),
+        (ABOUT, b"[1]"),
+    ],
+)
+def test_damage_is_named(tmp_path: Path, file: str, content: bytes | int | None) -> None:
+    path = write_songs(tmp_path) / file
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:content] if isinstance(content, int) else content)
+    with pytest.raises(InputError, match=rf"{file.partition('.')[0]}.*: damaged") as refused:
+        EncodedSet(tmp_path)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_digest_is_of_songs_and_not_of_places(tmp_path: Path) -> None:
+    first, second = (EncodedSet(write_songs(tmp_path / name)) for name in ("a", "b"))
+    assert first.digest == second.digest
+    write_shard(tmp_path / "b", 1, [encoding(7, 9)])
+    assert EncodedSet(tmp_path / "b").digest != first.digest
+    (tmp_path / "a" / ABOUT).write_text('{"autoencoder": "another"}')
+    assert EncodedSet(tmp_path / "a").digest != first.digest
