@@ -7,6 +7,7 @@ errors that a diffusion model makes.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from acestep_flows.model.autoencoder import LATENT_SCALE, LATENT_SHIFT, MEL_HIGH
 from acestep_flows.model.checkpoint import weights_file
 from acestep_flows.model.layout import AUTOENCODER, LAYOUTS, class_name
 from acestep_flows.model.mel import LogMel, mel_filters
+from acestep_flows.training.content import joined
 from acestep_flows.training.parts import read_config, write_part
 from acestep_flows.training.picture import compare_mels
 from acestep_flows.training.precision import computing
@@ -97,13 +99,19 @@ class AutoencoderTask:
 
     def batch(self, index: int) -> Tensor:
         """Cuts (B, 2, n) with the context their outer frames see."""
+        return torch.from_numpy(self._source.cuts(self._recipe.seed, index, *self._shape(index)))
+
+    def _shape(self, index: int) -> tuple[int, int]:
+        """How many cuts batch `index` has, and their samples."""
         frames = self._recipe.crops[index % len(self._recipe.crops)]
-        count = max(1, self._recipe.frames_per_batch // frames)
-        samples = frames * MEL_HOP + SIZE - MEL_HOP
-        return torch.from_numpy(self._source.cuts(self._recipe.seed, index, count, samples))
+        return max(1, self._recipe.frames_per_batch // frames), frames * MEL_HOP + SIZE - MEL_HOP
+
+    def content(self) -> Mapping[str, str]:
+        """Of what clips are made from, and the sizes of the network."""
+        return {**self._source.behind, "architecture": joined(self._config)}
 
     def describe(self, index: int) -> str:
-        return f"cuts of clips in {self._source.folder}"
+        return self._source.describe(self._recipe.seed, index, *self._shape(index))
 
     def loss(self, batch: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():
@@ -171,12 +179,22 @@ def load_autoencoder(folder: Path, device: str) -> Any:
     return network.eval().requires_grad_(False).to(device)
 
 
+def autoencoder_digest(folder: Path) -> str:
+    """sha256 of the weights in `folder`, its own or a whole checkpoint's."""
+    with _weights(folder).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _weights(folder: Path) -> Path:
+    inner = folder / AUTOENCODER
+    return (inner if inner.is_dir() else folder) / weights_file(AUTOENCODER)
+
+
 def _read_weights(network: nn.Module, config: Mapping[str, Any], folder: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    inner = folder / AUTOENCODER
-    file = (inner if inner.is_dir() else folder) / weights_file(AUTOENCODER)
+    file = _weights(folder)
     if not file.is_file():
         raise InputError("no weights", where=str(file), allowed="a trained autoencoder's folder")
     try:

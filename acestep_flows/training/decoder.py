@@ -22,7 +22,8 @@ from acestep_flows.errors import InputError
 from acestep_flows.model.layout import VOCODER
 from acestep_flows.model.mel import FILTERS, POWER_EPSILON, WINDOW
 from acestep_flows.model.spectral_vocoder import SpectralVocoder
-from acestep_flows.training.autoencoder import SIZE, load_autoencoder, new_log_mel, scaled, unscaled
+from acestep_flows.training.autoencoder import SIZE, autoencoder_digest, load_autoencoder, new_log_mel, scaled, unscaled
+from acestep_flows.training.content import joined
 from acestep_flows.training.parts import read_config, write_part
 from acestep_flows.training.picture import compare_mels
 from acestep_flows.training.precision import computing
@@ -86,11 +87,22 @@ class DecoderTask:
 
     def batch(self, index: int) -> Tensor:
         """Cuts (B, 2, n) with the context their outer frames see."""
-        samples = self._recipe.frames * MEL_HOP + SIZE - MEL_HOP
-        return torch.from_numpy(self._source.cuts(self._recipe.seed, index, self._recipe.batch, samples))
+        return torch.from_numpy(self._source.cuts(self._recipe.seed, index, *self._shape))
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        """How many cuts a batch has, and their samples."""
+        return self._recipe.batch, self._recipe.frames * MEL_HOP + SIZE - MEL_HOP
+
+    def content(self) -> Mapping[str, str]:
+        """Of what clips are made from, the sizes of the network, and the autoencoder that mels are heard through."""
+        found = {**self._source.behind, "architecture": joined(self._config)}
+        if self._recipe.autoencoder is not None:
+            found["autoencoder"] = autoencoder_digest(self._recipe.autoencoder)
+        return found
 
     def describe(self, index: int) -> str:
-        return f"cuts of clips in {self._source.folder}"
+        return self._source.describe(self._recipe.seed, index, *self._shape)
 
     def loss(self, batch: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():

@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from acestep_flows import storage
-from acestep_flows.errors import CheckpointError, InputError, StorageError, TrainingError
+from acestep_flows.errors import CheckpointError, FlowsError, InputError, StorageError, TrainingError
 from acestep_flows.training import curve
 from acestep_flows.training.ahead import Ahead
 from acestep_flows.training.crew import Alone, Crew, share
@@ -36,6 +36,9 @@ from acestep_flows.training.states import States
 from acestep_flows.training.stopping import stop_requests
 from acestep_flows.training.task import Outcome, Progress, Task, Watch
 from acestep_flows.training.tracking import Tracking, Untracked, tracking
+
+NAMED = 4
+"""Batches whose songs an error tells; of a step with more it tells the numbers alone."""
 
 __all__ = ["Outcome", "Progress", "Task", "Watch", "train"]
 
@@ -64,6 +67,7 @@ def train(
         InputError: `out` holds a run that is not to be resumed, or one of another recipe; the crew cannot share the
             batches of a step evenly.
         TrainingError: a loss or gradient was not finite; the state before that batch is saved.
+        FlowsError: a batch cannot be made, as a recording is gone; likewise.
         StorageError: something cannot be written; the states that were saved before are whole.
     """
     crew = crew or Alone()
@@ -147,10 +151,11 @@ class _Loop:
             norm = float(nn.utils.clip_grad_norm_(run.parameters.values(), settings.clip))
         if not math.isfinite(norm):
             run.optimiser.zero_grad()
+            first = run.step * settings.accumulate
             if bad is None:
-                self._refuse((run.step + 1) * settings.accumulate - 1, "gradient")
+                self._refuse(range(first, first + settings.accumulate), "gradient")
             else:
-                self._refuse(bad, "loss")
+                self._refuse(range(bad, bad + 1), "loss")
         else:
             run.optimiser.step()
             run.optimiser.zero_grad()
@@ -165,10 +170,14 @@ class _Loop:
         """Gradients of this member's batches of the step; gives everyone's losses, and the first batch without one."""
         run, settings, crew = self._run, self._settings, self._crew
         losses: dict[str, float] = {}
-        bad = None
+        bad, missing = None, None
         first = run.step * settings.accumulate
         for index in range(first + crew.rank, first + settings.accumulate, crew.size):
-            batch = batches.take(index)
+            try:
+                batch = batches.take(index)
+            except FlowsError as error:
+                missing = error
+                break
             torch.manual_seed(step_seed(run.seed, index))
             with self._autocast():
                 terms = self._task.loss(batch)
@@ -178,17 +187,24 @@ class _Loop:
                 bad = index
                 break
             (terms["loss"] / settings.accumulate).backward()
-        heard = crew.gather((losses, bad))
-        total = {name: sum(their[name] for their, _ in heard if name in their) for name in losses}
-        return total, min((their for _, their in heard if their is not None), default=None)
+        heard = crew.gather((losses, bad, missing))
+        if lacking := next((their for *_, their in heard if their is not None), None):
+            self._save()
+            raise lacking
+        total = {name: sum(their[name] for their, *_ in heard if name in their) for name in losses}
+        return total, min((their for _, their, _ in heard if their is not None), default=None)
 
     def _any(self, stop: bool) -> bool:
         """Whether any member wants to stop: all stop after the same step."""
         return any(self._crew.gather(stop))
 
-    def _refuse(self, index: int, what: str) -> None:
-        """Leave this batch out, or stop where that is not allowed. The weights have not been touched."""
-        batch = f"{self._task.describe(index)} (batch {index})"
+    def _refuse(self, batches: range, what: str) -> None:
+        """Leave these batches out, or stop where that is not allowed. The weights have not been touched."""
+        batch = "; ".join(self._task.describe(index) for index in batches[:NAMED])
+        if len(batches) == 1:
+            batch += f" (batch {batches[0]})"
+        else:
+            batch = f"one of batches {batches[0]} to {batches[-1]} ({batch}{' and others' * (len(batches) > NAMED)})"
         if self._run.skipped >= self._settings.skip_bad:
             state = self._save()
             advice = f"{state.name} is the state before it; --set loop.skip_bad=N leaves up to N such batches out"

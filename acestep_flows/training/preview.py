@@ -16,7 +16,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from acestep_flows.errors import FlowsError
+from acestep_flows.errors import FlowsError, StorageError
 from acestep_flows.training.conditions import Blanks
 from acestep_flows.training.data.batches import Crop
 from acestep_flows.training.objective import add_noise
@@ -98,6 +98,9 @@ def render_songs(task: SongTask, settings: PreviewSettings, folder: Path) -> Non
     """Sample songs from held-out captions: `song-N.png`, the mel beside the real one's, `song-N.flac`, `song-N.txt`.
 
     A song that cannot be decoded, as the decoder of the checkpoint may not be trained yet, is left out with a warning.
+
+    Raises:
+        StorageError: a file cannot be written.
     """
     if not settings.songs:
         return
@@ -105,6 +108,8 @@ def render_songs(task: SongTask, settings: PreviewSettings, folder: Path) -> Non
     try:
         for number, index in enumerate(chosen):
             _render(task, settings, folder / f"song-{number}", index)
+    except StorageError:
+        raise
     except FlowsError as error:
         log.warning("no preview songs: %s", error)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Collection, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from acestep_flows.training.states import States
 from acestep_flows.training.task import Task
 
 FREE = ("loop", "loss", "source.cache", "source.workers", "text_cache")
-"""What of a recipe may change between a run and its resumption."""
+"""What of a recipe may change between a run and its resumption; and paths, where the same lies behind them."""
 
 
 class Run:
@@ -54,6 +56,7 @@ class Run:
                 "sums": dict(self.sums),
                 "count": self.count,
                 "skipped": self.skipped,
+                "content": self._content,
             },
         )
 
@@ -62,11 +65,18 @@ class Run:
         """Where the state of this step is, once saved."""
         return self._states.path(self.step)
 
+    @cached_property
+    def _content(self) -> dict[str, str]:
+        return dict(self._task.content())
+
     @torch.no_grad()
     def restore(self, out: Path) -> None:
-        """Take up the newest state that can be read, if there is any."""
-        if self._states.steps():
-            _check_same(self._recipe, out)
+        """Take up the newest state that can be read, if there is any.
+
+        Raises:
+            InputError: it is a run of another recipe, or over other weights or songs.
+            CheckpointError: no state can be read, or it is of other weights.
+        """
         for step in reversed(self._states.steps()):
             try:
                 content = self._states.load(step)
@@ -77,6 +87,11 @@ class Run:
             break
         else:
             return
+        learnt_from: dict[str, str] = content.get("content", {})
+        _check_same(self._recipe, out, learnt_from)
+        if changed := sorted(key for key, digest in learnt_from.items() if self._content.get(key, digest) != digest):
+            what = f"holds a run over other content: what is behind {', '.join(changed)} has changed"
+            raise InputError(what, where=str(out), allowed="what was there at its beginning, or another folder")
         shapes = {name: tuple(tensor.shape) for name, tensor in content["weights"].items()}
         if shapes != {name: tuple(parameter.shape) for name, parameter in self.parameters.items()}:
             raise CheckpointError("a state of other weights", where=str(self._states.path(step)))
@@ -103,10 +118,10 @@ class Run:
         return found
 
 
-def _check_same(recipe: Recipe, out: Path) -> None:
+def _check_same(recipe: Recipe, out: Path, known: Mapping[str, str]) -> None:
     """Refuse to go on with a run of other data or another architecture, and say in what they differ.
 
-    The settings of the loop and of the loss may change on the way.
+    The settings of the loop and of the loss may change on the way, and paths whose content is `known`.
     """
     try:
         before = json.loads((out / "recipe.json").read_text(encoding="utf-8"))
@@ -117,19 +132,20 @@ def _check_same(recipe: Recipe, out: Path) -> None:
     with contextlib.suppress(ValidationError):  # settings that came later meant their defaults
         before = type(recipe).model_validate(before).model_dump(mode="json")
     now = recipe.model_dump(mode="json")
-    if changed := sorted({name for name, _ in _leaves(before).items() ^ _leaves(now).items()}):
+    differing = _leaves(before, known.keys()).items() ^ _leaves(now, known.keys()).items()
+    if changed := sorted({name for name, _ in differing}):
         what = f"holds a run of another recipe: {', '.join(changed)} changed"
         raise InputError(what, where=str(out), allowed="changes of `loop` and `loss`, or another folder")
 
 
-def _leaves(content: Any, path: str = "") -> dict[str, str]:
+def _leaves(content: Any, free: Collection[str], path: str = "") -> dict[str, str]:
     """The single values of a recipe by their dotted path, less those that may change."""
-    if path.split(".", maxsplit=1)[0] in FREE or path in FREE:
+    if path.split(".", maxsplit=1)[0] in FREE or path in FREE or path in free:
         return {}
     if not isinstance(content, dict):
         return {path: json.dumps(content)}
     return {
         name: leaf
         for key, part in content.items()
-        for name, leaf in _leaves(part, f"{path}.{key}" if path else key).items()
+        for name, leaf in _leaves(part, free, f"{path}.{key}" if path else key).items()
     }

@@ -17,11 +17,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from acestep_flows.errors import InputError
-from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.model.checkpoint import LYRIC_VOCAB, Checkpoint
+from acestep_flows.model.layout import TEXT_ENCODER, TRANSFORMER
 from acestep_flows.sampling.schedule import TRAINING_STEPS
+from acestep_flows.settings import read_settings
 from acestep_flows.training import forward
 from acestep_flows.training.alignment import Heard
 from acestep_flows.training.conditions import INSTRUMENTAL, Blanks, ConditionSettings, LyricIds, pad_rows, prompt
+from acestep_flows.training.content import joined
 from acestep_flows.training.data.batches import Crop
 from acestep_flows.training.data.encoded import MIX, EncodedSet, EncodedSong
 from acestep_flows.training.data.settings import DataSettings
@@ -91,7 +94,7 @@ class SongTask:
     def __init__(self, recipe: SongRecipe, device: str) -> None:
         self.device = device
         self.songs = EncodedSet(recipe.data.encoded)
-        self.checkpoint = Checkpoint.open(recipe.checkpoint, recipe.lyric_vocab)
+        self.checkpoint = Checkpoint.open(recipe.checkpoint, recipe.lyric_vocab, cache=read_settings().cache)
         torch.manual_seed(recipe.seed)
         self.networks = Networks.load(self.checkpoint, device, recipe.text_cache * 2**20)
         usable = [index for index, song in enumerate(self.songs.songs) if self.usable(song)]
@@ -174,6 +177,12 @@ class SongTask:
         ids, masks = zip(*(self._lyric_ids.of(part.lyrics) for part in parts), strict=True)
         lyric_ids, lyric_mask = (torch.from_numpy(pad_rows(rows)) for rows in (ids, masks))
         return Words(text_ids, text_mask, lyric_ids, lyric_mask, blanks)
+
+    def content(self) -> Mapping[str, str]:
+        """Of the networks and vocabulary that it begins with, and of the songs."""
+        networks = [self.checkpoint.digest(part) for part in (TRANSFORMER, TEXT_ENCODER)]
+        vocabulary = self.checkpoint.digest(LYRIC_VOCAB)
+        return {"checkpoint": joined(networks), "lyric_vocab": vocabulary, "data.encoded": self.songs.digest}
 
     def describe(self, index: int) -> str:
         """The songs of a batch, by key."""

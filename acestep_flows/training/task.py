@@ -24,6 +24,9 @@ class Task(Protocol):
     def loss(self, batch: Any) -> dict[str, Tensor]:
         """What is minimised as "loss", and whatever else is worth a curve. Draws from torch's own generators."""
 
+    def content(self) -> Mapping[str, str]:
+        """Digests of what lies behind paths of the recipe and decides what is learnt, by the key in the recipe."""
+
     def describe(self, index: int) -> str:
         """The batch of this number in words: what to look at when its loss is not a number."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -183,3 +184,20 @@ def test_songs_that_cannot_be_heard_again_are_an_error(place: Path, tmp_path: Pa
     (tmp_path / "encoded" / ABOUT).write_text(json.dumps(about))
     with pytest.raises(InputError, match="heard again.* no such folder"):
         task_of(tmp_path / "encoded", repa={"teachers": teachers(place)})
+
+
+def test_a_recording_that_is_gone_is_named_and_the_state_saved(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place / "songs", tmp_path / "songs")
+    shutil.copytree(place / "encoded", tmp_path / "encoded")
+    about = {"songs": 9, "source": {"kind": "folder", "path": str(tmp_path / "songs")}}
+    (tmp_path / "encoded" / ABOUT).write_text(json.dumps(about))
+    settings = {"steps": 40, "schedule": "constant", "ahead": 0, "log_every": 1, "precision": "float32"}
+    task = task_of(tmp_path / "encoded", repa={"teachers": teachers(place)}, preview={"songs": 0}, loop=settings)
+    lost = task.songs.songs[task._batches.batch(1)[0].song].key
+
+    def lose(progress: loop.Progress) -> None:
+        (tmp_path / "songs" / f"{lost}.wav").unlink(missing_ok=True)
+
+    with pytest.raises(InputError, match=rf"song '{lost}' cannot be heard again"):
+        loop.train(task, task._recipe, tmp_path / "run", watch=lose)
+    assert (tmp_path / "run" / "states" / "step-00000001.pt").is_file()

@@ -105,6 +105,45 @@ def test_nan_stops_before_it_does_harm(tmp_path: Path, index: int) -> None:
     assert [line["left_out"] for line in read(tmp_path / "curve.jsonl") if "left_out" in line]
 
 
+def test_a_gradient_that_is_not_finite_may_be_of_any_batch_of_the_step(tmp_path: Path) -> None:
+    class Steep(ToyTask):
+        def loss(self, batch: torch.Tensor) -> dict[str, torch.Tensor]:
+            terms = super().loss(batch)
+            weight = next(self.network.parameters())
+            return {"loss": terms["loss"] + (0 * weight).sum().sqrt()}  # 0 itself, with a slope of 0 / 0
+
+    with pytest.raises(TrainingError, match=r"gradient of one of batches 0 to 2 \(points 0; points 1; points 2\)"):
+        train(Steep(), toy_recipe(accumulate=3), tmp_path)
+
+
+@pytest.mark.parametrize("ahead", [0, 3])
+def test_a_batch_that_cannot_be_made_is_named_and_the_state_saved(tmp_path: Path, ahead: int) -> None:
+    class Gone(ToyTask):
+        def batch(self, index: int) -> torch.Tensor:
+            if index == 8:
+                raise InputError("song 'a' cannot be heard again")
+            return super().batch(index)
+
+    with pytest.raises(InputError, match="song 'a'"):
+        train(Gone(), toy_recipe(ahead=ahead), tmp_path)
+    assert newest(tmp_path)["step"] == 8
+    assert train(ToyTask(), toy_recipe(ahead=ahead), tmp_path, resume=True).finished
+
+
+def test_other_content_behind_a_path_is_refused(tmp_path: Path) -> None:
+    before, other = {"checkpoint": "a", "data.encoded": "b"}, {"checkpoint": "a", "data.encoded": "c"}
+    train(ToyTask(behind=before), toy_recipe(), tmp_path)
+    with pytest.raises(InputError, match=r"what is behind data\.encoded has changed") as refused:
+        train(ToyTask(behind=other), toy_recipe(steps=25), tmp_path, resume=True)
+    assert "\n" not in str(refused.value)
+    assert train(ToyTask(behind=before), toy_recipe(steps=25), tmp_path, resume=True).finished
+
+
+def test_a_state_that_says_nothing_of_content_is_taken_up(tmp_path: Path) -> None:
+    train(ToyTask(), toy_recipe(), tmp_path)
+    assert train(ToyTask(behind={"checkpoint": "a"}), toy_recipe(steps=25), tmp_path, resume=True).finished
+
+
 def test_more_bad_batches_than_allowed(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="points 9"):
         train(ToyTask(bad=(3, 5, 9)), toy_recipe(skip_bad=2), tmp_path)

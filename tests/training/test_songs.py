@@ -12,10 +12,11 @@ from safetensors.torch import load_file
 from acestep_flows.errors import InputError
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.training import loop
+from acestep_flows.training.data.encoded import write_shard
 from acestep_flows.training.diffusion import DiffusionRecipe, DiffusionTask, build
 from acestep_flows.training.recipe import parse_recipe
-from tests.model.small import small_folder
-from tests.training.encoded_songs import recipe, write_songs
+from tests.model.small import small_folder, write_weights
+from tests.training.encoded_songs import encoding, recipe, write_songs
 
 
 def task_of(folder: Path, **sections: object) -> DiffusionTask:
@@ -114,3 +115,27 @@ def test_a_song_without_lyrics_is_as_at_inference_or_as_published(songs: Path) -
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no encoded songs"):
         task_of(tmp_path)
+
+
+def test_a_run_goes_on_over_what_it_was_begun_with(tmp_path: Path) -> None:
+    """Wherever that lies now; and over nothing else."""
+    for name in ("songs", "moved"):
+        write_songs(tmp_path / name)
+    shutil.copytree(small_folder(), tmp_path / "base")
+
+    def go_on(songs: str, steps: int) -> loop.Outcome:
+        settings = recipe("diffusion", tmp_path / songs)["loop"] | {"steps": steps}
+        sections = {"checkpoint": str(tmp_path / "base"), "loop": settings, "preview": {"songs": 0, "measured": 0}}
+        task = task_of(tmp_path / songs, **sections)
+        return loop.train(task, task._recipe, tmp_path / "run", resume=True)
+
+    go_on("songs", 1)
+    assert go_on("moved", 2).step == 2
+    write_shard(tmp_path / "moved", 1, [encoding(9, 12)])
+    with pytest.raises(InputError, match=r"what is behind data\.encoded has changed"):
+        go_on("moved", 3)
+    file = tmp_path / "base" / "ace_step_transformer" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(file)
+    write_weights(file, {name: tensor * 1.5 for name, tensor in tensors.items()})
+    with pytest.raises(InputError, match="what is behind checkpoint has changed"):
+        go_on("songs", 3)

@@ -17,10 +17,12 @@ class ToyTask:
 
     Args:
         bad: batches whose loss is not a number.
+        behind: digests of what lies behind paths.
     """
 
-    def __init__(self, bad: tuple[int, ...] = ()) -> None:
+    def __init__(self, bad: tuple[int, ...] = (), behind: Mapping[str, str] | None = None) -> None:
         self.device = "cpu"
+        self._behind = behind or {}
         torch.manual_seed(0)
         self.network = nn.Sequential(nn.Linear(1, 8), nn.BatchNorm1d(8), nn.Dropout(0.2), nn.Linear(8, 1))
         self._bad = bad
@@ -32,6 +34,9 @@ class ToyTask:
     def batch(self, index: int) -> Tensor:
         x = torch.randn(16, 1, generator=torch.Generator().manual_seed(index))
         return x * torch.nan if index in self._bad else x
+
+    def content(self) -> Mapping[str, str]:
+        return self._behind
 
     def describe(self, index: int) -> str:
         return f"points {index}"

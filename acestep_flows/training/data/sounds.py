@@ -11,7 +11,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from acestep_flows.errors import InputError
 from acestep_flows.training.data.batches import Crop
 from acestep_flows.training.data.encoded import MIX, EncodedSet
-from acestep_flows.training.data.sources import Source, SourceSettings, open_source
+from acestep_flows.training.data.song import Source
+from acestep_flows.training.data.sources import SourceSettings, open_source
 from acestep_flows.values import MODEL_RATE, SAMPLES_PER_FRAME, FloatArray
 
 
@@ -47,7 +48,10 @@ class Sounds:
         key = self._songs.songs[crop.song].key
         if key not in self._numbers:
             raise InputError(f"no song {key!r} in the source", where=str(self._songs.folder))
-        audio = self._source.song(self._numbers[key]).tracks[MIX]
+        try:
+            audio = self._source.song(self._numbers[key]).tracks[MIX]
+        except InputError as error:
+            raise InputError(f"song {key!r} cannot be heard again: {error}", where=str(self._songs.folder)) from None
         scale = SAMPLES_PER_FRAME * audio.sample_rate / MODEL_RATE
         first, last = round(crop.start * scale), round((crop.start + crop.frames) * scale)
         cut = audio.samples[:, first:last].mean(axis=0, keepdims=True)
