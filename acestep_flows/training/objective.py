@@ -16,19 +16,13 @@ from torch import Tensor
 
 from acestep_flows.sampling.schedule import TRAINING_STEPS, training_sigmas
 
-LEARNING_RATE = 1e-4
-BETAS = (0.8, 0.9)
-WEIGHT_DECAY = 1e-2
-GRADIENT_CLIP = 0.5
-
 TEXT_DROPOUT = 0.15
-SPEAKER_DROPOUT = 0.50
 LYRIC_DROPOUT = 0.15
 
 
-def draw_timesteps(batch: int, generator: torch.Generator | None = None) -> Tensor:
-    """Timesteps (batch,) in 0..1000: logit-normal places in the once-shifted training table, drawn on the CPU."""
-    return timesteps_from_normal(torch.randn(batch, generator=generator))
+def draw_timesteps(batch: int) -> Tensor:
+    """Timesteps (batch,) in 0..1000: logit-normal places in the once-shifted training table, by torch's generator."""
+    return timesteps_from_normal(torch.randn(batch))
 
 
 def timesteps_from_normal(normal: Tensor) -> Tensor:
@@ -89,42 +83,3 @@ def combine(
         weighted = [(weights or {}).get(name, 1.0) * distance for name, distance in alignment.items()]
         total = denoising + coefficient * torch.stack(weighted).mean()
     return Loss(denoising, alignment, total)
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """A batch of conditions in training: text (B, L, w), speaker (B, 512), lyric ids (B, M), masks alike."""
-
-    text: Tensor
-    text_mask: Tensor
-    speaker: Tensor
-    lyric_ids: Tensor
-    lyric_mask: Tensor
-
-
-def drop_conditions(conditions: Conditions, generator: torch.Generator | None = None) -> Conditions:
-    """Blank text, speaker and lyrics of some rows, each by its own chance, so that the null branch is learnt.
-
-    The text keeps its mask, the lyrics lose theirs.
-    """
-    batch = len(conditions.text)
-
-    def kept(chance: float, like: Tensor) -> Tensor:
-        keep = torch.rand(batch, generator=generator) >= chance
-        return keep.to(like).view(-1, *[1] * (like.ndim - 1))
-
-    lyrics = kept(LYRIC_DROPOUT, conditions.lyric_ids)
-    return Conditions(
-        text=conditions.text * kept(TEXT_DROPOUT, conditions.text),
-        text_mask=conditions.text_mask,
-        speaker=conditions.speaker * kept(SPEAKER_DROPOUT, conditions.speaker),
-        lyric_ids=conditions.lyric_ids * lyrics,
-        lyric_mask=conditions.lyric_mask * lyrics.to(conditions.lyric_mask),
-    )
-
-
-def learning_rate(step: int, *, warmup: int, steps: int, peak: float = LEARNING_RATE) -> float:
-    """Linear warm-up from exactly 0, then linear decay to 0 at `steps`."""
-    if step < warmup:
-        return peak * step / warmup
-    return peak * max(0.0, (steps - step) / max(1, steps - warmup))

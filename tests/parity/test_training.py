@@ -12,8 +12,11 @@ from acestep_flows.model.lyric_encoder import LyricEncoder
 from acestep_flows.model.placement import Placement
 from acestep_flows.model.repa import RepaHeads
 from acestep_flows.model.transformer import Transformer
-from acestep_flows.sampling.schedule import SHIFT
+from acestep_flows.sampling.schedule import SHIFT, TRAINING_STEPS
 from acestep_flows.training import forward, objective
+from acestep_flows.training.flow import FlowSettings, draw_levels, flow_loss
+from acestep_flows.training.recipe import LoopSettings
+from acestep_flows.training.schedule import learning_rate
 from tests.parity.reference import Case, Reference
 
 GOLDEN = "training.safetensors"
@@ -88,8 +91,8 @@ def training_step(case: Case, checkpoint: Checkpoint, *, whole: bool = False) ->
             exact=False,
         )
     teachers = {name: [given[f"ssl_{name}_{row}"] for row in range(len(x))] for name in config.ssl_names}
-    estimate = objective.data_estimate(x, velocity, sigmas)
-    denoising = objective.flow_loss(estimate, given["target_latents"], given["attention_mask"])
+    target, noise, mask = given["target_latents"], given["noise"], given["attention_mask"]
+    denoising = flow_loss(velocity, x, target, noise, sigmas, mask, FlowSettings())
     loss = objective.combine(denoising, heads(hidden, teachers), case.params["ssl_coeff"])
     loss.total.backward()
 
@@ -124,21 +127,16 @@ def outcome(name: str, loss: objective.Loss, parameters: dict[str, nn.Parameter]
 
 
 def learning_rates(case: Case) -> None:
+    """The rates of the loop; what a recipe leaves out is as recorded."""
     known = {"optimizer", "learning_rate", "betas", "weight_decay", "warmup_steps", "max_steps"}
     if not set(case.params) <= known | {"gradient_clip_val", "gradient_clip_algorithm"}:
         case.unknown()
-    assert case.params["betas"] == list(objective.BETAS)
-    assert case.params["weight_decay"] == objective.WEIGHT_DECAY
-    assert case.params["gradient_clip_val"] == objective.GRADIENT_CLIP
-    rates = [
-        objective.learning_rate(
-            step,
-            warmup=case.params["warmup_steps"],
-            steps=case.params["max_steps"],
-            peak=case.params["learning_rate"],
-        )
-        for step in range(len(case.outputs["lr"]))
-    ]
+    settings = LoopSettings(steps=case.params["max_steps"], warmup=case.params["warmup_steps"])
+    assert settings.learning_rate == case.params["learning_rate"]
+    assert list(settings.betas) == case.params["betas"]
+    assert settings.weight_decay == case.params["weight_decay"]
+    assert settings.clip == case.params["gradient_clip_val"]
+    rates = [learning_rate(settings, step) for step in range(len(case.outputs["lr"]))]
     case.assert_close("lr", torch.tensor(rates, dtype=torch.float64))
 
 
@@ -146,5 +144,5 @@ def drawn_timesteps(case: Case) -> None:
     if not set(case.params) <= {"torch_manual_seed", "batch", "logit_mean", "logit_std", "formula"}:
         case.unknown()
     assert (case.params["logit_mean"], case.params["logit_std"]) == (0.0, 1.0)
-    generator = torch.Generator().manual_seed(case.params["torch_manual_seed"])
-    case.assert_close("timesteps", objective.draw_timesteps(case.params["batch"], generator))
+    torch.manual_seed(case.params["torch_manual_seed"])
+    case.assert_close("timesteps", TRAINING_STEPS * draw_levels(case.params["batch"], FlowSettings()))

@@ -6,8 +6,9 @@ import re
 
 import numpy as np
 import pytest
+import torch
 
-from acestep_flows.training.conditions import ConditionSettings, prompt
+from acestep_flows.training.conditions import Blanks, ConditionSettings, prompt
 
 
 def prompts(*tags: str, count: int = 400, **settings: float | bool) -> list[str]:
@@ -35,3 +36,29 @@ def test_tags_are_dropped_each_by_its_chance() -> None:
     texts = prompts("a", "b", count=2000, drop_tag=0.25)
     assert sum("a" in text.split(", ") for text in texts) / 2000 == pytest.approx(0.75, abs=0.03)
     assert texts.count("music") / 2000 == pytest.approx(0.0625, abs=0.02)
+
+
+def test_words_are_blanked_by_row_each_by_its_own_chance() -> None:
+    """As published by default: the text keeps its mask, which is none of this; the lyrics lose theirs."""
+    rows, settings = 4000, ConditionSettings()
+    blanks = Blanks.draw(rows, settings, np.random.default_rng(0))
+    text, ids, mask = torch.ones(rows, 2, 3), torch.full((rows, 5), 7), torch.ones(rows, 5)
+    blanked = blanks.blank_text(text)
+    blank_ids, blank_mask = blanks.blank_lyrics(ids, mask)
+    for tensor, whole in ((blanked, text), (blank_ids, ids), (blank_mask, mask)):
+        flat, same = tensor.flatten(1), whole.flatten(1)
+        blank, kept = (flat == 0).all(dim=1), (flat == same).all(dim=1)
+        assert bool((blank | kept).all())
+        assert blank.float().mean().item() == pytest.approx(0.15, abs=0.02)
+    assert torch.equal(blank_mask == 0, blank_ids == 0)
+    assert blank_ids.dtype == torch.long
+    both = ((blanked == 0).flatten(1).all(dim=1) & (blank_ids == 0).all(dim=1)).float().mean().item()
+    assert both == pytest.approx(0.15**2, abs=0.01)
+
+
+def test_blanked_lyrics_may_keep_their_mask() -> None:
+    settings = ConditionSettings(drop_lyrics=0.5, keep_lyric_mask=0.5)
+    blanks = Blanks.draw(4000, settings, np.random.default_rng(0))
+    ids, mask = blanks.blank_lyrics(torch.full((4000, 2), 7), torch.ones(4000, 2))
+    assert (ids[:, 0] == 0).float().mean().item() == pytest.approx(0.5, abs=0.03)
+    assert (mask[:, 0] == 0).float().mean().item() == pytest.approx(0.25, abs=0.03)
