@@ -18,6 +18,7 @@ from filelock import FileLock
 from sqlalchemy import URL, Connection, create_engine, event, exc, text
 from sqlalchemy.engine import make_url
 
+from acestep_flows.api.store.turns import Turns
 from acestep_flows.errors import InputError, StorageError, Unavailable
 
 BUSY_SECONDS = 30.0
@@ -48,6 +49,7 @@ class Database:
                 "no database URL", where="database", allowed="sqlite:///... or postgresql://..."
             ) from error
         self._sqlite = self.url.get_backend_name() == "sqlite"
+        self._turns = Turns()
         if self.url.get_backend_name() not in ("sqlite", "postgresql"):
             found = self.url.get_backend_name()
             raise InputError(f"a {found} database", where="database", allowed="sqlite or postgresql")
@@ -87,7 +89,9 @@ class Database:
             StorageError: the disk is full.
             Unavailable: the database is locked for too long, or cannot be reached.
         """
-        with _told("written"), self._engine.connect() as reader:
+        # Writers of this process wait here, without a connection; SQLite's own wait is for those of others.
+        turn = self._turns.mine(BUSY_SECONDS) if self._sqlite else contextlib.nullcontext()
+        with _told("written"), turn, self._engine.connect() as reader:
             connection = reader.execution_options(writes=True)
             with connection.begin():
                 if not self._sqlite:
