@@ -18,6 +18,7 @@ RAYS = (
     "tests/runtime/serving/test_runner.py",
     "tests/runtime/bulk/test_pipeline.py",
     "tests/training/test_train_ray.py",
+    "tests/training/test_encode.py",
 )
 """Where Rays are started, the longest first; those of a folder share one."""
 
