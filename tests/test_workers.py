@@ -11,7 +11,9 @@ import pytest
 from tests.workers import Shares, share, starts_ray
 
 ROOT = Path(__file__).parents[1]
-ASKS = re.compile(r"\b(bare_ray|ray_cluster)\b|from tests\.served|train_ray import .*\btrain\b|training\.encode import .*\bencode\b")
+ASKS = re.compile(
+    r"\b(bare_ray|ray_cluster)\b|from tests\.served|train_ray import .*\btrain\b|training\.encode import .*\bencode\b"
+)
 """What is in a file that starts a Ray."""
 
 
