@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from acestep_flows.graph.events import Event
 from acestep_flows.graph.expand import plan
 from acestep_flows.graph.find import Library
@@ -12,7 +14,7 @@ from acestep_flows.graph.plan import Plan
 from acestep_flows.graph.runner import Call, Handle
 from acestep_flows.graph.scheduler import Options, Result, Scheduler
 from acestep_flows.stages.registry import stages
-from acestep_flows.values import Latents
+from acestep_flows.values import Audio, Latents
 
 WORDS = {"tags": "pop, drums", "lyrics": "[verse]\nhello"}
 
@@ -22,6 +24,17 @@ def song(**inputs: Any) -> Plan:
     library = Library(working=None)
     given = {**WORDS, "duration": 2.0, "seed": 7, "steps": 4, **inputs}
     return plan(library.load("text2music"), given, registry=stages(), find=library.nested)
+
+
+def reworked(graph: str, **inputs: Any) -> Plan:
+    """The plan of a graph that makes something of a recording: a second and a half of noise."""
+    library = Library(working=None)
+    samples = np.random.default_rng(4).uniform(-0.3, 0.3, (2, 66_150)).astype(np.float32)
+    given = {**WORDS, "seed": 7, "steps": 3, **inputs}
+    recording = "reference" if graph == "audio2audio" else "source"
+    return plan(
+        library.load(graph), given | {recording: Audio(samples, 44_100)}, registry=stages(), find=library.nested
+    )
 
 
 def digests(result: Result) -> dict[str, Mapping[str, object]]:

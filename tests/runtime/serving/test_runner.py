@@ -31,9 +31,9 @@ from acestep_flows.runtime.serving.hosts import Mailbox, StageHost
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.runtime.serving.runner import ServeRunner
 from acestep_flows.stages.registry import stages
-from acestep_flows.values import Latents
+from acestep_flows.values import Latents, Span
 from tests.runtime.serving.pools import ENGINE, fused, split
-from tests.runtime.serving.songs import WORDS, Told, digests, play, sample_call, song
+from tests.runtime.serving.songs import WORDS, Told, digests, play, reworked, sample_call, song
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
 
@@ -95,6 +95,21 @@ def test_fused_split_and_local_give_the_same_song(
         plan = song(solver="pingpong", steps=5)
         one, two, three = [digests(await play(runner, plan)) for runner in (local, together, apart)]
         assert set(one) == {"prompt", "words", "noise", "take", "mel", "song"}
+        assert one == two == three
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    ("graph", "inputs"), [("repaint", {"span": Span(0.3, 1.0)}), ("remix", {"new_tags": "folk"}), ("audio2audio", {})]
+)
+def test_so_do_graphs_that_start_from_a_recording(
+    together: ServeRunner, apart: ServeRunner, local: LocalRunner, graph: str, inputs: dict[str, Any]
+) -> None:
+    async def work() -> None:
+        plan = reworked(graph, **inputs)
+        one, two, three = [digests(await play(runner, plan)) for runner in (local, together, apart)]
+        assert len(one) >= 6
         assert one == two == three
 
     run(work)
@@ -273,7 +288,7 @@ def test_a_song_that_kills_its_process_fails_alone(
 
     async def work() -> None:
         neighbours = [
-            asyncio.ensure_future(play(runner, song(steps=60, duration=20.0, seed=seed), events)) for seed in (41, 42)
+            asyncio.ensure_future(play(runner, song(steps=150, duration=4.0, seed=seed), events)) for seed in (41, 42)
         ]
         while not any((event.step or 0) >= 4 for event in events):
             await asyncio.sleep(0.005)
