@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from acestep_flows.api.executor import RENEWALS_PER_LEASE, Executor
-from acestep_flows.api.store.artifacts import Artifacts
 from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.leases import Leases
 from acestep_flows.api.store.records import ENDED, RunState
@@ -280,9 +279,6 @@ def test_a_database_that_is_full_for_a_while_costs_nothing(tmp_path: Path, monke
 
 def test_background_work_survives_whatever_happens_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("acestep_flows.api.executor.RENEWALS_PER_LEASE", 50)
-    for name in ("claim", "renew", "expire"):
-        fail_once(Leases, name, RuntimeError("a driver's own error"), monkeypatch)
-    fail_once(Artifacts, "collect", OSError("503, slow down"), monkeypatch)
 
     async def until_done(home: Home) -> Executor:
         with scheduler_over(home) as scheduler:
@@ -296,6 +292,9 @@ def test_background_work_survives_whatever_happens_in_it(tmp_path: Path, monkeyp
         return executor
 
     with opened(tmp_path) as home:
+        for name in ("claim", "renew", "expire"):
+            fail_once(home.leases, name, RuntimeError("a driver's own error"), monkeypatch)
+        fail_once(home.artifacts, "collect", OSError("503, slow down"), monkeypatch)
         run = accept(home)
         executor = asyncio.run(until_done(home))
         assert executor.failures == {"claim": 1, "renew": 1, "expire": 1, "sweep": 1}
@@ -303,15 +302,15 @@ def test_background_work_survives_whatever_happens_in_it(tmp_path: Path, monkeyp
         assert home.runs.get(run.id).state is RunState.SUCCEEDED
 
 
-def fail_once(kind: type[Any], name: str, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, errors = getattr(kind, name), [error]
+def fail_once(store: object, name: str, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, errors = getattr(store, name), [error]
 
     def once(*args: Any, **kwargs: Any) -> Any:
         if errors:
             raise errors.pop()
         return whole(*args, **kwargs)
 
-    monkeypatch.setattr(kind, name, once)
+    monkeypatch.setattr(store, name, once)
 
 
 def test_twenty_runs_end_once_each_though_executors_die(tmp_path: Path) -> None:

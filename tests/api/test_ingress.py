@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import pytest
 pytest.importorskip("ray")
 
 from acestep_flows.api.ingress import Ingress, IngressOptions, ingress
-from acestep_flows.api.store.leases import Leases
 from acestep_flows.errors import InputError
 from acestep_flows.runtime.serving.pool import Pool
 from tests.runtime.serving.pools import fused
@@ -46,15 +44,8 @@ class Dead(BaseException):
 def test_a_replica_whose_executor_died_is_not_well(
     small_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dying = threading.Event()
-    whole = Leases.claim
-
-    def claim(*args: Any) -> Any:
-        if dying.is_set():
-            raise Dead
-        return whole(*args)
-
-    monkeypatch.setattr(Leases, "claim", claim)
+    def die(*args: Any) -> Any:
+        raise Dead
 
     async def live() -> None:
         plain: Any = Ingress.__mro__[1]  # without what Serve wraps around it
@@ -64,7 +55,7 @@ def test_a_replica_whose_executor_died_is_not_well(
         async with client, app.router.lifespan_context(app):
             await replica.check_health()
             assert (await client.get("/readyz")).status_code == 200
-            dying.set()
+            monkeypatch.setattr(replica._home.leases, "claim", die)
             async with asyncio.timeout(60):
                 while (told := await client.get("/readyz")).status_code == 200:
                     await asyncio.sleep(0.05)
