@@ -20,15 +20,15 @@ def adapter() -> None:
 @click.argument("path", type=EXISTING)
 @click.option("--checkpoint", type=FOLDER, help="Check that it is for this checkpoint.")
 def inspect(path: Path, checkpoint: Path | None) -> None:
-    """Say what an adapter is: layers, ranks, scaling, size."""
-    from acestep_flows.model.adapters import Adapter
+    """Say what an adapter is: layers, ranks, scaling, size. It may be in any format that `convert` reads."""
     from acestep_flows.model.checkpoint import Checkpoint
-    from acestep_flows.training.adapter_files import describe
+    from acestep_flows.model.layout import TRANSFORMER
+    from acestep_flows.training.adapter_files import describe, read_foreign
 
-    if checkpoint is None:
-        found = Adapter.read(path)
-    else:
-        found = Adapter.load(path, Checkpoint.open(checkpoint).config("ace_step_transformer"))
+    found = read_foreign(path)
+    if checkpoint is not None:
+        opened = Checkpoint.open(checkpoint)
+        found.check(opened.config(TRANSFORMER), str(path), opened.digest(TRANSFORMER))
     click.echo(json.dumps(describe(found), indent=2))
 
 
@@ -37,9 +37,12 @@ def inspect(path: Path, checkpoint: Path | None) -> None:
 @click.option("--checkpoint", type=FOLDER, required=True, help="The checkpoint that they are for.")
 @click.option("--out", type=FOLDER, required=True, help="Folder of the new checkpoint.")
 def merge(adapters: tuple[str, ...], checkpoint: Path, out: Path) -> None:
-    """Write a checkpoint with adapters worked into its weights, each times its WEIGHT (1)."""
+    """Write a checkpoint with adapters worked into its weights, each times its WEIGHT (1).
+
+    The checkpoint's own adapters/ and controls/ do not come along: they were trained on other weights.
+    """
     from acestep_flows.model.checkpoint import Checkpoint
-    from acestep_flows.training.adapter_files import merge as run
+    from acestep_flows.training.merge import merge as run
 
     run(Checkpoint.open(checkpoint), [_weighted(one) for one in adapters], out)
     click.echo(out)
@@ -51,14 +54,17 @@ def merge(adapters: tuple[str, ...], checkpoint: Path, out: Path) -> None:
 @click.option("--to", "form", type=click.Choice(["acestep", "peft"]), default="acestep", show_default=True)
 @click.option("--alpha", type=float, help="Scaling, where the file says nothing about it.")
 @click.option("--rslora", is_flag=True, help="With --alpha: divided by the root of the rank.")
+@click.option("--fold", is_flag=True, help="Work the scaling into the matrices: for loaders that read no metadata.")
 @click.option("--dtype", type=click.Choice(["keep", "float32", "bfloat16"]), default="keep", show_default=True)
-def convert(path: Path, out: Path, form: str, alpha: float | None, rslora: bool, dtype: str) -> None:
+def convert(path: Path, out: Path, form: str, alpha: float | None, rslora: bool, fold: bool, dtype: str) -> None:
     """Bring an adapter from peft, diffusers or kohya to the published format, or from that to peft's."""
     import torch
 
-    from acestep_flows.training.adapter_files import read_foreign, rounded, write
+    from acestep_flows.training.adapter_files import folded, read_foreign, rounded, write
 
     found = read_foreign(path, alpha, rslora)
+    if fold:
+        found = folded(found)
     if dtype != "keep":
         found = rounded(found, getattr(torch, dtype))
     click.echo(write(found, out, "peft" if form == "peft" else "acestep"))

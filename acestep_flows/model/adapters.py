@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import logging
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -30,8 +31,12 @@ from acestep_flows import storage
 from acestep_flows.errors import CheckpointError
 from acestep_flows.model.layout import transformer_layout
 
+log = logging.getLogger(__name__)
+
 FILE = "pytorch_lora_weights.safetensors"
 METADATA = "lora_adapter_metadata"
+BASE = "base_digest"
+"""Metadata: the digest of the transformer that the adapter was trained on. Ours alone; other loaders pass it over."""
 EMBEDDING = "lyric_embs"
 
 M = TypeVar("M", bound=nn.Module)
@@ -76,27 +81,40 @@ class Adapter:
     Attributes:
         layers: by the published name of a linear layer.
         scaling: None where the file says nothing about it.
+        base: digest of the transformer that it was trained on; "" where the file does not say.
     """
 
     layers: Mapping[str, LowRank]
     scaling: Scaling | None = None
+    base: str = ""
 
     @classmethod
-    def load(cls, path: Path, config: Mapping[str, Any]) -> Adapter:
+    def load(cls, path: Path, config: Mapping[str, Any], base: str = "") -> Adapter:
         """Read an adapter for the transformer that `config`, its parsed config file, describes.
 
         Args:
             path: the file, or the folder that holds it under its usual name.
+            base: the transformer's digest; an adapter for other weights of the same shapes gets a warning.
 
         Raises:
             CheckpointError: no such file, not an adapter, or one for another model.
         """
         adapter = cls.read(path)
-        problems = list(_misfits(adapter.layers, config))
+        adapter.check(config, str(path / FILE if path.is_dir() else path), base)
+        return adapter
+
+    def check(self, config: Mapping[str, Any], where: str, base: str = "") -> None:
+        """Whether it is for the transformer of `config`; see `load`.
+
+        Raises:
+            CheckpointError: it is for another model.
+        """
+        problems = list(_misfits(self.layers, config))
         if problems:
             shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
-            raise CheckpointError(f"made for another model: {shown}", where=str(path / FILE if path.is_dir() else path))
-        return adapter
+            raise CheckpointError(f"made for another model: {shown}", where=where)
+        if base and self.base not in ("", base):
+            log.warning("%s was trained on other weights (%.12s) than these (%.12s)", where, self.base, base)
 
     @classmethod
     def read(cls, path: Path) -> Adapter:
@@ -116,7 +134,7 @@ class Adapter:
             raise CheckpointError(
                 f"cannot be read: {error}", where=str(file), allowed="a LoRA safetensors file"
             ) from None
-        return cls(_pair(tensors, file), _scaling(metadata, file))
+        return cls(_pair(tensors, file), read_scaling(metadata, file), metadata.get(BASE, ""))
 
     def save(self, folder: Path) -> Path:
         """Write the adapter, with its scaling as metadata, so that whoever loads it need not guess.
@@ -128,7 +146,7 @@ class Adapter:
         for name, layer in self.layers.items():
             tensors[f"{name}.lora_A.weight"] = layer.down.contiguous()
             tensors[f"{name}.lora_B.weight"] = layer.up.contiguous()
-        metadata = {"format": "pt"}
+        metadata = {"format": "pt"} | ({BASE: self.base} if self.base else {})
         if self.scaling is not None:
             rank = max(layer.rank for layer in self.layers.values())
             ranks = {name: layer.rank for name, layer in self.layers.items() if layer.rank != rank}
@@ -220,7 +238,12 @@ def _misfits(layers: Mapping[str, LowRank], config: Mapping[str, Any]) -> Iterat
             yield f"{name} is {list(expected)}, not {list(found)}"
 
 
-def _scaling(metadata: Mapping[str, str], file: Path) -> Scaling | None:
+def read_scaling(metadata: Mapping[str, str], file: Path) -> Scaling | None:
+    """The scaling in a file's metadata, None where there is none.
+
+    Raises:
+        CheckpointError: it cannot be read, or is that of another kind of adapter.
+    """
     if METADATA not in metadata:
         return None
     try:

@@ -1,18 +1,18 @@
-"""Adapters as files: what one is, one merged into a checkpoint, and one brought from or to another format.
+"""Adapters as files: what one is, and one brought from or to another format.
 
 Three ways to name the same matrices are read: the published one (`LAYER.lora_A.weight`), peft's and diffusers' (the
-same behind a prefix), and kohya's (`LAYER.lora_down.weight`, with an `alpha` per layer). Scaling is taken from where
-each keeps it: the file's metadata, `adapter_config.json`, or the alphas.
+same behind a prefix), and kohya's (`lora_unet_LAYER.lora_down.weight`, where LAYER has "_" for ".", with an `alpha` per
+layer). Scaling is taken from where each keeps it: the file's metadata, `adapter_config.json`, or the alphas.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,13 +22,15 @@ from safetensors.torch import save
 from torch import Tensor
 
 from acestep_flows import storage
-from acestep_flows.errors import CheckpointError, InputError, StorageError
-from acestep_flows.model.adapters import FILE, Adapter, LowRank, Scaling
-from acestep_flows.model.checkpoint import PARTS, Checkpoint, weights_file
-from acestep_flows.model.layout import TRANSFORMER
+from acestep_flows.errors import CheckpointError
+from acestep_flows.model.adapters import BASE, FILE, METADATA, Adapter, LowRank, Scaling, read_scaling
+from acestep_flows.model.layout import TRANSFORMER, transformer_layout
+from acestep_flows.training.nano.architecture import configs
 
 PEFT_CONFIG, PEFT_FILE = "adapter_config.json", "adapter_model.safetensors"
+KOHYA = ("lora_unet_", "lora_transformer_")
 PREFIXES = ("base_model.model.", "transformer.", "diffusion_model.", "model.")
+NUMBER = re.compile(r"(?<=[._])\d+(?=[._]|$)")
 ENDINGS = {
     ".lora_A.weight": "down",
     ".lora_A.default.weight": "down",
@@ -58,39 +60,9 @@ def describe(adapter: Adapter) -> dict[str, Any]:
         "factors": factors,
         "parameters": sum(layer.down.numel() + layer.up.numel() for layer in adapter.layers.values()),
         "dtypes": sorted({str(layer.up.dtype).removeprefix("torch.") for layer in adapter.layers.values()}),
+        "base": adapter.base or None,
         "digest": adapter.digest,
     }
-
-
-def merge(checkpoint: Checkpoint, adapters: Sequence[tuple[Path, float]], out: Path) -> None:
-    """Write a checkpoint whose transformer has `adapters`, each with its weight, worked into its weights.
-
-    The other parts are linked, or copied where the file system cannot.
-
-    Raises:
-        InputError: `out` is not an empty folder.
-        CheckpointError: an adapter is not for this checkpoint.
-        StorageError: `out` cannot be written to.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError("there is something", where=str(out), allowed="an empty or a new folder")
-    config = checkpoint.config(TRANSFORMER)
-    loaded = [(Adapter.load(path, config), weight) for path, weight in adapters]
-    with safe_open(checkpoint.file(TRANSFORMER, weights_file(TRANSFORMER)), framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    for adapter, weight in loaded:
-        for name, layer in adapter.layers.items():
-            base = tensors[f"{name}.weight"]
-            tensors[f"{name}.weight"] = (base.float() + weight * _product(adapter, name, layer)).to(base.dtype)
-    try:
-        for part in PARTS:
-            shutil.copytree(checkpoint.root / part, out / part, copy_function=_link_or_copy)
-        for beside in (file for file in checkpoint.root.iterdir() if file.is_file()):
-            _link_or_copy(str(beside), str(out / beside.name))
-        target = out / TRANSFORMER / weights_file(TRANSFORMER)
-        storage.write(target, save(tensors, metadata={"format": "pt"}))
-    except (OSError, shutil.Error, SafetensorError) as error:
-        raise StorageError(f"{out}: cannot be written: {error}") from None
 
 
 def read_foreign(path: Path, alpha: float | None = None, rslora: bool = False) -> Adapter:
@@ -110,17 +82,17 @@ def read_foreign(path: Path, alpha: float | None = None, rslora: bool = False) -
         raise CheckpointError("no adapter", where=str(path), allowed=f"a file, or a folder with {FILE} or {PEFT_FILE}")
     try:
         with safe_open(file, framework="pt") as opened:
-            published = "lora_adapter_metadata" in (opened.metadata() or {})
+            metadata = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot be read: {error}", where=str(file)) from None
     layers, alphas = _layers(tensors, file)
     scaling = _foreign_scaling(folder, layers, alphas)
-    if published and scaling is None:
-        scaling = Adapter.read(file).scaling
+    if METADATA in metadata and scaling is None:
+        scaling = read_scaling(metadata, file)
     if scaling is None and alpha is not None:
         scaling = Scaling(alpha, rslora)
-    return Adapter(layers, scaling)
+    return Adapter(layers, scaling, metadata.get(BASE, ""))
 
 
 def write(adapter: Adapter, folder: Path, form: Format) -> Path:
@@ -150,11 +122,6 @@ def write(adapter: Adapter, folder: Path, form: Format) -> Path:
     return storage.write(folder / PEFT_FILE, save(tensors, metadata={"format": "pt"}))
 
 
-def _product(adapter: Adapter, name: str, layer: LowRank) -> Tensor:
-    factor = adapter.scaling.of(name, layer.rank) if adapter.scaling else 1.0
-    return factor * (layer.up.float() @ layer.down.float())
-
-
 def _layers(tensors: Mapping[str, Tensor], file: Path) -> tuple[dict[str, LowRank], dict[str, float]]:
     """Layers, and the alphas of those that have one, from tensors by any of the names."""
     parts: dict[str, dict[str, Tensor]] = {}
@@ -162,7 +129,7 @@ def _layers(tensors: Mapping[str, Tensor], file: Path) -> tuple[dict[str, LowRan
         ending = next((ending for ending in ENDINGS if name.endswith(ending)), None)
         if ending is None:
             raise CheckpointError(f"not an adapter: {name}", where=str(file), allowed="low-rank matrices of layers")
-        parts.setdefault(_plain(name.removesuffix(ending)), {})[ENDINGS[ending]] = tensor
+        parts.setdefault(_plain(name.removesuffix(ending), file), {})[ENDINGS[ending]] = tensor
     halves = [name for name, part in parts.items() if not {"down", "up"} <= set(part)]
     if halves or not parts:
         what = f"{halves[0]} has one factor only" if halves else "no tensors"
@@ -171,10 +138,24 @@ def _layers(tensors: Mapping[str, Tensor], file: Path) -> tuple[dict[str, LowRan
     return layers, {name: float(part["alpha"]) for name, part in parts.items() if "alpha" in part}
 
 
-def _plain(name: str) -> str:
+def _plain(name: str, file: Path) -> str:
+    if name.startswith(KOHYA):
+        flat = name.removeprefix(next(prefix for prefix in KOHYA if name.startswith(prefix)))
+        found = _published_names().get(NUMBER.sub("#", flat))
+        if found is None:
+            raise CheckpointError(f"no layer is called {name}", where=str(file), allowed="layers of the transformer")
+        numbers = iter(NUMBER.findall(flat))
+        return re.sub("#", lambda _: next(numbers), found)
     for prefix in PREFIXES:
         name = name.removeprefix(prefix)
     return name
+
+
+@cache
+def _published_names() -> dict[str, str]:
+    """Layers by their names with "_" for ".", and "#" for every number: models of any size have the same."""
+    names = [name.removesuffix(".weight") for name in transformer_layout(configs(1, 1)[TRANSFORMER])]
+    return {NUMBER.sub("#", name.replace(".", "_")): NUMBER.sub("#", name) for name in names}
 
 
 def _matrix(tensor: Tensor) -> Tensor:
@@ -202,14 +183,19 @@ def _ending(name: str) -> str:
     return ".".join(name.split(".")[-2:]) if last.isdigit() else last
 
 
-def _link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-
-
 def rounded(adapter: Adapter, dtype: torch.dtype) -> Adapter:
     """The same in another dtype."""
     layers = {name: LowRank(layer.down.to(dtype), layer.up.to(dtype)) for name, layer in adapter.layers.items()}
-    return Adapter(layers, adapter.scaling)
+    return replace(adapter, layers=layers)
+
+
+def folded(adapter: Adapter) -> Adapter:
+    """The same with its scaling worked into the matrices, for loaders that read no metadata."""
+    scaling = adapter.scaling
+    if scaling is None:
+        return adapter
+    layers = {
+        name: LowRank(layer.down, (scaling.of(name, layer.rank) * layer.up.float()).to(layer.up.dtype))
+        for name, layer in adapter.layers.items()
+    }
+    return replace(adapter, layers=layers, scaling=None)

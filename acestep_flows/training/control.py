@@ -125,7 +125,8 @@ class ControlTask(SongTask):
             branch.gain.mul_(self._recipe.emphasis)
         branch.to(torch.bfloat16).save(folder)
         if self._recipe.adapter is not None:
-            adapter = learnt_adapter([self.networks.transformer], self._recipe.adapter.scaling)
+            base = self.checkpoint.digest(TRANSFORMER)
+            adapter = learnt_adapter([self.networks.transformer], self._recipe.adapter.scaling, base)
             rounded(adapter, torch.bfloat16).save(folder)
 
 

@@ -58,7 +58,8 @@ class LoraTask(SongTask):
 
     def export(self, folder: Path) -> None:
         """`folder/pytorch_lora_weights.safetensors`, which `adapter=FOLDER` takes."""
-        learnt_adapter(self.networks.published.values(), self._recipe.adapter.scaling).save(folder)
+        base = self.checkpoint.digest(TRANSFORMER)
+        learnt_adapter(self.networks.published.values(), self._recipe.adapter.scaling, base).save(folder)
 
 
 def remembered(tags: tuple[str, ...], forget: tuple[str, ...]) -> tuple[str, ...]:

@@ -39,8 +39,10 @@ class LowRankSettings(Section):
         return Scaling(self.alpha, self.rslora)
 
 
-def fresh_adapter(config: Mapping[str, Any], settings: LowRankSettings, within: Sequence[str] = ("",)) -> Adapter:
-    """An adapter that adds nothing yet, for the layers of the transformer of `config`; from torch's own generator.
+def refined_layers(
+    config: Mapping[str, Any], settings: LowRankSettings, within: Sequence[str] = ("",)
+) -> dict[str, tuple[int, int]]:
+    """The layers of the transformer of `config` that get an adapter, and their numbers of outputs and inputs.
 
     Args:
         within: beginnings of the names that may be refined.
@@ -49,7 +51,7 @@ def fresh_adapter(config: Mapping[str, Any], settings: LowRankSettings, within: 
         InputError: a target names no linear layer.
     """
     linear = {
-        name.removesuffix(".weight"): shape
+        name.removesuffix(".weight"): (shape[0], shape[1])
         for name, shape in transformer_layout(config).items()
         if len(shape) == 2 and name.endswith(".weight") and ".add_" not in name and not name.startswith(EMBEDDING)
     }
@@ -58,10 +60,16 @@ def fresh_adapter(config: Mapping[str, Any], settings: LowRankSettings, within: 
         found = [name for name in linear if _ends(name, target) and name.startswith(tuple(within))]
         if not found:
             raise InputError(f"no linear layer {target!r}", where="targets", allowed=", ".join(TARGETS))
-        for name in found:
-            outputs, inputs = linear[name]
-            down = nn.init.kaiming_uniform_(torch.empty(settings.rank, inputs), a=math.sqrt(5))
-            layers[name] = LowRank(down, torch.zeros(outputs, settings.rank))
+        layers.update({name: linear[name] for name in found})
+    return layers
+
+
+def fresh_adapter(config: Mapping[str, Any], settings: LowRankSettings, within: Sequence[str] = ("",)) -> Adapter:
+    """An adapter that adds nothing yet, for the layers of `refined_layers`; from torch's own generator."""
+    layers = {}
+    for name, (outputs, inputs) in refined_layers(config, settings, within).items():
+        down = nn.init.kaiming_uniform_(torch.empty(settings.rank, inputs), a=math.sqrt(5))
+        layers[name] = LowRank(down, torch.zeros(outputs, settings.rank))
     return Adapter(layers, settings.scaling)
 
 
@@ -75,14 +83,18 @@ def trainable(adapter: Adapter, module: M) -> M:
     return twin
 
 
-def learnt_adapter(modules: Iterable[nn.Module], scaling: Scaling | None) -> Adapter:
-    """What has become of the adapter that `modules` carry."""
+def learnt_adapter(modules: Iterable[nn.Module], scaling: Scaling | None, base: str) -> Adapter:
+    """What has become of the adapter that `modules` carry.
+
+    Args:
+        base: digest of the transformer that it was trained on.
+    """
     layers = {}
     for module in modules:
         for name, part in module.named_modules():
             if isinstance(part, RefinedLinear):
                 layers[name] = LowRank(part.down.detach().cpu().clone(), part.up.detach().cpu().clone())
-    return Adapter(layers, scaling)
+    return Adapter(layers, scaling, base)
 
 
 def _ends(name: str, target: str) -> bool:

@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+from diffusers.configuration_utils import ConfigMixin
+from diffusers.loaders.peft import PeftAdapterMixin
+from diffusers.models.modeling_utils import ModelMixin
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from torch import nn
 
 from acestep_flows.model.adapters import Adapter, LowRank, Scaling
+from acestep_flows.training.adapter_files import folded, write
 
 
 class Pair(nn.Module):
@@ -56,3 +60,44 @@ def test_the_settings_written_are_peft_settings(tmp_path: Path) -> None:
         settings = json.loads(opened.metadata()["lora_adapter_metadata"])
     config = LoraConfig.from_peft_type(**settings)  # type: ignore[no-untyped-call]
     assert (config.r, config.lora_alpha, config.use_rslora) == (4, 6.0, True)
+
+
+def test_diffusers_loads_a_file_of_ours(tmp_path: Path) -> None:
+    """With its scaling, from the metadata; a folded one needs none."""
+
+    class Network(ModelMixin, ConfigMixin, PeftAdapterMixin):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()  # type: ignore[no-untyped-call]
+            self.to_q, self.to_k = nn.Linear(12, 8), nn.Linear(8, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = self.to_k(self.to_q(x))
+            return out
+
+    torch.manual_seed(0)
+    x = torch.randn(3, 12)
+    layers = {
+        name: LowRank(torch.randn(4, inputs), torch.randn(outputs, 4))
+        for name, inputs, outputs in (("to_q", 12, 8), ("to_k", 8, 4))
+    }
+    ours = Adapter(layers, Scaling(lora_alpha=6, use_rslora=True), base="0" * 64)
+    for name, one in (("scaled", ours), ("folded", folded(ours))):
+        network = Network()
+        wanted = ours.apply(network)(x)
+        one.save(tmp_path / name)
+        network.load_lora_adapter(str(tmp_path / name), prefix=None, use_safetensors=True)
+        torch.testing.assert_close(network(x), wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_peft_loads_a_folder_that_we_wrote_for_it(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    plain, x = Pair(), torch.randn(3, 12)
+    layers = {
+        "to_q": LowRank(torch.randn(4, 12), torch.randn(8, 4)),
+        "to_k": LowRank(torch.randn(2, 8), torch.randn(4, 2)),
+    }
+    ours = Adapter(layers, Scaling(6, True, {"to_k": 3.0}))
+    wanted = ours.apply(plain)(x)
+    write(ours, tmp_path, "peft")
+    tuned = PeftModel.from_pretrained(plain, tmp_path)
+    torch.testing.assert_close(tuned(x), wanted, atol=1e-6, rtol=1e-5)

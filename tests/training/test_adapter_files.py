@@ -1,8 +1,9 @@
-"""Adapters as files: told apart, merged to what applying them gives, and brought over from other formats unchanged."""
+"""Adapters as files: told apart, and brought over from other formats unchanged."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from acestep_flows.cli import cli
-from acestep_flows.errors import CheckpointError, InputError
+from acestep_flows.errors import CheckpointError
 from acestep_flows.model.adapters import Adapter, LowRank, Scaling
 from acestep_flows.model.checkpoint import Checkpoint
-from acestep_flows.model.layout import TRANSFORMER
-from acestep_flows.model.placement import Placement
-from acestep_flows.model.transformer import Transformer
-from acestep_flows.training.adapter_files import describe, merge, read_foreign, write
+from acestep_flows.model.layout import TRANSFORMER, transformer_layout
+from acestep_flows.training.adapter_files import Format, describe, folded, read_foreign, write
 from tests.model.small import small_checkpoint, small_folder
 
 LAYERS = ("transformer_blocks.0.attn.to_q", "transformer_blocks.1.cross_attn.to_out.0")
@@ -50,40 +49,6 @@ def assert_same(one: Adapter, other: Adapter) -> None:
         torch.testing.assert_close(found[name], product)
 
 
-def velocity(transformer: Transformer) -> Tensor:
-    draw = torch.Generator().manual_seed(0)
-    memory = transformer.remember(torch.randn(3, transformer.config.width, generator=draw), torch.ones(3))
-    with torch.no_grad():
-        found: Tensor = transformer(torch.randn(1, 8, 16, 6, generator=draw), torch.tensor([500.0]), [memory])
-    return found
-
-
-def test_merged_weights_do_what_applied_adapters_do(tmp_path: Path) -> None:
-    first, second = adapter(Scaling(8, True)), adapter(None, rank=2)
-    first.save(tmp_path / "first")
-    second.save(tmp_path / "second")
-    merge(small_checkpoint(), [(tmp_path / "first", 0.05), (tmp_path / "second", -0.02)], tmp_path / "merged")
-    base = Transformer.load(small_checkpoint(), Placement())
-    merged = Transformer.load(Checkpoint.open(tmp_path / "merged"), Placement())
-    wanted = velocity(second.apply(first.apply(base, 0.05), -0.02))
-    torch.testing.assert_close(velocity(merged), wanted, rtol=0.05, atol=0.02)  # weights are kept in bfloat16
-    assert (velocity(base) - wanted).abs().max() > 0.05
-
-
-def test_merging_leaves_the_base_alone(tmp_path: Path) -> None:
-    digest = Checkpoint.open(small_folder()).digest(TRANSFORMER)
-    adapter().save(tmp_path / "one")
-    merge(small_checkpoint(), [(tmp_path / "one", 1.0)], tmp_path / "merged")
-    assert Checkpoint.open(small_folder()).digest(TRANSFORMER) == digest
-    assert Checkpoint.open(tmp_path / "merged").digest(TRANSFORMER) != digest
-
-
-def test_nothing_is_written_over(tmp_path: Path) -> None:
-    adapter().save(tmp_path / "one")
-    with pytest.raises(InputError, match="an empty or a new folder"):
-        merge(small_checkpoint(), [(tmp_path / "one", 1.0)], tmp_path / "one")
-
-
 @pytest.mark.parametrize("scaling", [None, Scaling(8), Scaling(8, True), Scaling(8, False, {LAYERS[0]: 3.0})])
 def test_peft_and_back_again(tmp_path: Path, scaling: Scaling | None) -> None:
     one = adapter(scaling)
@@ -103,6 +68,58 @@ def test_kohya_alphas_become_scaling(tmp_path: Path) -> None:
     found = read_foreign(tmp_path / "kohya.safetensors")
     assert found.scaling is not None
     assert [found.scaling.of(name, 4) for name in LAYERS] == [0.5, 0.75]
+
+
+@pytest.mark.parametrize("prefix", ["lora_unet_", "lora_transformer_"])
+def test_kohyas_names_are_those_of_layers(tmp_path: Path, prefix: str) -> None:
+    """Dots and underscores look alike there, and layers have both."""
+    config = small_checkpoint().config(TRANSFORMER)
+    shapes = {n.removesuffix(".weight"): s for n, s in transformer_layout(config).items() if n.endswith(".weight")}
+    linear = {n: s for n, s in shapes.items() if len(s) == 2 and not n.startswith(("lyric_embs", "projectors"))}
+    tensors = {}
+    for name, (outputs, inputs) in linear.items():
+        flat = prefix + name.replace(".", "_")
+        tensors[f"{flat}.lora_down.weight"], tensors[f"{flat}.lora_up.weight"] = (
+            torch.ones(2, inputs),
+            torch.ones(outputs, 2),
+        )
+        tensors[f"{flat}.alpha"] = torch.tensor(1.0)
+    save_file(tensors, tmp_path / "kohya.safetensors")
+    found = read_foreign(tmp_path / "kohya.safetensors")
+    assert set(found.layers) == set(linear)
+    assert {"transformer_blocks.1.cross_attn.to_out.0", "lyric_encoder.encoders.1.self_attn.linear_q"} <= set(
+        found.layers
+    )
+    write(found, tmp_path / "own", "acestep")
+    Adapter.load(tmp_path / "own", config)
+
+
+def test_a_name_of_kohya_that_no_layer_has(tmp_path: Path) -> None:
+    tensors = {f"lora_unet_input_blocks_1_to_q.lora_{end}.weight": torch.ones(2, 2) for end in ("down", "up")}
+    save_file(tensors, tmp_path / "kohya.safetensors")
+    with pytest.raises(CheckpointError, match="no layer is called lora_unet_input_blocks_1_to_q"):
+        read_foreign(tmp_path / "kohya.safetensors")
+
+
+@pytest.mark.parametrize("form", ["acestep", "peft"])
+@pytest.mark.parametrize("scaling", [None, Scaling(8, True), Scaling(8, False, {LAYERS[0]: 3.0})])
+def test_folded_adapters_do_the_same_without_scaling(tmp_path: Path, scaling: Scaling | None, form: Format) -> None:
+    one = adapter(scaling)
+    write(folded(one), tmp_path, form)
+    assert folded(one).scaling is None
+    assert_same(one, read_foreign(tmp_path))
+    if form == "acestep":
+        assert Adapter.read(tmp_path).scaling is None
+
+
+def test_an_adapter_knows_its_base(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config, digest = small_checkpoint().config(TRANSFORMER), small_checkpoint().digest(TRANSFORMER)
+    for base in ("", digest, "0" * 64):
+        write(replace(adapter(Scaling(8)), base=base), tmp_path / "one", "acestep")
+        assert read_foreign(tmp_path / "one").base == base
+        caplog.clear()
+        Adapter.load(tmp_path / "one", config, digest)
+        assert ("trained on other weights" in caplog.text) is (base == "0" * 64)
 
 
 def test_diffusers_prefix_and_given_alpha(tmp_path: Path) -> None:
@@ -136,11 +153,16 @@ def test_commands(tmp_path: Path) -> None:
     runner = CliRunner()
     shown = runner.invoke(cli, ["adapter", "inspect", str(tmp_path / "one"), "--checkpoint", str(small_folder())])
     assert json.loads(shown.output)["layers"] == 2
+    foldable = ["adapter", "convert", str(tmp_path / "one"), "--fold", "--out", str(tmp_path / "folded")]
+    assert runner.invoke(cli, foldable).exit_code == 0
+    assert_same(adapter(Scaling(8)), Adapter.read(tmp_path / "folded"))
     done = runner.invoke(
         cli, ["adapter", "convert", str(tmp_path / "one"), "--to", "peft", "--out", str(tmp_path / "p")]
     )
     assert done.exit_code == 0, done.output
     assert_same(adapter(Scaling(8)), read_foreign(tmp_path / "p"))
+    shown = runner.invoke(cli, ["adapter", "inspect", str(tmp_path / "p"), "--checkpoint", str(small_folder())])
+    assert json.loads(shown.output)["factors"] == [2.0]
     arguments = [f"{tmp_path / 'one'}=0.5", "--checkpoint", str(small_folder()), "--out", str(tmp_path / "m")]
     assert runner.invoke(cli, ["adapter", "merge", *arguments]).exit_code == 0
     Checkpoint.open(tmp_path / "m")
