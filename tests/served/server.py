@@ -61,11 +61,13 @@ class Server:
         """Start, and return when it is ready."""
         begun = time.monotonic()
         command = [COMMAND, "serve", "--home", "server", "--port", str(self.port), *self.options]
+        inherited = environment(self.cache)
+        del inherited["OMP_NUM_THREADS"]  # Ray gives each process its own; another one shows in a song's last digits
         with (self.folder / "server.log").open("a") as log:
             self.process = subprocess.Popen(
                 command,
                 cwd=self.folder,
-                env={**environment(self.cache), **self.env},
+                env={**inherited, **self.env},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
