@@ -186,7 +186,7 @@ def test_what_cannot_be_run_is_refused_in_one_line(
 
 
 def test_ctrl_c_ends_in_a_line_and_leaves_nothing_behind(cache: Path, tmp_path: Path) -> None:
-    args = ["run", "text2music", *QUICK[:2], "--set", "duration=240", "--set", "steps=200", "--cache", "off"]
+    args = ["run", "text2music", *QUICK[:2], "--set", "duration=60", "--set", "steps=200", "--cache", "off"]
     code = (
         "from acestep_flows import progress; progress.PLAIN_SECONDS = 0.0; from acestep_flows.cli import main; main()"
     )

@@ -22,7 +22,7 @@ from acestep_flows.errors import InputError
 from acestep_flows.runtime.serving.pool import Pool
 from tests.served.server import COMMAND, Server, environment
 
-LONG = {"seconds": 10, "steps": 50}
+LONG = {"seconds": 4, "steps": 50}
 """A song that is under way for a while."""
 
 
@@ -116,7 +116,7 @@ def test_more_than_it_takes_is_turned_away_whole(server: Server, client: Client)
 
 
 def test_a_killed_replica_costs_a_few_steps(server: Server, client: Client) -> None:
-    runs = [server.song(client, seed=200 + i, seconds=15, steps=80).id for i in range(4)]
+    runs = [server.song(client, seed=200 + i, seconds=6, steps=80).id for i in range(4)]
     eventually(lambda: sampling(client, runs[0]))
     os.kill(server.replica(), signal.SIGKILL)
     for run in runs:
