@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 
 PLAIN_SECONDS = 10.0
+LISTED = 20
+"""Songs that are told of; all of them are in the folder's listings."""
 
 
 @click.command()
@@ -15,13 +17,15 @@ PLAIN_SECONDS = 10.0
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of encoded songs.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a value: source.count=100.")
 @click.option("--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Ray processes; 0: none.")
+@click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, mps; a GPU for each worker.")
 @click.option("--quiet", is_flag=True, help="No progress.")
-def encode(recipe: str, out: Path, assignments: tuple[str, ...], workers: int, quiet: bool) -> None:
+def encode(recipe: str, out: Path, assignments: tuple[str, ...], workers: int, device: str, quiet: bool) -> None:
     """Encode songs for training by RECIPE, a YAML file or the name of one that comes with the package.
 
-    What is already encoded in --out is kept: the same command goes on where it was interrupted. Songs that cannot be
-    used are listed with their reasons and left out.
+    What is already encoded in --out is kept: after ctrl-C the same command goes on. Songs that cannot be used are
+    listed with their reasons and left out; the same command tries them again.
     """
+    from acestep_flows.render import choose_placement
     from acestep_flows.training.data.encoded import Broken, entries
     from acestep_flows.training.encode import encode as run
     from acestep_flows.training.encode import load_encode_recipe
@@ -35,10 +39,16 @@ def encode(recipe: str, out: Path, assignments: tuple[str, ...], workers: int, q
             told = now
             click.echo(f"{done} of {songs} songs, {broken} left out, {now - begun:.0f} s", err=True)
 
-    run(load_encode_recipe(recipe, assignments), out, workers=workers, report=report)
-    left_out = [entry for entry in entries(out) if isinstance(entry, Broken)]
-    for entry in left_out[:20]:
-        click.echo(f"left out {entry.key}: {entry.reason}", err=True)
-    if len(left_out) > 20:
-        click.echo(f"and {len(left_out) - 20} more, listed in {out}", err=True)
+    place = choose_placement(device, "float32", False).device
+    run(load_encode_recipe(recipe, assignments), out, workers=workers, device=place, report=report)
+    found = list(entries(out))
+    _list([f"left out {one.key}: {one.reason}" for one in found if isinstance(one, Broken)], out)
+    _list([f"{one.key}: {one.note}" for one in found if not isinstance(one, Broken) and one.note], out)
     click.echo(out)
+
+
+def _list(lines: list[str], out: Path) -> None:
+    for line in lines[:LISTED]:
+        click.echo(line, err=True)
+    if len(lines) > LISTED:
+        click.echo(f"and {len(lines) - LISTED} more, listed in {out}", err=True)

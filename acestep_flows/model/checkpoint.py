@@ -152,6 +152,11 @@ class Checkpoint:
         return self._parts[part].folder / name
 
     @property
+    def has_lyric_vocab(self) -> bool:
+        """Whether there is a lyric vocabulary."""
+        return self._lyric_vocab is not None
+
+    @property
     def lyric_vocab(self) -> Path:
         """The lyric tokenizer's vocabulary.
 

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, ValidationError
@@ -37,7 +37,7 @@ from acestep_flows.training.data.encoded import (
 )
 from acestep_flows.training.data.song import Song, Source
 from acestep_flows.training.data.sources import SourceSettings, open_source
-from acestep_flows.training.precision import Precision
+from acestep_flows.training.precision import Precision, chosen
 from acestep_flows.training.recipe import Section, problems, read_recipe
 from acestep_flows.training.stopping import stop_requests
 from acestep_flows.values import FloatArray
@@ -86,7 +86,7 @@ class Encoder:
         self._size = size
         checkpoint = Checkpoint.open(recipe.checkpoint)
         self._stage = EncodeAudio()
-        self._stage.load(checkpoint, Placement(device, recipe.numerics(device)))
+        self._stage.load(checkpoint, Placement(device, chosen(device, recipe.dtype)))
         self._lyrics = LyricTokenizer(checkpoint.lyric_vocab) if checkpoint.has_lyric_vocab else None
 
     def shard(
@@ -167,13 +167,12 @@ def encode(
         StorageError: it cannot be written to.
         Cancelled: somebody asked to stop (ctrl-C, SIGTERM); the same call goes on.
     """
-    source = open_source(recipe.source)
-    songs = len(source)
-    size = _claim(recipe, folder, source, device, _size(songs, workers))
-    shards = -(-songs // size)
-    missing = [number for number in range(shards) if not _whole(folder, number)]
-    done, broken = songs - sum(min(size, songs - number * size) for number in missing), 0
     with stop_requests() as asked:
+        source = open_source(recipe.source)
+        songs = len(source)
+        size = _claim(recipe, folder, source, device, _size(songs, workers))
+        missing = [number for number in range(-(-songs // size)) if not _whole(folder, number)]
+        done, broken = songs - sum(min(size, songs - number * size) for number in missing), 0
         finished: Iterator[tuple[int, int]] = iter(())
         if missing and workers:
             from acestep_flows.training.encode_ray import encode_shards
@@ -221,16 +220,19 @@ def _whole(folder: Path, number: int) -> bool:
 def _claim(recipe: EncodeRecipe, folder: Path, source: Source, device: str, size: int) -> int:
     """Write what the folder is made from, or compare with what stands there; gives the songs of a shard."""
     checkpoint = Checkpoint.open(recipe.checkpoint)
-    about = {
+    about: dict[str, Any] = {
         "songs": len(source),
         "source": recipe.source.model_dump(mode="json"),
         "autoencoder": checkpoint.digest("music_dcae_f8c8"),
-        "dtype": recipe.numerics(device),
+        "dtype": chosen(device, recipe.dtype),
         "shard": size,
     }
     if (folder / ABOUT).is_file():
         found = read_about(folder)
-        about["shard"] = found.setdefault("shard", SHARD)  # which older folders do not say
+        there: Any = found.setdefault("shard", SHARD)  # which older folders do not say
+        if not isinstance(there, int) or there < 1:
+            raise InputError(f"damaged: shards of {there!r}", where=str(folder / ABOUT), allowed=REPAIR)
+        size = about["shard"] = there
         differing = [key for key in about if key != "source" and found.get(key) != about[key]]
         moved = found.get("source") != about["source"]
         if moved and (not _same_but_for_path(found.get("source"), about["source"]) or not _stamped(folder)):
@@ -238,17 +240,15 @@ def _claim(recipe: EncodeRecipe, folder: Path, source: Source, device: str, size
         if differing:
             what = f"was encoded from another {', '.join(differing)}"
             raise InputError(what, where=str(folder), allowed=OTHER)
-        _check_songs(folder, source, int(about["shard"]))
+        _check_songs(folder, source, size)
         if not moved:
-            return int(about["shard"])
+            return size
     storage.write(folder / ABOUT, (json.dumps(about, indent=2) + "\n").encode())
-    return int(about["shard"])
+    return size
 
 
-def _same_but_for_path(before: object, now: object) -> bool:
-    return all(isinstance(one, dict) and "path" in one for one in (before, now)) and (
-        {**before, "path": ""} == {**now, "path": ""}  # type: ignore[dict-item]
-    )
+def _same_but_for_path(before: Any, now: dict[str, Any]) -> bool:
+    return isinstance(before, dict) and "path" in now and {**before, "path": ""} == {**now, "path": ""}
 
 
 def _stamped(folder: Path) -> bool:

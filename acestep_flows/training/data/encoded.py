@@ -111,7 +111,8 @@ class EncodedSet:
     def digest(self) -> str:
         """sha256 of what can be learnt from: the songs as they are listed, and what made their latents."""
         made = [self.about.get("autoencoder"), self.about.get("dtype")]
-        return joined([made, [asdict(song) | {"stamp": "", "note": ""} for song in self.songs]])
+        apart = {"stamp": "", "note": ""}  # nothing that is learnt, as are places in a shard
+        return joined([made, [asdict(song) | apart | {"tracks": list(song.tracks)} for song in self.songs]])
 
     def __len__(self) -> int:
         return len(self.songs)

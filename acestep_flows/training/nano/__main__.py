@@ -22,32 +22,28 @@ def main(out: Path, device: str, workers: int, assignments: tuple[str, ...]) -> 
 
     Ctrl-C saves where it is; the same command goes on. The checkpoint is in OUT/nano.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported, below
-    from acestep_flows.render import choose_placement
-    from acestep_flows.training.nano.pipeline import Making, make
-
     changes: dict[str, list[str]] = {}
     for assignment in assignments:
         step, dot, rest = assignment.partition(".")
         if not dot:
             raise click.BadParameter(f"{assignment!r} is not of the form STEP.KEY=VALUE", param_hint="--set")
         changes.setdefault(step, []).append(rest)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported, below
     try:
+        from acestep_flows.render import choose_placement
+        from acestep_flows.training.nano.pipeline import Making, make
+
+        place = choose_placement(device, "float32", False).device
         with shown(False) as watch:
-            making = Making(
-                out,
-                choose_placement(device, "float32", False).device,
-                changes,
-                workers,
-                watch,
-                lambda text: click.echo(text, err=True),
-            )
-            click.echo(make(making))
+            click.echo(make(Making(out, place, changes, workers, watch, lambda text: click.echo(text, err=True))))
     except Cancelled as stopped:
         click.echo(str(stopped), err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
     except FlowsError as error:
         raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:  # between two steps, or a second time
+        click.echo("stopped; the same command goes on", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
 
 
 if __name__ == "__main__":

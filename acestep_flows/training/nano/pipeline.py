@@ -131,7 +131,7 @@ def _encode(making: Making, step: str, name: str) -> None:
     def report(done: int, songs: int, broken: int) -> None:
         making.say(f"encoded {done} of {songs} songs" + (f", {broken} could not be" if broken else ""))
 
-    encode(recipe, making.folder / name, workers=making.workers, report=report)
+    encode(recipe, making.folder / name, workers=making.workers, device=making.device, report=report)
 
 
 def diffusion(making: Making) -> None:
