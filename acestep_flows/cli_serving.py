@@ -70,7 +70,7 @@ def serve(**options: Any) -> None:
     help="A graph input; NAME=@FILE takes a file, NAME=RUN/OUTPUT what a run gave.",
 )
 @click.option("--format", type=click.Choice(FORMATS), default="flac", show_default=True, help="Of audio outputs.")
-@click.option("--priority", type=int, default=0, show_default=True, help="Higher goes first.")
+@click.option("--priority", type=int, default=0, show_default=True, help="A step is worth a minute of waiting.")
 @click.option("--deadline", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Stop after this.")
 @click.option("--cache", type=click.Choice(["use", "refresh", "off"]), default="use", show_default=True)
 @click.option("--webhook", metavar="URL", help="Told when the run is over.")

@@ -80,7 +80,10 @@ class RunOptions(Model):
     """How a run is to go, beside its inputs."""
 
     priority: int = Field(
-        0, ge=-HIGHEST_PRIORITY, le=HIGHEST_PRIORITY, description="Higher goes first; runs of one priority in turn."
+        0,
+        ge=-HIGHEST_PRIORITY,
+        le=HIGHEST_PRIORITY,
+        description="Each step counts as a minute that the run has waited already.",
     )
     deadline: float | None = Field(
         None,

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, or_, select
 
+from acestep_flows.api.store.leases import turn
 from acestep_flows.api.store.records import Outlook, RunState
 from acestep_flows.api.store.schema import EXECUTORS, RUNS
 
@@ -27,7 +28,7 @@ def typical_seconds(connection: Connection, graph: str | None) -> float | None:
 
 
 def outlook(connection: Connection, row: Row[Any], now: float) -> Outlook:
-    """Queue position and seconds to go of one run."""
+    """Queue position and seconds to go of one run, as if all runs were of one owner."""
     if RunState(row.state).ended:
         return Outlook(None, 0.0)
     typical = _Typical(connection)
@@ -35,7 +36,8 @@ def outlook(connection: Connection, row: Row[Any], now: float) -> Outlook:
     if row.state == RunState.RUNNING:
         return Outlook(None, None if own is None else own * (1 - row.progress))
     queued = RUNS.c.state == RunState.QUEUED.value
-    before = or_(RUNS.c.priority > row.priority, and_(RUNS.c.priority == row.priority, RUNS.c.id < row.id))
+    own_turn = select(turn()).where(RUNS.c.id == row.id).scalar_subquery()
+    before = or_(turn() < own_turn, and_(turn() == own_turn, RUNS.c.id < row.id))
     ahead = connection.execute(
         select(RUNS.c.graph, RUNS.c.expected_seconds, func.count())
         .where(queued, before)
