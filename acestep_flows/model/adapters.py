@@ -152,7 +152,7 @@ class Adapter:
             ranks = {name: layer.rank for name, layer in self.layers.items() if layer.rank != rank}
             lora_config = {"peft_type": "LORA", "r": rank, "rank_pattern": ranks, "target_modules": sorted(self.layers)}
             metadata[METADATA] = json.dumps(lora_config | asdict(self.scaling))
-        return storage.write(folder / FILE, save(tensors, metadata))
+        return storage.write(folder / FILE, _in_order(save(tensors, metadata)))
 
     @cached_property
     def digest(self) -> str:
@@ -200,6 +200,16 @@ class RefinedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.base(x)
         return out + self.scaling * F.linear(F.linear(x, self.down), self.up)
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its metadata sorted: the library writes it in any order, and so one adapter as many."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight bytes
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
 def _pair(tensors: Mapping[str, Tensor], file: Path) -> dict[str, LowRank]:

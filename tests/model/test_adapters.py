@@ -174,3 +174,11 @@ def test_unused_projections_may_be_adapted_without_effect(tmp_path: Path) -> Non
     unused.save(tmp_path)
     twin = Adapter.load(tmp_path, CONFIG).apply(transformer())
     assert torch.equal(velocity(twin), velocity(transformer()))
+
+
+def test_the_same_adapter_is_the_same_file(tmp_path: Path) -> None:
+    one = Adapter(adapter(QUERY, OUT).layers, Scaling(8.0, True), base="0" * 64)
+    files = {one.save(tmp_path / str(number)).read_bytes() for number in range(12)}
+    assert len(files) == 1
+    again = Adapter.load(tmp_path / "0", CONFIG)
+    assert (again.digest, again.base) == (one.digest, one.base)
