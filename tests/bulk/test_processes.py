@@ -100,7 +100,7 @@ def test_a_killed_sampler_costs_nothing_but_time(small_root: Path, small: Checkp
 
 
 def test_a_driver_interrupted_and_killed_twice_goes_on_where_it_was(small_root: Path, tmp_path: Path) -> None:
-    count = 100
+    count = 160
     command = [sys.executable, "-m", "tests.bulk.driver", str(tmp_path), str(small_root), str(count)]
     environment = {**os.environ, "RAY_worker_niceness": "0", "PYTHONPATH": "."}
     ledger = Ledger(Place(str(tmp_path / "out")))

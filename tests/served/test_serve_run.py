@@ -122,7 +122,7 @@ def served(small_root: Path, cache: Path, tmp_path: Path) -> Iterator[ServeRun]:
         left = served.family() if process.poll() is None else []
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(60)
+            process.wait(180)
         finally:
             _, alive = psutil.wait_procs(left, timeout=20)
             for each in (*alive, process):
