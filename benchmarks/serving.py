@@ -103,9 +103,10 @@ class Server:
 
 @contextlib.contextmanager
 def served(name: str, checkpoint: Path, limits: dict[str, int], threads: int | None = None) -> Iterator[Server]:
-    """A server with a shipped pool, over a checkpoint, limits and threads of our own."""
+    """A server with a pool (shipped, or a file), over a checkpoint, limits and threads of our own."""
     with tempfile.TemporaryDirectory() as folder:
-        pool = yaml.safe_load((shipped() / f"{name}.yaml").read_text())
+        file = Path(name) if name.endswith(".yaml") else shipped() / f"{name}.yaml"
+        pool = yaml.safe_load(file.read_text())
         pool |= {"checkpoint": str(checkpoint), "limits": {**pool.get("limits", {}), **limits}}
         for process in pool["processes"].values() if threads is not None else ():
             process["threads"] = threads
@@ -293,7 +294,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=27)
     parser.add_argument("--songs", type=int, default=24, help="songs for each load")
     parser.add_argument("--loads", type=float, nargs="+", default=[0.1, 0.5, 1.0, 2.0, 4.0])
-    parser.add_argument("--pools", nargs="+", default=["local", "split"], help="the first one is swept")
+    parser.add_argument("--pools", nargs="+", default=["local", "split"], help="shipped, or files; the first is swept")
     parser.add_argument("--few", type=int, default=5, help="songs of a comparison with one after the other")
     parser.add_argument("--threads", type=int, help="of torch operations, in all ways; by default the pool's")
     parser.add_argument("--queued", type=int, default=200)
