@@ -20,7 +20,7 @@ from acestep_flows.training import listening as ears
 from acestep_flows.training.listening import Samples
 from acestep_flows.training.synthesis import Piece, Truth
 from acestep_flows.values import Latents, Span
-from benchmarks.nano.material import Material, accompaniment_tags, asked_name, stem_tags
+from benchmarks.nano.material import Material, accompaniment_tags, asked_name, at_another_tempo, stem_tags
 from benchmarks.nano.player import spoken
 from benchmarks.nano.table import Score, right_and_shuffled
 
@@ -265,22 +265,25 @@ def _edits(material: Material) -> list[Score]:
 
 @torch.inference_mode()
 def lyrics(material: Material) -> list[Score]:
-    """Loss with a clip's own words against another's: a model that heeds them shows a gap."""
+    """Loss with a clip's own words against others: a model that heeds them shows a gap."""
     pieces = material.sung
     player = material.player
     networks = shared_networks(player.checkpoint, player.runner.placement)
     prompts, words = EncodePrompt(), EncodeLyrics()
     for stage in (prompts, words):
         stage.load(player.checkpoint, player.runner.placement)
-    states = [prompts.run([prompts.In()], [prompts.Params(tags=piece.tags)])[0].prompt for piece in pieces]
+    told = [piece.tags for piece in pieces] + [at_another_tempo(piece) for piece in pieces]
+    states = [prompts.run([prompts.In()], [prompts.Params(tags=tags)])[0].prompt for tags in told]
     sung = [words.run([words.In()], [words.Params(lyrics=piece.lyrics)])[0].lyrics for piece in pieces]
     shift = max(1, len(pieces) // 2)
-    losses: dict[str, list[float]] = {"own": [], "other text": [], "other lyrics": []}
+    losses: dict[str, list[float]] = {"own": [], "other text": [], "other lyrics": [], "other tempo": []}
     for index, piece in enumerate(pieces):
         other = (index + shift) % len(pieces)
         data = torch.from_numpy(Latents(material.codec.autoencoder.encode(piece.mix)).array)
         noise = torch.randn(data.shape, generator=torch.Generator().manual_seed(index))
-        chosen = {"own": (index, index), "other text": (other, index), "other lyrics": (index, other)}
+        slower = len(pieces) + index
+        places = ((index, index), (other, index), (index, other), (slower, index))
+        chosen = dict(zip(losses, places, strict=True))
         for name, (prompt, lyric) in chosen.items():
             branches = song_branches(states[prompt], sung[lyric], SamplerOptions())
             memory = remember(networks.transformer, networks.projector, {"conditional": branches["conditional"]})
@@ -288,10 +291,11 @@ def lyrics(material: Material) -> list[Score]:
                 call = Call(sigma * noise + (1 - sigma) * data, 1000.0 * sigma, "conditional")
                 (velocity,) = answer(networks.transformer, [Row(call, memory["conditional"])])
                 losses[name].append(float(((velocity - (noise - data)) ** 2).mean()))
-    own, text_loss, lyric_loss = (float(np.mean(losses[name])) for name in losses)
+    own, text_loss, lyric_loss, tempo_loss = (float(np.mean(losses[name])) for name in losses)
     return [
         Score("velocity error: own text / another's", own, text_loss, clips=len(pieces)),
         Score("velocity error: own lyrics / another's", own, lyric_loss, clips=len(pieces)),
+        Score("velocity error: own tempo / another", own, tempo_loss, clips=len(pieces)),
     ]
 
 
