@@ -28,9 +28,9 @@ from acestep_flows.runtime.serving.launch import deploy, local_ray
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.stages.registry import stages
 from benchmarks.machine import report
+from benchmarks.serving import WORDS
 from benchmarks.weights import at_hand
 
-WORDS = {"tags": "funk, pop, 105 bpm", "lyrics": "[verse]\nNeon lights they flicker bright\n"}
 PASSED = ("numerics", "peak_memory", "weights", "hold", "fetch", "save", "load")
 
 
