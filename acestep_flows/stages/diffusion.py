@@ -87,7 +87,7 @@ class Networks:
             return self
 
         def make() -> Networks:
-            found = Adapter.load(folder, checkpoint.config(TRANSFORMER))
+            found = Adapter.load(folder, checkpoint.config(TRANSFORMER), checkpoint.digest(TRANSFORMER))
             return Networks(found.apply(self.transformer), found.apply(self.projector))
 
         return self.trained_beside.get(checkpoint.extra_digest("controls", control), make)

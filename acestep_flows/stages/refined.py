@@ -7,6 +7,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from acestep_flows.model.layout import TRANSFORMER
+
 if TYPE_CHECKING:
     from acestep_flows.model.adapters import Adapter
     from acestep_flows.model.checkpoint import Checkpoint
@@ -54,7 +56,8 @@ class Refined(Generic[T]):
             from acestep_flows.model.adapters import Adapter
 
             found = checkpoint.extras.find("adapters", name)
-            return Adapter.load(found, checkpoint.config("ace_step_transformer")), Recent(self._strengths)
+            base = checkpoint.digest(TRANSFORMER)
+            return Adapter.load(found, checkpoint.config(TRANSFORMER), base), Recent(self._strengths)
 
         adapter, twins = self._adapters.get(checkpoint.extra_digest("adapters", name), read)
         return twins.get(weight, lambda: twin(adapter))

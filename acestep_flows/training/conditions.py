@@ -41,6 +41,9 @@ class ConditionSettings(Section):
         "training", description="How lyrics become tokens: as the published model learnt them, or as a user's are."
     )
     shuffle_tags: bool = Field(True, description="Give the tags in another order each time.")
+    tempo_first: float = Field(
+        0.0, ge=0, le=1, description="Share of prompts in which the tempo, where one is told, stands before all else."
+    )
     drop_tag: float = Field(0.0, ge=0, lt=1, description="Chance of each tag to be left out.")
     tempo_jitter: float = Field(
         0.0,
@@ -68,6 +71,8 @@ def prompt(
         words = [_jittered(word, settings.tempo_jitter, random) for word in words]
     if settings.shuffle_tags:
         words = [words[place] for place in random.permutation(len(words))]
+    if settings.tempo_first and random.random() < settings.tempo_first:
+        words.sort(key=lambda word: not TEMPO.search(word))
     if settings.stray and random.random() < settings.stray:
         for _ in range(int(random.integers(1, MOST_STRAYS + 1))):
             words.insert(int(random.integers(len(words) + 1)), STRAY)

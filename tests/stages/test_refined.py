@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
+import logging
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,9 +30,9 @@ def test_made_once_and_the_oldest_is_dropped() -> None:
 def test_an_adapter_is_read_once_for_all_its_strengths(small: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     load, read, made = Adapter.load, list[str](), list[float]()
 
-    def noted(folder: Path, config: Mapping[str, Any]) -> Adapter:
+    def noted(folder: Path, config: Mapping[str, Any], base: str) -> Adapter:
         read.append(folder.name)
-        return load(folder, config)
+        return load(folder, config, base)
 
     monkeypatch.setattr(Adapter, "load", noted)
     refined: Refined[str] = Refined()
@@ -49,3 +52,16 @@ def test_an_adapter_is_read_once_for_all_its_strengths(small: Checkpoint, monkey
     under("voice", 0.1)  # the oldest strength of more than are kept
     assert len(made) == KEPT + 2
     assert read == ["voice"]
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_who_hears_an_adapter_of_other_weights_is_told(
+    small: Checkpoint, small_root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, own: bool
+) -> None:
+    root = shutil.copytree(small_root, tmp_path / "checkpoint")
+    voice = Adapter.read(root / "adapters" / "voice")
+    base = small.digest("ace_step_transformer") if own else "0" * 64
+    dataclasses.replace(voice, base=base).save(root / "adapters" / "voice")
+    with caplog.at_level(logging.WARNING):
+        Refined[str]().under(Checkpoint.open(root), "base", "voice", 1.0, lambda adapter: adapter.base)
+    assert ("trained on other weights" in caplog.text) is not own

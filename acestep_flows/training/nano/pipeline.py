@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from acestep_flows import storage
 from acestep_flows.errors import Cancelled
 from acestep_flows.training import loop
 from acestep_flows.training.loop import Watch
@@ -79,14 +80,10 @@ class Making:
 
     def assemble(self, name: str, below: str, *parts: Path) -> Path:
         """The checkpoint `name`: that of `below` with the folders in `parts` in place of its own."""
-        target, unfinished = self.folder / name, self.folder / f".{name}"
+        target = self.folder / name
         if not target.is_dir():
-            shutil.rmtree(unfinished, ignore_errors=True)
-            shutil.copytree(self.folder / below, unfinished)
-            for part in parts:
-                shutil.rmtree(unfinished / part.name, ignore_errors=True)
-                shutil.copytree(part, unfinished / part.name)
-            unfinished.rename(target)
+            with storage.new_folder(target) as unfinished:
+                _lay(self.folder / below, unfinished, parts)
         return target
 
     def exported(self, step: str) -> list[Path]:
@@ -149,14 +146,20 @@ def extras(making: Making) -> None:
 
 def finish(making: Making) -> Path:
     """Put the checkpoint together."""
-    unfinished = making.assemble("finished", "base")
-    for folder, names in EXTRAS.items():
-        for name in names:
-            shutil.copytree(making.folder / name / "export", unfinished / folder / name, dirs_exist_ok=True)
     target = making.folder / "nano"
-    shutil.rmtree(target, ignore_errors=True)
-    unfinished.rename(target)
+    with storage.new_folder(target) as unfinished:
+        _lay(making.folder / "base", unfinished)
+        for folder, names in EXTRAS.items():
+            for name in names:
+                shutil.copytree(making.folder / name / "export", unfinished / folder / name)
     return target
+
+
+def _lay(below: Path, folder: Path, parts: Sequence[Path] = ()) -> None:
+    """The checkpoint `below` into an empty folder, with `parts` in place of its own."""
+    shutil.copytree(below, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*(part.name for part in parts)))
+    for part in parts:
+        shutil.copytree(part, folder / part.name)
 
 
 STEPS: Sequence[Step] = (start, autoencoder, decoder, encoded, diffusion, pairs, extras)
