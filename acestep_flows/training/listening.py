@@ -29,6 +29,8 @@ FLOOR = 1e-5
 TEMPOS = (60.0, 180.0)
 BRIGHT_HERTZ = 6000.0  # cymbals and snares above, most notes below
 CHROMA_FFT = 16384
+SHRINKAGE = 0.3
+"""Share of a diagonal covariance in that of `Centroids`: few clips have more features than they can tell of."""
 
 
 @lru_cache(maxsize=2)
@@ -69,25 +71,32 @@ def mel_distance(one: Samples, other: Samples) -> float:
 
 @dataclass(frozen=True)
 class Centroids:
-    """Mean features of labelled clips; the label of the nearest names a new clip."""
+    """Mean features of labelled clips; the label of the nearest names a new clip.
+
+    Near is measured in the spread that clips have around their own centre (Mahalanobis distance): neighbouring bands
+    move together, and would each count as news otherwise.
+    """
 
     labels: tuple[str, ...]
     centres: Array  # (labels, features)
-    scale: Array  # (features,)
+    precision: Array  # (features, features), inverse of the covariance around the centres
 
     @classmethod
     def fit(cls, clips: Sequence[tuple[str, Samples]]) -> Centroids:
         """From (label, audio) pairs, several of each label."""
         table = np.stack([features(samples) for _, samples in clips])
         names: tuple[str, ...] = tuple(sorted({label for label, _ in clips}))
-        belongs = np.array([label for label, _ in clips])
-        centres = np.stack([table[belongs == name].mean(axis=0) for name in names])
-        spread = np.stack([table[row] - centres[names.index(label)] for row, (label, _) in enumerate(clips)])
-        return cls(names, centres, spread.std(axis=0) + 0.05)
+        belongs = np.array([names.index(label) for label, _ in clips])
+        centres = np.stack([table[belongs == number].mean(axis=0) for number in range(len(names))])
+        around = table - centres[belongs]
+        covariance = around.T @ around / len(table)
+        alone = np.diag(np.diag(covariance) + 0.05**2)
+        return cls(names, centres, np.linalg.inv((1 - SHRINKAGE) * covariance + SHRINKAGE * alone))
 
     def nearest(self, samples: Samples, among: Sequence[str] | None = None) -> str:
         """The label whose centre is nearest, of all or of some."""
-        distance = (((features(samples) - self.centres) / self.scale) ** 2).mean(axis=1)
+        off = features(samples) - self.centres
+        distance = np.einsum("lf,fg,lg->l", off, self.precision, off)
         ranked: list[str] = [self.labels[int(index)] for index in np.argsort(distance)]
         return next(label for label in ranked if among is None or label in among)
 

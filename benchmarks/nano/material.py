@@ -77,7 +77,7 @@ class Material:
     @cached_property
     def styles(self) -> Centroids:
         """What styles sound like."""
-        taught = [(name, TAUGHT + 100 * number + i) for number, name in enumerate(STYLES) for i in range(20)]
+        taught = [(name, TAUGHT + 100 * number + i) for number, name in enumerate(STYLES) for i in range(40)]
         return Centroids.fit([(name, render(compose(seed, seconds=LENGTH, style=name)).mix) for name, seed in taught])
 
     @cached_property

@@ -42,7 +42,7 @@ def test_styles_are_told_apart() -> None:
     taught = [render(compose(seed, seconds=5.94)) for seed in range(32)]
     centroids = listening.Centroids.fit([(piece.truth.style, piece.mix) for piece in taught])
     right = [centroids.nearest(piece.mix) == piece.truth.style for piece in pieces()]
-    assert np.mean(right) > 0.5  # four clips a style; more teach better
+    assert np.mean(right) > 0.7  # four clips a style; more teach better
     assert centroids.nearest(pieces()[0].mix, among=["jazz", "rock"]) in ("jazz", "rock")
 
 
