@@ -97,7 +97,10 @@ class SongTask:
         self.checkpoint = Checkpoint.open(recipe.checkpoint, recipe.lyric_vocab, cache=read_settings().cache)
         torch.manual_seed(recipe.seed)
         self.networks = Networks.load(self.checkpoint, device, recipe.text_cache * 2**20)
-        usable = [index for index, song in enumerate(self.songs.songs) if self.usable(song)]
+        taken = [index for index, song in enumerate(self.songs.songs) if recipe.data.takes(song)]
+        if not taken:
+            raise InputError(f"no song is tagged {' or '.join(recipe.data.tagged or [])}", where="data.tagged")
+        usable = [index for index in taken if self.usable(self.songs.songs[index])]
         if not usable:
             raise InputError("no song has the tracks that are to be learnt", where=str(recipe.data.encoded))
         learnt, self.held_out = split(usable, recipe.data.held_out)

@@ -32,6 +32,13 @@ def test_tempos_are_found_where_people_write_them() -> None:
     assert all(re.fullmatch(r"a \d+BPM beat with 808 drums", text) for text in texts)
 
 
+def test_tempos_stand_first_as_often_as_asked() -> None:
+    texts = prompts("house", "120 bpm", "80s", count=2000, tempo_first=0.6)
+    assert set(texts) == {"house, 120 bpm, 80s", "120 bpm, house, 80s"}
+    assert texts.count("120 bpm, house, 80s") / 2000 == pytest.approx(0.6, abs=0.04)
+    assert set(prompts("house", "80s", tempo_first=1.0)) == {"house, 80s"}
+
+
 def test_tags_are_dropped_each_by_its_chance() -> None:
     texts = prompts("a", "b", count=2000, drop_tag=0.25)
     assert sum("a" in text.split(", ") for text in texts) / 2000 == pytest.approx(0.75, abs=0.03)

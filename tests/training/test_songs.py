@@ -56,6 +56,16 @@ def test_held_out_songs_are_never_learnt(songs: Path) -> None:
     assert not learnt & set(task.held_out)
 
 
+def test_only_songs_of_the_tags_asked_for_are_taken(songs: Path) -> None:
+    data = {"encoded": str(songs), "frames": 40, "rows": 4, "tagged": ["101 bpm", "104 bpm", "jazz"]}
+    task = task_of(songs, data=data)
+    crops = [crop for index in range(20) for crop in task._batches.batch(index)]
+    learnt = {tag for crop in crops for tag in task.songs.songs[crop.song].tags}
+    assert learnt == {"house", "A minor", "101 bpm", "104 bpm"}
+    with pytest.raises(InputError, match="^data.tagged: no song is tagged jazz or rock"):
+        task_of(songs, data=data | {"tagged": ["jazz", "rock"]})
+
+
 def test_blanked_rows_hear_nothing_of_their_words(songs: Path) -> None:
     always = {"lyric_rule": "inference", "drop_text": 0.999999, "drop_lyrics": 0.999999}
     task = task_of(songs, conditions=always)

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from acestep_flows.training.data.batches import Batches
-from acestep_flows.training.data.encoded import EncodedSet
+from acestep_flows.training.data.encoded import EncodedSet, EncodedSong
 from acestep_flows.training.recipe import Section
 
 
@@ -19,7 +19,14 @@ class DataSettings(Section):
     rows: int = Field(1, gt=0, description="Songs of a batch at most.")
     crop: int | None = Field(None, gt=0, description="Latent frames of a song at most; absent: songs are taken whole.")
     random_start: float = Field(1.0, ge=0, le=1, description="Share of cropped songs that begin anywhere.")
+    tagged: list[str] | None = Field(
+        None, min_length=1, description="Tags of which a song must have one to be taken; absent: all are taken."
+    )
     held_out: int = Field(0, ge=0, description="Songs that are kept back for measuring.")
+
+    def takes(self, song: EncodedSong) -> bool:
+        """Whether `song` is among those asked for."""
+        return self.tagged is None or not set(self.tagged).isdisjoint(song.tags)
 
     def batches(self, songs: EncodedSet, chosen: list[int], seed: int) -> Batches:
         """The batches over the `chosen` songs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,11 @@ from acestep_flows.training.parts import write_part
 
 Tensors = dict[str, Tensor]
 
+EMBEDDING = "shared.weight"
+
+TEMPO_WIDTH = 3.0
+"""Beats per minute within which two tempos begin as much the same word: what is learnt of 120 holds for 121, too."""
+
 LATENT_GAIN = 5.6
 """On the encoder's last convolution: its latents begin near the deviation that the published constants expect."""
 
@@ -50,6 +56,7 @@ def write_start(folder: Path, seed: int = 0) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         weights = {part: INITIAL[part](parts[part]) for part in PARTS}
+        smooth_numbers(weights[TEXT_ENCODER][EMBEDDING], json.loads(tokenizer)["model"]["vocab"])
     for part in PARTS:
         write_part(folder, part, parts[part], weights[part], exact=(WINDOW, FILTERS))
     storage.write(folder / TEXT_ENCODER / TOKENIZER, tokenizer.encode())
@@ -78,6 +85,19 @@ def _text_encoder(config: Config) -> Tensors:
 
     state = UMT5EncoderModel(UMT5Config(**config)).state_dict()
     return {name: tensor for name, tensor in state.items() if name not in SECOND_NAMES}
+
+
+def smooth_numbers(embedding: Tensor, vocabulary: Mapping[str, int]) -> None:
+    """Give the words that are numbers rows of `embedding` (words, D) that resemble those of the numbers beside them.
+
+    Two numbers that lie d apart have a cosine of about exp(-(d / TEMPO_WIDTH)^2 / 4); rows keep their root mean square.
+    """
+    numbers = torch.tensor(sorted(int(word) for word in vocabulary if word.isdecimal()))
+    rows = torch.tensor([vocabulary[str(int(number))] for number in numbers])
+    apart = numbers[:, None] - numbers[None]
+    mixed = torch.exp(-0.5 * (apart / TEMPO_WIDTH) ** 2) @ torch.randn(len(numbers), embedding.shape[1])
+    size = embedding[rows].square().mean().sqrt()
+    embedding[rows] = size * mixed / mixed.square().mean(dim=1, keepdim=True).sqrt()
 
 
 def _vocoder(config: Config) -> Tensors:

@@ -50,6 +50,18 @@ def test_its_own_tags_have_ids_and_others_become_the_unknown(start: Checkpoint) 
     assert (ids == unknown).tolist() == [False] * 10 + [True, False]
 
 
+def test_near_tempos_begin_as_near_words_and_others_do_not(start: Checkpoint) -> None:
+    encoder = TextEncoder.load(start, Placement())
+    rows = encoder.tokenize([" ".join(str(tempo) for tempo in range(60, 181)) + " house"])[0][0]
+    words = start.load("umt5-base", prefix="shared.")["shared.weight"][rows].float()
+    assert words.square().mean(dim=1).sqrt().tolist() == pytest.approx([1.0] * len(words), abs=0.35)
+    alike = torch.nn.functional.cosine_similarity(words[:, None], words[None], dim=-1)
+    assert alike.diagonal(1)[:119].min() > 0.9
+    assert alike.diagonal(3)[:117].mean() == pytest.approx(math.exp(-1 / 4), abs=0.1)
+    assert alike.diagonal(15)[:105].abs().mean() < 0.25
+    assert alike[-2, :-2].abs().mean() < 0.25, "of another word"
+
+
 def test_aliases_stand_for_words_that_are_there() -> None:
     known = {word.lower() for word in prompt_words()}
     assert set(ALIASES.values()) <= known
