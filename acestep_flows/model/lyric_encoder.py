@@ -16,6 +16,8 @@ from acestep_flows.model.config import TransformerConfig
 from acestep_flows.model.weights import Published
 
 DROPOUT = 0.1
+ROWS = 256
+"""Queries whose scores are held at a time: those of 4096 tokens would take gigabytes at once."""
 
 
 class RelativeAttention(nn.Module):
@@ -35,11 +37,17 @@ class RelativeAttention(nn.Module):
         q = self._split(self.linear_q(x)) * weaken
         k, v = self._split(self.linear_k(x)), self._split(self.linear_v(x))
         p = self._split(self.linear_pos(distances))  # (H, 2L-1, d)
-        content = (q + self.pos_bias_u.unsqueeze(1)) @ k.mT
-        position = _by_key((q + self.pos_bias_v.unsqueeze(1)) @ p.mT)
+        by_content, by_place = (q + bias.unsqueeze(1) for bias in (self.pos_bias_u, self.pos_bias_v))
+        length, scale = x.shape[1], q.shape[-1] ** -0.5
         masked = ~mask[:, None, None, :]
-        scores = ((content + position) / math.sqrt(q.shape[-1])).masked_fill(masked, torch.finfo(x.dtype).min)
-        y = scores.softmax(dim=-1).masked_fill(masked, 0.0) @ v
+        rows = []
+        for begin in range(0, length, ROWS):
+            end = min(begin + ROWS, length)
+            near = p[:, length - end : 2 * length - 1 - begin]  # the distances from these queries to every key
+            place = scale * _by_key(by_place[:, :, begin:end] @ near.mT, length)
+            place.masked_fill_(masked, torch.finfo(x.dtype).min)
+            rows.append(F.scaled_dot_product_attention(by_content[:, :, begin:end], k, v, place, scale=scale))
+        y = torch.cat(rows, dim=2) * mask.any(dim=-1)[:, None, None, None]
         out: Tensor = self.linear_out(y.transpose(1, 2).flatten(2))
         return out
 
@@ -49,16 +57,16 @@ class RelativeAttention(nn.Module):
         return split.transpose(-3, -2)
 
 
-def _by_key(scores: Tensor) -> Tensor:
-    """From scores (..., L, 2L-1) by distance, entry j standing for L-1-j, to (..., L, L) by key.
+def _by_key(scores: Tensor, length: int) -> Tensor:
+    """From scores (..., R, L+R-1) of R queries by distance, the farthest ahead first, to (..., R, L) by key.
 
-    Key s of query i lies at distance i-s, entry L-1-i+s: in memory one step less per row than the row's length.
+    Key s of query i stands at entry R-1-i+s: in memory one step less per row than the row's length.
     """
-    length = scores.shape[-2]
-    if length == 1:
+    rows, width = scores.shape[-2:]
+    if rows == 1:
         return scores
-    diagonal = scores.flatten(-2)[..., length - 1 :]
-    diagonal = diagonal[..., : length * (2 * length - 2)].unflatten(-1, (length, 2 * length - 2))
+    diagonal = scores.flatten(-2)[..., rows - 1 :]
+    diagonal = diagonal[..., : rows * (width - 1)].unflatten(-1, (rows, width - 1))
     by_key: Tensor = diagonal[..., :length]
     return by_key
 

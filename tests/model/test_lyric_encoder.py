@@ -5,6 +5,7 @@ from functools import cache
 import pytest
 import torch
 
+from acestep_flows.model import lyric_encoder
 from acestep_flows.model.lyric_encoder import LyricEncoder, _by_key, distance_table
 from acestep_flows.model.placement import Placement
 from tests.model.small import small_checkpoint
@@ -15,14 +16,26 @@ def encoder() -> LyricEncoder:
     return LyricEncoder.load(small_checkpoint(), Placement())
 
 
-@pytest.mark.parametrize("length", [1, 2, 7])
-def test_scores_by_distance_are_read_at_query_minus_key(length: int) -> None:
-    scores = torch.randn(2, 3, length, 2 * length - 1)
-    by_key = _by_key(scores)
-    for query in range(length):
+@pytest.mark.parametrize(("rows", "length"), [(1, 1), (2, 2), (7, 7), (1, 7), (3, 7)])
+def test_scores_by_distance_are_read_at_query_minus_key(rows: int, length: int) -> None:
+    scores = torch.randn(2, 3, rows, length + rows - 1)
+    by_key = _by_key(scores, length)
+    assert by_key.shape == (2, 3, rows, length)
+    for query in range(rows):
         for key in range(length):
-            entry = length - 1 - (query - key)
-            assert torch.equal(by_key[..., query, key], scores[..., query, entry])
+            assert torch.equal(by_key[..., query, key], scores[..., query, rows - 1 - query + key])
+
+
+@pytest.mark.parametrize("rows", [1, 4, 9])
+def test_a_few_queries_at_a_time_give_what_all_give(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids, mask = torch.randint(1, 50, (2, 9)), torch.tensor([[1] * 9, [1] * 5 + [0] * 4])
+    model, found = LyricEncoder(encoder().config).eval(), []
+    for at_a_time in (256, rows):
+        monkeypatch.setattr(lyric_encoder, "ROWS", at_a_time)
+        states = model(ids, mask)
+        (gradient,) = torch.autograd.grad(states[0].square().sum(), [model.lyric_embs.weight])
+        found.append((states, gradient))
+    torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-5)
 
 
 def test_distances_run_from_the_furthest_behind_to_the_furthest_ahead() -> None:

@@ -24,6 +24,7 @@ from tests.served.server import COMMAND, Server, environment
 
 LONG = {"seconds": 4, "steps": 50}
 """A song that is under way for a while."""
+UNDER_WAY = Pool.read("local").limits.running
 
 
 def eventually(true: Callable[[], bool], seconds: float = 30.0) -> None:
@@ -70,7 +71,7 @@ def ended_once(client: Client, run: str) -> Run:
 
 def test_a_killed_server_loses_nothing_and_does_nothing_twice(server: Server, client: Client) -> None:
     """20 runs, some under way; two clients watch; the server is killed with SIGKILL and started again."""
-    runs = [server.song(client, seed=100 + i, **LONG).id for i in range(20)]
+    runs = [server.song(client, seed=100 + i, **(LONG if i < UNDER_WAY else {})).id for i in range(20)]
     env = environment(server.cache) | {"ACESTEP_FLOWS_SERVER": server.url}
     watching = subprocess.Popen([COMMAND, "watch", runs[0]], env=env, stderr=subprocess.PIPE, text=True)
     assert watching.stderr is not None
@@ -116,7 +117,7 @@ def test_more_than_it_takes_is_turned_away_whole(server: Server, client: Client)
 
 
 def test_a_killed_replica_costs_a_few_steps(server: Server, client: Client) -> None:
-    runs = [server.song(client, seed=200 + i, seconds=6, steps=80).id for i in range(4)]
+    runs = [server.song(client, seed=200 + i, **LONG).id for i in range(4)]
     eventually(lambda: sampling(client, runs[0]))
     os.kill(server.replica(), signal.SIGKILL)
     for run in runs:
@@ -179,7 +180,7 @@ def test_the_same_song_as_without_a_server(server: Server, client: Client) -> No
 def test_asked_to_end_it_ends_and_goes_on_later(server: Server, client: Client) -> None:
     """SIGTERM: no process is left, what was not finished in time goes on at the next start."""
     assert server.process is not None
-    runs = [server.song(client, seed=700 + i, seconds=20, steps=80).id for i in range(6)]
+    runs = [server.song(client, seed=700 + i, seconds=12, steps=60).id for i in range(5)]
     eventually(lambda: sampling(client, runs[0]))
     left = family(server)
     assert server.stop() == 0
