@@ -4,7 +4,9 @@
     autoencoder  latents of synthetic clips               autoencoder/
     decoder      magnitudes of the spectral vocoder       decoder/
     encoded      songs as latents                         encoded/
-    diffusion    the transformer and the text encoder     diffusion/
+    beat         the transformer and the text encoder,
+                 on songs with a steady beat              beat/
+    diffusion    both, on all songs                       diffusion/
     pairs        songs with all their stems as latents    pairs/
     extras       an adapter and two control branches     lyric2vocal/, stemgen/, singing2accompaniment/
     nano         the checkpoint, everything in its place  nano/
@@ -131,10 +133,16 @@ def _encode(making: Making, step: str, name: str) -> None:
     encode(recipe, making.folder / name, workers=making.workers, device=making.device, report=report)
 
 
+def beat(making: Making) -> None:
+    """Teach the transformer, with both encoders of words, what a tempo is."""
+    making.train("diffusion", "beat", *_over(making, "sounding", "encoded"))
+    making.assemble("beating", "sounding", *making.exported("beat"))
+
+
 def diffusion(making: Making) -> None:
-    """Train the transformer with both encoders of words."""
-    making.train("diffusion", "diffusion", *_over(making, "sounding", "encoded"))
-    making.assemble("base", "sounding", *making.exported("diffusion"))
+    """Teach them everything."""
+    making.train("diffusion", "diffusion", *_over(making, "beating", "encoded"))
+    making.assemble("base", "beating", *making.exported("diffusion"))
 
 
 def extras(making: Making) -> None:
@@ -162,7 +170,7 @@ def _lay(below: Path, folder: Path, parts: Sequence[Path] = ()) -> None:
         shutil.copytree(part, folder / part.name)
 
 
-STEPS: Sequence[Step] = (start, autoencoder, decoder, encoded, diffusion, pairs, extras)
+STEPS: Sequence[Step] = (start, autoencoder, decoder, encoded, beat, diffusion, pairs, extras)
 
 
 def make(making: Making) -> Path:

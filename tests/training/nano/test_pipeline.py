@@ -18,6 +18,7 @@ CHANGES = {
     "autoencoder": [*CLIPS, "crops=[32]", "frames_per_batch=64"],
     "decoder": [*CLIPS, "frames=16", "batch=2"],
     **dict.fromkeys(("encode", "encode-pairs"), ENCODED),
+    "beat": [*SONGS, "data.tagged=null"],
     **dict.fromkeys(("diffusion", "lyric2vocal", "stemgen", "singing2accompaniment"), SONGS),
 }
 
