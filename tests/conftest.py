@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "parity: compares with recorded numbers of the original")
     config.addinivalue_line("markers", "slow: takes more than a few seconds")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's background jobs are begun, and what they begin
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if _is_worker(config):
         workers.one_thread()
 

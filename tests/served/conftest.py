@@ -1,4 +1,4 @@
-"""One server for all of these tests: starting one takes a quarter of a minute."""
+"""One server for all of these tests: starting one takes a quarter of a minute. It ends before others start a Ray."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from acestep_flows.client import Client
 from tests.served.server import WEIGHTS, Server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cache(small_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The cache folder of the server and of the commands."""
     folder = tmp_path_factory.mktemp("cache")
@@ -19,7 +19,7 @@ def cache(small_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def the_server(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     for module in ("ray", "fastapi", "uvicorn", "sqlalchemy"):
         pytest.importorskip(module)

@@ -180,7 +180,7 @@ def test_the_same_song_as_without_a_server(server: Server, client: Client) -> No
 def test_asked_to_end_it_ends_and_goes_on_later(server: Server, client: Client) -> None:
     """SIGTERM: no process is left, what was not finished in time goes on at the next start."""
     assert server.process is not None
-    runs = [server.song(client, seed=700 + i, seconds=12, steps=60).id for i in range(5)]
+    runs = [server.song(client, seed=700 + i, seconds=10, steps=50).id for i in range(4)]
     eventually(lambda: sampling(client, runs[0]))
     left = family(server)
     assert server.stop() == 0

@@ -40,6 +40,8 @@ KINDS = {
     "vocoder": ["vocode", "mix"],
 }
 INGRESS = "ingress"
+KILLED = (("encoders", "noise"), ("sampler",), ("decoder", "vocoder"), (INGRESS,))
+"""What is killed at a time. Each comes back within seconds of computing, and two at once test more than one."""
 WORDS = {"tags": "pop, drums", "lyrics": "[verse]\nhello"}
 LONG = {"sampler": 60, INGRESS: 60}
 """Steps of the runs under which a process is killed, where three would be over too soon."""
@@ -161,14 +163,16 @@ def test_every_run_ends_once_whatever_is_killed(served: ServeRun, tmp_path: Path
         first = client.wait(submit("text2music"), timeout=END_SECONDS)
         assert first.state == "succeeded"
         runs, graphs = [first.id], itertools.cycle(("text2music", "repaint", "audio2audio", "remix"))
-        for kind in (*KINDS, INGRESS):
-            runs += [submit(next(graphs), LONG.get(kind, 3)) for _ in range(3)]
+        assert {kind for kinds in KILLED for kind in kinds} == {*KINDS, INGRESS}
+        for kinds in KILLED:
+            runs += [submit(next(graphs), LONG.get(kinds[0], 3)) for _ in range(4)]
             eventually(partial(working, runs[-1]), END_SECONDS)
-            eventually(partial(served.pid, kind), END_SECONDS)
-            victim = served.pid(kind)
-            assert victim is not None
-            os.kill(victim, signal.SIGKILL)
-        runs.append(submit("text2music"))
+            for kind in kinds:
+                eventually(partial(served.pid, kind), END_SECONDS)
+                victim = served.pid(kind)
+                assert victim is not None
+                os.kill(victim, signal.SIGKILL)
+        runs += [submit("text2music") for _ in range(3)]
         assert len(runs) == 20
         for run in runs:
             assert client.wait(run, timeout=END_SECONDS).state == "succeeded"

@@ -13,7 +13,7 @@ import pytest
 
 from tests.training.nano.test_pipeline import CHANGES
 
-STEPS = {"autoencoder": 60, "diffusion": 60}
+STEPS = {"autoencoder": 12, "diffusion": 12}
 """Of the trainings that are stopped: enough that there is something left."""
 PATIENCE = 900.0
 """Seconds until a command that does not come to where it is to be stopped has failed."""
@@ -23,7 +23,7 @@ def command(out: Path) -> list[str]:
     changes = [
         f"{step}.{change}"
         for step, all_changes in CHANGES.items()
-        for change in [*all_changes, "loop.precision=float32", "loop.save_every=1", f"loop.steps={STEPS.get(step, 2)}"]
+        for change in [*all_changes, "loop.precision=float32", "loop.save_every=4", f"loop.steps={STEPS.get(step, 2)}"]
         if not (step.startswith("encode") and change.startswith("loop."))
     ]
     changes += ["encode.dtype=float32", "encode-pairs.dtype=float32", "encode.source.count=24"]
