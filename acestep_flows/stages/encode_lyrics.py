@@ -38,7 +38,7 @@ class EncodeLyrics(Stage):
     Empty lyrics mean an instrumental. Structure tags such as [verse], [chorus] and [inst] stand on their own lines.
     """
 
-    name, version = "encode_lyrics", 1
+    name, version = "encode_lyrics", 2
     parts = ("ace_step_transformer",)
     shares = True
 
