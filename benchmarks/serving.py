@@ -54,7 +54,7 @@ from acestep_flows.model.allocator import keep_freed_memory
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.placement import Placement
 from acestep_flows.runtime.local import LocalRunner
-from acestep_flows.runtime.serving.pool import Pool, shipped
+from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.stages.registry import stages
 from benchmarks.machine import report
 from benchmarks.weights import at_hand
@@ -105,8 +105,7 @@ class Server:
 def served(name: str, checkpoint: Path, limits: dict[str, int], threads: int | None = None) -> Iterator[Server]:
     """A server with a pool (shipped, or a file), over a checkpoint, limits and threads of our own."""
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(name) if name.endswith(".yaml") else shipped() / f"{name}.yaml"
-        pool = yaml.safe_load(file.read_text())
+        pool = Pool.read(name).model_dump(mode="json", exclude_unset=True)
         pool |= {"checkpoint": str(checkpoint), "limits": {**pool.get("limits", {}), **limits}}
         for process in pool["processes"].values() if threads is not None else ():
             process["threads"] = threads

@@ -51,12 +51,12 @@ def write_start(folder: Path, seed: int = 0) -> None:
         StorageError: a file cannot be written.
     """
     tokenizer, vocabulary = word_tokenizer(prompt_words(), ALIASES), lyric_vocabulary()
-    prompt_tokens = 1 + max(json.loads(tokenizer)["model"]["vocab"].values())
-    parts = configs(prompt_tokens, len(vocabulary["model"]["vocab"]))
+    words = json.loads(tokenizer)["model"]["vocab"]
+    parts = configs(1 + max(words.values()), len(vocabulary["model"]["vocab"]))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         weights = {part: INITIAL[part](parts[part]) for part in PARTS}
-        smooth_numbers(weights[TEXT_ENCODER][EMBEDDING], json.loads(tokenizer)["model"]["vocab"])
+        smooth_numbers(weights[TEXT_ENCODER][EMBEDDING], words)
     for part in PARTS:
         write_part(folder, part, parts[part], weights[part], exact=(WINDOW, FILTERS))
     storage.write(folder / TEXT_ENCODER / TOKENIZER, tokenizer.encode())
