@@ -142,6 +142,7 @@ class Executor:
                     group.create_task(self._every("sweep", SWEEP_SECONDS, self._sweep))
         finally:
             self.ended = True
+            self._over.set()
             await self._give_back()
             with contextlib.suppress(StorageError):
                 self._home.leases.leave(self.name)
@@ -233,10 +234,11 @@ class Executor:
                 work.task.cancel()
 
     async def _give_back(self) -> None:
-        tasks = [work.task for work in self._works.values() if work.task is not None]
-        for task in tasks:
-            task.cancel()
-        if tasks:
+        """Stop the runs in hand; what is over already is let come to its end: its files and its trace belong to it."""
+        for work in self._works.values():
+            if work.task is not None and not work.ending:
+                work.task.cancel()
+        if tasks := [work.task for work in self._works.values() if work.task is not None]:
             await asyncio.wait(tasks)
 
     # One run.
@@ -325,8 +327,10 @@ class Executor:
                     log.warning("the end of run %s: %s", work.lease.run, failure)
                     if changes is not None and work.journal is not None:
                         work.journal.restore(changes)
-            if pause is not None:
-                await asyncio.sleep(pause)
+            if pause is None or self._over.is_set():
+                break
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._over.wait(), pause)
         return False
 
     async def _in_store(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

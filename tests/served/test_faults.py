@@ -177,21 +177,6 @@ def test_the_same_song_as_without_a_server(server: Server, client: Client) -> No
     assert json.loads(path.read_text())["outputs"] == recipe["outputs"]
 
 
-def test_asked_to_end_it_ends_and_goes_on_later(server: Server, client: Client) -> None:
-    """SIGTERM: no process is left, what was not finished in time goes on at the next start."""
-    assert server.process is not None
-    runs = [server.song(client, seed=700 + i, seconds=10, steps=50).id for i in range(4)]
-    eventually(lambda: sampling(client, runs[0]))
-    left = family(server)
-    assert server.stop() == 0
-    assert not [process for process in left if alive(process)]
-    unreached = server.run("status", runs[0])
-    assert unreached.returncode == 5
-    assert "does not answer" in unreached.stderr
-    server.start()
-    assert {ended_once(client, run).state for run in runs} == {"succeeded"}
-
-
 def test_a_second_server_does_not_take_the_address(server: Server) -> None:
     done = server.run("serve", "--home", "other", "--port", str(server.port))
     assert done.returncode == 2

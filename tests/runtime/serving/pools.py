@@ -12,8 +12,11 @@ from acestep_flows.stages.registry import stages
 ENGINE = {"tokens": 4096, "songs": 8, "save_every": 3}
 LIGHT = {"cpus": 0.1, "threads": 1}
 
-ALONE = ("encode_prompt", "encode_lyrics", "init_noise", "decode_latents", "vocode")
-DIFFUSION = ("sample", "repaint", "edit")
+APART = {
+    "text": ("encode_prompt", "encode_lyrics", "init_noise"),
+    "sampler": ("sample", "repaint", "edit"),
+    "vocode": ("vocode",),
+}
 
 
 def content(root: Path | None = None, processes: Mapping[str, Any] | None = None, **more: Any) -> dict[str, Any]:
@@ -29,8 +32,7 @@ def fused(root: Path) -> Pool:
 
 
 def split(root: Path) -> Pool:
-    """Every stage of a song in a process of its own, and the others together: each process takes seconds to start."""
-    alone = {stage.replace("_", "-"): {"stages": [stage], **LIGHT} for stage in ALONE}
-    rest = [stage for stage in stages() if stage not in (*ALONE, *DIFFUSION)]
-    more = {"sampler": {"stages": list(DIFFUSION), **LIGHT}, "rest": {"stages": rest, **LIGHT}}
-    return Pool.checked(content(root, {**alone, **more}))
+    """A song goes through four processes; each takes seconds to start."""
+    rest = [stage for stage in stages() if not any(stage in names for names in APART.values())]
+    processes = {name: {"stages": list(names), **LIGHT} for name, names in {**APART, "rest": rest}.items()}
+    return Pool.checked(content(root, processes))

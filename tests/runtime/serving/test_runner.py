@@ -40,6 +40,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
 PATIENCE = 180.0
 
 
+class Deadly(StageHost):
+    """Is killed by the words of one song, as one would be that takes all memory there is."""
+
+    async def _answer(self, call: Call, mailbox: Mailbox) -> tuple[Reply | None, str | None]:
+        if getattr(call.params, "tags", "") == "deadly":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return await super()._answer(call, mailbox)
+
+
 def deployed(pool: Pool, home: Path, ingress: str | None = None) -> Iterator[ServeRunner]:
     from ray import serve
 
@@ -59,9 +68,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def together(ray_cluster: None, small_root: Path, home: Path) -> Iterator[ServeRunner]:
-    """Every stage in one process, and HTTP in front."""
+    """Every stage in one process that words can kill, and HTTP in front."""
     pool = fused(small_root).model_copy(update={"name": "fused"})
-    yield from deployed(pool, home, "acestep_flows.api.ingress:ingress")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "StageHost", Deadly)
+        yield from deployed(pool, home, "acestep_flows.api.ingress:ingress")
 
 
 @pytest.fixture(scope="module")
@@ -266,43 +277,22 @@ def test_a_run_over_http_gives_the_same_song(together: ServeRunner, local: Local
 # Killing comes last: replacements take their time.
 
 
-class Deadly(StageHost):
-    """Is killed by the words of one song, as one would be that takes all memory there is."""
-
-    async def _answer(self, call: Call, mailbox: Mailbox) -> tuple[Reply | None, str | None]:
-        if getattr(call.params, "tags", "") == "deadly":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return await super()._answer(call, mailbox)
-
-
-def test_a_song_that_kills_its_process_fails_alone(
-    ray_cluster: str, small_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from ray import serve
-
-    from acestep_flows.runtime.serving.launch import deploy
-
-    monkeypatch.setattr(build, "StageHost", Deadly)
-    runner = deploy({"pool": fused(small_root), "home": str(tmp_path)}, "deadly")
+def test_a_song_that_kills_its_process_fails_alone(together: ServeRunner) -> None:
     events: list[Event] = []
 
     async def work() -> None:
         neighbours = [
-            asyncio.ensure_future(play(runner, song(steps=150, duration=4.0, seed=seed), events)) for seed in (41, 42)
+            asyncio.ensure_future(play(together, song(steps=150, duration=4.0, seed=seed), events)) for seed in (41, 42)
         ]
         while not any((event.step or 0) >= 4 for event in events):
             await asyncio.sleep(0.005)
         with pytest.raises(LostProcess):
-            await play(runner, song(tags="deadly"))
+            await play(together, song(tags="deadly"))
         for neighbour in neighbours:
             assert (await neighbour).outputs
-        assert (await play(runner, song(seed=43))).outputs
+        assert (await play(together, song(seed=43))).outputs
 
-    try:
-        run(work)
-    finally:
-        runner.close()
-        serve.delete("deadly")
+    run(work)
 
 
 def test_what_a_killed_process_gave_is_still_there(apart: ServeRunner) -> None:
@@ -318,7 +308,7 @@ def test_what_a_killed_process_gave_is_still_there(apart: ServeRunner) -> None:
 
 def test_a_killed_sampler_costs_a_few_steps(apart: ServeRunner, local: LocalRunner) -> None:
     async def work() -> None:
-        plan, events = song(steps=60, duration=60.0, seed=22), list[Event]()
+        plan, events = song(steps=45, duration=30.0, seed=22), list[Event]()
         (told,) = (await apart.stats())["sampler"]
         task = asyncio.ensure_future(Scheduler(stages(), apart).run(plan, Options(on_event=events.append)))
         while not any((event.step or 0) >= 20 for event in events):
@@ -332,7 +322,7 @@ def test_a_killed_sampler_costs_a_few_steps(apart: ServeRunner, local: LocalRunn
         assert heard[back - 1] - heard[back] <= 2 * ENGINE["save_every"]
         assert heard[back] % ENGINE["save_every"] == 0
         assert heard[back] > 0
-        assert heard[-1] == 60
+        assert heard[-1] == 45
         alone = await play(local, plan)
         assert digests(result)["take"] == digests(alone)["take"]
 
