@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from typing import Any
 
@@ -98,7 +99,7 @@ def recipe(result: Result, content: Any, files: Mapping[str, str] | None = None,
         seeds={f"{node.id}.{name}": seed for node in result.nodes.values() for name, seed in node.seeds.items()},
         model=model,
         weights=sha256(weights),
-        versions=_versions(),
+        versions=dict(_versions()),
         nodes=tuple(_node(node) for node in result.nodes.values()),
         outputs={name: fingerprint(given) for name, given in result.outputs.items()},
         seconds=round(result.seconds, 3),
@@ -191,7 +192,8 @@ def _node(node: NodeResult) -> NodePart:
     )
 
 
-def _versions() -> dict[str, str]:
+@cache
+def _versions() -> Mapping[str, str]:
     versions = {"acestep_flows": __version__, "python": platform.python_version()}
     for package in PACKAGES:
         try:

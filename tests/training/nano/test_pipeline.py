@@ -1,15 +1,18 @@
-"""The whole making of nano, with hardly a step of each: it goes on where it was stopped, and what comes out plays."""
+"""`python -m acestep_flows.training.nano`, with hardly a step of each: stopped in every way there is, it makes what it
+makes undisturbed."""
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from acestep_flows.errors import Cancelled
 from acestep_flows.model.checkpoint import Checkpoint
-from acestep_flows.training import loop
-from acestep_flows.training.nano.pipeline import Making, make
 
 CLIPS = ["source.clips=4", "source.held_out=1", "source.workers=0", "source.seconds=3", "loop.steps=2", "loop.warmup=0"]
 SONGS = ["loop.steps=2", "loop.warmup=0", "data.rows=2", "data.held_out=2", "preview.songs=0", "preview.measured=0"]
@@ -22,25 +25,65 @@ CHANGES = {
     **dict.fromkeys(("diffusion", "lyric2vocal", "stemgen", "singing2accompaniment"), SONGS),
 }
 
+STEPS = {"autoencoder": 12, "diffusion": 12}
+"""Of the trainings that are stopped: enough that there is something left."""
+PATIENCE = 900.0
+"""Seconds until a command that does not come to where it is to be stopped has failed."""
 
-def test_nano_is_made_step_by_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
-    making = Making(tmp_path, changes=CHANGES, say=said.append)
 
-    train = loop.train
-    monkeypatch.setattr(loop, "train", lambda *args, **given: train(*args, **given, minutes=0.0))
-    with pytest.raises(Cancelled, match="autoencoder stopped after step"):
-        make(making)
-    monkeypatch.setattr(loop, "train", train)
-    folder = make(making)
+def command(out: Path) -> list[str]:
+    changes = [
+        f"{step}.{change}"
+        for step, all_changes in CHANGES.items()
+        for change in [*all_changes, "loop.precision=float32", "loop.save_every=4", f"loop.steps={STEPS.get(step, 2)}"]
+        if not (step.startswith("encode") and change.startswith("loop."))
+    ]
+    changes += ["encode.dtype=float32", "encode-pairs.dtype=float32", "encode.source.count=24"]
+    arguments = [argument for change in changes for argument in ("--set", change)]
+    return [sys.executable, "-m", "acestep_flows.training.nano", "--out", str(out), "--device", "cpu", *arguments]
 
-    nano = Checkpoint.open(folder)
-    start = Checkpoint.open(tmp_path / "start")
+
+def run(out: Path, until: str | None = None, how: signal.Signals | None = None) -> tuple[int, str]:
+    """Run the command, and send it a signal once there is a file `until`; gives its exit code and what it said."""
+    given = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        command(out), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=given
+    ) as process:
+        if until and how:
+            deadline = time.monotonic() + PATIENCE
+            while not list(out.glob(until)) and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.01)
+            process.send_signal(how)
+        said, told = process.communicate(timeout=PATIENCE)
+    return process.returncode, said + told
+
+
+@pytest.mark.slow
+def test_stopped_in_every_way_it_makes_the_same(tmp_path: Path) -> None:
+    parts = tmp_path / "parts"
+    code, told = run(parts, "autoencoder/states/*.pt", signal.SIGINT)
+    assert code == 130, told
+    assert "autoencoder stopped after step" in told
+    assert "the same command goes on" in told
+    code, told = run(parts, "encoded/encoded.json", signal.SIGINT)
+    assert code == 130, told
+    assert "songs; the same command goes on" in told
+    assert "Traceback" not in told
+    code, told = run(parts, "diffusion/states/*.pt", signal.SIGKILL)
+    assert code == -signal.SIGKILL
+    for out in (parts, tmp_path / "whole"):
+        code, told = run(out)
+        assert code == 0, told
+    made = {file.relative_to(parts / "nano") for file in (parts / "nano").rglob("*") if file.is_file()}
+    assert len(made) > 10
+    for file in made:
+        assert (parts / "nano" / file).read_bytes() == (tmp_path / "whole" / "nano" / file).read_bytes(), file
+
+    nano, start = Checkpoint.open(parts / "nano"), Checkpoint.open(parts / "start")
     for part in ("ace_step_transformer", "music_dcae_f8c8", "music_vocoder", "umt5-base"):
         assert nano.digest(part) != start.digest(part), f"{part} is as it was"
     assert nano.extras.names("adapters") == ["lyric2vocal"]
     assert nano.extras.names("controls") == ["singing2accompaniment", "stemgen"]
-
-    said.clear()
-    make(making)
-    assert not [step for step in said if not step.startswith("encoded")], "finished steps are not begun again"
+    code, told = run(parts)
+    assert code == 0, told
+    assert not CHANGES.keys() & set(told.splitlines()), "finished steps are not begun again"
