@@ -24,6 +24,7 @@ from acestep_flows.graph.cache import Cache, Mode
 from acestep_flows.graph.disk import DiskStore
 from acestep_flows.graph.scheduler import Options, Result, Scheduler, unheard
 from acestep_flows.graph.timings import Timings
+from acestep_flows.imports import uncollected
 from acestep_flows.value_file import write_value
 from acestep_flows.values import Audio, File, Report, Value
 
@@ -101,9 +102,10 @@ def choose_placement(device: str = "auto", dtype: str = "auto", compile: bool = 
     Raises:
         InputError: the device is not there.
     """
-    import torch
+    with uncollected():
+        import torch
 
-    from acestep_flows.model.placement import Placement, bfloat16_pays
+        from acestep_flows.model.placement import Placement, bfloat16_pays
 
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto":

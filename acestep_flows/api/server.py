@@ -19,6 +19,7 @@ from pathlib import Path
 from acestep_flows.api.keys import check_host, read_keys
 from acestep_flows.api.store.home import Home
 from acestep_flows.errors import InputError
+from acestep_flows.imports import uncollected
 from acestep_flows.runtime.serving.launch import deploy, local_ray
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.settings import Settings
@@ -73,13 +74,18 @@ def serve_forever(options: ServerOptions, settings: Settings, on_ready: Callable
         stack.callback(home.close)
         stack.enter_context(local_ray(pool.cpus, pool.gpus))
         # What answers HTTP takes seconds to import. Meanwhile the pool's processes come up, and this one would wait.
-        threading.Thread(target=importlib.import_module, args=(FRONT,), daemon=True).start()
+        threading.Thread(target=_import_front, daemon=True).start()
         runner = deploy({"pool": pool, "home": home.root})
         stack.callback(runner.close)
         from acestep_flows.api.front import Front
 
         front = Front(options, settings, keys, pool, home, runner)
         asyncio.run(front.run(listening, on_ready))
+
+
+def _import_front() -> None:
+    with uncollected():
+        importlib.import_module(FRONT)
 
 
 @contextlib.contextmanager

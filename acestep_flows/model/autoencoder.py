@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from acestep_flows.errors import InputError
+from acestep_flows.imports import uncollected
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.layout import AUTOENCODER, Config, class_name
 from acestep_flows.model.mel import LogMel
@@ -116,7 +117,8 @@ def decode_windows(frames: int) -> Iterator[tuple[int, int, int, int]]:
 
 
 def _autoencoder_dc(config: Config, half: Half) -> nn.Module:
-    from diffusers import AutoencoderDC
+    with uncollected():
+        from diffusers import AutoencoderDC
 
     network: nn.Module = getattr(AutoencoderDC.from_config(dict(config)), half)  # type: ignore[no-untyped-call]
     return network

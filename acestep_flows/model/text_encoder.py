@@ -10,6 +10,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from acestep_flows.imports import uncollected
 from acestep_flows.model.checkpoint import TOKENIZER, Checkpoint
 from acestep_flows.model.layout import ALIASES, TEXT_ENCODER
 from acestep_flows.model.placement import Placement
@@ -33,7 +34,8 @@ class TextEncoder:
     @classmethod
     def load(cls, checkpoint: Checkpoint, placement: Placement) -> TextEncoder:
         """Read the encoder's weights and tokenizer."""
-        from transformers import UMT5Config, UMT5EncoderModel
+        with uncollected():
+            from transformers import UMT5Config, UMT5EncoderModel
 
         config = checkpoint.config(TEXT_ENCODER)
         with torch.device("meta"):

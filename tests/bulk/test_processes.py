@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from acestep_flows.audio import read, tags
+from acestep_flows.bulk.drive import run_job
 from acestep_flows.bulk.ledger import Ledger
 from acestep_flows.bulk.place import Place
+from acestep_flows.bulk.rendering import PoolRenderer
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.bulk.work import JobWork
 from acestep_flows.graph.provenance import read_recipe
@@ -99,9 +101,12 @@ def test_a_killed_sampler_costs_nothing_but_time(small_root: Path, small: Checkp
         assert read.audio(content).seconds == row.duration
 
 
+@pytest.mark.usefixtures("bare_ray")
 def test_an_interrupted_driver_ends_what_is_under_way_and_goes_on_later(small_root: Path, tmp_path: Path) -> None:
     """Killed ones are in test_page.py."""
-    count = 48
+    from acestep_flows.runtime.bulk.pipeline import local_pool
+
+    count = 24
     command = [sys.executable, "-m", "tests.bulk.driver", str(tmp_path), str(small_root), str(count)]
     environment = {**os.environ, "RAY_worker_niceness": "0", "PYTHONPATH": "."}
     ledger = Ledger(Place(str(tmp_path / "out")))
@@ -123,8 +128,9 @@ def test_an_interrupted_driver_ends_what_is_under_way_and_goes_on_later(small_ro
     before = len(ledger.standing().settled)
     assert 0 < before < count
     assert int(said.split()[-2]) == before
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=True)
-    assert list(map(int, done.stdout.split()[-2:])) == [count, before]
+    work, rows = rows_in(tmp_path, songs(count), weights=Weights("argument", small_root, None, tmp_path / "cache"))
+    outcome = run_job(work, rows, PoolRenderer(work, local_pool(1)))
+    assert (outcome.progress.done, outcome.progress.resumed) == (count, before)
     found = list(ledger.rows())
     assert Counter(row.id for row in found) == Counter(row["id"] for row in songs(count))
     for row in found:

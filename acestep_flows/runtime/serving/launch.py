@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from acestep_flows.errors import FlowsError
+from acestep_flows.imports import uncollected
 from acestep_flows.runtime.serving import traces
 from acestep_flows.runtime.serving.pool import Pool
 
@@ -88,8 +89,9 @@ def local_ray(cpus: float, gpus: float = 0, *, store: int = STORE_BYTES, http: H
         http: where to answer HTTP; None: nowhere.
     """
     set_environment()
-    import ray
-    from ray import serve
+    with uncollected():
+        import ray
+        from ray import serve
 
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     with own_ray(cpus + FRONT_CPUS, gpus, store=store):
