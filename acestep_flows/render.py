@@ -24,7 +24,7 @@ from acestep_flows.graph.cache import Cache, Mode
 from acestep_flows.graph.disk import DiskStore
 from acestep_flows.graph.scheduler import Options, Result, Scheduler, unheard
 from acestep_flows.graph.timings import Timings
-from acestep_flows.imports import uncollected
+from acestep_flows.importing import uncollected
 from acestep_flows.value_file import write_value
 from acestep_flows.values import Audio, File, Report, Value
 

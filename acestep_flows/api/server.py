@@ -19,7 +19,7 @@ from pathlib import Path
 from acestep_flows.api.keys import check_host, read_keys
 from acestep_flows.api.store.home import Home
 from acestep_flows.errors import InputError
-from acestep_flows.imports import uncollected
+from acestep_flows.importing import uncollected
 from acestep_flows.runtime.serving.launch import deploy, local_ray
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.settings import Settings

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from acestep_flows.errors import InputError
-from acestep_flows.imports import uncollected
+from acestep_flows.importing import uncollected
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.layout import AUTOENCODER, Config, class_name
 from acestep_flows.model.mel import LogMel

@@ -10,7 +10,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from acestep_flows.imports import uncollected
+from acestep_flows.importing import uncollected
 from acestep_flows.model.checkpoint import TOKENIZER, Checkpoint
 from acestep_flows.model.layout import ALIASES, TEXT_ENCODER
 from acestep_flows.model.placement import Placement

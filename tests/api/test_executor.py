@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import sqlite3
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from acestep_flows.api.executor import RENEWALS_PER_LEASE, Executor
@@ -360,6 +364,22 @@ def test_a_terminated_executor_leaves_at_once(tmp_path: Path) -> None:
         assert home.runs.get(run.id).state is RunState.QUEUED
 
 
+async def put_to_sleep(process: subprocess.Popen[bytes], home: Home) -> None:
+    """Stop it where it does not write: in a transaction it would keep the lock of SQLite, and everybody would wait."""
+    while True:
+        process.send_signal(signal.SIGSTOP)
+        await until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
+        with closing(sqlite3.connect(home.root / "runs.sqlite", timeout=0, isolation_level=None)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                process.send_signal(signal.SIGCONT)
+                await asyncio.sleep(0.005)
+            else:
+                connection.execute("ROLLBACK")
+                return
+
+
 def test_an_executor_that_slept_writes_nothing(tmp_path: Path) -> None:
     """Stopped for longer than its lease, it wakes up to find its run in other hands."""
     log = tmp_path / "log"
@@ -374,7 +394,7 @@ def test_an_executor_that_slept_writes_nothing(tmp_path: Path) -> None:
             await task
 
     with opened(tmp_path / "home") as home:
-        run = accept(home, steps=30, pause=0.05, log=str(log))
+        run = accept(home, steps=60, pause=0.05, log=str(log))
         asyncio.run(stop_and_wake(home))
         assert home.runs.get(run.id).attempt == 2
         assert ends(home, run.id) == ["succeeded"]

@@ -162,7 +162,7 @@ def scheduler_over(home: Home, workers: int = 4, store: DiskStore | None = None)
         yield Scheduler(TOYS, runner, cache, Timings(home.results / "timings.json"))
 
 
-async def until(what: Callable[[], Any], seconds: float = 20.0) -> Any:
+async def until(what: Callable[[], Any], seconds: float = 60.0) -> Any:
     """Wait until `what` gives something true, and give it."""
     end = time.monotonic() + seconds
     while not (found := what()):
@@ -171,7 +171,7 @@ async def until(what: Callable[[], Any], seconds: float = 20.0) -> Any:
     return found
 
 
-async def all_ended(home: Home, seconds: float = 30.0) -> None:
+async def all_ended(home: Home, seconds: float = 90.0) -> None:
     def over() -> bool:
         counts = home.runs.counts()
         return sum(count for state, count in counts.items() if not state.ended) == 0

@@ -24,7 +24,7 @@ from acestep_flows.graph.plan import Output, Plan
 from acestep_flows.graph.result import NodeResult
 from acestep_flows.graph.runner import Call, Progress, Reply
 from acestep_flows.graph.scheduler import Scheduler
-from acestep_flows.imports import uncollected
+from acestep_flows.importing import uncollected
 from acestep_flows.runtime.bulk import legs
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.stages.diffusion import DiffusionStage

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from acestep_flows.errors import FlowsError, StageError
 from acestep_flows.graph.runner import Call, Handle, Reply, leaves
-from acestep_flows.imports import uncollected
+from acestep_flows.importing import uncollected
 from acestep_flows.runtime.serving import wire
 from acestep_flows.runtime.serving.batches import Batches
 from acestep_flows.runtime.serving.pool import Pool, Process
