@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from acestep_flows.errors import InputError
-from acestep_flows.importing import uncollected
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.layout import AUTOENCODER, Config, class_name
 from acestep_flows.model.mel import LogMel
@@ -117,8 +116,7 @@ def decode_windows(frames: int) -> Iterator[tuple[int, int, int, int]]:
 
 
 def _autoencoder_dc(config: Config, half: Half) -> nn.Module:
-    with uncollected():
-        from diffusers import AutoencoderDC
+    from diffusers import AutoencoderDC
 
     network: nn.Module = getattr(AutoencoderDC.from_config(dict(config)), half)  # type: ignore[no-untyped-call]
     return network

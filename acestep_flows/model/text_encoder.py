@@ -10,7 +10,6 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from acestep_flows.importing import uncollected
 from acestep_flows.model.checkpoint import TOKENIZER, Checkpoint
 from acestep_flows.model.layout import ALIASES, TEXT_ENCODER
 from acestep_flows.model.placement import Placement
@@ -34,8 +33,7 @@ class TextEncoder:
     @classmethod
     def load(cls, checkpoint: Checkpoint, placement: Placement) -> TextEncoder:
         """Read the encoder's weights and tokenizer."""
-        with uncollected():
-            from transformers import UMT5Config, UMT5EncoderModel
+        from transformers import UMT5Config, UMT5EncoderModel
 
         config = checkpoint.config(TEXT_ENCODER)
         with torch.device("meta"):

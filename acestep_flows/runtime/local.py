@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from acestep_flows.errors import Cancelled, FlowsError, StageError
 from acestep_flows.graph.runner import Call, Content, Handle, Outputs, Progress, Reply, Store, nbytes, translate
+from acestep_flows.importing import uncollected
 from acestep_flows.model.placement import Placement
 from acestep_flows.stages.contract import Stage, StageParams, Watch
 from acestep_flows.values import Latents, Value
@@ -146,7 +147,8 @@ class LocalRunner:
         with _LOADING:
             if stage not in self._loaded:
                 instance = stage()
-                instance.load(self.checkpoint, self.placement)
+                with uncollected():  # torch, transformers and diffusers are imported here
+                    instance.load(self.checkpoint, self.placement)
                 self._limit()  # it may be only now that torch is there
                 self._loaded[stage] = instance
             return self._loaded[stage]

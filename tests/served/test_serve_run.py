@@ -162,6 +162,7 @@ def test_every_run_ends_once_whatever_is_killed(served: ServeRun, tmp_path: Path
         for kind in (*KINDS, INGRESS):
             runs += [submit(next(graphs), LONG.get(kind, 3)) for _ in range(4)]
             eventually(partial(working, runs[-1]), END_SECONDS)
+            eventually(partial(served.pid, kind), END_SECONDS)
             victim = served.pid(kind)
             assert victim is not None
             os.kill(victim, signal.SIGKILL)

@@ -24,7 +24,6 @@ from acestep_flows.graph.plan import Output, Plan
 from acestep_flows.graph.result import NodeResult
 from acestep_flows.graph.runner import Call, Progress, Reply
 from acestep_flows.graph.scheduler import Scheduler
-from acestep_flows.importing import uncollected
 from acestep_flows.runtime.bulk import legs
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.stages.diffusion import DiffusionStage
@@ -244,11 +243,10 @@ async def _scheduler(work: Work, pool: Pool, process: Process) -> Scheduler:
     from acestep_flows.model.allocator import keep_freed_memory
 
     keep_freed_memory()
-    with uncollected():
-        checkpoint = await asyncio.to_thread(work.checkpoint)
-        runner = CompanyRunner(checkpoint, pool, process)
-        wanted = [registry()[name] for name in process.stages if name in work.stages()]
-        await asyncio.to_thread(runner.load_all, wanted)
+    checkpoint = await asyncio.to_thread(work.checkpoint)
+    runner = CompanyRunner(checkpoint, pool, process)
+    wanted = [registry()[name] for name in process.stages if name in work.stages()]
+    await asyncio.to_thread(runner.load_all, wanted)
     return Scheduler(registry(), runner, Cache(runner, memory=CACHE_BYTES))
 
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from acestep_flows.errors import FlowsError, StageError
 from acestep_flows.graph.runner import Call, Handle, Reply, leaves
-from acestep_flows.importing import uncollected
 from acestep_flows.runtime.serving import wire
 from acestep_flows.runtime.serving.batches import Batches
 from acestep_flows.runtime.serving.pool import Pool, Process
@@ -54,11 +53,10 @@ class StageHost:
         process = pool.processes[name]
         self.name = name
         self.stages = {stage: stage_class(stage) for stage in process.stages}
-        with uncollected():
-            self.runner = LocalRunner(
-                open_checkpoint(pool), process.placement, workers=process.workers, threads=process.torch_threads
-            )
-            self.runner.load_all(self.stages.values())
+        self.runner = LocalRunner(
+            open_checkpoint(pool), process.placement, workers=process.workers, threads=process.torch_threads
+        )
+        self.runner.load_all(self.stages.values())
         self._songs = self._make_songs(pool, process, home)
         self._batches = Batches(self.runner, self.stages.values(), process.shared)
         self._id = secrets.token_hex(8)
