@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,12 +33,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    gc.disable()  # until everything is collected, which is kept to the end
     config.addinivalue_line("markers", "parity: compares with recorded numbers of the original")
     config.addinivalue_line("markers", "slow: takes more than a few seconds")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's background jobs are begun, and what they begin
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if _is_worker(config):
         workers.one_thread()
+
+
+def pytest_collection_finish() -> None:
+    """Modules and five thousand tests stay: to look through them for garbage again and again takes a tenth of the time."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 def _is_worker(config: pytest.Config) -> bool:

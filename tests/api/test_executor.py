@@ -387,7 +387,7 @@ def test_an_executor_that_slept_writes_nothing(tmp_path: Path) -> None:
     async def stop_and_wake(home: Home) -> None:
         with process(home.root) as sleeper:
             await until(lambda: any(node.step for node in home.runs.nodes(run.id)))
-            sleeper.send_signal(signal.SIGSTOP)
+            await put_to_sleep(sleeper, home)
             task = asyncio.create_task(work(home))
             await until(lambda: home.runs.get(run.id).attempt == 2)
             sleeper.send_signal(signal.SIGCONT)
