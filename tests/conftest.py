@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import signal
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +64,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> workers.Shares:
     config.option.loadscopereorder = False  # by the number of tests, which says little of their time
     return workers.Shares(config, log)
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[str]:
+    """Ray, Ray Data and Serve on this machine, quiet and apart, for whoever asks; gives the address of its HTTP.
+
+    Starting one takes seconds. The cores are only counted.
+    """
+    pytest.importorskip("ray.data")
+    from acestep_flows.runtime.serving.launch import Http, local_ray
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        http = Http(port=taken.getsockname()[1])
+    with local_ray(8, store=2**28, http=http):
+        yield f"http://{http.host}:{http.port}"
 
 
 @pytest.fixture(scope="session")

@@ -11,14 +11,19 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+ONE_RAY = (
+    "tests/runtime/serving/test_runner.py",
+    "tests/bulk/test_processes.py",
+    "tests/runtime/bulk/test_pipeline.py",
+    "tests/training/test_encode.py",
+)
+"""Files whose tests have the Ray of `ray_cluster` in common."""
+
 RAYS = (
     "tests/served/",
+    *ONE_RAY,
     "tests/bulk/test_page.py",
-    "tests/bulk/test_processes.py",
-    "tests/runtime/serving/test_runner.py",
-    "tests/runtime/bulk/test_pipeline.py",
     "tests/training/test_train_ray.py",
-    "tests/training/test_encode.py",
 )
 """Where Rays are started, the longest first; those of a folder share one."""
 
@@ -34,7 +39,7 @@ def starts_ray(name: str) -> bool:
 def share(nodeid: str) -> str:
     """What must be run by one process: the tests of a file, or of a folder, that have a fixture in common."""
     file = nodeid.partition("::")[0]
-    return next((place for place in RAYS if file.startswith(place)), file)
+    return ONE_RAY[0] if file in ONE_RAY else next((place for place in RAYS if file.startswith(place)), file)
 
 
 def turn(item: pytest.Item) -> int:

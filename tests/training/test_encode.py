@@ -191,6 +191,7 @@ def test_command_lists_what_it_left_out(recipe: EncodeRecipe, tmp_path: Path) ->
     assert "paths" in wrong.output
 
 
+@pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the library warns about its own settings
 def test_several_processes_give_the_same(recipe: EncodeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job, "SHARD", 64)
@@ -204,6 +205,7 @@ def test_several_processes_give_the_same(recipe: EncodeRecipe, tmp_path: Path, m
     np.testing.assert_allclose(here.latents(1), there.latents(1), atol=2e-3)
 
 
+@pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the library warns about its own settings
 def test_several_processes_stop_when_asked(recipe: EncodeRecipe, tmp_path: Path) -> None:
     """Ray's processes go on while nobody waits for them; asked to stop, they are ended, and the folder is whole."""

@@ -24,7 +24,7 @@ from tests.runtime.serving.pools import content
 if TYPE_CHECKING:
     from acestep_flows.model.checkpoint import Checkpoint
 
-pytestmark = [pytest.mark.usefixtures("bare_ray"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
 
 @dataclass(frozen=True)
