@@ -268,7 +268,7 @@ def test_batches_ahead_are_the_same(tmp_path: Path) -> None:
 KILLED = """
 import os, sys
 from pathlib import Path
-import matplotlib.backends.backend_agg, matplotlib.figure, torch
+import matplotlib.backends.backend_agg, matplotlib.figure, torch, torch._dynamo
 from acestep_flows.training.loop import train
 from tests.training.test_loop import ExportOfThree
 from tests.training.toy_training import toy_recipe
