@@ -45,7 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Modules and five thousand tests stay: to look through them for garbage again and again takes a tenth of the time."""
+    """Modules and five thousand tests stay: to look through them for garbage again and again takes its time."""
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
     gc.enable()
