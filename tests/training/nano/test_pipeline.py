@@ -38,7 +38,7 @@ def command(out: Path) -> list[str]:
         for change in [*all_changes, "loop.precision=float32", "loop.save_every=4", f"loop.steps={STEPS.get(step, 2)}"]
         if not (step.startswith("encode") and change.startswith("loop."))
     ]
-    changes += ["encode.dtype=float32", "encode-pairs.dtype=float32", "encode.source.count=8"]
+    changes += ["encode.dtype=float32", "encode-pairs.dtype=float32"]
     arguments = [argument for change in changes for argument in ("--set", change)]
     return [sys.executable, "-m", "acestep_flows.training.nano", "--out", str(out), "--device", "cpu", *arguments]
 
