@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import signal
-import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from tests import workers
+from tests.shared_ray import SharedRay
 
 if TYPE_CHECKING:
     from acestep_flows.model.checkpoint import Checkpoint
@@ -66,19 +65,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> workers.Shar
     return workers.Shares(config, log)
 
 
-@pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[str]:
-    """Ray, Ray Data and Serve on this machine, quiet and apart, for whoever asks; gives the address of its HTTP.
+SHARED_RAY = SharedRay()
 
-    Starting one takes seconds. The cores are only counted.
-    """
+
+@pytest.fixture(scope="module")
+def ray_cluster() -> str:
+    """Ray, Ray Data and Serve for whoever asks; gives the address of its HTTP."""
     pytest.importorskip("ray.data")
-    from acestep_flows.runtime.serving.launch import Http, local_ray
+    return SHARED_RAY.address()
 
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        http = Http(port=taken.getsockname()[1])
-    with local_ray(8, store=2**28, http=http):
-        yield f"http://{http.host}:{http.port}"
+
+@pytest.hookimpl(trylast=True)  # when fixtures have taken down what they had on it
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    if nextitem is None or workers.share(nextitem.nodeid) != workers.share(item.nodeid):
+        SHARED_RAY.end()
 
 
 @pytest.fixture(scope="session")

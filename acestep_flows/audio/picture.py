@@ -23,6 +23,7 @@ WIDTH, HEIGHT, DPI = 12.0, 6.4, 125  # inches, inches, pixels per inch: 1500 x 8
 COLUMNS = 1300  # about one per pixel of the plot
 ROWS = 480
 RANGE_DB = 90.0
+COMPRESSION = 4  # of 9: a third of the time that the usual 6 takes, for 3 % more bytes
 FULL_SCALE = 0.9999  # as the clipping count of `measure` has it
 TITLE_LETTERS, TITLE_GAP = 120, 30  # at most; pixels to what stands right of it
 
@@ -71,7 +72,7 @@ def png(audio: Audio, title: str = "") -> bytes:
     heading = figure.text(0.06, 0.945, _drawable(title), fontsize=13, color=INK, parse_math=False, weight="bold")
     _shorten(heading, facts.get_window_extent().x0 - TITLE_GAP)
     stream = BytesIO()
-    figure.savefig(stream, format="png")
+    figure.savefig(stream, format="png", pil_kwargs={"compress_level": COMPRESSION})
     return stream.getvalue()
 
 

@@ -17,6 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from threadpoolctl import threadpool_limits
+
 from acestep_flows.errors import Cancelled, FlowsError, StageError
 from acestep_flows.graph.runner import Call, Content, Handle, Outputs, Progress, Reply, Store, nbytes, translate
 from acestep_flows.importing import uncollected
@@ -41,7 +43,8 @@ class LocalRunner:
         checkpoint: where stages load their weights from.
         placement: where, and how precisely, they compute.
         workers: how many calls may work at once; None: one on a CPU, two elsewhere.
-        threads: of one torch operation; None: as torch has it.
+        threads: of one operation of torch, and of numpy, which has one number for the whole process; None: as they
+            have it.
 
     Attributes:
         work: what calls are made in. Whoever computes beside them on the same CPU does so in here, too.
@@ -61,6 +64,8 @@ class LocalRunner:
         if workers is None:
             workers = 1 if self.placement.device == "cpu" else WORKERS
         self._threads = threads
+        if threads is not None:
+            threadpool_limits(threads, user_api="blas")  # numpy's products: how they are split shows in last digits
         self.work = ThreadPoolExecutor(workers, thread_name_prefix="stage", initializer=self._limit)
         # Reading and digesting does not wait behind a song.
         self._files = ThreadPoolExecutor(2, thread_name_prefix="files")

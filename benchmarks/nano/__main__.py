@@ -19,7 +19,7 @@ from benchmarks.nano.table import Score, markdown
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure what a small checkpoint has learnt.")
     parser.add_argument("--checkpoint", type=Path, required=True)
-    parser.add_argument("--clips", type=int, default=96, help="captions for text2music")
+    parser.add_argument("--clips", type=int, default=192, help="captions for text2music")
     parser.add_argument("--pairs", type=int, default=48, help="clips for control branches, edits and lyrics")
     parser.add_argument("--first", type=int, default=0, help="number of the first clip; settings are chosen on others")
     parser.add_argument("--only", nargs="+", choices=tuple(MEASUREMENTS), default=list(MEASUREMENTS))

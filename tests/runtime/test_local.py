@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from acestep_flows.errors import CheckpointError, InputError, StageError
 from acestep_flows.graph.runner import Call, Handle
@@ -185,3 +186,9 @@ def test_values_are_held_and_fetched_wherever_they_stand() -> None:
 def test_numerics_are_those_of_the_placement() -> None:
     with LocalRunner(CHECKPOINT, Placement(dtype="bfloat16")) as runner:
         assert runner.numerics(Heavy) == "cpu-bfloat16"
+
+
+def test_numpy_has_as_many_threads_as_torch() -> None:
+    """Resampling is a matrix product: with another number a song ends in other last digits."""
+    with threadpool_limits(), LocalRunner(CHECKPOINT, threads=1):  # as it was is restored
+        assert [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"] == [1]

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from acestep_flows.client import Client
+from acestep_flows.runtime.serving.pool import shipped
 from tests.served.server import WEIGHTS, Server
 
 
@@ -19,13 +21,22 @@ def cache(small_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def with_one_thread(pool: str, path: Path) -> Path:
+    """A shipped pool, but for the number of threads: with weights as small as these a second one only waits."""
+    content = yaml.safe_load((shipped() / f"{pool}.yaml").read_text())
+    for process in content["processes"].values():
+        process["threads"] = 1
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
 @pytest.fixture(scope="package")
 def the_server(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     for module in ("ray", "fastapi", "uvicorn", "sqlalchemy"):
         pytest.importorskip(module)
     folder = tmp_path_factory.mktemp("served")
     (folder / "examples").symlink_to(Path(__file__).parents[2] / "examples")
-    server = Server(folder, cache)
+    server = Server(folder, cache, options=("--pool", str(with_one_thread("local", folder / "pool.yaml"))))
     server.start()
     yield server
     if server.process is not None and server.process.poll() is None:

@@ -96,9 +96,9 @@ class Server:
     def client(self, **options: Any) -> Client:
         return Client(self.url, **options)
 
-    def run(self, *args: str, threads: int = 1) -> subprocess.CompletedProcess[str]:
+    def run(self, *args: str) -> subprocess.CompletedProcess[str]:
         """One of the commands, asking this server."""
-        env = environment(self.cache) | {"ACESTEP_FLOWS_SERVER": self.url, "OMP_NUM_THREADS": str(threads)}
+        env = environment(self.cache) | {"ACESTEP_FLOWS_SERVER": self.url}
         return subprocess.run(
             [COMMAND, *args],
             cwd=self.folder,

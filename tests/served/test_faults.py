@@ -171,7 +171,7 @@ def test_the_same_song_as_without_a_server(server: Server, client: Client) -> No
     served = server.run("submit", "text2music", *given)
     run = client.wait(served.stdout.strip(), timeout=60)
     recipe = json.loads(client.fetch_output(run.id, "recipe", server.folder / "recipe.json").read_text())
-    here = server.run("run", "text2music", *given, "--out", "here", "--quiet", threads=2)
+    here = server.run("run", "text2music", *given, "--out", "here", "--quiet")
     assert here.returncode == 0, here.stderr
     (path,) = (server.folder / "here").glob("*.json")
     assert json.loads(path.read_text())["outputs"] == recipe["outputs"]

@@ -38,7 +38,7 @@ def test_readmes_second_screen(server: Server) -> None:
     headings = re.findall(r"^## (.*)$", README.read_text(), flags=re.MULTILINE)
     assert headings.index("A server") == 1
     start, commands = (typed(block) for block in blocks("console", "A server", README))
-    assert start.strip() == "acestep-flows serve --home server"  # how the fixture starts it, but for the port
+    assert start.strip() == "acestep-flows serve --home server"  # as the fixture starts it, but for port and threads
     assert "/latents" in commands
     done = shell(server, f"set -e\n{commands}")
     assert done.returncode == 0, done.stderr

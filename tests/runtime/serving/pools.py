@@ -13,7 +13,6 @@ ENGINE = {"tokens": 4096, "songs": 8, "save_every": 3}
 LIGHT = {"cpus": 0.1, "threads": 1}
 
 APART = {
-    "text": ("encode_prompt", "encode_lyrics", "init_noise"),
     "sampler": ("sample", "repaint", "edit"),
     "vocode": ("vocode",),
 }
@@ -32,7 +31,7 @@ def fused(root: Path) -> Pool:
 
 
 def split(root: Path) -> Pool:
-    """A song goes through four processes; each takes seconds to start."""
+    """A song comes into the third process before the sampler and after it; each takes seconds to start."""
     rest = [stage for stage in stages() if not any(stage in names for names in APART.values())]
     processes = {name: {"stages": list(names), **LIGHT} for name, names in {**APART, "rest": rest}.items()}
     return Pool.checked(content(root, processes))
