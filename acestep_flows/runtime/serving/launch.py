@@ -142,6 +142,8 @@ def set_environment() -> None:
     # By default Ray's workers give way to everybody (nice 15), and here they are what does the work: beside any other
     # program on the machine songs would take many times as long.
     os.environ.setdefault("RAY_worker_niceness", "0")
+    # Serve's controller looks around ten times a second, which takes a twentieth of a core from songs for ever.
+    os.environ.setdefault("RAY_SERVE_CONTROL_LOOP_INTERVAL_S", "0.5")
     # Its ports listen on every interface, whatever address it is given: nobody talks to it without a token. Once it
     # has been imported it takes the one in the user's home folder.
     if "ray" not in sys.modules:
