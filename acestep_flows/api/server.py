@@ -20,7 +20,7 @@ from acestep_flows.api.keys import check_host, read_keys
 from acestep_flows.api.store.home import Home
 from acestep_flows.errors import InputError
 from acestep_flows.importing import uncollected
-from acestep_flows.runtime.serving.launch import deploy, local_ray
+from acestep_flows.runtime.serving.launch import deploy, local_ray, set_environment
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.settings import Settings
 
@@ -72,9 +72,10 @@ def serve_forever(options: ServerOptions, settings: Settings, on_ready: Callable
         listening = stack.enter_context(_bound(options.host, options.port))
         home = Home.open(options.home, database=options.database, artifacts=options.artifacts)
         stack.callback(home.close)
-        stack.enter_context(local_ray(pool.cpus, pool.gpus))
-        # What answers HTTP takes seconds to import. Meanwhile the pool's processes come up, and this one would wait.
+        # What answers HTTP takes seconds to import. Meanwhile Ray comes up, and this process would wait.
+        set_environment()
         threading.Thread(target=_import_front, daemon=True).start()
+        stack.enter_context(local_ray(pool.cpus, pool.gpus))
         runner = deploy({"pool": pool, "home": home.root})
         stack.callback(runner.close)
         from acestep_flows.api.front import Front
