@@ -191,4 +191,4 @@ def test_numerics_are_those_of_the_placement() -> None:
 def test_numpy_has_as_many_threads_as_torch() -> None:
     """Resampling is a matrix product: with another number a song ends in other last digits."""
     with threadpool_limits(), LocalRunner(CHECKPOINT, threads=1):  # as it was is restored
-        assert [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"] == [1]
+        assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {1}

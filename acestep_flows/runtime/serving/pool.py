@@ -65,7 +65,9 @@ class Process(Section):
     device: Literal["cpu", "cuda", "mps"] = Field("cpu", description="Where its networks compute.")
     dtype: Dtype = Field("float32", description="Precision of its networks; part of every cache key.")
     compile: bool = Field(False, description="Whether to torch.compile the denoiser; part of every cache key.")
-    threads: int | None = Field(None, ge=1, le=1024, description="Threads of one torch operation; absent: `cpus`.")
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="Threads of one operation of torch or numpy; absent: `cpus`."
+    )
     workers: int | None = Field(
         None,
         ge=1,
@@ -98,7 +100,7 @@ class Process(Section):
 
     @property
     def torch_threads(self) -> int:
-        """Threads of one torch operation."""
+        """Threads of one operation of torch or numpy."""
         return self.threads if self.threads is not None else max(1, int(self.cpus))
 
     @property
