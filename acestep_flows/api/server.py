@@ -73,7 +73,7 @@ def serve_forever(options: ServerOptions, settings: Settings, on_ready: Callable
         home = Home.open(options.home, database=options.database, artifacts=options.artifacts)
         stack.callback(home.close)
         # What answers HTTP takes seconds to import. Meanwhile Ray comes up, and this process would wait.
-        set_environment()
+        set_environment()  # first: Ray is imported there, too
         threading.Thread(target=_import_front, daemon=True).start()
         stack.enter_context(local_ray(pool.cpus, pool.gpus))
         runner = deploy({"pool": pool, "home": home.root})
