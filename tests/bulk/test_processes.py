@@ -9,19 +9,25 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from threadpoolctl import threadpool_limits
 
 from acestep_flows.audio import read, tags
 from acestep_flows.bulk.ledger import Ledger
 from acestep_flows.bulk.place import Place
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.bulk.work import JobWork
+from acestep_flows.graph.plan import Plan
 from acestep_flows.graph.provenance import read_recipe
 from acestep_flows.graph.scheduler import Scheduler
 from acestep_flows.model.checkpoint import Checkpoint
-from acestep_flows.runtime.bulk.actors import Order
+from acestep_flows.runtime.bulk.actors import End, Order
 from acestep_flows.runtime.bulk.legs import legs_of
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.runtime.serving.pool import Pool
@@ -48,10 +54,9 @@ def alone(work: JobWork, checkpoint: Checkpoint, row: ResultRow) -> str:
     import torch
 
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
 
     async def play() -> str:
-        with LocalRunner(checkpoint) as runner:
+        with threadpool_limits(), LocalRunner(checkpoint, threads=1) as runner:
             given = {name: part for name, part in row.inputs.items() if name in work.scope.graph.inputs}
             from acestep_flows.graph.expand import lay_out
 
@@ -65,6 +70,42 @@ def alone(work: JobWork, checkpoint: Checkpoint, row: ResultRow) -> str:
         torch.set_num_threads(threads)
 
 
+@dataclass(frozen=True)
+class Telling:
+    """Work whose sampler says, for every row that it takes up, which process it is.
+
+    What comes after it starts later, and may see the first row when the sampler has done the last and is gone.
+    """
+
+    work: JobWork
+    said: Path
+
+    def checkpoint(self) -> Checkpoint:
+        return self.work.checkpoint()
+
+    def stages(self) -> Collection[str]:
+        return self.work.stages()
+
+    def plan(self, content: Any) -> Plan:
+        with self.said.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        return self.work.plan(content)
+
+    def finish(self, content: Any, end: End) -> Any:
+        return self.work.finish(content, end)
+
+
+def kill(said: Path) -> bool:
+    """Kill the sampler under its fourth row; whether it was there."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        if said.exists() and len(pids := said.read_text().splitlines()) >= 4:
+            os.kill(int(pids[-1]), signal.SIGKILL)
+            return True
+        time.sleep(0.01)
+    return False
+
+
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_killed_sampler_costs_nothing_but_time(small_root: Path, small: Checkpoint, tmp_path: Path) -> None:
     from acestep_flows.runtime.bulk.pipeline import legs_for, pipeline
@@ -76,15 +117,14 @@ def test_a_killed_sampler_costs_nothing_but_time(small_root: Path, small: Checkp
     tries, plans = zip(*(work.tried(row) for row in rows), strict=True)
     legs = legs_for(pool, legs_of(plans[0], pool.home_of))
     assert [leg.name for leg in legs] == ["sampler", "decoder", "finish"]
-    found: list[ResultRow] = []
-    killed = False
-    with pipeline([Order(one.row.id, one) for one in tries], work, pool, legs, together=2) as ended:
-        for end in ended:
-            found.append(end.told)
-            if not killed:
-                (process,) = [busy.process for busy in end.busy if busy.leg == "sampler"]
-                os.kill(int(process.partition(":")[2]), signal.SIGKILL)
-                killed = True
+    telling = Telling(work, tmp_path / "sampler")
+    with (
+        ThreadPoolExecutor(1) as thread,
+        pipeline([Order(one.row.id, one) for one in tries], telling, pool, legs, together=2) as ended,
+    ):
+        killing = thread.submit(kill, telling.said)
+        found: list[ResultRow] = [end.told for end in ended]
+        assert killing.result()
     assert Counter(row.id for row in found) == Counter(row["id"] for row in songs(count))
     assert {row.status for row in found} == {"done"}
     for row in (found[0], found[-1]):

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from threadpoolctl import threadpool_limits
 
 from acestep_flows.errors import CheckpointError, FlowsError, InputError, LostProcess, StageError
 from acestep_flows.graph.cache import Cache
@@ -83,10 +84,9 @@ def apart(ray_cluster: None, small_root: Path, home: Path) -> Iterator[ServeRunn
 
 @pytest.fixture(scope="module")
 def local(small: Checkpoint) -> Iterator[LocalRunner]:
-    # As many threads as the processes have: how torch splits a sum shows in its last digits.
+    # As many threads as the processes have: how a sum is split shows in its last digits.
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with LocalRunner(small) as runner:
+    with threadpool_limits(), LocalRunner(small, threads=1) as runner:
         yield runner
     torch.set_num_threads(threads)
 
