@@ -21,13 +21,11 @@ def cache(small_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def with_one_thread(pool: str, path: Path) -> Path:
-    """A shipped pool, but for the number of threads: with weights as small as these a second one only waits."""
-    content = yaml.safe_load((shipped() / f"{pool}.yaml").read_text())
-    for process in content["processes"].values():
-        process["threads"] = 1
-    path.write_text(yaml.safe_dump(content))
-    return path
+def with_one_thread() -> str:
+    """The pool `local`, but for the number of threads: with weights as small as these a second one only waits."""
+    content = yaml.safe_load((shipped() / "local.yaml").read_text())
+    content["processes"]["all"]["threads"] = 1
+    return str(yaml.safe_dump(content))
 
 
 @pytest.fixture(scope="package")
@@ -36,7 +34,8 @@ def the_server(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         pytest.importorskip(module)
     folder = tmp_path_factory.mktemp("served")
     (folder / "examples").symlink_to(Path(__file__).parents[2] / "examples")
-    server = Server(folder, cache, options=("--pool", str(with_one_thread("local", folder / "pool.yaml"))))
+    (folder / "pool.yaml").write_text(with_one_thread())
+    server = Server(folder, cache, options=("--pool", "pool.yaml"))
     server.start()
     yield server
     if server.process is not None and server.process.poll() is None:
