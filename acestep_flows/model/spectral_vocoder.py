@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acestep_flows.compatibility import Compatibility
+from acestep_flows.model import griffin_lim
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.layout import VOCODER, Config
 from acestep_flows.model.mel import FILTERS, POWER_EPSILON, WINDOW
@@ -27,10 +28,6 @@ from acestep_flows.values import FloatArray
 KERNEL = 7
 UPDATES = 3
 """Multiplicative updates of the least squares: enough for a start that the network then corrects."""
-MOMENTUM = 0.99
-"""Of fast Griffin-Lim (Perraudin et al. 2013)."""
-RISE = 0.5
-"""Growth of a peak over two frames, in nepers, from which a sound counts as begun."""
 MEL_CENTRE, MEL_SPREAD = -6.0, 3.0
 BLOCK_FRAMES, HELD_FRAMES = 512, 16
 """Frames per block of the overlapped decode, and how many finished ones a block takes its phases up from."""
@@ -54,7 +51,7 @@ class Block(nn.Module):
 
 
 class MagnitudeNetwork(nn.Module):
-    """Log-mel (B, bands, F) to log-magnitudes (B, bins, F), as a correction of the least squares."""
+    """Log-mel (B, bands, F) to log-magnitudes (B, F, bins), as a correction of the least squares."""
 
     filters: Tensor
 
@@ -71,11 +68,11 @@ class MagnitudeNetwork(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, log_mel: Tensor) -> Tensor:
-        base = invert_mel(log_mel, self.filters).clamp_min(math.sqrt(POWER_EPSILON)).log()
+        base = invert_mel(log_mel.mT, self.filters).clamp_min(math.sqrt(POWER_EPSILON)).log()
         x = self.stem(((log_mel - MEL_CENTRE) / MEL_SPREAD).to(self.stem.weight.dtype)).transpose(1, 2)
         for block in self.blocks:
             x = block(x)
-        correction: Tensor = self.out(self.norm(x)).transpose(1, 2)
+        correction: Tensor = self.out(self.norm(x))
         return base + correction.float()
 
 
@@ -128,8 +125,8 @@ class SpectralVocoder(nn.Module):
             if first:
                 held = self.spectrum(padded[:, start * self.hop : (first - 1) * self.hop + size])
             span = slice(max(0, start - KERNEL * 4), min(frames, last + KERNEL * 4))
-            magnitudes = self._magnitudes(mel[..., span])[..., start - span.start : last - span.start]
-            signal = self._griffin_lim(magnitudes, held)
+            magnitudes = self._magnitudes(mel[..., span])[:, start - span.start : last - span.start]
+            signal = griffin_lim.griffin_lim(magnitudes, self.window, self.hop, self.iterations, held)
             # The held frames are finished, save what the last of them lack of the frames that follow.
             fresh = first - start
             padded[:, first * self.hop : (last - 1) * self.hop + size] = signal[:, fresh * self.hop :]
@@ -138,45 +135,13 @@ class SpectralVocoder(nn.Module):
         return waveform
 
     def _magnitudes(self, mel: Tensor) -> Tensor:
-        """(C, bins, F), without the floor that the mel was made with, and rescaled to give the mel again."""
-        magnitudes = rescaled(self.network(mel).exp(), mel, self.network.filters)
+        """(C, F, bins), without the floor that the mel was made with, and rescaled to give the mel again."""
+        magnitudes = rescaled(self.network(mel).exp(), mel.mT, self.network.filters)
         return (magnitudes.square() - POWER_EPSILON).clamp_min(0).sqrt()
 
-    def _griffin_lim(self, magnitudes: Tensor, held: Tensor | None) -> Tensor:
-        """A signal (C, n) whose spectrum has about these magnitudes; its first frames those of `held`."""
-        phase = peak_phases(magnitudes.mean(dim=0), self.hop, len(self.window))
-        known = 0 if held is None else held.shape[-1]
-        if held is not None:
-            offset = held[..., -1:].sum(dim=0).angle() - phase[:, known - 1 : known]
-            phase = phase + offset
-        spectrum = torch.polar(magnitudes, phase.expand_as(magnitudes))
-        if held is not None:
-            spectrum[..., :known] = held
-        before = torch.zeros_like(spectrum)
-        signal = self._synthesise(spectrum)
-        for _ in range(self.iterations):
-            rebuilt = self.spectrum(signal)
-            leap = torch.lerp(before, rebuilt, 1 + MOMENTUM) if MOMENTUM else rebuilt
-            before = rebuilt
-            spectrum = magnitudes * leap / leap.abs().clamp_min(1e-8)
-            if held is not None:
-                spectrum[..., :known] = held
-            signal = self._synthesise(spectrum)
-        return signal
-
     def spectrum(self, signal: Tensor) -> Tensor:
-        """Complex spectrum (C, bins, F) of samples (C, n) that bring their context along."""
-        frames = signal.unfold(-1, len(self.window), self.hop) * self.window
-        spectrum: Tensor = torch.fft.rfft(frames).transpose(1, 2)
-        return spectrum
-
-    def _synthesise(self, spectrum: Tensor) -> Tensor:
-        """(C, bins, F) to (C, n): overlap-add, each sample divided by the weight of the windows over it."""
-        size = len(self.window)
-        pieces = torch.fft.irfft(spectrum.transpose(1, 2), n=size) * self.window
-        total = _overlap_add(pieces, self.hop)
-        weight = _overlap_add(self.window.square().expand(1, pieces.shape[1], size), self.hop)
-        return total / weight.clamp_min(1e-3)
+        """Complex spectrum (C, F, bins) of samples (C, n) that bring their context along."""
+        return griffin_lim.spectrum(signal, self.window, self.hop)
 
 
 def load_spectral_vocoder(checkpoint: Checkpoint, placement: Placement) -> SpectralVocoder:
@@ -190,61 +155,19 @@ def load_spectral_vocoder(checkpoint: Checkpoint, placement: Placement) -> Spect
     return vocoder.eval().requires_grad_(False).to(placement.device)
 
 
-def _overlap_add(pieces: Tensor, hop: int) -> Tensor:
-    """(C, F, size) to (C, (F - 1) * hop + size), where hop divides size."""
-    channels, frames, size = pieces.shape
-    steps = size // hop
-    total = pieces.new_zeros(channels, frames + steps - 1, hop)
-    for step in range(steps):
-        total[:, step : step + frames] += pieces[..., step * hop : (step + 1) * hop]
-    return total.flatten(1)
-
-
 def invert_mel(log_mel: Tensor, filters: Tensor, updates: int = UPDATES) -> Tensor:
-    """Magnitudes (B, bins, F) >= 0 whose mel is about `log_mel` (B, bands, F): multiplicative least squares."""
-    mel = log_mel.float().exp()
-    magnitudes = (filters @ mel) / filters.sum(dim=1, keepdim=True).clamp_min(1e-6) / filters.sum(dim=0).mean()
-    gram = filters @ filters.T
-    wanted = filters @ mel
+    """Magnitudes (B, F, bins) >= 0 whose mel is about `log_mel` (B, F, bands): multiplicative least squares."""
+    spread = filters.T.contiguous()
+    wanted = log_mel.float().exp() @ spread
+    magnitudes = wanted / spread.sum(dim=0).clamp_min(1e-6) / spread.sum(dim=1).mean()
     for _ in range(updates):
-        magnitudes = magnitudes * wanted / (gram @ magnitudes).clamp_min(1e-8)
+        magnitudes = magnitudes * wanted / (magnitudes @ filters @ spread).clamp_min(1e-8)
     return magnitudes
 
 
 def rescaled(magnitudes: Tensor, log_mel: Tensor, filters: Tensor) -> Tensor:
-    """`magnitudes` (B, bins, F), each bin multiplied by what its bands lack of `log_mel`."""
-    lacking = log_mel.exp() / (filters.T @ magnitudes).clamp_min(1e-8)
-    weight = filters.sum(dim=1, keepdim=True)
-    factor = (filters @ lacking) / weight.clamp_min(1e-12)
+    """`magnitudes` (B, F, bins), each bin multiplied by what its bands lack of `log_mel` (B, F, bands)."""
+    lacking = log_mel.exp() / (magnitudes @ filters).clamp_min(1e-8)
+    weight = filters.sum(dim=1)
+    factor = (lacking @ filters.T) / weight.clamp_min(1e-12)
     return magnitudes * torch.where(weight > 1e-9, factor, torch.ones_like(factor))
-
-
-def peak_phases(magnitudes: Tensor, hop: int, size: int) -> Tensor:
-    """Phases (bins, F) of sinusoids at the peaks of `magnitudes` (bins, F), running on from frame to frame.
-
-    Each bin takes the frequency of the peak it belongs to, refined between bins by a parabola (single pass spectrum
-    inversion, Beauregard et al. 2015); phases are the sum of their advances since the peak last rose. So a change at
-    one place of a song is forgotten with the sounds that it is heard in, and the rest stays as it was.
-    """
-    bins, frames = magnitudes.shape
-    level = magnitudes.clamp_min(1e-8).log()
-    inner = level[1:-1]
-    peak = F.pad((inner > level[:-2]) & (inner >= level[2:]), (0, 0, 1, 1))
-    curvature = level[:-2] - 2 * inner + level[2:]
-    shift = 0.5 * (level[:-2] - level[2:]) / curvature.clamp_max(-1e-6)
-    place = torch.arange(bins, device=level.device, dtype=level.dtype)[:, None].expand(bins, frames).clone()
-    place[1:-1] += shift.clamp(-0.5, 0.5)
-    # Every bin belongs to the nearest peak below or above it.
-    index = torch.arange(bins, device=level.device)[:, None].expand(bins, frames)
-    below = torch.where(peak, index, torch.zeros_like(index)).cummax(dim=0).values
-    above = torch.where(peak, index, torch.full_like(index, bins - 1)).flip(0).cummin(dim=0).values.flip(0)
-    nearest = torch.where(index - below <= above - index, below, above)
-    frequency = place.gather(0, nearest)
-    advance = (2 * math.pi * hop / size) * frequency.double()
-    total = torch.cumsum(advance, dim=1)
-    rise = F.pad(level[:, 2:] - level[:, :-2], (1, 1)).gather(0, nearest)
-    time = torch.arange(frames, device=level.device).expand(bins, frames)
-    begun = torch.where(rise > RISE, time, torch.zeros_like(time)).cummax(dim=1).values
-    phase = total - total.gather(1, begun)
-    # Neighbours inside a lobe of the Hann window's spectrum alternate in sign.
-    return (phase + math.pi * ((index - nearest).abs() % 2)).remainder(2 * math.pi).float()

@@ -114,11 +114,11 @@ class DecoderTask:
                 shown = self._through(mel.unflatten(0, (-1, 2))).flatten(0, 1)
         predicted: Tensor = self._vocoder.network(shown).float()
         magnitudes = predicted.clamp_max(math.log(4 * SIZE)).exp()
-        again = (self._vocoder.network.filters.T @ magnitudes).clamp_min(FLOOR).log()
+        again = (magnitudes @ self._vocoder.network.filters).clamp_min(FLOOR).log()
         terms = {
             "log": (predicted - target.log()).abs().mean(),
             "magnitudes": (magnitudes - target).abs().mean(),
-            "mel": (again - mel).abs().mean(),
+            "mel": (again - mel.mT).abs().mean(),
         }
         weights = self._recipe.loss
         total = terms["log"] + weights.magnitudes * terms["magnitudes"] + weights.mel * terms["mel"]

@@ -15,7 +15,7 @@ from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.layout import VOCODER, spectral_vocoder_layout
 from acestep_flows.model.mel import FILTERS, WINDOW, LogMel, mel_filters
 from acestep_flows.model.placement import Placement
-from acestep_flows.model.spectral_vocoder import SpectralVocoder, invert_mel, peak_phases
+from acestep_flows.model.spectral_vocoder import SpectralVocoder, invert_mel
 from acestep_flows.model.vocoder import Vocoder, load_vocoder
 from acestep_flows.training.parts import write_part
 from acestep_flows.values import MODEL_RATE, FloatArray
@@ -153,20 +153,10 @@ def test_in_blocks_the_memory_does_not_grow(vocoder: SpectralVocoder, monkeypatc
 
 
 def test_least_squares_gives_the_mel(transform: LogMel) -> None:
-    mel = torch.tensor(log_mel(transform, chords(40)))
+    mel = torch.tensor(log_mel(transform, chords(40))).mT
     magnitudes = invert_mel(mel, transform.filters, updates=50)
     assert (magnitudes >= 0).all()
-    assert ((transform.filters.T @ magnitudes).log() - mel).abs().mean() < 0.05
-
-
-def test_phases_of_a_steady_tone_advance_by_its_frequency() -> None:
-    hertz, bins = 1000.0, torch.arange(1025)
-    place = hertz * 2048 / MODEL_RATE
-    lobe = torch.exp(-0.5 * (bins - place).square())[:, None].repeat(1, 8)
-    phases = peak_phases(lobe, 512, 2048)[round(place)]
-    want = 2 * np.pi * hertz * 512 / MODEL_RATE
-    turns = (phases.diff() - want).remainder(2 * np.pi)
-    assert torch.minimum(turns, 2 * np.pi - turns).max() < 0.02
+    assert ((magnitudes @ transform.filters).log() - mel).abs().mean() < 0.05
 
 
 def test_a_checkpoint_names_it(vocoder: SpectralVocoder, transform: LogMel, tmp_path: Path) -> None:
