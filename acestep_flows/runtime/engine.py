@@ -22,13 +22,14 @@ import torch
 from torch import Tensor
 
 from acestep_flows.errors import Cancelled, DeadlineExceeded, FlowsError, LostProcess, Overloaded
+from acestep_flows.model.threads import Lanes, limit_threads
 from acestep_flows.runtime.fairness import DeficitRoundRobin
-from acestep_flows.runtime.local import limit_threads
 from acestep_flows.runtime.occupancy import EngineStats, Record
 from acestep_flows.runtime.room import Room
 from acestep_flows.sampling.denoiser import answer
-from acestep_flows.sampling.together import PADDING, Ask, Forwards, Underway
+from acestep_flows.sampling.forwards import PADDING, Ask, Forwards
 from acestep_flows.sampling.trajectory import State
+from acestep_flows.sampling.underway import Underway
 from acestep_flows.stages.diffusion import Song
 
 P = ParamSpec("P")
@@ -78,9 +79,8 @@ class StepEngine:
             song goes alone.
         songs: most songs at once; one more is refused. All of them take turns, so more of them do not wait longer
             than their share, but each holds the memory of its conditions.
-        padding: frames of padding up to which songs of unequal length share a forward pass.
-        lanes: forward passes made side by side while several songs are there. On processors one per core, each of one
-            thread, gets more out of many songs than one pass of many threads; on a GPU one.
+        padding: frames of padding up to which rows of unequal length share a forward pass.
+        lanes: forward passes made side by side: on processors one per core, on a GPU one.
         worker: one thread that turns are made in, and that others may use, too; None: one of the engine's own.
         ask: makes a forward pass.
     """
@@ -98,8 +98,8 @@ class StepEngine:
         self.songs = songs
         self._fairness: DeficitRoundRobin[Seat] = DeficitRoundRobin(tokens)
         self._room = Room(tokens)
-        self._lanes = _threads("lane", lanes, 1) if lanes > 1 else None
-        self._forwards = Forwards(padding, ask, lanes, self._lanes, self._broke)
+        self._lanes = Lanes(lanes)
+        self._forwards = Forwards(padding, ask, self._lanes, self._broke)
         self._record = Record()
         self._given = 0
         self._seats: dict[Seat, None] = {}  # in order of arrival
@@ -124,8 +124,9 @@ class StepEngine:
         if self._loop is not None:
             self._loop.cancel()
             await asyncio.wait([self._loop])
-        for thread in (*self._own, *([self._lanes] if self._lanes is not None else [])):
+        for thread in self._own:
             await asyncio.to_thread(thread.shutdown)
+        await asyncio.to_thread(self._lanes.close)
 
     async def run(
         self,

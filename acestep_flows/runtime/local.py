@@ -23,6 +23,7 @@ from acestep_flows.errors import Cancelled, FlowsError, StageError
 from acestep_flows.graph.runner import Call, Content, Handle, Outputs, Progress, Reply, Store, nbytes, translate
 from acestep_flows.importing import uncollected
 from acestep_flows.model.placement import Placement
+from acestep_flows.model.threads import limit_threads
 from acestep_flows.stages.contract import Stage, StageParams, Watch
 from acestep_flows.values import Latents, Value
 
@@ -195,12 +196,6 @@ class LocalRunner:
 
     def _in_files(self, work: Any, *args: Any) -> Any:
         return asyncio.get_running_loop().run_in_executor(self._files, work, *args)
-
-
-def limit_threads(torch: Any, count: int) -> None:
-    """Let torch operations of this thread, and of those that have made none yet, use `count` threads."""
-    torch.get_num_threads()  # settles this thread: else its first operation would ask for the number in force by then
-    torch.set_num_threads(count)
 
 
 class _LoopWatch(Watch):

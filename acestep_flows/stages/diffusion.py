@@ -133,7 +133,9 @@ class DiffusionStage(Stage):
 
     def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = UNWATCHED) -> list[Any]:
         """All songs together, as far as they share forward passes; each comes out as it would alone."""
-        from acestep_flows.sampling.together import Underway, drive_all
+        from acestep_flows.sampling.forwards import Forwards
+        from acestep_flows.sampling.together import drive_all
+        from acestep_flows.sampling.underway import Underway
 
         def begin(index: int) -> Underway:
             song = self.song(batch[index], params[index])
@@ -152,7 +154,8 @@ class DiffusionStage(Stage):
             return self.finish(batch[index], params[index], song.trajectory, song.state)
 
         begins = [partial(begin, index) for index in range(len(batch))]
-        outs = {index: attempt(self.name, end, index, song) for index, song in drive_all(begins, on_step)}
+        ended = drive_all(begins, on_step, Forwards.on(self.placement.device))
+        outs = {index: attempt(self.name, end, index, song) for index, song in ended}
         return [outs[index] for index in range(len(batch))]
 
     @classmethod

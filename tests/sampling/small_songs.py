@@ -22,6 +22,7 @@ from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.repaint import repaint
 from acestep_flows.sampling.text2music import text2music
 from acestep_flows.sampling.trajectory import BranchName, State, Trajectory
+from acestep_flows.sampling.underway import Underway
 from acestep_flows.stages.diffusion import Song
 from tests.sampling.test_denoiser import CONFIG, branch_of
 from tests.sampling.toy import extended, noise_of, song_of
@@ -122,3 +123,9 @@ ORDERS = st.builds(
     controlled=st.booleans(),
     arrival=st.floats(0, 20),
 )
+
+
+def underway(order: Order, state: State | None = None) -> Underway:
+    """The song of an order, ready for its next step."""
+    song = order.song()
+    return Underway.begin(song.trajectory, song.denoise, state)

@@ -36,7 +36,7 @@ class Songs:
         runner: has the stages loaded.
         budget: of the engine.
         states: where songs half done are kept; None: nowhere.
-        lanes: forward passes side by side while several songs are under way.
+        lanes: forward passes side by side.
     """
 
     def __init__(self, runner: LocalRunner, budget: Engine, states: SavedStates | None, *, lanes: int = 1) -> None:

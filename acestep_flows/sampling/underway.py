@@ -1,0 +1,62 @@
+"""A song between two steps: where it stands, and what it asks of the network next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from torch import Tensor
+
+from acestep_flows.sampling.denoiser import Denoiser, Row
+from acestep_flows.sampling.trajectory import State, Trajectory
+
+
+@dataclass(frozen=True, eq=False)
+class Underway:
+    """A song and where it stands."""
+
+    trajectory: Trajectory
+    denoiser: Denoiser
+    state: State
+
+    @classmethod
+    def begin(cls, trajectory: Trajectory, denoiser: Denoiser, state: State | None = None) -> Underway:
+        """A song at `state`, or at its start, ready for its next step.
+
+        Raises:
+            InputError: `state` is of another song.
+        """
+        if state is None:
+            state = trajectory.start()
+        trajectory.check(state)
+        return cls(trajectory, denoiser, state)._prepared()
+
+    @property
+    def done(self) -> bool:
+        return self.trajectory.done(self.state)
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        """What the next step asks of the network. Only before `done`."""
+        return self.denoiser.rows(self.trajectory.calls(self.state))
+
+    @property
+    def frames(self) -> int:
+        """The longest of the next step's rows."""
+        return max(row.call.frames for row in self.rows)
+
+    @property
+    def tokens(self) -> int:
+        """What the next step costs: frames times branches."""
+        return 0 if self.done else sum(row.call.frames for row in self.rows)
+
+    def advance(self, velocities: Sequence[Tensor]) -> Underway:
+        """The song one step on; what it asks next is worked out already."""
+        state = self.trajectory.advance(self.state, [velocity.float().cpu() for velocity in velocities])
+        return replace(self, state=state)._prepared()
+
+    def _prepared(self) -> Underway:
+        if not self.done:
+            _ = self.rows
+        return self

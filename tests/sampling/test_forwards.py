@@ -1,0 +1,101 @@
+"""Who shares a forward pass, in how many lanes, and whom a broken one harms."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor
+
+from acestep_flows.model.threads import Lanes, limit_threads
+from acestep_flows.model.transformer import Transformer
+from acestep_flows.sampling.denoiser import Row, answer
+from acestep_flows.sampling.forwards import Forwards
+from acestep_flows.sampling.underway import Underway
+from tests.sampling.small_songs import Order, assert_same, underway
+
+
+@pytest.fixture
+def two() -> Iterator[Lanes]:
+    lanes = Lanes(2)
+    yield lanes
+    lanes.close()
+
+
+def lengths(forwards: Forwards, songs: Sequence[Underway]) -> list[list[int]]:
+    """The frames of every row, by pass."""
+    return [[song.rows[index].call.frames for song, index in places] for places in forwards.passes(songs)]
+
+
+def test_a_pass_holds_rows_of_one_network_and_of_similar_length() -> None:
+    songs = [underway(Order(frames=frames, adapter=frames == 11)) for frames in (10, 40, 9, 42, 11)]
+    assert lengths(Forwards(0), songs) == [[42, 42], [40, 40], [10, 10], [9, 9], [11, 11]]
+    assert lengths(Forwards(4), songs) == [[42, 42, 40, 40], [10, 10, 9, 9], [11, 11]]
+    assert lengths(Forwards(1000), songs) == [[42, 42, 40, 40, 10, 10, 9, 9], [11, 11]]
+    for places in Forwards(1000).passes(songs):
+        assert len({id(song.denoiser.transformer) for song, _ in places}) == 1
+
+
+def test_every_lane_gets_its_share(two: Lanes) -> None:
+    songs = [underway(Order(seed=seed)) for seed in range(5)]
+    forwards = Forwards(lanes=two)
+    assert [len(places) for places in forwards.passes(songs)] == [5, 5]
+    assert [len(places) for places in forwards.passes(songs[:1])] == [1, 1]
+    for song, outcome in zip(songs, forwards.step(songs), strict=True):
+        (apart,) = Forwards().step([song])
+        assert isinstance(outcome, Underway)
+        assert isinstance(apart, Underway)
+        assert_same(outcome.state, apart.state)
+
+
+def test_the_branches_of_one_song_go_side_by_side(two: Lanes) -> None:
+    """Each waits for the other to have begun: one after the other, they would wait for ever."""
+    met = threading.Barrier(2)
+
+    def ask(transformer: Transformer, rows: Sequence[Row]) -> list[Tensor]:
+        met.wait(20)
+        return answer(transformer, rows)
+
+    (moved,) = Forwards(ask=ask, lanes=two).step([underway(Order())])
+    assert isinstance(moved, Underway)
+    assert moved.state.step == 1
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_processor_has_as_many_lanes_as_threads(device: str) -> None:
+    before = torch.get_num_threads()
+    try:
+        limit_threads(torch, 3)
+        assert Forwards.on(device).lanes.count == (3 if device == "cpu" else 1)
+    finally:
+        limit_threads(torch, before)
+
+
+def broken_for(seed: int, transformer: Transformer, rows: Sequence[Row]) -> list[Tensor]:
+    """Runs out of memory whenever the song of `seed` takes part."""
+    if any(torch.equal(row.call.latents, Order(seed=seed).trajectory().start().latents) for row in rows):
+        raise torch.OutOfMemoryError("too much")
+    return answer(transformer, rows)
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_one_broken_song_harms_no_other(lanes: int) -> None:
+    broken: list[int] = []
+    forwards = Forwards(
+        ask=partial(broken_for, 7),
+        lanes=Lanes(lanes),
+        on_broken=lambda songs, error: broken.append(len(songs)),
+    )
+    songs = [underway(Order(seed=seed)) for seed in (6, 7, 8)]
+    first, failed, last = forwards.step(songs)
+    forwards.lanes.close()
+    assert isinstance(failed, torch.OutOfMemoryError)
+    assert broken == ([3] if lanes == 1 else [2, 2])
+    for song, outcome in ((songs[0], first), (songs[2], last)):
+        (apart,) = Forwards().step([song])
+        assert isinstance(outcome, Underway)
+        assert isinstance(apart, Underway)
+        assert_same(outcome.state, apart.state)
