@@ -29,6 +29,8 @@ Ask = Callable[[Transformer, Sequence[Row]], Sequence[Tensor]]
 
 PADDING = 64
 """Frames of padding that cost less than a forward pass of their own, on two cores; a GPU bears many more."""
+UNEVEN = 1.3
+"""How unequal the shares of lanes may be. Beyond, one pass after the other with all cores is done sooner."""
 SINGLE = Lanes(1)
 
 
@@ -61,29 +63,31 @@ class Forwards:
 
     def step(self, songs: Sequence[Underway]) -> list[Underway | Exception]:
         """Every song one step on, in order; what breaks for one song is returned in its place."""
+        lanes, passes = self.lanes, self.passes(songs, self.lanes.count)
+        if _unevenness(passes, lanes.count) > UNEVEN:
+            lanes, passes = SINGLE, self.passes(songs, 1)
         found: dict[Place, Tensor | Exception] = {}
-        for answers in self.lanes.map(self._answered, self.passes(songs)):
+        for answers in lanes.map(self._answered, passes):
             found |= answers
         return [_advanced(song, [found[song, index] for index in range(len(song.rows))]) for song in songs]
 
-    def passes(self, songs: Sequence[Underway]) -> list[list[Place]]:
+    def passes(self, songs: Sequence[Underway], lanes: int) -> list[list[Place]]:
         """The rows of songs by pass: of one network, longest first, with little padding, each lane's share the same."""
         networks: dict[int, list[Place]] = {}
         for song in songs:
-            networks.setdefault(id(song.denoiser.transformer), []).extend(
-                (song, index) for index in range(len(song.rows))
-            )
-        share = math.ceil(sum(song.tokens for song in songs) / self.lanes.count)
+            own = [(song, index) for index in range(len(song.rows))]
+            networks.setdefault(id(song.denoiser.transformer), []).extend(own)
+        share = math.ceil(sum(song.tokens for song in songs) / lanes)
         return [one for places in networks.values() for one in self._split(places, share)]
 
     def _split(self, places: Sequence[Place], share: int) -> list[list[Place]]:
-        """Rows, cut where padding would cost more than another pass, and where a lane has its share."""
+        """Rows, cut where padding would cost more than another pass, and where a lane has its share but half a row."""
         passes: list[list[Place]] = []
         longest = spare = filled = 0
         for place in sorted(places, key=_frames, reverse=True):
             frames = _frames(place)
             spare -= longest - frames
-            if not passes or spare < 0 or filled >= share:
+            if not passes or spare < 0 or filled + frames / 2 > share:
                 passes.append([])
                 longest, spare, filled = frames, self.padding, 0
             passes[-1].append(place)
@@ -105,6 +109,16 @@ class Forwards:
         for song in songs:
             found |= self._answered([place for place in places if place[0] is song])
         return found
+
+
+def _unevenness(passes: Sequence[Sequence[Place]], lanes: int) -> float:
+    """What the fullest lane has to do, in shares of equal size. A lane takes the next pass when it is done with one."""
+    if not passes:
+        return 1.0
+    busy = [0] * min(lanes, len(passes))
+    for places in passes:
+        busy[busy.index(min(busy))] += sum(map(_frames, places))
+    return max(busy) * len(busy) / sum(busy)
 
 
 def _frames(place: Place) -> int:

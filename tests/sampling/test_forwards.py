@@ -27,7 +27,8 @@ def two() -> Iterator[Lanes]:
 
 def lengths(forwards: Forwards, songs: Sequence[Underway]) -> list[list[int]]:
     """The frames of every row, by pass."""
-    return [[song.rows[index].call.frames for song, index in places] for places in forwards.passes(songs)]
+    passes = forwards.passes(songs, forwards.lanes.count)
+    return [[song.rows[index].call.frames for song, index in places] for places in passes]
 
 
 def test_a_pass_holds_rows_of_one_network_and_of_similar_length() -> None:
@@ -35,15 +36,15 @@ def test_a_pass_holds_rows_of_one_network_and_of_similar_length() -> None:
     assert lengths(Forwards(0), songs) == [[42, 42], [40, 40], [10, 10], [9, 9], [11, 11]]
     assert lengths(Forwards(4), songs) == [[42, 42, 40, 40], [10, 10, 9, 9], [11, 11]]
     assert lengths(Forwards(1000), songs) == [[42, 42, 40, 40, 10, 10, 9, 9], [11, 11]]
-    for places in Forwards(1000).passes(songs):
+    for places in Forwards(1000).passes(songs, 1):
         assert len({id(song.denoiser.transformer) for song, _ in places}) == 1
 
 
 def test_every_lane_gets_its_share(two: Lanes) -> None:
     songs = [underway(Order(seed=seed)) for seed in range(5)]
     forwards = Forwards(lanes=two)
-    assert [len(places) for places in forwards.passes(songs)] == [5, 5]
-    assert [len(places) for places in forwards.passes(songs[:1])] == [1, 1]
+    assert lengths(forwards, songs) == [[8] * 5] * 2
+    assert lengths(forwards, songs[:1]) == [[8], [8]]
     for song, outcome in zip(songs, forwards.step(songs), strict=True):
         (apart,) = Forwards().step([song])
         assert isinstance(outcome, Underway)
@@ -62,6 +63,24 @@ def test_the_branches_of_one_song_go_side_by_side(two: Lanes) -> None:
     (moved,) = Forwards(ask=ask, lanes=two).step([underway(Order())])
     assert isinstance(moved, Underway)
     assert moved.state.step == 1
+
+
+@pytest.mark.parametrize(
+    ("frames", "side_by_side"),
+    [((8,), True), ((8, 8, 8), True), ((320, 107, 50), True), ((320, 20), False), ((320, 300), True)],
+)
+def test_a_long_row_is_not_left_to_one_core(two: Lanes, frames: tuple[int, ...], side_by_side: bool) -> None:
+    """Songs without guidance have a single row: of two unequal ones, a lane would be done early."""
+    guided = len(frames) != 2
+    names = set()
+
+    def ask(transformer: Transformer, rows: Sequence[Row]) -> list[Tensor]:
+        names.add(threading.current_thread().name)
+        return [torch.zeros_like(row.call.latents) for row in rows]
+
+    options = {"steps": 3} if guided else {"steps": 3, "guidance_scale": 1.0}
+    Forwards(ask=ask, lanes=two).step([underway(Order(frames=count, options=options)) for count in frames])
+    assert (threading.current_thread().name not in names) is side_by_side
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

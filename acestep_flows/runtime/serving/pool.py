@@ -128,14 +128,14 @@ class Engine(Section):
         None,
         ge=1,
         le=1024,
-        description="Forward passes side by side, of one thread each, while several songs are under way; absent: as "
-        "many as the process has threads on a CPU, one on a GPU.",
+        description="Forward passes side by side, over which the rows of all songs are spread; absent: as many as the "
+        "process has threads on a CPU, one on a GPU.",
     )
     padding: int = Field(
         64,
         ge=0,
         le=1_000_000,
-        description="Frames of padding up to which songs of unequal length share a forward pass; more on a GPU.",
+        description="Frames of padding up to which rows of unequal length share a forward pass; more on a GPU.",
     )
     save_every: int = Field(
         10, ge=0, le=1000, description="Steps between saved states: what a killed process costs at most. 0: none."
