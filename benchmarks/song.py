@@ -12,6 +12,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,13 @@ from acestep_flows.model.vocoder import load_vocoder
 from acestep_flows.sampling.branches import Branches, song_branches
 from acestep_flows.sampling.denoiser import Denoiser, Row, answer, remember
 from acestep_flows.sampling.drive import drive
+from acestep_flows.sampling.forwards import Forwards
 from acestep_flows.sampling.noise import SeededDraws, start_noise
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.text2music import text2music
+from acestep_flows.sampling.together import drive_all
 from acestep_flows.sampling.trajectory import Call
+from acestep_flows.sampling.underway import Underway
 from acestep_flows.stages.diffusion import shared_networks
 from acestep_flows.stages.encode_lyrics import EncodeLyrics
 from acestep_flows.stages.encode_prompt import EncodePrompt
@@ -80,7 +84,11 @@ class Bench:
     def diffuse(self, steps: int) -> np.ndarray[Any, Any]:
         """Our way, conditions included."""
         memories = remember(self.networks.transformer, self.networks.projector, self.branches())
-        return drive(self.trajectory(steps), Denoiser(self.networks.transformer, memories)).latents.numpy()
+        denoise = Denoiser(self.networks.transformer, memories)
+        begin = partial(Underway.begin, self.trajectory(steps), denoise)
+        ((_, song),) = drive_all([begin], lambda index, song: None, Forwards.on("cpu"))
+        assert isinstance(song, Underway)
+        return song.state.latents.numpy()
 
     def diffuse_plainly(self, steps: int) -> np.ndarray[Any, Any]:
         """The plain way."""
