@@ -292,7 +292,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--steps", type=int, default=27)
     parser.add_argument("--songs", type=int, default=24, help="songs for each load")
-    parser.add_argument("--loads", type=float, nargs="+", default=[0.1, 0.5, 1.0, 2.0, 4.0])
+    parser.add_argument("--loads", type=float, nargs="*", default=[0.1, 0.5, 1.0, 2.0, 4.0])
     parser.add_argument("--pools", nargs="+", default=["local", "split"], help="shipped, or files; the first is swept")
     parser.add_argument("--few", type=int, default=5, help="songs of a comparison with one after the other")
     parser.add_argument("--threads", type=int, help="of torch operations, in all ways; by default the pool's")
