@@ -105,9 +105,9 @@ class StepEngine:
         self._seats: dict[Seat, None] = {}  # in order of arrival
         self._came = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
-        self._own = [_threads("arrivals", 1, 1)]
+        self._own = [_thread("arrivals", 1)]
         if worker is None:
-            worker = _threads("steps", 1, torch.get_num_threads())
+            worker = _thread("steps", torch.get_num_threads())
             self._own.append(worker)
         self._arrivals, self._worker = self._own[0], worker
 
@@ -285,10 +285,9 @@ class StepEngine:
         self._seats.clear()
 
 
-def _threads(name: str, count: int, width: int) -> ThreadPoolExecutor:
-    """Threads whose torch operations use `width` threads each."""
-    limit = partial(limit_threads, torch, width)
-    return ThreadPoolExecutor(count, thread_name_prefix=name, initializer=limit)
+def _thread(name: str, width: int) -> ThreadPoolExecutor:
+    """One thread, whose torch operations use `width` threads."""
+    return ThreadPoolExecutor(1, thread_name_prefix=name, initializer=limit_threads, initargs=(torch, width))
 
 
 def _why(loop: asyncio.Task[None]) -> FlowsError:

@@ -42,11 +42,6 @@ class Underway:
         return self.denoiser.rows(self.trajectory.calls(self.state))
 
     @property
-    def frames(self) -> int:
-        """The longest of the next step's rows."""
-        return max(row.call.frames for row in self.rows)
-
-    @property
     def tokens(self) -> int:
         """What the next step costs: frames times branches."""
         return 0 if self.done else sum(row.call.frames for row in self.rows)
