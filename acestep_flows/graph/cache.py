@@ -2,7 +2,7 @@
 
 A key says everything a result depends on (`bindings.Identity`), input *values* included: a changed graph with equal
 values at a node still hits. Only whole, good results get in; errors never do. The disk tier is also how an
-interrupted run resumes: a node counts as finished once it is written there.
+interrupted run resumes: a node counts as finished once it is written there, though others may begin with its outputs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 
 from acestep_flows.errors import StorageError
 from acestep_flows.graph.disk import DiskStore
-from acestep_flows.graph.flight import Flight
+from acestep_flows.graph.flight import Flight, Listener
 from acestep_flows.graph.runner import Handle, Outputs, Progress, Reply, Runner, leaves
 
 log = logging.getLogger(__name__)
@@ -89,29 +89,30 @@ class Cache:
         self._flights: dict[tuple[str, Mode], Flight[Found]] = {}
 
     async def obtain(
-        self, key: str, stage: str, mode: Mode, compute: Callable[[Progress], Awaitable[Reply]], progress: Progress
+        self, key: str, stage: str, mode: Mode, compute: Callable[[Progress], Awaitable[Reply]], listener: Listener
     ) -> Found:
         """The outputs of `key`: found, awaited from whoever computes them just now, or computed.
 
-        The source is "computed" for the one who asked first, "memory" for those who waited with it.
+        The source is "computed" for the one who asked first, "memory" for those who waited with it. The listener is
+        given outputs that are computed as soon as they exist; they are returned when they are on disk, too.
 
         Raises:
             StorageError: the outputs cannot be kept, by a runner under which they have to be.
         """
         if mode == "off":
-            return _computed(await compute(progress))
+            return _computed(await compute(listener))
         if mode == "use" and (found := self.memory.get(key)) is not None:
             if self.store is not None:
                 self.store.touch(key)  # a run that goes on after this process will look for it there
             return found
         flight = self._flights.get((key, mode))
         if flight is not None and flight.open:
-            found = await flight.join(progress)
+            found = await flight.join(listener)
             return Found(found.outputs, "memory", found.seconds)
         flight = Flight(lambda shared: self._fill(key, stage, mode, compute, shared))
         self._flights[key, mode] = flight
         try:
-            return await flight.join(progress)
+            return await flight.join(listener)
         finally:
             if self._flights.get((key, mode)) is flight and not flight.open:
                 del self._flights[key, mode]
@@ -124,12 +125,12 @@ class Cache:
         return self.store.peek(key) if self.store is not None else None
 
     async def _fill(
-        self, key: str, stage: str, mode: Mode, compute: Callable[[Progress], Awaitable[Reply]], progress: Progress
+        self, key: str, stage: str, mode: Mode, compute: Callable[[Progress], Awaitable[Reply]], listener: Listener
     ) -> Found:
         if self.store is None:
-            found = _computed(await compute(progress))
+            found = _computed(await compute(listener))
         else:
-            found = await self._stored(self.store, key, stage, mode, compute, progress)
+            found = await self._stored(self.store, key, stage, mode, compute, listener)
         self.memory.put(key, found)
         return found
 
@@ -140,7 +141,7 @@ class Cache:
         stage: str,
         mode: Mode,
         compute: Callable[[Progress], Awaitable[Reply]],
-        progress: Progress,
+        listener: Listener,
     ) -> Found:
         """As `_fill`, with a disk tier: looked up before the claim is waited for, and again after."""
         if mode == "use" and (outputs := await self._recall(store, key)) is not None:
@@ -148,7 +149,8 @@ class Cache:
         async with _claimed(store, key):
             if mode == "use" and (outputs := await self._recall(store, key)) is not None:
                 return Found(outputs, "disk")
-            found = _computed(await compute(progress))
+            found = _computed(await compute(listener))
+            listener.given(found.outputs)
             try:
                 await self.runner.save(store, key, found.outputs, stage)
             except StorageError as error:

@@ -1,7 +1,8 @@
 """One plan under way: which nodes wait, work and are done, and what they told.
 
-A node starts as soon as its inputs exist, so independent branches go side by side. Every node has exactly one end
-(an event of `events.ENDS`), and when `result` returns or raises, nothing of the run still works.
+A node starts as soon as its inputs exist, so independent branches go side by side, and a node's outputs are written
+while the next one works. It ends after those it needs. Every node has exactly one end (an event of `events.ENDS`), and
+when `result` returns or raises, nothing of the run still works.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Run:
         self._identities = Identities(shared.runner)
         self._held: dict[int, Handle] = {}
         self._outputs: dict[str, Outputs] = {}
+        self._given: set[str] = set()
         self._done: dict[str, NodeResult] = {}
         self._keys: dict[str, str] = {}
         self._failures: dict[str, FlowsError] = {}
@@ -101,7 +103,8 @@ class Run:
     async def _run_node(self, node: PlanNode) -> None:
         self._tell("queued", node)
         if not taken(node, self._outputs, self._held):
-            self._finish(node, UNTAKEN, NodeResult(node.id, node.stage), "skipped")
+            self._give(node, UNTAKEN)
+            self._finish(node, NodeResult(node.id, node.stage), "skipped")
             return
         shared = self._shared
         call = call_of(node, shared.stage(node.stage), self._outputs, self._held)
@@ -109,7 +112,7 @@ class Run:
         made = await self._identities.of(call)
         self._keys[node.id] = made.key
         found = await shared.cache.obtain(
-            made.key, node.stage, self._options.mode, partial(shared.compute, call), _Progress(self, node)
+            made.key, node.stage, self._options.mode, partial(shared.compute, call), _Listener(self, node)
         )
         computed = found.source == "computed"
         if computed:
@@ -117,22 +120,35 @@ class Run:
             shared.timings.record(node.stage, made.numerics, steps_of(call.params), found.seconds, nbytes)
         outputs = {port: fingerprint(content) for port, content in found.outputs.items()}
         done = NodeResult(node.id, node.stage, made, outputs, found.source, found.seconds, _seeds(call))
-        self._finish(node, found.outputs, done, "finished" if computed else "cached")
+        self._give(node, found.outputs)
+        await self._sources_done(node)
+        self._finish(node, done, "finished" if computed else "cached")
 
-    def _finish(self, node: PlanNode, outputs: Outputs, done: NodeResult, how: EventType) -> None:
-        self._done[node.id] = done
+    def _give(self, node: PlanNode, outputs: Outputs) -> None:
+        """Let those begin that need the outputs. They may be given twice: ahead of the node's end, and with it."""
+        if node.id in self._given:
+            return
+        self._given.add(node.id)
         if self._uses_left[node.id]:
             self._outputs[node.id] = outputs
+        for user in self._used_by[node.id]:
+            self._waits_for[user] -= 1
+            if self._waits_for[user] == 0:
+                self._launch(user)
+
+    async def _sources_done(self, node: PlanNode) -> None:
+        """Wait for the nodes this one needs. If one fails after all, this one is dropped: cancelled while it waits."""
+        while working := [self._tasks[id] for id in self._needs[node.id] if id in self._tasks]:
+            await asyncio.wait(working)
+
+    def _finish(self, node: PlanNode, done: NodeResult, how: EventType) -> None:
+        self._done[node.id] = done
         known = how == "finished" or done.seconds > 0
         self._tell(how, node, seconds=done.seconds if known else None)
         for source in self._needs[node.id]:
             self._uses_left[source] -= 1
             if self._uses_left[source] == 0:
                 del self._outputs[source]  # The last that needed it is done: let go of the value.
-        for user in self._used_by[node.id]:
-            self._waits_for[user] -= 1
-            if self._waits_for[user] == 0:
-                self._launch(user)
 
     def _over(self, id: str, task: asyncio.Task[None]) -> None:
         del self._tasks[id]
@@ -235,7 +251,7 @@ class Run:
         self._options.on_event(Event(type, id, stage, time.time(), step, steps, seconds, error))
 
 
-class _Progress:
+class _Listener:
     """The progress of one call, told as events of one node."""
 
     def __init__(self, run: Run, node: PlanNode) -> None:
@@ -250,6 +266,9 @@ class _Progress:
     def preview(self, done: int, total: int, latents: Latents) -> None:
         if self._run._options.preview_every:  # else it is another run's wish
             self._run._options.on_preview(Preview(self._node.id, self._node.stage, done, total, latents))
+
+    def given(self, outputs: Outputs) -> None:
+        self._run._give(self._node, outputs)
 
 
 def _closure(start: Iterable[str], edges: Mapping[str, Iterable[str]]) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ import pytest
 from acestep_flows.errors import FlowsError, StageError, StorageError
 from acestep_flows.graph.cache import Cache, Found, MemoryTier
 from acestep_flows.graph.disk import DiskStore
-from acestep_flows.graph.events import Event
+from acestep_flows.graph.events import ENDS, Event
 from acestep_flows.graph.plan import Plan
 from acestep_flows.graph.run import Run
 from acestep_flows.graph.runner import Handle
 from acestep_flows.graph.scheduler import Options, Result, Scheduler
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.values import Latents
+from tests.graph import small_stages
 from tests.graph.small_stages import RAN, Make, Step, Weights, node, out, plan_of, run, scheduler_of, song, sources
 
 
@@ -28,6 +30,17 @@ from tests.graph.small_stages import RAN, Make, Step, Weights, node, out, plan_o
 def fresh() -> None:
     RAN.clear()
     Step.steps_done = 0
+
+
+def ends_of(plan: Plan, store: DiskStore) -> tuple[dict[str, str], FlowsError | None]:
+    """How each node ended, in this order, and what the run raised."""
+    events: list[Event] = []
+    try:
+        run(plan, Options(on_event=events.append), store=store)
+        error = None
+    except FlowsError as raised:
+        error = raised
+    return {event.node: event.type for event in events if event.node and event.type in ENDS}, error
 
 
 @pytest.fixture
@@ -302,8 +315,80 @@ def test_what_cannot_be_kept_is_done_only_where_it_need_not_be(
     monkeypatch.setattr(store, "write", full)
     monkeypatch.setattr(LocalRunner, "durable", durable)
     if durable:
-        with pytest.raises(StorageError, match="no space left"):
-            run(song(), store=store)
-        assert set(RAN) == {"make"}  # nothing is made of what would be lost
+        ends, error = ends_of(song(), store)
+        assert isinstance(error, StorageError)
+        assert "finished" not in ends.values()  # what was begun with outputs that would be lost is given up
+        assert ends["song"] == "cancelled"
     else:
         assert set(sources(run(song(), store=store)[0]).values()) == {"computed"}
+
+
+class SlowToKeep(LocalRunner):
+    """What comes of `make` is written when something else has run."""
+
+    async def save(self, store: Any, key: str, outputs: Any, stage: str) -> None:
+        while stage == "make" and not {"step", "mix"} & set(RAN):
+            await asyncio.sleep(0.001)
+        await super().save(store, key, outputs, stage)
+
+
+def test_outputs_are_written_while_the_next_node_works_and_it_ends_after_them(
+    store: DiskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(small_stages, "LocalRunner", SlowToKeep)
+    plan = plan_of({"a": node("make"), "b": node("step", latents=out("a")), "c": node("mix", parts=[out("b")])})
+    ends, error = ends_of(plan, store)
+    assert error is None
+    assert list(ends) == ["a", "b", "c"]
+    assert set(ends.values()) == {"finished"}
+
+
+def test_who_waits_for_another_run_s_work_also_begins_before_it_is_written(
+    store: DiskStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(small_stages, "LocalRunner", SlowToKeep)
+    waits = plan_of({"b": node("make"), "c": node("mix", parts=[out("b")])})
+
+    async def both() -> list[Result]:
+        with scheduler_of(store=store) as scheduler:
+            first = asyncio.ensure_future(scheduler.run(plan_of({"a": node("make")})))
+            await asyncio.sleep(0.01)
+            return list(await asyncio.gather(first, scheduler.run(waits)))
+
+    first, second = asyncio.run(both())  # The first ends only because the second went on.
+    assert sources(first) == {"a": "computed"}
+    assert sources(second) == {"b": "memory", "c": "computed"}
+
+
+@pytest.mark.parametrize("keep_going", [False, True])
+def test_a_node_that_worked_with_what_could_not_be_kept_is_given_up(
+    store: DiskStore, monkeypatch: pytest.MonkeyPatch, keep_going: bool
+) -> None:
+    """Wherever it stands by then: at its own end it waits for the nodes it needs."""
+    kept = store.write
+
+    def full(key: str, outputs: Any, stage: str) -> None:
+        if stage == "make":
+            while RAN.count("mix") < 1:
+                time.sleep(0.001)
+            time.sleep(0.05)  # by now the mix waits
+            raise StorageError("no space left")
+        kept(key, outputs, stage)
+
+    monkeypatch.setattr(store, "write", full)
+    monkeypatch.setattr(LocalRunner, "durable", True)
+    events: list[Event] = []
+    plan = plan_of(
+        {"a": node("make"), "b": node("mix", parts=[out("a")]), "other": node("step")},
+        {"latents": out("b"), "other": out("other")},
+    )
+    options = Options(on_event=events.append, keep_going=keep_going)
+    if keep_going:
+        result, _ = run(plan, options, store=store)
+        assert list(result.outputs) == ["other"]
+        assert list(result.failures) == ["a"]
+    else:
+        with pytest.raises(StorageError):
+            run(plan, options, store=store)
+    ends = {event.node: event.type for event in events if event.node and event.type in ENDS}
+    assert ends == {"a": "failed", "b": "cancelled", "other": "finished"}

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from acestep_flows.graph.flight import Flight
-from acestep_flows.graph.runner import Progress
+from acestep_flows.graph.flight import Flight, Listener
+from acestep_flows.graph.runner import Outputs
 from acestep_flows.values import Latents
 
 
@@ -26,15 +26,19 @@ class Ear:
     def preview(self, done: int, total: int, latents: Latents) -> None:
         self.heard.append(("preview", done))
 
+    def given(self, outputs: Outputs) -> None:
+        self.heard.append(dict(outputs))
+
 
 def test_everyone_gets_the_result_and_latecomers_hear_where_it_stands() -> None:
     async def both() -> None:
         early, late = Ear(), Ear()
         gate = asyncio.Event()
 
-        async def work(progress: Progress) -> str:
+        async def work(progress: Listener) -> str:
             progress.started()
             progress.step(1, 3)
+            progress.given({"n": 1})
             await gate.wait()
             progress.step(2, 3)
             return "done"
@@ -48,7 +52,7 @@ def test_everyone_gets_the_result_and_latecomers_hear_where_it_stands() -> None:
         assert flight.open
         gate.set()
         assert list(await asyncio.gather(first, second)) == ["done", "done"]
-        assert early.heard == late.heard == ["started", (1, 3), (2, 3)]
+        assert early.heard == late.heard == ["started", (1, 3), {"n": 1}, (2, 3)]
         assert not flight.open
 
     asyncio.run(both())
@@ -58,7 +62,7 @@ def test_the_work_is_cancelled_with_the_last_who_waits_and_has_ended_by_then() -
     async def both() -> None:
         ended = asyncio.Event()
 
-        async def work(progress: Progress) -> None:
+        async def work(progress: Listener) -> None:
             try:
                 await asyncio.sleep(100)
             finally:
@@ -84,7 +88,7 @@ def test_the_work_is_cancelled_with_the_last_who_waits_and_has_ended_by_then() -
 
 def test_an_error_reaches_everyone() -> None:
     async def both() -> None:
-        async def work(progress: Progress) -> None:
+        async def work(progress: Listener) -> None:
             await asyncio.sleep(0)
             raise ValueError("no")
 
@@ -97,7 +101,7 @@ def test_an_error_reaches_everyone() -> None:
 
 def test_an_error_that_nobody_waits_for_is_not_reported_as_lost() -> None:
     async def both() -> None:
-        async def work(progress: Progress) -> None:
+        async def work(progress: Listener) -> None:
             try:
                 await asyncio.sleep(100)
             except asyncio.CancelledError:
