@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PROGRESS_SECONDS = 0.05
-"""Least time between two messages of a call: each costs milliseconds, and steps may be faster than that."""
+PROGRESS_SECONDS = 0.2
+"""Least time between two messages of a call: each costs milliseconds of processor time here and where it is heard, and
+executors write progress no more often."""
 
 
 WORD_SECONDS = 0.2
