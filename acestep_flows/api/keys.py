@@ -1,7 +1,8 @@
 """API keys: who may call, and how much. Only digests are kept; a key itself is seen once, when it is made.
 
 A key file is JSON, `{"keys": [{"name": "alice", "sha256": "<hex>", "requests_per_minute": 600, "runs": 20}]}`; the
-environment holds keys in the open, `alice=<key>,bob=<key>`. Keys are random, so a plain sha256 of one tells nothing.
+environment holds keys in the open, `alice=<key>, bob=<key> requests_per_minute=60 runs=2`. Keys are random, so a plain
+sha256 of one tells nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hmac
 import ipaddress
 import json
 import os
+import re
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +29,8 @@ PREFIX = "af_"
 SHORTEST_KEY = 16
 LARGEST_FILE = 1 << 20
 PRIVATE = 0o600
+LIMITS = frozenset({"requests_per_minute", "runs"})
+"""Fields of a key that say how much."""
 
 
 class Key(BaseModel):
@@ -159,11 +163,22 @@ def is_loopback(host: str) -> bool:
 def _from_environment(text: str) -> list[Key]:
     keys = []
     for part in filter(None, (part.strip() for part in text.split(","))):
-        name, equals, key = (side.strip() for side in part.partition("="))
-        if not equals or len(key) < SHORTEST_KEY:
+        # Whatever stands where it should not may be a key: no error repeats it.
+        (name, key), *limits = (word.partition("=")[::2] for word in re.sub(r"\s*=\s*", "=", part).split())
+        if len(key) < SHORTEST_KEY:
             allowed = f"name=key pairs, keys of {SHORTEST_KEY} characters or more"
             raise InputError("not usable", where=API_KEYS, allowed=allowed)
-        keys.append(_key(name, digest_of(key), API_KEYS))
+        known = _key(name, digest_of(key), API_KEYS)
+        try:
+            if len(limits) != len(dict(limits)) or not dict(limits).keys() <= LIMITS:
+                raise ValueError
+            keys.append(Key.model_validate(known.model_dump() | {limit: int(count) for limit, count in limits}))
+        except ValueError:
+            raise InputError(
+                f"limits of {name} are not usable",
+                where=API_KEYS,
+                allowed=f"{' and '.join(sorted(LIMITS))}, each with =N, from 1 to 1000000",
+            ) from None
     return keys
 
 

@@ -98,10 +98,28 @@ def test_keys_come_from_the_environment_and_a_file(tmp_path: Path) -> None:
     assert not read_keys(read_settings({}))
 
 
+def test_keys_of_the_environment_may_have_limits() -> None:
+    text = "alice=0123456789abcdef runs=2,bob = fedcba9876543210 runs = 3  requests_per_minute=1,carol=aaaabbbbccccdd=="
+    ring = read_keys(read_settings({"ACESTEP_FLOWS_API_KEYS": text}))
+    assert [(key.name, key.requests_per_minute, key.runs) for key in ring.keys] == [
+        ("alice", 600, 2),
+        ("bob", 1, 3),
+        ("carol", 600, None),
+    ]
+    assert ring.admit("aaaabbbbccccdd==") is not None
+    assert ring.admit("fedcba9876543210") is not None
+    with pytest.raises(RateLimited):
+        ring.admit("fedcba9876543210")
+
+
 @pytest.mark.parametrize(
     "text",
-    ["alice", "alice=short", "=0123456789abcdef", "a b=0123456789abcdef", "a=0123456789abcdef,a=fedcba9876543210"],
-)
+    ["alice", "alice=short", "=0123456789abcdef", "a b=0123456789abcdef", "a=0123456789abcdef,a=fedcba9876543210",
+     "a=0123456789abcdef runs", "a=0123456789abcdef runs=", "a=0123456789abcdef runs=0", "a=0123456789abcdef runs=1.5",
+     "a=0123456789abcdef runs=1 runs=2", "a=0123456789abcdef sha256=1", "a=0123456789abcdef name=1",
+     "a=fedcba9876543210 0123456789abcdef", "a=fedcba9876543210 0123456789abcdef=1",
+     "a=fedcba9876543210 runs=0123456789abcdef"],
+)  # fmt: skip
 def test_an_unusable_variable_is_refused_without_repeating_it(text: str) -> None:
     with pytest.raises(InputError) as caught:
         read_keys(read_settings({"ACESTEP_FLOWS_API_KEYS": text}))
