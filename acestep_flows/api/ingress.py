@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from ray.serve import Application
 
 LEASE_SECONDS = 10.0
-DRAIN_SECONDS = 5.0
+STOP_SECONDS = 5.0
+"""What a replica may take to stop, beside the runs it lets end."""
 ONGOING = 1000
 """Requests at once, those that follow events included."""
 
@@ -48,6 +49,13 @@ class IngressOptions(BaseModel):
     database: str | None = Field(None, description="URL of the run table; absent: SQLite in the home folder.")
     artifacts: str | None = Field(None, description="URL of the artifact store; absent: a folder in the home folder.")
     private_webhooks: bool = Field(False, description="Whether webhooks may go to private addresses.")
+    drain: float = Field(
+        5.0,
+        ge=0,
+        le=3600,
+        description="Seconds that the runs of a replica may go on when it is asked to end; the rest go back to the "
+        "queue. Serve waits for open requests first: event streams that nobody closes use the time up.",
+    )
 
 
 def ingress(pool: Pool, home: Path | None, hosts: Mapping[str, Application], options: Mapping[str, Any]) -> Application:
@@ -67,7 +75,7 @@ def ingress(pool: Pool, home: Path | None, hosts: Mapping[str, Application], opt
         name="ingress",
         ray_actor_options={"num_cpus": FRONT_CPUS},
         max_ongoing_requests=ONGOING,
-        graceful_shutdown_timeout_s=2 * DRAIN_SECONDS,
+        graceful_shutdown_timeout_s=chosen.drain + STOP_SECONDS,
         graceful_shutdown_wait_loop_s=0.2,
     )(Ingress)
     application: Application = deployment.bind(pool, home, dict(hosts), chosen)
@@ -92,7 +100,7 @@ class Ingress:
             origins=options.origins,
             private_webhooks=options.private_webhooks,
         )
-        self._executor, self._service = made.executor, made.service
+        self._executor, self._service, self._drain = made.executor, made.service, options.drain
 
     async def check_health(self) -> None:
         """Raises when the replica has to be replaced: it would accept runs that nobody here works on."""
@@ -112,7 +120,7 @@ class Ingress:
                     yield state
                 finally:
                     try:
-                        await self._executor.drain(DRAIN_SECONDS)
+                        await self._executor.drain(self._drain)
                         await working
                     finally:
                         self._home.close()

@@ -32,7 +32,6 @@ PROGRESS_SECONDS = 0.2
 """Least time between two messages of a call: each costs milliseconds of processor time here and where it is heard, and
 executors write progress no more often."""
 
-
 WORD_SECONDS = 0.2
 """How long a message may take to be on its way."""
 
