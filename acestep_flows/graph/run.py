@@ -102,10 +102,19 @@ class Run:
 
     async def _run_node(self, node: PlanNode) -> None:
         self._tell("queued", node)
+        try:
+            done, how = await self._made(node)
+        except Exception:
+            await self._sources_done(node)  # What they gave is to be kept, though nothing comes of it here.
+            raise
+        await self._sources_done(node)
+        self._finish(node, done, how)
+
+    async def _made(self, node: PlanNode) -> tuple[NodeResult, EventType]:
+        """What the node gave, to those who need it already, and how it ends."""
         if not taken(node, self._outputs, self._held):
             self._give(node, UNTAKEN)
-            self._finish(node, NodeResult(node.id, node.stage), "skipped")
-            return
+            return NodeResult(node.id, node.stage), "skipped"
         shared = self._shared
         call = call_of(node, shared.stage(node.stage), self._outputs, self._held)
         call = replace(call, preview_every=self._options.preview_every, run=self._name)
@@ -119,10 +128,9 @@ class Run:
             nbytes = sum(leaf.nbytes for leaf in leaves(found.outputs) if isinstance(leaf, Handle))
             shared.timings.record(node.stage, made.numerics, steps_of(call.params), found.seconds, nbytes)
         outputs = {port: fingerprint(content) for port, content in found.outputs.items()}
-        done = NodeResult(node.id, node.stage, made, outputs, found.source, found.seconds, _seeds(call))
         self._give(node, found.outputs)
-        await self._sources_done(node)
-        self._finish(node, done, "finished" if computed else "cached")
+        done = NodeResult(node.id, node.stage, made, outputs, found.source, found.seconds, _seeds(call))
+        return done, "finished" if computed else "cached"
 
     def _give(self, node: PlanNode, outputs: Outputs) -> None:
         """Let those begin that need the outputs. They may be given twice: ahead of the node's end, and with it."""
@@ -138,7 +146,7 @@ class Run:
 
     async def _sources_done(self, node: PlanNode) -> None:
         """Wait for the nodes this one needs. If one fails after all, this one is dropped: cancelled while it waits."""
-        while working := [self._tasks[id] for id in self._needs[node.id] if id in self._tasks]:
+        while working := [self._tasks[id] for id in self._needs[node.id] if id in self._tasks and id not in self._done]:
             await asyncio.wait(working)
 
     def _finish(self, node: PlanNode, done: NodeResult, how: EventType) -> None:

@@ -343,6 +343,26 @@ def test_outputs_are_written_while_the_next_node_works_and_it_ends_after_them(
     assert set(ends.values()) == {"finished"}
 
 
+@pytest.mark.parametrize(
+    "fails", [node("break", latents=out("a")), node("step", steps=out("a", "latents")), node("nothing", x=out("a"))]
+)
+def test_what_a_failing_node_was_given_is_kept(
+    store: DiskStore, monkeypatch: pytest.MonkeyPatch, fails: tuple[str, dict[str, Any], tuple[Any, ...]]
+) -> None:
+    """Wherever it fails: in its work, at its parameters, or for want of a stage."""
+
+    class Slow(LocalRunner):
+        async def save(self, store: Any, key: str, outputs: Any, stage: str) -> None:
+            await asyncio.sleep(0.1)
+            await super().save(store, key, outputs, stage)
+
+    monkeypatch.setattr(small_stages, "LocalRunner", Slow)
+    ends, error = ends_of(plan_of({"a": node("make"), "b": fails}), store)
+    assert isinstance(error, FlowsError)
+    assert list(ends.items()) == [("a", "finished"), ("b", "failed")]
+    assert sources(run(plan_of({"a": node("make")}), store=store)[0]) == {"a": "disk"}
+
+
 def test_who_waits_for_another_run_s_work_also_begins_before_it_is_written(
     store: DiskStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
