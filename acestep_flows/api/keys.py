@@ -29,8 +29,6 @@ PREFIX = "af_"
 SHORTEST_KEY = 16
 LARGEST_FILE = 1 << 20
 PRIVATE = 0o600
-LIMITS = frozenset({"requests_per_minute", "runs"})
-"""Fields of a key that say how much."""
 
 
 class Key(BaseModel):
@@ -42,6 +40,10 @@ class Key(BaseModel):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="sha256 of the key, in hex.")
     requests_per_minute: int = Field(600, ge=1, le=1_000_000, description="Requests, on average over a minute.")
     runs: int | None = Field(None, ge=1, le=1_000_000, description="Runs that wait or work at once; null: no limit.")
+
+
+LIMITS = Key.model_fields.keys() - {"name", "sha256"}
+"""Fields of a key that say how much."""
 
 
 class KeyFile(BaseModel):

@@ -37,7 +37,6 @@ class Run:
         self._identities = Identities(shared.runner)
         self._held: dict[int, Handle] = {}
         self._outputs: dict[str, Outputs] = {}
-        self._given: set[str] = set()
         self._done: dict[str, NodeResult] = {}
         self._keys: dict[str, str] = {}
         self._failures: dict[str, FlowsError] = {}
@@ -134,11 +133,9 @@ class Run:
 
     def _give(self, node: PlanNode, outputs: Outputs) -> None:
         """Let those begin that need the outputs. They may be given twice: ahead of the node's end, and with it."""
-        if node.id in self._given:
+        if node.id in self._outputs or not self._uses_left[node.id]:
             return
-        self._given.add(node.id)
-        if self._uses_left[node.id]:
-            self._outputs[node.id] = outputs
+        self._outputs[node.id] = outputs
         for user in self._used_by[node.id]:
             self._waits_for[user] -= 1
             if self._waits_for[user] == 0:
@@ -260,7 +257,7 @@ class Run:
 
 
 class _Listener:
-    """The progress of one call, told as events of one node."""
+    """Hears one call: its progress is told as events of its node, and with its outputs others begin."""
 
     def __init__(self, run: Run, node: PlanNode) -> None:
         self._run, self._node = run, node

@@ -16,7 +16,7 @@ from pydantic import Field
 from acestep_flows.errors import CheckpointError, FlowsError, InputError, LostProcess
 from acestep_flows.graph.cache import Cache
 from acestep_flows.graph.disk import DiskStore
-from acestep_flows.graph.events import Event
+from acestep_flows.graph.events import ENDS, Event
 from acestep_flows.graph.plan import Output, Plan, PlanNode
 from acestep_flows.graph.run import Run
 from acestep_flows.graph.scheduler import Options, Result, Scheduler
@@ -280,12 +280,14 @@ def run(plan: Plan, options: Options | None = None, **where: Any) -> tuple[Resul
     return asyncio.run(both())
 
 
-def told(plan: Plan, act: Callable[[Run, Event], None] | None = None, **options: Any) -> tuple[list[Event], Any]:
+def told(
+    plan: Plan, act: Callable[[Run, Event], None] | None = None, store: DiskStore | None = None, **options: Any
+) -> tuple[list[Event], Any]:
     """All events of a run, and its result or the error it raised; `act` hears each event with the run at hand."""
     events: list[Event] = []
 
     async def both() -> Any:
-        with scheduler_of() as scheduler:
+        with scheduler_of(store=store) as scheduler:
 
             def hear(event: Event) -> None:
                 events.append(event)
@@ -299,6 +301,11 @@ def told(plan: Plan, act: Callable[[Run, Event], None] | None = None, **options:
                 return error
 
     return events, asyncio.run(both())
+
+
+def ends(events: list[Event]) -> dict[str, str]:
+    """How each node ended, in this order."""
+    return {event.node: event.type for event in events if event.node and event.type in ENDS}
 
 
 def sources(result: Result) -> dict[str, str]:

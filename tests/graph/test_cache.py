@@ -15,7 +15,7 @@ import pytest
 from acestep_flows.errors import FlowsError, StageError, StorageError
 from acestep_flows.graph.cache import Cache, Found, MemoryTier
 from acestep_flows.graph.disk import DiskStore
-from acestep_flows.graph.events import ENDS, Event
+from acestep_flows.graph.events import Event
 from acestep_flows.graph.plan import Plan
 from acestep_flows.graph.run import Run
 from acestep_flows.graph.runner import Handle
@@ -23,24 +23,27 @@ from acestep_flows.graph.scheduler import Options, Result, Scheduler
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.values import Latents
 from tests.graph import small_stages
-from tests.graph.small_stages import RAN, Make, Step, Weights, node, out, plan_of, run, scheduler_of, song, sources
+from tests.graph.small_stages import (
+    RAN,
+    Make,
+    Step,
+    Weights,
+    ends,
+    node,
+    out,
+    plan_of,
+    run,
+    scheduler_of,
+    song,
+    sources,
+    told,
+)
 
 
 @pytest.fixture(autouse=True)
 def fresh() -> None:
     RAN.clear()
     Step.steps_done = 0
-
-
-def ends_of(plan: Plan, store: DiskStore) -> tuple[dict[str, str], FlowsError | None]:
-    """How each node ended, in this order, and what the run raised."""
-    events: list[Event] = []
-    try:
-        run(plan, Options(on_event=events.append), store=store)
-        error = None
-    except FlowsError as raised:
-        error = raised
-    return {event.node: event.type for event in events if event.node and event.type in ENDS}, error
 
 
 @pytest.fixture
@@ -315,10 +318,12 @@ def test_what_cannot_be_kept_is_done_only_where_it_need_not_be(
     monkeypatch.setattr(store, "write", full)
     monkeypatch.setattr(LocalRunner, "durable", durable)
     if durable:
-        ends, error = ends_of(song(), store)
+        events, error = told(song(), store=store)
         assert isinstance(error, StorageError)
-        assert "finished" not in ends.values()  # what was begun with outputs that would be lost is given up
-        assert ends["song"] == "cancelled"
+        assert "no space left" in str(error)
+        ended = ends(events)
+        assert "finished" not in ended.values()  # what was begun with outputs that would be lost is given up
+        assert ended["song"] == "cancelled"
     else:
         assert set(sources(run(song(), store=store)[0]).values()) == {"computed"}
 
@@ -337,10 +342,9 @@ def test_outputs_are_written_while_the_next_node_works_and_it_ends_after_them(
 ) -> None:
     monkeypatch.setattr(small_stages, "LocalRunner", SlowToKeep)
     plan = plan_of({"a": node("make"), "b": node("step", latents=out("a")), "c": node("mix", parts=[out("b")])})
-    ends, error = ends_of(plan, store)
-    assert error is None
-    assert list(ends) == ["a", "b", "c"]
-    assert set(ends.values()) == {"finished"}
+    events, result = told(plan, store=store)
+    assert isinstance(result, Result)
+    assert list(ends(events).items()) == [("a", "finished"), ("b", "finished"), ("c", "finished")]
 
 
 @pytest.mark.parametrize(
@@ -357,9 +361,9 @@ def test_what_a_failing_node_was_given_is_kept(
             await super().save(store, key, outputs, stage)
 
     monkeypatch.setattr(small_stages, "LocalRunner", Slow)
-    ends, error = ends_of(plan_of({"a": node("make"), "b": fails}), store)
+    events, error = told(plan_of({"a": node("make"), "b": fails}), store=store)
     assert isinstance(error, FlowsError)
-    assert list(ends.items()) == [("a", "finished"), ("b", "failed")]
+    assert list(ends(events).items()) == [("a", "finished"), ("b", "failed")]
     assert sources(run(plan_of({"a": node("make")}), store=store)[0]) == {"a": "disk"}
 
 
@@ -397,18 +401,14 @@ def test_a_node_that_worked_with_what_could_not_be_kept_is_given_up(
 
     monkeypatch.setattr(store, "write", full)
     monkeypatch.setattr(LocalRunner, "durable", True)
-    events: list[Event] = []
     plan = plan_of(
         {"a": node("make"), "b": node("mix", parts=[out("a")]), "other": node("step")},
         {"latents": out("b"), "other": out("other")},
     )
-    options = Options(on_event=events.append, keep_going=keep_going)
+    events, result = told(plan, store=store, keep_going=keep_going)
     if keep_going:
-        result, _ = run(plan, options, store=store)
         assert list(result.outputs) == ["other"]
         assert list(result.failures) == ["a"]
     else:
-        with pytest.raises(StorageError):
-            run(plan, options, store=store)
-    ends = {event.node: event.type for event in events if event.node and event.type in ENDS}
-    assert ends == {"a": "failed", "b": "cancelled", "other": "finished"}
+        assert isinstance(result, StorageError)
+    assert ends(events) == {"a": "failed", "b": "cancelled", "other": "finished"}

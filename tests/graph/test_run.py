@@ -34,6 +34,7 @@ from tests.graph.small_stages import (
     Meet,
     Step,
     Weights,
+    ends,
     node,
     out,
     plan_of,
@@ -52,11 +53,6 @@ def fresh() -> None:
     Step.steps_done = 0
     Break.lost = 0
     Meet.barrier.reset()
-
-
-def ends(events: list[Event]) -> dict[str, str]:
-    """How each node ended."""
-    return {event.node: event.type for event in events if event.node and event.type in ENDS}
 
 
 def test_a_graph_gives_its_outputs() -> None:
