@@ -35,8 +35,8 @@ class Journal:
         self._total = sum(weights) or 1.0
         self._shares = [1.0 if node.state in SETTLED else 0.0 for node in nodes]
         self._events: list[tuple[str, Mapping[str, Any]]] = []
-        self._steps: dict[int, int] = {}
-        """By node, where in `_events` its latest step stands, to be replaced by the next."""
+        self._steps: dict[int, tuple[str, Mapping[str, Any]]] = {}
+        """By node, the event of its latest step: the next one comes in its stead, at the end of `_events`."""
         self._changed: dict[int, NodeRecord] = {}
         self._done = sum(weight for weight, share in zip(weights, self._shares, strict=True) if share)
         self.progress = progress
@@ -50,15 +50,13 @@ class Journal:
         if node is not self._nodes[at]:
             self._nodes[at] = self._changed[at] = node
             self._count(at, node)
-        body = event.as_json() | {"progress": round(self.progress, 4)}
-        if event.type == "progress" and at in self._steps:
-            self._events[self._steps[at]] = (event.type, body)
-            return
+        told = event.type, event.as_json() | {"progress": round(self.progress, 4)}
+        before = self._steps.pop(at, None)
         if event.type == "progress":
-            self._steps[at] = len(self._events)
-        else:
-            self._steps.pop(at, None)
-        self._events.append((event.type, body))
+            self._steps[at] = told
+            if before is not None:
+                self._events = [other for other in self._events if other is not before]
+        self._events.append(told)
 
     def preview(self, preview: Preview, more: Mapping[str, Any]) -> None:
         """Take note that there is a preview to be heard."""

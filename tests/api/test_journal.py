@@ -51,7 +51,7 @@ def test_only_the_latest_step_of_a_node_is_told() -> None:
     changes = journal.take()
     assert changes is not None
     assert [(type, body["node"], body.get("step")) for type, body in changes.events] == [
-        ("progress", "a", 4), ("progress", "b", 5), ("finished", "a", None)
+        ("progress", "a", 4), ("finished", "a", None), ("progress", "b", 5)
     ]  # fmt: skip
 
 
@@ -107,3 +107,6 @@ def test_progress_only_grows_and_ends_below_one(told: list[tuple[EventType, str,
         journal.hear(event(type, node, step=step, steps=9) if type == "progress" else event(type, node))
         assert last <= journal.progress < 1
         last = journal.progress
+    changes = journal.take()
+    shown = [] if changes is None else [body["progress"] for _, body in changes.events]
+    assert shown == sorted(shown)
