@@ -23,10 +23,10 @@ from acestep_flows.terminal import EXIT_CODES_HELP, Commands, quiet_libraries
 from acestep_flows.weights import choose_weights
 
 if TYPE_CHECKING:
-    from acestep_flows.graph.find import Library
-    from acestep_flows.graph.plan import Plan
+    from acestep_flows.graph.checking.scope import Scope
+    from acestep_flows.graph.library import Library
+    from acestep_flows.graph.planning.plan import Plan
     from acestep_flows.graph.scheduler import Result
-    from acestep_flows.graph.scope import Scope
     from acestep_flows.recipes import Job
     from acestep_flows.render import Engine
 
@@ -103,7 +103,7 @@ def run(
 ) -> None:
     """Run GRAPH, a name or a YAML file, and write what it gives."""
     from acestep_flows import render
-    from acestep_flows.graph.provenance import recipe
+    from acestep_flows.graph.records.recipe import recipe
 
     job = _job(graph, folders, assignments)
     render.check_kept(job.plan, keep)
@@ -121,8 +121,8 @@ def run(
 @_engine_options(cache="off")
 def replay(file: Path, quiet: bool, **engine: Any) -> None:
     """Run again what made FILE (an audio file or a recipe) and compare the two runs node by node."""
-    from acestep_flows.graph.provenance import recipe
-    from acestep_flows.graph.replay import compare
+    from acestep_flows.graph.records.recipe import recipe
+    from acestep_flows.graph.records.replay import compare
     from acestep_flows.listing import comparison_lines
     from acestep_flows.recipes import job_again, recipe_of
 
@@ -220,13 +220,13 @@ def graph() -> None:
 @click.option("--png", type=click.Path(dir_okay=False, path_type=Path), help="Write a picture to this file.")
 def show(name: str, folders: tuple[Path, ...], form: str | None, png: Path | None) -> None:
     """Print what graph NAME takes, does and gives."""
-    from acestep_flows.graph import describe, draw, schema
+    from acestep_flows.graph.views import describe, draw, schema
     from acestep_flows.stages.registry import stages
 
     library = _library(folders)
     shown = library.load(name)
     if png is not None:
-        from acestep_flows.graph.draw_png import write_png
+        from acestep_flows.graph.views.draw_png import write_png
 
         write_png(shown, png)
         click.echo(png)
@@ -244,7 +244,7 @@ def show(name: str, folders: tuple[Path, ...], form: str | None, png: Path | Non
 def check(names: Sequence[str], folders: tuple[Path, ...]) -> None:
     """Check graphs, by name or path, and list every problem."""
     from acestep_flows.errors import GraphError
-    from acestep_flows.graph.check import check as problems_of
+    from acestep_flows.graph.checking.check import check as problems_of
     from acestep_flows.stages.registry import stages
 
     library = _library(folders)
@@ -263,7 +263,7 @@ def plan(name: str, assignments: tuple[str, ...], folders: tuple[Path, ...], **e
     """Say what running graph NAME would do, without doing it."""
     import asyncio
 
-    from acestep_flows.graph.forecast import forecast
+    from acestep_flows.graph.execution.forecast import forecast
     from acestep_flows.listing import forecast_lines
 
     job = _job(name, folders, assignments)
@@ -284,13 +284,13 @@ def _print(lines: Iterable[object]) -> None:
 
 
 def _library(folders: Sequence[Path]) -> Library:
-    from acestep_flows.graph.find import Library
+    from acestep_flows.graph.library import Library
 
     return Library(folders)
 
 
 def _scope(name: str, folders: Sequence[Path]) -> Scope:
-    from acestep_flows.graph.check import checked
+    from acestep_flows.graph.checking.check import checked
     from acestep_flows.stages.registry import stages
 
     library = _library(folders)
@@ -299,7 +299,7 @@ def _scope(name: str, folders: Sequence[Path]) -> Scope:
 
 def _job(name: str, folders: Sequence[Path], assignments: Sequence[str]) -> Job:
     from acestep_flows.arguments import InputReader
-    from acestep_flows.graph.expand import lay_out
+    from acestep_flows.graph.planning.layout import lay_out
     from acestep_flows.recipes import Job, graph_content
 
     scope = _scope(name, folders)

@@ -148,8 +148,8 @@ class _Command:
         from acestep_flows.bulk.manifest import open_manifest
         from acestep_flows.bulk.rows import Rows
         from acestep_flows.bulk.sweep import parse_sweep
-        from acestep_flows.graph.check import checked as checked_graph
-        from acestep_flows.graph.find import Library
+        from acestep_flows.graph.checking.check import checked as checked_graph
+        from acestep_flows.graph.library import Library
         from acestep_flows.stages.registry import stages
 
         library = Library(self.folders)

@@ -213,7 +213,7 @@ def _client(server: str | None, patience: float = BRIEF) -> Client:
 
 def _graph(client: Client, name: str) -> tuple[str | dict[str, Any], dict[str, PortType]]:
     """A graph as the server takes it, and the types of its inputs: by name from there, by path from here."""
-    from acestep_flows.graph.find import Library, looks_like_path
+    from acestep_flows.graph.library import Library, looks_like_path
     from acestep_flows.remote_arguments import types_in
 
     if not looks_like_path(name):

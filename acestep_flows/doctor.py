@@ -232,8 +232,8 @@ def lyric_libraries() -> Finding:
 
 def graphs() -> Finding:
     """The shipped graphs are there and check."""
-    from acestep_flows.graph.check import check
-    from acestep_flows.graph.find import Library, shipped
+    from acestep_flows.graph.checking.check import check
+    from acestep_flows.graph.library import Library, shipped
     from acestep_flows.stages.registry import stages
 
     library = Library(working=None)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from acestep_flows.client import Node, Run
-    from acestep_flows.graph.forecast import Forecast, NodeForecast
-    from acestep_flows.graph.language import Graph
-    from acestep_flows.graph.replay import Comparison
+    from acestep_flows.graph.execution.forecast import Forecast, NodeForecast
+    from acestep_flows.graph.language.syntax import Graph
+    from acestep_flows.graph.records.replay import Comparison
     from acestep_flows.stages.contract import Stage
 
 

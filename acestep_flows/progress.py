@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from acestep_flows.download import Listener
     from acestep_flows.download import Progress as Transfer
-    from acestep_flows.graph.events import Event
+    from acestep_flows.graph.execution.events import Event
 
 PLAIN_SECONDS = 5.0
 """How often a long step is mentioned in plain lines."""

@@ -14,13 +14,13 @@ from typing import Any
 
 from acestep_flows.arguments import InputReader
 from acestep_flows.errors import InputError, NotFound
-from acestep_flows.graph.check import checked
-from acestep_flows.graph.expand import lay_out
-from acestep_flows.graph.language import Graph
-from acestep_flows.graph.parse import parse
-from acestep_flows.graph.plan import Plan
-from acestep_flows.graph.provenance import Recipe, inputs_of, read_recipe
-from acestep_flows.graph.scope import Scope
+from acestep_flows.graph.checking.check import checked
+from acestep_flows.graph.checking.scope import Scope
+from acestep_flows.graph.language.parse import parse
+from acestep_flows.graph.language.syntax import Graph
+from acestep_flows.graph.planning.layout import lay_out
+from acestep_flows.graph.planning.plan import Plan
+from acestep_flows.graph.records.recipe import Recipe, inputs_of, read_recipe
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.registry import stages
 

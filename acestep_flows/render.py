@@ -20,18 +20,18 @@ from typing import TYPE_CHECKING, Any
 
 from acestep_flows import storage
 from acestep_flows.errors import InputError, StorageError
-from acestep_flows.graph.cache import Cache, Mode
-from acestep_flows.graph.disk import DiskStore
+from acestep_flows.graph.execution.cache import Cache, Mode
+from acestep_flows.graph.execution.disk_cache import DiskStore
+from acestep_flows.graph.execution.timings import Timings
 from acestep_flows.graph.scheduler import Options, Result, Scheduler, unheard
-from acestep_flows.graph.timings import Timings
 from acestep_flows.importing import uncollected
 from acestep_flows.value_file import write_value
 from acestep_flows.values import Audio, File, Report, Value
 
 if TYPE_CHECKING:
-    from acestep_flows.graph.events import Event
-    from acestep_flows.graph.plan import Plan
-    from acestep_flows.graph.provenance import Recipe
+    from acestep_flows.graph.execution.events import Event
+    from acestep_flows.graph.planning.plan import Plan
+    from acestep_flows.graph.records.recipe import Recipe
     from acestep_flows.model.checkpoint import Checkpoint
     from acestep_flows.model.placement import Placement
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from typing import get_args
 
 from acestep_flows.client.records import RunEvent
-from acestep_flows.graph.events import ENDS, Event, EventType
+from acestep_flows.graph.execution.events import ENDS, Event, EventType
 
 _KNOWN: Collection[str] = get_args(EventType)
 

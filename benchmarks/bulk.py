@@ -37,8 +37,8 @@ from acestep_flows.bulk.results import Outcome
 from acestep_flows.bulk.resume import begin
 from acestep_flows.bulk.rows import Rows
 from acestep_flows.bulk.work import JobWork
-from acestep_flows.graph.check import checked
-from acestep_flows.graph.find import Library
+from acestep_flows.graph.checking.check import checked
+from acestep_flows.graph.library import Library
 from acestep_flows.graph.scheduler import Options, Scheduler
 from acestep_flows.model.allocator import keep_freed_memory
 from acestep_flows.model.random import SMALL, write_random_checkpoint

@@ -26,9 +26,9 @@ from typing import Any
 
 import numpy as np
 
-from acestep_flows.graph.cache import Cache, Mode
-from acestep_flows.graph.disk import DiskStore
-from acestep_flows.graph.plan import Output, Plan, PlanNode
+from acestep_flows.graph.execution.cache import Cache, Mode
+from acestep_flows.graph.execution.disk_cache import DiskStore
+from acestep_flows.graph.planning.plan import Output, Plan, PlanNode
 from acestep_flows.graph.scheduler import Options, Scheduler
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch

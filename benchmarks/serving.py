@@ -46,9 +46,9 @@ from acestep_flows.audio import write
 from acestep_flows.audio.formats import FORMATS
 from acestep_flows.client import AsyncClient, Client, Run
 from acestep_flows.errors import Overloaded
-from acestep_flows.graph.check import checked
-from acestep_flows.graph.expand import lay_out
-from acestep_flows.graph.find import Library
+from acestep_flows.graph.checking.check import checked
+from acestep_flows.graph.library import Library
+from acestep_flows.graph.planning.layout import lay_out
 from acestep_flows.graph.scheduler import Scheduler
 from acestep_flows.model.allocator import keep_freed_memory
 from acestep_flows.model.checkpoint import Checkpoint

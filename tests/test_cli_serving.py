@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from acestep_flows.cli import cli
-from acestep_flows.graph.find import load
-from acestep_flows.graph.schema import input_schema
+from acestep_flows.graph.library import load
+from acestep_flows.graph.views.schema import input_schema
 from tests.client.stub import RUN, Answer, Request, Stub, event, fault, run, serving, told
 
 NODES = [{"id": "take", "stage": "sample", "state": "started", "step": 3, "steps": 9}]

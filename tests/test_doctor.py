@@ -151,7 +151,7 @@ def test_a_checkpoint_without_its_vocabulary_is_not_well(tmp_path: Path, monkeyp
 
 
 def test_broken_graphs_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("acestep_flows.graph.find.shipped", lambda: tmp_path)
+    monkeypatch.setattr("acestep_flows.graph.library.shipped", lambda: tmp_path)
     assert doctor.graphs().verdict == "failure"
     (tmp_path / "odd.yaml").write_text("graph: odd\n")
     finding = doctor.graphs()

@@ -27,7 +27,7 @@ print(json.dumps(sorted({{name.partition(".")[0] for name in sys.modules}})))
         "import acestep_flows",
         "import acestep_flows.values, acestep_flows.errors, acestep_flows.settings, acestep_flows.hub",
         "from acestep_flows.stages.registry import stages; [stage.inputs() for stage in stages().values()]",
-        "import acestep_flows.graph.plan",
+        "import acestep_flows.graph.planning.plan",
         "from click.testing import CliRunner; from acestep_flows.cli import cli\n"
         "assert CliRunner().invoke(cli, ['--help']).exit_code == 0",
         "from click.testing import CliRunner; from acestep_flows.cli import cli\n"

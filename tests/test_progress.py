@@ -10,7 +10,7 @@ import pytest
 from acestep_flows import progress
 from acestep_flows.download import Progress
 from acestep_flows.errors import FlowsError
-from acestep_flows.graph.events import Event, EventType
+from acestep_flows.graph.execution.events import Event, EventType
 
 
 def event(type: EventType, node: str = "take[3]", stage: str = "sample", **fields: float | FlowsError) -> Event:

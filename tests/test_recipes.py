@@ -13,12 +13,12 @@ import soundfile
 from acestep_flows.arguments import InputReader
 from acestep_flows.audio import tags, write
 from acestep_flows.errors import GraphError, InputError
-from acestep_flows.graph.check import checked
-from acestep_flows.graph.expand import lay_out
-from acestep_flows.graph.find import Library
-from acestep_flows.graph.provenance import Recipe, recipe
+from acestep_flows.graph.checking.check import checked
+from acestep_flows.graph.checking.scope import Scope
+from acestep_flows.graph.library import Library
+from acestep_flows.graph.planning.layout import lay_out
+from acestep_flows.graph.records.recipe import Recipe, recipe
 from acestep_flows.graph.scheduler import Result
-from acestep_flows.graph.scope import Scope
 from acestep_flows.recipes import Job, graph_content, graph_scope, job_again, recipe_of
 from acestep_flows.stages.registry import stages
 from acestep_flows.values import Audio

@@ -12,8 +12,8 @@ import pytest
 from acestep_flows import render
 from acestep_flows.audio import read, tags
 from acestep_flows.errors import InputError, StorageError
-from acestep_flows.graph.plan import Plan
-from acestep_flows.graph.provenance import GraphPart, NodePart, Recipe
+from acestep_flows.graph.planning.plan import Plan
+from acestep_flows.graph.records.recipe import GraphPart, NodePart, Recipe
 from acestep_flows.model import placement
 from acestep_flows.value_file import read_value
 from acestep_flows.values import Audio, File, Latents, Report, Span

@@ -87,7 +87,7 @@ def test_developers_can_see_where() -> None:
 def test_our_warnings_are_shown_and_those_of_libraries_are_not(capsys: pytest.CaptureFixture[str]) -> None:
     quiet_libraries()
     quiet_libraries()
-    logging.getLogger("acestep_flows.graph.cache").warning("entry %s is dropped", "x")
+    logging.getLogger("acestep_flows.graph.execution.cache").warning("entry %s is dropped", "x")
     assert capsys.readouterr().err == "warning: entry x is dropped\n"
 
 

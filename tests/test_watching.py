@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from acestep_flows.client import RunEvent
-from acestep_flows.graph.events import Event
+from acestep_flows.graph.execution.events import Event
 from acestep_flows.watching import Watched
 
 

@@ -13,10 +13,10 @@ from acestep_flows.api.options import MEGABYTE, ApiOptions
 from acestep_flows.api.service import Service, always_ready
 from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.retention import DAY, Keep, needed_since
-from acestep_flows.graph.cache import Cache
-from acestep_flows.graph.disk import DiskStore
+from acestep_flows.graph.execution.cache import Cache
+from acestep_flows.graph.execution.disk_cache import DiskStore
+from acestep_flows.graph.execution.timings import Timings
 from acestep_flows.graph.scheduler import Scheduler
-from acestep_flows.graph.timings import Timings
 from acestep_flows.runtime.serving.launch import STORE_BYTES
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.runtime.serving.runner import ServeRunner

@@ -9,9 +9,9 @@ from typing import Any
 
 from acestep_flows.api.store.leases import SETTLED, Changes
 from acestep_flows.api.store.records import NodeRecord
-from acestep_flows.graph.events import ENDS, Event
-from acestep_flows.graph.plan import Plan
-from acestep_flows.graph.result import Preview
+from acestep_flows.graph.execution.events import ENDS, Event
+from acestep_flows.graph.execution.result import Preview
+from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.graph.scheduler import Scheduler
 
 UNTIMED_SECONDS = 0.3

@@ -16,8 +16,8 @@ from typing import Any
 
 from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.records import Lease
-from acestep_flows.graph.result import Preview
-from acestep_flows.graph.runner import Call, Content
+from acestep_flows.graph.execution.result import Preview
+from acestep_flows.graph.execution.runner import Call, Content
 from acestep_flows.graph.scheduler import Scheduler
 from acestep_flows.values import Audio, Latents, frames_from_seconds
 

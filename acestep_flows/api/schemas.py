@@ -12,7 +12,7 @@ from acestep_flows.api import examples
 from acestep_flows.api.store.records import RunState
 from acestep_flows.api.store.runs import HIGHEST_PRIORITY, LONGEST_KEY
 from acestep_flows.audio.formats import FORMATS
-from acestep_flows.graph.cache import Mode
+from acestep_flows.graph.execution.cache import Mode
 
 DEEPEST = 64
 MOST_PARTS = 100_000

@@ -17,15 +17,15 @@ from acestep_flows.api.limits import Room
 from acestep_flows.api.options import ApiOptions
 from acestep_flows.api.store.home import Home
 from acestep_flows.errors import NotFound
-from acestep_flows.graph.check import checked
-from acestep_flows.graph.find import Library, shipped
-from acestep_flows.graph.language import GRAPH_NAME, Graph
-from acestep_flows.graph.plan import Plan
-from acestep_flows.graph.runner import Runner
+from acestep_flows.graph.checking.check import checked
+from acestep_flows.graph.checking.scope import Scope
+from acestep_flows.graph.execution.runner import Runner
+from acestep_flows.graph.execution.timings import Timings
+from acestep_flows.graph.language.syntax import GRAPH_NAME, Graph
+from acestep_flows.graph.language.wording import unlike
+from acestep_flows.graph.library import Library, shipped
+from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.graph.scheduler import Scheduler
-from acestep_flows.graph.scope import Scope
-from acestep_flows.graph.timings import Timings
-from acestep_flows.graph.words import unlike
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.registry import stages
 
@@ -137,7 +137,7 @@ class Service:
         """
         with self._drawing:
             if name not in self._pictures:
-                from acestep_flows.graph.draw_png import png
+                from acestep_flows.graph.views.draw_png import png
 
                 self._pictures[name] = png(self.graph(name))
             return self._pictures[name]

@@ -11,9 +11,9 @@ from typing import Any
 
 from acestep_flows.api.store.records import NewRun
 from acestep_flows.errors import InputError
-from acestep_flows.graph.expand import lay_out
-from acestep_flows.graph.plan import Plan
-from acestep_flows.graph.scope import Scope
+from acestep_flows.graph.checking.scope import Scope
+from acestep_flows.graph.planning.layout import lay_out
+from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.recipes import graph_content, graph_scope
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.ports import PortType

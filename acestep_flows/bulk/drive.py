@@ -20,7 +20,7 @@ from acestep_flows.bulk.results import Outcome, ResultRow
 from acestep_flows.bulk.row import Row
 from acestep_flows.bulk.work import JobWork, Try, failed
 from acestep_flows.errors import Conflict, FlowsError, InputError, LostProcess, StorageError
-from acestep_flows.graph.plan import Plan
+from acestep_flows.graph.planning.plan import Plan
 
 log = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from acestep_flows.bulk.inputs import stand_ins
 from acestep_flows.errors import FlowsError
-from acestep_flows.graph.expand import lay_out
-from acestep_flows.graph.language import Reference
-from acestep_flows.graph.rules.arguments import param_faults
-from acestep_flows.graph.scope import Scope
+from acestep_flows.graph.checking.rules.arguments import param_faults
+from acestep_flows.graph.checking.scope import Scope
+from acestep_flows.graph.language.syntax import Reference
+from acestep_flows.graph.planning.layout import lay_out
 from acestep_flows.stages.contract import Stage
 from acestep_flows.values import canonical_json
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from acestep_flows.errors import InputError
-from acestep_flows.graph.words import clip, unlike
+from acestep_flows.graph.language.wording import clip, unlike
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "<=": operator.le,

@@ -13,7 +13,7 @@ from typing import Any
 
 from acestep_flows.arguments import InputReader
 from acestep_flows.errors import InputError
-from acestep_flows.graph.types import Declaration, accept
+from acestep_flows.graph.language.types import Declaration, accept
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import MAX_SEED, Value
 

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from acestep_flows.errors import InputError
-from acestep_flows.graph.words import clip, listing
+from acestep_flows.graph.language.wording import clip, listing
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem

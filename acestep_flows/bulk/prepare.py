@@ -9,9 +9,9 @@ from acestep_flows.bulk.job import Job
 from acestep_flows.bulk.rows import Rows
 from acestep_flows.bulk.seeds import take_input
 from acestep_flows.errors import InputError
-from acestep_flows.graph.expand import digest
-from acestep_flows.graph.scope import Scope
-from acestep_flows.graph.words import listing
+from acestep_flows.graph.checking.scope import Scope
+from acestep_flows.graph.language.wording import listing
+from acestep_flows.graph.planning.layout import digest
 from acestep_flows.recipes import graph_content
 from acestep_flows.stages.contract import Stage
 

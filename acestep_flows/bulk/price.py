@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from acestep_flows.bulk.inputs import opened
 from acestep_flows.bulk.row import Row
 from acestep_flows.bulk.rows import Rows
-from acestep_flows.graph.expand import lay_out
-from acestep_flows.graph.forecast import Forecast, forecast
+from acestep_flows.graph.execution.forecast import Forecast, forecast
+from acestep_flows.graph.planning.layout import lay_out
 
 if TYPE_CHECKING:
     from acestep_flows.bulk.results import ResultRow

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from acestep_flows.bulk.check import Checked, difference
 from acestep_flows.bulk.job import FILE, Job, read_job, to_text
 from acestep_flows.errors import Conflict
-from acestep_flows.graph.words import clip
+from acestep_flows.graph.language.wording import clip
 
 DIGESTS = "job.rows"
 """Eight bytes for each manifest row, beside `job.json`: a changed manifest is told row by row."""

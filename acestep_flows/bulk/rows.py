@@ -18,9 +18,9 @@ from acestep_flows.bulk.manifest import Manifest, Record, open_manifest
 from acestep_flows.bulk.row import Row
 from acestep_flows.bulk.sweep import combinations
 from acestep_flows.errors import InputError
-from acestep_flows.graph.scope import Scope
-from acestep_flows.graph.types import Declaration
-from acestep_flows.graph.words import clip, unlike
+from acestep_flows.graph.checking.scope import Scope
+from acestep_flows.graph.language.types import Declaration
+from acestep_flows.graph.language.wording import clip, unlike
 from acestep_flows.recipes import graph_scope
 from acestep_flows.values import canonical_json
 

@@ -10,8 +10,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from acestep_flows.graph.declare import innermost
-from acestep_flows.graph.types import RANDOM, Declaration, Draw
+from acestep_flows.graph.language.declare import innermost
+from acestep_flows.graph.language.types import RANDOM, Declaration, Draw
 from acestep_flows.values import MAX_SEED
 
 

@@ -20,7 +20,7 @@ from acestep_flows.bulk.results import ResultRow
 from acestep_flows.bulk.work import JobWork, Made, Try, failed
 from acestep_flows.client import Client
 from acestep_flows.errors import Cancelled, Conflict, FlowsError, InputError, StageError
-from acestep_flows.graph.plan import Plan
+from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.runtime.bulk.actors import Busy
 from acestep_flows.stages.ports import PortType
 

@@ -19,12 +19,12 @@ from acestep_flows.bulk.results import ResultRow
 from acestep_flows.bulk.row import Row
 from acestep_flows.bulk.seeds import drawer, retaken, take_input
 from acestep_flows.errors import FlowsError, InputError, StageError
-from acestep_flows.graph.expand import lay_out
-from acestep_flows.graph.plan import Plan
-from acestep_flows.graph.provenance import Recipe, recipe
-from acestep_flows.graph.result import Result
-from acestep_flows.graph.runner import Handle, leaves, nbytes, sha256, translate
-from acestep_flows.graph.scope import Scope
+from acestep_flows.graph.checking.scope import Scope
+from acestep_flows.graph.execution.result import Result
+from acestep_flows.graph.execution.runner import Handle, leaves, nbytes, sha256, translate
+from acestep_flows.graph.planning.layout import lay_out
+from acestep_flows.graph.planning.plan import Plan
+from acestep_flows.graph.records.recipe import Recipe, recipe
 from acestep_flows.recipes import graph_scope
 from acestep_flows.render import MOST_NODES_IN_TAGS
 from acestep_flows.runtime.bulk.actors import End

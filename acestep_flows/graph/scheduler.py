@@ -6,10 +6,10 @@ process find each other's work. `Run` in `run.py` is one plan under way.
 
 from __future__ import annotations
 
-from acestep_flows.graph.plan import Plan
-from acestep_flows.graph.result import NodeResult, Options, Result, unheard
-from acestep_flows.graph.run import Run
-from acestep_flows.graph.shared import Shared
+from acestep_flows.graph.execution.result import NodeResult, Options, Result, unheard
+from acestep_flows.graph.execution.run import Run
+from acestep_flows.graph.execution.scheduler import Shared
+from acestep_flows.graph.planning.plan import Plan
 
 __all__ = ["NodeResult", "Options", "Result", "Scheduler", "unheard"]
 

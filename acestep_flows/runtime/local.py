@@ -20,7 +20,17 @@ from typing import TYPE_CHECKING, Any, Self
 from threadpoolctl import threadpool_limits
 
 from acestep_flows.errors import Cancelled, FlowsError, StageError
-from acestep_flows.graph.runner import Call, Content, Handle, Outputs, Progress, Reply, Store, nbytes, translate
+from acestep_flows.graph.execution.runner import (
+    Call,
+    Content,
+    Handle,
+    Outputs,
+    Progress,
+    Reply,
+    Store,
+    nbytes,
+    translate,
+)
 from acestep_flows.importing import uncollected
 from acestep_flows.model.placement import Placement
 from acestep_flows.model.threads import limit_threads

@@ -15,9 +15,9 @@ import yaml
 
 from acestep_flows.audio.resample import resample
 from acestep_flows.errors import CheckpointError
-from acestep_flows.graph.check import checked
-from acestep_flows.graph.expand import lay_out
-from acestep_flows.graph.find import Library, shipped
+from acestep_flows.graph.checking.check import checked
+from acestep_flows.graph.library import Library, shipped
+from acestep_flows.graph.planning.layout import lay_out
 from acestep_flows.graph.scheduler import Scheduler
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.placement import Dtype, Placement

@@ -23,10 +23,10 @@ from acestep_flows.api.keys import Keyring
 from acestep_flows.api.options import ApiOptions
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.home import Home
-from acestep_flows.graph.cache import Cache
-from acestep_flows.graph.disk import DiskStore
+from acestep_flows.graph.execution.cache import Cache
+from acestep_flows.graph.execution.disk_cache import DiskStore
+from acestep_flows.graph.execution.timings import Timings
 from acestep_flows.graph.scheduler import Scheduler
-from acestep_flows.graph.timings import Timings
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.stages.registry import stages
 

@@ -402,12 +402,12 @@ def test_an_executor_that_slept_writes_nothing(tmp_path: Path) -> None:
 
 def test_a_real_song_and_what_is_made_of_its_latents(tmp_path: Path, small: Checkpoint) -> None:
     from acestep_flows.api.snapshot import snapshot
-    from acestep_flows.graph.cache import Cache
-    from acestep_flows.graph.check import checked
-    from acestep_flows.graph.disk import DiskStore
-    from acestep_flows.graph.find import Library
-    from acestep_flows.graph.plan import Plan
-    from acestep_flows.graph.runner import fingerprint
+    from acestep_flows.graph.checking.check import checked
+    from acestep_flows.graph.execution.cache import Cache
+    from acestep_flows.graph.execution.disk_cache import DiskStore
+    from acestep_flows.graph.execution.runner import fingerprint
+    from acestep_flows.graph.library import Library
+    from acestep_flows.graph.planning.plan import Plan
     from acestep_flows.graph.scheduler import Scheduler
     from acestep_flows.runtime.local import LocalRunner
     from acestep_flows.stages.registry import stages

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from acestep_flows.api.journal import Journal
 from acestep_flows.api.store.records import NodeRecord
 from acestep_flows.errors import InputError
-from acestep_flows.graph.events import Event, EventType
+from acestep_flows.graph.execution.events import Event, EventType
 
 NODES = (NodeRecord("a", "make"), NodeRecord("b", "step"), NodeRecord("c", "mix"))
 

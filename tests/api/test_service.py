@@ -8,7 +8,7 @@ import pytest
 
 from acestep_flows.api.service import Service
 from acestep_flows.errors import GraphError, NotFound
-from acestep_flows.graph.expand import lay_out
+from acestep_flows.graph.planning.layout import lay_out
 from acestep_flows.model.checkpoint import Checkpoint
 from tests.api.door import SHORT, Door, opened
 

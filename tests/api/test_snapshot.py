@@ -11,10 +11,10 @@ import pytest
 
 from acestep_flows.api.snapshot import StandIn, planned, snapshot
 from acestep_flows.errors import GraphError, InputError, NotFound
-from acestep_flows.graph.check import checked
-from acestep_flows.graph.find import Library
-from acestep_flows.graph.plan import Plan
-from acestep_flows.graph.scope import Scope
+from acestep_flows.graph.checking.check import checked
+from acestep_flows.graph.checking.scope import Scope
+from acestep_flows.graph.library import Library
+from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.stages.registry import stages
 from acestep_flows.values import Audio, Latents, Value
 

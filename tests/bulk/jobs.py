@@ -15,8 +15,8 @@ from acestep_flows.bulk.prepare import job_of
 from acestep_flows.bulk.resume import begin
 from acestep_flows.bulk.rows import Rows
 from acestep_flows.bulk.work import JobWork
-from acestep_flows.graph.check import checked
-from acestep_flows.graph.find import Library
+from acestep_flows.graph.checking.check import checked
+from acestep_flows.graph.library import Library
 from acestep_flows.stages.registry import stages
 from acestep_flows.weights import Weights
 

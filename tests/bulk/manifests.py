@@ -9,10 +9,10 @@ from typing import Any
 
 from acestep_flows.bulk.manifest import open_manifest
 from acestep_flows.bulk.rows import Rows
-from acestep_flows.graph.check import checked
-from acestep_flows.graph.find import Library
-from acestep_flows.graph.parse import parse
-from acestep_flows.graph.scope import Scope
+from acestep_flows.graph.checking.check import checked
+from acestep_flows.graph.checking.scope import Scope
+from acestep_flows.graph.language.parse import parse
+from acestep_flows.graph.library import Library
 from acestep_flows.stages.registry import stages
 
 

@@ -18,7 +18,7 @@ from acestep_flows.bulk.progress import Progress
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.bulk.work import JobWork, Try, failed
 from acestep_flows.errors import Conflict, FlowsError, InputError, LostProcess, StageError, StorageError
-from acestep_flows.graph.plan import Plan
+from acestep_flows.graph.planning.plan import Plan
 from tests.bulk.jobs import rows_in
 
 GATE = Gate("silence_share", "<", 0.5)

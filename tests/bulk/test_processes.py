@@ -23,8 +23,8 @@ from acestep_flows.bulk.ledger import Ledger
 from acestep_flows.bulk.place import Place
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.bulk.work import JobWork
-from acestep_flows.graph.plan import Plan
-from acestep_flows.graph.provenance import read_recipe
+from acestep_flows.graph.planning.plan import Plan
+from acestep_flows.graph.records.recipe import read_recipe
 from acestep_flows.graph.scheduler import Scheduler
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.bulk.actors import End, Order
@@ -58,7 +58,7 @@ def alone(work: JobWork, checkpoint: Checkpoint, row: ResultRow) -> str:
     async def play() -> str:
         with threadpool_limits(), LocalRunner(checkpoint, threads=1) as runner:
             given = {name: part for name, part in row.inputs.items() if name in work.scope.graph.inputs}
-            from acestep_flows.graph.expand import lay_out
+            from acestep_flows.graph.planning.layout import lay_out
 
             result = await Scheduler(stages(), runner).run(lay_out(work.scope, given))
             audio = result.outputs["audio"]

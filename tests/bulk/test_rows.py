@@ -15,7 +15,7 @@ from acestep_flows.bulk.job import Job, Source, Sweep
 from acestep_flows.bulk.manifest import open_manifest
 from acestep_flows.bulk.rows import Rows
 from acestep_flows.errors import InputError
-from acestep_flows.graph.expand import digest, lay_out
+from acestep_flows.graph.planning.layout import digest, lay_out
 from acestep_flows.recipes import graph_content
 from tests.bulk.manifests import jsonl, rows_of, scope
 

@@ -14,11 +14,11 @@ import numpy as np
 from pydantic import Field
 
 from acestep_flows.errors import CheckpointError, FlowsError, InputError, LostProcess
-from acestep_flows.graph.cache import Cache
-from acestep_flows.graph.disk import DiskStore
-from acestep_flows.graph.events import ENDS, Event
-from acestep_flows.graph.plan import Output, Plan, PlanNode
-from acestep_flows.graph.run import Run
+from acestep_flows.graph.execution.cache import Cache
+from acestep_flows.graph.execution.disk_cache import DiskStore
+from acestep_flows.graph.execution.events import ENDS, Event
+from acestep_flows.graph.execution.run import Run
+from acestep_flows.graph.planning.plan import Output, Plan, PlanNode
 from acestep_flows.graph.scheduler import Options, Result, Scheduler
 from acestep_flows.model.placement import Placement
 from acestep_flows.runtime.local import LocalRunner

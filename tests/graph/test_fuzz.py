@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acestep_flows.errors import InputError, Problem
-from acestep_flows.graph.check import check
-from acestep_flows.graph.describe import describe
-from acestep_flows.graph.draw import dot, mermaid
-from acestep_flows.graph.expand import plan
-from acestep_flows.graph.find import shipped
-from acestep_flows.graph.parse import parse
-from acestep_flows.graph.schema import input_schema
-from tests.graph.test_expand import DYNAMIC, FOLD, STATIC, TAKES
+from acestep_flows.graph.checking.check import check
+from acestep_flows.graph.language.parse import parse
+from acestep_flows.graph.library import shipped
+from acestep_flows.graph.planning.layout import plan
+from acestep_flows.graph.views.describe import describe
+from acestep_flows.graph.views.draw import dot, mermaid
+from acestep_flows.graph.views.schema import input_schema
+from tests.graph.planning.test_layout import DYNAMIC, FOLD, STATIC, TAKES
 from tests.graph.toys import REGISTRY, SONG, shelf
 
 SEEDS = [SONG, FOLD, TAKES, STATIC, DYNAMIC, *(path.read_text() for path in sorted(shipped().glob("*.yaml")))]

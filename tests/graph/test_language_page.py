@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from acestep_flows.graph import document, expand, nesting
-from acestep_flows.graph.check import check
-from acestep_flows.graph.declare import KEYS
-from acestep_flows.graph.find import Library
-from acestep_flows.graph.parse import GRAPH_KEYS, NODE_KEYS, parse
-from acestep_flows.graph.types import kinds
+from acestep_flows.graph.checking import nesting
+from acestep_flows.graph.checking.check import check
+from acestep_flows.graph.language import document
+from acestep_flows.graph.language.declare import KEYS
+from acestep_flows.graph.language.parse import GRAPH_KEYS, NODE_KEYS, parse
+from acestep_flows.graph.language.types import kinds
+from acestep_flows.graph.library import Library
+from acestep_flows.graph.planning import layout
 from acestep_flows.stages.registry import stages
 
 PAGE = (Path(__file__).parents[2] / "docs" / "graphs.md").read_text()
@@ -30,7 +32,7 @@ def test_every_word_of_the_language_is_on_the_page() -> None:
 
 
 def test_the_limits_are_as_written() -> None:
-    limits = (document.MAX_BYTES, document.MAX_DEPTH, document.MAX_VALUES, nesting.MAX_NESTING, expand.MAX_NODES)
+    limits = (document.MAX_BYTES, document.MAX_DEPTH, document.MAX_VALUES, nesting.MAX_NESTING, layout.MAX_NODES)
     assert limits == (1_000_000, 20, 50_000, 16, 50_000)
     sentence = "at most 1 MB, 20 levels and 50 000 values, graphs nest 16 deep, and a plan holds 50 000 nodes"
     assert sentence in PAGE

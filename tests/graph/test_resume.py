@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from acestep_flows.graph.disk import DiskStore
+from acestep_flows.graph.execution.disk_cache import DiskStore
 from tests.graph.small_stages import RAN, Step, node, out, plan_of, run, sources
 
 ROOT = Path(__file__).parents[2]
 CHAIN = """
 import json, sys
 from pathlib import Path
-from acestep_flows.graph.disk import DiskStore
+from acestep_flows.graph.execution.disk_cache import DiskStore
 from acestep_flows.graph.scheduler import Options
 from tests.graph.small_stages import RAN, node, out, plan_of, run, sources
 

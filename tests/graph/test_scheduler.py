@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from acestep_flows.errors import NotFound
-from acestep_flows.graph.plan import Plan
+from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.graph.scheduler import Options
 from tests.graph.small_stages import RAN, node, out, plan_of, run, scheduler_of, song, sources
 

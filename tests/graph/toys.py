@@ -10,9 +10,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from acestep_flows.errors import NotFound, Problem
-from acestep_flows.graph.check import check
-from acestep_flows.graph.language import Graph
-from acestep_flows.graph.parse import parse
+from acestep_flows.graph.checking.check import check
+from acestep_flows.graph.language.parse import parse
+from acestep_flows.graph.language.syntax import Graph
 from acestep_flows.stages.contract import Stage, StageParams
 from acestep_flows.stages.ports import Seed
 from acestep_flows.values import Audio, Latents, LyricStates, Noise, PromptStates, Report, Span

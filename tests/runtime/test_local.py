@@ -14,7 +14,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from acestep_flows.errors import CheckpointError, InputError, StageError
-from acestep_flows.graph.runner import Call, Handle
+from acestep_flows.graph.execution.runner import Call, Handle
 from acestep_flows.model.placement import Placement
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch

@@ -13,10 +13,10 @@ import pytest
 
 from acestep_flows.audio.measure import Measurement
 from acestep_flows.errors import CheckpointError, InputError
-from acestep_flows.graph.check import check
-from acestep_flows.graph.expand import plan
-from acestep_flows.graph.find import Library, shipped
-from acestep_flows.graph.parse import parse
+from acestep_flows.graph.checking.check import check
+from acestep_flows.graph.language.parse import parse
+from acestep_flows.graph.library import Library, shipped
+from acestep_flows.graph.planning.layout import plan
 from acestep_flows.graph.scheduler import Result, Scheduler
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.local import LocalRunner

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from acestep_flows.audio.resample import resample
-from acestep_flows.graph.expand import plan
-from acestep_flows.graph.find import Library
+from acestep_flows.graph.library import Library
+from acestep_flows.graph.planning.layout import plan
 from acestep_flows.graph.scheduler import Scheduler
 from acestep_flows.model.autoencoder import Autoencoder
 from acestep_flows.model.checkpoint import Checkpoint

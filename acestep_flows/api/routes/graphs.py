@@ -27,14 +27,14 @@ from acestep_flows.api.snapshot import StandIn, snapshot
 from acestep_flows.api.store.assets import decoded_bytes
 from acestep_flows.api.store.records import NewRun
 from acestep_flows.errors import GraphError, InputError
-from acestep_flows.graph.describe import describe
-from acestep_flows.graph.draw import mermaid
-from acestep_flows.graph.forecast import forecast
-from acestep_flows.graph.language import Graph
-from acestep_flows.graph.parse import parse
-from acestep_flows.graph.plan import Plan
-from acestep_flows.graph.schema import input_schema
-from acestep_flows.graph.scope import Scope
+from acestep_flows.graph.checking.scope import Scope
+from acestep_flows.graph.execution.forecast import forecast
+from acestep_flows.graph.language.parse import parse
+from acestep_flows.graph.language.syntax import Graph
+from acestep_flows.graph.planning.plan import Plan
+from acestep_flows.graph.views.describe import describe
+from acestep_flows.graph.views.draw import mermaid
+from acestep_flows.graph.views.schema import input_schema
 from acestep_flows.values import canonical_json
 
 router = APIRouter(prefix="/v1", tags=["graphs"])

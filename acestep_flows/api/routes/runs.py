@@ -33,9 +33,9 @@ from acestep_flows.api.store.runs import LARGEST_PAGE, LONGEST_KEY
 from acestep_flows.api.waiting import until_over
 from acestep_flows.api.webhooks import check_url
 from acestep_flows.errors import DeadlineExceeded, InputError, NotFound, Overloaded
-from acestep_flows.graph.runner import sha256
-from acestep_flows.graph.scope import Scope
-from acestep_flows.graph.words import unlike
+from acestep_flows.graph.checking.scope import Scope
+from acestep_flows.graph.execution.runner import sha256
+from acestep_flows.graph.language.wording import unlike
 
 router = APIRouter(prefix="/v1", tags=["runs"])
 

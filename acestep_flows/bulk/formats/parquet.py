@@ -21,7 +21,7 @@ from acestep_flows.bulk.job import Job
 from acestep_flows.bulk.measurements import struct
 from acestep_flows.bulk.place import Place
 from acestep_flows.bulk.results import ResultRow
-from acestep_flows.graph.types import parse_type
+from acestep_flows.graph.language.types import parse_type
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import Value, canonical_json
 

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import pyarrow as pa
 
 from acestep_flows.errors import FlowsError, StageError
-from acestep_flows.graph.cache import Cache
-from acestep_flows.graph.plan import Output, Plan
-from acestep_flows.graph.result import NodeResult
-from acestep_flows.graph.runner import Call, Progress, Reply
+from acestep_flows.graph.execution.cache import Cache
+from acestep_flows.graph.execution.result import NodeResult
+from acestep_flows.graph.execution.runner import Call, Progress, Reply
+from acestep_flows.graph.planning.plan import Output, Plan
 from acestep_flows.graph.scheduler import Scheduler
 from acestep_flows.runtime.bulk import legs
 from acestep_flows.runtime.local import LocalRunner

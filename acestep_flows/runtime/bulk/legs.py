@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from acestep_flows.graph.plan import Binding, Fallback, Output, Plan, PlanNode, outputs_in
+from acestep_flows.graph.planning.plan import Binding, Fallback, Output, Plan, PlanNode, outputs_in
 
 Homes = Mapping[str, str]
 """Name of the process by stage."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from acestep_flows.errors import FlowsError, StageError
-from acestep_flows.graph.runner import Call, Progress, Reply
+from acestep_flows.graph.execution.runner import Call, Progress, Reply
 from acestep_flows.runtime.batcher import Batcher
 from acestep_flows.runtime.local import LocalRunner, item_of
 from acestep_flows.stages.contract import Stage, Watch

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acestep_flows.errors import FlowsError, StageError
-from acestep_flows.graph.runner import Call, Handle, Reply, leaves
+from acestep_flows.graph.execution.runner import Call, Handle, Reply, leaves
 from acestep_flows.runtime.serving import wire
 from acestep_flows.runtime.serving.batches import Batches
 from acestep_flows.runtime.serving.pool import Pool, Process

@@ -20,7 +20,7 @@ from ray import serve
 from ray.serve import exceptions as refused
 
 from acestep_flows.errors import FlowsError, LostProcess, Overloaded, StageError
-from acestep_flows.graph.runner import Call, Handle, Outputs, Progress, Reply, Store, nbytes, translate
+from acestep_flows.graph.execution.runner import Call, Handle, Outputs, Progress, Reply, Store, nbytes, translate
 from acestep_flows.runtime.serving import wire
 from acestep_flows.runtime.serving.company import Company
 from acestep_flows.runtime.serving.hosts import open_checkpoint

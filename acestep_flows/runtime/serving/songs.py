@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from acestep_flows.errors import FlowsError, InputError, StageError, StorageError
-from acestep_flows.graph.bindings import identity
-from acestep_flows.graph.runner import Call, Handle, Progress, Reply, nbytes, translate
+from acestep_flows.graph.execution.runner import Call, Handle, Progress, Reply, nbytes, translate
+from acestep_flows.graph.planning.resolve import identity
 from acestep_flows.runtime.engine import StepEngine
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.runtime.serving.pool import Engine

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from acestep_flows.api.options import ApiOptions
-from acestep_flows.graph.find import shipped
+from acestep_flows.graph.library import shipped
 from acestep_flows.model.checkpoint import Checkpoint
 from tests.api.door import SHORT, Door, opened, sound
 

@@ -19,7 +19,7 @@ from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.records import NewOutput, RunState
 from acestep_flows.api.store.retention import DAY, Keep, Swept, needed_since, sweep
 from acestep_flows.errors import NotFound, StorageError
-from acestep_flows.graph.disk import DiskStore
+from acestep_flows.graph.execution.disk_cache import DiskStore
 from tests.api.store.clock import new
 from tests.api.toys import accept, opened, scheduler_over, until
 

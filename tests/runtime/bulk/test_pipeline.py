@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from acestep_flows.graph.plan import Output, Plan, PlanNode
+from acestep_flows.graph.planning.plan import Output, Plan, PlanNode
 from acestep_flows.runtime.bulk.actors import End, Ended, Order
 from acestep_flows.runtime.bulk.legs import legs_of
 from acestep_flows.runtime.bulk.pipeline import FINISH, cpus_for, legs_for, local_pool, pipeline

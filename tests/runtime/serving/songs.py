@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from acestep_flows.graph.events import Event
-from acestep_flows.graph.expand import plan
-from acestep_flows.graph.find import Library
-from acestep_flows.graph.plan import Plan
-from acestep_flows.graph.runner import Call, Handle
+from acestep_flows.graph.execution.events import Event
+from acestep_flows.graph.execution.runner import Call, Handle
+from acestep_flows.graph.library import Library
+from acestep_flows.graph.planning.layout import plan
+from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.graph.scheduler import Options, Result, Scheduler
 from acestep_flows.stages.registry import stages
 from acestep_flows.values import Audio, Latents

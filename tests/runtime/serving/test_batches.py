@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from acestep_flows.errors import StageError
-from acestep_flows.graph.runner import Call, Handle, Reply
+from acestep_flows.graph.execution.runner import Call, Handle, Reply
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.runtime.serving.batches import Batches

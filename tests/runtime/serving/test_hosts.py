@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from acestep_flows.errors import CheckpointError, StageError
-from acestep_flows.graph.runner import Call, Reply
+from acestep_flows.graph.execution.runner import Call, Reply
 from acestep_flows.runtime.serving import wire
 from acestep_flows.runtime.serving.hosts import Mailbox, StageHost, open_checkpoint
 from acestep_flows.runtime.serving.pool import Pool

@@ -18,12 +18,12 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from acestep_flows.errors import CheckpointError, FlowsError, InputError, LostProcess, StageError
-from acestep_flows.graph.cache import Cache
-from acestep_flows.graph.disk import DiskStore
-from acestep_flows.graph.events import Event
-from acestep_flows.graph.plan import Plan
-from acestep_flows.graph.result import Preview
-from acestep_flows.graph.runner import Call, Handle, Reply
+from acestep_flows.graph.execution.cache import Cache
+from acestep_flows.graph.execution.disk_cache import DiskStore
+from acestep_flows.graph.execution.events import Event
+from acestep_flows.graph.execution.result import Preview
+from acestep_flows.graph.execution.runner import Call, Handle, Reply
+from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.graph.scheduler import Options, Scheduler
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.local import LocalRunner

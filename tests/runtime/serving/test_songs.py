@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from acestep_flows.errors import InputError
-from acestep_flows.graph.bindings import identity
-from acestep_flows.graph.runner import Call, Reply
+from acestep_flows.graph.execution.runner import Call, Reply
+from acestep_flows.graph.planning.resolve import identity
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.runtime.serving.pool import Engine

@@ -1,0 +1,50 @@
+"""Checks a graph: all its problems at once, each with its place. Needs no weights, no torch and no Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from acestep_flows.errors import GraphError, Problem
+from acestep_flows.graph.checking.nesting import Find, Nesting
+from acestep_flows.graph.checking.rules import RULES
+from acestep_flows.graph.checking.scope import Scope
+from acestep_flows.graph.language.syntax import Graph
+from acestep_flows.stages.contract import Stage
+
+MOST_PROBLEMS = 200
+
+
+def check(graph: Graph, registry: Mapping[str, type[Stage]], find: Find) -> list[Problem]:
+    """Every problem of `graph` and of the graphs nested in it, in the order of the files.
+
+    Args:
+        graph: as `find.load` or `parse.parse` gave it.
+        registry: stages by name.
+        find: finds nested graphs, as `find.Library.nested` does.
+    """
+    return _problems(Scope(graph, registry, Nesting(find)))
+
+
+def checked(graph: Graph, registry: Mapping[str, type[Stage]], find: Find) -> Scope:
+    """The scope of a graph without problems, ready to be laid out any number of times.
+
+    Raises:
+        GraphError: it has problems.
+    """
+    scope = Scope(graph, registry, Nesting(find))
+    if problems := _problems(scope):
+        raise GraphError(problems)
+    return scope
+
+
+def _problems(scope: Scope) -> list[Problem]:
+    problems: list[Problem] = []
+    for part in scope.below():
+        found = list(part.graph.problems)
+        if part.graph.readable:
+            found += [problem for rule in RULES for problem in rule(part)]
+        problems += sorted(dict.fromkeys(found), key=lambda problem: (problem.line, problem.column))
+    if len(problems) > MOST_PROBLEMS:
+        more = len(problems) - MOST_PROBLEMS
+        problems = [*problems[:MOST_PROBLEMS], Problem("too-many", f"and {more} more problems", scope.graph.file)]
+    return problems

@@ -1,0 +1,34 @@
+"""The rules of the language about meaning; those about form are in `parse` and `declare`.
+
+A rule is a small function from a scope to the problems it finds. A rule that cannot judge because of another rule's
+problem stays silent, so one mistake gives one message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from acestep_flows.errors import Problem
+from acestep_flows.graph.checking.rules import arguments, loops, names, structure
+from acestep_flows.graph.checking.scope import Scope
+
+Rule = Callable[[Scope], Iterator[Problem]]
+
+RULES: tuple[Rule, ...] = (
+    names.targets,
+    names.used_twice,
+    names.references,
+    arguments.missing,
+    arguments.extra,
+    arguments.type_mismatch,
+    arguments.out_of_range,
+    loops.over_lists,
+    loops.known_lengths,
+    loops.carried,
+    loops.conditions,
+    loops.stand_ins,
+    loops.stand_ins_missing,
+    structure.circles,
+    structure.unreached_nodes,
+    structure.unused_inputs,
+)

@@ -1,0 +1,375 @@
+"""What the names in a graph mean: the ports of each node, what a reference points at, and of which type it is.
+
+A `Scope` answers questions about one checked or unchecked graph; the rules ask them to find problems, the layout asks
+the same ones to build a plan. A question that an earlier problem makes unanswerable gets None, so that one mistake
+gives one message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from heapq import heappop, heappush
+from typing import Any
+
+from acestep_flows.graph.checking.nesting import Nesting, Unresolved
+from acestep_flows.graph.language.document import Fields, Items
+from acestep_flows.graph.language.syntax import Argument, Call, Graph, Reference, references_in
+from acestep_flows.graph.language.types import Declaration
+from acestep_flows.graph.language.wording import listing, unlike
+from acestep_flows.stages.contract import Port, Stage
+from acestep_flows.stages.ports import PortType
+
+MAX_STAND_INS = 16
+"""How many `otherwise` may stand in for each other before their types are no longer followed."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Something a node takes: a stage's port or parameter, or an input of a nested graph."""
+
+    type: PortType
+    required: bool
+    port: Port | None = None
+    declaration: Declaration | None = None
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a node takes and gives; an output of unknown type is None."""
+
+    inputs: Mapping[str, Slot]
+    outputs: Mapping[str, PortType | None]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a reference points at.
+
+    Attributes:
+        source: "input" of the graph, "variable" of the node, or "node".
+        name: its name.
+        port: the output, where the source is a node.
+        path: the fields to take from a record.
+        type: what arrives; None where an earlier problem hides it.
+    """
+
+    source: str
+    name: str
+    type: PortType | None
+    port: str = ""
+    path: tuple[str, ...] = ()
+
+
+def list_of(kind: PortType | None) -> PortType:
+    return PortType("list", kind)
+
+
+class Scope:
+    """One graph with its stages and nested graphs at hand.
+
+    Args:
+        graph: the graph.
+        registry: stages by name.
+        nesting: finds the graphs nested in it.
+        scopes: of the graphs already open around this one.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        registry: Mapping[str, type[Stage]],
+        nesting: Nesting,
+        scopes: dict[int, Scope] | None = None,
+    ) -> None:
+        self.graph, self.registry, self._nesting = graph, registry, nesting
+        self._scopes = {} if scopes is None else scopes  # by graph, shared by all that nest in each other
+        self._scopes[id(graph)] = self
+        self._nested: dict[str, Scope | Unresolved] = {}
+        self._signatures: dict[str, Signature | None] = {}
+        self._targets: dict[tuple[int, PortType | None], Target | Unresolved] = {}
+        self._working: set[str] = set()
+        self._order: list[str] | None = None
+
+    # Nodes and their ports
+
+    def nested(self, call: Call) -> Scope:
+        """The scope of the graph that `call` names.
+
+        Raises:
+            Unresolved: there is no such graph, or it contains this one.
+        """
+        if call.target not in self._nested:
+            try:
+                self._nested[call.target] = self._open(call.target)
+            except Unresolved as error:
+                self._nested[call.target] = error
+        found = self._nested[call.target]
+        if isinstance(found, Unresolved):
+            raise found
+        return found
+
+    def _open(self, target: str) -> Scope:
+        graph = self._nesting.open(target, self.graph)
+        if id(graph) not in self._scopes:
+            self._scopes[id(graph)] = Scope(graph, self.registry, self._nesting, self._scopes)
+        return self._scopes[id(graph)]
+
+    def below(self) -> Iterator[Scope]:
+        """This scope and that of every graph nested in it, each once."""
+        seen: set[int] = set()
+        queue: list[Scope] = [self]
+        while queue:
+            scope = queue.pop(0)
+            if id(scope.graph) in seen:
+                continue
+            seen.add(id(scope.graph))
+            yield scope
+            for call in scope.graph.nodes.values():
+                if call.kind == "graph" and (inner := scope._nested_or_none(call)) is not None:
+                    queue.append(inner)
+
+    def _nested_or_none(self, call: Call) -> Scope | None:
+        try:
+            return self.nested(call) if call.target else None
+        except Unresolved:
+            return None
+
+    def stage(self, call: Call) -> type[Stage] | None:
+        return self.registry.get(call.target) if call.kind == "stage" else None
+
+    def signature(self, call: Call) -> Signature | None:
+        """What the stage or graph of `call` takes and gives, once; None where it is unknown."""
+        if call.name not in self._signatures:
+            self._signatures[call.name] = None  # stands while a circle of graphs asks for itself
+            self._signatures[call.name] = self._signature(call)
+        return self._signatures[call.name]
+
+    def _signature(self, call: Call) -> Signature | None:
+        if call.kind == "stage":
+            stage = self.stage(call)
+            if stage is None:
+                return None
+            slots = {name: Slot(port.type, port.required, port=port) for name, port in stage.inputs().items()}
+            return Signature(slots, {name: port.type for name, port in stage.outputs().items()})
+        scope = self._nested_or_none(call)
+        if scope is None or not scope.graph.readable:
+            return None
+        slots = {
+            name: Slot(declared.type, declared.required, declaration=declared)
+            for name, declared in scope.graph.inputs.items()
+        }
+        return Signature(slots, {name: scope.type_of(item) for name, item in scope.graph.outputs.entries.items()})
+
+    def outputs(self, call: Call) -> Mapping[str, PortType | None] | None:
+        """What references to the node find: lists under `each`, the last state and lists under `fold`."""
+        signature = self.signature(call)
+        if signature is None:
+            return None
+        if not call.loop.entries:
+            return signature.outputs
+        return {name: kind if name in call.carry.entries else list_of(kind) for name, kind in signature.outputs.items()}
+
+    # References and types
+
+    def resolve(self, reference: Reference, call: Call | None = None, expected: PortType | None = None) -> Target:
+        """What `reference` points at, read inside `call`'s `with:` (None: outside any node).
+
+        Args:
+            expected: the type of the port it goes to, by which `$node` finds its output.
+
+        Raises:
+            Unresolved: it points nowhere.
+        """
+        key = (id(reference), expected)
+        if key not in self._targets:
+            try:
+                self._targets[key] = self._resolve(reference, call, expected)
+            except Unresolved as error:
+                self._targets[key] = error
+        found = self._targets[key]
+        if isinstance(found, Unresolved):
+            raise found
+        return found
+
+    def _resolve(self, reference: Reference, call: Call | None, expected: PortType | None) -> Target:
+        name = reference.name
+        if call is not None and name in call.variables:
+            return self._fields(Target("variable", name, self._variable(call, name)), reference)
+        if name in self.graph.inputs and name in self.graph.nodes:
+            return Target("input", name, None)
+        if name in self.graph.inputs:
+            return self._fields(Target("input", name, self.graph.inputs[name].type), reference)
+        if name in self.graph.nodes:
+            return self._node(reference, expected)
+        names = [*(call.variables if call else ()), *self.graph.inputs, *self.graph.nodes]
+        raise Unresolved("dangling-reference", f"{reference} points at nothing: {unlike('input or node', name, names)}")
+
+    def _variable(self, call: Call, name: str) -> PortType | None:
+        """The type of an element of the list, or of the state that a fold carries."""
+        if name in call.loop.entries:
+            kind = self.type_of(call.loop.entries[name])
+            return kind.item if kind is not None and kind.kind == "list" else None
+        signature = self.signature(call)
+        return signature.outputs.get(name) if signature else None
+
+    def _fields(self, target: Target, reference: Reference) -> Target:
+        kind = target.type
+        for depth, name in enumerate(reference.path):
+            if kind is None or kind.kind == "any":
+                kind = None
+                break
+            if kind.kind != "record":
+                at = ".".join((reference.name, *reference.path[:depth]))
+                raise Unresolved("unknown-port", f"{reference}: ${at} is of type {kind} and has no fields")
+            fields = dict(kind.fields)
+            if name not in fields:
+                raise Unresolved("unknown-port", f"{reference}: {unlike('field', name, fields)}")
+            kind = fields[name]
+        return Target(target.source, target.name, kind, path=reference.path)
+
+    def _node(self, reference: Reference, expected: PortType | None) -> Target:
+        call = self.graph.nodes[reference.name]
+        outputs = self.outputs(call)
+        if outputs is None:
+            return Target("node", call.name, None, port=".".join(reference.path))
+        if len(reference.path) > 1:
+            allowed = listing(f"${call.name}.{port}" for port in outputs)
+            raise Unresolved("unknown-port", f"{reference}: an output of a node has no fields; allowed: {allowed}")
+        if reference.path:
+            port = reference.path[0]
+            if port not in outputs:
+                raise Unresolved("unknown-port", f"{reference}: {unlike('output', port, outputs)}")
+        else:
+            port = _only(reference, outputs, expected)
+        return Target("node", call.name, self._or_absent(call, port, outputs[port]), port=port)
+
+    def _or_absent(self, call: Call, port: str, kind: PortType | None) -> PortType | None:
+        """The type of an output whose node may not run and whose stand-in may be null."""
+        if kind is None or call.when is None or port not in call.otherwise.entries:
+            return kind
+        if call.name in self._working or len(self._working) > MAX_STAND_INS:  # stand-ins for stand-ins, in a circle
+            return kind
+        self._working.add(call.name)
+        other = self.type_of(call.otherwise.entries[port], None, kind)
+        self._working.discard(call.name)
+        if other is not None and other.optional and not kind.optional:
+            return PortType(kind.kind, kind.item, kind.fields, optional=True)
+        return kind
+
+    def type_of(
+        self, argument: Argument, call: Call | None = None, expected: PortType | None = None
+    ) -> PortType | None:
+        """The type of an argument, as far as it says one; None where a problem hides it."""
+        if isinstance(argument, Reference):
+            try:
+                return self.resolve(argument, call, expected).type
+            except Unresolved:
+                return None
+        if isinstance(argument, Items):
+            inner = expected.item if expected is not None else None
+            kinds = {self.type_of(item, call, inner) for item in argument.items}
+            if kinds == {PortType("int"), PortType("float")}:
+                return list_of(PortType("float"))
+            return list_of(kinds.pop() if len(kinds) == 1 else None)
+        if isinstance(argument, Fields):
+            inside = dict(expected.fields) if expected is not None else {}
+            parts = ((name, self.type_of(part, call, inside.get(name))) for name, part in argument.entries.items())
+            return PortType("record", fields=tuple((name, kind or PortType("any")) for name, kind in parts))
+        return literal_type(argument.value)
+
+    def sections(self, call: Call) -> Iterator[tuple[str, str, Argument, PortType | None]]:
+        """Every argument of a node: the key it stands under, its name, itself, and the type expected of it."""
+        signature, outputs = self.signature(call), self.outputs(call) or {}
+        for name, argument in call.arguments.entries.items():
+            slot = signature.inputs.get(name) if signature else None
+            yield "with", name, argument, slot.type if slot else None
+        for name, argument in call.loop.entries.items():
+            yield "each" if call.each.entries else "fold", name, argument, list_of(None)
+        for name, argument in call.carry.entries.items():
+            yield "carry", name, argument, outputs.get(name)
+        for name, argument in call.otherwise.entries.items():
+            yield "otherwise", name, argument, outputs.get(name)
+        if call.when is not None:
+            yield "when", "when", call.when, PortType("bool")
+
+    # Dependencies
+
+    def names_used(self, call: Call) -> set[str]:
+        """The inputs and nodes that a node refers to; its own variables are left out."""
+        inside = {
+            reference.name for argument in call.arguments.entries.values() for reference in references_in(argument)
+        }
+        outside = {
+            reference.name
+            for key, _, argument, _ in self.sections(call)
+            if key != "with"
+            for reference in references_in(argument)
+        }
+        return inside - set(call.variables) | outside
+
+    def needs(self, call: Call) -> set[str]:
+        """Names of the nodes that a node refers to."""
+        return self.names_used(call) & self.graph.nodes.keys()
+
+    def cycles(self) -> list[list[str]]:
+        """Every circle of nodes, each as the names along it, the first repeated at the end."""
+        needs = {name: self.needs(call) for name, call in self.graph.nodes.items()}
+        circles: list[list[str]] = []
+        while True:
+            try:
+                TopologicalSorter(needs).prepare()
+                return circles
+            except CycleError as error:
+                circle: list[str] = error.args[1]
+                circles.append(circle)
+                for name in circle:
+                    needs[name] = set()
+
+    def order(self) -> list[str]:
+        """The nodes of a graph without circles, each after what it needs, else as the file has them."""
+        if self._order is None:
+            self._order = self._sorted()
+        return self._order
+
+    def _sorted(self) -> list[str]:
+        needs = {name: self.needs(call) for name, call in self.graph.nodes.items()}
+        position = {name: at for at, name in enumerate(needs)}
+        sorter = TopologicalSorter(needs)
+        sorter.prepare()
+        ready: list[int] = []
+        names = list(needs)
+        order: list[str] = []
+        while sorter.is_active():
+            for name in sorter.get_ready():
+                heappush(ready, position[name])
+            order.append(names[heappop(ready)])
+            sorter.done(order[-1])
+        return order
+
+
+def _only(reference: Reference, outputs: Mapping[str, PortType | None], expected: PortType | None) -> str:
+    """The output that `$node` means: the only one, or the only one of the port's type."""
+    fitting = list(outputs)
+    if len(fitting) > 1 and expected is not None:
+        for fits in (lambda kind: kind.kind == expected.kind, expected.accepts):
+            fitting = [name for name, kind in outputs.items() if kind is not None and fits(kind)]
+            if fitting:
+                break
+    if len(fitting) == 1:
+        return fitting[0]
+    options = listing(f"${reference.name}.{port} ({kind or 'any'})" for port, kind in outputs.items())
+    what = f"{len(fitting)} outputs" if fitting else "no output"
+    of_type = f" of type {expected}" if expected is not None else ""
+    raise Unresolved(
+        "ambiguous-reference", f"{reference}: node {reference.name} has {what}{of_type}; allowed: {options}"
+    )
+
+
+def literal_type(value: Any) -> PortType:
+    """The type of a scalar written in a file."""
+    if value is None:
+        return PortType("any", optional=True)
+    names = {bool: "bool", int: "int", float: "float", str: "text"}
+    return PortType(names.get(type(value), "any"))

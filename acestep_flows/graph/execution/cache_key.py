@@ -1,0 +1,42 @@
+"""What the calls of one run depend on, weights included."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import Any
+
+from acestep_flows.graph.execution.runner import Call, Runner
+from acestep_flows.graph.planning.resolve import Identity, identity
+from acestep_flows.stages.contract import Stage
+
+
+class Identities:
+    """Identities of calls. Weights are looked up once per stage: a run sees them as they stand when it begins."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._choosers: dict[type[Stage], bool] = {}
+        self._weights: dict[Any, asyncio.Future[tuple[str, ...]]] = {}
+
+    async def of(self, call: Call) -> Identity:
+        """What the call's result depends on; raises CheckpointError where a weights file cannot be read."""
+        return identity(call, await self._weights_of(call), self._runner.numerics(call.stage))
+
+    async def _weights_of(self, call: Call) -> tuple[str, ...]:
+        stage = call.stage
+        own = self._chooses(stage)
+        if not own and not stage.parts:
+            return ()
+        which = (stage, call.params.model_dump_json()) if own else stage
+        if which not in self._weights:
+            self._weights[which] = asyncio.ensure_future(self._runner.weights(stage, call.params))
+        known = self._weights[which]
+        return known.result() if known.done() else await asyncio.shield(known)
+
+    def _chooses(self, stage: type[Stage]) -> bool:
+        """Whether the stage has a `weights` of its own: only such a one (adapters) looks at the parameters."""
+        if stage not in self._choosers:
+            own, inherited = (inspect.getattr_static(kind, "weights") for kind in (stage, Stage))
+            self._choosers[stage] = own is not inherited
+        return self._choosers[stage]

@@ -1,0 +1,131 @@
+"""The dry run: what a plan would do, without doing it.
+
+Walks the plan as a run would, as far as cached outputs tell what comes next. Of a node behind one that would be
+computed, neither inputs nor key are known, so it counts as computed (it may still turn out cached).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from acestep_flows.errors import FlowsError
+from acestep_flows.graph.execution.cache_key import Identities
+from acestep_flows.graph.execution.runner import Handle, Outputs, leaves
+from acestep_flows.graph.execution.timings import steps_of
+from acestep_flows.graph.planning.plan import Plan, PlanNode, outputs_in
+from acestep_flows.graph.planning.resolve import UNTAKEN, call_of, taken, values_of
+from acestep_flows.graph.scheduler import Scheduler
+from acestep_flows.stages.contract import Stage
+
+Fate: TypeAlias = Literal["cached", "computed", "skipped", "refused"]
+
+
+@dataclass(frozen=True)
+class NodeForecast:
+    """What would become of one node.
+
+    Attributes:
+        seconds: 0 when cached or skipped, None when the stage was never timed.
+        nbytes: size of its outputs, None when unknown.
+        problem: why it would be refused.
+    """
+
+    id: str
+    stage: str
+    fate: Fate
+    seconds: float | None = None
+    nbytes: int | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What would become of a plan.
+
+    Attributes:
+        nodes: in the order of the plan.
+        held: peak bytes of values alive at once when nodes run in that order; sizes never seen count as nothing.
+        peak: peak memory of the process the last time this graph ran, weights included; None if it never did.
+    """
+
+    nodes: tuple[NodeForecast, ...]
+    held: int
+    peak: int | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of all nodes one after the other, as far as they were timed before."""
+        return sum(node.seconds or 0.0 for node in self.nodes)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every node that would be computed has been timed before."""
+        return all(node.seconds is not None for node in self.nodes if node.fate == "computed")
+
+
+async def forecast(plan: Plan, scheduler: Scheduler) -> Forecast:
+    """What `scheduler` would do with `plan`. Computes nothing and loads no model; weights files may be digested."""
+    values = values_of(plan)
+    held = dict(zip(values, await scheduler.runner.hold(list(values.values())), strict=True)) if values else {}
+    identities = Identities(scheduler.runner)
+    known: dict[str, Outputs] = {}
+    nodes = [await _node(node, scheduler, identities, known, held) for node in plan.nodes.values()]
+    return Forecast(tuple(nodes), _held(plan, nodes), scheduler.timings.peak(plan.graph))
+
+
+async def _node(
+    node: PlanNode,
+    scheduler: Scheduler,
+    identities: Identities,
+    known: dict[str, Outputs],
+    held: Mapping[int, Handle],
+) -> NodeForecast:
+    try:
+        stage = scheduler.stage(node.stage)
+        if not node.needs() <= known.keys():
+            return _computed(node, stage, scheduler, _steps_known(node, stage))
+        if not taken(node, known, held):
+            known[node.id] = UNTAKEN
+            return NodeForecast(node.id, node.stage, "skipped", 0.0, 0)
+        call = call_of(node, stage, known, held)
+        outputs = scheduler.cache.peek((await identities.of(call)).key)
+    except FlowsError as error:
+        return NodeForecast(node.id, node.stage, "refused", problem=str(error))
+    if outputs is None:
+        return _computed(node, stage, scheduler, steps_of(call.params))
+    known[node.id] = outputs
+    nbytes = sum(leaf.nbytes for leaf in leaves(outputs) if isinstance(leaf, Handle))
+    return NodeForecast(node.id, node.stage, "cached", 0.0, nbytes)
+
+
+def _computed(node: PlanNode, stage: type[Stage], scheduler: Scheduler, steps: object) -> NodeForecast:
+    estimate = scheduler.timings.estimate(node.stage, scheduler.runner.numerics(stage), steps)
+    if estimate is None:
+        return NodeForecast(node.id, node.stage, "computed")
+    return NodeForecast(node.id, node.stage, "computed", estimate.seconds, estimate.nbytes)
+
+
+def _steps_known(node: PlanNode, stage: type[Stage]) -> object:
+    """The step count a node will run with, as far as the plan tells: its literal, or the default."""
+    if "steps" not in stage.Params.model_fields:
+        return None
+    return node.inputs.get("steps", stage.Params.model_fields["steps"].default)
+
+
+def _held(plan: Plan, nodes: Iterable[NodeForecast]) -> int:
+    """Peak bytes of outputs alive at once: from when a node is done until the last that needs it is."""
+    users = Counter(source for node in plan.nodes.values() for source in node.needs())
+    users.update(output.node for output in outputs_in(plan.outputs))  # Never counted down: these stay.
+    alive: dict[str, int] = {}
+    peak = 0
+    for node in nodes:
+        alive[node.id] = node.nbytes or 0
+        peak = max(peak, sum(alive.values()))
+        for source in plan.nodes[node.id].needs():
+            users[source] -= 1
+        for id in [id for id in alive if users[id] <= 0]:
+            del alive[id]
+    return peak

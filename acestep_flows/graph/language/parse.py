@@ -1,0 +1,202 @@
+"""From a positioned document to a `Graph`: the form of the language. A departure is a problem and stops nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from acestep_flows.graph.language import document
+from acestep_flows.graph.language.declare import declare
+from acestep_flows.graph.language.document import Fields, Items, Place, Scalar
+from acestep_flows.graph.language.field_reader import Reader, fits
+from acestep_flows.graph.language.syntax import (
+    GRAPH_NAME,
+    LANGUAGE_VERSION,
+    REFERENCE,
+    Argument,
+    Call,
+    Graph,
+    Reference,
+    references_in,
+)
+from acestep_flows.graph.language.types import Declaration
+from acestep_flows.graph.language.wording import clip, show
+
+GRAPH_KEYS = ("graph", "version", "summary", "inputs", "nodes", "outputs")
+NODE_KEYS = ("stage", "graph", "with", "each", "fold", "carry", "when", "otherwise")
+
+
+def parse(content: str | bytes, file: str = "<text>", path: Path | None = None) -> Graph:
+    """Read a graph; whatever is wrong with its form is in `Graph.problems`."""
+    root, found = document.read(content)
+    reader = GraphReader(file)
+    for problem in found:
+        reader.problem(problem.rule, problem.message, Place(problem.line, problem.column))
+    if not isinstance(root, Fields):
+        if not found:
+            message = f"a graph is a map with {', '.join(GRAPH_KEYS)}; found {show(root and document.plain(root))}"
+            reader.problem("not-a-map", message, root.place if root else Place(1, 1))
+        return Graph("", file, path, readable=False, problems=tuple(reader.problems))
+    return reader.graph(root, path)
+
+
+class GraphReader(Reader):
+    """Reads a graph from one file."""
+
+    def graph(self, root: Fields, path: Path | None) -> Graph:
+        self.known_keys(root, GRAPH_KEYS, "a graph")
+        self.required_keys(root, ("graph", "version", "nodes", "outputs"), "the graph")
+        self.version(root)
+        name = self.text(root, "graph")
+        name_place = place_of(root, "graph")
+        if "graph" in root.entries and name is not None and not fits(GRAPH_NAME, name):
+            allowed = "lower-case letters, digits and single hyphens, a letter first, at most 64 characters"
+            self.problem("bad-name", f"{clip(name)!r} is no name for a graph; allowed: {allowed}", name_place)
+        inputs = self.section(root, "inputs")
+        nodes = self.section(root, "nodes")
+        outputs = self.section(root, "outputs")
+        return Graph(
+            name=name or "",
+            file=self.file,
+            path=path,
+            summary=self.text(root, "summary") or "",
+            inputs={key: self.input(key, inputs.keys[key], node) for key, node in inputs.entries.items()},
+            nodes={key: self.call(key, nodes.keys[key], node) for key, node in nodes.entries.items()},
+            outputs=self.outputs(outputs),
+            problems=tuple(self.problems),
+            content=document.plain(root),
+            name_place=name_place,
+        )
+
+    def version(self, root: Fields) -> None:
+        node = root.entries.get("version")
+        if node is not None and not (isinstance(node, Scalar) and node.value is not True and node.value == 1):
+            found = show(document.plain(node))
+            self.problem("version", f"version is {found}; allowed: {LANGUAGE_VERSION}", node.place)
+
+    def section(self, root: Fields, key: str) -> Fields:
+        """One of the three maps of names, without the names that are none."""
+        section = self.map(root, key, "")
+        for name, place in section.keys.items():
+            self.name(name, place, key.removesuffix("s"))
+        return section
+
+    def input(self, name: str, place: Place, node: document.Node) -> Declaration:
+        return declare(self, name, place, node, f"input {clip(name)}")
+
+    def call(self, name: str, place: Place, node: document.Node) -> Call:
+        label = clip(name)
+        if not isinstance(node, Fields):
+            message = f"a node is a map with {', '.join(NODE_KEYS)}; found {show(document.plain(node))}"
+            self.problem("not-a-map", message, node.place, label)
+            return Call(name, place, "stage", "", place)
+        self.known_keys(node, NODE_KEYS, "a node", label)
+        kind, target, target_place = self.target(node, place, label)
+        call = Call(
+            name, place, kind, target, target_place,
+            arguments=self.arguments(node, "with", label),
+            each=self.arguments(node, "each", label),
+            fold=self.arguments(node, "fold", label),
+            carry=self.arguments(node, "carry", label),
+            when=self.condition(node, label),
+            otherwise=self.arguments(node, "otherwise", label),
+        )  # fmt: skip
+        self.loops(node, call, label)
+        return call
+
+    def target(self, node: Fields, place: Place, label: str) -> tuple[Literal["stage", "graph"], str, Place]:
+        given = [key for key in ("stage", "graph") if key in node.entries]
+        if len(given) != 1:
+            found = "both" if given else "neither"
+            self.problem("node-kind", f"a node has either stage: or graph:; found {found}", place, label)
+            return "stage", "", place
+        kind: Literal["stage", "graph"] = "stage" if given == ["stage"] else "graph"
+        target = self.text(node, kind, label)
+        if target == "":
+            self.problem(
+                "node-kind", f"{kind}: is empty; allowed: the name of a {kind}", node.entries[kind].place, label
+            )
+        return kind, target or "", node.entries[kind].place
+
+    def condition(self, node: Fields, label: str) -> Reference | None:
+        if "when" not in node.entries:
+            return None
+        argument = self.argument(node.entries["when"], label)
+        if isinstance(argument, Reference):
+            return argument
+        found = show(document.plain(node.entries["when"]))
+        self.problem("when", f"when: takes one reference to a bool; found {found}", argument.place, label)
+        return None
+
+    def loops(self, node: Fields, call: Call, label: str) -> None:
+        """What `each`, `fold`, `carry`, `when` and `otherwise` ask of each other."""
+        keys = node.keys
+        if "each" in keys and "fold" in keys:
+            self.problem(
+                "loop", "a node has each: or fold:, not both; nest a graph for the inner one", keys["fold"], label
+            )
+        if "fold" in keys and not call.carry.entries:
+            message = "fold: needs carry:, the outputs that go from one element to the next and their first state"
+            self.problem("loop", message, keys["fold"], label)
+        if "carry" in keys and "fold" not in keys:
+            self.problem("loop", "carry: belongs to fold:, and this node has none", keys["carry"], label)
+        if "otherwise" in keys and "when" not in keys:
+            self.problem("when", "otherwise: belongs to when:, and this node has none", keys["otherwise"], label)
+        for key in ("each", "fold"):
+            if key in keys and isinstance(node.entries[key], Fields) and not node.entries[key].entries:
+                self.problem("loop", f"{key}: is empty; allowed: {{name: $list}}", keys[key], label)
+        for fields in (call.each, call.fold, call.carry):
+            for name, place in fields.keys.items():
+                self.name(name, place, "variable", label)
+
+    def outputs(self, section: Fields) -> Fields:
+        entries = {key: self.argument(node) for key, node in section.entries.items()}
+        for node in section.entries.values():
+            self.parts(node)
+        for name, argument in entries.items():
+            if not any(references_in(argument)):
+                found = show(document.plain(section.entries[name]))
+                self.problem("output", f"output {clip(name)} refers to nothing; found {found}; allowed: $node.port",
+                             argument.place)  # fmt: skip
+        return Fields(entries, section.keys, section.place)
+
+    def parts(self, node: document.Node) -> None:
+        """The maps in an output: their keys become parts of file names."""
+        if isinstance(node, Items):
+            for item in node.items:
+                self.parts(item)
+        elif isinstance(node, Fields):
+            for key, place in node.keys.items():
+                self.name(key, place, "part of an output")
+            for part in node.entries.values():
+                self.parts(part)
+
+    def arguments(self, node: Fields, key: str, label: str) -> Fields:
+        fields = self.map(node, key, label)
+        entries = {name: self.argument(value, label) for name, value in fields.entries.items()}
+        return Fields(entries, fields.keys, fields.place)
+
+    def argument(self, node: document.Node, label: str = "") -> Argument:
+        """The node with its references recognised: `$x` whole, `$$x` is the text `$x`."""
+        if isinstance(node, Items):
+            return Items(tuple(self.argument(item, label) for item in node.items), node.place)
+        if isinstance(node, Fields):
+            entries = {key: self.argument(value, label) for key, value in node.entries.items()}
+            return Fields(entries, node.keys, node.place)
+        if not isinstance(node.value, str) or not node.value.startswith("$"):
+            return node
+        if node.value.startswith("$$"):
+            return Scalar(node.value[1:], node.place)
+        match = REFERENCE.fullmatch(node.value)
+        if match is None:
+            message = (
+                f"{clip(node.value)!r} is no reference; allowed: $name, $name.part, or $$ for a text that starts with $"
+            )
+            self.problem("bad-reference", message, node.place, label)
+            return Reference(clip(node.value[1:]), (), node.place)
+        return Reference(match[1], tuple(match[2].split(".")[1:]), node.place)
+
+
+def place_of(fields: Fields, key: str) -> Place:
+    """Where the value of `key` stands, or the map where it is absent."""
+    return fields.entries[key].place if key in fields.entries else fields.place

@@ -1,0 +1,216 @@
+"""The types of the language: the words that name them, and whether a given value is one."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from acestep_flows.errors import InputError
+from acestep_flows.graph.language.document import NOWHERE, Place
+from acestep_flows.graph.language.wording import between, brief, clip, listing, show, unlike
+from acestep_flows.stages.ports import PortType
+from acestep_flows.values import MAX_SEED, Span, Value
+
+SCALARS = ("text", "int", "float", "bool", "seed")
+MAX_ELEMENTS = 100_000
+MAX_NESTED_LISTS = 4
+LARGEST = 1e300
+RANDOM = "random"
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+Draw = Callable[[str], int]
+"""Draws the seed for the input or field named by the argument where `random` stands."""
+
+
+def kinds() -> list[str]:
+    """Every word that may stand as a type, `list of` aside."""
+    return [*SCALARS, *sorted(Value.kinds), "record"]
+
+
+def parse_type(words: str) -> PortType | str:
+    """The type that `words` name, or a message about them. A record comes without its fields."""
+    wrapped = 0
+    rest = words.strip()
+    while rest.startswith("list of ") and wrapped < MAX_NESTED_LISTS:
+        rest, wrapped = rest.removeprefix("list of ").strip(), wrapped + 1
+    if rest not in kinds():
+        return unlike("type", rest, [*kinds(), "list of ..."])
+    kind = PortType(rest)
+    for _ in range(wrapped):
+        kind = PortType("list", kind)
+    return kind
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """A graph input, or one field of a record: its type and what values it takes.
+
+    Attributes:
+        name: the input's or field's name.
+        type: its type; optional where the default is null.
+        required: there is no default.
+        default: what stands in when nothing is given; `random` draws a seed.
+        minimum, maximum: bounds of a number, or of every number in a list.
+        shortest, longest: bounds on the characters of a text or the elements of a list.
+        choices: the values allowed, for a list those of its elements; empty allows all.
+        unit: what a number counts ("s", "dB").
+        description: one line for whoever fills it in.
+        fields: declarations of a record's fields, also of the records in a list.
+        place: where the name stands in the file.
+    """
+
+    name: str
+    type: PortType
+    required: bool = True
+    default: Any = None
+    minimum: float | None = None
+    maximum: float | None = None
+    shortest: int | None = None
+    longest: int | None = None
+    choices: tuple[Any, ...] = ()
+    unit: str = ""
+    description: str = ""
+    fields: Mapping[str, Declaration] = field(default_factory=dict)
+    place: Place = NOWHERE
+
+
+def accept(declaration: Declaration, value: Any, where: str, draw: Draw) -> Any:
+    """`value` as the plan carries it: spans made, seeds drawn, numbers in their type, record defaults filled in.
+
+    Args:
+        value: plain JSON data, or a `Value` where the type is one.
+        where: named in errors and handed to `draw`, with `[3]` or `.field` added on the way down.
+
+    Raises:
+        InputError: the value is not of the type, out of range, or none of the choices.
+    """
+    if value is None and declaration.type.optional:
+        return None
+    accepted = _accept(declaration.type, declaration, value, where, draw)
+    if isinstance(accepted, (str, list)):
+        limits = between(declaration.shortest, declaration.longest)
+        if not (declaration.shortest or 0) <= len(accepted) <= (declaration.longest or math.inf):
+            what = "characters" if isinstance(accepted, str) else "elements"
+            found = f"{len(accepted)} {what}" if accepted else "empty"
+            raise InputError(found, where=where, allowed=f"{limits} {what}")
+    return accepted
+
+
+def _accept(kind: PortType, declaration: Declaration, value: Any, where: str, draw: Draw) -> Any:
+    if kind.kind == "list":
+        assert kind.item is not None
+        if not isinstance(value, (list, tuple)):
+            raise InputError(show(value), where=where, allowed=str(kind))
+        if len(value) > MAX_ELEMENTS:
+            raise InputError(f"{len(value)} elements", where=where, allowed=f"at most {MAX_ELEMENTS}")
+        return [_accept(kind.item, declaration, item, f"{where}[{i}]", draw) for i, item in enumerate(value)]
+    if kind.kind == "record":
+        return _record(declaration, value, where, draw)
+    if kind.kind == "seed":
+        accepted: Any = draw(where) if value == RANDOM and isinstance(value, str) else _seed(value, where)
+    else:
+        accepted = literal(kind, value, where)
+    if declaration.choices and accepted not in declaration.choices:
+        raise InputError(brief(accepted), where=where, allowed=listing(brief(choice) for choice in declaration.choices))
+    _check_range(declaration, accepted, where)
+    return accepted
+
+
+def literal(kind: PortType, value: Any, where: str) -> Any:
+    """`value` as one of type `kind`, which is neither list nor record.
+
+    Raises:
+        InputError: it is not.
+    """
+    found = kind.kind
+    if found in Value.kinds:
+        if isinstance(value, Value) and value.kind == found:
+            return value
+        if found == "span":
+            return _span(value, where)
+    elif found == "any":
+        return value
+    elif found == "text" and isinstance(value, str):
+        if _SURROGATE.search(value):
+            raise InputError("a lone surrogate, half a character", where=where, allowed="Unicode text")
+        return value
+    elif found == "bool" and isinstance(value, bool):
+        return value
+    elif found == "seed":
+        return _seed(value, where)
+    elif found == "int" and _whole(value):
+        return int(value)
+    elif found == "float" and _number(value):
+        return float(value)
+    raise InputError(show(value), where=where, allowed=_allowed_literal(kind))
+
+
+def _number(value: Any) -> bool:
+    """A finite number; also numpy's."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return False
+    try:
+        return abs(float(value)) < LARGEST
+    except OverflowError:  # an int too large for a float
+        return False
+
+
+def _whole(value: Any) -> bool:
+    return _number(value) and value == math.floor(value)
+
+
+def _allowed_literal(kind: PortType) -> str:
+    words = {"text": "text", "bool": "true or false", "int": "a whole number", "float": "a finite number"}
+    return words.get(kind.kind, f"a value of type {kind.kind}")
+
+
+def _seed(value: Any, where: str) -> int:
+    if not _whole(value) or not 0 <= value <= MAX_SEED:
+        raise InputError(show(value), where=where, allowed=f"0 to {MAX_SEED}, or {RANDOM} for an input of a graph")
+    return int(value)
+
+
+def _span(value: Any, where: str) -> Span:
+    ends = None
+    if isinstance(value, Mapping) and set(value) == {"start", "end"}:
+        ends = [value["start"], value["end"]]
+    elif isinstance(value, (list, tuple)) and len(value) == 2:
+        ends = list(value)
+    if ends is None:
+        raise InputError(show(value), where=where, allowed="[start, end] or {start: ..., end: ...}, in seconds")
+    for name, end in zip(("start", "end"), ends, strict=True):
+        if not _number(end) or abs(end) >= 1e9:
+            raise InputError(f"{name} is {show(end)}", where=where, allowed="a finite number of seconds")
+    start, end = (float(end) for end in ends)
+    if not 0 <= start < end:
+        raise InputError(f"{start:g} to {end:g} s", where=where, allowed="0 <= start < end, in seconds")
+    return Span(start, end)
+
+
+def _record(declaration: Declaration, value: Any, where: str, draw: Draw) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InputError(show(value), where=where, allowed=f"a map with {listing(declaration.fields)}")
+    for name in value:
+        if name not in declaration.fields:
+            raise InputError(unlike("field", clip(str(name)), declaration.fields), where=where)
+    record = {}
+    for name, kept in declaration.fields.items():
+        inner = f"{where}.{name}"
+        if name not in value and kept.required:
+            raise InputError("missing", where=inner, allowed=str(kept.type))
+        record[name] = accept(kept, value.get(name, kept.default), inner, draw)
+    return record
+
+
+def _check_range(declaration: Declaration, value: Any, where: str) -> None:
+    if (declaration.minimum is None and declaration.maximum is None) or not _number(value):
+        return
+    low = -math.inf if declaration.minimum is None else declaration.minimum
+    high = math.inf if declaration.maximum is None else declaration.maximum
+    if not low <= value <= high:
+        allowed = between(declaration.minimum, declaration.maximum, declaration.unit)
+        raise InputError(brief(value), where=where, allowed=allowed)

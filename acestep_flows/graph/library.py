@@ -1,0 +1,143 @@
+"""Where graphs are found: a path, the user's folders, the working folder's `graphs/`, the shipped ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+from acestep_flows.errors import InputError, NotFound
+from acestep_flows.graph.language.document import MAX_BYTES
+from acestep_flows.graph.language.parse import parse
+from acestep_flows.graph.language.syntax import GRAPH_NAME, Graph
+from acestep_flows.graph.language.wording import clip, unlike
+
+SUFFIXES = (".yaml", ".yml")
+
+
+@cache
+def shipped() -> Path:
+    """The folder of the graphs that come with the package: inside it in a wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    return package / "graphs" if (package / "graphs").is_dir() else package.parent / "graphs"
+
+
+def looks_like_path(name: str) -> bool:
+    """Whether `name` is a path rather than the name of a graph."""
+    return "/" in name or "\\" in name or name.endswith(SUFFIXES)
+
+
+class Library:
+    """The graphs one run or one request can see. Each file is read once.
+
+    A name is looked for beside the graph that asks for it, then in `folders`, in the working folder's `graphs/`, and
+    among the shipped graphs. A graph may name another one by a path relative to itself, but not one outside the
+    folders the user named: a graph that came from someone else reads nothing else here.
+
+    Args:
+        folders: the user's folders, the first searched first.
+        working: the folder whose `graphs/` is searched too; None searches no such folder (as a server does).
+    """
+
+    def __init__(self, folders: Sequence[Path | str] = (), working: Path | str | None = ".") -> None:
+        self.folders = [Path(folder) for folder in folders]
+        for folder in self.folders:
+            if not folder.is_dir():
+                raise NotFound(f"{folder} is no folder to look for graphs in")
+        if working is not None and (Path(working) / "graphs").is_dir():
+            self.folders.append(Path(working) / "graphs")
+        self.folders.append(shipped())
+        self._named: list[Path] = []
+        self._read: dict[Path, Graph] = {}
+
+    def load(self, name_or_path: str | Path) -> Graph:
+        """The graph that the user asks for, by name or by path.
+
+        Raises:
+            NotFound: there is none.
+            InputError: the file cannot be read.
+        """
+        name = str(name_or_path)
+        if isinstance(name_or_path, Path) or looks_like_path(name):
+            path = Path(name_or_path)
+            if not path.exists():
+                raise NotFound(f"no graph file {clip(name, 200)!r}")
+            self._named.append(path.resolve().parent)
+            return self._open(path)
+        return self._open(self._find(name, self.folders))
+
+    def nested(self, target: str, asking: Graph) -> Graph:
+        """The graph that `asking` names in `graph: target`.
+
+        Raises:
+            NotFound: there is none, or it lies outside the folders that the user named.
+            InputError: the file cannot be read.
+        """
+        beside = [asking.path.parent] if asking.path is not None else []
+        if not looks_like_path(target):
+            return self._open(self._find(target, [*beside, *self.folders]))
+        if not beside:
+            raise NotFound(f"graph {clip(target)!r} is a path, and this graph is no file; allowed: names")
+        path = beside[0] / target
+        if "\\" in target or not self._inside(path):
+            raise NotFound(f"graph {clip(target)!r} lies outside the folders named for this run")
+        if not path.exists():
+            raise NotFound(f"no graph file {clip(target)!r} beside {asking.file}")
+        return self._open(path)
+
+    def names(self) -> dict[str, Path]:
+        """Every graph that can be called by name, and its file; a user's graph hides a shipped one."""
+        found: dict[str, Path] = {}
+        for folder in self.folders:
+            for path in _files(folder):
+                found.setdefault(path.stem, path)
+        return dict(sorted(found.items()))
+
+    def _inside(self, path: Path) -> bool:
+        resolved = path.resolve()
+        return any(resolved.is_relative_to(folder.resolve()) for folder in (*self.folders, *self._named))
+
+    def _find(self, name: str, folders: Sequence[Path]) -> Path:
+        if GRAPH_NAME.fullmatch(name):
+            for folder in folders:
+                for suffix in SUFFIXES:
+                    if (path := folder / (name + suffix)).is_file():
+                        return path
+        names = {path.stem for folder in folders for path in _files(folder)}
+        raise NotFound(unlike("graph", name, sorted(names)))
+
+    def _open(self, path: Path) -> Graph:
+        resolved = path.resolve()
+        if resolved not in self._read:
+            self._read[resolved] = parse(_bytes(path), _label(path), resolved)
+        return self._read[resolved]
+
+
+def load(name_or_path: str | Path, folders: Sequence[Path | str] = ()) -> Graph:
+    """One graph by name or path; keep a `Library` where several belong together."""
+    return Library(folders).load(name_or_path)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    if folder.is_dir():
+        yield from sorted(
+            path for path in folder.iterdir() if path.suffix in SUFFIXES and GRAPH_NAME.fullmatch(path.stem)
+        )
+
+
+def _bytes(path: Path) -> bytes:
+    if not path.is_file():
+        raise InputError("not a file", where=str(path), allowed="a YAML file")
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from None
+
+
+def _label(path: Path) -> str:
+    """The path as problems show it: short where it lies in the working folder."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

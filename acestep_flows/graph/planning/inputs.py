@@ -1,0 +1,50 @@
+"""The inputs of one run: given values checked against the declarations, defaults filled in, random seeds drawn."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from acestep_flows.errors import InputError
+from acestep_flows.graph.language.syntax import Graph
+from acestep_flows.graph.language.types import Draw, accept
+from acestep_flows.graph.language.wording import unlike
+from acestep_flows.values import MAX_SEED
+
+
+def random_seed(where: str) -> int:
+    """A seed nobody chose. Not from a seeded generator: two runs never share one by accident."""
+    return secrets.randbelow(MAX_SEED + 1)
+
+
+def resolve_inputs(graph: Graph, given: Mapping[str, Any], draw: Draw = random_seed) -> dict[str, Any]:
+    """Every input of `graph` with the value it has in this run.
+
+    Args:
+        graph: a graph that checks.
+        given: plain JSON data by input name; `Value`s where the type is one (audio, latents, ...).
+        draw: gives the seed where `random` stands.
+
+    Raises:
+        InputError: an input is unknown, missing, of the wrong type or out of range; with several such, all of them.
+    """
+    faults = [
+        InputError(unlike("input", str(name), graph.inputs), where=f"graph {graph.name}")
+        for name in given
+        if name not in graph.inputs
+    ]
+    resolved: dict[str, Any] = {}
+    for name, declared in graph.inputs.items():
+        if name not in given and declared.required:
+            faults.append(InputError("missing", where=name, allowed=str(declared.type)))
+            continue
+        try:
+            resolved[name] = accept(declared, given.get(name, declared.default), name, draw)
+        except InputError as fault:
+            faults.append(fault)
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        raise InputError("; ".join(str(fault) for fault in faults))
+    return resolved

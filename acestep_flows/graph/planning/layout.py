@@ -1,0 +1,318 @@
+"""A graph and its inputs become a plan: nested graphs inlined, `each` and `fold` laid out, static `when` decided."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from acestep_flows.errors import GraphError, InputError, Problem
+from acestep_flows.graph.checking.check import checked
+from acestep_flows.graph.checking.nesting import Find
+from acestep_flows.graph.checking.rules.arguments import param_faults
+from acestep_flows.graph.checking.scope import Scope, list_of
+from acestep_flows.graph.language.document import Fields, Items
+from acestep_flows.graph.language.syntax import Argument, Call, Graph, Reference
+from acestep_flows.graph.language.types import Declaration, Draw, accept, literal
+from acestep_flows.graph.language.wording import clip
+from acestep_flows.graph.library import looks_like_path
+from acestep_flows.graph.planning.inputs import random_seed, resolve_inputs
+from acestep_flows.graph.planning.plan import Binding, Fallback, Output, Plan, PlanNode, outputs_in
+from acestep_flows.stages.contract import Stage
+from acestep_flows.stages.ports import PortType
+from acestep_flows.values import canonical_json
+
+MAX_NODES = 50_000
+
+
+def plan(
+    graph: Graph,
+    inputs: Mapping[str, Any],
+    *,
+    registry: Mapping[str, type[Stage]],
+    find: Find,
+    draw: Draw = random_seed,
+) -> Plan:
+    """Check `graph` and lay it out for `inputs`.
+
+    Args:
+        graph, registry, find: as for `check.check`.
+        inputs: plain JSON data by name, `Value`s for audio, latents and the like. The inputs of an earlier plan give
+            the same plan again.
+        draw: gives the seed where `random` stands.
+
+    Raises:
+        GraphError: the graph has problems.
+        InputError: an input has, or what it leads to: a parameter out of range, more than 50 000 nodes.
+    """
+    return lay_out(checked(graph, registry, find), inputs, draw)
+
+
+def lay_out(scope: Scope, inputs: Mapping[str, Any], draw: Draw = random_seed) -> Plan:
+    """The plan of a graph that `check.checked` has passed; for many rows of inputs, check once and call this often.
+
+    Raises:
+        InputError: as `plan`.
+    """
+    seeds = _Seeds(scope.graph, inputs, draw)
+    resolved = resolve_inputs(scope.graph, {name: given for name, given in inputs.items() if "." not in name}, seeds)
+    layout = _Layout(seeds, frozenset(_texts(inputs)))
+    outputs = layout.graph(_Frame(scope, resolved))
+    seeds.refuse_unused()
+    return Plan(
+        graph=scope.graph.name,
+        digest=digest(scope),
+        inputs=resolved | seeds.below,
+        nodes=_leading_to(outputs.values(), layout.nodes),
+        outputs=outputs,
+        warnings=tuple(layout.warnings),
+    )
+
+
+def digest(scope: Scope) -> str:
+    """sha256 over the content of a graph and of every graph nested in it; comments and layout do not count."""
+    nested = {call.target: digest(scope.nested(call)) for call in scope.graph.nodes.values() if call.kind == "graph"}
+    return hashlib.sha256(canonical_json([scope.graph.content, nested]).encode()).hexdigest()
+
+
+class _Seeds:
+    """Draws seeds, and records those of nested graphs, which no input of the outer graph holds.
+
+    They stand in the plan's inputs under their path (`takes[2].seed`); given back, they are used again.
+    """
+
+    def __init__(self, graph: Graph, inputs: Mapping[str, Any], draw: Draw) -> None:
+        self.below: dict[str, Any] = {}
+        self._draw, self._declared = draw, graph.inputs
+        self._pinned = {name: given for name, given in inputs.items() if "." in name}
+
+    def __call__(self, where: str) -> int:
+        if where.partition(".")[0].partition("[")[0] in self._declared:
+            return self._draw(where)
+        seed = self._draw(where)
+        if where in self._pinned:
+            seed = literal(PortType("seed"), self._pinned.pop(where), where)
+        self.below[where] = seed
+        return seed
+
+    def refuse_unused(self) -> None:
+        for name in self._pinned:
+            raise InputError("no such input", where=name, allowed=", ".join([*self._declared, *self.below]))
+
+
+@dataclass
+class _Frame:
+    """One graph being laid out: what its inputs are bound to, and what its nodes have come to so far."""
+
+    scope: Scope
+    bound: Mapping[str, Binding]
+    path: str = ""
+    when: tuple[Binding, ...] = ()
+    results: dict[str, Mapping[str, Binding]] = field(default_factory=dict)
+
+    def binding(
+        self, argument: Argument, expected: PortType | None, call: Call | None = None, variables: Mapping[str, Any] = {}
+    ) -> Binding:
+        """What `argument` stands for."""
+        if isinstance(argument, Items):
+            item = expected.item if expected else None
+            return [self.binding(part, item, call, variables) for part in argument.items]
+        if isinstance(argument, Fields):
+            kinds = dict(expected.fields) if expected else {}
+            parts = argument.entries.items()
+            return {name: self.binding(part, kinds.get(name), call, variables) for name, part in parts}
+        if not isinstance(argument, Reference):
+            return argument.value
+        target = self.scope.resolve(argument, call, expected)
+        if target.source == "node":
+            return self.results[target.name][target.port]
+        found = variables[target.name] if target.source == "variable" else self.bound[target.name]
+        for name in target.path:
+            found = _field(found, name, argument, f"{self.path}{call.name if call else 'outputs'}")
+        return found
+
+
+class _Layout:
+    """Collects the nodes of a plan."""
+
+    def __init__(self, seeds: _Seeds, spoken: frozenset[str]) -> None:
+        self.seeds, self.spoken = seeds, spoken
+        self.nodes: dict[str, PlanNode] = {}
+        self.warnings: list[str] = []
+        self._calls = 0
+
+    def graph(self, frame: _Frame) -> dict[str, Binding]:
+        """Lay out one graph; its outputs."""
+        scope = frame.scope
+        for name in scope.order():
+            frame.results[name] = self.node(frame, scope.graph.nodes[name])
+        return {name: frame.binding(argument, None) for name, argument in scope.graph.outputs.entries.items()}
+
+    def node(self, frame: _Frame, call: Call) -> Mapping[str, Binding]:
+        """What references to `call` stand for."""
+        if call.when is None:
+            return self.loop(frame, call)
+        condition = frame.binding(call.when, PortType("bool"))
+        kinds = frame.scope.outputs(call) or {}
+        others = {name: _settle(kinds.get(name), frame.binding(argument, kinds.get(name)), f"{frame.path}{call.name}")
+                  for name, argument in call.otherwise.entries.items()}  # fmt: skip
+        if _is_static(condition):
+            if condition is not None and condition is not False:
+                return self.loop(frame, call)
+            return {name: others.get(name) for name in kinds}
+        taken = self.loop(replace(frame, when=(*frame.when, condition)), call)
+        return {name: self._or(frame, call, found, name, others) for name, found in taken.items()}
+
+    def _or(self, frame: _Frame, call: Call, taken: Binding, name: str, others: Mapping[str, Binding]) -> Binding:
+        """The output if the node runs, else its stand-in. That it ran must show in the output itself."""
+        if name not in others:
+            return taken
+        path = f"{frame.path}{call.name}"
+        if not any(_below(output.node, path) for output in outputs_in(taken)):
+            message = f"output {name} is not computed inside this node, so its otherwise: cannot be told from it"
+            raise GraphError([Problem("when", message, frame.scope.graph.file, *call.place, call.name)])
+        return Fallback((taken, others[name]))
+
+    def loop(self, frame: _Frame, call: Call) -> Mapping[str, Binding]:
+        """Lay out a node, element by element where it has `each` or `fold`."""
+        path = f"{frame.path}{call.name}"
+        if not call.loop.entries:
+            return self.body(frame, call, path, {})
+        kinds = frame.scope.outputs(call) or {}
+        rows = _side_by_side(frame, call, path)
+        if not rows:
+            self.warnings.append(f"node {path}: the list is empty, so nothing runs")
+        state = {name: _settle(kinds[name], frame.binding(argument, kinds[name]), f"{path}, carry {name}")
+                 for name, argument in call.carry.entries.items()}  # fmt: skip
+        lists: dict[str, list[Binding]] = {name: [] for name in kinds if name not in state}
+        for i, row in enumerate(rows):
+            results = self.body(frame, call, f"{path}[{i}]", row | state)
+            state = {name: results[name] for name in state}
+            for name, found in lists.items():
+                found.append(results[name])
+        return {**lists, **state}
+
+    def body(self, frame: _Frame, call: Call, path: str, variables: Mapping[str, Binding]) -> Mapping[str, Binding]:
+        """Lay out one call of a stage or a nested graph."""
+        self._calls += 1
+        if self._calls > MAX_NODES:
+            raise InputError(f"more than {MAX_NODES} nodes", where=f"node {path}", allowed="shorter lists")
+        signature = frame.scope.signature(call)
+        assert signature is not None
+        given = {
+            name: frame.binding(argument, signature.inputs[name].type, call, variables)
+            for name, argument in call.arguments.entries.items()
+        }
+        if call.kind == "stage":
+            for name, binding in given.items():
+                given[name] = _settle(signature.inputs[name].type, binding, f"node {path}, {name}")
+            stage = frame.scope.registry[call.target]
+            _check_params(stage, given, path)
+            _check_paths(stage, given, path, self.spoken)
+            self.nodes[path] = PlanNode(path, call.target, given, frame.when)
+            return {port: Output(path, port) for port in signature.outputs}
+        inner = frame.scope.nested(call)
+        bound = {name: self._bind(declared, given, f"{path}.{name}") for name, declared in inner.graph.inputs.items()}
+        return self.graph(_Frame(inner, bound, f"{path}.", frame.when))
+
+    def _bind(self, declared: Declaration, given: Mapping[str, Binding], where: str) -> Binding:
+        """What an input of a nested graph is bound to; what is known is checked as the user's inputs are."""
+        binding = given.get(declared.name, declared.default)
+        if _is_static(binding):
+            return accept(declared, binding, where, self.seeds)
+        return _settle(declared.type, binding, where)
+
+
+def _below(node: str, path: str) -> bool:
+    """Whether the planned node was laid out for the node at `path`."""
+    return node == path or node.startswith((f"{path}.", f"{path}["))
+
+
+def _is_static(binding: Binding) -> bool:
+    return not any(True for _ in outputs_in(binding))
+
+
+def _field(found: Binding, name: str, reference: Reference, node: str) -> Binding:
+    if isinstance(found, Mapping):
+        return found.get(name)
+    if found is None:
+        raise InputError(f"{reference} asks for a field of nothing", where=f"node {node}", allowed="a record")
+    raise InputError(f"{reference} asks for a field of what a node computes", where=f"node {node}", allowed="an input")
+
+
+def _side_by_side(frame: _Frame, call: Call, path: str) -> list[dict[str, Binding]]:
+    """One row of variables per element."""
+    lists: dict[str, Any] = {
+        name: frame.binding(argument, list_of(None)) for name, argument in call.loop.entries.items()
+    }
+    for name, found in lists.items():
+        if not isinstance(found, (list, tuple)):
+            raise InputError(f"{name} is not a list known before the run", where=f"node {path}", allowed="a list")
+    lengths = {name: len(found) for name, found in lists.items()}
+    if len(set(lengths.values())) > 1:
+        found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise InputError(f"lists of different lengths: {found}", where=f"node {path}", allowed="lists of one length")
+    return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
+
+
+def _settle(kind: PortType | None, binding: Binding, where: str) -> Binding:
+    """The binding with its literals in the form that values have: spans made, whole numbers as floats where due."""
+    if kind is None or binding is None or isinstance(binding, (Output, Fallback)):
+        return binding
+    if kind.kind == "list" and isinstance(binding, (list, tuple)):
+        return [_settle(kind.item, part, f"{where}[{i}]") for i, part in enumerate(binding)]
+    if kind.kind == "record" and isinstance(binding, Mapping):
+        kinds = dict(kind.fields)
+        return {name: _settle(kinds.get(name), part, f"{where}.{name}") for name, part in binding.items()}
+    if kind.kind == "span" and not _is_static(binding):
+        raise InputError("a span whose ends a node computes", where=where, allowed="ends known before the run")
+    return literal(kind, binding, where) if kind.kind in ("span", "float") else binding
+
+
+def _check_params(stage: type[Stage], given: Mapping[str, Binding], path: str) -> None:
+    """Refuse now what the stage's parameters would refuse in the run."""
+    params = {name: found for name, found in given.items() if name in stage.Params.model_fields}
+    known = {name: found for name, found in params.items() if _is_static(found)}
+    for name, fault in param_faults(stage, known, whole=len(known) == len(params)).items():
+        raise InputError(f"{name} {fault}".strip(), where=f"node {path}")
+
+
+def _check_paths(stage: type[Stage], given: Mapping[str, Binding], path: str, spoken: frozenset[str]) -> None:
+    """A parameter that may name a file (JSON Schema format "path") takes paths from the user, none from a graph."""
+    for name, found in given.items():
+        is_path = isinstance(found, str) and (looks_like_path(found) or found.startswith(("~", ".")))
+        if is_path and stage.inputs()[name].schema.get("format") == "path" and found not in spoken:
+            allowed = "a name in the graph, or a path given as an input of the run"
+            raise InputError(
+                f"{name} is the path {clip(found)!r}, written in a graph", where=f"node {path}", allowed=allowed
+            )
+
+
+def _texts(given: Any) -> Iterator[str]:
+    """Every text in what the user gave."""
+    if isinstance(given, str):
+        yield given
+    elif isinstance(given, Mapping):
+        for part in given.values():
+            yield from _texts(part)
+    elif isinstance(given, (list, tuple)):
+        for part in given:
+            yield from _texts(part)
+
+
+def _leading_to(outputs: Iterable[Binding], nodes: Mapping[str, PlanNode]) -> dict[str, PlanNode]:
+    """The nodes that the outputs need: what an untaken `when` or an unused stand-in would have needed is dropped."""
+    queue = [output.node for output in _all_outputs(outputs)]
+    needed: set[str] = set()
+    while queue:
+        name = queue.pop()
+        if name not in needed:
+            needed.add(name)
+            queue.extend(nodes[name].needs())
+    return {name: node for name, node in nodes.items() if name in needed}
+
+
+def _all_outputs(bindings: Iterable[Binding]) -> Iterator[Output]:
+    for binding in bindings:
+        yield from outputs_in(binding)

@@ -1,0 +1,160 @@
+"""From bindings to a call: references become content, names become ports and parameters, and all of it a cache key."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from pydantic import ValidationError
+
+from acestep_flows.errors import InputError
+from acestep_flows.graph.execution.runner import Call, Content, Handle, Outputs, fingerprint, sha256
+from acestep_flows.graph.planning.plan import Binding, Fallback, Output, Plan, PlanNode
+from acestep_flows.stages.contract import Stage
+from acestep_flows.stages.ports import PortType
+from acestep_flows.values import Span, Value
+
+UNTAKEN: Outputs = {}
+"""The outputs of a node whose `when` is false: every reference to them is absent."""
+
+KEY_SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Everything a result depends on; its digest is the cache key. What differs tells why a replay differs."""
+
+    stage: str
+    version: int
+    weights: tuple[str, ...]
+    params: str
+    inputs: Mapping[str, Any]
+    numerics: str
+
+    @property
+    def key(self) -> str:
+        """sha256 over the fields."""
+        fields = [self.stage, self.version, self.weights, self.params, self.inputs, self.numerics]
+        return sha256([KEY_SCHEMA, *fields])
+
+
+def resolve(binding: Binding, results: Mapping[str, Outputs], held: Mapping[int, Handle]) -> Content:
+    """The content a binding stands for.
+
+    Args:
+        results: outputs by node; of all that the binding refers to.
+        held: handles of the values written into the plan, by `id` of the value.
+    """
+    if isinstance(binding, Output):
+        outputs = results[binding.node]
+        return None if outputs is UNTAKEN else outputs[binding.port]
+    if isinstance(binding, Fallback):
+        options = (resolve(option, results, held) for option in binding.options if present(option, results))
+        return next((content for content in options if content is not None), None)
+    if isinstance(binding, Span):
+        return {"start": binding.start, "end": binding.end}  # a parameter like any number, not bulk
+    if isinstance(binding, Value):
+        return held[id(binding)]
+    if isinstance(binding, Mapping):
+        return {name: resolve(part, results, held) for name, part in binding.items()}
+    if isinstance(binding, (list, tuple)):
+        return [resolve(part, results, held) for part in binding]
+    literal: Content = binding
+    return literal
+
+
+def values_in(binding: Binding) -> Iterator[Value]:
+    """Every value written into a binding that has to be held."""
+    if isinstance(binding, Span):
+        return
+    if isinstance(binding, Value):
+        yield binding
+    elif isinstance(binding, Fallback):
+        yield from values_in(binding.options)
+    elif isinstance(binding, Mapping):
+        for part in binding.values():
+            yield from values_in(part)
+    elif isinstance(binding, (list, tuple)):
+        for part in binding:
+            yield from values_in(part)
+
+
+def values_of(plan: Plan) -> dict[int, Value]:
+    """Every value written into a plan, once, by `id`."""
+    bindings = [[node.inputs, node.when] for node in plan.nodes.values()]
+    return {id(value): value for value in values_in([bindings, plan.outputs])}
+
+
+def taken(node: PlanNode, results: Mapping[str, Outputs], held: Mapping[int, Handle]) -> bool:
+    """Whether the node runs: no condition is false or absent."""
+    conditions = (resolve(condition, results, held) for condition in node.when)
+    return all(condition is not None and condition is not False for condition in conditions)
+
+
+def present(binding: Binding, results: Mapping[str, Outputs]) -> bool:
+    """Whether everything the binding refers to belongs to nodes that ran."""
+    if isinstance(binding, Output):
+        return results[binding.node] is not UNTAKEN
+    if isinstance(binding, Fallback):
+        return any(present(option, results) for option in binding.options)
+    if isinstance(binding, Mapping):
+        return all(present(part, results) for part in binding.values())
+    if isinstance(binding, (list, tuple)):
+        return all(present(part, results) for part in binding)
+    return True
+
+
+def call_of(node: PlanNode, stage: type[Stage], results: Mapping[str, Outputs], held: Mapping[int, Handle]) -> Call:
+    """The stage call that a node stands for.
+
+    Raises:
+        InputError: a parameter that came from another node is out of range, or a required input is absent.
+    """
+    inputs = _defaults(stage.In).copy()
+    params: dict[str, Content] = {}
+    ports = stage.inputs()
+    for name, binding in node.inputs.items():
+        content = resolve(binding, results, held)
+        if name not in inputs:
+            params[name] = content
+            continue
+        if _lacks(ports[name].type, content):
+            raise InputError("absent: it comes from a node that was not taken", where=f"node {node.id}, {name}")
+        inputs[name] = content
+    missing = [name for name, content in inputs.items() if content is dataclasses.MISSING]
+    if missing:
+        raise InputError(f"no {', '.join(missing)}", where=f"node {node.id}", allowed=", ".join(ports))
+    try:
+        return Call(stage, inputs, stage.Params.model_validate(params))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{first['input']!r:.60}: {first['msg']}", where=f"node {node.id}, {where}") from None
+
+
+def identity(call: Call, weights: tuple[str, ...], numerics: str) -> Identity:
+    """What the result of a call depends on."""
+    stage = call.stage
+    inputs = {name: fingerprint(content) for name, content in call.inputs.items()}
+    return Identity(stage.name, stage.version, weights, sha256(call.params.model_dump(mode="json")), inputs, numerics)
+
+
+@cache
+def _defaults(ports: type[Any]) -> dict[str, Any]:
+    """What each port of In holds when nothing is bound; MISSING where something must be."""
+    return {
+        field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        for field in dataclasses.fields(ports)
+    }
+
+
+def _lacks(port: PortType, content: Content) -> bool:
+    """Whether something required is absent."""
+    if content is None:
+        return not port.optional and port.kind != "any"
+    if port.item is not None and isinstance(content, list):
+        return any(_lacks(port.item, part) for part in content)
+    return False

@@ -1,0 +1,203 @@
+"""The recipe: how an output came to be, complete enough to make it again and to prove that it is the same.
+
+It stands in a JSON file beside the output and in the audio file's own tags. JSON inputs are in it whole; values are
+in it by digest, with the path the user gave where there was one; small values without arrays (a span) are whole, too.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from acestep_flows import __version__
+from acestep_flows.audio.tags import AI_STATEMENT
+from acestep_flows.errors import InputError
+from acestep_flows.graph.execution.runner import Handle, fingerprint, leaves, sha256
+from acestep_flows.graph.scheduler import NodeResult, Result
+from acestep_flows.values import Value, pack, unpack
+
+SCHEMA = 1
+PACKAGES = ("torch", "numpy", "transformers", "diffusers")
+"""Libraries whose version may show in a result."""
+
+
+class Part(BaseModel):
+    """Base of the parts of a recipe. Unknown fields are passed over: a later version, or the door, may add some."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class GraphPart(Part):
+    """The graph, nested graphs included, as the reader's canonical content."""
+
+    name: str
+    digest: str
+    content: Any = None
+
+
+class NodePart(Part):
+    """One node: what its outputs depended on, and what they were. A node that was skipped has no key."""
+
+    id: str
+    stage: str
+    key: str = ""
+    version: int = 0
+    weights: tuple[str, ...] = ()
+    params: str = Field("", description="sha256 of the parameters, defaults filled in.")
+    inputs: Mapping[str, Any] = Field({}, description="Fingerprints by port.")
+    numerics: str = ""
+    outputs: Mapping[str, Any] = Field({}, description="Fingerprints by port.")
+    source: str = "computed"
+    seconds: float = 0.0
+
+
+class Recipe(Part):
+    """All of it."""
+
+    version: int = Field(SCHEMA, alias="recipe")
+    statement: str = AI_STATEMENT
+    created: str = ""
+    graph: GraphPart
+    inputs: Mapping[str, Any] = Field({}, description="JSON, maps wrapped as {map: ...}, values as {value: [...]}.")
+    files: Mapping[str, str] = Field({}, description="Digest of an input value to the path the user gave.")
+    seeds: Mapping[str, Any] = Field({}, description="Every seed in use, by node and parameter.")
+    model: str = Field("", description="What the weights are called.")
+    weights: str = Field("", description="sha256 over the digests of all weights in use.")
+    versions: Mapping[str, str] = {}
+    nodes: tuple[NodePart, ...] = ()
+    outputs: Mapping[str, Any] = Field({}, description="Fingerprints by output name.")
+    seconds: float = 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """The recipe as JSON."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def recipe(result: Result, content: Any, files: Mapping[str, str] | None = None, model: str = "") -> Recipe:
+    """The recipe of a run.
+
+    Args:
+        content: the graph's canonical content, nested graphs included, from which it can be planned again.
+        files: for input values that came from files, digest to path as given.
+        model: what to call the weights.
+    """
+    plan = result.plan
+    digests = {leaf.digest for leaf in leaves(plan.inputs) if isinstance(leaf, (Handle, Value))}
+    weights = sorted({digest for node in result.nodes.values() if node.identity for digest in node.identity.weights})
+    return Recipe(
+        recipe=SCHEMA,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        graph=GraphPart(name=plan.graph, digest=plan.digest, content=content),
+        inputs={name: _written(given) for name, given in plan.inputs.items()},
+        files={digest: path for digest, path in (files or {}).items() if digest in digests},
+        seeds={f"{node.id}.{name}": seed for node in result.nodes.values() for name, seed in node.seeds.items()},
+        model=model,
+        weights=sha256(weights),
+        versions=dict(_versions()),
+        nodes=tuple(_node(node) for node in result.nodes.values()),
+        outputs={name: fingerprint(given) for name, given in result.outputs.items()},
+        seconds=round(result.seconds, 3),
+    )
+
+
+def read_recipe(content: Any, where: str = "recipe") -> Recipe:
+    """A recipe from JSON.
+
+    Raises:
+        InputError: it is none, or of another version.
+    """
+    if not isinstance(content, Mapping) or "recipe" not in content:
+        raise InputError("no recipe of acestep_flows", where=where, allowed="the JSON beside an output, or its tags")
+    if content["recipe"] != SCHEMA:
+        raise InputError(f"recipe version {content['recipe']!r}", where=where, allowed=str(SCHEMA))
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InputError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", where=where) from None
+
+
+def inputs_of(recipe: Recipe, read: Callable[[str, str], Value]) -> dict[str, Any]:
+    """The inputs a recipe was made with.
+
+    Args:
+        read: gives the value of a kind from a path.
+
+    Raises:
+        InputError: an input value came from no file, or the file holds something else by now.
+    """
+    return {name: _read(given, name, recipe.files, read) for name, given in recipe.inputs.items()}
+
+
+def _written(content: Any) -> Any:
+    """As `fingerprint`, with values that have no arrays written out."""
+    if isinstance(content, Handle):
+        return fingerprint(content)
+    if isinstance(content, Value):
+        arrays, fields = pack(content)
+        return fingerprint(content) if arrays else {**fingerprint(content), "fields": fields}
+    if isinstance(content, Mapping):
+        return {"map": {name: _written(part) for name, part in content.items()}}
+    if isinstance(content, (list, tuple)):
+        return [_written(part) for part in content]
+    return content
+
+
+def _read(content: Any, name: str, files: Mapping[str, str], read: Callable[[str, str], Value]) -> Any:
+    if isinstance(content, list):
+        return [_read(part, f"{name}[{i}]", files, read) for i, part in enumerate(content)]
+    if not isinstance(content, Mapping):
+        return content
+    match content:
+        case {"map": Mapping() as parts}:
+            return {key: _read(part, f"{name}.{key}", files, read) for key, part in parts.items()}
+        case {"value": [str(kind), str()], "fields": Mapping() as fields}:
+            return unpack(kind, {}, fields)
+        case {"value": [str(kind), str(digest)]}:
+            return _read_file(kind, digest, name, files, read)
+    raise InputError("not readable", where=f"recipe, input {name}")
+
+
+def _read_file(kind: str, digest: str, name: str, files: Mapping[str, str], read: Callable[[str, str], Value]) -> Value:
+    if digest not in files:
+        raise InputError(f"the recipe names no file for this {kind}", where=name, allowed="give it again")
+    value = read(kind, files[digest])
+    if value.digest != digest:
+        raise InputError(f"{files[digest]} has changed since the recipe was written", where=name)
+    return value
+
+
+def _node(node: NodeResult) -> NodePart:
+    made = node.identity
+    if made is None:
+        return NodePart(id=node.id, stage=node.stage, source="skipped")
+    return NodePart(
+        id=node.id,
+        stage=node.stage,
+        key=made.key,
+        version=made.version,
+        weights=made.weights,
+        params=made.params,
+        inputs=made.inputs,
+        numerics=made.numerics,
+        outputs=node.outputs,
+        source=node.source,
+        seconds=round(node.seconds, 4),
+    )
+
+
+@cache
+def _versions() -> Mapping[str, str]:
+    versions = {"acestep_flows": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,99 @@
+"""A graph in readable text: what it takes, what it does, what it gives."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+
+from acestep_flows.graph.checking.nesting import Find, Nesting
+from acestep_flows.graph.checking.scope import Scope
+from acestep_flows.graph.language.document import Fields, Items
+from acestep_flows.graph.language.syntax import Argument, Call, Graph, Reference
+from acestep_flows.graph.language.types import Declaration
+from acestep_flows.graph.language.wording import between, brief, clip
+from acestep_flows.stages.contract import Stage
+
+WIDTH = 120
+UNBROKEN = "\N{NO-BREAK SPACE}"
+
+
+def describe(graph: Graph, registry: Mapping[str, type[Stage]], find: Find) -> str:
+    """Inputs, nodes in the order they can run, and outputs, in aligned columns; also of a graph with problems."""
+    scope = Scope(graph, registry, Nesting(find))
+    order = list(graph.nodes) if scope.cycles() else scope.order()
+    inputs = [(name, constraints(declared), declared.description) for name, declared in graph.inputs.items()]
+    nodes = [(name, graph.nodes[name].target, node_line(graph.nodes[name])) for name in order]
+    outputs = [
+        (name, str(scope.type_of(argument) or "unknown"), written(argument))
+        for name, argument in graph.outputs.entries.items()
+    ]
+    heading = f"{graph.name}\n{textwrap.fill(graph.summary, WIDTH)}".rstrip()
+    parts = [heading, _table("Inputs", inputs), _table("Nodes", nodes), _table("Outputs", outputs)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def constraints(declared: Declaration) -> str:
+    """Type, range, choices and default of an input: `float, 0 to 1, default 0.5`."""
+    parts = [f"list of {_innermost(declared)}" if declared.type.kind == "list" else declared.type.kind]
+    parts.append(between(declared.minimum, declared.maximum, declared.unit) or declared.unit)
+    what = "characters" if declared.type.kind == "text" else "elements"
+    parts.append(between(declared.shortest, declared.longest, what) if declared.shortest or declared.longest else "")
+    parts.append(" | ".join(brief(choice) for choice in declared.choices))
+    if declared.fields:
+        parts.append("{" + "; ".join(f"{name}: {constraints(kept)}" for name, kept in declared.fields.items()) + "}")
+    if not declared.required:
+        parts.append("optional" if declared.default is None else f"default {_default(declared.default)}")
+    return ", ".join(part for part in parts if part)
+
+
+def _innermost(declared: Declaration) -> str:
+    item = declared.type.item
+    return item.kind if item is not None and item.kind == "record" else str(item or "any")
+
+
+def _default(value: object) -> str:
+    if isinstance(value, list):
+        return clip("[" + ", ".join(_default(item) for item in value[:20]) + "]", 40)
+    return '""' if value == "" else clip(brief(value), 40).replace("\n", " ")
+
+
+def node_line(call: Call) -> str:
+    """How a node is called, on one line."""
+    loop = "each" if call.each.entries else "fold"
+    parts = [f"{loop} {name} in {written(argument)}:" for name, argument in call.loop.entries.items()]
+    parts += [f"{name}={written(argument)}" for name, argument in call.arguments.entries.items()]
+    parts += [f"carry {name} from {written(argument)}" for name, argument in call.carry.entries.items()]
+    if call.when is not None:
+        parts.append(f"when {call.when}")
+    parts += [f"otherwise {name}={written(argument)}" for name, argument in call.otherwise.entries.items()]
+    return "  ".join(part.replace(" ", UNBROKEN) for part in parts)
+
+
+def written(argument: Argument) -> str:
+    """An argument as a file would have it, cut short where long."""
+    if isinstance(argument, Reference):
+        return str(argument)
+    if isinstance(argument, Items):
+        return clip("[" + ", ".join(written(item) for item in argument.items[:20]) + "]")
+    if isinstance(argument, Fields):
+        return clip("{" + ", ".join(f"{name}: {written(part)}" for name, part in argument.entries.items()) + "}")
+    return "null" if argument.value is None else clip(_default(argument.value), 40)
+
+
+def _table(title: str, rows: Sequence[tuple[str, str, str]]) -> str:
+    if not rows:
+        return ""
+    first = max(len(row[0]) for row in rows)
+    second = min(max(len(row[1]) for row in rows), 44)
+    indent = " " * (2 + first + 2 + second + 2)
+    lines = [title]
+    for name, kind, text in rows:
+        start = f"  {name:<{first}}  {kind:<{second}}  "
+        if len(start) > len(indent):  # an over-long type has its line for itself
+            lines.append(start.rstrip())
+            if not text:
+                continue
+            start = indent
+        body = textwrap.wrap(text, max(WIDTH - len(indent), 30)) or [""]
+        lines += [(start + body[0]).rstrip(), *(indent + line for line in body[1:])]
+    return "\n".join(lines).replace(UNBROKEN, " ")

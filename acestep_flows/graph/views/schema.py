@@ -1,0 +1,80 @@
+"""The JSON Schema (2020-12) of a graph's inputs, from which the HTTP interface and the web form are made.
+
+Values that are no JSON travel as text that names them: the id of an uploaded asset over HTTP. `x-type` names the type
+in the graph language, `x-unit` the unit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from acestep_flows.graph.language.syntax import Graph
+from acestep_flows.graph.language.types import LARGEST, MAX_ELEMENTS, RANDOM, Declaration
+from acestep_flows.stages.ports import PortType
+from acestep_flows.values import MAX_SEED
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_SECONDS = {"type": "number", "minimum": 0, "maximum": 1e9}
+_SPAN = [
+    {"type": "array", "prefixItems": [_SECONDS, _SECONDS], "items": False, "minItems": 2},
+    {
+        "type": "object",
+        "properties": {"start": _SECONDS, "end": _SECONDS},
+        "required": ["start", "end"],
+        "additionalProperties": False,
+    },
+]
+
+
+def input_schema(graph: Graph) -> dict[str, Any]:
+    """The schema that a run's inputs fulfil."""
+    return {"$schema": DIALECT, "title": graph.name, "description": graph.summary, **_object(graph.inputs)}
+
+
+def _object(declarations: Any) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {name: _declared(declared) for name, declared in declarations.items()},
+        "required": [name for name, declared in declarations.items() if declared.required],
+        "additionalProperties": False,
+    }
+
+
+def _declared(declared: Declaration) -> dict[str, Any]:
+    schema = _typed(declared.type, declared)
+    if declared.type.kind in ("text", "list"):
+        least, most = ("minLength", "maxLength") if declared.type.kind == "text" else ("minItems", "maxItems")
+        schema |= _present({least: declared.shortest, most: declared.longest})
+    if declared.type.optional:
+        schema = {"anyOf": [schema, {"type": "null"}]}
+    if not declared.required:
+        schema["default"] = declared.default
+    schema |= _present({"description": declared.description or None, "x-unit": declared.unit or None})
+    return schema | {"x-type": str(PortType(declared.type.kind, declared.type.item))}
+
+
+def _typed(kind: PortType, declared: Declaration) -> dict[str, Any]:
+    if kind.kind == "list":
+        assert kind.item is not None
+        return {"type": "array", "items": _typed(kind.item, declared), "maxItems": MAX_ELEMENTS}
+    if kind.kind == "record":
+        return _object(declared.fields)
+    if kind.kind == "span":
+        return {"oneOf": _SPAN}
+    low = _present({"minimum": declared.minimum, "maximum": declared.maximum})
+    choices = {"enum": list(declared.choices)} if declared.choices else {}
+    if kind.kind == "seed":
+        whole = {"type": "integer", "minimum": 0, "maximum": MAX_SEED} | low | choices
+        return {"anyOf": [{"const": RANDOM}, whole]}
+    scalars: dict[str, dict[str, Any]] = {
+        "text": {"type": "string"} | choices,
+        "int": {"type": "integer", "exclusiveMinimum": -LARGEST, "exclusiveMaximum": LARGEST} | low | choices,
+        "float": {"type": "number", "exclusiveMinimum": -LARGEST, "exclusiveMaximum": LARGEST} | low | choices,
+        "bool": {"type": "boolean"},
+        "any": {},
+    }
+    return scalars.get(kind.kind, {"type": "string", "format": "asset"})
+
+
+def _present(entries: dict[str, Any]) -> dict[str, Any]:
+    return {name: entry for name, entry in entries.items() if entry is not None}

@@ -1,0 +1,59 @@
+"""Recorded timings."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from acestep_flows.graph.execution.timings import KEPT, Timings, steps_of
+from tests.graph.small_stages import Make, Step
+
+
+def test_the_median_of_the_latest_calls_is_the_estimate(tmp_path: Path) -> None:
+    timings = Timings(tmp_path / "timings.json")
+    for seconds in [100.0] * 5 + [float(i) for i in range(KEPT)]:
+        timings.record("sample", "cpu-float32", 27, seconds, 1000)
+    timings.record("sample", "cpu-float32", 60, 500.0, 1000)
+    timings.record_peak("text2music", 2**30)
+    timings.save()
+    again = Timings(tmp_path / "timings.json")
+    estimate = again.estimate("sample", "cpu-float32", 27)
+    assert estimate is not None
+    assert (estimate.seconds, estimate.nbytes) == ((KEPT - 1) / 2, 1000)
+    assert again.estimate("sample", "cpu-bfloat16", 27) is None
+    assert again.estimate("sample", "cpu-float32", None) is None
+    assert (again.peak("text2music"), again.peak("repaint")) == (2**30, None)
+    assert [path.name for path in tmp_path.iterdir()] == ["timings.json"]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"schema": 1}', '{"schema": 1, "calls": {"a": [1]}, "peaks": {}}', "\0"]
+)
+def test_a_damaged_file_starts_anew(tmp_path: Path, content: str, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "timings.json"
+    path.write_text(content)
+    timings = Timings(path)
+    assert "start anew" in caplog.text
+    timings.record("a", "cpu", None, 1.0, 1)
+    timings.save()
+    assert Timings(path).estimate("a", "cpu", None) is not None
+
+
+def test_a_file_of_a_later_version_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "timings.json"
+    path.write_text('{"schema": 2, "calls": {"a cpu": [[1.0, 1]]}, "peaks": {}}')
+    assert Timings(path).estimate("a", "cpu", None) is None
+
+
+def test_a_folder_that_cannot_be_written_is_only_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").write_text("")
+    with caplog.at_level(logging.WARNING):
+        Timings(tmp_path / "file" / "timings.json").save()
+    assert "cannot be written" in caplog.text
+
+
+def test_steps_are_found_among_parameters() -> None:
+    assert steps_of(Step.Params(steps=9)) == 9
+    assert steps_of(Make.Params()) is None
