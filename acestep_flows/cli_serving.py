@@ -55,7 +55,7 @@ _previews_option = click.option(
 )
 def serve(**options: Any) -> None:
     """Serve graphs over HTTP: runs that are accepted survive whatever happens to the server."""
-    from acestep_flows.api.server import ServerOptions, serve_forever
+    from acestep_flows.api.server.server import ServerOptions, serve_forever
 
     serve_forever(ServerOptions(**options), read_settings(), on_ready=click.echo)
 
@@ -190,7 +190,7 @@ def cancel(run: str, server: str | None) -> None:
 @click.option("--runs", type=int, metavar="N", help="Runs that wait or work at once.  [default: no limit]")
 def key(name: str, file: Path | None, **limits: int | None) -> None:
     """Make an API key for NAME and print it, this once; the key file gets its digest. Servers read it as they start."""
-    from acestep_flows.api.keys import add_key
+    from acestep_flows.api.http.keys import add_key
     from acestep_flows.errors import InputError
     from acestep_flows.settings import API_KEY_FILE
 

@@ -10,10 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from acestep_flows.api.bell import Bell
-from acestep_flows.api.faults import Redactor
-from acestep_flows.api.keys import Keyring
-from acestep_flows.api.limits import Room
+from acestep_flows.api.execution.run_notifier import Bell
+from acestep_flows.api.http.errors import Redactor
+from acestep_flows.api.http.keys import Keyring
+from acestep_flows.api.http.limits import Room
 from acestep_flows.api.options import ApiOptions
 from acestep_flows.api.store.home import Home
 from acestep_flows.errors import NotFound

@@ -17,9 +17,9 @@ import numpy as np
 import soundfile
 import uvicorn
 
-from acestep_flows.api.app import create_app
-from acestep_flows.api.executor import Executor
-from acestep_flows.api.keys import Keyring
+from acestep_flows.api.execution.executor import Executor
+from acestep_flows.api.http.app import create_app
+from acestep_flows.api.http.keys import Keyring
 from acestep_flows.api.options import ApiOptions
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.home import Home

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from acestep_flows.api.server import ServerOptions, serve_forever
+from acestep_flows.api.server.server import ServerOptions, serve_forever
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.settings import read_settings
@@ -38,8 +38,8 @@ def main(home: str, checkpoint: str, pool: str, graphs: str) -> None:
     options = ServerOptions(host="127.0.0.1", port=0, home=Path(home), pool=pool, folders=(Path(graphs),))
     opened = Checkpoint.open(Path(checkpoint), paths=False)
     with (
-        patch("acestep_flows.api.server.local_ray", no_ray),
-        patch("acestep_flows.api.server.deploy", lambda args: Here(opened, workers=2)),
+        patch("acestep_flows.api.server.server.local_ray", no_ray),
+        patch("acestep_flows.api.server.server.deploy", lambda args: Here(opened, workers=2)),
     ):
         serve_forever(options, read_settings(), tell)
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from acestep_flows.api.executor import Executor
-from acestep_flows.api.snapshot import snapshot
+from acestep_flows.api.execution.accepted_run import snapshot
+from acestep_flows.api.execution.executor import Executor
 from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.records import NewRun, RunRecord
 from acestep_flows.errors import FlowsError, NotFound

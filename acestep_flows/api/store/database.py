@@ -18,7 +18,7 @@ from filelock import FileLock
 from sqlalchemy import URL, Connection, create_engine, event, exc, text
 from sqlalchemy.engine import make_url
 
-from acestep_flows.api.store.turns import Turns
+from acestep_flows.api.store.fifo_lock import Turns
 from acestep_flows.errors import InputError, StorageError, Unavailable
 
 BUSY_SECONDS = 30.0

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Connection, Row, Select, and_, func, insert, select, update
 
 from acestep_flows.api.store.database import Database
-from acestep_flows.api.store.outlook import outlook, typical_seconds
+from acestep_flows.api.store.queue_estimate import outlook, typical_seconds
 from acestep_flows.api.store.records import (
     Limits,
     NewRun,

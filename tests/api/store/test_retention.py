@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from acestep_flows.api.executor import Executor
+from acestep_flows.api.execution.executor import Executor
 from acestep_flows.api.store import retention
 from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.records import NewOutput, RunState

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from acestep_flows.errors import GraphError, InputError
 from acestep_flows.graph.checking.check import checked
 from acestep_flows.graph.language.parse import parse
+from acestep_flows.graph.planning import layout
 from acestep_flows.graph.planning.inputs import random_seed
 from acestep_flows.graph.planning.layout import digest, lay_out, plan
 from acestep_flows.graph.planning.plan import Fallback, Output, Plan

@@ -73,7 +73,7 @@ def together(ray_cluster: None, small_root: Path, home: Path) -> Iterator[ServeR
     pool = fused(small_root).model_copy(update={"name": "fused"})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "StageHost", Deadly)
-        yield from deployed(pool, home, "acestep_flows.api.ingress:ingress")
+        yield from deployed(pool, home, "acestep_flows.api.server.ingress:ingress")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,200 @@
+"""Numbers for Prometheus: requests as they pass, runs and stages as the store and the serving processes tell them.
+
+`Service.numbers` gives, by process, what each of its replicas says of itself: `replica` (which it is), `stages`,
+`under_way`, `calls`, `peak_memory`, `edges` (by stage: `calls`, `seconds`, `bytes_in`, `bytes_out`), `passes` (by
+stage, of those whose calls may share forward passes: `passes`, `items`), and where it has a step engine, `engine` (the
+fields of `runtime.occupancy.EngineStats`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from acestep_flows.api.http.dependencies import Streams, in_thread
+from acestep_flows.api.http.errors import CODE
+from acestep_flows.api.service import Service
+from acestep_flows.api.store.statistics import NodeFigure, RunFigure, ended_since, executors_seen, stage_figures
+
+PREFIX = "acestep_flows"
+SETTLING = 60.0
+"""Seconds that the end of a run may take to be seen: a transaction commits after the time it writes."""
+
+RECENT = 30.0  # seconds after which an executor that said nothing does not count
+CACHED = frozenset({"cached"})
+SHORT_BUCKETS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+LONG_BUCKETS = (0.01, 0.05, 0.2, 0.5, 1, 2, 5, 10, 20, 40, 80, 160, 320, 640, 1800, 3600)
+RTF_BUCKETS = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30)
+
+
+class Metrics:
+    """The numbers of one ingress process. Counters begin with the process."""
+
+    def __init__(self, service: Service, streams: Streams) -> None:
+        self._service, self._streams = service, streams
+        self._registry = registry = CollectorRegistry()
+        self._looking = asyncio.Lock()
+        self._moment = time.time()
+        self._seen: dict[str, float] = {}
+        self._told: dict[tuple[str, ...], float] = {}
+        """What each replica last said of itself, by replica and figure."""
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(f"{PREFIX}_{name}", text, labels, registry=registry)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"{PREFIX}_{name}", text, labels, registry=registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(f"{PREFIX}_{name}", text, labels, buckets=buckets, registry=registry)
+
+        self.requests = counter("http_requests", "Requests answered.", "method", "route", "status")
+        self.latency = histogram(
+            "http_seconds", "Seconds until the head of an answer.", SHORT_BUCKETS, "method", "route"
+        )
+        self.refused = counter("http_errors", "Requests answered with an error, by its code.", "code", "status")
+        self.errors = counter("errors", "Runs that failed, by the code of the error.", "code")
+        self.ended = counter("runs_ended", "Runs that ended.", "graph", "state")
+        self.waited = histogram("run_queue_seconds", "Seconds a run waited.", LONG_BUCKETS)
+        self.took = histogram("run_seconds", "Seconds a run took.", LONG_BUCKETS, "graph")
+        self.rtf = histogram("run_rtf", "Seconds a run took per second of audio.", RTF_BUCKETS, "graph")
+        self.node_seconds = histogram("stage_seconds", "Seconds a stage worked.", LONG_BUCKETS, "stage")
+        self.node_waited = histogram(
+            "stage_queue_seconds", "Seconds a node whose inputs were there waited for its stage.", LONG_BUCKETS, "stage"
+        )
+        self.nodes = counter("nodes", "Nodes of runs that ended: cached ones are hits.", "stage", "state")
+        self.output_bytes = counter("output_bytes", "Bytes of outputs.", "kind")
+        self.runs = gauge("runs", "Runs in the table.", "state")
+        self.stage_nodes = gauge("stage_nodes", "Nodes of runs at work.", "stage", "state")
+        self.open_streams = gauge("streams", "Event streams and waiting renders.")
+        self.executors = gauge("executors", "Executors that are there.")
+        self.failures = gauge("background_failures", "Rounds of background work that failed in this process.", "work")
+        self.replicas = gauge("process_replicas", "Replicas of a process of the pool.", "process")
+        self.under_way = gauge("process_under_way", "Calls that a process has in hand.", "process")
+        self.calls = counter("process_calls", "Calls that a process has had.", "process")
+        self.memory = gauge("process_peak_bytes", "Most memory a replica ever had.", "process")
+        self.edges = counter("stage_bytes", "Bytes that a stage was given, or gave.", "stage", "direction")
+        self.passes = counter("stage_passes", "Forward passes of a stage that encodes or decodes.", "stage")
+        self.passed = counter(
+            "stage_passed", "Calls that were in those passes: divided by them, the fill of a batch.", "stage"
+        )
+        self.engine = gauge(
+            "engine",
+            "The step engine: songs, songs_per_turn (the fill of its batch), occupancy, busy, steps_per_second, ...",
+            "process",
+            "figure",
+        )
+
+    async def page(self) -> bytes:
+        """All numbers in Prometheus' text form."""
+        async with self._looking:
+            await self._look()
+            return generate_latest(self._registry)
+
+    async def _look(self) -> None:
+        home = self._service.home
+        counts = await in_thread(home.runs.counts)
+        for state, count in counts.items():
+            self.runs.labels(state.value).set(count)
+        self.stage_nodes.clear()
+        for (stage, state_name), count in (await in_thread(stage_figures, home.database)).items():
+            self.stage_nodes.labels(stage, state_name).set(count)
+        self.executors.set(await in_thread(executors_seen, home.database, time.time() - RECENT))
+        self.open_streams.set(self._streams.open)
+        for work, count in tuple(self._service.failures.items()):
+            self.failures.labels(work).set(count)
+        ended = ended_since(home.database, self._moment - SETTLING, self._seen)
+        for run in await in_thread(list, ended):
+            self._seen[run.id] = run.finished_at
+            self._count(run)
+        self._moment = max([self._moment, *self._seen.values()])
+        self._seen = {id: at for id, at in self._seen.items() if at >= self._moment - SETTLING}
+        self._tell_processes(await self._service.numbers())
+
+    def _count(self, run: RunFigure) -> None:
+        self.ended.labels(run.graph, run.state.value).inc()
+        if run.error:
+            self.errors.labels(run.error).inc()
+        if run.waited is not None:
+            self.waited.observe(run.waited)
+        if run.seconds is not None:
+            self.took.labels(run.graph).observe(run.seconds)
+            if run.audio_seconds:
+                self.rtf.labels(run.graph).observe(run.seconds / run.audio_seconds)
+        for node in run.nodes:
+            self._count_node(node)
+        for kind, size in run.output_bytes.items():
+            self.output_bytes.labels(kind).inc(size)
+
+    def _count_node(self, node: NodeFigure) -> None:
+        self.nodes.labels(node.stage, node.state).inc()
+        if node.waited is not None:
+            self.node_waited.labels(node.stage).observe(node.waited)
+        if node.seconds is not None and node.state not in CACHED:
+            self.node_seconds.labels(node.stage).observe(node.seconds)
+
+    def _tell_processes(self, numbers: Mapping[str, Any]) -> None:
+        for figure in (self.replicas, self.under_way, self.memory, self.engine):
+            figure.clear()
+        for process, replicas in numbers.items():
+            self.replicas.labels(process).set(len(replicas))
+            self.under_way.labels(process).set(sum(replica.get("under_way", 0) for replica in replicas))
+            self.memory.labels(process).set(max((replica.get("peak_memory") or 0 for replica in replicas), default=0))
+            for at, replica in enumerate(replicas):
+                self._add_up(process, str(replica.get("replica", at)), replica)
+            engines = [replica["engine"] for replica in replicas if replica.get("engine")]
+            for name in engines[0] if engines else ():
+                found = [float(engine[name]) for engine in engines]
+                mean = name in ("occupancy", "busy", "songs_per_turn")
+                self.engine.labels(process, name).set(sum(found) / len(found) if mean else sum(found))
+
+    def _add_up(self, process: str, name: str, replica: Mapping[str, Any]) -> None:
+        """Count what a replica did since it was last asked: what one did that is gone stays counted."""
+        self.calls.labels(process).inc(self._grown(replica.get("calls", 0), process, name, "calls"))
+        for stage, edge in replica.get("edges", {}).items():
+            for way in ("in", "out"):
+                self.edges.labels(stage, way).inc(self._grown(edge[f"bytes_{way}"], process, name, stage, way))
+        for stage, made in replica.get("passes", {}).items():
+            self.passes.labels(stage).inc(self._grown(made["passes"], process, name, stage, "passes"))
+            self.passed.labels(stage).inc(self._grown(made["items"], process, name, stage, "items"))
+
+    def _grown(self, now: float, *figure: str) -> float:
+        before, self._told[figure] = self._told.get(figure, 0.0), now
+        return now - before if now >= before else now  # less than before: another replica has taken the name
+
+
+class Counting:
+    """Middleware: counts requests by the route that answered them, never by path, of which there is no end."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun, answered = time.perf_counter(), False
+
+        async def heard(message: Message) -> None:
+            nonlocal answered
+            if message["type"] == "http.response.start" and not answered:
+                answered = True
+                route = getattr(scope.get("route"), "path", "none")
+                self._metrics.requests.labels(scope["method"], route, str(message["status"])).inc()
+                self._metrics.latency.labels(scope["method"], route).observe(time.perf_counter() - begun)
+                if (code := scope.get(CODE)) is not None:
+                    self._metrics.refused.labels(code, str(message["status"])).inc()
+            await send(message)
+
+        try:
+            await self._app(scope, receive, heard)
+        except Exception:  # answered further out, where nothing is counted
+            if not answered:
+                self._metrics.requests.labels(scope["method"], getattr(scope.get("route"), "path", "none"), "500").inc()
+                self._metrics.refused.labels("internal", "500").inc()
+            raise

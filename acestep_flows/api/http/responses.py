@@ -1,0 +1,142 @@
+"""From records of the store to what travels over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from acestep_flows.api.http.errors import Redactor
+from acestep_flows.api.http.schemas import Asset, Fault, Links, Node, Output, OutputList, Preview, Run, RunSummary
+from acestep_flows.api.store.records import AssetRecord, NodeRecord, Outlook, PreviewRecord, RunRecord
+
+NO_OUTLOOK = Outlook(None, None)
+
+
+class Answers:
+    """Makes answers for one request.
+
+    Args:
+        base: what stands before every path: where a proxy mounts the service.
+        redact: takes the server's folders out of messages.
+    """
+
+    def __init__(self, base: str, redact: Redactor) -> None:
+        self._base, self._redact = base, redact
+
+    def run_url(self, id: str) -> str:
+        return f"{self._base}/v1/runs/{id}"
+
+    def graph_url(self, name: str) -> str:
+        return f"{self._base}/v1/graphs/{name}"
+
+    def summary(self, record: RunRecord) -> RunSummary:
+        return RunSummary(**self._shared(record))
+
+    def run(
+        self,
+        record: RunRecord,
+        nodes: Sequence[NodeRecord],
+        outlook: Outlook = NO_OUTLOOK,
+        previews: Sequence[PreviewRecord] = (),
+    ) -> Run:
+        heard = {preview.node: self._preview(preview) for preview in previews}
+        return Run(
+            **self._shared(record),
+            inputs=dict(record.inputs),
+            nodes=[self._node(node, heard.get(node.id)) for node in nodes],
+            queue_position=outlook.position,
+            estimate=outlook.seconds,
+        )
+
+    def asset(self, record: AssetRecord) -> Asset:
+        return Asset(
+            id=record.id,
+            kind=record.kind,
+            content_type=record.content_type,
+            file_name=record.file_name,
+            bytes=record.bytes,
+            sha256=record.digest,
+            created_at=_time(record.created_at),
+            run=record.run,
+            details=dict(record.details),
+            url=f"{self._base}/v1/assets/{record.id}/content",
+        )
+
+    def outputs(self, record: RunRecord) -> OutputList:
+        url = self.run_url(record.id)
+        return OutputList(
+            outputs={
+                name: Output(
+                    url=f"{url}/outputs/{quote(name, safe='')}",
+                    content_type=output.content_type,
+                    bytes=output.bytes,
+                    kind=output.kind,
+                    file_name=output.file_name,
+                    asset=output.asset,
+                    expired=output.expired,
+                )
+                for name, output in record.outputs.items()
+            }
+        )
+
+    def _shared(self, record: RunRecord) -> dict[str, Any]:
+        url = self.run_url(record.id)
+        return {
+            "id": record.id,
+            "graph": record.graph,
+            "state": record.state,
+            "progress": record.progress,
+            "created_at": _time(record.created_at),
+            "started_at": _maybe(record.started_at),
+            "finished_at": _maybe(record.finished_at),
+            "deadline_at": _maybe(record.deadline_at),
+            "seconds": record.seconds,
+            "priority": record.priority,
+            "cache": record.cache,
+            "format": record.format,
+            "preview_every": record.preview_every,
+            "attempt": record.attempt,
+            "cancel_requested": record.cancel_requested,
+            "outputs": self.outputs(record).outputs,
+            "error": self.fault(record.error),
+            "warnings": [self._redact(warning) for warning in record.warnings],
+            "links": Links(self=url, events=f"{url}/events", outputs=f"{url}/outputs"),
+        }
+
+    def _preview(self, preview: PreviewRecord) -> Preview:
+        return Preview(
+            url=f"{self.run_url(preview.run)}/previews/{quote(preview.node, safe='')}",
+            step=preview.step,
+            steps=preview.steps,
+            seconds=preview.seconds,
+            bytes=preview.bytes,
+        )
+
+    def _node(self, node: NodeRecord, preview: Preview | None) -> Node:
+        return Node(
+            id=node.id,
+            stage=node.stage,
+            state=node.state,
+            step=node.step,
+            steps=node.steps,
+            seconds=node.seconds,
+            error=self.fault(node.error),
+            preview=preview,
+        )
+
+    def fault(self, error: Mapping[str, Any] | None) -> Fault | None:
+        """An error as the store keeps it."""
+        if error is None:
+            return None
+        message = self._redact(str(error.get("message", "")))
+        return Fault(code=str(error.get("code", "error")), message=message, node=error.get("node") or None)
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _maybe(seconds: float | None) -> datetime | None:
+    return None if seconds is None else _time(seconds)

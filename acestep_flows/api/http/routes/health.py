@@ -1,0 +1,60 @@
+"""Is it there, does it take runs, and how is it doing."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.responses import Response
+
+from acestep_flows import __version__
+from acestep_flows.api.http.dependencies import Streams, TheCaller, TheService, in_thread
+from acestep_flows.api.http.metrics import Metrics
+from acestep_flows.api.http.schemas import Health, Ready, Stats
+from acestep_flows.errors import StorageError
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz")
+async def health() -> Health:
+    """The process answers. Needs no key."""
+    return Health(version=__version__)
+
+
+@router.get("/readyz", responses={503: {"model": Ready, "description": "Not yet, or not now."}})
+async def ready(service: TheService, response: Response) -> Ready:
+    """Whether runs are taken. Needs no key."""
+    reason = service.ready()
+    try:
+        await in_thread(service.home.runs.counts)
+    except StorageError:
+        reason = "the run table cannot be reached"
+    if reason:
+        response.status_code = 503
+        response.headers["Retry-After"] = "1"
+    return Ready(ready=not reason, reason=service.redact(reason))
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={
+        200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus' text form."}
+    },
+)
+async def metrics(request: Request, caller: TheCaller) -> Response:
+    """Numbers for Prometheus."""
+    found: Metrics = request.app.state.metrics
+    return Response(await found.page(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+@router.get("/v1/stats")
+async def stats(request: Request, service: TheService, caller: TheCaller) -> Stats:
+    """Numbers for people."""
+    streams: Streams = request.app.state.streams
+    return Stats(
+        runs=await in_thread(service.home.runs.counts),
+        queue_limit=service.options.queued,
+        streams=streams.open,
+        serving=dict(await service.numbers()),
+    )

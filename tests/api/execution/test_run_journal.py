@@ -1,0 +1,112 @@
+"""The journal: rows, events and progress of one run between two writes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from acestep_flows.api.execution.run_journal import Journal
+from acestep_flows.api.store.records import NodeRecord
+from acestep_flows.errors import InputError
+from acestep_flows.graph.execution.events import Event, EventType
+
+NODES = (NodeRecord("a", "make"), NodeRecord("b", "step"), NodeRecord("c", "mix"))
+
+
+def event(type: EventType, node: str = "a", time: float = 1.0, **more: Any) -> Event:
+    return Event(type, node, "stage", time, **more)
+
+
+def test_nodes_stand_as_their_last_event_says() -> None:
+    journal = Journal(NODES, [1, 2, 1])
+    for each in (event("queued"), event("started", time=2), event("finished", time=5, seconds=2.5)):
+        journal.hear(each)
+    journal.hear(event("queued", "b"))
+    journal.hear(event("started", "b"))
+    journal.hear(event("progress", "b", step=1, steps=4))
+    journal.hear(event("failed", "c", error=InputError("odd")))
+    changes = journal.take()
+    assert changes is not None
+    assert changes.nodes == {
+        0: NodeRecord("a", "make", "finished", seconds=2.5, started_at=2, finished_at=5),
+        1: NodeRecord("b", "step", "started", 1, 4, started_at=1),
+        2: NodeRecord("c", "mix", "failed", finished_at=1, error={"code": "invalid_input", "message": "odd"}),
+    }
+    assert changes.progress == (1 + 2 / 4) / 4
+    assert [type for type, _ in changes.events] == [
+        "queued", "started", "finished", "queued", "started", "progress", "failed"
+    ]  # fmt: skip
+    assert journal.take() is None
+
+
+def test_only_the_latest_step_of_a_node_is_told() -> None:
+    journal = Journal(NODES, [1, 1, 1])
+    for step in range(5):
+        journal.hear(event("progress", "a", step=step, steps=9))
+        journal.hear(event("progress", "b", step=step, steps=9))
+    journal.hear(event("finished", "a"))
+    journal.hear(event("progress", "b", step=5, steps=9))
+    changes = journal.take()
+    assert changes is not None
+    assert [(type, body["node"], body.get("step")) for type, body in changes.events] == [
+        ("progress", "a", 4), ("finished", "a", None), ("progress", "b", 5)
+    ]  # fmt: skip
+
+
+def test_what_could_not_be_written_is_written_later() -> None:
+    journal = Journal(NODES, [1, 1, 1])
+    journal.hear(event("queued"))
+    journal.hear(event("progress", "b", step=1, steps=2))
+    first = journal.take()
+    assert first is not None
+    journal.hear(event("progress", "b", step=2, steps=2))
+    journal.restore(first)
+    journal.hear(event("finished"))
+    changes = journal.take()
+    assert changes is not None
+    assert [body.get("step") for _, body in changes.events] == [None, 1, 2, None]
+    assert (changes.nodes[0].state, changes.nodes[1].step) == ("finished", 2)
+
+
+def test_a_run_that_goes_on_keeps_what_was_finished() -> None:
+    done = NodeRecord("a", "make", "finished", seconds=9, started_at=1, finished_at=2)
+    journal = Journal((done, *NODES[1:]), [2, 1, 1], 0.3)
+    assert journal.progress == 0.3
+    journal.hear(event("queued"))
+    journal.hear(event("cached", seconds=0.1))
+    changes = journal.take()
+    assert changes is not None
+    assert changes.nodes == {}
+    assert [type for type, _ in changes.events] == ["queued", "cached"]
+    journal.hear(event("queued", "b"))
+    journal.hear(event("finished", "b", seconds=1))
+    assert journal.progress == 0.75
+    journal.hear(event("started", time=7))  # Its entry was lost after all.
+    again = journal.take()
+    assert again is not None
+    assert again.nodes[0] == NodeRecord("a", "make", "started", seconds=9, started_at=7)
+    assert again.progress == 0.75
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["queued", "started", "progress", "cached", "finished", "skipped", "failed", "cancelled"]),
+            st.sampled_from("abc"),
+            st.integers(0, 9),
+        ),
+        max_size=60,
+    )
+)
+def test_progress_only_grows_and_ends_below_one(told: list[tuple[EventType, str, int]]) -> None:
+    journal = Journal(NODES, [0.1, 5, 1])
+    last = 0.0
+    for type, node, step in told:
+        journal.hear(event(type, node, step=step, steps=9) if type == "progress" else event(type, node))
+        assert last <= journal.progress < 1
+        last = journal.progress
+    changes = journal.take()
+    shown = [] if changes is None else [body["progress"] for _, body in changes.events]
+    assert shown == sorted(shown)

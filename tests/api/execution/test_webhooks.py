@@ -1,0 +1,379 @@
+"""Webhooks: signed, sent until heard, and never into the inside of a network."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import hmac
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from acestep_flows.api.execution.webhooks import (
+    ATTEMPTS,
+    LONGEST_WAIT,
+    TOGETHER,
+    Resolve,
+    Webhooks,
+    check_url,
+    is_public,
+    resolved,
+    sign,
+    wait_after,
+)
+from acestep_flows.api.options import ApiOptions
+from acestep_flows.api.store.home import Home
+from acestep_flows.api.store.records import NewRun, RunRecord
+from acestep_flows.api.store.schema import RUNS
+from acestep_flows.errors import InputError, StorageError
+from acestep_flows.model.checkpoint import Checkpoint
+from tests.api.door import opened
+from tests.api.toys import until
+
+SECRET = "a secret of the server"
+URL = "https://hooks.example/a?b=c"
+
+
+def due(home: Home, url: str = URL) -> RunRecord:
+    """A run that is over and whose webhook is due."""
+    new = NewRun(graph="g", digest="d", content={}, inputs={}, webhook={"url": url})
+    run, _ = home.runs.accept(new)
+    return home.runs.cancel(run.id)
+
+
+def send(
+    home: Home, handle: Callable[[httpx.Request], httpx.Response], *addresses: str, private: bool = False
+) -> list[httpx.Request]:
+    """What one round of sending asked for."""
+    asked: list[httpx.Request] = []
+
+    def hear(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return handle(request)
+
+    asyncio.run(webhooks(home, hear, to(*addresses), private=private).send_due())
+    return asked
+
+
+def webhooks(home: Home, handle: Any, resolve: Resolve, **more: Any) -> Webhooks:
+    def describe(run: RunRecord) -> dict[str, Any]:
+        return {"type": "run.cancelled", "run": {"id": run.id}}
+
+    return Webhooks(home.runs, SECRET, describe, transport=httpx.MockTransport(handle), resolve=resolve, **more)
+
+
+def to(*addresses: str) -> Resolve:
+    """Every name has these addresses; without any, there is no such host."""
+
+    async def resolve(host: str, port: int) -> list[str]:
+        if not addresses:
+            raise OSError("no such host")
+        return list(addresses)
+
+    return resolve
+
+
+def failures(home: Home, run: RunRecord) -> int:
+    with home.database.read() as connection:
+        return int(connection.execute(select(RUNS.c.webhook_failures).where(RUNS.c.id == run.id)).scalar_one())
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Any:
+    home = Home.open(tmp_path)
+    yield home
+    home.close()
+
+
+def ok(request: httpx.Request) -> httpx.Response:
+    return httpx.Response(204)
+
+
+def test_a_webhook_is_signed_and_sent_once(home: Home) -> None:
+    run = due(home)
+    (request,) = send(home, ok, "93.184.216.34")
+    assert json.loads(request.content) == {"type": "run.cancelled", "run": {"id": run.id}}
+    stamp = request.headers["webhook-timestamp"]
+    assert abs(int(stamp) - time.time()) < 60
+    assert request.headers["webhook-id"] == run.id
+    signed = hmac.new(SECRET.encode(), f"{run.id}.{stamp}.".encode() + request.content, hashlib.sha256).digest()
+    assert request.headers["webhook-signature"] == "v1," + base64.b64encode(signed).decode()
+    assert send(home, ok, "93.184.216.34") == []
+
+
+def test_it_goes_to_the_address_that_was_checked_under_the_name_that_was_given(home: Home) -> None:
+    due(home)
+    (request,) = send(home, ok, "93.184.216.34", "1.1.1.1")
+    assert request.url.host == "93.184.216.34"
+    assert request.headers["host"] == "hooks.example"
+    assert request.extensions["sni_hostname"] == "hooks.example"
+    assert (request.url.path, request.url.query) == ("/a", b"b=c")
+
+
+@pytest.mark.parametrize("addresses", [("127.0.0.1",), ("10.0.0.1",), ("93.184.216.34", "192.168.1.1"), ("::1",), ()])
+def test_a_name_that_leads_inside_is_not_asked(home: Home, addresses: tuple[str, ...]) -> None:
+    due(home)
+    assert send(home, ok, *addresses) == []
+
+
+@pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "127.1", "localhost."])
+def test_names_for_this_machine_are_stopped_when_they_are_looked_up(home: Home, host: str) -> None:
+    run = due(home, f"http://{host}:1/")
+    asked: list[httpx.Request] = []
+    asyncio.run(webhooks(home, asked.append, resolved).send_due())
+    assert asked == []
+    assert failures(home, run) == 1
+
+
+def test_a_name_that_cannot_be_looked_up_is_a_failure_like_any_other(home: Home) -> None:
+    async def resolve(host: str, port: int) -> list[str]:
+        raise UnicodeError("label empty or too long")
+
+    run = due(home)
+    assert asyncio.run(webhooks(home, ok, resolve).send_due()) == 1
+    assert failures(home, run) == 1
+
+
+def test_what_cannot_be_told_is_a_failure_and_the_others_are_sent(home: Home) -> None:
+    bad, good = due(home), due(home)
+    asked = []
+
+    def describe(run: RunRecord) -> dict[str, Any]:
+        if run.id == bad.id:
+            raise ValueError("what is it")
+        return {}
+
+    def hear(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers["webhook-id"])
+        return ok(request)
+
+    hooks = Webhooks(home.runs, SECRET, describe, transport=httpx.MockTransport(hear), resolve=to("1.1.1.1"))
+    asyncio.run(hooks.send_due())
+    assert asked == [good.id]
+    assert (failures(home, bad), failures(home, good)) == (1, 0)
+
+
+def test_an_address_that_is_not_reached_makes_way_for_the_next(home: Home) -> None:
+    def first_is_gone(request: httpx.Request) -> httpx.Response:
+        if request.url.host == "2606:4700::1111":
+            raise httpx.ConnectTimeout("no")
+        return httpx.Response(204)
+
+    run = due(home)
+    asked = send(home, first_is_gone, "2606:4700::1111", "1.1.1.1", "1.0.0.1")
+    assert [request.url.host for request in asked] == ["2606:4700::1111", "1.1.1.1"]
+    assert failures(home, run) == 0
+
+
+def test_what_may_have_been_heard_is_not_sent_to_another_address(home: Home) -> None:
+    def breaks(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadError("in the middle")
+
+    run = due(home)
+    assert len(send(home, breaks, "1.1.1.1", "1.0.0.1")) == 1
+    assert failures(home, run) == 1
+
+
+def test_a_receiver_that_takes_its_time_has_some_of_it_and_no_more(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It answers a byte now and then, so no silence is ever long."""
+    monkeypatch.setattr("acestep_flows.api.execution.webhooks.LONGEST_POST", 0.5)
+
+    hung_up = asyncio.Event()
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(b"H")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        writer.close()
+        hung_up.set()
+
+    async def one_round() -> float:
+        server = await asyncio.start_server(drip, "127.0.0.1", 0)
+        due(home, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        hooks = Webhooks(home.runs, SECRET, lambda run: {}, private=True)
+        begun = time.monotonic()
+        await hooks.send_due()
+        took = time.monotonic() - begun
+        await hung_up.wait()
+        server.close()
+        return took
+
+    assert 0.4 < asyncio.run(one_round()) < 10
+    with home.database.read() as connection:
+        assert connection.execute(select(RUNS.c.webhook_failures)).scalar_one() == 1
+
+
+def test_receivers_that_never_answer_keep_nobody_waiting(home: Home) -> None:
+    for _ in range(TOGETHER - 1):
+        due(home, "https://hooks.example/slow")
+    quick = [due(home, "https://hooks.example/quick").id for _ in range(15)]
+    heard: list[str] = []
+
+    async def hear(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/slow":
+            await asyncio.Event().wait()
+        heard.append(request.headers["webhook-id"])
+        return httpx.Response(204)
+
+    async def until_heard() -> None:
+        task = asyncio.create_task(webhooks(home, hear, to("1.1.1.1")).forever())
+        await until(lambda: len(heard) == len(quick), 15)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(until_heard())
+    assert sorted(heard) == sorted(quick)
+
+
+def test_a_table_that_fails_is_counted_and_asked_again(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("acestep_flows.api.execution.webhooks.POLL", 0.01)
+    whole, heard = home.runs.take_webhooks, []
+    refusals = [StorageError("full"), RuntimeError("odd")]
+
+    def take(*args: Any) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return whole(*args)
+
+    monkeypatch.setattr(home.runs, "take_webhooks", take)
+    due(home)
+
+    def hear(request: httpx.Request) -> httpx.Response:
+        heard.append(request)
+        return ok(request)
+
+    async def until_heard() -> Counter[str]:
+        counted: Counter[str] = Counter()
+        task = asyncio.create_task(webhooks(home, hear, to("1.1.1.1"), failures=counted).forever())
+        await until(lambda: heard)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return counted
+
+    assert asyncio.run(until_heard()) == {"webhooks": 2}
+
+
+def test_inside_where_the_operator_allows_it(home: Home) -> None:
+    due(home)
+    assert len(send(home, ok, "10.0.0.1", private=True)) == 1
+
+
+@pytest.mark.parametrize("status", [301, 404, 429, 500])
+def test_what_was_not_taken_is_sent_again(home: Home, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("acestep_flows.api.execution.webhooks.wait_after", lambda elapsed: 0.0)
+    due(home)
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(status, headers={"Location": "http://127.0.0.1/"})
+
+    for _ in range(ATTEMPTS):
+        (request,) = send(home, refuse, "93.184.216.34")
+        assert request.url.host == "93.184.216.34", "redirects are not followed"
+    assert send(home, ok, "93.184.216.34") == [], "given up"
+
+
+def test_a_connection_that_fails_does_not_stop_the_others(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("acestep_flows.api.execution.webhooks.wait_after", lambda elapsed: 0.0)
+    broken, fine = due(home, "https://hooks.example/broken"), due(home)
+
+    def half(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/broken":
+            raise httpx.ConnectError("no")
+        return httpx.Response(200)
+
+    assert {request.headers["webhook-id"] for request in send(home, half, "1.1.1.1")} == {broken.id, fine.id}
+    assert [request.headers["webhook-id"] for request in send(home, ok, "1.1.1.1")] == [broken.id]
+
+
+def test_waits_double_and_end() -> None:
+    waits = [wait_after(elapsed) for elapsed in (0, 10, 100, 1e6)]
+    assert waits == sorted(waits)
+    assert waits[0] >= 4
+    assert waits[-1] <= LONGEST_WAIT * 1.2
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
+     "255.255.255.255", "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "ff02::1", "::ffff:127.0.0.1",
+     "::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "::127.0.0.1", "::a00:1", "::101:101", "fec0::1",
+     "64:ff9b:1::7f00:1", "64:ff9b:1::101:101", "::ffff:0:7f00:1", "5f00::1", "3fff::1", "2001:db8::1", "100::1"],
+)  # fmt: skip
+def test_private_addresses(address: str) -> None:
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize(
+    "address", ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "2a00:1450::1", "::ffff:1.1.1.1", "64:ff9b::101:101"]
+)
+def test_public_addresses(address: str) -> None:
+    assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "hooks.example", "ftp://hooks.example", "file:///etc/passwd", "http://", "https://user:word@hooks.example",
+     "http://127.0.0.1/", "http://[::1]:80/", "http://localhost:8777/", "http://db.internal/", "http://169.254.169.254/x",
+     "https://" + "a" * 3000, "http://a b/", "javascript:alert(1)", "http://[x]/", "http://hooks.example:99999999/",
+     f"http://{'a' * 64}.example/", "http://hooks..example/", "http://.example/", "http://localhost./",
+     "http://LOCALHOST/", "http://db.internal./"],
+)  # fmt: skip
+def test_urls_that_are_refused_at_once(url: str) -> None:
+    with pytest.raises(InputError):
+        check_url(url, SECRET, private=False)
+
+
+def test_without_a_secret_none_is_sent() -> None:
+    with pytest.raises(InputError, match="WEBHOOK_SECRET"):
+        check_url(URL, None, private=False)
+    assert check_url(URL, SECRET, private=False).host == "hooks.example"
+    assert check_url("http://127.0.0.1:1/", SECRET, private=True).port == 1
+    assert check_url(f"http://{'a' * 63}.example./", SECRET, private=False).host == f"{'a' * 63}.example."
+
+
+def test_the_end_of_a_run_is_told(strict: Checkpoint, tmp_path: Path) -> None:
+    heard: list[tuple[Any, bytes]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append((self.headers, self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(500 if len(heard) == 1 else 204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/"
+    options = ApiOptions(private_webhooks=True)
+    with opened(tmp_path, strict, options=options, webhook_secret=SECRET) as door:
+        run = door.finished(webhook={"url": url})
+        end = time.monotonic() + 20
+        while len(heard) < 2:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        headers, body = heard[1]
+        told = json.loads(body)
+        assert told["type"] == "run.succeeded"
+        assert told["run"]["id"] == run["id"]
+        assert told["run"]["outputs"] == run["outputs"]
+        stamp = int(headers["webhook-timestamp"])
+        assert headers["webhook-signature"] == sign(SECRET, run["id"], stamp, body)
+    server.shutdown()
+    server.server_close()

@@ -1,0 +1,199 @@
+"""Uploads: what is audio comes in, everything else stays out, and nothing is left of it."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+import socket
+import struct
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from acestep_flows.api.http.keys import Keyring, new_key
+from acestep_flows.api.options import ApiOptions
+from acestep_flows.api.store.artifacts import Artifacts
+from acestep_flows.model.checkpoint import Checkpoint
+from tests.api.door import Door, opened, sound
+
+
+def unfinished(door: Door) -> list[Path]:
+    return list((door.home.root / "artifacts" / "unfinished").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("format", "content_type"),
+    [("WAV", "audio/wav"), ("FLAC", "audio/flac"), ("OGG", "audio/ogg"), ("MP3", "audio/mpeg")],
+)
+def test_audio_becomes_an_asset(door: Door, format: str, content_type: str) -> None:
+    content = sound(format=format)
+    response = door.upload(content, "my song.bin")
+    assert response.status_code == 201, response.text
+    asset = response.json()
+    assert (asset["kind"], asset["content_type"], asset["bytes"]) == ("audio", content_type, len(content))
+    assert asset["details"]["seconds"] == pytest.approx(1, abs=0.1)
+    assert asset["run"] is None
+    assert door.client.get(f"/v1/assets/{asset['id']}").json() == asset
+    got = door.client.get(asset["url"])
+    assert (got.content, got.headers["content-type"]) == (content, content_type)
+    assert got.headers["x-content-type-options"] == "nosniff"
+    assert door.client.get(asset["url"], headers={"Range": "bytes=0-3"}).content == content[:4]
+
+
+def test_an_upload_is_the_input_of_a_run(door: Door) -> None:
+    asset = door.upload(sound()).json()["id"]
+    run = door.finished("audio2audio", {"reference": asset, "tags": "x", "steps": 1})
+    assert run["inputs"]["reference"] == {"asset": asset}
+
+
+def bombs() -> dict[str, bytes]:
+    wav = sound(0.1)
+    hours = bytearray(wav)
+    hours[40:44] = struct.pack("<I", 0x7FFFFFFF)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("song.wav", b"\0" * 10_000_000)
+    silence = io.BytesIO()
+    soundfile.write(silence, np.zeros((8000 * 700, 1), np.float32), 8000, format="FLAC")
+    flac = bytearray(sound(1, format="FLAC"))
+    # STREAMINFO: the low 36 bits after rate, channels and depth are the number of samples: ten hours.
+    flac[21] |= 0x0F
+    flac[22:26] = struct.pack(">I", 0x5EBE7F00)
+    return {
+        "text": b"hello",
+        "html": b"<html><script>alert(1)</script></html>",
+        "png": b"\x89PNG\r\n\x1a\n" + bytes(100),
+        "executable": b"\x7fELF" + bytes(1000),
+        "zip": archive.getvalue(),
+        "gzip": gzip.compress(b"\0" * 10_000_000),
+        "cut wav": wav[: len(wav) // 2],
+        "cut flac": sound(1, format="FLAC")[:3000],
+        "header only": wav[:44],
+        "declared long": bytes(hours),
+        "ten hours of flac": bytes(flac),
+        "too long": silence.getvalue(),
+        "nan": _nan(),
+        "noise": os.urandom(5000),
+    }
+
+
+def _nan() -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, np.full((100, 1), np.nan, np.float32), 44_100, format="WAV", subtype="FLOAT")
+    return file.getvalue()
+
+
+def test_what_is_no_whole_audio_is_refused(door: Door) -> None:
+    for name, content in bombs().items():
+        response = door.upload(content)
+        assert response.status_code == 422, (name, response.text)
+        message = response.json()["error"]["message"]
+        assert message.startswith("upload: "), (name, message)
+        assert str(door.home.root) not in message
+        digest = hashlib.sha256(content).hexdigest()
+        assert not list(door.home.root.rglob(digest)), f"{name} is kept"
+    assert not unfinished(door)
+
+
+def test_too_much_at_once_is_for_later(strict: Checkpoint, tmp_path: Path) -> None:
+    with opened(tmp_path, strict, executing=False) as door:
+        whole = door.home.artifacts
+        object.__setattr__(
+            door.home, "artifacts", Artifacts(door.home.database, tmp_path / "few", most_unfinished=1000)
+        )
+        response = door.upload(sound())
+        assert (response.status_code, response.json()["error"]["code"]) == (503, "overloaded")
+        assert int(response.headers["retry-after"]) > 0
+        object.__setattr__(door.home, "artifacts", whole)
+        assert door.upload(sound()).status_code == 201
+
+
+def test_an_empty_upload_is_refused(door: Door) -> None:
+    assert door.upload(b"").status_code == 422
+
+
+def test_what_unfolds_in_memory_is_refused_by_what_it_declares(strict: Checkpoint, tmp_path: Path) -> None:
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros((8000 * 400, 2), np.float32), 8000, format="FLAC")
+    with opened(tmp_path, strict, options=ApiOptions(upload_decoded_bytes=1 << 20), executing=False) as door:
+        response = door.upload(file.getvalue())
+        assert response.status_code == 422
+        assert "decoded" in response.json()["error"]["message"]
+
+
+def test_uploads_have_a_size(strict: Checkpoint, tmp_path: Path) -> None:
+    with opened(tmp_path, strict, options=ApiOptions(upload_bytes=50_000), executing=False) as door:
+        assert door.upload(sound(0.2)).status_code == 201
+        response = door.upload(sound(2))
+        assert (response.status_code, response.json()["error"]["code"]) == (413, "too_large")
+        pieces = (sound(2)[i : i + 1000] for i in range(0, 200_000, 1000))
+        response = door.client.post("/v1/assets", content=pieces)
+        assert response.status_code == 413
+        assert not unfinished(door)
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("../../etc/passwd", "passwd"),
+        ("C:\\music\\song.wav", "song.wav"),
+        ("/etc/cron.d/x", "x"),
+        ("..", "upload.wav"),
+        ("a\x1b[31mred\r\nSet-Cookie: x", "a[31mredSet-Cookie: x"),
+        ("Lied \u00fc\u4f60.wav", "Lied \u00fc\u4f60.wav"),
+        ('"; x="', '"; x="'),
+    ],
+)
+def test_a_file_name_is_for_people_only(door: Door, given: str, shown: str) -> None:
+    asset = door.upload(sound(0.1), given).json()
+    assert asset["file_name"] == shown
+    response = door.client.get(asset["url"])
+    assert response.status_code == 200
+    assert "set-cookie" not in response.headers
+    assert "\n" not in response.headers["content-disposition"]
+
+
+@pytest.mark.parametrize("id", [f"asset-{'0' * 26}", "nothing", "..%2F..%2Fetc%2Fpasswd", "%00", "a" * 5000])
+def test_unknown_assets(door: Door, id: str) -> None:
+    for path in ("", "/content"):
+        assert door.client.get(f"/v1/assets/{id}{path}").status_code in (404, 422)
+
+
+def test_a_client_that_drops_in_the_middle_leaves_nothing(door: Door) -> None:
+    host, port = door.url.removeprefix("http://").split(":")
+    head = f"POST /v1/assets HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 10000000\r\n\r\n".encode()
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(head + b"x" * 2_000_000)
+        end = time.monotonic() + 10
+        while not unfinished(door):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    while unfinished(door):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert door.client.get("/healthz").status_code == 200
+
+
+def test_assets_and_runs_belong_to_their_key(strict: Checkpoint, tmp_path: Path) -> None:
+    (one, first), (two, second) = new_key("one"), new_key("two")
+    with opened(tmp_path, strict, keys=Keyring([first, second]), headers={"Authorization": f"Bearer {one}"}) as door:
+        other = {"X-API-Key": two}
+        asset = door.upload(sound(0.2)).json()
+        run = door.finished("audio2audio", {"reference": asset["id"], "tags": "x", "steps": 1})
+        client = door.client
+        client.headers.pop("Authorization")
+        for url in (asset["url"], f"/v1/assets/{asset['id']}", run["links"]["self"], run["outputs"]["audio"]["url"]):
+            assert client.get(url, headers=other).status_code == 404
+            assert client.get(url).status_code == 401
+        assert client.delete(run["links"]["self"], headers=other).status_code == 404
+        assert client.get(run["links"]["events"], headers=other).status_code == 404
+        assert client.get("/v1/runs", headers=other).json()["runs"] == []
+        for named in (asset["id"], run["outputs"]["audio"]["asset"]):
+            body = {"graph": "audio2audio", "inputs": {"reference": named, "tags": "x"}}
+            assert client.post("/v1/runs", json=body, headers=other).status_code == 404

@@ -1,0 +1,51 @@
+"""What a server is put together from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from acestep_flows.api.execution.executor import Executor
+from acestep_flows.api.http.keys import Keyring
+from acestep_flows.api.server import assembly
+from acestep_flows.api.server.assembly import assemble
+from acestep_flows.api.store.retention import DAY, Keep
+from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.runtime.serving.pool import Pool
+from acestep_flows.settings import read_settings
+from tests.api.server_process import Here
+from tests.api.toys import opened
+
+
+@pytest.mark.parametrize(
+    ("keep", "kept", "cache"),
+    [
+        ({}, Keep(), 20 * 2**30),
+        ({"days": 2, "outputs_gb": 0.5, "cache_gb": 1}, Keep(files=2 * DAY, bytes=2**29), 2**30),
+        ({"days": None, "outputs_gb": None}, Keep(files=None, bytes=None), 20 * 2**30),
+    ],
+)
+def test_the_pool_file_says_what_is_kept(
+    strict: Checkpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    keep: dict[str, float | None],
+    kept: Keep,
+    cache: int,
+) -> None:
+    told: list[Keep] = []
+
+    def listening(*args: object, retention: Keep, **options: object) -> object:
+        told.append(retention)
+        return Executor(*args, retention=retention, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(assembly, "Executor", listening)
+    local = Pool.read("local").model_dump(exclude_unset=True)
+    pool = Pool.checked(local | {"limits": {"keep": keep}})
+    with opened(tmp_path) as home, Here(strict) as runner:
+        made = assemble(home, pool, runner, read_settings(), Keyring())  # type: ignore[arg-type]
+        store = made.scheduler.cache.store
+        assert told == [kept]
+        assert store is not None
+        assert store.budget == cache

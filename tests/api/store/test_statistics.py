@@ -1,0 +1,57 @@
+"""Counts over the store."""
+
+from __future__ import annotations
+
+import pytest
+
+from acestep_flows.api.store import statistics
+from acestep_flows.api.store.database import Database
+from acestep_flows.api.store.leases import Changes, Leases
+from acestep_flows.api.store.records import NodeRecord, RunState
+from acestep_flows.api.store.runs import RunTable
+from acestep_flows.api.store.statistics import ended_since
+from tests.api.store.clock import Clock, new
+
+
+def test_nodes_are_told_with_how_long_they_waited(database: Database, clock: Clock) -> None:
+    table, leases = RunTable(database, clock), Leases(database, clock=clock)
+    run = table.accept(new())[0].id
+    claimed = leases.claim("e")
+    assert claimed is not None
+    leases.begin(claimed.lease, [NodeRecord("a", "make"), NodeRecord("b", "work")])
+    told = [("queued", "a", 1.0), ("cached", "a", 1.1), ("queued", "b", 2.0), ("started", "b", 5.0),
+            ("queued", "b", 10.0), ("started", "b", 10.5)]  # fmt: skip
+    events = [(type, {"node": node, "time": time}) for type, node, time in told]
+    nodes = {0: NodeRecord("a", "make", "cached"), 1: NodeRecord("b", "work", "finished", seconds=3.0)}
+    assert leases.finish(claimed.lease, RunState.SUCCEEDED, changes=Changes(events, nodes))
+    (figure,) = ended_since(database, 0.0)
+    assert figure.id == run
+    assert {node.stage: (node.state, node.waited, node.seconds) for node in figure.nodes} == {
+        "make": ("cached", None, None),
+        "work": ("finished", 0.5, 3.0),
+    }
+
+
+def test_every_run_that_ended_is_found_once_however_many_ended_together(
+    database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statistics, "PAGE", 4)
+    table, ending = RunTable(database, clock), RunTable(database, lambda: clock.now)
+    begun = clock.now
+    early = table.accept(new())[0].id
+    ending.cancel(early)
+    together = [table.accept(new())[0].id for _ in range(13)]
+    clock.now = moment = begun + 10
+    for run in together:
+        ending.cancel(run)
+    clock.now += 10
+    late = [table.accept(new())[0].id for _ in range(3)]
+    ending.cancel(late[0])
+
+    def found(moment: float, known: tuple[str, ...] = ()) -> list[str]:
+        return [run.id for run in ended_since(database, moment, known)]
+
+    assert found(begun) == [early, *sorted(together), late[0]]
+    assert found(moment) == [*sorted(together), late[0]]
+    assert found(moment, tuple(together)) == [late[0]]
+    assert found(begun + 21) == []
