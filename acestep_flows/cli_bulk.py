@@ -18,13 +18,13 @@ from acestep_flows.weights import Weights, choose_weights
 
 if TYPE_CHECKING:
     from acestep_flows.bulk.check import Checked
-    from acestep_flows.bulk.drive import Renderer
+    from acestep_flows.bulk.driver import Renderer
     from acestep_flows.bulk.finish import Finished
     from acestep_flows.bulk.job import Job, Shard
-    from acestep_flows.bulk.place import Place
+    from acestep_flows.bulk.job_folder import Place
     from acestep_flows.bulk.results import Outcome
+    from acestep_flows.bulk.row_work import JobWork
     from acestep_flows.bulk.rows import Rows
-    from acestep_flows.bulk.work import JobWork
     from acestep_flows.runtime.serving.pool import Pool
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -117,7 +117,7 @@ class _Command:
         """Check everything, then render what is missing, then write what it comes to."""
         from acestep_flows.bulk.gates import parse_gate
         from acestep_flows.bulk.job import parse_shard
-        from acestep_flows.bulk.place import Place
+        from acestep_flows.bulk.job_folder import Place
 
         self._refuse_contradictions()
         gates = tuple(parse_gate(text) for text in self.gates)
@@ -177,7 +177,7 @@ class _Command:
         """Where to render, and with what; nothing where a server does."""
         if self.via:
             return None, None
-        from acestep_flows.bulk.pools import suited_pool
+        from acestep_flows.bulk.default_pool import suited_pool
         from acestep_flows.runtime.serving.pool import Pool
 
         pool = Pool.read(self.pool) if self.pool else None
@@ -211,8 +211,8 @@ class _Command:
     def _price(
         self, rows: Rows, job: Job, place: Place, shard: Shard | None, pool: Pool | None, weights: Weights | None
     ) -> None:
+        from acestep_flows.bulk.estimate import price, price_lines, seconds_seen
         from acestep_flows.bulk.ledger import Ledger
-        from acestep_flows.bulk.price import price, price_lines, seconds_seen
         from acestep_flows.render import Engine
 
         assert pool is not None
@@ -238,12 +238,12 @@ class _Command:
         pool: Pool | None,
         weights: Weights | None,
     ) -> tuple[Outcome, Finished | None]:
-        from acestep_flows.bulk.drive import run_job
+        from acestep_flows.bulk.driver import run_job
         from acestep_flows.bulk.finish import finish
         from acestep_flows.bulk.live import show_job
         from acestep_flows.bulk.resume import begin
+        from acestep_flows.bulk.row_work import JobWork
         from acestep_flows.bulk.tracking import tracking
-        from acestep_flows.bulk.work import JobWork
 
         place.prepare()
         if begin(place, job, checked) and not self.quiet:
@@ -275,11 +275,11 @@ class _Command:
 
     def _renderer(self, work: JobWork, pool: Pool | None) -> Renderer:
         if self.via:
-            from acestep_flows.bulk.via import ServerRenderer
+            from acestep_flows.bulk.server_renderer import ServerRenderer
             from acestep_flows.client import Client
 
             return ServerRenderer(work, Client(self.via, read_settings().api_key))
-        from acestep_flows.bulk.rendering import PoolRenderer
+        from acestep_flows.bulk.pool_renderer import PoolRenderer
 
         assert pool is not None
         return PoolRenderer(work, pool, address=self.address)

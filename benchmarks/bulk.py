@@ -26,17 +26,17 @@ from typing import Any
 import psutil
 
 from acestep_flows.bulk.check import check
-from acestep_flows.bulk.drive import run_job
+from acestep_flows.bulk.driver import run_job
+from acestep_flows.bulk.job_folder import Place
 from acestep_flows.bulk.ledger import Ledger
 from acestep_flows.bulk.manifest import open_manifest
-from acestep_flows.bulk.place import Place
+from acestep_flows.bulk.pool_renderer import PoolRenderer
 from acestep_flows.bulk.prepare import job_of
 from acestep_flows.bulk.progress import Progress
-from acestep_flows.bulk.rendering import PoolRenderer
 from acestep_flows.bulk.results import Outcome
 from acestep_flows.bulk.resume import begin
+from acestep_flows.bulk.row_work import JobWork
 from acestep_flows.bulk.rows import Rows
-from acestep_flows.bulk.work import JobWork
 from acestep_flows.graph.checking.check import checked
 from acestep_flows.graph.library import Library
 from acestep_flows.graph.scheduler import Options, Scheduler

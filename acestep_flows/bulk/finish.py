@@ -15,8 +15,8 @@ from acestep_flows.bulk import fingerprint, formats, report
 from acestep_flows.bulk.fingerprint import Duplicate
 from acestep_flows.bulk.formats import Dataset
 from acestep_flows.bulk.job import Job, Shard
+from acestep_flows.bulk.job_folder import Place
 from acestep_flows.bulk.ledger import ATTEMPTS, DEAD, RESULTS, Ledger
-from acestep_flows.bulk.place import Place
 from acestep_flows.bulk.report import Findings, players
 from acestep_flows.bulk.results import ResultRow, table
 from acestep_flows.bulk.tracking import Lineage, Tracking

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from acestep_flows.bulk import identity, seeds
-from acestep_flows.bulk.fit import Fit
+from acestep_flows.bulk.input_limits import Fit
 from acestep_flows.bulk.inputs import CellReader, Reading, reading
 from acestep_flows.bulk.job import Job, Sweep
 from acestep_flows.bulk.manifest import Manifest, Record, open_manifest

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from acestep_flows.bulk.job import Job, Shard
-from acestep_flows.bulk.place import Place
+from acestep_flows.bulk.job_folder import Place
 from acestep_flows.bulk.progress import Progress
 from acestep_flows.errors import StorageError
 from acestep_flows.tracked_run import LONGEST, TrackedRun

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from acestep_flows.bulk.drive import run_job
-from acestep_flows.bulk.rendering import PoolRenderer
+from acestep_flows.bulk.driver import run_job
+from acestep_flows.bulk.pool_renderer import PoolRenderer
 from acestep_flows.runtime.bulk.pipeline import local_pool
 from acestep_flows.weights import Weights
 from tests.bulk.jobs import rows_in

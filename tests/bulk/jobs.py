@@ -9,12 +9,12 @@ from typing import Any
 
 from acestep_flows.bulk.check import check
 from acestep_flows.bulk.gates import Gate
+from acestep_flows.bulk.job_folder import Place
 from acestep_flows.bulk.manifest import open_manifest
-from acestep_flows.bulk.place import Place
 from acestep_flows.bulk.prepare import job_of
 from acestep_flows.bulk.resume import begin
+from acestep_flows.bulk.row_work import JobWork
 from acestep_flows.bulk.rows import Rows
-from acestep_flows.bulk.work import JobWork
 from acestep_flows.graph.checking.check import checked
 from acestep_flows.graph.library import Library
 from acestep_flows.stages.registry import stages

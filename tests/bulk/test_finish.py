@@ -14,9 +14,9 @@ from acestep_flows.bulk.check import check
 from acestep_flows.bulk.fingerprint import fingerprint
 from acestep_flows.bulk.finish import ALIKE, finish
 from acestep_flows.bulk.job import Job, Shard
+from acestep_flows.bulk.job_folder import Place
 from acestep_flows.bulk.ledger import Ledger
 from acestep_flows.bulk.measurements import measured
-from acestep_flows.bulk.place import Place
 from acestep_flows.bulk.prepare import job_of
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.errors import StorageError

@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow.dataset as ds
 import pytest
 
+from acestep_flows.bulk.job_folder import Place
 from acestep_flows.bulk.ledger import ATTEMPTS, COMMIT_ROWS, DEAD, GATHER_FILES, RESULTS, Ledger, Tried, short
-from acestep_flows.bulk.place import Place
 from acestep_flows.bulk.results import SCHEMA, ResultRow
 
 DIGEST = "ab" * 32

@@ -19,10 +19,10 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from acestep_flows.audio import read, tags
+from acestep_flows.bulk.job_folder import Place
 from acestep_flows.bulk.ledger import Ledger
-from acestep_flows.bulk.place import Place
 from acestep_flows.bulk.results import ResultRow
-from acestep_flows.bulk.work import JobWork
+from acestep_flows.bulk.row_work import JobWork
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.graph.records.recipe import read_recipe
 from acestep_flows.graph.scheduler import Scheduler

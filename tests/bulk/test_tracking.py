@@ -12,7 +12,7 @@ import pytest
 from acestep_flows import tracked_run
 from acestep_flows.bulk import tracking as tracked
 from acestep_flows.bulk.job import Shard
-from acestep_flows.bulk.place import Place
+from acestep_flows.bulk.job_folder import Place
 from acestep_flows.bulk.progress import Progress
 from acestep_flows.bulk.tracking import Lineage, Tracking, readings, tracking
 from tests.bulk.finished import JOB

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from acestep_flows.bulk.formats import parquet, training, webdataset
 from acestep_flows.bulk.job import Job, Layout, Shard
-from acestep_flows.bulk.place import Place
+from acestep_flows.bulk.job_folder import Place
 from acestep_flows.bulk.results import ResultRow, rows_of
 from acestep_flows.errors import StorageError
 from acestep_flows.values import canonical_json

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 
 from acestep_flows.bulk.formats.parts import SHARD_BYTES, numbered, parts, sound
 from acestep_flows.bulk.job import Job
+from acestep_flows.bulk.job_folder import Place
 from acestep_flows.bulk.measurements import struct
-from acestep_flows.bulk.place import Place
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.graph.language.types import parse_type
 from acestep_flows.stages.ports import PortType

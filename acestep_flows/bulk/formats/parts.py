@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from acestep_flows.bulk.place import Place
+from acestep_flows.bulk.job_folder import Place
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.errors import StorageError
 

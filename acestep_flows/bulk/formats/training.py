@@ -11,7 +11,7 @@ from acestep_flows.bulk.formats.parts import sound
 from acestep_flows.bulk.formats.words import heard
 from acestep_flows.bulk.identity import stem
 from acestep_flows.bulk.job import Job
-from acestep_flows.bulk.place import Place
+from acestep_flows.bulk.job_folder import Place
 from acestep_flows.bulk.results import ResultRow
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from acestep_flows.bulk.formats.parts import SHARD_BYTES, parts, sound
 from acestep_flows.bulk.identity import stem
 from acestep_flows.bulk.job import Job
-from acestep_flows.bulk.place import Place
+from acestep_flows.bulk.job_folder import Place
 from acestep_flows.bulk.results import ResultRow
 
 SHARD_SONGS = 10_000

@@ -21,7 +21,7 @@ from acestep_flows.bulk.formats import parquet, webdataset
 from acestep_flows.bulk.formats.parts import parts
 from acestep_flows.bulk.identity import stem
 from acestep_flows.bulk.job import Job, Shard
-from acestep_flows.bulk.place import Place
+from acestep_flows.bulk.job_folder import Place
 from acestep_flows.bulk.results import ResultRow, table
 from acestep_flows.errors import StorageError
 from tests.bulk.finished import JOB, done_row

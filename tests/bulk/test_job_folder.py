@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from acestep_flows.bulk.place import STALE_SECONDS, Place
+from acestep_flows.bulk.job_folder import STALE_SECONDS, Place
 from acestep_flows.errors import StorageError
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from acestep_flows.audio import read, tags
-from acestep_flows.bulk.drive import Ended, Way
+from acestep_flows.bulk.driver import Ended, Way
 from acestep_flows.bulk.inputs import has_files
-from acestep_flows.bulk.meter import Meter
+from acestep_flows.bulk.progress_meter import Meter
 from acestep_flows.bulk.results import ResultRow
-from acestep_flows.bulk.work import JobWork, Made, Try, failed
+from acestep_flows.bulk.row_work import JobWork, Made, Try, failed
 from acestep_flows.client import Client
 from acestep_flows.errors import Cancelled, Conflict, FlowsError, InputError, StageError
 from acestep_flows.graph.planning.plan import Plan

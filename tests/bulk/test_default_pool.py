@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from acestep_flows.bulk.pools import suited_pool
+from acestep_flows.bulk.default_pool import suited_pool
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.embedded import embedded_checkpoint
 

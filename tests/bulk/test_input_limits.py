@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from acestep_flows.bulk import fit
-from acestep_flows.bulk.fit import Fit
+from acestep_flows.bulk import input_limits
+from acestep_flows.bulk.input_limits import Fit
 from tests.bulk.manifests import scope, written
 
 LOOSE = """
@@ -50,6 +50,6 @@ def test_what_only_the_layout_finds_is_found_for_new_settings() -> None:
 
 
 def test_layouts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit, "MOST_PLANS", 2)
+    monkeypatch.setattr(input_limits, "MOST_PLANS", 2)
     held = Fit(written(LOOSE))
     assert [held.refused({"tags": "a", "steps": steps}) is None for steps in (1, 2, 500)] == [True, True, True]

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from acestep_flows.bulk.drive import Ended, Way, run_job
+from acestep_flows.bulk.driver import Ended, Way, run_job
 from acestep_flows.bulk.gates import Gate
 from acestep_flows.bulk.job import Shard
 from acestep_flows.bulk.ledger import ATTEMPTS, DEAD, Ledger
-from acestep_flows.bulk.meter import Meter
 from acestep_flows.bulk.progress import Progress
+from acestep_flows.bulk.progress_meter import Meter
 from acestep_flows.bulk.results import ResultRow
-from acestep_flows.bulk.work import JobWork, Try, failed
+from acestep_flows.bulk.row_work import JobWork, Try, failed
 from acestep_flows.errors import Conflict, FlowsError, InputError, LostProcess, StageError, StorageError
 from acestep_flows.graph.planning.plan import Plan
 from tests.bulk.jobs import rows_in

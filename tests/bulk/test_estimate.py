@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from acestep_flows.bulk.price import BYTES_PER_SECOND, price, price_lines, sample, seconds_seen
+from acestep_flows.bulk.estimate import BYTES_PER_SECOND, price, price_lines, sample, seconds_seen
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.graph.scheduler import Scheduler
 from acestep_flows.model.checkpoint import Checkpoint

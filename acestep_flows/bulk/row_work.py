@@ -13,8 +13,8 @@ from acestep_flows.bulk.gates import judge
 from acestep_flows.bulk.identity import folder
 from acestep_flows.bulk.inputs import has_files, opened, stand_ins
 from acestep_flows.bulk.job import Job
+from acestep_flows.bulk.job_folder import Place
 from acestep_flows.bulk.measurements import measured
-from acestep_flows.bulk.place import Place
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.bulk.row import Row
 from acestep_flows.bulk.seeds import drawer, retaken, take_input

@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from acestep_flows.audio import read
-from acestep_flows.bulk.drive import run_job
+from acestep_flows.bulk.driver import run_job
 from acestep_flows.bulk.ledger import DEAD, Ledger
-from acestep_flows.bulk.via import LEG, ServerRenderer
+from acestep_flows.bulk.server_renderer import LEG, ServerRenderer
 from acestep_flows.client import Client
 from acestep_flows.errors import LostProcess, StageError, Unreachable
 from acestep_flows.graph.scheduler import Scheduler

@@ -14,7 +14,7 @@ import pytest
 from acestep_flows.audio import formats, read, tags, write
 from acestep_flows.bulk.gates import Gate
 from acestep_flows.bulk.results import ResultRow
-from acestep_flows.bulk.work import JobWork
+from acestep_flows.bulk.row_work import JobWork
 from acestep_flows.errors import StageError, StorageError
 from acestep_flows.graph.execution.result import NodeResult
 from acestep_flows.graph.planning.resolve import Identity

@@ -12,13 +12,13 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from acestep_flows.bulk.job import Shard
+from acestep_flows.bulk.job_folder import Place
 from acestep_flows.bulk.ledger import Ledger, Standing, Tried, short
-from acestep_flows.bulk.meter import Meter
-from acestep_flows.bulk.place import Place
 from acestep_flows.bulk.progress import Watch, unwatched
+from acestep_flows.bulk.progress_meter import Meter
 from acestep_flows.bulk.results import Outcome, ResultRow
 from acestep_flows.bulk.row import Row
-from acestep_flows.bulk.work import JobWork, Try, failed
+from acestep_flows.bulk.row_work import JobWork, Try, failed
 from acestep_flows.errors import Conflict, FlowsError, InputError, LostProcess, StorageError
 from acestep_flows.graph.planning.plan import Plan
 

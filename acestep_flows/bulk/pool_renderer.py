@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Iterator, Sequence
 
-from acestep_flows.bulk.drive import Ended, Way
-from acestep_flows.bulk.meter import Meter
-from acestep_flows.bulk.work import JobWork, Try
+from acestep_flows.bulk.driver import Ended, Way
+from acestep_flows.bulk.progress_meter import Meter
+from acestep_flows.bulk.row_work import JobWork, Try
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.runtime.bulk.actors import Order
 from acestep_flows.runtime.bulk.legs import legs_of, merged
