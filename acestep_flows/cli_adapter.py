@@ -23,7 +23,7 @@ def inspect(path: Path, checkpoint: Path | None) -> None:
     """Say what an adapter is: layers, ranks, scaling, size. It may be in any format that `convert` reads."""
     from acestep_flows.model.checkpoint import Checkpoint
     from acestep_flows.model.layout import TRANSFORMER
-    from acestep_flows.training.adapter_files import describe, read_foreign
+    from acestep_flows.training.adapters.files import describe, read_foreign
 
     found = read_foreign(path)
     if checkpoint is not None:
@@ -42,7 +42,7 @@ def merge(adapters: tuple[str, ...], checkpoint: Path, out: Path) -> None:
     The checkpoint's own adapters/ and controls/ do not come along: they were trained on other weights.
     """
     from acestep_flows.model.checkpoint import Checkpoint
-    from acestep_flows.training.merge import merge as run
+    from acestep_flows.training.adapters.merge import merge as run
 
     run(Checkpoint.open(checkpoint), [_weighted(one) for one in adapters], out)
     click.echo(out)
@@ -60,7 +60,7 @@ def convert(path: Path, out: Path, form: str, alpha: float | None, rslora: bool,
     """Bring an adapter from peft, diffusers or kohya to the published format, or from that to peft's."""
     import torch
 
-    from acestep_flows.training.adapter_files import folded, read_foreign, rounded, write
+    from acestep_flows.training.adapters.files import folded, read_foreign, rounded, write
 
     found = read_foreign(path, alpha, rslora)
     if fold:

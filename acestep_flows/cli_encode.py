@@ -26,9 +26,9 @@ def encode(recipe: str, out: Path, assignments: tuple[str, ...], workers: int, d
     listed with their reasons and left out; the same command tries them again.
     """
     from acestep_flows.render import choose_placement
+    from acestep_flows.training.data.encode import encode as run
+    from acestep_flows.training.data.encode import load_encode_recipe
     from acestep_flows.training.data.encoded import Broken, entries
-    from acestep_flows.training.encode import encode as run
-    from acestep_flows.training.encode import load_encode_recipe
 
     told = begun = time.monotonic()
 

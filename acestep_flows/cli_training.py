@@ -14,7 +14,7 @@ import click
 from acestep_flows.terminal import INTERRUPTED
 
 if TYPE_CHECKING:
-    from acestep_flows.training.loop import Progress
+    from acestep_flows.training.loop.loop import Progress
 
 KINDS = ("diffusion", "lora", "control", "autoencoder", "decoder")
 PLAIN_SECONDS = 30.0
@@ -59,14 +59,14 @@ def train(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported, below
 
     from acestep_flows.render import choose_placement
-    from acestep_flows.training import loop
-    from acestep_flows.training.recipe import KINDS as MODULES
-    from acestep_flows.training.recipe import load_recipe
+    from acestep_flows.training.loop import loop
+    from acestep_flows.training.loop.recipe import KINDS as MODULES
+    from acestep_flows.training.loop.recipe import load_recipe
 
     chosen = load_recipe(recipe, assignments, kind)
     place = choose_placement(device, "float32", False).device
     if workers > 1:
-        from acestep_flows.training import train_ray
+        from acestep_flows.training.loop import train_ray
 
         with shown(quiet) as watch:
             outcome = train_ray.train(chosen, out, workers, device=place, resume=resume, minutes=minutes, watch=watch)

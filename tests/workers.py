@@ -15,7 +15,7 @@ ONE_RAY = (
     "tests/runtime/serving/test_runner.py",
     "tests/bulk/test_processes.py",
     "tests/runtime/bulk/test_pipeline.py",
-    "tests/training/test_encode.py",
+    "tests/training/data/test_encode.py",
 )
 """Files whose tests have the Ray of `ray_cluster` in common."""
 
@@ -23,7 +23,7 @@ RAYS = (
     "tests/served/",
     *ONE_RAY,
     "tests/bulk/test_page.py",
-    "tests/training/test_train_ray.py",
+    "tests/training/loop/test_train_ray.py",
 )
 """Where Rays are started, the longest first; those of a folder share one."""
 

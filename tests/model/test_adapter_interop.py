@@ -13,7 +13,7 @@ from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dic
 from torch import nn
 
 from acestep_flows.model.adapters import Adapter, LowRank, Scaling
-from acestep_flows.training.adapter_files import folded, write
+from acestep_flows.training.adapters.files import folded, write
 
 
 class Pair(nn.Module):

@@ -17,7 +17,7 @@ from acestep_flows.model.mel import FILTERS, WINDOW, LogMel, mel_filters
 from acestep_flows.model.placement import Placement
 from acestep_flows.model.spectral_vocoder import SpectralVocoder, invert_mel
 from acestep_flows.model.vocoder import Vocoder, load_vocoder
-from acestep_flows.training.parts import write_part
+from acestep_flows.training.loop.export_part import write_part
 from acestep_flows.values import MODEL_RATE, FloatArray
 from tests.model.live_memory import LivePeak
 from tests.model.small import edit_json, small_folder

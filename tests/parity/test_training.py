@@ -13,10 +13,10 @@ from acestep_flows.model.placement import Placement
 from acestep_flows.model.repa import RepaHeads
 from acestep_flows.model.transformer import Transformer
 from acestep_flows.sampling.schedule import SHIFT, TRAINING_STEPS
-from acestep_flows.training import forward, objective
-from acestep_flows.training.flow import FlowSettings, draw_levels, flow_loss
-from acestep_flows.training.recipe import LoopSettings
-from acestep_flows.training.schedule import learning_rate
+from acestep_flows.training.kinds import objective, training_forward
+from acestep_flows.training.kinds.flow import FlowSettings, draw_levels, flow_loss
+from acestep_flows.training.loop.recipe import LoopSettings
+from acestep_flows.training.loop.schedule import learning_rate
 from tests.parity.reference import Case, Reference
 
 GOLDEN = "training.safetensors"
@@ -78,8 +78,8 @@ def training_step(case: Case, checkpoint: Checkpoint, *, whole: bool = False) ->
     config = transformer.config
     x = objective.add_noise(given["target_latents"], given["noise"], sigmas)
     if whole:
-        heard = forward.ConditionBatch(states, mask.bool(), torch.arange(states.shape[1]).expand(mask.shape))
-        velocity, after = forward.predict(transformer, x, timesteps, heard, depths=config.ssl_encoder_depths)
+        heard = training_forward.ConditionBatch(states, mask.bool(), torch.arange(states.shape[1]).expand(mask.shape))
+        velocity, after = training_forward.predict(transformer, x, timesteps, heard, depths=config.ssl_encoder_depths)
         hidden = [after[depth] for depth in config.ssl_encoder_depths]
     else:
         velocity, hidden = transformer.trace(

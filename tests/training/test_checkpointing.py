@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from acestep_flows.training import forward
-from acestep_flows.training.songs import SongTask
+from acestep_flows.training.kinds import training_forward
+from acestep_flows.training.kinds.song_task import SongTask
 from tests.training.encoded_songs import LOOP, write_songs
-from tests.training.test_text_states import OWN, task_of
+from tests.training.kinds.test_text_states import OWN, task_of
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +48,13 @@ def derived(task: SongTask) -> tuple[Tensor, dict[str, Tensor], int]:
 @pytest.mark.parametrize("kind", OWN)
 def test_the_same_gradients_from_less_memory(kind: str, songs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[object] = []
-    block = forward._block
+    block = training_forward._block
 
     def counted(*given: Any) -> Tensor:
         calls.append(given[0])
         return block(*given)
 
-    monkeypatch.setattr(forward, "_block", counted)
+    monkeypatch.setattr(training_forward, "_block", counted)
     plain = derived(task_of(kind, songs))
     blocks = len(calls)
     assert blocks == len(set(map(id, calls)))
@@ -70,6 +70,6 @@ def test_the_same_gradients_from_less_memory(kind: str, songs: Path, monkeypatch
 
 def test_a_preview_computes_nothing_twice(songs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task = task_of("lora", songs, loop=LOOP | {"gradient_checkpointing": True})
-    monkeypatch.setattr(forward, "checkpoint", None)  # calling it would fail
+    monkeypatch.setattr(training_forward, "checkpoint", None)  # calling it would fail
     with torch.no_grad():
         task.loss(task.batch(0))

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from acestep_flows.errors import StorageError
-from acestep_flows.training.curve import read
-from acestep_flows.training.loop import train
-from acestep_flows.training.states import States
+from acestep_flows.training.loop.curve import read
+from acestep_flows.training.loop.loop import train
+from acestep_flows.training.loop.states import States
 from tests.training.toy_training import ToyTask, toy_recipe
 
 SIZE = 2**20
@@ -23,7 +23,7 @@ SETTINGS: dict[str, Any] = {"steps": 40, "schedule": "constant", "preview_every"
 LIMITED = """
 import resource, sys
 from pathlib import Path
-from acestep_flows.training.loop import train
+from acestep_flows.training.loop.loop import train
 from tests.training.test_full_disk import SETTINGS
 from tests.training.toy_training import ToyTask, toy_recipe
 

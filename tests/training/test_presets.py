@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from acestep_flows.model.layout import TRANSFORMER
-from acestep_flows.training.control import ControlRecipe
-from acestep_flows.training.diffusion import DiffusionRecipe
-from acestep_flows.training.encode import load_encode_recipe
-from acestep_flows.training.lora import LoraRecipe
-from acestep_flows.training.low_rank import refined_layers
-from acestep_flows.training.recipe import load_recipe
-from acestep_flows.training.songs import SongRecipe
-from acestep_flows.training.teachers import PUBLISHED
+from acestep_flows.training.data.encode import load_encode_recipe
+from acestep_flows.training.kinds.control import ControlRecipe
+from acestep_flows.training.kinds.diffusion import DiffusionRecipe
+from acestep_flows.training.kinds.lora import LoraRecipe
+from acestep_flows.training.kinds.low_rank import refined_layers
+from acestep_flows.training.kinds.song_task import SongRecipe
+from acestep_flows.training.kinds.teachers import PUBLISHED
+from acestep_flows.training.loop.recipe import load_recipe
 
 KINDS = ("diffusion", "lora", "control")
 

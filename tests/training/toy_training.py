@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from acestep_flows.training.recipe import LoopSettings, Recipe
+from acestep_flows.training.loop.recipe import LoopSettings, Recipe
 
 
 class ToyTask:

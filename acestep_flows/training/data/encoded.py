@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from acestep_flows import storage
 from acestep_flows.errors import InputError
-from acestep_flows.training.content import joined
+from acestep_flows.training.loop.content_stamp import joined
 from acestep_flows.values import LATENT_CHANNELS, LATENT_HEIGHT, FloatArray
 
 ABOUT = "encoded.json"

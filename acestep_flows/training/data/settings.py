@@ -8,7 +8,7 @@ from pydantic import Field
 
 from acestep_flows.training.data.batches import Batches
 from acestep_flows.training.data.encoded import EncodedSet, EncodedSong
-from acestep_flows.training.recipe import Section
+from acestep_flows.training.loop.recipe import Section
 
 
 class DataSettings(Section):

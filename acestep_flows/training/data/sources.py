@@ -14,11 +14,11 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from acestep_flows.errors import InputError
-from acestep_flows.training.content import stamp
 from acestep_flows.training.data.encoded import MIX, WITHOUT
 from acestep_flows.training.data.song import Song, Source, recording, split_tags
 from acestep_flows.training.data.tables import Datasets, Parquet
-from acestep_flows.training.recipe import Section
+from acestep_flows.training.loop.content_stamp import stamp
+from acestep_flows.training.loop.recipe import Section
 from acestep_flows.values import MAX_SECONDS, MODEL_RATE, Audio
 
 SUFFIXES = (".mp3", ".wav", ".flac", ".ogg")

@@ -14,9 +14,9 @@ from typing import Any
 
 from acestep_flows.bulk.formats.words import LYRICS, heard
 from acestep_flows.errors import InputError
-from acestep_flows.training.content import stamp
 from acestep_flows.training.data.encoded import MIX
 from acestep_flows.training.data.song import Song, Source, prepared, read_audio, recording, split_tags
+from acestep_flows.training.loop.content_stamp import stamp
 from acestep_flows.values import Audio
 
 AUDIO_COLUMNS = ("audio", "filename", "audio_path", "file")

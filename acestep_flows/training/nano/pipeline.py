@@ -25,8 +25,8 @@ from typing import Any
 
 from acestep_flows import storage
 from acestep_flows.errors import Cancelled
-from acestep_flows.training import loop
-from acestep_flows.training.loop import Watch
+from acestep_flows.training.loop import loop
+from acestep_flows.training.loop.loop import Watch
 from acestep_flows.training.nano.start import write_start
 
 Step = Callable[["Making"], None]
@@ -67,7 +67,7 @@ class Making:
         """
         import importlib
 
-        from acestep_flows.training.recipe import KINDS, load_recipe
+        from acestep_flows.training.loop.recipe import KINDS, load_recipe
 
         out = self.folder / step
         if (out / "export").is_dir():
@@ -122,7 +122,7 @@ def pairs(making: Making) -> None:
 
 
 def _encode(making: Making, step: str, name: str) -> None:
-    from acestep_flows.training.encode import encode, load_encode_recipe
+    from acestep_flows.training.data.encode import encode, load_encode_recipe
 
     own = f"checkpoint={making.folder / 'sounding'}"
     recipe = load_encode_recipe(f"nano-{step}", making.assignments(step, own))

@@ -29,9 +29,9 @@ from acestep_flows.model.mel import FILTERS, WINDOW, mel_filters
 from acestep_flows.model.spectral_vocoder import MagnitudeNetwork
 from acestep_flows.model.transformer import Transformer
 from acestep_flows.model.vocabulary import lyric_vocabulary, word_tokenizer
+from acestep_flows.training.loop.export_part import write_part
 from acestep_flows.training.nano.architecture import configs
 from acestep_flows.training.nano.words import ALIASES, prompt_words
-from acestep_flows.training.parts import write_part
 
 Tensors = dict[str, Tensor]
 

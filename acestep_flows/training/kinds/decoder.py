@@ -1,0 +1,171 @@
+"""Train the spectral vocoder's network, log-mel to magnitudes; Griffin-Lim, which follows it, has no weights.
+
+The loss is the error of the log-magnitudes, that of the magnitudes themselves so that loud partials count, and that of
+the mel they give again. Some mels are heard through a trained autoencoder, where one is given: its output is what the
+vocoder will be shown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from acestep_flows.errors import InputError
+from acestep_flows.model.layout import VOCODER
+from acestep_flows.model.mel import FILTERS, POWER_EPSILON, WINDOW
+from acestep_flows.model.spectral_vocoder import SpectralVocoder
+from acestep_flows.training.data.clips import Source, SourceSettings
+from acestep_flows.training.kinds.autoencoder import (
+    SIZE,
+    autoencoder_digest,
+    load_autoencoder,
+    new_log_mel,
+    scaled,
+    unscaled,
+)
+from acestep_flows.training.loop.content_stamp import joined
+from acestep_flows.training.loop.export_part import read_config, write_part
+from acestep_flows.training.loop.picture import compare_mels
+from acestep_flows.training.loop.precision import computing
+from acestep_flows.training.loop.recipe import Recipe, Section
+from acestep_flows.values import MEL_FRAMES_PER_LATENT, MEL_HOP, MODEL_RATE, Audio
+
+FLOOR = 1e-5
+"""Of magnitudes given back, as of the mel's."""
+
+
+class LossSettings(Section):
+    """Weights of the loss beside the absolute error of log-magnitudes."""
+
+    magnitudes: float = Field(0.5, ge=0, description="Absolute error of magnitudes.")
+    mel: float = Field(0.5, ge=0, description="Absolute error of the log-mel that the magnitudes give.")
+
+
+class DecoderRecipe(Recipe):
+    """Recipe of the spectral vocoder."""
+
+    kind: Literal["decoder"] = "decoder"
+    architecture: str = Field("nano", description="'nano', or a config.json, or a checkpoint folder with one.")
+    source: SourceSettings = SourceSettings()
+    autoencoder: Path | None = Field(None, description="Folder of a trained autoencoder, to hear mels through.")
+    heard: float = Field(0.5, ge=0, le=1, description="Share of batches heard through it.")
+    frames: int = Field(64, gt=0, description="Mel frames of a cut.")
+    batch: int = Field(8, gt=0, description="Stereo cuts in a batch.")
+    loss: LossSettings = LossSettings()
+
+
+RECIPE = DecoderRecipe
+
+
+class DecoderTask:
+    """Each channel of a clip is an item: the network knows no stereo."""
+
+    def __init__(self, recipe: DecoderRecipe, device: str) -> None:
+        self.device, self._recipe = device, recipe
+        self._config = read_config(recipe.architecture, VOCODER)
+        if self._config["_class_name"] != "SpectralVocoder":
+            raise InputError(f"class {self._config['_class_name']}", where="architecture", allowed="SpectralVocoder")
+        torch.manual_seed(recipe.seed)
+        self._mel = new_log_mel().to(device)
+        self._vocoder = SpectralVocoder(self._config, self._mel.window, self._mel.filters).to(device)
+        self._autoencoder = load_autoencoder(recipe.autoencoder, device) if recipe.autoencoder else None
+        self._source = Source(recipe.source)
+        if self._autoencoder is not None and recipe.frames % MEL_FRAMES_PER_LATENT:
+            raise InputError(f"{recipe.frames}", where="frames", allowed=f"a multiple of {MEL_FRAMES_PER_LATENT}")
+        if recipe.frames * MEL_HOP + SIZE - MEL_HOP > recipe.source.samples:
+            raise InputError(f"{recipe.frames}", where="frames", allowed="shorter than the clips")
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """Clips are made ahead of need while the body runs."""
+        with self._source.filling():
+            yield
+
+    def modules(self) -> dict[str, nn.Module]:
+        return {"network": self._vocoder.network}
+
+    def batch(self, index: int) -> Tensor:
+        """Cuts (B, 2, n) with the context their outer frames see."""
+        return torch.from_numpy(self._source.cuts(self._recipe.seed, index, *self._shape))
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        """How many cuts a batch has, and their samples."""
+        return self._recipe.batch, self._recipe.frames * MEL_HOP + SIZE - MEL_HOP
+
+    def content(self) -> Mapping[str, str]:
+        """Of what clips are made from, the sizes of the network, and the autoencoder that mels are heard through."""
+        found = {**self._source.behind, "architecture": joined(self._config)}
+        if self._recipe.autoencoder is not None:
+            found["autoencoder"] = autoencoder_digest(self._recipe.autoencoder)
+        return found
+
+    def describe(self, index: int) -> str:
+        return self._source.describe(self._recipe.seed, index, *self._shape)
+
+    def loss(self, batch: Tensor) -> dict[str, Tensor]:
+        with torch.no_grad():
+            samples = batch.to(self.device).flatten(0, 1)
+            target = (self._vocoder.spectrum(samples).abs().square() + POWER_EPSILON).sqrt()
+            mel = self._mel.unpadded(samples)
+            shown = mel
+            if self._autoencoder is not None and float(torch.rand(())) < self._recipe.heard:
+                shown = self._through(mel.unflatten(0, (-1, 2))).flatten(0, 1)
+        predicted: Tensor = self._vocoder.network(shown).float()
+        magnitudes = predicted.clamp_max(math.log(4 * SIZE)).exp()
+        again = (magnitudes @ self._vocoder.network.filters).clamp_min(FLOOR).log()
+        terms = {
+            "log": (predicted - target.log()).abs().mean(),
+            "magnitudes": (magnitudes - target).abs().mean(),
+            "mel": (again - mel.mT).abs().mean(),
+        }
+        weights = self._recipe.loss
+        total = terms["log"] + weights.magnitudes * terms["magnitudes"] + weights.mel * terms["mel"]
+        return {"loss": total, **terms}
+
+    def preview(self, folder: Path, step: int) -> Mapping[str, float]:
+        """Held-out clips to mel to waveform to mel: its error, with pictures and the sound of the first ones."""
+        from acestep_flows.audio import write
+
+        errors: dict[str, list[float]] = {"mel_l1": [], "mel_l1_heard": []}
+        for index, clip in enumerate(self._source.held_out(4)):
+            length = clip.shape[1] // (MEL_HOP * MEL_FRAMES_PER_LATENT) * MEL_HOP * MEL_FRAMES_PER_LATENT
+            mel = self._mel(torch.tensor(clip[:, :length], device=self.device))
+            heard = mel if self._autoencoder is None else self._through(mel[None])[0]
+            for name, shown in (("mel_l1", mel), ("mel_l1_heard", heard)):
+                sound = self._vocoder.decode(shown.cpu().numpy())
+                again = self._mel(torch.tensor(sound, device=self.device))
+                errors[name].append(float((again - shown).abs().mean()))
+                if index < 2 and shown is heard:
+                    titled = {"clip": mel[0].cpu().numpy(), "decoded": again[0].cpu().numpy()}
+                    compare_mels(folder / f"clip-{index}.png", titled)
+                    write.audio(folder / f"clip-{index}.wav", Audio(sound, MODEL_RATE))
+                if self._autoencoder is None:
+                    break
+        return {name: float(np.mean(found)) for name, found in errors.items() if found}
+
+    def export(self, folder: Path) -> None:
+        """`folder/music_vocoder/`: the network, and the mel transform under its published names."""
+        tensors = dict(self._vocoder.network.state_dict())
+        tensors |= {WINDOW: self._mel.window, FILTERS: self._mel.filters}
+        write_part(folder, VOCODER, self._config, tensors, exact=(WINDOW, FILTERS))
+
+    def _through(self, mel: Tensor) -> Tensor:
+        """Log-mel (B, 2, bands, F) through the autoencoder."""
+        assert self._autoencoder is not None
+        with computing(self.device, self._recipe.loop.precision):
+            back: Tensor = self._autoencoder.decoder(self._autoencoder.encoder(scaled(mel)))
+        return unscaled(back.float())
+
+
+def build(recipe: DecoderRecipe, device: str) -> DecoderTask:
+    """The task of `recipe`."""
+    return DecoderTask(recipe, device)

@@ -1,0 +1,47 @@
+"""Noise levels and the flow-matching loss, as published or as a recipe has them (spec 05 section 2)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from acestep_flows.sampling.schedule import TRAINING_STEPS
+from acestep_flows.training.kinds import objective
+from acestep_flows.training.loop.recipe import Section
+
+
+class FlowSettings(Section):
+    """How noise levels are drawn and errors are weighed."""
+
+    density: Literal["published", "logit_normal"] = Field(
+        "published", description="The published table of noise levels, or a logit-normal by the numbers below."
+    )
+    mean: float = Field(0.0, description="logit_normal: of the logit.")
+    deviation: float = Field(1.0, gt=0, description="logit_normal: of the logit.")
+    uniform: float = Field(0.0, ge=0, le=1, description="logit_normal: share of levels drawn evenly instead.")
+    shift: float = Field(1.0, gt=0, description="logit_normal: moves levels towards noise; 1 leaves them.")
+    error: Literal["data", "velocity"] = Field(
+        "data", description="Squared error of the data estimate, as published, or of the velocity."
+    )
+
+
+def draw_levels(rows: int, settings: FlowSettings) -> Tensor:
+    """Noise levels (rows,) in 0..1, from torch's own generator."""
+    if settings.density == "published":
+        return objective.draw_timesteps(rows) / TRAINING_STEPS
+    level = (settings.mean + settings.deviation * torch.randn(rows)).sigmoid()
+    level = torch.where(torch.rand(rows) < settings.uniform, torch.rand(rows), level)
+    return settings.shift * level / (1 + (settings.shift - 1) * level)
+
+
+def flow_loss(
+    velocity: Tensor, noisy: Tensor, data: Tensor, noise: Tensor, levels: Tensor, mask: Tensor, settings: FlowSettings
+) -> Tensor:
+    """The loss of a predicted velocity; all (B, 8, 16, T), levels (B,), mask (B, T) with 1 on real frames."""
+    if settings.error == "data":
+        return objective.flow_loss(objective.data_estimate(noisy, velocity, levels), data, mask)
+    squares = (velocity - (noise - data)).square().mean(dim=(1, 2)) * mask
+    return squares.sum() / mask.sum()

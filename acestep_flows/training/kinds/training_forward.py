@@ -1,0 +1,205 @@
+"""The transformer's forward pass for training: the same modules, whole batches at once.
+
+`Transformer.forward` serves songs: rows of any length, each with a memory of its own, one attention call per row. In
+training the rows of a batch are of one length or padded to it, the memory is made anew at every step, and what costs
+are the calls. So this walk takes every row in one call, and gives the same velocities; a test holds that.
+
+Conditions are right-padded part by part. A row's tokens are counted without its padding, so that positions are those
+the song has when it is rendered alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from acestep_flows.model.attention import FP16_MAX, CrossAttention, SelfAttention
+from acestep_flows.model.condition import ConditionProjector
+from acestep_flows.model.control import blend
+from acestep_flows.model.padding import Padding
+from acestep_flows.model.patch import PatchEmbedding
+from acestep_flows.model.rope import Rotation, rotation
+from acestep_flows.model.transformer import Block, Transformer
+from acestep_flows.training.kinds.fused_blocks import LinearAttention, MemoryAttention, Modulate, Turn, halves
+
+
+@dataclass(frozen=True)
+class ConditionBatch:
+    """Condition tokens (B, S, D), their mask (B, S) boolean, and each token's position in its own song (B, S)."""
+
+    tokens: Tensor
+    mask: Tensor
+    positions: Tensor
+
+
+def condition_batch(
+    projector: ConditionProjector,
+    text: Tensor,
+    text_mask: Tensor,
+    lyrics: Tensor,
+    lyric_mask: Tensor,
+    speaker: Tensor | None = None,
+) -> ConditionBatch:
+    """Project and join a batch of conditions; text (B, L, w), lyrics (B, M, w), masks alike."""
+    tokens, mask = projector(text, text_mask, lyrics, lyric_mask, speaker)
+    length = text.shape[1]
+    positions = torch.arange(tokens.shape[1], device=tokens.device).expand(tokens.shape[:2])
+    missing = length - text_mask.sum(dim=1, keepdim=True).to(positions)  # padding between text and lyrics
+    after_text = (positions > length).to(positions)
+    return ConditionBatch(tokens, mask.bool(), positions - missing * after_text)
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What a batch knows of its frames: the rotation of positions, and the padding where rows differ in length."""
+
+    by: Turn
+    padding: Padding | None
+    real: Tensor | None
+    """(B, 1, T, 1), 1 on real frames; None where all are."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """The condition as the blocks see it: tokens (B, S, D), mask (B, 1, 1, S), and the rotation of their positions."""
+
+    tokens: Tensor
+    mask: Tensor
+    by: Turn
+
+
+def predict(
+    transformer: Transformer,
+    latents: Tensor,
+    timesteps: Tensor,
+    condition: ConditionBatch,
+    *,
+    lengths: tuple[int, ...] | None = None,
+    control: Tensor | None = None,
+    control_scale: float | Tensor = 1.0,
+    depths: Collection[int] = (),
+    checkpointing: bool = False,
+) -> tuple[Tensor, dict[int, Tensor]]:
+    """The velocity (B, 8, 16, T) of noisy `latents` at `timesteps` (B,), and the hidden states after `depths`.
+
+    Args:
+        lengths: real frames of each row; None when all rows have T.
+        control: (B, T, D) from a control branch.
+        depths: blocks after which hidden states (B, T, D) are wanted, for REPA.
+        checkpointing: keep no activations inside blocks; compute them again on the way back.
+    """
+    frames, memory = _frames(transformer, latents, lengths), _heard(transformer, condition)
+    embedded = transformer.timestep_embedder(timesteps)
+    modulation = transformer.t_block(embedded).unflatten(-1, (6, -1))
+    x = embed(transformer.proj_in, latents, frames.padding).float()
+    if control is not None:
+        x = blend(x, control, control_scale, frames.padding)
+    states = {}
+    for depth, block in enumerate(transformer.blocks):
+        arguments = (block, x, modulation, frames, memory)
+        x = checkpoint(_block, *arguments, use_reentrant=False) if checkpointing else _block(*arguments)
+        if depth in depths:
+            states[depth] = x
+    velocity: Tensor = transformer.final_layer(x, embedded)
+    return velocity.float(), states
+
+
+def embed(proj_in: PatchEmbedding, latents: Tensor, padding: Padding | None = None) -> Tensor:
+    """As `PatchEmbedding.forward`: latents (B, 8, 16, T) to tokens (B, T, D)."""
+    if padding is not None:
+        tokens: Tensor = proj_in(latents, padding)
+        return tokens
+    first, norm, last = cast("tuple[nn.Conv2d, nn.GroupNorm, nn.Conv2d]", tuple(proj_in.early_conv_layers))
+    x = F.linear(latents.flatten(1, 2).mT, first.weight.flatten(1), first.bias)
+    image = x.mT.unsqueeze(2)  # (B, T, C) is the channels-last layout of (B, C, 1, T)
+    x = norm(image).squeeze(2).mT
+    return F.linear(x, last.weight.flatten(1), last.bias)
+
+
+def _frames(transformer: Transformer, latents: Tensor, lengths: tuple[int, ...] | None) -> Frames:
+    config = transformer.config
+    by = rotation(latents.shape[-1], config.attention_head_dim, config.rope_theta, latents.device)
+    padding = padding_of(lengths, latents)
+    return Frames(Turn.of(by), padding, None if padding is None else padding.mask.unsqueeze(1))
+
+
+def padding_of(lengths: tuple[int, ...] | None, latents: Tensor) -> Padding | None:
+    """The padding of latents (B, 8, 16, T) whose rows have `lengths` real frames; None where all have T."""
+    if lengths is None:
+        return None
+    counts = torch.tensor(lengths, device=latents.device).unsqueeze(1)
+    mask = (torch.arange(latents.shape[-1], device=latents.device) < counts).unsqueeze(-1).float()
+    return Padding(lengths, mask, exact=True)
+
+
+def _heard(transformer: Transformer, condition: ConditionBatch) -> Heard:
+    config, positions = transformer.config, condition.positions
+    table = rotation(positions.shape[1], config.attention_head_dim, config.rope_theta, positions.device)
+    by = Turn.of(Rotation(table.cos[positions], table.sin[positions])).per_head()
+    return Heard(condition.tokens, condition.mask[:, None, None, :], by)
+
+
+def _block(block: Block, x: Tensor, modulation: Tensor, frames: Frames, memory: Heard) -> Tensor:
+    shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = (
+        (block.scale_shift_table + modulation).float().unsqueeze(2).unbind(1)
+    )
+    x = torch.addcmul(x, gate_a, _self_attention(block.attn, _modulate(x, shift_a, scale_a), frames).float())
+    x = x + _cross_attention(block.cross_attn, x, frames, memory)
+    return torch.addcmul(x, gate_m, block.ff(_modulate(x, shift_m, scale_m), frames.padding).float())
+
+
+def _self_attention(attention: SelfAttention, x: Tensor, frames: Frames) -> Tensor:
+    """As `SelfAttention.forward`, all rows at once."""
+    heads = attention.heads
+    qkv = _together(x, heads, (attention.to_q, attention.to_k), attention.to_v)
+    y = _attend_linearly(qkv, frames.by, frames.real, heads)
+    out: Tensor = attention.to_out[0](y)
+    return out.clamp(-FP16_MAX, FP16_MAX)
+
+
+def _cross_attention(attention: CrossAttention, x: Tensor, frames: Frames, memory: Heard) -> Tensor:
+    """As `CrossAttention.forward` over a memory made here, all rows at once."""
+    heads = attention.heads
+    q = _together(x, heads, (attention.to_q,))
+    kv = _together(memory.tokens, heads, (attention.to_k,), attention.to_v)
+    y = _attend(q, kv, frames.by, memory.by, memory.mask, heads)
+    out: Tensor = attention.to_out[0](y)
+    return out
+
+
+def _together(x: Tensor, heads: int, turned: Sequence[nn.Module], plain: nn.Module | None = None) -> Tensor:
+    """Projections of x (B, L, D), end to end: those of `turned`, which are rotated, with channels in halves."""
+    layers = [*turned, *([] if plain is None else [plain])]
+    if all(type(layer) is nn.Linear for layer in layers):
+        linears = cast("list[nn.Linear]", layers)
+        weights = [halves(one.weight, heads) if one is not plain else one.weight for one in linears]
+        biases = [halves(one.bias, heads) if one is not plain else one.bias for one in linears]
+        return F.linear(x, torch.cat(weights), torch.cat(biases))
+    return torch.cat([_reordered(one(x), heads) if one is not plain else one(x) for one in layers], dim=-1)
+
+
+def _reordered(y: Tensor, heads: int) -> Tensor:
+    """Projected y (B, L, D) with channels in halves."""
+    split: Tensor = y.unflatten(-1, (heads, -1, 2))
+    return split.transpose(-1, -2).flatten(2)
+
+
+def _modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    y: Tensor = Modulate.apply(x, shift, scale)  # type: ignore[no-untyped-call]
+    return y
+
+
+def _attend_linearly(qkv: Tensor, by: Turn, real: Tensor | None, heads: int) -> Tensor:
+    y: Tensor = LinearAttention.apply(qkv, by, real, heads)  # type: ignore[no-untyped-call]
+    return y
+
+
+def _attend(q: Tensor, kv: Tensor, by: Turn, key_by: Turn, heard: Tensor, heads: int) -> Tensor:
+    y: Tensor = MemoryAttention.apply(q, kv, by, key_by, heard, heads)  # type: ignore[no-untyped-call]
+    return y

@@ -1,0 +1,168 @@
+"""Adapters as files: told apart, and brought over from other formats unchanged."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+from safetensors.torch import save_file
+from torch import Tensor
+
+from acestep_flows.cli import cli
+from acestep_flows.errors import CheckpointError
+from acestep_flows.model.adapters import Adapter, LowRank, Scaling
+from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.model.layout import TRANSFORMER, transformer_layout
+from acestep_flows.training.adapters.files import Format, describe, folded, read_foreign, write
+from tests.model.small import small_checkpoint, small_folder
+
+LAYERS = ("transformer_blocks.0.attn.to_q", "transformer_blocks.1.cross_attn.to_out.0")
+
+
+def adapter(scaling: Scaling | None = None, rank: int = 4) -> Adapter:
+    draw = torch.Generator().manual_seed(rank)
+    width = 128
+    return Adapter(
+        {
+            n: LowRank(torch.randn(rank, width, generator=draw), torch.randn(width, rank, generator=draw))
+            for n in LAYERS
+        },
+        scaling,
+    )
+
+
+def effect(one: Adapter) -> dict[str, Tensor]:
+    """What an adapter adds to each layer's weights."""
+    factors = {name: one.scaling.of(name, layer.rank) if one.scaling else 1.0 for name, layer in one.layers.items()}
+    return {name: factors[name] * (layer.up @ layer.down) for name, layer in one.layers.items()}
+
+
+def assert_same(one: Adapter, other: Adapter) -> None:
+    wanted, found = effect(one), effect(other)
+    assert set(wanted) == set(found)
+    for name, product in wanted.items():
+        torch.testing.assert_close(found[name], product)
+
+
+@pytest.mark.parametrize("scaling", [None, Scaling(8), Scaling(8, True), Scaling(8, False, {LAYERS[0]: 3.0})])
+def test_peft_and_back_again(tmp_path: Path, scaling: Scaling | None) -> None:
+    one = adapter(scaling)
+    write(one, tmp_path / "peft", "peft")
+    assert_same(one, read_foreign(tmp_path / "peft"))
+    write(read_foreign(tmp_path / "peft"), tmp_path / "own", "acestep")
+    assert_same(one, Adapter.load(tmp_path / "own", small_checkpoint().config(TRANSFORMER)))
+
+
+def test_kohya_alphas_become_scaling(tmp_path: Path) -> None:
+    one = adapter()
+    tensors = {}
+    for number, (name, layer) in enumerate(one.layers.items()):
+        tensors[f"{name}.lora_down.weight"], tensors[f"{name}.lora_up.weight"] = layer.down, layer.up
+        tensors[f"{name}.alpha"] = torch.tensor(2.0 + number)
+    save_file(tensors, tmp_path / "kohya.safetensors")
+    found = read_foreign(tmp_path / "kohya.safetensors")
+    assert found.scaling is not None
+    assert [found.scaling.of(name, 4) for name in LAYERS] == [0.5, 0.75]
+
+
+@pytest.mark.parametrize("prefix", ["lora_unet_", "lora_transformer_"])
+def test_kohyas_names_are_those_of_layers(tmp_path: Path, prefix: str) -> None:
+    """Dots and underscores look alike there, and layers have both."""
+    config = small_checkpoint().config(TRANSFORMER)
+    shapes = {n.removesuffix(".weight"): s for n, s in transformer_layout(config).items() if n.endswith(".weight")}
+    linear = {n: s for n, s in shapes.items() if len(s) == 2 and not n.startswith(("lyric_embs", "projectors"))}
+    tensors = {}
+    for name, (outputs, inputs) in linear.items():
+        flat = prefix + name.replace(".", "_")
+        tensors[f"{flat}.lora_down.weight"], tensors[f"{flat}.lora_up.weight"] = (
+            torch.ones(2, inputs),
+            torch.ones(outputs, 2),
+        )
+        tensors[f"{flat}.alpha"] = torch.tensor(1.0)
+    save_file(tensors, tmp_path / "kohya.safetensors")
+    found = read_foreign(tmp_path / "kohya.safetensors")
+    assert set(found.layers) == set(linear)
+    assert {"transformer_blocks.1.cross_attn.to_out.0", "lyric_encoder.encoders.1.self_attn.linear_q"} <= set(
+        found.layers
+    )
+    write(found, tmp_path / "own", "acestep")
+    Adapter.load(tmp_path / "own", config)
+
+
+def test_a_name_of_kohya_that_no_layer_has(tmp_path: Path) -> None:
+    tensors = {f"lora_unet_input_blocks_1_to_q.lora_{end}.weight": torch.ones(2, 2) for end in ("down", "up")}
+    save_file(tensors, tmp_path / "kohya.safetensors")
+    with pytest.raises(CheckpointError, match="no layer is called lora_unet_input_blocks_1_to_q"):
+        read_foreign(tmp_path / "kohya.safetensors")
+
+
+@pytest.mark.parametrize("form", ["acestep", "peft"])
+@pytest.mark.parametrize("scaling", [None, Scaling(8, True), Scaling(8, False, {LAYERS[0]: 3.0})])
+def test_folded_adapters_do_the_same_without_scaling(tmp_path: Path, scaling: Scaling | None, form: Format) -> None:
+    one = adapter(scaling)
+    write(folded(one), tmp_path, form)
+    assert folded(one).scaling is None
+    assert_same(one, read_foreign(tmp_path))
+    if form == "acestep":
+        assert Adapter.read(tmp_path).scaling is None
+
+
+def test_an_adapter_knows_its_base(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config, digest = small_checkpoint().config(TRANSFORMER), small_checkpoint().digest(TRANSFORMER)
+    for base in ("", digest, "0" * 64):
+        write(replace(adapter(Scaling(8)), base=base), tmp_path / "one", "acestep")
+        assert read_foreign(tmp_path / "one").base == base
+        caplog.clear()
+        Adapter.load(tmp_path / "one", config, digest)
+        assert ("trained on other weights" in caplog.text) is (base == "0" * 64)
+
+
+def test_diffusers_prefix_and_given_alpha(tmp_path: Path) -> None:
+    tensors = {}
+    for name, layer in adapter().layers.items():
+        tensors[f"transformer.{name}.lora_A.weight"] = layer.down
+        tensors[f"transformer.{name}.lora_B.weight"] = layer.up
+    save_file(tensors, tmp_path / "d.safetensors")
+    assert read_foreign(tmp_path / "d.safetensors").scaling is None
+    assert_same(adapter(Scaling(2.0, True)), read_foreign(tmp_path / "d.safetensors", 2.0, True))
+
+
+@pytest.mark.parametrize(
+    ("tensors", "said"),
+    [({"x.weight": torch.ones(2, 2)}, "x.weight"), ({"x.lora_A.weight": torch.ones(2, 2)}, "one factor only")],
+)
+def test_what_is_no_adapter_is_refused(tmp_path: Path, tensors: dict[str, Tensor], said: str) -> None:
+    save_file(tensors, tmp_path / "x.safetensors")
+    with pytest.raises(CheckpointError, match=said):
+        read_foreign(tmp_path / "x.safetensors")
+
+
+def test_description() -> None:
+    told: dict[str, Any] = describe(adapter(Scaling(8, True)))
+    assert told["targets"] == {"to_out.0": 1, "to_q": 1}
+    assert (told["ranks"], told["factors"], told["parameters"]) == ({"4": 2}, [4.0], 4 * 128 * 4)
+
+
+def test_commands(tmp_path: Path) -> None:
+    adapter(Scaling(8)).save(tmp_path / "one")
+    runner = CliRunner()
+    shown = runner.invoke(cli, ["adapter", "inspect", str(tmp_path / "one"), "--checkpoint", str(small_folder())])
+    assert json.loads(shown.output)["layers"] == 2
+    foldable = ["adapter", "convert", str(tmp_path / "one"), "--fold", "--out", str(tmp_path / "folded")]
+    assert runner.invoke(cli, foldable).exit_code == 0
+    assert_same(adapter(Scaling(8)), Adapter.read(tmp_path / "folded"))
+    done = runner.invoke(
+        cli, ["adapter", "convert", str(tmp_path / "one"), "--to", "peft", "--out", str(tmp_path / "p")]
+    )
+    assert done.exit_code == 0, done.output
+    assert_same(adapter(Scaling(8)), read_foreign(tmp_path / "p"))
+    shown = runner.invoke(cli, ["adapter", "inspect", str(tmp_path / "p"), "--checkpoint", str(small_folder())])
+    assert json.loads(shown.output)["factors"] == [2.0]
+    arguments = [f"{tmp_path / 'one'}=0.5", "--checkpoint", str(small_folder()), "--out", str(tmp_path / "m")]
+    assert runner.invoke(cli, ["adapter", "merge", *arguments]).exit_code == 0
+    Checkpoint.open(tmp_path / "m")

@@ -1,0 +1,215 @@
+"""The encode job: what the stage gives, broken songs listed, interrupted runs go on, other weights refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from acestep_flows.audio import write as writing
+from acestep_flows.audio.formats import FORMATS
+from acestep_flows.bulk.formats import parquet
+from acestep_flows.bulk.job_folder import Place
+from acestep_flows.cli import cli
+from acestep_flows.errors import Cancelled, InputError
+from acestep_flows.model.placement import Placement
+from acestep_flows.stages.encode_audio import EncodeAudio
+from acestep_flows.training.data import encode as job
+from acestep_flows.training.data.encode import EncodeRecipe, encode
+from acestep_flows.training.data.encode_ray import encode_shards
+from acestep_flows.training.data.encoded import EncodedSet
+from acestep_flows.training.data.song import Song
+from acestep_flows.training.data.sources import Folder, FolderSettings, ParquetSettings, open_source
+from acestep_flows.values import Audio
+from tests.bulk.finished import JOB, done_row
+from tests.model.small import small_checkpoint, small_folder
+from tests.training.data.test_song_sources import noise, write_song
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EncodeRecipe:
+    monkeypatch.setattr(job, "SHARD", 2)
+    songs = tmp_path / "songs"
+    write_song(songs, "a")
+    write_song(songs, "b", tags=None)
+    write_song(songs, "c")
+    return EncodeRecipe.model_validate(
+        {"checkpoint": small_folder(), "source": {"kind": "folder", "path": songs}, "dtype": "float32"}
+    )
+
+
+def test_latents_are_the_stages(recipe: EncodeRecipe, tmp_path: Path) -> None:
+    told: list[tuple[int, int, int]] = []
+    encode(recipe, tmp_path / "out", report=lambda *counts: told.append(counts))
+    assert told == [(2, 3, 1), (3, 3, 1)]
+    songs = EncodedSet(tmp_path / "out")
+    assert [song.key for song in songs.songs] == ["a", "c"]
+    assert [broken.key for broken in songs.broken] == ["b"]
+    stage = EncodeAudio()
+    stage.load(small_checkpoint(), Placement())
+    audio = open_source(recipe.source).song(2).tracks["mix"]
+    wanted = stage.run([EncodeAudio.In(audio)], [EncodeAudio.Params()])[0].latents.array
+    np.testing.assert_allclose(songs.latents(1), wanted, atol=2e-3, rtol=1e-3)
+
+
+def test_an_interrupted_run_goes_on(recipe: EncodeRecipe, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    encode(recipe, out)
+    kept = (out / "shard-00000.npy").stat().st_mtime_ns
+    (out / "shard-00001.jsonl").unlink()
+    told: list[tuple[int, int, int]] = []
+    encode(recipe, out, report=lambda *counts: told.append(counts))
+    assert told == [(2, 3, 1), (3, 3, 1)]
+    assert (out / "shard-00000.npy").stat().st_mtime_ns == kept
+    assert len(EncodedSet(out)) == 2
+
+
+def test_broken_songs_are_tried_again(recipe: EncodeRecipe, tmp_path: Path) -> None:
+    out, songs = tmp_path / "out", tmp_path / "songs"
+    encode(recipe, out)
+    before = EncodedSet(out)
+    (songs / "b_prompt.txt").write_text("rock")
+    told: list[tuple[int, int, int]] = []
+    encode(recipe, out, report=lambda *counts: told.append(counts))
+    assert told == [(3, 3, 0)]
+    after = EncodedSet(out)
+    assert [song.key for song in after.songs] == ["a", "b", "c"]
+    assert np.array_equal(after.latents(0), before.latents(0))
+    assert after.digest != before.digest
+
+
+def test_whatever_is_wrong_with_a_song_the_others_are_encoded(
+    recipe: EncodeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def song(self: Folder, index: int) -> Song:
+        raise ZeroDivisionError("nobody thought of this")
+
+    monkeypatch.setattr(Folder, "song", song)
+    told: list[tuple[int, int, int]] = []
+    encode(recipe, tmp_path / "out", report=lambda *counts: told.append(counts))
+    assert told[-1] == (3, 3, 3)
+    with pytest.raises(InputError, match="ZeroDivisionError: nobody thought of this"):
+        EncodedSet(tmp_path / "out")
+
+
+def test_songs_that_have_changed_are_refused(recipe: EncodeRecipe, tmp_path: Path) -> None:
+    encode(recipe, tmp_path / "out")
+    (tmp_path / "songs" / "c_lyrics.txt").write_text("other words")
+    with pytest.raises(InputError, match="its songs have changed since they were encoded: c "):
+        encode(recipe, tmp_path / "out")
+
+
+def test_a_source_may_be_moved(recipe: EncodeRecipe, tmp_path: Path) -> None:
+    encode(recipe, tmp_path / "out")
+    (tmp_path / "songs").rename(tmp_path / "moved")
+    moved = recipe.model_copy(update={"source": FolderSettings(path=tmp_path / "moved")})
+    encode(moved, tmp_path / "out")
+    assert EncodedSet(tmp_path / "out").about["source"]["path"] == str(tmp_path / "moved")
+    write_song(tmp_path / "fourth", "d")
+    other = recipe.model_copy(update={"source": FolderSettings(path=tmp_path / "fourth")})
+    with pytest.raises(InputError, match="another songs"):
+        encode(other, tmp_path / "out")
+
+
+def test_few_songs_are_shared_by_all_workers() -> None:
+    assert [job._size(songs, 4) for songs in (1, 3, 16, 40, 10_000)] == [1, 1, 1, 3, 64]
+    assert job._size(3, 0) == 64
+
+
+def test_the_size_of_shards_stays(recipe: EncodeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encode(recipe, tmp_path / "out")
+    (tmp_path / "out" / "shard-00001.jsonl").unlink()
+    monkeypatch.setattr(job, "SHARD", 64)
+    encode(recipe, tmp_path / "out")
+    assert len(EncodedSet(tmp_path / "out")) == 2
+    assert len(list((tmp_path / "out").glob("*.npy"))) == 2
+
+
+def test_asked_to_stop_it_keeps_what_is_done(
+    recipe: EncodeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def asked() -> Iterator[Callable[[], bool]]:
+        """After the first shard."""
+        yield (tmp_path / "out" / "shard-00000.jsonl").is_file
+
+    monkeypatch.setattr(job, "stop_requests", asked)
+    with pytest.raises(Cancelled, match="stopped after 2 of 3 songs; the same command goes on"):
+        encode(recipe, tmp_path / "out")
+    monkeypatch.undo()
+    encode(recipe, tmp_path / "out")
+    assert len(EncodedSet(tmp_path / "out")) == 2
+
+
+def test_lyrics_that_cannot_be_told_are_noted(recipe: EncodeRecipe, tmp_path: Path) -> None:
+    (tmp_path / "songs" / "c_lyrics.txt").write_text("უცნობი სიტყვები მღერიან აქ\nდა კიდევ ერთი სტრიქონი")
+    encode(recipe, tmp_path / "out")
+    notes = {song.key: song.note for song in EncodedSet(tmp_path / "out").songs}
+    assert "cannot be tokenised as in training" in notes["c"]
+
+
+def test_songs_of_a_bulk_job(recipe: EncodeRecipe, tmp_path: Path) -> None:
+    """As the job itself writes its data set, of songs that were edited."""
+    place = Place(str(tmp_path / "bulk"))
+    place.prepare()
+    content, _ = writing.encode(Audio(noise(3.5), 44_100), FORMATS["flac"], subtype=None, tags=None)
+    words = {"tags": "old", "lyrics": "old words", "new_tags": "new, newer", "new_lyrics": "new words"}
+    inputs = {name: {"type": "text"} for name in words}
+    bulk_job = replace(JOB, content={"graph": {"graph": "edit-step", "inputs": inputs}})
+    rows = [replace(done_row(index), inputs_json=json.dumps(words)) for index in range(2)]
+    for row in rows:
+        place.write(row.audio_path or "", content)
+    parquet.write(place, "dataset", "songs", bulk_job, rows)
+    told = recipe.model_copy(update={"source": ParquetSettings(path=tmp_path / "bulk" / "dataset")})
+    encode(told, tmp_path / "out")
+    songs = EncodedSet(tmp_path / "out")
+    assert [song.key for song in songs.songs] == ["row/0", "row/1"]
+    assert {(song.tags, song.lyrics) for song in songs.songs} == {(("new", "newer"), "new words")}
+
+
+def test_another_source_is_refused(recipe: EncodeRecipe, tmp_path: Path) -> None:
+    encode(recipe, tmp_path / "out")
+    other = recipe.model_copy(update={"dtype": "bfloat16"})
+    with pytest.raises(InputError, match="another dtype"):
+        encode(other, tmp_path / "out")
+
+
+def test_command_lists_what_it_left_out(recipe: EncodeRecipe, tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(recipe.model_dump_json())
+    done = CliRunner().invoke(cli, ["encode", str(file), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert "left out b" in done.output
+    wrong = CliRunner().invoke(cli, ["encode", str(file), "--out", str(tmp_path / "x"), "--set", "source.paths=1"])
+    assert wrong.exit_code != 0
+    assert "paths" in wrong.output
+
+
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the library warns about its own settings
+def test_several_processes_give_the_same(recipe: EncodeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "SHARD", 64)
+    told: list[tuple[int, int, int]] = []
+    encode(recipe, tmp_path / "here")
+    encode(recipe, tmp_path / "there", workers=1, report=lambda *counts: told.append(counts))
+    assert [done for done, *_ in told] == [1, 2, 3]  # few songs make small shards
+    assert told[-1] == (3, 3, 1)
+    here, there = (EncodedSet(tmp_path / name) for name in ("here", "there"))
+    assert here.digest == there.digest
+    np.testing.assert_allclose(here.latents(1), there.latents(1), atol=2e-3)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the library warns about its own settings
+def test_several_processes_stop_when_asked(recipe: EncodeRecipe, tmp_path: Path) -> None:
+    """Ray's processes go on while nobody waits for them; asked to stop, they are ended, and the folder is whole."""
+    shards = encode_shards(recipe, tmp_path, [0], 64, 1, "cpu", lambda: True)
+    with pytest.raises(Cancelled):
+        next(shards)
+    assert not list(tmp_path.glob("shard-*"))

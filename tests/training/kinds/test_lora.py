@@ -1,0 +1,95 @@
+"""Adapters: fresh ones add nothing, trained ones load where the published ones do, the base stays as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from acestep_flows.errors import InputError
+from acestep_flows.model.adapters import Adapter
+from acestep_flows.model.placement import Placement
+from acestep_flows.model.transformer import Transformer
+from acestep_flows.training.kinds.diffusion import build as build_diffusion
+from acestep_flows.training.kinds.lora import build, remembered
+from acestep_flows.training.loop import loop
+from acestep_flows.training.loop.recipe import parse_recipe
+from tests.model.small import small_checkpoint
+from tests.training.encoded_songs import recipe, write_songs
+
+SMALL_ADAPTER = {"rank": 4, "alpha": 8, "rslora": True}
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_songs(tmp_path_factory.mktemp("songs"), tracks=("mix", "vocal"))
+
+
+def task_of(folder: Path, **sections: object):  # type: ignore[no-untyped-def]
+    return build(parse_recipe(recipe("lora", folder, adapter=SMALL_ADAPTER, **sections), "test"), "cpu")  # type: ignore[arg-type]
+
+
+def test_a_fresh_adapter_changes_nothing(songs: Path) -> None:
+    task = task_of(songs)
+    plain = build_diffusion(parse_recipe(recipe("diffusion", songs), "test"), "cpu")  # type: ignore[arg-type]
+    batch = task.batch(0)
+    for one in (task, plain):
+        one.networks.lyric_encoder.eval()
+    levels, noise = torch.full((len(batch.data),), 0.5), torch.randn_like(batch.data)
+    torch.testing.assert_close(task.loss_at(batch, levels, noise), plain.loss_at(batch, levels, noise))
+
+
+def test_only_the_adapter_learns_and_it_loads_as_published_ones_do(songs: Path, tmp_path: Path) -> None:
+    task = task_of(songs, track="vocal")
+    before = {name: tensor.clone() for name, tensor in task.networks.transformer_tensors().items() if ".base." in name}
+    loop.train(task, task._recipe, tmp_path)
+    after = task.networks.transformer_tensors()
+    assert before
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+    config = small_checkpoint().config("ace_step_transformer")
+    adapter = Adapter.load(tmp_path / "export", config)
+    assert adapter.scaling is not None
+    assert adapter.scaling.of("x", 4) == pytest.approx(4.0)
+    assert {name.partition(".")[0] for name in adapter.layers} == {
+        "speaker_embedder",
+        "lyric_encoder",
+        "transformer_blocks",
+    }
+    assert any(bool(layer.up.abs().max() > 0) for layer in adapter.layers.values())
+    base = Transformer.load(small_checkpoint(), Placement())
+    memory = base.remember(torch.randn(3, base.config.width), torch.ones(3))
+    x, timestep = torch.randn(1, 8, 16, 5), torch.tensor([500.0])
+    with torch.no_grad():
+        assert not torch.allclose(adapter.apply(base)(x, timestep, [memory]), base(x, timestep, [memory]), atol=1e-6)
+
+
+def test_what_is_learnt_is_what_the_file_does(songs: Path, tmp_path: Path) -> None:
+    task = task_of(songs, preview={"songs": 0, "measured": 0})
+    loop.train(task, task._recipe, tmp_path)
+    task.export(tmp_path / "live")  # the weights as they are, not their average
+    config = small_checkpoint().config("ace_step_transformer")
+    loaded = Adapter.load(tmp_path / "live", config).apply(Transformer.load(small_checkpoint(), Placement()))
+    memory = loaded.remember(torch.randn(3, loaded.config.width), torch.ones(3))
+    x, timestep = torch.randn(1, 8, 16, 5), torch.tensor([500.0])
+    with torch.no_grad():
+        torch.testing.assert_close(task.networks.transformer(x, timestep, [memory]), loaded(x, timestep, [memory]))
+
+
+def test_an_unknown_target_is_named(songs: Path) -> None:
+    with pytest.raises(InputError, match="no linear layer 'to_x'"):
+        build(
+            parse_recipe(recipe("lora", songs, adapter={"rank": 2, "targets": ["to_q", "to_x"]}), "test"),  # type: ignore[arg-type]
+            "cpu",
+        )
+
+
+def test_songs_without_the_track_are_refused(songs: Path) -> None:
+    with pytest.raises(InputError, match="tracks that are to be learnt"):
+        task_of(songs, track="flute")
+
+
+def test_tags_are_forgotten_as_asked() -> None:
+    tags = ("house", "124 bpm", "A minor", "synth lead")
+    assert remembered(tags, ("[0-9]+ bpm", ".* minor")) == ("house", "synth lead")

@@ -1,0 +1,151 @@
+"""Diffusion training on encoded songs: what batches hold, what is trained, what comes out, and that it resumes."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from acestep_flows.errors import InputError
+from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.training.data.encoded import write_shard
+from acestep_flows.training.kinds.diffusion import DiffusionRecipe, DiffusionTask, build
+from acestep_flows.training.loop import loop
+from acestep_flows.training.loop.recipe import parse_recipe
+from tests.model.small import small_folder, write_weights
+from tests.training.encoded_songs import encoding, recipe, write_songs
+
+
+def task_of(folder: Path, **sections: object) -> DiffusionTask:
+    parsed = parse_recipe(recipe("diffusion", folder, **sections), "test")
+    assert isinstance(parsed, DiffusionRecipe)
+    return build(parsed, "cpu")
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_songs(tmp_path_factory.mktemp("songs"))
+
+
+def test_a_batch_follows_from_its_number(songs: Path) -> None:
+    first, second = task_of(songs), task_of(songs)
+    for index in (5, 0, 3):
+        one, other = first.batch(index), second.batch(index)
+        assert torch.equal(one.data, other.data)
+        assert torch.equal(one.words.text_ids, other.words.text_ids)
+        assert torch.equal(one.words.blanks.text, other.words.blanks.text)
+
+
+def test_padded_frames_carry_no_loss(songs: Path) -> None:
+    task = task_of(songs, flow={"density": "logit_normal", "error": "velocity"})
+    batch = next(one for one in map(task.batch, range(50)) if one.lengths is not None)
+    levels, noise = torch.full((len(batch.data),), 0.5), torch.randn_like(batch.data)
+    loss = task.loss_at(batch, levels, noise)
+    for row, length in enumerate(batch.lengths or ()):
+        noise[row, ..., length:] = 100.0
+    assert torch.allclose(task.loss_at(batch, levels, noise), loss, rtol=1e-4)
+
+
+def test_held_out_songs_are_never_learnt(songs: Path) -> None:
+    task = task_of(songs)
+    learnt = {crop.song for index in range(20) for crop in task._batches.batch(index)}
+    assert task.held_out
+    assert not learnt & set(task.held_out)
+
+
+def test_only_songs_of_the_tags_asked_for_are_taken(songs: Path) -> None:
+    data = {"encoded": str(songs), "frames": 40, "rows": 4, "tagged": ["101 bpm", "104 bpm", "jazz"]}
+    task = task_of(songs, data=data)
+    crops = [crop for index in range(20) for crop in task._batches.batch(index)]
+    learnt = {tag for crop in crops for tag in task.songs.songs[crop.song].tags}
+    assert learnt == {"house", "A minor", "101 bpm", "104 bpm"}
+    with pytest.raises(InputError, match="^data.tagged: no song is tagged jazz or rock"):
+        task_of(songs, data=data | {"tagged": ["jazz", "rock"]})
+
+
+def test_blanked_rows_hear_nothing_of_their_words(songs: Path) -> None:
+    always = {"lyric_rule": "inference", "drop_text": 0.999999, "drop_lyrics": 0.999999}
+    task = task_of(songs, conditions=always)
+    task.networks.lyric_encoder.eval()
+    heard = task.networks.condition(task.batch(0).words)
+    assert all(torch.equal(row[:2], heard.tokens[0, :2]) for row in heard.tokens)
+
+
+def test_frozen_text_encoder_stays_as_it_is(songs: Path) -> None:
+    frozen, trained = task_of(songs), task_of(songs, train_text_encoder=True)
+    assert "text_encoder" not in frozen.modules()
+    frozen.loss(frozen.batch(0))["loss"].backward()
+    assert all(parameter.grad is None for parameter in frozen.networks.text.parameters())
+    trained.loss(trained.batch(0))["loss"].backward()
+    assert any(parameter.grad is not None for parameter in trained.networks.text.parameters())
+
+
+def test_training_leaves_a_checkpoint_that_opens(songs: Path, tmp_path: Path) -> None:
+    task = task_of(songs, train_text_encoder=True)
+    before = load_file(small_folder() / "ace_step_transformer" / "diffusion_pytorch_model.safetensors")
+    outcome = loop.train(task, task._recipe, tmp_path / "run")
+    assert outcome.finished
+    folder = tmp_path / "model"
+    shutil.copytree(small_folder(), folder)
+    shutil.copytree(tmp_path / "run" / "export", folder, dirs_exist_ok=True)
+    Checkpoint.open(folder)
+    after = load_file(folder / "ace_step_transformer" / "diffusion_pytorch_model.safetensors")
+    assert set(after) <= set(before)
+    assert not any(".add_" in name for name in after)
+    assert not torch.equal(after["genre_embedder.weight"].float(), before["genre_embedder.weight"].float())
+    assert not torch.equal(after["lyric_embs.weight"].float(), before["lyric_embs.weight"].float())
+    previews = tmp_path / "run" / "previews" / "step-00000004"
+    assert {file.suffix for file in previews.iterdir()} == {".png", ".flac", ".txt"}
+    assert '"velocity_other_text"' in (tmp_path / "run" / "curve.jsonl").read_text()
+
+
+def test_a_resumed_run_ends_as_an_uninterrupted_one(songs: Path, tmp_path: Path) -> None:
+    quiet = {"songs": 0, "measured": 0}
+    whole, halved = task_of(songs, preview=quiet), task_of(songs, preview=quiet)
+    loop.train(whole, whole._recipe, tmp_path / "whole")
+    shutil.copytree(tmp_path / "whole", tmp_path / "halved")
+    (tmp_path / "halved" / "states" / "step-00000004.pt").unlink()
+    loop.train(halved, halved._recipe, tmp_path / "halved", resume=True)
+    for one, other in zip(whole.modules().values(), halved.modules().values(), strict=True):
+        for name, tensor in one.state_dict().items():
+            assert torch.equal(tensor, other.state_dict()[name]), name
+
+
+def test_a_song_without_lyrics_is_as_at_inference_or_as_published(songs: Path) -> None:
+    for rule, wanted in (("inference", 0.0), ("training", 1.0)):
+        task = task_of(songs, conditions={"lyric_rule": rule})
+        ids, mask = task._lyric_ids.of("")
+        assert ids.tolist() == [0]
+        assert mask.tolist() == [wanted]
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no encoded songs"):
+        task_of(tmp_path)
+
+
+def test_a_run_goes_on_over_what_it_was_begun_with(tmp_path: Path) -> None:
+    """Wherever that lies now; and over nothing else."""
+    for name in ("songs", "moved"):
+        write_songs(tmp_path / name)
+    shutil.copytree(small_folder(), tmp_path / "base")
+
+    def go_on(songs: str, steps: int) -> loop.Outcome:
+        settings = recipe("diffusion", tmp_path / songs)["loop"] | {"steps": steps}
+        sections = {"checkpoint": str(tmp_path / "base"), "loop": settings, "preview": {"songs": 0, "measured": 0}}
+        task = task_of(tmp_path / songs, **sections)
+        return loop.train(task, task._recipe, tmp_path / "run", resume=True)
+
+    go_on("songs", 1)
+    assert go_on("moved", 2).step == 2
+    write_shard(tmp_path / "moved", 1, [encoding(9, 12)])
+    with pytest.raises(InputError, match=r"what is behind data\.encoded has changed"):
+        go_on("moved", 3)
+    file = tmp_path / "base" / "ace_step_transformer" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(file)
+    write_weights(file, {name: tensor * 1.5 for name, tensor in tensors.items()})
+    with pytest.raises(InputError, match="what is behind checkpoint has changed"):
+        go_on("songs", 3)
