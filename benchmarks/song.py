@@ -26,16 +26,16 @@ from acestep_flows.model.config import TransformerConfig
 from acestep_flows.model.placement import Dtype, Placement
 from acestep_flows.model.random import MIDDLE, write_random_checkpoint
 from acestep_flows.model.vocoder import load_vocoder
+from acestep_flows.sampling.active_song import Underway
 from acestep_flows.sampling.branches import Branches, song_branches
 from acestep_flows.sampling.denoiser import Denoiser, Row, answer, remember
 from acestep_flows.sampling.drive import drive
-from acestep_flows.sampling.forwards import Forwards
+from acestep_flows.sampling.loop import drive_all
 from acestep_flows.sampling.noise import SeededDraws, start_noise
 from acestep_flows.sampling.options import SamplerOptions
+from acestep_flows.sampling.row_batching import Forwards
 from acestep_flows.sampling.text2music import text2music
-from acestep_flows.sampling.together import drive_all
 from acestep_flows.sampling.trajectory import Call
-from acestep_flows.sampling.underway import Underway
 from acestep_flows.stages.diffusion import shared_networks
 from acestep_flows.stages.encode_lyrics import EncodeLyrics
 from acestep_flows.stages.encode_prompt import EncodePrompt

@@ -26,10 +26,10 @@ from acestep_flows.model.threads import Lanes, limit_threads
 from acestep_flows.runtime.fairness import DeficitRoundRobin
 from acestep_flows.runtime.occupancy import EngineStats, Record
 from acestep_flows.runtime.room import Room
+from acestep_flows.sampling.active_song import Underway
 from acestep_flows.sampling.denoiser import answer
-from acestep_flows.sampling.forwards import PADDING, Ask, Forwards
+from acestep_flows.sampling.row_batching import PADDING, Ask, Forwards
 from acestep_flows.sampling.trajectory import State
-from acestep_flows.sampling.underway import Underway
 from acestep_flows.stages.diffusion import Song
 
 P = ParamSpec("P")

@@ -133,9 +133,9 @@ class DiffusionStage(Stage):
 
     def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = UNWATCHED) -> list[Any]:
         """All songs together, as far as they share forward passes; each comes out as it would alone."""
-        from acestep_flows.sampling.forwards import Forwards
-        from acestep_flows.sampling.together import drive_all
-        from acestep_flows.sampling.underway import Underway
+        from acestep_flows.sampling.active_song import Underway
+        from acestep_flows.sampling.loop import drive_all
+        from acestep_flows.sampling.row_batching import Forwards
 
         def begin(index: int) -> Underway:
             song = self.song(batch[index], params[index])

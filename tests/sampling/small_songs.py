@@ -13,6 +13,7 @@ from torch import Tensor
 
 from acestep_flows.model.condition import ConditionProjector
 from acestep_flows.model.transformer import Transformer
+from acestep_flows.sampling.active_song import Underway
 from acestep_flows.sampling.audio2audio import audio2audio
 from acestep_flows.sampling.denoiser import Denoiser, remember
 from acestep_flows.sampling.drive import drive
@@ -22,7 +23,6 @@ from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.repaint import repaint
 from acestep_flows.sampling.text2music import text2music
 from acestep_flows.sampling.trajectory import BranchName, State, Trajectory
-from acestep_flows.sampling.underway import Underway
 from acestep_flows.stages.diffusion import Song
 from tests.sampling.test_denoiser import CONFIG, branch_of
 from tests.sampling.toy import extended, noise_of, song_of

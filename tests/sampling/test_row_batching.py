@@ -12,9 +12,9 @@ from torch import Tensor
 
 from acestep_flows.model.threads import Lanes, limit_threads
 from acestep_flows.model.transformer import Transformer
+from acestep_flows.sampling.active_song import Underway
 from acestep_flows.sampling.denoiser import Row, answer
-from acestep_flows.sampling.forwards import Forwards
-from acestep_flows.sampling.underway import Underway
+from acestep_flows.sampling.row_batching import Forwards
 from tests.sampling.small_songs import Order, assert_same, underway
 
 

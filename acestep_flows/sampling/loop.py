@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
-from acestep_flows.sampling.forwards import Forwards
-from acestep_flows.sampling.underway import Underway
+from acestep_flows.sampling.active_song import Underway
+from acestep_flows.sampling.row_batching import Forwards
 
 TOKENS, SONGS = 8192, 8
 """How much `drive_all` takes on at once."""

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from acestep_flows.errors import InputError
 from acestep_flows.model.threads import Lanes
-from acestep_flows.sampling.forwards import Forwards
-from acestep_flows.sampling.together import drive_all
-from acestep_flows.sampling.underway import Underway
+from acestep_flows.sampling.active_song import Underway
+from acestep_flows.sampling.loop import drive_all
+from acestep_flows.sampling.row_batching import Forwards
 from tests.sampling.small_songs import ORDERS, Order, alone, assert_same, underway
 
 

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from acestep_flows.model.threads import Lanes, shared_lanes
 from acestep_flows.model.transformer import Transformer
+from acestep_flows.sampling.active_song import Underway
 from acestep_flows.sampling.denoiser import Row, answer
-from acestep_flows.sampling.underway import Underway
 
 Ask = Callable[[Transformer, Sequence[Row]], Sequence[Tensor]]
 """One forward pass: the velocity of every row."""
