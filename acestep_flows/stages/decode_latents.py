@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from acestep_flows.stages.batching import attempt_groups
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
-from acestep_flows.stages.item import attempt_groups
 from acestep_flows.values import Latents, Mel
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from pydantic import Field, ValidationError
 from acestep_flows.errors import CheckpointError
 from acestep_flows.model.layout import TRANSFORMER
 from acestep_flows.sampling.options import GuidanceChoices, SamplerOptions, StepOptions
+from acestep_flows.stages.adapted_networks import Recent, Refined
+from acestep_flows.stages.batching import attempt
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
-from acestep_flows.stages.item import attempt
-from acestep_flows.stages.refined import Recent, Refined
 from acestep_flows.values import Latents
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from acestep_flows.errors import InputError
+from acestep_flows.stages.batching import attempt
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
-from acestep_flows.stages.item import attempt
 from acestep_flows.values import MAX_SECONDS, MODEL_RATE, SAMPLES_PER_FRAME, Audio, Latents
 
 if TYPE_CHECKING:

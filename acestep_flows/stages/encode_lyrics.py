@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from acestep_flows.compatibility import Compatibility
+from acestep_flows.stages.adapted_networks import Refined
+from acestep_flows.stages.batching import alike, attempt, attempt_groups
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
-from acestep_flows.stages.item import alike, attempt, attempt_groups
-from acestep_flows.stages.refined import Refined
-from acestep_flows.stages.texts import LyricText
+from acestep_flows.stages.text_params import LyricText
 from acestep_flows.values import LyricStates
 
 if TYPE_CHECKING:

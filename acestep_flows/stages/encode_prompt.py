@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from acestep_flows.stages.batching import attempt_groups
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
-from acestep_flows.stages.item import attempt_groups
-from acestep_flows.stages.texts import PromptText
+from acestep_flows.stages.text_params import PromptText
 from acestep_flows.values import PromptStates
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from acestep_flows.stages.batching import attempt
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
-from acestep_flows.stages.item import attempt
 from acestep_flows.values import Audio, Report
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import Field
 
 from acestep_flows.errors import InputError
+from acestep_flows.stages.batching import attempt
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
-from acestep_flows.stages.item import attempt
 from acestep_flows.values import Audio
 
 

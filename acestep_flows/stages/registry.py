@@ -24,7 +24,7 @@ def stages() -> Mapping[str, type[Stage]]:
     from acestep_flows.stages.join import Join
     from acestep_flows.stages.measure import Measure
     from acestep_flows.stages.mix import Mix
-    from acestep_flows.stages.pick import Pick
+    from acestep_flows.stages.pick_best import Pick
     from acestep_flows.stages.repaint import Repaint
     from acestep_flows.stages.sample import Sample
     from acestep_flows.stages.trim import Trim

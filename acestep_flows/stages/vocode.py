@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
+from acestep_flows.stages.batching import attempt_groups
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
 from acestep_flows.stages.decode_latents import OVERLAP_ABOVE_SECONDS, half_minutes
-from acestep_flows.stages.item import attempt_groups
 from acestep_flows.values import MEL_HOP, MODEL_RATE, OUTPUT_RATE, Audio, Mel
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acestep_flows.errors import InputError
-from acestep_flows.stages.pick import Pick
+from acestep_flows.stages.pick_best import Pick
 from acestep_flows.values import Report
 from tests.stages.material import latents
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from acestep_flows.stages.texts import LyricText, PromptText
+from acestep_flows.stages.text_params import LyricText, PromptText
 
 PROMPT: TypeAdapter[str] = TypeAdapter(PromptText)
 LYRICS: TypeAdapter[str] = TypeAdapter(LyricText)

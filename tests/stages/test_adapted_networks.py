@@ -11,7 +11,7 @@ import pytest
 
 from acestep_flows.model.adapters import Adapter
 from acestep_flows.model.checkpoint import Checkpoint
-from acestep_flows.stages.refined import KEPT, Recent, Refined
+from acestep_flows.stages.adapted_networks import KEPT, Recent, Refined
 
 
 def test_made_once_and_the_oldest_is_dropped() -> None:

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acestep_flows.errors import FlowsError, InputError, StageError
+from acestep_flows.stages.batching import alike, attempt, attempt_groups
 from acestep_flows.stages.contract import Watch
-from acestep_flows.stages.item import alike, attempt, attempt_groups
 
 
 def test_a_result_passes() -> None:
