@@ -44,7 +44,7 @@ def _peak_kilobytes() -> int:
 
 
 def main() -> None:
-    from acestep_flows.model.random import MIDDLE, write_random_checkpoint
+    from acestep_flows.testing.random_checkpoint import MIDDLE, write_random_checkpoint
 
     parser = argparse.ArgumentParser(description="Peak memory of decoding songs of several lengths.")
     parser.add_argument("--out")

@@ -24,7 +24,6 @@ from acestep_flows.model.autoencoder import Autoencoder
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.config import TransformerConfig
 from acestep_flows.model.placement import Dtype, Placement
-from acestep_flows.model.random import MIDDLE, write_random_checkpoint
 from acestep_flows.model.vocoder import load_vocoder
 from acestep_flows.sampling.active_song import Underway
 from acestep_flows.sampling.branches import Branches, song_branches
@@ -40,6 +39,7 @@ from acestep_flows.stages.diffusion import shared_networks
 from acestep_flows.stages.encode_lyrics import EncodeLyrics
 from acestep_flows.stages.encode_prompt import EncodePrompt
 from acestep_flows.stages.init_noise import InitNoise
+from acestep_flows.testing.random_checkpoint import MIDDLE, write_random_checkpoint
 from acestep_flows.values import frames_from_seconds
 from benchmarks.machine import best, matmul_rate, report
 from benchmarks.plain import PlainDenoiser, PlainVocoder, plain_transformer

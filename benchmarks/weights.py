@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from acestep_flows.model.embedded import embedded_checkpoint
-from acestep_flows.model.random import MIDDLE, SMALL, write_random_checkpoint
+from acestep_flows.testing.random_checkpoint import MIDDLE, SMALL, write_random_checkpoint
 
 RANDOM = {"small": SMALL, "middle": MIDDLE}
 

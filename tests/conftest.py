@@ -90,8 +90,8 @@ def small_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from acestep_flows.model.checkpoint import Checkpoint
     from acestep_flows.model.control import ControlBranch
     from acestep_flows.model.placement import Placement
-    from acestep_flows.model.random import SMALL, write_random_checkpoint
     from acestep_flows.model.transformer import Transformer
+    from acestep_flows.testing.random_checkpoint import SMALL, write_random_checkpoint
 
     root = tmp_path_factory.mktemp("small")
     write_random_checkpoint(root, SMALL, seed=1)

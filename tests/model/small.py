@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from acestep_flows.model.checkpoint import Checkpoint
-from acestep_flows.model.random import SMALL, write_random_checkpoint
+from acestep_flows.testing.random_checkpoint import SMALL, write_random_checkpoint
 
 _KEPT: list[TemporaryDirectory[str]] = []
 

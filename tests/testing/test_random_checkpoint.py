@@ -14,10 +14,10 @@ from acestep_flows.model.autoencoder import Autoencoder
 from acestep_flows.model.checkpoint import PARTS, Checkpoint
 from acestep_flows.model.layout import TRANSFORMER, VOCODER
 from acestep_flows.model.placement import Placement
-from acestep_flows.model.random import MIDDLE, SMALL, _configs, write_random_checkpoint
 from acestep_flows.model.text_encoder import TextEncoder
 from acestep_flows.model.vocabulary import LANGUAGES, STRUCTURE
 from acestep_flows.model.vocoder import load_vocoder
+from acestep_flows.testing.random_checkpoint import MIDDLE, SMALL, _configs, write_random_checkpoint
 from tests.model.small import small_checkpoint, small_folder
 
 
