@@ -41,8 +41,8 @@ from acestep_flows.graph.checking.check import checked
 from acestep_flows.graph.library import Library
 from acestep_flows.graph.scheduler import Options, Scheduler
 from acestep_flows.model.allocator import keep_freed_memory
-from acestep_flows.runtime.bulk.actors import End
 from acestep_flows.runtime.bulk.pipeline import local_pool
+from acestep_flows.runtime.bulk.segment_actor import End
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.stages.registry import stages

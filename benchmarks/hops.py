@@ -24,7 +24,7 @@ from acestep_flows.graph.planning.layout import plan
 from acestep_flows.graph.scheduler import Scheduler
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.local import LocalRunner
-from acestep_flows.runtime.serving.launch import deploy, local_ray
+from acestep_flows.runtime.serving.local_ray import deploy, local_ray
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.stages.registry import stages
 from benchmarks.machine import report

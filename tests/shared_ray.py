@@ -19,7 +19,7 @@ class SharedRay:
     def address(self) -> str:
         """Where its HTTP answers; starts it where it is not there."""
         if self._address is None:
-            from acestep_flows.runtime.serving.launch import Http, local_ray
+            from acestep_flows.runtime.serving.local_ray import Http, local_ray
 
             with socket.create_server(("127.0.0.1", 0)) as taken:
                 http = Http(port=taken.getsockname()[1])

@@ -9,8 +9,8 @@ from acestep_flows.bulk.driver import Ended, Way
 from acestep_flows.bulk.progress_meter import Meter
 from acestep_flows.bulk.row_work import JobWork, Try
 from acestep_flows.graph.planning.plan import Plan
-from acestep_flows.runtime.bulk.actors import Order
-from acestep_flows.runtime.bulk.legs import legs_of, merged
+from acestep_flows.runtime.bulk.plan_segments import legs_of, merged
+from acestep_flows.runtime.bulk.segment_actor import Order
 from acestep_flows.runtime.serving.pool import Pool
 
 TOGETHER = 4

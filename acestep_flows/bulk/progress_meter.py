@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from acestep_flows.bulk.progress import Progress, Watch
 from acestep_flows.bulk.results import Outcome, ResultRow
-from acestep_flows.runtime.bulk.actors import Busy
+from acestep_flows.runtime.bulk.segment_actor import Busy
 
 TELL_SECONDS = 0.25
 WINDOW_SECONDS = 5.0

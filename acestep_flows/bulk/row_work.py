@@ -27,8 +27,8 @@ from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.graph.records.recipe import Recipe, recipe
 from acestep_flows.recipes import graph_scope
 from acestep_flows.render import MOST_NODES_IN_TAGS
-from acestep_flows.runtime.bulk.actors import End
-from acestep_flows.runtime.bulk.legs import only
+from acestep_flows.runtime.bulk.plan_segments import only
+from acestep_flows.runtime.bulk.segment_actor import End
 from acestep_flows.values import Audio, File, Value, canonical_json, pack
 from acestep_flows.weights import Weights
 

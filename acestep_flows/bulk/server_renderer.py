@@ -21,7 +21,7 @@ from acestep_flows.bulk.row_work import JobWork, Made, Try, failed
 from acestep_flows.client import Client
 from acestep_flows.errors import Cancelled, Conflict, FlowsError, InputError, StageError
 from acestep_flows.graph.planning.plan import Plan
-from acestep_flows.runtime.bulk.actors import Busy
+from acestep_flows.runtime.bulk.segment_actor import Busy
 from acestep_flows.stages.ports import PortType
 
 CONCURRENCY = 8

@@ -27,8 +27,8 @@ from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.graph.records.recipe import read_recipe
 from acestep_flows.graph.scheduler import Scheduler
 from acestep_flows.model.checkpoint import Checkpoint
-from acestep_flows.runtime.bulk.actors import End, Order
-from acestep_flows.runtime.bulk.legs import legs_of
+from acestep_flows.runtime.bulk.plan_segments import legs_of
+from acestep_flows.runtime.bulk.segment_actor import End, Order
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.stages.registry import stages

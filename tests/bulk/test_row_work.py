@@ -18,7 +18,7 @@ from acestep_flows.bulk.row_work import JobWork
 from acestep_flows.errors import StageError, StorageError
 from acestep_flows.graph.execution.result import NodeResult
 from acestep_flows.graph.planning.resolve import Identity
-from acestep_flows.runtime.bulk.actors import End
+from acestep_flows.runtime.bulk.segment_actor import End
 from acestep_flows.values import Audio, File
 from tests.bulk.jobs import rows_in
 

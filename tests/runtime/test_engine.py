@@ -25,7 +25,7 @@ from acestep_flows.errors import (
 )
 from acestep_flows.model.transformer import Transformer
 from acestep_flows.runtime.engine import StepEngine
-from acestep_flows.runtime.fairness import DeficitRoundRobin
+from acestep_flows.runtime.turn_budget import DeficitRoundRobin
 from acestep_flows.sampling.denoiser import Row, answer
 from acestep_flows.sampling.drive import drive
 from acestep_flows.sampling.trajectory import State

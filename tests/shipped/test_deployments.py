@@ -19,7 +19,7 @@ from acestep_flows.settings import CACHE
 from acestep_flows.stages.registry import stages
 
 FOLDER = shipped()
-BUILDER = "acestep_flows.runtime.serving.build:build_app"
+BUILDER = "acestep_flows.runtime.serving.deployment:build_app"
 
 
 def read(name: str) -> Any:
@@ -58,7 +58,7 @@ def applications(config: Any) -> list[Any]:
 
 @pytest.mark.parametrize("name", ["serve-config.yaml", "rayservice.yaml"])
 def test_serve_configurations_build(name: str, small_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from acestep_flows.runtime.serving.build import AppArgs, build_app
+    from acestep_flows.runtime.serving.deployment import AppArgs, build_app
 
     monkeypatch.setenv("ACESTEP_FLOWS_CHECKPOINT", str(small_root))
     config = read(name)

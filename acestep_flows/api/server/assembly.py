@@ -17,7 +17,7 @@ from acestep_flows.graph.execution.cache import Cache
 from acestep_flows.graph.execution.disk_cache import DiskStore
 from acestep_flows.graph.execution.timings import Timings
 from acestep_flows.graph.scheduler import Scheduler
-from acestep_flows.runtime.serving.launch import STORE_BYTES
+from acestep_flows.runtime.serving.local_ray import STORE_BYTES
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.runtime.serving.runner import ServeRunner
 from acestep_flows.settings import Settings

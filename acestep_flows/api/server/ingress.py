@@ -22,7 +22,7 @@ from acestep_flows.api.http.keys import read_keys
 from acestep_flows.api.server.assembly import assemble
 from acestep_flows.api.store.home import Home
 from acestep_flows.errors import InputError
-from acestep_flows.runtime.serving.launch import FRONT_CPUS
+from acestep_flows.runtime.serving.local_ray import FRONT_CPUS
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.runtime.serving.runner import ServeRunner
 from acestep_flows.settings import read_settings

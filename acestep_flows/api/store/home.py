@@ -13,8 +13,8 @@ from acestep_flows.api.store.leases import Leases
 from acestep_flows.api.store.previews import Previews
 from acestep_flows.api.store.runs import RunTable
 from acestep_flows.errors import StorageError
-from acestep_flows.runtime.serving.states import FOLDER as STATES
-from acestep_flows.runtime.serving.states import SavedStates
+from acestep_flows.runtime.serving.saved_states import FOLDER as STATES
+from acestep_flows.runtime.serving.saved_states import SavedStates
 
 LEASE_SECONDS = 10.0
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 
 from acestep_flows.errors import FlowsError
-from acestep_flows.runtime.serving import launch
+from acestep_flows.runtime.serving import local_ray
 
 SPARE_CPUS = 2
 """Cores that are promised beyond those of actors, so that Ray Data's own small tasks never wait for them."""
@@ -30,7 +30,7 @@ def cluster(cpus: float, gpus: float = 0, *, address: str | None = None, store: 
     Raises:
         FlowsError: no cluster answers.
     """
-    launch.set_environment()
+    local_ray.set_environment()
     # Said of every pool of actors to the terminal: that they could not be restarted if the driver were gone.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
@@ -50,5 +50,5 @@ def cluster(cpus: float, gpus: float = 0, *, address: str | None = None, store: 
         finally:
             ray.shutdown()
         return
-    with launch.own_ray(cpus + SPARE_CPUS, gpus, store=store):
+    with local_ray.own_ray(cpus + SPARE_CPUS, gpus, store=store):
         yield

@@ -19,7 +19,7 @@ from ray.data import ActorPoolStrategy, DataContext
 from ray.exceptions import RayError
 
 from acestep_flows.errors import FlowsError
-from acestep_flows.runtime.bulk.actors import Ended, LegActor, Order, Work, rows_of, table_of
+from acestep_flows.runtime.bulk.segment_actor import Ended, LegActor, Order, Work, rows_of, table_of
 from acestep_flows.runtime.serving.pool import Engine, Pool, Process
 from acestep_flows.stages.registry import stages
 

@@ -21,10 +21,10 @@ from ray.serve import exceptions as refused
 
 from acestep_flows.errors import FlowsError, LostProcess, Overloaded, StageError
 from acestep_flows.graph.execution.runner import Call, Handle, Outputs, Progress, Reply, Store, nbytes, translate
-from acestep_flows.runtime.serving import wire
-from acestep_flows.runtime.serving.company import Company
-from acestep_flows.runtime.serving.hosts import open_checkpoint
+from acestep_flows.runtime.serving import messages
+from acestep_flows.runtime.serving.lost_process_retry import Company
 from acestep_flows.runtime.serving.pool import Pool
+from acestep_flows.runtime.serving.stage_host import open_checkpoint
 from acestep_flows.stages.contract import Stage, StageParams
 from acestep_flows.values import Value
 
@@ -148,7 +148,7 @@ class ServeRunner:
 
     async def _made(self, call: Call, progress: Progress) -> Reply | None:
         """The reply; None where the call stopped at the step up to which it was to be alone."""
-        inputs, tokens = wire.part(dict(call.inputs))
+        inputs, tokens = messages.part(dict(call.inputs))
         host = self._hosts[self.pool.home_of[call.stage.name]]
         with _our_errors(call.stage.name):
             response: Any = host.run.remote(
@@ -204,23 +204,23 @@ class _StartedOnce:
 async def _heard(stream: AsyncIterator[Any], progress: Progress) -> Reply | None:
     """Messages up to the last, then references to the values."""
     async for reference in stream:
-        message: wire.Message = await reference
+        message: messages.Message = await reference
         match message:
-            case wire.Started():
+            case messages.Started():
                 progress.started()
-            case wire.Steps(done):
+            case messages.Steps(done):
                 for step, total in done:
                     progress.step(step, total)
-            case wire.Preview(step, total, latents):
+            case messages.Preview(step, total, latents):
                 progress.preview(step, total, latents)
-            case wire.Failed(error):
+            case messages.Failed(error):
                 raise error
-            case wire.Cleared():
+            case messages.Cleared():
                 return None
-            case wire.Done(outputs, digests, seconds):
+            case messages.Done(outputs, digests, seconds):
                 *values, complete = [item async for item in stream] or [reference]
-                if await complete == wire.Complete():
-                    return Reply(wire.join(outputs, digests, values), seconds)
+                if await complete == messages.Complete():
+                    return Reply(messages.join(outputs, digests, values), seconds)
     raise LostProcess("the answer ended before it was complete")
 
 

@@ -27,7 +27,7 @@ from typing import Any
 
 from acestep_flows.errors import FlowsError, TrainingError
 from acestep_flows.runtime.bulk.cluster import cluster
-from acestep_flows.runtime.serving import traces
+from acestep_flows.runtime.serving import orphans
 from acestep_flows.training.loop.recipe import KINDS, Recipe, parse_recipe
 from acestep_flows.training.loop.stopping import stop_requests
 from acestep_flows.training.loop.task import Outcome, Progress, Watch
@@ -94,7 +94,7 @@ def train(
 @contextlib.contextmanager
 def _place() -> Iterator[Path]:
     """A folder to meet in. What a killed driver leaves, the next Ray of our own clears away."""
-    place = traces.new_folder()
+    place = orphans.new_folder()
     try:
         yield place
     finally:

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from acestep_flows.graph.planning.plan import Output, Plan, PlanNode
-from acestep_flows.runtime.bulk.actors import End, Ended, Order
-from acestep_flows.runtime.bulk.legs import legs_of
 from acestep_flows.runtime.bulk.pipeline import FINISH, cpus_for, legs_for, local_pool, pipeline
+from acestep_flows.runtime.bulk.plan_segments import legs_of
+from acestep_flows.runtime.bulk.segment_actor import End, Ended, Order
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.values import Noise
 from tests.runtime.serving.pools import content

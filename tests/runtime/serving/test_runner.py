@@ -27,10 +27,10 @@ from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.graph.scheduler import Options, Scheduler
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.local import LocalRunner
-from acestep_flows.runtime.serving import build
-from acestep_flows.runtime.serving.hosts import Mailbox, StageHost
+from acestep_flows.runtime.serving import deployment
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.runtime.serving.runner import ServeRunner
+from acestep_flows.runtime.serving.stage_host import Mailbox, StageHost
 from acestep_flows.stages.registry import stages
 from acestep_flows.values import Latents, Span
 from tests.runtime.serving.pools import ENGINE, fused, split
@@ -53,7 +53,7 @@ class Deadly(StageHost):
 def deployed(pool: Pool, home: Path, ingress: str | None = None) -> Iterator[ServeRunner]:
     from ray import serve
 
-    from acestep_flows.runtime.serving.launch import deploy
+    from acestep_flows.runtime.serving.local_ray import deploy
 
     args = {"pool": pool, "home": str(home), "ingress": ingress}
     runner = deploy(args, pool.name, None if ingress is None else "/")
@@ -72,7 +72,7 @@ def together(ray_cluster: None, small_root: Path, home: Path) -> Iterator[ServeR
     """Every stage in one process that words can kill, and HTTP in front."""
     pool = fused(small_root).model_copy(update={"name": "fused"})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "StageHost", Deadly)
+        patch.setattr(deployment, "StageHost", Deadly)
         yield from deployed(pool, home, "acestep_flows.api.server.ingress:ingress")
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from acestep_flows.errors import FlowsError, StageError
 from acestep_flows.graph.execution.runner import Call, Handle, Reply, leaves
-from acestep_flows.runtime.serving import wire
+from acestep_flows.runtime.serving import messages
 from acestep_flows.runtime.serving.batches import Batches
 from acestep_flows.runtime.serving.pool import Pool, Process
 from acestep_flows.stages.contract import StageParams
@@ -24,7 +24,7 @@ from acestep_flows.values import Latents
 
 if TYPE_CHECKING:
     from acestep_flows.model.checkpoint import Checkpoint
-    from acestep_flows.runtime.serving.songs import Songs
+    from acestep_flows.runtime.serving.diffusion_calls import Songs
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +66,8 @@ class StageHost:
     def _make_songs(self, pool: Pool, process: Process, home: Path | None) -> Songs | None:
         if not any(issubclass(stage, DiffusionStage) for stage in self.stages.values()):
             return None
-        from acestep_flows.runtime.serving.songs import Songs
-        from acestep_flows.runtime.serving.states import SavedStates
+        from acestep_flows.runtime.serving.diffusion_calls import Songs
+        from acestep_flows.runtime.serving.saved_states import SavedStates
 
         states = None if home is None else SavedStates(home / "states")
         return Songs(self.runner, pool.engine, states, lanes=pool.lanes(process))
@@ -84,13 +84,13 @@ class StageHost:
         alone: int = 0,
     ) -> AsyncIterator[Any]:
         """One call, answered as `wire` says. Cancelling it stops the stage at its next step boundary."""
-        call = Call(self.stages[stage], wire.join(inputs, digests, values), params, preview_every, run, alone)
+        call = Call(self.stages[stage], messages.join(inputs, digests, values), params, preview_every, run, alone)
         edge = self._edges[stage]
         edge.calls += 1
         edge.bytes_in += _bytes(inputs)
         if alone:
             # That it was here has to be known before the process may die of it.
-            yield wire.Started()
+            yield messages.Started()
             await asyncio.sleep(WORD_SECONDS)
         mailbox = Mailbox()
         work = asyncio.ensure_future(self._answer(call, mailbox))
@@ -102,19 +102,19 @@ class StageHost:
                 yield message
             error = work.exception()
             if error is not None:
-                yield wire.Failed(_failure(error, stage))
+                yield messages.Failed(_failure(error, stage))
                 return
             reply, key = work.result()
             if reply is None:
-                yield wire.Cleared()
+                yield messages.Cleared()
                 return
-            outputs, made = wire.part(dict(reply.outputs))
+            outputs, made = messages.part(dict(reply.outputs))
             edge.seconds += reply.seconds
             edge.bytes_out += _bytes(outputs)
-            yield wire.Done(outputs, tuple(made), reply.seconds)
+            yield messages.Done(outputs, tuple(made), reply.seconds)
             for value in made.values():
                 yield value
-            yield wire.Complete()
+            yield messages.Complete()
             if key is not None and self._songs is not None:
                 await self._songs.forget(key)
         finally:
@@ -164,25 +164,25 @@ class Mailbox:
     """Progress of one call, gathered into messages: iterate over it until the call is over."""
 
     def __init__(self) -> None:
-        self._pending: list[wire.Message] = []
+        self._pending: list[messages.Message] = []
         self._came = asyncio.Event()
         self._over = asyncio.Event()
 
     def started(self) -> None:
-        self._pending.append(wire.Started())
+        self._pending.append(messages.Started())
         self._came.set()
 
     def step(self, done: int, total: int) -> None:
         last = self._pending[-1] if self._pending else None
-        if isinstance(last, wire.Steps):
-            self._pending[-1] = wire.Steps((*last.done, (done, total)))
+        if isinstance(last, messages.Steps):
+            self._pending[-1] = messages.Steps((*last.done, (done, total)))
         else:
-            self._pending.append(wire.Steps(((done, total),)))
+            self._pending.append(messages.Steps(((done, total),)))
         self._came.set()
 
     def preview(self, done: int, total: int, latents: Latents) -> None:
-        self._pending = [message for message in self._pending if not isinstance(message, wire.Preview)]
-        self._pending.append(wire.Preview(done, total, latents))
+        self._pending = [message for message in self._pending if not isinstance(message, messages.Preview)]
+        self._pending.append(messages.Preview(done, total, latents))
         self._came.set()
 
     def close(self, _: object = None) -> None:
@@ -190,7 +190,7 @@ class Mailbox:
         self._over.set()
         self._came.set()
 
-    async def __aiter__(self) -> AsyncIterator[wire.Message]:
+    async def __aiter__(self) -> AsyncIterator[messages.Message]:
         while True:
             await self._came.wait()
             self._came.clear()
@@ -232,4 +232,4 @@ def _bytes(content: Any) -> int:
 def _failure(error: BaseException, stage: str) -> FlowsError:
     if isinstance(error, StageError):
         log.error("%s failed", stage, exc_info=error.cause)
-    return wire.portable(error if isinstance(error, FlowsError) else StageError("", stage, error))
+    return messages.portable(error if isinstance(error, FlowsError) else StageError("", stage, error))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acestep_flows.graph.planning.plan import Fallback, Output, Plan
-from acestep_flows.runtime.bulk.legs import advance, legs_of, merged, only, within
+from acestep_flows.runtime.bulk.plan_segments import advance, legs_of, merged, only, within
 from acestep_flows.values import Value
 from tests.graph.small_stages import node, out, plan_of, run, scheduler_of, song
 

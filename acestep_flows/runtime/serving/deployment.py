@@ -2,7 +2,7 @@
 
 applications:
   - name: acestep-flows
-    import_path: acestep_flows.runtime.serving.build:build_app
+    import_path: acestep_flows.runtime.serving.deployment:build_app
     args: {pool: gpu-pool, home: /data/acestep-flows}
 """
 
@@ -18,8 +18,8 @@ from ray import serve
 from ray.serve import Application
 
 from acestep_flows.errors import InputError
-from acestep_flows.runtime.serving.hosts import StageHost, open_checkpoint
 from acestep_flows.runtime.serving.pool import Pool, Process
+from acestep_flows.runtime.serving.stage_host import StageHost, open_checkpoint
 
 ONGOING = 10_000
 """Calls that one replica may be given at once. They wait in the step engine, which is fair; the hard limit on work

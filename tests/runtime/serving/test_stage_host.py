@@ -14,9 +14,9 @@ import pytest
 
 from acestep_flows.errors import CheckpointError, StageError
 from acestep_flows.graph.execution.runner import Call, Reply
-from acestep_flows.runtime.serving import wire
-from acestep_flows.runtime.serving.hosts import Mailbox, StageHost, open_checkpoint
+from acestep_flows.runtime.serving import messages
 from acestep_flows.runtime.serving.pool import Pool
+from acestep_flows.runtime.serving.stage_host import Mailbox, StageHost, open_checkpoint
 from acestep_flows.stages.registry import stages
 from acestep_flows.values import Latents
 from tests.runtime.serving.pools import LIGHT, content, fused, split
@@ -37,7 +37,7 @@ def host(small_root: Path, tmp_path: Path) -> Iterator[StageHost]:
 
 
 def stream(host: StageHost, call: Call) -> Any:
-    inputs, tokens = wire.part(dict(call.inputs))
+    inputs, tokens = messages.part(dict(call.inputs))
     return host.run(
         call.stage.name, call.params, inputs, tuple(tokens), *tokens.values(), preview_every=call.preview_every
     )
@@ -52,12 +52,12 @@ def test_an_answer_is_progress_then_outputs_then_values(host: StageHost) -> None
     async def work() -> None:
         call = await sample_call(host.runner, steps=5)
         answer = [item async for item in stream(host, call)]
-        (done,) = (item for item in answer if isinstance(item, wire.Done))
+        (done,) = (item for item in answer if isinstance(item, messages.Done))
         place = answer.index(done)
-        assert answer[0] == wire.Started()
+        assert answer[0] == messages.Started()
         assert [step for item in answer[1:place] for step in item.done] == [(step, 5) for step in range(6)]
         assert [value.digest for value in answer[place + 1 : -1]] == list(done.digests)
-        assert answer[-1] == wire.Complete()
+        assert answer[-1] == messages.Complete()
         assert {name: handle.kind for name, handle in done.outputs.items()} == {
             "latents": "latents",
             "report": "report",
@@ -69,12 +69,12 @@ def test_an_answer_is_progress_then_outputs_then_values(host: StageHost) -> None
 def test_previews_come_among_the_progress(host: StageHost) -> None:
     async def work() -> None:
         call = await sample_call(host.runner, steps=5)
-        plain = [item async for item in stream(host, call) if isinstance(item, wire.Done)]
+        plain = [item async for item in stream(host, call) if isinstance(item, messages.Done)]
         answer = [item async for item in stream(host, replace(call, preview_every=4))]
-        (preview,) = [item for item in answer if isinstance(item, wire.Preview)]
+        (preview,) = [item for item in answer if isinstance(item, messages.Preview)]
         assert (preview.step, preview.total, preview.latents.frames) == (4, 5, 21)
-        assert answer.index(preview) < answer.index(wire.Complete())
-        (done,) = [item for item in answer if isinstance(item, wire.Done)]
+        assert answer.index(preview) < answer.index(messages.Complete())
+        (done,) = [item for item in answer if isinstance(item, messages.Done)]
         assert done.digests == plain[0].digests
 
     asyncio.run(work())
@@ -83,7 +83,7 @@ def test_previews_come_among_the_progress(host: StageHost) -> None:
 def test_a_failure_is_an_answer(host: StageHost) -> None:
     async def work() -> None:
         *_, failed = [item async for item in stream(host, await sample_call(host.runner, control_branch="stemgen"))]
-        assert isinstance(failed, wire.Failed)
+        assert isinstance(failed, messages.Failed)
         assert str(failed.error) == "sample.control: a control track and a control branch belong together"
         assert (await host.stats())["under_way"] == 0
 
@@ -121,7 +121,7 @@ def test_a_stage_without_memory_fails_that_call_alone(host: StageHost, monkeypat
             [item async for item in stream(host, prompt("pop"))],
         )
         assert str(huge[-1].error) == "encode_prompt: OutOfMemoryError: too much"
-        assert small[-1] == wire.Complete()
+        assert small[-1] == messages.Complete()
 
     asyncio.run(work())
 
@@ -129,7 +129,7 @@ def test_a_stage_without_memory_fails_that_call_alone(host: StageHost, monkeypat
 def test_what_goes_through_a_stage_is_counted(host: StageHost) -> None:
     async def work() -> None:
         call = await sample_call(host.runner, steps=2)
-        (done,) = [item async for item in stream(host, call) if isinstance(item, wire.Done)]
+        (done,) = [item async for item in stream(host, call) if isinstance(item, messages.Done)]
         told = (await host.stats())["edges"]
         assert [*told] == ["sample"]
         assert told["sample"]["calls"] == 1
@@ -158,7 +158,7 @@ def test_a_cancelled_song_frees_its_place(host: StageHost) -> None:
             await task
         told = await host.stats()
         assert (told["under_way"], told["engine"]["songs"]) == (0, 0)
-        assert not any(isinstance(item, wire.Done) for item in heard)
+        assert not any(isinstance(item, messages.Done) for item in heard)
 
     asyncio.run(work())
 
@@ -221,8 +221,8 @@ def test_steps_that_come_quickly_share_messages_and_none_is_lost() -> None:
         telling = asyncio.ensure_future(tell())
         messages = [message async for message in mailbox]
         await telling
-        assert messages[0] == wire.Started()
-        steps = [message for message in messages if isinstance(message, wire.Steps)]
+        assert messages[0] == messages.Started()
+        steps = [message for message in messages if isinstance(message, messages.Steps)]
         assert len(steps) < 30
         assert [step for message in steps for step, _ in message.done] == list(range(100))
 
@@ -248,8 +248,8 @@ def test_a_preview_that_was_not_sent_gives_way_to_the_next() -> None:
             mailbox.preview(step, 5, latents)
         mailbox.close()
         messages = [message async for message in mailbox]
-        assert [message.step for message in messages if isinstance(message, wire.Preview)] == [5]
-        steps = [step for message in messages if isinstance(message, wire.Steps) for step, _ in message.done]
+        assert [message.step for message in messages if isinstance(message, messages.Preview)] == [5]
+        steps = [step for message in messages if isinstance(message, messages.Steps) for step, _ in message.done]
         assert steps == [1, 2, 3, 4, 5]
 
     asyncio.run(work())

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acestep_flows.runtime.fairness import DeficitRoundRobin
+from acestep_flows.runtime.turn_budget import DeficitRoundRobin
 
 COSTS = st.lists(st.integers(1, 500), min_size=1, max_size=12).map(lambda costs: dict(enumerate(costs)))
 

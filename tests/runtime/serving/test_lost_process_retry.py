@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 
-from acestep_flows.runtime.serving.company import Company
+from acestep_flows.runtime.serving.lost_process_retry import Company
 
 
 def test_who_is_alone_is_alone_and_comes_first() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acestep_flows.runtime.serving.seating import Seating
+from acestep_flows.runtime.serving.song_slots import Seating
 
 STAY = 3
 

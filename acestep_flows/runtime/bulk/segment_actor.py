@@ -24,15 +24,15 @@ from acestep_flows.graph.execution.result import NodeResult
 from acestep_flows.graph.execution.runner import Call, Progress, Reply
 from acestep_flows.graph.planning.plan import Output, Plan
 from acestep_flows.graph.scheduler import Scheduler
-from acestep_flows.runtime.bulk import legs
+from acestep_flows.runtime.bulk import plan_segments
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.stages.diffusion import DiffusionStage
 from acestep_flows.stages.registry import stages as registry
 
 if TYPE_CHECKING:
     from acestep_flows.model.checkpoint import Checkpoint
+    from acestep_flows.runtime.serving.diffusion_calls import Songs
     from acestep_flows.runtime.serving.pool import Pool, Process
-    from acestep_flows.runtime.serving.songs import Songs
 
 log = logging.getLogger(__name__)
 
@@ -188,14 +188,14 @@ class LegActor:
         assert row.plan is not None
         if self._scheduler is None or self._process is None:
             return row
-        part = legs.within(row.plan, self._process, self._homes)
+        part = plan_segments.within(row.plan, self._process, self._homes)
         if part is None:
             return row
         result = await self._scheduler.run(part)
         values = await self._scheduler.runner.fetch(dict(result.outputs))
         done = {id for id, node in result.nodes.items() if node.identity is not None}
         made = {ref: values[name] for name, ref in part.outputs.items() if isinstance(ref, Output) and ref.node in done}
-        plan = legs.advance(row.plan, part, made)
+        plan = plan_segments.advance(row.plan, part, made)
         return replace(row, plan=plan, nodes=(*row.nodes, *result.nodes.values()))
 
     def _told(self, row: Underway) -> pa.Table:
@@ -225,7 +225,7 @@ class CompanyRunner(LocalRunner):
         super().__init__(checkpoint, process.placement, workers=process.workers, threads=process.torch_threads)
         self._songs: Songs | None = None
         if any(issubclass(registry()[name], DiffusionStage) for name in process.stages):
-            from acestep_flows.runtime.serving.songs import Songs
+            from acestep_flows.runtime.serving.diffusion_calls import Songs
 
             self._songs = Songs(self, pool.engine, None, lanes=pool.lanes(process))
 

@@ -18,8 +18,8 @@ from acestep_flows.graph.planning.resolve import identity
 from acestep_flows.runtime.engine import StepEngine
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.runtime.serving.pool import Engine
-from acestep_flows.runtime.serving.seating import Place, Seating
-from acestep_flows.runtime.serving.states import SavedStates
+from acestep_flows.runtime.serving.saved_states import SavedStates
+from acestep_flows.runtime.serving.song_slots import Place, Seating
 from acestep_flows.sampling.trajectory import State, Trajectory
 from acestep_flows.stages.diffusion import DiffusionStage, preview_of
 from acestep_flows.values import Value

@@ -16,9 +16,9 @@ from acestep_flows.graph.execution.runner import Call, Reply
 from acestep_flows.graph.planning.resolve import identity
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.local import LocalRunner
+from acestep_flows.runtime.serving.diffusion_calls import Songs
 from acestep_flows.runtime.serving.pool import Engine
-from acestep_flows.runtime.serving.songs import Songs
-from acestep_flows.runtime.serving.states import SavedStates
+from acestep_flows.runtime.serving.saved_states import SavedStates
 from tests.runtime.serving.songs import Told, sample_call
 
 SAVE_EVERY = 3

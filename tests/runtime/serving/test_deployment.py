@@ -14,7 +14,7 @@ from ray import serve
 from ray.serve import Application
 
 from acestep_flows.errors import CheckpointError, InputError
-from acestep_flows.runtime.serving.build import build_app
+from acestep_flows.runtime.serving.deployment import build_app
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.stages.registry import stages
 from tests.runtime.serving.pools import content, split

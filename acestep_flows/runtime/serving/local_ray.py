@@ -17,7 +17,7 @@ import psutil
 
 from acestep_flows.errors import FlowsError
 from acestep_flows.importing import uncollected
-from acestep_flows.runtime.serving import traces
+from acestep_flows.runtime.serving import orphans
 from acestep_flows.runtime.serving.pool import Pool
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def own_ray(cpus: float, gpus: float = 0, *, store: int = STORE_BYTES) -> Iterat
     set_environment()
     import ray
 
-    traces.clear()
-    folder = traces.new_folder()
+    orphans.clear()
+    folder = orphans.new_folder()
     myself = psutil.Process()
     before = set(myself.children(recursive=True))
     try:
@@ -71,12 +71,12 @@ def own_ray(cpus: float, gpus: float = 0, *, store: int = STORE_BYTES) -> Iterat
             logging_level=logging.ERROR,
             object_store_memory=store,
         )
-        traces.note(folder, set(myself.children(recursive=True)) - before)
+        orphans.note(folder, set(myself.children(recursive=True)) - before)
         yield
     finally:
         started = set(myself.children(recursive=True)) - before
         ray.shutdown()
-        traces.end(list(started), STOP_SECONDS)
+        orphans.end(list(started), STOP_SECONDS)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -124,7 +124,7 @@ def deploy(args: dict[str, Any], app: str | None = None, route: str | None = Non
     """
     from ray import serve
 
-    from acestep_flows.runtime.serving.build import build_app
+    from acestep_flows.runtime.serving.deployment import build_app
     from acestep_flows.runtime.serving.runner import APP, ServeRunner
 
     pool = args.get("pool", "local")

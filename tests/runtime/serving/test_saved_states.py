@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from acestep_flows.errors import StorageError
-from acestep_flows.runtime.serving.states import STALE_SECONDS, SavedStates
+from acestep_flows.runtime.serving.saved_states import STALE_SECONDS, SavedStates
 from acestep_flows.sampling.trajectory import State
 
 
