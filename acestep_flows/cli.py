@@ -300,7 +300,8 @@ def _scope(name: str, folders: Sequence[Path]) -> Scope:
 def _job(name: str, folders: Sequence[Path], assignments: Sequence[str]) -> Job:
     from acestep_flows.arguments import InputReader
     from acestep_flows.graph.planning.layout import lay_out
-    from acestep_flows.recipes import Job, graph_content
+    from acestep_flows.graph.records.graph_content import graph_content
+    from acestep_flows.recipes import Job
 
     scope = _scope(name, folders)
     reader = InputReader()

@@ -12,7 +12,7 @@ from acestep_flows.errors import InputError
 from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.language.wording import listing
 from acestep_flows.graph.planning.layout import digest
-from acestep_flows.recipes import graph_content
+from acestep_flows.graph.records.graph_content import graph_content
 from acestep_flows.stages.contract import Stage
 
 if TYPE_CHECKING:

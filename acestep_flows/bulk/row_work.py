@@ -24,8 +24,8 @@ from acestep_flows.graph.execution.result import Result
 from acestep_flows.graph.execution.runner import Handle, leaves, nbytes, sha256, translate
 from acestep_flows.graph.planning.layout import lay_out
 from acestep_flows.graph.planning.plan import Plan
+from acestep_flows.graph.records.graph_content import graph_scope
 from acestep_flows.graph.records.recipe import Recipe, recipe
-from acestep_flows.recipes import graph_scope
 from acestep_flows.render import MOST_NODES_IN_TAGS
 from acestep_flows.runtime.bulk.plan_segments import only
 from acestep_flows.runtime.bulk.segment_actor import End

@@ -21,7 +21,7 @@ from acestep_flows.errors import InputError
 from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.language.types import Declaration
 from acestep_flows.graph.language.wording import clip, unlike
-from acestep_flows.recipes import graph_scope
+from acestep_flows.graph.records.graph_content import graph_scope
 from acestep_flows.values import canonical_json
 
 ID = "id"

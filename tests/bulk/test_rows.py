@@ -16,7 +16,7 @@ from acestep_flows.bulk.manifest import open_manifest
 from acestep_flows.bulk.rows import Rows
 from acestep_flows.errors import InputError
 from acestep_flows.graph.planning.layout import digest, lay_out
-from acestep_flows.recipes import graph_content
+from acestep_flows.graph.records.graph_content import graph_content
 from tests.bulk.manifests import jsonl, rows_of, scope
 
 

@@ -14,7 +14,7 @@ from acestep_flows.errors import InputError
 from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.planning.layout import lay_out
 from acestep_flows.graph.planning.plan import Plan
-from acestep_flows.recipes import graph_content, graph_scope
+from acestep_flows.graph.records.graph_content import graph_content, graph_scope
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import Span, Value

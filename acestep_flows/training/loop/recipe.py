@@ -30,7 +30,7 @@ KINDS: dict[str, str] = {
 }
 """Where each kind is: a module with `RECIPE`, its recipe class, and `build(recipe, device)`, its task."""
 
-PRESETS = Path(__file__).parent / "presets"
+PRESETS = Path(__file__).parents[1] / "presets"
 
 Schedule = Literal["constant", "linear", "cosine", "constant_then_decay"]
 

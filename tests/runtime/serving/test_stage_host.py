@@ -219,10 +219,10 @@ def test_steps_that_come_quickly_share_messages_and_none_is_lost() -> None:
             mailbox.close()
 
         telling = asyncio.ensure_future(tell())
-        messages = [message async for message in mailbox]
+        sent = [message async for message in mailbox]
         await telling
-        assert messages[0] == messages.Started()
-        steps = [message for message in messages if isinstance(message, messages.Steps)]
+        assert sent[0] == messages.Started()
+        steps = [message for message in sent if isinstance(message, messages.Steps)]
         assert len(steps) < 30
         assert [step for message in steps for step, _ in message.done] == list(range(100))
 
@@ -247,9 +247,9 @@ def test_a_preview_that_was_not_sent_gives_way_to_the_next() -> None:
             mailbox.step(step, 5)
             mailbox.preview(step, 5, latents)
         mailbox.close()
-        messages = [message async for message in mailbox]
-        assert [message.step for message in messages if isinstance(message, messages.Preview)] == [5]
-        steps = [step for message in messages if isinstance(message, messages.Steps) for step, _ in message.done]
+        sent = [message async for message in mailbox]
+        assert [message.step for message in sent if isinstance(message, messages.Preview)] == [5]
+        steps = [step for message in sent if isinstance(message, messages.Steps) for step, _ in message.done]
         assert steps == [1, 2, 3, 4, 5]
 
     asyncio.run(work())
