@@ -25,7 +25,7 @@ demo: $(VENV)/.run ## Render graphs/text2music.yaml with a full lyric to outputs
 		--set duration=30 --set seed=7 --out outputs
 
 nano: $(VENV)/.dev ## Train acestep-nano from nothing in build/nano, or go on with it (hours; ctrl-C saves)
-	$(BIN)/python -m acestep_flows.training.nano --out build/nano $(ARGS)
+	$(BIN)/python -m acestep_flows.cli.nano --out build/nano $(ARGS)
 
 test: $(VENV)/.dev ## Run the whole test suite in two processes; ARGS="tests/model -x" narrows it, in one
 	$(BIN)/python -m pytest $(or $(ARGS),-n 2)

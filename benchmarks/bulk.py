@@ -47,7 +47,7 @@ from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.stages.registry import stages
 from acestep_flows.testing.random_checkpoint import SMALL, write_random_checkpoint
-from acestep_flows.weights import Weights
+from acestep_flows.weights.choose import Weights
 from benchmarks.machine import report
 
 WORDS = {"tags": "funk, pop, 105 bpm", "lyrics": "[verse]\nNeon lights they flicker bright\n", "duration": 5.0}

@@ -25,12 +25,12 @@ print(json.dumps(sorted({{name.partition(".")[0] for name in sys.modules}})))
     "body",
     [
         "import acestep_flows",
-        "import acestep_flows.values, acestep_flows.errors, acestep_flows.settings, acestep_flows.hub",
+        "import acestep_flows.values, acestep_flows.errors, acestep_flows.settings, acestep_flows.weights.hub",
         "from acestep_flows.stages.registry import stages; [stage.inputs() for stage in stages().values()]",
         "import acestep_flows.graph.planning.plan",
-        "from click.testing import CliRunner; from acestep_flows.cli import cli\n"
+        "from click.testing import CliRunner; from acestep_flows.cli.main import cli\n"
         "assert CliRunner().invoke(cli, ['--help']).exit_code == 0",
-        "from click.testing import CliRunner; from acestep_flows.cli import cli\n"
+        "from click.testing import CliRunner; from acestep_flows.cli.main import cli\n"
         "assert CliRunner().invoke(cli, ['graph', 'check', 'text2music']).exit_code == 0",
     ],
 )

@@ -69,8 +69,8 @@ def test_two_rays_are_beside_each_other_only_at_the_end(others: int) -> None:
 
 def test_tests_with_a_fixture_in_common_are_one_share() -> None:
     assert share("tests/served/test_page.py::test_a") == share("tests/served/test_faults.py::test_b")
-    assert share("tests/test_cli.py::test_a[x::y]") == share("tests/test_cli.py::test_b")
-    assert share("tests/test_cli.py::test_a") != share("tests/test_cli_bulk.py::test_a")
+    assert share("tests/cli/test_main.py::test_a[x::y]") == share("tests/cli/test_main.py::test_b")
+    assert share("tests/cli/test_main.py::test_a") != share("tests/cli/test_bulk.py::test_a")
     assert share("tests/training/data/test_encode.py::test_a") == share("tests/bulk/test_processes.py::test_b")
 
 

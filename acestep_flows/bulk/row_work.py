@@ -30,7 +30,7 @@ from acestep_flows.render import MOST_NODES_IN_TAGS
 from acestep_flows.runtime.bulk.plan_segments import only
 from acestep_flows.runtime.bulk.segment_actor import End
 from acestep_flows.values import Audio, File, Value, canonical_json, pack
-from acestep_flows.weights import Weights
+from acestep_flows.weights.choose import Weights
 
 if TYPE_CHECKING:
     from acestep_flows.model.checkpoint import Checkpoint

@@ -12,8 +12,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from acestep_flows.download import file_sha256
 from acestep_flows.errors import DownloadError, StorageError
+from acestep_flows.weights.download import file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

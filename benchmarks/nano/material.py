@@ -12,12 +12,12 @@ import numpy as np
 
 from acestep_flows.model.autoencoder import Autoencoder
 from acestep_flows.model.vocoder import load_vocoder
-from acestep_flows.training.listening import Centroids, Samples
 from acestep_flows.training.synthesis import Piece, compose, render
 from acestep_flows.training.synthesis.compose import TEMPOS
 from acestep_flows.training.synthesis.styles import STYLES
 from acestep_flows.training.synthesis.words import PACES
 from acestep_flows.values import FloatArray, seconds_from_frames
+from benchmarks.nano.listening import Centroids, Samples
 from benchmarks.nano.player import Player
 
 T = TypeVar("T")

@@ -23,8 +23,8 @@ from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.placement import Dtype, Placement
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.stages.registry import stages
-from acestep_flows.training.listening import RATE, Samples
 from acestep_flows.values import OUTPUT_RATE, Audio
+from benchmarks.nano.listening import RATE, Samples
 
 SAMPLING = ("sample", "repaint", "edit")
 

@@ -16,10 +16,10 @@ from acestep_flows.sampling.trajectory import Call
 from acestep_flows.stages.diffusion import shared_networks
 from acestep_flows.stages.encode_lyrics import EncodeLyrics
 from acestep_flows.stages.encode_prompt import EncodePrompt
-from acestep_flows.training import listening as ears
-from acestep_flows.training.listening import Samples
 from acestep_flows.training.synthesis import Piece, Truth
 from acestep_flows.values import Latents, Span
+from benchmarks.nano import listening as ears
+from benchmarks.nano.listening import Samples
 from benchmarks.nano.material import Material, accompaniment_tags, asked_name, at_another_tempo, stem_tags
 from benchmarks.nano.player import spoken
 from benchmarks.nano.table import Score, right_and_shuffled

@@ -9,7 +9,7 @@ from typing import Any
 from acestep_flows.bulk.driver import run_job
 from acestep_flows.bulk.pool_renderer import PoolRenderer
 from acestep_flows.runtime.bulk.pipeline import local_pool
-from acestep_flows.weights import Weights
+from acestep_flows.weights.choose import Weights
 from tests.bulk.jobs import rows_in
 
 

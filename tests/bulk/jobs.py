@@ -18,7 +18,7 @@ from acestep_flows.bulk.rows import Rows
 from acestep_flows.graph.checking.check import checked
 from acestep_flows.graph.library import Library
 from acestep_flows.stages.registry import stages
-from acestep_flows.weights import Weights
+from acestep_flows.weights.choose import Weights
 
 
 def rows_in(

@@ -32,7 +32,7 @@ from acestep_flows.runtime.bulk.segment_actor import End, Order
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.stages.registry import stages
-from acestep_flows.weights import Weights
+from acestep_flows.weights.choose import Weights
 from tests.bulk.driver import songs
 from tests.bulk.jobs import rows_in
 

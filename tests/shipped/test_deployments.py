@@ -13,7 +13,7 @@ import pytest
 import yaml
 from packaging.specifiers import SpecifierSet
 
-from acestep_flows.cli import cli
+from acestep_flows.cli.main import cli
 from acestep_flows.runtime.serving.pool import SHIPPED, Autoscaling, Engine, Limits, Pool, Process, shipped
 from acestep_flows.settings import CACHE
 from acestep_flows.stages.registry import stages

@@ -20,9 +20,9 @@ from acestep_flows.model.placement import Placement
 from acestep_flows.model.vocoder import load_vocoder
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.stages.registry import stages
-from acestep_flows.training.listening import RATE, bright_onsets, faults
 from acestep_flows.training.synthesis import compose, render
 from acestep_flows.values import OUTPUT_RATE, Audio, FloatArray
+from benchmarks.nano.listening import RATE, bright_onsets, faults
 
 SECONDS, STEPS = 5.9, 12
 

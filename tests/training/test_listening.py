@@ -7,8 +7,8 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from acestep_flows.training import listening
 from acestep_flows.training.synthesis import Piece, compose, render
+from benchmarks.nano import listening
 
 CLIPS = 16
 

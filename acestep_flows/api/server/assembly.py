@@ -22,7 +22,7 @@ from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.runtime.serving.runner import ServeRunner
 from acestep_flows.settings import Settings
 from acestep_flows.stages.registry import stages
-from acestep_flows.weights import choose_weights
+from acestep_flows.weights.choose import choose_weights
 
 MEMORY_BYTES = STORE_BYTES // 4
 """Of results kept at hand, in the shared memory that runs under way need, too."""

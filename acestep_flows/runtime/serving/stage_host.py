@@ -214,7 +214,7 @@ def open_checkpoint(pool: Pool) -> Checkpoint:
     """
     from acestep_flows.model.checkpoint import Checkpoint
     from acestep_flows.settings import read_settings
-    from acestep_flows.weights import choose_weights
+    from acestep_flows.weights.choose import choose_weights
 
     settings = read_settings()
     vocab = None if pool.lyric_vocab is None else Path(pool.lyric_vocab)

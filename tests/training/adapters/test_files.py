@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from safetensors.torch import save_file
 from torch import Tensor
 
-from acestep_flows.cli import cli
+from acestep_flows.cli.main import cli
 from acestep_flows.errors import CheckpointError
 from acestep_flows.model.adapters import Adapter, LowRank, Scaling
 from acestep_flows.model.checkpoint import Checkpoint

@@ -16,7 +16,7 @@ from acestep_flows.audio import write as writing
 from acestep_flows.audio.formats import FORMATS
 from acestep_flows.bulk.formats import parquet
 from acestep_flows.bulk.job_folder import Place
-from acestep_flows.cli import cli
+from acestep_flows.cli.main import cli
 from acestep_flows.errors import Cancelled, InputError
 from acestep_flows.model.placement import Placement
 from acestep_flows.stages.encode_audio import EncodeAudio

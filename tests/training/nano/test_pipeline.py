@@ -1,4 +1,4 @@
-"""`python -m acestep_flows.training.nano`, with hardly a step of each: stopped in every way there is, it makes what it
+"""`python -m acestep_flows.cli.nano`, with hardly a step of each: stopped in every way there is, it makes what it
 makes undisturbed."""
 
 from __future__ import annotations

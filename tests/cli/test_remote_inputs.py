@@ -7,11 +7,11 @@ from typing import Any, cast
 
 import pytest
 
+from acestep_flows.cli.remote_inputs import RemoteReader, types_in
 from acestep_flows.client import Asset, Client, Run
 from acestep_flows.errors import NotFound
 from acestep_flows.graph.library import load
 from acestep_flows.graph.views.schema import input_schema
-from acestep_flows.remote_arguments import RemoteReader, types_in
 from acestep_flows.stages.ports import PortType
 
 RUN = "run-0123456789abcdef0123456789"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from acestep_flows.terminal import INTERRUPTED
+from acestep_flows.cli.terminal import INTERRUPTED
 
 if TYPE_CHECKING:
     from acestep_flows.training.loop.loop import Progress

@@ -18,8 +18,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from acestep_flows.download import PATIENCE, Download, Listener, Progress, download, file_sha256
 from acestep_flows.errors import CheckpointError, NotFound, StorageError
+from acestep_flows.weights.download import PATIENCE, Download, Listener, Progress, download, file_sha256
 
 if TYPE_CHECKING:
     import httpx

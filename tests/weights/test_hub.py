@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from acestep_flows import hub
-from acestep_flows.download import Progress
 from acestep_flows.errors import CheckpointError, DownloadError, NotFound, StorageError
+from acestep_flows.weights import hub
+from acestep_flows.weights.download import Progress
 from tests.hub_server import HubServer, serve
 
 REVISION = "0123456789abcdef"

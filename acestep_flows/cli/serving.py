@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from acestep_flows.cli.terminal import INTERRUPTED
 from acestep_flows.settings import read_settings
-from acestep_flows.terminal import INTERRUPTED
 
 if TYPE_CHECKING:
     from acestep_flows.client import Client, Run, RunEvent
@@ -89,7 +89,7 @@ def submit(
     **options: Any,
 ) -> None:
     """Have GRAPH, a name or a YAML file, run on a server; prints the run's id."""
-    from acestep_flows.remote_arguments import RemoteReader
+    from acestep_flows.cli.remote_inputs import RemoteReader
 
     with _client(server) as client:
         content, types = _graph(client, graph)
@@ -108,7 +108,7 @@ def submit(
 @_server_option
 def status(run: str | None, as_json: bool, server: str | None) -> None:
     """Say how RUN stands; without RUN, list the latest ones."""
-    from acestep_flows.listing import run_lines, runs_lines
+    from acestep_flows.cli.listing import run_lines, runs_lines
 
     with _client(server) as client:
         if run is None:
@@ -145,10 +145,10 @@ def watch(run: str, quiet: bool, previews: Path | None, server: str | None) -> N
 @_server_option
 def fetch_output(run: str, outputs: tuple[str, ...], out: Path, quiet: bool, server: str | None) -> None:
     """Fetch OUTPUTS of RUN by name; without names, its audio."""
-    from acestep_flows.download import Progress
+    from acestep_flows.cli.progress import show_transfers
     from acestep_flows.errors import NotFound
-    from acestep_flows.progress import show_transfers
     from acestep_flows.render import check_folder
+    from acestep_flows.weights.download import Progress
 
     with _client(server) as client:
         found = client.status(run)
@@ -213,8 +213,8 @@ def _client(server: str | None, patience: float = BRIEF) -> Client:
 
 def _graph(client: Client, name: str) -> tuple[str | dict[str, Any], dict[str, PortType]]:
     """A graph as the server takes it, and the types of its inputs: by name from there, by path from here."""
+    from acestep_flows.cli.remote_inputs import types_in
     from acestep_flows.graph.library import Library, looks_like_path
-    from acestep_flows.remote_arguments import types_in
 
     if not looks_like_path(name):
         return name, types_in(client.graph(name)["inputs"])
@@ -224,7 +224,7 @@ def _graph(client: Client, name: str) -> tuple[str | dict[str, Any], dict[str, P
 
 def _follow(run: Run, server: str | None, quiet: bool, previews: Path | None) -> None:
     """Show a run until it is over, and end as it ended. Its previews go to a folder, where there is one."""
-    from acestep_flows.progress import show_run
+    from acestep_flows.cli.progress import show_run
     from acestep_flows.watching import Watched
 
     if run.queue_position and not quiet:

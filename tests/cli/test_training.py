@@ -9,7 +9,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from acestep_flows.cli import cli
+from acestep_flows.cli.main import cli
 from acestep_flows.training.kinds import autoencoder
 from acestep_flows.training.loop.recipe import Recipe
 from tests.training.toy_training import ToyTask

@@ -1,4 +1,4 @@
-"""`python -m acestep_flows.training.nano --out build/nano`: make acestep-nano from nothing, or go on making it."""
+"""`python -m acestep_flows.cli.nano --out build/nano`: make acestep-nano from nothing, or go on making it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from acestep_flows.cli_training import shown
+from acestep_flows.cli.terminal import INTERRUPTED
+from acestep_flows.cli.training import shown
 from acestep_flows.errors import Cancelled, FlowsError
-from acestep_flows.terminal import INTERRUPTED
 
 
 @click.command()

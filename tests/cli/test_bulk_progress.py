@@ -7,9 +7,9 @@ import io
 import pytest
 from rich.console import Console
 
-from acestep_flows.bulk import live
-from acestep_flows.bulk.live import show_job, span, told
 from acestep_flows.bulk.progress import Progress
+from acestep_flows.cli import bulk_progress
+from acestep_flows.cli.bulk_progress import show_job, span, told
 
 UNDER_WAY = Progress(
     20, done=12, resumed=8, failed=1, retaken=2, audio_seconds=25.0, elapsed=60.0, rendering=50.0,
@@ -40,7 +40,7 @@ def test_plain_lines_now_and_then(capsys: pytest.CaptureFixture[str], monkeypatc
     lines = capsys.readouterr().err.splitlines()
     assert [line.partition(" rows")[0] for line in lines] == ["0 of 10", "10 of 10"]
 
-    monkeypatch.setattr(live, "PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr(bulk_progress, "PLAIN_SECONDS", 0.0)
     with show_job() as watch:
         for _ in range(3):
             watch(UNDER_WAY)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from acestep_flows.cli.terminal import INTERRUPTED
 from acestep_flows.errors import InputError
 from acestep_flows.settings import read_settings
-from acestep_flows.terminal import INTERRUPTED
-from acestep_flows.weights import Weights, choose_weights
+from acestep_flows.weights.choose import Weights, choose_weights
 
 if TYPE_CHECKING:
     from acestep_flows.bulk.check import Checked
@@ -240,10 +240,10 @@ class _Command:
     ) -> tuple[Outcome, Finished | None]:
         from acestep_flows.bulk.driver import run_job
         from acestep_flows.bulk.finish import finish
-        from acestep_flows.bulk.live import show_job
         from acestep_flows.bulk.resume import begin
         from acestep_flows.bulk.row_work import JobWork
         from acestep_flows.bulk.tracking import tracking
+        from acestep_flows.cli.bulk_progress import show_job
 
         place.prepare()
         if begin(place, job, checked) and not self.quiet:

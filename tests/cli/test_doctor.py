@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from acestep_flows import doctor
 from acestep_flows.audio import write
 from acestep_flows.audio.formats import FORMATS
+from acestep_flows.cli import doctor
 from acestep_flows.errors import CheckpointError, StorageError
 from acestep_flows.settings import Settings
-from acestep_flows.weights import Weights, choose_weights
+from acestep_flows.weights.choose import Weights, choose_weights
 
 
 def weights(folder: Path | None, cache: Path) -> Weights:

@@ -16,6 +16,7 @@ from acestep_flows.arguments import InputReader
 from acestep_flows.errors import InputError
 from acestep_flows.graph.planning.layout import lay_out
 from acestep_flows.graph.planning.plan import Plan
+from acestep_flows.graph.records.graph_content import graph_scope
 from acestep_flows.graph.records.recipe import Recipe, inputs_of, read_recipe
 
 LARGEST_FILE = 64_000_000

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from acestep_flows.download import Download, Progress, download
 from acestep_flows.errors import DownloadError, NotFound, StorageError
+from acestep_flows.weights.download import Download, Progress, download
 from tests.hub_server import HubServer, serve
 
 BODY = bytes(range(256)) * 8192  # 2 MiB

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from acestep_flows.cli import cli
+from acestep_flows.cli.main import cli
 
 Invoke = Callable[..., Result]
 GRAPH = ("--graph", "text2music", "--out", "job")
@@ -114,7 +114,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
 def test_refusals_before_rendering_import_neither_torch_nor_ray(tmp_path: Path) -> None:
     manifest(tmp_path, [{"tags": 1}])
     script = (
-        "import sys; from click.testing import CliRunner; from acestep_flows.cli import cli;"
+        "import sys; from click.testing import CliRunner; from acestep_flows.cli.main import cli;"
         f"done = CliRunner().invoke(cli, ['bulk', 'songs.jsonl', *{GRAPH!r}]); assert done.exit_code == 2, done.output;"
         "print(sorted({'torch', 'ray', 'transformers', 'mlflow'} & set(sys.modules)))"
     )

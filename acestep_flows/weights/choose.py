@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from acestep_flows.errors import CheckpointError, InputError
-from acestep_flows.hub import default_folder, is_fetched
 from acestep_flows.model.embedded import NAME, embedded_checkpoint
 from acestep_flows.settings import CHECKPOINT, Settings
+from acestep_flows.weights.hub import default_folder, is_fetched
 
 if TYPE_CHECKING:
     from acestep_flows.model.checkpoint import Checkpoint

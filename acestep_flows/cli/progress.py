@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-    from acestep_flows.download import Listener
-    from acestep_flows.download import Progress as Transfer
     from acestep_flows.graph.execution.events import Event
+    from acestep_flows.weights.download import Listener
+    from acestep_flows.weights.download import Progress as Transfer
 
 PLAIN_SECONDS = 5.0
 """How often a long step is mentioned in plain lines."""

@@ -7,10 +7,10 @@ from io import StringIO
 
 import pytest
 
-from acestep_flows import progress
-from acestep_flows.download import Progress
+from acestep_flows.cli import progress
 from acestep_flows.errors import FlowsError
 from acestep_flows.graph.execution.events import Event, EventType
+from acestep_flows.weights.download import Progress
 
 
 def event(type: EventType, node: str = "take[3]", stage: str = "sample", **fields: float | FlowsError) -> Event:

@@ -22,7 +22,7 @@ import numpy as np
 from acestep_flows.errors import FlowsError
 from acestep_flows.settings import CACHE, Settings
 from acestep_flows.values import OUTPUT_RATE, Audio
-from acestep_flows.weights import Weights
+from acestep_flows.weights.choose import Weights
 
 Verdict = Literal["ok", "warning", "failure"]
 

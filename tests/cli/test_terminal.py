@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from acestep_flows import errors
-from acestep_flows.terminal import Commands, error_lines, exit_code, interruptible, quiet_libraries
+from acestep_flows.cli.terminal import Commands, error_lines, exit_code, interruptible, quiet_libraries
 
 PROBLEMS = [errors.Problem("rule", "first", "a.yaml", 3, 5, "take"), errors.Problem("rule", "second", "a.yaml")]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from acestep_flows.cli import cli
+from acestep_flows.cli.main import cli
 from acestep_flows.graph.library import load
 from acestep_flows.graph.views.schema import input_schema
 from tests.client.stub import RUN, Answer, Request, Stub, event, fault, run, serving, told

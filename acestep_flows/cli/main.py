@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from acestep_flows import __version__
-from acestep_flows.cli_adapter import adapter
-from acestep_flows.cli_bulk import bulk
-from acestep_flows.cli_encode import encode
-from acestep_flows.cli_serving import COMMANDS
-from acestep_flows.cli_training import train
+from acestep_flows.cli.adapter import adapter
+from acestep_flows.cli.bulk import bulk
+from acestep_flows.cli.encode import encode
+from acestep_flows.cli.serving import COMMANDS
+from acestep_flows.cli.terminal import EXIT_CODES_HELP, Commands, quiet_libraries
+from acestep_flows.cli.training import train
 from acestep_flows.settings import read_settings
-from acestep_flows.terminal import EXIT_CODES_HELP, Commands, quiet_libraries
-from acestep_flows.weights import choose_weights
+from acestep_flows.weights.choose import choose_weights
 
 if TYPE_CHECKING:
+    from acestep_flows.cli.replay_job import Job
     from acestep_flows.graph.checking.scope import Scope
     from acestep_flows.graph.library import Library
     from acestep_flows.graph.planning.plan import Plan
     from acestep_flows.graph.scheduler import Result
-    from acestep_flows.recipes import Job
     from acestep_flows.render import Engine
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -121,10 +121,10 @@ def run(
 @_engine_options(cache="off")
 def replay(file: Path, quiet: bool, **engine: Any) -> None:
     """Run again what made FILE (an audio file or a recipe) and compare the two runs node by node."""
+    from acestep_flows.cli.listing import comparison_lines
+    from acestep_flows.cli.replay_job import job_again, recipe_of
     from acestep_flows.graph.records.recipe import recipe
     from acestep_flows.graph.records.replay import compare
-    from acestep_flows.listing import comparison_lines
-    from acestep_flows.recipes import job_again, recipe_of
 
     before = recipe_of(file)
     job = job_again(before, str(file))
@@ -145,8 +145,8 @@ def fetch(
     folder: Path | None, endpoint: str | None, lyric_vocab: Path | None, lyric_vocab_path: str | None, quiet: bool
 ) -> None:
     """Download the published model (8.3 GB): resumable, verified."""
-    from acestep_flows import hub
-    from acestep_flows.progress import show_transfers
+    from acestep_flows.cli.progress import show_transfers
+    from acestep_flows.weights import hub
 
     settings = read_settings()
     with show_transfers(quiet) as listener:
@@ -165,7 +165,7 @@ def fetch(
 @_weights_options
 def doctor(checkpoint: str | None, lyric_vocab: Path | None) -> None:
     """Check this machine, and say what to do about what is wrong."""
-    from acestep_flows.doctor import examine
+    from acestep_flows.cli.doctor import examine
 
     settings = read_settings()
     failed = False
@@ -182,7 +182,7 @@ def doctor(checkpoint: str | None, lyric_vocab: Path | None) -> None:
 @_library_option
 def graphs(folders: tuple[Path, ...]) -> None:
     """List the graphs there are."""
-    from acestep_flows.listing import summaries
+    from acestep_flows.cli.listing import summaries
 
     library = _library(folders)
     _print(summaries((name, library.load(path)) for name, path in library.names().items()))
@@ -193,7 +193,7 @@ def graphs(folders: tuple[Path, ...]) -> None:
 @click.option("--markdown", is_flag=True, help="All of them as a page.")
 def stages(name: str | None, markdown: bool) -> None:
     """List what graphs are made of, or say what stage NAME takes and gives."""
-    from acestep_flows.listing import stage_lines, table
+    from acestep_flows.cli.listing import stage_lines, table
     from acestep_flows.stages import reference
     from acestep_flows.stages.registry import stage_class
     from acestep_flows.stages.registry import stages as every
@@ -263,8 +263,8 @@ def plan(name: str, assignments: tuple[str, ...], folders: tuple[Path, ...], **e
     """Say what running graph NAME would do, without doing it."""
     import asyncio
 
+    from acestep_flows.cli.listing import forecast_lines
     from acestep_flows.graph.execution.forecast import forecast
-    from acestep_flows.listing import forecast_lines
 
     job = _job(name, folders, assignments)
     with _engine(**engine).scheduler() as scheduler:
@@ -299,9 +299,9 @@ def _scope(name: str, folders: Sequence[Path]) -> Scope:
 
 def _job(name: str, folders: Sequence[Path], assignments: Sequence[str]) -> Job:
     from acestep_flows.arguments import InputReader
+    from acestep_flows.cli.replay_job import Job
     from acestep_flows.graph.planning.layout import lay_out
     from acestep_flows.graph.records.graph_content import graph_content
-    from acestep_flows.recipes import Job
 
     scope = _scope(name, folders)
     reader = InputReader()
@@ -314,8 +314,8 @@ def _job(name: str, folders: Sequence[Path], assignments: Sequence[str]) -> Job:
 def _run(engine: Engine, plan: Plan, quiet: bool) -> tuple[Result, dict[str, Any]]:
     import asyncio
 
-    from acestep_flows.progress import show_run
-    from acestep_flows.terminal import interruptible
+    from acestep_flows.cli.progress import show_run
+    from acestep_flows.cli.terminal import interruptible
 
     async def work() -> tuple[Result, dict[str, Any]]:
         task = asyncio.ensure_future(engine.run(plan, listener))
@@ -351,7 +351,3 @@ def _engine(
 def main() -> None:
     """Entry point of the `acestep-flows` command."""
     cli()
-
-
-if __name__ == "__main__":
-    main()

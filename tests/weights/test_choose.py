@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from acestep_flows import hub, weights
 from acestep_flows.errors import CheckpointError, InputError
 from acestep_flows.model.embedded import NAME
 from acestep_flows.settings import Settings
-from acestep_flows.weights import Weights, choose_weights
+from acestep_flows.weights import choose, hub
+from acestep_flows.weights.choose import Weights, choose_weights
 
 
 def test_what_is_given_wins(tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_what_is_given_wins(tmp_path: Path) -> None:
 def test_fetched_weights_are_taken_before_the_embedded_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(tmp_path)
     assert choose_weights(settings) == Weights("embedded", None, None, tmp_path)
-    monkeypatch.setattr(weights, "is_fetched", lambda folder: folder == hub.default_folder(tmp_path))
+    monkeypatch.setattr(choose, "is_fetched", lambda folder: folder == hub.default_folder(tmp_path))
     assert choose_weights(settings) == Weights("fetched", hub.default_folder(tmp_path), None, tmp_path)
 
 
