@@ -40,7 +40,7 @@ def command(out: Path) -> list[str]:
     ]
     changes += ["encode.dtype=float32", "encode-pairs.dtype=float32"]
     arguments = [argument for change in changes for argument in ("--set", change)]
-    return [sys.executable, "-m", "acestep_flows.training.nano", "--out", str(out), "--device", "cpu", *arguments]
+    return [sys.executable, "-m", "acestep_flows.cli.nano", "--out", str(out), "--device", "cpu", *arguments]
 
 
 def run(out: Path, until: str | None = None, how: signal.Signals | None = None) -> tuple[int, str]:
