@@ -22,9 +22,11 @@ from acestep_flows import storage
 from acestep_flows.errors import InputError, StorageError
 from acestep_flows.graph.execution.cache import Cache, Mode
 from acestep_flows.graph.execution.disk_cache import DiskStore
+from acestep_flows.graph.execution.result import Options, Result, unheard
+from acestep_flows.graph.execution.run import run_plan
+from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.execution.timings import Timings
-from acestep_flows.graph.scheduler import Options, Result, Scheduler, unheard
-from acestep_flows.importing import uncollected
+from acestep_flows.lazy_imports import uncollected
 from acestep_flows.value_file import write_value
 from acestep_flows.values import Audio, File, Report, Value
 
@@ -69,10 +71,10 @@ class Engine:
         """Run `plan`; the result, and the values of its outputs. Cancelling stops it at the next step boundary.
 
         Raises:
-            FlowsError: as `Scheduler.run` says.
+            FlowsError: as `run_plan` says.
         """
         with self.scheduler() as scheduler:
-            result = await scheduler.run(plan, Options(self.mode, self.deadline, on_event=on_event))
+            result = await run_plan(scheduler, plan, Options(self.mode, self.deadline, on_event=on_event))
             scheduler.timings.record_peak(plan.graph, peak_memory())
             scheduler.timings.save()
             return result, await scheduler.runner.fetch(dict(result.outputs))

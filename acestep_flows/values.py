@@ -16,12 +16,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from acestep_flows.errors import InputError
+
+Compatibility = Literal["corrected", "upstream"]
+"""`corrected` is the default; `upstream` reproduces what the original was recorded to do, defects included."""
+
 
 MODEL_RATE = 44_100
 OUTPUT_RATE = 48_000

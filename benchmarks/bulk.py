@@ -38,8 +38,10 @@ from acestep_flows.bulk.resume import begin
 from acestep_flows.bulk.row_work import JobWork
 from acestep_flows.bulk.rows import Rows
 from acestep_flows.graph.checking.check import checked
+from acestep_flows.graph.execution.result import Options
+from acestep_flows.graph.execution.run import run_plan
+from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.library import Library
-from acestep_flows.graph.scheduler import Options, Scheduler
 from acestep_flows.model.allocator import keep_freed_memory
 from acestep_flows.runtime.bulk.pipeline import local_pool
 from acestep_flows.runtime.bulk.segment_actor import End
@@ -86,7 +88,7 @@ def loop(folder: Path, root: Path, count: int, steps: int, threads: int) -> dict
                     started = time.perf_counter()
                 one, _ = work.tried(row)
                 plan = work.plan(one)
-                result = await scheduler.run(plan, Options())
+                result = await run_plan(scheduler, plan, Options())
                 outputs = await runner.fetch(dict(result.outputs))
                 end = End(dataclasses.replace(plan, outputs=outputs, nodes={}), tuple(result.nodes.values()))
                 assert work.finish(one, end).status == "done"

@@ -26,7 +26,7 @@ from acestep_flows.model.placement import Placement
 from acestep_flows.model.threads import limit_threads
 from acestep_flows.runtime.engine import StepEngine
 from acestep_flows.runtime.engine_stats import EngineStats
-from acestep_flows.sampling.drive import drive
+from acestep_flows.sampling.loop import drive
 from acestep_flows.stages.diffusion import Song
 from acestep_flows.stages.encode_lyrics import EncodeLyrics
 from acestep_flows.stages.encode_prompt import EncodePrompt

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from acestep_flows.graph.execution.runner import Call, Progress, Reply, Runner
+from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.library import Library
 from acestep_flows.graph.planning.layout import plan
-from acestep_flows.graph.scheduler import Scheduler
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.runtime.serving.local_ray import deploy, local_ray

@@ -28,8 +28,10 @@ import numpy as np
 
 from acestep_flows.graph.execution.cache import Cache, Mode
 from acestep_flows.graph.execution.disk_cache import DiskStore
+from acestep_flows.graph.execution.result import Options
+from acestep_flows.graph.execution.run import run_plan
+from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.planning.plan import Output, Plan, PlanNode
-from acestep_flows.graph.scheduler import Options, Scheduler
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
 from acestep_flows.values import Audio, Latents, Value
@@ -85,7 +87,7 @@ def seconds_of(plan: Plan, store: DiskStore | None, mode: Mode, memory: int, run
             scheduler = Scheduler({"pass": Pass}, runner, Cache(runner, memory=memory, store=store))
             for _ in range(runs):
                 before = time.process_time()
-                result = await scheduler.run(plan, Options(mode=mode))
+                result = await run_plan(scheduler, plan, Options(mode=mode))
                 measured.append((result.seconds, time.process_time() - before))
         return measured
 

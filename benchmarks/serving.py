@@ -47,9 +47,10 @@ from acestep_flows.audio.formats import FORMATS
 from acestep_flows.client import AsyncClient, Client, Run
 from acestep_flows.errors import Overloaded
 from acestep_flows.graph.checking.check import checked
+from acestep_flows.graph.execution.run import run_plan
+from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.library import Library
 from acestep_flows.graph.planning.layout import lay_out
-from acestep_flows.graph.scheduler import Scheduler
 from acestep_flows.model.allocator import keep_freed_memory
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.placement import Placement
@@ -142,7 +143,7 @@ class Alone:
 
     async def _make(self, seed: int) -> None:
         scheduler = self._scheduler
-        result = await scheduler.run(lay_out(self._scope, {**self._song, "seed": seed}))
+        result = await run_plan(scheduler, lay_out(self._scope, {**self._song, "seed": seed}))
         values = await self._runner.fetch(dict(result.outputs))
         await asyncio.to_thread(write.encode, values["audio"], FORMATS["flac"], subtype=None, tags=None)
 

@@ -28,8 +28,7 @@ from acestep_flows.model.vocoder import load_vocoder
 from acestep_flows.sampling.active_song import Underway
 from acestep_flows.sampling.branches import Branches, song_branches
 from acestep_flows.sampling.denoiser import Denoiser, Row, answer, remember
-from acestep_flows.sampling.drive import drive
-from acestep_flows.sampling.loop import drive_all
+from acestep_flows.sampling.loop import drive, drive_all
 from acestep_flows.sampling.noise import SeededDraws, start_noise
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.row_batching import Forwards

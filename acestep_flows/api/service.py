@@ -20,12 +20,12 @@ from acestep_flows.errors import NotFound
 from acestep_flows.graph.checking.check import checked
 from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.execution.runner import Runner
+from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.execution.timings import Timings
 from acestep_flows.graph.language.syntax import GRAPH_NAME, Graph
 from acestep_flows.graph.language.wording import unlike
 from acestep_flows.graph.library import Library, shipped
 from acestep_flows.graph.planning.plan import Plan
-from acestep_flows.graph.scheduler import Scheduler
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.registry import stages
 

@@ -17,8 +17,8 @@ from acestep_flows.bulk.ledger import Ledger, Standing, Tried, short
 from acestep_flows.bulk.progress import Watch, unwatched
 from acestep_flows.bulk.progress_meter import Meter
 from acestep_flows.bulk.results import Outcome, ResultRow
-from acestep_flows.bulk.row import Row
 from acestep_flows.bulk.row_work import JobWork, Try, failed
+from acestep_flows.bulk.rows import Row
 from acestep_flows.errors import Conflict, FlowsError, InputError, LostProcess, StorageError
 from acestep_flows.graph.planning.plan import Plan
 

@@ -14,14 +14,13 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from acestep_flows.bulk.inputs import opened
-from acestep_flows.bulk.row import Row
-from acestep_flows.bulk.rows import Rows
+from acestep_flows.bulk.rows import Row, Rows
 from acestep_flows.graph.execution.forecast import Forecast, forecast
 from acestep_flows.graph.planning.layout import lay_out
 
 if TYPE_CHECKING:
     from acestep_flows.bulk.results import ResultRow
-    from acestep_flows.graph.scheduler import Scheduler
+    from acestep_flows.graph.execution.scheduler import Scheduler
     from acestep_flows.runtime.serving.pool import Pool
 
 SAMPLE = 50

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from acestep_flows.arguments import InputReader
 from acestep_flows.errors import InputError
 from acestep_flows.graph.language.types import Declaration, accept
+from acestep_flows.input_reader import InputReader
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import MAX_SEED, Value
 

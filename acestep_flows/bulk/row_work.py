@@ -16,7 +16,7 @@ from acestep_flows.bulk.job import Job
 from acestep_flows.bulk.job_folder import Place
 from acestep_flows.bulk.measurements import measured
 from acestep_flows.bulk.results import ResultRow
-from acestep_flows.bulk.row import Row
+from acestep_flows.bulk.rows import Row
 from acestep_flows.bulk.seeds import drawer, retaken, take_input
 from acestep_flows.errors import FlowsError, InputError, StageError
 from acestep_flows.graph.checking.scope import Scope

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from acestep_flows.bulk import identity, seeds
@@ -15,7 +15,6 @@ from acestep_flows.bulk.input_limits import Fit
 from acestep_flows.bulk.inputs import CellReader, Reading, reading
 from acestep_flows.bulk.job import Job, Sweep
 from acestep_flows.bulk.manifest import Manifest, Record, open_manifest
-from acestep_flows.bulk.row import Row
 from acestep_flows.bulk.sweep import combinations
 from acestep_flows.errors import InputError
 from acestep_flows.graph.checking.scope import Scope
@@ -23,6 +22,29 @@ from acestep_flows.graph.language.types import Declaration
 from acestep_flows.graph.language.wording import clip, unlike
 from acestep_flows.graph.records.graph_content import graph_scope
 from acestep_flows.values import canonical_json
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the job: a manifest row, or one of the combinations that a sweep makes of it.
+
+    Attributes:
+        index: position in the whole job, from 0; the same in every shard and after every resume.
+        line: where the manifest has it: the line of a text file, the row of a parquet file, both from 1.
+        id: the row's `id`, or a digest of its inputs; unique in the job.
+        stem: name for files, made from the id: safe on any file system, unique where ids are.
+        inputs: plain JSON by input name as `lay_out` takes them, seeds drawn; audio and other values as absolute
+            paths or URLs (`inputs.opened` reads them).
+        problem: why the row cannot be run; then `inputs` is as it was found. None: it can.
+    """
+
+    index: int
+    line: int
+    id: str
+    stem: str
+    inputs: dict[str, Any] = field(default_factory=dict)
+    problem: str | None = None
+
 
 ID = "id"
 

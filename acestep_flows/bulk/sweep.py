@@ -8,12 +8,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from acestep_flows.arguments import InputReader
 from acestep_flows.bulk.inputs import PathReader, reading
 from acestep_flows.bulk.job import Sweep
 from acestep_flows.errors import InputError
 from acestep_flows.graph.language.types import Declaration
 from acestep_flows.graph.language.wording import clip, unlike
+from acestep_flows.input_reader import InputReader
 from acestep_flows.stages.ports import PortType
 
 MAX_VALUES = 1_000_000

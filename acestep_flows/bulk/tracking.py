@@ -13,7 +13,7 @@ from acestep_flows.bulk.job import Job, Shard
 from acestep_flows.bulk.job_folder import Place
 from acestep_flows.bulk.progress import Progress
 from acestep_flows.errors import StorageError
-from acestep_flows.tracked_run import LONGEST, TrackedRun
+from acestep_flows.mlflow_run import LONGEST, TrackedRun
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

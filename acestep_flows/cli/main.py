@@ -25,9 +25,9 @@ from acestep_flows.weights.choose import choose_weights
 if TYPE_CHECKING:
     from acestep_flows.cli.replay_job import Job
     from acestep_flows.graph.checking.scope import Scope
+    from acestep_flows.graph.execution.result import Result
     from acestep_flows.graph.library import Library
     from acestep_flows.graph.planning.plan import Plan
-    from acestep_flows.graph.scheduler import Result
     from acestep_flows.render import Engine
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -298,10 +298,10 @@ def _scope(name: str, folders: Sequence[Path]) -> Scope:
 
 
 def _job(name: str, folders: Sequence[Path], assignments: Sequence[str]) -> Job:
-    from acestep_flows.arguments import InputReader
     from acestep_flows.cli.replay_job import Job
     from acestep_flows.graph.planning.layout import lay_out
     from acestep_flows.graph.records.graph_content import graph_content
+    from acestep_flows.input_reader import InputReader
 
     scope = _scope(name, folders)
     reader = InputReader()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import click
+
+from acestep_flows.client.records import RunEvent
+from acestep_flows.graph.execution.events import ENDS, Event, EventType
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -159,3 +162,37 @@ def _escaped(text: str) -> str:
     from rich.markup import escape
 
     return escape(text)
+
+
+_KNOWN: Collection[str] = get_args(EventType)
+
+
+class Watched:
+    """Passes on what happens to nodes.
+
+    Args:
+        hear: the display.
+    """
+
+    def __init__(self, hear: Callable[[Event], None]) -> None:
+        self._hear = hear
+        self._started: set[str] = set()
+        self._ended: set[str] = set()
+
+    def hear(self, event: RunEvent) -> None:
+        """Pass an event on, if it is news."""
+        if not event.node or event.type not in _KNOWN or event.node in self._ended:
+            return
+        if event.type == "started":
+            if event.node in self._started:
+                return
+            self._started.add(event.node)
+        if event.type in ENDS:
+            self._ended.add(event.node)
+        self._hear(_local(event))
+
+
+def _local(event: RunEvent) -> Event:
+    told = event.content
+    type: EventType = event.type  # type: ignore[assignment]  # checked above
+    return Event(type, event.node, event.stage, event.time, told.get("step"), told.get("steps"), told.get("seconds"))

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from acestep_flows.arguments import InputReader
 from acestep_flows.errors import InputError
 from acestep_flows.graph.planning.layout import lay_out
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.graph.records.graph_content import graph_scope
 from acestep_flows.graph.records.recipe import Recipe, inputs_of, read_recipe
+from acestep_flows.input_reader import InputReader
 
 LARGEST_FILE = 64_000_000
 

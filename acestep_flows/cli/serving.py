@@ -224,8 +224,7 @@ def _graph(client: Client, name: str) -> tuple[str | dict[str, Any], dict[str, P
 
 def _follow(run: Run, server: str | None, quiet: bool, previews: Path | None) -> None:
     """Show a run until it is over, and end as it ended. Its previews go to a folder, where there is one."""
-    from acestep_flows.cli.progress import show_run
-    from acestep_flows.watching import Watched
+    from acestep_flows.cli.progress import Watched, show_run
 
     if run.queue_position and not quiet:
         click.echo(f"{run.queue_position} runs are before it", err=True)

@@ -17,13 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from acestep_flows.compatibility import Compatibility
 from acestep_flows.model import griffin_lim
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.layout import VOCODER, Config
 from acestep_flows.model.mel import FILTERS, POWER_EPSILON, WINDOW
 from acestep_flows.model.placement import Placement
-from acestep_flows.values import FloatArray
+from acestep_flows.values import Compatibility, FloatArray
 
 KERNEL = 7
 UPDATES = 3

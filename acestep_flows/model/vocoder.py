@@ -13,13 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from acestep_flows.compatibility import Compatibility
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.folding import FoldedConv, FoldedUpsample, fold_for
 from acestep_flows.model.layout import VOCODER, Config, class_name
 from acestep_flows.model.placement import Placement
 from acestep_flows.model.spectral_vocoder import SpectralVocoder, load_spectral_vocoder
-from acestep_flows.values import FloatArray
+from acestep_flows.values import Compatibility, FloatArray
 
 Tensors = Mapping[str, Tensor]
 

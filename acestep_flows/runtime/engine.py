@@ -24,8 +24,7 @@ from torch import Tensor
 from acestep_flows.errors import Cancelled, DeadlineExceeded, FlowsError, LostProcess, Overloaded
 from acestep_flows.model.threads import Lanes, limit_threads
 from acestep_flows.runtime.engine_stats import EngineStats, Record
-from acestep_flows.runtime.room import Room
-from acestep_flows.runtime.turn_budget import DeficitRoundRobin
+from acestep_flows.runtime.turn_budget import DeficitRoundRobin, Room
 from acestep_flows.sampling.active_song import Underway
 from acestep_flows.sampling.denoiser import answer
 from acestep_flows.sampling.row_batching import PADDING, Ask, Forwards

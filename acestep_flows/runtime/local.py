@@ -31,7 +31,7 @@ from acestep_flows.graph.execution.runner import (
     nbytes,
     translate,
 )
-from acestep_flows.importing import uncollected
+from acestep_flows.lazy_imports import uncollected
 from acestep_flows.model.placement import Placement
 from acestep_flows.model.threads import limit_threads
 from acestep_flows.stages.contract import Stage, StageParams, Watch

@@ -6,13 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from acestep_flows.compatibility import Compatibility
 from acestep_flows.errors import InputError
 from acestep_flows.sampling.noise import Draws
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.repaint import Frames, Pass, check_painting, paint, repaint
 from acestep_flows.sampling.trajectory import Trajectory
-from acestep_flows.values import MAX_SECONDS, frames_from_seconds
+from acestep_flows.values import MAX_SECONDS, Compatibility, frames_from_seconds
 
 MAX_FRAMES = frames_from_seconds(MAX_SECONDS)
 """The longest song the network sees at once."""

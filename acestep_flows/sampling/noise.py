@@ -12,9 +12,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from acestep_flows.compatibility import Compatibility
 from acestep_flows.errors import InputError
-from acestep_flows.values import LATENT_CHANNELS, LATENT_HEIGHT, MAX_SEED, FloatArray, Noise
+from acestep_flows.values import LATENT_CHANNELS, LATENT_HEIGHT, MAX_SEED, Compatibility, FloatArray, Noise
 
 Seeds = int | str | Sequence[int] | None
 

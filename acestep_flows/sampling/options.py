@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from acestep_flows.compatibility import Compatibility
+from acestep_flows.values import Compatibility
 
 Solver = Literal["euler", "heun", "pingpong"]
 GuidanceKind = Literal["apg", "cfg", "cfg_star"]

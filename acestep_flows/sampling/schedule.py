@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from acestep_flows.compatibility import Compatibility
 from acestep_flows.sampling.options import SamplerOptions
+from acestep_flows.values import Compatibility
 
 SHIFT = 3.0
 TRAINING_STEPS = 1000

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from acestep_flows.compatibility import Compatibility
 from acestep_flows.sampling.guidance import SONG
 from acestep_flows.sampling.noise import Draws
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.schedule import Schedule
+from acestep_flows.values import Compatibility
 
 Memory = Mapping[str, Tensor]
 

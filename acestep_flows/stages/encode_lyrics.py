@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from acestep_flows.compatibility import Compatibility
 from acestep_flows.stages.adapted_networks import Refined
 from acestep_flows.stages.batching import alike, attempt, attempt_groups
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
 from acestep_flows.stages.text_params import LyricText
-from acestep_flows.values import LyricStates
+from acestep_flows.values import Compatibility, LyricStates
 
 if TYPE_CHECKING:
     from torch import Tensor

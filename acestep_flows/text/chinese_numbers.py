@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from acestep_flows.compatibility import Compatibility
+from acestep_flows.values import Compatibility
 
 _DIGITS = "零一二三四五六七八九"
 # Largest first: the power of ten that each unit stands for.

@@ -6,9 +6,9 @@ import logging
 import re
 from collections.abc import Sequence
 
-from acestep_flows.compatibility import Compatibility
 from acestep_flows.text.pinyin import is_written_pinyin
 from acestep_flows.text.segments import Segment, Segmenter
+from acestep_flows.values import Compatibility
 
 logger = logging.getLogger(__name__)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from acestep_flows.compatibility import Compatibility
 from acestep_flows.errors import InputError
+from acestep_flows.values import Compatibility
 
 SUPPORTED = ("ar", "cs", "de", "en", "es", "fr", "hi", "hu", "it", "ja", "ko", "nl", "pl", "pt", "ru", "tr", "zh")
 

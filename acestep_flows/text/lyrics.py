@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from acestep_flows.compatibility import Compatibility
 from acestep_flows.errors import CheckpointError, InputError
 from acestep_flows.text.identify import line_language, song_segments
 from acestep_flows.text.languages import SUPPORTED, check_language, encoded_as, tag
 from acestep_flows.text.normalize import normalize
 from acestep_flows.text.prompt import check_lyrics
+from acestep_flows.values import Compatibility
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

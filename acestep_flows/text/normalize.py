@@ -8,13 +8,13 @@ import logging
 import re
 from collections.abc import Callable
 
-from acestep_flows.compatibility import Compatibility
 from acestep_flows.text.abbreviations import spell_abbreviations, spell_symbols
 from acestep_flows.text.chinese_numbers import spell_chinese_numbers
 from acestep_flows.text.languages import SUPPORTED
 from acestep_flows.text.numbers import spell_numbers
 from acestep_flows.text.pinyin import around_written_pinyin, to_pinyin
 from acestep_flows.text.romanize import romanize_japanese, romanize_korean
+from acestep_flows.values import Compatibility
 
 logger = logging.getLogger(__name__)
 

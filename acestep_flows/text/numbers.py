@@ -7,7 +7,7 @@ import re
 import threading
 from functools import partial
 
-from acestep_flows.compatibility import Compatibility
+from acestep_flows.values import Compatibility
 
 logger = logging.getLogger(__name__)
 

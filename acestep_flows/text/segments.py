@@ -9,10 +9,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from acestep_flows.compatibility import Compatibility
 from acestep_flows.text.chinese_numbers import spell_chinese_numbers
 from acestep_flows.text.classify import classify, known_codes
 from acestep_flows.text.masking import Hidden, MaskedLine
+from acestep_flows.values import Compatibility
 
 _NOT_WORD = re.compile(r"\W+")
 _REPEATED = re.compile(r"(.)\1+")

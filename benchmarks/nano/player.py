@@ -16,9 +16,10 @@ import yaml
 from acestep_flows.audio.resample import resample
 from acestep_flows.errors import CheckpointError
 from acestep_flows.graph.checking.check import checked
+from acestep_flows.graph.execution.run import run_plan
+from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.library import Library, shipped
 from acestep_flows.graph.planning.layout import lay_out
-from acestep_flows.graph.scheduler import Scheduler
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.placement import Dtype, Placement
 from acestep_flows.runtime.local import LocalRunner
@@ -53,7 +54,7 @@ class Player:
         """The values of a graph's outputs."""
 
         async def run() -> Any:
-            result = await self.scheduler.run(lay_out(self._scope(graph), inputs))
+            result = await run_plan(self.scheduler, lay_out(self._scope(graph), inputs))
             return await self.runner.fetch(dict(result.outputs))
 
         values: dict[str, Any] = asyncio.run(run())

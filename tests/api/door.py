@@ -25,8 +25,8 @@ from acestep_flows.api.service import Service
 from acestep_flows.api.store.home import Home
 from acestep_flows.graph.execution.cache import Cache
 from acestep_flows.graph.execution.disk_cache import DiskStore
+from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.execution.timings import Timings
-from acestep_flows.graph.scheduler import Scheduler
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.stages.registry import stages
 

@@ -24,10 +24,10 @@ from acestep_flows.errors import FlowsError, NotFound
 from acestep_flows.graph.checking.check import checked
 from acestep_flows.graph.execution.cache import Cache
 from acestep_flows.graph.execution.disk_cache import DiskStore
+from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.execution.timings import Timings
 from acestep_flows.graph.language.parse import parse
 from acestep_flows.graph.language.syntax import Graph
-from acestep_flows.graph.scheduler import Scheduler
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
 from acestep_flows.values import Audio, Latents, Report

@@ -7,7 +7,7 @@ import pytest
 
 from acestep_flows.bulk.estimate import BYTES_PER_SECOND, price, price_lines, sample, seconds_seen
 from acestep_flows.bulk.results import ResultRow
-from acestep_flows.graph.scheduler import Scheduler
+from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.embedded import embedded_checkpoint
 from acestep_flows.model.placement import Placement

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from acestep_flows.arguments import InputReader
 from acestep_flows.bulk.inputs import CellReader, PathReader, located, opened, reading, stand_ins
 from acestep_flows.errors import InputError
 from acestep_flows.graph.language.types import Declaration
+from acestep_flows.input_reader import InputReader
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import Audio
 from tests.bulk.manifests import scope, written

@@ -23,9 +23,10 @@ from acestep_flows.bulk.job_folder import Place
 from acestep_flows.bulk.ledger import Ledger
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.bulk.row_work import JobWork
+from acestep_flows.graph.execution.run import run_plan
+from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.graph.records.recipe import read_recipe
-from acestep_flows.graph.scheduler import Scheduler
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.bulk.plan_segments import legs_of
 from acestep_flows.runtime.bulk.segment_actor import End, Order
@@ -60,7 +61,7 @@ def alone(work: JobWork, checkpoint: Checkpoint, row: ResultRow) -> str:
             given = {name: part for name, part in row.inputs.items() if name in work.scope.graph.inputs}
             from acestep_flows.graph.planning.layout import lay_out
 
-            result = await Scheduler(stages(), runner).run(lay_out(work.scope, given))
+            result = await run_plan(Scheduler(stages(), runner), lay_out(work.scope, given))
             audio = result.outputs["audio"]
             return str(getattr(audio, "digest", ""))
 

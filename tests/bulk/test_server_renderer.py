@@ -15,7 +15,8 @@ from acestep_flows.bulk.ledger import DEAD, Ledger
 from acestep_flows.bulk.server_renderer import LEG, ServerRenderer
 from acestep_flows.client import Client
 from acestep_flows.errors import LostProcess, StageError, Unreachable
-from acestep_flows.graph.scheduler import Scheduler
+from acestep_flows.graph.execution.run import run_plan
+from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.stages.registry import stages
@@ -54,7 +55,7 @@ def test_a_server_renders_what_run_does(door: Door, small: Checkpoint, tmp_path:
 
     async def alone() -> str:
         with LocalRunner(small) as runner:
-            result = await Scheduler(stages(), runner).run(work.plan(work.tried(next(iter(rows)))[0]))
+            result = await run_plan(Scheduler(stages(), runner), work.plan(work.tried(next(iter(rows)))[0]))
             return str(getattr(result.outputs["audio"], "digest", ""))
 
     assert found[0].audio_digest == asyncio.run(alone())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from acestep_flows import tracked_run
+from acestep_flows import mlflow_run
 from acestep_flows.bulk import tracking as tracked
 from acestep_flows.bulk.job import Shard
 from acestep_flows.bulk.job_folder import Place
@@ -81,7 +81,7 @@ def test_without_mlflow(place: Place, caplog: pytest.LogCaptureFixture, monkeypa
 
 
 def test_a_store_that_hangs_costs_a_moment(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracked_run, "WAITING", 5)
+    monkeypatch.setattr(mlflow_run, "WAITING", 5)
     monkeypatch.setattr(Tracking, "_open", lambda self: time.sleep(3))
     track = Tracking("sqlite:///never.db", "test", "job")
     began = time.monotonic()

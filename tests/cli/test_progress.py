@@ -8,6 +8,8 @@ from io import StringIO
 import pytest
 
 from acestep_flows.cli import progress
+from acestep_flows.cli.progress import Watched
+from acestep_flows.client import RunEvent
 from acestep_flows.errors import FlowsError
 from acestep_flows.graph.execution.events import Event, EventType
 from acestep_flows.weights.download import Progress
@@ -109,3 +111,26 @@ def test_transfers_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
         for told in TRANSFERS:
             hear(told)
     assert "download b" in terminal.getvalue()
+
+
+def run_event(seq: int, type: str, node: str = "", **more: object) -> RunEvent:
+    return RunEvent(seq, type, node, node, 1.0, None, more)
+
+
+def test_every_node_begins_and_ends_once() -> None:
+    heard: list[Event] = []
+    watched = Watched(heard.append)
+    told = [("accepted", ""), ("started", ""), ("started", "words"), ("finished", "words"), ("started", "take")]
+    told += [("progress", "take"), ("continued", ""), ("cached", "words"), ("started", "take"), ("progress", "take")]
+    told += [("of_the_future", "take"), ("finished", "take"), ("succeeded", "")]
+    for seq, (type, node) in enumerate(told):
+        watched.hear(run_event(seq, type, node, step=3, steps=9, seconds=2.0))
+    assert [(each.type, each.node) for each in heard] == [
+        ("started", "words"),
+        ("finished", "words"),
+        ("started", "take"),
+        ("progress", "take"),
+        ("progress", "take"),
+        ("finished", "take"),
+    ]
+    assert (heard[3].step, heard[3].steps, heard[1].seconds) == (3, 9, 2.0)

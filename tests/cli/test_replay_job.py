@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import soundfile
 
-from acestep_flows.arguments import InputReader
 from acestep_flows.audio import tags, write
 from acestep_flows.cli.replay_job import Job, job_again, recipe_of
 from acestep_flows.errors import GraphError, InputError
 from acestep_flows.graph.checking.check import checked
 from acestep_flows.graph.checking.scope import Scope
+from acestep_flows.graph.execution.result import Result
 from acestep_flows.graph.library import Library
 from acestep_flows.graph.planning.layout import lay_out
 from acestep_flows.graph.records.graph_content import graph_content, graph_scope
 from acestep_flows.graph.records.recipe import Recipe, recipe
-from acestep_flows.graph.scheduler import Result
+from acestep_flows.input_reader import InputReader
 from acestep_flows.stages.registry import stages
 from acestep_flows.values import Audio
 

@@ -17,9 +17,10 @@ from acestep_flows.errors import CheckpointError, FlowsError, InputError, LostPr
 from acestep_flows.graph.execution.cache import Cache
 from acestep_flows.graph.execution.disk_cache import DiskStore
 from acestep_flows.graph.execution.events import ENDS, Event
-from acestep_flows.graph.execution.run import Run
+from acestep_flows.graph.execution.result import Options, Result
+from acestep_flows.graph.execution.run import Run, run_plan
+from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.planning.plan import Output, Plan, PlanNode
-from acestep_flows.graph.scheduler import Options, Result, Scheduler
 from acestep_flows.model.placement import Placement
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
@@ -274,7 +275,7 @@ def run(plan: Plan, options: Options | None = None, **where: Any) -> tuple[Resul
 
     async def both() -> tuple[Result, dict[str, Any]]:
         with scheduler_of(**where) as scheduler:
-            result = await scheduler.run(plan, options)
+            result = await run_plan(scheduler, plan, options)
             return result, await scheduler.runner.fetch(dict(result.outputs))
 
     return asyncio.run(both())

@@ -19,7 +19,7 @@ CHAIN = """
 import json, sys
 from pathlib import Path
 from acestep_flows.graph.execution.disk_cache import DiskStore
-from acestep_flows.graph.scheduler import Options
+from acestep_flows.graph.execution.result import Options
 from tests.graph.small_stages import RAN, node, out, plan_of, run, sources
 
 nodes = {"n0": node("make")}
@@ -107,7 +107,7 @@ def test_a_run_that_waits_for_a_killed_one_takes_over(tmp_path: Path) -> None:
 def test_a_cancelled_wait_leaves_the_claim_to_its_holder(tmp_path: Path) -> None:
     """The deadline also ends a wait for another process."""
     from acestep_flows.errors import DeadlineExceeded
-    from acestep_flows.graph.scheduler import Options
+    from acestep_flows.graph.execution.result import Options
 
     store = DiskStore(tmp_path)
     plan = plan_of({"a": node("make"), "b": node("step", latents=out("a"))})

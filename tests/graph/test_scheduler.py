@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from acestep_flows.errors import NotFound
+from acestep_flows.graph.execution.result import Options
+from acestep_flows.graph.execution.run import run_plan
 from acestep_flows.graph.planning.plan import Plan
-from acestep_flows.graph.scheduler import Options
 from tests.graph.small_stages import RAN, node, out, plan_of, run, scheduler_of, song, sources
 
 
@@ -34,7 +35,7 @@ def test_many_runs_share_one_scheduler() -> None:
     async def both() -> None:
         RAN.clear()
         with scheduler_of() as scheduler:
-            results = await asyncio.gather(*(scheduler.run(song(seed=i % 3)) for i in range(30)))
+            results = await asyncio.gather(*(run_plan(scheduler, song(seed=i % 3)) for i in range(30)))
             assert len({result.nodes["song"].identity.key for result in results if result.nodes["song"].identity}) == 3
             computed = [source for result in results for source in sources(result).values() if source == "computed"]
             # Three of each but `two`, which all of them share.
@@ -49,12 +50,12 @@ def test_an_unknown_stage_lists_those_there_are() -> None:
 
 
 def test_without_a_cache_results_are_kept_in_memory() -> None:
-    from acestep_flows.graph.scheduler import Scheduler
+    from acestep_flows.graph.execution.scheduler import Scheduler
 
     async def both() -> None:
         with scheduler_of() as given:
             scheduler = Scheduler(given.stages, given.runner)
-            await scheduler.run(song())
-            assert set(sources(await scheduler.run(song(), Options())).values()) == {"memory"}
+            await run_plan(scheduler, song())
+            assert set(sources(await run_plan(scheduler, song(), Options())).values()) == {"memory"}
 
     asyncio.run(both())

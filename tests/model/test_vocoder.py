@@ -8,11 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acestep_flows.compatibility import Compatibility
 from acestep_flows.model.layout import VOCODER
 from acestep_flows.model.placement import Placement
 from acestep_flows.model.vocoder import BLOCK_FRAMES, Vocoder
-from acestep_flows.values import MEL_HOP, FloatArray
+from acestep_flows.values import MEL_HOP, Compatibility, FloatArray
 from tests.model.live_memory import LivePeak
 from tests.model.plain_vocoder import PlainVocoder
 from tests.model.small import small_checkpoint

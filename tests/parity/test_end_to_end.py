@@ -14,8 +14,8 @@ from acestep_flows.model.placement import Placement
 from acestep_flows.model.text_encoder import TextEncoder
 from acestep_flows.model.vocoder import Vocoder
 from acestep_flows.sampling.branches import Branches, song_branches
-from acestep_flows.sampling.drive import drive
 from acestep_flows.sampling.guidance import ERG_TEMPERATURE
+from acestep_flows.sampling.loop import drive
 from acestep_flows.sampling.noise import SeededDraws
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.text2music import text2music

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from acestep_flows.sampling.drive import drive
+from acestep_flows.sampling.loop import drive
 from tests.parity.reference import Case, Reference
 from tests.parity.sampled import GroupDenoiser, Network, seeded_draws, seeded_noise, trajectory_of
 

@@ -27,7 +27,7 @@ from acestep_flows.model.transformer import Transformer
 from acestep_flows.runtime.engine import StepEngine
 from acestep_flows.runtime.turn_budget import DeficitRoundRobin
 from acestep_flows.sampling.denoiser import Row, answer
-from acestep_flows.sampling.drive import drive
+from acestep_flows.sampling.loop import drive
 from acestep_flows.sampling.trajectory import State
 from tests.sampling.small_songs import ORDERS, Order, alone, assert_same
 

@@ -16,8 +16,8 @@ from acestep_flows.model.transformer import Transformer
 from acestep_flows.sampling.active_song import Underway
 from acestep_flows.sampling.audio2audio import audio2audio
 from acestep_flows.sampling.denoiser import Denoiser, remember
-from acestep_flows.sampling.drive import drive
 from acestep_flows.sampling.edit import edit
+from acestep_flows.sampling.loop import drive
 from acestep_flows.sampling.noise import SeededDraws
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.repaint import repaint

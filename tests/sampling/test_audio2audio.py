@@ -7,7 +7,7 @@ import torch
 
 from acestep_flows.errors import InputError
 from acestep_flows.sampling.audio2audio import audio2audio
-from acestep_flows.sampling.drive import drive
+from acestep_flows.sampling.loop import drive
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.text2music import Denoising, text2music
 from acestep_flows.sampling.trajectory import noised

@@ -11,7 +11,7 @@ from acestep_flows.model.config import TransformerConfig
 from acestep_flows.model.transformer import Transformer
 from acestep_flows.sampling.branches import Branch
 from acestep_flows.sampling.denoiser import Denoiser, Row, answer, remember
-from acestep_flows.sampling.drive import drive
+from acestep_flows.sampling.loop import drive
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.trajectory import BranchName, Call
 from tests.sampling.toy import FRAMES, TASKS, noise_of

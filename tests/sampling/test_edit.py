@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from acestep_flows.errors import InputError
-from acestep_flows.sampling.drive import drive
 from acestep_flows.sampling.edit import Edit, edit
 from acestep_flows.sampling.guidance import apg
+from acestep_flows.sampling.loop import drive
 from acestep_flows.sampling.noise import RecordedDraws, SeededDraws
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.trajectory import Call

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acestep_flows.errors import InputError
-from acestep_flows.sampling.drive import drive
 from acestep_flows.sampling.extend import MAX_FRAMES, extend, pads, passes, retake_frames
+from acestep_flows.sampling.loop import drive
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.repaint import Painting, Pass
 from acestep_flows.sampling.text2music import Denoising

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from acestep_flows.errors import InputError
-from acestep_flows.sampling.drive import drive
+from acestep_flows.sampling.loop import drive
 from acestep_flows.sampling.noise import mixed
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.repaint import Painting, repaint

@@ -7,11 +7,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acestep_flows.compatibility import Compatibility
 from acestep_flows.sampling.noise import Draws, SeededDraws
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.schedule import even_schedule
 from acestep_flows.sampling.solver import Heun, MeanShift, Solver, granularity, make_solver
+from acestep_flows.values import Compatibility
 from tests.sampling.toy import draws_of, noise_of
 
 SOLVERS = ("euler", "heun", "pingpong")

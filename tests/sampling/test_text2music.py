@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from acestep_flows.sampling.drive import drive
+from acestep_flows.sampling.loop import drive
 from acestep_flows.sampling.noise import mixed
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.text2music import text2music

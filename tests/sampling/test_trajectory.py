@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acestep_flows.errors import InputError
-from acestep_flows.sampling.drive import drive
 from acestep_flows.sampling.extend import MAX_FRAMES
+from acestep_flows.sampling.loop import drive
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.trajectory import State, Trajectory, noised
 from tests.sampling.toy import TASKS, Recorder, extended, noise_of, towards, toy

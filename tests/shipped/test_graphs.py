@@ -14,10 +14,12 @@ import pytest
 from acestep_flows.audio.measure import Measurement
 from acestep_flows.errors import CheckpointError, InputError
 from acestep_flows.graph.checking.check import check
+from acestep_flows.graph.execution.result import Result
+from acestep_flows.graph.execution.run import run_plan
+from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.language.parse import parse
 from acestep_flows.graph.library import Library, shipped
 from acestep_flows.graph.planning.layout import plan
-from acestep_flows.graph.scheduler import Result, Scheduler
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.stages.registry import stages
@@ -53,7 +55,7 @@ class Player:
             scheduler = Scheduler(stages(), self.runner)
             library = Library(working=None)
             made = plan(library.load(name), inputs, registry=stages(), find=library.nested)
-            result = await scheduler.run(made)
+            result = await run_plan(scheduler, made)
             return Song(await self.runner.fetch(result.outputs), result)
 
         return asyncio.run(run())

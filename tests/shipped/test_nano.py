@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from acestep_flows.audio.resample import resample
+from acestep_flows.graph.execution.run import run_plan
+from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.library import Library
 from acestep_flows.graph.planning.layout import plan
-from acestep_flows.graph.scheduler import Scheduler
 from acestep_flows.model.autoencoder import Autoencoder
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.embedded import embedded_checkpoint
@@ -44,7 +45,7 @@ def played(scheduler: Scheduler, graph: str, output: str = "audio", **inputs: An
 
     async def run() -> Audio:
         made = plan(library.load(graph), {"steps": STEPS, **inputs}, registry=stages(), find=library.nested)
-        result = await scheduler.run(made)
+        result = await run_plan(scheduler, made)
         fetched = await scheduler.runner.fetch(dict(result.outputs))
         audio: Audio = fetched[output]
         return audio

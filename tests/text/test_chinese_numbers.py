@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acestep_flows.compatibility import Compatibility
 from acestep_flows.text import chinese_numbers
 from acestep_flows.text.chinese_numbers import cardinal, digit_by_digit, spell_chinese_numbers
+from acestep_flows.values import Compatibility
 
 BOTH: tuple[Compatibility, ...] = ("upstream", "corrected")
 

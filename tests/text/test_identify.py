@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from acestep_flows.compatibility import Compatibility
 from acestep_flows.text import identify
 from acestep_flows.text import segments as segments_module
 from acestep_flows.text.identify import line_language, song_segments
+from acestep_flows.values import Compatibility
 
 
 @pytest.mark.parametrize(

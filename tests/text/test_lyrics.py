@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from acestep_flows.compatibility import Compatibility
 from acestep_flows.errors import CheckpointError, InputError
 from acestep_flows.text import lyrics as module
 from acestep_flows.text.identify import line_language
 from acestep_flows.text.languages import SUPPORTED, tag
 from acestep_flows.text.lyrics import MAX_TOKENS, STRUCTURE, LyricTokenizer
+from acestep_flows.values import Compatibility
 
 BOTH: tuple[Compatibility, ...] = ("upstream", "corrected")
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acestep_flows.compatibility import Compatibility
 from acestep_flows.text.languages import SUPPORTED
 from acestep_flows.text.normalize import normalize
+from acestep_flows.values import Compatibility
 
 BOTH: tuple[Compatibility, ...] = ("upstream", "corrected")
 

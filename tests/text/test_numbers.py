@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from num2words import num2words
 
-from acestep_flows.compatibility import Compatibility
 from acestep_flows.text import numbers
 from acestep_flows.text.numbers import spell_numbers
+from acestep_flows.values import Compatibility
 
 BOTH: tuple[Compatibility, ...] = ("upstream", "corrected")
 

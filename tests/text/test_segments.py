@@ -4,8 +4,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from acestep_flows.compatibility import Compatibility
 from acestep_flows.text.segments import Segmenter
+from acestep_flows.values import Compatibility
 
 
 def segment(line: str, compatibility: Compatibility = "upstream") -> tuple[list[tuple[str, str]], dict[str, int]]:

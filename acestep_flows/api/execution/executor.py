@@ -31,9 +31,10 @@ from acestep_flows.api.store.leases import Changes, end_state
 from acestep_flows.api.store.records import Claimed, Lease, NodeRecord, RunState
 from acestep_flows.api.store.retention import Keep, sweep
 from acestep_flows.errors import Cancelled, FlowsError, StorageError
+from acestep_flows.graph.execution.result import Options
 from acestep_flows.graph.execution.run import Run
+from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.records.recipe import recipe
-from acestep_flows.graph.scheduler import Options, Scheduler
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider

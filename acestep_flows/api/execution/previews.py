@@ -18,7 +18,7 @@ from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.records import Lease
 from acestep_flows.graph.execution.result import Preview
 from acestep_flows.graph.execution.runner import Call, Content
-from acestep_flows.graph.scheduler import Scheduler
+from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.values import Audio, Latents, frames_from_seconds
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from acestep_flows.api.store.leases import SETTLED, Changes
 from acestep_flows.api.store.records import NodeRecord
 from acestep_flows.graph.execution.events import ENDS, Event
 from acestep_flows.graph.execution.result import Preview
+from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.planning.plan import Plan
-from acestep_flows.graph.scheduler import Scheduler
 
 UNTIMED_SECONDS = 0.3
 UNTIMED_STEP_SECONDS = 0.1

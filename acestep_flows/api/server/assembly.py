@@ -15,8 +15,8 @@ from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.retention import DAY, Keep, needed_since
 from acestep_flows.graph.execution.cache import Cache
 from acestep_flows.graph.execution.disk_cache import DiskStore
+from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.execution.timings import Timings
-from acestep_flows.graph.scheduler import Scheduler
 from acestep_flows.runtime.serving.local_ray import STORE_BYTES
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.runtime.serving.runner import ServeRunner

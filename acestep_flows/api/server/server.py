@@ -19,7 +19,7 @@ from pathlib import Path
 from acestep_flows.api.http.keys import check_host, read_keys
 from acestep_flows.api.store.home import Home
 from acestep_flows.errors import InputError
-from acestep_flows.importing import uncollected
+from acestep_flows.lazy_imports import uncollected
 from acestep_flows.runtime.serving.local_ray import deploy, local_ray, set_environment
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.settings import Settings

@@ -14,10 +14,10 @@ from typing import Literal, TypeAlias
 from acestep_flows.errors import FlowsError
 from acestep_flows.graph.execution.cache_key import Identities
 from acestep_flows.graph.execution.runner import Handle, Outputs, leaves
+from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.execution.timings import steps_of
 from acestep_flows.graph.planning.plan import Plan, PlanNode, outputs_in
 from acestep_flows.graph.planning.resolve import UNTAKEN, call_of, taken, values_of
-from acestep_flows.graph.scheduler import Scheduler
 from acestep_flows.stages.contract import Stage
 
 Fate: TypeAlias = Literal["cached", "computed", "skipped", "refused"]

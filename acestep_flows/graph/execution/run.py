@@ -20,7 +20,7 @@ from acestep_flows.graph.execution.cache_key import Identities
 from acestep_flows.graph.execution.events import Event, EventType
 from acestep_flows.graph.execution.result import NodeResult, Options, Preview, Result
 from acestep_flows.graph.execution.runner import Call, Handle, Outputs, fingerprint, leaves
-from acestep_flows.graph.execution.scheduler import Shared
+from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.execution.timings import steps_of
 from acestep_flows.graph.planning.plan import Plan, PlanNode, outputs_in
 from acestep_flows.graph.planning.resolve import UNTAKEN, call_of, resolve, taken, values_of
@@ -28,13 +28,24 @@ from acestep_flows.stages.contract import Port, StageParams
 from acestep_flows.values import Latents
 
 
+async def run_plan(scheduler: Scheduler, plan: Plan, options: Options | None = None) -> Result:
+    """Run `plan` to its end; cancelling the coroutine cancels the run. To hold on to a run while it works, see `Run`.
+
+    Raises:
+        StageError: a stage failed (the first failure, unless the run keeps going).
+        InputError: a value turned out unusable; its text names the node.
+        DeadlineExceeded: the deadline passed.
+    """
+    return await Run(scheduler, plan, options or Options()).result()
+
+
 class Run:
     """A plan to be run once: `await run.result()`; `run.cancel()`, from the same thread, stops it."""
 
-    def __init__(self, shared: Shared, plan: Plan, options: Options) -> None:
-        self._shared, self._plan, self._options = shared, plan, options
+    def __init__(self, scheduler: Scheduler, plan: Plan, options: Options) -> None:
+        self._scheduler, self._plan, self._options = scheduler, plan, options
         self._name = secrets.token_hex(8)
-        self._identities = Identities(shared.runner)
+        self._identities = Identities(scheduler.runner)
         self._held: dict[int, Handle] = {}
         self._outputs: dict[str, Outputs] = {}
         self._done: dict[str, NodeResult] = {}
@@ -56,7 +67,7 @@ class Run:
             self._uses_left[output.node] += 1  # Never counted down: what the plan gives stays.
 
     async def result(self) -> Result:
-        """Run to the end; raises as `Scheduler.run` says."""
+        """Run to the end; raises as `run_plan` says."""
         begun = time.perf_counter()
         timer = None
         if self._options.deadline is not None:
@@ -114,18 +125,18 @@ class Run:
         if not taken(node, self._outputs, self._held):
             self._give(node, UNTAKEN)
             return NodeResult(node.id, node.stage), "skipped"
-        shared = self._shared
-        call = call_of(node, shared.stage(node.stage), self._outputs, self._held)
+        scheduler = self._scheduler
+        call = call_of(node, scheduler.stage(node.stage), self._outputs, self._held)
         call = replace(call, preview_every=self._options.preview_every, run=self._name)
         made = await self._identities.of(call)
         self._keys[node.id] = made.key
-        found = await shared.cache.obtain(
-            made.key, node.stage, self._options.mode, partial(shared.compute, call), _Listener(self, node)
+        found = await scheduler.cache.obtain(
+            made.key, node.stage, self._options.mode, partial(scheduler.compute, call), _Listener(self, node)
         )
         computed = found.source == "computed"
         if computed:
             nbytes = sum(leaf.nbytes for leaf in leaves(found.outputs) if isinstance(leaf, Handle))
-            shared.timings.record(node.stage, made.numerics, steps_of(call.params), found.seconds, nbytes)
+            scheduler.timings.record(node.stage, made.numerics, steps_of(call.params), found.seconds, nbytes)
         outputs = {port: fingerprint(content) for port, content in found.outputs.items()}
         self._give(node, found.outputs)
         done = NodeResult(node.id, node.stage, made, outputs, found.source, found.seconds, _seeds(call))
@@ -200,13 +211,13 @@ class Run:
     async def _hold_values(self) -> None:
         """Hand the values written into the plan to the runner, each once."""
         if values := values_of(self._plan):
-            held = await self._shared.runner.hold(list(values.values()))
+            held = await self._scheduler.runner.hold(list(values.values()))
             self._held = dict(zip(values, held, strict=True))
 
     async def _find_named_weights(self) -> None:
         """Refuse at once what asks for an adapter or control branch that is not there, not after an hour of others."""
         for node in self._plan.nodes.values():
-            stage = self._shared.stages.get(node.stage)
+            stage = self._scheduler.stages.get(node.stage)
             if stage is None or node.when:
                 continue  # with a condition it may not run at all
             named = {name: node.inputs[name] for name in _path_names(stage.inputs) if name in node.inputs}
@@ -214,12 +225,12 @@ class Run:
                 continue
             params: StageParams = stage.Params.model_construct(**named)
             try:
-                await self._shared.runner.weights(stage, params)
+                await self._scheduler.runner.weights(stage, params)
             except InputError as error:
                 self._fail(node, _located(error, node))
 
     def _save_timings(self) -> None:
-        timings, peak = self._shared.timings, self._shared.runner.peak_memory()
+        timings, peak = self._scheduler.timings, self._scheduler.runner.peak_memory()
         whole = len(self._done) == len(self._plan.nodes)
         if peak is not None and whole and any(done.source == "computed" for done in self._done.values()):
             timings.record_peak(self._plan.graph, peak)

@@ -18,7 +18,7 @@ RETRIES = 2
 pure."""
 
 
-class Shared:
+class Scheduler:
     """Stages, the place where they run, and what is kept of their work.
 
     Args:

@@ -21,9 +21,10 @@ import pyarrow as pa
 from acestep_flows.errors import FlowsError, StageError
 from acestep_flows.graph.execution.cache import Cache
 from acestep_flows.graph.execution.result import NodeResult
+from acestep_flows.graph.execution.run import run_plan
 from acestep_flows.graph.execution.runner import Call, Progress, Reply
+from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.planning.plan import Output, Plan
-from acestep_flows.graph.scheduler import Scheduler
 from acestep_flows.runtime.bulk import plan_segments
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.stages.diffusion import DiffusionStage
@@ -191,7 +192,7 @@ class LegActor:
         part = plan_segments.within(row.plan, self._process, self._homes)
         if part is None:
             return row
-        result = await self._scheduler.run(part)
+        result = await run_plan(self._scheduler, part)
         values = await self._scheduler.runner.fetch(dict(result.outputs))
         done = {id for id, node in result.nodes.items() if node.identity is not None}
         made = {ref: values[name] for name, ref in part.outputs.items() if isinstance(ref, Output) and ref.node in done}

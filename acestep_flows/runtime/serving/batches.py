@@ -3,14 +3,159 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Generic, Self, TypeVar
 
-from acestep_flows.errors import FlowsError, StageError
+from acestep_flows.errors import Cancelled, FlowsError, StageError
 from acestep_flows.graph.execution.runner import Call, Progress, Reply
-from acestep_flows.runtime.batcher import Batcher
 from acestep_flows.runtime.local import LocalRunner, item_of
 from acestep_flows.stages.contract import Stage, Watch
+
+I = TypeVar("I")  # noqa: E741 - an item
+O = TypeVar("O")  # noqa: E741 - what comes out
+
+
+@dataclass(frozen=True)
+class BatcherStats:
+    """A snapshot: items that wait, and since the start: lists run, items in them, lists that failed as a whole."""
+
+    waiting: int
+    batches: int
+    items: int
+    broken: int
+
+
+class Batcher(Generic[I, O]):
+    """Calls `run` in a thread of its own, with as many waiting items as fit; while it works, the next ones gather.
+
+    Args:
+        run: an output or an exception per item, in order. When it raises for several items, each is run alone.
+        size: what an item counts, in the units of `max_size`; at least 1.
+        max_size: most that one list may count. A larger item goes alone.
+        max_wait: seconds that the first item waits for company when the thread is free; 0 takes who is there.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[list[I]], Sequence[O | Exception]],
+        *,
+        size: Callable[[I], int] = lambda item: 1,
+        max_size: int = 8,
+        max_wait: float = 0.0,
+    ) -> None:
+        self._run, self._size, self._max_size, self._max_wait = run, size, max_size, max_wait
+        self._waiting: deque[tuple[I, asyncio.Future[O]]] = deque()
+        self._came = asyncio.Event()
+        self._loop: asyncio.Task[None] | None = None
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="batch")
+        self._batches = self._items = self._broken = 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def __call__(self, item: I) -> O:
+        """The output of one item. Cancelling takes it out while it waits.
+
+        Raises:
+            Exception: whatever `run` gave in place of the output.
+        """
+        if self._loop is None:
+            self._loop = asyncio.create_task(self._batching(), name="batcher")
+        if self._loop.done():
+            raise Cancelled("the batcher was closed")
+        future: asyncio.Future[O] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        self._came.set()
+        return await future
+
+    async def close(self) -> None:
+        """Stop after the list in progress; items still waiting are cancelled."""
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.wait([self._loop])
+        await asyncio.to_thread(self._worker.shutdown)
+
+    def stats(self) -> BatcherStats:
+        """Where the batcher stands."""
+        return BatcherStats(len(self._waiting), self._batches, self._items, self._broken)
+
+    async def _batching(self) -> None:
+        taken: list[tuple[I, asyncio.Future[O]]] = []
+        try:
+            while True:
+                await self._gather()
+                taken = self._take()
+                if taken:
+                    await self._settle(taken)
+        finally:
+            for _, future in (*taken, *self._waiting):
+                if not future.done():
+                    future.set_exception(Cancelled("the batcher was closed"))
+
+    async def _gather(self) -> None:
+        """Return when a list is full, or its first item has waited long enough."""
+        loop = asyncio.get_running_loop()
+        while not self._waiting:
+            self._came.clear()
+            await self._came.wait()
+        until = loop.time() + self._max_wait
+        while sum(self._size(item) for item, _ in self._waiting) < self._max_size and loop.time() < until:
+            self._came.clear()
+            try:
+                async with asyncio.timeout_at(until):
+                    await self._came.wait()
+            except TimeoutError:
+                return
+
+    def _take(self) -> list[tuple[I, asyncio.Future[O]]]:
+        """As many items as fit, in order of arrival, without those that were cancelled."""
+        taken: list[tuple[I, asyncio.Future[O]]] = []
+        room = self._max_size
+        while self._waiting:
+            item, future = self._waiting[0]
+            if not future.done():
+                size = self._size(item)
+                if taken and size > room:
+                    break
+                taken.append((item, future))
+                room -= size
+            self._waiting.popleft()
+        return taken
+
+    async def _settle(self, taken: Sequence[tuple[I, asyncio.Future[O]]]) -> None:
+        items = [item for item, _ in taken]
+        outs = await asyncio.get_running_loop().run_in_executor(self._worker, self._outputs, items)
+        for (_, future), out in zip(taken, outs, strict=True):
+            if future.done():
+                continue
+            if isinstance(out, Exception):
+                future.set_exception(out)
+            else:
+                future.set_result(out)
+
+    def _outputs(self, items: list[I]) -> Sequence[O | Exception]:
+        """In the worker's thread: one output or exception per item, whatever happens."""
+        self._batches += 1
+        self._items += len(items)
+        try:
+            outs = self._run(items)
+            if len(outs) != len(items):
+                raise ValueError(f"{len(outs)} outputs for {len(items)} items")
+            return outs
+        except Exception as error:  # noqa: BLE001 - whatever breaks, breaks one item alone
+            if len(items) == 1:
+                return [error]
+            self._broken += 1
+        return [out for item in items for out in self._outputs([item])]
 
 
 @dataclass(eq=False)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from acestep_flows.errors import FlowsError
-from acestep_flows.importing import uncollected
+from acestep_flows.lazy_imports import uncollected
 from acestep_flows.runtime.serving import orphans
 from acestep_flows.runtime.serving.pool import Pool
 

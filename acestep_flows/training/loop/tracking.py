@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from acestep_flows import storage
-from acestep_flows.tracked_run import TrackedRun
+from acestep_flows.mlflow_run import TrackedRun
 from acestep_flows.training.loop.recipe import Recipe
 
 EXPERIMENT = "acestep-flows training"

@@ -25,6 +25,7 @@ from acestep_flows.api.store.records import ENDED, RunState
 from acestep_flows.api.store.retention import Keep
 from acestep_flows.audio import tags
 from acestep_flows.errors import StorageError
+from acestep_flows.graph.execution.run import run_plan
 from acestep_flows.values import Latents
 from tests.api.toys import AGAIN, FAIL, accept, all_ended, opened, process, scheduler_over, until
 
@@ -406,9 +407,9 @@ def test_a_real_song_and_what_is_made_of_its_latents(tmp_path: Path, small: Chec
     from acestep_flows.graph.execution.cache import Cache
     from acestep_flows.graph.execution.disk_cache import DiskStore
     from acestep_flows.graph.execution.runner import fingerprint
+    from acestep_flows.graph.execution.scheduler import Scheduler
     from acestep_flows.graph.library import Library
     from acestep_flows.graph.planning.plan import Plan
-    from acestep_flows.graph.scheduler import Scheduler
     from acestep_flows.runtime.local import LocalRunner
     from acestep_flows.stages.registry import stages
 
@@ -429,7 +430,7 @@ def test_a_real_song_and_what_is_made_of_its_latents(tmp_path: Path, small: Chec
             await all_ended(home, 120)
             outputs = home.runs.get(song).outputs
             assert [*outputs] == ["audio", "latents", "report", "recipe"]
-            alone = await Scheduler(stages(), runner).run(plan)
+            alone = await run_plan(Scheduler(stages(), runner), plan)
             told = json.loads(home.artifacts.open(outputs["recipe"].digest).read())
             assert {name: fingerprint(given) for name, given in alone.outputs.items()} == told["outputs"]
             again = request(home, "decode", latents={"asset": outputs["latents"].asset})

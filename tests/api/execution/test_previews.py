@@ -19,7 +19,7 @@ from acestep_flows.audio import tags
 from acestep_flows.client import Client
 from acestep_flows.errors import NotFound
 from acestep_flows.graph.execution.result import Preview
-from acestep_flows.graph.scheduler import Scheduler
+from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.stages.registry import stages

@@ -16,10 +16,11 @@ from acestep_flows.errors import FlowsError, StageError, StorageError
 from acestep_flows.graph.execution.cache import Cache, Found, MemoryTier
 from acestep_flows.graph.execution.disk_cache import DiskStore
 from acestep_flows.graph.execution.events import Event
-from acestep_flows.graph.execution.run import Run
+from acestep_flows.graph.execution.result import Options, Result
+from acestep_flows.graph.execution.run import Run, run_plan
 from acestep_flows.graph.execution.runner import Handle
+from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.planning.plan import Plan
-from acestep_flows.graph.scheduler import Options, Result, Scheduler
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.values import Latents
 from tests.graph import small_stages
@@ -56,9 +57,9 @@ def twice(first: Plan, second: Plan, **where: Any) -> tuple[Result, Result]:
 
     async def both() -> tuple[Result, Result]:
         with scheduler_of(**where) as scheduler:
-            before = await scheduler.run(first)
+            before = await run_plan(scheduler, first)
             RAN.clear()
-            return before, await scheduler.run(second)
+            return before, await run_plan(scheduler, second)
 
     return asyncio.run(both())
 
@@ -82,11 +83,11 @@ def test_an_identical_run_in_another_process_does_no_work(store: DiskStore) -> N
 def test_what_is_found_in_memory_counts_as_used_on_disk(store: DiskStore) -> None:
     async def both() -> set[str]:
         with scheduler_of(store=store) as scheduler:
-            await scheduler.run(song())
+            await run_plan(scheduler, song())
             paths = list(store.root.rglob("*.safetensors"))
             for path in paths:
                 os.utime(path, (1000, 1000))
-            result = await scheduler.run(song())
+            result = await run_plan(scheduler, song())
             assert paths
             assert min(path.stat().st_mtime for path in paths) > 1000
             return set(sources(result).values())
@@ -179,7 +180,7 @@ def test_two_runs_at_once_compute_each_node_once() -> None:
     async def both() -> tuple[Result, Result]:
         with scheduler_of() as scheduler:
             plan = plan_of({"a": node("make"), "b": node("step", latents=out("a"), pause=0.02)})
-            return await asyncio.gather(scheduler.run(plan), scheduler.run(plan))
+            return await asyncio.gather(run_plan(scheduler, plan), run_plan(scheduler, plan))
 
     first, second = asyncio.run(both())
     assert sorted(RAN) == ["make", "step"]
@@ -246,7 +247,7 @@ def test_those_who_wait_for_work_that_fails_share_the_error_under_their_own_node
     async def both() -> list[Any]:
         with scheduler_of() as scheduler:
             plans = [plan_of({id: node("break")}) for id in ("x", "y")]
-            return await asyncio.gather(*(scheduler.run(plan) for plan in plans), return_exceptions=True)
+            return await asyncio.gather(*(run_plan(scheduler, plan) for plan in plans), return_exceptions=True)
 
     assert [str(error) for error in asyncio.run(both())] == [
         "node x (break): ZeroDivisionError: by zero",
@@ -287,7 +288,7 @@ def test_memory_counts_a_replaced_entry_once() -> None:
 def test_without_memory_nothing_is_kept() -> None:
     async def both() -> int:
         with scheduler_of(memory=0) as scheduler:
-            await scheduler.run(song())
+            await run_plan(scheduler, song())
             return len(scheduler.cache.memory)
 
     assert asyncio.run(both()) == 0
@@ -296,7 +297,7 @@ def test_without_memory_nothing_is_kept() -> None:
 def test_peek_knows_both_tiers(store: DiskStore) -> None:
     async def both() -> None:
         with scheduler_of(store=store) as scheduler:
-            result = await scheduler.run(song())
+            result = await run_plan(scheduler, song())
             identity = result.nodes["song"].identity
             assert identity is not None
             in_memory = scheduler.cache.peek(identity.key)
@@ -375,9 +376,9 @@ def test_who_waits_for_another_run_s_work_also_begins_before_it_is_written(
 
     async def both() -> list[Result]:
         with scheduler_of(store=store) as scheduler:
-            first = asyncio.ensure_future(scheduler.run(plan_of({"a": node("make")})))
+            first = asyncio.ensure_future(run_plan(scheduler, plan_of({"a": node("make")})))
             await asyncio.sleep(0.01)
-            return list(await asyncio.gather(first, scheduler.run(waits)))
+            return list(await asyncio.gather(first, run_plan(scheduler, waits)))
 
     first, second = asyncio.run(both())  # The first ends only because the second went on.
     assert sources(first) == {"a": "computed"}

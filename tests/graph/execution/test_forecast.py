@@ -9,6 +9,7 @@ import pytest
 
 from acestep_flows.graph.execution.disk_cache import DiskStore
 from acestep_flows.graph.execution.forecast import Forecast, forecast
+from acestep_flows.graph.execution.run import run_plan
 from acestep_flows.graph.planning.plan import Fallback, Plan
 from tests.graph.small_stages import RAN, node, out, plan_of, run, scheduler_of, song
 
@@ -22,7 +23,7 @@ def forecast_of(plan: Plan, store: DiskStore | None = None, before: Plan | None 
     async def both() -> Forecast:
         with scheduler_of(store=store) as scheduler:
             if before is not None:
-                await scheduler.run(before)
+                await run_plan(scheduler, before)
                 RAN.clear()
             return await forecast(plan, scheduler)
 

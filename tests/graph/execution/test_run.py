@@ -24,9 +24,9 @@ from acestep_flows.errors import (
     StageError,
 )
 from acestep_flows.graph.execution.events import ENDS, Event
-from acestep_flows.graph.execution.run import Run
+from acestep_flows.graph.execution.result import Options, Result
+from acestep_flows.graph.execution.run import Run, run_plan
 from acestep_flows.graph.planning.plan import Fallback, Plan
-from acestep_flows.graph.scheduler import Options, Result
 from acestep_flows.values import Latents
 from tests.graph.small_stages import (
     RAN,
@@ -287,7 +287,7 @@ def test_a_deadline_that_is_met_changes_nothing() -> None:
 def test_cancelling_the_coroutine_stops_the_run() -> None:
     async def both() -> None:
         with scheduler_of() as scheduler:
-            task = asyncio.ensure_future(scheduler.run(plan_of({"a": node("step", steps=1000, pause=0.005)})))
+            task = asyncio.ensure_future(run_plan(scheduler, plan_of({"a": node("step", steps=1000, pause=0.005)})))
             while Step.steps_done < 3:
                 await asyncio.sleep(0.005)
             task.cancel()

@@ -10,7 +10,7 @@ import pytest
 
 from acestep_flows.errors import LostProcess
 from acestep_flows.graph.execution.runner import Call, Progress, Reply
-from acestep_flows.graph.execution.scheduler import Shared
+from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.stages.contract import StageParams
 from tests.graph.small_stages import STAGES, Step
 
@@ -51,7 +51,7 @@ class Mortal:
 
 
 def made(runner: Any) -> Reply:
-    shared = Shared(STAGES, runner)
+    shared = Scheduler(STAGES, runner)
     return asyncio.run(shared.compute(Call(Step, {}, StageParams()), Heard()))
 
 

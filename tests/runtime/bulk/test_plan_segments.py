@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from acestep_flows.graph.execution.run import run_plan
 from acestep_flows.graph.planning.plan import Fallback, Output, Plan
 from acestep_flows.runtime.bulk.plan_segments import advance, legs_of, merged, only, within
 from acestep_flows.values import Value
@@ -30,7 +31,7 @@ def leg_by_leg(plan: Plan, homes: Mapping[str, str], way: Sequence[str] | None =
                 part = within(left, process, homes)
                 if part is None:
                     continue
-                result = await scheduler.run(part)
+                result = await run_plan(scheduler, part)
                 values = await scheduler.runner.fetch(dict(result.outputs))
                 done = {id for id, found in result.nodes.items() if found.identity is not None}
                 made = {ref: values[name] for name, ref in part.outputs.items() if ref.node in done}

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from acestep_flows.graph.execution.events import Event
+from acestep_flows.graph.execution.result import Options, Result
+from acestep_flows.graph.execution.run import run_plan
 from acestep_flows.graph.execution.runner import Call, Handle
+from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.library import Library
 from acestep_flows.graph.planning.layout import plan
 from acestep_flows.graph.planning.plan import Plan
-from acestep_flows.graph.scheduler import Options, Result, Scheduler
 from acestep_flows.stages.registry import stages
 from acestep_flows.values import Audio, Latents
 
@@ -45,7 +47,7 @@ def digests(result: Result) -> dict[str, Mapping[str, object]]:
 async def play(runner: Any, plan: Plan, events: list[Event] | None = None) -> Result:
     """Run a plan without a cache of earlier runs."""
     listener = (lambda event: None) if events is None else events.append
-    return await Scheduler(stages(), runner).run(plan, Options(on_event=listener))
+    return await run_plan(Scheduler(stages(), runner), plan, Options(on_event=listener))
 
 
 async def sample_call(runner: Any, **params: Any) -> Call:

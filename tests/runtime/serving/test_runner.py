@@ -21,10 +21,11 @@ from acestep_flows.errors import CheckpointError, FlowsError, InputError, LostPr
 from acestep_flows.graph.execution.cache import Cache
 from acestep_flows.graph.execution.disk_cache import DiskStore
 from acestep_flows.graph.execution.events import Event
-from acestep_flows.graph.execution.result import Preview
+from acestep_flows.graph.execution.result import Options, Preview
+from acestep_flows.graph.execution.run import run_plan
 from acestep_flows.graph.execution.runner import Call, Handle, Reply
+from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.planning.plan import Plan
-from acestep_flows.graph.scheduler import Options, Scheduler
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.runtime.serving import deployment

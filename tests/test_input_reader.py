@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from acestep_flows.arguments import InputReader
 from acestep_flows.errors import InputError
+from acestep_flows.input_reader import InputReader
 from acestep_flows.stages.ports import PortType
 from acestep_flows.value_file import write_value
 from acestep_flows.values import Audio, Latents

@@ -8,7 +8,7 @@ from threading import Barrier
 
 import pytest
 
-from acestep_flows.importing import uncollected
+from acestep_flows.lazy_imports import uncollected
 
 
 def test_nothing_is_collected_within_and_everything_afterwards() -> None:
