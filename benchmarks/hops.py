@@ -18,9 +18,10 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from acestep_flows.graph.execution.runner import Call, Progress, Reply, Runner
+from acestep_flows.graph.execution.runner import Progress, Reply, Runner
 from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.library import Library
+from acestep_flows.graph.planning.call import Call
 from acestep_flows.graph.planning.layout import plan
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.local import LocalRunner

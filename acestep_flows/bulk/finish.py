@@ -124,6 +124,6 @@ def _track_song(tracking: Tracking, place: Place, songs: pa.Table, at: int) -> N
 
 
 def _digest(dataset: Dataset, findings: Findings) -> str:
-    from acestep_flows.graph.execution.runner import sha256
+    from acestep_flows.graph.content import sha256
 
     return sha256([list(dataset.files), sorted(findings.songs["audio_digest"].to_pylist())])

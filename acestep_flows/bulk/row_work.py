@@ -20,8 +20,8 @@ from acestep_flows.bulk.rows import Row
 from acestep_flows.bulk.seeds import drawer, retaken, take_input
 from acestep_flows.errors import FlowsError, InputError, StageError
 from acestep_flows.graph.checking.scope import Scope
+from acestep_flows.graph.content import Handle, leaves, nbytes, sha256, translate
 from acestep_flows.graph.execution.result import Result
-from acestep_flows.graph.execution.runner import Handle, leaves, nbytes, sha256, translate
 from acestep_flows.graph.planning.layout import lay_out
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.graph.records.graph_content import graph_scope

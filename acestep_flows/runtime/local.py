@@ -8,7 +8,6 @@ take twice their time.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import sys
 import threading
 import time
@@ -20,22 +19,15 @@ from typing import TYPE_CHECKING, Any, Self
 from threadpoolctl import threadpool_limits
 
 from acestep_flows.errors import Cancelled, FlowsError, StageError
-from acestep_flows.graph.execution.runner import (
-    Call,
-    Content,
-    Handle,
-    Outputs,
-    Progress,
-    Reply,
-    Store,
-    nbytes,
-    translate,
-)
+from acestep_flows.graph.content import Outputs, translate
+from acestep_flows.graph.execution.runner import Progress, Reply, Store
+from acestep_flows.graph.planning.call import Call
 from acestep_flows.lazy_imports import uncollected
 from acestep_flows.model.placement import Placement
 from acestep_flows.model.threads import limit_threads
+from acestep_flows.runtime.handles import fetched, held, item_of, ports_of
 from acestep_flows.stages.contract import Stage, StageParams, Watch
-from acestep_flows.values import Latents, Value
+from acestep_flows.values import Latents
 
 if TYPE_CHECKING:
     from acestep_flows.model.checkpoint import Checkpoint
@@ -119,15 +111,15 @@ class LocalRunner:
 
     async def hold(self, content: Any) -> Any:
         """Values become handles; their digests are computed off the event loop."""
-        return await self._in_files(translate, content, _held)
+        return await self._in_files(translate, content, held)
 
     async def fetch(self, content: Any) -> Any:
         """Handles become the values they stand for."""
-        return translate(content, _fetched)
+        return translate(content, fetched)
 
     async def save(self, store: Store, key: str, outputs: Outputs, stage: str) -> None:
         """Write outputs in a thread for files."""
-        await self._in_files(store.write, key, translate(outputs, _fetched), stage)
+        await self._in_files(store.write, key, translate(outputs, fetched), stage)
 
     async def load(self, store: Store, key: str) -> Outputs | None:
         """Read outputs in a thread for files; the digests that reading checked are the handles'."""
@@ -184,7 +176,7 @@ class LocalRunner:
             outs = stage.run(items, [call.params for call in calls], watch)
             seconds = (time.perf_counter() - begun) / len(calls)
             return [
-                out if isinstance(out, FlowsError) else Reply(_ports(out), seconds)
+                out if isinstance(out, FlowsError) else Reply(ports_of(out), seconds)
                 for _, out in zip(items, outs, strict=True)
             ]
         except FlowsError:
@@ -234,28 +226,6 @@ class _LoopWatch(Watch):
         self._loop.call_soon_threadsafe(self._progress.preview, done, total, latents)
 
 
-def item_of(call: Call) -> Any:
-    """What the stage of a call is given; the handles' tokens are values."""
-    return call.stage.In(**translate(call.inputs, _fetched))
-
-
-def _ports(out: Any) -> Outputs:
-    """An output's ports, values in handles."""
-    ports: Outputs = translate({field.name: getattr(out, field.name) for field in dataclasses.fields(out)}, _held)
-    return ports
-
-
-def _held(content: Any) -> Content:
-    if isinstance(content, Value):
-        return Handle(content.kind, content.digest, nbytes(content), content)
-    leaf: Content = content
-    return leaf
-
-
-def _fetched(content: Any) -> Any:
-    return content.token if isinstance(content, Handle) else content
-
-
 def _read(store: Store, key: str) -> Mapping[str, Any] | None:
     outputs = store.read(key)
-    return None if outputs is None else translate(outputs, _held)
+    return None if outputs is None else translate(outputs, held)

@@ -16,8 +16,8 @@ from acestep_flows.bulk.gates import Gate
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.bulk.row_work import JobWork
 from acestep_flows.errors import StageError, StorageError
+from acestep_flows.graph.execution.cache_key import Identity
 from acestep_flows.graph.execution.result import NodeResult
-from acestep_flows.graph.planning.resolve import Identity
 from acestep_flows.runtime.bulk.segment_actor import End
 from acestep_flows.values import Audio, File
 from tests.bulk.jobs import rows_in

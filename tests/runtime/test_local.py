@@ -14,7 +14,8 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from acestep_flows.errors import CheckpointError, InputError, StageError
-from acestep_flows.graph.execution.runner import Call, Handle
+from acestep_flows.graph.content import Handle
+from acestep_flows.graph.planning.call import Call
 from acestep_flows.model.placement import Placement
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch

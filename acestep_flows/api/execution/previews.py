@@ -16,9 +16,10 @@ from typing import Any
 
 from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.records import Lease
+from acestep_flows.graph.content import Content
 from acestep_flows.graph.execution.result import Preview
-from acestep_flows.graph.execution.runner import Call, Content
 from acestep_flows.graph.execution.scheduler import Scheduler
+from acestep_flows.graph.planning.call import Call
 from acestep_flows.values import Audio, Latents, frames_from_seconds
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from acestep_flows.errors import StorageError
+from acestep_flows.graph.content import Handle, Outputs, leaves
 from acestep_flows.graph.execution.disk_cache import DiskStore
-from acestep_flows.graph.execution.runner import Handle, Outputs, Progress, Reply, Runner, leaves
+from acestep_flows.graph.execution.runner import Progress, Reply, Runner
 from acestep_flows.graph.execution.single_flight import Flight, Listener
 
 log = logging.getLogger(__name__)

@@ -4,11 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from acestep_flows.graph.execution.runner import Call, Runner
-from acestep_flows.graph.planning.resolve import Identity, identity
+from acestep_flows.graph.content import fingerprint, sha256
+from acestep_flows.graph.execution.runner import Runner
+from acestep_flows.graph.planning.call import Call
 from acestep_flows.stages.contract import Stage
+
+KEY_SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Everything a result depends on; its digest is the cache key. What differs tells why a replay differs."""
+
+    stage: str
+    version: int
+    weights: tuple[str, ...]
+    params: str
+    inputs: Mapping[str, Any]
+    numerics: str
+
+    @property
+    def key(self) -> str:
+        """sha256 over the fields."""
+        fields = [self.stage, self.version, self.weights, self.params, self.inputs, self.numerics]
+        return sha256([KEY_SCHEMA, *fields])
+
+
+def identity(call: Call, weights: tuple[str, ...], numerics: str) -> Identity:
+    """What the result of a call depends on."""
+    stage = call.stage
+    inputs = {name: fingerprint(content) for name, content in call.inputs.items()}
+    return Identity(stage.name, stage.version, weights, sha256(call.params.model_dump(mode="json")), inputs, numerics)
 
 
 class Identities:

@@ -27,8 +27,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from acestep_flows.errors import FlowsError, StorageError
+from acestep_flows.graph.content import Handle, Outputs, nbytes, sha256
 from acestep_flows.graph.execution.key_lock import Claim, claim
-from acestep_flows.graph.execution.runner import Handle, Outputs, nbytes, sha256
 from acestep_flows.values import Value, pack, unpack
 
 log = logging.getLogger(__name__)

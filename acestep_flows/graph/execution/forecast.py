@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from acestep_flows.errors import FlowsError
+from acestep_flows.graph.content import Handle, Outputs, leaves
 from acestep_flows.graph.execution.cache_key import Identities
-from acestep_flows.graph.execution.runner import Handle, Outputs, leaves
 from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.execution.timings import steps_of
 from acestep_flows.graph.planning.plan import Plan, PlanNode, outputs_in

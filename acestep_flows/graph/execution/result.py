@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from acestep_flows.errors import FlowsError, InputError
+from acestep_flows.graph.content import Content
 from acestep_flows.graph.execution.cache import Mode, Source
+from acestep_flows.graph.execution.cache_key import Identity
 from acestep_flows.graph.execution.events import Event
-from acestep_flows.graph.execution.runner import Content
 from acestep_flows.graph.planning.plan import Plan
-from acestep_flows.graph.planning.resolve import Identity
 from acestep_flows.values import Latents
 
 

@@ -16,12 +16,13 @@ from dataclasses import replace
 from functools import cache, partial
 
 from acestep_flows.errors import Cancelled, DeadlineExceeded, FlowsError, InputError, StageError
+from acestep_flows.graph.content import Handle, Outputs, fingerprint, leaves
 from acestep_flows.graph.execution.cache_key import Identities
 from acestep_flows.graph.execution.events import Event, EventType
 from acestep_flows.graph.execution.result import NodeResult, Options, Preview, Result
-from acestep_flows.graph.execution.runner import Call, Handle, Outputs, fingerprint, leaves
 from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.execution.timings import steps_of
+from acestep_flows.graph.planning.call import Call
 from acestep_flows.graph.planning.plan import Plan, PlanNode, outputs_in
 from acestep_flows.graph.planning.resolve import UNTAKEN, call_of, resolve, taken, values_of
 from acestep_flows.stages.contract import Port, StageParams

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from acestep_flows.errors import LostProcess, NotFound
 from acestep_flows.graph.execution.cache import Cache
-from acestep_flows.graph.execution.runner import Call, Progress, Reply, Runner
+from acestep_flows.graph.execution.runner import Progress, Reply, Runner
 from acestep_flows.graph.execution.timings import Timings
+from acestep_flows.graph.planning.call import Call
 from acestep_flows.stages.contract import Stage
 from acestep_flows.values import Latents
 

@@ -12,7 +12,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, Protocol, TypeVar
 
-from acestep_flows.graph.execution.runner import Outputs, Progress
+from acestep_flows.graph.content import Outputs
+from acestep_flows.graph.execution.runner import Progress
 from acestep_flows.values import Latents
 
 T = TypeVar("T")

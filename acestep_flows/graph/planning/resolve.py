@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
 
 from acestep_flows.errors import InputError
-from acestep_flows.graph.execution.runner import Call, Content, Handle, Outputs, fingerprint, sha256
+from acestep_flows.graph.content import Content, Handle, Outputs
+from acestep_flows.graph.planning.call import Call
 from acestep_flows.graph.planning.plan import Binding, Fallback, Output, Plan, PlanNode
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.ports import PortType
@@ -19,26 +19,6 @@ from acestep_flows.values import Span, Value
 
 UNTAKEN: Outputs = {}
 """The outputs of a node whose `when` is false: every reference to them is absent."""
-
-KEY_SCHEMA = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Everything a result depends on; its digest is the cache key. What differs tells why a replay differs."""
-
-    stage: str
-    version: int
-    weights: tuple[str, ...]
-    params: str
-    inputs: Mapping[str, Any]
-    numerics: str
-
-    @property
-    def key(self) -> str:
-        """sha256 over the fields."""
-        fields = [self.stage, self.version, self.weights, self.params, self.inputs, self.numerics]
-        return sha256([KEY_SCHEMA, *fields])
 
 
 def resolve(binding: Binding, results: Mapping[str, Outputs], held: Mapping[int, Handle]) -> Content:
@@ -133,13 +113,6 @@ def call_of(node: PlanNode, stage: type[Stage], results: Mapping[str, Outputs], 
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise InputError(f"{first['input']!r:.60}: {first['msg']}", where=f"node {node.id}, {where}") from None
-
-
-def identity(call: Call, weights: tuple[str, ...], numerics: str) -> Identity:
-    """What the result of a call depends on."""
-    stage = call.stage
-    inputs = {name: fingerprint(content) for name, content in call.inputs.items()}
-    return Identity(stage.name, stage.version, weights, sha256(call.params.model_dump(mode="json")), inputs, numerics)
 
 
 @cache

@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from acestep_flows import __version__
 from acestep_flows.audio.tags import AI_STATEMENT
 from acestep_flows.errors import InputError
+from acestep_flows.graph.content import Handle, fingerprint, leaves, sha256
 from acestep_flows.graph.execution.result import NodeResult, Result
-from acestep_flows.graph.execution.runner import Handle, fingerprint, leaves, sha256
 from acestep_flows.values import Value, pack, unpack
 
 SCHEMA = 1

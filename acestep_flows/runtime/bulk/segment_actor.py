@@ -22,8 +22,9 @@ from acestep_flows.errors import FlowsError, StageError
 from acestep_flows.graph.execution.cache import Cache
 from acestep_flows.graph.execution.result import NodeResult
 from acestep_flows.graph.execution.run import run_plan
-from acestep_flows.graph.execution.runner import Call, Progress, Reply
+from acestep_flows.graph.execution.runner import Progress, Reply
 from acestep_flows.graph.execution.scheduler import Scheduler
+from acestep_flows.graph.planning.call import Call
 from acestep_flows.graph.planning.plan import Output, Plan
 from acestep_flows.runtime.bulk import plan_segments
 from acestep_flows.runtime.local import LocalRunner

@@ -11,8 +11,10 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from acestep_flows.errors import Cancelled, FlowsError, StageError
-from acestep_flows.graph.execution.runner import Call, Progress, Reply
-from acestep_flows.runtime.local import LocalRunner, item_of
+from acestep_flows.graph.execution.runner import Progress, Reply
+from acestep_flows.graph.planning.call import Call
+from acestep_flows.runtime.handles import item_of
+from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.stages.contract import Stage, Watch
 
 I = TypeVar("I")  # noqa: E741 - an item

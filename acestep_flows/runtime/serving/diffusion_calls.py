@@ -6,23 +6,24 @@ More of them than the engine has places for take turns: see `seating`.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from acestep_flows.errors import FlowsError, InputError, StageError, StorageError
-from acestep_flows.graph.execution.runner import Call, Handle, Progress, Reply, nbytes, translate
-from acestep_flows.graph.planning.resolve import identity
+from acestep_flows.graph.content import Handle, Outputs, translate
+from acestep_flows.graph.execution.cache_key import identity
+from acestep_flows.graph.execution.runner import Progress, Reply
+from acestep_flows.graph.planning.call import Call
 from acestep_flows.runtime.engine import StepEngine
+from acestep_flows.runtime.handles import ports_of
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.runtime.serving.pool import Engine
 from acestep_flows.runtime.serving.saved_states import SavedStates
 from acestep_flows.runtime.serving.song_slots import Place, Seating
 from acestep_flows.sampling.trajectory import State, Trajectory
 from acestep_flows.stages.diffusion import DiffusionStage, preview_of
-from acestep_flows.values import Value
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class Songs:
 
     async def _seated(
         self, call: Call, key: str, progress: Progress, place: Place, state: State | None
-    ) -> State | dict[str, Any]:
+    ) -> State | Outputs:
         """The outputs, or the state with which the song has to wait for a place again."""
         stage = await self._computed(self._runner.loaded, call.stage)
         assert isinstance(stage, DiffusionStage)
@@ -121,9 +122,7 @@ class Songs:
         except Exception:
             await self.forget(key)  # What was reached may be what it failed of. Cancelled songs may come again.
             raise
-        ports = {field.name: getattr(out, field.name) for field in dataclasses.fields(out)}
-        outputs: dict[str, Any] = await asyncio.to_thread(translate, ports, _held)
-        return outputs
+        return await asyncio.to_thread(ports_of, out)
 
     async def _computed(self, work: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._runner.work, work, *args)
@@ -159,7 +158,3 @@ class Songs:
                 log.warning("%s; the song goes on without", error)
 
         return save
-
-
-def _held(content: Any) -> Any:
-    return Handle(content.kind, content.digest, nbytes(content), content) if isinstance(content, Value) else content

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from acestep_flows.errors import FlowsError, StageError
-from acestep_flows.graph.execution.runner import Handle, leaves, translate
+from acestep_flows.graph.content import Handle, leaves, translate
 from acestep_flows.values import Latents
 
 

@@ -20,7 +20,9 @@ from ray import serve
 from ray.serve import exceptions as refused
 
 from acestep_flows.errors import FlowsError, LostProcess, Overloaded, StageError
-from acestep_flows.graph.execution.runner import Call, Handle, Outputs, Progress, Reply, Store, nbytes, translate
+from acestep_flows.graph.content import Handle, Outputs, nbytes, translate
+from acestep_flows.graph.execution.runner import Progress, Reply, Store
+from acestep_flows.graph.planning.call import Call
 from acestep_flows.runtime.serving import messages
 from acestep_flows.runtime.serving.lost_process_retry import Company
 from acestep_flows.runtime.serving.pool import Pool

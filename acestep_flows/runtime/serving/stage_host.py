@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acestep_flows.errors import FlowsError, StageError
-from acestep_flows.graph.execution.runner import Call, Handle, Reply, leaves
+from acestep_flows.graph.content import Handle, leaves
+from acestep_flows.graph.execution.runner import Reply
+from acestep_flows.graph.planning.call import Call
 from acestep_flows.runtime.serving import messages
 from acestep_flows.runtime.serving.batches import Batches
 from acestep_flows.runtime.serving.pool import Pool, Process

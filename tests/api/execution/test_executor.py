@@ -404,9 +404,9 @@ def test_an_executor_that_slept_writes_nothing(tmp_path: Path) -> None:
 def test_a_real_song_and_what_is_made_of_its_latents(tmp_path: Path, small: Checkpoint) -> None:
     from acestep_flows.api.execution.accepted_run import snapshot
     from acestep_flows.graph.checking.check import checked
+    from acestep_flows.graph.content import fingerprint
     from acestep_flows.graph.execution.cache import Cache
     from acestep_flows.graph.execution.disk_cache import DiskStore
-    from acestep_flows.graph.execution.runner import fingerprint
     from acestep_flows.graph.execution.scheduler import Scheduler
     from acestep_flows.graph.library import Library
     from acestep_flows.graph.planning.plan import Plan

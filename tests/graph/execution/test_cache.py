@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from acestep_flows.errors import FlowsError, StageError, StorageError
+from acestep_flows.graph.content import Handle
 from acestep_flows.graph.execution.cache import Cache, Found, MemoryTier
 from acestep_flows.graph.execution.disk_cache import DiskStore
 from acestep_flows.graph.execution.events import Event
 from acestep_flows.graph.execution.result import Options, Result
 from acestep_flows.graph.execution.run import Run, run_plan
-from acestep_flows.graph.execution.runner import Handle
 from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.runtime.local import LocalRunner

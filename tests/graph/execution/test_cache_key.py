@@ -9,7 +9,7 @@ import pytest
 
 from acestep_flows.errors import CheckpointError
 from acestep_flows.graph.execution.cache_key import Identities
-from acestep_flows.graph.execution.runner import Call
+from acestep_flows.graph.planning.call import Call
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.stages.contract import StageParams
 from tests.graph.small_stages import Make, Mix, Weights

@@ -17,9 +17,9 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from acestep_flows.errors import StorageError
+from acestep_flows.graph.content import sha256
 from acestep_flows.graph.execution import disk_cache
 from acestep_flows.graph.execution.disk_cache import DiskStore
-from acestep_flows.graph.execution.runner import sha256
 from acestep_flows.values import Audio, Latents, LyricStates, Noise, Report, Span
 
 KEY, OTHER = "ab" * 32, "cd" * 32

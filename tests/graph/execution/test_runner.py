@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acestep_flows.graph.execution.runner import Handle, fingerprint, leaves, nbytes, sha256, translate
+from acestep_flows.graph.content import Handle, fingerprint, leaves, nbytes, sha256, translate
 from acestep_flows.values import Span, canonical_json
 
 handles = st.builds(Handle, st.sampled_from(["audio", "mel"]), st.sampled_from(["d1", "d2"]), st.just(1))

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from acestep_flows.errors import LostProcess
-from acestep_flows.graph.execution.runner import Call, Progress, Reply
+from acestep_flows.graph.execution.runner import Progress, Reply
 from acestep_flows.graph.execution.scheduler import Scheduler
+from acestep_flows.graph.planning.call import Call
 from acestep_flows.stages.contract import StageParams
 from tests.graph.small_stages import STAGES, Step
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from acestep_flows.graph.execution.runner import Outputs
+from acestep_flows.graph.content import Outputs
 from acestep_flows.graph.execution.single_flight import Flight, Listener
 from acestep_flows.values import Latents
 

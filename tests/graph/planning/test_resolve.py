@@ -8,18 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from acestep_flows.graph.execution.runner import Handle
+from acestep_flows.graph.content import Handle
+from acestep_flows.graph.execution.cache_key import Identity, identity
 from acestep_flows.graph.planning.plan import Fallback, PlanNode
-from acestep_flows.graph.planning.resolve import (
-    UNTAKEN,
-    Identity,
-    call_of,
-    identity,
-    present,
-    resolve,
-    taken,
-    values_of,
-)
+from acestep_flows.graph.planning.resolve import UNTAKEN, call_of, present, resolve, taken, values_of
 from acestep_flows.values import Latents, Span
 from tests.graph.small_stages import Make, Mix, out, plan_of
 from tests.graph.small_stages import node as of

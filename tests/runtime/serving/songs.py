@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from acestep_flows.graph.content import Handle
 from acestep_flows.graph.execution.events import Event
 from acestep_flows.graph.execution.result import Options, Result
 from acestep_flows.graph.execution.run import run_plan
-from acestep_flows.graph.execution.runner import Call, Handle
 from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.library import Library
+from acestep_flows.graph.planning.call import Call
 from acestep_flows.graph.planning.layout import plan
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.stages.registry import stages

@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acestep_flows.errors import Cancelled, InputError, StageError
-from acestep_flows.graph.execution.runner import Call, Handle, Reply
+from acestep_flows.graph.content import Handle
+from acestep_flows.graph.execution.runner import Reply
+from acestep_flows.graph.planning.call import Call
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.runtime.serving.batches import Batcher, Batches

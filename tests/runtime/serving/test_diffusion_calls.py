@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from acestep_flows.errors import InputError
-from acestep_flows.graph.execution.runner import Call, Reply
-from acestep_flows.graph.planning.resolve import identity
+from acestep_flows.graph.execution.cache_key import identity
+from acestep_flows.graph.execution.runner import Reply
+from acestep_flows.graph.planning.call import Call
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.runtime.serving.diffusion_calls import Songs

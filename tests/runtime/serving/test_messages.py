@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from acestep_flows.errors import FlowsError, InputError, StageError
-from acestep_flows.graph.execution.runner import Handle
+from acestep_flows.graph.content import Handle
 from acestep_flows.runtime.serving import messages
 
 

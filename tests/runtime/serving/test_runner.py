@@ -18,13 +18,15 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from acestep_flows.errors import CheckpointError, FlowsError, InputError, LostProcess, StageError
+from acestep_flows.graph.content import Handle
 from acestep_flows.graph.execution.cache import Cache
 from acestep_flows.graph.execution.disk_cache import DiskStore
 from acestep_flows.graph.execution.events import Event
 from acestep_flows.graph.execution.result import Options, Preview
 from acestep_flows.graph.execution.run import run_plan
-from acestep_flows.graph.execution.runner import Call, Handle, Reply
+from acestep_flows.graph.execution.runner import Reply
 from acestep_flows.graph.execution.scheduler import Scheduler
+from acestep_flows.graph.planning.call import Call
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.local import LocalRunner
@@ -175,7 +177,7 @@ def test_previews_come_from_another_process_and_leave_the_song_alone(apart: Serv
         plan, heard = song(steps=9, seed=9), list[Preview]()
         plain = digests(await play(apart, plan))
         options = Options("off", preview_every=4, on_preview=heard.append)
-        result = await Scheduler(stages(), apart).run(plan, options)
+        result = await run_plan(Scheduler(stages(), apart), plan, options)
         assert digests(result) == plain
         assert [(preview.node, preview.steps) for preview in heard] == [("take", 9)] * len(heard)
         assert {preview.step for preview in heard} <= {4, 8}
@@ -202,8 +204,8 @@ def test_values_are_held_and_fetched(together: ServeRunner) -> None:
 def test_outputs_are_kept_on_disk_and_found_again(together: ServeRunner, apart: ServeRunner, tmp_path: Path) -> None:
     async def work() -> None:
         plan, store = song(steps=2, duration=1.0), DiskStore(tmp_path)
-        made = await Scheduler(stages(), together, Cache(together, store=store)).run(plan)
-        found = await Scheduler(stages(), apart, Cache(apart, store=store)).run(plan)
+        made = await run_plan(Scheduler(stages(), together, Cache(together, store=store)), plan)
+        found = await run_plan(Scheduler(stages(), apart, Cache(apart, store=store)), plan)
         assert {node.source for node in made.nodes.values()} == {"computed"}
         assert {node.source for node in found.nodes.values()} == {"disk"}
         assert digests(made) == digests(found)
@@ -311,7 +313,7 @@ def test_a_killed_sampler_costs_a_few_steps(apart: ServeRunner, local: LocalRunn
     async def work() -> None:
         plan, events = song(steps=45, duration=30.0, seed=22), list[Event]()
         (told,) = (await apart.stats())["sampler"]
-        task = asyncio.ensure_future(Scheduler(stages(), apart).run(plan, Options(on_event=events.append)))
+        task = asyncio.ensure_future(run_plan(Scheduler(stages(), apart), plan, Options(on_event=events.append)))
         while not any((event.step or 0) >= 20 for event in events):
             await asyncio.sleep(0.005)
         os.kill(told["pid"], signal.SIGKILL)

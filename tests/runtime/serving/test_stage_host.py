@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from acestep_flows.errors import CheckpointError, StageError
-from acestep_flows.graph.execution.runner import Call, Reply
+from acestep_flows.graph.execution.runner import Reply
+from acestep_flows.graph.planning.call import Call
 from acestep_flows.runtime.serving import messages
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.runtime.serving.stage_host import Mailbox, StageHost, open_checkpoint

@@ -34,7 +34,7 @@ from acestep_flows.api.store.records import Limits, OutputRecord, RunRecord, Run
 from acestep_flows.api.store.runs import LARGEST_PAGE, LONGEST_KEY
 from acestep_flows.errors import DeadlineExceeded, InputError, NotFound, Overloaded
 from acestep_flows.graph.checking.scope import Scope
-from acestep_flows.graph.execution.runner import sha256
+from acestep_flows.graph.content import sha256
 from acestep_flows.graph.language.wording import unlike
 
 router = APIRouter(prefix="/v1", tags=["runs"])

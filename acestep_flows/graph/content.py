@@ -1,0 +1,82 @@
+"""What travels between stages while a plan runs: content, and the walks over it.
+
+Content is JSON in the open (a number, a text, a truth value that a `when` may read), with a `Handle` wherever a value
+stands. A handle tells kind, digest and size, which is all that cache keys, budgets and recipes need, so the scheduler
+never holds bulk data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from acestep_flows.values import Value, canonical_json, pack
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """A value at arm's length.
+
+    Attributes:
+        kind: the value's kind ("latents", "audio", ...).
+        digest: the value's digest; handles compare by it.
+        nbytes: the size of its arrays and fields.
+        token: how its runner finds the value: the value itself, or an object reference. None in a forecast.
+    """
+
+    kind: str
+    digest: str
+    nbytes: int
+    token: Any = field(default=None, compare=False, repr=False)
+
+
+Content: TypeAlias = "Handle | bool | int | float | str | list[Content] | dict[str, Content] | None"
+"""What a port carries: JSON, with handles where values stand. None is absent."""
+
+Outputs: TypeAlias = Mapping[str, Content]
+"""The content of every output port of one node."""
+
+
+def translate(content: Any, leaf: Callable[[Any], Any]) -> Any:
+    """`content` with `leaf` applied to everything that is not a list or a map."""
+    if isinstance(content, (list, tuple)):
+        return [translate(part, leaf) for part in content]
+    if isinstance(content, Mapping):
+        return {name: translate(part, leaf) for name, part in content.items()}
+    return leaf(content)
+
+
+def leaves(content: Any) -> Iterator[Any]:
+    """Everything in `content` that is not a list or a map."""
+    if isinstance(content, (list, tuple)):
+        for part in content:
+            yield from leaves(part)
+    elif isinstance(content, Mapping):
+        for part in content.values():
+            yield from leaves(part)
+    else:
+        yield content
+
+
+def fingerprint(content: Content | Value) -> Any:
+    """Short JSON that tells contents apart: maps are wrapped, so that none can pose as a handle."""
+    if isinstance(content, (Handle, Value)):
+        return {"value": [content.kind, content.digest]}
+    if isinstance(content, (list, tuple)):
+        return [fingerprint(part) for part in content]
+    if isinstance(content, Mapping):
+        return {"map": {name: fingerprint(part) for name, part in content.items()}}
+    return content
+
+
+def sha256(content: Any) -> str:
+    """sha256 (hex) of the canonical JSON of `content`; lone surrogates, which JSON text allows, are hashed too."""
+    return hashlib.sha256(canonical_json(content).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def nbytes(value: Value) -> int:
+    """Size of a value's arrays, and of its other fields as JSON."""
+    arrays, fields = pack(value)
+    return sum(array.nbytes for array in arrays.values()) + len(canonical_json(fields))

@@ -1,0 +1,29 @@
+"""One item for one stage, ready to be run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from acestep_flows.graph.content import Content
+from acestep_flows.stages.contract import Stage, StageParams
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One item for one stage, with inputs and parameters resolved.
+
+    Attributes:
+        preview_every: steps between previews, of stages that have any; 0: none.
+        run: whose call it is. Where many wait for their turn, runs get equal shares, however many calls each has.
+        alone: the step up to which the call is to have its process to itself, of a runner with several; 0: none.
+
+    What comes out depends on none of these three.
+    """
+
+    stage: type[Stage]
+    inputs: Mapping[str, Content]
+    params: StageParams
+    preview_every: int = 0
+    run: str = ""
+    alone: int = 0
