@@ -22,7 +22,7 @@ from acestep_flows import storage
 from acestep_flows.errors import InputError, StorageError
 from acestep_flows.graph.execution.cache import Cache, Mode
 from acestep_flows.graph.execution.disk_cache import DiskStore
-from acestep_flows.graph.execution.result import Options, Result, unheard
+from acestep_flows.graph.execution.result import Options, Result, ignore_event
 from acestep_flows.graph.execution.run import run_plan
 from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.execution.timings import Timings
@@ -67,7 +67,7 @@ class Engine:
     deadline: float | None = None
     model: str = ""
 
-    async def run(self, plan: Plan, on_event: Callable[[Event], None] = unheard) -> tuple[Result, dict[str, Any]]:
+    async def run(self, plan: Plan, on_event: Callable[[Event], None] = ignore_event) -> tuple[Result, dict[str, Any]]:
         """Run `plan`; the result, and the values of its outputs. Cancelling stops it at the next step boundary.
 
         Raises:

@@ -18,10 +18,10 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from acestep_flows.graph.execution.runner import Progress, Reply, Runner
+from acestep_flows.graph.execution.runner import CallProgress, Reply, Runner
 from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.library import Library
-from acestep_flows.graph.planning.call import Call
+from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.graph.planning.layout import plan
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.local import LocalRunner
@@ -44,7 +44,7 @@ class Timed:
         for name in PASSED:
             setattr(self, name, getattr(runner, name))
 
-    async def call(self, call: Call, progress: Progress) -> Reply:
+    async def call(self, call: StageCall, progress: CallProgress) -> Reply:
         begun = time.perf_counter()
         reply = await self._runner.call(call, progress)
         self.beyond[call.stage.name].append(1000 * (time.perf_counter() - begun - reply.seconds))

@@ -31,7 +31,7 @@ from acestep_flows.graph.execution.disk_cache import DiskStore
 from acestep_flows.graph.execution.result import Options
 from acestep_flows.graph.execution.run import run_plan
 from acestep_flows.graph.execution.scheduler import Scheduler
-from acestep_flows.graph.planning.plan import Output, Plan, PlanNode
+from acestep_flows.graph.planning.plan import NodeOutput, Plan, PlanNode
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
 from acestep_flows.values import Audio, Latents, Value
@@ -64,18 +64,18 @@ SEED = Latents(np.zeros((8, 16, 1), np.float32))
 def deep(nodes: int) -> Plan:
     """A chain."""
     chain = {
-        f"n{i}": PlanNode(f"n{i}", "pass", {"latents": Output(f"n{i - 1}", "latents") if i else SEED, "tag": i})
+        f"n{i}": PlanNode(f"n{i}", "pass", {"latents": NodeOutput(f"n{i - 1}", "latents") if i else SEED, "tag": i})
         for i in range(nodes)
     }
-    return Plan("deep", "", {}, chain, {"last": Output(f"n{nodes - 1}", "latents")})
+    return Plan("deep", "", {}, chain, {"last": NodeOutput(f"n{nodes - 1}", "latents")})
 
 
 def wide(nodes: int) -> Plan:
     """Independent nodes, gathered by one."""
     leaves = {f"n{i}": PlanNode(f"n{i}", "pass", {"latents": SEED, "tag": i}) for i in range(nodes - 1)}
-    gathered = [Output(id, "latents") for id in leaves]
+    gathered = [NodeOutput(id, "latents") for id in leaves]
     last = PlanNode("last", "pass", {"latents": SEED, "others": gathered, "tag": -1})
-    return Plan("wide", "", {}, {**leaves, "last": last}, {"last": Output("last", "latents")})
+    return Plan("wide", "", {}, {**leaves, "last": last}, {"last": NodeOutput("last", "latents")})
 
 
 def seconds_of(plan: Plan, store: DiskStore | None, mode: Mode, memory: int, runs: int) -> list[tuple[float, float]]:

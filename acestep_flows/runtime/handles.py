@@ -6,11 +6,11 @@ import dataclasses
 from typing import Any
 
 from acestep_flows.graph.content import Content, Handle, Outputs, nbytes, translate
-from acestep_flows.graph.planning.call import Call
+from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.values import Value
 
 
-def item_of(call: Call) -> Any:
+def item_of(call: StageCall) -> Any:
     """What the stage of a call is given; the handles' tokens are values."""
     return call.stage.In(**translate(call.inputs, fetched))
 

@@ -20,8 +20,8 @@ from threadpoolctl import threadpool_limits
 
 from acestep_flows.errors import Cancelled, FlowsError, StageError
 from acestep_flows.graph.content import Outputs, translate
-from acestep_flows.graph.execution.runner import Progress, Reply, Store
-from acestep_flows.graph.planning.call import Call
+from acestep_flows.graph.execution.runner import CallProgress, Reply, Store
+from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.lazy_imports import uncollected
 from acestep_flows.model.placement import Placement
 from acestep_flows.model.threads import limit_threads
@@ -126,7 +126,7 @@ class LocalRunner:
         outputs: Outputs | None = await self._in_files(_read, store, key)
         return outputs
 
-    async def call(self, call: Call, progress: Progress) -> Reply:
+    async def call(self, call: StageCall, progress: CallProgress) -> Reply:
         """Run the stage in a thread; when cancelled, wait for it to stop at its next step boundary."""
         watch = _LoopWatch(progress, call.preview_every)
         job = self.work.submit(self._run, call, watch)
@@ -161,7 +161,7 @@ class LocalRunner:
                 self._loaded[stage] = instance
             return self._loaded[stage]
 
-    def together(self, calls: Sequence[Call], watch: Watch) -> list[Reply | FlowsError]:
+    def together(self, calls: Sequence[StageCall], watch: Watch) -> list[Reply | FlowsError]:
         """Calls of one stage as one batch, in the calling thread; each is said to have taken its share of the time.
 
         This is the stage boundary: whatever goes wrong in a stage leaves here as a FlowsError.
@@ -184,7 +184,7 @@ class LocalRunner:
         except Exception as error:
             raise StageError("", calls[0].stage.name, error) from error
 
-    def _run(self, call: Call, watch: _LoopWatch) -> Reply:
+    def _run(self, call: StageCall, watch: _LoopWatch) -> Reply:
         watch.started()
         (reply,) = self.together([call], watch)
         if isinstance(reply, FlowsError):
@@ -203,7 +203,7 @@ class LocalRunner:
 class _LoopWatch(Watch):
     """Carries what a stage tells in its thread over to the event loop, and the wish to stop back."""
 
-    def __init__(self, progress: Progress, preview_every: int) -> None:
+    def __init__(self, progress: CallProgress, preview_every: int) -> None:
         self.preview_every = preview_every
         self._loop = asyncio.get_running_loop()
         self._progress = progress

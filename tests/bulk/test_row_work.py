@@ -16,7 +16,7 @@ from acestep_flows.bulk.gates import Gate
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.bulk.row_work import JobWork
 from acestep_flows.errors import StageError, StorageError
-from acestep_flows.graph.execution.cache_key import Identity
+from acestep_flows.graph.execution.cache_key import CacheKey
 from acestep_flows.graph.execution.result import NodeResult
 from acestep_flows.runtime.bulk.segment_actor import End
 from acestep_flows.values import Audio, File
@@ -30,7 +30,7 @@ ROW = {"id": "a/../b.c", "tags": "funk", "seed": 3}
 def ended(work: JobWork, rows: Any, output: Any = TONE, error: Any = None) -> ResultRow:
     """The result of the first row, had its song come to `output`."""
     one, plan = work.tried(next(iter(rows)))
-    made = Identity("vocode", 1, (), "", {}, "")
+    made = CacheKey("vocode", 1, (), "", {}, "")
     nodes = (
         NodeResult("song", "vocode", made, seconds=1.5),
         NodeResult("again", "vocode", made, seconds=0.5),

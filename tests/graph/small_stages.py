@@ -18,9 +18,9 @@ from acestep_flows.graph.execution.cache import Cache
 from acestep_flows.graph.execution.disk_cache import DiskStore
 from acestep_flows.graph.execution.events import ENDS, Event
 from acestep_flows.graph.execution.result import Options, Result
-from acestep_flows.graph.execution.run import Run, run_plan
+from acestep_flows.graph.execution.run import PlanRun, run_plan
 from acestep_flows.graph.execution.scheduler import Scheduler
-from acestep_flows.graph.planning.plan import Output, Plan, PlanNode
+from acestep_flows.graph.planning.plan import NodeOutput, Plan, PlanNode
 from acestep_flows.model.placement import Placement
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
@@ -224,8 +224,8 @@ class Weights:
         return self.digests[part]
 
 
-def out(node: str, port: str = "latents") -> Output:
-    return Output(node, port)
+def out(node: str, port: str = "latents") -> NodeOutput:
+    return NodeOutput(node, port)
 
 
 def node(stage: str, *, when: tuple[Any, ...] = (), **inputs: Any) -> tuple[str, dict[str, Any], tuple[Any, ...]]:
@@ -282,7 +282,7 @@ def run(plan: Plan, options: Options | None = None, **where: Any) -> tuple[Resul
 
 
 def told(
-    plan: Plan, act: Callable[[Run, Event], None] | None = None, store: DiskStore | None = None, **options: Any
+    plan: Plan, act: Callable[[PlanRun, Event], None] | None = None, store: DiskStore | None = None, **options: Any
 ) -> tuple[list[Event], Any]:
     """All events of a run, and its result or the error it raised; `act` hears each event with the run at hand."""
     events: list[Event] = []
@@ -295,7 +295,7 @@ def told(
                 if act is not None:
                     act(under_way, event)
 
-            under_way = Run(scheduler, plan, Options(on_event=hear, **options))
+            under_way = PlanRun(scheduler, plan, Options(on_event=hear, **options))
             try:
                 return await under_way.result()
             except FlowsError as error:

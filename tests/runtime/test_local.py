@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from acestep_flows.errors import CheckpointError, InputError, StageError
 from acestep_flows.graph.content import Handle
-from acestep_flows.graph.planning.call import Call
+from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.model.placement import Placement
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
@@ -82,7 +82,7 @@ def fresh() -> None:
     Heavy.failures = Step.steps_done = Break.lost = 0
 
 
-HEAVY = Call(Heavy, {}, Heavy.Params())
+HEAVY = StageCall(Heavy, {}, Heavy.Params())
 
 
 def test_a_stage_is_loaded_once_and_shared() -> None:
@@ -110,7 +110,7 @@ def test_a_failed_load_is_tried_anew() -> None:
     assert len(Heavy.loads) == 2
 
 
-def call_once(call: Call) -> Any:
+def call_once(call: StageCall) -> Any:
     async def both() -> Any:
         with LocalRunner(CHECKPOINT) as runner:
             return await runner.call(call, Quiet())
@@ -120,18 +120,18 @@ def call_once(call: Call) -> Any:
 
 def test_errors_of_a_stage_come_out_as_our_own() -> None:
     with pytest.raises(StageError, match=r"^break: ZeroDivisionError: by zero$"):
-        call_once(Call(Break, {"latents": None}, Break.Params()))
+        call_once(StageCall(Break, {"latents": None}, Break.Params()))
     with pytest.raises(InputError, match="too long"):
-        call_once(Call(Break, {"latents": None}, Break.Params(how="input")))
+        call_once(StageCall(Break, {"latents": None}, Break.Params(how="input")))
     with pytest.raises(StageError, match=r"^short: ValueError: "):
-        call_once(Call(Short, {}, Short.Params()))
+        call_once(StageCall(Short, {}, Short.Params()))
 
 
 def test_steps_are_heard_on_the_loop_in_order() -> None:
     async def both() -> None:
         progress = Quiet()
         with LocalRunner(CHECKPOINT) as runner:
-            await runner.call(Call(Step, {"latents": None}, Step.Params(steps=5)), progress)
+            await runner.call(StageCall(Step, {"latents": None}, Step.Params(steps=5)), progress)
         assert progress.heard == ["started", 0, 1, 2, 3, 4]
 
     asyncio.run(both())
@@ -140,7 +140,7 @@ def test_steps_are_heard_on_the_loop_in_order() -> None:
 def test_a_cancelled_call_ends_when_the_stage_has_stopped() -> None:
     async def both() -> None:
         with LocalRunner(CHECKPOINT) as runner:
-            slow = Call(Step, {"latents": None}, Step.Params(steps=1000, pause=0.01))
+            slow = StageCall(Step, {"latents": None}, Step.Params(steps=1000, pause=0.01))
             task = asyncio.ensure_future(runner.call(slow, Quiet()))
             while Step.steps_done < 2:
                 await asyncio.sleep(0.005)
@@ -158,7 +158,7 @@ def test_a_cancelled_call_ends_when_the_stage_has_stopped() -> None:
 def test_a_call_that_has_no_place_yet_is_cancelled_at_once() -> None:
     async def both() -> None:
         with LocalRunner(CHECKPOINT, workers=1) as runner:
-            slow = Call(Step, {"latents": None}, Step.Params(steps=20, pause=0.01))
+            slow = StageCall(Step, {"latents": None}, Step.Params(steps=20, pause=0.01))
             busy = asyncio.ensure_future(runner.call(slow, Quiet()))
             waiting = asyncio.ensure_future(runner.call(HEAVY, Quiet()))
             await asyncio.sleep(0.02)

@@ -32,7 +32,7 @@ from acestep_flows.api.store.records import Claimed, Lease, NodeRecord, RunState
 from acestep_flows.api.store.retention import Keep, sweep
 from acestep_flows.errors import Cancelled, FlowsError, StorageError
 from acestep_flows.graph.execution.result import Options
-from acestep_flows.graph.execution.run import Run
+from acestep_flows.graph.execution.run import PlanRun
 from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.records.recipe import recipe
 
@@ -58,7 +58,7 @@ class _Work:
     """A run in hand."""
 
     claimed: Claimed
-    run: Run | None = None
+    run: PlanRun | None = None
     journal: Journal | None = None
     unwanted: bool = False
     lost: bool = False
@@ -291,7 +291,7 @@ class Executor:
         every = record.preview_every or 0
         maker = PreviewMaker(home, scheduler, work.lease, self._files, work.journal.preview, self._preview_seconds)
         options = Options(mode, deadline, on_event=work.journal.hear, preview_every=every, on_preview=maker.take)
-        work.run = Run(scheduler, plan, options)
+        work.run = PlanRun(scheduler, plan, options)
         if work.unwanted:
             raise Cancelled("the run was cancelled")
         try:

@@ -17,9 +17,9 @@ from typing import Any
 from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.records import Lease
 from acestep_flows.graph.content import Content
-from acestep_flows.graph.execution.result import Preview
+from acestep_flows.graph.execution.result import SongPreview
 from acestep_flows.graph.execution.scheduler import Scheduler
-from acestep_flows.graph.planning.call import Call
+from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.values import Audio, Latents, frames_from_seconds
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 LONGEST = 60.0
 """Seconds of a song that its previews let one hear, from its start."""
 
-Tell = Callable[[Preview, Mapping[str, Any]], None]
+Tell = Callable[[SongPreview, Mapping[str, Any]], None]
 
 
 class PreviewMaker:
@@ -45,10 +45,10 @@ class PreviewMaker:
     ) -> None:
         self._home, self._scheduler, self._lease, self._threads = home, scheduler, lease, threads
         self._tell, self._frames = tell, max(1, frames_from_seconds(seconds))
-        self._waiting: dict[str, Preview] = {}
+        self._waiting: dict[str, SongPreview] = {}
         self._working: asyncio.Task[None] | None = None
 
-    def take(self, preview: Preview) -> None:
+    def take(self, preview: SongPreview) -> None:
         """Make a preview as soon as those before it are made."""
         self._waiting[preview.node] = preview
         if self._working is None or self._working.done():
@@ -83,9 +83,9 @@ class PreviewMaker:
 
     async def _called(self, name: str, inputs: Mapping[str, Content]) -> Mapping[str, Content]:
         stage = self._scheduler.stage(name)
-        return (await self._scheduler.compute(Call(stage, inputs, stage.Params()), _Unheard())).outputs
+        return (await self._scheduler.compute(StageCall(stage, inputs, stage.Params()), _Unheard())).outputs
 
-    def _keep(self, preview: Preview, audio: Audio) -> Mapping[str, Any] | None:
+    def _keep(self, preview: SongPreview, audio: Audio) -> Mapping[str, Any] | None:
         """Blocks. None where the run is another executor's by now."""
         from acestep_flows.audio import write
         from acestep_flows.audio.formats import FORMATS

@@ -10,7 +10,7 @@ from typing import Any
 from acestep_flows.api.store.leases import SETTLED, Changes
 from acestep_flows.api.store.records import NodeRecord
 from acestep_flows.graph.execution.events import ENDS, Event
-from acestep_flows.graph.execution.result import Preview
+from acestep_flows.graph.execution.result import SongPreview
 from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.planning.plan import Plan
 
@@ -58,7 +58,7 @@ class Journal:
                 self._events = [other for other in self._events if other is not before]
         self._events.append(told)
 
-    def preview(self, preview: Preview, more: Mapping[str, Any]) -> None:
+    def preview(self, preview: SongPreview, more: Mapping[str, Any]) -> None:
         """Take note that there is a preview to be heard."""
         body = {"type": "preview", "node": preview.node, "stage": preview.stage, "time": time.time()}
         body |= {"step": preview.step, "steps": preview.steps, **more, "progress": round(self.progress, 4)}

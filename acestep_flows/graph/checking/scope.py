@@ -15,7 +15,7 @@ from typing import Any
 
 from acestep_flows.graph.checking.nesting import Nesting, Unresolved
 from acestep_flows.graph.language.document import Fields, Items
-from acestep_flows.graph.language.syntax import Argument, Call, Graph, Reference, references_in
+from acestep_flows.graph.language.syntax import Argument, Graph, NodeSyntax, Reference, references_in
 from acestep_flows.graph.language.types import Declaration
 from acestep_flows.graph.language.wording import listing, unlike
 from acestep_flows.stages.contract import Port, Stage
@@ -94,7 +94,7 @@ class Scope:
 
     # Nodes and their ports
 
-    def nested(self, call: Call) -> Scope:
+    def nested(self, call: NodeSyntax) -> Scope:
         """The scope of the graph that `call` names.
 
         Raises:
@@ -130,23 +130,23 @@ class Scope:
                 if call.kind == "graph" and (inner := scope._nested_or_none(call)) is not None:
                     queue.append(inner)
 
-    def _nested_or_none(self, call: Call) -> Scope | None:
+    def _nested_or_none(self, call: NodeSyntax) -> Scope | None:
         try:
             return self.nested(call) if call.target else None
         except Unresolved:
             return None
 
-    def stage(self, call: Call) -> type[Stage] | None:
+    def stage(self, call: NodeSyntax) -> type[Stage] | None:
         return self.registry.get(call.target) if call.kind == "stage" else None
 
-    def signature(self, call: Call) -> Signature | None:
+    def signature(self, call: NodeSyntax) -> Signature | None:
         """What the stage or graph of `call` takes and gives, once; None where it is unknown."""
         if call.name not in self._signatures:
             self._signatures[call.name] = None  # stands while a circle of graphs asks for itself
             self._signatures[call.name] = self._signature(call)
         return self._signatures[call.name]
 
-    def _signature(self, call: Call) -> Signature | None:
+    def _signature(self, call: NodeSyntax) -> Signature | None:
         if call.kind == "stage":
             stage = self.stage(call)
             if stage is None:
@@ -162,7 +162,7 @@ class Scope:
         }
         return Signature(slots, {name: scope.type_of(item) for name, item in scope.graph.outputs.entries.items()})
 
-    def outputs(self, call: Call) -> Mapping[str, PortType | None] | None:
+    def outputs(self, call: NodeSyntax) -> Mapping[str, PortType | None] | None:
         """What references to the node find: lists under `each`, the last state and lists under `fold`."""
         signature = self.signature(call)
         if signature is None:
@@ -173,7 +173,7 @@ class Scope:
 
     # References and types
 
-    def resolve(self, reference: Reference, call: Call | None = None, expected: PortType | None = None) -> Target:
+    def resolve(self, reference: Reference, call: NodeSyntax | None = None, expected: PortType | None = None) -> Target:
         """What `reference` points at, read inside `call`'s `with:` (None: outside any node).
 
         Args:
@@ -193,7 +193,7 @@ class Scope:
             raise found
         return found
 
-    def _resolve(self, reference: Reference, call: Call | None, expected: PortType | None) -> Target:
+    def _resolve(self, reference: Reference, call: NodeSyntax | None, expected: PortType | None) -> Target:
         name = reference.name
         if call is not None and name in call.variables:
             return self._fields(Target("variable", name, self._variable(call, name)), reference)
@@ -206,7 +206,7 @@ class Scope:
         names = [*(call.variables if call else ()), *self.graph.inputs, *self.graph.nodes]
         raise Unresolved("dangling-reference", f"{reference} points at nothing: {unlike('input or node', name, names)}")
 
-    def _variable(self, call: Call, name: str) -> PortType | None:
+    def _variable(self, call: NodeSyntax, name: str) -> PortType | None:
         """The type of an element of the list, or of the state that a fold carries."""
         if name in call.loop.entries:
             kind = self.type_of(call.loop.entries[name])
@@ -245,7 +245,7 @@ class Scope:
             port = _only(reference, outputs, expected)
         return Target("node", call.name, self._or_absent(call, port, outputs[port]), port=port)
 
-    def _or_absent(self, call: Call, port: str, kind: PortType | None) -> PortType | None:
+    def _or_absent(self, call: NodeSyntax, port: str, kind: PortType | None) -> PortType | None:
         """The type of an output whose node may not run and whose stand-in may be null."""
         if kind is None or call.when is None or port not in call.otherwise.entries:
             return kind
@@ -259,7 +259,7 @@ class Scope:
         return kind
 
     def type_of(
-        self, argument: Argument, call: Call | None = None, expected: PortType | None = None
+        self, argument: Argument, call: NodeSyntax | None = None, expected: PortType | None = None
     ) -> PortType | None:
         """The type of an argument, as far as it says one; None where a problem hides it."""
         if isinstance(argument, Reference):
@@ -279,7 +279,7 @@ class Scope:
             return PortType("record", fields=tuple((name, kind or PortType("any")) for name, kind in parts))
         return literal_type(argument.value)
 
-    def sections(self, call: Call) -> Iterator[tuple[str, str, Argument, PortType | None]]:
+    def sections(self, call: NodeSyntax) -> Iterator[tuple[str, str, Argument, PortType | None]]:
         """Every argument of a node: the key it stands under, its name, itself, and the type expected of it."""
         signature, outputs = self.signature(call), self.outputs(call) or {}
         for name, argument in call.arguments.entries.items():
@@ -296,7 +296,7 @@ class Scope:
 
     # Dependencies
 
-    def names_used(self, call: Call) -> set[str]:
+    def names_used(self, call: NodeSyntax) -> set[str]:
         """The inputs and nodes that a node refers to; its own variables are left out."""
         inside = {
             reference.name for argument in call.arguments.entries.values() for reference in references_in(argument)
@@ -309,7 +309,7 @@ class Scope:
         }
         return inside - set(call.variables) | outside
 
-    def needs(self, call: Call) -> set[str]:
+    def needs(self, call: NodeSyntax) -> set[str]:
         """Names of the nodes that a node refers to."""
         return self.names_used(call) & self.graph.nodes.keys()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from acestep_flows.graph.checking.nesting import Unresolved
 from acestep_flows.graph.checking.scope import Scope, list_of
 from acestep_flows.graph.language.document import Fields, Items
-from acestep_flows.graph.language.syntax import Argument, Call, Reference
+from acestep_flows.graph.language.syntax import Argument, NodeSyntax, Reference
 from acestep_flows.stages.ports import PortType
 
 Known = frozenset[str] | None
@@ -41,7 +41,7 @@ class Lengths:
                     self._output(scope.graph.nodes[name], port)
         self.inputs = self._inputs()
 
-    def of(self, argument: Argument, call: Call | None, expected: PortType | None) -> Known:
+    def of(self, argument: Argument, call: NodeSyntax | None, expected: PortType | None) -> Known:
         """Whether the structure of `argument`, as it stands in `call`, is known."""
         if isinstance(argument, Reference):
             return self._reference(argument, call, expected)
@@ -56,7 +56,7 @@ class Lengths:
             known = both(known, self.of(part, call, kind))
         return known
 
-    def _reference(self, reference: Reference, call: Call | None, expected: PortType | None) -> Known:
+    def _reference(self, reference: Reference, call: NodeSyntax | None, expected: PortType | None) -> Known:
         try:
             target = self.scope.resolve(reference, call, expected)
         except Unresolved:
@@ -70,14 +70,14 @@ class Lengths:
             return self.of(call.loop.entries[target.name], None, list_of(None))
         return None if has_structure(target.type) else ALWAYS
 
-    def _output(self, call: Call, port: str) -> Known:
+    def _output(self, call: NodeSyntax, port: str) -> Known:
         key = (call.name, port)
         if key not in self._outputs:
             self._outputs[key] = None  # stands while a circle asks for itself
             self._outputs[key] = self._computed(call, port)
         return self._outputs[key]
 
-    def _computed(self, call: Call, port: str) -> Known:
+    def _computed(self, call: NodeSyntax, port: str) -> Known:
         signature = self.scope.signature(call)
         if signature is None or not has_structure(signature.outputs.get(port)):
             return ALWAYS
@@ -88,7 +88,7 @@ class Lengths:
         needed = inner.of(inner.scope.graph.outputs.entries[port], None, None)
         return needed if needed is None else self._bound(call, needed)
 
-    def _bound(self, call: Call, inputs: frozenset[str]) -> Known:
+    def _bound(self, call: NodeSyntax, inputs: frozenset[str]) -> Known:
         """What must be known here for these inputs of the graph that `call` names to be known."""
         signature = self.scope.signature(call)
         known = ALWAYS
@@ -97,7 +97,7 @@ class Lengths:
             known = both(known, self.of(call.arguments.entries[name], call, slot.type if slot else None))
         return known
 
-    def below(self, call: Call) -> Lengths | None:
+    def below(self, call: NodeSyntax) -> Lengths | None:
         """The same for the graph that `call` names; None where there is none."""
         try:
             scope = self.scope.nested(call)

@@ -18,15 +18,15 @@ from typing import Literal, TypeAlias
 from acestep_flows.errors import StorageError
 from acestep_flows.graph.content import Handle, Outputs, leaves
 from acestep_flows.graph.execution.disk_cache import DiskStore
-from acestep_flows.graph.execution.runner import Progress, Reply, Runner
-from acestep_flows.graph.execution.single_flight import Flight, Listener
+from acestep_flows.graph.execution.runner import CallProgress, Reply, Runner
+from acestep_flows.graph.execution.single_flight import CallListener, SharedComputation
 
 log = logging.getLogger(__name__)
 
 Mode: TypeAlias = Literal["use", "refresh", "off"]
 """`use` what is there; `refresh` it: compute and replace; `off`: neither look nor keep."""
 
-Source: TypeAlias = Literal["computed", "memory", "disk"]
+ResultSource: TypeAlias = Literal["computed", "memory", "disk"]
 
 MEMORY_BYTES = 2**30
 CLAIM_POLL_SECONDS = (0.02, 0.5)
@@ -38,11 +38,11 @@ _ENTRY_BYTES = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class CacheResult:
     """Outputs, where they came from, and the seconds it took to compute them (unknown on disk: 0)."""
 
     outputs: Outputs
-    source: Source
+    source: ResultSource
     seconds: float = 0.0
 
 
@@ -51,26 +51,26 @@ class MemoryTier:
 
     def __init__(self, budget: int) -> None:
         self.budget, self.used = budget, 0
-        self._entries: OrderedDict[str, tuple[Found, int]] = OrderedDict()
+        self._entries: OrderedDict[str, tuple[CacheResult, int]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, key: str) -> Found | None:
+    def get(self, key: str) -> CacheResult | None:
         """The entry of `key`, now the youngest."""
         if key not in self._entries:
             return None
         self._entries.move_to_end(key)
         return self._entries[key][0]
 
-    def put(self, key: str, found: Found) -> None:
+    def put(self, key: str, found: CacheResult) -> None:
         """Keep an entry, dropping the oldest to make room; one larger than the budget is not kept."""
         if key in self._entries:
             self.used -= self._entries.pop(key)[1]
         size = _ENTRY_BYTES + sum(_size(content) for content in leaves(found.outputs))
         if size > self.budget:
             return
-        self._entries[key] = (Found(found.outputs, "memory", found.seconds), size)
+        self._entries[key] = (CacheResult(found.outputs, "memory", found.seconds), size)
         self.used += size
         while self.used > self.budget:
             self.used -= self._entries.popitem(last=False)[1][1]
@@ -87,11 +87,16 @@ class Cache:
     def __init__(self, runner: Runner, *, memory: int = MEMORY_BYTES, store: DiskStore | None = None) -> None:
         self.runner, self.store = runner, store
         self.memory = MemoryTier(memory)
-        self._flights: dict[tuple[str, Mode], Flight[Found]] = {}
+        self._flights: dict[tuple[str, Mode], SharedComputation[CacheResult]] = {}
 
     async def obtain(
-        self, key: str, stage: str, mode: Mode, compute: Callable[[Progress], Awaitable[Reply]], listener: Listener
-    ) -> Found:
+        self,
+        key: str,
+        stage: str,
+        mode: Mode,
+        compute: Callable[[CallProgress], Awaitable[Reply]],
+        listener: CallListener,
+    ) -> CacheResult:
         """The outputs of `key`: found, awaited from whoever computes them just now, or computed.
 
         The source is "computed" for the one who asked first, "memory" for those who waited with it. The listener is
@@ -109,8 +114,8 @@ class Cache:
         flight = self._flights.get((key, mode))
         if flight is not None and flight.open:
             found = await flight.join(listener)
-            return Found(found.outputs, "memory", found.seconds)
-        flight = Flight(lambda shared: self._fill(key, stage, mode, compute, shared))
+            return CacheResult(found.outputs, "memory", found.seconds)
+        flight = SharedComputation(lambda shared: self._fill(key, stage, mode, compute, shared))
         self._flights[key, mode] = flight
         try:
             return await flight.join(listener)
@@ -126,8 +131,13 @@ class Cache:
         return self.store.peek(key) if self.store is not None else None
 
     async def _fill(
-        self, key: str, stage: str, mode: Mode, compute: Callable[[Progress], Awaitable[Reply]], listener: Listener
-    ) -> Found:
+        self,
+        key: str,
+        stage: str,
+        mode: Mode,
+        compute: Callable[[CallProgress], Awaitable[Reply]],
+        listener: CallListener,
+    ) -> CacheResult:
         if self.store is None:
             found = _computed(await compute(listener))
         else:
@@ -141,15 +151,15 @@ class Cache:
         key: str,
         stage: str,
         mode: Mode,
-        compute: Callable[[Progress], Awaitable[Reply]],
-        listener: Listener,
-    ) -> Found:
+        compute: Callable[[CallProgress], Awaitable[Reply]],
+        listener: CallListener,
+    ) -> CacheResult:
         """As `_fill`, with a disk tier: looked up before the claim is waited for, and again after."""
         if mode == "use" and (outputs := await self._recall(store, key)) is not None:
-            return Found(outputs, "disk")
+            return CacheResult(outputs, "disk")
         async with _claimed(store, key):
             if mode == "use" and (outputs := await self._recall(store, key)) is not None:
-                return Found(outputs, "disk")
+                return CacheResult(outputs, "disk")
             found = _computed(await compute(listener))
             listener.given(found.outputs)
             try:
@@ -164,8 +174,8 @@ class Cache:
         return await self.runner.load(store, key) if key in store else None
 
 
-def _computed(reply: Reply) -> Found:
-    return Found(reply.outputs, "computed", reply.seconds)
+def _computed(reply: Reply) -> CacheResult:
+    return CacheResult(reply.outputs, "computed", reply.seconds)
 
 
 def _size(content: object) -> int:

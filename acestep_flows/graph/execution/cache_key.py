@@ -10,14 +10,14 @@ from typing import Any
 
 from acestep_flows.graph.content import fingerprint, sha256
 from acestep_flows.graph.execution.runner import Runner
-from acestep_flows.graph.planning.call import Call
+from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.stages.contract import Stage
 
 KEY_SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class CacheKey:
     """Everything a result depends on; its digest is the cache key. What differs tells why a replay differs."""
 
     stage: str
@@ -34,14 +34,14 @@ class Identity:
         return sha256([KEY_SCHEMA, *fields])
 
 
-def identity(call: Call, weights: tuple[str, ...], numerics: str) -> Identity:
+def cache_key(call: StageCall, weights: tuple[str, ...], numerics: str) -> CacheKey:
     """What the result of a call depends on."""
     stage = call.stage
     inputs = {name: fingerprint(content) for name, content in call.inputs.items()}
-    return Identity(stage.name, stage.version, weights, sha256(call.params.model_dump(mode="json")), inputs, numerics)
+    return CacheKey(stage.name, stage.version, weights, sha256(call.params.model_dump(mode="json")), inputs, numerics)
 
 
-class Identities:
+class CacheKeys:
     """Identities of calls. Weights are looked up once per stage: a run sees them as they stand when it begins."""
 
     def __init__(self, runner: Runner) -> None:
@@ -49,11 +49,11 @@ class Identities:
         self._choosers: dict[type[Stage], bool] = {}
         self._weights: dict[Any, asyncio.Future[tuple[str, ...]]] = {}
 
-    async def of(self, call: Call) -> Identity:
+    async def of(self, call: StageCall) -> CacheKey:
         """What the call's result depends on; raises CheckpointError where a weights file cannot be read."""
-        return identity(call, await self._weights_of(call), self._runner.numerics(call.stage))
+        return cache_key(call, await self._weights_of(call), self._runner.numerics(call.stage))
 
-    async def _weights_of(self, call: Call) -> tuple[str, ...]:
+    async def _weights_of(self, call: StageCall) -> tuple[str, ...]:
         stage = call.stage
         own = self._chooses(stage)
         if not own and not stage.parts:

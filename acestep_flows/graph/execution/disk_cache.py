@@ -28,7 +28,7 @@ from safetensors.numpy import save_file
 
 from acestep_flows.errors import FlowsError, StorageError
 from acestep_flows.graph.content import Handle, Outputs, nbytes, sha256
-from acestep_flows.graph.execution.key_lock import Claim, claim
+from acestep_flows.graph.execution.key_lock import KeyLock, claim
 from acestep_flows.values import Value, pack, unpack
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class DiskStore:
     def __contains__(self, key: str) -> bool:
         return self.path(key).exists()
 
-    def claim(self, key: str) -> Claim | None:
+    def claim(self, key: str) -> KeyLock | None:
         """The right to compute `key`, or None while another process has it."""
         return claim(self.root / key[:2] / (key + _CLAIM))
 

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 
 from acestep_flows.errors import FlowsError
 from acestep_flows.graph.content import Handle, Outputs, leaves
-from acestep_flows.graph.execution.cache_key import Identities
+from acestep_flows.graph.execution.cache_key import CacheKeys
 from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.execution.timings import steps_of
 from acestep_flows.graph.planning.plan import Plan, PlanNode, outputs_in
@@ -70,7 +70,7 @@ async def forecast(plan: Plan, scheduler: Scheduler) -> Forecast:
     """What `scheduler` would do with `plan`. Computes nothing and loads no model; weights files may be digested."""
     values = values_of(plan)
     held = dict(zip(values, await scheduler.runner.hold(list(values.values())), strict=True)) if values else {}
-    identities = Identities(scheduler.runner)
+    identities = CacheKeys(scheduler.runner)
     known: dict[str, Outputs] = {}
     nodes = [await _node(node, scheduler, identities, known, held) for node in plan.nodes.values()]
     return Forecast(tuple(nodes), _held(plan, nodes), scheduler.timings.peak(plan.graph))
@@ -79,7 +79,7 @@ async def forecast(plan: Plan, scheduler: Scheduler) -> Forecast:
 async def _node(
     node: PlanNode,
     scheduler: Scheduler,
-    identities: Identities,
+    identities: CacheKeys,
     known: dict[str, Outputs],
     held: Mapping[int, Handle],
 ) -> NodeForecast:

@@ -16,7 +16,7 @@ if sys.platform != "win32":
     import fcntl
 
 
-class Claim:
+class KeyLock:
     """The right to compute one key, held until `release`."""
 
     def __init__(self, path: Path, descriptor: int | None) -> None:
@@ -32,25 +32,25 @@ class Claim:
             self._descriptor = None
 
 
-def claim(path: Path) -> Claim | None:
+def claim(path: Path) -> KeyLock | None:
     """Claim the file at `path` at once, or None when another holder has it."""
     if sys.platform == "win32":
-        return Claim(path, None)
+        return KeyLock(path, None)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError:
-        return Claim(path, None)
+        return KeyLock(path, None)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
-            return Claim(path, descriptor)
+            return KeyLock(path, descriptor)
     except BlockingIOError:
         pass
     except FileNotFoundError:
         pass  # Released and unlinked between open and lock.
     except OSError:
         os.close(descriptor)
-        return Claim(path, None)
+        return KeyLock(path, None)
     os.close(descriptor)
     return None

@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 
 from acestep_flows.errors import FlowsError, InputError
 from acestep_flows.graph.content import Content
-from acestep_flows.graph.execution.cache import Mode, Source
-from acestep_flows.graph.execution.cache_key import Identity
+from acestep_flows.graph.execution.cache import Mode, ResultSource
+from acestep_flows.graph.execution.cache_key import CacheKey
 from acestep_flows.graph.execution.events import Event
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.values import Latents
 
 
-def unheard(event: Event) -> None:
+def ignore_event(event: Event) -> None:
     """Where events go when nobody listens."""
 
 
 @dataclass(frozen=True, slots=True)
-class Preview:
+class SongPreview:
     """A song on its way: what `latents` would decode to is how it looks after `step` of `steps`."""
 
     node: str
@@ -30,7 +30,7 @@ class Preview:
     latents: Latents
 
 
-def unseen(preview: Preview) -> None:
+def unseen(preview: SongPreview) -> None:
     """Where previews go when nobody asked for them."""
 
 
@@ -51,9 +51,9 @@ class Options:
     mode: Mode = "use"
     deadline: float | None = None
     keep_going: bool = False
-    on_event: Callable[[Event], None] = unheard
+    on_event: Callable[[Event], None] = ignore_event
     preview_every: int = 0
-    on_preview: Callable[[Preview], None] = unseen
+    on_preview: Callable[[SongPreview], None] = unseen
 
     def __post_init__(self) -> None:
         if self.deadline is not None and not math.isfinite(self.deadline):
@@ -74,9 +74,9 @@ class NodeResult:
 
     id: str
     stage: str
-    identity: Identity | None = None
+    identity: CacheKey | None = None
     outputs: Mapping[str, object] = field(default_factory=dict)
-    source: Source = "computed"
+    source: ResultSource = "computed"
     seconds: float = 0.0
     seeds: Mapping[str, object] = field(default_factory=dict)
 

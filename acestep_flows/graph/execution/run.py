@@ -17,12 +17,12 @@ from functools import cache, partial
 
 from acestep_flows.errors import Cancelled, DeadlineExceeded, FlowsError, InputError, StageError
 from acestep_flows.graph.content import Handle, Outputs, fingerprint, leaves
-from acestep_flows.graph.execution.cache_key import Identities
+from acestep_flows.graph.execution.cache_key import CacheKeys
 from acestep_flows.graph.execution.events import Event, EventType
-from acestep_flows.graph.execution.result import NodeResult, Options, Preview, Result
+from acestep_flows.graph.execution.result import NodeResult, Options, Result, SongPreview
 from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.execution.timings import steps_of
-from acestep_flows.graph.planning.call import Call
+from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.graph.planning.plan import Plan, PlanNode, outputs_in
 from acestep_flows.graph.planning.resolve import UNTAKEN, call_of, resolve, taken, values_of
 from acestep_flows.stages.contract import Port, StageParams
@@ -30,23 +30,23 @@ from acestep_flows.values import Latents
 
 
 async def run_plan(scheduler: Scheduler, plan: Plan, options: Options | None = None) -> Result:
-    """Run `plan` to its end; cancelling the coroutine cancels the run. To hold on to a run while it works, see `Run`.
+    """Run `plan` to its end; cancelling the coroutine cancels the run. To watch a run while it works, see `PlanRun`.
 
     Raises:
         StageError: a stage failed (the first failure, unless the run keeps going).
         InputError: a value turned out unusable; its text names the node.
         DeadlineExceeded: the deadline passed.
     """
-    return await Run(scheduler, plan, options or Options()).result()
+    return await PlanRun(scheduler, plan, options or Options()).result()
 
 
-class Run:
+class PlanRun:
     """A plan to be run once: `await run.result()`; `run.cancel()`, from the same thread, stops it."""
 
     def __init__(self, scheduler: Scheduler, plan: Plan, options: Options) -> None:
         self._scheduler, self._plan, self._options = scheduler, plan, options
         self._name = secrets.token_hex(8)
-        self._identities = Identities(scheduler.runner)
+        self._identities = CacheKeys(scheduler.runner)
         self._held: dict[int, Handle] = {}
         self._outputs: dict[str, Outputs] = {}
         self._done: dict[str, NodeResult] = {}
@@ -132,7 +132,7 @@ class Run:
         made = await self._identities.of(call)
         self._keys[node.id] = made.key
         found = await scheduler.cache.obtain(
-            made.key, node.stage, self._options.mode, partial(scheduler.compute, call), _Listener(self, node)
+            made.key, node.stage, self._options.mode, partial(scheduler.compute, call), _NodeListener(self, node)
         )
         computed = found.source == "computed"
         if computed:
@@ -268,10 +268,10 @@ class Run:
         self._options.on_event(Event(type, id, stage, time.time(), step, steps, seconds, error))
 
 
-class _Listener:
+class _NodeListener:
     """Hears one call: its progress is told as events of its node, and with its outputs others begin."""
 
-    def __init__(self, run: Run, node: PlanNode) -> None:
+    def __init__(self, run: PlanRun, node: PlanNode) -> None:
         self._run, self._node = run, node
 
     def started(self) -> None:
@@ -282,7 +282,7 @@ class _Listener:
 
     def preview(self, done: int, total: int, latents: Latents) -> None:
         if self._run._options.preview_every:  # else it is another run's wish
-            self._run._options.on_preview(Preview(self._node.id, self._node.stage, done, total, latents))
+            self._run._options.on_preview(SongPreview(self._node.id, self._node.stage, done, total, latents))
 
     def given(self, outputs: Outputs) -> None:
         self._run._give(self._node, outputs)
@@ -318,7 +318,7 @@ def _located(error: BaseException, node: PlanNode) -> FlowsError:
     return located
 
 
-def _seeds(call: Call) -> dict[str, object]:
+def _seeds(call: StageCall) -> dict[str, object]:
     """The seeds among a call's parameters and inputs, lists of seeds included."""
     names = _seed_names(call.stage.inputs)
     params = call.params.model_dump(include=set(names)) if names else {}

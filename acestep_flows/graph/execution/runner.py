@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from acestep_flows.graph.content import Outputs
-from acestep_flows.graph.planning.call import Call
+from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.stages.contract import Stage, StageParams
 from acestep_flows.values import Latents
 
@@ -20,7 +20,7 @@ class Reply:
     seconds: float
 
 
-class Progress(Protocol):
+class CallProgress(Protocol):
     """Who hears of a call while it runs. Called on the event loop's thread only."""
 
     def started(self) -> None:
@@ -63,7 +63,7 @@ class Runner(Protocol):
     async def weights(self, stage: type[Stage], params: StageParams) -> tuple[str, ...]:
         """Digests of the weights files the result will depend on."""
 
-    async def call(self, call: Call, progress: Progress) -> Reply:
+    async def call(self, call: StageCall, progress: CallProgress) -> Reply:
         """Run the stage.
 
         Raises:

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from acestep_flows.errors import LostProcess, NotFound
 from acestep_flows.graph.execution.cache import Cache
-from acestep_flows.graph.execution.runner import Progress, Reply, Runner
+from acestep_flows.graph.execution.runner import CallProgress, Reply, Runner
 from acestep_flows.graph.execution.timings import Timings
-from acestep_flows.graph.planning.call import Call
+from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.stages.contract import Stage
 from acestep_flows.values import Latents
 
@@ -46,7 +46,7 @@ class Scheduler:
             raise NotFound(f"no stage {name!r}; there are {', '.join(sorted(self.stages))}")
         return self.stages[name]
 
-    async def compute(self, call: Call, progress: Progress) -> Reply:
+    async def compute(self, call: StageCall, progress: CallProgress) -> Reply:
         """Make the call, again where the process was lost on the way.
 
         A loss counts when the call was alone in the process, and only until it goes on from further than before.
@@ -66,7 +66,7 @@ class Scheduler:
 class _Heard:
     """Passes progress on, and notes of one attempt where it began and how far it came."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: CallProgress) -> None:
         self._progress = progress
         self.begin()
 

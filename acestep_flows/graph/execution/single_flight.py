@@ -13,24 +13,24 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, Protocol, TypeVar
 
 from acestep_flows.graph.content import Outputs
-from acestep_flows.graph.execution.runner import Progress
+from acestep_flows.graph.execution.runner import CallProgress
 from acestep_flows.values import Latents
 
 T = TypeVar("T")
 
 
-class Listener(Progress, Protocol):
+class CallListener(CallProgress, Protocol):
     """Who waits for a flight."""
 
     def given(self, outputs: Outputs) -> None:
         """The outputs, ahead of the end, which may still be an error: whoever uses them has to wait for it, too."""
 
 
-class Flight(Generic[T]):
-    """A shared task; it is itself the `Listener` that passes everything on to those who wait."""
+class SharedComputation(Generic[T]):
+    """A shared task; it is itself the `CallListener` that passes everything on to those who wait."""
 
-    def __init__(self, work: Callable[[Listener], Awaitable[T]]) -> None:
-        self._listeners: list[Listener] = []
+    def __init__(self, work: Callable[[CallListener], Awaitable[T]]) -> None:
+        self._listeners: list[CallListener] = []
         self._started = False
         self._last: tuple[int, int] | None = None
         self._given: Outputs | None = None
@@ -41,7 +41,7 @@ class Flight(Generic[T]):
         """Whether one may still join: it has neither landed nor been given up."""
         return bool(self._listeners) and not self._task.done()
 
-    async def join(self, listener: Listener) -> T:
+    async def join(self, listener: CallListener) -> T:
         """Wait for the result, hearing of its progress; raises what the work raises."""
         self._listeners.append(listener)
         if self._started:
@@ -76,7 +76,7 @@ class Flight(Generic[T]):
         for listener in tuple(self._listeners):
             listener.given(outputs)
 
-    async def _fly(self, work: Callable[[Listener], Awaitable[T]]) -> T:
+    async def _fly(self, work: Callable[[CallListener], Awaitable[T]]) -> T:
         return await work(self)
 
     async def _give_up(self) -> None:

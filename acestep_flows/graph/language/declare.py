@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from acestep_flows.errors import InputError
-from acestep_flows.graph.language.document import Fields, Items, Node, Place, Scalar, plain
-from acestep_flows.graph.language.field_reader import Reader
+from acestep_flows.graph.language.document import Fields, Items, Node, Scalar, SourcePosition, plain
+from acestep_flows.graph.language.field_reader import FieldReader
 from acestep_flows.graph.language.types import Declaration, accept, kinds, parse_type
 from acestep_flows.graph.language.wording import clip, show
 from acestep_flows.stages.ports import PortType
@@ -18,7 +18,7 @@ _NUMBERS = ("int", "float", "seed")
 _COUNTED = ("text", "list")
 
 
-def declare(reader: Reader, name: str, place: Place, node: Node, what: str) -> Declaration:
+def declare(reader: FieldReader, name: str, place: SourcePosition, node: Node, what: str) -> Declaration:
     """The declaration under `name`; one that cannot be read stands as `any`, so nothing else complains."""
     unknown = Declaration(name, PortType("any"), required=False, place=place)
     if not isinstance(node, Fields):
@@ -55,7 +55,7 @@ def declare(reader: Reader, name: str, place: Place, node: Node, what: str) -> D
     return _default(reader, node, _choices(reader, node, declaration, what), what)
 
 
-def _fields(reader: Reader, node: Fields, kind: PortType, what: str) -> dict[str, Declaration]:
+def _fields(reader: FieldReader, node: Fields, kind: PortType, what: str) -> dict[str, Declaration]:
     is_record = innermost(kind).kind == "record"
     if "fields" in node.entries and not is_record:
         reader.problem(
@@ -86,7 +86,7 @@ def _with_fields(kind: PortType, fields: dict[str, Declaration]) -> PortType:
     return kind
 
 
-def _bound(reader: Reader, node: Fields, key: str, kind: PortType, what: str) -> float | None:
+def _bound(reader: FieldReader, node: Fields, key: str, kind: PortType, what: str) -> float | None:
     bound: Any = node.entries.get(key)
     if bound is None:
         return None
@@ -100,7 +100,7 @@ def _bound(reader: Reader, node: Fields, key: str, kind: PortType, what: str) ->
     return bound.value
 
 
-def _count(reader: Reader, node: Fields, key: str, kind: PortType, what: str) -> int | None:
+def _count(reader: FieldReader, node: Fields, key: str, kind: PortType, what: str) -> int | None:
     count: Any = node.entries.get(key)
     if count is None:
         return None
@@ -115,7 +115,7 @@ def _count(reader: Reader, node: Fields, key: str, kind: PortType, what: str) ->
     return count.value
 
 
-def _ordered(reader: Reader, node: Fields, declaration: Declaration, what: str) -> None:
+def _ordered(reader: FieldReader, node: Fields, declaration: Declaration, what: str) -> None:
     for low, high in (("minimum", "maximum"), ("shortest", "longest")):
         least, most = getattr(declaration, low), getattr(declaration, high)
         if least is not None and most is not None and least > most:
@@ -123,7 +123,7 @@ def _ordered(reader: Reader, node: Fields, declaration: Declaration, what: str) 
             reader.problem("bad-default", message, node.entries[low].place)
 
 
-def _choices(reader: Reader, node: Fields, declaration: Declaration, what: str) -> Declaration:
+def _choices(reader: FieldReader, node: Fields, declaration: Declaration, what: str) -> Declaration:
     choices: Any = node.entries.get("choices")
     if choices is None:
         return declaration
@@ -146,7 +146,7 @@ def _choices(reader: Reader, node: Fields, declaration: Declaration, what: str) 
     return replace(declaration, choices=tuple(kept))
 
 
-def _default(reader: Reader, node: Fields, declaration: Declaration, what: str) -> Declaration:
+def _default(reader: FieldReader, node: Fields, declaration: Declaration, what: str) -> Declaration:
     default: Any = node.entries.get("default")
     if default is None:
         return declaration

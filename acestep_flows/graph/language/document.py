@@ -30,14 +30,14 @@ _WORDS: dict[str, bool | None] = {"": None, "~": None, "null": None, "Null": Non
 _WORDS |= {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 
 
-class Place(NamedTuple):
+class SourcePosition(NamedTuple):
     """A position in the file, counted from 1; 0 where there is none."""
 
     line: int = 0
     column: int = 0
 
 
-NOWHERE = Place()
+NOWHERE = SourcePosition()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Scalar:
     """Text, a number, a boolean or null."""
 
     value: str | int | float | bool | None
-    place: Place = NOWHERE
+    place: SourcePosition = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Items:
     """A list; its elements may be references once the language has been read (`language.Argument`)."""
 
     items: tuple[Any, ...]
-    place: Place = NOWHERE
+    place: SourcePosition = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,8 @@ class Fields:
     """A map; `keys` holds where each key stands."""
 
     entries: dict[str, Any] = field(default_factory=dict)
-    keys: dict[str, Place] = field(default_factory=dict)
-    place: Place = NOWHERE
+    keys: dict[str, SourcePosition] = field(default_factory=dict)
+    place: SourcePosition = NOWHERE
 
 
 Node = Scalar | Items | Fields
@@ -80,7 +80,7 @@ def plain(node: Any) -> Any:
 class _Refused(Exception):
     """The document cannot be read further."""
 
-    def __init__(self, rule: str, message: str, place: Place = NOWHERE) -> None:
+    def __init__(self, rule: str, message: str, place: SourcePosition = NOWHERE) -> None:
         self.problem = Problem(rule, message, line=place.line, column=place.column)
 
 
@@ -119,19 +119,19 @@ def _events(text: str) -> Iterator[Any]:
         raise _Refused("yaml", f"not valid YAML: {error.reason} at position {error.position}") from None
 
 
-def _place(mark: Any) -> Place:
-    return Place(mark.line + 1, mark.column + 1) if mark else Place()
+def _place(mark: Any) -> SourcePosition:
+    return SourcePosition(mark.line + 1, mark.column + 1) if mark else SourcePosition()
 
 
 @dataclass(slots=True)
 class _Open:
     """A list or map whose end has not been seen; `key` is the key that waits for its value."""
 
-    place: Place
+    place: SourcePosition
     is_map: bool
     items: list[Node] = field(default_factory=list)
     entries: dict[str, Node] = field(default_factory=dict)
-    keys: dict[str, Place] = field(default_factory=dict)
+    keys: dict[str, SourcePosition] = field(default_factory=dict)
     key: str | None = None
 
 
@@ -162,7 +162,7 @@ def _build(events: Iterator[Any], problems: list[Problem]) -> Node | None:
     return root
 
 
-def _node(event: Any, place: Place, stack: list[_Open], problems: list[Problem]) -> Node | None:
+def _node(event: Any, place: SourcePosition, stack: list[_Open], problems: list[Problem]) -> Node | None:
     """The node that `event` completes, if it does."""
     if isinstance(event, yaml.CollectionEndEvent):
         done = stack.pop()
@@ -181,7 +181,7 @@ def _node(event: Any, place: Place, stack: list[_Open], problems: list[Problem])
     return None
 
 
-def _refuse_magic(event: Any, place: Place) -> None:
+def _refuse_magic(event: Any, place: SourcePosition) -> None:
     if isinstance(event, yaml.AliasEvent):
         raise _Refused("alias", f"alias *{event.anchor}: aliases are not part of the language; write the value", place)
     if event.anchor is not None:
@@ -206,14 +206,14 @@ def _add(parent: _Open, node: Node, problems: list[Problem]) -> None:
         parent.key = None
 
 
-def _clean(text: str, place: Place) -> str:
+def _clean(text: str, place: SourcePosition) -> str:
     """`text`, unless an escape smuggled half a character into it."""
     if _SURROGATE.search(text):
         raise _Refused("not-text", "a lone surrogate is half a character; write the character itself", place)
     return text
 
 
-def _resolve(word: str, place: Place, problems: list[Problem]) -> str | int | float | bool | None:
+def _resolve(word: str, place: SourcePosition, problems: list[Problem]) -> str | int | float | bool | None:
     """What a plain scalar means: null, a boolean, a number, else text."""
     if word in _WORDS:
         return _WORDS[word]

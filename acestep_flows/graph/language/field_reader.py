@@ -7,22 +7,22 @@ from typing import Any
 
 from acestep_flows.errors import Problem
 from acestep_flows.graph.language import document
-from acestep_flows.graph.language.document import Fields, Place, Scalar
+from acestep_flows.graph.language.document import Fields, Scalar, SourcePosition
 from acestep_flows.graph.language.syntax import MAX_NAME, NAME
 from acestep_flows.graph.language.wording import clip, listing, show, unlike
 
 
-class Reader:
+class FieldReader:
     """Reads parts of one file and collects what is wrong with them."""
 
     def __init__(self, file: str) -> None:
         self.file = file
         self.problems: list[Problem] = []
 
-    def problem(self, rule: str, message: str, place: Place, node: str = "") -> None:
+    def problem(self, rule: str, message: str, place: SourcePosition, node: str = "") -> None:
         self.problems.append(Problem(rule, message, self.file, place.line, place.column, node))
 
-    def name(self, name: str, place: Place, what: str, node: str = "") -> None:
+    def name(self, name: str, place: SourcePosition, what: str, node: str = "") -> None:
         if not fits(NAME, name):
             article = "an" if what[0] in "aeiou" else "a"
             allowed = "lower-case letters, digits and underscores, a letter first, at most 64 characters"

@@ -7,15 +7,15 @@ from typing import Literal
 
 from acestep_flows.graph.language import document
 from acestep_flows.graph.language.declare import declare
-from acestep_flows.graph.language.document import Fields, Items, Place, Scalar
-from acestep_flows.graph.language.field_reader import Reader, fits
+from acestep_flows.graph.language.document import Fields, Items, Scalar, SourcePosition
+from acestep_flows.graph.language.field_reader import FieldReader, fits
 from acestep_flows.graph.language.syntax import (
     GRAPH_NAME,
     LANGUAGE_VERSION,
     REFERENCE,
     Argument,
-    Call,
     Graph,
+    NodeSyntax,
     Reference,
     references_in,
 )
@@ -31,16 +31,16 @@ def parse(content: str | bytes, file: str = "<text>", path: Path | None = None) 
     root, found = document.read(content)
     reader = GraphReader(file)
     for problem in found:
-        reader.problem(problem.rule, problem.message, Place(problem.line, problem.column))
+        reader.problem(problem.rule, problem.message, SourcePosition(problem.line, problem.column))
     if not isinstance(root, Fields):
         if not found:
             message = f"a graph is a map with {', '.join(GRAPH_KEYS)}; found {show(root and document.plain(root))}"
-            reader.problem("not-a-map", message, root.place if root else Place(1, 1))
+            reader.problem("not-a-map", message, root.place if root else SourcePosition(1, 1))
         return Graph("", file, path, readable=False, problems=tuple(reader.problems))
     return reader.graph(root, path)
 
 
-class GraphReader(Reader):
+class GraphReader(FieldReader):
     """Reads a graph from one file."""
 
     def graph(self, root: Fields, path: Path | None) -> Graph:
@@ -81,18 +81,18 @@ class GraphReader(Reader):
             self.name(name, place, key.removesuffix("s"))
         return section
 
-    def input(self, name: str, place: Place, node: document.Node) -> Declaration:
+    def input(self, name: str, place: SourcePosition, node: document.Node) -> Declaration:
         return declare(self, name, place, node, f"input {clip(name)}")
 
-    def call(self, name: str, place: Place, node: document.Node) -> Call:
+    def call(self, name: str, place: SourcePosition, node: document.Node) -> NodeSyntax:
         label = clip(name)
         if not isinstance(node, Fields):
             message = f"a node is a map with {', '.join(NODE_KEYS)}; found {show(document.plain(node))}"
             self.problem("not-a-map", message, node.place, label)
-            return Call(name, place, "stage", "", place)
+            return NodeSyntax(name, place, "stage", "", place)
         self.known_keys(node, NODE_KEYS, "a node", label)
         kind, target, target_place = self.target(node, place, label)
-        call = Call(
+        call = NodeSyntax(
             name, place, kind, target, target_place,
             arguments=self.arguments(node, "with", label),
             each=self.arguments(node, "each", label),
@@ -104,7 +104,9 @@ class GraphReader(Reader):
         self.loops(node, call, label)
         return call
 
-    def target(self, node: Fields, place: Place, label: str) -> tuple[Literal["stage", "graph"], str, Place]:
+    def target(
+        self, node: Fields, place: SourcePosition, label: str
+    ) -> tuple[Literal["stage", "graph"], str, SourcePosition]:
         given = [key for key in ("stage", "graph") if key in node.entries]
         if len(given) != 1:
             found = "both" if given else "neither"
@@ -128,7 +130,7 @@ class GraphReader(Reader):
         self.problem("when", f"when: takes one reference to a bool; found {found}", argument.place, label)
         return None
 
-    def loops(self, node: Fields, call: Call, label: str) -> None:
+    def loops(self, node: Fields, call: NodeSyntax, label: str) -> None:
         """What `each`, `fold`, `carry`, `when` and `otherwise` ask of each other."""
         keys = node.keys
         if "each" in keys and "fold" in keys:
@@ -197,6 +199,6 @@ class GraphReader(Reader):
         return Reference(match[1], tuple(match[2].split(".")[1:]), node.place)
 
 
-def place_of(fields: Fields, key: str) -> Place:
+def place_of(fields: Fields, key: str) -> SourcePosition:
     """Where the value of `key` stands, or the map where it is absent."""
     return fields.entries[key].place if key in fields.entries else fields.place

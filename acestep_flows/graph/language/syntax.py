@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from acestep_flows.errors import Problem
-from acestep_flows.graph.language.document import NOWHERE, Fields, Items, Place, Scalar
+from acestep_flows.graph.language.document import NOWHERE, Fields, Items, Scalar, SourcePosition
 from acestep_flows.graph.language.types import Declaration
 
 LANGUAGE_VERSION = 1
@@ -31,7 +31,7 @@ class Reference:
 
     name: str
     path: tuple[str, ...] = ()
-    place: Place = NOWHERE
+    place: SourcePosition = NOWHERE
 
     def __str__(self) -> str:
         return "$" + ".".join((self.name, *self.path))
@@ -54,7 +54,7 @@ def references_in(argument: Argument) -> Iterator[Reference]:
 
 
 @dataclass(frozen=True)
-class Call:
+class NodeSyntax:
     """One node of a graph: a stage or another graph, and what it is called with.
 
     Attributes:
@@ -70,10 +70,10 @@ class Call:
     """
 
     name: str
-    place: Place
+    place: SourcePosition
     kind: Literal["stage", "graph"]
     target: str
-    target_place: Place
+    target_place: SourcePosition
     arguments: Fields = field(default_factory=Fields)
     each: Fields = field(default_factory=Fields)
     fold: Fields = field(default_factory=Fields)
@@ -125,9 +125,9 @@ class Graph:
     path: Path | None = None
     summary: str = ""
     inputs: Mapping[str, Declaration] = field(default_factory=dict)
-    nodes: Mapping[str, Call] = field(default_factory=dict)
+    nodes: Mapping[str, NodeSyntax] = field(default_factory=dict)
     outputs: Fields = field(default_factory=Fields)
     readable: bool = True
     problems: tuple[Problem, ...] = ()
     content: Any = None
-    name_place: Place = NOWHERE
+    name_place: SourcePosition = NOWHERE

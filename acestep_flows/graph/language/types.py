@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from acestep_flows.errors import InputError
-from acestep_flows.graph.language.document import NOWHERE, Place
+from acestep_flows.graph.language.document import NOWHERE, SourcePosition
 from acestep_flows.graph.language.wording import between, brief, clip, listing, show, unlike
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import MAX_SEED, Span, Value
@@ -75,7 +75,7 @@ class Declaration:
     unit: str = ""
     description: str = ""
     fields: Mapping[str, Declaration] = field(default_factory=dict)
-    place: Place = NOWHERE
+    place: SourcePosition = NOWHERE
 
 
 def accept(declaration: Declaration, value: Any, where: str, draw: Draw) -> Any:

@@ -10,7 +10,7 @@ from acestep_flows.stages.contract import Stage, StageParams
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class StageCall:
     """One item for one stage, with inputs and parameters resolved.
 
     Attributes:

@@ -13,12 +13,12 @@ from acestep_flows.graph.checking.nesting import Find
 from acestep_flows.graph.checking.rules.arguments import param_faults
 from acestep_flows.graph.checking.scope import Scope, list_of
 from acestep_flows.graph.language.document import Fields, Items
-from acestep_flows.graph.language.syntax import Argument, Call, Graph, Reference
+from acestep_flows.graph.language.syntax import Argument, Graph, NodeSyntax, Reference
 from acestep_flows.graph.language.types import Declaration, Draw, accept, literal
 from acestep_flows.graph.language.wording import clip
 from acestep_flows.graph.library import looks_like_path
 from acestep_flows.graph.planning.inputs import random_seed, resolve_inputs
-from acestep_flows.graph.planning.plan import Binding, Fallback, Output, Plan, PlanNode, outputs_in
+from acestep_flows.graph.planning.plan import Binding, Fallback, NodeOutput, Plan, PlanNode, outputs_in
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import canonical_json
@@ -55,9 +55,9 @@ def lay_out(scope: Scope, inputs: Mapping[str, Any], draw: Draw = random_seed) -
     Raises:
         InputError: as `plan`.
     """
-    seeds = _Seeds(scope.graph, inputs, draw)
+    seeds = _SeedAssigner(scope.graph, inputs, draw)
     resolved = resolve_inputs(scope.graph, {name: given for name, given in inputs.items() if "." not in name}, seeds)
-    layout = _Layout(seeds, frozenset(_texts(inputs)))
+    layout = _Planner(seeds, frozenset(_texts(inputs)))
     outputs = layout.graph(_Frame(scope, resolved))
     seeds.refuse_unused()
     return Plan(
@@ -76,7 +76,7 @@ def digest(scope: Scope) -> str:
     return hashlib.sha256(canonical_json([scope.graph.content, nested]).encode()).hexdigest()
 
 
-class _Seeds:
+class _SeedAssigner:
     """Draws seeds, and records those of nested graphs, which no input of the outer graph holds.
 
     They stand in the plan's inputs under their path (`takes[2].seed`); given back, they are used again.
@@ -112,7 +112,11 @@ class _Frame:
     results: dict[str, Mapping[str, Binding]] = field(default_factory=dict)
 
     def binding(
-        self, argument: Argument, expected: PortType | None, call: Call | None = None, variables: Mapping[str, Any] = {}
+        self,
+        argument: Argument,
+        expected: PortType | None,
+        call: NodeSyntax | None = None,
+        variables: Mapping[str, Any] = {},
     ) -> Binding:
         """What `argument` stands for."""
         if isinstance(argument, Items):
@@ -133,10 +137,10 @@ class _Frame:
         return found
 
 
-class _Layout:
+class _Planner:
     """Collects the nodes of a plan."""
 
-    def __init__(self, seeds: _Seeds, spoken: frozenset[str]) -> None:
+    def __init__(self, seeds: _SeedAssigner, spoken: frozenset[str]) -> None:
         self.seeds, self.spoken = seeds, spoken
         self.nodes: dict[str, PlanNode] = {}
         self.warnings: list[str] = []
@@ -149,7 +153,7 @@ class _Layout:
             frame.results[name] = self.node(frame, scope.graph.nodes[name])
         return {name: frame.binding(argument, None) for name, argument in scope.graph.outputs.entries.items()}
 
-    def node(self, frame: _Frame, call: Call) -> Mapping[str, Binding]:
+    def node(self, frame: _Frame, call: NodeSyntax) -> Mapping[str, Binding]:
         """What references to `call` stand for."""
         if call.when is None:
             return self.loop(frame, call)
@@ -164,7 +168,7 @@ class _Layout:
         taken = self.loop(replace(frame, when=(*frame.when, condition)), call)
         return {name: self._or(frame, call, found, name, others) for name, found in taken.items()}
 
-    def _or(self, frame: _Frame, call: Call, taken: Binding, name: str, others: Mapping[str, Binding]) -> Binding:
+    def _or(self, frame: _Frame, call: NodeSyntax, taken: Binding, name: str, others: Mapping[str, Binding]) -> Binding:
         """The output if the node runs, else its stand-in. That it ran must show in the output itself."""
         if name not in others:
             return taken
@@ -174,7 +178,7 @@ class _Layout:
             raise GraphError([Problem("when", message, frame.scope.graph.file, *call.place, call.name)])
         return Fallback((taken, others[name]))
 
-    def loop(self, frame: _Frame, call: Call) -> Mapping[str, Binding]:
+    def loop(self, frame: _Frame, call: NodeSyntax) -> Mapping[str, Binding]:
         """Lay out a node, element by element where it has `each` or `fold`."""
         path = f"{frame.path}{call.name}"
         if not call.loop.entries:
@@ -193,7 +197,9 @@ class _Layout:
                 found.append(results[name])
         return {**lists, **state}
 
-    def body(self, frame: _Frame, call: Call, path: str, variables: Mapping[str, Binding]) -> Mapping[str, Binding]:
+    def body(
+        self, frame: _Frame, call: NodeSyntax, path: str, variables: Mapping[str, Binding]
+    ) -> Mapping[str, Binding]:
         """Lay out one call of a stage or a nested graph."""
         self._calls += 1
         if self._calls > MAX_NODES:
@@ -211,7 +217,7 @@ class _Layout:
             _check_params(stage, given, path)
             _check_paths(stage, given, path, self.spoken)
             self.nodes[path] = PlanNode(path, call.target, given, frame.when)
-            return {port: Output(path, port) for port in signature.outputs}
+            return {port: NodeOutput(path, port) for port in signature.outputs}
         inner = frame.scope.nested(call)
         bound = {name: self._bind(declared, given, f"{path}.{name}") for name, declared in inner.graph.inputs.items()}
         return self.graph(_Frame(inner, bound, f"{path}.", frame.when))
@@ -241,7 +247,7 @@ def _field(found: Binding, name: str, reference: Reference, node: str) -> Bindin
     raise InputError(f"{reference} asks for a field of what a node computes", where=f"node {node}", allowed="an input")
 
 
-def _side_by_side(frame: _Frame, call: Call, path: str) -> list[dict[str, Binding]]:
+def _side_by_side(frame: _Frame, call: NodeSyntax, path: str) -> list[dict[str, Binding]]:
     """One row of variables per element."""
     lists: dict[str, Any] = {
         name: frame.binding(argument, list_of(None)) for name, argument in call.loop.entries.items()
@@ -258,7 +264,7 @@ def _side_by_side(frame: _Frame, call: Call, path: str) -> list[dict[str, Bindin
 
 def _settle(kind: PortType | None, binding: Binding, where: str) -> Binding:
     """The binding with its literals in the form that values have: spans made, whole numbers as floats where due."""
-    if kind is None or binding is None or isinstance(binding, (Output, Fallback)):
+    if kind is None or binding is None or isinstance(binding, (NodeOutput, Fallback)):
         return binding
     if kind.kind == "list" and isinstance(binding, (list, tuple)):
         return [_settle(kind.item, part, f"{where}[{i}]") for i, part in enumerate(binding)]
@@ -313,6 +319,6 @@ def _leading_to(outputs: Iterable[Binding], nodes: Mapping[str, PlanNode]) -> di
     return {name: node for name, node in nodes.items() if name in needed}
 
 
-def _all_outputs(bindings: Iterable[Binding]) -> Iterator[Output]:
+def _all_outputs(bindings: Iterable[Binding]) -> Iterator[NodeOutput]:
     for binding in bindings:
         yield from outputs_in(binding)

@@ -12,7 +12,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Output:
+class NodeOutput:
     """A reference to one output port of a planned node."""
 
     node: str
@@ -34,7 +34,7 @@ class Fallback:
 
 
 Binding = Any
-"""What a port is bound to: a literal (JSON or a `Value`), an `Output`, a `Fallback`, or a list or map of bindings."""
+"""What a port is bound to: a literal (JSON or a `Value`), a `NodeOutput`, a `Fallback`, or lists and maps of them."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,9 @@ class Plan:
     warnings: tuple[str, ...] = field(default=())
 
 
-def outputs_in(binding: Binding) -> Iterator[Output]:
+def outputs_in(binding: Binding) -> Iterator[NodeOutput]:
     """Every node output that a binding refers to."""
-    if isinstance(binding, Output):
+    if isinstance(binding, NodeOutput):
         yield binding
     elif isinstance(binding, Fallback):
         yield from outputs_in(binding.options)

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from acestep_flows.errors import InputError
 from acestep_flows.graph.content import Content, Handle, Outputs
-from acestep_flows.graph.planning.call import Call
-from acestep_flows.graph.planning.plan import Binding, Fallback, Output, Plan, PlanNode
+from acestep_flows.graph.planning.call import StageCall
+from acestep_flows.graph.planning.plan import Binding, Fallback, NodeOutput, Plan, PlanNode
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import Span, Value
@@ -28,7 +28,7 @@ def resolve(binding: Binding, results: Mapping[str, Outputs], held: Mapping[int,
         results: outputs by node; of all that the binding refers to.
         held: handles of the values written into the plan, by `id` of the value.
     """
-    if isinstance(binding, Output):
+    if isinstance(binding, NodeOutput):
         outputs = results[binding.node]
         return None if outputs is UNTAKEN else outputs[binding.port]
     if isinstance(binding, Fallback):
@@ -76,7 +76,7 @@ def taken(node: PlanNode, results: Mapping[str, Outputs], held: Mapping[int, Han
 
 def present(binding: Binding, results: Mapping[str, Outputs]) -> bool:
     """Whether everything the binding refers to belongs to nodes that ran."""
-    if isinstance(binding, Output):
+    if isinstance(binding, NodeOutput):
         return results[binding.node] is not UNTAKEN
     if isinstance(binding, Fallback):
         return any(present(option, results) for option in binding.options)
@@ -87,7 +87,9 @@ def present(binding: Binding, results: Mapping[str, Outputs]) -> bool:
     return True
 
 
-def call_of(node: PlanNode, stage: type[Stage], results: Mapping[str, Outputs], held: Mapping[int, Handle]) -> Call:
+def call_of(
+    node: PlanNode, stage: type[Stage], results: Mapping[str, Outputs], held: Mapping[int, Handle]
+) -> StageCall:
     """The stage call that a node stands for.
 
     Raises:
@@ -108,7 +110,7 @@ def call_of(node: PlanNode, stage: type[Stage], results: Mapping[str, Outputs], 
     if missing:
         raise InputError(f"no {', '.join(missing)}", where=f"node {node.id}", allowed=", ".join(ports))
     try:
-        return Call(stage, inputs, stage.Params.model_validate(params))
+        return StageCall(stage, inputs, stage.Params.model_validate(params))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])

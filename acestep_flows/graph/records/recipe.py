@@ -27,13 +27,13 @@ PACKAGES = ("torch", "numpy", "transformers", "diffusers")
 """Libraries whose version may show in a result."""
 
 
-class Part(BaseModel):
+class RecipePart(BaseModel):
     """Base of the parts of a recipe. Unknown fields are passed over: a later version, or the door, may add some."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class GraphPart(Part):
+class GraphPart(RecipePart):
     """The graph, nested graphs included, as the reader's canonical content."""
 
     name: str
@@ -41,7 +41,7 @@ class GraphPart(Part):
     content: Any = None
 
 
-class NodePart(Part):
+class NodePart(RecipePart):
     """One node: what its outputs depended on, and what they were. A node that was skipped has no key."""
 
     id: str
@@ -57,7 +57,7 @@ class NodePart(Part):
     seconds: float = 0.0
 
 
-class Recipe(Part):
+class Recipe(RecipePart):
     """All of it."""
 
     version: int = Field(SCHEMA, alias="recipe")

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from acestep_flows.graph.checking.nesting import Find, Nesting
 from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.language.document import Fields, Items
-from acestep_flows.graph.language.syntax import Argument, Call, Graph, Reference
+from acestep_flows.graph.language.syntax import Argument, Graph, NodeSyntax, Reference
 from acestep_flows.graph.language.types import Declaration
 from acestep_flows.graph.language.wording import between, brief, clip
 from acestep_flows.stages.contract import Stage
@@ -57,7 +57,7 @@ def _default(value: object) -> str:
     return '""' if value == "" else clip(brief(value), 40).replace("\n", " ")
 
 
-def node_line(call: Call) -> str:
+def node_line(call: NodeSyntax) -> str:
     """How a node is called, on one line."""
     loop = "each" if call.each.entries else "fold"
     parts = [f"{loop} {name} in {written(argument)}:" for name, argument in call.loop.entries.items()]

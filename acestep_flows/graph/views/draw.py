@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from acestep_flows.graph.language.document import Fields
-from acestep_flows.graph.language.syntax import Call, Graph, references_in
+from acestep_flows.graph.language.syntax import Graph, NodeSyntax, references_in
 
 Role = Literal["input", "stage", "graph", "output"]
 
@@ -20,7 +20,7 @@ COLOURS: dict[Role, tuple[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Part:
+class DrawnBox:
     """One box: its id (unique also between inputs, nodes and outputs), name, small print, role, and what marks it."""
 
     id: str
@@ -45,18 +45,18 @@ class Picture:
     """Everything that is drawn."""
 
     title: str
-    parts: tuple[Part, ...]
+    parts: tuple[DrawnBox, ...]
     arrows: tuple[Arrow, ...]
 
 
 def picture(graph: Graph) -> Picture:
     """What to draw of a graph; references that point nowhere are left out."""
-    parts = [Part(f"in.{name}", name, str(_plain_type(kept.type)), "input") for name, kept in graph.inputs.items()]
+    parts = [DrawnBox(f"in.{name}", name, str(_plain_type(kept.type)), "input") for name, kept in graph.inputs.items()]
     parts += [
-        Part(f"at.{name}", name, _note(call), call.kind, bool(call.loop.entries), call.when is not None)
+        DrawnBox(f"at.{name}", name, _note(call), call.kind, bool(call.loop.entries), call.when is not None)
         for name, call in graph.nodes.items()
     ]
-    parts += [Part(f"out.{name}", name, "", "output") for name in graph.outputs.entries]
+    parts += [DrawnBox(f"out.{name}", name, "", "output") for name in graph.outputs.entries]
     labels: dict[tuple[str, str], list[str]] = {}
     for call in graph.nodes.values():
         _point(graph, labels, call.arguments, f"at.{call.name}", call.variables)
@@ -77,7 +77,7 @@ def _plain_type(kind: object) -> str:
     return str(kind).removesuffix(" or nothing").partition(" of ")[0] if "record" in str(kind) else str(kind)
 
 
-def _note(call: Call) -> str:
+def _note(call: NodeSyntax) -> str:
     loop = "each" if call.each.entries else "fold"
     over = f" ({loop} {', '.join(call.loop.entries)})" if call.loop.entries else ""
     return f"{call.target}{over}"

@@ -16,7 +16,7 @@ from typing import Any
 
 from acestep_flows import storage
 from acestep_flows.graph.language.syntax import Graph
-from acestep_flows.graph.views.draw import COLOURS, Part, Picture, picture
+from acestep_flows.graph.views.draw import COLOURS, DrawnBox, Picture, picture
 
 BOX_HEIGHT = 0.5
 ROW = 0.72
@@ -29,7 +29,7 @@ Point = tuple[float, float]
 
 
 @dataclass
-class _Layout:
+class _Canvas:
     """Where everything stands, in inches.
 
     Attributes:
@@ -83,7 +83,7 @@ def write_png(graph: Graph, path: Path) -> None:
     storage.write(path, png(graph))
 
 
-def _lay_out(drawn: Picture) -> _Layout:
+def _lay_out(drawn: Picture) -> _Canvas:
     layer = _layers(drawn)
     layers: list[list[str]] = [[] for _ in range(max(layer.values(), default=0) + 1)]
     for part in drawn.parts:
@@ -106,7 +106,7 @@ def _lay_out(drawn: Picture) -> _Layout:
     columns = {
         name: max((widths.get(other, 0.0) for other in names), default=0.0) for names in layers for name in names
     }
-    return _Layout(routes, _places(layers, widths, before, after), widths, columns)
+    return _Canvas(routes, _places(layers, widths, before, after), widths, columns)
 
 
 def _layers(drawn: Picture) -> dict[str, int]:
@@ -204,11 +204,11 @@ def _apart(wanted: Sequence[float], heights: Sequence[float]) -> list[float]:
     return [-(mean + offset) for mean, offset in zip(means, offsets, strict=True)]
 
 
-def _width(part: Part) -> float:
+def _width(part: DrawnBox) -> float:
     return max(0.9, 0.098 * len(part.name), 0.074 * len(part.note)) + 0.24
 
 
-def _paint_part(axes: Any, layout: _Layout, part: Part) -> None:
+def _paint_part(axes: Any, layout: _Canvas, part: DrawnBox) -> None:
     from matplotlib.patches import FancyBboxPatch
 
     (x, y), width = layout.at[part.id], layout.widths[part.id]
@@ -229,7 +229,7 @@ def _paint_part(axes: Any, layout: _Layout, part: Part) -> None:
         axes.text(x, y - 0.11, part.note, fontsize=7.5, color=FAINT, **style)
 
 
-def _paint_arrow(axes: Any, layout: _Layout, ends: tuple[str, str], label: str) -> None:
+def _paint_arrow(axes: Any, layout: _Canvas, ends: tuple[str, str], label: str) -> None:
     from matplotlib.patches import FancyArrowPatch
 
     route = layout.routes[ends]

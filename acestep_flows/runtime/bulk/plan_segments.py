@@ -12,12 +12,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from acestep_flows.graph.planning.plan import Binding, Fallback, Output, Plan, PlanNode, outputs_in
+from acestep_flows.graph.planning.plan import Binding, Fallback, NodeOutput, Plan, PlanNode, outputs_in
 
 Homes = Mapping[str, str]
 """Name of the process by stage."""
 
-Made = Mapping[Output, Any]
+Made = Mapping[NodeOutput, Any]
 """What outputs came to. Those of a node that was not taken are absent."""
 
 
@@ -48,7 +48,7 @@ def within(plan: Plan, process: str, homes: Homes) -> Plan | None:
     )
 
 
-def name_of(output: Output) -> str:
+def name_of(output: NodeOutput) -> str:
     """What a leg calls an output."""
     return f"{output.node}:{output.port}"
 
@@ -121,7 +121,7 @@ def _reach(nodes: Mapping[str, PlanNode], left: Collection[str], process: str, h
 
 def _filled(binding: Binding, over: Collection[str], made: Made) -> Binding:
     """The binding with what is known written in; what will never be there is absent, as in `bindings.resolve`."""
-    if isinstance(binding, Output):
+    if isinstance(binding, NodeOutput):
         return made.get(binding) if binding.node in over else binding
     if isinstance(binding, Fallback):
         return _fallback([_filled(option, over, made) for option in binding.options if _present(option, over, made)])
@@ -148,7 +148,7 @@ def _fallback(options: Sequence[Binding]) -> Binding:
 
 def _present(binding: Binding, over: Collection[str], made: Made) -> bool:
     """Whether the binding may still be there: it refers to no node that was passed over."""
-    if isinstance(binding, Output):
+    if isinstance(binding, NodeOutput):
         return binding.node not in over or binding in made
     if isinstance(binding, Fallback):
         return any(_present(option, over, made) for option in binding.options)

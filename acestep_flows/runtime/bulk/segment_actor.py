@@ -22,10 +22,10 @@ from acestep_flows.errors import FlowsError, StageError
 from acestep_flows.graph.execution.cache import Cache
 from acestep_flows.graph.execution.result import NodeResult
 from acestep_flows.graph.execution.run import run_plan
-from acestep_flows.graph.execution.runner import Progress, Reply
+from acestep_flows.graph.execution.runner import CallProgress, Reply
 from acestep_flows.graph.execution.scheduler import Scheduler
-from acestep_flows.graph.planning.call import Call
-from acestep_flows.graph.planning.plan import Output, Plan
+from acestep_flows.graph.planning.call import StageCall
+from acestep_flows.graph.planning.plan import NodeOutput, Plan
 from acestep_flows.runtime.bulk import plan_segments
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.stages.diffusion import DiffusionStage
@@ -196,7 +196,9 @@ class LegActor:
         result = await run_plan(self._scheduler, part)
         values = await self._scheduler.runner.fetch(dict(result.outputs))
         done = {id for id, node in result.nodes.items() if node.identity is not None}
-        made = {ref: values[name] for name, ref in part.outputs.items() if isinstance(ref, Output) and ref.node in done}
+        made = {
+            ref: values[name] for name, ref in part.outputs.items() if isinstance(ref, NodeOutput) and ref.node in done
+        }
         plan = plan_segments.advance(row.plan, part, made)
         return replace(row, plan=plan, nodes=(*row.nodes, *result.nodes.values()))
 
@@ -231,7 +233,7 @@ class CompanyRunner(LocalRunner):
 
             self._songs = Songs(self, pool.engine, None, lanes=pool.lanes(process))
 
-    async def call(self, call: Call, progress: Progress) -> Reply:
+    async def call(self, call: StageCall, progress: CallProgress) -> Reply:
         if self._songs is not None and issubclass(call.stage, DiffusionStage):
             # Row after row: nobody waits for a certain one, and songs that take turns would all end late.
             reply, _ = await self._songs.call(replace(call, run="", alone=0), progress)

@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from acestep_flows.errors import Cancelled, FlowsError, StageError
-from acestep_flows.graph.execution.runner import Progress, Reply
-from acestep_flows.graph.planning.call import Call
+from acestep_flows.graph.execution.runner import CallProgress, Reply
+from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.runtime.handles import item_of
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.stages.contract import Stage, Watch
@@ -176,8 +176,8 @@ class Passes(Watch):
 class _Job:
     """A call that waits for its pass."""
 
-    call: Call
-    progress: Progress
+    call: StageCall
+    progress: CallProgress
     size: int
     loop: asyncio.AbstractEventLoop
     begun: bool = False
@@ -208,7 +208,7 @@ class Batches:
         """Whether calls of `stage` are made here."""
         return stage.name in self._batchers
 
-    async def call(self, call: Call, progress: Progress) -> Reply:
+    async def call(self, call: StageCall, progress: CallProgress) -> Reply:
         """The reply. When cancelled, the call leaves the list it waits in, or else ends with the pass it is in.
 
         Raises:

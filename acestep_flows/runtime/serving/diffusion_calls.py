@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 from acestep_flows.errors import FlowsError, InputError, StageError, StorageError
 from acestep_flows.graph.content import Handle, Outputs, translate
-from acestep_flows.graph.execution.cache_key import identity
-from acestep_flows.graph.execution.runner import Progress, Reply
-from acestep_flows.graph.planning.call import Call
+from acestep_flows.graph.execution.cache_key import cache_key
+from acestep_flows.graph.execution.runner import CallProgress, Reply
+from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.runtime.engine import StepEngine
 from acestep_flows.runtime.handles import ports_of
 from acestep_flows.runtime.local import LocalRunner
@@ -47,7 +47,7 @@ class Songs:
         self._runner, self._states, self._save_every = runner, states, budget.save_every
         self._seating = Seating(budget.songs)
 
-    async def call(self, call: Call, progress: Progress) -> tuple[Reply | None, str]:
+    async def call(self, call: StageCall, progress: CallProgress) -> tuple[Reply | None, str]:
         """The reply, and the key under which a state may still be saved: `forget` it once the reply has arrived.
 
         A call that is to be alone up to a step stops there, its state saved, where states are; its reply is None.
@@ -68,7 +68,7 @@ class Songs:
         if self._states is not None:
             await asyncio.to_thread(self._states.drop, key)
 
-    async def _sing(self, call: Call, progress: Progress, place: Place) -> tuple[Reply | None, str]:
+    async def _sing(self, call: StageCall, progress: CallProgress, place: Place) -> tuple[Reply | None, str]:
         """From place to place to its end. In between its conditions, which are on the device, go; its state stays."""
         key = await asyncio.to_thread(self._key, call)
         save = self._saver(key)
@@ -89,7 +89,7 @@ class Songs:
                 return None, key
 
     async def _seated(
-        self, call: Call, key: str, progress: Progress, place: Place, state: State | None
+        self, call: StageCall, key: str, progress: CallProgress, place: Place, state: State | None
     ) -> State | Outputs:
         """The outputs, or the state with which the song has to wait for a place again."""
         stage = await self._computed(self._runner.loaded, call.stage)
@@ -127,9 +127,9 @@ class Songs:
     async def _computed(self, work: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._runner.work, work, *args)
 
-    def _key(self, call: Call) -> str:
+    def _key(self, call: StageCall) -> str:
         weights = call.stage.weights(self._runner.checkpoint, call.params)
-        return identity(call, weights, self._runner.numerics(call.stage)).key
+        return cache_key(call, weights, self._runner.numerics(call.stage)).key
 
     def _left(self, key: str, trajectory: Trajectory) -> State | None:
         """Where an earlier process left the song."""

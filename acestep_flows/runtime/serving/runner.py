@@ -21,8 +21,8 @@ from ray.serve import exceptions as refused
 
 from acestep_flows.errors import FlowsError, LostProcess, Overloaded, StageError
 from acestep_flows.graph.content import Handle, Outputs, nbytes, translate
-from acestep_flows.graph.execution.runner import Progress, Reply, Store
-from acestep_flows.graph.planning.call import Call
+from acestep_flows.graph.execution.runner import CallProgress, Reply, Store
+from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.runtime.serving import messages
 from acestep_flows.runtime.serving.lost_process_retry import Company
 from acestep_flows.runtime.serving.pool import Pool
@@ -115,7 +115,7 @@ class ServeRunner:
         outputs = await self._in_files(store.read, key)
         return None if outputs is None else await self.hold(outputs)
 
-    async def call(self, call: Call, progress: Progress) -> Reply:
+    async def call(self, call: StageCall, progress: CallProgress) -> Reply:
         """Run the stage where the pool has it; when cancelled, wait until it has stopped.
 
         Raises:
@@ -143,12 +143,12 @@ class ServeRunner:
                 error.shared = visit.shared
                 raise
 
-    async def _whole(self, call: Call, progress: Progress) -> Reply:
+    async def _whole(self, call: StageCall, progress: CallProgress) -> Reply:
         reply = await self._made(call, progress)
         assert reply is not None, "only calls that are to be alone stop on the way"
         return reply
 
-    async def _made(self, call: Call, progress: Progress) -> Reply | None:
+    async def _made(self, call: StageCall, progress: CallProgress) -> Reply | None:
         """The reply; None where the call stopped at the step up to which it was to be alone."""
         inputs, tokens = messages.part(dict(call.inputs))
         host = self._hosts[self.pool.home_of[call.stage.name]]
@@ -193,7 +193,7 @@ class ServeRunner:
 class _StartedOnce:
     """Progress of a call that is made in two parts."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: CallProgress) -> None:
         self._progress, self._has_started = progress, False
         self.step, self.preview = progress.step, progress.preview
 
@@ -203,7 +203,7 @@ class _StartedOnce:
             self._progress.started()
 
 
-async def _heard(stream: AsyncIterator[Any], progress: Progress) -> Reply | None:
+async def _heard(stream: AsyncIterator[Any], progress: CallProgress) -> Reply | None:
     """Messages up to the last, then references to the values."""
     async for reference in stream:
         message: messages.Message = await reference

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from acestep_flows.errors import FlowsError, StageError
 from acestep_flows.graph.content import Handle, leaves
 from acestep_flows.graph.execution.runner import Reply
-from acestep_flows.graph.planning.call import Call
+from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.runtime.serving import messages
 from acestep_flows.runtime.serving.batches import Batches
 from acestep_flows.runtime.serving.pool import Pool, Process
@@ -86,7 +86,7 @@ class StageHost:
         alone: int = 0,
     ) -> AsyncIterator[Any]:
         """One call, answered as `wire` says. Cancelling it stops the stage at its next step boundary."""
-        call = Call(self.stages[stage], messages.join(inputs, digests, values), params, preview_every, run, alone)
+        call = StageCall(self.stages[stage], messages.join(inputs, digests, values), params, preview_every, run, alone)
         edge = self._edges[stage]
         edge.calls += 1
         edge.bytes_in += _bytes(inputs)
@@ -125,7 +125,7 @@ class StageHost:
                 work.cancel()
                 await asyncio.wait([work])
 
-    async def _answer(self, call: Call, mailbox: Mailbox) -> tuple[Reply | None, str | None]:
+    async def _answer(self, call: StageCall, mailbox: Mailbox) -> tuple[Reply | None, str | None]:
         if self._songs is not None and issubclass(call.stage, DiffusionStage):
             return await self._songs.call(call, mailbox)
         if self._batches.takes(call.stage):

@@ -18,7 +18,7 @@ from acestep_flows.api.execution.previews import PreviewMaker
 from acestep_flows.audio import tags
 from acestep_flows.client import Client
 from acestep_flows.errors import NotFound
-from acestep_flows.graph.execution.result import Preview
+from acestep_flows.graph.execution.result import SongPreview
 from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.local import LocalRunner
@@ -115,9 +115,9 @@ def test_of_no_run_there_is_no_preview(door: Door, path: str) -> None:
     assert door.client.get(f"/v1/runs/{path}").status_code in (404, 422)
 
 
-def taken(node: str, step: int, frames: int = 30, seed: int = 0) -> Preview:
+def taken(node: str, step: int, frames: int = 30, seed: int = 0) -> SongPreview:
     array = np.random.default_rng(seed).standard_normal((8, 16, frames)).astype(np.float32)
-    return Preview(node, "sample", step, 20, Latents(array))
+    return SongPreview(node, "sample", step, 20, Latents(array))
 
 
 def test_what_waits_gives_way_and_what_breaks_is_left_out(
@@ -125,7 +125,7 @@ def test_what_waits_gives_way_and_what_breaks_is_left_out(
 ) -> None:
     told: list[tuple[str, int, float]] = []
 
-    def tell(preview: Preview, more: Mapping[str, Any]) -> None:
+    def tell(preview: SongPreview, more: Mapping[str, Any]) -> None:
         told.append((preview.node, preview.step, more["seconds"]))
 
     async def work() -> None:

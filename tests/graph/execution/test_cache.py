@@ -14,11 +14,11 @@ import pytest
 
 from acestep_flows.errors import FlowsError, StageError, StorageError
 from acestep_flows.graph.content import Handle
-from acestep_flows.graph.execution.cache import Cache, Found, MemoryTier
+from acestep_flows.graph.execution.cache import Cache, CacheResult, MemoryTier
 from acestep_flows.graph.execution.disk_cache import DiskStore
 from acestep_flows.graph.execution.events import Event
 from acestep_flows.graph.execution.result import Options, Result
-from acestep_flows.graph.execution.run import Run, run_plan
+from acestep_flows.graph.execution.run import PlanRun, run_plan
 from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.runtime.local import LocalRunner
@@ -195,8 +195,10 @@ def test_two_nodes_alike_are_computed_once() -> None:
     assert sorted(list(sources(result).values())[:2]) == ["computed", "memory"]
 
 
-def under_way(scheduler: Scheduler, plan: Plan, events: list[Event] | None = None) -> tuple[Run, asyncio.Task[Result]]:
-    made = Run(scheduler, plan, Options(on_event=(events if events is not None else []).append))
+def under_way(
+    scheduler: Scheduler, plan: Plan, events: list[Event] | None = None
+) -> tuple[PlanRun, asyncio.Task[Result]]:
+    made = PlanRun(scheduler, plan, Options(on_event=(events if events is not None else []).append))
     return made, asyncio.ensure_future(made.result())
 
 
@@ -256,8 +258,8 @@ def test_those_who_wait_for_work_that_fails_share_the_error_under_their_own_node
     assert RAN == ["break"]
 
 
-def found(nbytes: int) -> Found:
-    return Found({"latents": Handle("latents", "d", nbytes)}, "computed", 1.0)
+def found(nbytes: int) -> CacheResult:
+    return CacheResult({"latents": Handle("latents", "d", nbytes)}, "computed", 1.0)
 
 
 def test_memory_keeps_within_its_budget_and_drops_the_oldest() -> None:

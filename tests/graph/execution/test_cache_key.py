@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from acestep_flows.errors import CheckpointError
-from acestep_flows.graph.execution.cache_key import Identities
-from acestep_flows.graph.planning.call import Call
+from acestep_flows.graph.execution.cache_key import CacheKeys
+from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.stages.contract import StageParams
 from tests.graph.small_stages import Make, Mix, Weights
@@ -28,10 +28,10 @@ class Adapted(Make):
         return (*super().weights(checkpoint, params), f"adapter {params.adapter}")
 
 
-def weights_of(calls: list[Call], checkpoint: Any) -> list[tuple[str, ...]]:
+def weights_of(calls: list[StageCall], checkpoint: Any) -> list[tuple[str, ...]]:
     async def both() -> list[tuple[str, ...]]:
         with LocalRunner(checkpoint) as runner:
-            identities = Identities(runner)
+            identities = CacheKeys(runner)
             return [made.weights for made in await asyncio.gather(*(identities.of(call) for call in calls))]
 
     return asyncio.run(both())
@@ -39,19 +39,19 @@ def weights_of(calls: list[Call], checkpoint: Any) -> list[tuple[str, ...]]:
 
 def test_weights_are_looked_up_once_even_at_once() -> None:
     weights = Weights()
-    calls = [Call(Make, {}, Make.Params(seed=i)) for i in range(10)]
+    calls = [StageCall(Make, {}, Make.Params(seed=i)) for i in range(10)]
     assert weights_of(calls, weights) == [("w1",)] * 10
     assert weights.asked == 1
 
 
 def test_a_stage_without_weights_asks_nobody() -> None:
     weights = Weights()
-    assert weights_of([Call(Mix, {"parts": []}, Mix.Params())], weights) == [()]
+    assert weights_of([StageCall(Mix, {"parts": []}, Mix.Params())], weights) == [()]
     assert weights.asked == 0
 
 
 def test_weights_that_parameters_name_are_part_of_it() -> None:
-    calls = [Call(Adapted, {}, Adapted.Params(adapter=name)) for name in ("rap", "choir", "rap")]
+    calls = [StageCall(Adapted, {}, Adapted.Params(adapter=name)) for name in ("rap", "choir", "rap")]
     assert weights_of(calls, Weights()) == [("w1", "adapter rap"), ("w1", "adapter choir"), ("w1", "adapter rap")]
 
 
@@ -61,4 +61,4 @@ def test_a_file_that_cannot_be_read_is_an_error() -> None:
             raise CheckpointError("not there", where=part)
 
     with pytest.raises(CheckpointError, match="not there"):
-        weights_of([Call(Make, {}, Make.Params())], Missing())
+        weights_of([StageCall(Make, {}, Make.Params())], Missing())

@@ -25,7 +25,7 @@ from acestep_flows.errors import (
 )
 from acestep_flows.graph.execution.events import ENDS, Event
 from acestep_flows.graph.execution.result import Options, Result
-from acestep_flows.graph.execution.run import Run, run_plan
+from acestep_flows.graph.execution.run import PlanRun, run_plan
 from acestep_flows.graph.planning.plan import Fallback, Plan
 from acestep_flows.values import Latents
 from tests.graph.small_stages import (
@@ -251,7 +251,7 @@ def test_nothing_else_is_called_again() -> None:
 
 
 def test_cancel_stops_at_the_next_step() -> None:
-    def act(under_way: Run, event: Event) -> None:
+    def act(under_way: PlanRun, event: Event) -> None:
         if event.type == "progress" and event.step == 3:
             under_way.cancel()
 
@@ -301,7 +301,7 @@ def test_cancelling_the_coroutine_stops_the_run() -> None:
 
 
 def test_calls_without_a_place_are_cancelled_before_they_start() -> None:
-    def act(under_way: Run, event: Event) -> None:
+    def act(under_way: PlanRun, event: Event) -> None:
         if event.type == "progress" and event.step == 1:
             under_way.cancel()
 
@@ -329,7 +329,7 @@ def test_values_are_let_go_of_when_nobody_needs_them() -> None:
             plan = plan_of(
                 {"a": node("make"), "b": node("mix", parts=[out("a")]), "c": node("mix", parts=[out("b")], gain=2.0)}
             )
-            under_way = Run(scheduler, plan, Options(on_event=hear))
+            under_way = PlanRun(scheduler, plan, Options(on_event=hear))
             await under_way.result()
 
     asyncio.run(both())

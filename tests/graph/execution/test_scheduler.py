@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from acestep_flows.errors import LostProcess
-from acestep_flows.graph.execution.runner import Progress, Reply
+from acestep_flows.graph.execution.runner import CallProgress, Reply
 from acestep_flows.graph.execution.scheduler import Scheduler
-from acestep_flows.graph.planning.call import Call
+from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.stages.contract import StageParams
 from tests.graph.small_stages import STAGES, Step
 
@@ -37,7 +37,7 @@ class Mortal:
         self.deaths, self.started = list(deaths), started
         self.alone: list[int] = []
 
-    async def call(self, call: Call, progress: Progress) -> Reply:
+    async def call(self, call: StageCall, progress: CallProgress) -> Reply:
         self.alone.append(call.alone)
         if not self.deaths:
             return Reply({}, 1.0)
@@ -53,7 +53,7 @@ class Mortal:
 
 def made(runner: Any) -> Reply:
     shared = Scheduler(STAGES, runner)
-    return asyncio.run(shared.compute(Call(Step, {}, StageParams()), Heard()))
+    return asyncio.run(shared.compute(StageCall(Step, {}, StageParams()), Heard()))
 
 
 def test_a_loss_after_progress_does_not_count() -> None:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from acestep_flows.graph.content import Outputs
-from acestep_flows.graph.execution.single_flight import Flight, Listener
+from acestep_flows.graph.execution.single_flight import CallListener, SharedComputation
 from acestep_flows.values import Latents
 
 
@@ -35,7 +35,7 @@ def test_everyone_gets_the_result_and_latecomers_hear_where_it_stands() -> None:
         early, late = Ear(), Ear()
         gate = asyncio.Event()
 
-        async def work(progress: Listener) -> str:
+        async def work(progress: CallListener) -> str:
             progress.started()
             progress.step(1, 3)
             progress.given({"n": 1})
@@ -43,7 +43,7 @@ def test_everyone_gets_the_result_and_latecomers_hear_where_it_stands() -> None:
             progress.step(2, 3)
             return "done"
 
-        flight = Flight(work)
+        flight = SharedComputation(work)
         first = asyncio.ensure_future(flight.join(early))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -62,14 +62,14 @@ def test_the_work_is_cancelled_with_the_last_who_waits_and_has_ended_by_then() -
     async def both() -> None:
         ended = asyncio.Event()
 
-        async def work(progress: Listener) -> None:
+        async def work(progress: CallListener) -> None:
             try:
                 await asyncio.sleep(100)
             finally:
                 await asyncio.sleep(0.01)  # It takes a while to stop.
                 ended.set()
 
-        flight = Flight(work)
+        flight = SharedComputation(work)
         waiting = [asyncio.ensure_future(flight.join(Ear())) for _ in range(2)]
         await asyncio.sleep(0.01)
         waiting[0].cancel()
@@ -88,11 +88,11 @@ def test_the_work_is_cancelled_with_the_last_who_waits_and_has_ended_by_then() -
 
 def test_an_error_reaches_everyone() -> None:
     async def both() -> None:
-        async def work(progress: Listener) -> None:
+        async def work(progress: CallListener) -> None:
             await asyncio.sleep(0)
             raise ValueError("no")
 
-        flight = Flight(work)
+        flight = SharedComputation(work)
         ends = await asyncio.gather(flight.join(Ear()), flight.join(Ear()), return_exceptions=True)
         assert [repr(end) for end in ends] == ["ValueError('no')"] * 2
 
@@ -101,13 +101,13 @@ def test_an_error_reaches_everyone() -> None:
 
 def test_an_error_that_nobody_waits_for_is_not_reported_as_lost() -> None:
     async def both() -> None:
-        async def work(progress: Listener) -> None:
+        async def work(progress: CallListener) -> None:
             try:
                 await asyncio.sleep(100)
             except asyncio.CancelledError:
                 raise ValueError("on the way out") from None
 
-        waiting = asyncio.ensure_future(Flight(work).join(Ear()))
+        waiting = asyncio.ensure_future(SharedComputation(work).join(Ear()))
         await asyncio.sleep(0.01)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acestep_flows.graph.language.document import Fields, Items, Place, Scalar, plain, read
+from acestep_flows.graph.language.document import Fields, Items, Scalar, SourcePosition, plain, read
 
 
 def value(text: str) -> Any:
@@ -40,18 +40,20 @@ def test_every_key_and_value_has_its_place() -> None:
     root, problems = read("a: 1\nlist:\n  - x\n  - {k: v}\n")
     assert problems == []
     assert isinstance(root, Fields)
-    assert root.keys == {"a": Place(1, 1), "list": Place(2, 1)}
-    assert root.entries["a"] == Scalar(1, Place(1, 4))
+    assert root.keys == {"a": SourcePosition(1, 1), "list": SourcePosition(2, 1)}
+    assert root.entries["a"] == Scalar(1, SourcePosition(1, 4))
     inner = root.entries["list"]
     assert isinstance(inner, Items)
-    assert inner.items[0] == Scalar("x", Place(3, 5))
-    assert inner.items[1] == Fields({"k": Scalar("v", Place(4, 9))}, {"k": Place(4, 6)}, Place(4, 5))
+    assert inner.items[0] == Scalar("x", SourcePosition(3, 5))
+    assert inner.items[1] == Fields(
+        {"k": Scalar("v", SourcePosition(4, 9))}, {"k": SourcePosition(4, 6)}, SourcePosition(4, 5)
+    )
 
 
 def test_columns_count_characters() -> None:
     root, _ = read("\u00e4\U0001f3b5: {\u597d: 1}")
     assert isinstance(root, Fields)
-    assert root.entries["\u00e4\U0001f3b5"].entries["\u597d"].place == Place(1, 9)
+    assert root.entries["\u00e4\U0001f3b5"].entries["\u597d"].place == SourcePosition(1, 9)
 
 
 def test_a_byte_order_mark_and_windows_lines_are_read() -> None:

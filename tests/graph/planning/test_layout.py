@@ -17,7 +17,7 @@ from acestep_flows.graph.language.parse import parse
 from acestep_flows.graph.planning import layout
 from acestep_flows.graph.planning.inputs import random_seed
 from acestep_flows.graph.planning.layout import digest, lay_out, plan
-from acestep_flows.graph.planning.plan import Fallback, Output, Plan
+from acestep_flows.graph.planning.plan import Fallback, NodeOutput, Plan
 from acestep_flows.values import MAX_SEED, Audio, Span
 from tests.graph.toys import REGISTRY, SONG, shelf
 
@@ -40,12 +40,12 @@ def test_a_plain_graph() -> None:
     assert list(found.nodes) == ["mood", "noise", "take", "track"]
     assert found.nodes["mood"].inputs == {"tags": "funk"}
     assert found.nodes["take"].inputs == {
-        "prompt": Output("mood", "prompt"),
-        "noise": Output("noise", "noise"),
+        "prompt": NodeOutput("mood", "prompt"),
+        "noise": NodeOutput("noise", "noise"),
         "steps": 60,
     }
     assert found.inputs == {"tags": "funk", "seed": 3, "steps": 60}
-    assert found.outputs == {"audio": Output("track", "audio"), "latents": Output("take", "latents")}
+    assert found.outputs == {"audio": NodeOutput("track", "audio"), "latents": NodeOutput("take", "latents")}
     assert found.graph == "song"
     assert found.warnings == ()
 
@@ -59,9 +59,9 @@ def test_a_nested_graph_is_inlined_under_its_path() -> None:
     outer = graph("  s: {graph: song, with: {tags: b, seed: 5}}\n", "{o: $s.audio, p: $take.latents}")
     found = planned(outer, song=SONG)
     assert [name for name in found.nodes if name.startswith("s.")] == ["s.mood", "s.noise", "s.take", "s.track"]
-    assert found.nodes["s.take"].inputs["prompt"] == Output("s.mood", "prompt")
+    assert found.nodes["s.take"].inputs["prompt"] == NodeOutput("s.mood", "prompt")
     assert found.nodes["s.mood"].inputs == {"tags": "b"}
-    assert found.outputs["o"] == Output("s.track", "audio")
+    assert found.outputs["o"] == NodeOutput("s.track", "audio")
 
 
 def test_each_runs_a_node_per_element_and_gives_lists() -> None:
@@ -71,11 +71,11 @@ def test_each_runs_a_node_per_element_and_gives_lists() -> None:
         "  m: {stage: blend, with: {tracks: $t}}\n"
     )
     found = planned(graph(nodes, "{o: $m, r: $n.report}", "{xs: {type: list of float}}"), {"xs": [0, 1]})
-    assert found.nodes["n[0]"].inputs == {"source": Output("take", "latents"), "strength": 0.0, "label": "a"}
+    assert found.nodes["n[0]"].inputs == {"source": NodeOutput("take", "latents"), "strength": 0.0, "label": "a"}
     assert found.nodes["n[1]"].inputs["label"] == "b"
-    assert found.nodes["t[1]"].inputs == {"latents": Output("n[1]", "latents")}
-    assert found.nodes["m"].inputs == {"tracks": [Output("t[0]", "audio"), Output("t[1]", "audio")]}
-    assert found.outputs["r"] == [Output("n[0]", "report"), Output("n[1]", "report")]
+    assert found.nodes["t[1]"].inputs == {"latents": NodeOutput("n[1]", "latents")}
+    assert found.nodes["m"].inputs == {"tracks": [NodeOutput("t[0]", "audio"), NodeOutput("t[1]", "audio")]}
+    assert found.outputs["r"] == [NodeOutput("n[0]", "report"), NodeOutput("n[1]", "report")]
 
 
 FOLD = graph(
@@ -92,18 +92,18 @@ FOLD = graph(
 def test_fold_carries_state_in_order_and_gives_the_last() -> None:
     found = planned(FOLD, {"edits": [{"text": "a"}, {"text": "b", "strength": 1}, {"text": "c"}]})
     assert [found.nodes[f"n[{i}]"].inputs["source"] for i in range(3)] == [
-        Output("take", "latents"),
-        Output("n[0]", "latents"),
-        Output("n[1]", "latents"),
+        NodeOutput("take", "latents"),
+        NodeOutput("n[0]", "latents"),
+        NodeOutput("n[1]", "latents"),
     ]
     assert [found.nodes[f"n[{i}]"].inputs["strength"] for i in range(3)] == [0.4, 1.0, 0.4]
-    assert found.outputs["last"] == Output("n[2]", "latents")
-    assert found.outputs["reports"] == [Output(f"n[{i}]", "report") for i in range(3)]
+    assert found.outputs["last"] == NodeOutput("n[2]", "latents")
+    assert found.outputs["reports"] == [NodeOutput(f"n[{i}]", "report") for i in range(3)]
 
 
 def test_a_chain_of_no_edits_is_the_start_and_says_so() -> None:
     found = planned(FOLD, {"edits": []})
-    assert found.outputs == {"last": Output("take", "latents"), "reports": []}
+    assert found.outputs == {"last": NodeOutput("take", "latents"), "reports": []}
     assert found.warnings == ("node n: the list is empty, so nothing runs",)
 
 
@@ -125,10 +125,10 @@ def test_fold_over_a_nested_graph_carries_several_states() -> None:
         "    with: {latents: $latents, words: $words, text: $text}\n"
     )
     found = planned(graph(nodes, "{o: $n.latents, w: $n.words, all: $n.old}"), step=step)
-    assert found.nodes["n[0].old"].inputs["lyrics"] == Output("w", "lyrics")
-    assert found.nodes["n[1].old"].inputs["lyrics"] == Output("n[0].new", "lyrics")
-    assert found.nodes["n[1].p"].inputs["source"] == Output("n[0].p", "latents")
-    assert found.outputs["w"] == Output("n[1].new", "lyrics")
+    assert found.nodes["n[0].old"].inputs["lyrics"] == NodeOutput("w", "lyrics")
+    assert found.nodes["n[1].old"].inputs["lyrics"] == NodeOutput("n[0].new", "lyrics")
+    assert found.nodes["n[1].p"].inputs["source"] == NodeOutput("n[0].p", "latents")
+    assert found.outputs["w"] == NodeOutput("n[1].new", "lyrics")
 
 
 STATIC = graph(
@@ -141,9 +141,9 @@ STATIC = graph(
 
 def test_a_condition_known_before_the_run_is_decided_in_the_plan() -> None:
     taken, untaken = planned(STATIC, {"b": True}), planned(STATIC, {"b": False})
-    assert taken.nodes["t"].inputs == {"latents": Output("n", "latents")}
+    assert taken.nodes["t"].inputs == {"latents": NodeOutput("n", "latents")}
     assert taken.nodes["n"].when == ()
-    assert untaken.nodes["t"].inputs == {"latents": Output("take", "latents")}
+    assert untaken.nodes["t"].inputs == {"latents": NodeOutput("take", "latents")}
     assert "n" not in untaken.nodes
 
 
@@ -168,8 +168,8 @@ DYNAMIC = graph(
 
 def test_a_condition_that_a_node_computes_waits_in_the_plan() -> None:
     found = planned(DYNAMIC)
-    assert found.nodes["n"].when == (Output("s", "loud"),)
-    assert found.nodes["m"].inputs == {"tracks": [Fallback((Output("n", "audio"), Output("t", "audio")))]}
+    assert found.nodes["n"].when == (NodeOutput("s", "loud"),)
+    assert found.nodes["m"].inputs == {"tracks": [Fallback((NodeOutput("n", "audio"), NodeOutput("t", "audio")))]}
     assert found.nodes["m"].needs() == {"n", "t"}
 
 
@@ -182,10 +182,10 @@ def test_conditions_of_nested_graphs_add_up() -> None:
     found = planned(
         outer.replace("tracks: [$n.audio]", "tracks: [$t]").replace("{o: $m}", "{o: $m, n: $n}"), inner=inner
     )
-    assert found.nodes["n.s"].when == (Output("s", "loud"),)
-    assert found.nodes["n.n"].when == (Output("s", "loud"), Output("n.s", "loud"))
+    assert found.nodes["n.s"].when == (NodeOutput("s", "loud"),)
+    assert found.nodes["n.n"].when == (NodeOutput("s", "loud"), NodeOutput("n.s", "loud"))
     taken, other = found.outputs["n"].options
-    assert (taken, other) == (Fallback((Output("n.n", "audio"), None)), Output("t", "audio"))
+    assert (taken, other) == (Fallback((NodeOutput("n.n", "audio"), None)), NodeOutput("t", "audio"))
 
 
 def test_when_asks_for_presence() -> None:
@@ -193,7 +193,7 @@ def test_when_asks_for_presence() -> None:
         "  n: {when: $s, stage: paint, with: {source: $take.latents, span: $s}, otherwise: {latents: $take.latents}}\n"
     )
     text = graph(nodes, "{o: $n.latents}", "{s: {type: span, default: null}}")
-    assert planned(text).outputs == {"o": Output("take", "latents")}
+    assert planned(text).outputs == {"o": NodeOutput("take", "latents")}
     assert planned(text, {"s": [0, 1]}).nodes["n"].inputs["span"] == Span(0.0, 1.0)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from acestep_flows.graph.planning.plan import Output, Plan, PlanNode
+from acestep_flows.graph.planning.plan import NodeOutput, Plan, PlanNode
 from acestep_flows.runtime.bulk.pipeline import FINISH, cpus_for, legs_for, local_pool, pipeline
 from acestep_flows.runtime.bulk.plan_segments import legs_of
 from acestep_flows.runtime.bulk.segment_actor import End, Ended, Order
@@ -44,7 +44,7 @@ class Draws:
     def plan(self, content: Any) -> Plan:
         self.die(content)
         nodes = {"noise": PlanNode("noise", "init_noise", {"duration": 1.0, "seed": content})}
-        return Plan("draws", "0" * 64, {}, nodes, {"noise": Output("noise", "noise")})
+        return Plan("draws", "0" * 64, {}, nodes, {"noise": NodeOutput("noise", "noise")})
 
     def finish(self, content: Any, end: End) -> Any:
         if end.error is not None:

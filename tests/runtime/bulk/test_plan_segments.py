@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acestep_flows.graph.execution.run import run_plan
-from acestep_flows.graph.planning.plan import Fallback, Output, Plan
+from acestep_flows.graph.planning.plan import Fallback, NodeOutput, Plan
 from acestep_flows.runtime.bulk.plan_segments import advance, legs_of, merged, only, within
 from acestep_flows.values import Value
 from tests.graph.small_stages import node, out, plan_of, run, scheduler_of, song
@@ -117,7 +117,7 @@ def test_a_leg_without_work_is_passed_through() -> None:
 def test_outputs_nobody_asks_for_are_not_made() -> None:
     kept = only(LOUD, ["level"])
     assert set(kept.nodes) == {"one", "verdict"}
-    assert kept.outputs == {"level": Output("verdict", "score")}
+    assert kept.outputs == {"level": NodeOutput("verdict", "score")}
 
 
 def _is_within(way: Sequence[str], whole: Sequence[str]) -> bool:

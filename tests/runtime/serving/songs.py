@@ -13,7 +13,7 @@ from acestep_flows.graph.execution.result import Options, Result
 from acestep_flows.graph.execution.run import run_plan
 from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.library import Library
-from acestep_flows.graph.planning.call import Call
+from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.graph.planning.layout import plan
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.stages.registry import stages
@@ -51,12 +51,12 @@ async def play(runner: Any, plan: Plan, events: list[Event] | None = None) -> Re
     return await run_plan(Scheduler(stages(), runner), plan, Options(on_event=listener))
 
 
-async def sample_call(runner: Any, **params: Any) -> Call:
+async def sample_call(runner: Any, **params: Any) -> StageCall:
     """A call of `sample` whose inputs are made by `runner`."""
 
     async def call(stage: str, inputs: Mapping[str, Any] | None = None, **given: Any) -> Any:
         kind = stages()[stage]
-        return (await runner.call(Call(kind, inputs or {}, kind.Params(**given)), Told())).outputs
+        return (await runner.call(StageCall(kind, inputs or {}, kind.Params(**given)), Told())).outputs
 
     inputs: dict[str, Handle | None] = {
         **await call("encode_prompt", tags=WORDS["tags"]),
@@ -67,7 +67,7 @@ async def sample_call(runner: Any, **params: Any) -> Call:
     }
     kind = stages()["sample"]
     inputs = {name: content for name, content in inputs.items() if name in kind.inputs()}
-    return Call(kind, inputs, kind.Params(**params))
+    return StageCall(kind, inputs, kind.Params(**params))
 
 
 class Told:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from acestep_flows.errors import Cancelled, InputError, StageError
 from acestep_flows.graph.content import Handle
 from acestep_flows.graph.execution.runner import Reply
-from acestep_flows.graph.planning.call import Call
+from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.runtime.serving.batches import Batcher, Batches
@@ -33,8 +33,8 @@ def runner(small: Checkpoint) -> Iterator[LocalRunner]:
         yield runner
 
 
-def prompt(tags: str) -> Call:
-    return Call(PROMPT, {}, PROMPT.Params.model_validate({"tags": tags}))
+def prompt(tags: str) -> StageCall:
+    return StageCall(PROMPT, {}, PROMPT.Params.model_validate({"tags": tags}))
 
 
 class Busy:
@@ -159,8 +159,8 @@ def test_a_value_that_does_not_fit_is_an_error_of_that_call(runner: LocalRunner)
 
     async def run() -> None:
         batches = Batches(runner, [decode], 4)
-        wrong = Call(decode, {"latents": None}, decode.Params())
-        right = Call(decode, {"latents": Handle("latents", "", 0, latents(3))}, decode.Params())
+        wrong = StageCall(decode, {"latents": None}, decode.Params())
+        right = StageCall(decode, {"latents": Handle("latents", "", 0, latents(3))}, decode.Params())
         outs = await asyncio.gather(
             *(batches.call(call, Told()) for call in (wrong, right, wrong)), return_exceptions=True
         )

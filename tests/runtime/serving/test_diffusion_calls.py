@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from acestep_flows.errors import InputError
-from acestep_flows.graph.execution.cache_key import identity
+from acestep_flows.graph.execution.cache_key import cache_key
 from acestep_flows.graph.execution.runner import Reply
-from acestep_flows.graph.planning.call import Call
+from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.runtime.serving.diffusion_calls import Songs
@@ -42,7 +42,7 @@ def with_songs(runner: LocalRunner, work: Callable[[Songs], Awaitable[Any]], roo
     return asyncio.run(run())
 
 
-async def call_of(songs: Songs, **params: Any) -> Call:
+async def call_of(songs: Songs, **params: Any) -> StageCall:
     return await sample_call(songs._runner, **params)
 
 
@@ -60,7 +60,7 @@ def test_a_call_gives_what_the_stage_gives_alone(runner: LocalRunner) -> None:
     with_songs(runner, work)
 
 
-async def sung(songs: Songs, call: Call, told: Told) -> tuple[Reply, str]:
+async def sung(songs: Songs, call: StageCall, told: Told) -> tuple[Reply, str]:
     """The reply of a call that goes to its end, and its key."""
     reply, key = await songs.call(call, told)
     assert reply is not None
@@ -74,7 +74,7 @@ def assert_same(one: Reply | None, other: Reply) -> None:
     np.testing.assert_allclose(first, second, rtol=0, atol=1e-3)
 
 
-async def stopped_at(songs: Songs, call: Call, step: int) -> None:
+async def stopped_at(songs: Songs, call: StageCall, step: int) -> None:
     """Cancel the call once it has made `step` steps."""
     told = Told()
     task = asyncio.ensure_future(songs.call(call, told))
@@ -190,7 +190,7 @@ def test_a_run_of_hundreds_of_takes_does_not_keep_others_waiting(runner: LocalRu
         take = replace(await call_of(songs, steps=12), run="hundreds")
         ended: list[str] = []
 
-        async def sing(call: Call) -> None:
+        async def sing(call: StageCall) -> None:
             await sung(songs, call, Told())
             ended.append(call.run)
 
@@ -244,6 +244,6 @@ def test_previews_are_the_estimates_and_change_no_bit_of_the_song(runner: LocalR
         assert digests == [latents.digest for _, latents in local.previews]
         final = plain.outputs["latents"]
         assert len({*digests, getattr(final, "digest", "")}) == 3
-        assert identity(asked, (), "cpu") == identity(call, (), "cpu")
+        assert cache_key(asked, (), "cpu") == cache_key(call, (), "cpu")
 
     with_songs(runner, work)

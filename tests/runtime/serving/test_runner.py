@@ -22,11 +22,11 @@ from acestep_flows.graph.content import Handle
 from acestep_flows.graph.execution.cache import Cache
 from acestep_flows.graph.execution.disk_cache import DiskStore
 from acestep_flows.graph.execution.events import Event
-from acestep_flows.graph.execution.result import Options, Preview
+from acestep_flows.graph.execution.result import Options, SongPreview
 from acestep_flows.graph.execution.run import run_plan
 from acestep_flows.graph.execution.runner import Reply
 from acestep_flows.graph.execution.scheduler import Scheduler
-from acestep_flows.graph.planning.call import Call
+from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.local import LocalRunner
@@ -47,7 +47,7 @@ PATIENCE = 180.0
 class Deadly(StageHost):
     """Is killed by the words of one song, as one would be that takes all memory there is."""
 
-    async def _answer(self, call: Call, mailbox: Mailbox) -> tuple[Reply | None, str | None]:
+    async def _answer(self, call: StageCall, mailbox: Mailbox) -> tuple[Reply | None, str | None]:
         if getattr(call.params, "tags", "") == "deadly":
             os.kill(os.getpid(), signal.SIGKILL)
         return await super()._answer(call, mailbox)
@@ -174,7 +174,7 @@ def test_every_step_is_heard_in_order(apart: ServeRunner) -> None:
 
 def test_previews_come_from_another_process_and_leave_the_song_alone(apart: ServeRunner) -> None:
     async def work() -> None:
-        plan, heard = song(steps=9, seed=9), list[Preview]()
+        plan, heard = song(steps=9, seed=9), list[SongPreview]()
         plain = digests(await play(apart, plan))
         options = Options("off", preview_every=4, on_preview=heard.append)
         result = await run_plan(Scheduler(stages(), apart), plan, options)
@@ -252,7 +252,7 @@ def test_a_value_that_does_not_fit_is_an_error_of_that_call_alone(apart: ServeRu
         kind = stages()["decode_latents"]
         wrong = await apart.hold({"latents": np.float32(3)})
         with pytest.raises(StageError, match="decode_latents"):
-            await apart.call(Call(kind, {**wrong, "like": None}, kind.Params()), Told())
+            await apart.call(StageCall(kind, {**wrong, "like": None}, kind.Params()), Told())
         assert (await play(apart, song(steps=1, duration=1.0))).outputs
 
     run(work)

@@ -14,7 +14,7 @@ import pytest
 
 from acestep_flows.errors import CheckpointError, StageError
 from acestep_flows.graph.execution.runner import Reply
-from acestep_flows.graph.planning.call import Call
+from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.runtime.serving import messages
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.runtime.serving.stage_host import Mailbox, StageHost, open_checkpoint
@@ -37,16 +37,16 @@ def host(small_root: Path, tmp_path: Path) -> Iterator[StageHost]:
     torch.set_num_threads(threads)
 
 
-def stream(host: StageHost, call: Call) -> Any:
+def stream(host: StageHost, call: StageCall) -> Any:
     inputs, tokens = messages.part(dict(call.inputs))
     return host.run(
         call.stage.name, call.params, inputs, tuple(tokens), *tokens.values(), preview_every=call.preview_every
     )
 
 
-def prompt(tags: str) -> Call:
+def prompt(tags: str) -> StageCall:
     kind = stages()["encode_prompt"]
-    return Call(kind, {}, kind.Params.model_validate({"tags": tags}))
+    return StageCall(kind, {}, kind.Params.model_validate({"tags": tags}))
 
 
 def test_an_answer_is_progress_then_outputs_then_values(host: StageHost) -> None:
@@ -92,7 +92,7 @@ def test_a_failure_is_an_answer(host: StageHost) -> None:
 
 
 def test_whatever_breaks_is_a_stage_error(host: StageHost, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def broken(call: Call, progress: object) -> Reply:
+    async def broken(call: StageCall, progress: object) -> Reply:
         raise ZeroDivisionError("by zero")
 
     async def work() -> None:

@@ -11,15 +11,15 @@ from acestep_flows.errors import InputError, Problem
 from acestep_flows.graph.checking.nesting import Unresolved
 from acestep_flows.graph.checking.rules.finding import finding
 from acestep_flows.graph.checking.scope import Scope, Slot
-from acestep_flows.graph.language.document import Fields, Items, Place, plain
-from acestep_flows.graph.language.syntax import Argument, Call, Reference, references_in
+from acestep_flows.graph.language.document import Fields, Items, SourcePosition, plain
+from acestep_flows.graph.language.syntax import Argument, NodeSyntax, Reference, references_in
 from acestep_flows.graph.language.types import accept, literal
 from acestep_flows.graph.language.wording import allowed_by, clip, show, unlike
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import Value
 
-Mismatch = tuple[str, Place]
+Mismatch = tuple[str, SourcePosition]
 
 
 def missing(scope: Scope) -> Iterator[Problem]:
@@ -75,7 +75,7 @@ def _unlike_allowed(error: InputError, name: str) -> str:
 
 
 def _refused_by_stage(
-    scope: Scope, call: Call, stage: type[Stage], literals: dict[str, tuple[Argument, Slot]]
+    scope: Scope, call: NodeSyntax, stage: type[Stage], literals: dict[str, tuple[Argument, Slot]]
 ) -> Iterator[Problem]:
     fields = stage.Params.model_fields
     params = {name: _settled(argument, slot.type) for name, (argument, slot) in literals.items() if name in fields}
@@ -117,7 +117,7 @@ def param_faults(stage: type[Stage], params: Mapping[str, Any], whole: bool = Fa
     return {}
 
 
-def _bound(scope: Scope, only: Call | None = None) -> Iterator[tuple[Call, str, Argument, Slot]]:
+def _bound(scope: Scope, only: NodeSyntax | None = None) -> Iterator[tuple[NodeSyntax, str, Argument, Slot]]:
     for call in [only] if only else scope.graph.nodes.values():
         signature = scope.signature(call)
         for name, argument in call.arguments.entries.items() if signature else ():
@@ -125,7 +125,7 @@ def _bound(scope: Scope, only: Call | None = None) -> Iterator[tuple[Call, str, 
                 yield call, name, argument, signature.inputs[name]
 
 
-def mismatches(scope: Scope, argument: Argument, kind: PortType, call: Call | None) -> Iterator[Mismatch]:
+def mismatches(scope: Scope, argument: Argument, kind: PortType, call: NodeSyntax | None) -> Iterator[Mismatch]:
     """Where `argument`, as it stands in `call`, is not of `kind`: both sides in words, and the place."""
     if isinstance(argument, Reference):
         try:
@@ -165,7 +165,7 @@ def _literal_mismatches(argument: Argument, kind: PortType) -> Iterator[Mismatch
         yield f"takes {error.allowed or kind}; found {error.what}", argument.place
 
 
-def _record_mismatches(scope: Scope, argument: Fields, kind: PortType, call: Call | None) -> Iterator[Mismatch]:
+def _record_mismatches(scope: Scope, argument: Fields, kind: PortType, call: NodeSyntax | None) -> Iterator[Mismatch]:
     fields = dict(kind.fields)
     for name, part in argument.entries.items():
         if name in fields:
@@ -174,7 +174,7 @@ def _record_mismatches(scope: Scope, argument: Fields, kind: PortType, call: Cal
             yield f"has {unlike('field', name, fields)}", argument.keys[name]
 
 
-def _span_mismatches(scope: Scope, argument: Argument, call: Call | None) -> Iterator[Mismatch]:
+def _span_mismatches(scope: Scope, argument: Argument, call: NodeSyntax | None) -> Iterator[Mismatch]:
     """A span put together from references: its ends are numbers known before the run."""
     ends: list[Argument] = []
     if isinstance(argument, Fields) and set(argument.entries) == {"start", "end"}:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from acestep_flows.errors import Problem
 from acestep_flows.graph.checking.scope import Scope
-from acestep_flows.graph.language.document import Place
-from acestep_flows.graph.language.syntax import Call
+from acestep_flows.graph.language.document import SourcePosition
+from acestep_flows.graph.language.syntax import NodeSyntax
 from acestep_flows.graph.language.wording import clip
 
 
-def finding(scope: Scope, rule: str, message: str, place: Place, call: Call | None = None) -> Problem:
+def finding(scope: Scope, rule: str, message: str, place: SourcePosition, call: NodeSyntax | None = None) -> Problem:
     """A problem at `place` in the scope's file."""
     return Problem(rule, message, scope.graph.file, place.line, place.column, clip(call.name) if call else "")

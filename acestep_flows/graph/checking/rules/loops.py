@@ -11,7 +11,7 @@ from acestep_flows.graph.checking.rules.finding import finding
 from acestep_flows.graph.checking.scope import Scope, list_of
 from acestep_flows.graph.checking.static_lists import Lengths
 from acestep_flows.graph.language.document import Fields, Items
-from acestep_flows.graph.language.syntax import Argument, Call, Reference, references_in
+from acestep_flows.graph.language.syntax import Argument, NodeSyntax, Reference, references_in
 from acestep_flows.graph.language.wording import unlike
 from acestep_flows.stages.ports import PortType
 
@@ -101,8 +101,8 @@ def stand_ins_missing(scope: Scope) -> Iterator[Problem]:
 def _absent(
     scope: Scope,
     argument: Argument,
-    call: Call | None,
-    inside: Call | None,
+    call: NodeSyntax | None,
+    inside: NodeSyntax | None,
     expected: PortType | None,
     condition: Reference | None,
 ) -> Iterator[Problem]:

@@ -8,8 +8,8 @@ from acestep_flows.errors import Problem
 from acestep_flows.graph.checking.nesting import Unresolved
 from acestep_flows.graph.checking.rules.finding import finding
 from acestep_flows.graph.checking.scope import Scope
-from acestep_flows.graph.language.document import Fields, Items, Place
-from acestep_flows.graph.language.syntax import NAME, Argument, Call, Reference
+from acestep_flows.graph.language.document import Fields, Items, SourcePosition
+from acestep_flows.graph.language.syntax import NAME, Argument, NodeSyntax, Reference
 from acestep_flows.graph.language.wording import unlike
 from acestep_flows.stages.ports import PortType
 
@@ -34,7 +34,7 @@ def used_twice(scope: Scope) -> Iterator[Problem]:
         if call.name in inputs:
             message = f"{call.name!r} is also an input (line {inputs[call.name].place.line}); allowed: another name"
             yield finding(scope, "name-twice", message, call.place, call)
-        taken: dict[str, tuple[str, Place]] = {name: ("an input", kept.place) for name, kept in inputs.items()}
+        taken: dict[str, tuple[str, SourcePosition]] = {name: ("an input", kept.place) for name, kept in inputs.items()}
         taken |= {name: ("a node", other.place) for name, other in scope.graph.nodes.items()}
         for fields in (call.each, call.fold, call.carry):
             for name, place in fields.keys.items():
@@ -56,7 +56,7 @@ def references(scope: Scope) -> Iterator[Problem]:
 
 
 def _unresolved(
-    scope: Scope, call: Call | None, argument: Argument, inside: Call | None, expected: PortType | None
+    scope: Scope, call: NodeSyntax | None, argument: Argument, inside: NodeSyntax | None, expected: PortType | None
 ) -> Iterator[Problem]:
     if isinstance(argument, Items):
         for item in argument.items:
