@@ -27,7 +27,7 @@ from acestep_flows.model.threads import limit_threads
 from acestep_flows.runtime.engine import StepEngine
 from acestep_flows.runtime.engine_stats import EngineStats
 from acestep_flows.sampling.loop import drive
-from acestep_flows.stages.diffusion import Song
+from acestep_flows.stages.diffusion import DenoisingSong
 from acestep_flows.stages.encode_lyrics import EncodeLyrics
 from acestep_flows.stages.encode_prompt import EncodePrompt
 from acestep_flows.stages.init_noise import InitNoise
@@ -50,16 +50,16 @@ class Songs:
         self.prompt = prompts.run([prompts.In()], [prompts.Params(tags="funk, pop, energetic, 105 BPM")])[0].prompt
         self.lyrics = lyrics.run([lyrics.In()], [lyrics.Params(lyrics=LYRICS)])[0].lyrics
 
-    def make(self, lengths: Sequence[float], steps: int) -> list[Song]:
+    def make(self, lengths: Sequence[float], steps: int) -> list[DenoisingSong]:
         return [self._song(seed, seconds, steps) for seed, seconds in enumerate(lengths)]
 
-    def _song(self, seed: int, seconds: float, steps: int) -> Song:
+    def _song(self, seed: int, seconds: float, steps: int) -> DenoisingSong:
         (drawn,) = self.noise.run([self.noise.In()], [self.noise.Params(seed=seed, duration=seconds)])
         item = Sample.In(self.prompt, self.lyrics, drawn.noise)
         return self.sample.song(item, Sample.Params(steps=steps))
 
 
-def one_by_one(songs: Sequence[Song]) -> float:
+def one_by_one(songs: Sequence[DenoisingSong]) -> float:
     """Seconds."""
     begun = time.perf_counter()
     for song in songs:
@@ -67,7 +67,9 @@ def one_by_one(songs: Sequence[Song]) -> float:
     return time.perf_counter() - begun
 
 
-def in_the_engine(songs: Sequence[Song], chosen: argparse.Namespace, worker: Executor) -> tuple[float, EngineStats]:
+def in_the_engine(
+    songs: Sequence[DenoisingSong], chosen: argparse.Namespace, worker: Executor
+) -> tuple[float, EngineStats]:
     """Seconds, and what the engine counted."""
 
     async def run() -> tuple[float, EngineStats]:
@@ -80,7 +82,7 @@ def in_the_engine(songs: Sequence[Song], chosen: argparse.Namespace, worker: Exe
     return asyncio.run(run())
 
 
-def compare(songs: Sequence[Song], chosen: argparse.Namespace) -> dict[str, Any]:
+def compare(songs: Sequence[DenoisingSong], chosen: argparse.Namespace) -> dict[str, Any]:
     """Songs per second either way (best round), and how often faster together (median over rounds)."""
     with ThreadPoolExecutor(1, initializer=limit_threads, initargs=(torch, chosen.threads)) as worker:
         _, stats = in_the_engine(songs, chosen, worker)

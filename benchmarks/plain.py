@@ -19,8 +19,8 @@ from acestep_flows.model.condition import ConditionProjector
 from acestep_flows.model.feed_forward import FeedForward
 from acestep_flows.model.transformer import Transformer
 from acestep_flows.sampling.branches import Branches
-from acestep_flows.sampling.denoiser import Row, answer, remember
-from acestep_flows.sampling.trajectory import Call
+from acestep_flows.sampling.denoiser import DenoiserRow, encode_conditions, predict_velocities
+from acestep_flows.sampling.trajectory import Query
 
 Tensors = Mapping[str, Tensor]
 
@@ -52,12 +52,12 @@ class PlainDenoiser:
     projector: ConditionProjector
     branches: Callable[[], Branches]
 
-    def __call__(self, calls: Sequence[Call]) -> list[Tensor]:
+    def __call__(self, calls: Sequence[Query]) -> list[Tensor]:
         velocities = []
         for call in calls:
             branch = {call.branch: self.branches()[call.branch]}
-            memory = remember(self.transformer, self.projector, branch)[call.branch]
-            velocities += answer(self.transformer, [Row(call, memory)])
+            memory = encode_conditions(self.transformer, self.projector, branch)[call.branch]
+            velocities += predict_velocities(self.transformer, [DenoiserRow(call, memory)])
         return velocities
 
 

@@ -33,7 +33,7 @@ from acestep_flows.graph.execution.run import run_plan
 from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.planning.plan import NodeOutput, Plan, PlanNode
 from acestep_flows.runtime.local import LocalRunner
-from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
+from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, StageParams, Watch
 from acestep_flows.values import Audio, Latents, Value
 
 
@@ -54,7 +54,7 @@ class Pass(Stage):
     class Out:
         latents: Latents
 
-    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = UNWATCHED) -> list[Any]:
+    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
         return [self.Out(item.latents) for item in batch]
 
 

@@ -25,15 +25,15 @@ from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.config import TransformerConfig
 from acestep_flows.model.placement import Dtype, Placement
 from acestep_flows.model.vocoder import load_vocoder
-from acestep_flows.sampling.active_song import Underway
+from acestep_flows.sampling.active_song import ActiveSong
 from acestep_flows.sampling.branches import Branches, song_branches
-from acestep_flows.sampling.denoiser import Denoiser, Row, answer, remember
-from acestep_flows.sampling.loop import drive, drive_all
+from acestep_flows.sampling.denoiser import Denoiser, DenoiserRow, encode_conditions, predict_velocities
+from acestep_flows.sampling.loop import denoise_all, drive
 from acestep_flows.sampling.noise import SeededDraws, start_noise
 from acestep_flows.sampling.options import SamplerOptions
-from acestep_flows.sampling.row_batching import Forwards
+from acestep_flows.sampling.row_batching import RowBatcher
 from acestep_flows.sampling.text2music import text2music
-from acestep_flows.sampling.trajectory import Call
+from acestep_flows.sampling.trajectory import Query
 from acestep_flows.stages.diffusion import shared_networks
 from acestep_flows.stages.encode_lyrics import EncodeLyrics
 from acestep_flows.stages.encode_prompt import EncodePrompt
@@ -82,11 +82,11 @@ class Bench:
 
     def diffuse(self, steps: int) -> np.ndarray[Any, Any]:
         """Our way, conditions included."""
-        memories = remember(self.networks.transformer, self.networks.projector, self.branches())
+        memories = encode_conditions(self.networks.transformer, self.networks.projector, self.branches())
         denoise = Denoiser(self.networks.transformer, memories)
-        begin = partial(Underway.begin, self.trajectory(steps), denoise)
-        ((_, song),) = drive_all([begin], lambda index, song: None, Forwards.on("cpu"))
-        assert isinstance(song, Underway)
+        begin = partial(ActiveSong.begin, self.trajectory(steps), denoise)
+        ((_, song),) = denoise_all([begin], lambda index, song: None, RowBatcher.on("cpu"))
+        assert isinstance(song, ActiveSong)
         return song.state.latents.numpy()
 
     def diffuse_plainly(self, steps: int) -> np.ndarray[Any, Any]:
@@ -112,15 +112,15 @@ def operations(config: TransformerConfig, frames: int, tokens: int) -> int:
 
 def denoiser(bench: Bench, rows: int) -> dict[str, float]:
     """One forward of `rows` branches: seconds, and the share of the machine's matrix product rate it reaches."""
-    memories = remember(bench.networks.transformer, bench.networks.projector, bench.branches())
+    memories = encode_conditions(bench.networks.transformer, bench.networks.projector, bench.branches())
     tokens = memories["conditional"].blocks[0][0].shape[1]
-    call = Call(torch.tensor(bench.noise.array), 700.0, "conditional")
-    batch = [Row(call, memories["conditional"])] * rows
+    call = Query(torch.tensor(bench.noise.array), 700.0, "conditional")
+    batch = [DenoiserRow(call, memories["conditional"])] * rows
     dtype = bench.placement.dtype
     rates, seconds = [], []
     for _ in range(5):  # in turns: the machine's speed drifts
         rates.append(matmul_rate(dtype=dtype))
-        seconds.append(best(lambda: answer(bench.networks.transformer, batch), runs=3))
+        seconds.append(best(lambda: predict_velocities(bench.networks.transformer, batch), runs=3))
     work = rows * operations(bench.networks.transformer.config, bench.noise.frames, tokens)
     shares = sorted(work / spent / rate for spent, rate in zip(seconds, rates, strict=True))
     return {

@@ -67,7 +67,7 @@ def part_files(part: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Part:
+class CheckpointPart:
     """One folder of the checkpoint: its config, and the names and shapes its weights file declares."""
 
     folder: Path
@@ -86,7 +86,12 @@ class Checkpoint:
     """
 
     def __init__(
-        self, root: Path, parts: Mapping[str, Part], lyric_vocab: Path | None, digests: FileDigests, extras: Extras
+        self,
+        root: Path,
+        parts: Mapping[str, CheckpointPart],
+        lyric_vocab: Path | None,
+        digests: FileDigests,
+        extras: Extras,
     ) -> None:
         self.root, self.extras = root, extras
         self._parts = dict(parts)
@@ -222,7 +227,7 @@ class Checkpoint:
         return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
 
 
-def _open_part(folder: Path, part: str) -> Part:
+def _open_part(folder: Path, part: str) -> CheckpointPart:
     config = _read_config(folder / CONFIG, part)
     weights = folder / weights_file(part)
     shapes = _read_header(weights)
@@ -238,7 +243,7 @@ def _open_part(folder: Path, part: str) -> Part:
         raise CheckpointError(
             "; ".join(complaints), where=str(weights), allowed=f"the tensors that {part}/{CONFIG} implies"
         )
-    return Part(folder, config, weights, shapes, _stamp(weights))
+    return CheckpointPart(folder, config, weights, shapes, _stamp(weights))
 
 
 def _read_config(file: Path, part: str) -> Mapping[str, Any]:

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from acestep_flows.model.config import TransformerConfig
-from acestep_flows.model.weights import Published
+from acestep_flows.model.weights import PublishedPart
 
 
-class ConditionProjector(Published):
+class ConditionProjector(PublishedPart):
     """Brings speaker, prompt and lyrics to the transformer's width. "Null" means zeros put in: the biases remain."""
 
     def __init__(self, config: TransformerConfig) -> None:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acestep_flows.model.config import TransformerConfig
-from acestep_flows.model.weights import Published
+from acestep_flows.model.weights import PublishedPart
 
 DROPOUT = 0.1
 ROWS = 256
@@ -130,7 +130,7 @@ class LyricLayers(nn.Module):
         return out
 
 
-class LyricEncoder(Published):
+class LyricEncoder(PublishedPart):
     """Lyric token ids to states of width `lyric_hidden_size`."""
 
     def __init__(self, config: TransformerConfig) -> None:

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acestep_flows.model.config import TransformerConfig
-from acestep_flows.model.weights import Published
+from acestep_flows.model.weights import PublishedPart
 
 
-class RepaHeads(Published):
+class RepaHeads(PublishedPart):
     """One projector per teacher of `config.ssl_names`."""
 
     def __init__(self, config: TransformerConfig) -> None:

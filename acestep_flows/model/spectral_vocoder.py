@@ -32,7 +32,7 @@ BLOCK_FRAMES, HELD_FRAMES = 512, 16
 """Frames per block of the overlapped decode, and how many finished ones a block takes its phases up from."""
 
 
-class Block(nn.Module):
+class ConvNeXtBlock(nn.Module):
     """ConvNeXt over time: (B, F, C) to the same."""
 
     def __init__(self, width: int) -> None:
@@ -60,7 +60,7 @@ class MagnitudeNetwork(nn.Module):
         width = config["width"]
         self.register_buffer("filters", filters.float(), persistent=False)
         self.stem = nn.Conv1d(bands, width, KERNEL, padding=KERNEL // 2, padding_mode="replicate")
-        self.blocks = nn.ModuleList(Block(width) for _ in range(config["blocks"]))
+        self.blocks = nn.ModuleList(ConvNeXtBlock(width) for _ in range(config["blocks"]))
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.out = nn.Linear(width, bins)
         nn.init.zeros_(self.out.weight)  # untrained, it is the least squares: already a vocoder

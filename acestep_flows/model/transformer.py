@@ -28,7 +28,7 @@ from acestep_flows.model.feed_forward import FeedForward
 from acestep_flows.model.padding import Padding
 from acestep_flows.model.patch import FinalLayer, PatchEmbedding, modulate
 from acestep_flows.model.rope import Rotation, rotation
-from acestep_flows.model.weights import Published
+from acestep_flows.model.weights import PublishedPart
 
 if TYPE_CHECKING:
     from acestep_flows.model.checkpoint import Checkpoint
@@ -38,7 +38,7 @@ FREQUENCIES = 256
 
 
 @dataclass(frozen=True)
-class Memory:
+class EncodedConditions:
     """A condition as the blocks see it: cross-attention keys and values, (H, S, d) each, masked tokens dropped.
 
     Made by `Transformer.remember`, once per song and guidance branch.
@@ -69,7 +69,7 @@ class TimestepEmbedding(nn.Module):
         return embedding
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """Self-attention and feed-forward modulated by the timestep; cross-attention bare: no norm, no gate."""
 
     def __init__(self, config: TransformerConfig) -> None:
@@ -97,7 +97,7 @@ class Block(nn.Module):
         return torch.addcmul(x, gate_m, self.ff(modulate(x, shift_m, scale_m), padding))
 
 
-class Transformer(Published):
+class Transformer(PublishedPart):
     """The denoising half of `ace_step_transformer`. Latents go in and velocities come out in fp32."""
 
     def __init__(self, config: TransformerConfig) -> None:
@@ -105,12 +105,12 @@ class Transformer(Published):
         self.proj_in = PatchEmbedding(config.width)
         self.timestep_embedder = TimestepEmbedding(config.width)
         self.t_block = nn.Sequential(nn.SiLU(), nn.Linear(config.width, 6 * config.width))
-        self.transformer_blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.transformer_blocks = nn.ModuleList(TransformerBlock(config) for _ in range(config.num_layers))
         self.final_layer = FinalLayer(config.width)
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, placement: Placement) -> Self:
-        """As `Published.load`; compiles the blocks, which all share one graph, where the placement says so."""
+        """As `PublishedPart.load`; compiles the blocks, which all share one graph, where the placement says so."""
         transformer = super().load(checkpoint, placement)
         if placement.compile:
             for block in transformer.blocks:
@@ -118,25 +118,25 @@ class Transformer(Published):
         return transformer
 
     @property
-    def blocks(self) -> list[Block]:
-        return cast("list[Block]", list(self.transformer_blocks))
+    def blocks(self) -> list[TransformerBlock]:
+        return cast("list[TransformerBlock]", list(self.transformer_blocks))
 
     @property
     def dtype(self) -> torch.dtype:
         return self.final_layer.scale_shift_table.dtype
 
-    def remember(self, condition: Tensor, mask: Tensor) -> Memory:
+    def remember(self, condition: Tensor, mask: Tensor) -> EncodedConditions:
         """The memory of one condition (S, D) with its mask (S,)."""
         keep = mask.bool()
         by = self._rotation(len(condition), condition.device).rows(keep)
         tokens = condition[keep].to(self.dtype)
-        return Memory(tuple(block.cross_attn.remember(tokens, by) for block in self.blocks))
+        return EncodedConditions(tuple(block.cross_attn.remember(tokens, by) for block in self.blocks))
 
     def forward(
         self,
         latents: Tensor,
         timesteps: Tensor,
-        memories: Sequence[Memory],
+        memories: Sequence[EncodedConditions],
         *,
         frames: Sequence[int] | None = None,
         weaken: Sequence[float] | None = None,
@@ -166,7 +166,7 @@ class Transformer(Published):
         self,
         latents: Tensor,
         timesteps: Tensor,
-        memories: Sequence[Memory],
+        memories: Sequence[EncodedConditions],
         depths: Sequence[int],
         frames: Sequence[int] | None = None,
         weaken: Sequence[float] | None = None,

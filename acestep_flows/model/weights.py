@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from acestep_flows.model.placement import Placement
 
 
-class Published(nn.Module):
+class PublishedPart(nn.Module):
     """A part of the transformer's weights file that loads alone: made from the config, read by its own names."""
 
     def __init__(self, config: TransformerConfig) -> None:

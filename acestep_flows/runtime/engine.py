@@ -25,11 +25,11 @@ from acestep_flows.errors import Cancelled, DeadlineExceeded, FlowsError, LostPr
 from acestep_flows.model.threads import Lanes, limit_threads
 from acestep_flows.runtime.engine_stats import EngineStats, Record
 from acestep_flows.runtime.turn_budget import DeficitRoundRobin, Room
-from acestep_flows.sampling.active_song import Underway
-from acestep_flows.sampling.denoiser import answer
-from acestep_flows.sampling.row_batching import PADDING, Ask, Forwards
+from acestep_flows.sampling.active_song import ActiveSong
+from acestep_flows.sampling.denoiser import predict_velocities
+from acestep_flows.sampling.row_batching import PADDING, Ask, RowBatcher
 from acestep_flows.sampling.trajectory import State
-from acestep_flows.stages.diffusion import Song
+from acestep_flows.stages.diffusion import DenoisingSong
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class Seat:
         held: whether the song sits out until a write before the last one has ended.
     """
 
-    song: Underway
+    song: ActiveSong
     finished: asyncio.Future[State]
     on_step: OnStep | None = None
     preview_every: int = 0
@@ -92,13 +92,13 @@ class StepEngine:
         padding: int = PADDING,
         lanes: int = 1,
         worker: Executor | None = None,
-        ask: Ask = answer,
+        ask: Ask = predict_velocities,
     ) -> None:
         self.songs = songs
         self._fairness: DeficitRoundRobin[Seat] = DeficitRoundRobin(tokens)
         self._room = Room(tokens)
         self._lanes = Lanes(lanes)
-        self._forwards = Forwards(padding, ask, self._lanes, self._broke)
+        self._forwards = RowBatcher(padding, ask, self._lanes, self._broke)
         self._record = Record()
         self._given = 0
         self._seats: dict[Seat, None] = {}  # in order of arrival
@@ -129,7 +129,7 @@ class StepEngine:
 
     async def run(
         self,
-        song: Song,
+        song: DenoisingSong,
         *,
         state: State | None = None,
         deadline: float | None = None,
@@ -169,7 +169,7 @@ class StepEngine:
         seat = None
         try:
             async with asyncio.timeout(deadline) as timer:
-                begun = await self._on(self._arrivals, Underway.begin, song.trajectory, song.denoise, state)
+                begun = await self._on(self._arrivals, ActiveSong.begin, song.trajectory, song.denoise, state)
                 if begun.done:
                     return begun.state
                 finished: asyncio.Future[State] = asyncio.get_running_loop().create_future()
@@ -221,7 +221,7 @@ class StepEngine:
     async def _on(self, threads: Executor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(threads, partial(work, *args, **kwargs))
 
-    def _turn(self, seats: Sequence[Seat]) -> dict[Seat, Underway | Exception]:
+    def _turn(self, seats: Sequence[Seat]) -> dict[Seat, ActiveSong | Exception]:
         """One turn, in the worker's thread: who takes part, and where that leads."""
         picked = self._fairness.pick({seat: seat.song.tokens for seat in seats})
         with self._record.turn(sum(seat.song.tokens for seat in picked), len(picked), self._fairness.budget):
@@ -230,7 +230,7 @@ class StepEngine:
         self._fairness.budget = self._room.tokens
         return outcomes
 
-    def _boundary(self, seat: Seat, outcome: Underway | Exception) -> None:
+    def _boundary(self, seat: Seat, outcome: ActiveSong | Exception) -> None:
         """A song's step is made: tell whoever listens, and let the song go if it is done."""
         try:
             if isinstance(outcome, Exception):
@@ -271,7 +271,7 @@ class StepEngine:
         seat.held = before is not None and not before.done()
         seat.saving = asyncio.create_task(save())
 
-    def _broke(self, songs: Sequence[Underway], error: Exception) -> None:
+    def _broke(self, songs: Sequence[ActiveSong], error: Exception) -> None:
         """A shared pass failed. When it was too large, turns become smaller for a while."""
         self._record.broken += 1
         if isinstance(error, MemoryError | torch.OutOfMemoryError):

@@ -8,12 +8,12 @@ from functools import cached_property
 
 from torch import Tensor
 
-from acestep_flows.sampling.denoiser import Denoiser, Row
+from acestep_flows.sampling.denoiser import Denoiser, DenoiserRow
 from acestep_flows.sampling.trajectory import State, Trajectory
 
 
 @dataclass(frozen=True, eq=False)
-class Underway:
+class ActiveSong:
     """A song and where it stands."""
 
     trajectory: Trajectory
@@ -21,7 +21,7 @@ class Underway:
     state: State
 
     @classmethod
-    def begin(cls, trajectory: Trajectory, denoiser: Denoiser, state: State | None = None) -> Underway:
+    def begin(cls, trajectory: Trajectory, denoiser: Denoiser, state: State | None = None) -> ActiveSong:
         """A song at `state`, or at its start, ready for its next step.
 
         Raises:
@@ -37,7 +37,7 @@ class Underway:
         return self.trajectory.done(self.state)
 
     @cached_property
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[DenoiserRow, ...]:
         """What the next step asks of the network. Only before `done`."""
         return self.denoiser.rows(self.trajectory.calls(self.state))
 
@@ -46,12 +46,12 @@ class Underway:
         """What the next step costs: frames times branches."""
         return 0 if self.done else sum(row.call.frames for row in self.rows)
 
-    def advance(self, velocities: Sequence[Tensor]) -> Underway:
+    def advance(self, velocities: Sequence[Tensor]) -> ActiveSong:
         """The song one step on; what it asks next is worked out already."""
         state = self.trajectory.advance(self.state, [velocity.float().cpu() for velocity in velocities])
         return replace(self, state=state)._prepared()
 
-    def _prepared(self) -> Underway:
+    def _prepared(self) -> ActiveSong:
         if not self.done:
             _ = self.rows
         return self

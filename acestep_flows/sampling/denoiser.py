@@ -11,13 +11,13 @@ from torch.nn.functional import pad
 
 from acestep_flows.errors import InputError
 from acestep_flows.model.condition import ConditionProjector
-from acestep_flows.model.transformer import Memory, Transformer
+from acestep_flows.model.transformer import EncodedConditions, Transformer
 from acestep_flows.sampling.branches import Branches
-from acestep_flows.sampling.trajectory import BranchName, Call
+from acestep_flows.sampling.trajectory import BranchName, Query
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class DenoiserRow:
     """One row of a batch: a call, and what it is answered from.
 
     Attributes:
@@ -26,8 +26,8 @@ class Row:
         control_scale: strength of the control.
     """
 
-    call: Call
-    memory: Memory
+    call: Query
+    memory: EncodedConditions
     control: Tensor | None = None
     control_scale: float = 1.0
 
@@ -38,7 +38,7 @@ class Row:
 
 
 @torch.inference_mode()
-def answer(transformer: Transformer, rows: Sequence[Row]) -> list[Tensor]:
+def predict_velocities(transformer: Transformer, rows: Sequence[DenoiserRow]) -> list[Tensor]:
     """The velocity (8, 16, T) of every row; rows may be of different songs, lengths and noise levels."""
     device = next(transformer.parameters()).device
     frames = [row.call.frames for row in rows]
@@ -64,7 +64,9 @@ def answer(transformer: Transformer, rows: Sequence[Row]) -> list[Tensor]:
 
 
 @torch.inference_mode()
-def remember(transformer: Transformer, projector: ConditionProjector, branches: Branches) -> dict[BranchName, Memory]:
+def encode_conditions(
+    transformer: Transformer, projector: ConditionProjector, branches: Branches
+) -> dict[BranchName, EncodedConditions]:
     """What the transformer keeps of each branch's conditions for the whole song."""
     device = next(projector.parameters()).device
     memories = {}
@@ -79,13 +81,13 @@ class Denoiser:
     """Answers the calls of one song, each set of them as one batch. Use it as the `denoise` of `drive`."""
 
     transformer: Transformer
-    memories: Mapping[BranchName, Memory]
+    memories: Mapping[BranchName, EncodedConditions]
     control: Tensor | None = None
     control_scale: float = 1.0
 
-    def __call__(self, calls: Sequence[Call]) -> list[Tensor]:
-        return answer(self.transformer, self.rows(calls))
+    def __call__(self, calls: Sequence[Query]) -> list[Tensor]:
+        return predict_velocities(self.transformer, self.rows(calls))
 
-    def rows(self, calls: Sequence[Call]) -> tuple[Row, ...]:
+    def rows(self, calls: Sequence[Query]) -> tuple[DenoiserRow, ...]:
         """The calls, each with what it is answered from."""
-        return tuple(Row(call, self.memories[call.branch], self.control, self.control_scale) for call in calls)
+        return tuple(DenoiserRow(call, self.memories[call.branch], self.control, self.control_scale) for call in calls)

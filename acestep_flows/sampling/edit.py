@@ -16,11 +16,11 @@ from acestep_flows.sampling.guidance import apg, running_difference
 from acestep_flows.sampling.noise import Draws
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.schedule import even_schedule
-from acestep_flows.sampling.trajectory import BranchName, Call, State, Trajectory, noised
+from acestep_flows.sampling.trajectory import BranchName, Query, State, Trajectory, noised
 
 
 @dataclass(frozen=True, eq=False)
-class Edit(Trajectory):
+class FlowEdit(Trajectory):
     """First carry the song along the difference of target and source, then sample it under the target alone.
 
     Steps before `first` are skipped, those before `turn` carry, the rest sample. A carrying step averages over
@@ -54,7 +54,7 @@ class Edit(Trajectory):
         state = State(0, self.source, self.source, {"draws": self.draws.start()})
         return self._turned(state) if self._carrying == 0 else state
 
-    def calls(self, state: State) -> tuple[Call, ...]:
+    def calls(self, state: State) -> tuple[Query, ...]:
         step = self._step(state.step)
         if not self._carries(state):
             return self._ask(state.latents, step, "target", "target_null")
@@ -116,9 +116,9 @@ class Edit(Trajectory):
         running = running_difference(cond, null, running)
         return apg(cond, running, self.options.guidance_scale), running
 
-    def _ask(self, latents: Tensor, step: int, branch: BranchName, null: BranchName) -> tuple[Call, ...]:
+    def _ask(self, latents: Tensor, step: int, branch: BranchName, null: BranchName) -> tuple[Query, ...]:
         branches = (branch, null) if self.options.guided else (branch,)
-        return tuple(Call(latents, self.timesteps[step], name) for name in branches)
+        return tuple(Query(latents, self.timesteps[step], name) for name in branches)
 
     @property
     def _carrying(self) -> int:
@@ -145,7 +145,7 @@ def edit(
     minimum: float = 0.0,
     maximum: float = 1.0,
     averages: int = 1,
-) -> Edit:
+) -> FlowEdit:
     """`source` (8, 16, T) moved from the conditions of the source branches to those of the target branches.
 
     Args:
@@ -164,4 +164,4 @@ def edit(
         raise InputError(f"{averages}", where="averages", allowed="1 or more")
     schedule = even_schedule(options.steps)
     first, turn = (math.trunc(options.steps * share) for share in (minimum, maximum))
-    return Edit(source, schedule.timesteps, schedule.levels, first, turn, averages, options, draws)
+    return FlowEdit(source, schedule.timesteps, schedule.levels, first, turn, averages, options, draws)

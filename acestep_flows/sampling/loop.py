@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 from torch import Tensor
 
-from acestep_flows.sampling.active_song import Underway
-from acestep_flows.sampling.row_batching import Forwards
-from acestep_flows.sampling.trajectory import Call, State, Trajectory
+from acestep_flows.sampling.active_song import ActiveSong
+from acestep_flows.sampling.row_batching import RowBatcher
+from acestep_flows.sampling.trajectory import Query, State, Trajectory
 
-Denoise = Callable[[Sequence[Call]], Sequence[Tensor]]
+Denoise = Callable[[Sequence[Query]], Sequence[Tensor]]
 """Answers calls: one velocity per call, of the shape of its latents."""
 OnStep = Callable[[State], None]
 """Told of every new state. It may save it, show a preview, or stop the song by raising."""
@@ -38,17 +38,17 @@ def drive(trajectory: Trajectory, denoise: Denoise, on_step: OnStep | None = Non
 
 
 TOKENS, SONGS = 8192, 8
-"""How much `drive_all` takes on at once."""
+"""How much `denoise_all` takes on at once."""
 
 
-def drive_all(
-    begins: Sequence[Callable[[], Underway]],
-    on_step: Callable[[int, Underway], None],
-    forwards: Forwards | None = None,
+def denoise_all(
+    begins: Sequence[Callable[[], ActiveSong]],
+    on_step: Callable[[int, ActiveSong], None],
+    forwards: RowBatcher | None = None,
     *,
     tokens: int = TOKENS,
     songs: int = SONGS,
-) -> Iterator[tuple[int, Underway | Exception]]:
+) -> Iterator[tuple[int, ActiveSong | Exception]]:
     """Take many songs to their ends, and give each with its index as soon as it is there.
 
     Args:
@@ -57,9 +57,9 @@ def drive_all(
         forwards: None: as they are by default.
         tokens, songs: how much is under way at once, if more than one song is.
     """
-    forwards = Forwards() if forwards is None else forwards
+    forwards = RowBatcher() if forwards is None else forwards
     waiting = deque(enumerate(begins))
-    going: dict[int, Underway] = {}
+    going: dict[int, ActiveSong] = {}
     while waiting or going:
         while waiting and (not going or (len(going) < songs and sum(each.tokens for each in going.values()) < tokens)):
             index, begin = waiting.popleft()
@@ -80,7 +80,7 @@ def drive_all(
             yield index, going.pop(index)  # was done when it began
 
 
-def _heard(on_step: Callable[[int, Underway], None], index: int, song: Underway) -> Underway | Exception:
+def _heard(on_step: Callable[[int, ActiveSong], None], index: int, song: ActiveSong) -> ActiveSong | Exception:
     try:
         on_step(index, song)
     except Exception as error:  # noqa: BLE001 - as above

@@ -15,7 +15,7 @@ from acestep_flows.sampling.noise import Draws, mixed
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.schedule import named_steps, schedule_of, skipped_steps
 from acestep_flows.sampling.text2music import text2music
-from acestep_flows.sampling.trajectory import Call, State, Trajectory, noised
+from acestep_flows.sampling.trajectory import Query, State, Trajectory, noised
 
 Frames = tuple[int, int]
 """A stretch of latent frames, the first included, the last not."""
@@ -63,11 +63,11 @@ class Painting(Trajectory):
             return State(0, self.source, self.source)
         return State(0, self._enter(0, self.source), self.source)
 
-    def calls(self, state: State) -> tuple[Call, ...]:
+    def calls(self, state: State) -> tuple[Query, ...]:
         number, step = self._place(state)
         latents = _cut(state.latents, self.passes[number].window)
         branches = self.guidance.branches(step)
-        return tuple(Call(latents, self.timesteps[step], branch, weaken) for branch, weaken in branches)
+        return tuple(Query(latents, self.timesteps[step], branch, weaken) for branch, weaken in branches)
 
     def advance(self, state: State, velocities: Sequence[Tensor]) -> State:
         number, step = self._place(state)

@@ -21,10 +21,10 @@ from torch import Tensor
 
 from acestep_flows.model.threads import Lanes, shared_lanes
 from acestep_flows.model.transformer import Transformer
-from acestep_flows.sampling.active_song import Underway
-from acestep_flows.sampling.denoiser import Row, answer
+from acestep_flows.sampling.active_song import ActiveSong
+from acestep_flows.sampling.denoiser import DenoiserRow, predict_velocities
 
-Ask = Callable[[Transformer, Sequence[Row]], Sequence[Tensor]]
+Ask = Callable[[Transformer, Sequence[DenoiserRow]], Sequence[Tensor]]
 """One forward pass: the velocity of every row."""
 
 PADDING = 64
@@ -34,12 +34,12 @@ UNEVEN = 1.3
 SINGLE = Lanes(1)
 
 
-Place = tuple[Underway, int]
+RowRef = tuple[ActiveSong, int]
 """A song, and which of the rows of its next step."""
 
 
 @dataclass(frozen=True)
-class Forwards:
+class RowBatcher:
     """How songs are put into forward passes.
 
     Attributes:
@@ -50,39 +50,39 @@ class Forwards:
     """
 
     padding: int = PADDING
-    ask: Ask = answer
+    ask: Ask = predict_velocities
     lanes: Lanes = SINGLE
-    on_broken: Callable[[Sequence[Underway], Exception], None] | None = None
+    on_broken: Callable[[Sequence[ActiveSong], Exception], None] | None = None
 
     @classmethod
-    def on(cls, device: str) -> Forwards:
+    def on(cls, device: str) -> RowBatcher:
         """For the calling thread, on `device`: on a processor as many lanes as its operations have threads."""
         if device != "cpu":
             return cls()
         return cls(lanes=shared_lanes(torch.get_num_threads()))
 
-    def step(self, songs: Sequence[Underway]) -> list[Underway | Exception]:
+    def step(self, songs: Sequence[ActiveSong]) -> list[ActiveSong | Exception]:
         """Every song one step on, in order; what breaks for one song is returned in its place."""
         lanes, passes = self.lanes, self.passes(songs, self.lanes.count)
         if _unevenness(passes, lanes.count) > UNEVEN:
             lanes, passes = SINGLE, self.passes(songs, 1)
-        found: dict[Place, Tensor | Exception] = {}
+        found: dict[RowRef, Tensor | Exception] = {}
         for answers in lanes.map(self._answered, passes):
             found |= answers
         return [_advanced(song, [found[song, index] for index in range(len(song.rows))]) for song in songs]
 
-    def passes(self, songs: Sequence[Underway], lanes: int) -> list[list[Place]]:
+    def passes(self, songs: Sequence[ActiveSong], lanes: int) -> list[list[RowRef]]:
         """The rows of songs by pass: of one network, longest first, with little padding, each lane's share the same."""
-        networks: dict[int, list[Place]] = {}
+        networks: dict[int, list[RowRef]] = {}
         for song in songs:
             own = [(song, index) for index in range(len(song.rows))]
             networks.setdefault(id(song.denoiser.transformer), []).extend(own)
         share = math.ceil(sum(song.tokens for song in songs) / lanes)
         return [one for places in networks.values() for one in self._split(places, share)]
 
-    def _split(self, places: Sequence[Place], share: int) -> list[list[Place]]:
+    def _split(self, places: Sequence[RowRef], share: int) -> list[list[RowRef]]:
         """Rows, cut where padding would cost more than another pass, and where a lane has its share but half a row."""
-        passes: list[list[Place]] = []
+        passes: list[list[RowRef]] = []
         longest = spare = filled = 0
         for place in sorted(places, key=_frames, reverse=True):
             frames = _frames(place)
@@ -94,7 +94,7 @@ class Forwards:
             filled += frames
         return passes
 
-    def _answered(self, places: Sequence[Place]) -> dict[Place, Tensor | Exception]:
+    def _answered(self, places: Sequence[RowRef]) -> dict[RowRef, Tensor | Exception]:
         songs = list(dict.fromkeys(song for song, _ in places))
         try:
             rows = [song.rows[index] for song, index in places]
@@ -105,13 +105,13 @@ class Forwards:
                 return dict.fromkeys(places, error)
             if self.on_broken is not None:
                 self.on_broken(songs, error)
-        found: dict[Place, Tensor | Exception] = {}
+        found: dict[RowRef, Tensor | Exception] = {}
         for song in songs:
             found |= self._answered([place for place in places if place[0] is song])
         return found
 
 
-def _unevenness(passes: Sequence[Sequence[Place]], lanes: int) -> float:
+def _unevenness(passes: Sequence[Sequence[RowRef]], lanes: int) -> float:
     """What the fullest lane has to do, in shares of equal size. A lane takes the next pass when it is done with one."""
     if not passes:
         return 1.0
@@ -121,12 +121,12 @@ def _unevenness(passes: Sequence[Sequence[Place]], lanes: int) -> float:
     return max(busy) * len(busy) / sum(busy)
 
 
-def _frames(place: Place) -> int:
+def _frames(place: RowRef) -> int:
     song, index = place
     return song.rows[index].call.frames
 
 
-def _advanced(song: Underway, velocities: Sequence[Tensor | Exception]) -> Underway | Exception:
+def _advanced(song: ActiveSong, velocities: Sequence[Tensor | Exception]) -> ActiveSong | Exception:
     given: list[Tensor] = []
     for velocity in velocities:
         if isinstance(velocity, Exception):

@@ -13,7 +13,7 @@ from acestep_flows.sampling.noise import Draws
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.schedule import schedule_of
 from acestep_flows.sampling.solver import Solver, make_solver
-from acestep_flows.sampling.trajectory import Call, State, Trajectory
+from acestep_flows.sampling.trajectory import Query, State, Trajectory
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +41,10 @@ class Denoising(Trajectory):
     def start(self) -> State:
         return State(0, self.origin, self.guess, self.solver.start())
 
-    def calls(self, state: State) -> tuple[Call, ...]:
+    def calls(self, state: State) -> tuple[Query, ...]:
         timestep = self.solver.schedule.timesteps[self.solver.level(state.step)]
         branches = self.guidance.branches(self._guided_step(state.step))
-        return tuple(Call(state.latents, timestep, branch, weaken) for branch, weaken in branches)
+        return tuple(Query(state.latents, timestep, branch, weaken) for branch, weaken in branches)
 
     def advance(self, state: State, velocities: Sequence[Tensor]) -> State:
         k = state.step

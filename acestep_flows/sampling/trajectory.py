@@ -25,7 +25,7 @@ BranchName = Literal["conditional", "null", "text_only", "source", "source_null"
 
 
 @dataclass(frozen=True, eq=False)
-class Call:
+class Query:
     """One question to the network.
 
     Attributes:
@@ -101,7 +101,7 @@ class Trajectory(ABC):
         """The state before the first step."""
 
     @abstractmethod
-    def calls(self, state: State) -> tuple[Call, ...]:
+    def calls(self, state: State) -> tuple[Query, ...]:
         """What the next micro-step needs of the network, never nothing. Only before `done`."""
 
     @abstractmethod

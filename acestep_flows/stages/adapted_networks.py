@@ -19,7 +19,7 @@ KEPT = 4
 """How many adapters, strengths of each, and control branches stay loaded beside the base weights."""
 
 
-class Recent(Generic[T]):
+class LruCache(Generic[T]):
     """The `limit` most recently used things by key; who still holds a dropped one keeps it alive."""
 
     def __init__(self, limit: int = KEPT) -> None:
@@ -38,11 +38,11 @@ class Recent(Generic[T]):
             return self._kept[key]
 
 
-class Refined(Generic[T]):
+class AdapterCache(Generic[T]):
     """Twins of one network under adapters: a file is read once for all strengths that are asked of it."""
 
     def __init__(self, limit: int = KEPT) -> None:
-        self._adapters: Recent[tuple[Adapter, Recent[T]]] = Recent(limit)
+        self._adapters: LruCache[tuple[Adapter, LruCache[T]]] = LruCache(limit)
         self._strengths = limit
 
     def under(
@@ -52,12 +52,12 @@ class Refined(Generic[T]):
         if name is None:
             return base
 
-        def read() -> tuple[Adapter, Recent[T]]:
+        def read() -> tuple[Adapter, LruCache[T]]:
             from acestep_flows.model.adapters import Adapter
 
             found = checkpoint.extras.find("adapters", name)
             base = checkpoint.digest(TRANSFORMER)
-            return Adapter.load(found, checkpoint.config(TRANSFORMER), base), Recent(self._strengths)
+            return Adapter.load(found, checkpoint.config(TRANSFORMER), base), LruCache(self._strengths)
 
         adapter, twins = self._adapters.get(checkpoint.extra_digest("adapters", name), read)
         return twins.get(weight, lambda: twin(adapter))

@@ -13,7 +13,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-def attempt(stage: str, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R | FlowsError:
+def run_item(stage: str, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R | FlowsError:
     """Call `work`; an error of ours is returned as it is, any other as a `StageError` of `stage`."""
     try:
         return work(*args, **kwargs)
@@ -23,7 +23,7 @@ def attempt(stage: str, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs)
         return StageError("", stage, error)
 
 
-def attempt_groups(
+def run_groups(
     stage: str, work: Callable[[list[T]], list[R]], items: Sequence[T | FlowsError], kind: Callable[[T], Hashable],
     watch: Watch,
 ) -> list[R | FlowsError]:  # fmt: skip
@@ -34,7 +34,7 @@ def attempt_groups(
     groups: dict[Hashable, list[int]] = {}
     outs: dict[int, R | FlowsError] = {}
     for index, item in enumerate(items):
-        found = item if isinstance(item, FlowsError) else attempt(stage, kind, item)
+        found = item if isinstance(item, FlowsError) else run_item(stage, kind, item)
         if isinstance(found, FlowsError):
             outs[index] = found
         else:
@@ -51,16 +51,16 @@ def attempt_groups(
         return made
 
     for group in groups.values():
-        made = attempt(stage, together, group) if len(group) > 1 else None
+        made = run_item(stage, together, group) if len(group) > 1 else None
         if made is None or isinstance(made, FlowsError):
-            made_alone = {index: attempt(stage, alone, index) for index in group}
+            made_alone = {index: run_item(stage, alone, index) for index in group}
             outs |= made_alone
         else:
             outs |= dict(zip(group, made, strict=True))
     return [outs[index] for index in range(len(items))]
 
 
-def alike(sizes: Sequence[int], padded: int, slack: float = 1.5) -> list[int]:
+def group_by_length(sizes: Sequence[int], padded: int, slack: float = 1.5) -> list[int]:
     """A number for each size, the same for those that may be padded to one: with at most `slack` times the work.
 
     Args:

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import Field
 
 from acestep_flows.errors import InputError
-from acestep_flows.stages.batching import attempt
-from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
+from acestep_flows.stages.batching import run_item
+from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, StageParams, Watch
 from acestep_flows.values import Audio, Report, Span
 
 
@@ -34,8 +34,8 @@ class Compare(Stage):
     class Out:
         report: Report
 
-    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = UNWATCHED) -> list[Any]:
-        return [attempt(self.name, self._compare, item, param) for item, param in zip(batch, params, strict=True)]
+    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
+        return [run_item(self.name, self._compare, item, param) for item, param in zip(batch, params, strict=True)]
 
     def _compare(self, item: In, params: Params) -> Out:
         from acestep_flows.audio import locality

@@ -53,7 +53,7 @@ class Watch:
         """What item `item` of the batch looks like at that boundary. Only stages that sample have previews."""
 
 
-UNWATCHED = Watch()
+IGNORE_PROGRESS = Watch()
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Stage:
     def load(self, checkpoint: Checkpoint, placement: Placement) -> None:
         """Read the weights this stage needs, and only those, onto `placement`. Called once, before `run`."""
 
-    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = UNWATCHED) -> list[Any]:
+    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
         """One `Out` per `In`, in order; a failing item gives a `FlowsError` in its place and harms no other."""
         raise NotImplementedError
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from acestep_flows.stages.batching import attempt_groups
-from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
+from acestep_flows.stages.batching import run_groups
+from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, StageParams, Watch
 from acestep_flows.values import Latents, Mel
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ class DecodeLatents(Stage):
 
         self.autoencoder = Autoencoder.load(checkpoint, placement, halves=["decoder"])
 
-    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = UNWATCHED) -> list[Any]:
-        return attempt_groups(self.name, self._decode, list(zip(batch, params, strict=True)), _kind, watch)
+    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
+        return run_groups(self.name, self._decode, list(zip(batch, params, strict=True)), _kind, watch)
 
     def _decode(self, songs: list[tuple[In, Params]]) -> list[Out]:
         """Songs of one kind."""

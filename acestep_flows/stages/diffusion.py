@@ -18,9 +18,9 @@ from pydantic import Field, ValidationError
 from acestep_flows.errors import CheckpointError
 from acestep_flows.model.layout import TRANSFORMER
 from acestep_flows.sampling.options import GuidanceChoices, SamplerOptions, StepOptions
-from acestep_flows.stages.adapted_networks import Recent, Refined
-from acestep_flows.stages.batching import attempt
-from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
+from acestep_flows.stages.adapted_networks import AdapterCache, LruCache
+from acestep_flows.stages.batching import run_item
+from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, StageParams, Watch
 from acestep_flows.values import Latents
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class DiffusionParams(GuidanceChoices, StepOptions, StageParams):
 
 
 @dataclass(frozen=True, eq=False)
-class Song:
+class DenoisingSong:
     """One item on its way: where it goes, and who answers its calls."""
 
     trajectory: Trajectory
@@ -59,24 +59,24 @@ class Song:
 
 
 @dataclass(eq=False)
-class Networks:
+class DenoisingNetworks:
     """The denoising half of the checkpoint, shared by every diffusion stage of a process."""
 
     transformer: Transformer
     projector: ConditionProjector
-    refined: Refined[Networks] = field(default_factory=Refined)
-    trained_beside: Recent[Networks] = field(default_factory=Recent)
-    controls: Recent[ControlBranch] = field(default_factory=Recent)
+    refined: AdapterCache[DenoisingNetworks] = field(default_factory=AdapterCache)
+    trained_beside: LruCache[DenoisingNetworks] = field(default_factory=LruCache)
+    controls: LruCache[ControlBranch] = field(default_factory=LruCache)
 
-    def under(self, checkpoint: Checkpoint, adapter: str | None, weight: float) -> Networks:
+    def under(self, checkpoint: Checkpoint, adapter: str | None, weight: float) -> DenoisingNetworks:
         """These networks, or twins that share their weights and carry an adapter."""
 
-        def twin(found: Adapter) -> Networks:
-            return Networks(found.apply(self.transformer, weight), found.apply(self.projector, weight))
+        def twin(found: Adapter) -> DenoisingNetworks:
+            return DenoisingNetworks(found.apply(self.transformer, weight), found.apply(self.projector, weight))
 
         return self.refined.under(checkpoint, self, adapter, weight, twin)
 
-    def beside(self, checkpoint: Checkpoint, control: str | None) -> Networks:
+    def beside(self, checkpoint: Checkpoint, control: str | None) -> DenoisingNetworks:
         """These networks, or twins with the adapter that was trained along with a control branch, if one was."""
         if control is None:
             return self
@@ -86,9 +86,9 @@ class Networks:
         if not (folder / FILE).is_file():
             return self
 
-        def make() -> Networks:
+        def make() -> DenoisingNetworks:
             found = Adapter.load(folder, checkpoint.config(TRANSFORMER), checkpoint.digest(TRANSFORMER))
-            return Networks(found.apply(self.transformer), found.apply(self.projector))
+            return DenoisingNetworks(found.apply(self.transformer), found.apply(self.projector))
 
         return self.trained_beside.get(checkpoint.extra_digest("controls", control), make)
 
@@ -104,11 +104,11 @@ class Networks:
         return self.controls.get(checkpoint.extra_digest("controls", name), make)
 
 
-_SHARED: weakref.WeakValueDictionary[tuple[str, Placement], Networks] = weakref.WeakValueDictionary()
+_SHARED: weakref.WeakValueDictionary[tuple[str, Placement], DenoisingNetworks] = weakref.WeakValueDictionary()
 _SHARED_LOCK = threading.Lock()
 
 
-def shared_networks(checkpoint: Checkpoint, placement: Placement) -> Networks:
+def shared_networks(checkpoint: Checkpoint, placement: Placement) -> DenoisingNetworks:
     """The networks of these weights on this placement: read once per process, dropped with their last stage."""
     from acestep_flows.model.condition import ConditionProjector
     from acestep_flows.model.transformer import Transformer
@@ -117,7 +117,7 @@ def shared_networks(checkpoint: Checkpoint, placement: Placement) -> Networks:
     with _SHARED_LOCK:
         if (networks := _SHARED.get(key)) is None:
             transformer = Transformer.load(checkpoint, placement)
-            networks = Networks(transformer, ConditionProjector.load(checkpoint, placement))
+            networks = DenoisingNetworks(transformer, ConditionProjector.load(checkpoint, placement))
             _SHARED[key] = networks
         return networks
 
@@ -131,31 +131,31 @@ class DiffusionStage(Stage):
         self.checkpoint, self.placement = checkpoint, placement
         self.networks = shared_networks(checkpoint, placement)
 
-    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = UNWATCHED) -> list[Any]:
+    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
         """All songs together, as far as they share forward passes; each comes out as it would alone."""
-        from acestep_flows.sampling.active_song import Underway
-        from acestep_flows.sampling.loop import drive_all
-        from acestep_flows.sampling.row_batching import Forwards
+        from acestep_flows.sampling.active_song import ActiveSong
+        from acestep_flows.sampling.loop import denoise_all
+        from acestep_flows.sampling.row_batching import RowBatcher
 
-        def begin(index: int) -> Underway:
+        def begin(index: int) -> ActiveSong:
             song = self.song(batch[index], params[index])
             watch.step(index, 0, song.trajectory.steps)
-            return Underway.begin(song.trajectory, song.denoise)
+            return ActiveSong.begin(song.trajectory, song.denoise)
 
-        def on_step(index: int, song: Underway) -> None:
+        def on_step(index: int, song: ActiveSong) -> None:
             step, steps = song.state.step, song.trajectory.steps
             watch.step(index, step, steps)
             if watch.preview_every and step % watch.preview_every == 0 and not song.done:
                 watch.preview(index, step, steps, preview_of(song.trajectory.estimate(song.state)))
 
-        def end(index: int, song: Underway | Exception) -> Any:
+        def end(index: int, song: ActiveSong | Exception) -> Any:
             if isinstance(song, Exception):
                 raise song
             return self.finish(batch[index], params[index], song.trajectory, song.state)
 
         begins = [partial(begin, index) for index in range(len(batch))]
-        ended = drive_all(begins, on_step, Forwards.on(self.placement.device))
-        outs = {index: attempt(self.name, end, index, song) for index, song in ended}
+        ended = denoise_all(begins, on_step, RowBatcher.on(self.placement.device))
+        outs = {index: run_item(self.name, end, index, song) for index, song in ended}
         return [outs[index] for index in range(len(batch))]
 
     @classmethod
@@ -164,16 +164,16 @@ class DiffusionStage(Stage):
         adapter = () if params.adapter is None else (checkpoint.extra_digest("adapters", params.adapter),)
         return (*super().weights(checkpoint, params), *adapter)
 
-    def song(self, item: Any, params: Any) -> Song:
+    def song(self, item: Any, params: Any) -> DenoisingSong:
         """The item's trajectory, and its conditions turned into what the transformer remembers."""
-        from acestep_flows.sampling.denoiser import Denoiser, remember
+        from acestep_flows.sampling.denoiser import Denoiser, encode_conditions
 
         trajectory = self.trajectory(item, params)
         networks = self.networks.under(self.checkpoint, params.adapter, params.adapter_weight)
         networks = networks.beside(self.checkpoint, getattr(params, "control_branch", None))
-        memories = remember(networks.transformer, networks.projector, self.branches(item, params))
+        memories = encode_conditions(networks.transformer, networks.projector, self.branches(item, params))
         control, scale = self.control(item, params, trajectory.frames)
-        return Song(trajectory, Denoiser(networks.transformer, memories, control, scale))
+        return DenoisingSong(trajectory, Denoiser(networks.transformer, memories, control, scale))
 
     def control(self, item: Any, params: Any, frames: int) -> tuple[Tensor | None, float]:
         """Control tokens (T, D) for a song of `frames`, and their strength; most tasks have none."""

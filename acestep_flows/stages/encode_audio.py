@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from acestep_flows.errors import InputError
-from acestep_flows.stages.batching import attempt
-from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
+from acestep_flows.stages.batching import run_item
+from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, StageParams, Watch
 from acestep_flows.values import MAX_SECONDS, MODEL_RATE, SAMPLES_PER_FRAME, Audio, Latents
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ class EncodeAudio(Stage):
 
         self.autoencoder = Autoencoder.load(checkpoint, placement, halves=["encoder"])
 
-    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = UNWATCHED) -> list[Any]:
-        return [attempt(self.name, self._encode, item.audio) for item in batch]
+    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
+        return [run_item(self.name, self._encode, item.audio) for item in batch]
 
     def _encode(self, audio: Audio) -> Out:
         from acestep_flows.audio.resample import resample, stereo

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from acestep_flows.stages.adapted_networks import Refined
-from acestep_flows.stages.batching import alike, attempt, attempt_groups
-from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
+from acestep_flows.stages.adapted_networks import AdapterCache
+from acestep_flows.stages.batching import group_by_length, run_groups, run_item
+from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, StageParams, Watch
 from acestep_flows.stages.text_params import LyricText
 from acestep_flows.values import Compatibility, LyricStates
 
@@ -65,7 +65,7 @@ class EncodeLyrics(Stage):
         self.checkpoint, self.device = checkpoint, placement.device
         self.tokenizer = LyricTokenizer(checkpoint.lyric_vocab)
         self.encoder = LyricEncoder.load(checkpoint, placement)
-        self.refined: Refined[LyricEncoder] = Refined()
+        self.refined: AdapterCache[LyricEncoder] = AdapterCache()
 
     @classmethod
     def weights(cls, checkpoint: Checkpoint, params: Any) -> tuple[str, ...]:
@@ -73,22 +73,22 @@ class EncodeLyrics(Stage):
         adapter = () if params.adapter is None else (checkpoint.extra_digest("adapters", params.adapter),)
         return (*super().weights(checkpoint, params), checkpoint.digest("lyric-vocab"), *adapter)
 
-    def run(self, batch: Sequence[Any], params: Sequence[Params], watch: Watch = UNWATCHED) -> list[Any]:
-        songs = [attempt(self.name, self._tokenised, param) for param in params]
-        whole = [song for song in songs if isinstance(song, _Song)]
-        numbers = alike([len(song.tokens.ids) for song in whole], PADDED)
+    def run(self, batch: Sequence[Any], params: Sequence[Params], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
+        songs = [run_item(self.name, self._tokenised, param) for param in params]
+        whole = [song for song in songs if isinstance(song, _LyricSong)]
+        numbers = group_by_length([len(song.tokens.ids) for song in whole], PADDED)
         group = {id(song): number for song, number in zip(whole, numbers, strict=True)}
 
-        def kind(song: _Song) -> Hashable:
+        def kind(song: _LyricSong) -> Hashable:
             return group[id(song)], song.params.adapter, song.params.adapter_weight
 
-        return attempt_groups(self.name, self._encode, songs, kind, watch)
+        return run_groups(self.name, self._encode, songs, kind, watch)
 
-    def _tokenised(self, params: Params) -> _Song:
+    def _tokenised(self, params: Params) -> _LyricSong:
         tokens = self.tokenizer.encode(params.lyrics, compatibility=params.compatibility, language=params.language)
-        return _Song(params, tokens)
+        return _LyricSong(params, tokens)
 
-    def _encode(self, songs: list[_Song]) -> list[Out]:
+    def _encode(self, songs: list[_LyricSong]) -> list[Out]:
         """Songs under one adapter, padded to the longest: a masked token changes nothing of the others."""
         import torch
 
@@ -109,7 +109,7 @@ class EncodeLyrics(Stage):
             self._out(song, *(each[row, : len(song.tokens.ids)] for each in forms)) for row, song in enumerate(songs)
         ]
 
-    def _out(self, song: _Song, states: Tensor, weak: Tensor, blank: Tensor) -> Out:
+    def _out(self, song: _LyricSong, states: Tensor, weak: Tensor, blank: Tensor) -> Out:
         return self.Out(
             LyricStates(
                 text=song.params.lyrics,
@@ -124,7 +124,7 @@ class EncodeLyrics(Stage):
 
 
 @dataclass(frozen=True, eq=False)
-class _Song:
+class _LyricSong:
     """An item with its lyrics as tokens."""
 
     params: EncodeLyrics.Params

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from acestep_flows.stages.batching import attempt_groups
-from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
+from acestep_flows.stages.batching import run_groups
+from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, StageParams, Watch
 from acestep_flows.stages.text_params import PromptText
 from acestep_flows.values import PromptStates
 
@@ -45,8 +45,8 @@ class EncodePrompt(Stage):
 
         self.encoder = TextEncoder.load(checkpoint, placement)
 
-    def run(self, batch: Sequence[Any], params: Sequence[Params], watch: Watch = UNWATCHED) -> list[Any]:
-        return attempt_groups(self.name, self._encode, [param.tags for param in params], lambda tags: None, watch)
+    def run(self, batch: Sequence[Any], params: Sequence[Params], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
+        return run_groups(self.name, self._encode, [param.tags for param in params], lambda tags: None, watch)
 
     def _encode(self, prompts: list[str]) -> list[Out]:
         states, mask = self.encoder.encode(prompts)

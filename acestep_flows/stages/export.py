@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from acestep_flows.stages.batching import attempt
-from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
+from acestep_flows.stages.batching import run_item
+from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, StageParams, Watch
 from acestep_flows.values import OUTPUT_RATE, Audio, File
 
 
@@ -31,8 +31,8 @@ class Export(Stage):
     class Out:
         file: File
 
-    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = UNWATCHED) -> list[Any]:
-        return [attempt(self.name, self._encode, item, param) for item, param in zip(batch, params, strict=True)]
+    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
+        return [run_item(self.name, self._encode, item, param) for item, param in zip(batch, params, strict=True)]
 
     def _encode(self, item: In, params: Params) -> Out:
         from acestep_flows.audio.formats import FORMATS

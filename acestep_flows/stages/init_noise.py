@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import Field
 
 from acestep_flows.errors import InputError
-from acestep_flows.stages.batching import attempt
-from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
+from acestep_flows.stages.batching import run_item
+from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, StageParams, Watch
 from acestep_flows.stages.ports import Seed
 from acestep_flows.values import MAX_SECONDS, MAX_SEED, Latents, Noise, frames_from_seconds
 
@@ -37,8 +37,8 @@ class InitNoise(Stage):
     class Out:
         noise: Noise
 
-    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = UNWATCHED) -> list[Any]:
-        return [attempt(self.name, self._draw, item, param) for item, param in zip(batch, params, strict=True)]
+    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
+        return [run_item(self.name, self._draw, item, param) for item, param in zip(batch, params, strict=True)]
 
     def _draw(self, item: In, params: Params) -> Out:
         from acestep_flows.sampling.noise import draw

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from acestep_flows.stages.batching import attempt
-from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
+from acestep_flows.stages.batching import run_item
+from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, StageParams, Watch
 from acestep_flows.values import Audio
 
 
@@ -32,8 +32,8 @@ class Join(Stage):
     class Out:
         audio: Audio
 
-    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = UNWATCHED) -> list[Any]:
-        return [attempt(self.name, self._join, item, param) for item, param in zip(batch, params, strict=True)]
+    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
+        return [run_item(self.name, self._join, item, param) for item, param in zip(batch, params, strict=True)]
 
     def _join(self, item: In, params: Params) -> Out:
         from acestep_flows.audio.splice import join

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from acestep_flows.stages.batching import attempt
-from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
+from acestep_flows.stages.batching import run_item
+from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, StageParams, Watch
 from acestep_flows.values import Audio, Report
 
 
@@ -27,8 +27,8 @@ class Measure(Stage):
     class Out:
         report: Report
 
-    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = UNWATCHED) -> list[Any]:
-        return [attempt(self.name, self._measure, item.audio) for item in batch]
+    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
+        return [run_item(self.name, self._measure, item.audio) for item in batch]
 
     def _measure(self, audio: Audio) -> Out:
         from acestep_flows.audio.measure import measure

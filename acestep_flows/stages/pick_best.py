@@ -10,8 +10,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from acestep_flows.errors import InputError
-from acestep_flows.stages.batching import attempt
-from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
+from acestep_flows.stages.batching import run_item
+from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, StageParams, Watch
 from acestep_flows.values import Latents, Report
 
 
@@ -48,8 +48,8 @@ class Pick(Stage):
         index: int
         report: Report
 
-    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = UNWATCHED) -> list[Any]:
-        return [attempt(self.name, self._pick, item, param) for item, param in zip(batch, params, strict=True)]
+    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
+        return [run_item(self.name, self._pick, item, param) for item, param in zip(batch, params, strict=True)]
 
     def _pick(self, item: In, params: Params) -> Out:
         if not item.takes or len(item.takes) != len(item.reports):

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import Field
 
-from acestep_flows.stages.batching import attempt
-from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
+from acestep_flows.stages.batching import run_item
+from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, StageParams, Watch
 from acestep_flows.values import Audio, Span
 
 
@@ -29,8 +29,8 @@ class Trim(Stage):
     class Out:
         audio: Audio
 
-    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = UNWATCHED) -> list[Any]:
-        return [attempt(self.name, self._trim, item, param) for item, param in zip(batch, params, strict=True)]
+    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
+        return [run_item(self.name, self._trim, item, param) for item, param in zip(batch, params, strict=True)]
 
     def _trim(self, item: In, params: Params) -> Out:
         from acestep_flows.audio.splice import trim

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from acestep_flows.stages.batching import attempt_groups
-from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
+from acestep_flows.stages.batching import run_groups
+from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, StageParams, Watch
 from acestep_flows.stages.decode_latents import OVERLAP_ABOVE_SECONDS, half_minutes
 from acestep_flows.values import MEL_HOP, MODEL_RATE, OUTPUT_RATE, Audio, Mel
 
@@ -43,10 +43,10 @@ class Vocode(Stage):
 
         self.vocoder = load_vocoder(checkpoint, placement)
 
-    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = UNWATCHED) -> list[Any]:
+    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
         kind: Callable[[tuple[Vocode.In, Vocode.Params]], Hashable]
         kind = _kind if self.vocoder.stacks else lambda song: object()  # each its own
-        return attempt_groups(self.name, self._vocode, list(zip(batch, params, strict=True)), kind, watch)
+        return run_groups(self.name, self._vocode, list(zip(batch, params, strict=True)), kind, watch)
 
     def _vocode(self, songs: list[tuple[In, Params]]) -> list[Out]:
         """Songs of one kind: the channels of all of them as one stack."""

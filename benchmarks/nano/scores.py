@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from acestep_flows.sampling.branches import song_branches
-from acestep_flows.sampling.denoiser import Row, answer, remember
+from acestep_flows.sampling.denoiser import DenoiserRow, encode_conditions, predict_velocities
 from acestep_flows.sampling.options import SamplerOptions
-from acestep_flows.sampling.trajectory import Call
+from acestep_flows.sampling.trajectory import Query
 from acestep_flows.stages.diffusion import shared_networks
 from acestep_flows.stages.encode_lyrics import EncodeLyrics
 from acestep_flows.stages.encode_prompt import EncodePrompt
@@ -286,10 +286,12 @@ def lyrics(material: Material) -> list[Score]:
         chosen = dict(zip(losses, places, strict=True))
         for name, (prompt, lyric) in chosen.items():
             branches = song_branches(states[prompt], sung[lyric], SamplerOptions())
-            memory = remember(networks.transformer, networks.projector, {"conditional": branches["conditional"]})
+            memory = encode_conditions(
+                networks.transformer, networks.projector, {"conditional": branches["conditional"]}
+            )
             for sigma in (0.3, 0.6, 0.9):
-                call = Call(sigma * noise + (1 - sigma) * data, 1000.0 * sigma, "conditional")
-                (velocity,) = answer(networks.transformer, [Row(call, memory["conditional"])])
+                call = Query(sigma * noise + (1 - sigma) * data, 1000.0 * sigma, "conditional")
+                (velocity,) = predict_velocities(networks.transformer, [DenoiserRow(call, memory["conditional"])])
                 losses[name].append(float(((velocity - (noise - data)) ** 2).mean()))
     own, text_loss, lyric_loss, tempo_loss = (float(np.mean(losses[name])) for name in losses)
     return [

@@ -29,7 +29,7 @@ from acestep_flows.graph.execution.timings import Timings
 from acestep_flows.graph.language.parse import parse
 from acestep_flows.graph.language.syntax import Graph
 from acestep_flows.runtime.local import LocalRunner
-from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
+from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, StageParams, Watch
 from acestep_flows.values import Audio, Latents, Report
 from tests.graph.small_stages import STAGES, Weights
 
@@ -93,7 +93,7 @@ class Work(Stage):
     class Out:
         latents: Latents
 
-    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = UNWATCHED) -> list[Any]:
+    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
         (item,), (p,) = batch, params
         for done in range(p.steps):
             try:
@@ -121,7 +121,7 @@ class Sound(Stage):
         audio: Audio
         report: Report
 
-    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = UNWATCHED) -> list[Any]:
+    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
         level = float(np.tanh(batch[0].latents.array.mean()))
         samples = np.full((2, 4800), level, np.float32)
         samples[0, 100] = 2.0

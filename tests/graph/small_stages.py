@@ -23,7 +23,7 @@ from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.planning.plan import NodeOutput, Plan, PlanNode
 from acestep_flows.model.placement import Placement
 from acestep_flows.runtime.local import LocalRunner
-from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
+from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, StageParams, Watch
 from acestep_flows.stages.ports import Seed
 from acestep_flows.values import Latents, Report
 
@@ -45,7 +45,7 @@ class Make(Stage):
     class Out:
         latents: Latents
 
-    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = UNWATCHED) -> list[Any]:
+    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
         RAN.append("make")
         draws = (np.random.default_rng(p.seed).standard_normal((8, 16, p.frames)) for p in params)
         return [self.Out(Latents(draw.astype(np.float32))) for draw in draws]
@@ -68,7 +68,7 @@ class Mix(Stage):
         latents: Latents
         report: Report
 
-    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = UNWATCHED) -> list[Any]:
+    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
         RAN.append("mix")
         return [
             self.Out(
@@ -98,7 +98,7 @@ class Step(Stage):
 
     steps_done: ClassVar[int] = 0
 
-    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = UNWATCHED) -> list[Any]:
+    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
         RAN.append("step" + params[0].tag)
         for done in range(params[0].steps):
             try:
@@ -129,7 +129,7 @@ class Judge(Stage):
         score: float
         both: list[Latents]
 
-    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = UNWATCHED) -> list[Any]:
+    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
         RAN.append("judge")
         score = float(np.abs(batch[0].latents.array).max())
         return [self.Out(score > params[0].limit, score, [batch[0].latents] * 2)]
@@ -152,7 +152,7 @@ class Break(Stage):
     class Out:
         latents: Latents
 
-    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = UNWATCHED) -> list[Any]:
+    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
         RAN.append("break")
         if params[0].how == "crash":
             raise ZeroDivisionError("by zero")
@@ -177,7 +177,7 @@ class Meet(Stage):
     class Out:
         who: int
 
-    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = UNWATCHED) -> list[Any]:
+    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
         Meet.barrier.wait(timeout=10)
         return [self.Out(params[0].who)]
 
@@ -204,7 +204,7 @@ class Sing(Stage):
             raise CheckpointError(f"no weights for {params.voice!r}", where="voice", allowed="alto")
         return (str(params.voice),)
 
-    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = UNWATCHED) -> list[Any]:
+    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
         RAN.append("sing")
         return [self.Out(item.latents) for item in batch]
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from acestep_flows.model.placement import Placement
-from acestep_flows.model.transformer import Memory, Transformer
+from acestep_flows.model.transformer import EncodedConditions, Transformer
 from tests.model.small import small_checkpoint
 
 
@@ -22,7 +22,7 @@ def transformer() -> Transformer:
     return Transformer.load(small_checkpoint(), Placement())
 
 
-def song(frames: int, tokens: int, seed: int) -> tuple[Tensor, Memory, Tensor]:
+def song(frames: int, tokens: int, seed: int) -> tuple[Tensor, EncodedConditions, Tensor]:
     """Latents, memory and control of a random song."""
     draw = torch.Generator().manual_seed(seed)
     width = transformer().config.width

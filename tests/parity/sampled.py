@@ -18,10 +18,10 @@ from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.condition import ConditionProjector
 from acestep_flows.model.lyric_encoder import LyricEncoder
 from acestep_flows.model.placement import Placement
-from acestep_flows.model.transformer import Memory, Transformer
+from acestep_flows.model.transformer import EncodedConditions, Transformer
 from acestep_flows.sampling.audio2audio import audio2audio
 from acestep_flows.sampling.branches import Branches, edit_branches, song_branches
-from acestep_flows.sampling.denoiser import Row, answer, remember
+from acestep_flows.sampling.denoiser import DenoiserRow, encode_conditions, predict_velocities
 from acestep_flows.sampling.edit import edit
 from acestep_flows.sampling.extend import extend, pads
 from acestep_flows.sampling.guidance import ERG_TEMPERATURE
@@ -29,7 +29,7 @@ from acestep_flows.sampling.noise import Draws, RecordedDraws, SeededDraws, draw
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.repaint import repaint
 from acestep_flows.sampling.text2music import text2music
-from acestep_flows.sampling.trajectory import BranchName, Call, Trajectory
+from acestep_flows.sampling.trajectory import BranchName, Query, Trajectory
 from acestep_flows.values import LyricStates, PromptStates, frames_from_seconds
 from tests.parity.reference import Case, Reference
 
@@ -166,20 +166,20 @@ class GroupDenoiser:
     """Answers calls whose latents carry a leading song axis, each song under its own conditions."""
 
     transformer: Transformer
-    memories: Sequence[Mapping[BranchName, Memory]]
+    memories: Sequence[Mapping[BranchName, EncodedConditions]]
 
     @classmethod
     def of(cls, network: Network, songs: Sequence[Branches]) -> GroupDenoiser:
-        memories = [remember(network.transformer, network.projector, branches) for branches in songs]
+        memories = [encode_conditions(network.transformer, network.projector, branches) for branches in songs]
         return cls(network.transformer, memories)
 
-    def __call__(self, calls: Sequence[Call]) -> list[Tensor]:
+    def __call__(self, calls: Sequence[Query]) -> list[Tensor]:
         rows = [
-            Row(replace(call, latents=latents), memory[call.branch])
+            DenoiserRow(replace(call, latents=latents), memory[call.branch])
             for call in calls
             for latents, memory in zip(call.latents, self.memories, strict=True)
         ]
-        velocities = answer(self.transformer, rows)
+        velocities = predict_velocities(self.transformer, rows)
         songs = len(self.memories)
         return [torch.stack(velocities[i : i + songs]) for i in range(0, len(velocities), songs)]
 

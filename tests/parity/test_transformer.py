@@ -14,7 +14,7 @@ from acestep_flows.model.condition import ConditionProjector
 from acestep_flows.model.lyric_encoder import LyricEncoder
 from acestep_flows.model.placement import Placement
 from acestep_flows.model.repa import RepaHeads
-from acestep_flows.model.transformer import Memory, Transformer
+from acestep_flows.model.transformer import EncodedConditions, Transformer
 from tests.parity.observe import observed
 from tests.parity.reference import Case, Reference
 
@@ -133,7 +133,7 @@ def teachers(case: Case, names: Sequence[str], batch: int) -> dict[str, list[Ten
     return {name: [case.inputs[f"ssl_{name}_{row}"] for row in range(batch)] for name in names}
 
 
-def remember(transformer: Transformer, states: Tensor, mask: Tensor) -> list[Memory]:
+def remember(transformer: Transformer, states: Tensor, mask: Tensor) -> list[EncodedConditions]:
     return [transformer.remember(*row) for row in zip(states, mask, strict=True)]
 
 

@@ -26,7 +26,7 @@ from acestep_flows.errors import (
 from acestep_flows.model.transformer import Transformer
 from acestep_flows.runtime.engine import StepEngine
 from acestep_flows.runtime.turn_budget import DeficitRoundRobin
-from acestep_flows.sampling.denoiser import Row, answer
+from acestep_flows.sampling.denoiser import DenoiserRow, predict_velocities
 from acestep_flows.sampling.loop import drive
 from acestep_flows.sampling.trajectory import State
 from tests.sampling.small_songs import ORDERS, Order, alone, assert_same
@@ -39,18 +39,18 @@ class Network:
         self.seconds = seconds
         self.passes: list[tuple[int, list[int]]] = []
         self.threads: set[str] = set()
-        self.breaks: Callable[[Sequence[Row]], Exception | None] = lambda rows: None
+        self.breaks: Callable[[Sequence[DenoiserRow]], Exception | None] = lambda rows: None
         self.go = threading.Event()
         self.go.set()
 
-    def __call__(self, transformer: Transformer, rows: Sequence[Row]) -> list[Tensor]:
+    def __call__(self, transformer: Transformer, rows: Sequence[DenoiserRow]) -> list[Tensor]:
         assert self.go.wait(20)
         time.sleep(self.seconds)
         self.threads.add(threading.current_thread().name)
         self.passes.append((id(transformer), [row.call.frames for row in rows]))
         if (error := self.breaks(rows)) is not None:
             raise error
-        return answer(transformer, rows)
+        return predict_velocities(transformer, rows)
 
 
 LONG = Order(frames=24, options={"steps": 60, "guidance_interval": 1.0})

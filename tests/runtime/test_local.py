@@ -18,7 +18,7 @@ from acestep_flows.graph.content import Handle
 from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.model.placement import Placement
 from acestep_flows.runtime.local import LocalRunner
-from acestep_flows.stages.contract import UNWATCHED, Stage, StageParams, Watch
+from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, StageParams, Watch
 from acestep_flows.values import Latents
 from tests.graph.small_stages import RAN, Break, Step, Weights
 
@@ -62,7 +62,7 @@ class Heavy(Stage):
             Heavy.failures -= 1
             raise CheckpointError("truncated", where="model.safetensors")
 
-    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = UNWATCHED) -> list[Any]:
+    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
         return [self.Out(threading.current_thread().name)]
 
 
@@ -71,7 +71,7 @@ class Short(Heavy):
 
     name = "short"
 
-    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = UNWATCHED) -> list[Any]:
+    def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
         return []
 
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from acestep_flows.model.condition import ConditionProjector
 from acestep_flows.model.transformer import Transformer
-from acestep_flows.sampling.active_song import Underway
+from acestep_flows.sampling.active_song import ActiveSong
 from acestep_flows.sampling.audio2audio import audio2audio
-from acestep_flows.sampling.denoiser import Denoiser, remember
+from acestep_flows.sampling.denoiser import Denoiser, encode_conditions
 from acestep_flows.sampling.edit import edit
 from acestep_flows.sampling.loop import drive
 from acestep_flows.sampling.noise import SeededDraws
@@ -23,7 +23,7 @@ from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.repaint import repaint
 from acestep_flows.sampling.text2music import text2music
 from acestep_flows.sampling.trajectory import BranchName, State, Trajectory
-from acestep_flows.stages.diffusion import Song
+from acestep_flows.stages.diffusion import DenoisingSong
 from tests.sampling.test_denoiser import CONFIG, branch_of
 from tests.sampling.toy import extended, noise_of, song_of
 
@@ -77,7 +77,7 @@ class Order:
             return extended(2, 3, options, frames)
         return edit(source, options, SeededDraws(seed), minimum=0.2, maximum=0.6, averages=2)
 
-    def song(self) -> Song:
+    def song(self) -> DenoisingSong:
         transformer, projector = networks(self.adapter)
         branches = {name: branch_of(self.seed + index, 3 + index) for index, name in enumerate(BRANCHES)}
         trajectory = self.trajectory()
@@ -85,13 +85,15 @@ class Order:
         if self.controlled:
             generator = torch.Generator().manual_seed(self.seed)
             control = torch.randn(trajectory.frames, CONFIG.width, generator=generator)
-        return Song(trajectory, Denoiser(transformer, remember(transformer, projector, branches), control, 0.3))
+        return DenoisingSong(
+            trajectory, Denoiser(transformer, encode_conditions(transformer, projector, branches), control, 0.3)
+        )
 
     def but(self, **changes: Any) -> Order:
         return replace(self, **changes)
 
 
-def alone(song: Song) -> State:
+def alone(song: DenoisingSong) -> State:
     """The song as the driver of a single song makes it."""
     return drive(song.trajectory, song.denoise)
 
@@ -125,7 +127,7 @@ ORDERS = st.builds(
 )
 
 
-def underway(order: Order, state: State | None = None) -> Underway:
+def underway(order: Order, state: State | None = None) -> ActiveSong:
     """The song of an order, ready for its next step."""
     song = order.song()
-    return Underway.begin(song.trajectory, song.denoise, state)
+    return ActiveSong.begin(song.trajectory, song.denoise, state)

@@ -8,21 +8,21 @@ import torch
 from torch import Tensor
 
 from acestep_flows.errors import InputError
-from acestep_flows.sampling.edit import Edit, edit
+from acestep_flows.sampling.edit import FlowEdit, edit
 from acestep_flows.sampling.guidance import apg
 from acestep_flows.sampling.loop import drive
 from acestep_flows.sampling.noise import RecordedDraws, SeededDraws
 from acestep_flows.sampling.options import SamplerOptions
-from acestep_flows.sampling.trajectory import Call
+from acestep_flows.sampling.trajectory import Query
 from tests.sampling.toy import FRAMES, SEED, Recorder, noise_of, song_of, toy
 
 
-def edited(minimum: float, maximum: float, averages: int = 1, **choices: Any) -> Edit:
+def edited(minimum: float, maximum: float, averages: int = 1, **choices: Any) -> FlowEdit:
     options = SamplerOptions.model_validate({"steps": 10, **choices})
     return edit(song_of(), options, SeededDraws(SEED), minimum=minimum, maximum=maximum, averages=averages)
 
 
-def same_on_both_sides(calls: Sequence[Call]) -> list[Tensor]:
+def same_on_both_sides(calls: Sequence[Query]) -> list[Tensor]:
     """A network that does not tell source from target."""
     return [torch.sin(call.latents + call.timestep) for call in calls]
 

@@ -11,16 +11,16 @@ from torch import Tensor
 
 from acestep_flows.errors import Cancelled, InputError
 from acestep_flows.model.threads import Lanes
-from acestep_flows.sampling.active_song import Underway
-from acestep_flows.sampling.loop import drive, drive_all
+from acestep_flows.sampling.active_song import ActiveSong
+from acestep_flows.sampling.loop import denoise_all, drive
 from acestep_flows.sampling.options import SamplerOptions
-from acestep_flows.sampling.row_batching import Forwards
-from acestep_flows.sampling.trajectory import Call, State
+from acestep_flows.sampling.row_batching import RowBatcher
+from acestep_flows.sampling.trajectory import Query, State
 from tests.sampling.small_songs import ORDERS, Order, alone, assert_same, underway
 from tests.sampling.toy import TASKS, toy
 
 
-def ignore(index: int, song: Underway) -> None:
+def ignore(index: int, song: ActiveSong) -> None:
     pass
 
 
@@ -35,30 +35,30 @@ LANES = {count: Lanes(count) for count in (1, 2, 3)}
 @settings(max_examples=20, deadline=None)
 def test_songs_together_are_as_alone(orders: list[Order], padding: int, lanes: int) -> None:
     begins = [partial(underway, order) for order in orders]
-    forwards = Forwards(padding, lanes=LANES[lanes])
-    ended = dict(drive_all(begins, ignore, forwards, tokens=100, songs=3))
+    forwards = RowBatcher(padding, lanes=LANES[lanes])
+    ended = dict(denoise_all(begins, ignore, forwards, tokens=100, songs=3))
     assert sorted(ended) == list(range(len(orders)))
     for index, order in enumerate(orders):
         song = ended[index]
-        assert isinstance(song, Underway)
+        assert isinstance(song, ActiveSong)
         assert_same(song.state, alone(order.song()))
 
 
 def test_a_song_alone_has_the_same_bytes() -> None:
-    ((_, song),) = drive_all([partial(underway, Order())], ignore)
-    assert isinstance(song, Underway)
+    ((_, song),) = denoise_all([partial(underway, Order())], ignore)
+    assert isinstance(song, ActiveSong)
     assert song.state.save() == alone(Order().song()).save()
 
 
 def test_what_cannot_begin_or_is_stopped_ends_alone() -> None:
-    def on_step(index: int, song: Underway) -> None:
+    def on_step(index: int, song: ActiveSong) -> None:
         if (index, song.state.step) == (2, 2):
             raise InputError("enough")
 
     wrong = underway(Order(frames=9)).state
     begins = [partial(underway, Order()), partial(underway, Order(), wrong), partial(underway, Order(seed=9))]
-    ended = dict(drive_all(begins, on_step))
-    assert isinstance(ended[0], Underway)
+    ended = dict(denoise_all(begins, on_step))
+    assert isinstance(ended[0], ActiveSong)
     assert ended[0].done
     assert str(ended[1]).startswith("state: step 0 of a song of 9 frames")
     assert str(ended[2]) == "enough"
@@ -66,8 +66,8 @@ def test_what_cannot_begin_or_is_stopped_ends_alone() -> None:
 
 def test_a_song_that_is_done_needs_no_step() -> None:
     last = alone(Order().song())
-    ((_, song),) = drive_all([partial(underway, Order(), last)], ignore)
-    assert isinstance(song, Underway)
+    ((_, song),) = denoise_all([partial(underway, Order(), last)], ignore)
+    assert isinstance(song, ActiveSong)
     assert song.state is last
     assert song.tokens == 0
 
@@ -76,13 +76,13 @@ def test_a_song_that_is_done_needs_no_step() -> None:
 def test_songs_begin_when_there_is_room(tokens: int, songs: int, most: int) -> None:
     begun, ended, together = 0, 0, []
 
-    def begin(order: Order) -> Underway:
+    def begin(order: Order) -> ActiveSong:
         nonlocal begun
         begun += 1
         together.append(begun - ended)
         return underway(order)
 
-    for _ in drive_all([partial(begin, Order(seed=s)) for s in range(4)], ignore, tokens=tokens, songs=songs):
+    for _ in denoise_all([partial(begin, Order(seed=s)) for s in range(4)], ignore, tokens=tokens, songs=songs):
         ended += 1
     assert max(together) == most
 
@@ -109,7 +109,7 @@ def test_stops_at_a_step_boundary_and_goes_on_from_there() -> None:
 
 
 def test_state_stays_in_float32() -> None:
-    def half(calls: Sequence[Call]) -> list[Tensor]:
+    def half(calls: Sequence[Query]) -> list[Tensor]:
         return [velocity.bfloat16() for velocity in toy(calls)]
 
     assert drive(TASKS["text2music"](SamplerOptions(steps=2)), half).latents.dtype == torch.float32

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from acestep_flows.model.threads import Lanes, limit_threads
 from acestep_flows.model.transformer import Transformer
-from acestep_flows.sampling.active_song import Underway
-from acestep_flows.sampling.denoiser import Row, answer
-from acestep_flows.sampling.row_batching import Forwards
+from acestep_flows.sampling.active_song import ActiveSong
+from acestep_flows.sampling.denoiser import DenoiserRow, predict_velocities
+from acestep_flows.sampling.row_batching import RowBatcher
 from tests.sampling.small_songs import Order, assert_same, underway
 
 
@@ -25,7 +25,7 @@ def two() -> Iterator[Lanes]:
     lanes.close()
 
 
-def lengths(forwards: Forwards, songs: Sequence[Underway]) -> list[list[int]]:
+def lengths(forwards: RowBatcher, songs: Sequence[ActiveSong]) -> list[list[int]]:
     """The frames of every row, by pass."""
     passes = forwards.passes(songs, forwards.lanes.count)
     return [[song.rows[index].call.frames for song, index in places] for places in passes]
@@ -33,22 +33,22 @@ def lengths(forwards: Forwards, songs: Sequence[Underway]) -> list[list[int]]:
 
 def test_a_pass_holds_rows_of_one_network_and_of_similar_length() -> None:
     songs = [underway(Order(frames=frames, adapter=frames == 11)) for frames in (10, 40, 9, 42, 11)]
-    assert lengths(Forwards(0), songs) == [[42, 42], [40, 40], [10, 10], [9, 9], [11, 11]]
-    assert lengths(Forwards(4), songs) == [[42, 42, 40, 40], [10, 10, 9, 9], [11, 11]]
-    assert lengths(Forwards(1000), songs) == [[42, 42, 40, 40, 10, 10, 9, 9], [11, 11]]
-    for places in Forwards(1000).passes(songs, 1):
+    assert lengths(RowBatcher(0), songs) == [[42, 42], [40, 40], [10, 10], [9, 9], [11, 11]]
+    assert lengths(RowBatcher(4), songs) == [[42, 42, 40, 40], [10, 10, 9, 9], [11, 11]]
+    assert lengths(RowBatcher(1000), songs) == [[42, 42, 40, 40, 10, 10, 9, 9], [11, 11]]
+    for places in RowBatcher(1000).passes(songs, 1):
         assert len({id(song.denoiser.transformer) for song, _ in places}) == 1
 
 
 def test_every_lane_gets_its_share(two: Lanes) -> None:
     songs = [underway(Order(seed=seed)) for seed in range(5)]
-    forwards = Forwards(lanes=two)
+    forwards = RowBatcher(lanes=two)
     assert lengths(forwards, songs) == [[8] * 5] * 2
     assert lengths(forwards, songs[:1]) == [[8], [8]]
     for song, outcome in zip(songs, forwards.step(songs), strict=True):
-        (apart,) = Forwards().step([song])
-        assert isinstance(outcome, Underway)
-        assert isinstance(apart, Underway)
+        (apart,) = RowBatcher().step([song])
+        assert isinstance(outcome, ActiveSong)
+        assert isinstance(apart, ActiveSong)
         assert_same(outcome.state, apart.state)
 
 
@@ -56,12 +56,12 @@ def test_the_branches_of_one_song_go_side_by_side(two: Lanes) -> None:
     """Each waits for the other to have begun: one after the other, they would wait for ever."""
     met = threading.Barrier(2)
 
-    def ask(transformer: Transformer, rows: Sequence[Row]) -> list[Tensor]:
+    def ask(transformer: Transformer, rows: Sequence[DenoiserRow]) -> list[Tensor]:
         met.wait(20)
-        return answer(transformer, rows)
+        return predict_velocities(transformer, rows)
 
-    (moved,) = Forwards(ask=ask, lanes=two).step([underway(Order())])
-    assert isinstance(moved, Underway)
+    (moved,) = RowBatcher(ask=ask, lanes=two).step([underway(Order())])
+    assert isinstance(moved, ActiveSong)
     assert moved.state.step == 1
 
 
@@ -74,12 +74,12 @@ def test_a_long_row_is_not_left_to_one_core(two: Lanes, frames: tuple[int, ...],
     guided = len(frames) != 2
     names = set()
 
-    def ask(transformer: Transformer, rows: Sequence[Row]) -> list[Tensor]:
+    def ask(transformer: Transformer, rows: Sequence[DenoiserRow]) -> list[Tensor]:
         names.add(threading.current_thread().name)
         return [torch.zeros_like(row.call.latents) for row in rows]
 
     options = {"steps": 3} if guided else {"steps": 3, "guidance_scale": 1.0}
-    Forwards(ask=ask, lanes=two).step([underway(Order(frames=count, options=options)) for count in frames])
+    RowBatcher(ask=ask, lanes=two).step([underway(Order(frames=count, options=options)) for count in frames])
     assert (threading.current_thread().name not in names) is side_by_side
 
 
@@ -88,22 +88,22 @@ def test_a_processor_has_as_many_lanes_as_threads(device: str) -> None:
     before = torch.get_num_threads()
     try:
         limit_threads(torch, 3)
-        assert Forwards.on(device).lanes.count == (3 if device == "cpu" else 1)
+        assert RowBatcher.on(device).lanes.count == (3 if device == "cpu" else 1)
     finally:
         limit_threads(torch, before)
 
 
-def broken_for(seed: int, transformer: Transformer, rows: Sequence[Row]) -> list[Tensor]:
+def broken_for(seed: int, transformer: Transformer, rows: Sequence[DenoiserRow]) -> list[Tensor]:
     """Runs out of memory whenever the song of `seed` takes part."""
     if any(torch.equal(row.call.latents, Order(seed=seed).trajectory().start().latents) for row in rows):
         raise torch.OutOfMemoryError("too much")
-    return answer(transformer, rows)
+    return predict_velocities(transformer, rows)
 
 
 @pytest.mark.parametrize("lanes", [1, 2])
 def test_one_broken_song_harms_no_other(lanes: int) -> None:
     broken: list[int] = []
-    forwards = Forwards(
+    forwards = RowBatcher(
         ask=partial(broken_for, 7),
         lanes=Lanes(lanes),
         on_broken=lambda songs, error: broken.append(len(songs)),
@@ -114,7 +114,7 @@ def test_one_broken_song_harms_no_other(lanes: int) -> None:
     assert isinstance(failed, torch.OutOfMemoryError)
     assert broken == ([3] if lanes == 1 else [2, 2])
     for song, outcome in ((songs[0], first), (songs[2], last)):
-        (apart,) = Forwards().step([song])
-        assert isinstance(outcome, Underway)
-        assert isinstance(apart, Underway)
+        (apart,) = RowBatcher().step([song])
+        assert isinstance(outcome, ActiveSong)
+        assert isinstance(apart, ActiveSong)
         assert_same(outcome.state, apart.state)

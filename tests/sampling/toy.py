@@ -16,7 +16,7 @@ from acestep_flows.sampling.noise import SeededDraws, draw
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.repaint import repaint
 from acestep_flows.sampling.text2music import text2music
-from acestep_flows.sampling.trajectory import Call, Trajectory
+from acestep_flows.sampling.trajectory import Query, Trajectory
 
 FRAMES = 7
 SEED = 3
@@ -35,20 +35,20 @@ def draws_of(frames: int = FRAMES) -> SeededDraws:
     return SeededDraws(SEED, after=frames)
 
 
-def velocity_of(call: Call) -> Tensor:
+def velocity_of(call: Query) -> Tensor:
     """Depends on everything a call holds."""
     tilt: float = sum(map(ord, call.branch)) % 7 / 7
     return torch.sin(call.latents * (1 + tilt) + call.timestep / 1000) * math.pow(call.weaken, 0.1) - tilt
 
 
-def toy(calls: Sequence[Call]) -> list[Tensor]:
+def toy(calls: Sequence[Query]) -> list[Tensor]:
     return [velocity_of(call) for call in calls]
 
 
-def towards(target: Tensor) -> Callable[[Sequence[Call]], list[Tensor]]:
+def towards(target: Tensor) -> Callable[[Sequence[Query]], list[Tensor]]:
     """The perfect network: whatever it is shown, it points at `target`."""
 
-    def denoise(calls: Sequence[Call]) -> list[Tensor]:
+    def denoise(calls: Sequence[Query]) -> list[Tensor]:
         return [(call.latents - target) / (call.timestep / 1000) for call in calls]
 
     return denoise
@@ -58,9 +58,9 @@ def towards(target: Tensor) -> Callable[[Sequence[Call]], list[Tensor]]:
 class Recorder:
     """Notes the calls that it passes on."""
 
-    calls: list[tuple[Call, ...]] = field(default_factory=list)
+    calls: list[tuple[Query, ...]] = field(default_factory=list)
 
-    def __call__(self, calls: Sequence[Call]) -> list[Tensor]:
+    def __call__(self, calls: Sequence[Query]) -> list[Tensor]:
         self.calls.append(tuple(calls))
         return toy(calls)
 

@@ -7,7 +7,7 @@ from typing import Any
 from acestep_flows.errors import FlowsError
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.placement import Placement
-from acestep_flows.stages.contract import UNWATCHED, Stage, Watch
+from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, Watch
 from acestep_flows.stages.registry import stages
 
 
@@ -18,7 +18,9 @@ def loaded(name: str, checkpoint: Checkpoint) -> Stage:
     return stage
 
 
-def run(name: str, checkpoint: Checkpoint, params: dict[str, Any], watch: Watch = UNWATCHED, **inputs: Any) -> Any:
+def run(
+    name: str, checkpoint: Checkpoint, params: dict[str, Any], watch: Watch = IGNORE_PROGRESS, **inputs: Any
+) -> Any:
     """The stage's output; an error in the item's place is raised."""
     stage = loaded(name, checkpoint)
     (out,) = stage.run([stage.In(**inputs)], [stage.Params(**params)], watch)

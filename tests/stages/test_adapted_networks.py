@@ -11,7 +11,7 @@ import pytest
 
 from acestep_flows.model.adapters import Adapter
 from acestep_flows.model.checkpoint import Checkpoint
-from acestep_flows.stages.adapted_networks import KEPT, Recent, Refined
+from acestep_flows.stages.adapted_networks import KEPT, AdapterCache, LruCache
 
 
 def test_made_once_and_the_oldest_is_dropped() -> None:
@@ -21,7 +21,7 @@ def test_made_once_and_the_oldest_is_dropped() -> None:
         made.append(name)
         return name
 
-    recent: Recent[str] = Recent(2)
+    recent: LruCache[str] = LruCache(2)
     for name in ("a", "b", "a", "c", "a", "b"):
         assert recent.get(name, lambda name=name: make(name)) == name  # type: ignore[misc]
     assert made == ["a", "b", "c", "b"]
@@ -35,7 +35,7 @@ def test_an_adapter_is_read_once_for_all_its_strengths(small: Checkpoint, monkey
         return load(folder, config, base)
 
     monkeypatch.setattr(Adapter, "load", noted)
-    refined: Refined[str] = Refined()
+    refined: AdapterCache[str] = AdapterCache()
 
     def under(name: str | None, weight: float) -> str:
         def twin(adapter: Adapter) -> str:
@@ -63,5 +63,5 @@ def test_who_hears_an_adapter_of_other_weights_is_told(
     base = small.digest("ace_step_transformer") if own else "0" * 64
     dataclasses.replace(voice, base=base).save(root / "adapters" / "voice")
     with caplog.at_level(logging.WARNING):
-        Refined[str]().under(Checkpoint.open(root), "base", "voice", 1.0, lambda adapter: adapter.base)
+        AdapterCache[str]().under(Checkpoint.open(root), "base", "voice", 1.0, lambda adapter: adapter.base)
     assert ("trained on other weights" in caplog.text) is not own

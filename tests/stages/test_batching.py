@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acestep_flows.errors import FlowsError, InputError, StageError
-from acestep_flows.stages.batching import alike, attempt, attempt_groups
+from acestep_flows.stages.batching import group_by_length, run_groups, run_item
 from acestep_flows.stages.contract import Watch
 
 
 def test_a_result_passes() -> None:
-    assert attempt("double", lambda x: 2 * x, 3) == 6
+    assert run_item("double", lambda x: 2 * x, 3) == 6
 
 
 def test_our_errors_are_returned_as_they_are() -> None:
@@ -20,11 +20,11 @@ def test_our_errors_are_returned_as_they_are() -> None:
     def fail() -> None:
         raise error
 
-    assert attempt("double", fail) is error
+    assert run_item("double", fail) is error
 
 
 def test_any_other_error_names_the_stage_and_the_cause() -> None:
-    failed = attempt("double", lambda: 1 / 0)
+    failed = run_item("double", lambda: 1 / 0)
     assert isinstance(failed, StageError)
     assert str(failed) == "double: ZeroDivisionError: division by zero"
 
@@ -48,7 +48,7 @@ def test_groups_are_of_one_kind_and_outputs_in_order(numbers: list[int]) -> None
         return [2 * number for number in group]
 
     items: list[int | FlowsError] = [error if number == 20 else number for number in numbers]
-    outs = attempt_groups("double", double, items, lambda number: number % 3, passes)
+    outs = run_groups("double", double, items, lambda number: number % 3, passes)
     assert len(outs) == len(numbers)
     for number, out in zip(numbers, outs, strict=True):
         if number == 20:
@@ -62,11 +62,11 @@ def test_groups_are_of_one_kind_and_outputs_in_order(numbers: list[int]) -> None
 
 @given(st.lists(st.integers(1, 300), max_size=30), st.integers(1, 1000))
 def test_what_is_padded_together_is_alike_and_within_bounds(sizes: list[int], padded: int) -> None:
-    numbers = alike(sizes, padded)
+    numbers = group_by_length(sizes, padded)
     assert len(numbers) == len(sizes)
     for number in set(numbers):
         group = [size for size, its in zip(sizes, numbers, strict=True) if its == number]
         assert max(group) <= 1.5 * min(group)
         assert len(group) == 1 or max(group) * len(group) <= padded
     if sizes and padded >= 300 * 30:
-        assert len(set(alike([7] * len(sizes), padded))) == 1
+        assert len(set(group_by_length([7] * len(sizes), padded))) == 1

@@ -25,7 +25,7 @@ from acestep_flows.model.control import blend
 from acestep_flows.model.padding import Padding
 from acestep_flows.model.patch import PatchEmbedding
 from acestep_flows.model.rope import Rotation, rotation
-from acestep_flows.model.transformer import Block, Transformer
+from acestep_flows.model.transformer import Transformer, TransformerBlock
 from acestep_flows.training.kinds.fused_blocks import LinearAttention, MemoryAttention, Modulate, Turn, halves
 
 
@@ -145,7 +145,7 @@ def _heard(transformer: Transformer, condition: ConditionBatch) -> Heard:
     return Heard(condition.tokens, condition.mask[:, None, None, :], by)
 
 
-def _block(block: Block, x: Tensor, modulation: Tensor, frames: Frames, memory: Heard) -> Tensor:
+def _block(block: TransformerBlock, x: Tensor, modulation: Tensor, frames: Frames, memory: Heard) -> Tensor:
     shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = (
         (block.scale_shift_table + modulation).float().unsqueeze(2).unbind(1)
     )

@@ -19,7 +19,7 @@ from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.runtime.serving.batches import Batcher, Batches
-from acestep_flows.stages.contract import UNWATCHED
+from acestep_flows.stages.contract import IGNORE_PROGRESS
 from acestep_flows.stages.registry import stages
 from tests.runtime.serving.songs import Told
 from tests.stages.material import latents
@@ -91,7 +91,7 @@ def test_calls_that_wait_share_the_next_pass(runner: LocalRunner) -> None:
 
     replies = with_batches(runner, 3, work)
     for call, reply in zip(calls, replies, strict=True):
-        (alone,) = runner.together([call], UNWATCHED)
+        (alone,) = runner.together([call], IGNORE_PROGRESS)
         assert isinstance(alone, Reply)
         found, wanted = reply.outputs["prompt"], alone.outputs["prompt"]
         assert found.token.text == wanted.token.text  # type: ignore[union-attr]
