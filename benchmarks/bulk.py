@@ -44,7 +44,7 @@ from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.library import Library
 from acestep_flows.model.allocator import keep_freed_memory
 from acestep_flows.runtime.bulk.pipeline import local_pool
-from acestep_flows.runtime.bulk.segment_actor import End
+from acestep_flows.runtime.bulk.segment_actor import PlanOutcome
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.stages.registry import stages
@@ -90,7 +90,7 @@ def loop(folder: Path, root: Path, count: int, steps: int, threads: int) -> dict
                 plan = work.plan(one)
                 result = await run_plan(scheduler, plan, Options())
                 outputs = await runner.fetch(dict(result.outputs))
-                end = End(dataclasses.replace(plan, outputs=outputs, nodes={}), tuple(result.nodes.values()))
+                end = PlanOutcome(dataclasses.replace(plan, outputs=outputs, nodes={}), tuple(result.nodes.values()))
                 assert work.finish(one, end).status == "done"
             return time.perf_counter() - started
 

@@ -19,10 +19,10 @@ class SharedRay:
     def address(self) -> str:
         """Where its HTTP answers; starts it where it is not there."""
         if self._address is None:
-            from acestep_flows.runtime.serving.local_ray import Http, local_ray
+            from acestep_flows.runtime.serving.local_ray import ServeHttp, local_ray
 
             with socket.create_server(("127.0.0.1", 0)) as taken:
-                http = Http(port=taken.getsockname()[1])
+                http = ServeHttp(port=taken.getsockname()[1])
             self._started.enter_context(local_ray(8, store=2**28, http=http))
             self._address = f"http://{http.host}:{http.port}"
         return self._address

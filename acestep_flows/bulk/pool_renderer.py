@@ -10,7 +10,7 @@ from acestep_flows.bulk.progress_meter import Meter
 from acestep_flows.bulk.row_work import JobWork, Try
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.runtime.bulk.plan_segments import legs_of, merged
-from acestep_flows.runtime.bulk.segment_actor import Order
+from acestep_flows.runtime.bulk.segment_actor import RowOrder
 from acestep_flows.runtime.serving.pool import Pool
 
 TOGETHER = 4
@@ -42,7 +42,7 @@ class PoolRenderer:
         self._start(cpus_for(self._pool, legs), gpus_for(self._pool, legs))
         meter.begin({leg.name: leg.replicas for leg in legs})
         by_id = {one.row.id: one for one in tries}
-        orders = [Order(id, one) for id, one in by_id.items()]
+        orders = [RowOrder(id, one) for id, one in by_id.items()]
         together = 1 if alone else min(TOGETHER, self._pool.engine.songs)
         with pipeline(orders, self._work, self._pool, legs, together=together) as found:
             for ended in found:

@@ -28,7 +28,7 @@ from acestep_flows.graph.records.graph_content import graph_scope
 from acestep_flows.graph.records.recipe import Recipe, recipe
 from acestep_flows.render import MOST_NODES_IN_TAGS
 from acestep_flows.runtime.bulk.plan_segments import only
-from acestep_flows.runtime.bulk.segment_actor import End
+from acestep_flows.runtime.bulk.segment_actor import PlanOutcome
 from acestep_flows.values import Audio, File, Value, canonical_json, pack
 from acestep_flows.weights.choose import Weights
 
@@ -133,7 +133,7 @@ class JobWork:
         plan = lay_out(self.scope, opened(content.inputs, declared), draw)
         return only(replace(plan, inputs=translate(plan.inputs, _named)), [self.job.audio_output])
 
-    def finish(self, content: Try, end: End) -> ResultRow:
+    def finish(self, content: Try, end: PlanOutcome) -> ResultRow:
         """Measure and judge the song, and put it in place; the result tells of whatever goes wrong."""
         row = self.begun(content)
         row = replace(row, stage_seconds=_stage_seconds(end))
@@ -204,7 +204,7 @@ class JobWork:
             recipe_digest=content.recipe,
         )
 
-    def _made(self, content: Try, end: End) -> Made:
+    def _made(self, content: Try, end: PlanOutcome) -> Made:
         """The song of a plan that is done."""
         assert end.plan is not None
         plan, name = end.plan, self.job.audio_output
@@ -241,7 +241,7 @@ def _told(made: Recipe) -> dict[str, Any]:
     return told if len(made.nodes) <= MOST_NODES_IN_TAGS else told | {"nodes": []}
 
 
-def _stage_seconds(end: End) -> dict[str, float]:
+def _stage_seconds(end: PlanOutcome) -> dict[str, float]:
     """What was found in the cache took no time of this row."""
     seconds: dict[str, float] = {}
     for node in end.nodes:

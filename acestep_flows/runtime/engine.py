@@ -23,8 +23,8 @@ from torch import Tensor
 
 from acestep_flows.errors import Cancelled, DeadlineExceeded, FlowsError, LostProcess, Overloaded
 from acestep_flows.model.threads import Lanes, limit_threads
-from acestep_flows.runtime.engine_stats import EngineStats, Record
-from acestep_flows.runtime.turn_budget import DeficitRoundRobin, Room
+from acestep_flows.runtime.engine_stats import EngineStats, TurnRecorder
+from acestep_flows.runtime.turn_budget import DeficitRoundRobin, TokenBudget
 from acestep_flows.sampling.active_song import ActiveSong
 from acestep_flows.sampling.denoiser import predict_velocities
 from acestep_flows.sampling.row_batching import PADDING, Ask, RowBatcher
@@ -41,7 +41,7 @@ Leaves = Callable[[State], bool]
 
 
 @dataclass(eq=False)
-class Seat:
+class EngineSlot:
     """A song's place in the engine.
 
     Attributes:
@@ -95,13 +95,13 @@ class StepEngine:
         ask: Ask = predict_velocities,
     ) -> None:
         self.songs = songs
-        self._fairness: DeficitRoundRobin[Seat] = DeficitRoundRobin(tokens)
-        self._room = Room(tokens)
+        self._fairness: DeficitRoundRobin[EngineSlot] = DeficitRoundRobin(tokens)
+        self._room = TokenBudget(tokens)
         self._lanes = Lanes(lanes)
         self._forwards = RowBatcher(padding, ask, self._lanes, self._broke)
-        self._record = Record()
+        self._record = TurnRecorder()
         self._given = 0
-        self._seats: dict[Seat, None] = {}  # in order of arrival
+        self._seats: dict[EngineSlot, None] = {}  # in order of arrival
         self._came = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
         self._own = [_thread("arrivals", 1)]
@@ -173,7 +173,7 @@ class StepEngine:
                 if begun.done:
                     return begun.state
                 finished: asyncio.Future[State] = asyncio.get_running_loop().create_future()
-                seat = Seat(begun, finished, on_step, preview_every, on_preview, save_every, on_save, leaves)
+                seat = EngineSlot(begun, finished, on_step, preview_every, on_preview, save_every, on_save, leaves)
                 self._take(seat)
                 return await finished
         except TimeoutError:
@@ -197,7 +197,7 @@ class StepEngine:
         """Whether turns go on; False only when the engine itself broke."""
         return self._loop is None or not self._loop.done()
 
-    def _take(self, seat: Seat) -> None:
+    def _take(self, seat: EngineSlot) -> None:
         if self._loop is None:
             self._loop = asyncio.create_task(self._turns(), name="step-engine")
             self._loop.add_done_callback(self._ended)
@@ -221,7 +221,7 @@ class StepEngine:
     async def _on(self, threads: Executor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(threads, partial(work, *args, **kwargs))
 
-    def _turn(self, seats: Sequence[Seat]) -> dict[Seat, ActiveSong | Exception]:
+    def _turn(self, seats: Sequence[EngineSlot]) -> dict[EngineSlot, ActiveSong | Exception]:
         """One turn, in the worker's thread: who takes part, and where that leads."""
         picked = self._fairness.pick({seat: seat.song.tokens for seat in seats})
         with self._record.turn(sum(seat.song.tokens for seat in picked), len(picked), self._fairness.budget):
@@ -230,7 +230,7 @@ class StepEngine:
         self._fairness.budget = self._room.tokens
         return outcomes
 
-    def _boundary(self, seat: Seat, outcome: ActiveSong | Exception) -> None:
+    def _boundary(self, seat: EngineSlot, outcome: ActiveSong | Exception) -> None:
         """A song's step is made: tell whoever listens, and let the song go if it is done."""
         try:
             if isinstance(outcome, Exception):
@@ -254,7 +254,7 @@ class StepEngine:
             self._seats.pop(seat, None)
             seat.fail(error)
 
-    def _save(self, seat: Seat, on_save: OnSave, state: State) -> None:
+    def _save(self, seat: EngineSlot, on_save: OnSave, state: State) -> None:
         before = seat.saving
 
         async def save() -> None:

@@ -42,7 +42,7 @@ class EngineStats:
 
 
 @dataclass(frozen=True)
-class Turn:
+class EngineTurn:
     """One turn of the engine, times in seconds of the monotonic clock."""
 
     begun: float
@@ -52,13 +52,13 @@ class Turn:
 
 
 @dataclass
-class Record:
+class TurnRecorder:
     """What the engine notes of its turns. Written in its thread, read from any."""
 
     turns: int = 0
     steps: int = 0
     broken: int = 0
-    recent: deque[Turn] = field(default_factory=lambda: deque(maxlen=4096))
+    recent: deque[EngineTurn] = field(default_factory=lambda: deque(maxlen=4096))
     since: float = field(default_factory=time.monotonic)
 
     @contextmanager
@@ -68,7 +68,7 @@ class Record:
         yield
         self.turns += 1
         self.steps += songs
-        self.recent.append(Turn(begun, time.monotonic(), songs, min(1.0, tokens / budget)))
+        self.recent.append(EngineTurn(begun, time.monotonic(), songs, min(1.0, tokens / budget)))
 
     def stats(self, songs: int, present: int, budget: int) -> EngineStats:
         """A snapshot, given what the engine knows itself."""

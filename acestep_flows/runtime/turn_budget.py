@@ -17,7 +17,7 @@ PATIENCE = 32
 """How many times longer than at first they have to go well, at the most, where memory runs out again and again."""
 
 
-class Room:
+class TokenBudget:
     """Tokens that one turn may cost.
 
     Attributes:

@@ -29,7 +29,7 @@ from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.graph.records.recipe import read_recipe
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.bulk.plan_segments import legs_of
-from acestep_flows.runtime.bulk.segment_actor import End, Order
+from acestep_flows.runtime.bulk.segment_actor import PlanOutcome, RowOrder
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.stages.registry import stages
@@ -92,7 +92,7 @@ class Telling:
             file.write(f"{os.getpid()}\n")
         return self.work.plan(content)
 
-    def finish(self, content: Any, end: End) -> Any:
+    def finish(self, content: Any, end: PlanOutcome) -> Any:
         return self.work.finish(content, end)
 
 
@@ -121,7 +121,7 @@ def test_a_killed_sampler_costs_nothing_but_time(small_root: Path, small: Checkp
     telling = Telling(work, tmp_path / "sampler")
     with (
         ThreadPoolExecutor(1) as thread,
-        pipeline([Order(one.row.id, one) for one in tries], telling, pool, legs, together=2) as ended,
+        pipeline([RowOrder(one.row.id, one) for one in tries], telling, pool, legs, together=2) as ended,
     ):
         killing = thread.submit(kill, telling.said)
         found: list[ResultRow] = [end.told for end in ended]

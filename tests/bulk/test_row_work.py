@@ -18,7 +18,7 @@ from acestep_flows.bulk.row_work import JobWork
 from acestep_flows.errors import StageError, StorageError
 from acestep_flows.graph.execution.cache_key import CacheKey
 from acestep_flows.graph.execution.result import NodeResult
-from acestep_flows.runtime.bulk.segment_actor import End
+from acestep_flows.runtime.bulk.segment_actor import PlanOutcome
 from acestep_flows.values import Audio, File
 from tests.bulk.jobs import rows_in
 
@@ -37,7 +37,7 @@ def ended(work: JobWork, rows: Any, output: Any = TONE, error: Any = None) -> Re
         NodeResult("words", "encode_lyrics", made, source="memory", seconds=7.0),
         NodeResult("untaken", "mix"),
     )
-    return work.finish(one, End(replace(plan, outputs={"audio": output}, nodes={}), nodes, error))
+    return work.finish(one, PlanOutcome(replace(plan, outputs={"audio": output}, nodes={}), nodes, error))
 
 
 def test_a_song_is_measured_and_put_in_place(tmp_path: Path) -> None:

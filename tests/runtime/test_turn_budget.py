@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acestep_flows.runtime.turn_budget import PATIENCE, DeficitRoundRobin, Room
+from acestep_flows.runtime.turn_budget import PATIENCE, DeficitRoundRobin, TokenBudget
 
 COSTS = st.lists(st.integers(1, 500), min_size=1, max_size=12).map(lambda costs: dict(enumerate(costs)))
 
@@ -72,7 +72,7 @@ def test_who_has_nothing_to_do_saves_nothing() -> None:
     assert Counter(picks)["late"] <= 3
 
 
-def turns_until(room: Room, tokens: int, most: int = 10**6) -> int:
+def turns_until(room: TokenBudget, tokens: int, most: int = 10**6) -> int:
     for turn in range(most):
         if room.tokens >= tokens:
             return turn
@@ -81,7 +81,7 @@ def turns_until(room: Room, tokens: int, most: int = 10**6) -> int:
 
 
 def test_room_that_ran_out_comes_back_slowly_and_no_further_than_it_was() -> None:
-    room = Room(1000, turns=10)
+    room = TokenBudget(1000, turns=10)
     room.held()
     room.ran_out(800)
     assert room.tokens == 400
@@ -97,7 +97,7 @@ def test_room_that_ran_out_comes_back_slowly_and_no_further_than_it_was() -> Non
 
 
 def test_where_it_runs_out_again_and_again_it_takes_longer_each_time_within_bounds() -> None:
-    room, taken = Room(1000, turns=10), list[int]()
+    room, taken = TokenBudget(1000, turns=10), list[int]()
     for _ in range(9):
         room.ran_out(800)
         taken.append(turns_until(room, 401))
@@ -110,7 +110,7 @@ def test_where_it_runs_out_again_and_again_it_takes_longer_each_time_within_boun
 
 
 def test_there_is_always_room_for_something() -> None:
-    room = Room(64)
+    room = TokenBudget(64)
     for _ in range(9):
         room.ran_out(room.tokens)
     assert room.tokens == 1

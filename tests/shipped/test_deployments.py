@@ -14,7 +14,15 @@ import yaml
 from packaging.specifiers import SpecifierSet
 
 from acestep_flows.cli.main import cli
-from acestep_flows.runtime.serving.pool import SHIPPED, Autoscaling, Engine, Limits, Pool, Process, shipped
+from acestep_flows.runtime.serving.pool import (
+    SHIPPED,
+    Autoscaling,
+    EngineSection,
+    LimitsSection,
+    Pool,
+    Process,
+    shipped,
+)
 from acestep_flows.settings import CACHE
 from acestep_flows.stages.registry import stages
 
@@ -138,7 +146,7 @@ def test_the_container_is_made_of_what_there_is() -> None:
 
 def test_the_page_explains_every_number_and_file() -> None:
     page = (FOLDER / "README.md").read_text()
-    names = {name for kind in (Process, Engine, Limits, Autoscaling) for name in kind.model_fields}
+    names = {name for kind in (Process, EngineSection, LimitsSection, Autoscaling) for name in kind.model_fields}
     names |= {"checkpoint", "lyric_vocab", "extras"}
     assert [name for name in sorted(names) if not re.search(rf"[`{{ ]{name}[`,:}}]", page)] == []
     assert [file.name for file in FOLDER.iterdir() if file.name not in page and file.name != "README.md"] == []

@@ -19,8 +19,8 @@ from ray.data import ActorPoolStrategy, DataContext
 from ray.exceptions import RayError
 
 from acestep_flows.errors import FlowsError
-from acestep_flows.runtime.bulk.segment_actor import Ended, LegActor, Order, Work, rows_of, table_of
-from acestep_flows.runtime.serving.pool import Engine, Pool, Process
+from acestep_flows.runtime.bulk.segment_actor import Delivered, LegActor, PipelineWork, RowOrder, rows_of, table_of
+from acestep_flows.runtime.serving.pool import EngineSection, Pool, Process
 from acestep_flows.stages.registry import stages
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def local_pool(replicas: int, *, exact: bool = True, **settings: Any) -> Pool:
         settings: more of `Pool`.
     """
     every = Process(stages=tuple(stages()), replicas=replicas, cpus=1, threads=1, workers=1)
-    engine = Engine(tokens=4096, songs=1 if exact else 16, save_every=0)
+    engine = EngineSection(tokens=4096, songs=1 if exact else 16, save_every=0)
     return Pool(name="bulk", processes={"all": every}, engine=engine, **settings)
 
 
@@ -86,8 +86,8 @@ def gpus_for(pool: Pool, legs: Sequence[Leg]) -> float:
 
 @contextlib.contextmanager
 def pipeline(
-    orders: Sequence[Order], work: Work, pool: Pool, legs: Sequence[Leg], *, together: int = 4
-) -> Iterator[Iterator[Ended]]:
+    orders: Sequence[RowOrder], work: PipelineWork, pool: Pool, legs: Sequence[Leg], *, together: int = 4
+) -> Iterator[Iterator[Delivered]]:
     """Bring orders through the legs.
 
     Args:
@@ -117,7 +117,7 @@ def pipeline(
 
 
 def _through(
-    dataset: ray_data.Dataset, leg: Leg, work: Work, pool: Pool, *, together: int, last: bool
+    dataset: ray_data.Dataset, leg: Leg, work: PipelineWork, pool: Pool, *, together: int, last: bool
 ) -> ray_data.Dataset:
     process = pool.processes[leg.process] if leg.process is not None else None
     with warnings.catch_warnings():
@@ -141,7 +141,7 @@ def _through(
         )
 
 
-def _ended(dataset: ray_data.Dataset) -> Generator[Ended, None, None]:
+def _ended(dataset: ray_data.Dataset) -> Generator[Delivered, None, None]:
     batches = iter(dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1))
     try:
         for batch in batches:

@@ -33,7 +33,7 @@ from acestep_flows.stages.registry import stages as registry
 
 if TYPE_CHECKING:
     from acestep_flows.model.checkpoint import Checkpoint
-    from acestep_flows.runtime.serving.diffusion_calls import Songs
+    from acestep_flows.runtime.serving.diffusion_calls import DiffusionCalls
     from acestep_flows.runtime.serving.pool import Pool, Process
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ SCHEMA = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("row",
 
 
 @dataclass(frozen=True)
-class Order:
+class RowOrder:
     """A row to make.
 
     Attributes:
@@ -61,7 +61,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class End:
+class PlanOutcome:
     """What became of an order on its way.
 
     Attributes:
@@ -75,7 +75,7 @@ class End:
     error: FlowsError | None = None
 
 
-class Work(Protocol):
+class PipelineWork(Protocol):
     """What a pipeline is for: made by the driver, pickled, used by every actor."""
 
     def checkpoint(self) -> Checkpoint:
@@ -87,7 +87,7 @@ class Work(Protocol):
     def plan(self, content: Any) -> Plan:
         """The plan of an order; raises FlowsError."""
 
-    def finish(self, content: Any, end: End) -> Any:
+    def finish(self, content: Any, end: PlanOutcome) -> Any:
         """What is told to the driver; pickled. Writes what is to be kept. Must not raise."""
 
 
@@ -101,7 +101,7 @@ class Busy:
 
 
 @dataclass(frozen=True)
-class Ended:
+class Delivered:
     """What arrives at the driver.
 
     Attributes:
@@ -118,10 +118,10 @@ class Ended:
 
 
 @dataclass
-class Underway:
+class RowInFlight:
     """A row between two legs."""
 
-    order: Order
+    order: RowOrder
     plan: Plan | None = None
     nodes: tuple[NodeResult, ...] = ()
     error: FlowsError | None = None
@@ -152,7 +152,7 @@ class LegActor:
         last: whether rows end here.
     """
 
-    def __init__(self, work: Work, pool: Pool, leg: str, process: str | None, last: bool) -> None:
+    def __init__(self, work: PipelineWork, pool: Pool, leg: str, process: str | None, last: bool) -> None:
         self._work, self._leg, self._last = work, leg, last
         self._homes, self._process = pool.home_of, process
         self._me = f"{leg}:{os.getpid()}"
@@ -165,17 +165,17 @@ class LegActor:
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         """The rows one leg further, one table each, so that large ones do not gather in one block."""
-        given = [row if isinstance(row, Underway) else Underway(row) for row in rows_of(batch)]
+        given = [row if isinstance(row, RowInFlight) else RowInFlight(row) for row in rows_of(batch)]
         with self._clock:
             rows = self._wait(self._all(given))
         for row in rows:
             row.busy.append(Busy(self._leg, self._me, self._clock.seconds))
             yield self._told(row)
 
-    async def _all(self, rows: Sequence[Underway]) -> list[Underway]:
+    async def _all(self, rows: Sequence[RowInFlight]) -> list[RowInFlight]:
         return list(await asyncio.gather(*(self._one(row) for row in rows)))
 
-    async def _one(self, row: Underway) -> Underway:
+    async def _one(self, row: RowInFlight) -> RowInFlight:
         if row.error is not None:
             return row
         try:
@@ -185,7 +185,7 @@ class LegActor:
             row.error = error if isinstance(error, FlowsError) else StageError("", "plan", error)
             return row
 
-    async def _onward(self, row: Underway) -> Underway:
+    async def _onward(self, row: RowInFlight) -> RowInFlight:
         """Do of the plan what is ours."""
         assert row.plan is not None
         if self._scheduler is None or self._process is None:
@@ -202,18 +202,18 @@ class LegActor:
         plan = plan_segments.advance(row.plan, part, made)
         return replace(row, plan=plan, nodes=(*row.nodes, *result.nodes.values()))
 
-    def _told(self, row: Underway) -> pa.Table:
+    def _told(self, row: RowInFlight) -> pa.Table:
         id = row.order.id
         if not self._last:
             try:
                 return table_of({id: row})
             except Exception as error:  # noqa: BLE001 - as above: an error that cannot be pickled
                 told = StageError("", self._leg, RuntimeError(f"{row.error} ({type(error).__name__} on the way)"))
-                return table_of({id: Underway(row.order, error=told, busy=row.busy)})
+                return table_of({id: RowInFlight(row.order, error=told, busy=row.busy)})
         with self._clock:
             told = self._work.finish(row.order.content, _end(row))
         row.busy[-1] = Busy(self._leg, self._me, self._clock.seconds)
-        return table_of({id: Ended(id, told, row.began, tuple(row.busy))})
+        return table_of({id: Delivered(id, told, row.began, tuple(row.busy))})
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
@@ -227,11 +227,11 @@ class CompanyRunner(LocalRunner):
 
     def __init__(self, checkpoint: Checkpoint, pool: Pool, process: Process) -> None:
         super().__init__(checkpoint, process.placement, workers=process.workers, threads=process.torch_threads)
-        self._songs: Songs | None = None
+        self._songs: DiffusionCalls | None = None
         if any(issubclass(registry()[name], DiffusionStage) for name in process.stages):
-            from acestep_flows.runtime.serving.diffusion_calls import Songs
+            from acestep_flows.runtime.serving.diffusion_calls import DiffusionCalls
 
-            self._songs = Songs(self, pool.engine, None, lanes=pool.lanes(process))
+            self._songs = DiffusionCalls(self, pool.engine, None, lanes=pool.lanes(process))
 
     async def call(self, call: StageCall, progress: CallProgress) -> Reply:
         if self._songs is not None and issubclass(call.stage, DiffusionStage):
@@ -242,7 +242,7 @@ class CompanyRunner(LocalRunner):
         return await super().call(call, progress)
 
 
-async def _scheduler(work: Work, pool: Pool, process: Process) -> Scheduler:
+async def _scheduler(work: PipelineWork, pool: Pool, process: Process) -> Scheduler:
     """Where a process runs its stages, loaded."""
     from acestep_flows.model.allocator import keep_freed_memory
 
@@ -254,14 +254,14 @@ async def _scheduler(work: Work, pool: Pool, process: Process) -> Scheduler:
     return Scheduler(registry(), runner, Cache(runner, memory=CACHE_BYTES))
 
 
-def _end(row: Underway) -> End:
+def _end(row: RowInFlight) -> PlanOutcome:
     """How a row ended; one whose plan is not done has gone a way that was not its own."""
     if row.error is not None:
-        return End(nodes=row.nodes, error=row.error)
+        return PlanOutcome(nodes=row.nodes, error=row.error)
     if row.plan is None or row.plan.nodes:
         left = ", ".join(row.plan.nodes) if row.plan is not None else "everything"
-        return End(nodes=row.nodes, error=FlowsError(f"no process did {left}"))
-    return End(row.plan, row.nodes)
+        return PlanOutcome(nodes=row.nodes, error=FlowsError(f"no process did {left}"))
+    return PlanOutcome(row.plan, row.nodes)
 
 
 class _Clock:

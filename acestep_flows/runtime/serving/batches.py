@@ -173,7 +173,7 @@ class Passes(Watch):
 
 
 @dataclass(eq=False)
-class _Job:
+class _BatchedCall:
     """A call that waits for its pass."""
 
     call: StageCall
@@ -184,7 +184,7 @@ class _Job:
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Batches:
+class StageBatches:
     """Calls of stages that share forward passes. Belongs to one event loop.
 
     Args:
@@ -200,7 +200,7 @@ class Batches:
         self._runner = runner
         sharing = [stage.name for stage in stages if stage.shares]
         self.passes = {name: Passes() for name in sharing}
-        self._batchers: dict[str, Batcher[_Job, Reply]] = {}
+        self._batchers: dict[str, Batcher[_BatchedCall, Reply]] = {}
         for name in sharing if most > 1 else ():
             self._batchers[name] = Batcher(self._made, size=lambda job: job.size, max_size=most)
 
@@ -218,7 +218,7 @@ class Batches:
             size = call.stage.size(item_of(call))
         except Exception as error:
             raise StageError("", call.stage.name, error) from error
-        job = _Job(call, progress, size, asyncio.get_running_loop())
+        job = _BatchedCall(call, progress, size, asyncio.get_running_loop())
         try:
             return await self._batchers[call.stage.name](job)
         except asyncio.CancelledError:
@@ -231,11 +231,11 @@ class Batches:
         for batcher in self._batchers.values():
             await batcher.close()
 
-    def _made(self, jobs: list[_Job]) -> list[Reply | Exception]:
+    def _made(self, jobs: list[_BatchedCall]) -> list[Reply | Exception]:
         """In the batcher's thread; computed in the runner's."""
         return self._runner.work.submit(self._compute, jobs).result()
 
-    def _compute(self, jobs: list[_Job]) -> list[Reply | Exception]:
+    def _compute(self, jobs: list[_BatchedCall]) -> list[Reply | Exception]:
         stage = jobs[0].call.stage
         for job in jobs:
             job.begun = True

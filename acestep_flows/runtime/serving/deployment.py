@@ -81,7 +81,7 @@ def host(pool: Pool, name: str, home: Path | None) -> Application:
     return _bound(StageHost, _options(name, process), pool, name, home)
 
 
-class Front:
+class PoolAnchor:
     """Stands in front where nothing else does: knows the pool, so that a runner can be made by whoever connects."""
 
     def __init__(self, pool: Pool, **hosts: object) -> None:
@@ -96,7 +96,7 @@ def _front(pool: Pool, home: Path | None, hosts: Mapping[str, Application], opti
     if options:
         raise InputError("there is no ingress that takes them", where="args.options", allowed="none, or an ingress")
     light = {"num_cpus": 0.01}
-    return _bound(Front, {"name": "front", "ray_actor_options": light}, pool, **hosts)
+    return _bound(PoolAnchor, {"name": "front", "ray_actor_options": light}, pool, **hosts)
 
 
 def _bound(kind: type[Any], options: Mapping[str, Any], *args: object, **kwargs: object) -> Application:

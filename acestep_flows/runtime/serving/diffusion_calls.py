@@ -19,9 +19,9 @@ from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.runtime.engine import StepEngine
 from acestep_flows.runtime.handles import ports_of
 from acestep_flows.runtime.local import LocalRunner
-from acestep_flows.runtime.serving.pool import Engine
+from acestep_flows.runtime.serving.pool import EngineSection
 from acestep_flows.runtime.serving.saved_states import SavedStates
-from acestep_flows.runtime.serving.song_slots import Place, Seating
+from acestep_flows.runtime.serving.song_slots import Slot, SongSlots
 from acestep_flows.sampling.trajectory import State, Trajectory
 from acestep_flows.stages.diffusion import DiffusionStage, preview_of
 
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Songs:
+class DiffusionCalls:
     """Runs calls of diffusion stages together.
 
     Args:
@@ -40,12 +40,14 @@ class Songs:
         lanes: forward passes side by side.
     """
 
-    def __init__(self, runner: LocalRunner, budget: Engine, states: SavedStates | None, *, lanes: int = 1) -> None:
+    def __init__(
+        self, runner: LocalRunner, budget: EngineSection, states: SavedStates | None, *, lanes: int = 1
+    ) -> None:
         # On a CPU a turn and a call of another stage would only take the cores from each other.
         shared = runner.work if runner.placement.device == "cpu" else None
         self.engine = StepEngine(budget.tokens, budget.songs, padding=budget.padding, lanes=lanes, worker=shared)
         self._runner, self._states, self._save_every = runner, states, budget.save_every
-        self._seating = Seating(budget.songs)
+        self._seating = SongSlots(budget.songs)
 
     async def call(self, call: StageCall, progress: CallProgress) -> tuple[Reply | None, str]:
         """The reply, and the key under which a state may still be saved: `forget` it once the reply has arrived.
@@ -68,7 +70,7 @@ class Songs:
         if self._states is not None:
             await asyncio.to_thread(self._states.drop, key)
 
-    async def _sing(self, call: StageCall, progress: CallProgress, place: Place) -> tuple[Reply | None, str]:
+    async def _sing(self, call: StageCall, progress: CallProgress, place: Slot) -> tuple[Reply | None, str]:
         """From place to place to its end. In between its conditions, which are on the device, go; its state stays."""
         key = await asyncio.to_thread(self._key, call)
         save = self._saver(key)
@@ -89,7 +91,7 @@ class Songs:
                 return None, key
 
     async def _seated(
-        self, call: StageCall, key: str, progress: CallProgress, place: Place, state: State | None
+        self, call: StageCall, key: str, progress: CallProgress, place: Slot, state: State | None
     ) -> State | Outputs:
         """The outputs, or the state with which the song has to wait for a place again."""
         stage = await self._computed(self._runner.loaded, call.stage)

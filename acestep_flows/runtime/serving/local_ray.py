@@ -36,7 +36,7 @@ NODE = "127.0.0.2" if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True)
-class Http:
+class ServeHttp:
     """Where Serve's own proxy listens, when an ingress answers HTTP."""
 
     host: str = LOOPBACK
@@ -81,7 +81,9 @@ def own_ray(cpus: float, gpus: float = 0, *, store: int = STORE_BYTES) -> Iterat
 
 
 @contextlib.contextmanager
-def local_ray(cpus: float, gpus: float = 0, *, store: int = STORE_BYTES, http: Http | None = None) -> Iterator[None]:
+def local_ray(
+    cpus: float, gpus: float = 0, *, store: int = STORE_BYTES, http: ServeHttp | None = None
+) -> Iterator[None]:
     """As `own_ray`, with Serve.
 
     Args:

@@ -25,7 +25,7 @@ class Visit:
     shared: bool = False
 
 
-class Company:
+class Occupancy:
     """The calls in one process."""
 
     def __init__(self) -> None:

@@ -30,7 +30,7 @@ class Steps:
 
 
 @dataclass(frozen=True, slots=True)
-class Preview:
+class PreviewMessage:
     """The song as it looks after a step; of several that were not sent yet, the latest."""
 
     step: int
@@ -64,7 +64,7 @@ class Failed:
     error: FlowsError
 
 
-Message: TypeAlias = Started | Steps | Preview | Done | Complete | Cleared | Failed
+Message: TypeAlias = Started | Steps | PreviewMessage | Done | Complete | Cleared | Failed
 
 
 def part(content: Any) -> tuple[Any, dict[str, Any]]:

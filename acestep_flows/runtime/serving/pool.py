@@ -34,13 +34,13 @@ SUFFIXES = (".yaml", ".yml")
 ProcessName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 
 
-class Section(BaseModel):
+class PoolSection(BaseModel):
     """Base of everything in a pool file: unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Autoscaling(Section):
+class Autoscaling(PoolSection):
     """Replicas by load."""
 
     minimum: int = Field(1, ge=1, le=1000, description="Replicas when idle.")
@@ -54,7 +54,7 @@ class Autoscaling(Section):
         return self
 
 
-class Process(Section):
+class Process(PoolSection):
     """One kind of process: the stages it runs, which share their weights, and what each replica of it takes."""
 
     stages: tuple[str, ...] = Field(min_length=1, description="Names of the stages that run in this process.")
@@ -114,7 +114,7 @@ class Process(Section):
         return self.replicas if self.autoscaling is None else self.autoscaling.maximum
 
 
-class Engine(Section):
+class EngineSection(PoolSection):
     """The step engine of every process that samples: many songs advance together, a step at a time."""
 
     tokens: int = Field(
@@ -142,7 +142,7 @@ class Engine(Section):
     )
 
 
-class Keep(Section):
+class KeepSection(PoolSection):
     """What the server keeps, in bytes and days. Nothing goes that a run waiting or working refers to."""
 
     days: float | None = Field(
@@ -162,7 +162,7 @@ class Keep(Section):
     )
 
 
-class Limits(Section):
+class LimitsSection(PoolSection):
     """What the server takes on. These hold for all processes together; the run table enforces them."""
 
     running: int = Field(8, ge=1, le=100_000, description="Runs under way at once.")
@@ -171,10 +171,10 @@ class Limits(Section):
         60.0, gt=0, le=600, description="How much of a song, from its start, its previews let one hear."
     )
     upload_mb: int = Field(200, ge=1, le=100_000, description="Largest upload, in megabytes.")
-    keep: Keep = Field(Keep(), description="What is kept, and how long.")
+    keep: KeepSection = Field(KeepSection(), description="What is kept, and how long.")
 
 
-class Pool(Section):
+class Pool(PoolSection):
     """A pool file, checked: every stage there is has exactly one place."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,39}$", description="What the pool is called.")
@@ -187,8 +187,8 @@ class Pool(Section):
     lyric_vocab: str | None = Field(None, description="Lyric vocabulary, where it does not lie in the checkpoint.")
     extras: tuple[str, ...] = Field((), description="Folders with adapters and control branches, beside the weights'.")
     processes: dict[ProcessName, Process] = Field(min_length=1, description="Processes by name.")
-    engine: Engine = Field(Engine(), description="The step engine.")
-    limits: Limits = Field(Limits(), description="What the server takes on.")
+    engine: EngineSection = Field(EngineSection(), description="The step engine.")
+    limits: LimitsSection = Field(LimitsSection(), description="What the server takes on.")
 
     @model_validator(mode="after")
     def _every_stage_has_one_place(self) -> Self:

@@ -24,7 +24,7 @@ from acestep_flows.graph.content import Handle, Outputs, nbytes, translate
 from acestep_flows.graph.execution.runner import CallProgress, Reply, Store
 from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.runtime.serving import messages
-from acestep_flows.runtime.serving.lost_process_retry import Company
+from acestep_flows.runtime.serving.lost_process_retry import Occupancy
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.runtime.serving.stage_host import open_checkpoint
 from acestep_flows.stages.contract import Stage, StageParams
@@ -62,7 +62,7 @@ class ServeRunner:
         self.checkpoint = open_checkpoint(pool)
         # By reference whatever Ray's environment says: by value, large outputs would not fit into a message.
         self._hosts = {name: handle.options(stream=True, _by_reference=True) for name, handle in hosts.items()}
-        self._company = {name: Company() for name in pool.processes}
+        self._company = {name: Occupancy() for name in pool.processes}
         self._files = ThreadPoolExecutor(4, thread_name_prefix="values")
 
     @classmethod
@@ -213,7 +213,7 @@ async def _heard(stream: AsyncIterator[Any], progress: CallProgress) -> Reply | 
             case messages.Steps(done):
                 for step, total in done:
                     progress.step(step, total)
-            case messages.Preview(step, total, latents):
+            case messages.PreviewMessage(step, total, latents):
                 progress.preview(step, total, latents)
             case messages.Failed(error):
                 raise error

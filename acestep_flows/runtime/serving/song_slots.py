@@ -19,7 +19,7 @@ be worked out anew (a fifth of a step for two seconds of music with the embedded
 
 
 @dataclass(eq=False)
-class Place:
+class Slot:
     """A song's place, or its wish for one.
 
     Attributes:
@@ -36,7 +36,7 @@ class Place:
     free: asyncio.Future[None] | None = None
 
 
-class Seating:
+class SongSlots:
     """Gives `places` places; use it from one event loop.
 
     Args:
@@ -49,14 +49,14 @@ class Seating:
         self._numbers = 0
         self._had: dict[str, int] = {}  # by run: work of its songs so far, counted from what the others had by then
         self._songs: Counter[str] = Counter()
-        self._waiting: dict[str, deque[Place]] = {}
+        self._waiting: dict[str, deque[Slot]] = {}
         self._leaving = 0
 
     @contextmanager
-    def song(self, run: str) -> Iterator[Place]:
+    def song(self, run: str) -> Iterator[Slot]:
         """A song takes part, at first without a place: `sit` it, and when it has to leave, sit it again."""
         self._numbers += 1
-        place = Place(run, self._numbers)
+        place = Slot(run, self._numbers)
         self._songs[run] += 1
         # Who comes gets no more than the least of those who are there: what it did not use before is not saved up.
         self._had.setdefault(run, min(self._had.values(), default=0))
@@ -68,7 +68,7 @@ class Seating:
                 del self._songs[run], self._had[run]
 
     @asynccontextmanager
-    async def sit(self, place: Place) -> AsyncIterator[None]:
+    async def sit(self, place: Slot) -> AsyncIterator[None]:
         """Wait for a place, and have it."""
         await self._wait(place)
         place.steps, place.leaves = 0, False
@@ -77,7 +77,7 @@ class Seating:
         finally:
             self._get_up(place)
 
-    def step(self, place: Place, work: int) -> bool:
+    def step(self, place: Slot, work: int) -> bool:
         """A song has made a step that was so much work; whether it has to get up now."""
         self._had[place.run] += work
         place.steps += 1
@@ -90,7 +90,7 @@ class Seating:
         """Songs that wait and whose runs have had less than this one."""
         return sum(len(songs) for other, songs in self._waiting.items() if self._had[other] < self._had[run])
 
-    async def _wait(self, place: Place) -> None:
+    async def _wait(self, place: Slot) -> None:
         if self._left and not self._waiting:
             self._left -= 1
             return
@@ -107,7 +107,7 @@ class Seating:
                 self._give_back()
             raise
 
-    def _get_up(self, place: Place) -> None:
+    def _get_up(self, place: Slot) -> None:
         if place.leaves:
             self._leaving -= 1
         self._give_back()
@@ -123,7 +123,7 @@ class Seating:
                 return
         self._left += 1
 
-    def _take_out(self, place: Place) -> None:
+    def _take_out(self, place: Slot) -> None:
         line = self._waiting.get(place.run, deque())
         if place in line:
             line.remove(place)

@@ -17,7 +17,7 @@ from acestep_flows.graph.content import Handle, leaves
 from acestep_flows.graph.execution.runner import Reply
 from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.runtime.serving import messages
-from acestep_flows.runtime.serving.batches import Batches
+from acestep_flows.runtime.serving.batches import StageBatches
 from acestep_flows.runtime.serving.pool import Pool, Process
 from acestep_flows.stages.contract import StageParams
 from acestep_flows.stages.diffusion import DiffusionStage
@@ -26,7 +26,7 @@ from acestep_flows.values import Latents
 
 if TYPE_CHECKING:
     from acestep_flows.model.checkpoint import Checkpoint
-    from acestep_flows.runtime.serving.diffusion_calls import Songs
+    from acestep_flows.runtime.serving.diffusion_calls import DiffusionCalls
 
 log = logging.getLogger(__name__)
 
@@ -60,19 +60,19 @@ class StageHost:
         )
         self.runner.load_all(self.stages.values())
         self._songs = self._make_songs(pool, process, home)
-        self._batches = Batches(self.runner, self.stages.values(), process.shared)
+        self._batches = StageBatches(self.runner, self.stages.values(), process.shared)
         self._id = secrets.token_hex(8)
         self._under_way = self._calls = 0
         self._edges = {stage: Edge() for stage in self.stages}
 
-    def _make_songs(self, pool: Pool, process: Process, home: Path | None) -> Songs | None:
+    def _make_songs(self, pool: Pool, process: Process, home: Path | None) -> DiffusionCalls | None:
         if not any(issubclass(stage, DiffusionStage) for stage in self.stages.values()):
             return None
-        from acestep_flows.runtime.serving.diffusion_calls import Songs
+        from acestep_flows.runtime.serving.diffusion_calls import DiffusionCalls
         from acestep_flows.runtime.serving.saved_states import SavedStates
 
         states = None if home is None else SavedStates(home / "states")
-        return Songs(self.runner, pool.engine, states, lanes=pool.lanes(process))
+        return DiffusionCalls(self.runner, pool.engine, states, lanes=pool.lanes(process))
 
     async def run(
         self,
@@ -183,8 +183,8 @@ class Mailbox:
         self._came.set()
 
     def preview(self, done: int, total: int, latents: Latents) -> None:
-        self._pending = [message for message in self._pending if not isinstance(message, messages.Preview)]
-        self._pending.append(messages.Preview(done, total, latents))
+        self._pending = [message for message in self._pending if not isinstance(message, messages.PreviewMessage)]
+        self._pending.append(messages.PreviewMessage(done, total, latents))
         self._came.set()
 
     def close(self, _: object = None) -> None:

@@ -16,7 +16,7 @@ import pytest
 from acestep_flows.graph.planning.plan import NodeOutput, Plan, PlanNode
 from acestep_flows.runtime.bulk.pipeline import FINISH, cpus_for, legs_for, local_pool, pipeline
 from acestep_flows.runtime.bulk.plan_segments import legs_of
-from acestep_flows.runtime.bulk.segment_actor import End, Ended, Order
+from acestep_flows.runtime.bulk.segment_actor import Delivered, PlanOutcome, RowOrder
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.values import Noise
 from tests.runtime.serving.pools import content
@@ -46,7 +46,7 @@ class Draws:
         nodes = {"noise": PlanNode("noise", "init_noise", {"duration": 1.0, "seed": content})}
         return Plan("draws", "0" * 64, {}, nodes, {"noise": NodeOutput("noise", "noise")})
 
-    def finish(self, content: Any, end: End) -> Any:
+    def finish(self, content: Any, end: PlanOutcome) -> Any:
         if end.error is not None:
             return str(end.error)
         assert end.plan is not None
@@ -63,9 +63,9 @@ class Draws:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def through(work: Draws, pool: Pool, seeds: Collection[int], together: int = 2) -> list[Ended]:
+def through(work: Draws, pool: Pool, seeds: Collection[int], together: int = 2) -> list[Delivered]:
     legs = legs_for(pool, legs_of(replace(work).plan(0), pool.home_of))
-    orders = [Order(str(seed), seed) for seed in seeds]
+    orders = [RowOrder(str(seed), seed) for seed in seeds]
     with pipeline(orders, work, pool, legs, together=together) as found:
         return list(found)
 

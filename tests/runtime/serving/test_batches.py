@@ -18,7 +18,7 @@ from acestep_flows.graph.execution.runner import Reply
 from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.local import LocalRunner
-from acestep_flows.runtime.serving.batches import Batcher, Batches
+from acestep_flows.runtime.serving.batches import Batcher, StageBatches
 from acestep_flows.stages.contract import IGNORE_PROGRESS
 from acestep_flows.stages.registry import stages
 from tests.runtime.serving.songs import Told
@@ -53,9 +53,9 @@ class Busy:
         self._go.set()
 
 
-def with_batches(runner: LocalRunner, most: int, work: Callable[[Batches], Awaitable[Any]]) -> Any:
+def with_batches(runner: LocalRunner, most: int, work: Callable[[StageBatches], Awaitable[Any]]) -> Any:
     async def run() -> Any:
-        batches = Batches(runner, [PROMPT, LYRICS, NOISE], most)
+        batches = StageBatches(runner, [PROMPT, LYRICS, NOISE], most)
         try:
             async with asyncio.timeout(60):
                 return await work(batches)
@@ -73,7 +73,7 @@ async def settled() -> None:
 def test_calls_that_wait_share_the_next_pass(runner: LocalRunner) -> None:
     calls = [prompt("pop"), prompt("drums, 120 bpm"), prompt("a long and slow ballad"), prompt("rock"), prompt("x")]
 
-    async def work(batches: Batches) -> list[Reply]:
+    async def work(batches: StageBatches) -> list[Reply]:
         assert [batches.takes(stage) for stage in (PROMPT, LYRICS, NOISE)] == [True, True, False]
         busy = Busy(runner)
         first = asyncio.ensure_future(batches.call(calls[0], Told()))
@@ -99,7 +99,7 @@ def test_calls_that_wait_share_the_next_pass(runner: LocalRunner) -> None:
 
 
 def test_of_one_nothing_is_taken(runner: LocalRunner) -> None:
-    async def work(batches: Batches) -> None:
+    async def work(batches: StageBatches) -> None:
         assert not any(batches.takes(stage) for stage in (PROMPT, LYRICS, NOISE))
         assert [*batches.passes] == ["encode_prompt", "encode_lyrics"]
 
@@ -114,7 +114,7 @@ def test_what_breaks_is_an_error_of_that_call(runner: LocalRunner, monkeypatch: 
             raise MemoryError("too much")
         return whole(self, batch, params, watch)
 
-    async def work(batches: Batches) -> None:
+    async def work(batches: StageBatches) -> None:
         monkeypatch.setattr(PROMPT, "run", short)
         busy = Busy(runner)
         made = [asyncio.ensure_future(batches.call(prompt(tags), Told())) for tags in ("a", "b", "huge", "c")]
@@ -138,7 +138,7 @@ def test_a_cancelled_call_leaves_the_list_or_ends_with_its_pass(
         go.wait(10)
         return whole(*args)
 
-    async def work(batches: Batches) -> None:
+    async def work(batches: StageBatches) -> None:
         monkeypatch.setattr(PROMPT, "run", slow)
         computed, waiting = (asyncio.ensure_future(batches.call(prompt(tags), Told())) for tags in "ab")
         await asyncio.to_thread(there.wait, 10)
@@ -158,7 +158,7 @@ def test_a_value_that_does_not_fit_is_an_error_of_that_call(runner: LocalRunner)
     decode = stages()["decode_latents"]
 
     async def run() -> None:
-        batches = Batches(runner, [decode], 4)
+        batches = StageBatches(runner, [decode], 4)
         wrong = StageCall(decode, {"latents": None}, decode.Params())
         right = StageCall(decode, {"latents": Handle("latents", "", 0, latents(3))}, decode.Params())
         outs = await asyncio.gather(

@@ -17,8 +17,8 @@ from acestep_flows.graph.execution.runner import Reply
 from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.local import LocalRunner
-from acestep_flows.runtime.serving.diffusion_calls import Songs
-from acestep_flows.runtime.serving.pool import Engine
+from acestep_flows.runtime.serving.diffusion_calls import DiffusionCalls
+from acestep_flows.runtime.serving.pool import EngineSection
 from acestep_flows.runtime.serving.saved_states import SavedStates
 from tests.runtime.serving.songs import Told, sample_call
 
@@ -31,9 +31,11 @@ def runner(small: Checkpoint) -> Iterator[LocalRunner]:
         yield runner
 
 
-def with_songs(runner: LocalRunner, work: Callable[[Songs], Awaitable[Any]], root: Path | None = None) -> Any:
+def with_songs(runner: LocalRunner, work: Callable[[DiffusionCalls], Awaitable[Any]], root: Path | None = None) -> Any:
     async def run() -> Any:
-        songs = Songs(runner, Engine(save_every=SAVE_EVERY, songs=2), None if root is None else SavedStates(root))
+        songs = DiffusionCalls(
+            runner, EngineSection(save_every=SAVE_EVERY, songs=2), None if root is None else SavedStates(root)
+        )
         try:
             return await work(songs)
         finally:
@@ -42,12 +44,12 @@ def with_songs(runner: LocalRunner, work: Callable[[Songs], Awaitable[Any]], roo
     return asyncio.run(run())
 
 
-async def call_of(songs: Songs, **params: Any) -> StageCall:
+async def call_of(songs: DiffusionCalls, **params: Any) -> StageCall:
     return await sample_call(songs._runner, **params)
 
 
 def test_a_call_gives_what_the_stage_gives_alone(runner: LocalRunner) -> None:
-    async def work(songs: Songs) -> None:
+    async def work(songs: DiffusionCalls) -> None:
         told = Told()
         call = await call_of(songs, steps=4)
         reply, _ = await sung(songs, call, told)
@@ -60,7 +62,7 @@ def test_a_call_gives_what_the_stage_gives_alone(runner: LocalRunner) -> None:
     with_songs(runner, work)
 
 
-async def sung(songs: Songs, call: StageCall, told: Told) -> tuple[Reply, str]:
+async def sung(songs: DiffusionCalls, call: StageCall, told: Told) -> tuple[Reply, str]:
     """The reply of a call that goes to its end, and its key."""
     reply, key = await songs.call(call, told)
     assert reply is not None
@@ -74,7 +76,7 @@ def assert_same(one: Reply | None, other: Reply) -> None:
     np.testing.assert_allclose(first, second, rtol=0, atol=1e-3)
 
 
-async def stopped_at(songs: Songs, call: StageCall, step: int) -> None:
+async def stopped_at(songs: DiffusionCalls, call: StageCall, step: int) -> None:
     """Cancel the call once it has made `step` steps."""
     told = Told()
     task = asyncio.ensure_future(songs.call(call, told))
@@ -86,7 +88,7 @@ async def stopped_at(songs: Songs, call: StageCall, step: int) -> None:
 
 
 def test_a_call_made_again_goes_on_where_the_last_state_was_saved(runner: LocalRunner, tmp_path: Path) -> None:
-    async def work(songs: Songs) -> None:
+    async def work(songs: DiffusionCalls) -> None:
         call = await call_of(songs, steps=60)
         await stopped_at(songs, call, 10)
         (saved,) = tmp_path.iterdir()
@@ -105,7 +107,7 @@ def test_a_call_made_again_goes_on_where_the_last_state_was_saved(runner: LocalR
 
 
 def test_another_call_starts_from_its_own_beginning(runner: LocalRunner, tmp_path: Path) -> None:
-    async def work(songs: Songs) -> None:
+    async def work(songs: DiffusionCalls) -> None:
         await stopped_at(songs, await call_of(songs, steps=60), 6)
         told = Told()
         await sung(songs, await call_of(songs, steps=5), told)
@@ -115,7 +117,7 @@ def test_another_call_starts_from_its_own_beginning(runner: LocalRunner, tmp_pat
 
 
 def test_a_state_of_something_else_is_not_used(runner: LocalRunner, tmp_path: Path) -> None:
-    async def work(songs: Songs) -> None:
+    async def work(songs: DiffusionCalls) -> None:
         call = await call_of(songs, steps=60)
         await stopped_at(songs, call, 9)
         (saved,) = tmp_path.iterdir()
@@ -131,7 +133,7 @@ def test_a_state_of_something_else_is_not_used(runner: LocalRunner, tmp_path: Pa
 def test_where_nothing_can_be_saved_songs_go_on(runner: LocalRunner, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
 
-    async def work(songs: Songs) -> None:
+    async def work(songs: DiffusionCalls) -> None:
         reply, _ = await sung(songs, await call_of(songs, steps=7), Told())
         assert reply.outputs
 
@@ -139,7 +141,7 @@ def test_where_nothing_can_be_saved_songs_go_on(runner: LocalRunner, tmp_path: P
 
 
 def test_a_failed_call_leaves_nothing_and_says_why(runner: LocalRunner, tmp_path: Path) -> None:
-    async def work(songs: Songs) -> None:
+    async def work(songs: DiffusionCalls) -> None:
         with pytest.raises(InputError, match="belong together"):
             await sung(songs, await call_of(songs, steps=4, control_branch="stemgen"), Told())
         assert songs.engine.stats().songs == 0
@@ -149,7 +151,7 @@ def test_a_failed_call_leaves_nothing_and_says_why(runner: LocalRunner, tmp_path
 
 
 def test_calls_beyond_the_engine_wait(runner: LocalRunner) -> None:
-    async def work(songs: Songs) -> None:
+    async def work(songs: DiffusionCalls) -> None:
         call = await call_of(songs, steps=4)
         replies = await asyncio.gather(*(sung(songs, call, Told()) for _ in range(6)))
         assert len(replies) == 6
@@ -160,7 +162,7 @@ def test_calls_beyond_the_engine_wait(runner: LocalRunner) -> None:
 def test_a_short_song_passes_long_ones_that_have_all_places(runner: LocalRunner, tmp_path: Path) -> None:
     """Long songs get up for it between two steps, and come out as they would have."""
 
-    async def work(songs: Songs) -> None:
+    async def work(songs: DiffusionCalls) -> None:
         long = [await call_of(songs, steps=80, guidance_scale=2.0 + at) for at in range(4)]
         told = [Told() for _ in long]
         singing = [
@@ -186,7 +188,7 @@ def test_a_short_song_passes_long_ones_that_have_all_places(runner: LocalRunner,
 
 
 def test_a_run_of_hundreds_of_takes_does_not_keep_others_waiting(runner: LocalRunner) -> None:
-    async def work(songs: Songs) -> None:
+    async def work(songs: DiffusionCalls) -> None:
         take = replace(await call_of(songs, steps=12), run="hundreds")
         ended: list[str] = []
 
@@ -207,7 +209,7 @@ def test_a_run_of_hundreds_of_takes_does_not_keep_others_waiting(runner: LocalRu
 
 
 def test_a_call_that_is_to_be_alone_stops_when_it_has_come_so_far(runner: LocalRunner, tmp_path: Path) -> None:
-    async def work(songs: Songs) -> None:
+    async def work(songs: DiffusionCalls) -> None:
         call = await call_of(songs, steps=40)
         reply, key = await songs.call(replace(call, alone=7), probe := Told())
         assert reply is None
@@ -224,7 +226,7 @@ def test_a_call_that_is_to_be_alone_stops_when_it_has_come_so_far(runner: LocalR
 
 
 def test_a_call_that_is_to_be_alone_goes_to_its_end_where_nothing_is_saved(runner: LocalRunner) -> None:
-    async def work(songs: Songs) -> None:
+    async def work(songs: DiffusionCalls) -> None:
         reply, _ = await songs.call(replace(await call_of(songs, steps=5), alone=2), Told())
         assert reply is not None
 
@@ -232,7 +234,7 @@ def test_a_call_that_is_to_be_alone_goes_to_its_end_where_nothing_is_saved(runne
 
 
 def test_previews_are_the_estimates_and_change_no_bit_of_the_song(runner: LocalRunner) -> None:
-    async def work(songs: Songs) -> None:
+    async def work(songs: DiffusionCalls) -> None:
         call = await call_of(songs, steps=7, solver="pingpong")
         plain, _ = await sung(songs, call, Told())
         served, local = Told(), Told()

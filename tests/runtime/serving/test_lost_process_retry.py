@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 
-from acestep_flows.runtime.serving.lost_process_retry import Company
+from acestep_flows.runtime.serving.lost_process_retry import Occupancy
 
 
 def test_who_is_alone_is_alone_and_comes_first() -> None:
     async def work() -> None:
-        company, inside, order = Company(), set[str](), list[str]()
+        company, inside, order = Occupancy(), set[str](), list[str]()
 
         async def visit(name: str, *, alone: bool = False, ticks: int = 3) -> bool:
             async with company.visit(alone=alone) as visit:
@@ -35,7 +35,7 @@ def test_who_is_alone_is_alone_and_comes_first() -> None:
 
 def test_a_cancelled_wish_to_be_alone_lets_others_in() -> None:
     async def work() -> None:
-        company = Company()
+        company = Occupancy()
         go = asyncio.Event()
 
         async def visit(*, alone: bool = False) -> None:
@@ -60,7 +60,7 @@ def test_everybody_gets_in_whatever_happens() -> None:
     chance = random.Random(3)
 
     async def work() -> None:
-        company, inside = Company(), list[bool]()
+        company, inside = Occupancy(), list[bool]()
 
         async def visit(alone: bool) -> None:
             for _ in range(chance.randrange(4)):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acestep_flows.runtime.serving.song_slots import Seating
+from acestep_flows.runtime.serving.song_slots import SongSlots
 
 STAY = 3
 
@@ -19,7 +19,7 @@ class Stage:
     """Songs that make their steps one turn after the other, all that sit in each."""
 
     def __init__(self, places: int) -> None:
-        self.seating = Seating(places, STAY)
+        self.seating = SongSlots(places, STAY)
         self.places = places
         self.turn = 0
         self.seated = 0

@@ -72,7 +72,7 @@ def test_previews_come_among_the_progress(host: StageHost) -> None:
         call = await sample_call(host.runner, steps=5)
         plain = [item async for item in stream(host, call) if isinstance(item, messages.Done)]
         answer = [item async for item in stream(host, replace(call, preview_every=4))]
-        (preview,) = [item for item in answer if isinstance(item, messages.Preview)]
+        (preview,) = [item for item in answer if isinstance(item, messages.PreviewMessage)]
         assert (preview.step, preview.total, preview.latents.frames) == (4, 5, 21)
         assert answer.index(preview) < answer.index(messages.Complete())
         (done,) = [item for item in answer if isinstance(item, messages.Done)]
@@ -249,7 +249,7 @@ def test_a_preview_that_was_not_sent_gives_way_to_the_next() -> None:
             mailbox.preview(step, 5, latents)
         mailbox.close()
         sent = [message async for message in mailbox]
-        assert [message.step for message in sent if isinstance(message, messages.Preview)] == [5]
+        assert [message.step for message in sent if isinstance(message, messages.PreviewMessage)] == [5]
         steps = [step for message in sent if isinstance(message, messages.Steps) for step, _ in message.done]
         assert steps == [1, 2, 3, 4, 5]
 
