@@ -10,10 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from acestep_flows.api.execution.run_notifier import Bell
+from acestep_flows.api.execution.run_notifier import RunNotifier
 from acestep_flows.api.http.errors import Redactor
 from acestep_flows.api.http.keys import Keyring
-from acestep_flows.api.http.limits import Room
+from acestep_flows.api.http.limits import ByteBudget
 from acestep_flows.api.options import ApiOptions
 from acestep_flows.api.store.home import Home
 from acestep_flows.errors import NotFound
@@ -70,7 +70,7 @@ class Service:
     folders: Sequence[Path] = ()
     ready: Callable[[], str] = always_ready
     accepted: Callable[[], None] = unheard
-    bell: Bell = field(default_factory=Bell)
+    bell: RunNotifier = field(default_factory=RunNotifier)
     numbers: Callable[[], Awaitable[Mapping[str, Any]]] = no_numbers
     webhook_secret: str | None = None
     failures: Counter[str] = field(default_factory=Counter)
@@ -96,9 +96,9 @@ class Service:
         return self.scheduler.timings if self.scheduler is not None else Timings()
 
     @cached_property
-    def decoding(self) -> Room:
+    def decoding(self) -> ByteBudget:
         """Bytes of memory for all that requests have decoded at once: two uploads, or the inputs of a dry run."""
-        return Room(max(2 * self.options.upload_decoded_bytes, self.options.input_decoded_bytes))
+        return ByteBudget(max(2 * self.options.upload_decoded_bytes, self.options.input_decoded_bytes))
 
     @cached_property
     def _pictures(self) -> dict[str, bytes]:

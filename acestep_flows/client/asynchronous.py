@@ -11,14 +11,14 @@ from typing import Any, Self
 import httpx
 
 from acestep_flows.client import calls
-from acestep_flows.client.calls import Call
+from acestep_flows.client.calls import ApiRequest
 from acestep_flows.client.feed import Feed
-from acestep_flows.client.landing import Landing
+from acestep_flows.client.landing import ResumableFile
 from acestep_flows.client.link import (
     ALL_TOLD,
     PATIENCE,
     SERVER,
-    Link,
+    ServerAddress,
     body,
     content,
     landing,
@@ -26,7 +26,7 @@ from acestep_flows.client.link import (
     unheard,
     upload_request,
 )
-from acestep_flows.client.patience import Vigil
+from acestep_flows.client.patience import RunPoll
 from acestep_flows.client.records import Asset, Run, RunEvent
 
 PIECE_BYTES = 1 << 18
@@ -43,7 +43,7 @@ class AsyncClient:
         patience: float = PATIENCE,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._link = Link(server, key, patience)
+        self._link = ServerAddress(server, key, patience)
         self._http = httpx.AsyncClient(transport=transport, **self._link.settings())
 
     async def __aenter__(self) -> Self:
@@ -154,7 +154,7 @@ class AsyncClient:
         Raises:
             TimeoutError: it is not over yet; it goes on.
         """
-        vigil = Vigil(run, timeout)
+        vigil = RunPoll(run, timeout)
         while not (found := Run.read(await self._ask(calls.status(run, vigil.hold())))).ended:
             await asyncio.sleep(vigil.pause(found.state))
         return found
@@ -199,7 +199,7 @@ class AsyncClient:
             return [await self._uploaded(part) for part in inputs]
         return inputs
 
-    async def _land(self, path: str, file: Landing, on_bytes: Callable[[int], None]) -> bool:
+    async def _land(self, path: str, file: ResumableFile, on_bytes: Callable[[int], None]) -> bool:
         async with self._http.stream("GET", path, headers=file.headers()) as response:
             if not response.is_success:
                 await response.aread()
@@ -210,7 +210,7 @@ class AsyncClient:
                     on_bytes(file.write(piece))
         return True
 
-    async def _ask(self, call: Call, read: Callable[[httpx.Response], Any] = content) -> Any:
+    async def _ask(self, call: ApiRequest, read: Callable[[httpx.Response], Any] = content) -> Any:
         return await self._again(
             lambda: self._http.request(call.method, call.path, json=call.body, params=call.query), read
         )

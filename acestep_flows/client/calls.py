@@ -15,7 +15,7 @@ from acestep_flows.client.records import Asset, Output
 
 
 @dataclass(frozen=True)
-class Call:
+class ApiRequest:
     """One request."""
 
     method: str
@@ -24,45 +24,45 @@ class Call:
     query: Mapping[str, Any] = field(default_factory=dict)
 
 
-def graphs() -> Call:
-    return Call("GET", "/v1/graphs")
+def graphs() -> ApiRequest:
+    return ApiRequest("GET", "/v1/graphs")
 
 
-def graph(name: str) -> Call:
-    return Call("GET", f"/v1/graphs/{_part(name)}")
+def graph(name: str) -> ApiRequest:
+    return ApiRequest("GET", f"/v1/graphs/{_part(name)}")
 
 
-def check(content: Mapping[str, Any] | str) -> Call:
-    return Call("POST", "/v1/graphs:check", {"graph": content})
+def check(content: Mapping[str, Any] | str) -> ApiRequest:
+    return ApiRequest("POST", "/v1/graphs:check", {"graph": content})
 
 
-def plan(name: str, inputs: Mapping[str, Any]) -> Call:
-    return Call("POST", f"/v1/graphs/{_part(name)}/plan", {"inputs": sent(inputs)})
+def plan(name: str, inputs: Mapping[str, Any]) -> ApiRequest:
+    return ApiRequest("POST", f"/v1/graphs/{_part(name)}/plan", {"inputs": sent(inputs)})
 
 
-def submit(graph: str | Mapping[str, Any], inputs: Mapping[str, Any], options: Mapping[str, Any]) -> Call:
+def submit(graph: str | Mapping[str, Any], inputs: Mapping[str, Any], options: Mapping[str, Any]) -> ApiRequest:
     body: dict[str, Any] = {"graph": graph, "inputs": sent(inputs)}
     body |= {name: given for name, given in options.items() if given is not None}
     body.setdefault("idempotency_key", f"client-{secrets.token_hex(16)}")
-    return Call("POST", "/v1/runs", body)
+    return ApiRequest("POST", "/v1/runs", body)
 
 
-def status(run: str, wait: float = 0.0) -> Call:
+def status(run: str, wait: float = 0.0) -> ApiRequest:
     """`wait`: seconds that the answer may take if the run is not over before."""
-    return Call("GET", run_path(run), query={"wait": wait} if wait > 0 else {})
+    return ApiRequest("GET", run_path(run), query={"wait": wait} if wait > 0 else {})
 
 
-def runs(state: str | None, graph: str | None, limit: int, after: str | None) -> Call:
+def runs(state: str | None, graph: str | None, limit: int, after: str | None) -> ApiRequest:
     query = {"state": state, "graph": graph, "limit": limit, "after": after}
-    return Call("GET", "/v1/runs", query={name: given for name, given in query.items() if given is not None})
+    return ApiRequest("GET", "/v1/runs", query={name: given for name, given in query.items() if given is not None})
 
 
-def stats() -> Call:
-    return Call("GET", "/v1/stats")
+def stats() -> ApiRequest:
+    return ApiRequest("GET", "/v1/stats")
 
 
-def cancel(run: str) -> Call:
-    return Call("DELETE", run_path(run))
+def cancel(run: str) -> ApiRequest:
+    return ApiRequest("DELETE", run_path(run))
 
 
 def run_path(run: str) -> str:
@@ -77,8 +77,8 @@ def output_path(run: str, output: str) -> str:
     return f"{run_path(run)}/outputs/{_part(output)}"
 
 
-def preview(run: str, node: str) -> Call:
-    return Call("GET", f"{run_path(run)}/previews/{_part(node)}")
+def preview(run: str, node: str) -> ApiRequest:
+    return ApiRequest("GET", f"{run_path(run)}/previews/{_part(node)}")
 
 
 def sent(content: Any) -> Any:

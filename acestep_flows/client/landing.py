@@ -22,7 +22,7 @@ _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 _DIGEST = re.compile(r'"([0-9a-f]{64})"')
 
 
-class Landing:
+class ResumableFile:
     """One file.
 
     Args:

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 
 from acestep_flows.client.failures import refusal
-from acestep_flows.client.landing import Landing
-from acestep_flows.client.patience import Patience
+from acestep_flows.client.landing import ResumableFile
+from acestep_flows.client.patience import RetryBudget
 from acestep_flows.client.records import Output, Run
 from acestep_flows.errors import FlowsError, InputError, NotFound
 
@@ -35,7 +35,7 @@ def unheard(done: int, total: int) -> None:
 
 
 @dataclass(frozen=True)
-class Link:
+class ServerAddress:
     """The way to one server.
 
     Attributes:
@@ -65,8 +65,8 @@ class Link:
         limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=20)
         return {"base_url": self.server, "headers": headers, "timeout": timeout, "limits": limits}
 
-    def fresh_patience(self) -> Patience:
-        return Patience(self.patience, self.server)
+    def fresh_patience(self) -> RetryBudget:
+        return RetryBudget(self.patience, self.server)
 
 
 def settled(response: httpx.Response) -> bool:
@@ -78,7 +78,7 @@ def settled(response: httpx.Response) -> bool:
     Raises:
         FlowsError: as the server said.
     """
-    if response.is_success or response.status_code == 416:  # a range that is not there is for `Landing` to judge
+    if response.is_success or response.status_code == 416:  # a range that is not there is for `ResumableFile` to judge
         return True
     if (error := refusal(response)) is not None:
         raise error
@@ -100,7 +100,7 @@ def body(response: httpx.Response) -> bytes:
     return response.content
 
 
-def landing(run: Run, name: str, to: Path) -> tuple[Output, Landing]:
+def landing(run: Run, name: str, to: Path) -> tuple[Output, ResumableFile]:
     """The output called `name`, and where its bytes go: `to`, or in it when it is a folder.
 
     Raises:
@@ -113,7 +113,7 @@ def landing(run: Run, name: str, to: Path) -> tuple[Output, Landing]:
     output = run.outputs[name]
     if to.is_dir():
         to /= file_name(output, name)
-    return output, Landing(to, f"{run.id}/{name}")
+    return output, ResumableFile(to, f"{run.id}/{name}")
 
 
 def file_name(output: Output, name: str) -> str:

@@ -18,7 +18,7 @@ LOOKS = (0.05, 1.0)
 """First and longest pause between two looks at a run, in seconds, where the server holds no answers."""
 
 
-class Patience:
+class RetryBudget:
     """Pauses between attempts, until nothing was heard for so many seconds.
 
     Args:
@@ -49,7 +49,7 @@ class Patience:
         return pause
 
 
-class Vigil:
+class RunPoll:
     """Waits for the end of a run: the server holds its answer until then, so that the news takes no time.
 
     Where it answers at once all the same (it is an older one, or has no room for more who wait), there are pauses

@@ -14,7 +14,7 @@ ENDED = frozenset({"succeeded", "failed", "cancelled"})
 
 
 @dataclass(frozen=True)
-class Record:
+class ClientRecord:
     """Base of the records."""
 
     @classmethod
@@ -25,7 +25,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Output(Record):
+class Output(ClientRecord):
     """One file that a run gave; `asset` is the same file as an input of another run."""
 
     url: str
@@ -37,7 +37,7 @@ class Output(Record):
 
 
 @dataclass(frozen=True)
-class Node(Record):
+class Node(ClientRecord):
     """One node of a run; `preview` tells of its latest one (`step`, `steps`, `seconds`), if there is any."""
 
     id: str
@@ -50,7 +50,7 @@ class Node(Record):
 
 
 @dataclass(frozen=True)
-class Asset(Record):
+class Asset(ClientRecord):
     """A file on the server that runs can read."""
 
     id: str
@@ -62,7 +62,7 @@ class Asset(Record):
 
 
 @dataclass(frozen=True)
-class Run(Record):
+class Run(ClientRecord):
     """A run as it stands.
 
     Attributes:

@@ -11,14 +11,14 @@ from typing import Any, Self
 import httpx
 
 from acestep_flows.client import calls
-from acestep_flows.client.calls import Call
+from acestep_flows.client.calls import ApiRequest
 from acestep_flows.client.feed import Feed
-from acestep_flows.client.landing import Landing
+from acestep_flows.client.landing import ResumableFile
 from acestep_flows.client.link import (
     ALL_TOLD,
     PATIENCE,
     SERVER,
-    Link,
+    ServerAddress,
     body,
     content,
     landing,
@@ -26,7 +26,7 @@ from acestep_flows.client.link import (
     unheard,
     upload_request,
 )
-from acestep_flows.client.patience import Vigil
+from acestep_flows.client.patience import RunPoll
 from acestep_flows.client.records import Asset, Run, RunEvent
 
 
@@ -53,7 +53,7 @@ class Client:
         patience: float = PATIENCE,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._link = Link(server, key, patience)
+        self._link = ServerAddress(server, key, patience)
         self._http = httpx.Client(transport=transport, **self._link.settings())
 
     def __enter__(self) -> Self:
@@ -161,7 +161,7 @@ class Client:
         Raises:
             TimeoutError: it is not over yet; it goes on.
         """
-        vigil = Vigil(run, timeout)
+        vigil = RunPoll(run, timeout)
         while not (found := Run.read(self._ask(calls.status(run, vigil.hold())))).ended:
             time.sleep(vigil.pause(found.state))
         return found
@@ -208,7 +208,7 @@ class Client:
             return [self._uploaded(part) for part in inputs]
         return inputs
 
-    def _land(self, path: str, file: Landing, on_bytes: Callable[[int], None]) -> bool:
+    def _land(self, path: str, file: ResumableFile, on_bytes: Callable[[int], None]) -> bool:
         with self._http.stream("GET", path, headers=file.headers()) as response:
             if not response.is_success:
                 response.read()
@@ -219,7 +219,7 @@ class Client:
                     on_bytes(file.write(piece))
         return True
 
-    def _ask(self, call: Call, read: Callable[[httpx.Response], Any] = content) -> Any:
+    def _ask(self, call: ApiRequest, read: Callable[[httpx.Response], Any] = content) -> Any:
         return self._again(lambda: self._http.request(call.method, call.path, json=call.body, params=call.query), read)
 
     def _again(self, send: Callable[[], httpx.Response], read: Callable[[httpx.Response], Any] = content) -> Any:

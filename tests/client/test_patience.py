@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acestep_flows.client.patience import HOLD, LOOKS, Vigil
+from acestep_flows.client.patience import HOLD, LOOKS, RunPoll
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Clock:
 @given(st.floats(0, 100), st.lists(st.floats(0, 1), max_size=60))
 def test_a_vigil_ends_in_time_whatever_the_server_does(timeout: float, shares: list[float]) -> None:
     clock = Clock()
-    vigil = Vigil("run-1", timeout, clock)
+    vigil = RunPoll("run-1", timeout, clock)
     end = clock.now + timeout
     for share in shares:
         held = vigil.hold()
@@ -41,7 +41,7 @@ def test_a_vigil_ends_in_time_whatever_the_server_does(timeout: float, shares: l
 
 def test_no_pause_where_the_answer_was_held_and_longer_ones_where_not() -> None:
     clock = Clock()
-    vigil = Vigil("run-1", None, clock)
+    vigil = RunPoll("run-1", None, clock)
     pauses = []
     for took in (0.0, 0.0, 0.0, HOLD, 0.0):
         assert vigil.hold() == HOLD
@@ -53,7 +53,7 @@ def test_no_pause_where_the_answer_was_held_and_longer_ones_where_not() -> None:
 
 
 def test_a_timeout_of_nothing_is_one_look() -> None:
-    vigil = Vigil("run-1", 0, Clock())
+    vigil = RunPoll("run-1", 0, Clock())
     assert vigil.hold() == 0
     with pytest.raises(TimeoutError):
         vigil.pause("running")

@@ -50,7 +50,7 @@ def snapshot(scope: Scope, inputs: Mapping[str, Any], open_asset: OpenAsset) -> 
         InputError: an input is not what the graph wants.
         NotFound: an asset does not exist.
     """
-    reader = _Reader(open_asset)
+    reader = _AssetReader(open_asset)
     plan = lay_out(scope, reader.inputs(scope, inputs))
     resolved = {name: reader.written(given) for name, given in plan.inputs.items()}
     return plan, NewRun(
@@ -75,13 +75,13 @@ def planned(
         InputError, GraphError: this version of the stages cannot run it.
         NotFound: an asset is gone.
     """
-    reader = _Reader(open_asset)
+    reader = _AssetReader(open_asset)
     scope = graph_scope(content, "the run's graph", registry)
     plan = lay_out(scope, reader.inputs(scope, inputs))
     return plan, {value.digest: reader.assets[id(value)] for value in reader.values.values()}
 
 
-class _Reader:
+class _AssetReader:
     """Puts values where the inputs name assets, and names the assets again where values stand."""
 
     def __init__(self, open_asset: OpenAsset) -> None:

@@ -24,12 +24,12 @@ from acestep_flows.api.execution import tracing
 from acestep_flows.api.execution.accepted_run import planned
 from acestep_flows.api.execution.previews import LONGEST, PreviewMaker
 from acestep_flows.api.execution.run_journal import Journal, weights
-from acestep_flows.api.execution.run_notifier import Bell
+from acestep_flows.api.execution.run_notifier import RunNotifier
 from acestep_flows.api.execution.store_outputs import Kept, keep
 from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.leases import Changes, end_state
 from acestep_flows.api.store.records import Claimed, Lease, NodeRecord, RunState
-from acestep_flows.api.store.retention import Keep, sweep
+from acestep_flows.api.store.retention import RetentionPolicy, sweep
 from acestep_flows.errors import Cancelled, FlowsError, StorageError
 from acestep_flows.graph.execution.result import Options
 from acestep_flows.graph.execution.run import PlanRun
@@ -54,7 +54,7 @@ R = TypeVar("R")
 
 
 @dataclass(eq=False)
-class _Work:
+class _ActiveRun:
     """A run in hand."""
 
     claimed: Claimed
@@ -98,22 +98,22 @@ class Executor:
         *,
         slots: int = 4,
         name: str | None = None,
-        retention: Keep | None = None,
+        retention: RetentionPolicy | None = None,
         poll: float = POLL_SECONDS,
         tracer: TracerProvider | None = None,
         model: str = "",
-        bell: Bell | None = None,
+        bell: RunNotifier | None = None,
         preview_seconds: float = LONGEST,
     ) -> None:
         self.name = name or f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
         self.slots = slots
         self._home, self._scheduler, self._retention, self._poll = home, scheduler, retention, poll
-        self._model, self._bell = model, bell if bell is not None else Bell()
+        self._model, self._bell = model, bell if bell is not None else RunNotifier()
         self._preview_seconds = preview_seconds
         self._tracer, self._traces = tracer, tracer is not None or tracing.listening()
         self.failures: Counter[str] = Counter()
         self.ended = False
-        self._works: dict[str, _Work] = {}
+        self._works: dict[str, _ActiveRun] = {}
         self._draining = False
         self._over = asyncio.Event()
         self._wake = asyncio.Event()
@@ -183,7 +183,7 @@ class Executor:
             claimed = await self._in_store(self._home.leases.claim, self.name, tuple(self._works))
             if claimed is None:
                 return
-            work = _Work(claimed)
+            work = _ActiveRun(claimed)
             self._bell.ring([work.lease.run])
             self._works[work.lease.run] = work
             work.task = asyncio.create_task(self._perform(work))
@@ -227,7 +227,7 @@ class Executor:
         assert self._retention is not None
         await self._in_files(sweep, self._home, self._retention)
 
-    def _drop_lost(self, works: list[_Work]) -> None:
+    def _drop_lost(self, works: list[_ActiveRun]) -> None:
         for work in works:
             if work.task is not None and not work.task.done() and not (work.lost or work.ending):
                 log.warning("run %s is another executor's by now", work.lease.run)
@@ -244,7 +244,7 @@ class Executor:
 
     # One run.
 
-    async def _perform(self, work: _Work) -> None:
+    async def _perform(self, work: _ActiveRun) -> None:
         try:
             await self._to_its_end(work)
         except asyncio.CancelledError:
@@ -259,7 +259,7 @@ class Executor:
             if not self._works:
                 self._idle.set()
 
-    async def _to_its_end(self, work: _Work) -> None:
+    async def _to_its_end(self, work: _ActiveRun) -> None:
         kept, error = Kept((), ()), None
         try:
             kept = await self._compute(work)
@@ -275,7 +275,7 @@ class Executor:
             with contextlib.suppress(StorageError):
                 await self._in_files(_trace, self._home, work.lease.run, self._tracer)
 
-    async def _compute(self, work: _Work) -> Kept:
+    async def _compute(self, work: _ActiveRun) -> Kept:
         record, content = work.claimed.record, work.claimed.content
         home, scheduler = self._home, self._scheduler
         plan, assets = await self._in_files(planned, content, record.inputs, home.assets.value, scheduler.stages)
@@ -304,7 +304,7 @@ class Executor:
         stem = f"{record.graph}-{record.id[-6:]}"
         return await self._in_files(_keep, values, made, home, record.format, stem)
 
-    async def _finish(self, work: _Work, state: RunState, kept: Kept, error: FlowsError | None) -> bool:
+    async def _finish(self, work: _ActiveRun, state: RunState, kept: Kept, error: FlowsError | None) -> bool:
         """Write the end. Where the database does not take it, the run is left to whoever claims it next."""
         work.ending = True
         for pause in (*FINISH_PAUSES, None):
@@ -341,7 +341,7 @@ class Executor:
         return await asyncio.get_running_loop().run_in_executor(self._files, lambda: work(*args, **kwargs))
 
 
-def _taken(work: _Work) -> Changes | None:
+def _taken(work: _ActiveRun) -> Changes | None:
     return None if work.journal is None else work.journal.take()
 
 

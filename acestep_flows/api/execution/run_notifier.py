@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from weakref import WeakValueDictionary
 
 
-class Bell:
+class RunNotifier:
     """Rings for a run when something about it was written to the run table. All on one event loop.
 
     What executors of other processes write does not ring: whoever waits still looks from time to time.

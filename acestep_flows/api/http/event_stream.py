@@ -10,7 +10,7 @@ from acestep_flows.api.http.dependencies import Streams, in_thread
 from acestep_flows.api.http.errors import Redactor
 from acestep_flows.api.http.long_poll import Pace
 from acestep_flows.api.service import Service
-from acestep_flows.api.store.records import ENDED, RunEvent
+from acestep_flows.api.store.records import ENDED, StoredEvent
 from acestep_flows.errors import InputError, NotFound
 
 TYPE = "text/event-stream"
@@ -32,7 +32,7 @@ def resume_point(last_event_id: str | None, after: int) -> int:
     return int(text)
 
 
-def framed(event: RunEvent, redact: Redactor) -> bytes:
+def framed(event: StoredEvent, redact: Redactor) -> bytes:
     """One event on the wire. JSON has no raw line ends, so its data is one line."""
     data = {"seq": event.seq, "type": event.type, **redact.content(event.body)}
     return f"id: {event.seq}\nevent: {event.type}\ndata: {json.dumps(data)}\n\n".encode()

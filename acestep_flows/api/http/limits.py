@@ -36,7 +36,7 @@ class Bucket:
         return 0.0
 
 
-class Room:
+class ByteBudget:
     """Room for so much at once, given out in the order in which it is asked for; on one event loop.
 
     Args:

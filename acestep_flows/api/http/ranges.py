@@ -55,7 +55,7 @@ async def file_answer(
 
 
 @dataclass(frozen=True)
-class Part:
+class ByteRange:
     """Bytes of a file; `partial` when a range was asked for."""
 
     start: int
@@ -63,24 +63,24 @@ class Part:
     partial: bool = True
 
 
-def part_of(wanted: str | None, size: int) -> Part | None:
+def part_of(wanted: str | None, size: int) -> ByteRange | None:
     """What a Range header asks for; None where it asks for nothing there is.
 
     Several ranges at once, other units and nonsense are passed over, as the standard allows: the whole is sent.
     """
-    whole = Part(0, size, partial=False)
+    whole = ByteRange(0, size, partial=False)
     found = _RANGE.fullmatch(wanted) if wanted is not None else None
     if found is None:
         return whole
     first, last, suffix = found.groups()
     if suffix is not None:
         length = min(int(suffix), size)
-        return Part(size - length, length) if length else None
+        return ByteRange(size - length, length) if length else None
     start = int(first)
     if last is not None and int(last) < start:
         return whole
     end = min(int(last), size - 1) if last is not None else size - 1
-    return Part(start, end - start + 1) if start < size else None
+    return ByteRange(start, end - start + 1) if start < size else None
 
 
 def disposition(file_name: str) -> str:

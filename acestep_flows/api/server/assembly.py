@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from acestep_flows.api.execution.executor import Executor
-from acestep_flows.api.execution.run_notifier import Bell
+from acestep_flows.api.execution.run_notifier import RunNotifier
 from acestep_flows.api.http.keys import Keyring
 from acestep_flows.api.options import MEGABYTE, ApiOptions
 from acestep_flows.api.service import Service, always_ready
 from acestep_flows.api.store.home import Home
-from acestep_flows.api.store.retention import DAY, Keep, needed_since
+from acestep_flows.api.store.retention import DAY, RetentionPolicy, needed_since
 from acestep_flows.graph.execution.cache import Cache
 from acestep_flows.graph.execution.disk_cache import DiskStore
 from acestep_flows.graph.execution.scheduler import Scheduler
@@ -58,12 +58,12 @@ def assemble(
     cache = Cache(runner, memory=MEMORY_BYTES, store=store)
     scheduler = Scheduler(stages(), runner, cache, Timings(home.root / "timings.json"))
     vocab = None if pool.lyric_vocab is None else Path(pool.lyric_vocab)
-    bell = Bell()
+    bell = RunNotifier()
     executor = Executor(
         home,
         scheduler,
         slots=pool.limits.running,
-        retention=Keep(
+        retention=RetentionPolicy(
             files=None if kept.days is None else kept.days * DAY,
             bytes=None if kept.outputs_gb is None else round(kept.outputs_gb * GIGABYTE),
         ),

@@ -29,7 +29,7 @@ HANG_UP_SECONDS = 2
 """How long open requests may go on once no run is in hand any more. Clients that follow events come again."""
 
 
-class Front:
+class HttpProcess:
     """HTTP and the executor, on one event loop, before a pool that is up."""
 
     def __init__(
@@ -65,7 +65,7 @@ class Front:
             timeout_graceful_shutdown=HANG_UP_SECONDS,
             server_header=False,
         )
-        http = _Http(config, lambda: on_ready(self._greeting(listening)))
+        http = _UvicornServer(config, lambda: on_ready(self._greeting(listening)))
         with self._signals():
             executor = asyncio.create_task(self._executor.run())
             serving = asyncio.create_task(http.serve([listening]))
@@ -97,7 +97,7 @@ class Front:
                 loop.remove_signal_handler(number)
 
 
-class _Http(uvicorn.Server):
+class _UvicornServer(uvicorn.Server):
     """Says when it listens, and leaves signals alone."""
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:

@@ -78,9 +78,9 @@ def serve_forever(options: ServerOptions, settings: Settings, on_ready: Callable
         stack.enter_context(local_ray(pool.cpus, pool.gpus))
         runner = deploy({"pool": pool, "home": home.root})
         stack.callback(runner.close)
-        from acestep_flows.api.server.http_process import Front
+        from acestep_flows.api.server.http_process import HttpProcess
 
-        front = Front(options, settings, keys, pool, home, runner)
+        front = HttpProcess(options, settings, keys, pool, home, runner)
         asyncio.run(front.run(listening, on_ready))
 
 

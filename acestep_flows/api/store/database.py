@@ -18,7 +18,7 @@ from filelock import FileLock
 from sqlalchemy import URL, Connection, create_engine, event, exc, text
 from sqlalchemy.engine import make_url
 
-from acestep_flows.api.store.fifo_lock import Turns
+from acestep_flows.api.store.fifo_lock import FifoLock
 from acestep_flows.errors import InputError, StorageError, Unavailable
 
 BUSY_SECONDS = 30.0
@@ -49,7 +49,7 @@ class Database:
                 "no database URL", where="database", allowed="sqlite:///... or postgresql://..."
             ) from error
         self._sqlite = self.url.get_backend_name() == "sqlite"
-        self._turns = Turns()
+        self._turns = FifoLock()
         if self.url.get_backend_name() not in ("sqlite", "postgresql"):
             found = self.url.get_backend_name()
             raise InputError(f"a {found} database", where="database", allowed="sqlite or postgresql")

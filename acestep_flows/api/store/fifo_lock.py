@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 
 
-class Turns:
+class FifoLock:
     """One thread at a time, the longest waiting next.
 
     SQLite's own way to wait is to look again now and then: in a crowd of writers, some never find it free.

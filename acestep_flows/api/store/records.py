@@ -73,7 +73,7 @@ class NewRun:
 
 
 @dataclass(frozen=True)
-class Limits:
+class QueueLimits:
     """How much may be waiting, checked in the transaction that accepts. None: no limit.
 
     Attributes:
@@ -182,7 +182,7 @@ class PreviewRecord:
 
 
 @dataclass(frozen=True)
-class RunEvent:
+class StoredEvent:
     """One thing that happened to a run.
 
     Attributes:

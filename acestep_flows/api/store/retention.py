@@ -31,7 +31,7 @@ _BATCH = 100
 
 
 @dataclass(frozen=True)
-class Keep:
+class RetentionPolicy:
     """How long, and how much. None: without limit.
 
     Attributes:
@@ -60,7 +60,7 @@ class Swept:
     states: int = 0
 
 
-def sweep(home: Home, keep: Keep, now: float | None = None, grace: float = GRACE_SECONDS) -> Swept:
+def sweep(home: Home, keep: RetentionPolicy, now: float | None = None, grace: float = GRACE_SECONDS) -> Swept:
     """Remove what is over its time.
 
     Raises:

@@ -11,14 +11,14 @@ from sqlalchemy import Connection, Row, Select, and_, func, insert, select, upda
 from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.queue_estimate import outlook, typical_seconds
 from acestep_flows.api.store.records import (
-    Limits,
     NewRun,
     NodeRecord,
     Outlook,
     Page,
-    RunEvent,
+    QueueLimits,
     RunRecord,
     RunState,
+    StoredEvent,
 )
 from acestep_flows.api.store.rows import SHOWN, end, new_id, node_record, outputs_of, run_event, run_record, tell
 from acestep_flows.api.store.schema import ASSETS, EVENTS, INPUT_ASSETS, NODES, RUNS
@@ -28,7 +28,7 @@ LARGEST_PAGE = 200
 HIGHEST_PRIORITY = 1000
 LONGEST_KEY = 255
 
-_DEFAULT_LIMITS = Limits()
+_DEFAULT_LIMITS = QueueLimits()
 _ID = re.compile(r"run-[0-9a-f]{26}")
 _UNFINISHED = (RunState.QUEUED.value, RunState.RUNNING.value)
 
@@ -45,7 +45,7 @@ class RunTable:
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self._database, self._clock = database, clock
 
-    def accept(self, new: NewRun, limits: Limits = _DEFAULT_LIMITS) -> tuple[RunRecord, bool]:
+    def accept(self, new: NewRun, limits: QueueLimits = _DEFAULT_LIMITS) -> tuple[RunRecord, bool]:
         """Put a run in the queue; when this returns, it is on disk.
 
         Returns:
@@ -127,12 +127,12 @@ class RunTable:
             rows = connection.execute(select(NODES).where(NODES.c.run == id).order_by(NODES.c.position))
             return tuple(node_record(row) for row in rows)
 
-    def events(self, id: str, after: int = 0, limit: int = 1000) -> tuple[RunEvent, ...]:
+    def events(self, id: str, after: int = 0, limit: int = 1000) -> tuple[StoredEvent, ...]:
         """Events whose `seq` is greater than `after`, oldest first. The last of a run has an end state as its type."""
         wanted = select(EVENTS).where(EVENTS.c.run == id, EVENTS.c.seq > after).order_by(EVENTS.c.seq).limit(limit)
         with self._database.read() as connection:
             rows = connection.execute(wanted)
-            return tuple(RunEvent(row.seq, row.type, row.time, row.body) for row in rows)
+            return tuple(StoredEvent(row.seq, row.type, row.time, row.body) for row in rows)
 
     def cancel(self, id: str, owner: str | None = None) -> RunRecord:
         """Stop a run: at once where nobody works on it, else at its next step boundary. No-op when it is over.
@@ -256,7 +256,7 @@ def _check(new: NewRun) -> None:
         raise InputError(f"{new.deadline}", where="deadline", allowed="seconds, more than 0")
 
 
-def _refuse_overload(connection: Connection, owner: str, limits: Limits) -> None:
+def _refuse_overload(connection: Connection, owner: str, limits: QueueLimits) -> None:
     if limits.queued is not None:
         queued = connection.execute(
             select(func.count()).select_from(RUNS).where(RUNS.c.state == RunState.QUEUED.value)

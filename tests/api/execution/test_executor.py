@@ -22,7 +22,7 @@ from acestep_flows.api.execution.executor import RENEWALS_PER_LEASE, Executor
 from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.leases import Leases
 from acestep_flows.api.store.records import ENDED, RunState
-from acestep_flows.api.store.retention import Keep
+from acestep_flows.api.store.retention import RetentionPolicy
 from acestep_flows.audio import tags
 from acestep_flows.errors import StorageError
 from acestep_flows.graph.execution.run import run_plan
@@ -287,7 +287,7 @@ def test_background_work_survives_whatever_happens_in_it(tmp_path: Path, monkeyp
 
     async def until_done(home: Home) -> Executor:
         with scheduler_over(home) as scheduler:
-            executor = Executor(home, scheduler, poll=0.02, retention=Keep())
+            executor = Executor(home, scheduler, poll=0.02, retention=RetentionPolicy())
             task = asyncio.create_task(executor.run())
             await all_ended(home)
             await until(lambda: len(executor.failures) == 4)

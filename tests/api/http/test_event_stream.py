@@ -15,7 +15,7 @@ from acestep_flows.api.http.errors import Redactor
 from acestep_flows.api.http.event_stream import framed, resume_point
 from acestep_flows.api.http.keys import Key, Keyring, digest_of
 from acestep_flows.api.options import ApiOptions
-from acestep_flows.api.store.records import RunEvent
+from acestep_flows.api.store.records import StoredEvent
 from acestep_flows.errors import InputError
 from acestep_flows.model.checkpoint import Checkpoint
 from tests.api.door import LONG, SHORT, Door, opened
@@ -140,7 +140,7 @@ def test_one_key_does_not_take_every_place(strict: Checkpoint, tmp_path: Path) -
 
 
 def test_an_event_is_one_block_whatever_its_text() -> None:
-    event = RunEvent(7, "failed", 1.0, {"node": "a", "error": {"message": "two\nlines\n\nid: 9 in /srv/home/x"}})
+    event = StoredEvent(7, "failed", 1.0, {"node": "a", "error": {"message": "two\nlines\n\nid: 9 in /srv/home/x"}})
     block = framed(event, Redactor(["/srv/home"]))
     assert block.startswith(b"id: 7\nevent: failed\ndata: {")
     assert block.count(b"\n") == 4

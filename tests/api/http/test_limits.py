@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from starlette.exceptions import HTTPException
 from starlette.types import Message
 
-from acestep_flows.api.http.limits import Bucket, HostCheck, Room, bounded, check_declared
+from acestep_flows.api.http.limits import Bucket, ByteBudget, HostCheck, bounded, check_declared
 from acestep_flows.errors import InputError, TooLarge
 from tests.api.door import Door
 
@@ -61,7 +61,7 @@ def receive_from(parts: Iterable[bytes]) -> Any:
 
 def test_room_is_given_in_turn_and_never_more_than_there_is() -> None:
     async def all_of_them() -> None:
-        room, taken, order = Room(10), 0, []
+        room, taken, order = ByteBudget(10), 0, []
 
         async def take(needed: int) -> None:
             nonlocal taken
@@ -82,7 +82,7 @@ def test_room_is_given_in_turn_and_never_more_than_there_is() -> None:
 
 def test_room_that_nobody_waits_for_any_more_is_there_for_others() -> None:
     async def give_up() -> None:
-        room = Room(1)
+        room = ByteBudget(1)
         async with room.room(1):
             waiting = asyncio.create_task(room.room(1).__aenter__())
             await asyncio.sleep(0)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from starlette.responses import Response
 from starlette.testclient import TestClient
 
-from acestep_flows.api.http.ranges import Part, disposition, file_answer, part_of
+from acestep_flows.api.http.ranges import ByteRange, disposition, file_answer, part_of
 from tests.api.toys import opened
 
 CONTENT = bytes(range(100))
@@ -116,12 +116,12 @@ def test_a_part_lies_within_its_file(size: int, first: int | None, last: int | N
     part = part_of(f"bytes={text[0]}-{text[1]}", size)
     content = bytes(range(size))
     if first is None and last is None:
-        assert part == Part(0, size, partial=False)
+        assert part == ByteRange(0, size, partial=False)
         return
     if first is None:
         wanted = content[max(0, size - (last or 0)) :] if last else b""
     elif last is not None and last < first:
-        assert part == Part(0, size, partial=False)
+        assert part == ByteRange(0, size, partial=False)
         return
     else:
         wanted = content[first : size if last is None else last + 1]

@@ -10,7 +10,7 @@ from acestep_flows.api.execution.executor import Executor
 from acestep_flows.api.http.keys import Keyring
 from acestep_flows.api.server import assembly
 from acestep_flows.api.server.assembly import assemble
-from acestep_flows.api.store.retention import DAY, Keep
+from acestep_flows.api.store.retention import DAY, RetentionPolicy
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.settings import read_settings
@@ -21,9 +21,9 @@ from tests.api.toys import opened
 @pytest.mark.parametrize(
     ("keep", "kept", "cache"),
     [
-        ({}, Keep(), 20 * 2**30),
-        ({"days": 2, "outputs_gb": 0.5, "cache_gb": 1}, Keep(files=2 * DAY, bytes=2**29), 2**30),
-        ({"days": None, "outputs_gb": None}, Keep(files=None, bytes=None), 20 * 2**30),
+        ({}, RetentionPolicy(), 20 * 2**30),
+        ({"days": 2, "outputs_gb": 0.5, "cache_gb": 1}, RetentionPolicy(files=2 * DAY, bytes=2**29), 2**30),
+        ({"days": None, "outputs_gb": None}, RetentionPolicy(files=None, bytes=None), 20 * 2**30),
     ],
 )
 def test_the_pool_file_says_what_is_kept(
@@ -31,12 +31,12 @@ def test_the_pool_file_says_what_is_kept(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     keep: dict[str, float | None],
-    kept: Keep,
+    kept: RetentionPolicy,
     cache: int,
 ) -> None:
-    told: list[Keep] = []
+    told: list[RetentionPolicy] = []
 
-    def listening(*args: object, retention: Keep, **options: object) -> object:
+    def listening(*args: object, retention: RetentionPolicy, **options: object) -> object:
         told.append(retention)
         return Executor(*args, retention=retention, **options)  # type: ignore[arg-type]
 

@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from acestep_flows.api.store.fifo_lock import Turns
+from acestep_flows.api.store.fifo_lock import FifoLock
 
 
 def test_who_asked_first_comes_first() -> None:
-    turns = Turns()
+    turns = FifoLock()
     had: list[int] = []
     inside: list[int] = []
 
@@ -35,7 +35,7 @@ def test_who_asked_first_comes_first() -> None:
 
 
 def test_who_waits_too_long_gives_up_and_stands_in_nobodys_way() -> None:
-    turns = Turns()
+    turns = FifoLock()
 
     def again() -> None:
         with turns.mine(0.01):

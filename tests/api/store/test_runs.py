@@ -12,7 +12,7 @@ from acestep_flows.api.store.artifacts import Artifacts
 from acestep_flows.api.store.assets import Assets
 from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.leases import Leases
-from acestep_flows.api.store.records import Limits, RunState
+from acestep_flows.api.store.records import QueueLimits, RunState
 from acestep_flows.api.store.runs import RunTable
 from acestep_flows.errors import Conflict, InputError, NotFound, Overloaded
 from tests.api.store.clock import Clock, new
@@ -45,7 +45,7 @@ def test_an_accepted_run_is_there_for_everybody(table: RunTable, url: str, clock
 
 def test_a_key_accepts_one_request_once(table: RunTable) -> None:
     first, fresh = table.accept(new(idempotency_key="k", request_digest="a"))
-    again, fresh_again = table.accept(new(idempotency_key="k", request_digest="a"), Limits(queued=1))
+    again, fresh_again = table.accept(new(idempotency_key="k", request_digest="a"), QueueLimits(queued=1))
     assert (fresh, fresh_again, again.id) == (True, False, first.id)
     with pytest.raises(Conflict, match=first.id):
         table.accept(new(idempotency_key="k", request_digest="b"))
@@ -73,7 +73,7 @@ def test_the_limit_of_the_queue_is_hard(table: RunTable) -> None:
     def submit() -> None:
         for _ in range(5):
             try:
-                accepted.append(table.accept(new(), Limits(queued=7))[0].id)
+                accepted.append(table.accept(new(), QueueLimits(queued=7))[0].id)
             except Overloaded as error:
                 refused.append(error)
 
@@ -88,7 +88,7 @@ def test_the_limit_of_the_queue_is_hard(table: RunTable) -> None:
 
 
 def test_an_owner_has_a_limit_of_its_own(table: RunTable, leases: Leases) -> None:
-    limits = Limits(owned=2)
+    limits = QueueLimits(owned=2)
     table.accept(new(owner="a"), limits)
     table.accept(new(owner="a"), limits)
     assert leases.claim("e") is not None  # What works counts, too.

@@ -30,7 +30,7 @@ from acestep_flows.api.http.schemas import (
     Text,
 )
 from acestep_flows.api.service import Service
-from acestep_flows.api.store.records import Limits, OutputRecord, RunRecord, RunState
+from acestep_flows.api.store.records import OutputRecord, QueueLimits, RunRecord, RunState
 from acestep_flows.api.store.runs import LARGEST_PAGE, LONGEST_KEY
 from acestep_flows.errors import DeadlineExceeded, InputError, NotFound, Overloaded
 from acestep_flows.graph.checking.scope import Scope
@@ -326,7 +326,7 @@ async def accept(
             expected_seconds=service.expected_seconds(plan),
         )
         owned = caller.key.runs if caller.key is not None else None
-        return service.home.runs.accept(new, Limits(service.options.queued, owned))
+        return service.home.runs.accept(new, QueueLimits(service.options.queued, owned))
 
     record, is_new = await in_thread(work)
     if is_new:

@@ -17,7 +17,7 @@ import soundfile
 
 from acestep_flows.api.http.long_poll import Pace
 from acestep_flows.api.options import ApiOptions
-from acestep_flows.api.store.retention import Keep, sweep
+from acestep_flows.api.store.retention import RetentionPolicy, sweep
 from acestep_flows.client import Client
 from acestep_flows.model.checkpoint import Checkpoint
 from tests.api.door import LONG, PATIENCE, SHORT, Door, opened, sound
@@ -260,7 +260,7 @@ def test_a_retry_is_answered_though_what_the_run_read_has_expired(strict: Checkp
         first = door.client.post("/v1/runs", json=body)
         assert first.status_code == 202, first.text
         door.client.delete(first.json()["links"]["self"])
-        sweep(door.home, Keep(files=0), time.time() + 1, grace=0)
+        sweep(door.home, RetentionPolicy(files=0), time.time() + 1, grace=0)
         assert door.client.get(f"/v1/assets/{source}").status_code == 404
         again = door.client.post("/v1/runs", json=body)
         assert (again.status_code, again.json()["id"]) == (202, first.json()["id"])
@@ -305,7 +305,7 @@ def test_outputs_alone_and_once_their_time_is_over(strict: Checkpoint, tmp_path:
         listed = door.client.get(run["links"]["outputs"]).json()
         assert listed == {"outputs": run["outputs"]}
         assert not any(output["expired"] for output in run["outputs"].values())
-        sweep(door.home, Keep(files=0), time.time() + 1)
+        sweep(door.home, RetentionPolicy(files=0), time.time() + 1)
         gone = door.client.get(run["links"]["outputs"]).json()["outputs"]
         assert gone.keys() == run["outputs"].keys()
         for output in gone.values():
