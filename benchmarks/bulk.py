@@ -27,16 +27,16 @@ import psutil
 
 from acestep_flows.bulk.check import check
 from acestep_flows.bulk.driver import run_job
-from acestep_flows.bulk.job_folder import Place
+from acestep_flows.bulk.job_folder import JobFolder
 from acestep_flows.bulk.ledger import Ledger
 from acestep_flows.bulk.manifest import open_manifest
 from acestep_flows.bulk.pool_renderer import PoolRenderer
 from acestep_flows.bulk.prepare import job_of
-from acestep_flows.bulk.progress import Progress
-from acestep_flows.bulk.results import Outcome
+from acestep_flows.bulk.progress import JobProgress
+from acestep_flows.bulk.results import JobOutcome
 from acestep_flows.bulk.resume import begin
 from acestep_flows.bulk.row_work import JobWork
-from acestep_flows.bulk.rows import Rows
+from acestep_flows.bulk.rows import JobRows
 from acestep_flows.graph.checking.check import checked
 from acestep_flows.graph.execution.result import Options
 from acestep_flows.graph.execution.run import run_plan
@@ -55,17 +55,17 @@ from benchmarks.machine import report
 WORDS = {"tags": "funk, pop, 105 bpm", "lyrics": "[verse]\nNeon lights they flicker bright\n", "duration": 5.0}
 
 
-def begun(folder: Path, root: Path, count: int, steps: int) -> tuple[JobWork, Rows]:
+def begun(folder: Path, root: Path, count: int, steps: int) -> tuple[JobWork, JobRows]:
     """A job of `count` rows in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     manifest = folder / "manifest.jsonl"
     rows = [{"id": f"r{number}", "seed": number, "steps": steps, **WORDS} for number in range(count)]
     manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
     library = Library()
-    found = Rows(open_manifest(str(manifest)), checked(library.load("text2music"), stages(), library.nested))
+    found = JobRows(open_manifest(str(manifest)), checked(library.load("text2music"), stages(), library.nested))
     looked = check(found)
     weights = Weights("argument", root, None, folder / "cache")
-    place = Place(str(folder / "out"))
+    place = JobFolder(str(folder / "out"))
     place.prepare()
     job = job_of(found, looked, weights.open())
     begin(place, job, looked)
@@ -126,9 +126,9 @@ class Memory:
 def job(folder: Path, root: Path, count: int, steps: int, pool: Pool) -> dict[str, Any]:
     """The same rows as a job."""
     work, rows = begun(folder, root, count, steps)
-    first: list[Progress] = []
+    first: list[JobProgress] = []
 
-    def watch(progress: Progress) -> None:
+    def watch(progress: JobProgress) -> None:
         if progress.rendering and not first:
             first.append(progress)
 
@@ -141,7 +141,7 @@ def job(folder: Path, root: Path, count: int, steps: int, pool: Pool) -> dict[st
     return told(outcome) | {"peak_memory_mb": memory.peak / 1e6, "stage_seconds": stage_seconds}
 
 
-def told(outcome: Outcome) -> dict[str, Any]:
+def told(outcome: JobOutcome) -> dict[str, Any]:
     """An outcome in numbers: rows per second once started."""
     progress = outcome.progress
     made = progress.done - progress.resumed

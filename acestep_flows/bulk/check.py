@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from acestep_flows.bulk.job import Source
+from acestep_flows.bulk.job import ManifestSource
 from acestep_flows.errors import InputError
 
 if TYPE_CHECKING:
-    from acestep_flows.bulk.rows import Rows
+    from acestep_flows.bulk.rows import JobRows
 
 SHOWN = 1000
 """Bad rows that are kept with their reasons; beyond these they are counted."""
@@ -45,14 +45,14 @@ class Checked:
         lines: where each row is.
     """
 
-    source: Source
+    source: ManifestSource
     bad: tuple[Bad, ...]
     bad_rows: int
     digests: bytes
     lines: array[int]
 
 
-def check(rows: Rows) -> Checked:
+def check(rows: JobRows) -> Checked:
     """Read and check every row.
 
     Raises:
@@ -74,7 +74,7 @@ def check(rows: Rows) -> Checked:
     if not lines:
         raise InputError("has no rows", where=url, allowed="at least one")
     told = rows.columns if rows.columns is not None else tuple(sorted(columns))
-    source = Source(url, len(lines), tuple(told), hashlib.sha256(digests).hexdigest())
+    source = ManifestSource(url, len(lines), tuple(told), hashlib.sha256(digests).hexdigest())
     return Checked(source, tuple(bad), bad_rows, bytes(digests), lines)
 
 

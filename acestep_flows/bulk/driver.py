@@ -12,12 +12,12 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from acestep_flows.bulk.job import Shard
-from acestep_flows.bulk.job_folder import Place
+from acestep_flows.bulk.job_folder import JobFolder
 from acestep_flows.bulk.ledger import Ledger, Standing, Tried, short
-from acestep_flows.bulk.progress import Watch, unwatched
+from acestep_flows.bulk.progress import JobWatch, unwatched
 from acestep_flows.bulk.progress_meter import Meter
-from acestep_flows.bulk.results import Outcome, ResultRow
-from acestep_flows.bulk.row_work import JobWork, Try, failed
+from acestep_flows.bulk.results import JobOutcome, ResultRow
+from acestep_flows.bulk.row_work import Attempt, JobWork, failed
 from acestep_flows.bulk.rows import Row
 from acestep_flows.errors import Conflict, FlowsError, InputError, LostProcess, StorageError
 from acestep_flows.graph.planning.plan import Plan
@@ -33,17 +33,19 @@ RETRIES = 2
 PERMANENT = ("invalid_input", "checkpoint", "invalid_graph", "not_found", "conflict", "too_large", "unauthorized")
 """Codes of errors that the next attempt would meet again."""
 
-Ended = tuple[Try, ResultRow]
-Way = tuple[str, ...]
+AttemptEnd = tuple[Attempt, ResultRow]
+Route = tuple[str, ...]
 
 
 class Renderer(Protocol):
     """Makes songs: with processes of its own, or by asking a server."""
 
-    def way(self, plan: Plan) -> Way:
+    def way(self, plan: Plan) -> Route:
         """What has to be known of a plan beforehand; plans themselves are not kept."""
 
-    def render(self, tries: Sequence[Try], ways: Collection[Way], meter: Meter, *, alone: bool) -> Iterator[Ended]:
+    def render(
+        self, tries: Sequence[Attempt], ways: Collection[Route], meter: Meter, *, alone: bool
+    ) -> Iterator[AttemptEnd]:
         """What became of tries, as they end. Those that are missing at the end were lost with a process.
 
         Args:
@@ -64,8 +66,8 @@ def run_job(
     retries: int = RETRIES,
     again: bool = False,
     wave: int = WAVE,
-    watch: Watch = unwatched,
-) -> Outcome:
+    watch: JobWatch = unwatched,
+) -> JobOutcome:
     """Make the rows of a job that are not settled yet.
 
     Args:
@@ -118,10 +120,10 @@ class _Driver:
         self.work, self.renderer, self.ledger, self.meter = work, renderer, ledger, meter
         self._retries = retries
         self._standing: Standing = ledger.standing(again=again)
-        self._ways: set[Way] = set()
-        self._next: list[Try] = []
-        self._lost: list[Try] = []
-        self._twins: dict[bytes, list[Try]] = {}
+        self._ways: set[Route] = set()
+        self._next: list[Attempt] = []
+        self._lost: list[Attempt] = []
+        self._twins: dict[bytes, list[Attempt]] = {}
 
     def run(self, rows: Iterator[Row], most: int) -> None:
         """All rows, wave after wave."""
@@ -136,7 +138,7 @@ class _Driver:
             self._render(wave, alone=False)
             self._settle_twins()
 
-    def _fill(self, wave: list[Try], rows: Iterator[Row], most: int) -> bool:
+    def _fill(self, wave: list[Attempt], rows: Iterator[Row], most: int) -> bool:
         """Take rows that are still to be made; whether there may be more."""
         taken = {short(one.recipe) for one in wave}
         while len(wave) < most:
@@ -157,7 +159,7 @@ class _Driver:
                 self.ledger.commit()
         return True
 
-    def _fresh(self, row: Row) -> Try | None:
+    def _fresh(self, row: Row) -> Attempt | None:
         """The next attempt at a row; None: it is settled."""
         if (status := self._standing.settled.get(row.id)) is not None:
             self.meter.resumed(given_up=status in ("failed", "rejected"))
@@ -171,12 +173,12 @@ class _Driver:
             self._end(self.work.refused(row, tried.attempt + 1, error), settled=True)
             return None
 
-    def _try(self, row: Row, attempt: int, retake: int) -> Try:
+    def _try(self, row: Row, attempt: int, retake: int) -> Attempt:
         one, plan = self.work.tried(row, attempt, retake)
         self._ways.add(self.renderer.way(plan))
         return one
 
-    def _render(self, wave: Sequence[Try], *, alone: bool) -> None:
+    def _render(self, wave: Sequence[Attempt], *, alone: bool) -> None:
         missing = {one.row.id: one for one in wave}
         if wave:
             found = self.renderer.render(wave, self._ways, self.meter, alone=alone)
@@ -189,7 +191,7 @@ class _Driver:
             self._judge_lost(one, alone=alone)
         self.ledger.commit()
 
-    def _judge(self, one: Try, row: ResultRow) -> None:
+    def _judge(self, one: Attempt, row: ResultRow) -> None:
         """What follows from how an attempt ended."""
         if row.code == StorageError.code:
             raise StorageError(row.error or "the folder cannot be written")
@@ -205,12 +207,12 @@ class _Driver:
             if row.status == "done":
                 self._standing.recipes[short(one.recipe)] = row.id
 
-    def _again(self, one: Try, row: ResultRow, retake: int) -> None:
+    def _again(self, one: Attempt, row: ResultRow, retake: int) -> None:
         self._end(row, settled=False)
         waits = self._lost if row.code == LostProcess.code else self._next
         waits.append(self._try(one.row, one.attempt + 1, retake))
 
-    def _judge_lost(self, one: Try, *, alone: bool) -> None:
+    def _judge_lost(self, one: Attempt, *, alone: bool) -> None:
         """A row that did not come back. With others it may be innocent, so it is tried alone before that counts."""
         if alone:
             self._judge(one, failed(self.work.begun(one), LostProcess("the processes that worked on it died")))
@@ -220,7 +222,7 @@ class _Driver:
     def _settle_twins(self) -> None:
         """Rows whose song another row of the wave was to bring: it is there, is tried again, or they bring it."""
         under_way = {short(one.recipe) for one in (*self._next, *self._lost)}
-        left: dict[bytes, list[Try]] = {}
+        left: dict[bytes, list[Attempt]] = {}
         for key, twins in self._twins.items():
             if key in self._standing.recipes:
                 for one in twins:
@@ -238,7 +240,7 @@ class _Driver:
 
 
 @contextlib.contextmanager
-def _locked(place: Place, name: str) -> Iterator[None]:
+def _locked(place: JobFolder, name: str) -> Iterator[None]:
     """Keep others from the same part of the job; a process that dies lets go."""
     if place.local is None:
         yield

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from acestep_flows.bulk.inputs import opened
-from acestep_flows.bulk.rows import Row, Rows
+from acestep_flows.bulk.rows import JobRows, Row
 from acestep_flows.graph.execution.forecast import Forecast, forecast
 from acestep_flows.graph.planning.layout import lay_out
 
@@ -56,7 +56,7 @@ class Price:
     refused: tuple[str, ...] = ()
 
 
-def sample(rows: Rows, count: int, most: int = SAMPLE) -> list[Row]:
+def sample(rows: JobRows, count: int, most: int = SAMPLE) -> list[Row]:
     """Up to `most` good rows, evenly spread over the `count` that there are."""
     step = max(1, count // most)
     chosen: list[Row] = []
@@ -71,7 +71,7 @@ def sample(rows: Rows, count: int, most: int = SAMPLE) -> list[Row]:
 
 
 def price(
-    rows: Rows,
+    rows: JobRows,
     count: int,
     scheduler: Scheduler,
     pool: Pool,
@@ -102,7 +102,7 @@ def seconds_seen(results: Iterable[ResultRow], most: int = 500) -> dict[str, flo
 
 
 async def _price(
-    rows: Rows,
+    rows: JobRows,
     chosen: Sequence[Row],
     count: int,
     scheduler: Scheduler,
@@ -165,7 +165,7 @@ def _problems(found: Forecast) -> list[str]:
     return [node.problem for node in found.nodes if node.fate == "refused"]
 
 
-def _seconds(rows: Rows, row: Row) -> float | None:
+def _seconds(rows: JobRows, row: Row) -> float | None:
     """How long a song will be, where the graph has an input that says so."""
     declared = rows.declared.get("duration")
     given = row.inputs.get("duration", declared.default if declared else None)

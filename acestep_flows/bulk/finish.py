@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 from acestep_flows.bulk import fingerprint, formats, report
 from acestep_flows.bulk.fingerprint import Duplicate
 from acestep_flows.bulk.formats import Dataset
-from acestep_flows.bulk.job import Job, Shard
-from acestep_flows.bulk.job_folder import Place
+from acestep_flows.bulk.job import BulkJob, Shard
+from acestep_flows.bulk.job_folder import JobFolder
 from acestep_flows.bulk.ledger import ATTEMPTS, DEAD, RESULTS, Ledger
 from acestep_flows.bulk.report import Findings, players
 from acestep_flows.bulk.results import ResultRow, table
-from acestep_flows.bulk.tracking import Lineage, Tracking
+from acestep_flows.bulk.tracking import JobTracking, Lineage
 from acestep_flows.errors import StorageError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Finished:
     alike: tuple[Duplicate, ...]
 
 
-def finish(place: Place, job: Job, shard: Shard | None = None, tracking: Tracking | None = None) -> Finished:
+def finish(place: JobFolder, job: BulkJob, shard: Shard | None = None, tracking: JobTracking | None = None) -> Finished:
     """Write what a job's tables come to, for the whole job or for one part of it.
 
     Raises:
@@ -72,7 +72,7 @@ def finish(place: Place, job: Job, shard: Shard | None = None, tracking: Trackin
     return Finished(dataset, path, alike)
 
 
-def _alike(place: Place, done: Sequence[ResultRow], path: str) -> tuple[Duplicate, ...]:
+def _alike(place: JobFolder, done: Sequence[ResultRow], path: str) -> tuple[Duplicate, ...]:
     """Songs that sound like earlier ones, also written as lines of JSON."""
     songs = sorted((row for row in done if row.status == "done"), key=lambda row: row.index)
     found = tuple(fingerprint.duplicates((row.id, row.fingerprint or "") for row in songs))
@@ -92,7 +92,7 @@ def _named(path: str, shard: Shard) -> str:
     return f"{stem}-{shard.number}-of-{shard.of}.{suffix}"
 
 
-def _loader(place: Place) -> Load:
+def _loader(place: JobFolder) -> Load:
     def load(path: str) -> bytes:
         content = place.read(path)
         if content is None:
@@ -102,7 +102,9 @@ def _loader(place: Place) -> Load:
     return load
 
 
-def _track(tracking: Tracking, place: Place, job: Job, findings: Findings, dataset: Dataset, page: bytes) -> None:
+def _track(
+    tracking: JobTracking, place: JobFolder, job: BulkJob, findings: Findings, dataset: Dataset, page: bytes
+) -> None:
     tracking.artifact(report.FILE, page)
     stream = io.BytesIO()
     pq.write_table(findings.results, stream, compression="zstd")
@@ -114,7 +116,7 @@ def _track(tracking: Tracking, place: Place, job: Job, findings: Findings, datas
     tracking.lineage(Lineage(place.url.rstrip("/").rpartition("/")[2], place.url, _digest(dataset, findings), "output"))
 
 
-def _track_song(tracking: Tracking, place: Place, songs: pa.Table, at: int) -> None:
+def _track_song(tracking: JobTracking, place: JobFolder, songs: pa.Table, at: int) -> None:
     path = songs["audio_path"][at].as_py()
     if path is None or (songs["audio_bytes"][at].as_py() or 0) > LARGEST_TRACKED:
         return

@@ -27,7 +27,7 @@ _PLAIN = ("text", "int", "float", "bool")  # a seed may still be random, and its
 Refusal = Callable[[Any], str | None]
 
 
-class Fit:
+class InputLimits:
     """Says of inputs, complete and of their types, what a run would refuse."""
 
     def __init__(self, scope: Scope) -> None:

@@ -14,8 +14,8 @@ from typing import Any, Literal, TypeAlias, get_args
 from acestep_flows.bulk.gates import Gate
 from acestep_flows.errors import InputError
 
-Layout: TypeAlias = Literal["parquet", "webdataset", "ace-training"]
-LAYOUTS: tuple[str, ...] = get_args(Layout)
+DatasetLayout: TypeAlias = Literal["parquet", "webdataset", "ace-training"]
+LAYOUTS: tuple[str, ...] = get_args(DatasetLayout)
 AUDIO_FORMATS = ("flac", "wav", "mp3", "ogg")
 FILE = "job.json"
 SCHEMA = 1
@@ -30,7 +30,7 @@ class Sweep:
 
 
 @dataclass(frozen=True)
-class Source:
+class ManifestSource:
     """Which manifest, and what was in it when it was checked.
 
     Attributes:
@@ -62,7 +62,7 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class Job:
+class BulkJob:
     """What decides the songs of a job. The same job gives the same rows and the same songs, whoever runs it.
 
     Attributes:
@@ -86,7 +86,7 @@ class Job:
         audio_output: the graph's output that is the song.
     """
 
-    source: Source
+    source: ManifestSource
     graph: str
     digest: str
     content: Mapping[str, Any] = field(repr=False)
@@ -100,7 +100,7 @@ class Job:
     on_bad_row: Literal["refuse", "skip"] = "refuse"
     gates: tuple[Gate, ...] = ()
     retakes: int = 0
-    layout: Layout = "parquet"
+    layout: DatasetLayout = "parquet"
     audio: str = "flac"
     embed: bool = False
     folder_size: int = 1000
@@ -136,7 +136,7 @@ class Job:
         }
 
 
-def read_job(content: Any, where: str = FILE) -> Job:
+def read_job(content: Any, where: str = FILE) -> BulkJob:
     """The job that `as_json` took apart.
 
     Raises:
@@ -147,8 +147,8 @@ def read_job(content: Any, where: str = FILE) -> Job:
     plain = {name: part for name, part in content.items() if name != "schema"}
     try:
         source = dict(plain.pop("source"))
-        return Job(
-            source=Source(**source | {"columns": tuple(source["columns"])}),
+        return BulkJob(
+            source=ManifestSource(**source | {"columns": tuple(source["columns"])}),
             sweeps=tuple(Sweep(part["name"], tuple(part["values"])) for part in plain.pop("sweeps")),
             ignored=tuple(plain.pop("ignored")),
             gates=tuple(Gate(**part) for part in plain.pop("gates")),
@@ -172,6 +172,6 @@ def parse_shard(text: str) -> Shard:
     raise InputError(f"{text[:40]!r}", where="--shard", allowed="such as 3/16: the third of sixteen parts")
 
 
-def to_text(job: Job) -> str:
+def to_text(job: BulkJob) -> str:
     """`job.json` as it is written: the same bytes for the same job."""
     return json.dumps(job.as_json(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"

@@ -28,7 +28,7 @@ STALE_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
-class Place:
+class JobFolder:
     """A folder; paths below it are relative, with slashes.
 
     Args:

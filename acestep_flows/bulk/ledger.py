@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from acestep_flows.bulk.job_folder import Place
+from acestep_flows.bulk.job_folder import JobFolder
 from acestep_flows.bulk.results import SCHEMA, ResultRow, Status, rows_of, table
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class Ledger:
         shard: in the names of files, so that shards that work at the same time do not meet.
     """
 
-    def __init__(self, place: Place, shard: str = "1-of-1") -> None:
+    def __init__(self, place: JobFolder, shard: str = "1-of-1") -> None:
         self._place, self._shard = place, shard
         self._pending: dict[str, list[ResultRow]] = {RESULTS: [], ATTEMPTS: [], DEAD: []}
         self._since: float | None = None

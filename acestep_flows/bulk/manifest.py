@@ -39,7 +39,7 @@ _LOST = re.compile(r"[\udc80-\udcff]")
 
 
 @dataclass(frozen=True)
-class Record:
+class ManifestRow:
     """One row as found. `cells` holds what is there: an empty csv cell or a null is absent."""
 
     line: int
@@ -91,7 +91,7 @@ class Manifest:
             with self._stream() as stream:
                 return self._header(csv.reader(_text(stream, self.url), delimiter=self._delimiter, strict=True))
 
-    def records(self, columns: Sequence[str] | None = None) -> Iterator[Record]:
+    def records(self, columns: Sequence[str] | None = None) -> Iterator[ManifestRow]:
         """Every row in order; of parquet only `columns`.
 
         Raises:
@@ -131,7 +131,7 @@ class Manifest:
             raise InputError(f"line of column names: {error}", where=self.url) from None
         return _distinct([name.strip() for name in header], self.url)
 
-    def _csv(self, stream: BinaryIO) -> Iterator[Record]:
+    def _csv(self, stream: BinaryIO) -> Iterator[ManifestRow]:
         rows = csv.reader(_text(stream, self.url), delimiter=self._delimiter, strict=True)
         names = self._header(rows)
         before = rows.line_num
@@ -141,18 +141,18 @@ class Manifest:
             except StopIteration:
                 return
             except csv.Error as error:
-                yield Record(before + 1, problem=f"not readable as csv: {error}")
+                yield ManifestRow(before + 1, problem=f"not readable as csv: {error}")
                 before = max(rows.line_num, before + 1)
                 continue
             line, before = before + 1, rows.line_num
             if not cells:
                 continue
             if len(cells) != len(names):
-                yield Record(line, problem=f"{len(cells)} cells where there are {len(names)} columns")
+                yield ManifestRow(line, problem=f"{len(cells)} cells where there are {len(names)} columns")
                 continue
             filled = {name: cell for name, cell in zip(names, cells, strict=True) if cell}
             lost = [name for name, cell in filled.items() if not cell.isascii() and _LOST.search(cell)]
-            yield Record(line, filled, f"{listing(lost)}: not UTF-8" if lost else None)
+            yield ManifestRow(line, filled, f"{listing(lost)}: not UTF-8" if lost else None)
 
 
 def open_manifest(url: str) -> Manifest:
@@ -255,10 +255,10 @@ def _constant(word: str) -> Any:
 _JSON = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
 
 
-def _jsonl(stream: BinaryIO, url: str) -> Iterator[Record]:
+def _jsonl(stream: BinaryIO, url: str) -> Iterator[ManifestRow]:
     for number, line in enumerate(_lines(stream), 1):
         if line is None:
-            yield Record(number, problem=f"longer than {MAX_LINE} bytes")
+            yield ManifestRow(number, problem=f"longer than {MAX_LINE} bytes")
             continue
         try:
             text = line.decode().strip(" \t\r\n")
@@ -266,14 +266,14 @@ def _jsonl(stream: BinaryIO, url: str) -> Iterator[Record]:
                 continue
             content = _JSON.decode(text)
         except UnicodeDecodeError as error:
-            yield Record(number, problem=f"not UTF-8 (byte {error.start + 1} of the line)")
+            yield ManifestRow(number, problem=f"not UTF-8 (byte {error.start + 1} of the line)")
         except (ValueError, RecursionError) as error:
-            yield Record(number, problem=f"not JSON: {clip(str(error) or 'nested too deep', 120)}")
+            yield ManifestRow(number, problem=f"not JSON: {clip(str(error) or 'nested too deep', 120)}")
         else:
             if isinstance(content, dict):
-                yield Record(number, {name: cell for name, cell in content.items() if cell is not None})
+                yield ManifestRow(number, {name: cell for name, cell in content.items() if cell is not None})
             else:
-                yield Record(number, problem='no JSON object, such as {"tags": "funk"}')
+                yield ManifestRow(number, problem='no JSON object, such as {"tags": "funk"}')
 
 
 def _names(manifest: Manifest, path: str) -> list[str]:
@@ -283,7 +283,7 @@ def _names(manifest: Manifest, path: str) -> list[str]:
         return [name for name in pq.ParquetFile(file).schema_arrow.names if not _INDEX.fullmatch(name)]
 
 
-def _parquet(manifest: Manifest, columns: Sequence[str] | None) -> Iterator[Record]:
+def _parquet(manifest: Manifest, columns: Sequence[str] | None) -> Iterator[ManifestRow]:
     import pyarrow.parquet as pq
 
     line = 0
@@ -295,7 +295,7 @@ def _parquet(manifest: Manifest, columns: Sequence[str] | None) -> Iterator[Reco
             for batch in table.iter_batches(BATCH, columns=wanted):
                 for cells in _rows(batch):
                     line += 1
-                    yield Record(line, cells) if isinstance(cells, dict) else Record(line, problem=cells)
+                    yield ManifestRow(line, cells) if isinstance(cells, dict) else ManifestRow(line, problem=cells)
 
 
 def _rows(batch: Any) -> Iterable[dict[str, Any] | str]:

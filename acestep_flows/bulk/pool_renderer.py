@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Iterator, Sequence
 
-from acestep_flows.bulk.driver import Ended, Way
+from acestep_flows.bulk.driver import AttemptEnd, Route
 from acestep_flows.bulk.progress_meter import Meter
-from acestep_flows.bulk.row_work import JobWork, Try
+from acestep_flows.bulk.row_work import Attempt, JobWork
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.runtime.bulk.plan_segments import legs_of, merged
 from acestep_flows.runtime.bulk.segment_actor import RowOrder
@@ -31,11 +31,13 @@ class PoolRenderer:
         self._stack = contextlib.ExitStack()
         self._has = (-1.0, -1.0)
 
-    def way(self, plan: Plan) -> Way:
+    def way(self, plan: Plan) -> Route:
         """The processes that the plan goes through."""
         return legs_of(plan, self._pool.home_of)
 
-    def render(self, tries: Sequence[Try], ways: Collection[Way], meter: Meter, *, alone: bool) -> Iterator[Ended]:
+    def render(
+        self, tries: Sequence[Attempt], ways: Collection[Route], meter: Meter, *, alone: bool
+    ) -> Iterator[AttemptEnd]:
         from acestep_flows.runtime.bulk.pipeline import cpus_for, gpus_for, legs_for, pipeline
 
         legs = legs_for(self._pool, merged(ways))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from acestep_flows.bulk.check import Checked
-from acestep_flows.bulk.job import Job
-from acestep_flows.bulk.rows import Rows
+from acestep_flows.bulk.job import BulkJob
+from acestep_flows.bulk.rows import JobRows
 from acestep_flows.bulk.seeds import take_input
 from acestep_flows.errors import InputError
 from acestep_flows.graph.checking.scope import Scope
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 def job_of(
-    rows: Rows, checked: Checked, checkpoint: Checkpoint | None, *, output: str | None = None, **options: Any
-) -> Job:
+    rows: JobRows, checked: Checked, checkpoint: Checkpoint | None, *, output: str | None = None, **options: Any
+) -> BulkJob:
     """The job of checked rows.
 
     Args:
         checkpoint: the weights, which are digested the first time (seconds); None where a server renders.
         output: the graph's output that is the song, where it has several.
-        options: further fields of `Job`.
+        options: further fields of `BulkJob`.
 
     Raises:
         InputError: the graph gives no song, or cannot be retaken though it should be.
@@ -37,7 +37,7 @@ def job_of(
         raise InputError("nothing asks for another take", where="--retake", allowed="together with --require")
     if options.get("retakes") and take_input(rows.declared) is None:
         raise InputError(f"graph {scope.graph.name} has no seed", where="--retake", allowed="a graph with a seed input")
-    return Job(
+    return BulkJob(
         source=checked.source,
         graph=scope.graph.name,
         digest=digest(scope),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class Progress:
+class JobProgress:
     """A job at one moment. Counts are of rows unless said; rows that a gate made again count once.
 
     Attributes:
@@ -66,9 +66,9 @@ class Progress:
         return self.left * self.rendering / self.made if self.made > 0 and self.rendering > 0 else None
 
 
-Watch = Callable[[Progress], None]
+JobWatch = Callable[[JobProgress], None]
 """Called now and then (a few times a second at most) from the driver's thread; must return at once."""
 
 
-def unwatched(progress: Progress) -> None:
+def unwatched(progress: JobProgress) -> None:
     """Nobody looks."""

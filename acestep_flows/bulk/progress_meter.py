@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from acestep_flows.bulk.progress import Progress, Watch
-from acestep_flows.bulk.results import Outcome, ResultRow
+from acestep_flows.bulk.progress import JobProgress, JobWatch
+from acestep_flows.bulk.results import JobOutcome, ResultRow
 from acestep_flows.runtime.bulk.segment_actor import Busy
 
 TELL_SECONDS = 0.25
@@ -22,7 +22,7 @@ class Meter:
         watch: is told.
     """
 
-    def __init__(self, rows: int, watch: Watch) -> None:
+    def __init__(self, rows: int, watch: JobWatch) -> None:
         self._rows, self._watch = rows, watch
         self._begun = time.monotonic()
         self._first: float | None = None
@@ -79,11 +79,11 @@ class Meter:
             self._told = now
             self._watch(self.progress(phase))
 
-    def progress(self, phase: str | None = None) -> Progress:
+    def progress(self, phase: str | None = None) -> JobProgress:
         """By now."""
         now = time.monotonic()
         rendering = 0.0 if self._first is None else max(0.0, now - max(self._first, self._begun))
-        return Progress(
+        return JobProgress(
             rows=self._rows,
             done=self._done,
             resumed=self._resumed,
@@ -98,9 +98,9 @@ class Meter:
             phase=phase or ("starting" if self._first is None else "rendering"),
         )
 
-    def outcome(self, *, interrupted: bool) -> Outcome:
+    def outcome(self, *, interrupted: bool) -> JobOutcome:
         """At the end."""
-        return Outcome(self.progress("ended"), self._rejected, self._duplicates, interrupted)
+        return JobOutcome(self.progress("ended"), self._rejected, self._duplicates, interrupted)
 
     def _shares(self, now: float) -> dict[str, float]:
         """The share of the last seconds that the processes of each leg worked."""

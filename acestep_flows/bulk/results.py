@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 import pyarrow as pa
 
 from acestep_flows.bulk.measurements import struct
-from acestep_flows.bulk.progress import Progress
+from acestep_flows.bulk.progress import JobProgress
 
 Status: TypeAlias = Literal["done", "failed", "rejected", "duplicate"]
 """`done`: audio in place. `failed`: an error. `rejected`: a gate was not met. `duplicate`: of another row."""
@@ -136,7 +136,7 @@ def _cells(row: ResultRow) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobOutcome:
     """What became of a job.
 
     Attributes:
@@ -145,7 +145,7 @@ class Outcome:
         interrupted: it was stopped; the same command goes on.
     """
 
-    progress: Progress
+    progress: JobProgress
     rejected: int = 0
     duplicates: int = 0
     interrupted: bool = False

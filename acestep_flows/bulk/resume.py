@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from acestep_flows.bulk.check import Checked, difference
-from acestep_flows.bulk.job import FILE, Job, read_job, to_text
+from acestep_flows.bulk.job import FILE, BulkJob, read_job, to_text
 from acestep_flows.errors import Conflict
 from acestep_flows.graph.language.wording import clip
 
@@ -41,7 +41,7 @@ class Files(Protocol):
         """Put a file in place, whole."""
 
 
-def begin(files: Files, job: Job, checked: Checked) -> bool:
+def begin(files: Files, job: BulkJob, checked: Checked) -> bool:
     """Write what the job is, or see that it is what has been begun here; whether it has.
 
     Raises:
@@ -63,7 +63,7 @@ def begin(files: Files, job: Job, checked: Checked) -> bool:
     return True
 
 
-def differences(before: Job, now: Job, digests: bytes, checked: Checked) -> Iterator[str]:
+def differences(before: BulkJob, now: BulkJob, digests: bytes, checked: Checked) -> Iterator[str]:
     """Everything that would make other songs than those that are there, one line each."""
     if before.source.digest != now.source.digest:
         columns = set(before.source.columns) ^ set(now.source.columns)
@@ -80,7 +80,7 @@ def differences(before: Job, now: Job, digests: bytes, checked: Checked) -> Iter
         yield from (f"{option}: {line}" for line in _changes(old[name], new[name]))
 
 
-def _read(content: bytes) -> Job:
+def _read(content: bytes) -> BulkJob:
     try:
         return read_job(json.loads(content.decode("utf-8", "surrogatepass")))
     except ValueError:

@@ -12,8 +12,8 @@ from acestep_flows.bulk.fingerprint import fingerprint
 from acestep_flows.bulk.gates import judge
 from acestep_flows.bulk.identity import folder
 from acestep_flows.bulk.inputs import has_files, opened, stand_ins
-from acestep_flows.bulk.job import Job
-from acestep_flows.bulk.job_folder import Place
+from acestep_flows.bulk.job import BulkJob
+from acestep_flows.bulk.job_folder import JobFolder
 from acestep_flows.bulk.measurements import measured
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.bulk.rows import Row
@@ -40,7 +40,7 @@ AUDIO = "audio"
 
 
 @dataclass(frozen=True)
-class Try:
+class Attempt:
     """One attempt at a row.
 
     Attributes:
@@ -58,7 +58,7 @@ class Try:
 
 
 @dataclass(frozen=True)
-class Made:
+class RenderedSong:
     """A song, and what is known of how it was made."""
 
     audio: Audio
@@ -77,8 +77,8 @@ class JobWork:
         extras: folders with adapters and control branches, beside the weights'.
     """
 
-    job: Job
-    place: Place
+    job: BulkJob
+    place: JobFolder
     weights: Weights | None = None
     extras: tuple[str, ...] = ()
     _kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -109,7 +109,7 @@ class JobWork:
     def stages(self) -> Collection[str]:
         return self.job.stages.keys()
 
-    def tried(self, row: Row, attempt: int = 1, retake: int = 0) -> tuple[Try, Plan]:
+    def tried(self, row: Row, attempt: int = 1, retake: int = 0) -> tuple[Attempt, Plan]:
         """An attempt at a row, and its plan with nothing in place of files.
 
         Raises:
@@ -123,9 +123,9 @@ class JobWork:
             for name, given in plan.inputs.items()
         }
         depends = [self.job.digest, dict(self.job.weights), dict(self.job.stages), resolved]
-        return Try(row, attempt, retake, resolved, sha256(depends)), only(plan, [self.job.audio_output])
+        return Attempt(row, attempt, retake, resolved, sha256(depends)), only(plan, [self.job.audio_output])
 
-    def plan(self, content: Try) -> Plan:
+    def plan(self, content: Attempt) -> Plan:
         """As `tried`, with files read."""
         declared = self.scope.graph.inputs
         # Only the paths of seeds below are not declared, and they are given as they were drawn.
@@ -133,7 +133,7 @@ class JobWork:
         plan = lay_out(self.scope, opened(content.inputs, declared), draw)
         return only(replace(plan, inputs=translate(plan.inputs, _named)), [self.job.audio_output])
 
-    def finish(self, content: Try, end: PlanOutcome) -> ResultRow:
+    def finish(self, content: Attempt, end: PlanOutcome) -> ResultRow:
         """Measure and judge the song, and put it in place; the result tells of whatever goes wrong."""
         row = self.begun(content)
         row = replace(row, stage_seconds=_stage_seconds(end))
@@ -146,7 +146,7 @@ class JobWork:
         except Exception as error:  # noqa: BLE001 - one bad row never fails the job
             return failed(row, StageError("", "finish", error))
 
-    def keep(self, row: ResultRow, content: Try, made: Made) -> ResultRow:
+    def keep(self, row: ResultRow, content: Attempt, made: RenderedSong) -> ResultRow:
         """Measure, judge and put in place.
 
         Raises:
@@ -180,13 +180,13 @@ class JobWork:
 
     def refused(self, row: Row, attempt: int, error: FlowsError) -> ResultRow:
         """A row that cannot even be laid out."""
-        return failed(self.begun(Try(row, attempt, 0, row.inputs, "")), error)
+        return failed(self.begun(Attempt(row, attempt, 0, row.inputs, "")), error)
 
-    def duplicate(self, content: Try, of: str) -> ResultRow:
+    def duplicate(self, content: Attempt, of: str) -> ResultRow:
         """A row whose song is there already, under another id."""
         return replace(self.begun(content), status="duplicate", duplicate_of=of, finished=time.time())
 
-    def begun(self, content: Try) -> ResultRow:
+    def begun(self, content: Attempt) -> ResultRow:
         """What is known before anything is done."""
         row, name = content.row, take_input(self.scope.graph.inputs)
         seed = content.inputs.get(name) if name is not None else None
@@ -204,7 +204,7 @@ class JobWork:
             recipe_digest=content.recipe,
         )
 
-    def _made(self, content: Try, end: PlanOutcome) -> Made:
+    def _made(self, content: Attempt, end: PlanOutcome) -> RenderedSong:
         """The song of a plan that is done."""
         assert end.plan is not None
         plan, name = end.plan, self.job.audio_output
@@ -213,13 +213,13 @@ class JobWork:
         result = Result(plan, {name: given}, nodes, sum(node.seconds for node in end.nodes))
         made = recipe(result, self.job.content, self._files(content, plan), self.job.model)
         if isinstance(given, Audio):
-            return Made(given, _told(made))
+            return RenderedSong(given, _told(made))
         if isinstance(given, File):
             written = given.content.tobytes()
-            return Made(read.audio(written), _told(made), written if given.format == self.job.audio else None)
+            return RenderedSong(read.audio(written), _told(made), written if given.format == self.job.audio else None)
         raise InputError(f"output {name} is {_kind(given)}", where=f"graph {self.job.graph}", allowed="one audio")
 
-    def _files(self, content: Try, plan: Plan) -> dict[str, str]:
+    def _files(self, content: Attempt, plan: Plan) -> dict[str, str]:
         """Digest to path of the input values that came from files."""
         declared = self.scope.graph.inputs
         return {

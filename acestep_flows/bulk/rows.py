@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from acestep_flows.bulk import identity, seeds
-from acestep_flows.bulk.input_limits import Fit
+from acestep_flows.bulk.input_limits import InputLimits
 from acestep_flows.bulk.inputs import CellReader, Reading, reading
-from acestep_flows.bulk.job import Job, Sweep
-from acestep_flows.bulk.manifest import Manifest, Record, open_manifest
+from acestep_flows.bulk.job import BulkJob, Sweep
+from acestep_flows.bulk.manifest import Manifest, ManifestRow, open_manifest
 from acestep_flows.bulk.sweep import combinations
 from acestep_flows.errors import InputError
 from acestep_flows.graph.checking.scope import Scope
@@ -50,7 +50,7 @@ ID = "id"
 
 
 @dataclass(frozen=True)
-class Found:
+class CheckedRow:
     """A manifest row, read and checked, before sweeps multiply it.
 
     Attributes:
@@ -66,7 +66,7 @@ class Found:
     digest: bytes
 
 
-class Rows:
+class JobRows:
     """The rows of a job. Iterating reads the manifest from its beginning.
 
     Args:
@@ -96,7 +96,7 @@ class Rows:
         self.constants = _constants(constants or {}, self.declared)
         self._seed, self._ignored = seed, frozenset(ignored)
         self._reserved = _reserved(self.constants, self.sweeps)
-        self._fit = Fit(scope)
+        self._fit = InputLimits(scope)
         self.columns = self._columns()
         base = manifest.base if manifest is not None else ""
         self._readings: dict[str, Reading] = {
@@ -107,7 +107,7 @@ class Rows:
         self._refuse_swept()
 
     @classmethod
-    def of(cls, job: Job) -> Rows:
+    def of(cls, job: BulkJob) -> JobRows:
         """The rows of a job again, as a resumed or distributed one needs them.
 
         Raises:
@@ -136,7 +136,7 @@ class Rows:
                 yield Row(index, found.line, id, identity.stem(id), inputs, found.problem)
                 index += 1
 
-    def found(self) -> Iterator[Found]:
+    def found(self) -> Iterator[CheckedRow]:
         """The manifest's rows, before sweeps.
 
         Raises:
@@ -157,15 +157,15 @@ class Rows:
                 while lines.setdefault(hash(id), record.line) != record.line:
                     number += 1
                     id = f"{found.id}-{number}"
-            yield Found(record.line, id, found.inputs, problem, found.digest)
+            yield CheckedRow(record.line, id, found.inputs, problem, found.digest)
 
-    def _records(self) -> Iterator[Record]:
+    def _records(self) -> Iterator[ManifestRow]:
         if self.manifest is None:
-            return iter([Record(0)])
+            return iter([ManifestRow(0)])
         wanted = None if self.columns is None else [*self._readings, *([] if ID in self._ignored else [ID])]
         return self.manifest.records(wanted)
 
-    def _found(self, record: Record) -> Found:
+    def _found(self, record: ManifestRow) -> CheckedRow:
         faults = [] if record.problem is None else [record.problem]
         id, inputs = "", {}
         for name, cell in record.cells.items():
@@ -189,10 +189,10 @@ class Rows:
         if faults:
             digest = hashlib.sha256(repr([record.problem, record.cells]).encode("utf-8", "surrogatepass"))
             found = {name: cell for name, cell in record.cells.items() if name in self._readings}
-            return Found(record.line, id or digest.hexdigest()[:20], found, "; ".join(faults), digest.digest()[:8])
+            return CheckedRow(record.line, id or digest.hexdigest()[:20], found, "; ".join(faults), digest.digest()[:8])
         text = canonical_json(inputs)
         digest = hashlib.sha256(f"{id}{text}".encode("utf-8", "surrogatepass"))
-        return Found(record.line, id or digest.hexdigest()[:20], inputs, None, digest.digest()[:8])
+        return CheckedRow(record.line, id or digest.hexdigest()[:20], inputs, None, digest.digest()[:8])
 
     def _reading(self, declared: Declaration, base: str) -> Reading:
         read = reading(declared, base)

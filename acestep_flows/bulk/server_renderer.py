@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from acestep_flows.audio import read, tags
-from acestep_flows.bulk.driver import Ended, Way
+from acestep_flows.bulk.driver import AttemptEnd, Route
 from acestep_flows.bulk.inputs import has_files
 from acestep_flows.bulk.progress_meter import Meter
 from acestep_flows.bulk.results import ResultRow
-from acestep_flows.bulk.row_work import JobWork, Made, Try, failed
+from acestep_flows.bulk.row_work import Attempt, JobWork, RenderedSong, failed
 from acestep_flows.client import Client
 from acestep_flows.errors import Cancelled, Conflict, FlowsError, InputError, StageError
 from acestep_flows.graph.planning.plan import Plan
@@ -49,14 +49,16 @@ class ServerRenderer:
         self._seconds = 0.0
         self._closed = False
 
-    def way(self, plan: Plan) -> Way:
+    def way(self, plan: Plan) -> Route:
         """The server knows its own."""
         return ()
 
-    def render(self, tries: Sequence[Try], ways: Collection[Way], meter: Meter, *, alone: bool) -> Iterator[Ended]:
+    def render(
+        self, tries: Sequence[Attempt], ways: Collection[Route], meter: Meter, *, alone: bool
+    ) -> Iterator[AttemptEnd]:
         meter.begin({LEG: self._concurrency})
         waiting = iter(tries)
-        under_way: dict[Future[ResultRow], tuple[Try, float]] = {}
+        under_way: dict[Future[ResultRow], tuple[Attempt, float]] = {}
         while True:
             while len(under_way) < 2 * self._concurrency and (one := next(waiting, None)) is not None:
                 under_way[self._threads.submit(self._make, one)] = (one, time.time())
@@ -80,7 +82,7 @@ class ServerRenderer:
         self._threads.shutdown(wait=True)
         self._client.close()
 
-    def _make(self, one: Try) -> ResultRow:
+    def _make(self, one: Attempt) -> ResultRow:
         row, begun = self._work.begun(one), time.monotonic()
         try:
             made = self._song(one)
@@ -93,7 +95,7 @@ class ServerRenderer:
             with self._lock:
                 self._seconds += time.monotonic() - begun
 
-    def _song(self, one: Try) -> Made:
+    def _song(self, one: Attempt) -> RenderedSong:
         """Have the server make it.
 
         Raises:
@@ -120,7 +122,7 @@ class ServerRenderer:
         found = recipe.get("graph", {}).get("digest")
         if found != job.digest:
             raise Conflict(f"the server's graph {job.graph} is another one ({str(found)[:12]}, not {job.digest[:12]})")
-        return Made(read.audio(content), recipe, content)
+        return RenderedSong(read.audio(content), recipe, content)
 
     def _inputs(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Inputs with files to be uploaded as paths."""

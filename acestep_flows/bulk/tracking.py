@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from acestep_flows.bulk.job import Job, Shard
-from acestep_flows.bulk.job_folder import Place
-from acestep_flows.bulk.progress import Progress
+from acestep_flows.bulk.job import BulkJob, Shard
+from acestep_flows.bulk.job_folder import JobFolder
+from acestep_flows.bulk.progress import JobProgress
 from acestep_flows.errors import StorageError
 from acestep_flows.mlflow_run import LONGEST, TrackedRun
 
@@ -36,12 +36,12 @@ class Lineage:
     role: str
 
 
-class Tracking(TrackedRun):
+class JobTracking(TrackedRun):
     """The run of one job. Every method but `close` returns at once."""
 
     _last = 0.0
 
-    def watch(self, progress: Progress) -> None:
+    def watch(self, progress: JobProgress) -> None:
         """How the job goes; read every few seconds."""
         now = time.monotonic()
         if now - self._last >= PAUSE or progress.phase == "ended":
@@ -66,7 +66,7 @@ class Tracking(TrackedRun):
         self.put(note)
 
 
-def readings(progress: Progress) -> dict[str, float]:
+def readings(progress: JobProgress) -> dict[str, float]:
     """The numbers of a progress, by the names they have in MLflow."""
     told = {
         "rows_done": progress.done,
@@ -85,8 +85,12 @@ def readings(progress: Progress) -> dict[str, float]:
 
 @contextmanager
 def tracking(
-    uri: str | None, place: Place, job: Job, shard: Shard | None = None, more: Mapping[str, object] | None = None
-) -> Iterator[Tracking | None]:
+    uri: str | None,
+    place: JobFolder,
+    job: BulkJob,
+    shard: Shard | None = None,
+    more: Mapping[str, object] | None = None,
+) -> Iterator[JobTracking | None]:
     """The tracking of a job, going on with the run that an earlier call began; None where there is none.
 
     Args:
@@ -109,7 +113,7 @@ def tracking(
 
     name = f"{job.graph} {job.digest[:8]}" if shard is None or shard.of == 1 else f"{job.graph} {shard}"
     run = before["run"] if before.get("uri") == uri else None
-    track = Tracking(uri, EXPERIMENT, name, run=run, artifacts=artifacts, began=began)
+    track = JobTracking(uri, EXPERIMENT, name, run=run, artifacts=artifacts, began=began)
     track.params(_params(job, shard) | dict(more or {}))
     track.artifact("graph.json", json.dumps(dict(job.content), indent=1, ensure_ascii=False).encode())
     if job.source.url:
@@ -120,7 +124,7 @@ def tracking(
         track.close()
 
 
-def _params(job: Job, shard: Shard | None) -> dict[str, object]:
+def _params(job: BulkJob, shard: Shard | None) -> dict[str, object]:
     return {
         "graph": job.graph,
         "graph_digest": job.digest,
@@ -140,7 +144,7 @@ def _params(job: Job, shard: Shard | None) -> dict[str, object]:
     }
 
 
-def _before(place: Place, path: str) -> dict[str, Any]:
+def _before(place: JobFolder, path: str) -> dict[str, Any]:
     try:
         content = json.loads(place.read(path) or b"{}")
     except (StorageError, ValueError):

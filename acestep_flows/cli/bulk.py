@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from acestep_flows.bulk.check import Checked
     from acestep_flows.bulk.driver import Renderer
     from acestep_flows.bulk.finish import Finished
-    from acestep_flows.bulk.job import Job, Shard
-    from acestep_flows.bulk.job_folder import Place
-    from acestep_flows.bulk.results import Outcome
+    from acestep_flows.bulk.job import BulkJob, Shard
+    from acestep_flows.bulk.job_folder import JobFolder
+    from acestep_flows.bulk.results import JobOutcome
     from acestep_flows.bulk.row_work import JobWork
-    from acestep_flows.bulk.rows import Rows
+    from acestep_flows.bulk.rows import JobRows
     from acestep_flows.runtime.serving.pool import Pool
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -78,11 +78,11 @@ def bulk(**options: Any) -> None:
     Stopped in any way, the same command goes on with what is missing. Rows that fail are retried and then kept in the
     table of dead letters; they never end the job.
     """
-    _Command(**options).run()
+    _BulkCommand(**options).run()
 
 
 @dataclass(frozen=True)
-class _Command:
+class _BulkCommand:
     """The options, as given."""
 
     manifest: str
@@ -117,12 +117,12 @@ class _Command:
         """Check everything, then render what is missing, then write what it comes to."""
         from acestep_flows.bulk.gates import parse_gate
         from acestep_flows.bulk.job import parse_shard
-        from acestep_flows.bulk.job_folder import Place
+        from acestep_flows.bulk.job_folder import JobFolder
 
         self._refuse_contradictions()
         gates = tuple(parse_gate(text) for text in self.gates)
         shard = parse_shard(self.shard) if self.shard else None
-        place = Place(self.out)
+        place = JobFolder(self.out)
         rows, checked = self._rows()
         pool, weights = self._pool_and_weights()
         job = self._job(rows, checked, gates, weights)
@@ -141,12 +141,12 @@ class _Command:
         if self.embed and self.layout != "parquet":
             raise InputError(f"{self.layout} files hold the audio anyway", where="--embed", allowed="--format parquet")
 
-    def _rows(self) -> tuple[Rows, Checked]:
+    def _rows(self) -> tuple[JobRows, Checked]:
         """The rows, every one of them checked; bad ones are listed."""
         from acestep_flows.bulk.check import check
         from acestep_flows.bulk.inputs import PathReader
         from acestep_flows.bulk.manifest import open_manifest
-        from acestep_flows.bulk.rows import Rows
+        from acestep_flows.bulk.rows import JobRows
         from acestep_flows.bulk.sweep import parse_sweep
         from acestep_flows.graph.checking.check import checked as checked_graph
         from acestep_flows.graph.library import Library
@@ -155,7 +155,7 @@ class _Command:
         library = Library(self.folders)
         scope = checked_graph(library.load(self.name), stages(), library.nested)
         declared = scope.graph.inputs
-        rows = Rows(
+        rows = JobRows(
             open_manifest(self.manifest) if self.manifest else None,
             scope,
             constants=PathReader().inputs(self.assignments, {name: one.type for name, one in declared.items()}),
@@ -188,7 +188,7 @@ class _Command:
             click.echo(f"weights: {weights}", err=True)
         return pool or suited_pool(weights.open()), weights
 
-    def _job(self, rows: Rows, checked: Checked, gates: Any, weights: Weights | None) -> Job:
+    def _job(self, rows: JobRows, checked: Checked, gates: Any, weights: Weights | None) -> BulkJob:
         from acestep_flows.bulk.prepare import job_of
 
         return job_of(
@@ -209,7 +209,13 @@ class _Command:
         )
 
     def _price(
-        self, rows: Rows, job: Job, place: Place, shard: Shard | None, pool: Pool | None, weights: Weights | None
+        self,
+        rows: JobRows,
+        job: BulkJob,
+        place: JobFolder,
+        shard: Shard | None,
+        pool: Pool | None,
+        weights: Weights | None,
     ) -> None:
         from acestep_flows.bulk.estimate import price, price_lines, seconds_seen
         from acestep_flows.bulk.ledger import Ledger
@@ -230,14 +236,14 @@ class _Command:
 
     def _render(
         self,
-        rows: Rows,
+        rows: JobRows,
         checked: Checked,
-        job: Job,
-        place: Place,
+        job: BulkJob,
+        place: JobFolder,
         shard: Shard | None,
         pool: Pool | None,
         weights: Weights | None,
-    ) -> tuple[Outcome, Finished | None]:
+    ) -> tuple[JobOutcome, Finished | None]:
         from acestep_flows.bulk.driver import run_job
         from acestep_flows.bulk.finish import finish
         from acestep_flows.bulk.resume import begin
@@ -284,7 +290,7 @@ class _Command:
         assert pool is not None
         return PoolRenderer(work, pool, address=self.address)
 
-    def _tell(self, job: Job, place: Place, outcome: Outcome, finished: Finished | None) -> None:
+    def _tell(self, job: BulkJob, place: JobFolder, outcome: JobOutcome, finished: Finished | None) -> None:
         from acestep_flows.bulk.formats import FOLDER as FOLDER_OF_SET
 
         progress = outcome.progress

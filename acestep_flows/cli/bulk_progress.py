@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from acestep_flows.bulk.progress import Progress, Watch, unwatched
+from acestep_flows.bulk.progress import JobProgress, JobWatch, unwatched
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -21,7 +21,7 @@ BAR_WIDTH = 32
 
 
 @contextmanager
-def show_job(quiet: bool = False, console: Console | None = None) -> Iterator[Watch]:
+def show_job(quiet: bool = False, console: Console | None = None) -> Iterator[JobWatch]:
     """A watch for a job, on stderr.
 
     Args:
@@ -34,11 +34,11 @@ def show_job(quiet: bool = False, console: Console | None = None) -> Iterator[Wa
         with _Live(console) as live:
             yield live.watch
     else:
-        plain = _Plain()
+        plain = _PlainBulk()
         yield plain.watch
 
 
-def told(progress: Progress) -> str:
+def told(progress: JobProgress) -> str:
     """The progress as one line."""
     parts = [f"{progress.done + progress.failed} of {progress.rows} rows"]
     if progress.resumed:
@@ -52,7 +52,7 @@ def told(progress: Progress) -> str:
     return ", ".join(parts + rates(progress))
 
 
-def rates(progress: Progress) -> list[str]:
+def rates(progress: JobProgress) -> list[str]:
     """How fast it goes and what is left; nothing before the first row has ended."""
     if not progress.made or not progress.rendering:
         return []
@@ -71,13 +71,13 @@ def span(seconds: float) -> str:
     return f"{days} d {clock}" if days else clock
 
 
-class _Plain:
+class _PlainBulk:
     """A line every few seconds in which something ended, and at the end."""
 
     def __init__(self) -> None:
         self._at, self._line = 0.0, ""
 
-    def watch(self, progress: Progress) -> None:
+    def watch(self, progress: JobProgress) -> None:
         now = time.monotonic()
         if now - self._at < PLAIN_SECONDS and progress.phase != "ended":
             return
@@ -95,7 +95,7 @@ class _Live:
         from rich.live import Live
 
         self._live = Live(console=console or Terminal(stderr=True), refresh_per_second=8, transient=True)
-        self._last: Progress | None = None
+        self._last: JobProgress | None = None
 
     def __enter__(self) -> _Live:
         self._live.start()
@@ -106,12 +106,12 @@ class _Live:
         if self._last is not None:
             self._live.console.print(told(self._last), markup=False, highlight=False)
 
-    def watch(self, progress: Progress) -> None:
+    def watch(self, progress: JobProgress) -> None:
         self._last = progress
         self._live.update(drawn(progress))
 
 
-def drawn(progress: Progress) -> Group:
+def drawn(progress: JobProgress) -> Group:
     """The progress as two or three lines of colour."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar

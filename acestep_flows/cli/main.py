@@ -23,7 +23,7 @@ from acestep_flows.settings import read_settings
 from acestep_flows.weights.choose import choose_weights
 
 if TYPE_CHECKING:
-    from acestep_flows.cli.replay_job import Job
+    from acestep_flows.cli.replay_job import ReplayJob
     from acestep_flows.graph.checking.scope import Scope
     from acestep_flows.graph.execution.result import Result
     from acestep_flows.graph.library import Library
@@ -297,8 +297,8 @@ def _scope(name: str, folders: Sequence[Path]) -> Scope:
     return checked(library.load(name), stages(), library.nested)
 
 
-def _job(name: str, folders: Sequence[Path], assignments: Sequence[str]) -> Job:
-    from acestep_flows.cli.replay_job import Job
+def _job(name: str, folders: Sequence[Path], assignments: Sequence[str]) -> ReplayJob:
+    from acestep_flows.cli.replay_job import ReplayJob
     from acestep_flows.graph.planning.layout import lay_out
     from acestep_flows.graph.records.graph_content import graph_content
     from acestep_flows.input_reader import InputReader
@@ -308,7 +308,7 @@ def _job(name: str, folders: Sequence[Path], assignments: Sequence[str]) -> Job:
     plan = lay_out(scope, reader.inputs(assignments, {name: kept.type for name, kept in scope.graph.inputs.items()}))
     for warning in plan.warnings:
         click.echo(f"warning: {warning}", err=True)
-    return Job(plan, graph_content(scope), reader.files)
+    return ReplayJob(plan, graph_content(scope), reader.files)
 
 
 def _run(engine: Engine, plan: Plan, quiet: bool) -> tuple[Result, dict[str, Any]]:

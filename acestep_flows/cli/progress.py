@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from acestep_flows.graph.execution.events import Event
-    from acestep_flows.weights.download import Listener
-    from acestep_flows.weights.download import Progress as Transfer
+    from acestep_flows.weights.download import TransferListener
+    from acestep_flows.weights.download import TransferProgress as Transfer
 
 PLAIN_SECONDS = 5.0
 """How often a long step is mentioned in plain lines."""
@@ -40,7 +40,7 @@ def show_run(total: int, quiet: bool = False) -> Iterator[Callable[[Event], None
 
 
 @contextmanager
-def show_transfers(quiet: bool = False) -> Iterator[Listener]:
+def show_transfers(quiet: bool = False) -> Iterator[TransferListener]:
     """A listener for downloads."""
     if quiet:
         yield lambda transfer: None
@@ -167,7 +167,7 @@ def _escaped(text: str) -> str:
 _KNOWN: Collection[str] = get_args(EventType)
 
 
-class Watched:
+class RemoteEvents:
     """Passes on what happens to nodes.
 
     Args:

@@ -23,7 +23,7 @@ LARGEST_FILE = 64_000_000
 
 
 @dataclass(frozen=True)
-class Job:
+class ReplayJob:
     """A plan, and what the recipe of its run will tell beside it.
 
     Attributes:
@@ -58,7 +58,7 @@ def recipe_of(path: Path) -> Recipe:
         raise InputError("not JSON", where=str(path), allowed="a recipe as runs write it") from None
 
 
-def job_again(recipe: Recipe, where: str) -> Job:
+def job_again(recipe: Recipe, where: str) -> ReplayJob:
     """The job that a recipe tells of, its input files read again.
 
     Raises:
@@ -71,4 +71,4 @@ def job_again(recipe: Recipe, where: str) -> Job:
     plan = lay_out(scope, inputs)
     if plan.digest != recipe.graph.digest:
         raise InputError("its graph is not the one it was made by", where=where, allowed="a recipe as it was written")
-    return Job(plan, recipe.graph.content, reader.files)
+    return ReplayJob(plan, recipe.graph.content, reader.files)

@@ -148,7 +148,7 @@ def fetch_output(run: str, outputs: tuple[str, ...], out: Path, quiet: bool, ser
     from acestep_flows.cli.progress import show_transfers
     from acestep_flows.errors import NotFound
     from acestep_flows.render import check_folder
-    from acestep_flows.weights.download import Progress
+    from acestep_flows.weights.download import TransferProgress
 
     with _client(server) as client:
         found = client.status(run)
@@ -163,7 +163,7 @@ def fetch_output(run: str, outputs: tuple[str, ...], out: Path, quiet: bool, ser
         for name in names:
 
             def came(done: int, total: int, name: str = name) -> None:
-                tell(Progress(name, "download", done, total))
+                tell(TransferProgress(name, "download", done, total))
 
             click.echo(client.fetch_output(run, name, out, came))
 
@@ -224,18 +224,18 @@ def _graph(client: Client, name: str) -> tuple[str | dict[str, Any], dict[str, P
 
 def _follow(run: Run, server: str | None, quiet: bool, previews: Path | None) -> None:
     """Show a run until it is over, and end as it ended. Its previews go to a folder, where there is one."""
-    from acestep_flows.cli.progress import Watched, show_run
+    from acestep_flows.cli.progress import RemoteEvents, show_run
 
     if run.queue_position and not quiet:
         click.echo(f"{run.queue_position} runs are before it", err=True)
     with _client(server, LONG) as client, _left(run.id), ExitStack() as shown:
-        watched: Watched | None = None
+        watched: RemoteEvents | None = None
         for event in client.events(run.id):
             if event.type == "continued" and not quiet:
                 click.echo("goes on after an interruption", err=True)
             if event.node and watched is None:
                 total = len(client.status(run.id).nodes)
-                watched = Watched(shown.enter_context(show_run(total, quiet)))
+                watched = RemoteEvents(shown.enter_context(show_run(total, quiet)))
             if watched is not None:
                 watched.hear(event)
             if event.type == "preview" and previews is not None:

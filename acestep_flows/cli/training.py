@@ -104,10 +104,10 @@ def shown(quiet: bool) -> Iterator[Callable[[Progress], None]]:
 
             yield hear
     else:
-        yield _Plain().hear
+        yield _PlainTraining().hear
 
 
-class _Plain:
+class _PlainTraining:
     """A line now and then."""
 
     def __init__(self) -> None:

@@ -25,7 +25,7 @@ PATIENCE = (1.0, 2.0, 4.0, 8.0)
 
 
 @dataclass(frozen=True)
-class Progress:
+class TransferProgress:
     """`done` of `total` bytes of `name` are here, or checked; `total` is 0 where unknown."""
 
     name: str
@@ -34,7 +34,7 @@ class Progress:
     total: int
 
 
-Listener = Callable[[Progress], None]
+TransferListener = Callable[[TransferProgress], None]
 
 
 class _Interrupted(Exception):
@@ -79,7 +79,7 @@ class Download:
 def download(
     client: httpx.Client,
     what: Download,
-    listener: Listener = lambda progress: None,
+    listener: TransferListener = lambda progress: None,
     patience: Sequence[float] = PATIENCE,
 ) -> None:
     """Bring one file to its destination, going on from its part where there is one.
@@ -106,7 +106,7 @@ def download(
         raise _unwritable(what.destination, error) from error
 
 
-def _transfer(client: httpx.Client, what: Download, listener: Listener, patience: Sequence[float]) -> None:
+def _transfer(client: httpx.Client, what: Download, listener: TransferListener, patience: Sequence[float]) -> None:
     """Fill the part, trying again while attempts bring bytes or patience lasts."""
     import httpx
 
@@ -131,7 +131,7 @@ def _transfer(client: httpx.Client, what: Download, listener: Listener, patience
             time.sleep(waits.pop(0) if waits else 0.0)
 
 
-def _attempt(client: httpx.Client, what: Download, listener: Listener) -> None:
+def _attempt(client: httpx.Client, what: Download, listener: TransferListener) -> None:
     start = _present(what.part)
     if what.size is not None and start > what.size:
         _remove(what.part)
@@ -148,7 +148,9 @@ def _attempt(client: httpx.Client, what: Download, listener: Listener) -> None:
         total = start + int(announced) if announced.isdigit() else what.size or 0
         if what.size is not None and announced.isdigit() and total != what.size:
             raise DownloadError(f"{what.name}: {what.url} has {total} bytes, expected {what.size}")
-        done = _append(response, what, start, lambda done: listener(Progress(what.name, "download", done, total)))
+        done = _append(
+            response, what, start, lambda done: listener(TransferProgress(what.name, "download", done, total))
+        )
     if done < total:
         raise _Interrupted(f"{done} of {total} bytes")
 
@@ -192,9 +194,9 @@ def _append(response: httpx.Response, what: Download, start: int, on_bytes: Call
     return done
 
 
-def _verify(what: Download, listener: Listener) -> str:
+def _verify(what: Download, listener: TransferListener) -> str:
     total = _present(what.part)
-    return what.digest(what.part, lambda done: listener(Progress(what.name, "verify", done, total)))
+    return what.digest(what.part, lambda done: listener(TransferProgress(what.name, "verify", done, total)))
 
 
 def _present(part: Path) -> int:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acestep_flows.errors import CheckpointError, NotFound, StorageError
-from acestep_flows.weights.download import PATIENCE, Download, Listener, Progress, download, file_sha256
+from acestep_flows.weights.download import PATIENCE, Download, TransferListener, TransferProgress, download, file_sha256
 
 if TYPE_CHECKING:
     import httpx
@@ -53,7 +53,7 @@ class PublishedVocab:
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedFiles:
     """What there is to fetch."""
 
     repo: str
@@ -72,7 +72,7 @@ class Published:
         return f"{self.repo.rpartition('/')[2]}-{self.revision[:8]}"
 
     @classmethod
-    def from_json(cls, content: dict[str, Any]) -> Published:
+    def from_json(cls, content: dict[str, Any]) -> PublishedFiles:
         model, vocab = content["model"], content["lyric_vocab"]
         return cls(
             model["repo"],
@@ -84,18 +84,18 @@ class Published:
 
 
 @cache
-def published() -> Published:
+def published() -> PublishedFiles:
     """The facts about the published ACE-Step v1 model."""
     text = files("acestep_flows").joinpath("published.json").read_text(encoding="utf-8")
-    return Published.from_json(json.loads(text))
+    return PublishedFiles.from_json(json.loads(text))
 
 
-def default_folder(cache_folder: Path, what: Published | None = None) -> Path:
+def default_folder(cache_folder: Path, what: PublishedFiles | None = None) -> Path:
     """Where `fetch` puts a model when it is not told."""
     return cache_folder / "checkpoints" / (what or published()).folder_name
 
 
-def is_fetched(folder: Path, what: Published | None = None) -> bool:
+def is_fetched(folder: Path, what: PublishedFiles | None = None) -> bool:
     """Whether every published file lies in `folder` with its published size."""
     return all(_size(folder / file.path) == file.bytes for file in (what or published()).files)
 
@@ -103,12 +103,12 @@ def is_fetched(folder: Path, what: Published | None = None) -> bool:
 def fetch(
     folder: Path,
     *,
-    what: Published | None = None,
+    what: PublishedFiles | None = None,
     endpoint: str | None = None,
     token: str | None = None,
     lyric_vocab: Path | None = None,
     lyric_vocab_path: str | None = None,
-    listener: Listener = lambda progress: None,
+    listener: TransferListener = lambda progress: None,
     patience: Sequence[float] = PATIENCE,
 ) -> Path:
     """Bring the published model and the lyric vocabulary to `folder`; what is there and right is left alone.
@@ -193,11 +193,13 @@ def _url(repo: str, kind: str, revision: str, path: str, endpoint: str | None) -
     return hf_hub_url(repo, path, repo_type=repo_type, revision=revision, endpoint=endpoint)
 
 
-def _is_right(folder: Path, file: PublishedFile, listener: Listener) -> bool:
+def _is_right(folder: Path, file: PublishedFile, listener: TransferListener) -> bool:
     path = folder / file.path
     if _size(path) != file.bytes:
         return False
-    return file.sha256 == file_sha256(path, lambda done: listener(Progress(file.path, "verify", done, file.bytes)))
+    return file.sha256 == file_sha256(
+        path, lambda done: listener(TransferProgress(file.path, "verify", done, file.bytes))
+    )
 
 
 def _check_room(folder: Path, missing: Sequence[PublishedFile]) -> None:
@@ -214,7 +216,7 @@ def _fetch_vocab(
     destination: Path,
     vocab: PublishedVocab,
     endpoint: str | None,
-    listener: Listener,
+    listener: TransferListener,
     patience: Sequence[float],
 ) -> None:
     if _size(destination) is not None and vocab_content_sha256(destination) == vocab.content_sha256:

@@ -9,7 +9,7 @@ from typing import Any
 
 from acestep_flows.bulk.fingerprint import fingerprint
 from acestep_flows.bulk.gates import Gate
-from acestep_flows.bulk.job import Job, Source
+from acestep_flows.bulk.job import BulkJob, ManifestSource
 from acestep_flows.bulk.measurements import measured
 from acestep_flows.bulk.results import ResultRow
 from tests.bulk.songs import chords
@@ -21,8 +21,8 @@ INPUTS: dict[str, Any] = {
     "duration": {"type": "float", "default": 30},
     "seed": {"type": "seed", "default": "random"},
 }
-JOB = Job(
-    Source("songs.jsonl", 24, ("id", "tags", "lyrics"), "5" * 64),
+JOB = BulkJob(
+    ManifestSource("songs.jsonl", 24, ("id", "tags", "lyrics"), "5" * 64),
     "text2music",
     "d" * 64,
     {"graph": {"graph": "text2music", "inputs": INPUTS}},

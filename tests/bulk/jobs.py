@@ -9,12 +9,12 @@ from typing import Any
 
 from acestep_flows.bulk.check import check
 from acestep_flows.bulk.gates import Gate
-from acestep_flows.bulk.job_folder import Place
+from acestep_flows.bulk.job_folder import JobFolder
 from acestep_flows.bulk.manifest import open_manifest
 from acestep_flows.bulk.prepare import job_of
 from acestep_flows.bulk.resume import begin
 from acestep_flows.bulk.row_work import JobWork
-from acestep_flows.bulk.rows import Rows
+from acestep_flows.bulk.rows import JobRows
 from acestep_flows.graph.checking.check import checked
 from acestep_flows.graph.library import Library
 from acestep_flows.stages.registry import stages
@@ -29,16 +29,16 @@ def rows_in(
     graph: str | Path = "text2music",
     gates: tuple[Gate, ...] = (),
     **options: Any,
-) -> tuple[JobWork, Rows]:
+) -> tuple[JobWork, JobRows]:
     """A job that has been begun in `folder / "out"`, and its rows."""
     manifest = folder / "manifest.jsonl"
     manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
     library = Library()
-    found = Rows(open_manifest(str(manifest)), checked(library.load(graph), stages(), library.nested))
+    found = JobRows(open_manifest(str(manifest)), checked(library.load(graph), stages(), library.nested))
     looked = check(found)
     checkpoint = weights.open() if weights is not None else None
     job = job_of(found, looked, checkpoint, gates=gates, **options)
-    place = Place(str(folder / "out"))
+    place = JobFolder(str(folder / "out"))
     place.prepare()
     begin(place, job, looked)
     return JobWork(job, place, weights), found

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from acestep_flows.bulk.manifest import open_manifest
-from acestep_flows.bulk.rows import Rows
+from acestep_flows.bulk.rows import JobRows
 from acestep_flows.graph.checking.check import checked
 from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.language.parse import parse
@@ -35,6 +35,6 @@ def jsonl(folder: Path, rows: Sequence[Any], name: str = "manifest.jsonl") -> st
     return str(path)
 
 
-def rows_of(folder: Path, rows: Sequence[Any], graph: str = "text2music", **options: Any) -> Rows:
+def rows_of(folder: Path, rows: Sequence[Any], graph: str = "text2music", **options: Any) -> JobRows:
     """The rows of a job over such a manifest."""
-    return Rows(open_manifest(jsonl(folder, rows)), scope(graph), **options)
+    return JobRows(open_manifest(jsonl(folder, rows)), scope(graph), **options)

@@ -11,7 +11,7 @@ import pytest
 from acestep_flows.bulk import check as checks
 from acestep_flows.bulk.check import Bad, Checked, check, difference
 from acestep_flows.bulk.manifest import open_manifest
-from acestep_flows.bulk.rows import Rows
+from acestep_flows.bulk.rows import JobRows
 from acestep_flows.errors import InputError
 from tests.bulk.manifests import jsonl, rows_of, scope
 
@@ -32,7 +32,7 @@ def test_a_check_counts_and_lists_bad_rows(tmp_path: Path, monkeypatch: pytest.M
 def test_a_manifest_without_rows_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("" if name == "m.jsonl" else "id,tags\n")
     with pytest.raises(InputError, match="has no rows"):
-        check(Rows(open_manifest(str(tmp_path / name)), scope()))
+        check(JobRows(open_manifest(str(tmp_path / name)), scope()))
 
 
 def told(before: Checked, now: Checked) -> list[str]:
@@ -67,7 +67,7 @@ def test_a_large_manifest_takes_little_memory(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
     with path.open("w") as file:
         file.writelines(json.dumps({"tags": f"style {i}", "lyrics": "la " * 700}) + "\n" for i in range(5000))
-    rows = Rows(open_manifest(str(path)), scope())
+    rows = JobRows(open_manifest(str(path)), scope())
     tracemalloc.start()
     try:
         found = check(rows)
@@ -91,4 +91,4 @@ def test_checking_needs_neither_torch_nor_ray(tmp_path: Path) -> None:
 
 def test_the_whole_manifest_is_checked_before_anything_is_refused(tmp_path: Path) -> None:
     url = jsonl(tmp_path, [{"tags": 1} if i % 2 else {"tags": "ok"} for i in range(500)])
-    assert check(Rows(open_manifest(url), scope())).bad_rows == 250
+    assert check(JobRows(open_manifest(url), scope())).bad_rows == 250

@@ -9,20 +9,20 @@ from typing import Any
 
 import pytest
 
-from acestep_flows.bulk.driver import Ended, Way, run_job
+from acestep_flows.bulk.driver import AttemptEnd, Route, run_job
 from acestep_flows.bulk.gates import Gate
 from acestep_flows.bulk.job import Shard
 from acestep_flows.bulk.ledger import ATTEMPTS, DEAD, Ledger
-from acestep_flows.bulk.progress import Progress
+from acestep_flows.bulk.progress import JobProgress
 from acestep_flows.bulk.progress_meter import Meter
 from acestep_flows.bulk.results import ResultRow
-from acestep_flows.bulk.row_work import JobWork, Try, failed
+from acestep_flows.bulk.row_work import Attempt, JobWork, failed
 from acestep_flows.errors import Conflict, FlowsError, InputError, LostProcess, StageError, StorageError
 from acestep_flows.graph.planning.plan import Plan
 from tests.bulk.jobs import rows_in
 
 GATE = Gate("silence_share", "<", 0.5)
-Act = Callable[[Try, ResultRow], "ResultRow | None"]
+Act = Callable[[Attempt, ResultRow], "ResultRow | None"]
 
 
 class Pretence:
@@ -35,10 +35,12 @@ class Pretence:
         self.seeds: dict[str, list[Any]] = {}
         self.closed = False
 
-    def way(self, plan: Plan) -> Way:
+    def way(self, plan: Plan) -> Route:
         return ("all",)
 
-    def render(self, tries: Sequence[Try], ways: Collection[Way], meter: Meter, *, alone: bool) -> Iterator[Ended]:
+    def render(
+        self, tries: Sequence[Attempt], ways: Collection[Route], meter: Meter, *, alone: bool
+    ) -> Iterator[AttemptEnd]:
         assert set(ways) == {("all",)}
         self.waves.append([one.row.id for one in tries])
         self.alone += [one.row.id for one in tries if alone]
@@ -62,7 +64,7 @@ def results(work: JobWork, name: str = "results") -> list[ResultRow]:
 
 def test_all_rows_are_made_once(tmp_path: Path) -> None:
     work, rows = rows_in(tmp_path, songs(5))
-    told: list[Progress] = []
+    told: list[JobProgress] = []
     outcome = run_job(work, rows, renderer := Pretence(work), wave=2, watch=told.append)
     assert renderer.waves == [["r0", "r1"], ["r2", "r3"], ["r4"]]
     assert renderer.closed
@@ -77,7 +79,7 @@ def test_all_rows_are_made_once(tmp_path: Path) -> None:
 def test_errors_are_tried_again_and_then_given_up(tmp_path: Path) -> None:
     work, rows = rows_in(tmp_path, songs(3))
 
-    def act(one: Try, row: ResultRow) -> ResultRow:
+    def act(one: Attempt, row: ResultRow) -> ResultRow:
         if one.row.id == "r1" or (one.row.id == "r2" and one.attempt == 1):
             return failed(row, StageError("take", "sample", ZeroDivisionError("by zero")))
         return row
@@ -119,7 +121,7 @@ def test_bad_rows_are_given_up_without_an_attempt(tmp_path: Path) -> None:
 def test_gates_ask_for_the_next_seed(tmp_path: Path) -> None:
     work, rows = rows_in(tmp_path, songs(2), gates=(GATE,), retakes=2)
 
-    def act(one: Try, row: ResultRow) -> ResultRow:
+    def act(one: Attempt, row: ResultRow) -> ResultRow:
         return row if one.row.id == "r0" and one.retake == 1 else replace(row, status="rejected", code="gate")
 
     outcome = run_job(work, rows, renderer := Pretence(work, act))
@@ -134,7 +136,7 @@ def test_gates_ask_for_the_next_seed(tmp_path: Path) -> None:
 def test_a_retake_is_not_taken_back_by_a_stop(tmp_path: Path) -> None:
     work, rows = rows_in(tmp_path, songs(1), gates=(GATE,), retakes=2)
 
-    def stop(one: Try, row: ResultRow) -> ResultRow:
+    def stop(one: Attempt, row: ResultRow) -> ResultRow:
         if one.attempt == 2:
             raise KeyboardInterrupt
         return replace(row, status="rejected")
@@ -166,7 +168,7 @@ def test_the_twin_of_a_row_that_fails_is_made(tmp_path: Path) -> None:
 def test_lost_rows_are_tried_alone(tmp_path: Path) -> None:
     work, rows = rows_in(tmp_path, songs(3))
 
-    def act(one: Try, row: ResultRow) -> ResultRow | None:
+    def act(one: Attempt, row: ResultRow) -> ResultRow | None:
         return None if one.row.id == "r1" or (len(renderer.waves) == 1 and one.row.id == "r2") else row
 
     renderer = Pretence(work, act)
@@ -181,7 +183,7 @@ def test_lost_rows_are_tried_alone(tmp_path: Path) -> None:
 def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
     work, rows = rows_in(tmp_path, songs(4))
 
-    def act(one: Try, row: ResultRow) -> ResultRow:
+    def act(one: Attempt, row: ResultRow) -> ResultRow:
         if one.row.id == "r2":
             raise KeyboardInterrupt
         return row
@@ -197,7 +199,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
 def test_a_full_disk_stops_the_job_and_blames_no_row(tmp_path: Path) -> None:
     work, rows = rows_in(tmp_path, songs(3))
 
-    def act(one: Try, row: ResultRow) -> ResultRow:
+    def act(one: Attempt, row: ResultRow) -> ResultRow:
         return failed(row, StorageError("no space left")) if one.row.id == "r1" else row
 
     with pytest.raises(StorageError, match="no space left"):
@@ -219,7 +221,7 @@ def test_shards_share_the_rows(tmp_path: Path) -> None:
 def test_two_do_not_work_on_one_part(tmp_path: Path) -> None:
     work, rows = rows_in(tmp_path, songs(1))
 
-    def act(one: Try, row: ResultRow) -> ResultRow:
+    def act(one: Attempt, row: ResultRow) -> ResultRow:
         with pytest.raises(Conflict, match="another process"):
             run_job(work, rows, Pretence(work))
         return row

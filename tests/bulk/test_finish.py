@@ -13,8 +13,8 @@ from acestep_flows.audio import formats, tags, write
 from acestep_flows.bulk.check import check
 from acestep_flows.bulk.fingerprint import fingerprint
 from acestep_flows.bulk.finish import ALIKE, finish
-from acestep_flows.bulk.job import Job, Shard
-from acestep_flows.bulk.job_folder import Place
+from acestep_flows.bulk.job import BulkJob, Shard
+from acestep_flows.bulk.job_folder import JobFolder
 from acestep_flows.bulk.ledger import Ledger
 from acestep_flows.bulk.measurements import measured
 from acestep_flows.bulk.prepare import job_of
@@ -25,19 +25,19 @@ from tests.bulk.songs import chords
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Job:
+def job(tmp_path: Path) -> BulkJob:
     rows = rows_of(tmp_path, [{"id": id, "tags": "funk"} for id in "abcd"])
     return job_of(rows, check(rows), None)
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    place = Place(str(tmp_path / "job"))
+def place(tmp_path: Path) -> JobFolder:
+    place = JobFolder(str(tmp_path / "job"))
     place.prepare()
     return place
 
 
-def made(place: Place, job: Job, id: str, index: int, seed: int, **more: Any) -> ResultRow:
+def made(place: JobFolder, job: BulkJob, id: str, index: int, seed: int, **more: Any) -> ResultRow:
     """A row with a song in place."""
     audio = chords(seed)
     content, _ = write.encode(audio, formats.FORMATS["flac"], subtype=None, tags=tags.Tags({}, title=id))
@@ -66,7 +66,7 @@ class Heard:
 
 
 @pytest.fixture
-def fill(place: Place, job: Job) -> Callable[[], None]:
+def fill(place: JobFolder, job: BulkJob) -> Callable[[], None]:
     def fill() -> None:
         ledger = Ledger(place)
         ledger.add(made(place, job, "a", 0, 1), settled=True)
@@ -80,7 +80,7 @@ def fill(place: Place, job: Job) -> Callable[[], None]:
 
 
 def test_a_job_ends_with_a_data_set_a_report_and_what_sounds_alike(
-    place: Place, job: Job, fill: Callable[[], None]
+    place: JobFolder, job: BulkJob, fill: Callable[[], None]
 ) -> None:
     fill()
     heard: Any = Heard()
@@ -95,7 +95,9 @@ def test_a_job_ends_with_a_data_set_a_report_and_what_sounds_alike(
     assert [one.role for one in heard.sets] == ["output"]
 
 
-def test_each_part_of_a_split_job_has_files_of_its_own(place: Place, job: Job, fill: Callable[[], None]) -> None:
+def test_each_part_of_a_split_job_has_files_of_its_own(
+    place: JobFolder, job: BulkJob, fill: Callable[[], None]
+) -> None:
     fill()
     parts = [finish(place, job, Shard(number, 2)) for number in (1, 2)]
     assert [part.report for part in parts] == ["report-1-of-2.html", "report-2-of-2.html"]
@@ -103,7 +105,7 @@ def test_each_part_of_a_split_job_has_files_of_its_own(place: Place, job: Job, f
     assert [len(part.alike) for part in parts] == [1, 0]
 
 
-def test_what_sounded_alike_before_is_not_told_for_ever(place: Place, job: Job) -> None:
+def test_what_sounded_alike_before_is_not_told_for_ever(place: JobFolder, job: BulkJob) -> None:
     place.write(ALIKE, b"of an earlier end")
     ledger = Ledger(place)
     ledger.add(made(place, job, "a", 0, 1), settled=True)
@@ -112,13 +114,13 @@ def test_what_sounded_alike_before_is_not_told_for_ever(place: Place, job: Job) 
     assert place.read(ALIKE) is None
 
 
-def test_a_job_of_which_nothing_came_has_a_report_too(place: Place, job: Job) -> None:
+def test_a_job_of_which_nothing_came_has_a_report_too(place: JobFolder, job: BulkJob) -> None:
     finished = finish(place, job)
     assert finished.dataset.rows == 0
     assert place.read(finished.report)
 
 
-def test_a_song_that_has_gone_is_told(place: Place, job: Job, fill: Callable[[], None]) -> None:
+def test_a_song_that_has_gone_is_told(place: JobFolder, job: BulkJob, fill: Callable[[], None]) -> None:
     fill()
     place.delete("audio/00000/a.flac")
     with pytest.raises(StorageError, match=r"a\.flac"):

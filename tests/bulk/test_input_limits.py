@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from acestep_flows.bulk import input_limits
-from acestep_flows.bulk.input_limits import Fit
+from acestep_flows.bulk.input_limits import InputLimits
 from tests.bulk.manifests import scope, written
 
 LOOSE = """
@@ -33,16 +33,16 @@ outputs: {audio: $cut.audio}
     ],
 )
 def test_what_stages_refuse_is_found_in_each_input(inputs: dict[str, Any], words: str | None) -> None:
-    faults = list(Fit(scope()).faults(inputs))
+    faults = list(InputLimits(scope()).faults(inputs))
     assert faults == [] if words is None else words in faults[0]
 
 
 def test_inputs_are_followed_into_nested_graphs() -> None:
-    assert "tags" in next(Fit(written(LOOSE)).faults({"tags": " "}))
+    assert "tags" in next(InputLimits(written(LOOSE)).faults({"tags": " "}))
 
 
 def test_what_only_the_layout_finds_is_found_for_new_settings() -> None:
-    held = Fit(written(LOOSE))
+    held = InputLimits(written(LOOSE))
     assert held.refused({"tags": "a", "steps": 5}) is None
     assert "steps" in (held.refused({"tags": "a", "steps": 500}) or "")
     assert "start < end" in (held.refused({"tags": "a", "start": 2.0}) or "")
@@ -51,5 +51,5 @@ def test_what_only_the_layout_finds_is_found_for_new_settings() -> None:
 
 def test_layouts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(input_limits, "MOST_PLANS", 2)
-    held = Fit(written(LOOSE))
+    held = InputLimits(written(LOOSE))
     assert [held.refused({"tags": "a", "steps": steps}) is None for steps in (1, 2, 500)] == [True, True, True]

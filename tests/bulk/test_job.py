@@ -5,11 +5,11 @@ import json
 import pytest
 
 from acestep_flows.bulk.gates import Gate
-from acestep_flows.bulk.job import Job, Shard, Source, Sweep, parse_shard, read_job, to_text
+from acestep_flows.bulk.job import BulkJob, ManifestSource, Shard, Sweep, parse_shard, read_job, to_text
 from acestep_flows.errors import InputError
 
-JOB = Job(
-    source=Source("m.jsonl", 20, ("id", "tags"), "ab" * 32),
+JOB = BulkJob(
+    source=ManifestSource("m.jsonl", 20, ("id", "tags"), "ab" * 32),
     graph="text2music",
     digest="cd" * 32,
     content={"graph": {"graph": "text2music"}},

@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from acestep_flows.bulk.job_folder import STALE_SECONDS, Place
+from acestep_flows.bulk.job_folder import STALE_SECONDS, JobFolder
 from acestep_flows.errors import StorageError
 
 
 @pytest.fixture(params=["path", "file", "memory"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> JobFolder:
     """A folder, in each way it can be named; `memory` is a file system that pyarrow alone knows."""
     if request.param == "path":
-        made = Place(str(tmp_path / "job"))
+        made = JobFolder(str(tmp_path / "job"))
     elif request.param == "file":
-        made = Place(f"file://{tmp_path / 'job'}")
+        made = JobFolder(f"file://{tmp_path / 'job'}")
     else:
-        made = Place(f"local://{tmp_path / 'job'}")
+        made = JobFolder(f"local://{tmp_path / 'job'}")
         from pyarrow import fs
 
         made._opened["found"] = (fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem()), "job")
@@ -31,7 +31,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     return made
 
 
-def test_files_come_back(place: Place) -> None:
+def test_files_come_back(place: JobFolder) -> None:
     place.write("a/b/c.bin", b"one")
     place.write("a/b/c.bin", b"two")
     assert place.read("a/b/c.bin") == b"two"
@@ -42,13 +42,13 @@ def test_files_come_back(place: Place) -> None:
     assert place.names("a/b") == place.names("nowhere") == []
 
 
-def test_what_is_half_written_is_not_listed(place: Place) -> None:
+def test_what_is_half_written_is_not_listed(place: JobFolder) -> None:
     place.write("a/.hidden.part", b"")
     assert place.names("a") == []
 
 
 def test_a_folder_that_has_gone_stays_gone(tmp_path: Path) -> None:
-    place = Place(str(tmp_path / "job"))
+    place = JobFolder(str(tmp_path / "job"))
     place.prepare()
     shutil.rmtree(tmp_path / "job")
     with pytest.raises(StorageError, match="has gone"):
@@ -59,11 +59,11 @@ def test_a_folder_that_has_gone_stays_gone(tmp_path: Path) -> None:
 def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
     (tmp_path / "job").write_text("")
     with pytest.raises(StorageError, match="job"):
-        Place(str(tmp_path / "job")).prepare()
+        JobFolder(str(tmp_path / "job")).prepare()
 
 
 def test_only_old_leftovers_are_cleared(tmp_path: Path) -> None:
-    place = Place(str(tmp_path))
+    place = JobFolder(str(tmp_path))
     for name in ("old.part", ".old.part", ".new.part", ".old.txt"):
         (tmp_path / name).write_text("")
         if "old" in name:
@@ -72,6 +72,6 @@ def test_only_old_leftovers_are_cleared(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [".new.part", ".old.txt", "old.part"]
 
 
-def test_a_place_can_be_sent(place: Place) -> None:
-    again = pickle.loads(pickle.dumps(Place(place.where)))
+def test_a_place_can_be_sent(place: JobFolder) -> None:
+    again = pickle.loads(pickle.dumps(JobFolder(place.where)))
     assert again.where == place.where

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow.dataset as ds
 import pytest
 
-from acestep_flows.bulk.job_folder import Place
+from acestep_flows.bulk.job_folder import JobFolder
 from acestep_flows.bulk.ledger import ATTEMPTS, COMMIT_ROWS, DEAD, GATHER_FILES, RESULTS, Ledger, Tried, short
 from acestep_flows.bulk.results import SCHEMA, ResultRow
 
@@ -20,11 +20,11 @@ def row(id: str, status: Any = "done", **more: Any) -> ResultRow:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(str(tmp_path))
+def place(tmp_path: Path) -> JobFolder:
+    return JobFolder(str(tmp_path))
 
 
-def test_what_is_committed_is_settled(place: Place) -> None:
+def test_what_is_committed_is_settled(place: JobFolder) -> None:
     ledger = Ledger(place)
     ledger.add(row("a"), settled=True)
     ledger.add(row("b", "failed", error="no"), settled=True)
@@ -38,7 +38,7 @@ def test_what_is_committed_is_settled(place: Place) -> None:
     assert standing.recipes == {short(DIGEST): "a"}
 
 
-def test_rows_given_up_can_be_asked_for_again(place: Place) -> None:
+def test_rows_given_up_can_be_asked_for_again(place: JobFolder) -> None:
     ledger = Ledger(place)
     ledger.add(row("b", "failed", attempt=3), settled=True)
     ledger.commit()
@@ -47,7 +47,7 @@ def test_rows_given_up_can_be_asked_for_again(place: Place) -> None:
     assert standing.tried == {"b": Tried(3)}
 
 
-def test_rows_done_since_leave_the_dead_letters(place: Place) -> None:
+def test_rows_done_since_leave_the_dead_letters(place: JobFolder) -> None:
     ledger = Ledger(place)
     ledger.add(row("b", "failed"), settled=True)
     ledger.add(row("c", "failed"), settled=True)
@@ -58,7 +58,7 @@ def test_rows_done_since_leave_the_dead_letters(place: Place) -> None:
     assert Ledger(place).standing().settled == {"b": "done", "c": "failed"}
 
 
-def test_small_files_are_gathered_and_the_folder_is_a_data_set(place: Place, tmp_path: Path) -> None:
+def test_small_files_are_gathered_and_the_folder_is_a_data_set(place: JobFolder, tmp_path: Path) -> None:
     ledger = Ledger(place)
     for number in range(GATHER_FILES + 3):
         ledger.add(row(f"r{number:03}"), settled=True)
@@ -71,7 +71,7 @@ def test_small_files_are_gathered_and_the_folder_is_a_data_set(place: Place, tmp
     assert sorted(found.column("id").to_pylist()) == [f"r{number:03}" for number in range(GATHER_FILES + 3)]
 
 
-def test_rows_in_two_files_count_once(place: Place) -> None:
+def test_rows_in_two_files_count_once(place: JobFolder) -> None:
     for number in (1, 2):  # as when gathering was cut short, or a row was made twice
         ledger = Ledger(place)
         ledger.add(row("a", attempt=number), settled=True)
@@ -82,7 +82,7 @@ def test_rows_in_two_files_count_once(place: Place) -> None:
     assert [found.attempt for found in ledger.rows()] == [1]
 
 
-def test_every_attempt_stays(place: Place) -> None:
+def test_every_attempt_stays(place: JobFolder) -> None:
     ledger = Ledger(place)
     for number in (1, 2):
         ledger.add(row("a", "failed", attempt=number), settled=False)
@@ -91,7 +91,7 @@ def test_every_attempt_stays(place: Place) -> None:
     assert [found.attempt for found in ledger.rows(ATTEMPTS)] == [1, 2]
 
 
-def test_shards_do_not_gather_each_others_files(place: Place) -> None:
+def test_shards_do_not_gather_each_others_files(place: JobFolder) -> None:
     one, other = Ledger(place, "1-of-2"), Ledger(place, "2-of-2")
     for number in range(4):
         for ledger in (one, other):
@@ -102,7 +102,7 @@ def test_shards_do_not_gather_each_others_files(place: Place) -> None:
     assert sum("1-of-2" in name for name in place.names(RESULTS)) == 1
 
 
-def test_a_damaged_table_is_passed_over(place: Place) -> None:
+def test_a_damaged_table_is_passed_over(place: JobFolder) -> None:
     ledger = Ledger(place)
     ledger.add(row("a"), settled=True)
     ledger.commit()
@@ -110,7 +110,7 @@ def test_a_damaged_table_is_passed_over(place: Place) -> None:
     assert Ledger(place).standing().settled == {"a": "done"}
 
 
-def test_commits_are_due_by_rows(place: Place) -> None:
+def test_commits_are_due_by_rows(place: JobFolder) -> None:
     ledger = Ledger(place)
     due = [ledger.due]
     for number in range(COMMIT_ROWS):

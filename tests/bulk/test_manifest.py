@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from acestep_flows.bulk import manifest as manifests
-from acestep_flows.bulk.manifest import Record, open_manifest
+from acestep_flows.bulk.manifest import ManifestRow, open_manifest
 from acestep_flows.errors import InputError
 
 ROWS: list[dict[str, Any]] = [
@@ -21,7 +21,7 @@ ROWS: list[dict[str, Any]] = [
 ]
 
 
-def records(path: Path | str) -> list[Record]:
+def records(path: Path | str) -> list[ManifestRow]:
     return list(open_manifest(str(path)).records())
 
 
@@ -36,7 +36,7 @@ def as_jsonl(folder: Path) -> Path:
 
 
 def test_jsonl_gives_rows_with_their_lines(tmp_path: Path) -> None:
-    assert records(as_jsonl(tmp_path)) == [Record(i, row) for i, row in enumerate(ROWS, 1)]
+    assert records(as_jsonl(tmp_path)) == [ManifestRow(i, row) for i, row in enumerate(ROWS, 1)]
 
 
 def test_csv_cells_are_text_and_lines_are_those_of_the_file(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_parquet_keeps_types_and_drops_nulls(tmp_path: Path) -> None:
     manifest = open_manifest(str(tmp_path / "m.parquet"))
     assert manifest.columns() == ("id", "seed", "duration", "tags", "lyrics")
     assert list(manifest.records()) == [
-        Record(1, {"id": "a", "seed": 1, "duration": 30.0, "tags": "funk"}), Record(2, {"tags": "soul"}),
+        ManifestRow(1, {"id": "a", "seed": 1, "duration": 30.0, "tags": "funk"}), ManifestRow(2, {"tags": "soul"}),
     ]  # fmt: skip
     assert [record.cells for record in manifest.records(["tags"])] == [{"tags": "funk"}, {"tags": "soul"}]
 
@@ -173,7 +173,7 @@ def test_a_line_without_end_costs_no_memory(tmp_path: Path, monkeypatch: pytest.
     path = tmp_path / "m.jsonl"
     path.write_text('{"tags": "' + "x" * 1000 + '"}\n{"tags": "next"}\n')
     found = records(path)
-    assert found == [Record(1, problem="longer than 100 bytes"), Record(2, {"tags": "next"})]
+    assert found == [ManifestRow(1, problem="longer than 100 bytes"), ManifestRow(2, {"tags": "next"})]
     (tmp_path / "m.csv").write_text("tags\n" + "x" * 1000)
     with pytest.raises(InputError, match="line 2 is longer"):
         records(tmp_path / "m.csv")

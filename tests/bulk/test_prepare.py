@@ -7,7 +7,7 @@ import pytest
 
 from acestep_flows.bulk.check import check
 from acestep_flows.bulk.gates import Gate
-from acestep_flows.bulk.job import Job
+from acestep_flows.bulk.job import BulkJob
 from acestep_flows.bulk.prepare import job_of, song_output, stages_in
 from acestep_flows.errors import InputError
 from acestep_flows.model.checkpoint import Checkpoint
@@ -24,7 +24,7 @@ def test_a_job_holds_what_decides_its_songs(tmp_path: Path) -> None:
     assert len(job.weights) == 4
     assert all(len(found) == 64 for found in job.weights.values())
     assert set(job.stages) == {"encode_prompt", "encode_lyrics", "init_noise", "sample", "decode_latents", "vocode"}
-    assert isinstance(job, Job)
+    assert isinstance(job, BulkJob)
 
 
 @pytest.mark.parametrize(

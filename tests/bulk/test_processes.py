@@ -19,7 +19,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from acestep_flows.audio import read, tags
-from acestep_flows.bulk.job_folder import Place
+from acestep_flows.bulk.job_folder import JobFolder
 from acestep_flows.bulk.ledger import Ledger
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.bulk.row_work import JobWork
@@ -145,7 +145,7 @@ def test_an_interrupted_driver_ends_what_is_under_way(small_root: Path, tmp_path
     count = 24
     command = [sys.executable, "-m", "tests.bulk.driver", str(tmp_path), str(small_root), str(count)]
     environment = {**os.environ, "RAY_worker_niceness": "0", "PYTHONPATH": "."}
-    ledger = Ledger(Place(str(tmp_path / "out")))
+    ledger = Ledger(JobFolder(str(tmp_path / "out")))
     with subprocess.Popen(
         command,
         env=environment,

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from acestep_flows.bulk.progress import Progress
+from acestep_flows.bulk.progress import JobProgress
 
 
 def test_nothing_is_claimed_before_the_first_row() -> None:
-    before = Progress(rows=20, elapsed=9.0)
+    before = JobProgress(rows=20, elapsed=9.0)
     assert (before.made, before.left, before.rows_per_hour, before.speed) == (0, 20, 0, 0)
     assert before.seconds_left is None
 
 
 def test_rates_leave_out_start_up_and_earlier_calls() -> None:
-    now = Progress(
+    now = JobProgress(
         rows=20, done=12, resumed=8, failed=3, failed_before=2, audio_seconds=25.0, elapsed=60.0, rendering=50.0
     )
     assert now.made == 5
@@ -25,4 +25,4 @@ def test_rates_leave_out_start_up_and_earlier_calls() -> None:
 
 
 def test_the_end() -> None:
-    assert Progress(rows=2, done=2, resumed=2).seconds_left == 0
+    assert JobProgress(rows=2, done=2, resumed=2).seconds_left == 0

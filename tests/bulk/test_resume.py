@@ -8,10 +8,10 @@ import pytest
 
 from acestep_flows.bulk.check import check
 from acestep_flows.bulk.gates import Gate
-from acestep_flows.bulk.job import FILE, Job, Sweep
+from acestep_flows.bulk.job import FILE, BulkJob, Sweep
 from acestep_flows.bulk.prepare import job_of
 from acestep_flows.bulk.resume import DIGESTS, begin
-from acestep_flows.bulk.rows import Rows
+from acestep_flows.bulk.rows import JobRows
 from acestep_flows.errors import Conflict, InputError
 from tests.bulk.manifests import rows_of
 
@@ -29,7 +29,7 @@ class Memory(dict[str, bytes]):
 ROWS = [{"id": "a", "tags": "funk"}, {"id": "b", "tags": "soul"}]
 
 
-def job(rows: Rows, **options: Any) -> Job:
+def job(rows: JobRows, **options: Any) -> BulkJob:
     return job_of(rows, check(rows), None, **options)
 
 
@@ -48,7 +48,7 @@ def test_a_manifest_that_moved_is_the_same(tmp_path: Path) -> None:
     assert begin(files, job(moved), check(moved)) is True
 
 
-def refused(files: Memory, rows: Rows, job: Job) -> str:
+def refused(files: Memory, rows: JobRows, job: BulkJob) -> str:
     before = dict(files)
     with pytest.raises(Conflict) as caught:
         begin(files, job, check(rows))

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from acestep_flows.bulk import seeds
-from acestep_flows.bulk.job import Job, Source, Sweep
+from acestep_flows.bulk.job import BulkJob, ManifestSource, Sweep
 from acestep_flows.bulk.manifest import open_manifest
-from acestep_flows.bulk.rows import Rows
+from acestep_flows.bulk.rows import JobRows
 from acestep_flows.errors import InputError
 from acestep_flows.graph.planning.layout import digest, lay_out
 from acestep_flows.graph.records.graph_content import graph_content
@@ -45,7 +45,7 @@ def test_the_kind_of_manifest_does_not_matter(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("seed,tags,duration\n4,funk,30.5\n4294967295,soul,5\n")
     pq.write_table(pa.Table.from_pylist(cells), tmp_path / "m.parquet")
     urls = [jsonl(tmp_path, cells), str(tmp_path / "m.csv"), str(tmp_path / "m.parquet")]
-    made = [[(row.id, row.inputs) for row in Rows(open_manifest(url), scope())] for url in urls]
+    made = [[(row.id, row.inputs) for row in JobRows(open_manifest(url), scope())] for url in urls]
     assert made[0] == made[1] == made[2]
 
 
@@ -98,7 +98,7 @@ def test_all_faults_of_a_row_are_told_at_once(tmp_path: Path) -> None:
 
 def test_rows_of_a_csv_are_typed(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("id,tags,duration,seed\na,@funk,30,random\nb,soul,long,1\nc,pop,,\n")
-    rows = list(Rows(open_manifest(str(tmp_path / "m.csv")), scope()))
+    rows = list(JobRows(open_manifest(str(tmp_path / "m.csv")), scope()))
     assert rows[0].inputs == {"tags": "@funk", "duration": 30.0, "seed": seeds.drawer(0, "a")("seed")}
     assert rows[1].problem == "duration: 'long' is not a number (allowed: a number)"
     assert set(rows[2].inputs) == {"tags", "seed"}
@@ -114,20 +114,20 @@ def test_unknown_columns_are_refused_at_once_and_may_be_ignored(tmp_path: Path) 
     (tmp_path / "m.csv").write_text("id,tags,genre,bpm\n1,funk,pop,120\n")
     manifest = open_manifest(str(tmp_path / "m.csv"))
     with pytest.raises(InputError, match="'genre'.*'bpm'.*--ignore"):
-        Rows(manifest, scope())
+        JobRows(manifest, scope())
     with pytest.raises(InputError, match="'bpm'"):
-        Rows(manifest, scope(), ignored=["genre"])
+        JobRows(manifest, scope(), ignored=["genre"])
     for ignored in (["genre", "bpm"], ["*"]):
-        (row,) = Rows(manifest, scope(), ignored=ignored)
+        (row,) = JobRows(manifest, scope(), ignored=ignored)
         assert (row.id, row.inputs["tags"], row.problem) == ("1", "funk", None)
-    (row,) = Rows(manifest, scope(), ignored=["genre", "bpm", "id"])
+    (row,) = JobRows(manifest, scope(), ignored=["genre", "bpm", "id"])
     assert row.id != "1"
 
 
 def test_a_column_that_no_row_has_is_missed_at_once(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("lyrics\nla\n")
     with pytest.raises(InputError, match="tags: missing"):
-        Rows(open_manifest(str(tmp_path / "m.csv")), scope())
+        JobRows(open_manifest(str(tmp_path / "m.csv")), scope())
 
 
 def test_an_input_comes_from_one_place(tmp_path: Path) -> None:
@@ -164,9 +164,9 @@ def test_a_swept_value_that_a_stage_refuses_is_refused_once(tmp_path: Path) -> N
 
 
 def test_a_job_needs_no_manifest() -> None:
-    rows = list(Rows(None, scope(), constants={"tags": "funk"}, sweeps=[Sweep("seed", (1, 2))]))
+    rows = list(JobRows(None, scope(), constants={"tags": "funk"}, sweeps=[Sweep("seed", (1, 2))]))
     assert [(row.line, row.inputs) for row in rows] == [(0, {"tags": "funk", "seed": seed}) for seed in (1, 2)]
-    (row,) = Rows(None, scope())
+    (row,) = JobRows(None, scope())
     assert row.problem == "tags: missing (allowed: text)"
 
 
@@ -174,9 +174,9 @@ def test_rows_come_again_from_the_job(tmp_path: Path) -> None:
     rows = rows_of(tmp_path, [{"tags": "a"}, {"tags": "b", "seed": 3}], constants={"steps": 5}, seed=9,
                    sweeps=[Sweep("duration", (1.0, 2.0))])  # fmt: skip
     assert rows.manifest is not None
-    job = Job(Source(rows.manifest.url), "text2music", digest(rows.scope), graph_content(rows.scope), seed=9,
+    job = BulkJob(ManifestSource(rows.manifest.url), "text2music", digest(rows.scope), graph_content(rows.scope), seed=9,
               constants=rows.constants, sweeps=rows.sweeps)  # fmt: skip
-    assert list(Rows.of(job)) == list(rows)
+    assert list(JobRows.of(job)) == list(rows)
 
 
 def test_paths_in_rows_start_from_the_manifest(tmp_path: Path) -> None:

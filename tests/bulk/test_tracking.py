@@ -12,25 +12,25 @@ import pytest
 from acestep_flows import mlflow_run
 from acestep_flows.bulk import tracking as tracked
 from acestep_flows.bulk.job import Shard
-from acestep_flows.bulk.job_folder import Place
-from acestep_flows.bulk.progress import Progress
-from acestep_flows.bulk.tracking import Lineage, Tracking, readings, tracking
+from acestep_flows.bulk.job_folder import JobFolder
+from acestep_flows.bulk.progress import JobProgress
+from acestep_flows.bulk.tracking import JobTracking, Lineage, readings, tracking
 from tests.bulk.finished import JOB
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    place = Place(str(tmp_path / "out"))
+def place(tmp_path: Path) -> JobFolder:
+    place = JobFolder(str(tmp_path / "out"))
     place.prepare()
     return place
 
 
-def progress(done: int) -> Progress:
-    return Progress(20, done=done, rendering=3.0, audio_seconds=6.0, busy={"all (3)": 0.5}, phase="ended")
+def progress(done: int) -> JobProgress:
+    return JobProgress(20, done=done, rendering=3.0, audio_seconds=6.0, busy={"all (3)": 0.5}, phase="ended")
 
 
 @pytest.mark.filterwarnings("ignore")  # of the library's own making
-def test_two_calls_of_a_job_are_one_run(place: Place) -> None:
+def test_two_calls_of_a_job_are_one_run(place: JobFolder) -> None:
     pytest.importorskip("mlflow")
     for call, status in enumerate(("KILLED", "FINISHED")):
         with tracking(None, place, JOB, more={"pool": "bulk", "torch": f"2.{call}"}) as track:
@@ -61,7 +61,7 @@ def test_two_calls_of_a_job_are_one_run(place: Place) -> None:
     assert (Path(place.url) / tracked.ARTIFACTS).is_dir()
 
 
-def test_a_store_that_fails_is_one_warning(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_store_that_fails_is_one_warning(place: JobFolder, caplog: pytest.LogCaptureFixture) -> None:
     pytest.importorskip("mlflow")
     with tracking("nothing://here", place, JOB) as track:
         assert track is not None
@@ -72,7 +72,7 @@ def test_a_store_that_fails_is_one_warning(place: Place, caplog: pytest.LogCaptu
     assert "tracking at nothing://here has ended" in record.getMessage()
 
 
-def test_without_mlflow(place: Place, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_mlflow(place: JobFolder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with tracking(None, place, JOB) as track:
         assert track is not None
@@ -82,8 +82,8 @@ def test_without_mlflow(place: Place, caplog: pytest.LogCaptureFixture, monkeypa
 
 def test_a_store_that_hangs_costs_a_moment(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mlflow_run, "WAITING", 5)
-    monkeypatch.setattr(Tracking, "_open", lambda self: time.sleep(3))
-    track = Tracking("sqlite:///never.db", "test", "job")
+    monkeypatch.setattr(JobTracking, "_open", lambda self: time.sleep(3))
+    track = JobTracking("sqlite:///never.db", "test", "job")
     began = time.monotonic()
     for row in range(100):
         track.metrics({"rows_done": row}, row)
@@ -95,14 +95,14 @@ def test_a_store_that_hangs_costs_a_moment(caplog: pytest.LogCaptureFixture, mon
     track._thread.join()
 
 
-def test_where_there_is_none(place: Place) -> None:
+def test_where_there_is_none(place: JobFolder) -> None:
     with tracking("off", place, JOB) as track:
         assert track is None
-    with tracking(None, Place("mock://bucket/out"), JOB) as track:
+    with tracking(None, JobFolder("mock://bucket/out"), JOB) as track:
         assert track is None
 
 
-def test_shards_have_runs_of_their_own(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shards_have_runs_of_their_own(place: JobFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlflow", None)
     names = []
     for shard in (None, Shard(1, 2), Shard(2, 2)):

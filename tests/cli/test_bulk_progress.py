@@ -7,11 +7,11 @@ import io
 import pytest
 from rich.console import Console
 
-from acestep_flows.bulk.progress import Progress
+from acestep_flows.bulk.progress import JobProgress
 from acestep_flows.cli import bulk_progress
 from acestep_flows.cli.bulk_progress import show_job, span, told
 
-UNDER_WAY = Progress(
+UNDER_WAY = JobProgress(
     20, done=12, resumed=8, failed=1, retaken=2, audio_seconds=25.0, elapsed=60.0, rendering=50.0,
     busy={"sample": 0.93, "vocode": 0.2}, phase="rendering",
 )  # fmt: skip
@@ -21,8 +21,8 @@ def test_one_line_tells_all() -> None:
     assert told(UNDER_WAY) == (
         "13 of 20 rows, 8 of them before, 1 given up, 2 taken again, 360 songs/h, 0.5 s of audio per s, 0:01:10 left"
     )
-    assert told(Progress(20)) == "0 of 20 rows, starting"
-    assert told(Progress(2, done=2, resumed=2, phase="ended")) == "2 of 2 rows, 2 of them before"
+    assert told(JobProgress(20)) == "0 of 20 rows, starting"
+    assert told(JobProgress(2, done=2, resumed=2, phase="ended")) == "2 of 2 rows, 2 of them before"
 
 
 @pytest.mark.parametrize(
@@ -35,8 +35,8 @@ def test_spans(seconds: float, text: str) -> None:
 def test_plain_lines_now_and_then(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     with show_job() as watch:
         for done in range(10):
-            watch(Progress(10, done=done, rendering=1.0, phase="rendering"))
-        watch(Progress(10, done=10, rendering=1.0, phase="ended"))
+            watch(JobProgress(10, done=done, rendering=1.0, phase="rendering"))
+        watch(JobProgress(10, done=10, rendering=1.0, phase="ended"))
     lines = capsys.readouterr().err.splitlines()
     assert [line.partition(" rows")[0] for line in lines] == ["0 of 10", "10 of 10"]
 
@@ -56,7 +56,7 @@ def test_quiet(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_live_bar() -> None:
     shown = io.StringIO()
     with show_job(console=Console(file=shown, force_terminal=True, width=120, color_system=None)) as watch:
-        watch(Progress(20))
+        watch(JobProgress(20))
         watch(UNDER_WAY)
     text = shown.getvalue()
     for part in ("13/20", "360 songs/h", "0.5 s of audio per s", "0:01:10 left", "1 given up", "sample", "93 %"):
@@ -67,5 +67,5 @@ def test_the_live_bar() -> None:
 def test_markup_in_names_is_text() -> None:
     shown = io.StringIO()
     with show_job(console=Console(file=shown, force_terminal=True, width=120, color_system=None)) as watch:
-        watch(Progress(1, busy={"[red]stage[/]": 2.0}))
+        watch(JobProgress(1, busy={"[red]stage[/]": 2.0}))
     assert "[red]stage[/]" in shown.getvalue()

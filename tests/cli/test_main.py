@@ -260,7 +260,7 @@ def test_a_dry_run_says_what_would_be_computed(invoke: Invoke) -> None:
 def small_model(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     body, vocab = b"weights" * 1000, b'{"a": 1}'
     sha = hashlib.sha256(b'{"a":1}').hexdigest()
-    what = hub.Published(
+    what = hub.PublishedFiles(
         "some/model",
         "model",
         "0123456789",

@@ -8,11 +8,11 @@ from io import StringIO
 import pytest
 
 from acestep_flows.cli import progress
-from acestep_flows.cli.progress import Watched
+from acestep_flows.cli.progress import RemoteEvents
 from acestep_flows.client import RunEvent
 from acestep_flows.errors import FlowsError
 from acestep_flows.graph.execution.events import Event, EventType
-from acestep_flows.weights.download import Progress
+from acestep_flows.weights.download import TransferProgress
 
 
 def event(type: EventType, node: str = "take[3]", stage: str = "sample", **fields: float | FlowsError) -> Event:
@@ -81,15 +81,15 @@ def test_a_terminal_gets_bars_and_keeps_the_lines(monkeypatch: pytest.MonkeyPatc
 def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.show_run(1, quiet=True) as hear, progress.show_transfers(quiet=True) as hear_transfer:
         hear(event("finished", seconds=1.0))
-        hear_transfer(Progress("weights", "download", 1, 2))
+        hear_transfer(TransferProgress("weights", "download", 1, 2))
     assert capsys.readouterr() == ("", "")
 
 
 TRANSFERS = [
-    Progress("a", "download", 0, 2_000_000),
-    Progress("a", "download", 1_000_000, 2_000_000),
-    Progress("a", "verify", 2_000_000, 2_000_000),
-    Progress("b", "download", 500_000, 0),
+    TransferProgress("a", "download", 0, 2_000_000),
+    TransferProgress("a", "download", 1_000_000, 2_000_000),
+    TransferProgress("a", "verify", 2_000_000, 2_000_000),
+    TransferProgress("b", "download", 500_000, 0),
 ]
 
 
@@ -119,7 +119,7 @@ def run_event(seq: int, type: str, node: str = "", **more: object) -> RunEvent:
 
 def test_every_node_begins_and_ends_once() -> None:
     heard: list[Event] = []
-    watched = Watched(heard.append)
+    watched = RemoteEvents(heard.append)
     told = [("accepted", ""), ("started", ""), ("started", "words"), ("finished", "words"), ("started", "take")]
     told += [("progress", "take"), ("continued", ""), ("cached", "words"), ("started", "take"), ("progress", "take")]
     told += [("of_the_future", "take"), ("finished", "take"), ("succeeded", "")]

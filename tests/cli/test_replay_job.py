@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from acestep_flows.audio import tags, write
-from acestep_flows.cli.replay_job import Job, job_again, recipe_of
+from acestep_flows.cli.replay_job import ReplayJob, job_again, recipe_of
 from acestep_flows.errors import GraphError, InputError
 from acestep_flows.graph.checking.check import checked
 from acestep_flows.graph.checking.scope import Scope
@@ -55,14 +55,14 @@ def scope(tmp_path: Path) -> Scope:
 
 
 @pytest.fixture
-def job(scope: Scope, tmp_path: Path) -> Job:
+def job(scope: Scope, tmp_path: Path) -> ReplayJob:
     soundfile.write(tmp_path / "a.wav", np.linspace(-0.5, 0.5, 96_000), 48_000)
     reader = InputReader()
     given = reader.inputs([f"source={tmp_path}/a.wav"], {"source": scope.graph.inputs["source"].type})
-    return Job(lay_out(scope, given), graph_content(scope), reader.files)
+    return ReplayJob(lay_out(scope, given), graph_content(scope), reader.files)
 
 
-def made(job: Job) -> Recipe:
+def made(job: ReplayJob) -> Recipe:
     return recipe(Result(job.plan, {}, {}, 0.5), job.content, job.files)
 
 
@@ -73,7 +73,7 @@ def test_a_graph_survives_being_taken_apart(scope: Scope) -> None:
     assert graph_content(again) == content
 
 
-def test_a_job_can_be_made_again_from_its_recipe(job: Job) -> None:
+def test_a_job_can_be_made_again_from_its_recipe(job: ReplayJob) -> None:
     again = job_again(made(job), "song.json")
     assert again.plan == job.plan
     assert again.plan.inputs["mood"] == "yes"
@@ -81,7 +81,7 @@ def test_a_job_can_be_made_again_from_its_recipe(job: Job) -> None:
     assert again.files == job.files
 
 
-def test_an_input_file_that_has_changed_or_gone_is_named(job: Job, tmp_path: Path) -> None:
+def test_an_input_file_that_has_changed_or_gone_is_named(job: ReplayJob, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.zeros(96_000), 48_000)
     with pytest.raises(InputError, match=r"a\.wav has changed"):
         job_again(made(job), "song.json")
@@ -91,14 +91,14 @@ def test_an_input_file_that_has_changed_or_gone_is_named(job: Job, tmp_path: Pat
 
 
 @pytest.mark.parametrize("content", [None, [], {}, {"graph": {}, "nested": []}])
-def test_a_recipe_without_a_graph(job: Job, content: Any) -> None:
+def test_a_recipe_without_a_graph(job: ReplayJob, content: Any) -> None:
     told = made(job).as_json()
     told["graph"]["content"] = content
     with pytest.raises((InputError, GraphError), match=r"song\.json"):
         job_again(Recipe.model_validate(told), "song.json")
 
 
-def test_a_recipe_whose_graph_was_altered(job: Job) -> None:
+def test_a_recipe_whose_graph_was_altered(job: ReplayJob) -> None:
     told = made(job).as_json()
     told["graph"]["content"]["graph"]["summary"] = "something else"
     with pytest.raises(InputError, match=r"song\.json: its graph is not the one"):
@@ -108,7 +108,7 @@ def test_a_recipe_whose_graph_was_altered(job: Job) -> None:
         job_again(Recipe.model_validate(told), "song.json")
 
 
-def test_the_recipe_is_found_in_tags_and_beside(job: Job, tmp_path: Path) -> None:
+def test_the_recipe_is_found_in_tags_and_beside(job: ReplayJob, tmp_path: Path) -> None:
     told = made(job)
     sound = Audio(np.zeros((2, 4800), np.float32), 48_000)
     for format in ("wav", "flac", "mp3", "ogg"):

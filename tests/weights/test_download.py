@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from acestep_flows.errors import DownloadError, NotFound, StorageError
-from acestep_flows.weights.download import Download, Progress, download
+from acestep_flows.weights.download import Download, TransferProgress, download
 from tests.hub_server import HubServer, serve
 
 BODY = bytes(range(256)) * 8192  # 2 MiB
@@ -37,7 +37,7 @@ def weights(hub: HubServer, folder: Path, body: bytes = BODY, path: str = "/weig
 
 
 def test_a_file_arrives_with_progress(hub: HubServer, client: httpx.Client, tmp_path: Path) -> None:
-    heard: list[Progress] = []
+    heard: list[TransferProgress] = []
     download(client, weights(hub, tmp_path), heard.append)
     assert (tmp_path / "sub" / "weights").read_bytes() == BODY
     assert [path.name for path in (tmp_path / "sub").iterdir()] == ["weights"]
@@ -45,7 +45,7 @@ def test_a_file_arrives_with_progress(hub: HubServer, client: httpx.Client, tmp_
     assert fetched == sorted(fetched)
     assert (fetched[0], fetched[-1]) == (0, len(BODY))
     assert {progress.total for progress in heard} == {len(BODY)}
-    assert heard[-1] == Progress("weights", "verify", len(BODY), len(BODY))
+    assert heard[-1] == TransferProgress("weights", "verify", len(BODY), len(BODY))
 
 
 def test_a_part_is_continued(hub: HubServer, client: httpx.Client, tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_a_folder_that_is_a_file(hub: HubServer, client: httpx.Client, tmp_path:
 
 
 def test_an_interrupt_keeps_the_part(hub: HubServer, client: httpx.Client, tmp_path: Path) -> None:
-    def stop(progress: Progress) -> None:
+    def stop(progress: TransferProgress) -> None:
         if progress.done >= len(BODY) // 2:
             raise KeyboardInterrupt
 

@@ -14,7 +14,7 @@ import pytest
 
 from acestep_flows.errors import CheckpointError, DownloadError, NotFound, StorageError
 from acestep_flows.weights import hub
-from acestep_flows.weights.download import Progress
+from acestep_flows.weights.download import TransferProgress
 from tests.hub_server import HubServer, serve
 
 REVISION = "0123456789abcdef"
@@ -31,7 +31,7 @@ def content_digest() -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-WHAT = hub.Published(
+WHAT = hub.PublishedFiles(
     "someone/Small-Model",
     "model",
     REVISION,
@@ -60,7 +60,7 @@ def test_everything_arrives_under_its_own_name(server: HubServer, tmp_path: Path
 def test_a_second_fetch_asks_for_nothing(server: HubServer, tmp_path: Path) -> None:
     hub.fetch(tmp_path, what=WHAT, endpoint=server.url)
     server.requests.clear()
-    heard: list[Progress] = []
+    heard: list[TransferProgress] = []
     hub.fetch(tmp_path, what=WHAT, endpoint=server.url, listener=heard.append)
     assert not server.requests
     assert {progress.action for progress in heard} == {"verify"}

@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 
 from acestep_flows.bulk.formats import parquet, training, webdataset
-from acestep_flows.bulk.job import Job, Layout, Shard
-from acestep_flows.bulk.job_folder import Place
+from acestep_flows.bulk.job import BulkJob, DatasetLayout, Shard
+from acestep_flows.bulk.job_folder import JobFolder
 from acestep_flows.bulk.results import ResultRow, rows_of
 from acestep_flows.errors import StorageError
 from acestep_flows.values import canonical_json
@@ -22,8 +22,8 @@ FOLDER = "dataset"
 VERSION = 1
 """Counts up when the same rows would be written in another way."""
 
-Writer = Callable[[Place, str, str, Job, list[ResultRow]], list[str]]
-WRITERS: dict[Layout, Writer] = {
+Writer = Callable[[JobFolder, str, str, BulkJob, list[ResultRow]], list[str]]
+WRITERS: dict[DatasetLayout, Writer] = {
     "parquet": parquet.write,
     "webdataset": webdataset.write,
     "ace-training": training.write,
@@ -45,7 +45,7 @@ class Dataset:
     fresh: bool = True
 
 
-def write(place: Place, job: Job, results: pa.Table, shard: Shard | None = None) -> Dataset:
+def write(place: JobFolder, job: BulkJob, results: pa.Table, shard: Shard | None = None) -> Dataset:
     """Write the data set of finished rows in the order of the manifest, or leave it where nothing has changed.
 
     In parquet, rows with the recipe of another row stand beside it with the same song; the other two forms, which are
@@ -87,7 +87,7 @@ def _with_song(row: ResultRow, songs: dict[str, ResultRow]) -> ResultRow:
     return dataclasses.replace(row, **{name: getattr(song, name) for name in names})
 
 
-def _before(place: Place, path: str) -> dict[str, Any]:
+def _before(place: JobFolder, path: str) -> dict[str, Any]:
     try:
         content = json.loads(place.read(path) or b"{}")
     except (StorageError, ValueError):
@@ -95,7 +95,7 @@ def _before(place: Place, path: str) -> dict[str, Any]:
     return content if isinstance(content, dict) and {"digest", "files"} <= content.keys() else {}
 
 
-def _digest(job: Job, rows: list[ResultRow]) -> str:
+def _digest(job: BulkJob, rows: list[ResultRow]) -> str:
     hasher = hashlib.sha256(canonical_json([VERSION, job.layout, job.embed, job.audio, job.digest]).encode())
     for row in rows:
         hasher.update(canonical_json([row.id, row.status, row.audio_path, row.audio_digest, row.inputs_json]).encode())

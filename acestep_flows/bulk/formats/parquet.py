@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from acestep_flows.bulk.formats.parts import SHARD_BYTES, numbered, parts, sound
-from acestep_flows.bulk.job import Job
-from acestep_flows.bulk.job_folder import Place
+from acestep_flows.bulk.job import BulkJob
+from acestep_flows.bulk.job_folder import JobFolder
 from acestep_flows.bulk.measurements import struct
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.graph.language.types import parse_type
@@ -46,7 +46,7 @@ class Columns:
     texts: frozenset[str]
 
 
-def columns(job: Job, stages: Sequence[str], sample_rate: int | None) -> Columns:
+def columns(job: BulkJob, stages: Sequence[str], sample_rate: int | None) -> Columns:
     """The columns for the songs of a job.
 
     Args:
@@ -92,7 +92,13 @@ def columns(job: Job, stages: Sequence[str], sample_rate: int | None) -> Columns
 
 
 def write(
-    place: Place, folder: str, prefix: str, job: Job, rows: Sequence[ResultRow], *, bytes_each: int = SHARD_BYTES
+    place: JobFolder,
+    folder: str,
+    prefix: str,
+    job: BulkJob,
+    rows: Sequence[ResultRow],
+    *,
+    bytes_each: int = SHARD_BYTES,
 ) -> list[str]:
     """Write `rows` into parquet files of `folder`; their names."""
     stages = sorted({*job.stages, *(name for row in rows for name in row.stage_seconds)})
@@ -115,7 +121,7 @@ def _groups(rows: Sequence[ResultRow], size: int) -> Iterator[Sequence[ResultRow
         yield rows[start : start + size]
 
 
-def _cells(place: Place, job: Job, told: Columns, row: ResultRow) -> dict[str, Any]:
+def _cells(place: JobFolder, job: BulkJob, told: Columns, row: ResultRow) -> dict[str, Any]:
     cells = {name: getattr(row, name) for name in told.schema.names if hasattr(row, name)}
     inputs = {name: canonical_json(value) if name in told.texts else value for name, value in row.inputs.items()}
     content = sound(place, row) if job.embed and row.audio_path else None

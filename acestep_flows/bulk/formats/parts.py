@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from acestep_flows.bulk.job_folder import Place
+from acestep_flows.bulk.job_folder import JobFolder
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.errors import StorageError
 
@@ -26,7 +26,7 @@ def parts(rows: Iterable[ResultRow], most_bytes: float, most_rows: int) -> list[
     return found
 
 
-def sound(place: Place, row: ResultRow) -> bytes:
+def sound(place: JobFolder, row: ResultRow) -> bytes:
     """The audio file of a row.
 
     Raises:

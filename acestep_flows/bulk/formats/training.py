@@ -10,12 +10,12 @@ from acestep_flows.audio.formats import FORMATS
 from acestep_flows.bulk.formats.parts import sound
 from acestep_flows.bulk.formats.words import heard
 from acestep_flows.bulk.identity import stem
-from acestep_flows.bulk.job import Job
-from acestep_flows.bulk.job_folder import Place
+from acestep_flows.bulk.job import BulkJob
+from acestep_flows.bulk.job_folder import JobFolder
 from acestep_flows.bulk.results import ResultRow
 
 
-def write(place: Place, folder: str, prefix: str, job: Job, rows: Sequence[ResultRow]) -> list[str]:
+def write(place: JobFolder, folder: str, prefix: str, job: BulkJob, rows: Sequence[ResultRow]) -> list[str]:
     """Write `rows` into `folder`; the names of all files. `prefix` is of no use: names are those of songs."""
     names: list[str] = []
     for row in rows:

@@ -13,15 +13,21 @@ from typing import Any
 
 from acestep_flows.bulk.formats.parts import SHARD_BYTES, parts, sound
 from acestep_flows.bulk.identity import stem
-from acestep_flows.bulk.job import Job
-from acestep_flows.bulk.job_folder import Place
+from acestep_flows.bulk.job import BulkJob
+from acestep_flows.bulk.job_folder import JobFolder
 from acestep_flows.bulk.results import ResultRow
 
 SHARD_SONGS = 10_000
 
 
 def write(
-    place: Place, folder: str, prefix: str, job: Job, rows: Sequence[ResultRow], *, bytes_each: int = SHARD_BYTES
+    place: JobFolder,
+    folder: str,
+    prefix: str,
+    job: BulkJob,
+    rows: Sequence[ResultRow],
+    *,
+    bytes_each: int = SHARD_BYTES,
 ) -> list[str]:
     """Write `rows` into tar files of `folder`; their names."""
     names = []

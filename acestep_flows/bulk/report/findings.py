@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from acestep_flows.bulk.fingerprint import Duplicate
-from acestep_flows.bulk.job import Job, Shard
+from acestep_flows.bulk.job import BulkJob, Shard
 
 PAUSE = 120.0
 """Nothing finished for longer than this (and than three songs take): the job was not running."""
@@ -31,7 +31,7 @@ class Findings:
         shard: the part of the job that this is about.
     """
 
-    job: Job
+    job: BulkJob
     rows: int
     results: pa.Table
     attempts: pa.Table

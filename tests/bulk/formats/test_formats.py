@@ -20,8 +20,8 @@ from acestep_flows.bulk import formats
 from acestep_flows.bulk.formats import parquet, webdataset
 from acestep_flows.bulk.formats.parts import parts
 from acestep_flows.bulk.identity import stem
-from acestep_flows.bulk.job import Job, Shard
-from acestep_flows.bulk.job_folder import Place
+from acestep_flows.bulk.job import BulkJob, Shard
+from acestep_flows.bulk.job_folder import JobFolder
 from acestep_flows.bulk.results import ResultRow, table
 from acestep_flows.errors import StorageError
 from tests.bulk.finished import JOB, done_row
@@ -31,16 +31,16 @@ FLAC, _ = writing.encode(chords(1, 1.0), FORMATS["flac"], subtype=None, tags=Non
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def place(tmp_path: Path) -> JobFolder:
     """A folder with twelve songs."""
-    place = Place(str(tmp_path / "out"))
+    place = JobFolder(str(tmp_path / "out"))
     place.prepare()
     for index in range(12):
         place.write(done_row(index).audio_path or "", FLAC)
     return place
 
 
-def job(**changes: Any) -> Job:
+def job(**changes: Any) -> BulkJob:
     return dataclasses.replace(JOB, **changes)
 
 
@@ -48,7 +48,7 @@ def rows(count: int = 3) -> list[ResultRow]:
     return [done_row(index) for index in range(count)]
 
 
-def opened(place: Place, path: str) -> pa.Table:
+def opened(place: JobFolder, path: str) -> pa.Table:
     return pq.read_table(io.BytesIO(place.read(path) or b""))
 
 
@@ -57,7 +57,7 @@ def features(schema: pa.Schema) -> dict[str, Any]:
     return told
 
 
-def test_rows_stand_in_the_order_of_the_manifest(place: Place) -> None:
+def test_rows_stand_in_the_order_of_the_manifest(place: JobFolder) -> None:
     written = formats.write(place, JOB, table(reversed(rows(5))))
     assert written.files == ("dataset/train-00000-of-00001.parquet",)
     found = opened(place, written.files[0])
@@ -65,7 +65,7 @@ def test_rows_stand_in_the_order_of_the_manifest(place: Place) -> None:
     assert found["id"][2].as_py() == "row/2"
 
 
-def test_inputs_have_the_types_of_the_graph(place: Place) -> None:
+def test_inputs_have_the_types_of_the_graph(place: JobFolder) -> None:
     declared = {
         "tags": {"type": "text"},
         "seed": {"type": "seed"},
@@ -91,7 +91,7 @@ def test_inputs_have_the_types_of_the_graph(place: Place) -> None:
     assert found["inputs"][0].as_py() == expected | {"source": "song.wav"}
 
 
-def test_audio_by_path_or_inside(place: Place) -> None:
+def test_audio_by_path_or_inside(place: JobFolder) -> None:
     by_path = opened(place, formats.write(place, JOB, table(rows())).files[0])
     address = by_path["audio"][1].as_py()
     assert address["bytes"] is None
@@ -102,7 +102,7 @@ def test_audio_by_path_or_inside(place: Place) -> None:
     assert inside["audio"][1].as_py() == {"bytes": FLAC, "path": "row_1.flac"}
 
 
-def test_every_column_is_told_to_hugging_face(place: Place) -> None:
+def test_every_column_is_told_to_hugging_face(place: JobFolder) -> None:
     schema = opened(place, formats.write(place, JOB, table(rows())).files[0]).schema
     told = features(schema)
     assert list(told) == schema.names
@@ -113,7 +113,7 @@ def test_every_column_is_told_to_hugging_face(place: Place) -> None:
     assert told["status"] == {"dtype": "string", "_type": "Value"}
 
 
-def test_the_schema_does_not_depend_on_the_rows(place: Place) -> None:
+def test_the_schema_does_not_depend_on_the_rows(place: JobFolder) -> None:
     """Columns of which nothing is known have their types, so files of different shards are one data set."""
     bare = dataclasses.replace(done_row(0), measurements=None, stage_seconds={}, seed=None, finished=None)
     one, other = (parquet.write(place, "dataset", name, JOB, found) for name, found in (("a", [bare]), ("b", rows())))
@@ -122,12 +122,12 @@ def test_the_schema_does_not_depend_on_the_rows(place: Place) -> None:
     assert whole.num_rows == 4
 
 
-def test_no_rows_are_a_data_set_too(place: Place) -> None:
+def test_no_rows_are_a_data_set_too(place: JobFolder) -> None:
     written = formats.write(place, JOB, table([]))
     assert opened(place, written.files[0]).num_rows == 0
 
 
-def test_duplicates_share_the_song(place: Place) -> None:
+def test_duplicates_share_the_song(place: JobFolder) -> None:
     copy = dataclasses.replace(
         done_row(7), status="duplicate", duplicate_of="row/1", audio_path=None, measurements=None, audio_digest=None
     )
@@ -139,7 +139,7 @@ def test_duplicates_share_the_song(place: Place) -> None:
 
 
 @pytest.mark.parametrize("layout", ["parquet", "webdataset"])
-def test_the_same_rows_are_written_once(place: Place, layout: Any) -> None:
+def test_the_same_rows_are_written_once(place: JobFolder, layout: Any) -> None:
     kept = job(layout=layout, embed=True)
     first = formats.write(place, kept, table(rows()))
     assert first.fresh
@@ -157,7 +157,7 @@ def test_the_same_rows_are_written_once(place: Place, layout: Any) -> None:
     assert place.names("dataset") == sorted(Path(path).name for path in grown.files)
 
 
-def test_files_of_an_earlier_state_are_removed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_of_an_earlier_state_are_removed(place: JobFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parquet, "SHARD_ROWS", 2)
     assert len(formats.write(place, JOB, table(rows(5))).files) == 3
     grown = formats.write(place, JOB, table(rows(8)))
@@ -165,7 +165,7 @@ def test_files_of_an_earlier_state_are_removed(place: Place, monkeypatch: pytest
     assert pq.read_table(str(Path(place.url) / "dataset")).num_rows == 8
 
 
-def test_shards_stand_beside_each_other(place: Place) -> None:
+def test_shards_stand_beside_each_other(place: JobFolder) -> None:
     for number in (1, 2):
         held = [row for row in rows(6) if Shard(number, 2).holds(row.index)]
         formats.write(place, JOB, table(held), Shard(number, 2))
@@ -174,7 +174,7 @@ def test_shards_stand_beside_each_other(place: Place) -> None:
     assert sorted(whole["index"].to_pylist()) == [0, 1, 2, 3, 4, 5]
 
 
-def test_a_song_that_is_gone(place: Place) -> None:
+def test_a_song_that_is_gone(place: JobFolder) -> None:
     place.delete("audio/000/row_1.flac")
     with pytest.raises(StorageError, match="row_1.flac"):
         formats.write(place, job(layout="webdataset"), table(rows()))
@@ -188,7 +188,7 @@ def test_files_are_cut_where_they_are_full() -> None:
     assert parts([], 1, 1) == []
 
 
-def test_tar_files(place: Place) -> None:
+def test_tar_files(place: JobFolder) -> None:
     kept = job(layout="webdataset")
     names = webdataset.write(place, "dataset", "train", kept, rows(4), bytes_each=600_000)
     assert names == ["train-000000.tar", "train-000001.tar"]
@@ -211,7 +211,7 @@ def test_tar_files(place: Place) -> None:
     assert place.read(f"dataset/{names[0]}") == content
 
 
-def test_the_training_folder(place: Place) -> None:
+def test_the_training_folder(place: JobFolder) -> None:
     edited = dataclasses.replace(done_row(1), inputs_json='{"tags": "old", "new_tags": " jazz ", "lyrics": ""}')
     written = formats.write(place, job(layout="ace-training"), table([done_row(0), edited]))
     assert len(written.files) == 6

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from acestep_flows.audio import write as writing
 from acestep_flows.audio.formats import FORMATS
 from acestep_flows.bulk.formats import parquet
-from acestep_flows.bulk.job_folder import Place
+from acestep_flows.bulk.job_folder import JobFolder
 from acestep_flows.cli.main import cli
 from acestep_flows.errors import Cancelled, InputError
 from acestep_flows.model.placement import Placement
@@ -156,7 +156,7 @@ def test_lyrics_that_cannot_be_told_are_noted(recipe: EncodeRecipe, tmp_path: Pa
 
 def test_songs_of_a_bulk_job(recipe: EncodeRecipe, tmp_path: Path) -> None:
     """As the job itself writes its data set, of songs that were edited."""
-    place = Place(str(tmp_path / "bulk"))
+    place = JobFolder(str(tmp_path / "bulk"))
     place.prepare()
     content, _ = writing.encode(Audio(noise(3.5), 44_100), FORMATS["flac"], subtype=None, tags=None)
     words = {"tags": "old", "lyrics": "old words", "new_tags": "new, newer", "new_lyrics": "new words"}
