@@ -14,7 +14,7 @@ import click
 from acestep_flows.cli.terminal import INTERRUPTED
 
 if TYPE_CHECKING:
-    from acestep_flows.training.loop.loop import Progress
+    from acestep_flows.training.loop.loop import TrainingProgress
 
 KINDS = ("diffusion", "lora", "control", "autoencoder", "decoder")
 PLAIN_SECONDS = 30.0
@@ -83,7 +83,7 @@ def train(
 
 
 @contextmanager
-def shown(quiet: bool) -> Iterator[Callable[[Progress], None]]:
+def shown(quiet: bool) -> Iterator[Callable[[TrainingProgress], None]]:
     """How a run is shown: a bar on a terminal, else a line now and then."""
     if quiet:
         yield lambda progress: None
@@ -96,7 +96,7 @@ def shown(quiet: bool) -> Iterator[Callable[[Progress], None]]:
         with Bars(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bars:
             bar = bars.add_task("train", total=None, text="")
 
-            def hear(progress: Progress) -> None:
+            def hear(progress: TrainingProgress) -> None:
                 if progress.text:
                     bars.console.print(progress.text, markup=False, highlight=False)
                 else:
@@ -113,7 +113,7 @@ class _PlainTraining:
     def __init__(self) -> None:
         self._told = 0.0
 
-    def hear(self, progress: Progress) -> None:
+    def hear(self, progress: TrainingProgress) -> None:
         now = time.monotonic()
         if progress.text:
             click.echo(progress.text, err=True)
@@ -122,6 +122,6 @@ class _PlainTraining:
             click.echo(f"step {progress.step} of {progress.steps}: {_line(progress)}", err=True)
 
 
-def _line(progress: Progress) -> str:
+def _line(progress: TrainingProgress) -> str:
     losses = ", ".join(f"{name} {value:.4f}" for name, value in progress.losses.items())
     return f"{losses}, {progress.seconds_per_step:.2f} s/step"

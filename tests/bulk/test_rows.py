@@ -174,8 +174,8 @@ def test_rows_come_again_from_the_job(tmp_path: Path) -> None:
     rows = rows_of(tmp_path, [{"tags": "a"}, {"tags": "b", "seed": 3}], constants={"steps": 5}, seed=9,
                    sweeps=[Sweep("duration", (1.0, 2.0))])  # fmt: skip
     assert rows.manifest is not None
-    job = BulkJob(ManifestSource(rows.manifest.url), "text2music", digest(rows.scope), graph_content(rows.scope), seed=9,
-              constants=rows.constants, sweeps=rows.sweeps)  # fmt: skip
+    job = BulkJob(ManifestSource(rows.manifest.url), "text2music", digest(rows.scope), graph_content(rows.scope),
+              seed=9, constants=rows.constants, sweeps=rows.sweeps)  # fmt: skip
     assert list(JobRows.of(job)) == list(rows)
 
 

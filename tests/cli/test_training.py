@@ -11,14 +11,14 @@ from click.testing import CliRunner, Result
 
 from acestep_flows.cli.main import cli
 from acestep_flows.training.kinds import autoencoder
-from acestep_flows.training.loop.recipe import Recipe
+from acestep_flows.training.loop.recipe import TrainingRecipe
 from tests.training.toy_training import ToyTask
 
 
 @pytest.fixture
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A recipe of a kind that trains a toy."""
-    monkeypatch.setattr(autoencoder, "RECIPE", Recipe)
+    monkeypatch.setattr(autoencoder, "RECIPE", TrainingRecipe)
     monkeypatch.setattr(autoencoder, "build", lambda recipe, device: ToyTask(bad=(recipe.seed,)))
     loop: dict[str, Any] = {"steps": 20, "save_every": 5, "precision": "float32"}
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump({"kind": "autoencoder", "seed": 999, "loop": loop}))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from acestep_flows.training.loop.recipe import LoopSettings, Recipe
+from acestep_flows.training.loop.recipe import LoopSettings, TrainingRecipe
 
 
 class ToyTask:
@@ -55,7 +55,7 @@ class ToyTask:
         torch.save(self.network.state_dict(), folder / "line.pt")
 
 
-def toy_recipe(**loop: Any) -> Recipe:
+def toy_recipe(**loop: Any) -> TrainingRecipe:
     """Twenty steps, a state every five."""
     settings = {"steps": 20, "learning_rate": 1e-2, "save_every": 5, "log_every": 3, "precision": "float32"} | loop
-    return Recipe(kind="toy", seed=3, loop=LoopSettings(**settings))
+    return TrainingRecipe(kind="toy", seed=3, loop=LoopSettings(**settings))

@@ -30,7 +30,7 @@ class Crop:
     frames: int
 
 
-class Batches:
+class SongBatches:
     """The batches over songs of `lengths` frames.
 
     Args:

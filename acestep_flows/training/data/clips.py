@@ -26,7 +26,7 @@ from acestep_flows import storage
 from acestep_flows.errors import InputError
 from acestep_flows.settings import read_settings
 from acestep_flows.training.loop.content_stamp import joined, stamp
-from acestep_flows.training.loop.recipe import Section
+from acestep_flows.training.loop.recipe import RecipeSection
 from acestep_flows.values import MODEL_RATE, Audio, FloatArray
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ ROUNDS = 4
 """How often each file is tried for a clip: where one place is silent, another may not be."""
 
 
-class SourceSettings(Section):
+class ClipSettings(RecipeSection):
     """Where clips come from."""
 
     kind: Literal["synthesis", "folder"] = Field("synthesis", description="Synthetic clips, or cuts of audio files.")
@@ -55,7 +55,7 @@ class SourceSettings(Section):
     cache: Path | None = Field(None, description="Folder for made clips; absent: in the cache folder.")
 
     @model_validator(mode="after")
-    def _fits(self) -> SourceSettings:
+    def _fits(self) -> ClipSettings:
         if (self.folder is None) == (self.kind == "folder"):
             raise ValueError("`folder` belongs to kind folder, and to no other")
         return self
@@ -92,10 +92,10 @@ class _Cut(NamedTuple):
     swapped: bool
 
 
-class Source:
+class ClipSource:
     """The clips of `settings`. Clips from `clips` on are held out."""
 
-    def __init__(self, settings: SourceSettings) -> None:
+    def __init__(self, settings: ClipSettings) -> None:
         self.settings = settings
         self._make = maker(settings)
         root = settings.cache or read_settings().cache / "training"
@@ -172,14 +172,14 @@ class Source:
         return not self._file(index).is_file()
 
 
-def _fill(settings: SourceSettings, rank: int, parent: int) -> None:
+def _fill(settings: ClipSettings, rank: int, parent: int) -> None:
     """What a worker process does: make the clips that are not there. It ends with its parent."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the whole group; the parent ends us
     with contextlib.suppress(OSError):
         os.nice(10)
-    source = Source(settings)
+    source = ClipSource(settings)
     first, last = min(AT_FIRST, settings.clips), settings.clips + settings.held_out
     for index in [*range(first), *range(settings.clips, last), *range(first, settings.clips)][rank :: settings.workers]:
         if os.getppid() != parent:
@@ -188,15 +188,15 @@ def _fill(settings: SourceSettings, rank: int, parent: int) -> None:
             source.clip(index)
 
 
-def maker(settings: SourceSettings) -> Callable[[int], FloatArray]:
+def maker(settings: ClipSettings) -> Callable[[int], FloatArray]:
     """What makes clip `i` (2, n)."""
-    return _Folder(settings) if settings.kind == "folder" else _Synthesis(settings)
+    return _FolderClips(settings) if settings.kind == "folder" else _SynthesisClips(settings)
 
 
-class _Synthesis:
+class _SynthesisClips:
     """Mixes, and single stems of others."""
 
-    def __init__(self, settings: SourceSettings) -> None:
+    def __init__(self, settings: ClipSettings) -> None:
         self._settings = settings
 
     def __call__(self, index: int) -> FloatArray:
@@ -211,14 +211,14 @@ class _Synthesis:
         return _fitted(sound, settings.samples)
 
 
-class _Folder:
+class _FolderClips:
     """Cuts of audio files. Those that cannot be used are said once, and passed over.
 
     The files are tried in an order of the clip's own until a cut is audible, so that what has been found of files for
     other clips changes nothing.
     """
 
-    def __init__(self, settings: SourceSettings) -> None:
+    def __init__(self, settings: ClipSettings) -> None:
         assert settings.folder is not None
         self._settings, self._folder = settings, settings.folder
         self._files = _audio_files(settings.folder)

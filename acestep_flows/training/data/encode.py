@@ -35,10 +35,10 @@ from acestep_flows.training.data.encoded import (
     shard_path,
     write_shard,
 )
-from acestep_flows.training.data.song import Song, Source
+from acestep_flows.training.data.song import Song, SongSource
 from acestep_flows.training.data.sources import SourceSettings, open_source
 from acestep_flows.training.loop.precision import Precision, chosen
-from acestep_flows.training.loop.recipe import Section, problems, read_recipe
+from acestep_flows.training.loop.recipe import RecipeSection, problems, read_recipe
 from acestep_flows.training.loop.stopping import stop_requests
 from acestep_flows.values import FloatArray
 
@@ -55,7 +55,7 @@ Report = Callable[[int, int, int], None]
 """Told after each shard: songs done, songs in all, songs broken so far."""
 
 
-class EncodeRecipe(Section):
+class EncodeRecipe(RecipeSection):
     """What is encoded, and with which autoencoder."""
 
     kind: Literal["encode"] = "encode"
@@ -217,7 +217,7 @@ def _whole(folder: Path, number: int) -> bool:
     return listing.is_file() and not any(isinstance(entry, Broken) for entry in read_listing(listing))
 
 
-def _claim(recipe: EncodeRecipe, folder: Path, source: Source, device: str, size: int) -> int:
+def _claim(recipe: EncodeRecipe, folder: Path, source: SongSource, device: str, size: int) -> int:
     """Write what the folder is made from, or compare with what stands there; gives the songs of a shard."""
     checkpoint = Checkpoint.open(recipe.checkpoint)
     about: dict[str, Any] = {
@@ -257,7 +257,7 @@ def _stamped(folder: Path) -> bool:
     return all(isinstance(song, Broken) or song.stamp for listing in listings for song in read_listing(listing))
 
 
-def _check_songs(folder: Path, source: Source, size: int) -> None:
+def _check_songs(folder: Path, source: SongSource, size: int) -> None:
     """Refuse a folder whose songs are not the source's, or were other ones when they were encoded."""
     changed = []
     for number in range(-(-len(source) // size)):

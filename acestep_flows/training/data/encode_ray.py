@@ -45,7 +45,7 @@ class _Shards:
         return {"songs": songs, "broken": broken}
 
 
-class _Job(threading.Thread):
+class _EncodeJob(threading.Thread):
     """The job at work. Not in the main thread, where nothing else would be heard until a shard is done."""
 
     def __init__(self, rows: Callable[[], Iterator[dict[str, Any]]]) -> None:
@@ -97,7 +97,7 @@ def encode_shards(
             )
             yield from made.iter_rows()
 
-        said = _Job(rows).said
+        said = _EncodeJob(rows).said
         try:
             while True:
                 if asked() and not stop.exists():

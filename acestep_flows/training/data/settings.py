@@ -6,12 +6,12 @@ from pathlib import Path
 
 from pydantic import Field
 
-from acestep_flows.training.data.batches import Batches
+from acestep_flows.training.data.batches import SongBatches
 from acestep_flows.training.data.encoded import EncodedSet, EncodedSong
-from acestep_flows.training.loop.recipe import Section
+from acestep_flows.training.loop.recipe import RecipeSection
 
 
-class DataSettings(Section):
+class DataSettings(RecipeSection):
     """Which songs, and how they are put together."""
 
     encoded: Path = Field(description="Folder that `acestep-flows encode` has written.")
@@ -28,9 +28,9 @@ class DataSettings(Section):
         """Whether `song` is among those asked for."""
         return self.tagged is None or not set(self.tagged).isdisjoint(song.tags)
 
-    def batches(self, songs: EncodedSet, chosen: list[int], seed: int) -> Batches:
+    def batches(self, songs: EncodedSet, chosen: list[int], seed: int) -> SongBatches:
         """The batches over the `chosen` songs."""
-        return Batches(
+        return SongBatches(
             chosen,
             [songs.songs[index].frames for index in chosen],
             seed,

@@ -28,7 +28,7 @@ class Song:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-class Source(ABC):
+class SongSource(ABC):
     """Songs by number."""
 
     @abstractmethod

@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from acestep_flows.errors import InputError
 from acestep_flows.training.data.batches import Crop
 from acestep_flows.training.data.encoded import MIX, EncodedSet
-from acestep_flows.training.data.song import Source
+from acestep_flows.training.data.song import SongSource
 from acestep_flows.training.data.sources import SourceSettings, open_source
 from acestep_flows.values import MODEL_RATE, SAMPLES_PER_FRAME, FloatArray
 
@@ -27,7 +27,7 @@ class Sounds:
         self._songs = songs
         settings: TypeAdapter[Any] = TypeAdapter(Annotated[SourceSettings, Field(discriminator="kind")])
         try:
-            self._source: Source = open_source(settings.validate_python(songs.about.get("source")))
+            self._source: SongSource = open_source(settings.validate_python(songs.about.get("source")))
         except ValidationError:
             raise InputError("does not say where its songs are from", where=str(songs.folder)) from None
         except InputError as error:

@@ -15,38 +15,38 @@ from pydantic import Field, field_validator
 
 from acestep_flows.errors import InputError
 from acestep_flows.training.data.encoded import MIX, WITHOUT
-from acestep_flows.training.data.song import Song, Source, recording, split_tags
+from acestep_flows.training.data.song import Song, SongSource, recording, split_tags
 from acestep_flows.training.data.tables import Datasets, Parquet
 from acestep_flows.training.loop.content_stamp import stamp
-from acestep_flows.training.loop.recipe import Section
+from acestep_flows.training.loop.recipe import RecipeSection
 from acestep_flows.values import MAX_SECONDS, MODEL_RATE, Audio
 
 SUFFIXES = (".mp3", ".wav", ".flac", ".ogg")
 PROMPT, LYRICS = "_prompt.txt", "_lyrics.txt"
 
 
-class FolderSettings(Section):
+class FolderSettings(RecipeSection):
     """Upstream's layout: X.mp3 with X_prompt.txt and X_lyrics.txt beside it; stems as X.STEM.wav, all optional."""
 
     kind: Literal["folder"] = "folder"
     path: Path = Field(description="The folder; looked through at any depth.")
 
 
-class DatasetsSettings(Section):
+class DatasetsSettings(RecipeSection):
     """A data set that upstream's converter, or `datasets`, saved with `save_to_disk`."""
 
     kind: Literal["datasets"] = "datasets"
     path: Path = Field(description="Its folder.")
 
 
-class ParquetSettings(Section):
+class ParquetSettings(RecipeSection):
     """Parquet as bulk jobs write it, or any with tags, lyrics and audio."""
 
     kind: Literal["parquet"] = "parquet"
     path: Path = Field(description="A file, or a folder of them.")
 
 
-class SynthesisSettings(Section):
+class SynthesisSettings(RecipeSection):
     """Synthetic songs with known truth."""
 
     kind: Literal["synthesis"] = "synthesis"
@@ -68,7 +68,7 @@ class SynthesisSettings(Section):
 SourceSettings = FolderSettings | DatasetsSettings | ParquetSettings | SynthesisSettings
 
 
-def open_source(settings: SourceSettings) -> Source:
+def open_source(settings: SourceSettings) -> SongSource:
     """The source of `settings`.
 
     Raises:
@@ -76,16 +76,16 @@ def open_source(settings: SourceSettings) -> Source:
     """
     match settings:
         case FolderSettings():
-            return Folder(settings)
+            return FolderSongs(settings)
         case DatasetsSettings():
             return Datasets(settings.path)
         case ParquetSettings():
             return Parquet(settings.path)
         case SynthesisSettings():
-            return Synthesis(settings)
+            return SynthesisSongs(settings)
 
 
-class Folder(Source):
+class FolderSongs(SongSource):
     """Recordings with text files beside them. A recording without both files is a broken item, not a missing one."""
 
     def __init__(self, settings: FolderSettings) -> None:
@@ -128,7 +128,7 @@ class Folder(Source):
         return self._stems.get(file.with_suffix(""), [])
 
 
-class Synthesis(Source):
+class SynthesisSongs(SongSource):
     """Pieces by seed. Every choice of a song follows from the source's seed and the song's number."""
 
     def __init__(self, settings: SynthesisSettings) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from acestep_flows.bulk.formats.words import LYRICS, heard
 from acestep_flows.errors import InputError
 from acestep_flows.training.data.encoded import MIX
-from acestep_flows.training.data.song import Song, Source, prepared, read_audio, recording, split_tags
+from acestep_flows.training.data.song import Song, SongSource, prepared, read_audio, recording, split_tags
 from acestep_flows.training.loop.content_stamp import stamp
 from acestep_flows.values import Audio
 
@@ -24,7 +24,7 @@ STATE, SPLITS = "state.json", "dataset_dict.json"
 """What `datasets` writes beside the arrow files: which of them are the data set's, and which splits there are."""
 
 
-class Rows(Source):
+class TableSongs(SongSource):
     """Songs by upstream's column names, or by those of a bulk job.
 
     Args:
@@ -102,7 +102,7 @@ class Rows(Source):
         return recording(file)
 
 
-class Datasets(Rows):
+class Datasets(TableSongs):
     """The arrow files of `save_to_disk`, read without the `datasets` package."""
 
     def __init__(self, path: Path) -> None:
@@ -114,7 +114,7 @@ class Datasets(Rows):
         return pa.concat_tables([pa.ipc.open_stream(pa.memory_map(str(file))).read_all() for file in self._files])
 
 
-class Parquet(Rows):
+class Parquet(TableSongs):
     """Parquet files, as bulk jobs write them."""
 
     def __init__(self, path: Path) -> None:

@@ -23,13 +23,13 @@ from acestep_flows.training.data.encoded import EncodedSet
 from acestep_flows.training.data.sounds import Sounds
 from acestep_flows.training.kinds.objective import Loss, combine
 from acestep_flows.training.kinds.teachers import Teacher, TeacherSettings, load_teacher
-from acestep_flows.training.loop.recipe import Section
+from acestep_flows.training.loop.recipe import RecipeSection
 
 Heard = Mapping[str, Sequence[Tensor]]
 """By teacher's name the mono sound (n,) of each row of a batch, at the teacher's rate."""
 
 
-class RepaSettings(Section):
+class RepaSettings(RecipeSection):
     """Which teachers, and how much they count."""
 
     coefficient: float = Field(1.0, gt=0, description="Of the teachers' mean distance, beside the flow's loss.")

@@ -23,12 +23,12 @@ from acestep_flows.model.autoencoder import LATENT_SCALE, LATENT_SHIFT, MEL_HIGH
 from acestep_flows.model.checkpoint import weights_file
 from acestep_flows.model.layout import AUTOENCODER, LAYOUTS, class_name
 from acestep_flows.model.mel import LogMel, mel_filters
-from acestep_flows.training.data.clips import Source, SourceSettings
+from acestep_flows.training.data.clips import ClipSettings, ClipSource
 from acestep_flows.training.loop.content_stamp import joined
 from acestep_flows.training.loop.export_part import read_config, write_part
 from acestep_flows.training.loop.picture import compare_mels
 from acestep_flows.training.loop.precision import computing
-from acestep_flows.training.loop.recipe import Recipe, Section
+from acestep_flows.training.loop.recipe import RecipeSection, TrainingRecipe
 from acestep_flows.values import MEL_FRAMES_PER_LATENT, MEL_HOP, MODEL_RATE, SAMPLES_PER_FRAME
 
 SPAN = MEL_HIGH - MEL_LOW
@@ -36,7 +36,7 @@ SIZE = 2048
 """Samples of the analysis window; a cut brings this much less a hop along, so that no frame sees an edge."""
 
 
-class LossSettings(Section):
+class AutoencoderLosses(RecipeSection):
     """Weights of the loss, which is in units of the log-mel (1 is 8.7 dB)."""
 
     slopes: float = Field(0.25, ge=0, description="Absolute error of differences along time and along frequency.")
@@ -45,16 +45,16 @@ class LossSettings(Section):
     noise: float = Field(0.1, ge=0, description="Deviation of noise on the latents, drawn up to this per item.")
 
 
-class AutoencoderRecipe(Recipe):
+class AutoencoderRecipe(TrainingRecipe):
     """Recipe of the autoencoder."""
 
     kind: Literal["autoencoder"] = "autoencoder"
     architecture: str = Field("nano", description="'nano', or a config.json, or a checkpoint folder with one.")
     start: Path | None = Field(None, description="Weights to begin with: a folder with the part's files.")
-    source: SourceSettings = SourceSettings()
+    source: ClipSettings = ClipSettings()
     crops: tuple[int, ...] = Field((128, 128, 128, 512), description="Mel frames of a cut; batches take turns.")
     frames_per_batch: int = Field(1024, gt=0, description="Mel frames of a batch; shorter cuts, more of them.")
-    loss: LossSettings = LossSettings()
+    loss: AutoencoderLosses = AutoencoderLosses()
 
     @field_validator("crops")
     @classmethod
@@ -83,7 +83,7 @@ class AutoencoderTask:
         _quicken(self._network)
         self._network.to(device, memory_format=torch.channels_last)
         self._mel = new_log_mel().to(device)
-        self._source = Source(recipe.source)
+        self._source = ClipSource(recipe.source)
         longest = max(recipe.crops) * MEL_HOP + SIZE - MEL_HOP
         if longest > recipe.source.samples:
             raise InputError(f"cuts of {max(recipe.crops)} frames", where="crops", allowed="shorter than the clips")

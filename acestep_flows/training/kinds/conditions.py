@@ -22,7 +22,7 @@ from torch import Tensor
 from acestep_flows.errors import FlowsError
 from acestep_flows.text.lyrics import LyricTokenizer
 from acestep_flows.training.kinds import objective
-from acestep_flows.training.loop.recipe import Section
+from acestep_flows.training.loop.recipe import RecipeSection
 
 PROMPT_CHARACTERS = 256
 NO_TAGS = "music"
@@ -34,7 +34,7 @@ TEMPO = re.compile(r"\b\d+(?= ?bpm\b)", re.IGNORECASE)
 Rule = Literal["training", "inference"]
 
 
-class ConditionSettings(Section):
+class ConditionSettings(RecipeSection):
     """How songs are described, and how often not."""
 
     lyric_rule: Rule = Field(

@@ -24,15 +24,15 @@ from acestep_flows.training.kinds import training_forward
 from acestep_flows.training.kinds.conditions import INSTRUMENTAL, prompt
 from acestep_flows.training.kinds.lora import remembered
 from acestep_flows.training.kinds.low_rank import LowRankSettings, fresh_adapter, learnt_adapter, trainable
-from acestep_flows.training.kinds.song_task import Part, SongBatch, SongRecipe, SongTask
-from acestep_flows.training.loop.recipe import Section
+from acestep_flows.training.kinds.song_task import SongBatch, SongRecipe, SongTarget, SongTask
+from acestep_flows.training.loop.recipe import RecipeSection
 
 ANY = "*"
 REFINED = ("transformer_blocks",)
 """What the adapter of a control branch may refine: lyrics are encoded before the branch is known."""
 
 
-class PairSettings(Section):
+class PairSettings(RecipeSection):
     """What is heard and what is played; "*" in both is a stem, the same one."""
 
     control: str = Field(description="The track that is heard: 'vocal', 'mix', 'without *'.")
@@ -95,7 +95,7 @@ class ControlTask(SongTask):
             choices = [(pair.control.replace(ANY, stem), pair.target.replace(ANY, stem), stem) for stem in stems]
         return [one for one in choices if one[0] in song.tracks and one[1] in song.tracks]
 
-    def part(self, song: EncodedSong, random: np.random.Generator) -> Part:
+    def part(self, song: EncodedSong, random: np.random.Generator) -> SongTarget:
         pair, choices = self._recipe.pair, self._choices(song)
         control, target, stem = choices[int(random.integers(len(choices)))]
         if pair.words == "stem" and stem:
@@ -105,7 +105,7 @@ class ControlTask(SongTask):
             tags = remembered(song.tags, forget)
         lyrics = song.lyrics if pair.lyrics == "song" and random.random() < pair.lyrics_share else ""
         lyrics = INSTRUMENTAL if pair.lyrics == "instrumental" else lyrics
-        return Part(target, prompt(tags, {}, self._recipe.conditions, random), lyrics, control)
+        return SongTarget(target, prompt(tags, {}, self._recipe.conditions, random), lyrics, control)
 
     def control_tokens(self, batch: SongBatch) -> tuple[Tensor | None, Tensor | float]:
         assert batch.control is not None

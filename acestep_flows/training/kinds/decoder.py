@@ -22,7 +22,7 @@ from acestep_flows.errors import InputError
 from acestep_flows.model.layout import VOCODER
 from acestep_flows.model.mel import FILTERS, POWER_EPSILON, WINDOW
 from acestep_flows.model.spectral_vocoder import SpectralVocoder
-from acestep_flows.training.data.clips import Source, SourceSettings
+from acestep_flows.training.data.clips import ClipSettings, ClipSource
 from acestep_flows.training.kinds.autoencoder import (
     SIZE,
     autoencoder_digest,
@@ -35,31 +35,31 @@ from acestep_flows.training.loop.content_stamp import joined
 from acestep_flows.training.loop.export_part import read_config, write_part
 from acestep_flows.training.loop.picture import compare_mels
 from acestep_flows.training.loop.precision import computing
-from acestep_flows.training.loop.recipe import Recipe, Section
+from acestep_flows.training.loop.recipe import RecipeSection, TrainingRecipe
 from acestep_flows.values import MEL_FRAMES_PER_LATENT, MEL_HOP, MODEL_RATE, Audio
 
 FLOOR = 1e-5
 """Of magnitudes given back, as of the mel's."""
 
 
-class LossSettings(Section):
+class DecoderLosses(RecipeSection):
     """Weights of the loss beside the absolute error of log-magnitudes."""
 
     magnitudes: float = Field(0.5, ge=0, description="Absolute error of magnitudes.")
     mel: float = Field(0.5, ge=0, description="Absolute error of the log-mel that the magnitudes give.")
 
 
-class DecoderRecipe(Recipe):
+class DecoderRecipe(TrainingRecipe):
     """Recipe of the spectral vocoder."""
 
     kind: Literal["decoder"] = "decoder"
     architecture: str = Field("nano", description="'nano', or a config.json, or a checkpoint folder with one.")
-    source: SourceSettings = SourceSettings()
+    source: ClipSettings = ClipSettings()
     autoencoder: Path | None = Field(None, description="Folder of a trained autoencoder, to hear mels through.")
     heard: float = Field(0.5, ge=0, le=1, description="Share of batches heard through it.")
     frames: int = Field(64, gt=0, description="Mel frames of a cut.")
     batch: int = Field(8, gt=0, description="Stereo cuts in a batch.")
-    loss: LossSettings = LossSettings()
+    loss: DecoderLosses = DecoderLosses()
 
 
 RECIPE = DecoderRecipe
@@ -77,7 +77,7 @@ class DecoderTask:
         self._mel = new_log_mel().to(device)
         self._vocoder = SpectralVocoder(self._config, self._mel.window, self._mel.filters).to(device)
         self._autoencoder = load_autoencoder(recipe.autoencoder, device) if recipe.autoencoder else None
-        self._source = Source(recipe.source)
+        self._source = ClipSource(recipe.source)
         if self._autoencoder is not None and recipe.frames % MEL_FRAMES_PER_LATENT:
             raise InputError(f"{recipe.frames}", where="frames", allowed=f"a multiple of {MEL_FRAMES_PER_LATENT}")
         if recipe.frames * MEL_HOP + SIZE - MEL_HOP > recipe.source.samples:

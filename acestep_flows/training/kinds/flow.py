@@ -10,10 +10,10 @@ from torch import Tensor
 
 from acestep_flows.sampling.schedule import TRAINING_STEPS
 from acestep_flows.training.kinds import objective
-from acestep_flows.training.loop.recipe import Section
+from acestep_flows.training.loop.recipe import RecipeSection
 
 
-class FlowSettings(Section):
+class FlowSettings(RecipeSection):
     """How noise levels are drawn and errors are weighed."""
 
     density: Literal["published", "logit_normal"] = Field(

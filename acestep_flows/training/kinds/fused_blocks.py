@@ -21,7 +21,7 @@ from acestep_flows.model.patch import EPSILON
 from acestep_flows.model.rope import Rotation
 
 
-class Turn(NamedTuple):
+class HalfRotation(NamedTuple):
     """A rotation for channels in halves: cos (..., L, d), and for each half the sine its partner enters with."""
 
     cos: Tensor
@@ -29,22 +29,22 @@ class Turn(NamedTuple):
     odd: Tensor
 
     @classmethod
-    def of(cls, by: Rotation) -> Turn:
+    def of(cls, by: Rotation) -> HalfRotation:
         """From factors (..., L, 1, d) in the published order."""
         cos, sin = by.cos.squeeze(-2), by.sin.squeeze(-2)
         return cls(torch.cat((cos[..., 0::2], cos[..., 1::2]), dim=-1), sin[..., 0::2], sin[..., 1::2])
 
-    def per_head(self) -> Turn:
+    def per_head(self) -> HalfRotation:
         """For rows that differ: (B, L, d) to (B, 1, L, d)."""
-        return Turn(*(table.unsqueeze(1) for table in self))
+        return HalfRotation(*(table.unsqueeze(1) for table in self))
 
     @property
-    def back(self) -> Turn:
+    def back(self) -> HalfRotation:
         """The transpose, which derivatives go through."""
-        return Turn(self.cos, self.odd, self.even)
+        return HalfRotation(self.cos, self.odd, self.even)
 
 
-def turned(x: Tensor, by: Turn) -> Tensor:
+def turned(x: Tensor, by: HalfRotation) -> Tensor:
     """x (..., L, d) in halves, rotated."""
     half = x.shape[-1] // 2
     y = x * by.cos
@@ -108,7 +108,7 @@ class LinearAttention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, qkv: Tensor, by: Turn, real: Tensor | None, heads: int) -> Tensor:
+    def forward(ctx: Any, qkv: Tensor, by: HalfRotation, real: Tensor | None, heads: int) -> Tensor:
         with torch.autocast(qkv.device.type, enabled=False):
             split = qkv.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)  # (3, B, H, T, d)
             x = torch.empty(split.shape, dtype=torch.float32, device=qkv.device).copy_(split)
@@ -152,7 +152,9 @@ class MemoryAttention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, kv: Tensor, by: Turn, key_by: Turn, heard: Tensor, heads: int) -> Tensor:
+    def forward(
+        ctx: Any, q: Tensor, kv: Tensor, by: HalfRotation, key_by: HalfRotation, heard: Tensor, heads: int
+    ) -> Tensor:
         dtype = q.dtype
         factor = (q.shape[-1] // heads) ** -0.5
         q = q.unflatten(-1, (heads, -1)).transpose(1, 2).float()

@@ -14,7 +14,7 @@ from acestep_flows.model.layout import TRANSFORMER
 from acestep_flows.training.data.encoded import MIX, EncodedSong
 from acestep_flows.training.kinds.conditions import prompt
 from acestep_flows.training.kinds.low_rank import LowRankSettings, fresh_adapter, learnt_adapter, trainable
-from acestep_flows.training.kinds.song_task import Part, SongRecipe, SongTask
+from acestep_flows.training.kinds.song_task import SongRecipe, SongTarget, SongTask
 
 
 class LoraRecipe(SongRecipe):
@@ -45,13 +45,13 @@ class LoraTask(SongTask):
     def usable(self, song: EncodedSong) -> bool:
         return self._recipe.track in song.tracks
 
-    def part(self, song: EncodedSong, random: np.random.Generator) -> Part:
+    def part(self, song: EncodedSong, random: np.random.Generator) -> SongTarget:
         told = super().part(song, random)
         recipe = self._recipe
         if recipe.tags or recipe.forget:
             tags = (*recipe.tags, *remembered(song.tags, recipe.forget))
-            return Part(recipe.track, prompt(tags, {}, recipe.conditions, random), told.lyrics)
-        return Part(recipe.track, told.prompt, told.lyrics)
+            return SongTarget(recipe.track, prompt(tags, {}, recipe.conditions, random), told.lyrics)
+        return SongTarget(recipe.track, told.prompt, told.lyrics)
 
     def modules(self) -> dict[str, nn.Module]:
         return self.networks.published

@@ -17,7 +17,7 @@ from torch import nn
 from acestep_flows.errors import InputError
 from acestep_flows.model.adapters import EMBEDDING, Adapter, LowRank, RefinedLinear, Scaling
 from acestep_flows.model.layout import transformer_layout
-from acestep_flows.training.loop.recipe import Section
+from acestep_flows.training.loop.recipe import RecipeSection
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -25,7 +25,7 @@ TARGETS = ("speaker_embedder", "linear_q", "linear_k", "linear_v", "to_q", "to_k
 """As the released adapter."""
 
 
-class LowRankSettings(Section):
+class LowRankSettings(RecipeSection):
     """Size and places of an adapter; the defaults are those of the released one."""
 
     rank: int = Field(256, gt=0, description="Width of the two factors.")

@@ -25,7 +25,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True)
-class Words:
+class WordTokens:
     """What a batch is told: prompt token ids and mask (B, L), lyric ids and mask (B, M), and what is blanked."""
 
     text_ids: Tensor
@@ -34,15 +34,15 @@ class Words:
     lyric_mask: Tensor
     blanks: Blanks
 
-    def to(self, device: str) -> Words:
+    def to(self, device: str) -> WordTokens:
         """The same on `device`."""
         text, lyrics = (self.text_ids, self.text_mask), (self.lyric_ids, self.lyric_mask)
         moved = [part.to(device) for part in (*text, *lyrics)]
-        return Words(moved[0], moved[1], moved[2], moved[3], self.blanks)
+        return WordTokens(moved[0], moved[1], moved[2], moved[3], self.blanks)
 
 
 @dataclass(eq=False)
-class Networks:
+class TrainingNetworks:
     """Everything between words and velocities."""
 
     transformer: Transformer
@@ -53,7 +53,7 @@ class Networks:
     text_states: TextStates
 
     @classmethod
-    def load(cls, source: Checkpoint, device: str, text_cache: int = 0) -> Networks:
+    def load(cls, source: Checkpoint, device: str, text_cache: int = 0) -> TrainingNetworks:
         """Read the four in fp32, none of them trained yet.
 
         Args:
@@ -81,7 +81,7 @@ class Networks:
         """The text encoder's network."""
         return self.text_encoder.model
 
-    def condition(self, words: Words, *, checkpointing: bool = False) -> ConditionBatch:
+    def condition(self, words: WordTokens, *, checkpointing: bool = False) -> ConditionBatch:
         """What the transformer hears of `words`; a frozen text encoder's states are found again.
 
         Args:

@@ -20,10 +20,10 @@ from acestep_flows.errors import FlowsError, StorageError
 from acestep_flows.training.data.batches import Crop
 from acestep_flows.training.kinds.conditions import Blanks
 from acestep_flows.training.kinds.objective import add_noise
-from acestep_flows.training.loop.recipe import Section
+from acestep_flows.training.loop.recipe import RecipeSection
 
 if TYPE_CHECKING:
-    from acestep_flows.training.kinds.song_task import Part, SongBatch, SongTask
+    from acestep_flows.training.kinds.song_task import SongBatch, SongTarget, SongTask
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ LEVELS = (0.25, 0.5, 0.75, 0.95)
 ROWS = 16
 
 
-class PreviewSettings(Section):
+class PreviewSettings(RecipeSection):
     """What previews make."""
 
     songs: int = Field(2, ge=0, description="Songs that are sampled, from held-out captions.")
@@ -136,7 +136,7 @@ def _render(task: SongTask, settings: PreviewSettings, path: Path, index: int) -
     write.audio(path.with_suffix(".flac"), Audio(samples, MODEL_RATE))
 
 
-def sample(task: SongTask, crop: Crop, part: Part, settings: PreviewSettings) -> Tensor:
+def sample(task: SongTask, crop: Crop, part: SongTarget, settings: PreviewSettings) -> Tensor:
     """Latents (8, 16, T) by plain Euler steps with guidance against blanked words; the seed is the song's number."""
     from acestep_flows.sampling.options import SamplerOptions
     from acestep_flows.sampling.schedule import schedule_of

@@ -28,15 +28,15 @@ from acestep_flows.training.kinds import training_forward
 from acestep_flows.training.kinds.alignment import Heard
 from acestep_flows.training.kinds.conditions import INSTRUMENTAL, Blanks, ConditionSettings, LyricIds, pad_rows, prompt
 from acestep_flows.training.kinds.flow import FlowSettings, draw_levels, flow_loss
-from acestep_flows.training.kinds.networks import Networks, Words
+from acestep_flows.training.kinds.networks import TrainingNetworks, WordTokens
 from acestep_flows.training.kinds.objective import add_noise
 from acestep_flows.training.kinds.preview import PreviewSettings, measure, render_songs
 from acestep_flows.training.loop.content_stamp import joined
 from acestep_flows.training.loop.precision import computing
-from acestep_flows.training.loop.recipe import Recipe
+from acestep_flows.training.loop.recipe import TrainingRecipe
 
 
-class SongRecipe(Recipe):
+class SongRecipe(TrainingRecipe):
     """What every recipe over encoded songs has."""
 
     checkpoint: Path = Field(description="The checkpoint to begin with: a folder in the published layout.")
@@ -52,7 +52,7 @@ class SongRecipe(Recipe):
 
 
 @dataclass(frozen=True)
-class Part:
+class SongTarget:
     """What is learnt of a song at one step: a track, under a prompt and lyrics, along with another track."""
 
     target: str
@@ -75,7 +75,7 @@ class SongBatch:
 
     data: Tensor
     lengths: tuple[int, ...] | None
-    words: Words
+    words: WordTokens
     control: Tensor | None = None
     heard: Heard | None = None
 
@@ -96,7 +96,7 @@ class SongTask:
         self.songs = EncodedSet(recipe.data.encoded)
         self.checkpoint = Checkpoint.open(recipe.checkpoint, recipe.lyric_vocab, cache=read_settings().cache)
         torch.manual_seed(recipe.seed)
-        self.networks = Networks.load(self.checkpoint, device, recipe.text_cache * 2**20)
+        self.networks = TrainingNetworks.load(self.checkpoint, device, recipe.text_cache * 2**20)
         taken = [index for index, song in enumerate(self.songs.songs) if recipe.data.takes(song)]
         if not taken:
             raise InputError(f"no song is tagged {' or '.join(recipe.data.tagged or [])}", where="data.tagged")
@@ -146,7 +146,7 @@ class SongTask:
             return random
         return np.random.default_rng([settings.seed, 4, song, int(random.integers(settings.tellings))])
 
-    def song_batch(self, noisy: Tensor, words: Words, control: Tensor | None) -> SongBatch:
+    def song_batch(self, noisy: Tensor, words: WordTokens, control: Tensor | None) -> SongBatch:
         """A batch of whole rows, for sampling."""
         return SongBatch(noisy, None, words, control)
 
@@ -154,14 +154,14 @@ class SongTask:
         """Whether there is anything to learn from `song`."""
         return MIX in song.tracks
 
-    def part(self, song: EncodedSong, random: np.random.Generator) -> Part:
+    def part(self, song: EncodedSong, random: np.random.Generator) -> SongTarget:
         """What is learnt of `song` this time."""
         settings = self._settings.conditions
         marked = not song.lyrics and random.random() < settings.mark_instrumental
         lyrics = INSTRUMENTAL if marked else song.lyrics
-        return Part(MIX, prompt(song.tags, song.recaptions, settings, random), lyrics)
+        return SongTarget(MIX, prompt(song.tags, song.recaptions, settings, random), lyrics)
 
-    def control(self, crops: Sequence[Crop], parts: Sequence[Part]) -> Tensor | None:
+    def control(self, crops: Sequence[Crop], parts: Sequence[SongTarget]) -> Tensor | None:
         """The tracks to play along with, (B, 8, 16, T)."""
         tracks = [part.control for part in parts if part.control is not None]
         return self.latents(crops, tracks) if tracks else None
@@ -174,12 +174,12 @@ class SongTask:
             row[..., : crop.frames] = self.songs.latents(crop.song, track, crop.start, crop.frames)
         return torch.from_numpy(rows)
 
-    def words(self, parts: Sequence[Part], blanks: Blanks) -> Words:
+    def words(self, parts: Sequence[SongTarget], blanks: Blanks) -> WordTokens:
         """Prompts and lyrics as token ids."""
         text_ids, text_mask = self.networks.text_encoder.tokenize([part.prompt for part in parts])
         ids, masks = zip(*(self._lyric_ids.of(part.lyrics) for part in parts), strict=True)
         lyric_ids, lyric_mask = (torch.from_numpy(pad_rows(rows)) for rows in (ids, masks))
-        return Words(text_ids, text_mask, lyric_ids, lyric_mask, blanks)
+        return WordTokens(text_ids, text_mask, lyric_ids, lyric_mask, blanks)
 
     def content(self) -> Mapping[str, str]:
         """Of the networks and vocabulary that it begins with, and of the songs."""

@@ -18,14 +18,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from acestep_flows.errors import InputError
-from acestep_flows.training.loop.recipe import Section
+from acestep_flows.training.loop.recipe import RecipeSection
 
 log = logging.getLogger(__name__)
 
 EPSILON = 1e-7
 
 
-class Published(NamedTuple):
+class PublishedTeacher(NamedTuple):
     """A teacher of the published model: where it is, sampling rate, seconds of a chunk."""
 
     model: str
@@ -34,12 +34,12 @@ class Published(NamedTuple):
 
 
 PUBLISHED = {
-    "mert": Published("m-a-p/MERT-v1-330M", 24_000, 5.0),
-    "m-hubert": Published("utter-project/mHuBERT-147", 16_000, 30.0),
+    "mert": PublishedTeacher("m-a-p/MERT-v1-330M", 24_000, 5.0),
+    "m-hubert": PublishedTeacher("utter-project/mHuBERT-147", 16_000, 30.0),
 }
 
 
-class TeacherSettings(Section):
+class TeacherSettings(RecipeSection):
     """One teacher. For those of the published model everything has a default."""
 
     model: str | None = Field(None, description="A folder, or a name on the hub that has been downloaded.")

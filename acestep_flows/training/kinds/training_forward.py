@@ -26,7 +26,7 @@ from acestep_flows.model.padding import Padding
 from acestep_flows.model.patch import PatchEmbedding
 from acestep_flows.model.rope import Rotation, rotation
 from acestep_flows.model.transformer import Transformer, TransformerBlock
-from acestep_flows.training.kinds.fused_blocks import LinearAttention, MemoryAttention, Modulate, Turn, halves
+from acestep_flows.training.kinds.fused_blocks import HalfRotation, LinearAttention, MemoryAttention, Modulate, halves
 
 
 @dataclass(frozen=True)
@@ -56,22 +56,22 @@ def condition_batch(
 
 
 @dataclass(frozen=True)
-class Frames:
+class FrameContext:
     """What a batch knows of its frames: the rotation of positions, and the padding where rows differ in length."""
 
-    by: Turn
+    by: HalfRotation
     padding: Padding | None
     real: Tensor | None
     """(B, 1, T, 1), 1 on real frames; None where all are."""
 
 
 @dataclass(frozen=True)
-class Heard:
+class ConditionTokens:
     """The condition as the blocks see it: tokens (B, S, D), mask (B, 1, 1, S), and the rotation of their positions."""
 
     tokens: Tensor
     mask: Tensor
-    by: Turn
+    by: HalfRotation
 
 
 def predict(
@@ -122,11 +122,11 @@ def embed(proj_in: PatchEmbedding, latents: Tensor, padding: Padding | None = No
     return F.linear(x, last.weight.flatten(1), last.bias)
 
 
-def _frames(transformer: Transformer, latents: Tensor, lengths: tuple[int, ...] | None) -> Frames:
+def _frames(transformer: Transformer, latents: Tensor, lengths: tuple[int, ...] | None) -> FrameContext:
     config = transformer.config
     by = rotation(latents.shape[-1], config.attention_head_dim, config.rope_theta, latents.device)
     padding = padding_of(lengths, latents)
-    return Frames(Turn.of(by), padding, None if padding is None else padding.mask.unsqueeze(1))
+    return FrameContext(HalfRotation.of(by), padding, None if padding is None else padding.mask.unsqueeze(1))
 
 
 def padding_of(lengths: tuple[int, ...] | None, latents: Tensor) -> Padding | None:
@@ -138,14 +138,16 @@ def padding_of(lengths: tuple[int, ...] | None, latents: Tensor) -> Padding | No
     return Padding(lengths, mask, exact=True)
 
 
-def _heard(transformer: Transformer, condition: ConditionBatch) -> Heard:
+def _heard(transformer: Transformer, condition: ConditionBatch) -> ConditionTokens:
     config, positions = transformer.config, condition.positions
     table = rotation(positions.shape[1], config.attention_head_dim, config.rope_theta, positions.device)
-    by = Turn.of(Rotation(table.cos[positions], table.sin[positions])).per_head()
-    return Heard(condition.tokens, condition.mask[:, None, None, :], by)
+    by = HalfRotation.of(Rotation(table.cos[positions], table.sin[positions])).per_head()
+    return ConditionTokens(condition.tokens, condition.mask[:, None, None, :], by)
 
 
-def _block(block: TransformerBlock, x: Tensor, modulation: Tensor, frames: Frames, memory: Heard) -> Tensor:
+def _block(
+    block: TransformerBlock, x: Tensor, modulation: Tensor, frames: FrameContext, memory: ConditionTokens
+) -> Tensor:
     shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = (
         (block.scale_shift_table + modulation).float().unsqueeze(2).unbind(1)
     )
@@ -154,7 +156,7 @@ def _block(block: TransformerBlock, x: Tensor, modulation: Tensor, frames: Frame
     return torch.addcmul(x, gate_m, block.ff(_modulate(x, shift_m, scale_m), frames.padding).float())
 
 
-def _self_attention(attention: SelfAttention, x: Tensor, frames: Frames) -> Tensor:
+def _self_attention(attention: SelfAttention, x: Tensor, frames: FrameContext) -> Tensor:
     """As `SelfAttention.forward`, all rows at once."""
     heads = attention.heads
     qkv = _together(x, heads, (attention.to_q, attention.to_k), attention.to_v)
@@ -163,7 +165,7 @@ def _self_attention(attention: SelfAttention, x: Tensor, frames: Frames) -> Tens
     return out.clamp(-FP16_MAX, FP16_MAX)
 
 
-def _cross_attention(attention: CrossAttention, x: Tensor, frames: Frames, memory: Heard) -> Tensor:
+def _cross_attention(attention: CrossAttention, x: Tensor, frames: FrameContext, memory: ConditionTokens) -> Tensor:
     """As `CrossAttention.forward` over a memory made here, all rows at once."""
     heads = attention.heads
     q = _together(x, heads, (attention.to_q,))
@@ -195,11 +197,11 @@ def _modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return y
 
 
-def _attend_linearly(qkv: Tensor, by: Turn, real: Tensor | None, heads: int) -> Tensor:
+def _attend_linearly(qkv: Tensor, by: HalfRotation, real: Tensor | None, heads: int) -> Tensor:
     y: Tensor = LinearAttention.apply(qkv, by, real, heads)  # type: ignore[no-untyped-call]
     return y
 
 
-def _attend(q: Tensor, kv: Tensor, by: Turn, key_by: Turn, heard: Tensor, heads: int) -> Tensor:
+def _attend(q: Tensor, kv: Tensor, by: HalfRotation, key_by: HalfRotation, heard: Tensor, heads: int) -> Tensor:
     y: Tensor = MemoryAttention.apply(q, kv, by, key_by, heard, heads)  # type: ignore[no-untyped-call]
     return y

@@ -11,7 +11,7 @@ from acestep_flows import storage
 from acestep_flows.errors import StorageError
 
 
-class Curve:
+class LossCurve:
     """`path`, with what was logged after `step` cut off: the run that resumes there will log it again."""
 
     def __init__(self, path: Path, step: int) -> None:

@@ -27,33 +27,33 @@ from acestep_flows import storage
 from acestep_flows.errors import CheckpointError, FlowsError, InputError, StorageError, TrainingError
 from acestep_flows.training.loop import curve
 from acestep_flows.training.loop.precision import computing
-from acestep_flows.training.loop.prefetch import Ahead
-from acestep_flows.training.loop.recipe import LoopSettings, Recipe
-from acestep_flows.training.loop.run import Run
+from acestep_flows.training.loop.prefetch import Prefetcher
+from acestep_flows.training.loop.recipe import LoopSettings, TrainingRecipe
+from acestep_flows.training.loop.run import TrainingState
 from acestep_flows.training.loop.schedule import learning_rate, step_seed
 from acestep_flows.training.loop.states import States
 from acestep_flows.training.loop.stopping import stop_requests
-from acestep_flows.training.loop.task import Outcome, Progress, Task, Watch
-from acestep_flows.training.loop.tracking import Tracking, Untracked, tracking
-from acestep_flows.training.loop.workers import Alone, Crew, share
+from acestep_flows.training.loop.task import Task, TrainingOutcome, TrainingProgress, TrainingWatch
+from acestep_flows.training.loop.tracking import TrainingTracking, Untracked, tracking
+from acestep_flows.training.loop.workers import SingleWorker, WorkerGroup, share
 
 NAMED = 4
 """Batches whose songs an error tells; of a step with more it tells the numbers alone."""
 
-__all__ = ["Outcome", "Progress", "Task", "Watch", "train"]
+__all__ = ["TrainingOutcome", "TrainingProgress", "Task", "TrainingWatch", "train"]
 
 
 def train(
     task: Task,
-    recipe: Recipe,
+    recipe: TrainingRecipe,
     out: Path,
     *,
     resume: bool = False,
     minutes: float | None = None,
-    watch: Watch = lambda progress: None,
-    crew: Crew | None = None,
+    watch: TrainingWatch = lambda progress: None,
+    crew: WorkerGroup | None = None,
     asked: Callable[[], bool] = lambda: False,
-) -> Outcome:
+) -> TrainingOutcome:
     """Train until the recipe's last step, or until asked to stop (ctrl-C, SIGTERM, `minutes`).
 
     Args:
@@ -70,7 +70,7 @@ def train(
         FlowsError: a batch cannot be made, as a recording is gone; likewise.
         StorageError: something cannot be written; the states that were saved before are whole.
     """
-    crew = crew or Alone()
+    crew = crew or SingleWorker()
     share(recipe, crew.size)
     if recipe.loop.threads:
         torch.set_num_threads(recipe.loop.threads)
@@ -78,14 +78,14 @@ def train(
     if states.steps() and not resume:
         where = f"step {states.steps()[-1]}"
         raise InputError(f"holds a run at {where}", where=str(out), allowed="--resume to go on, or another folder")
-    run = Run(task, recipe, states, averaged=crew.rank == 0)
+    run = TrainingState(task, recipe, states, averaged=crew.rank == 0)
     run.restore(out)
     if len(set(crew.gather(run.step))) > 1:
         raise CheckpointError("not every worker can read the newest state", where=str(states.folder))
     if crew.rank:
         return _Loop(task, recipe.loop, run, out, None, Untracked(), watch, crew).go(asked, minutes)
     storage.write(out / "recipe.json", (recipe.model_dump_json(indent=2) + "\n").encode())
-    log = curve.Curve(out / "curve.jsonl", run.step)
+    log = curve.LossCurve(out / "curve.jsonl", run.step)
     with tracking(recipe.loop.mlflow, recipe, out) as tracker, stop_requests() as stop:
         loop = _Loop(task, recipe.loop, run, out, log, tracker, watch, crew)
         outcome = loop.go(lambda: stop() or asked(), minutes)
@@ -100,19 +100,19 @@ class _Loop:
         self,
         task: Task,
         settings: LoopSettings,
-        run: Run,
+        run: TrainingState,
         out: Path,
-        log: curve.Curve | None,
-        tracker: Tracking,
-        watch: Watch,
-        crew: Crew,
+        log: curve.LossCurve | None,
+        tracker: TrainingTracking,
+        watch: TrainingWatch,
+        crew: WorkerGroup,
     ) -> None:
         self._task, self._settings, self._run, self._out = task, settings, run, out
         self._log, self._tracker, self._watch, self._crew = log, tracker, watch, crew
         self._pace = 0.0
         self._saved = run.step if run.step else -1
 
-    def go(self, stop: Callable[[], bool], minutes: float | None) -> Outcome:
+    def go(self, stop: Callable[[], bool], minutes: float | None) -> TrainingOutcome:
         run, settings = self._run, self._settings
         deadline = time.monotonic() + 60 * minutes if minutes is not None else math.inf
         for module in self._task.modules().values():
@@ -120,7 +120,7 @@ class _Loop:
         if run.step:
             self._tell(f"resumed at step {run.step}")
         total, stride = settings.steps * settings.accumulate, self._crew.size
-        with Ahead(self._task.batch, settings.ahead, total, stride) as batches:
+        with Prefetcher(self._task.batch, settings.ahead, total, stride) as batches:
             while run.step < settings.steps and not self._any(stop() or time.monotonic() >= deadline):
                 begun = time.monotonic()
                 self._step(batches)
@@ -136,9 +136,9 @@ class _Loop:
                 with self._presenting(), storage.new_folder(self._out / "export") as folder:
                     self._task.export(folder)
             curve.draw(self._out / "curve.jsonl", self._out / "curve.png")
-        return Outcome(run.step, finished, state)
+        return TrainingOutcome(run.step, finished, state)
 
-    def _step(self, batches: Ahead) -> None:
+    def _step(self, batches: Prefetcher) -> None:
         """One move of the weights; none at all where a loss or a gradient is not finite."""
         run, settings = self._run, self._settings
         rate = learning_rate(settings, run.step)
@@ -166,7 +166,7 @@ class _Loop:
             run.count += 1
         run.step += 1
 
-    def _derive(self, batches: Ahead) -> tuple[dict[str, float], int | None]:
+    def _derive(self, batches: Prefetcher) -> tuple[dict[str, float], int | None]:
         """Gradients of this member's batches of the step; gives everyone's losses, and the first batch without one."""
         run, settings, crew = self._run, self._settings, self._crew
         losses: dict[str, float] = {}
@@ -217,7 +217,7 @@ class _Loop:
     def _after_step(self) -> None:
         run, settings = self._run, self._settings
         losses = {_term(name): total / run.count for name, total in run.sums.items()} if run.count else {}
-        self._watch(Progress(run.step, settings.steps, self._pace, losses))
+        self._watch(TrainingProgress(run.step, settings.steps, self._pace, losses))
         if run.step % settings.log_every == 0 and run.count:
             rate = learning_rate(settings, run.step - 1)
             if self._log:
@@ -235,7 +235,7 @@ class _Loop:
             return self._run.save()
         return self._run.path
 
-    def _preview(self, log: curve.Curve) -> None:
+    def _preview(self, log: curve.LossCurve) -> None:
         step = self._run.step
         folder = self._out / "previews" / f"step-{step:08d}"
         with self._presenting():
@@ -268,7 +268,7 @@ class _Loop:
         return computing(self._task.device, self._settings.precision)
 
     def _tell(self, text: str) -> None:
-        self._watch(Progress(self._run.step, self._settings.steps, self._pace, {}, text))
+        self._watch(TrainingProgress(self._run.step, self._settings.steps, self._pace, {}, text))
 
 
 def _term(name: str) -> str:

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 
-class Ahead:
+class Prefetcher:
     """Batches in order, prepared by a thread while the device works.
 
     Args:
@@ -21,7 +21,7 @@ class Ahead:
         self._waiting: dict[int, Future[Any]] = {}
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches") if count else None
 
-    def __enter__(self) -> Ahead:
+    def __enter__(self) -> Prefetcher:
         return self
 
     def __exit__(self, *error: object) -> None:

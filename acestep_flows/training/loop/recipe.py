@@ -35,13 +35,13 @@ PRESETS = Path(__file__).parents[1] / "presets"
 Schedule = Literal["constant", "linear", "cosine", "constant_then_decay"]
 
 
-class Section(BaseModel):
+class RecipeSection(BaseModel):
     """A part of a recipe: frozen, strict about its keys, and every field says what it is."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class LoopSettings(Section):
+class LoopSettings(RecipeSection):
     """How the weights are moved, whatever they are (spec 05 section 3)."""
 
     steps: int = Field(gt=0, description="Optimiser steps in all.")
@@ -76,7 +76,7 @@ class LoopSettings(Section):
         return self
 
 
-class Recipe(Section):
+class TrainingRecipe(RecipeSection):
     """What every kind of training has. The kinds add sections of their own."""
 
     kind: str = Field(description="What is trained.")
@@ -89,7 +89,7 @@ def presets() -> dict[str, Path]:
     return {file.stem: file for file in sorted(PRESETS.glob("*.yaml"))}
 
 
-def load_recipe(name: str, assignments: Sequence[str] = (), kind: str | None = None) -> Recipe:
+def load_recipe(name: str, assignments: Sequence[str] = (), kind: str | None = None) -> TrainingRecipe:
     """Read a recipe.
 
     Args:
@@ -122,14 +122,14 @@ def read_recipe(name: str, assignments: Sequence[str] = ()) -> dict[str, Any]:
     return content
 
 
-def parse_recipe(content: dict[str, Any], where: str, kind: str | None = None) -> Recipe:
+def parse_recipe(content: dict[str, Any], where: str, kind: str | None = None) -> TrainingRecipe:
     """The recipe that `content` describes; see `load_recipe`."""
     found = content.get("kind")
     if found not in KINDS:
         raise InputError(f"kind {found!r}", where=where, allowed=", ".join(KINDS))
     if kind is not None and found != kind:
         raise InputError(f"a recipe for {found}", where=where, allowed=f"one for {kind}")
-    model: type[Recipe] = importlib.import_module(KINDS[found]).RECIPE
+    model: type[TrainingRecipe] = importlib.import_module(KINDS[found]).RECIPE
     try:
         return model.model_validate(content)
     except ValidationError as error:

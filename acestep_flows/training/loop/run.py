@@ -15,7 +15,7 @@ from torch import Tensor
 
 from acestep_flows.errors import CheckpointError, InputError
 from acestep_flows.training.loop.average import Average
-from acestep_flows.training.loop.recipe import Recipe
+from acestep_flows.training.loop.recipe import TrainingRecipe
 from acestep_flows.training.loop.states import States
 from acestep_flows.training.loop.task import Task
 
@@ -23,10 +23,10 @@ FREE = ("loop", "loss", "source.cache", "source.workers", "text_cache")
 """What of a recipe may change between a run and its resumption; and paths, where the same lies behind them."""
 
 
-class Run:
+class TrainingState:
     """What a saved state holds: weights, their average, the optimiser, and the sums of the unfinished log line."""
 
-    def __init__(self, task: Task, recipe: Recipe, states: States, *, averaged: bool = True) -> None:
+    def __init__(self, task: Task, recipe: TrainingRecipe, states: States, *, averaged: bool = True) -> None:
         self.step, self.skipped, self.seed = 0, 0, recipe.seed
         self.sums: dict[str, float] = {}
         self.count = 0
@@ -118,7 +118,7 @@ class Run:
         return found
 
 
-def _check_same(recipe: Recipe, out: Path, known: Mapping[str, str]) -> None:
+def _check_same(recipe: TrainingRecipe, out: Path, known: Mapping[str, str]) -> None:
     """Refuse to go on with a run of other data or another architecture, and say in what they differ.
 
     The settings of the loop and of the loss may change on the way, and paths whose content is `known`.

@@ -38,7 +38,7 @@ class Task(Protocol):
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """Where the loop is. `text` is something that happened, else empty."""
 
     step: int
@@ -49,7 +49,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingOutcome:
     """How it ended: after `step` steps, `finished` or stopped on request with its state saved."""
 
     step: int
@@ -57,4 +57,4 @@ class Outcome:
     state: Path
 
 
-Watch = Callable[[Progress], None]
+TrainingWatch = Callable[[TrainingProgress], None]

@@ -10,14 +10,14 @@ from typing import Protocol
 
 from acestep_flows import storage
 from acestep_flows.mlflow_run import TrackedRun
-from acestep_flows.training.loop.recipe import Recipe
+from acestep_flows.training.loop.recipe import TrainingRecipe
 
 EXPERIMENT = "acestep-flows training"
 WHERE = "tracking.json"
 """In the run's folder: which MLflow run it is."""
 
 
-class Tracking(Protocol):
+class TrainingTracking(Protocol):
     """Where a run's numbers go beside its own files."""
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None: ...
@@ -40,7 +40,7 @@ class Untracked:
 class MlflowTracking:
     """To MLflow."""
 
-    def __init__(self, uri: str, recipe: Recipe, out: Path) -> None:
+    def __init__(self, uri: str, recipe: TrainingRecipe, out: Path) -> None:
         def began(run: str) -> None:
             storage.write(out / WHERE, json.dumps({"uri": uri, "run": run}).encode())
 
@@ -67,7 +67,7 @@ def _before(out: Path, uri: str) -> str | None:
 
 
 @contextmanager
-def tracking(uri: str | None, recipe: Recipe, out: Path) -> Iterator[Tracking]:
+def tracking(uri: str | None, recipe: TrainingRecipe, out: Path) -> Iterator[TrainingTracking]:
     """The tracking that `uri` asks for; None: none."""
     if uri is None:
         yield Untracked()

@@ -28,9 +28,9 @@ from typing import Any
 from acestep_flows.errors import FlowsError, TrainingError
 from acestep_flows.runtime.bulk.cluster import cluster
 from acestep_flows.runtime.serving import orphans
-from acestep_flows.training.loop.recipe import KINDS, Recipe, parse_recipe
+from acestep_flows.training.loop.recipe import KINDS, TrainingRecipe, parse_recipe
 from acestep_flows.training.loop.stopping import stop_requests
-from acestep_flows.training.loop.task import Outcome, Progress, Watch
+from acestep_flows.training.loop.task import TrainingOutcome, TrainingProgress, TrainingWatch
 from acestep_flows.training.loop.workers import share
 
 PATIENCE = datetime.timedelta(days=1)
@@ -47,15 +47,15 @@ STOP = "stop"
 
 
 def train(
-    recipe: Recipe,
+    recipe: TrainingRecipe,
     out: Path,
     workers: int,
     *,
     device: str = "cpu",
     resume: bool = False,
     minutes: float | None = None,
-    watch: Watch = lambda progress: None,
-) -> Outcome:
+    watch: TrainingWatch = lambda progress: None,
+) -> TrainingOutcome:
     """As `loop.train`, by `workers` processes that share the batches of each step.
 
     Args:
@@ -145,11 +145,11 @@ def _cause(error: Exception) -> Exception:
 class _Line:
     """The driver's end of the line to the first worker."""
 
-    def __init__(self, place: Path, watch: Watch) -> None:
-        self.outcome: Outcome | None = None
+    def __init__(self, place: Path, watch: TrainingWatch) -> None:
+        self.outcome: TrainingOutcome | None = None
         self._watch = watch
         self._listener = Listener(str(place / "line"), family="AF_UNIX")
-        self._heard: queue.Queue[Progress | Outcome] = queue.Queue()
+        self._heard: queue.Queue[TrainingProgress | TrainingOutcome] = queue.Queue()
         self._connection: Connection | None = None
         self._thread = threading.Thread(target=self._hear, name="line", daemon=True)
         self._thread.start()
@@ -162,7 +162,7 @@ class _Line:
                 said = self._heard.get(timeout=max(0.0, until - time.monotonic()))
             except queue.Empty:
                 return
-            if isinstance(said, Outcome):
+            if isinstance(said, TrainingOutcome):
                 self.outcome = said
             else:
                 self._watch(said)
@@ -203,7 +203,7 @@ class _WorkersLine:
         self._connection = Client(str(place / "line"), family="AF_UNIX")
         self._stop = False
 
-    def say(self, said: Progress | Outcome) -> None:
+    def say(self, said: TrainingProgress | TrainingOutcome) -> None:
         try:
             self._connection.send(said)
         except OSError:

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from acestep_flows.errors import InputError
-from acestep_flows.training.loop.recipe import Recipe
+from acestep_flows.training.loop.recipe import TrainingRecipe
 
 BUCKET = 2**26
 """Bytes of gradients that are sent at once."""
 
 
-class Crew(Protocol):
+class WorkerGroup(Protocol):
     """One member's view of those it trains with."""
 
     rank: int
@@ -33,7 +33,7 @@ class Crew(Protocol):
         """Make every member's gradients the sum of all. Waits for all of them."""
 
 
-class Alone:
+class SingleWorker:
     """No others."""
 
     rank, size = 0, 1
@@ -75,7 +75,7 @@ class Group:
                 gradient.copy_(summed.view_as(gradient))
 
 
-def share(recipe: Recipe, size: int) -> int:
+def share(recipe: TrainingRecipe, size: int) -> int:
     """How many batches of a step each of `size` members has.
 
     Raises:

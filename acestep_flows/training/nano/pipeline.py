@@ -26,7 +26,7 @@ from typing import Any
 from acestep_flows import storage
 from acestep_flows.errors import Cancelled
 from acestep_flows.training.loop import loop
-from acestep_flows.training.loop.loop import Watch
+from acestep_flows.training.loop.loop import TrainingWatch
 from acestep_flows.training.nano.start import write_start
 
 Step = Callable[["Making"], None]
@@ -52,7 +52,7 @@ class Making:
     device: str = "cpu"
     changes: dict[str, list[str]] | None = None
     workers: int = 0
-    watch: Watch = lambda progress: None
+    watch: TrainingWatch = lambda progress: None
     say: Callable[[str], None] = lambda text: None
 
     def assignments(self, step: str, *own: str) -> list[str]:

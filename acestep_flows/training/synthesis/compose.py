@@ -39,7 +39,7 @@ def stream(seed: int, purpose: str) -> np.random.Generator:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Arrangement:
     """The choices of a piece, and the grid they lie on."""
 
     seed: int
@@ -110,7 +110,7 @@ def compose(
     draw = stream(seed, "form")
     start = 0.0 if aligned else float(draw.uniform(0.0, 4 * bar))
     bars = math.ceil((seconds + start) / bar + 1e-9)
-    plan = Plan(
+    plan = Arrangement(
         seed, chosen, tempo, key % 12, mode, _parts(seed, chosen, instruments), drums,
         None if vocal == "none" else vocal, _chords(seed, chosen, mode, bars), _sections(draw, bars), start,
     )  # fmt: skip
@@ -156,7 +156,7 @@ def _sections(draw: np.random.Generator, bars: int) -> tuple[str, ...]:
     return tuple(form[: bars - 2] + ["outro"] * 2) if bars > 16 else tuple(form[:bars])
 
 
-def _write(plan: Plan, bars: int, seconds: float) -> Score:
+def _write(plan: Arrangement, bars: int, seconds: float) -> Score:
     sung, lines = _sing(plan, bars, seconds)
     notes: dict[str, list[Note]] = {role: [] for role in plan.parts}
     strokes: list[Stroke] = []
@@ -198,12 +198,12 @@ def _write(plan: Plan, bars: int, seconds: float) -> Score:
     )
 
 
-def _beats(plan: Plan, bars: int, seconds: float) -> tuple[float, ...]:
+def _beats(plan: Arrangement, bars: int, seconds: float) -> tuple[float, ...]:
     times = (beat * 4 * plan.step - plan.start for beat in range(bars * 4))
     return tuple(round(time, 6) for time in times if -1e-9 <= time < seconds)
 
 
-def _spans(plan: Plan, bars: int, seconds: float) -> tuple[tuple[str, float, float], ...]:
+def _spans(plan: Arrangement, bars: int, seconds: float) -> tuple[tuple[str, float, float], ...]:
     spans: list[tuple[str, float, float]] = []
     for bar, name in enumerate(plan.sections):
         start, end = max(0.0, plan.at(bar, 0)), min(seconds, plan.at(bar + 1, 0))
@@ -220,7 +220,7 @@ def _touch(random: np.random.Generator, loud: float) -> float:
     return float(np.clip(loud * random.normal(1.0, 0.06), 0.1, 1.2))
 
 
-def _play_bass(plan: Plan, bars: int, out: list[Note]) -> None:
+def _play_bass(plan: Arrangement, bars: int, out: list[Note]) -> None:
     draw = stream(plan.seed, "bass")
     pattern = str(draw.choice(plan.style.bass_lines))
     instrument = INSTRUMENTS[plan.parts["bass"]]
@@ -236,7 +236,7 @@ def _play_bass(plan: Plan, bars: int, out: list[Note]) -> None:
             )
 
 
-def _play_chords(plan: Plan, bars: int, out: list[Note]) -> None:
+def _play_chords(plan: Arrangement, bars: int, out: list[Note]) -> None:
     draw = stream(plan.seed, "chords")
     comping = plan.style.comping[int(draw.integers(len(plan.style.comping)))]
     instrument = INSTRUMENTS[plan.parts["chords"]]
@@ -252,7 +252,7 @@ def _play_chords(plan: Plan, bars: int, out: list[Note]) -> None:
 
 
 def _comp(
-    plan: Plan, comping: Comping, bar: int, pitches: Sequence[int], draw: np.random.Generator, out: list[Note]
+    plan: Arrangement, comping: Comping, bar: int, pitches: Sequence[int], draw: np.random.Generator, out: list[Note]
 ) -> None:
     for index, (step, length) in enumerate(onsets(comping.pattern)):
         start, loud = plan.at(bar, step), _touch(draw, 1.0 if step % 8 == 0 else 0.8)
@@ -268,7 +268,7 @@ def _comp(
             out.append(Note(start + delay, max(length * plan.step * 0.95 - delay, 0.05), pitch, loud))
 
 
-def _play_lead(plan: Plan, bars: int, out: list[Note]) -> None:
+def _play_lead(plan: Arrangement, bars: int, out: list[Note]) -> None:
     draw = stream(plan.seed, "lead")
     instrument = INSTRUMENTS[plan.parts["lead"]]
     low = max(instrument.low, 60)
@@ -285,7 +285,7 @@ def _play_lead(plan: Plan, bars: int, out: list[Note]) -> None:
             )
 
 
-def _play_drums(plan: Plan, bars: int, out: list[Stroke]) -> None:
+def _play_drums(plan: Arrangement, bars: int, out: list[Stroke]) -> None:
     draw = stream(plan.seed, "groove")
     groove = plan.style.grooves[int(draw.integers(len(plan.style.grooves)))]
     fill = str(draw.choice(("............x.xx", "..........x.xxxx", "............xxxx")))
@@ -313,7 +313,7 @@ _SUNG_STEPS = (0, 4, 8, 12, 16, 20, 24, 6, 14, 22, 2, 18)
 """Where syllables go in a line of two bars, the likeliest places first; the end is for breathing."""
 
 
-def _sing(plan: Plan, bars: int, seconds: float) -> tuple[list[Sung], list[str]]:
+def _sing(plan: Arrangement, bars: int, seconds: float) -> tuple[list[Sung], list[str]]:
     """Sung syllables, and the lyrics with a section marker before each part."""
     if not plan.vocal:
         return [], []
@@ -350,7 +350,7 @@ def _sing(plan: Plan, bars: int, seconds: float) -> tuple[list[Sung], list[str]]
 
 
 def _line(
-    plan: Plan, bar: int, words: Sequence[str], chords: tuple[int, int], tune: Tune, draw: np.random.Generator
+    plan: Arrangement, bar: int, words: Sequence[str], chords: tuple[int, int], tune: Tune, draw: np.random.Generator
 ) -> list[Sung]:
     codes = [(code, word if index == 0 else "") for word in words for index, code in enumerate(lexicon.WORDS[word])]
     count = len(codes)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acestep_flows.errors import InputError
-from acestep_flows.training.data.batches import Batches
+from acestep_flows.training.data.batches import SongBatches
 
 
 @settings(max_examples=40, deadline=None)
@@ -25,7 +25,7 @@ def test_rounds_are_whole_and_batches_within_budget(
     lengths: list[int], budget: int, rows: int, crop: int | None, seed: int
 ) -> None:
     songs = [10 * place for place in range(len(lengths))]
-    batches = Batches(songs, lengths, seed, budget=budget, rows=rows, crop=crop)
+    batches = SongBatches(songs, lengths, seed, budget=budget, rows=rows, crop=crop)
     seen: Counter[int] = Counter()
     index = 0
     while sum(seen.values()) < 2 * len(songs):
@@ -44,26 +44,26 @@ def test_rounds_are_whole_and_batches_within_budget(
 
 def test_any_batch_follows_from_its_number() -> None:
     lengths = np.random.default_rng(0).integers(5, 50, 40).tolist()
-    straight, jumping = (Batches(range(40), lengths, 7, budget=100, rows=8, crop=20) for _ in range(2))
+    straight, jumping = (SongBatches(range(40), lengths, 7, budget=100, rows=8, crop=20) for _ in range(2))
     wanted = [straight.batch(index) for index in range(30)]
     assert [jumping.batch(index) for index in reversed(range(30))] == wanted[::-1]
-    assert Batches(range(40), lengths, 8, budget=100, rows=8, crop=20).batch(0) != wanted[0]
+    assert SongBatches(range(40), lengths, 8, budget=100, rows=8, crop=20).batch(0) != wanted[0]
 
 
 def test_songs_of_a_batch_are_of_like_length() -> None:
     lengths = [10] * 50 + [100] * 50
-    batches = Batches(range(100), lengths, 0, budget=400, rows=8)
+    batches = SongBatches(range(100), lengths, 0, budget=400, rows=8)
     for index in range(20):
         assert len({one.frames for one in batches.batch(index)}) == 1
 
 
 def test_starts_are_where_they_are_to_be() -> None:
-    fixed = Batches(range(8), [100] * 8, 0, budget=80, rows=8, crop=10, random_start=0.0)
+    fixed = SongBatches(range(8), [100] * 8, 0, budget=80, rows=8, crop=10, random_start=0.0)
     assert {one.start for index in range(4) for one in fixed.batch(index)} == {0}
-    free = Batches(range(8), [100] * 8, 0, budget=80, rows=8, crop=10, random_start=1.0)
+    free = SongBatches(range(8), [100] * 8, 0, budget=80, rows=8, crop=10, random_start=1.0)
     assert len({one.start for index in range(4) for one in free.batch(index)}) > 8
 
 
 def test_no_songs_are_refused() -> None:
     with pytest.raises(InputError, match="no songs"):
-        Batches([], [], 0, budget=1, rows=1)
+        SongBatches([], [], 0, budget=1, rows=1)

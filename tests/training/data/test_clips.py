@@ -14,13 +14,13 @@ import pytest
 from acestep_flows.audio import write
 from acestep_flows.errors import InputError
 from acestep_flows.training.data import clips
-from acestep_flows.training.data.clips import FULL_SCALE, Source, SourceSettings
+from acestep_flows.training.data.clips import FULL_SCALE, ClipSettings, ClipSource
 from acestep_flows.values import MODEL_RATE, Audio, FloatArray
 
 
-def settings(tmp_path: Path, **changes: Any) -> SourceSettings:
+def settings(tmp_path: Path, **changes: Any) -> ClipSettings:
     values = {"clips": 6, "held_out": 2, "seconds": 3.0, "workers": 0, "cache": tmp_path / "cache"} | changes
-    return SourceSettings(**values)
+    return ClipSettings(**values)
 
 
 def noise(seconds: float, rate: int = 48000, channels: int = 2, seed: int = 0) -> Audio:
@@ -42,17 +42,17 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_a_clip_is_made_once(tmp_path: Path, counted: list[int]) -> None:
-    source = Source(settings(tmp_path))
+    source = ClipSource(settings(tmp_path))
     first = source.clip(3)
     np.testing.assert_allclose(first / FULL_SCALE, 0.04, atol=1 / FULL_SCALE)
     assert np.array_equal(source.clip(3), first)
-    assert np.array_equal(Source(settings(tmp_path)).clip(3), first)
+    assert np.array_equal(ClipSource(settings(tmp_path)).clip(3), first)
     assert counted == [3]
 
 
 @pytest.mark.parametrize("keep", [0, 40, 200])
 def test_a_spoilt_clip_is_made_anew(tmp_path: Path, counted: list[int], keep: int) -> None:
-    source = Source(settings(tmp_path))
+    source = ClipSource(settings(tmp_path))
     want = np.array(source.clip(1))
     file = next(source.folder.rglob("*.npy"))
     file.write_bytes(file.read_bytes()[:keep])
@@ -61,10 +61,10 @@ def test_a_spoilt_clip_is_made_anew(tmp_path: Path, counted: list[int], keep: in
 
 
 def test_cuts_follow_from_seed_and_batch(tmp_path: Path, counted: list[int]) -> None:
-    source = Source(settings(tmp_path))
+    source = ClipSource(settings(tmp_path))
     cuts = source.cuts(1, 4, 3, 1000)
     assert cuts.shape == (3, 2, 1000)
-    assert np.array_equal(cuts, Source(settings(tmp_path)).cuts(1, 4, 3, 1000))
+    assert np.array_equal(cuts, ClipSource(settings(tmp_path)).cuts(1, 4, 3, 1000))
     assert not np.array_equal(cuts, source.cuts(1, 5, 3, 1000))
     assert not np.array_equal(cuts, source.cuts(2, 4, 3, 1000))
 
@@ -74,7 +74,7 @@ def test_the_set_grows_and_leaves_the_held_out_alone(
 ) -> None:
     monkeypatch.setattr(clips, "AT_FIRST", 2)
     monkeypatch.setattr(clips, "PER_BATCH", 1)
-    source = Source(settings(tmp_path))
+    source = ClipSource(settings(tmp_path))
     source.cuts(0, 0, 30, 10)
     assert set(counted) == {0, 1}
     source.cuts(0, 100, 60, 10)
@@ -90,7 +90,7 @@ def test_settings_of_where_and_how_do_not_change_clips(tmp_path: Path) -> None:
 
 
 def test_synthetic_clips(tmp_path: Path) -> None:
-    source = Source(settings(tmp_path, stems=0.5))
+    source = ClipSource(settings(tmp_path, stems=0.5))
     clips = [source.clip(index) for index in range(2)]
     assert all(clip.shape == (2, 3 * MODEL_RATE) and np.abs(clip).max() > 300 for clip in clips)
     assert not np.array_equal(clips[0], clips[1])
@@ -99,7 +99,7 @@ def test_synthetic_clips(tmp_path: Path) -> None:
 def test_workers_make_clips_and_end(tmp_path: Path) -> None:
     (tmp_path / "songs").mkdir()
     write.audio(tmp_path / "songs" / "one.wav", noise(4))
-    source = Source(settings(tmp_path, kind="folder", folder=tmp_path / "songs", workers=1, clips=2, held_out=1))
+    source = ClipSource(settings(tmp_path, kind="folder", folder=tmp_path / "songs", workers=1, clips=2, held_out=1))
     with source.filling():
         workers = multiprocessing.active_children()
         for worker in workers:
@@ -116,7 +116,7 @@ def test_a_folder_of_audio(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
     write.audio(folder / "silent.wav", Audio(np.zeros((2, 48000 * 4), np.float32), 48000))
     (folder / "broken.mp3").write_bytes(b"no music at all")
     (folder / "notes.txt").write_text("not audio")
-    source = Source(settings(tmp_path, kind="folder", folder=tmp_path / "songs", clips=20))
+    source = ClipSource(settings(tmp_path, kind="folder", folder=tmp_path / "songs", clips=20))
     with caplog.at_level(logging.WARNING):
         clips = [np.array(source.clip(index)) for index in range(20)]
     assert all(clip.shape == (2, 3 * MODEL_RATE) and np.abs(clip).max() > 1000 for clip in clips)
@@ -141,7 +141,7 @@ def songs(folder: Path) -> Path:
 def test_a_clip_of_a_folder_follows_from_its_number_alone(tmp_path: Path) -> None:
     folder = songs(tmp_path / "songs")
     first, second = (settings(tmp_path, kind="folder", folder=folder, cache=tmp_path / name) for name in "xy")
-    forth, back = Source(first), Source(second)
+    forth, back = ClipSource(first), ClipSource(second)
     clips = [np.array(forth.clip(index)) for index in range(8)]
     for index in reversed(range(8)):
         assert np.array_equal(back.clip(index), clips[index])
@@ -170,7 +170,7 @@ def test_another_synthesis_makes_other_clips(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_batch_is_described_by_its_clips(tmp_path: Path, counted: list[int]) -> None:
-    source = Source(settings(tmp_path))
+    source = ClipSource(settings(tmp_path))
     source.cuts(1, 4, 3, 1000)
     numbers = ", ".join(map(str, sorted(set(counted))))
     assert source.describe(1, 4, 3, 1000) == f"cuts of clips {numbers} in {source.folder}"
@@ -182,8 +182,8 @@ def test_folders_that_give_nothing(tmp_path: Path) -> None:
     broken.mkdir()
     (broken / "a.wav").write_bytes(b"RIFF")
     with pytest.raises(InputError, match="no such folder"):
-        Source(settings(tmp_path, kind="folder", folder=tmp_path / "none"))
+        ClipSource(settings(tmp_path, kind="folder", folder=tmp_path / "none"))
     with pytest.raises(InputError, match="no audio files"):
-        Source(settings(tmp_path, kind="folder", folder=empty))
+        ClipSource(settings(tmp_path, kind="folder", folder=empty))
     with pytest.raises(InputError, match="none of 1"):
-        Source(settings(tmp_path, kind="folder", folder=broken)).clip(0)
+        ClipSource(settings(tmp_path, kind="folder", folder=broken)).clip(0)

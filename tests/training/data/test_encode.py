@@ -25,7 +25,7 @@ from acestep_flows.training.data.encode import EncodeRecipe, encode
 from acestep_flows.training.data.encode_ray import encode_shards
 from acestep_flows.training.data.encoded import EncodedSet
 from acestep_flows.training.data.song import Song
-from acestep_flows.training.data.sources import Folder, FolderSettings, ParquetSettings, open_source
+from acestep_flows.training.data.sources import FolderSettings, FolderSongs, ParquetSettings, open_source
 from acestep_flows.values import Audio
 from tests.bulk.finished import JOB, done_row
 from tests.model.small import small_checkpoint, small_folder
@@ -87,10 +87,10 @@ def test_broken_songs_are_tried_again(recipe: EncodeRecipe, tmp_path: Path) -> N
 def test_whatever_is_wrong_with_a_song_the_others_are_encoded(
     recipe: EncodeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def song(self: Folder, index: int) -> Song:
+    def song(self: FolderSongs, index: int) -> Song:
         raise ZeroDivisionError("nobody thought of this")
 
-    monkeypatch.setattr(Folder, "song", song)
+    monkeypatch.setattr(FolderSongs, "song", song)
     told: list[tuple[int, int, int]] = []
     encode(recipe, tmp_path / "out", report=lambda *counts: told.append(counts))
     assert told[-1] == (3, 3, 3)

@@ -195,7 +195,7 @@ def test_a_recording_that_is_gone_is_named_and_the_state_saved(place: Path, tmp_
     task = task_of(tmp_path / "encoded", repa={"teachers": teachers(place)}, preview={"songs": 0}, loop=settings)
     lost = task.songs.songs[task._batches.batch(1)[0].song].key
 
-    def lose(progress: loop.Progress) -> None:
+    def lose(progress: loop.TrainingProgress) -> None:
         (tmp_path / "songs" / f"{lost}.wav").unlink(missing_ok=True)
 
     with pytest.raises(InputError, match=rf"song '{lost}' cannot be heard again"):

@@ -23,7 +23,7 @@ from acestep_flows.training.kinds import autoencoder, decoder
 from acestep_flows.training.kinds.autoencoder import normalised, scaled, unscaled
 from acestep_flows.training.loop.curve import read
 from acestep_flows.training.loop.loop import train
-from acestep_flows.training.loop.recipe import Recipe, parse_recipe
+from acestep_flows.training.loop.recipe import TrainingRecipe, parse_recipe
 from acestep_flows.training.nano.architecture import configs
 from acestep_flows.values import Audio
 from tests.model.small import small_folder
@@ -52,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def recipe(folder: Path, kind: str, **changes: Any) -> Recipe:
+def recipe(folder: Path, kind: str, **changes: Any) -> TrainingRecipe:
     source = {"kind": "folder", "folder": str(folder / "songs"), "clips": 4, "held_out": 1, "seconds": 3.0}
     content: dict[str, Any] = {
         "kind": kind,

@@ -133,7 +133,7 @@ def test_a_run_goes_on_over_what_it_was_begun_with(tmp_path: Path) -> None:
         write_songs(tmp_path / name)
     shutil.copytree(small_folder(), tmp_path / "base")
 
-    def go_on(songs: str, steps: int) -> loop.Outcome:
+    def go_on(songs: str, steps: int) -> loop.TrainingOutcome:
         settings = recipe("diffusion", tmp_path / songs)["loop"] | {"steps": steps}
         sections = {"checkpoint": str(tmp_path / "base"), "loop": settings, "preview": {"songs": 0, "measured": 0}}
         task = task_of(tmp_path / songs, **sections)

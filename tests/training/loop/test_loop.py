@@ -15,7 +15,7 @@ import torch
 
 from acestep_flows.errors import CheckpointError, InputError, StorageError, TrainingError
 from acestep_flows.training.loop.curve import read
-from acestep_flows.training.loop.loop import Progress, train
+from acestep_flows.training.loop.loop import TrainingProgress, train
 from acestep_flows.training.loop.recipe import LoopSettings
 from acestep_flows.training.loop.schedule import learning_rate
 from acestep_flows.training.loop.states import States
@@ -46,7 +46,7 @@ class Stop(Exception):
 
 
 def stop_at(step: int) -> Any:
-    def watch(progress: Progress) -> None:
+    def watch(progress: TrainingProgress) -> None:
         if progress.step == step and not progress.text:
             raise Stop
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from acestep_flows.errors import CheckpointError, StorageError
-from acestep_flows.training.loop.curve import Curve, draw, read
+from acestep_flows.training.loop.curve import LossCurve, draw, read
 from acestep_flows.training.loop.states import States
 
 
@@ -49,13 +49,13 @@ def test_where_nothing_can_be_written(tmp_path: Path) -> None:
 
 def test_a_curve_goes_on_where_the_state_stands(tmp_path: Path) -> None:
     path = tmp_path / "curve.jsonl"
-    curve = Curve(path, 0)
+    curve = LossCurve(path, 0)
     for step in (1, 2, 3):
         curve.add({"step": step, "loss": 1 / step, "lr": 0.1})
     with path.open("a") as file:
         file.write('{"step": 4, "lo')  # killed while writing
     assert [line["step"] for line in read(path)] == [1, 2, 3]
-    Curve(path, 2).add({"step": 3, "loss": 0.3, "lr": 0.1})
+    LossCurve(path, 2).add({"step": 3, "loss": 0.3, "lr": 0.1})
     assert [line["loss"] for line in read(path)] == [1, 0.5, 0.3]
     draw(path, tmp_path / "curve.png")
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")

@@ -19,7 +19,7 @@ from acestep_flows.training.loop import loop
 from acestep_flows.training.loop.curve import read
 from acestep_flows.training.loop.recipe import parse_recipe
 from acestep_flows.training.loop.states import States
-from acestep_flows.training.loop.task import Outcome, Progress
+from acestep_flows.training.loop.task import TrainingOutcome, TrainingProgress
 from acestep_flows.training.loop.train_ray import STOP, _cause, _Line, _WorkersLine, train
 from tests.training.encoded_songs import LOOP, recipe, write_songs
 
@@ -84,21 +84,21 @@ def test_too_few_batches_are_refused_before_anything_starts(tmp_path: Path) -> N
 
 
 def test_the_line_carries_progress_up_and_the_wish_to_stop_down(tmp_path: Path) -> None:
-    heard: list[Progress] = []
+    heard: list[TrainingProgress] = []
     with contextlib.closing(_Line(tmp_path, heard.append)) as line:
         assert not line.send(STOP), "nobody is there yet"
         worker = _WorkersLine(tmp_path)
         assert not worker.asked()
-        worker.say(Progress(3, 9, 0.5, {"loss": 1.0}))
+        worker.say(TrainingProgress(3, 9, 0.5, {"loss": 1.0}))
         until(lambda: bool(heard), line)
         assert heard[0].losses == {"loss": 1.0}
         assert line.send(STOP)
         assert worker._connection.poll(10)
         assert worker.asked()
         assert worker.asked(), "it is not forgotten"
-        worker.say(Outcome(4, False, tmp_path))
+        worker.say(TrainingOutcome(4, False, tmp_path))
         until(lambda: line.outcome is not None, line)
-    assert line.outcome == Outcome(4, False, tmp_path)
+    assert line.outcome == TrainingOutcome(4, False, tmp_path)
 
 
 def test_a_worker_whose_driver_is_gone_ends(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_worker_whose_driver_is_gone_ends(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="driver is gone"):
         worker.asked()
     with pytest.raises(TrainingError, match="driver is gone"):
-        worker.say(Progress(1, 2, 0.1))
+        worker.say(TrainingProgress(1, 2, 0.1))
 
 
 def until(done: Callable[[], bool], line: _Line) -> None:

@@ -14,7 +14,7 @@ from acestep_flows.errors import InputError, TrainingError
 from acestep_flows.training.loop.curve import read
 from acestep_flows.training.loop.loop import train
 from acestep_flows.training.loop.states import States
-from acestep_flows.training.loop.workers import Alone, share
+from acestep_flows.training.loop.workers import SingleWorker, share
 from tests.training.toy_training import ToyTask, toy_recipe
 
 SETTINGS = {"steps": 6, "accumulate": 4, "save_every": 2, "log_every": 1, "schedule": "constant"}
@@ -113,6 +113,6 @@ def test_who_is_asked_to_stop_stops_all(place: Path) -> None:
 
 def test_a_step_is_shared_evenly_or_not_at_all() -> None:
     assert share(toy_recipe(accumulate=6), 3) == 2
-    assert share(toy_recipe(), Alone.size) == 1
+    assert share(toy_recipe(), SingleWorker.size) == 1
     with pytest.raises(InputError, match="loop.accumulate: 1 per step .* by 2 workers .*a multiple of 2"):
         share(toy_recipe(), 2)
