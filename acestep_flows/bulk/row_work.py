@@ -245,7 +245,7 @@ def _stage_seconds(end: PlanOutcome) -> dict[str, float]:
     """What was found in the cache took no time of this row."""
     seconds: dict[str, float] = {}
     for node in end.nodes:
-        if node.identity is not None:
+        if node.cache_key is not None:
             spent = node.seconds if node.source == "computed" else 0.0
             seconds[node.stage] = round(seconds.get(node.stage, 0.0) + spent, 4)
     return seconds

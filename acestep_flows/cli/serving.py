@@ -205,7 +205,7 @@ COMMANDS = (serve, key, submit, status, watch, fetch_output, cancel)
 
 def _client(server: str | None, patience: float = BRIEF) -> Client:
     from acestep_flows.client import Client
-    from acestep_flows.client.link import SERVER
+    from acestep_flows.client.connection import SERVER
 
     settings = read_settings()
     return Client(server or settings.server or SERVER, settings.api_key, patience=patience)

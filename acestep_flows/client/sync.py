@@ -10,11 +10,9 @@ from typing import Any, Self
 
 import httpx
 
-from acestep_flows.client import calls
-from acestep_flows.client.calls import ApiRequest
-from acestep_flows.client.feed import Feed
-from acestep_flows.client.landing import ResumableFile
-from acestep_flows.client.link import (
+from acestep_flows.client import api_request
+from acestep_flows.client.api_request import ApiRequest
+from acestep_flows.client.connection import (
     ALL_TOLD,
     PATIENCE,
     SERVER,
@@ -26,8 +24,10 @@ from acestep_flows.client.link import (
     unheard,
     upload_request,
 )
-from acestep_flows.client.patience import RunPoll
+from acestep_flows.client.download_file import ResumableFile
+from acestep_flows.client.feed import Feed
 from acestep_flows.client.records import Asset, Run, RunEvent
+from acestep_flows.client.retry import RunPoll
 
 
 class Client:
@@ -70,22 +70,22 @@ class Client:
 
     def graphs(self) -> list[dict[str, Any]]:
         """The graphs that can be run by name: `name` and `summary` of each."""
-        listed: list[dict[str, Any]] = self._ask(calls.graphs())["graphs"]
+        listed: list[dict[str, Any]] = self._ask(api_request.graphs())["graphs"]
         return listed
 
     def graph(self, name: str) -> dict[str, Any]:
         """What a graph takes (`inputs`, a JSON Schema), does and gives."""
-        told: dict[str, Any] = self._ask(calls.graph(name))
+        told: dict[str, Any] = self._ask(api_request.graph(name))
         return told
 
     def check(self, content: Mapping[str, Any] | str) -> dict[str, Any]:
         """Check a graph of one's own, as JSON or YAML text: `ok` and `problems`."""
-        told: dict[str, Any] = self._ask(calls.check(content))
+        told: dict[str, Any] = self._ask(api_request.check(content))
         return told
 
     def plan(self, graph: str, inputs: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """What a run would do, without doing it."""
-        told: dict[str, Any] = self._ask(calls.plan(graph, self._uploaded(inputs or {})))
+        told: dict[str, Any] = self._ask(api_request.plan(graph, self._uploaded(inputs or {})))
         return told
 
     def submit(self, graph: str | Mapping[str, Any], inputs: Mapping[str, Any] | None = None, **options: Any) -> Run:
@@ -98,22 +98,22 @@ class Client:
             options: `priority`, `deadline` (seconds), `cache` (use, refresh, off), `format` (flac, wav, mp3, ogg),
                 `preview_every` (steps), `webhook`, `idempotency_key`.
         """
-        return Run.read(self._ask(calls.submit(graph, self._uploaded(inputs or {}), options)))
+        return Run.read(self._ask(api_request.submit(graph, self._uploaded(inputs or {}), options)))
 
     def status(self, run: str) -> Run:
         """A run as it stands."""
-        return Run.read(self._ask(calls.status(run)))
+        return Run.read(self._ask(api_request.status(run)))
 
     def runs(
         self, *, state: str | None = None, graph: str | None = None, limit: int = 50, after: str | None = None
     ) -> tuple[list[Run], str | None]:
         """A page of runs, the newest first, and what to give as `after` for the next one."""
-        page = self._ask(calls.runs(state, graph, limit, after))
+        page = self._ask(api_request.runs(state, graph, limit, after))
         return [Run.read(run) for run in page["runs"]], page.get("next")
 
     def cancel(self, run: str) -> Run:
         """Stop a run, at its next step boundary where it is under way."""
-        return Run.read(self._ask(calls.cancel(run)))
+        return Run.read(self._ask(api_request.cancel(run)))
 
     def preview(self, run: str, node: str) -> bytes:
         """The latest preview of a node, a WAV file: how the song would sound, if it were over now.
@@ -123,12 +123,12 @@ class Client:
         Raises:
             NotFound: there is none yet, or none any more.
         """
-        heard: bytes = self._ask(calls.preview(run, node), body)
+        heard: bytes = self._ask(api_request.preview(run, node), body)
         return heard
 
     def stats(self) -> dict[str, Any]:
         """What the server is at: runs by state, streams, and what every process says of itself."""
-        told: dict[str, Any] = self._ask(calls.stats())
+        told: dict[str, Any] = self._ask(api_request.stats())
         return told
 
     def events(self, run: str, after: int = 0) -> Iterator[RunEvent]:
@@ -141,7 +141,7 @@ class Client:
         while not feed.over:
             reason: object = "the stream of events ends early"
             try:
-                with self._http.stream("GET", calls.events_path(run), headers=feed.headers()) as response:
+                with self._http.stream("GET", api_request.events_path(run), headers=feed.headers()) as response:
                     if not response.is_success:
                         response.read()
                     if settled(response):
@@ -162,7 +162,7 @@ class Client:
             TimeoutError: it is not over yet; it goes on.
         """
         vigil = RunPoll(run, timeout)
-        while not (found := Run.read(self._ask(calls.status(run, vigil.hold())))).ended:
+        while not (found := Run.read(self._ask(api_request.status(run, vigil.hold())))).ended:
             time.sleep(vigil.pause(found.state))
         return found
 
@@ -180,7 +180,7 @@ class Client:
         patience = self._link.fresh_patience()
         while True:
             try:
-                if self._land(calls.output_path(run, name), file, lambda done: on_bytes(done, output.bytes)):
+                if self._land(api_request.output_path(run, name), file, lambda done: on_bytes(done, output.bytes)):
                     return file.finish()
                 reason: object = "no bytes come"
             except httpx.TransportError as error:

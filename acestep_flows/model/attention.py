@@ -64,17 +64,17 @@ class CrossAttention(nn.Module):
         x: Tensor,
         by: Rotation,
         remembered: Sequence[tuple[Tensor, Tensor]],
-        weaken: Sequence[float],
+        erg_temperature: Sequence[float],
         padding: Padding | None = None,
     ) -> Tensor:
-        """x (B, T, D) -> (B, T, D); row b attends to its own `remembered[b]`, with queries times `weaken[b]`.
+        """x (B, T, D) -> (B, T, D); row b attends to its own `remembered[b]`, with queries times `erg_temperature[b]`.
 
         One call per row: rows have conditions of unequal length, and this needs neither padding nor copies.
         """
         q = rotate(self.to_q(x).unflatten(-1, (self.heads, -1)), by).to(x.dtype)
         rows = [
             _attention(row, *pair, factor * self.head_dim**-0.5)
-            for row, pair, factor in zip(real_rows(q, padding), remembered, weaken, strict=True)
+            for row, pair, factor in zip(real_rows(q, padding), remembered, erg_temperature, strict=True)
         ]
         out: Tensor = self.to_out[0](stack_rows(rows, x.shape[1]))
         return out

@@ -32,9 +32,9 @@ class RelativeAttention(nn.Module):
             nn.Parameter(nn.init.xavier_uniform_(torch.empty(heads, width // heads))) for _ in range(2)
         )
 
-    def forward(self, x: Tensor, mask: Tensor, distances: Tensor, weaken: float) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor, distances: Tensor, erg_temperature: float) -> Tensor:
         """x (B, L, w), mask (B, L) boolean, distances (2L-1, w) -> (B, L, w); rows without a key give zeros."""
-        q = self._split(self.linear_q(x)) * weaken
+        q = self._split(self.linear_q(x)) * erg_temperature
         k, v = self._split(self.linear_k(x)), self._split(self.linear_v(x))
         p = self._split(self.linear_pos(distances))  # (H, 2L-1, d)
         by_content, by_place = (q + bias.unsqueeze(1) for bias in (self.pos_bias_u, self.pos_bias_v))
@@ -103,8 +103,8 @@ class LyricLayer(nn.Module):
         self.norm_ff = nn.LayerNorm(width, eps=1e-5)
         self.dropout = nn.Dropout(DROPOUT)
 
-    def forward(self, x: Tensor, mask: Tensor, distances: Tensor, weaken: float) -> Tensor:
-        x = x + self.dropout(self.self_attn(self.norm_mha(x), mask, distances, weaken))
+    def forward(self, x: Tensor, mask: Tensor, distances: Tensor, erg_temperature: float) -> Tensor:
+        x = x + self.dropout(self.self_attn(self.norm_mha(x), mask, distances, erg_temperature))
         x = x + self.dropout(self.feed_forward(self.norm_ff(x)))
         return x  # noqa: RET504
 
@@ -120,12 +120,12 @@ class LyricLayers(nn.Module):
         self.after_norm = nn.LayerNorm(width, eps=1e-5)
         self.dropout = nn.Dropout(DROPOUT)
 
-    def forward(self, x: Tensor, mask: Tensor, weaken: float, weak: range) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor, erg_temperature: float, weak: range) -> Tensor:
         length, width = x.shape[1:]
         x = self.dropout(self.embed["out"](x)) * math.sqrt(width)
         distances = self.dropout(distance_table(length, width, x.device).to(x.dtype))
         for depth, layer in enumerate(self.encoders):
-            x = layer(x, mask, distances, weaken if depth in weak else 1.0)
+            x = layer(x, mask, distances, erg_temperature if depth in weak else 1.0)
         out: Tensor = self.after_norm(x)
         return out
 
@@ -138,13 +138,13 @@ class LyricEncoder(PublishedPart):
         self.lyric_embs = nn.Embedding(config.lyric_encoder_vocab_size, config.lyric_hidden_size)
         self.lyric_encoder = LyricLayers(config)
 
-    def forward(self, ids: Tensor, mask: Tensor, weaken: float = 1.0) -> Tensor:
+    def forward(self, ids: Tensor, mask: Tensor, erg_temperature: float = 1.0) -> Tensor:
         """ids and mask (B, L) -> (B, L, w).
 
         Masked tokens are not attended to, but have states too; the condition's mask leaves them out.
-        `weaken` scales the queries of `config.lyric_encoder_erg_blocks` (ERG).
+        `erg_temperature` scales the queries of `config.lyric_encoder_erg_blocks` (ERG).
         """
         first, last = self.config.lyric_encoder_erg_blocks
         weak = range(first, last + 1)
-        states: Tensor = self.lyric_encoder(self.lyric_embs(ids), mask.bool(), weaken, weak)
+        states: Tensor = self.lyric_encoder(self.lyric_embs(ids), mask.bool(), erg_temperature, weak)
         return states

@@ -50,7 +50,7 @@ class TextEncoder:
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
 
-    def encode(self, prompts: Sequence[str], *, weaken: float = 1.0) -> tuple[Tensor, Tensor]:
+    def encode(self, prompts: Sequence[str], *, erg_temperature: float = 1.0) -> tuple[Tensor, Tensor]:
         """Text states (B, L, width) and mask (B, L) of `prompts`, both fp32 on the CPU.
 
         Args:
@@ -58,7 +58,7 @@ class TextEncoder:
             weaken: factor on the self-attention queries of the middle blocks; 1 leaves them alone.
         """
         ids, mask = self.tokenize(prompts)
-        states = self.states(ids, mask, weaken=weaken)
+        states = self.states(ids, mask, erg_temperature=erg_temperature)
         return states.float().cpu(), mask.float()
 
     def tokenize(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -71,11 +71,11 @@ class TextEncoder:
 
     @torch.inference_mode()
     def states(
-        self, ids: Tensor, mask: Tensor, *, weaken: float = 1.0, blocks: tuple[int, int] | None = None
+        self, ids: Tensor, mask: Tensor, *, erg_temperature: float = 1.0, blocks: tuple[int, int] | None = None
     ) -> Tensor:
         """Last hidden states (B, L, width) of token ids; `blocks`, first and last, overrides which are weakened."""
         first, last = blocks or self._weakened
-        model = self.model if weaken == 1.0 else _weakened(self.model, range(first, last + 1), weaken)
+        model = self.model if erg_temperature == 1.0 else _weakened(self.model, range(first, last + 1), erg_temperature)
         output = model(input_ids=ids.to(self.device), attention_mask=mask.to(self.device))
         states: Tensor = output.last_hidden_state
         return states

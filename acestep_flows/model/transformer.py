@@ -86,14 +86,14 @@ class TransformerBlock(nn.Module):
         modulation: Tensor,
         by: Rotation,
         remembered: Sequence[tuple[Tensor, Tensor]],
-        weaken: Sequence[float],
+        erg_temperature: Sequence[float],
         padding: Padding | None,
     ) -> Tensor:
         """x (B, T, D), modulation (B, 6, D) -> (B, T, D)."""
         table = (self.scale_shift_table + modulation).unsqueeze(2)
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = table.unbind(1)  # (B, 1, D) each
         x = torch.addcmul(x, gate_a, self.attn(modulate(x, shift_a, scale_a), by, padding))
-        x = x + self.cross_attn(x, by, remembered, weaken, padding)
+        x = x + self.cross_attn(x, by, remembered, erg_temperature, padding)
         return torch.addcmul(x, gate_m, self.ff(modulate(x, shift_m, scale_m), padding))
 
 
@@ -139,7 +139,7 @@ class Transformer(PublishedPart):
         memories: Sequence[EncodedConditions],
         *,
         frames: Sequence[int] | None = None,
-        weaken: Sequence[float] | None = None,
+        erg_temperature: Sequence[float] | None = None,
         control: Tensor | None = None,
         control_scale: float | Tensor = 1.0,
         exact: bool = True,
@@ -160,7 +160,7 @@ class Transformer(PublishedPart):
         Returns:
             (B, 8, 16, T), meaningful on real frames.
         """
-        return self.trace(latents, timesteps, memories, (), frames, weaken, control, control_scale, exact)[0]
+        return self.trace(latents, timesteps, memories, (), frames, erg_temperature, control, control_scale, exact)[0]
 
     def trace(
         self,
@@ -169,7 +169,7 @@ class Transformer(PublishedPart):
         memories: Sequence[EncodedConditions],
         depths: Sequence[int],
         frames: Sequence[int] | None = None,
-        weaken: Sequence[float] | None = None,
+        erg_temperature: Sequence[float] | None = None,
         control: Tensor | None = None,
         control_scale: float | Tensor = 1.0,
         exact: bool = True,
@@ -186,7 +186,7 @@ class Transformer(PublishedPart):
             x = blend(x, control, control_scale, padding)
         states = {}
         for depth, block in enumerate(self.blocks):
-            factors = weaken if weaken is not None and depth in self._weak else neutral
+            factors = erg_temperature if erg_temperature is not None and depth in self._weak else neutral
             x = block(x, modulation, by, [memory.blocks[depth] for memory in memories], factors, padding)
             if depth in depths:
                 states[depth] = x

@@ -56,7 +56,7 @@ def predict_velocities(transformer: Transformer, rows: Sequence[DenoiserRow]) ->
         torch.tensor([row.call.timestep for row in rows], device=device),
         [row.memory for row in rows],
         frames=frames if min(frames) < longest else None,
-        weaken=[row.call.weaken for row in rows],
+        erg_temperature=[row.call.erg_temperature for row in rows],
         control=control,
         control_scale=1.0 if scale is None else scale,
     )

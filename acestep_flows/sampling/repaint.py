@@ -67,7 +67,9 @@ class Painting(Trajectory):
         number, step = self._place(state)
         latents = _cut(state.latents, self.passes[number].window)
         branches = self.guidance.branches(step)
-        return tuple(Query(latents, self.timesteps[step], branch, weaken) for branch, weaken in branches)
+        return tuple(
+            Query(latents, self.timesteps[step], branch, erg_temperature) for branch, erg_temperature in branches
+        )
 
     def advance(self, state: State, velocities: Sequence[Tensor]) -> State:
         number, step = self._place(state)

@@ -44,7 +44,7 @@ class Denoising(Trajectory):
     def calls(self, state: State) -> tuple[Query, ...]:
         timestep = self.solver.schedule.timesteps[self.solver.level(state.step)]
         branches = self.guidance.branches(self._guided_step(state.step))
-        return tuple(Query(state.latents, timestep, branch, weaken) for branch, weaken in branches)
+        return tuple(Query(state.latents, timestep, branch, erg_temperature) for branch, erg_temperature in branches)
 
     def advance(self, state: State, velocities: Sequence[Tensor]) -> State:
         k = state.step

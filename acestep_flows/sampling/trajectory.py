@@ -38,7 +38,7 @@ class Query:
     latents: Tensor
     timestep: float
     branch: BranchName
-    weaken: float = 1.0
+    erg_temperature: float = 1.0
 
     @property
     def frames(self) -> int:

@@ -42,12 +42,12 @@ def run_groups(
 
     def alone(index: int) -> R:
         (out,) = work([items[index]])  # type: ignore[list-item]  # errors are in no group
-        watch.passed(1)
+        watch.forward_pass(1)
         return out
 
     def together(group: list[int]) -> list[R]:
         made = work([items[index] for index in group])  # type: ignore[misc]  # as above
-        watch.passed(len(group))
+        watch.forward_pass(len(group))
         return made
 
     for group in groups.values():

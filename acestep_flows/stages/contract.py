@@ -46,8 +46,8 @@ class Watch:
             Cancelled, DeadlineExceeded: the item must stop here; the stage returns the error in the item's place.
         """
 
-    def passed(self, items: int) -> None:
-        """A forward pass was made that so many items shared. Told by stages whose `shares` is true."""
+    def forward_pass(self, items: int) -> None:
+        """A forward pass was made that so many items shared. Told by stages whose `batches_items` is true."""
 
     def preview(self, item: int, done: int, total: int, latents: Latents) -> None:
         """What item `item` of the batch looks like at that boundary. Only stages that sample have previews."""
@@ -82,7 +82,7 @@ class Stage:
     name: ClassVar[str]
     version: ClassVar[int]
     parts: ClassVar[tuple[str, ...]] = ()
-    shares: ClassVar[bool] = False
+    batches_items: ClassVar[bool] = False
 
     @dataclass(frozen=True)
     class In:

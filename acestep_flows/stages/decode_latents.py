@@ -26,7 +26,7 @@ class DecodeLatents(Stage):
 
     name, version = "decode_latents", 1
     parts = ("music_dcae_f8c8",)
-    shares = True
+    batches_items = True
 
     @dataclass(frozen=True)
     class In:

@@ -39,7 +39,7 @@ class EncodeLyrics(Stage):
 
     name, version = "encode_lyrics", 2
     parts = ("ace_step_transformer",)
-    shares = True
+    batches_items = True
 
     class Params(StageParams):
         lyrics: LyricText = Field(
@@ -102,7 +102,7 @@ class EncodeLyrics(Stage):
         )
         with torch.inference_mode():
             states = encoder(ids, mask)
-            weak = encoder(ids, mask, weaken=WEAKENED)
+            weak = encoder(ids, mask, erg_temperature=WEAKENED)
             blank = encoder(torch.zeros_like(ids), mask)
         forms = [each.float().cpu() for each in (states, weak, blank)]
         return [

@@ -29,7 +29,7 @@ class EncodePrompt(Stage):
 
     name, version = "encode_prompt", 1
     parts = ("umt5-base",)
-    shares = True
+    batches_items = True
 
     class Params(StageParams):
         tags: PromptText = Field(
@@ -50,7 +50,7 @@ class EncodePrompt(Stage):
 
     def _encode(self, prompts: list[str]) -> list[Out]:
         states, mask = self.encoder.encode(prompts)
-        weak, _ = self.encoder.encode(prompts, weaken=WEAKENED)
+        weak, _ = self.encoder.encode(prompts, erg_temperature=WEAKENED)
         outs = []
         for row, tags in enumerate(prompts):
             length = int(mask[row].sum())  # what follows is padding to the longest

@@ -24,7 +24,7 @@ class Vocode(Stage):
 
     name, version = "vocode", 1
     parts = ("music_vocoder",)
-    shares = True
+    batches_items = True
 
     @dataclass(frozen=True)
     class In:

@@ -311,4 +311,4 @@ def ends(events: list[Event]) -> dict[str, str]:
 
 def sources(result: Result) -> dict[str, str]:
     """Where the outputs of each node came from."""
-    return {id: done.source if done.identity else "skipped" for id, done in result.nodes.items()}
+    return {id: done.source if done.cache_key else "skipped" for id, done in result.nodes.items()}

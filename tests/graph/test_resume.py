@@ -112,15 +112,15 @@ def test_a_cancelled_wait_leaves_the_claim_to_its_holder(tmp_path: Path) -> None
     store = DiskStore(tmp_path)
     plan = plan_of({"a": node("make"), "b": node("step", latents=out("a"))})
     result, _ = run(plan, store=store)
-    made = result.nodes["b"].identity
+    made = result.nodes["b"].cache_key
     assert made is not None
-    store.path(made.key).unlink()
-    held = store.claim(made.key)
+    store.path(made.digest).unlink()
+    held = store.claim(made.digest)
     assert held is not None
     Step.steps_done = 0
     with pytest.raises(DeadlineExceeded):
         run(plan, Options(deadline=0.2), store=store)
     assert Step.steps_done == 0
-    assert store.claim(made.key) is None
+    assert store.claim(made.digest) is None
     held.release()
     assert sources(run(plan, store=store)[0]) == {"a": "disk", "b": "computed"}

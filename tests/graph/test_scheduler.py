@@ -36,7 +36,10 @@ def test_many_runs_share_one_scheduler() -> None:
         RAN.clear()
         with scheduler_of() as scheduler:
             results = await asyncio.gather(*(run_plan(scheduler, song(seed=i % 3)) for i in range(30)))
-            assert len({result.nodes["song"].identity.key for result in results if result.nodes["song"].identity}) == 3
+            assert (
+                len({result.nodes["song"].cache_key.digest for result in results if result.nodes["song"].cache_key})
+                == 3
+            )
             computed = [source for result in results for source in sources(result).values() if source == "computed"]
             # Three of each but `two`, which all of them share.
             assert len(computed) == len(RAN) == 3 * 3 + 1

@@ -64,7 +64,7 @@ def test_nothing_but_masked_tokens_gives_numbers() -> None:
 def test_weakening_leaves_nothing_behind() -> None:
     ids, mask = torch.randint(1, 50, (1, 9)), torch.ones(1, 9)
     before = encoder()(ids, mask)
-    assert not torch.allclose(encoder()(ids, mask, weaken=0.01), before)
+    assert not torch.allclose(encoder()(ids, mask, erg_temperature=0.01), before)
     assert torch.equal(encoder()(ids, mask), before)
 
 

@@ -20,10 +20,10 @@ def encoder() -> TextEncoder:
 
 
 @pytest.mark.parametrize("weaken", [1.0, 0.01])
-def test_a_prompt_in_a_batch_is_encoded_as_if_alone(encoder: TextEncoder, weaken: float) -> None:
-    states, mask = encoder.encode(PROMPTS, weaken=weaken)
+def test_a_prompt_in_a_batch_is_encoded_as_if_alone(encoder: TextEncoder, erg_temperature: float) -> None:
+    states, mask = encoder.encode(PROMPTS, erg_temperature=erg_temperature)
     for row, prompt in enumerate(PROMPTS):
-        alone, whole = encoder.encode([prompt], weaken=weaken)
+        alone, whole = encoder.encode([prompt], erg_temperature=erg_temperature)
         length = int(mask[row].sum())
         assert whole.shape == (1, length)
         torch.testing.assert_close(states[row, :length], alone[0], atol=1e-5, rtol=0)
@@ -46,7 +46,7 @@ def test_states_are_plain_float32_for_any_dtype() -> None:
 
 def test_weakening_changes_the_states_and_leaves_nothing_behind(encoder: TextEncoder) -> None:
     before, _ = encoder.encode(PROMPTS)
-    weak, _ = encoder.encode(PROMPTS, weaken=0.01)
+    weak, _ = encoder.encode(PROMPTS, erg_temperature=0.01)
     after, _ = encoder.encode(PROMPTS)
     assert (weak - before).abs().max() > 1e-3
     assert torch.equal(before, after)
@@ -55,10 +55,12 @@ def test_weakening_changes_the_states_and_leaves_nothing_behind(encoder: TextEnc
 def test_weakening_acts_on_the_blocks_given_where_they_exist(encoder: TextEncoder) -> None:
     ids, mask = encoder.tokenize(PROMPTS)
     plain = encoder.states(ids, mask)
-    assert torch.equal(encoder.states(ids, mask, weaken=0.01, blocks=(8, 9)), plain), "this encoder has three blocks"
-    first, last = (encoder.states(ids, mask, weaken=0.01, blocks=(block, block)) for block in (0, 2))
+    assert torch.equal(encoder.states(ids, mask, erg_temperature=0.01, blocks=(8, 9)), plain), (
+        "this encoder has three blocks"
+    )
+    first, last = (encoder.states(ids, mask, erg_temperature=0.01, blocks=(block, block)) for block in (0, 2))
     assert not torch.equal(first, last)
-    assert torch.equal(encoder.states(ids, mask, weaken=0.01, blocks=(2, 5)), last)
+    assert torch.equal(encoder.states(ids, mask, erg_temperature=0.01, blocks=(2, 5)), last)
 
 
 def test_weakened_weights_are_the_only_ones_copied(encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,9 +74,9 @@ def test_weakened_weights_are_the_only_ones_copied(encoder: TextEncoder, monkeyp
 
 def test_plain_and_weakened_calls_may_overlap(encoder: TextEncoder) -> None:
     factors = [1.0, 0.01, 0.5] * 8
-    want = {factor: encoder.encode(PROMPTS, weaken=factor)[0] for factor in set(factors)}
+    want = {factor: encoder.encode(PROMPTS, erg_temperature=factor)[0] for factor in set(factors)}
     with ThreadPoolExecutor(4) as pool:
         for factor, (states, _) in zip(
-            factors, pool.map(lambda f: encoder.encode(PROMPTS, weaken=f), factors), strict=True
+            factors, pool.map(lambda f: encoder.encode(PROMPTS, erg_temperature=f), factors), strict=True
         ):
             torch.testing.assert_close(states, want[factor], atol=1e-6, rtol=0)

@@ -50,14 +50,14 @@ def test_songs_in_one_batch_equal_their_solo_results(
     songs = [song(frames, tokens, seed + index) for index, (frames, tokens) in enumerate(lengths)]
     longest = max(frames for frames, _ in lengths)
     timesteps = torch.linspace(990, 10, len(songs))
-    weaken = [1.0 if index % 2 else 0.01 for index in range(len(songs))]
+    erg_temperature = [1.0 if index % 2 else 0.01 for index in range(len(songs))]
     scale = torch.linspace(0.5, 1, len(songs))
     together = transformer()(
         batch([latents for latents, _, _ in songs], longest, junk=1e3),
         timesteps,
         [memory for _, memory, _ in songs],
         frames=[frames for frames, _ in lengths],
-        weaken=weaken,
+        erg_temperature=erg_temperature,
         control=batch([control.T for _, _, control in songs], longest, junk=1e3).mT if controlled else None,
         control_scale=scale,
     )
@@ -66,7 +66,7 @@ def test_songs_in_one_batch_equal_their_solo_results(
             latents[None],
             timesteps[index : index + 1],
             [memory],
-            weaken=weaken[index : index + 1],
+            erg_temperature=erg_temperature[index : index + 1],
             control=control[None] if controlled else None,
             control_scale=scale[index : index + 1],
         )[0]
@@ -103,13 +103,13 @@ def test_masked_tokens_are_not_remembered() -> None:
 def test_weak_queries_act_in_their_blocks_alone() -> None:
     latents, memory, _ = song(9, 7, 1)
     given = (latents[None], torch.tensor([500.0]), [memory])
-    plain, weak = transformer()(*given), transformer()(*given, weaken=[0.01])
-    assert torch.equal(plain, transformer()(*given, weaken=[1.0]))
+    plain, weak = transformer()(*given), transformer()(*given, erg_temperature=[0.01])
+    assert torch.equal(plain, transformer()(*given, erg_temperature=[1.0]))
     assert (plain - weak).abs().max() > 1e-4
 
     beyond = Transformer.load(small_checkpoint(), Placement())
     beyond.config = replace(beyond.config, erg_blocks=(50, 60))  # ranges are clipped to the depth there is
-    assert torch.equal(beyond(*given, weaken=[0.01]), plain)
+    assert torch.equal(beyond(*given, erg_temperature=[0.01]), plain)
 
 
 @torch.inference_mode()

@@ -128,7 +128,7 @@ class Network:
         """The lyrics of one song, (L,) each, in the three forms."""
         ids_, mask_ = ids.unsqueeze(0), mask.unsqueeze(0)
         states = self.lyric_encoder(ids_, mask_)[0]
-        weak = self.lyric_encoder(ids_, mask_, weaken=ERG_TEMPERATURE)[0]
+        weak = self.lyric_encoder(ids_, mask_, erg_temperature=ERG_TEMPERATURE)[0]
         blank = self.lyric_encoder(torch.zeros_like(ids_), mask_)[0]
         return LyricStates("", ids.numpy(), mask.numpy(), states.numpy(), weak.numpy(), blank.numpy())
 

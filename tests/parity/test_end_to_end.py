@@ -36,7 +36,7 @@ class Pipeline(NamedTuple):
 
     def conditions(self, prompt: str, lyrics: str, options: SamplerOptions) -> Branches:
         states, mask = self.text_encoder.encode([prompt])
-        weak, _ = self.text_encoder.encode([prompt], weaken=ERG_TEMPERATURE)
+        weak, _ = self.text_encoder.encode([prompt], erg_temperature=ERG_TEMPERATURE)
         words = self.tokenizer.encode(lyrics, compatibility=options.compatibility)
         encoded = self.network.lyrics(torch.from_numpy(words.ids), torch.from_numpy(words.mask))
         return song_branches(

@@ -58,10 +58,12 @@ def encode(case: Case, checkpoint: Checkpoint) -> None:
     compare(case, {"encoder_hidden_states": states, "encoder_hidden_mask": mask})
 
 
-def condition(case: Case, checkpoint: Checkpoint, encoder: LyricEncoder, weaken: float = 1.0) -> tuple[Tensor, Tensor]:
+def condition(
+    case: Case, checkpoint: Checkpoint, encoder: LyricEncoder, erg_temperature: float = 1.0
+) -> tuple[Tensor, Tensor]:
     """The condition (B, S, D) and mask of the case's text, speaker and lyrics."""
     lyric_mask = case.inputs["lyric_mask"]
-    lyrics = encoder(case.inputs["lyric_token_idx"], lyric_mask, weaken)
+    lyrics = encoder(case.inputs["lyric_token_idx"], lyric_mask, erg_temperature)
     states, mask = ConditionProjector.load(checkpoint, Placement())(
         case.inputs["encoder_text_hidden_states"],
         case.inputs["text_attention_mask"],
@@ -76,10 +78,10 @@ def decode(case: Case, transformer: Transformer) -> None:
     if not set(case.params) <= {"erg_tau", "erg_blocks", "controlnet_scale"}:
         case.unknown()
     memories = remember(transformer, case.inputs["encoder_hidden_states"], case.inputs["encoder_hidden_mask"])
-    weaken = None
+    erg_temperature = None
     config = transformer.config
     if case.params["erg_tau"] is not None:
-        weaken = [case.params["erg_tau"]] * len(memories)
+        erg_temperature = [case.params["erg_tau"]] * len(memories)
         first, end = case.params["erg_blocks"]  # the index counts the last block out, we count it in
         config = replace(config, erg_blocks=(first, end - 1))
     block = transformer.blocks[0]
@@ -101,7 +103,7 @@ def decode(case: Case, transformer: Transformer) -> None:
                 case.inputs["timestep"],
                 memories,
                 frames=frames(case),
-                weaken=weaken,
+                erg_temperature=erg_temperature,
                 control=case.inputs.get(CONTROL),
                 control_scale=case.params.get("controlnet_scale", 1.0),
                 exact=False,

@@ -75,12 +75,12 @@ def test_neighbours_change_nothing(network: tuple[Transformer, ConditionProjecto
 def test_weakening_acts_on_its_own_row(
     network: tuple[Transformer, ConditionProjector], rows: list[DenoiserRow]
 ) -> None:
-    plain = [replace(row, call=replace(row.call, weaken=1.0)) for row in rows]
+    plain = [replace(row, call=replace(row.call, erg_temperature=1.0)) for row in rows]
     changed = [
         not torch.equal(a, b)
         for a, b in zip(predict_velocities(network[0], rows), predict_velocities(network[0], plain), strict=True)
     ]
-    assert changed == [row.call.weaken != 1.0 for row in rows] == [False, True, False]
+    assert changed == [row.call.erg_temperature != 1.0 for row in rows] == [False, True, False]
 
 
 def test_control_acts_on_its_own_row(network: tuple[Transformer, ConditionProjector], rows: list[DenoiserRow]) -> None:

@@ -53,7 +53,7 @@ def test_no_weakening_and_no_window() -> None:
     recorder = Recorder()
     drive(edited(0.0, 0.5, guidance_interval=0.0), recorder)
     assert all(recorder.guided)
-    assert {call.weaken for calls in recorder.calls for call in calls} == {1.0}
+    assert {call.erg_temperature for calls in recorder.calls for call in calls} == {1.0}
 
 
 def test_options_without_effect() -> None:

@@ -70,5 +70,5 @@ def test_null_branch_alone_is_weakened() -> None:
     recorder = Recorder()
     choices = options(guidance_scale_text=5.0, guidance_scale_lyric=2.0)
     drive(text2music(noise_of(), choices, draws_of()), recorder)
-    weakened = {(call.branch, call.weaken) for calls in recorder.calls for call in calls}
+    weakened = {(call.branch, call.erg_temperature) for calls in recorder.calls for call in calls}
     assert weakened == {("conditional", 1.0), ("null", 0.01), ("text_only", 1.0)}

@@ -38,7 +38,7 @@ def draws_of(frames: int = FRAMES) -> SeededDraws:
 def velocity_of(call: Query) -> Tensor:
     """Depends on everything a call holds."""
     tilt: float = sum(map(ord, call.branch)) % 7 / 7
-    return torch.sin(call.latents * (1 + tilt) + call.timestep / 1000) * math.pow(call.weaken, 0.1) - tilt
+    return torch.sin(call.latents * (1 + tilt) + call.timestep / 1000) * math.pow(call.erg_temperature, 0.1) - tilt
 
 
 def toy(calls: Sequence[Query]) -> list[Tensor]:

@@ -33,7 +33,7 @@ class Passes(Watch):
     def __init__(self) -> None:
         self.made: list[int] = []
 
-    def passed(self, items: int) -> None:
+    def forward_pass(self, items: int) -> None:
         self.made.append(items)
 
 

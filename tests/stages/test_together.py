@@ -27,7 +27,7 @@ class Passes(Watch):
     def __init__(self) -> None:
         self.made: list[int] = []
 
-    def passed(self, items: int) -> None:
+    def forward_pass(self, items: int) -> None:
         self.made.append(items)
 
 
@@ -89,7 +89,7 @@ def test_every_item_of_a_group_is_what_it_is_alone(small: Checkpoint, name: str)
 
 
 def test_the_stages_that_share_say_so() -> None:
-    assert {name for name, stage in stages().items() if stage.shares} == {
+    assert {name for name, stage in stages().items() if stage.batches_items} == {
         "encode_prompt", "encode_lyrics", "decode_latents", "vocode"
     }  # fmt: skip
 

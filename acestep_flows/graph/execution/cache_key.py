@@ -28,7 +28,7 @@ class CacheKey:
     numerics: str
 
     @property
-    def key(self) -> str:
+    def digest(self) -> str:
         """sha256 over the fields."""
         fields = [self.stage, self.version, self.weights, self.params, self.inputs, self.numerics]
         return sha256([KEY_SCHEMA, *fields])

@@ -91,7 +91,7 @@ async def _node(
             known[node.id] = UNTAKEN
             return NodeForecast(node.id, node.stage, "skipped", 0.0, 0)
         call = call_of(node, stage, known, held)
-        outputs = scheduler.cache.peek((await identities.of(call)).key)
+        outputs = scheduler.cache.peek((await identities.of(call)).digest)
     except FlowsError as error:
         return NodeForecast(node.id, node.stage, "refused", problem=str(error))
     if outputs is None:

@@ -65,7 +65,7 @@ class NodeResult:
     """What became of one node.
 
     Attributes:
-        identity: what its outputs depend on, with the cache key; None when it was skipped.
+        cache_key: what its outputs depend on, with the cache key; None when it was skipped.
         outputs: fingerprints of its outputs by port; empty when it was skipped.
         source: computed, or where it was found.
         seconds: what the stage worked; 0 when found on disk.
@@ -74,7 +74,7 @@ class NodeResult:
 
     id: str
     stage: str
-    identity: CacheKey | None = None
+    cache_key: CacheKey | None = None
     outputs: Mapping[str, object] = field(default_factory=dict)
     source: ResultSource = "computed"
     seconds: float = 0.0

@@ -130,9 +130,9 @@ class PlanRun:
         call = call_of(node, scheduler.stage(node.stage), self._outputs, self._held)
         call = replace(call, preview_every=self._options.preview_every, run=self._name)
         made = await self._identities.of(call)
-        self._keys[node.id] = made.key
+        self._keys[node.id] = made.digest
         found = await scheduler.cache.obtain(
-            made.key, node.stage, self._options.mode, partial(scheduler.compute, call), _NodeListener(self, node)
+            made.digest, node.stage, self._options.mode, partial(scheduler.compute, call), _NodeListener(self, node)
         )
         computed = found.source == "computed"
         if computed:

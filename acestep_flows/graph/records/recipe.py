@@ -89,7 +89,7 @@ def recipe(result: Result, content: Any, files: Mapping[str, str] | None = None,
     """
     plan = result.plan
     digests = {leaf.digest for leaf in leaves(plan.inputs) if isinstance(leaf, (Handle, Value))}
-    weights = sorted({digest for node in result.nodes.values() if node.identity for digest in node.identity.weights})
+    weights = sorted({digest for node in result.nodes.values() if node.cache_key for digest in node.cache_key.weights})
     return Recipe(
         recipe=SCHEMA,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -174,13 +174,13 @@ def _read_file(kind: str, digest: str, name: str, files: Mapping[str, str], read
 
 
 def _node(node: NodeResult) -> NodePart:
-    made = node.identity
+    made = node.cache_key
     if made is None:
         return NodePart(id=node.id, stage=node.stage, source="skipped")
     return NodePart(
         id=node.id,
         stage=node.stage,
-        key=made.key,
+        key=made.digest,
         version=made.version,
         weights=made.weights,
         params=made.params,

@@ -195,7 +195,7 @@ class LegActor:
             return row
         result = await run_plan(self._scheduler, part)
         values = await self._scheduler.runner.fetch(dict(result.outputs))
-        done = {id for id, node in result.nodes.items() if node.identity is not None}
+        done = {id for id, node in result.nodes.items() if node.cache_key is not None}
         made = {
             ref: values[name] for name, ref in part.outputs.items() if isinstance(ref, NodeOutput) and ref.node in done
         }

@@ -167,7 +167,7 @@ class Passes(Watch):
     passes: int = 0
     items: int = 0
 
-    def passed(self, items: int) -> None:
+    def forward_pass(self, items: int) -> None:
         self.passes += 1
         self.items += items
 
@@ -198,7 +198,7 @@ class StageBatches:
 
     def __init__(self, runner: LocalRunner, stages: Iterable[type[Stage]], most: int) -> None:
         self._runner = runner
-        sharing = [stage.name for stage in stages if stage.shares]
+        sharing = [stage.name for stage in stages if stage.batches_items]
         self.passes = {name: Passes() for name in sharing}
         self._batchers: dict[str, Batcher[_BatchedCall, Reply]] = {}
         for name in sharing if most > 1 else ():

@@ -131,7 +131,7 @@ class DiffusionCalls:
 
     def _key(self, call: StageCall) -> str:
         weights = call.stage.weights(self._runner.checkpoint, call.params)
-        return cache_key(call, weights, self._runner.numerics(call.stage)).key
+        return cache_key(call, weights, self._runner.numerics(call.stage)).digest
 
     def _left(self, key: str, trajectory: Trajectory) -> State | None:
         """Where an earlier process left the song."""

@@ -132,7 +132,7 @@ class StageHost:
             return await self._batches.call(call, mailbox), None
         reply = await self.runner.call(call, mailbox)
         if (passes := self._batches.passes.get(call.stage.name)) is not None:
-            passes.passed(1)
+            passes.forward_pass(1)
         return reply, None
 
     async def stats(self) -> dict[str, Any]:

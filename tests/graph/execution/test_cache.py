@@ -300,10 +300,10 @@ def test_peek_knows_both_tiers(store: DiskStore) -> None:
     async def both() -> None:
         with scheduler_of(store=store) as scheduler:
             result = await run_plan(scheduler, song())
-            identity = result.nodes["song"].identity
+            identity = result.nodes["song"].cache_key
             assert identity is not None
-            in_memory = scheduler.cache.peek(identity.key)
-            on_disk = Cache(scheduler.runner, store=store).peek(identity.key)
+            in_memory = scheduler.cache.peek(identity.digest)
+            on_disk = Cache(scheduler.runner, store=store).peek(identity.digest)
             assert in_memory == on_disk
             assert in_memory is not None
             assert in_memory["latents"] == result.outputs["latents"]

@@ -136,7 +136,7 @@ def test_a_node_that_is_not_taken_is_absent() -> None:
     assert RAN == ["make", "judge", "step"]
     assert values["softer"] is None
     assert values["either"] == []
-    assert result.nodes["softer"].identity is None
+    assert result.nodes["softer"].cache_key is None
 
 
 def test_a_node_that_is_taken_is_present() -> None:

@@ -33,7 +33,7 @@ def leg_by_leg(plan: Plan, homes: Mapping[str, str], way: Sequence[str] | None =
                     continue
                 result = await run_plan(scheduler, part)
                 values = await scheduler.runner.fetch(dict(result.outputs))
-                done = {id for id, found in result.nodes.items() if found.identity is not None}
+                done = {id for id, found in result.nodes.items() if found.cache_key is not None}
                 made = {ref: values[name] for name, ref in part.outputs.items() if ref.node in done}
                 left = pickle.loads(pickle.dumps(advance(left, part, made)))
         return left

@@ -135,7 +135,7 @@ def test_the_keys_are_the_same_through_every_door(
     async def work() -> None:
         plan = song(steps=1, duration=1.0)
         keys = [
-            [node.identity.key for node in (await play(runner, plan)).nodes.values() if node.identity]
+            [node.cache_key.digest for node in (await play(runner, plan)).nodes.values() if node.cache_key]
             for runner in (local, together, apart)
         ]
         assert keys[0] == keys[1] == keys[2]

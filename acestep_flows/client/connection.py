@@ -9,10 +9,10 @@ from typing import Any
 
 import httpx
 
+from acestep_flows.client.download_file import ResumableFile
 from acestep_flows.client.failures import refusal
-from acestep_flows.client.landing import ResumableFile
-from acestep_flows.client.patience import RetryBudget
 from acestep_flows.client.records import Output, Run
+from acestep_flows.client.retry import RetryBudget
 from acestep_flows.errors import FlowsError, InputError, NotFound
 
 SERVER = "http://127.0.0.1:8777"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acestep_flows.client.patience import HOLD, LOOKS, RunPoll
+from acestep_flows.client.retry import HOLD, LOOKS, RunPoll
 
 
 @dataclass
