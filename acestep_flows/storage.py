@@ -109,3 +109,16 @@ def flush(file: Path) -> None:
     """Have the content of a file outlast a power cut; raises OSError."""
     with file.open("rb") as content:
         os.fsync(content.fileno())
+
+
+def check_folder(folder: Path) -> None:
+    """Make `folder` and write to it once, so that an hour's work does not end at a closed door.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be made: {error.strerror or error}") from error
+    write(folder / f".{secrets.token_hex(6)}.probe", b"").unlink(missing_ok=True)

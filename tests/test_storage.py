@@ -190,3 +190,11 @@ def test_a_folder_takes_the_place_of_another_and_of_what_a_kill_left(tmp_path: P
         assert (target / "old").is_file()
     assert contents(target) == {"file": b"new"}
     assert [path.name for path in tmp_path.iterdir()] == ["export"]
+
+
+def test_a_folder_that_cannot_be_written_is_known_before_the_run(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="file"):
+        storage.check_folder(tmp_path / "file")
+    storage.check_folder(tmp_path / "new" / "folder")
+    assert not list((tmp_path / "new" / "folder").iterdir())

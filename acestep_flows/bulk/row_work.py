@@ -26,7 +26,7 @@ from acestep_flows.graph.planning.layout import lay_out
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.graph.records.graph_content import graph_scope
 from acestep_flows.graph.records.recipe import Recipe, recipe
-from acestep_flows.render import MOST_NODES_IN_TAGS
+from acestep_flows.outputs import MOST_NODES_IN_TAGS
 from acestep_flows.runtime.bulk.plan_segments import only
 from acestep_flows.runtime.bulk.segment_actor import PlanOutcome
 from acestep_flows.values import Audio, File, Value, canonical_json, pack

@@ -219,7 +219,7 @@ class _BulkCommand:
     ) -> None:
         from acestep_flows.bulk.estimate import price, price_lines, seconds_seen
         from acestep_flows.bulk.ledger import Ledger
-        from acestep_flows.render import Engine
+        from acestep_flows.session import Engine
 
         assert pool is not None
         assert weights is not None

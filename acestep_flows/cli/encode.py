@@ -25,7 +25,7 @@ def encode(recipe: str, out: Path, assignments: tuple[str, ...], workers: int, d
     What is already encoded in --out is kept: after ctrl-C the same command goes on. Songs that cannot be used are
     listed with their reasons and left out; the same command tries them again.
     """
-    from acestep_flows.render import choose_placement
+    from acestep_flows.model.placement import choose_placement
     from acestep_flows.training.data.encode import encode as run
     from acestep_flows.training.data.encode import load_encode_recipe
     from acestep_flows.training.data.encoded import Broken, entries

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from acestep_flows.graph.execution.result import Result
     from acestep_flows.graph.library import Library
     from acestep_flows.graph.planning.plan import Plan
-    from acestep_flows.render import Engine
+    from acestep_flows.session import Engine
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -102,17 +102,18 @@ def run(
     **engine: Any,
 ) -> None:
     """Run GRAPH, a name or a YAML file, and write what it gives."""
-    from acestep_flows import render
+    from acestep_flows import outputs as files
     from acestep_flows.graph.records.recipe import recipe
+    from acestep_flows.storage import check_folder
 
     job = _job(graph, folders, assignments)
-    render.check_kept(job.plan, keep)
-    stem = render.check_stem(stem) if stem else render.unique_stem(job.plan.graph)
-    render.check_folder(out)
+    files.check_kept(job.plan, keep)
+    stem = files.check_stem(stem) if stem else files.unique_stem(job.plan.graph)
+    check_folder(out)
     chosen = _engine(deadline=deadline, **engine)
     result, outputs = _run(chosen, job.plan, quiet)
     made = recipe(result, job.content, job.files, chosen.model)
-    _print(render.write_outputs(out, stem, outputs, made, format=format, keep=keep))
+    _print(files.write_outputs(out, stem, outputs, made, format=format, keep=keep))
 
 
 @cli.command()
@@ -336,7 +337,8 @@ def _engine(
     cache: str,
     deadline: float | None = None,
 ) -> Engine:
-    from acestep_flows.render import Engine, choose_placement
+    from acestep_flows.model.placement import choose_placement
+    from acestep_flows.session import Engine
 
     settings = read_settings()
     weights = choose_weights(settings, checkpoint, lyric_vocab)

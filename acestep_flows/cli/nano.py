@@ -30,7 +30,7 @@ def main(out: Path, device: str, workers: int, assignments: tuple[str, ...]) -> 
         changes.setdefault(step, []).append(rest)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported, below
     try:
-        from acestep_flows.render import choose_placement
+        from acestep_flows.model.placement import choose_placement
         from acestep_flows.training.nano.pipeline import Making, make
 
         place = choose_placement(device, "float32", False).device

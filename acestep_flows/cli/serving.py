@@ -147,7 +147,7 @@ def fetch_output(run: str, outputs: tuple[str, ...], out: Path, quiet: bool, ser
     """Fetch OUTPUTS of RUN by name; without names, its audio."""
     from acestep_flows.cli.progress import show_transfers
     from acestep_flows.errors import NotFound
-    from acestep_flows.render import check_folder
+    from acestep_flows.storage import check_folder
     from acestep_flows.weights.download import TransferProgress
 
     with _client(server) as client:

@@ -58,7 +58,7 @@ def train(
     # Threads that wait by spinning stall each other where the machine is shared: measured, five times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported, below
 
-    from acestep_flows.render import choose_placement
+    from acestep_flows.model.placement import choose_placement
     from acestep_flows.training.loop import loop
     from acestep_flows.training.loop.recipe import KINDS as MODULES
     from acestep_flows.training.loop.recipe import load_recipe

@@ -11,8 +11,8 @@ from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.embedded import embedded_checkpoint
 from acestep_flows.model.placement import Placement
-from acestep_flows.render import Engine
 from acestep_flows.runtime.serving.pool import Pool
+from acestep_flows.session import Engine
 from tests.bulk.manifests import rows_of
 
 STAGES = ["encode_prompt", "encode_lyrics", "init_noise", "sample", "decode_latents", "vocode"]

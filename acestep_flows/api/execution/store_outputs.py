@@ -11,7 +11,7 @@ from typing import Any
 from acestep_flows.api.store.artifacts import Artifacts
 from acestep_flows.api.store.records import NewOutput
 from acestep_flows.graph.records.recipe import Recipe
-from acestep_flows.render import MOST_NODES_IN_TAGS
+from acestep_flows.outputs import MOST_NODES_IN_TAGS
 from acestep_flows.value_file import encode_value
 from acestep_flows.values import Audio, File, Report, Value
 

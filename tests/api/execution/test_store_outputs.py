@@ -11,7 +11,7 @@ import pytest
 from acestep_flows.api.execution.store_outputs import keep
 from acestep_flows.audio import read, tags
 from acestep_flows.graph.records.recipe import GraphPart, NodePart, Recipe
-from acestep_flows.render import MOST_NODES_IN_TAGS
+from acestep_flows.outputs import MOST_NODES_IN_TAGS
 from acestep_flows.values import Audio, File, Latents, Report, Span
 from tests.api.toys import opened
 

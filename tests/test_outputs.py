@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from acestep_flows import render
+from acestep_flows import outputs as files
 from acestep_flows.audio import read, tags
-from acestep_flows.errors import InputError, StorageError
+from acestep_flows.errors import InputError
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.graph.records.recipe import GraphPart, NodePart, Recipe
-from acestep_flows.model import placement
 from acestep_flows.value_file import read_value
 from acestep_flows.values import Audio, File, Latents, Report, Span
 
@@ -35,7 +34,7 @@ def latents() -> Latents:
 
 @pytest.mark.parametrize("format", ["wav", "flac", "mp3", "ogg"])
 def test_audio_comes_with_tags_a_picture_and_the_recipe(tmp_path: Path, format: str) -> None:
-    paths = render.write_outputs(tmp_path, "song", {"audio": tone()}, recipe(), format=format)
+    paths = files.write_outputs(tmp_path, "song", {"audio": tone()}, recipe(), format=format)
     assert [path.name for path in paths] == [f"song.{format}", "song.png", "song.json"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in paths)
     assert read.audio(paths[0]).channels == 2
@@ -60,7 +59,7 @@ def test_every_output_has_a_name_of_its_own(tmp_path: Path) -> None:
         "best": 2,
         "absent": None,
     }
-    paths = render.write_outputs(tmp_path, "x", outputs, recipe())
+    paths = files.write_outputs(tmp_path, "x", outputs, recipe())
     assert [path.name for path in paths if path.suffix != ".png"] == [
         *("x.wav", "x-takes-01.wav", "x-takes-02-01.wav", "x-stems-bass.wav", "x-file.flac", "x.json"),
     ]
@@ -71,78 +70,36 @@ def test_every_output_has_a_name_of_its_own(tmp_path: Path) -> None:
 
 def test_latents_are_kept_where_asked(tmp_path: Path) -> None:
     outputs = {"latents": [latents()], "mel": latents()}
-    paths = render.write_outputs(tmp_path, "x", outputs, recipe(), keep=["latents"])
+    paths = files.write_outputs(tmp_path, "x", outputs, recipe(), keep=["latents"])
     assert [path.name for path in paths] == ["x-latents-01.safetensors", "x.json"]
     assert read_value(paths[0], "latents", "source") == latents()
 
 
 def test_a_span_is_neither_file_nor_report(tmp_path: Path) -> None:
-    paths = render.write_outputs(tmp_path, "x", {"span": Span(1.0, 2.0)}, recipe())
+    paths = files.write_outputs(tmp_path, "x", {"span": Span(1.0, 2.0)}, recipe())
     assert [path.name for path in paths] == ["x.json"]
 
 
 def test_large_recipes_stay_out_of_the_tags(tmp_path: Path) -> None:
-    paths = render.write_outputs(tmp_path, "x", {"audio": tone()}, recipe(render.MOST_NODES_IN_TAGS + 1))
+    paths = files.write_outputs(tmp_path, "x", {"audio": tone()}, recipe(files.MOST_NODES_IN_TAGS + 1))
     assert tags.read(paths[0]).recipe["nodes"] == []
-    assert len(json.loads(paths[-1].read_text(encoding="utf-8"))["nodes"]) == render.MOST_NODES_IN_TAGS + 1
+    assert len(json.loads(paths[-1].read_text(encoding="utf-8"))["nodes"]) == files.MOST_NODES_IN_TAGS + 1
 
 
 def test_clipping_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    render.write_outputs(tmp_path, "x", {"audio": tone(level=2.0)}, recipe())
+    files.write_outputs(tmp_path, "x", {"audio": tone(level=2.0)}, recipe())
     assert "x.wav" in caplog.text
     assert "clipped" in caplog.text
 
 
-def test_a_folder_that_cannot_be_written_is_known_before_the_run(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="file"):
-        render.check_folder(tmp_path / "file")
-    render.check_folder(tmp_path / "new" / "folder")
-    assert not list((tmp_path / "new" / "folder").iterdir())
-
-
 def test_names_do_not_meet() -> None:
-    stems = {render.unique_stem("text2music", now=0.0) for _ in range(100)}
+    stems = {files.unique_stem("text2music", now=0.0) for _ in range(100)}
     assert len(stems) == 100
     assert len({stem.rpartition("-")[0] for stem in stems}) == 1
 
 
 def test_only_outputs_can_be_kept() -> None:
     plan = Plan("g", "", {}, {}, {"audio": None, "latents": None})
-    render.check_kept(plan, ["latents"])
+    files.check_kept(plan, ["latents"])
     with pytest.raises(InputError, match=r"--keep: no output 'mel' \(allowed: audio, latents\)"):
-        render.check_kept(plan, ["latents", "mel"])
-
-
-def test_the_device_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    assert render.choose_placement().numerics == "cpu-float32"
-    assert render.choose_placement("cpu", "bfloat16", compile=True).numerics == "cpu-bfloat16-compiled"
-    for device in ("cuda", "cuda:0", "mps", "cpu:1", "tpu", ""):
-        with pytest.raises(InputError, match=r"--device: no device .*allowed: auto, cpu"):
-            render.choose_placement(device)
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert render.choose_placement().numerics == "cuda-bfloat16"
-    assert render.choose_placement("cuda:1", "float32").device == "cuda:1"
-    with pytest.raises(InputError, match="cuda:0 to cuda:1"):
-        render.choose_placement("cuda:2")
-
-
-@pytest.mark.parametrize("pays", [True, False])
-def test_a_precision_that_the_processor_is_slow_at_is_taken_with_a_warning(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, pays: bool
-) -> None:
-    monkeypatch.setattr(placement, "bfloat16_pays", lambda device: pays)
-    assert render.choose_placement("cpu", "bfloat16").dtype == "bfloat16"
-    assert [record.message.split(":")[0] for record in caplog.records] == (
-        [] if pays else ["cpu has no fast bfloat16 on this machine"]
-    )
-
-
-def test_the_peak_of_memory_is_plausible() -> None:
-    assert 10e6 < render.peak_memory() < 1e13
+        files.check_kept(plan, ["latents", "mel"])

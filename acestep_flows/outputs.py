@@ -1,4 +1,4 @@
-"""Run a plan in this process and write what it gives: audio with tags, a picture of it, and the recipe.
+"""A run's outputs as files: audio with tags, a picture of it, and the recipe.
 
 A run's files share a name of their own, so runs never overwrite each other, and each file appears whole or not at all.
 The recipe is written last: where it stands, the rest stands too.
@@ -6,37 +6,22 @@ The recipe is written last: where it stands, the rest stands too.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-import resource
 import secrets
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acestep_flows import storage
-from acestep_flows.errors import InputError, StorageError
-from acestep_flows.graph.execution.cache import Cache, Mode
-from acestep_flows.graph.execution.disk_cache import DiskStore
-from acestep_flows.graph.execution.result import Options, Result, ignore_event
-from acestep_flows.graph.execution.run import run_plan
-from acestep_flows.graph.execution.scheduler import Scheduler
-from acestep_flows.graph.execution.timings import Timings
-from acestep_flows.lazy_imports import uncollected
+from acestep_flows.errors import InputError
 from acestep_flows.value_file import write_value
 from acestep_flows.values import Audio, File, Report, Value
 
 if TYPE_CHECKING:
-    from acestep_flows.graph.execution.events import Event
     from acestep_flows.graph.planning.plan import Plan
     from acestep_flows.graph.records.recipe import Recipe
-    from acestep_flows.model.checkpoint import Checkpoint
-    from acestep_flows.model.placement import Placement
-
 
 log = logging.getLogger(__name__)
 
@@ -45,99 +30,6 @@ LONGEST_STEM = 120
 
 MOST_NODES_IN_TAGS = 1000
 """Larger recipes are told node by node only in the JSON file: every audio file would carry megabytes."""
-
-
-@dataclass(frozen=True)
-class Engine:
-    """Where and how plans run in this process.
-
-    Attributes:
-        checkpoint: the weights.
-        placement: device and precision.
-        results: folder of the disk cache and of what is known about durations.
-        mode: what the cache may do; `off` leaves the disk cache alone.
-        deadline: seconds after which a run is stopped; None: never.
-        model: what recipes call the weights.
-    """
-
-    checkpoint: Checkpoint
-    placement: Placement
-    results: Path
-    mode: Mode = "use"
-    deadline: float | None = None
-    model: str = ""
-
-    async def run(self, plan: Plan, on_event: Callable[[Event], None] = ignore_event) -> tuple[Result, dict[str, Any]]:
-        """Run `plan`; the result, and the values of its outputs. Cancelling stops it at the next step boundary.
-
-        Raises:
-            FlowsError: as `run_plan` says.
-        """
-        with self.scheduler() as scheduler:
-            result = await run_plan(scheduler, plan, Options(self.mode, self.deadline, on_event=on_event))
-            scheduler.timings.record_peak(plan.graph, peak_memory())
-            scheduler.timings.save()
-            return result, await scheduler.runner.fetch(dict(result.outputs))
-
-    @contextlib.contextmanager
-    def scheduler(self) -> Iterator[Scheduler]:
-        """A scheduler over a local runner, both of which end with the context."""
-        from acestep_flows.model.allocator import keep_freed_memory
-        from acestep_flows.runtime.local import LocalRunner
-        from acestep_flows.stages.registry import stages
-
-        keep_freed_memory()
-        store = DiskStore(self.results) if self.mode != "off" else None
-        with LocalRunner(self.checkpoint, self.placement) as runner:
-            yield Scheduler(stages(), runner, Cache(runner, store=store), Timings(self.results / "timings.json"))
-
-
-def peak_memory() -> int:
-    """The most memory this process ever had, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def choose_placement(device: str = "auto", dtype: str = "auto", compile: bool = False) -> Placement:
-    """The placement that the words on the command line mean: a GPU where there is one, bfloat16 on CUDA.
-
-    Raises:
-        InputError: the device is not there.
-    """
-    with uncollected():
-        import torch
-
-        from acestep_flows.model.placement import Placement, bfloat16_pays
-
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if device == "auto":
-        device = "cuda" if there["cuda"] else "mps" if there["mps"] else "cpu"
-    kind, _, index = device.partition(":")
-    usable = [name for name, is_there in there.items() if is_there]
-    if not there.get(kind) or (index and not (index.isdigit() and kind == "cuda")):
-        raise InputError(f"no device {device!r}", where="--device", allowed=", ".join(["auto", *usable]))
-    if index and int(index) >= torch.cuda.device_count():
-        raise InputError(
-            f"no device {device!r}", where="--device", allowed=f"cuda:0 to cuda:{torch.cuda.device_count() - 1}"
-        )
-    if dtype == "auto":
-        dtype = "bfloat16" if kind == "cuda" else "float32"
-    elif dtype == "bfloat16" and not bfloat16_pays(device):
-        log.warning("%s has no fast bfloat16 on this machine: float32 can be many times faster", kind)
-    return Placement(device, "bfloat16" if dtype == "bfloat16" else "float32", compile)
-
-
-def check_folder(folder: Path) -> None:
-    """Make `folder` and write to it once, so that an hour's work does not end at a closed door.
-
-    Raises:
-        StorageError: it cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"{folder}: cannot be made: {error.strerror or error}") from error
-    storage.write(folder / f".{secrets.token_hex(6)}.probe", b"").unlink(missing_ok=True)
 
 
 def unique_stem(graph: str, now: float | None = None) -> str:
