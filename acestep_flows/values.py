@@ -1,7 +1,8 @@
 """The values that travel between stages: numpy arrays in frozen dataclasses, one song each, no batch axis.
 
-Every value checks shape, rate and unit when it is made, and has a digest over its content; caching and provenance
-lean on that digest. `pack` and `unpack` turn a value into arrays and JSON and back, for disk and for the wire.
+Every value checks shape, rate and unit when it is made, and has a digest over its content and a size in bytes, each
+computed once. Caching and provenance use the digest. `pack` and `unpack` turn a value into arrays and JSON and back,
+for disk and for the wire.
 
 Units (spec 01 section 2): one latent frame is 4096 samples at 44.1 kHz, so there are 10.7666 frames per second;
 one mel frame is 512 samples.
@@ -67,16 +68,27 @@ class Value:
         if cls.kind:
             Value.kinds[cls.kind] = cls
 
-    @cached_property
+    @property
     def digest(self) -> str:
-        """sha256 (hex) over kind, shapes, dtypes and content."""
+        """sha256 (hex) over kind, shapes, dtypes and content; computed once."""
+        return self._stamp[0]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays, plus the length of the other fields as JSON; computed once."""
+        return self._stamp[1]
+
+    @cached_property
+    def _stamp(self) -> tuple[str, int]:
+        """Digest and size, from one walk over the content."""
         arrays, fields = pack(self)
-        hasher = hashlib.sha256(canonical_json([self.kind, fields]).encode("utf-8", "surrogatepass"))
+        fields_json = canonical_json(fields)
+        hasher = hashlib.sha256(f"[{canonical_json(self.kind)},{fields_json}]".encode("utf-8", "surrogatepass"))
         for name in sorted(arrays):
             array = np.ascontiguousarray(arrays[name])
             hasher.update(canonical_json([name, array.dtype.str, array.shape]).encode())
             hasher.update(array.data)
-        return hasher.hexdigest()
+        return hasher.hexdigest(), sum(array.nbytes for array in arrays.values()) + len(fields_json)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Value) and self.digest == other.digest

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from acestep_flows import values
 from acestep_flows.errors import InputError
 from acestep_flows.values import (
     MAX_SEED,
@@ -104,6 +105,37 @@ def test_a_digest_does_not_depend_on_memory_layout() -> None:
 
 def test_lone_surrogates_have_a_digest() -> None:
     assert Report({"text": "\ud83d"}).digest != Report({"text": "?"}).digest
+
+
+@EACH
+def test_the_size_is_that_of_arrays_and_fields(value: Value) -> None:
+    arrays, fields = pack(value)
+    assert value.nbytes == sum(part.nbytes for part in arrays.values()) + len(canonical_json(fields))
+
+
+def test_digest_and_size_take_one_walk(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed: list[Value] = []
+
+    def counted(value: Value) -> Any:
+        packed.append(value)
+        return pack(value)
+
+    monkeypatch.setattr(values, "pack", counted)
+    latents = Latents(array(8, 16, 2))
+    for _ in range(2):
+        assert latents.digest
+        assert latents.nbytes == 1026
+    assert packed == [latents]
+
+
+def test_digests_do_not_change_between_versions_of_the_package() -> None:
+    """Cache entries and recipes name values by digest."""
+    zeros = np.zeros((8, 16, 2), np.float32)
+    digests = [value.digest for value in (Noise(zeros, 7), Report({"é": [1, None]}))]
+    assert digests == [
+        "bd0449b9382ccef6972f64970756056383f05802e11b9f055a51855953a7e59a",
+        "9b34b07614aff9ed242c82bca37f5cba77f4a482797664fdc60004ed82129637",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from acestep_flows.bulk.rows import Row
 from acestep_flows.bulk.seeds import drawer, retaken, take_input
 from acestep_flows.errors import FlowsError, InputError, StageError
 from acestep_flows.graph.checking.scope import Scope
-from acestep_flows.graph.content import Handle, leaves, nbytes, sha256, translate
+from acestep_flows.graph.content import Handle, leaves, sha256, translate
 from acestep_flows.graph.execution.result import Result
 from acestep_flows.graph.planning.layout import lay_out
 from acestep_flows.graph.planning.plan import Plan
@@ -262,7 +262,7 @@ def _digest_of(told: Mapping[str, Any], output: str) -> str | None:
 def _named(leaf: Any) -> Any:
     """Values with arrays by name only: what the plan needs of them is in its nodes."""
     if isinstance(leaf, Value) and pack(leaf)[0]:
-        return Handle(leaf.kind, leaf.digest, nbytes(leaf))
+        return Handle.of(leaf)
     return leaf
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from acestep_flows.values import Value, canonical_json, pack
+from acestep_flows.values import Value, canonical_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,11 @@ class Handle:
     digest: str
     nbytes: int
     token: Any = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, value: Value, token: Any = None) -> Handle:
+        """The handle of `value`. Digests the value if that was not done before."""
+        return cls(value.kind, value.digest, value.nbytes, token)
 
 
 Content: TypeAlias = "Handle | bool | int | float | str | list[Content] | dict[str, Content] | None"
@@ -74,9 +79,3 @@ def fingerprint(content: Content | Value) -> Any:
 def sha256(content: Any) -> str:
     """sha256 (hex) of the canonical JSON of `content`; lone surrogates, which JSON text allows, are hashed too."""
     return hashlib.sha256(canonical_json(content).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def nbytes(value: Value) -> int:
-    """Size of a value's arrays, and of its other fields as JSON."""
-    arrays, fields = pack(value)
-    return sum(array.nbytes for array in arrays.values()) + len(canonical_json(fields))

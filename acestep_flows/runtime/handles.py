@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from acestep_flows.graph.content import Content, Handle, Outputs, nbytes, translate
+from acestep_flows.graph.content import Content, Handle, Outputs, translate
 from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.values import Value
 
@@ -23,7 +23,7 @@ def ports_of(out: Any) -> Outputs:
 
 def held(content: Any) -> Content:
     if isinstance(content, Value):
-        return Handle(content.kind, content.digest, nbytes(content), content)
+        return Handle.of(content, content)
     leaf: Content = content
     return leaf
 

@@ -27,7 +27,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from acestep_flows.errors import FlowsError, StorageError
-from acestep_flows.graph.content import Handle, Outputs, nbytes, sha256
+from acestep_flows.graph.content import Handle, Outputs, sha256
 from acestep_flows.graph.execution.key_lock import KeyLock, claim
 from acestep_flows.values import Value, pack, unpack
 
@@ -208,7 +208,7 @@ def _packed(key: str, outputs: Mapping[str, Any], stage: str) -> tuple[dict[str,
             arrays, fields = pack(content)
             for name, array in arrays.items():
                 tensors[f"{len(entries)}.{name}"] = np.asarray(array, order="C")
-            sized = {"kind": content.kind, "digest": content.digest, "nbytes": nbytes(content)}
+            sized = {"kind": content.kind, "digest": content.digest, "nbytes": content.nbytes}
             entries.append({**sized, "arrays": sorted(arrays), "fields": fields})
         return {"value": index_of[content.digest]}
 

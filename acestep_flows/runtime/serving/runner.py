@@ -20,7 +20,7 @@ from ray import serve
 from ray.serve import exceptions as refused
 
 from acestep_flows.errors import FlowsError, LostProcess, Overloaded, StageError
-from acestep_flows.graph.content import Handle, Outputs, nbytes, translate
+from acestep_flows.graph.content import Handle, Outputs, translate
 from acestep_flows.graph.execution.runner import CallProgress, Reply, Store
 from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.runtime.serving import messages
@@ -253,7 +253,8 @@ def _our_errors(stage: str = "") -> Iterator[None]:
 def _put(content: Any) -> Any:
     if not isinstance(content, Value):
         return content
-    return Handle(content.kind, content.digest, nbytes(content), ray.put(content))
+    handle = Handle.of(content)  # before the value is put, so that its digest travels with it
+    return replace(handle, token=ray.put(content))
 
 
 def _got(content: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acestep_flows.graph.content import Handle, fingerprint, leaves, nbytes, sha256, translate
+from acestep_flows.graph.content import Handle, fingerprint, leaves, sha256, translate
 from acestep_flows.values import Span, canonical_json
 
 handles = st.builds(Handle, st.sampled_from(["audio", "mel"]), st.sampled_from(["d1", "d2"]), st.just(1))
@@ -32,7 +32,7 @@ def test_no_map_can_pose_as_a_value() -> None:
 
 def test_a_value_and_its_handle_have_one_fingerprint() -> None:
     span = Span(0, 1)
-    assert fingerprint(span) == fingerprint(Handle("span", span.digest, nbytes(span)))
+    assert fingerprint(span) == fingerprint(Handle.of(span))
 
 
 @given(contents)
