@@ -10,14 +10,12 @@ from typing import Any
 from acestep_flows.errors import GraphError, InputError, Problem
 from acestep_flows.graph.checking.check import checked
 from acestep_flows.graph.checking.nesting import Find
-from acestep_flows.graph.checking.rules.arguments import param_faults
 from acestep_flows.graph.checking.scope import Scope, list_of
 from acestep_flows.graph.language.document import Fields, Items
 from acestep_flows.graph.language.syntax import Argument, Graph, NodeSyntax, Reference
 from acestep_flows.graph.language.types import Declaration, Draw, accept, literal
-from acestep_flows.graph.language.wording import clip
-from acestep_flows.graph.library import looks_like_path
 from acestep_flows.graph.planning.inputs import random_seed, resolve_inputs
+from acestep_flows.graph.planning.literals import checked_params, is_static, refuse_paths, settle
 from acestep_flows.graph.planning.plan import Binding, Fallback, NodeOutput, Plan, PlanNode, outputs_in
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.ports import PortType
@@ -159,9 +157,9 @@ class _Planner:
             return self.loop(frame, call)
         condition = frame.binding(call.when, PortType("bool"))
         kinds = frame.scope.outputs(call) or {}
-        others = {name: _settle(kinds.get(name), frame.binding(argument, kinds.get(name)), f"{frame.path}{call.name}")
+        others = {name: settle(kinds.get(name), frame.binding(argument, kinds.get(name)), f"{frame.path}{call.name}")
                   for name, argument in call.otherwise.entries.items()}  # fmt: skip
-        if _is_static(condition):
+        if is_static(condition):
             if condition is not None and condition is not False:
                 return self.loop(frame, call)
             return {name: others.get(name) for name in kinds}
@@ -187,7 +185,7 @@ class _Planner:
         rows = _side_by_side(frame, call, path)
         if not rows:
             self.warnings.append(f"node {path}: the list is empty, so nothing runs")
-        state = {name: _settle(kinds[name], frame.binding(argument, kinds[name]), f"{path}, carry {name}")
+        state = {name: settle(kinds[name], frame.binding(argument, kinds[name]), f"{path}, carry {name}")
                  for name, argument in call.carry.entries.items()}  # fmt: skip
         lists: dict[str, list[Binding]] = {name: [] for name in kinds if name not in state}
         for i, row in enumerate(rows):
@@ -212,11 +210,11 @@ class _Planner:
         }
         if call.kind == "stage":
             for name, binding in given.items():
-                given[name] = _settle(signature.inputs[name].type, binding, f"node {path}, {name}")
+                given[name] = settle(signature.inputs[name].type, binding, f"node {path}, {name}")
             stage = frame.scope.registry[call.target]
-            _check_params(stage, given, path)
-            _check_paths(stage, given, path, self.spoken)
-            self.nodes[path] = PlanNode(path, call.target, given, frame.when)
+            params = checked_params(stage, given, path)
+            refuse_paths(stage, given, path, self.spoken)
+            self.nodes[path] = PlanNode(path, call.target, given, frame.when, params)
             return {port: NodeOutput(path, port) for port in signature.outputs}
         inner = frame.scope.nested(call)
         bound = {name: self._bind(declared, given, f"{path}.{name}") for name, declared in inner.graph.inputs.items()}
@@ -225,18 +223,14 @@ class _Planner:
     def _bind(self, declared: Declaration, given: Mapping[str, Binding], where: str) -> Binding:
         """What an input of a nested graph is bound to; what is known is checked as the user's inputs are."""
         binding = given.get(declared.name, declared.default)
-        if _is_static(binding):
+        if is_static(binding):
             return accept(declared, binding, where, self.seeds)
-        return _settle(declared.type, binding, where)
+        return settle(declared.type, binding, where)
 
 
 def _below(node: str, path: str) -> bool:
     """Whether the planned node was laid out for the node at `path`."""
     return node == path or node.startswith((f"{path}.", f"{path}["))
-
-
-def _is_static(binding: Binding) -> bool:
-    return not any(True for _ in outputs_in(binding))
 
 
 def _field(found: Binding, name: str, reference: Reference, node: str) -> Binding:
@@ -260,39 +254,6 @@ def _side_by_side(frame: _Frame, call: NodeSyntax, path: str) -> list[dict[str, 
         found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
         raise InputError(f"lists of different lengths: {found}", where=f"node {path}", allowed="lists of one length")
     return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
-
-
-def _settle(kind: PortType | None, binding: Binding, where: str) -> Binding:
-    """The binding with its literals in the form that values have: spans made, whole numbers as floats where due."""
-    if kind is None or binding is None or isinstance(binding, (NodeOutput, Fallback)):
-        return binding
-    if kind.kind == "list" and isinstance(binding, (list, tuple)):
-        return [_settle(kind.item, part, f"{where}[{i}]") for i, part in enumerate(binding)]
-    if kind.kind == "record" and isinstance(binding, Mapping):
-        kinds = dict(kind.fields)
-        return {name: _settle(kinds.get(name), part, f"{where}.{name}") for name, part in binding.items()}
-    if kind.kind == "span" and not _is_static(binding):
-        raise InputError("a span whose ends a node computes", where=where, allowed="ends known before the run")
-    return literal(kind, binding, where) if kind.kind in ("span", "float") else binding
-
-
-def _check_params(stage: type[Stage], given: Mapping[str, Binding], path: str) -> None:
-    """Refuse now what the stage's parameters would refuse in the run."""
-    params = {name: found for name, found in given.items() if name in stage.Params.model_fields}
-    known = {name: found for name, found in params.items() if _is_static(found)}
-    for name, fault in param_faults(stage, known, whole=len(known) == len(params)).items():
-        raise InputError(f"{name} {fault}".strip(), where=f"node {path}")
-
-
-def _check_paths(stage: type[Stage], given: Mapping[str, Binding], path: str, spoken: frozenset[str]) -> None:
-    """A parameter that may name a file (JSON Schema format "path") takes paths from the user, none from a graph."""
-    for name, found in given.items():
-        is_path = isinstance(found, str) and (looks_like_path(found) or found.startswith(("~", ".")))
-        if is_path and stage.inputs()[name].schema.get("format") == "path" and found not in spoken:
-            allowed = "a name in the graph, or a path given as an input of the run"
-            raise InputError(
-                f"{name} is the path {clip(found)!r}, written in a graph", where=f"node {path}", allowed=allowed
-            )
 
 
 def _texts(given: Any) -> Iterator[str]:

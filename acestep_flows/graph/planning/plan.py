@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from acestep_flows.stages.contract import StageParams
+
 
 @dataclass(frozen=True)
 class NodeOutput:
@@ -47,12 +49,15 @@ class PlanNode:
         inputs: port or parameter name to binding.
         when: bindings that must all turn out true for the node to run; none of them runs always. Anything but
             False and None counts as true (a condition may ask whether a value is present).
+        params: the stage's parameters, checked; None when another node computes one of them, or nobody checked yet.
+            Then the call checks them.
     """
 
     id: str
     stage: str
     inputs: Mapping[str, Binding]
     when: tuple[Binding, ...] = ()
+    params: StageParams | None = field(default=None, compare=False)
 
     def needs(self) -> set[str]:
         """Ids of the nodes this one waits for."""

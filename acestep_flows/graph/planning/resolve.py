@@ -13,7 +13,7 @@ from acestep_flows.errors import InputError
 from acestep_flows.graph.content import Content, Handle, Outputs
 from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.graph.planning.plan import Binding, Fallback, NodeOutput, Plan, PlanNode
-from acestep_flows.stages.contract import Stage
+from acestep_flows.stages.contract import Stage, StageParams
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import Span, Value
 
@@ -99,18 +99,21 @@ def call_of(
     params: dict[str, Content] = {}
     ports = stage.inputs()
     for name, binding in node.inputs.items():
-        content = resolve(binding, results, held)
-        if name not in inputs:
-            params[name] = content
-            continue
-        if _lacks(ports[name].type, content):
-            raise InputError("absent: it comes from a node that was not taken", where=f"node {node.id}, {name}")
-        inputs[name] = content
+        if name in inputs:
+            inputs[name] = resolve(binding, results, held)
+            if _lacks(ports[name].type, inputs[name]):
+                raise InputError("absent: it comes from a node that was not taken", where=f"node {node.id}, {name}")
+        elif node.params is None:
+            params[name] = resolve(binding, results, held)
     missing = [name for name, content in inputs.items() if content is dataclasses.MISSING]
     if missing:
         raise InputError(f"no {', '.join(missing)}", where=f"node {node.id}", allowed=", ".join(ports))
+    return StageCall(stage, inputs, node.params if node.params is not None else _validated(stage, params, node))
+
+
+def _validated(stage: type[Stage], params: Mapping[str, Content], node: PlanNode) -> StageParams:
     try:
-        return StageCall(stage, inputs, stage.Params.model_validate(params))
+        return stage.Params.model_validate(params)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])

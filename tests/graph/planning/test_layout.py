@@ -50,6 +50,12 @@ def test_a_plain_graph() -> None:
     assert found.warnings == ()
 
 
+def test_a_planned_node_keeps_its_checked_parameters() -> None:
+    nodes = planned(SONG, {"tags": "funk", "seed": 3}).nodes
+    assert nodes["mood"].params == REGISTRY["prompt"].Params.model_validate({"tags": "funk"})
+    assert nodes["take"].params == REGISTRY["sing"].Params.model_validate({"steps": 60})
+
+
 def test_nodes_stand_after_what_they_need_and_else_as_in_the_file() -> None:
     found = planned(graph("  n: {stage: paint, with: {source: $take.latents}}\n", "{o: $n.latents}"))
     assert list(found.nodes) == ["mood", "noise", "take", "n"]

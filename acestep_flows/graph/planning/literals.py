@@ -1,0 +1,75 @@
+"""The literals of one node, checked while the plan is laid out, so that a run does not check them again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+
+from acestep_flows.errors import InputError
+from acestep_flows.graph.checking.rules.arguments import param_faults
+from acestep_flows.graph.language.types import literal
+from acestep_flows.graph.language.wording import clip
+from acestep_flows.graph.library import looks_like_path
+from acestep_flows.graph.planning.plan import Binding, Fallback, NodeOutput, outputs_in
+from acestep_flows.graph.planning.resolve import resolve
+from acestep_flows.stages.contract import Stage, StageParams
+from acestep_flows.stages.ports import PortType
+
+
+def is_static(binding: Binding) -> bool:
+    """Whether the binding is known before the run: it refers to no node."""
+    return next(outputs_in(binding), None) is None
+
+
+def settle(kind: PortType | None, binding: Binding, where: str) -> Binding:
+    """The binding with its literals as values of their type: spans are made, whole numbers become floats where due.
+
+    Raises:
+        InputError: a literal is not usable, or a node computes the ends of a span.
+    """
+    if kind is None or binding is None or isinstance(binding, (NodeOutput, Fallback)):
+        return binding
+    if kind.kind == "list" and isinstance(binding, (list, tuple)):
+        return [settle(kind.item, part, f"{where}[{i}]") for i, part in enumerate(binding)]
+    if kind.kind == "record" and isinstance(binding, Mapping):
+        kinds = dict(kind.fields)
+        return {name: settle(kinds.get(name), part, f"{where}.{name}") for name, part in binding.items()}
+    if kind.kind == "span" and not is_static(binding):
+        raise InputError("a span whose ends a node computes", where=where, allowed="ends known before the run")
+    return literal(kind, binding, where) if kind.kind in ("span", "float") else binding
+
+
+def checked_params(stage: type[Stage], inputs: Mapping[str, Binding], path: str) -> StageParams | None:
+    """The parameters of a node, or None when another node computes one of them; the literals are checked either way.
+
+    Raises:
+        InputError: the stage refuses a literal.
+    """
+    params = {name: binding for name, binding in inputs.items() if name in stage.Params.model_fields}
+    literals = {name: binding for name, binding in params.items() if is_static(binding)}
+    whole = len(literals) == len(params)
+    if whole:
+        try:
+            return stage.Params.model_validate({name: resolve(value, {}, {}) for name, value in literals.items()})
+        except (ValidationError, InputError):
+            pass  # described below, in the words of the checker
+    for name, fault in param_faults(stage, literals, whole=whole).items():
+        raise InputError(f"{name} {fault}".strip(), where=f"node {path}")
+    return None
+
+
+def refuse_paths(stage: type[Stage], inputs: Mapping[str, Binding], path: str, allowed: frozenset[str]) -> None:
+    """Refuse paths that a graph writes into parameters that may name a file (JSON Schema format "path").
+
+    Args:
+        allowed: the texts that the user gave as inputs of the run: these may be paths.
+    """
+    for name, binding in inputs.items():
+        is_path = isinstance(binding, str) and (looks_like_path(binding) or binding.startswith(("~", ".")))
+        if is_path and stage.inputs()[name].schema.get("format") == "path" and binding not in allowed:
+            raise InputError(
+                f"{name} is the path {clip(binding)!r}, written in a graph",
+                where=f"node {path}",
+                allowed="a name in the graph, or a path given as an input of the run",
+            )
