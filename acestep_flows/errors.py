@@ -197,14 +197,7 @@ class Cancelled(FlowsError):
 
 
 class LostProcess(FlowsError):
-    """The process that worked on a stage died; stages are pure, so the call may be made again.
-
-    Attributes:
-        shared: whether other calls were in the process, so that any of them may be to blame.
-        alone: whether others were kept out of it.
-    """
+    """The process that worked on a stage died; stages are pure, so the call may be made again."""
 
     code = "lost_process"
     status = 503
-    shared = False
-    alone = False

@@ -83,7 +83,7 @@ class PreviewMaker:
 
     async def _called(self, name: str, inputs: Mapping[str, Content]) -> Mapping[str, Content]:
         stage = self._scheduler.stage(name)
-        return (await self._scheduler.compute(StageCall(stage, inputs, stage.Params()), _Unheard())).outputs
+        return (await self._scheduler.runner.call(StageCall(stage, inputs, stage.Params()), _Unheard())).outputs
 
     def _keep(self, preview: SongPreview, audio: Audio) -> Mapping[str, Any] | None:
         """Blocks. None where the run is another executor's by now."""

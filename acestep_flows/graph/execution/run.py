@@ -132,7 +132,7 @@ class PlanRun:
         made = await self._identities.of(call)
         self._keys[node.id] = made.digest
         found = await scheduler.cache.obtain(
-            made.digest, node.stage, self._options.mode, partial(scheduler.compute, call), _NodeListener(self, node)
+            made.digest, node.stage, self._options.mode, partial(scheduler.runner.call, call), _NodeListener(self, node)
         )
         computed = found.source == "computed"
         if computed:

@@ -68,7 +68,7 @@ class Runner(Protocol):
 
         Raises:
             FlowsError: as the stage said, or StageError (node left empty) around any other exception.
-            LostProcess: the process died; the call may be made again.
+            LostProcess: the process died, as often as the runner would make the call again.
         """
 
     async def hold(self, content: Any) -> Any:

@@ -16,9 +16,8 @@ class StageCall:
     Attributes:
         preview_every: steps between previews, of stages that have any; 0: none.
         run: whose call it is. Where many wait for their turn, runs get equal shares, however many calls each has.
-        alone: the step up to which the call is to have its process to itself, of a runner with several; 0: none.
 
-    What comes out depends on none of these three.
+    What comes out depends on neither of these two.
     """
 
     stage: type[Stage]
@@ -26,4 +25,3 @@ class StageCall:
     params: StageParams
     preview_every: int = 0
     run: str = ""
-    alone: int = 0

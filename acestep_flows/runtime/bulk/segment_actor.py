@@ -236,7 +236,7 @@ class CompanyRunner(LocalRunner):
     async def call(self, call: StageCall, progress: CallProgress) -> Reply:
         if self._songs is not None and issubclass(call.stage, DiffusionStage):
             # Row after row: nobody waits for a certain one, and songs that take turns would all end late.
-            reply, _ = await self._songs.call(replace(call, run="", alone=0), progress)
+            reply, _ = await self._songs.call(replace(call, run=""), progress)
             assert reply is not None
             return reply
         return await super().call(call, progress)

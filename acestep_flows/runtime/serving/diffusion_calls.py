@@ -49,17 +49,19 @@ class DiffusionCalls:
         self._runner, self._states, self._save_every = runner, states, budget.save_every
         self._seating = SongSlots(budget.songs)
 
-    async def call(self, call: StageCall, progress: CallProgress) -> tuple[Reply | None, str]:
+    async def call(self, call: StageCall, progress: CallProgress, alone_until: int = 0) -> tuple[Reply | None, str]:
         """The reply, and the key under which a state may still be saved: `forget` it once the reply has arrived.
 
-        A call that is to be alone up to a step stops there, its state saved, where states are; its reply is None.
+        Args:
+            alone_until: the step at which the call stops with its state saved, where states are saved; its reply is
+                then None. 0: it goes to its end.
 
         Raises:
             FlowsError: as the stage said, or StageError around any other exception.
         """
         with self._seating.song(call.run) as place:
             try:
-                return await self._sing(call, progress, place)
+                return await self._sing(call, progress, place, alone_until)
             except FlowsError:
                 raise
             except Exception as error:
@@ -70,7 +72,9 @@ class DiffusionCalls:
         if self._states is not None:
             await asyncio.to_thread(self._states.drop, key)
 
-    async def _sing(self, call: StageCall, progress: CallProgress, place: Slot) -> tuple[Reply | None, str]:
+    async def _sing(
+        self, call: StageCall, progress: CallProgress, place: Slot, alone_until: int
+    ) -> tuple[Reply | None, str]:
         """From place to place to its end. In between its conditions, which are on the device, go; its state stays."""
         key = await asyncio.to_thread(self._key, call)
         save = self._saver(key)
@@ -81,17 +85,17 @@ class DiffusionCalls:
                 if state is None:
                     progress.started()
                 begun = time.perf_counter()
-                reached = await self._seated(call, key, progress, place, state)
+                reached = await self._seated(call, key, progress, place, state, alone_until)
                 seconds += time.perf_counter() - begun
             if not isinstance(reached, State):
                 return Reply(reached, seconds), key
             state = reached
-            if save is not None and 0 < call.alone <= state.step:
+            if save is not None and 0 < alone_until <= state.step:
                 await asyncio.to_thread(save, state)
                 return None, key
 
     async def _seated(
-        self, call: StageCall, key: str, progress: CallProgress, place: Slot, state: State | None
+        self, call: StageCall, key: str, progress: CallProgress, place: Slot, state: State | None, alone_until: int
     ) -> State | Outputs:
         """The outputs, or the state with which the song has to wait for a place again."""
         stage = await self._computed(self._runner.loaded, call.stage)
@@ -104,7 +108,7 @@ class DiffusionCalls:
             progress.step(0 if state is None else state.step, total)
 
         def leaves(state: State) -> bool:
-            cleared = self._saves and 0 < call.alone <= state.step
+            cleared = self._saves and 0 < alone_until <= state.step
             return self._seating.step(place, trajectory.frames) or cleared
 
         try:

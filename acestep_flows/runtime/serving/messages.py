@@ -54,7 +54,7 @@ class Complete:
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """The call came as far as it was to be alone, and that is saved: made again it goes on from there."""
+    """The call stopped at the step until which it was to be alone. Its state is saved: made again, it goes on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -24,7 +25,7 @@ from acestep_flows.graph.content import Handle, Outputs, translate
 from acestep_flows.graph.execution.runner import CallProgress, Reply, Store
 from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.runtime.serving import messages
-from acestep_flows.runtime.serving.lost_process_retry import Occupancy
+from acestep_flows.runtime.serving.lost_process_retry import LostProcessRetry
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.runtime.serving.stage_host import open_checkpoint
 from acestep_flows.stages.contract import Stage, StageParams
@@ -62,7 +63,7 @@ class ServeRunner:
         self.checkpoint = open_checkpoint(pool)
         # By reference whatever Ray's environment says: by value, large outputs would not fit into a message.
         self._hosts = {name: handle.options(stream=True, _by_reference=True) for name, handle in hosts.items()}
-        self._company = {name: Occupancy() for name in pool.processes}
+        self._retries = {name: LostProcessRetry(process.most) for name, process in pool.processes.items()}
         self._files = ThreadPoolExecutor(4, thread_name_prefix="values")
 
     @classmethod
@@ -119,37 +120,13 @@ class ServeRunner:
         """Run the stage where the pool has it; when cancelled, wait until it has stopped.
 
         Raises:
-            LostProcess: the process died; says whether others were in it, of processes with one replica.
+            LostProcess: the process died too often (see `lost_process_retry`).
         """
-        name = self.pool.home_of[call.stage.name]
-        if self.pool.processes[name].most > 1:
-            # Which replica a call goes to is not ours to say: nobody can be alone there.
-            return await self._whole(replace(call, alone=0), progress)
-        if call.alone:
-            progress = _StartedOnce(progress)
-            async with self._company[name].visit(alone=True):
-                try:
-                    reply = await self._made(call, progress)
-                except LostProcess as error:
-                    error.alone = True
-                    raise
-            if reply is not None:
-                return reply
-            call = replace(call, alone=0)
-        async with self._company[name].visit() as visit:
-            try:
-                return await self._whole(call, progress)
-            except LostProcess as error:
-                error.shared = visit.shared
-                raise
+        retry = self._retries[self.pool.home_of[call.stage.name]]
+        return await retry.call(partial(self._attempt, call), progress)
 
-    async def _whole(self, call: StageCall, progress: CallProgress) -> Reply:
-        reply = await self._made(call, progress)
-        assert reply is not None, "only calls that are to be alone stop on the way"
-        return reply
-
-    async def _made(self, call: StageCall, progress: CallProgress) -> Reply | None:
-        """The reply; None where the call stopped at the step up to which it was to be alone."""
+    async def _attempt(self, call: StageCall, progress: CallProgress, alone_until: int) -> Reply | None:
+        """One attempt of a call, as `MakeCall` says."""
         inputs, tokens = messages.part(dict(call.inputs))
         host = self._hosts[self.pool.home_of[call.stage.name]]
         with _our_errors(call.stage.name):
@@ -161,7 +138,7 @@ class ServeRunner:
                 *tokens.values(),
                 preview_every=call.preview_every,
                 run=call.run,
-                alone=call.alone,
+                alone_until=alone_until,
             )
             stream = None
             try:
@@ -188,19 +165,6 @@ class ServeRunner:
 
     def _in_files(self, work: Any, *args: Any) -> Any:
         return asyncio.get_running_loop().run_in_executor(self._files, work, *args)
-
-
-class _StartedOnce:
-    """Progress of a call that is made in two parts."""
-
-    def __init__(self, progress: CallProgress) -> None:
-        self._progress, self._has_started = progress, False
-        self.step, self.preview = progress.step, progress.preview
-
-    def started(self) -> None:
-        if not self._has_started:
-            self._has_started = True
-            self._progress.started()
 
 
 async def _heard(stream: AsyncIterator[Any], progress: CallProgress) -> Reply | None:

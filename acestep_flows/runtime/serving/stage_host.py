@@ -83,19 +83,19 @@ class StageHost:
         *values: Any,
         preview_every: int = 0,
         run: str = "",
-        alone: int = 0,
+        alone_until: int = 0,
     ) -> AsyncIterator[Any]:
         """One call, answered as `wire` says. Cancelling it stops the stage at its next step boundary."""
-        call = StageCall(self.stages[stage], messages.join(inputs, digests, values), params, preview_every, run, alone)
+        call = StageCall(self.stages[stage], messages.join(inputs, digests, values), params, preview_every, run)
         edge = self._edges[stage]
         edge.calls += 1
         edge.bytes_in += _bytes(inputs)
-        if alone:
-            # That it was here has to be known before the process may die of it.
+        if alone_until:
+            # The caller has to know that the call is here before the process may die of it.
             yield messages.Started()
             await asyncio.sleep(WORD_SECONDS)
         mailbox = Mailbox()
-        work = asyncio.ensure_future(self._answer(call, mailbox))
+        work = asyncio.ensure_future(self._answer(call, mailbox, alone_until))
         work.add_done_callback(mailbox.close)
         self._under_way += 1
         self._calls += 1
@@ -125,9 +125,9 @@ class StageHost:
                 work.cancel()
                 await asyncio.wait([work])
 
-    async def _answer(self, call: StageCall, mailbox: Mailbox) -> tuple[Reply | None, str | None]:
+    async def _answer(self, call: StageCall, mailbox: Mailbox, alone_until: int) -> tuple[Reply | None, str | None]:
         if self._songs is not None and issubclass(call.stage, DiffusionStage):
-            return await self._songs.call(call, mailbox)
+            return await self._songs.call(call, mailbox, alone_until)
         if self._batches.takes(call.stage):
             return await self._batches.call(call, mailbox), None
         reply = await self.runner.call(call, mailbox)

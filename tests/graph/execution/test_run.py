@@ -19,7 +19,6 @@ from acestep_flows.errors import (
     CheckpointError,
     DeadlineExceeded,
     InputError,
-    LostProcess,
     NotFound,
     StageError,
 )
@@ -30,7 +29,6 @@ from acestep_flows.graph.planning.plan import Fallback, Plan
 from acestep_flows.values import Latents
 from tests.graph.small_stages import (
     RAN,
-    Break,
     Meet,
     Step,
     Weights,
@@ -51,7 +49,6 @@ SILENCE = Latents(np.zeros((8, 16, 2), np.float32))
 def fresh() -> None:
     RAN.clear()
     Step.steps_done = 0
-    Break.lost = 0
     Meet.barrier.reset()
 
 
@@ -231,17 +228,6 @@ def test_a_run_that_keeps_going_makes_what_does_not_depend_on_the_failure() -> N
         "only": "cancelled",
         "slow": "finished",
     }
-
-
-def test_a_lost_process_is_called_again_twice_and_no_more() -> None:
-    Break.lost = 2
-    run(plan_of({"a": node("break", how="lost")}))
-    assert RAN == ["break"] * 3
-    RAN.clear()
-    Break.lost = 3
-    with pytest.raises(LostProcess):
-        run(plan_of({"a": node("break", how="lost")}))
-    assert RAN == ["break"] * 3
 
 
 def test_nothing_else_is_called_again() -> None:

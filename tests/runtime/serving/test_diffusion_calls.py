@@ -211,7 +211,7 @@ def test_a_run_of_hundreds_of_takes_does_not_keep_others_waiting(runner: LocalRu
 def test_a_call_that_is_to_be_alone_stops_when_it_has_come_so_far(runner: LocalRunner, tmp_path: Path) -> None:
     async def work(songs: DiffusionCalls) -> None:
         call = await call_of(songs, steps=40)
-        reply, key = await songs.call(replace(call, alone=7), probe := Told())
+        reply, key = await songs.call(call, probe := Told(), 7)
         assert reply is None
         assert probe.steps[-1] == (7, 40)
         reply, again = await sung(songs, call, told := Told())
@@ -219,7 +219,7 @@ def test_a_call_that_is_to_be_alone_stops_when_it_has_come_so_far(runner: LocalR
         assert told.steps[0] == (7, 40)
         assert_same(reply, await runner.call(call, Told()))
         await songs.forget(key)
-        reply, _ = await songs.call(replace(call, alone=41), Told())  # further than there are steps
+        reply, _ = await songs.call(call, Told(), 41)  # further than there are steps
         assert reply is not None
 
     with_songs(runner, work, tmp_path)
@@ -227,7 +227,7 @@ def test_a_call_that_is_to_be_alone_stops_when_it_has_come_so_far(runner: LocalR
 
 def test_a_call_that_is_to_be_alone_goes_to_its_end_where_nothing_is_saved(runner: LocalRunner) -> None:
     async def work(songs: DiffusionCalls) -> None:
-        reply, _ = await songs.call(replace(await call_of(songs, steps=5), alone=2), Told())
+        reply, _ = await songs.call(await call_of(songs, steps=5), Told(), 2)
         assert reply is not None
 
     with_songs(runner, work)

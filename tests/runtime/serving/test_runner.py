@@ -47,10 +47,10 @@ PATIENCE = 180.0
 class Deadly(StageHost):
     """Is killed by the words of one song, as one would be that takes all memory there is."""
 
-    async def _answer(self, call: StageCall, mailbox: Mailbox) -> tuple[Reply | None, str | None]:
+    async def _answer(self, call: StageCall, mailbox: Mailbox, alone_until: int) -> tuple[Reply | None, str | None]:
         if getattr(call.params, "tags", "") == "deadly":
             os.kill(os.getpid(), signal.SIGKILL)
-        return await super()._answer(call, mailbox)
+        return await super()._answer(call, mailbox, alone_until)
 
 
 def deployed(pool: Pool, home: Path, ingress: str | None = None) -> Iterator[ServeRunner]:
