@@ -270,7 +270,7 @@ class Executor:
             error = FlowsError(f"internal error ({type(failure).__name__}), told in the server's log")
         done = await self._finish(work, RunState.SUCCEEDED if error is None else end_state(error), kept, error)
         if done and work.run is not None:
-            await self._in_files(_forget, self._home, work.run.unfinished)
+            await self._in_files(self._home.states.end, work.run.unfinished)
         if done and self._traces:
             with contextlib.suppress(StorageError):
                 await self._in_files(_trace, self._home, work.lease.run, self._tracer)
@@ -347,12 +347,6 @@ def _taken(work: _ActiveRun) -> Changes | None:
 
 def _keep(values: dict[str, Any], made: Any, home: Home, format: str, stem: str) -> Kept:
     return keep(values, made, artifacts=home.artifacts, format=format, stem=stem)
-
-
-def _forget(home: Home, keys: frozenset[str]) -> None:
-    """Let go of songs half done: their run is over. Another run that waits for the same song saves its state again."""
-    for key in keys:
-        home.states.drop(key)
 
 
 def _trace(home: Home, run: str, tracer: TracerProvider | None) -> None:

@@ -1,6 +1,7 @@
-"""Diffusion calls of one process: through the step engine, and from where a killed process left them.
+"""Diffusion calls of one process: songs share the step engine, and go on from where a killed process left them.
 
-More of them than the engine has places for take turns: see `seating`.
+When there are more songs than the engine takes, they take turns: see `song_slots`. States that outlive the process:
+see `saved_states`.
 """
 
 from __future__ import annotations
@@ -9,15 +10,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from acestep_flows.errors import FlowsError, InputError, StageError, StorageError
-from acestep_flows.graph.content import Handle, Outputs, translate
+from acestep_flows.graph.content import Outputs
 from acestep_flows.graph.execution.cache_key import cache_key
 from acestep_flows.graph.execution.runner import CallProgress, Reply
 from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.runtime.engine import StepEngine
-from acestep_flows.runtime.handles import ports_of
+from acestep_flows.runtime.handles import item_of, ports_of
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.runtime.serving.pool import EngineSection
 from acestep_flows.runtime.serving.saved_states import SavedStates
@@ -30,27 +32,47 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+@dataclass(eq=False)
+class _Song:
+    """A diffusion call under way.
+
+    Attributes:
+        slot: its place in the engine.
+        stop_at: the step at which it stops with its state saved; 0: it goes to its end.
+    """
+
+    call: StageCall
+    key: str
+    progress: CallProgress
+    slot: Slot
+    stop_at: int
+
+    def stops(self, state: State) -> bool:
+        return 0 < self.stop_at <= state.step
+
+
 class DiffusionCalls:
-    """Runs calls of diffusion stages together.
+    """Runs calls of diffusion stages together. Use it from one event loop.
 
     Args:
         runner: has the stages loaded.
-        budget: of the engine.
-        states: where songs half done are kept; None: nowhere.
+        section: the engine's budget.
+        states: where states of unfinished songs are saved; None: nowhere.
         lanes: forward passes side by side.
     """
 
     def __init__(
-        self, runner: LocalRunner, budget: EngineSection, states: SavedStates | None, *, lanes: int = 1
+        self, runner: LocalRunner, section: EngineSection, states: SavedStates | None, *, lanes: int = 1
     ) -> None:
         # On a CPU a turn and a call of another stage would only take the cores from each other.
-        shared = runner.work if runner.placement.device == "cpu" else None
-        self.engine = StepEngine(budget.tokens, budget.songs, padding=budget.padding, lanes=lanes, worker=shared)
-        self._runner, self._states, self._save_every = runner, states, budget.save_every
-        self._seating = SongSlots(budget.songs)
+        worker = runner.work if runner.placement.device == "cpu" else None
+        self.engine = StepEngine(section.tokens, section.songs, padding=section.padding, lanes=lanes, worker=worker)
+        self._runner, self._states = runner, states
+        self._save_every = 0 if states is None else section.save_every
+        self._slots = SongSlots(section.songs)
 
     async def call(self, call: StageCall, progress: CallProgress, alone_until: int = 0) -> tuple[Reply | None, str]:
-        """The reply, and the key under which a state may still be saved: `forget` it once the reply has arrived.
+        """The reply, and the key under which a state may be saved: call `end` with it once the reply is delivered.
 
         Args:
             alone_until: the step at which the call stops with its state saved, where states are saved; its reply is
@@ -59,74 +81,66 @@ class DiffusionCalls:
         Raises:
             FlowsError: as the stage said, or StageError around any other exception.
         """
-        with self._seating.song(call.run) as place:
+        with self._slots.song(call.run) as slot:
             try:
-                return await self._sing(call, progress, place, alone_until)
+                key = await asyncio.to_thread(self._key, call)
+                song = _Song(call, key, progress, slot, alone_until if self._save_every else 0)
+                return await self._to_its_end(song), key
             except FlowsError:
                 raise
             except Exception as error:
                 raise StageError("", call.stage.name, error) from error
 
-    async def forget(self, key: str) -> None:
-        """Drop what is saved under `key`."""
+    async def end(self, key: str) -> None:
+        """The call is over: remove its saved state."""
         if self._states is not None:
-            await asyncio.to_thread(self._states.drop, key)
+            await asyncio.to_thread(self._states.end, [key])
 
-    async def _sing(
-        self, call: StageCall, progress: CallProgress, place: Slot, alone_until: int
-    ) -> tuple[Reply | None, str]:
-        """From place to place to its end. In between its conditions, which are on the device, go; its state stays."""
-        key = await asyncio.to_thread(self._key, call)
-        save = self._saver(key)
+    async def _to_its_end(self, song: _Song) -> Reply | None:
+        """From slot to slot to its end. In between its conditions, which are on the device, go; its state stays."""
         state: State | None = None
         seconds = 0.0
         while True:
-            async with self._seating.sit(place):
+            async with self._slots.sit(song.slot):
                 if state is None:
-                    progress.started()
+                    song.progress.started()
                 begun = time.perf_counter()
-                reached = await self._seated(call, key, progress, place, state, alone_until)
+                reached = await self._in_slot(song, state)
                 seconds += time.perf_counter() - begun
             if not isinstance(reached, State):
-                return Reply(reached, seconds), key
+                return Reply(reached, seconds)
             state = reached
-            if save is not None and 0 < alone_until <= state.step:
-                await asyncio.to_thread(save, state)
-                return None, key
+            if song.stops(state):
+                await asyncio.to_thread(self._save, song.key, state)
+                return None
 
-    async def _seated(
-        self, call: StageCall, key: str, progress: CallProgress, place: Slot, state: State | None, alone_until: int
-    ) -> State | Outputs:
-        """The outputs, or the state with which the song has to wait for a place again."""
+    async def _in_slot(self, song: _Song, state: State | None) -> State | Outputs:
+        """The outputs, or the state with which the song has to give up its slot."""
+        call = song.call
         stage = await self._computed(self._runner.loaded, call.stage)
         assert isinstance(stage, DiffusionStage)
-        item = call.stage.In(**translate(call.inputs, lambda leaf: leaf.token if isinstance(leaf, Handle) else leaf))
-        song = await self._computed(stage.song, item, call.params)
-        trajectory, total = song.trajectory, song.trajectory.steps
+        item = item_of(call)
+        denoising = await self._computed(stage.song, item, call.params)
+        trajectory, total = denoising.trajectory, denoising.trajectory.steps
         if state is None:
-            state = await asyncio.to_thread(self._left, key, trajectory)
-            progress.step(0 if state is None else state.step, total)
-
-        def leaves(state: State) -> bool:
-            cleared = self._saves and 0 < alone_until <= state.step
-            return self._seating.step(place, trajectory.frames) or cleared
-
+            state = await asyncio.to_thread(self._saved, song.key, trajectory)
+            song.progress.step(0 if state is None else state.step, total)
         try:
             state = await self.engine.run(
-                song,
+                denoising,
                 state=state,
-                on_step=lambda state: progress.step(state.step, total),
+                on_step=lambda state: song.progress.step(state.step, total),
                 preview_every=call.preview_every,
-                on_preview=lambda step, estimate: progress.preview(step, total, preview_of(estimate)),
+                on_preview=lambda step, estimate: song.progress.preview(step, total, preview_of(estimate)),
                 save_every=self._save_every,
-                on_save=self._saver(key),
-                leaves=leaves,
+                on_save=lambda state: self._save(song.key, state),
+                leaves=lambda state: self._slots.step(song.slot, trajectory.frames) or song.stops(state),
             )
             if not trajectory.done(state):
                 return state
             out = await asyncio.to_thread(stage.finish, item, call.params, trajectory, state)
         except Exception:
-            await self.forget(key)  # What was reached may be what it failed of. Cancelled songs may come again.
+            await self.end(song.key)  # What was reached may be what it failed of.
             raise
         return await asyncio.to_thread(ports_of, out)
 
@@ -137,8 +151,8 @@ class DiffusionCalls:
         weights = call.stage.weights(self._runner.checkpoint, call.params)
         return cache_key(call, weights, self._runner.numerics(call.stage)).digest
 
-    def _left(self, key: str, trajectory: Trajectory) -> State | None:
-        """Where an earlier process left the song."""
+    def _saved(self, key: str, trajectory: Trajectory) -> State | None:
+        """The state that an earlier attempt saved, if it belongs to this song."""
         if self._states is None or (state := self._states.read(key)) is None:
             return None
         try:
@@ -148,19 +162,10 @@ class DiffusionCalls:
             return None
         return state
 
-    @property
-    def _saves(self) -> bool:
-        return self._states is not None and self._save_every > 0
-
-    def _saver(self, key: str) -> Callable[[State], None] | None:
-        states = self._states
-        if states is None or not self._saves:
-            return None
-
-        def save(state: State) -> None:
-            try:
-                states.write(key, state)
-            except StorageError as error:
-                log.warning("%s; the song goes on without", error)
-
-        return save
+    def _save(self, key: str, state: State) -> None:
+        """Save the state. Where that is not possible, the song goes on without."""
+        assert self._states is not None
+        try:
+            self._states.write(key, state)
+        except StorageError as error:
+            log.warning("%s; the song goes on without", error)

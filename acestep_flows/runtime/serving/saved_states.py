@@ -1,7 +1,14 @@
-"""Songs half done, on disk: what a killed process had reached, by the cache key of the call.
+"""States of unfinished songs, on disk, by the cache key of their call. The life of a state has one rule:
 
-Who made a call drops its state when it is over. What nobody drops, for its process or its run was ended elsewhere, is
-swept: by age, and by the bytes of all, the longest unused first. A state that is gone costs the song its steps so far.
+- Written by the process that denoises the song: every `save_every` steps, and when a call in quarantine stops.
+- Read by whichever process is given the same call again.
+- Removed by `end`, when the call is over: its answer was delivered, it failed (both known to the process that worked on
+  it), or its run ended without it (known to the executor). A call that was cancelled is not over: another run may want
+  the same song. Nor is one whose process died: its state is what the next attempt goes on from.
+- After a kill nobody may be left to call `end`. `sweep` removes such states: the old ones first by age, then by bytes.
+  It runs when a process opens the folder, now and then while states are written, and with the server's retention.
+
+A state that is gone costs a song the steps it has made, never the song.
 """
 
 from __future__ import annotations
@@ -9,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,30 +27,30 @@ if TYPE_CHECKING:
     from acestep_flows.sampling.trajectory import State
 
 FOLDER = "states"
-"""In a server's home folder."""
+"""Name of the folder in a server's home folder."""
 
 STALE_SECONDS = 7 * 86400.0
-"""Age at which a state is taken to be of a call that nobody will make again."""
+"""Age at which a state is removed: nobody will make its call again."""
 
-LARGEST_BYTES = 2 << 30
-"""Of all states together: some hundred of the longest songs."""
+MAX_BYTES = 2 << 30
+"""Bytes of all states together: some hundred of the longest songs."""
 
 SWEEP_SECONDS = 600.0
-"""Least time between two sweeps on the way, when states are written."""
+"""Least time between two sweeps while states are written."""
 
 _SUFFIX = ".state"
 
 
 class SavedStates:
-    """A folder of states, each replaced whole. Its methods block.
+    """A folder of states, each written whole or not at all. Its methods block; any thread may call them.
 
     Args:
         root: the folder, made when first written to.
-        largest: bytes of all states together.
+        max_bytes: bytes of all states together.
     """
 
-    def __init__(self, root: Path, largest: int = LARGEST_BYTES) -> None:
-        self.root, self._largest = root, largest
+    def __init__(self, root: Path, max_bytes: int = MAX_BYTES) -> None:
+        self.root, self._max_bytes = root, max_bytes
         self.sweep(time.time() - STALE_SECONDS)
 
     def read(self, key: str) -> State | None:
@@ -60,32 +68,33 @@ class SavedStates:
         if time.monotonic() > self._next_sweep:
             self.sweep(time.time() - STALE_SECONDS)
 
-    def drop(self, key: str) -> None:
-        """Forget the state."""
-        with contextlib.suppress(OSError):
-            self._path(key).unlink()
+    def end(self, keys: Iterable[str]) -> None:
+        """Remove the states of calls that are over. Another run that still waits for the same song saves it again."""
+        for key in keys:
+            with contextlib.suppress(OSError):
+                self._path(key).unlink()
 
     def sweep(self, before: float) -> int:
-        """Remove the states last written before that time (seconds since the epoch), then the oldest beyond the bytes.
+        """Remove states that were last written before that time (seconds since the epoch), then those beyond the bytes.
 
         Returns:
-            How many went.
+            How many were removed.
         """
         self._next_sweep = time.monotonic() + SWEEP_SECONDS
-        found = []
+        states = []
         for path in self.root.glob(f"*{_SUFFIX}"):
-            with contextlib.suppress(OSError):  # its song ended meanwhile
-                about = path.stat()
-                found.append((about.st_mtime, about.st_size, path))
-        room: float = self._largest
-        gone = 0
-        for written, size, path in sorted(found, reverse=True):
-            room = room - size if written >= before else -math.inf
-            if room < 0:
+            with contextlib.suppress(OSError):  # its call ended meanwhile
+                status = path.stat()
+                states.append((status.st_mtime, status.st_size, path))
+        bytes_left: float = self._max_bytes
+        removed = 0
+        for written, size, path in sorted(states, reverse=True):
+            bytes_left = bytes_left - size if written >= before else -math.inf
+            if bytes_left < 0:
                 with contextlib.suppress(OSError):
                     path.unlink()
-                    gone += 1
-        return gone
+                    removed += 1
+        return removed
 
     def _path(self, key: str) -> Path:
         return self.root / (key + _SUFFIX)

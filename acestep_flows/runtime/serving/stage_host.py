@@ -69,9 +69,9 @@ class StageHost:
         if not any(issubclass(stage, DiffusionStage) for stage in self.stages.values()):
             return None
         from acestep_flows.runtime.serving.diffusion_calls import DiffusionCalls
-        from acestep_flows.runtime.serving.saved_states import SavedStates
+        from acestep_flows.runtime.serving.saved_states import FOLDER, SavedStates
 
-        states = None if home is None else SavedStates(home / "states")
+        states = None if home is None else SavedStates(home / FOLDER)
         return DiffusionCalls(self.runner, pool.engine, states, lanes=pool.lanes(process))
 
     async def run(
@@ -118,7 +118,7 @@ class StageHost:
                 yield value
             yield messages.Complete()
             if key is not None and self._songs is not None:
-                await self._songs.forget(key)
+                await self._songs.end(key)
         finally:
             self._under_way -= 1
             if not work.done():

@@ -100,7 +100,7 @@ def test_a_call_made_again_goes_on_where_the_last_state_was_saved(runner: LocalR
         assert first % SAVE_EVERY == 0
         assert told.steps[-1] == (60, 60)
         assert reply.outputs == (await runner.call(call, Told())).outputs
-        await songs.forget(key)
+        await songs.end(key)
         assert list(tmp_path.iterdir()) == []
 
     with_songs(runner, work, tmp_path)
@@ -218,7 +218,7 @@ def test_a_call_that_is_to_be_alone_stops_when_it_has_come_so_far(runner: LocalR
         assert again == key
         assert told.steps[0] == (7, 40)
         assert_same(reply, await runner.call(call, Told()))
-        await songs.forget(key)
+        await songs.end(key)
         reply, _ = await songs.call(call, Told(), 41)  # further than there are steps
         assert reply is not None
 

@@ -1,4 +1,4 @@
-"""Songs half done, on disk."""
+"""States of unfinished songs, on disk: written, read, ended and swept."""
 
 from __future__ import annotations
 
@@ -30,12 +30,14 @@ def test_the_last_state_is_kept(tmp_path: Path) -> None:
     assert states.read("b") is None
 
 
-def test_a_dropped_state_is_gone(tmp_path: Path) -> None:
+def test_the_states_of_calls_that_are_over_are_gone(tmp_path: Path) -> None:
     states = SavedStates(tmp_path)
     states.write("a", state(3))
-    states.drop("a")
-    states.drop("a")
-    assert states.read("a") is None
+    states.write("b", state(3))
+    states.write("c", state(3))
+    for _ in range(2):
+        states.end(["a", "b"])
+    assert [states.read(key) is not None for key in "abc"] == [False, False, True]
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", state(3).save()[:-40]])
@@ -61,7 +63,7 @@ def test_old_states_are_cleared_away(tmp_path: Path) -> None:
 
 def test_the_oldest_make_room(tmp_path: Path) -> None:
     size = len(state(3).save())
-    states = SavedStates(tmp_path, largest=2 * size)
+    states = SavedStates(tmp_path, max_bytes=2 * size)
     for age, key in enumerate("abc"):
         states.write(key, state(3))
         os.utime(tmp_path / f"{key}.state", (1e9 - age, 1e9 - age))
@@ -83,7 +85,7 @@ def test_states_are_swept_when_others_are_written(tmp_path: Path, monkeypatch: p
     assert states.read("young") is not None
 
 
-def test_a_folder_that_cannot_be_is_said(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageError):
         SavedStates(tmp_path / "file").write("a", state(3))
