@@ -26,7 +26,7 @@ from acestep_flows.model.placement import Placement
 from acestep_flows.model.threads import limit_threads
 from acestep_flows.runtime.engine import StepEngine
 from acestep_flows.runtime.engine_stats import EngineStats
-from acestep_flows.sampling.loop import drive
+from acestep_flows.sampling.loop import denoise
 from acestep_flows.stages.diffusion import DenoisingSong
 from acestep_flows.stages.encode_lyrics import EncodeLyrics
 from acestep_flows.stages.encode_prompt import EncodePrompt
@@ -63,7 +63,7 @@ def one_by_one(songs: Sequence[DenoisingSong]) -> float:
     """Seconds."""
     begun = time.perf_counter()
     for song in songs:
-        drive(song.trajectory, song.denoise)
+        denoise(song.trajectory, song.denoise)
     return time.perf_counter() - begun
 
 

@@ -19,8 +19,7 @@ from acestep_flows.model.condition import ConditionProjector
 from acestep_flows.model.feed_forward import FeedForward
 from acestep_flows.model.transformer import Transformer
 from acestep_flows.sampling.branches import Branches
-from acestep_flows.sampling.denoiser import DenoiserRow, encode_conditions, predict_velocities
-from acestep_flows.sampling.trajectory import Query
+from acestep_flows.sampling.denoiser import Denoiser, DenoiserRow, QueryRow, encode_conditions, predict_velocities
 
 Tensors = Mapping[str, Tensor]
 
@@ -44,20 +43,21 @@ def plain_transformer(transformer: Transformer) -> Transformer:
     return twin.requires_grad_(False).eval()
 
 
-@dataclass
-class PlainDenoiser:
-    """Answers each call alone, from its conditions."""
+@dataclass(eq=False)
+class PlainDenoiser(Denoiser):
+    """Answers each query alone, from its conditions."""
 
     transformer: Transformer
     projector: ConditionProjector
     branches: Callable[[], Branches]
 
-    def __call__(self, calls: Sequence[Query]) -> list[Tensor]:
+    def predict(self, rows: Sequence[QueryRow]) -> list[Tensor]:
         velocities = []
-        for call in calls:
-            branch = {call.branch: self.branches()[call.branch]}
-            memory = encode_conditions(self.transformer, self.projector, branch)[call.branch]
-            velocities += predict_velocities(self.transformer, [DenoiserRow(call, memory)])
+        for row in rows:
+            name = row.query.branch
+            branch = {name: self.branches()[name]}
+            memory = encode_conditions(self.transformer, self.projector, branch)[name]
+            velocities += predict_velocities(self.transformer, [DenoiserRow(row.query, memory)])
         return velocities
 
 

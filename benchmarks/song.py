@@ -12,7 +12,6 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +24,9 @@ from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.config import TransformerConfig
 from acestep_flows.model.placement import Dtype, Placement
 from acestep_flows.model.vocoder import load_vocoder
-from acestep_flows.sampling.active_song import ActiveSong
 from acestep_flows.sampling.branches import Branches, song_branches
-from acestep_flows.sampling.denoiser import Denoiser, DenoiserRow, encode_conditions, predict_velocities
-from acestep_flows.sampling.loop import denoise_all, drive
+from acestep_flows.sampling.denoiser import DenoiserRow, TransformerDenoiser, encode_conditions, predict_velocities
+from acestep_flows.sampling.loop import denoise
 from acestep_flows.sampling.noise import SeededDraws, start_noise
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.row_batching import RowBatcher
@@ -83,16 +81,13 @@ class Bench:
     def diffuse(self, steps: int) -> np.ndarray[Any, Any]:
         """Our way, conditions included."""
         memories = encode_conditions(self.networks.transformer, self.networks.projector, self.branches())
-        denoise = Denoiser(self.networks.transformer, memories)
-        begin = partial(ActiveSong.begin, self.trajectory(steps), denoise)
-        ((_, song),) = denoise_all([begin], lambda index, song: None, RowBatcher.on("cpu"))
-        assert isinstance(song, ActiveSong)
-        return song.state.latents.numpy()
+        denoiser = TransformerDenoiser(self.networks.transformer, memories)
+        return denoise(self.trajectory(steps), denoiser, batcher=RowBatcher.on("cpu")).latents.numpy()
 
     def diffuse_plainly(self, steps: int) -> np.ndarray[Any, Any]:
         """The plain way."""
-        denoise = PlainDenoiser(plain_transformer(self.networks.transformer), self.networks.projector, self.branches)
-        return drive(self.trajectory(steps), denoise).latents.numpy()
+        denoiser = PlainDenoiser(plain_transformer(self.networks.transformer), self.networks.projector, self.branches)
+        return denoise(self.trajectory(steps), denoiser).latents.numpy()
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:

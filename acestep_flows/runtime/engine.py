@@ -26,7 +26,6 @@ from acestep_flows.model.threads import Lanes, limit_threads
 from acestep_flows.runtime.engine_stats import EngineStats, TurnRecorder
 from acestep_flows.runtime.turn_budget import DeficitRoundRobin, TokenBudget
 from acestep_flows.sampling.active_song import ActiveSong
-from acestep_flows.sampling.denoiser import predict_velocities
 from acestep_flows.sampling.row_batching import PADDING, Ask, RowBatcher
 from acestep_flows.sampling.trajectory import State
 from acestep_flows.stages.diffusion import DenoisingSong
@@ -81,7 +80,7 @@ class StepEngine:
         padding: frames of padding up to which rows of unequal length share a forward pass.
         lanes: forward passes made side by side: on processors one per core, on a GPU one.
         worker: one thread that turns are made in, and that others may use, too; None: one of the engine's own.
-        ask: makes a forward pass.
+        ask: makes the forward passes in place of the songs' own denoisers.
     """
 
     def __init__(
@@ -92,7 +91,7 @@ class StepEngine:
         padding: int = PADDING,
         lanes: int = 1,
         worker: Executor | None = None,
-        ask: Ask = predict_velocities,
+        ask: Ask | None = None,
     ) -> None:
         self.songs = songs
         self._fairness: DeficitRoundRobin[EngineSlot] = DeficitRoundRobin(tokens)

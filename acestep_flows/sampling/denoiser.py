@@ -1,9 +1,15 @@
-"""The network behind `Denoise`: calls of any songs in, one padded batch through the transformer, velocities out."""
+"""Who answers the queries of a song: rows of any songs, one padded batch through the transformer, one velocity a row.
+
+`Denoiser` is what the loop knows: it turns queries into rows, and rows into velocities. `TransformerDenoiser` is the
+one that songs are made with.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,23 +23,50 @@ from acestep_flows.sampling.trajectory import BranchName, Query
 
 
 @dataclass(frozen=True, eq=False)
-class DenoiserRow:
-    """One row of a batch: a call, and what it is answered from.
+class QueryRow:
+    """One row of a forward pass: a query. Denoisers add what they answer it from."""
+
+    query: Query
+
+
+class Denoiser(ABC):
+    """Answers the queries of one song."""
+
+    @property
+    def network(self) -> object:
+        """What makes the forward passes. Songs of the same network may share them."""
+        return self
+
+    def rows(self, queries: Sequence[Query]) -> Sequence[QueryRow]:
+        """One row per query, in order."""
+        return tuple(QueryRow(query) for query in queries)
+
+    @abstractmethod
+    def predict(self, rows: Sequence[Any]) -> Sequence[Tensor]:
+        """One forward pass: the velocity of every row, of the shape of its latents.
+
+        Args:
+            rows: made by `rows` of this denoiser, or of others with the same network.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class DenoiserRow(QueryRow):
+    """A query and the conditions that the transformer answers it under.
 
     Attributes:
-        memory: of the call's branch.
-        control: (T, D) from a control branch, T the call's frames; None changes nothing.
+        memory: the encoded conditions of the query's branch.
+        control: (T, D) from a control branch, T the query's frames; None changes nothing.
         control_scale: strength of the control.
     """
 
-    call: Query
     memory: EncodedConditions
     control: Tensor | None = None
     control_scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.control is not None and len(self.control) != self.call.frames:
-            allowed = f"{self.call.frames}, as the song"
+        if self.control is not None and len(self.control) != self.query.frames:
+            allowed = f"{self.query.frames}, as the song"
             raise InputError(f"{len(self.control)} frames", where="control", allowed=allowed)
 
 
@@ -41,22 +74,22 @@ class DenoiserRow:
 def predict_velocities(transformer: Transformer, rows: Sequence[DenoiserRow]) -> list[Tensor]:
     """The velocity (8, 16, T) of every row; rows may be of different songs, lengths and noise levels."""
     device = next(transformer.parameters()).device
-    frames = [row.call.frames for row in rows]
+    frames = [row.query.frames for row in rows]
     longest = max(frames)
-    latents = torch.stack([pad(row.call.latents, (0, longest - row.call.frames)) for row in rows])
+    latents = torch.stack([pad(row.query.latents, (0, longest - row.query.frames)) for row in rows])
     controls = [row.control for row in rows if row.control is not None]
     control = scale = None
     if controls:
-        none = controls[0].new_zeros(0, controls[0].shape[-1])
-        given = [none if row.control is None else row.control for row in rows]
-        control = torch.stack([pad(part, (0, 0, 0, longest - len(part))) for part in given]).to(device)
+        no_control = controls[0].new_zeros(0, controls[0].shape[-1])
+        controls = [no_control if row.control is None else row.control for row in rows]
+        control = torch.stack([pad(tokens, (0, 0, 0, longest - len(tokens))) for tokens in controls]).to(device)
         scale = torch.tensor([row.control_scale for row in rows], device=device)
     velocities: Tensor = transformer(
         latents.to(device),
-        torch.tensor([row.call.timestep for row in rows], device=device),
+        torch.tensor([row.query.timestep for row in rows], device=device),
         [row.memory for row in rows],
         frames=frames if min(frames) < longest else None,
-        erg_temperature=[row.call.erg_temperature for row in rows],
+        erg_temperature=[row.query.erg_temperature for row in rows],
         control=control,
         control_scale=1.0 if scale is None else scale,
     )
@@ -77,17 +110,22 @@ def encode_conditions(
 
 
 @dataclass(frozen=True, eq=False)
-class Denoiser:
-    """Answers the calls of one song, each set of them as one batch. Use it as the `denoise` of `drive`."""
+class TransformerDenoiser(Denoiser):
+    """The transformer under the conditions of one song."""
 
     transformer: Transformer
     memories: Mapping[BranchName, EncodedConditions]
     control: Tensor | None = None
     control_scale: float = 1.0
 
-    def __call__(self, calls: Sequence[Query]) -> list[Tensor]:
-        return predict_velocities(self.transformer, self.rows(calls))
+    @property
+    def network(self) -> Transformer:
+        return self.transformer
 
-    def rows(self, calls: Sequence[Query]) -> tuple[DenoiserRow, ...]:
-        """The calls, each with what it is answered from."""
-        return tuple(DenoiserRow(call, self.memories[call.branch], self.control, self.control_scale) for call in calls)
+    def rows(self, queries: Sequence[Query]) -> Sequence[DenoiserRow]:
+        return tuple(
+            DenoiserRow(query, self.memories[query.branch], self.control, self.control_scale) for query in queries
+        )
+
+    def predict(self, rows: Sequence[DenoiserRow]) -> Sequence[Tensor]:
+        return predict_velocities(self.transformer, rows)

@@ -54,7 +54,7 @@ class FlowEdit(Trajectory):
         state = State(0, self.source, self.source, {"draws": self.draws.start()})
         return self._turned(state) if self._carrying == 0 else state
 
-    def calls(self, state: State) -> tuple[Query, ...]:
+    def queries(self, state: State) -> tuple[Query, ...]:
         step = self._step(state.step)
         if not self._carries(state):
             return self._ask(state.latents, step, "target", "target_null")

@@ -1,88 +1,114 @@
-"""Many songs to their ends, as many at once as there is room for."""
+"""The denoising loop: songs from their starts to their ends, as many at once as there is room for.
+
+    admit songs while there is room
+    every song one step on            (`RowBatcher.step`: queries, forward passes, `ActiveSong.advance`)
+    yield those that are done or failed
+
+The step engine of a served process takes the same step, with songs that come and go between two of them.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-
-from torch import Tensor
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import ParamSpec
 
 from acestep_flows.sampling.active_song import ActiveSong
+from acestep_flows.sampling.denoiser import Denoiser
 from acestep_flows.sampling.row_batching import RowBatcher
-from acestep_flows.sampling.trajectory import Query, State, Trajectory
+from acestep_flows.sampling.trajectory import State, Trajectory
 
-Denoise = Callable[[Sequence[Query]], Sequence[Tensor]]
-"""Answers calls: one velocity per call, of the shape of its latents."""
-OnStep = Callable[[State], None]
-"""Told of every new state. It may save it, show a preview, or stop the song by raising."""
+P = ParamSpec("P")
+
+TOKENS, SONGS = 8192, 8
+"""How much `denoise_all` takes on at once."""
 
 
-def drive(trajectory: Trajectory, denoise: Denoise, on_step: OnStep | None = None, state: State | None = None) -> State:
-    """Take a song from `state` (None: from its start) to its end.
+def denoise(
+    trajectory: Trajectory,
+    denoiser: Denoiser,
+    on_step: Callable[[State], None] | None = None,
+    *,
+    state: State | None = None,
+    batcher: RowBatcher | None = None,
+) -> State:
+    """Take one song to its end.
+
+    Args:
+        on_step: gets every new state. It may save it, show a preview, or end the song by raising.
+        state: where the song goes on from; None: its start.
+        batcher: makes the forward passes; None: one after the other, in this thread.
 
     Returns:
         The last state; its latents are the finished song.
 
     Raises:
         InputError: `state` is of another song.
+        Exception: what a forward pass or `on_step` raised.
     """
-    if state is None:
-        state = trajectory.start()
-    trajectory.check(state)
-    while not trajectory.done(state):
-        velocities = denoise(trajectory.calls(state))
-        state = trajectory.advance(state, [velocity.float().cpu() for velocity in velocities])
+
+    def begin() -> ActiveSong:
+        return ActiveSong.begin(trajectory, denoiser, state)
+
+    def step(_index: int, song: ActiveSong) -> None:
         if on_step is not None:
-            on_step(state)
-    return state
+            on_step(song.state)
 
-
-TOKENS, SONGS = 8192, 8
-"""How much `denoise_all` takes on at once."""
+    ((_, outcome),) = denoise_all([begin], step, batcher)
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome.state
 
 
 def denoise_all(
     begins: Sequence[Callable[[], ActiveSong]],
     on_step: Callable[[int, ActiveSong], None],
-    forwards: RowBatcher | None = None,
+    batcher: RowBatcher | None = None,
     *,
     tokens: int = TOKENS,
     songs: int = SONGS,
 ) -> Iterator[tuple[int, ActiveSong | Exception]]:
-    """Take many songs to their ends, and give each with its index as soon as it is there.
+    """Take many songs to their ends, and yield each with its index as soon as it is done or has failed.
 
     Args:
-        begins: give the songs; called when there is room.
-        on_step: told of every new state; ends the song by raising.
-        forwards: None: as they are by default.
-        tokens, songs: how much is under way at once, if more than one song is.
+        begins: make the songs; called when there is room.
+        on_step: gets every song after each of its steps; ends the song by raising.
+        batcher: makes the forward passes; None: one after the other, in this thread.
+        tokens, songs: how much is active at once; a larger song is active alone.
     """
-    forwards = RowBatcher() if forwards is None else forwards
+    batcher = RowBatcher() if batcher is None else batcher
     waiting = deque(enumerate(begins))
-    going: dict[int, ActiveSong] = {}
-    while waiting or going:
-        while waiting and (not going or (len(going) < songs and sum(each.tokens for each in going.values()) < tokens)):
+    active: dict[int, ActiveSong] = {}
+    while waiting or active:
+        while waiting and _has_room(active.values(), tokens, songs):
             index, begin = waiting.popleft()
-            try:
-                going[index] = begin()
-            except Exception as error:  # noqa: BLE001 - whatever breaks, breaks one song alone
-                yield index, error
-        moving = [(index, song) for index, song in going.items() if not song.done]
-        after = forwards.step([song for _, song in moving])
-        for (index, _), outcome in zip(moving, after, strict=True):
-            del going[index]
-            ended = outcome if isinstance(outcome, Exception) else _heard(on_step, index, outcome)
-            if isinstance(ended, Exception) or ended.done:
-                yield index, ended
+            song = _attempt(begin)
+            if isinstance(song, Exception) or song.done:
+                yield index, song
             else:
-                going[index] = ended
-        for index in [index for index, song in going.items() if song.done]:
-            yield index, going.pop(index)  # was done when it began
+                active[index] = song
+        outcomes = batcher.step(list(active.values()))
+        for index, outcome in zip(list(active), outcomes, strict=True):
+            song = outcome if isinstance(outcome, Exception) else _attempt(_report, on_step, index, outcome)
+            if isinstance(song, Exception) or song.done:
+                del active[index]
+                yield index, song
+            else:
+                active[index] = song
 
 
-def _heard(on_step: Callable[[int, ActiveSong], None], index: int, song: ActiveSong) -> ActiveSong | Exception:
+def _has_room(active: Collection[ActiveSong], tokens: int, songs: int) -> bool:
+    return not active or (len(active) < songs and sum(song.tokens for song in active) < tokens)
+
+
+def _report(on_step: Callable[[int, ActiveSong], None], index: int, song: ActiveSong) -> ActiveSong:
+    on_step(index, song)
+    return song
+
+
+def _attempt(work: Callable[P, ActiveSong], *args: P.args, **kwargs: P.kwargs) -> ActiveSong | Exception:
+    """What `work` returns, or raises: whatever breaks, breaks one song alone."""
     try:
-        on_step(index, song)
+        return work(*args, **kwargs)
     except Exception as error:  # noqa: BLE001 - as above
         return error
-    return song

@@ -63,7 +63,7 @@ class Painting(Trajectory):
             return State(0, self.source, self.source)
         return State(0, self._enter(0, self.source), self.source)
 
-    def calls(self, state: State) -> tuple[Query, ...]:
+    def queries(self, state: State) -> tuple[Query, ...]:
         number, step = self._place(state)
         latents = _cut(state.latents, self.passes[number].window)
         branches = self.guidance.branches(step)

@@ -41,7 +41,7 @@ class Denoising(Trajectory):
     def start(self) -> State:
         return State(0, self.origin, self.guess, self.solver.start())
 
-    def calls(self, state: State) -> tuple[Query, ...]:
+    def queries(self, state: State) -> tuple[Query, ...]:
         timestep = self.solver.schedule.timesteps[self.solver.level(state.step)]
         branches = self.guidance.branches(self._guided_step(state.step))
         return tuple(Query(state.latents, timestep, branch, erg_temperature) for branch, erg_temperature in branches)

@@ -1,9 +1,9 @@
 """A trajectory is a value: a frozen plan of one song, and an explicit state that can be saved at any step.
 
-A trajectory has three moves. `calls` says what it wants from the network next, `advance` takes the answers one step
+A trajectory has three moves. `queries` says what it wants from the network next, `advance` takes the answers one step
 on, `estimate` says what the song would be by now. All three are pure: the same plan, state and answers give the same
 bytes, so states can be saved, resumed elsewhere, and advanced together with those of other songs. A trajectory does
-not know how its calls are batched; the network does not know which task they serve.
+not know how its queries are batched; the network does not know which task they serve.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Query:
         latents: (8, 16, T), float32 on the CPU; T may differ from call to call.
         timestep: 0 .. 1000.
         branch: the conditions to answer under.
-        weaken: factor on the queries of the late blocks (ERG); 1 means none.
+        erg_temperature: factor on the queries of the late blocks (ERG); 1 means none.
     """
 
     latents: Tensor
@@ -101,12 +101,12 @@ class Trajectory(ABC):
         """The state before the first step."""
 
     @abstractmethod
-    def calls(self, state: State) -> tuple[Query, ...]:
+    def queries(self, state: State) -> tuple[Query, ...]:
         """What the next micro-step needs of the network, never nothing. Only before `done`."""
 
     @abstractmethod
     def advance(self, state: State, velocities: Sequence[Tensor]) -> State:
-        """The state after the next micro-step; `velocities` answer `calls(state)` in order, each of its shape."""
+        """The state after the next micro-step; `velocities` answer `queries(state)` in order, each of its shape."""
 
     def estimate(self, state: State) -> Tensor:
         """(8, 16, T): the finished song as it looks by now."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from acestep_flows.model.placement import Placement
     from acestep_flows.model.transformer import Transformer
     from acestep_flows.sampling.branches import Branches
-    from acestep_flows.sampling.denoiser import Denoiser
+    from acestep_flows.sampling.denoiser import TransformerDenoiser
     from acestep_flows.sampling.trajectory import State, Trajectory
 
 
@@ -55,7 +55,7 @@ class DenoisingSong:
     """One item on its way: where it goes, and who answers its calls."""
 
     trajectory: Trajectory
-    denoise: Denoiser
+    denoise: TransformerDenoiser
 
 
 @dataclass(eq=False)
@@ -166,14 +166,14 @@ class DiffusionStage(Stage):
 
     def song(self, item: Any, params: Any) -> DenoisingSong:
         """The item's trajectory, and its conditions turned into what the transformer remembers."""
-        from acestep_flows.sampling.denoiser import Denoiser, encode_conditions
+        from acestep_flows.sampling.denoiser import TransformerDenoiser, encode_conditions
 
         trajectory = self.trajectory(item, params)
         networks = self.networks.under(self.checkpoint, params.adapter, params.adapter_weight)
         networks = networks.beside(self.checkpoint, getattr(params, "control_branch", None))
         memories = encode_conditions(networks.transformer, networks.projector, self.branches(item, params))
         control, scale = self.control(item, params, trajectory.frames)
-        return DenoisingSong(trajectory, Denoiser(networks.transformer, memories, control, scale))
+        return DenoisingSong(trajectory, TransformerDenoiser(networks.transformer, memories, control, scale))
 
     def control(self, item: Any, params: Any, frames: int) -> tuple[Tensor | None, float]:
         """Control tokens (T, D) for a song of `frames`, and their strength; most tasks have none."""

@@ -21,7 +21,7 @@ from acestep_flows.model.placement import Placement
 from acestep_flows.model.transformer import EncodedConditions, Transformer
 from acestep_flows.sampling.audio2audio import audio2audio
 from acestep_flows.sampling.branches import Branches, edit_branches, song_branches
-from acestep_flows.sampling.denoiser import DenoiserRow, encode_conditions, predict_velocities
+from acestep_flows.sampling.denoiser import Denoiser, DenoiserRow, QueryRow, encode_conditions, predict_velocities
 from acestep_flows.sampling.edit import edit
 from acestep_flows.sampling.extend import extend, pads
 from acestep_flows.sampling.guidance import ERG_TEMPERATURE
@@ -29,7 +29,7 @@ from acestep_flows.sampling.noise import Draws, RecordedDraws, SeededDraws, draw
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.repaint import repaint
 from acestep_flows.sampling.text2music import text2music
-from acestep_flows.sampling.trajectory import BranchName, Query, Trajectory
+from acestep_flows.sampling.trajectory import BranchName, Trajectory
 from acestep_flows.values import LyricStates, PromptStates, frames_from_seconds
 from tests.parity.reference import Case, Reference
 
@@ -161,9 +161,9 @@ def conditions(case: Case) -> dict[str, Tensor]:
     return stored
 
 
-@dataclass(frozen=True)
-class GroupDenoiser:
-    """Answers calls whose latents carry a leading song axis, each song under its own conditions."""
+@dataclass(frozen=True, eq=False)
+class GroupDenoiser(Denoiser):
+    """Answers queries whose latents carry a leading song axis, each song under its own conditions."""
 
     transformer: Transformer
     memories: Sequence[Mapping[BranchName, EncodedConditions]]
@@ -173,13 +173,13 @@ class GroupDenoiser:
         memories = [encode_conditions(network.transformer, network.projector, branches) for branches in songs]
         return cls(network.transformer, memories)
 
-    def __call__(self, calls: Sequence[Query]) -> list[Tensor]:
-        rows = [
-            DenoiserRow(replace(call, latents=latents), memory[call.branch])
-            for call in calls
-            for latents, memory in zip(call.latents, self.memories, strict=True)
+    def predict(self, rows: Sequence[QueryRow]) -> list[Tensor]:
+        song_rows = [
+            DenoiserRow(replace(row.query, latents=latents), memory[row.query.branch])
+            for row in rows
+            for latents, memory in zip(row.query.latents, self.memories, strict=True)
         ]
-        velocities = predict_velocities(self.transformer, rows)
+        velocities = predict_velocities(self.transformer, song_rows)
         songs = len(self.memories)
         return [torch.stack(velocities[i : i + songs]) for i in range(0, len(velocities), songs)]
 

@@ -15,7 +15,7 @@ from acestep_flows.model.text_encoder import TextEncoder
 from acestep_flows.model.vocoder import Vocoder
 from acestep_flows.sampling.branches import Branches, song_branches
 from acestep_flows.sampling.guidance import ERG_TEMPERATURE
-from acestep_flows.sampling.loop import drive
+from acestep_flows.sampling.loop import denoise
 from acestep_flows.sampling.noise import SeededDraws
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.text2music import text2music
@@ -65,8 +65,8 @@ def test_end_to_end(case: Case, pipeline: Pipeline) -> None:
     assert torch.equal(noise, case.inputs["noise"])
 
     branches = pipeline.conditions(params["prompt"], params["lyrics"], options)
-    denoise = GroupDenoiser.of(pipeline.network, [branches] * len(seeds))
-    latents = drive(text2music(noise, options, SeededDraws(seeds[0], after=frames)), denoise).latents
+    denoiser = GroupDenoiser.of(pipeline.network, [branches] * len(seeds))
+    latents = denoise(text2music(noise, options, SeededDraws(seeds[0], after=frames)), denoiser).latents
     case.assert_close("latents", latents)
 
     waveforms = [pipeline.vocoder.decode(pipeline.autoencoder.decode(song.numpy())) for song in latents]

@@ -31,7 +31,7 @@ def test_text_encoder(case: Case, encoder: TextEncoder) -> None:
     weakening = {}
     if "tau" in case.params:
         # The index counts the last block out, we count it in.
-        weakening = {"weaken": case.params["tau"], "blocks": (case.params["l_min"], case.params["l_max"] - 1)}
+        weakening = {"erg_temperature": case.params["tau"], "blocks": (case.params["l_min"], case.params["l_max"] - 1)}
     first_block: list[Tensor] = []
 
     def keep(_block: object, _given: object, output: Tensor | tuple[Tensor, ...]) -> None:

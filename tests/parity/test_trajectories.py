@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from acestep_flows.sampling.loop import drive
+from acestep_flows.sampling.loop import denoise
+from acestep_flows.sampling.row_batching import RowBatcher
 from tests.parity.reference import Case, Reference
 from tests.parity.sampled import GroupDenoiser, Network, seeded_draws, seeded_noise, trajectory_of
 
@@ -18,7 +19,8 @@ def network(reference: Reference) -> Network:
 
 
 def test_trajectories(case: Case, network: Network) -> None:
-    final = drive(trajectory_of(case), GroupDenoiser.of(network, network.stored_conditions(case)))
+    denoiser = GroupDenoiser.of(network, network.stored_conditions(case))
+    final = denoise(trajectory_of(case), denoiser, batcher=RowBatcher.on("cpu"))
     case.assert_close("latents", final.latents)
 
 

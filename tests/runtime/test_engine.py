@@ -27,7 +27,7 @@ from acestep_flows.model.transformer import Transformer
 from acestep_flows.runtime.engine import StepEngine
 from acestep_flows.runtime.turn_budget import DeficitRoundRobin
 from acestep_flows.sampling.denoiser import DenoiserRow, predict_velocities
-from acestep_flows.sampling.loop import drive
+from acestep_flows.sampling.loop import denoise
 from acestep_flows.sampling.trajectory import State
 from tests.sampling.small_songs import ORDERS, Order, alone, assert_same
 
@@ -47,7 +47,7 @@ class Network:
         assert self.go.wait(20)
         time.sleep(self.seconds)
         self.threads.add(threading.current_thread().name)
-        self.passes.append((id(transformer), [row.call.frames for row in rows]))
+        self.passes.append((id(transformer), [row.query.frames for row in rows]))
         if (error := self.breaks(rows)) is not None:
             raise error
         return predict_velocities(transformer, rows)
@@ -212,7 +212,7 @@ def test_previews_are_the_estimates() -> None:
     order = Order(options={"steps": 7})
     expected: dict[int, Tensor] = {}
     song = order.song()
-    drive(song.trajectory, song.denoise, lambda state: expected.update({state.step: song.trajectory.estimate(state)}))
+    denoise(song.trajectory, song.denoise, lambda state: expected.update({state.step: song.trajectory.estimate(state)}))
     previews: list[tuple[int, Tensor]] = []
 
     async def run() -> None:
@@ -326,7 +326,7 @@ class Unlucky(Exception):
 
 def test_a_failing_song_harms_no_other() -> None:
     network = Network()
-    network.breaks = lambda rows: Unlucky() if any(row.call.frames == 13 for row in rows) else None
+    network.breaks = lambda rows: Unlucky() if any(row.query.frames == 13 for row in rows) else None
     orders = [Order(seed=seed, options={"steps": 6}) for seed in range(4)]
 
     async def run() -> list[State]:

@@ -15,9 +15,9 @@ from acestep_flows.model.condition import ConditionProjector
 from acestep_flows.model.transformer import Transformer
 from acestep_flows.sampling.active_song import ActiveSong
 from acestep_flows.sampling.audio2audio import audio2audio
-from acestep_flows.sampling.denoiser import Denoiser, encode_conditions
+from acestep_flows.sampling.denoiser import TransformerDenoiser, encode_conditions
 from acestep_flows.sampling.edit import edit
-from acestep_flows.sampling.loop import drive
+from acestep_flows.sampling.loop import denoise
 from acestep_flows.sampling.noise import SeededDraws
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.repaint import repaint
@@ -86,7 +86,8 @@ class Order:
             generator = torch.Generator().manual_seed(self.seed)
             control = torch.randn(trajectory.frames, CONFIG.width, generator=generator)
         return DenoisingSong(
-            trajectory, Denoiser(transformer, encode_conditions(transformer, projector, branches), control, 0.3)
+            trajectory,
+            TransformerDenoiser(transformer, encode_conditions(transformer, projector, branches), control, 0.3),
         )
 
     def but(self, **changes: Any) -> Order:
@@ -94,8 +95,8 @@ class Order:
 
 
 def alone(song: DenoisingSong) -> State:
-    """The song as the driver of a single song makes it."""
-    return drive(song.trajectory, song.denoise)
+    """The last state of the song, denoised alone."""
+    return denoise(song.trajectory, song.denoise)
 
 
 def assert_same(got: State, want: State) -> None:

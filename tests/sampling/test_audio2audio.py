@@ -7,11 +7,10 @@ import torch
 
 from acestep_flows.errors import InputError
 from acestep_flows.sampling.audio2audio import audio2audio
-from acestep_flows.sampling.loop import drive
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.text2music import Denoising, text2music
 from acestep_flows.sampling.trajectory import noised
-from tests.sampling.toy import FRAMES, Recorder, draws_of, noise_of, song_of, toy
+from tests.sampling.toy import FRAMES, Recorder, draws_of, finish, noise_of, song_of, toy
 
 
 def near(strength: float, **choices: Any) -> Denoising:
@@ -22,12 +21,12 @@ def near(strength: float, **choices: Any) -> Denoising:
 def test_strength_one_is_the_reference() -> None:
     trajectory = near(1.0)
     assert trajectory.steps == 0
-    assert torch.equal(drive(trajectory, toy).latents, song_of())
+    assert torch.equal(finish(trajectory, toy).latents, song_of())
 
 
 def test_strength_zero_is_a_new_song() -> None:
     free = text2music(noise_of(), SamplerOptions(steps=10), draws_of())
-    assert torch.equal(drive(near(0.0), toy).latents, drive(free, toy).latents)
+    assert torch.equal(finish(near(0.0), toy).latents, finish(free, toy).latents)
 
 
 def test_too_few_steps_give_the_reference() -> None:
@@ -44,12 +43,12 @@ def test_the_network_is_told_of_more_noise_than_there_is() -> None:
     trajectory = near(0.5)
     assert trajectory.steps == 5
     torch.testing.assert_close(trajectory.start().latents, noised(song_of(), noise_of(), 0.75))
-    assert trajectory.calls(trajectory.start())[0].timestep == pytest.approx(900.0)
+    assert trajectory.queries(trajectory.start())[0].timestep == pytest.approx(900.0)
 
 
 def test_window_is_counted_in_the_steps_that_run() -> None:
     recorder = Recorder()
-    drive(near(0.6, steps=20), recorder)
+    finish(near(0.6, steps=20), recorder)
     assert recorder.guided == [2 <= step < 6 for step in range(8)]
 
 

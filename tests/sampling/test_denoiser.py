@@ -10,8 +10,8 @@ from acestep_flows.model.condition import ConditionProjector
 from acestep_flows.model.config import TransformerConfig
 from acestep_flows.model.transformer import Transformer
 from acestep_flows.sampling.branches import Branch
-from acestep_flows.sampling.denoiser import Denoiser, DenoiserRow, encode_conditions, predict_velocities
-from acestep_flows.sampling.loop import drive
+from acestep_flows.sampling.denoiser import DenoiserRow, TransformerDenoiser, encode_conditions, predict_velocities
+from acestep_flows.sampling.loop import denoise
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.trajectory import BranchName, Query
 from tests.sampling.toy import FRAMES, TASKS, noise_of
@@ -52,7 +52,7 @@ def branch_of(seed: int, length: int) -> Branch:
 def rows(network: tuple[Transformer, ConditionProjector]) -> list[DenoiserRow]:
     """Songs of unequal length, noise, conditions and control."""
     memories = encode_conditions(*network, {"conditional": branch_of(1, 3), "null": branch_of(2, 9)})
-    calls = [
+    queries = [
         Query(noise_of(1, 5), 900.0, "conditional"),
         Query(noise_of(2, 12), 20.0, "null", 0.01),
         Query(noise_of(3, 8), 500.0, "conditional"),
@@ -60,7 +60,8 @@ def rows(network: tuple[Transformer, ConditionProjector]) -> list[DenoiserRow]:
     control = torch.randn(8, CONFIG.width, generator=torch.Generator().manual_seed(4))
     controls = [None, None, control]
     return [
-        DenoiserRow(call, memories[call.branch], control, 0.5) for call, control in zip(calls, controls, strict=True)
+        DenoiserRow(query, memories[query.branch], control, 0.5)
+        for query, control in zip(queries, controls, strict=True)
     ]
 
 
@@ -68,23 +69,23 @@ def test_neighbours_change_nothing(network: tuple[Transformer, ConditionProjecto
     together = predict_velocities(network[0], rows)
     for row, velocity in zip(rows, together, strict=True):
         (alone,) = predict_velocities(network[0], [row])
-        assert velocity.shape == row.call.latents.shape
+        assert velocity.shape == row.query.latents.shape
         torch.testing.assert_close(velocity, alone, atol=1e-5, rtol=0)
 
 
 def test_weakening_acts_on_its_own_row(
     network: tuple[Transformer, ConditionProjector], rows: list[DenoiserRow]
 ) -> None:
-    plain = [replace(row, call=replace(row.call, erg_temperature=1.0)) for row in rows]
+    plain = [replace(row, query=replace(row.query, erg_temperature=1.0)) for row in rows]
     changed = [
         not torch.equal(a, b)
         for a, b in zip(predict_velocities(network[0], rows), predict_velocities(network[0], plain), strict=True)
     ]
-    assert changed == [row.call.erg_temperature != 1.0 for row in rows] == [False, True, False]
+    assert changed == [row.query.erg_temperature != 1.0 for row in rows] == [False, True, False]
 
 
 def test_control_acts_on_its_own_row(network: tuple[Transformer, ConditionProjector], rows: list[DenoiserRow]) -> None:
-    plain = [DenoiserRow(row.call, row.memory) for row in rows]
+    plain = [DenoiserRow(row.query, row.memory) for row in rows]
     changed = [
         not torch.allclose(a, b, atol=1e-4)
         for a, b in zip(predict_velocities(network[0], rows), predict_velocities(network[0], plain), strict=True)
@@ -94,7 +95,7 @@ def test_control_acts_on_its_own_row(network: tuple[Transformer, ConditionProjec
 
 def test_control_of_another_length(rows: list[DenoiserRow]) -> None:
     with pytest.raises(InputError, match="control"):
-        DenoiserRow(rows[0].call, rows[0].memory, torch.zeros(4, CONFIG.width))
+        DenoiserRow(rows[0].query, rows[0].memory, torch.zeros(4, CONFIG.width))
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -102,6 +103,6 @@ def test_every_task_runs(network: tuple[Transformer, ConditionProjector], task: 
     names: tuple[BranchName, ...] = ("conditional", "null", "source", "source_null", "target", "target_null")
     memories = encode_conditions(*network, {name: branch_of(seed, 3 + seed) for seed, name in enumerate(names)})
     trajectory = TASKS[task](SamplerOptions(steps=3, guidance_interval=1.0))
-    latents = drive(trajectory, Denoiser(network[0], memories)).latents
+    latents = denoise(trajectory, TransformerDenoiser(network[0], memories)).latents
     assert latents.shape[-1] == trajectory.frames >= FRAMES
     assert latents.isfinite().all()

@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 
 from acestep_flows.errors import InputError
 from acestep_flows.sampling.extend import MAX_FRAMES, extend, pads, passes, retake_frames
-from acestep_flows.sampling.loop import drive
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.repaint import Painting, Pass
 from acestep_flows.sampling.text2music import Denoising
 from acestep_flows.sampling.trajectory import State, Trajectory
-from tests.sampling.toy import FRAMES, SEED, Recorder, draws_of, extended, noise_of, song_of, toy
+from tests.sampling.toy import FRAMES, SEED, Recorder, draws_of, extended, finish, noise_of, song_of, toy
 
 
 def options(**choices: Any) -> SamplerOptions:
@@ -33,7 +32,7 @@ def test_the_source_stays_and_the_length_is_the_sum(left: int, right: int, varia
     if left == right == 0:
         left = 1
     trajectory = extended(left, right, options(), variance=variance)
-    latents = drive(trajectory, toy).latents
+    latents = finish(trajectory, toy).latents
     assert trajectory.frames == latents.shape[-1] == left + FRAMES + right
     assert torch.equal(latents[..., left : left + FRAMES], song_of())
     assert latents[..., :left].any() or not left
@@ -83,12 +82,12 @@ def test_over_the_longest_song_there_are_two_passes() -> None:
 def test_two_passes_leave_the_source_and_see_no_more_than_the_longest_song() -> None:
     trajectory = extended(6, 9, options(steps=2), frames=MAX_FRAMES)
     recorder = Recorder()
-    latents = drive(trajectory, recorder).latents
+    latents = finish(trajectory, recorder).latents
     assert torch.equal(latents[..., 6:-9], song_of(frames=MAX_FRAMES))
     assert latents[..., :6].any()
     assert latents[..., -9:].any()
-    assert {call.frames for calls in recorder.calls for call in calls} == {MAX_FRAMES}
-    assert len(recorder.calls) == trajectory.steps == 4
+    assert {query.frames for queries in recorder.steps for query in queries} == {MAX_FRAMES}
+    assert len(recorder.steps) == trajectory.steps == 4
 
 
 def test_the_second_pass_sees_what_the_first_painted() -> None:
@@ -96,7 +95,7 @@ def test_the_second_pass_sees_what_the_first_painted() -> None:
     left = MAX_FRAMES - 4
     trajectory = painting(extended(left, 8, options(steps=2)))
     states: list[State] = []
-    drive(trajectory, toy, states.append)
+    finish(trajectory, toy, states.append)
     first_pass = states[1].memory["song"]
     assert first_pass[..., :left].any()
     assert not first_pass[..., -8:].any()
@@ -108,7 +107,7 @@ def test_guidance_starts_afresh_in_the_second_pass() -> None:
     state = trajectory.start()
     for _ in range(4):
         assert state.step == 0 or "running_difference" in state.memory
-        state = trajectory.advance(state, toy(trajectory.calls(state)))
+        state = trajectory.advance(state, toy(trajectory.queries(state)))
     assert set(state.memory) == {"song"}
 
 

@@ -12,12 +12,12 @@ from torch import Tensor
 from acestep_flows.errors import Cancelled, InputError
 from acestep_flows.model.threads import Lanes
 from acestep_flows.sampling.active_song import ActiveSong
-from acestep_flows.sampling.loop import denoise_all, drive
+from acestep_flows.sampling.loop import denoise_all
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.row_batching import RowBatcher
 from acestep_flows.sampling.trajectory import Query, State
 from tests.sampling.small_songs import ORDERS, Order, alone, assert_same, underway
-from tests.sampling.toy import TASKS, toy
+from tests.sampling.toy import TASKS, finish, toy
 
 
 def ignore(index: int, song: ActiveSong) -> None:
@@ -35,8 +35,8 @@ LANES = {count: Lanes(count) for count in (1, 2, 3)}
 @settings(max_examples=20, deadline=None)
 def test_songs_together_are_as_alone(orders: list[Order], padding: int, lanes: int) -> None:
     begins = [partial(underway, order) for order in orders]
-    forwards = RowBatcher(padding, lanes=LANES[lanes])
-    ended = dict(denoise_all(begins, ignore, forwards, tokens=100, songs=3))
+    batcher = RowBatcher(padding, lanes=LANES[lanes])
+    ended = dict(denoise_all(begins, ignore, batcher, tokens=100, songs=3))
     assert sorted(ended) == list(range(len(orders)))
     for index, order in enumerate(orders):
         song = ended[index]
@@ -90,7 +90,7 @@ def test_songs_begin_when_there_is_room(tokens: int, songs: int, most: int) -> N
 def test_tells_of_every_step() -> None:
     trajectory = TASKS["text2music"](SamplerOptions(steps=5))
     steps: list[int] = []
-    drive(trajectory, toy, lambda state: steps.append(state.step))
+    finish(trajectory, toy, lambda state: steps.append(state.step))
     assert steps == [1, 2, 3, 4, 5]
 
 
@@ -104,18 +104,18 @@ def test_stops_at_a_step_boundary_and_goes_on_from_there() -> None:
             raise Cancelled("enough")
 
     with pytest.raises(Cancelled):
-        drive(trajectory, toy, stop)
-    assert drive(trajectory, toy, state=kept[-1]).save() == drive(trajectory, toy).save()
+        finish(trajectory, toy, stop)
+    assert finish(trajectory, toy, state=kept[-1]).save() == finish(trajectory, toy).save()
 
 
 def test_state_stays_in_float32() -> None:
-    def half(calls: Sequence[Query]) -> list[Tensor]:
-        return [velocity.bfloat16() for velocity in toy(calls)]
+    def half(queries: Sequence[Query]) -> list[Tensor]:
+        return [velocity.bfloat16() for velocity in toy(queries)]
 
-    assert drive(TASKS["text2music"](SamplerOptions(steps=2)), half).latents.dtype == torch.float32
+    assert finish(TASKS["text2music"](SamplerOptions(steps=2)), half).latents.dtype == torch.float32
 
 
 def test_a_finished_song_asks_nothing() -> None:
     trajectory = TASKS["text2music"](SamplerOptions(steps=1))
-    last = drive(trajectory, toy)
-    assert drive(trajectory, lambda calls: pytest.fail("asked"), state=last) is last
+    last = finish(trajectory, toy)
+    assert finish(trajectory, lambda queries: pytest.fail("asked"), state=last) is last

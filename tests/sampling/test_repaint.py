@@ -9,13 +9,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from acestep_flows.errors import InputError
-from acestep_flows.sampling.loop import drive
 from acestep_flows.sampling.noise import mixed
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.repaint import Painting, repaint
 from acestep_flows.sampling.text2music import text2music
 from acestep_flows.sampling.trajectory import State, Trajectory, noised
-from tests.sampling.toy import FRAMES, SEED, Recorder, draws_of, noise_of, repainted, song_of, towards, toy
+from tests.sampling.toy import FRAMES, SEED, Recorder, draws_of, finish, noise_of, repainted, song_of, towards, toy
 
 
 def options(**choices: Any) -> SamplerOptions:
@@ -43,7 +42,7 @@ def test_what_lies_outside_the_span_stays_as_it_is(
     span: tuple[int, int], variance: float, steps: int, solver: str
 ) -> None:
     trajectory = repainted(span, options(steps=steps, solver=solver), variance)
-    latents = drive(trajectory, toy).latents
+    latents = finish(trajectory, toy).latents
     assert torch.equal(outside(latents, span), outside(song_of(), span))
     if trajectory.steps:
         assert not torch.equal(latents, song_of())
@@ -55,7 +54,7 @@ def test_estimates_show_the_source_outside_and_the_new_inside(span: tuple[int, i
     target = noise_of(55)
     trajectory = repainted(span, options(guidance_scale=1.0))
     states: list[State] = []
-    drive(trajectory, towards(target), states.append)
+    finish(trajectory, towards(target), states.append)
     expected = song_of().clone()
     expected[..., span[0] : span[1]] = target[..., span[0] : span[1]]
     for state in states:
@@ -78,15 +77,15 @@ def test_starts_from_the_source_at_the_first_level_kept() -> None:
 
 def test_steps_keep_their_number_for_the_window() -> None:
     recorder = Recorder()
-    drive(repainted((2, 5), options(), variance=0.7), recorder)
+    finish(repainted((2, 5), options(), variance=0.7), recorder)
     assert recorder.guided == [2 <= step < 7 for step in range(3, 10)]
 
 
 def test_variance_zero_is_the_source() -> None:
     """Upstream returns raw noise."""
-    assert torch.equal(drive(repainted((2, 5), options(), 0.0), toy).latents, song_of())
+    assert torch.equal(finish(repainted((2, 5), options(), 0.0), toy).latents, song_of())
     torch.testing.assert_close(
-        drive(repainted((2, 5), options(compatibility="upstream"), 0.0), toy).latents, noise_of()
+        finish(repainted((2, 5), options(compatibility="upstream"), 0.0), toy).latents, noise_of()
     )
 
 
@@ -98,14 +97,14 @@ def test_a_span_over_everything_still_starts_from_the_source() -> None:
     assert painted.steps == 5
     retake = text2music(mixed(noise_of(), noise_of(SEED + 1), 0.5), options(compatibility="upstream"), draws_of())
     upstream = repainted(whole, options(compatibility="upstream"), 0.5)
-    assert torch.equal(drive(upstream, toy).latents, drive(retake, toy).latents)
+    assert torch.equal(finish(upstream, toy).latents, finish(retake, toy).latents)
 
 
 def test_solver_has_no_effect() -> None:
     """Upstream runs heun's doubled list, half of whose steps have no length."""
-    euler = drive(repainted((2, 5), options()), toy)
+    euler = finish(repainted((2, 5), options()), toy)
     for solver in ("heun", "pingpong"):
-        assert drive(repainted((2, 5), options(solver=solver)), toy).save() == euler.save()
+        assert finish(repainted((2, 5), options(solver=solver)), toy).save() == euler.save()
     doubled = repainted((2, 5), options(solver="heun", compatibility="upstream"))
     assert doubled.steps == 19 - 3
 

@@ -28,7 +28,7 @@ def two() -> Iterator[Lanes]:
 def lengths(forwards: RowBatcher, songs: Sequence[ActiveSong]) -> list[list[int]]:
     """The frames of every row, by pass."""
     passes = forwards.passes(songs, forwards.lanes.count)
-    return [[song.rows[index].call.frames for song, index in places] for places in passes]
+    return [[song.rows[index].query.frames for song, index in places] for places in passes]
 
 
 def test_a_pass_holds_rows_of_one_network_and_of_similar_length() -> None:
@@ -37,7 +37,7 @@ def test_a_pass_holds_rows_of_one_network_and_of_similar_length() -> None:
     assert lengths(RowBatcher(4), songs) == [[42, 42, 40, 40], [10, 10, 9, 9], [11, 11]]
     assert lengths(RowBatcher(1000), songs) == [[42, 42, 40, 40, 10, 10, 9, 9], [11, 11]]
     for places in RowBatcher(1000).passes(songs, 1):
-        assert len({id(song.denoiser.transformer) for song, _ in places}) == 1
+        assert len({id(song.denoiser.network) for song, _ in places}) == 1
 
 
 def test_every_lane_gets_its_share(two: Lanes) -> None:
@@ -76,7 +76,7 @@ def test_a_long_row_is_not_left_to_one_core(two: Lanes, frames: tuple[int, ...],
 
     def ask(transformer: Transformer, rows: Sequence[DenoiserRow]) -> list[Tensor]:
         names.add(threading.current_thread().name)
-        return [torch.zeros_like(row.call.latents) for row in rows]
+        return [torch.zeros_like(row.query.latents) for row in rows]
 
     options = {"steps": 3} if guided else {"steps": 3, "guidance_scale": 1.0}
     RowBatcher(ask=ask, lanes=two).step([underway(Order(frames=count, options=options)) for count in frames])
@@ -95,7 +95,7 @@ def test_a_processor_has_as_many_lanes_as_threads(device: str) -> None:
 
 def broken_for(seed: int, transformer: Transformer, rows: Sequence[DenoiserRow]) -> list[Tensor]:
     """Runs out of memory whenever the song of `seed` takes part."""
-    if any(torch.equal(row.call.latents, Order(seed=seed).trajectory().start().latents) for row in rows):
+    if any(torch.equal(row.query.latents, Order(seed=seed).trajectory().start().latents) for row in rows):
         raise torch.OutOfMemoryError("too much")
     return predict_velocities(transformer, rows)
 

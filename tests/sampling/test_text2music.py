@@ -5,11 +5,10 @@ from typing import Any
 import pytest
 import torch
 
-from acestep_flows.sampling.loop import drive
 from acestep_flows.sampling.noise import mixed
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.text2music import text2music
-from tests.sampling.toy import Recorder, draws_of, noise_of, toy
+from tests.sampling.toy import Recorder, draws_of, finish, noise_of, toy
 
 
 def options(**choices: Any) -> SamplerOptions:
@@ -17,12 +16,12 @@ def options(**choices: Any) -> SamplerOptions:
 
 
 def song(**choices: Any) -> torch.Tensor:
-    return drive(text2music(noise_of(), options(**choices), draws_of()), toy).latents
+    return finish(text2music(noise_of(), options(**choices), draws_of()), toy).latents
 
 
 def guided(**choices: Any) -> list[bool]:
     recorder = Recorder()
-    drive(text2music(noise_of(), options(**choices), draws_of()), recorder)
+    finish(text2music(noise_of(), options(**choices), draws_of()), recorder)
     return recorder.guided
 
 
@@ -33,7 +32,7 @@ def test_one_song_is_the_same_in_both_compatibilities(choice: dict[str, Any]) ->
 
 def test_retake_of_variance_zero_is_the_original() -> None:
     again = text2music(mixed(noise_of(), noise_of(9), 0.0), options(), draws_of())
-    assert torch.equal(drive(again, toy).latents, song())
+    assert torch.equal(finish(again, toy).latents, song())
 
 
 def test_window_is_the_middle_of_the_steps() -> None:
@@ -52,7 +51,7 @@ def test_heun_of_picked_steps() -> None:
     """Upstream refuses the combination."""
     trajectory = text2music(noise_of(), options(solver="heun", oss_steps=(2, 5, 9)), draws_of())
     assert trajectory.steps == 5
-    assert drive(trajectory, toy).latents.isfinite().all()
+    assert finish(trajectory, toy).latents.isfinite().all()
 
 
 def test_window_of_picked_steps_is_counted_in_them() -> None:
@@ -62,13 +61,13 @@ def test_window_of_picked_steps_is_counted_in_them() -> None:
 def test_cfg_star_leaves_the_first_step_out() -> None:
     trajectory = text2music(noise_of(), options(guidance="cfg_star"), draws_of())
     state = trajectory.start()
-    after = trajectory.advance(state, toy(trajectory.calls(state)))
+    after = trajectory.advance(state, toy(trajectory.queries(state)))
     assert torch.equal(after.latents, state.latents)
 
 
 def test_null_branch_alone_is_weakened() -> None:
     recorder = Recorder()
     choices = options(guidance_scale_text=5.0, guidance_scale_lyric=2.0)
-    drive(text2music(noise_of(), choices, draws_of()), recorder)
-    weakened = {(call.branch, call.erg_temperature) for calls in recorder.calls for call in calls}
+    finish(text2music(noise_of(), choices, draws_of()), recorder)
+    weakened = {(query.branch, query.erg_temperature) for queries in recorder.steps for query in queries}
     assert weakened == {("conditional", 1.0), ("null", 0.01), ("text_only", 1.0)}

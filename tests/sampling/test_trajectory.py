@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 
 from acestep_flows.errors import InputError
 from acestep_flows.sampling.extend import MAX_FRAMES
-from acestep_flows.sampling.loop import drive
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.trajectory import State, Trajectory, noised
-from tests.sampling.toy import TASKS, Recorder, extended, noise_of, towards, toy
+from tests.sampling.toy import TASKS, Recorder, extended, finish, noise_of, towards, toy
 
 SOLVERS = ("euler", "heun", "pingpong")
 CHOICES = st.fixed_dictionaries(
@@ -35,7 +34,7 @@ CHOICES = st.fixed_dictionaries(
 
 def states_of(trajectory: Trajectory) -> list[State]:
     states = [trajectory.start()]
-    drive(trajectory, toy, states.append)
+    finish(trajectory, toy, states.append)
     return states
 
 
@@ -47,7 +46,7 @@ def test_a_saved_state_continues_to_the_same_bytes(task: str, choices: dict[str,
     states = states_of(trajectory)
     saved = states[len(states) // 2].save()
     again = TASKS[task](SamplerOptions.model_validate(choices))  # another process makes the plan anew
-    assert drive(again, toy, state=State.load(saved)).save() == states[-1].save()
+    assert finish(again, toy, state=State.load(saved)).save() == states[-1].save()
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -56,7 +55,7 @@ def test_any_state_can_be_resumed(task: str, solver: str) -> None:
     trajectory = TASKS[task](SamplerOptions.model_validate({"solver": solver, "steps": 6}))
     states = states_of(trajectory)
     for state in states:
-        assert drive(trajectory, toy, state=State.load(state.save())).save() == states[-1].save()
+        assert finish(trajectory, toy, state=State.load(state.save())).save() == states[-1].save()
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -73,10 +72,10 @@ def test_moves_are_pure_and_shapes_hold(task: str, choices: dict[str, Any]) -> N
     for state in states[:-1]:
         assert not trajectory.done(state)
         before = state.save()
-        calls = trajectory.calls(state)
-        assert calls
-        assert all(0 < call.timestep <= 1000 and call.latents.shape == (8, 16, call.frames) for call in calls)
-        assert trajectory.advance(state, toy(calls)).save() == trajectory.advance(state, toy(calls)).save()
+        queries = trajectory.queries(state)
+        assert queries
+        assert all(0 < query.timestep <= 1000 and query.latents.shape == (8, 16, query.frames) for query in queries)
+        assert trajectory.advance(state, toy(queries)).save() == trajectory.advance(state, toy(queries)).save()
         assert state.save() == before
 
 
@@ -84,7 +83,7 @@ def test_moves_are_pure_and_shapes_hold(task: str, choices: dict[str, Any]) -> N
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_the_estimate_ends_at_the_song(task: str, solver: str) -> None:
     trajectory = TASKS[task](SamplerOptions.model_validate({"solver": solver, "steps": 6}))
-    last = drive(trajectory, toy)
+    last = finish(trajectory, toy)
     assert torch.equal(trajectory.estimate(last), last.latents)
 
 
@@ -95,33 +94,33 @@ def test_a_straight_path_is_foreseen_from_the_first_step(solver: str) -> None:
     options = SamplerOptions.model_validate({"solver": solver, "steps": 5, "omega": 0.0, "guidance_scale": 1.0})
     trajectory = TASKS["text2music"](options)
     states: list[State] = []
-    drive(trajectory, towards(song), states.append)
+    finish(trajectory, towards(song), states.append)
     for state in states:
         torch.testing.assert_close(trajectory.estimate(state), song, atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_every_call_has_a_branch_of_its_task(task: str) -> None:
+def test_every_query_has_a_branch_of_its_task(task: str) -> None:
     recorder = Recorder()
-    drive(TASKS[task](SamplerOptions(steps=6)), recorder)
-    branches = {call.branch for calls in recorder.calls for call in calls}
+    finish(TASKS[task](SamplerOptions(steps=6)), recorder)
+    branches = {query.branch for queries in recorder.steps for query in queries}
     edits = {"source", "source_null", "target", "target_null"}
     assert branches == (edits if task == "edit" else {"conditional", "null"})
 
 
 def test_songs_can_advance_side_by_side() -> None:
-    """The step engine's way: calls of several tasks, lengths and step counts answered in one go."""
+    """The step engine's way: queries of several tasks, lengths and step counts answered in one go."""
     options = [SamplerOptions(steps=4), SamplerOptions(steps=6, solver="heun"), SamplerOptions(steps=3)]
     trajectories = [make(option) for make, option in zip(TASKS.values(), options, strict=False)]
     states = [trajectory.start() for trajectory in trajectories]
     while not all(trajectory.done(state) for trajectory, state in zip(trajectories, states, strict=True)):
         going = [i for i, trajectory in enumerate(trajectories) if not trajectory.done(states[i])]
-        asked = [trajectories[i].calls(states[i]) for i in going]
-        answers = iter(toy([call for calls in asked for call in calls]))
-        for i, calls in zip(going, asked, strict=True):
-            states[i] = trajectories[i].advance(states[i], [next(answers) for _ in calls])
+        asked = [trajectories[i].queries(states[i]) for i in going]
+        answers = iter(toy([query for queries in asked for query in queries]))
+        for i, queries in zip(going, asked, strict=True):
+            states[i] = trajectories[i].advance(states[i], [next(answers) for _ in queries])
     for trajectory, state in zip(trajectories, states, strict=True):
-        assert drive(trajectory, toy).save() == state.save()
+        assert finish(trajectory, toy).save() == state.save()
 
 
 def test_state_survives_shared_memory() -> None:
@@ -144,7 +143,7 @@ def test_state_of_another_song_is_refused() -> None:
     longer = dataclasses.replace(state, latents=torch.zeros(8, 16, trajectory.frames + 1))
     for wrong in (longer, dataclasses.replace(state, step=4)):
         with pytest.raises(InputError, match="up to step 3"):
-            drive(trajectory, toy, state=wrong)
+            finish(trajectory, toy, state=wrong)
 
 
 def test_two_passes_resume_too() -> None:
@@ -152,7 +151,7 @@ def test_two_passes_resume_too() -> None:
     states = states_of(trajectory)
     assert len(states) == 5
     for state in states:
-        assert drive(trajectory, toy, state=State.load(state.save())).save() == states[-1].save()
+        assert finish(trajectory, toy, state=State.load(state.save())).save() == states[-1].save()
 
 
 def test_noise_levels() -> None:

@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 
 from acestep_flows.sampling.audio2audio import audio2audio
+from acestep_flows.sampling.denoiser import Denoiser, QueryRow
 from acestep_flows.sampling.edit import edit
 from acestep_flows.sampling.extend import extend, retake_frames
+from acestep_flows.sampling.loop import denoise
 from acestep_flows.sampling.noise import SeededDraws, draw
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.repaint import repaint
 from acestep_flows.sampling.text2music import text2music
-from acestep_flows.sampling.trajectory import Query, Trajectory
+from acestep_flows.sampling.trajectory import Query, State, Trajectory
 
 FRAMES = 7
 SEED = 3
@@ -35,39 +37,59 @@ def draws_of(frames: int = FRAMES) -> SeededDraws:
     return SeededDraws(SEED, after=frames)
 
 
-def velocity_of(call: Query) -> Tensor:
-    """Depends on everything a call holds."""
-    tilt: float = sum(map(ord, call.branch)) % 7 / 7
-    return torch.sin(call.latents * (1 + tilt) + call.timestep / 1000) * math.pow(call.erg_temperature, 0.1) - tilt
+def velocity_of(query: Query) -> Tensor:
+    """Depends on everything a query holds."""
+    tilt: float = sum(map(ord, query.branch)) % 7 / 7
+    return torch.sin(query.latents * (1 + tilt) + query.timestep / 1000) * math.pow(query.erg_temperature, 0.1) - tilt
 
 
-def toy(calls: Sequence[Query]) -> list[Tensor]:
-    return [velocity_of(call) for call in calls]
+def toy(queries: Sequence[Query]) -> list[Tensor]:
+    return [velocity_of(query) for query in queries]
+
+
+@dataclass(frozen=True, eq=False)
+class FunctionDenoiser(Denoiser):
+    """Answers queries by a function."""
+
+    answer: Callable[[Sequence[Query]], Sequence[Tensor]]
+
+    def predict(self, rows: Sequence[QueryRow]) -> Sequence[Tensor]:
+        return self.answer([row.query for row in rows])
+
+
+def finish(
+    trajectory: Trajectory,
+    answer: Callable[[Sequence[Query]], Sequence[Tensor]],
+    on_step: Callable[[State], None] | None = None,
+    state: State | None = None,
+) -> State:
+    """The last state of a song whose queries `answer` answers."""
+    return denoise(trajectory, FunctionDenoiser(answer), on_step, state=state)
 
 
 def towards(target: Tensor) -> Callable[[Sequence[Query]], list[Tensor]]:
     """The perfect network: whatever it is shown, it points at `target`."""
 
-    def denoise(calls: Sequence[Query]) -> list[Tensor]:
-        return [(call.latents - target) / (call.timestep / 1000) for call in calls]
+    def answer(queries: Sequence[Query]) -> list[Tensor]:
+        return [(query.latents - target) / (query.timestep / 1000) for query in queries]
 
-    return denoise
+    return answer
 
 
 @dataclass
 class Recorder:
-    """Notes the calls that it passes on."""
+    """Records the queries of every step and answers them as `toy` does."""
 
-    calls: list[tuple[Query, ...]] = field(default_factory=list)
+    steps: list[tuple[Query, ...]] = field(default_factory=list)
 
-    def __call__(self, calls: Sequence[Query]) -> list[Tensor]:
-        self.calls.append(tuple(calls))
-        return toy(calls)
+    def __call__(self, queries: Sequence[Query]) -> list[Tensor]:
+        self.steps.append(tuple(queries))
+        return toy(queries)
 
     @property
     def guided(self) -> list[bool]:
         """For each micro-step, whether more than one branch was asked."""
-        return [len(calls) > 1 for calls in self.calls]
+        return [len(queries) > 1 for queries in self.steps]
 
 
 def extended(left: int, right: int, options: SamplerOptions, frames: int = FRAMES, variance: float = 1.0) -> Trajectory:

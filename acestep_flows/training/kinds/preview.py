@@ -1,5 +1,7 @@
 """What a diffusion training shows on the way: losses on songs it does not learn from, and songs to look at and hear.
 
+Songs are made by the loop that serves them (`sampling.loop`).
+
 A loss falls whether or not the words are heeded. So it is measured three times: with each song's own words, with the
 prompt of another song, and with another's lyrics. Words that matter leave a gap.
 """
@@ -8,6 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +21,20 @@ from pydantic import Field
 from torch import Tensor
 
 from acestep_flows.errors import FlowsError, StorageError
+from acestep_flows.sampling.denoiser import Denoiser, QueryRow
+from acestep_flows.sampling.loop import denoise
+from acestep_flows.sampling.noise import SeededDraws, draw
+from acestep_flows.sampling.options import SamplerOptions
+from acestep_flows.sampling.schedule import TRAINING_STEPS
+from acestep_flows.sampling.text2music import text2music
+from acestep_flows.sampling.trajectory import BranchName
 from acestep_flows.training.data.batches import Crop
 from acestep_flows.training.kinds.conditions import Blanks
 from acestep_flows.training.kinds.objective import add_noise
 from acestep_flows.training.loop.recipe import RecipeSection
 
 if TYPE_CHECKING:
+    from acestep_flows.training.kinds.networks import WordTokens
     from acestep_flows.training.kinds.song_task import SongBatch, SongTarget, SongTask
 
 log = logging.getLogger(__name__)
@@ -138,18 +150,44 @@ def _render(task: SongTask, settings: PreviewSettings, path: Path, index: int) -
 
 def sample(task: SongTask, crop: Crop, part: SongTarget, settings: PreviewSettings) -> Tensor:
     """Latents (8, 16, T) by plain Euler steps with guidance against blanked words; the seed is the song's number."""
-    from acestep_flows.sampling.options import SamplerOptions
-    from acestep_flows.sampling.schedule import schedule_of
+    options = SamplerOptions(
+        steps=settings.steps,
+        omega=0.0,
+        guidance="cfg",
+        guidance_scale=settings.guidance_scale,
+        guidance_interval=1.0,
+        erg_diffusion=False,
+    )
+    words: dict[BranchName, WordTokens] = {
+        "conditional": task.words([part], Blanks.none(1)),
+        "null": task.words([part], Blanks.all(1)),
+    }
+    noise = torch.from_numpy(draw(crop.song, crop.frames))
+    trajectory = text2music(noise, options, SeededDraws(crop.song, after=crop.frames))
+    denoiser = PreviewDenoiser(task, words, task.control([crop], [part]))
+    return denoise(trajectory, denoiser).latents.contiguous()
 
-    words = [task.words([part], blanks) for blanks in (Blanks.none(1), Blanks.all(1))]
-    control = task.control([crop], [part])
-    generator = torch.Generator().manual_seed(crop.song)
-    x = torch.randn(1, 8, 16, crop.frames, generator=generator).to(task.device)
-    schedule = schedule_of(SamplerOptions(steps=settings.steps))
-    for level, after in zip(schedule.sigmas[:-1], schedule.sigmas[1:], strict=True):
-        levels = torch.full((1,), level, device=task.device)
-        with task.computing():
-            told, untold = (task.velocity(task.song_batch(x, one, control), x, levels) for one in words)
-        velocity = untold + settings.guidance_scale * (told - untold) if settings.guidance_scale else told
-        x = x + (after - level) * velocity
-    return x[0].cpu().contiguous()
+
+@dataclass(frozen=True, eq=False)
+class PreviewDenoiser(Denoiser):
+    """The network in training, under the words of one song.
+
+    Attributes:
+        words: of every guidance branch.
+        control: (1, 8, 16, T) latents of the track to play along with.
+    """
+
+    task: SongTask
+    words: Mapping[BranchName, WordTokens]
+    control: Tensor | None
+
+    @torch.no_grad()
+    def predict(self, rows: Sequence[QueryRow]) -> list[Tensor]:
+        velocities = []
+        for row in rows:
+            noisy = row.query.latents[None].to(self.task.device)
+            levels = torch.full((1,), row.query.timestep / TRAINING_STEPS, device=self.task.device)
+            batch = self.task.song_batch(noisy, self.words[row.query.branch], self.control)
+            with self.task.computing():
+                velocities.append(self.task.velocity(batch, noisy, levels)[0])
+        return velocities

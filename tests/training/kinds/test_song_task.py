@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from acestep_flows.errors import InputError
 from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.sampling.noise import draw
+from acestep_flows.sampling.schedule import even_schedule
+from acestep_flows.training.data.batches import Crop
 from acestep_flows.training.data.encoded import write_shard
+from acestep_flows.training.kinds.conditions import Blanks
 from acestep_flows.training.kinds.diffusion import DiffusionRecipe, DiffusionTask, build
+from acestep_flows.training.kinds.preview import PreviewSettings, sample
 from acestep_flows.training.loop import loop
 from acestep_flows.training.loop.recipe import parse_recipe
 from tests.model.small import small_folder, write_weights
@@ -149,3 +156,22 @@ def test_a_run_goes_on_over_what_it_was_begun_with(tmp_path: Path) -> None:
     write_weights(file, {name: tensor * 1.5 for name, tensor in tensors.items()})
     with pytest.raises(InputError, match="what is behind checkpoint has changed"):
         go_on("songs", 3)
+
+def test_preview_songs_go_down_the_schedule_under_plain_guidance(songs: Path) -> None:
+    """As Euler's method by hand makes them from the task's own velocities."""
+    task = task_of(songs)
+    for module in task.modules().values():
+        module.eval()
+    settings = PreviewSettings(steps=4, guidance_scale=3.0)
+    crop, part = Crop(1, 0, 12), task.part(task.songs.songs[1], np.random.default_rng(1))
+    words = [task.words([part], blanks) for blanks in (Blanks.none(1), Blanks.all(1))]
+    latents = torch.from_numpy(draw(1, 12))[None]
+    sigmas = even_schedule(4).sigmas
+    with torch.no_grad():
+        for level, level_next in itertools.pairwise(sigmas):
+            own, blank = (
+                task.velocity(task.song_batch(latents, tokens, None), latents, torch.full((1,), level))
+                for tokens in words
+            )
+            latents = latents + (level_next - level) * (blank + 3.0 * (own - blank))
+    torch.testing.assert_close(sample(task, crop, part, settings), latents[0], atol=1e-4, rtol=1e-4)
