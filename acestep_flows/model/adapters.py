@@ -1,10 +1,10 @@
-"""LoRA adapters in the published file format, applied without touching the weights they refine (spec 05 section 5).
+"""LoRA adapters in the published file format, applied without changing the base weights (spec 05 section 5).
 
     adapter = Adapter.load(path, config)
-    singer = adapter.apply(transformer, 0.8)     # shares every weight with `transformer`, adds low-rank products
+    adapted = adapter.apply(transformer, 0.8)    # shares every weight with `transformer`, adds low-rank products
 
-`apply` gives a new tree of modules over the same tensors, so songs with and without adapters run side by side, and
-nothing has to be undone. Several adapters are applied one after the other.
+`apply` returns a new tree of modules over the same tensors. Songs with and without adapters therefore run in parallel,
+and nothing has to be undone. Several adapters are applied one after the other.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 FILE = "pytorch_lora_weights.safetensors"
 METADATA = "lora_adapter_metadata"
 BASE = "base_digest"
-"""Metadata: the digest of the transformer that the adapter was trained on. Ours alone; other loaders pass it over."""
+"""Metadata key of the digest of the transformer the adapter was trained on. Only this package reads it."""
 EMBEDDING = "lyric_embs"
 
 M = TypeVar("M", bound=nn.Module)
@@ -44,21 +44,22 @@ M = TypeVar("M", bound=nn.Module)
 
 @dataclass(frozen=True)
 class LowRank:
-    """One layer's refinement, up @ down: down (r, in), up (out, r)."""
+    """The low-rank update up @ down of one layer: down (r, in), up (out, r)."""
 
     down: Tensor
     up: Tensor
 
     @property
     def rank(self) -> int:
+        """The rank r."""
         return self.down.shape[0]
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """How the trainer scaled the refinements, by the names of peft's `LoraConfig`.
+    """The scaling of the updates in training; fields have the names of peft's `LoraConfig`.
 
-    A file without this metadata means scaling 1: that is how the released adapters are used.
+    A file without this metadata has scaling 1, as the released adapters are used.
     """
 
     lora_alpha: float
@@ -66,7 +67,7 @@ class Scaling:
     alpha_pattern: Mapping[str, float] = field(default_factory=dict)
 
     def of(self, name: str, rank: int) -> float:
-        """The factor of layer `name`."""
+        """The factor on the update of layer `name`, which has rank `rank`."""
         alpha = next(
             (alpha for ending, alpha in self.alpha_pattern.items() if re.fullmatch(rf"(.*\.)?({ending})", name)),
             self.lora_alpha,
@@ -79,9 +80,9 @@ class Adapter:
     """A loaded adapter.
 
     Attributes:
-        layers: by the published name of a linear layer.
-        scaling: None where the file says nothing about it.
-        base: digest of the transformer that it was trained on; "" where the file does not say.
+        layers: the updates, by the published name of a linear layer.
+        scaling: None where the file has no such metadata.
+        base: digest of the transformer the adapter was trained on; "" where the file has no such metadata.
     """
 
     layers: Mapping[str, LowRank]
@@ -90,35 +91,38 @@ class Adapter:
 
     @classmethod
     def load(cls, path: Path, config: Mapping[str, Any], base: str = "") -> Adapter:
-        """Read an adapter for the transformer that `config`, its parsed config file, describes.
+        """Read an adapter for the transformer with the parsed config file `config`.
 
         Args:
             path: the file, or the folder that holds it under its usual name.
-            base: the transformer's digest; an adapter for other weights of the same shapes gets a warning.
+            base: the transformer's digest. An adapter trained on other weights of the same shapes logs a warning.
 
         Raises:
-            CheckpointError: no such file, not an adapter, or one for another model.
+            CheckpointError: no such file, not an adapter, or an adapter for another model.
         """
         adapter = cls.read(path)
         adapter.check(config, str(path / FILE if path.is_dir() else path), base)
         return adapter
 
     def check(self, config: Mapping[str, Any], where: str, base: str = "") -> None:
-        """Whether it is for the transformer of `config`; see `load`.
+        """Refuse an adapter that does not fit the transformer of `config`; the arguments are those of `load`.
+
+        Args:
+            where: the file, for errors and warnings.
 
         Raises:
-            CheckpointError: it is for another model.
+            CheckpointError: the adapter is for another model.
         """
         problems = list(_misfits(self.layers, config))
         if problems:
-            shown = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
-            raise CheckpointError(f"made for another model: {shown}", where=where)
+            more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
+            raise CheckpointError(f"made for another model: {'; '.join(problems[:5])}{more}", where=where)
         if base and self.base not in ("", base):
             log.warning("%s was trained on other weights (%.12s) than these (%.12s)", where, self.base, base)
 
     @classmethod
     def read(cls, path: Path) -> Adapter:
-        """Read an adapter for whatever model.
+        """Read an adapter without checking which model it is for.
 
         Raises:
             CheckpointError: no such file, or not an adapter.
@@ -137,7 +141,7 @@ class Adapter:
         return cls(_pair(tensors, file), read_scaling(metadata, file), metadata.get(BASE, ""))
 
     def save(self, folder: Path) -> Path:
-        """Write the adapter, with its scaling as metadata, so that whoever loads it need not guess.
+        """Write the adapter to `folder`, with its scaling as metadata, and return the file's path.
 
         Raises:
             StorageError: the folder cannot be written to.
@@ -152,11 +156,11 @@ class Adapter:
             ranks = {name: layer.rank for name, layer in self.layers.items() if layer.rank != rank}
             lora_config = {"peft_type": "LORA", "r": rank, "rank_pattern": ranks, "target_modules": sorted(self.layers)}
             metadata[METADATA] = json.dumps(lora_config | asdict(self.scaling))
-        return storage.write(folder / FILE, _in_order(save(tensors, metadata)))
+        return storage.write(folder / FILE, _with_sorted_metadata(save(tensors, metadata)))
 
     @cached_property
     def digest(self) -> str:
-        """sha256 over names, numbers and scaling: part of the weights that a result depends on."""
+        """sha256 over names, tensors and scaling. It goes into the cache keys of results."""
         hasher = hashlib.sha256(json.dumps(self.scaling and asdict(self.scaling), sort_keys=True).encode())
         for name in sorted(self.layers):
             for tensor in (self.layers[name].down, self.layers[name].up):
@@ -165,27 +169,27 @@ class Adapter:
         return hasher.hexdigest()
 
     def apply(self, module: M, weight: float = 1.0) -> M:
-        """A twin of `module` that shares its tensors and adds the adapter's layers, `weight` times their scaling.
+        """A copy of `module` that shares its tensors and adds the adapter's updates, times `weight` and their scaling.
 
-        Layers of other modules are left to these: an adapter covers the lyric encoder, the condition projector and
-        the transformer. The twin is for this adapter and weight only; a change of either is a new twin.
+        Layers that `module` lacks are skipped: one adapter covers the lyric encoder, the condition projector and the
+        transformer, which are separate modules. Another adapter or weight needs another copy.
         """
         shared = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
-        twin = copy.deepcopy(module, cast("dict[int, Any]", shared))
-        modules = dict(twin.named_modules())
+        adapted = copy.deepcopy(module, cast("dict[int, Any]", shared))
+        modules = dict(adapted.named_modules())
         for name, layer in self.layers.items():
             base = modules.get(name)
-            if isinstance(base, nn.Linear | RefinedLinear):
+            if isinstance(base, nn.Linear | LoraLinear):
                 parent, _, child = name.rpartition(".")
                 scaling = weight * (self.scaling.of(name, layer.rank) if self.scaling else 1.0)
-                setattr(modules[parent], child, RefinedLinear(base, layer, scaling))
-        return twin
+                setattr(modules[parent], child, LoraLinear(base, layer, scaling))
+        return adapted
 
 
-class RefinedLinear(nn.Module):
-    """A linear layer plus a scaled product of two thin ones. Looks like the layer it refines."""
+class LoraLinear(nn.Module):
+    """A linear layer plus a scaled low-rank update. It has the interface of the layer it wraps."""
 
-    def __init__(self, base: nn.Linear | RefinedLinear, layer: LowRank, scaling: float) -> None:
+    def __init__(self, base: nn.Linear | LoraLinear, layer: LowRank, scaling: float) -> None:
         super().__init__()
         self.base, self.scaling = base, scaling
         self.down, self.up = (
@@ -194,7 +198,7 @@ class RefinedLinear(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """Of the layer it refines."""
+        """The weight of the wrapped layer."""
         return self.base.weight
 
     def forward(self, x: Tensor) -> Tensor:
@@ -202,8 +206,8 @@ class RefinedLinear(nn.Module):
         return out + self.scaling * F.linear(F.linear(x, self.down), self.up)
 
 
-def _in_order(content: bytes) -> bytes:
-    """A safetensors file with its metadata sorted: the library writes it in any order, and so one adapter as many."""
+def _with_sorted_metadata(content: bytes) -> bytes:
+    """A safetensors file with its metadata sorted. The library's order varies, so equal adapters would differ."""
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -218,18 +222,18 @@ def _pair(tensors: Mapping[str, Tensor], file: Path) -> dict[str, LowRank]:
         {name.removesuffix(ending): tensor for name, tensor in tensors.items() if name.endswith(ending)}
         for ending in (".lora_A.weight", ".lora_B.weight")
     )
-    strange = sorted(
+    problems = sorted(
         set(tensors) - {f"{name}.lora_A.weight" for name in downs} - {f"{name}.lora_B.weight" for name in ups}
     )
-    strange += sorted(downs.keys() ^ ups.keys())
-    strange += [
+    problems += sorted(downs.keys() ^ ups.keys())
+    problems += [
         name
         for name in downs.keys() & ups.keys()
         if not (downs[name].ndim == ups[name].ndim == 2 and len(downs[name]) == ups[name].shape[1] > 0)
     ]
-    if strange or not downs:
+    if problems or not downs:
         raise CheckpointError(
-            f"not an adapter: {strange[0] if strange else 'no tensors'}",
+            f"not an adapter: {problems[0] if problems else 'no tensors'}",
             where=str(file),
             allowed="matrices LAYER.lora_A.weight (rank, in) and LAYER.lora_B.weight (out, rank)",
         )
@@ -237,22 +241,22 @@ def _pair(tensors: Mapping[str, Tensor], file: Path) -> dict[str, LowRank]:
 
 
 def _misfits(layers: Mapping[str, LowRank], config: Mapping[str, Any]) -> Iterator[str]:
-    """What the transformer of `config` has no place for."""
+    """The problems of applying `layers` to the transformer of `config`."""
     layout = transformer_layout(config)
     for name, layer in layers.items():
         expected = layout.get(f"{name}.weight")
-        found = (layer.up.shape[0], layer.down.shape[1])
-        if expected is None or len(expected) != len(found) or name == EMBEDDING:
+        shape = (layer.up.shape[0], layer.down.shape[1])
+        if expected is None or len(expected) != len(shape) or name == EMBEDDING:
             yield f"no linear layer {name}"
-        elif found != expected:
-            yield f"{name} is {list(expected)}, not {list(found)}"
+        elif shape != expected:
+            yield f"{name} is {list(expected)}, not {list(shape)}"
 
 
 def read_scaling(metadata: Mapping[str, str], file: Path) -> Scaling | None:
-    """The scaling in a file's metadata, None where there is none.
+    """The scaling in the metadata of `file`; None where there is none.
 
     Raises:
-        CheckpointError: it cannot be read, or is that of another kind of adapter.
+        CheckpointError: the metadata cannot be read, or is that of another kind of adapter.
     """
     if METADATA not in metadata:
         return None

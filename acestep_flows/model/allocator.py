@@ -1,4 +1,4 @@
-"""Process-wide memory policy for inference on the CPU."""
+"""The allocator setting of a process that runs inference on the CPU."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import ctypes
 import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
-GENEROUS = 1 << 30
+KEPT_BYTES = 1 << 30
 
 
 def keep_freed_memory() -> bool:
-    """Let the process keep memory it has freed, up to a gigabyte, for its next allocation.
+    """Let the process keep up to a gigabyte of freed memory for its next allocations.
 
-    By default glibc gives every freed block of some megabytes back to the system and asks for it again a moment
-    later; each forward pass then pays for tens of thousands of page faults, 5 to 10 % of its time. The peak stays the
-    same; between songs the process holds on to more. Call it once, in a process that renders.
+    By default glibc returns every freed block of some megabytes to the system and requests it again a moment later.
+    Each forward pass then pays for tens of thousands of page faults, 5 to 10 % of its time. With this setting the
+    peak stays the same, but the process holds more memory between songs. Call it once in a process that renders.
 
     Returns:
-        Whether the C library took it; others than glibc do not have the setting.
+        Whether the C library accepted the setting. Only glibc has it.
     """
     if not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    return mallopt is not None and all(mallopt(option, GENEROUS) for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD))
+    return mallopt is not None and all(mallopt(option, KEPT_BYTES) for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD))

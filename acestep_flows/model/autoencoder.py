@@ -1,7 +1,7 @@
 """The music autoencoder: 44.1 kHz stereo to latents, latents to log-mel (spec 04 sections 4 to 6).
 
-The network is diffusers' `AutoencoderDC`, of which a stage loads one half. Which class that is stands in the
-checkpoint's config: another network that turns latents into log-mel joins `NETWORKS` under its class name.
+The network is diffusers' `AutoencoderDC`. A stage loads only the half that it needs. The checkpoint's config names the
+class; another network that turns latents into log-mel is added to `NETWORKS` under its class name.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from acestep_flows.values import MEL_BANDS, MEL_FRAMES_PER_LATENT, SAMPLES_PER_F
 Half = Literal["encoder", "decoder"]
 
 LATENT_SHIFT, LATENT_SCALE = -1.9091, 0.1786
-"""The latent space is normalised by these; the config's own scaling factor is not used."""
+"""Normalisation of the latent space: (z - shift) * scale. The config's own scaling factor is not used."""
 
 MEL_LOW, MEL_HIGH = -11.0, 3.0
-"""The log-mel range that the network sees as -1..1. Nothing is clipped."""
+"""The log-mel range that is mapped to the network's -1..1. Nothing is clipped."""
 
 WINDOW, HOP = 512, 256
-"""Latent frames per window of the overlapped decode, and between windows; the middle half of a window is kept."""
+"""Latent frames per window of the overlapped decode, and between windows. The middle half of a window is used."""
 
 
 class Autoencoder:
-    """One or both halves of the autoencoder. Takes and gives single songs, as numpy arrays."""
+    """One or both halves of the autoencoder. Songs go in and come out one by one, as numpy arrays."""
 
     def __init__(self, placement: Placement, encoder: nn.Module | None, decoder: nn.Module | None, mel: LogMel | None):
         self._placement = placement
@@ -43,14 +43,22 @@ class Autoencoder:
     def load(
         cls, checkpoint: Checkpoint, placement: Placement, halves: Sequence[Half] = ("encoder", "decoder")
     ) -> Autoencoder:
-        """Read the weights of `halves`; the encoder brings the mel transform along, from the vocoder's file."""
+        """Read the weights of `halves`. The encoder also needs the mel transform, which is in the vocoder's file.
+
+        Raises:
+            CheckpointError: a weights file lacks a tensor or has changed since the checkpoint was opened.
+        """
         encoder = _load_half(checkpoint, placement, "encoder") if "encoder" in halves else None
         decoder = _load_half(checkpoint, placement, "decoder") if "decoder" in halves else None
         return cls(placement, encoder, decoder, LogMel.load(checkpoint, placement) if encoder else None)
 
     @torch.inference_mode()
     def log_mel(self, samples: FloatArray) -> Tensor:
-        """Log-mel (2, 128, 8 T) of 44.1 kHz `samples` (2, n), zero-padded to whole latent frames."""
+        """Log-mel (2, 128, 8 T) of 44.1 kHz `samples` (2, n), zero-padded to whole latent frames.
+
+        Raises:
+            InputError: `samples` is not (2, n) or is empty.
+        """
         assert self._mel is not None, "loaded without the encoder"
         length = samples.shape[-1]
         if samples.shape != (2, length) or not length:
@@ -61,7 +69,11 @@ class Autoencoder:
 
     @torch.inference_mode()
     def encode(self, samples: FloatArray) -> FloatArray:
-        """Latents (8, 16, T) of stereo `samples` (2, n) at 44.1 kHz; T = ceil(n / 4096)."""
+        """Latents (8, 16, T) of stereo `samples` (2, n) at 44.1 kHz; T = ceil(n / 4096).
+
+        Raises:
+            InputError: `samples` is not (2, n) or is empty.
+        """
         assert self._encoder is not None, "loaded without the encoder"
         span = MEL_HIGH - MEL_LOW
         scaled = 2 * ((self.log_mel(samples) - MEL_LOW) / span) - 1
@@ -75,13 +87,13 @@ class Autoencoder:
 
         Args:
             overlap: decode windows of 512 frames, so that memory stays bounded. The innermost stage attends over
-                the whole window, so the result differs slightly from that of one piece.
+                the whole window, so the result differs slightly from an undivided decode.
         """
-        return self.decode_together([latents], overlap=overlap)[0]
+        return self.decode_batch([latents], overlap=overlap)[0]
 
     @torch.inference_mode()
-    def decode_together(self, songs: Sequence[FloatArray], *, overlap: bool = False) -> list[FloatArray]:
-        """As `decode`, for songs of one length, which share every forward pass."""
+    def decode_batch(self, songs: Sequence[FloatArray], *, overlap: bool = False) -> list[FloatArray]:
+        """`decode` for several songs of equal length, which share every forward pass."""
         latents = np.stack(songs)
         frames = latents.shape[-1]
         mels = [np.empty((2, MEL_BANDS, MEL_FRAMES_PER_LATENT * frames), np.float32) for _ in songs]
@@ -106,7 +118,7 @@ class Autoencoder:
 
 
 def decode_windows(frames: int) -> Iterator[tuple[int, int, int, int]]:
-    """Windows over `frames` latent frames: each its start and end, and the start and end of what is kept of it."""
+    """Windows over `frames` latent frames, as (start, end, start of the used part, end of the used part)."""
     starts = range(0, max(frames - HOP, 1), HOP) if frames > WINDOW else range(min(frames, 1))
     margin = (WINDOW - HOP) // 2
     for start in starts:
@@ -123,7 +135,10 @@ def _autoencoder_dc(config: Config, half: Half) -> nn.Module:
 
 
 NETWORKS: dict[str, Callable[[Config, Half], nn.Module]] = {"AutoencoderDC": _autoencoder_dc}
-"""Builds one half: (1, 2, 128, F) to (1, 8, 16, F / 8), or back. Parameters are named as in the file, less the half."""
+"""Builders of one half, by class name: (B, 2, 128, F) to (B, 8, 16, F / 8), or back.
+
+The parameters have the names of the file, without the prefix of the half.
+"""
 
 
 def _load_half(checkpoint: Checkpoint, placement: Placement, half: Half) -> nn.Module:
@@ -138,5 +153,5 @@ def _load_half(checkpoint: Checkpoint, placement: Placement, half: Half) -> nn.M
 
 
 def _array(batch: Tensor) -> FloatArray:
-    """A batch as a contiguous numpy array."""
+    """A batch as a contiguous numpy array on the CPU."""
     return batch.cpu().contiguous().numpy()

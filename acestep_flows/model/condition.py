@@ -10,7 +10,10 @@ from acestep_flows.model.weights import PublishedPart
 
 
 class ConditionProjector(PublishedPart):
-    """Brings speaker, prompt and lyrics to the transformer's width. "Null" means zeros put in: the biases remain."""
+    """Projects speaker, prompt and lyrics to the transformer's width D.
+
+    A null condition has zeros as input; the biases of the projections remain.
+    """
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__(config)
@@ -21,12 +24,12 @@ class ConditionProjector(PublishedPart):
     def forward(
         self, text: Tensor, text_mask: Tensor, lyrics: Tensor, lyric_mask: Tensor, speaker: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Project and join, with or without a leading batch axis.
+        """Project the three inputs and concatenate them, with or without a leading batch axis.
 
         Args:
             text: (L, w) states of the text encoder; text_mask (L,).
             lyrics: (M, w) states of the lyric encoder; lyric_mask (M,).
-            speaker: (512,); None is zeros, as the published model is always run.
+            speaker: (512,); None means zeros, the only input the published model is run with.
 
         Returns:
             The condition (1 + L + M, D) and its mask (1 + L + M,).

@@ -16,19 +16,20 @@ WHERE = "ace_step_transformer/config.json"
 
 Size = Annotated[int, Field(gt=0)]
 Blocks = tuple[Annotated[int, Field(ge=0)], int]
-"""First and last index, both included."""
+"""First and last block, both included."""
 
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """Sizes of the transformer and of the lyric encoder inside its weights file.
+    """Sizes of the transformer and of the lyric encoder in the same weights file.
 
-    The published constructor defaults are not the published model, so what the file always has is required here.
-    The `lyric_encoder_*` sizes and the ERG ranges are absent from it and default to what the published model uses.
+    The constructor defaults that were published are not those of the published model, so every key that the file
+    always has is required. The file lacks the `lyric_encoder_*` sizes and the ERG ranges; they default to the
+    published model's.
 
     Attributes:
-        erg_blocks: first and last block whose cross-attention queries ERG may weaken (spec 02 section 3.1).
-        lyric_encoder_erg_blocks: first and last layer of the lyric encoder whose queries ERG may weaken.
+        erg_blocks: first and last block whose cross-attention queries ERG scales (spec 02 section 3.1).
+        lyric_encoder_erg_blocks: first and last layer of the lyric encoder whose queries ERG scales.
     """
 
     num_layers: Size
@@ -63,8 +64,8 @@ class TransformerConfig:
             == len(self.ssl_encoder_depths)
             == len(self.ssl_latent_dims),
         }
-        for rule, kept in rules.items():
-            if not kept:
+        for rule, holds in rules.items():
+            if not holds:
                 raise CheckpointError("sizes that do not fit together", where=WHERE, allowed=rule)
 
     @classmethod
@@ -72,7 +73,7 @@ class TransformerConfig:
         """Read the parsed `config.json`; unknown keys are ignored.
 
         Raises:
-            CheckpointError: a key is missing or its value is none that it can have.
+            CheckpointError: a key is missing or its value is not allowed.
         """
         try:
             return TypeAdapter(cls).validate_python(dict(content))
@@ -83,9 +84,10 @@ class TransformerConfig:
 
     @property
     def width(self) -> int:
-        """Inner width D. The file's `inner_dim` is ignored, as upstream does."""
+        """Inner width D. The file's `inner_dim` is ignored, as upstream ignores it."""
         return self.num_attention_heads * self.attention_head_dim
 
     @property
     def feed_forward_width(self) -> int:
+        """Hidden width of the gated feed-forward, per half."""
         return math.trunc(self.width * self.mlp_ratio)

@@ -1,7 +1,7 @@
-"""The control input: another track's latents, blended into the tokens before the first block (spec 01 section 5.2).
+"""The control input: latents of a reference track, added to the tokens before the first block (spec 01 section 5.2).
 
-The hook itself is upstream's; no encoder for it was ever published. `ControlBranch` is ours, and is loaded from a
-folder of its own.
+Upstream has the hook in the transformer but never published an encoder for it. `ControlBranch` is our encoder. It is
+loaded from a folder of its own.
 """
 
 from __future__ import annotations
@@ -28,19 +28,23 @@ if TYPE_CHECKING:
 
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 MAX_DRIFT = 11
-"""Frames (about a second) by which a reference may miss the song's length."""
+"""Frames (about a second) by which the length of a reference may differ from the song's."""
 
 
 def blend(x: Tensor, control: Tensor, scale: float | Tensor, padding: Padding | None = None) -> Tensor:
-    """x + scale * control, after giving the control the mean and deviation that x has.
+    """x + scale * control, with the control normalised to the mean and standard deviation of x.
 
-    Mean and deviation are joint over time and channels of one row. A control that does not vary carries nothing, so
-    it changes nothing (the formula alone would add the mean of x).
+    Both statistics are joint over time and channels of one row. A constant control changes nothing; the formula alone
+    would add the mean of x.
 
     Args:
         x: tokens (B, T, D).
         control: (B, T, D).
-        scale: one strength for all rows or (B,).
+        scale: the strength, one number for all rows or (B,).
+        padding: where it is exact, the statistics run over real frames only.
+
+    Returns:
+        (B, T, D).
     """
     control = control.to(x)
     x_std, x_mean = _moments(x, padding)
@@ -51,18 +55,17 @@ def blend(x: Tensor, control: Tensor, scale: float | Tensor, padding: Padding | 
 
 
 def _moments(x: Tensor, padding: Padding | None) -> tuple[Tensor, Tensor]:
-    """Standard deviation and mean of each row, (B, 1, 1)."""
+    """Standard deviation and mean of each row, each (B, 1, 1)."""
     moments = [torch.std_mean(row, dim=(0, 1), keepdim=True) for row in joint_rows(x, padding)]
     std, mean = (torch.stack(moment) for moment in zip(*moments, strict=True))
     return std, mean
 
 
 class ControlBranch(nn.Module):
-    """Encodes a reference track's latents for the hook: a copy of the patch embedding, a projection, and a gain.
+    """Encodes a reference track's latents to control tokens: a copy of the patch embedding, a projection, and a gain.
 
-    The hook divides by the control's own deviation, so a zero-initialised projection would neither stay silent nor
-    ever get a gradient. What starts at zero is therefore `gain`, a factor on the strength: an untrained branch
-    changes nothing, and learns.
+    `blend` divides by the control's standard deviation, so a zero-initialised projection would get no gradient.
+    Instead `gain`, a factor on the strength, starts at zero: an untrained branch changes nothing and can learn.
     """
 
     def __init__(self, width: int) -> None:
@@ -72,8 +75,8 @@ class ControlBranch(nn.Module):
         self.gain = nn.Parameter(torch.zeros(()))
 
     @classmethod
-    def beside(cls, proj_in: PatchEmbedding) -> ControlBranch:
-        """An untrained branch for the transformer that `proj_in` belongs to."""
+    def untrained(cls, proj_in: PatchEmbedding) -> ControlBranch:
+        """An untrained branch for the transformer with the patch embedding `proj_in`, which it copies."""
         branch = cls(proj_in.width)
         branch.proj_in.load_state_dict(proj_in.state_dict())
         nn.init.eye_(branch.proj_out.weight)
@@ -82,20 +85,20 @@ class ControlBranch(nn.Module):
 
     @classmethod
     def load(cls, folder: Path, config: Mapping[str, Any], placement: Placement) -> ControlBranch:
-        """Read a branch for the transformer that `config`, its parsed config file, describes.
+        """Read a branch for the transformer with the parsed config file `config`.
 
         Raises:
-            CheckpointError: a file is missing or damaged, or the branch is for another model.
+            CheckpointError: a file is missing or damaged, or the branch was made for another width.
         """
         width = config["num_attention_heads"] * config["attention_head_dim"]
         try:
-            own = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+            branch_config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
             tensors = load_file(folder / WEIGHTS, device=placement.device)
-            found = own["inner_dim"]
+            branch_width = branch_config["inner_dim"]
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise CheckpointError(f"not a control branch: {error!r}", where=str(folder)) from None
-        if found != width:
-            raise CheckpointError(f"made for width {found}", where=str(folder), allowed=f"width {width}")
+        if branch_width != width:
+            raise CheckpointError(f"made for width {branch_width}", where=str(folder), allowed=f"width {width}")
         with torch.device("meta"):
             branch = cls(width)
         expected = {name: tensor.shape for name, tensor in branch.state_dict().items()}
@@ -106,7 +109,7 @@ class ControlBranch(nn.Module):
         return branch.requires_grad_(False).eval()
 
     def save(self, folder: Path) -> None:
-        """Write the branch in the layout of the published parts.
+        """Write the branch to `folder`, in the layout of the published parts.
 
         Raises:
             StorageError: the folder cannot be written to.
@@ -116,22 +119,22 @@ class ControlBranch(nn.Module):
         storage.write(folder / CONFIG, json.dumps(config, indent=2).encode())
 
     def forward(self, latents: Tensor, padding: Padding | None = None) -> Tensor:
-        """Reference latents (B, 8, 16, T) to control tokens (B, T, D); times `gain`, the strength, they act."""
+        """Reference latents (B, 8, 16, T) to control tokens (B, T, D). The caller multiplies the strength by `gain`."""
         control: Tensor = self.proj_out(self.proj_in(latents.to(self.gain.dtype), padding))
         return control
 
 
-def fit(latents: Tensor, frames: int) -> Tensor:
-    """Reference latents (..., T) cropped or zero-padded at the end to the song's `frames`.
+def fit_to_song(latents: Tensor, frames: int) -> Tensor:
+    """Crop reference latents (..., T) to the song's `frames`, or zero-pad them at the end.
 
     Raises:
-        InputError: the lengths differ by more than a second: the tracks are not aligned.
+        InputError: the lengths differ by more than a second, so the tracks are not aligned.
     """
-    given = latents.shape[-1]
-    if abs(given - frames) > MAX_DRIFT:
+    length = latents.shape[-1]
+    if abs(length - frames) > MAX_DRIFT:
         raise InputError(
-            f"{seconds_from_frames(given):.1f} s long",
+            f"{seconds_from_frames(length):.1f} s long",
             where="control",
-            allowed=f"{seconds_from_frames(frames):.1f} s as the song, give or take a second",
+            allowed=f"{seconds_from_frames(frames):.1f} s, the length of the song, give or take a second",
         )
-    return pad(latents, (0, frames - given))
+    return pad(latents, (0, frames - length))

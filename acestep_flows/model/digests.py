@@ -1,6 +1,6 @@
-"""sha256 of large files, computed once and remembered by (path, size, modification time).
+"""sha256 of large files, cached by path, size and modification time.
 
-A full-size checkpoint takes several seconds to read through; the digest is wanted at every start.
+Every start needs the digest of the checkpoint, and reading a full-size checkpoint takes several seconds.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from pathlib import Path
 
 
 class FileDigests:
-    """Digests of files, remembered in this object and, where a `folder` is given, on disk."""
+    """A cache of file digests: in memory, and on disk where a `folder` is given."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
         self._known: dict[Path, tuple[list[int], str]] = {}
 
     def sha256(self, file: Path) -> str:
-        """The hex digest of `file`'s content as it is now."""
+        """The hex digest of the present content of `file`."""
         file = file.resolve()
         stamp = _stamp(file)
-        remembered = self._known.get(file) or self._read(file)
-        if remembered and remembered[0] == stamp:
-            self._known[file] = remembered
-            return remembered[1]
+        cached = self._known.get(file) or self._read(file)
+        if cached and cached[0] == stamp:
+            self._known[file] = cached
+            return cached[1]
         with file.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        if _stamp(file) == stamp:  # else somebody is writing to it right now
+        if _stamp(file) == stamp:  # otherwise the file was written to while it was read
             self._known[file] = (stamp, digest)
             self._write(file, stamp, digest)
         return digest
@@ -40,7 +40,7 @@ class FileDigests:
 
     def _read(self, file: Path) -> tuple[list[int], str] | None:
         entry = self._entry(file)
-        # An absent or damaged entry only costs the time to compute it again.
+        # An absent or damaged entry only costs the time to compute the digest again.
         with suppress(OSError, ValueError, KeyError, TypeError):
             if entry:
                 content = json.loads(entry.read_text(encoding="utf-8"))
@@ -60,5 +60,5 @@ class FileDigests:
 
 
 def _stamp(file: Path) -> list[int]:
-    found = file.stat()
-    return [found.st_size, found.st_mtime_ns]
+    status = file.stat()
+    return [status.st_size, status.st_mtime_ns]

@@ -1,6 +1,6 @@
-"""acestep-nano, the small model inside this package, which is used where no other weights are given.
+"""acestep-nano, the small model inside this package. It is used where no other weights are given.
 
-What it is, what it was taught and how well it does what is in the model card beside its weights.
+The model card beside its weights says how it was trained and what it can do.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from pathlib import Path
 from acestep_flows.errors import CheckpointError
 
 NAME = "acestep-nano-1"
-"""What recipes call it. A new name for new weights."""
+"""The model's name in recipes. New weights get a new name."""
 
 FOLDER = Path(__file__).parents[1] / "checkpoints" / "nano"
 
 
 def embedded_checkpoint() -> Path:
-    """Its folder, which has the published layout.
+    """The folder of acestep-nano, in the published layout.
 
     Raises:
-        CheckpointError: this installation lacks it.
+        CheckpointError: this installation lacks the folder.
     """
     if not FOLDER.is_dir():
         raise CheckpointError(

@@ -1,9 +1,9 @@
-"""Adapters and control branches, found by name or by path: weights that go on top of a checkpoint.
+"""Extras: adapters and control branches, weights added to a checkpoint, found by name or by path.
 
     <folder>/adapters/NAME/pytorch_lora_weights.safetensors
     <folder>/controls/NAME/config.json, diffusion_pytorch_model.safetensors
 
-A folder is the checkpoint's own or one that the user named. Whoever serves strangers turns paths off.
+A folder is the checkpoint's own or one that the user named. A public server turns paths off.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ _UNPUBLISHED = "; none are published for stemgen and singing2accompaniment, they
 
 @dataclass(frozen=True)
 class Extras:
-    """Where extras lie.
+    """The folders in which extras are found.
 
     Attributes:
-        folders: looked through in order.
-        paths: whether a path may stand in place of a name.
+        folders: searched in order.
+        paths: whether a path is accepted in place of a name.
     """
 
     folders: Sequence[Path]
     paths: bool = True
 
     def find(self, kind: Kind, name: str) -> Path:
-        """The folder (or single file) of an extra.
+        """The folder (or single file) of the extra called `name`.
 
         Raises:
-            InputError: `name` is a path where paths are off, or neither name nor path.
-            CheckpointError: there is none of that name.
+            InputError: `name` is a path where paths are turned off, or is neither a name nor a path.
+            CheckpointError: no extra has that name, or nothing exists at that path.
         """
         word = _WORD[kind]
         if not _NAME.fullmatch(name):
@@ -52,12 +52,12 @@ class Extras:
                 raise CheckpointError(f"nothing at {name}", where=word, allowed="a name, or a folder with its weights")
             return path
         for folder in self.folders:
-            if (found := folder / kind / name).is_dir():
-                return found
-        known = ", ".join(self.names(kind)) or "none are installed"
-        more = _UNPUBLISHED if kind == "controls" else _PATH if self.paths else ""
-        raise CheckpointError(f"no weights for {word} {name!r}", where=word, allowed=known + more)
+            if (extra := folder / kind / name).is_dir():
+                return extra
+        installed = ", ".join(self.names(kind)) or "none are installed"
+        hint = _UNPUBLISHED if kind == "controls" else _PATH if self.paths else ""
+        raise CheckpointError(f"no weights for {word} {name!r}", where=word, allowed=installed + hint)
 
     def names(self, kind: Kind) -> list[str]:
-        """What can be found by name."""
+        """The names of all installed extras of `kind`, sorted."""
         return sorted({entry.name for folder in self.folders for entry in (folder / kind).glob("*") if entry.is_dir()})

@@ -19,18 +19,18 @@ class Convolution(nn.Module):
 
 
 class Pointwise(Convolution):
-    """A 1x1 convolution, which over (B, T, C) is a linear map."""
+    """A 1x1 convolution: on (B, T, C) it is a linear map."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.conv.weight.squeeze(-1), self.conv.bias)
 
 
 class Depthwise(Convolution):
-    """Each channel convolved along time by its own three taps, zeros beyond both ends."""
+    """A convolution of each channel along time with its own three taps, zero-padded at both ends."""
 
     def forward(self, x: Tensor) -> Tensor:
-        # (B, T, C) is the channels-last layout of (B, C, 1, T): seen so, nothing is copied, and the kernel for
-        # that layout takes a tenth of the time that Conv1d needs.
+        # (B, T, C) is the channels-last layout of (B, C, 1, T), so this view copies nothing. The kernel for that
+        # layout takes a tenth of Conv1d's time.
         y = F.conv2d(
             x.mT.unsqueeze(2), self.conv.weight.unsqueeze(2), self.conv.bias, padding=(0, 1), groups=x.shape[-1]
         )
@@ -38,7 +38,7 @@ class Depthwise(Convolution):
 
 
 class FeedForward(nn.Module):
-    """Expand to 2h channels, convolve each along time, gate one half by the other, project back."""
+    """Expands to 2h channels, convolves each along time, gates one half by the other, and projects back."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()

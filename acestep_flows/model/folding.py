@@ -1,9 +1,10 @@
-"""One-dimensional convolutions in the shape that processors are fast at.
+"""One-dimensional convolutions with time folded into channels, which is faster on processors.
 
 Tensors are (B, n, C), channels innermost. In that layout `p` neighbouring samples of C channels *are* one sample of
 p * C channels: folding time into channels is a view. The vocoder's last levels have 1 to 8 channels at audio rate,
-too few to fill a vector register; folded to 16, the same convolution runs 5 to 100 times faster although its kernel
-then holds zeros. A transposed convolution of rate r is a convolution to r * C channels and the same view, backwards.
+too few to fill a vector register. Folded to 16 channels, the same convolution runs 5 to 100 times faster, although
+its kernel then holds zeros. A transposed convolution of rate r is a convolution to r * C channels followed by the
+reverse view.
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 FULL_WIDTH = 16
-"""Channels from which on folding gains nothing: one vector of 16 floats."""
+"""Channels that fill one vector register of 16 floats. Folding beyond them gains nothing."""
 
 
 class FoldedConv(nn.Module):
-    """A zero-padded convolution (B, n, I) to (B, n, O), computed `fold` samples at a time; `fold` must divide n.
+    """A zero-padded convolution (B, n, I) to (B, n, O), computed `fold` samples at a time.
 
     Args:
         weight: (O, I, k) with odd k.
         bias: (O,).
+        dilation: samples between the taps.
+        fold: samples folded into one; it must divide n.
     """
 
     weight: Tensor
@@ -30,7 +33,7 @@ class FoldedConv(nn.Module):
     def __init__(self, weight: Tensor, bias: Tensor, *, dilation: int = 1, fold: int = 1) -> None:
         super().__init__()
         self.outputs, self.inputs, _ = weight.shape
-        # An unfolded dilated convolution keeps its dilation; in a folded one it has become part of the kernel.
+        # A folded kernel already contains the dilation; an unfolded one still needs it.
         self.fold, self.dilation = fold, dilation if fold == 1 else 1
         folded = weight if fold == 1 else fold_kernel(weight, dilation, fold)
         self.padding = self.dilation * (folded.shape[2] // 2)
@@ -45,11 +48,13 @@ class FoldedConv(nn.Module):
 
 
 class FoldedUpsample(nn.Module):
-    """A transposed convolution (B, n, I) to (B, n * rate, O) that trims (k - rate) / 2 samples at either end.
+    """A transposed convolution (B, n, I) to (B, n * rate, O). It trims (k - rate) / 2 samples at either end.
 
     Args:
         weight: (I, O, k) with k - rate even.
         bias: (O,).
+        rate: output samples per input sample.
+        fold: as in `FoldedConv`.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, *, rate: int, fold: int = 1) -> None:
@@ -65,12 +70,12 @@ class FoldedUpsample(nn.Module):
 
 def fold_for(channels: int, samples: int) -> int:
     """The smallest divisor of `samples` that folds `channels` to full width, or `samples` if none does."""
-    wide = (fold for fold in range(1, samples) if samples % fold == 0 and fold * channels >= FULL_WIDTH)
-    return next(wide, samples)
+    folds = (fold for fold in range(1, samples) if samples % fold == 0 and fold * channels >= FULL_WIDTH)
+    return next(folds, samples)
 
 
 def fold_kernel(weight: Tensor, dilation: int, fold: int) -> Tensor:
-    """The (fold * O, fold * I, taps) kernel that is to folded samples what `weight` (O, I, k) is to single ones."""
+    """The (fold * O, fold * I, taps) kernel that does on folded samples what `weight` (O, I, k) does on single ones."""
     outputs, inputs, size = weight.shape
     offsets = [dilation * (tap - size // 2) for tap in range(size)]
     reach = -(-offsets[-1] // fold)
@@ -83,7 +88,11 @@ def fold_kernel(weight: Tensor, dilation: int, fold: int) -> Tensor:
 
 
 def phase_kernel(weight: Tensor, rate: int) -> Tensor:
-    """The (rate * O, I, taps) kernel whose outputs are the phases of the transposed convolution `weight` (I, O, k)."""
+    """The (rate * O, I, taps) kernel whose output channels are the phases of a transposed convolution.
+
+    Args:
+        weight: (I, O, k) of the transposed convolution.
+    """
     inputs, outputs, size = weight.shape
     trim = (size - rate) // 2
     reach = -(-(size - 1 - trim) // rate)

@@ -1,8 +1,8 @@
-"""The published checkpoint layout as a function of its configs: which tensors exist, and of what shape.
+"""The published checkpoint layout as a function of its configs: names and shapes of the tensors.
 
-Plain arithmetic, no torch: a checkpoint is judged from its headers in milliseconds, in any process. The names are
-those of spec 01 section 8 and spec 04 sections 6 and 7. Tests hold these tables against the key list of the
-published model and against the modules that load them.
+This is plain arithmetic without torch, so any process can check a checkpoint's headers in milliseconds. The names are
+those of spec 01 section 8 and spec 04 sections 6 and 7. Tests compare these tables with the key list of the published
+model and with the modules that load the tensors.
 """
 
 from __future__ import annotations
@@ -44,30 +44,14 @@ def _merge(parts: Iterable[Layout]) -> Layout:
 
 
 def transformer_layout(config: Config) -> Layout:
-    """The diffusion transformer with its lyric encoder, condition projections and REPA heads (spec 01 section 8)."""
+    """The diffusion transformer with its lyric encoder, condition projections and REPA heads (spec 01 section 8).
+
+    Raises:
+        CheckpointError: the config lacks a size or has one that is not allowed.
+    """
     sizes = TransformerConfig.from_json(config)
-    width, hidden = sizes.width, sizes.feed_forward_width
-    projections = ("to_q", "to_k", "to_v", "to_out.0")
-    unused = ("add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
-    block = _merge(
-        [
-            {"scale_shift_table": (6, width)},
-            *(_linear(f"attn.{name}", width, width) for name in projections),
-            *(_linear(f"cross_attn.{name}", width, width) for name in projections + unused),
-            _linear("ff.inverted_conv.conv", 2 * hidden, width, 1),
-            _linear("ff.depth_conv.conv", 2 * hidden, 1, 3),
-            _linear("ff.point_conv.conv", width, hidden, 1, bias=False),
-        ]
-    )
-    heads = (
-        _under(
-            f"projectors.{index}",
-            _linear("0", 2 * width, width),
-            _linear("2", 2 * width, 2 * width),
-            _linear("4", teacher, 2 * width),
-        )
-        for index, teacher in enumerate(sizes.ssl_latent_dims)
-    )
+    width, block = sizes.width, _transformer_block(sizes)
+    heads = (_repa_head(width, teacher) for teacher in sizes.ssl_latent_dims)
     return _merge(
         [
             *(_under(f"transformer_blocks.{index}", block) for index in range(sizes.num_layers)),
@@ -79,13 +63,35 @@ def transformer_layout(config: Config) -> Layout:
             {"lyric_embs.weight": (sizes.lyric_encoder_vocab_size, sizes.lyric_hidden_size)},
             _linear("lyric_proj", width, sizes.lyric_hidden_size),
             _under("lyric_encoder", _lyric_encoder(sizes)),
-            *heads,
+            *(_under(f"projectors.{index}", head) for index, head in enumerate(heads)),
             _linear("proj_in.early_conv_layers.0", PATCH_CHANNELS, sizes.in_channels, *sizes.patch_size),
             _norm("proj_in.early_conv_layers.1", PATCH_CHANNELS),
             _linear("proj_in.early_conv_layers.2", width, PATCH_CHANNELS, 1, 1),
             {"final_layer.scale_shift_table": (2, width)},
             _linear("final_layer.linear", math.prod(sizes.patch_size) * sizes.out_channels, width),
         ]
+    )
+
+
+def _transformer_block(sizes: TransformerConfig) -> Layout:
+    width, hidden = sizes.width, sizes.feed_forward_width
+    projections = ("to_q", "to_k", "to_v", "to_out.0")
+    unused = ("add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
+    return _merge(
+        [
+            {"scale_shift_table": (6, width)},
+            *(_linear(f"attn.{name}", width, width) for name in projections),
+            *(_linear(f"cross_attn.{name}", width, width) for name in projections + unused),
+            _linear("ff.inverted_conv.conv", 2 * hidden, width, 1),
+            _linear("ff.depth_conv.conv", 2 * hidden, 1, 3),
+            _linear("ff.point_conv.conv", width, hidden, 1, bias=False),
+        ]
+    )
+
+
+def _repa_head(width: int, teacher: int) -> Layout:
+    return _merge(
+        [_linear("0", 2 * width, width), _linear("2", 2 * width, 2 * width), _linear("4", teacher, 2 * width)]
     )
 
 
@@ -113,7 +119,7 @@ def _lyric_encoder(sizes: TransformerConfig) -> Layout:
 
 
 def autoencoder_layout(config: Config) -> Layout:
-    """diffusers `AutoencoderDC` with strided-convolution down and interpolating up blocks (spec 04 section 6)."""
+    """diffusers' `AutoencoderDC`: strided convolutions down, interpolation up (spec 04 section 6)."""
     return _under("encoder", _coder(config, "encoder")) | _under("decoder", _coder(config, "decoder"))
 
 
@@ -133,7 +139,7 @@ def _coder(config: Config, side: str) -> Layout:
             else _attention_block(width, config["attention_head_dim"], scales[level])
             for _ in range(depth)
         ]
-        if not depth:  # diffusers leaves the whole level out; at the outermost, the end's convolution steps over it
+        if not depth:  # diffusers omits an empty level; if it is the outermost, the first or last convolution skips it
             continue
         if level < last and decoding:
             blocks.insert(0, _linear("conv", width, widths[level + 1], 3, 3))
@@ -172,7 +178,7 @@ def _attention_block(width: int, head: int, scales: Sequence[int]) -> Layout:
 
 
 def vocoder_layout(config: Config) -> Layout:
-    """ADaMoS-HiFiGAN: ConvNeXt backbone, weight-normed HiFi-GAN head, and the mel buffers (spec 04 section 7)."""
+    """ADaMoS-HiFiGAN: ConvNeXt backbone, weight-normed HiFi-GAN head and mel buffers (spec 04 section 7)."""
     backbone = _under("backbone", _convnext(config))
     bins = config["n_fft"] // 2 + 1
     mel = {
@@ -226,7 +232,7 @@ def _hifigan(config: Config) -> Layout:
 
 
 def spectral_vocoder_layout(config: Config) -> Layout:
-    """The spectral vocoder's magnitude network, and the mel transform it inverts."""
+    """The spectral vocoder's magnitude network and the buffers of the mel transform it inverts."""
     width, bands, bins = config["width"], config["n_mels"], config["n_fft"] // 2 + 1
     block = _merge(
         [
@@ -249,7 +255,7 @@ def spectral_vocoder_layout(config: Config) -> Layout:
 
 
 def text_encoder_layout(config: Config) -> Layout:
-    """UMT5's encoder half; the token embedding is stored once, as `shared.weight`."""
+    """UMT5's encoder. The token embedding is stored once, as `shared.weight`."""
     width, inner, hidden = config["d_model"], config["num_heads"] * config["d_kv"], config["d_ff"]
     attention = _under(
         "layer.0.SelfAttention",
@@ -276,7 +282,6 @@ def text_encoder_layout(config: Config) -> Layout:
 
 
 LAYOUTS: dict[str, Callable[[Config], Layout]] = {
-    # by the class name that the part's config gives; the transformer goes by two
     "ACEStepTransformer2DModel": transformer_layout,
     "Transformer2DModel": transformer_layout,
     "AutoencoderDC": autoencoder_layout,
@@ -284,25 +289,26 @@ LAYOUTS: dict[str, Callable[[Config], Layout]] = {
     "SpectralVocoder": spectral_vocoder_layout,
     "UMT5EncoderModel": text_encoder_layout,
 }
+"""The layout of a part by the class name in its config. The transformer has two class names."""
 CLASSES: dict[str, tuple[str, ...]] = {
     TRANSFORMER: ("ACEStepTransformer2DModel", "Transformer2DModel"),
     AUTOENCODER: ("AutoencoderDC",),
     VOCODER: ("ADaMoSHiFiGANV1", "SpectralVocoder"),
     TEXT_ENCODER: ("UMT5EncoderModel",),
 }
-"""The classes each part may have. A new decoder class registers its layout above and its name here."""
+"""The classes each part may have. A new decoder class needs its layout above and its name here."""
 
 
 def class_name(config: Config) -> str:
-    """The class a part's config names: diffusers' `_class_name`, or the first of transformers' `architectures`."""
+    """The class name in a part's config: diffusers' `_class_name`, else the first of transformers' `architectures`."""
     return str(config.get("_class_name") or next(iter(config.get("architectures") or ()), ""))
 
 
 def is_optional(name: str) -> bool:
-    """Whether inference does without this tensor: REPA heads, four dead projections, a second name of a tensor."""
-    dead = (".cross_attn.add_", ".cross_attn.to_add_out.")
-    return name.startswith("projectors.") or any(part in name for part in dead)
+    """Whether inference works without this tensor: it belongs to a REPA head or an unused projection."""
+    unused = (".cross_attn.add_", ".cross_attn.to_add_out.")
+    return name.startswith("projectors.") or any(part in name for part in unused)
 
 
 ALIASES: dict[str, str] = {"encoder.embed_tokens.weight": "shared.weight"}
-"""Second names under which a file may hold a tensor again; they are never read."""
+"""Second names of tensors that a file may contain twice, with the first name. Tensors under them are never read."""

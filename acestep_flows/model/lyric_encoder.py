@@ -1,7 +1,7 @@
 """The lyric encoder: token ids to states, by a transformer with relative positions (spec 01 section 6).
 
-Published as a "conformer", but without convolution and without the second feed-forward. Names are the published ones,
-from `lyric_embs` and `lyric_encoder.*` of the transformer's weights file.
+It was published as a "conformer", but has no convolution and only one feed-forward per layer. Parameters have the
+published names: `lyric_embs` and `lyric_encoder.*` of the transformer's weights file.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from acestep_flows.model.weights import PublishedPart
 
 DROPOUT = 0.1
 ROWS = 256
-"""Queries whose scores are held at a time: those of 4096 tokens would take gigabytes at once."""
+"""Queries per block of the attention: the scores of 4096 tokens at once would take gigabytes."""
 
 
 class RelativeAttention(nn.Module):
-    """Softmax attention whose scores add a learned view of the distance between query and key."""
+    """Softmax attention with a learned term for the distance between query and key in its scores."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -33,20 +33,30 @@ class RelativeAttention(nn.Module):
         )
 
     def forward(self, x: Tensor, mask: Tensor, distances: Tensor, erg_temperature: float) -> Tensor:
-        """x (B, L, w), mask (B, L) boolean, distances (2L-1, w) -> (B, L, w); rows without a key give zeros."""
+        """Attend within each row.
+
+        Args:
+            x: (B, L, w).
+            mask: (B, L) boolean, true for keys that are attended to.
+            distances: (2L-1, w), see `distance_table`.
+            erg_temperature: factor on the queries.
+
+        Returns:
+            (B, L, w); zeros in rows without any key.
+        """
         q = self._split(self.linear_q(x)) * erg_temperature
         k, v = self._split(self.linear_k(x)), self._split(self.linear_v(x))
         p = self._split(self.linear_pos(distances))  # (H, 2L-1, d)
-        by_content, by_place = (q + bias.unsqueeze(1) for bias in (self.pos_bias_u, self.pos_bias_v))
+        content, place = (q + bias.unsqueeze(1) for bias in (self.pos_bias_u, self.pos_bias_v))
         length, scale = x.shape[1], q.shape[-1] ** -0.5
         masked = ~mask[:, None, None, :]
         rows = []
         for begin in range(0, length, ROWS):
             end = min(begin + ROWS, length)
-            near = p[:, length - end : 2 * length - 1 - begin]  # the distances from these queries to every key
-            place = scale * _by_key(by_place[:, :, begin:end] @ near.mT, length)
-            place.masked_fill_(masked, torch.finfo(x.dtype).min)
-            rows.append(F.scaled_dot_product_attention(by_content[:, :, begin:end], k, v, place, scale=scale))
+            block = p[:, length - end : 2 * length - 1 - begin]  # the distances from these queries to every key
+            bias = scale * _by_key(place[:, :, begin:end] @ block.mT, length)
+            bias.masked_fill_(masked, torch.finfo(x.dtype).min)
+            rows.append(F.scaled_dot_product_attention(content[:, :, begin:end], k, v, bias, scale=scale))
         y = torch.cat(rows, dim=2) * mask.any(dim=-1)[:, None, None, None]
         out: Tensor = self.linear_out(y.transpose(1, 2).flatten(2))
         return out
@@ -58,9 +68,10 @@ class RelativeAttention(nn.Module):
 
 
 def _by_key(scores: Tensor, length: int) -> Tensor:
-    """From scores (..., R, L+R-1) of R queries by distance, the farthest ahead first, to (..., R, L) by key.
+    """Reorder scores (..., R, L+R-1) of R queries from distance to key: (..., R, L).
 
-    Key s of query i stands at entry R-1-i+s: in memory one step less per row than the row's length.
+    Distances start with the farthest key ahead. Key s of query i is entry R-1-i+s of its row, so the keys form a
+    matrix whose rows are one entry shorter in memory.
     """
     rows, width = scores.shape[-2:]
     if rows == 1:
@@ -72,7 +83,7 @@ def _by_key(scores: Tensor, length: int) -> Tensor:
 
 
 def distance_table(length: int, width: int, device: torch.device) -> Tensor:
-    """Sinusoids (2L-1, width) of the distances L-1 down to -(L-1), sines at even channels."""
+    """Sinusoids (2L-1, width) of the distances L-1 down to -(L-1). Even channels are sines, odd ones cosines."""
     distances = torch.arange(length - 1, -length, -1, dtype=torch.float32, device=device)
     frequencies = torch.exp(torch.arange(0, width, 2, dtype=torch.float32, device=device) * -(math.log(1e4) / width))
     angles = torch.outer(distances, frequencies)
@@ -80,6 +91,8 @@ def distance_table(length: int, width: int, device: torch.device) -> Tensor:
 
 
 class LyricFeedForward(nn.Module):
+    """Two linear layers with SiLU between them."""
+
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
         self.w_1 = nn.Linear(width, hidden)
@@ -92,7 +105,7 @@ class LyricFeedForward(nn.Module):
 
 
 class LyricLayer(nn.Module):
-    """Pre-norm attention and feed-forward."""
+    """Attention and feed-forward, each after a layer norm and inside a residual."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -110,7 +123,7 @@ class LyricLayer(nn.Module):
 
 
 class LyricLayers(nn.Module):
-    """What the weights file calls `lyric_encoder`: the entry projection and the layers."""
+    """The part that the weights file calls `lyric_encoder`: the input projection and the layers."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -120,18 +133,18 @@ class LyricLayers(nn.Module):
         self.after_norm = nn.LayerNorm(width, eps=1e-5)
         self.dropout = nn.Dropout(DROPOUT)
 
-    def forward(self, x: Tensor, mask: Tensor, erg_temperature: float, weak: range) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor, erg_temperature: float, erg_layers: range) -> Tensor:
         length, width = x.shape[1:]
         x = self.dropout(self.embed["out"](x)) * math.sqrt(width)
         distances = self.dropout(distance_table(length, width, x.device).to(x.dtype))
         for depth, layer in enumerate(self.encoders):
-            x = layer(x, mask, distances, erg_temperature if depth in weak else 1.0)
+            x = layer(x, mask, distances, erg_temperature if depth in erg_layers else 1.0)
         out: Tensor = self.after_norm(x)
         return out
 
 
 class LyricEncoder(PublishedPart):
-    """Lyric token ids to states of width `lyric_hidden_size`."""
+    """Encodes lyric token ids to states of width w = `lyric_hidden_size`."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__(config)
@@ -139,12 +152,14 @@ class LyricEncoder(PublishedPart):
         self.lyric_encoder = LyricLayers(config)
 
     def forward(self, ids: Tensor, mask: Tensor, erg_temperature: float = 1.0) -> Tensor:
-        """ids and mask (B, L) -> (B, L, w).
+        """ids and mask (B, L) -> states (B, L, w).
 
-        Masked tokens are not attended to, but have states too; the condition's mask leaves them out.
-        `erg_temperature` scales the queries of `config.lyric_encoder_erg_blocks` (ERG).
+        Masked tokens are not attended to. They have states too, which the condition's mask excludes.
+
+        Args:
+            erg_temperature: factor on the queries of the layers `config.lyric_encoder_erg_blocks` (ERG).
         """
         first, last = self.config.lyric_encoder_erg_blocks
-        weak = range(first, last + 1)
-        states: Tensor = self.lyric_encoder(self.lyric_embs(ids), mask.bool(), erg_temperature, weak)
+        erg_layers = range(first, last + 1)
+        states: Tensor = self.lyric_encoder(self.lyric_embs(ids), mask.bool(), erg_temperature, erg_layers)
         return states

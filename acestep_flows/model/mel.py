@@ -1,4 +1,4 @@
-"""Log-mel spectrogram of 44.1 kHz audio, each channel on its own (spec 04 section 3)."""
+"""Log-mel spectrogram of 44.1 kHz audio, each channel separately (spec 04 section 3)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from acestep_flows.model.placement import Placement
 LOG_FLOOR = 1e-5
 POWER_EPSILON = 1e-6
 FRAMES_AT_ONCE = 2048
-"""Frames per transform: bounds the spectrum held at one time to some 50 MB for stereo, whatever the length."""
+"""Frames per transform. This bounds the spectrum in memory to some 50 MB for stereo audio of any length."""
 
 WINDOW = "mel_transform.spectrogram.window"
 FILTERS = "mel_transform.mel_scale.fb"
@@ -24,8 +24,8 @@ FILTERS = "mel_transform.mel_scale.fb"
 class LogMel(nn.Module):
     """Waveform (..., n) to log-mel (..., bands, n // hop), always in fp32.
 
-    Window and filter bank come from the vocoder's file: the published ones are rounded to bfloat16, and recomputed
-    ones would miss what the autoencoder was trained on.
+    Window and filter bank come from the vocoder's file. The published ones are rounded to bfloat16; recomputed ones
+    would differ from those of the autoencoder's training.
 
     Args:
         window: (n_fft,) analysis window.
@@ -44,17 +44,18 @@ class LogMel(nn.Module):
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, placement: Placement) -> LogMel:
+        """Read window and filter bank from the vocoder's weights file."""
         tensors = checkpoint.load(VOCODER, (WINDOW, FILTERS), device=placement.device)
         return cls(tensors[WINDOW], tensors[FILTERS], checkpoint.config(VOCODER)["hop_length"])
 
     def forward(self, samples: Tensor) -> Tensor:
-        """Log-mel of `samples`, at least `n_fft` of them; 512 make a frame."""
+        """Log-mel (..., bands, n // hop) of at least `n_fft` samples (..., n), reflected at both ends."""
         size = len(self.window)
         pad = (size - self.hop) // 2
         return self.unpadded(F.pad(samples.float(), (pad, pad), mode="reflect"))
 
     def unpadded(self, padded: Tensor) -> Tensor:
-        """Log-mel of samples that bring `n_fft - hop` more along than their frames need."""
+        """Log-mel of samples that already have their padding: F frames need (F - 1) * hop + n_fft samples."""
         size = len(self.window)
         frames = (padded.shape[-1] - size) // self.hop + 1
         blocks = []
@@ -72,7 +73,7 @@ class LogMel(nn.Module):
 
 
 def mel_filters(bins: int, bands: int, sample_rate: int, low: float, high: float) -> Tensor:
-    """Triangular filters (bins, bands): Slaney's mel scale, each of area one. Only for checkpoints made from scratch.
+    """Triangular filters (bins, bands) on Slaney's mel scale, each of area one. For checkpoints made from scratch.
 
     The scale is linear below 1 kHz (200 / 3 Hz per mel) and logarithmic above (27 mels for a factor of 6.4).
     """

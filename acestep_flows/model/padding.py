@@ -1,4 +1,4 @@
-"""Which frames of a padded batch are real, so that songs of unequal length can share one forward pass."""
+"""Padding of a batch: songs of unequal length share one forward pass."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from torch.nn.functional import pad
 class Padding:
     """Real lengths of a right-padded batch.
 
-    Attention never looks at padded frames. What upstream leaves open are its two other places where frames meet:
-    `exact` closes them (normalisation statistics over real frames, zeros beyond the end for the depthwise
-    convolution), and every song equals its solo result. Without `exact` the original's behaviour is met.
+    Attention never reads padded frames. Two other operations mix frames: the statistics of GroupNorm and the depthwise
+    convolution. With `exact` the statistics run over real frames and the convolution reads zeros beyond the end, so
+    every song equals its solo result. Without `exact` both read padded frames, as upstream does.
 
     Attributes:
         frames: real frames of each row.
         mask: (B, T, 1), 1 on real frames.
-        exact: whether padding must not change a result.
+        exact: whether a result must not depend on the padding.
     """
 
     frames: tuple[int, ...]
@@ -30,7 +30,11 @@ class Padding:
 
     @classmethod
     def of(cls, frames: Sequence[int] | None, latents: Tensor, dtype: torch.dtype, exact: bool) -> Padding | None:
-        """The padding of latents (B, 8, 16, T); None when every frame is real."""
+        """The padding of latents (B, 8, 16, T); None when every frame is real.
+
+        Raises:
+            ValueError: `frames` does not fit the batch.
+        """
         if frames is None:
             return None
         batch, *_, width = latents.shape
@@ -52,12 +56,12 @@ def real_rows(x: Tensor, padding: Padding | None) -> list[Tensor]:
 
 
 def joint_rows(x: Tensor, padding: Padding | None) -> list[Tensor]:
-    """The rows of x that joint statistics run over: real frames alone if exact."""
+    """The rows of x over which joint statistics run: only real frames if the padding is exact."""
     return real_rows(x, padding if padding is not None and padding.exact else None)
 
 
 def stack_rows(rows: Sequence[Tensor], width: int) -> Tensor:
-    """Rows (n, C) of any length as (B, T, C), T = `width`, with zeros on padded frames."""
+    """Stack rows (n, C) of any length to (B, T, C) with T = `width`; padded frames are zeros."""
     if len(rows) == 1 and len(rows[0]) == width:
         return rows[0].unsqueeze(0)
     return torch.stack([row if len(row) == width else pad(row, (0, 0, 0, width - len(row))) for row in rows])

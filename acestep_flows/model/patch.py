@@ -1,4 +1,4 @@
-"""Between latents (B, 8, 16, T) and tokens (B, T, D): one token per latent frame (spec 01 sections 5.1 and 5.5)."""
+"""Latents (B, 8, 16, T) to tokens (B, T, D) and back: one token per latent frame (spec 01 sections 5.1 and 5.5)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EPSILON = 1e-6
 
 
 class PatchEmbedding(nn.Module):
-    """Convolution over a whole frame, GroupNorm over the whole song, 1x1 convolution."""
+    """A convolution over a whole frame, GroupNorm over the whole song, and a 1x1 convolution."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -32,13 +32,13 @@ class PatchEmbedding(nn.Module):
     def forward(self, latents: Tensor, padding: Padding | None = None) -> Tensor:
         """Latents (B, 8, 16, T) to tokens (B, T, D)."""
         embed, norm, project = cast("tuple[nn.Conv2d, nn.GroupNorm, nn.Conv2d]", tuple(self.early_conv_layers))
-        patches = latents.flatten(1, 2).mT  # (B, T, 128): both convolutions are linear maps of single frames
+        patches = latents.flatten(1, 2).mT  # (B, T, 128): both convolutions map single frames linearly
         x = F.linear(patches, embed.weight.flatten(1), embed.bias)
         return F.linear(_group_norm(x, norm, padding), project.weight.flatten(1), project.bias)
 
 
 def _group_norm(x: Tensor, norm: nn.GroupNorm, padding: Padding | None) -> Tensor:
-    """GroupNorm of x (B, T, C), statistics per row and group over all (real) frames."""
+    """GroupNorm of x (B, T, C): statistics per row and group over all (real) frames."""
     grouped = x.float().unflatten(-1, (GROUPS, -1))
     moments = [_moments(row) for row in joint_rows(grouped, padding)]
     variance, mean = (torch.stack(moment) for moment in zip(*moments, strict=True))
@@ -48,14 +48,14 @@ def _group_norm(x: Tensor, norm: nn.GroupNorm, padding: Padding | None) -> Tenso
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Variance and mean, (1, 32, 1), of x (T, 32, C). Frames first: a sixth of `var_mean`'s time."""
+    """Variance and mean, each (1, 32, 1), of x (T, 32, C). Summing frames first takes a sixth of `var_mean`'s time."""
     count = x.shape[0] * x.shape[2]
     mean = x.sum(0, keepdim=True).sum(-1, keepdim=True) / count
     return (x - mean).square().sum(0, keepdim=True).sum(-1, keepdim=True) / count, mean
 
 
 class FinalLayer(nn.Module):
-    """Modulated norm, projection, and back to latents."""
+    """Modulated norm and projection of tokens to latents."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -63,7 +63,11 @@ class FinalLayer(nn.Module):
         self.linear = nn.Linear(width, LATENT_HEIGHT * LATENT_CHANNELS)
 
     def forward(self, x: Tensor, embedded_timestep: Tensor) -> Tensor:
-        """Tokens x (B, T, D) and the timestep embedding e (B, D), not the blocks' `temb`, to (B, 8, 16, T)."""
+        """Tokens x (B, T, D) to velocities (B, 8, 16, T).
+
+        Args:
+            embedded_timestep: (B, D), the output of `TimestepEmbedding` itself, not the blocks' modulation.
+        """
         shift, scale = (self.scale_shift_table + embedded_timestep.unsqueeze(1)).unsqueeze(2).unbind(1)
         y: Tensor = self.linear(modulate(x, shift, scale))
         velocity: Tensor = y.unflatten(-1, (LATENT_HEIGHT, LATENT_CHANNELS)).permute(0, 3, 2, 1)
@@ -71,5 +75,5 @@ class FinalLayer(nn.Module):
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """RMS-normalise x (B, T, D), without weight, then scale and shift by (B, 1, D)."""
+    """RMS-normalise x (B, T, D) without weight, then multiply by 1 + scale and add shift, each (B, 1, D)."""
     return torch.addcmul(shift, F.rms_norm(x, x.shape[-1:], eps=EPSILON), 1 + scale)

@@ -1,4 +1,4 @@
-"""Where and in which precision weights are placed."""
+"""The device and the precision of the weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Dtype = Literal["float32", "bfloat16"]
 class Placement:
     """A torch device, a compute dtype, and whether to run `torch.compile` over the denoiser.
 
-    The dtype is part of every cache key (`numerics`); latents and sampling stay fp32 in any case.
+    The dtype is part of every cache key (`numerics`). Latents and sampling are fp32 for every dtype.
     """
 
     device: str = "cpu"
@@ -28,40 +28,45 @@ class Placement:
 
     @property
     def numerics(self) -> str:
-        """The numerics policy: results are comparable only under the same one."""
+        """Name of the numerics policy, part of cache keys: results are comparable only under the same policy."""
         kind = self.device.split(":")[0]
         return f"{kind}-{self.dtype}{'-compiled' if self.compile else ''}"
 
 
 @lru_cache(maxsize=8)
-def bfloat16_pays(device: str) -> bool:
+def has_fast_bfloat16(device: str) -> bool:
     """Whether `device` multiplies bfloat16 faster than float32.
 
-    A processor without instructions for it does not merely gain nothing: products take dozens of times as long.
+    On a processor without bfloat16 instructions a product takes dozens of times as long as in float32.
     """
     import torch
 
     kind = torch.device(device).type
     if kind == "cpu":
-        return any(there for name, there in torch.cpu.get_capabilities().items() if "bf16" in name)
+        return any(available for name, available in torch.cpu.get_capabilities().items() if "bf16" in name)
     return kind == "cuda" and torch.cuda.is_bf16_supported()
 
 
 def choose_placement(device: str = "auto", dtype: str = "auto", compile: bool = False) -> Placement:
-    """The placement that the words on the command line mean: a GPU where there is one, bfloat16 on CUDA.
+    """The placement for the options of the command line.
+
+    Args:
+        device: "cpu", "cuda", "cuda:N" or "mps"; "auto" takes a GPU where there is one.
+        dtype: "float32" or "bfloat16"; "auto" is bfloat16 on CUDA, else float32.
+        compile: whether to compile the denoiser.
 
     Raises:
-        InputError: the device is not there.
+        InputError: this machine lacks the device.
     """
     with uncollected():
         import torch
 
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto":
-        device = "cuda" if there["cuda"] else "mps" if there["mps"] else "cpu"
+        device = "cuda" if available["cuda"] else "mps" if available["mps"] else "cpu"
     kind, _, index = device.partition(":")
-    usable = [name for name, is_there in there.items() if is_there]
-    if not there.get(kind) or (index and not (index.isdigit() and kind == "cuda")):
+    usable = [name for name, usable in available.items() if usable]
+    if not available.get(kind) or (index and not (index.isdigit() and kind == "cuda")):
         raise InputError(f"no device {device!r}", where="--device", allowed=", ".join(["auto", *usable]))
     if index and int(index) >= torch.cuda.device_count():
         raise InputError(
@@ -69,6 +74,6 @@ def choose_placement(device: str = "auto", dtype: str = "auto", compile: bool = 
         )
     if dtype == "auto":
         dtype = "bfloat16" if kind == "cuda" else "float32"
-    elif dtype == "bfloat16" and not bfloat16_pays(device):
+    elif dtype == "bfloat16" and not has_fast_bfloat16(device):
         log.warning("%s has no fast bfloat16 on this machine: float32 can be many times faster", kind)
     return Placement(device, "bfloat16" if dtype == "bfloat16" else "float32", compile)

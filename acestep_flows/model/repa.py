@@ -1,4 +1,4 @@
-"""REPA heads: pull hidden states towards what pretrained audio teachers hear (spec 01 section 7). Training only."""
+"""REPA heads: align hidden states with the features of pretrained audio teachers (spec 01 section 7). Training only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from acestep_flows.model.weights import PublishedPart
 
 
 class RepaHeads(PublishedPart):
-    """One projector per teacher of `config.ssl_names`."""
+    """One projection head per teacher of `config.ssl_names`."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__(config)
@@ -26,11 +26,14 @@ class RepaHeads(PublishedPart):
         )
 
     def forward(self, hidden: Sequence[Tensor], teachers: Mapping[str, Sequence[Tensor]]) -> dict[str, Tensor]:
-        """The mean distance (1 - cosine) to each teacher that is given.
+        """The mean distance (1 - cosine) to each teacher in `teachers`.
 
         Args:
-            hidden: for each teacher of the config the states (B, T, D) after its block of `ssl_encoder_depths`.
-            teachers: by teacher's name one (frames, width) per row; a teacher left out has no loss.
+            hidden: for each teacher of the config, the states (B, T, D) after its block of `ssl_encoder_depths`.
+            teachers: features by the teacher's name, one (frames, width) per row. A teacher that is absent has no loss.
+
+        Returns:
+            Scalars by the teacher's name.
         """
         return {
             name: _distance(projector(states), teachers[name])
@@ -40,9 +43,9 @@ class RepaHeads(PublishedPart):
 
 
 def _distance(projected: Tensor, teacher: Sequence[Tensor]) -> Tensor:
-    """Mean over rows of the mean over teacher frames of 1 - cosine; projected (B, T, w) is stretched in time."""
+    """1 - cosine, averaged over teacher frames, then rows; projected (B, T, w) is resampled to the teacher's frames."""
     rows = []
-    for row, wanted in zip(projected, teacher, strict=True):
-        stretched = F.interpolate(row.mT.unsqueeze(0), size=len(wanted), mode="linear", align_corners=False)[0].mT
-        rows.append(1 - F.cosine_similarity(stretched, wanted, dim=-1, eps=1e-12).mean())
+    for row, target in zip(projected, teacher, strict=True):
+        stretched = F.interpolate(row.mT.unsqueeze(0), size=len(target), mode="linear", align_corners=False)[0].mT
+        rows.append(1 - F.cosine_similarity(stretched, target, dim=-1, eps=1e-12).mean())
     return torch.stack(rows).mean()

@@ -3,9 +3,9 @@
     log-mel (128)  ->  non-negative least squares  ->  a small ConvNeXt adds detail  ->  magnitudes (1025)
     magnitudes     ->  phases that follow the peaks  ->  fast Griffin-Lim  ->  waveform
 
-It has the interface of `vocoder.Vocoder` and takes its place in a checkpoint whose `music_vocoder/config.json` names
-the class "SpectralVocoder". A small network of this kind is trained in minutes where a waveform generator takes days;
-what it lacks is the crispness of learnt phases. The same mel gives the same waveform: nothing in it is drawn at random.
+It has the interface of `vocoder.Vocoder` and replaces it in a checkpoint whose `music_vocoder/config.json` names the
+class "SpectralVocoder". A small network of this kind trains in minutes where a waveform generator takes days, but
+attacks are softer than with learnt phases. Nothing is random: the same mel gives the same waveform.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ from acestep_flows.values import Compatibility, FloatArray
 
 KERNEL = 7
 UPDATES = 3
-"""Multiplicative updates of the least squares: enough for a start that the network then corrects."""
+"""Multiplicative updates of the least squares. The network corrects what they leave."""
 MEL_CENTRE, MEL_SPREAD = -6.0, 3.0
-BLOCK_FRAMES, HELD_FRAMES = 512, 16
-"""Frames per block of the overlapped decode, and how many finished ones a block takes its phases up from."""
+"""Log-mels are normalised for the network as (mel - centre) / spread."""
+BLOCK_FRAMES, PREFIX_FRAMES = 512, 16
+"""Frames per block of the overlapped decode, and finished frames from which a block continues the phases."""
 
 
 class ConvNeXtBlock(nn.Module):
-    """ConvNeXt over time: (B, F, C) to the same."""
+    """A ConvNeXt block over time: (B, F, C) to (B, F, C)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -50,7 +51,7 @@ class ConvNeXtBlock(nn.Module):
 
 
 class MagnitudeNetwork(nn.Module):
-    """Log-mel (B, bands, F) to log-magnitudes (B, F, bins), as a correction of the least squares."""
+    """Log-mel (B, bands, F) to log-magnitudes (B, F, bins): the least squares plus a learned correction."""
 
     filters: Tensor
 
@@ -63,7 +64,7 @@ class MagnitudeNetwork(nn.Module):
         self.blocks = nn.ModuleList(ConvNeXtBlock(width) for _ in range(config["blocks"]))
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.out = nn.Linear(width, bins)
-        nn.init.zeros_(self.out.weight)  # untrained, it is the least squares: already a vocoder
+        nn.init.zeros_(self.out.weight)  # an untrained network gives the least squares, which is already a vocoder
         nn.init.zeros_(self.out.bias)
 
     def forward(self, log_mel: Tensor) -> Tensor:
@@ -76,18 +77,19 @@ class MagnitudeNetwork(nn.Module):
 
 
 class SpectralVocoder(nn.Module):
-    """Stereo log-mel to a 44.1 kHz waveform.
+    """Decodes a stereo log-mel to a 44.1 kHz waveform.
 
     Args:
         config: the part's `config.json`; `iterations` are those of Griffin-Lim.
         window: (n_fft,) analysis window.
-        filters: (n_fft // 2 + 1, bands) of the mel.
+        filters: (n_fft // 2 + 1, bands) mel filters.
 
     Attributes:
-        stacks: false: the channels of a song share their phases, so that those of another one must not be among them.
+        channels_independent: false, because the channels of a batch share their phases. Only the channels of one
+            song may be decoded together.
     """
 
-    stacks = False
+    channels_independent = False
     window: Tensor
 
     def __init__(self, config: Config, window: Tensor, filters: Tensor) -> None:
@@ -103,9 +105,9 @@ class SpectralVocoder(nn.Module):
         """Waveform (2, F * 512) at 44.1 kHz of a stereo `log_mel` (2, 128, F).
 
         Args:
-            overlap: work in blocks of 512 frames, each taking up the phases of the one before it, so that memory
-                stays bounded.
-            compatibility: of no effect; this class is not upstream's.
+            overlap: work in blocks of 512 frames, so that memory stays bounded. Each block continues the phases of
+                the block before.
+            compatibility: no effect, because upstream has no such vocoder.
         """
         frames = log_mel.shape[-1]
         if not frames:
@@ -119,32 +121,36 @@ class SpectralVocoder(nn.Module):
         padded = torch.zeros(len(mel), (frames - 1) * self.hop + size, device=mel.device)
         for first in range(0, frames, block):
             last = min(first + block, frames)
-            start = max(0, first - HELD_FRAMES)
-            held = None
+            start = max(0, first - PREFIX_FRAMES)
+            prefix = None
             if first:
-                held = self.spectrum(padded[:, start * self.hop : (first - 1) * self.hop + size])
+                prefix = self.spectrum(padded[:, start * self.hop : (first - 1) * self.hop + size])
             span = slice(max(0, start - KERNEL * 4), min(frames, last + KERNEL * 4))
             magnitudes = self._magnitudes(mel[..., span])[:, start - span.start : last - span.start]
-            signal = griffin_lim.griffin_lim(magnitudes, self.window, self.hop, self.iterations, held)
-            # The held frames are finished, save what the last of them lack of the frames that follow.
-            fresh = first - start
-            padded[:, first * self.hop : (last - 1) * self.hop + size] = signal[:, fresh * self.hop :]
+            signal = griffin_lim.griffin_lim(magnitudes, self.window, self.hop, self.iterations, prefix)
+            # Frames of the prefix are finished, except where the new frames overlap the last of them.
+            skipped = first - start
+            padded[:, first * self.hop : (last - 1) * self.hop + size] = signal[:, skipped * self.hop :]
         edge = (size - self.hop) // 2
         waveform: FloatArray = padded[:, edge : edge + frames * self.hop].clamp(-1, 1).cpu().numpy()
         return waveform
 
     def _magnitudes(self, mel: Tensor) -> Tensor:
-        """(C, F, bins), without the floor that the mel was made with, and rescaled to give the mel again."""
-        magnitudes = rescaled(self.network(mel).exp(), mel.mT, self.network.filters)
+        """Magnitudes (C, F, bins) of a log-mel (C, bands, F), rescaled to match it, without the mel's epsilon."""
+        magnitudes = rescale_to_mel(self.network(mel).exp(), mel.mT, self.network.filters)
         return (magnitudes.square() - POWER_EPSILON).clamp_min(0).sqrt()
 
     def spectrum(self, signal: Tensor) -> Tensor:
-        """Complex spectrum (C, F, bins) of samples (C, n) that bring their context along."""
+        """Complex spectrum (C, F, bins) of samples (C, n) that include the context of the outer frames."""
         return griffin_lim.spectrum(signal, self.window, self.hop)
 
 
 def load_spectral_vocoder(checkpoint: Checkpoint, placement: Placement) -> SpectralVocoder:
-    """Read it. Griffin-Lim and the least squares stay in fp32; the network takes the placement's dtype."""
+    """Read the vocoder. Griffin-Lim and the least squares stay fp32; the network gets the placement's dtype.
+
+    Raises:
+        CheckpointError: the weights file has changed since the checkpoint was opened.
+    """
     tensors = checkpoint.load(VOCODER)
     window, filters = tensors.pop(WINDOW), tensors.pop(FILTERS)
     vocoder = SpectralVocoder(checkpoint.config(VOCODER), window, filters)
@@ -155,18 +161,23 @@ def load_spectral_vocoder(checkpoint: Checkpoint, placement: Placement) -> Spect
 
 
 def invert_mel(log_mel: Tensor, filters: Tensor, updates: int = UPDATES) -> Tensor:
-    """Magnitudes (B, F, bins) >= 0 whose mel is about `log_mel` (B, F, bands): multiplicative least squares."""
+    """Magnitudes (B, F, bins) >= 0 whose mel is about `log_mel` (B, F, bands), by multiplicative least squares.
+
+    Args:
+        filters: (bins, bands) mel filters.
+        updates: number of multiplicative updates.
+    """
     spread = filters.T.contiguous()
-    wanted = log_mel.float().exp() @ spread
-    magnitudes = wanted / spread.sum(dim=0).clamp_min(1e-6) / spread.sum(dim=1).mean()
+    target = log_mel.float().exp() @ spread
+    magnitudes = target / spread.sum(dim=0).clamp_min(1e-6) / spread.sum(dim=1).mean()
     for _ in range(updates):
-        magnitudes = magnitudes * wanted / (magnitudes @ filters @ spread).clamp_min(1e-8)
+        magnitudes = magnitudes * target / (magnitudes @ filters @ spread).clamp_min(1e-8)
     return magnitudes
 
 
-def rescaled(magnitudes: Tensor, log_mel: Tensor, filters: Tensor) -> Tensor:
-    """`magnitudes` (B, F, bins), each bin multiplied by what its bands lack of `log_mel` (B, F, bands)."""
-    lacking = log_mel.exp() / (magnitudes @ filters).clamp_min(1e-8)
+def rescale_to_mel(magnitudes: Tensor, log_mel: Tensor, filters: Tensor) -> Tensor:
+    """Multiply each bin of `magnitudes` (B, F, bins) by the ratio of `log_mel` (B, F, bands) to their mel."""
+    ratio = log_mel.exp() / (magnitudes @ filters).clamp_min(1e-8)
     weight = filters.sum(dim=1)
-    factor = (lacking @ filters.T) / weight.clamp_min(1e-12)
+    factor = (ratio @ filters.T) / weight.clamp_min(1e-12)
     return magnitudes * torch.where(weight > 1e-9, factor, torch.ones_like(factor))

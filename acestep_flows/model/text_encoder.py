@@ -1,4 +1,4 @@
-"""The frozen text encoder: UMT5 and its tokenizer (spec 03 section 1), with entropy-rectified queries on request."""
+"""The frozen text encoder: UMT5 and its tokenizer (spec 03 section 1), with ERG on request (spec 02 section 3.1)."""
 
 from __future__ import annotations
 
@@ -15,24 +15,28 @@ from acestep_flows.model.layout import ALIASES, TEXT_ENCODER
 from acestep_flows.model.placement import Placement
 
 MAX_TOKENS = 256
-WEAKENED_BLOCKS = (8, 9)
-"""Blocks, both included, whose queries are scaled for the weak branch (spec 02 section 3.1)."""
+ERG_BLOCKS = (8, 9)
+"""First and last block, both included, whose queries ERG scales (spec 02 section 3.1)."""
 
 
 class TextEncoder:
-    """Prompts to text states. Holds no state between calls: calls may overlap."""
+    """Encodes prompts to text states. It holds no state between calls, so calls may overlap."""
 
-    def __init__(self, model: nn.Module, tokenizer: Tokenizer, pad_id: int, weakened: tuple[int, int]) -> None:
+    def __init__(self, model: nn.Module, tokenizer: Tokenizer, pad_id: int, erg_blocks: tuple[int, int]) -> None:
         self.model = model
         self._tokenizer = tokenizer
         self._tokenizer.enable_truncation(MAX_TOKENS)
         self._tokenizer.no_padding()
         self._pad_id = pad_id
-        self._weakened = weakened
+        self._erg_blocks = erg_blocks
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, placement: Placement) -> TextEncoder:
-        """Read the encoder's weights and tokenizer."""
+        """Read the encoder's weights and tokenizer.
+
+        Raises:
+            CheckpointError: the weights file lacks a tensor or has changed since the checkpoint was opened.
+        """
         from transformers import UMT5Config, UMT5EncoderModel
 
         config = checkpoint.config(TEXT_ENCODER)
@@ -43,8 +47,8 @@ class TextEncoder:
         tensors |= {alias: tensors[name] for alias, name in ALIASES.items()}
         model.load_state_dict(tensors, assign=True)
         tokenizer = Tokenizer.from_file(str(checkpoint.file(TEXT_ENCODER, TOKENIZER)))
-        weakened = tuple(config.get("erg_blocks", WEAKENED_BLOCKS))
-        return cls(model.eval().requires_grad_(False), tokenizer, config["pad_token_id"], weakened)
+        erg_blocks = tuple(config.get("erg_blocks", ERG_BLOCKS))
+        return cls(model.eval().requires_grad_(False), tokenizer, config["pad_token_id"], erg_blocks)
 
     @property
     def device(self) -> torch.device:
@@ -54,15 +58,15 @@ class TextEncoder:
         """Text states (B, L, width) and mask (B, L) of `prompts`, both fp32 on the CPU.
 
         Args:
-            prompts: taken as they are; each is cut at 256 tokens and padded to the longest.
-            weaken: factor on the self-attention queries of the middle blocks; 1 leaves them alone.
+            prompts: used unchanged; each is cut at 256 tokens and padded to the longest.
+            erg_temperature: factor on the self-attention queries of the ERG blocks; 1 leaves them unchanged.
         """
         ids, mask = self.tokenize(prompts)
         states = self.states(ids, mask, erg_temperature=erg_temperature)
         return states.float().cpu(), mask.float()
 
     def tokenize(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Token ids and mask, both (B, L) int64."""
+        """Token ids and mask of `prompts`, both (B, L) int64."""
         rows = [encoding.ids for encoding in self._tokenizer.encode_batch(list(prompts))]
         longest = max(map(len, rows))
         ids = torch.tensor([row + [self._pad_id] * (longest - len(row)) for row in rows])
@@ -73,25 +77,32 @@ class TextEncoder:
     def states(
         self, ids: Tensor, mask: Tensor, *, erg_temperature: float = 1.0, blocks: tuple[int, int] | None = None
     ) -> Tensor:
-        """Last hidden states (B, L, width) of token ids; `blocks`, first and last, overrides which are weakened."""
-        first, last = blocks or self._weakened
-        model = self.model if erg_temperature == 1.0 else _weakened(self.model, range(first, last + 1), erg_temperature)
+        """Last hidden states (B, L, width) of token ids (B, L) with their mask (B, L).
+
+        Args:
+            erg_temperature: factor on the self-attention queries of `blocks`; 1 leaves them unchanged.
+            blocks: first and last block, both included; by default those of the checkpoint.
+        """
+        first, last = blocks or self._erg_blocks
+        model = self.model
+        if erg_temperature != 1.0:
+            model = _with_scaled_queries(self.model, range(first, last + 1), erg_temperature)
         output = model(input_ids=ids.to(self.device), attention_mask=mask.to(self.device))
         states: Tensor = output.last_hidden_state
         return states
 
 
-def _weakened(model: nn.Module, blocks: range, factor: float) -> nn.Module:
-    """A copy of `model` that shares every weight, but for the queries of `blocks`: those are `factor` times as large.
+def _with_scaled_queries(model: nn.Module, blocks: range, factor: float) -> nn.Module:
+    """A copy of `model` whose query weights in `blocks` are multiplied by `factor`. All other weights are shared.
 
-    UMT5's queries have no bias, so scaling the weight scales the projection's output. A copy of the modules costs a
-    millisecond, and leaves no hook behind that another call could see.
+    UMT5's queries have no bias, so scaling the weight scales the projection's output. Copying the modules takes a
+    millisecond and leaves no hook that another call could see.
     """
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    twin: Any = copy.deepcopy(model, shared)
-    stack = twin.encoder.block
+    scaled: Any = copy.deepcopy(model, shared)
+    stack = scaled.encoder.block
     for index in blocks:
         if index < len(stack):
             query = stack[index].layer[0].SelfAttention.q
             query.weight = nn.Parameter(query.weight * factor, requires_grad=False)
-    return twin  # type: ignore[no-any-return]
+    return scaled  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Threads of one process: how many an operation of torch takes, and work side by side."""
+"""Threads of one process: how many threads a torch operation uses, and items processed in parallel."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ Result = TypeVar("Result")
 
 
 def limit_threads(torch: Any, count: int) -> None:
-    """Let torch operations of this thread, and of those that have made none yet, use `count` threads."""
-    torch.get_num_threads()  # settles this thread: else its first operation would ask for the number in force by then
+    """Make torch operations use `count` threads, in this thread and in threads that have run none so far."""
+    torch.get_num_threads()  # initialises this thread: otherwise its first operation would take a later setting
     torch.set_num_threads(count)
 
 
 class Lanes:
-    """Threads that work side by side on the cores of a processor.
+    """A thread pool that divides the cores of a processor among items processed in parallel.
 
-    Cores that share one operation wait for each other at its end, many thousand times in a song, and short operations
-    of a small network leave most of them idle anyway. Lanes wait for each other once in a step.
+    Cores that share one operation wait for each other at its end, many thousand times in a song, and the short
+    operations of a small network leave most cores idle. Lanes wait for each other only once per sampling step.
 
     Args:
-        count: cores that there are to share.
+        count: number of cores to share.
     """
 
     def __init__(self, count: int) -> None:
@@ -32,26 +32,26 @@ class Lanes:
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="lane") if count > 1 else None
 
     def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-        """`work` of each item, in order. A single one is worked in the calling thread, with all its cores."""
+        """The results of `work` for each item, in order. A single item runs in the calling thread, with all cores."""
         if self._threads is None or len(items) < 2:
             return [work(item) for item in items]
-        width = max(1, self.count // len(items))
+        threads = max(1, self.count // len(items))
 
-        def narrow(item: Item) -> Result:
+        def run(item: Item) -> Result:
             import torch
 
-            limit_threads(torch, width)
+            limit_threads(torch, threads)
             return work(item)
 
-        return list(self._threads.map(narrow, items))
+        return list(self._threads.map(run, items))
 
     def close(self) -> None:
-        """End the threads, waiting for what they work at."""
+        """Wait for the running work, then end the threads."""
         if self._threads is not None:
             self._threads.shutdown()
 
 
 @cache
 def shared_lanes(count: int) -> Lanes:
-    """The lanes of whoever has `count` cores in this process; they end with it."""
+    """The lanes over `count` cores that all callers of this process share. They end with the process."""
     return Lanes(count)

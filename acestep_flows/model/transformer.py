@@ -3,11 +3,13 @@
     tokens = proj_in(latents)                      one token per frame
     for block in transformer_blocks:
         x += gate * linear attention(modulated x)
-        x += cross attention(x, condition)         keys and values remembered for the whole song
+        x += cross attention(x, condition)         keys and values computed once per song
         x += gate * feed-forward(modulated x)
     velocity = final_layer(x)
 
-Projections that the published file holds but the network never uses (`add_*_proj`, `to_add_out`) do not exist here.
+B songs of T frames, condition of S tokens, width D = H heads of d channels.
+
+The published file also has projections that the network never uses (`add_*_proj`, `to_add_out`). They are left out.
 """
 
 from __future__ import annotations
@@ -39,20 +41,24 @@ FREQUENCIES = 256
 
 @dataclass(frozen=True)
 class EncodedConditions:
-    """A condition as the blocks see it: cross-attention keys and values, (H, S, d) each, masked tokens dropped.
+    """A condition as the blocks use it: cross-attention keys and values, (H, S, d) each, without masked tokens.
 
-    Made by `Transformer.remember`, once per song and guidance branch.
+    `Transformer.encode_condition` makes one per song and guidance branch.
+
+    Attributes:
+        blocks: keys and values of each block.
     """
 
     blocks: tuple[tuple[Tensor, Tensor], ...]
 
     @property
     def nbytes(self) -> int:
+        """Bytes of all keys and values."""
         return sum(tensor.nbytes for pair in self.blocks for tensor in pair)
 
 
 class TimestepEmbedding(nn.Module):
-    """Timesteps in 0..1000 (1000 sigma, not sigma) to vectors of width D."""
+    """Embeds timesteps in 0..1000 (1000 sigma, not sigma) as vectors of width D."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -60,7 +66,7 @@ class TimestepEmbedding(nn.Module):
         self.linear_2 = nn.Linear(width, width)
 
     def forward(self, timesteps: Tensor) -> Tensor:
-        """timesteps (B,) -> (B, D); cosines first."""
+        """timesteps (B,) -> (B, D). The sinusoids are cosines, then sines."""
         half = FREQUENCIES // 2
         exponents = -math.log(10_000) * torch.arange(half, dtype=torch.float32, device=timesteps.device) / half
         angles = timesteps.float().unsqueeze(-1) * exponents.exp()
@@ -70,7 +76,7 @@ class TimestepEmbedding(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Self-attention and feed-forward modulated by the timestep; cross-attention bare: no norm, no gate."""
+    """Self-attention and feed-forward modulated by the timestep; cross-attention without norm and gate."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -84,21 +90,21 @@ class TransformerBlock(nn.Module):
         self,
         x: Tensor,
         modulation: Tensor,
-        by: Rotation,
-        remembered: Sequence[tuple[Tensor, Tensor]],
+        rotation: Rotation,
+        keys_values: Sequence[tuple[Tensor, Tensor]],
         erg_temperature: Sequence[float],
         padding: Padding | None,
     ) -> Tensor:
         """x (B, T, D), modulation (B, 6, D) -> (B, T, D)."""
         table = (self.scale_shift_table + modulation).unsqueeze(2)
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = table.unbind(1)  # (B, 1, D) each
-        x = torch.addcmul(x, gate_a, self.attn(modulate(x, shift_a, scale_a), by, padding))
-        x = x + self.cross_attn(x, by, remembered, erg_temperature, padding)
+        x = torch.addcmul(x, gate_a, self.attn(modulate(x, shift_a, scale_a), rotation, padding))
+        x = x + self.cross_attn(x, rotation, keys_values, erg_temperature, padding)
         return torch.addcmul(x, gate_m, self.ff(modulate(x, shift_m, scale_m), padding))
 
 
 class Transformer(PublishedPart):
-    """The denoising half of `ace_step_transformer`. Latents go in and velocities come out in fp32."""
+    """The denoiser of `ace_step_transformer`. Latents and velocities are fp32 for every dtype of the weights."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__(config)
@@ -110,7 +116,7 @@ class Transformer(PublishedPart):
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, placement: Placement) -> Self:
-        """As `PublishedPart.load`; compiles the blocks, which all share one graph, where the placement says so."""
+        """As `PublishedPart.load`. Where the placement asks for it, compiles the blocks, which all share one graph."""
         transformer = super().load(checkpoint, placement)
         if placement.compile:
             for block in transformer.blocks:
@@ -119,24 +125,26 @@ class Transformer(PublishedPart):
 
     @property
     def blocks(self) -> list[TransformerBlock]:
+        """The transformer blocks, first to last."""
         return cast("list[TransformerBlock]", list(self.transformer_blocks))
 
     @property
     def dtype(self) -> torch.dtype:
+        """The dtype of the weights and of the computation."""
         return self.final_layer.scale_shift_table.dtype
 
-    def remember(self, condition: Tensor, mask: Tensor) -> EncodedConditions:
-        """The memory of one condition (S, D) with its mask (S,)."""
+    def encode_condition(self, condition: Tensor, mask: Tensor) -> EncodedConditions:
+        """The cross-attention keys and values of one condition (S, D) with its mask (S,)."""
         keep = mask.bool()
-        by = self._rotation(len(condition), condition.device).rows(keep)
+        rotation = self._rotation(len(condition), condition.device).rows(keep)
         tokens = condition[keep].to(self.dtype)
-        return EncodedConditions(tuple(block.cross_attn.remember(tokens, by) for block in self.blocks))
+        return EncodedConditions(tuple(block.cross_attn.keys_and_values(tokens, rotation) for block in self.blocks))
 
     def forward(
         self,
         latents: Tensor,
         timesteps: Tensor,
-        memories: Sequence[EncodedConditions],
+        conditions: Sequence[EncodedConditions],
         *,
         frames: Sequence[int] | None = None,
         erg_temperature: Sequence[float] | None = None,
@@ -149,24 +157,29 @@ class Transformer(PublishedPart):
         Args:
             latents: (B, 8, 16, T), padded on the right where songs differ in length.
             timesteps: (B,) in 0..1000.
-            memories: one per row; their lengths may differ.
+            conditions: one per row; their lengths may differ.
             frames: real length of each row; None when all rows have T frames.
-            weaken: factor on each row's cross-attention queries in `config.erg_blocks` (ERG); None leaves them.
-                The self-attention's would cancel: linear attention divides by the same scaled sum.
+            erg_temperature: factor on each row's cross-attention queries in `config.erg_blocks` (ERG); None leaves
+                them unchanged. On self-attention queries it would cancel, since linear attention normalises by them.
             control: (B, T, D) from a control branch; rows of zeros change nothing.
-            control_scale: strength of the control, one for all or (B,).
+            control_scale: strength of the control, one number for all rows or (B,).
             exact: whether each row equals its solo result; False pads as upstream does (see `Padding`).
 
         Returns:
-            (B, 8, 16, T), meaningful on real frames.
-        """
-        return self.trace(latents, timesteps, memories, (), frames, erg_temperature, control, control_scale, exact)[0]
+            (B, 8, 16, T); only real frames are meaningful.
 
-    def trace(
+        Raises:
+            ValueError: `frames` does not fit the batch.
+        """
+        return self.forward_with_states(
+            latents, timesteps, conditions, (), frames, erg_temperature, control, control_scale, exact
+        )[0]
+
+    def forward_with_states(
         self,
         latents: Tensor,
         timesteps: Tensor,
-        memories: Sequence[EncodedConditions],
+        conditions: Sequence[EncodedConditions],
         depths: Sequence[int],
         frames: Sequence[int] | None = None,
         erg_temperature: Sequence[float] | None = None,
@@ -174,10 +187,10 @@ class Transformer(PublishedPart):
         control_scale: float | Tensor = 1.0,
         exact: bool = True,
     ) -> tuple[Tensor, list[Tensor]]:
-        """As `forward`, and the hidden states (B, T, D) after each block of `depths` (for REPA)."""
+        """As `forward`; also returns the hidden states (B, T, D) after each block of `depths`, for REPA."""
         padding = Padding.of(frames, latents, self.dtype, exact)
-        by = self._rotation(latents.shape[-1], latents.device)
-        neutral = [1.0] * len(memories)
+        rotation = self._rotation(latents.shape[-1], latents.device)
+        neutral = [1.0] * len(conditions)
         embedded = self.timestep_embedder(timesteps)
         modulation = self.t_block(embedded).unflatten(-1, (6, -1))
 
@@ -186,15 +199,16 @@ class Transformer(PublishedPart):
             x = blend(x, control, control_scale, padding)
         states = {}
         for depth, block in enumerate(self.blocks):
-            factors = erg_temperature if erg_temperature is not None and depth in self._weak else neutral
-            x = block(x, modulation, by, [memory.blocks[depth] for memory in memories], factors, padding)
+            factors = erg_temperature if erg_temperature is not None and depth in self._erg_blocks else neutral
+            keys_values = [condition.blocks[depth] for condition in conditions]
+            x = block(x, modulation, rotation, keys_values, factors, padding)
             if depth in depths:
                 states[depth] = x
         velocity = self.final_layer(x, embedded).to(latents.dtype)
         return velocity, [states[depth] for depth in depths]
 
     @property
-    def _weak(self) -> range:
+    def _erg_blocks(self) -> range:
         first, last = self.config.erg_blocks
         return range(first, last + 1)
 

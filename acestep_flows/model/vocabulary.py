@@ -1,4 +1,4 @@
-"""Vocabularies for checkpoints that are made here: of the formats of the published ones, and much smaller."""
+"""Small vocabularies for checkpoints made by this package, in the formats of the published ones."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ STRUCTURE = (
     "break",
 )
 SCRIPTS = ((0x21, 0x7F), (0xA1, 0x180), (0x410, 0x460), (0x621, 0x653), (0x900, 0x970))
-"""Code points that lyrics consist of once normalised: Latin, Cyrillic, Arabic, Devanagari."""
+"""Ranges of code points in normalised lyrics, end excluded: Latin (two), Cyrillic, Arabic, Devanagari."""
 
 PROMPT_TOKENS = ("<pad>", "</s>", "<unk>")
-"""The first ids of a prompt vocabulary."""
+"""The tokens with the first ids of a prompt vocabulary."""
 
 
 def byte_tokenizer() -> str:
-    """A byte tokenizer as a `tokenizers` JSON file: three special tokens, 256 bytes, and an end mark."""
+    """A byte tokenizer as `tokenizers` JSON: three special tokens and 256 bytes; every prompt ends with `</s>`."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
     special = list(PROMPT_TOKENS)
@@ -43,9 +43,13 @@ def byte_tokenizer() -> str:
 
 
 def word_tokenizer(words: Iterable[str], aliases: Mapping[str, str] | None = None) -> str:
-    """A tokenizer of whole words as a `tokenizers` JSON file: lower case, split at white space and punctuation.
+    """A tokenizer of whole words as `tokenizers` JSON: lower case, split at white space and punctuation.
 
-    A word that is neither among `words` nor an alias of one becomes `<unk>`. Aliases are words of ASCII letters.
+    A word that is neither in `words` nor an alias of one becomes `<unk>`.
+
+    Args:
+        words: the vocabulary.
+        aliases: words of ASCII letters, each mapped to the word of the vocabulary that replaces it.
     """
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
@@ -53,12 +57,12 @@ def word_tokenizer(words: Iterable[str], aliases: Mapping[str, str] | None = Non
     vocab = {symbol: index for index, symbol in enumerate(symbols)}
     tokenizer = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
     tokenizer.add_special_tokens(list(PROMPT_TOKENS))
-    replaced = [
+    replacements = [
         normalizers.Replace(Regex(rf"\b{alias}\b"), word.lower())
         for alias, word in (aliases or {}).items()
         if alias not in vocab
     ]
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase(), *replaced])
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase(), *replacements])
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s,;:.!?()\[\]\"/_-]+"), "removed")
     tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
     text: str = tokenizer.to_str(pretty=True)
@@ -66,7 +70,7 @@ def word_tokenizer(words: Iterable[str], aliases: Mapping[str, str] | None = Non
 
 
 def lyric_vocabulary() -> dict[str, Any]:
-    """A character vocabulary in the format of the published one, with all of its special tokens."""
+    """A character vocabulary as `tokenizers` JSON, with all special tokens of the published lyric vocabulary."""
     special = ["[STOP]", "[UNK]", "[SPACE]", "[START]", *(f"[{name}]" for name in LANGUAGES + STRUCTURE)]
     letters = [chr(code) for first, end in SCRIPTS for code in range(first, end)]
     vocab = {symbol: index for index, symbol in enumerate(special + letters)}

@@ -1,7 +1,7 @@
-"""The vocoder: log-mel to a 44.1 kHz waveform, each channel on its own (ADaMoS-HiFiGAN, spec 04 section 7).
+"""The vocoder: log-mel to a 44.1 kHz waveform, each channel separately (ADaMoS-HiFiGAN, spec 04 section 7).
 
-A ConvNeXt backbone reads the mel; a HiFi-GAN head raises its frames to samples, level by level. All activations are
-(B, n, C), channels innermost. Weight norm and layer scales are folded into the weights when they are loaded.
+A ConvNeXt backbone reads the mel. A HiFi-GAN head upsamples its frames to samples, level by level. All activations are
+(B, n, C), channels innermost. Weight norm and layer scales are multiplied into the weights when they are loaded.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ NORM_EPSILON = 1e-6
 BLOCK_FRAMES = 512
 """Mel frames per block of the overlapped decode."""
 OVERLAP = 1024
-"""Samples at either edge of a block that its neighbour supplies."""
+"""Samples at either edge of a block that are taken from its neighbour."""
 BLEND = 128
-"""Samples over which one block fades into the next."""
+"""Samples of the crossfade between two blocks."""
 
 
 class ConvNextBlock(nn.Module):
-    """Depthwise convolution, then a two-layer perceptron over channels, around a residual."""
+    """A depthwise convolution and a two-layer perceptron over channels, inside a residual: (B, F, C) to (B, F, C)."""
 
     def __init__(self, tensors: Tensors, name: str) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class Backbone(nn.Module):
         self.norm = _norm(tensors, "backbone.norm")
 
     def forward(self, x: Tensor) -> Tensor:
-        # The stem alone pads by repeating the edge; the zeros that its convolution adds then fall on frames we drop.
+        # Only the stem pads by repeating the edge. The zeros that its convolution adds fall on frames that are dropped.
         pad = self.stem.padding
         x = F.pad(x.transpose(1, 2), (pad, pad), mode="replicate").transpose(1, 2).contiguous()
         x = self.stem(x)[:, pad:-pad].contiguous()
@@ -84,7 +84,7 @@ class Backbone(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """Three residual pairs of a dilated and a plain convolution, (B, n, C) to the same."""
+    """Three residual pairs of a dilated and a plain convolution: (B, n, C) to (B, n, C)."""
 
     def __init__(self, tensors: Tensors, name: str, dilations: list[int], samples: int) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class ResBlock(nn.Module):
         self.plain = nn.ModuleList(_conv(tensors, f"{name}.convs2.{index}", samples) for index in range(len(dilations)))
 
     def forward(self, x: Tensor, activated: Tensor) -> Tensor:
-        """`activated` is silu(x), which all blocks of a level begin with."""
+        """x (B, n, C) to the same shape; `activated` is silu(x), the common input of all blocks of a level."""
         for index, (dilated, plain) in enumerate(zip(self.dilated, self.plain, strict=True)):
             y = dilated(activated if index == 0 else F.silu(x))
             x = plain(F.silu(y, inplace=True)).add_(x)
@@ -102,7 +102,7 @@ class ResBlock(nn.Module):
 
 
 class Level(nn.Module):
-    """Raise the rate, then take the mean of several residual blocks of unlike kernel size."""
+    """Upsamples, then averages several residual blocks of different kernel sizes: (B, n, C) to (B, n * rate, C / 2)."""
 
     def __init__(self, config: Config, tensors: Tensors, level: int, samples: int) -> None:
         super().__init__()
@@ -146,17 +146,17 @@ class Head(nn.Module):
 
 
 class Vocoder(nn.Module):
-    """Log-mel (B, bands, F) to waveform (B, F * hop) in -1..1.
+    """Decodes log-mels (B, bands, F) to waveforms (B, F * hop) in -1..1.
 
     Args:
         config: the part's `config.json`.
         tensors: the part's weights under their published names, fp32.
 
     Attributes:
-        stacks: whether channels of several songs may be decoded as one stack.
+        channels_independent: true, so channels of several songs may be decoded as one batch.
     """
 
-    stacks = True
+    channels_independent = True
 
     def __init__(self, config: Config, tensors: Tensors) -> None:
         super().__init__()
@@ -166,7 +166,11 @@ class Vocoder(nn.Module):
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, placement: Placement) -> Vocoder:
-        """Read it; weights are folded in fp32 and then take the placement's dtype."""
+        """Read the vocoder. Weights are folded in fp32, then converted to the placement's dtype.
+
+        Raises:
+            CheckpointError: the weights file has changed since the checkpoint was opened.
+        """
         names = [name for name in checkpoint.shapes(VOCODER) if not name.startswith("mel_transform.")]
         vocoder = cls(checkpoint.config(VOCODER), checkpoint.load(VOCODER, names))
         return vocoder.eval().to(placement.device, getattr(torch, placement.dtype))
@@ -179,12 +183,12 @@ class Vocoder(nn.Module):
     def decode(
         self, log_mel: FloatArray, *, overlap: bool = False, compatibility: Compatibility = "corrected"
     ) -> FloatArray:
-        """Waveform (2, F * 512) at 44.1 kHz of a stereo `log_mel` (2, 128, F); the channels never meet.
+        """Waveform (2, F * 512) at 44.1 kHz of a stereo `log_mel` (2, 128, F), each channel separately.
 
         Args:
-            overlap: work in blocks of 512 frames that fade into each other, so that memory stays bounded.
-            compatibility: "upstream" pads the last block with zeros, which are loud and smear into the last
-                milliseconds; corrected, the last block ends where the song does.
+            overlap: work in blocks of 512 frames with crossfades, so that memory stays bounded.
+            compatibility: "upstream" pads the last block with zeros. A log-mel of zero is loud and smears into the
+                last milliseconds. With "corrected" the last block ends with the song.
         """
         if not log_mel.shape[-1]:
             return np.zeros((len(log_mel), 0), np.float32)
@@ -197,14 +201,14 @@ class Vocoder(nn.Module):
         return waveform
 
     def _decode_overlapped(self, log_mel: FloatArray, compatibility: Compatibility) -> FloatArray:
-        """Blocks start every 508 frames; each gives up 1024 samples at its edges to its neighbours (spec 04 5.1)."""
+        """Decode blocks that start every 508 frames; each edge of 1024 samples is the neighbour's (spec 04 section 5.1)."""
         channels, _, frames = log_mel.shape
         step = BLOCK_FRAMES - 2 * OVERLAP // self.hop
         if compatibility == "upstream":
             starts = range(0, frames, step)
             log_mel = np.pad(log_mel, ((0, 0), (0, 0), (0, starts[-1] + BLOCK_FRAMES - frames)))
         else:
-            # A last block that is all overlap adds nothing: its predecessor reaches the end.
+            # A last block that is only overlap adds nothing: the block before it reaches the end.
             starts = range(0, max(frames - OVERLAP // self.hop, 1), step)
         waveform = np.empty((channels, log_mel.shape[-1] * self.hop), np.float32)
         rising = np.linspace(0, 1, BLEND, dtype=np.float32)
@@ -222,7 +226,7 @@ class Vocoder(nn.Module):
 
 
 def load_vocoder(checkpoint: Checkpoint, placement: Placement) -> Vocoder | SpectralVocoder:
-    """Read the vocoder, of the class that the checkpoint's config names."""
+    """Read the vocoder whose class the checkpoint's config names."""
     spectral = class_name(checkpoint.config(VOCODER)) == "SpectralVocoder"
     return load_spectral_vocoder(checkpoint, placement) if spectral else Vocoder.load(checkpoint, placement)
 
@@ -246,7 +250,7 @@ def _norm(tensors: Tensors, name: str) -> nn.LayerNorm:
 
 
 def _fused(tensors: Tensors, name: str) -> Tensor:
-    """The weight that weight norm stands for: direction v, length g, per slice of the first dimension."""
+    """The weight of a weight-normed layer: direction v times length g, per slice of the first dimension."""
     direction, length = tensors[f"{name}.weight_v"], tensors[f"{name}.weight_g"]
     weight: Tensor = direction * (length / direction.norm(dim=(1, 2), keepdim=True))
     return weight

@@ -1,4 +1,4 @@
-"""Loading modules whose parameters are tensors of `ace_step_transformer`, under the published names."""
+"""The base class of modules whose parameters are tensors of `ace_step_transformer`, under the published names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class PublishedPart(nn.Module):
-    """A part of the transformer's weights file that loads alone: made from the config, read by its own names."""
+    """A part of the transformer's weights file that loads alone: built from the config, read by its own names."""
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -24,10 +24,10 @@ class PublishedPart(nn.Module):
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, placement: Placement) -> Self:
-        """Read this part's tensors, and no others, for inference.
+        """Read only this part's tensors and prepare the module for inference.
 
         Raises:
-            CheckpointError: the config or the weights file is not as expected.
+            CheckpointError: the config lacks a size, or the weights file lacks a tensor.
         """
         config = TransformerConfig.from_json(checkpoint.config(TRANSFORMER))
         with torch.device("meta"):

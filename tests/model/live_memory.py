@@ -1,4 +1,4 @@
-"""Bytes of tensors alive at one time: a measure of memory that is the same on every run and every machine."""
+"""The peak of bytes in live tensors: a memory measure that is the same on every run and every machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from torch.utils._pytree import tree_leaves
 
 
 class LivePeak(TorchDispatchMode):
-    """While entered, follows every storage that an operation makes; `peak` is the most that lived at once, in bytes."""
+    """Tracks every storage that an operation allocates while the mode is active.
+
+    Attributes:
+        live: bytes of the storages alive now.
+        peak: the largest value of `live`.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -31,10 +36,10 @@ class LivePeak(TorchDispatchMode):
         result = function(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
-                self._follow(leaf.untyped_storage())
+                self._track(leaf.untyped_storage())
         return result
 
-    def _follow(self, storage: torch.UntypedStorage) -> None:
+    def _track(self, storage: torch.UntypedStorage) -> None:
         if storage in self._seen:
             return
         self._seen.add(storage)

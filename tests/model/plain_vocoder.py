@@ -1,4 +1,4 @@
-"""The vocoder the plain way: library layers under the published names, channels first, weight norm left unfused."""
+"""A plain reference vocoder: library layers under the published names, channels first, weight norm not folded."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ class PlainVocoder(nn.Module):
 
 
 class PlainBackbone(nn.Module):
+    """ConvNeXt over time: (B, bands, F) to (B, width, F)."""
+
     def __init__(self, config: Config) -> None:
         super().__init__()
         dims = config["dims"]
         stem = nn.Conv1d(config["input_channels"], dims[0], 7, padding=3, padding_mode="replicate")
         self.channel_layers = nn.ModuleList([nn.Sequential(stem, ChannelNorm(dims[0], eps=1e-6))])
-        for before, width in pairwise(dims):
-            self.channel_layers.append(nn.Sequential(ChannelNorm(before, eps=1e-6), nn.Conv1d(before, width, 1)))
+        for inputs, width in pairwise(dims):
+            self.channel_layers.append(nn.Sequential(ChannelNorm(inputs, eps=1e-6), nn.Conv1d(inputs, width, 1)))
         self.stages = nn.ModuleList(
             nn.Sequential(*(PlainBlock(width) for _ in range(depth)))
             for width, depth in zip(dims, config["depths"], strict=True)
@@ -44,11 +46,15 @@ class PlainBackbone(nn.Module):
 
 
 class ChannelNorm(nn.LayerNorm):
+    """Layer norm over the channels of (B, C, F)."""
+
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.transpose(1, 2)).transpose(1, 2)
 
 
 class PlainBlock(nn.Module):
+    """A ConvNeXt block with its layer scale."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.dwconv = nn.Conv1d(width, width, 7, padding=3, groups=width)
@@ -63,7 +69,7 @@ class PlainBlock(nn.Module):
 
 
 class NormedConv(nn.Module):
-    """A convolution whose weight is `weight_v`, scaled to the lengths `weight_g`, at every call."""
+    """A weight-normed convolution that computes its weight at every call."""
 
     def __init__(self, outputs: int, inputs: int, kernel: int, dilation: int = 1) -> None:
         super().__init__()
@@ -77,7 +83,7 @@ class NormedConv(nn.Module):
 
 
 class NormedUpsample(nn.Module):
-    """The same for a transposed convolution, of rate `rate`."""
+    """A weight-normed transposed convolution of rate `rate`."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, rate: int) -> None:
         super().__init__()
@@ -91,11 +97,14 @@ class NormedUpsample(nn.Module):
 
 
 def normed(layer: NormedConv | NormedUpsample) -> Tensor:
+    """The weight: direction `weight_v` times length `weight_g`."""
     weight: Tensor = layer.weight_v * (layer.weight_g / layer.weight_v.norm(dim=(1, 2), keepdim=True))
     return weight
 
 
 class PlainHead(nn.Module):
+    """HiFi-GAN generator: (B, width, F) to (B, F * hop)."""
+
     def __init__(self, config: Config) -> None:
         super().__init__()
         width = config["upsample_initial_channel"]
@@ -119,6 +128,8 @@ class PlainHead(nn.Module):
 
 
 class PlainResBlock(nn.Module):
+    """Three residual pairs of a dilated and a plain convolution."""
+
     def __init__(self, width: int, kernel: int) -> None:
         super().__init__()
         self.convs1 = nn.ModuleList(NormedConv(width, width, kernel, dilation) for dilation in (1, 3, 5))

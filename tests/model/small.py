@@ -1,4 +1,4 @@
-"""A small random checkpoint, written once per test run, and what tests do to copies of it."""
+"""A small random checkpoint, written once per test run, and functions that change copies of it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.testing.random_checkpoint import SMALL, write_random_checkpoint
 
-_KEPT: list[TemporaryDirectory[str]] = []
+_FOLDERS: list[TemporaryDirectory[str]] = []
 
 
 @cache
 def small_folder() -> Path:
-    """The folder of the checkpoint. Do not write to it: copy it."""
-    _KEPT.append(TemporaryDirectory(prefix="small-checkpoint-"))
-    folder = Path(_KEPT[-1].name)
+    """The folder of the checkpoint. Tests that write must copy it."""
+    _FOLDERS.append(TemporaryDirectory(prefix="small-checkpoint-"))
+    folder = Path(_FOLDERS[-1].name)
     write_random_checkpoint(folder, SMALL, seed=1)
     return folder
 
@@ -30,7 +30,7 @@ def small_checkpoint() -> Checkpoint:
 
 
 def edit_json(file: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Rewrite a JSON file after `change` had its way with the content."""
+    """Apply `change` to the content of a JSON file."""
     content = json.loads(file.read_text(encoding="utf-8"))
     change(content)
     file.write_text(json.dumps(content), encoding="utf-8")

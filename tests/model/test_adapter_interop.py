@@ -1,4 +1,4 @@
-"""An adapter acts as peft would make it act, and files go both ways."""
+"""An adapter gives the same output as in peft, and diffusers and peft load our files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from acestep_flows.training.adapters.files import folded, write
 
 
 class Pair(nn.Module):
-    """Two linear layers under names that upstream's adapters have."""
+    """Two linear layers with layer names of upstream's adapters."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ def test_the_same_output_as_peft(use_rslora: bool) -> None:
     torch.testing.assert_close(ours(x), tuned(x), atol=1e-6, rtol=1e-5)
 
 
-def test_the_settings_written_are_peft_settings(tmp_path: Path) -> None:
+def test_the_written_metadata_is_a_peft_config(tmp_path: Path) -> None:
     import json
 
     from safetensors import safe_open
@@ -62,8 +62,8 @@ def test_the_settings_written_are_peft_settings(tmp_path: Path) -> None:
     assert (config.r, config.lora_alpha, config.use_rslora) == (4, 6.0, True)
 
 
-def test_diffusers_loads_a_file_of_ours(tmp_path: Path) -> None:
-    """With its scaling, from the metadata; a folded one needs none."""
+def test_diffusers_loads_our_file(tmp_path: Path) -> None:
+    """A scaled adapter brings its scaling in the metadata; a folded adapter needs none."""
 
     class Network(ModelMixin, ConfigMixin, PeftAdapterMixin):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -81,15 +81,15 @@ def test_diffusers_loads_a_file_of_ours(tmp_path: Path) -> None:
         for name, inputs, outputs in (("to_q", 12, 8), ("to_k", 8, 4))
     }
     ours = Adapter(layers, Scaling(lora_alpha=6, use_rslora=True), base="0" * 64)
-    for name, one in (("scaled", ours), ("folded", folded(ours))):
+    for name, adapter in (("scaled", ours), ("folded", folded(ours))):
         network = Network()
-        wanted = ours.apply(network)(x)
-        one.save(tmp_path / name)
+        expected = ours.apply(network)(x)
+        adapter.save(tmp_path / name)
         network.load_lora_adapter(str(tmp_path / name), prefix=None, use_safetensors=True)
-        torch.testing.assert_close(network(x), wanted, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(network(x), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_peft_loads_a_folder_that_we_wrote_for_it(tmp_path: Path) -> None:
+def test_peft_loads_a_folder_in_its_format(tmp_path: Path) -> None:
     torch.manual_seed(0)
     plain, x = Pair(), torch.randn(3, 12)
     layers = {
@@ -97,7 +97,7 @@ def test_peft_loads_a_folder_that_we_wrote_for_it(tmp_path: Path) -> None:
         "to_k": LowRank(torch.randn(2, 8), torch.randn(4, 2)),
     }
     ours = Adapter(layers, Scaling(6, True, {"to_k": 3.0}))
-    wanted = ours.apply(plain)(x)
+    expected = ours.apply(plain)(x)
     write(ours, tmp_path, "peft")
     tuned = PeftModel.from_pretrained(plain, tmp_path)
-    torch.testing.assert_close(tuned(x), wanted, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(tuned(x), expected, atol=1e-6, rtol=1e-5)

@@ -41,13 +41,13 @@ QUERY, OUT = "transformer_blocks.1.cross_attn.to_q", "transformer_blocks.0.attn.
 def velocity(model: Transformer) -> torch.Tensor:
     draw = torch.Generator().manual_seed(3)
     width = model.config.width
-    memory = model.remember(torch.randn(5, width, generator=draw), torch.ones(5))
+    condition = model.encode_condition(torch.randn(5, width, generator=draw), torch.ones(5))
     with torch.inference_mode():
-        out: torch.Tensor = model(torch.randn(1, 8, 16, 7, generator=draw), torch.tensor([400.0]), [memory])
+        out: torch.Tensor = model(torch.randn(1, 8, 16, 7, generator=draw), torch.tensor([400.0]), [condition])
         return out
 
 
-def test_an_adapted_twin_equals_merged_weights_and_shares_the_rest() -> None:
+def test_an_adapted_copy_equals_merged_weights_and_shares_the_rest() -> None:
     lora = adapter(QUERY, OUT)
     twin = lora.apply(transformer(), 0.5)
     merged = Transformer.load(small_checkpoint(), Placement())
@@ -62,7 +62,7 @@ def test_an_adapted_twin_equals_merged_weights_and_shares_the_rest() -> None:
     assert len(own) == 2 * len(lora.layers)
 
 
-def test_the_shared_transformer_stays_as_it_is() -> None:
+def test_the_base_transformer_is_unchanged() -> None:
     before = velocity(transformer())
     assert not torch.allclose(velocity(adapter(QUERY).apply(transformer())), before)
     assert torch.equal(velocity(transformer()), before)
@@ -76,7 +76,7 @@ def test_several_adapters_add_up() -> None:
     torch.testing.assert_close(velocity(one_way), velocity(other_way), atol=1e-5, rtol=1e-5)
 
 
-def test_a_part_takes_its_own_layers_alone() -> None:
+def test_a_module_takes_only_its_own_layers() -> None:
     projector = ConditionProjector.load(small_checkpoint(), Placement(dtype="bfloat16"))
     twin = adapter("speaker_embedder", QUERY).apply(projector)
     config = twin.config
@@ -101,15 +101,15 @@ def test_a_part_takes_its_own_layers_alone() -> None:
         (Scaling(6, alpha_pattern={r"blocks\.\d+\.attn\.to_q": 2}), 1.5),
     ],
 )
-def test_scaling_comes_from_the_metadata(scaling: Scaling | None, factor: float, tmp_path: Path) -> None:
+def test_scaling_is_read_from_the_metadata(scaling: Scaling | None, factor: float, tmp_path: Path) -> None:
     adapter(QUERY, rank=4, scaling=scaling).save(tmp_path)
     loaded = Adapter.load(tmp_path, CONFIG)
     assert loaded.scaling == scaling
-    refined = loaded.apply(transformer()).get_submodule(QUERY)
-    assert refined.scaling == factor
+    adapted = loaded.apply(transformer()).get_submodule(QUERY)
+    assert adapted.scaling == factor
 
 
-def test_a_saved_adapter_is_the_same_adapter(tmp_path: Path) -> None:
+def test_a_saved_adapter_loads_unchanged(tmp_path: Path) -> None:
     original = adapter(QUERY, OUT, scaling=Scaling(8.0, use_rslora=True))
     file = original.save(tmp_path / "new" / "folder")
     assert file.name == FILE
@@ -139,7 +139,7 @@ WIDTH = CONFIG["num_attention_heads"] * CONFIG["attention_head_dim"]
         ({}, "no tensors"),
     ],
 )
-def test_what_does_not_fit_is_named(tensors: dict[str, torch.Tensor], named: str, tmp_path: Path) -> None:
+def test_a_tensor_that_does_not_fit_is_named(tensors: dict[str, torch.Tensor], named: str, tmp_path: Path) -> None:
     save_file(tensors, tmp_path / FILE)
     with pytest.raises(CheckpointError, match=named):
         Adapter.load(tmp_path, CONFIG)
@@ -161,7 +161,7 @@ def test_unusable_metadata_is_named(settings: str, named: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("content", [None, b"", b"RIFF...."])
-def test_a_file_that_is_none_is_named(content: bytes | None, tmp_path: Path) -> None:
+def test_an_unreadable_file_is_named(content: bytes | None, tmp_path: Path) -> None:
     file = tmp_path / "adapter.safetensors"
     if content is not None:
         file.write_bytes(content)
@@ -169,16 +169,16 @@ def test_a_file_that_is_none_is_named(content: bytes | None, tmp_path: Path) -> 
         Adapter.load(file, CONFIG)
 
 
-def test_unused_projections_may_be_adapted_without_effect(tmp_path: Path) -> None:
+def test_adapting_an_unused_projection_has_no_effect(tmp_path: Path) -> None:
     unused: Any = adapter("transformer_blocks.0.cross_attn.add_q_proj")
     unused.save(tmp_path)
     twin = Adapter.load(tmp_path, CONFIG).apply(transformer())
     assert torch.equal(velocity(twin), velocity(transformer()))
 
 
-def test_the_same_adapter_is_the_same_file(tmp_path: Path) -> None:
-    one = Adapter(adapter(QUERY, OUT).layers, Scaling(8.0, True), base="0" * 64)
-    files = {one.save(tmp_path / str(number)).read_bytes() for number in range(12)}
+def test_equal_adapters_give_equal_files(tmp_path: Path) -> None:
+    original = Adapter(adapter(QUERY, OUT).layers, Scaling(8.0, True), base="0" * 64)
+    files = {original.save(tmp_path / str(number)).read_bytes() for number in range(12)}
     assert len(files) == 1
-    again = Adapter.load(tmp_path / "0", CONFIG)
-    assert (again.digest, again.base) == (one.digest, one.base)
+    loaded = Adapter.load(tmp_path / "0", CONFIG)
+    assert (loaded.digest, loaded.base) == (original.digest, original.base)

@@ -24,13 +24,13 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def faults(policy: str) -> int:
-    done = subprocess.run([sys.executable, "-c", COUNT_FAULTS, policy], capture_output=True, text=True, check=False)
-    if done.returncode == 77:
+def page_faults(policy: str) -> int:
+    process = subprocess.run([sys.executable, "-c", COUNT_FAULTS, policy], capture_output=True, text=True, check=False)
+    if process.returncode == 77:
         pytest.skip("the C library has no such setting")
-    assert done.returncode == 0, done.stderr
-    return int(done.stdout)
+    assert process.returncode == 0, process.stderr
+    return int(process.stdout)
 
 
 def test_freed_memory_is_used_again_without_page_faults() -> None:
-    assert faults("keep") < faults("default") / 10
+    assert page_faults("keep") < page_faults("default") / 10

@@ -18,31 +18,31 @@ WIDTH = HEADS * HEAD_DIM
 def test_linear_attention_is_a_weighted_mean_of_values(frames: int, seed: int) -> None:
     torch.manual_seed(seed)
     layer, x = SelfAttention(HEADS, HEAD_DIM), torch.randn(1, frames, WIDTH)
-    by = rotation(frames, HEAD_DIM, 1e4, x.device)
-    q, k = (rotate(to(x[0]).unflatten(-1, (HEADS, -1)), by).relu() for to in (layer.to_q, layer.to_k))
-    weights = torch.einsum("thd,shd->hts", q, k)  # the quadratic form, which is never built
+    table = rotation(frames, HEAD_DIM, 1e4, x.device)
+    q, k = (rotate(project(x[0]).unflatten(-1, (HEADS, -1)), table).relu() for project in (layer.to_q, layer.to_k))
+    weights = torch.einsum("thd,shd->hts", q, k)  # the quadratic form, which the layer avoids
     weights = weights / (weights.sum(dim=-1, keepdim=True) + 1e-15)
     mean = torch.einsum("hts,shd->thd", weights, layer.to_v(x[0]).unflatten(-1, (HEADS, -1)))
-    torch.testing.assert_close(layer(x, by)[0], layer.to_out[0](mean.flatten(1)), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(layer(x, table)[0], layer.to_out[0](mean.flatten(1)), atol=1e-5, rtol=1e-4)
 
 
 @torch.inference_mode()
-def test_padded_frames_attend_to_nothing() -> None:
-    frames, by = 6, rotation(6, HEAD_DIM, 1e4, torch.device("cpu"))
+def test_padded_frames_attend_to_no_frame() -> None:
+    frames, table = 6, rotation(6, HEAD_DIM, 1e4, torch.device("cpu"))
     padding = Padding.of([6, 4], torch.zeros(2, 8, 16, frames), torch.float32, exact=False)
     x = torch.randn(2, frames, WIDTH)
-    own, other = SelfAttention(HEADS, HEAD_DIM), CrossAttention(HEADS, HEAD_DIM)
-    memory = other.remember(torch.randn(5, WIDTH), rotation(5, HEAD_DIM, 1e4, x.device))
+    to_self, to_condition = SelfAttention(HEADS, HEAD_DIM), CrossAttention(HEADS, HEAD_DIM)
+    keys_values = to_condition.keys_and_values(torch.randn(5, WIDTH), rotation(5, HEAD_DIM, 1e4, x.device))
     nothing = torch.zeros(2, WIDTH)
-    torch.testing.assert_close(own(x, by, padding)[1, 4:], own.to_out[0](nothing))
-    crossed = other(x, by, [memory] * 2, [1.0, 1.0], padding)
-    torch.testing.assert_close(crossed[1, 4:], other.to_out[0](nothing))
+    torch.testing.assert_close(to_self(x, table, padding)[1, 4:], to_self.to_out[0](nothing))
+    crossed = to_condition(x, table, [keys_values] * 2, [1.0, 1.0], padding)
+    torch.testing.assert_close(crossed[1, 4:], to_condition.to_out[0](nothing))
 
 
 @torch.inference_mode()
-def test_queries_weakened_to_nothing_see_an_even_mean() -> None:
+def test_erg_temperature_zero_gives_the_mean_of_all_values() -> None:
     layer, x = CrossAttention(HEADS, HEAD_DIM), torch.randn(1, 3, WIDTH)
-    k, v = layer.remember(torch.randn(5, WIDTH), rotation(5, HEAD_DIM, 1e4, x.device))
+    k, v = layer.keys_and_values(torch.randn(5, WIDTH), rotation(5, HEAD_DIM, 1e4, x.device))
     out = layer(x, rotation(3, HEAD_DIM, 1e4, x.device), [(k, v)], [0.0])
-    even = layer.to_out[0](v.mean(dim=1).flatten())
-    torch.testing.assert_close(out[0], even.expand(3, -1))
+    mean = layer.to_out[0](v.mean(dim=1).flatten())
+    torch.testing.assert_close(out[0], mean.expand(3, -1))

@@ -1,4 +1,4 @@
-"""The autoencoder at its edges, its windows, and the memory they take. Its numbers are checked in tests/parity."""
+"""The autoencoder: edge cases, windows and their memory. Its numbers are checked in tests/parity."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_encoding_pads_with_silence(autoencoder: Autoencoder) -> None:
 
 
 @pytest.mark.parametrize("shape", [(2, 0), (1, 4096), (3, 4096)])
-def test_what_is_no_stereo_is_refused(autoencoder: Autoencoder, shape: tuple[int, int]) -> None:
+def test_samples_that_are_not_stereo_are_refused(autoencoder: Autoencoder, shape: tuple[int, int]) -> None:
     with pytest.raises(InputError, match="allowed: 2 x at least one sample"):
         autoencoder.encode(np.zeros(shape, np.float32))
 
@@ -55,16 +55,16 @@ def test_decoding_gives_eight_mel_frames_per_frame(autoencoder: Autoencoder, fra
     assert np.isfinite(mel).all()
 
 
-def test_up_to_one_window_the_overlapped_decode_is_that_of_one_piece(autoencoder: Autoencoder) -> None:
-    given = latents(40)
-    np.testing.assert_array_equal(autoencoder.decode(given), autoencoder.decode(given, overlap=True))
+def test_up_to_one_window_the_overlapped_decode_equals_the_undivided(autoencoder: Autoencoder) -> None:
+    song = latents(40)
+    np.testing.assert_array_equal(autoencoder.decode(song), autoencoder.decode(song, overlap=True))
 
 
 def test_windows_change_the_result_only_slightly(autoencoder: Autoencoder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WINDOW", 64)
     monkeypatch.setattr(module, "HOP", 32)
-    given = latents(200)
-    whole, windows = autoencoder.decode(given), autoencoder.decode(given, overlap=True)
+    song = latents(200)
+    whole, windows = autoencoder.decode(song), autoencoder.decode(song, overlap=True)
     error = np.abs(whole - windows).mean()
     assert 0 < error < 0.2 * np.abs(whole - whole.mean()).mean()
 
@@ -80,7 +80,7 @@ def test_windows_cover_every_frame_once(frames: int) -> None:
         assert end - keep_to >= (128 if end < frames else 0)
 
 
-def test_overlapped_the_memory_does_not_grow_with_the_song(
+def test_memory_of_an_overlapped_decode_does_not_grow_with_the_song(
     autoencoder: Autoencoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "WINDOW", 64)
@@ -96,7 +96,7 @@ def test_overlapped_the_memory_does_not_grow_with_the_song(
     assert peak(320, overlap=False) > 1.9 * peak(160, overlap=False)
 
 
-def test_a_half_that_was_not_loaded_is_not_there() -> None:
+def test_a_half_that_was_not_loaded_cannot_be_used() -> None:
     decoder = Autoencoder.load(small_checkpoint(), Placement(), halves=("decoder",))
     assert decoder.decode(latents(2)).shape == (2, 128, 16)
     with pytest.raises(AssertionError, match="without the encoder"):

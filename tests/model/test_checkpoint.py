@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def refusal(folder: Path, **options: Any) -> str:
-    """The one line that opening `folder` fails with, with the folder's path as DIR."""
+    """The error, one line, of opening `folder`, with the folder's path as DIR."""
     with pytest.raises(CheckpointError) as caught:
         Checkpoint.open(folder, **options)
     message = str(caught.value)
@@ -84,7 +84,7 @@ def test_a_truncated_file_is_named_with_both_sizes(folder: Path) -> None:
     )
 
 
-def test_a_file_with_something_appended_is_refused(folder: Path) -> None:
+def test_a_file_with_appended_bytes_is_refused(folder: Path) -> None:
     file = folder / VOCODER / weights_file(VOCODER)
     whole = file.stat().st_size
     with file.open("ab") as stream:
@@ -105,13 +105,13 @@ def test_a_file_with_something_appended_is_refused(folder: Path) -> None:
         ((8).to_bytes(8, "little") + b'{"a":{}}', "damaged: the safetensors header does not parse"),
     ],
 )
-def test_what_is_no_safetensors_file_is_refused(folder: Path, content: bytes, problem: str) -> None:
+def test_a_file_that_is_not_safetensors_is_refused(folder: Path, content: bytes, problem: str) -> None:
     (folder / AUTOENCODER / weights_file(AUTOENCODER)).write_bytes(content)
     assert refusal(folder) == f"DIR/music_dcae_f8c8/diffusion_pytorch_model.safetensors: {problem}"
 
 
 @pytest.mark.parametrize("content", [b"", b"not json", b"\xff"])
-def test_a_config_that_is_no_json_is_refused(folder: Path, content: bytes) -> None:
+def test_a_config_that_is_not_json_is_refused(folder: Path, content: bytes) -> None:
     (folder / VOCODER / "config.json").write_bytes(content)
     assert refusal(folder).startswith("DIR/music_vocoder/config.json: not readable as JSON: ")
 
@@ -129,7 +129,7 @@ def test_a_config_that_is_no_json_is_refused(folder: Path, content: bytes) -> No
         (lambda config: config.update(depths=[1]), "sizes that fit no ADaMoSHiFiGANV1: "),
     ],
 )
-def test_a_config_of_something_else_is_refused(
+def test_a_config_of_another_class_or_size_is_refused(
     folder: Path, change: Callable[[dict[str, Any]], object], problem: str
 ) -> None:
     edit_json(folder / VOCODER / "config.json", change)
@@ -141,15 +141,15 @@ def test_both_class_names_of_the_transformer_are_accepted(folder: Path) -> None:
     Checkpoint.open(folder)
 
 
-def test_mismatched_tensors_are_named_with_what_was_expected(folder: Path) -> None:
+def test_mismatched_tensors_are_named_with_the_expected_shape(folder: Path) -> None:
     tensors = small_checkpoint().load(VOCODER)
     del tensors["head.conv_post.bias"]
     tensors["head.conv_pre.bias"] = torch.zeros(3)
     tensors["tail.weight"] = torch.zeros(1)
     write_weights(folder / VOCODER / weights_file(VOCODER), tensors)
     assert refusal(folder) == (
-        "DIR/music_vocoder/diffusion_pytorch_model.safetensors: without head.conv_post.bias; with unknown tail.weight; "
-        "with head.conv_pre.bias of shape [3] in place of [32] "
+        "DIR/music_vocoder/diffusion_pytorch_model.safetensors: missing head.conv_post.bias; unknown tail.weight; "
+        "head.conv_pre.bias of shape [3] instead of [32] "
         "(allowed: the tensors that music_vocoder/config.json implies)"
     )
 
@@ -157,8 +157,8 @@ def test_mismatched_tensors_are_named_with_what_was_expected(folder: Path) -> No
 def test_a_long_list_of_mismatches_is_counted(folder: Path) -> None:
     edit_json(folder / VOCODER / "config.json", lambda config: config.update(upsample_initial_channel=64))
     message = refusal(folder)
-    assert "head.conv_pre.weight_g of shape [32, 1, 1] in place of [64, 1, 1], " in message
-    assert message.count("in place of") == 3
+    assert "head.conv_pre.weight_g of shape [32, 1, 1] instead of [64, 1, 1], " in message
+    assert message.count("instead of") == 3
     assert " more (allowed" in message
     assert len(message) < 500
 
@@ -180,7 +180,7 @@ def test_a_second_copy_of_the_token_embedding_is_accepted(folder: Path) -> None:
     Checkpoint.open(folder)
 
 
-def test_load_reads_the_tensors_asked_for_in_the_dtype_asked_for() -> None:
+def test_load_reads_only_the_named_tensors_in_the_given_dtype() -> None:
     checkpoint = small_checkpoint()
     names = ["head.conv_pre.bias", "head.conv_post.bias"]
     assert list(checkpoint.load(VOCODER, names)) == names
@@ -196,7 +196,7 @@ def test_load_refuses_unknown_names() -> None:
         small_checkpoint().load(VOCODER, ["head.tail"])
 
 
-def test_load_refuses_a_file_that_was_exchanged(folder: Path) -> None:
+def test_load_refuses_a_file_that_was_replaced(folder: Path) -> None:
     checkpoint = Checkpoint.open(folder)
     file = folder / VOCODER / weights_file(VOCODER)
     file.write_bytes(file.read_bytes() + b"\0")
@@ -207,7 +207,7 @@ def test_load_refuses_a_file_that_was_exchanged(folder: Path) -> None:
         checkpoint.load(VOCODER)
 
 
-def test_the_digest_follows_every_file_of_the_part_and_no_other(folder: Path) -> None:
+def test_the_digest_depends_on_every_file_of_the_part_and_no_other(folder: Path) -> None:
     before = {part: Checkpoint.open(folder).digest(part) for part in (*PARTS, LYRIC_VOCAB)}
     assert before == {part: small_checkpoint().digest(part) for part in before}
     assert len(set(before.values())) == len(before)
@@ -216,7 +216,7 @@ def test_the_digest_follows_every_file_of_the_part_and_no_other(folder: Path) ->
     assert [part for part in before if before[part] != after[part]] == [TEXT_ENCODER]
 
 
-def test_the_vocabulary_given_goes_before_the_folders_own(folder: Path, tmp_path: Path) -> None:
+def test_a_given_vocabulary_takes_precedence_over_the_folders(folder: Path, tmp_path: Path) -> None:
     other = Path(shutil.copy(folder / "lyric-vocab.json", tmp_path / "vocab.json"))
     assert Checkpoint.open(folder, other).lyric_vocab == other
     assert Checkpoint.open(folder).lyric_vocab == folder / "lyric-vocab.json"
@@ -229,7 +229,7 @@ def test_a_missing_vocabulary_is_an_error_only_where_it_is_used(folder: Path) ->
         _ = checkpoint.lyric_vocab
 
 
-def test_a_vocabulary_that_is_given_must_exist(folder: Path, tmp_path: Path) -> None:
+def test_a_given_vocabulary_must_exist(folder: Path, tmp_path: Path) -> None:
     assert f"no file {tmp_path / 'none.json'}" in refusal(folder, lyric_vocab=tmp_path / "none.json")
 
 
@@ -239,11 +239,11 @@ def test_a_vocabulary_of_another_model_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"model": {"vocab": []}}'])
-def test_a_vocabulary_that_is_none_is_refused(folder: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_vocabulary_is_refused(folder: Path, content: bytes) -> None:
     (folder / "lyric-vocab.json").write_bytes(content)
     assert refusal(folder) == "DIR/lyric-vocab.json: not a tokenizer file (allowed: a `tokenizers` JSON file)"
 
 
-def test_an_open_checkpoint_travels_to_other_processes() -> None:
-    there = pickle.loads(pickle.dumps(small_checkpoint()))
-    assert there.digest(VOCODER) == small_checkpoint().digest(VOCODER)
+def test_an_open_checkpoint_can_be_pickled() -> None:
+    copy = pickle.loads(pickle.dumps(small_checkpoint()))
+    assert copy.digest(VOCODER) == small_checkpoint().digest(VOCODER)

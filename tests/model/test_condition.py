@@ -8,7 +8,7 @@ from tests.model.small import small_checkpoint
 
 
 @torch.inference_mode()
-def test_order_masks_and_the_silent_speaker() -> None:
+def test_order_masks_and_the_zero_speaker() -> None:
     projector = ConditionProjector.load(small_checkpoint(), Placement())
     config = projector.config
     text, lyrics = torch.randn(4, config.text_embedding_dim), torch.randn(3, config.lyric_hidden_size)
@@ -19,8 +19,8 @@ def test_order_masks_and_the_silent_speaker() -> None:
     torch.testing.assert_close(states[1:5], projector.genre_embedder(text))
     torch.testing.assert_close(states[5:], projector.lyric_proj(lyrics))
 
-    silence = torch.zeros(2, config.speaker_embedding_dim)
+    speaker = torch.zeros(2, config.speaker_embedding_dim)
     pair = [torch.stack((each, each)) for each in (text, text_mask, lyrics, lyric_mask)]
-    batched, masks = projector(*pair, silence)
+    batched, masks = projector(*pair, speaker)
     torch.testing.assert_close(batched[1], states)
     assert torch.equal(masks[1], mask)

@@ -22,7 +22,7 @@ def test_sizes_follow_from_heads_and_ratio() -> None:
     assert (config.width, config.feed_forward_width) == (2560, 6400)
 
 
-def test_what_the_published_file_leaves_out_has_the_published_values() -> None:
+def test_keys_absent_from_the_published_file_have_the_published_values() -> None:
     absent = dict.fromkeys(
         (
             "lyric_encoder_attention_heads",
@@ -55,6 +55,6 @@ def test_what_the_published_file_leaves_out_has_the_published_values() -> None:
         ({"lyric_encoder_attention_heads": 7}, "lyric_hidden_size"),
     ],
 )
-def test_sizes_that_cannot_be_are_refused_by_name(change: dict[str, Any], named: str) -> None:
+def test_impossible_sizes_are_refused_by_name(change: dict[str, Any], named: str) -> None:
     with pytest.raises(CheckpointError, match=named):
         TransformerConfig.from_json(published(**change))

@@ -1,4 +1,4 @@
-"""Remembered file digests."""
+"""Cached file digests."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def unreadable(file: Path) -> None:
-    """Change the content but not size and time, so that only a remembered digest is still the old one."""
+def change_secretly(file: Path) -> None:
+    """Change the content but not size and time, so that only a cached digest is still the old one."""
     stamp = file.stat()
     file.write_bytes(b"x" * stamp.st_size)
     os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
@@ -29,9 +29,9 @@ def test_the_digest_is_sha256(file: Path) -> None:
     assert FileDigests().sha256(file) == hashlib.sha256(b"some weights").hexdigest()
 
 
-def test_a_second_process_takes_the_remembered_digest(file: Path, tmp_path: Path) -> None:
+def test_a_second_object_takes_the_cached_digest(file: Path, tmp_path: Path) -> None:
     digest = FileDigests(tmp_path / "cache").sha256(file)
-    unreadable(file)
+    change_secretly(file)
     assert FileDigests(tmp_path / "cache").sha256(file) == digest
     assert FileDigests().sha256(file) != digest
 
@@ -52,6 +52,6 @@ def test_a_damaged_entry_is_computed_again(file: Path, tmp_path: Path, damage: b
     assert FileDigests(folder).sha256(file) == digest
 
 
-def test_a_cache_folder_that_cannot_be_made_costs_only_time(file: Path, tmp_path: Path) -> None:
+def test_a_cache_folder_that_cannot_be_made_is_no_error(file: Path, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file stands where the folder should")
     assert FileDigests(tmp_path / "cache").sha256(file) == hashlib.sha256(b"some weights").hexdigest()

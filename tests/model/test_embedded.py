@@ -1,4 +1,4 @@
-"""The model inside the package: whole, with what every graph of the mission needs, and small."""
+"""The model inside the package: complete, small, and with the extras that the shipped graphs need."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ def test_it_opens_and_is_small(tmp_path: Path) -> None:
     ("kind", "name"),
     [("adapters", "lyric2vocal"), ("controls", "stemgen"), ("controls", "singing2accompaniment")],
 )
-def test_it_brings_what_graphs_ask_for_by_name(kind: Kind, name: str) -> None:
-    found = Checkpoint.open(embedded_checkpoint()).extras.find(kind, name)
-    assert found.is_relative_to(embedded_checkpoint())
+def test_it_contains_the_extras_of_the_shipped_graphs(kind: Kind, name: str) -> None:
+    extra = Checkpoint.open(embedded_checkpoint()).extras.find(kind, name)
+    assert extra.is_relative_to(embedded_checkpoint())
 
 
-def test_its_weights_are_those_of_the_card() -> None:
-    """Half precision, except where the published layout has full."""
+def test_its_weights_have_the_dtypes_and_the_name_of_the_card() -> None:
+    """bfloat16, except where the published layout has float32."""
     for file in embedded_checkpoint().rglob("*.safetensors"):
         with safe_open(file, "pt") as weights:
-            kinds = {weights.get_slice(name).get_dtype() for name in weights.keys()}  # noqa: SIM118
-        assert kinds <= {"BF16", "F32"}
+            dtypes = {weights.get_slice(name).get_dtype() for name in weights.keys()}  # noqa: SIM118
+        assert dtypes <= {"BF16", "F32"}
     card = (embedded_checkpoint() / "README.md").read_text(encoding="utf-8")
     assert module.NAME in card
     assert "Licence" in card
 
 
-def test_its_sampling_is_plain_guidance() -> None:
+def test_its_default_guidance_is_cfg() -> None:
     config = json.loads((embedded_checkpoint() / "ace_step_transformer" / "config.json").read_text())
     assert config["sampling"]["guidance"] == "cfg"
 

@@ -12,25 +12,25 @@ from acestep_flows.model.extras import Extras
 
 @pytest.fixture
 def folders(tmp_path: Path) -> list[Path]:
-    for place in ("one/adapters/voice", "two/adapters/voice", "two/adapters/rap", "two/controls/stemgen"):
-        (tmp_path / place).mkdir(parents=True)
+    for folder in ("one/adapters/voice", "two/adapters/voice", "two/adapters/rap", "two/controls/stemgen"):
+        (tmp_path / folder).mkdir(parents=True)
     return [tmp_path / "one", tmp_path / "two", tmp_path / "absent"]
 
 
-def test_a_name_is_looked_for_in_the_order_of_the_folders(folders: list[Path]) -> None:
+def test_folders_are_searched_in_order(folders: list[Path]) -> None:
     extras = Extras(folders)
     assert extras.find("adapters", "voice") == folders[0] / "adapters" / "voice"
     assert extras.find("adapters", "rap") == folders[1] / "adapters" / "rap"
     assert extras.names("adapters") == ["rap", "voice"]
 
 
-def test_a_path_is_taken_as_it_is(folders: list[Path], tmp_path: Path) -> None:
+def test_a_path_is_used_unchanged(folders: list[Path], tmp_path: Path) -> None:
     assert Extras([]).find("adapters", f"{tmp_path}/one/adapters/voice") == tmp_path / "one" / "adapters" / "voice"
     with pytest.raises(CheckpointError, match="nothing at ./nowhere"):
         Extras([]).find("adapters", "./nowhere")
 
 
-def test_what_is_missing_is_said_with_what_there_is(folders: list[Path]) -> None:
+def test_the_error_for_a_missing_extra_lists_the_installed_ones(folders: list[Path]) -> None:
     with pytest.raises(CheckpointError, match=r"no weights for adapter 'rpa' \(allowed: rap, voice"):
         Extras(folders).find("adapters", "rpa")
     with pytest.raises(CheckpointError, match="none are installed; none are published for stemgen"):
@@ -38,12 +38,12 @@ def test_what_is_missing_is_said_with_what_there_is(folders: list[Path]) -> None
 
 
 @pytest.mark.parametrize("name", ["../one", "/etc", "a/b", "~root", "..", ".", "", "a\0b", "a" * 200])
-def test_no_paths_where_strangers_ask(folders: list[Path], name: str) -> None:
+def test_paths_can_be_turned_off(folders: list[Path], name: str) -> None:
     with pytest.raises(InputError, match="a name of letters"):
         Extras(folders, paths=False).find("adapters", name)
 
 
 @pytest.mark.parametrize("name", ["", " "])
-def test_nothing_is_no_path(folders: list[Path], name: str) -> None:
+def test_a_blank_name_is_refused(folders: list[Path], name: str) -> None:
     with pytest.raises(InputError, match="a name of letters"):
         Extras(folders).find("adapters", name)

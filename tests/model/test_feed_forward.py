@@ -8,7 +8,7 @@ from acestep_flows.model.feed_forward import FeedForward
 
 
 @pytest.mark.parametrize("frames", [1, 2, 11])
-def test_it_equals_the_plain_convolutions(frames: int) -> None:
+def test_it_equals_the_library_convolutions(frames: int) -> None:
     layer = FeedForward(6, 10)
     x = torch.randn(2, frames, 6)
     expanded = layer.depth_conv.conv(F.silu(layer.inverted_conv.conv(x.mT)))

@@ -26,12 +26,12 @@ def normal(*shape: int) -> Tensor:
     outputs=st.integers(1, 3),
     blocks=st.integers(1, 6),
 )
-def test_a_folded_convolution_is_the_convolution(
+def test_a_folded_convolution_equals_the_convolution(
     fold: int, dilation: int, reach: int, inputs: int, outputs: int, blocks: int
 ) -> None:
     weight, bias, x = normal(outputs, inputs, 2 * reach + 1), normal(outputs), normal(2, blocks * fold, inputs)
-    want = F.conv1d(x.transpose(1, 2), weight, bias, padding=reach * dilation, dilation=dilation).transpose(1, 2)
-    torch.testing.assert_close(FoldedConv(weight, bias, dilation=dilation, fold=fold)(x), want)
+    expected = F.conv1d(x.transpose(1, 2), weight, bias, padding=reach * dilation, dilation=dilation).transpose(1, 2)
+    torch.testing.assert_close(FoldedConv(weight, bias, dilation=dilation, fold=fold)(x), expected)
 
 
 @given(
@@ -42,12 +42,12 @@ def test_a_folded_convolution_is_the_convolution(
     outputs=st.integers(1, 3),
     blocks=st.integers(1, 6),
 )
-def test_a_folded_upsampling_is_the_transposed_convolution(
+def test_a_folded_upsampling_equals_the_transposed_convolution(
     fold: int, rate: int, trim: int, inputs: int, outputs: int, blocks: int
 ) -> None:
     weight, bias, x = normal(inputs, outputs, rate + 2 * trim), normal(outputs), normal(2, blocks * fold, inputs)
-    want = F.conv_transpose1d(x.transpose(1, 2), weight, bias, rate, padding=trim).transpose(1, 2)
-    torch.testing.assert_close(FoldedUpsample(weight, bias, rate=rate, fold=fold)(x), want)
+    expected = F.conv_transpose1d(x.transpose(1, 2), weight, bias, rate, padding=trim).transpose(1, 2)
+    torch.testing.assert_close(FoldedUpsample(weight, bias, rate=rate, fold=fold)(x), expected)
 
 
 @pytest.mark.parametrize(

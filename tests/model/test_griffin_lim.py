@@ -1,4 +1,4 @@
-"""Spectra come back as samples, and what is only known as magnitudes gets phases that fit."""
+"""The short-time Fourier transform, its inverse, and phases for given magnitudes."""
 
 from __future__ import annotations
 
@@ -27,51 +27,51 @@ def test_a_spectrum_is_the_transform_of_each_windowed_frame(signal: Tensor) -> N
         np.testing.assert_allclose(frames[:, frame], np.fft.rfft(samples.numpy()), atol=1e-4)
 
 
-def test_a_spectrum_comes_back_as_its_samples(signal: Tensor) -> None:
+def test_synthesis_inverts_the_spectrum(signal: Tensor) -> None:
     inner = slice(SIZE, -SIZE)
-    back = synthesise(spectrum(signal, WINDOW, HOP), WINDOW, HOP)
-    assert back.shape == signal.shape
-    torch.testing.assert_close(back[:, inner], signal[:, inner], atol=1e-5, rtol=0)
+    restored = synthesise(spectrum(signal, WINDOW, HOP), WINDOW, HOP)
+    assert restored.shape == signal.shape
+    torch.testing.assert_close(restored[:, inner], signal[:, inner], atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("held", [0, 5])
-def test_it_is_fast_griffin_lim(signal: Tensor, held: int) -> None:
-    """As the paper writes it (Perraudin et al. 2013, algorithm 2), in complex numbers."""
-    wanted = spectrum(signal, WINDOW, HOP)
-    magnitudes, known = wanted.abs(), wanted[:, :held] if held else None
+@pytest.mark.parametrize("frames", [0, 5])
+def test_it_is_fast_griffin_lim(signal: Tensor, frames: int) -> None:
+    """Compared with the algorithm of the paper (Perraudin et al. 2013, algorithm 2), in complex numbers."""
+    target = spectrum(signal, WINDOW, HOP)
+    magnitudes, prefix = target.abs(), target[:, :frames] if frames else None
     phase = peak_phases(magnitudes.mean(dim=0), HOP, SIZE)
-    if known is not None:
-        phase = phase + (known[:, -1:].sum(dim=0).angle() - phase[held - 1 : held])
-    guess, before = magnitudes * torch.exp(1j * phase), torch.zeros_like(wanted)
+    if prefix is not None:
+        phase = phase + (prefix[:, -1:].sum(dim=0).angle() - phase[frames - 1 : frames])
+    estimate, previous = magnitudes * torch.exp(1j * phase), torch.zeros_like(target)
     for _ in range(3):
-        guess = guess if known is None else torch.cat((known, guess[:, held:]), dim=1)
-        projected = spectrum(synthesise(guess, WINDOW, HOP), WINDOW, HOP)
-        leap, before = projected + 0.99 * (projected - before), projected
-        guess = magnitudes * torch.exp(1j * leap.angle())
-    guess = guess if known is None else torch.cat((known, guess[:, held:]), dim=1)
-    found = griffin_lim(magnitudes, WINDOW, HOP, 3, known)
-    torch.testing.assert_close(found, synthesise(guess, WINDOW, HOP), atol=2e-3, rtol=0)
+        estimate = estimate if prefix is None else torch.cat((prefix, estimate[:, frames:]), dim=1)
+        projected = spectrum(synthesise(estimate, WINDOW, HOP), WINDOW, HOP)
+        accelerated, previous = projected + 0.99 * (projected - previous), projected
+        estimate = magnitudes * torch.exp(1j * accelerated.angle())
+    estimate = estimate if prefix is None else torch.cat((prefix, estimate[:, frames:]), dim=1)
+    samples = griffin_lim(magnitudes, WINDOW, HOP, 3, prefix)
+    torch.testing.assert_close(samples, synthesise(estimate, WINDOW, HOP), atol=2e-3, rtol=0)
 
 
-def test_more_iterations_come_nearer(signal: Tensor) -> None:
+def test_more_iterations_reduce_the_error(signal: Tensor) -> None:
     magnitudes = spectrum(signal, WINDOW, HOP).abs()
     errors = []
     for iterations in (0, 2, 20):
-        again = spectrum(griffin_lim(magnitudes, WINDOW, HOP, iterations), WINDOW, HOP).abs()
-        errors.append(float((again - magnitudes).abs().mean()))
+        result = spectrum(griffin_lim(magnitudes, WINDOW, HOP, iterations), WINDOW, HOP).abs()
+        errors.append(float((result - magnitudes).abs().mean()))
     assert errors[0] > errors[1] > errors[2]
 
 
-def test_silence_has_no_phases_and_makes_no_noise() -> None:
-    found = griffin_lim(torch.zeros(2, 9, SIZE // 2 + 1), WINDOW, HOP, 4)
-    assert torch.equal(found, torch.zeros(2, 8 * HOP + SIZE))
+def test_silence_stays_silent() -> None:
+    samples = griffin_lim(torch.zeros(2, 9, SIZE // 2 + 1), WINDOW, HOP, 4)
+    assert torch.equal(samples, torch.zeros(2, 8 * HOP + SIZE))
 
 
 def test_phases_of_a_steady_tone_advance_by_its_frequency() -> None:
     hertz, bins = 1000.0, torch.arange(1025)
-    place = hertz * 2048 / MODEL_RATE
-    lobe = torch.exp(-0.5 * (bins - place).square()).repeat(8, 1)
-    phases = peak_phases(lobe, 512, 2048)[:, round(place)]
-    want = 2 * np.pi * hertz * 512 / MODEL_RATE
-    turns = (phases.diff() - want).remainder(2 * np.pi)
-    assert torch.minimum(turns, 2 * np.pi - turns).max() < 0.02
+    position = hertz * 2048 / MODEL_RATE
+    lobe = torch.exp(-0.5 * (bins - position).square()).repeat(8, 1)
+    phases = peak_phases(lobe, 512, 2048)[:, round(position)]
+    expected = 2 * np.pi * hertz * 512 / MODEL_RATE
+    error = (phases.diff() - expected).remainder(2 * np.pi)
+    assert torch.minimum(error, 2 * np.pi - error).max() < 0.02

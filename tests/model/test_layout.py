@@ -1,4 +1,4 @@
-"""The layout tables, held against the published key list and against the modules that load the tensors."""
+"""The layout tables, compared with the published key list and with the modules that load the tensors."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def test_the_published_config_implies_the_published_tensors(part: str, request: 
         pytest.skip(f"no reference at {reference}; give --reference DIR")
     config = json.loads((reference / "published-configs" / part / "config.json").read_text("utf-8"))
     component = json.loads((reference / "checkpoint-manifest.json").read_text("utf-8"))["components"][part]
-    found = layout(config)
-    assert found == {name: tuple(entry["shape"]) for name, entry in component["tensors"].items()}
-    assert sum(map(math.prod, found.values())) == component["stored_elements"]
+    shapes = layout(config)
+    assert shapes == {name: tuple(entry["shape"]) for name, entry in component["tensors"].items()}
+    assert sum(map(math.prod, shapes.values())) == component["stored_elements"]
 
 
-def test_what_inference_never_reads_is_a_fifth_of_the_transformer(request: pytest.FixtureRequest) -> None:
+def test_a_fifth_of_the_transformer_is_optional_for_inference(request: pytest.FixtureRequest) -> None:
     reference: Path = request.config.getoption("--reference")
     if not reference.is_dir():
         pytest.skip(f"no reference at {reference}; give --reference DIR")
@@ -50,7 +50,7 @@ def test_what_inference_never_reads_is_a_fifth_of_the_transformer(request: pytes
         {"layers_per_block": [1, 0, 1, 2]},
     ],
 )
-def test_the_autoencoder_layout_is_that_of_diffusers(sizes: dict[str, Any]) -> None:
+def test_the_autoencoder_layout_equals_that_of_diffusers(sizes: dict[str, Any]) -> None:
     from diffusers import AutoencoderDC
 
     config = dict(small_checkpoint().config(AUTOENCODER)) | {
@@ -61,7 +61,7 @@ def test_the_autoencoder_layout_is_that_of_diffusers(sizes: dict[str, Any]) -> N
     assert layout(config) == {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
 
 
-def test_the_text_encoder_layout_is_that_of_transformers() -> None:
+def test_the_text_encoder_layout_equals_that_of_transformers() -> None:
     from transformers import UMT5Config, UMT5EncoderModel
 
     config = small_checkpoint().config(TEXT_ENCODER)

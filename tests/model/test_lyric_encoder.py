@@ -17,7 +17,7 @@ def encoder() -> LyricEncoder:
 
 
 @pytest.mark.parametrize(("rows", "length"), [(1, 1), (2, 2), (7, 7), (1, 7), (3, 7)])
-def test_scores_by_distance_are_read_at_query_minus_key(rows: int, length: int) -> None:
+def test_scores_by_distance_are_reordered_by_key(rows: int, length: int) -> None:
     scores = torch.randn(2, 3, rows, length + rows - 1)
     by_key = _by_key(scores, length)
     assert by_key.shape == (2, 3, rows, length)
@@ -27,18 +27,18 @@ def test_scores_by_distance_are_read_at_query_minus_key(rows: int, length: int) 
 
 
 @pytest.mark.parametrize("rows", [1, 4, 9])
-def test_a_few_queries_at_a_time_give_what_all_give(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_result_does_not_depend_on_the_queries_per_block(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     ids, mask = torch.randint(1, 50, (2, 9)), torch.tensor([[1] * 9, [1] * 5 + [0] * 4])
-    model, found = LyricEncoder(encoder().config).eval(), []
-    for at_a_time in (256, rows):
-        monkeypatch.setattr(lyric_encoder, "ROWS", at_a_time)
+    model, results = LyricEncoder(encoder().config).eval(), []
+    for queries in (256, rows):
+        monkeypatch.setattr(lyric_encoder, "ROWS", queries)
         states = model(ids, mask)
         (gradient,) = torch.autograd.grad(states[0].square().sum(), [model.lyric_embs.weight])
-        found.append((states, gradient))
-    torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-5)
+        results.append((states, gradient))
+    torch.testing.assert_close(results[0], results[1], atol=1e-5, rtol=1e-5)
 
 
-def test_distances_run_from_the_furthest_behind_to_the_furthest_ahead() -> None:
+def test_distances_run_from_the_largest_to_the_smallest() -> None:
     table = distance_table(4, 6, torch.device("cpu"))
     assert table.shape == (7, 6)
     torch.testing.assert_close(table[:, 0], torch.arange(3.0, -4, -1).sin())
@@ -55,20 +55,20 @@ def test_padded_lyrics_equal_their_solo_result() -> None:
 
 
 @torch.inference_mode()
-def test_nothing_but_masked_tokens_gives_numbers() -> None:
+def test_fully_masked_lyrics_give_finite_states() -> None:
     states = encoder()(torch.zeros(1, 3, dtype=torch.long), torch.zeros(1, 3))
     assert states.isfinite().all()
 
 
 @torch.inference_mode()
-def test_weakening_leaves_nothing_behind() -> None:
+def test_erg_leaves_the_encoder_unchanged() -> None:
     ids, mask = torch.randint(1, 50, (1, 9)), torch.ones(1, 9)
     before = encoder()(ids, mask)
     assert not torch.allclose(encoder()(ids, mask, erg_temperature=0.01), before)
     assert torch.equal(encoder()(ids, mask), before)
 
 
-def test_dropout_acts_in_training_alone() -> None:
+def test_dropout_acts_only_in_training() -> None:
     model = LyricEncoder(encoder().config)
     ids, mask = torch.randint(1, 50, (1, 9)), torch.ones(1, 9)
     assert not torch.equal(model.train()(ids, mask), model(ids, mask))

@@ -1,4 +1,4 @@
-"""The log-mel transform, and the filters of checkpoints made from scratch."""
+"""The log-mel transform and the filters of checkpoints made from scratch."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def noise(samples: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("frames", [2, 8, 100])
-def test_512_samples_make_a_frame(log_mel: LogMel, frames: int) -> None:
+def test_each_frame_has_512_samples(log_mel: LogMel, frames: int) -> None:
     assert log_mel(noise(512 * frames)).shape == (2, 128, frames)
 
 
 def test_silence_is_the_root_of_the_epsilon_in_every_bin(log_mel: LogMel) -> None:
-    want = (1e-3 * log_mel.filters.sum(0)).log()[None, :, None].expand(2, -1, 8)
-    torch.testing.assert_close(log_mel(torch.zeros(2, 4096)), want)
+    expected = (1e-3 * log_mel.filters.sum(0)).log()[None, :, None].expand(2, -1, 8)
+    torch.testing.assert_close(log_mel(torch.zeros(2, 4096)), expected)
 
 
-def test_filters_that_hear_nothing_give_the_floor(log_mel: LogMel) -> None:
-    deaf = LogMel(log_mel.window, torch.zeros(1025, 128), log_mel.hop)
-    assert deaf(noise(4096)).unique().tolist() == pytest.approx([np.log(1e-5)])
+def test_zero_filters_give_the_floor(log_mel: LogMel) -> None:
+    silent = LogMel(log_mel.window, torch.zeros(1025, 128), log_mel.hop)
+    assert silent(noise(4096)).unique().tolist() == pytest.approx([np.log(1e-5)])
 
 
 def test_a_tone_is_loudest_in_its_own_band(log_mel: LogMel) -> None:
@@ -44,13 +44,15 @@ def test_a_tone_is_loudest_in_its_own_band(log_mel: LogMel) -> None:
     assert 950 < librosa.mel_frequencies(130, fmin=40, fmax=16_000)[loudest + 1] < 1050
 
 
-def test_long_audio_is_transformed_in_pieces_that_fit(log_mel: LogMel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_audio_is_transformed_in_blocks(log_mel: LogMel, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = log_mel(noise(512 * 50))
     monkeypatch.setattr(module, "FRAMES_AT_ONCE", 7)
     torch.testing.assert_close(log_mel(noise(512 * 50)), whole, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(("rate", "size", "bands"), [(44_100, 2048, 128), (16_000, 512, 40)])
-def test_the_filters_are_slaneys(rate: int, size: int, bands: int) -> None:
-    want = librosa.filters.mel(sr=rate, n_fft=size, n_mels=bands, fmin=40, fmax=rate * 0.36, htk=False, norm="slaney")
-    np.testing.assert_allclose(mel_filters(size // 2 + 1, bands, rate, 40, rate * 0.36).numpy(), want.T, atol=1e-7)
+def test_the_filters_equal_librosas_slaney_filters(rate: int, size: int, bands: int) -> None:
+    expected = librosa.filters.mel(
+        sr=rate, n_fft=size, n_mels=bands, fmin=40, fmax=rate * 0.36, htk=False, norm="slaney"
+    )
+    np.testing.assert_allclose(mel_filters(size // 2 + 1, bands, rate, 40, rate * 0.36).numpy(), expected.T, atol=1e-7)

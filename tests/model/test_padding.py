@@ -20,19 +20,19 @@ def test_mask_is_one_on_real_frames() -> None:
 
 
 @pytest.mark.parametrize("frames", [[5, 5], [5, 6, 1], [0, 5, 5]])
-def test_lengths_that_cannot_be_are_refused(frames: list[int]) -> None:
+def test_impossible_lengths_are_refused(frames: list[int]) -> None:
     with pytest.raises(ValueError, match="lengths"):
         Padding.of(frames, LATENTS, torch.float32, exact=True)
 
 
 @pytest.mark.parametrize(("exact", "lengths"), [(True, [5, 2, 1]), (False, [5, 5, 5])])
-def test_only_exact_padding_keeps_pads_out_of_statistics(exact: bool, lengths: list[int]) -> None:
+def test_only_exact_padding_excludes_padded_frames_from_statistics(exact: bool, lengths: list[int]) -> None:
     padding = Padding.of([5, 2, 1], LATENTS, torch.float32, exact)
     assert [len(row) for row in joint_rows(torch.zeros(3, 5, 7), padding)] == lengths
 
 
 @pytest.mark.parametrize("exact", [True, False])
-def test_real_frames_come_back_with_zeros_behind_them(exact: bool) -> None:
+def test_stacked_rows_are_zero_on_padded_frames(exact: bool) -> None:
     x = torch.randn(3, 5, 7)
     padding = Padding.of([5, 2, 1], LATENTS, torch.float32, exact)
     assert padding

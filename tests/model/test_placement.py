@@ -1,4 +1,4 @@
-"""Which device and precision are chosen, and what a device is good at."""
+"""The choice of device and precision."""
 
 from __future__ import annotations
 
@@ -9,31 +9,35 @@ import torch
 
 from acestep_flows.errors import InputError
 from acestep_flows.model import placement
-from acestep_flows.model.placement import bfloat16_pays, choose_placement
+from acestep_flows.model.placement import choose_placement, has_fast_bfloat16
 
 
 @pytest.fixture(autouse=True)
-def asked_anew() -> Iterator[None]:
-    bfloat16_pays.cache_clear()
+def empty_cache() -> Iterator[None]:
+    has_fast_bfloat16.cache_clear()
     yield
-    bfloat16_pays.cache_clear()
+    has_fast_bfloat16.cache_clear()
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_a_processor_is_fast_at_what_it_has_instructions_for(monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": there, "amx_bf16": False})
-    assert bfloat16_pays("cpu") is there
+@pytest.mark.parametrize("supported", [True, False])
+def test_bfloat16_is_fast_on_a_processor_with_instructions_for_it(
+    monkeypatch: pytest.MonkeyPatch, supported: bool
+) -> None:
+    monkeypatch.setattr(
+        torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": supported, "amx_bf16": False}
+    )
+    assert has_fast_bfloat16("cpu") is supported
 
 
-def test_this_processor_can_be_asked() -> None:
-    assert bfloat16_pays("cpu") in (True, False)
+def test_this_processor_has_an_answer() -> None:
+    assert has_fast_bfloat16("cpu") in (True, False)
 
 
-def test_other_devices_are_not_trusted_with_it() -> None:
-    assert not bfloat16_pays("mps")
+def test_bfloat16_counts_as_slow_on_mps() -> None:
+    assert not has_fast_bfloat16("mps")
 
 
-def test_the_device_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_device_is_chosen_and_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -52,12 +56,12 @@ def test_the_device_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
         choose_placement("cuda:2")
 
 
-@pytest.mark.parametrize("pays", [True, False])
-def test_a_precision_that_the_processor_is_slow_at_is_taken_with_a_warning(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, pays: bool
+@pytest.mark.parametrize("fast", [True, False])
+def test_slow_bfloat16_is_used_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fast: bool
 ) -> None:
-    monkeypatch.setattr(placement, "bfloat16_pays", lambda device: pays)
+    monkeypatch.setattr(placement, "has_fast_bfloat16", lambda device: fast)
     assert choose_placement("cpu", "bfloat16").dtype == "bfloat16"
     assert [record.message.split(":")[0] for record in caplog.records] == (
-        [] if pays else ["cpu has no fast bfloat16 on this machine"]
+        [] if fast else ["cpu has no fast bfloat16 on this machine"]
     )

@@ -14,12 +14,12 @@ def test_distance_is_zero_for_the_same_direction_and_two_for_the_opposite() -> N
     assert _distance(states, [-states[0]]).item() == pytest.approx(2, abs=1e-6)
 
 
-def test_rows_weigh_the_same_whatever_their_length() -> None:
+def test_rows_of_different_lengths_weigh_the_same() -> None:
     states = torch.ones(2, 5, 4)
     assert _distance(states, [torch.ones(50, 4), -torch.ones(3, 4)]).item() == pytest.approx(1, abs=1e-6)
 
 
-def test_a_teacher_left_out_has_no_loss() -> None:
+def test_an_absent_teacher_has_no_loss() -> None:
     heads = RepaHeads.load(small_checkpoint(), Placement())
     config = heads.config
     hidden = [torch.randn(2, 6, config.width)] * len(config.ssl_names)

@@ -17,21 +17,21 @@ CPU = torch.device("cpu")
 def test_adjacent_channels_turn_by_angles_of_the_duplicated_table(length: int, half: int, theta: float) -> None:
     width = 2 * half
     x = torch.randn(length, 2, width, dtype=torch.float64).float()
-    got = rotate(x, rotation(length, width, theta, CPU))
+    rotated = rotate(x, rotation(length, width, theta, CPU))
     position, channel = length - 1, width - 2
 
     def angle(index: int) -> float:
         return float(position * theta ** (-2 * (index % half) / width))
 
     first, second = x[position, 1, channel].item(), x[position, 1, channel + 1].item()
-    turned = (
+    expected = (
         first * math.cos(angle(channel)) - second * math.sin(angle(channel)),
         second * math.cos(angle(channel + 1)) + first * math.sin(angle(channel + 1)),
     )
-    assert got[position, 1, channel:].tolist() == pytest.approx(turned, abs=1e-4)
+    assert rotated[position, 1, channel:].tolist() == pytest.approx(expected, abs=1e-4)
 
 
-def test_position_0_stays() -> None:
+def test_position_0_is_not_rotated() -> None:
     x = torch.randn(1, 3, 8)
     assert torch.equal(rotate(x, rotation(1, 8, 1e4, CPU)), x)
 
@@ -42,14 +42,14 @@ def test_a_longer_table_begins_with_the_shorter_one() -> None:
     assert torch.equal(long.sin[:5], short.sin)
 
 
-def test_rows_keep_their_positions() -> None:
+def test_selected_rows_keep_their_positions() -> None:
     x = torch.randn(6, 2, 8)
     keep = torch.tensor([True, False, True, True, False, True])
     table = rotation(6, 8, 1e4, CPU)
     assert torch.equal(rotate(x[keep], table.rows(keep)), rotate(x, table)[keep])
 
 
-def test_a_table_made_in_inference_serves_training() -> None:
+def test_a_table_computed_in_inference_mode_serves_training() -> None:
     with torch.inference_mode():
         rotation(11, 8, 123.0, CPU)
     x = torch.randn(11, 1, 8, requires_grad=True)

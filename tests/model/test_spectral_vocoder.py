@@ -1,4 +1,4 @@
-"""The vocoder without a waveform network: it gives the mel back, the pitches in it, and the same samples every time."""
+"""The spectral vocoder: it reproduces the mel and its pitches, and the same mel gives the same samples."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ def transform() -> LogMel:
 
 @pytest.fixture(scope="module")
 def vocoder(transform: LogMel) -> SpectralVocoder:
-    """Its network corrects nothing: what is heard is least squares and Griffin-Lim."""
+    """A vocoder whose network corrects nothing, so that only least squares and Griffin-Lim act."""
     torch.manual_seed(0)
-    made = SpectralVocoder(CONFIG, transform.window, transform.filters).eval()
+    vocoder = SpectralVocoder(CONFIG, transform.window, transform.filters).eval()
     with torch.no_grad():
-        made.network.out.weight.zero_()
-        made.network.out.bias.zero_()
-    return made
+        vocoder.network.out.weight.zero_()
+        vocoder.network.out.bias.zero_()
+    return vocoder
 
 
 def chords(frames: int) -> FloatArray:
-    """Decaying chords over a little noise, a new one every half second; the right side is fainter."""
+    """Decaying tones over faint noise, a new one every half second; the right channel is quieter."""
     rng = np.random.default_rng(5)
     time = np.arange(frames * 512) / MODEL_RATE
     pitch = 110 * 2 ** (np.array([0, 3, 7, 10])[(time / 0.5).astype(int) % 4] / 12)
@@ -69,7 +69,7 @@ def log_mel(transform: LogMel, sound: FloatArray) -> FloatArray:
     return mel
 
 
-def test_the_mel_comes_back(vocoder: SpectralVocoder, transform: LogMel) -> None:
+def test_the_mel_is_reproduced(vocoder: SpectralVocoder, transform: LogMel) -> None:
     mel = log_mel(transform, chords(200))
     sound = vocoder.decode(mel)
     assert sound.shape == (2, 200 * 512)
@@ -77,7 +77,7 @@ def test_the_mel_comes_back(vocoder: SpectralVocoder, transform: LogMel) -> None
     assert np.abs(sound).max() <= 1
 
 
-def test_griffin_lim_is_what_brings_it_back(vocoder: SpectralVocoder, transform: LogMel) -> None:
+def test_more_iterations_of_griffin_lim_reduce_the_error(vocoder: SpectralVocoder, transform: LogMel) -> None:
     mel, errors = log_mel(transform, chords(100)), []
     for iterations in (0, 4, 24):
         vocoder.iterations = iterations
@@ -107,7 +107,7 @@ def test_the_same_mel_gives_the_same_samples(vocoder: SpectralVocoder, transform
 
 
 @pytest.mark.parametrize("overlap", [False, True])
-def test_any_number_of_frames(vocoder: SpectralVocoder, transform: LogMel, overlap: bool) -> None:
+def test_any_number_of_frames_is_decoded(vocoder: SpectralVocoder, transform: LogMel, overlap: bool) -> None:
     mel = log_mel(transform, chords(24))
     assert vocoder.decode(mel[..., :0], overlap=overlap).shape == (2, 0)
     for frames in (1, 2, 3, 17):
@@ -116,7 +116,7 @@ def test_any_number_of_frames(vocoder: SpectralVocoder, transform: LogMel, overl
         assert np.isfinite(sound).all()
 
 
-def test_blocks_go_on_where_the_last_one_ended(vocoder: SpectralVocoder, transform: LogMel) -> None:
+def test_blocks_continue_the_block_before(vocoder: SpectralVocoder, transform: LogMel) -> None:
     sound = chords(560)
     mel = log_mel(transform, sound)
     blocks = log_mel(transform, vocoder.decode(mel, overlap=True))
@@ -125,20 +125,22 @@ def test_blocks_go_on_where_the_last_one_ended(vocoder: SpectralVocoder, transfo
     assert seam.mean() < 1.5 * error.mean()
 
 
-def test_a_change_is_forgotten_with_the_sounds_that_it_is_in(vocoder: SpectralVocoder, transform: LogMel) -> None:
-    """A repainted span leaves the waveform behind it as it was, once a chord has begun anew."""
+def test_a_change_does_not_affect_later_sounds(vocoder: SpectralVocoder, transform: LogMel) -> None:
+    """After a repainted span the waveform is unchanged from the next chord on."""
     mel = log_mel(transform, chords(400))
-    painted = mel.copy()
-    painted[..., 100:180] = painted[..., 220:300] - 1.0
-    before, after = vocoder.decode(mel), vocoder.decode(painted)
+    repainted = mel.copy()
+    repainted[..., 100:180] = repainted[..., 220:300] - 1.0
+    before, after = vocoder.decode(mel), vocoder.decode(repainted)
     change = np.square(after - before).mean(axis=0)
     loud = np.square(before).mean(axis=0)
-    inside, behind = slice(MODEL_RATE, 2 * MODEL_RATE), slice(3 * MODEL_RATE, None)
+    inside, later = slice(MODEL_RATE, 2 * MODEL_RATE), slice(3 * MODEL_RATE, None)
     assert change[inside].sum() > 0.5 * loud[inside].sum()
-    assert change[behind].sum() < 1e-4 * loud[behind].sum()
+    assert change[later].sum() < 1e-4 * loud[later].sum()
 
 
-def test_in_blocks_the_memory_does_not_grow(vocoder: SpectralVocoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_of_an_overlapped_decode_stays_bounded(
+    vocoder: SpectralVocoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("acestep_flows.model.spectral_vocoder.BLOCK_FRAMES", 64)
     monkeypatch.setattr(vocoder, "iterations", 1)
 
@@ -152,14 +154,14 @@ def test_in_blocks_the_memory_does_not_grow(vocoder: SpectralVocoder, monkeypatc
     assert peak(300, overlap=False) > 2 * peak(300, overlap=True)
 
 
-def test_least_squares_gives_the_mel(transform: LogMel) -> None:
+def test_least_squares_reproduce_the_mel(transform: LogMel) -> None:
     mel = torch.tensor(log_mel(transform, chords(40))).mT
     magnitudes = invert_mel(mel, transform.filters, updates=50)
     assert (magnitudes >= 0).all()
     assert ((magnitudes @ transform.filters).log() - mel).abs().mean() < 0.05
 
 
-def test_a_checkpoint_names_it(vocoder: SpectralVocoder, transform: LogMel, tmp_path: Path) -> None:
+def test_the_config_of_a_checkpoint_selects_it(vocoder: SpectralVocoder, transform: LogMel, tmp_path: Path) -> None:
     shutil.copytree(small_folder(), tmp_path / "model")
     tensors = vocoder.network.state_dict() | {WINDOW: transform.window, FILTERS: transform.filters}
     assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == spectral_vocoder_layout(CONFIG)

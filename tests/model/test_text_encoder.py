@@ -1,4 +1,4 @@
-"""The text encoder: batches, truncation, and weakened queries that no other call can see."""
+"""The text encoder: batches, truncation, and ERG that affects no other call."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def encoder() -> TextEncoder:
     return TextEncoder.load(small_checkpoint(), Placement())
 
 
-@pytest.mark.parametrize("weaken", [1.0, 0.01])
+@pytest.mark.parametrize("erg_temperature", [1.0, 0.01])
 def test_a_prompt_in_a_batch_is_encoded_as_if_alone(encoder: TextEncoder, erg_temperature: float) -> None:
     states, mask = encoder.encode(PROMPTS, erg_temperature=erg_temperature)
     for row, prompt in enumerate(PROMPTS):
@@ -34,17 +34,17 @@ def test_long_prompts_are_cut(encoder: TextEncoder) -> None:
     assert states.shape[1] == MAX_TOKENS
     assert mask.sum() == MAX_TOKENS
     ids, _ = encoder.tokenize(["la " * 1000])
-    assert ids[0, -1] == 1, "the end mark stays"
+    assert ids[0, -1] == 1, "the end mark is not cut off"
 
 
-def test_states_are_plain_float32_for_any_dtype() -> None:
-    rough = TextEncoder.load(small_checkpoint(), Placement(dtype="bfloat16"))
-    states, mask = rough.encode(PROMPTS)
+def test_states_are_float32_for_any_dtype() -> None:
+    encoder = TextEncoder.load(small_checkpoint(), Placement(dtype="bfloat16"))
+    states, mask = encoder.encode(PROMPTS)
     assert states.dtype == mask.dtype == torch.float32
     states.numpy()
 
 
-def test_weakening_changes_the_states_and_leaves_nothing_behind(encoder: TextEncoder) -> None:
+def test_erg_changes_the_states_and_leaves_the_encoder_unchanged(encoder: TextEncoder) -> None:
     before, _ = encoder.encode(PROMPTS)
     weak, _ = encoder.encode(PROMPTS, erg_temperature=0.01)
     after, _ = encoder.encode(PROMPTS)
@@ -52,7 +52,7 @@ def test_weakening_changes_the_states_and_leaves_nothing_behind(encoder: TextEnc
     assert torch.equal(before, after)
 
 
-def test_weakening_acts_on_the_blocks_given_where_they_exist(encoder: TextEncoder) -> None:
+def test_erg_acts_only_on_given_blocks_that_exist(encoder: TextEncoder) -> None:
     ids, mask = encoder.tokenize(PROMPTS)
     plain = encoder.states(ids, mask)
     assert torch.equal(encoder.states(ids, mask, erg_temperature=0.01, blocks=(8, 9)), plain), (
@@ -63,20 +63,20 @@ def test_weakening_acts_on_the_blocks_given_where_they_exist(encoder: TextEncode
     assert torch.equal(encoder.states(ids, mask, erg_temperature=0.01, blocks=(2, 5)), last)
 
 
-def test_weakened_weights_are_the_only_ones_copied(encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_erg_copies_only_query_weights(encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     from acestep_flows.model import text_encoder as module
 
-    twin = module._weakened(encoder.model, range(1, 2), 0.5)
+    scaled = module._with_scaled_queries(encoder.model, range(1, 2), 0.5)
     own = dict(encoder.model.named_parameters())
-    copied = [name for name, tensor in twin.named_parameters() if tensor.data_ptr() != own[name].data_ptr()]
+    copied = [name for name, tensor in scaled.named_parameters() if tensor.data_ptr() != own[name].data_ptr()]
     assert copied == ["encoder.block.1.layer.0.SelfAttention.q.weight"]
 
 
-def test_plain_and_weakened_calls_may_overlap(encoder: TextEncoder) -> None:
+def test_calls_with_and_without_erg_may_overlap(encoder: TextEncoder) -> None:
     factors = [1.0, 0.01, 0.5] * 8
-    want = {factor: encoder.encode(PROMPTS, erg_temperature=factor)[0] for factor in set(factors)}
+    expected = {factor: encoder.encode(PROMPTS, erg_temperature=factor)[0] for factor in set(factors)}
     with ThreadPoolExecutor(4) as pool:
         for factor, (states, _) in zip(
             factors, pool.map(lambda f: encoder.encode(PROMPTS, erg_temperature=f), factors), strict=True
         ):
-            torch.testing.assert_close(states, want[factor], atol=1e-6, rtol=0)
+            torch.testing.assert_close(states, expected[factor], atol=1e-6, rtol=0)

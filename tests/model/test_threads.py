@@ -1,4 +1,4 @@
-"""Lanes: results in order, each with its share of the threads, and errors that arrive."""
+"""Lanes: results in order, torch threads divided among items, errors raised to the caller."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ import torch
 from acestep_flows.model.threads import Lanes, limit_threads, shared_lanes
 
 
-def here(item: int) -> tuple[int, str, int]:
+def thread_of(item: int) -> tuple[int, str, int]:
     return item, threading.current_thread().name, torch.get_num_threads()
 
 
-def test_items_are_worked_side_by_side_with_the_threads_shared_out() -> None:
+def test_items_run_in_parallel_with_the_threads_divided() -> None:
     lanes = Lanes(4)
     try:
-        found = lanes.map(here, [5, 6])
-        assert [item for item, _, _ in found] == [5, 6]
-        assert all(name.startswith("lane") and threads == 2 for _, name, threads in found)
-        assert {threads for _, _, threads in lanes.map(here, range(9))} == {1}
+        results = lanes.map(thread_of, [5, 6])
+        assert [item for item, _, _ in results] == [5, 6]
+        assert all(name.startswith("lane") and threads == 2 for _, name, threads in results)
+        assert {threads for _, _, threads in lanes.map(thread_of, range(9))} == {1}
     finally:
         lanes.close()
 
 
-def test_a_single_item_has_all_threads_of_who_asks() -> None:
+def test_a_single_item_has_all_threads_of_the_caller() -> None:
     before = torch.get_num_threads()
     lanes = Lanes(2)
     try:
         limit_threads(torch, 2)
-        assert lanes.map(here, [1]) == [(1, threading.current_thread().name, 2)]
-        lanes.map(here, [1, 2])
+        assert lanes.map(thread_of, [1]) == [(1, threading.current_thread().name, 2)]
+        lanes.map(thread_of, [1, 2])
         assert torch.get_num_threads() == 2
     finally:
         limit_threads(torch, before)
         lanes.close()
 
 
-def test_an_error_arrives() -> None:
+def test_an_error_is_raised_to_the_caller() -> None:
     def divide(item: int) -> float:
         return 1 / item
 
@@ -49,9 +49,9 @@ def test_an_error_arrives() -> None:
 
 
 def test_one_lane_has_no_threads_of_its_own() -> None:
-    assert {name for _, name, _ in Lanes(1).map(here, [1, 2])} == {threading.current_thread().name}
+    assert {name for _, name, _ in Lanes(1).map(thread_of, [1, 2])} == {threading.current_thread().name}
 
 
-def test_who_has_as_many_cores_shares_the_lanes() -> None:
+def test_callers_with_equal_cores_share_lanes() -> None:
     assert shared_lanes(2) is shared_lanes(2)
     assert shared_lanes(2) is not shared_lanes(3)

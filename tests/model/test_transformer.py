@@ -1,4 +1,4 @@
-"""The denoiser as the product uses it: songs of unequal length in one batch, remembered conditions, weak queries."""
+"""The denoiser: songs of unequal length in one batch, encoded conditions, ERG."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def transformer() -> Transformer:
 
 
 def song(frames: int, tokens: int, seed: int) -> tuple[Tensor, EncodedConditions, Tensor]:
-    """Latents, memory and control of a random song."""
+    """Latents, encoded condition and control of a random song."""
     draw = torch.Generator().manual_seed(seed)
     width = transformer().config.width
     mask = torch.ones(tokens)
     mask[tokens // 2 : tokens // 2 + tokens // 4] = 0
-    memory = transformer().remember(torch.randn(tokens, width, generator=draw), mask)
-    return torch.randn(8, 16, frames, generator=draw), memory, torch.randn(frames, width, generator=draw)
+    condition = transformer().encode_condition(torch.randn(tokens, width, generator=draw), mask)
+    return torch.randn(8, 16, frames, generator=draw), condition, torch.randn(frames, width, generator=draw)
 
 
 def batch(parts: list[Tensor], longest: int, junk: float = 0.0) -> Tensor:
-    """Stack along a new first axis, time (last axis) padded."""
+    """Stack along a new first axis, with the last axis (time) padded by `junk`."""
     return torch.stack([pad(part, (0, longest - part.shape[-1]), value=junk) for part in parts])
 
 
@@ -55,17 +55,17 @@ def test_songs_in_one_batch_equal_their_solo_results(
     together = transformer()(
         batch([latents for latents, _, _ in songs], longest, junk=1e3),
         timesteps,
-        [memory for _, memory, _ in songs],
+        [condition for _, condition, _ in songs],
         frames=[frames for frames, _ in lengths],
         erg_temperature=erg_temperature,
         control=batch([control.T for _, _, control in songs], longest, junk=1e3).mT if controlled else None,
         control_scale=scale,
     )
-    for index, (latents, memory, control) in enumerate(songs):
+    for index, (latents, condition, control) in enumerate(songs):
         alone = transformer()(
             latents[None],
             timesteps[index : index + 1],
-            [memory],
+            [condition],
             erg_temperature=erg_temperature[index : index + 1],
             control=control[None] if controlled else None,
             control_scale=scale[index : index + 1],
@@ -74,23 +74,23 @@ def test_songs_in_one_batch_equal_their_solo_results(
 
 
 @torch.inference_mode()
-def test_padding_as_upstream_lets_pads_change_a_song() -> None:
-    latents, memory, _ = song(9, 7, 0)
+def test_upstream_padding_changes_a_song() -> None:
+    latents, condition, _ = song(9, 7, 0)
     padded, timestep = batch([latents], 12), torch.tensor([500.0])
-    alone = transformer()(latents[None], timestep, [memory])
+    alone = transformer()(latents[None], timestep, [condition])
     exact, upstream = (
-        transformer()(padded, timestep, [memory], frames=[9], exact=exact)[..., :9] for exact in (True, False)
+        transformer()(padded, timestep, [condition], frames=[9], exact=exact)[..., :9] for exact in (True, False)
     )
     torch.testing.assert_close(exact, alone, atol=1e-5, rtol=1e-5)
     assert (upstream - alone).abs().max() > 1e-3
 
 
 @torch.inference_mode()
-def test_masked_tokens_are_not_remembered() -> None:
+def test_masked_tokens_are_not_encoded() -> None:
     states = torch.randn(6, transformer().config.width)
     mask = torch.tensor([1.0, 1, 0, 1, 0, 0])
     changed = torch.where(mask.bool()[:, None], states, 100.0)
-    first, second = (transformer().remember(each, mask) for each in (states, changed))
+    first, second = (transformer().encode_condition(each, mask) for each in (states, changed))
     heads = transformer().config.num_attention_heads
     for (k, v), (same_k, same_v) in zip(first.blocks, second.blocks, strict=True):
         assert k.shape[:2] == v.shape[:2] == (heads, 3)
@@ -100,24 +100,24 @@ def test_masked_tokens_are_not_remembered() -> None:
 
 
 @torch.inference_mode()
-def test_weak_queries_act_in_their_blocks_alone() -> None:
-    latents, memory, _ = song(9, 7, 1)
-    given = (latents[None], torch.tensor([500.0]), [memory])
-    plain, weak = transformer()(*given), transformer()(*given, erg_temperature=[0.01])
-    assert torch.equal(plain, transformer()(*given, erg_temperature=[1.0]))
-    assert (plain - weak).abs().max() > 1e-4
+def test_erg_acts_only_in_its_blocks() -> None:
+    latents, condition, _ = song(9, 7, 1)
+    inputs = (latents[None], torch.tensor([500.0]), [condition])
+    plain, rectified = transformer()(*inputs), transformer()(*inputs, erg_temperature=[0.01])
+    assert torch.equal(plain, transformer()(*inputs, erg_temperature=[1.0]))
+    assert (plain - rectified).abs().max() > 1e-4
 
     beyond = Transformer.load(small_checkpoint(), Placement())
-    beyond.config = replace(beyond.config, erg_blocks=(50, 60))  # ranges are clipped to the depth there is
-    assert torch.equal(beyond(*given, erg_temperature=[0.01]), plain)
+    beyond.config = replace(beyond.config, erg_blocks=(50, 60))  # blocks beyond the last are ignored
+    assert torch.equal(beyond(*inputs, erg_temperature=[0.01]), plain)
 
 
 @torch.inference_mode()
 def test_states_after_blocks_do_not_change_the_velocity() -> None:
-    latents, memory, _ = song(9, 7, 2)
-    given = (latents[None], torch.tensor([500.0]), [memory])
-    velocity, states = transformer().trace(*given, (1, 1, 0))
-    assert torch.equal(velocity, transformer()(*given))
+    latents, condition, _ = song(9, 7, 2)
+    inputs = (latents[None], torch.tensor([500.0]), [condition])
+    velocity, states = transformer().forward_with_states(*inputs, (1, 1, 0))
+    assert torch.equal(velocity, transformer()(*inputs))
     assert [state.shape for state in states] == [(1, 9, transformer().config.width)] * 3
     assert torch.equal(states[0], states[1])
     assert not torch.equal(states[0], states[2])
@@ -129,17 +129,19 @@ def test_bfloat16_stays_near_float32() -> None:
     latents, _, _ = song(30, 7, 3)
     states, mask = torch.randn(7, half.config.width), torch.ones(7)
     timestep = torch.tensor([321.5])
-    exact, rounded = (model(latents[None], timestep, [model.remember(states, mask)]) for model in (transformer(), half))
+    exact, rounded = (
+        model(latents[None], timestep, [model.encode_condition(states, mask)]) for model in (transformer(), half)
+    )
     assert rounded.dtype == torch.float32
     assert (rounded - exact).norm() / exact.norm() < 0.05
 
 
 def test_gradients_reach_every_parameter() -> None:
     model = Transformer(replace(transformer().config, num_layers=2))
-    memory = model.remember(torch.randn(5, model.config.width), torch.ones(5))
+    condition = model.encode_condition(torch.randn(5, model.config.width), torch.ones(5))
     control = torch.randn(2, 6, model.config.width, requires_grad=True)
     velocity = model(
-        torch.randn(2, 8, 16, 6), torch.tensor([10.0, 700.0]), [memory, memory], frames=[6, 4], control=control
+        torch.randn(2, 8, 16, 6), torch.tensor([10.0, 700.0]), [condition, condition], frames=[6, 4], control=control
     )
     velocity[..., :4].square().sum().backward()
     assert control.grad is not None
@@ -150,7 +152,7 @@ def test_gradients_reach_every_parameter() -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 3])
-def test_one_memory_per_row(rows: int) -> None:
-    latents, memory, _ = song(4, 3, 4)
+def test_every_row_needs_a_condition(rows: int) -> None:
+    latents, condition, _ = song(4, 3, 4)
     with pytest.raises(ValueError, match="zip"):
-        transformer()(latents.expand(2, -1, -1, -1), torch.tensor([1.0, 2.0]), [memory] * rows)
+        transformer()(latents.expand(2, -1, -1, -1), torch.tensor([1.0, 2.0]), [condition] * rows)

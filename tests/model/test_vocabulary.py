@@ -1,4 +1,4 @@
-"""Vocabularies made here."""
+"""The small vocabularies of checkpoints made by this package."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from acestep_flows.text.lyrics import LyricTokenizer
 
 @pytest.fixture(scope="module")
 def words() -> Tokenizer:
-    known = ["House", "124", "bpm", "C#", "minor", "hip", "hop", "a", "house"]
-    return Tokenizer.from_str(word_tokenizer(known, {"techno": "house", "hip": "house"}))
+    vocabulary = ["House", "124", "bpm", "C#", "minor", "hip", "hop", "a", "house"]
+    return Tokenizer.from_str(word_tokenizer(vocabulary, {"techno": "house", "hip": "house"}))
 
 
 @pytest.mark.parametrize(
@@ -28,11 +28,11 @@ def words() -> Tokenizer:
         (" , ", ["</s>"]),
     ],
 )
-def test_prompts_fall_into_known_words(words: Tokenizer, prompt: str, tokens: list[str]) -> None:
+def test_prompts_are_split_into_known_words(words: Tokenizer, prompt: str, tokens: list[str]) -> None:
     assert words.encode(prompt).tokens == tokens
 
 
-def test_an_alias_has_the_id_of_its_word_and_never_takes_a_words_own(words: Tokenizer) -> None:
+def test_an_alias_has_the_id_of_its_word_unless_it_is_a_word_itself(words: Tokenizer) -> None:
     techno, house, hip = (words.encode(word).ids[0] for word in ("Techno", "house", "hip"))
     assert techno == house != hip != words.token_to_id("<unk>")
 
@@ -41,7 +41,7 @@ def test_the_same_words_give_the_same_ids_in_any_order() -> None:
     assert word_tokenizer(["b", "a"]) == word_tokenizer(["a", "B", "b"])
 
 
-def test_bytes_spell_any_prompt() -> None:
+def test_bytes_encode_any_prompt() -> None:
     tokenizer = Tokenizer.from_str(byte_tokenizer())
     assert "<unk>" not in tokenizer.encode("Größe 音楽 \x00").tokens
 

@@ -1,4 +1,4 @@
-"""The vocoder against the plain way of writing it, its overlapped decode, and the memory that takes."""
+"""The vocoder, compared with a plain reference; its overlapped decode and the memory of that."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def vocoder() -> Vocoder:
 
 
 def log_mel(frames: int, seed: int = 0) -> FloatArray:
-    """Something like a log-mel: (2, 128, frames)."""
+    """Noise in the range of a log-mel: (2, 128, frames)."""
     return np.random.default_rng(seed).normal(-4, 2, (2, 128, frames)).astype(np.float32)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 40])
-def test_it_computes_what_the_plain_way_computes(vocoder: Vocoder, frames: int) -> None:
+def test_it_equals_the_plain_reference(vocoder: Vocoder, frames: int) -> None:
     plain = PlainVocoder(small_checkpoint().config(VOCODER))
     tensors = small_checkpoint().load(VOCODER)
     # Layer scales and norms far from one, so that a forgotten one shows.
@@ -45,13 +45,13 @@ def test_it_computes_what_the_plain_way_computes(vocoder: Vocoder, frames: int) 
 
 
 def test_bfloat16_stays_near_float32(vocoder: Vocoder) -> None:
-    rough = Vocoder.load(small_checkpoint(), Placement(dtype="bfloat16"))
-    want, got = vocoder.decode(log_mel(40)), rough.decode(log_mel(40))
-    assert got.dtype == np.float32
-    assert 0 < np.sqrt(np.mean((got - want) ** 2)) < 0.05 * want.std()
+    rounded = Vocoder.load(small_checkpoint(), Placement(dtype="bfloat16"))
+    exact, approximate = vocoder.decode(log_mel(40)), rounded.decode(log_mel(40))
+    assert approximate.dtype == np.float32
+    assert 0 < np.sqrt(np.mean((approximate - exact) ** 2)) < 0.05 * exact.std()
 
 
-def test_the_channels_never_meet(vocoder: Vocoder) -> None:
+def test_the_channels_are_independent(vocoder: Vocoder) -> None:
     mel = log_mel(24)
     both, other = vocoder.decode(mel), vocoder.decode(np.stack([mel[0], log_mel(24, seed=1)[1]]))
     np.testing.assert_allclose(both[0], other[0], atol=1e-6)
@@ -64,7 +64,7 @@ def test_no_frames_give_no_samples(vocoder: Vocoder, overlap: bool) -> None:
 
 
 class Ruler(Vocoder):
-    """A vocoder without a network: its log-mel holds the number of each frame, its waveform that of each sample."""
+    """A vocoder without a network: its log-mel holds frame numbers, its waveform sample numbers."""
 
     def __init__(self) -> None:
         self.hop = MEL_HOP
@@ -91,8 +91,8 @@ def test_the_blocks_of_an_overlapped_decode_fit_without_gap_or_shift(frames: int
 
 
 @pytest.mark.parametrize("frames", [40, 509, 530])
-def test_corrected_an_overlapped_decode_is_that_of_one_piece(vocoder: Vocoder, frames: int) -> None:
-    # The network reaches further than the two frames by which blocks overlap, so they differ near seams.
+def test_corrected_overlapped_decode_equals_the_undivided(vocoder: Vocoder, frames: int) -> None:
+    # The network's receptive field exceeds the two frames of overlap, so blocks differ near seams.
     mel = log_mel(frames)
     whole, blocks = vocoder.decode(mel), vocoder.decode(mel, overlap=True)
     if frames <= BLOCK_FRAMES - 2:
@@ -101,14 +101,14 @@ def test_corrected_an_overlapped_decode_is_that_of_one_piece(vocoder: Vocoder, f
     np.testing.assert_allclose(whole[:, quiet], blocks[:, quiet], atol=1e-5)
 
 
-def test_upstream_the_zeros_behind_a_short_block_smear_into_its_end(vocoder: Vocoder) -> None:
+def test_upstream_zero_padding_smears_into_the_end(vocoder: Vocoder) -> None:
     mel = log_mel(40)
     corrected, upstream = (vocoder.decode(mel, overlap=True, compatibility=mode) for mode in MODES)
     assert corrected.shape == upstream.shape
     assert np.abs(corrected - upstream)[:, -MEL_HOP:].max() > 1e-3
 
 
-def test_overlapped_the_memory_does_not_grow_with_the_song(vocoder: Vocoder) -> None:
+def test_memory_of_an_overlapped_decode_does_not_grow_with_the_song(vocoder: Vocoder) -> None:
     def peak(frames: int, overlap: bool) -> int:
         memory = LivePeak()
         with memory:

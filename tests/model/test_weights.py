@@ -1,4 +1,4 @@
-"""Parts of the transformer's file load alone; together they are all that inference reads."""
+"""Parts of the transformer's file load alone. Together they are all the tensors of inference."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
 
 
-def test_the_published_model_in_parts(request: pytest.FixtureRequest) -> None:
+def test_the_parts_cover_the_published_model(request: pytest.FixtureRequest) -> None:
     reference: Path = request.config.getoption("--reference")
     if not reference.is_dir():
         pytest.skip(f"no reference at {reference}; give --reference DIR")
@@ -52,16 +52,16 @@ def test_the_published_model_in_parts(request: pytest.FixtureRequest) -> None:
 @pytest.mark.parametrize("part", [*PARTS, RepaHeads])
 def test_a_part_reads_its_own_tensors_for_inference(part: type[Transformer], monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = small_checkpoint()
-    asked: list[str] = []
+    requested: list[str] = []
     load = Checkpoint.load
 
-    def listen(self: Checkpoint, part: str, names: Collection[str], **options: Any) -> dict[str, Tensor]:
-        asked.extend(names)
+    def record(self: Checkpoint, part: str, names: Collection[str], **options: Any) -> dict[str, Tensor]:
+        requested.extend(names)
         return load(self, part, names, **options)
 
-    monkeypatch.setattr(Checkpoint, "load", listen)
+    monkeypatch.setattr(Checkpoint, "load", record)
     module = part.load(checkpoint, Placement(dtype="bfloat16"))
-    assert set(asked) == set(module.state_dict())
+    assert set(requested) == set(module.state_dict())
     assert not module.training
     assert {tensor.dtype for tensor in module.parameters()} == {torch.bfloat16}
     assert not any(tensor.requires_grad for tensor in module.parameters())
