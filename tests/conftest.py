@@ -107,7 +107,7 @@ def small_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Adapter(layers, Scaling(lora_alpha=2.0)).save(root / "adapters" / "voice")
     transformer = Transformer.load(Checkpoint.open(root), Placement())
     for name in ("stemgen", "singing2accompaniment"):
-        branch = ControlBranch.beside(transformer.proj_in)
+        branch = ControlBranch.untrained(transformer.proj_in)
         torch.nn.init.constant_(branch.gain, 0.5)
         branch.save(root / "controls" / name)
     return root

@@ -118,9 +118,9 @@ def device() -> Finding:
         advice = "install the torch build for your GPU, or leave --device cpu"
         return Finding("device", "warning", f"an NVIDIA driver, but torch {torch.__version__} cannot use it", advice)
     else:
-        from acestep_flows.model.placement import bfloat16_pays
+        from acestep_flows.model.placement import has_fast_bfloat16
 
-        slow = "" if bfloat16_pays("cpu") else "; --dtype bfloat16 is many times slower on it"
+        slow = "" if has_fast_bfloat16("cpu") else "; --dtype bfloat16 is many times slower on it"
         return Finding("device", "ok", f"cpu, {os.cpu_count()} cores (no accelerator){slow}")
     try:
         torch.ones(8, device=kind).sum().item()

@@ -105,7 +105,7 @@ def encode_conditions(
     memories = {}
     for name, branch in branches.items():
         parts = (branch.text, branch.text_mask, branch.lyrics, branch.lyric_mask)
-        memories[name] = transformer.remember(*projector(*(part.to(device) for part in parts)))
+        memories[name] = transformer.encode_condition(*projector(*(part.to(device) for part in parts)))
     return memories
 
 

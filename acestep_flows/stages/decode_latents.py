@@ -50,7 +50,7 @@ class DecodeLatents(Stage):
     def _decode(self, songs: list[tuple[In, Params]]) -> list[Out]:
         """Songs of one kind."""
         _, overlap = _kind(songs[0])
-        mels = self.autoencoder.decode_together([item.latents.array for item, _ in songs], overlap=overlap)
+        mels = self.autoencoder.decode_batch([item.latents.array for item, _ in songs], overlap=overlap)
         return [self.Out(Mel(mel)) for mel in mels]
 
     @classmethod

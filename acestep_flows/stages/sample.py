@@ -79,10 +79,10 @@ class Sample(DiffusionStage):
             return None, 1.0
         import torch
 
-        from acestep_flows.model.control import fit
+        from acestep_flows.model.control import fit_to_song
 
         branch = self.networks.control(self.checkpoint, params.control_branch, self.placement)
-        latents = fit(torch.tensor(item.control.array, device=self.placement.device), frames)
+        latents = fit_to_song(torch.tensor(item.control.array, device=self.placement.device), frames)
         with torch.inference_mode():
             return branch(latents[None])[0], params.control_scale * float(branch.gain)
 

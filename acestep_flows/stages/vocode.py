@@ -45,7 +45,7 @@ class Vocode(Stage):
 
     def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
         kind: Callable[[tuple[Vocode.In, Vocode.Params]], Hashable]
-        kind = _kind if self.vocoder.stacks else lambda song: object()  # each its own
+        kind = _kind if self.vocoder.channels_independent else lambda song: object()  # each its own
         return run_groups(self.name, self._vocode, list(zip(batch, params, strict=True)), kind, watch)
 
     def _vocode(self, songs: list[tuple[In, Params]]) -> list[Out]:

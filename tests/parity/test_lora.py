@@ -85,7 +85,7 @@ def run(case: Case, network: Network) -> None:
         given["speaker_embeds"],
     )
     case.assert_close("encoder_hidden_states", states)
-    memories = [network.transformer.remember(*row) for row in zip(states, mask, strict=True)]
+    memories = [network.transformer.encode_condition(*row) for row in zip(states, mask, strict=True)]
     frames = [int(count) for count in given["attention_mask"].sum(dim=1)]
     velocity = network.transformer(given["hidden_states"], given["timestep"], memories, frames=frames, exact=False)
     case.assert_close("sample", velocity)

@@ -82,10 +82,10 @@ def training_step(case: Case, checkpoint: Checkpoint, *, whole: bool = False) ->
         velocity, after = training_forward.predict(transformer, x, timesteps, heard, depths=config.ssl_encoder_depths)
         hidden = [after[depth] for depth in config.ssl_encoder_depths]
     else:
-        velocity, hidden = transformer.trace(
+        velocity, hidden = transformer.forward_with_states(
             x,
             timesteps,
-            [transformer.remember(*row) for row in zip(states, mask, strict=True)],
+            [transformer.encode_condition(*row) for row in zip(states, mask, strict=True)],
             config.ssl_encoder_depths,
             frames=[int(count) for count in given["attention_mask"].sum(dim=1)],
             exact=False,

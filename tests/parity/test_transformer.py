@@ -118,7 +118,7 @@ def align(case: Case, checkpoint: Checkpoint, transformer: Transformer) -> None:
         case.unknown()
     states, mask = condition(case, checkpoint, LyricEncoder.load(checkpoint, Placement()))
     heads = RepaHeads.load(checkpoint, Placement())
-    velocity, hidden = transformer.trace(
+    velocity, hidden = transformer.forward_with_states(
         case.inputs["hidden_states"],
         case.inputs["timestep"],
         remember(transformer, states, mask),
@@ -136,7 +136,7 @@ def teachers(case: Case, names: Sequence[str], batch: int) -> dict[str, list[Ten
 
 
 def remember(transformer: Transformer, states: Tensor, mask: Tensor) -> list[EncodedConditions]:
-    return [transformer.remember(*row) for row in zip(states, mask, strict=True)]
+    return [transformer.encode_condition(*row) for row in zip(states, mask, strict=True)]
 
 
 def frames(case: Case) -> list[int]:

@@ -111,14 +111,14 @@ def test_a_song_that_cannot_be_encoded_harms_no_other(small: Checkpoint, monkeyp
 
 def test_a_pass_that_is_too_large_is_made_in_parts(small: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     stage: Any = loaded("decode_latents", small)
-    whole = stage.autoencoder.decode_together
+    whole = stage.autoencoder.decode_batch
 
     def short(songs: list[Any], **how: Any) -> Any:
         if len(songs) > 1 or songs[0][0, 0, 0] == 7:
             raise MemoryError("too much")
         return whole(songs, **how)
 
-    monkeypatch.setattr(stage.autoencoder, "decode_together", short)
+    monkeypatch.setattr(stage.autoencoder, "decode_batch", short)
     songs = [latents(4, seed) for seed in range(3)]
     bad = latents(4, 9).array.copy()
     bad[0, 0, 0] = 7
@@ -136,7 +136,7 @@ def test_channels_that_share_their_phases_share_them_with_no_other_song(
     small: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage: Any = loaded("vocode", small)
-    monkeypatch.setattr(type(stage.vocoder), "stacks", False)
+    monkeypatch.setattr(type(stage.vocoder), "channels_independent", False)
     passes, item = Passes(), stage.In(mel=mel(16, 1))
     outs = stage.run([item, item], [stage.Params()] * 2, passes)
     assert passes.made == [1, 1]

@@ -75,7 +75,7 @@ class ControlTask(SongTask):
         self._recipe = recipe
         super().__init__(recipe, device)
         transformer = self.networks.transformer
-        self.branch = ControlBranch.beside(transformer.proj_in).to(device)
+        self.branch = ControlBranch.untrained(transformer.proj_in).to(device)
         nn.init.constant_(self.branch.gain, recipe.gain)
         if recipe.adapter is not None:
             adapter = fresh_adapter(self.checkpoint.config(TRANSFORMER), recipe.adapter, REFINED)

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import nn
 
 from acestep_flows.errors import InputError
-from acestep_flows.model.adapters import EMBEDDING, Adapter, LowRank, RefinedLinear, Scaling
+from acestep_flows.model.adapters import EMBEDDING, Adapter, LoraLinear, LowRank, Scaling
 from acestep_flows.model.layout import transformer_layout
 from acestep_flows.training.loop.recipe import RecipeSection
 
@@ -77,7 +77,7 @@ def trainable(adapter: Adapter, module: M) -> M:
     """`adapter.apply(module)`, with the adapter's factors, and nothing else, wanting gradients."""
     twin = adapter.apply(module)
     for part in twin.modules():
-        if isinstance(part, RefinedLinear):
+        if isinstance(part, LoraLinear):
             for name in ("down", "up"):
                 setattr(part, name, nn.Parameter(getattr(part, name).detach().float().clone()))
     return twin
@@ -92,7 +92,7 @@ def learnt_adapter(modules: Iterable[nn.Module], scaling: Scaling | None, base: 
     layers = {}
     for module in modules:
         for name, part in module.named_modules():
-            if isinstance(part, RefinedLinear):
+            if isinstance(part, LoraLinear):
                 layers[name] = LowRank(part.down.detach().cpu().clone(), part.up.detach().cpu().clone())
     return Adapter(layers, scaling, base)
 

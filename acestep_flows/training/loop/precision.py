@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 
-from acestep_flows.model.placement import Dtype, bfloat16_pays
+from acestep_flows.model.placement import Dtype, has_fast_bfloat16
 
 Precision = Literal["auto", "bfloat16", "float32"]
 
@@ -18,7 +18,7 @@ def chosen(device: str, precision: Precision = "auto") -> Dtype:
     """The dtype that `precision` means on `device`."""
     if precision != "auto":
         return precision
-    return "bfloat16" if bfloat16_pays(device) else "float32"
+    return "bfloat16" if has_fast_bfloat16(device) else "float32"
 
 
 def computing(device: str, precision: Precision = "auto") -> Any:

@@ -26,7 +26,7 @@ from tests.training.adapters.test_files import adapter
 
 def velocity(transformer: Transformer) -> Tensor:
     draw = torch.Generator().manual_seed(0)
-    memory = transformer.remember(torch.randn(3, transformer.config.width, generator=draw), torch.ones(3))
+    memory = transformer.encode_condition(torch.randn(3, transformer.config.width, generator=draw), torch.ones(3))
     with torch.no_grad():
         found: Tensor = transformer(torch.randn(1, 8, 16, 6, generator=draw), torch.tensor([500.0]), [memory])
     return found

@@ -59,7 +59,7 @@ def test_only_the_adapter_learns_and_it_loads_as_published_ones_do(songs: Path, 
     }
     assert any(bool(layer.up.abs().max() > 0) for layer in adapter.layers.values())
     base = Transformer.load(small_checkpoint(), Placement())
-    memory = base.remember(torch.randn(3, base.config.width), torch.ones(3))
+    memory = base.encode_condition(torch.randn(3, base.config.width), torch.ones(3))
     x, timestep = torch.randn(1, 8, 16, 5), torch.tensor([500.0])
     with torch.no_grad():
         assert not torch.allclose(adapter.apply(base)(x, timestep, [memory]), base(x, timestep, [memory]), atol=1e-6)
@@ -71,7 +71,7 @@ def test_what_is_learnt_is_what_the_file_does(songs: Path, tmp_path: Path) -> No
     task.export(tmp_path / "live")  # the weights as they are, not their average
     config = small_checkpoint().config("ace_step_transformer")
     loaded = Adapter.load(tmp_path / "live", config).apply(Transformer.load(small_checkpoint(), Placement()))
-    memory = loaded.remember(torch.randn(3, loaded.config.width), torch.ones(3))
+    memory = loaded.encode_condition(torch.randn(3, loaded.config.width), torch.ones(3))
     x, timestep = torch.randn(1, 8, 16, 5), torch.tensor([500.0])
     with torch.no_grad():
         torch.testing.assert_close(task.networks.transformer(x, timestep, [memory]), loaded(x, timestep, [memory]))

@@ -82,7 +82,7 @@ def test_values_and_derivatives_are_those_of_the_serving_pass(
     extra: dict[str, Any] = {"control": tokens, "control_scale": 0.5} if control else {}
 
     def served() -> Tensor:
-        memories = [transformer.remember(*one) for one in alone]
+        memories = [transformer.encode_condition(*one) for one in alone]
         velocity: Tensor = transformer(x, timesteps, memories, frames=lengths, **extra)
         return velocity
 
@@ -111,7 +111,7 @@ def test_refined_layers_are_used(transformer: Transformer, projector: ConditionP
     refined = adapter.apply(transformer, 0.5)
     batch, alone = conditions(projector)
     x, timesteps = torch.randn(2, 8, 16, 7), torch.tensor([100.0, 500.0])
-    want = refined(x, timesteps, [refined.remember(*one) for one in alone])
+    want = refined(x, timesteps, [refined.encode_condition(*one) for one in alone])
     torch.testing.assert_close(predict(refined, x, timesteps, batch)[0], want, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(predict(transformer, x, timesteps, batch)[0], want, atol=1e-3)
 
@@ -119,7 +119,7 @@ def test_refined_layers_are_used(transformer: Transformer, projector: ConditionP
 def test_hidden_states_are_those_of_trace(transformer: Transformer, projector: ConditionProjector) -> None:
     batch, alone = conditions(projector)
     x, timesteps = torch.randn(2, 8, 16, 7), torch.tensor([100.0, 500.0])
-    _, want = transformer.trace(x, timesteps, [transformer.remember(*one) for one in alone], (1,))
+    _, want = transformer.forward_with_states(x, timesteps, [transformer.encode_condition(*one) for one in alone], (1,))
     _, got = predict(transformer, x, timesteps, batch, depths=(1,))
     torch.testing.assert_close(got[1], want[0], rtol=1e-4, atol=1e-5)
 

@@ -11,7 +11,7 @@ from acestep_flows.training.loop.precision import chosen, computing
 
 @pytest.mark.parametrize("pays", [True, False])
 def test_the_device_decides_where_nobody_else_did(monkeypatch: pytest.MonkeyPatch, pays: bool) -> None:
-    monkeypatch.setattr(precision, "bfloat16_pays", lambda device: pays)
+    monkeypatch.setattr(precision, "has_fast_bfloat16", lambda device: pays)
     assert chosen("cpu", "bfloat16") == "bfloat16"
     assert chosen("cpu", "float32") == "float32"
     assert chosen("cpu") == ("bfloat16" if pays else "float32")
