@@ -13,7 +13,7 @@ from typing import Any
 from acestep_flows import storage
 from acestep_flows.errors import Cancelled
 from acestep_flows.runtime.bulk.cluster import cluster
-from acestep_flows.training.data.encode import Encoder, EncodeRecipe, encode_shard
+from acestep_flows.training.data.encoder import Encoder, EncodeRecipe, encode_shard
 
 TICK = 0.2
 """Seconds between two looks at whether somebody wants to stop."""
