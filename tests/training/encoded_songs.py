@@ -1,4 +1,4 @@
-"""A few songs of random latents, as the encode job would leave them."""
+"""Songs with random latents, in the files that the encode job writes."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ LOOP = {
 
 
 def encoding(number: int, frames: int, tracks: Sequence[str] = ("mix",), lyrics: str = "la la") -> Encoding:
-    draw = np.random.default_rng(number)
-    latents = {name: draw.standard_normal((8, 16, frames)).astype(np.float16).astype(np.float32) for name in tracks}
+    random = np.random.default_rng(number)
+    latents = {name: random.standard_normal((8, 16, frames)).astype(np.float16).astype(np.float32) for name in tracks}
     song = EncodedSong(
         f"song {number}",
         ("house", f"{100 + number} bpm", "A minor"),
@@ -39,10 +39,10 @@ def encoding(number: int, frames: int, tracks: Sequence[str] = ("mix",), lyrics:
 def write_songs(
     folder: Path, lengths: Sequence[int] = (12, 8, 10, 12, 9, 12, 11, 12), tracks: Sequence[str] = ("mix",)
 ) -> Path:
-    """Two shards, and a broken song in the first."""
+    """Write two shards, the first with a broken song."""
     songs: list[Encoding | Broken] = [encoding(number, frames, tracks) for number, frames in enumerate(lengths)]
     half = len(songs) // 2
-    write_shard(folder, 0, [*songs[:half], Broken("spoilt", "silent")])
+    write_shard(folder, 0, [*songs[:half], Broken("damaged", "silent")])
     write_shard(folder, 1, songs[half:])
     (folder / ABOUT).write_text(json.dumps({"songs": len(lengths) + 1}))
     return folder

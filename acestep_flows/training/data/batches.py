@@ -1,8 +1,9 @@
-"""Which songs make which batch: a pure function of seed and number, songs of like length together.
+"""Batches of songs of similar length, as a pure function of the seed and the batch's number.
 
-Every song is seen once per round. A round is shuffled, cut into stretches, sorted by length within each, cut into
-batches of a budget of frames, and the batches are shuffled. So a batch is of nearly one length, its rows are as many
-as the budget allows, and any batch of any round is found without going through those before it.
+A round visits every song once. A round is made in four steps: shuffle the songs, cut them into stretches, sort each
+stretch by length and cut it into batches within a budget of frames, then shuffle the batches. So the songs of a batch
+have nearly one length, a batch has as many rows as the budget allows, and any batch of any round can be computed
+without the batches before it.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ import numpy as np
 from acestep_flows.errors import InputError
 
 STRETCH = 32
-"""Batches that are sorted by length together."""
+"""Batches per stretch of songs that is sorted by length."""
 LOOSENESS = 1.25
-"""How much longer than the shortest song of a batch the longest may be."""
+"""Longest length in a batch over its shortest, at most."""
 
 
 @dataclass(frozen=True)
 class Crop:
-    """Song number `song`, frames `start` up to `start + frames`."""
+    """Latent frames `start` to `start + frames` (exclusive) of song number `song`."""
 
     song: int
     start: int
@@ -31,14 +32,19 @@ class Crop:
 
 
 class SongBatches:
-    """The batches over songs of `lengths` frames.
+    """The endless sequence of batches over a set of songs.
 
     Args:
-        songs: their numbers.
-        budget: frames of a batch, padding included.
-        rows: songs of a batch at most.
-        crop: frames of a song at most; None takes songs whole.
-        random_start: share of the songs longer than `crop` that begin anywhere; the others begin at their start.
+        songs: numbers of the songs.
+        lengths: latent frames of each song, in the same order.
+        budget: most latent frames in a batch, padding included. A longer song is a batch of its own.
+        rows: most songs in a batch.
+        crop: most latent frames taken of a song; None takes whole songs.
+        random_start: share of the songs longer than `crop` that are cropped at a random place. The others are
+            cropped at their beginning.
+
+    Raises:
+        InputError: there are no songs.
     """
 
     def __init__(
@@ -54,49 +60,53 @@ class SongBatches:
     ) -> None:
         if not songs:
             raise InputError("no songs to learn from", where="data")
-        self._songs, self._full = np.asarray(songs), np.asarray(lengths)
-        self._lengths = np.minimum(self._full, crop) if crop else self._full
+        self._songs, self._full_lengths = np.asarray(songs), np.asarray(lengths)
+        self._lengths = np.minimum(self._full_lengths, crop) if crop else self._full_lengths
         self._seed, self._budget, self._rows, self._random_start = seed, budget, rows, random_start
         self._round = lru_cache(maxsize=4)(self._make_round)
-        self._starts: list[int] = [0]
+        self._round_starts: list[int] = [0]
 
     def batch(self, index: int) -> list[Crop]:
-        """The crops of batch `index`, counted from 0 through all rounds."""
-        number, within = self._locate(index)
+        """The crops of batch `index`. Batches are counted from 0 through all rounds."""
+        round_number, position = self._locate(index)
         random = np.random.default_rng([self._seed, 1, index])
         crops = []
-        for place in self._round(number)[within]:
-            frames, spare = int(self._lengths[place]), int(self._full[place] - self._lengths[place])
+        for song in self._round(round_number)[position]:
+            frames, spare = int(self._lengths[song]), int(self._full_lengths[song] - self._lengths[song])
             start = int(random.integers(spare + 1)) if spare and random.random() < self._random_start else 0
-            crops.append(Crop(int(self._songs[place]), start, frames))
+            crops.append(Crop(int(self._songs[song]), start, frames))
         return crops
 
     def _locate(self, index: int) -> tuple[int, int]:
-        """Rounds differ in their number of batches, as cuts fall differently; their starts are remembered."""
-        while self._starts[-1] <= index:
-            self._starts.append(self._starts[-1] + len(self._round(len(self._starts) - 1)))
-        number = int(np.searchsorted(self._starts, index, side="right")) - 1
-        return number, index - self._starts[number]
+        """The round of batch `index`, and the batch's position in it.
+
+        Rounds differ in their number of batches, so the first batch of every round is remembered.
+        """
+        while self._round_starts[-1] <= index:
+            self._round_starts.append(self._round_starts[-1] + len(self._round(len(self._round_starts) - 1)))
+        round_number = int(np.searchsorted(self._round_starts, index, side="right")) - 1
+        return round_number, index - self._round_starts[round_number]
 
     def _make_round(self, number: int) -> list[list[int]]:
+        """Batches of round `number`, each a list of positions in `songs`."""
         random = np.random.default_rng([self._seed, 0, number])
         order = random.permutation(len(self._songs))
-        typical = max(1, min(self._rows, self._budget // max(1, int(self._lengths.mean()))))
+        typical_rows = max(1, min(self._rows, self._budget // max(1, int(self._lengths.mean()))))
         batches: list[list[int]] = []
-        for first in range(0, len(order), STRETCH * typical):
-            stretch = order[first : first + STRETCH * typical]
+        for first in range(0, len(order), STRETCH * typical_rows):
+            stretch = order[first : first + STRETCH * typical_rows]
             stretch = stretch[np.argsort(self._lengths[stretch], kind="stable")]
             batches += self._cut(stretch.tolist())
-        return [batches[place] for place in random.permutation(len(batches))]
+        return [batches[position] for position in random.permutation(len(batches))]
 
-    def _cut(self, places: list[int]) -> list[list[int]]:
-        """Batches of rising length, each as large as budget and rows allow; a song above the budget stands alone."""
+    def _cut(self, songs: list[int]) -> list[list[int]]:
+        """Cut songs of rising length into batches, each as large as budget and rows allow."""
         batches: list[list[int]] = [[]]
-        for place in places:
-            length = int(self._lengths[place])
+        for song in songs:
+            length = int(self._lengths[song])
             current = batches[-1]
             full = len(current) >= self._rows or (len(current) + 1) * length > self._budget
             if current and (full or length > LOOSENESS * int(self._lengths[current[0]])):
                 batches.append(current := [])
-            current.append(place)
+            current.append(song)
         return batches

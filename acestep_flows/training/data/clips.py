@@ -1,9 +1,9 @@
-"""Clips to train the audio parts on: stereo at 44.1 kHz, synthetic or cut from a folder of audio.
+"""Clips that the autoencoder and the vocoder are trained on: stereo at 44.1 kHz, synthetic or cut from audio files.
 
-Clips are made once and kept on disk as 16-bit samples, one file each, so that a step costs a read and not a render.
-Clip `i` follows from the settings and `i` alone: whoever needs it first makes it, the trainer or one of the worker
-processes that run ahead of it, and several runs may share a folder. Training draws from a set that grows with the
-step, so it need not wait for the last clip.
+Each clip is made once and stored as 16-bit samples in a file of its own, so a training step reads instead of renders.
+Clip `i` depends on the settings and on `i` alone. The first process that needs a clip makes it: the trainer, or a
+worker process that runs ahead of it. Several runs may share a folder. Training draws from a set that grows with the
+step, so it does not wait for the last clip.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from pydantic import Field, model_validator
 from acestep_flows import storage
 from acestep_flows.errors import InputError
 from acestep_flows.settings import read_settings
-from acestep_flows.training.loop.content_stamp import joined, stamp
+from acestep_flows.training.data.song import SILENT_SHARE, list_audio_files
+from acestep_flows.training.loop.content_stamp import json_digest, stamp_files
 from acestep_flows.training.loop.recipe import RecipeSection
 from acestep_flows.values import MODEL_RATE, Audio, FloatArray
 
@@ -33,58 +34,56 @@ log = logging.getLogger(__name__)
 
 FULL_SCALE = 32767
 AT_FIRST, PER_BATCH = 64, 4
-"""Clips in the set before the first batch, and how many each batch adds to it."""
+"""Clips in the set before the first batch, and clips that each batch adds to it."""
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".aiff")
-SILENT_SHARE = 0.95
-"""A cut with more exact zeros than this is passed over (spec 05 section 1.2)."""
-ROUNDS = 4
-"""How often each file is tried for a clip: where one place is silent, another may not be."""
+ATTEMPTS_PER_FILE = 4
+"""Cuts tried per file for one clip: a file may be silent in one place and audible in another."""
 
 
 class ClipSettings(RecipeSection):
-    """Where clips come from."""
+    """The `source` section: which clips there are, and where they are stored."""
 
     kind: Literal["synthesis", "folder"] = Field("synthesis", description="Synthetic clips, or cuts of audio files.")
-    folder: Path | None = Field(None, description="Folder: where the audio files lie, at any depth.")
-    clips: int = Field(4000, gt=0, description="How many different clips.")
-    held_out: int = Field(16, gt=0, description="Clips beside them, for measuring only.")
-    seconds: float = Field(8.9, ge=3, le=60, description="Length of a clip.")
-    stems: float = Field(0.4, ge=0, le=1, description="Synthesis: share of clips that are a single stem, not the mix.")
-    seed: int = Field(0, ge=0, description="Which clips; the recipe's own seed says in which order.")
-    workers: int = Field(1, ge=0, description="Processes that make clips ahead of need.")
-    cache: Path | None = Field(None, description="Folder for made clips; absent: in the cache folder.")
+    folder: Path | None = Field(None, description="kind folder: the folder of the audio files, searched at any depth.")
+    clips: int = Field(4000, gt=0, description="Number of different clips.")
+    held_out: int = Field(16, gt=0, description="Number of further clips, for measuring only.")
+    seconds: float = Field(8.9, ge=3, le=60, description="Length of a clip in seconds.")
+    stems: float = Field(0.4, ge=0, le=1, description="kind synthesis: share of clips that are one stem.")
+    seed: int = Field(0, ge=0, description="Decides the clips; the recipe's seed decides their order.")
+    workers: int = Field(1, ge=0, description="Processes that make clips in advance.")
+    cache: Path | None = Field(None, description="Folder of stored clips; absent: in the cache folder.")
 
     @model_validator(mode="after")
     def _fits(self) -> ClipSettings:
         if (self.folder is None) == (self.kind == "folder"):
-            raise ValueError("`folder` belongs to kind folder, and to no other")
+            raise ValueError("kind folder needs `folder`, and kind synthesis does not take it")
         return self
 
     @property
     def samples(self) -> int:
-        """Length of a clip in samples."""
+        """Samples of a clip per channel, at 44.1 kHz."""
         return round(self.seconds * MODEL_RATE)
 
     @property
     def digest(self) -> str:
-        """Of what decides clip `i`: the settings, and the files or the synthesis as they are now."""
+        """sha256 of all that decides clip `i`: the settings, and the files or the synthesis version."""
         content = self.model_dump(mode="json", include={"kind", "seconds", "stems", "seed"}) | {"from": self.content}
         if self.folder is not None:
             content["folder"] = str(self.folder.resolve())
-        return joined(content)
+        return json_digest(content)
 
     @property
     def content(self) -> str:
-        """Of what clips are made from, wherever it lies: names, sizes and times of the files, or the synthesis."""
+        """What clips are made from: sha256 of file names, sizes and times, or the version of the synthesis."""
         if self.folder is None:
             from acestep_flows.training.synthesis import VERSION
 
             return f"synthesis {VERSION}"
-        return stamp(self.folder, _audio_files(self.folder))
+        return stamp_files(self.folder, list_audio_files(self.folder, SUFFIXES))
 
 
 class _Cut(NamedTuple):
-    """A place in a clip, its factor, and whether left and right change places."""
+    """A cut of a clip: first sample, gain as a factor, and whether left and right are swapped."""
 
     clip: int
     start: int
@@ -93,7 +92,7 @@ class _Cut(NamedTuple):
 
 
 class ClipSource:
-    """The clips of `settings`. Clips from `clips` on are held out."""
+    """The clips of `settings`, made on demand. Clips from number `settings.clips` on are held out."""
 
     def __init__(self, settings: ClipSettings) -> None:
         self.settings = settings
@@ -102,49 +101,57 @@ class ClipSource:
         self.folder = root / f"clips-{settings.digest[:16]}"
 
     @property
-    def behind(self) -> dict[str, str]:
-        """What clips are made from, for `Task.content`."""
+    def content(self) -> dict[str, str]:
+        """Digest of what clips are made from, by recipe key, for `Task.content`."""
         return {f"source.{self.settings.kind}": self.settings.content}
 
     def clip(self, index: int) -> NDArray[np.int16]:
-        """Clip `index`, (2, n); memory-mapped, so that a cut reads only itself."""
+        """Clip `index` as 16-bit samples (2, n). It is memory-mapped, so a cut reads only its own samples.
+
+        Raises:
+            InputError: none of the audio files can be used.
+            StorageError: a new clip cannot be written.
+        """
         file = self._file(index)
-        with contextlib.suppress(OSError, ValueError, EOFError):  # absent, or spoilt: made anew
-            kept: NDArray[np.int16] = np.load(file, mmap_mode="r")
-            return kept
-        made = np.round(self._make(index).clip(-1, 1) * FULL_SCALE).astype(np.int16)
+        with contextlib.suppress(OSError, ValueError, EOFError):  # absent or damaged: make it again
+            stored: NDArray[np.int16] = np.load(file, mmap_mode="r")
+            return stored
+        samples = np.round(self._make(index).clip(-1, 1) * FULL_SCALE).astype(np.int16)
         content = io.BytesIO()
-        np.save(content, made)
+        np.save(content, samples)
         storage.write(file, content.getbuffer())
-        return made
+        return samples
 
     def cuts(self, seed: int, batch: int, count: int, samples: int) -> FloatArray:
-        """Random cuts (count, 2, samples) for batch number `batch`: places, level and sides drawn from `seed`."""
-        found = np.zeros((count, 2, samples), np.float32)
-        for row, cut in zip(found, self._drawn(seed, batch, count, samples), strict=True):
+        """Random cuts (count, 2, samples) in -1..1 for batch number `batch`.
+
+        `seed` and `batch` decide the clips, the places, the gains and which cuts have left and right swapped.
+        """
+        rows = np.zeros((count, 2, samples), np.float32)
+        for row, cut in zip(rows, self._draw(seed, batch, count, samples), strict=True):
             sound = self.clip(cut.clip)[:, cut.start : cut.start + samples].astype(np.float32) / FULL_SCALE
             row[:, : sound.shape[1]] = cut.gain * (sound[::-1] if cut.swapped else sound)
-        return found
+        return rows
 
     def describe(self, seed: int, batch: int, count: int, samples: int) -> str:
-        """Which clips the cuts of a batch are from."""
-        numbers = sorted({cut.clip for cut in self._drawn(seed, batch, count, samples)})
+        """The clips of a batch in words, for error texts."""
+        numbers = sorted({cut.clip for cut in self._draw(seed, batch, count, samples)})
         return f"cuts of clips {', '.join(map(str, numbers))} in {self.folder}"
 
-    def _drawn(self, seed: int, batch: int, count: int, samples: int) -> Iterator[_Cut]:
+    def _draw(self, seed: int, batch: int, count: int, samples: int) -> Iterator[_Cut]:
         rng = np.random.default_rng([seed, batch])
-        grown = min(self.settings.clips, AT_FIRST + PER_BATCH * batch)
+        available = min(self.settings.clips, AT_FIRST + PER_BATCH * batch)
         for _ in range(count):
-            clip = int(rng.integers(grown))
+            clip = int(rng.integers(available))
             start = int(rng.integers(max(1, self.settings.samples - samples)))
             gain = 10 ** (rng.uniform(-12, 0) / 20) if rng.random() < 0.3 else 1.0
             yield _Cut(clip, start, gain, bool(rng.random() < 0.5))
 
     def held_out(self, count: int | None = None) -> list[FloatArray]:
-        """Clips that no batch draws from, each (2, n)."""
+        """The first `count` held-out clips (all by default), each (2, n) in -1..1. No batch draws from them."""
         first = self.settings.clips
-        wanted = range(first, first + min(count or self.settings.held_out, self.settings.held_out))
-        return [self.clip(index).astype(np.float32) / np.float32(FULL_SCALE) for index in wanted]
+        numbers = range(first, first + min(count or self.settings.held_out, self.settings.held_out))
+        return [self.clip(index).astype(np.float32) / np.float32(FULL_SCALE) for index in numbers]
 
     @contextlib.contextmanager
     def filling(self) -> Iterator[None]:
@@ -173,10 +180,10 @@ class ClipSource:
 
 
 def _fill(settings: ClipSettings, rank: int, parent: int) -> None:
-    """What a worker process does: make the clips that are not there. It ends with its parent."""
+    """Make this worker's share of the missing clips. Ends when the parent process has ended."""
     import signal
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the whole group; the parent ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the whole process group; the parent ends its workers
     with contextlib.suppress(OSError):
         os.nice(10)
     source = ClipSource(settings)
@@ -189,12 +196,12 @@ def _fill(settings: ClipSettings, rank: int, parent: int) -> None:
 
 
 def maker(settings: ClipSettings) -> Callable[[int], FloatArray]:
-    """What makes clip `i` (2, n)."""
+    """The function that makes clip `i`, (2, n) at 44.1 kHz in float32."""
     return _FolderClips(settings) if settings.kind == "folder" else _SynthesisClips(settings)
 
 
 class _SynthesisClips:
-    """Mixes, and single stems of others."""
+    """Mixes of synthetic pieces, and single stems of other pieces."""
 
     def __init__(self, settings: ClipSettings) -> None:
         self._settings = settings
@@ -208,27 +215,27 @@ class _SynthesisClips:
         sound = piece.mix
         if piece.stems and rng.random() < settings.stems:
             sound = piece.stems[sorted(piece.stems)[int(rng.integers(len(piece.stems)))]]
-        return _fitted(sound, settings.samples)
+        return _fit(sound, settings.samples)
 
 
 class _FolderClips:
-    """Cuts of audio files. Those that cannot be used are said once, and passed over.
+    """Cuts of audio files. A file that cannot be used is logged once and skipped.
 
-    The files are tried in an order of the clip's own until a cut is audible, so that what has been found of files for
-    other clips changes nothing.
+    Each clip tries the files in an order of its own until a cut is audible. So a clip does not depend on which files
+    other clips have found unusable.
     """
 
     def __init__(self, settings: ClipSettings) -> None:
         assert settings.folder is not None
         self._settings, self._folder = settings, settings.folder
-        self._files = _audio_files(settings.folder)
+        self._files = list_audio_files(settings.folder, SUFFIXES)
         self._unreadable: set[Path] = set()
-        self._told: set[Path] = set()
+        self._logged: set[Path] = set()
 
     def __call__(self, index: int) -> FloatArray:
         seed, count = self._settings.seed, len(self._files)
         order = np.random.default_rng([seed, index]).permutation(count)
-        for attempt in range(ROUNDS * count):
+        for attempt in range(ATTEMPTS_PER_FILE * count):
             file = self._files[order[attempt % count]]
             if file in self._unreadable:
                 continue
@@ -236,14 +243,14 @@ class _FolderClips:
                 audio = self._read(file)
             except InputError as error:
                 self._unreadable.add(file)
-                self._tell(file, error)
+                self._log_once(file, error)
                 continue
             cut = self._cut(audio, np.random.default_rng([seed, index, attempt]))
             if float(np.mean(cut == 0)) <= SILENT_SHARE:
                 from acestep_flows.audio.resample import resample
 
-                return _fitted(resample(cut, audio.sample_rate, MODEL_RATE), self._settings.samples)
-            self._tell(file, InputError("silent", where=str(file), allowed="audible audio"))
+                return _fit(resample(cut, audio.sample_rate, MODEL_RATE), self._settings.samples)
+            self._log_once(file, InputError("silent", where=str(file), allowed="audible audio"))
         raise InputError(f"none of {count} audio files can be used", where=str(self._folder))
 
     def _read(self, file: Path) -> Audio:
@@ -257,24 +264,15 @@ class _FolderClips:
         start = int(rng.integers(max(1, audio.samples.shape[1] - span)))
         return audio.samples[:, start : start + span]
 
-    def _tell(self, file: Path, error: InputError) -> None:
-        if file not in self._told:
-            self._told.add(file)
+    def _log_once(self, file: Path, error: InputError) -> None:
+        if file not in self._logged:
+            self._logged.add(file)
             log.warning("left out: %s", error)
 
 
-def _audio_files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise InputError("no such folder", where=str(folder))
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
-    if not files:
-        raise InputError("no audio files", where=str(folder), allowed=", ".join(SUFFIXES))
-    return files
-
-
-def _fitted(sound: NDArray[Any], samples: int) -> FloatArray:
-    """`sound` cut or zero-padded to `samples`."""
+def _fit(sound: NDArray[Any], samples: int) -> FloatArray:
+    """`sound` (2, n) cut or zero-padded to (2, samples)."""
     fitted = np.zeros((2, samples), np.float32)
-    kept = sound[:, :samples]
-    fitted[:, : kept.shape[1]] = kept
+    cut = sound[:, :samples]
+    fitted[:, : cut.shape[1]] = cut
     return fitted

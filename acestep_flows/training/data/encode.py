@@ -1,9 +1,9 @@
-"""Encode songs once, so that training reads latents: every track of every song through the `encode_audio` stage.
+"""The encode job: turn all songs of a source into latents once, so that training only reads.
 
-    encode(recipe, folder)      shard by shard; what is there is kept, so an interrupted run goes on
+    encode(recipe, folder)      shard by shard; finished shards are kept, so an interrupted job can be continued
 
-A song that cannot be used is listed with its reason in the shard, and never stops the others; when the job is run
-again it is tried again. Songs that were encoded must still be what they were.
+A song that cannot be used never stops the others: the shard lists it with the reason, and the next run of the job
+tries it again. Songs that are already encoded must not have changed since.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from acestep_flows.training.data.encoded import (
     read_listing,
     shard_path,
 )
-from acestep_flows.training.data.encoder import DEVICE, SHARD, Asked, Encoder, EncodeRecipe, encode_shard
+from acestep_flows.training.data.encoder import DEVICE, SHARD, Encoder, EncodeRecipe, StopCheck, encode_shard
 from acestep_flows.training.data.song import SongSource
 from acestep_flows.training.data.sources import open_source
 from acestep_flows.training.loop.precision import chosen
@@ -35,16 +35,24 @@ from acestep_flows.training.loop.recipe import problems, read_recipe
 from acestep_flows.training.loop.stopping import stop_requests
 
 TURNS = 4
-"""Shards for each of several processes, where songs are few: so that all have work until near the end."""
+"""Least shards per process where songs are few, so that all processes have work until near the end."""
 
-OTHER = "another folder, or this one emptied"
+OTHER = "another folder, or this one after its files are removed"
 
 Report = Callable[[int, int, int], None]
-"""Told after each shard: songs done, songs in all, songs broken so far."""
+"""Called after each shard with the songs done, the songs in all, and the broken songs so far."""
 
 
 def load_encode_recipe(name: str, assignments: Sequence[str] = ()) -> EncodeRecipe:
-    """The recipe called `name`, a preset or a YAML file; see `recipe.load_recipe`."""
+    """Read an encode recipe.
+
+    Args:
+        name: a preset's name, or the path of a YAML file.
+        assignments: changes of single values, for example `source.count=100`.
+
+    Raises:
+        InputError: there is no such recipe, it is not YAML, a key is unknown, or a value is out of range.
+    """
     try:
         return EncodeRecipe.model_validate(read_recipe(name, assignments))
     except ValidationError as error:
@@ -59,56 +67,63 @@ def encode(
     device: str = DEVICE,
     report: Report = lambda *_: None,
 ) -> None:
-    """Encode the whole source into `folder`; songs that are there are kept, broken ones tried again.
+    """Encode the whole source into `folder`. Encoded songs are kept; broken ones are tried again.
 
     Args:
         workers: processes of Ray Data; 0 works in this process.
-        device: where encoders run; with workers and cuda each has a GPU of its own.
+        device: where encoders run. With workers and cuda, each worker has a GPU of its own.
+        report: called after each shard.
 
     Raises:
         InputError: `folder` was made from another source or with another autoencoder, or is damaged.
-        StorageError: it cannot be written to.
-        Cancelled: somebody asked to stop (ctrl-C, SIGTERM); the same call goes on.
+        StorageError: `folder` cannot be written to.
+        Cancelled: the user asked to stop (ctrl-C, SIGTERM); the same call goes on.
     """
-    with stop_requests() as asked:
+    with stop_requests() as stop_requested:
         source = open_source(recipe.source)
         songs = len(source)
-        size = _claim(recipe, folder, source, device, _size(songs, workers))
-        missing = [number for number in range(-(-songs // size)) if not _whole(folder, number)]
+        size = _prepare_folder(recipe, folder, source, device, _shard_size(songs, workers))
+        missing = [number for number in range(-(-songs // size)) if not _complete(folder, number)]
         done, broken = songs - sum(min(size, songs - number * size) for number in missing), 0
-        finished: Iterator[tuple[int, int]] = iter(())
+        counts: Iterator[tuple[int, int]] = iter(())
         if missing and workers:
             from acestep_flows.training.data.encode_ray import encode_shards
 
-            finished = encode_shards(recipe, folder, missing, size, workers, device, asked)
+            counts = encode_shards(recipe, folder, missing, size, workers, device, stop_requested)
         elif missing:
-            finished = _here(folder, missing, Encoder(recipe, device, size), asked)
+            counts = _encode_locally(folder, missing, Encoder(recipe, device, size), stop_requested)
         try:
-            for count, bad in finished:
-                done, broken = done + count, broken + bad
+            for shard_songs, shard_broken in counts:
+                done, broken = done + shard_songs, broken + shard_broken
                 report(done, songs, broken)
         except Cancelled:
             raise Cancelled(f"stopped after {done} of {songs} songs; the same command goes on") from None
 
 
-def _here(folder: Path, missing: list[int], encoder: Encoder, asked: Asked) -> Iterator[tuple[int, int]]:
+def _encode_locally(
+    folder: Path, missing: list[int], encoder: Encoder, stop_requested: StopCheck
+) -> Iterator[tuple[int, int]]:
     for number in missing:
-        yield encode_shard(encoder, folder, number, asked)
+        yield encode_shard(encoder, folder, number, stop_requested)
 
 
-def _size(songs: int, workers: int) -> int:
-    """Songs of a shard, in a folder that is begun."""
+def _shard_size(songs: int, workers: int) -> int:
+    """Songs per shard in a new folder."""
     return max(1, min(SHARD, -(-songs // (TURNS * workers)))) if workers else SHARD
 
 
-def _whole(folder: Path, number: int) -> bool:
-    """Whether a shard is there, and no song of it is broken."""
+def _complete(folder: Path, number: int) -> bool:
+    """Whether a shard exists and none of its songs is broken."""
     listing = shard_path(folder, number)
     return listing.is_file() and not any(isinstance(entry, Broken) for entry in read_listing(listing))
 
 
-def _claim(recipe: EncodeRecipe, folder: Path, source: SongSource, device: str, size: int) -> int:
-    """Write what the folder is made from, or compare with what stands there; gives the songs of a shard."""
+def _prepare_folder(recipe: EncodeRecipe, folder: Path, source: SongSource, device: str, size: int) -> int:
+    """Write `encoded.json`, or check that an existing one fits the recipe. Returns the songs per shard.
+
+    Raises:
+        InputError: the folder was made from something else, or is damaged.
+    """
     checkpoint = Checkpoint.open(recipe.checkpoint)
     about: dict[str, Any] = {
         "songs": len(source),
@@ -118,17 +133,17 @@ def _claim(recipe: EncodeRecipe, folder: Path, source: SongSource, device: str, 
         "shard": size,
     }
     if (folder / ABOUT).is_file():
-        found = read_about(folder)
-        there: Any = found.setdefault("shard", SHARD)  # which older folders do not say
-        if not isinstance(there, int) or there < 1:
-            raise InputError(f"damaged: shards of {there!r}", where=str(folder / ABOUT), allowed=REPAIR)
-        size = about["shard"] = there
-        differing = [key for key in about if key != "source" and found.get(key) != about[key]]
-        moved = found.get("source") != about["source"]
-        if moved and (not _same_but_for_path(found.get("source"), about["source"]) or not _stamped(folder)):
+        former = read_about(folder)
+        former_size: Any = former.setdefault("shard", SHARD)  # older folders lack the field
+        if not isinstance(former_size, int) or former_size < 1:
+            raise InputError(f"damaged: shards of {former_size!r}", where=str(folder / ABOUT), allowed=REPAIR)
+        size = about["shard"] = former_size
+        differing = [key for key in about if key != "source" and former.get(key) != about[key]]
+        moved = former.get("source") != about["source"]
+        if moved and (not _same_but_for_path(former.get("source"), about["source"]) or not _all_stamped(folder)):
             differing.append("source")
         if differing:
-            what = f"was encoded from another {', '.join(differing)}"
+            what = f"the folder was encoded with another {', '.join(differing)}"
             raise InputError(what, where=str(folder), allowed=OTHER)
         _check_songs(folder, source, size)
         if not moved:
@@ -137,18 +152,18 @@ def _claim(recipe: EncodeRecipe, folder: Path, source: SongSource, device: str, 
     return size
 
 
-def _same_but_for_path(before: Any, now: dict[str, Any]) -> bool:
-    return isinstance(before, dict) and "path" in now and {**before, "path": ""} == {**now, "path": ""}
+def _same_but_for_path(former: Any, current: dict[str, Any]) -> bool:
+    return isinstance(former, dict) and "path" in current and {**former, "path": ""} == {**current, "path": ""}
 
 
-def _stamped(folder: Path) -> bool:
-    """Whether the folder says of every song what it was made from."""
+def _all_stamped(folder: Path) -> bool:
+    """Whether every encoded song has a stamp, so that a moved source can be compared."""
     listings = folder.glob("shard-*.jsonl")
     return all(isinstance(song, Broken) or song.stamp for listing in listings for song in read_listing(listing))
 
 
 def _check_songs(folder: Path, source: SongSource, size: int) -> None:
-    """Refuse a folder whose songs are not the source's, or were other ones when they were encoded."""
+    """Refuse a folder whose songs are not those of the source, or have changed since they were encoded."""
     changed = []
     for number in range(-(-len(source) // size)):
         if not shard_path(folder, number).is_file():
@@ -159,10 +174,11 @@ def _check_songs(folder: Path, source: SongSource, size: int) -> None:
             raise InputError(f"damaged: {len(listed)} songs", where=str(listing), allowed=REPAIR)
         for index, entry in enumerate(listed, start=first):
             if entry.key != source.key(index):
-                raise InputError(f"song {index} is {entry.key!r}, not the source's", where=str(folder), allowed=OTHER)
+                what = f"song {index} is {entry.key!r} here and {source.key(index)!r} in the source"
+                raise InputError(what, where=str(folder), allowed=OTHER)
             if isinstance(entry, EncodedSong) and entry.stamp not in ("", source.stamp(index)):
                 changed.append(entry.key)
     if changed:
         more = f" and {len(changed) - 3} more" if changed[3:] else ""
-        what = f"its songs have changed since they were encoded: {', '.join(changed[:3])}{more}"
+        what = f"songs have changed since they were encoded: {', '.join(changed[:3])}{more}"
         raise InputError(what, where=str(folder), allowed=OTHER)

@@ -1,4 +1,4 @@
-"""The encode job over several processes: a Ray Data job whose rows are shards. Only this module needs Ray."""
+"""The encode job in several processes: a Ray Data job whose rows are shards. Of this package, only this needs Ray."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any
 from acestep_flows import storage
 from acestep_flows.errors import Cancelled
 from acestep_flows.runtime.bulk.cluster import cluster
-from acestep_flows.training.data.encoder import Encoder, EncodeRecipe, encode_shard
+from acestep_flows.training.data.encoder import Encoder, EncodeRecipe, StopCheck, encode_shard
 
 TICK = 0.2
-"""Seconds between two looks at whether somebody wants to stop."""
+"""Seconds between two checks for a stop request."""
 STOP = ".stop"
-"""A file that tells actors to stop after their song. To end Ray under a job that runs may end this process with it."""
+"""A file that tells actors to stop after their song. Shutting Ray down under a running job may end this process too."""
 
 
-class _Shards:
-    """What each actor does: it keeps an encoder and writes the shards it is given, until it is to stop."""
+class _ShardEncoder:
+    """The actor: it holds one encoder and writes the shards of its rows until the stop file exists."""
 
     def __init__(self, recipe: str, folder: str, device: str, size: int) -> None:
         self._recipe, self._folder, self._device, self._size = recipe, Path(folder), device, size
@@ -37,7 +37,7 @@ class _Shards:
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         stop = self._folder / STOP
         try:
-            if stop.exists():  # before an encoder is loaded
+            if stop.exists():  # checked before an encoder is loaded
                 raise Cancelled("stopped")
             songs, broken = encode_shard(self._encoder, self._folder, int(row["shard"]), stop.exists)
         except Cancelled:
@@ -46,21 +46,25 @@ class _Shards:
 
 
 class _EncodeJob(threading.Thread):
-    """The job at work. Not in the main thread, where nothing else would be heard until a shard is done."""
+    """The running Ray Data job. It has a thread of its own, so that the main thread can look for stop requests.
+
+    Attributes:
+        results: a row for each finished shard, then None at the end or the exception that ended the job.
+    """
 
     def __init__(self, rows: Callable[[], Iterator[dict[str, Any]]]) -> None:
         super().__init__(name="ray data", daemon=True)
         self._rows = rows
-        self.said: queue.Queue[dict[str, Any] | Exception | None] = queue.Queue()
+        self.results: queue.Queue[dict[str, Any] | Exception | None] = queue.Queue()
         self.start()
 
     def run(self) -> None:
         try:
             for row in self._rows():
-                self.said.put(row)
-            self.said.put(None)
-        except Exception as error:  # noqa: BLE001 - raised again by the main thread
-            self.said.put(error)
+                self.results.put(row)
+            self.results.put(None)
+        except Exception as error:  # noqa: BLE001 - the main thread raises it again
+            self.results.put(error)
 
 
 def encode_shards(
@@ -70,40 +74,40 @@ def encode_shards(
     size: int,
     workers: int,
     device: str,
-    asked: Callable[[], bool],
+    stop_requested: StopCheck,
 ) -> Iterator[tuple[int, int]]:
-    """Encode `shards` in `workers` processes; gives the number of songs and of broken ones after each.
+    """Encode `shards` in `workers` processes. Yields the songs and the broken songs of each finished shard.
 
     Raises:
-        Cancelled: somebody asked to stop; shards that were in work are not written.
+        Cancelled: the user asked to stop; unfinished shards are not written.
     """
     gpus = 1 if device.startswith("cuda") else 0
-    constructed = (recipe.model_dump_json(), str(folder.resolve()), "cuda:0" if gpus else device, size)
+    arguments = (recipe.model_dump_json(), str(folder.resolve()), "cuda:0" if gpus else device, size)
     stop = folder / STOP
     stop.unlink(missing_ok=True)
     with cluster(workers, workers * gpus):
         import ray.data
 
         def rows() -> Iterator[dict[str, Any]]:
-            ray.data.DataContext.get_current().enable_progress_bars = False  # of this thread; `report` tells
-            for name in ("ray", "ray.data"):  # whose levels the first use of the library sets
+            ray.data.DataContext.get_current().enable_progress_bars = False  # for this thread; `report` shows progress
+            for name in ("ray", "ray.data"):  # the library sets these levels at its first use
                 logging.getLogger(name).setLevel(logging.ERROR)
-            given = ray.data.from_items([{"shard": number} for number in shards], override_num_blocks=len(shards))
-            made = given.map(
-                _Shards,  # type: ignore[arg-type]
-                fn_constructor_args=constructed,
+            numbers = ray.data.from_items([{"shard": number} for number in shards], override_num_blocks=len(shards))
+            counts = numbers.map(
+                _ShardEncoder,  # type: ignore[arg-type]
+                fn_constructor_args=arguments,
                 compute=ray.data.ActorPoolStrategy(size=workers),
                 num_gpus=gpus or None,
             )
-            yield from made.iter_rows()
+            yield from counts.iter_rows()
 
-        said = _EncodeJob(rows).said
+        results = _EncodeJob(rows).results
         try:
             while True:
-                if asked() and not stop.exists():
+                if stop_requested() and not stop.exists():
                     storage.write(stop, b"")
                 try:
-                    row = said.get(timeout=TICK)
+                    row = results.get(timeout=TICK)
                 except queue.Empty:
                     continue
                 if row is None:

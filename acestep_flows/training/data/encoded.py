@@ -1,11 +1,11 @@
-"""Songs as the diffusion model learns them: latents, tags and lyrics, encoded once and read at random.
+"""The folder of encoded songs: latents, tags and lyrics, written by the encode job and read in any order.
 
-    FOLDER/encoded.json          where they come from, and which autoencoder made the latents
+    FOLDER/encoded.json          the source of the songs, and the autoencoder that made the latents
     FOLDER/shard-00000.npy       (frames, 128) float16: the latents of all tracks of the shard's songs, end to end
-    FOLDER/shard-00000.jsonl     one line per song: what is known of it, and where its tracks begin
+    FOLDER/shard-00000.jsonl     one line per song: its tags, lyrics and other data, and where its tracks begin
 
-A song has at least the track "mix"; with stems it also has each of them ("vocal") and what the rest sounds like
-("without vocal"). A shard counts once its `.jsonl` is there, which is written last.
+Every song has the track "mix". A song with stems also has a track per stem ("vocal") and the sum of the other stems
+("without vocal"). A shard's `.jsonl` is written last, and the shard exists once that file does.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from numpy.typing import NDArray
 
 from acestep_flows import storage
 from acestep_flows.errors import InputError
-from acestep_flows.training.loop.content_stamp import joined
+from acestep_flows.training.loop.content_stamp import json_digest
 from acestep_flows.values import LATENT_CHANNELS, LATENT_HEIGHT, FloatArray
 
 ABOUT = "encoded.json"
 FRAME = LATENT_CHANNELS * LATENT_HEIGHT
 MIX = "mix"
 WITHOUT = "without "
-"""Begins the name of a track that is the mix less one stem."""
-REPAIR = "whole files; a shard that is removed is encoded again by `acestep-flows encode`"
+"""Prefix of a track's name: the mix without the stem that follows."""
+REPAIR = "whole files; remove the shard, and `acestep-flows encode` encodes it again"
 
 
 @dataclass(frozen=True)
 class EncodedSong:
-    """What is known of a song, and where its latents are.
+    """The description of an encoded song, and the place of its latents.
 
     Attributes:
-        key: names it among its kind.
-        tags: in the order given.
+        key: name of the song in its source.
+        tags: in the order of the source.
         lyrics: "" for an instrumental, or where none are known.
         frames: latent frames of every track.
         tracks: first frame of each track in the shard.
-        recaptions: other descriptions of it, by kind.
-        labels: what plays on a stem, where that is known.
-        stamp: of the files that it was encoded from, or of what else it depends on.
-        note: what is to be said of it, though it can be used.
+        recaptions: other descriptions of the song, by kind.
+        labels: instrument or style names by stem, where known.
+        stamp: the source's stamp of the song when it was encoded.
+        note: a warning about a song that can still be used.
     """
 
     key: str
@@ -62,7 +62,7 @@ class EncodedSong:
 
 @dataclass(frozen=True)
 class Broken:
-    """A song that could not be taken, and why."""
+    """A song that could not be encoded, and the reason."""
 
     key: str
     reason: str
@@ -70,23 +70,29 @@ class Broken:
 
 @dataclass(frozen=True)
 class Encoding:
-    """One song on its way into a shard: its tracks as latents (8, 16, T), all of one length."""
+    """One song before it is written into a shard: its tracks as latents (8, 16, T), all of one length."""
 
     song: EncodedSong
     tracks: Mapping[str, FloatArray]
 
 
 class EncodedSet:
-    """The songs in a folder. Opening reads the `.jsonl` files; latents are mapped and read when asked for.
+    """The encoded songs in a folder. Opening reads the `.jsonl` files; latents are memory-mapped.
+
+    Attributes:
+        folder: the folder.
+        about: the content of `encoded.json`.
+        songs: the usable songs, in the order of the source.
+        broken: the songs that could not be encoded.
 
     Raises:
-        InputError: no such folder, no song in it, or a shard is damaged.
+        InputError: the folder was not written by the encode job, has no usable song, or a shard is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         if not (folder / ABOUT).is_file():
-            allowed = "a folder that `acestep-flows encode` has written"
+            allowed = "a folder written by `acestep-flows encode`"
             raise InputError("no encoded songs", where=str(folder), allowed=allowed)
         self.about = read_about(folder)
         self.songs: list[EncodedSong] = []
@@ -94,9 +100,9 @@ class EncodedSet:
         self._shard_of: list[int] = []
         self._shards: list[NDArray[np.float16]] = []
         for listing in sorted(folder.glob("shard-*.jsonl")):
-            found = read_listing(listing)
-            latents = _latents(listing, found)
-            for entry in found:
+            listed = read_listing(listing)
+            latents = _latents(listing, listed)
+            for entry in listed:
                 if isinstance(entry, Broken):
                     self.broken.append(entry)
                 else:
@@ -105,20 +111,20 @@ class EncodedSet:
             self._shards.append(latents)
         if not self.songs:
             reasons = "; ".join(sorted({broken.reason for broken in self.broken})[:3]) or "nothing was encoded"
-            raise InputError(f"holds no usable song: {reasons}", where=str(folder))
+            raise InputError(f"the folder holds no usable song: {reasons}", where=str(folder))
 
     @property
     def digest(self) -> str:
-        """sha256 of what can be learnt from: the songs as they are listed, and what made their latents."""
-        made = [self.about.get("autoencoder"), self.about.get("dtype")]
-        apart = {"stamp": "", "note": ""}  # nothing that is learnt, as are places in a shard
-        return joined([made, [asdict(song) | apart | {"tracks": list(song.tracks)} for song in self.songs]])
+        """sha256 of all that training depends on: the songs as listed, the autoencoder, and its dtype."""
+        encoder = [self.about.get("autoencoder"), self.about.get("dtype")]
+        unused = {"stamp": "", "note": ""}  # training does not read these, nor the tracks' places in a shard
+        return json_digest([encoder, [asdict(song) | unused | {"tracks": list(song.tracks)} for song in self.songs]])
 
     def __len__(self) -> int:
         return len(self.songs)
 
     def latents(self, index: int, track: str = MIX, start: int = 0, frames: int | None = None) -> FloatArray:
-        """Latents (8, 16, n) of a track of song `index`, from frame `start` on.
+        """Latents (8, 16, n) of a track of song `index` from frame `start` on, in float32.
 
         Raises:
             InputError: the song has no such track.
@@ -131,15 +137,15 @@ class EncodedSet:
 
 
 def shard_path(folder: Path, number: int) -> Path:
-    """The listing of a shard; its latents are beside it."""
+    """The listing (`.jsonl`) of a shard. Its latents (`.npy`) are beside it."""
     return folder / f"shard-{number:05d}.jsonl"
 
 
 def write_shard(folder: Path, number: int, content: Sequence[Encoding | Broken]) -> None:
-    """Write one shard, its listing last; one that is there is taken away first, as it would not fit the new latents.
+    """Write one shard, its listing last. An old listing is removed first, as it would not fit the new latents.
 
     Raises:
-        StorageError: the folder cannot be written to.
+        StorageError: a file cannot be written.
     """
     latents, lines = [], []
     rows = 0
@@ -153,9 +159,9 @@ def write_shard(folder: Path, number: int, content: Sequence[Encoding | Broken])
             latents.append(track.reshape(FRAME, -1).T.astype(np.float16))
             rows += entry.song.frames
         lines.append(asdict(entry.song) | {"tracks": offsets})
-    joined = np.concatenate(latents) if latents else np.zeros((0, FRAME), np.float16)
+    frames = np.concatenate(latents) if latents else np.zeros((0, FRAME), np.float16)
     buffer = io.BytesIO()
-    np.save(buffer, joined)
+    np.save(buffer, frames)
     listing = shard_path(folder, number)
     listing.unlink(missing_ok=True)
     storage.write(listing.with_suffix(".npy"), buffer.getbuffer())
@@ -164,21 +170,20 @@ def write_shard(folder: Path, number: int, content: Sequence[Encoding | Broken])
 
 
 def read_about(folder: Path) -> dict[str, Any]:
-    """What the folder is made from.
+    """The content of the folder's `encoded.json`: source, autoencoder, dtype, songs and shard size.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: the file cannot be read.
     """
     file = folder / ABOUT
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        return dict(found)
+        return dict(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"damaged: {error}", where=str(file), allowed=REPAIR) from None
 
 
 def read_listing(listing: Path) -> list[EncodedSong | Broken]:
-    """The songs of a shard, and those that could not be taken.
+    """The songs of a shard, with those that could not be encoded, in the order of the source.
 
     Raises:
         InputError: the listing is damaged.
@@ -191,24 +196,24 @@ def read_listing(listing: Path) -> list[EncodedSong | Broken]:
 
 
 def read_shard(folder: Path, number: int) -> list[Encoding | Broken]:
-    """A shard as `write_shard` was given it, but for the rounding of latents.
+    """Read a shard back in the form that `write_shard` takes. Latents were rounded to float16.
 
     Raises:
-        InputError: it is damaged.
+        InputError: the shard is damaged.
     """
     listing = shard_path(folder, number)
-    found = read_listing(listing)
-    rows = _latents(listing, found)
+    listed = read_listing(listing)
+    frames = _latents(listing, listed)
     return [
         entry
         if isinstance(entry, Broken)
-        else Encoding(entry, {name: _cut(rows, first, entry.frames) for name, first in entry.tracks.items()})
-        for entry in found
+        else Encoding(entry, {name: _cut(frames, first, entry.frames) for name, first in entry.tracks.items()})
+        for entry in listed
     ]
 
 
 def entries(folder: Path) -> Iterator[EncodedSong | Broken]:
-    """Everything that the folder lists, without opening any latents."""
+    """All songs that the folder lists, broken ones too, without opening any latents."""
     for listing in sorted(folder.glob("shard-*.jsonl")):
         yield from read_listing(listing)
 
@@ -220,21 +225,26 @@ def _entry(line: Mapping[str, Any]) -> EncodedSong | Broken:
     return EncodedSong(**{**line, "tags": tuple(line["tags"]), "frames": int(line["frames"]), "tracks": tracks})
 
 
-def _latents(listing: Path, found: Sequence[EncodedSong | Broken]) -> NDArray[np.float16]:
-    """The latents beside a listing, mapped; they must reach as far as it says."""
+def _latents(listing: Path, listed: Sequence[EncodedSong | Broken]) -> NDArray[np.float16]:
+    """The latents (frames, 128) beside a listing, memory-mapped.
+
+    Raises:
+        InputError: they are damaged, or fewer than the listing needs.
+    """
     file = listing.with_suffix(".npy")
     try:
-        rows: NDArray[np.float16] = np.load(file, mmap_mode="r")
+        frames: NDArray[np.float16] = np.load(file, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"damaged: {error}", where=str(file), allowed=REPAIR) from None
-    songs = (entry for entry in found if isinstance(entry, EncodedSong))
-    wanted = max((first + song.frames for song in songs for first in song.tracks.values()), default=0)
-    if rows.dtype != np.float16 or rows.ndim != 2 or rows.shape[1] != FRAME or len(rows) < wanted:
-        what = f"damaged: {rows.dtype} of shape {list(rows.shape)} in place of float16 [{wanted}, {FRAME}]"
+    songs = (entry for entry in listed if isinstance(entry, EncodedSong))
+    needed = max((first + song.frames for song in songs for first in song.tracks.values()), default=0)
+    if frames.dtype != np.float16 or frames.ndim != 2 or frames.shape[1] != FRAME or len(frames) < needed:
+        what = f"damaged: {frames.dtype} of shape {list(frames.shape)} in place of float16 [{needed}, {FRAME}]"
         raise InputError(what, where=str(file), allowed=REPAIR)
-    return rows
+    return frames
 
 
-def _cut(rows: NDArray[np.float16], first: int, count: int) -> FloatArray:
-    wide = np.asarray(rows[first : first + count], np.float32)
-    return np.ascontiguousarray(wide.T).reshape(LATENT_CHANNELS, LATENT_HEIGHT, count)
+def _cut(frames: NDArray[np.float16], first: int, count: int) -> FloatArray:
+    """Frames `first` to `first + count` (exclusive) of (n, 128), as latents (8, 16, count) in float32."""
+    cut = np.asarray(frames[first : first + count], np.float32)
+    return np.ascontiguousarray(cut.T).reshape(LATENT_CHANNELS, LATENT_HEIGHT, count)

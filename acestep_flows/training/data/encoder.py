@@ -1,4 +1,4 @@
-"""Encode the songs of one shard with one checkpoint."""
+"""Encode the songs of one shard: every track of every song goes through the `encode_audio` stage."""
 
 from __future__ import annotations
 
@@ -30,16 +30,17 @@ from acestep_flows.training.loop.recipe import RecipeSection
 from acestep_flows.values import FloatArray
 
 SHARD = 64
-"""Songs of a shard at most."""
+"""Most songs in a shard."""
 DEVICE = "cpu"
-Asked = Callable[[], bool]
+StopCheck = Callable[[], bool]
+"""Whether the user has asked to stop."""
 
 
 class EncodeRecipe(RecipeSection):
-    """What is encoded, and with which autoencoder."""
+    """Which songs are encoded, and with which autoencoder."""
 
     kind: Literal["encode"] = "encode"
-    checkpoint: Path = Field(description="The checkpoint whose autoencoder encodes.")
+    checkpoint: Path = Field(description="The checkpoint whose autoencoder encodes the songs.")
     source: Annotated[SourceSettings, Field(discriminator="kind")]
     dtype: Precision = Field(
         "auto", description="Compute dtype of the encoder. auto: bfloat16 where the device is fast at it."
@@ -47,10 +48,15 @@ class EncodeRecipe(RecipeSection):
 
 
 class Encoder:
-    """Encodes songs of one source with one checkpoint; a process has one.
+    """Encodes the songs of one source with one checkpoint's autoencoder. A process has one encoder.
 
     Args:
-        size: songs of a shard.
+        device: where the autoencoder runs.
+        size: songs per shard.
+
+    Raises:
+        InputError: the source cannot be opened.
+        CheckpointError: the checkpoint has no usable autoencoder.
     """
 
     def __init__(self, recipe: EncodeRecipe, device: str = DEVICE, size: int = SHARD) -> None:
@@ -62,72 +68,80 @@ class Encoder:
         self._lyrics = LyricTokenizer(checkpoint.lyric_vocab) if checkpoint.has_lyric_vocab else None
 
     def shard(
-        self, number: int, kept: Sequence[Encoding | Broken] = (), asked: Asked = lambda: False
+        self, number: int, existing: Sequence[Encoding | Broken] = (), stop_requested: StopCheck = lambda: False
     ) -> list[Encoding | Broken]:
-        """The songs of shard `number`.
+        """Encode the songs of shard `number`.
 
         Args:
-            kept: what is there of it: only broken songs are tried again.
-            asked: whether somebody wants to stop.
+            existing: the shard's songs from an earlier run. Only the broken ones are encoded again.
+            stop_requested: checked before every song.
 
         Raises:
-            Cancelled: somebody does.
+            Cancelled: the user asked to stop.
         """
         first = number * self._size
-        made: list[Encoding | Broken] = []
+        songs: list[Encoding | Broken] = []
         for index in range(first, min(first + self._size, len(self.source))):
-            if asked():
+            if stop_requested():
                 raise Cancelled("stopped between two songs")
-            there = kept[index - first] if kept else None
-            made.append(there if isinstance(there, Encoding) else self.song(index))
-        return made
+            former = existing[index - first] if existing else None
+            songs.append(former if isinstance(former, Encoding) else self.song(index))
+        return songs
 
     def song(self, index: int) -> Encoding | Broken:
-        """One song, or why not."""
+        """Encode one song. Any fault of the song makes it `Broken`."""
         key = self.source.key(index)
         try:
             return self._encode(self.source.song(index), self.source.stamp(index))
         except FlowsError as error:
             return Broken(key, str(error))
-        except Exception as error:  # noqa: BLE001 whatever is wrong with one song, the others are encoded
+        except Exception as error:  # noqa: BLE001 - a fault of one song never stops the others
             return Broken(key, f"{type(error).__name__}: {error}")
 
     def _encode(self, song: Song, stamp: str) -> Encoding:
         tracks: dict[str, FloatArray] = {}
         items = [EncodeAudio.In(audio) for audio in song.tracks.values()]
-        outs = self._stage.run(items, [EncodeAudio.Params()] * len(items))
-        for name, out in zip(song.tracks, outs, strict=True):
-            if isinstance(out, Exception):
-                raise out
-            tracks[name] = out.latents.array
+        outputs = self._stage.run(items, [EncodeAudio.Params()] * len(items))
+        for name, output in zip(song.tracks, outputs, strict=True):
+            if isinstance(output, Exception):
+                raise output
+            tracks[name] = output.latents.array
         if len({track.shape[-1] for track in tracks.values()}) > 1:
-            raise InputError("its tracks differ in length", where=song.key)
+            raise InputError("the tracks of the song differ in length", where=song.key)
         frames = next(iter(tracks.values())).shape[-1]
         if not all(np.isfinite(track).all() for track in tracks.values()):
-            raise InputError("its latents are not finite", where=song.key)
-        about = EncodedSong(
+            raise InputError("the latents of the song are not finite", where=song.key)
+        encoded = EncodedSong(
             song.key, song.tags, song.lyrics, frames, dict.fromkeys(tracks, 0), song.recaptions, song.labels, stamp
         )
-        return Encoding(replace(about, note=self._note(song.lyrics)), tracks)
+        return Encoding(replace(encoded, note=self._note(song.lyrics)), tracks)
 
     def _note(self, lyrics: str) -> str:
-        """Why `lyrics` cannot be told to a model, which then learns the song as one without; else ""."""
+        """Why training cannot tokenise `lyrics` and treats the song as one without; "" where it can."""
         try:
             if self._lyrics is not None and lyrics:
                 self._lyrics.training_ids(lyrics, compatibility="corrected")
         except FlowsError as error:
-            return f"its lyrics cannot be tokenised as in training, and count as none: {error}"
+            return f"the lyrics cannot be tokenised as in training and are ignored: {error}"
         return ""
 
 
-def encode_shard(encoder: Encoder, folder: Path, number: int, asked: Asked = lambda: False) -> tuple[int, int]:
-    """Encode and write what lacks of one shard; gives how many songs it has, and how many of them are broken."""
-    kept = read_shard(folder, number) if shard_path(folder, number).is_file() else []
-    content = encoder.shard(number, kept, asked)
-    if not kept or _usable(content) > _usable(kept):
-        write_shard(folder, number, content)
-    return len(content), len(content) - _usable(content)
+def encode_shard(
+    encoder: Encoder, folder: Path, number: int, stop_requested: StopCheck = lambda: False
+) -> tuple[int, int]:
+    """Encode the missing songs of one shard and write it. Returns its number of songs and of broken ones.
+
+    Raises:
+        Cancelled: the user asked to stop; nothing is written.
+        InputError: the existing shard is damaged.
+        StorageError: the shard cannot be written.
+    """
+    existing = read_shard(folder, number) if shard_path(folder, number).is_file() else []
+    songs = encoder.shard(number, existing, stop_requested)
+    if not existing or _count_usable(songs) > _count_usable(existing):
+        write_shard(folder, number, songs)
+    return len(songs), len(songs) - _count_usable(songs)
 
 
-def _usable(content: Sequence[Encoding | Broken]) -> int:
-    return sum(isinstance(entry, Encoding) for entry in content)
+def _count_usable(songs: Sequence[Encoding | Broken]) -> int:
+    return sum(isinstance(song, Encoding) for song in songs)

@@ -12,24 +12,24 @@ from acestep_flows.training.loop.recipe import RecipeSection
 
 
 class DataSettings(RecipeSection):
-    """Which songs, and how they are put together."""
+    """Which songs are learnt from, and how batches are made of them."""
 
-    encoded: Path = Field(description="Folder that `acestep-flows encode` has written.")
-    frames: int = Field(2584, gt=0, description="Latent frames of a batch; a longer song is a batch of its own.")
-    rows: int = Field(1, gt=0, description="Songs of a batch at most.")
-    crop: int | None = Field(None, gt=0, description="Latent frames of a song at most; absent: songs are taken whole.")
-    random_start: float = Field(1.0, ge=0, le=1, description="Share of cropped songs that begin anywhere.")
+    encoded: Path = Field(description="Folder written by `acestep-flows encode`.")
+    frames: int = Field(2584, gt=0, description="Most latent frames in a batch; a longer song is a batch of its own.")
+    rows: int = Field(1, gt=0, description="Most songs in a batch.")
+    crop: int | None = Field(None, gt=0, description="Most latent frames taken of a song; absent: whole songs.")
+    random_start: float = Field(1.0, ge=0, le=1, description="Share of crops that start at a random place.")
     tagged: list[str] | None = Field(
-        None, min_length=1, description="Tags of which a song must have one to be taken; absent: all are taken."
+        None, min_length=1, description="Use only songs with at least one of these tags; absent: use all songs."
     )
-    held_out: int = Field(0, ge=0, description="Songs that are kept back for measuring.")
+    held_out: int = Field(0, ge=0, description="Songs kept out of training, for measuring.")
 
     def takes(self, song: EncodedSong) -> bool:
-        """Whether `song` is among those asked for."""
+        """Whether `song` has one of the wanted tags."""
         return self.tagged is None or not set(self.tagged).isdisjoint(song.tags)
 
     def batches(self, songs: EncodedSet, chosen: list[int], seed: int) -> SongBatches:
-        """The batches over the `chosen` songs."""
+        """The batches over the songs of `songs` whose numbers are `chosen`."""
         return SongBatches(
             chosen,
             [songs.songs[index].frames for index in chosen],

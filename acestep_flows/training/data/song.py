@@ -1,9 +1,9 @@
-"""A song on its way into training, and what gives songs by number. The rules for recordings are those of spec 05."""
+"""Songs as sources give them, and the rules that make a recording fit for training (spec 05 section 1.2)."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,11 +14,21 @@ from acestep_flows.values import MAX_SECONDS, OUTPUT_RATE, Audio, FloatArray
 
 MIN_SECONDS = 3
 SILENT_SHARE = 0.95
+"""A recording with a larger share of exact zeros counts as silent (spec 05 section 1.2)."""
 
 
 @dataclass(frozen=True)
 class Song:
-    """A song as its source has it: all tracks of one length; "mix" is always there."""
+    """A song as its source has it.
+
+    Attributes:
+        key: name of the song in its source.
+        tags: in the order of the source.
+        lyrics: "" for an instrumental, or where none are known.
+        tracks: audio by track name, all of one length. "mix" is always among them.
+        recaptions: other descriptions of the song, by kind.
+        labels: instrument or style names by stem, where known.
+    """
 
     key: str
     tags: tuple[str, ...]
@@ -29,18 +39,18 @@ class Song:
 
 
 class SongSource(ABC):
-    """Songs by number."""
+    """A collection of songs, numbered from 0. A fault of one song is an `InputError` of that song alone."""
 
     @abstractmethod
     def __len__(self) -> int: ...
 
     @abstractmethod
     def key(self, index: int) -> str:
-        """What song `index` is called."""
+        """The name of song `index`."""
 
     @abstractmethod
     def song(self, index: int) -> Song:
-        """Song `index`.
+        """Read song `index`.
 
         Raises:
             InputError: it cannot be used.
@@ -48,24 +58,42 @@ class SongSource(ABC):
 
     @abstractmethod
     def stamp(self, index: int) -> str:
-        """Changes when what song `index` is made from does."""
+        """A text that changes when the files or settings behind song `index` change."""
 
 
 def split_tags(text: str) -> tuple[str, ...]:
-    """Comma-separated tags as a list."""
+    """Split tags at commas and line ends; empty ones are left out."""
     return tuple(filter(None, (tag.strip() for tag in text.replace("\n", ",").split(","))))
 
 
-def recording(file: Path, *, silent: bool = False) -> Audio:
-    """An audio file as training takes it; `silent` ones are refused unless allowed, as stems may rest."""
-    return prepared(read_audio(file), str(file), silent=silent)
-
-
-def prepared(audio: Audio, where: str, *, silent: bool = False) -> Audio:
-    """Stereo at 48 kHz in -1..1, at least 3 s long, the first 240 s (spec 05 section 1.2).
+def list_audio_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    """The files below `folder`, at any depth, that have one of `suffixes`. Sorted by path.
 
     Raises:
-        InputError: nearly all of it is silence.
+        InputError: there is no such folder, or no such file in it.
+    """
+    if not folder.is_dir():
+        raise InputError("no such folder", where=str(folder))
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes)
+    if not files:
+        raise InputError("no audio files", where=str(folder), allowed=", ".join(suffixes))
+    return files
+
+
+def read_recording(file: Path, *, silent: bool = False) -> Audio:
+    """Read an audio file and prepare it; see `prepare_recording`."""
+    return prepare_recording(read_audio(file), str(file), silent=silent)
+
+
+def prepare_recording(audio: Audio, where: str, *, silent: bool = False) -> Audio:
+    """Convert to stereo at 48 kHz in -1..1, pad to at least 3 s, keep the first 240 s (spec 05 section 1.2).
+
+    Args:
+        where: name of the recording in errors.
+        silent: accept silence, as a stem may rest through a whole song.
+
+    Raises:
+        InputError: nearly all of it is silence, and `silent` is not set.
     """
     from acestep_flows.audio.resample import resample, stereo
 
@@ -76,12 +104,12 @@ def prepared(audio: Audio, where: str, *, silent: bool = False) -> Audio:
     if missing > 0:
         samples = np.pad(samples, ((0, 0), (0, missing)))
     if not silent and float((samples == 0).all(axis=0).mean()) > SILENT_SHARE:
-        raise InputError("silent", where=where, allowed=f"less than {SILENT_SHARE:.0%} of it silence")
+        raise InputError("silent", where=where, allowed=f"at most {SILENT_SHARE:.0%} silence")
     return Audio(samples[:, : int(MAX_SECONDS * OUTPUT_RATE)], OUTPUT_RATE)
 
 
 def read_audio(source: Path | bytes) -> Audio:
-    """A recording as it is; see `audio.read`."""
+    """Read a recording without changing it; see `audio.read`."""
     from acestep_flows.audio import read
 
     return read.audio(source)

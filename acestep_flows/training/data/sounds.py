@@ -1,4 +1,4 @@
-"""The sound of encoded songs: read again from the source that they were encoded from."""
+"""Audio of encoded songs, read again from the source that they were encoded from."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from acestep_flows.values import MODEL_RATE, SAMPLES_PER_FRAME, FloatArray
 
 
 class Sounds:
-    """The mixes of the songs in `songs`, which must still be where they were.
+    """The mixes of the songs in `songs`. The source must still be where it was when they were encoded.
 
     Raises:
-        InputError: the source is gone, or the folder does not say which it was.
+        InputError: the source is gone, or the folder does not name it.
     """
 
     def __init__(self, songs: EncodedSet) -> None:
@@ -29,29 +29,29 @@ class Sounds:
         try:
             self._source: SongSource = open_source(settings.validate_python(songs.about.get("source")))
         except ValidationError:
-            raise InputError("does not say where its songs are from", where=str(songs.folder)) from None
+            raise InputError("the file does not name the source of its songs", where=str(songs.folder)) from None
         except InputError as error:
-            raise InputError(f"its songs are to be heard again, but {error}", where=str(songs.folder)) from None
+            raise InputError(f"audio teachers need the source of the songs: {error}", where=str(songs.folder)) from None
 
     @cached_property
     def _numbers(self) -> dict[str, int]:
         return {self._source.key(number): number for number in reversed(range(len(self._source)))}
 
     def mono(self, crop: Crop, rate: int) -> FloatArray:
-        """The sound (n,) of a crop at `rate`: channels averaged, then resampled.
+        """Samples (n,) of a crop at `rate` Hz: the channels averaged, then resampled.
 
         Raises:
-            InputError: the source does not have the song any more.
+            InputError: the source no longer has the song, or the song cannot be read.
         """
         from acestep_flows.audio.resample import resample
 
         key = self._songs.songs[crop.song].key
         if key not in self._numbers:
-            raise InputError(f"no song {key!r} in the source", where=str(self._songs.folder))
+            raise InputError(f"the source no longer has song {key!r}", where=str(self._songs.folder))
         try:
             audio = self._source.song(self._numbers[key]).tracks[MIX]
         except InputError as error:
-            raise InputError(f"song {key!r} cannot be heard again: {error}", where=str(self._songs.folder)) from None
+            raise InputError(f"song {key!r} cannot be read: {error}", where=str(self._songs.folder)) from None
         scale = SAMPLES_PER_FRAME * audio.sample_rate / MODEL_RATE
         first, last = round(crop.start * scale), round((crop.start + crop.frames) * scale)
         cut = audio.samples[:, first:last].mean(axis=0, keepdims=True)

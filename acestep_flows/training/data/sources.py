@@ -1,8 +1,4 @@
-"""Where songs come from: upstream's folder layout, a Hugging Face data set on disk, parquet, or synthesis.
-
-A source knows how many songs it has and gives any of them by number, its tracks as audio. What is wrong with a song
-is an `InputError` of that song alone.
-"""
+"""Song sources: upstream's folder layout, a Hugging Face data set on disk, parquet, or synthesis."""
 
 from __future__ import annotations
 
@@ -15,9 +11,9 @@ from pydantic import Field, field_validator
 
 from acestep_flows.errors import InputError
 from acestep_flows.training.data.encoded import MIX, WITHOUT
-from acestep_flows.training.data.song import Song, SongSource, recording, split_tags
+from acestep_flows.training.data.song import Song, SongSource, list_audio_files, read_recording, split_tags
 from acestep_flows.training.data.tables import Datasets, Parquet
-from acestep_flows.training.loop.content_stamp import stamp
+from acestep_flows.training.loop.content_stamp import stamp_files
 from acestep_flows.training.loop.recipe import RecipeSection
 from acestep_flows.values import MAX_SECONDS, MODEL_RATE, Audio
 
@@ -26,42 +22,42 @@ PROMPT, LYRICS = "_prompt.txt", "_lyrics.txt"
 
 
 class FolderSettings(RecipeSection):
-    """Upstream's layout: X.mp3 with X_prompt.txt and X_lyrics.txt beside it; stems as X.STEM.wav, all optional."""
+    """Upstream's layout: X.mp3 with X_prompt.txt and X_lyrics.txt beside it, and optional stems as X.STEM.wav."""
 
     kind: Literal["folder"] = "folder"
-    path: Path = Field(description="The folder; looked through at any depth.")
+    path: Path = Field(description="The folder, searched at any depth.")
 
 
 class DatasetsSettings(RecipeSection):
-    """A data set that upstream's converter, or `datasets`, saved with `save_to_disk`."""
+    """A data set saved with `save_to_disk`, by upstream's converter or by `datasets`."""
 
     kind: Literal["datasets"] = "datasets"
-    path: Path = Field(description="Its folder.")
+    path: Path = Field(description="The folder of the data set.")
 
 
 class ParquetSettings(RecipeSection):
-    """Parquet as bulk jobs write it, or any with tags, lyrics and audio."""
+    """Parquet files written by a bulk job, or other ones with tags, lyrics and audio."""
 
     kind: Literal["parquet"] = "parquet"
-    path: Path = Field(description="A file, or a folder of them.")
+    path: Path = Field(description="A parquet file, or a folder of them.")
 
 
 class SynthesisSettings(RecipeSection):
-    """Synthetic songs with known truth."""
+    """Synthetic songs, whose tags, lyrics and stems are exact."""
 
     kind: Literal["synthesis"] = "synthesis"
-    count: int = Field(gt=0, description="How many.")
-    seed: int = Field(0, ge=0, description="Which ones.")
-    seconds: dict[float, float] = Field({8.9: 1.0}, description="Lengths in seconds, and how often each.")
-    aligned: float = Field(1.0, ge=0, le=1, description="Share that begins on a bar.")
-    vocals: float | None = Field(None, ge=0, le=1, description="Share that is sung; absent: as the styles have it.")
-    stems: float = Field(0.0, ge=0, le=1, description="Share that is encoded with its stems, and without each.")
+    count: int = Field(gt=0, description="Number of songs.")
+    seed: int = Field(0, ge=0, description="Decides the songs.")
+    seconds: dict[float, float] = Field({8.9: 1.0}, description="Lengths in seconds, each with its relative frequency.")
+    aligned: float = Field(1.0, ge=0, le=1, description="Share of songs that begin on a bar.")
+    vocals: float | None = Field(None, ge=0, le=1, description="Share of sung songs; absent: each style has its own.")
+    stems: float = Field(0.0, ge=0, le=1, description="Share of songs with a track of and without each stem.")
 
     @field_validator("seconds")
     @classmethod
-    def _some(cls, seconds: dict[float, float]) -> dict[float, float]:
+    def _valid_lengths(cls, seconds: dict[float, float]) -> dict[float, float]:
         if not seconds or any(not 0 < length <= MAX_SECONDS for length in seconds) or min(seconds.values()) <= 0:
-            raise ValueError(f"lengths of up to {MAX_SECONDS:.0f} seconds with shares above 0")
+            raise ValueError(f"give lengths of up to {MAX_SECONDS:.0f} seconds, each with a share above 0")
         return seconds
 
 
@@ -69,10 +65,10 @@ SourceSettings = FolderSettings | DatasetsSettings | ParquetSettings | Synthesis
 
 
 def open_source(settings: SourceSettings) -> SongSource:
-    """The source of `settings`.
+    """Open the source that `settings` describe.
 
     Raises:
-        InputError: it is not there, or has no songs.
+        InputError: the source is missing, cannot be read, or has no songs.
     """
     match settings:
         case FolderSettings():
@@ -86,13 +82,11 @@ def open_source(settings: SourceSettings) -> SongSource:
 
 
 class FolderSongs(SongSource):
-    """Recordings with text files beside them. A recording without both files is a broken item, not a missing one."""
+    """Recordings with text files beside them. A recording without both text files counts, and is refused when read."""
 
     def __init__(self, settings: FolderSettings) -> None:
         self._root = settings.path
-        if not self._root.is_dir():
-            raise InputError("no such folder", where=str(self._root))
-        files = sorted(file for file in self._root.rglob("*") if file.suffix.lower() in SUFFIXES)
+        files = list_audio_files(self._root, SUFFIXES)
         names = {file.with_suffix("") for file in files}
         self._files: list[Path] = []
         self._stems: dict[Path, list[Path]] = {}
@@ -102,8 +96,6 @@ class FolderSongs(SongSource):
                 self._stems.setdefault(mix, []).append(file)
             else:
                 self._files.append(file)
-        if not self._files:
-            raise InputError("no audio files", where=str(self._root), allowed=", ".join(SUFFIXES))
 
     def __len__(self) -> int:
         return len(self._files)
@@ -113,23 +105,24 @@ class FolderSongs(SongSource):
 
     def song(self, index: int) -> Song:
         file = self._files[index]
-        tags, lyrics = (_text(_beside(file, ending), file) for ending in (PROMPT, LYRICS))
-        recorded = {MIX: recording(file)}
+        tags, lyrics = (_read_text(_beside(file, ending), file) for ending in (PROMPT, LYRICS))
+        tracks = {MIX: read_recording(file)}
         for stem in self._stems_of(file):
-            recorded[stem.stem.removeprefix(f"{file.stem}.")] = recording(stem, silent=True)
-        return Song(self.key(index), split_tags(tags), lyrics, with_rests(recorded))
+            tracks[stem.stem.removeprefix(f"{file.stem}.")] = read_recording(stem, silent=True)
+        return Song(self.key(index), split_tags(tags), lyrics, add_rests(tracks))
 
     def stamp(self, index: int) -> str:
-        """Of the recording, its stems and its texts."""
+        """sha256 of names, sizes and times of the recording, its stems and its texts."""
         file = self._files[index]
-        return stamp(self._root, [file, *(_beside(file, ending) for ending in (PROMPT, LYRICS)), *self._stems_of(file)])
+        texts = [_beside(file, ending) for ending in (PROMPT, LYRICS)]
+        return stamp_files(self._root, [file, *texts, *self._stems_of(file)])
 
     def _stems_of(self, file: Path) -> list[Path]:
         return self._stems.get(file.with_suffix(""), [])
 
 
 class SynthesisSongs(SongSource):
-    """Pieces by seed. Every choice of a song follows from the source's seed and the song's number."""
+    """Synthetic pieces. The source's seed and the song's number decide everything about a song."""
 
     def __init__(self, settings: SynthesisSettings) -> None:
         self._settings = settings
@@ -162,17 +155,21 @@ class SynthesisSongs(SongSource):
             tracks |= piece.stems
         audio = {name: Audio(np.ascontiguousarray(track, np.float32), MODEL_RATE) for name, track in tracks.items()}
         labels = {name: str(label) for name, label in piece.truth.parts.items()} | {"style": piece.truth.style}
-        return Song(self.key(index), split_tags(piece.tags), piece.lyrics, with_rests(audio), labels=labels)
+        return Song(self.key(index), split_tags(piece.tags), piece.lyrics, add_rests(audio), labels=labels)
 
 
-def with_rests(tracks: Mapping[str, Audio]) -> dict[str, Audio]:
-    """`tracks`, and for each stem what is left of the mix without it, where there are other stems."""
+def add_rests(tracks: Mapping[str, Audio]) -> dict[str, Audio]:
+    """`tracks`, and with two stems or more also "without STEM" for each stem: the sum of the other stems.
+
+    Raises:
+        InputError: the stems differ in length.
+    """
     stems = [name for name in tracks if name != MIX]
     rests = {}
     for stem in stems if len(stems) > 1 else []:
         others = [tracks[name].samples for name in stems if name != stem]
         if any(other.shape != others[0].shape for other in others):
-            raise InputError("its stems differ in length", where=stem)
+            raise InputError("the stems of the song differ in length", where=stem)
         rests[WITHOUT + stem] = Audio(np.sum(others, axis=0, dtype=np.float32), tracks[stem].sample_rate)
     return {**tracks, **rests}
 
@@ -181,12 +178,11 @@ def _beside(file: Path, ending: str) -> Path:
     return file.with_name(file.stem + ending)
 
 
-def _text(path: Path, file: Path) -> str:
+def _read_text(path: Path, file: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
-        raise InputError(
-            f"no {path.name}", where=str(file), allowed="tags and lyrics in files beside the audio"
-        ) from None
+        allowed = f"tags in X{PROMPT} and lyrics in X{LYRICS} beside the audio file X"
+        raise InputError(f"no {path.name}", where=str(file), allowed=allowed) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path.name} cannot be read: {error}", where=str(file)) from None

@@ -1,6 +1,6 @@
-"""Songs in the rows of a table: a Hugging Face data set on disk, or parquet as bulk jobs write it.
+"""Songs in the rows of a table: a Hugging Face data set on disk, or parquet files as bulk jobs write them.
 
-Cells are what somebody else has put there: one that is not what its column is for is its song's matter alone.
+Tables come from elsewhere, so any cell may hold a wrong value. A wrong cell is an `InputError` of its song alone.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from typing import Any
 from acestep_flows.bulk.formats.words import LYRICS, heard
 from acestep_flows.errors import InputError
 from acestep_flows.training.data.encoded import MIX
-from acestep_flows.training.data.song import Song, SongSource, prepared, read_audio, recording, split_tags
-from acestep_flows.training.loop.content_stamp import stamp
+from acestep_flows.training.data.song import Song, SongSource, prepare_recording, read_audio, read_recording, split_tags
+from acestep_flows.training.loop.content_stamp import stamp_files
 from acestep_flows.values import Audio
 
 AUDIO_COLUMNS = ("audio", "filename", "audio_path", "file")
 STATE, SPLITS = "state.json", "dataset_dict.json"
-"""What `datasets` writes beside the arrow files: which of them are the data set's, and which splits there are."""
+"""Files that `datasets` writes: the list of the data set's arrow files, and the list of its splits."""
 
 
 class TableSongs(SongSource):
-    """Songs by upstream's column names, or by those of a bulk job.
+    """The songs of a table with upstream's column names, or with those of a bulk job.
 
     Args:
-        path: of the table, for errors and for audio files that are named as seen from there.
-        files: what it is read from.
+        path: the table's file or folder. Relative names of audio files are resolved from there.
+        files: the files that the table is read from.
 
     Raises:
-        InputError: it cannot be read, or has no rows.
+        InputError: the table cannot be read, or has no rows.
     """
 
     def __init__(self, path: Path, files: list[Path]) -> None:
@@ -42,7 +42,7 @@ class TableSongs(SongSource):
 
     @abstractmethod
     def _read(self) -> Any:
-        """The whole table, mapped where that can be."""
+        """Read the whole table, memory-mapped where that is possible."""
 
     @cached_property
     def _table(self) -> Any:
@@ -51,11 +51,11 @@ class TableSongs(SongSource):
         try:
             return self._read()
         except (pa.ArrowException, OSError) as error:
-            raise InputError(f"not readable: {error}", where=str(self._path)) from None
+            raise InputError(f"the table cannot be read: {error}", where=str(self._path)) from None
 
     @cached_property
     def _stamp(self) -> str:
-        return stamp(self._folder, self._files)
+        return stamp_files(self._folder, self._files)
 
     @property
     def _folder(self) -> Path:
@@ -73,37 +73,38 @@ class TableSongs(SongSource):
         return str(next((name[0] for name in names if name[0]), f"row {index}"))
 
     def stamp(self, index: int) -> str:
-        """Of the table's files, for all songs alike: what rows hold is not looked at."""
+        """sha256 of names, sizes and times of the table's files: the same for all songs."""
         return self._stamp
 
     def song(self, index: int) -> Song:
         row, key = self._row(index), self.key(index)
         if row.get("status") not in (None, "done", "ok"):
-            raise InputError(f"not rendered: {row.get('error') or row['status']}", where=key)
-        given = _given(row)
+            raise InputError(f"the bulk job did not render it: {row.get('error') or row['status']}", where=key)
+        texts = _texts(row)
         try:
-            tags, lyrics, recaptions = _tags(given), _lyrics(given), _recaptions(given)
+            tags, lyrics, recaptions = _tags(texts), _lyrics(texts), _recaptions(texts)
         except InputError as error:
             raise InputError(str(error), where=key) from None
         return Song(key, tags, lyrics, {MIX: self._audio(row, key)}, recaptions)
 
     def _audio(self, row: Mapping[str, Any], key: str) -> Audio:
-        found = next((row[name] for name in AUDIO_COLUMNS if row.get(name)), None)
-        if isinstance(found, Mapping):
-            found = found.get("bytes") or found.get("path")
-        if isinstance(found, bytes):
-            return prepared(read_audio(found), key)
-        if not isinstance(found, str):
-            raise InputError("no audio", where=key, allowed="a column " + ", ".join(AUDIO_COLUMNS))
-        candidates = [Path(found), self._folder / found, self._folder.parent / found]
+        cell = next((row[name] for name in AUDIO_COLUMNS if row.get(name)), None)
+        if isinstance(cell, Mapping):
+            cell = cell.get("bytes") or cell.get("path")
+        if isinstance(cell, bytes):
+            return prepare_recording(read_audio(cell), key)
+        if not isinstance(cell, str):
+            allowed = f"audio, or the name of an audio file, in column {', '.join(AUDIO_COLUMNS)}"
+            raise InputError("no audio", where=key, allowed=allowed)
+        candidates = [Path(cell), self._folder / cell, self._folder.parent / cell]
         file = next((path for path in candidates if _is_file(path)), None)
         if file is None:
-            raise InputError(f"no file {_shown(found)}", where=key)
-        return recording(file)
+            raise InputError(f"no file {_short_repr(cell)}", where=key)
+        return read_recording(file)
 
 
 class Datasets(TableSongs):
-    """The arrow files of `save_to_disk`, read without the `datasets` package."""
+    """A data set saved with `save_to_disk`, read without the `datasets` package."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, _arrow_files(path))
@@ -115,13 +116,13 @@ class Datasets(TableSongs):
 
 
 class Parquet(TableSongs):
-    """Parquet files, as bulk jobs write them."""
+    """A parquet file, or all parquet files below a folder."""
 
     def __init__(self, path: Path) -> None:
-        found = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
-        if not found:
+        files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
+        if not files:
             raise InputError("no parquet files", where=str(path))
-        super().__init__(path, found)
+        super().__init__(path, files)
 
     def _read(self) -> Any:
         import pyarrow as pa
@@ -131,26 +132,26 @@ class Parquet(TableSongs):
 
 
 def _arrow_files(path: Path) -> list[Path]:
-    """The files that the data set's own list names; others beside them are caches. Of several splits, `train`."""
+    """The files in the data set's own list; other arrow files are caches. Of several splits, take `train`."""
     folder = path if (path / STATE).is_file() or not (path / SPLITS).is_file() else path / "train"
     state = folder / STATE
     try:
-        listed = json.loads(state.read_text(encoding="utf-8"))["_data_files"]
-        files = [folder / str(entry["filename"]) for entry in listed]
+        entries = json.loads(state.read_text(encoding="utf-8"))["_data_files"]
+        files = [folder / str(entry["filename"]) for entry in entries]
     except FileNotFoundError:
-        allowed = f"a folder written by `save_to_disk`, with {STATE}; of several splits one is called train"
+        allowed = f"a folder written by `save_to_disk`, with {STATE}; one of several splits must be called train"
         raise InputError("no data set", where=str(path), allowed=allowed) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"not readable: {error!r}", where=str(state)) from None
     if missing := [file.name for file in files if not file.is_file()]:
-        raise InputError(f"no file {missing[0]}", where=str(folder), allowed=f"those that {STATE} lists")
+        raise InputError(f"no file {missing[0]}", where=str(folder), allowed=f"all files that {STATE} lists")
     if not files:
         raise InputError("a table without rows", where=str(path), allowed="at least one song")
     return files
 
 
-def _given(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Tags and lyrics of a row: columns of their own, or the inputs of a bulk job's row."""
+def _texts(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The cells of a row that are not empty, over the inputs of a bulk job's row."""
     inputs = row.get("inputs_json") or row.get("inputs")
     if isinstance(inputs, str):
         try:
@@ -160,41 +161,43 @@ def _given(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**(inputs if isinstance(inputs, Mapping) else {}), **{k: v for k, v in row.items() if v is not None}}
 
 
-def _tags(given: Mapping[str, Any]) -> tuple[str, ...]:
-    tags = heard(given)[0] or given.get("tags") or ()
+def _tags(texts: Mapping[str, Any]) -> tuple[str, ...]:
+    tags = heard(texts)[0] or texts.get("tags") or ()
     if isinstance(tags, str):
         return split_tags(tags)
     if not isinstance(tags, list | tuple) or not all(isinstance(tag, str) for tag in tags):
-        raise InputError(_shown(tags), where="tags", allowed="texts, or one with commas")
+        raise InputError(_short_repr(tags), where="tags", allowed="a list of texts, or one text with commas")
     return tuple(tags)
 
 
-def _lyrics(given: Mapping[str, Any]) -> str:
+def _lyrics(texts: Mapping[str, Any]) -> str:
     for name in ("norm_lyrics", *LYRICS):
-        if not isinstance(given.get(name), str | None):
-            raise InputError(_shown(given[name]), where=name, allowed="a text")
-    return given.get("norm_lyrics") or heard(given)[1]
+        if not isinstance(texts.get(name), str | None):
+            raise InputError(_short_repr(texts[name]), where=name, allowed="a text")
+    return texts.get("norm_lyrics") or heard(texts)[1]
 
 
-def _recaptions(given: Mapping[str, Any]) -> dict[str, str]:
-    """Other captions by kind; a column without structs has them as JSON."""
-    found = given.get("recaption") or {}
-    if isinstance(found, str):
+def _recaptions(texts: Mapping[str, Any]) -> dict[str, str]:
+    """Other captions by kind; a text column holds them as JSON."""
+    captions = texts.get("recaption") or {}
+    if isinstance(captions, str):
         try:
-            found = json.loads(found)
+            captions = json.loads(captions)
         except ValueError:
-            found = None
-    if not isinstance(found, Mapping) or not all(isinstance(text, str | None) for text in found.values()):
-        raise InputError(_shown(given["recaption"]), where="recaption", allowed="texts by name, or those as JSON")
-    return {str(kind): text for kind, text in found.items() if text}
+            captions = None
+    if not isinstance(captions, Mapping) or not all(isinstance(text, str | None) for text in captions.values()):
+        raise InputError(
+            _short_repr(texts["recaption"]), where="recaption", allowed="a struct of texts, or one as JSON"
+        )
+    return {str(kind): text for kind, text in captions.items() if text}
 
 
-def _shown(cell: object) -> str:
+def _short_repr(cell: object) -> str:
     return repr(cell)[:60]
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except (OSError, ValueError):  # longer than a name can be, or no name at all
+    except (OSError, ValueError):  # longer than a file name can be, or not a file name
         return False

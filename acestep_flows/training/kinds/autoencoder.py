@@ -24,7 +24,7 @@ from acestep_flows.model.checkpoint import weights_file
 from acestep_flows.model.layout import AUTOENCODER, LAYOUTS, class_name
 from acestep_flows.model.mel import LogMel, mel_filters
 from acestep_flows.training.data.clips import ClipSettings, ClipSource
-from acestep_flows.training.loop.content_stamp import joined
+from acestep_flows.training.loop.content_stamp import json_digest
 from acestep_flows.training.loop.export_part import read_config, write_part
 from acestep_flows.training.loop.picture import compare_mels
 from acestep_flows.training.loop.precision import computing
@@ -108,7 +108,7 @@ class AutoencoderTask:
 
     def content(self) -> Mapping[str, str]:
         """Of what clips are made from, and the sizes of the network."""
-        return {**self._source.behind, "architecture": joined(self._config)}
+        return {**self._source.content, "architecture": json_digest(self._config)}
 
     def describe(self, index: int) -> str:
         return self._source.describe(self._recipe.seed, index, *self._shape(index))

@@ -31,7 +31,7 @@ from acestep_flows.training.kinds.autoencoder import (
     scaled,
     unscaled,
 )
-from acestep_flows.training.loop.content_stamp import joined
+from acestep_flows.training.loop.content_stamp import json_digest
 from acestep_flows.training.loop.export_part import read_config, write_part
 from acestep_flows.training.loop.picture import compare_mels
 from acestep_flows.training.loop.precision import computing
@@ -103,7 +103,7 @@ class DecoderTask:
 
     def content(self) -> Mapping[str, str]:
         """Of what clips are made from, the sizes of the network, and the autoencoder that mels are heard through."""
-        found = {**self._source.behind, "architecture": joined(self._config)}
+        found = {**self._source.content, "architecture": json_digest(self._config)}
         if self._recipe.autoencoder is not None:
             found["autoencoder"] = autoencoder_digest(self._recipe.autoencoder)
         return found

@@ -31,7 +31,7 @@ from acestep_flows.training.kinds.flow import FlowSettings, draw_levels, flow_lo
 from acestep_flows.training.kinds.networks import TrainingNetworks, WordTokens
 from acestep_flows.training.kinds.objective import add_noise
 from acestep_flows.training.kinds.preview import PreviewSettings, measure, render_songs
-from acestep_flows.training.loop.content_stamp import joined
+from acestep_flows.training.loop.content_stamp import json_digest
 from acestep_flows.training.loop.precision import computing
 from acestep_flows.training.loop.recipe import TrainingRecipe
 
@@ -185,7 +185,7 @@ class SongTask:
         """Of the networks and vocabulary that it begins with, and of the songs."""
         networks = [self.checkpoint.digest(part) for part in (TRANSFORMER, TEXT_ENCODER)]
         vocabulary = self.checkpoint.digest(LYRIC_VOCAB)
-        return {"checkpoint": joined(networks), "lyric_vocab": vocabulary, "data.encoded": self.songs.digest}
+        return {"checkpoint": json_digest(networks), "lyric_vocab": vocabulary, "data.encoded": self.songs.digest}
 
     def describe(self, index: int) -> str:
         """The songs of a batch, by key."""

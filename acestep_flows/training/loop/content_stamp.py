@@ -1,4 +1,4 @@
-"""What lies behind the paths of a recipe: a path says where, and a run depends on what is there."""
+"""Digests of the content behind the paths of a recipe: a run depends on the files, and the recipe only names them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-def stamp(root: Path, files: Iterable[Path]) -> str:
-    """sha256 of names (as seen from `root`), sizes and modification times of files: cheap, and new when they are."""
+def stamp_files(root: Path, files: Iterable[Path]) -> str:
+    """sha256 of the files' names relative to `root`, sizes and modification times. Their content is not read."""
     entries = []
     for file in files:
-        with contextlib.suppress(OSError):  # gone meanwhile: then it is no part of it
-            found = file.stat()
-            entries.append([str(file.relative_to(root)), found.st_size, found.st_mtime_ns])
-    return joined(entries)
+        with contextlib.suppress(OSError):  # a file that is gone is left out
+            stat = file.stat()
+            entries.append([str(file.relative_to(root)), stat.st_size, stat.st_mtime_ns])
+    return json_digest(entries)
 
 
-def joined(told: object) -> str:
-    """sha256 of anything that JSON can say."""
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+def json_digest(value: object) -> str:
+    """sha256 of a JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

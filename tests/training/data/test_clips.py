@@ -1,4 +1,4 @@
-"""Clips: made once, the same for everybody, and never fatal for one bad file."""
+"""Clips are made once and are the same for every process; a bad file is skipped."""
 
 from __future__ import annotations
 
@@ -29,38 +29,38 @@ def noise(seconds: float, rate: int = 48000, channels: int = 2, seed: int = 0) -
 
 
 @pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Clips of a source that knows nothing of music: each holds its own number; gives those that were made."""
-    made: list[int] = []
+def made_clips(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Clips with a constant value that tells their number. Returns the list of the clips made so far."""
+    numbers: list[int] = []
 
     def make(index: int) -> FloatArray:
-        made.append(index)
+        numbers.append(index)
         return np.full((2, 3 * MODEL_RATE), (index + 1) / 100, np.float32)
 
     monkeypatch.setattr(clips, "maker", lambda settings: make)
-    return made
+    return numbers
 
 
-def test_a_clip_is_made_once(tmp_path: Path, counted: list[int]) -> None:
+def test_a_clip_is_made_once(tmp_path: Path, made_clips: list[int]) -> None:
     source = ClipSource(settings(tmp_path))
     first = source.clip(3)
     np.testing.assert_allclose(first / FULL_SCALE, 0.04, atol=1 / FULL_SCALE)
     assert np.array_equal(source.clip(3), first)
     assert np.array_equal(ClipSource(settings(tmp_path)).clip(3), first)
-    assert counted == [3]
+    assert made_clips == [3]
 
 
 @pytest.mark.parametrize("keep", [0, 40, 200])
-def test_a_spoilt_clip_is_made_anew(tmp_path: Path, counted: list[int], keep: int) -> None:
+def test_a_damaged_clip_is_made_again(tmp_path: Path, made_clips: list[int], keep: int) -> None:
     source = ClipSource(settings(tmp_path))
-    want = np.array(source.clip(1))
+    expected = np.array(source.clip(1))
     file = next(source.folder.rglob("*.npy"))
     file.write_bytes(file.read_bytes()[:keep])
-    assert np.array_equal(source.clip(1), want)
-    assert counted == [1, 1]
+    assert np.array_equal(source.clip(1), expected)
+    assert made_clips == [1, 1]
 
 
-def test_cuts_follow_from_seed_and_batch(tmp_path: Path, counted: list[int]) -> None:
+def test_cuts_depend_on_seed_and_batch(tmp_path: Path, made_clips: list[int]) -> None:
     source = ClipSource(settings(tmp_path))
     cuts = source.cuts(1, 4, 3, 1000)
     assert cuts.shape == (3, 2, 1000)
@@ -69,21 +69,21 @@ def test_cuts_follow_from_seed_and_batch(tmp_path: Path, counted: list[int]) -> 
     assert not np.array_equal(cuts, source.cuts(2, 4, 3, 1000))
 
 
-def test_the_set_grows_and_leaves_the_held_out_alone(
-    tmp_path: Path, counted: list[int], monkeypatch: pytest.MonkeyPatch
+def test_the_set_grows_and_leaves_held_out_clips_out(
+    tmp_path: Path, made_clips: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clips, "AT_FIRST", 2)
     monkeypatch.setattr(clips, "PER_BATCH", 1)
     source = ClipSource(settings(tmp_path))
     source.cuts(0, 0, 30, 10)
-    assert set(counted) == {0, 1}
+    assert set(made_clips) == {0, 1}
     source.cuts(0, 100, 60, 10)
-    assert set(counted) == set(range(6))
+    assert set(made_clips) == set(range(6))
     assert len(source.held_out()) == 2
-    assert set(counted) == set(range(8))
+    assert set(made_clips) == set(range(8))
 
 
-def test_settings_of_where_and_how_do_not_change_clips(tmp_path: Path) -> None:
+def test_settings_that_do_not_change_clips(tmp_path: Path) -> None:
     plain = settings(tmp_path)
     assert settings(tmp_path, workers=3, clips=50).digest == plain.digest
     assert settings(tmp_path, stems=0.0).digest != plain.digest
@@ -96,7 +96,7 @@ def test_synthetic_clips(tmp_path: Path) -> None:
     assert not np.array_equal(clips[0], clips[1])
 
 
-def test_workers_make_clips_and_end(tmp_path: Path) -> None:
+def test_workers_make_all_clips_and_exit(tmp_path: Path) -> None:
     (tmp_path / "songs").mkdir()
     write.audio(tmp_path / "songs" / "one.wav", noise(4))
     source = ClipSource(settings(tmp_path, kind="folder", folder=tmp_path / "songs", workers=1, clips=2, held_out=1))
@@ -127,7 +127,7 @@ def test_a_folder_of_audio(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
 
 
 def songs(folder: Path) -> Path:
-    """Two recordings, one that is silent but for its end, and one that cannot be read."""
+    """Two recordings, one that is silent except for its end, and one that cannot be read."""
     folder.mkdir()
     for name, seed in (("a", 1), ("b", 2)):
         write.audio(folder / f"{name}.wav", noise(5, seed=seed))
@@ -138,45 +138,45 @@ def songs(folder: Path) -> Path:
     return folder
 
 
-def test_a_clip_of_a_folder_follows_from_its_number_alone(tmp_path: Path) -> None:
+def test_a_clip_of_a_folder_depends_on_its_number_alone(tmp_path: Path) -> None:
     folder = songs(tmp_path / "songs")
     first, second = (settings(tmp_path, kind="folder", folder=folder, cache=tmp_path / name) for name in "xy")
-    forth, back = ClipSource(first), ClipSource(second)
-    clips = [np.array(forth.clip(index)) for index in range(8)]
+    ascending, descending = ClipSource(first), ClipSource(second)
+    clips = [np.array(ascending.clip(index)) for index in range(8)]
     for index in reversed(range(8)):
-        assert np.array_equal(back.clip(index), clips[index])
+        assert np.array_equal(descending.clip(index), clips[index])
 
 
-def test_other_files_make_other_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_digest_changes_with_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = songs(tmp_path / "songs")
-    given = settings(tmp_path, kind="folder", folder=folder)
-    before, content = given.digest, given.content
+    source_settings = settings(tmp_path, kind="folder", folder=folder)
+    before, content = source_settings.digest, source_settings.content
     monkeypatch.chdir(tmp_path)
     assert settings(tmp_path, kind="folder", folder=Path("songs")).digest == before
     write.audio(folder / "a.wav", noise(6, seed=9))
-    assert given.digest != before
-    shutil.copytree(folder, tmp_path / "moved")  # with its times
-    changed = given.content
+    assert source_settings.digest != before
+    shutil.copytree(folder, tmp_path / "moved")  # keeps modification times
+    changed = source_settings.content
     assert changed != content
     assert settings(tmp_path, kind="folder", folder=tmp_path / "moved").content == changed
     (folder / "notes.txt").write_text("not audio")
-    assert given.content == changed
+    assert source_settings.content == changed
 
 
-def test_another_synthesis_makes_other_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_digest_changes_with_the_synthesis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = settings(tmp_path).digest
     monkeypatch.setattr("acestep_flows.training.synthesis.VERSION", 10**6)
     assert settings(tmp_path).digest != before
 
 
-def test_a_batch_is_described_by_its_clips(tmp_path: Path, counted: list[int]) -> None:
+def test_a_batch_is_described_by_its_clips(tmp_path: Path, made_clips: list[int]) -> None:
     source = ClipSource(settings(tmp_path))
     source.cuts(1, 4, 3, 1000)
-    numbers = ", ".join(map(str, sorted(set(counted))))
+    numbers = ", ".join(map(str, sorted(set(made_clips))))
     assert source.describe(1, 4, 3, 1000) == f"cuts of clips {numbers} in {source.folder}"
 
 
-def test_folders_that_give_nothing(tmp_path: Path) -> None:
+def test_folders_without_usable_audio_are_refused(tmp_path: Path) -> None:
     empty, broken = tmp_path / "empty", tmp_path / "broken"
     empty.mkdir()
     broken.mkdir()

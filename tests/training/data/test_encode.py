@@ -1,4 +1,4 @@
-"""The encode job: what the stage gives, broken songs listed, interrupted runs go on, other weights refused."""
+"""The encode job: latents of the stage, broken songs listed, interrupted jobs continued, other weights refused."""
 
 from __future__ import annotations
 
@@ -44,29 +44,29 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EncodeRecipe:
     )
 
 
-def test_latents_are_the_stages(recipe: EncodeRecipe, tmp_path: Path) -> None:
-    told: list[tuple[int, int, int]] = []
-    encode(recipe, tmp_path / "out", report=lambda *counts: told.append(counts))
-    assert told == [(2, 3, 1), (3, 3, 1)]
+def test_latents_are_those_of_the_stage(recipe: EncodeRecipe, tmp_path: Path) -> None:
+    reports: list[tuple[int, int, int]] = []
+    encode(recipe, tmp_path / "out", report=lambda *counts: reports.append(counts))
+    assert reports == [(2, 3, 1), (3, 3, 1)]
     songs = EncodedSet(tmp_path / "out")
     assert [song.key for song in songs.songs] == ["a", "c"]
     assert [broken.key for broken in songs.broken] == ["b"]
     stage = EncodeAudio()
     stage.load(small_checkpoint(), Placement())
     audio = open_source(recipe.source).song(2).tracks["mix"]
-    wanted = stage.run([EncodeAudio.In(audio)], [EncodeAudio.Params()])[0].latents.array
-    np.testing.assert_allclose(songs.latents(1), wanted, atol=2e-3, rtol=1e-3)
+    expected = stage.run([EncodeAudio.In(audio)], [EncodeAudio.Params()])[0].latents.array
+    np.testing.assert_allclose(songs.latents(1), expected, atol=2e-3, rtol=1e-3)
 
 
-def test_an_interrupted_run_goes_on(recipe: EncodeRecipe, tmp_path: Path) -> None:
+def test_an_interrupted_job_is_continued(recipe: EncodeRecipe, tmp_path: Path) -> None:
     out = tmp_path / "out"
     encode(recipe, out)
-    kept = (out / "shard-00000.npy").stat().st_mtime_ns
+    modified = (out / "shard-00000.npy").stat().st_mtime_ns
     (out / "shard-00001.jsonl").unlink()
-    told: list[tuple[int, int, int]] = []
-    encode(recipe, out, report=lambda *counts: told.append(counts))
-    assert told == [(2, 3, 1), (3, 3, 1)]
-    assert (out / "shard-00000.npy").stat().st_mtime_ns == kept
+    reports: list[tuple[int, int, int]] = []
+    encode(recipe, out, report=lambda *counts: reports.append(counts))
+    assert reports == [(2, 3, 1), (3, 3, 1)]
+    assert (out / "shard-00000.npy").stat().st_mtime_ns == modified
     assert len(EncodedSet(out)) == 2
 
 
@@ -75,33 +75,33 @@ def test_broken_songs_are_tried_again(recipe: EncodeRecipe, tmp_path: Path) -> N
     encode(recipe, out)
     before = EncodedSet(out)
     (songs / "b_prompt.txt").write_text("rock")
-    told: list[tuple[int, int, int]] = []
-    encode(recipe, out, report=lambda *counts: told.append(counts))
-    assert told == [(3, 3, 0)]
+    reports: list[tuple[int, int, int]] = []
+    encode(recipe, out, report=lambda *counts: reports.append(counts))
+    assert reports == [(3, 3, 0)]
     after = EncodedSet(out)
     assert [song.key for song in after.songs] == ["a", "b", "c"]
     assert np.array_equal(after.latents(0), before.latents(0))
     assert after.digest != before.digest
 
 
-def test_whatever_is_wrong_with_a_song_the_others_are_encoded(
+def test_an_unexpected_error_breaks_one_song_only(
     recipe: EncodeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def song(self: FolderSongs, index: int) -> Song:
-        raise ZeroDivisionError("nobody thought of this")
+        raise ZeroDivisionError("unexpected")
 
     monkeypatch.setattr(FolderSongs, "song", song)
-    told: list[tuple[int, int, int]] = []
-    encode(recipe, tmp_path / "out", report=lambda *counts: told.append(counts))
-    assert told[-1] == (3, 3, 3)
-    with pytest.raises(InputError, match="ZeroDivisionError: nobody thought of this"):
+    reports: list[tuple[int, int, int]] = []
+    encode(recipe, tmp_path / "out", report=lambda *counts: reports.append(counts))
+    assert reports[-1] == (3, 3, 3)
+    with pytest.raises(InputError, match="ZeroDivisionError: unexpected"):
         EncodedSet(tmp_path / "out")
 
 
 def test_songs_that_have_changed_are_refused(recipe: EncodeRecipe, tmp_path: Path) -> None:
     encode(recipe, tmp_path / "out")
     (tmp_path / "songs" / "c_lyrics.txt").write_text("other words")
-    with pytest.raises(InputError, match="its songs have changed since they were encoded: c "):
+    with pytest.raises(InputError, match="songs have changed since they were encoded: c "):
         encode(recipe, tmp_path / "out")
 
 
@@ -118,11 +118,11 @@ def test_a_source_may_be_moved(recipe: EncodeRecipe, tmp_path: Path) -> None:
 
 
 def test_few_songs_are_shared_by_all_workers() -> None:
-    assert [job._size(songs, 4) for songs in (1, 3, 16, 40, 10_000)] == [1, 1, 1, 3, 64]
-    assert job._size(3, 0) == 64
+    assert [job._shard_size(songs, 4) for songs in (1, 3, 16, 40, 10_000)] == [1, 1, 1, 3, 64]
+    assert job._shard_size(3, 0) == 64
 
 
-def test_the_size_of_shards_stays(recipe: EncodeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_keeps_its_shard_size(recipe: EncodeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encode(recipe, tmp_path / "out")
     (tmp_path / "out" / "shard-00001.jsonl").unlink()
     monkeypatch.setattr(job, "SHARD", 64)
@@ -131,15 +131,14 @@ def test_the_size_of_shards_stays(recipe: EncodeRecipe, tmp_path: Path, monkeypa
     assert len(list((tmp_path / "out").glob("*.npy"))) == 2
 
 
-def test_asked_to_stop_it_keeps_what_is_done(
+def test_a_stopped_job_keeps_finished_shards(
     recipe: EncodeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextmanager
-    def asked() -> Iterator[Callable[[], bool]]:
-        """After the first shard."""
+    def stop_after_first_shard() -> Iterator[Callable[[], bool]]:
         yield (tmp_path / "out" / "shard-00000.jsonl").is_file
 
-    monkeypatch.setattr(job, "stop_requests", asked)
+    monkeypatch.setattr(job, "stop_requests", stop_after_first_shard)
     with pytest.raises(Cancelled, match="stopped after 2 of 3 songs; the same command goes on"):
         encode(recipe, tmp_path / "out")
     monkeypatch.undo()
@@ -147,7 +146,7 @@ def test_asked_to_stop_it_keeps_what_is_done(
     assert len(EncodedSet(tmp_path / "out")) == 2
 
 
-def test_lyrics_that_cannot_be_told_are_noted(recipe: EncodeRecipe, tmp_path: Path) -> None:
+def test_lyrics_that_cannot_be_tokenised_are_noted(recipe: EncodeRecipe, tmp_path: Path) -> None:
     (tmp_path / "songs" / "c_lyrics.txt").write_text("უცნობი სიტყვები მღერიან აქ\nდა კიდევ ერთი სტრიქონი")
     encode(recipe, tmp_path / "out")
     notes = {song.key: song.note for song in EncodedSet(tmp_path / "out").songs}
@@ -155,19 +154,19 @@ def test_lyrics_that_cannot_be_told_are_noted(recipe: EncodeRecipe, tmp_path: Pa
 
 
 def test_songs_of_a_bulk_job(recipe: EncodeRecipe, tmp_path: Path) -> None:
-    """As the job itself writes its data set, of songs that were edited."""
-    place = JobFolder(str(tmp_path / "bulk"))
-    place.prepare()
+    """Edited songs, in the data set that a bulk job writes."""
+    folder = JobFolder(str(tmp_path / "bulk"))
+    folder.prepare()
     content, _ = writing.encode(Audio(noise(3.5), 44_100), FORMATS["flac"], subtype=None, tags=None)
-    words = {"tags": "old", "lyrics": "old words", "new_tags": "new, newer", "new_lyrics": "new words"}
-    inputs = {name: {"type": "text"} for name in words}
+    texts = {"tags": "old", "lyrics": "old words", "new_tags": "new, newer", "new_lyrics": "new words"}
+    inputs = {name: {"type": "text"} for name in texts}
     bulk_job = replace(JOB, content={"graph": {"graph": "edit-step", "inputs": inputs}})
-    rows = [replace(done_row(index), inputs_json=json.dumps(words)) for index in range(2)]
+    rows = [replace(done_row(index), inputs_json=json.dumps(texts)) for index in range(2)]
     for row in rows:
-        place.write(row.audio_path or "", content)
-    parquet.write(place, "dataset", "songs", bulk_job, rows)
-    told = recipe.model_copy(update={"source": ParquetSettings(path=tmp_path / "bulk" / "dataset")})
-    encode(told, tmp_path / "out")
+        folder.write(row.audio_path or "", content)
+    parquet.write(folder, "dataset", "songs", bulk_job, rows)
+    edited = recipe.model_copy(update={"source": ParquetSettings(path=tmp_path / "bulk" / "dataset")})
+    encode(edited, tmp_path / "out")
     songs = EncodedSet(tmp_path / "out")
     assert [song.key for song in songs.songs] == ["row/0", "row/1"]
     assert {(song.tags, song.lyrics) for song in songs.songs} == {(("new", "newer"), "new words")}
@@ -183,9 +182,9 @@ def test_another_source_is_refused(recipe: EncodeRecipe, tmp_path: Path) -> None
 def test_command_lists_what_it_left_out(recipe: EncodeRecipe, tmp_path: Path) -> None:
     file = tmp_path / "recipe.yaml"
     file.write_text(recipe.model_dump_json())
-    done = CliRunner().invoke(cli, ["encode", str(file), "--out", str(tmp_path / "out")])
-    assert done.exit_code == 0, done.output
-    assert "left out b" in done.output
+    result = CliRunner().invoke(cli, ["encode", str(file), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    assert "left out b" in result.output
     wrong = CliRunner().invoke(cli, ["encode", str(file), "--out", str(tmp_path / "x"), "--set", "source.paths=1"])
     assert wrong.exit_code != 0
     assert "paths" in wrong.output
@@ -193,22 +192,22 @@ def test_command_lists_what_it_left_out(recipe: EncodeRecipe, tmp_path: Path) ->
 
 @pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the library warns about its own settings
-def test_several_processes_give_the_same(recipe: EncodeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_give_the_same_songs(recipe: EncodeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job, "SHARD", 64)
-    told: list[tuple[int, int, int]] = []
-    encode(recipe, tmp_path / "here")
-    encode(recipe, tmp_path / "there", workers=1, report=lambda *counts: told.append(counts))
-    assert [done for done, *_ in told] == [1, 2, 3]  # few songs make small shards
-    assert told[-1] == (3, 3, 1)
-    here, there = (EncodedSet(tmp_path / name) for name in ("here", "there"))
-    assert here.digest == there.digest
-    np.testing.assert_allclose(here.latents(1), there.latents(1), atol=2e-3)
+    reports: list[tuple[int, int, int]] = []
+    encode(recipe, tmp_path / "local")
+    encode(recipe, tmp_path / "ray", workers=1, report=lambda *counts: reports.append(counts))
+    assert [done for done, *_ in reports] == [1, 2, 3]  # few songs give small shards
+    assert reports[-1] == (3, 3, 1)
+    local, remote = (EncodedSet(tmp_path / name) for name in ("local", "ray"))
+    assert local.digest == remote.digest
+    np.testing.assert_allclose(local.latents(1), remote.latents(1), atol=2e-3)
 
 
 @pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the library warns about its own settings
-def test_several_processes_stop_when_asked(recipe: EncodeRecipe, tmp_path: Path) -> None:
-    """Ray's processes go on while nobody waits for them; asked to stop, they are ended, and the folder is whole."""
+def test_workers_stop_on_request(recipe: EncodeRecipe, tmp_path: Path) -> None:
+    """After a stop request the worker processes end, and the folder has no unfinished shard."""
     shards = encode_shards(recipe, tmp_path, [0], 64, 1, "cpu", lambda: True)
     with pytest.raises(Cancelled):
         next(shards)

@@ -1,4 +1,4 @@
-"""Encoded songs come back as they were written, wherever they lie."""
+"""Encoded songs are read as they were written, in any shard."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from acestep_flows.training.data.encoded import (
 from tests.training.encoded_songs import encoding, write_songs
 
 
-def test_songs_and_tracks_come_back(tmp_path: Path) -> None:
+def test_songs_and_tracks_are_read_back(tmp_path: Path) -> None:
     lengths = (12, 8, 10, 12)
     songs = EncodedSet(write_songs(tmp_path, lengths, ("mix", "vocal")))
     assert [song.frames for song in songs.songs] == list(lengths)
     for number, frames in enumerate(lengths):
-        made = encoding(number, frames, ("mix", "vocal"))
-        assert songs.songs[number].key == made.song.key
-        assert songs.songs[number].tags == made.song.tags
+        expected = encoding(number, frames, ("mix", "vocal"))
+        assert songs.songs[number].key == expected.song.key
+        assert songs.songs[number].tags == expected.song.tags
         for track in ("mix", "vocal"):
-            np.testing.assert_array_equal(songs.latents(number, track), made.tracks[track])
-            np.testing.assert_array_equal(songs.latents(number, track, 2, 5), made.tracks[track][..., 2:7])
+            np.testing.assert_array_equal(songs.latents(number, track), expected.tracks[track])
+            np.testing.assert_array_equal(songs.latents(number, track, 2, 5), expected.tracks[track][..., 2:7])
 
 
 def test_broken_songs_are_listed(tmp_path: Path) -> None:
     songs = EncodedSet(write_songs(tmp_path))
-    assert songs.broken == [Broken("spoilt", "silent")]
+    assert songs.broken == [Broken("damaged", "silent")]
     assert len(list(entries(tmp_path))) == len(songs) + 1
 
 
@@ -47,7 +47,7 @@ def test_unknown_track_is_named(tmp_path: Path) -> None:
         EncodedSet(write_songs(tmp_path)).latents(1, "drums")
 
 
-def test_nothing_encoded_is_said(tmp_path: Path) -> None:
+def test_a_folder_without_usable_songs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no encoded songs"):
         EncodedSet(tmp_path)
     (tmp_path / ABOUT).write_text("{}")
@@ -56,23 +56,23 @@ def test_nothing_encoded_is_said(tmp_path: Path) -> None:
         EncodedSet(tmp_path)
 
 
-def test_a_shard_counts_once_its_listing_is_there(tmp_path: Path) -> None:
+def test_a_shard_without_listing_does_not_count(tmp_path: Path) -> None:
     write_songs(tmp_path)
     (tmp_path / "shard-00001.jsonl").unlink()
     assert len(EncodedSet(tmp_path)) == 4
 
 
-def test_a_shard_comes_back_as_it_was_written(tmp_path: Path) -> None:
-    written: list[Encoding | Broken] = [encoding(0, 12, ("mix", "vocal")), Broken("spoilt", "silent"), encoding(1, 8)]
+def test_a_shard_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    written: list[Encoding | Broken] = [encoding(0, 12, ("mix", "vocal")), Broken("damaged", "silent"), encoding(1, 8)]
     write_shard(tmp_path, 3, written)
-    found = read_shard(tmp_path, 3)
-    write_shard(tmp_path, 4, found)
-    assert [one.name for one in sorted(tmp_path.iterdir())][::2] == ["shard-00003.jsonl", "shard-00004.jsonl"]
+    shard = read_shard(tmp_path, 3)
+    write_shard(tmp_path, 4, shard)
+    assert [file.name for file in sorted(tmp_path.iterdir())][::2] == ["shard-00003.jsonl", "shard-00004.jsonl"]
     for ending in ("jsonl", "npy"):
         assert (tmp_path / f"shard-00003.{ending}").read_bytes() == (tmp_path / f"shard-00004.{ending}").read_bytes()
 
 
-def test_words_with_odd_line_ends_and_names_that_are_no_unicode(tmp_path: Path) -> None:
+def test_lyrics_with_odd_line_ends_and_keys_with_surrogates(tmp_path: Path) -> None:
     song = dataclasses.replace(encoding(0, 8).song, key="a\udcff", lyrics="one\u2028two\x85three\nfour")
     write_shard(tmp_path, 0, [Encoding(song, encoding(0, 8).tracks)])
     assert read_listing(shard_path(tmp_path, 0)) == [song]
@@ -99,12 +99,12 @@ def test_damage_is_named(tmp_path: Path, file: str, content: bytes | int | None)
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:content] if isinstance(content, int) else content)
-    with pytest.raises(InputError, match=rf"{file.partition('.')[0]}.*: damaged") as refused:
+    with pytest.raises(InputError, match=rf"{file.partition('.')[0]}.*: damaged") as caught:
         EncodedSet(tmp_path)
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(caught.value)
 
 
-def test_the_digest_is_of_songs_and_not_of_places(tmp_path: Path) -> None:
+def test_the_digest_depends_on_songs_and_not_on_the_folder(tmp_path: Path) -> None:
     first, second = (EncodedSet(write_songs(tmp_path / name)) for name in ("a", "b"))
     assert first.digest == second.digest
     write_shard(tmp_path / "b", 1, [encoding(7, 9)])

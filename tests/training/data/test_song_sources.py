@@ -1,4 +1,4 @@
-"""Songs from recordings and synthesis; what is wrong with one is that one's matter."""
+"""Songs from recordings and synthesis; a fault of one song is an error of that song alone."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 import soundfile as sf
 
 from acestep_flows.errors import InputError
-from acestep_flows.training.data.song import prepared, split_tags
-from acestep_flows.training.data.sources import FolderSettings, SynthesisSettings, open_source, with_rests
+from acestep_flows.training.data.song import prepare_recording, split_tags
+from acestep_flows.training.data.sources import FolderSettings, SynthesisSettings, add_rests, open_source
 from acestep_flows.values import Audio
 
 
@@ -59,7 +59,7 @@ def test_stems_beside_a_recording(tmp_path: Path) -> None:
     np.testing.assert_array_equal(tracks["without vocal"].samples, tracks["drums"].samples)
 
 
-def test_a_stamp_is_of_what_a_song_is_made_from(tmp_path: Path) -> None:
+def test_a_stamp_depends_on_the_files_of_its_song_alone(tmp_path: Path) -> None:
     def stamps(folder: Path) -> list[str]:
         source = open_source(FolderSettings(path=folder))
         return [source.stamp(index) for index in range(len(source))]
@@ -86,37 +86,37 @@ def test_a_folder_without_audio_is_refused(tmp_path: Path, path: str) -> None:
         open_source(FolderSettings(path=tmp_path / path))
 
 
-def test_a_recording_is_made_fit() -> None:
-    short = prepared(Audio(noise(1.0, 22_050, 1), 22_050), "x")
+def test_a_recording_is_prepared() -> None:
+    short = prepare_recording(Audio(noise(1.0, 22_050, 1), 22_050), "x")
     assert short.samples.shape == (2, 3 * 48_000)
     assert not short.samples[:, -48_000:].any()
-    loud = prepared(Audio(20 * noise(4.0), 44_100), "x")
+    loud = prepare_recording(Audio(20 * noise(4.0), 44_100), "x")
     assert float(np.abs(loud.samples).max()) == 1.0
     with pytest.raises(InputError, match="silent"):
-        prepared(Audio(np.zeros((2, 44_100 * 4), np.float32), 44_100), "x")
-    long = prepared(Audio(np.full((1, 1000 * 260), 0.1, np.float32), 1000), "x")
+        prepare_recording(Audio(np.zeros((2, 44_100 * 4), np.float32), 44_100), "x")
+    long = prepare_recording(Audio(np.full((1, 1000 * 260), 0.1, np.float32), 1000), "x")
     assert long.seconds == 240
 
 
-def test_synthetic_songs_follow_from_their_number() -> None:
+def test_a_synthetic_song_depends_on_seed_and_number_alone() -> None:
     settings = SynthesisSettings(count=5, seed=2, seconds={1.0: 0.5, 2.0: 0.5}, stems=1.0)
-    one, other = (open_source(settings).song(3) for _ in range(2))
-    assert one.key == "synthetic-2-3"
-    assert (one.tags, one.lyrics, set(one.tracks)) == (other.tags, other.lyrics, set(other.tracks))
-    for name, track in one.tracks.items():
-        np.testing.assert_array_equal(track.samples, other.tracks[name].samples)
-    stems = [name for name in one.tracks if name != "mix" and not name.startswith("without ")]
-    summed = np.sum([one.tracks[name].samples for name in stems], axis=0)
-    np.testing.assert_allclose(summed, one.tracks["mix"].samples, atol=1e-5)
+    first, second = (open_source(settings).song(3) for _ in range(2))
+    assert first.key == "synthetic-2-3"
+    assert (first.tags, first.lyrics, set(first.tracks)) == (second.tags, second.lyrics, set(second.tracks))
+    for name, track in first.tracks.items():
+        np.testing.assert_array_equal(track.samples, second.tracks[name].samples)
+    stems = [name for name in first.tracks if name != "mix" and not name.startswith("without ")]
+    summed = np.sum([first.tracks[name].samples for name in stems], axis=0)
+    np.testing.assert_allclose(summed, first.tracks["mix"].samples, atol=1e-5)
 
 
-def test_what_is_left_without_a_stem() -> None:
+def test_the_rest_without_a_stem() -> None:
     sounds = {name: Audio(noise(0.1, seed=number), 44_100) for number, name in enumerate(("mix", "a", "b", "c"))}
-    rests = with_rests(sounds)
+    rests = add_rests(sounds)
     np.testing.assert_allclose(rests["without a"].samples, sounds["b"].samples + sounds["c"].samples, atol=1e-6)
-    assert set(with_rests({name: sounds[name] for name in ("mix", "a")})) == {"mix", "a"}
+    assert set(add_rests({name: sounds[name] for name in ("mix", "a")})) == {"mix", "a"}
     with pytest.raises(InputError, match="differ in length"):
-        with_rests(sounds | {"c": Audio(noise(0.2), 44_100)})
+        add_rests(sounds | {"c": Audio(noise(0.2), 44_100)})
 
 
 def test_tags_are_split_at_commas() -> None:

@@ -1,4 +1,4 @@
-"""Songs in tables: which files count, what columns mean, and that one odd cell is one song's matter."""
+"""Songs in tables: which files are read, what columns mean, and that a wrong cell is an error of its song alone."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def columns(folder: Path) -> pa.Table:
 
 
 def save_to_disk(table: pa.Table, folder: Path, *others: str) -> Path:
-    """As `datasets` does it, and `others`: arrow files that its caches are."""
+    """Write `table` as `datasets` does, and `others`, arrow files that are caches."""
     folder.mkdir(parents=True)
     name = "data-00000-of-00001.arrow"
     for file in (name, *others):
@@ -49,7 +49,7 @@ def test_a_data_set_on_disk(tmp_path: Path) -> None:
         source.song(1)
 
 
-def test_caches_beside_a_data_set_are_not_of_it(tmp_path: Path) -> None:
+def test_cache_files_beside_a_data_set_are_ignored(tmp_path: Path) -> None:
     table = columns(tmp_path / "audio")
     folder = save_to_disk(table, tmp_path / "set", "cache-2f1a.arrow", "tmp0123.arrow")
     assert len(open_source(DatasetsSettings(path=folder))) == 2
@@ -64,13 +64,13 @@ def test_of_several_splits_train_is_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "said"),
+    ("state", "message"),
     [("{", "not readable"), ("[]", "not readable"), ('{"_data_files": [{"filename": "x.arrow"}]}', "no file x.arrow")],
 )
-def test_a_damaged_data_set_is_refused(tmp_path: Path, state: str, said: str) -> None:
+def test_a_damaged_data_set_is_refused(tmp_path: Path, state: str, message: str) -> None:
     folder = save_to_disk(columns(tmp_path / "audio"), tmp_path / "set")
     (folder / "state.json").write_text(state)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         open_source(DatasetsSettings(path=folder))
 
 
@@ -80,7 +80,7 @@ def parquet(folder: Path, rows: dict[str, list[Any]]) -> ParquetSettings:
     return ParquetSettings(path=folder / "songs.parquet")
 
 
-def test_parquet_with_the_sound_inside(tmp_path: Path) -> None:
+def test_parquet_with_audio_in_a_column(tmp_path: Path) -> None:
     write_song(tmp_path, "a")
     content = (tmp_path / "a.wav").read_bytes()
     rows: dict[str, list[Any]] = {
@@ -97,7 +97,7 @@ def test_parquet_with_the_sound_inside(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("inputs", "said"),
+    ("inputs", "message"),
     [
         ({"tags": [5]}, r"tags: \[5\]"),
         ({"tags": 5}, "tags: 5"),
@@ -109,10 +109,10 @@ def test_parquet_with_the_sound_inside(tmp_path: Path) -> None:
         ({"tags": "x", "recaption": {"simplified": 5}}, "recaption: "),
     ],
 )
-def test_an_odd_cell_is_named(tmp_path: Path, inputs: dict[str, Any], said: str) -> None:
+def test_a_wrong_cell_is_named(tmp_path: Path, inputs: dict[str, Any], message: str) -> None:
     write_song(tmp_path, "a")
     rows = {"id": ["one"], "audio_path": [str(tmp_path / "a.wav")], "inputs_json": [json.dumps(inputs)]}
-    with pytest.raises(InputError, match=f"one: {said}"):
+    with pytest.raises(InputError, match=f"one: {message}"):
         open_source(parquet(tmp_path, rows)).song(0)
 
 
@@ -127,18 +127,18 @@ def test_captions_may_be_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["x" * 300 + ".wav", "a\0b.wav", "missing.wav", 5.5])
-def test_audio_that_is_not_there(tmp_path: Path, name: object) -> None:
+def test_missing_audio_is_refused(tmp_path: Path, name: object) -> None:
     with pytest.raises(InputError):
         open_source(parquet(tmp_path, {"audio_path": [name], "tags": ["x"]})).song(0)
 
 
-def test_edited_songs_have_their_new_words(tmp_path: Path) -> None:
+def test_edited_songs_have_their_new_texts(tmp_path: Path) -> None:
     write_song(tmp_path, "a")
     edited = [
         {"tags": "old", "new_tags": "new, newer", "lyrics": "old", "new_lyrics": "new"},
         {"tags": "old", "new_tags": " "},
     ]
-    rows = {"audio_path": [str(tmp_path / "a.wav")] * 2, "inputs_json": [json.dumps(one) for one in edited]}
+    rows = {"audio_path": [str(tmp_path / "a.wav")] * 2, "inputs_json": [json.dumps(inputs) for inputs in edited]}
     source = open_source(parquet(tmp_path, rows))
     assert (source.song(0).tags, source.song(0).lyrics) == (("new", "newer"), "new")
     assert (source.song(1).tags, source.song(1).lyrics) == (("old",), "")
@@ -152,5 +152,5 @@ def test_tables_without_songs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"songs\.parquet: a table without rows"):
         open_source(parquet(tmp_path, {"audio_path": [], "tags": []}))
     (tmp_path / "songs.parquet").write_bytes(b"PAR1 no more")
-    with pytest.raises(InputError, match="not readable"):
+    with pytest.raises(InputError, match="cannot be read"):
         open_source(ParquetSettings(path=tmp_path))
