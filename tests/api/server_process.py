@@ -29,7 +29,7 @@ def no_ray(*hardware: float) -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext()
 
 
-def tell(said: str) -> None:
+def add_events(said: str) -> None:
     sys.stdout.write(f"{said}\n")
     sys.stdout.flush()
 

@@ -27,8 +27,8 @@ from acestep_flows.api.execution.run_journal import Journal, weights
 from acestep_flows.api.execution.run_notifier import RunNotifier
 from acestep_flows.api.execution.store_outputs import Kept, keep
 from acestep_flows.api.store.home import Home
-from acestep_flows.api.store.leases import Changes, end_state
-from acestep_flows.api.store.records import Claimed, Lease, NodeRecord, RunState
+from acestep_flows.api.store.leases import RunChanges, end_state
+from acestep_flows.api.store.records import ClaimedRun, Lease, NodeRecord, RunState
 from acestep_flows.api.store.retention import RetentionPolicy, sweep
 from acestep_flows.errors import Cancelled, FlowsError, StorageError
 from acestep_flows.graph.execution.result import Options
@@ -57,7 +57,7 @@ R = TypeVar("R")
 class _ActiveRun:
     """A run in hand."""
 
-    claimed: Claimed
+    claimed: ClaimedRun
     run: PlanRun | None = None
     journal: Journal | None = None
     unwanted: bool = False
@@ -146,7 +146,7 @@ class Executor:
             self._over.set()
             await self._give_back()
             with contextlib.suppress(StorageError):
-                self._home.leases.leave(self.name)
+                self._home.leases.remove_executor(self.name)
             self._store.shutdown()
             self._files.shutdown()
 
@@ -196,7 +196,7 @@ class Executor:
     async def _look_and_write(self) -> None:
         if not self._works:
             return
-        for run in await self._in_store(self._home.leases.unwanted, self.name):
+        for run in await self._in_store(self._home.leases.cancel_requests, self.name):
             if (work := self._works.get(run)) is not None and not work.unwanted:
                 work.unwanted = True
                 if work.run is not None:
@@ -221,7 +221,7 @@ class Executor:
         self._drop_lost([work for work, _ in taken if work.lease not in held])
 
     async def _expire(self) -> None:
-        await self._in_store(self._home.leases.expire)
+        await self._in_store(self._home.leases.expire_queued)
 
     async def _sweep(self) -> None:
         assert self._retention is not None
@@ -341,7 +341,7 @@ class Executor:
         return await asyncio.get_running_loop().run_in_executor(self._files, lambda: work(*args, **kwargs))
 
 
-def _taken(work: _ActiveRun) -> Changes | None:
+def _taken(work: _ActiveRun) -> RunChanges | None:
     return None if work.journal is None else work.journal.take()
 
 

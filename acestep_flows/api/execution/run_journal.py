@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from acestep_flows.api.store.leases import SETTLED, Changes
+from acestep_flows.api.store.leases import SETTLED, RunChanges
 from acestep_flows.api.store.records import NodeRecord
 from acestep_flows.graph.execution.events import ENDS, Event
 from acestep_flows.graph.execution.result import SongPreview
@@ -64,15 +64,15 @@ class Journal:
         body |= {"step": preview.step, "steps": preview.steps, **more, "progress": round(self.progress, 4)}
         self._events.append(("preview", body))
 
-    def take(self) -> Changes | None:
+    def take(self) -> RunChanges | None:
         """What happened since the last time; None where nothing did."""
         if not self._events and not self._changed:
             return None
-        changes = Changes(self._events, self._changed, self.progress)
+        changes = RunChanges(self._events, self._changed, self.progress)
         self._events, self._changed, self._steps = [], {}, {}
         return changes
 
-    def restore(self, changes: Changes) -> None:
+    def restore(self, changes: RunChanges) -> None:
         """Take back what could not be written."""
         self._events = [*changes.events, *self._events]
         self._changed = {**changes.nodes, **self._changed}

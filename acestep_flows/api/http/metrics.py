@@ -19,7 +19,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from acestep_flows.api.http.dependencies import Streams, in_thread
 from acestep_flows.api.http.errors import CODE
 from acestep_flows.api.service import Service
-from acestep_flows.api.store.statistics import NodeFigure, RunFigure, ended_since, executors_seen, stage_figures
+from acestep_flows.api.store.statistics import (
+    NodeStatistics,
+    RunStatistics,
+    active_node_counts,
+    count_executors,
+    runs_ended_since,
+)
 
 PREFIX = "acestep_flows"
 SETTLING = 60.0
@@ -102,13 +108,13 @@ class Metrics:
         for state, count in counts.items():
             self.runs.labels(state.value).set(count)
         self.stage_nodes.clear()
-        for (stage, state_name), count in (await in_thread(stage_figures, home.database)).items():
+        for (stage, state_name), count in (await in_thread(active_node_counts, home.database)).items():
             self.stage_nodes.labels(stage, state_name).set(count)
-        self.executors.set(await in_thread(executors_seen, home.database, time.time() - RECENT))
+        self.executors.set(await in_thread(count_executors, home.database, time.time() - RECENT))
         self.open_streams.set(self._streams.open)
         for work, count in tuple(self._service.failures.items()):
             self.failures.labels(work).set(count)
-        ended = ended_since(home.database, self._moment - SETTLING, self._seen)
+        ended = runs_ended_since(home.database, self._moment - SETTLING, self._seen)
         for run in await in_thread(list, ended):
             self._seen[run.id] = run.finished_at
             self._count(run)
@@ -116,7 +122,7 @@ class Metrics:
         self._seen = {id: at for id, at in self._seen.items() if at >= self._moment - SETTLING}
         self._tell_processes(await self._service.numbers())
 
-    def _count(self, run: RunFigure) -> None:
+    def _count(self, run: RunStatistics) -> None:
         self.ended.labels(run.graph, run.state.value).inc()
         if run.error:
             self.errors.labels(run.error).inc()
@@ -131,7 +137,7 @@ class Metrics:
         for kind, size in run.output_bytes.items():
             self.output_bytes.labels(kind).inc(size)
 
-    def _count_node(self, node: NodeFigure) -> None:
+    def _count_node(self, node: NodeStatistics) -> None:
         self.nodes.labels(node.stage, node.state).inc()
         if node.waited is not None:
             self.node_waited.labels(node.stage).observe(node.waited)

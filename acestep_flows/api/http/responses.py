@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 from acestep_flows.api.http.errors import Redactor
 from acestep_flows.api.http.schemas import Asset, Fault, Links, Node, Output, OutputList, Preview, Run, RunSummary
-from acestep_flows.api.store.records import AssetRecord, NodeRecord, Outlook, PreviewRecord, RunRecord
+from acestep_flows.api.store.records import AssetRecord, NodeRecord, PreviewRecord, QueueEstimate, RunRecord
 
-NO_OUTLOOK = Outlook(None, None)
+NO_ESTIMATE = QueueEstimate(None, None)
 
 
 class Answers:
@@ -38,7 +38,7 @@ class Answers:
         self,
         record: RunRecord,
         nodes: Sequence[NodeRecord],
-        outlook: Outlook = NO_OUTLOOK,
+        outlook: QueueEstimate = NO_ESTIMATE,
         previews: Sequence[PreviewRecord] = (),
     ) -> Run:
         heard = {preview.node: self._preview(preview) for preview in previews}

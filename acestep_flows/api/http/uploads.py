@@ -75,7 +75,7 @@ def sniffed(upload: Upload, longest: float, largest: int) -> Sniffed:
     from acestep_flows.audio import read
 
     try:
-        with upload.written() as path:
+        with upload.as_path() as path:
             with read.opened(path, "upload") as stream, read.decoder(stream, "upload") as sound:
                 extension = read.READABLE[sound.format]
                 if sound.frames * sound.channels * 4 > largest:

@@ -12,7 +12,7 @@ from acestep_flows.api.http.keys import Keyring
 from acestep_flows.api.options import MEGABYTE, ApiOptions
 from acestep_flows.api.service import Service, always_ready
 from acestep_flows.api.store.home import Home
-from acestep_flows.api.store.retention import DAY, RetentionPolicy, needed_since
+from acestep_flows.api.store.retention import DAY, RetentionPolicy, oldest_active_start
 from acestep_flows.graph.execution.cache import Cache
 from acestep_flows.graph.execution.disk_cache import DiskStore
 from acestep_flows.graph.execution.scheduler import Scheduler
@@ -54,7 +54,7 @@ def assemble(
 ) -> Assembly:
     """Put a server together over a pool that is up. The limits are the pool's; the rest is as `ApiOptions` says."""
     kept = pool.limits.keep
-    store = DiskStore(home.results, round(kept.cache_gb * GIGABYTE), lambda: needed_since(home.database))
+    store = DiskStore(home.results, round(kept.cache_gb * GIGABYTE), lambda: oldest_active_start(home.database))
     cache = Cache(runner, memory=MEMORY_BYTES, store=store)
     scheduler = Scheduler(stages(), runner, cache, Timings(home.root / "timings.json"))
     vocab = None if pool.lyric_vocab is None else Path(pool.lyric_vocab)

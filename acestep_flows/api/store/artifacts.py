@@ -1,7 +1,7 @@
-"""Files by the sha256 of their content, in a folder or any file system that pyarrow knows (S3-compatible by URL).
+"""The artifact store: files by the sha256 of their content, in a folder or S3-compatible storage (through pyarrow).
 
-A file appears whole or not at all, and never changes. What nobody refers to any more is removed by `retention`; until
-a reference is written, a file is safe because it was touched lately.
+A file appears whole or not at all, and never changes. `retention` removes files without references. A new file is safe
+until its reference is written, because files that were touched lately are not removed.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ from acestep_flows.errors import InputError, NotFound, Overloaded, StorageError
 
 CHUNK_BYTES = 1 << 18
 MOST_UNFINISHED = 4 << 30
-"""Bytes of files being written with a limit, for strangers, together: each may be within it, and the disk full."""
+"""Total bytes of unfinished uploads. Each upload has a limit, but many of them together could fill the disk."""
 
-COME_AGAIN_SECONDS = 30.0
+RETRY_AFTER_SECONDS = 30.0
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _UNFINISHED = "unfinished"
 
 
 class Artifacts:
-    """The files of one store. Its methods block.
+    """The files of one store. The methods block.
 
     Args:
-        database: where it is known which files there are.
-        place: a folder, or a URL that pyarrow reads (`s3://bucket/prefix?region=...`).
+        database: database with the table of files.
+        place: a folder, or a URL that pyarrow accepts (`s3://bucket/prefix?region=...`).
         clock: seconds since the epoch.
-        most_unfinished: bytes that unfinished uploads with a limit may take together.
+        most_unfinished: total bytes of unfinished uploads that have a limit.
 
     Raises:
-        InputError: a URL that pyarrow does not read.
+        InputError: pyarrow does not accept the URL.
         StorageError: the place cannot be used.
     """
 
@@ -64,7 +64,7 @@ class Artifacts:
         self._unfinished, self._most_unfinished = 0, most_unfinished
         self._counting = threading.Lock()
         self._files: Any
-        with _told(f"{place}"):
+        with _translate_errors(f"{place}"):
             try:
                 if isinstance(place, Path):
                     place.mkdir(parents=True, exist_ok=True)
@@ -77,28 +77,29 @@ class Artifacts:
         self._local = isinstance(self._files, fs.LocalFileSystem)
 
     def put(self, content: bytes) -> Blob:
-        """Keep `content`; the same content is kept once.
+        """Store `content`. The same content is stored once.
 
         Raises:
-            StorageError: no space, no permission.
+            StorageError: the disk is full, or permission is missing.
         """
         with self.upload() as upload:
             upload.write(content)
             return upload.finish()
 
     def upload(self, limit: int | None = None) -> Upload:
-        """Begin to write a file piece by piece, of at most `limit` bytes.
+        """Begin a file that is written in parts, of at most `limit` bytes.
 
         Raises:
-            StorageError: it cannot be written.
+            StorageError: the file cannot be written.
         """
         return Upload(self, limit)
 
     def open(self, digest: str) -> BinaryIO:
-        """A file to read and seek in.
+        """Open a file for reading and seeking.
 
         Raises:
-            NotFound: there is none.
+            NotFound: there is no such file.
+            StorageError: it cannot be read.
         """
         try:
             file: BinaryIO = self._files.open_input_file(self._path(digest))
@@ -109,19 +110,19 @@ class Artifacts:
         return file
 
     def chunks(self, digest: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """The bytes from `start`, `length` of them, in pieces: what a range request is answered with.
+        """`length` bytes from `start`, in chunks: the answer to a range request.
 
         Raises:
-            NotFound: there is no such file; raised before the first piece is asked for.
+            NotFound: there is no such file. Raised by the call itself, not by the iterator.
         """
-        return _pieces(self.open(digest), start, length)
+        return _read_chunks(self.open(digest), start, length)
 
     @contextlib.contextmanager
     def path(self, digest: str) -> Iterator[Path]:
-        """The file as a local path, for libraries that want one; a copy where the store is not local.
+        """The file as a local path, for libraries that need one; a temporary copy if the store is not local.
 
         Raises:
-            NotFound: there is none.
+            NotFound: there is no such file.
         """
         if self._local:
             path = Path(self._path(digest))
@@ -129,14 +130,14 @@ class Artifacts:
                 raise NotFound("the file is not kept any more")
             yield path
             return
-        with _copied(self.chunks(digest)) as copy:
+        with _temporary_copy(self.chunks(digest)) as copy:
             yield copy
 
     def collect(self, grace: float, referenced: Any) -> int:
-        """Remove the files nobody refers to, save those touched in the last `grace` seconds; bytes freed.
+        """Remove files without references that were not touched in the last `grace` seconds. Returns bytes freed.
 
         Args:
-            referenced: a select of the digests that are referred to.
+            referenced: a select of the referenced digests.
         """
         freed = 0
         idle = (BLOBS.c.touched_at < self._clock() - grace, BLOBS.c.digest.not_in(referenced))
@@ -148,26 +149,26 @@ class Artifacts:
         return freed
 
     def drop(self, digest: str) -> None:
-        """Remove a file at once, of which the caller knows that nobody refers to it, nor will."""
+        """Remove a file at once. The caller knows that nothing refers to it, now or later."""
         self._remove(digest)
 
     def _remove(self, digest: str, *where: ColumnElement[bool]) -> int:
-        """Remove a file if all of `where` holds for it; bytes freed."""
-        # The file goes within the transaction: whoever puts it again waits, and then finds it gone.
+        """Remove a file if all conditions of `where` hold. Returns bytes freed."""
+        # The file is deleted within the transaction, so that a concurrent `put` waits and then writes it again.
         with self._database.write() as connection:
-            gone = delete(BLOBS).where(BLOBS.c.digest == digest, *where).returning(BLOBS.c.bytes)
-            if (size := connection.execute(gone).scalar_one_or_none()) is None:
+            removal = delete(BLOBS).where(BLOBS.c.digest == digest, *where).returning(BLOBS.c.bytes)
+            if (size := connection.execute(removal).scalar_one_or_none()) is None:
                 return 0
-            with _told("an artifact"), contextlib.suppress(FileNotFoundError):
+            with _translate_errors("an artifact"), contextlib.suppress(FileNotFoundError):
                 self._files.delete_file(self._path(digest))
             return int(size)
 
     def _clear_unfinished(self, grace: float) -> None:
-        """Remove what uploads left that died."""
-        limit = time.time() - max(grace, 3600.0)  # as the file system counts
-        with _told("unfinished uploads", "looked through"):
-            found = self._files.get_file_info(fs.FileSelector(f"{self._root}/{_UNFINISHED}"))
-        for info in found:
+        """Remove the files of uploads that were never finished or closed."""
+        limit = time.time() - max(grace, 3600.0)  # the clock of the file system, not `self._clock`
+        with _translate_errors("unfinished uploads", "listed"):
+            infos = self._files.get_file_info(fs.FileSelector(f"{self._root}/{_UNFINISHED}"))
+        for info in infos:
             if info.is_file and info.mtime_ns is not None and info.mtime_ns < limit * 1e9:
                 with contextlib.suppress(OSError):
                     self._files.delete_file(info.path)
@@ -177,26 +178,26 @@ class Artifacts:
             raise NotFound("no such file")
         return f"{self._root}/{digest[:2]}/{digest}"
 
-    def _begin(self) -> tuple[str, Any]:
+    def _open_unfinished(self) -> tuple[str, Any]:
         path = f"{self._root}/{_UNFINISHED}/{secrets.token_hex(12)}"
-        with _told("an artifact"):
+        with _translate_errors("an artifact"):
             return path, self._files.open_output_stream(path)
 
-    def _place(self, unfinished: str, blob: Blob) -> None:
-        """Move a whole file to where it belongs, unless it stands there already."""
+    def _move_into_place(self, unfinished: str, blob: Blob) -> None:
+        """Move a finished file to its place under its digest, unless that file exists already."""
         self._touch(blob)
         path = self._path(blob.digest)
-        with _told("an artifact"):
+        with _translate_errors("an artifact"):
             if self._files.get_file_info(path).is_file:
                 self._files.delete_file(unfinished)
-                if self._local:  # who put it there may have died before this
+                if self._local:  # the process that moved it there may have died before its flush
                     storage.flush_folder(Path(path).parent)
                 return
             if not self._local:
                 self._files.create_dir(path.rpartition("/")[0], recursive=True)
                 self._files.move(unfinished, path)
                 return
-            # Whoever refers to it may rely on it after a power cut: content first, then the name.
+            # A reference must hold after a power cut, so flush the content first, then the name.
             folder = Path(path).parent
             storage.flush(Path(unfinished))
             storage.make_folder(folder)
@@ -210,37 +211,44 @@ class Artifacts:
             if not connection.execute(touched).rowcount:
                 connection.execute(insert(BLOBS).values(digest=blob.digest, bytes=blob.bytes, touched_at=now))
 
-    def _forget(self, unfinished: str) -> None:
+    def _discard(self, unfinished: str) -> None:
         with contextlib.suppress(OSError):
             self._files.delete_file(unfinished)
 
     @contextlib.contextmanager
-    def _written(self, unfinished: str) -> Iterator[Path]:
-        """A file that is written and has no place yet, as a local path."""
+    def _local_path(self, unfinished: str) -> Iterator[Path]:
+        """An unfinished file as a local path; a temporary copy if the store is not local."""
         if self._local:
             yield Path(unfinished)
             return
-        with _told("an artifact", "read"):
+        with _translate_errors("an artifact", "read"):
             file: BinaryIO = self._files.open_input_file(unfinished)
-        with _copied(_pieces(file, 0, None)) as copy:
+        with _temporary_copy(_read_chunks(file, 0, None)) as copy:
             yield copy
 
-    def _count(self, size: int) -> None:
-        """Of bytes of strangers that wait for their end, so many more."""
+    def _count_unfinished(self, size: int) -> None:
+        """Add `size` to the bytes of unfinished uploads; negative when an upload ends.
+
+        Raises:
+            Overloaded: the total would exceed the limit.
+        """
         with self._counting:
             if size > 0 and self._unfinished + size > self._most_unfinished:
-                raise Overloaded("too much is being uploaded at once", retry_after=COME_AGAIN_SECONDS)
+                raise Overloaded(
+                    f"unfinished uploads take {self._unfinished} bytes together; try again later",
+                    retry_after=RETRY_AFTER_SECONDS,
+                )
             self._unfinished += size
 
 
 class Upload:
-    """A file being written, unseen until `finish`. Leaving its context without that leaves nothing behind."""
+    """A file that is being written. It is invisible until `finish`; leaving the context without that removes it."""
 
     def __init__(self, artifacts: Artifacts, limit: int | None) -> None:
         self._artifacts, self._limit = artifacts, limit
         self._hash = hashlib.sha256()
         self._done = self._closed = False
-        self._path, self._stream = artifacts._begin()
+        self._path, self._stream = artifacts._open_unfinished()
         self._counted = 0
         self.bytes = 0
 
@@ -250,84 +258,85 @@ class Upload:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._artifacts._count(-self._counted)
+        self._artifacts._count_unfinished(-self._counted)
         if not self._done:
             with contextlib.suppress(OSError):
                 self._stream.close()
-            self._artifacts._forget(self._path)
+            self._artifacts._discard(self._path)
 
     def write(self, part: bytes) -> None:
-        """Add to it.
+        """Append bytes.
 
         Raises:
-            InputError: it is now larger than the limit.
-            Overloaded: all unfinished files with a limit are now larger than they may be together.
-            StorageError: no space.
+            InputError: the file exceeds its limit.
+            Overloaded: the unfinished uploads together exceed their limit.
+            StorageError: the disk is full.
         """
         self.bytes += len(part)
         if self._limit is not None:
             if self.bytes > self._limit:
                 raise InputError(f"more than {self._limit} bytes", where="upload", allowed=f"up to {self._limit} bytes")
-            self._artifacts._count(len(part))
+            self._artifacts._count_unfinished(len(part))
             self._counted += len(part)
         self._hash.update(part)
-        with _told("an artifact"):
+        with _translate_errors("an artifact"):
             self._stream.write(part)
 
     @contextlib.contextmanager
-    def written(self) -> Iterator[Path]:
-        """What was written, as a local path to look at before `finish`; nothing can be added any more.
+    def as_path(self) -> Iterator[Path]:
+        """The file as a local path, to inspect it before `finish`. No more bytes can be written afterwards.
 
         Raises:
-            StorageError: no space.
+            StorageError: the disk is full.
         """
         self._close()
-        with self._artifacts._written(self._path) as path:
+        with self._artifacts._local_path(self._path) as path:
             yield path
 
     def finish(self) -> Blob:
-        """Put it in its place.
+        """Move the file into the store.
 
         Raises:
-            StorageError: no space.
+            StorageError: the disk is full.
         """
         self._close()
         blob = Blob(self._hash.hexdigest(), self.bytes)
-        self._artifacts._place(self._path, blob)
+        self._artifacts._move_into_place(self._path, blob)
         self._done = True
         return blob
 
     def _close(self) -> None:
         if not self._closed:
-            with _told("an artifact"):
+            with _translate_errors("an artifact"):
                 self._stream.close()
             self._closed = True
 
 
-def _pieces(file: BinaryIO, start: int, length: int | None) -> Iterator[bytes]:
+def _read_chunks(file: BinaryIO, start: int, length: int | None) -> Iterator[bytes]:
     with file:
         file.seek(start)
         while length is None or length > 0:
-            piece = file.read(CHUNK_BYTES if length is None else min(CHUNK_BYTES, length))
-            if not piece:
+            chunk = file.read(CHUNK_BYTES if length is None else min(CHUNK_BYTES, length))
+            if not chunk:
                 return
-            yield piece
-            length = None if length is None else length - len(piece)
+            yield chunk
+            length = None if length is None else length - len(chunk)
 
 
 @contextlib.contextmanager
-def _copied(pieces: Iterator[bytes]) -> Iterator[Path]:
-    """A local copy, for as long as it is wanted."""
+def _temporary_copy(chunks: Iterator[bytes]) -> Iterator[Path]:
+    """A local copy that is removed when the context ends."""
     with tempfile.NamedTemporaryFile() as copy:
-        for piece in pieces:
-            copy.write(piece)
+        for chunk in chunks:
+            copy.write(chunk)
         copy.flush()
         yield Path(copy.name)
 
 
 @contextlib.contextmanager
-def _told(what: str, done: str = "written") -> Iterator[None]:
+def _translate_errors(what: str, action: str = "written") -> Iterator[None]:
+    """Raise OSError, which pyarrow raises too, as StorageError."""
     try:
         yield
-    except OSError as error:  # pyarrow raises these, too
-        raise StorageError(f"{what} cannot be {done}: {error.strerror or error}") from error
+    except OSError as error:
+        raise StorageError(f"{what} cannot be {action}: {error.strerror or error}") from error

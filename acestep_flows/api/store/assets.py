@@ -1,4 +1,4 @@
-"""Assets: uploads and outputs that runs can read, by ids that tell nothing about where they lie."""
+"""Assets: uploads and outputs that runs can read. Their ids do not reveal where the files are."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from acestep_flows.errors import InputError, NotFound
 from acestep_flows.value_file import read_value
 from acestep_flows.values import Report, Value
 
-HIGHEST_MADE_RATE = 48_000
-"""Of audio that runs give, two channels at most; what is uploaded says what it is."""
+HIGHEST_OUTPUT_RATE = 48_000
+"""Highest sample rate in Hz of audio that runs make, with two channels at most. Uploads have theirs in `details`."""
 
-UNPACKED = 24
-"""Bytes of samples from a byte of a file that does not tell its length: an mp3 of 128 kbit/s, decoded."""
+DECODED_PER_BYTE = 24
+"""Decoded bytes for each byte of a file of unknown length: an mp3 of 128 kbit/s as float32 samples."""
 
 _ID = re.compile(r"asset-[0-9a-f]{26}")
 
 
 class Assets:
-    """Assets in the database, their files in the artifact store. Its methods block."""
+    """Assets in the database, their files in the artifact store. The methods block."""
 
     def __init__(self, database: Database, artifacts: Artifacts, clock: Callable[[], float] = time.time) -> None:
         self._database, self._artifacts, self._clock = database, artifacts, clock
@@ -45,7 +45,7 @@ class Assets:
         owner: str = "",
         details: Mapping[str, Any] | None = None,
     ) -> AssetRecord:
-        """A new asset of a file that is in the store (`Artifacts.upload`)."""
+        """Add an asset for a file that is in the artifact store (`Artifacts.upload`)."""
         now = self._clock()
         id = new_id("asset", now)
         with self._database.write() as connection:
@@ -65,10 +65,10 @@ class Assets:
         return self.get(id)
 
     def get(self, id: str, owner: str | None = None) -> AssetRecord:
-        """One asset; of another owner it does not exist.
+        """One asset. If `owner` is given, assets of other owners do not exist.
 
         Raises:
-            NotFound: there is none, or its file is not kept any more.
+            NotFound: there is no such asset, or it has expired.
         """
         wanted = select(ASSETS).where(ASSETS.c.id == id, ASSETS.c.expired_at.is_(None))
         if owner is not None:
@@ -80,11 +80,14 @@ class Assets:
         raise NotFound(f"no asset {id[:60]!r}")
 
     def of_kind(self, id: str, kind: str, where: str = "asset", owner: str | None = None) -> AssetRecord:
-        """One asset, for an input that wants this kind; its file is not looked at.
+        """One asset for an input that takes `kind`. Its file is not read.
+
+        Args:
+            where: name of the input, for the error.
 
         Raises:
             NotFound: there is no such asset.
-            InputError: it holds another kind.
+            InputError: the asset holds another kind.
         """
         asset = self.get(id, owner)
         if asset.kind != kind:
@@ -92,11 +95,11 @@ class Assets:
         return asset
 
     def value(self, id: str, kind: str, where: str = "asset", owner: str | None = None) -> Value:
-        """The value in an asset.
+        """Read the value in an asset. Arguments as for `of_kind`.
 
         Raises:
             NotFound: there is no such asset.
-            InputError: it holds another kind, or cannot be read.
+            InputError: the asset holds another kind, or cannot be read.
         """
         asset = self.of_kind(id, kind, where, owner)
         with self._artifacts.path(asset.digest) as path:
@@ -105,7 +108,7 @@ class Assets:
 
                 try:
                     return read.audio(path)
-                except InputError as error:  # the path is nobody's business
+                except InputError as error:  # clients must not see the path
                     raise InputError(error.what, where=f"{where}, asset {id}", allowed=error.allowed) from None
             try:
                 if kind == "report":
@@ -116,14 +119,14 @@ class Assets:
 
 
 def decoded_bytes(asset: AssetRecord) -> int:
-    """Memory that the value in an asset takes, as far as is known without reading it; rather too much."""
-    told = asset.details
+    """Estimate the memory in bytes of the value in an asset without reading it. It is rather too high than too low."""
+    details = asset.details
     if asset.kind != "audio":
         return asset.bytes
-    if "seconds" not in told:
-        return asset.bytes * UNPACKED
-    rate, channels = told.get("sample_rate", HIGHEST_MADE_RATE), told.get("channels", 2)
-    return math.ceil(float(told["seconds"]) * int(rate) * int(channels) * 4)
+    if "seconds" not in details:
+        return asset.bytes * DECODED_PER_BYTE
+    rate, channels = details.get("sample_rate", HIGHEST_OUTPUT_RATE), details.get("channels", 2)
+    return math.ceil(float(details["seconds"]) * int(rate) * int(channels) * 4)
 
 
 def _record(row: Row[Any]) -> AssetRecord:

@@ -1,4 +1,4 @@
-"""A lock that is had in the order in which it was asked for."""
+"""A lock that threads get in the order in which they asked for it."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from collections.abc import Iterator
 
 
 class FifoLock:
-    """One thread at a time, the longest waiting next.
+    """A first-in, first-out lock between threads.
 
-    SQLite's own way to wait is to look again now and then: in a crowd of writers, some never find it free.
+    SQLite waits for a lock by polling. With many writers, some of them would never find it free.
     """
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
         self._waiting: deque[threading.Event] = deque()
-        self._taken = False
+        self._locked = False
 
     @contextlib.contextmanager
-    def mine(self, seconds: float) -> Iterator[None]:
-        """Have a turn.
+    def hold(self, seconds: float) -> Iterator[None]:
+        """Hold the lock; wait for it up to `seconds`.
 
         Raises:
-            TimeoutError: it did not come within `seconds`.
+            TimeoutError: the lock was not free within `seconds`.
         """
-        come = threading.Event()
+        granted = threading.Event()
         with self._mutex:
-            if self._taken:
-                self._waiting.append(come)
+            if self._locked:
+                self._waiting.append(granted)
             else:
-                self._taken = True
-                come.set()
-        if not come.wait(seconds):
+                self._locked = True
+                granted.set()
+        if not granted.wait(seconds):
             with self._mutex:
-                if not come.is_set():  # it may have come just now
-                    self._waiting.remove(come)
+                if not granted.is_set():  # it may have been granted just now
+                    self._waiting.remove(granted)
                     raise TimeoutError(f"locked for {seconds:g} s")
         try:
             yield
@@ -45,4 +45,4 @@ class FifoLock:
                 if self._waiting:
                     self._waiting.popleft().set()
                 else:
-                    self._taken = False
+                    self._locked = False

@@ -1,4 +1,4 @@
-"""The home folder: all that a restart needs."""
+"""The home folder: everything that a server needs after a restart."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from acestep_flows.runtime.serving.saved_states import FOLDER as STATES
 from acestep_flows.runtime.serving.saved_states import SavedStates
 
 LEASE_SECONDS = 10.0
+"""How long an executor keeps a run without renewing its lease."""
 
 
 @dataclass(frozen=True)
 class Home:
-    """The store of one server; every process that belongs to it opens the same folder.
+    """The store of one server. Every process of the server opens the same folder.
 
     Attributes:
         root: the folder.
-        results: folder in it of finished nodes, the disk tier of the cache.
-        states: songs half done, which the processes of the pool keep in it.
+        results: folder of finished nodes within `root`: the disk tier of the cache.
+        states: saved states of unfinished songs, written by the processes of the pool.
     """
 
     root: Path
@@ -48,22 +49,22 @@ class Home:
         artifacts: str | None = None,
         lease: float = LEASE_SECONDS,
     ) -> Self:
-        """Open the store in `root`, made if missing, its tables brought up to date.
+        """Open the store in `root`. Creates the folder if it is missing, and migrates the tables.
 
         Args:
             database: URL of a PostgreSQL database; by default a SQLite file in `root`.
-            artifacts: URL of an S3-compatible place; by default a folder in `root`.
-            lease: seconds after which a run whose executor went silent is another's.
+            artifacts: URL of S3-compatible storage; by default a folder in `root`.
+            lease: seconds without renewal after which another executor may claim a run.
 
         Raises:
             StorageError: the folder or the database cannot be used.
-            InputError: a URL that is none.
+            InputError: a URL is not valid.
         """
         root = root.absolute()
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StorageError(f"{root}: cannot be made: {error.strerror or error}") from error
+            raise StorageError(f"{root}: the folder cannot be made: {error.strerror or error}") from error
         tables = Database(database) if database is not None else Database.file(root / "runs.sqlite")
         files = Artifacts(tables, artifacts if artifacts is not None else root / "artifacts")
         return cls(
@@ -79,5 +80,5 @@ class Home:
         )
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database connections."""
         self.database.close()

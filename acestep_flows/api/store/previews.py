@@ -1,4 +1,4 @@
-"""The latest preview of every node of a run that has any: its file in the artifact store, replaced by the next one."""
+"""The latest preview of each node of a run. The next preview of a node replaces it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from sqlalchemy import delete, insert, select
 
 from acestep_flows.api.store.artifacts import Artifacts
 from acestep_flows.api.store.database import Database
-from acestep_flows.api.store.leases import holds
+from acestep_flows.api.store.leases import lease_is_held
 from acestep_flows.api.store.records import Blob, Lease, PreviewRecord
 from acestep_flows.api.store.schema import PREVIEWS
 from acestep_flows.errors import NotFound
 
 
 class Previews:
-    """Previews in the database. Its methods block.
+    """Previews in the database, their files in the artifact store. The methods block.
 
     Args:
         clock: seconds since the epoch.
@@ -27,20 +27,21 @@ class Previews:
         self._database, self._artifacts, self._clock = database, artifacts, clock
 
     def put(self, lease: Lease, node: str, step: int, steps: int, seconds: float, blob: Blob) -> bool:
-        """Keep a preview in place of the node's earlier one, whose file goes; False where the lease is lost.
+        """Replace the preview of a node, and remove the file of the earlier one; False if the lease is lost.
 
         Args:
-            seconds: how much of the song there is to hear.
-            blob: the file, which stands in the artifact store.
+            seconds: length of the preview.
+            blob: its file, already in the artifact store.
         """
-        which = PREVIEWS.c.run == lease.run, PREVIEWS.c.node == node
+        same_node = PREVIEWS.c.run == lease.run, PREVIEWS.c.node == node
         with self._database.write() as connection:
-            if not holds(connection, lease):
+            if not lease_is_held(connection, lease):
                 return False
-            before = connection.execute(delete(PREVIEWS).where(*which).returning(PREVIEWS.c.digest)).scalars().all()
+            removal = delete(PREVIEWS).where(*same_node).returning(PREVIEWS.c.digest)
+            replaced = connection.execute(removal).scalars().all()
             row = PreviewRecord(lease.run, node, step, steps, seconds, blob.digest, blob.bytes, self._clock())
             connection.execute(insert(PREVIEWS).values(asdict(row)))
-        for digest in before:
+        for digest in replaced:
             if digest != blob.digest:
                 self._artifacts.drop(digest)
         return True
@@ -49,15 +50,15 @@ class Previews:
         """The latest preview of a node.
 
         Raises:
-            NotFound: there is none.
+            NotFound: the node has no preview, or it was removed.
         """
-        for found in self.all(run):
-            if found.node == node:
-                return found
-        raise NotFound(f"no preview of a node {node[:100]!r}, or none any more")
+        for preview in self.all(run):
+            if preview.node == node:
+                return preview
+        raise NotFound(f"no preview of a node {node[:100]!r}: there is none yet, or it was removed")
 
     def all(self, run: str) -> tuple[PreviewRecord, ...]:
-        """The latest previews of a run, one for each node that has any."""
+        """The latest previews of a run, one for each node that has one."""
         wanted = select(PREVIEWS).where(PREVIEWS.c.run == run).order_by(PREVIEWS.c.node)
         with self._database.read() as connection:
             return tuple(PreviewRecord(**row) for row in connection.execute(wanted).mappings())

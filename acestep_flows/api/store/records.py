@@ -1,8 +1,8 @@
-"""What the store holds, as plain frozen records. Times are seconds since the epoch.
+"""What the store holds, as frozen records. Times are seconds since the epoch.
 
-A run is `queued` when it is on disk, `running` while an executor has its lease, and ends once: `succeeded`, `failed`
-or `cancelled`. A run whose executor died stays `running` until another one claims it and goes on from the nodes that
-were finished.
+A run is `queued` once it is on disk, and `running` while an executor holds its lease. It ends once: `succeeded`,
+`failed` or `cancelled`. If its executor dies, the run stays `running` until another executor claims it and continues
+from the finished nodes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 
 class RunState(StrEnum):
-    """Where a run stands."""
+    """State of a run."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -24,7 +24,7 @@ class RunState(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """Whether the run is over for good."""
+        """Whether the run has ended."""
         return self in ENDED
 
 
@@ -33,25 +33,25 @@ ENDED = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})
 
 @dataclass(frozen=True, kw_only=True)
 class NewRun:
-    """A run to be accepted: everything it depends on, so that nothing that changes later can change it.
+    """A run to accept, with everything that it depends on. Later changes of graph files cannot change it.
 
     Attributes:
-        graph: the graph's name.
-        digest: of the graph's content (`Plan.digest`).
-        content: the graph and those it nests, as `recipes.graph_content` gives them.
-        inputs: resolved: defaults filled in, seeds drawn, `{"asset": id}` where a value stands.
-        assets: ids of the assets that the inputs name; kept as long as the run is.
-        warnings: what the plan had to say.
-        owner: whose it is, the name of an API key; empty without keys.
-        priority: higher goes first.
-        deadline: seconds from acceptance after which it is stopped, queued or running.
+        graph: name of the graph.
+        digest: digest of the graph's content (`Plan.digest`).
+        content: the graph and its nested graphs, as `graph_content` returns them.
+        inputs: resolved inputs: defaults filled in, seeds drawn, `{"asset": id}` in place of a value.
+        assets: ids of the assets in the inputs. They are kept as long as the run is unfinished.
+        warnings: warnings of the plan.
+        owner: name of the API key that owns the run; empty without keys.
+        priority: runs with a higher priority start first.
+        deadline: seconds after acceptance at which the run is stopped, queued or running.
         cache: what the cache may do: `use`, `refresh` or `off`.
-        format: of audio outputs.
-        webhook: what to tell when it ends, as the webhook sender wants it.
-        idempotency_key: with the same key and owner the same request is accepted once.
-        request_digest: sha256 of the request's body, for the key.
-        expected_seconds: what it will take, where known.
-        preview_every: steps between previews of nodes that sample; None: none are made.
+        format: format of audio outputs.
+        webhook: `{"url": ...}`, called when the run ends.
+        idempotency_key: requests with the same key and owner are accepted once.
+        request_digest: sha256 of the request, compared when the key is used again.
+        expected_seconds: expected duration, where known.
+        preview_every: steps between previews of nodes that sample; None makes none.
     """
 
     graph: str
@@ -74,11 +74,11 @@ class NewRun:
 
 @dataclass(frozen=True)
 class QueueLimits:
-    """How much may be waiting, checked in the transaction that accepts. None: no limit.
+    """Limits that are checked in the transaction that accepts a run. None is no limit.
 
     Attributes:
-        queued: runs that wait, of everybody.
-        owned: runs of one owner that wait or work.
+        queued: queued runs of all owners.
+        owned: queued and running runs of one owner.
     """
 
     queued: int | None = 1000
@@ -87,14 +87,14 @@ class QueueLimits:
 
 @dataclass(frozen=True)
 class OutputRecord:
-    """One file a run gave. Lists and maps give several: `takes.01`, `stems.vocals`.
+    """One output file of a run. A list or map has one file for each part: `takes.01`, `stems.vocals`.
 
     Attributes:
-        asset: the same file as an asset, to be the input of another run.
-        file_name: what a download is called.
-        digest: sha256 of the file, its key in `Artifacts`.
-        bytes: its size.
-        expired: the file is not kept any more.
+        asset: id of the same file as an asset, for inputs of other runs.
+        file_name: file name of a download.
+        digest: sha256 of the file: its key in `Artifacts`.
+        bytes: size of the file.
+        expired: whether retention removed the file.
     """
 
     name: str
@@ -109,16 +109,16 @@ class OutputRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run as it stands (its graph's content aside, which may be large).
+    """One run, without the content of its graph, which may be large.
 
     Attributes:
-        progress: 0 to 1, never less than before.
-        outputs: by name, in the graph's order; empty until it succeeded.
-        error: `code`, `message` and, where one is to blame, `node`.
-        attempt: how often it was claimed; above 1 it outlived an executor.
-        seconds: from its start to its end.
-        deadline_at: when it is stopped.
-        cancel_requested: whether somebody wants it stopped, and the executor has yet to.
+        progress: 0 to 1; it never decreases.
+        outputs: by name, in the graph's order; empty until the run succeeded.
+        error: `code`, `message` and, if a node is to blame, `node`.
+        attempt: how often the run was claimed. Above 1 it outlived an executor.
+        seconds: from start to end.
+        deadline_at: when the run is stopped.
+        cancel_requested: whether a cancellation was requested that the executor has not carried out yet.
     """
 
     id: str
@@ -150,10 +150,11 @@ class NodeRecord:
     """One node of a run.
 
     Attributes:
-        state: `waiting`, `queued` (its inputs exist), `started`, and one of `finished`, `cached`, `skipped`, `failed`
-            and `cancelled`. A node that was finished stays so when the run goes on after its executor's death.
-        step, steps: where it stands, for stages that tell.
-        seconds: what the stage worked; what the cache saved, where known.
+        state: `waiting`, `queued` (its inputs exist), `started`, then one of `finished`, `cached`, `skipped`, `failed`
+            and `cancelled`. A finished node stays finished when another executor continues the run.
+        step: latest step, for stages that report steps.
+        steps: number of steps, likewise.
+        seconds: how long the stage computed; for a cached node, the seconds that the cache saved, where known.
     """
 
     id: str
@@ -169,7 +170,7 @@ class NodeRecord:
 
 @dataclass(frozen=True)
 class PreviewRecord:
-    """How a node's song sounded after `step` of `steps`: a WAV file of its first `seconds`."""
+    """A preview of a node after `step` of `steps`: a WAV file with the first `seconds` of the song."""
 
     run: str
     node: str
@@ -186,10 +187,10 @@ class StoredEvent:
     """One thing that happened to a run.
 
     Attributes:
-        seq: 1, 2, 3 ... within the run, without gaps: what a client resumes after.
-        type: of a node, as `graph.events`; of the run (`node` empty), `accepted`, `started`, `continued` (after its
-            executor died or was stopped), then one of the run's end states, which is the last event of all.
-        body: JSON: `node`, `stage`, `time`, `progress` (of the run), and what belongs to the type.
+        seq: 1, 2, 3 ... within the run, without gaps. A client resumes after it.
+        type: for a node, a type of `graph.execution.events`. For the run (`node` is empty): `accepted`, `started`,
+            `continued` (after its executor died or was stopped), and last of all an end state of the run.
+        body: JSON: `node`, `stage`, `time`, `progress` (of the run), and the fields of the type.
     """
 
     seq: int
@@ -199,12 +200,12 @@ class StoredEvent:
 
 
 @dataclass(frozen=True)
-class Outlook:
-    """When a run may be expected.
+class QueueEstimate:
+    """When a run will end.
 
     Attributes:
-        position: runs that start before it; None unless it is queued.
-        seconds: until it ends, by what earlier runs took; None where nothing is known.
+        position: number of runs that start before it; None unless it is queued.
+        seconds: until it ends, from the durations of earlier runs; None where nothing is known.
     """
 
     position: int | None
@@ -213,7 +214,7 @@ class Outlook:
 
 @dataclass(frozen=True)
 class Page:
-    """Some runs, the newest first; `next` continues the listing, None at its end."""
+    """One page of runs, newest first. `next` is the `after` of the following page; None on the last one."""
 
     runs: tuple[RunRecord, ...]
     next: str | None
@@ -221,7 +222,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to work on a run: whoever claims it later has a higher attempt, and this one is worth nothing."""
+    """The right to work on a run. A later claim has a higher `attempt` and makes this lease invalid."""
 
     run: str
     executor: str
@@ -229,8 +230,8 @@ class Lease:
 
 
 @dataclass(frozen=True)
-class Claimed:
-    """A run that an executor works on, with what it needs to plan it."""
+class ClaimedRun:
+    """A run that an executor claimed, with the graph's content for planning it."""
 
     lease: Lease
     record: RunRecord
@@ -239,7 +240,7 @@ class Claimed:
 
 @dataclass(frozen=True)
 class Blob:
-    """A file in the artifact store: its sha256 (hex), which is its key, and its size."""
+    """A file in the artifact store: its sha256 in hex, which is its key, and its size in bytes."""
 
     digest: str
     bytes: int
@@ -247,7 +248,7 @@ class Blob:
 
 @dataclass(frozen=True)
 class NewOutput:
-    """A file that a run gave, which stands in the artifact store; `details` as of an asset."""
+    """An output file that is already in the artifact store; `details` as in `AssetRecord`."""
 
     name: str
     kind: str
@@ -259,12 +260,12 @@ class NewOutput:
 
 @dataclass(frozen=True)
 class AssetRecord:
-    """A file that runs can read: uploaded, or an output.
+    """A file that runs can read: an upload or an output.
 
     Attributes:
-        kind: of the value in it: audio, latents, report ...
-        run: the run that gave it; None for an upload.
-        details: what was found in it (`seconds`, `sample_rate`, `channels` of audio).
+        kind: kind of the value in the file: audio, latents, report ...
+        run: the run that made it; None for an upload.
+        details: properties of the content, such as `seconds`, `sample_rate` and `channels` of audio.
     """
 
     id: str

@@ -1,7 +1,7 @@
-"""What is removed in time: files by age and bytes, finished nodes by age, and runs themselves when they are history.
+"""Removes what is past its retention: files by age and total bytes, finished nodes by age, old runs.
 
-Nothing goes that a run waiting or working refers to, and no finished node younger than the oldest run at work. States
-of songs half done go when they are older than that run, for it was another that left them.
+Files that a queued or running run refers to are never removed, nor are finished nodes that were used since the oldest
+active run started. Saved states older than that run belong to runs that ended, so they are removed.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ if TYPE_CHECKING:
 
 DAY = 86_400.0
 GRACE_SECONDS = 3600.0
-"""How long a file may stand before something refers to it."""
+"""How long a file is kept although nothing refers to it yet."""
 
 _BATCH = 100
-"""Runs forgotten in one transaction."""
+"""Runs deleted in one transaction."""
 
 
 @dataclass(frozen=True)
 class RetentionPolicy:
-    """How long, and how much. None: without limit.
+    """How long things are kept, and how many bytes. None is no limit.
 
     Attributes:
         files: seconds that uploads and outputs are kept.
-        bytes: of all uploads, outputs and previews; previews of runs that are over go first, then the oldest.
-        nodes: seconds that finished nodes are kept after they were last used (their bytes are the cache's budget).
-        runs: seconds that the record of a run is kept after its end, its outputs with it.
+        bytes: total of uploads, outputs and previews. Beyond it, previews of ended runs are removed first, then the
+            oldest files.
+        nodes: seconds that finished nodes are kept after their last use. Their bytes are limited by the cache.
+        runs: seconds that a run and its outputs stay in the tables after its end.
         previews: seconds that previews are kept after the end of their run.
     """
 
@@ -50,8 +51,16 @@ class RetentionPolicy:
 
 
 @dataclass(frozen=True)
-class Swept:
-    """What went: runs, files (uploads, outputs and previews), bytes of files, finished nodes, states of songs."""
+class SweepResult:
+    """What a sweep removed.
+
+    Attributes:
+        runs: records of runs.
+        files: uploads, outputs and previews.
+        bytes: freed in the artifact store.
+        nodes: finished nodes.
+        states: saved states of songs.
+    """
 
     runs: int = 0
     files: int = 0
@@ -60,8 +69,12 @@ class Swept:
     states: int = 0
 
 
-def sweep(home: Home, keep: RetentionPolicy, now: float | None = None, grace: float = GRACE_SECONDS) -> Swept:
-    """Remove what is over its time.
+def sweep(home: Home, keep: RetentionPolicy, now: float | None = None, grace: float = GRACE_SECONDS) -> SweepResult:
+    """Remove what is past its retention.
+
+    Args:
+        now: seconds since the epoch; by default the current time.
+        grace: seconds that an unreferenced file or a saved state is kept.
 
     Raises:
         StorageError: the database cannot be reached.
@@ -75,19 +88,20 @@ def sweep(home: Home, keep: RetentionPolicy, now: float | None = None, grace: fl
         if keep.bytes is not None:
             files += _expire_oldest(connection, keep.bytes, now)
     freed = home.artifacts.collect(grace, _referenced())
-    oldest = needed_since(home.database)
+    oldest = oldest_active_start(home.database)
     started = now if oldest is None else oldest
     nodes = _drop_nodes(home, min(now - keep.nodes, started)) if keep.nodes is not None else 0
-    return Swept(runs, files, freed, nodes, home.states.sweep(started - grace))
+    return SweepResult(runs, files, freed, nodes, home.states.sweep(started - grace))
 
 
 def _forget_runs(database: Database, before: float) -> int:
-    sources = select(ASSETS.c.run).where(ASSETS.c.run.is_not(None), ASSETS.c.id.in_(_needed()))
+    """Delete runs that ended before `before`, unless an active run reads their outputs. Returns how many."""
+    sources = select(ASSETS.c.run).where(ASSETS.c.run.is_not(None), ASSETS.c.id.in_(_assets_in_use()))
     ended = RUNS.c.state.in_([state.value for state in ENDED])
     old = select(RUNS.c.id).where(ended, RUNS.c.finished_at < before, RUNS.c.id.not_in(sources))
     gone = 0
     while True:
-        # A transaction for each batch: nothing is accepted and nothing ends while one is open.
+        # Small batches, because no run can be accepted or ended while a write transaction is open.
         with database.write() as connection:
             ids = connection.execute(old.limit(_BATCH)).scalars().all()
             if ids:
@@ -97,31 +111,33 @@ def _forget_runs(database: Database, before: float) -> int:
             return gone
 
 
-def _needed() -> Select[str]:
-    """Assets that a run waiting or working reads."""
+def _assets_in_use() -> Select[str]:
+    """Assets that a queued or running run reads."""
     unfinished = RUNS.c.state.in_([RunState.QUEUED.value, RunState.RUNNING.value])
     return select(INPUT_ASSETS.c.asset).join(RUNS, RUNS.c.id == INPUT_ASSETS.c.run).where(unfinished)
 
 
-def _idle() -> ColumnElement[bool]:
-    """Files that may go."""
-    return ASSETS.c.expired_at.is_(None) & ASSETS.c.id.not_in(_needed())
+def _removable() -> ColumnElement[bool]:
+    """The SQL condition that an asset's file is present and no active run reads it."""
+    return ASSETS.c.expired_at.is_(None) & ASSETS.c.id.not_in(_assets_in_use())
 
 
 def _expire(connection: Connection, which: ColumnElement[bool], now: float) -> int:
-    """Let go of files. The record of an upload goes with it; that of an output stays as long as its run."""
-    uploads = connection.execute(delete(ASSETS).where(which, _idle(), ASSETS.c.run.is_(None))).rowcount
-    return uploads + connection.execute(update(ASSETS).where(which, _idle()).values(expired_at=now)).rowcount
+    """Expire the assets that match `which`. Uploads are deleted; outputs stay as records until their run goes."""
+    uploads = connection.execute(delete(ASSETS).where(which, _removable(), ASSETS.c.run.is_(None))).rowcount
+    return uploads + connection.execute(update(ASSETS).where(which, _removable()).values(expired_at=now)).rowcount
 
 
 def _expire_oldest(connection: Connection, budget: int, now: float) -> int:
-    """Let go of the oldest files until the rest is within `budget`; a file that several refer to counts once."""
-    if _used(connection) <= budget:
+    """Expire the oldest files until the rest fits in `budget` bytes. A file with several references counts once."""
+    if _used_bytes(connection) <= budget:
         return 0
     gone = _drop_previews(connection, now)
-    used = _used(connection)
+    used = _used_bytes(connection)
     for id, digest, size in connection.execute(
-        select(ASSETS.c.id, ASSETS.c.digest, ASSETS.c.bytes).where(_idle()).order_by(ASSETS.c.created_at, ASSETS.c.id)
+        select(ASSETS.c.id, ASSETS.c.digest, ASSETS.c.bytes)
+        .where(_removable())
+        .order_by(ASSETS.c.created_at, ASSETS.c.id)
     ).all():
         if used <= budget:
             break
@@ -135,40 +151,40 @@ def _expire_oldest(connection: Connection, budget: int, now: float) -> int:
 
 
 def _referenced() -> CompoundSelect[str]:
-    """Files that something refers to."""
+    """Digests of files that an asset or a preview refers to."""
     return union_all(select(ASSETS.c.digest).where(ASSETS.c.expired_at.is_(None)), select(PREVIEWS.c.digest))
 
 
-def _used(connection: Connection) -> int:
-    """Bytes of all files that something refers to."""
+def _used_bytes(connection: Connection) -> int:
+    """Total bytes of the referenced files."""
     used = select(func.sum(BLOBS.c.bytes)).where(BLOBS.c.digest.in_(_referenced()))
     return int(connection.execute(used).scalar_one() or 0)
 
 
 def _drop_previews(connection: Connection, before: float) -> int:
-    """Let go of the previews of runs that ended before."""
+    """Delete the previews of runs that ended at `before` or earlier. Returns how many."""
     over = select(RUNS.c.id).where(RUNS.c.finished_at <= before)
     return connection.execute(delete(PREVIEWS).where(PREVIEWS.c.run.in_(over))).rowcount
 
 
-def needed_since(database: Database) -> float | None:
-    """When the oldest run at work started: it may need every finished node that was used since. None: there is none.
+def oldest_active_start(database: Database) -> float | None:
+    """Start time of the oldest active run, which may need every node that was used since; None if there is none.
 
-    Where the database does not say, all may be needed.
+    Returns 0 if the database cannot be read, so that every finished node counts as needed.
     """
     oldest = select(func.min(RUNS.c.started_at)).where(
         RUNS.c.state.in_([RunState.QUEUED.value, RunState.RUNNING.value])
     )
     try:
         with database.read() as connection:
-            found: float | None = connection.execute(oldest).scalar_one()
+            started: float | None = connection.execute(oldest).scalar_one()
     except StorageError:
         return 0.0
-    return found
+    return started
 
 
 def _drop_nodes(home: Home, before: float) -> int:
-    """Remove finished nodes that were not used for long. A run at work may need all it used since it started."""
+    """Remove finished nodes that were last used before `before`. Returns how many."""
     gone = 0
     for path in home.results.glob("??/*.safetensors"):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Rows become records, and the few changes that both sides of the run table make, each within a transaction."""
+"""Converts rows to records, and holds the writes that `runs` and `leases` share. The caller opens the transaction."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from acestep_flows.api.store.records import NodeRecord, OutputRecord, RunRecord,
 from acestep_flows.api.store.schema import ASSETS, EVENTS, NODES, RUNS
 from acestep_flows.errors import FlowsError
 
-SHOWN = [column for column in RUNS.columns if column.name != "content"]
-"""What a record is made of: everything but the graph, which may be large."""
+RECORD_COLUMNS = [column for column in RUNS.columns if column.name != "content"]
+"""Columns of a `RunRecord`: all but the graph's content, which may be large."""
 
 
 def new_id(prefix: str, now: float) -> str:
-    """An id nobody can guess; ids made one after the other sort in that order."""
+    """A random id, such as `run-...`. Ids sort by the time `now` at which they were made."""
     return f"{prefix}-{int(now * 1e6):014x}{secrets.token_hex(6)}"
 
 
 def run_record(row: Row[Any], outputs: Mapping[str, OutputRecord]) -> RunRecord:
-    """A row of SHOWN, and the run's outputs."""
+    """The record of a row of RECORD_COLUMNS and of the run's outputs by name."""
     return RunRecord(
         id=row.id,
         graph=row.graph,
@@ -50,17 +50,17 @@ def run_record(row: Row[Any], outputs: Mapping[str, OutputRecord]) -> RunRecord:
 
 
 def node_record(row: Row[Any]) -> NodeRecord:
-    """A row of NODES."""
-    named = ("id", "stage", "state", "step", "steps", "seconds", "started_at", "finished_at", "error")
-    return NodeRecord(**{name: getattr(row, name) for name in named})
+    """The record of a row of NODES."""
+    columns = ("id", "stage", "state", "step", "steps", "seconds", "started_at", "finished_at", "error")
+    return NodeRecord(**{name: getattr(row, name) for name in columns})
 
 
 def outputs_of(connection: Connection, runs: Sequence[str]) -> dict[str, dict[str, OutputRecord]]:
-    """The outputs of some runs by name."""
-    found: dict[str, dict[str, OutputRecord]] = {run: {} for run in runs}
+    """The outputs of runs: by run, then by name."""
+    outputs: dict[str, dict[str, OutputRecord]] = {run: {} for run in runs}
     rows = connection.execute(select(ASSETS).where(ASSETS.c.run.in_(runs)).order_by(ASSETS.c.run, ASSETS.c.position))
     for row in rows:
-        found[row.run][row.output] = OutputRecord(
+        outputs[row.run][row.output] = OutputRecord(
             name=row.output,
             asset=row.id,
             kind=row.kind,
@@ -70,75 +70,75 @@ def outputs_of(connection: Connection, runs: Sequence[str]) -> dict[str, dict[st
             bytes=row.bytes,
             expired=row.expired_at is not None,
         )
-    return found
+    return outputs
 
 
-def tell(connection: Connection, run: str, events: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
-    """Add events, type and body each (`time` in the body), to those of a run."""
-    told = list(events)
-    if not told:
+def add_events(connection: Connection, run: str, events: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+    """Append events to those of a run. Each is a type and a body; the body has its `time`."""
+    new_events = list(events)
+    if not new_events:
         return
     last = connection.execute(
         update(RUNS)
         .where(RUNS.c.id == run)
-        .values(last_event=RUNS.c.last_event + len(told))
+        .values(last_event=RUNS.c.last_event + len(new_events))
         .returning(RUNS.c.last_event)
     ).scalar_one()
-    first = last - len(told) + 1
+    first = last - len(new_events) + 1
     connection.execute(
         insert(EVENTS),
         [
             {"run": run, "seq": seq, "type": type, "time": body["time"], "body": dict(body)}
-            for seq, (type, body) in enumerate(told, first)
+            for seq, (type, body) in enumerate(new_events, first)
         ],
     )
 
 
 def run_event(type: str, now: float, **more: Any) -> tuple[str, dict[str, Any]]:
-    """An event of the run itself."""
+    """Type and body of an event of the run itself, not of a node."""
     return type, {"type": type, "node": "", "stage": "", "time": now, **more}
 
 
-def end(
+def end_run(
     connection: Connection,
     run: str,
     state: RunState,
     now: float,
     error: FlowsError | None = None,
 ) -> None:
-    """End a run that has not ended; the caller has seen to that in the same transaction."""
-    started = connection.execute(select(RUNS.c.started_at, RUNS.c.webhook).where(RUNS.c.id == run)).one()
+    """End a run. The caller has checked, in the same transaction, that it has not ended."""
+    before = connection.execute(select(RUNS.c.started_at, RUNS.c.webhook).where(RUNS.c.id == run)).one()
     changes: dict[str, Any] = {
         "state": state.value,
         "finished_at": now,
-        "seconds": None if started.started_at is None else max(0.0, now - started.started_at),
+        "seconds": None if before.started_at is None else max(0.0, now - before.started_at),
         "executor": None,
         "lease_until": None,
         "error": None if error is None else error_json(error),
-        "webhook_due": None if started.webhook is None else now,
+        "webhook_due": None if before.webhook is None else now,
     }
     if state is RunState.SUCCEEDED:
         changes["progress"] = 1.0
-    else:  # An executor that died did not say so of its nodes.
+    else:  # an executor that died did not end its nodes
         open_nodes = (NODES.c.run == run, NODES.c.state.in_(("waiting", "queued", "started")))
         connection.execute(update(NODES).where(*open_nodes).values(state="cancelled"))
     connection.execute(update(RUNS).where(RUNS.c.id == run).values(changes))
     more = {"progress": 1.0} if state is RunState.SUCCEEDED else {}
     if error is not None:
         more["error"] = changes["error"]
-    tell(connection, run, [run_event(state.value, now, **more)])
+    add_events(connection, run, [run_event(state.value, now, **more)])
 
 
 def error_json(error: FlowsError) -> dict[str, Any]:
-    """An error as clients see it."""
-    told: dict[str, Any] = {"code": error.code, "message": str(error)}
+    """An error as JSON, as clients see it: `code`, `message`, and `node` where one is to blame."""
+    body: dict[str, Any] = {"code": error.code, "message": str(error)}
     if node := _node_of(error):
-        told["node"] = node
-    return told
+        body["node"] = node
+    return body
 
 
 def _node_of(error: FlowsError) -> str:
-    """The node to blame: of a stage's error, or as an input error names it (`node takes[1], span`)."""
+    """The node to blame: the node of a stage error, or the one in an input error's `where` (`node takes[1], span`)."""
     where = getattr(error, "where", "")
     if isinstance(where, str) and where.startswith("node "):
         return where.removeprefix("node ").partition(",")[0]

@@ -1,4 +1,4 @@
-"""The run table as those see it who submit runs and look at them."""
+"""The run table as clients use it: accept, list, look at and cancel runs; and the webhooks that are due."""
 
 from __future__ import annotations
 
@@ -9,18 +9,27 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Connection, Row, Select, and_, func, insert, select, update
 
 from acestep_flows.api.store.database import Database
-from acestep_flows.api.store.queue_estimate import outlook, typical_seconds
+from acestep_flows.api.store.queue_estimate import estimate_run, typical_seconds
 from acestep_flows.api.store.records import (
     NewRun,
     NodeRecord,
-    Outlook,
     Page,
+    QueueEstimate,
     QueueLimits,
     RunRecord,
     RunState,
     StoredEvent,
 )
-from acestep_flows.api.store.rows import SHOWN, end, new_id, node_record, outputs_of, run_event, run_record, tell
+from acestep_flows.api.store.rows import (
+    RECORD_COLUMNS,
+    add_events,
+    end_run,
+    new_id,
+    node_record,
+    outputs_of,
+    run_event,
+    run_record,
+)
 from acestep_flows.api.store.schema import ASSETS, EVENTS, INPUT_ASSETS, NODES, RUNS
 from acestep_flows.errors import Cancelled, Conflict, InputError, NotFound, Overloaded, RateLimited
 
@@ -34,9 +43,9 @@ _UNFINISHED = (RunState.QUEUED.value, RunState.RUNNING.value)
 
 
 class RunTable:
-    """Runs in the database. Its methods block (milliseconds): from an event loop, call them in a thread.
+    """Runs in the database. The methods block for milliseconds: from an event loop, call them in a thread.
 
-    Executors work on runs through `leases.Leases`.
+    Executors use `leases.Leases` instead.
 
     Args:
         clock: seconds since the epoch.
@@ -46,17 +55,17 @@ class RunTable:
         self._database, self._clock = database, clock
 
     def accept(self, new: NewRun, limits: QueueLimits = _DEFAULT_LIMITS) -> tuple[RunRecord, bool]:
-        """Put a run in the queue; when this returns, it is on disk.
+        """Put a run in the queue. It is on disk when this returns.
 
         Returns:
-            The run, and whether it is new: False where its idempotency key was used before for the same request.
+            The run, and whether it is new. It is not new if its idempotency key was used before for the same request.
 
         Raises:
             Conflict: the idempotency key was used for another request.
-            Overloaded: the queue is full; nothing is kept of the run.
-            RateLimited: the owner has too many runs; likewise.
-            NotFound: an asset in its inputs is gone.
-            InputError: a priority, deadline or key that cannot be.
+            Overloaded: the queue is full.
+            RateLimited: the owner has too many runs.
+            NotFound: an asset in its inputs does not exist, or has expired.
+            InputError: a priority, deadline or key is out of range.
         """
         _check(new)
         with self._database.write() as connection:
@@ -67,14 +76,14 @@ class RunTable:
             _refuse_overload(connection, new.owner, limits)
             _require(connection, new.assets, new.owner)
             id = self._insert(connection, new)
-            row = connection.execute(select(*SHOWN).where(RUNS.c.id == id)).one()
-            return _whole(connection, row), True
+            row = connection.execute(select(*RECORD_COLUMNS).where(RUNS.c.id == id)).one()
+            return _full_record(connection, row), True
 
     def accepted(self, owner: str, key: str, digest: str) -> RunRecord | None:
-        """The run that was accepted under an idempotency key for the same request; None where there is none yet.
+        """The run that was accepted before under an idempotency key; None if there is none.
 
         Args:
-            digest: of the request (`NewRun.request_digest`).
+            digest: digest of the request (`NewRun.request_digest`).
 
         Raises:
             Conflict: the key was used for another request.
@@ -83,13 +92,13 @@ class RunTable:
             return _accepted(connection, owner, key, digest)
 
     def get(self, id: str, owner: str | None = None) -> RunRecord:
-        """One run; of another owner it does not exist.
+        """One run. If `owner` is given, runs of other owners do not exist.
 
         Raises:
-            NotFound: there is none.
+            NotFound: there is no such run.
         """
         with self._database.read() as connection:
-            return _whole(connection, _row(connection, id, owner))
+            return _full_record(connection, _row(connection, id, owner))
 
     def list(
         self,
@@ -100,16 +109,16 @@ class RunTable:
         limit: int = 50,
         after: str | None = None,
     ) -> Page:
-        """Runs, the newest first; `after` is the `next` of the page before.
+        """Runs, newest first. `after` is the `next` of the page before.
 
         Raises:
-            InputError: `after` is no such thing, or `limit` is out of range.
+            InputError: `after` is not the id of a run, or `limit` is out of range.
         """
         if not 1 <= limit <= LARGEST_PAGE:
             raise InputError(f"{limit}", where="limit", allowed=f"1 to {LARGEST_PAGE}")
         if after is not None and not _ID.fullmatch(after):
-            raise InputError("not the end of a page", where="after", allowed="what the page before named as next")
-        wanted = select(*SHOWN).order_by(RUNS.c.id.desc()).limit(limit + 1)
+            raise InputError("not the id of a run", where="after", allowed="the value of next of the page before")
+        wanted = select(*RECORD_COLUMNS).order_by(RUNS.c.id.desc()).limit(limit + 1)
         for column, value in ((RUNS.c.owner, owner), (RUNS.c.state, state and state.value), (RUNS.c.graph, graph)):
             if value is not None:
                 wanted = wanted.where(column == value)
@@ -122,60 +131,60 @@ class RunTable:
         return Page(runs, runs[-1].id if len(rows) > limit else None)
 
     def nodes(self, id: str) -> tuple[NodeRecord, ...]:
-        """The nodes of a run in the order of its plan; empty before it first started."""
+        """The nodes of a run in the order of its plan; empty before its first start."""
         with self._database.read() as connection:
             rows = connection.execute(select(NODES).where(NODES.c.run == id).order_by(NODES.c.position))
             return tuple(node_record(row) for row in rows)
 
     def events(self, id: str, after: int = 0, limit: int = 1000) -> tuple[StoredEvent, ...]:
-        """Events whose `seq` is greater than `after`, oldest first. The last of a run has an end state as its type."""
+        """Events with a `seq` greater than `after`, oldest first. The type of a run's last event is its end state."""
         wanted = select(EVENTS).where(EVENTS.c.run == id, EVENTS.c.seq > after).order_by(EVENTS.c.seq).limit(limit)
         with self._database.read() as connection:
             rows = connection.execute(wanted)
             return tuple(StoredEvent(row.seq, row.type, row.time, row.body) for row in rows)
 
     def cancel(self, id: str, owner: str | None = None) -> RunRecord:
-        """Stop a run: at once where nobody works on it, else at its next step boundary. No-op when it is over.
+        """Stop a run: at once if no executor works on it, else at its next step. Does nothing if it has ended.
 
         Raises:
-            NotFound: there is none.
+            NotFound: there is no such run.
         """
         now = self._clock()
         with self._database.write() as connection:
             row = _row(connection, id, owner)
             if row.state == RunState.QUEUED or (row.state == RunState.RUNNING and row.lease_until < now):
-                end(connection, id, RunState.CANCELLED, now, Cancelled("the run was cancelled"))
+                end_run(connection, id, RunState.CANCELLED, now, Cancelled("the run was cancelled"))
             elif row.state == RunState.RUNNING:
                 connection.execute(update(RUNS).where(RUNS.c.id == id).values(cancel_requested=True))
-            return _whole(connection, _row(connection, id, owner))
+            return _full_record(connection, _row(connection, id, owner))
 
-    def outlook(self, id: str) -> Outlook:
-        """Queue position and seconds to go.
+    def queue_estimate(self, id: str) -> QueueEstimate:
+        """Queue position and remaining seconds of a run.
 
         Raises:
             NotFound: there is no such run.
         """
         with self._database.read() as connection:
-            return outlook(connection, _row(connection, id, None), self._clock())
+            return estimate_run(connection, _row(connection, id, None), self._clock())
 
     def counts(self) -> dict[RunState, int]:
-        """How many runs there are in each state."""
+        """The number of runs in each state."""
         with self._database.read() as connection:
             rows = connection.execute(select(RUNS.c.state, func.count()).group_by(RUNS.c.state))
-            found = {row[0]: int(row[1]) for row in rows}
-        return {state: found.get(state.value, 0) for state in RunState}
+            counts = {row[0]: int(row[1]) for row in rows}
+        return {state: counts.get(state.value, 0) for state in RunState}
 
     def active(self, owner: str) -> int:
-        """Runs of an owner that wait or work."""
+        """The number of queued and running runs of an owner."""
         with self._database.read() as connection:
             return _active(connection, owner)
 
-    # Webhooks: the end of a run makes its webhook due; a sender takes it, and tells how it went.
+    # Webhooks: the end of a run makes its webhook due. A sender takes it and reports the result.
 
     def take_webhooks(self, limit: int = 10, hold: float = 60.0) -> tuple[RunRecord, ...]:
-        """Runs over, whose webhook is due; nobody else is given them for `hold` seconds."""
+        """Take ended runs whose webhook is due. No other sender gets them for `hold` seconds."""
         now = self._clock()
-        due = select(*SHOWN).where(RUNS.c.webhook_due <= now).order_by(RUNS.c.webhook_due).limit(limit)
+        due = select(*RECORD_COLUMNS).where(RUNS.c.webhook_due <= now).order_by(RUNS.c.webhook_due).limit(limit)
         with self._database.read() as connection:
             if connection.execute(due).first() is None:
                 return ()
@@ -187,12 +196,12 @@ class RunTable:
         return tuple(run_record(row, outputs[row.id]) for row in rows)
 
     def webhook_sent(self, id: str) -> None:
-        """The webhook was delivered, or is given up."""
+        """Note that the webhook was delivered, or that no attempt is left."""
         with self._database.write() as connection:
             connection.execute(update(RUNS).where(RUNS.c.id == id).values(webhook_due=None))
 
     def webhook_failed(self, id: str, retry_at: float) -> int:
-        """The webhook is due again at `retry_at`; how often it has failed now."""
+        """Make the webhook due again at `retry_at`. Returns how often it has failed."""
         failures = RUNS.c.webhook_failures + 1
         changed = update(RUNS).where(RUNS.c.id == id).values(webhook_due=retry_at, webhook_failures=failures)
         with self._database.write() as connection:
@@ -231,29 +240,29 @@ class RunTable:
         )
         if assets := sorted(set(new.assets)):
             connection.execute(insert(INPUT_ASSETS), [{"run": id, "asset": asset} for asset in assets])
-        tell(connection, id, [run_event("accepted", now)])
+        add_events(connection, id, [run_event("accepted", now)])
         return id
 
 
 def _accepted(connection: Connection, owner: str, key: str, digest: str) -> RunRecord | None:
     used = and_(RUNS.c.owner == owner, RUNS.c.idempotency_key == key)
-    if (row := connection.execute(select(*SHOWN).where(used)).one_or_none()) is None:
+    if (row := connection.execute(select(*RECORD_COLUMNS).where(used)).one_or_none()) is None:
         return None
     if row.request_digest != digest:
-        raise Conflict(f"the idempotency key was used for another request, run {row.id}")
-    return _whole(connection, row)
+        raise Conflict(f"the idempotency key was used for another request: run {row.id}; use a new key")
+    return _full_record(connection, row)
 
 
 def _check(new: NewRun) -> None:
     key = new.idempotency_key
     if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
         allowed = f"1 to {LONGEST_KEY} printable ASCII characters"
-        raise InputError("not usable as a key", where="idempotency_key", allowed=allowed)
+        raise InputError("not a usable key", where="idempotency_key", allowed=allowed)
     if abs(new.priority) > HIGHEST_PRIORITY:
         allowed = f"-{HIGHEST_PRIORITY} to {HIGHEST_PRIORITY}"
         raise InputError(f"{new.priority}", where="priority", allowed=allowed)
     if new.deadline is not None and not 0 < new.deadline < 1e9:
-        raise InputError(f"{new.deadline}", where="deadline", allowed="seconds, more than 0")
+        raise InputError(f"{new.deadline}", where="deadline", allowed="seconds above 0")
 
 
 def _refuse_overload(connection: Connection, owner: str, limits: QueueLimits) -> None:
@@ -263,11 +272,14 @@ def _refuse_overload(connection: Connection, owner: str, limits: QueueLimits) ->
         ).scalar_one()
         if queued >= limits.queued:
             wait = typical_seconds(connection, None) or 1.0
-            raise Overloaded(f"{queued} runs are waiting, the queue is full", retry_after=min(max(wait, 1.0), 60.0))
+            raise Overloaded(
+                f"the queue is full: {queued} runs wait; try again later", retry_after=min(max(wait, 1.0), 60.0)
+            )
     if limits.owned is not None and _active(connection, owner) >= limits.owned:
         wait = typical_seconds(connection, None) or 1.0
         raise RateLimited(
-            f"{limits.owned} runs of this key wait or work, which is its limit", retry_after=min(max(wait, 1.0), 60.0)
+            f"{limits.owned} runs of this key are queued or running, which is its limit",
+            retry_after=min(max(wait, 1.0), 60.0),
         )
 
 
@@ -280,13 +292,13 @@ def _require(connection: Connection, assets: Sequence[str], owner: str) -> None:
     wanted = set(assets)
     if not wanted:
         return
-    there = select(ASSETS.c.id).where(ASSETS.c.id.in_(wanted), ASSETS.c.expired_at.is_(None), ASSETS.c.owner == owner)
-    for asset in sorted(wanted - set(connection.execute(there).scalars())):
+    usable = select(ASSETS.c.id).where(ASSETS.c.id.in_(wanted), ASSETS.c.expired_at.is_(None), ASSETS.c.owner == owner)
+    for asset in sorted(wanted - set(connection.execute(usable).scalars())):
         raise NotFound(f"no asset {asset}")
 
 
 def _row(connection: Connection, id: str, owner: str | None) -> Row[tuple[object, ...]]:
-    wanted: Select[tuple[object, ...]] = select(*SHOWN).where(RUNS.c.id == id)
+    wanted: Select[tuple[object, ...]] = select(*RECORD_COLUMNS).where(RUNS.c.id == id)
     if owner is not None:
         wanted = wanted.where(RUNS.c.owner == owner)
     if not _ID.fullmatch(id) or (row := connection.execute(wanted).one_or_none()) is None:
@@ -294,6 +306,6 @@ def _row(connection: Connection, id: str, owner: str | None) -> Row[tuple[object
     return row
 
 
-def _whole(connection: Connection, row: Row[tuple[object, ...]]) -> RunRecord:
+def _full_record(connection: Connection, row: Row[tuple[object, ...]]) -> RunRecord:
     id = str(row.id)
     return run_record(row, outputs_of(connection, [id])[id])

@@ -1,4 +1,4 @@
-"""The tables. Times are seconds since the epoch; JSON is kept as ASCII text, which every database takes as it is."""
+"""The database tables. Times are seconds since the epoch. JSON is stored as ASCII text, which every database accepts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 
 class Json(TypeDecorator[Any]):
-    """JSON in a text column, written so that neither a null character nor half a surrogate stands in it openly."""
+    """JSON in a text column. ASCII escapes keep null characters and lone surrogates out of the database."""
 
     impl = Text
     cache_ok = True
@@ -41,7 +41,7 @@ METADATA = MetaData()
 RUNS = Table(
     "runs",
     METADATA,
-    Column("id", String(40), primary_key=True),  # in the order of acceptance
+    Column("id", String(40), primary_key=True),  # ids sort in the order of acceptance
     Column("graph", Text, nullable=False),
     Column("digest", Text, nullable=False),
     Column("content", Json, nullable=False),
@@ -62,7 +62,7 @@ RUNS = Table(
     Column("executor", Text),
     Column("lease_until", Double),
     Column("attempt", Integer, nullable=False),
-    Column("strikes", Integer, nullable=False),  # claims since a node was last finished
+    Column("strikes", Integer, nullable=False),  # claims since a node last finished
     Column("last_event", Integer, nullable=False),
     Column("warnings", Json, nullable=False),
     Column("error", Json),
@@ -115,7 +115,7 @@ ASSETS = Table(
     Column("bytes", BigInteger, nullable=False),
     Column("owner", Text, nullable=False),
     Column("created_at", Double, nullable=False),
-    Column("expired_at", Double),  # the file is gone, the record stays as long as its run
+    Column("expired_at", Double),  # the file is removed; the record stays as long as its run
     Column("run", String(40), ForeignKey("runs.id", ondelete="CASCADE")),
     Column("output", Text),
     Column("position", Integer),

@@ -1,4 +1,4 @@
-"""Counts over the store, for whoever watches a server: what stages are at, and which runs ended lately."""
+"""Counts over the store for metrics: nodes of active runs, live executors, and runs that ended lately."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from acestep_flows.api.store.records import ENDED, RunState
 from acestep_flows.api.store.schema import ASSETS, EVENTS, EXECUTORS, NODES, RUNS
 
 PAGE = 500
-"""Runs read at once."""
+"""Runs read in one query."""
 
 
 @dataclass(frozen=True)
-class NodeFigure:
-    """One node of a run that is over.
+class NodeStatistics:
+    """One node of a run that ended.
 
     Attributes:
-        waited: seconds between its inputs being there and its start; None where it was not computed.
-        seconds: what the stage worked.
+        waited: seconds from its inputs being ready to its start; None if it was not computed.
+        seconds: how long the stage computed.
     """
 
     stage: str
@@ -32,14 +32,14 @@ class NodeFigure:
 
 
 @dataclass(frozen=True)
-class RunFigure:
-    """One run that is over.
+class RunStatistics:
+    """One run that ended.
 
     Attributes:
-        waited: seconds in the queue; None when it never started.
+        waited: seconds in the queue; None if it never started.
         seconds: from start to end.
-        audio_seconds: of the longest audio it gave; None when it gave none.
-        output_bytes: by kind.
+        audio_seconds: length of the longest audio output; None if there is none.
+        output_bytes: bytes of outputs by kind.
     """
 
     id: str
@@ -51,11 +51,11 @@ class RunFigure:
     error: str
     audio_seconds: float | None
     output_bytes: dict[str, int]
-    nodes: tuple[NodeFigure, ...]
+    nodes: tuple[NodeStatistics, ...]
 
 
-def stage_figures(database: Database) -> dict[tuple[str, str], int]:
-    """Nodes of runs at work that are queued or started, by stage and state."""
+def active_node_counts(database: Database) -> dict[tuple[str, str], int]:
+    """Number of queued and started nodes of running runs, by stage and state."""
     counted = (
         select(NODES.c.stage, NODES.c.state, func.count())
         .join(RUNS, RUNS.c.id == NODES.c.run)
@@ -66,30 +66,30 @@ def stage_figures(database: Database) -> dict[tuple[str, str], int]:
         return {(row[0], row[1]): int(row[2]) for row in connection.execute(counted)}
 
 
-def executors_seen(database: Database, since: float) -> int:
-    """Executors that said since then that they are there."""
+def count_executors(database: Database, since: float) -> int:
+    """Number of executors that renewed at `since` or later."""
     counted = select(func.count()).select_from(EXECUTORS).where(EXECUTORS.c.seen_at >= since)
     with database.read() as connection:
         return int(connection.execute(counted).scalar_one())
 
 
-def ended_since(database: Database, moment: float, known: Container[str] = ()) -> Iterator[RunFigure]:
-    """Runs that ended at `moment` or later and are not `known`, the earliest first, however many there are."""
+def runs_ended_since(database: Database, moment: float, known: Container[str] = ()) -> Iterator[RunStatistics]:
+    """All runs that ended at `moment` or later and are not in `known`, earliest first."""
     last = (moment, "")
     while True:
-        page = _ended(database, *last)
-        yield from _figures(database, [run for run in page if run.id not in known])
+        page = _ended_page(database, *last)
+        yield from _run_statistics(database, [run for run in page if run.id not in known])
         if len(page) < PAGE:
             return
         last = page[-1].finished_at, page[-1].id
 
 
-def _ended(database: Database, moment: float, after: str) -> Sequence[Any]:
-    """The next runs by time of their end and id; many may have ended at one moment."""
-    shown = (RUNS.c.id, RUNS.c.graph, RUNS.c.state, RUNS.c.created_at, RUNS.c.started_at, RUNS.c.finished_at)
+def _ended_page(database: Database, moment: float, after: str) -> Sequence[Any]:
+    """One page of ended runs, ordered by end time and id. Many runs may end at one moment, hence the id."""
+    columns = (RUNS.c.id, RUNS.c.graph, RUNS.c.state, RUNS.c.created_at, RUNS.c.started_at, RUNS.c.finished_at)
     later = or_(RUNS.c.finished_at > moment, and_(RUNS.c.finished_at == moment, RUNS.c.id > after))
     ended = (
-        select(*shown, RUNS.c.seconds, RUNS.c.error)
+        select(*columns, RUNS.c.seconds, RUNS.c.error)
         .where(RUNS.c.state.in_([state.value for state in ENDED]), later)
         .order_by(RUNS.c.finished_at, RUNS.c.id)
         .limit(PAGE)
@@ -98,23 +98,25 @@ def _ended(database: Database, moment: float, after: str) -> Sequence[Any]:
         return connection.execute(ended).all()
 
 
-def _figures(database: Database, runs: Sequence[Any]) -> tuple[RunFigure, ...]:
+def _run_statistics(database: Database, runs: Sequence[Any]) -> tuple[RunStatistics, ...]:
     ids = [run.id for run in runs]
     if not ids:
         return ()
     with database.read() as connection:
-        waited = _waited(connection, ids)
-        nodes: dict[str, list[NodeFigure]] = {id: [] for id in ids}
-        shown = (NODES.c.run, NODES.c.id, NODES.c.stage, NODES.c.state, NODES.c.seconds)
-        for node in connection.execute(select(*shown).where(NODES.c.run.in_(ids))):
-            nodes[node.run].append(NodeFigure(node.stage, node.state, waited.get((node.run, node.id)), node.seconds))
+        waited = _queue_seconds(connection, ids)
+        nodes: dict[str, list[NodeStatistics]] = {id: [] for id in ids}
+        columns = (NODES.c.run, NODES.c.id, NODES.c.stage, NODES.c.state, NODES.c.seconds)
+        for node in connection.execute(select(*columns).where(NODES.c.run.in_(ids))):
+            nodes[node.run].append(
+                NodeStatistics(node.stage, node.state, waited.get((node.run, node.id)), node.seconds)
+            )
         files: dict[str, list[tuple[str, int, float | None]]] = {id: [] for id in ids}
         for row in connection.execute(
             select(ASSETS.c.run, ASSETS.c.kind, ASSETS.c.bytes, ASSETS.c.details).where(ASSETS.c.run.in_(ids))
         ):
             files[row.run].append((row.kind, row.bytes, row.details.get("seconds")))
     return tuple(
-        RunFigure(
+        RunStatistics(
             id=run.id,
             graph=run.graph,
             state=RunState(run.state),
@@ -130,16 +132,16 @@ def _figures(database: Database, runs: Sequence[Any]) -> tuple[RunFigure, ...]:
     )
 
 
-def _waited(connection: Connection, runs: Sequence[str]) -> dict[tuple[str, str], float]:
-    """Seconds that nodes waited for their stage, by run and node; of one that began anew, the last time."""
-    told = (
+def _queue_seconds(connection: Connection, runs: Sequence[str]) -> dict[tuple[str, str], float]:
+    """Seconds that nodes waited for their stage, by run and node. If a node started again, the last wait counts."""
+    events = (
         select(EVENTS.c.run, EVENTS.c.type, EVENTS.c.time, EVENTS.c.body)
         .where(EVENTS.c.run.in_(runs), EVENTS.c.type.in_(("queued", "started")))
         .order_by(EVENTS.c.run, EVENTS.c.seq)
     )
     queued: dict[tuple[str, str], float] = {}
     waited: dict[tuple[str, str], float] = {}
-    for row in connection.execute(told):
+    for row in connection.execute(events):
         node = (row.run, row.body["node"])
         if row.type == "queued":
             queued[node] = row.time

@@ -125,7 +125,7 @@ def test_what_waits_gives_way_and_what_breaks_is_left_out(
 ) -> None:
     told: list[tuple[str, int, float]] = []
 
-    def tell(preview: SongPreview, more: Mapping[str, Any]) -> None:
+    def add_events(preview: SongPreview, more: Mapping[str, Any]) -> None:
         told.append((preview.node, preview.step, more["seconds"]))
 
     async def work() -> None:

@@ -70,13 +70,13 @@ def test_what_is_written_can_be_looked_at_before_it_counts(database: Database, t
         with artifacts.upload() as upload:
             upload.write(b"so")
             upload.write(b"ng")
-            with upload.written() as path:
+            with upload.as_path() as path:
                 assert path.read_bytes() == b"song"
             blob = upload.finish()
         assert artifacts.open(blob.digest).read() == b"song"
         with artifacts.upload() as upload:
             upload.write(b"refused")
-            with upload.written() as path:
+            with upload.as_path() as path:
                 assert path.read_bytes() == b"refused"
         with pytest.raises(NotFound):
             artifacts.open(hashlib.sha256(b"refused").hexdigest())

@@ -16,14 +16,14 @@ def test_who_asked_first_comes_first() -> None:
     inside: list[int] = []
 
     def take(number: int) -> None:
-        with turns.mine(30):
+        with turns.hold(30):
             inside.append(number)
             assert len(inside) == 1
             time.sleep(0.002)
             had.append(number)
             inside.remove(number)
 
-    with turns.mine(1):
+    with turns.hold(1):
         threads = [threading.Thread(target=take, args=(number,)) for number in range(20)]
         for number, thread in enumerate(threads):
             thread.start()
@@ -38,10 +38,10 @@ def test_who_waits_too_long_gives_up_and_stands_in_nobodys_way() -> None:
     turns = FifoLock()
 
     def again() -> None:
-        with turns.mine(0.01):
+        with turns.hold(0.01):
             raise AssertionError
 
-    with turns.mine(1), pytest.raises(TimeoutError, match="locked"):
+    with turns.hold(1), pytest.raises(TimeoutError, match="locked"):
         again()
-    with turns.mine(1):
+    with turns.hold(1):
         pass

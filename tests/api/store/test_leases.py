@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from acestep_flows.api.store.database import Database
-from acestep_flows.api.store.leases import AGEING_SECONDS, STRIKES, Changes, Leases
-from acestep_flows.api.store.records import ENDED, Blob, Claimed, Lease, NewOutput, NodeRecord, RunState
+from acestep_flows.api.store.leases import AGEING_SECONDS, STRIKES, Leases, RunChanges
+from acestep_flows.api.store.records import ENDED, Blob, ClaimedRun, Lease, NewOutput, NodeRecord, RunState
 from acestep_flows.api.store.runs import RunTable
 from acestep_flows.errors import InputError, StageError
 from tests.api.store.clock import Clock, new
@@ -29,7 +29,7 @@ def leases(database: Database, clock: Clock) -> Leases:
     return Leases(database, 20.0, clock)
 
 
-def claim(leases: Leases, executor: str = "e") -> Claimed:
+def claim(leases: Leases, executor: str = "e") -> ClaimedRun:
     claimed = leases.claim(executor)
     assert claimed is not None
     return claimed
@@ -99,7 +99,7 @@ def test_a_lost_lease_writes_nothing(table: RunTable, leases: Leases, clock: Clo
     now = claim(leases).lease  # The same executor, even.
     before = table.get(run.id), table.nodes(run.id), table.events(run.id)
     body = {"type": "started", "node": "a", "time": clock.now}
-    changes = Changes([("started", body)], {0: NodeRecord("a", "make", "finished")}, 0.9)
+    changes = RunChanges([("started", body)], {0: NodeRecord("a", "make", "finished")}, 0.9)
     assert leases.renew("e", 1, [old]) == set()
     assert leases.begin(old, NODES) is None
     assert leases.record({old: changes}) == set()
@@ -120,7 +120,7 @@ def test_nodes_and_events_are_as_recorded(table: RunTable, leases: Leases, clock
     done = NodeRecord("a", "make", "finished", 3, 3, 1.5, clock.now, clock.now)
     bad = NodeRecord("b", "step", "failed", 1, 3, None, clock.now, clock.now, error)
     body = {"type": "finished", "node": "a", "time": clock.now, "progress": 0.5}
-    assert leases.record({lease: Changes([("finished", body)], {0: done, 1: bad}, 0.5)}) == {lease}
+    assert leases.record({lease: RunChanges([("finished", body)], {0: done, 1: bad}, 0.5)}) == {lease}
     assert table.nodes(run.id) == (done, bad)
     assert table.get(run.id).progress == 0.5
     assert [(event.seq, event.type) for event in table.events(run.id)] == [
@@ -194,7 +194,7 @@ def test_a_run_that_comes_forward_is_not_given_up(table: RunTable, leases: Lease
     for _ in range(3 * STRIKES):
         lease = claim(leases).lease
         leases.begin(lease, NODES)
-        assert leases.record({lease: Changes([], {0: NodeRecord("a", "make", "finished")}, 0.5)}) == {lease}
+        assert leases.record({lease: RunChanges([], {0: NodeRecord("a", "make", "finished")}, 0.5)}) == {lease}
         clock.now += 21
     for _ in range(3 * STRIKES):  # Nor is one whose executors were stopped in order.
         assert leases.release(claim(leases).lease)
@@ -204,9 +204,9 @@ def test_a_run_that_comes_forward_is_not_given_up(table: RunTable, leases: Lease
 def test_deadlines_end_runs_that_wait(table: RunTable, leases: Leases, clock: Clock) -> None:
     late, _ = table.accept(new(deadline=5))
     later, _ = table.accept(new(deadline=50))
-    assert leases.expire() == 0
+    assert leases.expire_queued() == 0
     clock.now += 6
-    assert leases.expire() == 1
+    assert leases.expire_queued() == 1
     assert table.get(late.id).state is RunState.FAILED
     assert claim(leases).lease.run == later.id
     clock.now += 60
@@ -241,7 +241,7 @@ def test_every_run_ends_once_in_any_order_of_events(moves: list[tuple[str, int]]
                 case "wait":
                     clock.now += 15
                 case "expire":
-                    leases.expire()
+                    leases.expire_queued()
                 case "renew":
                     leases.renew("e0", 1, held)
                 case _ if lease is None:

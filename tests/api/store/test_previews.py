@@ -9,7 +9,7 @@ import pytest
 
 from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.records import Lease, RunState
-from acestep_flows.api.store.retention import DAY, RetentionPolicy, Swept, sweep
+from acestep_flows.api.store.retention import DAY, RetentionPolicy, SweepResult, sweep
 from acestep_flows.errors import NotFound
 from tests.api.store.clock import new
 from tests.api.toys import opened
@@ -63,12 +63,12 @@ def test_previews_go_after_their_run_and_with_it(tmp_path: Path) -> None:
         home.leases.finish(over, RunState.CANCELLED)
         ended = home.runs.get(over.run).finished_at
         assert ended is not None
-        assert sweep(home, RetentionPolicy(), ended + DAY / 2, grace=0) == Swept()
-        assert sweep(home, RetentionPolicy(bytes=11), ended + 1, grace=0) == Swept()
-        assert sweep(home, RetentionPolicy(bytes=10), ended + 1, grace=0) == Swept(files=1, bytes=4)
+        assert sweep(home, RetentionPolicy(), ended + DAY / 2, grace=0) == SweepResult()
+        assert sweep(home, RetentionPolicy(bytes=11), ended + 1, grace=0) == SweepResult()
+        assert sweep(home, RetentionPolicy(bytes=10), ended + 1, grace=0) == SweepResult(files=1, bytes=4)
         assert files(tmp_path) == [b"at work"]
         home.leases.finish(working, RunState.SUCCEEDED)
-        assert sweep(home, RetentionPolicy(), ended + 2 * DAY, grace=0) == Swept(files=1, bytes=7)
+        assert sweep(home, RetentionPolicy(), ended + 2 * DAY, grace=0) == SweepResult(files=1, bytes=7)
         assert files(tmp_path) == []
 
 
@@ -79,6 +79,8 @@ def test_a_run_that_is_forgotten_takes_its_previews_along(tmp_path: Path) -> Non
         home.leases.finish(lease, RunState.FAILED)
         ended = home.runs.get(lease.run).finished_at
         assert ended is not None
-        assert sweep(home, RetentionPolicy(runs=DAY, previews=None), ended + 2 * DAY, grace=0) == Swept(runs=1, bytes=5)
+        assert sweep(home, RetentionPolicy(runs=DAY, previews=None), ended + 2 * DAY, grace=0) == SweepResult(
+            runs=1, bytes=5
+        )
         assert home.previews.all(lease.run) == ()
         assert files(tmp_path) == []

@@ -17,7 +17,7 @@ from acestep_flows.api.execution.executor import Executor
 from acestep_flows.api.store import retention
 from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.records import NewOutput, RunState
-from acestep_flows.api.store.retention import DAY, RetentionPolicy, Swept, needed_since, sweep
+from acestep_flows.api.store.retention import DAY, RetentionPolicy, SweepResult, oldest_active_start, sweep
 from acestep_flows.errors import NotFound, StorageError
 from acestep_flows.graph.execution.disk_cache import DiskStore
 from tests.api.store.clock import new
@@ -47,8 +47,8 @@ def later(home: Home, days: float) -> float:
 def test_files_go_by_age_and_their_records_stay_with_the_run(tmp_path: Path) -> None:
     with opened(tmp_path) as home:
         run, asset = finished(home, b"song"), upload(home, b"take")
-        assert sweep(home, RetentionPolicy(), later(home, 29), grace=0) == Swept()
-        assert sweep(home, RetentionPolicy(files=DAY), later(home, 2), grace=0) == Swept(files=2, bytes=8)
+        assert sweep(home, RetentionPolicy(), later(home, 29), grace=0) == SweepResult()
+        assert sweep(home, RetentionPolicy(files=DAY), later(home, 2), grace=0) == SweepResult(files=2, bytes=8)
         output = home.runs.get(run).outputs["audio"]
         assert output.expired
         for gone in (asset, output.asset):
@@ -56,7 +56,7 @@ def test_files_go_by_age_and_their_records_stay_with_the_run(tmp_path: Path) -> 
                 home.assets.get(gone)
         with pytest.raises(NotFound):
             home.artifacts.open(output.digest)
-        assert sweep(home, RetentionPolicy(files=DAY), later(home, 2), grace=0) == Swept()
+        assert sweep(home, RetentionPolicy(files=DAY), later(home, 2), grace=0) == SweepResult()
 
 
 def test_songs_half_done_go_when_no_run_is_as_old(tmp_path: Path) -> None:
@@ -80,7 +80,9 @@ def test_songs_half_done_go_when_no_run_is_as_old(tmp_path: Path) -> None:
 def test_runs_are_history_in_the_end(tmp_path: Path) -> None:
     with opened(tmp_path) as home:
         run, waiting = finished(home, b"song"), home.runs.accept(new())[0].id
-        assert sweep(home, RetentionPolicy(runs=DAY, files=None), later(home, 2), grace=0) == Swept(runs=1, bytes=4)
+        assert sweep(home, RetentionPolicy(runs=DAY, files=None), later(home, 2), grace=0) == SweepResult(
+            runs=1, bytes=4
+        )
         with pytest.raises(NotFound):
             home.runs.get(run)
         assert home.runs.events(run) == ()
@@ -113,7 +115,7 @@ def test_what_a_run_reads_stays(tmp_path: Path) -> None:
         sent = upload(home, b"take")
         run = home.runs.accept(new(assets=[source, sent]))[0].id
         everything = RetentionPolicy(files=0, bytes=0, nodes=0, runs=0)
-        assert sweep(home, everything, later(home, 1000), grace=0) == Swept()
+        assert sweep(home, everything, later(home, 1000), grace=0) == SweepResult()
         assert home.assets.get(source).bytes == 4
         home.runs.cancel(run)
         swept = sweep(home, everything, later(home, 1000), grace=0)
@@ -124,10 +126,10 @@ def test_the_oldest_files_make_room(tmp_path: Path) -> None:
     with opened(tmp_path) as home:
         first, second, third = (finished(home, content) for content in (b"aaaa", b"bbbb", b"cccc"))
         same = upload(home, b"aaaa")
-        assert sweep(home, RetentionPolicy(bytes=12), later(home, 1), grace=0) == Swept()
+        assert sweep(home, RetentionPolicy(bytes=12), later(home, 1), grace=0) == SweepResult()
         swept = sweep(home, RetentionPolicy(bytes=8), later(home, 1), grace=0)
         # The first file goes from its run, but stays, for the upload is the same; so the second goes, too.
-        assert swept == Swept(files=2, bytes=4)
+        assert swept == SweepResult(files=2, bytes=4)
         expired = [home.runs.get(run).outputs["audio"].expired for run in (first, second, third)]
         assert expired == [True, True, False]
         assert home.assets.get(same).bytes == 4
@@ -137,7 +139,7 @@ def test_a_file_just_put_stays(tmp_path: Path) -> None:
     with opened(tmp_path) as home:
         home.runs.accept(new())
         blob = home.artifacts.put(b"to be referred to soon")
-        assert sweep(home, RetentionPolicy(files=0, bytes=0)) == Swept()
+        assert sweep(home, RetentionPolicy(files=0, bytes=0)) == SweepResult()
         assert home.artifacts.open(blob.digest).read()
 
 
@@ -146,7 +148,7 @@ def test_no_finished_node_is_evicted_under_a_run(tmp_path: Path) -> None:
     log = tmp_path / "log"
 
     def results(home: Home, budget: int) -> DiskStore:
-        return DiskStore(home.results, budget, partial(needed_since, home.database))
+        return DiskStore(home.results, budget, partial(oldest_active_start, home.database))
 
     def entries(home: Home) -> list[int]:
         return [path.stat().st_size for path in home.results.glob("??/*.safetensors")]
@@ -191,9 +193,9 @@ def test_where_the_table_is_silent_all_is_needed(tmp_path: Path, monkeypatch: py
         raise StorageError("gone")
 
     with opened(tmp_path) as home:
-        assert needed_since(home.database) is None
+        assert oldest_active_start(home.database) is None
         monkeypatch.setattr(home.database, "read", fail)
-        assert needed_since(home.database) == 0
+        assert oldest_active_start(home.database) == 0
 
 
 def test_finished_nodes_go_unless_a_run_is_at_work(tmp_path: Path) -> None:
@@ -209,6 +211,6 @@ def test_finished_nodes_go_unless_a_run_is_at_work(tmp_path: Path) -> None:
         os.utime(entry, (started + 1, started + 1))
         assert sweep(home, RetentionPolicy(nodes=DAY), started + 9 * DAY).nodes == 0
         home.leases.finish(claimed.lease, RunState.SUCCEEDED)
-        assert sweep(home, EVERYTHING, started + 9 * DAY) == Swept()
+        assert sweep(home, EVERYTHING, started + 9 * DAY) == SweepResult()
         assert sweep(home, RetentionPolicy(nodes=DAY), started + 9 * DAY).nodes == 1
         assert not entry.exists()

@@ -152,7 +152,7 @@ def test_cancelling_what_nobody_works_on_is_at_once(table: RunTable, leases: Lea
     id = claimed.lease.run
     run = table.cancel(id)
     assert (run.state, run.cancel_requested) == (RunState.RUNNING, True)
-    assert leases.unwanted("e") == {id}
+    assert leases.cancel_requests("e") == {id}
     clock.now += 21
     assert table.cancel(id).state is RunState.CANCELLED
     assert not leases.finish(claimed.lease, RunState.SUCCEEDED)
@@ -160,26 +160,26 @@ def test_cancelling_what_nobody_works_on_is_at_once(table: RunTable, leases: Lea
 
 def test_the_outlook_is_made_of_what_runs_took(table: RunTable, leases: Leases, clock: Clock) -> None:
     past, _ = table.accept(new())
-    assert table.outlook(past.id).seconds is None
+    assert table.queue_estimate(past.id).seconds is None
     claimed = leases.claim("e")
     assert claimed is not None
     clock.now += 8
     assert leases.finish(claimed.lease, RunState.SUCCEEDED)
-    assert table.outlook(past.id).seconds == 0
+    assert table.queue_estimate(past.id).seconds == 0
 
     leases.renew("e", 2, [])
     first, second = table.accept(new())[0], table.accept(new(expected_seconds=3))[0]
     urgent = table.accept(new(graph="never ran", priority=1))[0]
-    looks = {run.id: table.outlook(run.id) for run in (first, second, urgent)}
+    looks = {run.id: table.queue_estimate(run.id) for run in (first, second, urgent)}
     assert [looks[run.id].position for run in (urgent, first, second)] == [0, 1, 2]
     assert [looks[run.id].seconds for run in (urgent, first, second)] == pytest.approx([8, 4 + 8, 8 + 3], abs=0.01)
     working = leases.claim("e")
     assert working is not None
-    look = table.outlook(working.lease.run)
+    look = table.queue_estimate(working.lease.run)
     assert look.position is None
     assert look.seconds == pytest.approx(8, abs=0.01)
     with pytest.raises(NotFound):
-        table.outlook("run-0")
+        table.queue_estimate("run-0")
 
 
 def test_webhooks_are_due_once_a_run_is_over(table: RunTable, leases: Leases, clock: Clock) -> None:

@@ -6,10 +6,10 @@ import pytest
 
 from acestep_flows.api.store import statistics
 from acestep_flows.api.store.database import Database
-from acestep_flows.api.store.leases import Changes, Leases
+from acestep_flows.api.store.leases import Leases, RunChanges
 from acestep_flows.api.store.records import NodeRecord, RunState
 from acestep_flows.api.store.runs import RunTable
-from acestep_flows.api.store.statistics import ended_since
+from acestep_flows.api.store.statistics import runs_ended_since
 from tests.api.store.clock import Clock, new
 
 
@@ -23,8 +23,8 @@ def test_nodes_are_told_with_how_long_they_waited(database: Database, clock: Clo
             ("queued", "b", 10.0), ("started", "b", 10.5)]  # fmt: skip
     events = [(type, {"node": node, "time": time}) for type, node, time in told]
     nodes = {0: NodeRecord("a", "make", "cached"), 1: NodeRecord("b", "work", "finished", seconds=3.0)}
-    assert leases.finish(claimed.lease, RunState.SUCCEEDED, changes=Changes(events, nodes))
-    (figure,) = ended_since(database, 0.0)
+    assert leases.finish(claimed.lease, RunState.SUCCEEDED, changes=RunChanges(events, nodes))
+    (figure,) = runs_ended_since(database, 0.0)
     assert figure.id == run
     assert {node.stage: (node.state, node.waited, node.seconds) for node in figure.nodes} == {
         "make": ("cached", None, None),
@@ -49,7 +49,7 @@ def test_every_run_that_ended_is_found_once_however_many_ended_together(
     ending.cancel(late[0])
 
     def found(moment: float, known: tuple[str, ...] = ()) -> list[str]:
-        return [run.id for run in ended_since(database, moment, known)]
+        return [run.id for run in runs_ended_since(database, moment, known)]
 
     assert found(begun) == [early, *sorted(together), late[0]]
     assert found(moment) == [*sorted(together), late[0]]

@@ -364,7 +364,7 @@ async def _whole(service: Service, record: RunRecord, answers: Answers) -> Run:
 
     def work() -> Run:
         previews = service.home.previews.all(record.id) if record.preview_every else ()
-        return answers.run(record, runs.nodes(record.id), runs.outlook(record.id), previews)
+        return answers.run(record, runs.nodes(record.id), runs.queue_estimate(record.id), previews)
 
     return await in_thread(work)
 

@@ -1,1 +1,1 @@
-"""Steps from one version of the tables to the next, applied when a database is opened."""
+"""Migrations from one version of the tables to the next. They are applied when a database is opened."""

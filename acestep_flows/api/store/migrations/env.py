@@ -1,4 +1,4 @@
-"""Run by alembic, always on the connection that `Database` hands over, in its transaction."""
+"""Alembic runs this file on the connection that `Database` passes to it, within the transaction of `Database`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Previews of runs under way."""
+"""Add the table of previews, and the column that asks for them."""
 
 from __future__ import annotations
 
