@@ -59,7 +59,7 @@ class InputReader:
         """One input from the text behind its `=`."""
         if kind.optional and text == "null":
             return None
-        if _is_file(kind):
+        if kind.is_file:
             return self.value(text.removeprefix("@"), kind.kind, name)
         if text.startswith("@") and not text.startswith("@@"):
             text = _read_text(Path(text[1:]).expanduser(), name).removesuffix("\n")
@@ -69,7 +69,7 @@ class InputReader:
             return self._list(text, kind, name)
         if kind.kind in _SCALARS:
             return _SCALARS[kind.kind](text, kind, name)
-        return self._with_values(_structure(text, kind, name), kind, name)
+        return self._structure(text, kind, name)
 
     def value(self, path: str, kind: str, name: str) -> Value:
         """The audio or other value of `kind` in the file at `path`."""
@@ -89,27 +89,17 @@ class InputReader:
         """JSON, or plain elements between commas, or one on each line."""
         item = kind.item
         if text.lstrip().startswith("[") or item is None or item.kind in ("list", "record", "any"):
-            return self._with_values(_structure(text, kind, name), kind, name)
+            return self._structure(text, kind, name)
         parts = [part.strip() for part in text.split("\n" if "\n" in text else ",")]
         return [self.read(part, item, f"{name}[{i}]") for i, part in enumerate(filter(None, parts))]
 
-    def _with_values(self, content: Any, kind: PortType, name: str) -> Any:
-        """Where the type wants audio or latents inside a list or record, text names the file."""
-        if kind.kind == "list" and kind.item is not None and isinstance(content, list):
-            return [self._with_values(part, kind.item, f"{name}[{i}]") for i, part in enumerate(content)]
-        if kind.kind == "record" and isinstance(content, dict):
-            fields = dict(kind.fields)
-            return {
-                key: self._with_values(part, fields[key], f"{name}.{key}") if key in fields else part
-                for key, part in content.items()
-            }
-        if _is_file(kind) and isinstance(content, str):
-            return self.value(content.removeprefix("@"), kind.kind, name)
-        return content
+    def _structure(self, text: str, kind: PortType, name: str) -> Any:
+        """JSON in which a text names a file, where the type wants audio or latents."""
 
+        def read_file(path: Any, file_type: PortType, where: str) -> Any:
+            return self.value(path.removeprefix("@"), file_type.kind, where) if isinstance(path, str) else path
 
-def _is_file(kind: PortType) -> bool:
-    return kind.kind in Value.kinds and kind.kind not in ("span", "report")
+        return kind.map_files(_structure(text, kind, name), read_file, name)
 
 
 def _text(text: str, kind: PortType, name: str) -> str:

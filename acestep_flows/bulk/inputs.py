@@ -12,31 +12,20 @@ from functools import partial
 from typing import Any
 
 from acestep_flows.errors import InputError
-from acestep_flows.graph.language.types import Declaration, accept
+from acestep_flows.graph.language.types import RANDOM, SCALARS, Declaration, accept, record_type
 from acestep_flows.input_reader import InputReader
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import MAX_SEED, Value
 
-Reading = Callable[[Any], Any]
-_PLAIN = ("text", "int", "float", "bool", "seed")
-
-
-def is_file(kind: PortType) -> bool:
-    """Whether values of this type come from files."""
-    return kind.kind in Value.kinds and kind.kind not in ("span", "report")
-
-
-def has_files(kind: PortType) -> bool:
-    """The same, for some part of a list or record."""
-    parts = [kind.item] if kind.item is not None else [part for _, part in kind.fields]
-    return is_file(kind) or any(has_files(part) for part in parts)
+ReadCell = Callable[[Any], Any]
+"""Turns a cell of a manifest into the input that a row holds."""
 
 
 class CellReader(InputReader):
     """Reads the cells of a csv. Unlike on a command line, `@` is nothing special: cells name no files to be read in."""
 
     def read(self, text: str, kind: PortType, name: str) -> Any:
-        if is_file(kind):
+        if kind.is_file:
             return text
         return super().read(f"@{text}" if text.startswith("@") else text, kind, name)
 
@@ -73,29 +62,23 @@ def located(path: Any, base: str, name: str) -> str:
     return whole
 
 
-def reading(declared: Declaration, base: str = "") -> Reading:
+def reading(declared: Declaration, base: str = "") -> ReadCell:
     """What turns a cell into the input that a row holds: plain JSON, checked, whole numbers made floats where due.
 
     Raises (when called):
         InputError: the cell is not of the type, out of range, none of the choices, or names no file.
     """
     name, kind = declared.name, declared.type
-    if has_files(kind):
 
-        def with_files(cell: Any) -> Any:
-            kept = _swap(cell, kind, name, lambda path, _: located(path, base, name))
-            accept(declared, _swap(kept, kind, name, _stand_in), name, _no_draw)
-            return kept
+    def read_scalar(cell: Any) -> Any:
+        return cell if cell == RANDOM and kind.kind == "seed" else accept(declared, cell, name, _no_draw)
 
-        return with_files
-    if kind.kind in _PLAIN:
-        return lambda cell: cell if cell == "random" and kind.kind == "seed" else accept(declared, cell, name, _no_draw)
+    def read_structure(cell: Any) -> Any:
+        located_cell = kind.map_files(cell, lambda path, _, where: located(path, base, where), name)
+        accept(declared, kind.map_files(located_cell, _stand_in), name, _no_draw)
+        return located_cell  # not what `accept` returns: a row holds JSON, spans too
 
-    def structured(cell: Any) -> Any:
-        accept(declared, cell, name, _no_draw)  # it may hold spans; the row keeps them as they were written
-        return cell
-
-    return structured
+    return read_scalar if kind.kind in SCALARS else read_structure
 
 
 def opened(
@@ -110,25 +93,23 @@ def opened(
         InputError: a file is gone, or is not of its type.
     """
     files = reader if reader is not None else InputReader()
-    values = dict(inputs)
-    for name in inputs.keys() & declared.keys():
-        values[name] = _swap(inputs[name], declared[name].type, name, partial(_value, files, name))
+    values: dict[str, Any] = record_type(declared).map_files(inputs, partial(_read_value, files))
     return values
 
 
-def _value(reader: InputReader, name: str, path: Any, kind: PortType) -> Any:
+def _read_value(reader: InputReader, path: Any, kind: PortType, where: str) -> Value:
     if "://" not in path:
-        return reader.value(path, kind.kind, name)
+        return reader.value(path, kind.kind, where)
     if kind.kind != "audio":
-        raise InputError(f"{path[:200]!r}", where=name, allowed=f"a local file, for {kind.kind}")
+        raise InputError(f"{path[:200]!r}", where=where, allowed=f"a local file, for {kind.kind}")
     from acestep_flows.audio import read
 
-    value = read.audio(_fetched(path, name))
+    value = read.audio(_fetch(path, where))
     reader.files[value.digest] = path
     return value
 
 
-def _fetched(url: str, name: str) -> bytes:
+def _fetch(url: str, where: str) -> bytes:
     import pyarrow as pa
     from pyarrow import fs
 
@@ -137,35 +118,19 @@ def _fetched(url: str, name: str) -> bytes:
         with files.open_input_stream(path, compression=None) as stream:
             content: bytes = stream.read()
     except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{url[:200]}: cannot be read: {' '.join(str(error).split())[:200]}", where=name) from None
+        raise InputError(f"{url[:200]}: cannot be read: {' '.join(str(error).split())[:200]}", where=where) from None
     return content
 
 
-def _swap(given: Any, kind: PortType, name: str, leaf: Callable[[Any, PortType], Any]) -> Any:
-    """`given` with `leaf` applied wherever the type wants a file."""
-    if given is None and kind.optional:
-        return None
-    if is_file(kind):
-        return leaf(given, kind)
-    if kind.kind == "list" and kind.item is not None and isinstance(given, (list, tuple)):
-        return [_swap(part, kind.item, name, leaf) for part in given]
-    if kind.kind == "record" and isinstance(given, Mapping):
-        kinds = dict(kind.fields)
-        return {key: _swap(part, kinds[key], name, leaf) if key in kinds else part for key, part in given.items()}
-    return given
-
-
-def _stand_in(path: Any, kind: PortType) -> Any:
-    """Something of the type for checks that look at nothing else."""
-    return object.__new__(Value.kinds[kind.kind])
-
-
 def stand_ins(inputs: Mapping[str, Any], declared: Mapping[str, Declaration]) -> dict[str, Any]:
-    """A row's inputs with something of the right type in place of files: enough to lay out a plan, not to run it."""
-    return {
-        name: _swap(given, declared[name].type, name, _stand_in) if name in declared else given
-        for name, given in inputs.items()
-    }
+    """A row's inputs with an empty value in place of each file: enough to lay out a plan, not to run it."""
+    values: dict[str, Any] = record_type(declared).map_files(inputs, _stand_in)
+    return values
+
+
+def _stand_in(path: Any, kind: PortType, where: str) -> Value:
+    """A value of the type without content, for checks that look at the type alone."""
+    return object.__new__(Value.kinds[kind.kind])
 
 
 def _no_draw(where: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from acestep_flows.audio import formats, read, tags, write
 from acestep_flows.bulk.fingerprint import fingerprint
 from acestep_flows.bulk.gates import judge
 from acestep_flows.bulk.identity import folder
-from acestep_flows.bulk.inputs import has_files, opened, stand_ins
+from acestep_flows.bulk.inputs import opened, stand_ins
 from acestep_flows.bulk.job import BulkJob
 from acestep_flows.bulk.job_folder import JobFolder
 from acestep_flows.bulk.measurements import measured
@@ -22,6 +22,7 @@ from acestep_flows.errors import FlowsError, InputError, StageError
 from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.content import Handle, leaves, sha256, translate
 from acestep_flows.graph.execution.result import Result
+from acestep_flows.graph.language.types import record_type
 from acestep_flows.graph.planning.layout import lay_out
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.graph.records.graph_content import graph_scope
@@ -221,13 +222,10 @@ class JobWork:
 
     def _files(self, content: Attempt, plan: Plan) -> dict[str, str]:
         """Digest to path of the input values that came from files."""
-        declared = self.scope.graph.inputs
-        return {
-            digest: path
-            for name, given in content.inputs.items()
-            if name in declared and has_files(declared[name].type)
-            for digest, path in _paired(plan.inputs.get(name), given)
-        }
+        inputs = record_type(self.scope.graph.inputs)
+        paths = {where: path for path, kind, where in inputs.leaves(content.inputs) if kind.is_file}
+        handles = ((where, leaf) for leaf, _, where in inputs.leaves(plan.inputs) if isinstance(leaf, Handle))
+        return {handle.digest: paths[where] for where, handle in handles if where in paths}
 
 
 def failed(row: ResultRow, error: FlowsError) -> ResultRow:
@@ -264,17 +262,6 @@ def _named(leaf: Any) -> Any:
     if isinstance(leaf, Value) and pack(leaf)[0]:
         return Handle.of(leaf)
     return leaf
-
-
-def _paired(found: Any, given: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(found, Handle) and isinstance(given, str):
-        yield found.digest, given
-    elif isinstance(found, Mapping) and isinstance(given, Mapping):
-        for name in found.keys() & given.keys():
-            yield from _paired(found[name], given[name])
-    elif isinstance(found, (list, tuple)) and isinstance(given, (list, tuple)):
-        for one, other in zip(found, given, strict=False):
-            yield from _paired(one, other)
 
 
 def _json(inputs: Mapping[str, Any]) -> str:

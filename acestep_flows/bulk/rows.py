@@ -12,7 +12,7 @@ from typing import Any
 
 from acestep_flows.bulk import identity, seeds
 from acestep_flows.bulk.input_limits import InputLimits
-from acestep_flows.bulk.inputs import CellReader, Reading, reading
+from acestep_flows.bulk.inputs import CellReader, ReadCell, reading
 from acestep_flows.bulk.job import BulkJob, Sweep
 from acestep_flows.bulk.manifest import Manifest, ManifestRow, open_manifest
 from acestep_flows.bulk.sweep import combinations
@@ -99,7 +99,7 @@ class JobRows:
         self._fit = InputLimits(scope)
         self.columns = self._columns()
         base = manifest.base if manifest is not None else ""
-        self._readings: dict[str, Reading] = {
+        self._readings: dict[str, ReadCell] = {
             name: self._reading(declared, base)
             for name, declared in self.declared.items()
             if name not in self._reserved
@@ -194,7 +194,7 @@ class JobRows:
         digest = hashlib.sha256(f"{id}{text}".encode("utf-8", "surrogatepass"))
         return CheckedRow(record.line, id or digest.hexdigest()[:20], inputs, None, digest.digest()[:8])
 
-    def _reading(self, declared: Declaration, base: str) -> Reading:
+    def _reading(self, declared: Declaration, base: str) -> ReadCell:
         read = reading(declared, base)
         if self.manifest is None or not self.manifest.textual:
             return read

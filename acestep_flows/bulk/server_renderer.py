@@ -14,12 +14,12 @@ from typing import Any
 
 from acestep_flows.audio import read, tags
 from acestep_flows.bulk.driver import AttemptEnd, Route
-from acestep_flows.bulk.inputs import has_files
 from acestep_flows.bulk.progress_meter import Meter
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.bulk.row_work import Attempt, JobWork, RenderedSong, failed
 from acestep_flows.client import Client
 from acestep_flows.errors import Cancelled, Conflict, FlowsError, InputError, StageError
+from acestep_flows.graph.language.types import record_type
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.runtime.bulk.segment_actor import Busy
 from acestep_flows.stages.ports import PortType
@@ -103,7 +103,7 @@ class ServerRenderer:
         """
         job = self._work.job
         key = hashlib.sha256(f"{one.row.id}\0{one.attempt}\0{one.retake}\0{one.recipe}".encode()).hexdigest()
-        inputs = self._inputs(one.inputs)
+        inputs = record_type(self._work.scope.graph.inputs).map_files(one.inputs, _upload_path)
         run = self._client.submit(job.graph, inputs, format=job.audio, idempotency_key=f"bulk-{key[:40]}")
         with self._lock:
             self._runs.add(run.id)
@@ -124,31 +124,12 @@ class ServerRenderer:
             raise Conflict(f"the server's graph {job.graph} is another one ({str(found)[:12]}, not {job.digest[:12]})")
         return RenderedSong(read.audio(content), recipe, content)
 
-    def _inputs(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Inputs with files to be uploaded as paths."""
-        declared = self._work.scope.graph.inputs
-        return {
-            name: _uploads(part, declared[name].type, name)
-            if name in declared and has_files(declared[name].type)
-            else part
-            for name, part in given.items()
-        }
 
-
-def _uploads(given: Any, kind: PortType, name: str) -> Any:
-    if isinstance(given, str):
-        if "://" in given:
-            raise InputError(f"{given[:200]!r}", where=name, allowed="a local file, where a server renders")
-        return Path(given)
-    if kind.item is not None and isinstance(given, (list, tuple)):
-        return [_uploads(part, kind.item, name) for part in given]
-    if kind.kind == "record" and isinstance(given, Mapping):
-        kinds = dict(kind.fields)
-        return {
-            key: _uploads(part, kinds[key], name) if key in kinds and has_files(kinds[key]) else part
-            for key, part in given.items()
-        }
-    return given
+def _upload_path(path: str, kind: PortType, where: str) -> Path:
+    """A file of a row as the client uploads it."""
+    if "://" in path:
+        raise InputError(f"{path[:200]!r}", where=where, allowed="a local file, where a server renders")
+    return Path(path)
 
 
 def _stage_seconds(recipe: Mapping[str, Any]) -> dict[str, float]:

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, Field
 
 from acestep_flows.values import MAX_SEED, Value
 
+NOT_FROM_FILES = ("span", "report")
+"""Value kinds that are written as JSON where they are inputs."""
+
 
 @dataclass(frozen=True)
 class PortType:
-    """The type of a port or graph input.
+    """The type of a port or graph input, and the one walk over content of that type.
 
     Attributes:
         kind: a value kind ("audio", "latents", "span", ...), "text", "int", "float", "bool", "seed", "list",
@@ -54,6 +57,52 @@ class PortType:
             return all(kind.accepts(offered[name]) if name in offered else kind.optional for name, kind in self.fields)
         widening = {"float": ("int", "seed"), "int": ("seed",), "seed": ("int",)}
         return given.kind == self.kind or given.kind in widening.get(self.kind, ())
+
+    @property
+    def is_file(self) -> bool:
+        """Whether an input of this type names a file: audio, latents and the like."""
+        return self.kind in Value.kinds and self.kind not in NOT_FROM_FILES
+
+    def map(self, content: Any, leaf: Leaf, where: str = "") -> Any:
+        """`content` with every leaf replaced by what `leaf` returns for it.
+
+        A list maps its items and a record its fields; everything else is a leaf, also content that is not of this type
+        (a text where a list is wanted). Fields that the record does not have stay as they are.
+
+        Args:
+            content: JSON, values, or whatever stands in their place.
+            leaf: called with the leaf, its type, and where it is.
+            where: the name of `content` in errors; `[3]` or `.field` is added on the way down.
+        """
+        if self.kind == "list" and self.item is not None and isinstance(content, (list, tuple)):
+            return [self.item.map(part, leaf, f"{where}[{i}]") for i, part in enumerate(content)]
+        if self.kind == "record" and isinstance(content, Mapping):
+            types = dict(self.fields)
+            return {
+                name: types[name].map(part, leaf, f"{where}.{name}" if where else name) if name in types else part
+                for name, part in content.items()
+            }
+        return leaf(content, self, where)
+
+    def map_files(self, content: Any, leaf: Leaf, where: str = "") -> Any:
+        """As `map`, with `leaf` called only where the type wants a file and one is given."""
+
+        def file_leaf(part: Any, kind: PortType, path: str) -> Any:
+            if not kind.is_file or (part is None and kind.optional):
+                return part
+            return leaf(part, kind, path)
+
+        return self.map(content, file_leaf, where)
+
+    def leaves(self, content: Any, where: str = "") -> list[tuple[Any, PortType, str]]:
+        """Every leaf of `content` with its type and where it is, in order."""
+        found: list[tuple[Any, PortType, str]] = []
+        self.map(content, lambda *leaf: found.append(leaf), where)
+        return found
+
+
+Leaf: TypeAlias = Callable[[Any, PortType, str], Any]
+"""What to put in place of a leaf, from the leaf, its type, and its path (`takes[2].song`)."""
 
 
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED), PortType("seed")]

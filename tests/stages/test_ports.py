@@ -70,3 +70,35 @@ def test_a_record_needs_only_fields_without_default() -> None:
     pan = PortType("record", fields=(("pan", PortType("float")),))
     assert port_type(Track).accepts(gain)
     assert not port_type(Track).accepts(pan)
+
+
+TAKES = PortType(
+    "list", PortType("record", fields=(("song", PortType("audio", optional=True)), ("gain", PortType("float"))))
+)
+
+
+def test_every_leaf_is_given_with_its_type_and_its_path() -> None:
+    content = [{"song": "a.wav", "gain": 1}, {"gain": 2, "other": "kept"}]
+    assert TAKES.leaves(content, "takes") == [
+        ("a.wav", PortType("audio", optional=True), "takes[0].song"),
+        (1, PortType("float"), "takes[0].gain"),
+        (2, PortType("float"), "takes[1].gain"),
+    ]
+    assert TAKES.map(content, lambda leaf, kind, where: where) == [
+        {"song": "[0].song", "gain": "[0].gain"},
+        {"gain": "[1].gain", "other": "kept"},
+    ]
+
+
+def test_content_of_another_type_is_one_leaf() -> None:
+    assert TAKES.leaves("a.wav", "takes") == [("a.wav", TAKES, "takes")]
+    assert PortType("record", fields=(("x", PortType("int")),)).leaves({"x": [1]}) == [([1], PortType("int"), "x")]
+
+
+def test_only_files_that_are_given_are_mapped_as_files() -> None:
+    content = [{"song": "a.wav", "gain": 1}, {"song": None, "gain": 2}]
+    mapped = TAKES.map_files(content, lambda leaf, kind, where: f"{where} {kind.kind}", "takes")
+    assert mapped == [{"song": "takes[0].song audio", "gain": 1}, {"song": None, "gain": 2}]
+    assert [PortType(kind).is_file for kind in ("audio", "latents", "span", "report", "text")] == [
+        *(True, True, False, False, False),
+    ]

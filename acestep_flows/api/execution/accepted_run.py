@@ -12,6 +12,8 @@ from typing import Any
 from acestep_flows.api.store.records import NewRun
 from acestep_flows.errors import InputError
 from acestep_flows.graph.checking.scope import Scope
+from acestep_flows.graph.content import translate
+from acestep_flows.graph.language.types import record_type
 from acestep_flows.graph.planning.layout import lay_out
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.graph.records.graph_content import graph_content, graph_scope
@@ -89,35 +91,21 @@ class _AssetReader:
         self.values: dict[tuple[str, str], Value] = {}
         self.assets: dict[int, str] = {}
 
-    def inputs(self, scope: Scope, given: Mapping[str, Any]) -> dict[str, Any]:
+    def inputs(self, scope: Scope, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """The inputs with their values. Names the graph does not know are left to the graph to refuse."""
-        declared = scope.graph.inputs
-        return {
-            name: self._read(content, declared[name].type, name) if name in declared else content
-            for name, content in given.items()
-        }
+        values: dict[str, Any] = record_type(scope.graph.inputs).map(inputs, self._read)
+        return values
 
     def written(self, content: Any) -> Any:
-        """What `inputs` reads again: JSON."""
-        if isinstance(content, Span):
-            return {"start": content.start, "end": content.end}
-        if isinstance(content, Value):
-            return {"asset": self.assets[id(content)]}
-        if isinstance(content, Mapping):
-            return {name: self.written(part) for name, part in content.items()}
-        if isinstance(content, (list, tuple)):
-            return [self.written(part) for part in content]
-        return content
+        """JSON that `inputs` reads again."""
+        return translate(content, self._written)
+
+    def _written(self, leaf: Any) -> Any:
+        if isinstance(leaf, Span):
+            return {"start": leaf.start, "end": leaf.end}
+        return {"asset": self.assets[id(leaf)]} if isinstance(leaf, Value) else leaf
 
     def _read(self, content: Any, kind: PortType, where: str) -> Any:
-        if kind.kind == "list" and kind.item is not None and isinstance(content, list):
-            return [self._read(part, kind.item, f"{where}[{i}]") for i, part in enumerate(content)]
-        if kind.kind == "record" and isinstance(content, Mapping):
-            fields = dict(kind.fields)
-            return {
-                name: self._read(part, fields[name], f"{where}.{name}") if name in fields else part
-                for name, part in content.items()
-            }
         if kind.kind not in Value.kinds or kind.kind == "span" or content is None:
             return content
         asset = content["asset"] if isinstance(content, Mapping) and set(content) == {"asset"} else content

@@ -78,6 +78,11 @@ class Declaration:
     place: SourcePosition = NOWHERE
 
 
+def record_type(declarations: Mapping[str, Declaration]) -> PortType:
+    """The inputs of a graph, or the fields of a record, as one type: `PortType.map` walks them all."""
+    return PortType("record", fields=tuple((name, declared.type) for name, declared in declarations.items()))
+
+
 def accept(declaration: Declaration, value: Any, where: str, draw: Draw) -> Any:
     """`value` as the plan carries it: spans made, seeds drawn, numbers in their type, record defaults filled in.
 

@@ -28,13 +28,12 @@ def settle(kind: PortType | None, binding: Binding, where: str) -> Binding:
     Raises:
         InputError: a literal is not usable, or a node computes the ends of a span.
     """
-    if kind is None or binding is None or isinstance(binding, (NodeOutput, Fallback)):
+    return binding if kind is None else kind.map(binding, _settle_leaf, where)
+
+
+def _settle_leaf(binding: Binding, kind: PortType, where: str) -> Binding:
+    if binding is None or isinstance(binding, (NodeOutput, Fallback)):
         return binding
-    if kind.kind == "list" and isinstance(binding, (list, tuple)):
-        return [settle(kind.item, part, f"{where}[{i}]") for i, part in enumerate(binding)]
-    if kind.kind == "record" and isinstance(binding, Mapping):
-        kinds = dict(kind.fields)
-        return {name: settle(kinds.get(name), part, f"{where}.{name}") for name, part in binding.items()}
     if kind.kind == "span" and not is_static(binding):
         raise InputError("a span whose ends a node computes", where=where, allowed="ends known before the run")
     return literal(kind, binding, where) if kind.kind in ("span", "float") else binding
