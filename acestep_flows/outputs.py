@@ -1,22 +1,25 @@
-"""A run's outputs as files: audio with tags, a picture of it, and the recipe.
+"""The outputs of a run as files, for every door: the labels of their parts, the bytes, the names.
 
-A run's files share a name of their own, so runs never overwrite each other, and each file appears whole or not at all.
-The recipe is written last: where it stands, the rest stands too.
+The command line writes a folder: audio with tags, a picture of it, and the recipe. The files of a run share a stem, so
+runs never overwrite each other. Each file appears whole or not at all, and the recipe is written last: where it stands,
+the rest stands too. The server stores the same files as artifacts, and a bulk job stores one song for each row.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acestep_flows import storage
 from acestep_flows.errors import InputError
-from acestep_flows.value_file import write_value
+from acestep_flows.value_file import encode_value
 from acestep_flows.values import Audio, File, Report, Value
 
 if TYPE_CHECKING:
@@ -26,19 +29,77 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LONGEST_STEM = 120
-"""Bytes; output names and extensions come behind it, and file systems end at 255."""
+"""Bytes; labels and extensions follow it, and file systems end at 255."""
 
 MOST_NODES_IN_TAGS = 1000
-"""Larger recipes are told node by node only in the JSON file: every audio file would carry megabytes."""
+"""Recipes with more nodes list them only in the JSON file: every audio file would carry megabytes."""
+
+MAIN = "audio"
+"""The output whose file has the stem alone as its name: `song.wav`, beside `song-takes-01.wav`."""
+
+CONTENT_TYPES = {"wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg", "ogg": "audio/ogg"}
+VALUE_TYPE = "application/octet-stream"
+JSON_TYPE = "application/json"
+
+_UNSAFE = re.compile(r"[^\w.-]")
+"""Replaced in file names: the parts of an output may be named by an input."""
+
+
+@dataclass(frozen=True)
+class OutputLeaf:
+    """One value or piece of JSON in the outputs of a run.
+
+    Attributes:
+        path: the output's name, then numbers of list items and names of fields: `("takes", "01")`.
+        content: the leaf itself; never None.
+    """
+
+    path: tuple[str, ...]
+    content: Any
+
+    @property
+    def name(self) -> str:
+        """As runs are stored: `takes.01`. Names in graphs have no dots, so no two leaves share one."""
+        return ".".join(self.path)
+
+    @property
+    def label(self) -> str:
+        """As files and reports are labelled: `takes-01`; empty for the output `audio`."""
+        return "-".join(self.path[1:] if self.path[0] == MAIN else self.path)
+
+    def file_stem(self, stem: str) -> str:
+        """The leaf's file name without extension, from the stem that the run's files share: `song-takes-01`."""
+        return "-".join(filter(None, [stem, _UNSAFE.sub("_", self.label)]))
+
+
+@dataclass(frozen=True)
+class OutputFile:
+    """A leaf as the content of a file.
+
+    Attributes:
+        content: the bytes.
+        kind: audio, latents, report, json, file or another value kind.
+        content_type: for HTTP.
+        extension: without the dot.
+        details: what is known of it: `seconds` where it has a length.
+        clipped: samples beyond full scale, brought back to it.
+    """
+
+    content: bytes
+    kind: str
+    content_type: str
+    extension: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+    clipped: int = 0
 
 
 def unique_stem(graph: str, now: float | None = None) -> str:
-    """The name that a run's files share: graph, time, and enough chance to tell runs of one second apart."""
+    """A name for the files of a run: graph, time, and a random end that tells runs of one second apart."""
     return f"{graph}-{time.strftime('%Y%m%d-%H%M%S', time.localtime(now))}-{secrets.token_hex(3)}"
 
 
 def check_stem(stem: str) -> str:
-    """Give back a name that files can have, unchanged.
+    """Return `stem` unchanged if files can have it as their name.
 
     Raises:
         InputError: an empty or very long name, or one that would lead out of the folder.
@@ -65,6 +126,68 @@ def check_kept(plan: Plan, keep: Sequence[str]) -> None:
             raise InputError(f"no output {name!r}", where="--keep", allowed=", ".join(plan.outputs))
 
 
+def output_leaves(outputs: Mapping[str, Any]) -> Iterator[OutputLeaf]:
+    """Every leaf of a run's outputs. Items of a list are numbered from 01; what is None has no leaf."""
+    for name, content in outputs.items():
+        yield from _leaves((name,), content)
+
+
+def _leaves(path: tuple[str, ...], content: Any) -> Iterator[OutputLeaf]:
+    if isinstance(content, (list, tuple)):
+        width = max(2, len(str(len(content))))
+        for number, part in enumerate(content, 1):
+            yield from _leaves((*path, f"{number:0{width}}"), part)
+    elif isinstance(content, Mapping):
+        for key, part in content.items():
+            yield from _leaves((*path, str(key)), part)
+    elif content is not None:
+        yield OutputLeaf(path, content)
+
+
+def audio_tag_recipe(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A recipe (JSON) as the tags of an audio file hold it: without its nodes where there are very many."""
+    return recipe if len(recipe.get("nodes", ())) <= MOST_NODES_IN_TAGS else {**recipe, "nodes": []}
+
+
+def encode_output(leaf: Any, title: str, format: str, recipe: Mapping[str, Any]) -> OutputFile:
+    """The file of one leaf: audio with tags, a `File` as it is, other values as safetensors, the rest as JSON.
+
+    Args:
+        leaf: a value or JSON.
+        title: for the tags of audio.
+        format: of audio: wav, flac, mp3 or ogg.
+        recipe: for the tags of audio (`audio_tag_recipe`).
+
+    Raises:
+        InputError: audio that the format cannot hold.
+    """
+    if isinstance(leaf, Audio):
+        from acestep_flows.audio import write
+        from acestep_flows.audio.formats import FORMATS
+        from acestep_flows.audio.tags import Tags
+
+        content, clipped = write.encode(leaf, FORMATS[format], subtype=None, tags=Tags(recipe, title=title))
+        return OutputFile(content, "audio", CONTENT_TYPES[format], format, _length(leaf), clipped)
+    if isinstance(leaf, File):
+        kind = "audio" if leaf.format in CONTENT_TYPES else "file"
+        return OutputFile(leaf.content.tobytes(), kind, CONTENT_TYPES.get(leaf.format, VALUE_TYPE), leaf.format)
+    if isinstance(leaf, Report):
+        return OutputFile(json_bytes(leaf.entries), "report", JSON_TYPE, "json")
+    if isinstance(leaf, Value):
+        return OutputFile(encode_value(leaf), leaf.kind, VALUE_TYPE, "safetensors", _length(leaf))
+    return OutputFile(json_bytes(leaf), "json", JSON_TYPE, "json")
+
+
+def json_bytes(content: Any) -> bytes:
+    """JSON as it stands in files."""
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+
+
+def _length(value: Value) -> dict[str, float]:
+    seconds = getattr(value, "seconds", None)
+    return {} if seconds is None else {"seconds": round(float(seconds), 3)}
+
+
 def write_outputs(
     folder: Path,
     stem: str,
@@ -84,54 +207,35 @@ def write_outputs(
         keep: outputs to write as files that are not otherwise (latents, mel).
 
     Returns:
-        The files, audio first, the recipe last.
+        The files, the recipe last.
 
     Raises:
         StorageError: something cannot be written.
     """
-    told = recipe.as_json()
-    tagged = told if len(recipe.nodes) <= MOST_NODES_IN_TAGS else told | {"nodes": []}
+    recipe_json = recipe.as_json()
+    tag_recipe = audio_tag_recipe(recipe_json)
     paths: list[Path] = []
     reports: dict[str, Any] = {}
-    for name, content in outputs.items():
-        for label, leaf in _labelled("" if name == "audio" else name, content):
-            base = folder / "-".join(filter(None, [stem, label]))
-            if isinstance(leaf, Audio):
-                paths += _write_audio(base, leaf, tagged, format)
-            elif isinstance(leaf, File):
-                paths.append(storage.write(_named(base, leaf.format), leaf.content.tobytes()))
-            elif isinstance(leaf, Report):
-                reports[label] = leaf.entries
-            elif not isinstance(leaf, Value):
-                reports[label] = leaf
-            elif name in keep:
-                paths.append(write_value(_named(base, "safetensors"), leaf))
-    told |= {"written": [path.name for path in paths], "reports": reports}
-    text = json.dumps(told, indent=2, ensure_ascii=False) + "\n"
-    return [*paths, storage.write(_named(folder / stem, "json"), text.encode("utf-8", "backslashreplace"))]
+    for leaf in output_leaves(outputs):
+        content = leaf.content
+        if isinstance(content, Report):
+            reports[leaf.label] = content.entries
+        elif not isinstance(content, Value):
+            reports[leaf.label] = content
+        elif isinstance(content, (Audio, File)) or leaf.path[0] in keep:
+            paths += _write_leaf(folder / leaf.file_stem(stem), content, format, tag_recipe)
+    summary = recipe_json | {"written": [path.name for path in paths], "reports": reports}
+    return [*paths, storage.write(folder / f"{stem}.json", json_bytes(summary))]
 
 
-def _write_audio(base: Path, audio: Audio, recipe: Mapping[str, Any], format: str) -> list[Path]:
-    from acestep_flows.audio import picture, tags, write
+def _write_leaf(base: Path, value: Value, format: str, recipe: Mapping[str, Any]) -> list[Path]:
+    """Write one value beside `base`, audio with its picture."""
+    file = encode_output(value, base.name, format, recipe)
+    path = storage.write(base.with_name(f"{base.name}.{file.extension}"), file.content)
+    if file.clipped:
+        log.warning("%s: %d samples were beyond full scale and are clipped", path.name, file.clipped)
+    if not isinstance(value, Audio):
+        return [path]
+    from acestep_flows.audio import picture
 
-    written = write.audio(_named(base, format), audio, format=format, tags=tags.Tags(recipe, title=base.name))
-    if written.clipped:
-        log.warning("%s: %d samples were beyond full scale and are clipped", written.path.name, written.clipped)
-    return [written.path, picture.picture(_named(base, "png"), audio, base.name)]
-
-
-def _named(base: Path, extension: str) -> Path:
-    return base.with_name(f"{base.name}.{extension}")
-
-
-def _labelled(label: str, content: Any) -> Iterator[tuple[str, Any]]:
-    """Every leaf of an output with a label of its own: `takes-03`, `report`."""
-    if isinstance(content, (list, tuple)):
-        width = max(2, len(str(len(content))))
-        for number, part in enumerate(content, 1):
-            yield from _labelled("-".join(filter(None, [label, f"{number:0{width}}"])), part)
-    elif isinstance(content, Mapping):
-        for key, part in content.items():
-            yield from _labelled("-".join(filter(None, [label, str(key)])), part)
-    elif content is not None:
-        yield label, content
+    return [path, picture.picture(base.with_name(f"{base.name}.png"), value, base.name)]

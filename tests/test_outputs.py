@@ -86,6 +86,26 @@ def test_large_recipes_stay_out_of_the_tags(tmp_path: Path) -> None:
     assert len(json.loads(paths[-1].read_text(encoding="utf-8"))["nodes"]) == files.MOST_NODES_IN_TAGS + 1
 
 
+def test_names_of_parts_cannot_leave_the_folder(tmp_path: Path) -> None:
+    stems = {"../../x": tone(), "lead vocal": tone()}
+    paths = files.write_outputs(tmp_path / "out", "x", {"stems": stems, "audio": [tone()]}, recipe())
+    assert [path.name for path in paths if path.suffix == ".wav"] == [
+        *("x-stems-.._.._x.wav", "x-stems-lead_vocal.wav", "x-01.wav"),
+    ]
+    assert {path.parent for path in paths} == {tmp_path / "out"}
+
+
+def test_a_leaf_has_a_stored_name_and_a_label_for_files() -> None:
+    outputs = {"audio": 1, "takes": [2, [3]], "stems": {"bass": 4}, "absent": None}
+    leaves = [(leaf.name, leaf.label, leaf.content) for leaf in files.output_leaves(outputs)]
+    assert leaves == [
+        ("audio", "", 1),
+        ("takes.01", "takes-01", 2),
+        ("takes.02.01", "takes-02-01", 3),
+        ("stems.bass", "stems-bass", 4),
+    ]
+
+
 def test_clipping_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     files.write_outputs(tmp_path, "x", {"audio": tone(level=2.0)}, recipe())
     assert "x.wav" in caplog.text

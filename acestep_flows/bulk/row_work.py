@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from acestep_flows.audio import formats, read, tags, write
+from acestep_flows.audio import read
 from acestep_flows.bulk.fingerprint import fingerprint
 from acestep_flows.bulk.gates import judge
 from acestep_flows.bulk.identity import folder
@@ -26,8 +26,8 @@ from acestep_flows.graph.language.types import record_type
 from acestep_flows.graph.planning.layout import lay_out
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.graph.records.graph_content import graph_scope
-from acestep_flows.graph.records.recipe import Recipe, recipe
-from acestep_flows.outputs import MOST_NODES_IN_TAGS
+from acestep_flows.graph.records.recipe import recipe
+from acestep_flows.outputs import audio_tag_recipe, encode_output
 from acestep_flows.runtime.bulk.plan_segments import only
 from acestep_flows.runtime.bulk.segment_actor import PlanOutcome
 from acestep_flows.values import Audio, File, Value, canonical_json, pack
@@ -169,8 +169,7 @@ class JobWork:
             return replace(known, status="rejected", error="; ".join(unmet), code="gate", finished=time.time())
         written = made.content
         if written is None:
-            title = tags.Tags(made.recipe, title=row.id)
-            written, _ = write.encode(audio, formats.FORMATS[job.audio], subtype=None, tags=title)
+            written = encode_output(audio, row.id, job.audio, made.recipe).content
         path = self.path(content.row)
         self.place.write(path, written)
         return replace(known, status="done", audio_path=path, audio_bytes=len(written), finished=time.time())
@@ -213,11 +212,12 @@ class JobWork:
         nodes = {node.id: node for node in end.nodes}
         result = Result(plan, {name: given}, nodes, sum(node.seconds for node in end.nodes))
         made = recipe(result, self.job.content, self._files(content, plan), self.job.model)
+        recipe_json = audio_tag_recipe(made.as_json())
         if isinstance(given, Audio):
-            return RenderedSong(given, _told(made))
+            return RenderedSong(given, recipe_json)
         if isinstance(given, File):
             written = given.content.tobytes()
-            return RenderedSong(read.audio(written), _told(made), written if given.format == self.job.audio else None)
+            return RenderedSong(read.audio(written), recipe_json, written if given.format == self.job.audio else None)
         raise InputError(f"output {name} is {_kind(given)}", where=f"graph {self.job.graph}", allowed="one audio")
 
     def _files(self, content: Attempt, plan: Plan) -> dict[str, str]:
@@ -231,12 +231,6 @@ class JobWork:
 def failed(row: ResultRow, error: FlowsError) -> ResultRow:
     """The row as it ended with an error."""
     return replace(row, status="failed", error=str(error), code=error.code, finished=time.time())
-
-
-def _told(made: Recipe) -> dict[str, Any]:
-    """A recipe as the tags of a file hold it."""
-    told = made.as_json()
-    return told if len(made.nodes) <= MOST_NODES_IN_TAGS else told | {"nodes": []}
 
 
 def _stage_seconds(end: PlanOutcome) -> dict[str, float]:

@@ -91,4 +91,4 @@ def test_over_http(server: Server) -> None:
     assert done.returncode == 0, done.stderr
     assert "event: succeeded" in done.stdout
     assert '"state":"succeeded"' in done.stdout
-    assert list(server.folder.glob("text2music-*-audio.flac"))
+    assert list(server.folder.glob("text2music-*.flac"))

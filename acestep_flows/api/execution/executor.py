@@ -25,7 +25,7 @@ from acestep_flows.api.execution.accepted_run import planned
 from acestep_flows.api.execution.previews import LONGEST, PreviewMaker
 from acestep_flows.api.execution.run_journal import Journal, weights
 from acestep_flows.api.execution.run_notifier import RunNotifier
-from acestep_flows.api.execution.store_outputs import Kept, keep
+from acestep_flows.api.execution.store_outputs import StoredOutputs, store_outputs
 from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.leases import RunChanges, end_state
 from acestep_flows.api.store.records import ClaimedRun, Lease, NodeRecord, RunState
@@ -260,22 +260,22 @@ class Executor:
                 self._idle.set()
 
     async def _to_its_end(self, work: _ActiveRun) -> None:
-        kept, error = Kept((), ()), None
+        stored, error = StoredOutputs((), ()), None
         try:
-            kept = await self._compute(work)
+            stored = await self._compute(work)
         except FlowsError as failure:
             error = failure
         except Exception as failure:  # whatever it is, it ends this run and no other
             log.exception("run %s failed", work.lease.run)
             error = FlowsError(f"internal error ({type(failure).__name__}), told in the server's log")
-        done = await self._finish(work, RunState.SUCCEEDED if error is None else end_state(error), kept, error)
+        done = await self._finish(work, RunState.SUCCEEDED if error is None else end_state(error), stored, error)
         if done and work.run is not None:
             await self._in_files(self._home.states.end, work.run.unfinished)
         if done and self._traces:
             with contextlib.suppress(StorageError):
                 await self._in_files(_trace, self._home, work.lease.run, self._tracer)
 
-    async def _compute(self, work: _ActiveRun) -> Kept:
+    async def _compute(self, work: _ActiveRun) -> StoredOutputs:
         record, content = work.claimed.record, work.claimed.content
         home, scheduler = self._home, self._scheduler
         plan, assets = await self._in_files(planned, content, record.inputs, home.assets.value, scheduler.stages)
@@ -304,7 +304,7 @@ class Executor:
         stem = f"{record.graph}-{record.id[-6:]}"
         return await self._in_files(_keep, values, made, home, record.format, stem)
 
-    async def _finish(self, work: _ActiveRun, state: RunState, kept: Kept, error: FlowsError | None) -> bool:
+    async def _finish(self, work: _ActiveRun, state: RunState, stored: StoredOutputs, error: FlowsError | None) -> bool:
         """Write the end. Where the database does not take it, the run is left to whoever claims it next."""
         work.ending = True
         for pause in (*FINISH_PAUSES, None):
@@ -316,8 +316,8 @@ class Executor:
                         work.lease,
                         state,
                         changes=changes,
-                        outputs=kept.outputs,
-                        warnings=kept.warnings,
+                        outputs=stored.outputs,
+                        warnings=stored.warnings,
                         error=error,
                     )
                     self._bell.ring([work.lease.run])
@@ -345,8 +345,8 @@ def _taken(work: _ActiveRun) -> RunChanges | None:
     return None if work.journal is None else work.journal.take()
 
 
-def _keep(values: dict[str, Any], made: Any, home: Home, format: str, stem: str) -> Kept:
-    return keep(values, made, artifacts=home.artifacts, format=format, stem=stem)
+def _keep(values: dict[str, Any], made: Any, home: Home, format: str, stem: str) -> StoredOutputs:
+    return store_outputs(values, made, artifacts=home.artifacts, format=format, stem=stem)
 
 
 def _trace(home: Home, run: str, tracer: TracerProvider | None) -> None:

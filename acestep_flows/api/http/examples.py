@@ -33,7 +33,7 @@ AUDIO_OUTPUT: dict[str, Any] = {
     "content_type": "audio/flac",
     "bytes": 3_201_554,
     "kind": "audio",
-    "file_name": "text2music-9d7a41-audio.flac",
+    "file_name": "text2music-9d7a41.flac",
     "asset": ASSET,
     "expired": False,
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from acestep_flows.api.execution.store_outputs import keep
+from acestep_flows.api.execution.store_outputs import store_outputs
 from acestep_flows.audio import read, tags
 from acestep_flows.graph.records.recipe import GraphPart, NodePart, Recipe
 from acestep_flows.outputs import MOST_NODES_IN_TAGS
@@ -35,33 +35,33 @@ def test_each_kind_is_written_as_what_it_is(tmp_path: Path) -> None:
         "nothing": None,
     }
     with opened(tmp_path) as home:
-        kept = keep(outputs, recipe(), artifacts=home.artifacts, format="flac", stem="g-1")
-        found = {output.name: (output.kind, output.content_type, output.file_name) for output in kept.outputs}
-        assert found == {
-            "audio": ("audio", "audio/flac", "g-1-audio.flac"),
-            "takes.01": ("audio", "audio/flac", "g-1-takes.01.flac"),
-            "takes.02": ("latents", "application/octet-stream", "g-1-takes.02.safetensors"),
-            "stems.vocals": ("latents", "application/octet-stream", "g-1-stems.vocals.safetensors"),
+        stored = store_outputs(outputs, recipe(), artifacts=home.artifacts, format="flac", stem="g-1")
+        files = {output.name: (output.kind, output.content_type, output.file_name) for output in stored.outputs}
+        assert files == {
+            "audio": ("audio", "audio/flac", "g-1.flac"),
+            "takes.01": ("audio", "audio/flac", "g-1-takes-01.flac"),
+            "takes.02": ("latents", "application/octet-stream", "g-1-takes-02.safetensors"),
+            "stems.vocals": ("latents", "application/octet-stream", "g-1-stems-vocals.safetensors"),
             "file": ("audio", "audio/ogg", "g-1-file.ogg"),
             "report": ("report", "application/json", "g-1-report.json"),
             "score": ("json", "application/json", "g-1-score.json"),
             "recipe": ("report", "application/json", "g-1-recipe.json"),
         }
-        by_name = {output.name: home.artifacts.open(output.blob.digest).read() for output in kept.outputs}
+        by_name = {output.name: home.artifacts.open(output.blob.digest).read() for output in stored.outputs}
         assert json.loads(by_name["score"]) == 0.5
         assert json.loads(by_name["report"]) == {"lufs": -14.0}
-        heard = read.audio(by_name["audio"])
-        np.testing.assert_allclose(heard.samples, SOUND.samples, atol=1e-4)
+        audio = read.audio(by_name["audio"])
+        np.testing.assert_allclose(audio.samples, SOUND.samples, atol=1e-4)
         assert tags.read(by_name["audio"]).recipe == json.loads(by_name["recipe"])
-        assert kept.warnings == ()
+        assert stored.warnings == ()
 
 
 def test_no_part_of_an_output_leads_elsewhere(tmp_path: Path) -> None:
     with opened(tmp_path) as home:
-        told = {"told": {"../../x": 1, "/etc/passwd": 2, "\u4f60": 3, "a\r\nb": 4}}
-        kept = keep(told, recipe(), artifacts=home.artifacts, format="flac", stem="g-1")
-        assert [output.file_name for output in kept.outputs[:4]] == [
-            "g-1-told..._.._x.json", "g-1-told._etc_passwd.json", "g-1-told.\u4f60.json", "g-1-told.a__b.json"
+        outputs = {"parts": {"../../x": 1, "/etc/passwd": 2, "\u4f60": 3, "a\r\nb": 4}}
+        stored = store_outputs(outputs, recipe(), artifacts=home.artifacts, format="flac", stem="g-1")
+        assert [output.file_name for output in stored.outputs[:4]] == [
+            "g-1-parts-.._.._x.json", "g-1-parts-_etc_passwd.json", "g-1-parts-\u4f60.json", "g-1-parts-a__b.json"
         ]  # fmt: skip
 
 
@@ -71,22 +71,22 @@ def test_no_part_of_an_output_leads_elsewhere(tmp_path: Path) -> None:
 def test_audio_comes_in_the_format_asked_for(tmp_path: Path, format: str, content_type: str) -> None:
     loud = Audio(SOUND.samples * 8, 48_000)
     with opened(tmp_path) as home:
-        kept = keep({"song": loud}, recipe(), artifacts=home.artifacts, format=format, stem="g")
-        assert (kept.outputs[0].content_type, kept.outputs[0].file_name) == (content_type, f"g-song.{format}")
-        assert read.audio(home.artifacts.open(kept.outputs[0].blob.digest).read()).channels == 2
-    assert kept.warnings == ("output song: 9600 samples were beyond full scale and are clipped",)
+        stored = store_outputs({"song": loud}, recipe(), artifacts=home.artifacts, format=format, stem="g")
+        assert (stored.outputs[0].content_type, stored.outputs[0].file_name) == (content_type, f"g-song.{format}")
+        assert read.audio(home.artifacts.open(stored.outputs[0].blob.digest).read()).channels == 2
+    assert stored.warnings == ("output song: 9600 samples were beyond full scale and are clipped",)
 
 
 def test_the_graphs_own_recipe_stays(tmp_path: Path) -> None:
     with opened(tmp_path) as home:
-        kept = keep({"recipe": Span(0, 1)}, recipe(), artifacts=home.artifacts, format="flac", stem="g")
-        assert [output.kind for output in kept.outputs] == ["span"]
+        stored = store_outputs({"recipe": Span(0, 1)}, recipe(), artifacts=home.artifacts, format="flac", stem="g")
+        assert [output.kind for output in stored.outputs] == ["span"]
 
 
 def test_a_recipe_of_many_nodes_is_whole_in_its_own_file_only(tmp_path: Path) -> None:
     with opened(tmp_path) as home:
         long = recipe(MOST_NODES_IN_TAGS + 1)
-        kept = keep({"audio": SOUND}, long, artifacts=home.artifacts, format="flac", stem="g")
-        audio, told = (home.artifacts.open(output.blob.digest).read() for output in kept.outputs)
+        stored = store_outputs({"audio": SOUND}, long, artifacts=home.artifacts, format="flac", stem="g")
+        audio, recipe_file = (home.artifacts.open(output.blob.digest).read() for output in stored.outputs)
         assert tags.read(audio).recipe["nodes"] == []
-        assert len(json.loads(told)["nodes"]) == len(long.nodes)
+        assert len(json.loads(recipe_file)["nodes"]) == len(long.nodes)

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("ray")
 
 from acestep_flows.api.execution.executor import Executor
-from acestep_flows.api.execution.store_outputs import Kept
+from acestep_flows.api.execution.store_outputs import StoredOutputs
 from acestep_flows.api.server.ingress import Ingress, IngressOptions, ingress
 from acestep_flows.api.store.home import Home
 from acestep_flows.errors import InputError
@@ -46,12 +46,12 @@ def test_what_is_refused(home: Path | None, options: dict[str, Any], said: str) 
 def test_runs_in_hand_may_go_on_for_as_long_as_it_says(
     small_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drain: float
 ) -> None:
-    async def work(executor: Any, held: Any) -> Kept:
+    async def work(executor: Any, held: Any) -> StoredOutputs:
         """Go on for a while after the replica was asked to end."""
         while not executor._draining:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.1)
-        return Kept((), ())
+        return StoredOutputs((), ())
 
     monkeypatch.setattr(Executor, "_compute", work)
 
