@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from acestep_flows.errors import StorageError
 
@@ -27,22 +28,39 @@ def write(path: str | os.PathLike[str], content: bytes | memoryview, mode: int =
         StorageError: no space, no permission, not a folder; nothing is left behind.
     """
     path = Path(path)
-    # A short name of its own: the target's may already be as long as a name can be.
-    part = path.parent / f".{secrets.token_hex(6)}.part"
     try:
-        make_folder(path.parent)
-        try:
-            with open(part, "xb", opener=partial(os.open, mode=mode)) as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())  # some file systems find out only here that they are full
-            os.replace(part, path)
-            flush_folder(path.parent)
-        finally:
-            part.unlink(missing_ok=True)
+        with new_file(path, mode) as file:
+            file.write(content)
     except OSError as error:
         raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error
     return path
+
+
+@contextmanager
+def new_file(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """A temporary file to write to, which takes the name `path` when the body ends and is removed if it fails.
+
+    Raises OSError: no space, no permission, not a folder.
+    """
+    # A short name of its own: the target's may already be as long as a name can be.
+    part = path.parent / f".{secrets.token_hex(6)}.part"
+    make_folder(path.parent)
+    try:
+        with open(part, "xb", opener=partial(os.open, mode=mode)) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())  # some file systems find out only here that they are full
+        os.replace(part, path)
+        flush_folder(path.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def put_in_place(part: Path, path: Path) -> None:
+    """Give a finished file its name, an old one replaced; the folder is there. Raises OSError."""
+    flush(part)
+    os.replace(part, path)
+    flush_folder(path.parent)
 
 
 def make_folder(folder: Path) -> None:

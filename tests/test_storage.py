@@ -198,3 +198,23 @@ def test_a_folder_that_cannot_be_written_is_known_before_the_run(tmp_path: Path)
         storage.check_folder(tmp_path / "file")
     storage.check_folder(tmp_path / "new" / "folder")
     assert not list((tmp_path / "new" / "folder").iterdir())
+
+
+def test_a_file_is_written_piece_by_piece_and_appears_whole(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "file"
+    with storage.new_file(target) as file:
+        file.write(b"one ")
+        assert not target.exists()
+        file.write(b"two")
+    assert target.read_bytes() == b"one two"
+    with pytest.raises(TypeError), storage.new_file(target) as file:
+        file.write(None)  # type: ignore[arg-type]
+    assert target.read_bytes() == b"one two"
+    assert [path.name for path in target.parent.iterdir()] == ["file"]
+
+
+def test_a_finished_part_takes_the_name_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / ".part").write_bytes(b"new")
+    (tmp_path / "file").write_bytes(b"old")
+    storage.put_in_place(tmp_path / ".part", tmp_path / "file")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", b"new")]

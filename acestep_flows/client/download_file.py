@@ -7,12 +7,12 @@ the content by its sha256, which is checked before the file takes its name.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from acestep_flows.errors import DownloadError, StorageError
+from acestep_flows.storage import put_in_place
 from acestep_flows.weights.download import file_sha256
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class ResumableFile:
             if self._digest and file_sha256(self._part) != self._digest:
                 self._start_over()
                 raise DownloadError(f"{self.destination.name}: other content than the server named")
-            os.replace(self._part, self.destination)
+            put_in_place(self._part, self.destination)
         except OSError as error:
             raise self._unwritable(error) from error
         return self.destination

@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
+
+from acestep_flows import storage
+from acestep_flows.errors import StorageError
 
 
 class FileDigests:
@@ -52,11 +54,8 @@ class FileDigests:
         if entry is None:
             return
         content = json.dumps({"file": os.fspath(file), "stamp": stamp, "sha256": digest})
-        with suppress(OSError):  # a cache folder that cannot be written is no reason to fail
-            entry.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=entry.parent, delete=False, encoding="utf-8") as temporary:
-                temporary.write(content)
-            os.replace(temporary.name, entry)
+        with suppress(StorageError):  # a cache folder that cannot be written is no reason to fail
+            storage.write(entry, content.encode())
 
 
 def _stamp(file: Path) -> list[int]:

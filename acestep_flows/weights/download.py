@@ -7,7 +7,6 @@ later one; only a file whose digest is the expected one is renamed to its destin
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from acestep_flows.errors import DownloadError, NotFound, StorageError
+from acestep_flows.storage import put_in_place
 
 if TYPE_CHECKING:
     import httpx
@@ -101,7 +101,7 @@ def download(
         _remove(what.part)
         raise DownloadError(f"{what.name}: wrong content from {what.url}: sha256 {found}, expected {what.sha256}")
     try:
-        os.replace(what.part, what.destination)
+        put_in_place(what.part, what.destination)
     except OSError as error:
         raise _unwritable(what.destination, error) from error
 

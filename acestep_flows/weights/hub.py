@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from acestep_flows import storage
 from acestep_flows.errors import CheckpointError, NotFound, StorageError
 from acestep_flows.weights.download import PATIENCE, Download, TransferListener, TransferProgress, download, file_sha256
 
@@ -243,11 +243,10 @@ def _adopt_vocab(source: Path, destination: Path, vocab: PublishedVocab) -> None
             raise CheckpointError(
                 "not the lyric vocabulary of this model", where=str(source), allowed=f"content {vocab.content_sha256}"
             )
-        part = destination.with_name(destination.name + ".part")
-        shutil.copyfile(source, part)
-        os.replace(part, destination)
+        content = source.read_bytes()
     except OSError as error:
         raise StorageError(f"cannot copy {source} to {destination}: {error.strerror or error}") from error
+    storage.write(destination, content)
 
 
 def _size(path: Path) -> int | None:

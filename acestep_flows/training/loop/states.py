@@ -7,16 +7,15 @@ A file is written under another name, flushed to disk and renamed, so a kill at 
 
 from __future__ import annotations
 
-import os
 import pickle
 import re
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from acestep_flows import storage
 from acestep_flows.errors import CheckpointError, StorageError
 
 NAME = re.compile(r"step-(\d{8})\.pt")
@@ -45,18 +44,11 @@ class States:
         Raises:
             StorageError: it cannot be written; what was there is untouched.
         """
-        target, part = self.path(step), self.folder / f".{secrets.token_hex(6)}.part"
+        target = self.path(step)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
             self._sweep()
-            try:
-                with part.open("xb") as file:
-                    torch.save({"format": FORMAT, "step": step, **content}, file)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(part, target)
-            finally:
-                part.unlink(missing_ok=True)
+            with storage.new_file(target) as file:
+                torch.save({"format": FORMAT, "step": step, **content}, file)
             for old in self.steps()[: -self._keep]:
                 self.path(old).unlink(missing_ok=True)
         except (OSError, RuntimeError) as error:  # torch's writer reports a full disk as a RuntimeError

@@ -7,14 +7,13 @@ with stems also `NAME.STEM.flac`.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
+from acestep_flows import storage
 from acestep_flows.errors import InputError, StorageError
 from acestep_flows.training.synthesis.compose import compose
 from acestep_flows.training.synthesis.piece import Piece
@@ -70,7 +69,7 @@ def _write(path: Path, piece: Piece, stems: bool) -> None:
 
 
 def _text(path: Path, text: str) -> None:
-    _place(path, text.encode("utf-8"))
+    storage.write(path, text.encode("utf-8"))
 
 
 def _audio(path: Path, samples: Signal, rate: int) -> None:
@@ -80,16 +79,4 @@ def _audio(path: Path, samples: Signal, rate: int) -> None:
 
     buffer = io.BytesIO()
     soundfile.write(buffer, np.clip(samples.T, -1.0, 1.0), rate, format="FLAC", subtype="PCM_16")
-    _place(path, buffer.getvalue())
-
-
-def _place(path: Path, content: bytes) -> None:
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    storage.write(path, buffer.getvalue())
