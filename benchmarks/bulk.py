@@ -55,7 +55,7 @@ from benchmarks.machine import report
 WORDS = {"tags": "funk, pop, 105 bpm", "lyrics": "[verse]\nNeon lights they flicker bright\n", "duration": 5.0}
 
 
-def begun(folder: Path, root: Path, count: int, steps: int) -> tuple[JobWork, JobRows]:
+def begun_job(folder: Path, root: Path, count: int, steps: int) -> tuple[JobWork, JobRows]:
     """A job of `count` rows in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     manifest = folder / "manifest.jsonl"
@@ -65,11 +65,11 @@ def begun(folder: Path, root: Path, count: int, steps: int) -> tuple[JobWork, Jo
     found = JobRows(open_manifest(str(manifest)), checked(library.load("text2music"), stages(), library.nested))
     looked = check(found)
     weights = Weights("argument", root, None, folder / "cache")
-    place = JobFolder(str(folder / "out"))
-    place.prepare()
+    job_folder = JobFolder(str(folder / "out"))
+    job_folder.prepare()
     job = job_of(found, looked, weights.open())
-    begin(place, job, looked)
-    return JobWork(job, place, weights), found
+    begin(job_folder, job, looked)
+    return JobWork(job, job_folder, weights), found
 
 
 def loop(folder: Path, root: Path, count: int, steps: int, threads: int) -> dict[str, float]:
@@ -77,7 +77,7 @@ def loop(folder: Path, root: Path, count: int, steps: int, threads: int) -> dict
     import torch
 
     torch.set_num_threads(threads)
-    work, rows = begun(folder, root, count + 1, steps)
+    work, rows = begun_job(folder, root, count + 1, steps)
 
     async def all_rows() -> float:
         started = 0.0
@@ -86,7 +86,7 @@ def loop(folder: Path, root: Path, count: int, steps: int, threads: int) -> dict
             for number, row in enumerate(rows):
                 if number == 1:  # the first one loads the weights
                     started = time.perf_counter()
-                one, _ = work.tried(row)
+                one, _ = work.plan_attempt(row)
                 plan = work.plan(one)
                 result = await run_plan(scheduler, plan, Options())
                 outputs = await runner.fetch(dict(result.outputs))
@@ -125,7 +125,7 @@ class Memory:
 
 def job(folder: Path, root: Path, count: int, steps: int, pool: Pool) -> dict[str, Any]:
     """The same rows as a job."""
-    work, rows = begun(folder, root, count, steps)
+    work, rows = begun_job(folder, root, count, steps)
     first: list[JobProgress] = []
 
     def watch(progress: JobProgress) -> None:
@@ -135,7 +135,7 @@ def job(folder: Path, root: Path, count: int, steps: int, pool: Pool) -> dict[st
     with Memory() as memory:
         outcome = run_job(work, rows, PoolRenderer(work, pool), watch=watch)
     stage_seconds: dict[str, float] = {}
-    for row in Ledger(work.place).rows():
+    for row in Ledger(work.job_folder).rows():
         for stage, seconds in row.stage_seconds.items():
             stage_seconds[stage] = stage_seconds.get(stage, 0.0) + seconds
     return told(outcome) | {"peak_memory_mb": memory.peak / 1e6, "stage_seconds": stage_seconds}
@@ -157,15 +157,15 @@ def told(outcome: JobOutcome) -> dict[str, Any]:
 
 def resumed(folder: Path, root: Path, count: int, steps: int, pool: Pool) -> dict[str, Any]:
     """Go on with a job of which nine tenths are done: how long until it knows what is missing, and in all."""
-    work, rows = begun(folder, root, count, steps)
-    ledger = Ledger(work.place)
+    work, rows = begun_job(folder, root, count, steps)
+    ledger = Ledger(work.job_folder)
     for row in rows:
         if row.index % 10:
-            one, _ = work.tried(row)
-            ledger.add(dataclasses.replace(work.begun(one), status="done", duration=5.0), settled=True)
+            one, _ = work.plan_attempt(row)
+            ledger.add(dataclasses.replace(work.new_result(one), status="done", duration=5.0), settled=True)
     ledger.close()
     begins = time.perf_counter()
-    found = Ledger(work.place).standing()
+    found = Ledger(work.job_folder).standing()
     missing = sum(row.id not in found.settled for row in rows)
     knows = time.perf_counter() - begins
     return {"rows": count, "missing": missing, "seconds_to_know": knows, **told(

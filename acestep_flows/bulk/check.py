@@ -1,4 +1,4 @@
-"""The check of a whole manifest before anything is loaded, and the comparison with what it was when the job began."""
+"""Check a whole manifest before anything is loaded, and compare it with what it was when the job began."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from acestep_flows.bulk.rows import JobRows
 
 SHOWN = 1000
-"""Bad rows that are kept with their reasons; beyond these they are counted."""
+"""Bad rows that are listed with their reasons; further ones are only counted."""
 
 DIGEST = 8
+"""Bytes of each row's digest."""
+
 NAMED = 10
+"""Row numbers that a message names; further ones are only counted."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,14 @@ class Bad:
 
 @dataclass(frozen=True)
 class Checked:
-    """What a manifest holds.
+    """A checked manifest.
 
     Attributes:
-        source: for the job.
+        source: the manifest, as the job records it.
         bad: the first thousand rows that cannot be run.
-        bad_rows: how many there are.
+        bad_rows: how many rows cannot be run.
         digests: eight bytes for each row.
-        lines: where each row is.
+        lines: the line of each row.
     """
 
     source: ManifestSource
@@ -62,54 +65,55 @@ def check(rows: JobRows) -> Checked:
     bad: list[Bad] = []
     bad_rows = 0
     columns: set[str] = set()
-    for found in rows.found():
-        digests += found.digest
-        lines.append(found.line)
-        columns.update(found.inputs)
-        if found.problem is not None:
+    for row in rows.checked_rows():
+        digests += row.digest
+        lines.append(row.line)
+        columns.update(row.inputs)
+        if row.problem is not None:
             bad_rows += 1
             if len(bad) < SHOWN:
-                bad.append(Bad(found.line, found.problem))
+                bad.append(Bad(row.line, row.problem))
     url = rows.manifest.url if rows.manifest is not None else ""
     if not lines:
         raise InputError("has no rows", where=url, allowed="at least one")
-    told = rows.columns if rows.columns is not None else tuple(sorted(columns))
-    source = ManifestSource(url, len(lines), tuple(told), hashlib.sha256(digests).hexdigest())
+    read_columns = rows.columns if rows.columns is not None else tuple(sorted(columns))
+    source = ManifestSource(url, len(lines), tuple(read_columns), hashlib.sha256(digests).hexdigest())
     return Checked(source, tuple(bad), bad_rows, bytes(digests), lines)
 
 
 def difference(before: bytes, now: Checked) -> Iterator[str]:
-    """How the rows differ from those with the digests `before`; nothing where they are the same, in the same order."""
+    """How the rows differ from those with the digests `before`, one line each; none if they are the same."""
     if before == now.digests:
         return
-    old, new = _parts(before), _parts(now.digests)
+    old, new = _row_digests(before), _row_digests(now.digests)
     if len(old) != len(new):
-        yield f"{len(old)} rows then, {len(new)} now"
+        yield f"{len(old)} rows before, {len(new)} now"
     gone, added = Counter(old) - Counter(new), Counter(new) - Counter(old)
     if added:
-        places = []
+        lines = []
         for digest, line in zip(new, now.lines, strict=True):
             if added[digest] > 0:
                 added[digest] -= 1
-                places.append(line)
-        yield f"new or changed: {_told('line', places)}"
+                lines.append(line)
+        yield f"new or changed: {_numbers('line', lines)}"
     if gone:
-        places = []
+        numbers = []
         for number, digest in enumerate(old, 1):
             if gone[digest] > 0:
                 gone[digest] -= 1
-                places.append(number)
-        yield f"gone or changed: {_told('row', places)} of then"
+                numbers.append(number)
+        yield f"gone or changed: {_numbers('row', numbers)} of the old manifest"
     if not added and not gone:
-        first = next(i for i, (one, other) in enumerate(zip(old, new, strict=True)) if one != other)
+        first = next(i for i, pair in enumerate(zip(old, new, strict=True)) if pair[0] != pair[1])
         yield f"the same rows in another order, from line {now.lines[first]} on"
 
 
-def _parts(digests: bytes) -> list[bytes]:
+def _row_digests(digests: bytes) -> list[bytes]:
     return [digests[i : i + DIGEST] for i in range(0, len(digests), DIGEST)]
 
 
-def _told(what: str, places: list[int]) -> str:
-    named = ", ".join(str(place) for place in places[:NAMED])
-    more = f" and {len(places) - NAMED} more" if len(places) > NAMED else ""
-    return f"{what}{'s' if len(places) > 1 else ''} {named}{more}"
+def _numbers(what: str, numbers: list[int]) -> str:
+    """`lines 3, 7 and 4 more`."""
+    named = ", ".join(str(number) for number in numbers[:NAMED])
+    more = f" and {len(numbers) - NAMED} more" if len(numbers) > NAMED else ""
+    return f"{what}{'s' if len(numbers) > 1 else ''} {named}{more}"

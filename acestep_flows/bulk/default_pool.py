@@ -1,4 +1,4 @@
-"""On which processes a job runs where no pool file says it."""
+"""The pool of a job that names no pool file."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from acestep_flows.model.checkpoint import Checkpoint
 
 OVERHEAD = 1_000_000_000
-"""Bytes that a process takes beside its weights: libraries, and one song under way."""
+"""Bytes that a process needs beside its weights: libraries, and one song being rendered."""
 
 
 def suited_pool(checkpoint: Checkpoint) -> Pool:
-    """What suits this machine: a GPU is used where there is one, else every core renders songs of its own."""
+    """The pool for this machine: its GPU where it has one, otherwise one process for each core."""
     import torch
 
     if torch.cuda.is_available():
@@ -27,7 +27,7 @@ def suited_pool(checkpoint: Checkpoint) -> Pool:
 
 
 def _replicas(weights: int) -> int:
-    """As many processes as there are cores, and room for."""
+    """One process for each core, as far as memory allows."""
     import psutil
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,7 +1,7 @@
-"""What a job would cost, without doing it: a sample of its rows is forecast as `graph plan` does, and scaled up.
+"""Estimate the cost of a job without running it: forecast a sample of its rows as `graph plan` does, and scale up.
 
-Seconds are what stages took before on this machine, whatever the length of those songs was, so they are rough; a stage
-that never ran here is named rather than guessed.
+Seconds are what stages took before on this machine, whatever the length of those songs, so they are rough. A stage that
+never ran here is named and not guessed.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 SAMPLE = 50
 BYTES_PER_SECOND = {"wav": 176_400, "flac": 125_000, "mp3": 24_000, "ogg": 24_000}
-"""Of stereo songs at 44.1 kHz: 16 bits as they are, packed without loss, and at about 192 kbit/s."""
+"""Of stereo songs at 44.1 kHz: 16 bit samples, lossless compression, about 192 kbit/s."""
 
 
 @dataclass(frozen=True)
 class Price:
-    """What a job would take.
+    """The estimated cost of a job.
 
     Attributes:
         rows: songs to make.
-        sampled: rows that were looked at.
+        sampled: rows that were forecast.
         nodes, cached: nodes of the sampled plans, and those whose result is in the cache.
         busy: seconds of work by process, over all rows and replicas.
-        hours: until the busiest process is through; what starting takes comes on top.
-        unknown: stages that never ran here; their time is not in.
+        hours: until the busiest process is done, without the time to start.
+        unknown: stages that never ran here; their time is missing.
         audio_hours: of music, where the graph says how long songs are.
         disk: bytes of audio files.
         refused: sampled rows that would fail, with the reason.
@@ -78,10 +78,10 @@ def price(
     audio: str = "flac",
     seen: Mapping[str, float] | None = None,
 ) -> Price:
-    """What `count` rows would take on the processes of `pool`, as far as `scheduler` remembers and has in its cache.
+    """What `count` rows would take on the processes of `pool`, from the timings and the cache of `scheduler`.
 
     Args:
-        seen: seconds by stage that rows of this very job took; better than what other songs did.
+        seen: seconds by stage that rows of this job took; they go before those of other songs.
 
     Raises:
         InputError: an input file of a sampled row is gone.
@@ -101,6 +101,29 @@ def seconds_seen(results: Iterable[ResultRow], most: int = 500) -> dict[str, flo
     return {stage: seconds / rows for stage, seconds in sums.items()}
 
 
+@dataclass
+class _Sample:
+    """Sums over the forecasts of the sampled rows."""
+
+    busy: dict[str, float] = field(default_factory=dict)
+    nodes: Counter[str] = field(default_factory=Counter)
+    unknown: set[str] = field(default_factory=set)
+    refused: list[str] = field(default_factory=list)
+
+    def add(self, row: Row, row_forecast: Forecast, pool: Pool, seen: Mapping[str, float]) -> None:
+        self.nodes.update(node.fate for node in row_forecast.nodes)
+        self.refused += [f"line {row.line}: {problem}" for problem in _problems(row_forecast)]
+        computed = Counter(node.stage for node in row_forecast.nodes if node.fate == "computed")
+        for node in row_forecast.nodes:
+            seconds = node.seconds
+            if node.fate == "computed" and node.stage in seen:
+                seconds = seen[node.stage] / computed[node.stage]
+            elif node.fate == "computed" and seconds is None:
+                self.unknown.add(node.stage)
+            home = pool.home_of[node.stage]
+            self.busy[home] = self.busy.get(home, 0.0) + (seconds or 0.0)
+
+
 async def _price(
     rows: JobRows,
     chosen: Sequence[Row],
@@ -110,45 +133,32 @@ async def _price(
     audio: str,
     seen: Mapping[str, float],
 ) -> Price:
-    busy: dict[str, float] = {}
-    nodes: Counter[str] = Counter()
-    unknown: set[str] = set()
-    refused = []
+    sums = _Sample()
     for row in chosen:
-        found = await forecast(lay_out(rows.scope, opened(row.inputs, rows.declared)), scheduler)
-        nodes.update(node.fate for node in found.nodes)
-        refused += [f"line {row.line}: {problem}" for problem in _problems(found)]
-        computed = Counter(node.stage for node in found.nodes if node.fate == "computed")
-        for node in found.nodes:
-            seconds = node.seconds
-            if node.fate == "computed" and node.stage in seen:
-                seconds = seen[node.stage] / computed[node.stage]
-            elif node.fate == "computed" and seconds is None:
-                unknown.add(node.stage)
-            home = pool.home_of[node.stage]
-            busy[home] = busy.get(home, 0.0) + (seconds or 0.0)
+        plan = lay_out(rows.scope, opened(row.inputs, rows.declared))
+        sums.add(row, await forecast(plan, scheduler), pool, seen)
     scale = count / max(1, len(chosen))
-    work = {name: seconds * scale for name, seconds in busy.items()}
+    busy = {name: seconds * scale for name, seconds in sums.busy.items()}
     lengths = [_seconds(rows, row) for row in chosen]
     known = [length for length in lengths if length is not None]
     total = sum(known) / len(known) * count if known else None
     return Price(
         rows=count,
         sampled=len(chosen),
-        nodes=sum(nodes.values()),
-        cached=nodes["cached"],
-        busy=work,
-        hours=max((seconds / pool.processes[name].most for name, seconds in work.items()), default=0.0) / 3600,
-        unknown=tuple(sorted(unknown)),
+        nodes=sum(sums.nodes.values()),
+        cached=sums.nodes["cached"],
+        busy=busy,
+        hours=max((seconds / pool.processes[name].most for name, seconds in busy.items()), default=0.0) / 3600,
+        unknown=tuple(sorted(sums.unknown)),
         audio_hours=None if total is None else total / 3600,
         disk=None if total is None else int(total * BYTES_PER_SECOND[audio]),
-        refused=tuple(refused),
+        refused=tuple(sums.refused),
     )
 
 
 def price_lines(price: Price) -> Iterator[str]:
     """A price as lines for people."""
-    yield f"{price.rows} songs, judged by {price.sampled} of them"
+    yield f"{price.rows} songs, estimated from {price.sampled} of them"
     yield f"cached: {price.cached / max(1, price.nodes):.0%} of their parts"
     unknown = f"; without {', '.join(price.unknown)}, never timed here" if price.unknown else ""
     yield f"time: about {_hours(price.hours)}{unknown}"
@@ -157,19 +167,19 @@ def price_lines(price: Price) -> Iterator[str]:
     if price.audio_hours is not None and price.disk is not None:
         yield f"music: {_hours(price.audio_hours)}, about {_size(price.disk)} of audio files"
     else:
-        yield "music: of lengths that only the run tells"
+        yield "music: length not known before the run"
     yield from (f"would fail: {reason}" for reason in price.refused)
 
 
-def _problems(found: Forecast) -> list[str]:
-    return [node.problem for node in found.nodes if node.fate == "refused"]
+def _problems(row_forecast: Forecast) -> list[str]:
+    return [node.problem for node in row_forecast.nodes if node.fate == "refused"]
 
 
 def _seconds(rows: JobRows, row: Row) -> float | None:
     """How long a song will be, where the graph has an input that says so."""
     declared = rows.declared.get("duration")
-    given = row.inputs.get("duration", declared.default if declared else None)
-    return float(given) if isinstance(given, (int, float)) and not isinstance(given, bool) else None
+    length = row.inputs.get("duration", declared.default if declared else None)
+    return float(length) if isinstance(length, (int, float)) and not isinstance(length, bool) else None
 
 
 def _hours(hours: float) -> str:

@@ -1,4 +1,4 @@
-"""Audio fingerprints: songs that sound the same are found among thousands, whatever their encoding or level.
+"""Audio fingerprints: find songs that sound the same among thousands, whatever their encoding or level.
 
 After Haitsma and Kalker (A Highly Robust Audio Fingerprinting System, 2002): eight times a second, a word of 32 bits
 says in which bands the energy rises against the next. Words of unrelated music differ in half of their bits. Unlike
@@ -56,9 +56,9 @@ def fingerprint(audio: Audio) -> str:
     return base64.b64encode(np.packbits(rising, axis=1, bitorder="little").tobytes()).decode()
 
 
-def similarity(one: str, other: str) -> float:
-    """The share of equal bits, 0..1, where the songs lie best on each other; 0 where too little of them overlaps."""
-    return _similarity(_words(one), _words(other))
+def similarity(first: str, second: str) -> float:
+    """The share of equal bits, 0..1, at the best alignment of the songs; 0 where they overlap too little."""
+    return _similarity(_words(first), _words(second))
 
 
 def duplicates(prints: Iterable[tuple[str, str]], same: float = SAME) -> list[Duplicate]:
@@ -73,13 +73,13 @@ def duplicates(prints: Iterable[tuple[str, str]], same: float = SAME) -> list[Du
             ids.append(id)
             songs.append(_words(words))
     earliest: dict[int, tuple[int, float]] = {}
-    for one, other in sorted(_candidates(songs), key=lambda pair: (pair[1], pair[0])):
-        if other in earliest:
+    for song, later in sorted(_candidates(songs), key=lambda pair: (pair[1], pair[0])):
+        if later in earliest:
             continue
-        root = earliest[one][0] if one in earliest else one
-        likeness = _similarity(songs[root], songs[other])
+        root = earliest[song][0] if song in earliest else song
+        likeness = _similarity(songs[root], songs[later])
         if likeness >= same:
-            earliest[other] = root, likeness
+            earliest[later] = root, likeness
     return [Duplicate(ids[song], ids[root], likeness) for song, (root, likeness) in sorted(earliest.items())]
 
 
@@ -87,10 +87,10 @@ def _words(content: str) -> Words:
     return np.frombuffer(base64.b64decode(content), "<u4")
 
 
-def _similarity(one: Words, other: Words) -> float:
-    best, needed = 0.0, SHARED * max(len(one), len(other))
+def _similarity(first: Words, second: Words) -> float:
+    best, needed = 0.0, SHARED * max(len(first), len(second))
     for shift in range(-SHIFTS, SHIFTS + 1):
-        left, right = one[max(0, shift) :], other[max(0, -shift) :]
+        left, right = first[max(0, shift) :], second[max(0, -shift) :]
         length = min(len(left), len(right))
         if length == 0 or length < needed:
             continue
@@ -105,8 +105,8 @@ def _candidates(songs: list[Words]) -> set[tuple[int, int]]:
         return set()
     owners: NDArray[Any] = np.repeat(np.arange(len(songs)), [len(song) for song in songs])
     words = np.concatenate(songs)
-    kept = words != 0
-    words, owners = words[kept], owners[kept]
+    sounding = words != 0
+    words, owners = words[sounding], owners[sounding]
     order = np.lexsort((owners, words))
     words, owners = words[order], owners[order]
     begins = np.flatnonzero(np.diff(words, prepend=~words[:1]))
@@ -114,4 +114,4 @@ def _candidates(songs: list[Words]) -> set[tuple[int, int]]:
     chained = words[1:] == words[:-1]
     pairs = np.concatenate([np.stack([firsts, owners], 1), np.stack([owners[:-1], owners[1:]], 1)[chained]])
     pairs = np.unique(pairs[pairs[:, 0] < pairs[:, 1]], axis=0)
-    return {(int(one), int(other)) for one, other in pairs}
+    return {(int(earlier), int(later)) for earlier, later in pairs}

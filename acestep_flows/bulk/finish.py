@@ -1,4 +1,4 @@
-"""The end of a job: the data set in the form asked for, songs that sound alike, the report, what is tracked."""
+"""The end of a job: write the data set, the list of songs that sound alike, the report, and the tracking."""
 
 from __future__ import annotations
 
@@ -46,64 +46,66 @@ class Finished:
     alike: tuple[Duplicate, ...]
 
 
-def finish(place: JobFolder, job: BulkJob, shard: Shard | None = None, tracking: JobTracking | None = None) -> Finished:
-    """Write what a job's tables come to, for the whole job or for one part of it.
+def finish(
+    job_folder: JobFolder, job: BulkJob, shard: Shard | None = None, tracking: JobTracking | None = None
+) -> Finished:
+    """Write data set, duplicates and report from a job's tables, for the whole job or one part of it.
 
     Raises:
         StorageError: something cannot be read or written.
     """
     part = shard if shard is not None else Shard()
-    ledger = Ledger(place, f"{part.number}-of-{part.of}")
-    done, tried, dead = (
+    ledger = Ledger(job_folder, f"{part.number}-of-{part.of}")
+    done, attempts, dead = (
         [row for row in ledger.rows(name) if part.holds(row.index)] for name in (RESULTS, ATTEMPTS, DEAD)
     )
     results = table(done)
-    alike = _alike(place, done, _named(ALIKE, part))
-    dataset = formats.write(place, job, results, part)
+    alike = _alike(job_folder, done, _part_name(ALIKE, part))
+    dataset = formats.write(job_folder, job, results, part)
     rows = len(range(part.number - 1, job.rows, part.of))
     settled = {row.id for row in done}
     given_up = table(row for row in dead if row.id not in settled)
-    findings = Findings(job, rows, results, table(tried), given_up, alike, part)
-    page = report.render(findings, _loader(place)).encode("utf-8", "backslashreplace")
-    path = _named(report.FILE, part)
-    place.write(path, page)
+    findings = Findings(job, rows, results, table(attempts), given_up, alike, part)
+    page = report.render(findings, _loader(job_folder)).encode("utf-8", "backslashreplace")
+    path = _part_name(report.FILE, part)
+    job_folder.write(path, page)
     if tracking is not None:
-        _track(tracking, place, job, findings, dataset, page)
+        _track(tracking, job_folder, job, findings, dataset, page)
     return Finished(dataset, path, alike)
 
 
-def _alike(place: JobFolder, done: Sequence[ResultRow], path: str) -> tuple[Duplicate, ...]:
+def _alike(job_folder: JobFolder, done: Sequence[ResultRow], path: str) -> tuple[Duplicate, ...]:
     """Songs that sound like earlier ones, also written as lines of JSON."""
     songs = sorted((row for row in done if row.status == "done"), key=lambda row: row.index)
-    found = tuple(fingerprint.duplicates((row.id, row.fingerprint or "") for row in songs))
-    if found:
-        lines = [json.dumps({"id": one.id, "of": one.of, "similarity": round(one.similarity, 4)}) for one in found]
-        place.write(path, "".join(f"{line}\n" for line in lines).encode())
+    alike = tuple(fingerprint.duplicates((row.id, row.fingerprint or "") for row in songs))
+    if alike:
+        entries = ({"id": song.id, "of": song.of, "similarity": round(song.similarity, 4)} for song in alike)
+        job_folder.write(path, "".join(f"{json.dumps(entry)}\n" for entry in entries).encode())
     else:
-        place.delete(path)
-    return found
+        job_folder.delete(path)
+    return alike
 
 
-def _named(path: str, shard: Shard) -> str:
-    """Files of one part of a job have names of their own."""
+def _part_name(path: str, shard: Shard) -> str:
+    """A file name with the part of the job in it, where the job has several."""
     if shard.of == 1:
         return path
     stem, _, suffix = path.rpartition(".")
     return f"{stem}-{shard.number}-of-{shard.of}.{suffix}"
 
 
-def _loader(place: JobFolder) -> Load:
+def _loader(job_folder: JobFolder) -> Load:
     def load(path: str) -> bytes:
-        content = place.read(path)
+        content = job_folder.read(path)
         if content is None:
-            raise StorageError(f"{place.where}: {path} has gone")
+            raise StorageError(f"{job_folder.where}: {path} is missing")
         return content
 
     return load
 
 
 def _track(
-    tracking: JobTracking, place: JobFolder, job: BulkJob, findings: Findings, dataset: Dataset, page: bytes
+    tracking: JobTracking, job_folder: JobFolder, job: BulkJob, findings: Findings, dataset: Dataset, page: bytes
 ) -> None:
     tracking.artifact(report.FILE, page)
     stream = io.BytesIO()
@@ -112,15 +114,17 @@ def _track(
         tracking.artifact("results.parquet", stream.getvalue())
     songs = findings.songs
     for at in players.chosen(songs.num_rows, job.digest)[:SAMPLES]:
-        _track_song(tracking, place, songs, at)
-    tracking.lineage(Lineage(place.url.rstrip("/").rpartition("/")[2], place.url, _digest(dataset, findings), "output"))
+        _track_song(tracking, job_folder, songs, at)
+    tracking.lineage(
+        Lineage(job_folder.url.rstrip("/").rpartition("/")[2], job_folder.url, _digest(dataset, findings), "output")
+    )
 
 
-def _track_song(tracking: JobTracking, place: JobFolder, songs: pa.Table, at: int) -> None:
+def _track_song(tracking: JobTracking, job_folder: JobFolder, songs: pa.Table, at: int) -> None:
     path = songs["audio_path"][at].as_py()
     if path is None or (songs["audio_bytes"][at].as_py() or 0) > LARGEST_TRACKED:
         return
-    content = place.read(path)
+    content = job_folder.read(path)
     if content is not None:
         tracking.artifact(f"samples/{path.rpartition('/')[2]}", content)
 

@@ -1,4 +1,4 @@
-"""Quality gates: what a song must measure to be kept, as `silence_share<0.5`."""
+"""Quality gates: conditions on a song's measurements, such as `silence_share<0.5`."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class Gate:
         return f"{self.name}{self.op}{self.bound if isinstance(self.bound, str) else format(self.bound, 'g')}"
 
     def holds(self, measurements: Mapping[str, Any]) -> bool:
-        """Whether the measurement is there and meets the bound. What could not be measured meets nothing."""
-        found = measurements.get(self.name)
+        """Whether the measurement is there and meets the bound. A measurement that is None meets no bound."""
+        value = measurements.get(self.name)
         if isinstance(self.bound, str):
-            return isinstance(found, str) and OPERATORS[self.op](found, self.bound)
-        if found is None or isinstance(found, str) or not math.isfinite(found):
+            return isinstance(value, str) and OPERATORS[self.op](value, self.bound)
+        if value is None or isinstance(value, str) or not math.isfinite(value):
             return False
-        return OPERATORS[self.op](float(found), self.bound)
+        return OPERATORS[self.op](float(value), self.bound)
 
 
 def parse_gate(text: str, names: Collection[str] | None = None) -> Gate:
@@ -76,11 +76,11 @@ def parse_gate(text: str, names: Collection[str] | None = None) -> Gate:
 
 
 def judge(gates: Iterable[Gate], measurements: Mapping[str, Any]) -> list[str]:
-    """The gates that a song does not meet, each with what was measured; empty: it may pass."""
-    return [f"{gate} (measured {_told(measurements.get(gate.name))})" for gate in gates if not gate.holds(measurements)]
+    """The gates that a song does not meet, each with what was measured; empty: the song passes."""
+    return [f"{gate} (measured {_show(measurements.get(gate.name))})" for gate in gates if not gate.holds(measurements)]
 
 
-def _told(found: Any) -> str:
-    if found is None:
+def _show(measurement: Any) -> str:
+    if measurement is None:
         return "nothing"
-    return found if isinstance(found, str) else format(found, ".4g")
+    return measurement if isinstance(measurement, str) else format(measurement, ".4g")

@@ -1,7 +1,7 @@
-"""What a row is called: its id, and a name for its files that any id can have.
+"""The id of a row, and a file name for it that is safe whatever the id.
 
-Nothing in an id can lead out of a folder: letters, digits, dashes and underscores stay, everything else (slashes, dots,
-blanks, other scripts) becomes an underscore, and a digest behind it keeps names apart that became the same.
+No id can lead out of a folder: letters, digits, dashes and underscores stay; everything else (slashes, dots, blanks,
+other scripts) becomes an underscore, and a digest at the end keeps names apart that became the same.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import re
 from typing import Any
 
 from acestep_flows.errors import InputError
-from acestep_flows.values import canonical_json
 
 MAX_ID = 500
 MAX_STEM = 80
@@ -35,14 +34,9 @@ def given_id(value: Any) -> str:
     if not 1 <= len(value) <= MAX_ID:
         what = f"{len(value)} characters" if value else "empty"
         raise InputError(what, where="id", allowed=f"1 to {MAX_ID} characters")
-    if found := _CONTROL.search(value):
-        raise InputError(f"character U+{ord(found[0]):04X}", where="id", allowed="text without control characters")
+    if match := _CONTROL.search(value):
+        raise InputError(f"character U+{ord(match[0]):04X}", where="id", allowed="text without control characters")
     return value
-
-
-def made_id(inputs: Any) -> str:
-    """The id of a row that has none: a digest of its inputs, which are plain JSON."""
-    return hashlib.sha256(canonical_json(inputs).encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
 
 def stem(id: str) -> str:
@@ -57,6 +51,6 @@ def stem(id: str) -> str:
     return f"{readable or 'row'}-{digest}"
 
 
-def folder(index: int, size: int) -> str:
-    """The folder of a row's files: `size` rows share one, so that none gets too many."""
+def audio_folder(index: int, size: int) -> str:
+    """The folder of a row's audio: `size` rows share one, so that no folder has too many files."""
     return f"{index // size:05d}"

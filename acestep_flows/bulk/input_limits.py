@@ -1,8 +1,8 @@
-"""Whether a row's inputs fit a graph beyond their declared types: what the stages behind them would refuse.
+"""Check the inputs of a row beyond their declared types: find what the stages would refuse.
 
-Laying a plan out finds all of it, but takes a third of a millisecond, too long for a million rows. So every input is
-held against the stage parameters that it is bound to, and whole plans are laid out for the first few thousand settings
-that differ in more than texts and seeds.
+Laying out a plan finds everything, but takes a third of a millisecond, too long for a million rows. So every input is
+checked against the stage parameters that it is bound to, and plans are laid out only for the first 2000 combinations of
+inputs other than texts and seeds.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Refusal = Callable[[Any], str | None]
 
 
 class InputLimits:
-    """Says of inputs, complete and of their types, what a run would refuse."""
+    """Finds what a run of the graph would refuse in inputs that are complete and of their types."""
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
@@ -46,14 +46,14 @@ class InputLimits:
 
     def faults(self, inputs: Mapping[str, Any]) -> Iterator[str]:
         """What is wrong with each input by itself."""
-        for name, given in inputs.items():
+        for name, value in inputs.items():
             for refusal in self._refusals.get(name, ()):
-                if fault := refusal(given):
+                if fault := refusal(value):
                     yield fault
                     break
 
     def refused(self, inputs: Mapping[str, Any]) -> str | None:
-        """What is wrong with the inputs together; None too once enough settings have been looked at."""
+        """What is wrong with the inputs together; None once `MOST_PLANS` combinations have been checked."""
         key = canonical_json([inputs.get(name) for name in self._varying])
         if key not in self._plans:
             if len(self._plans) >= MOST_PLANS:
@@ -70,10 +70,10 @@ class InputLimits:
 
 
 def _bound(scope: Scope, names: Mapping[str, str]) -> Iterator[tuple[str, type[Stage], str]]:
-    """Stage parameters that an input is bound to as it is: its name, the stage, the parameter.
+    """Stage parameters that an input is bound to unchanged: the input's name, the stage, the parameter.
 
     Args:
-        names: the graph's inputs that are to be followed, and what they are called at the top.
+        names: inputs of this graph to follow, and their names in the outermost graph.
     """
     for call in scope.graph.nodes.values():
         passed = {
@@ -97,11 +97,11 @@ def _refusal(name: str, stage: type[Stage], param: str) -> Refusal:
     annotation: Any = Annotated[info.annotation, info]
     validate = TypeAdapter[Any](annotation).validate_python
 
-    def refusal(given: Any) -> str | None:
+    def refusal(value: Any) -> str | None:
         try:
-            validate(given)
+            validate(value)
         except ValidationError:
-            fault = param_faults(stage, {param: given}).get(param)
+            fault = param_faults(stage, {param: value}).get(param)
             return f"{name} {fault}" if fault else None
         return None
 

@@ -1,7 +1,7 @@
-"""From cells to the inputs of a graph: read by the declared types, as plain JSON, files as paths until they are needed.
+"""Read cells as the inputs of a graph: JSON by the declared types, with paths in place of files.
 
-Rows cross processes and lie in tables, so they hold no audio: where a graph wants audio, latents and the like, a row
-holds an absolute path or a URL, and `opened` reads it where the song is made.
+Rows are sent between processes and stored in tables, so they hold no audio: where a graph wants audio, latents and the
+like, a row holds an absolute path or a URL, and `opened` reads it where the song is made.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ReadCell = Callable[[Any], Any]
 
 
 class CellReader(InputReader):
-    """Reads the cells of a csv. Unlike on a command line, `@` is nothing special: cells name no files to be read in."""
+    """Reads the cells of a csv. Unlike on a command line, `@` has no meaning: cells name no text files."""
 
     def read(self, text: str, kind: PortType, name: str) -> Any:
         if kind.is_file:
@@ -46,11 +46,11 @@ def located(path: Any, base: str, name: str) -> str:
     """A file that a row names, as an absolute path or URL.
 
     Args:
-        path: as it stands in the cell.
+        path: as it is in the cell.
         base: the folder that relative paths start from; empty: the working folder.
 
     Raises:
-        InputError: no text, or no file there. URLs are believed.
+        InputError: no text, or no file there. URLs are not checked.
     """
     if not isinstance(path, str) or not path or "\0" in path:
         raise InputError(f"{path!r:.80}", where=name, allowed="the path of a file, or a URL")
@@ -63,7 +63,7 @@ def located(path: Any, base: str, name: str) -> str:
 
 
 def reading(declared: Declaration, base: str = "") -> ReadCell:
-    """What turns a cell into the input that a row holds: plain JSON, checked, whole numbers made floats where due.
+    """A function that turns a cell into the input that a row holds: checked JSON, whole numbers as floats where due.
 
     Raises (when called):
         InputError: the cell is not of the type, out of range, none of the choices, or names no file.

@@ -1,7 +1,7 @@
-"""A job: everything that decides which songs it makes, kept as `job.json` where its results are.
+"""A job: everything that decides which songs it makes, stored as `job.json` beside its results.
 
-A job that is started again goes on with what is missing. That is only right while it is the same job, so a manifest,
-graph, weights or option that has changed is refused, and the difference is shown.
+A job that is started again goes on with what is missing. It must be the same job, so a changed manifest, graph, option
+or checkpoint is refused, and the difference is shown.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Sweep:
-    """One `--sweep`: an input and the values it goes through, checked against the graph."""
+    """One `--sweep`: an input and its values, checked against the graph."""
 
     name: str
     values: tuple[Any, ...]
@@ -31,7 +31,7 @@ class Sweep:
 
 @dataclass(frozen=True)
 class ManifestSource:
-    """Which manifest, and what was in it when it was checked.
+    """The manifest, and its content when it was checked.
 
     Attributes:
         url: path or URL as given; empty for a job that is all constants and sweeps.
@@ -63,23 +63,23 @@ class Shard:
 
 @dataclass(frozen=True)
 class BulkJob:
-    """What decides the songs of a job. The same job gives the same rows and the same songs, whoever runs it.
+    """Everything that decides the songs of a job. The same job gives the same rows and songs, wherever it runs.
 
     Attributes:
         source: the manifest.
-        graph, digest: name of the graph, and the sha256 that `expand.digest` gives.
-        content: the graph with those it nests, as `recipes.graph_content` gives it.
+        graph, digest: name of the graph, and the sha256 that `layout.digest` gives.
+        content: the graph with those it nests, as `graph_content` gives it.
         model: what recipes call the weights.
         weights: digest of each part of the checkpoint; empty where a server renders.
         stages: version of every stage that the graph names.
         seed: random seeds of rows are derived from this and the row's id.
         constants: inputs that `--set` gives to every row; files as absolute paths.
-        sweeps: the values that are multiplied with every row, the last one changing fastest.
-        ignored: columns of the manifest that are no inputs, and may stand there.
+        sweeps: values by which every row is multiplied, the last one changing fastest.
+        ignored: columns of the manifest that are no inputs and are allowed.
         on_bad_row: refuse the job, or skip the row (it lands in the dead-letter table).
-        gates: what a song must measure.
-        retakes: how often a song that does not is made again, with the next seed.
-        layout: in which form the data set is written.
+        gates: conditions on the measurements of a song.
+        retakes: how often a song that misses one is made again, with the next seed.
+        layout: form of the data set.
         audio: format of the audio files.
         embed: write the audio into the parquet files too.
         folder_size: rows that share an audio folder.
@@ -137,10 +137,10 @@ class BulkJob:
 
 
 def read_job(content: Any, where: str = FILE) -> BulkJob:
-    """The job that `as_json` took apart.
+    """The job in the JSON that `as_json` gave.
 
     Raises:
-        InputError: it is none, or one of another version of this program.
+        InputError: it is no job, or one of another version.
     """
     if not isinstance(content, Mapping) or content.get("schema") != SCHEMA:
         raise InputError("holds no job of this version", where=where, allowed="a job.json as `bulk` writes it")

@@ -1,7 +1,7 @@
 """The folder of a job: on this machine, or on any file system that pyarrow knows.
 
-Files appear whole or not at all, under their name only when they are complete. A folder that has gone is noticed and
-never made anew: what was in it would be missing.
+Files appear whole or not at all. A folder that was removed while the job runs is an error and never made anew, because
+the results in it would be missing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PART = ".part"
 STALE_SECONDS = 3600.0
-"""Age at which an unfinished file is of a process that is gone."""
+"""An unfinished file older than this belongs to a process that has died."""
 
 
 @dataclass(frozen=True)
@@ -46,23 +46,23 @@ class JobFolder:
 
     @cached_property
     def local(self) -> Path | None:
-        """The folder, where it is one of this machine."""
+        """The folder as a path; None where it is on another file system."""
         if self.where.startswith("file://"):
             return Path(self.where.removeprefix("file://"))
         return None if "://" in self.where else Path(self.where).expanduser().absolute()
 
     @property
     def url(self) -> str:
-        """As pyarrow and others take it."""
+        """The folder as a path or URL, for pyarrow and other libraries."""
         return str(self.local) if self.local is not None else self.where
 
     def prepare(self) -> None:
-        """Make the folder, and write to it once.
+        """Make the folder, and test that it can be written.
 
         Raises:
             StorageError: it cannot be written.
         """
-        with self._told("cannot be made"):
+        with self._storage_errors("cannot be made"):
             if self.local is not None:
                 self.local.mkdir(parents=True, exist_ok=True)
             else:
@@ -72,12 +72,12 @@ class JobFolder:
         self.delete(probe)
 
     def check(self) -> None:
-        """Raises StorageError when the folder is not there any more."""
+        """Raise StorageError if the folder was removed."""
         if self.local is not None and not self.local.is_dir():
             raise StorageError(f"{self.local}: the folder has gone")
 
     def write(self, path: str, content: bytes) -> None:
-        """Put a file in its place, an old one replaced.
+        """Write a file whole, or replace the old one.
 
         Raises:
             StorageError: no space, no permission, the folder has gone; nothing is left behind.
@@ -88,7 +88,7 @@ class JobFolder:
             return
         whole = self._whole(path)
         part = str(PurePosixPath(whole).with_name(f".{secrets.token_hex(6)}{PART}"))
-        with self._told(f"{path} cannot be written"):
+        with self._storage_errors(f"{path} cannot be written"):
             self._files.create_dir(str(PurePosixPath(whole).parent), recursive=True)
             try:
                 with self._files.open_output_stream(part) as stream:
@@ -101,7 +101,7 @@ class JobFolder:
 
     def read(self, path: str) -> bytes | None:
         """A file's content; None where there is none. Raises StorageError."""
-        with self._told(f"{path} cannot be read"), contextlib.suppress(FileNotFoundError):
+        with self._storage_errors(f"{path} cannot be read"), contextlib.suppress(FileNotFoundError):
             if self.local is not None:
                 return (self.local / path).read_bytes()
             with self._files.open_input_stream(self._whole(path), compression=None) as stream:
@@ -113,26 +113,26 @@ class JobFolder:
         """Names of the finished files in a folder, in order; none where it is missing. Raises StorageError."""
         from pyarrow import fs
 
-        with self._told(f"{folder} cannot be read"):
+        with self._storage_errors(f"{folder} cannot be read"):
             if self.local is not None:
                 if not (self.local / folder).is_dir():
                     return []
-                found = os.listdir(self.local / folder)
+                names = os.listdir(self.local / folder)
             else:
                 selector = fs.FileSelector(self._whole(folder), allow_not_found=True)
-                found = [info.base_name for info in self._files.get_file_info(selector) if info.is_file]
-        return sorted(name for name in found if not name.startswith("."))
+                names = [info.base_name for info in self._files.get_file_info(selector) if info.is_file]
+        return sorted(name for name in names if not name.startswith("."))
 
     def delete(self, path: str) -> None:
         """Remove a file, if it is there; raises StorageError."""
-        with self._told(f"{path} cannot be removed"), contextlib.suppress(FileNotFoundError):
+        with self._storage_errors(f"{path} cannot be removed"), contextlib.suppress(FileNotFoundError):
             if self.local is not None:
                 (self.local / path).unlink()
             else:
                 self._files.delete_file(self._whole(path))
 
     def tidy(self) -> None:
-        """Remove what killed processes left half written. Of other machines' file systems they see to it themselves."""
+        """Remove what killed processes left half written, in a local folder."""
         if self.local is None:
             return
         before = time.time() - STALE_SECONDS
@@ -160,16 +160,18 @@ class JobFolder:
         import pyarrow as pa
         from pyarrow import fs
 
-        if "found" not in self._opened:
+        if "files" not in self._opened:
             try:
-                self._opened["found"] = fs.FileSystem.from_uri(self.where)
+                self._opened["files"] = fs.FileSystem.from_uri(self.where)
             except (OSError, pa.ArrowException) as error:
-                raise InputError(f"no file system: {' '.join(str(error).split())}", where=self.where) from None
-        found: tuple[FileSystem, str] = self._opened["found"]
-        return found
+                reason = " ".join(str(error).split())
+                raise InputError(f"no file system: {reason}", where=self.where, allowed="a path or a URL") from None
+        files: tuple[FileSystem, str] = self._opened["files"]
+        return files
 
     @contextlib.contextmanager
-    def _told(self, what: str) -> Iterator[None]:
+    def _storage_errors(self, what: str) -> Iterator[None]:
+        """Turn OSError into StorageError."""
         try:
             yield
         except OSError as error:

@@ -1,7 +1,7 @@
-"""The tables of a job: what is done, what was tried, what was given up. They say where a job goes on.
+"""The tables of a job: results, attempts, dead letters. A resumed job reads from them what is left to do.
 
-Rows are added as they end and committed a few at a time, each commit a file of its own that appears whole. Small files
-are gathered into large ones now and then; should that be cut short, rows stand in two files and count once.
+Rows are added as they end and committed a few at a time, each commit as one new file that appears whole. Small files
+are gathered into large ones now and then. If that is interrupted, a row is in two files and counts once.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ RESULTS, ATTEMPTS, DEAD = "results", "attempts", "dead-letters"
 
 COMMIT_ROWS = 64
 COMMIT_SECONDS = 2.0
-"""What a killed driver costs at most: rows of so many seconds are made again."""
+"""Longest time between commits: what a killed driver costs at most."""
 
 GATHER_FILES = 64
 LARGE_ROWS = 10_000
-"""A file of as many rows is left alone."""
+"""A file with as many rows is not gathered again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What is known of a row that is not settled: attempts at it so far, the retake it has come to, its errors."""
+    """A row that is not settled: attempts so far, the number of the next retake, and how many attempts failed."""
 
     attempt: int = 0
     retake: int = 0
@@ -43,12 +43,12 @@ class Tried:
 
 @dataclass
 class Standing:
-    """Where a job stands.
+    """The state of a job, from its tables.
 
     Attributes:
-        settled: ids of rows about which nothing more is to be done, by how they ended.
-        tried: attempts at the others.
-        recipes: id of the row that is done, by recipe.
+        settled: how rows ended that are done or given up, by id.
+        tried: attempts at other rows, by id.
+        recipes: id of the row that has the song, by the start of the recipe's digest.
     """
 
     settled: dict[str, Status] = field(default_factory=dict)
@@ -61,54 +61,54 @@ class Ledger:
 
     Args:
         place: the job's folder.
-        shard: in the names of files, so that shards that work at the same time do not meet.
+        shard: part of the file names, so that shards can write at the same time.
     """
 
-    def __init__(self, place: JobFolder, shard: str = "1-of-1") -> None:
-        self._place, self._shard = place, shard
+    def __init__(self, job_folder: JobFolder, shard: str = "1-of-1") -> None:
+        self._job_folder, self._shard = job_folder, shard
         self._pending: dict[str, list[ResultRow]] = {RESULTS: [], ATTEMPTS: [], DEAD: []}
         self._since: float | None = None
         self._small: dict[str, int] = {}
 
     def standing(self, *, again: bool = False) -> Standing:
-        """What earlier processes committed.
+        """The state that earlier calls committed.
 
         Args:
-            again: whether rows that were given up count as not settled, with no attempts so far.
+            again: count rows that were given up as not settled, with no retakes and errors so far.
 
         Raises:
             StorageError: the tables cannot be read.
         """
-        found = Standing()
+        standing = Standing()
         for part in self._tables(RESULTS, ["id", "status", "recipe_digest"]):
             ids, statuses, digests = (part.column(name).to_pylist() for name in part.schema.names)
-            found.settled.update(zip(ids, statuses, strict=True))
+            standing.settled.update(zip(ids, statuses, strict=True))
             for id, status, digest in zip(ids, statuses, digests, strict=True):
                 if status == "done" and digest:
-                    found.recipes.setdefault(short(digest), id)
+                    standing.recipes.setdefault(short(digest), id)
         given_up: dict[str, Status] = {}
         for part in self._tables(DEAD, ["id", "status"]):
             given_up.update(zip(part.column("id").to_pylist(), part.column("status").to_pylist(), strict=True))
         if not again:
-            found.settled = given_up | found.settled
-        self._count_attempts(found, given_up)
-        return found
+            standing.settled = given_up | standing.settled
+        self._count_attempts(standing, given_up)
+        return standing
 
-    def _count_attempts(self, found: Standing, given_up: dict[str, Status]) -> None:
+    def _count_attempts(self, standing: Standing, given_up: dict[str, Status]) -> None:
         for part in self._tables(ATTEMPTS, ["id", "attempt", "retake", "status"]):
             for cells in part.to_pylist():
                 id = cells["id"]
-                if id in found.settled:
+                if id in standing.settled:
                     continue
-                before = found.tried.get(id, Tried())
+                before = standing.tried.get(id, Tried())
                 errors = before.errors + (cells["status"] == "failed")
                 retake = cells["retake"] + (cells["status"] == "rejected")
-                found.tried[id] = Tried(max(before.attempt, cells["attempt"]), max(before.retake, retake), errors)
-        for id in given_up.keys() & found.tried.keys():
-            found.tried[id] = Tried(found.tried[id].attempt)  # asked for again: it starts over, but is not forgotten
+                standing.tried[id] = Tried(max(before.attempt, cells["attempt"]), max(before.retake, retake), errors)
+        for id in given_up.keys() & standing.tried.keys():
+            standing.tried[id] = Tried(standing.tried[id].attempt)  # made again on request; attempts keep counting
 
     def add(self, row: ResultRow, *, settled: bool) -> None:
-        """Note how an attempt ended; it is safe once committed."""
+        """Add the result of an attempt; `commit` makes it last."""
         if row.status in ("done", "duplicate"):
             self._pending[RESULTS].append(row)
         else:
@@ -129,7 +129,7 @@ class Ledger:
         """Write what was added.
 
         Raises:
-            StorageError: it cannot be written; it stays pending.
+            StorageError: it cannot be written; the rows stay pending.
         """
         for name in (ATTEMPTS, DEAD, RESULTS):
             if rows := self._pending[name]:
@@ -141,31 +141,31 @@ class Ledger:
         self._since = None
 
     def gather(self, name: str, *, all: bool = False) -> None:
-        """Make one file of this shard's small files, each row in it once, and of those given up only who still are.
+        """Make one file of this shard's small files, with each row once, and without dead letters of rows done since.
 
         Args:
-            all: also where there is only one.
+            all: also where there is only one small file.
         """
         small = []
         for file in self._names(name):
             if file.startswith(f"part-{self._shard}-"):
-                read = self._read(f"{name}/{file}")
-                if read is not None and read.num_rows < LARGE_ROWS:
-                    small.append((file, read))
+                content = self._read(f"{name}/{file}")
+                if content is not None and content.num_rows < LARGE_ROWS:
+                    small.append((file, content))
         self._small[name] = 0
         if len(small) < 2 and not all:
             return
-        whole = pa.concat_tables([read for _, read in small]) if small else None
-        if whole is None:
+        if not small:
             return
-        kept = _once(whole, name, self._done_ids() if name == DEAD else frozenset())
-        if kept.num_rows:
-            self._write(name, kept)
+        whole = pa.concat_tables([content for _, content in small])
+        gathered = _once(whole, name, self._done_ids() if name == DEAD else frozenset())
+        if gathered.num_rows:
+            self._write(name, gathered)
         for file, _ in small:
-            self._place.delete(f"{name}/{file}")
+            self._job_folder.delete(f"{name}/{file}")
 
     def close(self) -> None:
-        """Commit, and gather what is small."""
+        """Commit, and gather the small files."""
         self.commit()
         for name in (RESULTS, ATTEMPTS, DEAD):
             self.gather(name, all=name == DEAD)
@@ -188,18 +188,18 @@ class Ledger:
         pq.write_table(content, stream, compression="zstd")
         # Names sort by time, so that of two rows with one id the older one is found first.
         file = f"part-{self._shard}-{time.time_ns():020d}-{secrets.token_hex(3)}.parquet"
-        self._place.write(f"{name}/{file}", stream.getvalue())
+        self._job_folder.write(f"{name}/{file}", stream.getvalue())
 
     def _names(self, name: str) -> list[str]:
-        return [file for file in self._place.names(name) if file.endswith(".parquet")]
+        return [file for file in self._job_folder.names(name) if file.endswith(".parquet")]
 
     def _tables(self, name: str, columns: list[str] | None) -> Iterator[pa.Table]:
         for file in self._names(name):
-            if (read := self._read(f"{name}/{file}", columns)) is not None:
-                yield read
+            if (content := self._read(f"{name}/{file}", columns)) is not None:
+                yield content
 
     def _read(self, path: str, columns: list[str] | None = None) -> pa.Table | None:
-        content = self._place.read(path)
+        content = self._job_folder.read(path)
         if content is None:
             return None  # gathered by another process meanwhile
         try:
@@ -210,12 +210,12 @@ class Ledger:
 
 
 def short(digest: str) -> bytes:
-    """A digest by which millions can be told apart, in less memory."""
+    """The first bytes of a digest (hex): enough to tell millions apart."""
     return bytes.fromhex(digest[:32])
 
 
 def _once(content: pa.Table, name: str, done: frozenset[str]) -> pa.Table:
-    """Each row once: the first with its id, of attempts with its number; of the dead the last, unless done since."""
+    """Each row once: the first result, the first attempt of a number, the last dead letter if not done."""
     ids = content.column("id").to_pylist()
     keys = list(zip(ids, content.column("attempt").to_pylist(), strict=True)) if name == ATTEMPTS else ids
     at = {key: i for i, key in enumerate(keys)} if name == DEAD else {}

@@ -1,7 +1,7 @@
-"""Manifests as they lie there: parquet, jsonl, csv, read as a stream of records with their lines.
+"""Manifests (parquet, jsonl, csv, tsv), read as a stream of records with their line numbers.
 
-A record that cannot be read (no JSON, another encoding, too many cells) carries its problem and the next one is read;
-a file that cannot be read at all, or that has columns twice, is refused. Whether the cells fit a graph is for `check`.
+A record that cannot be read (no JSON, another encoding, too many cells) carries its problem, and the next one is read.
+A file that cannot be read at all, or that has a column twice, is refused. `rows` checks whether cells fit a graph.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
 MAX_LINE = 16_000_000
-"""Bytes. A manifest is lines of text; what is longer is another file, or has lost its line breaks."""
+"""Bytes. A longer line means that the file is no manifest, or has lost its line breaks."""
 
 BATCH = 1024
 KINDS = {".parquet": "parquet", ".pq": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv"}
@@ -40,7 +41,7 @@ _LOST = re.compile(r"[\udc80-\udcff]")
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """One row as found. `cells` holds what is there: an empty csv cell or a null is absent."""
+    """One row as it is in the file. Empty csv cells and nulls are not among the `cells`."""
 
     line: int
     cells: dict[str, Any] = field(default_factory=dict)
@@ -49,7 +50,7 @@ class ManifestRow:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A manifest file, found and of a known kind, not read yet.
+    """A manifest file of a known kind, not read yet.
 
     Attributes:
         url: as given.
@@ -64,7 +65,7 @@ class Manifest:
 
     @property
     def textual(self) -> bool:
-        """Whether cells are text that the types of the graph have to be read from."""
+        """Whether cells are text, to be read by the graph's types."""
         return self.kind in ("csv", "tsv")
 
     @property
@@ -73,14 +74,14 @@ class Manifest:
         return "" if "://" in self.url else str(Path(self.url).expanduser().absolute().parent)
 
     def columns(self) -> tuple[str, ...] | None:
-        """The columns that every row has; None for jsonl, where each row brings its own.
+        """The columns of every row; None for jsonl, where each row has its own.
 
         Raises:
             InputError: the file cannot be read, is empty, or has a column twice or without a name.
         """
         if self.kind == "jsonl":
             return None
-        with _told(self.url):
+        with _read_errors(self.url):
             if self.kind == "parquet":
                 names = [_names(self, path) for path in self.paths]
                 for path, other in zip(self.paths, names, strict=True):
@@ -97,7 +98,7 @@ class Manifest:
         Raises:
             InputError: the file cannot be read.
         """
-        with _told(self.url):
+        with _read_errors(self.url):
             if self.kind == "parquet":
                 yield from _parquet(self, columns)
                 return
@@ -159,21 +160,21 @@ def open_manifest(url: str) -> Manifest:
     """The manifest at `url`: a local path, or a URL of any file system that pyarrow knows (s3://, gs://, hdfs://).
 
     Raises:
-        InputError: there is none, or it is of no kind that is known.
+        InputError: there is none, or its kind is unknown.
     """
     from pyarrow import fs
 
     if not url or "\0" in url:
         raise InputError(f"{url[:80]!r}", where="manifest", allowed="a file or a URL")
-    with _told(url):
+    with _read_errors(url):
         if "://" in url:
             files, path = fs.FileSystem.from_uri(url)
         else:
             files, path = fs.LocalFileSystem(), str(Path(url).expanduser().absolute())
-        found = files.get_file_info(path)
-        if found.type == fs.FileType.NotFound:
+        info = files.get_file_info(path)
+        if info.type == fs.FileType.NotFound:
             raise InputError("no such file", where=url, allowed="a parquet, jsonl or csv file")
-        if found.type == fs.FileType.Directory:
+        if info.type == fs.FileType.Directory:
             inside = sorted(part.path for part in files.get_file_info(fs.FileSelector(path)) if part.is_file)
             parts = tuple(part for part in inside if _kind(part) == "parquet")
             if not parts:
@@ -195,21 +196,16 @@ def _kind(path: str) -> str | None:
     return KINDS.get(name.suffix)
 
 
-class _told:
-    """What file systems and pyarrow raise, as one line about the manifest."""
+@contextmanager
+def _read_errors(url: str) -> Iterator[None]:
+    """Turn errors of file systems and pyarrow into one line about the manifest."""
+    import pyarrow as pa
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        import pyarrow as pa
-
-        if isinstance(error, (OSError, pa.ArrowException)):
-            reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-            raise InputError(f"cannot be read: {clip(str(reason), 300)}", where=self.url) from None
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise InputError(f"cannot be read: {clip(str(reason), 300)}", where=url) from None
 
 
 def _distinct(names: Sequence[str], url: str) -> tuple[str, ...]:
@@ -223,7 +219,7 @@ def _distinct(names: Sequence[str], url: str) -> tuple[str, ...]:
 
 
 def _lines(stream: BinaryIO) -> Iterator[bytes | None]:
-    """Lines with their ends; None for one that is longer than lines are."""
+    """Lines with their line breaks; None for one that is too long."""
     while line := stream.readline(MAX_LINE + 1):
         if len(line) <= MAX_LINE:
             yield line
@@ -241,11 +237,11 @@ def _text(stream: BinaryIO, url: str) -> Iterator[str]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    cells = dict(pairs)
+    if len(cells) != len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"{clip(next(name for name in names if names.count(name) > 1))} stands there twice")
-    return found
+        raise ValueError(f"{clip(next(name for name in names if names.count(name) > 1))} is there twice")
+    return cells
 
 
 def _constant(word: str) -> Any:
@@ -301,7 +297,7 @@ def _parquet(manifest: Manifest, columns: Sequence[str] | None) -> Iterator[Mani
 def _rows(batch: Any) -> Iterable[dict[str, Any] | str]:
     try:
         rows = batch.to_pylist()
-    except (UnicodeDecodeError, ValueError, OverflowError):  # some cell is none that Python can hold
+    except (UnicodeDecodeError, ValueError, OverflowError):  # a cell that Python cannot hold: read row by row
         return (_row(batch.slice(i, 1)) for i in range(batch.num_rows))
     return ({name: cell for name, cell in cells.items() if not _absent(cell)} for cells in rows)
 

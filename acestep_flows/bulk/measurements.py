@@ -1,4 +1,4 @@
-"""What is measured of every song of a job, and what those measurements are in a table."""
+"""The measurements of every song of a job, and their types in tables."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ FIELDS: Mapping[str, type] = _types()
 """The measurements by name, in order: float, int or str. Any may be None (see `Measurement`)."""
 
 
-def measured(audio: Audio) -> dict[str, Any]:
+def measure_song(audio: Audio) -> dict[str, Any]:
     """All measurements of a song."""
     return measure(audio).entries()
 
 
-def struct() -> Any:
+def measurements_struct() -> Any:
     """The measurements as a pyarrow struct type, every field nullable."""
     import pyarrow as pa
 

@@ -1,4 +1,4 @@
-"""Songs from processes of our own, over Ray Data."""
+"""Songs from processes of this job, over Ray Data."""
 
 from __future__ import annotations
 
@@ -14,53 +14,54 @@ from acestep_flows.runtime.bulk.segment_actor import RowOrder
 from acestep_flows.runtime.serving.pool import Pool
 
 TOGETHER = 4
-"""Rows that stay together on their way: what a lost process costs, and what one turn of the step engine may share."""
+"""Rows that travel together: what a lost process costs, and what one turn of the step engine may share."""
 
 
 class PoolRenderer:
-    """The `Renderer` of a pool. Ray is started with the first rows, and ends with `close`.
+    """The `Renderer` of a pool. Ray starts with the first rows and ends with `close`.
 
     Args:
         work: of the job.
         pool: the processes.
-        address: of a Ray cluster; None: a Ray of our own on this machine.
+        address: of a Ray cluster; None: start Ray on this machine.
     """
 
     def __init__(self, work: JobWork, pool: Pool, *, address: str | None = None) -> None:
         self._work, self._pool, self._address = work, pool, address
         self._stack = contextlib.ExitStack()
-        self._has = (-1.0, -1.0)
+        self._cpus = self._gpus = -1.0
 
-    def way(self, plan: Plan) -> Route:
+    def route(self, plan: Plan) -> Route:
         """The processes that the plan goes through."""
         return legs_of(plan, self._pool.home_of)
 
     def render(
-        self, tries: Sequence[Attempt], ways: Collection[Route], meter: Meter, *, alone: bool
+        self, attempts: Sequence[Attempt], routes: Collection[Route], meter: Meter, *, alone: bool
     ) -> Iterator[AttemptEnd]:
+        """Results of the attempts, as they arrive."""
         from acestep_flows.runtime.bulk.pipeline import cpus_for, gpus_for, legs_for, pipeline
 
-        legs = legs_for(self._pool, merged(ways))
-        self._start(cpus_for(self._pool, legs), gpus_for(self._pool, legs))
+        legs = legs_for(self._pool, merged(routes))
+        self._start_ray(cpus_for(self._pool, legs), gpus_for(self._pool, legs))
         meter.begin({leg.name: leg.replicas for leg in legs})
-        by_id = {one.row.id: one for one in tries}
-        orders = [RowOrder(id, one) for id, one in by_id.items()]
+        by_id = {attempt.row.id: attempt for attempt in attempts}
+        orders = [RowOrder(id, attempt) for id, attempt in by_id.items()]
         together = 1 if alone else min(TOGETHER, self._pool.engine.songs)
-        with pipeline(orders, self._work, self._pool, legs, together=together) as found:
-            for ended in found:
-                meter.worked(ended.began, ended.busy)
-                yield by_id[ended.id], ended.told
+        with pipeline(orders, self._work, self._pool, legs, together=together) as deliveries:
+            for delivered in deliveries:
+                meter.worked(delivered.began, delivered.busy)
+                yield by_id[delivered.id], delivered.told
 
     def close(self) -> None:
-        """End Ray, if it is ours."""
+        """End Ray, if this renderer started it."""
         self._stack.close()
 
-    def _start(self, cpus: float, gpus: float) -> None:
-        """Have a Ray with room for the legs; one of our own that is too small is replaced."""
+    def _start_ray(self, cpus: float, gpus: float) -> None:
+        """Have a Ray with room for the legs; one that this renderer started and is too small is replaced."""
         from acestep_flows.runtime.bulk.cluster import cluster
 
-        if cpus <= self._has[0] and gpus <= self._has[1]:
+        if cpus <= self._cpus and gpus <= self._gpus:
             return
         self._stack.close()
         self._stack.enter_context(cluster(cpus, gpus, address=self._address))
-        self._has = cpus, gpus
+        self._cpus, self._gpus = cpus, gpus

@@ -1,4 +1,4 @@
-"""From a graph and options to a job: what of the graph, the weights and the code decides the songs."""
+"""Make a job from a graph and options, with digests of the graph, the weights and the stages' versions."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def job_of(
         options: further fields of `BulkJob`.
 
     Raises:
-        InputError: the graph gives no song, or cannot be retaken though it should be.
+        InputError: the graph gives no song, or retakes are asked for and it has no seed.
     """
     scope = rows.scope
     if options.get("retakes") and not options.get("gates"):
-        raise InputError("nothing asks for another take", where="--retake", allowed="together with --require")
+        raise InputError("no gate can ask for another take", where="--retake", allowed="together with --require")
     if options.get("retakes") and take_input(rows.declared) is None:
         raise InputError(f"graph {scope.graph.name} has no seed", where="--retake", allowed="a graph with a seed input")
     return BulkJob(
@@ -67,7 +67,7 @@ def song_output(scope: Scope, wanted: str | None = None) -> str:
     """The output of the graph that is the song of a row: the one asked for, else `audio`, else the only audio.
 
     Raises:
-        InputError: there is none, or not one alone.
+        InputError: there is none, or more than one.
     """
     graph = scope.graph
     kinds = {name: scope.type_of(argument) for name, argument in graph.outputs.entries.items()}

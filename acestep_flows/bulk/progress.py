@@ -1,4 +1,4 @@
-"""How a job goes, at one moment: what the execution tells, and what the live bar and the tracking show."""
+"""The progress of a job at one moment, as the live bar and the tracking show it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class JobProgress:
-    """A job at one moment. Counts are of rows unless said; rows that a gate made again count once.
+    """A job at one moment. Counts are of rows unless stated; a row that a gate had made again counts once.
 
     Attributes:
         rows: of this call, in all (a shard's rows where the job is split).
-        done: audio in place and result committed, by this call and by those before it.
+        done: audio written and result committed, by this call and by those before it.
         resumed: of these, by calls before this one (and duplicates by recipe, which need no rendering).
         failed: given up, in the dead-letter table.
         failed_before: of these, by calls before this one.
@@ -20,8 +20,8 @@ class JobProgress:
         retaken: attempts that a quality gate asked for.
         audio_seconds: of the songs that this call made.
         elapsed: seconds since the call began.
-        rendering: seconds since its first song was begun; 0 while processes start.
-        busy: stage (or leg) -> the share of its actors' time that they worked, 0..1.
+        rendering: seconds since its first song began; 0 while processes start.
+        busy: by leg, the share of its processes' time that they worked, 0..1.
         phase: starting, rendering, finishing or ended.
     """
 
@@ -40,7 +40,7 @@ class JobProgress:
 
     @property
     def made(self) -> int:
-        """Rows that this call brought to an end."""
+        """Rows that this call settled."""
         return self.done - self.resumed + self.failed - self.failed_before
 
     @property
@@ -50,7 +50,7 @@ class JobProgress:
 
     @property
     def rows_per_hour(self) -> float:
-        """Rows that this call ends in an hour of rendering."""
+        """Rows that this call settles in an hour of rendering."""
         return 3600 * self.made / self.rendering if self.rendering > 0 else 0.0
 
     @property
@@ -70,5 +70,5 @@ JobWatch = Callable[[JobProgress], None]
 """Called now and then (a few times a second at most) from the driver's thread; must return at once."""
 
 
-def unwatched(progress: JobProgress) -> None:
-    """Nobody looks."""
+def ignore_progress(progress: JobProgress) -> None:
+    """The watch of a job that nobody watches."""

@@ -1,4 +1,4 @@
-"""How a job goes, counted: what the live bar and the tracking are told a few times a second."""
+"""Counts the rows of a job, and reports its progress a few times a second."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from acestep_flows.bulk.progress import JobProgress, JobWatch
 from acestep_flows.bulk.results import JobOutcome, ResultRow
 from acestep_flows.runtime.bulk.segment_actor import Busy
 
-TELL_SECONDS = 0.25
+REPORT_SECONDS = 0.25
 WINDOW_SECONDS = 5.0
-"""Over as long the share of time is taken that processes work."""
+"""Length of the window over which the busy share of processes is taken."""
 
 
 class Meter:
-    """Counts.
+    """The counts of one call of `run_job`.
 
     Args:
         rows: of this call.
-        watch: is told.
+        watch: called with the progress.
     """
 
     def __init__(self, rows: int, watch: JobWatch) -> None:
         self._rows, self._watch = rows, watch
         self._begun = time.monotonic()
         self._first: float | None = None
-        self._told = float("-inf")
+        self._reported = float("-inf")
         self._done = self._resumed = self._failed = self._attempts = self._retaken = 0
         self._rejected = self._duplicates = self._failed_before = 0
         self._audio = 0.0
@@ -35,9 +35,9 @@ class Meter:
         self._marks: list[tuple[float, dict[str, float]]] = []
 
     def begin(self, replicas: Mapping[str, int]) -> None:
-        """Processes come up: so many for each leg."""
+        """New processes start: `replicas` of each leg."""
         self._replicas, self._latest, self._marks = replicas, {}, []
-        self.tell(always=True)
+        self.report(always=True)
 
     def resumed(self, *, given_up: bool) -> None:
         """A row that an earlier call settled."""
@@ -45,7 +45,7 @@ class Meter:
         self._failed_before += given_up
         self._done += not given_up
         self._resumed += not given_up
-        self.tell()
+        self.report()
 
     def ended(self, row: ResultRow, *, settled: bool) -> None:
         """An attempt ended, or a row was settled without one."""
@@ -62,25 +62,25 @@ class Meter:
             elif settled:
                 self._failed += 1
                 self._rejected += row.status == "rejected"
-        self.tell()
+        self.report()
 
     def worked(self, began: float, busy: tuple[Busy, ...]) -> None:
-        """Processes told how long they have worked; a row was taken up at `began`, in seconds since the epoch."""
+        """Note how long processes have worked; `began`: when a row was begun, in seconds since the epoch."""
         since = time.monotonic() - (time.time() - began)
         self._first = since if self._first is None else min(self._first, since)
-        for one in busy:
-            of_leg = self._latest.setdefault(one.leg, {})
-            of_leg[one.process] = max(one.seconds, of_leg.get(one.process, 0.0))
+        for load in busy:
+            of_leg = self._latest.setdefault(load.leg, {})
+            of_leg[load.process] = max(load.seconds, of_leg.get(load.process, 0.0))
 
-    def tell(self, phase: str | None = None, *, always: bool = False) -> None:
-        """Tell the watch, if it is time."""
+    def report(self, phase: str | None = None, *, always: bool = False) -> None:
+        """Call the watch, if it is time."""
         now = time.monotonic()
-        if always or phase is not None or now - self._told >= TELL_SECONDS:
-            self._told = now
+        if always or phase is not None or now - self._reported >= REPORT_SECONDS:
+            self._reported = now
             self._watch(self.progress(phase))
 
     def progress(self, phase: str | None = None) -> JobProgress:
-        """By now."""
+        """The progress at this moment."""
         now = time.monotonic()
         rendering = 0.0 if self._first is None else max(0.0, now - max(self._first, self._begun))
         return JobProgress(
@@ -99,17 +99,17 @@ class Meter:
         )
 
     def outcome(self, *, interrupted: bool) -> JobOutcome:
-        """At the end."""
+        """The counts at the end."""
         return JobOutcome(self.progress("ended"), self._rejected, self._duplicates, interrupted)
 
     def _shares(self, now: float) -> dict[str, float]:
-        """The share of the last seconds that the processes of each leg worked."""
+        """By leg, the share of the last seconds that its processes worked."""
         sums = {leg: sum(parts.values()) for leg, parts in self._latest.items()}
         self._marks.append((now, sums))
         while len(self._marks) > 2 and now - self._marks[1][0] >= WINDOW_SECONDS:
             del self._marks[0]
         then, before = self._marks[0]
-        if now - then < TELL_SECONDS:
+        if now - then < REPORT_SECONDS:
             return {}
         return {
             leg: min(1.0, (worked - before.get(leg, 0.0)) / (now - then) / max(1, self._replicas.get(leg, 1)))

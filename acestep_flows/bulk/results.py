@@ -1,7 +1,7 @@
-"""What became of rows: the record of one attempt, its table.
+"""The result of one attempt at a row, and the schema of its tables.
 
-Three tables have this schema. `results` holds the rows that are done, one each; `attempts` every attempt there was;
-`dead-letters` the rows that were given up, with inputs and cause.
+Three tables have this schema. `results` holds the rows that are done, one each; `attempts` holds the attempts that gave
+no song; `dead-letters` holds the rows that were given up, with inputs and cause.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any, Literal, TypeAlias
 
 import pyarrow as pa
 
-from acestep_flows.bulk.measurements import struct
+from acestep_flows.bulk.measurements import measurements_struct
 from acestep_flows.bulk.progress import JobProgress
 
 Status: TypeAlias = Literal["done", "failed", "rejected", "duplicate"]
-"""`done`: audio in place. `failed`: an error. `rejected`: a gate was not met. `duplicate`: of another row."""
+"""`done`: the audio is written. `failed`: an error. `rejected`: a gate was not met. `duplicate`: of another row."""
 
 SCHEMA = pa.schema(
     [
@@ -44,12 +44,12 @@ SCHEMA = pa.schema(
         pa.field("fingerprint", pa.string()),
         pa.field("duration", pa.float64()),
         pa.field("sample_rate", pa.int32()),
-        pa.field("measurements", struct()),
+        pa.field("measurements", measurements_struct()),
         pa.field("stage_seconds", pa.map_(pa.string(), pa.float64()), nullable=False),
         pa.field("finished", pa.timestamp("us", tz="UTC")),
     ]
 )
-"""Explicit: a column of which the first rows know nothing would get no type, and break the set."""
+"""Explicit: a column without values in the first rows would otherwise get no type."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class ResultRow:
 
     Attributes:
         id: of the row; unique in the job.
-        index, line: its place among the job's rows, and the manifest's line (0: from a sweep alone).
+        index, line: its position among the job's rows, and the manifest's line (0: from a sweep alone).
         error, code: the cause where the status is failed or rejected, and its stable name.
         attempt: counts all attempts at the row from 1.
         retake: how many of them were for other seeds.
@@ -69,7 +69,7 @@ class ResultRow:
         audio_path: relative to the job's folder, with slashes.
         audio_bytes: size of the file.
         audio_digest: of the samples, as in every recipe.
-        fingerprint: of what it sounds like.
+        fingerprint: audio fingerprint, as `fingerprint` makes it.
         duration, sample_rate: in seconds and Hz.
         measurements: as `measurements.FIELDS`.
         stage_seconds: seconds that each stage worked.
@@ -105,8 +105,8 @@ class ResultRow:
     @property
     def inputs(self) -> dict[str, Any]:
         """The inputs as resolved."""
-        given: dict[str, Any] = json.loads(self.inputs_json)
-        return given
+        inputs: dict[str, Any] = json.loads(self.inputs_json)
+        return inputs
 
 
 def table(rows: Iterable[ResultRow]) -> pa.Table:
@@ -115,7 +115,7 @@ def table(rows: Iterable[ResultRow]) -> pa.Table:
 
 
 def rows_of(content: pa.Table | pa.RecordBatch) -> Iterator[ResultRow]:
-    """The rows of a table of `SCHEMA`; columns that are not there hold what `ResultRow` says."""
+    """The rows of a table of `SCHEMA`; missing columns have the defaults of `ResultRow`."""
     names = {part.name for part in dataclasses.fields(ResultRow)} & set(content.schema.names)
     for cells in content.select(list(names)).to_pylist():
         for name in ("versions", "stage_seconds"):
@@ -137,12 +137,12 @@ def _cells(row: ResultRow) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class JobOutcome:
-    """What became of a job.
+    """Counts at the end of a call of `run_job`.
 
     Attributes:
         progress: at its end; rows rejected by a gate count as failed, duplicates as done.
-        rejected, duplicates: how many of these there are among this call's rows.
-        interrupted: it was stopped; the same command goes on.
+        rejected, duplicates: of this call's rows.
+        interrupted: ctrl-C stopped it; the same command goes on.
     """
 
     progress: JobProgress

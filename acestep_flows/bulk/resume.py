@@ -1,4 +1,4 @@
-"""Beginning a job, or going on with it: only the same job may go on in a folder, and the difference is shown."""
+"""Begin a job or go on with it. Only the same job may go on in a folder; otherwise the difference is shown."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from acestep_flows.errors import Conflict
 from acestep_flows.graph.language.wording import clip
 
 DIGESTS = "job.rows"
-"""Eight bytes for each manifest row, beside `job.json`: a changed manifest is told row by row."""
+"""Eight bytes for each manifest row, beside `job.json`, by which changes of a manifest are shown row by row."""
 
-MOST = 20
+MOST_DIFFERENCES = 20
+"""Shown in an error; further ones are only counted."""
 
 _OPTIONS = {
     "seed": "--job-seed",
@@ -32,7 +33,7 @@ _OPTIONS = {
 
 
 class Files(Protocol):
-    """Where a job's own files are."""
+    """The folder of a job, as far as it is needed here."""
 
     def read(self, path: str) -> bytes | None:
         """The content of a file; None where there is none."""
@@ -42,29 +43,29 @@ class Files(Protocol):
 
 
 def begin(files: Files, job: BulkJob, checked: Checked) -> bool:
-    """Write what the job is, or see that it is what has been begun here; whether it has.
+    """Write the job to its folder, or check that it is the job begun there; whether one had been begun.
 
     Raises:
-        Conflict: another job has been begun here.
-        InputError: what has been begun here is not readable as a job.
-        StorageError: nothing can be written.
+        Conflict: the folder holds another job.
+        InputError: the `job.json` there cannot be read.
+        StorageError: the folder cannot be written.
     """
-    found = files.read(FILE)
-    if found is None:
+    content = files.read(FILE)
+    if content is None:
         files.write(DIGESTS, checked.digests)
-        files.write(FILE, to_text(job).encode("utf-8", "surrogatepass"))  # last: where it stands, both stand
+        files.write(FILE, to_text(job).encode("utf-8", "surrogatepass"))  # last: where it is, both are
         return False
-    before = _read(found)
-    told = list(differences(before, job, files.read(DIGESTS) or b"", checked))
-    if told:
-        more = [f"and {len(told) - MOST} more differences"] if len(told) > MOST else []
+    changes = list(differences(_read(content), job, files.read(DIGESTS) or b"", checked))
+    if changes:
+        hidden = len(changes) - MOST_DIFFERENCES
+        more = [f"and {hidden} more differences"] if hidden > 0 else []
         what = "not the job that was begun here; another --out begins a new one"
-        raise Conflict("\n  ".join([what, *told[:MOST], *more]))
+        raise Conflict("\n  ".join([what, *changes[:MOST_DIFFERENCES], *more]))
     return True
 
 
 def differences(before: BulkJob, now: BulkJob, digests: bytes, checked: Checked) -> Iterator[str]:
-    """Everything that would make other songs than those that are there, one line each."""
+    """Every difference that would make other songs, one line each."""
     if before.source.digest != now.source.digest:
         columns = set(before.source.columns) ^ set(now.source.columns)
         if columns:
@@ -94,8 +95,8 @@ def _changes(old: Any, new: Any, path: str = "") -> Iterator[str]:
             yield from _changes(old.get(name), new.get(name), f"{path}.{name}".strip("."))
     elif old != new:
         where = f"{path} " if path else ""
-        yield f"{where}was {_shown(old)}, is {_shown(new)}"
+        yield f"{where}was {_show(old)}, is {_show(new)}"
 
 
-def _shown(part: Any) -> str:
-    return "nothing" if part is None else clip(json.dumps(part, ensure_ascii=False, default=str), 80)
+def _show(value: Any) -> str:
+    return "nothing" if value is None else clip(json.dumps(value, ensure_ascii=False, default=str), 80)

@@ -1,6 +1,6 @@
-"""The rows of a job: what a manifest, constants and sweeps come to, one by one, good and bad, always in one order.
+"""The rows of a job, made from a manifest, constants and sweeps: one by one, good and bad, always in the same order.
 
-Nothing is kept but the ids, so a million rows pass in little memory; whoever needs them twice reads the manifest twice.
+Only hashes of the ids stay in memory, so a million rows need little. Reading the rows again reads the manifest again.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from acestep_flows.values import canonical_json
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the job: a manifest row, or one of the combinations that a sweep makes of it.
+    """A row of the job: a manifest row, or one of the combinations that sweeps make of it.
 
     Attributes:
         index: position in the whole job, from 0; the same in every shard and after every resume.
-        line: where the manifest has it: the line of a text file, the row of a parquet file, both from 1.
+        line: where it is in the manifest: the line of a text file, the row of a parquet file, both from 1.
         id: the row's `id`, or a digest of its inputs; unique in the job.
         stem: name for files, made from the id: safe on any file system, unique where ids are.
         inputs: plain JSON by input name as `lay_out` takes them, seeds drawn; audio and other values as absolute
             paths or URLs (`inputs.opened` reads them).
-        problem: why the row cannot be run; then `inputs` is as it was found. None: it can.
+        problem: why the row cannot be run; `inputs` are then the cells of the manifest. None: it can be run.
     """
 
     index: int
@@ -55,8 +55,8 @@ class CheckedRow:
 
     Attributes:
         line, id, problem: as a `Row` has them.
-        inputs: what the row itself gives.
-        digest: of the id that it gives and its inputs, as found where there is a problem.
+        inputs: those of the row itself.
+        digest: of its id and inputs, or of its cells where there is a problem.
     """
 
     line: int
@@ -72,13 +72,13 @@ class JobRows:
     Args:
         manifest: None for a job that is all constants and sweeps, which has one row for them to fill.
         scope: the checked graph.
-        constants: inputs that every row has; plain JSON, checked here.
+        constants: inputs of every row; plain JSON, checked here.
         sweeps: values that multiply every row.
-        ignored: columns that may stand in the manifest and are no inputs; `*` stands for all of these.
+        ignored: columns of the manifest that are no inputs and are allowed; `*`: all of these.
         seed: what random seeds are derived from.
 
     Raises:
-        InputError: a column that is no input, or an input that is given twice; so many things as there are.
+        InputError: columns that are no inputs, or inputs given twice; all of them are named.
     """
 
     def __init__(
@@ -96,13 +96,11 @@ class JobRows:
         self.constants = _constants(constants or {}, self.declared)
         self._seed, self._ignored = seed, frozenset(ignored)
         self._reserved = _reserved(self.constants, self.sweeps)
-        self._fit = InputLimits(scope)
+        self._limits = InputLimits(scope)
         self.columns = self._columns()
         base = manifest.base if manifest is not None else ""
-        self._readings: dict[str, ReadCell] = {
-            name: self._reading(declared, base)
-            for name, declared in self.declared.items()
-            if name not in self._reserved
+        self._readers: dict[str, ReadCell] = {
+            name: self._reader(declared, base) for name, declared in self.declared.items() if name not in self._reserved
         }
         self._refuse_swept()
 
@@ -126,27 +124,27 @@ class JobRows:
         combined = list(combinations(self.sweeps))
         width = len(str(len(combined)))
         index = 0
-        for found in self.found():
+        for row in self.checked_rows():
             for number, swept in enumerate(combined, 1):
-                id = f"{found.id}-{number:0{width}}" if self.sweeps else found.id
-                inputs = found.inputs
-                if found.problem is None:
-                    inputs = {**self.constants, **found.inputs, **swept}
+                id = f"{row.id}-{number:0{width}}" if self.sweeps else row.id
+                inputs = row.inputs
+                if row.problem is None:
+                    inputs = {**self.constants, **row.inputs, **swept}
                     seeds.settle(inputs, self.declared, seeds.drawer(self._seed, id))
-                yield Row(index, found.line, id, identity.stem(id), inputs, found.problem)
+                yield Row(index, row.line, id, identity.stem(id), inputs, row.problem)
                 index += 1
 
-    def found(self) -> Iterator[CheckedRow]:
+    def checked_rows(self) -> Iterator[CheckedRow]:
         """The manifest's rows, before sweeps.
 
         Raises:
             InputError: the manifest cannot be read.
         """
-        lines: dict[int, int] = {}  # hashes, not ids: of a million of them that is a tenth of the memory
+        lines: dict[int, int] = {}  # by the hash of the id: a tenth of the memory that ids would take
         repeated: dict[str, int] = {}
         for record in self._records():
-            found = self._found(record)
-            id, problem = found.id, found.problem
+            row = self._check(record)
+            id, problem = row.id, row.problem
             earlier = lines.setdefault(hash(id), record.line)
             if earlier != record.line:
                 if problem is None and ID in record.cells and ID not in self._ignored:
@@ -156,22 +154,23 @@ class JobRows:
                 id = f"{id}-{number}"
                 while lines.setdefault(hash(id), record.line) != record.line:
                     number += 1
-                    id = f"{found.id}-{number}"
-            yield CheckedRow(record.line, id, found.inputs, problem, found.digest)
+                    id = f"{row.id}-{number}"
+            yield CheckedRow(record.line, id, row.inputs, problem, row.digest)
 
     def _records(self) -> Iterator[ManifestRow]:
         if self.manifest is None:
             return iter([ManifestRow(0)])
-        wanted = None if self.columns is None else [*self._readings, *([] if ID in self._ignored else [ID])]
+        wanted = None if self.columns is None else [*self._readers, *([] if ID in self._ignored else [ID])]
         return self.manifest.records(wanted)
 
-    def _found(self, record: ManifestRow) -> CheckedRow:
+    def _check(self, record: ManifestRow) -> CheckedRow:
+        """The row in a record, or what is wrong with it, all faults in one text."""
         faults = [] if record.problem is None else [record.problem]
         id, inputs = "", {}
         for name, cell in record.cells.items():
             try:
-                if name in self._readings:
-                    inputs[name] = self._readings[name](cell)
+                if name in self._readers:
+                    inputs[name] = self._readers[name](cell)
                 elif name == ID and ID not in self._ignored:
                     id = identity.given_id(cell)
                 elif fault := self._unknown(name):
@@ -181,27 +180,27 @@ class JobRows:
         if record.problem is None:
             faults += self._missing(record.cells)
         if not faults:
-            faults += self._fit.faults(inputs)
+            faults += self._limits.faults(inputs)
         if not faults:
             swept = {sweep.name: sweep.values[0] for sweep in self.sweeps}
-            refused = self._fit.refused({**self.constants, **inputs, **swept})
+            refused = self._limits.refused({**self.constants, **inputs, **swept})
             faults += [refused] if refused else []
         if faults:
             digest = hashlib.sha256(repr([record.problem, record.cells]).encode("utf-8", "surrogatepass"))
-            found = {name: cell for name, cell in record.cells.items() if name in self._readings}
-            return CheckedRow(record.line, id or digest.hexdigest()[:20], found, "; ".join(faults), digest.digest()[:8])
+            cells = {name: cell for name, cell in record.cells.items() if name in self._readers}
+            return CheckedRow(record.line, id or digest.hexdigest()[:20], cells, "; ".join(faults), digest.digest()[:8])
         text = canonical_json(inputs)
         digest = hashlib.sha256(f"{id}{text}".encode("utf-8", "surrogatepass"))
         return CheckedRow(record.line, id or digest.hexdigest()[:20], inputs, None, digest.digest()[:8])
 
-    def _reading(self, declared: Declaration, base: str) -> ReadCell:
+    def _reader(self, declared: Declaration, base: str) -> ReadCell:
         read = reading(declared, base)
         if self.manifest is None or not self.manifest.textual:
             return read
-        cells, kind, name = CellReader(), declared.type, declared.name
+        text_cells, kind, name = CellReader(), declared.type, declared.name
         if kind.kind == "text":
             return read
-        return lambda cell: read(cells.read(cell, kind, name))
+        return lambda cell: read(text_cells.read(cell, kind, name))
 
     def _missing(self, cells: Mapping[str, Any]) -> Iterator[str]:
         for name, declared in self.declared.items():
@@ -222,9 +221,9 @@ class JobRows:
         columns = self.manifest.columns()
         if columns is not None:
             faults = [self._unknown(name) for name in columns if name not in self._inputs()]
-            if told := [fault for fault in faults if fault]:
+            if any(faults):
                 allowed = "inputs of the graph and id; --ignore NAME leaves a column out"
-                raise InputError("; ".join(told), where=self.manifest.url, allowed=allowed)
+                raise InputError("; ".join(filter(None, faults)), where=self.manifest.url, allowed=allowed)
             absent = list(self._missing(dict.fromkeys(columns)))
             if absent:
                 raise InputError("; ".join(absent), where=self.manifest.url, allowed="a column, or --set")
@@ -234,25 +233,25 @@ class JobRows:
         return {ID, *self.declared} - self._reserved.keys()
 
     def _refuse_swept(self) -> None:
-        """What stages would refuse of constants and swept values, once and not for every row."""
-        for name, given in self.constants.items():
-            for fault in self._fit.faults({name: given}):
+        """Raise InputError for constants and swept values that stages would refuse: once, not for every row."""
+        for name, value in self.constants.items():
+            for fault in self._limits.faults({name: value}):
                 raise InputError(fault, where="--set")
         for sweep in self.sweeps:
             for value in sweep.values:
-                for fault in self._fit.faults({sweep.name: value}):
+                for fault in self._limits.faults({sweep.name: value}):
                     raise InputError(fault, where="--sweep")
 
 
-def _constants(given: Mapping[str, Any], declared: Mapping[str, Declaration]) -> dict[str, Any]:
-    for name in given:
+def _constants(values: Mapping[str, Any], declared: Mapping[str, Declaration]) -> dict[str, Any]:
+    for name in values:
         if name not in declared:
             raise InputError(unlike("input", name, declared), where="--set")
-    return {name: reading(declared[name])(value) for name, value in given.items()}
+    return {name: reading(declared[name])(value) for name, value in values.items()}
 
 
 def _reserved(constants: Mapping[str, Any], sweeps: Sequence[Sweep]) -> dict[str, str]:
-    """Inputs that rows do not give, and the option that does."""
+    """Inputs that an option gives, so no row may, with the option."""
     reserved = dict.fromkeys(constants, "--set")
     for sweep in sweeps:
         if sweep.name in reserved:

@@ -1,7 +1,7 @@
-"""Seeds of rows: where nobody chose one it follows from the job's seed and the row's id, also on resume.
+"""Seeds of rows: a seed that nobody chose follows from the job's seed and the row's id, so it is the same on resume.
 
-A retake is the same song with the next seed: of the graph's seeds, the last one that may be random says which take it
-is (`retake_seed` where there is one); a graph that asks for every seed is retaken by its last one.
+A retake is the same song with the next seed. The seed that is raised is the last one of the graph with the default
+`random` (`retake_seed` where there is one), or the last of all if the graph requires every seed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from acestep_flows.values import MAX_SEED
 
 
 def drawer(seed: int, id: str, retake: int = 0) -> Draw:
-    """What draws the random seeds of a row, for `lay_out`: its own, or those of its `retake`-th retake."""
+    """Draws the random seeds of a row, for `lay_out`: its own, or those of its `retake`-th retake."""
 
     def draw(where: str) -> int:
         digest = hashlib.sha256(f"{seed}\0{id}\0{where}".encode("utf-8", "surrogatepass")).digest()
@@ -33,31 +33,31 @@ def settle(inputs: dict[str, Any], declared: Mapping[str, Declaration], draw: Dr
 
 
 def take_input(declared: Mapping[str, Declaration]) -> str | None:
-    """The input that says which take it is; None: the graph has no seed."""
+    """The seed input that a retake raises; None: the graph has no seed."""
     seeds = [name for name, declaration in declared.items() if innermost(declaration.type).kind == "seed"]
     free = [name for name in seeds if declared[name].default == RANDOM]
     return next(reversed(free or seeds), None)
 
 
 def retaken(inputs: Mapping[str, Any], declared: Mapping[str, Declaration], retake: int) -> dict[str, Any]:
-    """The inputs of the `retake`-th retake of a row: the take's seed raised, a list of seeds by its length."""
-    again = dict(inputs)
+    """The inputs of the `retake`-th retake of a row: its seed raised, a list of seeds by its length."""
+    raised = dict(inputs)
     name = take_input(declared)
     if name is None or not retake:
-        return again
-    given = again.get(name, declared[name].default)
-    if isinstance(given, (list, tuple)):
-        again[name] = [_next(one, retake * len(given)) for one in given]
+        return raised
+    value = inputs.get(name, declared[name].default)
+    if isinstance(value, (list, tuple)):
+        raised[name] = [_raised(seed, retake * len(value)) for seed in value]
     else:
-        again[name] = _next(given, retake)
-    return again
+        raised[name] = _raised(value, retake)
+    return raised
 
 
 def following(seed: int, steps: int) -> int:
-    """The seed `steps` further, from the largest on to 0."""
+    """The seed `steps` further; 0 follows the largest."""
     return (seed + steps) % (MAX_SEED + 1)
 
 
-def _next(given: Any, steps: int) -> Any:
-    """What is still to be drawn is raised by whoever draws it."""
-    return following(int(given), steps) if isinstance(given, (int, float)) else given
+def _raised(seed: Any, steps: int) -> Any:
+    """`random` stays: the drawer raises it."""
+    return following(int(seed), steps) if isinstance(seed, (int, float)) else seed

@@ -1,4 +1,4 @@
-"""Songs from a server that runs already: it does the work, this process measures, judges and puts in place."""
+"""Songs from a running server: the server renders, this process measures, judges and stores."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from acestep_flows.bulk.progress_meter import Meter
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.bulk.row_work import Attempt, JobWork, RenderedSong, failed
 from acestep_flows.client import Client
+from acestep_flows.client.records import Run
 from acestep_flows.errors import Cancelled, Conflict, FlowsError, InputError, StageError
 from acestep_flows.graph.language.types import record_type
 from acestep_flows.graph.planning.plan import Plan
@@ -25,15 +26,16 @@ from acestep_flows.runtime.bulk.segment_actor import Busy
 from acestep_flows.stages.ports import PortType
 
 CONCURRENCY = 8
-"""Runs that are at the server at once: enough for its step engine to share passes."""
+"""Runs at the server at once: enough for its step engine to share forward passes."""
 
-LEG = "server"
+SERVER = "server"
+"""Stands for all processes of the server in the progress."""
 
 
 class ServerRenderer:
     """The `Renderer` of a server.
 
-    A run is asked for under a key made of row and attempt, so a job that goes on finds the runs that it began.
+    Each run is submitted under a key made of row and attempt, so a resumed job finds the runs it began.
 
     Args:
         work: of the job.
@@ -43,67 +45,80 @@ class ServerRenderer:
 
     def __init__(self, work: JobWork, client: Client, *, concurrency: int = CONCURRENCY) -> None:
         self._work, self._client, self._concurrency = work, client, concurrency
-        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="via")
+        self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="server-renderer")
         self._lock = threading.Lock()
         self._runs: set[str] = set()
         self._seconds = 0.0
         self._closed = False
 
-    def way(self, plan: Plan) -> Route:
-        """The server knows its own."""
+    def route(self, plan: Plan) -> Route:
+        """Empty: the server decides which processes work on a plan."""
         return ()
 
     def render(
-        self, tries: Sequence[Attempt], ways: Collection[Route], meter: Meter, *, alone: bool
+        self, attempts: Sequence[Attempt], routes: Collection[Route], meter: Meter, *, alone: bool
     ) -> Iterator[AttemptEnd]:
-        meter.begin({LEG: self._concurrency})
-        waiting = iter(tries)
-        under_way: dict[Future[ResultRow], tuple[Attempt, float]] = {}
+        """Results of the attempts, as they end. The server tries calls alone by itself, so `alone` has no effect."""
+        meter.begin({SERVER: self._concurrency})
+        waiting = iter(attempts)
+        active: dict[Future[ResultRow], tuple[Attempt, float]] = {}
         while True:
-            while len(under_way) < 2 * self._concurrency and (one := next(waiting, None)) is not None:
-                under_way[self._threads.submit(self._make, one)] = (one, time.time())
-            if not under_way:
+            while len(active) < 2 * self._concurrency and (attempt := next(waiting, None)) is not None:
+                active[self._threads.submit(self._make, attempt)] = (attempt, time.time())
+            if not active:
                 return
-            for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                one, began = under_way.pop(future)
+            for future in wait(active, return_when=FIRST_COMPLETED).done:
+                attempt, began = active.pop(future)
                 row = future.result()
-                meter.worked(began, (Busy(LEG, LEG, self._seconds),))
-                yield one, row
+                meter.worked(began, (Busy(SERVER, SERVER, self._seconds),))
+                yield attempt, row
 
     def close(self) -> None:
-        """Stop what is under way, and let go of the server."""
+        """Cancel the runs in progress and close the client."""
         self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
         for run in list(self._runs):
             try:
                 self._client.cancel(run)
             except FlowsError:
-                break  # it does not answer, or the run is over
+                break  # the server does not answer, or the run has ended
         self._threads.shutdown(wait=True)
         self._client.close()
 
-    def _make(self, one: Attempt) -> ResultRow:
-        row, begun = self._work.begun(one), time.monotonic()
+    def _make(self, attempt: Attempt) -> ResultRow:
+        row, started = self._work.new_result(attempt), time.monotonic()
         try:
-            made = self._song(one)
-            return self._work.keep(replace(row, stage_seconds=_stage_seconds(made.recipe)), one, made)
+            song = self._song(attempt)
+            return self._work.store_song(replace(row, stage_seconds=_stage_seconds(song.recipe)), attempt, song)
         except FlowsError as error:
             return failed(row, error)
         except Exception as error:  # noqa: BLE001 - one bad row never fails the job
             return failed(row, StageError("", "finish", error))
         finally:
             with self._lock:
-                self._seconds += time.monotonic() - begun
+                self._seconds += time.monotonic() - started
 
-    def _song(self, one: Attempt) -> RenderedSong:
-        """Have the server make it.
+    def _song(self, attempt: Attempt) -> RenderedSong:
+        """Have the server make the song, and fetch it.
 
         Raises:
-            FlowsError: as the server tells, or that it has another graph of this name.
+            FlowsError: the server's error, or a Conflict where it has another graph of this name.
         """
         job = self._work.job
-        key = hashlib.sha256(f"{one.row.id}\0{one.attempt}\0{one.retake}\0{one.recipe}".encode()).hexdigest()
-        inputs = record_type(self._work.scope.graph.inputs).map_files(one.inputs, _upload_path)
+        run = self._run(attempt)
+        with tempfile.TemporaryDirectory() as folder:
+            content = self._client.fetch_output(run.id, job.audio_output, Path(folder)).read_bytes()
+        recipe = tags.read(content).recipe
+        digest = str(recipe.get("graph", {}).get("digest"))
+        if digest != job.digest:
+            raise Conflict(f"the server's graph {job.graph} is another one ({digest[:12]}, not {job.digest[:12]})")
+        return RenderedSong(read.audio(content), recipe, content)
+
+    def _run(self, attempt: Attempt) -> Run:
+        """The run of an attempt at the server, succeeded."""
+        job, row = self._work.job, attempt.row
+        key = hashlib.sha256(f"{row.id}\0{attempt.attempt}\0{attempt.retake}\0{attempt.recipe}".encode()).hexdigest()
+        inputs = record_type(self._work.scope.graph.inputs).map_files(attempt.inputs, _upload_path)
         run = self._client.submit(job.graph, inputs, format=job.audio, idempotency_key=f"bulk-{key[:40]}")
         with self._lock:
             self._runs.add(run.id)
@@ -116,13 +131,7 @@ class ServerRenderer:
                 self._runs.discard(run.id)
         if run.failure is not None:
             raise run.failure
-        with tempfile.TemporaryDirectory() as folder:
-            content = self._client.fetch_output(run.id, job.audio_output, Path(folder)).read_bytes()
-        recipe = tags.read(content).recipe
-        found = recipe.get("graph", {}).get("digest")
-        if found != job.digest:
-            raise Conflict(f"the server's graph {job.graph} is another one ({str(found)[:12]}, not {job.digest[:12]})")
-        return RenderedSong(read.audio(content), recipe, content)
+        return run
 
 
 def _upload_path(path: str, kind: PortType, where: str) -> Path:
@@ -133,6 +142,7 @@ def _upload_path(path: str, kind: PortType, where: str) -> Path:
 
 
 def _stage_seconds(recipe: Mapping[str, Any]) -> dict[str, float]:
+    """Seconds by stage, from the nodes that the server computed."""
     seconds: dict[str, float] = {}
     for node in recipe.get("nodes", ()):
         if (stage := node.get("stage")) and node.get("source") == "computed":

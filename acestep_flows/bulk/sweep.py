@@ -1,4 +1,4 @@
-"""Sweeps: `seed=0..99` or `tags=@styles.txt` multiply every row by each value, in an order that is always the same."""
+"""Sweeps: `seed=0..99` or `tags=@styles.txt` multiply every row by each value, always in the same order."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _RANGE = re.compile(r"\s*(-?\d{1,18})\s*\.\.\s*(-?\d{1,18})\s*")
 
 
 def parse_sweep(text: str, declared: Mapping[str, Declaration]) -> Sweep:
-    """The sweep that an option says.
+    """The sweep in the text of an option.
 
     Args:
         text: `name=0..99` (both ends included), `name=@FILE` (a value on each line), `name=[...]` (a JSON list), or
-            `name=a,b,c` where the input is no free text.
+            `name=a,b,c` unless the input is free text.
         declared: the inputs of the graph.
 
     Raises:
@@ -51,7 +51,7 @@ def parse_sweep(text: str, declared: Mapping[str, Declaration]) -> Sweep:
 
 
 def combinations(sweeps: Sequence[Sweep]) -> Iterator[dict[str, Any]]:
-    """Every combination of the values, the last sweep changing fastest; one empty one without sweeps."""
+    """Every combination of the values, the last sweep changing fastest; without sweeps, one empty combination."""
     for values in itertools.product(*(sweep.values for sweep in sweeps)):
         yield {sweep.name: value for sweep, value in zip(sweeps, values, strict=True)}
 
@@ -66,7 +66,7 @@ def _values(words: str, declared: Declaration) -> list[Any]:
     reader = PathReader()
     if words.startswith("@"):
         lines = InputReader().read(words, _TEXT, where).split("\n")
-        return [reader.read(_plain(line.strip()), kind, where) for line in lines if line.strip()]
+        return [reader.read(_escaped(line.strip()), kind, where) for line in lines if line.strip()]
     if words.lstrip().startswith("["):
         try:
             content = json.loads(words)
@@ -78,11 +78,11 @@ def _values(words: str, declared: Declaration) -> list[Any]:
         raise InputError(f"{clip(words)!r}", where=where, allowed=allowed)
     if kind.kind in ("list", "record", "span"):
         raise InputError(f"{clip(words)!r}", where=where, allowed="a JSON list of values")
-    return [reader.read(_plain(part.strip()), kind, where) for part in words.split(",") if part.strip()]
+    return [reader.read(_escaped(part.strip()), kind, where) for part in words.split(",") if part.strip()]
 
 
-def _plain(text: str) -> str:
-    """A value that stands for itself also where it begins with `@`."""
+def _escaped(text: str) -> str:
+    """Escape a value that begins with `@`, so that it is not read as a file."""
     return f"@{text}" if text.startswith("@") else text
 
 

@@ -1,4 +1,4 @@
-"""A job in MLflow: one run for each job, however often it was called."""
+"""Track a job in MLflow: one run for each job, however often it is resumed."""
 
 from __future__ import annotations
 
@@ -37,38 +37,38 @@ class Lineage:
 
 
 class JobTracking(TrackedRun):
-    """The run of one job. Every method but `close` returns at once."""
+    """The MLflow run of one job. Every method but `close` returns at once."""
 
     _last = 0.0
 
     def watch(self, progress: JobProgress) -> None:
-        """How the job goes; read every few seconds."""
+        """Log the progress, at most once in `PAUSE` seconds."""
         now = time.monotonic()
         if now - self._last >= PAUSE or progress.phase == "ended":
             self._last = now
             self.metrics(readings(progress), progress.done + progress.failed)
 
     def lineage(self, *sets: Lineage) -> None:
-        """Data sets that the job read or made."""
+        """Log data sets that the job read or made."""
 
         def note(client: MlflowClient, run: str) -> None:
             from mlflow.entities import Dataset, DatasetInput, InputTag
 
-            told = [
+            datasets = [
                 DatasetInput(
-                    Dataset(one.name[:LONGEST], one.digest[:36] or "none", "local", json.dumps({"uri": one.source})),
-                    [InputTag("mlflow.data.context", one.role)],
+                    Dataset(data.name[:LONGEST], data.digest[:36] or "none", "local", json.dumps({"uri": data.source})),
+                    [InputTag("mlflow.data.context", data.role)],
                 )
-                for one in sets
+                for data in sets
             ]
-            client.log_inputs(run, datasets=told)
+            client.log_inputs(run, datasets=datasets)
 
         self.put(note)
 
 
 def readings(progress: JobProgress) -> dict[str, float]:
-    """The numbers of a progress, by the names they have in MLflow."""
-    told = {
+    """The numbers of a progress by their names in MLflow."""
+    numbers = {
         "rows_done": progress.done,
         "rows_failed": progress.failed,
         "attempts": progress.attempts,
@@ -78,7 +78,7 @@ def readings(progress: JobProgress) -> dict[str, float]:
         "audio_seconds_per_second": progress.speed,
         "elapsed_seconds": progress.elapsed,
     }
-    return {name: float(value) for name, value in told.items()} | {
+    return {name: float(value) for name, value in numbers.items()} | {
         f"busy.{_metric_name(name)}": float(share) for name, share in progress.busy.items()
     }
 
@@ -86,18 +86,18 @@ def readings(progress: JobProgress) -> dict[str, float]:
 @contextmanager
 def tracking(
     uri: str | None,
-    place: JobFolder,
+    job_folder: JobFolder,
     job: BulkJob,
     shard: Shard | None = None,
     more: Mapping[str, object] | None = None,
 ) -> Iterator[JobTracking | None]:
-    """The tracking of a job, going on with the run that an earlier call began; None where there is none.
+    """The tracking of a job; it goes on with the run that an earlier call began. None: tracking is off.
 
     Args:
-        uri: any that MLflow knows; None: a SQLite file in the job's folder, if that is on this machine; `off`: none.
+        uri: any that MLflow knows; None: a SQLite file in the job's folder, if that is local; `off`: no tracking.
         more: parameters beside those of the job: the pool, versions.
     """
-    local = place.local
+    local = job_folder.local
     if uri == OFF or (uri is None and local is None):
         yield None
         return
@@ -106,10 +106,10 @@ def tracking(
         uri, artifacts = f"sqlite:///{local / DATABASE}", (local / ARTIFACTS).as_uri()
     assert uri is not None
     where = "tracking.json" if shard is None or shard.of == 1 else f"tracking-{shard.number}-of-{shard.of}.json"
-    before = _before(place, where)
+    before = _before(job_folder, where)
 
     def began(run: str) -> None:
-        place.write(where, json.dumps({"uri": uri, "run": run}).encode())
+        job_folder.write(where, json.dumps({"uri": uri, "run": run}).encode())
 
     name = f"{job.graph} {job.digest[:8]}" if shard is None or shard.of == 1 else f"{job.graph} {shard}"
     run = before["run"] if before.get("uri") == uri else None
@@ -144,9 +144,9 @@ def _params(job: BulkJob, shard: Shard | None) -> dict[str, object]:
     }
 
 
-def _before(place: JobFolder, path: str) -> dict[str, Any]:
+def _before(job_folder: JobFolder, path: str) -> dict[str, Any]:
     try:
-        content = json.loads(place.read(path) or b"{}")
+        content = json.loads(job_folder.read(path) or b"{}")
     except (StorageError, ValueError):
         return {}
     return content if isinstance(content, dict) and {"uri", "run"} <= content.keys() else {}

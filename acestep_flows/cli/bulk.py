@@ -122,15 +122,15 @@ class _BulkCommand:
         self._refuse_contradictions()
         gates = tuple(parse_gate(text) for text in self.gates)
         shard = parse_shard(self.shard) if self.shard else None
-        place = JobFolder(self.out)
+        job_folder = JobFolder(self.out)
         rows, checked = self._rows()
         pool, weights = self._pool_and_weights()
         job = self._job(rows, checked, gates, weights)
         if self.dry_run:
-            self._price(rows, job, place, shard, pool, weights)
+            self._price(rows, job, job_folder, shard, pool, weights)
             return
-        outcome, finished = self._render(rows, checked, job, place, shard, pool, weights)
-        self._tell(job, place, outcome, finished)
+        outcome, finished = self._render(rows, checked, job, job_folder, shard, pool, weights)
+        self._tell(job, job_folder, outcome, finished)
 
     def _refuse_contradictions(self) -> None:
         for option, given in (("--pool", self.pool), ("--ray", self.address), ("--checkpoint", self.checkpoint)):
@@ -212,7 +212,7 @@ class _BulkCommand:
         self,
         rows: JobRows,
         job: BulkJob,
-        place: JobFolder,
+        job_folder: JobFolder,
         shard: Shard | None,
         pool: Pool | None,
         weights: Weights | None,
@@ -223,7 +223,7 @@ class _BulkCommand:
 
         assert pool is not None
         assert weights is not None
-        ledger = Ledger(place)
+        ledger = Ledger(job_folder)
         settled = len(ledger.standing(again=self.again).settled)
         wanted = len(range(shard.number - 1, job.rows, shard.of)) if shard is not None else job.rows - settled
         placement = pool.processes[pool.home_of["sample"]].placement
@@ -239,7 +239,7 @@ class _BulkCommand:
         rows: JobRows,
         checked: Checked,
         job: BulkJob,
-        place: JobFolder,
+        job_folder: JobFolder,
         shard: Shard | None,
         pool: Pool | None,
         weights: Weights | None,
@@ -251,13 +251,13 @@ class _BulkCommand:
         from acestep_flows.bulk.tracking import tracking
         from acestep_flows.cli.bulk_progress import show_job
 
-        place.prepare()
-        if begin(place, job, checked) and not self.quiet:
+        job_folder.prepare()
+        if begin(job_folder, job, checked) and not self.quiet:
             click.echo("the job goes on", err=True)
-        work = JobWork(job, place, weights, pool.extras if pool is not None else ())
+        work = JobWork(job, job_folder, weights, pool.extras if pool is not None else ())
         more = {"pool": pool.model_dump_json() if pool is not None else self.via}
         with ExitStack() as stack:
-            track = stack.enter_context(tracking(self.tracking, place, job, shard, more))
+            track = stack.enter_context(tracking(self.tracking, job_folder, job, shard, more))
             with show_job(self.quiet) as show:
 
                 def watch(progress: Any) -> None:
@@ -274,7 +274,7 @@ class _BulkCommand:
                     again=self.again,
                     watch=watch,
                 )
-            finished = None if outcome.interrupted else finish(place, job, shard, track)
+            finished = None if outcome.interrupted else finish(job_folder, job, shard, track)
             if track is not None:
                 track.end("KILLED" if outcome.interrupted else "FINISHED")
         return outcome, finished
@@ -290,7 +290,7 @@ class _BulkCommand:
         assert pool is not None
         return PoolRenderer(work, pool, address=self.address)
 
-    def _tell(self, job: BulkJob, place: JobFolder, outcome: JobOutcome, finished: Finished | None) -> None:
+    def _tell(self, job: BulkJob, job_folder: JobFolder, outcome: JobOutcome, finished: Finished | None) -> None:
         from acestep_flows.bulk.formats import FOLDER as FOLDER_OF_SET
 
         progress = outcome.progress
@@ -298,10 +298,10 @@ class _BulkCommand:
             click.echo(f"stopped with {progress.left} rows to go; the same command goes on", err=True)
             sys.exit(INTERRUPTED)
         if progress.failed:
-            click.echo(f"{progress.failed} rows were given up; {place.url}/dead-letters says why", err=True)
+            click.echo(f"{progress.failed} rows were given up; {job_folder.url}/dead-letters says why", err=True)
         if outcome.duplicates:
             click.echo(f"{outcome.duplicates} rows have the song of another row: their inputs are the same", err=True)
         if finished.alike:
             click.echo(f"{len(finished.alike)} songs sound like earlier ones", err=True)
         for path in (FOLDER_OF_SET, finished.report):
-            click.echo(f"{place.url}/{path}")
+            click.echo(f"{job_folder.url}/{path}")

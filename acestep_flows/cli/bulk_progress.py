@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from acestep_flows.bulk.progress import JobProgress, JobWatch, unwatched
+from acestep_flows.bulk.progress import JobProgress, JobWatch, ignore_progress
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -29,7 +29,7 @@ def show_job(quiet: bool = False, console: Console | None = None) -> Iterator[Jo
         console: draw there, live, whatever it is.
     """
     if quiet:
-        yield unwatched
+        yield ignore_progress
     elif console is not None or sys.stderr.isatty():
         with _Live(console) as live:
             yield live.watch

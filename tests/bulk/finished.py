@@ -10,7 +10,7 @@ from typing import Any
 from acestep_flows.bulk.fingerprint import fingerprint
 from acestep_flows.bulk.gates import Gate
 from acestep_flows.bulk.job import BulkJob, ManifestSource
-from acestep_flows.bulk.measurements import measured
+from acestep_flows.bulk.measurements import measure_song
 from acestep_flows.bulk.results import ResultRow
 from tests.bulk.songs import chords
 
@@ -39,7 +39,7 @@ JOB = BulkJob(
 def song_facts(seed: int, seconds: float) -> tuple[dict[str, Any], str]:
     """Measurements and fingerprint of a test song."""
     song = chords(seed, seconds)
-    return measured(song), fingerprint(song)
+    return measure_song(song), fingerprint(song)
 
 
 def done_row(index: int, *, seconds: float = 3.0, attempt: int = 1, retake: int = 0) -> ResultRow:

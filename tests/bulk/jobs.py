@@ -38,7 +38,7 @@ def rows_in(
     looked = check(found)
     checkpoint = weights.open() if weights is not None else None
     job = job_of(found, looked, checkpoint, gates=gates, **options)
-    place = JobFolder(str(folder / "out"))
-    place.prepare()
-    begin(place, job, looked)
-    return JobWork(job, place, weights), found
+    job_folder = JobFolder(str(folder / "out"))
+    job_folder.prepare()
+    begin(job_folder, job, looked)
+    return JobWork(job, job_folder, weights), found

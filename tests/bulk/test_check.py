@@ -44,12 +44,15 @@ def test_differences_name_what_changed(tmp_path: Path) -> None:
     assert told(before, check(rows_of(tmp_path, ROWS))) == []
     changed = [*ROWS[:2], {"id": "2", "tags": "other"}, *ROWS[3:]]
     assert told(before, check(rows_of(tmp_path, changed))) == [
-        "new or changed: line 3", "gone or changed: row 3 of then",
+        "new or changed: line 3", "gone or changed: row 3 of the old manifest",
     ]  # fmt: skip
     assert told(before, check(rows_of(tmp_path, [*ROWS, {"tags": "x"}]))) == [
-        "6 rows then, 7 now", "new or changed: line 7",
+        "6 rows before, 7 now", "new or changed: line 7",
     ]  # fmt: skip
-    assert told(before, check(rows_of(tmp_path, ROWS[1:]))) == ["6 rows then, 5 now", "gone or changed: row 1 of then"]
+    assert told(before, check(rows_of(tmp_path, ROWS[1:]))) == [
+        "6 rows before, 5 now",
+        "gone or changed: row 1 of the old manifest",
+    ]
     swapped = [*ROWS[:4], ROWS[5], ROWS[4]]
     assert told(before, check(rows_of(tmp_path, swapped))) == ["the same rows in another order, from line 5 on"]
     other = [{"tags": f"{i}"} for i in range(12)]

@@ -35,18 +35,18 @@ class Pretence:
         self.seeds: dict[str, list[Any]] = {}
         self.closed = False
 
-    def way(self, plan: Plan) -> Route:
+    def route(self, plan: Plan) -> Route:
         return ("all",)
 
     def render(
-        self, tries: Sequence[Attempt], ways: Collection[Route], meter: Meter, *, alone: bool
+        self, attempts: Sequence[Attempt], routes: Collection[Route], meter: Meter, *, alone: bool
     ) -> Iterator[AttemptEnd]:
-        assert set(ways) == {("all",)}
-        self.waves.append([one.row.id for one in tries])
-        self.alone += [one.row.id for one in tries if alone]
-        for one in tries:
+        assert set(routes) == {("all",)}
+        self.waves.append([one.row.id for one in attempts])
+        self.alone += [one.row.id for one in attempts if alone]
+        for one in attempts:
             self.seeds.setdefault(one.row.id, []).append(one.inputs["seed"])
-            row = self.act(one, replace(self.work.begun(one), status="done", duration=5.0))
+            row = self.act(one, replace(self.work.new_result(one), status="done", duration=5.0))
             if row is not None:
                 yield one, row
 
@@ -59,7 +59,7 @@ def songs(count: int) -> list[dict[str, Any]]:
 
 
 def results(work: JobWork, name: str = "results") -> list[ResultRow]:
-    return sorted(Ledger(work.place).rows(name), key=lambda row: (row.index, row.attempt))
+    return sorted(Ledger(work.job_folder).rows(name), key=lambda row: (row.index, row.attempt))
 
 
 def test_all_rows_are_made_once(tmp_path: Path) -> None:
@@ -232,5 +232,5 @@ def test_two_do_not_work_on_one_part(tmp_path: Path) -> None:
 def test_random_seeds_are_the_same_every_time(tmp_path: Path) -> None:
     work, rows = rows_in(tmp_path, [{"id": "a", "tags": "funk"}])
     (row,) = rows
-    assert work.tried(row)[0] == work.tried(row)[0]
-    assert work.tried(row)[0].recipe != work.tried(row, 2, 1)[0].recipe
+    assert work.plan_attempt(row)[0] == work.plan_attempt(row)[0]
+    assert work.plan_attempt(row)[0].recipe != work.plan_attempt(row, 2, 1)[0].recipe

@@ -16,7 +16,7 @@ from tests.bulk.songs import chords
 
 def test_unrelated_songs_differ_in_half_of_their_bits() -> None:
     prints = [fingerprint(chords(seed)) for seed in range(12)]
-    pairs = [similarity(one, other) for place, one in enumerate(prints) for other in prints[:place]]
+    pairs = [similarity(one, other) for number, one in enumerate(prints) for other in prints[:number]]
     assert max(pairs) < SAME - 0.05
     assert np.mean(pairs) == pytest.approx(0.53, abs=0.05)
 

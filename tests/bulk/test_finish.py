@@ -16,7 +16,7 @@ from acestep_flows.bulk.finish import ALIKE, finish
 from acestep_flows.bulk.job import BulkJob, Shard
 from acestep_flows.bulk.job_folder import JobFolder
 from acestep_flows.bulk.ledger import Ledger
-from acestep_flows.bulk.measurements import measured
+from acestep_flows.bulk.measurements import measure_song
 from acestep_flows.bulk.prepare import job_of
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.errors import StorageError
@@ -31,23 +31,24 @@ def job(tmp_path: Path) -> BulkJob:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> JobFolder:
-    place = JobFolder(str(tmp_path / "job"))
-    place.prepare()
-    return place
+def job_folder(tmp_path: Path) -> JobFolder:
+    job_folder = JobFolder(str(tmp_path / "job"))
+    job_folder.prepare()
+    return job_folder
 
 
-def made(place: JobFolder, job: BulkJob, id: str, index: int, seed: int, **more: Any) -> ResultRow:
+def made(job_folder: JobFolder, job: BulkJob, id: str, index: int, seed: int, **more: Any) -> ResultRow:
     """A row with a song in place."""
     audio = chords(seed)
     content, _ = write.encode(audio, formats.FORMATS["flac"], subtype=None, tags=tags.Tags({}, title=id))
     path = f"audio/00000/{id}.flac"
-    place.write(path, content)
+    job_folder.write(path, content)
     return ResultRow(
         id=id, index=index, line=index + 1, status="done", inputs_json='{"tags": "funk"}', seed=seed, graph=job.graph,
         graph_digest=job.digest, recipe_digest=f"{index:064x}", audio_path=path, audio_bytes=len(content),
-        audio_digest=audio.digest, duration=audio.seconds, sample_rate=audio.sample_rate, measurements=measured(audio),
-        fingerprint=fingerprint(audio), stage_seconds={"sample": 1.0}, finished=1e9 + index, **more,
+        audio_digest=audio.digest, duration=audio.seconds, sample_rate=audio.sample_rate,
+        measurements=measure_song(audio), fingerprint=fingerprint(audio), stage_seconds={"sample": 1.0},
+        finished=1e9 + index, **more,
     )  # fmt: skip
 
 
@@ -66,12 +67,12 @@ class Heard:
 
 
 @pytest.fixture
-def fill(place: JobFolder, job: BulkJob) -> Callable[[], None]:
+def fill(job_folder: JobFolder, job: BulkJob) -> Callable[[], None]:
     def fill() -> None:
-        ledger = Ledger(place)
-        ledger.add(made(place, job, "a", 0, 1), settled=True)
-        ledger.add(made(place, job, "b", 1, 2), settled=True)
-        ledger.add(made(place, job, "c", 2, 1), settled=True)  # sounds like a
+        ledger = Ledger(job_folder)
+        ledger.add(made(job_folder, job, "a", 0, 1), settled=True)
+        ledger.add(made(job_folder, job, "b", 1, 2), settled=True)
+        ledger.add(made(job_folder, job, "c", 2, 1), settled=True)  # sounds like a
         lost = ResultRow(id="d", index=3, line=4, status="failed", error="no luck", code="stage_failed", finished=1e9)
         ledger.add(lost, settled=True)
         ledger.close()
@@ -80,48 +81,48 @@ def fill(place: JobFolder, job: BulkJob) -> Callable[[], None]:
 
 
 def test_a_job_ends_with_a_data_set_a_report_and_what_sounds_alike(
-    place: JobFolder, job: BulkJob, fill: Callable[[], None]
+    job_folder: JobFolder, job: BulkJob, fill: Callable[[], None]
 ) -> None:
     fill()
     heard: Any = Heard()
-    finished = finish(place, job, tracking=heard)
+    finished = finish(job_folder, job, tracking=heard)
     assert [(one.id, one.of) for one in finished.alike] == [("c", "a")]
-    assert json.loads(place.read(ALIKE) or b"") == {"id": "c", "of": "a", "similarity": 1.0}
-    page = (place.read("report.html") or b"").decode()
+    assert json.loads(job_folder.read(ALIKE) or b"") == {"id": "c", "of": "a", "similarity": 1.0}
+    page = (job_folder.read("report.html") or b"").decode()
     assert "no luck" in page
-    assert place.local is not None
-    assert pq.read_table(place.local / "dataset").column("id").to_pylist() == ["a", "b", "c"]
+    assert job_folder.local is not None
+    assert pq.read_table(job_folder.local / "dataset").column("id").to_pylist() == ["a", "b", "c"]
     assert set(heard.artifacts) == {"report.html", "results.parquet", *(f"samples/{id}.flac" for id in "abc")}
     assert [one.role for one in heard.sets] == ["output"]
 
 
 def test_each_part_of_a_split_job_has_files_of_its_own(
-    place: JobFolder, job: BulkJob, fill: Callable[[], None]
+    job_folder: JobFolder, job: BulkJob, fill: Callable[[], None]
 ) -> None:
     fill()
-    parts = [finish(place, job, Shard(number, 2)) for number in (1, 2)]
+    parts = [finish(job_folder, job, Shard(number, 2)) for number in (1, 2)]
     assert [part.report for part in parts] == ["report-1-of-2.html", "report-2-of-2.html"]
     assert [part.dataset.rows for part in parts] == [2, 1]  # a and c, b alone
     assert [len(part.alike) for part in parts] == [1, 0]
 
 
-def test_what_sounded_alike_before_is_not_told_for_ever(place: JobFolder, job: BulkJob) -> None:
-    place.write(ALIKE, b"of an earlier end")
-    ledger = Ledger(place)
-    ledger.add(made(place, job, "a", 0, 1), settled=True)
+def test_what_sounded_alike_before_is_not_told_for_ever(job_folder: JobFolder, job: BulkJob) -> None:
+    job_folder.write(ALIKE, b"of an earlier end")
+    ledger = Ledger(job_folder)
+    ledger.add(made(job_folder, job, "a", 0, 1), settled=True)
     ledger.close()
-    finish(place, job)
-    assert place.read(ALIKE) is None
+    finish(job_folder, job)
+    assert job_folder.read(ALIKE) is None
 
 
-def test_a_job_of_which_nothing_came_has_a_report_too(place: JobFolder, job: BulkJob) -> None:
-    finished = finish(place, job)
+def test_a_job_of_which_nothing_came_has_a_report_too(job_folder: JobFolder, job: BulkJob) -> None:
+    finished = finish(job_folder, job)
     assert finished.dataset.rows == 0
-    assert place.read(finished.report)
+    assert job_folder.read(finished.report)
 
 
-def test_a_song_that_has_gone_is_told(place: JobFolder, job: BulkJob, fill: Callable[[], None]) -> None:
+def test_a_song_that_has_gone_is_told(job_folder: JobFolder, job: BulkJob, fill: Callable[[], None]) -> None:
     fill()
-    place.delete("audio/00000/a.flac")
+    job_folder.delete("audio/00000/a.flac")
     with pytest.raises(StorageError, match=r"a\.flac"):
-        finish(place, replace(job, layout="webdataset"))
+        finish(job_folder, replace(job, layout="webdataset"))

@@ -21,7 +21,7 @@ def test_no_id_leads_out_of_its_folder(tmp_path: Path) -> None:
     for id in NASTY:
         stem = identity.stem(id)
         assert re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,79}", stem), id
-        path = tmp_path / identity.folder(12, 1000) / f"{stem}.flac"
+        path = tmp_path / identity.audio_folder(12, 1000) / f"{stem}.flac"
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"")
         assert path.resolve().is_relative_to(tmp_path.resolve())
@@ -58,10 +58,10 @@ def test_whole_numbers_are_ids() -> None:
     assert identity.given_id(17) == "17"
 
 
-def test_made_ids_follow_the_inputs() -> None:
-    assert identity.made_id({"tags": "funk", "seed": 1}) == identity.made_id({"seed": 1, "tags": "funk"})
-    assert identity.made_id({"tags": "funk"}) != identity.made_id({"tags": "soul"})
-
-
 def test_folders_hold_a_bounded_number() -> None:
-    assert [identity.folder(index, 1000) for index in (0, 999, 1000, 123_456)] == ["00000", "00000", "00001", "00123"]
+    assert [identity.audio_folder(index, 1000) for index in (0, 999, 1000, 123_456)] == [
+        "00000",
+        "00000",
+        "00001",
+        "00123",
+    ]

@@ -15,7 +15,7 @@ from acestep_flows.errors import StorageError
 
 
 @pytest.fixture(params=["path", "file", "memory"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> JobFolder:
+def job_folder(request: pytest.FixtureRequest, tmp_path: Path) -> JobFolder:
     """A folder, in each way it can be named; `memory` is a file system that pyarrow alone knows."""
     if request.param == "path":
         made = JobFolder(str(tmp_path / "job"))
@@ -31,28 +31,28 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> JobFolder:
     return made
 
 
-def test_files_come_back(place: JobFolder) -> None:
-    place.write("a/b/c.bin", b"one")
-    place.write("a/b/c.bin", b"two")
-    assert place.read("a/b/c.bin") == b"two"
-    assert place.names("a/b") == ["c.bin"]
-    place.delete("a/b/c.bin")
-    place.delete("a/b/c.bin")
-    assert place.read("a/b/c.bin") is None
-    assert place.names("a/b") == place.names("nowhere") == []
+def test_files_come_back(job_folder: JobFolder) -> None:
+    job_folder.write("a/b/c.bin", b"one")
+    job_folder.write("a/b/c.bin", b"two")
+    assert job_folder.read("a/b/c.bin") == b"two"
+    assert job_folder.names("a/b") == ["c.bin"]
+    job_folder.delete("a/b/c.bin")
+    job_folder.delete("a/b/c.bin")
+    assert job_folder.read("a/b/c.bin") is None
+    assert job_folder.names("a/b") == job_folder.names("nowhere") == []
 
 
-def test_what_is_half_written_is_not_listed(place: JobFolder) -> None:
-    place.write("a/.hidden.part", b"")
-    assert place.names("a") == []
+def test_what_is_half_written_is_not_listed(job_folder: JobFolder) -> None:
+    job_folder.write("a/.hidden.part", b"")
+    assert job_folder.names("a") == []
 
 
 def test_a_folder_that_has_gone_stays_gone(tmp_path: Path) -> None:
-    place = JobFolder(str(tmp_path / "job"))
-    place.prepare()
+    job_folder = JobFolder(str(tmp_path / "job"))
+    job_folder.prepare()
     shutil.rmtree(tmp_path / "job")
     with pytest.raises(StorageError, match="has gone"):
-        place.write("a", b"")
+        job_folder.write("a", b"")
     assert not (tmp_path / "job").exists()
 
 
@@ -63,15 +63,15 @@ def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
 
 
 def test_only_old_leftovers_are_cleared(tmp_path: Path) -> None:
-    place = JobFolder(str(tmp_path))
+    job_folder = JobFolder(str(tmp_path))
     for name in ("old.part", ".old.part", ".new.part", ".old.txt"):
         (tmp_path / name).write_text("")
         if "old" in name:
             os.utime(tmp_path / name, (0, time.time() - 2 * STALE_SECONDS))
-    place.tidy()
+    job_folder.tidy()
     assert sorted(path.name for path in tmp_path.iterdir()) == [".new.part", ".old.txt", "old.part"]
 
 
-def test_a_place_can_be_sent(place: JobFolder) -> None:
-    again = pickle.loads(pickle.dumps(JobFolder(place.where)))
-    assert again.where == place.where
+def test_a_place_can_be_sent(job_folder: JobFolder) -> None:
+    again = pickle.loads(pickle.dumps(JobFolder(job_folder.where)))
+    assert again.where == job_folder.where

@@ -152,7 +152,7 @@ def test_mixed_encodings_are_problems_of_their_rows(tmp_path: Path) -> None:
         ("null", "no JSON object"),
         ('{"tags": "funk"', "not JSON"),
         ('{"tags": NaN}', "NaN is no JSON"),
-        ('{"tags": "a", "tags": "b"}', "tags stands there twice"),
+        ('{"tags": "a", "tags": "b"}', "tags is there twice"),
         ('{"a":' * 100_000, "not JSON"),
         ('{"seed": ' + "9" * 10_000 + "}", "not JSON"),
         ("{'tags': 'funk'}", "not JSON"),

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from acestep_flows.bulk.measurements import ALIASES, FIELDS, measured, struct
+from acestep_flows.bulk.measurements import ALIASES, FIELDS, measure_song, measurements_struct
 from acestep_flows.values import Audio
 from tests.bulk.songs import chords
 
@@ -15,16 +15,16 @@ SILENCE = Audio(np.zeros((2, 4410), np.float32), 44_100)
 
 @pytest.mark.parametrize("song", [chords(1), SILENCE, Audio(np.zeros((1, 0), np.float32), 8000)])
 def test_what_is_measured_fits_the_table(song: Audio) -> None:
-    found = measured(song)
+    found = measure_song(song)
     assert list(found) == list(FIELDS)
     for name, value in found.items():
         assert value is None or isinstance(value, FIELDS[name])
-    assert pa.array([found, None], struct()).to_pylist() == [found, None]
+    assert pa.array([found, None], measurements_struct()).to_pylist() == [found, None]
 
 
 def test_all_fields_may_be_unknown() -> None:
-    assert all(field.nullable for field in struct())
-    assert pa.array([dict.fromkeys(FIELDS)], struct()).to_pylist() == [dict.fromkeys(FIELDS)]
+    assert all(field.nullable for field in measurements_struct())
+    assert pa.array([dict.fromkeys(FIELDS)], measurements_struct()).to_pylist() == [dict.fromkeys(FIELDS)]
 
 
 def test_what_jobs_are_asked_for_is_measured() -> None:

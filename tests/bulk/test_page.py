@@ -61,7 +61,7 @@ def test_the_page_says_the_same_as_the_readme() -> None:
 def test_the_price_of_the_job(folder: Path, env: dict[str, str]) -> None:
     done = typed([screen()[2] + " --dry-run"], folder, env)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("20 songs, judged by 20 of them")
+    assert done.stdout.startswith("20 songs, estimated from 20 of them")
     assert "music: 98" in done.stdout or "music: 2 min" in done.stdout
     assert not (folder / "bulk" / "audio").exists()
 

@@ -115,7 +115,7 @@ def test_a_killed_sampler_costs_nothing_but_time(small_root: Path, small: Checkp
     weights = Weights("argument", small_root, None, tmp_path / "cache")
     work, rows = rows_in(tmp_path, songs(count), weights=weights)
     pool = split()
-    tries, plans = zip(*(work.tried(row) for row in rows), strict=True)
+    tries, plans = zip(*(work.plan_attempt(row) for row in rows), strict=True)
     legs = legs_for(pool, legs_of(plans[0], pool.home_of))
     assert [leg.name for leg in legs] == ["sampler", "decoder", "finish"]
     telling = Telling(work, tmp_path / "sampler")
@@ -131,7 +131,7 @@ def test_a_killed_sampler_costs_nothing_but_time(small_root: Path, small: Checkp
     for row in (found[0], found[-1]):
         assert row.audio_digest == alone(work, small, row)
         assert row.audio_path is not None
-        content = work.place.read(row.audio_path)
+        content = work.job_folder.read(row.audio_path)
         assert content is not None
         assert len(content) == row.audio_bytes
         recipe = read_recipe(tags.read(content).recipe)

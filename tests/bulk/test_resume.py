@@ -61,7 +61,7 @@ def test_a_changed_manifest_is_refused_with_the_difference(tmp_path: Path) -> No
     begin(files, job(rows), check(rows))
     changed = rows_of(tmp_path, [ROWS[0], {"id": "b", "tags": "other", "seed": 3}, {"tags": "new"}])
     told = refused(files, changed, job(changed))
-    assert "manifest: 2 rows then, 3 now" in told
+    assert "manifest: 2 rows before, 3 now" in told
     assert "manifest: new or changed: lines 2, 3" in told
     assert "columns only on one side: seed" in told
 

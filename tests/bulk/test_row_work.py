@@ -29,7 +29,7 @@ ROW = {"id": "a/../b.c", "tags": "funk", "seed": 3}
 
 def ended(work: JobWork, rows: Any, output: Any = TONE, error: Any = None) -> ResultRow:
     """The result of the first row, had its song come to `output`."""
-    one, plan = work.tried(next(iter(rows)))
+    one, plan = work.plan_attempt(next(iter(rows)))
     made = CacheKey("vocode", 1, (), "", {}, "")
     nodes = (
         NodeResult("song", "vocode", made, seconds=1.5),
@@ -75,7 +75,7 @@ def test_a_file_is_kept_as_it_is(tmp_path: Path) -> None:
     content, _ = write.encode(TONE, formats.FORMATS["flac"], subtype=None, tags=None)
     row = ended(work, rows, File(np.frombuffer(content, np.uint8), "flac"))
     assert row.audio_path is not None
-    assert work.place.read(row.audio_path) == content
+    assert work.job_folder.read(row.audio_path) == content
 
 
 @pytest.mark.parametrize("output", [None, 3.0])
@@ -109,7 +109,7 @@ def test_a_place_that_takes_no_files_is_told_as_such(tmp_path: Path) -> None:
 def test_a_retake_has_the_next_seed_and_the_same_words(tmp_path: Path) -> None:
     work, rows = rows_in(tmp_path, [ROW])
     (row,) = rows
-    (first, _), (second, plan) = work.tried(row), work.tried(row, 2, 1)
+    (first, _), (second, plan) = work.plan_attempt(row), work.plan_attempt(row, 2, 1)
     assert first.inputs == {**second.inputs, "seed": 3}
     assert second.inputs["seed"] == 4
     assert work.plan(second).nodes == plan.nodes

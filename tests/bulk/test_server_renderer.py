@@ -12,7 +12,7 @@ import pytest
 from acestep_flows.audio import read
 from acestep_flows.bulk.driver import run_job
 from acestep_flows.bulk.ledger import DEAD, Ledger
-from acestep_flows.bulk.server_renderer import LEG, ServerRenderer
+from acestep_flows.bulk.server_renderer import SERVER, ServerRenderer
 from acestep_flows.client import Client
 from acestep_flows.errors import LostProcess, StageError, Unreachable
 from acestep_flows.graph.execution.run import run_plan
@@ -49,13 +49,13 @@ def test_a_server_renders_what_run_does(door: Door, small: Checkpoint, tmp_path:
     work, rows = rows_in(tmp_path, SONGS)
     outcome = run_job(work, rows, ServerRenderer(work, Client(door.url), concurrency=2))
     assert (outcome.progress.done, outcome.progress.failed) == (3, 0)
-    assert LEG in outcome.progress.busy
-    found = sorted(Ledger(work.place).rows(), key=lambda row: row.index)
+    assert SERVER in outcome.progress.busy
+    found = sorted(Ledger(work.job_folder).rows(), key=lambda row: row.index)
     assert [row.id for row in found] == ["r0", "r1", "r2"]
 
     async def alone() -> str:
         with LocalRunner(small) as runner:
-            result = await run_plan(Scheduler(stages(), runner), work.plan(work.tried(next(iter(rows)))[0]))
+            result = await run_plan(Scheduler(stages(), runner), work.plan(work.plan_attempt(next(iter(rows)))[0]))
             return str(getattr(result.outputs["audio"], "digest", ""))
 
     assert found[0].audio_digest == asyncio.run(alone())
@@ -63,7 +63,7 @@ def test_a_server_renders_what_run_does(door: Door, small: Checkpoint, tmp_path:
     assert {"sample", "vocode"} <= found[0].stage_seconds.keys()
     assert found[0].measurements is not None
     assert found[0].audio_path is not None
-    content = work.place.read(found[0].audio_path)
+    content = work.job_folder.read(found[0].audio_path)
     assert content is not None
     assert read.audio(content).seconds == found[0].duration
 
@@ -75,14 +75,14 @@ def test_files_are_uploaded(door: Door, tmp_path: Path) -> None:
     ]
     work, found = rows_in(tmp_path, rows, graph="audio2audio")
     outcome = run_job(work, found, ServerRenderer(work, Client(door.url)))
-    assert outcome.progress.done == 1, [row.error for row in Ledger(work.place).rows(DEAD)]
+    assert outcome.progress.done == 1, [row.error for row in Ledger(work.job_folder).rows(DEAD)]
 
 
 def test_another_graph_of_the_name_is_refused(door: Door, tmp_path: Path) -> None:
     (tmp_path / "text2music.yaml").write_text(OTHER)
     work, rows = rows_in(tmp_path, SONGS[:1], graph=tmp_path / "text2music.yaml")
     run_job(work, rows, ServerRenderer(work, Client(door.url)))
-    (dead,) = Ledger(work.place).rows(DEAD)
+    (dead,) = Ledger(work.job_folder).rows(DEAD)
     assert "another one" in str(dead.error)
     assert dead.attempt == 1
 
@@ -94,6 +94,6 @@ def test_a_server_that_is_not_there_fails_rows_not_the_job(tmp_path: Path) -> No
     work, rows = rows_in(tmp_path, SONGS[:1])
     client = Client("http://127.0.0.1:9", patience=0.05, transport=httpx.MockTransport(refuse))
     run_job(work, rows, ServerRenderer(work, client), retries=1)
-    (dead,) = Ledger(work.place).rows(DEAD)
+    (dead,) = Ledger(work.job_folder).rows(DEAD)
     assert (dead.code, dead.attempt) == (Unreachable.code, 2)
     assert dead.code not in (StageError.code, LostProcess.code)

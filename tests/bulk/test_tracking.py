@@ -19,10 +19,10 @@ from tests.bulk.finished import JOB
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> JobFolder:
-    place = JobFolder(str(tmp_path / "out"))
-    place.prepare()
-    return place
+def job_folder(tmp_path: Path) -> JobFolder:
+    job_folder = JobFolder(str(tmp_path / "out"))
+    job_folder.prepare()
+    return job_folder
 
 
 def progress(done: int) -> JobProgress:
@@ -30,10 +30,10 @@ def progress(done: int) -> JobProgress:
 
 
 @pytest.mark.filterwarnings("ignore")  # of the library's own making
-def test_two_calls_of_a_job_are_one_run(place: JobFolder) -> None:
+def test_two_calls_of_a_job_are_one_run(job_folder: JobFolder) -> None:
     pytest.importorskip("mlflow")
     for call, status in enumerate(("KILLED", "FINISHED")):
-        with tracking(None, place, JOB, more={"pool": "bulk", "torch": f"2.{call}"}) as track:
+        with tracking(None, job_folder, JOB, more={"pool": "bulk", "torch": f"2.{call}"}) as track:
             assert track is not None
             track.watch(progress(10 * call + 5))
             track.lineage(Lineage("dataset", "out/dataset", "f" * 64, "results"))
@@ -43,7 +43,7 @@ def test_two_calls_of_a_job_are_one_run(place: JobFolder) -> None:
 
     from mlflow import MlflowClient
 
-    client = MlflowClient(f"sqlite:///{place.url}/{tracked.DATABASE}")
+    client = MlflowClient(f"sqlite:///{job_folder.url}/{tracked.DATABASE}")
     experiment = client.get_experiment_by_name(tracked.EXPERIMENT)
     assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id])
@@ -58,12 +58,12 @@ def test_two_calls_of_a_job_are_one_run(place: JobFolder) -> None:
     assert run.inputs is not None
     assert {one.dataset.name for one in run.inputs.dataset_inputs} == {"songs.jsonl", "dataset"}
     assert [file.path for file in client.list_artifacts(run.info.run_id, "samples")] == ["samples/row.flac"]
-    assert (Path(place.url) / tracked.ARTIFACTS).is_dir()
+    assert (Path(job_folder.url) / tracked.ARTIFACTS).is_dir()
 
 
-def test_a_store_that_fails_is_one_warning(place: JobFolder, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_store_that_fails_is_one_warning(job_folder: JobFolder, caplog: pytest.LogCaptureFixture) -> None:
     pytest.importorskip("mlflow")
-    with tracking("nothing://here", place, JOB) as track:
+    with tracking("nothing://here", job_folder, JOB) as track:
         assert track is not None
         track.close(60.0)
         track.watch(progress(1))
@@ -72,9 +72,11 @@ def test_a_store_that_fails_is_one_warning(place: JobFolder, caplog: pytest.LogC
     assert "tracking at nothing://here has ended" in record.getMessage()
 
 
-def test_without_mlflow(place: JobFolder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_mlflow(
+    job_folder: JobFolder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "mlflow", None)
-    with tracking(None, place, JOB) as track:
+    with tracking(None, job_folder, JOB) as track:
         assert track is not None
         track.watch(progress(1))
     assert "mlflow is not installed" in caplog.text
@@ -95,18 +97,18 @@ def test_a_store_that_hangs_costs_a_moment(caplog: pytest.LogCaptureFixture, mon
     track._thread.join()
 
 
-def test_where_there_is_none(place: JobFolder) -> None:
-    with tracking("off", place, JOB) as track:
+def test_where_there_is_none(job_folder: JobFolder) -> None:
+    with tracking("off", job_folder, JOB) as track:
         assert track is None
     with tracking(None, JobFolder("mock://bucket/out"), JOB) as track:
         assert track is None
 
 
-def test_shards_have_runs_of_their_own(place: JobFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shards_have_runs_of_their_own(job_folder: JobFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlflow", None)
     names = []
     for shard in (None, Shard(1, 2), Shard(2, 2)):
-        with tracking(None, place, JOB, shard) as track:
+        with tracking(None, job_folder, JOB, shard) as track:
             assert track is not None
             names.append(track._name)
     assert names == ["text2music dddddddd", "text2music 1/2", "text2music 2/2"]

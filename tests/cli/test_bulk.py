@@ -44,7 +44,7 @@ def test_a_dry_run_checks_and_prices_and_writes_nothing(invoke: Invoke, tmp_path
     result = invoke(url, *GRAPH, *LOCAL, "--sweep", "seed=0..9", "--dry-run")
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
-    assert lines[0] == "30 songs, judged by 30 of them"
+    assert lines[0] == "30 songs, estimated from 30 of them"
     assert lines[-1] == "music: 5 min, about 37.5 MB of audio files"
     assert not (tmp_path / "job").exists()
 

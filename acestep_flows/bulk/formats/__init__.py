@@ -1,4 +1,8 @@
-"""The data set of a job, made from its results in the form that was asked for, in the folder `dataset`."""
+"""The data set of a job, written to the folder `dataset` as parquet, WebDataset or a training folder.
+
+Writers read results and audio files, nothing else: they must not know graphs, weights or Ray. Begin with `write` here;
+each form has a module of its own, and a new form is one more writer in `WRITERS`.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ from acestep_flows.values import canonical_json
 
 FOLDER = "dataset"
 VERSION = 1
-"""Counts up when the same rows would be written in another way."""
+"""Raise it when the same rows are to be written in another way."""
 
 Writer = Callable[[JobFolder, str, str, BulkJob, list[ResultRow]], list[str]]
 WRITERS: dict[DatasetLayout, Writer] = {
@@ -32,12 +36,12 @@ WRITERS: dict[DatasetLayout, Writer] = {
 
 @dataclass(frozen=True)
 class Dataset:
-    """What was written.
+    """The files of a data set.
 
     Attributes:
         files: paths in the job's folder.
-        rows: how many of them it holds.
-        fresh: False: it was there already.
+        rows: how many rows it has.
+        fresh: written by this call; False: it was there and nothing has changed.
     """
 
     files: tuple[str, ...]
@@ -45,15 +49,15 @@ class Dataset:
     fresh: bool = True
 
 
-def write(place: JobFolder, job: BulkJob, results: pa.Table, shard: Shard | None = None) -> Dataset:
-    """Write the data set of finished rows in the order of the manifest, or leave it where nothing has changed.
+def write(job_folder: JobFolder, job: BulkJob, results: pa.Table, shard: Shard | None = None) -> Dataset:
+    """Write the data set of finished rows in the order of the manifest, unless it is there and unchanged.
 
-    In parquet, rows with the recipe of another row stand beside it with the same song; the other two forms, which are
-    for training, hold every song once. Each part of a job that is split over machines writes files of its own.
+    In parquet, rows with the recipe of another row have the same song as that row; the other two forms, which are for
+    training, hold every song once. Each part of a job that is split over machines writes files of its own.
 
     Args:
         place: the job's folder.
-        job: says the form.
+        job: decides the form.
         results: rows that are done, with the columns of `results.SCHEMA`.
         shard: the part of the job that these are of.
 
@@ -62,20 +66,20 @@ def write(place: JobFolder, job: BulkJob, results: pa.Table, shard: Shard | None
     """
     rows = list(rows_of(results.sort_by("index")))
     songs = {row.id: row for row in rows if row.status == "done"}
-    kept = [_with_song(row, songs) for row in rows] if job.layout == "parquet" else list(songs.values())
+    rows_of_set = [_with_song(row, songs) for row in rows] if job.layout == "parquet" else list(songs.values())
     prefix = "train" if shard is None or shard.of == 1 else f"train-{shard.number:04}-of-{shard.of:04}"
-    contents = f"{FOLDER}/.{prefix}.json"  # hidden: tools that open the folder take every file that is not
+    contents = f"{FOLDER}/.{prefix}.json"  # hidden, because tools read every visible file of the folder
 
-    digest = _digest(job, kept)
-    before = _before(place, contents)
-    there = set(place.names(FOLDER))
+    digest = _digest(job, rows_of_set)
+    before = _before(job_folder, contents)
+    there = set(job_folder.names(FOLDER))
     if before.get("digest") == digest and there.issuperset(before["files"]):
-        return Dataset(tuple(f"{FOLDER}/{name}" for name in before["files"]), len(kept), fresh=False)
-    names = WRITERS[job.layout](place, FOLDER, prefix, job, kept)
+        return Dataset(tuple(f"{FOLDER}/{name}" for name in before["files"]), len(rows_of_set), fresh=False)
+    names = WRITERS[job.layout](job_folder, FOLDER, prefix, job, rows_of_set)
     for stale in sorted(there & set(before.get("files", ())) - set(names)):
-        place.delete(f"{FOLDER}/{stale}")
-    place.write(contents, json.dumps({"digest": digest, "files": names}).encode())
-    return Dataset(tuple(f"{FOLDER}/{name}" for name in names), len(kept))
+        job_folder.delete(f"{FOLDER}/{stale}")
+    job_folder.write(contents, json.dumps({"digest": digest, "files": names}).encode())
+    return Dataset(tuple(f"{FOLDER}/{name}" for name in names), len(rows_of_set))
 
 
 def _with_song(row: ResultRow, songs: dict[str, ResultRow]) -> ResultRow:
@@ -87,9 +91,9 @@ def _with_song(row: ResultRow, songs: dict[str, ResultRow]) -> ResultRow:
     return dataclasses.replace(row, **{name: getattr(song, name) for name in names})
 
 
-def _before(place: JobFolder, path: str) -> dict[str, Any]:
+def _before(job_folder: JobFolder, path: str) -> dict[str, Any]:
     try:
-        content = json.loads(place.read(path) or b"{}")
+        content = json.loads(job_folder.read(path) or b"{}")
     except (StorageError, ValueError):
         return {}
     return content if isinstance(content, dict) and {"digest", "files"} <= content.keys() else {}

@@ -1,8 +1,8 @@
 """A data set of parquet files that `datasets.load_dataset` and pyarrow open.
 
-One row per song, typed by the graph's inputs, with the song as Hugging Face's Audio: a struct of bytes and path, and
-the features of every column in the schema's `huggingface` entry. Bytes are there on request; without them the path is
-absolute, for that is what the library takes.
+One row per song, typed by the graph's inputs, with the song as Hugging Face's Audio (a struct of bytes and path) and
+the features of every column in the schema's `huggingface` entry. Bytes are included on request; without them the path
+is absolute, because the library needs it so.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from acestep_flows.bulk.formats.parts import SHARD_BYTES, numbered, parts, sound
+from acestep_flows.bulk.formats.parts import SHARD_BYTES, numbered, parts, read_audio
 from acestep_flows.bulk.job import BulkJob
 from acestep_flows.bulk.job_folder import JobFolder
-from acestep_flows.bulk.measurements import struct
+from acestep_flows.bulk.measurements import measurements_struct
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.graph.language.types import parse_type
 from acestep_flows.stages.ports import PortType
@@ -28,7 +28,7 @@ from acestep_flows.values import Value, canonical_json
 AUDIO = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
 SHARD_ROWS = 50_000
 GROUP_ROWS = 100
-"""Rows of one row group where audio is inside: who wants one song reads a group."""
+"""Rows of one row group where audio is included: reading one song reads its group."""
 
 _PLAIN = {"text": pa.string(), "int": pa.int64(), "seed": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
 
@@ -39,7 +39,7 @@ class Columns:
 
     Attributes:
         schema: with Hugging Face's features.
-        texts: inputs that are lists or records; they stand there as JSON.
+        texts: inputs that are lists, records or spans; they are stored as JSON text.
     """
 
     schema: pa.Schema
@@ -51,14 +51,24 @@ def columns(job: BulkJob, stages: Sequence[str], sample_rate: int | None) -> Col
 
     Args:
         job: whose graph says which inputs there are.
-        stages: whose seconds are told.
+        stages: whose seconds have a column.
         sample_rate: of all songs; None where they differ.
     """
     declared: Mapping[str, Any] = job.content.get("graph", {}).get("inputs") or {}
-    kinds = {name: _kind(given) for name, given in declared.items()}
+    kinds = {name: _kind(content) for name, content in declared.items()}
     inputs = pa.struct([pa.field(name, _arrow(kind)) for name, kind in kinds.items()])
     seconds = pa.struct([pa.field(name, pa.float64()) for name in stages])
     fields = [
+        field for field in _fields(inputs, seconds) if not pa.types.is_struct(field.type) or field.type.num_fields
+    ]
+    features = {field.name: _feature(field.type) for field in fields}
+    features["audio"] = {"sampling_rate": sample_rate, "_type": "Audio"} if sample_rate else {"_type": "Audio"}
+    schema = pa.schema(fields, metadata={"huggingface": json.dumps({"info": {"features": features}})})
+    return Columns(schema, frozenset(name for name, kind in kinds.items() if not _single(kind)))
+
+
+def _fields(inputs: pa.DataType, stage_seconds: pa.DataType) -> list[pa.Field]:
+    return [
         pa.field("id", pa.string(), nullable=False),
         pa.field("index", pa.int64(), nullable=False),
         pa.field("audio", AUDIO),
@@ -67,14 +77,14 @@ def columns(job: BulkJob, stages: Sequence[str], sample_rate: int | None) -> Col
         pa.field("seed", pa.int64()),
         pa.field("duration", pa.float64()),
         pa.field("sample_rate", pa.int32()),
-        pa.field("measurements", struct()),
+        pa.field("measurements", measurements_struct()),
         pa.field("graph", pa.string(), nullable=False),
         pa.field("graph_digest", pa.string(), nullable=False),
         pa.field("weights_digest", pa.string(), nullable=False),
         pa.field("recipe_digest", pa.string(), nullable=False),
         pa.field("audio_digest", pa.string()),
         pa.field("versions", pa.string(), nullable=False),
-        pa.field("stage_seconds", seconds),
+        pa.field("stage_seconds", stage_seconds),
         pa.field("line", pa.int64(), nullable=False),
         pa.field("attempt", pa.int32(), nullable=False),
         pa.field("retake", pa.int32(), nullable=False),
@@ -83,16 +93,10 @@ def columns(job: BulkJob, stages: Sequence[str], sample_rate: int | None) -> Col
         pa.field("error", pa.string()),
         pa.field("finished", pa.timestamp("us", tz="UTC")),
     ]
-    fields = [field for field in fields if not pa.types.is_struct(field.type) or field.type.num_fields]
-    features = {field.name: _feature(field.type) for field in fields}
-    features["audio"] = {"sampling_rate": sample_rate, "_type": "Audio"} if sample_rate else {"_type": "Audio"}
-    told = json.dumps({"info": {"features": features}})
-    schema = pa.schema(fields, metadata={"huggingface": told})
-    return Columns(schema, frozenset(name for name, kind in kinds.items() if not _single(kind)))
 
 
 def write(
-    place: JobFolder,
+    job_folder: JobFolder,
     folder: str,
     prefix: str,
     job: BulkJob,
@@ -100,19 +104,21 @@ def write(
     *,
     bytes_each: int = SHARD_BYTES,
 ) -> list[str]:
-    """Write `rows` into parquet files of `folder`; their names."""
+    """Write `rows` to parquet files in `folder`; returns the file names."""
     stages = sorted({*job.stages, *(name for row in rows for name in row.stage_seconds)})
     rates = {row.sample_rate for row in rows}
-    told = columns(job, stages, rates.pop() if len(rates) == 1 else None)
-    # A data set without rows has one file all the same: it says which columns there are.
+    layout = columns(job, stages, rates.pop() if len(rates) == 1 else None)
+    # A data set without rows has one file, too: it has the columns.
     shards = parts(rows, bytes_each if job.embed else float("inf"), SHARD_ROWS) or [[]]
     names = [f"{name}.parquet" for name in numbered(prefix, len(shards))]
     for name, shard in zip(names, shards, strict=True):
         stream = BytesIO()
-        with pq.ParquetWriter(stream, told.schema, compression="zstd") as writer:
+        with pq.ParquetWriter(stream, layout.schema, compression="zstd") as writer:
             for group in _groups(shard, GROUP_ROWS if job.embed else SHARD_ROWS):
-                writer.write_table(pa.Table.from_pylist([_cells(place, job, told, row) for row in group], told.schema))
-        place.write(f"{folder}/{name}", stream.getvalue())
+                writer.write_table(
+                    pa.Table.from_pylist([_cells(job_folder, job, layout, row) for row in group], layout.schema)
+                )
+        job_folder.write(f"{folder}/{name}", stream.getvalue())
     return names
 
 
@@ -121,13 +127,13 @@ def _groups(rows: Sequence[ResultRow], size: int) -> Iterator[Sequence[ResultRow
         yield rows[start : start + size]
 
 
-def _cells(place: JobFolder, job: BulkJob, told: Columns, row: ResultRow) -> dict[str, Any]:
-    cells = {name: getattr(row, name) for name in told.schema.names if hasattr(row, name)}
-    inputs = {name: canonical_json(value) if name in told.texts else value for name, value in row.inputs.items()}
-    content = sound(place, row) if job.embed and row.audio_path else None
+def _cells(job_folder: JobFolder, job: BulkJob, layout: Columns, row: ResultRow) -> dict[str, Any]:
+    cells = {name: getattr(row, name) for name in layout.schema.names if hasattr(row, name)}
+    inputs = {name: canonical_json(value) if name in layout.texts else value for name, value in row.inputs.items()}
+    content = read_audio(job_folder, row) if job.embed and row.audio_path else None
     path = row.audio_path.rpartition("/")[2] if job.embed and row.audio_path else None
     if row.audio_path and not job.embed:
-        path = f"{place.url.rstrip('/')}/{row.audio_path}"
+        path = f"{job_folder.url.rstrip('/')}/{row.audio_path}"
     return cells | {
         "audio": {"bytes": content, "path": path} if row.audio_path else None,
         "inputs": inputs,
@@ -139,12 +145,12 @@ def _cells(place: JobFolder, job: BulkJob, told: Columns, row: ResultRow) -> dic
 
 
 def _kind(declared: Any) -> PortType | None:
-    given = parse_type(declared.get("type", "")) if isinstance(declared, Mapping) else ""
-    return given if isinstance(given, PortType) else None
+    kind = parse_type(declared.get("type", "")) if isinstance(declared, Mapping) else ""
+    return kind if isinstance(kind, PortType) else None
 
 
 def _single(kind: PortType | None) -> bool:
-    """Whether the input is one text, number or file: spans, lists and records are told as JSON."""
+    """Whether the input is one text, number or file; spans, lists and records are stored as JSON."""
     return kind is not None and (kind.kind in _PLAIN or (kind.kind in Value.kinds and kind.kind != "span"))
 
 

@@ -1,4 +1,4 @@
-"""The folder that ACE-Step is trained from: for every song an MP3, its tags and its lyrics (spec 05 section 1.1)."""
+"""A folder to train ACE-Step from: for every song an MP3, its tags and its lyrics (spec 05 section 1.1)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from acestep_flows.audio import read
 from acestep_flows.audio import write as writing
 from acestep_flows.audio.formats import FORMATS
-from acestep_flows.bulk.formats.parts import sound
+from acestep_flows.bulk.formats.parts import read_audio
 from acestep_flows.bulk.formats.words import heard
 from acestep_flows.bulk.identity import stem
 from acestep_flows.bulk.job import BulkJob
@@ -15,24 +15,24 @@ from acestep_flows.bulk.job_folder import JobFolder
 from acestep_flows.bulk.results import ResultRow
 
 
-def write(place: JobFolder, folder: str, prefix: str, job: BulkJob, rows: Sequence[ResultRow]) -> list[str]:
-    """Write `rows` into `folder`; the names of all files. `prefix` is of no use: names are those of songs."""
+def write(job_folder: JobFolder, folder: str, prefix: str, job: BulkJob, rows: Sequence[ResultRow]) -> list[str]:
+    """Write `rows` to `folder`; returns the names of all files. They are named by song, so `prefix` is not used."""
     names: list[str] = []
     for row in rows:
         name, (tags, lyrics) = stem(row.id), heard(row.inputs)
         contents = {
-            f"{name}.mp3": _mp3(sound(place, row), row.audio_path or ""),
+            f"{name}.mp3": _mp3(read_audio(job_folder, row), row.audio_path or ""),
             f"{name}_prompt.txt": tags.encode(),
             f"{name}_lyrics.txt": lyrics.encode(),
         }
         for file, content in contents.items():
-            place.write(f"{folder}/{file}", content)
+            job_folder.write(f"{folder}/{file}", content)
         names += contents
     return names
 
 
 def _mp3(content: bytes, path: str) -> bytes:
-    """The original's loader looks for MP3 only; what is one already stays as it is."""
+    """The song as MP3, the only format that the original's loader reads; an MP3 is not encoded again."""
     if path.endswith(".mp3"):
         return content
     song = read.audio(content, name=path)

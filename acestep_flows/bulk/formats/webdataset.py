@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
-from acestep_flows.bulk.formats.parts import SHARD_BYTES, parts, sound
+from acestep_flows.bulk.formats.parts import SHARD_BYTES, parts, read_audio
 from acestep_flows.bulk.identity import stem
 from acestep_flows.bulk.job import BulkJob
 from acestep_flows.bulk.job_folder import JobFolder
@@ -21,7 +21,7 @@ SHARD_SONGS = 10_000
 
 
 def write(
-    place: JobFolder,
+    job_folder: JobFolder,
     folder: str,
     prefix: str,
     job: BulkJob,
@@ -29,17 +29,17 @@ def write(
     *,
     bytes_each: int = SHARD_BYTES,
 ) -> list[str]:
-    """Write `rows` into tar files of `folder`; their names."""
+    """Write `rows` to tar files in `folder`; returns the file names."""
     names = []
     for number, songs in enumerate(parts(rows, bytes_each, SHARD_SONGS)):
         stream = BytesIO()
         with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as archive:
             for row in songs:
-                name = stem(row.id)  # without dots: what follows the first dot tells the parts of a song apart
-                _add(archive, f"{name}.{job.audio}", sound(place, row))
+                name = stem(row.id)  # without dots: WebDataset splits names at the first dot
+                _add(archive, f"{name}.{job.audio}", read_audio(job_folder, row))
                 _add(archive, f"{name}.json", json.dumps(_facts(row), ensure_ascii=False, indent=1).encode())
         names.append(f"{prefix}-{number:06}.tar")
-        place.write(f"{folder}/{names[-1]}", stream.getvalue())
+        job_folder.write(f"{folder}/{names[-1]}", stream.getvalue())
     return names
 
 
@@ -50,7 +50,7 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def _facts(row: ResultRow) -> dict[str, Any]:
-    """What a row of the parquet data set has, but for the seconds it took."""
+    """The columns of the parquet data set, without audio, errors and times."""
     return {
         "id": row.id,
         "inputs": row.inputs,

@@ -1,4 +1,4 @@
-"""What is heard in a song, from the inputs of its row: after an edit that is the new text."""
+"""The tags and lyrics of a song, from the inputs of its row: after an edit, the new ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The report of a job: one HTML file with plots and players that opens from disk, without a server."""
+"""The report of a job: one HTML file with plots and players that opens from disk, without a server.
+
+It is made from the job's tables and audio files alone, and must not know how songs were rendered. Begin with `render`;
+`findings` computes the numbers, `page` arranges them, `plots` and `players` draw.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ def render(findings: Findings, load: players.Load) -> str:
     """The report as HTML.
 
     Args:
-        findings: what became of the job.
+        findings: the numbers of the job.
         load: reads an audio file of the job, for the players; the songs are the same for the same job.
     """
     places = players.chosen(findings.done, findings.job.digest)

@@ -1,4 +1,4 @@
-"""What the report tells, taken from the tables of a job."""
+"""The numbers of a report, from the tables of a job."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from acestep_flows.bulk.fingerprint import Duplicate
 from acestep_flows.bulk.job import BulkJob, Shard
 
 PAUSE = 120.0
-"""Nothing finished for longer than this (and than three songs take): the job was not running."""
+"""Seconds without a finished song (and longer than three songs take) after which the job counts as stopped."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What became of a job, for whoever reads about it. All tables have the columns of `results.SCHEMA`.
+    """The results of a job, for its report. All tables have the columns of `results.SCHEMA`.
 
     Attributes:
-        rows: the rows there should be, of the whole job or of its shard.
-        results: rows that are done, duplicates by recipe among them.
-        attempts: those that came to nothing.
+        rows: number of rows in the whole job or in its shard.
+        results: rows that are done, with duplicates by recipe.
+        attempts: those that gave no song.
         dead: rows that were given up.
         likes: songs that sound like earlier ones.
-        shard: the part of the job that this is about.
+        shard: the part of the job.
     """
 
     job: BulkJob
@@ -60,28 +60,28 @@ class Findings:
 
     @property
     def missing(self) -> int:
-        """Rows that no call has come to yet."""
+        """Rows that are neither done nor given up."""
         return max(0, self.rows - int(self.results.num_rows) - self.failed)
 
     @property
     def retakes(self) -> int:
         """Attempts with another seed."""
-        retaken = [pc.sum(pc.greater(tried["retake"], 0)).as_py() or 0 for tried in (self.songs, self.attempts)]
+        retaken = [pc.sum(pc.greater(table["retake"], 0)).as_py() or 0 for table in (self.songs, self.attempts)]
         return int(sum(retaken))
 
     def cells(self, name: str) -> list[Any]:
         """A column of the songs."""
-        found: list[Any] = self.songs[name].to_pylist()
-        return found
+        cells: list[Any] = self.songs[name].to_pylist()
+        return cells
 
     def column(self, name: str) -> list[float]:
-        """A column of numbers, without those that are not known."""
+        """A column of numbers, without nulls."""
         return [value for value in self.cells(name) if value is not None]
 
     def measured(self, name: str) -> list[Any]:
         """One measurement of every song; None where there is none."""
-        found: list[Any] = pc.struct_field(self.songs["measurements"], name).to_pylist()
-        return found
+        values: list[Any] = pc.struct_field(self.songs["measurements"], name).to_pylist()
+        return values
 
     @cached_property
     def causes(self) -> Mapping[str, int]:
@@ -100,17 +100,19 @@ class Findings:
     def gates(self) -> Mapping[str, int]:
         """How many attempts missed each gate."""
         rejected = self.attempts.filter(pc.equal(self.attempts["status"], "rejected"))["measurements"].to_pylist()
-        counts = {str(gate): sum(not gate.holds(found or {}) for found in rejected) for gate in self.job.gates}
+        counts = {
+            str(gate): sum(not gate.holds(measurements or {}) for measurements in rejected) for gate in self.job.gates
+        }
         return {gate: count for gate, count in counts.items() if count}
 
     def given_up(self, most: int) -> Iterator[dict[str, Any]]:
         """The first dead letters."""
-        shown = self.dead.sort_by("index").slice(0, most)
-        yield from shown.select(["id", "line", "attempt", "status", "error"]).to_pylist()
+        first = self.dead.sort_by("index").slice(0, most)
+        yield from first.select(["id", "line", "attempt", "status", "error"]).to_pylist()
 
     @cached_property
     def stage_seconds(self) -> Mapping[str, list[float]]:
-        """Seconds that each stage worked, of every attempt that got so far."""
+        """Seconds that each stage worked, in every attempt that reached it."""
         seconds: dict[str, list[float]] = {}
         for stages in self.songs["stage_seconds"].to_pylist() + self.attempts["stage_seconds"].to_pylist():
             for name, value in stages or ():
@@ -120,23 +122,23 @@ class Findings:
     @cached_property
     def times(self) -> list[float]:
         """When songs were finished, in seconds since the epoch, in order."""
-        found = self.songs["finished"].drop_null()
-        return [moment / 1e6 for moment in sorted(found.cast(pa.int64()).to_pylist())]
+        moments = self.songs["finished"].drop_null()
+        return [moment / 1e6 for moment in sorted(moments.cast(pa.int64()).to_pylist())]
 
     @cached_property
     def _at_work(self) -> list[float]:
-        """Seconds of work until each song; pauses between calls left out.
+        """Seconds of work until each song, without the pauses between calls.
 
-        Work begins as long before the first song as its stages took.
+        Work begins before the first song, by as long as its stages took.
         """
         gaps = [later - earlier for earlier, later in zip(self.times, self.times[1:], strict=False)]
         usual = sorted(gaps)[len(gaps) // 2] if gaps else 0.0
         longest, at = max(PAUSE, 3 * usual), self._first_seconds
-        found = [at] if self.times else []
+        seconds = [at] if self.times else []
         for gap in gaps:
             at += gap if gap <= longest else usual
-            found.append(at)
-        return found
+            seconds.append(at)
+        return seconds
 
     @property
     def _first_seconds(self) -> float:
@@ -148,7 +150,7 @@ class Findings:
     def ended(self) -> list[tuple[float, float]]:
         """Songs finished over time, in `ended_unit`."""
         scale = 3600 if self.ended_unit == "hours" else 60 if self.ended_unit == "minutes" else 1
-        return [(at / scale, place + 1) for place, at in enumerate(self._at_work)]
+        return [(at / scale, count) for count, at in enumerate(self._at_work, 1)]
 
     @property
     def ended_unit(self) -> str:
@@ -157,7 +159,7 @@ class Findings:
 
     @property
     def songs_per_hour(self) -> float:
-        """While work went on; 0 where no times are known."""
+        """Songs in an hour of work; 0 where no times are known."""
         last = self._at_work[-1] if self._at_work else 0.0
         return 3600 * len(self._at_work) / last if last > 0 else 0.0
 
@@ -170,8 +172,8 @@ class Findings:
     @cached_property
     def versions(self) -> Mapping[str, str]:
         """The versions that songs were made with; several where they differ."""
-        found: dict[str, set[str]] = {}
+        by_name: dict[str, set[str]] = {}
         for pairs in self.songs["versions"].to_pylist():
             for name, version in pairs or ():
-                found.setdefault(name, set()).add(version)
-        return {name: " and ".join(sorted(versions)) for name, versions in found.items()}
+                by_name.setdefault(name, set()).add(version)
+        return {name: " and ".join(sorted(versions)) for name, versions in by_name.items()}

@@ -1,4 +1,4 @@
-"""The page itself: sections from what became of a job, each left out where there is nothing to say."""
+"""The HTML page of a report: one section for each subject, left out where there is nothing to show."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from acestep_flows.bulk.report.players import html as player_html
 from acestep_flows.bulk.report.plots import number
 
 POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
-"""Texts of the manifest stand on this page: nothing in it may load or run anything."""
+"""The page contains texts of the manifest, so nothing in it may load or run anything."""
 MOST_LINES = 20
 LONGEST_CELL = 200
 
@@ -102,7 +102,7 @@ def _failures(findings: Findings) -> str:
     ]
     table = _table(("row", "line", "attempt", "status", "cause"), lines, numbers=(1, 2))
     if findings.failed > len(lines):
-        table += f'<p class="note">{findings.failed - len(lines)} more stand in the dead-letter table.</p>'
+        table += f'<p class="note">{findings.failed - len(lines)} more are in the dead-letter table.</p>'
     return _section("Failures", f'<div class="plots">{drawn}</div>{table if lines else ""}')
 
 
@@ -129,10 +129,10 @@ def _stages(findings: Findings) -> str:
     return _section("Where the time went", f'<div class="plots">{drawn}</div>{table}')
 
 
-def _players(players: Sequence[Player], told: Sequence[str]) -> str:
+def _players(players: Sequence[Player], names: Sequence[str]) -> str:
     if not players:
         return ""
-    cards = "".join(player_html(player, told) for player in players)
+    cards = "".join(player_html(player, names) for player in players)
     return _section(f"{len(players)} of the songs, at random", cards, "players")
 
 

@@ -1,4 +1,4 @@
-"""Songs to listen to in the report: an excerpt, its spectrogram, and what was asked for."""
+"""Songs to listen to in the report: an excerpt, its spectrogram, and the texts of its inputs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from acestep_flows.values import Audio
 
 COUNT = 10
 EXCERPT = 30.0
-"""Seconds of each song that the page holds: ten whole songs would make it a hundred megabytes large."""
+"""Seconds of each song in the page: ten whole songs would make it a hundred megabytes large."""
 LONGEST_TEXT = 160
 
 Load = Callable[[str], bytes]
@@ -36,12 +36,12 @@ class Player:
 
 
 def chosen(count: int, seed: str) -> list[int]:
-    """The places of ten random songs among `count`, in order; the same for the same seed."""
+    """The indices of ten random songs among `count`, in order; the same for the same seed."""
     return sorted(random.Random(seed).sample(range(count), min(COUNT, count)))
 
 
 def player(row: ResultRow, load: Load) -> Player:
-    """The player of a finished song; a file that cannot be read is told of instead."""
+    """The player of a finished song; if its file cannot be read, the player shows the error."""
     try:
         song = read.audio(load(row.audio_path or ""), name=row.audio_path or "audio")
         excerpt = Audio(song.samples[:, : round(EXCERPT * song.sample_rate)], song.sample_rate)
@@ -51,38 +51,38 @@ def player(row: ResultRow, load: Load) -> Player:
         return Player(row, problem=str(error))
 
 
-def html(player: Player, told: Collection[str] = ()) -> str:
-    """The player as a card, with those texts among its inputs that are in `told`; all of them where it is empty."""
+def html(player: Player, names: Collection[str] = ()) -> str:
+    """The player as a card, with the texts of the inputs called `names`; of all inputs where it is empty."""
     row = player.row
     if player.problem:
-        shown = f'<p class="bad">{escape(player.problem)}</p>'
+        media = f'<p class="bad">{escape(player.problem)}</p>'
     else:
-        shown = (
+        media = (
             f'<img alt="spectrogram" src="data:image/png;base64,{_text(player.spectrogram)}">'
             f'<audio controls preload="none" src="data:audio/mpeg;base64,{_text(player.sound)}"></audio>'
         )
-    words = f"<p>{_facts(row)}</p>{_words(row.inputs, told)}"
-    return f'<article class="player"><h3>{escape(row.id)}</h3>{shown}{words}</article>'
+    words = f"<p>{_facts(row)}</p>{_words(row.inputs, names)}"
+    return f'<article class="player"><h3>{escape(row.id)}</h3>{media}{words}</article>'
 
 
 def _facts(row: ResultRow) -> str:
-    found: dict[str, Any] = dict(row.measurements or {})
+    measurements: dict[str, Any] = dict(row.measurements or {})
     facts = [f"seed {row.seed}"] if row.seed is not None else []
     facts += [f"{row.duration:.1f} s"] if row.duration is not None else []
     if row.duration is not None and row.duration > EXCERPT:
         facts[-1] += f" (the first {EXCERPT:.0f})"
-    facts += [f"{found['loudness_lufs']:.1f} LUFS"] if found.get("loudness_lufs") is not None else []
-    facts += [f"{number(found['tempo_bpm'])} bpm"] if found.get("tempo_bpm") is not None else []
-    facts += [found["key"]] if found.get("key") else []
+    facts += [f"{measurements['loudness_lufs']:.1f} LUFS"] if measurements.get("loudness_lufs") is not None else []
+    facts += [f"{number(measurements['tempo_bpm'])} bpm"] if measurements.get("tempo_bpm") is not None else []
+    facts += [measurements["key"]] if measurements.get("key") else []
     facts += [f"attempt {row.attempt}"] if row.attempt > 1 else []
     return escape(", ".join(facts))
 
 
-def _words(inputs: dict[str, Any], told: Collection[str]) -> str:
-    """The texts that were asked for, shortened."""
+def _words(inputs: dict[str, Any], names: Collection[str]) -> str:
+    """The texts of the inputs, shortened."""
     parts = []
     for name, value in inputs.items():
-        if isinstance(value, str) and value and (name in told or not told):
+        if isinstance(value, str) and value and (name in names or not names):
             line = " / ".join(value.split("\n"))
             line = line if len(line) <= LONGEST_TEXT else line[: LONGEST_TEXT - 3] + "..."
             parts.append(f"<dt>{escape(name)}</dt><dd>{escape(line)}</dd>")

@@ -19,9 +19,9 @@ Place: TypeAlias = Callable[[float], float]
 
 
 def histogram(values: Iterable[float | None], unit: str, name: str) -> str:
-    """How `values` are spread; what is None or not finite is left out, and counted below. Empty without any."""
-    given = list(values)
-    known = np.array([value for value in given if value is not None and math.isfinite(value)])
+    """A histogram of `values`; those that are None or not finite are only counted. Empty without values."""
+    values = list(values)
+    known = np.array([value for value in values if value is not None and math.isfinite(value)])
     if len(known) == 0:
         return ""
     low, high = _range(float(known.min()), float(known.max()))
@@ -43,7 +43,7 @@ def histogram(values: Iterable[float | None], unit: str, name: str) -> str:
         f'<line class="mark" x1="{across(middle):.1f}" x2="{across(middle):.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}">'
         f"<title>median {escape(number(middle))} {escape(unit)}</title></line>"
     )
-    missing = len(given) - len(known)
+    missing = len(values) - len(known)
     note = (
         f"median {number(middle)} {unit}".rstrip() + f", {number(float(known.min()))} to {number(float(known.max()))}"
     )
@@ -53,14 +53,14 @@ def histogram(values: Iterable[float | None], unit: str, name: str) -> str:
 
 def bars(counts: Mapping[str, float], name: str, unit: str = "", note: str = "", kind: str = "bar") -> str:
     """One horizontal bar for each entry, in the order given; empty without any."""
-    shown = list(counts.items())[:MOST_BARS]
-    if not shown:
+    entries = list(counts.items())[:MOST_BARS]
+    if not entries:
         return ""
-    top = max([1e-12, *(value for _, value in shown)])
+    top = max([1e-12, *(value for _, value in entries)])
     labels = 118
     span = WIDTH - labels - 62
     parts = []
-    for place, (label, value) in enumerate(shown):
+    for place, (label, value) in enumerate(entries):
         y = place * BAR
         length = max(span * value / top, 1.0)
         text = f"{number(value)} {unit}".rstrip()
@@ -71,9 +71,9 @@ def bars(counts: Mapping[str, float], name: str, unit: str = "", note: str = "",
             f'<rect class="{kind}" x="{labels}" y="{y + 4}" width="{length:.1f}" height="{BAR - 7}" rx="2"/>',
             f'<text class="faint" x="{labels + length + 5:.1f}" y="{y + 15}">{escape(text)}</text>',
         ]
-    if len(counts) > len(shown):
-        note = f"{note}{'; ' if note else ''}{len(counts) - len(shown)} more"
-    return _figure(name, note, _svg(WIDTH, len(shown) * BAR + 4, parts, name))
+    if len(counts) > len(entries):
+        note = f"{note}{'; ' if note else ''}{len(counts) - len(entries)} more"
+    return _figure(name, note, _svg(WIDTH, len(entries) * BAR + 4, parts, name))
 
 
 def columns(counts: Mapping[str, float], name: str, note: str = "") -> str:
@@ -105,8 +105,8 @@ def curve(
         return ""
     far, top = max(points[-1][0], 1e-9), max([1.0, *(y for _, y in points)])
     across, up = _scale(0, far, LEFT, WIDTH - RIGHT), _scale(0, top, HEIGHT - BOTTOM, TOP)
-    kept = [points[place] for place in sorted({round(at) for at in np.linspace(0, len(points) - 1, 400)})]
-    line = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in kept)
+    drawn = [points[place] for place in sorted({round(at) for at in np.linspace(0, len(points) - 1, 400)})]
+    line = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in drawn)
     parts = [_across(across, 0, far, across_unit), _up(up, top)]
     parts.append(f'<polyline class="line" points="{across(0):.1f},{up(0):.1f} {line}"/>')
     return _figure(name, note, _svg(WIDTH, HEIGHT, parts, name))

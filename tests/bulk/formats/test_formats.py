@@ -31,13 +31,13 @@ FLAC, _ = writing.encode(chords(1, 1.0), FORMATS["flac"], subtype=None, tags=Non
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> JobFolder:
+def job_folder(tmp_path: Path) -> JobFolder:
     """A folder with twelve songs."""
-    place = JobFolder(str(tmp_path / "out"))
-    place.prepare()
+    job_folder = JobFolder(str(tmp_path / "out"))
+    job_folder.prepare()
     for index in range(12):
-        place.write(done_row(index).audio_path or "", FLAC)
-    return place
+        job_folder.write(done_row(index).audio_path or "", FLAC)
+    return job_folder
 
 
 def job(**changes: Any) -> BulkJob:
@@ -48,8 +48,8 @@ def rows(count: int = 3) -> list[ResultRow]:
     return [done_row(index) for index in range(count)]
 
 
-def opened(place: JobFolder, path: str) -> pa.Table:
-    return pq.read_table(io.BytesIO(place.read(path) or b""))
+def opened(job_folder: JobFolder, path: str) -> pa.Table:
+    return pq.read_table(io.BytesIO(job_folder.read(path) or b""))
 
 
 def features(schema: pa.Schema) -> dict[str, Any]:
@@ -57,15 +57,15 @@ def features(schema: pa.Schema) -> dict[str, Any]:
     return told
 
 
-def test_rows_stand_in_the_order_of_the_manifest(place: JobFolder) -> None:
-    written = formats.write(place, JOB, table(reversed(rows(5))))
+def test_rows_stand_in_the_order_of_the_manifest(job_folder: JobFolder) -> None:
+    written = formats.write(job_folder, JOB, table(reversed(rows(5))))
     assert written.files == ("dataset/train-00000-of-00001.parquet",)
-    found = opened(place, written.files[0])
+    found = opened(job_folder, written.files[0])
     assert found["index"].to_pylist() == [0, 1, 2, 3, 4]
     assert found["id"][2].as_py() == "row/2"
 
 
-def test_inputs_have_the_types_of_the_graph(place: JobFolder) -> None:
+def test_inputs_have_the_types_of_the_graph(job_folder: JobFolder) -> None:
     declared = {
         "tags": {"type": "text"},
         "seed": {"type": "seed"},
@@ -76,8 +76,8 @@ def test_inputs_have_the_types_of_the_graph(place: JobFolder) -> None:
     }
     given = {"tags": "lo-fi", "seed": 2**32 - 1, "span": [1, 2.5], "edits": [{"a": 1}], "source": "song.wav"}
     row = dataclasses.replace(done_row(0), inputs_json=json.dumps(given))
-    written = formats.write(place, job(content={"graph": {"inputs": declared}}), table([row]))
-    found = opened(place, written.files[0])
+    written = formats.write(job_folder, job(content={"graph": {"inputs": declared}}), table([row]))
+    found = opened(job_folder, written.files[0])
     told = found.schema.field("inputs").type
     assert [(field.name, str(field.type)) for field in told] == [
         ("tags", "string"),
@@ -91,19 +91,19 @@ def test_inputs_have_the_types_of_the_graph(place: JobFolder) -> None:
     assert found["inputs"][0].as_py() == expected | {"source": "song.wav"}
 
 
-def test_audio_by_path_or_inside(place: JobFolder) -> None:
-    by_path = opened(place, formats.write(place, JOB, table(rows())).files[0])
+def test_audio_by_path_or_inside(job_folder: JobFolder) -> None:
+    by_path = opened(job_folder, formats.write(job_folder, JOB, table(rows())).files[0])
     address = by_path["audio"][1].as_py()
     assert address["bytes"] is None
     assert soundfile.info(address["path"]).samplerate == 48_000
     assert by_path["audio_path"][1].as_py() == "audio/000/row_1.flac"
 
-    inside = opened(place, formats.write(place, job(embed=True), table(rows())).files[0])
+    inside = opened(job_folder, formats.write(job_folder, job(embed=True), table(rows())).files[0])
     assert inside["audio"][1].as_py() == {"bytes": FLAC, "path": "row_1.flac"}
 
 
-def test_every_column_is_told_to_hugging_face(place: JobFolder) -> None:
-    schema = opened(place, formats.write(place, JOB, table(rows())).files[0]).schema
+def test_every_column_is_told_to_hugging_face(job_folder: JobFolder) -> None:
+    schema = opened(job_folder, formats.write(job_folder, JOB, table(rows())).files[0]).schema
     told = features(schema)
     assert list(told) == schema.names
     assert told["audio"] == {"sampling_rate": 48_000, "_type": "Audio"}
@@ -113,71 +113,73 @@ def test_every_column_is_told_to_hugging_face(place: JobFolder) -> None:
     assert told["status"] == {"dtype": "string", "_type": "Value"}
 
 
-def test_the_schema_does_not_depend_on_the_rows(place: JobFolder) -> None:
+def test_the_schema_does_not_depend_on_the_rows(job_folder: JobFolder) -> None:
     """Columns of which nothing is known have their types, so files of different shards are one data set."""
     bare = dataclasses.replace(done_row(0), measurements=None, stage_seconds={}, seed=None, finished=None)
-    one, other = (parquet.write(place, "dataset", name, JOB, found) for name, found in (("a", [bare]), ("b", rows())))
-    assert opened(place, f"dataset/{one[0]}").schema == opened(place, f"dataset/{other[0]}").schema
-    whole = pq.read_table(str(Path(place.url) / "dataset"))
+    one, other = (
+        parquet.write(job_folder, "dataset", name, JOB, found) for name, found in (("a", [bare]), ("b", rows()))
+    )
+    assert opened(job_folder, f"dataset/{one[0]}").schema == opened(job_folder, f"dataset/{other[0]}").schema
+    whole = pq.read_table(str(Path(job_folder.url) / "dataset"))
     assert whole.num_rows == 4
 
 
-def test_no_rows_are_a_data_set_too(place: JobFolder) -> None:
-    written = formats.write(place, JOB, table([]))
-    assert opened(place, written.files[0]).num_rows == 0
+def test_no_rows_are_a_data_set_too(job_folder: JobFolder) -> None:
+    written = formats.write(job_folder, JOB, table([]))
+    assert opened(job_folder, written.files[0]).num_rows == 0
 
 
-def test_duplicates_share_the_song(place: JobFolder) -> None:
+def test_duplicates_share_the_song(job_folder: JobFolder) -> None:
     copy = dataclasses.replace(
         done_row(7), status="duplicate", duplicate_of="row/1", audio_path=None, measurements=None, audio_digest=None
     )
-    found = opened(place, formats.write(place, JOB, table([*rows(), copy])).files[0]).to_pylist()
+    found = opened(job_folder, formats.write(job_folder, JOB, table([*rows(), copy])).files[0]).to_pylist()
     assert found[3]["audio"] == found[1]["audio"]
     assert found[3]["audio_digest"] == found[1]["audio_digest"]
     assert (found[3]["id"], found[3]["status"]) == ("row/7", "duplicate")
-    assert formats.write(place, job(layout="webdataset"), table([*rows(), copy])).rows == 3
+    assert formats.write(job_folder, job(layout="webdataset"), table([*rows(), copy])).rows == 3
 
 
 @pytest.mark.parametrize("layout", ["parquet", "webdataset"])
-def test_the_same_rows_are_written_once(place: JobFolder, layout: Any) -> None:
+def test_the_same_rows_are_written_once(job_folder: JobFolder, layout: Any) -> None:
     kept = job(layout=layout, embed=True)
-    first = formats.write(place, kept, table(rows()))
+    first = formats.write(job_folder, kept, table(rows()))
     assert first.fresh
-    content = [place.read(path) for path in first.files]
-    again = formats.write(place, kept, table(rows()))
+    content = [job_folder.read(path) for path in first.files]
+    again = formats.write(job_folder, kept, table(rows()))
     assert (again.fresh, again.files) == (False, first.files)
 
-    place.delete(first.files[0])
-    repaired = formats.write(place, kept, table(rows()))
+    job_folder.delete(first.files[0])
+    repaired = formats.write(job_folder, kept, table(rows()))
     assert repaired.fresh
-    assert [place.read(path) for path in repaired.files] == content
+    assert [job_folder.read(path) for path in repaired.files] == content
 
-    grown = formats.write(place, kept, table(rows(5)))
+    grown = formats.write(job_folder, kept, table(rows(5)))
     assert (grown.fresh, grown.rows) == (True, 5)
-    assert place.names("dataset") == sorted(Path(path).name for path in grown.files)
+    assert job_folder.names("dataset") == sorted(Path(path).name for path in grown.files)
 
 
-def test_files_of_an_earlier_state_are_removed(place: JobFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_of_an_earlier_state_are_removed(job_folder: JobFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parquet, "SHARD_ROWS", 2)
-    assert len(formats.write(place, JOB, table(rows(5))).files) == 3
-    grown = formats.write(place, JOB, table(rows(8)))
-    assert place.names("dataset") == [Path(path).name for path in grown.files]
-    assert pq.read_table(str(Path(place.url) / "dataset")).num_rows == 8
+    assert len(formats.write(job_folder, JOB, table(rows(5))).files) == 3
+    grown = formats.write(job_folder, JOB, table(rows(8)))
+    assert job_folder.names("dataset") == [Path(path).name for path in grown.files]
+    assert pq.read_table(str(Path(job_folder.url) / "dataset")).num_rows == 8
 
 
-def test_shards_stand_beside_each_other(place: JobFolder) -> None:
+def test_shards_stand_beside_each_other(job_folder: JobFolder) -> None:
     for number in (1, 2):
         held = [row for row in rows(6) if Shard(number, 2).holds(row.index)]
-        formats.write(place, JOB, table(held), Shard(number, 2))
-    assert len(place.names("dataset")) == 2
-    whole = pq.read_table(str(Path(place.url) / "dataset"))
+        formats.write(job_folder, JOB, table(held), Shard(number, 2))
+    assert len(job_folder.names("dataset")) == 2
+    whole = pq.read_table(str(Path(job_folder.url) / "dataset"))
     assert sorted(whole["index"].to_pylist()) == [0, 1, 2, 3, 4, 5]
 
 
-def test_a_song_that_is_gone(place: JobFolder) -> None:
-    place.delete("audio/000/row_1.flac")
+def test_a_song_that_is_gone(job_folder: JobFolder) -> None:
+    job_folder.delete("audio/000/row_1.flac")
     with pytest.raises(StorageError, match="row_1.flac"):
-        formats.write(place, job(layout="webdataset"), table(rows()))
+        formats.write(job_folder, job(layout="webdataset"), table(rows()))
 
 
 def test_files_are_cut_where_they_are_full() -> None:
@@ -188,11 +190,11 @@ def test_files_are_cut_where_they_are_full() -> None:
     assert parts([], 1, 1) == []
 
 
-def test_tar_files(place: JobFolder) -> None:
+def test_tar_files(job_folder: JobFolder) -> None:
     kept = job(layout="webdataset")
-    names = webdataset.write(place, "dataset", "train", kept, rows(4), bytes_each=600_000)
+    names = webdataset.write(job_folder, "dataset", "train", kept, rows(4), bytes_each=600_000)
     assert names == ["train-000000.tar", "train-000001.tar"]
-    content = place.read(f"dataset/{names[0]}") or b""
+    content = job_folder.read(f"dataset/{names[0]}") or b""
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         members = archive.getmembers()
         assert [member.name for member in members] == [
@@ -207,17 +209,17 @@ def test_tar_files(place: JobFolder) -> None:
         told = json.loads(facts.read())
     assert told["inputs"]["tags"] == "lo-fi, take 0"
     assert told["graph_digest"] == JOB.digest
-    webdataset.write(place, "dataset", "train", kept, rows(4), bytes_each=600_000)
-    assert place.read(f"dataset/{names[0]}") == content
+    webdataset.write(job_folder, "dataset", "train", kept, rows(4), bytes_each=600_000)
+    assert job_folder.read(f"dataset/{names[0]}") == content
 
 
-def test_the_training_folder(place: JobFolder) -> None:
+def test_the_training_folder(job_folder: JobFolder) -> None:
     edited = dataclasses.replace(done_row(1), inputs_json='{"tags": "old", "new_tags": " jazz ", "lyrics": ""}')
-    written = formats.write(place, job(layout="ace-training"), table([done_row(0), edited]))
+    written = formats.write(job_folder, job(layout="ace-training"), table([done_row(0), edited]))
     assert len(written.files) == 6
     first, second = stem("row/0"), stem("row/1")
-    assert soundfile.info(io.BytesIO(place.read(f"dataset/{first}.mp3") or b"")).format == "MP3"
-    assert place.read(f"dataset/{first}_prompt.txt") == b"lo-fi, take 0"
-    assert place.read(f"dataset/{first}_lyrics.txt") == b"[verse]\nla"
-    assert place.read(f"dataset/{second}_prompt.txt") == b"jazz"
-    assert place.read(f"dataset/{second}_lyrics.txt") == b""
+    assert soundfile.info(io.BytesIO(job_folder.read(f"dataset/{first}.mp3") or b"")).format == "MP3"
+    assert job_folder.read(f"dataset/{first}_prompt.txt") == b"lo-fi, take 0"
+    assert job_folder.read(f"dataset/{first}_lyrics.txt") == b"[verse]\nla"
+    assert job_folder.read(f"dataset/{second}_prompt.txt") == b"jazz"
+    assert job_folder.read(f"dataset/{second}_lyrics.txt") == b""

@@ -43,7 +43,7 @@ def test_equal_values_make_one_bar() -> None:
 
 def test_bars_keep_their_order_and_say_what_is_left_out() -> None:
     assert plots.bars({}, "Causes") == ""
-    drawing = plots.bars({f"<cause {place}>": 40 - place for place in range(30)}, "Causes")
+    drawing = plots.bars({f"<cause {number}>": 40 - number for number in range(30)}, "Causes")
     ElementTree.fromstring(drawing)
     assert drawing.index("cause 0") < drawing.index("cause 1")
     assert "6 more" in drawing
