@@ -1,6 +1,6 @@
-"""Graph inputs from the command line: `name=text` and `name=@file`, read by the type that the graph declares.
+"""Read graph inputs from the command line: `name=text` and `name=@file`, by the type that the graph declares.
 
-Only the reading is done here (text to JSON or to a value); whether a value is in range is for the graph to say.
+Text becomes JSON or a value here; the graph checks whether a value is in range.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SEED = PortType("seed")
 
 
 class InputReader:
-    """Reads inputs and remembers which file each value came from, for the recipe.
+    """Reads inputs, and records for the recipe which file each value came from.
 
     Attributes:
         files: digest of a value to the path it was read from, as given.

@@ -1,4 +1,4 @@
-"""One value in one file: safetensors, the kind and the JSON fields in its header. What runs write beside the audio."""
+"""One value as one safetensors file, with its kind and its JSON fields in the header."""
 
 from __future__ import annotations
 
@@ -7,22 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from acestep_flows import storage
 from acestep_flows.errors import InputError
 from acestep_flows.values import Value, canonical_json, pack, unpack
 
 
-def write_value(path: Path, value: Value) -> Path:
-    """Write `value` to `path`.
-
-    Raises:
-        StorageError: it cannot be written.
-    """
-    return storage.write(path, encode_value(value))
-
-
 def encode_value(value: Value) -> bytes:
-    """The bytes of the file that `write_value` writes."""
+    """The bytes of a file with `value`."""
     from safetensors.numpy import save
 
     arrays, fields = pack(value)
@@ -31,22 +21,26 @@ def encode_value(value: Value) -> bytes:
 
 
 def read_value(path: Path, kind: str, name: str) -> Value:
-    """The value in `path`, which must be of `kind`; `name` is the input it is read for.
+    """The value in the file at `path`.
+
+    Args:
+        kind: the kind that it must have.
+        name: the input it is read for, named in errors.
 
     Raises:
-        InputError: it cannot be read, or is something else.
+        InputError: the file cannot be read, or holds a value of another kind.
     """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
-            found = header.get("kind", "no value of ours")
-            if found != kind:
-                raise InputError(f"{path} holds {found}", where=name, allowed=kind)
+            actual = header.get("kind", "no value of acestep_flows")
+            if actual != kind:
+                raise InputError(f"{path} holds {actual}", where=name, allowed=kind)
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
             return unpack(kind, arrays, json.loads(header["fields"]))
     except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        allowed = f"a file with {kind}, as runs write it"
+        allowed = f"a file with {kind}, as `run --keep` writes it"
         raise InputError(f"cannot read {path}: {reason}", where=name, allowed=allowed) from None

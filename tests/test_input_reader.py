@@ -12,7 +12,7 @@ import soundfile
 from acestep_flows.errors import InputError
 from acestep_flows.input_reader import InputReader
 from acestep_flows.stages.ports import PortType
-from acestep_flows.value_file import write_value
+from acestep_flows.value_file import encode_value
 from acestep_flows.values import Audio, Latents
 
 TEXT, INT, FLOAT, SEED, SPAN = (PortType(kind) for kind in ("text", "int", "float", "seed", "span"))
@@ -109,7 +109,7 @@ def test_audio_and_latents_are_read_from_files(tmp_path: Path, at: str) -> None:
     audio = InputReader().read(f"{at}{tmp_path}/a.wav", PortType("audio"), "source")
     assert isinstance(audio, Audio)
     latents = Latents(np.zeros((8, 16, 3), np.float32))
-    write_value(tmp_path / "l.safetensors", latents)
+    (tmp_path / "l.safetensors").write_bytes(encode_value(latents))
     assert InputReader().read(f"{at}{tmp_path}/l.safetensors", PortType("latents"), "source") == latents
     reader = InputReader()
     takes = reader.read(f'[{{"audio": "{tmp_path}/a.wav", "gain": 0, "other": 1}}]', PortType("list", TAKE), "takes")

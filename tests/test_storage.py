@@ -208,7 +208,7 @@ def test_a_file_is_written_piece_by_piece_and_appears_whole(tmp_path: Path) -> N
         file.write(b"two")
     assert target.read_bytes() == b"one two"
     with pytest.raises(TypeError), storage.new_file(target) as file:
-        file.write(None)  # type: ignore[arg-type]
+        file.write(None)  # type: ignore[call-overload]
     assert target.read_bytes() == b"one two"
     assert [path.name for path in target.parent.iterdir()] == ["file"]
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from acestep_flows import storage
 from acestep_flows.errors import InputError
-from acestep_flows.value_file import read_value, write_value
+from acestep_flows.value_file import encode_value, read_value
 from acestep_flows.values import Latents, Mel, Noise, Value
 
 
@@ -28,13 +29,13 @@ def latents() -> Latents:
     ],
 )
 def test_a_value_comes_back_the_same(value: Value, tmp_path: Path) -> None:
-    path = write_value(tmp_path / "value.safetensors", value)
+    path = storage.write(tmp_path / "value.safetensors", encode_value(value))
     assert read_value(path, value.kind, "source") == value
     assert [file.name for file in tmp_path.iterdir()] == ["value.safetensors"]
 
 
 def test_another_kind_is_refused(tmp_path: Path) -> None:
-    path = write_value(tmp_path / "value.safetensors", latents())
+    path = storage.write(tmp_path / "value.safetensors", encode_value(latents()))
     with pytest.raises(InputError, match=r"source: .*value\.safetensors holds latents \(allowed: mel\)"):
         read_value(path, "mel", "source")
 

@@ -16,7 +16,6 @@ from acestep_flows.errors import InputError
 
 DatasetLayout: TypeAlias = Literal["parquet", "webdataset", "ace-training"]
 LAYOUTS: tuple[str, ...] = get_args(DatasetLayout)
-AUDIO_FORMATS = ("flac", "wav", "mp3", "ogg")
 FILE = "job.json"
 SCHEMA = 1
 

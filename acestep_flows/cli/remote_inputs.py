@@ -1,4 +1,4 @@
-"""Graph inputs from the command line for a run on a server: files are uploaded, what is there already is named.
+"""Graph inputs from the command line for a run on a server: local files are uploaded, files of the server named.
 
 Where a graph wants audio or latents, `NAME=song.wav` uploads a file, `NAME=asset-...` names an asset, and
 `NAME=run-.../latents` names the output of a run.
@@ -36,12 +36,12 @@ class RemoteReader(InputReader):
         """The id of an asset."""
         if _ASSET.fullmatch(path):
             return path
-        if (found := _OUTPUT.fullmatch(path)) is not None:
-            run = self._client.status(found[1])
-            if found[2] not in run.outputs:
-                there = ", ".join(run.outputs) or f"none, it is {run.state}"
-                raise NotFound(f"{name}: run {run.id} has no output {found[2]!r}; there are: {there}")
-            return run.outputs[found[2]].asset
+        if (match := _OUTPUT.fullmatch(path)) is not None:
+            run, output = self._client.status(match[1]), match[2]
+            if output not in run.outputs:
+                available = ", ".join(run.outputs) or f"none, it is {run.state}"
+                raise NotFound(f"{name}: run {run.id} has no output {output!r}; there are: {available}")
+            return run.outputs[output].asset
         if path not in self._uploaded:
             self._uploaded[path] = self._client.upload_asset(Path(path).expanduser()).id
         return self._uploaded[path]
@@ -53,7 +53,7 @@ def types_in(schema: Mapping[str, Any]) -> dict[str, PortType]:
 
 
 def _type(schema: Mapping[str, Any]) -> PortType:
-    """The type of one input. Below the top the language's own name is missing, and the form has to tell."""
+    """The type of one input, by its `x-type`; parts of lists and records have none, so by the shape of their schema."""
     options = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
     optional = {"type": "null"} in schema.get("anyOf", ())
     kind = str(schema.get("x-type", "")).removesuffix(" or nothing")

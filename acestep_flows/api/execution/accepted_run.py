@@ -1,7 +1,6 @@
-"""From a request to a run and back: what is accepted is a graph's content and resolved inputs, and nothing else.
+"""Make a run from a request, and its plan again from the stored run: a graph's content and resolved inputs.
 
-So a run does what it did when it was accepted, whatever became of the graph files, and goes on after a restart with
-the seeds that were drawn for it.
+So a run is not affected by later changes of graph files, and after a restart it goes on with the same seeds.
 """
 
 from __future__ import annotations
@@ -84,7 +83,7 @@ def planned(
 
 
 class _AssetReader:
-    """Puts values where the inputs name assets, and names the assets again where values stand."""
+    """Reads the assets that inputs name as values, and writes values as the names of their assets."""
 
     def __init__(self, open_asset: OpenAsset) -> None:
         self._open = open_asset
