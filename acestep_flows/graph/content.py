@@ -1,7 +1,7 @@
 """What travels between stages while a plan runs: content, and the walks over it.
 
-Content is JSON in the open (a number, a text, a truth value that a `when` may read), with a `Handle` wherever a value
-stands. A handle tells kind, digest and size, which is all that cache keys, budgets and recipes need, so the scheduler
+Content is plain JSON (a number, a text, a truth value that a `when` may read), with a `Handle` in the place of every
+value. A handle has kind, digest and size, which is all that cache keys, budgets and recipes need, so the scheduler
 never holds bulk data.
 """
 
@@ -17,7 +17,7 @@ from acestep_flows.values import Value, canonical_json
 
 @dataclass(frozen=True, slots=True)
 class Handle:
-    """A value at arm's length.
+    """Stands for a value.
 
     Attributes:
         kind: the value's kind ("latents", "audio", ...).
@@ -38,7 +38,7 @@ class Handle:
 
 
 Content: TypeAlias = "Handle | bool | int | float | str | list[Content] | dict[str, Content] | None"
-"""What a port carries: JSON, with handles where values stand. None is absent."""
+"""What a port carries: JSON, with handles in the place of values. None is absent."""
 
 Outputs: TypeAlias = Mapping[str, Content]
 """The content of every output port of one node."""
@@ -63,6 +63,21 @@ def leaves(content: Any) -> Iterator[Any]:
             yield from leaves(part)
     else:
         yield content
+
+
+def with_handles(content: Any) -> Any:
+    """`content` with every value in a handle whose token is the value itself. Digests values."""
+    return translate(content, lambda leaf: Handle.of(leaf, leaf) if isinstance(leaf, Value) else leaf)
+
+
+def with_values(content: Any) -> Any:
+    """`content` with every handle replaced by its token: what `with_handles` was given."""
+    return translate(content, lambda leaf: leaf.token if isinstance(leaf, Handle) else leaf)
+
+
+def value_bytes(content: Any) -> int:
+    """Bytes of all values in `content`, equal ones counted each time."""
+    return sum(leaf.nbytes for leaf in leaves(content) if isinstance(leaf, Handle))
 
 
 def fingerprint(content: Content | Value) -> Any:

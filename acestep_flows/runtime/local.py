@@ -11,7 +11,7 @@ import asyncio
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, Self
 from threadpoolctl import threadpool_limits
 
 from acestep_flows.errors import Cancelled, FlowsError, StageError
-from acestep_flows.graph.content import Outputs, translate
+from acestep_flows.graph.content import Outputs, with_handles, with_values
 from acestep_flows.graph.execution.runner import CallProgress, Reply, Store
 from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.lazy_imports import uncollected
 from acestep_flows.model.placement import Placement
 from acestep_flows.model.threads import limit_threads
-from acestep_flows.runtime.handles import fetched, held, item_of, ports_of
+from acestep_flows.runtime.handles import item_of, ports_of
 from acestep_flows.stages.contract import Stage, StageParams, Watch
 from acestep_flows.values import Latents
 
@@ -111,15 +111,15 @@ class LocalRunner:
 
     async def hold(self, content: Any) -> Any:
         """Values become handles; their digests are computed off the event loop."""
-        return await self._in_files(translate, content, held)
+        return await self._in_files(with_handles, content)
 
     async def fetch(self, content: Any) -> Any:
         """Handles become the values they stand for."""
-        return translate(content, fetched)
+        return with_values(content)
 
     async def save(self, store: Store, key: str, outputs: Outputs, stage: str) -> None:
         """Write outputs in a thread for files."""
-        await self._in_files(store.write, key, translate(outputs, fetched), stage)
+        await self._in_files(store.write, key, with_values(outputs), stage)
 
     async def load(self, store: Store, key: str) -> Outputs | None:
         """Read outputs in a thread for files; the digests that reading checked are the handles'."""
@@ -226,6 +226,6 @@ class _LoopWatch(Watch):
         self._loop.call_soon_threadsafe(self._progress.preview, done, total, latents)
 
 
-def _read(store: Store, key: str) -> Mapping[str, Any] | None:
-    outputs = store.read(key)
-    return None if outputs is None else translate(outputs, held)
+def _read(store: Store, key: str) -> Outputs | None:
+    values = store.read(key)
+    return None if values is None else with_handles(values)

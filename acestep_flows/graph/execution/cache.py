@@ -1,8 +1,8 @@
-"""The cache: outputs of nodes by key, in memory and on disk, with single flight on a miss.
+"""The cache: outputs of nodes by key, in memory and on disk, with one shared computation on a miss.
 
-A key says everything a result depends on (`bindings.Identity`), input *values* included: a changed graph with equal
-values at a node still hits. Only whole, good results get in; errors never do. The disk tier is also how an
-interrupted run resumes: a node counts as finished once it is written there, though others may begin with its outputs.
+A key covers everything a result depends on (`cache_key.CacheKey`), input *values* included: a changed graph with equal
+values at a node still hits. Only complete results are stored, never errors. The disk tier is also how an interrupted
+run resumes: a node counts as finished once it is written there, though others may begin with its outputs before.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from acestep_flows.graph.execution.single_flight import CallListener, SharedComp
 log = logging.getLogger(__name__)
 
 Mode: TypeAlias = Literal["use", "refresh", "off"]
-"""`use` what is there; `refresh` it: compute and replace; `off`: neither look nor keep."""
+"""`use`: look up and store; `refresh`: compute and replace; `off`: neither look up nor store."""
 
 ResultSource: TypeAlias = Literal["computed", "memory", "disk"]
 
 MEMORY_BYTES = 2**30
 CLAIM_POLL_SECONDS = (0.02, 0.5)
 CLAIM_PATIENCE_SECONDS = 1800.0
-"""How long to wait for another process before doing the work as well: it may be stopped, not dead."""
+"""How long to wait for another process before computing the same: it may be stopped, not dead."""
 
 _ENTRY_BYTES = 1000
-"""What an entry weighs beside its values."""
+"""Bytes of an entry beside its content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class CacheResult:
 
 
 class MemoryTier:
-    """The most recently used outputs within a byte budget. Values that several entries share are counted in each."""
+    """The most recently used outputs within a byte budget. A value that several entries share counts in each."""
 
     def __init__(self, budget: int) -> None:
         self.budget, self.used = budget, 0
@@ -57,20 +57,20 @@ class MemoryTier:
         return len(self._entries)
 
     def get(self, key: str) -> CacheResult | None:
-        """The entry of `key`, now the youngest."""
+        """The entry of `key`, which becomes the most recently used."""
         if key not in self._entries:
             return None
         self._entries.move_to_end(key)
         return self._entries[key][0]
 
-    def put(self, key: str, found: CacheResult) -> None:
-        """Keep an entry, dropping the oldest to make room; one larger than the budget is not kept."""
+    def put(self, key: str, result: CacheResult) -> None:
+        """Store an entry, dropping the least recently used to make room; one larger than the budget is not stored."""
         if key in self._entries:
             self.used -= self._entries.pop(key)[1]
-        size = _ENTRY_BYTES + sum(_size(content) for content in leaves(found.outputs))
+        size = _ENTRY_BYTES + sum(map(_size, leaves(result.outputs)))
         if size > self.budget:
             return
-        self._entries[key] = (CacheResult(found.outputs, "memory", found.seconds), size)
+        self._entries[key] = (CacheResult(result.outputs, "memory", result.seconds), size)
         self.used += size
         while self.used > self.budget:
             self.used -= self._entries.popitem(last=False)[1][1]
@@ -87,7 +87,7 @@ class Cache:
     def __init__(self, runner: Runner, *, memory: int = MEMORY_BYTES, store: DiskStore | None = None) -> None:
         self.runner, self.store = runner, store
         self.memory = MemoryTier(memory)
-        self._flights: dict[tuple[str, Mode], SharedComputation[CacheResult]] = {}
+        self._computations: dict[tuple[str, Mode], SharedComputation[CacheResult]] = {}
 
     async def obtain(
         self,
@@ -97,37 +97,37 @@ class Cache:
         compute: Callable[[CallProgress], Awaitable[Reply]],
         listener: CallListener,
     ) -> CacheResult:
-        """The outputs of `key`: found, awaited from whoever computes them just now, or computed.
+        """The outputs of `key`: stored ones, those of a computation under way, or computed.
 
-        The source is "computed" for the one who asked first, "memory" for those who waited with it. The listener is
-        given outputs that are computed as soon as they exist; they are returned when they are on disk, too.
+        The source is "computed" for the caller that began the computation, "memory" for those that joined it. The
+        listener gets computed outputs as soon as they exist; they are returned once they are on disk, too.
 
         Raises:
-            StorageError: the outputs cannot be kept, by a runner under which they have to be.
+            StorageError: the outputs cannot be stored, and the runner is durable.
         """
         if mode == "off":
             return _computed(await compute(listener))
-        if mode == "use" and (found := self.memory.get(key)) is not None:
+        if mode == "use" and (result := self.memory.get(key)) is not None:
             if self.store is not None:
                 self.store.touch(key)  # a run that goes on after this process will look for it there
-            return found
-        flight = self._flights.get((key, mode))
-        if flight is not None and flight.open:
-            found = await flight.join(listener)
-            return CacheResult(found.outputs, "memory", found.seconds)
-        flight = SharedComputation(lambda shared: self._fill(key, stage, mode, compute, shared))
-        self._flights[key, mode] = flight
+            return result
+        computation = self._computations.get((key, mode))
+        if computation is not None and computation.open:
+            result = await computation.join(listener)
+            return CacheResult(result.outputs, "memory", result.seconds)
+        computation = SharedComputation(lambda shared: self._fill(key, stage, mode, compute, shared))
+        self._computations[key, mode] = computation
         try:
-            return await flight.join(listener)
+            return await computation.join(listener)
         finally:
-            if self._flights.get((key, mode)) is flight and not flight.open:
-                del self._flights[key, mode]
+            if self._computations.get((key, mode)) is computation and not computation.open:
+                del self._computations[key, mode]
 
     def peek(self, key: str) -> Outputs | None:
-        """What `key` would give, for a dry run: kinds, digests and sizes, without reading values."""
-        found = self.memory.get(key)
-        if found is not None:
-            return found.outputs
+        """The outputs of `key` for a dry run: kinds, digests and sizes, without reading values."""
+        result = self.memory.get(key)
+        if result is not None:
+            return result.outputs
         return self.store.peek(key) if self.store is not None else None
 
     async def _fill(
@@ -139,13 +139,13 @@ class Cache:
         listener: CallListener,
     ) -> CacheResult:
         if self.store is None:
-            found = _computed(await compute(listener))
+            result = _computed(await compute(listener))
         else:
-            found = await self._stored(self.store, key, stage, mode, compute, listener)
-        self.memory.put(key, found)
-        return found
+            result = await self._fill_store(self.store, key, stage, mode, compute, listener)
+        self.memory.put(key, result)
+        return result
 
-    async def _stored(
+    async def _fill_store(
         self,
         store: DiskStore,
         key: str,
@@ -154,21 +154,21 @@ class Cache:
         compute: Callable[[CallProgress], Awaitable[Reply]],
         listener: CallListener,
     ) -> CacheResult:
-        """As `_fill`, with a disk tier: looked up before the claim is waited for, and again after."""
+        """As `_fill`, with a disk tier. Looks it up before waiting for the lock of the key, and again after."""
         if mode == "use" and (outputs := await self._recall(store, key)) is not None:
             return CacheResult(outputs, "disk")
-        async with _claimed(store, key):
+        async with _locked(store, key):
             if mode == "use" and (outputs := await self._recall(store, key)) is not None:
                 return CacheResult(outputs, "disk")
-            found = _computed(await compute(listener))
-            listener.given(found.outputs)
+            result = _computed(await compute(listener))
+            listener.outputs_ready(result.outputs)
             try:
-                await self.runner.save(store, key, found.outputs, stage)
+                await self.runner.save(store, key, result.outputs, stage)
             except StorageError as error:
                 if self.runner.durable:
                     raise
                 log.warning("%s; the run goes on without", error)
-            return found
+            return result
 
     async def _recall(self, store: DiskStore, key: str) -> Outputs | None:
         return await self.runner.load(store, key) if key in store else None
@@ -185,15 +185,15 @@ def _size(content: object) -> int:
 
 
 @asynccontextmanager
-async def _claimed(store: DiskStore, key: str) -> AsyncIterator[None]:
-    """Hold the claim on `key`, waiting for another process as long as patience lasts."""
+async def _locked(store: DiskStore, key: str) -> AsyncIterator[None]:
+    """Hold the lock of `key`, waiting up to CLAIM_PATIENCE_SECONDS for another process."""
     pause, waited = CLAIM_POLL_SECONDS[0], 0.0
-    while (claim := store.claim(key)) is None and waited < CLAIM_PATIENCE_SECONDS:
+    while (lock := store.claim(key)) is None and waited < CLAIM_PATIENCE_SECONDS:
         await asyncio.sleep(pause)
         waited += pause
         pause = min(2 * pause, CLAIM_POLL_SECONDS[1])
     try:
         yield
     finally:
-        if claim is not None:
-            claim.release()
+        if lock is not None:
+            lock.release()

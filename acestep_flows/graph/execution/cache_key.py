@@ -1,4 +1,4 @@
-"""What the calls of one run depend on, weights included."""
+"""Cache keys: what the result of a call depends on, weights included."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEY_SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class CacheKey:
-    """Everything a result depends on; its digest is the cache key. What differs tells why a replay differs."""
+    """Everything a result depends on; its digest is the key. Fields that differ tell why a replay differs."""
 
     stage: str
     version: int
@@ -35,38 +35,38 @@ class CacheKey:
 
 
 def cache_key(call: StageCall, weights: tuple[str, ...], numerics: str) -> CacheKey:
-    """What the result of a call depends on."""
+    """The cache key of a call."""
     stage = call.stage
     inputs = {name: fingerprint(content) for name, content in call.inputs.items()}
     return CacheKey(stage.name, stage.version, weights, sha256(call.params.model_dump(mode="json")), inputs, numerics)
 
 
 class CacheKeys:
-    """Identities of calls. Weights are looked up once per stage: a run sees them as they stand when it begins."""
+    """Makes the cache keys of one run. Weights are digested once per stage, so that a run sees the same all along."""
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
-        self._choosers: dict[type[Stage], bool] = {}
+        self._by_params: dict[type[Stage], bool] = {}
         self._weights: dict[Any, asyncio.Future[tuple[str, ...]]] = {}
 
     async def of(self, call: StageCall) -> CacheKey:
-        """What the call's result depends on; raises CheckpointError where a weights file cannot be read."""
+        """The cache key of a call; raises CheckpointError where a weights file cannot be read."""
         return cache_key(call, await self._weights_of(call), self._runner.numerics(call.stage))
 
     async def _weights_of(self, call: StageCall) -> tuple[str, ...]:
         stage = call.stage
-        own = self._chooses(stage)
-        if not own and not stage.parts:
+        by_params = self._depend_on_params(stage)
+        if not by_params and not stage.parts:
             return ()
-        which = (stage, call.params.model_dump_json()) if own else stage
+        which = (stage, call.params.model_dump_json()) if by_params else stage
         if which not in self._weights:
             self._weights[which] = asyncio.ensure_future(self._runner.weights(stage, call.params))
-        known = self._weights[which]
-        return known.result() if known.done() else await asyncio.shield(known)
+        digests = self._weights[which]
+        return digests.result() if digests.done() else await asyncio.shield(digests)
 
-    def _chooses(self, stage: type[Stage]) -> bool:
+    def _depend_on_params(self, stage: type[Stage]) -> bool:
         """Whether the stage has a `weights` of its own: only such a one (adapters) looks at the parameters."""
-        if stage not in self._choosers:
+        if stage not in self._by_params:
             own, inherited = (inspect.getattr_static(kind, "weights") for kind in (stage, Stage))
-            self._choosers[stage] = own is not inherited
-        return self._choosers[stage]
+            self._by_params[stage] = own is not inherited
+        return self._by_params[stage]

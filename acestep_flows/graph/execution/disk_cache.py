@@ -1,10 +1,10 @@
-"""The disk tier: outputs of nodes by key, shared by every process that is given the same folder.
+"""The disk tier of the cache: outputs of nodes by key, shared by every process that uses the same folder.
 
-One entry is one safetensors file, so it appears, is replaced and is evicted in one step; its header carries a JSON
+One entry is one safetensors file, so it appears, is replaced and is evicted in one step. Its header carries a JSON
 manifest (which port holds what) and the manifest's checksum. Reading checks all of it: the checksum, the key the
-entry was written for, and the digest of every value. What fails is dropped, and then computed again.
+entry was written for, and the digest of every value. An entry that fails a check is removed, and computed again.
 
-Nothing is synced to the platter: a power cut may lose or tear entries, and a torn entry does not check.
+Nothing is synced to the disk: a power cut may lose or tear entries, and a torn entry fails its checks.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 SCHEMA = 1
 STALE_SECONDS = 3600.0
-"""Age at which an unfinished file is taken to be left by a process that died."""
+"""Age in seconds at which an unfinished file is removed: the process that wrote it died."""
 
 _SUFFIX, _UNFINISHED, _CLAIM = ".safetensors", ".part", ".claim"
 _COUNTER = itertools.count()
@@ -49,11 +49,11 @@ _UNSOUND = (
     RecursionError,
     FlowsError,
 )
-"""What reading an entry raises that is damaged, or was written by someone else."""
+"""Exceptions from reading an entry that is damaged or was written by another program."""
 
 
 def nothing_needed() -> float | None:
-    """Any entry may go."""
+    """The time since which entries are needed: none are, so any may be evicted."""
     return None
 
 
@@ -64,8 +64,8 @@ class DiskStore:
         root: the folder, made when first written to.
         budget: bytes all entries together may take. Processes that share a folder share the budget; each may
             overshoot by a sixteenth of it before it looks at what the others wrote.
-        needed_since: seconds since the epoch; what was used then or later stays, whatever the budget: runs at work may
-            come back for it. None where there are none.
+        needed_since: gives seconds since the epoch; entries used then or later stay, whatever the budget, because
+            runs under way may need them again. None: no run is under way.
     """
 
     def __init__(
@@ -78,14 +78,14 @@ class DiskStore:
         self._written = 0
 
     def path(self, key: str) -> Path:
-        """Where the entry of `key` is, if there is one."""
+        """The file of the entry of `key`, whether or not it exists."""
         return self.root / key[:2] / (key + _SUFFIX)
 
     def __contains__(self, key: str) -> bool:
         return self.path(key).exists()
 
     def claim(self, key: str) -> KeyLock | None:
-        """The right to compute `key`, or None while another process has it."""
+        """The lock of `key`, or None while another process has it."""
         return claim(self.root / key[:2] / (key + _CLAIM))
 
     def read(self, key: str) -> dict[str, Any] | None:
@@ -95,7 +95,7 @@ class DiskStore:
             with safe_open(path, framework="numpy") as file:
                 manifest = _manifest(file.metadata(), key)
                 values = [_value(file, index, entry) for index, entry in enumerate(manifest["values"])]
-            outputs = _opened(manifest["outputs"], values)
+            outputs = _decode(manifest["outputs"], values)
         except FileNotFoundError:
             return None
         except PermissionError as error:
@@ -109,30 +109,30 @@ class DiskStore:
         return outputs
 
     def touch(self, key: str) -> None:
-        """The outputs under `key` were used, though they were not read from here."""
+        """Mark the outputs under `key` as used, though they were not read from here."""
         with contextlib.suppress(OSError):
             os.utime(self.path(key))
 
     def peek(self, key: str) -> Outputs | None:
-        """The outputs under `key` with handles that lead nowhere: what a dry run needs. Values are not checked."""
+        """The outputs under `key` with handles without tokens, for a dry run. Values are neither read nor checked."""
         try:
             with safe_open(self.path(key), framework="numpy") as file:
                 manifest = _manifest(file.metadata(), key)
             handles = [Handle(entry["kind"], entry["digest"], entry["nbytes"]) for entry in manifest["values"]]
-            return _opened(manifest["outputs"], handles)
+            return _decode(manifest["outputs"], handles)
         except _UNSOUND:
             return None
 
     def write(self, key: str, outputs: Mapping[str, Any], stage: str) -> None:
-        """Keep `outputs` under `key`, making room first; one that is larger than the budget is not kept.
+        """Store `outputs` under `key`, making room first; an entry larger than the budget is not stored.
 
         Raises:
             StorageError: no space, no permission, not a folder.
         """
         path = self.path(key)
         unfinished = path.with_name(f"{key}.{os.getpid()}.{next(_COUNTER)}{_UNFINISHED}")
-        tensors, metadata = _packed(key, outputs, stage)
-        # The header is JSON that holds the manifest as a string: each quote in it takes two bytes.
+        tensors, metadata = _encode_entry(key, outputs, stage)
+        # The header is JSON that holds the manifest as a string: each quote takes two bytes.
         header = 2 * len(metadata["manifest"]) + 512 * (1 + len(tensors))
         size = sum(tensor.nbytes for tensor in tensors.values()) + header
         if size > self.budget:
@@ -155,10 +155,10 @@ class DiskStore:
             self._used += size
 
     def _evict(self, limit: int) -> int:
-        """Bring the folder to `limit` bytes or a little below, oldest first; bytes left."""
+        """Bring the folder to `limit` bytes or a little below, least recently used first; returns the bytes left."""
         entries = sorted(self._scan())
         used = sum(size for _, size, _ in entries)
-        goal = limit if used <= limit else limit - self.budget // 20  # Some slack, so that not every write evicts.
+        goal = limit if used <= limit else limit - self.budget // 20  # slack, so that not every write evicts
         now = time.time()
         needed = self._needed_since() if used > goal else None
         for modified, size, path in entries:
@@ -172,21 +172,21 @@ class DiskStore:
 
     def _scan(self) -> Iterator[tuple[float, int, Path]]:
         """Time of last use, size and path of every entry and unfinished file."""
-        for folder in _listed(self.root):
+        for folder in _entries_of(self.root):
             if folder.is_dir(follow_symlinks=False) and len(folder.name) == 2:
-                for file in _listed(folder.path):
+                for file in _entries_of(folder.path):
                     if file.name.endswith((_SUFFIX, _UNFINISHED)):
                         with contextlib.suppress(OSError):
                             status = file.stat(follow_symlinks=False)
                             yield status.st_mtime, status.st_size, Path(file.path)
 
     def _drop(self, path: Path, error: Exception) -> None:
-        log.warning("cache entry %s is dropped: %s", path, error)
+        log.warning("cache entry %s is damaged and removed: %s", path, error)
         with contextlib.suppress(OSError):
             path.unlink()
 
 
-def _listed(folder: str | Path) -> list[os.DirEntry[str]]:
+def _entries_of(folder: str | Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return list(entries)
@@ -194,56 +194,59 @@ def _listed(folder: str | Path) -> list[os.DirEntry[str]]:
         return []
 
 
-def _packed(key: str, outputs: Mapping[str, Any], stage: str) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Tensors and metadata of an entry. Equal values are kept once."""
+def _encode_entry(key: str, outputs: Mapping[str, Any], stage: str) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Tensors and metadata of an entry. Equal values are stored once."""
     tensors: dict[str, NDArray[Any]] = {}
-    entries: list[dict[str, Any]] = []
+    values: list[dict[str, Any]] = []
     index_of: dict[str, int] = {}
 
     def index(content: Any) -> Any:
         if not isinstance(content, Value):
             return {"json": content}
         if content.digest not in index_of:
-            index_of[content.digest] = len(entries)
+            index_of[content.digest] = len(values)
             arrays, fields = pack(content)
             for name, array in arrays.items():
-                tensors[f"{len(entries)}.{name}"] = np.asarray(array, order="C")
-            sized = {"kind": content.kind, "digest": content.digest, "nbytes": content.nbytes}
-            entries.append({**sized, "arrays": sorted(arrays), "fields": fields})
+                tensors[f"{len(values)}.{name}"] = np.asarray(array, order="C")
+            handle = {"kind": content.kind, "digest": content.digest, "nbytes": content.nbytes}
+            values.append({**handle, "arrays": sorted(arrays), "fields": fields})
         return {"value": index_of[content.digest]}
 
-    listed = {port: _closed(content, index) for port, content in outputs.items()}
+    ports = {port: _encode(content, index) for port, content in outputs.items()}
     # ASCII, unlike canonical JSON: headers are UTF-8, and text may hold lone surrogates.
-    content = {"schema": SCHEMA, "key": key, "stage": stage, "outputs": listed, "values": entries}
-    manifest = json.dumps(content, separators=(",", ":"), allow_nan=False)
+    entry = {"schema": SCHEMA, "key": key, "stage": stage, "outputs": ports, "values": values}
+    manifest = json.dumps(entry, separators=(",", ":"), allow_nan=False)
     return tensors, {"manifest": manifest, "sha256": sha256(manifest)}
 
 
-def _closed(content: Any, leaf: Any) -> Any:
+def _encode(content: Any, leaf: Any) -> Any:
+    """Content as JSON that names its form: `{"list": ...}`, `{"map": ...}`, and what `leaf` makes of the rest."""
     if isinstance(content, (list, tuple)):
-        return {"list": [_closed(part, leaf) for part in content]}
+        return {"list": [_encode(part, leaf) for part in content]}
     if isinstance(content, Mapping):
-        return {"map": {name: _closed(part, leaf) for name, part in content.items()}}
+        return {"map": {name: _encode(part, leaf) for name, part in content.items()}}
     return leaf(content)
 
 
-def _opened(listed: Any, values: list[Any]) -> dict[str, Any]:
-    def open_(node: Any) -> Any:
+def _decode(ports: Any, values: list[Any]) -> dict[str, Any]:
+    """The outputs that were encoded, with `values` by index."""
+
+    def decode(node: Any) -> Any:
         ((form, content),) = node.items()
         if form == "list":
-            return [open_(part) for part in content]
+            return [decode(part) for part in content]
         if form == "map":
-            return {name: open_(part) for name, part in content.items()}
+            return {name: decode(part) for name, part in content.items()}
         return values[content] if form == "value" else content
 
-    return {port: open_(node) for port, node in listed.items()}
+    return {port: decode(node) for port, node in ports.items()}
 
 
 def _manifest(metadata: Mapping[str, str] | None, key: str) -> Any:
-    """The manifest in a header, checked.
+    """The manifest of a header, checked.
 
     Raises:
-        ValueError, KeyError, TypeError: it is not the entry of `key`.
+        ValueError, KeyError, TypeError: it is damaged, or not of the entry of `key`.
     """
     text = (metadata or {})["manifest"]
     if (metadata or {})["sha256"] != sha256(text):

@@ -1,8 +1,8 @@
-"""What a run tells while it goes on: one stream of events for the progress bar, the HTTP API and the tests.
+"""The events of a run: one stream for the progress bar, the HTTP API and the tests.
 
-A node is `queued` when its inputs exist, `started` when it has a place, and ends in exactly one of `finished`,
+A node is `queued` when its inputs exist, `started` when its stage works, and ends in exactly one of `finished`,
 `cached` (nothing was computed for this run), `skipped` (its `when` is false), `failed` and `cancelled`. Events whose
-`node` is empty speak of the run itself: `started`, then `finished`, `failed` or `cancelled`, the last event of all.
+`node` is empty are about the run itself: `started`, then `finished`, `failed` or `cancelled`, the last event of all.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from acestep_flows.errors import FlowsError
 EventType: TypeAlias = Literal["queued", "started", "progress", "cached", "finished", "skipped", "failed", "cancelled"]
 
 ENDS: frozenset[EventType] = frozenset({"cached", "finished", "skipped", "failed", "cancelled"})
-"""Types after which a node is heard of no more."""
+"""Types that end a node: no event of the node follows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened.
+    """One event of a run.
 
     Attributes:
         node: the node's id; empty for the run.
         stage: the node's stage; empty for the run.
         time: seconds since the epoch.
         step: steps done, of `steps` in all (progress).
-        seconds: what the stage worked, or the run took (finished); what the cache saved, where known (cached).
-        error: why (failed, cancelled).
+        seconds: that the stage worked or the run took (finished); that the cache saved, where known (cached).
+        error: the reason (failed, cancelled).
     """
 
     type: EventType
@@ -42,9 +42,9 @@ class Event:
 
     def as_json(self) -> dict[str, Any]:
         """The event as JSON: fields that do not apply are left out, an error is its code and message."""
-        named = {"step": self.step, "steps": self.steps, "seconds": self.seconds}
+        optional = {"step": self.step, "steps": self.steps, "seconds": self.seconds}
         content: dict[str, Any] = {"type": self.type, "node": self.node, "stage": self.stage, "time": self.time}
-        content |= {name: given for name, given in named.items() if given is not None}
+        content |= {name: number for name, number in optional.items() if number is not None}
         if self.error is not None:
             content["error"] = {"code": self.error.code, "message": str(self.error)}
         return content

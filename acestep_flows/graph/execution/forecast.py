@@ -1,7 +1,7 @@
 """The dry run: what a plan would do, without doing it.
 
-Walks the plan as a run would, as far as cached outputs tell what comes next. Of a node behind one that would be
-computed, neither inputs nor key are known, so it counts as computed (it may still turn out cached).
+Walks the plan as a run would, as far as cached outputs tell what comes next. A node behind one that would be computed
+has unknown inputs and an unknown key, so it counts as computed (it may still turn out cached).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from acestep_flows.errors import FlowsError
-from acestep_flows.graph.content import Handle, Outputs, leaves
+from acestep_flows.graph.content import Handle, Outputs, value_bytes
 from acestep_flows.graph.execution.cache_key import CacheKeys
 from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.execution.timings import steps_of
@@ -25,12 +25,12 @@ Fate: TypeAlias = Literal["cached", "computed", "skipped", "refused"]
 
 @dataclass(frozen=True)
 class NodeForecast:
-    """What would become of one node.
+    """What a run would do with one node.
 
     Attributes:
         seconds: 0 when cached or skipped, None when the stage was never timed.
         nbytes: size of its outputs, None when unknown.
-        problem: why it would be refused.
+        problem: the reason it would be refused.
     """
 
     id: str
@@ -43,12 +43,12 @@ class NodeForecast:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What would become of a plan.
+    """What a run would do with a plan.
 
     Attributes:
         nodes: in the order of the plan.
-        held: peak bytes of values alive at once when nodes run in that order; sizes never seen count as nothing.
-        peak: peak memory of the process the last time this graph ran, weights included; None if it never did.
+        held: peak bytes of values alive at once when nodes run in that order; unknown sizes count as 0.
+        peak: peak memory in bytes of the process when this graph last ran, weights included; None if it never did.
     """
 
     nodes: tuple[NodeForecast, ...]
@@ -57,7 +57,7 @@ class Forecast:
 
     @property
     def seconds(self) -> float:
-        """Seconds of all nodes one after the other, as far as they were timed before."""
+        """Seconds of all nodes one after the other, without those that were never timed."""
         return sum(node.seconds or 0.0 for node in self.nodes)
 
     @property
@@ -67,38 +67,37 @@ class Forecast:
 
 
 async def forecast(plan: Plan, scheduler: Scheduler) -> Forecast:
-    """What `scheduler` would do with `plan`. Computes nothing and loads no model; weights files may be digested."""
+    """What `scheduler` would do with `plan`. Computes nothing and loads no model; it may digest weights files."""
     values = values_of(plan)
     held = dict(zip(values, await scheduler.runner.hold(list(values.values())), strict=True)) if values else {}
-    identities = CacheKeys(scheduler.runner)
+    cache_keys = CacheKeys(scheduler.runner)
     known: dict[str, Outputs] = {}
-    nodes = [await _node(node, scheduler, identities, known, held) for node in plan.nodes.values()]
-    return Forecast(tuple(nodes), _held(plan, nodes), scheduler.timings.peak(plan.graph))
+    nodes = [await _node(node, scheduler, cache_keys, known, held) for node in plan.nodes.values()]
+    return Forecast(tuple(nodes), _peak_held(plan, nodes), scheduler.timings.peak(plan.graph))
 
 
 async def _node(
     node: PlanNode,
     scheduler: Scheduler,
-    identities: CacheKeys,
+    cache_keys: CacheKeys,
     known: dict[str, Outputs],
     held: Mapping[int, Handle],
 ) -> NodeForecast:
     try:
         stage = scheduler.stage(node.stage)
         if not node.needs() <= known.keys():
-            return _computed(node, stage, scheduler, _steps_known(node, stage))
+            return _computed(node, stage, scheduler, _planned_steps(node, stage))
         if not taken(node, known, held):
             known[node.id] = UNTAKEN
             return NodeForecast(node.id, node.stage, "skipped", 0.0, 0)
         call = call_of(node, stage, known, held)
-        outputs = scheduler.cache.peek((await identities.of(call)).digest)
+        outputs = scheduler.cache.peek((await cache_keys.of(call)).digest)
     except FlowsError as error:
         return NodeForecast(node.id, node.stage, "refused", problem=str(error))
     if outputs is None:
         return _computed(node, stage, scheduler, steps_of(call.params))
     known[node.id] = outputs
-    nbytes = sum(leaf.nbytes for leaf in leaves(outputs) if isinstance(leaf, Handle))
-    return NodeForecast(node.id, node.stage, "cached", 0.0, nbytes)
+    return NodeForecast(node.id, node.stage, "cached", 0.0, value_bytes(outputs))
 
 
 def _computed(node: PlanNode, stage: type[Stage], scheduler: Scheduler, steps: object) -> NodeForecast:
@@ -108,17 +107,17 @@ def _computed(node: PlanNode, stage: type[Stage], scheduler: Scheduler, steps: o
     return NodeForecast(node.id, node.stage, "computed", estimate.seconds, estimate.nbytes)
 
 
-def _steps_known(node: PlanNode, stage: type[Stage]) -> object:
+def _planned_steps(node: PlanNode, stage: type[Stage]) -> object:
     """The step count a node will run with, as far as the plan tells: its literal, or the default."""
     if "steps" not in stage.Params.model_fields:
         return None
     return node.inputs.get("steps", stage.Params.model_fields["steps"].default)
 
 
-def _held(plan: Plan, nodes: Iterable[NodeForecast]) -> int:
-    """Peak bytes of outputs alive at once: from when a node is done until the last that needs it is."""
+def _peak_held(plan: Plan, nodes: Iterable[NodeForecast]) -> int:
+    """Peak bytes of outputs alive at once: from when a node is done until the last node that needs it is."""
     users = Counter(source for node in plan.nodes.values() for source in node.needs())
-    users.update(output.node for output in outputs_in(plan.outputs))  # Never counted down: these stay.
+    users.update(output.node for output in outputs_in(plan.outputs))  # never counted down: these stay
     alive: dict[str, int] = {}
     peak = 0
     for node in nodes:

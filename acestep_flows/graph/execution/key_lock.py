@@ -1,7 +1,7 @@
-"""Claims: single flight between processes that share a cache folder.
+"""Locks by cache key, so that processes which share a cache folder compute a key once.
 
-A claim is a lock on a file named after the key. The system lets go of it when its process ends, however it ends, so
-a killed run never blocks the next one. A claim is advice: where locks do not work, work may be done twice, no more.
+Each is a lock on a file named after the key. The system releases it when its process ends, however it ends, so a
+killed run never blocks the next one. Where the file system has no locks, a key may be computed twice, nothing worse.
 (The filelock package leaves every lock file behind; with a file per key that would fill the folder.)
 """
 
@@ -23,9 +23,9 @@ class KeyLock:
         self._path, self._descriptor = path, descriptor
 
     def release(self) -> None:
-        """Let go; whoever waits may claim."""
+        """Release the key; another process may claim it."""
         if self._descriptor is not None:
-            # Unlinked while locked: a process that opened it meanwhile finds another file at the path, and goes back.
+            # Unlinked while locked: a process that opened it meanwhile finds another file at the path, and retries.
             with contextlib.suppress(OSError):
                 self._path.unlink()
             os.close(self._descriptor)
@@ -33,7 +33,7 @@ class KeyLock:
 
 
 def claim(path: Path) -> KeyLock | None:
-    """Claim the file at `path` at once, or None when another holder has it."""
+    """The lock on the file at `path`, or None while another holder has it. Does not wait."""
     if sys.platform == "win32":
         return KeyLock(path, None)
     try:
@@ -48,7 +48,7 @@ def claim(path: Path) -> KeyLock | None:
     except BlockingIOError:
         pass
     except FileNotFoundError:
-        pass  # Released and unlinked between open and lock.
+        pass  # released and unlinked between open and lock
     except OSError:
         os.close(descriptor)
         return KeyLock(path, None)

@@ -1,4 +1,4 @@
-"""How a run is to go, and what became of it."""
+"""The options of a run, and its result."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from acestep_flows.values import Latents
 
 
 def ignore_event(event: Event) -> None:
-    """Where events go when nobody listens."""
+    """Do nothing: the listener of runs without one."""
 
 
 @dataclass(frozen=True, slots=True)
 class SongPreview:
-    """A song on its way: what `latents` would decode to is how it looks after `step` of `steps`."""
+    """A song under way: `latents` are how it looks after `step` of `steps`."""
 
     node: str
     stage: str
@@ -30,21 +30,21 @@ class SongPreview:
     latents: Latents
 
 
-def unseen(preview: SongPreview) -> None:
-    """Where previews go when nobody asked for them."""
+def ignore_preview(preview: SongPreview) -> None:
+    """Do nothing: the listener of runs without one."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a run is to go.
+    """The options of a run.
 
     Attributes:
-        mode: what the cache may do.
+        mode: how the cache is used.
         deadline: seconds from the start after which the run is stopped at the next step boundary.
         keep_going: after a failure, still make the outputs that do not depend on it, instead of stopping.
         on_event: called on the event loop's thread, in order; must not raise and must not block.
         preview_every: steps between previews of nodes that sample; 0: none. Results do not depend on it. A node that is
-            not computed has none; of runs that wait for one computation, what the first of them asked for counts.
+            not computed has none; where runs wait for one computation, the option of the first of them counts.
         on_preview: as `on_event`.
     """
 
@@ -53,7 +53,7 @@ class Options:
     keep_going: bool = False
     on_event: Callable[[Event], None] = ignore_event
     preview_every: int = 0
-    on_preview: Callable[[SongPreview], None] = unseen
+    on_preview: Callable[[SongPreview], None] = ignore_preview
 
     def __post_init__(self) -> None:
         if self.deadline is not None and not math.isfinite(self.deadline):
@@ -62,13 +62,13 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class NodeResult:
-    """What became of one node.
+    """The result of one node.
 
     Attributes:
-        cache_key: what its outputs depend on, with the cache key; None when it was skipped.
+        cache_key: what its outputs depend on; None when it was skipped.
         outputs: fingerprints of its outputs by port; empty when it was skipped.
-        source: computed, or where it was found.
-        seconds: what the stage worked; 0 when found on disk.
+        source: computed, or the tier of the cache it came from.
+        seconds: that the stage worked; 0 when its outputs came from disk.
         seeds: the seeds among its parameters.
     """
 
@@ -80,14 +80,19 @@ class NodeResult:
     seconds: float = 0.0
     seeds: Mapping[str, object] = field(default_factory=dict)
 
+    @property
+    def is_new(self) -> bool:
+        """Whether the node ran and its outputs were computed."""
+        return self.cache_key is not None and self.source == "computed"
+
 
 @dataclass(frozen=True)
 class Result:
-    """A run that is over.
+    """The result of a run.
 
     Attributes:
-        outputs: content by output name; `Runner.fetch` gives the values. None for what was not taken.
-        nodes: by id, in the order of the plan; those that failed or were cancelled are not in it.
+        outputs: content by output name; `Runner.fetch` gives the values. None for outputs of skipped nodes.
+        nodes: by id, in the order of the plan, without those that failed or were cancelled.
         seconds: of the whole run.
         failures: by node; only a run that keeps going has any.
     """

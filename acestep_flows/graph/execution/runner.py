@@ -1,4 +1,4 @@
-"""How a scheduler calls a stage, whoever runs it: in this process, or in a pool of Ray Serve deployments."""
+"""What a scheduler asks of whatever runs its stages: this process, or a pool of Ray Serve deployments."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from acestep_flows.values import Latents
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a stage gave, and the seconds it worked (loading weights and waiting for a place not counted)."""
+    """The outputs of a stage, and the seconds it worked (loading weights and waiting not counted)."""
 
     outputs: Outputs
     seconds: float
 
 
 class CallProgress(Protocol):
-    """Who hears of a call while it runs. Called on the event loop's thread only."""
+    """Gets the progress of a call. Its methods are called on the event loop's thread only."""
 
     def started(self) -> None:
-        """The call has a place and works."""
+        """The call works now."""
 
     def step(self, done: int, total: int) -> None:
-        """The call stands at a step boundary."""
+        """The call is at a step boundary, with `done` of `total` steps made."""
 
     def preview(self, done: int, total: int, latents: Latents) -> None:
-        """The song as it looks after step `done`. Told of calls that ask for previews."""
+        """The song as it looks after step `done`, for calls that ask for previews."""
 
 
 class Store(Protocol):
-    """Where outputs outlive the process, values included. Its methods block; they may be called from any thread."""
+    """Stores outputs, values included, beyond the process. Its methods block; any thread may call them."""
 
     def read(self, key: str) -> Mapping[str, Any] | None:
         """The outputs under `key`, checked, or None."""
 
     def write(self, key: str, outputs: Mapping[str, Any], stage: str) -> None:
-        """Keep the outputs; raises StorageError."""
+        """Store the outputs; raises StorageError."""
 
 
 class Runner(Protocol):
-    """A place where stages run, and where their values are kept.
+    """Runs stages, and keeps their values.
 
     Cancelling `call` stops the stage at its next step boundary, and the cancelled coroutine ends only then: when a
     run is over, nothing of it still works.
@@ -52,7 +52,7 @@ class Runner(Protocol):
 
     @property
     def durable(self) -> bool:
-        """Whether a node is done only once its outputs are on disk: others are to go on when this process dies."""
+        """Whether a node is done only once its outputs are on disk, so that others can go on when this process dies."""
 
     def numerics(self, stage: type[Stage]) -> str:
         """The numerics policy the stage runs under."""
@@ -72,13 +72,13 @@ class Runner(Protocol):
         """
 
     async def hold(self, content: Any) -> Any:
-        """Take the values inside `content` (JSON and lists and maps of it) over, leaving handles."""
+        """`content` with a handle in the place of every value; the runner keeps the values."""
 
     async def fetch(self, content: Any) -> Any:
         """The values behind the handles inside `content`."""
 
     async def save(self, store: Store, key: str, outputs: Outputs, stage: str) -> None:
-        """Write outputs to `store`, from where their values are."""
+        """Write outputs to `store`, from wherever their values are."""
 
     async def load(self, store: Store, key: str) -> Outputs | None:
         """Outputs from `store`, or None."""

@@ -1,4 +1,4 @@
-"""What all runs of one scheduler share, so that they find each other's work."""
+"""What all runs of one scheduler share: stages, runner, cache and timings. `run.run_plan` runs a plan over it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from acestep_flows.stages.contract import Stage
 
 
 class Scheduler:
-    """Stages, the place where they run, and what is kept of their work.
+    """Stages, where they run, and the cache of their outputs. Runs over one scheduler find each other's work.
 
     Args:
         stages: the registry, by name.

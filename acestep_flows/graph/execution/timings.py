@@ -1,7 +1,7 @@
-"""How long stages took before, so that a dry run can say how long it will take.
+"""How long stages took before, so that a dry run can estimate how long a run will take.
 
-A small JSON file beside the cache, written by rename. Processes that write at once may lose a few records of each
-other, never the file. Nothing depends on it but estimates.
+A small JSON file beside the cache, written by rename. Processes that write at the same time may lose a few records of
+each other, never the file. Only estimates depend on it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 SCHEMA = 1
 KEPT = 15
-"""Latest calls kept per stage, numerics policy and step count; estimates are their median."""
+"""Number of latest calls kept per stage, numerics policy and step count; estimates are their median."""
 
 
 @dataclass(frozen=True)
@@ -41,24 +41,27 @@ class Timings:
         self._read()
 
     def record(self, stage: str, numerics: str, steps: object, seconds: float, nbytes: int) -> None:
-        """One computed call: what it worked, and the size of what it gave."""
+        """Record one computed call: the seconds it worked, and the bytes of its outputs."""
         calls = self._calls.setdefault(_name(stage, numerics, steps), [])
         calls.append((seconds, nbytes))
         del calls[:-KEPT]
 
     def estimate(self, stage: str, numerics: str, steps: object) -> Estimate | None:
-        """The median of the latest calls, or None if there was none."""
+        """The median of the latest calls, or None without any."""
         calls = self._calls.get(_name(stage, numerics, steps))
         if not calls:
             return None
         return Estimate(statistics.median(call[0] for call in calls), int(statistics.median(call[1] for call in calls)))
 
     def record_peak(self, graph: str, nbytes: int) -> None:
-        """Peak resident memory after a run of `graph`: an upper bound, other graphs may have run there before."""
+        """Record the peak resident memory of the process after a run of `graph`.
+
+        It is an upper bound: other graphs may have run in the process before.
+        """
         self._peaks[graph] = nbytes
 
     def peak(self, graph: str) -> int | None:
-        """The recorded peak, or None."""
+        """The recorded peak memory of `graph`, or None."""
         return self._peaks.get(graph)
 
     def save(self) -> None:

@@ -161,13 +161,13 @@ DAMAGES = [
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
-def test_a_damaged_entry_is_dropped(store: DiskStore, damage: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_entry_is_removed(store: DiskStore, damage: Any, caplog: pytest.LogCaptureFixture) -> None:
     store.write(KEY, {"latents": latents(), "score": 0.25}, "stage")
     damage(store.path(KEY))
     store.peek(KEY)  # May believe damaged tensors, which it does not read; never raises.
     assert store.read(KEY) is None
     assert not store.path(KEY).exists()
-    assert "is dropped" in caplog.text
+    assert "is damaged and removed" in caplog.text
     store.write(KEY, {"latents": latents(), "score": 0.25}, "stage")
     assert store.read(KEY) == {"latents": latents(), "score": 0.25}
 

@@ -26,7 +26,7 @@ class Ear:
     def preview(self, done: int, total: int, latents: Latents) -> None:
         self.heard.append(("preview", done))
 
-    def given(self, outputs: Outputs) -> None:
+    def outputs_ready(self, outputs: Outputs) -> None:
         self.heard.append(dict(outputs))
 
 
@@ -38,7 +38,7 @@ def test_everyone_gets_the_result_and_latecomers_hear_where_it_stands() -> None:
         async def work(progress: CallListener) -> str:
             progress.started()
             progress.step(1, 3)
-            progress.given({"n": 1})
+            progress.outputs_ready({"n": 1})
             await gate.wait()
             progress.step(2, 3)
             return "done"
