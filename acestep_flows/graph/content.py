@@ -7,6 +7,7 @@ never holds bulk data.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -75,9 +76,23 @@ def with_values(content: Any) -> Any:
     return translate(content, lambda leaf: leaf.token if isinstance(leaf, Handle) else leaf)
 
 
+def outputs_of(out: Any) -> Outputs:
+    """The ports of a stage's `Out`, with handles."""
+    outputs: Outputs = with_handles({field.name: getattr(out, field.name) for field in dataclasses.fields(out)})
+    return outputs
+
+
 def value_bytes(content: Any) -> int:
     """Bytes of all values in `content`, equal ones counted each time."""
     return sum(leaf.nbytes for leaf in leaves(content) if isinstance(leaf, Handle))
+
+
+def memory_bytes(content: Any) -> int:
+    """About as many bytes as `content` takes in memory, JSON included."""
+    return sum(
+        leaf.nbytes if isinstance(leaf, Handle) else len(leaf) if isinstance(leaf, str) else 8
+        for leaf in leaves(content)
+    )
 
 
 def fingerprint(content: Content | Value) -> Any:

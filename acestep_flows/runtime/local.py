@@ -19,13 +19,12 @@ from typing import TYPE_CHECKING, Any, Self
 from threadpoolctl import threadpool_limits
 
 from acestep_flows.errors import Cancelled, FlowsError, StageError
-from acestep_flows.graph.content import Outputs, with_handles, with_values
+from acestep_flows.graph.content import Outputs, outputs_of, with_handles, with_values
 from acestep_flows.graph.execution.runner import CallProgress, Reply, Store
 from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.lazy_imports import uncollected
 from acestep_flows.model.placement import Placement
 from acestep_flows.model.threads import limit_threads
-from acestep_flows.runtime.handles import item_of, ports_of
 from acestep_flows.stages.contract import Stage, StageParams, Watch
 from acestep_flows.values import Latents
 
@@ -171,12 +170,12 @@ class LocalRunner:
         """
         try:
             stage = self.loaded(calls[0].stage)
-            items = [item_of(call) for call in calls]
+            items = [call.item for call in calls]
             begun = time.perf_counter()
             outs = stage.run(items, [call.params for call in calls], watch)
             seconds = (time.perf_counter() - begun) / len(calls)
             return [
-                out if isinstance(out, FlowsError) else Reply(ports_of(out), seconds)
+                out if isinstance(out, FlowsError) else Reply(outputs_of(out), seconds)
                 for _, out in zip(items, outs, strict=True)
             ]
         except FlowsError:

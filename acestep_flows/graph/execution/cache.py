@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from acestep_flows.errors import StorageError
-from acestep_flows.graph.content import Handle, Outputs, leaves
+from acestep_flows.graph.content import Outputs, memory_bytes
 from acestep_flows.graph.execution.disk_cache import DiskStore
 from acestep_flows.graph.execution.runner import CallProgress, Reply, Runner
 from acestep_flows.graph.execution.single_flight import CallListener, SharedComputation
@@ -67,7 +67,7 @@ class MemoryTier:
         """Store an entry, dropping the least recently used to make room; one larger than the budget is not stored."""
         if key in self._entries:
             self.used -= self._entries.pop(key)[1]
-        size = _ENTRY_BYTES + sum(map(_size, leaves(result.outputs)))
+        size = _ENTRY_BYTES + memory_bytes(result.outputs)
         if size > self.budget:
             return
         self._entries[key] = (CacheResult(result.outputs, "memory", result.seconds), size)
@@ -106,7 +106,8 @@ class Cache:
             StorageError: the outputs cannot be stored, and the runner is durable.
         """
         if mode == "off":
-            return _computed(await compute(listener))
+            reply = await compute(listener)
+            return CacheResult(reply.outputs, "computed", reply.seconds)
         if mode == "use" and (result := self.memory.get(key)) is not None:
             if self.store is not None:
                 self.store.touch(key)  # a run that goes on after this process will look for it there
@@ -139,7 +140,8 @@ class Cache:
         listener: CallListener,
     ) -> CacheResult:
         if self.store is None:
-            result = _computed(await compute(listener))
+            reply = await compute(listener)
+            result = CacheResult(reply.outputs, "computed", reply.seconds)
         else:
             result = await self._fill_store(self.store, key, stage, mode, compute, listener)
         self.memory.put(key, result)
@@ -160,28 +162,18 @@ class Cache:
         async with _locked(store, key):
             if mode == "use" and (outputs := await self._recall(store, key)) is not None:
                 return CacheResult(outputs, "disk")
-            result = _computed(await compute(listener))
-            listener.outputs_ready(result.outputs)
+            reply = await compute(listener)
+            listener.outputs_ready(reply.outputs)
             try:
-                await self.runner.save(store, key, result.outputs, stage)
+                await self.runner.save(store, key, reply.outputs, stage)
             except StorageError as error:
                 if self.runner.durable:
                     raise
                 log.warning("%s; the run goes on without", error)
-            return result
+            return CacheResult(reply.outputs, "computed", reply.seconds)
 
     async def _recall(self, store: DiskStore, key: str) -> Outputs | None:
         return await self.runner.load(store, key) if key in store else None
-
-
-def _computed(reply: Reply) -> CacheResult:
-    return CacheResult(reply.outputs, "computed", reply.seconds)
-
-
-def _size(content: object) -> int:
-    if isinstance(content, Handle):
-        return content.nbytes
-    return len(content) if isinstance(content, str) else 8
 
 
 @asynccontextmanager

@@ -116,7 +116,7 @@ class PlanRun:
 
     async def _obtain(self, node: PlanNode) -> tuple[NodeResult, EventType]:
         """Get the node's outputs from the cache or the runner and publish them; the result, and how the node ends."""
-        if not taken(node, self._outputs, self._held):
+        if node.when and not taken(node, self._outputs, self._held):
             self._publish(node, UNTAKEN)
             return NodeResult(node.id, node.stage), "skipped"
         scheduler = self._scheduler

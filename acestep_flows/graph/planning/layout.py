@@ -14,8 +14,9 @@ from acestep_flows.graph.checking.scope import Scope, list_of
 from acestep_flows.graph.language.document import Fields, Items
 from acestep_flows.graph.language.syntax import Argument, Graph, NodeSyntax, Reference
 from acestep_flows.graph.language.types import Declaration, Draw, accept, literal
+from acestep_flows.graph.language.wording import clip
 from acestep_flows.graph.planning.inputs import random_seed, resolve_inputs
-from acestep_flows.graph.planning.literals import checked_params, is_static, refuse_paths, settle
+from acestep_flows.graph.planning.literals import checked_params, is_static, named_paths, settle
 from acestep_flows.graph.planning.plan import Binding, Fallback, NodeOutput, Plan, PlanNode, outputs_in
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.ports import PortType
@@ -213,12 +214,22 @@ class _Planner:
                 given[name] = settle(signature.inputs[name].type, binding, f"node {path}, {name}")
             stage = frame.scope.registry[call.target]
             params = checked_params(stage, given, path)
-            refuse_paths(stage, given, path, self.spoken)
+            for name, file in named_paths(stage, given):
+                self._refuse_graphs_path(path, name, file)
             self.nodes[path] = PlanNode(path, call.target, given, frame.when, params)
             return {port: NodeOutput(path, port) for port in signature.outputs}
         inner = frame.scope.nested(call)
         bound = {name: self._bind(declared, given, f"{path}.{name}") for name, declared in inner.graph.inputs.items()}
         return self.graph(_Frame(inner, bound, f"{path}.", frame.when))
+
+    def _refuse_graphs_path(self, node: str, name: str, file: str) -> None:
+        """A path comes from the user, as an input of the run; a graph may have been written by anyone."""
+        if file not in self.spoken:
+            what, allowed = (
+                f"{name} is the path {clip(file)!r}, written in a graph",
+                "a path given as an input of the run",
+            )
+            raise InputError(what, where=f"node {node}", allowed=f"a name in the graph, or {allowed}")
 
     def _bind(self, declared: Declaration, given: Mapping[str, Binding], where: str) -> Binding:
         """What an input of a nested graph is bound to; what is known is checked as the user's inputs are."""

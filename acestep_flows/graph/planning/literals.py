@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from pydantic import ValidationError
 
 from acestep_flows.errors import InputError
 from acestep_flows.graph.checking.rules.arguments import param_faults
 from acestep_flows.graph.language.types import literal
-from acestep_flows.graph.language.wording import clip
 from acestep_flows.graph.library import looks_like_path
 from acestep_flows.graph.planning.plan import Binding, Fallback, NodeOutput, outputs_in
 from acestep_flows.graph.planning.resolve import resolve
@@ -58,17 +57,13 @@ def checked_params(stage: type[Stage], inputs: Mapping[str, Binding], path: str)
     return None
 
 
-def refuse_paths(stage: type[Stage], inputs: Mapping[str, Binding], path: str, allowed: frozenset[str]) -> None:
-    """Refuse paths that a graph writes into parameters that may name a file (JSON Schema format "path").
+def named_paths(stage: type[Stage], inputs: Mapping[str, Binding]) -> Iterator[tuple[str, str]]:
+    """The paths among a node's literals: name and text of parameters that may name a file, and do it by path.
 
-    Args:
-        allowed: the texts that the user gave as inputs of the run: these may be paths.
+    Such a parameter has the JSON Schema format "path"; it also takes plain names, of adapters and the like.
     """
+    ports = stage.inputs()
     for name, binding in inputs.items():
-        is_path = isinstance(binding, str) and (looks_like_path(binding) or binding.startswith(("~", ".")))
-        if is_path and stage.inputs()[name].schema.get("format") == "path" and binding not in allowed:
-            raise InputError(
-                f"{name} is the path {clip(binding)!r}, written in a graph",
-                where=f"node {path}",
-                allowed="a name in the graph, or a path given as an input of the run",
-            )
+        if isinstance(binding, str) and ports[name].schema.get("format") == "path":
+            if looks_like_path(binding) or binding.startswith(("~", ".")):
+                yield name, binding

@@ -13,7 +13,6 @@ from typing import Generic, Self, TypeVar
 from acestep_flows.errors import Cancelled, FlowsError, StageError
 from acestep_flows.graph.execution.runner import CallProgress, Reply
 from acestep_flows.graph.planning.call import StageCall
-from acestep_flows.runtime.handles import item_of
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.stages.contract import Stage, Watch
 
@@ -215,7 +214,7 @@ class StageBatches:
             FlowsError: as the stage said, or StageError around any other exception.
         """
         try:
-            size = call.stage.size(item_of(call))
+            size = call.stage.size(call.item)
         except Exception as error:
             raise StageError("", call.stage.name, error) from error
         job = _BatchedCall(call, progress, size, asyncio.get_running_loop())

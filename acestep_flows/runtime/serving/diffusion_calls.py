@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from acestep_flows.errors import FlowsError, InputError, StageError, StorageError
-from acestep_flows.graph.content import Outputs
+from acestep_flows.graph.content import Outputs, outputs_of
 from acestep_flows.graph.execution.cache_key import cache_key
 from acestep_flows.graph.execution.runner import CallProgress, Reply
 from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.runtime.engine import StepEngine
-from acestep_flows.runtime.handles import item_of, ports_of
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.runtime.serving.pool import EngineSection
 from acestep_flows.runtime.serving.saved_states import SavedStates
@@ -119,7 +118,7 @@ class DiffusionCalls:
         call = song.call
         stage = await self._computed(self._runner.loaded, call.stage)
         assert isinstance(stage, DiffusionStage)
-        item = item_of(call)
+        item = call.item
         denoising = await self._computed(stage.song, item, call.params)
         trajectory, total = denoising.trajectory, denoising.trajectory.steps
         if state is None:
@@ -142,7 +141,7 @@ class DiffusionCalls:
         except Exception:
             await self.end(song.key)  # What was reached may be what it failed of.
             raise
-        return await asyncio.to_thread(ports_of, out)
+        return await asyncio.to_thread(outputs_of, out)
 
     async def _computed(self, work: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._runner.work, work, *args)
