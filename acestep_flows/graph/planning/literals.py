@@ -64,6 +64,6 @@ def named_paths(stage: type[Stage], inputs: Mapping[str, Binding]) -> Iterator[t
     """
     ports = stage.inputs()
     for name, binding in inputs.items():
-        if isinstance(binding, str) and ports[name].schema.get("format") == "path":
-            if looks_like_path(binding) or binding.startswith(("~", ".")):
-                yield name, binding
+        may_be_path = isinstance(binding, str) and ports[name].schema.get("format") == "path"
+        if may_be_path and (looks_like_path(binding) or binding.startswith(("~", "."))):
+            yield name, binding
