@@ -1,4 +1,4 @@
-"""How full the step engine is, and how fast it goes."""
+"""Statistics of the step engine: how full its turns are, and how fast it is."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class EngineTurn:
 
 @dataclass
 class TurnRecorder:
-    """What the engine notes of its turns. Written in its thread, read from any."""
+    """Records the turns of the engine. Written in the engine's thread, read from any thread."""
 
     turns: int = 0
     steps: int = 0
@@ -63,7 +63,7 @@ class TurnRecorder:
 
     @contextmanager
     def turn(self, tokens: int, songs: int, budget: int) -> Iterator[None]:
-        """Notes the turn that is made inside."""
+        """Record the turn that is made inside the context."""
         begun = time.monotonic()
         yield
         self.turns += 1
@@ -71,7 +71,7 @@ class TurnRecorder:
         self.recent.append(EngineTurn(begun, time.monotonic(), songs, min(1.0, tokens / budget)))
 
     def stats(self, songs: int, present: int, budget: int) -> EngineStats:
-        """A snapshot, given what the engine knows itself."""
+        """A snapshot of the recorded turns and of the engine's present songs and budget."""
         now = time.monotonic()
         turns = [turn for turn in self.recent.copy() if turn.ended > now - WINDOW]
         span = max(1e-9, min(WINDOW, now - self.since))

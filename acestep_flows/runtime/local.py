@@ -1,8 +1,8 @@
-"""Stages in this process: loaded once on first use, shared by all runs, worked by a pool of threads.
+"""Stages in this process: loaded once on first use, shared by all runs, run by a pool of threads.
 
-On a CPU the pool has one thread. Every thread that computes keeps a team of helpers of its own, one per core; as soon
-as there are more of them than cores, each short operation waits for the system to wake its team: small networks then
-take twice their time.
+On a CPU the pool has one thread. Every thread that computes has helper threads of its own, one per core. When there are
+more of them than cores, each short operation waits for its helpers to be scheduled, and small networks take twice the
+time.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ WORKERS = 2
 
 
 class LocalRunner:
-    """Runs stages in threads of this process; a handle's token is the value itself.
+    """Runs stages in threads of this process; the token of a handle is the value itself.
 
     Args:
         checkpoint: where stages load their weights from.
-        placement: where, and how precisely, they compute.
+        placement: device and precision of their networks.
         workers: how many calls may work at once; None: one on a CPU, two elsewhere.
         threads: of one operation of torch, and of numpy, which has one number for the whole process; None: as they
             have it.
 
     Attributes:
-        work: what calls are made in. Whoever computes beside them on the same CPU does so in here, too.
+        work: the threads that calls run in. Other computations on the same CPU belong in here, too.
     """
 
     def __init__(
@@ -81,13 +81,13 @@ class LocalRunner:
         self.close()
 
     def close(self) -> None:
-        """End the threads, waiting for what still works."""
+        """End the threads, after the calls that still run."""
         self.work.shutdown()
         self._files.shutdown()
 
     @property
     def durable(self) -> bool:
-        """No: who runs a graph here wants its songs, and can run it again."""
+        """No: a run in this process can be started again when the process dies."""
         return False
 
     def numerics(self, stage: type[Stage]) -> str:
@@ -104,7 +104,7 @@ class LocalRunner:
         return peak if sys.platform == "darwin" else peak * 1024  # Bytes there, kilobytes elsewhere.
 
     async def weights(self, stage: type[Stage], params: StageParams) -> tuple[str, ...]:
-        """As the stage names them; reading weights files for the first time may take seconds."""
+        """The digests that the stage names; reading weights files for the first time may take seconds."""
         digests: tuple[str, ...] = await self._in_files(stage.weights, self.checkpoint, params)
         return digests
 
@@ -137,11 +137,11 @@ class LocalRunner:
             if not job.cancel():
                 await asyncio.wait([future])
                 if not future.cancelled():
-                    future.exception()  # Looked at: what a stopped stage says no longer matters.
+                    future.exception()  # looked at: the error of a stopped stage no longer matters
             raise
 
     def load_all(self, wanted: Iterable[type[Stage]]) -> None:
-        """Have the weights of stages in place; blocks."""
+        """Load the weights of stages; blocks."""
 
         def load() -> None:
             for stage in wanted:
@@ -150,7 +150,7 @@ class LocalRunner:
         self.work.submit(load).result()
 
     def loaded(self, stage: type[Stage]) -> Stage:
-        """The one instance of a stage, its weights in place. Blocks while they load; a failed load is tried anew."""
+        """The one instance of a stage, loaded. Blocks while its weights load; a failed load is tried again."""
         with _LOADING:
             if stage not in self._loaded:
                 instance = stage()
@@ -161,12 +161,12 @@ class LocalRunner:
             return self._loaded[stage]
 
     def together(self, calls: Sequence[StageCall], watch: Watch) -> list[Reply | FlowsError]:
-        """Calls of one stage as one batch, in the calling thread; each is said to have taken its share of the time.
+        """Run calls of one stage as one batch, in the calling thread; each reply has its share of the seconds.
 
-        This is the stage boundary: whatever goes wrong in a stage leaves here as a FlowsError.
+        This is the stage boundary: every exception of a stage leaves here as a FlowsError.
 
         Raises:
-            FlowsError: what goes wrong with all of them.
+            FlowsError: all of them failed.
         """
         try:
             stage = self.loaded(calls[0].stage)
@@ -191,7 +191,7 @@ class LocalRunner:
         return reply
 
     def _limit(self) -> None:
-        """Set the threads of torch operations that this thread makes."""
+        """Set the number of threads of torch operations in this thread."""
         if self._threads is not None and (torch := sys.modules.get("torch")) is not None:
             limit_threads(torch, self._threads)
 
@@ -200,7 +200,7 @@ class LocalRunner:
 
 
 class _LoopWatch(Watch):
-    """Carries what a stage tells in its thread over to the event loop, and the wish to stop back."""
+    """Carries the progress of a stage from its thread to the event loop, and the request to stop back."""
 
     def __init__(self, progress: CallProgress, preview_every: int) -> None:
         self.preview_every = preview_every

@@ -1,8 +1,8 @@
-"""Who takes part in the next turn when not everybody fits: deficit round robin, by tokens.
+"""Which songs take part in the next turn when not all of them fit: deficit round robin, by tokens.
 
-Everybody who waits earns the same credit, and a step is paid with as much credit as it costs. So songs get equal
-shares of the work whatever their length: a short one takes many steps while a long one takes few, and nobody waits for
-a whole song of another. Instead of going round with a fixed quantum, all are given at once what the next one lacks.
+All waiting songs earn the same credit, and a step costs as much credit as it has tokens. So songs get equal shares of
+the work whatever their length: a short one makes many steps while a long one makes few, and none waits for a whole song
+of another. Instead of a fixed quantum per round, all are given at once the credit that the next one lacks.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from collections.abc import Hashable, Mapping
 from typing import Generic, TypeVar
 
 TURNS = 200
-"""Turns that have to go well before they may hold more."""
+"""Turns without running out of memory after which the budget grows."""
 
 PATIENCE = 32
-"""How many times longer than at first they have to go well, at the most, where memory runs out again and again."""
+"""The most by which TURNS is multiplied where memory runs out again and again."""
 
 
 class TokenBudget:
-    """Tokens that one turn may cost.
+    """The budget of tokens of one turn: falls when memory runs out, and grows back.
 
     Attributes:
-        tokens: as many now.
+        tokens: the budget now.
     """
 
     def __init__(self, tokens: int, turns: int = TURNS) -> None:
@@ -29,14 +29,14 @@ class TokenBudget:
         self._turns, self._patience, self._quiet = turns, 1, 0
 
     def ran_out(self, tokens: int) -> None:
-        """Memory did not do for a pass of so many tokens."""
+        """A pass of this many tokens ran out of memory."""
         if self.tokens < self._most:
             self._patience = min(2 * self._patience, PATIENCE)
         self.tokens = max(1, min(self.tokens, tokens // 2))
         self._quiet = 0
 
     def held(self) -> None:
-        """A turn went well."""
+        """A turn fitted into memory."""
         if self.tokens == self._most:
             self._patience = 1
             return
@@ -50,10 +50,10 @@ K = TypeVar("K", bound=Hashable)
 
 
 class DeficitRoundRobin(Generic[K]):
-    """Shares turns of at most `budget` tokens among whoever has something to do.
+    """Shares turns of at most `budget` tokens among participants.
 
-    Nobody starves: who is owed the most goes first, and goes even when larger than the budget; each turn that passes
-    somebody over raises what that one is owed.
+    Nobody starves: the participant that is owed the most goes first, even when it is larger than the budget, and each
+    turn without it raises what it is owed.
     """
 
     def __init__(self, budget: int) -> None:
@@ -61,9 +61,11 @@ class DeficitRoundRobin(Generic[K]):
         self._credit: dict[K, int] = {}
 
     def pick(self, costs: Mapping[K, int]) -> list[K]:
-        """Who takes part in this turn, of those that wait, by what the step of each costs (at least 1).
+        """The participants of this turn, at least one.
 
-        At least one does. Who is absent from `costs` has nothing to do and keeps nothing.
+        Args:
+            costs: tokens that a step of each waiting participant costs, at least 1. One that is absent has nothing to
+                do and loses its credit.
         """
         if sum(costs.values()) <= self.budget:
             self._credit = {}

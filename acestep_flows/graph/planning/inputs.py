@@ -1,4 +1,4 @@
-"""The inputs of one run: given values checked against the declarations, defaults filled in, random seeds drawn."""
+"""The inputs of one run: checked against the declarations, with defaults filled in and random seeds drawn."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from acestep_flows.values import MAX_SEED
 
 
 def random_seed(where: str) -> int:
-    """A seed nobody chose. Not from a seeded generator: two runs never share one by accident."""
+    """A random seed, not from a seeded generator, so that two runs never share one by accident."""
     return secrets.randbelow(MAX_SEED + 1)
 
 
-def resolve_inputs(graph: Graph, given: Mapping[str, Any], draw: Draw = random_seed) -> dict[str, Any]:
+def resolve_inputs(graph: Graph, inputs: Mapping[str, Any], draw: Draw = random_seed) -> dict[str, Any]:
     """Every input of `graph` with the value it has in this run.
 
     Args:
         graph: a graph that checks.
-        given: plain JSON data by input name; `Value`s where the type is one (audio, latents, ...).
+        inputs: plain JSON data by input name; `Value`s where the type is one (audio, latents, ...).
         draw: gives the seed where `random` stands.
 
     Raises:
@@ -31,16 +31,16 @@ def resolve_inputs(graph: Graph, given: Mapping[str, Any], draw: Draw = random_s
     """
     faults = [
         InputError(unlike("input", str(name), graph.inputs), where=f"graph {graph.name}")
-        for name in given
+        for name in inputs
         if name not in graph.inputs
     ]
     resolved: dict[str, Any] = {}
     for name, declared in graph.inputs.items():
-        if name not in given and declared.required:
+        if name not in inputs and declared.required:
             faults.append(InputError("missing", where=name, allowed=str(declared.type)))
             continue
         try:
-            resolved[name] = accept(declared, given.get(name, declared.default), name, draw)
+            resolved[name] = accept(declared, inputs.get(name, declared.default), name, draw)
         except InputError as fault:
             faults.append(fault)
     if len(faults) == 1:

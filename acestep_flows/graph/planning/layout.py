@@ -43,19 +43,19 @@ def plan(
 
     Raises:
         GraphError: the graph has problems.
-        InputError: an input has, or what it leads to: a parameter out of range, more than 50 000 nodes.
+        InputError: an input is not usable, or what it leads to: a parameter out of range, more than 50 000 nodes.
     """
     return lay_out(checked(graph, registry, find), inputs, draw)
 
 
 def lay_out(scope: Scope, inputs: Mapping[str, Any], draw: Draw = random_seed) -> Plan:
-    """The plan of a graph that `check.checked` has passed; for many rows of inputs, check once and call this often.
+    """The plan of a graph that `check.checked` has passed. For many rows of inputs, check once and call this for each.
 
     Raises:
         InputError: as `plan`.
     """
     seeds = _SeedAssigner(scope.graph, inputs, draw)
-    resolved = resolve_inputs(scope.graph, {name: given for name, given in inputs.items() if "." not in name}, seeds)
+    resolved = resolve_inputs(scope.graph, {name: value for name, value in inputs.items() if "." not in name}, seeds)
     layout = _Planner(seeds, frozenset(_texts(inputs)))
     outputs = layout.graph(_Frame(scope, resolved))
     seeds.refuse_unused()
@@ -78,13 +78,13 @@ def digest(scope: Scope) -> str:
 class _SeedAssigner:
     """Draws seeds, and records those of nested graphs, which no input of the outer graph holds.
 
-    They stand in the plan's inputs under their path (`takes[2].seed`); given back, they are used again.
+    They are in the plan's inputs under their path (`takes[2].seed`); given back, they are used again.
     """
 
     def __init__(self, graph: Graph, inputs: Mapping[str, Any], draw: Draw) -> None:
         self.below: dict[str, Any] = {}
         self._draw, self._declared = draw, graph.inputs
-        self._pinned = {name: given for name, given in inputs.items() if "." in name}
+        self._pinned = {name: value for name, value in inputs.items() if "." in name}
 
     def __call__(self, where: str) -> int:
         if where.partition(".")[0].partition("[")[0] in self._declared:
@@ -117,7 +117,7 @@ class _Frame:
         call: NodeSyntax | None = None,
         variables: Mapping[str, Any] = {},
     ) -> Binding:
-        """What `argument` stands for."""
+        """The binding that `argument` stands for."""
         if isinstance(argument, Items):
             item = expected.item if expected else None
             return [self.binding(part, item, call, variables) for part in argument.items]
@@ -130,17 +130,17 @@ class _Frame:
         target = self.scope.resolve(argument, call, expected)
         if target.source == "node":
             return self.results[target.name][target.port]
-        found = variables[target.name] if target.source == "variable" else self.bound[target.name]
+        binding = variables[target.name] if target.source == "variable" else self.bound[target.name]
         for name in target.path:
-            found = _field(found, name, argument, f"{self.path}{call.name if call else 'outputs'}")
-        return found
+            binding = _field(binding, name, argument, f"{self.path}{call.name if call else 'outputs'}")
+        return binding
 
 
 class _Planner:
     """Collects the nodes of a plan."""
 
-    def __init__(self, seeds: _SeedAssigner, spoken: frozenset[str]) -> None:
-        self.seeds, self.spoken = seeds, spoken
+    def __init__(self, seeds: _SeedAssigner, user_texts: frozenset[str]) -> None:
+        self.seeds, self.user_texts = seeds, user_texts
         self.nodes: dict[str, PlanNode] = {}
         self.warnings: list[str] = []
         self._calls = 0
@@ -153,7 +153,7 @@ class _Planner:
         return {name: frame.binding(argument, None) for name, argument in scope.graph.outputs.entries.items()}
 
     def node(self, frame: _Frame, call: NodeSyntax) -> Mapping[str, Binding]:
-        """What references to `call` stand for."""
+        """The bindings that references to `call` stand for, by output."""
         if call.when is None:
             return self.loop(frame, call)
         condition = frame.binding(call.when, PortType("bool"))
@@ -165,10 +165,10 @@ class _Planner:
                 return self.loop(frame, call)
             return {name: others.get(name) for name in kinds}
         taken = self.loop(replace(frame, when=(*frame.when, condition)), call)
-        return {name: self._or(frame, call, found, name, others) for name, found in taken.items()}
+        return {name: self._or(frame, call, binding, name, others) for name, binding in taken.items()}
 
     def _or(self, frame: _Frame, call: NodeSyntax, taken: Binding, name: str, others: Mapping[str, Binding]) -> Binding:
-        """The output if the node runs, else its stand-in. That it ran must show in the output itself."""
+        """The output if the node runs, else its stand-in. The output itself must tell whether it ran."""
         if name not in others:
             return taken
         path = f"{frame.path}{call.name}"
@@ -192,8 +192,8 @@ class _Planner:
         for i, row in enumerate(rows):
             results = self.body(frame, call, f"{path}[{i}]", row | state)
             state = {name: results[name] for name in state}
-            for name, found in lists.items():
-                found.append(results[name])
+            for name, elements in lists.items():
+                elements.append(results[name])
         return {**lists, **state}
 
     def body(
@@ -205,35 +205,37 @@ class _Planner:
             raise InputError(f"more than {MAX_NODES} nodes", where=f"node {path}", allowed="shorter lists")
         signature = frame.scope.signature(call)
         assert signature is not None
-        given = {
+        bindings = {
             name: frame.binding(argument, signature.inputs[name].type, call, variables)
             for name, argument in call.arguments.entries.items()
         }
         if call.kind == "stage":
-            for name, binding in given.items():
-                given[name] = settle(signature.inputs[name].type, binding, f"node {path}, {name}")
+            for name, binding in bindings.items():
+                bindings[name] = settle(signature.inputs[name].type, binding, f"node {path}, {name}")
             stage = frame.scope.registry[call.target]
-            params = checked_params(stage, given, path)
-            for name, file in named_paths(stage, given):
+            params = checked_params(stage, bindings, path)
+            for name, file in named_paths(stage, bindings):
                 self._refuse_graphs_path(path, name, file)
-            self.nodes[path] = PlanNode(path, call.target, given, frame.when, params)
+            self.nodes[path] = PlanNode(path, call.target, bindings, frame.when, params)
             return {port: NodeOutput(path, port) for port in signature.outputs}
         inner = frame.scope.nested(call)
-        bound = {name: self._bind(declared, given, f"{path}.{name}") for name, declared in inner.graph.inputs.items()}
+        bound = {
+            name: self._bind(declared, bindings, f"{path}.{name}") for name, declared in inner.graph.inputs.items()
+        }
         return self.graph(_Frame(inner, bound, f"{path}.", frame.when))
 
     def _refuse_graphs_path(self, node: str, name: str, file: str) -> None:
         """A path comes from the user, as an input of the run; a graph may have been written by anyone."""
-        if file not in self.spoken:
-            what, allowed = (
+        if file not in self.user_texts:
+            raise InputError(
                 f"{name} is the path {clip(file)!r}, written in a graph",
-                "a path given as an input of the run",
+                where=f"node {node}",
+                allowed="a name in the graph, or a path given as an input of the run",
             )
-            raise InputError(what, where=f"node {node}", allowed=f"a name in the graph, or {allowed}")
 
-    def _bind(self, declared: Declaration, given: Mapping[str, Binding], where: str) -> Binding:
-        """What an input of a nested graph is bound to; what is known is checked as the user's inputs are."""
-        binding = given.get(declared.name, declared.default)
+    def _bind(self, declared: Declaration, bindings: Mapping[str, Binding], where: str) -> Binding:
+        """The binding of an input of a nested graph. Literals are checked like the user's inputs."""
+        binding = bindings.get(declared.name, declared.default)
         if is_static(binding):
             return accept(declared, binding, where, self.seeds)
         return settle(declared.type, binding, where)
@@ -244,10 +246,10 @@ def _below(node: str, path: str) -> bool:
     return node == path or node.startswith((f"{path}.", f"{path}["))
 
 
-def _field(found: Binding, name: str, reference: Reference, node: str) -> Binding:
-    if isinstance(found, Mapping):
-        return found.get(name)
-    if found is None:
+def _field(record: Binding, name: str, reference: Reference, node: str) -> Binding:
+    if isinstance(record, Mapping):
+        return record.get(name)
+    if record is None:
         raise InputError(f"{reference} asks for a field of nothing", where=f"node {node}", allowed="a record")
     raise InputError(f"{reference} asks for a field of what a node computes", where=f"node {node}", allowed="an input")
 
@@ -257,30 +259,30 @@ def _side_by_side(frame: _Frame, call: NodeSyntax, path: str) -> list[dict[str, 
     lists: dict[str, Any] = {
         name: frame.binding(argument, list_of(None)) for name, argument in call.loop.entries.items()
     }
-    for name, found in lists.items():
-        if not isinstance(found, (list, tuple)):
+    for name, elements in lists.items():
+        if not isinstance(elements, (list, tuple)):
             raise InputError(f"{name} is not a list known before the run", where=f"node {path}", allowed="a list")
-    lengths = {name: len(found) for name, found in lists.items()}
+    lengths = {name: len(elements) for name, elements in lists.items()}
     if len(set(lengths.values())) > 1:
-        found = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise InputError(f"lists of different lengths: {found}", where=f"node {path}", allowed="lists of one length")
+        listed = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise InputError(f"lists of different lengths: {listed}", where=f"node {path}", allowed="lists of one length")
     return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
 
 
-def _texts(given: Any) -> Iterator[str]:
-    """Every text in what the user gave."""
-    if isinstance(given, str):
-        yield given
-    elif isinstance(given, Mapping):
-        for part in given.values():
+def _texts(content: Any) -> Iterator[str]:
+    """Every text in the user's inputs."""
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, Mapping):
+        for part in content.values():
             yield from _texts(part)
-    elif isinstance(given, (list, tuple)):
-        for part in given:
+    elif isinstance(content, (list, tuple)):
+        for part in content:
             yield from _texts(part)
 
 
 def _leading_to(outputs: Iterable[Binding], nodes: Mapping[str, PlanNode]) -> dict[str, PlanNode]:
-    """The nodes that the outputs need: what an untaken `when` or an unused stand-in would have needed is dropped."""
+    """The nodes that the outputs need. Nodes that only an untaken `when` or an unused stand-in needs are left out."""
     queue = [output.node for output in _all_outputs(outputs)]
     needed: set[str] = set()
     while queue:

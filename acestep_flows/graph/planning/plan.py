@@ -1,6 +1,6 @@
 """A plan: one graph with its inputs filled in, nested graphs, `each` and `fold` laid out, ready to run.
 
-A plan holds only stage nodes in an order in which they can run. What was dynamic in the file is static here, save
+A plan holds only stage nodes, in an order in which they can run. What was dynamic in the file is static here, except
 `when`, which may wait for a value.
 """
 
@@ -28,15 +28,16 @@ class NodeOutput:
 class Fallback:
     """The first of `options` that is present: all outputs in it belong to nodes that ran, and it is not None.
 
-    What a reference into a node with `when` turns into; the options after the first are its `otherwise`. The last
-    option may be None: then the whole is absent, and only ports that accept nothing take it.
+    A reference into a node with `when` becomes one; the options after the first are its `otherwise`. The last option
+    may be None: then the whole may be absent, which only optional ports accept.
     """
 
     options: tuple[Any, ...]
 
 
 Binding = Any
-"""What a port is bound to: a literal (JSON or a `Value`), a `NodeOutput`, a `Fallback`, or lists and maps of them."""
+"""Where a port's content comes from: a literal (JSON or a `Value`), a `NodeOutput`, a `Fallback`, or lists and maps
+of them."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""From bindings to a call: references become content, names become ports and parameters, and all of it a cache key."""
+"""From bindings to a call: references become content, and names become ports and parameters of the stage."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def resolve(binding: Binding, results: Mapping[str, Outputs], held: Mapping[int,
     """The content a binding stands for.
 
     Args:
-        results: outputs by node; of all that the binding refers to.
+        results: outputs by node, of every node that the binding refers to.
         held: handles of the values written into the plan, by `id` of the value.
     """
     if isinstance(binding, NodeOutput):
@@ -47,7 +47,7 @@ def resolve(binding: Binding, results: Mapping[str, Outputs], held: Mapping[int,
 
 
 def values_in(binding: Binding) -> Iterator[Value]:
-    """Every value written into a binding that has to be held."""
+    """Every value written into a binding, except spans: these are parameters like any number."""
     if isinstance(binding, Span):
         return
     if isinstance(binding, Value):
@@ -122,7 +122,7 @@ def _validated(stage: type[Stage], params: Mapping[str, Content], node: PlanNode
 
 @cache
 def _defaults(ports: type[Any]) -> dict[str, Any]:
-    """What each port of In holds when nothing is bound; MISSING where something must be."""
+    """The default of each port of `In`; MISSING where a binding is required."""
     return {
         field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
         for field in dataclasses.fields(ports)
@@ -130,7 +130,7 @@ def _defaults(ports: type[Any]) -> dict[str, Any]:
 
 
 def _lacks(port: PortType, content: Content) -> bool:
-    """Whether something required is absent."""
+    """Whether something that the port requires is absent."""
     if content is None:
         return not port.optional and port.kind != "any"
     if port.item is not None and isinstance(content, list):

@@ -1,4 +1,4 @@
-"""Where a job runs: a Ray of our own on this machine, as the server has one but without Serve, or a cluster."""
+"""Where a job runs: a local Ray, as the server's but without Serve, or a cluster."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from acestep_flows.errors import FlowsError
 from acestep_flows.runtime.serving import local_ray
 
 SPARE_CPUS = 2
-"""Cores that are promised beyond those of actors, so that Ray Data's own small tasks never wait for them."""
+"""Cores offered beyond those of actors, so that Ray Data's own small tasks never wait for them."""
 
 STORE_BYTES = 2**30
-"""Shared memory for songs between legs; what does not fit goes to disk."""
+"""Bytes of shared memory for songs between legs; songs that do not fit go to disk."""
 
 
 @contextlib.contextmanager
 def cluster(cpus: float, gpus: float = 0, *, address: str | None = None, store: int = STORE_BYTES) -> Iterator[None]:
-    """Ray for as long as the context lasts. One that this process has already is used as it is, and stays.
+    """Ray for as long as the context lasts. If this process is connected to one already, that is used and stays.
 
     Args:
-        cpus: cores to promise; more than there are is fine, they are only counted.
-        gpus: GPUs to promise.
-        address: of a cluster that is there already; None: a Ray of our own.
-        store: bytes of shared memory for values, of our own Ray.
+        cpus: cores to offer; may be more than there are, because Ray only counts them.
+        gpus: GPUs to offer.
+        address: of a running cluster; None: a local Ray.
+        store: bytes of shared memory for values, of a local Ray.
 
     Raises:
         FlowsError: no cluster answers.
     """
     local_ray.set_environment()
-    # Said of every pool of actors to the terminal: that they could not be restarted if the driver were gone.
+    # Otherwise Ray warns on the terminal, for every pool of actors, that it cannot be restarted without the driver.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     import ray
 
     logging.getLogger("ray").setLevel(logging.ERROR)
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # of lost processes the job tells itself
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # the job reports lost processes itself
     if ray.is_initialized():
         yield
         return

@@ -1,8 +1,8 @@
-"""Orders through a pool of processes with Ray Data: leg after leg, all of them at work at the same time.
+"""Orders through a pool of processes with Ray Data: leg after leg, all of them working at the same time.
 
-Small tables go from leg to leg, a few rows each, and as few of them as keep everybody busy: Ray Data holds a leg back
-while what it made waits for the next one. A process that dies is replaced and its rows are done again; rows that kill
-one process after the other are given up and not told of, so the driver knows them by their absence.
+Small tables of a few rows go from leg to leg, and only as many as keep all processes busy: Ray Data pauses a leg while
+its output waits for the next one. A process that dies is replaced and its rows are done again. Rows that kill one
+process after the other are given up and never delivered, so the driver knows them by their absence.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from acestep_flows.stages.registry import stages
 log = logging.getLogger(__name__)
 
 FINISH = "finish"
-"""The leg that measures and writes, where it has processes of its own."""
+"""Name of the leg that measures and writes, where it has processes of its own."""
 
 FINISH_CPUS = 0.5
 LOST_TRIES = 1
-"""How often the rows of a process that died are done again before they are given up."""
+"""Number of times that the rows of a process that died are done again before they are given up."""
 
 CALLS = 2
-"""Tables that one process works on at once, so that reading and writing one does not keep the next one waiting."""
+"""Tables that one process works on at once, so that the next one need not wait while one is read or written."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Leg:
     """One leg of a pipeline.
 
     Attributes:
-        name: told with what it does; unique.
-        process: of the pool; None: nothing but the end.
-        replicas: how many processes.
+        name: unique; reported with the work of the leg.
+        process: its process of the pool; None: it only finishes rows.
+        replicas: number of processes.
     """
 
     name: str
@@ -66,10 +66,10 @@ def local_pool(replicas: int, *, exact: bool = True, **settings: Any) -> Pool:
 
 
 def legs_for(pool: Pool, way: Sequence[str], writers: int = 1) -> list[Leg]:
-    """The legs of a way through the pool. On a way of one leg its processes write too."""
+    """The legs of a way through the pool. On a way of one leg its processes finish rows too."""
     names = [name if way[:at].count(name) == 0 else f"{name}-{way[:at].count(name) + 1}" for at, name in enumerate(way)]
-    told = [Leg(name, process, pool.processes[process].most) for name, process in zip(names, way, strict=True)]
-    return told if len(told) == 1 else [*told, Leg(FINISH, None, writers)]
+    legs = [Leg(name, process, pool.processes[process].most) for name, process in zip(names, way, strict=True)]
+    return legs if len(legs) == 1 else [*legs, Leg(FINISH, None, writers)]
 
 
 def cpus_for(pool: Pool, legs: Sequence[Leg]) -> float:
@@ -88,7 +88,7 @@ def gpus_for(pool: Pool, legs: Sequence[Leg]) -> float:
 def pipeline(
     orders: Sequence[RowOrder], work: PipelineWork, pool: Pool, legs: Sequence[Leg], *, together: int = 4
 ) -> Iterator[Iterator[Delivered]]:
-    """Bring orders through the legs.
+    """Send orders through the legs.
 
     Args:
         orders: all of them; they are small.
@@ -97,7 +97,7 @@ def pipeline(
         together: rows that stay together from leg to leg.
 
     Returns:
-        What became of orders, as they end, in any order. Those that are missing at the end were lost with processes.
+        The delivered orders as they end, in any order. Orders that are missing at the end were lost with processes.
 
     Raises:
         FlowsError: Ray itself fails.
@@ -109,11 +109,11 @@ def pipeline(
     dataset: ray_data.Dataset = ray_data.from_arrow(blocks)
     for leg in legs:
         dataset = _through(dataset, leg, work, pool, together=together, last=leg is legs[-1])
-    ended = _ended(dataset)
+    deliveries = _deliveries(dataset)
     try:
-        yield ended
+        yield deliveries
     finally:
-        ended.close()
+        deliveries.close()
 
 
 def _through(
@@ -121,7 +121,7 @@ def _through(
 ) -> ray_data.Dataset:
     process = pool.processes[leg.process] if leg.process is not None else None
     with warnings.catch_warnings():
-        # Of how often a task is retried Ray Data takes no other word, and without one it is for ever.
+        # Ray Data takes the number of retries only in this deprecated way, and without one it retries for ever.
         warnings.simplefilter("ignore", DeprecationWarning)
         return dataset.map_batches(
             LegActor,
@@ -141,19 +141,19 @@ def _through(
         )
 
 
-def _ended(dataset: ray_data.Dataset) -> Generator[Delivered, None, None]:
+def _deliveries(dataset: ray_data.Dataset) -> Generator[Delivered, None, None]:
     batches = iter(dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1))
     try:
         for batch in batches:
             yield from rows_of(batch)
     except RayError as error:
-        # The rest is where in Ray and in the process it happened.
-        why = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        raise FlowsError(f"the job's processes cannot go on: {why}") from error
+        # All but the last line is a traceback.
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        raise FlowsError(f"the job's processes cannot go on: {reason}") from error
 
 
 def _set_context() -> None:
-    """What Ray Data is told for the whole process."""
+    """Set the options of Ray Data for the whole process."""
     context = DataContext.get_current()
     context.max_errored_blocks = -1
     context.enable_progress_bars = False

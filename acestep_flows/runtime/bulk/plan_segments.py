@@ -1,9 +1,9 @@
-"""Legs of a plan: the stretches that one process after the other does of it.
+"""Legs of a plan: the parts that one process after the other runs.
 
     encoders [prompt, words]  ->  sampler [noise, take]  ->  decoder [mel, song]
 
-What is left of a plan after a leg is a plan again, with the values that were made written into it where they are
-needed. A graph that goes back and forth between processes has more legs; a pool of one process makes one.
+What is left of a plan after a leg is a plan again, with the computed values written into it where they are needed.
+A graph that goes back and forth between processes has more legs; in a pool of one process there is one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Homes = Mapping[str, str]
 """Name of the process by stage."""
 
 Made = Mapping[NodeOutput, Any]
-"""What outputs came to. Those of a node that was not taken are absent."""
+"""Values by output. Those of a node that was not taken are absent."""
 
 
 def only(plan: Plan, names: Collection[str]) -> Plan:
@@ -35,7 +35,7 @@ def only(plan: Plan, names: Collection[str]) -> Plan:
 
 
 def within(plan: Plan, process: str, homes: Homes) -> Plan | None:
-    """What `process` can do of the plan now, as a plan whose outputs are what the rest needs of it; None: nothing."""
+    """The part that `process` can run now, as a plan whose outputs are those that the rest needs; None: nothing."""
     chosen = _reach(plan.nodes, plan.nodes.keys(), process, homes)
     if not chosen:
         return None
@@ -49,12 +49,12 @@ def within(plan: Plan, process: str, homes: Homes) -> Plan | None:
 
 
 def name_of(output: NodeOutput) -> str:
-    """What a leg calls an output."""
+    """The name of an output between legs."""
     return f"{output.node}:{output.port}"
 
 
 def advance(plan: Plan, leg: Plan, made: Made) -> Plan:
-    """What is left of the plan after a leg.
+    """The plan that is left after a leg.
 
     Args:
         made: outputs of the leg's nodes, those of untaken nodes left out.
@@ -75,7 +75,7 @@ def legs_of(plan: Plan, homes: Homes) -> tuple[str, ...]:
     while left:
         reach = {process: _reach(left, left.keys(), process, homes) for process in _homes(left.values(), homes)}
         able = {process: ids for process, ids in reach.items() if ids}
-        # First who can do everything that is still its own: it need not come again.
+        # Prefer a process that can run all its nodes that are left: it need not come again.
         whole = [name for name, ids in able.items() if all(homes[n.stage] != name or i in ids for i, n in left.items())]
         chosen = (whole or list(able))[0]
         legs.append(chosen)
@@ -85,7 +85,7 @@ def legs_of(plan: Plan, homes: Homes) -> tuple[str, ...]:
 
 
 def merged(ways: Iterable[Sequence[str]]) -> tuple[str, ...]:
-    """One way that holds every way given, in its order: those who have nothing to do on a leg pass through it."""
+    """One way that contains every given way, in its order. Rows with nothing to do on a leg pass through it."""
     whole: tuple[str, ...] = ()
     for way in sorted(set(map(tuple, ways)), key=lambda way: (-len(way), way)):
         whole = _both(whole, way)
@@ -93,7 +93,7 @@ def merged(ways: Iterable[Sequence[str]]) -> tuple[str, ...]:
 
 
 def _both(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
-    """The shortest way that holds both."""
+    """The shortest way that contains both."""
     ends: dict[tuple[int, int], tuple[str, ...]] = {}
     for i in range(len(one), -1, -1):
         for j in range(len(other), -1, -1):
@@ -120,7 +120,7 @@ def _reach(nodes: Mapping[str, PlanNode], left: Collection[str], process: str, h
 
 
 def _filled(binding: Binding, over: Collection[str], made: Made) -> Binding:
-    """The binding with what is known written in; what will never be there is absent, as in `bindings.resolve`."""
+    """The binding with known values written in; what will never exist is absent, as in `resolve.resolve`."""
     if isinstance(binding, NodeOutput):
         return made.get(binding) if binding.node in over else binding
     if isinstance(binding, Fallback):
@@ -133,7 +133,7 @@ def _filled(binding: Binding, over: Collection[str], made: Made) -> Binding:
 
 
 def _fallback(options: Sequence[Binding]) -> Binding:
-    """What is left to choose from: up to the first option that is certain to be taken."""
+    """The options that are left, up to the first that is certain to be taken."""
     left: list[Binding] = []
     for option in options:
         if option is None:
@@ -147,7 +147,7 @@ def _fallback(options: Sequence[Binding]) -> Binding:
 
 
 def _present(binding: Binding, over: Collection[str], made: Made) -> bool:
-    """Whether the binding may still be there: it refers to no node that was passed over."""
+    """Whether the binding may still be present: it refers to no node that was not taken."""
     if isinstance(binding, NodeOutput):
         return binding.node not in over or binding in made
     if isinstance(binding, Fallback):

@@ -1,7 +1,7 @@
-"""One process of a leg: takes rows, does of their plans what is its to do, and passes on what is left.
+"""One process of a leg: takes rows, runs its part of their plans, and passes on what is left.
 
-A row travels as one cell of bytes: its order, what is left of its plan with the values made so far, and what was told
-on the way. Nothing that goes wrong with one row leaves this module as an exception: it travels with the row.
+A row travels as one cell of bytes: its order, what is left of its plan with the values made so far, and the node results.
+An error of one row never leaves this module as an exception: it travels with the row.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CACHE_BYTES = 2**27
-"""Rows often share words: what was encoded for one is kept for the next."""
+"""Bytes of the cache in memory. Rows often share words: encodings of one row serve the next."""
 
 SCHEMA = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("row", pa.large_binary(), nullable=False)])
-"""Of every table between legs. `large_binary`: a song may have gigabytes."""
+"""Schema of every table between legs. `large_binary`: a song may have gigabytes."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class RowOrder:
 
     Attributes:
         id: unique among the orders of one pipeline.
-        content: what the work knows it by; it is pickled.
+        content: for the `PipelineWork`; pickled.
     """
 
     id: str
@@ -62,12 +62,12 @@ class RowOrder:
 
 @dataclass(frozen=True)
 class PlanOutcome:
-    """What became of an order on its way.
+    """How an order ended.
 
     Attributes:
-        plan: with all outputs in it, when nothing failed.
-        nodes: what was done, in order.
-        error: what it failed of.
+        plan: with values for all outputs, when nothing failed.
+        nodes: results of the nodes that ran, in order.
+        error: why it failed.
     """
 
     plan: Plan | None = None
@@ -76,24 +76,24 @@ class PlanOutcome:
 
 
 class PipelineWork(Protocol):
-    """What a pipeline is for: made by the driver, pickled, used by every actor."""
+    """The job of a pipeline: made by the driver, pickled, used by every actor."""
 
     def checkpoint(self) -> Checkpoint:
         """The weights, checked, nothing loaded."""
 
     def stages(self) -> Collection[str]:
-        """Stages that plans may have: they are loaded beforehand."""
+        """Names of the stages that plans may have; they are loaded beforehand."""
 
     def plan(self, content: Any) -> Plan:
         """The plan of an order; raises FlowsError."""
 
     def finish(self, content: Any, end: PlanOutcome) -> Any:
-        """What is told to the driver; pickled. Writes what is to be kept. Must not raise."""
+        """Write the outputs of an order; returns what the driver gets, which is pickled. Must not raise."""
 
 
 @dataclass(frozen=True)
 class Busy:
-    """How long a process of a leg has worked by now."""
+    """Seconds that a process of a leg has worked so far."""
 
     leg: str
     process: str
@@ -102,12 +102,12 @@ class Busy:
 
 @dataclass(frozen=True)
 class Delivered:
-    """What arrives at the driver.
+    """An order that arrives at the driver.
 
     Attributes:
         id: of the order.
-        told: by the work.
-        began: when the first process took it up, in seconds since the epoch.
+        told: what `PipelineWork.finish` returned.
+        began: start of the first process's work on it, in seconds since the epoch.
         busy: the processes it went through.
     """
 
@@ -130,26 +130,26 @@ class RowInFlight:
 
 
 def table_of(rows: Mapping[str, Any]) -> pa.Table:
-    """A table of anything, by id."""
+    """A table of pickled rows by id."""
     cells = [pickle.dumps(row, protocol=5) for row in rows.values()]
     return pa.table({"id": list(rows), "row": pa.array(cells, pa.large_binary())}, schema=SCHEMA)
 
 
 def rows_of(table: pa.Table) -> Iterator[Any]:
-    """What `table_of` was given."""
+    """The rows of a table that `table_of` made."""
     for cell in table.column("row"):
         yield pickle.loads(cell.as_buffer())
 
 
 class LegActor:
-    """Does one leg. Ray Data calls it with a table, from as many threads as it has calls under way.
+    """Does the work of one leg. Ray Data calls it with tables, from several threads at once.
 
     Args:
         work: of the job.
         pool: the whole pool.
         leg: the leg's name.
-        process: of the pool; None: nothing is left to compute.
-        last: whether rows end here.
+        process: its process of the pool; None: nothing is left to compute.
+        last: whether this is the last leg.
     """
 
     def __init__(self, work: PipelineWork, pool: Pool, leg: str, process: str | None, last: bool) -> None:
@@ -165,12 +165,12 @@ class LegActor:
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         """The rows one leg further, one table each, so that large ones do not gather in one block."""
-        given = [row if isinstance(row, RowInFlight) else RowInFlight(row) for row in rows_of(batch)]
+        arriving = [row if isinstance(row, RowInFlight) else RowInFlight(row) for row in rows_of(batch)]
         with self._clock:
-            rows = self._wait(self._all(given))
+            rows = self._wait(self._all(arriving))
         for row in rows:
             row.busy.append(Busy(self._leg, self._me, self._clock.seconds))
-            yield self._told(row)
+            yield self._leaving(row)
 
     async def _all(self, rows: Sequence[RowInFlight]) -> list[RowInFlight]:
         return list(await asyncio.gather(*(self._one(row) for row in rows)))
@@ -180,13 +180,13 @@ class LegActor:
             return row
         try:
             plan = row.plan or await asyncio.to_thread(self._work.plan, row.order.content)
-            return await self._onward(replace(row, plan=plan))
+            return await self._advance(replace(row, plan=plan))
         except Exception as error:  # noqa: BLE001 - whatever breaks, breaks this row alone
             row.error = error if isinstance(error, FlowsError) else StageError("", "plan", error)
             return row
 
-    async def _onward(self, row: RowInFlight) -> RowInFlight:
-        """Do of the plan what is ours."""
+    async def _advance(self, row: RowInFlight) -> RowInFlight:
+        """Run the part of the plan that belongs to this process."""
         assert row.plan is not None
         if self._scheduler is None or self._process is None:
             return row
@@ -196,24 +196,24 @@ class LegActor:
         result = await run_plan(self._scheduler, part)
         values = await self._scheduler.runner.fetch(dict(result.outputs))
         done = {id for id, node in result.nodes.items() if node.cache_key is not None}
-        made = {
+        outputs = {
             ref: values[name] for name, ref in part.outputs.items() if isinstance(ref, NodeOutput) and ref.node in done
         }
-        plan = plan_segments.advance(row.plan, part, made)
+        plan = plan_segments.advance(row.plan, part, outputs)
         return replace(row, plan=plan, nodes=(*row.nodes, *result.nodes.values()))
 
-    def _told(self, row: RowInFlight) -> pa.Table:
+    def _leaving(self, row: RowInFlight) -> pa.Table:
         id = row.order.id
         if not self._last:
             try:
                 return table_of({id: row})
             except Exception as error:  # noqa: BLE001 - as above: an error that cannot be pickled
-                told = StageError("", self._leg, RuntimeError(f"{row.error} ({type(error).__name__} on the way)"))
-                return table_of({id: RowInFlight(row.order, error=told, busy=row.busy)})
+                failure = StageError("", self._leg, RuntimeError(f"{row.error} ({type(error).__name__} on the way)"))
+                return table_of({id: RowInFlight(row.order, error=failure, busy=row.busy)})
         with self._clock:
-            told = self._work.finish(row.order.content, _end(row))
+            report = self._work.finish(row.order.content, _outcome(row))
         row.busy[-1] = Busy(self._leg, self._me, self._clock.seconds)
-        return table_of({id: Delivered(id, told, row.began, tuple(row.busy))})
+        return table_of({id: Delivered(id, report, row.began, tuple(row.busy))})
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
@@ -235,7 +235,7 @@ class CompanyRunner(LocalRunner):
 
     async def call(self, call: StageCall, progress: CallProgress) -> Reply:
         if self._songs is not None and issubclass(call.stage, DiffusionStage):
-            # Row after row: nobody waits for a certain one, and songs that take turns would all end late.
+            # Without turns among runs: no row is more urgent than another, and rows that take turns would all end late.
             reply, _ = await self._songs.call(replace(call, run=""), progress)
             assert reply is not None
             return reply
@@ -243,7 +243,7 @@ class CompanyRunner(LocalRunner):
 
 
 async def _scheduler(work: PipelineWork, pool: Pool, process: Process) -> Scheduler:
-    """Where a process runs its stages, loaded."""
+    """The scheduler of a process, its stages loaded."""
     from acestep_flows.model.allocator import keep_freed_memory
 
     keep_freed_memory()
@@ -254,8 +254,8 @@ async def _scheduler(work: PipelineWork, pool: Pool, process: Process) -> Schedu
     return Scheduler(registry(), runner, Cache(runner, memory=CACHE_BYTES))
 
 
-def _end(row: RowInFlight) -> PlanOutcome:
-    """How a row ended; one whose plan is not done has gone a way that was not its own."""
+def _outcome(row: RowInFlight) -> PlanOutcome:
+    """How a row ended. A plan with nodes left went a way that was planned for others."""
     if row.error is not None:
         return PlanOutcome(nodes=row.nodes, error=row.error)
     if row.plan is None or row.plan.nodes:
@@ -265,7 +265,7 @@ def _end(row: RowInFlight) -> PlanOutcome:
 
 
 class _Clock:
-    """Seconds during which at least one call was under way."""
+    """Counts the seconds during which at least one call was under way."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -285,6 +285,6 @@ class _Clock:
 
     @property
     def seconds(self) -> float:
-        """By now."""
+        """Seconds so far."""
         with self._lock:
             return self._sum + (time.monotonic() - self._since if self._under_way else 0.0)

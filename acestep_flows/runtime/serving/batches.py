@@ -1,4 +1,4 @@
-"""Cheap calls of one process in shared forward passes: what arrives while one is made goes into the next."""
+"""Cheap calls of one process in shared forward passes: calls that arrive during one pass go into the next."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Batcher(Generic[I, O]):
         run: an output or an exception per item, in order. When it raises for several items, each is run alone.
         size: what an item counts, in the units of `max_size`; at least 1.
         max_size: most that one list may count. A larger item goes alone.
-        max_wait: seconds that the first item waits for company when the thread is free; 0 takes who is there.
+        max_wait: seconds that the first item waits for others when the thread is free; 0: it does not wait.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Batcher(Generic[I, O]):
     ) -> None:
         self._run, self._size, self._max_size, self._max_wait = run, size, max_size, max_wait
         self._waiting: deque[tuple[I, asyncio.Future[O]]] = deque()
-        self._came = asyncio.Event()
+        self._changed = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="batch")
         self._batches = self._items = self._broken = 0
@@ -64,10 +64,10 @@ class Batcher(Generic[I, O]):
         await self.close()
 
     async def __call__(self, item: I) -> O:
-        """The output of one item. Cancelling takes it out while it waits.
+        """The output of one item. Cancelling removes the item while it waits.
 
         Raises:
-            Exception: whatever `run` gave in place of the output.
+            Exception: that `run` returned in place of the output.
         """
         if self._loop is None:
             self._loop = asyncio.create_task(self._batching(), name="batcher")
@@ -75,7 +75,7 @@ class Batcher(Generic[I, O]):
             raise Cancelled("the batcher was closed")
         future: asyncio.Future[O] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        self._came.set()
+        self._changed.set()
         return await future
 
     async def close(self) -> None:
@@ -86,7 +86,7 @@ class Batcher(Generic[I, O]):
         await asyncio.to_thread(self._worker.shutdown)
 
     def stats(self) -> BatcherStats:
-        """Where the batcher stands."""
+        """A snapshot of the batcher."""
         return BatcherStats(len(self._waiting), self._batches, self._items, self._broken)
 
     async def _batching(self) -> None:
@@ -103,17 +103,17 @@ class Batcher(Generic[I, O]):
                     future.set_exception(Cancelled("the batcher was closed"))
 
     async def _gather(self) -> None:
-        """Return when a list is full, or its first item has waited long enough."""
+        """Wait until a list is full or its first item has waited long enough."""
         loop = asyncio.get_running_loop()
         while not self._waiting:
-            self._came.clear()
-            await self._came.wait()
+            self._changed.clear()
+            await self._changed.wait()
         until = loop.time() + self._max_wait
         while sum(self._size(item) for item, _ in self._waiting) < self._max_size and loop.time() < until:
-            self._came.clear()
+            self._changed.clear()
             try:
                 async with asyncio.timeout_at(until):
-                    await self._came.wait()
+                    await self._changed.wait()
             except TimeoutError:
                 return
 
@@ -161,7 +161,7 @@ class Batcher(Generic[I, O]):
 
 @dataclass(eq=False)
 class Passes(Watch):
-    """Forward passes that were made for a stage, and how many items were in them."""
+    """Counts the forward passes of a stage, and the items in them."""
 
     passes: int = 0
     items: int = 0
@@ -173,7 +173,7 @@ class Passes(Watch):
 
 @dataclass(eq=False)
 class _BatchedCall:
-    """A call that waits for its pass."""
+    """A call that waits for its forward pass."""
 
     call: StageCall
     progress: CallProgress
@@ -192,7 +192,7 @@ class StageBatches:
         most: what the items of one list may count together (`Stage.size`); with 1 nothing is taken.
 
     Attributes:
-        passes: by stage, of those that share; passes of calls not taken are for whoever makes them to tell.
+        passes: counts by stage, of stages that share passes. Who makes calls that are not taken counts these.
     """
 
     def __init__(self, runner: LocalRunner, stages: Iterable[type[Stage]], most: int) -> None:
@@ -201,7 +201,7 @@ class StageBatches:
         self.passes = {name: Passes() for name in sharing}
         self._batchers: dict[str, Batcher[_BatchedCall, Reply]] = {}
         for name in sharing if most > 1 else ():
-            self._batchers[name] = Batcher(self._made, size=lambda job: job.size, max_size=most)
+            self._batchers[name] = Batcher(self._in_runner, size=lambda job: job.size, max_size=most)
 
     def takes(self, stage: type[Stage]) -> bool:
         """Whether calls of `stage` are made here."""
@@ -230,7 +230,7 @@ class StageBatches:
         for batcher in self._batchers.values():
             await batcher.close()
 
-    def _made(self, jobs: list[_BatchedCall]) -> list[Reply | Exception]:
+    def _in_runner(self, jobs: list[_BatchedCall]) -> list[Reply | Exception]:
         """In the batcher's thread; computed in the runner's."""
         return self._runner.work.submit(self._compute, jobs).result()
 
@@ -240,8 +240,10 @@ class StageBatches:
             job.begun = True
             job.loop.call_soon_threadsafe(job.progress.started)
         try:
-            made: list[Reply | FlowsError] = self._runner.together([job.call for job in jobs], self.passes[stage.name])
-            return [*made]
+            replies: list[Reply | FlowsError] = self._runner.together(
+                [job.call for job in jobs], self.passes[stage.name]
+            )
+            return [*replies]
         finally:
             for job in jobs:
                 job.loop.call_soon_threadsafe(job.over.set)

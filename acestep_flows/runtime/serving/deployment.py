@@ -22,22 +22,22 @@ from acestep_flows.runtime.serving.pool import Pool, Process
 from acestep_flows.runtime.serving.stage_host import StageHost, open_checkpoint
 
 ONGOING = 10_000
-"""Calls that one replica may be given at once. They wait in the step engine, which is fair; the hard limit on work
-accepted is the run table's, for Serve's own is soft and counts per caller."""
+"""Calls that one replica may be given at once. They wait in the step engine, which is fair. The hard limit on accepted
+work is the run table's, because Serve's own is soft and counts per caller."""
 
 DRAIN_SECONDS = 30.0
-"""How long a replica that is taken down may go on with what it has."""
+"""Seconds that a replica which is shut down may take to finish its calls."""
 
 HEALTH_SECONDS = 1.0
-"""How often replicas are looked at; a killed one is replaced after as long."""
+"""Seconds between health checks; a killed replica is replaced after as long."""
 
 Ingress: TypeAlias = Callable[[Pool, "Path | None", Mapping[str, Application], Mapping[str, Any]], Application]
-"""Makes the deployment that stands in front: given the pool, the home folder, the bound hosts by name of process, which
-it passes on to `bind`, so that its constructor gets their handles, and options of its own."""
+"""Makes the deployment in front of the hosts. Takes the pool, the home folder, the bound hosts by name of process, and
+options of its own. It passes the hosts on to `bind`, so that its constructor gets their handles."""
 
 
 class AppArgs(BaseModel):
-    """What `build_app` takes."""
+    """The arguments of `build_app`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -57,22 +57,22 @@ def build_app(args: dict[str, Any]) -> Application:
     """The application: a deployment for each process of the pool, and one in front of them.
 
     Args:
-        args: as `AppArgs` says.
+        args: the fields of `AppArgs`.
 
     Raises:
         InputError: the arguments, the pool or the ingress are not usable.
-        CheckpointError: the weights are not: found here, once, and not in every process.
+        CheckpointError: the weights are not usable. Checked here, once, before any process starts.
     """
     try:
-        given = AppArgs.model_validate(args)
+        arguments = AppArgs.model_validate(args)
     except ValidationError as error:
         problems = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
         raise InputError("; ".join(problems), where="args") from None
-    pool = given.pool if isinstance(given.pool, Pool) else Pool.read(given.pool)
+    pool = arguments.pool if isinstance(arguments.pool, Pool) else Pool.read(arguments.pool)
     open_checkpoint(pool)
-    hosts = {name: host(pool, name, given.home) for name in pool.processes}
-    ingress = _front if given.ingress is None else _imported(given.ingress)
-    return ingress(pool, given.home, hosts, given.options)
+    hosts = {name: host(pool, name, arguments.home) for name in pool.processes}
+    ingress = _anchor if arguments.ingress is None else _import_ingress(arguments.ingress)
+    return ingress(pool, arguments.home, hosts, arguments.options)
 
 
 def host(pool: Pool, name: str, home: Path | None) -> Application:
@@ -82,19 +82,19 @@ def host(pool: Pool, name: str, home: Path | None) -> Application:
 
 
 class PoolAnchor:
-    """Stands in front where nothing else does: knows the pool, so that a runner can be made by whoever connects."""
+    """The deployment in front where there is no ingress. It knows the pool, so that clients can make a runner."""
 
     def __init__(self, pool: Pool, **hosts: object) -> None:
         self._pool = pool
 
     async def pool(self) -> Pool:
-        """As the processes were started."""
+        """The pool that the processes were started with."""
         return self._pool
 
 
-def _front(pool: Pool, home: Path | None, hosts: Mapping[str, Application], options: Mapping[str, Any]) -> Application:
+def _anchor(pool: Pool, home: Path | None, hosts: Mapping[str, Application], options: Mapping[str, Any]) -> Application:
     if options:
-        raise InputError("there is no ingress that takes them", where="args.options", allowed="none, or an ingress")
+        raise InputError("options without an ingress", where="args.options", allowed="no options, or an ingress too")
     light = {"num_cpus": 0.01}
     return _bound(PoolAnchor, {"name": "front", "ray_actor_options": light}, pool, **hosts)
 
@@ -126,7 +126,7 @@ def _options(name: str, process: Process) -> dict[str, Any]:
     }
 
 
-def _imported(path: str) -> Ingress:
+def _import_ingress(path: str) -> Ingress:
     module, _, name = path.partition(":")
     try:
         ingress: Ingress = getattr(importlib.import_module(module), name)

@@ -1,4 +1,4 @@
-"""A Ray of our own on this machine: quiet, apart from every other, out of the network's reach, and gone afterwards."""
+"""A Ray on this machine for one process: quiet, separate from others, unreachable from the network, gone at the end."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from acestep_flows.runtime.serving.runner import ServeRunner
 
 STORE_BYTES = 2**30
-"""Shared memory for values; what does not fit goes to disk."""
+"""Bytes of shared memory for values; values that do not fit go to disk."""
 
 FRONT_CPUS = 0.1
-"""What the deployment in front of the pool's processes reserves; hardly any is used."""
+"""Cores that the deployment in front of the pool's processes reserves; it uses hardly any."""
 
 STOP_SECONDS = 10.0
 LOOPBACK = "127.0.0.1"
 NODE = "127.0.0.2" if sys.platform == "linux" else None
-"""Address of Ray's own traffic. For 127.0.0.1 it would take the network's address, which may change under it."""
+"""Address of Ray's own traffic. In place of 127.0.0.1 Ray would take the network's address, which may change."""
 
 
 @dataclass(frozen=True)
 class ServeHttp:
-    """Where Serve's own proxy listens, when an ingress answers HTTP."""
+    """Address of Serve's proxy, when an ingress answers HTTP."""
 
     host: str = LOOPBACK
     port: int = 8777
@@ -48,8 +48,8 @@ def own_ray(cpus: float, gpus: float = 0, *, store: int = STORE_BYTES) -> Iterat
     """Ray for as long as the context lasts; one at a time per process.
 
     Args:
-        cpus: cores to promise; more than there are is fine, they are only counted.
-        gpus: GPUs to promise.
+        cpus: cores to offer; may be more than there are, because Ray only counts them.
+        gpus: GPUs to offer.
         store: bytes of shared memory for values.
     """
     set_environment()
@@ -87,8 +87,8 @@ def local_ray(
     """As `own_ray`, with Serve.
 
     Args:
-        cpus: cores to promise to the pool's processes, a place for what stands in front of them not counted.
-        http: where to answer HTTP; None: nowhere.
+        cpus: cores to offer to the pool's processes; those of the deployment in front of them come on top.
+        http: address to answer HTTP at; None: no HTTP.
     """
     set_environment()
     with uncollected():
@@ -110,19 +110,19 @@ def local_ray(
 
 
 def deploy(args: dict[str, Any], app: str | None = None, route: str | None = None) -> ServeRunner:
-    """Bring an application up and return when it is ready.
+    """Start an application and return when it is ready.
 
     Args:
         args: of `build_app`.
         app: its name.
-        route: prefix of its HTTP routes; None: it answers none.
+        route: prefix of its HTTP routes; None: it answers no HTTP.
 
     Returns:
         A runner over it.
 
     Raises:
         InputError: the arguments, the pool or the weights are not usable.
-        FlowsError: it does not come up.
+        FlowsError: it does not start.
     """
     from ray import serve
 
@@ -139,15 +139,15 @@ def deploy(args: dict[str, Any], app: str | None = None, route: str | None = Non
 
 
 def set_environment() -> None:
-    """What Ray reads from the environment while it is imported, in this process and in those it starts."""
+    """Set the variables that Ray reads while it is imported, in this process and in those it starts."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # By default Ray's workers give way to everybody (nice 15), and here they are what does the work: beside any other
-    # program on the machine songs would take many times as long.
+    # By default Ray's workers have low priority (nice 15). Here they do the work: beside any other program on the
+    # machine songs would take many times as long.
     os.environ.setdefault("RAY_worker_niceness", "0")
-    # Serve's controller looks around ten times a second, which takes a twentieth of a core from songs for ever.
+    # Serve's controller polls ten times a second, which takes a twentieth of a core from songs all the time.
     os.environ.setdefault("RAY_SERVE_CONTROL_LOOP_INTERVAL_S", "0.5")
-    # Its ports listen on every interface, whatever address it is given: nobody talks to it without a token. Once it
-    # has been imported it takes the one in the user's home folder.
+    # Its ports listen on every interface, whatever address it is given, so it must require a token. Once it has been
+    # imported it takes the token in the user's home folder.
     if "ray" not in sys.modules:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))

@@ -1,8 +1,8 @@
-"""What a host and a runner say to each other.
+"""The messages between a host and a runner.
 
-A call goes out as JSON with handles in it, and their values beside it as arguments of their own: so they travel by
-reference, and Ray finds them. The answer is a stream: messages, the last of which is `Done`, `Failed` or `Cleared`;
-after `Done` come the values it names, one item each, so that the runner can leave them where they are, and `Complete`.
+A call goes out as JSON with handles in it, and their values beside it as arguments of their own, because Ray passes
+arguments by reference. The answer is a stream of messages, the last of which is `Done`, `Failed` or `Cleared`. After
+`Done` come the values it names, one item each, so that the runner can leave them where they are, and `Complete`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from acestep_flows.values import Latents
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The call has a place and works."""
+    """The call works now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """Steps that were done since the last message, each with the total."""
+    """The steps made since the last message, each with the total."""
 
     done: tuple[tuple[int, int], ...]
 
@@ -40,7 +40,7 @@ class PreviewMessage:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The outputs, with handles that lead nowhere; the values of `digests` follow in this order."""
+    """The outputs, with handles without tokens; the values of `digests` follow in this order."""
 
     outputs: dict[str, Any]
     digests: tuple[str, ...]
@@ -49,7 +49,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """All values were given. Without it, one of them may be the error that the host died of."""
+    """All values were sent. Without it, one of them may be the error that the host died of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Cleared:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """What the stage failed of."""
+    """The error of the stage."""
 
     error: FlowsError
 
@@ -68,13 +68,13 @@ Message: TypeAlias = Started | Steps | PreviewMessage | Done | Complete | Cleare
 
 
 def part(content: Any) -> tuple[Any, dict[str, Any]]:
-    """Content without tokens, and the tokens by digest."""
+    """Split content into content without tokens, and the tokens by digest."""
     tokens = {leaf.digest: leaf.token for leaf in leaves(content) if isinstance(leaf, Handle)}
     return translate(content, lambda leaf: replace(leaf, token=None) if isinstance(leaf, Handle) else leaf), tokens
 
 
 def join(content: Any, digests: Sequence[str], tokens: Sequence[Any]) -> Any:
-    """Content with tokens again."""
+    """Put the tokens back into content: the reverse of `part`."""
     by_digest = dict(zip(digests, tokens, strict=True))
 
     def joined(leaf: Any) -> Any:
@@ -84,7 +84,7 @@ def join(content: Any, digests: Sequence[str], tokens: Sequence[Any]) -> Any:
 
 
 def portable(error: FlowsError) -> FlowsError:
-    """The error, in a form that another process can read: causes may be of any class, and hold anything."""
+    """The error in a form that another process can read: its cause may be of any class and hold anything."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception as unreadable:  # noqa: BLE001 - whatever classes from outside do when they are pickled

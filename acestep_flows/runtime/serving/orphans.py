@@ -1,7 +1,7 @@
-"""What a Ray of our own leaves when its owner is killed, and how the next one clears it away.
+"""Processes and folders that a local Ray leaves when its owner is killed, and how the next one removes them.
 
-Each has a folder with a list of its processes. Most of them notice that the owner is gone; some take minutes, and hold
-ports meanwhile.
+Each Ray has a folder with a list of its processes. Most of them notice that the owner is gone; some take minutes, and
+hold ports meanwhile.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _LIST = "processes.json"
 
 
 def new_folder() -> Path:
-    """A folder for a Ray of this process. Its path is short: those of sockets in it have some hundred characters."""
+    """A folder for a Ray of this process. Its path is short, because paths of sockets are limited."""
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     note(folder, [])
     return folder
 
 
 def note(folder: Path, started: Iterable[psutil.Process]) -> None:
-    """Write down whose folder it is, and which processes belong to it. A number is worth nothing without the time."""
+    """Write the owner of the folder and its processes: ids with start times, because ids are used again."""
     listed = [[process.pid, process.create_time()] for process in (psutil.Process(), *started)]
     (folder / _LIST).write_text(json.dumps(listed))
 
@@ -41,7 +41,7 @@ def clear() -> None:
         with contextlib.suppress(OSError, ValueError, TypeError):
             (owner, *started) = json.loads((folder / _LIST).read_text())
             if not list(_alive([owner])):
-                end(list(_alive(started)), gently=False)  # they have lost everything already
+                end(list(_alive(started)), gently=False)  # their owner is dead: nothing is left to save
                 shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -49,8 +49,8 @@ def end(processes: list[psutil.Process], patience: float = 0.0, *, gently: bool 
     """End processes.
 
     Args:
-        patience: seconds they have to end by themselves.
-        gently: ask them before killing them.
+        patience: seconds in which they may end by themselves.
+        gently: terminate them before killing them.
     """
     left = _outlasting(processes, patience)
     for ask in (psutil.Process.terminate, psutil.Process.kill) if gently else (psutil.Process.kill,):
@@ -61,7 +61,7 @@ def end(processes: list[psutil.Process], patience: float = 0.0, *, gently: bool 
 
 
 def _outlasting(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
-    """Those that still run after `seconds` at the most. One that has ended counts as gone, though nobody buries it."""
+    """Those that still run after at most `seconds`. A zombie counts as ended."""
     until = time.monotonic() + seconds
     while (left := [process for process in processes if _runs(process)]) and time.monotonic() < until:
         time.sleep(0.05)
@@ -76,7 +76,7 @@ def _runs(process: psutil.Process) -> bool:
 
 
 def _alive(listed: Iterable[tuple[int, float]]) -> Iterator[psutil.Process]:
-    """Those of the listed that still run, and not others that got their numbers."""
+    """The listed processes that still run, without others that have got their ids since."""
     for pid, created in listed:
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(pid)

@@ -38,7 +38,7 @@ APP = "acestep-flows"
 """The name of the Serve application, where nobody chose another."""
 
 STATS_SECONDS = 10.0
-"""How long replicas may take to say how they are."""
+"""How long replicas may take to answer with their statistics."""
 
 _LOST = (
     lost.RayActorError,
@@ -46,7 +46,7 @@ _LOST = (
     lost.WorkerCrashedError,
     lost.NodeDiedError,
     lost.LocalRayletDiedError,
-    lost.TaskCancelledError,  # by the host's shutdown; who cancels a call himself hears of it in another way
+    lost.TaskCancelledError,  # by the shutdown of the host; cancelling a call from here raises asyncio.CancelledError
 )
 
 
@@ -54,30 +54,30 @@ class ServeRunner:
     """Runs stages in the processes of a pool.
 
     Args:
-        pool: as it was when the processes were started; later changes of the file are not seen.
-        hosts: a handle by name of the process.
+        pool: the pool that the processes were started with; later changes of its file do not count.
+        hosts: handles by name of the process.
     """
 
     def __init__(self, pool: Pool, hosts: Mapping[str, DeploymentHandle[Any]]) -> None:
         self.pool = pool
         self.checkpoint = open_checkpoint(pool)
-        # By reference whatever Ray's environment says: by value, large outputs would not fit into a message.
+        # By reference, whatever Ray's environment says: by value, large outputs do not fit into a message.
         self._hosts = {name: handle.options(stream=True, _by_reference=True) for name, handle in hosts.items()}
         self._retries = {name: LostProcessRetry(process.most) for name, process in pool.processes.items()}
         self._files = ThreadPoolExecutor(4, thread_name_prefix="values")
 
     @classmethod
     def connect(cls, pool: Pool, app: str = APP) -> ServeRunner:
-        """A runner over an application that `build_app` made and that is up."""
+        """A runner over an application that `build_app` made and that is ready."""
         return cls(pool, {name: serve.get_deployment_handle(name, app_name=app) for name in pool.processes})
 
     def close(self) -> None:
-        """End the threads; values that are still referred to stay."""
+        """End the threads. Values with references stay."""
         self._files.shutdown()
 
     @property
     def durable(self) -> bool:
-        """Yes: values go with this process, and what was accepted has to end in another."""
+        """Yes: values are lost with this process, and accepted runs have to end in another."""
         return True
 
     def numerics(self, stage: type[Stage]) -> str:
@@ -85,11 +85,11 @@ class ServeRunner:
         return self.pool.process(stage).placement.numerics
 
     def peak_memory(self) -> int | None:
-        """Not known: the processes are others."""
+        """None: stages run in other processes."""
         return None
 
     async def weights(self, stage: type[Stage], params: StageParams) -> tuple[str, ...]:
-        """As the stage names them, read in this process."""
+        """The digests that the stage names, read in this process."""
         digests: tuple[str, ...] = await self._in_files(stage.weights, self.checkpoint, params)
         return digests
 
@@ -98,16 +98,16 @@ class ServeRunner:
         return await self._in_files(translate, content, _put)
 
     async def fetch(self, content: Any) -> Any:
-        """Values from wherever they are.
+        """Values, from wherever in the cluster they are.
 
         Raises:
-            LostProcess: a value went with the machine it was on.
+            LostProcess: a value was lost with the machine it was on.
         """
-        with _our_errors():
-            return await self._in_files(translate, content, _got)
+        with translate_errors():
+            return await self._in_files(translate, content, _get)
 
     async def save(self, store: Store, key: str, outputs: Outputs, stage: str) -> None:
-        """Write outputs, read here: on one machine that copies nothing but the file."""
+        """Write outputs from this process. On one machine only the file is a copy."""
         values = await self.fetch(outputs)
         await self._in_files(store.write, key, values, stage)
 
@@ -129,7 +129,7 @@ class ServeRunner:
         """One attempt of a call, as `MakeCall` says."""
         inputs, tokens = messages.part(dict(call.inputs))
         host = self._hosts[self.pool.home_of[call.stage.name]]
-        with _our_errors(call.stage.name):
+        with translate_errors(call.stage.name):
             response: Any = host.run.remote(
                 call.stage.name,
                 call.params,
@@ -143,32 +143,32 @@ class ServeRunner:
             stream = None
             try:
                 stream = await response._to_object_ref_gen()
-                return await _heard(stream, progress)
+                return await _read_answer(stream, progress)
             except asyncio.CancelledError:
                 response.cancel()
                 if stream is not None:
-                    await _ended(stream)
+                    await _drain(stream)
                 raise
 
     async def stats(self) -> dict[str, list[dict[str, Any]]]:
-        """What the replicas of every process say of themselves; nothing while one of them is being replaced."""
+        """Statistics of the replicas of every process; an empty list while one of them is being replaced."""
 
         def ask(host: DeploymentHandle[Any]) -> list[dict[str, Any]]:
             try:
-                told: list[dict[str, Any]] = host.broadcast("stats").results(timeout_s=STATS_SECONDS)
+                replicas: list[dict[str, Any]] = host.broadcast("stats").results(timeout_s=STATS_SECONDS)
             except (lost.RayError, refused.RayServeException, TimeoutError):
                 return []
-            return told
+            return replicas
 
-        told = await asyncio.gather(*(self._in_files(ask, host) for host in self._hosts.values()))
-        return dict(zip(self._hosts, told, strict=True))
+        answers = await asyncio.gather(*(self._in_files(ask, host) for host in self._hosts.values()))
+        return dict(zip(self._hosts, answers, strict=True))
 
     def _in_files(self, work: Any, *args: Any) -> Any:
         return asyncio.get_running_loop().run_in_executor(self._files, work, *args)
 
 
-async def _heard(stream: AsyncIterator[Any], progress: CallProgress) -> Reply | None:
-    """Messages up to the last, then references to the values."""
+async def _read_answer(stream: AsyncIterator[Any], progress: CallProgress) -> Reply | None:
+    """Read the messages up to the last, then references to the values; None when the call stopped on the way."""
     async for reference in stream:
         message: messages.Message = await reference
         match message:
@@ -190,16 +190,16 @@ async def _heard(stream: AsyncIterator[Any], progress: CallProgress) -> Reply | 
     raise LostProcess("the answer ended before it was complete")
 
 
-async def _ended(stream: AsyncIterator[Any]) -> None:
-    """Return when the host is done with the call; how it ended no longer matters."""
+async def _drain(stream: AsyncIterator[Any]) -> None:
+    """Wait until the host is done with the call, however it ends."""
     with contextlib.suppress(lost.RayError, StopAsyncIteration):
         async for reference in stream:
             await reference
 
 
 @contextlib.contextmanager
-def _our_errors(stage: str = "") -> Iterator[None]:
-    """Ray's errors as ours."""
+def translate_errors(stage: str = "") -> Iterator[None]:
+    """Raise errors of Ray as errors of this package."""
     try:
         yield
     except FlowsError:
@@ -221,5 +221,5 @@ def _put(content: Any) -> Any:
     return replace(handle, token=ray.put(content))
 
 
-def _got(content: Any) -> Any:
+def _get(content: Any) -> Any:
     return ray.get(content.token) if isinstance(content, Handle) else content

@@ -1,4 +1,4 @@
-"""A host: one process that serves one or several stages. It knows no Ray; `build` makes deployments of it."""
+"""A host: one process that serves one or several stages. It does not know Ray; `deployment` makes it a deployment."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PROGRESS_SECONDS = 0.2
-"""Least time between two messages of a call: each costs milliseconds of processor time here and where it is heard, and
-executors write progress no more often."""
+"""Least time between two messages of a call. Each costs milliseconds of processor time on both sides, and executors
+write progress no more often."""
 
-WORD_SECONDS = 0.2
-"""How long a message may take to be on its way."""
+SEND_SECONDS = 0.2
+"""How long a message may take until it has left the process."""
 
 
 class StageHost:
-    """Loads its stages when it is made, and then answers calls of them.
+    """Loads its stages when it is made, then answers calls of them.
 
     Args:
         pool: the whole pool.
-        name: which of its processes this is.
-        home: the server's folder, where songs half done are kept; None keeps none.
+        name: the process of the pool that this is.
+        home: the server's folder, where states of unfinished songs are saved; None: they are not.
     """
 
     def __init__(self, pool: Pool, name: str, home: Path | None = None) -> None:
@@ -85,7 +85,13 @@ class StageHost:
         run: str = "",
         alone_until: int = 0,
     ) -> AsyncIterator[Any]:
-        """One call, answered as `wire` says. Cancelling it stops the stage at its next step boundary."""
+        """Make one call and yield the answer, as `messages` says. Cancelling it stops the stage at its next step.
+
+        Args:
+            inputs, digests, values: the call's inputs, as `messages.join` takes them.
+            preview_every, run: as in `StageCall`.
+            alone_until: the step at which a diffusion call stops with its state saved; 0: it goes to its end.
+        """
         call = StageCall(self.stages[stage], messages.join(inputs, digests, values), params, preview_every, run)
         edge = self._edges[stage]
         edge.calls += 1
@@ -93,7 +99,7 @@ class StageHost:
         if alone_until:
             # The caller has to know that the call is here before the process may die of it.
             yield messages.Started()
-            await asyncio.sleep(WORD_SECONDS)
+            await asyncio.sleep(SEND_SECONDS)
         mailbox = Mailbox()
         work = asyncio.ensure_future(self._answer(call, mailbox, alone_until))
         work.add_done_callback(mailbox.close)
@@ -110,11 +116,11 @@ class StageHost:
             if reply is None:
                 yield messages.Cleared()
                 return
-            outputs, made = messages.part(dict(reply.outputs))
+            outputs, values_by_digest = messages.part(dict(reply.outputs))
             edge.seconds += reply.seconds
             edge.bytes_out += _bytes(outputs)
-            yield messages.Done(outputs, tuple(made), reply.seconds)
-            for value in made.values():
+            yield messages.Done(outputs, tuple(values_by_digest), reply.seconds)
+            for value in values_by_digest.values():
                 yield value
             yield messages.Complete()
             if key is not None and self._songs is not None:
@@ -136,15 +142,22 @@ class StageHost:
         return reply, None
 
     async def stats(self) -> dict[str, Any]:
-        """Who this is and what it is at: JSON."""
+        """Identity and load of this replica, as JSON."""
         engine = None if self._songs is None else dataclasses.asdict(self._songs.engine.stats())
-        told: dict[str, Any] = {"process": self.name, "replica": self._id, "pid": os.getpid()}
-        told |= {"stages": list(self.stages), "under_way": self._under_way}
         edges = {stage: dataclasses.asdict(edge) for stage, edge in self._edges.items() if edge.calls}
-        memory = self.runner.peak_memory()
-        passes = {stage: dataclasses.asdict(made) for stage, made in self._batches.passes.items() if made.passes}
-        told |= {"calls": self._calls, "edges": edges, "passes": passes}
-        return told | {"peak_memory": memory, "engine": engine}
+        passes = {stage: dataclasses.asdict(count) for stage, count in self._batches.passes.items() if count.passes}
+        return {
+            "process": self.name,
+            "replica": self._id,
+            "pid": os.getpid(),
+            "stages": list(self.stages),
+            "under_way": self._under_way,
+            "calls": self._calls,
+            "edges": edges,
+            "passes": passes,
+            "peak_memory": self.runner.peak_memory(),
+            "engine": engine,
+        }
 
     async def check_health(self) -> None:
         """Raises when the process has to be replaced."""
@@ -154,7 +167,7 @@ class StageHost:
 
 @dataclass
 class Edge:
-    """What went into a stage and came out since the process began. Seconds are of calls that ended well."""
+    """Calls, seconds and bytes of one stage since the process began. Only calls that succeeded count as seconds."""
 
     calls: int = 0
     seconds: float = 0.0
@@ -163,16 +176,16 @@ class Edge:
 
 
 class Mailbox:
-    """Progress of one call, gathered into messages: iterate over it until the call is over."""
+    """Gathers the progress of one call into messages. Iterate over it until the call is over."""
 
     def __init__(self) -> None:
         self._pending: list[messages.Message] = []
-        self._came = asyncio.Event()
+        self._changed = asyncio.Event()
         self._over = asyncio.Event()
 
     def started(self) -> None:
         self._pending.append(messages.Started())
-        self._came.set()
+        self._changed.set()
 
     def step(self, done: int, total: int) -> None:
         last = self._pending[-1] if self._pending else None
@@ -180,22 +193,22 @@ class Mailbox:
             self._pending[-1] = messages.Steps((*last.done, (done, total)))
         else:
             self._pending.append(messages.Steps(((done, total),)))
-        self._came.set()
+        self._changed.set()
 
     def preview(self, done: int, total: int, latents: Latents) -> None:
         self._pending = [message for message in self._pending if not isinstance(message, messages.PreviewMessage)]
         self._pending.append(messages.PreviewMessage(done, total, latents))
-        self._came.set()
+        self._changed.set()
 
     def close(self, _: object = None) -> None:
         """The call is over."""
         self._over.set()
-        self._came.set()
+        self._changed.set()
 
     async def __aiter__(self) -> AsyncIterator[messages.Message]:
         while True:
-            await self._came.wait()
-            self._came.clear()
+            await self._changed.wait()
+            self._changed.clear()
             pending, self._pending = self._pending, []
             for message in pending:
                 yield message
@@ -209,7 +222,7 @@ class Mailbox:
 
 
 def open_checkpoint(pool: Pool) -> Checkpoint:
-    """The weights a pool names, checked, nothing loaded. Adapters go by name only: callers are strangers.
+    """The weights that a pool names, checked, nothing loaded. Callers are strangers: they name adapters, never paths.
 
     Raises:
         CheckpointError: a file is missing, truncated or not the one expected.
