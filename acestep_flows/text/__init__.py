@@ -1,1 +1,6 @@
-"""Prompt and lyrics: checks, normalisation per language, language identification, tokenisation (spec 03)."""
+"""Prompt and lyrics: checks, language identification, normalisation per language and tokenisation (spec 03).
+
+The package must never know torch, checkpoints other than the vocabulary file, stages or graphs.
+
+Begin with `lyrics.py`, whose `LyricTokenizer` turns lyrics into token ids.
+"""

@@ -1,4 +1,4 @@
-"""Abbreviations and symbols, and the words that are sung for them (spec 03 section 3.1)."""
+"""Abbreviations and symbols as words (spec 03 section 3.1)."""
 
 from __future__ import annotations
 
@@ -41,26 +41,30 @@ _SYMBOLS = {
 }
 
 
-def _entries(language: str, table: str) -> tuple[tuple[re.Pattern[str], str], ...]:
+def _rules(language: str, table: str) -> tuple[tuple[re.Pattern[str], str], ...]:
     end = r"\b" if language == "ru" else r"\."
     pairs = (entry.split(" ", 1) for entry in table.split(", "))
     return tuple((re.compile(rf"\b{short}{end}", re.IGNORECASE), word) for short, word in pairs)
 
 
-_SPOKEN_ABBREVIATIONS = {language: _entries(language, table) for language, table in _ABBREVIATIONS.items()}
-_SPOKEN_SYMBOLS = {
+_ABBREVIATION_RULES = {language: _rules(language, table) for language, table in _ABBREVIATIONS.items()}
+_SYMBOL_TABLES = {
     language: str.maketrans({sign: f" {word} " for sign, word in zip(_SIGNS, table.split("/"), strict=True)})
     for language, table in _SYMBOLS.items()
 }
 
 
 def spell_abbreviations(text: str, language: str) -> str:
-    """Replace "dr." and its like by the word, one abbreviation after the other."""
-    for pattern, word in _SPOKEN_ABBREVIATIONS.get(language, ()):
+    """Replace abbreviations such as "dr." by words, one abbreviation after the other."""
+    for pattern, word in _ABBREVIATION_RULES.get(language, ()):
         text = pattern.sub(word, text)
     return text
 
 
 def spell_symbols(text: str, language: str) -> str:
-    """Replace the seven symbols by words between blanks, and strip the ends."""
-    return text.translate(_SPOKEN_SYMBOLS[language]).strip()
+    """Replace the seven symbols & @ % # $ £ ° by words between blanks, and strip the ends.
+
+    Raises:
+        KeyError: the language has no table of symbols.
+    """
+    return text.translate(_SYMBOL_TABLES[language]).strip()

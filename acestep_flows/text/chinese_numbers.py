@@ -1,4 +1,4 @@
-"""Digits to Chinese words: dates, money, telephone numbers, fractions, percentages, quantities (spec 03, 3.2)."""
+"""Digits to Chinese words: dates, money, telephone numbers, fractions, quantities (spec 03 section 3.2)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _UNITS = (
 _TWO = re.compile("(?:(?<=[百千万亿兆京垓秭穰沟涧正载])|^)二(?=[百千万亿兆京垓秭穰沟涧正载])")
 
 _NUMBER = r"\d+(?:\.\d+)?"
-# Sums such as 百元 need no entry: the bare multiplier is tried first and always wins.
+# Units such as 百元 need no entry: the multiplier alone is tried first and always matches.
 _MONEY_UNIT = "(?:亿|千万|百万|万|千|百|元|块|角|毛|分)"
 _MEASURE = (
     "(?:[匹张座回场尾条个首阙阵网炮顶丘棵只支袭辆挑担颗壳窠曲墙群腔砣客贯扎捆刀令打手罗坡山岭江溪钟队单双对出口头脚板跳枝件贴针线管名位身堂"
@@ -36,23 +36,23 @@ _PUNCTUATION = str.maketrans(
 def spell_chinese_numbers(text: str, compatibility: Compatibility) -> str:
     """Write every number as Chinese words, then turn every punctuation character into a comma.
 
-    Each rule finds all its matches first. Upstream then replaces the first place where the same digits occur, which
-    may be another (220号 2个 becomes 二二十号 二个); corrected replaces what was matched.
+    Each rule finds all its matches first. Upstream then replaces the first occurrence of the same digits, which may be
+    another place (220号 2个 becomes 二二十号 二个). "corrected" replaces the match itself.
     """
-    text = f"^{text}$"  # borders, so that the ends count as "not a digit"
+    text = f"^{text}$"  # borders, so that "not a digit" matches at the ends
     for pattern, read in _RULES:
         if pattern is _PERCENT:
             text = text.replace("％", "%")
         if compatibility == "upstream":
-            for found in [match["number"] for match in pattern.finditer(text)]:
-                text = text.replace(found, read(found), 1)
+            for number in [match["number"] for match in pattern.finditer(text)]:
+                text = text.replace(number, read(number), 1)
         else:
             text = _replace_matches(text, pattern, read)
     return text.lstrip("^").rstrip("$").translate(_PUNCTUATION)
 
 
 def cardinal(number: str) -> str:
-    """How a decimal number is said: "1204" -> 一千二百零四, "0.5" -> 零点五."""
+    """A decimal number in words: "1204" -> 一千二百零四, "0.5" -> 零点五."""
     whole, dot, fraction = number.partition(".")
     spoken = digit_by_digit(whole) if len(whole) == 1 else _magnitude("".join(str(int(digit)) for digit in whole))
     spoken = _TWO.sub("两", spoken)
@@ -62,12 +62,12 @@ def cardinal(number: str) -> str:
 
 
 def digit_by_digit(number: str) -> str:
-    """How a code, a year or a telephone number is said; characters other than digits are dropped."""
+    """A code, a year or a telephone number in words, digit by digit; other characters are dropped."""
     return "".join(_DIGITS[int(character)] for character in number if character.isdecimal())
 
 
 def _magnitude(digits: str) -> str:
-    """Digits with units. Zeros in front are said as one 零, zeros alone not at all."""
+    """Digits with their units. Leading zeros are read as one 零; zeros alone are not read."""
     significant = digits.lstrip("0")
     if len(significant) <= 1:
         zero = "零" if len(significant) < len(digits) else ""
@@ -99,7 +99,7 @@ def _fraction(fraction: str) -> str:
     return f"{cardinal(denominator)}分之{cardinal(numerator)}"
 
 
-# "(?<!\d)" keeps the search linear; a match never starts inside a run of digits anyway.
+# "(?<!\d)" makes the search linear. It excludes nothing: no match starts inside a run of digits.
 _PERCENT = re.compile(rf"(?<!\d)(?P<number>{_NUMBER}%)")
 _RULES: tuple[tuple[re.Pattern[str], Callable[[str], str]], ...] = (
     (

@@ -5,26 +5,26 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from acestep_flows.text.loading import once
+from acestep_flows.text.loading import load_once
 
 
 @lru_cache(maxsize=4096)
 def classify(text: str) -> tuple[str, float]:
-    """The most likely of 97 language codes, and its probability rounded to 3 decimals.
+    """The most likely of 97 language codes and its probability, rounded to 3 decimals.
 
     Raises:
-        OverflowError: one feature occurs more often than the classifier can count (texts beyond 65 535 bytes).
+        OverflowError: a feature occurs more often than the classifier can count (in texts beyond 65 535 bytes).
     """
     code, probability = _identifier().classify(text)
     return str(code), round(float(probability), 3)
 
 
 def known_codes() -> frozenset[str]:
-    """All codes that `classify` can give."""
+    """All codes that `classify` can return."""
     return frozenset(_identifier().nb_classes)
 
 
-@once
+@load_once
 def _identifier() -> Any:
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 

@@ -1,4 +1,4 @@
-"""Which language a line, or a whole song, is in (spec 03 section 4.5 and 05 section 1.3)."""
+"""The language of a line or of a whole song (spec 03 section 4.5 and spec 05 section 1.3)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from acestep_flows.values import Compatibility
 logger = logging.getLogger(__name__)
 
 MINIMUM_SHARE = 0.15
-"""Below this share of the counts a second language does not take an English line over (corrected only)."""
+"""The share of the counts that a second language needs to replace English (only with "corrected")."""
 
 _LINE_WITH_BREAKS = re.compile(r"[^\n]*\n+|[^\n]+")
 
 
 def line_language(line: str, compatibility: Compatibility, fallback: str = "zh") -> str:
-    """The language code of a line: the most frequent one, but a second language goes before English.
+    """The code of the most frequent language in a line. A second language takes precedence over English.
 
-    `fallback` stands for a line without any language, such as one of digits only (corrected; upstream: of blanks only).
+    Args:
+        fallback: the code of a line without a language. With "corrected" that is a line without letters; with
+            "upstream", a blank line.
     """
     if compatibility == "corrected" and is_written_pinyin(line):
         return "zh"
@@ -29,13 +31,13 @@ def line_language(line: str, compatibility: Compatibility, fallback: str = "zh")
     try:
         segmenter.segment(line.strip())
     except Exception as error:  # noqa: BLE001 - spec 03 section 4.5: any error means English
-        logger.debug("took %r for English: %s", line[:80], error)
+        logger.debug("assumed English for %r: %s", line[:80], error)
         return "en"
     return _decide(segmenter.counts, compatibility) or fallback
 
 
 def song_segments(lyrics: str, compatibility: Compatibility) -> tuple[str, Sequence[Segment]]:
-    """The most frequent language of a whole song, and its segments line by line: the form used in training."""
+    """The most frequent language of a whole song and its segments, line by line, as in training."""
     segmenter = Segmenter(compatibility)
     segments = [segment for line in _LINE_WITH_BREAKS.findall(lyrics) for segment in segmenter.segment(line)]
     return (_ranked(segmenter.counts) or ["zh"])[0], segments
@@ -51,5 +53,5 @@ def _decide(counts: dict[str, int], compatibility: Compatibility) -> str:
 
 
 def _ranked(counts: dict[str, int]) -> list[str]:
-    """Languages by falling count; ties go to the one that came first."""
+    """Languages by falling count; of equal counts the language that came first."""
     return sorted(counts, key=lambda language: -counts[language])

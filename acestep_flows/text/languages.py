@@ -8,15 +8,16 @@ from acestep_flows.values import Compatibility
 SUPPORTED = ("ar", "cs", "de", "en", "es", "fr", "hi", "hu", "it", "ja", "ko", "nl", "pl", "pt", "ru", "tr", "zh")
 
 
-def tag(language: str) -> str:
-    """The token that opens a line in `language`."""
+def language_token(language: str) -> str:
+    """The token that begins a line in `language`."""
     return "[zh-cn]" if language == "zh" else f"[{language}]"
 
 
-def encoded_as(code: str, compatibility: Compatibility) -> str:
-    """The language a line detected as `code` is encoded in: `en` for everything that has no token of its own.
+def encoding_language(code: str, compatibility: Compatibility) -> str:
+    """The language in which a line detected as `code` is encoded; `en` where `code` has no token.
 
-    Upstream meant variants of Chinese and Spanish (zh-tw, spa) to join zh and es, and never reaches that.
+    With "corrected", variants of Chinese and Spanish (zh-tw, spa) are encoded as zh and es. Upstream intends that, but
+    its code never gets there.
     """
     if compatibility == "corrected":
         code = _family(code)
@@ -24,10 +25,13 @@ def encoded_as(code: str, compatibility: Compatibility) -> str:
 
 
 def check_language(code: str, where: str = "language") -> str:
-    """The language that a caller's hint names, in any letter case, regional variants included.
+    """The supported language for a caller's hint, in any letter case and with regional variants (pt-BR).
+
+    Args:
+        where: the name of the hint, for the error.
 
     Raises:
-        InputError: none of the 17 languages.
+        InputError: the hint is none of the 17 languages.
     """
     language = _family(code.strip().lower()).split("-")[0]
     if language not in SUPPORTED:

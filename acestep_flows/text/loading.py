@@ -1,4 +1,4 @@
-"""Language libraries load on first use, once, whichever thread comes first."""
+"""Loading of language libraries: on first use and only once, also with several threads."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def once(load: Callable[[], T]) -> Callable[[], T]:
-    """Make `load` run one time in all; later calls, and calls that had to wait, get the same object."""
+def load_once(load: Callable[[], T]) -> Callable[[], T]:
+    """Make `load` run only once. Calls meanwhile wait; all calls return the same object."""
     lock = threading.Lock()
     loaded = cache(load)
 

@@ -1,4 +1,4 @@
-"""Lyrics to token ids: the form the model reads at inference, and the form it was trained on (spec 03 section 2)."""
+"""Lyrics to token ids, in the form of inference and in the form of training (spec 03 section 2)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from acestep_flows.errors import CheckpointError, InputError
 from acestep_flows.text.identify import line_language, song_segments
-from acestep_flows.text.languages import SUPPORTED, check_language, encoded_as, tag
+from acestep_flows.text.languages import SUPPORTED, check_language, encoding_language, language_token
 from acestep_flows.text.normalize import normalize
 from acestep_flows.text.prompt import check_lyrics
 from acestep_flows.values import Compatibility
@@ -26,27 +26,27 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_TOKENS = 4096
-"""What the model was trained with."""
+"""The longest sequence of tokens in the model's training."""
 
 STRUCTURE = (
     *("[start]", "[intro]", "[verse]", "[chorus]", "[bridge]", "[outro]"),
     *("[end]", "[inst]", "[solo]", "[hook]", "[pre-chorus]", "[break]"),
 )
-"""Tokens for the parts of a song, which lyrics may hold anywhere."""
+"""Tokens for the parts of a song. Lyrics may contain them anywhere."""
 
 _STRUCTURE_LINE = re.compile(r"\[.*?\]")
 
 
 @dataclass(frozen=True)
 class LineReport:
-    """What became of one line.
+    """The result of tokenising one line.
 
     Attributes:
-        text: the line as given, without blanks around it.
-        detected: the language found in it, one of 97 codes; empty for blank lines.
+        text: the line, without blanks at its ends.
+        detected: the language detected in it, one of 97 codes; empty for blank lines.
         language: the language it is encoded in; empty for blank lines.
-        normalized: the line as it is sung: what the tokens stand for.
-        ids: its tokens, from the language tag on, without the separator behind it.
+        normalized: the line with numbers and symbols as words: the text that was tokenised.
+        ids: its tokens, with the language token, without the separator after it.
         skipped: why the line was left out; empty if it was not.
     """
 
@@ -60,13 +60,13 @@ class LineReport:
 
 @dataclass(frozen=True)
 class TokenizedLyrics:
-    """Lyrics as the lyric encoder takes them.
+    """The input of the lyric encoder.
 
     Attributes:
         ids: (L,) token ids.
-        mask: (L,) ones, or a single zero where there are no lyrics at all.
+        mask: (L,) ones; a single zero for empty lyrics.
         lines: one report per line.
-        warnings: what a user should know about lines left out or cut.
+        warnings: messages for the user about lines left out or cut.
     """
 
     ids: NDArray[np.int64]
@@ -78,20 +78,20 @@ class TokenizedLyrics:
 class LyricTokenizer:
     """Tokenises lyrics with a vocabulary file in the format of the `tokenizers` library.
 
-    Special tokens are found by name. Safe to share between threads.
+    Special tokens are found by name. Threads may share one object.
 
     Raises:
-        CheckpointError: the file is missing, not such a vocabulary, or lacks a token.
+        CheckpointError: the file is missing, is not a vocabulary, or lacks a token.
     """
 
     def __init__(self, vocab: Path) -> None:
         self._tokenizer = _read(vocab)
-        names = ("[STOP]", "[UNK]", "[SPACE]", "[START]", *map(tag, SUPPORTED))
+        names = ("[STOP]", "[UNK]", "[SPACE]", "[START]", *map(language_token, SUPPORTED))
         self._id = {name: number for name in names if (number := self._tokenizer.token_to_id(name)) is not None}
         if missing := [name for name in names if name not in self._id]:
             raise CheckpointError(f"lacks {', '.join(missing)}", where=str(vocab), allowed="the lyric vocabulary")
         added = {token.content for token in self._tokenizer.get_added_tokens_decoder().values()}
-        self._inside_control = _cuts_inside(added - set(STRUCTURE))
+        self._control_splits = _split_points(added - set(STRUCTURE))
 
     def encode(
         self,
@@ -101,28 +101,28 @@ class LyricTokenizer:
         language: str | None = None,
         line_languages: Mapping[int, str] | None = None,
     ) -> TokenizedLyrics:
-        """Tokenise whole lyrics; empty ones give a single masked 0.
+        """Tokenise whole lyrics. Empty lyrics give a single masked 0.
 
         Args:
-            language: what all lines are in, instead of what is detected.
-            line_languages: the same for single lines, counted from 1; goes before `language`.
+            language: the language of all lines; by default each line's language is detected.
+            line_languages: languages of single lines, counted from 1; they take precedence over `language`.
 
         Raises:
             InputError: unusable lyrics (see `check_lyrics`) or an unknown language.
         """
         check_lyrics(lyrics)
         hints = {number: check_language(code, f"line {number}") for number, code in (line_languages or {}).items()}
-        everywhere = None if language is None else check_language(language)
+        default = None if language is None else check_language(language)
         if not lyrics:
             return TokenizedLyrics(np.zeros(1, np.int64), np.zeros(1, np.float32))
         lines = [line.strip() for line in lyrics.split("\n")]
-        given = [hints.get(number, everywhere) for number in range(1, len(lines) + 1)]
-        return self.encode_lines(lines, _detect(lines, given, compatibility), compatibility=compatibility)
+        languages = [hints.get(number, default) for number in range(1, len(lines) + 1)]
+        return self.encode_lines(lines, _detect(lines, languages, compatibility), compatibility=compatibility)
 
     def encode_lines(
         self, lines: Sequence[str], detected: Sequence[str], *, compatibility: Compatibility
     ) -> TokenizedLyrics:
-        """Tokenise stripped lines whose languages are settled: [START], then each line and a separator."""
+        """Tokenise stripped lines whose languages are known: [START], then each line and a separator."""
         limit = MAX_TOKENS if compatibility == "corrected" else None
         ids, reports, warnings = [self._id["[START]"]], list[LineReport](), list[str]()
         for number, (line, code) in enumerate(zip(lines, detected, strict=True), start=1):
@@ -141,25 +141,25 @@ class LyricTokenizer:
         return TokenizedLyrics(array, np.ones(len(array), np.float32), tuple(reports), tuple(warnings))
 
     def encode_line(self, line: str, detected: str, *, compatibility: Compatibility) -> LineReport:
-        """Tokenise one stripped line; a structure line ("[verse] ...") is encoded as English whatever it is in."""
+        """Tokenise one stripped line. A structure line ("[verse] ...") is encoded as English in any language."""
         structure = bool(_STRUCTURE_LINE.match(line))
-        language = "en" if structure else encoded_as(detected, compatibility)
+        language = "en" if structure else encoding_language(detected, compatibility)
         try:
             normalized = normalize(line, language, compatibility)
-            guard = compatibility == "corrected" and not structure
-            ids = self._encode_normalized(normalized, language, guard=guard)
-        except Exception as error:  # noqa: BLE001 - spec 03 section 2: the line is left out, the song goes on
+            escape = compatibility == "corrected" and not structure
+            ids = self._encode_normalized(normalized, language, escape=escape)
+        except Exception as error:  # noqa: BLE001 - spec 03 section 2: the line is left out, the others are tokenised
             logger.warning("left out the line %r: %s", line[:80], error)
             return LineReport(line, detected, language, skipped=f"{type(error).__name__}: {error}")
         return LineReport(line, detected, language, normalized, tuple(ids))
 
     def training_ids(self, lyrics: str, *, compatibility: Compatibility) -> NDArray[np.int64]:
-        """Token ids as in training: one language for the song, found in segments that cross no line (spec 05 1.3).
+        """Token ids as in training: one language for the song, segments within lines (spec 05 section 1.3).
 
-        Empty lyrics, and lyrics that are an instruction to write some, give a single 0.
+        Empty lyrics, and lyrics that are an instruction to write lyrics, give a single 0.
 
         Raises:
-            InputError: unusable lyrics, or a song in none of the 17 languages.
+            InputError: unusable lyrics, or the song is in none of the 17 languages.
         """
         check_lyrics(lyrics)
         if not lyrics or _is_instruction(lyrics):
@@ -171,36 +171,39 @@ class LyricTokenizer:
         for segment in segments:
             for line in segment.text.split("\n"):
                 try:
-                    ids += self._training_line(line, song, encoded_as(segment.language, compatibility), compatibility)
+                    ids += self._training_line(
+                        line, song, encoding_language(segment.language, compatibility), compatibility
+                    )
                 except Exception as error:  # noqa: BLE001 - spec 05 section 1.3: failing lines are skipped
                     logger.warning("left out %r: %s", line[:80], error)
         return np.array(ids[:MAX_TOKENS], np.int64)
 
     def decode(self, ids: Sequence[int] | NDArray[np.int64]) -> str:
-        """The text behind token ids, for people: a separator shows as a blank."""
+        """The text of token ids, for people. A separator becomes a blank."""
         tokens = (self._tokenizer.id_to_token(int(number)) or "" for number in ids)
         text = "".join(tokens).replace(" ", "")
         return text.replace("[SPACE]", " ").replace("[STOP]", "")
 
-    def _training_line(self, line: str, song: str, own: str, compatibility: Compatibility) -> list[int]:
+    def _training_line(self, line: str, song: str, segment: str, compatibility: Compatibility) -> list[int]:
+        """The tokens of one line in the language of the song, or of the segment if the song's lacks a character."""
         separator = self._id["[SPACE]"]
         if not line.strip():
             return [separator]
         structure = bool(_STRUCTURE_LINE.match(line))
-        guard = compatibility == "corrected" and not structure
+        escape = compatibility == "corrected" and not structure
 
         def encode(language: str) -> list[int]:
-            return self._encode_normalized(normalize(line, language, compatibility), language, guard=guard)
+            return self._encode_normalized(normalize(line, language, compatibility), language, escape=escape)
 
         ids = encode("en" if structure else song)
         if not structure and self._id["[UNK]"] in ids:
-            ids = encode(own)
+            ids = encode(segment)
         return [*ids, separator]
 
-    def _encode_normalized(self, text: str, language: str, *, guard: bool) -> list[int]:
-        """The language tag and the tokens of `text`; with `guard`, control tokens written in it are plain text."""
-        ids = [self._id[tag(language)]]
-        for piece in self._inside_control.split(text) if guard else [text]:
+    def _encode_normalized(self, text: str, language: str, *, escape: bool) -> list[int]:
+        """The language token and the tokens of `text`; with `escape`, control tokens in the text are plain text."""
+        ids = [self._id[language_token(language)]]
+        for piece in self._control_splits.split(text) if escape else [text]:
             ids += self._tokenizer.encode(piece.replace(" ", "[SPACE]")).ids
         return ids
 
@@ -216,18 +219,18 @@ def _read(vocab: Path) -> Tokenizer:
         raise CheckpointError(f"not a vocabulary: {error}", where=str(vocab), allowed="tokenizers JSON") from None
 
 
-def _cuts_inside(tokens: set[str]) -> re.Pattern[str]:
-    """The places between the first character of a token and the rest: text cut there holds no such token."""
-    places = (rf"(?<={re.escape(token[0])})(?={re.escape(token[1:])})" for token in sorted(tokens) if len(token) > 1)
-    return re.compile("|".join(places) or r"(?!)")
+def _split_points(tokens: set[str]) -> re.Pattern[str]:
+    """A pattern that matches between the first character of a token and the rest. Text split there has no token."""
+    points = (rf"(?<={re.escape(token[0])})(?={re.escape(token[1:])})" for token in sorted(tokens) if len(token) > 1)
+    return re.compile("|".join(points) or r"(?!)")
 
 
-def _detect(lines: Sequence[str], given: Sequence[str | None], compatibility: Compatibility) -> list[str]:
-    """The language of every line; a blank one has none. Lines of digits follow the rest of the song (corrected)."""
+def _detect(lines: Sequence[str], hints: Sequence[str | None], compatibility: Compatibility) -> list[str]:
+    """The language of every line, "" for blank lines. With "corrected", lines without letters take the song's."""
     fallback = "" if compatibility == "corrected" else "zh"
     codes = [
         "" if not line else hint or line_language(line, compatibility, fallback)
-        for line, hint in zip(lines, given, strict=True)
+        for line, hint in zip(lines, hints, strict=True)
     ]
     sung = [code for line, code in zip(lines, codes, strict=True) if code and not _STRUCTURE_LINE.match(line)]
     song = Counter(sung).most_common(1)[0][0] if sung else "zh"
@@ -235,6 +238,6 @@ def _detect(lines: Sequence[str], given: Sequence[str | None], compatibility: Co
 
 
 def _is_instruction(lyrics: str) -> bool:
-    """Whether a line holds "write a <anything> song that genre is": a request that slipped into the lyrics."""
+    """Whether a line has "write a <anything> song that genre is": a request instead of lyrics."""
     before, after = "write a ", " song that genre is"
     return any(after in line.partition(before)[2] for line in lyrics.split("\n"))

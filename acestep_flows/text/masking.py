@@ -1,7 +1,7 @@
-"""Hide what is recognised in a line (tags, scripts, numbers, quotes, brackets) behind placeholders.
+"""Replace tags, scripts, numbers, quotes and brackets of a line by placeholders.
 
-The passes run in order over the whole line, each seeing the placeholders of those before it (spec 03 section 4.2).
-What stays uncovered, and every placeholder in turn, is then given a language by `segments`.
+The passes run in order over the whole line, and each sees the placeholders of the earlier ones (spec 03 section 4.2).
+`segments` then finds the language of the remaining text and of each placeholder's text.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import Literal
 
 Kind = Literal["tag", "ko", "th", "ru", "number", "latin", "quote", "bracket"]
 
-# Lower case only, and not all of it: ø, ß and central European letters break a word into pieces.
+# Lower case only, and not all letters: ø, ß and central European letters split a word.
 _ACCENTED = "à-öù-þÿăđĩũơư" + "".join(chr(code) for code in range(0x1EA1, 0x1EFA, 2) if chr(code) not in "ỳỵ")
 
 
 def _script_run(letters: str) -> re.Pattern[str]:
-    """From a letter, or an opening character before it, up to the next word character outside `letters`."""
+    """A pattern from a letter, or opening characters before it, up to the next word character outside `letters`."""
     opening = "【《（(“‘\"'"
     return re.compile(rf"(?<![{opening}])[{opening}]*+[{letters}][{letters}\W]*+")
 
 
-# Possessive quantifiers and the looks behind keep every pass linear in the length of the line.
+# Possessive quantifiers and look-behinds make every pass linear in the length of the line.
 _PASSES: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     ("tag", re.compile(r"<(?P<name>[a-zA-Z|-]*)>(?P<inner>.*?)</?[a-zA-Z|-]*>")),
     ("ko", _script_run("가-힣")),
@@ -40,10 +40,11 @@ _STAYS_IF_WHOLE = ("number", "quote", "bracket")
 
 @dataclass(frozen=True)
 class Hidden:
-    """A stretch behind a placeholder.
+    """The text that a placeholder replaces.
 
     Attributes:
-        text: the whole match; quotes and brackets may hold placeholders of earlier passes.
+        kind: the pass that matched it.
+        text: the whole match; quotes and brackets may contain placeholders of earlier passes.
         inner: the text inside the quotes, brackets or tag.
         name: the name of a tag.
     """
@@ -55,11 +56,15 @@ class Hidden:
 
 
 class MaskedLine:
-    """A line after all passes; `text` is what remains, with placeholders."""
+    """A line after all passes.
+
+    Attributes:
+        text: the remaining text, with placeholders.
+    """
 
     def __init__(self, line: str) -> None:
         self._hidden: list[Hidden] = []
-        # Three letters that do not occur in the line make a placeholder: word characters, and in none of the scripts.
+        # A placeholder is three letters that do not occur in the line: word characters of none of the scripts.
         present = set(line)
         rare = (letter for letter in map(chr, range(0x20000, 0x2A6D7)) if letter not in present)
         self._letters = "".join(islice(rare, 64))
@@ -69,11 +74,12 @@ class MaskedLine:
             self._hide(kind, pattern)
 
     def pieces(self, text: str) -> Iterator[str | Hidden]:
-        """Cut `text` at its placeholders: visible pieces, possibly empty, with hidden ones between them."""
+        """Split `text` at its placeholders: plain pieces, possibly empty, with the replaced texts between them."""
         for position, piece in enumerate(self._placeholder.split(text)):
             yield self._hidden[self._number(piece)] if position % 2 else piece
 
     def holds_placeholder(self, text: str) -> bool:
+        """Whether `text` contains a placeholder."""
         return bool(self._placeholder.search(text))
 
     def _hide(self, kind: Kind, pattern: re.Pattern[str]) -> None:

@@ -1,5 +1,6 @@
-"""A line of lyrics as it is sung: words for numbers, abbreviations and symbols, Latin script for Chinese, Japanese and
-Korean (spec 03 section 3).
+"""Normalisation of lyrics: numbers, abbreviations and symbols as words; Chinese, Japanese and Korean in Latin script.
+
+The rules are those of spec 03 section 3.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from acestep_flows.text.abbreviations import spell_abbreviations, spell_symbols
 from acestep_flows.text.chinese_numbers import spell_chinese_numbers
 from acestep_flows.text.languages import SUPPORTED
 from acestep_flows.text.numbers import spell_numbers
-from acestep_flows.text.pinyin import around_written_pinyin, to_pinyin
+from acestep_flows.text.pinyin import change_around_pinyin, to_pinyin
 from acestep_flows.text.romanize import romanize_japanese, romanize_korean
 from acestep_flows.values import Compatibility
 
@@ -23,7 +24,7 @@ _TURKISH_CAPITALS = str.maketrans("İÖÜ", "iöü")
 
 
 def normalize(text: str, language: str, compatibility: Compatibility) -> str:
-    """Rewrite `text` the way the lyric vocabulary expects `language`.
+    """Rewrite a line in `language` for the lyric vocabulary.
 
     Raises:
         ValueError: `language` is none of the 17.
@@ -52,7 +53,7 @@ def _clean(text: str, language: str, compatibility: Compatibility) -> str:
         if compatibility == "upstream":
             return spell_chinese_numbers(text, compatibility)
         # Upstream reads the tone digits of pinyin as numbers: "ni3 hao3" becomes "nisan1 haosan1".
-        return around_written_pinyin(text, lambda piece: spell_chinese_numbers(piece, compatibility))
+        return change_around_pinyin(text, lambda piece: spell_chinese_numbers(piece, compatibility))
 
     text = _attempt(numbers, text)
     text = _attempt(lambda text: spell_abbreviations(text, language), text)
@@ -61,9 +62,9 @@ def _clean(text: str, language: str, compatibility: Compatibility) -> str:
 
 
 def _attempt(step: Callable[[str], str], text: str) -> str:
-    """A step that fails is skipped as a whole: a number nobody can say is no reason to lose the line."""
+    """The result of `step`, or `text` where the step fails: a number without words must not lose the line."""
     try:
         return step(text)
-    except Exception as error:  # noqa: BLE001 - spec 03 section 3.1: whatever it raises
-        logger.debug("left %r as it was: %s", text[:80], error)
+    except Exception as error:  # noqa: BLE001 - spec 03 section 3.1: any error
+        logger.debug("left %r unchanged: %s", text[:80], error)
         return text

@@ -1,4 +1,4 @@
-"""Digits to words in every language that the general cleaner serves, except Chinese (spec 03 section 3.1)."""
+"""Digits to words in the languages of the general cleaner, except Chinese (spec 03 section 3.1)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from acestep_flows.values import Compatibility
 
 logger = logging.getLogger(__name__)
 
-_SAYING = threading.Lock()  # num2words keeps the digits it works on in objects that all threads share
+_NUM2WORDS_LOCK = threading.Lock()  # num2words keeps its working digits in objects that all threads share
 
-# Possessive quantifiers and "no digit before" keep every pattern linear; neither changes what is found.
+# Possessive quantifiers and "no digit before" make every pattern linear and do not change its matches.
 _CURRENCIES = tuple(
     (re.compile(rf"{sign}[\d.,]*\d|(?<![\d.,])[\d.,]*\d{sign}"), currency)
     for sign, currency in (("£", "GBP"), (r"\$", "USD"), ("€", "EUR"))
@@ -23,7 +23,7 @@ _CARDINAL = re.compile(r"\d++")
 
 _COMMA_GROUPS = re.compile(r"\b\d{1,3}(?:,\d{3})*(?:\.\d+)?\b")
 _DOT_GROUPS = re.compile(r"\b\d{1,3}(?:\.\d{3})*(?:,\d+)?\b")
-# Upstream forgot to escape the dot: any character may stand between the groups.
+# Upstream does not escape the dot, so any character may separate the groups.
 _ANY_GROUPS = re.compile(r"\b\d{1,3}(?:.\d{3})*(?:,\d+)?\b")
 
 _CENTS_AFTER = {
@@ -61,48 +61,48 @@ def spell_numbers(text: str, language: str, compatibility: Compatibility) -> str
     """Write amounts of money, decimals, ordinals and cardinals in words.
 
     Raises:
-        Exception: whatever num2words raises on a number it cannot say. The caller leaves the text as it was.
+        Exception: any error of num2words for a number without words. The caller then leaves the text unchanged.
     """
-    # Upstream asks for Czech by a name that num2words has given up, so Czech numbers stay digits there.
+    # Upstream uses a code for Czech that num2words no longer knows, so Czech numbers stay digits.
     code = "cz" if language == "cs" and compatibility == "upstream" else language
 
     text = _join_groups(text, language, compatibility)
     text = _spell_money(text, language, code)
     if language != "tr":
-        text = _DECIMAL.sub(lambda found: _say(float(found[0].replace(",", ".")), code), text)
-    text = _ORDINALS[language].sub(lambda found: _say(int(found[1]), code, to="ordinal"), text)
-    return _CARDINAL.sub(lambda found: _say(int(found[0]), code), text)
+        text = _DECIMAL.sub(lambda match: _say(float(match[0].replace(",", ".")), code), text)
+    text = _ORDINALS[language].sub(lambda match: _say(int(match[1]), code, to="ordinal"), text)
+    return _CARDINAL.sub(lambda match: _say(int(match[0]), code), text)
 
 
 def _say(number: float, code: str, **form: str) -> str:
     from num2words import num2words
 
-    with _SAYING:
+    with _NUM2WORDS_LOCK:
         words: str = num2words(number, lang=code, **form)
     return words
 
 
 def _join_groups(text: str, language: str, compatibility: Compatibility) -> str:
-    """1,234.5 (English, Russian) or 1.234,5 (others) without the separators of thousands."""
+    """Remove the thousands separators of 1,234.5 (English, Russian) or 1.234,5 (others)."""
     if language in ("en", "ru"):
-        return _COMMA_GROUPS.sub(lambda found: found[0].replace(",", ""), text)
+        return _COMMA_GROUPS.sub(lambda match: match[0].replace(",", ""), text)
     groups = _ANY_GROUPS if compatibility == "upstream" else _DOT_GROUPS
-    return groups.sub(lambda found: found[0].replace(".", ""), text)
+    return groups.sub(lambda match: match[0].replace(".", ""), text)
 
 
 def _spell_money(text: str, language: str, code: str) -> str:
-    """Amounts beside a currency sign. The first currency that cannot be said ends the step, the others stay said."""
+    """Replace amounts with a currency sign by words. The first currency without words ends the step."""
     joiner = _CENTS_AFTER[language]
 
-    def spell(found: re.Match[str], currency: str) -> str:
-        amount = float(found[0].strip("£$€").replace(",", "."))
+    def spell(match: re.Match[str], currency: str) -> str:
+        amount = float(match[0].strip("£$€").replace(",", "."))
         words = _say(amount, code, to="currency", currency=currency)
-        # Whole amounts lose their "and zero cents".
+        # "and zero cents" is cut off whole amounts.
         return words.rpartition(joiner)[0] or words if amount.is_integer() else words
 
     try:
         for pattern, currency in _CURRENCIES:
             text = pattern.sub(partial(spell, currency=currency), text)
-    except Exception as error:  # noqa: BLE001 - spec: no such currency, or no number at all
-        logger.debug("left the amounts in %r as they were: %s", text[:80], error)
+    except Exception as error:  # noqa: BLE001 - spec 03 section 3.1: a currency without words, or not a number
+        logger.debug("left amounts in %r unchanged: %s", text[:80], error)
     return text

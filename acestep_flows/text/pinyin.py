@@ -1,4 +1,4 @@
-"""Chinese in pinyin with tone digits (spec 03 section 3.3), and pinyin that a user wrote to settle a reading."""
+"""Chinese to pinyin with tone digits (spec 03 section 3.3), and pinyin that a user wrote to fix a reading."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ _FINALS_BY_INITIAL = {
 SYLLABLES = frozenset(initial + final for initial, finals in _FINALS_BY_INITIAL.items() for final in finals.split())
 
 _SYLLABLE = "|".join(sorted(SYLLABLES, key=len, reverse=True)).replace("v", "[vü]")
-# The look ahead spares most places the long list of syllables.
+# The look-ahead saves most positions the search in the long list of syllables.
 _WRITTEN = re.compile(rf"(?<![a-zü\d])(?=[a-z])((?:(?:{_SYLLABLE})[1-5])++)(?![a-zü\d])", re.IGNORECASE)
 _WORD = re.compile(r"\w")
 
 
 def to_pinyin(text: str) -> str:
-    """Han characters as syllables with tone digits (5 is neutral), without blanks; everything else stays."""
+    """Replace Han characters by syllables with tone digits (5 is neutral), without blanks."""
     from pypinyin import Style, lazy_pinyin
 
     return "".join(lazy_pinyin(text, style=Style.TONE3, neutral_tone_with_five=True))
 
 
 def is_written_pinyin(line: str) -> bool:
-    """Whether the words of a line are all pinyin with tone digits, such as "ni3 hao3"."""
+    """Whether all words of a line are pinyin with tone digits, such as "ni3 hao3"."""
     return bool(_WRITTEN.search(line)) and not _WORD.search(_WRITTEN.sub("", line))
 
 
-def around_written_pinyin(text: str, change: Callable[[str], str]) -> str:
-    """Apply `change` to what lies between words of pinyin, and spell those the way `to_pinyin` does (lü4: lv4)."""
-    pieces = _WRITTEN.split(text)  # odd ones are pinyin
+def change_around_pinyin(text: str, change: Callable[[str], str]) -> str:
+    """Apply `change` to the text between words of pinyin. The words get the spelling of `to_pinyin` (lü4: lv4)."""
+    pieces = _WRITTEN.split(text)  # pieces with an odd index are pinyin
     pieces[0::2] = [change(piece) if piece else "" for piece in pieces[0::2]]
     pieces[1::2] = [piece.replace("ü", "v") for piece in pieces[1::2]]
     return "".join(pieces)

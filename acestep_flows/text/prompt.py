@@ -1,4 +1,4 @@
-"""What a prompt or a lyric must be before anything is done with it."""
+"""Checks of prompts and lyrics, before anything else is done with them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import re
 from acestep_flows.errors import InputError
 
 MAX_PROMPT_CHARACTERS = 10_000
-"""The text encoder reads 256 tokens; far more than this is a mistake, such as lyrics in the wrong field."""
+"""Far more text than the encoder's 256 tokens is a mistake, such as lyrics in the wrong field."""
 
 MAX_LYRIC_CHARACTERS = 100_000
-"""The model reads 4096 tokens, of about 3 characters each; what lies behind them is cut with a warning."""
+"""The model reads 4096 tokens of about 3 characters each; text beyond them is cut with a warning."""
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 # C0 and C1 controls except those that count as white space.
@@ -18,7 +18,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
 
 
 def check_prompt(prompt: str, where: str = "tags") -> str:
-    """Give back a prompt (tags, description or scene) that can be encoded, unchanged.
+    """Check that a prompt (tags, description or scene) can be encoded, and return it unchanged.
 
     Raises:
         InputError: not text, blank, over 10 000 characters, a lone surrogate or a control character.
@@ -30,7 +30,7 @@ def check_prompt(prompt: str, where: str = "tags") -> str:
 
 
 def check_lyrics(lyrics: str, where: str = "lyrics") -> str:
-    """Give back lyrics that can be encoded, unchanged; empty lyrics are an instrumental.
+    """Check that lyrics can be encoded, and return them unchanged. Empty lyrics mean an instrumental.
 
     Raises:
         InputError: not text, over 100 000 characters, a lone surrogate or a control character.
@@ -44,8 +44,8 @@ def _check(text: str, where: str, limit: int) -> None:
         raise InputError(f"{type(text).__name__}", where=where, allowed="text")
     if len(text) > limit:
         raise InputError(f"{len(text)} characters", where=where, allowed=f"at most {limit} characters")
-    if lone := _SURROGATE.search(text):
-        raise InputError(f"lone surrogate {_name(lone)}", where=where, allowed="valid Unicode text")
+    if surrogate := _SURROGATE.search(text):
+        raise InputError(f"lone surrogate {_name(surrogate)}", where=where, allowed="valid Unicode text")
     if control := _CONTROL.search(text):
         raise InputError(f"control character {_name(control)}", where=where, allowed="text, blanks and line breaks")
 

@@ -5,25 +5,25 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from acestep_flows.text.loading import once
+from acestep_flows.text.loading import load_once
 
-_JAPANESE = threading.Lock()  # the MeCab tagger keeps state while it parses
+_CUTLET_LOCK = threading.Lock()  # the MeCab tagger keeps state while it parses
 
 
 def romanize_korean(text: str) -> str:
-    """Hangul by the academic rule; everything else stays."""
+    """Replace Hangul by Latin letters, by the academic rule. Other characters stay."""
     romanized: str = _transliterator().translit(text)
     return romanized
 
 
 def romanize_japanese(text: str) -> str:
-    """Hepburn in lower case; words of foreign origin in their own spelling (katsu karee: "cutlet curry")."""
-    with _JAPANESE:
+    """Hepburn in lower case; words of foreign origin in their original spelling (katsu karee: "cutlet curry")."""
+    with _CUTLET_LOCK:
         romanized: str = _cutlet().romaji(text)
     return romanized.lower()
 
 
-@once
+@load_once
 def _transliterator() -> Any:
     from hangul_romanize import Transliter
     from hangul_romanize.rule import academic
@@ -31,7 +31,7 @@ def _transliterator() -> Any:
     return Transliter(academic)
 
 
-@once
+@load_once
 def _cutlet() -> Any:
     import cutlet
 

@@ -1,6 +1,6 @@
-"""Cut lyrics into segments of one language each, and count how much there is of every language (spec 03 section 4).
+"""Split lyrics into segments of one language each, and count the characters of every language (spec 03 section 4).
 
-The rules are those the model was trained with, quirks included: counts decide which language a line is sung in.
+The counts decide the language of a line. The rules are those of the model's training, with their quirks.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _NOT_WORD = re.compile(r"\W+")
 _REPEATED = re.compile(r"(.)\1+")
 _DIGIT = re.compile(r"\d")
 _PUNCTUATION = re.compile(r"[^\w\s]+")
-_STRETCH_OR_PUNCTUATION = re.compile(r"[\w\s]+|[^\w\s]+")
+_TEXT_OR_PUNCTUATION = re.compile(r"[\w\s]+|[^\w\s]+")
 _SENTENCE = re.compile(r"[^。.?？!！]*[。.?？!！]+|[^。.?？!！]+")
 _CAPITAL_INSIDE_WORD = re.compile(r"\B(?=[A-Z])")
 _HAN = re.compile(r"[\u4e00-\u9fff]")
@@ -26,12 +26,12 @@ _ONLY_HAN = re.compile(r"[\u4e00-\u9fff\s]*")
 _KANA = re.compile(r"[\u3040-\u30ff]")
 
 Pair = tuple[str, str]
-"""The languages between which a segment is undecided, the one to fall back on first."""
+"""Two possible languages of an undecided segment; the first is the fallback."""
 
 
 @dataclass
 class Segment:
-    """A stretch of text in one language. `tagged` ones (`<ja>...</ja>`) never merge with their neighbours."""
+    """A text in one language. A `tagged` segment (`<ja>...</ja>`) never merges with its neighbours."""
 
     language: str
     text: str
@@ -39,10 +39,10 @@ class Segment:
 
 
 class Segmenter:
-    """Segments lines one by one; the counts, and a segment still undecided, run on from line to line.
+    """Segments lines one by one. The counts and an undecided segment carry over from line to line.
 
     Attributes:
-        counts: characters per language, Chinese ones twice, in the order in which languages came up.
+        counts: characters per language, Chinese ones counted twice, in the order in which languages first occurred.
     """
 
     def __init__(self, compatibility: Compatibility) -> None:
@@ -53,7 +53,7 @@ class Segmenter:
         self._stored: list[Segment] = []
 
     def segment(self, line: str) -> Sequence[Segment]:
-        """The segments of `line`, which upstream merges within a line only."""
+        """The segments of `line`. Segments merge only within a line, as upstream."""
         self._line, self._stored = MaskedLine(line), []
         self._process(self._line.text, whole_line=True)
         return self._stored
@@ -95,7 +95,7 @@ class Segmenter:
             self._emit(classify(core)[0], hidden.text)
 
     def _process_generic(self, piece: str, *, at_end: bool) -> None:
-        """Text that no pass recognised: Han, kana and every other script, stray punctuation."""
+        """Process text that no pass matched: Han, kana, every other script and punctuation."""
         carried = ""
         chunks = _chunks(piece)
         for position, part in enumerate(chunks):
@@ -110,7 +110,7 @@ class Segmenter:
             self._emit(language, chunk, pair)
 
     def _judge(self, chunk: str, core: str, *, at_end: bool) -> tuple[str, Pair | None]:
-        """The language of a chunk, or the pair it hangs between: short Han text may be Chinese or Japanese."""
+        """The language of a chunk; also the pair if it is undecided, as short Han text may be Chinese or Japanese."""
         language, probability = classify(core)
         if language != "zh" and _ONLY_HAN.fullmatch(core):
             language, probability = "zh", 1.0
@@ -132,24 +132,25 @@ class Segmenter:
         return language, ("zh", "ja") if chinese else ("ja", "zh")
 
     def _emit(self, language: str, text: str, pair: Pair | None = None, *, tagged: bool = False) -> None:
-        """Take a judged text in; it decides the fate of an undecided one before it."""
+        """Add a text with its language. That also decides an undecided text before it."""
         if not text.strip():
             return
         if language == "en":
             text = _CAPITAL_INSIDE_WORD.sub(" ", text).strip("-") + " "
         if self._undecided:
-            waiting, held = self._undecided
+            undecided_pair, undecided_text = self._undecided
             self._undecided = None
-            self._store(language if pair is None and language in waiting else waiting[0], held)
-            if pair == waiting:
-                language, pair = waiting[0], None
+            decided = language if pair is None and language in undecided_pair else undecided_pair[0]
+            self._store(decided, undecided_text)
+            if pair == undecided_pair:
+                language, pair = undecided_pair[0], None
         if pair:
             self._undecided = (pair, text)
         else:
             self._store(language, text, tagged=tagged)
 
     def _store(self, language: str, text: str, *, tagged: bool = False) -> None:
-        # Upstream tests for a substring, which lets three names through that are no languages.
+        # Upstream tests for a substring, which accepts three names that are not languages.
         if language not in known_codes() and language not in ("", "a", "f"):
             return
         before = self._stored[-1] if self._stored else None
@@ -161,19 +162,19 @@ class Segmenter:
                 self._count(language, text)
                 return
             if _is_numeric(before.text):
-                text = self._stored.pop().text + text  # its count stays
+                text = self._stored.pop().text + text  # its count is not changed
         self._stored.append(Segment(language, text, tagged))
         self._count(language, text)
 
     def _count(self, language: str, text: str) -> None:
-        # Upstream lets digits and symbols vote: "24 hours to live" counts 6 for Chinese, and so is sung in Chinese.
+        # Upstream counts digits and symbols too: "24 hours to live" counts 6 for Chinese, so its language is Chinese.
         if self._count_all or any(character.isalpha() for character in text):
             weight = 2 if language == "zh" else 1
             self.counts[language] = self.counts.get(language, 0) + weight * len(text)
 
 
 def _clean(text: str) -> str:
-    """Words between single blanks, repeated characters once."""
+    """The words of `text` between single blanks, with repeated characters once."""
     return _REPEATED.sub(r"\1", _NOT_WORD.sub(" ", text)).strip()
 
 
@@ -182,13 +183,13 @@ def _is_numeric(text: str) -> bool:
 
 
 def _chunks(piece: str) -> list[str]:
-    """Stretches without punctuation, each with what stands behind it; what comes before the first joins it."""
+    """Split into texts without punctuation, each with the punctuation after it; the first also with that before it."""
     chunks = [""]
     started = False
-    for part in _STRETCH_OR_PUNCTUATION.findall(piece):
-        stretch = not _PUNCTUATION.match(part) and not part.isspace()
-        if stretch and started:
+    for part in _TEXT_OR_PUNCTUATION.findall(piece):
+        is_text = not _PUNCTUATION.match(part) and not part.isspace()
+        if is_text and started:
             chunks.append("")
-        started = started or stretch
+        started = started or is_text
         chunks[-1] += part
     return chunks

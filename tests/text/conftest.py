@@ -1,4 +1,4 @@
-"""A small lyric vocabulary: single characters, and the special tokens under ids of its own."""
+"""A small lyric vocabulary: single characters, and special tokens with ids that differ from the published ones."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tokenizers import AddedToken, Tokenizer
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import Whitespace
 
-from acestep_flows.text.languages import SUPPORTED, tag
+from acestep_flows.text.languages import SUPPORTED, language_token
 from acestep_flows.text.lyrics import STRUCTURE, LyricTokenizer
 
 
 @pytest.fixture(scope="session")
 def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    special = ["[UNK]", "[STOP]", "[START]", "[SPACE]", *map(tag, SUPPORTED), *STRUCTURE]
+    special = ["[UNK]", "[STOP]", "[START]", "[SPACE]", *map(language_token, SUPPORTED), *STRUCTURE]
     entries = [*special, *string.ascii_lowercase, *string.digits, *",.!'-()"]
     tokenizer = Tokenizer(BPE({token: number for number, token in enumerate(entries)}, [], unk_token="[UNK]"))
     tokenizer.pre_tokenizer = Whitespace()

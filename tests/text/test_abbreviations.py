@@ -36,12 +36,12 @@ SHORT = {
 
 
 @pytest.mark.parametrize("language", WORDS)
-def test_every_abbreviation(language: str) -> None:
+def test_every_abbreviation_is_spelled(language: str) -> None:
     assert spell_abbreviations(SHORT[language], language) == WORDS[language]
 
 
 @pytest.mark.parametrize("language", ["ar", "zh", "ko"])
-def test_languages_without_abbreviations(language: str) -> None:
+def test_languages_without_abbreviations_are_unchanged(language: str) -> None:
     assert spell_abbreviations("dr. st.", language) == "dr. st."
 
 
@@ -54,7 +54,7 @@ def test_languages_without_abbreviations(language: str) -> None:
         ("mr.dr.", "misterdr."),  # one after the other: no boundary is left
     ],
 )
-def test_borders(text: str, spoken: str) -> None:
+def test_word_boundaries(text: str, spoken: str) -> None:
     assert spell_abbreviations(text, "en") == spoken
 
 
@@ -82,10 +82,10 @@ def test_russian_needs_no_dot_but_a_boundary() -> None:
         ("ko", "그리고 에 퍼센트 번호 달러 파운드 도"),
     ],
 )
-def test_every_symbol(language: str, words: str) -> None:
+def test_every_symbol_is_spelled(language: str, words: str) -> None:
     assert " ".join(spell_symbols("&@%#$£°", language).split()) == words
 
 
-def test_symbols_stand_between_blanks_and_the_ends_are_stripped() -> None:
+def test_symbols_get_blanks_and_the_ends_are_stripped() -> None:
     assert spell_symbols(" you&me ", "en") == "you and me"
     assert spell_symbols(" no symbol ", "en") == "no symbol"

@@ -33,7 +33,7 @@ BOTH: tuple[Compatibility, ...] = ("upstream", "corrected")
         ("3元5角", "三元五角"),
         ("12.5元", "十二点五元"),
         ("100多块", "一百多块"),
-        ("2千", "二千"),  # only the 2 is read, and alone it stays 二
+        ("2千", "二千"),  # only the 2 matches, and alone it is 二
         # telephone numbers
         ("+8613812345678", "八六一三八一二三四五六七八"),
         ("+86 13812345678", "八六一三八一二三四五六七八"),
@@ -53,7 +53,7 @@ BOTH: tuple[Compatibility, ...] = ("upstream", "corrected")
         ("3000公斤", "三零零零公斤"),
         ("30多个", "三十多个"),
         ("100000个", "十万个"),
-        # runs of digits, and what is left
+        # runs of digits, and the rest
         ("100000", "一零零零零零"),
         ("12345", "一二三四五"),
         ("123", "一百二十三"),
@@ -71,11 +71,11 @@ BOTH: tuple[Compatibility, ...] = ("upstream", "corrected")
         ("x‘’“”…·《》、。〟—x", "x,,,,,,,,,,,,x"),
     ],
 )
-def test_spoken(text: str, spoken: str, compatibility: Compatibility) -> None:
+def test_numbers_are_spelled(text: str, spoken: str, compatibility: Compatibility) -> None:
     assert spell_chinese_numbers(text, compatibility) == spoken
 
 
-def test_readings_stand_where_the_number_stood_when_corrected() -> None:
+def test_numbers_are_replaced_in_place_when_corrected() -> None:
     assert spell_chinese_numbers("220号 2个", "upstream") == "二二十号 二个"
     assert spell_chinese_numbers("220号 2个", "corrected") == "两百二十号 二个"
 
@@ -108,7 +108,7 @@ def test_readings_stand_where_the_number_stood_when_corrected() -> None:
         ("200.22", "两百点二二"),
     ],
 )
-def test_cardinal(number: str, spoken: str) -> None:
+def test_cardinals_are_spelled(number: str, spoken: str) -> None:
     assert cardinal(number) == spoken
 
 
@@ -119,12 +119,12 @@ def test_digit_by_digit_drops_everything_else() -> None:
 POWERS = {"十": 10, "百": 100, "千": 1000}
 
 
-def value(spoken: str) -> int:
-    """Read a cardinal below 10^16 back, by the rules of grammar and not those of the module."""
+def parse_cardinal(spoken: str) -> int:
+    """The number that a cardinal below 10^16 means, by the rules of grammar and not those of the module."""
     for unit, power in (("兆", 10**12), ("亿", 10**8), ("万", 10**4)):
         if unit in spoken:
             high, low = spoken.split(unit, 1) if unit != "万" else spoken.rsplit(unit, 1)
-            return value(high) * power + value(low)
+            return parse_cardinal(high) * power + parse_cardinal(low)
     total, digit = 0, 0
     for character in spoken.replace("两", "二").removeprefix("零"):
         if character in POWERS:
@@ -136,8 +136,8 @@ def value(spoken: str) -> int:
 
 
 @given(st.integers(1, 10**16 - 1))
-def test_a_cardinal_can_be_read_back(number: int) -> None:
-    assert value(cardinal(str(number))) == number
+def test_a_cardinal_can_be_parsed(number: int) -> None:
+    assert parse_cardinal(cardinal(str(number))) == number
 
 
 ALPHABET = "0123289.%％/年月日号元块个多-+ab二 ，"
@@ -150,7 +150,7 @@ def test_no_digit_and_no_punctuation_survives(text: str, compatibility: Compatib
 
 
 @given(text=st.text(alphabet="125.%/年个a二 ", max_size=24))
-def test_linear_patterns_find_what_the_plain_ones_find(text: str) -> None:
+def test_linear_patterns_match_as_the_plain_ones(text: str) -> None:
     for pattern, _ in chinese_numbers._RULES:
         plain = re.sub(r"^\(\?<!.*?\)(?=\(\?P)", "", pattern.pattern)
         assert [match.span() for match in pattern.finditer(text)] == [

@@ -34,7 +34,7 @@ from acestep_flows.values import Compatibility
         ("Corazón", "gl", "gl"),
         ("La la la", "es", "es"),
         ("yo yo yo", "es", "es"),
-        # one foreign letter does not turn a long English line
+        # one foreign letter does not change a long English line
         ("We drove all night to see the river under the moonlight 你", "zh", "en"),
         # pinyin that a user wrote
         ("ni3 hao3, shi4 jie4!", "en", "zh"),
@@ -46,7 +46,7 @@ def test_language_of_a_line(line: str, upstream: str, corrected: str) -> None:
     assert line_language(line, "corrected") == corrected
 
 
-def test_lines_without_language_take_the_fallback() -> None:
+def test_lines_without_language_get_the_fallback() -> None:
     assert line_language("1 2 3 4!", "corrected", fallback="de") == "de"
     assert line_language("1 2 3 4!", "upstream", fallback="de") == "zh"
 
@@ -64,7 +64,7 @@ def test_lines_without_language_take_the_fallback() -> None:
         ({}, "", ""),
     ],
 )
-def test_a_second_language_goes_before_english(counts: dict[str, int], upstream: str, corrected: str) -> None:
+def test_a_second_language_takes_precedence_over_english(counts: dict[str, int], upstream: str, corrected: str) -> None:
     assert identify._decide(counts, "upstream") == upstream
     assert identify._decide(counts, "corrected") == corrected
 
@@ -79,7 +79,7 @@ def test_any_error_means_english(compatibility: Compatibility, monkeypatch: pyte
     assert line_language("Ich liebe dich", compatibility) == "en"
 
 
-def test_a_song_is_what_there_is_most_of_english_included() -> None:
+def test_a_song_has_its_most_frequent_language_even_english() -> None:
     language, segments = song_segments("[verse]\nI love you so much\n\n我们\n", "upstream")
     assert language == "en"
     assert [(segment.language, segment.text) for segment in segments] == [

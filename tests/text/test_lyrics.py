@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from acestep_flows.errors import CheckpointError, InputError
 from acestep_flows.text import lyrics as module
 from acestep_flows.text.identify import line_language
-from acestep_flows.text.languages import SUPPORTED, tag
+from acestep_flows.text.languages import SUPPORTED, language_token
 from acestep_flows.text.lyrics import MAX_TOKENS, STRUCTURE, LyricTokenizer
 from acestep_flows.values import Compatibility
 
@@ -30,7 +30,7 @@ def published(request: pytest.FixtureRequest) -> LyricTokenizer:
 
 
 def tokens(tokenizer: LyricTokenizer, lyrics: str, compatibility: Compatibility = "corrected") -> str:
-    """The tokens of `lyrics`, in words."""
+    """The tokens of `lyrics` as text."""
     ids = tokenizer.encode(lyrics, compatibility=compatibility).ids
     return " ".join(str(tokenizer._tokenizer.id_to_token(int(number))) for number in ids)
 
@@ -39,15 +39,15 @@ def tokens(tokenizer: LyricTokenizer, lyrics: str, compatibility: Compatibility 
 
 
 @pytest.mark.parametrize("compatibility", BOTH)
-def test_check_vector(published: LyricTokenizer, compatibility: Compatibility) -> None:
+def test_the_example_of_the_spec(published: LyricTokenizer, compatibility: Compatibility) -> None:
     lyrics = "[verse]\nNeon lights they flicker bright\n\n[chorus]\n我走过深夜的街道\n"
-    want = [
+    expected = [
         *(261, 259, 6683, 2, 259, 111, 47, 2, 75, 20, 583, 32, 2, 141, 2, 468, 91, 2820, 2, 243, 343, 583, 2, 2),
         *(259, 6684, 2, 5023, 4893, 39, 4632, 4819, 120, 18, 4574, 4676, 17, 4650, 4799, 4665, 2, 2),
     ]
     encoded = published.encode(lyrics, compatibility=compatibility)
-    assert encoded.ids.tolist() == want
-    assert encoded.mask.tolist() == [1.0] * len(want)
+    assert encoded.ids.tolist() == expected
+    assert encoded.mask.tolist() == [1.0] * len(expected)
     assert [line.language for line in encoded.lines] == ["en", "en", "", "en", "zh", ""]
     assert encoded.warnings == ()
 
@@ -61,8 +61,8 @@ def test_check_vector(published: LyricTokenizer, compatibility: Compatibility) -
         *(("[hi]", 6680), *zip(STRUCTURE, range(6681, 6693), strict=True)),
     ],
 )
-def test_special_tokens(published: LyricTokenizer, token: str, number: int) -> None:
-    """The table of the spec, which the code never uses: it finds ids by name."""
+def test_ids_of_special_tokens(published: LyricTokenizer, token: str, number: int) -> None:
+    """The ids of the spec's table. The code itself finds ids by name."""
     assert published._tokenizer.token_to_id(token) == number
 
 
@@ -74,7 +74,7 @@ def test_special_tokens(published: LyricTokenizer, token: str, number: int) -> N
         ("[Verse 1]", [259, 1, 35, 173, 18, 2, 28, 111, 1]),
     ],
 )
-def test_structure_lines(published: LyricTokenizer, line: str, ids: list[int]) -> None:
+def test_structure_lines_are_english(published: LyricTokenizer, line: str, ids: list[int]) -> None:
     assert published.encode(line, compatibility="corrected").ids.tolist() == [261, *ids, 2]
 
 
@@ -91,7 +91,7 @@ def test_empty_lyrics_are_a_masked_zero(tokenizer: LyricTokenizer, compatibility
 
 
 @pytest.mark.parametrize(
-    ("lyrics", "want"),
+    ("lyrics", "expected"),
     [
         (" ", "[START] [SPACE]"),
         ("\n", "[START] [SPACE] [SPACE]"),
@@ -101,14 +101,14 @@ def test_empty_lyrics_are_a_masked_zero(tokenizer: LyricTokenizer, compatibility
         ("[] 我", "[START] [en] [UNK] [UNK] [SPACE] [UNK] [SPACE]"),
     ],
 )
-def test_lines_and_separators(tokenizer: LyricTokenizer, lyrics: str, want: str) -> None:
+def test_lines_and_separators(tokenizer: LyricTokenizer, lyrics: str, expected: str) -> None:
     hints = dict.fromkeys(range(1, 5), "en")
     for compatibility in BOTH:
         encoded = tokenizer.encode(lyrics, compatibility=compatibility, line_languages=hints)
-        assert [tokenizer._tokenizer.id_to_token(int(number)) for number in encoded.ids] == want.split()
+        assert [tokenizer._tokenizer.id_to_token(int(number)) for number in encoded.ids] == expected.split()
 
 
-def test_only_a_group_at_the_start_makes_a_structure_line(tokenizer: LyricTokenizer) -> None:
+def test_only_brackets_at_the_start_make_a_structure_line(tokenizer: LyricTokenizer) -> None:
     assert tokenizer.encode_line("[我] 我", "zh", compatibility="upstream").language == "en"
     assert tokenizer.encode_line("我 [verse]", "zh", compatibility="upstream").language == "zh"
     assert tokenizer.encode_line("[我", "zh", compatibility="upstream").language == "zh"
@@ -125,7 +125,7 @@ def test_a_line_that_fails_is_left_out_and_reported(
     monkeypatch.setattr(module, "normalize", failing)
     with caplog.at_level(logging.WARNING):
         encoded = tokenizer.encode("a\nbad\nb", compatibility="corrected", language="en")
-    assert tokenizer.decode(encoded.ids) == "[START][en]a [en]b "  # no separator for the lost line
+    assert tokenizer.decode(encoded.ids) == "[START][en]a [en]b "  # no separator for the skipped line
     assert [line.skipped for line in encoded.lines] == ["", "RuntimeError: no such reading", ""]
     assert encoded.warnings == ("line 2 was left out: RuntimeError: no such reading",)
     assert "left out the line 'bad'" in caplog.text
@@ -146,7 +146,7 @@ def test_unknown_hints_are_refused(tokenizer: LyricTokenizer, arguments: dict[st
         tokenizer.encode("love", compatibility="corrected", **arguments)  # type: ignore[arg-type]
 
 
-def test_lines_of_digits_follow_the_song_when_corrected(tokenizer: LyricTokenizer) -> None:
+def test_lines_of_digits_take_the_language_of_the_song_when_corrected(tokenizer: LyricTokenizer) -> None:
     lyrics = "[verse]\n1, 2, 3, 4!\nIch liebe dich und die Nacht\n5 6 7"
     corrected = tokenizer.encode(lyrics, compatibility="corrected")
     assert [line.language for line in corrected.lines] == ["en", "de", "de", "de"]
@@ -177,14 +177,14 @@ def test_too_long_lyrics_are_cut_with_a_warning_when_corrected(tokenizer: LyricT
     assert [bool(line.skipped) for line in encoded.lines] == [False] * 820 + [True] * 180
 
 
-def test_exactly_the_limit_is_no_reason_to_warn(tokenizer: LyricTokenizer) -> None:
+def test_lyrics_of_exactly_the_limit_give_no_warning(tokenizer: LyricTokenizer) -> None:
     encoded = tokenizer.encode("\n".join(["abc"] * 819), compatibility="corrected", language="en")
     assert len(encoded.ids) == MAX_TOKENS
     assert encoded.warnings == ()
 
 
-@pytest.mark.parametrize("name", [tag(language) for language in SUPPORTED])
-def test_written_language_tags_are_plain_text_when_corrected(tokenizer: LyricTokenizer, name: str) -> None:
+@pytest.mark.parametrize("name", [language_token(language) for language in SUPPORTED])
+def test_language_tokens_in_lyrics_are_plain_text_when_corrected(tokenizer: LyricTokenizer, name: str) -> None:
     line = f"a {name} b"
     upstream = tokenizer.encode(line, compatibility="upstream", language="de")
     corrected = tokenizer.encode(line, compatibility="corrected", language="de")
@@ -197,14 +197,18 @@ def test_written_language_tags_are_plain_text_when_corrected(tokenizer: LyricTok
 
 @pytest.mark.parametrize("name", ["[STOP]", "[START]", "[UNK]", "[SPACE]", "[stop]", "[[en]]", "[en][en]", "x[en]y"])
 @pytest.mark.parametrize("language", SUPPORTED)
-def test_no_control_token_gets_in_when_corrected(tokenizer: LyricTokenizer, name: str, language: str) -> None:
+def test_lyrics_cannot_insert_control_tokens_when_corrected(
+    tokenizer: LyricTokenizer, name: str, language: str
+) -> None:
     report = tokenizer.encode_line(f"a {name} b", language, compatibility="corrected")
-    controls = {tokenizer._tokenizer.token_to_id(token) for token in ("[STOP]", "[START]", *map(tag, SUPPORTED))}
-    assert report.ids[0] == tokenizer._tokenizer.token_to_id(tag(language))
+    controls = {
+        tokenizer._tokenizer.token_to_id(token) for token in ("[STOP]", "[START]", *map(language_token, SUPPORTED))
+    }
+    assert report.ids[0] == tokenizer._tokenizer.token_to_id(language_token(language))
     assert not controls & set(report.ids[1:])
 
 
-def test_structure_lines_and_structure_tokens_are_left_alone(tokenizer: LyricTokenizer) -> None:
+def test_structure_lines_and_structure_tokens_are_not_escaped(tokenizer: LyricTokenizer) -> None:
     assert tokens(tokenizer, "[en] a") == "[START] [en] [en] [SPACE] a [SPACE]"
     encoded = tokenizer.encode("a [break] b", compatibility="corrected", language="en")
     assert tokenizer.decode(encoded.ids) == "[START][en]a [break] b "
@@ -251,7 +255,7 @@ LONG = 100_000
     ],
 )
 def test_a_hundred_thousand_characters_take_linear_time(tokenizer: LyricTokenizer, pattern: str) -> None:
-    """Seconds for what a quadratic pattern would need minutes for; the letter at the end spoils a match."""
+    """A quadratic pattern would take minutes here. The letter at the end prevents a match."""
     lyrics = (pattern * LONG)[: LONG - 1] + "x"
     encoded = tokenizer.encode(lyrics, compatibility="corrected", language="en")
     assert 1 <= len(encoded.ids) <= MAX_TOKENS
@@ -269,10 +273,10 @@ MIXED = st.text(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(lyrics=MIXED, compatibility=st.sampled_from(BOTH))
-def test_anything_can_be_sung(tokenizer: LyricTokenizer, lyrics: str, compatibility: Compatibility) -> None:
+def test_any_lyrics_can_be_encoded(tokenizer: LyricTokenizer, lyrics: str, compatibility: Compatibility) -> None:
     encoded = tokenizer.encode(lyrics, compatibility=compatibility)
-    again = tokenizer.encode(lyrics, compatibility=compatibility)
-    assert encoded.ids.tolist() == again.ids.tolist()
+    repeated = tokenizer.encode(lyrics, compatibility=compatibility)
+    assert encoded.ids.tolist() == repeated.ids.tolist()
     assert encoded.ids.shape == encoded.mask.shape
     if lyrics:
         assert len(encoded.lines) == lyrics.count("\n") + 1
@@ -295,15 +299,15 @@ def test_training_form_uses_one_language_for_the_song(tokenizer: LyricTokenizer)
     assert tokenizer.decode(ids) == "[START][en][verse]  [en]i love you so much   [en]la la la five  "
 
 
-def test_training_form_falls_back_on_the_language_of_the_segment(tokenizer: LyricTokenizer) -> None:
-    """The Russian letters are unknown in the English reading; the segment's own language is tried, once."""
+def test_training_form_falls_back_to_the_language_of_the_segment(tokenizer: LyricTokenizer) -> None:
+    """The Russian letters are unknown in English, so the segment's own language is tried once."""
     ids = tokenizer.training_ids("I love you so much my friend\nда", compatibility="upstream")
     assert tokenizer.decode(ids).endswith("  [ru][UNK][UNK] ")
 
 
 @pytest.mark.parametrize("compatibility", BOTH)
 @pytest.mark.parametrize("lyrics", ["", "la\nPlease write a sad song that genre is pop\nla"])
-def test_training_on_an_instruction_is_training_without_lyrics(
+def test_training_treats_an_instruction_as_empty_lyrics(
     tokenizer: LyricTokenizer, lyrics: str, compatibility: Compatibility
 ) -> None:
     assert tokenizer.training_ids(lyrics, compatibility=compatibility).tolist() == [0]

@@ -23,7 +23,7 @@ BOTH: tuple[Compatibility, ...] = ("upstream", "corrected")
         ("ja", "あなたの先生", "anata no sensei"),
         ("en", "Hello Mr. Smith, 1st & 20%", "hello mister smith, first and twenty percent"),
         ("es", "Costa $20.50", "costa veinte dólares con cincuenta centavos"),
-        # the straight quote goes, curly ones stay; blanks collapse, and the ends are stripped
+        # straight quotes are removed, curly ones stay; blanks are merged and the ends stripped
         ("en", ' "Hey"  “you”\t! ', "hey “you” !"),
         ("tr", "İÖÜ I", "iöü i"),
         ("de", "İÖ", "i̇ö"),
@@ -34,7 +34,7 @@ BOTH: tuple[Compatibility, ...] = ("upstream", "corrected")
         ("ja", "3回", "3 kai"),
     ],
 )
-def test_normalized(language: str, text: str, normalized: str, compatibility: Compatibility) -> None:
+def test_lines_are_normalized(language: str, text: str, normalized: str, compatibility: Compatibility) -> None:
     assert normalize(text, language, compatibility) == normalized
 
 
@@ -45,17 +45,17 @@ def test_unsupported_language_raises(language: str) -> None:
 
 
 @pytest.mark.parametrize("compatibility", BOTH)
-def test_a_failing_step_is_skipped_alone(compatibility: Compatibility) -> None:
+def test_only_the_failing_step_is_skipped(compatibility: Compatibility) -> None:
     unspeakable = "9" * 5000
     assert normalize(f"{unspeakable} & 5 dr. no", "en", compatibility) == f"{unspeakable} and 5 doctor no"
 
 
-def test_czech_numbers_are_lost_upstream() -> None:
+def test_czech_numbers_stay_digits_upstream() -> None:
     assert normalize("Dr. 12 & p. X", "cs", "upstream") == "doktor 12 a pan x"
     assert normalize("Dr. 12 & p. X", "cs", "corrected") == "doktor dvanáct a pan x"
 
 
-def test_written_pinyin_survives_when_corrected() -> None:
+def test_written_pinyin_is_unchanged_when_corrected() -> None:
     assert normalize("ni3 hao3", "zh", "upstream") == "nisan1 haosan1"
     assert normalize("ni3 hao3", "zh", "corrected") == "ni3 hao3"
     assert normalize("银hang2有5个 NÜ3", "zh", "corrected") == "yin2hang2you3wu3ge4 nv3"
@@ -67,7 +67,7 @@ MIXED = st.text(
 
 
 @given(text=MIXED, language=st.sampled_from(SUPPORTED), compatibility=st.sampled_from(BOTH))
-def test_anything_can_be_normalized(text: str, language: str, compatibility: Compatibility) -> None:
+def test_any_text_can_be_normalized(text: str, language: str, compatibility: Compatibility) -> None:
     normalized = normalize(text, language, compatibility)
     assert normalize(text, language, compatibility) == normalized
     assert "  " not in normalized or language in ("ja", "ko", "zh")

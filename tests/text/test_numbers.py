@@ -36,16 +36,16 @@ BOTH: tuple[Compatibility, ...] = ("upstream", "corrected")
         ("de", "20,15€", "zwanzig Euro und fünfzehn Cent"),
         ("fr", "20,15€", "vingt euros et quinze centimes"),
         ("it", "20€", "venti euro"),
-        ("ko", "$20", "이십달러 영센트"),  # the joiner is not in it: nothing is cut
+        ("ko", "$20", "이십달러 영센트"),  # it lacks the joiner, so nothing is cut off
         ("nl", "20€", "twintig euro"),
-        # a currency without words ends the step; the decimals and cardinals behind it go on
+        # a currency without words ends the step; decimals and cardinals are spelled nevertheless
         ("pl", "£20 i 5€", "£dwadzieścia i pięć€"),
         ("tr", "$20", "$yirmi"),
         ("en", "£5 $1.2.3 5€", "five pounds sterling $one point two.three five€"),
         # decimals
         ("en", "3.5", "three point five"),
         ("fr", "3,5", "trois virgule cinq"),
-        # ordinals, without a look at what follows the suffix
+        # ordinals, whatever follows the suffix
         ("en", "1st 2nd 3rd 4th", "first second third fourth"),
         ("en", "5theory", "fiftheory"),
         ("es", "2º piso", "segundo piso"),
@@ -66,7 +66,7 @@ BOTH: tuple[Compatibility, ...] = ("upstream", "corrected")
         ("nl", "21 a1b", "eenentwintig aéénb"),
     ],
 )
-def test_spoken(language: str, text: str, spoken: str, compatibility: Compatibility) -> None:
+def test_numbers_are_spelled(language: str, text: str, spoken: str, compatibility: Compatibility) -> None:
     assert spell_numbers(text, language, compatibility) == spoken
 
 
@@ -83,7 +83,7 @@ def test_czech_has_numbers_only_when_corrected() -> None:
 
 
 @pytest.mark.parametrize("text", ["1" * 5000, "1" * 400 + ".5"])
-def test_a_number_nobody_can_say_raises(text: str) -> None:
+def test_a_number_without_words_raises(text: str) -> None:
     with pytest.raises((ValueError, OverflowError)):
         spell_numbers(text, "en", "corrected")
 
@@ -92,7 +92,7 @@ LANGUAGES = ("ar", "cs", "de", "en", "es", "fr", "hu", "it", "ko", "nl", "pl", "
 
 
 @given(number=st.integers(0, 10**12), language=st.sampled_from(LANGUAGES))
-def test_no_digit_survives(number: int, language: str) -> None:
+def test_no_digit_is_left(number: int, language: str) -> None:
     spoken = spell_numbers(f"a {number} z", language, "corrected")
     assert not any(character.isdigit() for character in spoken)
     assert spoken == f"a {num2words(number, lang=language)} z"
@@ -106,7 +106,7 @@ def test_threads_do_not_disturb_each_other() -> None:
 
 
 @given(text=st.text(alphabet="12.,£$ a", max_size=24))
-def test_linear_patterns_find_what_the_plain_ones_find(text: str) -> None:
+def test_linear_patterns_match_as_the_plain_ones(text: str) -> None:
     plain = {
         numbers._DECIMAL: r"\d+[.,]\d+",
         numbers._CARDINAL: r"\d+",
@@ -114,4 +114,4 @@ def test_linear_patterns_find_what_the_plain_ones_find(text: str) -> None:
         numbers._CURRENCIES[1][0]: r"\$[\d.,]*\d+|[\d.,]*\d+\$",
     }
     for pattern, slow in plain.items():
-        assert [found.span() for found in pattern.finditer(text)] == [found.span() for found in re.finditer(slow, text)]
+        assert [match.span() for match in pattern.finditer(text)] == [match.span() for match in re.finditer(slow, text)]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acestep_flows.text.pinyin import SYLLABLES, around_written_pinyin, is_written_pinyin, to_pinyin
+from acestep_flows.text.pinyin import SYLLABLES, change_around_pinyin, is_written_pinyin, to_pinyin
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def test_han_to_pinyin(han: str, pinyin: str) -> None:
     assert to_pinyin(han) == pinyin
 
 
-def test_table_holds_every_reading_of_the_common_characters() -> None:
+def test_the_table_has_every_reading_of_the_common_characters() -> None:
     common = b"".join(bytes((row, cell)) for row in range(0xB0, 0xF8) for cell in range(0xA1, 0xFF))
     readings = {to_pinyin(character)[:-1] for character in common.decode("gb2312", "ignore")}
     assert len(readings) > 390
@@ -31,22 +31,22 @@ def test_table_holds_every_reading_of_the_common_characters() -> None:
 
 
 @pytest.mark.parametrize("line", ["ni3 hao3", "Ni3 Hao3!", "wo3ai4ni3", "lü4, lv4", "(ma5) ..."])
-def test_lines_of_pinyin(line: str) -> None:
+def test_lines_of_pinyin_are_recognised(line: str) -> None:
     assert is_written_pinyin(line)
 
 
 @pytest.mark.parametrize(
     "line", ["", "...", "ni hao", "ni3 friend", "mp3", "ni6", "3", "我 ni3", "b2b", "xni3", "ni33"]
 )
-def test_lines_of_something_else(line: str) -> None:
+def test_other_lines_are_not_pinyin(line: str) -> None:
     assert not is_written_pinyin(line)
 
 
-def test_only_what_lies_between_is_changed() -> None:
-    assert around_written_pinyin("我ni3有50个 hao3ma5 nü3 mp3", str.upper) == "我ni3有50个 hao3ma5 nv3 MP3"
+def test_only_text_between_pinyin_is_changed() -> None:
+    assert change_around_pinyin("我ni3有50个 hao3ma5 nü3 mp3", str.upper) == "我ni3有50个 hao3ma5 nv3 MP3"
 
 
 @given(st.text(alphabet="nihao35 我,x", max_size=20))
-def test_nothing_is_lost(text: str) -> None:
-    assert around_written_pinyin(text, str) == text
-    assert "".join(around_written_pinyin(text, lambda piece: "").split()).isascii()
+def test_text_without_change_is_restored(text: str) -> None:
+    assert change_around_pinyin(text, str) == text
+    assert "".join(change_around_pinyin(text, lambda piece: "").split()).isascii()

@@ -9,7 +9,7 @@ from acestep_flows.text.prompt import MAX_LYRIC_CHARACTERS, MAX_PROMPT_CHARACTER
 @pytest.mark.parametrize(
     "text", ["funk, 105 BPM", "  two words\n", "爵士 😀 ♪", "tab\tand\r\nbreak\u0085", "x" * 10_000]
 )
-def test_usable_text_comes_back_unchanged(text: str) -> None:
+def test_usable_text_is_returned_unchanged(text: str) -> None:
     assert check_prompt(text) == text
     assert check_lyrics(text) == text
 
@@ -32,7 +32,7 @@ def test_blank_prompt_is_refused_and_blank_lyrics_are_not(blank: str) -> None:
         ("\x9b", r"U\+009B"),
     ],
 )
-def test_broken_text_is_named_with_its_line(text: str, message: str) -> None:
+def test_the_error_names_the_character_and_its_line(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         check_lyrics(text)
     with pytest.raises(InputError, match="tags: "):

@@ -19,7 +19,7 @@ from acestep_flows.text.romanize import romanize_japanese, romanize_korean
         ("", ""),
     ],
 )
-def test_japanese(japanese: str, latin: str) -> None:
+def test_japanese_is_romanized(japanese: str, latin: str) -> None:
     assert romanize_japanese(japanese) == latin
 
 
@@ -27,7 +27,7 @@ def test_japanese(japanese: str, latin: str) -> None:
     ("korean", "latin"),
     [("비 오는 날에", "bi oneun nal-e"), ("사랑해 너를 영원히", "salanghae neoleul yeong-wonhi"), ("love 2", "love 2")],
 )
-def test_korean(korean: str, latin: str) -> None:
+def test_korean_is_romanized(korean: str, latin: str) -> None:
     assert romanize_korean(korean) == latin
 
 

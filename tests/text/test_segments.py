@@ -17,7 +17,7 @@ def segment(line: str, compatibility: Compatibility = "upstream") -> tuple[list[
 @pytest.mark.parametrize(
     ("line", "segments", "counts"),
     [
-        # the vectors of the spec
+        # the examples of the spec
         ("Neon lights they flicker bright", [("en", "Neon lights they flicker bright ")], {"en": 32}),
         ("24 hours to live", [("en", "24 hours to live ")], {"zh": 6, "en": 17}),
         ("♪ hold me close tonight", [("en", "♪ hold me close tonight ")], {"zh": 4, "en": 24}),
@@ -71,17 +71,17 @@ def segment(line: str, compatibility: Compatibility = "upstream") -> tuple[list[
         # short text in quotes joins its neighbours, longer text is classified whole
         ("我们'啊啊'你们", [("zh", "我们'啊啊'你们")], {"zh": 16}),
         ("我们'ěščřžý'", [("cs", "我们'ěščřž"), ("sk", "ý'")], {"cs": 8, "sk": 2}),
-        # quotes with something hidden inside are cut there
+        # quotes that contain a placeholder are split there
         (
             "我'Straße'你",
             [("ja", "我"), ("en", "'Stra "), ("de", "ß"), ("en", "e' "), ("zh", "你")],
             {"ja": 1, "en": 9, "de": 1, "zh": 2},
         ),
-        # sentences of a Latin run are judged one by one
+        # sentences of a Latin text are classified one by one
         ("Ich liebe dich. I love you", [("de", "Ich liebe dich."), ("en", " I love you ")], {"de": 15, "en": 12}),
-        # dashes at the ends of English go; the count of what stood before it stays
+        # dashes at the ends of English are removed; the count of the text before it stays
         ("-- stop the music --", [("en", "-- stop the music  ")], {"zh": 6, "en": 19}),
-        # short Han text between its neighbours: undecided, settled by the next segment, dropped at the end
+        # short Han text is undecided: the next segment decides it, and it is dropped at the end
         ("愛'我们'", [("ja", "愛")], {"ja": 1}),
         ("我们。'我'ß", [("zh", "我们。'我'"), ("de", "ß")], {"zh": 12, "de": 1}),
         ("", [], {}),
@@ -93,20 +93,20 @@ def test_segments_and_counts(line: str, segments: list[tuple[str, str]], counts:
 
 
 @pytest.mark.parametrize(
-    ("following", "settled", "counts"),
+    ("following", "segments", "counts"),
     [
         ("love you", [("zh", "'我们'"), ("en", "love you ")], {"de": 1, "zh": 8, "en": 9}),
         ("愛してる", [("ja", "'我们'愛してる")], {"de": 1, "ja": 8}),
         ("你好吗朋友们啊", [("zh", "'我们'你好吗朋友们啊")], {"de": 1, "zh": 22}),
     ],
 )
-def test_an_undecided_segment_waits_for_the_next_line(
-    following: str, settled: list[tuple[str, str]], counts: dict[str, int]
+def test_an_undecided_segment_is_decided_by_the_next_line(
+    following: str, segments: list[tuple[str, str]], counts: dict[str, int]
 ) -> None:
     segmenter = Segmenter("upstream")
     first, second = segmenter.segment("ß'我们'"), segmenter.segment(following)
     assert [(segment.language, segment.text) for segment in first] == [("de", "ß")]
-    assert [(segment.language, segment.text) for segment in second] == settled
+    assert [(segment.language, segment.text) for segment in second] == segments
     assert segmenter.counts == counts
 
 
@@ -120,7 +120,7 @@ def test_an_undecided_segment_waits_for_the_next_line(
         ("123 ♪ ...", {}),
     ],
 )
-def test_segments_without_letters_have_no_vote_when_corrected(line: str, counts: dict[str, int]) -> None:
+def test_segments_without_letters_are_not_counted_when_corrected(line: str, counts: dict[str, int]) -> None:
     assert segment(line, "corrected")[1] == counts
     assert segment(line, "corrected")[0] == segment(line, "upstream")[0]
 
@@ -129,21 +129,21 @@ TRICKY = st.text(alphabet="aÉé我の나я59 .,-'\"（）“”(<>/\n[♪_愛�
 
 
 @given(TRICKY)
-def test_segments_hold_the_text_in_order(line: str) -> None:
-    """Nothing but blanks and the dashes around English may come or go."""
-    assume("<" not in line)  # tags go as well
+def test_segments_contain_the_text_in_order(line: str) -> None:
+    """Only blanks and the dashes around English may be added or removed."""
+    assume("<" not in line)  # tags are removed as well
     segmenter = Segmenter("upstream")
     text = "".join(segment.text for segment in segmenter.segment(line))
     if segmenter._undecided:
         text += segmenter._undecided[1]
 
-    def kept(text: str) -> str:
+    def without_blanks(text: str) -> str:
         return "".join(character for character in text if not character.isspace() and character != "-")
 
-    assert kept(text) == kept(line)
+    assert without_blanks(text) == without_blanks(line)
 
 
 @given(TRICKY)
-def test_corrected_counts_are_part_of_the_upstream_ones(line: str) -> None:
+def test_corrected_counts_do_not_exceed_upstream_counts(line: str) -> None:
     upstream, corrected = segment(line, "upstream")[1], segment(line, "corrected")[1]
     assert all(count <= upstream[language] for language, count in corrected.items())
