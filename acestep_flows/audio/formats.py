@@ -1,4 +1,4 @@
-"""The file formats that songs are written in, and what each can hold (spec 04 section 8)."""
+"""The audio file formats of outputs, with their sample types and rates (spec 04 section 8)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Format:
     """One output format.
 
     Attributes:
-        name: the word users say, and the file extension.
-        container: libsndfile's name for it.
-        subtypes: sample types by the word users say, the default first, with libsndfile's name for each.
-        rates: sample rates it can hold; empty: any.
-        compression: libsndfile's compression level, 0 (best quality, largest) to 1; None where it does not apply.
+        name: the name for users, and the file extension.
+        container: libsndfile's name of the format.
+        subtypes: libsndfile's names of the sample types, by their names for users; the default is first.
+        rates: allowed sample rates in Hz; empty means any.
+        compression: libsndfile's compression level, 0 (best quality, largest) to 1; None for lossless formats.
     """
 
     name: str
@@ -27,12 +27,12 @@ class Format:
     rates: tuple[int, ...] = ()
     compression: float | None = None
 
-    @property
-    def lossless(self) -> bool:
-        return self.compression is None
-
     def subtype(self, name: str | None) -> str:
-        """libsndfile's name of sample type `name`, or of the default."""
+        """libsndfile's name of sample type `name`; None means the default.
+
+        Raises:
+            InputError: the format does not have this sample type.
+        """
         if name is None:
             return next(iter(self.subtypes.values()))
         if name not in self.subtypes:
@@ -43,8 +43,8 @@ class Format:
 MPEG_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 
 FORMATS = {
-    known.name: known
-    for known in (
+    each.name: each
+    for each in (
         Format("wav", "WAV", {"pcm_16": "PCM_16", "pcm_24": "PCM_24", "float32": "FLOAT"}),
         Format("flac", "FLAC", {"pcm_16": "PCM_16", "pcm_24": "PCM_24"}),
         Format("mp3", "MP3", {"mp3": "MPEG_LAYER_III"}, MPEG_RATES, compression=0.0),  # variable bit rate, LAME V0
@@ -54,10 +54,10 @@ FORMATS = {
 
 
 def format_for(path: Path, name: str | None) -> Format:
-    """The format called `name`, or the one that the extension of `path` names.
+    """The format `name`, or the format of the extension of `path` where `name` is None.
 
     Raises:
-        InputError: the format is unknown, or the extension names another one.
+        InputError: the format is unknown, or the extension is that of another format.
     """
     extension = path.suffix.lower().removeprefix(".")
     wanted = name or extension

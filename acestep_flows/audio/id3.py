@@ -1,6 +1,7 @@
-"""The ID3 tag at the head of an MP3 file, version 2.3, which every player reads.
+"""The ID3 tag at the start of an MP3 file, in version 2.3, which every player reads.
 
-Written here because libsndfile hands UTF-8 to LAME as if it were Latin-1: a Chinese title came back as noise.
+libsndfile passes UTF-8 to LAME as if it were Latin-1, so a Chinese title would become garbled. This module writes the
+tag instead.
 """
 
 from __future__ import annotations
@@ -11,7 +12,13 @@ LATIN_1, UTF_16 = b"\0", b"\1"
 
 
 def with_id3(mp3: bytes, *, title: str, comment: str, software: str) -> bytes:
-    """`mp3`, which has no tag yet, with one before its first frame; `comment` and `software` are ASCII."""
+    """The MP3 file `mp3` with a tag before its first frame.
+
+    Args:
+        mp3: a file without a tag.
+        title: any text.
+        comment, software: ASCII text.
+    """
     frames = (
         _frame(b"TIT2", UTF_16 + title.encode("utf-16")),
         _frame(b"TSSE", LATIN_1 + software.encode("ascii")),
@@ -26,5 +33,5 @@ def _frame(name: bytes, content: bytes) -> bytes:
 
 
 def _syncsafe(size: int) -> bytes:
-    """`size` in four bytes of seven bits, so that it cannot look like the start of an MPEG frame."""
+    """`size` as four bytes of seven bits each, which cannot be mistaken for the start of an MPEG frame."""
     return bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0))

@@ -1,8 +1,8 @@
-"""Where an edit changed a song: how far two versions differ inside the edited span and outside of it.
+"""Locality of an edit: how much two versions of a song differ inside the edited span and outside of it.
 
-Compared twice: in latents, where an edit that keeps to its span changes exactly nothing outside, and in decoded
-audio, where the decoder smears every change a little past the span's ends. `edge` seconds on either side of the span
-are therefore counted apart.
+There are two comparisons. In latents, an edit that keeps to its span changes exactly nothing outside. In decoded
+audio, the decoder smears every change a little beyond the span, so `edge` seconds on either side of the span are a
+region of their own.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from acestep_flows.values import MODEL_RATE, SAMPLES_PER_FRAME, Audio, FloatArra
 
 @dataclass(frozen=True)
 class Change:
-    """How far two versions differ in one region.
+    """The difference of two versions in one region.
 
     Attributes:
-        seconds: how much of the region exists in both versions.
-        relative: RMS of the difference over RMS of the version before; 0 when equal, None when before was silent.
-        decibels: the same in dB; None when equal or when before was silent.
+        seconds: duration of the region, as far as both versions have it.
+        relative: RMS of the difference over RMS of the first version; 0 when equal, None when the first is silent.
+        decibels: `relative` in dB; None when the versions are equal or the first is silent.
         rms: RMS of the difference.
-        largest: its largest magnitude.
+        largest: the largest magnitude of the difference.
     """
 
     seconds: float
@@ -41,14 +41,14 @@ class Change:
 
 @dataclass(frozen=True)
 class Locality:
-    """The change inside a span, in the edges next to it, and outside of both; None where there is no such region."""
+    """The change inside a span, in the edges next to it, and outside of both; None for an empty region."""
 
     inside: Change | None
     edges: Change | None
     outside: Change | None
 
     def entries(self) -> dict[str, Any]:
-        """The same as JSON, for a report."""
+        """The changes as JSON, for a report."""
         return dataclasses.asdict(self)
 
 
@@ -58,16 +58,19 @@ def latents(before: Latents, after: Latents, span: Span | None, *, offset: int =
     Args:
         before: the version that was edited.
         after: the result.
-        span: what was to change, in seconds of `after`; every frame that it touches counts as inside. None: nothing
-            of `before` was to change, all of it is outside.
-        offset: the frame of `after` where `before` starts (an extension to the left moves it).
-        edge: seconds on either side of the span that are counted apart.
+        span: the span of the edit, in seconds of `after`; every frame that it touches is inside. None means that
+            everything is outside.
+        offset: the frame of `after` at which `before` starts; it is not 0 after an extension to the left.
+        edge: width of the edge regions, in seconds.
+
+    Raises:
+        InputError: `edge` is negative.
     """
     return _compare(before.array, after.array, span, offset, edge, MODEL_RATE / SAMPLES_PER_FRAME)
 
 
 def audio(before: Audio, after: Audio, span: Span | None, *, offset: float = 0.0, edge: float = 0.0) -> Locality:
-    """Compare two versions as waveforms, in stereo at the rate of `after`; as `latents`, but `offset` in seconds."""
+    """Compare two versions as stereo waveforms at the rate of `after`. As `latents`, but `offset` is in seconds."""
     old, new = stereo(at_rate(before, after.sample_rate)).samples, stereo(after).samples
     return _compare(old, new, span, round(offset * after.sample_rate), edge, after.sample_rate)
 
@@ -75,7 +78,7 @@ def audio(before: Audio, after: Audio, span: Span | None, *, offset: float = 0.0
 def _compare(
     before: FloatArray, after: FloatArray, span: Span | None, offset: int, edge: float, rate: float
 ) -> Locality:
-    """Compare along the last axis, which has `rate` steps a second."""
+    """Compare along the last axis, which has `rate` steps per second."""
     if edge < 0:
         raise InputError(f"edge {edge:g} s", where="locality", allowed="0 or more seconds")
     first, last = max(offset, 0), min(after.shape[-1], before.shape[-1] + offset)
@@ -93,7 +96,7 @@ def _compare(
 
 
 def _within(steps: np.ndarray[Any, Any], start: float, end: float, rate: float) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Which steps a stretch of time touches; a hair of rounding does not make it touch one more."""
+    """A mask of the steps that a time span touches. A tolerance keeps rounding from adding a step."""
     inside: np.ndarray[Any, np.dtype[np.bool_]] = (steps >= math.floor(start * rate + 1e-6)) & (
         steps < math.ceil(end * rate - 1e-6)
     )

@@ -1,4 +1,4 @@
-"""Measure a song: what a mastering engineer would look at, as numbers with units. Works on any audio there can be."""
+"""Measurements of a song as a mastering engineer makes them, with units. Any audio can be measured."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from acestep_flows.values import Audio, FloatArray
 
 FULL_SCALE = 0.9999
 CLIPPING_RUN = 3
-"""This many samples in a row at full scale are a clipped wave; fewer may be a peak."""
+"""Consecutive samples at full scale that count as clipping; fewer may be a peak."""
 
 SILENCE_BLOCK = 0.05
 SILENCE = 1e-3
 """-60 dBFS: blocks of 50 ms with a lower RMS are silent."""
 
 CUTOFF = 10**-7.5
-"""-75 dB: above the cut-off the mean spectrum stays this far below its peak. Noise of 16-bit samples lies lower."""
+"""-75 dB: above the cut-off the mean spectrum is this far below its peak. The noise of 16-bit samples is lower."""
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured; None where a question has no answer (the loudness of silence, the tempo of one second).
+    """The measurements. None means undefined, such as the loudness of silence or the tempo of one second.
 
     Attributes:
         seconds, sample_rate, channels: of the audio.
         loudness_lufs: integrated loudness (BS.1770).
         true_peak_dbtp: at four times the rate.
         sample_peak_dbfs, rms_dbfs: over all channels.
-        clipping_runs: stretches of three or more samples at full scale, over all channels.
-        clipped_samples: samples in them.
+        clipping_runs: runs of three or more samples at full scale, over all channels.
+        clipped_samples: samples in these runs.
         silence_share: 0..1, the share of 50 ms blocks below -60 dBFS.
-        dc_offset: the mean sample value of the channel where it is largest.
+        dc_offset: the largest mean sample value of any channel, with its sign.
         stereo_correlation: -1 (opposite) to 1 (equal), of the first two channels.
         spectral_centroid_hz: mean frequency, weighted by power.
         cutoff_hz: highest frequency of the mean spectrum within 75 dB of its peak, to about 150 Hz.
@@ -64,7 +64,7 @@ class Measurement:
     key_fit: float | None
 
     def entries(self) -> dict[str, Any]:
-        """The same as JSON, for a report."""
+        """The measurements as JSON, for a report."""
         return dataclasses.asdict(self)
 
 
@@ -72,24 +72,24 @@ def measure(audio: Audio) -> Measurement:
     """All measurements of `audio`."""
     samples = audio.samples
     peak = loudness.sample_peak(audio)
-    levelled = loudness.levelled(audio)
+    normalised = loudness.peak_normalised(audio)
     runs, clipped = _clipping(samples)
-    centroid, cutoff = _spectral_shape(levelled)
-    bpm, confidence = musical.tempo(levelled) or (None, None)
-    key, fit = musical.key(levelled) or (None, None)
+    centroid, cutoff = _spectral_shape(normalised)
+    bpm, confidence = musical.tempo(normalised) or (None, None)
+    key, fit = musical.key(normalised) or (None, None)
     return Measurement(
         seconds=audio.seconds,
         sample_rate=audio.sample_rate,
         channels=audio.channels,
         loudness_lufs=loudness.integrated(audio),
-        true_peak_dbtp=loudness.decibels(loudness.true_peak(levelled) * peak),
+        true_peak_dbtp=loudness.decibels(loudness.true_peak(normalised) * peak),
         sample_peak_dbfs=loudness.decibels(peak),
         rms_dbfs=loudness.decibels(math.sqrt(np.square(samples, dtype=np.float64).mean())) if samples.size else None,
         clipping_runs=runs,
         clipped_samples=clipped,
         silence_share=_silence_share(audio),
         dc_offset=_dc_offset(samples),
-        stereo_correlation=_correlation(levelled.samples),
+        stereo_correlation=_correlation(normalised.samples),
         spectral_centroid_hz=centroid,
         cutoff_hz=cutoff,
         tempo_bpm=bpm,
@@ -100,9 +100,9 @@ def measure(audio: Audio) -> Measurement:
 
 
 def _clipping(samples: FloatArray) -> tuple[int, int]:
-    """How many runs at full scale there are, and how many samples they hold."""
+    """The number of runs at full scale, and of samples in them."""
     loud = np.pad(np.abs(samples) >= FULL_SCALE, ((0, 0), (1, 1))).astype(np.int8)
-    edges = np.diff(loud.ravel())  # the padding keeps channels apart
+    edges = np.diff(loud.ravel())  # the padding separates the channels
     lengths = np.flatnonzero(edges == -1) - np.flatnonzero(edges == 1)
     lengths = lengths[lengths >= CLIPPING_RUN]
     return len(lengths), int(lengths.sum())
@@ -135,7 +135,7 @@ def _correlation(samples: FloatArray) -> float | None:
 
 
 def _spectral_shape(audio: Audio) -> tuple[float | None, float | None]:
-    """Centroid and cut-off in Hz."""
+    """Centroid and cut-off in Hz; None for silence."""
     power = spectrum.average_power(audio).astype(np.float64)
     if not power.any():
         return None, None

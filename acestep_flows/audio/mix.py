@@ -1,4 +1,4 @@
-"""Mix stems into one stereo song: gain, pan, fades and offset for each, then loudness and peak for the sum."""
+"""Mixing of stems to one stereo song: gain, pan, fades and offset of each, then loudness and peak of the sum."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ QUIETEST_DB, LOUDEST_DB = -120.0, 24.0
 
 @dataclass(frozen=True)
 class Track:
-    """One stem and its place in the mix.
+    """One stem with its settings in the mix.
 
     Attributes:
-        audio: any rate; mono is doubled, of more than two channels the first two are used.
+        audio: at any rate; mono is doubled, and of more than two channels the first two are used.
         gain: dB, -120 to 24.
-        pan: -1 (left) to 1 (right). The far side fades out along a quarter cosine, the near side stays as it is, so
-            that 0 changes nothing and no setting adds level.
+        pan: -1 (left) to 1 (right). The far channel is attenuated along a quarter cosine and the near one is unchanged,
+            so 0 changes nothing and no setting raises a level.
         offset: seconds from the start of the mix.
-        fade_in: seconds, from the start of the stem.
-        fade_out: seconds, to its end.
+        fade_in: seconds from the start of the stem.
+        fade_out: seconds up to its end.
     """
 
     audio: Audio
@@ -46,22 +46,22 @@ def mix(
     loudness_target: float | None = None,
     ceiling: float | None = None,
 ) -> Audio:
-    """The sum of `tracks`, as long as the last of them sounds.
+    """The sum of `tracks`. It ends with the last of them.
 
     Args:
         tracks: at least one; each is resampled to `sample_rate` where it has another.
         sample_rate: of the result, in Hz.
-        loudness_target: integrated loudness of the sum in LUFS; None leaves it as it comes out. A silent sum stays so.
-        ceiling: true peak that the result stays under, in dBTP; None allows any. It wins over the loudness.
+        loudness_target: integrated loudness of the sum in LUFS; None leaves it unchanged. Silence stays silent.
+        ceiling: the highest true peak in dBTP; None means no limit. It takes precedence over the loudness.
 
     Raises:
-        InputError: no tracks, or a setting out of range.
+        InputError: there are no tracks, or a setting is out of range.
     """
     if not tracks:
         raise InputError("no tracks", where="mix", allowed="at least one")
     for number, track in enumerate(tracks):
         _check(track, f"mix.tracks[{number}]")
-    placed = [(round(track.offset * sample_rate), _rendered(track, sample_rate)) for track in tracks]
+    placed = [(round(track.offset * sample_rate), _render(track, sample_rate)) for track in tracks]
     total = np.zeros((2, max(start + samples.shape[1] for start, samples in placed)))
     for start, samples in placed:
         total[:, start : start + samples.shape[1]] += samples
@@ -76,7 +76,7 @@ def mix(
 
 
 def fade(length: int, fade_in: int, fade_out: int) -> FloatArray:
-    """The gains of a fade in and a fade out over `length` samples, raised cosines: (length,)."""
+    """The gains (length,) of a fade in and a fade out over `length` samples, as raised cosines."""
     gains = np.ones(length)
     gains[:fade_in] *= _rise(fade_in)
     gains[length - fade_out :] *= _rise(fade_out)[::-1]
@@ -87,7 +87,7 @@ def _rise(length: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     return np.sin((np.arange(length) + 0.5) / max(length, 1) * np.pi / 2) ** 2
 
 
-def _rendered(track: Track, sample_rate: int) -> FloatArray:
+def _render(track: Track, sample_rate: int) -> FloatArray:
     samples = stereo(at_rate(track.audio, sample_rate)).samples
     fade_in, fade_out = (round(seconds * sample_rate) for seconds in (track.fade_in, track.fade_out))
     fades = fade(samples.shape[1], min(fade_in, samples.shape[1]), min(fade_out, samples.shape[1]))

@@ -1,4 +1,4 @@
-"""Estimates of what a listener would tap and hum: tempo and key. Both are guesses, and say how sure they are."""
+"""Estimates of tempo and key, each with a confidence."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ ONSET_HOP = 256
 WINDOW_SECONDS = 8.0
 SLOWEST, FASTEST = 40.0, 240.0
 LIKELIEST = 120.0
-"""Beats per minute; of a tempo and its double, the one nearer to this on a log scale is chosen."""
+"""Beats per minute. Of a tempo and its double, the one nearer to this on a log scale is chosen."""
 
 CHROMA_FFT = 8192
 PITCHES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
 MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
-"""How well each pitch class fits a key, from its tonic up (Krumhansl and Kessler 1982)."""
+"""Key profiles: how well each pitch class fits a key, from the tonic up (Krumhansl and Kessler 1982)."""
 
 
 def tempo(audio: Audio) -> tuple[float, float] | None:
-    """Beats per minute and a confidence 0..1; None without any pulse and for less than four seconds.
+    """Beats per minute and a confidence 0..1; None where there is no pulse or less than four seconds of audio.
 
-    The confidence is the autocorrelation of the onsets at one beat: 1 for a metronome, near 0 without a pulse.
+    The confidence is the autocorrelation of the onsets at a lag of one beat: 1 for a metronome, near 0 without a pulse.
     """
     if audio.seconds < SHORTEST_SECONDS:
         return None
@@ -53,12 +53,12 @@ def tempo(audio: Audio) -> tuple[float, float] | None:
     confidence = float(np.clip(similarity[beat - 1 : beat + 2].max(), 0, 1))
     if confidence == 0:
         return None
-    bpm = float(np.clip(60 * frame_rate / _refined(similarity, beat), SLOWEST, FASTEST))
+    bpm = float(np.clip(60 * frame_rate / _refine_lag(similarity, beat), SLOWEST, FASTEST))
     return bpm, confidence
 
 
 def key(audio: Audio) -> tuple[str, float] | None:
-    """The likeliest key ("A minor") and how well it fits, 0..1; None for silence. Assumes A = 440 Hz.
+    """The most likely key ("A minor") and its fit, 0..1; None for silence. The tuning is A = 440 Hz.
 
     The fit is the correlation of the song's pitch classes with the key's profile.
     """
@@ -81,8 +81,8 @@ def key(audio: Audio) -> tuple[str, float] | None:
     return best, max(0.0, fits[best])
 
 
-def _refined(similarity: NDArray[Any], beat: int) -> float:
-    """The beat's lag to a fraction of a frame, from the peak near its highest multiple that the window holds well."""
+def _refine_lag(similarity: NDArray[Any], beat: int) -> float:
+    """The lag of a beat to a fraction of a frame, from the peaks at up to four beats that are within the window."""
     lag = float(beat)
     for multiple in (1, 2, 4):
         near = round(lag * multiple)

@@ -1,4 +1,4 @@
-"""A picture of a song: its waveform, channel by channel, over its spectrogram, as PNG."""
+"""A picture of a song as PNG: the waveform of each channel above the spectrogram."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from acestep_flows import storage
 from acestep_flows.audio import spectrum
-from acestep_flows.audio.loudness import levelled
+from acestep_flows.audio.loudness import peak_normalised
 from acestep_flows.values import Audio, FloatArray
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ WIDTH, HEIGHT, DPI = 12.0, 6.4, 125  # inches, inches, pixels per inch: 1500 x 8
 COLUMNS = 1300  # about one per pixel of the plot
 ROWS = 480
 RANGE_DB = 90.0
-COMPRESSION = 4  # of 9: a third of the time that the usual 6 takes, for 3 % more bytes
-FULL_SCALE = 0.9999  # as the clipping count of `measure` has it
-TITLE_LETTERS, TITLE_GAP = 120, 30  # at most; pixels to what stands right of it
+COMPRESSION = 4  # of 9: takes a third of the time of the default 6, for 3 % more bytes
+FULL_SCALE = 0.9999  # as in `measure`
+TITLE_LETTERS, TITLE_GAP = 120, 30  # longest title; pixels between it and the text to its right
 
 INK, FAINT, WAVE, LOUD = "#22262e", "#c9ced6", "#3b6ea8", "#c0392b"
 
@@ -42,29 +42,30 @@ def picture(path: str | os.PathLike[str], audio: Audio, title: str = "") -> Path
 
 
 def png(audio: Audio, title: str = "") -> bytes:
-    """The picture of `audio` as the bytes of a PNG file, 1500 x 800 pixels; more than two channels show the first two.
+    """The picture of `audio` as the bytes of a PNG file of 1500 x 800 pixels.
 
-    The frequency axis is the mel scale, on which equal distances sound equally far apart.
+    Only the first two channels are drawn. The frequency axis is the mel scale, on which equal distances are equal
+    steps in pitch for a listener.
     """
-    # Figures are made without pyplot: it keeps them in global state, and asks for a screen.
+    # pyplot is avoided: it keeps figures in global state and may need a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    shown = Audio(audio.samples[:2], audio.sample_rate)
-    lanes = shown.channels
+    drawn = Audio(audio.samples[:2], audio.sample_rate)
+    channels = drawn.channels
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(
-        lanes + 1, 2, height_ratios=[0.8 if lanes == 2 else 1.2] * lanes + [3.4], width_ratios=[1, 0.012],
+        channels + 1, 2, height_ratios=[0.8 if channels == 2 else 1.2] * channels + [3.4], width_ratios=[1, 0.012],
         left=0.06, right=0.94, top=0.91, bottom=0.085, hspace=0.12, wspace=0.02,
     )  # fmt: skip
     seconds = max(audio.seconds, 1 / audio.sample_rate)
-    for lane in range(lanes):
-        axes = figure.add_subplot(grid[lane, 0])
-        _draw_wave(axes, shown.samples[lane], seconds, "" if lanes == 1 else "LR"[lane])
-    axes = figure.add_subplot(grid[lanes, 0])
-    image = _draw_spectrogram(axes, shown, seconds)
-    bar = figure.colorbar(image, cax=figure.add_subplot(grid[lanes, 1]))
+    for channel in range(channels):
+        axes = figure.add_subplot(grid[channel, 0])
+        _draw_wave(axes, drawn.samples[channel], seconds, "" if channels == 1 else "LR"[channel])
+    axes = figure.add_subplot(grid[channels, 0])
+    image = _draw_spectrogram(axes, drawn, seconds)
+    bar = figure.colorbar(image, cax=figure.add_subplot(grid[channels, 1]))
     bar.set_label("level (dB, loudest = 0)", color=INK, fontsize=9)
     bar.ax.tick_params(labelsize=8, colors=INK, length=3)
     bar.outline.set_visible(False)
@@ -77,7 +78,7 @@ def png(audio: Audio, title: str = "") -> bytes:
 
 
 def strip(audio: Audio, columns: int = 600, rows: int = 140) -> bytes:
-    """The bare spectrogram of `audio` as the bytes of a PNG file, without axes: `columns` x `rows` pixels."""
+    """The spectrogram of `audio` without axes, as the bytes of a PNG file of `columns` x `rows` pixels."""
     from matplotlib import image
 
     levels, _ = _levels(Audio(audio.samples[:2], audio.sample_rate), columns, rows)
@@ -89,7 +90,7 @@ def strip(audio: Audio, columns: int = 600, rows: int = 140) -> bytes:
 
 
 def _draw_wave(axes: Axes, samples: FloatArray, seconds: float, name: str) -> None:
-    """One channel's envelope; what reaches full scale is marked."""
+    """Draw the envelope of one channel and mark samples at full scale."""
     low, high = _envelope(samples)
     times = (np.arange(len(low)) + 0.5) / max(len(low), 1) * seconds
     axes.fill_between(times, low.clip(-1, 1), high.clip(-1, 1), color=WAVE, linewidth=0.4)
@@ -98,7 +99,7 @@ def _draw_wave(axes: Axes, samples: FloatArray, seconds: float, name: str) -> No
     axes.set(xlim=(0, seconds), ylim=(-1.05, 1.05), yticks=[-1, 0, 1])
     axes.set_ylabel(name, rotation=0, color=INK, labelpad=6, va="center")
     axes.axhline(0, color=FAINT, linewidth=0.6, zorder=0)
-    _dress(axes)
+    _style(axes)
     axes.tick_params(bottom=False, labelbottom=False)
 
 
@@ -112,11 +113,11 @@ def _draw_spectrogram(axes: Axes, audio: Audio, seconds: float) -> Any:
     axes.set_yticks([float(_mel(tick * 1000) / _mel(highest)) for tick in ticks], [f"{tick:g}" for tick in ticks])
     axes.set_ylabel("frequency (kHz)", color=INK)
     axes.set_xlabel("time (s)", color=INK)
-    _dress(axes)
+    _style(axes)
     return image
 
 
-def _dress(axes: Axes) -> None:
+def _style(axes: Axes) -> None:
     axes.tick_params(labelsize=9, colors=INK, length=3)
     for side in axes.spines.values():
         side.set_visible(False)
@@ -131,27 +132,27 @@ def _envelope(samples: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def _levels(audio: Audio, columns: int = COLUMNS, rows: int = ROWS) -> tuple[NDArray[np.float64], float]:
-    """The spectrogram in dB below its loudest point, (rows on the mel scale, columns), and its highest frequency."""
+    """The spectrogram in dB below its loudest point (mel rows, columns), and its highest frequency in Hz."""
     length = audio.samples.shape[1]
     hop = max(1, min(1024, length // columns))
     fft_size = spectrum.FFT_SIZE if audio.sample_rate > 32_000 else spectrum.FFT_SIZE // 2
     total = length // hop + 1
     count = min(columns, total)
     peaks, frame = np.zeros((count, fft_size // 2 + 1), np.float32), 0
-    for block in spectrum.power(levelled(audio), fft_size=fft_size, hop=hop):
+    for block in spectrum.power(peak_normalised(audio), fft_size=fft_size, hop=hop):
         column = (frame + np.arange(len(block))) * count // total
         firsts = np.flatnonzero(np.diff(column, prepend=-1))
-        here = column[firsts]
-        peaks[here] = np.maximum(peaks[here], np.maximum.reduceat(block, firsts, axis=0))
+        columns_of_block = column[firsts]
+        peaks[columns_of_block] = np.maximum(peaks[columns_of_block], np.maximum.reduceat(block, firsts, axis=0))
         frame += len(block)
 
     frequencies = spectrum.frequencies(audio.sample_rate, fft_size)
     highest = min(20_000.0, audio.sample_rate / 2)
-    heights = _hertz(np.linspace(0, _mel(highest), rows))
-    places = np.interp(heights, frequencies, np.arange(len(frequencies)))
-    below = np.floor(places).astype(int).clip(0, len(frequencies) - 2)
-    part = (places - below).astype(np.float32)
-    power = peaks[:, below] * (1 - part) + peaks[:, below + 1] * part
+    row_frequencies = _hertz(np.linspace(0, _mel(highest), rows))
+    bins = np.interp(row_frequencies, frequencies, np.arange(len(frequencies)))
+    below = np.floor(bins).astype(int).clip(0, len(frequencies) - 2)
+    fraction = (bins - below).astype(np.float32)
+    power = peaks[:, below] * (1 - fraction) + peaks[:, below + 1] * fraction
     loudest = float(power.max())
     levels = 10 * np.log10(np.maximum(power / loudest, 1e-12)) if loudest > 0 else np.full(power.shape, -RANGE_DB)
     return levels.T.astype(np.float64), highest
@@ -175,17 +176,17 @@ def _facts(audio: Audio) -> str:
 
 
 def _drawable(title: str) -> str:
-    """`title` on one line, without the letters that the font lacks."""
+    """`title` on one line, without characters that the font lacks."""
     from matplotlib import font_manager
 
     font = font_manager.get_font(font_manager.findfont("DejaVu Sans"))
     letters = "".join(letter if letter.isprintable() else " " for letter in title)
-    kept = " ".join("".join(letter for letter in letters if font.get_char_index(ord(letter))).split())
-    return kept if len(kept) <= TITLE_LETTERS else kept[:TITLE_LETTERS] + "..."
+    drawable = " ".join("".join(letter for letter in letters if font.get_char_index(ord(letter))).split())
+    return drawable if len(drawable) <= TITLE_LETTERS else drawable[:TITLE_LETTERS] + "..."
 
 
 def _shorten(text: Text, right: float) -> None:
-    """Take letters off the end of `text` until it ends left of pixel `right`."""
+    """Remove letters from the end of `text` until it ends left of pixel `right`."""
     letters = text.get_text().removesuffix("...")
     while letters and text.get_window_extent().x1 > right:
         letters = letters[:-1].rstrip()

@@ -1,7 +1,7 @@
-"""Read audio that came from outside (spec 04 section 1): float samples at the file's own rate, all its channels.
+"""Reading of audio files from users (spec 04 section 1): float samples at the file's own rate, with all its channels.
 
-A file may lie about its length, stop in the middle, or be no audio at all: it is read in blocks, so that nothing is
-allocated on a header's word alone, and every way to fail is one clear line.
+A file may declare a wrong length, be truncated, or not be audio at all. It is read in blocks, so memory is never
+allocated for a declared length, and every failure is an error of one line.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from acestep_flows.errors import InputError
 from acestep_flows.values import Audio, FloatArray
 
 READABLE = {"WAV": "wav", "WAVEX": "wav", "FLAC": "flac", "MP3": "mp3", "OGG": "ogg", "AIFF": "aiff", "CAF": "caf"}
-"""What is read, by libsndfile's names; its rarer formats are mostly ways to misread something else."""
+"""Readable formats, by libsndfile's names. Its rarer formats are excluded: files that are not audio may match them."""
 
 ALLOWED = ", ".join(sorted(set(READABLE.values())))
 
@@ -40,39 +40,42 @@ def audio(source: Source, *, name: str = "audio", longest: float = LONGEST_SECON
 
     Args:
         source: a wav, flac, mp3, ogg, aiff or caf file.
-        name: what errors call a source given as bytes.
-        longest: the longest duration accepted, in seconds.
+        name: the name of a source given as bytes, for errors.
+        longest: the longest accepted duration in seconds.
 
     Raises:
-        InputError: missing, not audio, empty, truncated, too long, or with samples that are not numbers.
+        InputError: the file is missing, not audio, empty, truncated or too long, or has NaN or infinite samples.
     """
     where = name if isinstance(source, bytes) else str(source)
     with opened(source, where) as stream:
-        cut = riff.cut_short(stream) or _ogg_cut_short(stream)
+        truncated = riff.is_truncated(stream) or _ogg_is_truncated(stream)
         with decoder(stream, where) as sound:
             _check_declared(sound, where, longest)
             samples, declared, rate = _samples(sound), sound.frames, sound.samplerate
-    if cut or samples.shape[1] < declared:
+    if truncated or samples.shape[1] < declared:
         raise InputError(f"truncated after {samples.shape[1] / rate:.2f} s", where=where, allowed="a complete file")
     if samples.shape[1] == 0:
         raise InputError("no samples", where=where, allowed="at least one sample")
-    if bad := samples.size - int(np.isfinite(samples).sum()):
-        raise InputError(f"{bad} samples are NaN or infinite", where=where, allowed="finite samples")
+    if invalid := samples.size - int(np.isfinite(samples).sum()):
+        raise InputError(f"{invalid} samples are NaN or infinite", where=where, allowed="finite samples")
     return Audio(samples, rate)
 
 
 def opened(source: Source, where: str) -> BinaryIO:
-    """The bytes of `source` as a stream, for the caller to close.
+    """The bytes of `source` as a stream. The caller must close it.
+
+    Args:
+        where: the source's name for errors.
 
     Raises:
-        InputError: it cannot be opened, is no plain file, or is empty.
+        InputError: the source cannot be opened, is not a plain file, or is empty.
     """
     if isinstance(source, bytes):
         stream: BinaryIO = BytesIO(source)
     else:
         try:
             path = Path(source)
-            if path.exists() and not path.is_file():  # a folder; a device or pipe, which may never end
+            if path.exists() and not path.is_file():  # a folder, or a device or pipe that may never end
                 raise InputError("not a plain file", where=where, allowed=ALLOWED)
             stream = path.open("rb")
         except OSError as error:
@@ -86,10 +89,10 @@ def opened(source: Source, where: str) -> BinaryIO:
 
 @contextmanager
 def decoder(stream: BinaryIO, where: str) -> Iterator[soundfile.SoundFile]:
-    """libsndfile on `stream`, which stays open; its errors, the caller's reads included, become `InputError`."""
+    """A libsndfile decoder on `stream`. Its errors, also those of the caller's reads, become `InputError`."""
     stream.seek(0)
     try:
-        with soundfile.SoundFile(_Bounded(stream)) as sound:
+        with soundfile.SoundFile(_BoundedStream(stream)) as sound:
             if sound.format not in READABLE:
                 raise InputError(f"{sound.format} file", where=where, allowed=ALLOWED)
             yield sound
@@ -98,9 +101,12 @@ def decoder(stream: BinaryIO, where: str) -> Iterator[soundfile.SoundFile]:
         raise InputError(f"not readable as audio: {reason}", where=where, allowed=ALLOWED) from error
 
 
-class _Bounded:
-    """A stream as libsndfile wants it. A damaged header makes it seek before the start, and an exception inside its
-    callback would end up as a traceback on standard error: such a seek goes to the start instead."""
+class _BoundedStream:
+    """A stream for libsndfile whose seeks stay inside the file.
+
+    With a damaged header libsndfile may seek before the start. An exception in its callback would print a traceback on
+    standard error, so such a seek goes to the start.
+    """
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -122,23 +128,23 @@ def _check_declared(sound: soundfile.SoundFile, where: str, longest: float) -> N
     if not LOWEST_RATE <= sound.samplerate <= HIGHEST_RATE:
         raise InputError(f"{sound.samplerate} Hz", where=where, allowed=f"{LOWEST_RATE} to {HIGHEST_RATE} Hz")
     if sound.frames > longest * sound.samplerate:
-        found = f"{sound.frames / sound.samplerate:.0f} s long"
-        raise InputError(found, where=where, allowed=f"up to {longest:g} s")
+        duration = f"{sound.frames / sound.samplerate:.0f} s long"
+        raise InputError(duration, where=where, allowed=f"up to {longest:g} s")
     if sound.frames * sound.channels * 4 > LARGEST_DECODED:
-        found = f"{sound.frames} samples in each of {sound.channels} channels"
-        raise InputError(found, where=where, allowed=f"{LARGEST_DECODED >> 20} MB of decoded samples")
+        size = f"{sound.frames} samples in each of {sound.channels} channels"
+        raise InputError(size, where=where, allowed=f"{LARGEST_DECODED >> 20} MB of decoded samples")
 
 
 def _samples(sound: soundfile.SoundFile) -> FloatArray:
-    """All samples that are really there, (channels, n)."""
+    """All samples that can be decoded, (channels, n)."""
     blocks = [np.zeros((0, sound.channels), np.float32)]
     while len(block := sound.read(FRAMES_PER_BLOCK, dtype="float32", always_2d=True)):
         blocks.append(block)
     return np.ascontiguousarray(np.concatenate(blocks).T)
 
 
-def _ogg_cut_short(stream: BinaryIO) -> bool:
-    """Whether an Ogg stream lacks the page that is marked as its last."""
+def _ogg_is_truncated(stream: BinaryIO) -> bool:
+    """Whether an Ogg stream lacks a page that is marked as the last."""
     stream.seek(0)
     if stream.read(4) != b"OggS":
         return False

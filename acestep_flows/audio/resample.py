@@ -1,7 +1,7 @@
-"""Bring a waveform to another sample rate or channel count.
+"""Conversion of a waveform to another sample rate or channel count.
 
-Resampling is a Hann-windowed sinc, low-pass width 6, roll-off 0.99 (spec 04 section 2), the same filter that the
-published model heard in training. Output sample `k + n * m` is the dot product of phase `k`'s kernel with the input
+Resampling uses a Hann-windowed sinc of low-pass width 6 and roll-off 0.99 (spec 04 section 2), the filter of the
+published model's training data. Output sample `k + n * m` is the dot product of phase `k`'s kernel with the input
 around sample `o * m`. Each phase touches only a few taps of the dense kernel, so phases are computed in small groups,
 one matrix product per group: cost and memory stay low for any pair of rates, coprime ones included.
 """
@@ -25,7 +25,14 @@ ROWS_PER_PRODUCT = 4096
 
 
 def resample(samples: FloatArray, from_rate: int, to_rate: int) -> FloatArray:
-    """Resample `samples` (channels, n) at `from_rate` Hz to ceil(n * to_rate / from_rate) samples, in fp32."""
+    """Resample `samples` (channels, n) from `from_rate` to `to_rate` Hz, in fp32.
+
+    Returns:
+        (channels, ceil(n * to_rate / from_rate)).
+
+    Raises:
+        InputError: `samples` has no channel axis, or a rate is below 1.
+    """
     if samples.ndim != 2:
         raise InputError(f"shape {samples.shape}", where="samples", allowed="channels x samples")
     if min(from_rate, to_rate) < 1:
@@ -39,7 +46,7 @@ def resample(samples: FloatArray, from_rate: int, to_rate: int) -> FloatArray:
     old, new = from_rate // divisor, to_rate // divisor
     channels, length = samples.shape
     new_length = -(-new * length // old)
-    # A short cycle of phases is run through several times in one product, so that products are never small.
+    # A product contains several cycles of phases if a cycle is short, so that no product is small.
     cycles = -(-PHASES_PER_GROUP // new)
     phases, stride = new * cycles, old * cycles
     rows = -(-new_length // phases)
@@ -59,14 +66,14 @@ def resample(samples: FloatArray, from_rate: int, to_rate: int) -> FloatArray:
 
 
 def at_rate(audio: Audio, sample_rate: int) -> Audio:
-    """`audio` at `sample_rate` Hz; the same object when it already is."""
+    """`audio` at `sample_rate` Hz; the same object if it has that rate."""
     if audio.sample_rate == sample_rate:
         return audio
     return Audio(resample(audio.samples, audio.sample_rate, sample_rate), sample_rate)
 
 
 def stereo(audio: Audio) -> Audio:
-    """`audio` with two channels: mono is doubled, of more than two the first two stay (spec 04 section 1)."""
+    """`audio` with two channels: mono is doubled, and of more than two the first two are kept (spec 04 section 1)."""
     if audio.channels == 2:
         return audio
     samples = np.repeat(audio.samples, 2, axis=0) if audio.channels == 1 else audio.samples[:2]
@@ -85,20 +92,20 @@ def _cutoff(old: int, new: int) -> float:
 
 
 def _reach(old: int, new: int) -> int:
-    """Input samples that the kernel reaches to either side."""
+    """Input samples on either side that the kernel covers."""
     return math.ceil(LOWPASS_WIDTH * old / _cutoff(old, new))
 
 
 @lru_cache(maxsize=16)
 def _kernel(old: int, new: int, first: int, end: int) -> tuple[int, FloatArray]:
-    """The kernels of output samples `first` to `end`: where they start in the padded signal, and (taps, samples).
+    """The kernels of output samples `first` to `end`, as their start in the padded signal and (taps, samples).
 
-    Taps of the dense kernel that are zero for every one of them are left out.
+    Taps that are zero for all of these samples are left out.
     """
     cutoff, reach = _cutoff(old, new), _reach(old, new)
     cycle, phase = np.divmod(np.arange(first, end), new)
     taps = np.arange(old * first // new - reach, old * (end - 1) // new + reach + 2)
-    # The phase alone is rounded to fp32: the reference does so, and equality needs it.
+    # Only the phase is rounded to fp32, as in the reference.
     shift = (-phase.astype(np.float32) / np.float32(new)).astype(np.float64)
     u = (shift + (taps[:, None] - old * cycle) / old) * cutoff
     u = np.clip(u, -LOWPASS_WIDTH, LOWPASS_WIDTH)

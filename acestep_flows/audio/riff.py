@@ -1,7 +1,7 @@
-"""The chunks of RIFF (WAV) and AIFF files: text inside them, and whether the file was cut short.
+"""The chunks of RIFF (WAV) and AIFF files: INFO strings, and detection of truncated files.
 
-libsndfile reads and writes the samples. It drops text above 2 kB from a WAV without a word, and takes a truncated
-file for a shorter one; both are seen here instead.
+libsndfile reads and writes the samples. It drops text above 2 kB from a WAV silently and reads a truncated file as a
+shorter one, so this module handles both.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from io import SEEK_END
 from typing import BinaryIO
 
 LARGEST_FILE = 2**32 - 1  # sizes are 32 bits wide
-UNKNOWN_SIZES = (0, 0xFFFF_FFFF)  # written by programs that could not go back to fill in the size
+UNKNOWN_SIZES = (0, 0xFFFF_FFFF)  # of programs that cannot seek back to write the size
 
 SOUND_CHUNKS = (b"data", b"SSND")
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """One chunk: its name, where its content starts, and how many bytes it says it holds."""
+    """One chunk: its name, the position of its content, and the content's declared size in bytes."""
 
     name: bytes
     start: int
@@ -28,7 +28,7 @@ class Chunk:
 
 
 def chunks(stream: BinaryIO) -> Iterator[Chunk]:
-    """The top-level chunks of a RIFF or AIFF stream; none for anything else."""
+    """The top-level chunks of a RIFF or AIFF stream; none for other streams."""
     stream.seek(0)
     head = stream.read(12)
     form = (head[:4], head[8:12])
@@ -46,8 +46,8 @@ def chunks(stream: BinaryIO) -> Iterator[Chunk]:
         stream.seek(position)
 
 
-def cut_short(stream: BinaryIO) -> bool:
-    """Whether the sound chunk says it holds more than the file has."""
+def is_truncated(stream: BinaryIO) -> bool:
+    """Whether the sound chunk declares more bytes than the file has."""
     length = stream.seek(0, SEEK_END)
     return any(
         chunk.start + chunk.size > length
@@ -57,17 +57,17 @@ def cut_short(stream: BinaryIO) -> bool:
 
 
 def info(stream: BinaryIO) -> dict[str, str]:
-    """The strings of a WAV's INFO lists, by their four-letter names; later lists win."""
-    found: dict[str, str] = {}
+    """The strings of a WAV's INFO lists by their four-letter names. Later lists take precedence."""
+    strings: dict[str, str] = {}
     for chunk in list(chunks(stream)):
         if chunk.name == b"LIST":
             stream.seek(chunk.start)
-            found |= _strings(stream.read(chunk.size))
-    return found
+            strings |= _strings(stream.read(chunk.size))
+    return strings
 
 
 def with_info(wav: bytes, strings: Mapping[str, str]) -> bytes:
-    """`wav` with an INFO list at its end; players that know nothing of it read past it."""
+    """The WAV file `wav` with an INFO list at its end. Players that do not know INFO lists skip it."""
     entries = b"".join(_padded(name.encode("ascii"), text.encode() + b"\0") for name, text in strings.items())
     body = wav[8:] + b"\0" * (len(wav) % 2) + _padded(b"LIST", b"INFO" + entries)
     return b"RIFF" + struct.pack("<I", len(body)) + body
@@ -78,13 +78,13 @@ def _padded(name: bytes, content: bytes) -> bytes:
 
 
 def _strings(content: bytes) -> dict[str, str]:
-    found: dict[str, str] = {}
+    strings: dict[str, str] = {}
     if content[:4] != b"INFO":
-        return found
+        return strings
     position = 4
     while position + 8 <= len(content):
         name, size = struct.unpack_from("<4sI", content, position)
         text = content[position + 8 : position + 8 + size].split(b"\0")[0]
-        found[name.decode("latin-1")] = text.decode("utf-8", "replace")
+        strings[name.decode("latin-1")] = text.decode("utf-8", "replace")
         position += 8 + size + size % 2
-    return found
+    return strings

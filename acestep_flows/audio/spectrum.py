@@ -1,4 +1,4 @@
-"""Power spectra over time, in blocks, so that a long song needs no more memory than a short one."""
+"""Power spectra over time, in blocks, so that memory does not grow with the song."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ FRAMES_PER_BLOCK = 512
 
 
 def frequencies(sample_rate: int, fft_size: int = FFT_SIZE) -> FloatArray:
-    """The frequency of each bin in Hz: (bins,)."""
+    """The frequencies (bins,) of the bins in Hz."""
     return np.fft.rfftfreq(fft_size, 1 / sample_rate).astype(np.float32)
 
 
 def power(audio: Audio, *, fft_size: int = FFT_SIZE, hop: int = FFT_SIZE // 2) -> Iterator[FloatArray]:
-    """Blocks of frames of the power spectrum, each (frames, bins): Hann window, frame i centred on sample i * hop.
+    """Blocks (frames, bins) of the power spectrum: Hann window, frame i centred on sample i * hop.
 
-    Power is the mean over the channels, not that of their sum, in which opposite phases would vanish. A sine of full
-    scale peaks at 1.
+    The power is averaged over the channels. (In the sum of the channels opposite phases would cancel.) A sine at full
+    scale has a peak of 1.
     """
     from scipy import fft
 
@@ -39,10 +39,10 @@ def power(audio: Audio, *, fft_size: int = FFT_SIZE, hop: int = FFT_SIZE // 2) -
 
 
 def average_power(audio: Audio, *, fft_size: int = FFT_SIZE) -> FloatArray:
-    """The mean power spectrum of the whole song: (bins,).
+    """The mean power spectrum (bins,) of the whole song.
 
-    The frames that reach past its ends are left out where there are others: a song that starts or stops at once is a
-    step there, and a step has every frequency.
+    Frames that reach beyond the ends are left out if there are others: a song that starts or stops abruptly has a step
+    there, and a step contains every frequency.
     """
     total, count, first, hop = np.zeros(fft_size // 2 + 1), 0, 0, fft_size // 2
     length = audio.samples.shape[1]

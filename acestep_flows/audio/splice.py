@@ -1,4 +1,4 @@
-"""Cut audio and put pieces together."""
+"""Trimming and joining of audio."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from acestep_flows.errors import InputError
 from acestep_flows.values import Audio, FloatArray, Span
 
 Curve = Literal["equal_power", "equal_gain"]
-"""equal_power keeps the level where two different sounds meet, equal_gain where the same sound goes on."""
+"""equal_power keeps the level of a crossfade between different sounds, equal_gain between equal sounds."""
 
 
 def trim(audio: Audio, span: Span) -> Audio:
     """The part of `audio` inside `span`, rounded to whole samples.
 
     Raises:
-        InputError: the span reaches past the end, or holds no sample.
+        InputError: the span reaches beyond the end, or contains no sample.
     """
     start, end = round(span.start * audio.sample_rate), round(span.end * audio.sample_rate)
     if end > audio.samples.shape[1]:
-        found = f"{span.start:g} to {span.end:g} s"
-        raise InputError(found, where="span", allowed=f"within the audio, 0 to {audio.seconds:.3f} s")
+        bounds = f"{span.start:g} to {span.end:g} s"
+        raise InputError(bounds, where="span", allowed=f"within the audio, 0 to {audio.seconds:.3f} s")
     if end == start:
         raise InputError(f"{span.start:g} to {span.end:g} s holds no sample", where="span")
     return Audio(audio.samples[:, start:end], audio.sample_rate)
@@ -33,16 +33,17 @@ def trim(audio: Audio, span: Span) -> Audio:
 def join(parts: Sequence[Audio], *, crossfade: float = 0.0, curve: Curve = "equal_power") -> Audio:
     """`parts` one after another, each overlapping the next by `crossfade` seconds.
 
-    The first part's sample rate holds for all. Mono parts stay mono when all are; otherwise the result is stereo.
+    The result has the first part's sample rate. It has the channels of the parts if they all have the same number, and
+    is stereo otherwise.
 
     Raises:
-        InputError: no parts, or a crossfade that is negative or longer than a part allows.
+        InputError: there are no parts, or the crossfade is negative or too long for a part.
     """
     if not parts:
         raise InputError("no parts", where="join", allowed="at least one")
     rate = parts[0].sample_rate
-    alike = len({part.channels for part in parts}) == 1
-    pieces = [(at_rate(part, rate) if alike else stereo(at_rate(part, rate))).samples for part in parts]
+    same_channels = len({part.channels for part in parts}) == 1
+    pieces = [(at_rate(part, rate) if same_channels else stereo(at_rate(part, rate))).samples for part in parts]
     overlap = _overlap(pieces, crossfade, rate)
     rise, fall = _gains(overlap, curve)
     out = np.zeros((len(pieces[0]), sum(piece.shape[1] - overlap for piece in pieces) + overlap), np.float32)
@@ -59,7 +60,7 @@ def join(parts: Sequence[Audio], *, crossfade: float = 0.0, curve: Curve = "equa
 
 
 def _overlap(pieces: Sequence[FloatArray], crossfade: float, rate: int) -> int:
-    """Samples of `crossfade`; a part between two others must hold two of them."""
+    """The samples of `crossfade`. A part between two others must be as long as two crossfades."""
     if len(pieces) == 1:
         return 0
     room: list[int] = [
@@ -67,8 +68,8 @@ def _overlap(pieces: Sequence[FloatArray], crossfade: float, rate: int) -> int:
     ]
     longest = min(room) / rate
     if not 0 <= crossfade <= longest + 0.5 / rate:
-        found = f"crossfade {crossfade:g} s"
-        raise InputError(found, where="join", allowed=f"0 to {longest:.3f} s for the shortest part")
+        problem = f"crossfade {crossfade:g} s"
+        raise InputError(problem, where="join", allowed=f"0 to {longest:.3f} s for the shortest part")
     return min(round(crossfade * rate), *room)
 
 

@@ -1,9 +1,9 @@
-"""What an output file says about itself: that an AI made it, and the recipe it was made by.
+"""Tags of an output file: the statement that an AI made the audio, and the recipe.
 
-Both stand in the comment tag, the one field that every format keeps: the statement on the first line, for whoever
-looks at the file in a player, and the recipe below it as one line of ASCII JSON. Measured with libsndfile 1.2.2: FLAC
-files with more than 16 MB of tags can no longer be read, Ogg took 20 MB, a WAV's text was lost above 2 kB and an MP3's
-garbled outside ASCII; so `riff` and `id3` write the tags of those two.
+Both are in the comment tag, the one field that every format keeps. The first line is the statement, which players
+show. The second line is the recipe as ASCII JSON. Measured with libsndfile 1.2.2: FLAC files with more than 16 MB of
+tags cannot be read any more, Ogg accepts 20 MB, WAV loses text above 2 kB, and MP3 garbles text outside ASCII. `riff`
+and `id3` therefore write the tags of WAV and MP3.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Tags:
 
     Attributes:
         recipe: how the audio was made, as JSON; empty when unknown.
-        title: the song's name, may be empty.
-        statement: the sentence that the audio is AI-generated; empty in files of other origin.
+        title: the song's name; may be empty.
+        statement: the sentence that the audio is AI-generated; empty in files of other programs.
     """
 
     recipe: Mapping[str, Any] = field(default_factory=dict)
@@ -39,15 +39,15 @@ class Tags:
     statement: str = AI_STATEMENT
 
     def __post_init__(self) -> None:
-        # Players show one line; neither NUL nor lone surrogates can be written.
-        shown = "".join(letter if letter.isprintable() else " " for letter in self.title)
-        object.__setattr__(self, "title", " ".join(shown.split()))
+        # Players show one line, and neither NUL nor lone surrogates can be written.
+        printable = "".join(letter if letter.isprintable() else " " for letter in self.title)
+        object.__setattr__(self, "title", " ".join(printable.split()))
 
     def comment(self) -> str:
         """The comment tag: statement, newline, recipe.
 
         Raises:
-            InputError: the recipe is not JSON, or larger than a file's tags can hold.
+            InputError: the recipe is not JSON, or is too large for a file's tags.
         """
         try:
             recipe = json.dumps(dict(self.recipe), separators=(",", ":"), ensure_ascii=True, allow_nan=False)
@@ -60,7 +60,7 @@ class Tags:
 
 
 def read(source: str | os.PathLike[str] | bytes, *, name: str = "audio") -> Tags:
-    """The tags of an audio file; without statement and recipe when another program wrote it.
+    """The tags of an audio file. Files of other programs have neither statement nor recipe.
 
     Raises:
         InputError: the file cannot be read, or its recipe is damaged.

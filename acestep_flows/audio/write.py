@@ -1,4 +1,4 @@
-"""Write a song to a file: 48 kHz stereo, tags inside, whole or not at all (spec 04 section 8)."""
+"""Writing of audio files: 48 kHz stereo with tags; a file is complete or absent (spec 04 section 8)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from acestep_flows.errors import InputError
 from acestep_flows.values import OUTPUT_RATE, Audio
 
 FRAMES_PER_BLOCK = 1 << 16
-"""libsndfile's Vorbis encoder takes what it is given in one go onto the stack, and overflows it on long songs."""
+"""Samples per write. libsndfile's Vorbis encoder puts each write on the stack, which a long song would overflow."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Written:
     """A finished file.
 
     Attributes:
-        path: where it stands.
+        path: the path of the file.
         format: wav, flac, mp3 or ogg.
-        size: in bytes.
-        clipped: samples that lay beyond full scale and were brought back to it, over both channels.
+        size: bytes.
+        clipped: samples beyond full scale that were clipped, over both channels.
     """
 
     path: Path
@@ -49,17 +49,18 @@ def audio(
     tags: Tags | None = None,
     sample_rate: int = OUTPUT_RATE,
 ) -> Written:
-    """Write `sound` to `path` as stereo at `sample_rate`; missing folders are made, an old file is replaced.
+    """Write `sound` to `path` as stereo at `sample_rate`. Missing folders are created; an existing file is replaced.
 
     Args:
-        path: the file, used as it is.
-        sound: any rate; mono is doubled, of more than two channels the first two are written.
-        format: wav, flac, mp3 or ogg; by default what the extension says.
+        path: the file; its name is used unchanged.
+        sound: at any rate; mono is doubled, and of more than two channels the first two are written.
+        format: wav, flac, mp3 or ogg; by default that of the extension.
         subtype: wav: pcm_16 (default), pcm_24, float32; flac: pcm_16 (default), pcm_24; mp3 and ogg have one.
-        tags: what the file says about itself; None: nothing.
+        tags: the tags of the file; None writes none.
+        sample_rate: of the file, in Hz.
 
     Raises:
-        InputError: format, subtype or rate that do not go together, no samples, or too many for the format.
+        InputError: format, subtype and rate do not fit together, or there are no samples or too many for the format.
         StorageError: the file cannot be written; nothing is left behind.
     """
     path = Path(path)
@@ -72,8 +73,8 @@ def audio(
 def encode(
     sound: Audio, kind: Format, *, subtype: str | None, tags: Tags | None, sample_rate: int = OUTPUT_RATE
 ) -> tuple[bytes, int]:
-    """The bytes of the file that `audio` writes, and how many samples were clipped."""
-    chosen = kind.subtype(subtype)
+    """The bytes of the file that `audio` writes, and the number of clipped samples."""
+    sample_type = kind.subtype(subtype)
     if kind.rates and sample_rate not in kind.rates:
         rates = ", ".join(str(rate) for rate in kind.rates)
         raise InputError(f"{sample_rate} Hz", where=f"{kind.name} file", allowed=rates)
@@ -85,14 +86,14 @@ def encode(
         raise InputError(f"{sound.seconds:.0f} s", where="wav file", allowed="4 GB; flac holds more")
 
     samples, clipped = sound.samples, 0
-    if chosen != "FLOAT":
+    if sample_type != "FLOAT":
         clipped = int(np.count_nonzero(np.abs(samples) > 1))
         samples = samples.clip(-1, 1) if clipped else samples
     stream = BytesIO()
-    with _encoder(stream, kind, chosen, sample_rate) as file:
+    with _encoder(stream, kind, sample_type, sample_rate) as file:
         if tags and kind.name in ("flac", "ogg"):
             file.comment, file.software = comment, SOFTWARE
-            if tags.title:  # libsndfile takes no empty strings
+            if tags.title:  # libsndfile refuses empty strings
                 file.title = tags.title
         for start in range(0, samples.shape[1], FRAMES_PER_BLOCK):
             file.write(samples[:, start : start + FRAMES_PER_BLOCK].T)

@@ -1,4 +1,4 @@
-"""Signals that the audio tests are made of."""
+"""Test signals."""
 
 from __future__ import annotations
 

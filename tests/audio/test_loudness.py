@@ -1,4 +1,4 @@
-"""Levels of signals whose levels are known, and targets that are met."""
+"""Loudness, peaks, normalisation and limiting of signals with known levels."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from acestep_flows.values import Audio
 from tests.audio.signals import RATE, noise, noisy, silence, sine
 
 
-def test_a_sine_of_997_hz_has_the_loudness_the_standard_gives_it() -> None:
-    one = sine(997, 5, level=1.0, channels=1)
-    assert loudness.integrated(one) == pytest.approx(-3.01, abs=0.1)
+def test_a_sine_of_997_hz_has_the_loudness_of_the_standard() -> None:
+    tone = sine(997, 5, level=1.0, channels=1)
+    assert loudness.integrated(tone) == pytest.approx(-3.01, abs=0.1)
     assert loudness.integrated(sine(997, 5, level=0.1)) == pytest.approx(-20.0, abs=0.1)  # two channels add 3 dB
 
 
-def test_silent_parts_are_gated_away() -> None:
+def test_silent_parts_are_gated_out() -> None:
     tone = sine(997, 5)
     padded = Audio(np.pad(tone.samples, ((0, 0), (0, 10 * RATE))), RATE)
     assert loudness.integrated(padded) == pytest.approx(loudness.integrated(tone), abs=0.2)
 
 
 @pytest.mark.parametrize("audio", [silence(3), silence(0), noisy(0.3), noisy(3, level=1e-6)])
-def test_no_loudness_where_the_standard_has_none(audio: Audio) -> None:
+def test_loudness_is_none_where_the_standard_does_not_define_it(audio: Audio) -> None:
     assert loudness.integrated(audio) is None
     assert loudness.normalise(audio, -14) is audio
 
@@ -58,12 +58,12 @@ def test_normalise_meets_its_target(target: float) -> None:
 
 @given(level=st.floats(0.01, 3), ceiling=st.floats(-20, 0), length=st.integers(1, 3_000), seed=st.integers(0, 99))
 @settings(deadline=None)
-def test_nothing_passes_the_limiter(level: float, ceiling: float, length: int, seed: int) -> None:
+def test_the_limiter_keeps_the_ceiling(level: float, ceiling: float, length: int, seed: int) -> None:
     limited = loudness.limit(Audio(noise(2, length, seed=seed, level=level), RATE), ceiling)
     assert loudness.true_peak(limited) <= loudness.amplitude(ceiling)
 
 
-def test_the_limiter_works_only_around_the_peak_and_on_all_channels_alike() -> None:
+def test_the_limiter_acts_around_the_peak_and_on_all_channels_equally() -> None:
     samples = noise(2, RATE, level=0.05)
     samples[0, RATE // 2] = 1.0
     limited = loudness.limit(Audio(samples, RATE), -6.0).samples
@@ -75,7 +75,7 @@ def test_the_limiter_works_only_around_the_peak_and_on_all_channels_alike() -> N
     assert abs(np.diff(gain[1, near])).max() < 0.02  # no click
 
 
-def test_audio_below_the_ceiling_is_left_alone() -> None:
+def test_audio_below_the_ceiling_is_unchanged() -> None:
     audio = noisy(0.1, level=0.01)
     assert loudness.limit(audio, -1.0) is audio
 
@@ -86,8 +86,10 @@ def test_decibels_and_amplitudes() -> None:
     assert loudness.amplitude(6.0206) == pytest.approx(2, abs=1e-4)
 
 
-def test_levelled_audio_peaks_at_one_however_loud_or_faint() -> None:
+def test_peak_normalised_audio_has_a_peak_of_one_at_any_level() -> None:
     for level in (1e-40, 1e-20, 1.0, 1e30):
-        levelled = loudness.levelled(Audio((noise(2, 500).astype(np.float64) * level).astype(np.float32), RATE))
-        assert loudness.sample_peak(levelled) == 1.0
-    assert not loudness.levelled(silence(1)).samples.any()
+        normalised = loudness.peak_normalised(
+            Audio((noise(2, 500).astype(np.float64) * level).astype(np.float32), RATE)
+        )
+        assert loudness.sample_peak(normalised) == 1.0
+    assert not loudness.peak_normalised(silence(1)).samples.any()

@@ -1,4 +1,4 @@
-"""What must hold for every mix, and what each setting does."""
+"""Mixing: properties of every mix, and the effect of each setting."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def tracks(draw: st.DrawFn) -> Track:
     )
 
 
-@given(given_tracks=st.lists(tracks(), min_size=1, max_size=4), data=st.data())
+@given(all_tracks=st.lists(tracks(), min_size=1, max_size=4), data=st.data())
 @settings(deadline=None)
-def test_the_order_of_tracks_does_not_matter(given_tracks: list[Track], data: st.DataObject) -> None:
-    shuffled = data.draw(st.permutations(given_tracks))
-    np.testing.assert_allclose(mix(shuffled).samples, mix(given_tracks).samples, atol=1e-5)
+def test_the_order_of_tracks_does_not_matter(all_tracks: list[Track], data: st.DataObject) -> None:
+    shuffled = data.draw(st.permutations(all_tracks))
+    np.testing.assert_allclose(mix(shuffled).samples, mix(all_tracks).samples, atol=1e-5)
 
 
-@given(given_tracks=st.lists(tracks(), min_size=1, max_size=4))
+@given(all_tracks=st.lists(tracks(), min_size=1, max_size=4))
 @settings(deadline=None)
-def test_a_mix_is_the_sum_of_its_tracks_and_as_long_as_the_last(given_tracks: list[Track]) -> None:
-    whole = mix(given_tracks).samples
-    alone = [mix([track]).samples for track in given_tracks]
+def test_a_mix_is_the_sum_of_its_tracks_and_ends_with_the_last(all_tracks: list[Track]) -> None:
+    whole = mix(all_tracks).samples
+    alone = [mix([track]).samples for track in all_tracks]
     assert whole.shape == (2, max(part.shape[1] for part in alone))
     summed = np.zeros(whole.shape)
     for part in alone:
@@ -51,7 +51,7 @@ def test_a_mix_is_the_sum_of_its_tracks_and_as_long_as_the_last(given_tracks: li
 
 @given(track=tracks())
 @settings(deadline=None)
-def test_pan_and_fades_never_add_level(track: Track) -> None:
+def test_pan_and_fades_never_raise_the_level(track: Track) -> None:
     loudest = np.abs(track.audio.samples).max(initial=0) * loudness.amplitude(track.gain)
     assert np.abs(mix([track]).samples).max(initial=0) <= loudest * 1.0001
 
@@ -64,7 +64,7 @@ def test_gain_is_in_decibels(gain: float) -> None:
     np.testing.assert_allclose(mix([Track(audio, gain=gain)]).samples, expected, rtol=1e-5)
 
 
-def test_one_track_with_no_settings_is_itself() -> None:
+def test_one_track_without_settings_is_unchanged() -> None:
     audio = noisy(0.5)
     assert mix([Track(audio)]) == audio
 
@@ -75,7 +75,7 @@ def test_a_track_and_its_opposite_cancel() -> None:
 
 
 @pytest.mark.parametrize(("pan", "left", "right"), [(-1, 1, 0), (-0.5, 1, 0.5**0.5), (0, 1, 1), (1, 0, 1)])
-def test_pan(pan: float, left: float, right: float) -> None:
+def test_pan_attenuates_the_far_channel(pan: float, left: float, right: float) -> None:
     out = mix([Track(Audio(np.ones((1, 100), np.float32), RATE), pan=pan)]).samples
     np.testing.assert_allclose(out[:, 0], [left, right], atol=1e-6)
 
@@ -90,21 +90,21 @@ def test_fades_start_and_end_in_silence_and_keep_the_middle() -> None:
     assert np.all(np.diff(out[RATE // 2 :]) <= 0)
 
 
-def test_offset_is_in_seconds_of_the_mix_whatever_the_rates() -> None:
+def test_offset_is_in_seconds_at_any_rate() -> None:
     click = Audio(np.ones((1, 8_000), np.float32), 8_000)
     out = mix([Track(silence(3)), Track(click, offset=1.5)]).samples[0]
     assert out.shape == (3 * RATE,)
     assert np.flatnonzero(np.abs(out) > 0.5)[0] == pytest.approx(1.5 * RATE, abs=10)
 
 
-def test_rates_are_brought_together() -> None:
-    same = sine(440, 1.0, rate=RATE), sine(440, 1.0, rate=44_100)
-    out = mix([Track(audio) for audio in same]).samples
+def test_tracks_are_resampled_to_one_rate() -> None:
+    tones = sine(440, 1.0, rate=RATE), sine(440, 1.0, rate=44_100)
+    out = mix([Track(audio) for audio in tones]).samples
     middle = slice(1_000, -1_000)
-    np.testing.assert_allclose(out[:, middle], 2 * same[0].samples[:, middle], atol=0.02)
+    np.testing.assert_allclose(out[:, middle], 2 * tones[0].samples[:, middle], atol=0.02)
 
 
-def test_loudness_target_and_ceiling() -> None:
+def test_loudness_target_and_ceiling_are_met() -> None:
     drums = Audio(noise(2, 4 * RATE) * (np.arange(4 * RATE) % RATE < 9_000), RATE)
     out = mix([Track(drums, gain=-6), Track(sine(220, 4))], loudness_target=-16)
     assert loudness.integrated(out) == pytest.approx(-16, abs=0.05)
@@ -129,17 +129,17 @@ def test_silence_stays_silent_under_any_target() -> None:
         ({"fade_out": -1}, "fade_out -1"),
     ],
 )
-def test_settings_out_of_range(settings_: dict[str, Any], message: str) -> None:
+def test_settings_out_of_range_are_refused(settings_: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         mix([Track(silence(1)), Track(silence(1), **settings_)])
 
 
 @pytest.mark.parametrize("options", [{"loudness_target": 1.0}, {"loudness_target": float("nan")}, {"ceiling": 3.0}])
-def test_targets_out_of_range(options: dict[str, float]) -> None:
+def test_targets_out_of_range_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(InputError, match="mix: "):
         mix([Track(silence(1))], **options)  # type: ignore[arg-type]
 
 
-def test_no_tracks() -> None:
+def test_no_tracks_are_refused() -> None:
     with pytest.raises(InputError, match=r"mix: no tracks \(allowed: at least one\)"):
         mix([])

@@ -1,4 +1,4 @@
-"""The picture shows what is there: looked at by its pixels."""
+"""Pictures of songs, checked by their pixels."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from tests.audio.signals import RATE, noise, noisy, silence, sine
 
 def pixels(audio: Audio, title: str = "") -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     """The picture as (height, width, 3) in 0..1."""
-    shown: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = image.imread(BytesIO(png(audio, title)))[..., :3]
-    return shown
+    content: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = image.imread(BytesIO(png(audio, title)))[..., :3]
+    return content
 
 
 def bright_rows(audio: Audio) -> slice:
-    """The rows of the spectrogram that hold most light, in the middle of the picture."""
+    """The brightest rows of the spectrogram, in the middle of the picture."""
     column = pixels(audio)[330:720, 700:800].sum(axis=(1, 2))
     rows = np.flatnonzero(column > 0.8 * column.max())
     return slice(int(rows[0]), int(rows[-1]))
 
 
-def test_is_a_png_of_1500_by_800() -> None:
+def test_the_picture_is_a_png_of_1500_by_800() -> None:
     assert png(noisy(2)).startswith(b"\x89PNG")
     assert pixels(noisy(2)).shape == (800, 1500, 3)
 
 
-def test_higher_tones_stand_higher() -> None:
+def test_higher_tones_are_drawn_higher() -> None:
     rows = [bright_rows(sine(hertz, 2)) for hertz in (300, 2_000, 10_000)]
     assert rows[0].start > rows[1].stop > rows[1].start > rows[2].stop
     assert all(row.stop - row.start < 30 for row in rows)
@@ -42,17 +42,17 @@ def test_higher_tones_stand_higher() -> None:
 def test_time_runs_from_left_to_right() -> None:
     samples = noise(2, 4 * RATE)
     samples[:, : 2 * RATE] = 0
-    shown = pixels(Audio(samples, RATE))[330:720]
-    assert shown[:, 100:700].mean() < 0.05
-    assert shown[:, 780:1370].mean() > 0.3
+    spectrogram = pixels(Audio(samples, RATE))[330:720]
+    assert spectrogram[:, 100:700].mean() < 0.05
+    assert spectrogram[:, 780:1370].mean() > 0.3
 
 
 def test_each_channel_has_its_own_wave() -> None:
     samples = noise(2, 2 * RATE)
     samples[1] = 0
-    shown = pixels(Audio(samples, RATE))
-    left = float((shown[75:165, 200:1300, 0] < 0.5).mean())
-    right = float((shown[198:290, 200:1300, 0] < 0.5).mean())
+    content = pixels(Audio(samples, RATE))
+    left = float((content[75:165, 200:1300, 0] < 0.5).mean())
+    right = float((content[198:290, 200:1300, 0] < 0.5).mean())
     assert left > 0.2
     assert right < 0.05
 
@@ -88,7 +88,7 @@ def test_any_title_can_be_drawn(title: str) -> None:
     assert pixels(silence(0.1), title).shape == (800, 1500, 3)
 
 
-def test_a_long_title_keeps_clear_of_the_facts() -> None:
+def test_a_long_title_does_not_overlap_the_facts() -> None:
     plain, titled = pixels(silence(1)), pixels(silence(1), "W" * 300)
     np.testing.assert_array_equal(plain[:60, 1_215:], titled[:60, 1_215:])
     assert (titled[:60, 800:1_000] < 0.5).any()
@@ -98,7 +98,7 @@ def test_the_same_song_gives_the_same_bytes() -> None:
     assert png(noisy(1), "a") == png(noisy(1), "a")
 
 
-def test_writes_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_the_file_is_complete_or_absent(tmp_path: Path) -> None:
     assert picture(tmp_path / "a" / "song.png", silence(1)).read_bytes() == png(silence(1))
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageError, match="song.png: cannot be written"):
@@ -106,6 +106,6 @@ def test_writes_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.01, 1.0, 20.0])
-def test_a_strip_is_the_bare_spectrogram(seconds: float) -> None:
+def test_a_strip_has_the_requested_size(seconds: float) -> None:
     song = noisy(seconds)
     assert image.imread(BytesIO(strip(song, columns=300, rows=70))).shape[:2] == (70, 300)

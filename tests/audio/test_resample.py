@@ -1,4 +1,4 @@
-"""Resampling against the specification's own words, and what must hold for every signal and pair of rates."""
+"""Resampling compared with the formula of the specification, and properties for every signal and pair of rates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def noise(*shape: int, seed: int = 0) -> FloatArray:
 
 
 def dense(samples: FloatArray, from_rate: int, to_rate: int) -> tuple[FloatArray, FloatArray]:
-    """Spec 04 section 2 word by word: the whole kernel, one strided convolution."""
+    """Spec 04 section 2 literally: the dense kernel and one strided convolution."""
     divisor = math.gcd(from_rate, to_rate)
     o, n = from_rate // divisor, to_rate // divisor
     f = min(o, n) * 0.99
@@ -51,25 +51,25 @@ def test_equals_the_dense_convolution_of_the_spec(from_rate: int, to_rate: int, 
     samples = noise(2, 20_011)
     kernel, expected = dense(samples, from_rate, to_rate)
     assert kernel.shape == kernel_shape
-    got = resample(samples, from_rate, to_rate)
-    assert got.shape == expected.shape
-    np.testing.assert_allclose(got, expected, rtol=0, atol=2e-6)
+    result = resample(samples, from_rate, to_rate)
+    assert result.shape == expected.shape
+    np.testing.assert_allclose(result, expected, rtol=0, atol=2e-6)
 
 
 @given(rates=st.tuples(RATES, RATES), length=st.integers(0, 700), channels=st.integers(1, 3))
 @settings(deadline=None)
-def test_length_rounds_up_and_channels_stay_apart(rates: tuple[int, int], length: int, channels: int) -> None:
+def test_length_rounds_up_and_channels_are_independent(rates: tuple[int, int], length: int, channels: int) -> None:
     samples = noise(channels, length)
-    got = resample(samples, *rates)
-    assert got.shape == (channels, math.ceil(length * rates[1] / rates[0]))
-    assert got.dtype == np.float32
+    result = resample(samples, *rates)
+    assert result.shape == (channels, math.ceil(length * rates[1] / rates[0]))
+    assert result.dtype == np.float32
     for channel in range(channels):
-        np.testing.assert_allclose(got[channel], resample(samples[channel : channel + 1], *rates)[0], atol=1e-6)
+        np.testing.assert_allclose(result[channel], resample(samples[channel : channel + 1], *rates)[0], atol=1e-6)
 
 
 @given(rates=st.tuples(RATES, RATES), gain=st.floats(-4, 4), seed=st.integers(0, 99))
 @settings(deadline=None)
-def test_is_linear(rates: tuple[int, int], gain: float, seed: int) -> None:
+def test_resampling_is_linear(rates: tuple[int, int], gain: float, seed: int) -> None:
     a, b = noise(1, 300, seed=seed), noise(1, 300, seed=seed + 1)
     both = resample(a + np.float32(gain) * b, *rates)
     apart = resample(a, *rates) + np.float32(gain) * resample(b, *rates)
@@ -82,11 +82,11 @@ def test_a_tone_keeps_pitch_level_and_phase(frequency: int, from_rate: int, to_r
     def tone(rate: int) -> FloatArray:
         return np.sin(2 * np.pi * frequency * np.arange(rate)[None] / rate).astype(np.float32)
 
-    got, middle = resample(tone(from_rate), from_rate, to_rate), slice(500, -500)
-    assert np.abs(got - tone(to_rate))[:, middle].max() < 0.02
+    result, middle = resample(tone(from_rate), from_rate, to_rate), slice(500, -500)
+    assert np.abs(result - tone(to_rate))[:, middle].max() < 0.02
 
 
-def test_what_does_not_fit_under_the_new_nyquist_is_removed() -> None:
+def test_frequencies_above_the_new_nyquist_are_removed() -> None:
     tone = np.sin(2 * np.pi * 15_000 * np.arange(48_000)[None] / 48_000).astype(np.float32)
     assert np.abs(resample(tone, 48_000, 16_000)[:, 100:-100]).max() < 1e-3
 
@@ -97,26 +97,26 @@ def test_equal_rates_change_nothing() -> None:
 
 
 def test_coprime_rates_need_no_dense_kernel() -> None:
-    got = resample(noise(1, 4_000), 44_100, 44_101)  # dense: 44101 x 44114 taps, 7.8 GB
-    assert got.shape == (1, 4_001)
+    result = resample(noise(1, 4_000), 44_100, 44_101)  # dense: 44101 x 44114 taps, 7.8 GB
+    assert result.shape == (1, 4_001)
 
 
 @pytest.mark.parametrize("rates", [(0, 48_000), (48_000, -1)])
-def test_refuses_rates_below_one(rates: tuple[int, int]) -> None:
+def test_rates_below_one_are_refused(rates: tuple[int, int]) -> None:
     with pytest.raises(InputError, match="sample_rate"):
         resample(noise(1, 10), *rates)
 
 
-def test_refuses_samples_without_a_channel_axis() -> None:
+def test_samples_without_a_channel_axis_are_refused() -> None:
     with pytest.raises(InputError, match="channels x samples"):
         resample(noise(10), 44_100, 48_000)
 
 
 def test_stereo_doubles_mono_and_keeps_the_first_two_of_many() -> None:
-    one, many = Audio(noise(1, 50), 8_000), Audio(noise(8, 50), 8_000)
-    np.testing.assert_array_equal(stereo(one).samples, np.repeat(one.samples, 2, axis=0))
+    single, many = Audio(noise(1, 50), 8_000), Audio(noise(8, 50), 8_000)
+    np.testing.assert_array_equal(stereo(single).samples, np.repeat(single.samples, 2, axis=0))
     np.testing.assert_array_equal(stereo(many).samples, many.samples[:2])
-    assert stereo(stereo(one)).channels == 2
+    assert stereo(stereo(single)).channels == 2
 
 
 def test_mono_is_the_mean() -> None:
@@ -125,7 +125,7 @@ def test_mono_is_the_mean() -> None:
     assert mono(mono(audio)).channels == 1
 
 
-def test_at_rate_leaves_audio_alone_that_has_the_rate() -> None:
+def test_at_rate_does_not_change_audio_of_that_rate() -> None:
     audio = Audio(noise(2, 50), 8_000)
     assert at_rate(audio, 8_000) is audio
     assert at_rate(audio, 16_000).samples.shape == (2, 100)

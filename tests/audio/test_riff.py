@@ -1,4 +1,4 @@
-"""RIFF chunks as the standard has them."""
+"""RIFF chunks and INFO strings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def wav(frames: int, subtype: str = "PCM_16", channels: int = 1) -> bytes:
 
 
 @given(frames=st.integers(0, 20), comment=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
-def test_info_comes_back_and_sizes_agree(frames: int, comment: str) -> None:
+def test_info_is_read_back_and_sizes_agree(frames: int, comment: str) -> None:
     content = riff.with_info(wav(frames, "PCM_U8"), {"ICMT": comment, "INAM": "x"})  # one byte a frame: odd sizes too
     assert riff.info(BytesIO(content)) == {"ICMT": comment, "INAM": "x"}
     assert struct.unpack_from("<I", content, 4)[0] == len(content) - 8
@@ -31,14 +31,14 @@ def test_info_comes_back_and_sizes_agree(frames: int, comment: str) -> None:
 
 
 @given(content=st.binary(max_size=200))
-def test_any_bytes_have_chunks_or_none(content: bytes) -> None:
+def test_random_bytes_raise_no_error(content: bytes) -> None:
     for start in (b"", b"RIFF\0\0\0\0WAVE", b"RIFF\0\0\0\0WAVELIST\xff\xff\xff\xffINFO", b"FORM\0\0\0\0AIFF"):
         stream = BytesIO(start + content)
         riff.info(stream)
-        riff.cut_short(stream)
+        riff.is_truncated(stream)
 
 
 @pytest.mark.parametrize("missing", [0, 1, 1_000])
-def test_cut_short(missing: int) -> None:
+def test_truncated_files_are_detected(missing: int) -> None:
     content = wav(2_000)
-    assert riff.cut_short(BytesIO(content[: len(content) - missing])) == bool(missing)
+    assert riff.is_truncated(BytesIO(content[: len(content) - missing])) == bool(missing)

@@ -19,12 +19,12 @@ def test_a_full_scale_sine_peaks_at_one_in_its_bin() -> None:
 
 
 def test_opposite_channels_do_not_cancel() -> None:
-    one = sine(1_000, 1)
-    opposite = Audio(one.samples * np.array([[1], [-1]], np.float32), RATE)
-    np.testing.assert_allclose(spectrum.average_power(opposite), spectrum.average_power(one), rtol=1e-5)
+    tone = sine(1_000, 1)
+    opposite = Audio(tone.samples * np.array([[1], [-1]], np.float32), RATE)
+    np.testing.assert_allclose(spectrum.average_power(opposite), spectrum.average_power(tone), rtol=1e-5)
 
 
-def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_block_size_does_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     audio = noisy(1)
     whole = np.concatenate(list(spectrum.power(audio)))
     monkeypatch.setattr(spectrum, "FRAMES_PER_BLOCK", 3)

@@ -1,4 +1,4 @@
-"""Statement and recipe survive in every format, at every size that is accepted."""
+"""Statement and recipe are read back from every format, at every accepted size."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ RECIPE = {
 }
 
 
-def encoded(name: str, written: Tags | None) -> bytes:
-    return write.encode(SOUND, FORMATS[name], subtype=None, tags=written)[0]
+def encoded(name: str, file_tags: Tags | None) -> bytes:
+    return write.encode(SOUND, FORMATS[name], subtype=None, tags=file_tags)[0]
 
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("size", [0, 1_900, 2_100, 40_000, 1_000_000, LARGEST - 1_000])
-def test_survive_in_every_format(tmp_path: Path, name: str, size: int) -> None:
-    given_tags = Tags(RECIPE | {"filler": "x" * size}, title="夜の歌, héllo 😀")
-    path = write.audio(tmp_path / f"song.{name}", SOUND, tags=given_tags).path
-    assert tags.read(path) == given_tags
+def test_tags_are_read_back_from_every_format(tmp_path: Path, name: str, size: int) -> None:
+    expected = Tags(RECIPE | {"filler": "x" * size}, title="夜の歌, héllo 😀")
+    path = write.audio(tmp_path / f"song.{name}", SOUND, tags=expected).path
+    assert tags.read(path) == expected
     assert tags.read(path).statement == AI_STATEMENT
     assert read.audio(path).samples.shape == SOUND.samples.shape
 
 
 @pytest.mark.parametrize("name", ["flac", "mp3", "ogg"])
-def test_other_programs_see_them(name: str) -> None:
-    """Through libsndfile alone, as a player would."""
+def test_other_programs_read_the_tags(name: str) -> None:
+    """Read with libsndfile alone, as a player does."""
     with soundfile.SoundFile(BytesIO(encoded(name, Tags(RECIPE, "A song")))) as file:
         assert file.comment.startswith(AI_STATEMENT + '\n{"graph":"text2music"')
         assert file.title == "A song"
@@ -57,26 +57,26 @@ def test_a_wavs_tags_are_an_ordinary_info_list() -> None:
 
 @given(recipe=st.dictionaries(st.text(), st.text() | st.integers() | st.none() | st.lists(st.text()), max_size=4))
 @settings(deadline=None)
-def test_any_json_recipe_survives(recipe: dict[str, Any]) -> None:
+def test_any_json_recipe_is_read_back(recipe: dict[str, Any]) -> None:
     for name in FORMATS:
         assert tags.read(encoded(name, Tags(recipe))).recipe == recipe
 
 
 @given(title=st.text(alphabet=st.characters(), max_size=30))
 @settings(deadline=None)
-def test_any_title_becomes_one_line_that_survives(title: str) -> None:
-    shown = Tags(title=title)
-    assert "\n" not in shown.title
+def test_any_title_becomes_one_line_that_is_read_back(title: str) -> None:
+    titled = Tags(title=title)
+    assert "\n" not in titled.title
     for name in FORMATS:
-        assert tags.read(encoded(name, shown)).title == shown.title
+        assert tags.read(encoded(name, titled)).title == titled.title
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_files_of_others_have_no_statement(name: str) -> None:
+def test_files_of_other_programs_have_no_statement(name: str) -> None:
     assert tags.read(encoded(name, None)) == Tags(statement="")
 
 
-def test_too_large_a_recipe_is_refused_not_cut() -> None:
+def test_a_recipe_that_is_too_large_is_refused() -> None:
     with pytest.raises(InputError, match=rf"recipe: \d+ bytes \(allowed: up to {LARGEST} bytes"):
         Tags({"x": "x" * LARGEST}).comment()
 
@@ -88,7 +88,7 @@ def test_a_recipe_that_is_not_json_is_refused(recipe: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["wav", "flac", "mp3"])  # Ogg pages have checksums
-def test_a_damaged_recipe_is_said_to_be(name: str) -> None:
+def test_a_damaged_recipe_is_an_error(name: str) -> None:
     content = encoded(name, Tags({"seed": 7})).replace(b'{"seed":7}', b'{"seed":7,')
     with pytest.raises(InputError, match="song: the recipe in its tags is damaged"):
         tags.read(content, name="song")
