@@ -1,4 +1,4 @@
-"""Imports of large libraries."""
+"""Faster imports of large libraries."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _lock = threading.Lock()
-_inside = 0
-_was_on = False
+_open_contexts = 0
+_was_enabled = False
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
-    """Let Python look for garbage only afterwards.
+def garbage_collection_paused() -> Iterator[None]:
+    """Pause Python's garbage collector during an import.
 
-    torch, transformers and diffusers make 400,000 objects that all stay. To look through them again with every few
-    hundred new ones takes a fifth of the seconds of the import. Contexts may lie in each other and in several threads:
-    the last one out puts things back.
+    torch, transformers and diffusers create 400,000 objects that all stay. Scanning them again after every few hundred
+    new ones takes a fifth of the time of the import. Contexts may be nested and may be open in several threads: the
+    last one to end restores the collector.
     """
-    global _inside, _was_on  # noqa: PLW0603  (so is what they guard: the process has one collector)
+    global _open_contexts, _was_enabled  # noqa: PLW0603  (the collector is global to the process, too)
     with _lock:
-        if _inside == 0:
-            _was_on = gc.isenabled()
+        if _open_contexts == 0:
+            _was_enabled = gc.isenabled()
             gc.disable()
-        _inside += 1
+        _open_contexts += 1
     try:
         yield
     finally:
         with _lock:
-            _inside -= 1
-            if _inside == 0 and _was_on:
+            _open_contexts -= 1
+            if _open_contexts == 0 and _was_enabled:
                 gc.enable()

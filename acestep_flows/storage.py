@@ -1,6 +1,6 @@
-"""Writing files and folders so that a reader finds the old content, the whole new one, or nothing: never a half.
+"""Atomic writing of files and folders: a reader finds the old content, the complete new one, or nothing.
 
-What was written when a call returns is there after a power cut, too: the content is flushed, and then its name.
+When a call returns, the content survives a power cut: first the content is flushed to disk, then its name.
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ from acestep_flows.errors import StorageError
 
 
 def write(path: str | os.PathLike[str], content: bytes | memoryview, mode: int = 0o666) -> Path:
-    """Write `content` to `path` by way of a temporary file in the same folder, which is made if it is missing.
+    """Write `content` to `path` through a temporary file in the same folder. A missing folder is created.
 
     Args:
-        mode: permissions of the file, as far as the process's umask leaves them.
+        mode: permissions of the file before the process's umask is applied.
+
+    Returns:
+        `path`.
 
     Raises:
-        StorageError: no space, no permission, not a folder; nothing is left behind.
+        StorageError: no space, no permission, or the parent is not a folder; no partial file is left.
     """
     path = Path(path)
     try:
@@ -38,18 +41,22 @@ def write(path: str | os.PathLike[str], content: bytes | memoryview, mode: int =
 
 @contextmanager
 def new_file(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
-    """A temporary file to write to, which takes the name `path` when the body ends and is removed if it fails.
+    """A temporary file that is renamed to `path` when the body of the `with` ends, and removed if it fails.
 
-    Raises OSError: no space, no permission, not a folder.
+    Args:
+        mode: permissions of the file before the process's umask is applied.
+
+    Raises:
+        OSError: no space, no permission, or the parent is not a folder.
     """
-    # A short name of its own: the target's may already be as long as a name can be.
+    # The temporary name is short, because the target's may already have the maximum length.
     part = path.parent / f".{secrets.token_hex(6)}.part"
     make_folder(path.parent)
     try:
         with open(part, "xb", opener=partial(os.open, mode=mode)) as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())  # some file systems find out only here that they are full
+            os.fsync(file.fileno())  # some file systems report only here that they are full
         os.replace(part, path)
         flush_folder(path.parent)
     finally:
@@ -57,14 +64,22 @@ def new_file(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
 
 
 def put_in_place(part: Path, path: Path) -> None:
-    """Give a finished file its name, an old one replaced; the folder is there. Raises OSError."""
+    """Rename a finished file to `path`, whose folder must exist. An existing file is replaced.
+
+    Raises:
+        OSError: the file cannot be flushed or renamed.
+    """
     flush(part)
     os.replace(part, path)
     flush_folder(path.parent)
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder where there is none, and those it lies in; raises OSError."""
+    """Create a folder and its parents if they are missing.
+
+    Raises:
+        OSError: a folder cannot be created.
+    """
     if folder.is_dir():
         return
     if folder != folder.parent:
@@ -74,12 +89,16 @@ def make_folder(folder: Path) -> None:
 
 
 def flush_folder(folder: Path) -> None:
-    """Have the names in a folder outlast a power cut, as far as its file system knows how to; raises OSError."""
+    """Flush the names in a folder to disk, if the file system supports that.
+
+    Raises:
+        OSError: the folder cannot be opened or flushed.
+    """
     if os.name != "posix":
         return
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except PermissionError:  # one may be allowed to write and not to list
+    except PermissionError:  # a folder may be writable but not readable
         return
     try:
         os.fsync(descriptor)
@@ -92,18 +111,18 @@ def flush_folder(folder: Path) -> None:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """An empty hidden folder beside `path` to fill; when the body ends it takes the place of `path`, whole.
+    """An empty hidden folder beside `path`. When the body of the `with` ends, it replaces `path`.
 
-    What a kill leaves of it is cleared away by the next attempt. One writer at a time.
+    The next attempt removes what a killed process left. There may be only one writer at a time.
 
     Raises:
-        StorageError: no space, no permission; nothing is left behind, and what was at `path` is untouched.
+        StorageError: no space or no permission. Nothing is left, and the old `path` is unchanged.
     """
     unfinished, former = (path.with_name(f".{path.name}.{state}") for state in ("unfinished", "former"))
     try:
         try:
-            for left in (unfinished, former):
-                shutil.rmtree(left, ignore_errors=True)
+            for leftover in (unfinished, former):
+                shutil.rmtree(leftover, ignore_errors=True)
             unfinished.mkdir(parents=True)
             yield unfinished
             for file in unfinished.rglob("*"):
@@ -113,7 +132,7 @@ def new_folder(path: Path) -> Iterator[Path]:
                     flush_folder(file)
             flush_folder(unfinished)
             if path.exists():
-                path.rename(former)  # a folder that is not empty cannot be replaced in one move
+                path.rename(former)  # a rename cannot replace a folder that is not empty
             unfinished.rename(path)
             flush_folder(path.parent)
             shutil.rmtree(former, ignore_errors=True)
@@ -124,19 +143,23 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def flush(file: Path) -> None:
-    """Have the content of a file outlast a power cut; raises OSError."""
+    """Flush the content of a file to disk.
+
+    Raises:
+        OSError: the file cannot be opened or flushed.
+    """
     with file.open("rb") as content:
         os.fsync(content.fileno())
 
 
 def check_folder(folder: Path) -> None:
-    """Make `folder` and write to it once, so that an hour's work does not end at a closed door.
+    """Create `folder` and test that it is writable, so that a long run does not fail at its end.
 
     Raises:
-        StorageError: it cannot be written.
+        StorageError: the folder cannot be created or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"{folder}: cannot be made: {error.strerror or error}") from error
+        raise StorageError(f"{folder}: cannot be created: {error.strerror or error}") from error
     write(folder / f".{secrets.token_hex(6)}.probe", b"").unlink(missing_ok=True)

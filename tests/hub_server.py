@@ -1,4 +1,4 @@
-"""A hub on 127.0.0.1 that serves bytes the way the real one does, and misbehaves on request."""
+"""A hub on 127.0.0.1 that serves bytes as the real one does, with failures on request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class HubServer:
-    """What the server holds, how it behaves, and what it was asked."""
+    """The files of the server, its behaviour, and the requests it received."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     redirects: dict[str, str] = field(default_factory=dict)
@@ -19,16 +19,16 @@ class HubServer:
     cut_after: int | None = None
     """Close the connection after this many bytes of every body."""
     cuts: int = 0
-    """How many more times to do so."""
+    """The number of bodies still to be cut."""
     announce_length: bool = True
     statuses: list[int] = field(default_factory=list)
-    """Answer the next requests with these, then behave."""
+    """The statuses of the next requests; later ones are answered normally."""
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     url: str = ""
 
-    def asked(self, path: str) -> list[dict[str, str]]:
-        """Headers of every request for `path`."""
-        return [headers for asked, headers in self.requests if asked == path]
+    def headers_of(self, path: str) -> list[dict[str, str]]:
+        """The headers of every request for `path`."""
+        return [headers for requested, headers in self.requests if requested == path]
 
 
 @contextmanager
@@ -48,10 +48,10 @@ def serve(server: HubServer) -> Iterator[HubServer]:
             body = server.files.get(self.path)
             if body is None:
                 return self._answer(404, b"no such file")
-            wanted = self.headers.get("Range", "")
-            if not (wanted and server.ranges):
+            byte_range = self.headers.get("Range", "")
+            if not (byte_range and server.ranges):
                 return self._answer(200, body)
-            start = int(wanted.removeprefix("bytes=").rstrip("-"))
+            start = int(byte_range.removeprefix("bytes=").rstrip("-"))
             if start >= len(body):
                 return self._answer(416, b"")
             return self._answer(206, body[start:], **{"Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"})
@@ -74,7 +74,7 @@ def serve(server: HubServer) -> Iterator[HubServer]:
 
     class Server(ThreadingHTTPServer):
         def handle_error(self, request: object, client_address: object) -> None:
-            pass  # a client that hangs up is part of what is tested
+            pass  # tests make clients disconnect
 
     httpd = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)

@@ -1,4 +1,4 @@
-"""Garbage waits while libraries are imported, and only then."""
+"""Garbage collection is paused only during imports."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from threading import Barrier
 
 import pytest
 
-from acestep_flows.lazy_imports import uncollected
+from acestep_flows.lazy_imports import garbage_collection_paused
 
 
-def test_nothing_is_collected_within_and_everything_afterwards() -> None:
+def test_collection_is_paused_inside_and_restored_afterwards() -> None:
     assert gc.isenabled()
-    with uncollected():
+    with garbage_collection_paused():
         assert not gc.isenabled()
-        with pytest.raises(ImportError), uncollected():
+        with pytest.raises(ImportError), garbage_collection_paused():
             raise ImportError
         assert not gc.isenabled()
     assert gc.isenabled()
 
 
-def test_the_last_of_several_threads_puts_it_back() -> None:
-    first_is_out, both_in = Barrier(2), Barrier(2)
+def test_the_last_of_several_threads_restores_collection() -> None:
+    first_has_left, both_are_inside = Barrier(2), Barrier(2)
 
     def enter(first: bool) -> bool:
-        with uncollected():
-            both_in.wait(10)
+        with garbage_collection_paused():
+            both_are_inside.wait(10)
             if not first:
-                first_is_out.wait(10)
+                first_has_left.wait(10)
                 return gc.isenabled()
-        first_is_out.wait(10)
+        first_has_left.wait(10)
         return gc.isenabled()
 
     with ThreadPoolExecutor(2) as threads:
@@ -38,10 +38,10 @@ def test_the_last_of_several_threads_puts_it_back() -> None:
     assert gc.isenabled()
 
 
-def test_who_had_switched_it_off_finds_it_off() -> None:
+def test_disabled_collection_stays_disabled() -> None:
     gc.disable()
     try:
-        with uncollected():
+        with garbage_collection_paused():
             pass
         assert not gc.isenabled()
     finally:

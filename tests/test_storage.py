@@ -1,4 +1,4 @@
-"""Files appear whole or not at all."""
+"""Files and folders are complete or absent."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ LIMIT = 10_000
 
 @contextmanager
 def small_files() -> Iterator[None]:
-    """The kernel refuses to let a file of this process grow beyond the limit, in the middle of a write.
+    """Limit the size of files of this process, so that a write fails in the middle.
 
-    Only for the write itself: the test runner's own output may be a file, too.
+    It must enclose only the write, because the test runner's own output may be a file.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT, hard))
@@ -39,7 +39,7 @@ def small_files() -> Iterator[None]:
 
 @contextmanager
 def unprivileged() -> Iterator[None]:
-    """Root may write anywhere: act as nobody for a while."""
+    """Act as the user nobody, because root may write anywhere."""
     if os.geteuid() != 0:
         yield
         return
@@ -50,7 +50,7 @@ def unprivileged() -> Iterator[None]:
         os.seteuid(0)
 
 
-def test_makes_missing_folders_and_replaces_old_content(tmp_path: Path) -> None:
+def test_missing_folders_are_created_and_old_content_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "song.wav"
     assert storage.write(path, b"old") == path
     storage.write(path, b"new")
@@ -63,20 +63,20 @@ def test_new_files_have_the_permissions_of_any_new_file(tmp_path: Path) -> None:
     assert (tmp_path / "stored").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
-def test_takes_names_as_long_as_names_can_be(tmp_path: Path) -> None:
+def test_names_may_have_the_maximum_length(tmp_path: Path) -> None:
     path = tmp_path / ("x" * 251 + ".wav")
     assert storage.write(path, b"1").read_bytes() == b"1"
 
 
-def test_names_are_flushed_after_what_they_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else a power cut may take a file away that somebody was told of."""
+def test_names_are_flushed_after_their_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a power cut may remove a file that was already reported as written."""
     flushed: list[str] = []
-    whole = os.fsync
+    original = os.fsync
 
     def fsync(descriptor: int) -> None:
         path = Path(f"/proc/self/fd/{descriptor}").readlink()
         flushed.append("file" if path.is_file() else str(path.relative_to(tmp_path)))
-        whole(descriptor)
+        original(descriptor)
 
     if not Path("/proc/self/fd").is_dir():
         pytest.skip("no /proc to see what is flushed")
@@ -92,13 +92,13 @@ def test_names_are_flushed_after_what_they_name(tmp_path: Path, monkeypatch: pyt
     assert flushed == ["file", ".made.unfinished", "."]
 
 
-def test_a_file_system_that_cannot_flush_folders_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = os.fsync
+def test_a_file_system_that_cannot_flush_folders_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = os.fsync
 
     def fsync(descriptor: int) -> None:
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        whole(descriptor)
+        original(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)
     assert storage.write(tmp_path / "song.wav", b"1").read_bytes() == b"1"
@@ -132,20 +132,20 @@ def test_an_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest
     assert contents(tmp_path) == {}
 
 
-def test_a_folder_that_is_not_writable(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_writable_is_an_error(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with unprivileged(), pytest.raises(StorageError, match=r"song.wav: cannot be written: Permission denied"):
         storage.write(tmp_path / "song.wav", b"x")
     assert contents(tmp_path) == {}
 
 
-def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
+def test_a_folder_that_is_a_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageError, match="cannot be written"):
         storage.write(tmp_path / "file" / "song.wav", b"x")
 
 
-def test_a_target_that_is_a_folder(tmp_path: Path) -> None:
+def test_a_target_that_is_a_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "song.wav").mkdir()
     with pytest.raises(StorageError, match="Is a directory"):
         storage.write(tmp_path / "song.wav", b"x")
@@ -153,7 +153,7 @@ def test_a_target_that_is_a_folder(tmp_path: Path) -> None:
 
 
 def fill(folder: Path, *, fail_at: int = 9) -> None:
-    """Three files, one of them deeper; the writing of number `fail_at` fails."""
+    """Write three files, two of them in a subfolder. Writing file number `fail_at` fails."""
     for number in range(3):
         if number == fail_at:
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -165,14 +165,14 @@ def fill(folder: Path, *, fail_at: int = 9) -> None:
 @pytest.mark.parametrize("fail_at", range(3))
 def test_a_folder_that_cannot_be_filled_leaves_the_old_one(tmp_path: Path, fail_at: int) -> None:
     target = tmp_path / "export"
-    for there in (False, True):
+    for exists in (False, True):
         with (
             pytest.raises(StorageError, match="export: cannot be written"),
             storage.new_folder(target) as new,
         ):
             fill(new, fail_at=fail_at)
-        assert target.is_dir() is there
-        assert [path.name for path in tmp_path.iterdir()] == ["export"] * there
+        assert target.is_dir() is exists
+        assert [path.name for path in tmp_path.iterdir()] == ["export"] * exists
         target.mkdir(exist_ok=True)
     with storage.new_folder(target) as new:
         fill(new)
@@ -180,7 +180,7 @@ def test_a_folder_that_cannot_be_filled_leaves_the_old_one(tmp_path: Path, fail_
     assert [path.name for path in tmp_path.iterdir()] == ["export"]
 
 
-def test_a_folder_takes_the_place_of_another_and_of_what_a_kill_left(tmp_path: Path) -> None:
+def test_a_folder_replaces_another_and_leftovers_of_a_kill(tmp_path: Path) -> None:
     target = tmp_path / "export"
     for name in ("export", ".export.unfinished", ".export.former"):
         (tmp_path / name).mkdir()
@@ -192,7 +192,7 @@ def test_a_folder_takes_the_place_of_another_and_of_what_a_kill_left(tmp_path: P
     assert [path.name for path in tmp_path.iterdir()] == ["export"]
 
 
-def test_a_folder_that_cannot_be_written_is_known_before_the_run(tmp_path: Path) -> None:
+def test_check_folder_refuses_an_unwritable_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="file"):
         storage.check_folder(tmp_path / "file")

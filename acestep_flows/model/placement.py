@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Literal
 
 from acestep_flows.errors import InputError
-from acestep_flows.lazy_imports import uncollected
+from acestep_flows.lazy_imports import garbage_collection_paused
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def choose_placement(device: str = "auto", dtype: str = "auto", compile: bool = 
     Raises:
         InputError: this machine lacks the device.
     """
-    with uncollected():
+    with garbage_collection_paused():
         import torch
 
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}

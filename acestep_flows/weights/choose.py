@@ -1,4 +1,4 @@
-"""Which weights to use where several may lie about, and where they came from."""
+"""The choice of weights for a run: from the command line, the environment, the cache, or the package."""
 
 from __future__ import annotations
 
@@ -15,14 +15,21 @@ if TYPE_CHECKING:
     from acestep_flows.model.checkpoint import Checkpoint
 
 EMBEDDED = "embedded"
-"""What --checkpoint takes, besides a folder: the small model inside the package."""
+"""The value of --checkpoint for the small model inside the package."""
 
 Origin = Literal["argument", "environment", "fetched", "embedded"]
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A choice of weights, not yet looked at. `folder` is None for the embedded ones."""
+    """A choice of weights whose files are not yet checked.
+
+    Attributes:
+        origin: what decided the choice.
+        folder: the checkpoint folder; None for the embedded model.
+        lyric_vocab: the lyric vocabulary; None for the folder's own.
+        cache: the cache folder of digests.
+    """
 
     origin: Origin
     folder: Path | None
@@ -31,19 +38,19 @@ class Weights:
 
     def __str__(self) -> str:
         if self.folder is None:
-            return "acestep-nano, a small model taught by synthetic music (acestep-flows fetch gets the published one)"
+            return "acestep-nano, a small model trained on synthetic music (acestep-flows fetch gets the published one)"
         return str(self.folder)
 
     @property
     def model(self) -> str:
-        """What recipes call these weights."""
+        """The name of these weights in recipes."""
         return NAME if self.folder is None else self.folder.name
 
     def open(self) -> Checkpoint:
-        """The checkpoint, its files checked, nothing loaded.
+        """Check the files and open the checkpoint, without loading weights.
 
         Raises:
-            CheckpointError: a file is missing, truncated or not the one expected.
+            CheckpointError: a file is missing, truncated, or does not fit its config.
         """
         from acestep_flows.model.checkpoint import Checkpoint
 
@@ -58,10 +65,15 @@ class Weights:
 
 
 def choose_weights(settings: Settings, checkpoint: str | None = None, lyric_vocab: Path | None = None) -> Weights:
-    """The weights of a run: those given, else those the environment names, else those fetched, else the embedded.
+    """The weights of a run: of the argument, else of the environment, else fetched, else embedded.
+
+    Args:
+        settings: the environment and the cache folder.
+        checkpoint: a folder, or "embedded"; None where the command line names none.
+        lyric_vocab: a lyric vocabulary in place of the folder's own.
 
     Raises:
-        InputError: an empty name; a lyric vocabulary for the embedded model, which has one of its own.
+        InputError: the name is empty, or a lyric vocabulary is given for the embedded model, which has its own.
     """
     if checkpoint == "":
         raise InputError("empty", where="--checkpoint", allowed=f"a folder, or {EMBEDDED!r}")
@@ -74,7 +86,7 @@ def choose_weights(settings: Settings, checkpoint: str | None = None, lyric_voca
     if checkpoint is None and is_fetched(fetched):
         return Weights("fetched", fetched, vocab, settings.cache)
     if lyric_vocab is not None:
-        # The ids of another vocabulary would lie beyond its embedding table.
-        what = "the embedded model has a vocabulary of its own"
-        raise InputError(what, where="--lyric-vocab", allowed="together with --checkpoint DIR")
+        # Ids of another vocabulary would exceed its embedding table.
+        problem = "the embedded model has a vocabulary of its own"
+        raise InputError(problem, where="--lyric-vocab", allowed="together with --checkpoint DIR")
     return Weights("embedded", None, None, settings.cache)

@@ -1,7 +1,7 @@
-"""Download one file: resumable, verified before it takes its name, with progress.
+"""A resumable download of one file, with verification and progress.
 
-Bytes go to `NAME.part` beside the destination. An interrupted transfer goes on from there, in the same call or in a
-later one; only a file whose digest is the expected one is renamed to its destination.
+Bytes are written to `NAME.part` beside the destination. An interrupted transfer continues from there, in the same call
+or in a later one. The part is renamed to the destination only when its digest is the expected one.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     import httpx
 
 CHUNK = 1 << 20
-PATIENCE = (1.0, 2.0, 4.0, 8.0)
-"""Seconds to wait before each further attempt while no byte arrives; a transfer that advances starts over."""
+RETRY_DELAYS = (1.0, 2.0, 4.0, 8.0)
+"""Seconds before each further attempt while no byte arrives. A transfer that advances starts over with the first."""
 
 
 @dataclass(frozen=True)
 class TransferProgress:
-    """`done` of `total` bytes of `name` are here, or checked; `total` is 0 where unknown."""
+    """`done` of `total` bytes of the file `name` are downloaded or verified. `total` is 0 where unknown."""
 
     name: str
     action: Literal["download", "verify"]
@@ -38,11 +38,11 @@ TransferListener = Callable[[TransferProgress], None]
 
 
 class _Interrupted(Exception):
-    """The transfer stopped early; going on from the part is worth a try."""
+    """The transfer stopped early and may be continued from the part."""
 
 
 def file_sha256(path: Path, on_bytes: Callable[[int], None] = lambda done: None) -> str:
-    """sha256 (hex) of a file's bytes; `on_bytes` is told how many have been read."""
+    """sha256 (hex) of a file's bytes; `on_bytes` is called with the number of bytes read so far."""
     hasher, done = hashlib.sha256(), 0
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
@@ -54,14 +54,15 @@ def file_sha256(path: Path, on_bytes: Callable[[int], None] = lambda done: None)
 
 @dataclass(frozen=True)
 class Download:
-    """One file to bring to `destination`.
+    """One file to download to `destination`.
 
     Attributes:
-        url: where it is; redirects are followed.
-        name: what to call it in progress and errors.
-        size: bytes, None where unknown.
-        sha256: the digest that `digest` must find.
-        digest: how to compute it from the finished file; over the bytes unless said otherwise.
+        url: its address; redirects are followed.
+        destination: its path on disk.
+        name: its name in progress and errors.
+        size: its bytes; None where unknown.
+        sha256: the expected result of `digest`.
+        digest: computes the digest of the finished file; by default over its bytes.
     """
 
     url: str
@@ -73,147 +74,154 @@ class Download:
 
     @property
     def part(self) -> Path:
+        """The path of the unfinished file."""
         return self.destination.with_name(self.destination.name + ".part")
 
 
 def download(
     client: httpx.Client,
-    what: Download,
+    file: Download,
     listener: TransferListener = lambda progress: None,
-    patience: Sequence[float] = PATIENCE,
+    retry_delays: Sequence[float] = RETRY_DELAYS,
 ) -> None:
-    """Bring one file to its destination, going on from its part where there is one.
+    """Download one file to its destination. An existing part is continued.
+
+    Args:
+        listener: called with the progress.
+        retry_delays: seconds between attempts while no byte arrives.
 
     Raises:
         NotFound: the server has no such file.
-        DownloadError: no connection, a refusal, or content other than expected.
-        StorageError: it cannot be written.
+        DownloadError: there is no connection, the server refuses, or the content is not the expected one.
+        StorageError: the file cannot be written.
     """
-    resumed = _present(what.part) > 0
-    _transfer(client, what, listener, patience)
-    found = _verify(what, listener)
-    if found != what.sha256 and resumed:
-        # The old part may have been of another revision: once more, from the first byte.
-        _remove(what.part)
-        _transfer(client, what, listener, patience)
-        found = _verify(what, listener)
-    if found != what.sha256:
-        _remove(what.part)
-        raise DownloadError(f"{what.name}: wrong content from {what.url}: sha256 {found}, expected {what.sha256}")
+    resumed = _part_size(file.part) > 0
+    _transfer(client, file, listener, retry_delays)
+    digest = _verify(file, listener)
+    if digest != file.sha256 and resumed:
+        # The old part may be of another revision, so download once more from the first byte.
+        _remove(file.part)
+        _transfer(client, file, listener, retry_delays)
+        digest = _verify(file, listener)
+    if digest != file.sha256:
+        _remove(file.part)
+        raise DownloadError(f"{file.name}: wrong content from {file.url}: sha256 {digest}, expected {file.sha256}")
     try:
-        put_in_place(what.part, what.destination)
+        put_in_place(file.part, file.destination)
     except OSError as error:
-        raise _unwritable(what.destination, error) from error
+        raise _storage_error(file.destination, error) from error
 
 
-def _transfer(client: httpx.Client, what: Download, listener: TransferListener, patience: Sequence[float]) -> None:
-    """Fill the part, trying again while attempts bring bytes or patience lasts."""
+def _transfer(client: httpx.Client, file: Download, listener: TransferListener, retry_delays: Sequence[float]) -> None:
+    """Fill the part. Attempts are repeated while bytes arrive or delays are left."""
     import httpx
 
-    waits = list(patience)
+    waits = list(retry_delays)
     while True:
-        before = _present(what.part)
-        if what.size is not None and before == what.size:
+        before = _part_size(file.part)
+        if file.size is not None and before == file.size:
             return
         try:
-            _attempt(client, what, listener)
+            _transfer_once(client, file, listener)
             return
         except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.TooManyRedirects) as error:
-            raise DownloadError(f"{what.name}: cannot fetch {what.url}: {error}") from error
+            raise DownloadError(f"{file.name}: cannot fetch {file.url}: {error}") from error
         except (httpx.TransportError, _Interrupted) as error:
-            if _present(what.part) > before:
-                waits = list(patience)
+            if _part_size(file.part) > before:
+                waits = list(retry_delays)
             elif not waits:
                 reason = str(error) or type(error).__name__
                 raise DownloadError(
-                    f"{what.name}: {what.url}: {reason}; what has arrived is kept for next time"
+                    f"{file.name}: {file.url}: {reason}; the bytes received so far are kept, fetch again to continue"
                 ) from error
             time.sleep(waits.pop(0) if waits else 0.0)
 
 
-def _attempt(client: httpx.Client, what: Download, listener: TransferListener) -> None:
-    start = _present(what.part)
-    if what.size is not None and start > what.size:
-        _remove(what.part)
+def _transfer_once(client: httpx.Client, file: Download, listener: TransferListener) -> None:
+    """Request the missing bytes once and append them to the part."""
+    start = _part_size(file.part)
+    if file.size is not None and start > file.size:
+        _remove(file.part)
         start = 0
-    # The size and digest are those of the plain bytes, so no compression on the way.
+    # Size and digest are those of the plain bytes, so the transfer must not be compressed.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
-    with client.stream("GET", what.url, headers=headers) as response:
-        _check_status(response, what)
+    with client.stream("GET", file.url, headers=headers) as response:
+        _check_status(response, file)
         if response.status_code == 200:
-            start = 0  # the server does not do ranges
+            start = 0  # the server does not support ranges
         elif not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-            raise DownloadError(f"{what.name}: {what.url} answered with another range than asked for")
+            raise DownloadError(f"{file.name}: {file.url} answered with another range than requested")
         announced = response.headers.get("Content-Length", "")
-        total = start + int(announced) if announced.isdigit() else what.size or 0
-        if what.size is not None and announced.isdigit() and total != what.size:
-            raise DownloadError(f"{what.name}: {what.url} has {total} bytes, expected {what.size}")
+        total = start + int(announced) if announced.isdigit() else file.size or 0
+        if file.size is not None and announced.isdigit() and total != file.size:
+            raise DownloadError(f"{file.name}: {file.url} has {total} bytes, expected {file.size}")
         done = _append(
-            response, what, start, lambda done: listener(TransferProgress(what.name, "download", done, total))
+            response, file, start, lambda done: listener(TransferProgress(file.name, "download", done, total))
         )
     if done < total:
         raise _Interrupted(f"{done} of {total} bytes")
 
 
-def _check_status(response: httpx.Response, what: Download) -> None:
+def _check_status(response: httpx.Response, file: Download) -> None:
+    """Raise the error of a status other than 200 and 206."""
     status = response.status_code
     if status in (200, 206):
         return
     if status == 404:
-        raise NotFound(f"{what.name}: nothing at {what.url} (404)")
-    if status == 416:  # the part is longer than the file there
-        _remove(what.part)
+        raise NotFound(f"{file.name}: nothing at {file.url} (404)")
+    if status == 416:  # the part is longer than the file on the server
+        _remove(file.part)
         raise _Interrupted("range refused")
     if status in (408, 429) or status >= 500:
         raise _Interrupted(f"status {status}")
     hint = "; a hub token may be needed: set HF_TOKEN" if status in (401, 403) else ""
-    raise DownloadError(f"{what.name}: {what.url} answered with status {status}{hint}")
+    raise DownloadError(f"{file.name}: {file.url} answered with status {status}{hint}")
 
 
-def _append(response: httpx.Response, what: Download, start: int, on_bytes: Callable[[int], None]) -> int:
-    """Write the body behind the first `start` bytes of the part; the part's size after that."""
+def _append(response: httpx.Response, file: Download, start: int, on_bytes: Callable[[int], None]) -> int:
+    """Write the body after the first `start` bytes of the part, and return the part's new size."""
     done = start
     try:
-        what.part.parent.mkdir(parents=True, exist_ok=True)
-        file = what.part.open("ab" if start else "wb", buffering=0)  # what counts as arrived is in the file
+        file.part.parent.mkdir(parents=True, exist_ok=True)
+        part = file.part.open("ab" if start else "wb", buffering=0)  # counted bytes must be in the file
     except OSError as error:
-        raise _unwritable(what.part, error) from error
-    with file:
+        raise _storage_error(file.part, error) from error
+    with part:
         on_bytes(done)
-        for chunk in response.iter_raw():  # as it comes: a chunk size would hold bytes back when the line drops
-            if what.size is not None and done + len(chunk) > what.size:
-                raise DownloadError(f"{what.name}: {what.url} has more bytes than the {what.size} expected")
+        for chunk in response.iter_raw():  # no chunk size: it would hold back bytes when the connection drops
+            if file.size is not None and done + len(chunk) > file.size:
+                raise DownloadError(f"{file.name}: {file.url} has more bytes than the {file.size} expected")
             rest = memoryview(chunk)
             try:
                 while rest:
-                    rest = rest[file.write(rest) :]
+                    rest = rest[part.write(rest) :]
             except OSError as error:
-                raise _unwritable(what.part, error) from error
+                raise _storage_error(file.part, error) from error
             done += len(chunk)
             on_bytes(done)
     return done
 
 
-def _verify(what: Download, listener: TransferListener) -> str:
-    total = _present(what.part)
-    return what.digest(what.part, lambda done: listener(TransferProgress(what.name, "verify", done, total)))
+def _verify(file: Download, listener: TransferListener) -> str:
+    total = _part_size(file.part)
+    return file.digest(file.part, lambda done: listener(TransferProgress(file.name, "verify", done, total)))
 
 
-def _present(part: Path) -> int:
+def _part_size(part: Path) -> int:
     try:
         return part.stat().st_size
     except FileNotFoundError:
         return 0
     except OSError as error:
-        raise _unwritable(part, error) from error
+        raise _storage_error(part, error) from error
 
 
 def _remove(part: Path) -> None:
     try:
         part.unlink(missing_ok=True)
     except OSError as error:
-        raise _unwritable(part, error) from error
+        raise _storage_error(part, error) from error
 
 
-def _unwritable(path: Path, error: OSError) -> StorageError:
+def _storage_error(path: Path, error: OSError) -> StorageError:
     return StorageError(f"cannot write {path}: {error.strerror or error}")

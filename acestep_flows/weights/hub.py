@@ -1,6 +1,6 @@
-"""Fetch the published model and the lyric vocabulary from the hub into one folder that `Checkpoint.open` takes.
+"""The download of the published model and its lyric vocabulary into one folder, as `Checkpoint.open` expects it.
 
-What is published, where, how large and with which digests are facts in `published.json`. The hub's address is that of
+`published.json` has the repositories, paths, sizes and digests of the files. The hub's address is that of
 `huggingface_hub` (which follows HF_ENDPOINT) unless another endpoint is given.
 """
 
@@ -19,7 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from acestep_flows import storage
 from acestep_flows.errors import CheckpointError, NotFound, StorageError
-from acestep_flows.weights.download import PATIENCE, Download, TransferListener, TransferProgress, download, file_sha256
+from acestep_flows.weights.download import (
+    RETRY_DELAYS,
+    Download,
+    TransferListener,
+    TransferProgress,
+    download,
+    file_sha256,
+)
 
 if TYPE_CHECKING:
     import httpx
@@ -30,7 +37,7 @@ CONNECT_SECONDS, READ_SECONDS = 15.0, 60.0
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """One file of the model: its path in the repository, which is also its path in the folder."""
+    """One file of the model. It has the same path in the repository and in the folder."""
 
     path: str
     bytes: int
@@ -41,8 +48,8 @@ class PublishedFile:
 class PublishedVocab:
     """The lyric vocabulary in the upstream project's space.
 
-    The space is a moving branch: the file has been in more than one place, so `paths` are tried in order, and what is
-    checked is the parsed content (`content_sha256`), not its formatting.
+    The space is a branch that changes, and the file has been moved. `paths` are therefore tried in order, and
+    `content_sha256` is the digest of the parsed content, whatever its formatting.
     """
 
     repo: str
@@ -54,7 +61,7 @@ class PublishedVocab:
 
 @dataclass(frozen=True)
 class PublishedFiles:
-    """What there is to fetch."""
+    """The files to fetch."""
 
     repo: str
     kind: str
@@ -69,10 +76,12 @@ class PublishedFiles:
 
     @property
     def folder_name(self) -> str:
+        """The name of the folder for this revision."""
         return f"{self.repo.rpartition('/')[2]}-{self.revision[:8]}"
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> PublishedFiles:
+        """Read the parsed `published.json`."""
         model, vocab = content["model"], content["lyric_vocab"]
         return cls(
             model["repo"],
@@ -85,71 +94,65 @@ class PublishedFiles:
 
 @cache
 def published() -> PublishedFiles:
-    """The facts about the published ACE-Step v1 model."""
+    """The files of the published ACE-Step v1 model."""
     text = files("acestep_flows").joinpath("published.json").read_text(encoding="utf-8")
     return PublishedFiles.from_json(json.loads(text))
 
 
-def default_folder(cache_folder: Path, what: PublishedFiles | None = None) -> Path:
-    """Where `fetch` puts a model when it is not told."""
-    return cache_folder / "checkpoints" / (what or published()).folder_name
+def default_folder(cache_folder: Path, published_files: PublishedFiles | None = None) -> Path:
+    """The default folder of a fetched model."""
+    return cache_folder / "checkpoints" / (published_files or published()).folder_name
 
 
-def is_fetched(folder: Path, what: PublishedFiles | None = None) -> bool:
-    """Whether every published file lies in `folder` with its published size."""
-    return all(_size(folder / file.path) == file.bytes for file in (what or published()).files)
+def is_fetched(folder: Path, published_files: PublishedFiles | None = None) -> bool:
+    """Whether every published file is in `folder` with its published size."""
+    return all(_size(folder / file.path) == file.bytes for file in (published_files or published()).files)
 
 
 def fetch(
     folder: Path,
     *,
-    what: PublishedFiles | None = None,
+    published_files: PublishedFiles | None = None,
     endpoint: str | None = None,
     token: str | None = None,
     lyric_vocab: Path | None = None,
     lyric_vocab_path: str | None = None,
     listener: TransferListener = lambda progress: None,
-    patience: Sequence[float] = PATIENCE,
+    retry_delays: Sequence[float] = RETRY_DELAYS,
 ) -> Path:
-    """Bring the published model and the lyric vocabulary to `folder`; what is there and right is left alone.
+    """Download the published model and the lyric vocabulary to `folder`. Intact files are not downloaded again.
 
-    May be interrupted and called again at any moment, also by several processes at once: the first one fetches, the
-    others wait and find the files there.
+    The call may be interrupted and repeated at any time. Of several processes the first one fetches, and the others
+    wait for it.
 
     Args:
-        folder: made if need be.
-        what: what to fetch; the published model by default.
-        endpoint: address of the hub, that of huggingface_hub by default.
-        token: sent to the hub, not to where it redirects.
-        lyric_vocab: a local copy to take in place of the one in the space; checked just the same.
+        folder: the destination; created if it is missing.
+        published_files: the files to fetch; by default those of the published model.
+        endpoint: address of the hub; by default that of huggingface_hub.
+        token: sent to the hub, but not to addresses it redirects to.
+        lyric_vocab: a local copy of the vocabulary, used in place of the one in the space and checked equally.
         lyric_vocab_path: path of the vocabulary in the space, in place of the known ones.
-        listener: told about every megabyte.
-        patience: seconds between attempts while nothing arrives.
+        listener: called with the progress about every megabyte.
+        retry_delays: seconds between attempts while no byte arrives.
 
     Raises:
         NotFound, DownloadError, StorageError: as `download`.
         CheckpointError: `lyric_vocab` is not the vocabulary of this model.
     """
-    what = what or published()
-    if lyric_vocab_path:
-        what = replace(what, vocab=replace(what.vocab, paths=(lyric_vocab_path,)))
-    with _alone_in(folder), _client(token) as client:
-        # The vocabulary is small and the likelier one to have moved: know before gigabytes are under way.
+    model = published_files or published()
+    vocab = replace(model.vocab, paths=(lyric_vocab_path,)) if lyric_vocab_path else model.vocab
+    with _locked(folder), _client(token) as client:
+        # The vocabulary is small and more likely to have moved, so it comes before the gigabytes of weights.
         if lyric_vocab is not None:
-            _adopt_vocab(lyric_vocab, folder / LYRIC_VOCAB, what.vocab)
+            _copy_vocab(lyric_vocab, folder / LYRIC_VOCAB, vocab)
         else:
-            _fetch_vocab(client, folder / LYRIC_VOCAB, what.vocab, endpoint, listener, patience)
-        missing = [file for file in what.files if not _is_right(folder, file, listener)]
-        _check_room(folder, missing)
-        for file in missing:
-            url = _url(what.repo, what.kind, what.revision, file.path, endpoint)
-            wanted = Download(url, folder / file.path, file.path, file.bytes, file.sha256)
-            download(client, wanted, listener, patience)
+            _fetch_vocab(client, folder / LYRIC_VOCAB, vocab, endpoint, listener, retry_delays)
+        _fetch_model(client, folder, model, endpoint, listener, retry_delays)
     return folder
 
 
 def vocab_content_sha256(path: Path, on_bytes: Callable[[int], None] = lambda done: None) -> str:
-    """sha256 (hex) of what a JSON file says, whatever its formatting; "not JSON" for one that says nothing."""
+    """sha256 (hex) of the parsed content of a JSON file; "not JSON" for any other file."""
     try:
         content = json.loads(path.read_bytes())
     except ValueError:
@@ -159,8 +162,8 @@ def vocab_content_sha256(path: Path, on_bytes: Callable[[int], None] = lambda do
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Make `folder` and hold its lock, which ends with the process however that ends."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Create `folder` and hold its lock. The lock ends with the process, also when it is killed."""
     from filelock import FileLock
 
     lock = FileLock(folder / ".fetch.lock")
@@ -193,7 +196,8 @@ def _url(repo: str, kind: str, revision: str, path: str, endpoint: str | None) -
     return hf_hub_url(repo, path, repo_type=repo_type, revision=revision, endpoint=endpoint)
 
 
-def _is_right(folder: Path, file: PublishedFile, listener: TransferListener) -> bool:
+def _is_intact(folder: Path, file: PublishedFile, listener: TransferListener) -> bool:
+    """Whether the file is in `folder` with its published size and digest."""
     path = folder / file.path
     if _size(path) != file.bytes:
         return False
@@ -202,13 +206,29 @@ def _is_right(folder: Path, file: PublishedFile, listener: TransferListener) -> 
     )
 
 
-def _check_room(folder: Path, missing: Sequence[PublishedFile]) -> None:
-    """Refuse to begin what cannot be finished."""
+def _check_free_space(folder: Path, missing: Sequence[PublishedFile]) -> None:
+    """Raise StorageError if the disk has too little space for the missing files."""
     parts = [folder / f"{file.path}.part" for file in missing]
     needed = sum(file.bytes for file in missing) - sum(_size(part) or 0 for part in parts)
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise StorageError(f"{folder}: {needed / 1e9:.1f} GB to fetch, but only {free / 1e9:.1f} GB free")
+
+
+def _fetch_model(
+    client: httpx.Client,
+    folder: Path,
+    model: PublishedFiles,
+    endpoint: str | None,
+    listener: TransferListener,
+    retry_delays: Sequence[float],
+) -> None:
+    missing = [file for file in model.files if not _is_intact(folder, file, listener)]
+    _check_free_space(folder, missing)
+    for file in missing:
+        url = _url(model.repo, model.kind, model.revision, file.path, endpoint)
+        file_download = Download(url, folder / file.path, file.path, file.bytes, file.sha256)
+        download(client, file_download, listener, retry_delays)
 
 
 def _fetch_vocab(
@@ -217,15 +237,15 @@ def _fetch_vocab(
     vocab: PublishedVocab,
     endpoint: str | None,
     listener: TransferListener,
-    patience: Sequence[float],
+    retry_delays: Sequence[float],
 ) -> None:
     if _size(destination) is not None and vocab_content_sha256(destination) == vocab.content_sha256:
         return
     for path in vocab.paths:
         url = _url(vocab.repo, vocab.kind, vocab.revision, path, endpoint)
-        wanted = Download(url, destination, LYRIC_VOCAB, None, vocab.content_sha256, vocab_content_sha256)
+        vocab_download = Download(url, destination, LYRIC_VOCAB, None, vocab.content_sha256, vocab_content_sha256)
         try:
-            download(client, wanted, listener, patience)
+            download(client, vocab_download, listener, retry_delays)
         except NotFound:
             continue
         return
@@ -235,11 +255,11 @@ def _fetch_vocab(
     )
 
 
-def _adopt_vocab(source: Path, destination: Path, vocab: PublishedVocab) -> None:
-    """Copy a local vocabulary into the folder, if it is the one."""
+def _copy_vocab(source: Path, destination: Path, vocab: PublishedVocab) -> None:
+    """Copy a local vocabulary to `destination` after checking its content."""
     try:
-        found = vocab_content_sha256(source)
-        if found != vocab.content_sha256:
+        digest = vocab_content_sha256(source)
+        if digest != vocab.content_sha256:
             raise CheckpointError(
                 "not the lyric vocabulary of this model", where=str(source), allowed=f"content {vocab.content_sha256}"
             )

@@ -1,4 +1,4 @@
-"""Which weights are taken."""
+"""The choice of weights."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from acestep_flows.weights import choose, hub
 from acestep_flows.weights.choose import Weights, choose_weights
 
 
-def test_what_is_given_wins(tmp_path: Path) -> None:
+def test_the_argument_takes_precedence(tmp_path: Path) -> None:
     settings = Settings(tmp_path, checkpoint=tmp_path / "named", lyric_vocab=tmp_path / "v.json")
-    given = tmp_path / "given"
-    assert choose_weights(settings, str(given)) == Weights("argument", given, tmp_path / "v.json", tmp_path)
+    folder = tmp_path / "argument"
+    assert choose_weights(settings, str(folder)) == Weights("argument", folder, tmp_path / "v.json", tmp_path)
     assert choose_weights(settings) == Weights("environment", tmp_path / "named", tmp_path / "v.json", tmp_path)
     assert choose_weights(settings, "embedded").folder is None
     assert choose_weights(settings, None, tmp_path / "other.json").lyric_vocab == tmp_path / "other.json"
 
 
-def test_fetched_weights_are_taken_before_the_embedded_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fetched_weights_take_precedence_over_the_embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(tmp_path)
     assert choose_weights(settings) == Weights("embedded", None, None, tmp_path)
     monkeypatch.setattr(choose, "is_fetched", lambda folder: folder == hub.default_folder(tmp_path))
     assert choose_weights(settings) == Weights("fetched", hub.default_folder(tmp_path), None, tmp_path)
 
 
-def test_the_embedded_ones_say_what_they_are(tmp_path: Path) -> None:
+def test_the_description_of_embedded_weights_names_the_model(tmp_path: Path) -> None:
     assert "acestep-nano" in str(choose_weights(Settings(tmp_path)))
     assert "synthetic" in str(choose_weights(Settings(tmp_path)))
     assert str(choose_weights(Settings(tmp_path), "/some/where")) == "/some/where"
@@ -46,13 +46,13 @@ def test_an_empty_checkpoint_is_not_the_working_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("argument", "where"), [("/nowhere", "--checkpoint"), (None, "ACESTEP_FLOWS_CHECKPOINT")])
-def test_a_folder_that_is_not_there_is_named_with_where_it_was_named(argument: str | None, where: str) -> None:
+def test_the_error_for_a_missing_folder_names_its_origin(argument: str | None, where: str) -> None:
     settings = Settings(Path("/cache"), checkpoint=Path("/nowhere"))
     with pytest.raises(CheckpointError, match=rf"^{where}: no folder /nowhere \(allowed: .*'embedded'"):
         choose_weights(settings, argument).open()
 
 
-def test_the_embedded_model_keeps_its_own_vocabulary(tmp_path: Path) -> None:
+def test_the_embedded_model_uses_its_own_vocabulary(tmp_path: Path) -> None:
     (tmp_path / "published.json").write_text("{}")
     settings = Settings(tmp_path, lyric_vocab=tmp_path / "published.json")
     assert choose_weights(settings).lyric_vocab is None
@@ -61,7 +61,7 @@ def test_the_embedded_model_keeps_its_own_vocabulary(tmp_path: Path) -> None:
         choose_weights(settings, "embedded", tmp_path / "published.json")
 
 
-def test_digests_are_remembered_in_the_cache(tmp_path: Path) -> None:
+def test_digests_are_cached_on_disk(tmp_path: Path) -> None:
     weights = choose_weights(Settings(tmp_path))
     weights.open().digest("umt5-base")
     assert any((tmp_path / "digests").iterdir())
