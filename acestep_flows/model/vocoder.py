@@ -201,7 +201,7 @@ class Vocoder(nn.Module):
         return waveform
 
     def _decode_overlapped(self, log_mel: FloatArray, compatibility: Compatibility) -> FloatArray:
-        """Decode blocks that start every 508 frames; each edge of 1024 samples is the neighbour's (spec 04 section 5.1)."""
+        """Decode blocks that start every 508 frames; edges of 1024 samples are the neighbour's (spec 04, 5.1)."""
         channels, _, frames = log_mel.shape
         step = BLOCK_FRAMES - 2 * OVERLAP // self.hop
         if compatibility == "upstream":

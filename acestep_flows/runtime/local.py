@@ -22,7 +22,7 @@ from acestep_flows.errors import Cancelled, FlowsError, StageError
 from acestep_flows.graph.content import Outputs, outputs_of, with_handles, with_values
 from acestep_flows.graph.execution.runner import CallProgress, Reply, Store
 from acestep_flows.graph.planning.call import StageCall
-from acestep_flows.lazy_imports import uncollected
+from acestep_flows.lazy_imports import garbage_collection_paused
 from acestep_flows.model.placement import Placement
 from acestep_flows.model.threads import limit_threads
 from acestep_flows.stages.contract import Stage, StageParams, Watch
@@ -154,7 +154,7 @@ class LocalRunner:
         with _LOADING:
             if stage not in self._loaded:
                 instance = stage()
-                with uncollected():  # torch, transformers and diffusers are imported here
+                with garbage_collection_paused():  # torch, transformers and diffusers are imported here
                     instance.load(self.checkpoint, self.placement)
                 self._limit()  # it may be only now that torch is there
                 self._loaded[stage] = instance

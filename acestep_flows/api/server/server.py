@@ -19,7 +19,7 @@ from pathlib import Path
 from acestep_flows.api.http.keys import check_host, read_keys
 from acestep_flows.api.store.home import Home
 from acestep_flows.errors import InputError
-from acestep_flows.lazy_imports import uncollected
+from acestep_flows.lazy_imports import garbage_collection_paused
 from acestep_flows.runtime.serving.local_ray import deploy, local_ray, set_environment
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.settings import Settings
@@ -85,7 +85,7 @@ def serve_forever(options: ServerOptions, settings: Settings, on_ready: Callable
 
 
 def _import_front() -> None:
-    with uncollected():
+    with garbage_collection_paused():
         importlib.import_module(FRONT)
 
 

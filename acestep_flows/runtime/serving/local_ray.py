@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from acestep_flows.errors import FlowsError
-from acestep_flows.lazy_imports import uncollected
+from acestep_flows.lazy_imports import garbage_collection_paused
 from acestep_flows.runtime.serving import orphans
 from acestep_flows.runtime.serving.pool import Pool
 
@@ -91,7 +91,7 @@ def local_ray(
         http: address to answer HTTP at; None: no HTTP.
     """
     set_environment()
-    with uncollected():
+    with garbage_collection_paused():
         import ray
         from ray import serve
 
