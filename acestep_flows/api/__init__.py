@@ -1,1 +1,5 @@
-"""The served door: the HTTP ingress, the store behind it, and the executor that runs what was accepted."""
+"""The server: graphs over HTTP, a durable table of runs, and the executor that computes them.
+
+This package must never know how a stage computes or where its processes are; it talks to a scheduler and a runner.
+Begin with `service.Service` (what routes need), then `http.app` (the interface) and `execution.executor` (the work).
+"""

@@ -1,4 +1,4 @@
-"""The old place of `api.server.ingress`, which Serve configs written for 0.1 name. Gone in 0.3."""
+"""The former place of `api.server.ingress`, which Serve configurations for 0.1 name. It will be removed in 0.3."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the routes stand on: the store, the graphs, the keys, and who runs what was accepted."""
+"""What the routes need: the store, the graphs, the API keys, and callbacks of the executor."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from acestep_flows.stages.registry import stages
 
 
 def always_ready() -> str:
-    """Nothing is in the way."""
+    """Report a server as ready."""
     return ""
 
 
-def unheard() -> None:
-    """Nobody waits for new runs: executors look from time to time."""
+def ignore_accepted() -> None:
+    """Ignore a new run. Executors of other processes find it when they poll."""
 
 
-async def no_numbers() -> Mapping[str, Any]:
-    """Nothing is measured."""
+async def no_process_stats() -> Mapping[str, Any]:
+    """Report no serving processes."""
     return {}
 
 
@@ -50,17 +50,17 @@ class Service:
 
     Attributes:
         home: the store.
-        keys: who may call.
-        options: bounds and permissions.
-        scheduler: makes forecasts; without one, a dry run tells the nodes but no seconds.
-        folders: graphs of the operator's own.
-        ready: why the server cannot take runs yet, empty when it can.
-        accepted: called on the event loop when a run was accepted, so that an executor in this process looks at once.
-        bell: rings when an executor in this process has written something.
-        numbers: what the serving processes say of themselves, in the form that `metrics` documents.
-        webhook_secret: what webhooks are signed with.
-        failures: of background work, by its name; counted on as it happens.
-        hidden: folders, beside those the service knows itself, that no answer may tell of.
+        keys: API keys of the callers.
+        options: limits and permissions.
+        scheduler: makes forecasts. Without one, a dry run lists the nodes without their seconds.
+        folders: folders with the operator's own graphs.
+        ready: returns why the server takes no runs; an empty text when it does.
+        on_accepted: called on the event loop when a run was accepted, so that the executor of this process wakes.
+        notifier: signals that the executor of this process wrote something about a run.
+        process_stats: returns statistics of the serving processes, in the form that `http.metrics` documents.
+        webhook_secret: secret that signs webhooks; None sends none.
+        failures: failures of background work, by its name.
+        hidden: more folders whose paths must not appear in responses.
     """
 
     home: Home
@@ -69,35 +69,38 @@ class Service:
     scheduler: Scheduler | None = None
     folders: Sequence[Path] = ()
     ready: Callable[[], str] = always_ready
-    accepted: Callable[[], None] = unheard
-    bell: RunNotifier = field(default_factory=RunNotifier)
-    numbers: Callable[[], Awaitable[Mapping[str, Any]]] = no_numbers
+    on_accepted: Callable[[], None] = ignore_accepted
+    notifier: RunNotifier = field(default_factory=RunNotifier)
+    process_stats: Callable[[], Awaitable[Mapping[str, Any]]] = no_process_stats
     webhook_secret: str | None = None
     failures: Counter[str] = field(default_factory=Counter)
     hidden: Sequence[Path] = ()
-    _drawing: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
+    _picture_lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     @cached_property
     def library(self) -> Library:
-        """The graphs that callers know by name, read once: a changed file shows after a restart."""
+        """The graphs that can be run by name. Files are read once; a changed file shows after a restart."""
         return Library(self.folders, working=None)
 
     @cached_property
     def redact(self) -> Redactor:
+        """Removes the server's folders from messages."""
         package = Path(__file__).resolve().parents[2]
         return Redactor([self.home.root, *self.hidden, *self.folders, shipped(), package, Path.home()])
 
     @cached_property
     def registry(self) -> Mapping[str, type[Stage]]:
+        """The stages by name."""
         return self.scheduler.stages if self.scheduler is not None else stages()
 
     @cached_property
     def timings(self) -> Timings:
+        """Measured durations of stages."""
         return self.scheduler.timings if self.scheduler is not None else Timings()
 
     @cached_property
-    def decoding(self) -> ByteBudget:
-        """Bytes of memory for all that requests have decoded at once: two uploads, or the inputs of a dry run."""
+    def decode_budget(self) -> ByteBudget:
+        """Memory in bytes for what requests decode at the same time: two uploads, or the inputs of a dry run."""
         return ByteBudget(max(2 * self.options.upload_decoded_bytes, self.options.input_decoded_bytes))
 
     @cached_property
@@ -109,33 +112,33 @@ class Service:
         return {}
 
     def graph(self, name: str) -> Graph:
-        """A graph by name, never by path; blocks while its file is read.
+        """A graph by name, never by path. Blocks while its file is read.
 
         Raises:
-            NotFound: there is none.
+            NotFound: there is no such graph.
         """
         if not GRAPH_NAME.fullmatch(name):
             raise NotFound(unlike("graph", name, self.library.names()))
         return self.library.load(name)
 
     def scope(self, name: str) -> Scope:
-        """A checked graph by name.
+        """A checked graph by name, checked once.
 
         Raises:
-            NotFound: there is none.
-            GraphError: it has problems.
+            NotFound: there is no such graph.
+            GraphError: the graph has problems.
         """
         if name not in self._scopes:
             self._scopes[name] = self.checked(self.graph(name))
         return self._scopes[name]
 
     def picture(self, name: str) -> bytes:
-        """A graph as PNG, drawn once: it takes a good part of a second.
+        """A graph as PNG, drawn once, because it takes almost a second.
 
         Raises:
-            NotFound: there is none.
+            NotFound: there is no such graph.
         """
-        with self._drawing:
+        with self._picture_lock:
             if name not in self._pictures:
                 from acestep_flows.graph.views.draw_png import png
 
@@ -143,11 +146,15 @@ class Service:
             return self._pictures[name]
 
     def checked(self, graph: Graph) -> Scope:
-        """A graph of any origin, checked; raises GraphError."""
+        """Check a graph of any origin.
+
+        Raises:
+            GraphError: the graph has problems.
+        """
         return checked(graph, self.registry, self.library.nested)
 
     def expected_seconds(self, plan: Plan) -> float | None:
-        """What the nodes of a plan took before, one after the other, nothing cached; None where that is not known."""
+        """Seconds for all nodes of a plan one after the other, with nothing cached; None if a stage was never timed."""
         if self.scheduler is None:
             return None
         runner: Runner = self.scheduler.runner
@@ -155,8 +162,8 @@ class Service:
         for node in plan.nodes.values():
             stage = self.registry[node.stage]
             steps = stage.Params.model_fields.get("steps")
-            known = node.inputs.get("steps", steps.default) if steps is not None else None
-            estimate = self.timings.estimate(node.stage, runner.numerics(stage), known)
+            step_count = node.inputs.get("steps", steps.default) if steps is not None else None
+            estimate = self.timings.estimate(node.stage, runner.numerics(stage), step_count)
             if estimate is None:
                 return None
             total += estimate.seconds

@@ -55,7 +55,8 @@ _previews_option = click.option(
 )
 def serve(**options: Any) -> None:
     """Serve graphs over HTTP: runs that are accepted survive whatever happens to the server."""
-    from acestep_flows.api.server.server import ServerOptions, serve_forever
+    from acestep_flows.api.server.options import ServerOptions
+    from acestep_flows.api.server.server import serve_forever
 
     serve_forever(ServerOptions(**options), read_settings(), on_ready=click.echo)
 

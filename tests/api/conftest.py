@@ -1,4 +1,4 @@
-"""One server for most tests: starting one takes a second."""
+"""Servers that tests share, because starting one takes a second."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from acestep_flows.api.options import ApiOptions
 from acestep_flows.model.checkpoint import Checkpoint
 from tests.api.door import Door, opened
 
@@ -21,4 +22,13 @@ def strict(small_root: Path) -> Checkpoint:
 def door(strict: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     """A server without keys, with an executor."""
     with opened(tmp_path_factory.mktemp("home"), strict) as door:
+        yield door
+
+
+@pytest.fixture(scope="module")
+def waiting(strict: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """A server without an executor, with a queue of three runs."""
+    with opened(
+        tmp_path_factory.mktemp("waiting"), strict, options=ApiOptions(queued=3, render_seconds=1), executing=False
+    ) as door:
         yield door

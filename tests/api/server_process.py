@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from acestep_flows.api.server.server import ServerOptions, serve_forever
+from acestep_flows.api.server.options import ServerOptions
+from acestep_flows.api.server.server import serve_forever
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.settings import read_settings
@@ -29,7 +30,7 @@ def no_ray(*hardware: float) -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext()
 
 
-def add_events(said: str) -> None:
+def tell(said: str) -> None:
     sys.stdout.write(f"{said}\n")
     sys.stdout.flush()
 

@@ -27,7 +27,7 @@ jsonschema = pytest.importorskip("jsonschema")
 EXAMPLES = 8
 JSON = "application/json"
 EXPECTED = {503: "overloaded", 504: "deadline_exceeded"}
-"""Answers above 499 that say what a client should do; all others are faults of ours."""
+"""Responses above 499 that say what a client should do; all others are faults of ours."""
 
 CHECKS = [content_type_conformance, response_schema_conformance, status_code_conformance]
 

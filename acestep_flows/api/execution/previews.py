@@ -1,8 +1,8 @@
-"""Previews of one run made audible: what a song would be by now, decoded, as a WAV file in the store.
+"""Makes the previews of one run: the unfinished song, decoded to a WAV file in the store.
 
-Of each node the latest alone is kept, one is made at a time, and what comes meanwhile takes the place of what waits:
-so previews cost a song what decoding it costs, never more than the time there is. They are computed by the stages that
-decode songs, in their own calls: the song's numbers are not touched.
+Only the latest preview of a node is kept. One preview is made at a time, and a newer one replaces one that waits, so
+previews never delay a song by more than decoding it costs. The decoding stages compute them in calls of their own, so
+the song itself does not change.
 """
 
 from __future__ import annotations
@@ -25,73 +25,80 @@ from acestep_flows.values import Audio, Latents, frames_from_seconds
 log = logging.getLogger(__name__)
 
 LONGEST = 60.0
-"""Seconds of a song that its previews let one hear, from its start."""
+"""Default length of previews in seconds, from the start of the song."""
 
-Tell = Callable[[SongPreview, Mapping[str, Any]], None]
+OnStored = Callable[[SongPreview, Mapping[str, Any]], None]
 
 
 class PreviewMaker:
-    """Makes the previews of one run. On the event loop; decoding is the runner's, files are written in `threads`.
+    """Makes the previews of one run. It lives on the event loop; the runner decodes, and `threads` write files.
 
     Args:
-        lease: on the run.
-        threads: where encoding and the store may block.
-        tell: told of each preview that there is now, and of what the event says beside its node and step.
-        seconds: of a song that can be heard.
+        lease: lease on the run.
+        threads: pool for encoding and for the store, which block.
+        on_stored: called for each stored preview, with the fields that its event adds.
+        seconds: length of a preview.
     """
 
     def __init__(
-        self, home: Home, scheduler: Scheduler, lease: Lease, threads: Threads, tell: Tell, seconds: float = LONGEST
+        self,
+        home: Home,
+        scheduler: Scheduler,
+        lease: Lease,
+        threads: Threads,
+        on_stored: OnStored,
+        seconds: float = LONGEST,
     ) -> None:
         self._home, self._scheduler, self._lease, self._threads = home, scheduler, lease, threads
-        self._tell, self._frames = tell, max(1, frames_from_seconds(seconds))
-        self._waiting: dict[str, SongPreview] = {}
-        self._working: asyncio.Task[None] | None = None
+        self._on_stored, self._frames = on_stored, max(1, frames_from_seconds(seconds))
+        self._pending: dict[str, SongPreview] = {}
+        self._task: asyncio.Task[None] | None = None
 
     def take(self, preview: SongPreview) -> None:
-        """Make a preview as soon as those before it are made."""
-        self._waiting[preview.node] = preview
-        if self._working is None or self._working.done():
-            self._working = asyncio.create_task(self._work())
+        """Make a preview after those that are being made. It replaces one of the same node that waits."""
+        self._pending[preview.node] = preview
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._make_pending())
 
     async def close(self) -> None:
-        """Make no more of them; returns when nothing works any more."""
-        self._waiting.clear()
-        if self._working is not None:
-            self._working.cancel()
-            await asyncio.wait([self._working])
+        """Stop making previews, and wait for the one that is being made."""
+        self._pending.clear()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
 
-    async def _work(self) -> None:
-        while self._waiting:
-            preview = self._waiting.pop(next(iter(self._waiting)))
+    async def _make_pending(self) -> None:
+        while self._pending:
+            preview = self._pending.pop(next(iter(self._pending)))
             try:
-                audio = await self._decoded(preview.latents)
-                kept = await asyncio.get_running_loop().run_in_executor(self._threads, self._keep, preview, audio)
-            except Exception as error:  # noqa: BLE001 - whatever breaks, breaks this preview and no song
-                log.warning("a preview of run %s: %r", self._lease.run, error)
+                audio = await self._decode(preview.latents)
+                fields = await asyncio.get_running_loop().run_in_executor(self._threads, self._store, preview, audio)
+            except Exception as error:  # noqa: BLE001 - a failure must not affect the song
+                log.warning("run %s: a preview failed: %r", self._lease.run, error)
                 continue
-            if kept is not None:
-                self._tell(preview, kept)
+            if fields is not None:
+                self._on_stored(preview, fields)
 
-    async def _decoded(self, latents: Latents) -> Audio:
+    async def _decode(self, latents: Latents) -> Audio:
         runner = self._scheduler.runner
-        heard = Latents(latents.array[..., : self._frames].copy())
-        mel = await self._called("decode_latents", {"latents": await runner.hold(heard)})
-        song = await self._called("vocode", {"mel": mel["mel"], "like": None})
+        start = Latents(latents.array[..., : self._frames].copy())
+        mel = await self._compute("decode_latents", {"latents": await runner.hold(start)})
+        song = await self._compute("vocode", {"mel": mel["mel"], "like": None})
         audio: Audio = await runner.fetch(song["audio"])
         return audio
 
-    async def _called(self, name: str, inputs: Mapping[str, Content]) -> Mapping[str, Content]:
+    async def _compute(self, name: str, inputs: Mapping[str, Content]) -> Mapping[str, Content]:
         stage = self._scheduler.stage(name)
-        return (await self._scheduler.runner.call(StageCall(stage, inputs, stage.Params()), _Unheard())).outputs
+        return (await self._scheduler.runner.call(StageCall(stage, inputs, stage.Params()), _IgnoreProgress())).outputs
 
-    def _keep(self, preview: SongPreview, audio: Audio) -> Mapping[str, Any] | None:
-        """Blocks. None where the run is another executor's by now."""
+    def _store(self, preview: SongPreview, audio: Audio) -> Mapping[str, Any] | None:
+        """Encode and store a preview. Blocks. Returns the fields of its event; None if the lease is lost."""
         from acestep_flows.audio import write
         from acestep_flows.audio.formats import FORMATS
         from acestep_flows.audio.tags import Tags
 
-        title = f"{self._lease.run} {preview.node}, step {preview.step} of {preview.steps}"  # no two files are the same
+        # The title makes every file unique, so that no two previews share a digest.
+        title = f"{self._lease.run} {preview.node}, step {preview.step} of {preview.steps}"
         content, _ = write.encode(audio, FORMATS["wav"], subtype="pcm_16", tags=Tags(title=title))
         blob = self._home.artifacts.put(content)
         seconds = round(audio.seconds, 3)
@@ -101,8 +108,8 @@ class PreviewMaker:
 
 
 @dataclass(frozen=True)
-class _Unheard:
-    """The progress of a preview is nobody's business."""
+class _IgnoreProgress:
+    """Ignores the progress of a preview."""
 
     def started(self) -> None:
         pass

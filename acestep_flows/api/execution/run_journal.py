@@ -1,4 +1,4 @@
-"""What one run tells, gathered between two writes: events, the state of its nodes, and how far it is."""
+"""Collects what happens to one run between two writes: its events, the states of its nodes, and its progress."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from acestep_flows.graph.planning.plan import Plan
 
 UNTIMED_SECONDS = 0.3
 UNTIMED_STEP_SECONDS = 0.1
-"""What a node that was never timed counts for, in all or for each step."""
+"""Weight in seconds of a node that was never timed, in all or for each step."""
 
 
 class Journal:
-    """Hears the events of one run on the event loop; `take` gives what is to be written.
+    """Collects the events of one run on the event loop. `take_changes` returns what to write.
 
     Args:
-        nodes: as they stand when the run starts or goes on; those settled before stay so.
-        weights: what each node counts for, by position.
-        progress: where the run stands already.
+        nodes: the nodes when the run starts or continues. Settled nodes stay settled.
+        weights: weight of each node in the progress, by position.
+        progress: progress of the run so far, 0 to 1.
     """
 
     def __init__(self, nodes: Sequence[NodeRecord], weights: Sequence[float], progress: float = 0.0) -> None:
@@ -36,36 +36,36 @@ class Journal:
         self._shares = [1.0 if node.state in SETTLED else 0.0 for node in nodes]
         self._events: list[tuple[str, Mapping[str, Any]]] = []
         self._steps: dict[int, tuple[str, Mapping[str, Any]]] = {}
-        """By node, the event of its latest step: the next one comes in its stead, at the end of `_events`."""
+        """By node, the event of its latest step. The next step's event replaces it, at the end of `_events`."""
         self._changed: dict[int, NodeRecord] = {}
         self._done = sum(weight for weight, share in zip(weights, self._shares, strict=True) if share)
         self.progress = progress
 
-    def hear(self, event: Event) -> None:
-        """Take note of an event; those of the run itself are for the store to tell."""
+    def add_event(self, event: Event) -> None:
+        """Add an event of a node. Events of the run itself are written by the store."""
         if not event.node:
             return
         at = self._at[event.node]
-        node = _after(self._nodes[at], event)
+        node = _apply(self._nodes[at], event)
         if node is not self._nodes[at]:
             self._nodes[at] = self._changed[at] = node
-            self._count(at, node)
-        told = event.type, event.as_json() | {"progress": round(self.progress, 4)}
+            self._update_progress(at, node)
+        entry = event.type, event.as_json() | {"progress": round(self.progress, 4)}
         before = self._steps.pop(at, None)
         if event.type == "progress":
-            self._steps[at] = told
+            self._steps[at] = entry
             if before is not None:
                 self._events = [other for other in self._events if other is not before]
-        self._events.append(told)
+        self._events.append(entry)
 
-    def preview(self, preview: SongPreview, more: Mapping[str, Any]) -> None:
-        """Take note that there is a preview to be heard."""
+    def add_preview(self, preview: SongPreview, more: Mapping[str, Any]) -> None:
+        """Add the event of a new preview. `more` has the fields of its file."""
         body = {"type": "preview", "node": preview.node, "stage": preview.stage, "time": time.time()}
         body |= {"step": preview.step, "steps": preview.steps, **more, "progress": round(self.progress, 4)}
         self._events.append(("preview", body))
 
-    def take(self) -> RunChanges | None:
-        """What happened since the last time; None where nothing did."""
+    def take_changes(self) -> RunChanges | None:
+        """What happened since the last call; None if nothing did."""
         if not self._events and not self._changed:
             return None
         changes = RunChanges(self._events, self._changed, self.progress)
@@ -73,23 +73,23 @@ class Journal:
         return changes
 
     def restore(self, changes: RunChanges) -> None:
-        """Take back what could not be written."""
+        """Put back changes that could not be written."""
         self._events = [*changes.events, *self._events]
         self._changed = {**changes.nodes, **self._changed}
         self._steps = {}
 
-    def _count(self, at: int, node: NodeRecord) -> None:
+    def _update_progress(self, at: int, node: NodeRecord) -> None:
         share = 1.0 if node.state in SETTLED else 0.0
         if node.state == "started" and node.step is not None and node.steps:
             share = min(node.step / node.steps, 1.0)
         self._done += (share - self._shares[at]) * self._weights[at]
         self._shares[at] = share
-        # Outputs are yet to be written when all nodes are done.
+        # Below 1 even when all nodes are done, because the outputs are not written yet.
         self.progress = max(self.progress, min(self._done / self._total, 0.999))
 
 
-def weights(plan: Plan, scheduler: Scheduler) -> list[float]:
-    """What each node of a plan counts for: the seconds it took before, where it is known."""
+def node_weights(plan: Plan, scheduler: Scheduler) -> list[float]:
+    """Weight of each node of a plan: the seconds that its stage took before, or a guess."""
     return [_weight(node.stage, node.inputs, scheduler) for node in plan.nodes.values()]
 
 
@@ -104,8 +104,8 @@ def _weight(name: str, inputs: Mapping[str, Any], scheduler: Scheduler) -> float
     return UNTIMED_STEP_SECONDS * steps if isinstance(steps, int) and steps > 0 else UNTIMED_SECONDS
 
 
-def _after(node: NodeRecord, event: Event) -> NodeRecord:
-    """The node after an event. One settled before the run went on is only told again, unless it starts anew."""
+def _apply(node: NodeRecord, event: Event) -> NodeRecord:
+    """The node after an event. A node that was settled before stays as it is, unless it starts again."""
     settled = node.state in SETTLED
     if event.type == "queued":
         return node if settled else replace(node, state="queued")

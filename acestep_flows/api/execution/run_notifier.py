@@ -1,4 +1,4 @@
-"""Bells between an executor and those who follow its runs in the same process, so that they hear of news at once."""
+"""Notifies HTTP requests about news of a run when the executor of the same process writes it."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from weakref import WeakValueDictionary
 
 
 class RunNotifier:
-    """Rings for a run when something about it was written to the run table. All on one event loop.
+    """Signals that something about a run was written to the run table. For one event loop.
 
-    What executors of other processes write does not ring: whoever waits still looks from time to time.
+    It does not see what executors of other processes write, so listeners must poll as well.
     """
 
     def __init__(self) -> None:
-        self._next: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
-        """By run, as long as somebody listens."""
+        self._events: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
+        """By run. An event exists as long as a listener holds it."""
 
-    def ring(self, runs: Iterable[str]) -> None:
-        """Something was written about `runs`."""
+    def notify(self, runs: Iterable[str]) -> None:
+        """Wake the listeners of `runs`."""
         for run in runs:
-            if (rung := self._next.pop(run, None)) is not None:
-                rung.set()
+            if (event := self._events.pop(run, None)) is not None:
+                event.set()
 
     def listen(self, run: str) -> asyncio.Event:
-        """The next ring for a run from now on. Take it before you look: what is written meanwhile is not missed."""
-        return self._next.setdefault(run, asyncio.Event())
+        """An event that the next notification of a run sets. Call this before reading the run, to miss nothing."""
+        return self._events.setdefault(run, asyncio.Event())
 
 
-async def heard(ring: asyncio.Event, seconds: float) -> None:
-    """Wait for the ring, so many seconds at most."""
+async def wait_at_most(event: asyncio.Event, seconds: float) -> None:
+    """Wait for the event, at most `seconds`."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            await ring.wait()
+            await event.wait()

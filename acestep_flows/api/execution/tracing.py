@@ -1,8 +1,8 @@
-"""OpenTelemetry spans of finished runs: one for the run, one below it for every node.
+"""OpenTelemetry spans of finished runs: one for the run, and a child for each node.
 
-Only the API is used: who starts the server under a tracer provider (`opentelemetry-instrument acestep-flows serve`)
-gets the spans, and without one nothing is done. They are made from the run's records once it is over, so a run that
-outlived an executor has one trace, too.
+Only the OpenTelemetry API is used. A server that was started under a tracer provider (`opentelemetry-instrument
+acestep-flows serve`) emits spans; without one nothing happens. Spans are made from the records of a run after its end,
+so a run that outlived an executor has one trace too.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 NAME = "acestep_flows"
 
 
-def listening() -> bool:
-    """Whether a tracer provider was set up in this process."""
+def has_provider() -> bool:
+    """Whether this process has a tracer provider."""
     try:
         from opentelemetry import trace
     except ImportError:
@@ -27,43 +27,45 @@ def listening() -> bool:
     return not isinstance(trace.get_tracer_provider(), (trace.ProxyTracerProvider, trace.NoOpTracerProvider))
 
 
-def emit(record: RunRecord, nodes: Sequence[NodeRecord], provider: TracerProvider | None = None) -> None:
-    """Make the spans of a run that is over.
+def emit_spans(record: RunRecord, nodes: Sequence[NodeRecord], provider: TracerProvider | None = None) -> None:
+    """Emit the spans of a run that has ended.
 
     Args:
-        provider: by default the one of this process.
+        provider: tracer provider; by default that of the process.
     """
     from opentelemetry import trace
     from opentelemetry.context import Context
 
     tracer = trace.get_tracer(NAME, tracer_provider=provider)
-    begun = record.started_at if record.started_at is not None else record.created_at
-    ended = record.finished_at if record.finished_at is not None else begun
-    told = {"run": record.id, "graph": record.graph, "state": record.state.value, "attempt": record.attempt}
-    whole = tracer.start_span(f"run {record.graph}", Context(), attributes=_named(told), start_time=_ns(begun))
-    inside = trace.set_span_in_context(whole, Context())
+    start = record.started_at if record.started_at is not None else record.created_at
+    end = record.finished_at if record.finished_at is not None else start
+    fields = {"run": record.id, "graph": record.graph, "state": record.state.value, "attempt": record.attempt}
+    run_span = tracer.start_span(
+        f"run {record.graph}", Context(), attributes=_attributes(fields), start_time=_nanoseconds(start)
+    )
+    context = trace.set_span_in_context(run_span, Context())
     for node in nodes:
-        if (over := node.finished_at) is None:
+        if (node_end := node.finished_at) is None:
             continue
-        start = node.started_at if node.started_at is not None else over
-        about: dict[str, Any] = {"stage": node.stage, "state": node.state, "steps": node.steps, "seconds": node.seconds}
-        span = tracer.start_span(node.id, inside, attributes=_named(about), start_time=_ns(start))
-        _end(span, node.error, over)
-    _end(whole, record.error, ended)
+        node_start = node.started_at if node.started_at is not None else node_end
+        fields = {"stage": node.stage, "state": node.state, "steps": node.steps, "seconds": node.seconds}
+        span = tracer.start_span(node.id, context, attributes=_attributes(fields), start_time=_nanoseconds(node_start))
+        _end_span(span, node.error, node_end)
+    _end_span(run_span, record.error, end)
 
 
-def _end(span: Any, error: Any, at: float) -> None:
+def _end_span(span: Any, error: Any, at: float) -> None:
     from opentelemetry.trace import Status, StatusCode
 
     if error is not None:
         span.set_attribute(f"{NAME}.error", error["code"])
         span.set_status(Status(StatusCode.ERROR, error["message"]))
-    span.end(_ns(at))
+    span.end(_nanoseconds(at))
 
 
-def _named(told: dict[str, Any]) -> dict[str, Any]:
-    return {f"{NAME}.{name}": given for name, given in told.items() if given is not None}
+def _attributes(fields: dict[str, Any]) -> dict[str, Any]:
+    return {f"{NAME}.{name}": value for name, value in fields.items() if value is not None}
 
 
-def _ns(seconds: float) -> int:
+def _nanoseconds(seconds: float) -> int:
     return int(seconds * 1e9)

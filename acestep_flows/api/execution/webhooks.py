@@ -1,12 +1,12 @@
-"""Webhooks: when a run has ended, tell the address its submitter named, signed, and again until it is heard.
+"""Webhooks: when a run ends, the server posts it to a URL of its submitter, signed, with retries.
 
-Signed as Standard Webhooks do: `webhook-id`, `webhook-timestamp`, and `webhook-signature: v1,<base64>` of HMAC-SHA256
-over `id.timestamp.body`. What is due stands in the run table, so nothing is lost with the process; a receiver may hear
-of the same end twice and tells by the id.
+Signatures follow Standard Webhooks: `webhook-id`, `webhook-timestamp`, and `webhook-signature: v1,<base64>`, which is
+HMAC-SHA256 over `id.timestamp.body`. Due webhooks are in the run table, so a restart loses none. A receiver may get the
+same webhook twice and recognizes it by its id.
 
-A name is resolved once and the connection goes to the address that was checked, so no name that changes its mind
-reaches the inside of a network; redirects are not followed. No receiver can keep those of others waiting: each has
-seconds in all, and a place that comes free is taken by whatever is due next.
+A host name is resolved once, and the connection goes to the address that was checked, so DNS rebinding cannot reach a
+private network. Redirects are not followed. A slow receiver cannot delay others: each attempt has a time limit, and
+attempts run concurrently.
 """
 
 from __future__ import annotations
@@ -38,91 +38,100 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 12
 FIRST_WAIT, LONGEST_WAIT = 5.0, 3600.0  # seconds between attempts
-TIMEOUT, CONNECT_TIMEOUT = 10.0, 4.0  # seconds of silence
+TIMEOUT, CONNECT_TIMEOUT = 10.0, 4.0  # seconds without data
 LONGEST_POST = 20.0
-"""Seconds for one attempt in all, the look-up of the name included: less than the table keeps it from others."""
+"""Seconds for one attempt with its DNS lookup. Must be less than the `hold` of `RunTable.take_webhooks`."""
 
 MOST_ADDRESSES = 4
-POLL = 1.0
-TOGETHER = 10
+POLL = 1.0  # seconds between looks at the run table
+CONCURRENT = 10  # attempts at the same time
 LONGEST_URL = 2000
 ALLOWED = "an http or https URL"
 
 _LABEL = r"[A-Za-z0-9_-]{1,63}"
 _HOST = re.compile(rf"(?=.{{1,254}}$){_LABEL}(\.{_LABEL})*\.?|[0-9a-fA-F:.]{{2,45}}")
-_OPEN = ipaddress.ip_network("2000::/3")
-"""All that was ever given out of IPv6. What lies beyond is local, or wraps IPv4 in one of many old ways."""
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+"""The IPv6 addresses allocated so far. Others are local, or embed IPv4 addresses in outdated ways."""
 
-_DOCUMENTS = ipaddress.ip_network("3fff::/20")  # too young for some of the Pythons
+_DOCUMENTATION = ipaddress.ip_network("3fff::/20")  # unknown to the ipaddress module of older Pythons
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
-"""The addresses of a host."""
+"""Returns the addresses of a host and port."""
 
 
-async def resolved(host: str, port: int) -> list[str]:
-    """Every address of `host`; raises OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(place[4][0]) for place in found))
+async def resolve_host(host: str, port: int) -> list[str]:
+    """All addresses of `host`.
+
+    Raises:
+        OSError: the lookup failed.
+    """
+    infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(info[4][0]) for info in infos))
 
 
 def sign(secret: str, id: str, timestamp: int, body: bytes) -> str:
-    """The value of `webhook-signature`."""
+    """The value of the header `webhook-signature` (Standard Webhooks, version v1)."""
     content = f"{id}.{timestamp}.".encode() + body
     return "v1," + base64.b64encode(hmac.new(secret.encode(), content, hashlib.sha256).digest()).decode()
 
 
 def check_url(text: str, secret: str | None, private: bool) -> httpx.URL:
-    """The URL of a webhook, before anything is asked of the network.
+    """Check and parse the URL of a webhook, without using the network.
+
+    Args:
+        secret: the server's secret; None refuses all webhooks.
+        private: whether private addresses are allowed.
 
     Raises:
-        InputError: it is none, carries credentials, names a private address, or the server signs none.
+        InputError: the URL is not valid, contains a password, or names a private address; or there is no secret.
     """
     if secret is None:
-        raise InputError("this server sends none", where="webhook", allowed=f"nothing, until it has {WEBHOOK_SECRET}")
+        allowed = f"no webhook, unless the operator sets {WEBHOOK_SECRET}"
+        raise InputError("this server sends no webhooks", where="webhook", allowed=allowed)
     try:
         url = httpx.URL(text)
         host = url.raw_host.decode("ascii")
     except (httpx.InvalidURL, ValueError, TypeError):
         raise InputError("not a URL", where="webhook.url", allowed=ALLOWED) from None
-    named = _HOST.fullmatch(host) and (url.port is None or 0 < url.port < 65_536)
-    if url.scheme not in ("http", "https") or not named or len(text) > LONGEST_URL:
-        raise InputError("not a URL to post to", where="webhook.url", allowed=ALLOWED)
+    usable = _HOST.fullmatch(host) and (url.port is None or 0 < url.port < 65_536)
+    if url.scheme not in ("http", "https") or not usable or len(text) > LONGEST_URL:
+        raise InputError("not a URL that can be called", where="webhook.url", allowed=ALLOWED)
     if url.userinfo:
-        raise InputError("a URL with a password in it", where="webhook.url", allowed=ALLOWED)
+        raise InputError("a URL with a user or password", where="webhook.url", allowed=f"{ALLOWED} without them")
     with contextlib.suppress(ValueError):
         if not private and not is_public(str(ipaddress.ip_address(url.host))):
-            raise InputError("a private address", where="webhook.url", allowed="a public one")
+            raise InputError("a private address", where="webhook.url", allowed="a public address")
     name = url.host.removesuffix(".")
     if not private and (name == "localhost" or name.endswith((".localhost", ".internal", ".local"))):
-        raise InputError("a private address", where="webhook.url", allowed="a public one")
+        raise InputError("a private address", where="webhook.url", allowed="a public address")
     return url
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address belongs to the open internet, also when an IPv6 address wraps an IPv4 one."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address):
-        inner = found.ipv4_mapped or found.sixtofour or (found.teredo[1] if found.teredo else None)
-        if inner is not None:
-            return found.ipv4_mapped is not None and is_public(str(inner))
-        if found in ipaddress.ip_network("64:ff9b::/96"):
-            return is_public(str(ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)))
-        if found not in _OPEN or found in _DOCUMENTS:
+    """Whether an IP address is on the public internet. An IPv4 address embedded in an IPv6 one is judged itself."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        embedded = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
+        if embedded is not None:
+            return ip.ipv4_mapped is not None and is_public(str(embedded))
+        if ip in ipaddress.ip_network("64:ff9b::/96"):
+            return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
+        if ip not in _GLOBAL_UNICAST or ip in _DOCUMENTATION:
             return False
-    return found.is_global and not found.is_multicast
+    return ip.is_global and not ip.is_multicast
 
 
 class Webhooks:
-    """Sends what is due.
+    """Sends the webhooks that are due.
 
     Args:
-        runs: where it stands.
-        secret: what it is signed with; None: nothing is sent.
-        describe: the body for a run that is over.
-        private: whether addresses inside the network are allowed.
-        transport: how requests are made; for tests.
-        resolve: how names are looked up.
-        failures: where it is counted, as "webhooks", how often the table could not be read or written.
+        runs: the table with the due webhooks.
+        secret: secret of the signatures; None sends nothing.
+        describe: returns the body for a run that has ended.
+        private: whether private addresses are allowed.
+        transport: transport of httpx, for tests.
+        resolve: looks up host names.
+        failures: counts, as "webhooks", how often the table could not be read or written.
     """
 
     def __init__(
@@ -133,13 +142,13 @@ class Webhooks:
         *,
         private: bool = False,
         transport: httpx.AsyncBaseTransport | None = None,
-        resolve: Resolve = resolved,
+        resolve: Resolve = resolve_host,
         failures: Counter[str] | None = None,
     ) -> None:
         self._runs, self._secret, self._describe = runs, secret, describe
         self._private, self._resolve = private, resolve
         self._failures: Counter[str] = Counter() if failures is None else failures
-        # No proxies from the environment: they would reach what is refused here.
+        # Proxies of the environment are ignored, because they could reach addresses that are refused here.
         self._client = httpx.AsyncClient(
             transport=transport,
             timeout=httpx.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT),
@@ -147,14 +156,14 @@ class Webhooks:
             limits=httpx.Limits(max_keepalive_connections=0),
         )
 
-    async def forever(self) -> None:
+    async def run(self) -> None:
         """Send until cancelled."""
         sending: set[asyncio.Task[None]] = set()
         try:
             while True:
-                due = await self._take(TOGETHER - len(sending))
+                due = await self._take(CONCURRENT - len(sending))
                 sending |= {asyncio.create_task(self._send(run)) for run in due}
-                if len(sending) == TOGETHER:
+                if len(sending) == CONCURRENT:
                     await asyncio.wait(sending, return_when=asyncio.FIRST_COMPLETED)
                 elif not due:
                     await asyncio.sleep(POLL)
@@ -165,61 +174,55 @@ class Webhooks:
             await asyncio.gather(*sending, return_exceptions=True)
             await self._client.aclose()
 
-    async def send_due(self) -> int:
-        """Send what is due now, and wait for it; how many there were."""
-        due = await self._take(TOGETHER)
-        await asyncio.gather(*(self._send(run) for run in due))
-        return len(due)
-
     async def _take(self, most: int) -> tuple[RunRecord, ...]:
         try:
             return await asyncio.to_thread(self._runs.take_webhooks, most)
-        except Exception:  # whatever happened to the table, the next round may find it well
+        except Exception:  # the next round may succeed
             self._failures["webhooks"] += 1
-            log.exception("webhooks: what is due cannot be told")
+            log.exception("due webhooks cannot be read")
             return ()
 
     async def _send(self, run: RunRecord) -> None:
-        reason = await self._tried(run)
+        reason = await self._attempt(run)
         try:
-            await asyncio.to_thread(self._note, run, reason)
-        except Exception:  # it is due again once the table lets go of it
+            await asyncio.to_thread(self._record_result, run, reason)
+        except Exception:  # it is due again when the `hold` of the table is over
             self._failures["webhooks"] += 1
-            log.exception("webhook of %s: how it went cannot be written", run.id)
+            log.exception("webhook of %s: its result cannot be written", run.id)
 
-    def _note(self, run: RunRecord, reason: str | None) -> None:
-        """Write how it went. Blocks."""
+    def _record_result(self, run: RunRecord, reason: str | None) -> None:
+        """Write the result of an attempt: `reason` is why it failed, None if it succeeded. Blocks."""
         if reason is None:
             self._runs.webhook_sent(run.id)
             return
         now = time.time()
-        failures = self._runs.webhook_failed(run.id, now + wait_after(now - (run.finished_at or now)))
+        failures = self._runs.webhook_failed(run.id, now + retry_delay(now - (run.finished_at or now)))
         if failures >= ATTEMPTS:
             log.warning("webhook of %s is given up after %d attempts: %s", run.id, failures, reason)
             self._runs.webhook_sent(run.id)
             return
         log.info("webhook of %s failed (%d of %d): %s", run.id, failures, ATTEMPTS, reason)
 
-    async def _tried(self, run: RunRecord) -> str | None:
-        """Why it was not delivered in time, or None."""
+    async def _attempt(self, run: RunRecord) -> str | None:
+        """Post a webhook within LONGEST_POST seconds. Returns why that failed; None if it succeeded."""
         try:
             async with asyncio.timeout(LONGEST_POST):
                 return await self._post(run)
         except TimeoutError:
             return f"took longer than {LONGEST_POST:g} s"
-        except Exception as error:  # an attempt like any other that failed, and counted as one
+        except Exception as error:  # counts as a failed attempt
             log.exception("webhook of %s", run.id)
             return type(error).__name__
 
     async def _post(self, run: RunRecord) -> str | None:
-        """Why it was not delivered, or None."""
+        """Post a webhook to the first address that answers. Returns why that failed; None if it succeeded."""
         try:
             url = check_url(str((run.webhook or {}).get("url", "")), self._secret, self._private)
             addresses = await self._resolve(url.host, url.port or (443 if url.scheme == "https" else 80))
         except (InputError, OSError, UnicodeError) as error:
             return str(error)
         if not addresses or not (self._private or all(is_public(address) for address in addresses)):
-            return "its host has a private address"
+            return "the host has a private address"
         body = json.dumps(self._describe(run)).encode()
         reason = None
         for address in addresses[:MOST_ADDRESSES]:
@@ -227,11 +230,11 @@ class Webhooks:
                 response = await self._client.send(
                     self._request(run.id, url, address, body), follow_redirects=False, stream=True
                 )
-                await response.aclose()  # what it says does not matter, and may be endless
+                await response.aclose()  # the body is not needed and may be endless
             except httpx.HTTPError as error:
                 reason = f"{type(error).__name__}: {error}"
                 if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
-                    continue  # nothing was sent, and another address may be reached
+                    continue  # nothing was sent, so try the next address
                 return reason
             return None if response.is_success else f"answered {response.status_code}"
         return reason
@@ -251,13 +254,14 @@ class Webhooks:
             url.copy_with(host=address),
             content=body,
             headers=headers,
-            extensions={"sni_hostname": url.host},  # the certificate is the name's, not the address's
+            extensions={"sni_hostname": url.host},  # the certificate is for the name, not for the address
         )
 
 
-def wait_after(elapsed: float) -> float:
-    """Seconds until the next attempt, `elapsed` after the end of the run: as long again, so that waits double.
+def retry_delay(elapsed: float) -> float:
+    """Seconds until the next attempt, `elapsed` seconds after the end of the run.
 
-    With some chance in it, so that a receiver that comes back is not hit by all at once.
+    The delay is about as long as `elapsed`, so delays double. It is random within 20 %, so that a receiver that
+    recovers does not get all retries at the same moment.
     """
     return min(max(elapsed, FIRST_WAIT), LONGEST_WAIT) * random.uniform(0.8, 1.2)

@@ -1,4 +1,4 @@
-"""The HTTP interface: `create_app(service)` gives an ASGI application, whoever serves it."""
+"""The HTTP interface: `create_app(service)` returns the ASGI application."""
 
 from __future__ import annotations
 
@@ -18,39 +18,42 @@ from acestep_flows.api.execution.webhooks import Webhooks
 from acestep_flows.api.http import errors
 from acestep_flows.api.http.dependencies import Streams
 from acestep_flows.api.http.limits import BodyLimit, HostCheck
-from acestep_flows.api.http.metrics import Counting, Metrics
-from acestep_flows.api.http.responses import Answers
-from acestep_flows.api.http.routes import assets, graphs, health, runs
-from acestep_flows.api.http.schemas import Failure
+from acestep_flows.api.http.metrics import Metrics, RequestMetrics
+from acestep_flows.api.http.response_schemas import Failure
+from acestep_flows.api.http.responses import ResponseBuilder
+from acestep_flows.api.http.routes import assets, graphs, health, renders, run_files, runs
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.records import RunRecord
 
 UPLOADS = "/v1/assets"
-DESCRIPTION = """Text to music, and every edit of it, as graphs of stages.
+DESCRIPTION = """Text to music, and edits of music, as graphs of stages.
 
-Submit a run with `POST /v1/runs`, follow it at its `events`, fetch what it gave from its `outputs`. Audio goes in
-through `POST /v1/assets`; outputs of runs are assets already. Things are named by ids, never by paths.
-Every answer that is no success has the body `{"error": {"code", "message", "node"}}`.
+Submit a run with `POST /v1/runs`, follow its `events`, and fetch its `outputs`. Upload audio with `POST /v1/assets`;
+outputs of runs are assets already. Requests name runs and assets by id, never by path.
+Every response that is not a success has the body `{"error": {"code", "message", "node"}}`.
 """
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
-"""Names a server without keys answers to: a web page that calls itself another name is not let in by a browser."""
+"""Host names of a server without keys. A web page under another name cannot reach it through a browser."""
+
+EXPOSED_HEADERS = ("Location", "Link", "X-Run-Id", "Retry-After", "Content-Range", "Accept-Ranges", "ETag", "X-Step")
+"""Response headers that scripts of other origins may read."""
 
 COMMON: dict[int | str, dict[str, Any]] = {
     400: {"model": Failure, "description": "The body is not JSON."},
-    401: {"model": Failure, "description": "An API key is needed."},
+    401: {"model": Failure, "description": "An API key is required."},
     413: {"model": Failure, "description": "The body is too large."},
-    422: {"model": Failure, "description": "Something in the request is not usable."},
-    429: {"model": Failure, "description": "Too much at once from this caller; Retry-After says when to come again."},
-    500: {"model": Failure, "description": "A stage failed, or the server did."},
-    503: {"model": Failure, "description": "No room now; Retry-After says when to come again."},
+    422: {"model": Failure, "description": "A value in the request is not usable."},
+    429: {"model": Failure, "description": "This caller has reached a limit; Retry-After says when to try again."},
+    500: {"model": Failure, "description": "A stage or the server failed."},
+    503: {"model": Failure, "description": "The server is at its limit; Retry-After says when to try again."},
     507: {"model": Failure, "description": "The server's disk is full."},
 }
 
 
 def create_app(service: Service) -> FastAPI:
-    """The application over a service. Its lifespan sends the webhooks that are due.
+    """The application over a service. Its lifespan sends webhooks.
 
-    The caller opens and closes the service's store, and has an executor run what is accepted.
+    The caller opens and closes the service's store, and runs an executor for accepted runs.
     """
     app = FastAPI(
         title="acestep_flows",
@@ -64,9 +67,15 @@ def create_app(service: Service) -> FastAPI:
     app.state.service = service
     app.state.streams = Streams(service.options.streams, service.options.streams_each)
     app.state.metrics = Metrics(service, app.state.streams)
-    for routes in (graphs, runs, assets, health):
+    for routes in (graphs, runs, run_files, renders, assets, health):
         app.include_router(routes.router)
     errors.install(app, service.redact)
+    _add_middleware(app, service)
+    return app
+
+
+def _add_middleware(app: FastAPI, service: Service) -> None:
+    """Add the middleware. The last one added is the outermost."""
     options = service.options
     app.add_middleware(BodyLimit, largest=options.body_bytes, larger={UPLOADS: options.upload_bytes})
     hosts = options.hosts or (() if service.keys else LOOPBACK_HOSTS)
@@ -78,25 +87,15 @@ def create_app(service: Service) -> FastAPI:
             allow_origins=list(options.origins),
             allow_methods=["GET", "HEAD", "POST", "DELETE"],
             allow_headers=["Authorization", "X-API-Key", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Range"],
-            expose_headers=[
-                "Location",
-                "Link",
-                "X-Run-Id",
-                "Retry-After",
-                "Content-Range",
-                "Accept-Ranges",
-                "ETag",
-                "X-Step",
-            ],
+            expose_headers=EXPOSED_HEADERS,
             max_age=600,
         )
-    app.add_middleware(Guarded)
-    app.add_middleware(Counting, metrics=app.state.metrics)
-    return app
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(RequestMetrics, metrics=app.state.metrics)
 
 
-class Guarded:
-    """Middleware: tells browsers to believe the content type and to run nothing."""
+class SecurityHeaders:
+    """Middleware that adds headers: browsers must trust the content type and send no referrer."""
 
     HEADERS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
 
@@ -104,17 +103,17 @@ class Guarded:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def guarded(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), *self.HEADERS]
             await send(message)
 
-        await self._app(scope, receive, guarded)
+        await self._app(scope, receive, send_with_headers)
 
 
-def told(service: Service, record: RunRecord) -> Mapping[str, Any]:
-    """The body of the webhook of a run that is over."""
-    run = Answers("", service.redact).run(record, service.home.runs.nodes(record.id))
+def webhook_body(service: Service, record: RunRecord) -> Mapping[str, Any]:
+    """The body of the webhook of a run that has ended."""
+    run = ResponseBuilder("", service.redact).run(record, service.home.runs.nodes(record.id))
     content: Mapping[str, Any] = json.loads(run.model_dump_json())
     return {"type": f"run.{record.state.value}", "run": content}
 
@@ -128,11 +127,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     webhooks = Webhooks(
         service.home.runs,
         service.webhook_secret,
-        lambda record: told(service, record),
+        lambda record: webhook_body(service, record),
         private=service.options.private_webhooks,
         failures=service.failures,
     )
-    sending = asyncio.create_task(webhooks.forever())
+    sending = asyncio.create_task(webhooks.run())
     try:
         yield
     finally:

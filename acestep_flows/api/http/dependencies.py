@@ -1,4 +1,4 @@
-"""What every route needs of a request: the service, who calls, and how to answer."""
+"""FastAPI dependencies of the routes: the service, the caller, the response builder; and the limit on open streams."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastapi.security.http import HTTPAuthorizationCredentials
 from starlette.concurrency import run_in_threadpool
 
 from acestep_flows.api.http.keys import Key
-from acestep_flows.api.http.responses import Answers
+from acestep_flows.api.http.responses import ResponseBuilder
 from acestep_flows.api.service import Service
 from acestep_flows.errors import Overloaded, RateLimited
 
@@ -21,15 +21,15 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _bearer = HTTPBearer(auto_error=False, description="An API key of this server.")
-_header = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same, where Authorization is taken.")
+_header = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same key, if Authorization is in use.")
 
 
 class Caller:
-    """Who calls, and what is theirs.
+    """The caller of a request.
 
     Attributes:
-        key: None where the server has no keys.
-        owner: owns what the caller makes.
+        key: the API key; None if the server has no keys.
+        owner: owner of the runs and assets that the caller makes.
     """
 
     def __init__(self, key: Key | None) -> None:
@@ -37,20 +37,20 @@ class Caller:
         self.owner = key.name if key is not None else ""
 
     @property
-    def sees(self) -> str | None:
-        """Whose runs and assets the caller sees: their own, or all where there are no keys."""
+    def visible_owner(self) -> str | None:
+        """The owner whose runs and assets the caller may see; None is all owners."""
         return self.key.name if self.key is not None else None
 
 
 def service_of(request: Request) -> Service:
-    """The service behind an app."""
-    found = request.app.state.service
-    assert isinstance(found, Service)
-    return found
+    """The service of the application."""
+    service = request.app.state.service
+    assert isinstance(service, Service)
+    return service
 
 
 async def service(request: Request) -> Service:
-    """The service behind an app."""
+    """The service of the application, as a dependency."""
     return service_of(request)
 
 
@@ -59,32 +59,37 @@ async def caller(
     bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
     key: Annotated[str | None, Security(_header)],
 ) -> Caller:
-    """The caller; raises Unauthorized and RateLimited."""
+    """The caller, by API key.
+
+    Raises:
+        Unauthorized: the key is missing or unknown.
+        RateLimited: the key made too many requests.
+    """
     presented = bearer.credentials if bearer is not None else key
     return Caller(service_of(request).keys.admit(presented))
 
 
-async def answers(request: Request) -> Answers:
-    """Answers to this request."""
-    return Answers(str(request.scope.get("root_path", "")).rstrip("/"), service_of(request).redact)
+async def response_builder(request: Request) -> ResponseBuilder:
+    """Builds the response bodies of this request."""
+    return ResponseBuilder(str(request.scope.get("root_path", "")).rstrip("/"), service_of(request).redact)
 
 
 TheService = Annotated[Service, Depends(service)]
 TheCaller = Annotated[Caller, Depends(caller)]
-TheAnswers = Annotated[Answers, Depends(answers)]
+TheBuilder = Annotated[ResponseBuilder, Depends(response_builder)]
 
 
 async def in_thread(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """What blocks, off the event loop."""
+    """Run a blocking function in a thread."""
     return await run_in_threadpool(work, *args, **kwargs)
 
 
 class Streams:
-    """Connections that last: event streams and requests that wait for a run, so many at once.
+    """Limits open streams: event streams, and requests that wait for a run.
 
     Args:
-        most: of everybody.
-        each: of one API key, so that none takes all; callers without a key share one machine, and have no share.
+        most: open streams of all callers.
+        each: open streams of one API key. Callers without a key have no limit of their own.
     """
 
     def __init__(self, most: int, each: int) -> None:
@@ -93,28 +98,28 @@ class Streams:
 
     @property
     def open(self) -> int:
-        """How many there are."""
+        """The number of open streams."""
         return self._open.total()
 
-    def room(self, owner: str) -> bool:
-        """Whether there is room for another."""
-        return self.open < self._most and not self._greedy(owner)
+    def has_room(self, owner: str) -> bool:
+        """Whether this owner may open another stream."""
+        return self.open < self._most and not self._at_its_share(owner)
 
     def check(self, owner: str) -> None:
-        """Refuse where there is no room for another.
+        """Refuse another stream if a limit is reached.
 
         Raises:
-            RateLimited: the caller has its share.
-            Overloaded: nobody has any more.
+            RateLimited: the owner's limit is reached.
+            Overloaded: the server's limit is reached.
         """
-        if self._greedy(owner):
-            raise RateLimited(f"{self._open[owner]} streams of this key are open, which is its share", retry_after=5)
-        if not self.room(owner):
-            raise Overloaded(f"{self.open} streams are open; no more at once", retry_after=5)
+        if self._at_its_share(owner):
+            raise RateLimited(f"{self._open[owner]} streams of this key are open, which is its limit", retry_after=5)
+        if not self.has_room(owner):
+            raise Overloaded(f"{self.open} streams are open, which is the limit; try again later", retry_after=5)
 
     @asynccontextmanager
-    async def one(self, owner: str) -> AsyncIterator[None]:
-        """Room for one; raises as `check`."""
+    async def hold(self, owner: str) -> AsyncIterator[None]:
+        """Count one open stream while the context lasts. Raises as `check` does."""
         self.check(owner)
         self._open[owner] += 1
         try:
@@ -124,5 +129,5 @@ class Streams:
             if not self._open[owner]:
                 del self._open[owner]
 
-    def _greedy(self, owner: str) -> bool:
+    def _at_its_share(self, owner: str) -> bool:
         return bool(owner) and self._open[owner] >= self._each

@@ -1,6 +1,6 @@
-"""Every error as one form of answer: `{"error": {"code", "message", "node", "problems"?}}`.
+"""Turns every error into a response of one form: `{"error": {"code", "message", "node", "problems"?}}`.
 
-Messages are written for whoever sent the request, so folders of the server are taken out of them.
+Messages go to untrusted clients, so folders of the server are removed from them.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from acestep_flows.errors import FlowsError, GraphError, Overloaded, StageError,
 log = logging.getLogger(__name__)
 
 MOST_FAULTS = 50
+"""Faults of one request that a response lists."""
+
 HIDDEN = "<server>"
 
 CODES = {
@@ -33,28 +35,28 @@ CODES = {
     413: "too_large",
     415: "unsupported_media_type",
 }
-"""Codes of what the framework itself refuses."""
+"""Error codes of requests that the framework itself refuses, by status."""
 
 
 class Redactor:
-    """Takes the server's folders out of texts.
+    """Removes the server's folders from texts.
 
     Args:
-        roots: folders and files whose place is nobody's business.
+        roots: folders and files whose paths clients must not see.
     """
 
     def __init__(self, roots: Iterable[Path | str] = ()) -> None:
-        found = {str(root) for root in roots} | {str(Path(root).resolve()) for root in roots}
-        self._roots = sorted((root for root in found if len(root) > 1), key=len, reverse=True)
+        paths = {str(root) for root in roots} | {str(Path(root).resolve()) for root in roots}
+        self._roots = sorted((path for path in paths if len(path) > 1), key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
-        """`text` with each root as `<server>`."""
+        """`text` with every root replaced by `<server>`."""
         for root in self._roots:
             text = text.replace(root, HIDDEN)
         return text
 
     def content(self, content: Any) -> Any:
-        """JSON with every text in it cleaned."""
+        """JSON with the roots removed from all of its texts."""
         if isinstance(content, str):
             return self(content)
         if isinstance(content, Mapping):
@@ -64,14 +66,14 @@ class Redactor:
         return content
 
 
-NOTHING_HIDDEN = Redactor()
+NO_REDACTION = Redactor()
 
 CODE = "acestep_flows.code"
-"""Where a request's scope has the code of the error that it was answered with, for whoever counts."""
+"""Key in a request's ASGI scope of the error code of its response, for metrics."""
 
 
-class FaultResponse(JSONResponse):
-    """An answer whose body is `{"error": {"code", ...}, ...}`."""
+class ErrorResponse(JSONResponse):
+    """A response whose body is `{"error": {"code", ...}, ...}`."""
 
     def __init__(self, body: Mapping[str, Any], status: int, headers: Mapping[str, str] | None = None) -> None:
         self._code = str(body["error"]["code"])
@@ -83,12 +85,12 @@ class FaultResponse(JSONResponse):
 
 
 def status_of(code: str) -> int:
-    """The HTTP status of an error that is known by its code only, as runs keep it."""
+    """The HTTP status of an error code, as runs store it; 500 for an unknown code."""
     return _statuses().get(code, 500)
 
 
-def body_of(error: FlowsError, redact: Redactor = NOTHING_HIDDEN) -> dict[str, Any]:
-    """An error as JSON."""
+def error_body(error: FlowsError, redact: Redactor = NO_REDACTION) -> dict[str, Any]:
+    """An error as the body of a response."""
     node = error.node if isinstance(error, StageError) else ""
     fault: dict[str, Any] = {"code": error.code, "message": redact(str(error)), "node": node or None}
     if isinstance(error, GraphError):
@@ -106,40 +108,40 @@ def body_of(error: FlowsError, redact: Redactor = NOTHING_HIDDEN) -> dict[str, A
     return {"error": fault}
 
 
-def answer(
-    error: FlowsError, redact: Redactor = NOTHING_HIDDEN, extra: Mapping[str, Any] | None = None
+def error_response(
+    error: FlowsError, redact: Redactor = NO_REDACTION, extra: Mapping[str, Any] | None = None
 ) -> JSONResponse:
-    """The response to an error; `extra` stands beside `error` in its body."""
+    """The response to an error. `extra` adds fields beside `error` to its body."""
     headers = {}
     if isinstance(error, (Overloaded, Unavailable)):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
-    return FaultResponse(body_of(error, redact) | dict(extra or {}), error.status, headers)
+    return ErrorResponse(error_body(error, redact) | dict(extra or {}), error.status, headers)
 
 
 def install(app: FastAPI, redact: Redactor) -> None:
-    """Answer every error of `app` in this form."""
+    """Make `app` respond to every error in this form."""
 
     async def flows(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, FlowsError)
         if error.status == 500:
             log.error("%s %s: %s", request.method, request.url.path, error)
-        return answer(error, redact)
+        return error_response(error, redact)
 
     async def http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
         code = CODES.get(error.status_code, "error")
-        return FaultResponse(_fault(code, str(error.detail)), error.status_code, dict(error.headers or {}))
+        return ErrorResponse(_error(code, str(error.detail)), error.status_code, dict(error.headers or {}))
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        return FaultResponse(_fault("invalid_input", "; ".join(_told(error))), 422)
+        return ErrorResponse(_error("invalid_input", "; ".join(_list_faults(error))), 422)
 
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
         reference = secrets.token_hex(6)
         log.error("%s %s: internal error %s", request.method, request.url.path, reference, exc_info=error)
-        return FaultResponse(_fault("internal", f"internal error; the server's log has it as {reference}"), 500)
+        return ErrorResponse(_error("internal", f"internal error; search the server's log for {reference}"), 500)
 
     app.add_exception_handler(FlowsError, flows)
     app.add_exception_handler(HTTPException, http)
@@ -147,22 +149,22 @@ def install(app: FastAPI, redact: Redactor) -> None:
     app.add_exception_handler(Exception, unexpected)
 
 
-def _fault(code: str, message: str) -> dict[str, Any]:
+def _error(code: str, message: str) -> dict[str, Any]:
     return {"error": {"code": code, "message": message, "node": None}}
 
 
-def _told(error: RequestValidationError) -> Iterator[str]:
-    """What is wrong with a request, field by field, without what was sent: that may be megabytes."""
+def _list_faults(error: RequestValidationError) -> Iterator[str]:
+    """The faults of a request, field by field, without the values that were sent, which may be large."""
     faults = error.errors()
     for fault in faults[:MOST_FAULTS]:
-        place = ".".join(str(part)[:60] for part in fault["loc"] if part != "body")
-        yield f"{place}: {fault['msg']}" if place else str(fault["msg"])
+        where = ".".join(str(part)[:60] for part in fault["loc"] if part != "body")
+        yield f"{where}: {fault['msg']}" if where else str(fault["msg"])
     if len(faults) > MOST_FAULTS:
         yield f"and {len(faults) - MOST_FAULTS} more"
 
 
 def _encodable(content: Any) -> Any:
-    """JSON whose texts can be sent: half a character, as JSON allows, is shown escaped."""
+    """JSON whose texts can be encoded. Lone surrogates, which JSON allows, are escaped."""
     if isinstance(content, str):
         return content.encode("utf-8", "backslashreplace").decode()
     if isinstance(content, Mapping):
@@ -173,10 +175,10 @@ def _encodable(content: Any) -> Any:
 
 
 def _statuses() -> dict[str, int]:
-    found: dict[str, int] = {}
+    statuses: dict[str, int] = {}
     pending: list[type[FlowsError]] = [FlowsError]
     while pending:
         kind = pending.pop()
-        found[kind.code] = kind.status
+        statuses[kind.code] = kind.status
         pending += kind.__subclasses__()
-    return found
+    return statuses

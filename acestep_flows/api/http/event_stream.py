@@ -1,4 +1,4 @@
-"""What happens to a run, as server-sent events that a client takes up again where it lost them."""
+"""The events of a run as server-sent events. A client that lost the connection resumes after its last event."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import AsyncIterator
 
 from acestep_flows.api.http.dependencies import Streams, in_thread
 from acestep_flows.api.http.errors import Redactor
-from acestep_flows.api.http.long_poll import Pace
+from acestep_flows.api.http.long_poll import PollInterval
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.records import ENDED, StoredEvent
 from acestep_flows.errors import InputError, NotFound
 
 TYPE = "text/event-stream"
-HEARTBEAT = 15.0  # seconds of silence after which a comment shows that the connection lives
-RETRY = 2000  # milliseconds a browser waits before it connects again
+HEARTBEAT = 15.0  # seconds without an event after which a comment keeps the connection alive
+RETRY = 2000  # milliseconds that a browser waits before it connects again
 
 
 def resume_point(last_event_id: str | None, after: int) -> int:
-    """The event to go on after: what the header says, or else the query.
+    """The event to resume after: the header if it is given, else the query parameter.
 
     Raises:
-        InputError: not a number that was ever an id.
+        InputError: the header is not the id of an event.
     """
     if last_event_id is None or not last_event_id.strip():
         return after
@@ -32,45 +32,45 @@ def resume_point(last_event_id: str | None, after: int) -> int:
     return int(text)
 
 
-def framed(event: StoredEvent, redact: Redactor) -> bytes:
-    """One event on the wire. JSON has no raw line ends, so its data is one line."""
+def encode_event(event: StoredEvent, redact: Redactor) -> bytes:
+    """One event in the format of server-sent events. JSON has no line breaks here, so its data is one line."""
     data = {"seq": event.seq, "type": event.type, **redact.content(event.body)}
     return f"id: {event.seq}\nevent: {event.type}\ndata: {json.dumps(data)}\n\n".encode()
 
 
 async def follow(service: Service, streams: Streams, owner: str, id: str, after: int) -> AsyncIterator[bytes]:
-    """The events of a run from `after` on, until the one that ends it; a comment now and then while nothing happens.
+    """Yield the events of a run after number `after`, up to the one that ends it, and heartbeats in between.
 
     Args:
-        owner: who follows.
+        owner: owner of the API key of the request; the stream counts towards its share.
     """
-    async with streams.one(owner):
+    async with streams.hold(owner):
         yield f"retry: {RETRY}\n\n".encode()
-        pace, spoken, over = Pace(), time.monotonic(), False
+        interval, last_sent, ended = PollInterval(), time.monotonic(), False
         while True:
-            ring = service.bell.listen(id)
+            news = service.notifier.listen(id)
             events = await in_thread(service.home.runs.events, id, after)
             for event in events:
-                yield framed(event, service.redact)
+                yield encode_event(event, service.redact)
                 after = event.seq
                 if not event.body.get("node") and event.type in ENDED:
                     return
             if events:
-                spoken = time.monotonic()
-                pace.something_happened()
+                last_sent = time.monotonic()
+                interval.reset()
                 continue
-            if over:  # it had ended before we looked: there is nothing to come, whatever the client has seen
+            if ended:  # it ended before the events were read, so no more will come
                 return
-            if over := await _over(service, id):
+            if ended := await _has_ended(service, id):
                 continue
-            if time.monotonic() - spoken > HEARTBEAT:
+            if time.monotonic() - last_sent > HEARTBEAT:
                 yield b": still here\n\n"
-                spoken = time.monotonic()
-            await pace.wait(ring)
+                last_sent = time.monotonic()
+            await interval.wait(news)
 
 
-async def _over(service: Service, id: str) -> bool:
-    """Whether the run has ended, or retention took it while it was being followed."""
+async def _has_ended(service: Service, id: str) -> bool:
+    """Whether the run has ended, or retention deleted it meanwhile."""
     try:
         return (await in_thread(service.home.runs.get, id)).state.ended
     except NotFound:

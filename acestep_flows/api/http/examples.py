@@ -1,4 +1,4 @@
-"""What the OpenAPI document shows: one song on its way through the interface, as a server would tell it."""
+"""Examples in the OpenAPI document: one song from submission to its files."""
 
 from __future__ import annotations
 

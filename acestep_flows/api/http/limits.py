@@ -1,4 +1,4 @@
-"""How much at once, and how often: a bound on request bodies, a token bucket, and room for what is decoded."""
+"""Limits on requests: body size, host names, request rate (a token bucket), and memory for decoding."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from contextlib import asynccontextmanager
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from acestep_flows.api.http.errors import answer
+from acestep_flows.api.http.errors import error_response
 from acestep_flows.errors import InputError, TooLarge
 
 
-class Bucket:
-    """A token bucket: `rate` tokens per second flow in, `size` at most are kept.
+class TokenBucket:
+    """A token bucket: it gains `rate` tokens a second and holds at most `size`.
 
     Args:
-        clock: seconds that only go up.
+        clock: a monotonic clock in seconds.
     """
 
     def __init__(self, rate: float, size: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -26,7 +26,7 @@ class Bucket:
         self._tokens, self._filled = size, clock()
 
     def take(self) -> float:
-        """Take a token: 0, or the seconds to wait for the next one where there is none."""
+        """Take a token. Returns 0, or the seconds until the next token if the bucket is empty."""
         now = self._clock()
         self._tokens = min(self._size, self._tokens + (now - self._filled) * self._rate)
         self._filled = now
@@ -37,39 +37,39 @@ class Bucket:
 
 
 class ByteBudget:
-    """Room for so much at once, given out in the order in which it is asked for; on one event loop.
+    """A budget of bytes, reserved in the order of the requests, on one event loop.
 
     Args:
-        most: of whatever is counted. Who needs more than that has it all.
+        most: the whole budget in bytes. A request for more reserves all of it.
     """
 
     def __init__(self, most: int) -> None:
-        self._most, self._taken = most, 0
-        self._turn = asyncio.Lock()
-        self._freed = asyncio.Event()
+        self._most, self._reserved = most, 0
+        self._queue = asyncio.Lock()
+        self._released = asyncio.Event()
 
     @asynccontextmanager
-    async def room(self, needed: int) -> AsyncIterator[None]:
-        """Wait for room, and have it."""
+    async def reserve(self, needed: int) -> AsyncIterator[None]:
+        """Reserve bytes while the context lasts; wait until they are free."""
         needed = min(needed, self._most)
-        async with self._turn:  # held while waiting, so that small ones do not overtake a large one for ever
-            while self._taken + needed > self._most:
-                self._freed.clear()
-                await self._freed.wait()
-            self._taken += needed
+        async with self._queue:  # held while waiting, so that small requests do not overtake a large one for ever
+            while self._reserved + needed > self._most:
+                self._released.clear()
+                await self._released.wait()
+            self._reserved += needed
         try:
             yield
         finally:
-            self._taken -= needed
-            self._freed.set()
+            self._reserved -= needed
+            self._released.set()
 
 
 class BodyLimit:
-    """Middleware: refuses bodies beyond a limit, before they are read where they say how long they are.
+    """Middleware that refuses large bodies: by Content-Length before reading, else while reading.
 
     Args:
-        largest: bytes of a request body.
-        larger: other limits by path.
+        largest: limit of a request body in bytes.
+        larger: limits of single paths.
     """
 
     def __init__(self, app: ASGIApp, largest: int, larger: dict[str, int]) -> None:
@@ -82,15 +82,19 @@ class BodyLimit:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         limit = self._larger.get(path, self._largest)
         try:
-            check_declared(dict(scope["headers"]).get(b"content-length"), limit)
+            check_content_length(dict(scope["headers"]).get(b"content-length"), limit)
         except (TooLarge, InputError) as error:
-            await answer(error)(scope, receive, send)
+            await error_response(error)(scope, receive, send)
             return
-        await self._app(scope, bounded(receive, limit), send)
+        await self._app(scope, limit_body(receive, limit), send)
 
 
 class HostCheck:
-    """Middleware: answers only to these names, so that a web page cannot call itself the server (DNS rebinding)."""
+    """Middleware that refuses other host names, against DNS rebinding by web pages.
+
+    Args:
+        hosts: the names that the server answers to, in lower case.
+    """
 
     def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
         self._app, self._hosts = app, frozenset(hosts)
@@ -100,33 +104,39 @@ class HostCheck:
             host = dict(scope["headers"]).get(b"host", b"").decode("latin-1").lower()
             name = host if host.endswith("]") else host.rpartition(":")[0] if ":" in host else host
             if name not in self._hosts:
-                error = InputError("not a name of this server", where="Host", allowed=", ".join(sorted(self._hosts)))
-                await answer(error)(scope, receive, send)
+                allowed = ", ".join(sorted(self._hosts))
+                error = InputError("not a host name of this server", where="Host", allowed=allowed)
+                await error_response(error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
 
-def check_declared(length: bytes | None, limit: int) -> None:
-    """Refuse a declared length beyond `limit`, or one that is no length."""
+def check_content_length(length: bytes | None, limit: int) -> None:
+    """Check a Content-Length header.
+
+    Raises:
+        InputError: it is not a number.
+        TooLarge: it exceeds `limit` bytes.
+    """
     if length is None:
         return
     if not length.isdigit() or len(length) > 18:
-        raise InputError("not a length", where="Content-Length", allowed="a number of bytes")
+        raise InputError("not a number", where="Content-Length", allowed="a number of bytes")
     if int(length) > limit:
-        raise TooLarge(f"a body of {int(length)} bytes; at most {limit} are accepted")
+        raise TooLarge(f"the body has {int(length)} bytes; at most {limit} are accepted")
 
 
-def bounded(receive: Receive, limit: int) -> Receive:
-    """`receive`, raising once more than `limit` bytes have come: an error of the framework's, which passes it on."""
+def limit_body(receive: Receive, limit: int) -> Receive:
+    """Wrap `receive` so that it raises HTTPException after more than `limit` bytes. The framework passes that on."""
     received = 0
 
-    async def counted() -> Message:
+    async def count() -> Message:
         nonlocal received
         message = await receive()
         if message["type"] == "http.request":
             received += len(message.get("body", b""))
             if received > limit:
-                raise HTTPException(TooLarge.status, f"a body of more than {limit} bytes")
+                raise HTTPException(TooLarge.status, f"the body has more than {limit} bytes; that is the limit")
         return message
 
-    return counted
+    return count

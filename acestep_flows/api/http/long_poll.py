@@ -1,4 +1,4 @@
-"""Looking at the run table again and again, soon at first and then at leisure."""
+"""Waits for the end of a run: polls the run table at growing intervals, and wakes when the notifier signals news."""
 
 from __future__ import annotations
 
@@ -6,42 +6,44 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from acestep_flows.api.execution.run_notifier import heard
+from acestep_flows.api.execution.run_notifier import wait_at_most
 from acestep_flows.api.http.dependencies import in_thread
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.records import RunRecord
 
-SHORTEST, LONGEST = 0.05, 1.0  # seconds between looks
+SHORTEST, LONGEST = 0.05, 1.0  # seconds between polls
 
 
-class Pace:
-    """How long to wait before the next look: longer each time, short again once something happened."""
+class PollInterval:
+    """The wait between two polls: it grows each time, and `reset` makes it short again."""
 
     def __init__(self) -> None:
         self._wait = SHORTEST
 
-    async def wait(self, ring: asyncio.Event, most: float = LONGEST) -> None:
-        """Until the next look: when the bell rings, `most` seconds at most."""
-        await heard(ring, max(0.0, min(self._wait, most)))
+    async def wait(self, news: asyncio.Event, most: float = LONGEST) -> None:
+        """Wait for `news`, but not longer than the interval or `most` seconds."""
+        await wait_at_most(news, max(0.0, min(self._wait, most)))
         self._wait = min(self._wait * 1.3, LONGEST)
 
-    def something_happened(self) -> None:
-        """Look again soon."""
+    def reset(self) -> None:
+        """Make the next wait short."""
         self._wait = SHORTEST
 
 
-async def until_over(service: Service, id: str, seconds: float, gone: Callable[[], Awaitable[bool]]) -> RunRecord:
-    """A run when it is over, or as it stands after `seconds`. What becomes of nodes meanwhile is passed over.
+async def wait_for_end(
+    service: Service, id: str, seconds: float, disconnected: Callable[[], Awaitable[bool]]
+) -> RunRecord:
+    """The run when it has ended, or as it is after `seconds`.
 
     Args:
-        gone: whether nobody waits any more.
+        disconnected: whether the client has disconnected.
     """
     end = time.monotonic() + seconds
-    pace = Pace()
+    interval = PollInterval()
     while True:
-        ring = service.bell.listen(id)
+        news = service.notifier.listen(id)
         record = await in_thread(service.home.runs.get, id)
         left = end - time.monotonic()
-        if record.state.ended or left <= 0 or await gone():
+        if record.state.ended or left <= 0 or await disconnected():
             return record
-        await pace.wait(ring, left)
+        await interval.wait(news, left)

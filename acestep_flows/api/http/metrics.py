@@ -1,17 +1,17 @@
-"""Numbers for Prometheus: requests as they pass, runs and stages as the store and the serving processes tell them.
+"""Prometheus metrics: requests are counted as they pass; runs and stages are read from the store and the processes.
 
-`Service.numbers` gives, by process, what each of its replicas says of itself: `replica` (which it is), `stages`,
+`Service.process_stats` returns a list of replicas for each process. A replica has `replica` (its id), `stages`,
 `under_way`, `calls`, `peak_memory`, `edges` (by stage: `calls`, `seconds`, `bytes_in`, `bytes_out`), `passes` (by
-stage, of those whose calls may share forward passes: `passes`, `items`), and where it has a step engine, `engine` (the
-fields of `runtime.occupancy.EngineStats`).
+stage whose calls may share forward passes: `passes`, `items`), and if it has a step engine, `engine` (the fields of
+`runtime.occupancy.EngineStats`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -29,26 +29,30 @@ from acestep_flows.api.store.statistics import (
 
 PREFIX = "acestep_flows"
 SETTLING = 60.0
-"""Seconds that the end of a run may take to be seen: a transaction commits after the time it writes."""
+"""Seconds within which ended runs are read again, because a transaction commits later than the end time it writes."""
 
-RECENT = 30.0  # seconds after which an executor that said nothing does not count
+RECENT = 30.0  # seconds without renewal after which an executor does not count
 CACHED = frozenset({"cached"})
 SHORT_BUCKETS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 LONG_BUCKETS = (0.01, 0.05, 0.2, 0.5, 1, 2, 5, 10, 20, 40, 80, 160, 320, 640, 1800, 3600)
 RTF_BUCKETS = (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30)
 
+_M = TypeVar("_M")
+_New: TypeAlias = Callable[..., _M]
+"""Makes a metric from its name, description and labels."""
+
 
 class Metrics:
-    """The numbers of one ingress process. Counters begin with the process."""
+    """The metrics of one server process. Counters start with the process."""
 
     def __init__(self, service: Service, streams: Streams) -> None:
         self._service, self._streams = service, streams
         self._registry = registry = CollectorRegistry()
-        self._looking = asyncio.Lock()
+        self._update_lock = asyncio.Lock()
         self._moment = time.time()
         self._seen: dict[str, float] = {}
-        self._told: dict[tuple[str, ...], float] = {}
-        """What each replica last said of itself, by replica and figure."""
+        self._last_values: dict[tuple[str, ...], float] = {}
+        """The latest value of each counter of each replica."""
 
         def gauge(name: str, text: str, *labels: str) -> Gauge:
             return Gauge(f"{PREFIX}_{name}", text, labels, registry=registry)
@@ -59,35 +63,44 @@ class Metrics:
         def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
             return Histogram(f"{PREFIX}_{name}", text, labels, buckets=buckets, registry=registry)
 
+        self._register_request_metrics(gauge, counter, histogram)
+        self._register_run_metrics(gauge, counter, histogram)
+        self._register_process_metrics(gauge, counter)
+
+    def _register_request_metrics(self, gauge: _New[Gauge], counter: _New[Counter], histogram: _New[Histogram]) -> None:
         self.requests = counter("http_requests", "Requests answered.", "method", "route", "status")
         self.latency = histogram(
-            "http_seconds", "Seconds until the head of an answer.", SHORT_BUCKETS, "method", "route"
+            "http_seconds", "Seconds until the headers of a response.", SHORT_BUCKETS, "method", "route"
         )
-        self.refused = counter("http_errors", "Requests answered with an error, by its code.", "code", "status")
-        self.errors = counter("errors", "Runs that failed, by the code of the error.", "code")
+        self.refused = counter("http_errors", "Requests answered with an error, by error code.", "code", "status")
+        self.open_streams = gauge("streams", "Open event streams and requests that wait for a run.")
+
+    def _register_run_metrics(self, gauge: _New[Gauge], counter: _New[Counter], histogram: _New[Histogram]) -> None:
+        self.errors = counter("errors", "Runs that failed, by error code.", "code")
         self.ended = counter("runs_ended", "Runs that ended.", "graph", "state")
-        self.waited = histogram("run_queue_seconds", "Seconds a run waited.", LONG_BUCKETS)
-        self.took = histogram("run_seconds", "Seconds a run took.", LONG_BUCKETS, "graph")
-        self.rtf = histogram("run_rtf", "Seconds a run took per second of audio.", RTF_BUCKETS, "graph")
-        self.node_seconds = histogram("stage_seconds", "Seconds a stage worked.", LONG_BUCKETS, "stage")
+        self.waited = histogram("run_queue_seconds", "Seconds that a run was queued.", LONG_BUCKETS)
+        self.took = histogram("run_seconds", "Seconds from start to end of a run.", LONG_BUCKETS, "graph")
+        self.rtf = histogram("run_rtf", "Seconds of a run for each second of its audio.", RTF_BUCKETS, "graph")
+        self.node_seconds = histogram("stage_seconds", "Seconds that a stage computed.", LONG_BUCKETS, "stage")
         self.node_waited = histogram(
-            "stage_queue_seconds", "Seconds a node whose inputs were there waited for its stage.", LONG_BUCKETS, "stage"
+            "stage_queue_seconds", "Seconds from a node's inputs being ready to its start.", LONG_BUCKETS, "stage"
         )
-        self.nodes = counter("nodes", "Nodes of runs that ended: cached ones are hits.", "stage", "state")
+        self.nodes = counter("nodes", "Nodes of runs that ended; cached nodes are cache hits.", "stage", "state")
         self.output_bytes = counter("output_bytes", "Bytes of outputs.", "kind")
         self.runs = gauge("runs", "Runs in the table.", "state")
-        self.stage_nodes = gauge("stage_nodes", "Nodes of runs at work.", "stage", "state")
-        self.open_streams = gauge("streams", "Event streams and waiting renders.")
-        self.executors = gauge("executors", "Executors that are there.")
-        self.failures = gauge("background_failures", "Rounds of background work that failed in this process.", "work")
+        self.stage_nodes = gauge("stage_nodes", "Queued and started nodes of running runs.", "stage", "state")
+        self.executors = gauge("executors", "Live executors.")
+        self.failures = gauge("background_failures", "Failed rounds of background work in this process.", "work")
+
+    def _register_process_metrics(self, gauge: _New[Gauge], counter: _New[Counter]) -> None:
         self.replicas = gauge("process_replicas", "Replicas of a process of the pool.", "process")
-        self.under_way = gauge("process_under_way", "Calls that a process has in hand.", "process")
-        self.calls = counter("process_calls", "Calls that a process has had.", "process")
-        self.memory = gauge("process_peak_bytes", "Most memory a replica ever had.", "process")
-        self.edges = counter("stage_bytes", "Bytes that a stage was given, or gave.", "stage", "direction")
+        self.under_way = gauge("process_under_way", "Calls that a process is computing.", "process")
+        self.calls = counter("process_calls", "Calls of a process.", "process")
+        self.memory = gauge("process_peak_bytes", "Highest peak memory of a replica.", "process")
+        self.edges = counter("stage_bytes", "Bytes of inputs and outputs of a stage.", "stage", "direction")
         self.passes = counter("stage_passes", "Forward passes of a stage that encodes or decodes.", "stage")
         self.passed = counter(
-            "stage_passed", "Calls that were in those passes: divided by them, the fill of a batch.", "stage"
+            "stage_passed", "Calls in those passes; divided by the passes, the fill of a batch.", "stage"
         )
         self.engine = gauge(
             "engine",
@@ -97,12 +110,12 @@ class Metrics:
         )
 
     async def page(self) -> bytes:
-        """All numbers in Prometheus' text form."""
-        async with self._looking:
-            await self._look()
+        """All metrics in the text format of Prometheus."""
+        async with self._update_lock:
+            await self._update()
             return generate_latest(self._registry)
 
-    async def _look(self) -> None:
+    async def _update(self) -> None:
         home = self._service.home
         counts = await in_thread(home.runs.counts)
         for state, count in counts.items():
@@ -120,7 +133,7 @@ class Metrics:
             self._count(run)
         self._moment = max([self._moment, *self._seen.values()])
         self._seen = {id: at for id, at in self._seen.items() if at >= self._moment - SETTLING}
-        self._tell_processes(await self._service.numbers())
+        self._set_process_metrics(await self._service.process_stats())
 
     def _count(self, run: RunStatistics) -> None:
         self.ended.labels(run.graph, run.state.value).inc()
@@ -144,38 +157,39 @@ class Metrics:
         if node.seconds is not None and node.state not in CACHED:
             self.node_seconds.labels(node.stage).observe(node.seconds)
 
-    def _tell_processes(self, numbers: Mapping[str, Any]) -> None:
-        for figure in (self.replicas, self.under_way, self.memory, self.engine):
-            figure.clear()
-        for process, replicas in numbers.items():
+    def _set_process_metrics(self, process_stats: Mapping[str, Any]) -> None:
+        for metric in (self.replicas, self.under_way, self.memory, self.engine):
+            metric.clear()
+        for process, replicas in process_stats.items():
             self.replicas.labels(process).set(len(replicas))
             self.under_way.labels(process).set(sum(replica.get("under_way", 0) for replica in replicas))
             self.memory.labels(process).set(max((replica.get("peak_memory") or 0 for replica in replicas), default=0))
             for at, replica in enumerate(replicas):
-                self._add_up(process, str(replica.get("replica", at)), replica)
+                self._count_replica(process, str(replica.get("replica", at)), replica)
             engines = [replica["engine"] for replica in replicas if replica.get("engine")]
             for name in engines[0] if engines else ():
-                found = [float(engine[name]) for engine in engines]
+                values = [float(engine[name]) for engine in engines]
                 mean = name in ("occupancy", "busy", "songs_per_turn")
-                self.engine.labels(process, name).set(sum(found) / len(found) if mean else sum(found))
+                self.engine.labels(process, name).set(sum(values) / len(values) if mean else sum(values))
 
-    def _add_up(self, process: str, name: str, replica: Mapping[str, Any]) -> None:
-        """Count what a replica did since it was last asked: what one did that is gone stays counted."""
-        self.calls.labels(process).inc(self._grown(replica.get("calls", 0), process, name, "calls"))
+    def _count_replica(self, process: str, name: str, replica: Mapping[str, Any]) -> None:
+        """Add what a replica did since the last call. What a replica did that has ended stays counted."""
+        self.calls.labels(process).inc(self._increase(replica.get("calls", 0), process, name, "calls"))
         for stage, edge in replica.get("edges", {}).items():
-            for way in ("in", "out"):
-                self.edges.labels(stage, way).inc(self._grown(edge[f"bytes_{way}"], process, name, stage, way))
-        for stage, made in replica.get("passes", {}).items():
-            self.passes.labels(stage).inc(self._grown(made["passes"], process, name, stage, "passes"))
-            self.passed.labels(stage).inc(self._grown(made["items"], process, name, stage, "items"))
+            for direction in ("in", "out"):
+                size = self._increase(edge[f"bytes_{direction}"], process, name, stage, direction)
+                self.edges.labels(stage, direction).inc(size)
+        for stage, batches in replica.get("passes", {}).items():
+            self.passes.labels(stage).inc(self._increase(batches["passes"], process, name, stage, "passes"))
+            self.passed.labels(stage).inc(self._increase(batches["items"], process, name, stage, "items"))
 
-    def _grown(self, now: float, *figure: str) -> float:
-        before, self._told[figure] = self._told.get(figure, 0.0), now
-        return now - before if now >= before else now  # less than before: another replica has taken the name
+    def _increase(self, now: float, *counter: str) -> float:
+        before, self._last_values[counter] = self._last_values.get(counter, 0.0), now
+        return now - before if now >= before else now  # a lower value: a new replica has the same name
 
 
-class Counting:
-    """Middleware: counts requests by the route that answered them, never by path, of which there is no end."""
+class RequestMetrics:
+    """Middleware that counts requests by route. Paths are not labels, because their number is unlimited."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
@@ -186,7 +200,7 @@ class Counting:
             return
         begun, answered = time.perf_counter(), False
 
-        async def heard(message: Message) -> None:
+        async def observe(message: Message) -> None:
             nonlocal answered
             if message["type"] == "http.response.start" and not answered:
                 answered = True
@@ -198,8 +212,8 @@ class Counting:
             await send(message)
 
         try:
-            await self._app(scope, receive, heard)
-        except Exception:  # answered further out, where nothing is counted
+            await self._app(scope, receive, observe)
+        except Exception:  # an outer layer answers it, and does not count
             if not answered:
                 self._metrics.requests.labels(scope["method"], getattr(scope.get("route"), "path", "none"), "500").inc()
                 self._metrics.refused.labels("internal", "500").inc()

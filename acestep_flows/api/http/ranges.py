@@ -1,6 +1,6 @@
-"""A file of the artifact store as an answer: whole, a range of it, or the news that it has not changed.
+"""Responses with a file of the artifact store: whole, one range of it, or 304 Not Modified.
 
-Content never changes under a digest, so the digest is the entity tag.
+The digest of the content is the entity tag.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from starlette.responses import Response, StreamingResponse
 from acestep_flows.api.http.dependencies import in_thread
 from acestep_flows.api.store.artifacts import Artifacts
 
-_NUMBER = r"[0-9]{1,100}"  # no file is as long, but one may ask for "up to the end" in this way
+_NUMBER = r"[0-9]{1,100}"  # longer than any file, because clients ask for "up to the end" with huge numbers
 _RANGE = re.compile(rf"bytes=\s*(?:({_NUMBER})\s*-\s*({_NUMBER})?|-\s*({_NUMBER}))\s*", re.IGNORECASE)
 
 
-async def file_answer(
+async def file_response(
     request: Request, artifacts: Artifacts, *, digest: str, size: int, content_type: str, file_name: str
 ) -> Response:
-    """The answer to a GET or HEAD of one file; ranges are for GET (RFC 9110, 14.2).
+    """The response to a GET or HEAD of one file. Ranges apply to GET only (RFC 9110, section 14.2).
 
     Raises:
-        NotFound: the file is not kept any more.
+        NotFound: the file was removed.
     """
     tag = f'"{digest}"'
     headers = {
         "Accept-Ranges": "bytes",
         "ETag": tag,
         "Cache-Control": "private, max-age=31536000, immutable",
-        "Content-Disposition": disposition(file_name),
+        "Content-Disposition": content_disposition(file_name),
     }
-    had = [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")]
-    if tag in had or "*" in had:
+    known_tags = [text.strip().removeprefix("W/") for text in request.headers.get("if-none-match", "").split(",")]
+    if tag in known_tags or "*" in known_tags:
         return Response(status_code=304, headers=headers)
-    wanted = request.headers.get("range") if request.method == "GET" else None
-    if wanted is not None and request.headers.get("if-range", tag) != tag:
-        wanted = None
-    part = part_of(wanted, size)
+    range_header = request.headers.get("range") if request.method == "GET" else None
+    if range_header is not None and request.headers.get("if-range", tag) != tag:
+        range_header = None
+    part = parse_range(range_header, size)
     if part is None:
         return Response(status_code=416, headers=headers | {"Content-Range": f"bytes */{size}"})
     status = 206 if part.partial else 200
@@ -56,23 +56,23 @@ async def file_answer(
 
 @dataclass(frozen=True)
 class ByteRange:
-    """Bytes of a file; `partial` when a range was asked for."""
+    """Bytes of a file. `partial` says that the client asked for a range."""
 
     start: int
     length: int
     partial: bool = True
 
 
-def part_of(wanted: str | None, size: int) -> ByteRange | None:
-    """What a Range header asks for; None where it asks for nothing there is.
+def parse_range(header: str | None, size: int) -> ByteRange | None:
+    """The bytes that a Range header asks for; None if no such bytes exist.
 
-    Several ranges at once, other units and nonsense are passed over, as the standard allows: the whole is sent.
+    Several ranges, other units and malformed headers are ignored, as RFC 9110 allows: the whole file is sent.
     """
     whole = ByteRange(0, size, partial=False)
-    found = _RANGE.fullmatch(wanted) if wanted is not None else None
-    if found is None:
+    match = _RANGE.fullmatch(header) if header is not None else None
+    if match is None:
         return whole
-    first, last, suffix = found.groups()
+    first, last, suffix = match.groups()
     if suffix is not None:
         length = min(int(suffix), size)
         return ByteRange(size - length, length) if length else None
@@ -83,7 +83,7 @@ def part_of(wanted: str | None, size: int) -> ByteRange | None:
     return ByteRange(start, end - start + 1) if start < size else None
 
 
-def disposition(file_name: str) -> str:
-    """Content-Disposition of a download, also for names that are not ASCII."""
+def content_disposition(file_name: str) -> str:
+    """The Content-Disposition header of a download. Non-ASCII names are encoded as in RFC 5987."""
     plain = re.sub(r"[^A-Za-z0-9._ -]", "_", file_name)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(file_name, safe='')}"

@@ -1,4 +1,4 @@
-"""From records of the store to what travels over HTTP."""
+"""Converts records of the store to response schemas."""
 
 from __future__ import annotations
 
@@ -8,18 +8,28 @@ from typing import Any
 from urllib.parse import quote
 
 from acestep_flows.api.http.errors import Redactor
-from acestep_flows.api.http.schemas import Asset, Fault, Links, Node, Output, OutputList, Preview, Run, RunSummary
+from acestep_flows.api.http.response_schemas import (
+    Asset,
+    Fault,
+    Links,
+    Node,
+    Output,
+    OutputList,
+    Preview,
+    Run,
+    RunSummary,
+)
 from acestep_flows.api.store.records import AssetRecord, NodeRecord, PreviewRecord, QueueEstimate, RunRecord
 
 NO_ESTIMATE = QueueEstimate(None, None)
 
 
-class Answers:
-    """Makes answers for one request.
+class ResponseBuilder:
+    """Builds the response bodies of one request.
 
     Args:
-        base: what stands before every path: where a proxy mounts the service.
-        redact: takes the server's folders out of messages.
+        base: prefix of every path, where a proxy mounts the service.
+        redact: removes the server's folders from messages.
     """
 
     def __init__(self, base: str, redact: Redactor) -> None:
@@ -38,16 +48,16 @@ class Answers:
         self,
         record: RunRecord,
         nodes: Sequence[NodeRecord],
-        outlook: QueueEstimate = NO_ESTIMATE,
+        estimate: QueueEstimate = NO_ESTIMATE,
         previews: Sequence[PreviewRecord] = (),
     ) -> Run:
-        heard = {preview.node: self._preview(preview) for preview in previews}
+        preview_of = {preview.node: self._preview(preview) for preview in previews}
         return Run(
             **self._shared(record),
             inputs=dict(record.inputs),
-            nodes=[self._node(node, heard.get(node.id)) for node in nodes],
-            queue_position=outlook.position,
-            estimate=outlook.seconds,
+            nodes=[self._node(node, preview_of.get(node.id)) for node in nodes],
+            queue_position=estimate.position,
+            estimate=estimate.seconds,
         )
 
     def asset(self, record: AssetRecord) -> Asset:
@@ -89,9 +99,9 @@ class Answers:
             "state": record.state,
             "progress": record.progress,
             "created_at": _time(record.created_at),
-            "started_at": _maybe(record.started_at),
-            "finished_at": _maybe(record.finished_at),
-            "deadline_at": _maybe(record.deadline_at),
+            "started_at": _optional_time(record.started_at),
+            "finished_at": _optional_time(record.finished_at),
+            "deadline_at": _optional_time(record.deadline_at),
             "seconds": record.seconds,
             "priority": record.priority,
             "cache": record.cache,
@@ -127,7 +137,7 @@ class Answers:
         )
 
     def fault(self, error: Mapping[str, Any] | None) -> Fault | None:
-        """An error as the store keeps it."""
+        """An error of the store; None stays None."""
         if error is None:
             return None
         message = self._redact(str(error.get("message", "")))
@@ -138,5 +148,5 @@ def _time(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _maybe(seconds: float | None) -> datetime | None:
+def _optional_time(seconds: float | None) -> datetime | None:
     return None if seconds is None else _time(seconds)

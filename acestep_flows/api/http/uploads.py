@@ -1,4 +1,4 @@
-"""Files that strangers send: written piece by piece, looked at before anybody believes what they are."""
+"""Uploads from untrusted clients: written in parts, and decoded to find out what they really are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from acestep_flows.api.http.dependencies import in_thread
 from acestep_flows.api.store.artifacts import Artifacts, Upload
 from acestep_flows.errors import InputError
 
-PIECE = 1 << 18
+WRITE_BYTES = 1 << 18
+"""Bytes collected before each write."""
 
 CONTENT_TYPES = {
     "wav": "audio/wav",
@@ -23,12 +24,16 @@ CONTENT_TYPES = {
     "aiff": "audio/aiff",
     "caf": "audio/x-caf",
 }
-"""By the words of `audio.read`."""
+"""Content types by the file extensions of `audio.read.READABLE`."""
 
 
 @dataclass(frozen=True)
-class Sniffed:
-    """What a file turned out to be."""
+class AudioInfo:
+    """What a file contains.
+
+    Attributes:
+        details: seconds, sample rate and channels.
+    """
 
     content_type: str
     extension: str
@@ -36,41 +41,41 @@ class Sniffed:
 
 
 @contextlib.asynccontextmanager
-async def received(stream: AsyncIterator[bytes], artifacts: Artifacts, limit: int) -> AsyncIterator[Upload]:
-    """The body of a request, to be looked at and finished; when the client goes away in the middle, nothing of it.
+async def receive_upload(stream: AsyncIterator[bytes], artifacts: Artifacts, limit: int) -> AsyncIterator[Upload]:
+    """Write the body of a request to an upload, for the caller to inspect and finish.
 
     Raises:
-        InputError: it is empty, too large, or stops in the middle.
-        Overloaded: too much is being uploaded.
-        StorageError: no space.
+        InputError: the body is empty, larger than `limit` bytes, or the client disconnected before its end.
+        Overloaded: unfinished uploads take too many bytes together.
+        StorageError: the disk is full.
     """
     with await in_thread(artifacts.upload, limit) as upload:
-        waiting = bytearray()
+        buffer = bytearray()
         size = 0
         try:
-            async for piece in stream:
-                waiting += piece
-                size += len(piece)
-                if len(waiting) >= PIECE:
-                    await in_thread(upload.write, bytes(waiting))
-                    waiting.clear()
+            async for chunk in stream:
+                buffer += chunk
+                size += len(chunk)
+                if len(buffer) >= WRITE_BYTES:
+                    await in_thread(upload.write, bytes(buffer))
+                    buffer.clear()
         except ClientDisconnect:
-            raise InputError("the upload stopped in the middle", where="body") from None
+            raise InputError("the client disconnected before the end of the upload", where="body") from None
         if not size:
             raise InputError("empty", where="body", allowed="the bytes of an audio file")
-        await in_thread(upload.write, bytes(waiting))
+        await in_thread(upload.write, bytes(buffer))
         yield upload
 
 
-def sniffed(upload: Upload, longest: float, largest: int) -> Sniffed:
-    """Read a file from beginning to end as audio. What it declares is checked first, so that none unfolds in memory.
+def inspect_audio(upload: Upload, longest: float, largest: int) -> AudioInfo:
+    """Decode a whole file as audio. Its declared size is checked first, against decompression bombs.
 
     Args:
-        longest: seconds of audio accepted.
-        largest: bytes of decoded samples accepted.
+        longest: longest accepted audio in seconds.
+        largest: most accepted bytes of decoded samples.
 
     Raises:
-        InputError: not audio, not whole, or too much of it.
+        InputError: the file is not audio, is damaged, or is too long.
     """
     from acestep_flows.audio import read
 
@@ -81,7 +86,7 @@ def sniffed(upload: Upload, longest: float, largest: int) -> Sniffed:
                 if sound.frames * sound.channels * 4 > largest:
                     raise InputError("too much audio once decoded", where="upload", allowed=f"{largest >> 20} MB")
             audio = read.audio(path, longest=longest)
-    except InputError as error:  # where it lies is nobody's business
+    except InputError as error:  # clients must not see the path
         raise InputError(error.what, where="upload", allowed=error.allowed) from None
     details = {"seconds": round(audio.seconds, 3), "sample_rate": audio.sample_rate, "channels": audio.channels}
-    return Sniffed(CONTENT_TYPES[extension], extension, details)
+    return AudioInfo(CONTENT_TYPES[extension], extension, details)

@@ -1,8 +1,8 @@
-"""What a server is put together from, whoever answers HTTP: a scheduler with its cache, an executor, a service."""
+"""Assembles a server from its parts: a scheduler with its cache, an executor, and a service for HTTP."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from acestep_flows.api.execution.executor import Executor
 from acestep_flows.api.execution.run_notifier import RunNotifier
 from acestep_flows.api.http.keys import Keyring
 from acestep_flows.api.options import MEGABYTE, ApiOptions
+from acestep_flows.api.server.options import IngressOptions, ServerOptions
 from acestep_flows.api.service import Service, always_ready
 from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.retention import DAY, RetentionPolicy, oldest_active_start
@@ -25,14 +26,14 @@ from acestep_flows.stages.registry import stages
 from acestep_flows.weights.choose import choose_weights
 
 MEMORY_BYTES = STORE_BYTES // 4
-"""Of results kept at hand, in the shared memory that runs under way need, too."""
+"""Bytes of results cached in shared memory. Running calls need the rest of it."""
 
 GIGABYTE = 1 << 30
 
 
 @dataclass(frozen=True)
 class Assembly:
-    """The parts of a server: `executor.run()` has to be awaited beside whatever answers for `service`."""
+    """The parts of a server. The caller awaits `executor.run()` while it serves the app of `service`."""
 
     scheduler: Scheduler
     executor: Executor
@@ -45,50 +46,54 @@ def assemble(
     runner: ServeRunner,
     settings: Settings,
     keys: Keyring,
-    *,
-    folders: Sequence[Path] = (),
+    options: ServerOptions | IngressOptions,
     ready: Callable[[], str] = always_ready,
-    inline_graphs: bool = False,
-    origins: Sequence[str] = (),
-    private_webhooks: bool = False,
 ) -> Assembly:
-    """Put a server together over a pool that is up. The limits are the pool's; the rest is as `ApiOptions` says."""
-    kept = pool.limits.keep
-    store = DiskStore(home.results, round(kept.cache_gb * GIGABYTE), lambda: oldest_active_start(home.database))
+    """Assemble a server over a running pool. Limits come from the pool file, permissions from `options`.
+
+    Args:
+        ready: why the server takes no runs; empty when it does.
+    """
+    keep = pool.limits.keep
+    store = DiskStore(home.results, round(keep.cache_gb * GIGABYTE), lambda: oldest_active_start(home.database))
     cache = Cache(runner, memory=MEMORY_BYTES, store=store)
     scheduler = Scheduler(stages(), runner, cache, Timings(home.root / "timings.json"))
     vocab = None if pool.lyric_vocab is None else Path(pool.lyric_vocab)
-    bell = RunNotifier()
+    notifier = RunNotifier()
     executor = Executor(
         home,
         scheduler,
         slots=pool.limits.running,
         retention=RetentionPolicy(
-            files=None if kept.days is None else kept.days * DAY,
-            bytes=None if kept.outputs_gb is None else round(kept.outputs_gb * GIGABYTE),
+            files=None if keep.days is None else keep.days * DAY,
+            bytes=None if keep.outputs_gb is None else round(keep.outputs_gb * GIGABYTE),
         ),
         model=choose_weights(settings, pool.checkpoint, vocab).model,
-        bell=bell,
+        notifier=notifier,
         preview_seconds=pool.limits.preview_seconds,
     )
     service = Service(
         home=home,
         keys=keys,
-        options=ApiOptions(
-            queued=pool.limits.queued,
-            upload_bytes=pool.limits.upload_mb * MEGABYTE,
-            inline_graphs=inline_graphs,
-            origins=tuple(origins),
-            private_webhooks=private_webhooks,
-        ),
+        options=_api_options(pool, options),
         scheduler=scheduler,
-        folders=folders,
+        folders=options.folders,
         ready=lambda: ready() or ("the executor has ended" if executor.ended else ""),
         failures=executor.failures,
-        accepted=executor.nudge,
-        bell=bell,
-        numbers=runner.stats,
+        on_accepted=executor.wake,
+        notifier=notifier,
+        process_stats=runner.stats,
         webhook_secret=settings.webhook_secret,
         hidden=[settings.cache],
     )
     return Assembly(scheduler, executor, service)
+
+
+def _api_options(pool: Pool, options: ServerOptions | IngressOptions) -> ApiOptions:
+    return ApiOptions(
+        queued=pool.limits.queued,
+        upload_bytes=pool.limits.upload_mb * MEGABYTE,
+        inline_graphs=options.inline_graphs,
+        origins=options.origins,
+        private_webhooks=options.private_webhooks,
+    )

@@ -1,6 +1,6 @@
-"""What `acestep-flows serve` runs in its own process: HTTP and the executor, on one event loop.
+"""The process of `acestep-flows serve`: HTTP and the executor on one event loop.
 
-A module of its own because it takes seconds to import, which the server spends while its pool comes up.
+It takes seconds to import, so it is a module of its own: `server` imports it while the pool starts.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ import uvicorn
 from acestep_flows.api.http.app import create_app
 from acestep_flows.api.http.keys import Keyring
 from acestep_flows.api.server.assembly import assemble
+from acestep_flows.api.server.options import ServerOptions
 from acestep_flows.api.store.home import Home
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.settings import Settings
 
 if TYPE_CHECKING:
-    from acestep_flows.api.server.server import ServerOptions
     from acestep_flows.runtime.serving.runner import ServeRunner
 
 HANG_UP_SECONDS = 2
-"""How long open requests may go on once no run is in hand any more. Clients that follow events come again."""
+"""How long open requests may continue once no run is running. Clients that follow events connect again."""
 
 
 class HttpProcess:
-    """HTTP and the executor, on one event loop, before a pool that is up."""
+    """HTTP and the executor on one event loop, in front of a running pool."""
 
     def __init__(
         self,
@@ -42,22 +42,17 @@ class HttpProcess:
         runner: ServeRunner,
     ) -> None:
         self._options, self._keys = options, keys
-        self._ending = asyncio.Event()
-        made = assemble(
-            home,
-            pool,
-            runner,
-            settings,
-            keys,
-            folders=options.folders,
-            ready=lambda: "the server is ending" if self._ending.is_set() else "",
-            inline_graphs=options.inline_graphs,
-            origins=options.origins,
-            private_webhooks=options.private_webhooks,
-        )
-        self._scheduler, self._executor, self._service = made.scheduler, made.executor, made.service
+        self._stop_requested = asyncio.Event()
+        parts = assemble(home, pool, runner, settings, keys, options, self._reason_not_ready)
+        self._scheduler, self._executor, self._service = parts.scheduler, parts.executor, parts.service
 
     async def run(self, listening: socket.socket, on_ready: Callable[[str], None]) -> None:
+        """Serve until SIGTERM or SIGINT, or until the executor or HTTP ends.
+
+        Args:
+            listening: a bound socket.
+            on_ready: called once with a line for people that has the address.
+        """
         config = uvicorn.Config(
             create_app(self._service),
             log_level="error",
@@ -69,27 +64,30 @@ class HttpProcess:
         with self._signals():
             executor = asyncio.create_task(self._executor.run())
             serving = asyncio.create_task(http.serve([listening]))
-            asked = asyncio.create_task(self._ending.wait())
-            await asyncio.wait([executor, serving, asked], return_when=asyncio.FIRST_COMPLETED)
-            self._ending.set()
-            # HTTP goes on meanwhile: who follows a run or waits for it hears of its end.
+            stop = asyncio.create_task(self._stop_requested.wait())
+            await asyncio.wait([executor, serving, stop], return_when=asyncio.FIRST_COMPLETED)
+            self._stop_requested.set()
+            # HTTP continues while runs drain, so that clients that wait for a run see its end.
             await self._executor.drain(self._options.drain)
             http.should_exit = True
             await asyncio.gather(executor, serving)
             await asyncio.to_thread(self._scheduler.timings.save)
 
+    def _reason_not_ready(self) -> str:
+        return "the server is ending" if self._stop_requested.is_set() else ""
+
     def _greeting(self, listening: socket.socket) -> str:
         host, port = listening.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        who = "" if self._keys else "; without API keys, from this machine only"
-        return f"ready at http://{shown}:{port}{who}"
+        url_host = f"[{host}]" if ":" in host else host
+        restriction = "" if self._keys else "; without API keys, from this machine only"
+        return f"ready at http://{url_host}:{port}{restriction}"
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """The first SIGTERM or SIGINT asks the server to end, further ones change nothing."""
+        """Handle SIGTERM and SIGINT: the first one requests the stop, further ones change nothing."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._ending.set)
+            loop.add_signal_handler(number, self._stop_requested.set)
         try:
             yield
         finally:
@@ -98,7 +96,7 @@ class HttpProcess:
 
 
 class _UvicornServer(uvicorn.Server):
-    """Says when it listens, and leaves signals alone."""
+    """Reports when it listens, and does not handle signals."""
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)

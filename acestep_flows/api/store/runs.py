@@ -174,11 +174,6 @@ class RunTable:
             counts = {row[0]: int(row[1]) for row in rows}
         return {state: counts.get(state.value, 0) for state in RunState}
 
-    def active(self, owner: str) -> int:
-        """The number of queued and running runs of an owner."""
-        with self._database.read() as connection:
-            return _active(connection, owner)
-
     # Webhooks: the end of a run makes its webhook due. A sender takes it and reports the result.
 
     def take_webhooks(self, limit: int = 10, hold: float = 60.0) -> tuple[RunRecord, ...]:

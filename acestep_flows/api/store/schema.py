@@ -1,4 +1,4 @@
-"""The database tables. Times are seconds since the epoch. JSON is stored as ASCII text, which every database accepts."""
+"""The database tables. Times are seconds since the epoch. JSON is ASCII text, which every database accepts."""
 
 from __future__ import annotations
 

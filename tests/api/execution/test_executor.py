@@ -174,7 +174,7 @@ def test_a_song_half_done_goes_with_its_run_and_stays_with_one_that_waits(tmp_pa
             executor = Executor(home, scheduler, poll=0.02)
             task = asyncio.create_task(executor.run())
             await until(lambda: steps() > before)
-            (work,) = executor._works.values()
+            (work,) = executor._active.values()
             assert work.run is not None
             (key,) = work.run.unfinished
             home.states.root.mkdir(exist_ok=True)
@@ -297,7 +297,7 @@ def test_background_work_survives_whatever_happens_in_it(tmp_path: Path, monkeyp
         return executor
 
     with opened(tmp_path) as home:
-        for name in ("claim", "renew", "expire"):
+        for name in ("claim", "renew", "expire_queued"):
             fail_once(home.leases, name, RuntimeError("a driver's own error"), monkeypatch)
         fail_once(home.artifacts, "collect", OSError("503, slow down"), monkeypatch)
         run = accept(home)

@@ -125,7 +125,7 @@ def test_what_waits_gives_way_and_what_breaks_is_left_out(
 ) -> None:
     told: list[tuple[str, int, float]] = []
 
-    def add_events(preview: SongPreview, more: Mapping[str, Any]) -> None:
+    def tell(preview: SongPreview, more: Mapping[str, Any]) -> None:
         told.append((preview.node, preview.step, more["seconds"]))
 
     async def work() -> None:
@@ -134,8 +134,8 @@ def test_what_waits_gives_way_and_what_breaks_is_left_out(
             maker.take(taken("a", step))
         maker.take(taken("b", 1, frames=0))  # nothing to hear
         maker.take(taken("c", 7, frames=5))
-        assert maker._working is not None
-        await maker._working
+        assert maker._task is not None
+        await maker._task
         maker.take(taken("d", 1))
         await asyncio.sleep(0)
         maker.take(taken("e", 1))

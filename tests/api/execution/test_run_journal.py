@@ -22,12 +22,12 @@ def event(type: EventType, node: str = "a", time: float = 1.0, **more: Any) -> E
 def test_nodes_stand_as_their_last_event_says() -> None:
     journal = Journal(NODES, [1, 2, 1])
     for each in (event("queued"), event("started", time=2), event("finished", time=5, seconds=2.5)):
-        journal.hear(each)
-    journal.hear(event("queued", "b"))
-    journal.hear(event("started", "b"))
-    journal.hear(event("progress", "b", step=1, steps=4))
-    journal.hear(event("failed", "c", error=InputError("odd")))
-    changes = journal.take()
+        journal.add_event(each)
+    journal.add_event(event("queued", "b"))
+    journal.add_event(event("started", "b"))
+    journal.add_event(event("progress", "b", step=1, steps=4))
+    journal.add_event(event("failed", "c", error=InputError("odd")))
+    changes = journal.take_changes()
     assert changes is not None
     assert changes.nodes == {
         0: NodeRecord("a", "make", "finished", seconds=2.5, started_at=2, finished_at=5),
@@ -38,17 +38,17 @@ def test_nodes_stand_as_their_last_event_says() -> None:
     assert [type for type, _ in changes.events] == [
         "queued", "started", "finished", "queued", "started", "progress", "failed"
     ]  # fmt: skip
-    assert journal.take() is None
+    assert journal.take_changes() is None
 
 
 def test_only_the_latest_step_of_a_node_is_told() -> None:
     journal = Journal(NODES, [1, 1, 1])
     for step in range(5):
-        journal.hear(event("progress", "a", step=step, steps=9))
-        journal.hear(event("progress", "b", step=step, steps=9))
-    journal.hear(event("finished", "a"))
-    journal.hear(event("progress", "b", step=5, steps=9))
-    changes = journal.take()
+        journal.add_event(event("progress", "a", step=step, steps=9))
+        journal.add_event(event("progress", "b", step=step, steps=9))
+    journal.add_event(event("finished", "a"))
+    journal.add_event(event("progress", "b", step=5, steps=9))
+    changes = journal.take_changes()
     assert changes is not None
     assert [(type, body["node"], body.get("step")) for type, body in changes.events] == [
         ("progress", "a", 4), ("finished", "a", None), ("progress", "b", 5)
@@ -57,14 +57,14 @@ def test_only_the_latest_step_of_a_node_is_told() -> None:
 
 def test_what_could_not_be_written_is_written_later() -> None:
     journal = Journal(NODES, [1, 1, 1])
-    journal.hear(event("queued"))
-    journal.hear(event("progress", "b", step=1, steps=2))
-    first = journal.take()
+    journal.add_event(event("queued"))
+    journal.add_event(event("progress", "b", step=1, steps=2))
+    first = journal.take_changes()
     assert first is not None
-    journal.hear(event("progress", "b", step=2, steps=2))
+    journal.add_event(event("progress", "b", step=2, steps=2))
     journal.restore(first)
-    journal.hear(event("finished"))
-    changes = journal.take()
+    journal.add_event(event("finished"))
+    changes = journal.take_changes()
     assert changes is not None
     assert [body.get("step") for _, body in changes.events] == [None, 1, 2, None]
     assert (changes.nodes[0].state, changes.nodes[1].step) == ("finished", 2)
@@ -74,17 +74,17 @@ def test_a_run_that_goes_on_keeps_what_was_finished() -> None:
     done = NodeRecord("a", "make", "finished", seconds=9, started_at=1, finished_at=2)
     journal = Journal((done, *NODES[1:]), [2, 1, 1], 0.3)
     assert journal.progress == 0.3
-    journal.hear(event("queued"))
-    journal.hear(event("cached", seconds=0.1))
-    changes = journal.take()
+    journal.add_event(event("queued"))
+    journal.add_event(event("cached", seconds=0.1))
+    changes = journal.take_changes()
     assert changes is not None
     assert changes.nodes == {}
     assert [type for type, _ in changes.events] == ["queued", "cached"]
-    journal.hear(event("queued", "b"))
-    journal.hear(event("finished", "b", seconds=1))
+    journal.add_event(event("queued", "b"))
+    journal.add_event(event("finished", "b", seconds=1))
     assert journal.progress == 0.75
-    journal.hear(event("started", time=7))  # Its entry was lost after all.
-    again = journal.take()
+    journal.add_event(event("started", time=7))  # Its entry was lost after all.
+    again = journal.take_changes()
     assert again is not None
     assert again.nodes[0] == NodeRecord("a", "make", "started", seconds=9, started_at=7)
     assert again.progress == 0.75
@@ -104,9 +104,9 @@ def test_progress_only_grows_and_ends_below_one(told: list[tuple[EventType, str,
     journal = Journal(NODES, [0.1, 5, 1])
     last = 0.0
     for type, node, step in told:
-        journal.hear(event(type, node, step=step, steps=9) if type == "progress" else event(type, node))
+        journal.add_event(event(type, node, step=step, steps=9) if type == "progress" else event(type, node))
         assert last <= journal.progress < 1
         last = journal.progress
-    changes = journal.take()
+    changes = journal.take_changes()
     shown = [] if changes is None else [body["progress"] for _, body in changes.events]
     assert shown == sorted(shown)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 
-from acestep_flows.api.execution.run_notifier import RunNotifier, heard
-from acestep_flows.api.http.long_poll import Pace
+from acestep_flows.api.execution.run_notifier import RunNotifier, wait_at_most
+from acestep_flows.api.http.long_poll import PollInterval
 
 
 def test_whoever_waits_hears_the_next_ring() -> None:
     async def work() -> None:
-        bell = RunNotifier()
-        first, second = (asyncio.create_task(heard(bell.listen("run"), 60)) for _ in range(2))
+        notifier = RunNotifier()
+        first, second = (asyncio.create_task(wait_at_most(notifier.listen("run"), 60)) for _ in range(2))
         await asyncio.sleep(0)
-        bell.ring(["another", "run"])
+        notifier.notify(["another", "run"])
         await asyncio.gather(first, second)
 
     asyncio.run(asyncio.wait_for(work(), 30))
@@ -22,11 +22,11 @@ def test_whoever_waits_hears_the_next_ring() -> None:
 
 def test_a_ring_between_listening_and_waiting_is_not_missed() -> None:
     async def work() -> None:
-        bell = RunNotifier()
-        ring, other = bell.listen("run"), bell.listen("other")
-        bell.ring(["run"])
-        await heard(ring, 60)
-        assert not bell.listen("run").is_set()
+        notifier = RunNotifier()
+        ring, other = notifier.listen("run"), notifier.listen("other")
+        notifier.notify(["run"])
+        await wait_at_most(ring, 60)
+        assert not notifier.listen("run").is_set()
         assert not other.is_set()
 
     asyncio.run(asyncio.wait_for(work(), 30))
@@ -35,7 +35,7 @@ def test_a_ring_between_listening_and_waiting_is_not_missed() -> None:
 def test_without_a_ring_it_is_looked_again_all_the_same() -> None:
     async def work() -> None:
         begun = time.monotonic()
-        await Pace().wait(RunNotifier().listen("run"), most=0.01)
+        await PollInterval().wait(RunNotifier().listen("run"), most=0.01)
         assert time.monotonic() - begun >= 0.009
 
     asyncio.run(asyncio.wait_for(work(), 30))
@@ -43,9 +43,9 @@ def test_without_a_ring_it_is_looked_again_all_the_same() -> None:
 
 def test_nothing_is_kept_of_those_who_left() -> None:
     async def work() -> None:
-        bell = RunNotifier()
+        notifier = RunNotifier()
         for number in range(100):
-            await heard(bell.listen(f"run-{number}"), 0)
-        assert len(bell._next) <= 1
+            await wait_at_most(notifier.listen(f"run-{number}"), 0)
+        assert len(notifier._events) <= 1
 
     asyncio.run(work())

@@ -48,4 +48,4 @@ def test_a_run_is_a_span_with_its_nodes_below_it(tmp_path: Path) -> None:
 
 
 def test_nobody_listens_by_default() -> None:
-    assert not tracing.listening()
+    assert not tracing.has_provider()

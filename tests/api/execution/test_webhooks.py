@@ -22,15 +22,15 @@ from sqlalchemy import select
 
 from acestep_flows.api.execution.webhooks import (
     ATTEMPTS,
+    CONCURRENT,
     LONGEST_WAIT,
-    TOGETHER,
     Resolve,
     Webhooks,
     check_url,
     is_public,
-    resolved,
+    resolve_host,
+    retry_delay,
     sign,
-    wait_after,
 )
 from acestep_flows.api.options import ApiOptions
 from acestep_flows.api.store.home import Home
@@ -62,8 +62,15 @@ def send(
         asked.append(request)
         return handle(request)
 
-    asyncio.run(webhooks(home, hear, to(*addresses), private=private).send_due())
+    asyncio.run(send_due(webhooks(home, hear, to(*addresses), private=private)))
     return asked
+
+
+async def send_due(hooks: Webhooks) -> int:
+    """One round of sending; how many webhooks were due."""
+    runs = await hooks._take(CONCURRENT)
+    await asyncio.gather(*(hooks._send(run) for run in runs))
+    return len(runs)
 
 
 def webhooks(home: Home, handle: Any, resolve: Resolve, **more: Any) -> Webhooks:
@@ -131,7 +138,7 @@ def test_a_name_that_leads_inside_is_not_asked(home: Home, addresses: tuple[str,
 def test_names_for_this_machine_are_stopped_when_they_are_looked_up(home: Home, host: str) -> None:
     run = due(home, f"http://{host}:1/")
     asked: list[httpx.Request] = []
-    asyncio.run(webhooks(home, asked.append, resolved).send_due())
+    asyncio.run(send_due(webhooks(home, asked.append, resolve_host)))
     assert asked == []
     assert failures(home, run) == 1
 
@@ -141,7 +148,7 @@ def test_a_name_that_cannot_be_looked_up_is_a_failure_like_any_other(home: Home)
         raise UnicodeError("label empty or too long")
 
     run = due(home)
-    assert asyncio.run(webhooks(home, ok, resolve).send_due()) == 1
+    assert asyncio.run(send_due(webhooks(home, ok, resolve))) == 1
     assert failures(home, run) == 1
 
 
@@ -159,7 +166,7 @@ def test_what_cannot_be_told_is_a_failure_and_the_others_are_sent(home: Home) ->
         return ok(request)
 
     hooks = Webhooks(home.runs, SECRET, describe, transport=httpx.MockTransport(hear), resolve=to("1.1.1.1"))
-    asyncio.run(hooks.send_due())
+    asyncio.run(send_due(hooks))
     assert asked == [good.id]
     assert (failures(home, bad), failures(home, good)) == (1, 0)
 
@@ -205,7 +212,7 @@ def test_a_receiver_that_takes_its_time_has_some_of_it_and_no_more(home: Home, m
         due(home, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
         hooks = Webhooks(home.runs, SECRET, lambda run: {}, private=True)
         begun = time.monotonic()
-        await hooks.send_due()
+        await send_due(hooks)
         took = time.monotonic() - begun
         await hung_up.wait()
         server.close()
@@ -217,7 +224,7 @@ def test_a_receiver_that_takes_its_time_has_some_of_it_and_no_more(home: Home, m
 
 
 def test_receivers_that_never_answer_keep_nobody_waiting(home: Home) -> None:
-    for _ in range(TOGETHER - 1):
+    for _ in range(CONCURRENT - 1):
         due(home, "https://hooks.example/slow")
     quick = [due(home, "https://hooks.example/quick").id for _ in range(15)]
     heard: list[str] = []
@@ -229,7 +236,7 @@ def test_receivers_that_never_answer_keep_nobody_waiting(home: Home) -> None:
         return httpx.Response(204)
 
     async def until_heard() -> None:
-        task = asyncio.create_task(webhooks(home, hear, to("1.1.1.1")).forever())
+        task = asyncio.create_task(webhooks(home, hear, to("1.1.1.1")).run())
         await until(lambda: len(heard) == len(quick), 15)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -258,7 +265,7 @@ def test_a_table_that_fails_is_counted_and_asked_again(home: Home, monkeypatch: 
 
     async def until_heard() -> Counter[str]:
         counted: Counter[str] = Counter()
-        task = asyncio.create_task(webhooks(home, hear, to("1.1.1.1"), failures=counted).forever())
+        task = asyncio.create_task(webhooks(home, hear, to("1.1.1.1"), failures=counted).run())
         await until(lambda: heard)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -275,7 +282,7 @@ def test_inside_where_the_operator_allows_it(home: Home) -> None:
 
 @pytest.mark.parametrize("status", [301, 404, 429, 500])
 def test_what_was_not_taken_is_sent_again(home: Home, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("acestep_flows.api.execution.webhooks.wait_after", lambda elapsed: 0.0)
+    monkeypatch.setattr("acestep_flows.api.execution.webhooks.retry_delay", lambda elapsed: 0.0)
     due(home)
 
     def refuse(request: httpx.Request) -> httpx.Response:
@@ -288,7 +295,7 @@ def test_what_was_not_taken_is_sent_again(home: Home, status: int, monkeypatch: 
 
 
 def test_a_connection_that_fails_does_not_stop_the_others(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("acestep_flows.api.execution.webhooks.wait_after", lambda elapsed: 0.0)
+    monkeypatch.setattr("acestep_flows.api.execution.webhooks.retry_delay", lambda elapsed: 0.0)
     broken, fine = due(home, "https://hooks.example/broken"), due(home)
 
     def half(request: httpx.Request) -> httpx.Response:
@@ -301,7 +308,7 @@ def test_a_connection_that_fails_does_not_stop_the_others(home: Home, monkeypatc
 
 
 def test_waits_double_and_end() -> None:
-    waits = [wait_after(elapsed) for elapsed in (0, 10, 100, 1e6)]
+    waits = [retry_delay(elapsed) for elapsed in (0, 10, 100, 1e6)]
     assert waits == sorted(waits)
     assert waits[0] >= 4
     assert waits[-1] <= LONGEST_WAIT * 1.2

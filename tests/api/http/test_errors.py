@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from acestep_flows import errors
-from acestep_flows.api.http.errors import Redactor, answer, body_of, install, status_of
+from acestep_flows.api.http.errors import Redactor, error_body, error_response, install, status_of
 from acestep_flows.errors import FlowsError, GraphError, InputError, Overloaded, Problem, StageError
 
 
@@ -31,7 +31,7 @@ def test_every_error_keeps_its_status_when_only_its_code_is_known() -> None:
 
 def test_a_graphs_problems_are_told_one_by_one_without_folders() -> None:
     problem = Problem("unknown-stage", "no stage 'x' in /srv/graphs/a.yaml", "/srv/graphs/a.yaml", 3, 4, "n")
-    told = body_of(GraphError([problem]), Redactor(["/srv/graphs"]))["error"]
+    told = error_body(GraphError([problem]), Redactor(["/srv/graphs"]))["error"]
     assert told["problems"] == [
         {
             "rule": "unknown-stage",
@@ -46,9 +46,9 @@ def test_a_graphs_problems_are_told_one_by_one_without_folders() -> None:
 
 
 def test_who_is_turned_away_hears_when_to_come_again() -> None:
-    assert answer(Overloaded("full", retry_after=0.2)).headers["retry-after"] == "1"
-    assert answer(Overloaded("full", retry_after=12.3)).headers["retry-after"] == "13"
-    assert answer(errors.Unavailable("locked")).headers["retry-after"] == "5"
+    assert error_response(Overloaded("full", retry_after=0.2)).headers["retry-after"] == "1"
+    assert error_response(Overloaded("full", retry_after=12.3)).headers["retry-after"] == "13"
+    assert error_response(errors.Unavailable("locked")).headers["retry-after"] == "5"
 
 
 def test_the_longest_folder_is_taken_out_first(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from acestep_flows.api.http.errors import Redactor
-from acestep_flows.api.http.event_stream import framed, resume_point
+from acestep_flows.api.http.event_stream import encode_event, resume_point
 from acestep_flows.api.http.keys import Key, Keyring, digest_of
 from acestep_flows.api.options import ApiOptions
 from acestep_flows.api.store.records import StoredEvent
@@ -141,7 +141,7 @@ def test_one_key_does_not_take_every_place(strict: Checkpoint, tmp_path: Path) -
 
 def test_an_event_is_one_block_whatever_its_text() -> None:
     event = StoredEvent(7, "failed", 1.0, {"node": "a", "error": {"message": "two\nlines\n\nid: 9 in /srv/home/x"}})
-    block = framed(event, Redactor(["/srv/home"]))
+    block = encode_event(event, Redactor(["/srv/home"]))
     assert block.startswith(b"id: 7\nevent: failed\ndata: {")
     assert block.count(b"\n") == 4
     assert b"/srv/home" not in block

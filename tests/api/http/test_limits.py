@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from starlette.exceptions import HTTPException
 from starlette.types import Message
 
-from acestep_flows.api.http.limits import Bucket, ByteBudget, HostCheck, bounded, check_declared
+from acestep_flows.api.http.limits import ByteBudget, HostCheck, TokenBucket, check_content_length, limit_body
 from acestep_flows.errors import InputError, TooLarge
 from tests.api.door import Door
 
@@ -32,7 +32,7 @@ class Clock:
 )
 def test_a_bucket_never_gives_more_than_its_rate_and_size(rate: float, size: float, pauses: list[float]) -> None:
     clock = Clock()
-    bucket = Bucket(rate, size, clock)
+    bucket = TokenBucket(rate, size, clock)
     taken = 0
     for pause in pauses:
         clock.now += pause
@@ -43,7 +43,7 @@ def test_a_bucket_never_gives_more_than_its_rate_and_size(rate: float, size: flo
 @given(rate=st.floats(0.01, 100), size=st.floats(1, 10))
 def test_who_waits_as_long_as_told_is_served(rate: float, size: float) -> None:
     clock = Clock()
-    bucket = Bucket(rate, size, clock)
+    bucket = TokenBucket(rate, size, clock)
     for _ in range(20):
         if wait := bucket.take():
             clock.now += wait + 1e-9
@@ -65,7 +65,7 @@ def test_room_is_given_in_turn_and_never_more_than_there_is() -> None:
 
         async def take(needed: int) -> None:
             nonlocal taken
-            async with room.room(needed):
+            async with budget.reserve(needed):
                 order.append(needed)
                 taken += min(needed, 10)
                 assert taken <= 10
@@ -82,13 +82,13 @@ def test_room_is_given_in_turn_and_never_more_than_there_is() -> None:
 
 def test_room_that_nobody_waits_for_any_more_is_there_for_others() -> None:
     async def give_up() -> None:
-        room = ByteBudget(1)
-        async with room.room(1):
-            waiting = asyncio.create_task(room.room(1).__aenter__())
+        budget = ByteBudget(1)
+        async with budget.reserve(1):
+            waiting = asyncio.create_task(budget.reserve(1).__aenter__())
             await asyncio.sleep(0)
             waiting.cancel()
             await asyncio.wait([waiting])
-        async with asyncio.timeout(5), room.room(1):
+        async with asyncio.timeout(5), budget.reserve(1):
             pass
 
     asyncio.run(give_up())
@@ -97,7 +97,7 @@ def test_room_that_nobody_waits_for_any_more_is_there_for_others() -> None:
 @given(parts=st.lists(st.binary(max_size=50), max_size=20), limit=st.integers(0, 300))
 def test_a_body_is_cut_off_at_its_limit(parts: list[bytes], limit: int) -> None:
     async def read() -> int:
-        receive = bounded(receive_from(parts), limit)
+        receive = limit_body(receive_from(parts), limit)
         got = 0
         while (message := await receive())["type"] == "http.request":
             got += len(message["body"])
@@ -113,13 +113,13 @@ def test_a_body_is_cut_off_at_its_limit(parts: list[bytes], limit: int) -> None:
 
 
 def test_a_declared_length_is_believed_when_it_is_too_large() -> None:
-    check_declared(None, 5)
-    check_declared(b"5", 5)
+    check_content_length(None, 5)
+    check_content_length(b"5", 5)
     with pytest.raises(TooLarge):
-        check_declared(b"6", 5)
+        check_content_length(b"6", 5)
     for nonsense in (b"-1", b"x", b"1e3", b"9" * 30, b""):
         with pytest.raises(InputError):
-            check_declared(nonsense, 5)
+            check_content_length(nonsense, 5)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_runs_stages_requests_and_processes_are_counted(strict: Checkpoint, tmp_
         host["passes"] = {"vocode": {"passes": 2, "items": 7}}
         return {"all": [host, host], "idle": []}
 
-    with opened(tmp_path, strict, numbers=numbers, failures=Counter(sweep=2)) as door:
+    with opened(tmp_path, strict, process_stats=numbers, failures=Counter(sweep=2)) as door:
         samples(door)
         first = door.finished()
         second = door.finished()
@@ -93,7 +93,7 @@ def test_what_a_replica_did_stays_counted_when_another_takes_its_place(strict: C
         return {"all": told}
 
     names = [("process_calls_total", "all"), ("stage_bytes_total", "in", "mix"), ("stage_passes_total", "vocode")]
-    with opened(tmp_path, strict, numbers=numbers, executing=False) as door:
+    with opened(tmp_path, strict, process_stats=numbers, executing=False) as door:
 
         def counted(*replicas: dict[str, Any]) -> list[float]:
             told[:] = replicas

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from starlette.responses import Response
 from starlette.testclient import TestClient
 
-from acestep_flows.api.http.ranges import ByteRange, disposition, file_answer, part_of
+from acestep_flows.api.http.ranges import ByteRange, content_disposition, file_response, parse_range
 from tests.api.toys import opened
 
 CONTENT = bytes(range(100))
@@ -28,7 +28,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
         @app.api_route("/{name}", methods=["GET", "HEAD"])
         async def fetch(name: str, request: Request) -> Response:
             blob = blobs[name]
-            return await file_answer(
+            return await file_response(
                 request,
                 home.artifacts,
                 digest=blob.digest,
@@ -113,7 +113,7 @@ def test_what_the_client_has_is_not_sent_again(client: TestClient) -> None:
 @given(size=st.integers(0, 50), first=st.none() | st.integers(0, 60), last=st.none() | st.integers(0, 60))
 def test_a_part_lies_within_its_file(size: int, first: int | None, last: int | None) -> None:
     text = [str(part) if part is not None else "" for part in (first, last)]
-    part = part_of(f"bytes={text[0]}-{text[1]}", size)
+    part = parse_range(f"bytes={text[0]}-{text[1]}", size)
     content = bytes(range(size))
     if first is None and last is None:
         assert part == ByteRange(0, size, partial=False)
@@ -132,8 +132,11 @@ def test_a_part_lies_within_its_file(size: int, first: int | None, last: int | N
 
 
 def test_a_name_that_is_not_ascii_is_told_in_both_ways() -> None:
-    assert disposition("Lied \u00fc.wav") == "attachment; filename=\"Lied _.wav\"; filename*=UTF-8''Lied%20%C3%BC.wav"
-    assert "\r" not in disposition('a"\r\nSet-Cookie: x')
+    assert (
+        content_disposition("Lied \u00fc.wav")
+        == "attachment; filename=\"Lied _.wav\"; filename*=UTF-8''Lied%20%C3%BC.wav"
+    )
+    assert "\r" not in content_disposition('a"\r\nSet-Cookie: x')
 
 
 def test_the_file_says_what_it_is(client: TestClient, tmp_path: Path) -> None:

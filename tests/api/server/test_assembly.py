@@ -10,6 +10,7 @@ from acestep_flows.api.execution.executor import Executor
 from acestep_flows.api.http.keys import Keyring
 from acestep_flows.api.server import assembly
 from acestep_flows.api.server.assembly import assemble
+from acestep_flows.api.server.options import IngressOptions
 from acestep_flows.api.store.retention import DAY, RetentionPolicy
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.serving.pool import Pool
@@ -44,7 +45,7 @@ def test_the_pool_file_says_what_is_kept(
     local = Pool.read("local").model_dump(exclude_unset=True)
     pool = Pool.checked(local | {"limits": {"keep": keep}})
     with opened(tmp_path) as home, Here(strict) as runner:
-        made = assemble(home, pool, runner, read_settings(), Keyring())  # type: ignore[arg-type]
+        made = assemble(home, pool, runner, read_settings(), Keyring(), IngressOptions())  # type: ignore[arg-type]
         store = made.scheduler.cache.store
         assert told == [kept]
         assert store is not None

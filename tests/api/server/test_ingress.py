@@ -13,7 +13,8 @@ pytest.importorskip("ray")
 
 from acestep_flows.api.execution.executor import Executor
 from acestep_flows.api.execution.store_outputs import StoredOutputs
-from acestep_flows.api.server.ingress import Ingress, IngressOptions, ingress
+from acestep_flows.api.server.ingress import Ingress, ingress
+from acestep_flows.api.server.options import IngressOptions
 from acestep_flows.api.store.home import Home
 from acestep_flows.errors import InputError
 from acestep_flows.runtime.serving.pool import Pool
@@ -64,7 +65,7 @@ def test_runs_in_hand_may_go_on_for_as_long_as_it_says(
             asked = {"graph": "text2music", "inputs": {"tags": "pop"}}
             run = (await client.post("/v1/runs", json=asked)).json()["id"]
             async with asyncio.timeout(60):
-                while run not in replica._executor.working:
+                while run not in replica._executor.active_runs:
                     await asyncio.sleep(0.01)
         home = Home.open(tmp_path)
         try:

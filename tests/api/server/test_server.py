@@ -18,7 +18,8 @@ import pytest
 import yaml
 
 from acestep_flows.api.server import server
-from acestep_flows.api.server.server import ServerOptions, serve_forever
+from acestep_flows.api.server.options import ServerOptions
+from acestep_flows.api.server.server import serve_forever
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.serving.pool import shipped
 from acestep_flows.settings import read_settings

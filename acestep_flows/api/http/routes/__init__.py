@@ -1,1 +1,5 @@
-"""The routes, one file per group."""
+"""The routes, one module for each group: graphs, runs, files of runs, renders, assets, health.
+
+Routes must never hold state or know tables; they turn a request into calls of `Service` and a record into a response.
+Begin with `runs`, the routes that clients use most.
+"""

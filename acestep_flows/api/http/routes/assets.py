@@ -1,27 +1,21 @@
-"""Assets: files that runs read. Audio comes in here; outputs of runs are assets without being sent again."""
+"""Routes for assets, the files that runs read. Clients upload audio; outputs of runs are assets already."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from acestep_flows.api.http.dependencies import TheAnswers, TheCaller, TheService, in_thread
-from acestep_flows.api.http.ranges import file_answer
-from acestep_flows.api.http.schemas import ASSET_ID, Asset, Failure, Text
-from acestep_flows.api.http.uploads import received, sniffed
+from acestep_flows.api.http.dependencies import TheBuilder, TheCaller, TheService, in_thread
+from acestep_flows.api.http.ranges import file_response
+from acestep_flows.api.http.response_schemas import Asset, Failure
+from acestep_flows.api.http.routes.declarations import BINARY, FILE, NO_ASSET, AssetId
+from acestep_flows.api.http.schema_base import Text
+from acestep_flows.api.http.uploads import inspect_audio, receive_upload
 
 router = APIRouter(prefix="/v1", tags=["assets"])
-
-AssetId = Annotated[
-    str, Path(pattern=ASSET_ID, description="An asset's id.", examples=["asset-0006430c8a5d1e8f3b2c9d7a41"])
-]
-NO_ASSET: dict[int | str, dict[str, Any]] = {
-    404: {"model": Failure, "description": "There is no such asset, or not yours."}
-}
-BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 
 @router.post(
@@ -29,12 +23,12 @@ BINARY = {"schema": {"type": "string", "format": "binary"}}
     status_code=201,
     responses={
         413: {"model": Failure, "description": "The file is too large."},
-        422: {"model": Failure, "description": "It is not audio, or not whole."},
+        422: {"model": Failure, "description": "The file is not audio, or is damaged."},
     },
     openapi_extra={
         "requestBody": {
             "required": True,
-            "description": "The file's bytes as they are: wav, flac, mp3, ogg, aiff or caf.",
+            "description": "The bytes of the file: wav, flac, mp3, ogg, aiff or caf.",
             "content": {"application/octet-stream": BINARY, "audio/*": BINARY},
         }
     },
@@ -43,50 +37,40 @@ async def upload_asset(
     request: Request,
     service: TheService,
     caller: TheCaller,
-    answers: TheAnswers,
+    builder: TheBuilder,
     file_name: Annotated[
-        Text, Query(max_length=255, description="What the file is called; for people only.", examples=["song.wav"])
+        Text, Query(max_length=255, description="Name of the file, shown to people only.", examples=["song.wav"])
     ] = "",
 ) -> Asset:
-    """Upload audio, to be named by its id in the inputs of runs. The body is the file; its content says what it is."""
+    """Upload audio for inputs of runs, which name it by its id. The body is the file; its format is detected."""
     home, options = service.home, service.options
-    async with received(request.stream(), home.artifacts, options.upload_bytes) as upload:
-        async with service.decoding.room(options.upload_decoded_bytes):
-            found = await in_thread(sniffed, upload, options.upload_seconds, options.upload_decoded_bytes)
+    async with receive_upload(request.stream(), home.artifacts, options.upload_bytes) as upload:
+        async with service.decode_budget.reserve(options.upload_decoded_bytes):
+            info = await in_thread(inspect_audio, upload, options.upload_seconds, options.upload_decoded_bytes)
         blob = await in_thread(upload.finish)
     record = await in_thread(
         home.assets.add,
         blob,
         "audio",
-        content_type=found.content_type,
-        file_name=shown_name(file_name) or f"upload.{found.extension}",
+        content_type=info.content_type,
+        file_name=safe_name(file_name) or f"upload.{info.extension}",
         owner=caller.owner,
-        details=found.details,
+        details=info.details,
     )
-    return answers.asset(record)
+    return builder.asset(record)
 
 
 @router.get("/assets/{id}", responses=NO_ASSET)
-async def show_asset(id: AssetId, service: TheService, caller: TheCaller, answers: TheAnswers) -> Asset:
-    """What is known of an asset."""
-    return answers.asset(await in_thread(service.home.assets.get, id, caller.sees))
+async def show_asset(id: AssetId, service: TheService, caller: TheCaller, builder: TheBuilder) -> Asset:
+    """An asset, without its content."""
+    return builder.asset(await in_thread(service.home.assets.get, id, caller.visible_owner))
 
 
-@router.get(
-    "/assets/{id}/content",
-    response_class=Response,
-    responses=NO_ASSET
-    | {
-        200: {"content": {"audio/*": BINARY, "application/octet-stream": BINARY}, "description": "The file."},
-        206: {"content": {"audio/*": BINARY}, "description": "The range of it that was asked for."},
-        304: {"description": "It has not changed."},
-        416: {"description": "There is no such range."},
-    },
-)
+@router.get("/assets/{id}/content", response_class=Response, responses=NO_ASSET | FILE)
 async def fetch_asset(id: AssetId, request: Request, service: TheService, caller: TheCaller) -> Response:
-    """An asset's content. Takes range requests; HEAD tells its size."""
-    record = await in_thread(service.home.assets.get, id, caller.sees)
-    return await file_answer(
+    """The content of an asset. Accepts range requests; HEAD returns its size."""
+    record = await in_thread(service.home.assets.get, id, caller.visible_owner)
+    return await file_response(
         request,
         service.home.artifacts,
         digest=record.digest,
@@ -99,7 +83,7 @@ async def fetch_asset(id: AssetId, request: Request, service: TheService, caller
 router.add_api_route("/assets/{id}/content", fetch_asset, methods=["HEAD"], include_in_schema=False)
 
 
-def shown_name(file_name: str) -> str:
-    """The last part of a name that a client gave, without what could steer a terminal or a file system."""
+def safe_name(file_name: str) -> str:
+    """The last part of a client's file name, without characters that control a terminal or a file system."""
     last = re.split(r"[/\\]", file_name)[-1]
     return "".join(char for char in last if char.isprintable()).strip(". ")[:255]

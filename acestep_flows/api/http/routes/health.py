@@ -1,4 +1,4 @@
-"""Is it there, does it take runs, and how is it doing."""
+"""Routes for operators: liveness, readiness, metrics and statistics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from starlette.responses import Response
 from acestep_flows import __version__
 from acestep_flows.api.http.dependencies import Streams, TheCaller, TheService, in_thread
 from acestep_flows.api.http.metrics import Metrics
-from acestep_flows.api.http.schemas import Health, Ready, Stats
+from acestep_flows.api.http.response_schemas import Health, Ready, Stats
 from acestep_flows.errors import StorageError
 
 router = APIRouter(tags=["health"])
@@ -17,13 +17,13 @@ router = APIRouter(tags=["health"])
 
 @router.get("/healthz")
 async def health() -> Health:
-    """The process answers. Needs no key."""
+    """Whether the process answers. Needs no API key."""
     return Health(version=__version__)
 
 
-@router.get("/readyz", responses={503: {"model": Ready, "description": "Not yet, or not now."}})
+@router.get("/readyz", responses={503: {"model": Ready, "description": "The server takes no runs now."}})
 async def ready(service: TheService, response: Response) -> Ready:
-    """Whether runs are taken. Needs no key."""
+    """Whether the server takes runs. Needs no API key."""
     reason = service.ready()
     try:
         await in_thread(service.home.runs.counts)
@@ -39,22 +39,25 @@ async def ready(service: TheService, response: Response) -> Ready:
     "/metrics",
     response_class=Response,
     responses={
-        200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus' text form."}
+        200: {
+            "content": {"text/plain": {"schema": {"type": "string"}}},
+            "description": "Metrics as Prometheus text.",
+        }
     },
 )
 async def metrics(request: Request, caller: TheCaller) -> Response:
-    """Numbers for Prometheus."""
-    found: Metrics = request.app.state.metrics
-    return Response(await found.page(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    """Metrics for Prometheus."""
+    metrics: Metrics = request.app.state.metrics
+    return Response(await metrics.page(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 @router.get("/v1/stats")
 async def stats(request: Request, service: TheService, caller: TheCaller) -> Stats:
-    """Numbers for people."""
+    """Statistics for people: runs by state, open streams, and every replica of the serving processes."""
     streams: Streams = request.app.state.streams
     return Stats(
         runs=await in_thread(service.home.runs.counts),
         queue_limit=service.options.queued,
         streams=streams.open,
-        serving=dict(await service.numbers()),
+        serving=dict(await service.process_stats()),
     )

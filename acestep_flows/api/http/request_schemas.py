@@ -1,0 +1,95 @@
+"""Bodies of requests. Unknown fields are refused."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from acestep_flows.api.http import examples
+from acestep_flows.api.http.schema_base import AudioFormat, JsonObject, Model, Text, with_examples
+from acestep_flows.api.store.runs import HIGHEST_PRIORITY, LONGEST_KEY
+from acestep_flows.graph.execution.cache import Mode
+
+LONGEST_DEADLINE = 7 * 24 * 3600.0
+
+
+class Webhook(Model):
+    """The address to call when the run has ended."""
+
+    url: Text = Field(
+        max_length=2000, description="An http or https URL at a public address.", examples=["https://a.example/h"]
+    )
+
+
+class RunOptions(Model):
+    """Options of a run, besides its inputs."""
+
+    priority: int = Field(
+        0,
+        ge=-HIGHEST_PRIORITY,
+        le=HIGHEST_PRIORITY,
+        description="Each step counts as one minute that the run has already waited.",
+    )
+    deadline: float | None = Field(
+        None,
+        gt=0,
+        le=LONGEST_DEADLINE,
+        description="Seconds from now until the run is stopped, queued or running.",
+    )
+    cache: Mode = Field("use", description="'use' cached results, 'refresh' them, or leave the cache 'off'.")
+    format: AudioFormat = Field("flac", description="Format of audio outputs.")
+    preview_every: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="Steps between previews of nodes that sample. Previews do not change the song. An event 'preview' "
+        "announces each one. Nodes found in the cache have none.",
+    )
+    webhook: Webhook | None = None
+    idempotency_key: Text | None = Field(
+        None,
+        min_length=1,
+        max_length=LONGEST_KEY,
+        description="A request that is repeated with the same key returns the same run. Also a header, "
+        "Idempotency-Key.",
+    )
+
+
+class RunRequest(RunOptions):
+    """A run to submit."""
+
+    model_config = with_examples({"graph": "text2music", "inputs": examples.SONG, "priority": 5, "preview_every": 10})
+
+    graph: Text | JsonObject = Field(
+        description="The name of a graph; or a graph of your own as JSON, where the server allows it."
+    )
+    inputs: JsonObject = Field(
+        {}, description="Inputs by name, as in the graph's schema. Audio, latents and other values are asset ids."
+    )
+
+
+class RenderRequest(RunOptions):
+    """A run whose output the request waits for."""
+
+    model_config = with_examples({"inputs": examples.SONG, "format": "mp3"})
+
+    inputs: JsonObject = Field({}, description="Inputs by name, as in the graph's schema.")
+    output: Text | None = Field(
+        None, max_length=200, description="Name of the output to return; by default the first audio."
+    )
+    timeout: float = Field(120, gt=0, le=3600, description="Seconds to wait. The server may wait for less.")
+
+
+class PlanRequest(Model):
+    """Inputs of a dry run."""
+
+    model_config = with_examples({"inputs": examples.SONG})
+
+    inputs: JsonObject = Field({}, description="Inputs by name, as in the graph's schema.")
+
+
+class CheckRequest(Model):
+    """A graph to check."""
+
+    model_config = with_examples({"graph": examples.INLINE})
+
+    graph: Text | JsonObject = Field(description="The graph as YAML text or as JSON. Problems name lines of YAML.")

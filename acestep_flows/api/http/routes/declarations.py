@@ -1,0 +1,48 @@
+"""Path parameters, headers and OpenAPI responses that several routes declare."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeAlias
+
+from fastapi import Header, Path
+
+from acestep_flows.api.http import examples
+from acestep_flows.api.http.response_schemas import Failure
+from acestep_flows.api.http.schema_base import ASSET_ID, RUN_ID
+from acestep_flows.api.store.runs import LONGEST_KEY
+
+Responses: TypeAlias = dict[int | str, dict[str, Any]]
+
+GraphName = Annotated[str, Path(max_length=200, description="The name of a graph.", examples=["text2music"])]
+RunId = Annotated[str, Path(pattern=RUN_ID, description="The id of a run.", examples=[examples.RUN])]
+AssetId = Annotated[str, Path(pattern=ASSET_ID, description="The id of an asset.", examples=[examples.ASSET])]
+OutputName = Annotated[str, Path(max_length=400, description="The name of an output.", examples=["audio"])]
+NodeId = Annotated[str, Path(max_length=400, description="The id of a node.", examples=["take"])]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=LONGEST_KEY,
+        description="The same as idempotency_key in the body.",
+        examples=["night-bus-take-3"],
+    ),
+]
+
+NO_GRAPH: Responses = {404: {"model": Failure, "description": "There is no such graph."}}
+NO_RUN: Responses = {404: {"model": Failure, "description": "There is no such run of this caller."}}
+NO_ASSET: Responses = {404: {"model": Failure, "description": "There is no such asset of this caller."}}
+NOT_ACCEPTED: Responses = {
+    409: {"model": Failure, "description": "The idempotency key was used for another request."},
+    503: {
+        "model": Failure,
+        "description": "The queue is full, or the server is ending; Retry-After says when to try again.",
+    },
+}
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+FILE: Responses = {
+    200: {"content": {"audio/*": BINARY, "application/octet-stream": BINARY}, "description": "The file."},
+    206: {"content": {"audio/*": BINARY}, "description": "The requested range of the file."},
+    304: {"description": "The file has not changed."},
+    416: {"description": "The file has no such range."},
+}

@@ -1,0 +1,86 @@
+"""The route that runs a graph and responds with the audio."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from acestep_flows.api.http.dependencies import Streams, TheBuilder, TheCaller, TheService, in_thread
+from acestep_flows.api.http.errors import ErrorResponse, error_response, status_of
+from acestep_flows.api.http.long_poll import wait_for_end
+from acestep_flows.api.http.request_schemas import RenderRequest
+from acestep_flows.api.http.response_schemas import Failure
+from acestep_flows.api.http.routes.declarations import FILE, NO_GRAPH, NOT_ACCEPTED, GraphName, IdempotencyKey
+from acestep_flows.api.http.routes.run_files import find_output, output_response
+from acestep_flows.api.http.submission import accept_run
+from acestep_flows.api.store.records import OutputRecord, RunRecord
+from acestep_flows.errors import DeadlineExceeded, InputError, NotFound
+from acestep_flows.graph.checking.scope import Scope
+from acestep_flows.graph.language.wording import unlike
+
+router = APIRouter(prefix="/v1", tags=["runs"])
+
+
+@router.post(
+    "/graphs/{name}:render",
+    response_class=Response,
+    responses=NO_GRAPH
+    | NOT_ACCEPTED
+    | {
+        200: FILE[200],
+        504: {"model": Failure, "description": "The run takes longer. It continues; 'run' has its URL."},
+    },
+)
+async def render(
+    name: GraphName,
+    body: RenderRequest,
+    request: Request,
+    service: TheService,
+    caller: TheCaller,
+    builder: TheBuilder,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Run a graph, wait for it, and respond with the audio."""
+    streams: Streams = request.app.state.streams
+    async with streams.hold(caller.owner):
+        scope = await in_thread(service.scope, name)
+        check_output(scope, body.output)
+        record = await accept_run(service, caller, name, body.inputs, body, idempotency_key)
+        seconds = min(body.timeout, service.options.render_seconds)
+        record = await wait_for_end(service, record.id, seconds, request.is_disconnected)
+    url = builder.run_url(record.id)
+    run_link = {"run": {"id": record.id, "url": url}}
+    if not record.state.ended:
+        late = DeadlineExceeded(f"run {record.id} takes longer than {seconds:g} s; it continues")
+        response: Response = error_response(late, extra=run_link)
+    elif (fault := builder.fault(record.error)) is not None:
+        response = ErrorResponse({"error": fault.model_dump(exclude={"problems"})} | run_link, status_of(fault.code))
+    else:
+        response = await output_response(request, service, select_output(record, body.output))
+    response.headers.update({"Link": f'<{url}>; rel="monitor"', "X-Run-Id": record.id})
+    return response
+
+
+def check_output(scope: Scope, name: str | None) -> None:
+    """Refuse an output that the graph does not have, before anything runs.
+
+    Raises:
+        InputError: the graph has no such output.
+    """
+    outputs = scope.graph.outputs.entries
+    if name is not None and name.partition(".")[0] not in outputs:
+        raise InputError(unlike("output", name, outputs), where="output")
+
+
+def select_output(record: RunRecord, name: str | None) -> OutputRecord:
+    """The output called `name`; without a name the first audio, else the first output.
+
+    Raises:
+        NotFound: the run has no such output.
+    """
+    if name is not None:
+        return find_output(record, name)
+    audio = [output for output in record.outputs.values() if output.kind == "audio"]
+    for output in (*audio, *record.outputs.values()):
+        return output
+    raise NotFound("the run has no outputs")

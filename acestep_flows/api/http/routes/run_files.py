@@ -1,0 +1,104 @@
+"""Routes for the files of runs: outputs and previews."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from acestep_flows.api.http.dependencies import TheBuilder, TheCaller, TheService, in_thread
+from acestep_flows.api.http.ranges import file_response
+from acestep_flows.api.http.response_schemas import OutputList
+from acestep_flows.api.http.routes.declarations import BINARY, FILE, NO_RUN, NodeId, OutputName, Responses, RunId
+from acestep_flows.api.service import Service
+from acestep_flows.api.store.records import OutputRecord, PreviewRecord, RunRecord, RunState
+from acestep_flows.errors import NotFound
+from acestep_flows.graph.language.wording import unlike
+
+router = APIRouter(prefix="/v1", tags=["runs"])
+
+PREVIEW: Responses = {
+    200: {
+        "content": {"audio/wav": BINARY},
+        "description": "The file.",
+        "headers": {"X-Step": {"description": "The step after which it was taken.", "schema": {"type": "integer"}}},
+    },
+    **{status: FILE[status] for status in (206, 304, 416)},
+}
+
+
+@router.get("/runs/{id}/outputs", responses=NO_RUN)
+async def list_outputs(id: RunId, service: TheService, caller: TheCaller, builder: TheBuilder) -> OutputList:
+    """The outputs of a run."""
+    return builder.outputs(await in_thread(service.home.runs.get, id, caller.visible_owner))
+
+
+@router.get("/runs/{id}/outputs/{name}", response_class=Response, responses=NO_RUN | FILE)
+async def fetch_output(
+    id: RunId, name: OutputName, request: Request, service: TheService, caller: TheCaller
+) -> Response:
+    """An output file of a run. Accepts range requests; HEAD returns its size."""
+    record = await in_thread(service.home.runs.get, id, caller.visible_owner)
+    return await output_response(request, service, find_output(record, name))
+
+
+router.add_api_route("/runs/{id}/outputs/{name}", fetch_output, methods=["HEAD"], include_in_schema=False)
+
+
+@router.get("/runs/{id}/previews/{node:path}", response_class=Response, responses=NO_RUN | PREVIEW)
+async def fetch_preview(id: RunId, node: NodeId, request: Request, service: TheService, caller: TheCaller) -> Response:
+    """The latest preview of a node: how the song would sound if it ended now. Each preview replaces the one before."""
+    await in_thread(service.home.runs.get, id, caller.visible_owner)
+    preview = await in_thread(service.home.previews.get, id, node)
+    while True:
+        try:
+            return await _preview_response(request, service, preview)
+        except NotFound:  # the next preview has replaced this one, or all were removed
+            before, preview = preview, await in_thread(service.home.previews.get, id, node)
+            if preview == before:
+                raise
+
+
+router.add_api_route("/runs/{id}/previews/{node:path}", fetch_preview, methods=["HEAD"], include_in_schema=False)
+
+
+def find_output(record: RunRecord, name: str) -> OutputRecord:
+    """One output of a run.
+
+    Raises:
+        NotFound: the run has no such output.
+    """
+    if name not in record.outputs:
+        state = "" if record.state is RunState.SUCCEEDED else f"; the run is {record.state}"
+        raise NotFound(unlike("output", name, record.outputs) + state)
+    return record.outputs[name]
+
+
+async def output_response(request: Request, service: Service, output: OutputRecord) -> Response:
+    """The response with the file of an output.
+
+    Raises:
+        NotFound: the file was removed.
+    """
+    if output.expired:
+        raise NotFound(f"output {output.name!r} has expired; its file was removed")
+    return await file_response(
+        request,
+        service.home.artifacts,
+        digest=output.digest,
+        size=output.bytes,
+        content_type=output.content_type,
+        file_name=output.file_name,
+    )
+
+
+async def _preview_response(request: Request, service: Service, preview: PreviewRecord) -> Response:
+    response = await file_response(
+        request,
+        service.home.artifacts,
+        digest=preview.digest,
+        size=preview.bytes,
+        content_type="audio/wav",
+        file_name=f"{preview.run}-preview.wav",
+    )
+    response.headers.update({"Cache-Control": "private, no-cache", "X-Step": str(preview.step)})
+    return response

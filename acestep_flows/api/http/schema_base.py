@@ -1,0 +1,60 @@
+"""What request and response schemas share: the base model, ids, and JSON that the server can store."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from acestep_flows.audio.formats import FORMATS
+
+MAX_DEPTH = 64
+MAX_PARTS = 100_000
+RUN_ID = r"^run-[0-9a-f]{26}$"
+ASSET_ID = r"^[a-z]+-[0-9a-f]{26}$"
+
+AudioFormat = Literal["flac", "wav", "mp3", "ogg"]
+assert set(AudioFormat.__args__) == set(FORMATS)  # type: ignore[attr-defined]
+
+
+def check_json(content: Any) -> Any:
+    """Refuse JSON that is nested too deep, too large, or has text that a database does not accept.
+
+    Null characters and lone surrogates are valid JSON, but no database stores them.
+
+    Raises:
+        ValueError: one of these.
+    """
+    pending, parts = [(content, 0)], 0
+    while pending:
+        part, depth = pending.pop()
+        parts += 1
+        if depth > MAX_DEPTH or parts > MAX_PARTS:
+            raise ValueError(f"JSON nested deeper than {MAX_DEPTH} or of more than {MAX_PARTS} parts")
+        if isinstance(part, str):
+            if "\0" in part or any("\ud800" <= char <= "\udfff" for char in part):
+                raise ValueError("a text with a null character or half a character (a lone surrogate)")
+        elif isinstance(part, float):
+            if not math.isfinite(part):
+                raise ValueError("NaN or infinity, which JSON does not have")
+        elif isinstance(part, dict):
+            pending += [(key, depth + 1) for key in part] + [(value, depth + 1) for value in part.values()]
+        elif isinstance(part, list):
+            pending += [(item, depth + 1) for item in part]
+    return content
+
+
+Text = Annotated[str, AfterValidator(check_json)]
+JsonObject = Annotated[dict[str, Any], AfterValidator(check_json)]
+
+
+class Model(BaseModel):
+    """Base of all schemas. Unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def with_examples(*examples: dict[str, Any]) -> ConfigDict:
+    """The configuration of a model that has these examples in the OpenAPI document."""
+    return ConfigDict(extra="forbid", json_schema_extra={"examples": list(examples)})

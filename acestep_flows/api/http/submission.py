@@ -1,0 +1,121 @@
+"""Accepts runs: plans what a client asks for, checks its assets, and puts the run in the table."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
+from acestep_flows.api.execution.accepted_run import StandIn, snapshot
+from acestep_flows.api.execution.webhooks import check_url
+from acestep_flows.api.http.dependencies import Caller, in_thread
+from acestep_flows.api.http.request_schemas import RunOptions
+from acestep_flows.api.service import Service
+from acestep_flows.api.store.assets import decoded_bytes
+from acestep_flows.api.store.records import NewRun, QueueLimits, RunRecord
+from acestep_flows.errors import InputError, Overloaded
+from acestep_flows.graph.checking.scope import Scope
+from acestep_flows.graph.content import sha256
+from acestep_flows.graph.language.parse import parse
+from acestep_flows.graph.language.syntax import Graph
+from acestep_flows.graph.planning.plan import Plan
+from acestep_flows.values import canonical_json
+
+UNREADY_SECONDS = 5.0
+"""Retry-After of a server that is starting or ending; another server may have taken its place by then."""
+
+
+async def accept_run(
+    service: Service,
+    caller: Caller,
+    graph: str | dict[str, Any],
+    inputs: dict[str, Any],
+    options: RunOptions,
+    header_key: str | None,
+) -> RunRecord:
+    """Accept a run, or return the one that was accepted before under the same idempotency key.
+
+    Args:
+        graph: the name of a graph, or a graph as JSON.
+        header_key: the idempotency key of the header.
+
+    Raises:
+        FlowsError: the graph, the inputs or a limit does not allow the run. Nothing is stored then.
+    """
+    if header_key is not None and options.idempotency_key not in (None, header_key):
+        raise InputError(
+            "differs from the header Idempotency-Key", where="idempotency_key", allowed="one of them, or equal ones"
+        )
+    if options.webhook is not None:
+        check_url(options.webhook.url, service.webhook_secret, service.options.private_webhooks)
+    if not isinstance(graph, str) and not service.options.inline_graphs:
+        raise InputError("a graph of your own", where="graph", allowed="the name of a graph of this server")
+    key = header_key or options.idempotency_key
+    fields = options.model_dump(mode="json", include=set(RunOptions.model_fields) - {"idempotency_key"})
+    digest = sha256([graph, inputs, fields])
+
+    def accept() -> tuple[RunRecord, bool]:
+        # Look for an accepted run first: its assets may have expired since, and a retry must succeed all the same.
+        if key is not None and (accepted := service.home.runs.accepted(caller.owner, key, digest)) is not None:
+            return accepted, False
+        new = _new_run(service, caller, graph, inputs, options)
+        new = dataclasses.replace(new, idempotency_key=key, request_digest=digest)
+        owned = caller.key.runs if caller.key is not None else None
+        return service.home.runs.accept(new, QueueLimits(service.options.queued, owned))
+
+    record, is_new = await in_thread(accept)
+    if is_new:
+        service.on_accepted()
+    return record
+
+
+def _new_run(
+    service: Service, caller: Caller, graph: str | dict[str, Any], inputs: dict[str, Any], options: RunOptions
+) -> NewRun:
+    """Plan a run with its options. Blocks."""
+    if reason := service.ready():
+        raise Overloaded(f"the server takes no runs now: {reason}", retry_after=UNREADY_SECONDS)
+    scope = service.scope(graph) if isinstance(graph, str) else service.checked(parse_graph(graph))
+    plan, new = plan_inputs(service, caller, scope, inputs)
+    return dataclasses.replace(
+        new,
+        owner=caller.owner,
+        priority=options.priority,
+        deadline=options.deadline,
+        preview_every=options.preview_every,
+        cache=options.cache,
+        format=options.format,
+        webhook=None if options.webhook is None else options.webhook.model_dump(),
+        expected_seconds=service.expected_seconds(plan),
+    )
+
+
+def parse_graph(content: str | dict[str, Any]) -> Graph:
+    """Parse a graph of a request: YAML text, or JSON, which is YAML too."""
+    return parse(content if isinstance(content, str) else canonical_json(content), "graph")
+
+
+def plan_inputs(service: Service, caller: Caller, scope: Scope, inputs: dict[str, Any]) -> tuple[Plan, NewRun]:
+    """Plan a graph for a caller's inputs. Returns the plan and the run to accept. Blocks, but reads no asset's file.
+
+    Raises:
+        InputError: an input is not what the graph takes, or the assets together are too large after decoding.
+        NotFound: an asset does not exist, or belongs to another caller.
+    """
+
+    def stand_in(id: str, kind: str, where: str) -> StandIn:
+        service.home.assets.of_kind(id, kind, where, caller.visible_owner)
+        return StandIn(kind)
+
+    plan, new = snapshot(scope, inputs, stand_in)
+    size, most = total_decoded_bytes(service, new.assets), service.options.input_decoded_bytes
+    if size > most:
+        raise InputError(
+            f"the assets take {size >> 20} MB together after decoding", where="inputs", allowed=f"up to {most >> 20} MB"
+        )
+    return plan, new
+
+
+def total_decoded_bytes(service: Service, assets: Iterable[str]) -> int:
+    """Memory in bytes that the values in some assets take together."""
+    return sum(decoded_bytes(service.home.assets.get(asset)) for asset in set(assets))

@@ -1,0 +1,60 @@
+"""The options of the two ways to start a server: `acestep-flows serve`, and the ingress of a Serve application."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerOptions:
+    """The options of `acestep-flows serve`.
+
+    Attributes:
+        host: address to listen on.
+        port: 0 takes a free port.
+        home: folder for everything that outlives the process.
+        pool: path of a pool file, or the name of a shipped one.
+        folders: folders with the operator's own graphs.
+        inline_graphs: whether callers may run graphs of their own.
+        origins: web origins that browsers may call from.
+        database: URL of the run table; None is a SQLite file in `home`.
+        artifacts: URL of the artifact store; None is a folder in `home`.
+        private_webhooks: whether webhooks may go to private addresses.
+        drain: seconds that running runs may continue after the server is asked to stop. The rest return to the queue.
+            HTTP requests are answered until then, but no run is accepted.
+    """
+
+    host: str
+    port: int
+    home: Path
+    pool: str
+    folders: tuple[Path, ...] = ()
+    inline_graphs: bool = False
+    origins: tuple[str, ...] = ()
+    database: str | None = None
+    artifacts: str | None = None
+    private_webhooks: bool = False
+    drain: float = 5.0
+
+
+class IngressOptions(BaseModel):
+    """`args.options` of a Serve application: the options of `acestep-flows serve` that apply to the ingress."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folders: tuple[Path, ...] = Field((), description="Folders with the operator's own graphs.")
+    inline_graphs: bool = Field(False, description="Whether callers may run graphs of their own.")
+    origins: tuple[str, ...] = Field((), description="Web origins that browsers may call from; '*' for all.")
+    database: str | None = Field(None, description="URL of the run table; by default SQLite in the home folder.")
+    artifacts: str | None = Field(None, description="URL of the artifact store; by default in the home folder.")
+    private_webhooks: bool = Field(False, description="Whether webhooks may go to private addresses.")
+    drain: float = Field(
+        5.0,
+        ge=0,
+        le=3600,
+        description="Seconds that the runs of a replica may continue after it is asked to stop. The rest return to the "
+        "queue. Serve waits for open requests first, so event streams that stay open use this time up.",
+    )
