@@ -1,4 +1,4 @@
-"""The Python client of the served door. It needs httpx and nothing heavier.
+"""The Python client of a server. It needs httpx and nothing heavier.
 
     with Client() as client:
         run = client.submit("text2music", {"tags": "lo-fi, piano", "duration": 10})
@@ -6,8 +6,9 @@
             print(event.type, event.node, event.progress)
         client.fetch_output(run.id, "audio", Path("song.flac"))
 
-Every call is safe to make again, and is made again while the server cannot be reached: a server that restarts in the
-middle costs a pause.
+Every call is safe to repeat, and is repeated while the server cannot be reached, so a restart of the server causes only
+a pause. This package must never know how a server works inside; it knows URLs, JSON and the error tree.
+Begin with `sync.Client`, then `api_request` (what can be asked) and `connection` (what both clients share).
 """
 
 from acestep_flows.client.asynchronous import AsyncClient

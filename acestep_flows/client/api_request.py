@@ -1,13 +1,14 @@
-"""What may be asked of a server: one value for each request, made without sending anything.
+"""The requests of the HTTP interface, as values that are made without sending anything.
 
-Every call can be made twice and does its work once: a run is submitted under a key of its own.
+Every request can be sent twice and takes effect once: a run is submitted under its own idempotency key.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -16,7 +17,7 @@ from acestep_flows.client.records import Asset, Output
 
 @dataclass(frozen=True)
 class ApiRequest:
-    """One request."""
+    """One request: method, path, JSON body and query."""
 
     method: str
     path: str
@@ -29,7 +30,7 @@ def graphs() -> ApiRequest:
 
 
 def graph(name: str) -> ApiRequest:
-    return ApiRequest("GET", f"/v1/graphs/{_part(name)}")
+    return ApiRequest("GET", f"/v1/graphs/{_quote(name)}")
 
 
 def check(content: Mapping[str, Any] | str) -> ApiRequest:
@@ -37,24 +38,25 @@ def check(content: Mapping[str, Any] | str) -> ApiRequest:
 
 
 def plan(name: str, inputs: Mapping[str, Any]) -> ApiRequest:
-    return ApiRequest("POST", f"/v1/graphs/{_part(name)}/plan", {"inputs": sent(inputs)})
+    """A dry run; `inputs` are encoded."""
+    return ApiRequest("POST", f"/v1/graphs/{_quote(name)}/plan", {"inputs": inputs})
 
 
 def submit(graph: str | Mapping[str, Any], inputs: Mapping[str, Any], options: Mapping[str, Any]) -> ApiRequest:
-    body: dict[str, Any] = {"graph": graph, "inputs": sent(inputs)}
-    body |= {name: given for name, given in options.items() if given is not None}
+    """A run; `inputs` are encoded. Options that are None are left out."""
+    body: dict[str, Any] = {"graph": graph, "inputs": inputs} | _without_none(options)
     body.setdefault("idempotency_key", f"client-{secrets.token_hex(16)}")
     return ApiRequest("POST", "/v1/runs", body)
 
 
 def status(run: str, wait: float = 0.0) -> ApiRequest:
-    """`wait`: seconds that the answer may take if the run is not over before."""
+    """A run. `wait` is the seconds that the response may take unless the run ends earlier."""
     return ApiRequest("GET", run_path(run), query={"wait": wait} if wait > 0 else {})
 
 
 def runs(state: str | None, graph: str | None, limit: int, after: str | None) -> ApiRequest:
     query = {"state": state, "graph": graph, "limit": limit, "after": after}
-    return ApiRequest("GET", "/v1/runs", query={name: given for name, given in query.items() if given is not None})
+    return ApiRequest("GET", "/v1/runs", query=_without_none(query))
 
 
 def stats() -> ApiRequest:
@@ -65,8 +67,12 @@ def cancel(run: str) -> ApiRequest:
     return ApiRequest("DELETE", run_path(run))
 
 
+def preview(run: str, node: str) -> ApiRequest:
+    return ApiRequest("GET", f"{run_path(run)}/previews/{_quote(node)}")
+
+
 def run_path(run: str) -> str:
-    return f"/v1/runs/{_part(run)}"
+    return f"/v1/runs/{_quote(run)}"
 
 
 def events_path(run: str) -> str:
@@ -74,26 +80,40 @@ def events_path(run: str) -> str:
 
 
 def output_path(run: str, output: str) -> str:
-    return f"{run_path(run)}/outputs/{_part(output)}"
+    return f"{run_path(run)}/outputs/{_quote(output)}"
 
 
-def preview(run: str, node: str) -> ApiRequest:
-    return ApiRequest("GET", f"{run_path(run)}/previews/{_part(node)}")
+def local_files(inputs: Any) -> Iterator[Path]:
+    """The paths among inputs, which have to be uploaded."""
+    if isinstance(inputs, Path):
+        yield inputs
+    elif isinstance(inputs, Mapping):
+        for part in inputs.values():
+            yield from local_files(part)
+    elif isinstance(inputs, Sequence) and not isinstance(inputs, str):
+        for part in inputs:
+            yield from local_files(part)
 
 
-def sent(content: Any) -> Any:
-    """Inputs as they are sent: assets and outputs by their ids."""
-    if isinstance(content, Asset):
-        return content.id
-    if isinstance(content, Output):
-        return content.asset
-    if isinstance(content, Mapping):
-        return {name: sent(part) for name, part in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [sent(part) for part in content]
-    return content
+def encode_inputs(inputs: Any, uploads: Mapping[Path, Asset]) -> Any:
+    """Inputs as JSON: ids in place of assets, outputs and uploaded paths."""
+    if isinstance(inputs, Path):
+        return uploads[inputs].id
+    if isinstance(inputs, Asset):
+        return inputs.id
+    if isinstance(inputs, Output):
+        return inputs.asset
+    if isinstance(inputs, Mapping):
+        return {name: encode_inputs(part, uploads) for name, part in inputs.items()}
+    if isinstance(inputs, Sequence) and not isinstance(inputs, str):
+        return [encode_inputs(part, uploads) for part in inputs]
+    return inputs
 
 
-def _part(text: str) -> str:
-    """One part of a path, whatever is in it."""
+def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _quote(text: str) -> str:
+    """A text as one segment of a path."""
     return quote(text, safe="")

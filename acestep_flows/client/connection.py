@@ -1,4 +1,4 @@
-"""What both clients share: where the server is, what goes into every request, and what comes of an answer."""
+"""What both clients share: the server's address, the options of httpx, and how to read responses."""
 
 from __future__ import annotations
 
@@ -17,31 +17,36 @@ from acestep_flows.errors import FlowsError, InputError, NotFound
 
 SERVER = "http://127.0.0.1:8777"
 PATIENCE = 60.0
+"""Seconds to retry while a server does not answer."""
+
 QUIET_SECONDS = 60.0
-"""Longest silence in a stream; the server says something every few seconds, if only that it is there."""
+"""Longest silence within a stream. The server sends a heartbeat every few seconds."""
 
 CONNECTIONS = 1000
-"""Most connections of one client at once: whoever waits for a run, or follows it, has one."""
+"""Most open connections of one client. Each call that waits for a run or follows it uses one."""
 
-ALL_TOLD = 204
-"""What a stream of events is answered with when the run is over and its last event known."""
+NO_MORE_EVENTS = 204
+"""Status of an event stream whose run has ended and whose last event is known to the client."""
 
-AGAIN = frozenset({502, 503, 504})
-"""What a proxy answers while the server behind it is away."""
+PROXY_ERRORS = frozenset({502, 503, 504})
+"""Statuses that a proxy returns while the server behind it does not answer."""
 
 
-def unheard(done: int, total: int) -> None:
-    """Where nobody wants to know how far a transfer is."""
+def ignore_progress(done: int, total: int) -> None:
+    """Ignore the progress of a transfer."""
 
 
 @dataclass(frozen=True)
 class ServerAddress:
-    """The way to one server.
+    """How to reach one server.
 
     Attributes:
-        server: its address.
-        key: API key, where the server wants one.
-        patience: seconds to go on trying while it does not answer.
+        server: URL of the server.
+        key: API key, if the server requires one.
+        patience: seconds to retry while the server does not answer.
+
+    Raises:
+        InputError: the URL or the key is not usable.
     """
 
     server: str = SERVER
@@ -54,62 +59,70 @@ class ServerAddress:
         except (httpx.InvalidURL, TypeError, ValueError):
             url = httpx.URL()
         if url.scheme not in ("http", "https") or not url.host:
-            raise InputError(f"{self.server!r} is no address", where="server", allowed=f"such as {SERVER}")
+            allowed = f"an http or https URL, such as {SERVER}"
+            raise InputError(f"{self.server!r} is not the address of a server", where="server", allowed=allowed)
         if self.key is not None and not (self.key.isascii() and self.key.isprintable()):
-            raise InputError("not an API key", where="key", allowed="printable ASCII")
+            raise InputError("not an API key", where="key", allowed="printable ASCII characters")
 
-    def settings(self) -> dict[str, Any]:
-        """Of an httpx client."""
+    def httpx_options(self) -> dict[str, Any]:
+        """Arguments of an httpx client for this server."""
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         timeout = httpx.Timeout(QUIET_SECONDS, connect=5.0)
         limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=20)
         return {"base_url": self.server, "headers": headers, "timeout": timeout, "limits": limits}
 
-    def fresh_patience(self) -> RetryBudget:
+    def retry_budget(self) -> RetryBudget:
+        """A new budget of retries, for one call."""
         return RetryBudget(self.patience, self.server)
 
 
-def settled(response: httpx.Response) -> bool:
-    """Whether the answer is the server's, for better or worse; raises the error it tells of.
+def is_final(response: httpx.Response) -> bool:
+    """Whether a response is the server's own. If not, a proxy answered, and the request should be repeated.
 
-    False where something between was in the way and the call is to be made again. A body has to have been read if the
-    status is not that of a success.
+    The body must have been read if the status is not a success.
 
     Raises:
-        FlowsError: as the server said.
+        FlowsError: the error that the server reported.
     """
-    if response.is_success or response.status_code == 416:  # a range that is not there is for `ResumableFile` to judge
+    if response.is_success or response.status_code == 416:  # `ResumableFile` handles ranges that do not exist
         return True
     if (error := refusal(response)) is not None:
         raise error
-    if response.status_code in AGAIN:
+    if response.status_code in PROXY_ERRORS:
         return False
     raise FlowsError(f"{response.request.url} answered with status {response.status_code}")
 
 
-def content(response: httpx.Response) -> Any:
-    """The JSON in an answer."""
+def json_object(response: httpx.Response) -> dict[str, Any]:
+    """The JSON object in a response.
+
+    Raises:
+        FlowsError: the body is not a JSON object.
+    """
     try:
-        return response.json()
+        content = response.json()
     except ValueError:
-        raise FlowsError(f"{response.request.url} answered with something that is no JSON") from None
+        content = None
+    if not isinstance(content, dict):
+        raise FlowsError(f"{response.request.url} answered with a body that is not a JSON object")
+    return content
 
 
-def body(response: httpx.Response) -> bytes:
-    """The bytes of an answer."""
+def body_bytes(response: httpx.Response) -> bytes:
+    """The body of a response."""
     return response.content
 
 
-def landing(run: Run, name: str, to: Path) -> tuple[Output, ResumableFile]:
-    """The output called `name`, and where its bytes go: `to`, or in it when it is a folder.
+def open_download(run: Run, name: str, to: Path) -> tuple[Output, ResumableFile]:
+    """The output called `name`, and the file for its bytes: `to`, or a file in `to` if that is a folder.
 
     Raises:
-        NotFound: the run gave no such output.
-        StorageError: nothing can be written there.
+        NotFound: the run has no such output.
+        StorageError: the file cannot be written.
     """
     if name not in run.outputs:
-        there = ", ".join(run.outputs) or ("none" if run.ended else f"none before it ends, it is {run.state}")
-        raise NotFound(f"run {run.id} has no output {name!r}; there are: {there}")
+        names = ", ".join(run.outputs) or ("none" if run.ended else f"none before it ends, it is {run.state}")
+        raise NotFound(f"run {run.id} has no output {name!r}; there are: {names}")
     output = run.outputs[name]
     if to.is_dir():
         to /= file_name(output, name)
@@ -117,14 +130,14 @@ def landing(run: Run, name: str, to: Path) -> tuple[Output, ResumableFile]:
 
 
 def file_name(output: Output, name: str) -> str:
-    """What to call the file of an output: as the server says, if that is a plain name."""
-    said = Path(output.file_name).name
-    return (
-        said if said and said == output.file_name and not said.startswith(".") else f"output-{name.replace('/', '-')}"
-    )
+    """The file name of an output: the server's choice if it is a plain name, else one made from `name`."""
+    plain = Path(output.file_name).name
+    if plain and plain == output.file_name and not plain.startswith("."):
+        return plain
+    return f"output-{name.replace('/', '-')}"
 
 
-def upload_request(path: Path) -> Mapping[str, Any]:
+def upload_options(path: Path) -> Mapping[str, Any]:
     """Query and headers of an upload.
 
     Raises:

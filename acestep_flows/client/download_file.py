@@ -1,7 +1,7 @@
-"""A file on its way here: its bytes gather beside the destination, and it takes its name when it is whole.
+"""A resumable download: bytes are collected in a file beside the destination, which is renamed when it is complete.
 
-What has arrived stays there when the connection is lost, for this call or a later one to go on from. A server names
-the content by its sha256, which is checked before the file takes its name.
+The bytes stay after a lost connection, and this call or a later one resumes from them. The server's ETag is the sha256
+of the content, which is checked before the file is renamed.
 """
 
 from __future__ import annotations
@@ -23,14 +23,17 @@ _DIGEST = re.compile(r'"([0-9a-f]{64})"')
 
 
 class ResumableFile:
-    """One file.
+    """One file of a resumable download.
 
     Args:
-        destination: its name in the end.
-        source: where it comes from: the same bytes every time.
+        destination: final path of the file.
+        source: identifies the content, so that only the same content is resumed.
 
     Attributes:
-        advanced: whether the latest attempt brought bytes.
+        advanced: whether the latest attempt received bytes.
+
+    Raises:
+        StorageError: the folder cannot be made.
     """
 
     def __init__(self, destination: Path, source: str) -> None:
@@ -38,7 +41,7 @@ class ResumableFile:
         name = hashlib.sha256(source.encode()).hexdigest()[:16]
         self._part = destination.parent / f".{name}.part"
         self._digest = ""
-        self._there = 0
+        self._received = 0
         self.advanced = False
         try:
             destination.parent.mkdir(parents=True, exist_ok=True)
@@ -46,50 +49,58 @@ class ResumableFile:
             raise self._unwritable(error) from error
 
     def headers(self) -> dict[str, str]:
-        """Of a request for what is missing."""
+        """Headers of a request for the missing bytes."""
         self.advanced = False
-        there = self._size()
-        return {"Accept-Encoding": "identity"} | ({"Range": f"bytes={there}-"} if there else {})
+        size = self._size()
+        return {"Accept-Encoding": "identity"} | ({"Range": f"bytes={size}-"} if size else {})
 
     def begin(self, status: int, headers: Mapping[str, str]) -> bool:
-        """Look at how the answer begins; False where nothing is missing, so that no body is to be read."""
-        found = _DIGEST.fullmatch(headers.get("ETag", ""))
-        self._digest = found[1] if found else ""
-        there = self._size()
+        """Check the head of a response. Returns False if no bytes are missing, so that its body need not be read.
+
+        Raises:
+            DownloadError: more bytes were received than the file has. The next attempt starts over.
+        """
+        tag = _DIGEST.fullmatch(headers.get("ETag", ""))
+        self._digest = tag[1] if tag else ""
+        size = self._size()
         if status == 416:
-            if headers.get("Content-Range", "") == f"bytes */{there}":
+            if headers.get("Content-Range", "") == f"bytes */{size}":
                 return False
             self._start_over()
-            raise DownloadError(f"{self.destination.name}: the server has fewer bytes than are here already")
+            raise DownloadError(f"{self.destination.name}: the server's file is shorter than the bytes received before")
         part = _RANGE.match(headers.get("Content-Range", ""))
-        if status != 206 or part is None or int(part[1]) != there:
+        if status != 206 or part is None or int(part[1]) != size:
             self._start_over()
-        self._there = self._size()
+        self._received = self._size()
         return True
 
-    def write(self, piece: bytes) -> int:
-        """Add bytes; how many there are now."""
+    def write(self, chunk: bytes) -> int:
+        """Append bytes. Returns the number of bytes received so far.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
         try:
             with self._part.open("ab") as file:
-                file.write(piece)
+                file.write(chunk)
         except OSError as error:
             raise self._unwritable(error) from error
         self.advanced = True
-        self._there += len(piece)
-        return self._there
+        self._received += len(chunk)
+        return self._received
 
     def finish(self) -> Path:
-        """Give the file its name.
+        """Check the content and rename the file to its destination.
 
         Raises:
-            DownloadError: it is not what the server named; the next attempt begins anew.
-            StorageError: it cannot be written.
+            DownloadError: the content has another digest. The next attempt starts over.
+            StorageError: the file cannot be written.
         """
         try:
-            self._part.touch()  # an empty file has no pieces
+            self._part.touch()  # an empty file has no chunks
             if self._digest and file_sha256(self._part) != self._digest:
                 self._start_over()
-                raise DownloadError(f"{self.destination.name}: other content than the server named")
+                raise DownloadError(f"{self.destination.name}: the content differs from the server's sha256; try again")
             put_in_place(self._part, self.destination)
         except OSError as error:
             raise self._unwritable(error) from error

@@ -1,4 +1,4 @@
-"""From an error as the server tells it back to the exception tree."""
+"""Turns errors in responses back into exceptions of `acestep_flows.errors`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ if TYPE_CHECKING:
 
 
 def failure(fault: Mapping[str, Any], retry_after: float = 1.0) -> FlowsError:
-    """The error that `{"code", "message", "node", "problems"?}` tells of; of an unknown code, a plain FlowsError."""
+    """The exception for `{"code", "message", "node", "problems"?}`; a plain FlowsError for an unknown code.
+
+    Args:
+        retry_after: seconds, for errors that have them.
+    """
     code, message = str(fault.get("code", "")), str(fault.get("message", ""))
     kind = _kinds().get(code, FlowsError)
     error = kind.__new__(kind)
     Exception.__init__(error, message)
-    told = {"what": message, "where": "", "allowed": "", "node": fault.get("node") or "", "stage": "", "cause": None}
-    error.__dict__.update(told)
+    fields = {"what": message, "where": "", "allowed": "", "node": fault.get("node") or "", "stage": "", "cause": None}
+    error.__dict__.update(fields)
     error.__dict__["problems"] = tuple(_problem(problem) for problem in fault.get("problems") or ())
     if code and kind is FlowsError:
         error.__dict__["code"] = code
@@ -28,7 +32,7 @@ def failure(fault: Mapping[str, Any], retry_after: float = 1.0) -> FlowsError:
 
 
 def refusal(response: httpx.Response) -> FlowsError | None:
-    """The error in a response that has been read; None where it is not our server's way to tell one."""
+    """The exception for a response whose body was read; None if the body is not an error of the server."""
     try:
         fault = response.json()["error"]
     except (ValueError, KeyError, TypeError):
@@ -39,23 +43,23 @@ def refusal(response: httpx.Response) -> FlowsError | None:
     return failure(fault, float(wait) if wait.isdigit() else 1.0)
 
 
-def _problem(told: Mapping[str, Any]) -> Problem:
+def _problem(content: Mapping[str, Any]) -> Problem:
     return Problem(
-        str(told.get("rule", "")),
-        str(told.get("message", "")),
-        str(told.get("file") or ""),
-        int(told.get("line") or 0),
-        int(told.get("column") or 0),
-        str(told.get("node") or ""),
+        str(content.get("rule", "")),
+        str(content.get("message", "")),
+        str(content.get("file") or ""),
+        int(content.get("line") or 0),
+        int(content.get("column") or 0),
+        str(content.get("node") or ""),
     )
 
 
 def _kinds() -> dict[str, type[FlowsError]]:
-    """Every class of the tree by its code."""
-    found: dict[str, type[FlowsError]] = {}
+    """All exception classes by code."""
+    kinds: dict[str, type[FlowsError]] = {}
     pending: list[type[FlowsError]] = [FlowsError]
     while pending:
         kind = pending.pop()
-        found.setdefault(kind.code, kind)
+        kinds.setdefault(kind.code, kind)
         pending += kind.__subclasses__()
-    return found
+    return kinds

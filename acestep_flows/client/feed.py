@@ -1,4 +1,4 @@
-"""A stream of events, read from bytes as they come; it knows where to go on after the connection was lost."""
+"""Parses server-sent events from chunks of bytes, across lost connections."""
 
 from __future__ import annotations
 
@@ -10,37 +10,39 @@ from acestep_flows.client.records import RunEvent
 
 
 class Feed:
-    """The events of one run, across as many connections as it takes.
+    """The events of one run, over any number of connections.
 
     Attributes:
-        after: `seq` of the last event that was read.
-        over: whether the last event of the run was.
+        after: `seq` of the latest event that was read.
+        over: whether the last event of the run was read.
     """
 
     def __init__(self, after: int = 0) -> None:
         self.after, self.over = after, False
         self._rest = b""
+        """The start of an incomplete line."""
         self._fields: dict[str, str] = {}
 
     def headers(self) -> dict[str, str]:
-        """What a new connection begins with; forgets the half of an event that the last one ended in."""
+        """Headers of a new connection. Drops the incomplete event that the last connection ended with."""
         self._rest, self._fields = b"", {}
         headers = {"Accept": "text/event-stream"}
         return headers | ({"Last-Event-ID": str(self.after)} if self.after else {})
 
-    def read(self, piece: bytes) -> Iterator[RunEvent]:
-        """The events that are whole with `piece`."""
-        *lines, self._rest = (self._rest + piece).split(b"\n")
+    def read(self, chunk: bytes) -> Iterator[RunEvent]:
+        """The events that `chunk` completes."""
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
         for line in lines:
-            event = self._line(line.rstrip(b"\r").decode("utf-8", "replace"))
+            event = self._read_line(line.rstrip(b"\r").decode("utf-8", "replace"))
             if event is not None and event.seq > self.after:
                 self.after, self.over = event.seq, event.last
                 yield event
 
-    def _line(self, line: str) -> RunEvent | None:
+    def _read_line(self, line: str) -> RunEvent | None:
+        """Collect the fields of an event. An empty line completes it."""
         if line:
             name, _, text = line.partition(":")
-            if name:  # a line that begins with a colon only keeps the connection open
+            if name:  # a line that begins with a colon is a comment, the heartbeat
                 self._fields[name] = text.removeprefix(" ")
             return None
         fields, self._fields = self._fields, {}

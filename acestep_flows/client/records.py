@@ -1,4 +1,4 @@
-"""What a server tells, as frozen records. Fields that it adds later are passed over, but stand in `content`."""
+"""Responses of a server as frozen records. Unknown fields of newer servers are ignored, but `content` has them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ ENDED = frozenset({"succeeded", "failed", "cancelled"})
 
 @dataclass(frozen=True)
 class ClientRecord:
-    """Base of the records."""
+    """Base of the records of responses."""
 
     @classmethod
     def read(cls, content: Mapping[str, Any]) -> Self:
-        """The record in JSON as the server sends it."""
-        known = {each.name for each in fields(cls)}
-        return cls(**{name: given for name, given in content.items() if name in known})
+        """Read the record from JSON."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in content.items() if name in known})
 
 
 @dataclass(frozen=True)
 class Output(ClientRecord):
-    """One file that a run gave; `asset` is the same file as an input of another run."""
+    """One output file of a run. `asset` is its id for inputs of other runs."""
 
     url: str
     content_type: str
@@ -38,7 +38,7 @@ class Output(ClientRecord):
 
 @dataclass(frozen=True)
 class Node(ClientRecord):
-    """One node of a run; `preview` tells of its latest one (`step`, `steps`, `seconds`), if there is any."""
+    """One node of a run. `preview` has `step`, `steps` and `seconds` of its latest preview, if there is one."""
 
     id: str
     stage: str
@@ -63,18 +63,19 @@ class Asset(ClientRecord):
 
 @dataclass(frozen=True)
 class Run(ClientRecord):
-    """A run as it stands.
+    """A run.
 
     Attributes:
         state: queued, running, succeeded, failed or cancelled.
-        created_at: ISO 8601.
+        created_at: time of acceptance, ISO 8601.
         progress: 0 to 1.
-        outputs: by name; empty until it succeeded.
-        inputs: resolved: defaults filled in, seeds drawn.
-        queue_position: runs that start before it; None unless it is queued.
+        outputs: by name; empty until the run succeeded.
+        inputs: resolved inputs: defaults filled in, seeds drawn.
+        error: `code`, `message` and `node` of its error.
+        queue_position: number of runs that start before it; None unless it is queued.
         estimate: seconds until it ends, where known.
-        seconds: from its start to its end.
-        content: everything the server said.
+        seconds: from start to end.
+        content: the whole response.
     """
 
     id: str
@@ -94,7 +95,7 @@ class Run(ClientRecord):
 
     @classmethod
     def read(cls, content: Mapping[str, Any]) -> Self:
-        """The run in JSON as the server sends it."""
+        """Read the run from JSON."""
         parts = {
             "nodes": tuple(Node.read(node) for node in content.get("nodes", ())),
             "outputs": {name: Output.read(output) for name, output in content.get("outputs", {}).items()},
@@ -105,26 +106,27 @@ class Run(ClientRecord):
 
     @property
     def ended(self) -> bool:
-        """Whether it is over for good."""
+        """Whether the run has ended."""
         return self.state in ENDED
 
     @property
     def failure(self) -> FlowsError | None:
-        """Why it failed or was cancelled, as the error that the same graph would have raised in process."""
+        """Why it failed or was cancelled: the exception that the same graph raises in process; None if it did not."""
         return None if self.error is None else failure(self.error)
 
 
 @dataclass(frozen=True)
 class RunEvent:
-    """One thing that happened to a run.
+    """One event of a run.
 
     Attributes:
-        seq: its number within the run: `events(run, after=seq)` goes on behind it.
-        type: queued, started, progress, preview, cached, finished, skipped, failed, cancelled of a node; accepted,
-            started, continued, succeeded, failed, cancelled of the run.
-        node: empty for the run itself.
-        progress: of the run, where the event tells.
-        content: everything the server said.
+        seq: number of the event within the run. `events(run, after=seq)` resumes after it.
+        type: for a node: queued, started, progress, preview, cached, finished, skipped, failed or cancelled. For the
+            run: accepted, started, continued, succeeded, failed or cancelled.
+        node: id of the node; empty for the run itself.
+        time: seconds since the epoch.
+        progress: progress of the run, if the event has it.
+        content: the whole event.
     """
 
     seq: int
@@ -137,5 +139,5 @@ class RunEvent:
 
     @property
     def last(self) -> bool:
-        """Whether the run is over with it."""
+        """Whether it is the last event of the run."""
         return not self.node and self.type in ENDED

@@ -1,4 +1,4 @@
-"""How long to go on asking: a server that does not answer, and one whose run is not over."""
+"""How long clients retry while a server does not answer, and how they poll a run until it ends."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ PAUSES = (0.1, 2.0)
 """First and longest pause between two attempts, in seconds."""
 
 HOLD = 10.0
-"""Seconds a server is asked to hold its answer: less than a proxy on the way bears."""
+"""Seconds that the server may hold its response. Proxies time out later than that."""
 
-LOOKS = (0.05, 1.0)
-"""First and longest pause between two looks at a run, in seconds, where the server holds no answers."""
+POLL_PAUSES = (0.05, 1.0)
+"""First and longest pause between two polls of a run, in seconds, if the server responds at once."""
 
 
 class RetryBudget:
-    """Pauses between attempts, until nothing was heard for so many seconds.
+    """Pauses between attempts, until the server has not answered for some time.
 
     Args:
-        seconds: 0 gives up at once.
-        server: the address, for the error.
-        clock: seconds that only go up.
+        seconds: how long to retry after the latest answer; 0 gives up at once.
+        server: address of the server, for the error.
+        clock: a monotonic clock in seconds.
     """
 
     def __init__(self, seconds: float, server: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -32,7 +32,7 @@ class RetryBudget:
         self.renew()
 
     def renew(self) -> None:
-        """Something was heard."""
+        """Start the time again, because the server answered."""
         self._until = self._clock() + self._seconds
         self._pause = PAUSES[0]
 
@@ -40,7 +40,7 @@ class RetryBudget:
         """Seconds to wait before the next attempt.
 
         Raises:
-            Unreachable: patience is over.
+            Unreachable: the time is over.
         """
         if self._clock() >= self._until:
             text = str(reason) or type(reason).__name__
@@ -50,40 +50,43 @@ class RetryBudget:
 
 
 class RunPoll:
-    """Waits for the end of a run: the server holds its answer until then, so that the news takes no time.
+    """Polls a run until it ends. The server holds each response until then, so that the end is known at once.
 
-    Where it answers at once all the same (it is an older one, or has no room for more who wait), there are pauses
-    between the looks: short ones first, for runs that are nearly done.
+    If the server responds at once (it is older, or too many requests wait), there are pauses between the polls. They
+    start short, for runs that have nearly ended.
 
     Args:
-        run: its id, for the error.
-        timeout: seconds; None: for ever.
-        clock: seconds that only go up.
+        run: id of the run, for the error.
+        timeout: seconds; None waits without limit.
+        clock: a monotonic clock in seconds.
     """
 
     def __init__(self, run: str, timeout: float | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._run, self._timeout, self._clock = run, timeout, clock
         self._until = math.inf if timeout is None else clock() + timeout
         self._asked, self._held = clock(), 0.0
-        self._pause = LOOKS[0]
+        self._pause = POLL_PAUSES[0]
 
     def hold(self) -> float:
-        """Seconds that the server may take for the answer that is asked for now."""
+        """Seconds that the server may hold the response of the poll that starts now."""
         self._asked = self._clock()
         self._held = max(0.0, min(HOLD, self._until - self._asked))
         return round(self._held, 3)
 
     def pause(self, state: str) -> float:
-        """Seconds until the next look, now that the run was found to be in `state`.
+        """Seconds until the next poll.
+
+        Args:
+            state: state of the run, for the error.
 
         Raises:
-            TimeoutError: the time is over.
+            TimeoutError: the timeout is over.
         """
         now = self._clock()
         if now >= self._until:
             raise TimeoutError(f"run {self._run} is {state} after {self._timeout} s")
-        if now - self._asked > min(self._held / 2, LOOKS[1]):  # it was held
-            self._pause = LOOKS[0]
+        if now - self._asked > min(self._held / 2, POLL_PAUSES[1]):  # the server held the response
+            self._pause = POLL_PAUSES[0]
             return 0.0
-        pause, self._pause = self._pause, min(1.5 * self._pause, LOOKS[1])
+        pause, self._pause = self._pause, min(1.5 * self._pause, POLL_PAUSES[1])
         return min(pause, self._until - now)

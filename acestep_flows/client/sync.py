@@ -1,48 +1,51 @@
-"""The client for programs that wait."""
+"""The synchronous client."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx
 
 from acestep_flows.client import api_request
 from acestep_flows.client.api_request import ApiRequest
 from acestep_flows.client.connection import (
-    ALL_TOLD,
+    NO_MORE_EVENTS,
     PATIENCE,
     SERVER,
     ServerAddress,
-    body,
-    content,
-    landing,
-    settled,
-    unheard,
-    upload_request,
+    body_bytes,
+    ignore_progress,
+    is_final,
+    json_object,
+    open_download,
+    upload_options,
 )
 from acestep_flows.client.download_file import ResumableFile
 from acestep_flows.client.feed import Feed
 from acestep_flows.client.records import Asset, Run, RunEvent
 from acestep_flows.client.retry import RunPoll
 
+T = TypeVar("T")
+
 
 class Client:
-    """A server, to be asked. Closes its connections when its context ends.
+    """A client of one server. It is a context manager that closes its connections.
+
+    Every method raises `Unreachable` if the server does not answer for `patience` seconds, and any FlowsError that the
+    server reports.
 
     Args:
-        server: its address.
-        key: API key, where it wants one.
-        patience: seconds to go on trying while it does not answer.
-        transport: for tests: httpx's own way to reach something that is no server.
+        server: URL of the server.
+        key: API key, if the server requires one.
+        patience: seconds to retry while the server does not answer.
+        transport: transport of httpx, for tests.
 
     Raises:
-        InputError: no address, or no key.
-
-    Every method raises `Unreachable` when patience is over, and the FlowsError that the server tells of.
+        InputError: the URL or the key is not usable.
     """
 
     def __init__(
@@ -53,8 +56,8 @@ class Client:
         patience: float = PATIENCE,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._link = ServerAddress(server, key, patience)
-        self._http = httpx.Client(transport=transport, **self._link.settings())
+        self._server = ServerAddress(server, key, patience)
+        self._http = httpx.Client(transport=transport, **self._server.httpx_options())
 
     def __enter__(self) -> Self:
         return self
@@ -70,167 +73,165 @@ class Client:
 
     def graphs(self) -> list[dict[str, Any]]:
         """The graphs that can be run by name: `name` and `summary` of each."""
-        listed: list[dict[str, Any]] = self._ask(api_request.graphs())["graphs"]
-        return listed
+        return list(self._request(api_request.graphs())["graphs"])
 
     def graph(self, name: str) -> dict[str, Any]:
-        """What a graph takes (`inputs`, a JSON Schema), does and gives."""
-        told: dict[str, Any] = self._ask(api_request.graph(name))
-        return told
+        """A graph: its `inputs` (a JSON Schema), `outputs`, `nodes` and `description`."""
+        return self._request(api_request.graph(name))
 
     def check(self, content: Mapping[str, Any] | str) -> dict[str, Any]:
-        """Check a graph of one's own, as JSON or YAML text: `ok` and `problems`."""
-        told: dict[str, Any] = self._ask(api_request.check(content))
-        return told
+        """Check a graph of your own, as JSON or YAML text. Returns `ok` and `problems`."""
+        return self._request(api_request.check(content))
 
     def plan(self, graph: str, inputs: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """What a run would do, without doing it."""
-        told: dict[str, Any] = self._ask(api_request.plan(graph, self._uploaded(inputs or {})))
-        return told
+        """The forecast for a run: its nodes, what is cached, and the expected seconds. Inputs as for `submit`."""
+        return self._request(api_request.plan(graph, self._encoded(inputs or {})))
 
     def submit(self, graph: str | Mapping[str, Any], inputs: Mapping[str, Any] | None = None, **options: Any) -> Run:
-        """Have a graph run; when this returns, the server has it on disk.
+        """Submit a run. When this returns, the run is on the server's disk.
 
         Args:
-            graph: by name, or as JSON where the server allows it.
-            inputs: as the graph says. Where it wants audio or latents: an `Asset`, an `Output` of a run, an asset's id,
-                or a `Path`, which is uploaded.
+            graph: the name of a graph, or a graph as JSON if the server allows it.
+            inputs: inputs by name, as in the graph's schema. For audio or latents give an `Asset`, an `Output` of a
+                run, the id of an asset, or a `Path`, which is uploaded.
             options: `priority`, `deadline` (seconds), `cache` (use, refresh, off), `format` (flac, wav, mp3, ogg),
                 `preview_every` (steps), `webhook`, `idempotency_key`.
         """
-        return Run.read(self._ask(api_request.submit(graph, self._uploaded(inputs or {}), options)))
+        return Run.read(self._request(api_request.submit(graph, self._encoded(inputs or {}), options)))
 
     def status(self, run: str) -> Run:
-        """A run as it stands."""
-        return Run.read(self._ask(api_request.status(run)))
+        """A run as it is now."""
+        return Run.read(self._request(api_request.status(run)))
 
     def runs(
         self, *, state: str | None = None, graph: str | None = None, limit: int = 50, after: str | None = None
     ) -> tuple[list[Run], str | None]:
-        """A page of runs, the newest first, and what to give as `after` for the next one."""
-        page = self._ask(api_request.runs(state, graph, limit, after))
+        """One page of runs, newest first, and the `after` of the next page (None on the last one)."""
+        page = self._request(api_request.runs(state, graph, limit, after))
         return [Run.read(run) for run in page["runs"]], page.get("next")
 
     def cancel(self, run: str) -> Run:
-        """Stop a run, at its next step boundary where it is under way."""
-        return Run.read(self._ask(api_request.cancel(run)))
+        """Cancel a run. A running one stops at its next step."""
+        return Run.read(self._request(api_request.cancel(run)))
 
     def preview(self, run: str, node: str) -> bytes:
-        """The latest preview of a node, a WAV file: how the song would sound, if it were over now.
+        """The latest preview of a node, a WAV file: how the song would sound if it ended now.
 
-        There are some in runs that were submitted with `preview_every`; an event `preview` tells of each.
+        Only runs that were submitted with `preview_every` have previews. An event `preview` announces each one.
 
         Raises:
-            NotFound: there is none yet, or none any more.
+            NotFound: there is no preview yet, or it was removed.
         """
-        heard: bytes = self._ask(api_request.preview(run, node), body)
-        return heard
+        return self._retry(lambda: self._send(api_request.preview(run, node)), body_bytes)
 
     def stats(self) -> dict[str, Any]:
-        """What the server is at: runs by state, streams, and what every process says of itself."""
-        told: dict[str, Any] = self._ask(api_request.stats())
-        return told
+        """Statistics of the server: runs by state, open streams, and every replica of its processes."""
+        return self._request(api_request.stats())
 
     def events(self, run: str, after: int = 0) -> Iterator[RunEvent]:
-        """What happens to a run, up to its last event; goes on where it was when the connection is lost.
+        """Yield the events of a run up to its last one. Resumes after a lost connection.
 
         Args:
-            after: `seq` of the last event already known.
+            after: `seq` of the last event that you have.
         """
-        feed, patience = Feed(after), self._link.fresh_patience()
+        feed, retries = Feed(after), self._server.retry_budget()
         while not feed.over:
-            reason: object = "the stream of events ends early"
+            reason: object = "the event stream ended early"
             try:
                 with self._http.stream("GET", api_request.events_path(run), headers=feed.headers()) as response:
                     if not response.is_success:
                         response.read()
-                    if settled(response):
-                        for piece in response.iter_raw():
-                            patience.renew()
-                            yield from feed.read(piece)
-                        if response.status_code == ALL_TOLD:
+                    if is_final(response):
+                        for chunk in response.iter_raw():
+                            retries.renew()
+                            yield from feed.read(chunk)
+                        if response.status_code == NO_MORE_EVENTS:
                             return
             except httpx.TransportError as error:
                 reason = error
             if not feed.over:
-                time.sleep(patience.pause(reason))
+                time.sleep(retries.pause(reason))
 
     def wait(self, run: str, timeout: float | None = None) -> Run:
-        """The run when it is over, however it ended (`Run.failure`).
-
-        Raises:
-            TimeoutError: it is not over yet; it goes on.
-        """
-        vigil = RunPoll(run, timeout)
-        while not (found := Run.read(self._ask(api_request.status(run, vigil.hold())))).ended:
-            time.sleep(vigil.pause(found.state))
-        return found
-
-    def fetch_output(self, run: str, name: str, to: Path, on_bytes: Callable[[int, int], None] = unheard) -> Path:
-        """Bring an output here: whole or not at all, and from where it was when the connection is lost.
+        """Wait until a run has ended, in whatever state. `Run.failure` is its error.
 
         Args:
-            to: a file, or a folder that is there.
-            on_bytes: told of bytes that came and bytes in all.
+            timeout: seconds; None waits without limit.
+
+        Raises:
+            TimeoutError: the run has not ended within `timeout`. It continues.
+        """
+        poll = RunPoll(run, timeout)
+        while not (record := Run.read(self._request(api_request.status(run, poll.hold())))).ended:
+            time.sleep(poll.pause(record.state))
+        return record
+
+    def fetch_output(
+        self, run: str, name: str, to: Path, on_bytes: Callable[[int, int], None] = ignore_progress
+    ) -> Path:
+        """Download an output. Resumes after a lost connection; an incomplete file never gets its final name.
+
+        Args:
+            to: a file, or an existing folder.
+            on_bytes: called with the bytes received so far and in all.
 
         Returns:
-            The file.
+            The path of the file.
         """
-        output, file = landing(self.status(run), name, to)
-        patience = self._link.fresh_patience()
+        output, file = open_download(self.status(run), name, to)
+        retries = self._server.retry_budget()
         while True:
             try:
-                if self._land(api_request.output_path(run, name), file, lambda done: on_bytes(done, output.bytes)):
+                if self._download(api_request.output_path(run, name), file, lambda done: on_bytes(done, output.bytes)):
                     return file.finish()
-                reason: object = "no bytes come"
+                reason: object = "a proxy answered instead of the server"
             except httpx.TransportError as error:
                 reason = error
             if file.advanced:
-                patience.renew()
-            time.sleep(patience.pause(reason))
+                retries.renew()
+            time.sleep(retries.pause(reason))
 
     def upload_asset(self, path: Path) -> Asset:
-        """Bring a file to the server, as an input of runs."""
-        return Asset.read(self._again(lambda: self._upload(path)))
+        """Upload a file, for inputs of runs."""
+        return Asset.read(self._retry(lambda: self._upload(path), json_object))
 
     def _upload(self, path: Path) -> httpx.Response:
-        request = upload_request(path)
+        options = upload_options(path)
         with path.open("rb") as file:
-            return self._http.post("/v1/assets", content=file, **request)
+            return self._http.post("/v1/assets", content=file, **options)
 
-    def _uploaded(self, inputs: Any) -> Any:
-        """Inputs with an asset for every path."""
-        if isinstance(inputs, Path):
-            return self.upload_asset(inputs)
-        if isinstance(inputs, Mapping):
-            return {name: self._uploaded(part) for name, part in inputs.items()}
-        if isinstance(inputs, Sequence) and not isinstance(inputs, str):
-            return [self._uploaded(part) for part in inputs]
-        return inputs
+    def _encoded(self, inputs: Mapping[str, Any]) -> Any:
+        """Inputs as JSON. Paths among them are uploaded."""
+        uploads = {path: self.upload_asset(path) for path in dict.fromkeys(api_request.local_files(inputs))}
+        return api_request.encode_inputs(inputs, uploads)
 
-    def _land(self, path: str, file: ResumableFile, on_bytes: Callable[[int], None]) -> bool:
+    def _download(self, path: str, file: ResumableFile, on_bytes: Callable[[int], None]) -> bool:
+        """Download what is missing of a file. Returns False if a proxy answered."""
         with self._http.stream("GET", path, headers=file.headers()) as response:
             if not response.is_success:
                 response.read()
-            if not settled(response):
+            if not is_final(response):
                 return False
             if file.begin(response.status_code, response.headers):
-                for piece in response.iter_raw():
-                    on_bytes(file.write(piece))
+                for chunk in response.iter_raw():
+                    on_bytes(file.write(chunk))
         return True
 
-    def _ask(self, call: ApiRequest, read: Callable[[httpx.Response], Any] = content) -> Any:
-        return self._again(lambda: self._http.request(call.method, call.path, json=call.body, params=call.query), read)
+    def _request(self, request: ApiRequest) -> dict[str, Any]:
+        return self._retry(lambda: self._send(request), json_object)
 
-    def _again(self, send: Callable[[], httpx.Response], read: Callable[[httpx.Response], Any] = content) -> Any:
-        """What `read` finds in the answer to a request, made as often as it takes."""
-        patience = self._link.fresh_patience()
+    def _send(self, request: ApiRequest) -> httpx.Response:
+        return self._http.request(request.method, request.path, json=request.body, params=request.query)
+
+    def _retry(self, send: Callable[[], httpx.Response], read: Callable[[httpx.Response], T]) -> T:
+        """Send a request until the server answers, and read the response."""
+        retries = self._server.retry_budget()
         while True:
             try:
                 response = send()
-                if settled(response):
+                if is_final(response):
                     return read(response)
                 reason: object = f"status {response.status_code}"
             except httpx.TransportError as error:
                 reason = error
-            time.sleep(patience.pause(reason))
+            time.sleep(retries.pause(reason))

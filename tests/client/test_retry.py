@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acestep_flows.client.retry import HOLD, LOOKS, RunPoll
+from acestep_flows.client.retry import HOLD, POLL_PAUSES, RunPoll
 
 
 @dataclass
@@ -23,37 +23,37 @@ class Clock:
 @given(st.floats(0, 100), st.lists(st.floats(0, 1), max_size=60))
 def test_a_vigil_ends_in_time_whatever_the_server_does(timeout: float, shares: list[float]) -> None:
     clock = Clock()
-    vigil = RunPoll("run-1", timeout, clock)
+    poll = RunPoll("run-1", timeout, clock)
     end = clock.now + timeout
     for share in shares:
-        held = vigil.hold()
+        held = poll.hold()
         assert 0 <= held <= HOLD
         clock.now += share * held
         if clock.now >= end:
             with pytest.raises(TimeoutError, match=f"run run-1 is queued after {re.escape(str(timeout))} s"):
-                vigil.pause("queued")
+                poll.pause("queued")
             return
-        pause = vigil.pause("queued")
-        assert 0 <= pause <= LOOKS[1]
+        pause = poll.pause("queued")
+        assert 0 <= pause <= POLL_PAUSES[1]
         clock.now += pause
         assert clock.now <= end + 1e-3
 
 
 def test_no_pause_where_the_answer_was_held_and_longer_ones_where_not() -> None:
     clock = Clock()
-    vigil = RunPoll("run-1", None, clock)
+    poll = RunPoll("run-1", None, clock)
     pauses = []
     for took in (0.0, 0.0, 0.0, HOLD, 0.0):
-        assert vigil.hold() == HOLD
+        assert poll.hold() == HOLD
         clock.now += took
-        pauses.append(vigil.pause("running"))
+        pauses.append(poll.pause("running"))
     assert pauses[:3] == sorted(pauses[:3])
     assert pauses[0] < pauses[2]
-    assert pauses[3:] == [0.0, LOOKS[0]]
+    assert pauses[3:] == [0.0, POLL_PAUSES[0]]
 
 
 def test_a_timeout_of_nothing_is_one_look() -> None:
-    vigil = RunPoll("run-1", 0, Clock())
-    assert vigil.hold() == 0
+    poll = RunPoll("run-1", 0, Clock())
+    assert poll.hold() == 0
     with pytest.raises(TimeoutError):
-        vigil.pause("running")
+        poll.pause("running")
