@@ -61,7 +61,7 @@ def receive_from(parts: Iterable[bytes]) -> Any:
 
 def test_room_is_given_in_turn_and_never_more_than_there_is() -> None:
     async def all_of_them() -> None:
-        room, taken, order = ByteBudget(10), 0, []
+        budget, taken, order = ByteBudget(10), 0, []
 
         async def take(needed: int) -> None:
             nonlocal taken
