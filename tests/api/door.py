@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 PATIENCE = 60.0
 SHORT: Mapping[str, Any] = {"tags": "piano", "duration": 1, "steps": 2, "seed": 3}
 LONG: Mapping[str, Any] = {"tags": "piano", "duration": 60, "steps": 200, "solver": "heun"}
-"""Takes long enough to be cancelled in the middle."""
+"""A run that is long enough to be cancelled while it is running."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Door:
     def submit(
         self, graph: str | Mapping[str, Any] = "text2music", inputs: Mapping[str, Any] = SHORT, **more: Any
     ) -> dict[str, Any]:
-        """A run that was accepted."""
+        """Submit a run, which must be accepted."""
         response = self.client.post(
             "/v1/runs", json={"graph": graph if isinstance(graph, str) else dict(graph), "inputs": dict(inputs)} | more
         )
@@ -66,7 +66,7 @@ class Door:
         return run
 
     def until(self, id: str, *states: str) -> dict[str, Any]:
-        """The run when it is in one of `states`, by default when it is over."""
+        """Wait until a run is in one of `states`, by default until it has ended."""
         wanted = states or ("succeeded", "failed", "cancelled")
         end = time.monotonic() + PATIENCE
         while True:
@@ -78,18 +78,18 @@ class Door:
             time.sleep(0.05)
 
     def finished(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """A run that succeeded."""
+        """Submit a run and wait until it has succeeded."""
         run = self.until(self.submit(*args, **kwargs)["id"])
         assert run["state"] == "succeeded", run
         return run
 
     def upload(self, content: bytes, file_name: str = "") -> httpx.Response:
-        """The answer to an upload."""
+        """Upload a file."""
         return self.client.post("/v1/assets", params={"file_name": file_name}, content=content)
 
 
 def sound(seconds: float = 1.0, rate: int = 44_100, channels: int = 2, format: str = "WAV") -> bytes:
-    """A file with a tone in it."""
+    """An audio file with a tone."""
     time_axis = np.arange(round(seconds * rate)) / rate
     samples = np.repeat(0.3 * np.sin(2 * np.pi * 220 * time_axis)[:, None], channels, axis=1)
     file = io.BytesIO()

@@ -20,7 +20,7 @@ from acestep_flows.settings import read_settings
 
 
 class Here(LocalRunner):
-    """Runs the stages in this process, where a server asks a pool."""
+    """Runs the stages in this process instead of a pool."""
 
     async def stats(self) -> Mapping[str, Any]:
         return {}
@@ -30,8 +30,8 @@ def no_ray(*hardware: float) -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext()
 
 
-def tell(said: str) -> None:
-    sys.stdout.write(f"{said}\n")
+def tell(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document against the server: whatever a client sends, no answer is an error of the server's own."""
+"""The OpenAPI document against the server: no request causes an internal error."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ jsonschema = pytest.importorskip("jsonschema")
 EXAMPLES = 8
 JSON = "application/json"
 EXPECTED = {503: "overloaded", 504: "deadline_exceeded"}
-"""Responses above 499 that say what a client should do; all others are faults of ours."""
+"""Expected responses above 499, which tell a client what to do. All others are faults of the server."""
 
 CHECKS = [content_type_conformance, response_schema_conformance, status_code_conformance]
 
 
 @pytest.fixture(scope="module")
 def busy(strict: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    """A server that allows everything it can allow."""
+    """A server with all permissions."""
     options = ApiOptions(inline_graphs=True, render_seconds=0.2, queued=500)
     root = tmp_path_factory.mktemp("contract")
     with opened(root, strict, options=options, webhook_secret="a secret") as door:
@@ -43,13 +43,13 @@ def busy(strict: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="module")
 def ids(busy: Door) -> dict[str, str]:
-    """Things that exist, by what their ids begin with."""
+    """Ids of an existing run and asset, by the segment of their path."""
     return {"runs": busy.finished()["id"], "assets": busy.upload(sound(0.2)).json()["id"]}
 
 
 def test_no_request_meets_an_error_of_the_servers_own(busy: Door, ids: dict[str, str]) -> None:
     document = schemathesis.openapi.from_url(f"{busy.url}/openapi.json")
-    operations: list[Any] = [found.ok() for found in document.get_all_operations()]  # type: ignore[union-attr]
+    operations: list[Any] = [result.ok() for result in document.get_all_operations()]  # type: ignore[union-attr]
     assert len(operations) > 15
     for operation in operations:
         for mode in schemathesis.GenerationMode:
@@ -59,7 +59,7 @@ def test_no_request_meets_an_error_of_the_servers_own(busy: Door, ids: dict[str,
 
 
 def try_out(operation: Any, mode: schemathesis.GenerationMode, ids: dict[str, str]) -> None:
-    """Make many requests of one operation, half of those to one thing to a thing that exists."""
+    """Send many requests of one operation, half of them with ids and names that exist."""
     group = operation.path.split("/")[2] if "{id}" in operation.path else ""
     names = {"name": "text2music" if "/graphs/" in operation.path else "audio"}
 
@@ -73,20 +73,22 @@ def try_out(operation: Any, mode: schemathesis.GenerationMode, ids: dict[str, st
     @given(case=operation.as_strategy(generation_mode=mode), existing=st.booleans())
     def requests(case: Any, existing: bool) -> None:
         if existing:
-            there = names | ({"id": ids[group]} if group else {})
-            case.path_parameters.update({name: there[name] for name in case.path_parameters if name in there})
+            existing_names = names | ({"id": ids[group]} if group else {})
+            case.path_parameters.update(
+                {name: existing_names[name] for name in case.path_parameters if name in existing_names}
+            )
             if isinstance(case.body, dict) and operation.path == "/v1/runs":
                 case.body["graph"] = "text2music"
         hold(case)
 
-    # Of an operation that takes nothing, no request is wrong.
-    vain = [Unsatisfiable] if mode is schemathesis.GenerationMode.NEGATIVE else []
-    with contextlib.suppress(*vain):
+    # An operation without parameters has no invalid requests.
+    expected_errors = [Unsatisfiable] if mode is schemathesis.GenerationMode.NEGATIVE else []
+    with contextlib.suppress(*expected_errors):
         requests()
 
 
 def hold(case: Any) -> None:
-    """Make the request, and hold the answer against the document."""
+    """Send the request, and validate the response against the document."""
     response = case.call()
     if response.status_code in EXPECTED:
         assert response.json()["error"]["code"] == EXPECTED[response.status_code]
@@ -95,7 +97,7 @@ def hold(case: Any) -> None:
 
 
 def example_of(part: dict[str, Any], document: dict[str, Any]) -> bool:
-    """Whether a part of the document, or the model that it refers to, comes with an example."""
+    """Whether a part of the document, or the model it refers to, has an example."""
     if "$ref" in part:
         part = document["components"]["schemas"][part["$ref"].rpartition("/")[2]]
     return "example" in part or bool(part.get("examples"))

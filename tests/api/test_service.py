@@ -1,4 +1,4 @@
-"""What the routes stand on."""
+"""What the routes need."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def test_graphs_of_the_operators_own_hide_shipped_ones(strict: Checkpoint, tmp_p
         assert door.service.scope("mine") is door.service.scope("mine")
         with pytest.raises(GraphError):
             door.service.scope("broken")
-        shown = door.client.get("/v1/graphs/broken")
-        assert shown.status_code == 422
-        assert shown.json()["error"]["problems"][0]["file"] == "broken.yaml"
-        assert str(tmp_path) not in shown.text
+        response = door.client.get("/v1/graphs/broken")
+        assert response.status_code == 422
+        assert response.json()["error"]["problems"][0]["file"] == "broken.yaml"
+        assert str(tmp_path) not in response.text
         assert door.client.get("/v1/graphs").status_code == 200
 
 

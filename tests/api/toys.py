@@ -1,4 +1,4 @@
-"""A graph of toy stages, a store to run it from, and an executor as a process of its own to be killed."""
+"""Graphs of toy stages, a store, and an executor in a process of its own that tests can kill."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ outputs: {latents: $bad.latents}
 
 
 class Work(Stage):
-    """Latents in some steps that take their time, each whole call noted in a file."""
+    """Makes latents in steps with pauses, and logs each finished call to a file."""
 
     name, version = "work", 1
 
@@ -108,7 +108,7 @@ class Work(Stage):
 
 
 class Sound(Stage):
-    """A short noise, too loud in one sample."""
+    """A short noise with one clipped sample."""
 
     name, version = "sound", 1
 
@@ -141,7 +141,7 @@ def new_run(home: Home, text: str = SONG, **inputs: Any) -> NewRun:
 
 
 def accept(home: Home, text: str = SONG, *, how: Mapping[str, Any] | None = None, **inputs: Any) -> RunRecord:
-    """A run in the queue; `how` holds fields of NewRun."""
+    """Accept a run; `how` has fields of NewRun."""
     return home.runs.accept(replace(new_run(home, text, **inputs), **(how or {})))[0]
 
 
@@ -163,12 +163,12 @@ def scheduler_over(home: Home, workers: int = 4, store: DiskStore | None = None)
 
 
 async def until(what: Callable[[], Any], seconds: float = 60.0) -> Any:
-    """Wait until `what` gives something true, and give it."""
+    """Wait until `what` returns something true, and return it."""
     end = time.monotonic() + seconds
-    while not (found := what()):
+    while not (result := what()):
         assert time.monotonic() < end, "it never came"
         await asyncio.sleep(0.02)
-    return found
+    return result
 
 
 async def all_ended(home: Home, seconds: float = 90.0) -> None:
@@ -181,7 +181,7 @@ async def all_ended(home: Home, seconds: float = 90.0) -> None:
 
 @contextmanager
 def process(root: Path, slots: int = 4) -> Iterator[subprocess.Popen[bytes]]:
-    """An executor in a process of its own; killed at the end if it still lives."""
+    """An executor in a process of its own, which is killed at the end."""
     started = subprocess.Popen([sys.executable, "-m", "tests.api.executor_process", str(root), str(slots)], cwd=ROOT)
     try:
         yield started

@@ -1,4 +1,4 @@
-"""A server on 127.0.0.1 that answers as told, and hangs up as told."""
+"""A server on 127.0.0.1 with scripted responses and lost connections."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CREATED = "2026-01-01T00:00:00Z"
 
 @dataclass
 class Answer:
-    """What a request is answered with; `cut` hangs up after so many bytes of the body."""
+    """A scripted response; `cut` closes the connection after so many bytes of the body."""
 
     status: int = 200
     body: bytes = b""
@@ -26,7 +26,7 @@ class Answer:
 
 @dataclass
 class Request:
-    """What was asked."""
+    """A received request."""
 
     method: str
     path: str
@@ -39,7 +39,7 @@ class Request:
 
 @dataclass
 class Stub:
-    """Answers, and remembers what it was asked. `answers` are used up before `otherwise` is asked."""
+    """Scripted responses and received requests. `answers` are used up before `otherwise` is called."""
 
     otherwise: Callable[[Request], Answer]
     answers: list[Answer] = field(default_factory=list)
@@ -47,16 +47,16 @@ class Stub:
     url: str = ""
 
 
-def told(content: Any, status: int = 200, **headers: str) -> Answer:
+def json_answer(content: Any, status: int = 200, **headers: str) -> Answer:
     return Answer(status, json.dumps(content).encode(), {"Content-Type": "application/json", **headers})
 
 
 def fault(code: str, message: str, status: int, **more: Any) -> Answer:
-    return told({"error": {"code": code, "message": message, "node": None} | more}, status)
+    return json_answer({"error": {"code": code, "message": message, "node": None} | more}, status)
 
 
 def run(state: str = "running", **more: Any) -> dict[str, Any]:
-    """A run as the server tells it, with a field this client does not know."""
+    """A run as the server sends it, with a field that the client does not know."""
     return {"id": RUN, "graph": "text2music", "state": state, "created_at": CREATED, "later": 1} | more
 
 

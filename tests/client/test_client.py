@@ -1,4 +1,4 @@
-"""Both clients against a server that hangs up, forgets itself and refuses."""
+"""Both clients against a server that loses connections and refuses requests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from acestep_flows.errors import (
     StageError,
     Unreachable,
 )
-from tests.client.stub import RUN, Answer, Request, Stub, event, fault, run, serving, told
+from tests.client.stub import RUN, Answer, Request, Stub, event, fault, json_answer, run, serving
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ OUTPUT = {"url": "/", "content_type": "audio/flac", "bytes": len(SONG), "kind": 
 
 
 class Waiting:
-    """The asynchronous client, used as the other one is."""
+    """The asynchronous client with the interface of the synchronous one."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._runner = asyncio.Runner()
@@ -66,12 +66,12 @@ def make(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture
 def stub() -> Iterator[Stub]:
-    with serving(Stub(lambda request: told(run()))) as stub:
+    with serving(Stub(lambda request: json_answer(run()))) as stub:
         yield stub
 
 
 def follow(request: Request) -> Answer:
-    """The events after the one the client names."""
+    """The events after the one that the client names."""
     after = int(request.headers.get("last-event-id", 0))
     return Answer(200, b"".join(EVENTS[after:])) if after < len(EVENTS) else Answer(204)
 
@@ -83,12 +83,16 @@ def test_the_package_exports_the_clients_lazily() -> None:
         acestep_flows.Server  # noqa: B018
 
 
-def test_a_run_is_submitted_under_a_key_of_its_own_and_again_after_a_lost_connection(make: Any, stub: Stub) -> None:
-    stub.answers = [Answer(202, b"{}", {"Content-Length": "100"}), Answer(502, b"<html>"), told(run("queued"), 202)]
+def test_a_submission_is_repeated_with_the_same_idempotency_key(make: Any, stub: Stub) -> None:
+    stub.answers = [
+        Answer(202, b"{}", {"Content-Length": "100"}),
+        Answer(502, b"<html>"),
+        json_answer(run("queued"), 202),
+    ]
     with make(stub.url, "af_secret") as client:
-        found = client.submit("text2music", {"tags": "x", "of": Output.read(OUTPUT)}, priority=3, webhook=None)
-    assert (found.id, found.state, found.ended) == (RUN, "queued", False)
-    assert found.content["later"] == 1
+        record = client.submit("text2music", {"tags": "x", "of": Output.read(OUTPUT)}, priority=3, webhook=None)
+    assert (record.id, record.state, record.ended) == (RUN, "queued", False)
+    assert record.content["later"] == 1
     bodies = [request.json() for request in stub.requests]
     assert bodies[0] == bodies[1] == bodies[2]
     key = bodies[0].pop("idempotency_key")
@@ -98,14 +102,14 @@ def test_a_run_is_submitted_under_a_key_of_its_own_and_again_after_a_lost_connec
 
 
 @pytest.mark.parametrize("cut", range(0, sum(map(len, EVENTS)), 37))
-def test_events_go_on_where_the_connection_was_lost(make: Any, stub: Stub, cut: int) -> None:
+def test_events_resume_after_a_lost_connection(make: Any, stub: Stub, cut: int) -> None:
     stub.otherwise = follow
     stub.answers = [Answer(200, b"".join(EVENTS), {}, cut)]
     with make(stub.url) as client:
-        found = list(client.events(RUN))
-    assert [each.seq for each in found] == [1, 2, 3, 4, 5]
-    assert found[2].content["step"] == 1
-    assert [each.last for each in found] == [False] * 4 + [True]
+        events = list(client.events(RUN))
+    assert [each.seq for each in events] == [1, 2, 3, 4, 5]
+    assert events[2].content["step"] == 1
+    assert [each.last for each in events] == [False] * 4 + [True]
 
 
 def test_events_that_are_all_known_end_at_once(make: Any, stub: Stub) -> None:
@@ -138,7 +142,7 @@ def test_a_server_that_never_answers_is_given_up(make: Any, stub: Stub) -> None:
         (Answer(200, b"<html>"), FlowsError, "not a JSON object"),
     ],
 )
-def test_refusals_are_the_errors_of_the_library(
+def test_error_responses_raise_the_errors_of_the_library(
     make: Any, stub: Stub, answer: Answer, kind: type[FlowsError], text: str
 ) -> None:
     stub.answers = [answer]
@@ -150,7 +154,7 @@ def test_refusals_are_the_errors_of_the_library(
         assert caught.value.code == "of_the_future"
 
 
-def test_a_full_queue_says_when_to_come_again_and_a_graph_all_that_is_wrong(make: Any, stub: Stub) -> None:
+def test_retry_after_and_graph_problems_reach_the_caller(make: Any, stub: Stub) -> None:
     problems = [{"rule": "unknown-stage", "message": "no", "file": "graph", "line": 3, "column": 1, "node": None}]
     full = fault("overloaded", "the queue is full", 503)
     stub.answers = [Answer(full.status, full.body, {"Retry-After": "7"})]
@@ -164,20 +168,20 @@ def test_a_full_queue_says_when_to_come_again_and_a_graph_all_that_is_wrong(make
     assert [str(problem) for problem in wrong.value.problems] == ["graph:3:1: no"]
 
 
-def test_waiting_gives_the_run_however_it_ended(make: Any, stub: Stub) -> None:
+def test_wait_returns_the_run_in_any_end_state(make: Any, stub: Stub) -> None:
     error = {"code": "stage_failed", "message": "node take: out of memory", "node": "take"}
-    stub.answers = [Answer(502, b"<html>"), told(run("running")), told(run("failed", error=error))]
+    stub.answers = [Answer(502, b"<html>"), json_answer(run("running")), json_answer(run("failed", error=error))]
     with make(stub.url) as client:
-        found = client.wait(RUN)
-        assert isinstance(found.failure, StageError)
-        assert found.failure.node == "take"
+        record = client.wait(RUN)
+        assert isinstance(record.failure, StageError)
+        assert record.failure.node == "take"
         assert {request.path for request in stub.requests} == {f"/v1/runs/{RUN}?wait=10.0"}
         with pytest.raises(TimeoutError, match="running"):
             client.wait(RUN, timeout=0)
         assert stub.requests[-1].path == f"/v1/runs/{RUN}"
 
 
-def test_a_server_that_holds_no_answers_is_asked_now_and_then(make: Any, stub: Stub) -> None:
+def test_a_server_that_responds_at_once_is_polled(make: Any, stub: Stub) -> None:
     with make(stub.url) as client, pytest.raises(TimeoutError, match="is running after 2.0 s"):
         client.wait(RUN, timeout=2.0)
     assert 3 < len(stub.requests) < 11
@@ -185,19 +189,19 @@ def test_a_server_that_holds_no_answers_is_asked_now_and_then(make: Any, stub: S
     assert waits == sorted(waits, reverse=True)
 
 
-def test_both_clients_ask_for_the_same_in_the_same_way() -> None:
-    def asked(kind: type) -> dict[str, Any]:
+def test_both_clients_have_the_same_methods() -> None:
+    def signatures(kind: type) -> dict[str, Any]:
         return {name: list(inspect.signature(method).parameters.values())
                 for name, method in inspect.getmembers(kind, inspect.isfunction)
                 if not name.startswith("_")}  # fmt: skip
 
-    assert asked(Client) == asked(AsyncClient)
+    assert signatures(Client) == signatures(AsyncClient)
 
 
 def ranged(request: Request) -> Answer:
-    """The song, or the rest of it."""
+    """The song, or the requested range of it."""
     if not request.path.endswith("/outputs/audio"):
-        return told(run("succeeded", outputs={"audio": OUTPUT | {"file_name": "song.flac"}}))
+        return json_answer(run("succeeded", outputs={"audio": OUTPUT | {"file_name": "song.flac"}}))
     tag = {"ETag": f'"{hashlib.sha256(SONG).hexdigest()}"'}
     wanted = request.headers.get("range")
     if wanted is None:
@@ -209,21 +213,21 @@ def ranged(request: Request) -> Answer:
 
 
 @pytest.mark.parametrize("cut", [0, 1, 5000, len(SONG) - 1])
-def test_an_output_goes_on_where_the_connection_was_lost(make: Any, stub: Stub, tmp_path: Path, cut: int) -> None:
+def test_a_download_resumes_after_a_lost_connection(make: Any, stub: Stub, tmp_path: Path, cut: int) -> None:
     stub.otherwise = ranged
     whole = Answer(200, SONG, {"ETag": f'"{hashlib.sha256(SONG).hexdigest()}"'}, cut)
     stub.answers = [ranged(Request("GET", "/", {}, b"")), whole]
-    came: list[tuple[int, int]] = []
+    progress: list[tuple[int, int]] = []
     with make(stub.url) as client:
-        path = client.fetch_output(RUN, "audio", tmp_path, lambda done, total: came.append((done, total)))
+        path = client.fetch_output(RUN, "audio", tmp_path, lambda done, total: progress.append((done, total)))
     assert path == tmp_path / "song.flac"
     assert path.read_bytes() == SONG
     assert list(tmp_path.iterdir()) == [path]
-    assert came[-1] == (len(SONG), len(SONG))
+    assert progress[-1] == (len(SONG), len(SONG))
     assert stub.requests[-1].headers.get("range") == (f"bytes={cut}-" if cut else None)
 
 
-def test_an_output_goes_on_in_a_later_call(make: Any, stub: Stub, tmp_path: Path) -> None:
+def test_a_download_resumes_in_a_later_call(make: Any, stub: Stub, tmp_path: Path) -> None:
     stub.otherwise = ranged
     stub.answers = [ranged(Request("GET", "/", {}, b"")), Answer(200, SONG, {}, 3000)]
     target = tmp_path / "deep" / "mine.flac"
@@ -235,7 +239,7 @@ def test_an_output_goes_on_in_a_later_call(make: Any, stub: Stub, tmp_path: Path
     assert stub.requests[-1].headers["range"] == "bytes=3000-"
 
 
-def test_other_content_than_the_server_named_is_not_kept(make: Any, stub: Stub, tmp_path: Path) -> None:
+def test_content_with_another_digest_is_discarded(make: Any, stub: Stub, tmp_path: Path) -> None:
     stub.otherwise = ranged
     stub.answers = [ranged(Request("GET", "/", {}, b"")), Answer(200, SONG, {"ETag": f'"{"0" * 64}"'})]
     with make(stub.url) as client:
@@ -249,7 +253,7 @@ def test_other_content_than_the_server_named_is_not_kept(make: Any, stub: Stub, 
 @pytest.mark.parametrize("name", ["../../x", "/etc/x", "", ".hidden", "a/b"])
 def test_a_server_does_not_choose_the_folder(make: Any, stub: Stub, tmp_path: Path, name: str) -> None:
     stub.otherwise = ranged
-    stub.answers = [told(run("succeeded", outputs={"audio": OUTPUT | {"file_name": name}}))]
+    stub.answers = [json_answer(run("succeeded", outputs={"audio": OUTPUT | {"file_name": name}}))]
     with make(stub.url) as client:
         assert client.fetch_output(RUN, "audio", tmp_path) == tmp_path / "output-audio"
 
@@ -258,7 +262,7 @@ def test_a_path_among_the_inputs_is_uploaded(make: Any, stub: Stub, tmp_path: Pa
     song = tmp_path / "my song.wav"
     song.write_bytes(SONG)
     asset = {"id": "asset-7", "kind": "audio", "content_type": "audio/wav", "bytes": len(SONG), "new": True}
-    stub.answers = [Answer(201, b"", {"Content-Length": "9"}), told(asset, 201), told(run(), 202)]
+    stub.answers = [Answer(201, b"", {"Content-Length": "9"}), json_answer(asset, 201), json_answer(run(), 202)]
     with make(stub.url) as client:
         client.submit("mix", {"tracks": [{"audio": song, "gain": -3.0}], "span": (1, 2)})
         with pytest.raises(InputError, match="No such file"):
@@ -269,7 +273,11 @@ def test_a_path_among_the_inputs_is_uploaded(make: Any, stub: Stub, tmp_path: Pa
 
 
 def test_runs_come_in_pages_and_are_cancelled(make: Any, stub: Stub) -> None:
-    stub.answers = [told({"runs": [run("queued")], "next": RUN}), told(run("cancelled"), 202), told({"runs": {}})]
+    stub.answers = [
+        json_answer({"runs": [run("queued")], "next": RUN}),
+        json_answer(run("cancelled"), 202),
+        json_answer({"runs": {}}),
+    ]
     with make(stub.url) as client:
         runs, more = client.runs(state="queued", limit=1)
         assert ([each.id for each in runs], more) == ([RUN], RUN)
@@ -282,7 +290,7 @@ def test_runs_come_in_pages_and_are_cancelled(make: Any, stub: Stub) -> None:
     ]
 
 
-def test_a_preview_is_its_bytes(make: Any, stub: Stub) -> None:
+def test_a_preview_is_returned_as_bytes(make: Any, stub: Stub) -> None:
     stub.answers = [Answer(502, b"<html>"), Answer(200, SONG), fault("not_found", "no preview", 404)]
     with make(stub.url) as client:
         assert client.preview(RUN, "takes[0]/take") == SONG
@@ -292,7 +300,7 @@ def test_a_preview_is_its_bytes(make: Any, stub: Stub) -> None:
 
 
 @pytest.mark.parametrize("server", ["", "127.0.0.1:8777", "ftp://x", "http://", "http://[::1"])
-def test_what_is_no_address_is_refused(server: str) -> None:
+def test_an_invalid_server_or_key_is_refused(server: str) -> None:
     with pytest.raises(InputError, match="not the address"):
         Client(server)
     with pytest.raises(InputError, match="not an API key"):

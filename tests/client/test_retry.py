@@ -1,4 +1,4 @@
-"""How long clients wait, by a clock of the tests' own."""
+"""How long clients wait, with a simulated clock."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_vigil_ends_in_time_whatever_the_server_does(timeout: float, shares: l
         assert clock.now <= end + 1e-3
 
 
-def test_no_pause_where_the_answer_was_held_and_longer_ones_where_not() -> None:
+def test_pauses_grow_only_if_the_server_does_not_hold_responses() -> None:
     clock = Clock()
     poll = RunPoll("run-1", None, clock)
     pauses = []
@@ -52,7 +52,7 @@ def test_no_pause_where_the_answer_was_held_and_longer_ones_where_not() -> None:
     assert pauses[3:] == [0.0, POLL_PAUSES[0]]
 
 
-def test_a_timeout_of_nothing_is_one_look() -> None:
+def test_a_timeout_of_zero_polls_once() -> None:
     poll = RunPoll("run-1", 0, Clock())
     assert poll.hold() == 0
     with pytest.raises(TimeoutError):

@@ -1,4 +1,4 @@
-"""One server for all of these tests: starting one takes a quarter of a minute. It ends before others start a Ray."""
+"""One server for all of these tests, because a start takes 15 seconds. It ends before other tests start Ray."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def cache(small_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def with_one_thread() -> str:
-    """The pool `local`, but for the number of threads: with weights as small as these a second one only waits."""
+    """The pool `local` with one thread: with such small weights a second thread only waits."""
     content = yaml.safe_load((shipped() / "local.yaml").read_text())
     content["processes"]["all"]["threads"] = 1
     return str(yaml.safe_dump(content))
@@ -44,7 +44,7 @@ def the_server(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture
 def server(the_server: Server) -> Server:
-    """The server, running."""
+    """The running server."""
     assert the_server.process is not None
     if the_server.process.poll() is not None:
         the_server.start()

@@ -1,4 +1,4 @@
-"""A real server in a process of its own, to be used, killed and started again."""
+"""A real server in a process of its own that tests can kill and restart."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WEIGHTS = "weights"
 
 
 def environment(cache: Path) -> dict[str, str]:
-    """What the commands are run under: a cache of the tests' own, weights that take less work, a thread for each."""
+    """The environment of the commands: a cache for tests, small weights, one thread each."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ACESTEP_", "RAY_"))}
     scripts = str(Path(sys.executable).parent)
     path = f"{scripts}{os.pathsep}{inherited.get('PATH', '')}"
@@ -34,7 +34,7 @@ def environment(cache: Path) -> dict[str, str]:
 
 @dataclass
 class Server:
-    """One home folder, and the process that serves it at the moment. It keeps its port when it starts again."""
+    """One home folder and the process that serves it. The port stays the same after a restart."""
 
     folder: Path
     cache: Path
@@ -58,11 +58,13 @@ class Server:
         return (self.folder / "server.log").read_text()
 
     def start(self) -> None:
-        """Start, and return when it is ready."""
+        """Start the server, and return when it is ready."""
         begun = time.monotonic()
         command = [COMMAND, "serve", "--home", "server", "--port", str(self.port), *self.options]
         inherited = environment(self.cache)
-        del inherited["OMP_NUM_THREADS"]  # Ray gives each process its own; another one shows in a song's last digits
+        del inherited[
+            "OMP_NUM_THREADS"
+        ]  # Ray sets it for each process; another value changes the last digits of a song
         with (self.folder / "server.log").open("a") as log:
             self.process = subprocess.Popen(
                 command,
@@ -74,20 +76,20 @@ class Server:
                 text=True,
             )
         assert self.process.stdout is not None
-        self.said = self.process.stdout.readline()  # the test's own time limit bounds the wait
+        self.said = self.process.stdout.readline()  # the time limit of the test bounds this wait
         ready = re.match(r"ready at http://127\.0\.0\.1:(\d+)", self.said)
         assert ready, f"{self.said!r} {self.log}"
         self.port = int(ready[1])
         self.seconds = time.monotonic() - begun
 
     def kill(self) -> None:
-        """End the process as if the power had gone."""
+        """Kill the process, as a power cut does."""
         assert self.process is not None
         self.process.kill()
         self.process.communicate(timeout=10)
 
     def stop(self) -> int:
-        """Ask it to end; the exit status."""
+        """Stop the server. Returns its exit status."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         self.process.communicate(timeout=60)
@@ -97,7 +99,7 @@ class Server:
         return Client(self.url, **options)
 
     def run(self, *args: str) -> subprocess.CompletedProcess[str]:
-        """One of the commands, asking this server."""
+        """Run a command against this server."""
         env = environment(self.cache) | {"ACESTEP_FLOWS_SERVER": self.url}
         return subprocess.run(
             [COMMAND, *args],
@@ -110,13 +112,13 @@ class Server:
         )
 
     def song(self, client: Client, *, seconds: float = 2, steps: int = 4, seed: int = 1, **options: Any) -> Run:
-        """A run of text2music."""
+        """Submit a run of text2music."""
         inputs = {"tags": f"song {seed}", "duration": seconds, "steps": steps, "seed": seed}
         return client.submit("text2music", inputs, **options)
 
     def replica(self) -> int:
-        """The process that samples."""
+        """The id of the process that samples."""
         with self.client() as client:
             serving = client.stats()["serving"]
-        (told,) = serving["all"]
-        return int(told["pid"])
+        (replica,) = serving["all"]
+        return int(replica["pid"])

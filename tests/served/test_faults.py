@@ -1,4 +1,4 @@
-"""What goes away in the middle, and what becomes of the runs: each ends exactly once."""
+"""Killed processes and lost connections: every run ends exactly once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from acestep_flows.runtime.serving.pool import Pool
 from tests.served.server import COMMAND, Server, environment
 
 LONG = {"seconds": 4, "steps": 50}
-"""A song that is under way for a while."""
+"""A song that takes a while."""
 UNDER_WAY = Pool.read("local").limits.running
 
 
@@ -35,7 +35,7 @@ def eventually(true: Callable[[], bool], seconds: float = 30.0) -> None:
 
 
 def family(server: Server) -> list[psutil.Process]:
-    """All that the server has started."""
+    """All processes that the server has started."""
     assert server.process is not None
     started: list[psutil.Process] = psutil.Process(server.process.pid).children(recursive=True)
     return started
@@ -55,22 +55,22 @@ def everything(client: Client) -> Iterator[Run]:
 
 
 def sampling(client: Client, run: str) -> bool:
-    """Whether it is in the middle of its steps."""
+    """Whether the run is in the middle of its steps."""
     return any(node.id == "take" and (node.step or 0) > 12 for node in client.status(run).nodes)
 
 
 def ended_once(client: Client, run: str) -> Run:
-    """The run, over; it began once and ended once, and so did each of its nodes in the end."""
-    found = client.wait(run, timeout=120)
+    """Wait for a run, which must have started once and ended once."""
+    record = client.wait(run, timeout=120)
     types = [event.type for event in client.events(run) if not event.node]
     assert types[0] == "accepted"
     assert types.count("started") == 1
-    assert [type for type in types if type in ("succeeded", "failed", "cancelled")] == [found.state] == types[-1:]
-    return found
+    assert [type for type in types if type in ("succeeded", "failed", "cancelled")] == [record.state] == types[-1:]
+    return record
 
 
 def test_a_killed_server_loses_nothing_and_does_nothing_twice(server: Server, client: Client) -> None:
-    """20 runs, some under way; two clients watch; the server is killed with SIGKILL and started again."""
+    """20 runs, some of them running, while clients watch: the server is killed with SIGKILL and started again."""
     runs = [server.song(client, seed=100 + i, **(LONG if i < UNDER_WAY else {})).id for i in range(20)]
     env = environment(server.cache) | {"ACESTEP_FLOWS_SERVER": server.url}
     watching = subprocess.Popen([COMMAND, "watch", runs[0]], env=env, stderr=subprocess.PIPE, text=True)
@@ -81,21 +81,21 @@ def test_a_killed_server_loses_nothing_and_does_nothing_twice(server: Server, cl
     server.kill()
     server.start()
     eventually(lambda: not any(alive(process) for process in left))
-    found = [ended_once(client, run) for run in runs]
-    assert {run.state for run in found} == {"succeeded"}
-    assert {run.content["attempt"] for run in found} == {1, 2}
-    assert len({run.outputs["audio"].asset for run in found}) == 20
+    records = [ended_once(client, run) for run in runs]
+    assert {run.state for run in records} == {"succeeded"}
+    assert {run.content["attempt"] for run in records} == {1, 2}
+    assert len({run.outputs["audio"].asset for run in records}) == 20
     listed, more = client.runs(graph="text2music", limit=200)
     assert more is None
     assert {run.id for run in listed} >= set(runs)
-    told = watching.communicate(timeout=60)[1]
-    assert watching.returncode == 0, told
-    assert "goes on after an interruption" in told
-    assert told.count("take (sample)") >= 1
+    output = watching.communicate(timeout=60)[1]
+    assert watching.returncode == 0, output
+    assert "goes on after an interruption" in output
+    assert output.count("take (sample)") >= 1
 
 
-def test_more_than_it_takes_is_turned_away_whole(server: Server, client: Client) -> None:
-    """Many at once: the limit of the run table is exact, and what is refused has left nothing behind."""
+def test_runs_beyond_the_queue_limit_are_refused(server: Server, client: Client) -> None:
+    """Many concurrent submissions: the limit is exact, and refused runs leave nothing behind."""
     limits = Pool.read("local").limits
     before = {run.id for run in everything(client)}
     inputs = {"tags": "crowd", "duration": 60, "steps": 200}
@@ -121,11 +121,11 @@ def test_a_killed_replica_costs_a_few_steps(server: Server, client: Client) -> N
     eventually(lambda: sampling(client, runs[0]))
     os.kill(server.replica(), signal.SIGKILL)
     for run in runs:
-        found = ended_once(client, run)
-        assert found.state == "succeeded"
-        assert found.content["attempt"] == 1  # the executor did not notice
-    told = [event for event in client.events(runs[0]) if event.type == "progress" and event.node == "take"]
-    again = [after for before, after in itertools.pairwise(event.content["step"] for event in told) if after < before]
+        record = ended_once(client, run)
+        assert record.state == "succeeded"
+        assert record.content["attempt"] == 1  # the executor did not notice
+    events = [event for event in client.events(runs[0]) if event.type == "progress" and event.node == "take"]
+    again = [after for before, after in itertools.pairwise(event.content["step"] for event in events) if after < before]
     assert all(step >= 10 for step in again)  # from a saved state, not from the beginning
 
 
@@ -145,7 +145,7 @@ def test_a_client_that_hangs_up_leaves_nothing_behind(server: Server, client: Cl
     eventually(lambda: not list(unfinished.iterdir()))
 
 
-def test_what_is_no_audio_is_refused_in_a_line(server: Server, client: Client, tmp_path: Path) -> None:
+def test_a_file_that_is_not_audio_is_refused_in_one_line(server: Server, client: Client, tmp_path: Path) -> None:
     path = tmp_path / "song.wav"
     path.write_bytes(b"MZ" + bytes(1000))
     with pytest.raises(InputError, match="audio"):
@@ -163,15 +163,15 @@ def test_a_run_is_cancelled_at_a_step(server: Server, client: Client) -> None:
     assert ended_once(client, run).state == "cancelled"
     watched = server.run("watch", run)
     assert watched.returncode == 130
-    eventually(lambda: all(told["under_way"] == 0 for told in client.stats()["serving"]["all"]))
+    eventually(lambda: all(replica["under_way"] == 0 for replica in client.stats()["serving"]["all"]))
 
 
-def test_the_same_song_as_without_a_server(server: Server, client: Client) -> None:
-    given = ["--set", "tags=lo-fi, piano", "--set", "duration=3", "--set", "steps=8", "--set", "seed=600"]
-    served = server.run("submit", "text2music", *given)
+def test_a_server_makes_the_same_song_as_the_command_line(server: Server, client: Client) -> None:
+    arguments = ["--set", "tags=lo-fi, piano", "--set", "duration=3", "--set", "steps=8", "--set", "seed=600"]
+    served = server.run("submit", "text2music", *arguments)
     run = client.wait(served.stdout.strip(), timeout=60)
     recipe = json.loads(client.fetch_output(run.id, "recipe", server.folder / "recipe.json").read_text())
-    here = server.run("run", "text2music", *given, "--out", "here", "--quiet")
+    here = server.run("run", "text2music", *arguments, "--out", "here", "--quiet")
     assert here.returncode == 0, here.stderr
     (path,) = (server.folder / "here").glob("*.json")
     assert json.loads(path.read_text())["outputs"] == recipe["outputs"]
@@ -183,7 +183,7 @@ def test_a_second_server_does_not_take_the_address(server: Server) -> None:
     assert f"127.0.0.1:{server.port}: " in done.stderr
 
 
-def test_it_serves_nobody_else_without_keys(server: Server) -> None:
+def test_it_does_not_listen_publicly_without_keys(server: Server) -> None:
     done = server.run("serve", "--home", "other", "--host", "0.0.0.0", "--port", "0")
     assert done.returncode == 2
     assert "without API keys" in done.stderr

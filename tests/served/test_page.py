@@ -1,4 +1,4 @@
-"""README's second screen and docs/serving.md, as they are written."""
+"""The commands of the README's second section and of docs/serving.md."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def blocks(language: str, heading: str, file: Path = PAGE) -> list[str]:
 
 
 def typed(console: str) -> str:
-    """What stands behind the prompts of a terminal."""
+    """The commands after the prompts of a terminal."""
     return re.sub(r"^\$ ", "", console, flags=re.MULTILINE)
 
 
 def shell(server: Server, script: str) -> subprocess.CompletedProcess[str]:
-    """What a user would type, beside the server's home."""
+    """Run commands in the folder of the server's home."""
     env = environment(server.cache) | {"ACESTEP_FLOWS_SERVER": server.url}
     command = ["bash", "-c", script]
     return subprocess.run(command, cwd=server.folder, env=env, capture_output=True, text=True, check=False)
@@ -51,37 +51,37 @@ def test_readmes_second_screen(server: Server) -> None:
 
 
 def test_the_page_says_the_same_as_readme() -> None:
-    """So that what is run from the one holds for the other."""
-    told = [typed(block) for block in blocks("console", "A server", README)]
-    assert blocks("sh", "From a server to a song") == told
+    """So a test of one page holds for the other."""
+    commands = [typed(block) for block in blocks("console", "A server", README)]
+    assert blocks("sh", "From a server to a song") == commands
 
 
 def test_listening_on_the_way(server: Server) -> None:
     (script,) = blocks("sh", "Listening on the way")
     done = shell(server, f"set -e\n{script}")
     assert done.returncode == 0, done.stderr
-    (heard,) = (server.folder / "heard").iterdir()
-    assert re.fullmatch(r"run-[0-9a-f]+-take\.wav", heard.name)
+    (preview_file,) = (server.folder / "heard").iterdir()
+    assert re.fullmatch(r"run-[0-9a-f]+-take\.wav", preview_file.name)
     assert "as it sounds after step " in done.stderr
-    found = soundfile.info(heard)
-    assert (found.format, found.subtype) == ("WAV", "PCM_16")
-    assert found.duration == pytest.approx(20, rel=0.02)
-    assert abs(soundfile.read(heard)[0]).max() > 0.001
+    info = soundfile.info(preview_file)
+    assert (info.format, info.subtype) == ("WAV", "PCM_16")
+    assert info.duration == pytest.approx(20, rel=0.02)
+    assert abs(soundfile.read(preview_file)[0]).max() > 0.001
 
 
 def test_in_python(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (code,) = blocks("python", "In Python")
     assert "with Client() as client" in code
     monkeypatch.chdir(tmp_path)
-    told: list[str] = []
+    output: list[str] = []
     exec(
         code.replace("Client()", f"Client({server.url!r})"),
-        {"print": lambda *args: told.append(" ".join(map(str, args)))},
+        {"print": lambda *args: output.append(" ".join(map(str, args)))},
     )
-    assert told[0].startswith("accepted")
-    assert any(line.startswith("progress take") for line in told)
-    assert told[-2].startswith("succeeded")
-    assert told[-1] == "succeeded"
+    assert output[0].startswith("accepted")
+    assert any(line.startswith("progress take") for line in output)
+    assert output[-2].startswith("succeeded")
+    assert output[-1] == "succeeded"
     assert soundfile.info(tmp_path / "song.wav").duration == pytest.approx(10, rel=0.02)
 
 

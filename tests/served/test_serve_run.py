@@ -1,4 +1,4 @@
-"""`serve run` on the shipped configuration, and what becomes of runs while each kind of its processes is killed."""
+"""`serve run` with the shipped configuration: runs end once while each kind of process is killed."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ KINDS = {
     "sampler": ["sample", "repaint", "edit"],
 }
 KINDS["decoders"] = [stage for stage in stages() if stage not in itertools.chain(*KINDS.values())]
-"""As in `gpu-pool.yaml`: what is before the sampler, the sampler, and what comes after it."""
+"""Processes as in `gpu-pool.yaml`: before the sampler, the sampler, and after it."""
 INGRESS = "ingress"
 WORDS = {"tags": "pop, drums", "lyrics": "[verse]\nhello"}
 LONG = {"sampler": 60, INGRESS: 60}
-"""Steps of the runs under which a process is killed, where three would be over too soon."""
+"""Steps of the runs during which a process is killed; three steps would end too soon."""
 START_SECONDS, END_SECONDS = 240.0, 240.0
 
 
@@ -63,7 +63,7 @@ class ServeRun:
         return started
 
     def pid(self, deployment: str) -> int | None:
-        """The process of a deployment's replica; None while there is none."""
+        """The process of a replica of a deployment; None if there is none."""
         for process in self.family():
             try:
                 if f"ServeReplica:acestep-flows:{deployment}" in " ".join(process.cmdline()):
@@ -96,8 +96,8 @@ def configured(folder: Path, root: Path, port: int) -> Path:
 def served(small_root: Path, cache: Path, tmp_path: Path) -> Iterator[ServeRun]:
     for module in ("ray", "fastapi", "sqlalchemy"):
         pytest.importorskip(module)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
     short = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # paths of sockets are short
     own = {"RAY_TMPDIR": short, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     patient = {"RAY_worker_niceness": "0", "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"}

@@ -1,4 +1,4 @@
-"""The last thing that is asked of the server: to end."""
+"""Stopping the server."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from tests.served.server import Server
 from tests.served.test_faults import alive, eventually, family, sampling
 
 
-def test_asked_to_end_it_ends_and_its_runs_wait_for_the_next_start(server: Server, client: Client) -> None:
-    """SIGTERM: no process is left, and what was not finished in time waits, as it does behind a killed server."""
+def test_a_stopped_server_leaves_its_runs_for_the_next_start(server: Server, client: Client) -> None:
+    """SIGTERM leaves no process, and unfinished runs wait for the next start."""
     assert server.process is not None
     runs = [server.song(client, seed=700 + i, seconds=10, steps=200).id for i in range(4)]
     eventually(lambda: sampling(client, runs[0]))

@@ -40,13 +40,13 @@ def test_every_file_is_known() -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_pools_are_sound_and_bear_their_name(name: str) -> None:
+def test_pools_are_valid_and_have_the_name_of_their_file(name: str) -> None:
     pool = Pool.read(name)
     assert pool.name == name
     assert pool.summary
 
 
-def test_pools_are_what_they_are_called() -> None:
+def test_pools_have_the_hardware_of_their_name() -> None:
     local, split, single, eight = (Pool.read(name) for name in SHIPPED)
     assert (len(local.processes), local.cpus, local.gpus) == (1, 2, 0)
     assert all(len(process.stages) == 1 for process in split.processes.values())
@@ -90,11 +90,12 @@ def test_the_manifest_has_room_for_its_pool() -> None:
     (head,) = spec["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]["containers"]
     assert head["image"] == container["image"]
     assert all(
-        {mount["name"] for mount in one["volumeMounts"]} == {"data", "shared-memory"} for one in (head, container)
+        {mount["name"] for mount in container_spec["volumeMounts"]} == {"data", "shared-memory"}
+        for container_spec in (head, container)
     )
 
 
-def test_the_manifest_is_what_the_operator_takes() -> None:
+def test_the_manifest_matches_the_schema_of_the_operator() -> None:
     """Against the documented fields of RayService: it drops the ones that it does not know without a word."""
     import jsonschema
 
@@ -106,7 +107,7 @@ def test_the_manifest_is_what_the_operator_takes() -> None:
     for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
         pod = group["template"]["spec"]
         volumes = {volume["name"] for volume in pod["volumes"]}
-        assert all(mount["name"] in volumes for one in pod["containers"] for mount in one["volumeMounts"])
+        assert all(mount["name"] in volumes for container in pod["containers"] for mount in container["volumeMounts"])
     # What the schema is good for: it knows what is misspelt, and what is no text.
     for path, wrong in ((("rayversion",), "2.60.0"), (("headGroupSpec", "rayStartParams", "num-cpus"), 2)):
         spoilt = copy.deepcopy(manifest)
@@ -123,7 +124,7 @@ def test_the_manifest_names_the_ray_that_the_image_gets() -> None:
     assert [read("rayservice.yaml")["spec"]["rayClusterConfig"]["rayVersion"]] == pinned
 
 
-def test_the_container_is_made_of_what_there_is() -> None:
+def test_the_container_copies_existing_files() -> None:
     text = (FOLDER / "Containerfile").read_text()
     copied = [name for line in re.findall(r"^COPY (.+)$", text, re.M) for name in line.split()[:-1]]
     missing = [name for name in copied if not (FOLDER.parent / name).exists()]
@@ -131,11 +132,11 @@ def test_the_container_is_made_of_what_there_is() -> None:
     assert missing == []
     command = json.loads(re.findall(r"^CMD (.+)$", text, re.M)[0])
     assert command[:2] == ["acestep-flows", "serve"]
-    given = cli.commands["serve"].make_context("serve", command[2:]).params
-    assert str(given["port"]) in re.findall(r"^EXPOSE (.+)$", text, re.M)
+    parameters = cli.commands["serve"].make_context("serve", command[2:]).params
+    assert str(parameters["port"]) in re.findall(r"^EXPOSE (.+)$", text, re.M)
     (volume,) = re.findall(r"^VOLUME (.+)$", text, re.M)
     variables = dict(re.findall(r"^ENV (\w+)=(.+)$", text, re.M))
-    assert all(Path(path).is_relative_to(volume) for path in (given["home"], variables[CACHE]))
+    assert all(Path(path).is_relative_to(volume) for path in (parameters["home"], variables[CACHE]))
     project = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text())["project"]
     (python,) = re.findall(r"^FROM python:([\d.]+)-slim$", text, re.M)
     assert SpecifierSet(project["requires-python"]).contains(python)

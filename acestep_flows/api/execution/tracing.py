@@ -39,7 +39,12 @@ def emit_spans(record: RunRecord, nodes: Sequence[NodeRecord], provider: TracerP
     tracer = trace.get_tracer(NAME, tracer_provider=provider)
     start = record.started_at if record.started_at is not None else record.created_at
     end = record.finished_at if record.finished_at is not None else start
-    fields: dict[str, Any] = {"run": record.id, "graph": record.graph, "state": record.state.value, "attempt": record.attempt}
+    fields: dict[str, Any] = {
+        "run": record.id,
+        "graph": record.graph,
+        "state": record.state.value,
+        "attempt": record.attempt,
+    }
     run_span = tracer.start_span(
         f"run {record.graph}", Context(), attributes=_attributes(fields), start_time=_nanoseconds(start)
     )

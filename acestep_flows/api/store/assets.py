@@ -70,12 +70,12 @@ class Assets:
         Raises:
             NotFound: there is no such asset, or it has expired.
         """
-        wanted = select(ASSETS).where(ASSETS.c.id == id, ASSETS.c.expired_at.is_(None))
+        query = select(ASSETS).where(ASSETS.c.id == id, ASSETS.c.expired_at.is_(None))
         if owner is not None:
-            wanted = wanted.where(ASSETS.c.owner == owner)
+            query = query.where(ASSETS.c.owner == owner)
         if _ID.fullmatch(id):
             with self._database.read() as connection:
-                if (row := connection.execute(wanted).one_or_none()) is not None:
+                if (row := connection.execute(query).one_or_none()) is not None:
                     return _record(row)
         raise NotFound(f"no asset {id[:60]!r}")
 

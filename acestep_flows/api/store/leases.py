@@ -172,13 +172,15 @@ class Leases:
             now = self._clock()
             if changes is not None:
                 _write(connection, lease, changes)
-            owner, known = connection.execute(select(RUNS.c.owner, RUNS.c.warnings).where(RUNS.c.id == lease.run)).one()
+            owner, old_warnings = connection.execute(
+                select(RUNS.c.owner, RUNS.c.warnings).where(RUNS.c.id == lease.run)
+            ).one()
             if outputs:
                 connection.execute(
                     insert(ASSETS),
                     [_output_row(lease.run, owner, now, at, output) for at, output in enumerate(outputs)],
                 )
-            all_warnings = [*known, *(warning for warning in warnings if warning not in known)]
+            all_warnings = [*old_warnings, *(warning for warning in warnings if warning not in old_warnings)]
             connection.execute(update(RUNS).where(RUNS.c.id == lease.run).values(warnings=all_warnings))
             end_run(connection, lease.run, state, now, error)
         return True

@@ -59,6 +59,6 @@ class Previews:
 
     def all(self, run: str) -> tuple[PreviewRecord, ...]:
         """The latest previews of a run, one for each node that has one."""
-        wanted = select(PREVIEWS).where(PREVIEWS.c.run == run).order_by(PREVIEWS.c.node)
+        query = select(PREVIEWS).where(PREVIEWS.c.run == run).order_by(PREVIEWS.c.node)
         with self._database.read() as connection:
-            return tuple(PreviewRecord(**row) for row in connection.execute(wanted).mappings())
+            return tuple(PreviewRecord(**row) for row in connection.execute(query).mappings())

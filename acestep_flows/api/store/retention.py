@@ -99,16 +99,16 @@ def _forget_runs(database: Database, before: float) -> int:
     sources = select(ASSETS.c.run).where(ASSETS.c.run.is_not(None), ASSETS.c.id.in_(_assets_in_use()))
     ended = RUNS.c.state.in_([state.value for state in ENDED])
     old = select(RUNS.c.id).where(ended, RUNS.c.finished_at < before, RUNS.c.id.not_in(sources))
-    gone = 0
+    removed = 0
     while True:
         # Small batches, because no run can be accepted or ended while a write transaction is open.
         with database.write() as connection:
             ids = connection.execute(old.limit(_BATCH)).scalars().all()
             if ids:
                 connection.execute(delete(RUNS).where(RUNS.c.id.in_(ids)))
-        gone += len(ids)
+        removed += len(ids)
         if len(ids) < _BATCH:
-            return gone
+            return removed
 
 
 def _assets_in_use() -> Select[str]:
@@ -132,7 +132,7 @@ def _expire_oldest(connection: Connection, budget: int, now: float) -> int:
     """Expire the oldest files until the rest fits in `budget` bytes. A file with several references counts once."""
     if _used_bytes(connection) <= budget:
         return 0
-    gone = _drop_previews(connection, now)
+    expired = _drop_previews(connection, now)
     used = _used_bytes(connection)
     for id, digest, size in connection.execute(
         select(ASSETS.c.id, ASSETS.c.digest, ASSETS.c.bytes)
@@ -141,13 +141,13 @@ def _expire_oldest(connection: Connection, budget: int, now: float) -> int:
     ).all():
         if used <= budget:
             break
-        gone += _expire(connection, ASSETS.c.id == id, now)
+        expired += _expire(connection, ASSETS.c.id == id, now)
         others = (
             select(func.count()).select_from(ASSETS).where(ASSETS.c.digest == digest, ASSETS.c.expired_at.is_(None))
         )
         if connection.execute(others).scalar_one() == 0:
             used -= size
-    return gone
+    return expired
 
 
 def _referenced() -> CompoundSelect[str]:
@@ -185,10 +185,10 @@ def oldest_active_start(database: Database) -> float | None:
 
 def _drop_nodes(home: Home, before: float) -> int:
     """Remove finished nodes that were last used before `before`. Returns how many."""
-    gone = 0
+    removed = 0
     for path in home.results.glob("??/*.safetensors"):
         with contextlib.suppress(OSError):
             if path.stat().st_mtime < before:
                 os.unlink(path)
-                gone += 1
-    return gone
+                removed += 1
+    return removed

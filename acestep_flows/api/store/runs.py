@@ -70,9 +70,9 @@ class RunTable:
         _check(new)
         with self._database.write() as connection:
             if new.idempotency_key is not None:
-                known = _accepted(connection, new.owner, new.idempotency_key, new.request_digest)
-                if known is not None:
-                    return known, False
+                earlier = _accepted(connection, new.owner, new.idempotency_key, new.request_digest)
+                if earlier is not None:
+                    return earlier, False
             _refuse_overload(connection, new.owner, limits)
             _require(connection, new.assets, new.owner)
             id = self._insert(connection, new)
@@ -118,14 +118,14 @@ class RunTable:
             raise InputError(f"{limit}", where="limit", allowed=f"1 to {LARGEST_PAGE}")
         if after is not None and not _ID.fullmatch(after):
             raise InputError("not the id of a run", where="after", allowed="the value of next of the page before")
-        wanted = select(*RECORD_COLUMNS).order_by(RUNS.c.id.desc()).limit(limit + 1)
+        query = select(*RECORD_COLUMNS).order_by(RUNS.c.id.desc()).limit(limit + 1)
         for column, value in ((RUNS.c.owner, owner), (RUNS.c.state, state and state.value), (RUNS.c.graph, graph)):
             if value is not None:
-                wanted = wanted.where(column == value)
+                query = query.where(column == value)
         if after is not None:
-            wanted = wanted.where(RUNS.c.id < after)
+            query = query.where(RUNS.c.id < after)
         with self._database.read() as connection:
-            rows = connection.execute(wanted).all()
+            rows = connection.execute(query).all()
             outputs = outputs_of(connection, [row.id for row in rows])
         runs = tuple(run_record(row, outputs[row.id]) for row in rows[:limit])
         return Page(runs, runs[-1].id if len(rows) > limit else None)
@@ -138,9 +138,9 @@ class RunTable:
 
     def events(self, id: str, after: int = 0, limit: int = 1000) -> tuple[StoredEvent, ...]:
         """Events with a `seq` greater than `after`, oldest first. The type of a run's last event is its end state."""
-        wanted = select(EVENTS).where(EVENTS.c.run == id, EVENTS.c.seq > after).order_by(EVENTS.c.seq).limit(limit)
+        query = select(EVENTS).where(EVENTS.c.run == id, EVENTS.c.seq > after).order_by(EVENTS.c.seq).limit(limit)
         with self._database.read() as connection:
-            rows = connection.execute(wanted)
+            rows = connection.execute(query)
             return tuple(StoredEvent(row.seq, row.type, row.time, row.body) for row in rows)
 
     def cancel(self, id: str, owner: str | None = None) -> RunRecord:
@@ -293,10 +293,10 @@ def _require(connection: Connection, assets: Sequence[str], owner: str) -> None:
 
 
 def _row(connection: Connection, id: str, owner: str | None) -> Row[tuple[object, ...]]:
-    wanted: Select[tuple[object, ...]] = select(*RECORD_COLUMNS).where(RUNS.c.id == id)
+    query: Select[tuple[object, ...]] = select(*RECORD_COLUMNS).where(RUNS.c.id == id)
     if owner is not None:
-        wanted = wanted.where(RUNS.c.owner == owner)
-    if not _ID.fullmatch(id) or (row := connection.execute(wanted).one_or_none()) is None:
+        query = query.where(RUNS.c.owner == owner)
+    if not _ID.fullmatch(id) or (row := connection.execute(query).one_or_none()) is None:
         raise NotFound(f"no run {id[:60]!r}")
     return row
 

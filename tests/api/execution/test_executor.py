@@ -1,4 +1,4 @@
-"""The executor: runs to their end, once each, whatever dies on the way."""
+"""The executor: every run ends once, whatever dies meanwhile."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_run_that_ends_while_leases_are_renewed_is_not_lost(
 
         def slowly(*args: Any, **options: Any) -> bool:
             done = finish(*args, **options)
-            time.sleep(2 * home.leases.seconds / RENEWALS_PER_LEASE)  # its lease is asked for, and there is none
+            time.sleep(2 * home.leases.seconds / RENEWALS_PER_LEASE)  # the lease is renewed meanwhile, and is gone
             return done
 
         monkeypatch.setattr(home.leases, "finish", slowly)
@@ -66,7 +66,7 @@ def test_a_run_that_ends_while_leases_are_renewed_is_not_lost(
         assert "another executor" not in caplog.text
 
 
-def test_a_run_gives_files_rows_and_events(tmp_path: Path) -> None:
+def test_a_run_writes_files_rows_and_events(tmp_path: Path) -> None:
     with opened(tmp_path) as home:
         run = accept(home, seed=3)
         assert (run.state, run.progress, run.outputs) == (RunState.QUEUED, 0.0, {})
@@ -83,9 +83,9 @@ def test_a_run_gives_files_rows_and_events(tmp_path: Path) -> None:
         assert len(content) == audio.bytes
         recipe = tags.read(content).recipe
         assert recipe["inputs"] == dict(run.inputs)
-        told = json.loads(home.artifacts.open(run.outputs["recipe"].digest).read())
-        assert told == recipe
-        assert told["model"] == "these weights"
+        stored_recipe = json.loads(home.artifacts.open(run.outputs["recipe"].digest).read())
+        assert stored_recipe == recipe
+        assert stored_recipe["model"] == "these weights"
         assert isinstance(home.assets.value(run.outputs["latents"].asset, "latents"), Latents)
         assert home.assets.value(run.outputs["report"].asset, "report").entries.keys() == {"level"}  # type: ignore[attr-defined]
 
@@ -114,8 +114,10 @@ def test_an_output_is_the_input_of_another_run(tmp_path: Path) -> None:
         asyncio.run(work(home))
         outputs = home.runs.get(second.id).outputs
         assert [*outputs] == ["latents", "both.01", "both.02", "report", "recipe"]
-        given, back = (home.assets.value(id, "latents") for id in (latents["asset"], outputs["both.02"].asset))
-        assert given == back
+        source_value, output_value = (
+            home.assets.value(id, "latents") for id in (latents["asset"], outputs["both.02"].asset)
+        )
+        assert source_value == output_value
 
 
 @pytest.mark.parametrize(("how", "code"), [("crash", "stage_failed"), ("input", "invalid_input")])
@@ -161,8 +163,8 @@ def test_a_cancelled_run_stops_at_a_step_and_frees_its_slot(tmp_path: Path) -> N
         assert home.runs.cancel(last.id).state is RunState.SUCCEEDED
 
 
-def test_a_song_half_done_goes_with_its_run_and_stays_with_one_that_waits(tmp_path: Path) -> None:
-    """The stage in hand has a state saved, as processes of a pool do: under the key of the call."""
+def test_saved_states_are_removed_with_their_run(tmp_path: Path) -> None:
+    """The running stage saves a state under the key of its call, as the processes of a pool do."""
 
     async def save_and(end: Callable[[Executor, str], Awaitable[None]], home: Home, id: str) -> None:
         def steps() -> int:
@@ -202,7 +204,7 @@ def test_a_song_half_done_goes_with_its_run_and_stays_with_one_that_waits(tmp_pa
         assert (home.runs.get(run).state, saved(home)) == (RunState.CANCELLED, 0)
 
 
-def test_deadlines_end_what_works_and_what_waits(tmp_path: Path) -> None:
+def test_deadlines_end_running_and_queued_runs(tmp_path: Path) -> None:
     with opened(tmp_path) as home:
         working = accept(home, how={"deadline": 0.5, "priority": 1}, steps=5000, pause=0.01)
         waiting = accept(home, how={"deadline": 0.3})
@@ -239,7 +241,7 @@ def test_a_drained_executor_gives_its_runs_back(tmp_path: Path) -> None:
         done = home.runs.get(run.id)
         assert (done.state, done.attempt) == (RunState.SUCCEEDED, 2)
         states = {node.id: node.state for node in home.runs.nodes(run.id)}
-        assert set(states.values()) == {"finished"}  # The first one as before, though now it came from the disk.
+        assert set(states.values()) == {"finished"}  # the first node too, although it came from the disk cache
         types = [event.type for event in home.runs.events(run.id) if not event.body["node"]]
         assert types == ["accepted", "started", "continued", "succeeded"]
 
@@ -282,7 +284,7 @@ def test_a_database_that_is_full_for_a_while_costs_nothing(tmp_path: Path, monke
         assert finished == ["first", "second", "third", "audio"]
 
 
-def test_background_work_survives_whatever_happens_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_background_work_continues_after_any_exception(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("acestep_flows.api.execution.executor.RENEWALS_PER_LEASE", 50)
 
     async def until_done(home: Home) -> Executor:
@@ -345,19 +347,19 @@ def test_twenty_runs_end_once_each_though_executors_die(tmp_path: Path) -> None:
         for run in runs:
             seqs = [event.seq for event in home.runs.events(run.id)]
             assert seqs == [*range(1, len(seqs) + 1)]
-    # A call noted in the file was finished, or the process died before its result was on disk: at most one in each.
+    # A logged call is repeated only if the process died before its result was on disk: once for each dead process.
     calls = Counter(line.rsplit(" ", 1)[0] for line in log.read_text().splitlines())
     assert len(calls) == 40
     assert sum(calls.values()) <= 40 + 4 * 4
 
 
-def test_a_terminated_executor_leaves_at_once(tmp_path: Path) -> None:
+def test_a_terminated_executor_ends_at_once(tmp_path: Path) -> None:
     async def terminate(home: Home) -> None:
-        with process(home.root) as one:
+        with process(home.root) as executor_process:
             await until(lambda: home.runs.counts()[RunState.RUNNING])
-            one.terminate()
-            await until(lambda: one.poll() is not None, 10)
-            assert one.returncode == 0
+            executor_process.terminate()
+            await until(lambda: executor_process.poll() is not None, 10)
+            assert executor_process.returncode == 0
 
     with opened(tmp_path) as home:
         run = accept(home, steps=1000, pause=0.02)
@@ -366,7 +368,7 @@ def test_a_terminated_executor_leaves_at_once(tmp_path: Path) -> None:
 
 
 async def put_to_sleep(process: subprocess.Popen[bytes], home: Home) -> None:
-    """Stop it where it does not write: in a transaction it would keep the lock of SQLite, and everybody would wait."""
+    """Stop the process outside of a transaction, because it would hold the lock of SQLite."""
     while True:
         process.send_signal(signal.SIGSTOP)
         await until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
@@ -382,7 +384,7 @@ async def put_to_sleep(process: subprocess.Popen[bytes], home: Home) -> None:
 
 
 def test_an_executor_that_slept_writes_nothing(tmp_path: Path) -> None:
-    """Stopped for longer than its lease, it wakes up to find its run in other hands."""
+    """It is stopped for longer than its lease. Afterwards another executor has its run."""
     log = tmp_path / "log"
 
     async def stop_and_wake(home: Home) -> None:
@@ -431,13 +433,15 @@ def test_a_real_song_and_what_is_made_of_its_latents(tmp_path: Path, small: Chec
             outputs = home.runs.get(song).outputs
             assert [*outputs] == ["audio", "latents", "report", "recipe"]
             alone = await run_plan(Scheduler(stages(), runner), plan)
-            told = json.loads(home.artifacts.open(outputs["recipe"].digest).read())
-            assert {name: fingerprint(given) for name, given in alone.outputs.items()} == told["outputs"]
+            stored_recipe = json.loads(home.artifacts.open(outputs["recipe"].digest).read())
+            assert {name: fingerprint(value) for name, value in alone.outputs.items()} == stored_recipe["outputs"]
             again = request(home, "decode", latents={"asset": outputs["latents"].asset})
-            heard = request(home, "audio2audio", reference={"asset": outputs["audio"].asset}, tags="violin", steps=2)
+            variation = request(
+                home, "audio2audio", reference={"asset": outputs["audio"].asset}, tags="violin", steps=2
+            )
             await all_ended(home, 120)
             assert home.runs.get(again).state is RunState.SUCCEEDED
-            assert home.runs.get(heard).error is None
+            assert home.runs.get(variation).error is None
             await executor.drain()
             await task
 

@@ -1,4 +1,4 @@
-"""Previews of runs: asked for, told of, listened to; and that they leave the song alone."""
+"""Previews of runs: events and files; the song does not change."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ from tests.api.toys import opened as home_in
 
 @pytest.fixture(scope="module")
 def door(strict: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    """A server that decodes beside a song on its way."""
+    """A server that can decode while a song is sampled."""
     with opened(tmp_path_factory.mktemp("previews"), strict, workers=2) as door:
         yield door
 
 
-def test_a_song_on_its_way_can_be_heard(door: Door) -> None:
+def test_previews_of_a_running_song_can_be_fetched(door: Door) -> None:
     with Client(door.url) as client:
         run = client.submit("text2music", {**LONG, "duration": 6, "seed": 5}, preview_every=5).id
         with pytest.raises(NotFound, match="no preview of a node 'mel'"):
             client.preview(run, "mel")
-        heard = next(event for event in client.events(run) if event.type == "preview")
-        assert (heard.node, heard.stage, heard.content["steps"]) == ("take", "sample", 399)
-        assert heard.content["step"] % 5 == 0
+        event = next(event for event in client.events(run) if event.type == "preview")
+        assert (event.node, event.stage, event.content["steps"]) == ("take", "sample", 399)
+        assert event.content["step"] % 5 == 0
         wav = client.preview(run, "take")
         sound = soundfile.info(io.BytesIO(wav))
         assert (sound.format, sound.subtype, sound.channels, sound.samplerate) == ("WAV", "PCM_16", 2, 48_000)
-        assert sound.duration == pytest.approx(heard.content["seconds"], abs=0.01)
+        assert sound.duration == pytest.approx(event.content["seconds"], abs=0.01)
         assert sound.duration == pytest.approx(6, abs=0.2)
         assert tags.read(wav).statement.startswith("AI-generated")
         assert np.abs(soundfile.read(io.BytesIO(wav))[0]).max() > 0.001
         (take,) = [node for node in client.status(run).nodes if node.id == "take"]
         assert take.preview is not None
-        assert take.preview["step"] >= heard.content["step"]
+        assert take.preview["step"] >= event.content["step"]
         answer = door.client.get(take.preview["url"], headers={"Range": "bytes=0-3"})
         assert (answer.status_code, answer.content) == (206, b"RIFF")
         assert answer.headers["cache-control"] == "private, no-cache"
@@ -68,16 +68,16 @@ def fetched(door: Door, run: Mapping[str, Any], output: str) -> bytes:
     return door.client.get(run["outputs"][output]["url"]).content
 
 
-def test_a_song_is_the_same_with_and_without(door: Door) -> None:
-    asked = {**SHORT, "steps": 6}
-    runs = [door.finished(inputs=asked, cache="off", format="wav", **more) for more in ({}, {"preview_every": 1})]
-    one, other = ([fetched(door, run, output) for output in ("latents", "audio")] for run in runs)
-    assert load(one[0])["array"].tobytes() == load(other[0])["array"].tobytes()
-    assert (soundfile.read(io.BytesIO(one[1]))[0] == soundfile.read(io.BytesIO(other[1]))[0]).all()
+def test_previews_do_not_change_the_song(door: Door) -> None:
+    inputs = {**SHORT, "steps": 6}
+    runs = [door.finished(inputs=inputs, cache="off", format="wav", **more) for more in ({}, {"preview_every": 1})]
+    without, with_previews = ([fetched(door, run, output) for output in ("latents", "audio")] for run in runs)
+    assert load(without[0])["array"].tobytes() == load(with_previews[0])["array"].tobytes()
+    assert (soundfile.read(io.BytesIO(without[1]))[0] == soundfile.read(io.BytesIO(with_previews[1]))[0]).all()
     assert not any(node["preview"] for node in runs[0]["nodes"])
 
 
-def test_a_preview_that_is_replaced_while_it_is_asked_for_is_the_next_one(
+def test_a_preview_replaced_during_the_request_returns_the_next_one(
     strict: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with opened(tmp_path, strict, executing=False) as door:
@@ -91,10 +91,10 @@ def test_a_preview_that_is_replaced_while_it_is_asked_for_is_the_next_one(
             assert door.home.previews.put(claimed.lease, "take", step, 9, 1.0, blob)
 
         def overtaken(self: Any, run: str, node: str) -> Any:
-            found = get(self, run, node)
-            if found.step < 3:
-                put(found.step + 1)
-            return found
+            preview = get(self, run, node)
+            if preview.step < 3:
+                put(preview.step + 1)
+            return preview
 
         put(1)
         monkeypatch.setattr(type(door.home.previews), "get", overtaken)
@@ -105,40 +105,40 @@ def test_a_preview_that_is_replaced_while_it_is_asked_for_is_the_next_one(
 
 
 @pytest.mark.parametrize("every", [0, -1, 1001, 2.5, "often"])
-def test_what_is_no_number_of_steps_is_refused(door: Door, every: Any) -> None:
+def test_an_invalid_preview_interval_is_refused(door: Door, every: Any) -> None:
     body = {"graph": "text2music", "inputs": dict(SHORT), "preview_every": every}
     assert door.client.post("/v1/runs", json=body).status_code == 422
 
 
 @pytest.mark.parametrize("path", ["run-00000000000000000000000000/previews/take", "x/previews/take"])
-def test_of_no_run_there_is_no_preview(door: Door, path: str) -> None:
+def test_an_unknown_run_has_no_preview(door: Door, path: str) -> None:
     assert door.client.get(f"/v1/runs/{path}").status_code in (404, 422)
 
 
-def taken(node: str, step: int, frames: int = 30, seed: int = 0) -> SongPreview:
+def preview_at(node: str, step: int, frames: int = 30, seed: int = 0) -> SongPreview:
     array = np.random.default_rng(seed).standard_normal((8, 16, frames)).astype(np.float32)
     return SongPreview(node, "sample", step, 20, Latents(array))
 
 
-def test_what_waits_gives_way_and_what_breaks_is_left_out(
+def test_newer_previews_replace_waiting_ones_and_failures_are_skipped(
     small: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[tuple[str, int, float]] = []
+    stored: list[tuple[str, int, float]] = []
 
-    def tell(preview: SongPreview, more: Mapping[str, Any]) -> None:
-        told.append((preview.node, preview.step, more["seconds"]))
+    def on_stored(preview: SongPreview, more: Mapping[str, Any]) -> None:
+        stored.append((preview.node, preview.step, more["seconds"]))
 
     async def work() -> None:
-        maker = PreviewMaker(home, scheduler, lease, threads, tell, seconds=1.0)
+        maker = PreviewMaker(home, scheduler, lease, threads, on_stored, seconds=1.0)
         for step in (1, 2, 3):
-            maker.take(taken("a", step))
-        maker.take(taken("b", 1, frames=0))  # nothing to hear
-        maker.take(taken("c", 7, frames=5))
+            maker.take(preview_at("a", step))
+        maker.take(preview_at("b", 1, frames=0))  # an empty song
+        maker.take(preview_at("c", 7, frames=5))
         assert maker._task is not None
         await maker._task
-        maker.take(taken("d", 1))
+        maker.take(preview_at("d", 1))
         await asyncio.sleep(0)
-        maker.take(taken("e", 1))
+        maker.take(preview_at("e", 1))
         await maker.close()
 
     with home_in(tmp_path) as home, LocalRunner(small) as runner, ThreadPoolExecutor(1) as threads:
@@ -148,6 +148,6 @@ def test_what_waits_gives_way_and_what_breaks_is_left_out(
         assert claimed is not None
         lease = claimed.lease
         asyncio.run(work())
-        assert [(node, step) for node, step, _ in told] == [("a", 3), ("c", 7)]
-        assert told[0][2] == pytest.approx(1.0, abs=0.1)  # of 2.8 seconds, as much as may be heard
+        assert [(node, step) for node, step, _ in stored] == [("a", 3), ("c", 7)]
+        assert stored[0][2] == pytest.approx(1.0, abs=0.1)  # of 2.8 seconds, the configured length
         assert [preview.node for preview in home.previews.all(lease.run)] == ["a", "c"]

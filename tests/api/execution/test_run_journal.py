@@ -19,7 +19,7 @@ def event(type: EventType, node: str = "a", time: float = 1.0, **more: Any) -> E
     return Event(type, node, "stage", time, **more)
 
 
-def test_nodes_stand_as_their_last_event_says() -> None:
+def test_nodes_have_the_state_of_their_last_event() -> None:
     journal = Journal(NODES, [1, 2, 1])
     for each in (event("queued"), event("started", time=2), event("finished", time=5, seconds=2.5)):
         journal.add_event(each)
@@ -41,7 +41,7 @@ def test_nodes_stand_as_their_last_event_says() -> None:
     assert journal.take_changes() is None
 
 
-def test_only_the_latest_step_of_a_node_is_told() -> None:
+def test_only_the_latest_step_of_a_node_is_written() -> None:
     journal = Journal(NODES, [1, 1, 1])
     for step in range(5):
         journal.add_event(event("progress", "a", step=step, steps=9))
@@ -55,7 +55,7 @@ def test_only_the_latest_step_of_a_node_is_told() -> None:
     ]  # fmt: skip
 
 
-def test_what_could_not_be_written_is_written_later() -> None:
+def test_restored_changes_are_written_later() -> None:
     journal = Journal(NODES, [1, 1, 1])
     journal.add_event(event("queued"))
     journal.add_event(event("progress", "b", step=1, steps=2))
@@ -70,7 +70,7 @@ def test_what_could_not_be_written_is_written_later() -> None:
     assert (changes.nodes[0].state, changes.nodes[1].step) == ("finished", 2)
 
 
-def test_a_run_that_goes_on_keeps_what_was_finished() -> None:
+def test_a_continued_run_keeps_its_finished_nodes() -> None:
     done = NodeRecord("a", "make", "finished", seconds=9, started_at=1, finished_at=2)
     journal = Journal((done, *NODES[1:]), [2, 1, 1], 0.3)
     assert journal.progress == 0.3
@@ -83,7 +83,7 @@ def test_a_run_that_goes_on_keeps_what_was_finished() -> None:
     journal.add_event(event("queued", "b"))
     journal.add_event(event("finished", "b", seconds=1))
     assert journal.progress == 0.75
-    journal.add_event(event("started", time=7))  # Its entry was lost after all.
+    journal.add_event(event("started", time=7))  # its cache entry was lost
     again = journal.take_changes()
     assert again is not None
     assert again.nodes[0] == NodeRecord("a", "make", "started", seconds=9, started_at=7)
@@ -100,13 +100,13 @@ def test_a_run_that_goes_on_keeps_what_was_finished() -> None:
         max_size=60,
     )
 )
-def test_progress_only_grows_and_ends_below_one(told: list[tuple[EventType, str, int]]) -> None:
+def test_progress_only_grows_and_ends_below_one(history: list[tuple[EventType, str, int]]) -> None:
     journal = Journal(NODES, [0.1, 5, 1])
     last = 0.0
-    for type, node, step in told:
+    for type, node, step in history:
         journal.add_event(event(type, node, step=step, steps=9) if type == "progress" else event(type, node))
         assert last <= journal.progress < 1
         last = journal.progress
     changes = journal.take_changes()
-    shown = [] if changes is None else [body["progress"] for _, body in changes.events]
-    assert shown == sorted(shown)
+    values = [] if changes is None else [body["progress"] for _, body in changes.events]
+    assert values == sorted(values)

@@ -1,4 +1,4 @@
-"""News of runs within one process."""
+"""Notifications about runs within one process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from acestep_flows.api.execution.run_notifier import RunNotifier, wait_at_most
 from acestep_flows.api.http.long_poll import PollInterval
 
 
-def test_whoever_waits_hears_the_next_ring() -> None:
+def test_all_listeners_are_notified() -> None:
     async def work() -> None:
         notifier = RunNotifier()
         first, second = (asyncio.create_task(wait_at_most(notifier.listen("run"), 60)) for _ in range(2))
@@ -20,19 +20,19 @@ def test_whoever_waits_hears_the_next_ring() -> None:
     asyncio.run(asyncio.wait_for(work(), 30))
 
 
-def test_a_ring_between_listening_and_waiting_is_not_missed() -> None:
+def test_news_between_listening_and_waiting_is_not_missed() -> None:
     async def work() -> None:
         notifier = RunNotifier()
-        ring, other = notifier.listen("run"), notifier.listen("other")
+        event, other_event = notifier.listen("run"), notifier.listen("other")
         notifier.notify(["run"])
-        await wait_at_most(ring, 60)
+        await wait_at_most(event, 60)
         assert not notifier.listen("run").is_set()
-        assert not other.is_set()
+        assert not other_event.is_set()
 
     asyncio.run(asyncio.wait_for(work(), 30))
 
 
-def test_without_a_ring_it_is_looked_again_all_the_same() -> None:
+def test_polling_continues_without_news() -> None:
     async def work() -> None:
         begun = time.monotonic()
         await PollInterval().wait(RunNotifier().listen("run"), most=0.01)
@@ -41,7 +41,7 @@ def test_without_a_ring_it_is_looked_again_all_the_same() -> None:
     asyncio.run(asyncio.wait_for(work(), 30))
 
 
-def test_nothing_is_kept_of_those_who_left() -> None:
+def test_events_without_listeners_are_dropped() -> None:
     async def work() -> None:
         notifier = RunNotifier()
         for number in range(100):

@@ -1,4 +1,4 @@
-"""Traces: a span for a run and one for each of its nodes, and nothing where nobody listens."""
+"""Traces: a span for a run and one for each node, and none without a tracer provider."""
 
 from __future__ import annotations
 
@@ -47,5 +47,5 @@ def test_a_run_is_a_span_with_its_nodes_below_it(tmp_path: Path) -> None:
     assert spans[bad.id].context.trace_id != whole.context.trace_id
 
 
-def test_nobody_listens_by_default() -> None:
+def test_there_is_no_tracer_provider_by_default() -> None:
     assert not tracing.has_provider()

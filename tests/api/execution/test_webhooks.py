@@ -1,4 +1,4 @@
-"""Webhooks: signed, sent until heard, and never into the inside of a network."""
+"""Webhooks: signed, retried until received, and never sent to a private network."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ URL = "https://hooks.example/a?b=c"
 
 
 def due(home: Home, url: str = URL) -> RunRecord:
-    """A run that is over and whose webhook is due."""
+    """An ended run whose webhook is due."""
     new = NewRun(graph="g", digest="d", content={}, inputs={}, webhook={"url": url})
     run, _ = home.runs.accept(new)
     return home.runs.cancel(run.id)
@@ -55,19 +55,19 @@ def due(home: Home, url: str = URL) -> RunRecord:
 def send(
     home: Home, handle: Callable[[httpx.Request], httpx.Response], *addresses: str, private: bool = False
 ) -> list[httpx.Request]:
-    """What one round of sending asked for."""
-    asked: list[httpx.Request] = []
+    """The requests of one round of sending."""
+    requests: list[httpx.Request] = []
 
     def hear(request: httpx.Request) -> httpx.Response:
-        asked.append(request)
+        requests.append(request)
         return handle(request)
 
     asyncio.run(send_due(webhooks(home, hear, to(*addresses), private=private)))
-    return asked
+    return requests
 
 
 async def send_due(hooks: Webhooks) -> int:
-    """One round of sending; how many webhooks were due."""
+    """Send the webhooks that are due. Returns how many."""
     runs = await hooks._take(CONCURRENT)
     await asyncio.gather(*(hooks._send(run) for run in runs))
     return len(runs)
@@ -81,7 +81,7 @@ def webhooks(home: Home, handle: Any, resolve: Resolve, **more: Any) -> Webhooks
 
 
 def to(*addresses: str) -> Resolve:
-    """Every name has these addresses; without any, there is no such host."""
+    """Resolves every name to these addresses; without addresses the lookup fails."""
 
     async def resolve(host: str, port: int) -> list[str]:
         if not addresses:
@@ -119,7 +119,7 @@ def test_a_webhook_is_signed_and_sent_once(home: Home) -> None:
     assert send(home, ok, "93.184.216.34") == []
 
 
-def test_it_goes_to_the_address_that_was_checked_under_the_name_that_was_given(home: Home) -> None:
+def test_it_connects_to_the_checked_address_with_the_original_host_name(home: Home) -> None:
     due(home)
     (request,) = send(home, ok, "93.184.216.34", "1.1.1.1")
     assert request.url.host == "93.184.216.34"
@@ -129,17 +129,17 @@ def test_it_goes_to_the_address_that_was_checked_under_the_name_that_was_given(h
 
 
 @pytest.mark.parametrize("addresses", [("127.0.0.1",), ("10.0.0.1",), ("93.184.216.34", "192.168.1.1"), ("::1",), ()])
-def test_a_name_that_leads_inside_is_not_asked(home: Home, addresses: tuple[str, ...]) -> None:
+def test_a_host_with_a_private_address_is_not_called(home: Home, addresses: tuple[str, ...]) -> None:
     due(home)
     assert send(home, ok, *addresses) == []
 
 
 @pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "127.1", "localhost."])
-def test_names_for_this_machine_are_stopped_when_they_are_looked_up(home: Home, host: str) -> None:
+def test_names_of_this_machine_are_refused_after_lookup(home: Home, host: str) -> None:
     run = due(home, f"http://{host}:1/")
-    asked: list[httpx.Request] = []
-    asyncio.run(send_due(webhooks(home, asked.append, resolve_host)))
-    assert asked == []
+    requests: list[httpx.Request] = []
+    asyncio.run(send_due(webhooks(home, requests.append, resolve_host)))
+    assert requests == []
     assert failures(home, run) == 1
 
 
@@ -152,9 +152,9 @@ def test_a_name_that_cannot_be_looked_up_is_a_failure_like_any_other(home: Home)
     assert failures(home, run) == 1
 
 
-def test_what_cannot_be_told_is_a_failure_and_the_others_are_sent(home: Home) -> None:
+def test_a_failing_body_does_not_stop_other_webhooks(home: Home) -> None:
     bad, good = due(home), due(home)
-    asked = []
+    sent = []
 
     def describe(run: RunRecord) -> dict[str, Any]:
         if run.id == bad.id:
@@ -162,28 +162,28 @@ def test_what_cannot_be_told_is_a_failure_and_the_others_are_sent(home: Home) ->
         return {}
 
     def hear(request: httpx.Request) -> httpx.Response:
-        asked.append(request.headers["webhook-id"])
+        sent.append(request.headers["webhook-id"])
         return ok(request)
 
     hooks = Webhooks(home.runs, SECRET, describe, transport=httpx.MockTransport(hear), resolve=to("1.1.1.1"))
     asyncio.run(send_due(hooks))
-    assert asked == [good.id]
+    assert sent == [good.id]
     assert (failures(home, bad), failures(home, good)) == (1, 0)
 
 
-def test_an_address_that_is_not_reached_makes_way_for_the_next(home: Home) -> None:
+def test_the_next_address_is_tried_if_one_is_unreachable(home: Home) -> None:
     def first_is_gone(request: httpx.Request) -> httpx.Response:
         if request.url.host == "2606:4700::1111":
             raise httpx.ConnectTimeout("no")
         return httpx.Response(204)
 
     run = due(home)
-    asked = send(home, first_is_gone, "2606:4700::1111", "1.1.1.1", "1.0.0.1")
-    assert [request.url.host for request in asked] == ["2606:4700::1111", "1.1.1.1"]
+    requests = send(home, first_is_gone, "2606:4700::1111", "1.1.1.1", "1.0.0.1")
+    assert [request.url.host for request in requests] == ["2606:4700::1111", "1.1.1.1"]
     assert failures(home, run) == 0
 
 
-def test_what_may_have_been_heard_is_not_sent_to_another_address(home: Home) -> None:
+def test_a_request_that_was_sent_is_not_sent_to_another_address(home: Home) -> None:
     def breaks(request: httpx.Request) -> httpx.Response:
         raise httpx.ReadError("in the middle")
 
@@ -192,8 +192,8 @@ def test_what_may_have_been_heard_is_not_sent_to_another_address(home: Home) -> 
     assert failures(home, run) == 1
 
 
-def test_a_receiver_that_takes_its_time_has_some_of_it_and_no_more(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It answers a byte now and then, so no silence is ever long."""
+def test_a_slow_receiver_is_cut_off_after_the_time_limit(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The receiver sends a byte now and then, so the read timeout never applies."""
     monkeypatch.setattr("acestep_flows.api.execution.webhooks.LONGEST_POST", 0.5)
 
     hung_up = asyncio.Event()
@@ -223,32 +223,32 @@ def test_a_receiver_that_takes_its_time_has_some_of_it_and_no_more(home: Home, m
         assert connection.execute(select(RUNS.c.webhook_failures)).scalar_one() == 1
 
 
-def test_receivers_that_never_answer_keep_nobody_waiting(home: Home) -> None:
+def test_receivers_that_never_answer_do_not_delay_others(home: Home) -> None:
     for _ in range(CONCURRENT - 1):
         due(home, "https://hooks.example/slow")
     quick = [due(home, "https://hooks.example/quick").id for _ in range(15)]
-    heard: list[str] = []
+    received: list[str] = []
 
     async def hear(request: httpx.Request) -> httpx.Response:
         if request.url.path == "/slow":
             await asyncio.Event().wait()
-        heard.append(request.headers["webhook-id"])
+        received.append(request.headers["webhook-id"])
         return httpx.Response(204)
 
     async def until_heard() -> None:
         task = asyncio.create_task(webhooks(home, hear, to("1.1.1.1")).run())
-        await until(lambda: len(heard) == len(quick), 15)
+        await until(lambda: len(received) == len(quick), 15)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
     asyncio.run(until_heard())
-    assert sorted(heard) == sorted(quick)
+    assert sorted(received) == sorted(quick)
 
 
 def test_a_table_that_fails_is_counted_and_asked_again(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("acestep_flows.api.execution.webhooks.POLL", 0.01)
-    whole, heard = home.runs.take_webhooks, []
+    whole, received = home.runs.take_webhooks, []
     refusals = [StorageError("full"), RuntimeError("odd")]
 
     def take(*args: Any) -> Any:
@@ -260,13 +260,13 @@ def test_a_table_that_fails_is_counted_and_asked_again(home: Home, monkeypatch: 
     due(home)
 
     def hear(request: httpx.Request) -> httpx.Response:
-        heard.append(request)
+        received.append(request)
         return ok(request)
 
     async def until_heard() -> Counter[str]:
         counted: Counter[str] = Counter()
         task = asyncio.create_task(webhooks(home, hear, to("1.1.1.1"), failures=counted).run())
-        await until(lambda: heard)
+        await until(lambda: received)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -275,13 +275,13 @@ def test_a_table_that_fails_is_counted_and_asked_again(home: Home, monkeypatch: 
     assert asyncio.run(until_heard()) == {"webhooks": 2}
 
 
-def test_inside_where_the_operator_allows_it(home: Home) -> None:
+def test_private_addresses_are_called_if_the_operator_allows_it(home: Home) -> None:
     due(home)
     assert len(send(home, ok, "10.0.0.1", private=True)) == 1
 
 
 @pytest.mark.parametrize("status", [301, 404, 429, 500])
-def test_what_was_not_taken_is_sent_again(home: Home, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_webhook_is_sent_again(home: Home, status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("acestep_flows.api.execution.webhooks.retry_delay", lambda elapsed: 0.0)
     due(home)
 
@@ -307,7 +307,7 @@ def test_a_connection_that_fails_does_not_stop_the_others(home: Home, monkeypatc
     assert [request.headers["webhook-id"] for request in send(home, ok, "1.1.1.1")] == [broken.id]
 
 
-def test_waits_double_and_end() -> None:
+def test_retry_delays_double_up_to_a_limit() -> None:
     waits = [retry_delay(elapsed) for elapsed in (0, 10, 100, 1e6)]
     assert waits == sorted(waits)
     assert waits[0] >= 4
@@ -340,12 +340,12 @@ def test_public_addresses(address: str) -> None:
      f"http://{'a' * 64}.example/", "http://hooks..example/", "http://.example/", "http://localhost./",
      "http://LOCALHOST/", "http://db.internal./"],
 )  # fmt: skip
-def test_urls_that_are_refused_at_once(url: str) -> None:
+def test_unusable_urls_are_refused(url: str) -> None:
     with pytest.raises(InputError):
         check_url(url, SECRET, private=False)
 
 
-def test_without_a_secret_none_is_sent() -> None:
+def test_webhooks_are_refused_without_a_secret() -> None:
     with pytest.raises(InputError, match="WEBHOOK_SECRET"):
         check_url(URL, None, private=False)
     assert check_url(URL, SECRET, private=False).host == "hooks.example"
@@ -353,13 +353,13 @@ def test_without_a_secret_none_is_sent() -> None:
     assert check_url(f"http://{'a' * 63}.example./", SECRET, private=False).host == f"{'a' * 63}.example."
 
 
-def test_the_end_of_a_run_is_told(strict: Checkpoint, tmp_path: Path) -> None:
-    heard: list[tuple[Any, bytes]] = []
+def test_the_end_of_a_run_is_posted_until_it_is_received(strict: Checkpoint, tmp_path: Path) -> None:
+    posts: list[tuple[Any, bytes]] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            heard.append((self.headers, self.rfile.read(int(self.headers["content-length"]))))
-            self.send_response(500 if len(heard) == 1 else 204)
+            posts.append((self.headers, self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(500 if len(posts) == 1 else 204)
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
@@ -372,14 +372,14 @@ def test_the_end_of_a_run_is_told(strict: Checkpoint, tmp_path: Path) -> None:
     with opened(tmp_path, strict, options=options, webhook_secret=SECRET) as door:
         run = door.finished(webhook={"url": url})
         end = time.monotonic() + 20
-        while len(heard) < 2:
+        while len(posts) < 2:
             assert time.monotonic() < end
             time.sleep(0.05)
-        headers, body = heard[1]
-        told = json.loads(body)
-        assert told["type"] == "run.succeeded"
-        assert told["run"]["id"] == run["id"]
-        assert told["run"]["outputs"] == run["outputs"]
+        headers, body = posts[1]
+        content = json.loads(body)
+        assert content["type"] == "run.succeeded"
+        assert content["run"]["id"] == run["id"]
+        assert content["run"]["outputs"] == run["outputs"]
         stamp = int(headers["webhook-timestamp"])
         assert headers["webhook-signature"] == sign(SECRET, run["id"], stamp, body)
     server.shutdown()

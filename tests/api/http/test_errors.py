@@ -1,4 +1,4 @@
-"""Errors as answers: one form, the right status, nothing of the server in them."""
+"""Error responses: one form, the right status, no folders of the server."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def test_every_error_keeps_its_status_when_only_its_code_is_known() -> None:
     assert status_of("of another version") == 500
 
 
-def test_a_graphs_problems_are_told_one_by_one_without_folders() -> None:
+def test_an_error_lists_the_problems_of_a_graph_without_folders() -> None:
     problem = Problem("unknown-stage", "no stage 'x' in /srv/graphs/a.yaml", "/srv/graphs/a.yaml", 3, 4, "n")
-    told = error_body(GraphError([problem]), Redactor(["/srv/graphs"]))["error"]
-    assert told["problems"] == [
+    error = error_body(GraphError([problem]), Redactor(["/srv/graphs"]))["error"]
+    assert error["problems"] == [
         {
             "rule": "unknown-stage",
             "message": "no stage 'x' in <server>/a.yaml",
@@ -42,16 +42,16 @@ def test_a_graphs_problems_are_told_one_by_one_without_folders() -> None:
             "node": "n",
         }
     ]
-    assert "/srv" not in json.dumps(told)
+    assert "/srv" not in json.dumps(error)
 
 
-def test_who_is_turned_away_hears_when_to_come_again() -> None:
+def test_overload_responses_have_retry_after() -> None:
     assert error_response(Overloaded("full", retry_after=0.2)).headers["retry-after"] == "1"
     assert error_response(Overloaded("full", retry_after=12.3)).headers["retry-after"] == "13"
     assert error_response(errors.Unavailable("locked")).headers["retry-after"] == "5"
 
 
-def test_the_longest_folder_is_taken_out_first(tmp_path: Path) -> None:
+def test_the_longest_folder_is_redacted_first(tmp_path: Path) -> None:
     redact = Redactor([tmp_path, tmp_path / "home", "/"])
     assert redact(f"{tmp_path}/home/a and {tmp_path}/b") == "<server>/a and <server>/b"
     assert redact("a/b") == "a/b"
@@ -94,9 +94,9 @@ def raising(error: Exception) -> httpx.Response:
 def test_every_error_has_one_form(error: Exception, status: int, code: str) -> None:
     response = raising(error)
     assert response.status_code == status
-    told = response.json()["error"]
-    assert told["code"] == code
-    assert set(told) == {"code", "message", "node"}
+    error = response.json()["error"]
+    assert error["code"] == code
+    assert set(error) == {"code", "message", "node"}
     assert "/srv" not in response.text
     assert "secret" not in response.text
 

@@ -1,4 +1,4 @@
-"""Server-sent events: all of them, in order, once each, also to a client that lost its connection."""
+"""Server-sent events: complete, in order, once each, also after a lost connection."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from acestep_flows.model.checkpoint import Checkpoint
 from tests.api.door import LONG, SHORT, Door, opened
 
 
-def told(response: httpx.Response) -> Iterator[dict[str, Any]]:
-    """The events of a stream, as a browser takes them apart."""
+def event_data(response: httpx.Response) -> Iterator[dict[str, Any]]:
+    """The data of the events of a stream, parsed as a browser does."""
     fields: dict[str, str] = {}
     for line in response.iter_lines():
         if line:
@@ -41,7 +41,7 @@ def test_a_run_is_followed_to_its_end(door: Door) -> None:
     with door.client.stream("GET", run["links"]["events"]) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
         assert response.headers["cache-control"] == "no-store"
-        events = list(told(response))
+        events = list(event_data(response))
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     assert events[0]["type"] == "accepted"
     assert events[-1]["type"] == "succeeded"
@@ -51,7 +51,7 @@ def test_a_run_is_followed_to_its_end(door: Door) -> None:
     assert shares == sorted(shares)
 
 
-def test_a_client_goes_on_where_it_lost_the_connection(door: Door) -> None:
+def test_a_client_resumes_after_a_lost_connection(door: Door) -> None:
     run = door.submit(inputs=dict(SHORT) | {"seed": 1002, "steps": 30})
     url = run["links"]["events"]
     seen: list[dict[str, Any]] = []
@@ -59,20 +59,20 @@ def test_a_client_goes_on_where_it_lost_the_connection(door: Door) -> None:
         headers = {"Last-Event-ID": str(seen[-1]["seq"])} if seen else {}
         with door.client.stream("GET", url, headers=headers) as response:
             assert response.status_code == 200
-            for event in told(response):
+            for event in event_data(response):
                 seen.append(event)
                 if len(seen) % 3 == 0:
                     break  # the connection drops in the middle
     assert [event["seq"] for event in seen] == list(range(1, len(seen) + 1))
     after = door.client.get(url, params={"after": seen[-2]["seq"]})
-    assert [event["type"] for event in told(after)] == ["succeeded"]
+    assert [event["type"] for event in event_data(after)] == ["succeeded"]
     assert door.client.get(url, headers={"Last-Event-ID": str(seen[-1]["seq"])}).status_code == 204
 
 
 def test_a_cancelled_run_ends_its_stream(door: Door) -> None:
     run = door.submit(inputs=LONG)
     with door.client.stream("GET", run["links"]["events"]) as response:
-        for event in told(response):
+        for event in event_data(response):
             if event["type"] == "progress":
                 door.client.delete(run["links"]["self"])
             last = event
@@ -93,7 +93,7 @@ def test_a_client_that_saw_more_than_there_is_hears_the_end_all_the_same(strict:
 
 
 @pytest.mark.parametrize("id", ["-1", "x", "1e5", "9" * 19, "1;2"])
-def test_what_was_never_an_id_is_refused(door: Door, id: str) -> None:
+def test_an_invalid_event_id_is_refused(door: Door, id: str) -> None:
     url = door.submit()["links"]["events"]
     assert door.client.get(url, headers={"Last-Event-ID": id}).status_code == 422
     with pytest.raises(InputError):
@@ -104,7 +104,7 @@ def test_streams_are_counted_and_bounded(strict: Checkpoint, tmp_path: Path) -> 
     with opened(tmp_path, strict, options=ApiOptions(streams=1), executing=False) as door:
         url = door.submit()["links"]["events"]
         with door.client.stream("GET", url) as response:
-            events = told(response)
+            events = event_data(response)
             assert next(events)["type"] == "accepted"
             assert door.client.get("/v1/stats").json()["streams"] == 1
             other = door.client.get(url)
@@ -113,7 +113,7 @@ def test_streams_are_counted_and_bounded(strict: Checkpoint, tmp_path: Path) -> 
             assert render.status_code == 503
         assert door.client.get("/v1/stats").json()["runs"]["queued"] == 1, "a refused render leaves no run"
         while door.client.get("/v1/stats").json()["streams"]:
-            pass  # the server notices that the client is gone
+            pass  # the server notices that the client disconnected
         with door.client.stream("GET", url) as response:
             assert response.status_code == 200
 
@@ -130,7 +130,7 @@ def test_one_key_does_not_take_every_place(strict: Checkpoint, tmp_path: Path) -
             response = open_.enter_context(door.client.stream("GET", url))
             if response.status_code == 200:
                 held.append(response.iter_raw())
-                next(held[-1])  # the stream has its place
+                next(held[-1])  # the stream is counted now
             return response.status_code
 
         assert [ask("greedy") for _ in range(3)] == [200, 200, 429]

@@ -1,4 +1,4 @@
-"""API keys: kept as digests, compared without telling, each with its limits."""
+"""API keys: stored as digests, compared in constant time, each with its limits."""
 
 from __future__ import annotations
 
@@ -34,29 +34,29 @@ def test_other_keys_are_refused(presented: str | None) -> None:
 
 
 def test_every_key_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = [new_key(name) for name in ("a", "b", "c")]
+    keys = [new_key(name) for name in ("a", "b", "c")]
     compared: list[str] = []
     real = hmac.compare_digest
 
-    def compare(one: str, other: str) -> bool:
-        compared.append(one)
-        return real(one, other)
+    def compare(digest: str, presented: str) -> bool:
+        compared.append(digest)
+        return real(digest, presented)
 
     monkeypatch.setattr("acestep_flows.api.http.keys.hmac.compare_digest", compare)
-    Keyring([key for _, key in made]).admit(made[0][0])
-    assert compared == [key.sha256 for _, key in made]
+    Keyring([key for _, key in keys]).admit(keys[0][0])
+    assert compared == [key.sha256 for _, key in keys]
 
 
 def test_a_key_has_its_rate() -> None:
     secret, key = new_key("alice")
     other, second = new_key("bob")
-    ring = Keyring([key.model_copy(update={"requests_per_minute": 2}), second])
-    ring.admit(secret)
-    ring.admit(secret)
+    keyring = Keyring([key.model_copy(update={"requests_per_minute": 2}), second])
+    keyring.admit(secret)
+    keyring.admit(secret)
     with pytest.raises(RateLimited) as caught:
-        ring.admit(secret)
+        keyring.admit(secret)
     assert 0 < caught.value.retry_after <= 30
-    assert ring.admit(other) == second
+    assert keyring.admit(other) == second
 
 
 def test_without_keys_everybody_on_this_machine_may() -> None:
@@ -89,27 +89,27 @@ def test_keys_come_from_the_environment_and_a_file(tmp_path: Path) -> None:
     }
     settings = read_settings(environ)
     assert "0123456789abcdef" not in repr(settings)
-    ring = read_keys(settings)
-    assert [key.name for key in ring.keys] == ["alice", "bob", "carol"]
-    found = ring.admit("fedcba9876543210")
-    assert found is not None
-    assert found.name == "bob"
-    assert ring.admit(secret) == key.model_copy(update={"runs": 2})
+    keyring = read_keys(settings)
+    assert [key.name for key in keyring.keys] == ["alice", "bob", "carol"]
+    key = keyring.admit("fedcba9876543210")
+    assert key is not None
+    assert key.name == "bob"
+    assert keyring.admit(secret) == key.model_copy(update={"runs": 2})
     assert not read_keys(read_settings({}))
 
 
 def test_keys_of_the_environment_may_have_limits() -> None:
     text = "alice=0123456789abcdef runs=2,bob = fedcba9876543210 runs = 3  requests_per_minute=1,carol=aaaabbbbccccdd=="
-    ring = read_keys(read_settings({"ACESTEP_FLOWS_API_KEYS": text}))
-    assert [(key.name, key.requests_per_minute, key.runs) for key in ring.keys] == [
+    keyring = read_keys(read_settings({"ACESTEP_FLOWS_API_KEYS": text}))
+    assert [(key.name, key.requests_per_minute, key.runs) for key in keyring.keys] == [
         ("alice", 600, 2),
         ("bob", 1, 3),
         ("carol", 600, None),
     ]
-    assert ring.admit("aaaabbbbccccdd==") is not None
-    assert ring.admit("fedcba9876543210") is not None
+    assert keyring.admit("aaaabbbbccccdd==") is not None
+    assert keyring.admit("fedcba9876543210") is not None
     with pytest.raises(RateLimited):
-        ring.admit("fedcba9876543210")
+        keyring.admit("fedcba9876543210")
 
 
 @pytest.mark.parametrize(
@@ -146,8 +146,8 @@ def test_a_key_is_made_and_its_digest_is_appended(tmp_path: Path) -> None:
     secrets = [add_key(file, "alice"), add_key(file, "bob", requests_per_minute=60, runs=2)]
     assert file.stat().st_mode & 0o777 == 0o600
     assert not any(secret in file.read_text() for secret in secrets)
-    ring = read_keys(read_settings({"ACESTEP_FLOWS_API_KEY_FILE": str(file)}))
-    alice, bob = (ring.admit(secret) for secret in secrets)
+    keyring = read_keys(read_settings({"ACESTEP_FLOWS_API_KEY_FILE": str(file)}))
+    alice, bob = (keyring.admit(secret) for secret in secrets)
     assert alice is not None
     assert bob is not None
     assert (alice.name, alice.requests_per_minute, alice.runs) == ("alice", 600, None)
@@ -159,9 +159,7 @@ def test_a_key_is_made_and_its_digest_is_appended(tmp_path: Path) -> None:
     [(None, "a b", {}), (None, "../x", {}), (None, "", {}), (None, "new", {"runs": 0}), ("{", "new", {}),
      ("", "new", {}), ('{"keys": [{"name": "old", "sha256": "' + "0" * 64 + '"}]}', "old", {})],
 )  # fmt: skip
-def test_what_makes_no_key_changes_no_file(
-    tmp_path: Path, content: str | None, name: str, limits: dict[str, int]
-) -> None:
+def test_a_failed_key_changes_no_file(tmp_path: Path, content: str | None, name: str, limits: dict[str, int]) -> None:
     file = tmp_path / "keys.json"
     if content is not None:
         file.write_text(content)
@@ -170,7 +168,7 @@ def test_what_makes_no_key_changes_no_file(
     assert (file.read_text() if file.exists() else None) == content
 
 
-def test_a_file_of_others_stays_theirs_and_a_link_stays_a_link(tmp_path: Path) -> None:
+def test_a_key_file_keeps_its_owner_and_a_link_stays_a_link(tmp_path: Path) -> None:
     file, link = tmp_path / "keys.json", tmp_path / "link.json"
     add_key(file, "alice")
     link.symlink_to(file)
@@ -184,7 +182,7 @@ def test_a_file_of_others_stays_theirs_and_a_link_stays_a_link(tmp_path: Path) -
     assert len(json.loads(file.read_text())["keys"]) == 2
 
 
-def test_keys_made_at_once_are_all_there(tmp_path: Path) -> None:
+def test_keys_made_concurrently_are_all_stored(tmp_path: Path) -> None:
     file = tmp_path / "keys.json"
     names = [f"caller{number}" for number in range(12)]
     with ThreadPoolExecutor(6) as threads:
@@ -192,7 +190,7 @@ def test_keys_made_at_once_are_all_there(tmp_path: Path) -> None:
     assert sorted(key["name"] for key in json.loads(file.read_text())["keys"]) == sorted(names)
 
 
-def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_an_unwritable_key_file_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be written"):
         add_key(tmp_path / "file" / "keys.json", "alice")

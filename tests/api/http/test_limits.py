@@ -1,4 +1,4 @@
-"""Bounds on what a caller sends."""
+"""Limits on requests."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_bucket_never_gives_more_than_its_rate_and_size(rate: float, size: flo
 
 
 @given(rate=st.floats(0.01, 100), size=st.floats(1, 10))
-def test_who_waits_as_long_as_told_is_served(rate: float, size: float) -> None:
+def test_a_token_is_there_after_the_returned_wait(rate: float, size: float) -> None:
     clock = Clock()
     bucket = TokenBucket(rate, size, clock)
     for _ in range(20):
@@ -59,7 +59,7 @@ def receive_from(parts: Iterable[bytes]) -> Any:
     return receive
 
 
-def test_room_is_given_in_turn_and_never_more_than_there_is() -> None:
+def test_budget_is_reserved_in_order_and_never_exceeded() -> None:
     async def all_of_them() -> None:
         budget, taken, order = ByteBudget(10), 0, []
 
@@ -80,7 +80,7 @@ def test_room_is_given_in_turn_and_never_more_than_there_is() -> None:
     asyncio.run(all_of_them())
 
 
-def test_room_that_nobody_waits_for_any_more_is_there_for_others() -> None:
+def test_a_cancelled_reservation_frees_the_budget() -> None:
     async def give_up() -> None:
         budget = ByteBudget(1)
         async with budget.reserve(1):

@@ -1,4 +1,4 @@
-"""Numbers for Prometheus."""
+"""Metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.api.door import SHORT, Door, opened
 
 
 def samples(door: Door) -> dict[tuple[str, ...], float]:
-    """Every sample by its name and its labels' values."""
+    """Every sample by its name and the values of its labels."""
     return numbers_of(door.client)
 
 
 def numbers_of(client: httpx.Client) -> dict[tuple[str, ...], float]:
-    """The same of any server."""
+    """Every sample of any server."""
     response = client.get("/metrics")
     assert response.headers["content-type"].startswith("text/plain")
     return {
@@ -46,39 +46,39 @@ def test_runs_stages_requests_and_processes_are_counted(strict: Checkpoint, tmp_
         first = door.finished()
         second = door.finished()
         door.until(door.submit("decode", {"latents": first["outputs"]["latents"]["asset"]}, deadline=1e-6)["id"])
-        found = samples(door)
+        metrics = samples(door)
         again = samples(door)
-        assert found["acestep_flows_runs_ended_total", "text2music", "succeeded"] == 2
+        assert metrics["acestep_flows_runs_ended_total", "text2music", "succeeded"] == 2
         assert again["acestep_flows_runs_ended_total", "text2music", "succeeded"] == 2, "no run counts twice"
-        assert found["acestep_flows_runs_ended_total", "decode", "failed"] == 1
-        assert found["acestep_flows_errors_total", "deadline_exceeded"] == 1
-        assert found["acestep_flows_runs", "succeeded"] == 2
-        assert found["acestep_flows_runs", "queued"] == 0
-        assert found["acestep_flows_nodes_total", "sample", "finished"] == 1
-        assert found["acestep_flows_nodes_total", "sample", "cached"] == 1
-        assert found["acestep_flows_stage_seconds_count", "sample"] == 1
-        assert found["acestep_flows_run_rtf_count", "text2music"] == 2
-        assert found["acestep_flows_run_queue_seconds_count",] == 2
+        assert metrics["acestep_flows_runs_ended_total", "decode", "failed"] == 1
+        assert metrics["acestep_flows_errors_total", "deadline_exceeded"] == 1
+        assert metrics["acestep_flows_runs", "succeeded"] == 2
+        assert metrics["acestep_flows_runs", "queued"] == 0
+        assert metrics["acestep_flows_nodes_total", "sample", "finished"] == 1
+        assert metrics["acestep_flows_nodes_total", "sample", "cached"] == 1
+        assert metrics["acestep_flows_stage_seconds_count", "sample"] == 1
+        assert metrics["acestep_flows_run_rtf_count", "text2music"] == 2
+        assert metrics["acestep_flows_run_queue_seconds_count",] == 2
         sizes = [run["outputs"]["audio"]["bytes"] for run in (first, second)]
-        assert found["acestep_flows_output_bytes_total", "audio"] == sum(sizes)
-        assert found["acestep_flows_http_requests_total", "POST", "/v1/runs", "202"] == 3
-        assert found["acestep_flows_executors",] == 1
-        assert found["acestep_flows_background_failures", "sweep"] == 2
-        assert found["acestep_flows_process_replicas", "all"] == 2
-        assert [found[f"acestep_flows_stage_{name}_total", "vocode"] for name in ("passes", "passed")] == [4, 14]
-        assert found["acestep_flows_process_under_way", "all"] == 4
-        assert found["acestep_flows_engine", "songs", "all"] == 6
-        assert found["acestep_flows_engine", "occupancy", "all"] == 0.5
-        assert found["acestep_flows_engine", "steps_per_second", "all"] == 14
-        assert found["acestep_flows_engine", "songs_per_turn", "all"] == 1.5
-        assert found["acestep_flows_stage_bytes_total", "in", "sample"] == 200
-        assert found["acestep_flows_stage_bytes_total", "out", "sample"] == 80
-        assert found["acestep_flows_stage_queue_seconds_count", "sample"] == 1
-        assert 0 <= found["acestep_flows_stage_queue_seconds_sum", "sample"] < 60
+        assert metrics["acestep_flows_output_bytes_total", "audio"] == sum(sizes)
+        assert metrics["acestep_flows_http_requests_total", "POST", "/v1/runs", "202"] == 3
+        assert metrics["acestep_flows_executors",] == 1
+        assert metrics["acestep_flows_background_failures", "sweep"] == 2
+        assert metrics["acestep_flows_process_replicas", "all"] == 2
+        assert [metrics[f"acestep_flows_stage_{name}_total", "vocode"] for name in ("passes", "passed")] == [4, 14]
+        assert metrics["acestep_flows_process_under_way", "all"] == 4
+        assert metrics["acestep_flows_engine", "songs", "all"] == 6
+        assert metrics["acestep_flows_engine", "occupancy", "all"] == 0.5
+        assert metrics["acestep_flows_engine", "steps_per_second", "all"] == 14
+        assert metrics["acestep_flows_engine", "songs_per_turn", "all"] == 1.5
+        assert metrics["acestep_flows_stage_bytes_total", "in", "sample"] == 200
+        assert metrics["acestep_flows_stage_bytes_total", "out", "sample"] == 80
+        assert metrics["acestep_flows_stage_queue_seconds_count", "sample"] == 1
+        assert 0 <= metrics["acestep_flows_stage_queue_seconds_sum", "sample"] < 60
 
 
-def test_what_a_replica_did_stays_counted_when_another_takes_its_place(strict: Checkpoint, tmp_path: Path) -> None:
-    told: list[dict[str, Any]] = []
+def test_counters_keep_the_work_of_replaced_replicas(strict: Checkpoint, tmp_path: Path) -> None:
+    replicas: list[dict[str, Any]] = []
 
     def replica(name: str, calls: int) -> dict[str, Any]:
         edges = {"mix": {"calls": calls, "seconds": 1.0, "bytes_in": 10 * calls, "bytes_out": calls}}
@@ -90,24 +90,24 @@ def test_what_a_replica_did_stays_counted_when_another_takes_its_place(strict: C
         }
 
     async def numbers() -> Mapping[str, Any]:
-        return {"all": told}
+        return {"all": replicas}
 
     names = [("process_calls_total", "all"), ("stage_bytes_total", "in", "mix"), ("stage_passes_total", "vocode")]
     with opened(tmp_path, strict, process_stats=numbers, executing=False) as door:
 
         def counted(*replicas: dict[str, Any]) -> list[float]:
-            told[:] = replicas
-            found = samples(door)
-            return [found[f"acestep_flows_{name}", *labels] for name, *labels in names]
+            replicas[:] = replicas
+            metrics = samples(door)
+            return [metrics[f"acestep_flows_{name}", *labels] for name, *labels in names]
 
         assert counted(replica("a", 5), replica("b", 2)) == [7, 70, 7]
         assert counted(replica("b", 3), replica("a", 5)) == [8, 80, 8]
-        assert counted() == [8, 80, 8]  # they did not answer
+        assert counted() == [8, 80, 8]  # the replicas did not answer
         assert counted(replica("b", 3), replica("c", 4)) == [12, 120, 12]
 
 
 def test_errors_are_counted_by_their_code(strict: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(**asked: Any) -> None:
+    def fail(**options: Any) -> None:
         raise ZeroDivisionError
 
     with opened(tmp_path, strict, executing=False, options=ApiOptions(queued=0)) as door:
@@ -117,15 +117,15 @@ def test_errors_are_counted_by_their_code(strict: Checkpoint, tmp_path: Path, mo
         door.client.post("/v1/runs", json={"graph": "text2music", "inputs": dict(SHORT)})
         monkeypatch.setattr(door.home.runs, "list", fail)
         assert httpx.get(f"{door.url}/v1/runs").status_code == 500
-        found = samples(door)
-    told = {name[1:]: count for name, count in found.items() if name[0] == "acestep_flows_http_errors_total"}
-    assert told == {
+        metrics = samples(door)
+    errors = {name[1:]: count for name, count in metrics.items() if name[0] == "acestep_flows_http_errors_total"}
+    assert errors == {
         ("not_found", "404"): 2,
         ("invalid_input", "422"): 1,
         ("overloaded", "503"): 1,
         ("internal", "500"): 1,
     }
-    assert found["acestep_flows_http_requests_total", "GET", "/v1/runs", "500"] == 1
+    assert metrics["acestep_flows_http_requests_total", "GET", "/v1/runs", "500"] == 1
 
 
 def test_routes_have_names_not_paths(door: Door) -> None:
@@ -138,7 +138,7 @@ def test_routes_have_names_not_paths(door: Door) -> None:
     assert not any("000" in route or "nothing" in route for route in routes)
 
 
-def test_what_waits_is_told_by_stage(strict: Checkpoint, tmp_path: Path) -> None:
+def test_waiting_nodes_are_counted_by_stage(strict: Checkpoint, tmp_path: Path) -> None:
     with opened(tmp_path, strict, executing=False) as door:
         door.submit(inputs=SHORT)
         assert samples(door)["acestep_flows_runs", "queued"] == 1

@@ -51,7 +51,7 @@ def _json(body: Any) -> bytes:
         ({"graph": TRIM, "inputs": {"source": "x"}}, "graph of your own"),
     ],
 )
-def test_what_cannot_be_run_is_refused_with_a_reason(door: Door, body: dict[str, Any], word: str) -> None:
+def test_invalid_submissions_are_refused_with_a_reason(door: Door, body: dict[str, Any], word: str) -> None:
     before = door.client.get("/v1/stats").json()["runs"]
     response = door.client.post("/v1/runs", content=_json(body), headers={"Content-Type": "application/json"})
     assert response.status_code in (404, 422), response.text
@@ -122,9 +122,9 @@ def test_adapters_go_by_name_only(strict: Checkpoint, tmp_path: Path) -> None:
 def test_control_branches_go_by_name_only(strict: Checkpoint, tmp_path: Path) -> None:
     with opened(tmp_path, strict) as door:
         track = door.upload(sound(0.5)).json()["id"]
-        there = strict.root / "controls" / "stemgen"
-        assert there.is_dir()
-        for branch in (str(there), *TRICKS):
+        folder = strict.root / "controls" / "stemgen"
+        assert folder.is_dir()
+        for branch in (str(folder), *TRICKS):
             inputs = {"track": track, "instrument": "bass", "steps": 1, "control_branch": branch}
             run = door.until(door.submit("stemgen", inputs)["id"])
             assert (run["state"], run["error"]["code"]) == ("failed", "invalid_input"), branch
@@ -150,7 +150,7 @@ def test_the_same_idempotency_key_gives_the_same_run(door: Door) -> None:
     assert door.client.post("/v1/runs", json=body | {"idempotency_key": "x" * 300}).status_code == 422
 
 
-def test_a_retry_is_answered_though_what_the_run_read_has_expired(strict: Checkpoint, tmp_path: Path) -> None:
+def test_a_retry_succeeds_although_an_input_has_expired(strict: Checkpoint, tmp_path: Path) -> None:
     with opened(tmp_path, strict, executing=False) as door:
         source = door.upload(sound()).json()["id"]
         body = {"graph": "audio2audio", "inputs": {"reference": source, "tags": "x"}, "idempotency_key": "k"}
@@ -173,7 +173,7 @@ def test_one_key_many_times_at_once_is_one_run(door: Door) -> None:
     assert len({answer.json()["id"] for answer in answers}) == 1
 
 
-def test_a_full_queue_turns_away_and_says_when_to_come_again(waiting: Door) -> None:
+def test_a_full_queue_refuses_runs_with_retry_after(waiting: Door) -> None:
     runs = [waiting.submit() for _ in range(3)]
     assert [run["queue_position"] for run in runs] == [0, 1, 2]
     for path, body in (("/v1/runs", {"graph": "text2music"}), ("/v1/graphs/text2music:render", {})):
@@ -190,7 +190,7 @@ def test_a_full_queue_turns_away_and_says_when_to_come_again(waiting: Door) -> N
         waiting.client.delete(f"/v1/runs/{run['id']}")
 
 
-def test_a_crowd_is_taken_up_to_the_limit_and_no_further(strict: Checkpoint, tmp_path: Path) -> None:
+def test_concurrent_submissions_stop_at_the_queue_limit(strict: Checkpoint, tmp_path: Path) -> None:
     with opened(tmp_path, strict, options=ApiOptions(queued=50), executing=False) as door:
         body = {"graph": "text2music", "inputs": dict(SHORT)}
         with ThreadPoolExecutor(32) as pool:
@@ -201,7 +201,7 @@ def test_a_crowd_is_taken_up_to_the_limit_and_no_further(strict: Checkpoint, tmp
         assert door.client.get("/v1/stats").json()["runs"]["queued"] == 50
 
 
-def test_a_graph_of_ones_own_runs_where_it_may(strict: Checkpoint, tmp_path: Path) -> None:
+def test_an_inline_graph_runs_if_the_server_allows_it(strict: Checkpoint, tmp_path: Path) -> None:
     with opened(tmp_path, strict, options=ApiOptions(inline_graphs=True)) as door:
         asset = door.upload(sound()).json()["id"]
         run = door.finished(TRIM, {"source": asset})
@@ -220,8 +220,8 @@ def test_a_server_that_takes_no_runs_says_so(strict: Checkpoint, tmp_path: Path)
         body = {"graph": "text2music", "inputs": dict(SHORT), "idempotency_key": "k"}
         run = door.client.post("/v1/runs", json=body).json()["id"]
         reasons[0] = "the server is ending"
-        for path, asked in (("/v1/runs", body | {"idempotency_key": "l"}), ("/v1/graphs/text2music:render", {})):
-            response = door.client.post(path, json=asked | {"inputs": dict(SHORT)})
+        for path, request in (("/v1/runs", body | {"idempotency_key": "l"}), ("/v1/graphs/text2music:render", {})):
+            response = door.client.post(path, json=request | {"inputs": dict(SHORT)})
             assert (response.status_code, response.headers["retry-after"]) == (503, "5")
             assert "ending" in response.json()["error"]["message"]
         assert door.client.post("/v1/runs", json=body).json()["id"] == run

@@ -1,4 +1,4 @@
-"""What a server is put together from."""
+"""Assembling a server."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ from tests.api.toys import opened
 
 
 @pytest.mark.parametrize(
-    ("keep", "kept", "cache"),
+    ("keep", "expected", "cache"),
     [
         ({}, RetentionPolicy(), 20 * 2**30),
         ({"days": 2, "outputs_gb": 0.5, "cache_gb": 1}, RetentionPolicy(files=2 * DAY, bytes=2**29), 2**30),
         ({"days": None, "outputs_gb": None}, RetentionPolicy(files=None, bytes=None), 20 * 2**30),
     ],
 )
-def test_the_pool_file_says_what_is_kept(
+def test_retention_is_set_by_the_pool_file(
     strict: Checkpoint,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     keep: dict[str, float | None],
-    kept: RetentionPolicy,
+    expected: RetentionPolicy,
     cache: int,
 ) -> None:
-    told: list[RetentionPolicy] = []
+    policies: list[RetentionPolicy] = []
 
-    def listening(*args: object, retention: RetentionPolicy, **options: object) -> object:
-        told.append(retention)
+    def recording(*args: object, retention: RetentionPolicy, **options: object) -> object:
+        policies.append(retention)
         return Executor(*args, retention=retention, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(assembly, "Executor", listening)
+    monkeypatch.setattr(assembly, "Executor", recording)
     local = Pool.read("local").model_dump(exclude_unset=True)
     pool = Pool.checked(local | {"limits": {"keep": keep}})
     with opened(tmp_path) as home, Here(strict) as runner:
-        made = assemble(home, pool, runner, read_settings(), Keyring(), IngressOptions())  # type: ignore[arg-type]
-        store = made.scheduler.cache.store
-        assert told == [kept]
+        parts = assemble(home, pool, runner, read_settings(), Keyring(), IngressOptions())  # type: ignore[arg-type]
+        store = parts.scheduler.cache.store
+        assert policies == [expected]
         assert store is not None
         assert store.budget == cache

@@ -1,4 +1,4 @@
-"""The deployment in front, without a Ray to start it."""
+"""The ingress deployment, without Ray."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from tests.runtime.serving.pools import fused
 
 
 def test_its_options_are_those_of_the_command(tmp_path: Path) -> None:
-    given = {"origins": ["https://studio.example.org"], "database": "postgresql://somewhere/runs"}
-    made = ingress(Pool.read("local"), tmp_path, {}, given)
-    *_, options = made._bound_deployment.init_args
-    assert made._bound_deployment._deployment_config.graceful_shutdown_timeout_s > options.drain
+    options_given = {"origins": ["https://studio.example.org"], "database": "postgresql://somewhere/runs"}
+    application = ingress(Pool.read("local"), tmp_path, {}, options_given)
+    *_, options = application._bound_deployment.init_args
+    assert application._bound_deployment._deployment_config.graceful_shutdown_timeout_s > options.drain
     assert options == IngressOptions(origins=("https://studio.example.org",), database="postgresql://somewhere/runs")
 
 
 @pytest.mark.parametrize(
-    ("home", "options", "said"),
+    ("home", "options", "message"),
     [
         (None, {}, "no home folder"),
         (Path("/data"), {"colour": "red"}, "colour: Extra inputs"),
@@ -38,23 +38,23 @@ def test_its_options_are_those_of_the_command(tmp_path: Path) -> None:
         (Path("/data"), {"origins": "everywhere"}, "origins: Input should be a valid tuple"),
     ],
 )
-def test_what_is_refused(home: Path | None, options: dict[str, Any], said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_unusable_options_are_refused(home: Path | None, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         ingress(Pool.read("local"), home, {}, options)
 
 
 @pytest.mark.parametrize("drain", [0.0, 60.0])
-def test_runs_in_hand_may_go_on_for_as_long_as_it_says(
+def test_running_runs_may_continue_during_the_drain(
     small_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drain: float
 ) -> None:
-    async def work(executor: Any, held: Any) -> StoredOutputs:
-        """Go on for a while after the replica was asked to end."""
+    async def compute(executor: Any, run: Any) -> StoredOutputs:
+        """Continue for a while after the replica was asked to stop."""
         while not executor._draining:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.1)
         return StoredOutputs((), ())
 
-    monkeypatch.setattr(Executor, "_compute", work)
+    monkeypatch.setattr(Executor, "_compute", compute)
 
     async def live() -> str:
         plain: Any = Ingress.__mro__[1]
@@ -62,8 +62,8 @@ def test_runs_in_hand_may_go_on_for_as_long_as_it_says(
         app = replica.__serve_build_asgi_app__()
         client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
         async with client, app.router.lifespan_context(app):
-            asked = {"graph": "text2music", "inputs": {"tags": "pop"}}
-            run = (await client.post("/v1/runs", json=asked)).json()["id"]
+            request = {"graph": "text2music", "inputs": {"tags": "pop"}}
+            run = (await client.post("/v1/runs", json=request)).json()["id"]
             async with asyncio.timeout(60):
                 while run not in replica._executor.active_runs:
                     await asyncio.sleep(0.01)
@@ -77,17 +77,17 @@ def test_runs_in_hand_may_go_on_for_as_long_as_it_says(
 
 
 class Dead(BaseException):
-    """What nothing in the background work catches."""
+    """An exception that the background work does not catch."""
 
 
-def test_a_replica_whose_executor_died_is_not_well(
+def test_a_replica_whose_executor_died_is_unhealthy(
     small_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def die(*args: Any) -> Any:
         raise Dead
 
     async def live() -> None:
-        plain: Any = Ingress.__mro__[1]  # without what Serve wraps around it
+        plain: Any = Ingress.__mro__[1]  # the class without Serve's wrapper
         replica = plain(fused(small_root), tmp_path, {}, IngressOptions())
         app = replica.__serve_build_asgi_app__()
         client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
@@ -96,9 +96,9 @@ def test_a_replica_whose_executor_died_is_not_well(
             assert (await client.get("/readyz")).status_code == 200
             monkeypatch.setattr(replica._home.leases, "claim", die)
             async with asyncio.timeout(60):
-                while (told := await client.get("/readyz")).status_code == 200:
+                while (response := await client.get("/readyz")).status_code == 200:
                     await asyncio.sleep(0.05)
-            assert told.json()["reason"] == "the executor has ended"
+            assert response.json()["reason"] == "the executor has ended"
             with pytest.raises(RuntimeError, match="executor"):
                 await replica.check_health()
 

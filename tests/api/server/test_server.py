@@ -1,4 +1,4 @@
-"""The server as one process, its stages in it: how much it takes at once, and how it ends."""
+"""The server as one process with its stages in it: load, and how it ends."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def leave(url: str) -> list[str]:
-    """Ask the server to end in the middle of a run that is being followed; the types of the events that came."""
+    """Stop the server while a client follows a run. Returns the types of the events that came."""
     with httpx.Client(base_url=url, timeout=120) as client:
         run = client.post("/v1/runs", json=SONG).json()["links"]
         while client.get(run["self"]).json()["progress"] == 0:
@@ -67,7 +67,7 @@ def test_runs_end_within_the_drain_and_clients_hear_of_it(
     leaving: list[Future[list[str]]] = []
     with ThreadPoolExecutor(1) as pool:
         serve_forever(
-            options, read_settings(), lambda said: leaving.append(pool.submit(leave, said.split()[2].rstrip(";")))
+            options, read_settings(), lambda line: leaving.append(pool.submit(leave, line.split()[2].rstrip(";")))
         )
         begun = time.monotonic()
         types = leaving[0].result(1)
@@ -77,7 +77,7 @@ def test_runs_end_within_the_drain_and_clients_hear_of_it(
 
 @pytest.fixture
 def crowded(small_root: Path, tmp_path: Path) -> Iterator[httpx.Client]:
-    """A client of a server in a process of its own, where a thousand runs may wait."""
+    """A client of a server in a process of its own, with a queue of a thousand runs."""
     pool = yaml.safe_load((shipped() / "local.yaml").read_text())
     pool["limits"] |= {"queued": CROWD, "running": 16}
     (tmp_path / "pool.yaml").write_text(yaml.safe_dump(pool))
@@ -98,15 +98,15 @@ def crowded(small_root: Path, tmp_path: Path) -> Iterator[httpx.Client]:
 
 def every_run(client: httpx.Client) -> Iterator[dict[str, Any]]:
     """All runs of the table, page by page."""
-    asked: dict[str, Any] | None = {"limit": 200}
-    while asked is not None:
-        page = client.get("/v1/runs", params=asked).json()
+    query: dict[str, Any] | None = {"limit": 200}
+    while query is not None:
+        page = client.get("/v1/runs", params=query).json()
         yield from page["runs"]
-        asked = None if page["next"] is None else {"limit": 200, "after": page["next"]}
+        query = None if page["next"] is None else {"limit": 200, "after": page["next"]}
 
 
 def test_a_thousand_runs_at_once_are_accepted_and_end_once_each(crowded: httpx.Client) -> None:
-    numbers_of(crowded)  # what ended before it is first asked does not count
+    numbers_of(crowded)  # the counters start at the first request
     source = crowded.post("/v1/assets", content=sound(0.2)).json()["id"]
 
     def submit(number: int) -> tuple[int, str]:
@@ -122,13 +122,15 @@ def test_a_thousand_runs_at_once_are_accepted_and_end_once_each(crowded: httpx.C
     while (runs := crowded.get("/v1/stats").json()["runs"])["queued"] or runs["running"]:
         time.sleep(0.2)
     assert runs == {"queued": 0, "running": 0, "succeeded": CROWD, "failed": 0, "cancelled": 0}
-    found = list(every_run(crowded))
-    assert Counter(run["id"] for run in found) == Counter(accepted)
-    assert {(run["state"], run["attempt"], *run["outputs"]) for run in found} == {("succeeded", 1, "audio", "recipe")}
-    told = numbers_of(crowded)
-    assert told["acestep_flows_runs_ended_total", "cut", "succeeded"] == CROWD
-    assert told["acestep_flows_runs", "succeeded"] == CROWD
-    assert told["acestep_flows_http_requests_total", "POST", "/v1/runs", "202"] == CROWD
-    assert told["acestep_flows_run_queue_seconds_count",] == told["acestep_flows_run_seconds_count", "cut"] == CROWD
-    nodes = {state: told["acestep_flows_nodes_total", "trim", state] for state in ("finished", "cached")}
+    listed = list(every_run(crowded))
+    assert Counter(run["id"] for run in listed) == Counter(accepted)
+    assert {(run["state"], run["attempt"], *run["outputs"]) for run in listed} == {("succeeded", 1, "audio", "recipe")}
+    metrics = numbers_of(crowded)
+    assert metrics["acestep_flows_runs_ended_total", "cut", "succeeded"] == CROWD
+    assert metrics["acestep_flows_runs", "succeeded"] == CROWD
+    assert metrics["acestep_flows_http_requests_total", "POST", "/v1/runs", "202"] == CROWD
+    assert (
+        metrics["acestep_flows_run_queue_seconds_count",] == metrics["acestep_flows_run_seconds_count", "cut"] == CROWD
+    )
+    nodes = {state: metrics["acestep_flows_nodes_total", "trim", state] for state in ("finished", "cached")}
     assert nodes == {"finished": 8, "cached": CROWD - 8}

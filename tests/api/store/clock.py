@@ -1,4 +1,4 @@
-"""A clock that goes when it is told to, and runs to be accepted."""
+"""A clock that tests advance, and new runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from acestep_flows.api.store.records import NewRun
 
 
 class Clock:
-    """Seconds since the epoch; every look at it takes ten microseconds, so that ids differ in order."""
+    """Seconds since the epoch. Every call advances it by ten microseconds, so that ids are ordered."""
 
     def __init__(self) -> None:
         self.now = 1_800_000_000.0

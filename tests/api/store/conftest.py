@@ -1,4 +1,4 @@
-"""Databases to test with: SQLite in a file, and PostgreSQL where it and its driver are installed."""
+"""Databases for tests: SQLite in a file, and PostgreSQL if the server and its driver are installed."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ STARTING_SECONDS = 60.0
 
 
 def _programs() -> Path | None:
-    """The folder with a server's programs: where `initdb` on the PATH is, or the newest of Debian's packages."""
+    """The folder with the programs of PostgreSQL: that of `initdb` on the PATH, or the newest Debian package."""
     on_path = shutil.which("initdb")
-    found = [Path(on_path).resolve().parent] if on_path is not None else []
+    folders = [Path(on_path).resolve().parent] if on_path is not None else []
     packaged = Path("/usr/lib/postgresql").glob("*/bin")
-    found += sorted(packaged, key=lambda folder: [int(part) for part in re.findall(r"\d+", folder.parent.name)])[::-1]
-    return next((folder for folder in found if os.access(folder / "postgres", os.X_OK)), None)
+    folders += sorted(packaged, key=lambda folder: [int(part) for part in re.findall(r"\d+", folder.parent.name)])[::-1]
+    return next((folder for folder in folders if os.access(folder / "postgres", os.X_OK)), None)
 
 
 def _unprivileged() -> tuple[int, int] | None:
-    """Who runs the server: it refuses root. None: whoever runs the tests."""
+    """User and group that run the server, because it refuses root. None is the current user."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
@@ -45,7 +45,7 @@ def _unprivileged() -> tuple[int, int] | None:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """The URL of an empty server of our own, which listens on a socket only."""
+    """The URL of a new PostgreSQL server that listens on a socket only."""
     psycopg = pytest.importorskip("psycopg", reason="no psycopg", exc_type=ImportError)
     programs = _programs()
     if programs is None:
@@ -58,7 +58,7 @@ def postgres() -> Iterator[str]:
             os.chown(folder, *user)
             as_user |= {"user": user[0], "group": user[1], "extra_groups": []}
         data, log = folder / "data", folder / "log"
-        made = [
+        initdb = [
             programs / "initdb",
             "-D",
             data,
@@ -70,11 +70,21 @@ def postgres() -> Iterator[str]:
             "-E",
             "UTF8",
         ]
-        subprocess.run([str(part) for part in made], check=True, capture_output=True, **as_user)
-        served = [programs / "postgres", "-D", data, "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
-        started = [str(part) for part in served]
+        subprocess.run([str(part) for part in initdb], check=True, capture_output=True, **as_user)
+        postgres_command = [
+            programs / "postgres",
+            "-D",
+            data,
+            "-k",
+            folder,
+            "-c",
+            "listen_addresses=",
+            "-c",
+            "fsync=off",
+        ]
+        started = [str(part) for part in postgres_command]
         url = f"postgresql://flows@/postgres?host={folder}"
-        with log.open("wb") as told, subprocess.Popen(started, stdout=told, stderr=told, **as_user) as server:
+        with log.open("wb") as output, subprocess.Popen(started, stdout=output, stderr=output, **as_user) as server:
             try:
                 _wait(server, lambda: psycopg.connect(url).close(), psycopg.OperationalError, log)
                 yield url

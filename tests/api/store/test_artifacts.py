@@ -64,7 +64,7 @@ def test_an_upload_that_is_not_finished_leaves_nothing(artifacts: Artifacts, tmp
     assert files(tmp_path / "files") == []
 
 
-def test_what_is_written_can_be_looked_at_before_it_counts(database: Database, tmp_path: Path) -> None:
+def test_an_upload_can_be_inspected_before_it_is_finished(database: Database, tmp_path: Path) -> None:
     for place in (tmp_path / "files", "mock:///bucket/files"):
         artifacts = Artifacts(database, place)
         with artifacts.upload() as upload:
@@ -85,13 +85,13 @@ def test_what_is_written_can_be_looked_at_before_it_counts(database: Database, t
 
 def test_unfinished_uploads_have_a_size_together(database: Database, tmp_path: Path) -> None:
     artifacts = Artifacts(database, tmp_path / "files", most_unfinished=10)
-    with artifacts.upload(limit=8) as one, artifacts.upload(limit=8) as other, artifacts.upload() as own:
-        one.write(b"12345678")
-        other.write(b"12")
+    with artifacts.upload(limit=8) as first, artifacts.upload(limit=8) as second, artifacts.upload() as unlimited:
+        first.write(b"12345678")
+        second.write(b"12")
         with pytest.raises(Overloaded) as caught:
-            other.write(b"3")
+            second.write(b"3")
         assert caught.value.retry_after > 0
-        own.write(bytes(1000))  # what the server itself makes has no such limit
+        unlimited.write(bytes(1000))  # files of the server itself have no limit
     with artifacts.upload(limit=10) as again:
         again.write(bytes(10))
         again.finish()
@@ -99,7 +99,7 @@ def test_unfinished_uploads_have_a_size_together(database: Database, tmp_path: P
         again.write(bytes(10))
 
 
-def test_a_file_and_its_name_are_flushed_before_it_is_told_of(
+def test_a_file_and_its_name_are_flushed_before_it_is_referenced(
     artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flushed: list[str] = []
@@ -110,7 +110,7 @@ def test_a_file_and_its_name_are_flushed_before_it_is_told_of(
 
 
 @pytest.mark.parametrize("digest", ["", "../../etc/passwd", "0" * 64, "\ud800", "A" * 64])
-def test_what_is_not_there_is_not_found(artifacts: Artifacts, digest: str) -> None:
+def test_a_missing_file_is_not_found(artifacts: Artifacts, digest: str) -> None:
     with pytest.raises(NotFound):
         artifacts.open(digest)
     with pytest.raises(NotFound):
@@ -119,7 +119,7 @@ def test_what_is_not_there_is_not_found(artifacts: Artifacts, digest: str) -> No
         pass
 
 
-def test_places_that_cannot_be(database: Database, tmp_path: Path) -> None:
+def test_unusable_places_are_refused(database: Database, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="artifacts"):
         Artifacts(database, "gopher://x/y")
     (tmp_path / "file").write_text("")
@@ -132,8 +132,8 @@ def test_a_place_by_url_works_like_a_folder(database: Database, tmp_path: Path) 
     assert artifacts.open(artifacts.put(b"x").digest).read() == b"x"
 
 
-def test_a_place_that_is_no_folder(database: Database, clock: Clock) -> None:
-    """pyarrow's file system for tests stands in for an object store."""
+def test_a_file_in_place_of_the_folder_is_refused(database: Database, clock: Clock) -> None:
+    """The mock file system of pyarrow replaces an object store."""
     artifacts = Artifacts(database, "mock:///bucket/files", clock)
     blob = artifacts.put(b"song")
     assert b"".join(artifacts.chunks(blob.digest, 1, 2)) == b"on"
@@ -146,7 +146,7 @@ def test_a_place_that_is_no_folder(database: Database, clock: Clock) -> None:
         artifacts.open(blob.digest)
 
 
-def test_only_what_nobody_needs_is_collected(artifacts: Artifacts, tmp_path: Path, clock: Clock) -> None:
+def test_only_unreferenced_files_are_collected(artifacts: Artifacts, tmp_path: Path, clock: Clock) -> None:
     used, idle = artifacts.put(b"used"), artifacts.put(b"idle")
     clock.now += 100
     young = artifacts.put(b"young")
@@ -157,7 +157,7 @@ def test_only_what_nobody_needs_is_collected(artifacts: Artifacts, tmp_path: Pat
     assert artifacts.open(idle.digest).read() == b"idle"
 
 
-def test_a_store_that_does_not_answer_a_sweep_is_told_as_one(
+def test_a_store_that_fails_during_a_sweep_is_a_storage_error(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     artifacts = Artifacts(database, "mock:///bucket/files")
@@ -171,7 +171,7 @@ def test_a_store_that_does_not_answer_a_sweep_is_told_as_one(
         artifacts.collect(0, NOBODY)
 
 
-def test_putting_again_saves_from_collection(artifacts: Artifacts, clock: Clock) -> None:
+def test_putting_a_file_again_protects_it_from_collection(artifacts: Artifacts, clock: Clock) -> None:
     blob = artifacts.put(b"x")
     clock.now += 100
     artifacts.put(b"x")
@@ -179,8 +179,8 @@ def test_putting_again_saves_from_collection(artifacts: Artifacts, clock: Clock)
     assert artifacts.open(blob.digest).read() == b"x"
 
 
-def test_what_was_just_put_is_there_whatever_is_collected(artifacts: Artifacts, clock: Clock) -> None:
-    """A collector beside puts: it removes the file whenever it is old, and never one that was just put again."""
+def test_a_new_file_survives_a_concurrent_collection(artifacts: Artifacts, clock: Clock) -> None:
+    """A collector runs beside puts. It removes old files, but never one that was just put again."""
     over, freed = threading.Event(), 0
 
     def collect() -> None:
@@ -195,7 +195,7 @@ def test_what_was_just_put_is_there_whatever_is_collected(artifacts: Artifacts, 
             clock.now += 100
             blob = artifacts.put(b"again and again")
             assert b"".join(artifacts.chunks(blob.digest)) == b"again and again"
-            if round >= 60 and freed:  # the collector may have to wait for its turn
+            if round >= 60 and freed:  # the collector may have to wait for the lock
                 break
     finally:
         over.set()

@@ -1,4 +1,4 @@
-"""Assets: values by id, and nothing about where they lie."""
+"""Assets: values by id, without paths in errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add(home: Home, content: bytes, kind: str, owner: str = "") -> str:
     return home.assets.add(blob, kind, content_type="t", file_name="f", owner=owner, details={"seconds": 1}).id
 
 
-def test_a_value_comes_back(tmp_path: Path) -> None:
+def test_a_value_is_read_back(tmp_path: Path) -> None:
     with opened(tmp_path) as home:
         id = add(home, encode_value(LATENTS), "latents", owner="a")
         assert home.assets.value(id, "latents", owner="a") == LATENTS
@@ -30,7 +30,7 @@ def test_a_value_comes_back(tmp_path: Path) -> None:
         assert (record.kind, record.file_name, record.run, record.details) == ("latents", "f", None, {"seconds": 1})
 
 
-def test_what_is_wanted_of_an_asset_is_known_without_its_file(tmp_path: Path) -> None:
+def test_the_kind_of_an_asset_is_checked_without_its_file(tmp_path: Path) -> None:
     with opened(tmp_path) as home:
         id = add(home, b"no latents at all", "latents", owner="a")
         assert home.assets.of_kind(id, "latents", owner="a") == home.assets.get(id)
@@ -45,7 +45,9 @@ def test_what_is_wanted_of_an_asset_is_known_without_its_file(tmp_path: Path) ->
     [("audio", {"seconds": 2, "sample_rate": 8000, "channels": 1}, 64_000), ("audio", {"seconds": 2}, 768_000),
      ("audio", {}, 2400), ("latents", {"seconds": 2}, 100)],
 )  # fmt: skip
-def test_the_memory_of_a_value_is_known_before(tmp_path: Path, kind: str, details: dict[str, float], size: int) -> None:
+def test_the_memory_of_a_value_is_estimated_without_reading_it(
+    tmp_path: Path, kind: str, details: dict[str, float], size: int
+) -> None:
     with opened(tmp_path) as home:
         blob = home.artifacts.put(bytes(100))
         record = home.assets.add(blob, kind, content_type="t", file_name="f", details=details)
@@ -61,15 +63,15 @@ def test_assets_of_others_do_not_exist(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "kind", "wanted", "message"),
+    ("content", "kind", "wanted_kind", "message"),
     [(b"x", "latents", "audio", "holds latents"), (b"x", "latents", "latents", "cannot be read as latents"),
      (b"nonsense", "audio", "audio", "not readable as audio"), (b"[1", "report", "report", "cannot be read")],
 )  # fmt: skip
-def test_what_is_not_the_value_is_told_without_a_path(
-    tmp_path: Path, content: bytes, kind: str, wanted: str, message: str
+def test_an_unreadable_asset_is_refused_without_its_path(
+    tmp_path: Path, content: bytes, kind: str, wanted_kind: str, message: str
 ) -> None:
     with opened(tmp_path) as home:
         with pytest.raises(InputError, match=message) as caught:
-            home.assets.value(add(home, content, kind), wanted, "source")
+            home.assets.value(add(home, content, kind), wanted_kind, "source")
         assert str(caught.value).startswith("source") or "asset" in str(caught.value)
         assert str(tmp_path) not in str(caught.value)

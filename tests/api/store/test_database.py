@@ -1,4 +1,4 @@
-"""The database: migrations, transactions, what is refused."""
+"""The database: migrations, transactions, errors."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_opening_again_changes_nothing(database: Database, url: str) -> None:
     again.close()
 
 
-def test_many_may_open_it_first(url: str) -> None:
+def test_several_threads_may_open_a_new_database(url: str) -> None:
     opened: list[Database] = []
     threads = [threading.Thread(target=lambda: opened.append(Database(url))) for _ in range(4)]
     for thread in threads:
@@ -66,7 +66,7 @@ def test_a_transaction_that_fails_leaves_nothing(database: Database) -> None:
 
 
 def test_writers_follow_one_another(database: Database) -> None:
-    """Each looks and then writes what depends on what it saw."""
+    """Each writer reads first and writes what depends on it."""
 
     def add() -> None:
         for _ in range(10):
@@ -111,7 +111,7 @@ def test_a_database_that_is_gone_may_be_asked_again(database: Database, monkeypa
         count(database)
 
 
-def test_a_full_disk_is_told_apart(tmp_path: Path) -> None:
+def test_a_full_disk_is_a_storage_error(tmp_path: Path) -> None:
     full = Database.file(tmp_path / "runs.sqlite")
 
     def fill() -> None:
@@ -119,9 +119,9 @@ def test_a_full_disk_is_told_apart(tmp_path: Path) -> None:
             connection.exec_driver_sql("PRAGMA max_page_count=1")
             connection.execute(insert(BLOBS).values({"digest": "d" * 1_000_000, "bytes": 1, "touched_at": 0.0}))
 
-    with pytest.raises(StorageError, match="full") as told:
+    with pytest.raises(StorageError, match="full") as caught:
         fill()
-    assert told.type is StorageError
+    assert caught.type is StorageError
     full.close()
 
 
@@ -154,7 +154,7 @@ def test_other_urls_are_refused(url: str) -> None:
         Database(url)
 
 
-def test_a_home_that_cannot_be_is_told_in_one_line(tmp_path: Path) -> None:
+def test_an_unusable_home_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be made"):
         Home.open(tmp_path / "file" / "home")
@@ -163,7 +163,7 @@ def test_a_home_that_cannot_be_is_told_in_one_line(tmp_path: Path) -> None:
         Home.open(tmp_path / "home")
 
 
-def test_what_is_no_database_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "runs.sqlite").write_text("something else" * 100)
     with pytest.raises(StorageError, match="not a database"):
         Home.open(tmp_path)

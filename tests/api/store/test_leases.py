@@ -1,4 +1,4 @@
-"""Leases: order, fencing, giving up; and that any order of events ends every run once."""
+"""Leases: order, fencing, giving up; every order of events ends every run once."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ def claim(leases: Leases, executor: str = "e") -> ClaimedRun:
     return claimed
 
 
-def test_a_claimed_run_is_nobody_elses_until_its_lease_is_over(table: RunTable, leases: Leases, clock: Clock) -> None:
+def test_a_claimed_run_is_not_claimed_again_until_its_lease_expires(
+    table: RunTable, leases: Leases, clock: Clock
+) -> None:
     run, _ = table.accept(new(content={"graph": {"x": 1}}))
     first = claim(leases)
     assert (first.lease, first.content) == (Lease(run.id, "e", 1), {"graph": {"x": 1}})
@@ -52,8 +54,8 @@ def test_a_claimed_run_is_nobody_elses_until_its_lease_is_over(table: RunTable, 
     assert second.record.started_at == first.record.started_at
 
 
-def test_higher_goes_first_but_waiting_counts(table: RunTable, leases: Leases, clock: Clock) -> None:
-    """A steady stream of runs of high priority passes one of low priority over for a while, not for ever."""
+def test_priority_and_waiting_time_order_the_queue(table: RunTable, leases: Leases, clock: Clock) -> None:
+    """A steady stream of urgent runs delays a run of low priority for a while only."""
     low, _ = table.accept(new(priority=-1))
     passed_over = 0
     for _ in range(100):
@@ -67,7 +69,7 @@ def test_higher_goes_first_but_waiting_counts(table: RunTable, leases: Leases, c
     assert 18 <= passed_over <= 21  # five steps of priority are five minutes, and four come in each
 
 
-def test_who_needs_little_does_not_wait_for_who_needs_much(table: RunTable, leases: Leases, clock: Clock) -> None:
+def test_short_runs_start_before_long_ones(table: RunTable, leases: Leases, clock: Clock) -> None:
     hours = [table.accept(new(expected_seconds=3600))[0].id for _ in range(2)]
     clock.now += 1800
     short, _ = table.accept(new(expected_seconds=30))
@@ -76,10 +78,10 @@ def test_who_needs_little_does_not_wait_for_who_needs_much(table: RunTable, leas
     assert leases.finish(lease, RunState.SUCCEEDED)
     clock.now += 1800
     table.accept(new(expected_seconds=30))
-    assert claim(leases).lease.run == hours[0]  # by now it has waited as long as it takes
+    assert claim(leases).lease.run == hours[0]  # it has waited as long as it takes
 
 
-def test_owners_have_equally_many_runs_under_way(table: RunTable, leases: Leases, clock: Clock) -> None:
+def test_owners_get_equal_numbers_of_running_runs(table: RunTable, leases: Leases, clock: Clock) -> None:
     for _ in range(200):
         table.accept(new(owner="many", priority=9))
     held = [claim(leases).lease for _ in range(3)]
@@ -87,7 +89,7 @@ def test_owners_have_equally_many_runs_under_way(table: RunTable, leases: Leases
     assert [claim(leases).lease.run for _ in range(3)] == few[:3]
     assert leases.finish(held[0], RunState.SUCCEEDED)
     assert table.get(claim(leases).lease.run).owner == "many"
-    clock.now += 21  # Those of executors that died are under way no more.
+    clock.now += 21  # runs of dead executors do not count as running
     assert table.get(claim(leases).lease.run).owner == "many"
 
 
@@ -96,7 +98,7 @@ def test_a_lost_lease_writes_nothing(table: RunTable, leases: Leases, clock: Clo
     old = claim(leases).lease
     assert leases.begin(old, NODES) == NODES
     clock.now += 21
-    now = claim(leases).lease  # The same executor, even.
+    now = claim(leases).lease  # even the same executor
     before = table.get(run.id), table.nodes(run.id), table.events(run.id)
     body = {"type": "started", "node": "a", "time": clock.now}
     changes = RunChanges([("started", body)], {0: NodeRecord("a", "make", "finished")}, 0.9)
@@ -140,7 +142,7 @@ def clock_finish(node: NodeRecord) -> float | None:
     return node.finished_at
 
 
-def test_the_end_has_everything_in_one_go(table: RunTable, leases: Leases, clock: Clock) -> None:
+def test_the_end_of_a_run_is_one_transaction(table: RunTable, leases: Leases, clock: Clock) -> None:
     run, _ = table.accept(new(owner="me", warnings=["known"]))
     lease = claim(leases).lease
     outputs = [NewOutput("latents", "latents", "t", "l.st", Blob("0" * 64, 5), {"seconds": 2}),
@@ -166,14 +168,14 @@ def test_an_error_names_its_node(
 ) -> None:
     run, _ = table.accept(new())
     assert leases.finish(claim(leases).lease, RunState.FAILED, error=error)
-    told = table.get(run.id).error
-    assert told is not None
-    assert told.get("node") == node
-    assert (told["code"], told["message"]) == (error.code, str(error))
-    assert table.events(run.id)[-1].body["error"] == told
+    stored_error = table.get(run.id).error
+    assert stored_error is not None
+    assert stored_error.get("node") == node
+    assert (stored_error["code"], stored_error["message"]) == (error.code, str(error))
+    assert table.events(run.id)[-1].body["error"] == stored_error
 
 
-def test_a_run_that_takes_down_its_executors_is_given_up(table: RunTable, leases: Leases, clock: Clock) -> None:
+def test_a_run_whose_executors_die_is_given_up(table: RunTable, leases: Leases, clock: Clock) -> None:
     run, _ = table.accept(new())
     healthy, _ = table.accept(new())
     for attempt in range(1, STRIKES + 1):
@@ -189,14 +191,14 @@ def test_a_run_that_takes_down_its_executors_is_given_up(table: RunTable, leases
     assert given_up.error["code"] == "lost_process"
 
 
-def test_a_run_that_comes_forward_is_not_given_up(table: RunTable, leases: Leases, clock: Clock) -> None:
+def test_a_run_that_progresses_is_not_given_up(table: RunTable, leases: Leases, clock: Clock) -> None:
     run, _ = table.accept(new())
     for _ in range(3 * STRIKES):
         lease = claim(leases).lease
         leases.begin(lease, NODES)
         assert leases.record({lease: RunChanges([], {0: NodeRecord("a", "make", "finished")}, 0.5)}) == {lease}
         clock.now += 21
-    for _ in range(3 * STRIKES):  # Nor is one whose executors were stopped in order.
+    for _ in range(3 * STRIKES):  # released runs are not given up either
         assert leases.release(claim(leases).lease)
     assert table.get(run.id).state is RunState.QUEUED
 
@@ -210,7 +212,7 @@ def test_deadlines_end_runs_that_wait(table: RunTable, leases: Leases, clock: Cl
     assert table.get(late.id).state is RunState.FAILED
     assert claim(leases).lease.run == later.id
     clock.now += 60
-    assert leases.claim("e") is None  # Its executor died, and its deadline is over.
+    assert leases.claim("e") is None  # its executor died, and its deadline has passed
     error = table.get(later.id).error
     assert error is not None
     assert error["code"] == "deadline_exceeded"

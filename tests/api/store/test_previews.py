@@ -1,4 +1,4 @@
-"""Previews in the store: one for each node, never without a lease, gone with the run."""
+"""Previews in the store: one for each node, never without a lease, deleted with the run."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tests.api.toys import opened
 
 def claimed(home: Home) -> Lease:
     home.runs.accept(new(preview_every=5))
-    found = home.leases.claim("e")
-    assert found is not None
-    assert found.record.preview_every == 5
-    return found.lease
+    claimed_run = home.leases.claim("e")
+    assert claimed_run is not None
+    assert claimed_run.record.preview_every == 5
+    return claimed_run.lease
 
 
 def put(home: Home, lease: Lease, content: bytes, step: int = 5, node: str = "take") -> bool:
@@ -31,7 +31,7 @@ def files(root: Path) -> list[bytes]:
     return sorted(path.read_bytes() for path in (root / "artifacts").glob("??/*"))
 
 
-def test_the_next_preview_takes_the_place_of_the_last_one_and_its_file(tmp_path: Path) -> None:
+def test_a_preview_replaces_the_one_before_and_its_file(tmp_path: Path) -> None:
     with opened(tmp_path) as home:
         lease = claimed(home)
         with pytest.raises(NotFound, match="no preview of a node 'take'"):
@@ -39,14 +39,14 @@ def test_the_next_preview_takes_the_place_of_the_last_one_and_its_file(tmp_path:
         for step in (5, 10, 15):
             assert put(home, lease, b"after %d" % step, step)
         assert put(home, lease, b"another", node="b/takes[1]")
-        assert put(home, lease, b"after 15", 15)  # made again after the process died
-        found = home.previews.get(lease.run, "take")
-        assert (found.step, found.steps, found.seconds, found.bytes) == (15, 20, 1.5, 8)
+        assert put(home, lease, b"after 15", 15)  # repeated after the process died
+        preview = home.previews.get(lease.run, "take")
+        assert (preview.step, preview.steps, preview.seconds, preview.bytes) == (15, 20, 1.5, 8)
         assert [preview.node for preview in home.previews.all(lease.run)] == ["b/takes[1]", "take"]
         assert files(tmp_path) == [b"after 15", b"another"]
 
 
-def test_who_lost_the_run_keeps_no_preview_of_it(tmp_path: Path) -> None:
+def test_a_lost_lease_stores_no_preview(tmp_path: Path) -> None:
     with opened(tmp_path) as home:
         lease = claimed(home)
         assert not put(home, dataclasses.replace(lease, attempt=7), b"late")
@@ -55,7 +55,7 @@ def test_who_lost_the_run_keeps_no_preview_of_it(tmp_path: Path) -> None:
         assert home.previews.all(lease.run) == ()
 
 
-def test_previews_go_after_their_run_and_with_it(tmp_path: Path) -> None:
+def test_previews_expire_after_their_run(tmp_path: Path) -> None:
     with opened(tmp_path) as home:
         working, over = claimed(home), claimed(home)
         assert put(home, working, b"at work")
@@ -72,7 +72,7 @@ def test_previews_go_after_their_run_and_with_it(tmp_path: Path) -> None:
         assert files(tmp_path) == []
 
 
-def test_a_run_that_is_forgotten_takes_its_previews_along(tmp_path: Path) -> None:
+def test_deleting_a_run_deletes_its_previews(tmp_path: Path) -> None:
     with opened(tmp_path) as home:
         lease = claimed(home)
         assert put(home, lease, b"heard")

@@ -1,4 +1,4 @@
-"""Retention: what goes by age and bytes, and that nothing goes which a run needs."""
+"""Retention: what is removed by age and bytes; nothing that a run needs is removed."""
 
 from __future__ import annotations
 
@@ -44,22 +44,22 @@ def later(home: Home, days: float) -> float:
     return home.runs.list().runs[-1].created_at + days * DAY
 
 
-def test_files_go_by_age_and_their_records_stay_with_the_run(tmp_path: Path) -> None:
+def test_files_expire_by_age_and_their_records_stay(tmp_path: Path) -> None:
     with opened(tmp_path) as home:
         run, asset = finished(home, b"song"), upload(home, b"take")
         assert sweep(home, RetentionPolicy(), later(home, 29), grace=0) == SweepResult()
         assert sweep(home, RetentionPolicy(files=DAY), later(home, 2), grace=0) == SweepResult(files=2, bytes=8)
         output = home.runs.get(run).outputs["audio"]
         assert output.expired
-        for gone in (asset, output.asset):
+        for expired in (asset, output.asset):
             with pytest.raises(NotFound):
-                home.assets.get(gone)
+                home.assets.get(expired)
         with pytest.raises(NotFound):
             home.artifacts.open(output.digest)
         assert sweep(home, RetentionPolicy(files=DAY), later(home, 2), grace=0) == SweepResult()
 
 
-def test_songs_half_done_go_when_no_run_is_as_old(tmp_path: Path) -> None:
+def test_saved_states_are_removed_if_no_run_is_as_old(tmp_path: Path) -> None:
     with opened(tmp_path) as home:
         home.states.root.mkdir()
         for name, at in (("left", 100.0), ("mine", 5000.0)):
@@ -77,7 +77,7 @@ def test_songs_half_done_go_when_no_run_is_as_old(tmp_path: Path) -> None:
         assert sweep(home, EVERYTHING, grace=1000).states == 1
 
 
-def test_runs_are_history_in_the_end(tmp_path: Path) -> None:
+def test_old_runs_are_deleted(tmp_path: Path) -> None:
     with opened(tmp_path) as home:
         run, waiting = finished(home, b"song"), home.runs.accept(new())[0].id
         assert sweep(home, RetentionPolicy(runs=DAY, files=None), later(home, 2), grace=0) == SweepResult(
@@ -89,7 +89,7 @@ def test_runs_are_history_in_the_end(tmp_path: Path) -> None:
         assert home.runs.get(waiting).state is RunState.QUEUED
 
 
-def test_much_history_goes_in_small_transactions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_old_runs_are_deleted_in_small_transactions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "_BATCH", 3)
     most: list[int] = []
     with opened(tmp_path) as home:
@@ -109,7 +109,7 @@ def test_much_history_goes_in_small_transactions(tmp_path: Path, monkeypatch: py
         assert max(most) == 3
 
 
-def test_what_a_run_reads_stays(tmp_path: Path) -> None:
+def test_inputs_of_active_runs_are_kept(tmp_path: Path) -> None:
     with opened(tmp_path) as home:
         source = home.runs.get(finished(home, b"song")).outputs["audio"].asset
         sent = upload(home, b"take")
@@ -122,13 +122,13 @@ def test_what_a_run_reads_stays(tmp_path: Path) -> None:
         assert (swept.runs, swept.bytes) == (2, 8)
 
 
-def test_the_oldest_files_make_room(tmp_path: Path) -> None:
+def test_the_oldest_files_expire_first(tmp_path: Path) -> None:
     with opened(tmp_path) as home:
         first, second, third = (finished(home, content) for content in (b"aaaa", b"bbbb", b"cccc"))
         same = upload(home, b"aaaa")
         assert sweep(home, RetentionPolicy(bytes=12), later(home, 1), grace=0) == SweepResult()
         swept = sweep(home, RetentionPolicy(bytes=8), later(home, 1), grace=0)
-        # The first file goes from its run, but stays, for the upload is the same; so the second goes, too.
+        # The first output expires, but an upload keeps its file, so the second one expires too.
         assert swept == SweepResult(files=2, bytes=4)
         expired = [home.runs.get(run).outputs["audio"].expired for run in (first, second, third)]
         assert expired == [True, True, False]
@@ -144,7 +144,7 @@ def test_a_file_just_put_stays(tmp_path: Path) -> None:
 
 
 def test_no_finished_node_is_evicted_under_a_run(tmp_path: Path) -> None:
-    """A budget of a few entries, a long run, and many short ones beside it: what it has done is not done again."""
+    """With a small cache, a long run beside many short ones: its finished nodes are not computed again."""
     log = tmp_path / "log"
 
     def results(home: Home, budget: int) -> DiskStore:
@@ -172,23 +172,23 @@ def test_no_finished_node_is_evicted_under_a_run(tmp_path: Path) -> None:
         long = accept(home, seed=1, steps=10_000, pause=0.02, log=str(log), how={"priority": 9}).id
         short = [accept(home, seed=seed).id for seed in range(2, 10)]
         asyncio.run(some(home, budget, lambda: ended(short)))
-        assert home.runs.get(long).state is RunState.QUEUED  # it was given back, and has nothing but what it finished
+        assert home.runs.get(long).state is RunState.QUEUED  # it was released and has only its finished nodes
         assert sum(entries(home)) > budget
         done = [node.id for node in home.runs.nodes(long) if node.state == "finished"]
         assert done == ["first"]
 
-        def told(node: str) -> list[str]:
+        def event_types(node: str) -> list[str]:
             return [event.type for event in home.runs.events(long) if event.body["node"] == node]
 
-        asyncio.run(some(home, budget, lambda: told("second").count("started") == 2))
-        assert told("first")[-1] == "cached"
+        asyncio.run(some(home, budget, lambda: event_types("second").count("started") == 2))
+        assert event_types("first")[-1] == "cached"
         home.runs.cancel(long)
         again = [accept(home, seed=20).id]
         asyncio.run(some(home, budget, lambda: ended(again)))
         assert len(entries(home)) < 10, "with no run at work the budget holds again"
 
 
-def test_where_the_table_is_silent_all_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_nodes_are_needed_if_the_table_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise StorageError("gone")
 

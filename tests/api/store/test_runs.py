@@ -1,4 +1,4 @@
-"""The run table: acceptance, limits, idempotency, listing, cancellation, outlook, webhooks."""
+"""The run table: acceptance, limits, idempotency, listing, cancellation, queue estimates, webhooks."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def test_a_key_accepts_one_request_once(table: RunTable) -> None:
     "fields", [{"idempotency_key": ""}, {"idempotency_key": "\ud800"}, {"idempotency_key": "k" * 256},
                {"priority": 1001}, {"deadline": 0}, {"deadline": float("nan")}],
 )  # fmt: skip
-def test_what_cannot_be_is_refused(table: RunTable, fields: dict[str, Any]) -> None:
+def test_fields_out_of_range_are_refused(table: RunTable, fields: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         table.accept(new(**fields))
     assert table.counts()[RunState.QUEUED] == 0
 
 
 def test_the_limit_of_the_queue_is_hard(table: RunTable) -> None:
-    """Forty at once, room for seven."""
+    """Forty concurrent submissions to a queue of seven."""
     accepted: list[str] = []
     refused: list[Overloaded] = []
 
@@ -91,7 +91,7 @@ def test_an_owner_has_a_limit_of_its_own(table: RunTable, leases: Leases) -> Non
     limits = QueueLimits(owned=2)
     table.accept(new(owner="a"), limits)
     table.accept(new(owner="a"), limits)
-    assert leases.claim("e") is not None  # What works counts, too.
+    assert leases.claim("e") is not None  # running runs count too
     with pytest.raises(Overloaded, match="2 runs of this key"):
         table.accept(new(owner="a"), limits)
     table.accept(new(owner="b"), limits)
@@ -111,22 +111,22 @@ def test_assets_in_the_inputs_must_be_there(database: Database, table: RunTable,
 def test_runs_of_others_do_not_exist(table: RunTable) -> None:
     run, _ = table.accept(new(owner="a"))
     assert table.get(run.id, "a") == table.get(run.id) == run
-    for look in (table.get, table.cancel):
+    for method in (table.get, table.cancel):
         with pytest.raises(NotFound):
-            look(run.id, "b")
+            method(run.id, "b")
     for id in ("", "nothing", "run-" + "0" * 26, "\ud800"):
         with pytest.raises(NotFound):
             table.get(id)
 
 
-def test_listing_goes_through_pages(table: RunTable, leases: Leases) -> None:
+def test_listing_returns_pages(table: RunTable, leases: Leases) -> None:
     runs = [table.accept(new(graph="ab"[i % 2], owner="xy"[i % 3 == 0]))[0].id for i in range(7)]
     seen: list[str] = []
     after = None
     while True:
         page = table.list(limit=3, after=after)
         seen += [run.id for run in page.runs]
-        table.accept(new(graph="new"))  # What comes meanwhile shifts nothing.
+        table.accept(new(graph="new"))  # new runs do not shift the pages
         if (after := page.next) is None:
             break
     assert seen == runs[::-1]
@@ -140,7 +140,7 @@ def test_listing_goes_through_pages(table: RunTable, leases: Leases) -> None:
             table.list(**bad)
 
 
-def test_cancelling_what_nobody_works_on_is_at_once(table: RunTable, leases: Leases, clock: Clock) -> None:
+def test_cancelling_a_run_without_an_executor_ends_it_at_once(table: RunTable, leases: Leases, clock: Clock) -> None:
     queued, _ = table.accept(new())
     assert table.cancel(queued.id).state is RunState.CANCELLED
     assert table.cancel(queued.id).state is RunState.CANCELLED
@@ -158,7 +158,7 @@ def test_cancelling_what_nobody_works_on_is_at_once(table: RunTable, leases: Lea
     assert not leases.finish(claimed.lease, RunState.SUCCEEDED)
 
 
-def test_the_outlook_is_made_of_what_runs_took(table: RunTable, leases: Leases, clock: Clock) -> None:
+def test_the_queue_estimate_uses_earlier_durations(table: RunTable, leases: Leases, clock: Clock) -> None:
     past, _ = table.accept(new())
     assert table.queue_estimate(past.id).seconds is None
     claimed = leases.claim("e")
@@ -170,27 +170,27 @@ def test_the_outlook_is_made_of_what_runs_took(table: RunTable, leases: Leases, 
     leases.renew("e", 2, [])
     first, second = table.accept(new())[0], table.accept(new(expected_seconds=3))[0]
     urgent = table.accept(new(graph="never ran", priority=1))[0]
-    looks = {run.id: table.queue_estimate(run.id) for run in (first, second, urgent)}
-    assert [looks[run.id].position for run in (urgent, first, second)] == [0, 1, 2]
-    assert [looks[run.id].seconds for run in (urgent, first, second)] == pytest.approx([8, 4 + 8, 8 + 3], abs=0.01)
+    estimates = {run.id: table.queue_estimate(run.id) for run in (first, second, urgent)}
+    assert [estimates[run.id].position for run in (urgent, first, second)] == [0, 1, 2]
+    assert [estimates[run.id].seconds for run in (urgent, first, second)] == pytest.approx([8, 4 + 8, 8 + 3], abs=0.01)
     working = leases.claim("e")
     assert working is not None
-    look = table.queue_estimate(working.lease.run)
-    assert look.position is None
-    assert look.seconds == pytest.approx(8, abs=0.01)
+    estimate = table.queue_estimate(working.lease.run)
+    assert estimate.position is None
+    assert estimate.seconds == pytest.approx(8, abs=0.01)
     with pytest.raises(NotFound):
         table.queue_estimate("run-0")
 
 
-def test_webhooks_are_due_once_a_run_is_over(table: RunTable, leases: Leases, clock: Clock) -> None:
+def test_webhooks_are_due_when_a_run_ends(table: RunTable, leases: Leases, clock: Clock) -> None:
     run, _ = table.accept(new(webhook={"url": "u"}))
     table.cancel(table.accept(new())[0].id)
     assert table.take_webhooks() == ()
     table.cancel(run.id)
-    (taken,) = table.take_webhooks(hold=60)
-    assert (taken.id, taken.state, taken.webhook) == (run.id, RunState.CANCELLED, {"url": "u"})
+    (ended,) = table.take_webhooks(hold=60)
+    assert (ended.id, ended.state, ended.webhook) == (run.id, RunState.CANCELLED, {"url": "u"})
     assert table.take_webhooks() == ()
-    clock.now += 61  # Whoever took it died.
+    clock.now += 61  # the sender died
     assert len(table.take_webhooks()) == 1
     assert table.webhook_failed(run.id, clock.now + 5) == 1
     assert table.take_webhooks() == ()

@@ -13,15 +13,15 @@ from acestep_flows.api.store.statistics import runs_ended_since
 from tests.api.store.clock import Clock, new
 
 
-def test_nodes_are_told_with_how_long_they_waited(database: Database, clock: Clock) -> None:
+def test_statistics_have_the_queue_seconds_of_nodes(database: Database, clock: Clock) -> None:
     table, leases = RunTable(database, clock), Leases(database, clock=clock)
     run = table.accept(new())[0].id
     claimed = leases.claim("e")
     assert claimed is not None
     leases.begin(claimed.lease, [NodeRecord("a", "make"), NodeRecord("b", "work")])
-    told = [("queued", "a", 1.0), ("cached", "a", 1.1), ("queued", "b", 2.0), ("started", "b", 5.0),
+    events = [("queued", "a", 1.0), ("cached", "a", 1.1), ("queued", "b", 2.0), ("started", "b", 5.0),
             ("queued", "b", 10.0), ("started", "b", 10.5)]  # fmt: skip
-    events = [(type, {"node": node, "time": time}) for type, node, time in told]
+    events = [(type, {"node": node, "time": time}) for type, node, time in events]
     nodes = {0: NodeRecord("a", "make", "cached"), 1: NodeRecord("b", "work", "finished", seconds=3.0)}
     assert leases.finish(claimed.lease, RunState.SUCCEEDED, changes=RunChanges(events, nodes))
     (figure,) = runs_ended_since(database, 0.0)
@@ -32,7 +32,7 @@ def test_nodes_are_told_with_how_long_they_waited(database: Database, clock: Clo
     }
 
 
-def test_every_run_that_ended_is_found_once_however_many_ended_together(
+def test_every_ended_run_is_counted_once_even_if_many_end_together(
     database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(statistics, "PAGE", 4)
@@ -48,10 +48,10 @@ def test_every_run_that_ended_is_found_once_however_many_ended_together(
     late = [table.accept(new())[0].id for _ in range(3)]
     ending.cancel(late[0])
 
-    def found(moment: float, known: tuple[str, ...] = ()) -> list[str]:
+    def ended_ids(moment: float, known: tuple[str, ...] = ()) -> list[str]:
         return [run.id for run in runs_ended_since(database, moment, known)]
 
-    assert found(begun) == [early, *sorted(together), late[0]]
-    assert found(moment) == [*sorted(together), late[0]]
-    assert found(moment, tuple(together)) == [late[0]]
-    assert found(begun + 21) == []
+    assert ended_ids(begun) == [early, *sorted(together), late[0]]
+    assert ended_ids(moment) == [*sorted(together), late[0]]
+    assert ended_ids(moment, tuple(together)) == [late[0]]
+    assert ended_ids(begun + 21) == []

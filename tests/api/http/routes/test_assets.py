@@ -1,4 +1,4 @@
-"""Uploads: what is audio comes in, everything else stays out, and nothing is left of it."""
+"""Uploads: audio is accepted; everything else is refused and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def unfinished(door: Door) -> list[Path]:
     ("format", "content_type"),
     [("WAV", "audio/wav"), ("FLAC", "audio/flac"), ("OGG", "audio/ogg"), ("MP3", "audio/mpeg")],
 )
-def test_audio_becomes_an_asset(door: Door, format: str, content_type: str) -> None:
+def test_uploaded_audio_becomes_an_asset(door: Door, format: str, content_type: str) -> None:
     content = sound(format=format)
     response = door.upload(content, "my song.bin")
     assert response.status_code == 201, response.text
@@ -89,7 +89,7 @@ def _nan() -> bytes:
     return file.getvalue()
 
 
-def test_what_is_no_whole_audio_is_refused(door: Door) -> None:
+def test_damaged_audio_is_refused(door: Door) -> None:
     for name, content in bombs().items():
         response = door.upload(content)
         assert response.status_code == 422, (name, response.text)
@@ -101,7 +101,7 @@ def test_what_is_no_whole_audio_is_refused(door: Door) -> None:
     assert not unfinished(door)
 
 
-def test_too_much_at_once_is_for_later(strict: Checkpoint, tmp_path: Path) -> None:
+def test_too_many_streams_are_refused(strict: Checkpoint, tmp_path: Path) -> None:
     with opened(tmp_path, strict, executing=False) as door:
         whole = door.home.artifacts
         object.__setattr__(
@@ -118,7 +118,7 @@ def test_an_empty_upload_is_refused(door: Door) -> None:
     assert door.upload(b"").status_code == 422
 
 
-def test_what_unfolds_in_memory_is_refused_by_what_it_declares(strict: Checkpoint, tmp_path: Path) -> None:
+def test_decompression_bombs_are_refused_by_their_declared_size(strict: Checkpoint, tmp_path: Path) -> None:
     file = io.BytesIO()
     soundfile.write(file, np.zeros((8000 * 400, 2), np.float32), 8000, format="FLAC")
     with opened(tmp_path, strict, options=ApiOptions(upload_decoded_bytes=1 << 20), executing=False) as door:
@@ -139,7 +139,7 @@ def test_uploads_have_a_size(strict: Checkpoint, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "shown"),
+    ("file_name", "safe_name"),
     [
         ("../../etc/passwd", "passwd"),
         ("C:\\music\\song.wav", "song.wav"),
@@ -150,9 +150,9 @@ def test_uploads_have_a_size(strict: Checkpoint, tmp_path: Path) -> None:
         ('"; x="', '"; x="'),
     ],
 )
-def test_a_file_name_is_for_people_only(door: Door, given: str, shown: str) -> None:
-    asset = door.upload(sound(0.1), given).json()
-    assert asset["file_name"] == shown
+def test_file_names_of_uploads_are_made_safe(door: Door, file_name: str, safe_name: str) -> None:
+    asset = door.upload(sound(0.1), file_name).json()
+    assert asset["file_name"] == safe_name
     response = door.client.get(asset["url"])
     assert response.status_code == 200
     assert "set-cookie" not in response.headers
@@ -181,9 +181,11 @@ def test_a_client_that_drops_in_the_middle_leaves_nothing(door: Door) -> None:
 
 
 def test_assets_and_runs_belong_to_their_key(strict: Checkpoint, tmp_path: Path) -> None:
-    (one, first), (two, second) = new_key("one"), new_key("two")
-    with opened(tmp_path, strict, keys=Keyring([first, second]), headers={"Authorization": f"Bearer {one}"}) as door:
-        other = {"X-API-Key": two}
+    (first_key, first), (second_key, second) = new_key("one"), new_key("two")
+    with opened(
+        tmp_path, strict, keys=Keyring([first, second]), headers={"Authorization": f"Bearer {first_key}"}
+    ) as door:
+        other = {"X-API-Key": second_key}
         asset = door.upload(sound(0.2)).json()
         run = door.finished("audio2audio", {"reference": asset["id"], "tags": "x", "steps": 1})
         client = door.client

@@ -65,7 +65,7 @@ def test_a_good_graph_checks_and_tells_its_inputs(door: Door) -> None:
     assert answer["inputs"]["required"] == ["source"]
 
 
-def test_every_problem_of_a_graph_is_told_with_its_place(door: Door) -> None:
+def test_every_problem_of_a_graph_has_its_position(door: Door) -> None:
     text = "graph: g\nversion: 1\nnodes:\n  a: {stage: vocod}\n  b: {stage: trim, wiht: {}}\noutputs: {x: $c.d}\n"
     answer = door.client.post("/v1/graphs:check", json={"graph": text}).json()
     assert answer["ok"] is False
@@ -100,17 +100,17 @@ def test_no_name_in_a_graph_is_a_path(door: Door, trick: str) -> None:
     assert door.client.post("/v1/graphs:check", json={"graph": parts}).json()["ok"] is False
 
 
-def test_what_goes_by_name_is_not_offered_by_folder(door: Door) -> None:
+def test_adapters_are_described_by_name_not_by_folder(door: Door) -> None:
     for name in ("rap", "lyric2vocal", "stemgen", "stem-set", "text2samples", "singing2accompaniment"):
         inputs = door.client.get(f"/v1/graphs/{name}").json()["inputs"]["properties"]
-        told = inputs.get("adapter", inputs.get("control_branch"))["description"]
-        assert "by name" in told
-        assert "or folder" not in told
-        assert "in process" in told
+        description = inputs.get("adapter", inputs.get("control_branch"))["description"]
+        assert "by name" in description
+        assert "or folder" not in description
+        assert "in process" in description
 
 
 @pytest.mark.parametrize("graph", ["", "- 1", "&a [*a]", "graph: [", {}, {"graph": 3}, "a: b: c", "\t", "x" * 5000])
-def test_what_is_no_graph_is_told_so(door: Door, graph: object) -> None:
+def test_an_invalid_graph_is_refused(door: Door, graph: object) -> None:
     answer = door.client.post("/v1/graphs:check", json={"graph": graph})
     assert answer.status_code == 200
     assert answer.json()["ok"] is False
@@ -142,8 +142,8 @@ def test_assets_are_too_large_together(strict: Checkpoint, tmp_path: Path) -> No
         small, large = (door.upload(sound(seconds)).json()["id"] for seconds in (1, 4))
         for asset, status in ((small, 200), (large, 422)):
             inputs = {"reference": asset, "tags": "x"}
-            told = door.client.post("/v1/graphs/audio2audio/plan", json={"inputs": inputs})
-            assert told.status_code == status, told.text
+            response = door.client.post("/v1/graphs/audio2audio/plan", json={"inputs": inputs})
+            assert response.status_code == status, response.text
             run = door.client.post("/v1/runs", json={"graph": "audio2audio", "inputs": inputs})
             assert run.status_code == (202 if status == 200 else 422)
 

@@ -1,4 +1,4 @@
-"""Is it there, does it take runs."""
+"""Liveness and readiness."""
 
 from __future__ import annotations
 

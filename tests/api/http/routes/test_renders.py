@@ -21,7 +21,7 @@ def test_no_output_is_rendered_by_path(door: Door, output: str) -> None:
     assert response.json()["error"]["code"] in ("invalid_input", "not_found")
 
 
-def test_a_song_that_is_waited_for(door: Door) -> None:
+def test_a_render_returns_the_audio(door: Door) -> None:
     response = door.client.post(
         "/v1/graphs/text2music:render", json={"inputs": dict(SHORT) | {"seed": 9}, "format": "wav"}
     )
@@ -35,7 +35,7 @@ def test_a_song_that_is_waited_for(door: Door) -> None:
     assert isinstance(report.json(), dict)
 
 
-def test_a_song_that_takes_too_long_goes_on_elsewhere(waiting: Door) -> None:
+def test_a_render_that_takes_too_long_returns_a_link_to_the_run(waiting: Door) -> None:
     response = waiting.client.post("/v1/graphs/text2music:render", json={"inputs": dict(SHORT), "timeout": 0.2})
     assert response.status_code == 504
     answer = response.json()
@@ -46,7 +46,7 @@ def test_a_song_that_takes_too_long_goes_on_elsewhere(waiting: Door) -> None:
     waiting.client.delete(answer["run"]["url"])
 
 
-def test_a_song_that_fails_answers_with_its_error(door: Door) -> None:
+def test_a_render_that_fails_returns_the_error(door: Door) -> None:
     long = door.client.post("/v1/graphs/text2music:render", json={"inputs": dict(LONG), "deadline": 0.3})
     assert (long.status_code, long.json()["error"]["code"]) == (504, "deadline_exceeded")
     assert door.client.post("/v1/graphs/nothing:render", json={"inputs": {}}).status_code == 404
@@ -54,7 +54,7 @@ def test_a_song_that_fails_answers_with_its_error(door: Door) -> None:
     assert unknown.status_code == 422
 
 
-def test_a_client_that_goes_away_while_it_waits_leaves_the_run(door: Door) -> None:
+def test_a_run_continues_when_its_waiting_client_disconnects(door: Door) -> None:
     body = {"inputs": dict(SHORT) | {"seed": 4242, "steps": 20}, "idempotency_key": "leaver"}
     with pytest.raises(httpx.ReadTimeout):
         door.client.post("/v1/graphs/text2music:render", json=body, timeout=0.05)

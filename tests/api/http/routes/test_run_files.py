@@ -24,9 +24,9 @@ def test_an_output_is_an_input_of_the_next_run(door: Door) -> None:
     latents = first["outputs"]["latents"]["asset"]
     second = door.finished("decode", {"latents": latents})
     assert second["inputs"]["latents"] == {"asset": latents}
-    one, two = (soundfile.read(io.BytesIO(door.client.get(run["outputs"]["audio"]["url"]).content))[0]
-                for run in (first, second))  # fmt: skip
-    assert (one == two).all()
+    files = [door.client.get(run["outputs"]["audio"]["url"]).content for run in (first, second)]
+    first_samples, second_samples = (soundfile.read(io.BytesIO(file))[0] for file in files)
+    assert (first_samples == second_samples).all()
     wrong = door.client.post(
         "/v1/runs", json={"graph": "decode", "inputs": {"latents": first["outputs"]["audio"]["asset"]}}
     )
@@ -53,7 +53,7 @@ def test_ranges_etags_and_head(door: Door) -> None:
 
 
 @pytest.mark.parametrize("name", ["nothing", "..%2F..%2Fruns.sqlite", "audio.flac", "a%00", "%2Fetc%2Fpasswd"])
-def test_outputs_that_are_not_there(door: Door, name: str) -> None:
+def test_unknown_outputs_are_not_found(door: Door, name: str) -> None:
     run = door.finished()
     response = door.client.get(f"/v1/runs/{run['id']}/outputs/{name}")
     assert response.status_code == 404
@@ -68,7 +68,7 @@ def test_no_preview_is_found_by_path(door: Door, node: str) -> None:
 
 
 def links(content: Any) -> Iterator[str]:
-    """Every place of this server that an answer names."""
+    """Every URL of this server in a response."""
     if isinstance(content, dict):
         content = list(content.values())
     if isinstance(content, list):
@@ -78,7 +78,7 @@ def links(content: Any) -> Iterator[str]:
         yield content
 
 
-def test_every_link_leads_somewhere(door: Door) -> None:
+def test_every_link_in_a_response_works(door: Door) -> None:
     source = door.upload(sound()).json()["id"]
     run = door.finished("text2music", dict(SHORT) | {"seed": 31, "steps": 4}, preview_every=1, cache="refresh")
     inputs = {"reference": source, "tags": "x", "steps": 2}
@@ -92,22 +92,22 @@ def test_every_link_leads_somewhere(door: Door) -> None:
         response = door.client.get(url)
         seen[url] = response.status_code
         if response.headers.get("content-type") == "application/json":
-            found = response.json()
-            pending += links(found.get("runs", [])[:3] if url == "/v1/runs" else found)
+            content = response.json()
+            pending += links(content.get("runs", [])[:3] if url == "/v1/runs" else content)
     assert seen.keys() >= {f"/v1/runs/{run['id']}{part}" for part in ("", "/events", "/outputs", "/previews/take")}
     assert set(seen.values()) == {200}, {url: status for url, status in seen.items() if status != 200}
 
 
-def test_outputs_alone_and_once_their_time_is_over(strict: Checkpoint, tmp_path: Path) -> None:
+def test_outputs_are_listed_and_marked_when_expired(strict: Checkpoint, tmp_path: Path) -> None:
     with opened(tmp_path, strict) as door:
         run = door.finished()
         listed = door.client.get(run["links"]["outputs"]).json()
         assert listed == {"outputs": run["outputs"]}
         assert not any(output["expired"] for output in run["outputs"].values())
         sweep(door.home, RetentionPolicy(files=0), time.time() + 1)
-        gone = door.client.get(run["links"]["outputs"]).json()["outputs"]
-        assert gone.keys() == run["outputs"].keys()
-        for output in gone.values():
+        expired = door.client.get(run["links"]["outputs"]).json()["outputs"]
+        assert expired.keys() == run["outputs"].keys()
+        for output in expired.values():
             assert output["expired"]
             for method in ("GET", "HEAD"):
                 assert door.client.request(method, output["url"]).status_code == 404

@@ -25,7 +25,7 @@ FIELDS = {
 }  # fmt: skip
 
 
-def test_a_run_is_accepted_and_told_and_gives_its_files(door: Door) -> None:
+def test_a_run_is_accepted_shown_and_has_output_files(door: Door) -> None:
     response = door.client.post("/v1/runs", json={"graph": "text2music", "inputs": dict(SHORT), "format": "wav"})
     assert response.status_code == 202
     run = response.json()
@@ -58,13 +58,13 @@ def test_an_unknown_run_is_not_found(door: Door, path: str) -> None:
     assert door.client.delete(f"/v1/runs/run-{'0' * 26}").status_code == 404
 
 
-def test_what_a_run_was_submitted_with_is_shown(waiting: Door) -> None:
+def test_a_run_shows_its_options(waiting: Door) -> None:
     chosen: dict[str, Any] = {"format": "ogg", "cache": "off", "preview_every": 7, "priority": 3}
     run = waiting.submit(**chosen)
     waiting.client.delete(run["links"]["self"])
     (listed, *_) = waiting.client.get("/v1/runs").json()["runs"]
-    for shown in (run, waiting.client.get(run["links"]["self"]).json(), listed):
-        assert {name: shown[name] for name in chosen} == chosen
+    for response in (run, waiting.client.get(run["links"]["self"]).json(), listed):
+        assert {name: response[name] for name in chosen} == chosen
 
 
 def test_a_run_is_cancelled_at_a_step_boundary(door: Door) -> None:
@@ -88,28 +88,28 @@ def test_a_run_past_its_deadline_fails_with_that(door: Door) -> None:
 
 
 def test_runs_are_paged_newest_first(waiting: Door) -> None:
-    made = []
+    submitted = []
     for _ in range(3):
-        made.append(waiting.submit()["id"])
-        waiting.client.delete(f"/v1/runs/{made[-1]}")
-    found: list[str] = []
+        submitted.append(waiting.submit()["id"])
+        waiting.client.delete(f"/v1/runs/{submitted[-1]}")
+    listed: list[str] = []
     after: str | None = None
     while True:
-        asked: dict[str, str | int] = {"limit": 2, "state": "cancelled"}
-        page = waiting.client.get("/v1/runs", params=asked | ({"after": after} if after else {}))
+        query: dict[str, str | int] = {"limit": 2, "state": "cancelled"}
+        page = waiting.client.get("/v1/runs", params=query | ({"after": after} if after else {}))
         assert page.status_code == 200
-        found += [run["id"] for run in page.json()["runs"]]
+        listed += [run["id"] for run in page.json()["runs"]]
         after = page.json()["next"]
         if after is None:
             break
-    assert found[:3] == made[::-1]
-    assert found == sorted(found, reverse=True)
+    assert listed[:3] == submitted[::-1]
+    assert listed == sorted(listed, reverse=True)
     assert waiting.client.get("/v1/runs", params={"graph": "repaint"}).json()["runs"] == []
     for params in ({"limit": 0}, {"limit": 10**9}, {"after": "x"}, {"state": "odd"}):
         assert waiting.client.get("/v1/runs", params=params).status_code == 422
 
 
-def test_a_request_that_waits_is_answered_at_the_end_and_others_meanwhile(door: Door) -> None:
+def test_a_waiting_request_returns_at_the_end_of_the_run(door: Door) -> None:
     run = door.submit(inputs=dict(LONG) | {"seed": 77})["id"]
     with ThreadPoolExecutor(1) as pool:
         held = pool.submit(lambda: door.client.get(f"/v1/runs/{run}", params={"wait": 50}).json())
@@ -121,7 +121,7 @@ def test_a_request_that_waits_is_answered_at_the_end_and_others_meanwhile(door: 
     assert again == held.result()
 
 
-def test_who_hangs_up_gives_their_place_back(strict: Checkpoint, tmp_path: Path) -> None:
+def test_a_disconnected_client_frees_its_stream(strict: Checkpoint, tmp_path: Path) -> None:
     options = ApiOptions(streams=2, render_seconds=600)
     with opened(tmp_path, strict, options=options, executing=False) as door:
         run = door.submit()["links"]["self"]
@@ -135,10 +135,10 @@ def test_who_hangs_up_gives_their_place_back(strict: Checkpoint, tmp_path: Path)
         while door.client.get("/v1/stats").json()["streams"]:
             assert time.monotonic() < end, "they wait for nobody"
             time.sleep(0.05)
-        assert door.client.get("/v1/stats").json()["runs"]["queued"] == 2  # what was accepted is done all the same
+        assert door.client.get("/v1/stats").json()["runs"]["queued"] == 2  # accepted runs stay queued
 
 
-def test_a_request_waits_no_longer_than_it_asks_for(waiting: Door) -> None:
+def test_a_request_waits_at_most_as_long_as_it_asks(waiting: Door) -> None:
     run = waiting.submit()
     for wait in ({}, {"wait": 0.05}):
         assert waiting.client.get(run["links"]["self"], params=wait).json()["state"] == "queued"
@@ -147,7 +147,7 @@ def test_a_request_waits_no_longer_than_it_asks_for(waiting: Door) -> None:
     waiting.client.delete(run["links"]["self"])
 
 
-def test_who_waits_where_there_is_no_room_is_answered_at_once(waiting: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wait_without_a_free_stream_returns_at_once(waiting: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     run = waiting.submit()
     monkeypatch.setattr(waiting.app.state.streams, "_most", 0)
     monkeypatch.setattr("acestep_flows.api.http.routes.runs.wait_for_end", None)
@@ -156,11 +156,11 @@ def test_who_waits_where_there_is_no_room_is_answered_at_once(waiting: Door, mon
     waiting.client.delete(run["links"]["self"])
 
 
-def test_who_waits_is_told_of_the_end_and_need_not_look(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def only_rung(pace: PollInterval, ring: asyncio.Event, most: float = 0) -> None:
-        await ring.wait()
+def test_a_waiting_client_is_notified_of_the_end(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def wait_for_news(interval: PollInterval, news: asyncio.Event, most: float = 0) -> None:
+        await news.wait()
 
-    monkeypatch.setattr(PollInterval, "wait", only_rung)
+    monkeypatch.setattr(PollInterval, "wait", wait_for_news)
     with Client(door.url) as client:
         for seed in (501, 502):
             ended = client.wait(client.submit("text2music", {**SHORT, "seed": seed}).id, timeout=PATIENCE)
