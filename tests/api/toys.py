@@ -19,7 +19,7 @@ import numpy as np
 from acestep_flows.api.execution.accepted_run import snapshot
 from acestep_flows.api.execution.executor import Executor
 from acestep_flows.api.store.home import Home
-from acestep_flows.api.store.records import NewRun, RunRecord
+from acestep_flows.api.store.records import ENDED, NewRun, RunRecord
 from acestep_flows.errors import FlowsError, NotFound
 from acestep_flows.graph.checking.check import checked
 from acestep_flows.graph.execution.cache import Cache
@@ -198,3 +198,19 @@ async def serve(root: Path, slots: int) -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, lambda: drained.append(loop.create_task(executor.drain())))
         await executor.run()
+
+
+async def work(home: Home, **options: Any) -> None:
+    """Run an executor until every run has ended."""
+    with scheduler_over(home) as scheduler:
+        executor = Executor(home, scheduler, poll=0.02, **options)
+        task = asyncio.create_task(executor.run())
+        await all_ended(home)
+        await executor.drain()
+        await task
+
+
+def ends(home: Home, run: str) -> list[str]:
+    """The types of the events that end a run."""
+    types = [event.type for event in home.runs.events(run) if not event.body["node"]]
+    return [type for type in types if type in {state.value for state in ENDED}]

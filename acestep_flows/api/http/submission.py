@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from acestep_flows.api.execution.accepted_run import StandIn, snapshot
-from acestep_flows.api.execution.webhooks import check_url
+from acestep_flows.api.execution.webhook_url import check_url
 from acestep_flows.api.http.dependencies import Caller, in_thread
 from acestep_flows.api.http.request_schemas import RunOptions
 from acestep_flows.api.service import Service
@@ -42,14 +42,7 @@ async def accept_run(
     Raises:
         FlowsError: the graph, the inputs or a limit does not allow the run. Nothing is stored then.
     """
-    if header_key is not None and options.idempotency_key not in (None, header_key):
-        raise InputError(
-            "differs from the header Idempotency-Key", where="idempotency_key", allowed="one of them, or equal ones"
-        )
-    if options.webhook is not None:
-        check_url(options.webhook.url, service.webhook_secret, service.options.private_webhooks)
-    if not isinstance(graph, str) and not service.options.inline_graphs:
-        raise InputError("a graph of your own", where="graph", allowed="the name of a graph of this server")
+    _check_request(service, graph, options, header_key)
     key = header_key or options.idempotency_key
     fields = options.model_dump(mode="json", include=set(RunOptions.model_fields) - {"idempotency_key"})
     digest = sha256([graph, inputs, fields])
@@ -67,6 +60,18 @@ async def accept_run(
     if is_new:
         service.on_accepted()
     return record
+
+
+def _check_request(service: Service, graph: str | dict[str, Any], options: RunOptions, header_key: str | None) -> None:
+    """Refuse what needs no plan to be refused."""
+    if header_key is not None and options.idempotency_key not in (None, header_key):
+        raise InputError(
+            "differs from the header Idempotency-Key", where="idempotency_key", allowed="one of them, or equal ones"
+        )
+    if options.webhook is not None:
+        check_url(options.webhook.url, service.webhook_secret, service.options.private_webhooks)
+    if not isinstance(graph, str) and not service.options.inline_graphs:
+        raise InputError("a graph of your own", where="graph", allowed="the name of a graph of this server")
 
 
 def _new_run(

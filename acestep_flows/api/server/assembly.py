@@ -19,7 +19,7 @@ from acestep_flows.graph.execution.disk_cache import DiskStore
 from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.execution.timings import Timings
 from acestep_flows.runtime.serving.local_ray import STORE_BYTES
-from acestep_flows.runtime.serving.pool import Pool
+from acestep_flows.runtime.serving.pool import KeepSection, Pool
 from acestep_flows.runtime.serving.runner import ServeRunner
 from acestep_flows.settings import Settings
 from acestep_flows.stages.registry import stages
@@ -64,10 +64,7 @@ def assemble(
         home,
         scheduler,
         slots=pool.limits.running,
-        retention=RetentionPolicy(
-            files=None if keep.days is None else keep.days * DAY,
-            bytes=None if keep.outputs_gb is None else round(keep.outputs_gb * GIGABYTE),
-        ),
+        retention=_retention(keep),
         model=choose_weights(settings, pool.checkpoint, vocab).model,
         notifier=notifier,
         preview_seconds=pool.limits.preview_seconds,
@@ -87,6 +84,13 @@ def assemble(
         hidden=[settings.cache],
     )
     return Assembly(scheduler, executor, service)
+
+
+def _retention(keep: KeepSection) -> RetentionPolicy:
+    return RetentionPolicy(
+        files=None if keep.days is None else keep.days * DAY,
+        bytes=None if keep.outputs_gb is None else round(keep.outputs_gb * GIGABYTE),
+    )
 
 
 def _api_options(pool: Pool, options: ServerOptions | IngressOptions) -> ApiOptions:

@@ -26,8 +26,6 @@ from acestep_flows.api.execution.webhooks import (
     LONGEST_WAIT,
     Resolve,
     Webhooks,
-    check_url,
-    is_public,
     resolve_host,
     retry_delay,
     sign,
@@ -36,7 +34,7 @@ from acestep_flows.api.options import ApiOptions
 from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.records import NewRun, RunRecord
 from acestep_flows.api.store.schema import RUNS
-from acestep_flows.errors import InputError, StorageError
+from acestep_flows.errors import StorageError
 from acestep_flows.model.checkpoint import Checkpoint
 from tests.api.door import opened
 from tests.api.toys import until
@@ -312,45 +310,6 @@ def test_retry_delays_double_up_to_a_limit() -> None:
     assert waits == sorted(waits)
     assert waits[0] >= 4
     assert waits[-1] <= LONGEST_WAIT * 1.2
-
-
-@pytest.mark.parametrize(
-    "address",
-    ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
-     "255.255.255.255", "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "ff02::1", "::ffff:127.0.0.1",
-     "::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "::127.0.0.1", "::a00:1", "::101:101", "fec0::1",
-     "64:ff9b:1::7f00:1", "64:ff9b:1::101:101", "::ffff:0:7f00:1", "5f00::1", "3fff::1", "2001:db8::1", "100::1"],
-)  # fmt: skip
-def test_private_addresses(address: str) -> None:
-    assert not is_public(address)
-
-
-@pytest.mark.parametrize(
-    "address", ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "2a00:1450::1", "::ffff:1.1.1.1", "64:ff9b::101:101"]
-)
-def test_public_addresses(address: str) -> None:
-    assert is_public(address)
-
-
-@pytest.mark.parametrize(
-    "url",
-    ["", "hooks.example", "ftp://hooks.example", "file:///etc/passwd", "http://", "https://user:word@hooks.example",
-     "http://127.0.0.1/", "http://[::1]:80/", "http://localhost:8777/", "http://db.internal/", "http://169.254.169.254/x",
-     "https://" + "a" * 3000, "http://a b/", "javascript:alert(1)", "http://[x]/", "http://hooks.example:99999999/",
-     f"http://{'a' * 64}.example/", "http://hooks..example/", "http://.example/", "http://localhost./",
-     "http://LOCALHOST/", "http://db.internal./"],
-)  # fmt: skip
-def test_unusable_urls_are_refused(url: str) -> None:
-    with pytest.raises(InputError):
-        check_url(url, SECRET, private=False)
-
-
-def test_webhooks_are_refused_without_a_secret() -> None:
-    with pytest.raises(InputError, match="WEBHOOK_SECRET"):
-        check_url(URL, None, private=False)
-    assert check_url(URL, SECRET, private=False).host == "hooks.example"
-    assert check_url("http://127.0.0.1:1/", SECRET, private=True).port == 1
-    assert check_url(f"http://{'a' * 63}.example./", SECRET, private=False).host == f"{'a' * 63}.example."
 
 
 def test_the_end_of_a_run_is_posted_until_it_is_received(strict: Checkpoint, tmp_path: Path) -> None:

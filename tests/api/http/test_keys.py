@@ -91,9 +91,9 @@ def test_keys_come_from_the_environment_and_a_file(tmp_path: Path) -> None:
     assert "0123456789abcdef" not in repr(settings)
     keyring = read_keys(settings)
     assert [key.name for key in keyring.keys] == ["alice", "bob", "carol"]
-    key = keyring.admit("fedcba9876543210")
-    assert key is not None
-    assert key.name == "bob"
+    bob = keyring.admit("fedcba9876543210")
+    assert bob is not None
+    assert bob.name == "bob"
     assert keyring.admit(secret) == key.model_copy(update={"runs": 2})
     assert not read_keys(read_settings({}))
 
