@@ -95,8 +95,8 @@ def test_counters_keep_the_work_of_replaced_replicas(strict: Checkpoint, tmp_pat
     names = [("process_calls_total", "all"), ("stage_bytes_total", "in", "mix"), ("stage_passes_total", "vocode")]
     with opened(tmp_path, strict, process_stats=numbers, executing=False) as door:
 
-        def counted(*replicas: dict[str, Any]) -> list[float]:
-            replicas[:] = replicas
+        def counted(*latest: dict[str, Any]) -> list[float]:
+            replicas[:] = latest
             metrics = samples(door)
             return [metrics[f"acestep_flows_{name}", *labels] for name, *labels in names]
 
