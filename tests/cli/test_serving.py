@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from acestep_flows.cli.main import cli
 from acestep_flows.graph.library import load
 from acestep_flows.graph.views.schema import input_schema
-from tests.client.stub import RUN, Answer, Request, Stub, event, fault, run, serving, told
+from tests.client.stub import RUN, Answer, Request, Stub, event, fault, json_answer, run, serving
 
 NODES = [{"id": "take", "stage": "sample", "state": "started", "step": 3, "steps": 9}]
 SONG = b"a song"
@@ -24,17 +24,17 @@ DONE = run("succeeded", nodes=NODES, outputs={"audio": OUTPUT, "report": OUTPUT 
 def answer(request: Request) -> Answer:
     path = request.path.partition("?")[0]
     if path == "/v1/graphs/text2music":
-        return told({"inputs": input_schema(load("text2music"))})
+        return json_answer({"inputs": input_schema(load("text2music"))})
     if request.method == "POST":
-        return told(run("queued", queue_position=2, warnings=["mind the gap"]), 202)
+        return json_answer(run("queued", queue_position=2, warnings=["mind the gap"]), 202)
     if request.method == "DELETE":
-        return told(run("running"), 202)
+        return json_answer(run("running"), 202)
     if path.endswith("/events"):
         happened = [event(1, "started"), event(2, "started", "take"), event(3, "finished", "take", seconds=1.5)]
         return Answer(200, b"".join([*happened, event(4, "succeeded")]))
     if path.endswith("/outputs/audio"):
         return Answer(200, SONG)
-    return told({"runs": [DONE], "next": None} if path == "/v1/runs" else DONE)
+    return json_answer({"runs": [DONE], "next": None} if path == "/v1/runs" else DONE)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_submit_and_watch_show_every_node(invoke: Callable[..., Result]) -> None
 
 def test_watch_ends_as_the_run_ended(invoke: Callable[..., Result], stub: Stub) -> None:
     error = {"code": "stage_failed", "message": "node take: out of memory", "node": "take"}
-    stub.answers = [told(run()), Answer(200, event(1, "failed")), told(run("failed", error=error))]
+    stub.answers = [json_answer(run()), Answer(200, event(1, "failed")), json_answer(run("failed", error=error))]
     result = invoke("watch", RUN)
     assert result.exit_code == 6
     assert result.stderr == "error: node take: out of memory\n"
@@ -101,7 +101,7 @@ def test_watch_keeps_the_latest_preview_of_every_node(
 ) -> None:
     heard = {"step": 4, "steps": 9}
     happened = [event(1, "started"), event(2, "preview", "takes[0]", **heard), event(3, "preview", "takes[1]", **heard)]
-    stub.answers = [told(DONE), Answer(200, b"".join([*happened, event(4, "succeeded")])), told(DONE)]
+    stub.answers = [json_answer(DONE), Answer(200, b"".join([*happened, event(4, "succeeded")])), json_answer(DONE)]
     stub.answers += [Answer(200, SONG), fault("not_found", "it is long over", 404)]
     result = invoke("watch", RUN, "--previews", tmp_path / "heard")
     assert result.exit_code == 0, result.output
@@ -128,7 +128,7 @@ def test_fetch_output_fetches_the_audio_unless_told_otherwise(
     result = invoke("fetch-output", RUN, "--out", "songs", "--quiet")
     assert result.output == "songs/song.flac\n"
     assert (tmp_path / "songs" / "song.flac").read_bytes() == SONG
-    stub.answers = [told(run("running"))]
+    stub.answers = [json_answer(run("running"))]
     early = invoke("fetch-output", RUN)
     assert early.exit_code == 2
     assert "there are: none, it is running" in early.stderr
@@ -136,7 +136,7 @@ def test_fetch_output_fetches_the_audio_unless_told_otherwise(
 
 def test_cancel_says_what_became_of_it(invoke: Callable[..., Result], stub: Stub) -> None:
     assert invoke("cancel", RUN).output == f"{RUN} stops at its next step\n"
-    stub.answers = [told(run("cancelled"), 202)]
+    stub.answers = [json_answer(run("cancelled"), 202)]
     assert invoke("cancel", RUN).output == f"{RUN} cancelled\n"
 
 

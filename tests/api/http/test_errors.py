@@ -94,9 +94,9 @@ def raising(error: Exception) -> httpx.Response:
 def test_every_error_has_one_form(error: Exception, status: int, code: str) -> None:
     response = raising(error)
     assert response.status_code == status
-    error = response.json()["error"]
-    assert error["code"] == code
-    assert set(error) == {"code", "message", "node"}
+    body = response.json()["error"]
+    assert body["code"] == code
+    assert set(body) == {"code", "message", "node"}
     assert "/srv" not in response.text
     assert "secret" not in response.text
 

@@ -19,14 +19,14 @@ def test_statistics_have_the_queue_seconds_of_nodes(database: Database, clock: C
     claimed = leases.claim("e")
     assert claimed is not None
     leases.begin(claimed.lease, [NodeRecord("a", "make"), NodeRecord("b", "work")])
-    events = [("queued", "a", 1.0), ("cached", "a", 1.1), ("queued", "b", 2.0), ("started", "b", 5.0),
-            ("queued", "b", 10.0), ("started", "b", 10.5)]  # fmt: skip
-    events = [(type, {"node": node, "time": time}) for type, node, time in events]
+    times = [("queued", "a", 1.0), ("cached", "a", 1.1), ("queued", "b", 2.0), ("started", "b", 5.0),
+             ("queued", "b", 10.0), ("started", "b", 10.5)]  # fmt: skip
+    events = [(type, {"node": node, "time": time}) for type, node, time in times]
     nodes = {0: NodeRecord("a", "make", "cached"), 1: NodeRecord("b", "work", "finished", seconds=3.0)}
     assert leases.finish(claimed.lease, RunState.SUCCEEDED, changes=RunChanges(events, nodes))
-    (figure,) = runs_ended_since(database, 0.0)
-    assert figure.id == run
-    assert {node.stage: (node.state, node.waited, node.seconds) for node in figure.nodes} == {
+    (ended,) = runs_ended_since(database, 0.0)
+    assert ended.id == run
+    assert {node.stage: (node.state, node.waited, node.seconds) for node in ended.nodes} == {
         "make": ("cached", None, None),
         "work": ("finished", 0.5, 3.0),
     }
