@@ -16,7 +16,7 @@ from acestep_flows.graph.language.syntax import Argument, Graph, NodeSyntax, Ref
 from acestep_flows.graph.language.types import Declaration, Draw, accept, literal
 from acestep_flows.graph.language.wording import clip
 from acestep_flows.graph.planning.inputs import random_seed, resolve_inputs
-from acestep_flows.graph.planning.literals import checked_params, is_static, named_paths, settle
+from acestep_flows.graph.planning.literals import check_literals, is_static, settle
 from acestep_flows.graph.planning.plan import Binding, Fallback, NodeOutput, Plan, PlanNode, outputs_in
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.ports import PortType
@@ -210,13 +210,10 @@ class _Planner:
             for name, argument in call.arguments.entries.items()
         }
         if call.kind == "stage":
-            for name, binding in bindings.items():
-                bindings[name] = settle(signature.inputs[name].type, binding, f"node {path}, {name}")
-            stage = frame.scope.registry[call.target]
-            params = checked_params(stage, bindings, path)
-            for name, file in named_paths(stage, bindings):
+            literals = check_literals(frame.scope.registry[call.target], bindings, path)
+            for name, file in literals.paths:
                 self._refuse_graphs_path(path, name, file)
-            self.nodes[path] = PlanNode(path, call.target, bindings, frame.when, params)
+            self.nodes[path] = PlanNode(path, call.target, literals.inputs, frame.when, literals.params)
             return {port: NodeOutput(path, port) for port in signature.outputs}
         inner = frame.scope.nested(call)
         bound = {

@@ -3,22 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from pydantic import ValidationError
 
 from acestep_flows.errors import InputError
 from acestep_flows.graph.checking.rules.arguments import param_faults
+from acestep_flows.graph.content import Content
 from acestep_flows.graph.language.types import literal
 from acestep_flows.graph.library import looks_like_path
 from acestep_flows.graph.planning.plan import Binding, Fallback, NodeOutput, outputs_in
 from acestep_flows.graph.planning.resolve import resolve
-from acestep_flows.stages.contract import Stage, StageParams
+from acestep_flows.stages.contract import Port, Stage, StageParams
 from acestep_flows.stages.ports import PortType
+
+_PLAIN = (str, bool, int, float, type(None))
+"""Literals without parts: nothing in them refers to a node."""
+
+
+@dataclass(frozen=True)
+class CheckedLiterals:
+    """The inputs of one node after a check of their literals.
+
+    Attributes:
+        inputs: the bindings, with literals as values of their type.
+        params: the stage's parameters, or None when another node computes one of them.
+        paths: name and text of each parameter that names a file by its path.
+    """
+
+    inputs: dict[str, Binding]
+    params: StageParams | None
+    paths: tuple[tuple[str, str], ...]
+
+
+def check_literals(stage: type[Stage], bindings: Mapping[str, Binding], path: str) -> CheckedLiterals:
+    """Check the literals among a node's bindings.
+
+    Raises:
+        InputError: a literal is not usable, or the stage refuses it.
+    """
+    ports = stage.inputs()
+    inputs = {name: settle(ports[name].type, binding, f"node {path}, {name}") for name, binding in bindings.items()}
+    paths = tuple(_named_paths(ports, inputs))
+    return CheckedLiterals(inputs, _checked_params(stage, inputs, path), paths)
 
 
 def is_static(binding: Binding) -> bool:
     """Whether the binding is known before the run: it refers to no node."""
-    return next(outputs_in(binding), None) is None
+    return isinstance(binding, _PLAIN) or next(outputs_in(binding), None) is None
 
 
 def settle(kind: PortType | None, binding: Binding, where: str) -> Binding:
@@ -27,7 +59,9 @@ def settle(kind: PortType | None, binding: Binding, where: str) -> Binding:
     Raises:
         InputError: a literal is not usable, or a node computes the ends of a span.
     """
-    return binding if kind is None else kind.map(binding, _settle_leaf, where)
+    if kind is None or kind.kind not in ("list", "record", "span", "float"):
+        return binding
+    return kind.map(binding, _settle_leaf, where)
 
 
 def _settle_leaf(binding: Binding, kind: PortType, where: str) -> Binding:
@@ -38,7 +72,7 @@ def _settle_leaf(binding: Binding, kind: PortType, where: str) -> Binding:
     return literal(kind, binding, where) if kind.kind in ("span", "float") else binding
 
 
-def checked_params(stage: type[Stage], inputs: Mapping[str, Binding], path: str) -> StageParams | None:
+def _checked_params(stage: type[Stage], inputs: Mapping[str, Binding], path: str) -> StageParams | None:
     """The parameters of a node, or None when another node computes one of them; the literals are checked either way.
 
     Raises:
@@ -49,7 +83,7 @@ def checked_params(stage: type[Stage], inputs: Mapping[str, Binding], path: str)
     whole = len(literals) == len(params)
     if whole:
         try:
-            return stage.Params.model_validate({name: resolve(value, {}, {}) for name, value in literals.items()})
+            return stage.Params.model_validate({name: _as_content(literal) for name, literal in literals.items()})
         except (ValidationError, InputError):
             pass  # described below, in the words of the checker
     for name, fault in param_faults(stage, literals, whole=whole).items():
@@ -57,12 +91,12 @@ def checked_params(stage: type[Stage], inputs: Mapping[str, Binding], path: str)
     return None
 
 
-def named_paths(stage: type[Stage], inputs: Mapping[str, Binding]) -> Iterator[tuple[str, str]]:
-    """The paths among a node's literals: name and text of parameters that may name a file, and do it by path.
+def _as_content(binding: Binding) -> Content:
+    return binding if isinstance(binding, _PLAIN) else resolve(binding, {}, {})
 
-    Such a parameter has the JSON Schema format "path"; it also takes plain names, of adapters and the like.
-    """
-    ports = stage.inputs()
+
+def _named_paths(ports: Mapping[str, Port], inputs: Mapping[str, Binding]) -> Iterator[tuple[str, str]]:
+    """Parameters that may name a file (JSON Schema format "path") and do it by path; plain names are also allowed."""
     for name, binding in inputs.items():
         may_be_path = isinstance(binding, str) and ports[name].schema.get("format") == "path"
         if may_be_path and (looks_like_path(binding) or binding.startswith(("~", "."))):

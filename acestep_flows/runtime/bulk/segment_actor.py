@@ -1,6 +1,6 @@
 """One process of a leg: takes rows, runs its part of their plans, and passes on what is left.
 
-A row travels as one cell of bytes: its order, what is left of its plan with the values made so far, and the node results.
+A row travels as one cell of bytes: its order, what is left of its plan with the values made so far, and node results.
 An error of one row never leaves this module as an exception: it travels with the row.
 """
 
