@@ -6,16 +6,20 @@ When a call returns, the content survives a power cut: first the content is flus
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from acestep_flows.errors import StorageError
+
+READ_BYTES = 1 << 20
+"""Bytes read at once to digest a file."""
 
 
 def write(path: str | os.PathLike[str], content: bytes | memoryview, mode: int = 0o666) -> Path:
@@ -150,6 +154,17 @@ def flush(file: Path) -> None:
     """
     with file.open("rb") as content:
         os.fsync(content.fileno())
+
+
+def file_sha256(path: Path, on_bytes: Callable[[int], None] = lambda done: None) -> str:
+    """sha256 (hex) of a file's bytes. `on_bytes` is called with the number of bytes read so far; raises OSError."""
+    hasher, done = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while chunk := file.read(READ_BYTES):
+            hasher.update(chunk)
+            done += len(chunk)
+            on_bytes(done)
+    return hasher.hexdigest()
 
 
 def check_folder(folder: Path) -> None:

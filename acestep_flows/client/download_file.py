@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from acestep_flows.errors import DownloadError, StorageError
-from acestep_flows.storage import put_in_place
-from acestep_flows.weights.download import file_sha256
+from acestep_flows.storage import file_sha256, put_in_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,7 +6,6 @@ or in a later one. The part is renamed to the destination only when its digest i
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from acestep_flows.errors import DownloadError, NotFound, StorageError
-from acestep_flows.storage import put_in_place
+from acestep_flows.storage import file_sha256, put_in_place
 
 if TYPE_CHECKING:
     import httpx
@@ -39,17 +38,6 @@ TransferListener = Callable[[TransferProgress], None]
 
 class _Interrupted(Exception):
     """The transfer stopped early and may be continued from the part."""
-
-
-def file_sha256(path: Path, on_bytes: Callable[[int], None] = lambda done: None) -> str:
-    """sha256 (hex) of a file's bytes; `on_bytes` is called with the number of bytes read so far."""
-    hasher, done = hashlib.sha256(), 0
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            hasher.update(chunk)
-            done += len(chunk)
-            on_bytes(done)
-    return hasher.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from acestep_flows import storage
 from acestep_flows.errors import CheckpointError, NotFound, StorageError
-from acestep_flows.weights.download import (
-    RETRY_DELAYS,
-    Download,
-    TransferListener,
-    TransferProgress,
-    download,
-    file_sha256,
-)
+from acestep_flows.storage import file_sha256
+from acestep_flows.weights.download import RETRY_DELAYS, Download, TransferListener, TransferProgress, download
 
 if TYPE_CHECKING:
     import httpx
@@ -95,7 +89,7 @@ class PublishedFiles:
 @cache
 def published() -> PublishedFiles:
     """The files of the published ACE-Step v1 model."""
-    text = files("acestep_flows").joinpath("published.json").read_text(encoding="utf-8")
+    text = files("acestep_flows.weights").joinpath("published.json").read_text(encoding="utf-8")
     return PublishedFiles.from_json(json.loads(text))
 
 

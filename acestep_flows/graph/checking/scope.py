@@ -8,62 +8,26 @@ gives one message.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from heapq import heappop, heappush
-from typing import Any
 
 from acestep_flows.graph.checking.nesting import Nesting, Unresolved
+from acestep_flows.graph.checking.signature import (
+    NodeInput,
+    Signature,
+    Target,
+    list_of,
+    literal_type,
+    only_output,
+)
 from acestep_flows.graph.language.document import Fields, Items
 from acestep_flows.graph.language.syntax import Argument, Graph, NodeSyntax, Reference, references_in
-from acestep_flows.graph.language.types import Declaration
 from acestep_flows.graph.language.wording import listing, unlike
-from acestep_flows.stages.contract import Port, Stage
+from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.ports import PortType
 
 MAX_STAND_INS = 16
 """How many `otherwise` may stand in for each other before their types are no longer followed."""
-
-
-@dataclass(frozen=True)
-class Slot:
-    """Something a node takes: a stage's port or parameter, or an input of a nested graph."""
-
-    type: PortType
-    required: bool
-    port: Port | None = None
-    declaration: Declaration | None = None
-
-
-@dataclass(frozen=True)
-class Signature:
-    """What a node takes and gives; an output of unknown type is None."""
-
-    inputs: Mapping[str, Slot]
-    outputs: Mapping[str, PortType | None]
-
-
-@dataclass(frozen=True)
-class Target:
-    """What a reference points at.
-
-    Attributes:
-        source: "input" of the graph, "variable" of the node, or "node".
-        name: its name.
-        port: the output, where the source is a node.
-        path: the fields to take from a record.
-        type: what arrives; None where an earlier problem hides it.
-    """
-
-    source: str
-    name: str
-    type: PortType | None
-    port: str = ""
-    path: tuple[str, ...] = ()
-
-
-def list_of(kind: PortType | None) -> PortType:
-    return PortType("list", kind)
 
 
 class Scope:
@@ -151,13 +115,13 @@ class Scope:
             stage = self.stage(call)
             if stage is None:
                 return None
-            slots = {name: Slot(port.type, port.required, port=port) for name, port in stage.inputs().items()}
+            slots = {name: NodeInput(port.type, port.required, port=port) for name, port in stage.inputs().items()}
             return Signature(slots, {name: port.type for name, port in stage.outputs().items()})
         scope = self._nested_or_none(call)
         if scope is None or not scope.graph.readable:
             return None
         slots = {
-            name: Slot(declared.type, declared.required, declaration=declared)
+            name: NodeInput(declared.type, declared.required, declaration=declared)
             for name, declared in scope.graph.inputs.items()
         }
         return Signature(slots, {name: scope.type_of(item) for name, item in scope.graph.outputs.entries.items()})
@@ -242,7 +206,7 @@ class Scope:
             if port not in outputs:
                 raise Unresolved("unknown-port", f"{reference}: {unlike('output', port, outputs)}")
         else:
-            port = _only(reference, outputs, expected)
+            port = only_output(reference, outputs, expected)
         return Target("node", call.name, self._or_absent(call, port, outputs[port]), port=port)
 
     def _or_absent(self, call: NodeSyntax, port: str, kind: PortType | None) -> PortType | None:
@@ -347,29 +311,3 @@ class Scope:
             order.append(names[heappop(ready)])
             sorter.done(order[-1])
         return order
-
-
-def _only(reference: Reference, outputs: Mapping[str, PortType | None], expected: PortType | None) -> str:
-    """The output that `$node` means: the only one, or the only one of the port's type."""
-    fitting = list(outputs)
-    if len(fitting) > 1 and expected is not None:
-        for fits in (lambda kind: kind.kind == expected.kind, expected.accepts):
-            fitting = [name for name, kind in outputs.items() if kind is not None and fits(kind)]
-            if fitting:
-                break
-    if len(fitting) == 1:
-        return fitting[0]
-    options = listing(f"${reference.name}.{port} ({kind or 'any'})" for port, kind in outputs.items())
-    what = f"{len(fitting)} outputs" if fitting else "no output"
-    of_type = f" of type {expected}" if expected is not None else ""
-    raise Unresolved(
-        "ambiguous-reference", f"{reference}: node {reference.name} has {what}{of_type}; allowed: {options}"
-    )
-
-
-def literal_type(value: Any) -> PortType:
-    """The type of a scalar written in a file."""
-    if value is None:
-        return PortType("any", optional=True)
-    names = {bool: "bool", int: "int", float: "float", str: "text"}
-    return PortType(names.get(type(value), "any"))

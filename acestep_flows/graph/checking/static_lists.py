@@ -8,7 +8,8 @@ calls it must bind a known list there.
 from __future__ import annotations
 
 from acestep_flows.graph.checking.nesting import Unresolved
-from acestep_flows.graph.checking.scope import Scope, list_of
+from acestep_flows.graph.checking.scope import Scope
+from acestep_flows.graph.checking.signature import list_of
 from acestep_flows.graph.language.document import Fields, Items
 from acestep_flows.graph.language.syntax import Argument, NodeSyntax, Reference
 from acestep_flows.stages.ports import PortType

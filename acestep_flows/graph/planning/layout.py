@@ -10,7 +10,8 @@ from typing import Any
 from acestep_flows.errors import GraphError, InputError, Problem
 from acestep_flows.graph.checking.check import checked
 from acestep_flows.graph.checking.nesting import Find
-from acestep_flows.graph.checking.scope import Scope, list_of
+from acestep_flows.graph.checking.scope import Scope
+from acestep_flows.graph.checking.signature import list_of
 from acestep_flows.graph.language.document import Fields, Items
 from acestep_flows.graph.language.syntax import Argument, Graph, NodeSyntax, Reference
 from acestep_flows.graph.language.types import Declaration, Draw, accept, literal

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from acestep_flows.errors import InputError, Problem
 from acestep_flows.graph.checking.nesting import Unresolved
 from acestep_flows.graph.checking.rules.finding import finding
-from acestep_flows.graph.checking.scope import Scope, Slot
+from acestep_flows.graph.checking.scope import Scope
+from acestep_flows.graph.checking.signature import NodeInput
 from acestep_flows.graph.language.document import Fields, Items, SourcePosition, plain
 from acestep_flows.graph.language.syntax import Argument, NodeSyntax, Reference, references_in
 from acestep_flows.graph.language.types import accept, literal
@@ -75,7 +76,7 @@ def _unlike_allowed(error: InputError, name: str) -> str:
 
 
 def _refused_by_stage(
-    scope: Scope, call: NodeSyntax, stage: type[Stage], literals: dict[str, tuple[Argument, Slot]]
+    scope: Scope, call: NodeSyntax, stage: type[Stage], literals: dict[str, tuple[Argument, NodeInput]]
 ) -> Iterator[Problem]:
     fields = stage.Params.model_fields
     params = {name: _settled(argument, slot.type) for name, (argument, slot) in literals.items() if name in fields}
@@ -117,7 +118,7 @@ def param_faults(stage: type[Stage], params: Mapping[str, Any], whole: bool = Fa
     return {}
 
 
-def _bound(scope: Scope, only: NodeSyntax | None = None) -> Iterator[tuple[NodeSyntax, str, Argument, Slot]]:
+def _bound(scope: Scope, only: NodeSyntax | None = None) -> Iterator[tuple[NodeSyntax, str, Argument, NodeInput]]:
     for call in [only] if only else scope.graph.nodes.values():
         signature = scope.signature(call)
         for name, argument in call.arguments.entries.items() if signature else ():

@@ -8,7 +8,8 @@ from acestep_flows.errors import Problem
 from acestep_flows.graph.checking.nesting import Unresolved
 from acestep_flows.graph.checking.rules.arguments import mismatches
 from acestep_flows.graph.checking.rules.finding import finding
-from acestep_flows.graph.checking.scope import Scope, list_of
+from acestep_flows.graph.checking.scope import Scope
+from acestep_flows.graph.checking.signature import list_of
 from acestep_flows.graph.checking.static_lists import Lengths
 from acestep_flows.graph.language.document import Fields, Items
 from acestep_flows.graph.language.syntax import Argument, NodeSyntax, Reference, references_in
