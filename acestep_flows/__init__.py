@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from acestep_flows.client import AsyncClient as AsyncClient
     from acestep_flows.client import Client as Client
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 
 def __getattr__(name: str) -> Any:
