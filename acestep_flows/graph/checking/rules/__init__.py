@@ -1,7 +1,7 @@
-"""The rules of the language about meaning; those about form are in `parse` and `declare`.
+"""The rules about what a graph means; those about its form are in `language/parse.py` and `language/declare.py`.
 
-A rule is a small function from a scope to the problems it finds. A rule that cannot judge because of another rule's
-problem stays silent, so one mistake gives one message.
+A rule is a small function from a `Scope` to the problems it finds. It must never raise, and it stays silent where
+another rule's problem hides what it would judge, so that one mistake gives one message. Begin with `RULES` below.
 """
 
 from __future__ import annotations
