@@ -69,7 +69,7 @@ LAYERS: dict[str, str] = {
     "bulk": "errors storage values mlflow_run model audio stages weights graph runtime.serving runtime.bulk "
     "input_reader outputs session client torch",
     # training
-    "training.synthesis": "errors",
+    "training.synthesis": "errors storage",
     "training.nano.architecture": "model",
     "training.loop": "errors storage values mlflow_run model runtime.serving runtime.bulk training.nano.architecture "
     "torch",

@@ -75,7 +75,7 @@ class LostProcessRetry:
         """
         blame = Blame()
         while True:
-            attempt = Attempt(progress)
+            attempt = CallAttempt(progress)
             try:
                 return await self._attempt(make, attempt, blame.alone_until)
             except LostProcess:
@@ -83,7 +83,7 @@ class LostProcessRetry:
                 if blame.is_too_much:
                     raise
 
-    async def _attempt(self, make: MakeCall, attempt: Attempt, alone_until: int) -> Reply:
+    async def _attempt(self, make: MakeCall, attempt: CallAttempt, alone_until: int) -> Reply:
         if self._occupancy is None:
             return await _whole(make, attempt)
         if alone_until:
@@ -100,13 +100,13 @@ class LostProcessRetry:
                 attempt.shared = visit.shared
 
 
-async def _whole(make: MakeCall, attempt: Attempt) -> Reply:
+async def _whole(make: MakeCall, attempt: CallAttempt) -> Reply:
     reply = await make(attempt, 0)
     assert reply is not None, "only calls in quarantine stop on the way"
     return reply
 
 
-class Attempt:
+class CallAttempt:
     """One attempt of a call. Passes progress on, and records what a loss has to be judged by.
 
     Attributes:
@@ -149,7 +149,7 @@ class Blame:
         self._furthest_start = 0
         self._shared_losses = self._points = 0
 
-    def add(self, attempt: Attempt) -> None:
+    def add(self, attempt: CallAttempt) -> None:
         """Count a lost attempt."""
         if attempt.first_step is not None and attempt.first_step > self._furthest_start:
             self._furthest_start = attempt.first_step
@@ -167,7 +167,7 @@ class Blame:
         return self._points >= MAX_BLAME
 
 
-def _most_losses(attempt: Attempt) -> int:
+def _most_losses(attempt: CallAttempt) -> int:
     """How many losses like this one a call may have, the last one included."""
     if not attempt.has_started:
         return MAX_LOSSES_NOT_STARTED
