@@ -1,4 +1,4 @@
-"""Where graphs are found: a path, the user's folders, the working folder's `graphs/`, the shipped ones."""
+"""Finds graphs: by path, in the user's folders, in the working folder's `graphs/`, among the shipped ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Library:
 
     A name is looked for beside the graph that asks for it, then in `folders`, in the working folder's `graphs/`, and
     among the shipped graphs. A graph may name another one by a path relative to itself, but not one outside the
-    folders the user named: a graph that came from someone else reads nothing else here.
+    folders the user named, so that a graph from someone else reads no other files.
 
     Args:
         folders: the user's folders, the first searched first.
@@ -87,11 +87,11 @@ class Library:
 
     def names(self) -> dict[str, Path]:
         """Every graph that can be called by name, and its file; a user's graph hides a shipped one."""
-        found: dict[str, Path] = {}
+        files: dict[str, Path] = {}
         for folder in self.folders:
             for path in _files(folder):
-                found.setdefault(path.stem, path)
-        return dict(sorted(found.items()))
+                files.setdefault(path.stem, path)
+        return dict(sorted(files.items()))
 
     def _inside(self, path: Path) -> bool:
         resolved = path.resolve()

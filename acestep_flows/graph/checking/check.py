@@ -1,4 +1,4 @@
-"""Checks a graph: all its problems at once, each with its place. Needs no weights, no torch and no Ray."""
+"""Checks a graph and reports all its problems at once, each with its position. Needs no weights, torch or Ray."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def check(graph: Graph, registry: Mapping[str, type[Stage]], find: Find) -> list
     """Every problem of `graph` and of the graphs nested in it, in the order of the files.
 
     Args:
-        graph: as `find.load` or `parse.parse` gave it.
+        graph: from `library.load` or `parse.parse`.
         registry: stages by name.
-        find: finds nested graphs, as `find.Library.nested` does.
+        find: gives nested graphs, as `library.Library.nested` does.
     """
     return _problems(Scope(graph, registry, Nesting(find)))
 
 
 def checked(graph: Graph, registry: Mapping[str, type[Stage]], find: Find) -> Scope:
-    """The scope of a graph without problems, ready to be laid out any number of times.
+    """The scope of a graph without problems. It can be laid out any number of times.
 
     Raises:
         GraphError: it has problems.
@@ -40,10 +40,10 @@ def checked(graph: Graph, registry: Mapping[str, type[Stage]], find: Find) -> Sc
 def _problems(scope: Scope) -> list[Problem]:
     problems: list[Problem] = []
     for part in scope.below():
-        found = list(part.graph.problems)
+        in_part = list(part.graph.problems)
         if part.graph.readable:
-            found += [problem for rule in RULES for problem in rule(part)]
-        problems += sorted(dict.fromkeys(found), key=lambda problem: (problem.line, problem.column))
+            in_part += [problem for rule in RULES for problem in rule(part)]
+        problems += sorted(dict.fromkeys(in_part), key=lambda problem: (problem.line, problem.column))
     if len(problems) > MOST_PROBLEMS:
         more = len(problems) - MOST_PROBLEMS
         problems = [*problems[:MOST_PROBLEMS], Problem("too-many", f"and {more} more problems", scope.graph.file)]

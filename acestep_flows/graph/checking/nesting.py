@@ -1,4 +1,4 @@
-"""Graphs that name other graphs: found, never in a circle, never too deep."""
+"""Opens the graphs that a graph nests. A circle, or graphs nested too deep, are refused."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from acestep_flows.graph.language.syntax import Graph
 MAX_NESTING = 16
 
 Find = Callable[[str, Graph], Graph]
-"""Finds the graph that a `graph:` key of a graph names; `find.Library.nested` is one."""
+"""Gives the graph that a `graph:` key of another graph names. `library.Library.nested` is one."""
 
 
 class Unresolved(Exception):
-    """A reference or target that points nowhere: which rule says so, and how."""
+    """A reference or target that points nowhere, with the rule that reports it and its message."""
 
     def __init__(self, rule: str, message: str) -> None:
         self.rule, self.message = rule, message
@@ -45,20 +45,20 @@ class Nesting:
         return graph
 
     def _circle(self, graph: Graph, end: Graph) -> list[str] | None:
-        """The names along the way from `end` by `graph` back to `end`, if there is one."""
+        """The names on the path from `end` through `graph` back to `end`; None where no path leads back."""
         stack, seen = [(graph, [end.name, graph.name])], {id(graph)}
         while stack:
-            graph, way = stack.pop()
+            graph, path = stack.pop()
             if graph is end or (graph.path is not None and graph.path == end.path):
-                return way
+                return path
             for inner in self._inside(graph):
                 if id(inner) not in seen:
                     seen.add(id(inner))
-                    stack.append((inner, [*way, inner.name]))
+                    stack.append((inner, [*path, inner.name]))
         return None
 
     def _height(self, graph: Graph, level: int) -> int:
-        """How many graphs deep `graph` is, itself included; in a circle or beyond the limit merely a large number."""
+        """Levels of nesting in `graph`, itself included. In a circle or beyond the limit it is only a large number."""
         if level > MAX_NESTING:
             return MAX_NESTING
         if id(graph) not in self._heights:
@@ -68,7 +68,7 @@ class Nesting:
         return self._heights[id(graph)]
 
     def _inside(self, graph: Graph) -> Iterator[Graph]:
-        for target in {call.target: None for call in graph.nodes.values() if call.kind == "graph" and call.target}:
+        for target in {node.target: None for node in graph.nodes.values() if node.kind == "graph" and node.target}:
             try:
                 yield self._find(target, graph)
             except (NotFound, InputError):

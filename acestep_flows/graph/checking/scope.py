@@ -36,8 +36,8 @@ class Scope:
     Args:
         graph: the graph.
         registry: stages by name.
-        nesting: finds the graphs nested in it.
-        scopes: of the graphs already open around this one.
+        nesting: opens the graphs nested in it.
+        scopes: scopes of the graphs around this one, by graph.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Scope:
         scopes: dict[int, Scope] | None = None,
     ) -> None:
         self.graph, self.registry, self._nesting = graph, registry, nesting
-        self._scopes = {} if scopes is None else scopes  # by graph, shared by all that nest in each other
+        self._scopes = {} if scopes is None else scopes  # shared by all graphs that nest in each other
         self._scopes[id(graph)] = self
         self._nested: dict[str, Scope | Unresolved] = {}
         self._signatures: dict[str, Signature | None] = {}
@@ -58,21 +58,21 @@ class Scope:
 
     # Nodes and their ports
 
-    def nested(self, call: NodeSyntax) -> Scope:
-        """The scope of the graph that `call` names.
+    def nested(self, node: NodeSyntax) -> Scope:
+        """The scope of the nested graph that `node` names.
 
         Raises:
             Unresolved: there is no such graph, or it contains this one.
         """
-        if call.target not in self._nested:
+        if node.target not in self._nested:
             try:
-                self._nested[call.target] = self._open(call.target)
+                self._nested[node.target] = self._open(node.target)
             except Unresolved as error:
-                self._nested[call.target] = error
-        found = self._nested[call.target]
-        if isinstance(found, Unresolved):
-            raise found
-        return found
+                self._nested[node.target] = error
+        scope = self._nested[node.target]
+        if isinstance(scope, Unresolved):
+            raise scope
+        return scope
 
     def _open(self, target: str) -> Scope:
         graph = self._nesting.open(target, self.graph)
@@ -90,55 +90,57 @@ class Scope:
                 continue
             seen.add(id(scope.graph))
             yield scope
-            for call in scope.graph.nodes.values():
-                if call.kind == "graph" and (inner := scope._nested_or_none(call)) is not None:
+            for node in scope.graph.nodes.values():
+                if node.kind == "graph" and (inner := scope._nested_or_none(node)) is not None:
                     queue.append(inner)
 
-    def _nested_or_none(self, call: NodeSyntax) -> Scope | None:
+    def _nested_or_none(self, node: NodeSyntax) -> Scope | None:
         try:
-            return self.nested(call) if call.target else None
+            return self.nested(node) if node.target else None
         except Unresolved:
             return None
 
-    def stage(self, call: NodeSyntax) -> type[Stage] | None:
-        return self.registry.get(call.target) if call.kind == "stage" else None
+    def stage(self, node: NodeSyntax) -> type[Stage] | None:
+        return self.registry.get(node.target) if node.kind == "stage" else None
 
-    def signature(self, call: NodeSyntax) -> Signature | None:
-        """What the stage or graph of `call` takes and gives, once; None where it is unknown."""
-        if call.name not in self._signatures:
-            self._signatures[call.name] = None  # stands while a circle of graphs asks for itself
-            self._signatures[call.name] = self._signature(call)
-        return self._signatures[call.name]
+    def signature(self, node: NodeSyntax) -> Signature | None:
+        """What the stage or graph of `node` takes and gives, once; None where it is unknown."""
+        if node.name not in self._signatures:
+            self._signatures[node.name] = None  # stands while a circle of graphs asks for itself
+            self._signatures[node.name] = self._signature(node)
+        return self._signatures[node.name]
 
-    def _signature(self, call: NodeSyntax) -> Signature | None:
-        if call.kind == "stage":
-            stage = self.stage(call)
+    def _signature(self, node: NodeSyntax) -> Signature | None:
+        if node.kind == "stage":
+            stage = self.stage(node)
             if stage is None:
                 return None
-            slots = {name: NodeInput(port.type, port.required, port=port) for name, port in stage.inputs().items()}
-            return Signature(slots, {name: port.type for name, port in stage.outputs().items()})
-        scope = self._nested_or_none(call)
+            node_inputs = {
+                name: NodeInput(port.type, port.required, port=port) for name, port in stage.inputs().items()
+            }
+            return Signature(node_inputs, {name: port.type for name, port in stage.outputs().items()})
+        scope = self._nested_or_none(node)
         if scope is None or not scope.graph.readable:
             return None
-        slots = {
+        node_inputs = {
             name: NodeInput(declared.type, declared.required, declaration=declared)
             for name, declared in scope.graph.inputs.items()
         }
-        return Signature(slots, {name: scope.type_of(item) for name, item in scope.graph.outputs.entries.items()})
+        return Signature(node_inputs, {name: scope.type_of(item) for name, item in scope.graph.outputs.entries.items()})
 
-    def outputs(self, call: NodeSyntax) -> Mapping[str, PortType | None] | None:
+    def outputs(self, node: NodeSyntax) -> Mapping[str, PortType | None] | None:
         """What references to the node find: lists under `each`, the last state and lists under `fold`."""
-        signature = self.signature(call)
+        signature = self.signature(node)
         if signature is None:
             return None
-        if not call.loop.entries:
+        if not node.loop.entries:
             return signature.outputs
-        return {name: kind if name in call.carry.entries else list_of(kind) for name, kind in signature.outputs.items()}
+        return {name: kind if name in node.carry.entries else list_of(kind) for name, kind in signature.outputs.items()}
 
     # References and types
 
-    def resolve(self, reference: Reference, call: NodeSyntax | None = None, expected: PortType | None = None) -> Target:
-        """What `reference` points at, read inside `call`'s `with:` (None: outside any node).
+    def resolve(self, reference: Reference, node: NodeSyntax | None = None, expected: PortType | None = None) -> Target:
+        """What `reference` points at when it stands in the `with:` of `node` (None: outside any node).
 
         Args:
             expected: the type of the port it goes to, by which `$node` finds its output.
@@ -149,33 +151,33 @@ class Scope:
         key = (id(reference), expected)
         if key not in self._targets:
             try:
-                self._targets[key] = self._resolve(reference, call, expected)
+                self._targets[key] = self._resolve(reference, node, expected)
             except Unresolved as error:
                 self._targets[key] = error
-        found = self._targets[key]
-        if isinstance(found, Unresolved):
-            raise found
-        return found
+        target = self._targets[key]
+        if isinstance(target, Unresolved):
+            raise target
+        return target
 
-    def _resolve(self, reference: Reference, call: NodeSyntax | None, expected: PortType | None) -> Target:
+    def _resolve(self, reference: Reference, node: NodeSyntax | None, expected: PortType | None) -> Target:
         name = reference.name
-        if call is not None and name in call.variables:
-            return self._fields(Target("variable", name, self._variable(call, name)), reference)
+        if node is not None and name in node.variables:
+            return self._fields(Target("variable", name, self._variable(node, name)), reference)
         if name in self.graph.inputs and name in self.graph.nodes:
             return Target("input", name, None)
         if name in self.graph.inputs:
             return self._fields(Target("input", name, self.graph.inputs[name].type), reference)
         if name in self.graph.nodes:
             return self._node(reference, expected)
-        names = [*(call.variables if call else ()), *self.graph.inputs, *self.graph.nodes]
+        names = [*(node.variables if node else ()), *self.graph.inputs, *self.graph.nodes]
         raise Unresolved("dangling-reference", f"{reference} points at nothing: {unlike('input or node', name, names)}")
 
-    def _variable(self, call: NodeSyntax, name: str) -> PortType | None:
+    def _variable(self, node: NodeSyntax, name: str) -> PortType | None:
         """The type of an element of the list, or of the state that a fold carries."""
-        if name in call.loop.entries:
-            kind = self.type_of(call.loop.entries[name])
+        if name in node.loop.entries:
+            kind = self.type_of(node.loop.entries[name])
             return kind.item if kind is not None and kind.kind == "list" else None
-        signature = self.signature(call)
+        signature = self.signature(node)
         return signature.outputs.get(name) if signature else None
 
     def _fields(self, target: Target, reference: Reference) -> Target:
@@ -194,12 +196,12 @@ class Scope:
         return Target(target.source, target.name, kind, path=reference.path)
 
     def _node(self, reference: Reference, expected: PortType | None) -> Target:
-        call = self.graph.nodes[reference.name]
-        outputs = self.outputs(call)
+        node = self.graph.nodes[reference.name]
+        outputs = self.outputs(node)
         if outputs is None:
-            return Target("node", call.name, None, port=".".join(reference.path))
+            return Target("node", node.name, None, port=".".join(reference.path))
         if len(reference.path) > 1:
-            allowed = listing(f"${call.name}.{port}" for port in outputs)
+            allowed = listing(f"${node.name}.{port}" for port in outputs)
             raise Unresolved("unknown-port", f"{reference}: an output of a node has no fields; allowed: {allowed}")
         if reference.path:
             port = reference.path[0]
@@ -207,79 +209,79 @@ class Scope:
                 raise Unresolved("unknown-port", f"{reference}: {unlike('output', port, outputs)}")
         else:
             port = only_output(reference, outputs, expected)
-        return Target("node", call.name, self._or_absent(call, port, outputs[port]), port=port)
+        return Target("node", node.name, self._or_absent(node, port, outputs[port]), port=port)
 
-    def _or_absent(self, call: NodeSyntax, port: str, kind: PortType | None) -> PortType | None:
+    def _or_absent(self, node: NodeSyntax, port: str, kind: PortType | None) -> PortType | None:
         """The type of an output whose node may not run and whose stand-in may be null."""
-        if kind is None or call.when is None or port not in call.otherwise.entries:
+        if kind is None or node.when is None or port not in node.otherwise.entries:
             return kind
-        if call.name in self._working or len(self._working) > MAX_STAND_INS:  # stand-ins for stand-ins, in a circle
+        if node.name in self._working or len(self._working) > MAX_STAND_INS:  # stand-ins for stand-ins, in a circle
             return kind
-        self._working.add(call.name)
-        other = self.type_of(call.otherwise.entries[port], None, kind)
-        self._working.discard(call.name)
+        self._working.add(node.name)
+        other = self.type_of(node.otherwise.entries[port], None, kind)
+        self._working.discard(node.name)
         if other is not None and other.optional and not kind.optional:
             return PortType(kind.kind, kind.item, kind.fields, optional=True)
         return kind
 
     def type_of(
-        self, argument: Argument, call: NodeSyntax | None = None, expected: PortType | None = None
+        self, argument: Argument, node: NodeSyntax | None = None, expected: PortType | None = None
     ) -> PortType | None:
-        """The type of an argument, as far as it says one; None where a problem hides it."""
+        """The type of an argument; None where it has none of its own or a problem hides it."""
         if isinstance(argument, Reference):
             try:
-                return self.resolve(argument, call, expected).type
+                return self.resolve(argument, node, expected).type
             except Unresolved:
                 return None
         if isinstance(argument, Items):
             inner = expected.item if expected is not None else None
-            kinds = {self.type_of(item, call, inner) for item in argument.items}
+            kinds = {self.type_of(item, node, inner) for item in argument.items}
             if kinds == {PortType("int"), PortType("float")}:
                 return list_of(PortType("float"))
             return list_of(kinds.pop() if len(kinds) == 1 else None)
         if isinstance(argument, Fields):
             inside = dict(expected.fields) if expected is not None else {}
-            parts = ((name, self.type_of(part, call, inside.get(name))) for name, part in argument.entries.items())
+            parts = ((name, self.type_of(part, node, inside.get(name))) for name, part in argument.entries.items())
             return PortType("record", fields=tuple((name, kind or PortType("any")) for name, kind in parts))
         return literal_type(argument.value)
 
-    def sections(self, call: NodeSyntax) -> Iterator[tuple[str, str, Argument, PortType | None]]:
+    def sections(self, node: NodeSyntax) -> Iterator[tuple[str, str, Argument, PortType | None]]:
         """Every argument of a node: the key it stands under, its name, itself, and the type expected of it."""
-        signature, outputs = self.signature(call), self.outputs(call) or {}
-        for name, argument in call.arguments.entries.items():
-            slot = signature.inputs.get(name) if signature else None
-            yield "with", name, argument, slot.type if slot else None
-        for name, argument in call.loop.entries.items():
-            yield "each" if call.each.entries else "fold", name, argument, list_of(None)
-        for name, argument in call.carry.entries.items():
+        signature, outputs = self.signature(node), self.outputs(node) or {}
+        for name, argument in node.arguments.entries.items():
+            node_input = signature.inputs.get(name) if signature else None
+            yield "with", name, argument, node_input.type if node_input else None
+        for name, argument in node.loop.entries.items():
+            yield "each" if node.each.entries else "fold", name, argument, list_of(None)
+        for name, argument in node.carry.entries.items():
             yield "carry", name, argument, outputs.get(name)
-        for name, argument in call.otherwise.entries.items():
+        for name, argument in node.otherwise.entries.items():
             yield "otherwise", name, argument, outputs.get(name)
-        if call.when is not None:
-            yield "when", "when", call.when, PortType("bool")
+        if node.when is not None:
+            yield "when", "when", node.when, PortType("bool")
 
     # Dependencies
 
-    def names_used(self, call: NodeSyntax) -> set[str]:
+    def names_used(self, node: NodeSyntax) -> set[str]:
         """The inputs and nodes that a node refers to; its own variables are left out."""
         inside = {
-            reference.name for argument in call.arguments.entries.values() for reference in references_in(argument)
+            reference.name for argument in node.arguments.entries.values() for reference in references_in(argument)
         }
         outside = {
             reference.name
-            for key, _, argument, _ in self.sections(call)
+            for key, _, argument, _ in self.sections(node)
             if key != "with"
             for reference in references_in(argument)
         }
-        return inside - set(call.variables) | outside
+        return inside - set(node.variables) | outside
 
-    def needs(self, call: NodeSyntax) -> set[str]:
+    def needs(self, node: NodeSyntax) -> set[str]:
         """Names of the nodes that a node refers to."""
-        return self.names_used(call) & self.graph.nodes.keys()
+        return self.names_used(node) & self.graph.nodes.keys()
 
     def cycles(self) -> list[list[str]]:
         """Every circle of nodes, each as the names along it, the first repeated at the end."""
-        needs = {name: self.needs(call) for name, call in self.graph.nodes.items()}
+        needs = {name: self.needs(node) for name, node in self.graph.nodes.items()}
         circles: list[list[str]] = []
         while True:
             try:
@@ -298,7 +300,7 @@ class Scope:
         return self._order
 
     def _sorted(self) -> list[str]:
-        needs = {name: self.needs(call) for name, call in self.graph.nodes.items()}
+        needs = {name: self.needs(node) for name, node in self.graph.nodes.items()}
         position = {name: at for at, name in enumerate(needs)}
         sorter = TopologicalSorter(needs)
         sorter.prepare()

@@ -19,7 +19,7 @@ _COUNTED = ("text", "list")
 
 
 def declare(reader: FieldReader, name: str, place: SourcePosition, node: Node, what: str) -> Declaration:
-    """The declaration under `name`; one that cannot be read stands as `any`, so nothing else complains."""
+    """The declaration under `name`. One that cannot be read becomes `any`, so that no other rule reports it again."""
     unknown = Declaration(name, PortType("any"), required=False, place=place)
     if not isinstance(node, Fields):
         reader.problem("not-a-map", f"{what} takes a map such as {{type: text}}; found {show(plain(node))}", node.place)
@@ -137,13 +137,13 @@ def _choices(reader: FieldReader, node: Fields, declaration: Declaration, what: 
         reader.problem("bad-default", message, choices.place)
         return declaration
     element = replace(declaration, type=kind, shortest=None, longest=None)
-    kept = []
+    accepted = []
     for choice in choices.items:
         try:
-            kept.append(accept(element, plain(choice), "choice", lambda _: 0))
+            accepted.append(accept(element, plain(choice), "choice", lambda _: 0))
         except InputError as error:
             reader.problem("bad-default", f"{what}: {error}", choice.place)
-    return replace(declaration, choices=tuple(kept))
+    return replace(declaration, choices=tuple(accepted))
 
 
 def _default(reader: FieldReader, node: Fields, declaration: Declaration, what: str) -> Declaration:

@@ -50,7 +50,7 @@ class Scalar:
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """A list; its elements may be references once the language has been read (`language.Argument`)."""
+    """A list; once `parse` has read the language, elements may be references (`syntax.Argument`)."""
 
     items: tuple[Any, ...]
     place: SourcePosition = NOWHERE
@@ -125,7 +125,7 @@ def _place(mark: Any) -> SourcePosition:
 
 @dataclass(slots=True)
 class _Open:
-    """A list or map whose end has not been seen; `key` is the key that waits for its value."""
+    """A list or map that is not complete yet; `key` is the key whose value comes next."""
 
     place: SourcePosition
     is_map: bool
@@ -136,7 +136,7 @@ class _Open:
 
 
 def _build(events: Iterator[Any], problems: list[Problem]) -> Node | None:
-    """The tree of the only document; a loop with its own stack, so depth is a number we choose."""
+    """The tree of the only document. A loop with its own stack, so that depth has a limit of our own."""
     stack: list[_Open] = []
     root: Node | None = None
     documents = values = 0
@@ -167,7 +167,7 @@ def _node(event: Any, place: SourcePosition, stack: list[_Open], problems: list[
     if isinstance(event, yaml.CollectionEndEvent):
         done = stack.pop()
         return Fields(done.entries, done.keys, done.place) if done.is_map else Items(tuple(done.items), done.place)
-    _refuse_magic(event, place)
+    _refuse_alias_and_tag(event, place)
     waits_for_key = bool(stack) and stack[-1].is_map and stack[-1].key is None
     if isinstance(event, yaml.ScalarEvent):
         if waits_for_key or not event.implicit[0]:
@@ -181,7 +181,7 @@ def _node(event: Any, place: SourcePosition, stack: list[_Open], problems: list[
     return None
 
 
-def _refuse_magic(event: Any, place: SourcePosition) -> None:
+def _refuse_alias_and_tag(event: Any, place: SourcePosition) -> None:
     if isinstance(event, yaml.AliasEvent):
         raise _Refused("alias", f"alias *{event.anchor}: aliases are not part of the language; write the value", place)
     if event.anchor is not None:
@@ -207,7 +207,7 @@ def _add(parent: _Open, node: Node, problems: list[Problem]) -> None:
 
 
 def _clean(text: str, place: SourcePosition) -> str:
-    """`text`, unless an escape smuggled half a character into it."""
+    """`text`; refused where an escape in it makes half a character."""
     if _SURROGATE.search(text):
         raise _Refused("not-text", "a lone surrogate is half a character; write the character itself", place)
     return text

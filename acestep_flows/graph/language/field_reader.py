@@ -1,4 +1,4 @@
-"""Reading the parts of a document: maps, texts and names, and what is wrong with them."""
+"""Reads maps, texts and names from a document, and collects the problems."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from acestep_flows.graph.language.wording import clip, listing, show, unlike
 
 
 class FieldReader:
-    """Reads parts of one file and collects what is wrong with them."""
+    """Reads parts of one file and collects their problems."""
 
     def __init__(self, file: str) -> None:
         self.file = file
         self.problems: list[Problem] = []
 
     def problem(self, rule: str, message: str, place: SourcePosition, node: str = "") -> None:
+        """Add a problem at `place`."""
         self.problems.append(Problem(rule, message, self.file, place.line, place.column, node))
 
     def name(self, name: str, place: SourcePosition, what: str, node: str = "") -> None:
+        """Report a name that has not the form of one; `what` is what it names."""
         if not fits(NAME, name):
             article = "an" if what[0] in "aeiou" else "a"
             allowed = "lower-case letters, digits and underscores, a letter first, at most 64 characters"
@@ -39,6 +41,7 @@ class FieldReader:
         return Fields()
 
     def text(self, parent: Fields, key: str, label: str = "") -> str | None:
+        """The text under `key`; None where there is none, or something else."""
         node: Any = parent.entries.get(key)
         if node is None:
             return None
@@ -48,11 +51,13 @@ class FieldReader:
         return None
 
     def known_keys(self, fields: Fields, allowed: Sequence[str], what: str, label: str = "") -> None:
+        """Report keys that are not allowed."""
         for key, place in fields.keys.items():
             if key not in allowed:
                 self.problem("unknown-key", f"{what} has {unlike('key', key, allowed)}", place, label)
 
     def required_keys(self, fields: Fields, required: Sequence[str], what: str) -> None:
+        """Report keys that are missing."""
         missing = [key for key in required if key not in fields.keys]
         if missing:
             self.problem("missing-key", f"{what} lacks {listing(missing)}", fields.place)

@@ -28,12 +28,12 @@ NODE_KEYS = ("stage", "graph", "with", "each", "fold", "carry", "when", "otherwi
 
 def parse(content: str | bytes, file: str = "<text>", path: Path | None = None) -> Graph:
     """Read a graph; whatever is wrong with its form is in `Graph.problems`."""
-    root, found = document.read(content)
+    root, problems = document.read(content)
     reader = GraphReader(file)
-    for problem in found:
+    for problem in problems:
         reader.problem(problem.rule, problem.message, SourcePosition(problem.line, problem.column))
     if not isinstance(root, Fields):
-        if not found:
+        if not problems:
             message = f"a graph is a map with {', '.join(GRAPH_KEYS)}; found {show(root and document.plain(root))}"
             reader.problem("not-a-map", message, root.place if root else SourcePosition(1, 1))
         return Graph("", file, path, readable=False, problems=tuple(reader.problems))
@@ -107,12 +107,12 @@ class GraphReader(FieldReader):
     def target(
         self, node: Fields, place: SourcePosition, label: str
     ) -> tuple[Literal["stage", "graph"], str, SourcePosition]:
-        given = [key for key in ("stage", "graph") if key in node.entries]
-        if len(given) != 1:
-            found = "both" if given else "neither"
-            self.problem("node-kind", f"a node has either stage: or graph:; found {found}", place, label)
+        targets = [key for key in ("stage", "graph") if key in node.entries]
+        if len(targets) != 1:
+            actual = "both" if targets else "neither"
+            self.problem("node-kind", f"a node has either stage: or graph:; found {actual}", place, label)
             return "stage", "", place
-        kind: Literal["stage", "graph"] = "stage" if given == ["stage"] else "graph"
+        kind: Literal["stage", "graph"] = "stage" if targets == ["stage"] else "graph"
         target = self.text(node, kind, label)
         if target == "":
             self.problem(

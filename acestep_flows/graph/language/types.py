@@ -1,4 +1,4 @@
-"""The types of the language: the words that name them, and whether a given value is one."""
+"""The types of the language: the words that name them, and whether a value is of a type."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Declaration:
         name: the input's or field's name.
         type: its type; optional where the default is null.
         required: there is no default.
-        default: what stands in when nothing is given; `random` draws a seed.
+        default: the value where none is given; `random` draws a seed.
         minimum, maximum: bounds of a number, or of every number in a list.
         shortest, longest: bounds on the characters of a text or the elements of a list.
         choices: the values allowed, for a list those of its elements; empty allows all.
@@ -100,8 +100,8 @@ def accept(declaration: Declaration, value: Any, where: str, draw: Draw) -> Any:
         limits = between(declaration.shortest, declaration.longest)
         if not (declaration.shortest or 0) <= len(accepted) <= (declaration.longest or math.inf):
             what = "characters" if isinstance(accepted, str) else "elements"
-            found = f"{len(accepted)} {what}" if accepted else "empty"
-            raise InputError(found, where=where, allowed=f"{limits} {what}")
+            size = f"{len(accepted)} {what}" if accepted else "empty"
+            raise InputError(size, where=where, allowed=f"{limits} {what}")
     return accepted
 
 
@@ -131,25 +131,25 @@ def literal(kind: PortType, value: Any, where: str) -> Any:
     Raises:
         InputError: it is not.
     """
-    found = kind.kind
-    if found in Value.kinds:
-        if isinstance(value, Value) and value.kind == found:
+    name = kind.kind
+    if name in Value.kinds:
+        if isinstance(value, Value) and value.kind == name:
             return value
-        if found == "span":
+        if name == "span":
             return _span(value, where)
-    elif found == "any":
+    elif name == "any":
         return value
-    elif found == "text" and isinstance(value, str):
+    elif name == "text" and isinstance(value, str):
         if _SURROGATE.search(value):
             raise InputError("a lone surrogate, half a character", where=where, allowed="Unicode text")
         return value
-    elif found == "bool" and isinstance(value, bool):
+    elif name == "bool" and isinstance(value, bool):
         return value
-    elif found == "seed":
+    elif name == "seed":
         return _seed(value, where)
-    elif found == "int" and _whole(value):
+    elif name == "int" and _whole(value):
         return int(value)
-    elif found == "float" and _number(value):
+    elif name == "float" and _number(value):
         return float(value)
     raise InputError(show(value), where=where, allowed=_allowed_literal(kind))
 
@@ -203,11 +203,11 @@ def _record(declaration: Declaration, value: Any, where: str, draw: Draw) -> dic
         if name not in declaration.fields:
             raise InputError(unlike("field", clip(str(name)), declaration.fields), where=where)
     record = {}
-    for name, kept in declaration.fields.items():
+    for name, field_declaration in declaration.fields.items():
         inner = f"{where}.{name}"
-        if name not in value and kept.required:
-            raise InputError("missing", where=inner, allowed=str(kept.type))
-        record[name] = accept(kept, value.get(name, kept.default), inner, draw)
+        if name not in value and field_declaration.required:
+            raise InputError("missing", where=inner, allowed=str(field_declaration.type))
+        record[name] = accept(field_declaration, value.get(name, field_declaration.default), inner, draw)
     return record
 
 

@@ -1,4 +1,4 @@
-"""How the checker speaks: what was found, what is allowed, and the nearest name."""
+"""Wording of messages: values as a message shows them, what is allowed, and the nearest name."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ from acestep_flows.stages.ports import PortType
 MOST_NAMES = 24
 
 
-def nearest(found: str, allowed: Iterable[str]) -> str | None:
-    """The allowed name that `found` most likely meant."""
-    close = difflib.get_close_matches(found[:100], list(allowed), n=1, cutoff=0.6)
+def nearest(name: str, allowed: Iterable[str]) -> str | None:
+    """The allowed name that `name` is most likely a misspelling of."""
+    close = difflib.get_close_matches(name[:100], list(allowed), n=1, cutoff=0.6)
     return close[0] if close else None
 
 
-def unlike(what: str, found: str, allowed: Iterable[str]) -> str:
+def unlike(what: str, name: str, allowed: Iterable[str]) -> str:
     """A sentence about a name that does not exist: `no stage 'vocod', nearest 'vocode'; allowed: mix, vocode`."""
     names = list(allowed)
-    close = nearest(found, names)
+    close = nearest(name, names)
     hint = f", nearest {close!r}" if close else ""
-    return f"no {what} {clip(found)!r}{hint}; allowed: {listing(names)}"
+    return f"no {what} {clip(name)!r}{hint}; allowed: {listing(names)}"
 
 
 def listing(names: Iterable[str]) -> str:
-    """The names, comma separated, a very long list cut short."""
+    """The names, separated by commas; a very long list is cut."""
     names = list(names)
     more = f", and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     return (", ".join(names[:MOST_NAMES]) + more) or "none"
 
 
 def clip(text: str, most: int = 60) -> str:
+    """The text, cut to `most` characters."""
     return text if len(text) <= most else text[: most - 3] + "..."
 
 

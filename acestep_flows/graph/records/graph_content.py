@@ -20,27 +20,27 @@ from acestep_flows.stages.registry import stages
 
 def graph_content(scope: Scope) -> dict[str, Any]:
     """A checked graph as plain data, the graphs it nests by the names it calls them."""
-    calls = [call for call in scope.graph.nodes.values() if call.kind == "graph"]
-    nested = {call.target: graph_content(scope.nested(call)) for call in calls}
+    graph_nodes = [node for node in scope.graph.nodes.values() if node.kind == "graph"]
+    nested = {node.target: graph_content(scope.nested(node)) for node in graph_nodes}
     return {"graph": scope.graph.content} | ({"nested": nested} if nested else {})
 
 
 def graph_scope(content: Any, where: str, registry: Mapping[str, type[Stage]] | None = None) -> Scope:
-    """The checked graph that `graph_content` took apart; `registry` is every stage there is, if not given.
+    """The checked graph of a content that `graph_content` gave. Without a `registry`, every stage is known.
 
     Raises:
-        InputError: it is no such content.
+        InputError: the content has another form.
         GraphError: the graph does not check with the stages of this version.
     """
     nested_in: dict[int, Mapping[str, Any]] = {}
-    kept: list[Graph] = []  # so that no id is used twice
+    graphs: list[Graph] = []  # held so that no id is used twice
 
     def read(part: Any) -> Graph:
         if not isinstance(part, Mapping) or "graph" not in part or not isinstance(part.get("nested", {}), Mapping):
             raise InputError("holds no graph", where=where, allowed="a recipe as runs write it")
         # JSON is YAML, so the reader of graph files reads this, too.
         graph = parse(json.dumps(part["graph"]), where)
-        kept.append(graph)
+        graphs.append(graph)
         nested_in[id(graph)] = part.get("nested", {})
         return graph
 

@@ -1,7 +1,7 @@
-"""The recipe: how an output came to be, complete enough to make it again and to prove that it is the same.
+"""The recipe: what an output was made from, complete enough to make it again and to compare the two.
 
-It stands in a JSON file beside the output and in the audio file's own tags. JSON inputs are in it whole; values are
-in it by digest, with the path the user gave where there was one; small values without arrays (a span) are whole, too.
+It stands in a JSON file beside the output and in the tags of the audio file. JSON inputs and values without arrays (a
+span) are in it whole. Other values are in it by digest, with the path the user gave where there was one.
 """
 
 from __future__ import annotations
@@ -94,14 +94,14 @@ def recipe(result: Result, content: Any, files: Mapping[str, str] | None = None,
         recipe=SCHEMA,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         graph=GraphPart(name=plan.graph, digest=plan.digest, content=content),
-        inputs={name: _written(given) for name, given in plan.inputs.items()},
+        inputs={name: _input_json(value) for name, value in plan.inputs.items()},
         files={digest: path for digest, path in (files or {}).items() if digest in digests},
         seeds={f"{node.id}.{name}": seed for node in result.nodes.values() for name, seed in node.seeds.items()},
         model=model,
         weights=sha256(weights),
         versions=dict(_versions()),
         nodes=tuple(_node(node) for node in result.nodes.values()),
-        outputs={name: fingerprint(given) for name, given in result.outputs.items()},
+        outputs={name: fingerprint(value) for name, value in result.outputs.items()},
         seconds=round(result.seconds, 3),
     )
 
@@ -110,7 +110,7 @@ def read_recipe(content: Any, where: str = "recipe") -> Recipe:
     """A recipe from JSON.
 
     Raises:
-        InputError: it is none, or of another version.
+        InputError: the content is no recipe, or one of another version.
     """
     if not isinstance(content, Mapping) or "recipe" not in content:
         raise InputError("no recipe of acestep_flows", where=where, allowed="the JSON beside an output, or its tags")
@@ -124,28 +124,28 @@ def read_recipe(content: Any, where: str = "recipe") -> Recipe:
 
 
 def inputs_of(recipe: Recipe, read: Callable[[str, str], Value]) -> dict[str, Any]:
-    """The inputs a recipe was made with.
+    """The inputs of the run that wrote the recipe.
 
     Args:
-        read: gives the value of a kind from a path.
+        read: takes a kind and a path, gives the value.
 
     Raises:
-        InputError: an input value came from no file, or the file holds something else by now.
+        InputError: an input value came from no file, or the file has changed.
     """
-    return {name: _read(given, name, recipe.files, read) for name, given in recipe.inputs.items()}
+    return {name: _read(value, name, recipe.files, read) for name, value in recipe.inputs.items()}
 
 
-def _written(content: Any) -> Any:
-    """As `fingerprint`, with values that have no arrays written out."""
+def _input_json(content: Any) -> Any:
+    """As `fingerprint`; values without arrays are written whole."""
     if isinstance(content, Handle):
         return fingerprint(content)
     if isinstance(content, Value):
         arrays, fields = pack(content)
         return fingerprint(content) if arrays else {**fingerprint(content), "fields": fields}
     if isinstance(content, Mapping):
-        return {"map": {name: _written(part) for name, part in content.items()}}
+        return {"map": {name: _input_json(part) for name, part in content.items()}}
     if isinstance(content, (list, tuple)):
-        return [_written(part) for part in content]
+        return [_input_json(part) for part in content]
     return content
 
 
@@ -174,18 +174,18 @@ def _read_file(kind: str, digest: str, name: str, files: Mapping[str, str], read
 
 
 def _node(node: NodeResult) -> NodePart:
-    made = node.cache_key
-    if made is None:
+    key = node.cache_key
+    if key is None:
         return NodePart(id=node.id, stage=node.stage, source="skipped")
     return NodePart(
         id=node.id,
         stage=node.stage,
-        key=made.digest,
-        version=made.version,
-        weights=made.weights,
-        params=made.params,
-        inputs=made.inputs,
-        numerics=made.numerics,
+        key=key.digest,
+        version=key.version,
+        weights=key.weights,
+        params=key.params,
+        inputs=key.inputs,
+        numerics=key.numerics,
         outputs=node.outputs,
         source=node.source,
         seconds=round(node.seconds, 4),

@@ -1,7 +1,7 @@
 """Replay: two recipes of the same graph, compared node by node.
 
-The first node, in the order of the plan, whose outputs differ is where the runs part; why they do is read from what
-that node's outputs depend on. Where nothing of that differs, the stage itself did not give the same result twice.
+The runs part at the first node, in the order of the plan, whose outputs differ. The reason is what differs among all
+that its outputs depend on. Where none of that differs, the stage gave another result for the same inputs.
 """
 
 from __future__ import annotations

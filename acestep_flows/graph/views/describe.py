@@ -1,4 +1,4 @@
-"""A graph in readable text: what it takes, what it does, what it gives."""
+"""A graph as text: its inputs, nodes and outputs in columns."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def constraints(declared: Declaration) -> str:
     parts.append(between(declared.shortest, declared.longest, what) if declared.shortest or declared.longest else "")
     parts.append(" | ".join(brief(choice) for choice in declared.choices))
     if declared.fields:
-        parts.append("{" + "; ".join(f"{name}: {constraints(kept)}" for name, kept in declared.fields.items()) + "}")
+        parts.append("{" + "; ".join(f"{name}: {constraints(inner)}" for name, inner in declared.fields.items()) + "}")
     if not declared.required:
         parts.append("optional" if declared.default is None else f"default {_default(declared.default)}")
     return ", ".join(part for part in parts if part)
@@ -57,20 +57,20 @@ def _default(value: object) -> str:
     return '""' if value == "" else clip(brief(value), 40).replace("\n", " ")
 
 
-def node_line(call: NodeSyntax) -> str:
-    """How a node is called, on one line."""
-    loop = "each" if call.each.entries else "fold"
-    parts = [f"{loop} {name} in {written(argument)}:" for name, argument in call.loop.entries.items()]
-    parts += [f"{name}={written(argument)}" for name, argument in call.arguments.entries.items()]
-    parts += [f"carry {name} from {written(argument)}" for name, argument in call.carry.entries.items()]
-    if call.when is not None:
-        parts.append(f"when {call.when}")
-    parts += [f"otherwise {name}={written(argument)}" for name, argument in call.otherwise.entries.items()]
+def node_line(node: NodeSyntax) -> str:
+    """The arguments of a node on one line."""
+    loop = "each" if node.each.entries else "fold"
+    parts = [f"{loop} {name} in {written(argument)}:" for name, argument in node.loop.entries.items()]
+    parts += [f"{name}={written(argument)}" for name, argument in node.arguments.entries.items()]
+    parts += [f"carry {name} from {written(argument)}" for name, argument in node.carry.entries.items()]
+    if node.when is not None:
+        parts.append(f"when {node.when}")
+    parts += [f"otherwise {name}={written(argument)}" for name, argument in node.otherwise.entries.items()]
     return "  ".join(part.replace(" ", UNBROKEN) for part in parts)
 
 
 def written(argument: Argument) -> str:
-    """An argument as a file would have it, cut short where long."""
+    """An argument as a graph file has it; a long one is cut."""
     if isinstance(argument, Reference):
         return str(argument)
     if isinstance(argument, Items):
@@ -89,7 +89,7 @@ def _table(title: str, rows: Sequence[tuple[str, str, str]]) -> str:
     lines = [title]
     for name, kind, text in rows:
         start = f"  {name:<{first}}  {kind:<{second}}  "
-        if len(start) > len(indent):  # an over-long type has its line for itself
+        if len(start) > len(indent):  # a long type has a line of its own
             lines.append(start.rstrip())
             if not text:
                 continue

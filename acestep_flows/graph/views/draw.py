@@ -1,4 +1,4 @@
-"""A graph as a picture: its parts and arrows, as Graphviz dot and as Mermaid text. `draw_png` paints them."""
+"""The parts and arrows of a graph's picture, as Graphviz dot and as Mermaid text. `draw_png` paints them."""
 
 from __future__ import annotations
 
@@ -51,19 +51,22 @@ class Picture:
 
 def picture(graph: Graph) -> Picture:
     """What to draw of a graph; references that point nowhere are left out."""
-    parts = [DrawnBox(f"in.{name}", name, str(_plain_type(kept.type)), "input") for name, kept in graph.inputs.items()]
+    parts = [
+        DrawnBox(f"in.{name}", name, str(_plain_type(declared.type)), "input")
+        for name, declared in graph.inputs.items()
+    ]
     parts += [
-        DrawnBox(f"at.{name}", name, _note(call), call.kind, bool(call.loop.entries), call.when is not None)
-        for name, call in graph.nodes.items()
+        DrawnBox(f"at.{name}", name, _note(node), node.kind, bool(node.loop.entries), node.when is not None)
+        for name, node in graph.nodes.items()
     ]
     parts += [DrawnBox(f"out.{name}", name, "", "output") for name in graph.outputs.entries]
     labels: dict[tuple[str, str], list[str]] = {}
-    for call in graph.nodes.values():
-        _point(graph, labels, call.arguments, f"at.{call.name}", call.variables)
-        for fields in (call.each, call.fold, call.carry, call.otherwise):
-            _point(graph, labels, fields, f"at.{call.name}", ())
-        if call.when is not None:
-            _point(graph, labels, Fields({"when": call.when}), f"at.{call.name}", ())
+    for node in graph.nodes.values():
+        _point(graph, labels, node.arguments, f"at.{node.name}", node.variables)
+        for fields in (node.each, node.fold, node.carry, node.otherwise):
+            _point(graph, labels, fields, f"at.{node.name}", ())
+        if node.when is not None:
+            _point(graph, labels, Fields({"when": node.when}), f"at.{node.name}", ())
     for name, argument in graph.outputs.entries.items():
         _point(graph, labels, Fields({name: argument}), f"out.{name}", ())
     arrows = tuple(
@@ -77,10 +80,10 @@ def _plain_type(kind: object) -> str:
     return str(kind).removesuffix(" or nothing").partition(" of ")[0] if "record" in str(kind) else str(kind)
 
 
-def _note(call: NodeSyntax) -> str:
-    loop = "each" if call.each.entries else "fold"
-    over = f" ({loop} {', '.join(call.loop.entries)})" if call.loop.entries else ""
-    return f"{call.target}{over}"
+def _note(node: NodeSyntax) -> str:
+    loop = "each" if node.each.entries else "fold"
+    over = f" ({loop} {', '.join(node.loop.entries)})" if node.loop.entries else ""
+    return f"{node.target}{over}"
 
 
 def _point(
@@ -144,5 +147,5 @@ def mermaid(graph: Graph) -> str:
 
 
 def _entity(text: str) -> str:
-    """Text that Mermaid takes for no syntax of its own."""
+    """Text escaped for Mermaid."""
     return "".join(char if char.isalnum() or char in " ._,()-" else f"#{ord(char)};" for char in text)

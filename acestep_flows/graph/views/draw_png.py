@@ -1,4 +1,4 @@
-"""Paints a graph: parts in layers from left to right, arrows around the boxes, matplotlib as the brush.
+"""Draws a graph with matplotlib: parts in layers from left to right, arrows around the boxes.
 
 The layers are those of Sugiyama: each part stands right of all it needs, arrows that cross a layer pass through a
 waypoint in it, and a few sweeps put every part near the middle of its neighbours.
@@ -135,9 +135,9 @@ def _layers(drawn: Picture) -> dict[str, int]:
 def _neighbours(routes: Any) -> tuple[Mapping[str, list[str]], Mapping[str, list[str]]]:
     before, after = defaultdict(list), defaultdict(list)
     for route in routes:
-        for one, other in itertools.pairwise(route):
-            before[other].append(one)
-            after[one].append(other)
+        for left, right in itertools.pairwise(route):
+            before[right].append(left)
+            after[left].append(right)
     return before, after
 
 
@@ -191,8 +191,8 @@ def _apart(wanted: Sequence[float], heights: Sequence[float]) -> list[float]:
     regression by pooling).
     """
     offsets = [0.0][: len(heights)]
-    for one, other in itertools.pairwise(heights):
-        offsets.append(offsets[-1] + (one + other) / 2)
+    for upper, lower in itertools.pairwise(heights):
+        offsets.append(offsets[-1] + (upper + lower) / 2)
     blocks: list[tuple[float, int]] = []
     for want, offset in zip(wanted, offsets, strict=True):
         block = (-want - offset, 1)

@@ -1,6 +1,6 @@
 """The JSON Schema (2020-12) of a graph's inputs, from which the HTTP interface and the web form are made.
 
-Values that are no JSON travel as text that names them: the id of an uploaded asset over HTTP. `x-type` names the type
+Values that JSON cannot hold are named by text: over HTTP, the id of an uploaded asset. `x-type` names the type
 in the graph language, `x-unit` the unit.
 """
 
@@ -27,7 +27,7 @@ _SPAN = [
 
 
 def input_schema(graph: Graph) -> dict[str, Any]:
-    """The schema that a run's inputs fulfil."""
+    """The schema of a run's inputs."""
     return {"$schema": DIALECT, "title": graph.name, "description": graph.summary, **_object(graph.inputs)}
 
 

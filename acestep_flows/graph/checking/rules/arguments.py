@@ -1,4 +1,4 @@
-"""Rules about what a node is called with: every port bound, none invented, each of its type and in its range."""
+"""Rules about the arguments of a node: all that are required, no unknown ones, each of its type and in its range."""
 
 from __future__ import annotations
 
@@ -25,69 +25,73 @@ Mismatch = tuple[str, SourcePosition]
 
 def missing(scope: Scope) -> Iterator[Problem]:
     """Everything that a stage or graph requires is bound."""
-    for call in scope.graph.nodes.values():
-        signature = scope.signature(call)
-        for name, slot in signature.inputs.items() if signature else ():
-            if slot.required and name not in call.arguments.entries:
-                message = f"{call.kind} {call.target} needs {name} ({slot.type}), which is not given"
-                yield finding(scope, "missing-input", message, call.place, call)
+    for node in scope.graph.nodes.values():
+        signature = scope.signature(node)
+        for name, node_input in signature.inputs.items() if signature else ():
+            if node_input.required and name not in node.arguments.entries:
+                message = f"{node.kind} {node.target} needs {name} ({node_input.type}), which is not given"
+                yield finding(scope, "missing-input", message, node.place, node)
 
 
 def extra(scope: Scope) -> Iterator[Problem]:
     """Nothing is bound that the stage or graph does not take."""
-    for call in scope.graph.nodes.values():
-        signature = scope.signature(call)
-        for name, place in call.arguments.keys.items() if signature else ():
+    for node in scope.graph.nodes.values():
+        signature = scope.signature(node)
+        for name, place in node.arguments.keys.items() if signature else ():
             if signature and name not in signature.inputs:
-                message = f"{call.kind} {call.target} has {unlike('input', name, signature.inputs)}"
-                yield finding(scope, "extra-input", message, place, call)
+                message = f"{node.kind} {node.target} has {unlike('input', name, signature.inputs)}"
+                yield finding(scope, "extra-input", message, place, node)
 
 
 def type_mismatch(scope: Scope) -> Iterator[Problem]:
     """What is bound to a port is of the port's type."""
-    for call, name, argument, slot in _bound(scope):
-        for message, place in mismatches(scope, argument, slot.type, call):
-            yield finding(scope, "type-mismatch", f"{name} {message}", place, call)
+    for node, name, argument, node_input in _bound(scope):
+        for message, place in mismatches(scope, argument, node_input.type, node):
+            yield finding(scope, "type-mismatch", f"{name} {message}", place, node)
 
 
 def out_of_range(scope: Scope) -> Iterator[Problem]:
     """Literals are in the range that the stage or the nested graph declares."""
-    for call in scope.graph.nodes.values():
+    for node in scope.graph.nodes.values():
         literals = {
-            name: (argument, slot)
-            for _, name, argument, slot in _bound(scope, call)
-            if not any(references_in(argument)) and not any(mismatches(scope, argument, slot.type, call))
+            name: (argument, node_input)
+            for _, name, argument, node_input in _bound(scope, node)
+            if not any(references_in(argument)) and not any(mismatches(scope, argument, node_input.type, node))
         }
-        stage = scope.stage(call)
+        stage = scope.stage(node)
         if stage is not None:
-            yield from _refused_by_stage(scope, call, stage, literals)
+            yield from _stage_refusals(scope, node, stage, literals)
             continue
-        for name, (argument, slot) in literals.items():
-            assert slot.declaration is not None
+        for name, (argument, node_input) in literals.items():
+            assert node_input.declaration is not None
             try:
-                accept(slot.declaration, plain(argument), name, lambda _: 0)
+                accept(node_input.declaration, plain(argument), name, lambda _: 0)
             except InputError as error:
-                yield finding(scope, "out-of-range", _unlike_allowed(error, name), argument.place, call)
+                yield finding(scope, "out-of-range", _range_message(error, name), argument.place, node)
 
 
-def _unlike_allowed(error: InputError, name: str) -> str:
+def _range_message(error: InputError, name: str) -> str:
     where = error.where or name
     return f"{where} is {error.what}; allowed: {error.allowed}" if error.allowed else f"{where}: {error.what}"
 
 
-def _refused_by_stage(
-    scope: Scope, call: NodeSyntax, stage: type[Stage], literals: dict[str, tuple[Argument, NodeInput]]
+def _stage_refusals(
+    scope: Scope, node: NodeSyntax, stage: type[Stage], literals: dict[str, tuple[Argument, NodeInput]]
 ) -> Iterator[Problem]:
     fields = stage.Params.model_fields
-    params = {name: _settled(argument, slot.type) for name, (argument, slot) in literals.items() if name in fields}
-    whole = len(params) == len(fields.keys() & call.arguments.entries.keys())
+    params = {
+        name: _param_value(argument, node_input.type)
+        for name, (argument, node_input) in literals.items()
+        if name in fields
+    }
+    whole = len(params) == len(fields.keys() & node.arguments.entries.keys())
     for name, fault in param_faults(stage, params, whole).items():
-        place = literals[name][0].place if name else call.place
-        yield finding(scope, "out-of-range", f"{name} {fault}".strip(), place, call)
+        place = literals[name][0].place if name else node.place
+        yield finding(scope, "out-of-range", f"{name} {fault}".strip(), place, node)
 
 
-def _settled(argument: Argument, kind: PortType) -> Any:
-    """A literal as the plan will hold it: a span is written in two ways, parameters know neither."""
+def _param_value(argument: Argument, kind: PortType) -> Any:
+    """A literal as the plan holds it. A span can be written in two ways; parameters take a `Span`."""
     value = plain(argument)
     return value if kind.kind != "span" or value is None else literal(kind, value, "")
 
@@ -102,9 +106,9 @@ def param_faults(stage: type[Stage], params: Mapping[str, Any], whole: bool = Fa
         stage.Params.model_validate(params)
     except ValidationError as error:
         faults: dict[str, str] = {}
-        for each in error.errors(include_url=False, include_context=False):
-            name = str(each["loc"][0]) if each["loc"] else ""
-            words = clip(each["msg"].removeprefix("Value error, "), 200)
+        for detail in error.errors(include_url=False, include_context=False):
+            name = str(detail["loc"][0]) if detail["loc"] else ""
+            words = clip(detail["msg"].removeprefix("Value error, "), 200)
             if name in params:
                 port = stage.inputs()[name]
                 known = allowed_by(port.schema, port.type)
@@ -119,31 +123,31 @@ def param_faults(stage: type[Stage], params: Mapping[str, Any], whole: bool = Fa
 
 
 def _bound(scope: Scope, only: NodeSyntax | None = None) -> Iterator[tuple[NodeSyntax, str, Argument, NodeInput]]:
-    for call in [only] if only else scope.graph.nodes.values():
-        signature = scope.signature(call)
-        for name, argument in call.arguments.entries.items() if signature else ():
+    for node in [only] if only else scope.graph.nodes.values():
+        signature = scope.signature(node)
+        for name, argument in node.arguments.entries.items() if signature else ():
             if signature and name in signature.inputs:
-                yield call, name, argument, signature.inputs[name]
+                yield node, name, argument, signature.inputs[name]
 
 
-def mismatches(scope: Scope, argument: Argument, kind: PortType, call: NodeSyntax | None) -> Iterator[Mismatch]:
-    """Where `argument`, as it stands in `call`, is not of `kind`: both sides in words, and the place."""
+def mismatches(scope: Scope, argument: Argument, kind: PortType, node: NodeSyntax | None) -> Iterator[Mismatch]:
+    """Where `argument`, as it stands in `node`, is not of `kind`: both sides in words, and the place."""
     if isinstance(argument, Reference):
         try:
-            given = scope.resolve(argument, call, kind).type
+            actual = scope.resolve(argument, node, kind).type
         except Unresolved:
             return
-        if given is not None and not kind.accepts(given):
-            yield f"takes {kind}; {argument} is {given}", argument.place
+        if actual is not None and not kind.accepts(actual):
+            yield f"takes {kind}; {argument} is {actual}", argument.place
     elif kind.kind == "any" or (kind.optional and plain_or_none(argument) is None):
         return
     elif isinstance(argument, Items) and kind.kind == "list" and kind.item is not None:
         for item in argument.items:
-            yield from mismatches(scope, item, kind.item, call)
+            yield from mismatches(scope, item, kind.item, node)
     elif isinstance(argument, Fields) and kind.kind == "record":
-        yield from _record_mismatches(scope, argument, kind, call)
+        yield from _record_mismatches(scope, argument, kind, node)
     elif kind.kind == "span" and any(references_in(argument)):
-        yield from _span_mismatches(scope, argument, call)
+        yield from _span_mismatches(scope, argument, node)
     elif kind.kind in ("list", "record"):
         yield f"takes {kind}; found {show(argument)}", argument.place
     else:
@@ -151,7 +155,7 @@ def mismatches(scope: Scope, argument: Argument, kind: PortType, call: NodeSynta
 
 
 def plain_or_none(argument: Argument) -> Any:
-    """A literal as plain data; what holds references counts as something."""
+    """A literal as plain data; True for an argument that holds references."""
     return True if any(references_in(argument)) else plain(argument)
 
 
@@ -166,17 +170,17 @@ def _literal_mismatches(argument: Argument, kind: PortType) -> Iterator[Mismatch
         yield f"takes {error.allowed or kind}; found {error.what}", argument.place
 
 
-def _record_mismatches(scope: Scope, argument: Fields, kind: PortType, call: NodeSyntax | None) -> Iterator[Mismatch]:
+def _record_mismatches(scope: Scope, argument: Fields, kind: PortType, node: NodeSyntax | None) -> Iterator[Mismatch]:
     fields = dict(kind.fields)
     for name, part in argument.entries.items():
         if name in fields:
-            yield from ((f".{name} {text}", place) for text, place in mismatches(scope, part, fields[name], call))
+            yield from ((f".{name} {text}", place) for text, place in mismatches(scope, part, fields[name], node))
         else:
             yield f"has {unlike('field', name, fields)}", argument.keys[name]
 
 
-def _span_mismatches(scope: Scope, argument: Argument, call: NodeSyntax | None) -> Iterator[Mismatch]:
-    """A span put together from references: its ends are numbers known before the run."""
+def _span_mismatches(scope: Scope, argument: Argument, node: NodeSyntax | None) -> Iterator[Mismatch]:
+    """Faults of a span made of references: it has two ends, and both are numbers."""
     ends: list[Argument] = []
     if isinstance(argument, Fields) and set(argument.entries) == {"start", "end"}:
         ends = list(argument.entries.values())
@@ -185,4 +189,4 @@ def _span_mismatches(scope: Scope, argument: Argument, call: NodeSyntax | None) 
     if not ends:
         yield f"takes [start, end] or {{start: ..., end: ...}}; found {show(argument)}", argument.place
     for end in ends:
-        yield from mismatches(scope, end, PortType("float"), call)
+        yield from mismatches(scope, end, PortType("float"), node)

@@ -1,4 +1,4 @@
-"""How a rule states what it found."""
+"""How a rule reports a problem."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from acestep_flows.graph.language.syntax import NodeSyntax
 from acestep_flows.graph.language.wording import clip
 
 
-def finding(scope: Scope, rule: str, message: str, place: SourcePosition, call: NodeSyntax | None = None) -> Problem:
+def finding(scope: Scope, rule: str, message: str, place: SourcePosition, node: NodeSyntax | None = None) -> Problem:
     """A problem at `place` in the scope's file."""
-    return Problem(rule, message, scope.graph.file, place.line, place.column, clip(call.name) if call else "")
+    return Problem(rule, message, scope.graph.file, place.line, place.column, clip(node.name) if node else "")

@@ -18,83 +18,83 @@ from acestep_flows.stages.ports import PortType
 
 
 def over_lists(scope: Scope) -> Iterator[Problem]:
-    """What `each` and `fold` go through are lists, and of one length where that can be seen."""
-    for call in scope.graph.nodes.values():
-        key = "each" if call.each.entries else "fold"
-        lengths = {len(a.items): name for name, a in call.loop.entries.items() if isinstance(a, Items)}
+    """`each` and `fold` take lists, of one length where the lengths are known."""
+    for node in scope.graph.nodes.values():
+        key = "each" if node.each.entries else "fold"
+        lengths = {len(a.items): name for name, a in node.loop.entries.items() if isinstance(a, Items)}
         if len(lengths) > 1:
-            found = ", ".join(f"{name} has {length}" for length, name in lengths.items())
-            message = f"{key}: goes through its lists side by side, so they are of one length; found {found}"
-            yield finding(scope, "loop", message, call.loop.place, call)
-        for name, argument in call.loop.entries.items():
+            lengths_text = ", ".join(f"{name} has {length}" for length, name in lengths.items())
+            message = f"{key}: goes through its lists side by side, so they are of one length; found {lengths_text}"
+            yield finding(scope, "loop", message, node.loop.place, node)
+        for name, argument in node.loop.entries.items():
             kind = scope.type_of(argument, None, list_of(None))
             if isinstance(argument, Items) or (isinstance(argument, Reference) and kind is None):
                 continue
             if kind is None or kind.kind != "list" or kind.optional:
-                found = f"{argument} is {kind}" if isinstance(argument, Reference) else f"found {kind}"
-                yield finding(scope, "loop", f"{key}: {name} takes a list; {found}", argument.place, call)
+                actual = f"{argument} is {kind}" if isinstance(argument, Reference) else f"found {kind}"
+                yield finding(scope, "loop", f"{key}: {name} takes a list; {actual}", argument.place, node)
 
 
 def known_lengths(scope: Scope) -> Iterator[Problem]:
-    """A plan lays `each` and `fold` out, so how long their lists are is known before the run."""
+    """The lengths of the lists of `each` and `fold` are known before the run: the plan has a node per element."""
     lengths = Lengths(scope)
     allowed = "an input, a list written here, or what each: gives"
-    for call in scope.graph.nodes.values():
-        key = "each" if call.each.entries else "fold"
-        for argument in call.loop.entries.values():
+    for node in scope.graph.nodes.values():
+        key = "each" if node.each.entries else "fold"
+        for argument in node.loop.entries.values():
             if lengths.of(argument, None, list_of(None)) is None:
                 message = f"{key}: how long {argument} is shows only while running; allowed: {allowed}"
-                yield finding(scope, "loop", message, argument.place, call)
-        inner = lengths.below(call) if call.kind == "graph" else None
-        for name in sorted(inner.inputs & call.arguments.entries.keys()) if inner else ():
-            argument = call.arguments.entries[name]
-            if lengths.of(argument, call, inner.scope.graph.inputs[name].type if inner else None) is None:
-                message = f"graph {call.target} goes through {name}, and how long it is shows only while running"
-                yield finding(scope, "loop", f"{message}; allowed: {allowed}", argument.place, call)
+                yield finding(scope, "loop", message, argument.place, node)
+        inner = lengths.below(node) if node.kind == "graph" else None
+        for name in sorted(inner.inputs & node.arguments.entries.keys()) if inner else ():
+            argument = node.arguments.entries[name]
+            if lengths.of(argument, node, inner.scope.graph.inputs[name].type if inner else None) is None:
+                message = f"graph {node.target} goes through {name}, and how long it is shows only while running"
+                yield finding(scope, "loop", f"{message}; allowed: {allowed}", argument.place, node)
 
 
 def carried(scope: Scope) -> Iterator[Problem]:
     """`carry` names outputs of the body, and the first state is of the output's type."""
-    for call in scope.graph.nodes.values():
-        outputs = scope.outputs(call)
-        for name, argument in call.carry.entries.items() if outputs is not None else ():
+    for node in scope.graph.nodes.values():
+        outputs = scope.outputs(node)
+        for name, argument in node.carry.entries.items() if outputs is not None else ():
             if outputs is not None and name not in outputs:
-                message = f"carry: {call.kind} {call.target} has {unlike('output', name, outputs)}"
-                yield finding(scope, "carry", message, call.carry.keys[name], call)
+                message = f"carry: {node.kind} {node.target} has {unlike('output', name, outputs)}"
+                yield finding(scope, "carry", message, node.carry.keys[name], node)
             elif outputs is not None and (kind := outputs[name]) is not None:
                 for message, place in mismatches(scope, argument, kind, None):
-                    yield finding(scope, "type-mismatch", f"carry: {name} {message}", place, call)
+                    yield finding(scope, "type-mismatch", f"carry: {name} {message}", place, node)
 
 
 def conditions(scope: Scope) -> Iterator[Problem]:
     """`when` asks a bool, or whether something optional is present."""
-    for call in scope.graph.nodes.values():
-        kind = scope.type_of(call.when, None, PortType("bool")) if call.when is not None else None
-        if kind is not None and call.when is not None and kind.kind not in ("bool", "any") and not kind.optional:
-            message = f"when: takes a bool, or something optional; {call.when} is {kind}"
-            yield finding(scope, "when", message, call.when.place, call)
+    for node in scope.graph.nodes.values():
+        kind = scope.type_of(node.when, None, PortType("bool")) if node.when is not None else None
+        if kind is not None and node.when is not None and kind.kind not in ("bool", "any") and not kind.optional:
+            message = f"when: takes a bool, or something optional; {node.when} is {kind}"
+            yield finding(scope, "when", message, node.when.place, node)
 
 
 def stand_ins(scope: Scope) -> Iterator[Problem]:
     """`otherwise` names outputs of the node, and what stands in is of the output's type, or null."""
-    for call in scope.graph.nodes.values():
-        outputs = scope.outputs(call)
-        for name, argument in call.otherwise.entries.items() if outputs is not None else ():
+    for node in scope.graph.nodes.values():
+        outputs = scope.outputs(node)
+        for name, argument in node.otherwise.entries.items() if outputs is not None else ():
             if outputs is not None and name not in outputs:
-                message = f"otherwise: {call.kind} {call.target} has {unlike('output', name, outputs)}"
-                yield finding(scope, "when", message, call.otherwise.keys[name], call)
+                message = f"otherwise: {node.kind} {node.target} has {unlike('output', name, outputs)}"
+                yield finding(scope, "when", message, node.otherwise.keys[name], node)
             elif outputs is not None and (kind := outputs[name]) is not None:
                 absent = PortType(kind.kind, kind.item, kind.fields, optional=True)
                 for message, place in mismatches(scope, argument, absent, None):
-                    yield finding(scope, "type-mismatch", f"otherwise: {name} {message}", place, call)
+                    yield finding(scope, "type-mismatch", f"otherwise: {name} {message}", place, node)
 
 
 def stand_ins_missing(scope: Scope) -> Iterator[Problem]:
-    """Whoever refers to a node that may not run finds a stand-in, or runs under the same condition."""
-    for call in scope.graph.nodes.values():
-        for key, _, argument, expected in scope.sections(call):
-            same = call.when if key in ("with", "each", "fold", "carry") else None
-            yield from _absent(scope, argument, call, call if key == "with" else None, expected, same)
+    """A reference to a node that may not run finds a stand-in, or stands in a node with the same condition."""
+    for node in scope.graph.nodes.values():
+        for key, _, argument, expected in scope.sections(node):
+            same = node.when if key in ("with", "each", "fold", "carry") else None
+            yield from _absent(scope, argument, node, node if key == "with" else None, expected, same)
     for argument in scope.graph.outputs.entries.values():
         yield from _absent(scope, argument, None, None, None, None)
 
@@ -102,14 +102,14 @@ def stand_ins_missing(scope: Scope) -> Iterator[Problem]:
 def _absent(
     scope: Scope,
     argument: Argument,
-    call: NodeSyntax | None,
+    node: NodeSyntax | None,
     inside: NodeSyntax | None,
     expected: PortType | None,
     condition: Reference | None,
 ) -> Iterator[Problem]:
     if isinstance(argument, (Items, Fields)):
         for reference in references_in(argument):
-            yield from _absent(scope, reference, call, inside, None, condition)
+            yield from _absent(scope, reference, node, inside, None, condition)
         return
     if not isinstance(argument, Reference) or argument.name not in scope.graph.nodes:
         return
@@ -125,4 +125,4 @@ def _absent(
             f"node {other.name} runs only when {other.when}, so {argument} may be absent; allowed: give it "
             f"otherwise: {{{target.port}: ...}}, or this node the same when:"
         )
-        yield finding(scope, "otherwise-missing", message, argument.place, call)
+        yield finding(scope, "otherwise-missing", message, argument.place, node)
