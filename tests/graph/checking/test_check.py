@@ -276,9 +276,9 @@ def test_checked_raises_all_problems_at_once() -> None:
 
 
 def test_problems_name_rule_file_line_column_and_node() -> None:
-    (found,) = problems(SONG.replace("$mood", "$modo"))
+    (problem,) = problems(SONG.replace("$mood", "$modo"))
     message = "$modo points at nothing: no input or node 'modo', nearest 'mood'; allowed: tags, seed, steps, mood, noise, take, track"
-    assert found == Problem("dangling-reference", message, "g.yaml", 10, 38, "take")
+    assert problem == Problem("dangling-reference", message, "g.yaml", 10, 38, "take")
 
 
 def test_problems_of_nested_graphs_carry_their_own_file() -> None:
@@ -294,8 +294,8 @@ def circle(name: str, target: str) -> str:
 
 def test_a_circle_of_graphs_is_printed() -> None:
     find = shelf(a=circle("a", "b"), b=circle("b", "c"), c=circle("c", "a"))
-    found = [str(problem) for problem in check(find("a", parse(SONG)), REGISTRY, find)]
-    assert found == ["a.yaml:4:14: node n: graphs go in a circle: a -> b -> c -> a"]
+    lines = [str(problem) for problem in check(find("a", parse(SONG)), REGISTRY, find)]
+    assert lines == ["a.yaml:4:14: node n: graphs go in a circle: a -> b -> c -> a"]
 
 
 def test_a_circle_below_is_found_whichever_way_in() -> None:
@@ -309,18 +309,18 @@ def test_a_circle_below_is_found_whichever_way_in() -> None:
 def test_graphs_nested_too_deep() -> None:
     texts = {f"g{i}": circle(f"g{i}", f"g{i + 1}") for i in range(40)} | {"g40": SONG}
     find = shelf(**texts)
-    found = check(find("g0", parse(SONG)), REGISTRY, find)
-    assert "g0.yaml:4:14: node n: graphs nested deeper than 16" in map(str, found)
+    lines = check(find("g0", parse(SONG)), REGISTRY, find)
+    assert "g0.yaml:4:14: node n: graphs nested deeper than 16" in map(str, lines)
 
 
 def test_several_circles_are_all_found() -> None:
     nodes = "".join(
         f"  {a}: {{stage: paint, with: {{source: ${b}.latents}}}}\n" for a, b in ("ab", "ba", "cd", "dc", "ee")
     )
-    found = [
+    lines = [
         p.message for p in problems(body(nodes, "{a: $a.latents, c: $c.latents, e: $e.latents, p: $take.latents}"))
     ]
-    assert found == [
+    assert lines == [
         "nodes go in a circle: a -> b -> a",
         "nodes go in a circle: c -> d -> c",
         "nodes go in a circle: e -> e",
@@ -380,9 +380,9 @@ def test_lists_that_each_gives_may_be_gone_through_again() -> None:
 
 def test_a_flood_of_problems_is_cut_short() -> None:
     nodes = "".join(f"  n{i}: {{stage: nix}}\n" for i in range(300))
-    found = messages(body(nodes, "{p: $take.latents}"))
-    assert len(found) == MOST_PROBLEMS + 1
-    assert found[-1] == "g.yaml: and 400 more problems"
+    lines = messages(body(nodes, "{p: $take.latents}"))
+    assert len(lines) == MOST_PROBLEMS + 1
+    assert lines[-1] == "g.yaml: and 400 more problems"
 
 
 def chain(nodes: int) -> str:

@@ -31,9 +31,9 @@ def value(text: str) -> Any:
     ],
 )  # fmt: skip
 def test_plain_scalars_follow_yaml_1_2(text: str, expected: Any) -> None:
-    found = value(text)
-    assert found == expected
-    assert type(found) is type(expected)
+    result = value(text)
+    assert result == expected
+    assert type(result) is type(expected)
 
 
 def test_every_key_and_value_has_its_place() -> None:

@@ -284,8 +284,8 @@ def test_form(text: str | bytes, expected: list[str]) -> None:
 
 
 def test_everything_wrong_is_said_at_once() -> None:
-    found = messages("graph: My\nversion: 3\nsumary: x\ninputs: {a: {type: txt}}\nnodes: []\noutputs: {o: 1}\n")
-    assert [line.split(": ")[0] for line in found] == [
+    lines = messages("graph: My\nversion: 3\nsumary: x\ninputs: {a: {type: txt}}\nnodes: []\noutputs: {o: 1}\n")
+    assert [line.split(": ")[0] for line in lines] == [
         "g.yaml:1:8",
         "g.yaml:2:10",
         "g.yaml:3:1",
@@ -313,5 +313,5 @@ def test_references_keep_their_place() -> None:
 @pytest.mark.parametrize("key", ["../../x", "/etc/passwd", "..", "a.b", "Bass"])
 def test_parts_of_outputs_have_names_and_no_paths(key: str) -> None:
     for outputs in (f"{{o: {{{key}: $mood.prompt}}}}", f"{{o: [{{a: {{{key}: $mood.prompt}}}}]}}"):
-        (found,) = messages(BASE.replace("{prompt: $mood.prompt}", outputs))
-        assert f"{key!r} is no name for a part of an output" in found
+        (message,) = messages(BASE.replace("{prompt: $mood.prompt}", outputs))
+        assert f"{key!r} is no name for a part of an output" in message

@@ -56,9 +56,9 @@ def accepted(text: str, value: Any) -> Any:
     ],
 )
 def test_accepted(kind: str, value: Any, expected: Any) -> None:
-    found = accepted(kind, value)
-    assert found == expected
-    assert type(found) is type(expected)
+    result = accepted(kind, value)
+    assert result == expected
+    assert type(result) is type(expected)
 
 
 @pytest.mark.parametrize(
@@ -132,11 +132,11 @@ KINDS = [
 @given(st.sampled_from(KINDS), anything)
 def test_anything_is_accepted_or_refused_in_words(kind: str, value: Any) -> None:
     try:
-        found = accepted(f"{{type: {kind}}}", value)
+        result = accepted(f"{{type: {kind}}}", value)
     except InputError as error:
         message = str(error)
     else:
-        assert accept(declared(f"{{type: {kind}}}"), found, "x", lambda _: 0) == found
+        assert accept(declared(f"{{type: {kind}}}"), result, "x", lambda _: 0) == result
         return
     assert message.startswith("x")
     assert len(message) < 1000

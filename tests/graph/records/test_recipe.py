@@ -20,7 +20,7 @@ LATENTS = Latents(np.ones((8, 16, 2), np.float32))
 CONTENT = {"graph": "small", "nodes": {}}
 
 
-def made(**where: Any) -> Recipe:
+def recipe_of(**where: Any) -> Recipe:
     return recipe(run(song(seed=3), **where)[0], CONTENT)
 
 
@@ -34,7 +34,7 @@ def through_json(written: Recipe) -> Recipe:
 
 
 def test_a_recipe_holds_what_a_run_was() -> None:
-    content = made().as_json()
+    content = recipe_of().as_json()
     assert content["recipe"] == 1
     assert content["statement"].startswith("AI-generated")
     assert content["graph"] == {"name": "small", "digest": "0" * 64, "content": CONTENT}
@@ -47,11 +47,11 @@ def test_a_recipe_holds_what_a_run_was() -> None:
 
 
 def test_weights_have_one_digest() -> None:
-    assert made().weights == made().weights != made(weights=Weights({"transformer": "w2"})).weights
+    assert recipe_of().weights == recipe_of().weights != recipe_of(weights=Weights({"transformer": "w2"})).weights
 
 
 def test_a_recipe_survives_json(tmp_path: Path) -> None:
-    written = made(store=DiskStore(tmp_path))
+    written = recipe_of(store=DiskStore(tmp_path))
     assert through_json(written) == written
 
 
@@ -121,13 +121,13 @@ def test_what_is_no_recipe_is_refused(content: Any, message: str) -> None:
     "entry", [{"value": 3}, {"value": ["audio"]}, {"map": []}, {}, {"fields": {}, "value": ["span", "d"]}]
 )
 def test_an_input_that_cannot_be_read_is_refused(entry: Any) -> None:
-    written = Recipe.model_validate({**made().as_json(), "inputs": {"x": entry}})
+    written = Recipe.model_validate({**recipe_of().as_json(), "inputs": {"x": entry}})
     with pytest.raises(InputError):
         inputs_of(written, lambda kind, path: SONG)
 
 
 def test_fields_of_later_versions_are_passed_over() -> None:
-    written = made()
+    written = recipe_of()
     assert read_recipe({**written.as_json(), "files_written": ["a.wav"]}) == written
 
 
