@@ -56,7 +56,7 @@ LAYERS: dict[str, str] = {
     "input_reader": "errors values value_file audio stages",
     "outputs": "errors storage values value_file audio graph",
     "session": "errors lazy_imports settings storage values model audio stages weights graph runtime input_reader "
-    "outputs",
+    "outputs click",
     # a server, and who asks it
     "client": "errors storage",
     "api.options": "",
