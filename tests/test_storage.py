@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import resource
 import stat
@@ -218,3 +219,14 @@ def test_a_finished_part_takes_the_name_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"old")
     storage.put_in_place(tmp_path / ".part", tmp_path / "file")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", b"new")]
+
+
+def test_a_digest_is_over_all_bytes_and_says_how_many_were_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "READ_BYTES", 4)
+    (tmp_path / "file").write_bytes(b"0123456789")
+    read: list[int] = []
+    digest = storage.file_sha256(tmp_path / "file", read.append)
+    assert digest == hashlib.sha256(b"0123456789").hexdigest()
+    assert read == [4, 8, 10]
