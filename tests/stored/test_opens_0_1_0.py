@@ -198,8 +198,10 @@ class InThisProcess:
     def __init__(self, work: JobWork) -> None:
         self.work, self.rendered = work, list[str]()
 
-    def way(self, plan: Plan) -> Route:
+    def route(self, plan: Plan) -> Route:
         return ("all",)
+
+    way = route  # the driver's name for it, until it is renamed
 
     def render(
         self, tries: Sequence[Attempt], ways: Collection[Route], meter: Meter, *, alone: bool
