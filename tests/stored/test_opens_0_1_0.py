@@ -201,13 +201,11 @@ class InThisProcess:
     def route(self, plan: Plan) -> Route:
         return ("all",)
 
-    way = route  # the driver's name for it, until it is renamed
-
     def render(
-        self, tries: Sequence[Attempt], ways: Collection[Route], meter: Meter, *, alone: bool
+        self, attempts: Sequence[Attempt], routes: Collection[Route], meter: Meter, *, alone: bool
     ) -> Iterator[AttemptEnd]:
         with LocalRunner(self.work.checkpoint(), threads=1) as runner:
-            for attempt in tries:
+            for attempt in attempts:
                 plan = self.work.plan(attempt)
                 result = asyncio.run(run_plan(Scheduler(stages(), runner), plan))
                 outputs = asyncio.run(runner.fetch(dict(result.outputs)))
