@@ -128,7 +128,7 @@ class LocalRunner:
     async def call(self, call: StageCall, progress: CallProgress) -> Reply:
         """Run the stage in a thread; when cancelled, wait for it to stop at its next step boundary."""
         watch = _LoopWatch(progress, call.preview_every)
-        job = self.work.submit(self._run, call, watch)
+        job = self.work.submit(self._run, [call], watch)
         future = asyncio.wrap_future(job)
         try:
             return await asyncio.shield(future)
@@ -183,9 +183,10 @@ class LocalRunner:
         except Exception as error:
             raise StageError("", calls[0].stage.name, error) from error
 
-    def _run(self, call: StageCall, watch: _LoopWatch) -> Reply:
+    def _run(self, calls: list[StageCall], watch: _LoopWatch) -> Reply:
+        """Run the one call in `calls`, and empty the list: the pool's thread holds it until after the reply is out."""
         watch.started()
-        (reply,) = self.together([call], watch)
+        (reply,) = self.together([calls.pop()], watch)
         if isinstance(reply, FlowsError):
             raise reply
         return reply

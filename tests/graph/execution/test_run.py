@@ -309,6 +309,7 @@ def test_values_are_let_go_of_when_nobody_needs_them() -> None:
                     handle: Any = under_way._outputs["a"]["latents"]
                     alive.append(weakref.ref(handle.token))
                 if event.type == "queued" and event.node == "c":
+                    time.sleep(0.05)  # the threads of `a` and `b` let go of their replies
                     gc.collect()
                     seen.extend(ref() is not None for ref in alive)
 
