@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import Field
 
 from acestep_flows.errors import InputError
-from acestep_flows.stages.batching import run_item
-from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, StageParams, Watch
+from acestep_flows.stages.batching import ItemStage
+from acestep_flows.stages.contract import StageParams
 from acestep_flows.values import Audio, Report, Span
 
 
-class Compare(Stage):
+class Compare(ItemStage):
     """Compare two versions as waveforms: the change inside a span, in the edges next to it, and outside of both."""
 
     name, version = "compare", 1
@@ -34,10 +32,7 @@ class Compare(Stage):
     class Out:
         report: Report
 
-    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
-        return [run_item(self.name, self._compare, item, param) for item, param in zip(batch, params, strict=True)]
-
-    def _compare(self, item: In, params: Params) -> Out:
+    def run_one(self, item: In, params: Params) -> Out:
         from acestep_flows.audio import locality
 
         if params.unchanged and params.span is not None:

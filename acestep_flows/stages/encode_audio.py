@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from acestep_flows.errors import InputError
-from acestep_flows.stages.batching import run_item
-from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, StageParams, Watch
+from acestep_flows.stages.batching import ItemStage
+from acestep_flows.stages.contract import StageParams
 from acestep_flows.values import MAX_SECONDS, MODEL_RATE, SAMPLES_PER_FRAME, Audio, Latents
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ MAX_FRAMES = 2584
 """The training maximum; encoding rounds up, so 240 s of audio are 2584 frames (spec 01 section 2)."""
 
 
-class EncodeAudio(Stage):
+class EncodeAudio(ItemStage):
     """Encode a recording: any rate, mono or more channels (the first two count), up to 240 seconds."""
 
     name, version = "encode_audio", 1
@@ -41,19 +40,16 @@ class EncodeAudio(Stage):
 
         self.autoencoder = Autoencoder.load(checkpoint, placement, halves=["encoder"])
 
-    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
-        return [run_item(self.name, self._encode, item.audio) for item in batch]
-
-    def _encode(self, audio: Audio) -> Out:
+    def run_one(self, item: In, params: Params) -> Out:
         from acestep_flows.audio.resample import resample, stereo
 
-        samples = resample(stereo(audio).samples, audio.sample_rate, MODEL_RATE)
+        samples = resample(stereo(item.audio).samples, item.audio.sample_rate, MODEL_RATE)
         if samples.shape[1] % SAMPLES_PER_FRAME == 1:
             samples = samples[:, :-1]  # gained on the way to 48 kHz and back; a frame of its own would be silence
         frames = -(-samples.shape[1] // SAMPLES_PER_FRAME)
         if not 1 <= frames <= MAX_FRAMES:
             raise InputError(
-                f"{audio.seconds:.2f} s",
+                f"{item.audio.seconds:.2f} s",
                 where="encode_audio.audio",
                 allowed=f"up to {MAX_SECONDS:.0f} s; trim it first",
             )

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
-from acestep_flows.stages.batching import run_item
-from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, StageParams, Watch
+from acestep_flows.stages.batching import ItemStage
+from acestep_flows.stages.contract import StageParams
 from acestep_flows.values import OUTPUT_RATE, Audio, File
 
 
-class Export(Stage):
+class Export(ItemStage):
     """Encode a song as wav, flac, mp3 or ogg, so that what leaves a pool of machines is small."""
 
     name, version = "export", 1
@@ -31,10 +30,7 @@ class Export(Stage):
     class Out:
         file: File
 
-    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
-        return [run_item(self.name, self._encode, item, param) for item, param in zip(batch, params, strict=True)]
-
-    def _encode(self, item: In, params: Params) -> Out:
+    def run_one(self, item: In, params: Params) -> Out:
         from acestep_flows.audio.formats import FORMATS
         from acestep_flows.audio.tags import Tags
         from acestep_flows.audio.write import encode

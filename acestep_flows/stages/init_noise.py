@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from pydantic import Field
 
 from acestep_flows.errors import InputError
-from acestep_flows.stages.batching import run_item
-from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, StageParams, Watch
+from acestep_flows.stages.batching import ItemStage
+from acestep_flows.stages.contract import StageParams
 from acestep_flows.stages.ports import Seed
 from acestep_flows.values import MAX_SECONDS, MAX_SEED, Latents, Noise, frames_from_seconds
 
 
-class InitNoise(Stage):
+class InitNoise(ItemStage):
     """Draw noise for a new song, or for a variation: a seed means the same song on every machine.
 
     With a variance, noise of a second seed is drawn along; the sampler turns the first towards it.
@@ -37,10 +35,7 @@ class InitNoise(Stage):
     class Out:
         noise: Noise
 
-    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
-        return [run_item(self.name, self._draw, item, param) for item, param in zip(batch, params, strict=True)]
-
-    def _draw(self, item: In, params: Params) -> Out:
+    def run_one(self, item: In, params: Params) -> Out:
         from acestep_flows.sampling.noise import draw
 
         if (item.like is None) == (params.duration is None):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from acestep_flows.stages.batching import run_item
-from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, StageParams, Watch
+from acestep_flows.stages.batching import ItemStage
+from acestep_flows.stages.contract import StageParams
 from acestep_flows.values import Audio
 
 
-class Join(Stage):
+class Join(ItemStage):
     """Join pieces in order, each overlapping the next by a crossfade. The first piece's sample rate holds for all."""
 
     name, version = "join", 1
@@ -32,10 +31,7 @@ class Join(Stage):
     class Out:
         audio: Audio
 
-    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
-        return [run_item(self.name, self._join, item, param) for item, param in zip(batch, params, strict=True)]
-
-    def _join(self, item: In, params: Params) -> Out:
+    def run_one(self, item: In, params: Params) -> Out:
         from acestep_flows.audio.splice import join
 
         return self.Out(join(item.parts, crossfade=params.crossfade, curve=params.curve))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from acestep_flows.stages.batching import run_item
-from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, StageParams, Watch
+from acestep_flows.stages.batching import ItemStage
+from acestep_flows.stages.contract import StageParams
 from acestep_flows.values import Audio, Report
 
 
-class Measure(Stage):
+class Measure(ItemStage):
     """Measure loudness, true peak, clipping, silence, stereo, spectrum, tempo and key of a recording."""
 
     name, version = "measure", 1
@@ -27,10 +25,7 @@ class Measure(Stage):
     class Out:
         report: Report
 
-    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
-        return [run_item(self.name, self._measure, item.audio) for item in batch]
-
-    def _measure(self, audio: Audio) -> Out:
+    def run_one(self, item: In, params: Params) -> Out:
         from acestep_flows.audio.measure import measure
 
-        return self.Out(Report(measure(audio).entries()))
+        return self.Out(Report(measure(item.audio).entries()))

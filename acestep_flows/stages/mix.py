@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import Field
 
 from acestep_flows.errors import InputError
-from acestep_flows.stages.batching import run_item
-from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, StageParams, Watch
+from acestep_flows.stages.batching import ItemStage
+from acestep_flows.stages.contract import StageParams
 from acestep_flows.values import Audio
 
 
@@ -24,7 +22,7 @@ class TrackSettings(StageParams):
     fade_out: float = Field(0.0, ge=0, description="Seconds.")
 
 
-class Mix(Stage):
+class Mix(ItemStage):
     """Mix stems: a gain, pan, offset and fades for each, then a loudness and a true-peak ceiling for the sum.
 
     Stems may differ in length and rate; the mix is as long as the last of them sounds, at 48 kHz.
@@ -45,10 +43,7 @@ class Mix(Stage):
     class Out:
         audio: Audio
 
-    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
-        return [run_item(self.name, self._mix, item, param) for item, param in zip(batch, params, strict=True)]
-
-    def _mix(self, item: In, params: Params) -> Out:
+    def run_one(self, item: In, params: Params) -> Out:
         from acestep_flows.audio.mix import Track, mix
 
         settings = params.tracks or (TrackSettings(),) * len(item.stems)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field
 
 from acestep_flows.errors import InputError
-from acestep_flows.stages.batching import run_item
-from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, StageParams, Watch
+from acestep_flows.stages.batching import ItemStage
+from acestep_flows.stages.contract import StageParams
 from acestep_flows.values import Latents, Report
 
 
@@ -23,7 +23,7 @@ class Bound(StageParams):
     maximum: float | None = Field(None, description="Highest value that keeps it.")
 
 
-class Pick(Stage):
+class Pick(ItemStage):
     """Pick the take that breaks the fewest bounds; among those the one that comes first in `prefer` of `by`.
 
     Ties go to the earlier take.
@@ -48,10 +48,7 @@ class Pick(Stage):
         index: int
         report: Report
 
-    def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
-        return [run_item(self.name, self._pick, item, param) for item, param in zip(batch, params, strict=True)]
-
-    def _pick(self, item: In, params: Params) -> Out:
+    def run_one(self, item: In, params: Params) -> Out:
         if not item.takes or len(item.takes) != len(item.reports):
             found = f"{len(item.takes)} takes and {len(item.reports)} reports"
             raise InputError(found, where="pick", allowed="at least one take, and a report for each")

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from acestep_flows.sampling.loop import denoise
-from acestep_flows.sampling.row_batching import RowBatcher
 from tests.parity.reference import Case, Reference
 from tests.parity.sampled import GroupDenoiser, Network, seeded_draws, seeded_noise, trajectory_of
 
@@ -20,7 +19,7 @@ def network(reference: Reference) -> Network:
 
 def test_trajectories(case: Case, network: Network) -> None:
     denoiser = GroupDenoiser.of(network, network.stored_conditions(case))
-    final = denoise(trajectory_of(case), denoiser, batcher=RowBatcher.on("cpu"))
+    final = denoise(trajectory_of(case), denoiser)
     case.assert_close("latents", final.latents)
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acestep_flows.errors import FlowsError, InputError, StageError
-from acestep_flows.stages.batching import group_by_length, run_groups, run_item
+from acestep_flows.stages.batching import ItemStage, group_by_length, run_groups, run_item
 from acestep_flows.stages.contract import Watch
 
 
@@ -35,6 +35,20 @@ class Passes(Watch):
 
     def forward_pass(self, items: int) -> None:
         self.made.append(items)
+
+
+class Halve(ItemStage):
+    name = "halve"
+
+    def run_one(self, item: int, params: int) -> float:
+        return item / params
+
+
+def test_items_run_one_by_one_and_a_failing_one_harms_no_other() -> None:
+    first, failed, last = Halve().run([4, 4, 9], [2, 0, 3])
+    assert (first, last) == (2, 3)
+    assert isinstance(failed, StageError)
+    assert str(failed) == "halve: ZeroDivisionError: division by zero"
 
 
 @given(st.lists(st.integers(-5, 20), max_size=12))

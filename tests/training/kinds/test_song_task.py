@@ -157,6 +157,7 @@ def test_a_run_goes_on_over_what_it_was_begun_with(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="what is behind checkpoint has changed"):
         go_on("songs", 3)
 
+
 def test_preview_songs_go_down_the_schedule_under_plain_guidance(songs: Path) -> None:
     """As Euler's method by hand makes them from the task's own velocities."""
     task = task_of(songs)
