@@ -129,7 +129,7 @@ def write_random_checkpoint(folder: Path, sizes: Sizes, seed: int) -> None:
             (folder / part / CONFIG).write_text(json.dumps(configs[part], indent=2) + "\n", encoding="utf-8")
             tensors = {
                 name: torch.from_numpy(array).to(getattr(torch, DTYPES[part]))
-                for name, array in _weights(configs[part], seed).items()
+                for name, array in random_weights(configs[part], seed).items()
             }
             save_file(tensors, folder / part / weights_file(part), metadata={"format": "pt"})
         (folder / TEXT_ENCODER / TOKENIZER).write_text(byte_tokenizer(), encoding="utf-8")
@@ -234,7 +234,8 @@ def _coder(sizes: Sizes) -> dict[str, Any]:
     }
 
 
-def _weights(config: Mapping[str, Any], seed: int) -> dict[str, NDArray[np.float32]]:
+def random_weights(config: Mapping[str, Any], seed: int) -> dict[str, NDArray[np.float32]]:
+    """Every tensor of the part that `config` describes, by name. The same config and seed give the same numbers."""
     shapes = LAYOUTS[class_name(config)](config)
     weights = {name: _draw(name, shape, config, seed) for name, shape in shapes.items()}
     for name in shapes:

@@ -1,6 +1,9 @@
-"""The reference folder: a tiny checkpoint and the numbers the original computes with it.
+"""A reference folder: a tiny checkpoint and the numbers the original computes with it.
 
-Sizes, cases and tolerances all come from the folder, so another folder of the same format runs unchanged.
+Sizes, cases and tolerances all come from the folder, so another folder of the same format runs unchanged. There are
+two: the full one, which lies beside the repository (`--reference`), and the small one in `small_reference/`, which
+every clone has. The small one holds a part of the full one's cases, with the original's numbers, and a few cases whose
+numbers were recorded from this implementation (`Case.recorded`); its README says which.
 """
 
 from __future__ import annotations
@@ -17,6 +20,13 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from acestep_flows.model import embedded
+from acestep_flows.model.checkpoint import LYRIC_VOCAB_FILE
+from tests.parity.small_checkpoint import assembled, has_partial_weights
+
+SMALL = Path(__file__).parent / "small_reference"
+"""The reference that every clone has."""
+
 
 class GoldenTensors(Mapping[str, Tensor]):
     """The named inputs or outputs of one case, read from the golden file when asked for."""
@@ -28,6 +38,9 @@ class GoldenTensors(Mapping[str, Tensor]):
         with safe_open(self._file, framework="pt") as tensors:
             tensor: Tensor = tensors.get_tensor(self._entries[name]["key"])
         return tensor
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
@@ -44,6 +57,7 @@ class Case:
         file: golden file without folder, e.g. `guidance.safetensors`.
         params: plain values; file paths in them are relative to the goldens folder.
         lora_file: the adapter of the case, relative to the goldens folder, or empty.
+        recorded: whether the outputs were recorded from this implementation, not from the original.
         settled: names of the outputs that a test has compared, or has said why not to.
     """
 
@@ -56,6 +70,7 @@ class Case:
     atol: float
     notes: str
     lora_file: str = ""
+    recorded: bool = False
     settled: set[str] = field(default_factory=set)
 
     def __str__(self) -> str:
@@ -92,7 +107,7 @@ class Case:
 
 
 class Reference:
-    """The folder as a whole.
+    """A reference folder as a whole.
 
     Attributes:
         root: the folder.
@@ -112,7 +127,13 @@ class Reference:
 
     @property
     def lyric_vocab(self) -> Path:
-        return self.root / "lyric-vocab.json"
+        """The published vocabulary of the lyric tokenizer; where it is not there, the one that is shipped."""
+        published = self.root / "lyric-vocab.json"
+        return published if published.is_file() else embedded.FOLDER / LYRIC_VOCAB_FILE
+
+    @property
+    def has_published_vocab(self) -> bool:
+        return self.lyric_vocab.parent == self.root
 
     @property
     def manifest(self) -> Path:
@@ -130,8 +151,9 @@ class Reference:
 
     @property
     def checkpoint(self) -> Path:
-        """The tiny checkpoint that the goldens were computed with."""
-        return self.root / str(self.index["checkpoint"])
+        """The tiny checkpoint that the goldens were computed with; of the small reference, its parts put together."""
+        folder = self.root / str(self.index["checkpoint"])
+        return assembled(self.root, folder) if has_partial_weights(self.root) else folder
 
     @property
     def files(self) -> set[str]:
@@ -160,4 +182,5 @@ class Reference:
             atol=entry["tolerance"]["atol"],
             notes=entry.get("notes") or "",
             lora_file=entry.get("lora_file") or "",
+            recorded=entry.get("recorded", False),
         )

@@ -37,7 +37,7 @@ def test_dcae(case: Case, networks: Networks, reference: Reference) -> None:
         encode_file(case, networks, reference)
     elif params == {"sample_rate", "audio_lengths"} and inputs == {"audios"}:
         encode_batch(case, networks)
-    elif params == {"out_sample_rates"} and inputs == {"latents"}:
+    elif params == {"out_sample_rates"} and inputs - {"log_mel"} == {"latents"}:
         decode(case, networks)
     elif params == {"audio_lengths", "sr"} and inputs == {"latents"}:
         decode_trimmed(case, networks)
@@ -53,12 +53,14 @@ def encode_file(case: Case, networks: Networks, reference: Reference) -> None:
     assert rate == case.params["sample_rate"]
     stereo = np.repeat(samples.T, 2, axis=0) if samples.shape[1] == 1 else samples.T
     resampled = resample(stereo, rate, MODEL_RATE)
-    head = case.outputs["resampled_head"].shape[-1]
-    case.assert_close("resampled_head", batch(resampled[:, :head]))
-    case.assert_equal("resampled_length", torch.tensor(resampled.shape[1]))
-    case.assert_close("log_mel", networks.autoencoder.log_mel(resampled)[None])
-    case.assert_close("latents", batch(networks.autoencoder.encode(resampled)))
-    case.assert_equal("latent_lengths", latent_lengths([samples.shape[0]], rate))
+    if "resampled_head" in case.outputs:
+        head = case.outputs["resampled_head"].shape[-1]
+        case.assert_close("resampled_head", batch(resampled[:, :head]))
+        case.assert_equal("resampled_length", torch.tensor(resampled.shape[1]))
+        case.assert_close("log_mel", networks.autoencoder.log_mel(resampled)[None])
+        case.assert_equal("latent_lengths", latent_lengths([samples.shape[0]], rate))
+    if "latents" in case.outputs:
+        case.assert_close("latents", batch(networks.autoencoder.encode(resampled)))
 
 
 def encode_batch(case: Case, networks: Networks) -> None:
@@ -69,11 +71,15 @@ def encode_batch(case: Case, networks: Networks) -> None:
 
 
 def decode(case: Case, networks: Networks) -> None:
-    mels = [networks.autoencoder.decode(latents.numpy()) for latents in case.inputs["latents"]]
-    case.assert_close("log_mel", batch(*mels))
+    if "log_mel" in case.inputs:  # where the checkpoint lacks the decoder that computes it
+        mels = list(case.inputs["log_mel"].numpy())
+    else:
+        mels = [networks.autoencoder.decode(latents.numpy()) for latents in case.inputs["latents"]]
+        case.assert_close("log_mel", batch(*mels))
     left = torch.from_numpy(np.stack([mel[0] for mel in mels])).transpose(1, 2).contiguous()
-    with torch.inference_mode():
-        case.assert_close("vocoder_backbone_ch0", networks.vocoder.backbone(left).transpose(1, 2))
+    if "vocoder_backbone_ch0" in case.outputs:
+        with torch.inference_mode():
+            case.assert_close("vocoder_backbone_ch0", networks.vocoder.backbone(left).transpose(1, 2))
     for rate in case.params["out_sample_rates"]:
         songs = [resample(networks.vocoder.decode(mel), MODEL_RATE, rate) for mel in mels]
         case.assert_close(f"wav_{rate}", batch(*songs))

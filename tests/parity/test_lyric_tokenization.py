@@ -1,4 +1,8 @@
-"""Lyric token ids equal those of the original, line by line and for whole songs."""
+"""Lyric token ids equal those of the original, line by line and for whole songs.
+
+Ids need the published vocabulary, which the small reference has not. With it, languages, normalized text and dropped
+lines are compared.
+"""
 
 from __future__ import annotations
 
@@ -40,12 +44,13 @@ def test_lines(reference: Reference, tokenizer: LyricTokenizer) -> None:
         line = row["line"].strip()
         detected = line_language(line, "upstream")
         report = tokenizer.encode_line(line, detected, compatibility="upstream")
-        got = {
+        got: dict[str, Any] = {
             "detected": detected,
             "language_used": report.language,
             "preprocessed": report.normalized,
-            "ids": list(report.ids),
         }
+        if reference.has_published_vocab:
+            got["ids"] = list(report.ids)
         assert got == {field: row[field] for field in got}, row["line"]
         assert bool(report.skipped) == (row["error"] is not None), row["line"]
 
@@ -58,7 +63,8 @@ def test_songs(reference: Reference, tokenizer: LyricTokenizer) -> None:
             tokens = tokenizer.encode(row["lyrics"], compatibility="upstream")
         else:  # recorded below the caller's short cut for empty lyrics
             tokens = tokenizer.encode_lines([""], [""], compatibility="upstream")
-        assert tokens.ids.tolist() == row["ids"], row["source"]
+        if reference.has_published_vocab:
+            assert tokens.ids.tolist() == row["ids"], row["source"]
         assert sum(bool(line.skipped) for line in tokens.lines) == row["dropped_lines"], row["source"]
 
 
