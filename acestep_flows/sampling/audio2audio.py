@@ -1,7 +1,7 @@
-"""A new song along the lines of a reference: start from the reference under some noise (spec 02 section 5.6).
+"""A new song that stays near a reference: start from the reference under some noise (spec 02 section 5.6).
 
-The network is told of more noise than there is, since the schedule shifts the start level a second time. The
-strength is calibrated by that, so it stays.
+The schedule shifts the start level a second time, so the timestep names more noise than there is. The published
+strengths are calibrated to this, so it is kept.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def audio2audio(reference: Tensor, noise: Tensor, strength: float, options: Samp
     Args:
         noise: (8, 16, T).
         strength: 0 keeps nothing of the reference, 1 is the reference.
-        draws: what pingpong goes on with.
+        draws: the noise of pingpong's steps.
 
     Raises:
         InputError: strength outside 0..1, or noise of another length.

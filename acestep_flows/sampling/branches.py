@@ -1,4 +1,4 @@
-"""Which conditions each guidance branch is made of (spec 02 sections 3.1 and 3.2).
+"""The conditions of each guidance branch (spec 02 sections 3.1 and 3.2).
 
 "Null" means zeros at the inputs of the condition projections, under the masks of the conditional branch.
 """
@@ -18,7 +18,7 @@ from acestep_flows.values import FloatArray, LyricStates, PromptStates
 
 @dataclass(frozen=True, eq=False)
 class Branch:
-    """What the condition sequence of a branch is projected from.
+    """The conditions of one branch, before they are projected.
 
     Attributes:
         text: (L, text width) text encoder states.
@@ -37,16 +37,16 @@ Branches = Mapping[BranchName, Branch]
 
 
 def song_branches(prompt: PromptStates, lyrics: LyricStates, options: SamplerOptions) -> Branches:
-    """The branches that a song under `options` asks for, in every task but edit."""
-    nothing = torch.zeros(prompt.states.shape)
+    """The branches of a song under `options`, in every task but edit."""
+    zero_text = torch.zeros(prompt.states.shape)
     weak_text = options.erg_tag
     if options.compatibility == "upstream" and not options.erg_lyric:
-        weak_text = False  # upstream's weakened prompt enters along with weakened lyrics only
+        weak_text = False  # upstream weakens the prompt only together with the lyrics
     null_lyrics = lyrics.weak if options.erg_lyric else lyrics.blank
 
     branches: dict[BranchName, Branch] = {"conditional": _branch(prompt, lyrics, prompt.states, lyrics.states)}
     if options.guided:
-        branches["null"] = _branch(prompt, lyrics, prompt.weak if weak_text else nothing, null_lyrics)
+        branches["null"] = _branch(prompt, lyrics, prompt.weak if weak_text else zero_text, null_lyrics)
     if options.double_condition:
         branches["text_only"] = _branch(prompt, lyrics, prompt.states, null_lyrics)
     return branches
@@ -55,7 +55,7 @@ def song_branches(prompt: PromptStates, lyrics: LyricStates, options: SamplerOpt
 def edit_branches(
     source: tuple[PromptStates, LyricStates], target: tuple[PromptStates, LyricStates], options: SamplerOptions
 ) -> Branches:
-    """The branches of an edit, from the prompt and lyrics that the song has and those that it shall have."""
+    """The branches of an edit: the prompt and lyrics of the source song, and those of the target."""
     branches: dict[BranchName, Branch] = {
         "source": _branch(*source, source[0].states, source[1].states),
         "target": _branch(*target, target[0].states, target[1].states),

@@ -1,4 +1,4 @@
-"""FlowEdit: change words or style along the difference of two predictions, and keep the rest (spec 02 section 5.5).
+"""FlowEdit: move a song along the difference of two predictions and keep the rest (spec 02 section 5.5).
 
 Every step is guided by APG with the given scale. Guidance kind, window, decay, omega, ERG and OSS have no effect here.
 """
@@ -21,7 +21,7 @@ from acestep_flows.sampling.trajectory import BranchName, Query, State, Trajecto
 
 @dataclass(frozen=True, eq=False)
 class FlowEdit(Trajectory):
-    """First carry the song along the difference of target and source, then sample it under the target alone.
+    """First carry the song along the difference of target and source, then sample it under the target alone (FlowEdit).
 
     Steps before `first` are skipped, those before `turn` carry, the rest sample. A carrying step averages over
     `averages` noises; each is a micro-step of its own.
@@ -89,7 +89,7 @@ class FlowEdit(Trajectory):
         return self._turned(moved) if moved.step == self._carrying else moved
 
     def _turned(self, state: State) -> State:
-        """The carried song at the noise level where sampling takes over, if it does."""
+        """The carried song at the noise level where sampling begins; the song itself if no step samples."""
         if self.turn >= len(self.timesteps):
             return state
         noise, position = self.draws.draw(state.memory["draws"], self.source.shape)
@@ -150,7 +150,7 @@ def edit(
 
     Args:
         draws: all noise of the edit, `SeededDraws(seed)` from its beginning.
-        minimum: share of the steps, from the noisy end, that is left out: what it decides stays as it is.
+        minimum: share of the steps, from the noisy end, that is left out: what these steps decide is kept.
         maximum: share after which the song is sampled under the target alone.
             For lyrics alone 0.6 and 1 do well, for a remix 0.2 and 0.4.
         averages: noises per carrying step.

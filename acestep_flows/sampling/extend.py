@@ -14,7 +14,7 @@ from acestep_flows.sampling.trajectory import Trajectory
 from acestep_flows.values import MAX_SECONDS, Compatibility, frames_from_seconds
 
 MAX_FRAMES = frames_from_seconds(MAX_SECONDS)
-"""The longest song the network sees at once."""
+"""The longest song in one query."""
 
 
 def pads(start: int, end: int, source_frames: int, compatibility: Compatibility = "corrected") -> tuple[int, int]:
@@ -26,7 +26,7 @@ def pads(start: int, end: int, source_frames: int, compatibility: Compatibility 
 
 
 def retake_frames(source_frames: int, left: int, right: int) -> int:
-    """How many frames of retake noise `extend` needs; more than the source has if an extension is longer than it."""
+    """Frames of retake noise that `extend` needs: those of the source, or of a longer extension."""
     return max(source_frames, left, right)
 
 
@@ -42,13 +42,13 @@ def extend(
 ) -> Trajectory:
     """`source` (8, 16, T) with `left` new frames before it and `right` after it.
 
-    Over 240 s in all the new frames are painted in two passes, each seeing 240 s: the left ones with what follows
-    them, then the right ones with what stands before them.
+    A song over 240 s is painted in two passes over 240 s each: first the left frames with the frames after them, then
+    the right frames with the frames before them.
 
     Args:
         noise: (8, 16, T), of the seed.
         retake: (8, 16, R), of the retake seed, R as `retake_frames` says.
-        draws: used by upstream compatibility alone, which takes an extension by nothing for a retake.
+        draws: used by upstream compatibility alone, which treats an extension by nothing as a retake.
         variance: below 1 the first steps are skipped, so the new frames start nearer to silence.
 
     Raises:

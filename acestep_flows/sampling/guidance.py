@@ -1,6 +1,6 @@
 """Guidance: push the conditional prediction away from a null one (spec 02 section 3).
 
-The formulas take velocities (..., 8, 16, T); axes before the last three are songs, and no formula mixes them.
+The formulas take velocities (..., 8, 16, T). Axes before the last three are songs; no formula mixes songs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.trajectory import BranchName
 
 ERG_TEMPERATURE = 0.01
-"""What entropy rectifying guidance multiplies queries by."""
+"""Factor of entropy rectifying guidance (ERG) on attention queries."""
 CHANNEL = (-2, -1)
 SONG = (-3, -2, -1)
 ZERO_STEPS = 1
@@ -25,6 +25,7 @@ RUNNING = "running_difference"
 
 
 def cfg(cond: Tensor, null: Tensor, scale: float) -> Tensor:
+    """Classifier-free guidance."""
     return null + scale * (cond - null)
 
 
@@ -35,23 +36,24 @@ def cfg_star(cond: Tensor, null: Tensor, scale: float) -> Tensor:
 
 
 def double_condition(cond: Tensor, text_only: Tensor, null: Tensor, scale_text: float, scale_lyric: float) -> Tensor:
+    """Guidance with a scale of its own for the prompt and for the lyrics."""
     return (1 - scale_text) * null + (scale_text - scale_lyric) * text_only + scale_lyric * cond
 
 
 def running_difference(cond: Tensor, null: Tensor, running: Tensor | None, momentum: float = -0.75) -> Tensor:
-    """APG's memory: the difference plus `momentum` times what it was before."""
+    """The running difference of APG: the difference plus `momentum` times the running difference before."""
     return cond - null if running is None else cond - null + momentum * running
 
 
 def apg(cond: Tensor, difference: Tensor, scale: float, eta: float = 0.0, threshold: float = 2.5) -> Tensor:
-    """Adaptive projected guidance.
+    """Adaptive projected guidance (APG).
 
     Args:
         cond: conditional prediction.
         difference: conditional less null prediction, or its running value.
         scale: 1 changes nothing.
         eta: share kept of the part of the difference that is parallel to `cond`.
-        threshold: longest difference allowed, per channel; 0 or less means any.
+        threshold: largest norm of the difference, per channel; 0 or less: no limit.
     """
     if threshold > 0:
         norm = vector_norm(difference, dim=CHANNEL, keepdim=True)
@@ -66,11 +68,11 @@ def apg(cond: Tensor, difference: Tensor, scale: float, eta: float = 0.0, thresh
 
 @dataclass(frozen=True)
 class Guidance:
-    """The guidance of one song: which branches each step asks for, and how their answers become one velocity.
+    """The guidance of one song: the branches of each step, and how their velocities become one.
 
     Attributes:
         options: the user's choices.
-        steps: the number of steps N in which the guided window is counted; step indices are absolute.
+        steps: N, of which the guided window is a share; step indices are absolute.
     """
 
     options: SamplerOptions
@@ -89,13 +91,13 @@ class Guidance:
         options = self.options
         if options.guidance_decay <= 0:
             return options.guidance_scale
-        way = len(self.window) - 1
-        progress = (step - self.window.start) / way if way else 0.0  # upstream divides by zero
+        last = len(self.window) - 1
+        progress = (step - self.window.start) / last if last else 0.0  # upstream divides by zero
         fall = (options.guidance_scale - options.guidance_minimum) * options.guidance_decay
         return options.guidance_scale - fall * progress
 
     def branches(self, step: int) -> tuple[tuple[BranchName, float], ...]:
-        """The branches to ask at `step`, each with the factor on the network's queries (1: none)."""
+        """The branches to query at `step`, each with its ERG factor on the attention queries (1: none)."""
         if step not in self.window or self._starts_from_zero(step):
             return (("conditional", 1.0),)
         null: tuple[BranchName, float] = ("null", ERG_TEMPERATURE if self.options.erg_diffusion else 1.0)
@@ -106,26 +108,26 @@ class Guidance:
     def combine(
         self, step: int, velocities: Sequence[Tensor], memory: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """One velocity from those of `branches(step)`, and what guidance remembers from now on."""
+        """One velocity from those of `branches(step)`, and the memory of guidance after it."""
         cond, *others = velocities
-        remembered = {RUNNING: memory[RUNNING]} if RUNNING in memory else {}
+        memory_after = {RUNNING: memory[RUNNING]} if RUNNING in memory else {}
         if self._starts_from_zero(step):
-            return torch.zeros_like(cond), remembered
+            return torch.zeros_like(cond), memory_after
         if not others:
-            return cond, remembered
+            return cond, memory_after
         null = others[0]
         if self.options.double_condition:
             scales = self.options.guidance_scale_text, self.options.guidance_scale_lyric
-            return double_condition(cond, others[1], null, *scales), remembered
+            return double_condition(cond, others[1], null, *scales), memory_after
         scale = self.scale(step)
         if self.options.guidance == "apg":
             running = running_difference(cond, null, memory.get(RUNNING))
             return apg(cond, running, scale), {RUNNING: running}
         formula = cfg if self.options.guidance == "cfg" else cfg_star
-        return formula(cond, null, scale), remembered
+        return formula(cond, null, scale), memory_after
 
     def _starts_from_zero(self, step: int) -> bool:
-        """Whether cfg_star still answers zero: in the first step; in upstream in the first two, if they are guided."""
+        """Whether cfg_star gives zero at `step`: the first; in upstream the first two, if they are guided."""
         options = self.options
         if options.guidance != "cfg_star" or options.double_condition or not options.guided:
             return False

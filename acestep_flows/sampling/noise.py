@@ -19,23 +19,23 @@ Seeds = int | str | Sequence[int] | None
 
 
 def parse_seeds(seeds: Seeds, songs: int, compatibility: Compatibility = "corrected") -> list[int]:
-    """One seed per song: none given draws them, a single one serves all, a short list repeats its last.
+    """One seed per song. None draws them; a single seed serves all; a short list repeats its last.
 
     Args:
         seeds: a seed, decimal digits, comma-separated digits, a list of seeds, or None.
-        songs: how many are needed.
-        compatibility: upstream takes anything else as None.
+        songs: number of seeds to return.
+        compatibility: upstream treats anything else as None.
 
     Raises:
-        InputError: `seeds` is none of these, or a seed is outside 0 .. 2^32-1.
+        InputError: `seeds` is nothing of this kind, or a seed is outside 0 .. 2^32-1.
     """
-    given = _listed(seeds, compatibility)
-    if given is None:
+    numbers = _listed(seeds, compatibility)
+    if numbers is None:
         return [secrets.randbelow(MAX_SEED + 1) for _ in range(songs)]
-    for seed in given:
+    for seed in numbers:
         if not 0 <= seed <= MAX_SEED:
             raise InputError(f"seed {seed}", where="seed", allowed=f"0 to {MAX_SEED}")
-    return [given[min(song, len(given) - 1)] for song in range(songs)]
+    return [numbers[min(song, len(numbers) - 1)] for song in range(songs)]
 
 
 def _listed(seeds: Seeds, compatibility: Compatibility) -> list[int] | None:
@@ -68,13 +68,13 @@ def mixed(first: Tensor, retake: Tensor, variance: float) -> Tensor:
 
 
 def start_noise(noise: Noise) -> Tensor:
-    """What a new song starts from, variation included, as (8, 16, T)."""
+    """The start noise of a new song, variation included, as (8, 16, T)."""
     first = torch.tensor(noise.array)
     return first if noise.retake is None else mixed(first, torch.tensor(noise.retake), noise.variance)
 
 
 class Draws(Protocol):
-    """The noise that a song draws on its way, tensor after tensor; where it stands is part of the song's state."""
+    """The noise that a song draws during its steps, one tensor after the other. The position is part of its state."""
 
     def start(self) -> Tensor:
         """The position before the first draw."""
@@ -85,7 +85,7 @@ class Draws(Protocol):
 
 @dataclass(frozen=True)
 class SeededDraws:
-    """What the generator of `seed` gives after its first noise of `after` frames (None: from its beginning)."""
+    """The numbers of the generator of `seed` after a first noise of `after` frames (None: from its beginning)."""
 
     seed: int
     after: int | None = None
@@ -110,7 +110,7 @@ class SeededDraws:
 
 @dataclass(frozen=True, eq=False)
 class RecordedDraws:
-    """Noise that was recorded: (draws, ...)."""
+    """Recorded noise, (draws, ...)."""
 
     noises: Tensor
 

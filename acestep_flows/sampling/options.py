@@ -53,7 +53,7 @@ class StepOptions(BaseModel):
 
 
 class GuidanceChoices(BaseModel):
-    """Choices that each model has its own best for. None: what the model brings, else what was published."""
+    """Choices with a best value per model. None: the value in the model's config, else the published one."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

@@ -1,4 +1,4 @@
-"""Paint part of a song anew and keep the rest, exactly (spec 02 section 5.3); `extend` builds on it."""
+"""Paint part of a song anew and keep the rest exactly (spec 02 section 5.3); `extend` builds on it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from acestep_flows.sampling.text2music import text2music
 from acestep_flows.sampling.trajectory import Query, State, Trajectory, noised
 
 Frames = tuple[int, int]
-"""A stretch of latent frames, the first included, the last not."""
+"""A span of latent frames: the first, and the one after the last."""
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One run down the schedule: the network sees the frames of `window`; those of `painted` are made anew."""
+    """One run down the schedule: queries hold the frames of `window`; those of `painted` are made anew."""
 
     window: Frames
     painted: tuple[Frames, ...]
@@ -31,15 +31,15 @@ class Pass:
 
 @dataclass(frozen=True, eq=False)
 class Painting(Trajectory):
-    """Plain Euler on the painted frames, while the kept ones follow the source's own way from noise.
+    """Plain Euler on the painted frames; the kept ones are the source under the noise of each level.
 
     Attributes:
-        source: (8, 16, T) the song; painted frames may hold anything.
-        noise: (8, 16, T) what each frame starts from.
+        source: (8, 16, T) the song; the content of painted frames is not used.
+        noise: (8, 16, T) the start of each frame.
         passes: one after the other, each on the result of the one before.
         timesteps: of all N steps, also those skipped.
         levels: N + 1 noise levels.
-        first: the step to start at, n_min; steps keep their number for the guided window.
+        first: the step to start at, n_min; the guided window counts the skipped steps too.
     """
 
     source: Tensor
@@ -64,7 +64,7 @@ class Painting(Trajectory):
         return State(0, self._enter(0, self.source), self.source)
 
     def queries(self, state: State) -> tuple[Query, ...]:
-        number, step = self._place(state)
+        number, step = self._position(state)
         latents = _cut(state.latents, self.passes[number].window)
         branches = self.guidance.branches(step)
         return tuple(
@@ -72,7 +72,7 @@ class Painting(Trajectory):
         )
 
     def advance(self, state: State, velocities: Sequence[Tensor]) -> State:
-        number, step = self._place(state)
+        number, step = self._position(state)
         window, painted = self.passes[number].window, self._painted[number]
         level, level_next = self.levels[step : step + 2]
         song = state.memory.get("song", self.source)  # clean: the source, or what earlier passes made of it
@@ -96,7 +96,7 @@ class Painting(Trajectory):
     def _pass_steps(self) -> int:
         return max(0, len(self.timesteps) - self.first)
 
-    def _place(self, state: State) -> tuple[int, int]:
+    def _position(self, state: State) -> tuple[int, int]:
         """Number of the pass, and of the step in it."""
         number, step = divmod(state.step, self._pass_steps)
         return number, self.first + step
@@ -148,7 +148,7 @@ def repaint(
         noise: (8, 16, T), of the seed.
         retake: (8, 16, T), of the retake seed.
         variance: 0 keeps the span as it is, 1 makes it wholly new.
-        draws: used by upstream compatibility alone, which takes a span over everything for a retake.
+        draws: used by upstream compatibility alone, which treats a span over the whole song as a retake.
 
     Raises:
         InputError: the span is not inside the song, variance outside 0..1, noise of another length.

@@ -1,7 +1,7 @@
 """Noise levels and timesteps (spec 02 section 1). The rounding order is part of the contract.
 
-The network sees the timestep directly: one unit in the last place of a float32 timestep moves the final latents by
-about 1e-4. So: grid and shift in float64, one cast to float32, and the product with 1000 in float32.
+The timestep is an input of the network: one unit in the last place of a float32 timestep moves the final latents by
+about 1e-4. So grid and shift are float64, then one cast to float32, then the product with 1000 in float32.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Schedule:
 
     Attributes:
         sigmas: N + 1 noise levels, falling, the last 0.
-        timesteps: N timesteps the network is told, 1000 * sigma.
+        timesteps: N timesteps, the network's input: 1000 * sigma.
     """
 
     sigmas: tuple[float, ...]
@@ -40,7 +40,7 @@ class Schedule:
 
     @property
     def levels(self) -> tuple[float, ...]:
-        """N + 1 noise levels read back from the timesteps, as repaint and edit do; a rounding away from `sigmas`."""
+        """N + 1 noise levels computed back from the timesteps, for repaint and edit: `sigmas` but for rounding."""
         return (*_floats(np.asarray(self.timesteps, np.float32) / np.float32(TRAINING_STEPS)), 0.0)
 
     def doubled(self) -> Schedule:
@@ -51,7 +51,7 @@ class Schedule:
 
 
 def shift(sigma: float) -> float:
-    """Move a noise level towards 1, where a song's structure is decided."""
+    """A noise level moved towards 1, as the levels near 1 decide a song's structure."""
     return SHIFT * sigma / (1 + (SHIFT - 1) * sigma)
 
 
@@ -80,25 +80,25 @@ def picked_schedule(indices: Sequence[int], compatibility: Compatibility) -> Sch
 
 
 def schedule_of(options: SamplerOptions) -> Schedule:
-    """The schedule that a song from pure noise runs through."""
+    """The schedule of a song from pure noise."""
     if options.oss_steps is not None:
         return picked_schedule(options.oss_steps, options.compatibility)
     return even_schedule(options.steps)
 
 
 def named_steps(options: SamplerOptions, run: int) -> int:
-    """The step count that shares of it are taken of: `run`, but in upstream the largest number of an OSS list."""
+    """The step count that shares are taken of: `run`, but in upstream the largest number of an OSS list."""
     upstream = options.compatibility == "upstream"
     return options.oss_steps[-1] if upstream and options.oss_steps is not None else run
 
 
 def reduced_steps(steps: int, sigma_cap: float) -> int:
-    """Steps that are left of `steps` below `sigma_cap`; truncated in floating point (spec 02 section 5.6)."""
+    """How many of `steps` remain below `sigma_cap`; truncated in floating point (spec 02 section 5.6)."""
     return math.trunc(sigma_cap * steps)
 
 
 def skipped_steps(steps: int, variance: float) -> int:
-    """Steps that repaint leaves out at the noisy end, n_min; truncated in floating point (spec 02 section 5.3)."""
+    """How many steps repaint skips at the noisy end, n_min; truncated in floating point (spec 02 section 5.3)."""
     return math.trunc(steps * (1 - variance))
 
 

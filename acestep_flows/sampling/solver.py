@@ -1,6 +1,6 @@
 """Solvers: one step along dx = v dsigma (spec 02 section 2).
 
-A solver takes the k-th answer of the network, k = 0, 1, ...; heun needs two answers for one step of the schedule.
+A solver takes the k-th velocity of the network, k = 0, 1, ...; heun needs two velocities for one step of the schedule.
 """
 
 from __future__ import annotations
@@ -23,50 +23,54 @@ Memory = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Solver(ABC):
+    """One way to go down a schedule."""
+
     schedule: Schedule
 
     @property
     def evaluations(self) -> int:
-        """How often the network is asked in all."""
+        """Velocities needed in all."""
         return self.schedule.steps
 
     def level(self, k: int) -> int:
-        """The noise level that answer k is asked at."""
+        """Index of the noise level of evaluation k."""
         return k
 
     def transition(self, k: int) -> int:
-        """The step of the schedule that answer k belongs to."""
+        """The step of the schedule that evaluation k belongs to."""
         return k
 
     def start(self) -> Memory:
-        """What is remembered before the first step."""
+        """The memory before the first step."""
         return {}
 
     @abstractmethod
     def step(self, k: int, latents: Tensor, velocity: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
-        """The latents after answer k, and what to remember from now on."""
+        """The latents after velocity k, and the memory after it."""
 
 
 def granularity(omega: float) -> float:
-    """The weight that omega stands for: 0 gives 1, never outside 0.9 .. 1.1."""
+    """The weight of omega: 0 gives 1, always within 0.9 .. 1.1."""
     return 0.9 + 0.2 / (1 + math.exp(-0.1 * omega))
 
 
 @dataclass(frozen=True)
 class MeanShift:
-    """Weights how far an increment strays from its mean; upstream takes one mean over all songs together."""
+    """Scales the distance of an increment from its mean. Upstream takes one mean over all songs together."""
 
     omega: float
     compatibility: Compatibility = "corrected"
 
     def __call__(self, increment: Tensor) -> Tensor:
-        alone = self.compatibility == "corrected"
-        mean = increment.mean(SONG, keepdim=True) if alone else increment.mean()
+        per_song = self.compatibility == "corrected"
+        mean = increment.mean(SONG, keepdim=True) if per_song else increment.mean()
         return (increment - mean) * granularity(self.omega) + mean
 
 
 @dataclass(frozen=True)
 class Euler(Solver):
+    """One velocity per step."""
+
     shift: MeanShift
 
     def step(self, k: int, latents: Tensor, velocity: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
@@ -76,7 +80,7 @@ class Euler(Solver):
 
 @dataclass(frozen=True)
 class Heun(Solver):
-    """Even answers predict, odd ones correct from where the prediction began; the step to zero is not corrected."""
+    """Even velocities predict; odd ones correct from the prediction's origin. The step to zero has no correction."""
 
     shift: MeanShift
 
@@ -101,7 +105,7 @@ class Heun(Solver):
 
 @dataclass(frozen=True)
 class Pingpong(Solver):
-    """Go to the estimated song, and back to the next noise level with fresh noise."""
+    """Go to the estimated song, then back to the next noise level with new noise."""
 
     draws: Draws
 
@@ -111,12 +115,13 @@ class Pingpong(Solver):
     def step(self, k: int, latents: Tensor, velocity: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         sigma, sigma_next = self.schedule.sigmas[k : k + 2]
         song = latents - sigma * velocity
-        # Drawn in the last step too, where it counts for nothing: the order of draws is part of what a seed means.
+        # Drawn in the last step too, where its weight is 0: the order of draws is part of the meaning of a seed.
         noise, position = self.draws.draw(memory["draws"], latents.shape)
         return (1 - sigma_next) * song + sigma_next * noise, {"draws": position}
 
 
 def make_solver(options: SamplerOptions, schedule: Schedule, draws: Draws) -> Solver:
+    """The solver that `options` name; `draws` is the noise of pingpong."""
     shift = MeanShift(options.omega, options.compatibility)
     if options.solver == "euler":
         return Euler(schedule, shift)

@@ -22,7 +22,7 @@ class Denoising(Trajectory):
 
     Attributes:
         origin: (8, 16, T), the start.
-        guess: (8, 16, T), what to show before the network has been asked.
+        guess: (8, 16, T), the estimate of the song before the first step.
     """
 
     origin: Tensor
@@ -54,13 +54,13 @@ class Denoising(Trajectory):
         return State(k + 1, latents, state.latents - sigma * velocity, {**guided, **solved})
 
     def _guided_step(self, k: int) -> int:
-        """The step that guidance counts: heun's two answers belong to one (upstream counts every answer)."""
+        """The step that guidance counts. Heun's two velocities belong to one step; upstream counts each of them."""
         upstream = self.guidance.options.compatibility == "upstream"
         return k if upstream else self.solver.transition(k)
 
 
 def text2music(noise: Tensor, options: SamplerOptions, draws: Draws) -> Denoising:
-    """A song from `noise` (8, 16, T), its variation mixed in (`noise.start_noise`); pingpong goes on with `draws`."""
+    """A song from `noise` (8, 16, T), variation included (`noise.start_noise`); `draws` is the noise of pingpong."""
     schedule = schedule_of(options)
     guidance = Guidance(options, schedule.steps)
     return Denoising(noise, torch.zeros_like(noise), make_solver(options, schedule, draws), guidance)

@@ -1,9 +1,9 @@
 """A trajectory is a value: a frozen plan of one song, and an explicit state that can be saved at any step.
 
-A trajectory has three moves. `queries` says what it wants from the network next, `advance` takes the answers one step
-on, `estimate` says what the song would be by now. All three are pure: the same plan, state and answers give the same
-bytes, so states can be saved, resumed elsewhere, and advanced together with those of other songs. A trajectory does
-not know how its queries are batched; the network does not know which task they serve.
+A trajectory has three moves. `queries` gives the next questions to the network, `advance` takes the answers one step
+on, `estimate` gives the finished song as it looks now. All three are pure: the same plan, state and answers give the
+same bytes, so states can be saved, resumed elsewhere, and advanced together with those of other songs. A trajectory
+does not know how its queries are batched; the network does not know which task they serve.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor
 from acestep_flows.errors import InputError
 
 BranchName = Literal["conditional", "null", "text_only", "source", "source_null", "target", "target_null"]
-"""Whose conditions a call is made under; `branches.py` says what each is made of."""
+"""The conditions of a query; `branches.py` says what each branch consists of."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +31,8 @@ class Query:
     Attributes:
         latents: (8, 16, T), float32 on the CPU; T may differ from call to call.
         timestep: 0 .. 1000.
-        branch: the conditions to answer under.
-        erg_temperature: factor on the queries of the late blocks (ERG); 1 means none.
+        branch: the conditions that the velocity is predicted under.
+        erg_temperature: factor on the attention queries of the late blocks (ERG); 1 means none.
     """
 
     latents: Tensor
@@ -47,13 +47,13 @@ class Query:
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """Where a song stands, on the CPU.
+    """The state of a song between two steps, on the CPU.
 
     Attributes:
         step: micro-steps done.
         latents: (8, 16, T) float32, the song so far.
         preview: (8, 16, T) float32, the last estimate of the finished song.
-        memory: what guidance, solver and noise remember between steps, by name.
+        memory: the tensors that guidance, solver and noise keep between steps, by name.
     """
 
     step: int
@@ -84,7 +84,7 @@ class State:
 
 
 class Trajectory(ABC):
-    """One song on its way. Subclasses are frozen dataclasses that hold everything that stays the same."""
+    """The plan of one song. Subclasses are frozen dataclasses that hold everything that stays the same."""
 
     @property
     @abstractmethod
@@ -102,24 +102,24 @@ class Trajectory(ABC):
 
     @abstractmethod
     def queries(self, state: State) -> tuple[Query, ...]:
-        """What the next micro-step needs of the network, never nothing. Only before `done`."""
+        """The queries of the next micro-step, one at least. Only before `done`."""
 
     @abstractmethod
     def advance(self, state: State, velocities: Sequence[Tensor]) -> State:
         """The state after the next micro-step; `velocities` answer `queries(state)` in order, each of its shape."""
 
     def estimate(self, state: State) -> Tensor:
-        """(8, 16, T): the finished song as it looks by now."""
+        """(8, 16, T): the present estimate of the finished song."""
         return state.latents if self.done(state) else state.preview
 
     def done(self, state: State) -> bool:
         return state.step >= self.steps
 
     def check(self, state: State) -> None:
-        """Refuse a state that cannot be one of this song.
+        """Raise unless `state` can be one of this song.
 
         Raises:
-            InputError: another length, or more steps than there are.
+            InputError: `state` has another length, or more steps than the trajectory.
         """
         if not 0 <= state.step <= self.steps or state.latents.shape[-1] != self.frames:
             raise InputError(

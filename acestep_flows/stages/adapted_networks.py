@@ -1,4 +1,4 @@
-"""Networks with adapters on them, and control branches: loaded once, kept while they are in use or recently were."""
+"""Networks under adapters, and control branches: loaded once, kept while in use or recently used."""
 
 from __future__ import annotations
 
@@ -15,49 +15,49 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-KEPT = 4
+CACHE_SIZE = 4
 """How many adapters, strengths of each, and control branches stay loaded beside the base weights."""
 
 
 class LruCache(Generic[T]):
-    """The `limit` most recently used things by key; who still holds a dropped one keeps it alive."""
+    """The `limit` most recently used values, by key. A dropped value lives on while others hold it."""
 
-    def __init__(self, limit: int = KEPT) -> None:
+    def __init__(self, limit: int = CACHE_SIZE) -> None:
         self.limit = limit
-        self._kept: OrderedDict[Hashable, T] = OrderedDict()
+        self._values: OrderedDict[Hashable, T] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What stands under `key`, made on first use."""
+        """The value of `key`, made on first use."""
         with self._lock:
-            if key not in self._kept:
-                self._kept[key] = make()
-            self._kept.move_to_end(key)
-            while len(self._kept) > self.limit:
-                self._kept.popitem(last=False)
-            return self._kept[key]
+            if key not in self._values:
+                self._values[key] = make()
+            self._values.move_to_end(key)
+            while len(self._values) > self.limit:
+                self._values.popitem(last=False)
+            return self._values[key]
 
 
 class AdapterCache(Generic[T]):
-    """Twins of one network under adapters: a file is read once for all strengths that are asked of it."""
+    """Twins of one network under adapters. A file is read once for all its strengths."""
 
-    def __init__(self, limit: int = KEPT) -> None:
+    def __init__(self, limit: int = CACHE_SIZE) -> None:
         self._adapters: LruCache[tuple[Adapter, LruCache[T]]] = LruCache(limit)
         self._strengths = limit
 
     def under(
         self, checkpoint: Checkpoint, base: T, name: str | None, weight: float, twin: Callable[[Adapter], T]
     ) -> T:
-        """`base`, or what `twin` makes of it with the adapter called `name`; kept by its content, and by `weight`."""
+        """`base`, or its `twin` under the adapter called `name`; cached by the adapter's content and by `weight`."""
         if name is None:
             return base
 
         def read() -> tuple[Adapter, LruCache[T]]:
             from acestep_flows.model.adapters import Adapter
 
-            found = checkpoint.extras.find("adapters", name)
-            base = checkpoint.digest(TRANSFORMER)
-            return Adapter.load(found, checkpoint.config(TRANSFORMER), base), LruCache(self._strengths)
+            folder = checkpoint.extras.find("adapters", name)
+            digest = checkpoint.digest(TRANSFORMER)
+            return Adapter.load(folder, checkpoint.config(TRANSFORMER), digest), LruCache(self._strengths)
 
         adapter, twins = self._adapters.get(checkpoint.extra_digest("adapters", name), read)
         return twins.get(weight, lambda: twin(adapter))

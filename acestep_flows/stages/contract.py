@@ -31,26 +31,26 @@ class StageParams(BaseModel):
 
 
 class Watch:
-    """What a stage tells while it works, and how it is told to stop. This one listens to nothing.
+    """Progress of a running stage, and the way to stop it. This base class ignores all progress.
 
     Attributes:
-        preview_every: steps between the previews that are wanted; 0: none.
+        preview_every: steps between two previews; 0: none.
     """
 
     preview_every: int = 0
 
     def step(self, item: int, done: int, total: int) -> None:
-        """Item `item` of the batch stands at a step boundary, `done` of `total` steps behind it.
+        """Item `item` of the batch has made `done` of `total` steps.
 
         Raises:
             Cancelled, DeadlineExceeded: the item must stop here; the stage returns the error in the item's place.
         """
 
     def forward_pass(self, items: int) -> None:
-        """A forward pass was made that so many items shared. Told by stages whose `batches_items` is true."""
+        """A forward pass of this many items was made. Only stages whose `batches_items` is true report it."""
 
     def preview(self, item: int, done: int, total: int, latents: Latents) -> None:
-        """What item `item` of the batch looks like at that boundary. Only stages that sample have previews."""
+        """The present estimate of item `item` of the batch. Only stages that sample have previews."""
 
 
 IGNORE_PROGRESS = Watch()
@@ -73,10 +73,10 @@ class Stage:
 
     Attributes:
         name: the word used in graphs.
-        version: raised whenever the same inputs would give another output; part of every cache key.
+        version: raised whenever the same inputs give another output; part of every cache key.
         parts: the folders of the checkpoint whose weights the stage reads; part of the weights digest.
-        shares: whether items of one batch share forward passes. Then each comes out within 1e-5 (fp32) of what it is
-            alone, but not to the last bit.
+        batches_items: whether items of one batch share forward passes. Then each output is within 1e-5 (fp32) of that
+            of the item alone, but not bit for bit.
     """
 
     name: ClassVar[str]
@@ -104,7 +104,7 @@ class Stage:
 
     @classmethod
     def size(cls, item: Any) -> int:
-        """What an item counts in a batch, 1 at least; more for music that is long."""
+        """The size of an item in a batch, 1 at least; more for long music."""
         return 1
 
     @classmethod
@@ -115,7 +115,7 @@ class Stage:
     @classmethod
     @cache
     def inputs(cls) -> dict[str, Port]:
-        """Everything a graph node may give in `with:`, ports first, then parameters."""
+        """Everything a graph node may take in `with:`, ports first, then parameters."""
         hints = typing.get_type_hints(cls.In)
         ports = {
             field.name: Port(

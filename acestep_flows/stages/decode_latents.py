@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from acestep_flows.model.placement import Placement
 
 OVERLAP_ABOVE_SECONDS = 48.0
-"""Longer songs are decoded in overlapping windows unless told otherwise, so that memory stays bounded."""
+"""Longer songs are decoded in overlapping windows by default, so that memory stays bounded."""
 
 
 class DecodeLatents(Stage):
@@ -60,12 +60,12 @@ class DecodeLatents(Stage):
 
 
 def _kind(song: tuple[DecodeLatents.In, DecodeLatents.Params]) -> tuple[int, bool]:
-    """What songs have in common that share a pass: their frames, and whether they are decoded in windows."""
+    """Songs of one kind share a pass: they have the same frames, and are decoded in windows or not."""
     item, params = song
     overlap = params.overlap if params.overlap is not None else item.latents.seconds > OVERLAP_ABOVE_SECONDS
     return item.latents.frames, overlap
 
 
 def half_minutes(seconds: float) -> int:
-    """How many half minutes are begun; a song of 30 s lasts some frames' fraction longer."""
+    """Number of half minutes, begun ones included. Rounded first, as a song of 30 s lasts a fraction longer."""
     return max(1, math.ceil(round(seconds, 1) / 30))

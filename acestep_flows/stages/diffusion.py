@@ -1,7 +1,7 @@
-"""What `sample`, `repaint` and `edit` have in common: one transformer, a song to denoise, a watch to heed.
+"""The common part of `sample`, `repaint` and `edit`: one transformer, and songs to denoise.
 
-A task only says which trajectory a song takes and under which conditions. The step engine of the served door uses the
-same `song` and `finish`, so that both doors run the same numbers.
+A subclass only says which trajectory a song takes and under which conditions. The step engine of a served process uses
+the same `song` and `finish`, so that both give the same numbers.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 
 
 SAMPLING = "sampling"
-"""Key of the transformer's config under which a model says what guidance it does best with."""
+"""Key of the transformer's config that holds the model's own guidance settings."""
 
 
 class DiffusionParams(GuidanceChoices, StepOptions, StageParams):
-    """Sampler options, and what is put on top of the base weights."""
+    """Sampler options, and the adapter on the base weights."""
 
     adapter: str | None = Field(
         None, description="LoRA adapter, by name; in process also by folder.", json_schema_extra={"format": "path"}
@@ -52,7 +52,7 @@ class DiffusionParams(GuidanceChoices, StepOptions, StageParams):
 
 @dataclass(frozen=True, eq=False)
 class DenoisingSong:
-    """One item on its way: where it goes, and who answers its calls."""
+    """One item before its first step: its trajectory, and who answers its queries."""
 
     trajectory: Trajectory
     denoise: TransformerDenoiser
@@ -64,20 +64,20 @@ class DenoisingNetworks:
 
     transformer: Transformer
     projector: ConditionProjector
-    refined: AdapterCache[DenoisingNetworks] = field(default_factory=AdapterCache)
-    trained_beside: LruCache[DenoisingNetworks] = field(default_factory=LruCache)
+    adapted: AdapterCache[DenoisingNetworks] = field(default_factory=AdapterCache)
+    adapted_for_control: LruCache[DenoisingNetworks] = field(default_factory=LruCache)
     controls: LruCache[ControlBranch] = field(default_factory=LruCache)
 
-    def under(self, checkpoint: Checkpoint, adapter: str | None, weight: float) -> DenoisingNetworks:
+    def under_adapter(self, checkpoint: Checkpoint, adapter: str | None, weight: float) -> DenoisingNetworks:
         """These networks, or twins that share their weights and carry an adapter."""
 
-        def twin(found: Adapter) -> DenoisingNetworks:
-            return DenoisingNetworks(found.apply(self.transformer, weight), found.apply(self.projector, weight))
+        def twin(loaded: Adapter) -> DenoisingNetworks:
+            return DenoisingNetworks(loaded.apply(self.transformer, weight), loaded.apply(self.projector, weight))
 
-        return self.refined.under(checkpoint, self, adapter, weight, twin)
+        return self.adapted.under(checkpoint, self, adapter, weight, twin)
 
-    def beside(self, checkpoint: Checkpoint, control: str | None) -> DenoisingNetworks:
-        """These networks, or twins with the adapter that was trained along with a control branch, if one was."""
+    def for_control(self, checkpoint: Checkpoint, control: str | None) -> DenoisingNetworks:
+        """These networks, or twins under the adapter that was trained with a control branch, if there is one."""
         if control is None:
             return self
         from acestep_flows.model.adapters import FILE, Adapter
@@ -87,10 +87,10 @@ class DenoisingNetworks:
             return self
 
         def make() -> DenoisingNetworks:
-            found = Adapter.load(folder, checkpoint.config(TRANSFORMER), checkpoint.digest(TRANSFORMER))
-            return DenoisingNetworks(found.apply(self.transformer), found.apply(self.projector))
+            adapter = Adapter.load(folder, checkpoint.config(TRANSFORMER), checkpoint.digest(TRANSFORMER))
+            return DenoisingNetworks(adapter.apply(self.transformer), adapter.apply(self.projector))
 
-        return self.trained_beside.get(checkpoint.extra_digest("controls", control), make)
+        return self.adapted_for_control.get(checkpoint.extra_digest("controls", control), make)
 
     def control(self, checkpoint: Checkpoint, name: str, placement: Placement) -> ControlBranch:
         """The control branch called `name`."""
@@ -98,8 +98,8 @@ class DenoisingNetworks:
         def make() -> ControlBranch:
             from acestep_flows.model.control import ControlBranch
 
-            found = checkpoint.extras.find("controls", name)
-            return ControlBranch.load(found, checkpoint.config(TRANSFORMER), placement)
+            folder = checkpoint.extras.find("controls", name)
+            return ControlBranch.load(folder, checkpoint.config(TRANSFORMER), placement)
 
         return self.controls.get(checkpoint.extra_digest("controls", name), make)
 
@@ -109,7 +109,7 @@ _SHARED_LOCK = threading.Lock()
 
 
 def shared_networks(checkpoint: Checkpoint, placement: Placement) -> DenoisingNetworks:
-    """The networks of these weights on this placement: read once per process, dropped with their last stage."""
+    """The networks of these weights on this placement: loaded once per process, dropped with their last stage."""
     from acestep_flows.model.condition import ConditionProjector
     from acestep_flows.model.transformer import Transformer
 
@@ -165,12 +165,12 @@ class DiffusionStage(Stage):
         return (*super().weights(checkpoint, params), *adapter)
 
     def song(self, item: Any, params: Any) -> DenoisingSong:
-        """The item's trajectory, and its conditions turned into what the transformer remembers."""
+        """The item's trajectory, and the transformer under its encoded conditions."""
         from acestep_flows.sampling.denoiser import TransformerDenoiser, encode_conditions
 
         trajectory = self.trajectory(item, params)
-        networks = self.networks.under(self.checkpoint, params.adapter, params.adapter_weight)
-        networks = networks.beside(self.checkpoint, getattr(params, "control_branch", None))
+        networks = self.networks.under_adapter(self.checkpoint, params.adapter, params.adapter_weight)
+        networks = networks.for_control(self.checkpoint, getattr(params, "control_branch", None))
         memories = encode_conditions(networks.transformer, networks.projector, self.branches(item, params))
         control, scale = self.control(item, params, trajectory.frames)
         return DenoisingSong(trajectory, TransformerDenoiser(networks.transformer, memories, control, scale))
@@ -180,10 +180,10 @@ class DiffusionStage(Stage):
         return None, 1.0
 
     def options(self, params: DiffusionParams) -> SamplerOptions:
-        """What was chosen, and for the rest what the model brings.
+        """The chosen options; those left out come from the model's config, else from the defaults.
 
         Raises:
-            CheckpointError: the model brings what a sampler does not know.
+            CheckpointError: the model's config has a setting that no sampler knows.
         """
         fields = SamplerOptions.model_fields
         chosen = {name: value for name in fields if (value := getattr(params, name)) is not None}
@@ -197,7 +197,7 @@ class DiffusionStage(Stage):
             raise CheckpointError(problem["msg"], where=where, allowed=allowed) from None
 
     def guidance(self, params: DiffusionParams) -> dict[str, Any]:
-        """What reports say about the choices that models bring."""
+        """The guidance settings, for the report."""
         return self.options(params).model_dump(include=set(GuidanceChoices.model_fields))
 
     def branches(self, item: Any, params: Any) -> Branches:
@@ -205,7 +205,7 @@ class DiffusionStage(Stage):
         raise NotImplementedError
 
     def trajectory(self, item: Any, params: Any) -> Trajectory:
-        """The way the item takes."""
+        """The trajectory of the item."""
         raise NotImplementedError
 
     def finish(self, item: Any, params: Any, trajectory: Trajectory, state: State) -> Any:
@@ -219,5 +219,5 @@ def latents_of(trajectory: Trajectory, state: State) -> Latents:
 
 
 def preview_of(estimate: Tensor) -> Latents:
-    """A song on its way as a value, which the song then goes on without."""
+    """An estimate as a value: a copy, as the song goes on."""
     return Latents(estimate.clone().contiguous().numpy())

@@ -45,7 +45,9 @@ class EncodeAudio(ItemStage):
 
         samples = resample(stereo(item.audio).samples, item.audio.sample_rate, MODEL_RATE)
         if samples.shape[1] % SAMPLES_PER_FRAME == 1:
-            samples = samples[:, :-1]  # gained on the way to 48 kHz and back; a frame of its own would be silence
+            samples = samples[
+                :, :-1
+            ]  # rounding of the way to 48 kHz and back; it would make one more frame, of silence
         frames = -(-samples.shape[1] // SAMPLES_PER_FRAME)
         if not 1 <= frames <= MAX_FRAMES:
             raise InputError(

@@ -28,7 +28,7 @@ WEAKENED = 0.01
 """ERG temperature of the lyric encoder (spec 02 section 3.1)."""
 
 PADDED = 8192
-"""Tokens, padding included, that share a forward pass: attention takes memory by the square of a song's tokens."""
+"""Tokens of one forward pass, padding included. The memory of attention grows with the square of a song's tokens."""
 
 
 class EncodeLyrics(Stage):
@@ -65,7 +65,7 @@ class EncodeLyrics(Stage):
         self.checkpoint, self.device = checkpoint, placement.device
         self.tokenizer = LyricTokenizer(checkpoint.lyric_vocab)
         self.encoder = LyricEncoder.load(checkpoint, placement)
-        self.refined: AdapterCache[LyricEncoder] = AdapterCache()
+        self.adapted: AdapterCache[LyricEncoder] = AdapterCache()
 
     @classmethod
     def weights(cls, checkpoint: Checkpoint, params: Any) -> tuple[str, ...]:
@@ -74,22 +74,22 @@ class EncodeLyrics(Stage):
         return (*super().weights(checkpoint, params), checkpoint.digest("lyric-vocab"), *adapter)
 
     def run(self, batch: Sequence[Any], params: Sequence[Params], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
-        songs = [run_item(self.name, self._tokenised, param) for param in params]
-        whole = [song for song in songs if isinstance(song, _LyricSong)]
-        numbers = group_by_length([len(song.tokens.ids) for song in whole], PADDED)
-        group = {id(song): number for song, number in zip(whole, numbers, strict=True)}
+        songs = [run_item(self.name, self._tokenize, param) for param in params]
+        tokenized = [song for song in songs if isinstance(song, _LyricSong)]
+        groups = group_by_length([len(song.tokens.ids) for song in tokenized], PADDED)
+        group_of = {id(song): group for song, group in zip(tokenized, groups, strict=True)}
 
         def kind(song: _LyricSong) -> Hashable:
-            return group[id(song)], song.params.adapter, song.params.adapter_weight
+            return group_of[id(song)], song.params.adapter, song.params.adapter_weight
 
         return run_groups(self.name, self._encode, songs, kind, watch)
 
-    def _tokenised(self, params: Params) -> _LyricSong:
+    def _tokenize(self, params: Params) -> _LyricSong:
         tokens = self.tokenizer.encode(params.lyrics, compatibility=params.compatibility, language=params.language)
         return _LyricSong(params, tokens)
 
     def _encode(self, songs: list[_LyricSong]) -> list[Out]:
-        """Songs under one adapter, padded to the longest: a masked token changes nothing of the others."""
+        """Songs under one adapter, padded to the longest. Masked tokens do not change the others."""
         import torch
 
         ids, mask = (
@@ -97,16 +97,16 @@ class EncodeLyrics(Stage):
             for name in ("ids", "mask")
         )
         adapter, weight = songs[0].params.adapter, songs[0].params.adapter_weight
-        encoder = self.refined.under(
-            self.checkpoint, self.encoder, adapter, weight, lambda found: found.apply(self.encoder, weight)
+        encoder = self.adapted.under(
+            self.checkpoint, self.encoder, adapter, weight, lambda loaded: loaded.apply(self.encoder, weight)
         )
         with torch.inference_mode():
             states = encoder(ids, mask)
             weak = encoder(ids, mask, erg_temperature=WEAKENED)
             blank = encoder(torch.zeros_like(ids), mask)
-        forms = [each.float().cpu() for each in (states, weak, blank)]
+        forms = [form.float().cpu() for form in (states, weak, blank)]
         return [
-            self._out(song, *(each[row, : len(song.tokens.ids)] for each in forms)) for row, song in enumerate(songs)
+            self._out(song, *(form[row, : len(song.tokens.ids)] for form in forms)) for row, song in enumerate(songs)
         ]
 
     def _out(self, song: _LyricSong, states: Tensor, weak: Tensor, blank: Tensor) -> Out:
@@ -132,6 +132,6 @@ class _LyricSong:
 
 
 def _padded(rows: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Rows as one array, zeros behind those that are shorter."""
+    """Rows as one array, with zeros after the shorter ones."""
     longest = max(map(len, rows))
     return np.stack([np.pad(row, (0, longest - len(row))) for row in rows])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from acestep_flows.model.placement import Placement
 
 WEAKENED = 0.01
-"""ERG temperature: how far the weakened variant's queries are scaled down (spec 02 section 3.1)."""
+"""ERG temperature: factor on the attention queries of the weakened variant (spec 02 section 3.1)."""
 
 
 class EncodePrompt(Stage):
@@ -53,7 +53,7 @@ class EncodePrompt(Stage):
         weak, _ = self.encoder.encode(prompts, erg_temperature=WEAKENED)
         outs = []
         for row, tags in enumerate(prompts):
-            length = int(mask[row].sum())  # what follows is padding to the longest
-            arrays = (each[row, :length].clone().numpy() for each in (states, weak, mask))
+            length = int(mask[row].sum())  # the rest is padding to the longest
+            arrays = (tensor[row, :length].clone().numpy() for tensor in (states, weak, mask))
             outs.append(self.Out(PromptStates(tags, *arrays)))
         return outs

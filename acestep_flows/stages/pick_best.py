@@ -50,8 +50,8 @@ class Pick(ItemStage):
 
     def run_one(self, item: In, params: Params) -> Out:
         if not item.takes or len(item.takes) != len(item.reports):
-            found = f"{len(item.takes)} takes and {len(item.reports)} reports"
-            raise InputError(found, where="pick", allowed="at least one take, and a report for each")
+            counts = f"{len(item.takes)} takes and {len(item.reports)} reports"
+            raise InputError(counts, where="pick", allowed="at least one take, and a report for each")
         if (params.prefer == "nearest") != (params.target is not None):
             raise InputError(f"prefer {params.prefer}", where="pick.target", allowed="a target, only with nearest")
         ranks = [_rank(report.entries, params) for report in item.reports]

@@ -1,6 +1,6 @@
-"""What every stage takes and gives, for people: the text of `docs/stages.md` and of `acestep-flows stages`.
+"""The inputs and outputs of every stage, for people: the text of `docs/stages.md` and of `acestep-flows stages`.
 
-Everything comes from the declarations, so it cannot be out of date.
+Everything is made from the declarations, so it cannot be out of date.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _table(title: str, ports: Iterable[Port]) -> Iterator[str]:
 
 
 def type_name(port: Port) -> str:
-    """A port's type; what is optional is said by `describe`."""
+    """A port's type; `describe` says whether it is optional."""
     return str(port.type).replace(" or nothing", "")
 
 

@@ -1,4 +1,4 @@
-"""Every stage there is, by name. Listing them imports no torch."""
+"""All stages, by name. Listing them imports no torch."""
 
 from __future__ import annotations
 

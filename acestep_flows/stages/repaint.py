@@ -105,7 +105,7 @@ class Repaint(DiffusionStage):
 
         latents = latents_of(trajectory, state)
         left = frames_from_seconds(params.left)
-        # In an extension every frame of the source is outside of what was to change.
+        # In an extension no frame of the source was to change.
         change = locality.latents(item.source, latents, params.span, offset=left)
         entries = {
             "task": "repaint" if params.span is not None else "extend",
@@ -122,7 +122,7 @@ class Repaint(DiffusionStage):
 
 
 def span_frames(span: Span, source: Latents) -> tuple[int, int]:
-    """First and last-but-one latent frame of `span`, both truncated (spec 02 section 5.3).
+    """The first latent frame of `span` and the one after its last, both truncated (spec 02 section 5.3).
 
     Raises:
         InputError: the span reaches past the end, or is shorter than a frame.

@@ -1,4 +1,4 @@
-"""Texts as stage parameters: what could not be encoded is refused when a run is planned, before weights are read."""
+"""Texts as stage parameters. One that cannot be encoded is refused when a run is planned, before weights are read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from acestep_flows.text.prompt import check_lyrics, check_prompt
 
 
 def _refusing(check: Callable[[str], str]) -> Callable[[str], str]:
-    """`check` as pydantic wants it, which gathers the faults of all parameters and knows only ValueError."""
+    """`check` for pydantic, which collects the faults of all parameters and knows only ValueError."""
 
     def validate(text: str) -> str:
         try:

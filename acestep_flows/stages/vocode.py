@@ -45,7 +45,7 @@ class Vocode(Stage):
 
     def run(self, batch: Sequence[In], params: Sequence[Params], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
         kind: Callable[[tuple[Vocode.In, Vocode.Params]], Hashable]
-        kind = _kind if self.vocoder.channels_independent else lambda song: object()  # each its own
+        kind = _kind if self.vocoder.channels_independent else lambda song: object()  # a kind of its own for each
         return run_groups(self.name, self._vocode, list(zip(batch, params, strict=True)), kind, watch)
 
     def _vocode(self, songs: list[tuple[In, Params]]) -> list[Out]:
@@ -74,7 +74,7 @@ def _seconds(item: Vocode.In) -> float:
 
 
 def _kind(song: tuple[Vocode.In, Vocode.Params]) -> tuple[int, bool]:
-    """What songs have in common that share a pass: their frames, and whether they are decoded in blocks."""
+    """Songs of one kind share a pass: they have the same frames, and are decoded in blocks or not."""
     item, params = song
     overlap = params.overlap if params.overlap is not None else _seconds(item) > OVERLAP_ABOVE_SECONDS
     return item.mel.frames, overlap

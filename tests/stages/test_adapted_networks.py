@@ -11,7 +11,7 @@ import pytest
 
 from acestep_flows.model.adapters import Adapter
 from acestep_flows.model.checkpoint import Checkpoint
-from acestep_flows.stages.adapted_networks import KEPT, AdapterCache, LruCache
+from acestep_flows.stages.adapted_networks import CACHE_SIZE, AdapterCache, LruCache
 
 
 def test_made_once_and_the_oldest_is_dropped() -> None:
@@ -50,7 +50,7 @@ def test_an_adapter_is_read_once_for_all_its_strengths(small: Checkpoint, monkey
     assert read == ["voice"]
     assert made == [0.1, 0.2, 0.3, 0.4, 0.5]
     under("voice", 0.1)  # the oldest strength of more than are kept
-    assert len(made) == KEPT + 2
+    assert len(made) == CACHE_SIZE + 2
     assert read == ["voice"]
 
 
