@@ -200,7 +200,7 @@ class Copy:
         self.write_goldens({})
 
     def _weights(self) -> dict[str, Tensor]:
-        shipped = {}
+        shipped: dict[str, Tensor] = {}
         for part, beginnings in SHIPPED.items():
             tensors = load_file(self.full.checkpoint / part / weights_file(part))
             shipped |= {f"{part}/{name}": tensor for name, tensor in tensors.items() if name.startswith(beginnings)}
@@ -217,7 +217,8 @@ class Copy:
             if not entry.get("recorded"):
                 specs = [spec for name, spec in entry["inputs"].items() if name == "lyric_token_idx"]
                 ids += [self.tensors[entry["file"]][spec["key"]].flatten() for spec in specs]
-        return torch.cat(ids).unique()
+        unique: Tensor = torch.cat(ids).unique()
+        return unique
 
     def write_goldens(self, outputs: Mapping[tuple[str, str], Tensor]) -> None:
         for (file, key), tensor in outputs.items():
