@@ -1,7 +1,7 @@
 """One run in MLflow, written by a thread of its own.
 
-Nothing here is on the way of what is tracked: calls put notes into a queue and return. Whatever MLflow raises, or if it
-is not installed, ends the tracking with one warning and not the work.
+Tracking never delays or stops the work that is tracked. Calls put notes into a queue and return. If MLflow is not
+installed or raises, the tracking ends with one warning.
 """
 
 from __future__ import annotations
@@ -22,25 +22,28 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WAITING = 1000
-"""Notes that may wait; more are dropped."""
+"""Most notes in the queue; further ones are dropped."""
 PATIENCE = 60.0
-"""Seconds that the end of the work waits for notes to be written."""
-LONGEST = 500  # characters of a parameter
+"""Seconds that `close` waits for the notes to be written."""
+LONGEST = 500  # characters of a parameter or of a warning
 
 Note = Callable[["MlflowClient", str], None]
-"""What is done with a client and the id of the run."""
+"""An action on the store, called with a client and the id of the run."""
 
 
 class TrackedRun:
-    """A run. Every method but `close` returns at once.
+    """A run in an MLflow store. Every method but `close` returns at once.
 
     Args:
-        uri: of the tracking store.
-        experiment: what the run belongs to; made where there is none of the name.
-        name: of the run.
-        run: id of the run that earlier work began and this goes on with; None: a new one.
-        artifacts: where files go; None: where the store wants them.
+        uri: URI of the tracking store.
+        experiment: name of the run's experiment, which is created if it does not exist.
+        name: name of the run.
+        run: id of an earlier run to continue; None creates a new one.
+        artifacts: URI for the experiment's files; None leaves the place to the store.
         began: called once with the run's id, from the thread.
+
+    Attributes:
+        dropped: notes lost because the queue was full.
     """
 
     def __init__(
@@ -56,19 +59,19 @@ class TrackedRun:
         self._uri, self._experiment, self._name = uri, experiment, name
         self._run, self._artifacts, self._began = run, artifacts, began
         self._notes: queue.Queue[Note | None] = queue.Queue(WAITING)
-        self._status = "KILLED"  # of a run that nobody ended
+        self._status = "KILLED"  # the status of a run without a call of `end`
         self.dropped = 0
         self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
         self._thread.start()
 
     def params(self, values: Mapping[str, object]) -> None:
-        """What the run is. A value that has changed since an earlier call becomes a tag."""
-        kept = {name: str(value)[:LONGEST] for name, value in values.items() if value not in (None, "")}
+        """Log parameters of the run. A value that differs from an earlier one is stored as the tag `now.NAME`."""
+        texts = {name: str(value)[:LONGEST] for name, value in values.items() if value not in (None, "")}
 
         def note(client: MlflowClient, run: str) -> None:
             from mlflow.exceptions import MlflowException
 
-            for name, value in kept.items():
+            for name, value in texts.items():
                 try:
                     client.log_param(run, name, value)
                 except MlflowException:
@@ -77,18 +80,18 @@ class TrackedRun:
         self.put(note)
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Numbers at one moment."""
-        moment = int(time.time() * 1000)
+        """Log numbers for `step`, with the present time."""
+        milliseconds = int(time.time() * 1000)
 
         def note(client: MlflowClient, run: str) -> None:
             from mlflow.entities import Metric
 
-            client.log_batch(run, metrics=[Metric(name, value, moment, step) for name, value in values.items()])
+            client.log_batch(run, metrics=[Metric(name, value, milliseconds, step) for name, value in values.items()])
 
         self.put(note)
 
     def artifact(self, path: str, content: bytes) -> None:
-        """A file of the run."""
+        """Store `content` as the run's file `path`."""
 
         def note(client: MlflowClient, run: str) -> None:
             folder, _, name = path.rpartition("/")
@@ -100,11 +103,11 @@ class TrackedRun:
         self.put(note)
 
     def folder(self, path: str, source: Path) -> None:
-        """What lies in the folder `source` by the time that it is this note's turn."""
+        """Store the files of the folder `source` under `path`. They are read when the note is written."""
         self.put(lambda client, run: client.log_artifacts(run, str(source), path))
 
     def put(self, note: Note) -> None:
-        """Have something done with the run."""
+        """Queue a note, or drop it where the queue is full or the tracking has ended."""
         if not self._thread.is_alive():
             return
         try:
@@ -113,11 +116,11 @@ class TrackedRun:
             self.dropped += 1
 
     def end(self, status: str) -> None:
-        """How it ended: FINISHED, FAILED or KILLED (it will go on)."""
+        """Set the run's final status: FINISHED, FAILED, or KILLED for a run that can be continued."""
         self._status = status
 
     def close(self, patience: float = PATIENCE) -> None:
-        """Write what waits, for `patience` seconds at most."""
+        """Write the queued notes, for at most `patience` seconds, and end the thread."""
         deadline = time.monotonic() + patience
         while self._thread.is_alive() and time.monotonic() < deadline:
             try:
@@ -138,11 +141,11 @@ class TrackedRun:
             client.set_terminated(run, self._status)
         except ImportError:
             log.warning("no tracking: mlflow is not installed (it comes with the bulk extra)")
-        except Exception as error:  # noqa: BLE001 - whatever a tracking store raises, the work goes on
+        except Exception as error:  # noqa: BLE001 - no failure of a tracking store stops the work
             log.warning("tracking at %s has ended: %s", self._uri, " ".join(str(error).split())[:LONGEST])
 
     def _open(self) -> tuple[MlflowClient, str]:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it would tell its makers of every run
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # telemetry would report every run
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
@@ -152,10 +155,10 @@ class TrackedRun:
         if self._run is not None:
             try:
                 client.update_run(self._run, status="RUNNING")
-            except MlflowException:  # the store is another one, or was emptied
+            except MlflowException:  # another store, or an emptied one
                 self._run = None
         if self._run is None:
-            found = client.get_experiment_by_name(self._experiment)
-            id = found.experiment_id if found else client.create_experiment(self._experiment, self._artifacts)
+            experiment = client.get_experiment_by_name(self._experiment)
+            id = experiment.experiment_id if experiment else client.create_experiment(self._experiment, self._artifacts)
             self._run = client.create_run(id, run_name=self._name).info.run_id
         return client, self._run

@@ -1,4 +1,4 @@
-"""A disk that is really full: the run says so in one line, and the last state is whole."""
+"""A disk that is really full: the error is one line, and the last state is whole."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ except Exception as error:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one mebibyte."""
+    """A mounted file system of one mebibyte."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = subprocess.run(
@@ -64,8 +64,8 @@ def fill(disk: Path, leaving: int) -> Path:
     return filler
 
 
-def whole(out: Path) -> dict[str, Any]:
-    """The newest state, and that nothing unfinished lies beside it."""
+def newest_state(out: Path) -> dict[str, Any]:
+    """The newest state. Fails where unfinished files lie beside it."""
     assert not list((out / "states").glob(".*"))
     states = States(out / "states", 3)
     return states.load(states.steps()[-1])
@@ -81,12 +81,12 @@ def test_a_full_disk_loses_nothing(small_disk: Path, tmp_path: Path, leaving: in
         train(ToyTask(), toy_recipe(**SETTINGS), out, resume=True)
     assert str(small_disk) in str(refused.value)
     assert "\n" not in str(refused.value)
-    reached = whole(out)["step"]
+    reached = newest_state(out)["step"]
     assert reached >= 10
     filler.unlink()
     assert train(ToyTask(), toy_recipe(**SETTINGS), out, resume=True).finished
     never = tmp_path / "uninterrupted"
-    assert torch.equal(whole(out)["weights"]["line.0.weight"], whole(never)["weights"]["line.0.weight"])
+    assert torch.equal(newest_state(out)["weights"]["line.0.weight"], newest_state(never)["weights"]["line.0.weight"])
     one, other = ([line["loss"] for line in read(run / "curve.jsonl") if "loss" in line] for run in (out, never))
     assert one == other
 
@@ -97,5 +97,5 @@ def test_a_file_that_may_not_grow(tmp_path: Path) -> None:
     assert done.stdout.startswith("StorageError")
     assert "cannot be written: " in done.stdout
     assert done.stdout.count("\n") == 1
-    assert whole(tmp_path)["step"] >= 10
+    assert newest_state(tmp_path)["step"] >= 10
     assert train(ToyTask(), toy_recipe(**SETTINGS), tmp_path, resume=True).finished

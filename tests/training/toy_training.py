@@ -1,4 +1,4 @@
-"""A task that trains in microseconds: a line through points."""
+"""A task that trains in microseconds: fit a line to points."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class ToyTask:
     """Learns 2 x + 1, with dropout so that torch's generator matters.
 
     Args:
-        bad: batches whose loss is not a number.
-        behind: digests of what lies behind paths.
+        bad: numbers of batches whose loss is not finite.
+        content: digests of the files that the recipe names.
     """
 
-    def __init__(self, bad: tuple[int, ...] = (), behind: Mapping[str, str] | None = None) -> None:
+    def __init__(self, bad: tuple[int, ...] = (), content: Mapping[str, str] | None = None) -> None:
         self.device = "cpu"
-        self._behind = behind or {}
+        self._content = content or {}
         torch.manual_seed(0)
         self.network = nn.Sequential(nn.Linear(1, 8), nn.BatchNorm1d(8), nn.Dropout(0.2), nn.Linear(8, 1))
         self._bad = bad
@@ -36,7 +36,7 @@ class ToyTask:
         return x * torch.nan if index in self._bad else x
 
     def content(self) -> Mapping[str, str]:
-        return self._behind
+        return self._content
 
     def describe(self, index: int) -> str:
         return f"points {index}"
@@ -47,7 +47,7 @@ class ToyTask:
 
     def preview(self, folder: Path, step: int) -> Mapping[str, float]:
         (folder / "shown.txt").write_text(str(step))
-        torch.randn(step % 5)  # a preview that draws must not change the training
+        torch.randn(step % 5)  # random numbers drawn in a preview must not change the training
         return {"slope": float(self.network(torch.ones(1, 1)) - self.network(torch.zeros(1, 1)))}
 
     def export(self, folder: Path) -> None:
@@ -56,6 +56,6 @@ class ToyTask:
 
 
 def toy_recipe(**loop: Any) -> TrainingRecipe:
-    """Twenty steps, a state every five."""
+    """A recipe of 20 steps with a state every 5 steps; `loop` changes its settings."""
     settings = {"steps": 20, "learning_rate": 1e-2, "save_every": 5, "log_every": 3, "precision": "float32"} | loop
     return TrainingRecipe(kind="toy", seed=3, loop=LoopSettings(**settings))

@@ -30,7 +30,7 @@ from acestep_flows.training.data.encoded import (
 from acestep_flows.training.data.encoder import DEVICE, SHARD, Encoder, EncodeRecipe, StopCheck, encode_shard
 from acestep_flows.training.data.song import SongSource
 from acestep_flows.training.data.sources import open_source
-from acestep_flows.training.loop.precision import chosen
+from acestep_flows.training.loop.precision import choose_dtype
 from acestep_flows.training.loop.recipe import problems, read_recipe
 from acestep_flows.training.loop.stopping import stop_requests
 
@@ -129,7 +129,7 @@ def _prepare_folder(recipe: EncodeRecipe, folder: Path, source: SongSource, devi
         "songs": len(source),
         "source": recipe.source.model_dump(mode="json"),
         "autoencoder": checkpoint.digest("music_dcae_f8c8"),
-        "dtype": chosen(device, recipe.dtype),
+        "dtype": choose_dtype(device, recipe.dtype),
         "shard": size,
     }
     if (folder / ABOUT).is_file():

@@ -25,7 +25,7 @@ from acestep_flows.training.data.encoded import (
 )
 from acestep_flows.training.data.song import Song
 from acestep_flows.training.data.sources import SourceSettings, open_source
-from acestep_flows.training.loop.precision import Precision, chosen
+from acestep_flows.training.loop.precision import Precision, choose_dtype
 from acestep_flows.training.loop.recipe import RecipeSection
 from acestep_flows.values import FloatArray
 
@@ -64,7 +64,7 @@ class Encoder:
         self._size = size
         checkpoint = Checkpoint.open(recipe.checkpoint)
         self._stage = EncodeAudio()
-        self._stage.load(checkpoint, Placement(device, chosen(device, recipe.dtype)))
+        self._stage.load(checkpoint, Placement(device, choose_dtype(device, recipe.dtype)))
         self._lyrics = LyricTokenizer(checkpoint.lyric_vocab) if checkpoint.has_lyric_vocab else None
 
     def shard(

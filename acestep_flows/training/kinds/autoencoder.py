@@ -27,7 +27,7 @@ from acestep_flows.training.data.clips import ClipSettings, ClipSource
 from acestep_flows.training.loop.content_stamp import json_digest
 from acestep_flows.training.loop.export_part import read_config, write_part
 from acestep_flows.training.loop.picture import compare_mels
-from acestep_flows.training.loop.precision import computing
+from acestep_flows.training.loop.precision import autocast
 from acestep_flows.training.loop.recipe import RecipeSection, TrainingRecipe
 from acestep_flows.values import MEL_FRAMES_PER_LATENT, MEL_HOP, MODEL_RATE, SAMPLES_PER_FRAME
 
@@ -137,7 +137,7 @@ class AutoencoderTask:
         for index, clip in enumerate(self._source.held_out()):
             whole = clip[:, : clip.shape[1] // SAMPLES_PER_FRAME * SAMPLES_PER_FRAME]
             mel = self._mel(torch.tensor(whole, device=self.device))[None]
-            with computing(self.device, self._recipe.loop.precision):
+            with autocast(self.device, self._recipe.loop.precision):
                 z = self._network.encoder(scaled(mel)).float()
                 back = unscaled(self._network.decoder(z).float())
             latents.append(normalised(z))

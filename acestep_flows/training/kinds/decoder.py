@@ -34,7 +34,7 @@ from acestep_flows.training.kinds.autoencoder import (
 from acestep_flows.training.loop.content_stamp import json_digest
 from acestep_flows.training.loop.export_part import read_config, write_part
 from acestep_flows.training.loop.picture import compare_mels
-from acestep_flows.training.loop.precision import computing
+from acestep_flows.training.loop.precision import autocast
 from acestep_flows.training.loop.recipe import RecipeSection, TrainingRecipe
 from acestep_flows.values import MEL_FRAMES_PER_LATENT, MEL_HOP, MODEL_RATE, Audio
 
@@ -161,7 +161,7 @@ class DecoderTask:
     def _through(self, mel: Tensor) -> Tensor:
         """Log-mel (B, 2, bands, F) through the autoencoder."""
         assert self._autoencoder is not None
-        with computing(self.device, self._recipe.loop.precision):
+        with autocast(self.device, self._recipe.loop.precision):
             back: Tensor = self._autoencoder.decoder(self._autoencoder.encoder(scaled(mel)))
         return unscaled(back.float())
 

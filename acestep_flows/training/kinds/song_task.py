@@ -32,7 +32,7 @@ from acestep_flows.training.kinds.networks import TrainingNetworks, WordTokens
 from acestep_flows.training.kinds.objective import add_noise
 from acestep_flows.training.kinds.preview import PreviewSettings, measure, render_songs
 from acestep_flows.training.loop.content_stamp import json_digest
-from acestep_flows.training.loop.precision import computing
+from acestep_flows.training.loop.precision import autocast
 from acestep_flows.training.loop.recipe import TrainingRecipe
 
 
@@ -120,7 +120,7 @@ class SongTask:
 
     def computing(self) -> Any:
         """The context in which the network computes."""
-        return computing(self.device, self._settings.loop.precision)
+        return autocast(self.device, self._settings.loop.precision)
 
     def batch(self, index: int) -> SongBatch:
         """The songs of step `index`, cut, told and blanked."""

@@ -1,4 +1,4 @@
-"""A moving average of weights, which is what is previewed and exported: smoother than the weights of any one step."""
+"""The moving average of the weights. Previews and exports use it, as it is smoother than the weights of one step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from torch import Tensor
 
 
 class Average:
-    """Exponential moving average of named parameters, in fp32. Early on it forgets faster, so that it need not wait."""
+    """Exponential moving average of named parameters, in fp32.
+
+    The decay of step `n` is at most (1 + n) / (10 + n), so the first steps are averaged over a short time only.
+    """
 
     def __init__(self, parameters: Mapping[str, Tensor], decay: float) -> None:
         self._decay = decay
@@ -19,22 +22,22 @@ class Average:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights after `step` steps."""
+        """Add the weights after `step` steps to the average."""
         decay = min(self._decay, (1 + step) / (10 + step))
-        kept = list(self.weights.values())
-        torch._foreach_lerp_(kept, [parameter.detach().float() for parameter in self._live.values()], 1 - decay)
+        averages = list(self.weights.values())
+        torch._foreach_lerp_(averages, [parameter.detach().float() for parameter in self._live.values()], 1 - decay)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Have the averaged weights in place of the live ones for a while."""
-        kept = {name: parameter.detach().clone() for name, parameter in self._live.items()}
-        self._put(self.weights)
+        """Replace the live weights by the averaged ones inside the block."""
+        live = {name: parameter.detach().clone() for name, parameter in self._live.items()}
+        self._copy_to_live(self.weights)
         try:
             yield
         finally:
-            self._put(kept)
+            self._copy_to_live(live)
 
     @torch.no_grad()
-    def _put(self, weights: Mapping[str, Tensor]) -> None:
+    def _copy_to_live(self, weights: Mapping[str, Tensor]) -> None:
         for name, parameter in self._live.items():
             parameter.copy_(weights[name])

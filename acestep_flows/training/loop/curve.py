@@ -1,9 +1,9 @@
-"""The curve of a run: one JSON line every few steps, in a file that a resumed run continues where its state stands."""
+"""The curve of a run: one JSON line every few steps. A resumed run continues the file from the step of its state."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,23 @@ from acestep_flows.errors import StorageError
 
 
 class LossCurve:
-    """`path`, with what was logged after `step` cut off: the run that resumes there will log it again."""
+    """The curve at `path`. Opening it removes the lines after `step`, as the resumed run logs them again.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
 
     def __init__(self, path: Path, step: int) -> None:
         self._path = path
-        kept = [line for line in read(path) if line["step"] <= step]
-        storage.write(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
+        lines = [line for line in read(path) if line["step"] <= step]
+        storage.write(path, "".join(json.dumps(line) + "\n" for line in lines).encode())
 
     def add(self, line: Mapping[str, Any]) -> None:
-        """Append a line, which has a `step`."""
+        """Append a line. It must have the key `step`.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
         try:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(dict(line)) + "\n")
@@ -29,7 +37,7 @@ class LossCurve:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a curve; a last one that was cut short by a kill is left out."""
+    """The lines of a curve. A line that a kill cut short is left out."""
     lines = []
     if path.is_file():
         for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -43,7 +51,9 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def draw(path: Path, picture: Path) -> None:
-    """A PNG of every loss in the curve at `path`, thin as logged and thick as a running mean."""
+    """Write a PNG of every loss in the curve at `path`: thin lines as logged, thick lines as running means."""
+    from io import BytesIO
+
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -55,21 +65,24 @@ def draw(path: Path, picture: Path) -> None:
     for index, term in enumerate(terms):
         points = [(line["step"], line[term]) for line in lines if line.get(term) is not None]
         steps, values = zip(*points, strict=True) if points else ((), ())
-        smooth, running = [], values[0] if values else 0.0
-        for value in values:
-            running += 0.1 * (value - running)
-            smooth.append(running)
         axes.plot(steps, values, color=f"C{index}", linewidth=0.5, alpha=0.35)
-        axes.plot(steps, smooth, color=f"C{index}", linewidth=1.6, label=term)
+        axes.plot(steps, _running_mean(values), color=f"C{index}", linewidth=1.6, label=term)
     axes.set_xlabel("step")
     axes.set_ylabel("loss")
     axes.grid(alpha=0.25)
     if terms:
         axes.legend(frameon=False)
-    # Fixed margins: to measure the labels first takes as long as to draw.
+    # Fixed margins: measuring the labels would take as long as drawing.
     figure.subplots_adjust(left=0.1, right=0.98, bottom=0.12, top=0.96)
-    from io import BytesIO
-
     image = BytesIO()
     figure.savefig(image, format="png")
     storage.write(picture, image.getvalue())
+
+
+def _running_mean(values: Sequence[float]) -> list[float]:
+    """Exponential moving average with weight 0.1 for each new value."""
+    means, mean = [], values[0] if values else 0.0
+    for value in values:
+        mean += 0.1 * (value - mean)
+        means.append(mean)
+    return means

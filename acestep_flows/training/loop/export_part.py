@@ -1,4 +1,4 @@
-"""Writing a trained part as a checkpoint folder holds it, and finding the config that a recipe means."""
+"""Read the config of the part that a recipe trains, and write the trained part in the checkpoint layout."""
 
 from __future__ import annotations
 
@@ -19,19 +19,22 @@ NANO = "nano"
 
 
 def read_config(architecture: str, part: str) -> dict[str, Any]:
-    """The config of `part`: nano's, or that of a `config.json`, a part's folder, or a whole checkpoint's folder.
+    """Read the config of `part`.
+
+    Args:
+        architecture: "nano", a `config.json`, the folder of the part, or the folder of a whole checkpoint.
 
     Raises:
-        InputError: there is none, or it is of another part.
+        InputError: there is no config, it cannot be read, or it belongs to another part.
     """
     if architecture == NANO:
         from acestep_flows.training.nano.architecture import configs
 
         return configs(1, 1)[part]
     path = Path(architecture)
-    file = next((one for one in (path / part / CONFIG, path / CONFIG, path) if one.is_file()), None)
+    file = next((file for file in (path / part / CONFIG, path / CONFIG, path) if file.is_file()), None)
     if file is None:
-        raise InputError("no config", where=architecture, allowed=f"'{NANO}', a {CONFIG}, or a folder with one")
+        raise InputError("no config", where=architecture, allowed=f"'{NANO}', a {CONFIG}, or a folder with a {CONFIG}")
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
         known = class_name(config) in CLASSES[part]
@@ -50,28 +53,29 @@ def write_part(
     exact: Collection[str] = (),
     dtype: torch.dtype = torch.bfloat16,
 ) -> Path:
-    """Write `folder/part/` with its config and weights; gives that folder.
+    """Write `folder/part/` with its config and weights. Returns that folder.
 
     Args:
         tensors: the weights under their published names.
-        exact: names that stay fp32.
+        exact: names of tensors that are stored in fp32.
+        dtype: the dtype of all other tensors.
 
     Raises:
-        CheckpointError: the tensors are not those that the config implies.
+        CheckpointError: names or shapes of the tensors are not those of the config.
         StorageError: a file cannot be written.
     """
     from safetensors.torch import save
 
     layout = LAYOUTS[class_name(config)](config)
     expected = {name: shape for name, shape in layout.items() if name in tensors or not is_optional(name)}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if found != expected:
-        names = sorted({name for name, _ in found.items() ^ expected.items()})
-        raise CheckpointError(f"tensors that are not the config's: {', '.join(names[:4])}", where=part)
-    written = {
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if shapes != expected:
+        names = sorted({name for name, _ in shapes.items() ^ expected.items()})
+        raise CheckpointError(f"tensors that do not fit the config: {', '.join(names[:4])}", where=part)
+    stored = {
         name: tensor.detach().cpu().to(torch.float32 if name in exact else dtype).contiguous()
         for name, tensor in tensors.items()
     }
     storage.write(folder / part / CONFIG, (json.dumps(dict(config), indent=2) + "\n").encode())
-    storage.write(folder / part / weights_file(part), save(written, metadata={"format": "pt"}))
+    storage.write(folder / part / weights_file(part), save(stored, metadata={"format": "pt"}))
     return folder / part

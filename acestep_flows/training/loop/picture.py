@@ -1,4 +1,4 @@
-"""Pictures for previews: log-mels above each other on one scale."""
+"""Pictures for previews."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from acestep_flows.values import MEL_HOP, MODEL_RATE, FloatArray
 
 
 def compare_mels(path: Path, mels: Mapping[str, FloatArray]) -> None:
-    """Write a PNG of log-mels (bands, frames) by title."""
+    """Write a PNG that shows log-mels (bands, frames), by title, one below the other on one colour scale."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

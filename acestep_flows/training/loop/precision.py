@@ -1,6 +1,6 @@
-"""In what precision a training computes: bfloat16 where the device is fast at it, float32 elsewhere.
+"""The compute dtype of training: bfloat16 where the device is fast at it, else float32.
 
-Weights, optimiser and losses are float32 in any case.
+Weights, optimiser state and losses are always float32.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from acestep_flows.model.placement import Dtype, has_fast_bfloat16
 Precision = Literal["auto", "bfloat16", "float32"]
 
 
-def chosen(device: str, precision: Precision = "auto") -> Dtype:
-    """The dtype that `precision` means on `device`."""
+def choose_dtype(device: str, precision: Precision = "auto") -> Dtype:
+    """The compute dtype on `device` that `precision` asks for."""
     if precision != "auto":
         return precision
     return "bfloat16" if has_fast_bfloat16(device) else "float32"
 
 
-def computing(device: str, precision: Precision = "auto") -> Any:
-    """The context in which networks on `device` compute."""
-    low = chosen(device, precision) == "bfloat16"
+def autocast(device: str, precision: Precision = "auto") -> Any:
+    """The autocast context in which networks on `device` compute."""
+    low = choose_dtype(device, precision) == "bfloat16"
     return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=low)

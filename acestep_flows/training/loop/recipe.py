@@ -1,11 +1,11 @@
-"""A training recipe: one YAML file, checked wholly before anything is loaded. Unknown keys are refused.
+"""Training recipes: YAML files that are checked as a whole before anything is loaded. Unknown keys are refused.
 
     kind: autoencoder
     seed: 1
     loop: {steps: 5000, learning_rate: 1.5e-3, schedule: cosine}
-    ...                       what this kind of training needs beside
+    ...                       further sections of this kind of training
 
-Each kind of training lives in a module of its own, which names its recipe class `RECIPE` and builds the task.
+Each kind of training is a module with its recipe class, called `RECIPE`, and a function `build` that makes its task.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ KINDS: dict[str, str] = {
     "autoencoder": "acestep_flows.training.kinds.autoencoder",
     "decoder": "acestep_flows.training.kinds.decoder",
 }
-"""Where each kind is: a module with `RECIPE`, its recipe class, and `build(recipe, device)`, its task."""
+"""The module of each kind. It has `RECIPE`, the recipe class, and `build(recipe, device)`, which makes the task."""
 
 PRESETS = Path(__file__).parents[1] / "presets"
 
@@ -36,56 +36,56 @@ Schedule = Literal["constant", "linear", "cosine", "constant_then_decay"]
 
 
 class RecipeSection(BaseModel):
-    """A part of a recipe: frozen, strict about its keys, and every field says what it is."""
+    """A section of a recipe. It is frozen, refuses unknown keys, and describes every field."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class LoopSettings(RecipeSection):
-    """How the weights are moved, whatever they are (spec 05 section 3)."""
+    """The `loop` section: optimiser, schedule and saving, the same for every kind (spec 05 section 3)."""
 
-    steps: int = Field(gt=0, description="Optimiser steps in all.")
-    learning_rate: float = Field(1e-4, gt=0, description="The highest rate.")
-    warmup: int = Field(0, ge=0, description="Steps over which the rate rises from 0.")
-    schedule: Schedule = Field("linear", description="How the rate falls after the warm-up, to 0 at the last step.")
-    decay_share: float = Field(0.4, gt=0, le=1, description="constant_then_decay: the last share of steps that decays.")
-    betas: tuple[float, float] = Field((0.8, 0.9), description="AdamW's two momenta.")
+    steps: int = Field(gt=0, description="Number of optimiser steps.")
+    learning_rate: float = Field(1e-4, gt=0, description="Highest learning rate.")
+    warmup: int = Field(0, ge=0, description="Steps over which the learning rate rises from 0.")
+    schedule: Schedule = Field("linear", description="Learning rate after the warm-up; all but constant reach 0.")
+    decay_share: float = Field(0.4, gt=0, le=1, description="constant_then_decay: share of steps that decay.")
+    betas: tuple[float, float] = Field((0.8, 0.9), description="AdamW's beta1 and beta2.")
     weight_decay: float = Field(1e-2, ge=0, description="AdamW's weight decay.")
-    clip: float = Field(0.5, gt=0, description="Largest norm of the gradient.")
-    accumulate: int = Field(1, gt=0, description="Batches per step; several workers share them.")
-    average: float = Field(0.999, ge=0, lt=1, description="Decay of the weights' moving average; 0: none.")
+    clip: float = Field(0.5, gt=0, description="Gradients are clipped to this norm.")
+    accumulate: int = Field(1, gt=0, description="Batches per step; the workers share them.")
+    average: float = Field(0.999, ge=0, lt=1, description="Decay of the moving average of weights; 0: none.")
     precision: Precision = Field(
         "auto", description="Compute dtype; weights stay float32. auto: bfloat16 where the device is fast at it."
     )
-    gradient_checkpointing: bool = Field(False, description="Compute activations twice in place of keeping them.")
-    skip_bad: int = Field(0, ge=0, description="Batches without a finite loss that may be left out before it stops.")
+    gradient_checkpointing: bool = Field(False, description="Recompute activations to save memory.")
+    skip_bad: int = Field(0, ge=0, description="Batches without a finite loss that may be left out.")
     save_every: int = Field(500, gt=0, description="Steps between saved states.")
-    keep: int = Field(3, gt=0, description="Saved states that are kept.")
+    keep: int = Field(3, gt=0, description="Number of newest saved states to keep.")
     log_every: int = Field(10, gt=0, description="Steps per line of the curve.")
     preview_every: int = Field(0, ge=0, description="Steps between previews; 0: only at the end.")
-    ahead: int = Field(4, ge=0, description="Batches prepared while the device works.")
-    threads: int = Field(0, ge=0, description="CPU threads of torch; 0: its own choice.")
+    ahead: int = Field(4, ge=0, description="Batches made in advance.")
+    threads: int = Field(0, ge=0, description="CPU threads of torch; 0: torch's default.")
     mlflow: str | None = Field(None, description="Tracking URI for curves and previews, e.g. sqlite:///runs.db.")
 
     @model_validator(mode="after")
     def _fits(self) -> LoopSettings:
         if self.warmup >= self.steps:
-            raise ValueError(f"warmup {self.warmup} is not below steps {self.steps}")
+            raise ValueError(f"warmup {self.warmup} must be below steps {self.steps}")
         if not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError(f"betas {list(self.betas)} are not in 0..1")
+            raise ValueError(f"betas {list(self.betas)} must be at least 0 and below 1")
         return self
 
 
 class TrainingRecipe(RecipeSection):
-    """What every kind of training has. The kinds add sections of their own."""
+    """The fields of every recipe. Each kind of training adds sections of its own."""
 
-    kind: str = Field(description="What is trained.")
-    seed: int = Field(0, ge=0, lt=2**63, description="Everything random follows from it and the step.")
+    kind: str = Field(description="Kind of training.")
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of everything random.")
     loop: LoopSettings
 
 
 def presets() -> dict[str, Path]:
-    """The recipes that come with the package, by name."""
+    """The files of the recipes that come with the package, by name."""
     return {file.stem: file for file in sorted(PRESETS.glob("*.yaml"))}
 
 
@@ -94,17 +94,21 @@ def load_recipe(name: str, assignments: Sequence[str] = (), kind: str | None = N
 
     Args:
         name: a preset's name, or the path of a YAML file.
-        assignments: changes of single values, as `loop.steps=100`.
-        kind: what the recipe must be for.
+        assignments: changes of single values, for example `loop.steps=100`.
+        kind: the kind of training that the recipe must have; None accepts all.
 
     Raises:
-        InputError: no such recipe, not YAML, an unknown key, a value out of range.
+        InputError: there is no such recipe, it is not YAML, a key is unknown, or a value is out of range.
     """
     return parse_recipe(read_recipe(name, assignments), name, kind)
 
 
 def read_recipe(name: str, assignments: Sequence[str] = ()) -> dict[str, Any]:
-    """What a preset or YAML file says, with `assignments` in place; unchecked."""
+    """The unchecked content of a preset or YAML file, changed by `assignments`.
+
+    Raises:
+        InputError: there is no such recipe, it is not YAML, or an assignment has no place in it.
+    """
     file = presets().get(name) or Path(name)
     try:
         content: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -123,13 +127,13 @@ def read_recipe(name: str, assignments: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def parse_recipe(content: dict[str, Any], where: str, kind: str | None = None) -> TrainingRecipe:
-    """The recipe that `content` describes; see `load_recipe`."""
-    found = content.get("kind")
-    if found not in KINDS:
-        raise InputError(f"kind {found!r}", where=where, allowed=", ".join(KINDS))
-    if kind is not None and found != kind:
-        raise InputError(f"a recipe for {found}", where=where, allowed=f"one for {kind}")
-    model: type[TrainingRecipe] = importlib.import_module(KINDS[found]).RECIPE
+    """Check `content` and make the recipe of it; see `load_recipe`. `where` names the recipe in errors."""
+    recipe_kind = content.get("kind")
+    if recipe_kind not in KINDS:
+        raise InputError(f"kind {recipe_kind!r}", where=where, allowed=", ".join(KINDS))
+    if kind is not None and recipe_kind != kind:
+        raise InputError(f"a recipe for {recipe_kind}", where=where, allowed=f"one for {kind}")
+    model: type[TrainingRecipe] = importlib.import_module(KINDS[recipe_kind]).RECIPE
     try:
         return model.model_validate(content)
     except ValidationError as error:
@@ -137,8 +141,8 @@ def parse_recipe(content: dict[str, Any], where: str, kind: str | None = None) -
 
 
 def problems(error: ValidationError) -> str:
-    """All that is wrong, key by key."""
-    return "; ".join(f"{'.'.join(map(str, one['loc'])) or 'recipe'}: {one['msg']}" for one in error.errors())
+    """All problems of a recipe in one line, each with its key."""
+    return "; ".join(f"{'.'.join(map(str, item['loc'])) or 'recipe'}: {item['msg']}" for item in error.errors())
 
 
 def _assign(content: dict[str, Any], assignment: str) -> None:
@@ -152,7 +156,7 @@ def _assign(content: dict[str, Any], assignment: str) -> None:
             target[section] = {}
         target = target[section]
         if not isinstance(target, dict):
-            raise InputError(f"{section!r} has no keys", where=f"--set {path}")
+            raise InputError(f"{section!r} is a single value without keys", where=f"--set {path}")
     try:
         target[key] = yaml.safe_load(text)
     except yaml.YAMLError:

@@ -1,4 +1,4 @@
-"""One run of training: what moves from step to step, saved and taken up again."""
+"""The state of a training run: everything that changes from step to step, and how it is saved and restored."""
 
 from __future__ import annotations
 
@@ -19,22 +19,30 @@ from acestep_flows.training.loop.recipe import TrainingRecipe
 from acestep_flows.training.loop.states import States
 from acestep_flows.training.loop.task import Task
 
-FREE = ("loop", "loss", "source.cache", "source.workers", "text_cache")
-"""What of a recipe may change between a run and its resumption; and paths, where the same lies behind them."""
+CHANGEABLE = ("loop", "loss", "source.cache", "source.workers", "text_cache")
+"""Sections and values of a recipe that may change when a run is resumed. Paths may change if their content does not."""
 
 
 class TrainingState:
-    """What a saved state holds: weights, their average, the optimiser, and the sums of the unfinished log line."""
+    """Weights, their moving average, optimiser state, and the sums of the unfinished line of the curve.
+
+    Args:
+        states: where states are saved.
+        averaged: keep a moving average, where the recipe asks for one.
+
+    Raises:
+        InputError: the task has no trainable parameters.
+    """
 
     def __init__(self, task: Task, recipe: TrainingRecipe, states: States, *, averaged: bool = True) -> None:
         self.step, self.skipped, self.seed = 0, 0, recipe.seed
         self.sums: dict[str, float] = {}
         self.count = 0
         self._task, self._recipe, self._states = task, recipe, states
-        named = {f"{key}.{name}": p for key, m in task.modules().items() for name, p in m.named_parameters()}
-        self.parameters = {name: p for name, p in named.items() if p.requires_grad}
+        parameters = {f"{key}.{name}": p for key, m in task.modules().items() for name, p in m.named_parameters()}
+        self.parameters = {name: p for name, p in parameters.items() if p.requires_grad}
         if not self.parameters:
-            raise InputError("nothing to train", where=recipe.kind)
+            raise InputError("the task has no trainable parameters", where=recipe.kind)
         settings = recipe.loop
         self.optimiser = torch.optim.AdamW(
             self.parameters.values(),
@@ -46,6 +54,11 @@ class TrainingState:
         self.average = Average(self.parameters, settings.average) if settings.average and averaged else None
 
     def save(self) -> Path:
+        """Write the state of this step. Returns its file.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
         return self._states.save(
             self.step,
             {
@@ -62,7 +75,7 @@ class TrainingState:
 
     @property
     def path(self) -> Path:
-        """Where the state of this step is, once saved."""
+        """The file of this step's state, once it is saved."""
         return self._states.path(self.step)
 
     @cached_property
@@ -71,76 +84,90 @@ class TrainingState:
 
     @torch.no_grad()
     def restore(self, out: Path) -> None:
-        """Take up the newest state that can be read, if there is any.
+        """Continue from the newest readable state, if there is any.
 
         Raises:
-            InputError: it is a run of another recipe, or over other weights or songs.
-            CheckpointError: no state can be read, or it is of other weights.
+            InputError: the run has another recipe, or the files that its recipe names have other content.
+            CheckpointError: no state can be read, or it holds other weights.
         """
-        for step in reversed(self._states.steps()):
-            try:
-                content = self._states.load(step)
-            except CheckpointError:
-                if step == self._states.steps()[0]:
-                    raise
-                continue
-            break
-        else:
+        content = self._newest()
+        if content is None:
             return
-        learnt_from: dict[str, str] = content.get("content", {})
-        _check_same(self._recipe, out, learnt_from)
-        if changed := sorted(key for key, digest in learnt_from.items() if self._content.get(key, digest) != digest):
-            what = f"holds a run over other content: what is behind {', '.join(changed)} has changed"
-            raise InputError(what, where=str(out), allowed="what was there at its beginning, or another folder")
+        digests: dict[str, str] = content.get("content", {})
+        _check_recipe(self._recipe, out, digests.keys())
+        if changed := sorted(key for key, digest in digests.items() if self._content.get(key, digest) != digest):
+            what = f"the folder holds a run over other content: what is behind {', '.join(changed)} has changed"
+            raise InputError(what, where=str(out), allowed="the content that the run began with, or another folder")
         shapes = {name: tuple(tensor.shape) for name, tensor in content["weights"].items()}
         if shapes != {name: tuple(parameter.shape) for name, parameter in self.parameters.items()}:
-            raise CheckpointError("a state of other weights", where=str(self._states.path(step)))
+            raise CheckpointError("a state of other weights", where=str(self._states.path(content["step"])))
+        self._load(content)
+
+    def _newest(self) -> dict[str, Any] | None:
+        """The content of the newest readable state; None where there are no states.
+
+        Raises:
+            CheckpointError: there are states, and none can be read.
+        """
+        steps = self._states.steps()
+        for step in reversed(steps):
+            try:
+                return self._states.load(step)
+            except CheckpointError:
+                if step == steps[0]:
+                    raise
+        return None
+
+    def _load(self, content: Mapping[str, Any]) -> None:
         for name, parameter in self.parameters.items():
             parameter.copy_(content["weights"][name])
         for name, buffer in self._buffers().items():
             buffer.copy_(content["buffers"][name])
         if self.average:
-            for name, kept in self.average.weights.items():
-                kept.copy_((content["average"] or content["weights"])[name])
+            for name, average in self.average.weights.items():
+                average.copy_((content["average"] or content["weights"])[name])
         self.optimiser.load_state_dict(content["optimiser"])
         for group in self.optimiser.param_groups:  # the loop's settings may have changed since
             group["betas"], group["weight_decay"] = self._recipe.loop.betas, self._recipe.loop.weight_decay
         self.sums, self.count = dict(content["sums"]), content["count"]
-        self.step, self.skipped = step, content["skipped"]
+        self.step, self.skipped = content["step"], content["skipped"]
 
     def _buffers(self) -> dict[str, Tensor]:
-        """The buffers that belong to the weights."""
-        found: dict[str, Tensor] = {}
+        """The buffers of the trained modules that their state dicts hold."""
+        buffers: dict[str, Tensor] = {}
         for key, module in self._task.modules().items():
-            trained = {name for name, _ in module.named_parameters()}
-            kept = module.state_dict()
-            found |= {f"{key}.{name}": tensor for name, tensor in kept.items() if name not in trained}
-        return found
+            parameters = {name for name, _ in module.named_parameters()}
+            tensors = module.state_dict()
+            buffers |= {f"{key}.{name}": tensor for name, tensor in tensors.items() if name not in parameters}
+        return buffers
 
 
-def _check_same(recipe: TrainingRecipe, out: Path, known: Mapping[str, str]) -> None:
-    """Refuse to go on with a run of other data or another architecture, and say in what they differ.
+def _check_recipe(recipe: TrainingRecipe, out: Path, digested: Collection[str]) -> None:
+    """Refuse to continue a run of another recipe, and name the values that differ.
 
-    The settings of the loop and of the loss may change on the way, and paths whose content is `known`.
+    The values in `CHANGEABLE` may differ, and the paths in `digested`, whose content is compared instead.
+
+    Raises:
+        InputError: the recipes differ, or the run's recipe cannot be read.
     """
     try:
-        before = json.loads((out / "recipe.json").read_text(encoding="utf-8"))
+        former = json.loads((out / "recipe.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:
         raise InputError(f"cannot be read: {error}", where=str(out / "recipe.json")) from None
-    with contextlib.suppress(ValidationError):  # settings that came later meant their defaults
-        before = type(recipe).model_validate(before).model_dump(mode="json")
-    now = recipe.model_dump(mode="json")
-    differing = _leaves(before, known.keys()).items() ^ _leaves(now, known.keys()).items()
+    with contextlib.suppress(ValidationError):  # settings newer than the run had their defaults
+        former = type(recipe).model_validate(former).model_dump(mode="json")
+    current = recipe.model_dump(mode="json")
+    differing = _leaves(former, digested).items() ^ _leaves(current, digested).items()
     if changed := sorted({name for name, _ in differing}):
-        what = f"holds a run of another recipe: {', '.join(changed)} changed"
+        what = f"the folder holds a run of another recipe: {', '.join(changed)} changed"
         raise InputError(what, where=str(out), allowed="changes of `loop` and `loss`, or another folder")
 
 
 def _leaves(content: Any, free: Collection[str], path: str = "") -> dict[str, str]:
-    """The single values of a recipe by their dotted path, less those that may change."""
-    if path.split(".", maxsplit=1)[0] in FREE or path in FREE or path in free:
+    """The single values of a recipe by dotted path, as JSON, without those that may change."""
+    if path.split(".", maxsplit=1)[0] in CHANGEABLE or path in CHANGEABLE or path in free:
         return {}
     if not isinstance(content, dict):
         return {path: json.dumps(content)}

@@ -1,4 +1,4 @@
-"""What depends on the number of a step alone: its learning rate, and the seed of its randomness."""
+"""Functions of a step's number alone: the learning rate and the random seed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from acestep_flows.training.loop.recipe import LoopSettings
 
 
 def step_seed(seed: int, index: int) -> int:
-    """The seed of torch's generators for batch `index`."""
+    """The seed of torch's generators for batch `index` of a run with `seed`."""
     return int.from_bytes(hashlib.sha256(json.dumps([seed, index]).encode()).digest()[:7])
 
 
 def learning_rate(settings: LoopSettings, step: int) -> float:
-    """The rate of step `step`, counted from 0, whose rate is 0 where there is a warm-up (spec 05 section 3)."""
+    """The learning rate of `step`, counted from 0. With a warm-up, step 0 has rate 0 (spec 05 section 3)."""
     peak, warmup, steps = settings.learning_rate, settings.warmup, settings.steps
     if step < warmup:
         return peak * step / warmup

@@ -1,8 +1,8 @@
-"""Saved states of a training run: everything that its next step depends on, one file each, never a half.
+"""Saved states of a training run. One file holds everything that the next step depends on.
 
     OUT/states/step-00000500.pt
 
-A file is written under another name, flushed to disk and renamed, so a kill at any moment leaves the last whole one.
+A file is written under another name, flushed to disk and renamed. So a kill at any moment leaves the last state whole.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ FORMAT = 1
 
 
 class States:
-    """The states in `folder`, of which the newest `keep` stay."""
+    """The states in `folder`. Saving one removes all but the newest `keep`."""
 
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder, self._keep = folder, keep
 
     def steps(self) -> list[int]:
-        """The steps there are states of, in order."""
+        """The steps that have a state, in order."""
         if not self.folder.is_dir():
             return []
         return sorted(int(match[1]) for file in self.folder.iterdir() if (match := NAME.fullmatch(file.name)))
 
     def path(self, step: int) -> Path:
-        """Where the state after `step` steps is."""
+        """The file of the state after `step` steps."""
         return self.folder / f"step-{step:08d}.pt"
 
     def save(self, step: int, content: Mapping[str, Any]) -> Path:
-        """Write the state after `step` steps, then let the oldest go.
+        """Write the state after `step` steps, then remove the oldest ones.
 
         Raises:
-            StorageError: it cannot be written; what was there is untouched.
+            StorageError: it cannot be written; the earlier states are untouched.
         """
         target = self.path(step)
         try:
@@ -54,15 +54,15 @@ class States:
         except (OSError, RuntimeError) as error:  # torch's writer reports a full disk as a RuntimeError
             reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
             last = self.steps()[-1:]
-            kept = f"; the state of step {last[0]} is untouched" if last else ""
-            raise StorageError(f"{target}: cannot be written: {reason}{kept}") from error
+            remaining = f"; the state of step {last[0]} is untouched" if last else ""
+            raise StorageError(f"{target}: cannot be written: {reason}{remaining}") from error
         return target
 
     def load(self, step: int) -> dict[str, Any]:
         """Read the state after `step` steps.
 
         Raises:
-            CheckpointError: the file is damaged, or not a state.
+            CheckpointError: the file is damaged, or not a state of that step.
         """
         path = self.path(step)
         try:
@@ -74,6 +74,6 @@ class States:
         return dict(content)
 
     def _sweep(self) -> None:
-        """Remove what a killed process left half-written."""
-        for left in self.folder.glob(".*.part"):
-            left.unlink(missing_ok=True)
+        """Remove the unfinished files of a killed process."""
+        for unfinished in self.folder.glob(".*.part"):
+            unfinished.unlink(missing_ok=True)

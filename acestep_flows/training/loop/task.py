@@ -1,4 +1,4 @@
-"""What a kind of training gives to the loop, and what the loop says on its way."""
+"""The interface between the loop and a kind of training, and the progress that the loop reports."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from torch import Tensor, nn
 
 
 class Task(Protocol):
-    """One kind of training, over one recipe."""
+    """One kind of training with one recipe. `device` is where it computes."""
 
     device: str
 
     def modules(self) -> dict[str, nn.Module]:
-        """What is trained: of these, the parameters that require a gradient, and the buffers, are saved."""
+        """The trained modules by name. A state holds their buffers, and their parameters that require a gradient."""
 
     def batch(self, index: int) -> Any:
-        """The batch of this number: a pure function of the recipe. Called in a thread, ahead of need."""
+        """Batch number `index`: a pure function of the recipe. Called in a thread, in advance."""
 
     def loss(self, batch: Any) -> dict[str, Tensor]:
-        """What is minimised as "loss", and whatever else is worth a curve. Draws from torch's own generators."""
+        """The minimised "loss" and other terms for the curve, as scalars. Draws from torch's own generators."""
 
     def content(self) -> Mapping[str, str]:
-        """Digests of what lies behind paths of the recipe and decides what is learnt, by the key in the recipe."""
+        """Digests of the files that the recipe names and training depends on, by recipe key."""
 
     def describe(self, index: int) -> str:
-        """The batch of this number in words: what to look at when its loss is not a number."""
+        """Batch number `index` in words, for the error when its loss is not finite."""
 
     def preview(self, folder: Path, step: int) -> Mapping[str, float]:
-        """Write pictures or sound into `folder`; gives measurements. The averaged weights are in place."""
+        """Write pictures or audio into `folder`. Returns measurements. The averaged weights are in place."""
 
     def export(self, folder: Path) -> None:
         """Write the trained part into `folder`. The averaged weights are in place."""
@@ -39,7 +39,7 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Where the loop is. `text` is something that happened, else empty."""
+    """The progress of the loop after `step` of `steps` steps. `text` reports an event, or is empty."""
 
     step: int
     steps: int
@@ -50,7 +50,7 @@ class TrainingProgress:
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """How it ended: after `step` steps, `finished` or stopped on request with its state saved."""
+    """The end of a run after `step` steps: `finished`, or stopped on request with its state saved in `state`."""
 
     step: int
     finished: bool

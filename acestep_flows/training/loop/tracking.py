@@ -1,4 +1,4 @@
-"""Curves and previews to MLflow: one run for a training, however often it was interrupted."""
+"""Curves and previews in MLflow. A training is one MLflow run, however often it was interrupted."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from acestep_flows.mlflow_run import TrackedRun
 from acestep_flows.training.loop.recipe import TrainingRecipe
 
 EXPERIMENT = "acestep-flows training"
-WHERE = "tracking.json"
-"""In the run's folder: which MLflow run it is."""
+RUN_FILE = "tracking.json"
+"""File in the run's folder that holds the tracking URI and the id of the MLflow run."""
 
 
 class TrainingTracking(Protocol):
-    """Where a run's numbers go beside its own files."""
+    """A place for a run's numbers and previews, beside the run's own files."""
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None: ...
 
@@ -28,7 +28,7 @@ class TrainingTracking(Protocol):
 
 
 class Untracked:
-    """Goes nowhere."""
+    """Tracks nothing."""
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None: ...
 
@@ -38,13 +38,13 @@ class Untracked:
 
 
 class MlflowTracking:
-    """To MLflow."""
+    """Tracks a training in the MLflow store at `uri`. Failures of the store never stop the training."""
 
     def __init__(self, uri: str, recipe: TrainingRecipe, out: Path) -> None:
         def began(run: str) -> None:
-            storage.write(out / WHERE, json.dumps({"uri": uri, "run": run}).encode())
+            storage.write(out / RUN_FILE, json.dumps({"uri": uri, "run": run}).encode())
 
-        self.run = TrackedRun(uri, EXPERIMENT, f"{recipe.kind} {out.name}", run=_before(out, uri), began=began)
+        self.run = TrackedRun(uri, EXPERIMENT, f"{recipe.kind} {out.name}", run=_earlier_run(out, uri), began=began)
         self.run.artifact("recipe.json", (recipe.model_dump_json(indent=2) + "\n").encode())
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
@@ -57,10 +57,10 @@ class MlflowTracking:
         self.run.end("FINISHED" if finished else "KILLED")
 
 
-def _before(out: Path, uri: str) -> str | None:
-    """The MLflow run that an earlier call began."""
+def _earlier_run(out: Path, uri: str) -> str | None:
+    """The id of the MLflow run that an earlier call began in the store at `uri`."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        content = json.loads((out / WHERE).read_text(encoding="utf-8"))
+        content = json.loads((out / RUN_FILE).read_text(encoding="utf-8"))
         if content["uri"] == uri:
             return str(content["run"])
     return None
@@ -68,7 +68,7 @@ def _before(out: Path, uri: str) -> str | None:
 
 @contextmanager
 def tracking(uri: str | None, recipe: TrainingRecipe, out: Path) -> Iterator[TrainingTracking]:
-    """The tracking that `uri` asks for; None: none."""
+    """Track a training at `uri`, or not at all where it is None. An exception inside the block marks the run failed."""
     if uri is None:
         yield Untracked()
         return

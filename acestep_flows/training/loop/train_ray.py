@@ -1,12 +1,12 @@
-"""Training by several processes of this machine, through Ray Train. Only this module, of the training, needs Ray.
+"""Training in several processes of this machine, through Ray Train. Of the loop, only this module needs Ray.
 
     driver                                          workers, one process each
-    the command line, ctrl-C, progress  <- line ->  the first: states, curve, previews, export
-    a Ray of our own                                all: their share of each step's batches
+    the command line, ctrl-C, progress  <- link ->  the first: states, curve, previews, export
+    a Ray of its own                                all: their share of each step's batches
 
-The workers meet by a file and talk over the loopback interface, so that nothing listens on the network. The first one
-has a line to the driver: progress goes up, the wish to stop comes down, and a line that breaks ends the training, as
-then the driver is gone. A worker that fails or is lost ends it too; the states are as whole as those of one process.
+The workers find each other through a file and talk over the loopback interface, so nothing listens on the network. The
+first worker has a link to the driver: it sends progress and receives stop requests. A broken link means that the driver
+is gone and ends the training. A failed or lost worker ends it too. Saved states are as safe as those of one process.
 """
 
 from __future__ import annotations
@@ -31,19 +31,20 @@ from acestep_flows.runtime.serving import orphans
 from acestep_flows.training.loop.recipe import KINDS, TrainingRecipe, parse_recipe
 from acestep_flows.training.loop.stopping import stop_requests
 from acestep_flows.training.loop.task import TrainingOutcome, TrainingProgress, TrainingWatch
-from acestep_flows.training.loop.workers import share
+from acestep_flows.training.loop.workers import batches_per_worker
 
 PATIENCE = datetime.timedelta(days=1)
-"""How long workers wait for the first, which may be making a preview. Lost workers are found out otherwise."""
+"""How long workers wait for the first one, which may be making a preview. Ray notices lost workers."""
 
 TICK = 0.2
-"""Seconds between two looks of the driver at what has come in."""
+"""Seconds between two checks of the driver for a stop request."""
 
-LAST_WORDS = 5.0
-"""Seconds that the line has to empty once the workers have ended."""
+DRAIN_SECONDS = 5.0
+"""Seconds that the driver still receives messages once the workers have ended."""
 
 LOOPBACK = "lo" if sys.platform == "linux" else "lo0"
 STOP = "stop"
+SOCKET = "link"
 
 
 def train(
@@ -56,57 +57,64 @@ def train(
     minutes: float | None = None,
     watch: TrainingWatch = lambda progress: None,
 ) -> TrainingOutcome:
-    """As `loop.train`, by `workers` processes that share the batches of each step.
+    """Train as `loop.train` does, in `workers` processes that share the batches of each step.
 
     Args:
-        device: cpu, or cuda: a GPU for each worker.
+        workers: number of processes.
+        device: cpu, or cuda for a GPU per worker.
 
     Raises:
-        FlowsError: what `loop.train` raises, or a worker was lost.
+        InputError: the workers cannot divide the batches of a step evenly.
+        TrainingError: a worker was lost.
+        FlowsError: any error of `loop.train`.
     """
-    share(recipe, workers)
-    with _place() as place, stop_requests() as stop:
-        given = {
+    batches_per_worker(recipe, workers)
+    with _meeting_folder() as meeting_folder, stop_requests() as stop_requested:
+        arguments = {
             "recipe": recipe.model_dump(mode="json"),
             "out": str(out.resolve()),
-            "folder": str(Path.cwd()),
-            "place": str(place),
+            "working_folder": str(Path.cwd()),
+            "meeting_folder": str(meeting_folder),
             "device": device,
             "threads": recipe.loop.threads or max(1, (os.cpu_count() or 1) // workers),
             "resume": resume,
             "minutes": minutes,
         }
         on_gpu = device.startswith("cuda")
-        with contextlib.closing(_Line(place, watch)) as line, cluster(workers, workers if on_gpu else 0):
-            fitting = _Fitting(given, workers, on_gpu)
-            told = False
-            while fitting.is_alive():
-                line.listen(TICK)
-                told = told or (stop() and line.send(STOP))
-            line.listen_to_the_end()
-    if fitting.error is not None:
-        raise fitting.error
-    if line.outcome is None:
-        raise TrainingError("the workers have ended without a word; --resume goes on from the last state")
-    return line.outcome
+        with contextlib.closing(_DriverLink(meeting_folder, watch)) as link, cluster(workers, workers if on_gpu else 0):
+            trainer = _TrainerThread(arguments, workers, on_gpu)
+            stop_sent = False
+            while trainer.is_alive():
+                link.receive(TICK)
+                stop_sent = stop_sent or (stop_requested() and link.send(STOP))
+            link.drain()
+    if trainer.error is not None:
+        raise trainer.error
+    if link.outcome is None:
+        raise TrainingError("the workers have ended without a result; --resume goes on from the last state")
+    return link.outcome
 
 
 @contextlib.contextmanager
-def _place() -> Iterator[Path]:
-    """A folder to meet in. What a killed driver leaves, the next Ray of our own clears away."""
-    place = orphans.new_folder()
+def _meeting_folder() -> Iterator[Path]:
+    """A folder for the workers' meeting file and the link. One left by a killed driver is removed by a later run."""
+    folder = orphans.new_folder()
     try:
-        yield place
+        yield folder
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-class _Fitting(threading.Thread):
-    """Ray Train at work. Not in the main thread, where it would take ctrl-C for itself."""
+class _TrainerThread(threading.Thread):
+    """Runs Ray Train. It has a thread of its own, as in the main thread it would handle ctrl-C itself.
 
-    def __init__(self, given: dict[str, Any], workers: int, on_gpu: bool) -> None:
+    Attributes:
+        error: the error that ended the training, if there was one.
+    """
+
+    def __init__(self, arguments: dict[str, Any], workers: int, on_gpu: bool) -> None:
         super().__init__(name="ray train", daemon=True)
-        self._given, self._workers, self._on_gpu = given, workers, on_gpu
+        self._arguments, self._workers, self._on_gpu = arguments, workers, on_gpu
         self.error: Exception | None = None
         self.start()
 
@@ -118,19 +126,19 @@ class _Fitting(threading.Thread):
 
         try:
             DataParallelTrainer(
-                _work,
-                train_loop_config=self._given,
+                _train_worker,
+                train_loop_config=self._arguments,
                 scaling_config=ScalingConfig(num_workers=self._workers, use_gpu=self._on_gpu),
-                run_config=RunConfig(name="training", storage_path=self._given["place"]),
+                run_config=RunConfig(name="training", storage_path=self._arguments["meeting_folder"]),
             ).fit()
         except TrainingFailedError as error:
-            self.error = _cause(error)
-        except Exception as error:  # noqa: BLE001 - raised again by the main thread
+            self.error = _user_error(error)
+        except Exception as error:  # noqa: BLE001 - the main thread raises it again
             self.error = error
 
 
-def _cause(error: Exception) -> Exception:
-    """What a user can act on: the error of ours that a worker raised, if one did."""
+def _user_error(error: Exception) -> Exception:
+    """The error that a user can act on: the `FlowsError` that a worker raised, or that a worker was lost."""
     failures: dict[int, Exception] = getattr(error, "worker_failures", {})
     for _, failure in sorted(failures.items()):
         cause: BaseException | None = failure
@@ -138,79 +146,92 @@ def _cause(error: Exception) -> Exception:
             if isinstance(cause, FlowsError):
                 return cause
             cause = cause.__cause__ or getattr(cause, "cause", None)
-    told = [str(failure).strip().splitlines()[-1] for failure in failures.values()] or str(error).splitlines()[:1]
-    return TrainingError(f"a worker was lost: {told[0]}; --resume goes on from the last state")
+    reasons = [str(failure).strip().splitlines()[-1] for failure in failures.values()] or str(error).splitlines()[:1]
+    return TrainingError(f"a worker was lost: {reasons[0]}; --resume goes on from the last state")
 
 
-class _Line:
-    """The driver's end of the line to the first worker."""
+class _DriverLink:
+    """The driver's end of the link to the first worker.
 
-    def __init__(self, place: Path, watch: TrainingWatch) -> None:
+    Attributes:
+        outcome: the outcome of the training, once the worker has sent it.
+    """
+
+    def __init__(self, folder: Path, watch: TrainingWatch) -> None:
         self.outcome: TrainingOutcome | None = None
         self._watch = watch
-        self._listener = Listener(str(place / "line"), family="AF_UNIX")
-        self._heard: queue.Queue[TrainingProgress | TrainingOutcome] = queue.Queue()
+        self._listener = Listener(str(folder / SOCKET), family="AF_UNIX")
+        self._messages: queue.Queue[TrainingProgress | TrainingOutcome] = queue.Queue()
         self._connection: Connection | None = None
-        self._thread = threading.Thread(target=self._hear, name="line", daemon=True)
+        self._thread = threading.Thread(target=self._read, name="training link", daemon=True)
         self._thread.start()
 
-    def listen(self, seconds: float) -> None:
-        """Pass on what has come in, and wait for more for so long."""
+    def receive(self, seconds: float) -> None:
+        """Handle the worker's messages for `seconds`: pass progress to `watch`, keep the outcome."""
         until = time.monotonic() + seconds
         while True:
             try:
-                said = self._heard.get(timeout=max(0.0, until - time.monotonic()))
+                message = self._messages.get(timeout=max(0.0, until - time.monotonic()))
             except queue.Empty:
                 return
-            if isinstance(said, TrainingOutcome):
-                self.outcome = said
+            if isinstance(message, TrainingOutcome):
+                self.outcome = message
             else:
-                self._watch(said)
+                self._watch(message)
 
-    def listen_to_the_end(self) -> None:
-        """Pass on what the worker said before it ended."""
+    def drain(self) -> None:
+        """Handle the messages that the worker sent before it ended."""
         if self._connection is not None:
-            self._thread.join(LAST_WORDS)
-        self.listen(0)
+            self._thread.join(DRAIN_SECONDS)
+        self.receive(0)
 
-    def send(self, wish: str) -> bool:
-        """Say something to the worker; whether it was there."""
+    def send(self, request: str) -> bool:
+        """Send a request to the worker. Returns whether a worker was connected."""
         try:
             if self._connection is not None:
-                self._connection.send(wish)
+                self._connection.send(request)
                 return True
-        except OSError:  # it has ended meanwhile
+        except OSError:  # the worker has ended
             self._connection = None
         return False
 
     def close(self) -> None:
         self._listener.close()
 
-    def _hear(self) -> None:
+    def _read(self) -> None:
         try:
             with self._listener.accept() as connection:
                 self._connection = connection
                 while True:
-                    self._heard.put(connection.recv())
+                    self._messages.put(connection.recv())
         except (EOFError, OSError):  # the worker has ended
             self._connection = None
 
 
-class _WorkersLine:
-    """The first worker's end."""
+class _WorkerLink:
+    """The first worker's end of the link to the driver."""
 
-    def __init__(self, place: Path) -> None:
-        self._connection = Client(str(place / "line"), family="AF_UNIX")
+    def __init__(self, folder: Path) -> None:
+        self._connection = Client(str(folder / SOCKET), family="AF_UNIX")
         self._stop = False
 
-    def say(self, said: TrainingProgress | TrainingOutcome) -> None:
+    def send(self, message: TrainingProgress | TrainingOutcome) -> None:
+        """Send a message to the driver.
+
+        Raises:
+            TrainingError: the driver is gone.
+        """
         try:
-            self._connection.send(said)
+            self._connection.send(message)
         except OSError:
             raise TrainingError("the driver is gone") from None
 
-    def asked(self) -> bool:
-        """Whether the driver wants it to stop."""
+    def stop_requested(self) -> bool:
+        """Whether the driver has asked to stop.
+
+        Raises:
+            TrainingError: the driver is gone.
+        """
         try:
             while self._connection.poll():
                 self._stop = self._connection.recv() == STOP
@@ -219,50 +240,57 @@ class _WorkersLine:
         return self._stop
 
 
-def _work(given: dict[str, Any]) -> None:
-    """What each worker does."""
+def _train_worker(arguments: dict[str, Any]) -> None:
+    """Train as one of the workers; Ray calls this in each worker process."""
     import importlib
 
-    import ray.train
     import torch
     from torch import distributed
 
     from acestep_flows.training.loop import loop
-    from acestep_flows.training.loop.workers import Group
+    from acestep_flows.training.loop.workers import DistributedWorkers
 
-    os.chdir(given["folder"])  # paths in the recipe are seen from there
-    for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
-        os.environ[name] = LOOPBACK
-    torch.set_num_threads(given["threads"])
-    place, device = Path(given["place"]), given["device"]
-    if device.startswith("cuda"):  # each sees its own GPU only
+    os.chdir(arguments["working_folder"])  # paths in the recipe are relative to it
+    torch.set_num_threads(arguments["threads"])
+    folder, device = Path(arguments["meeting_folder"]), arguments["device"]
+    if device.startswith("cuda"):  # each worker sees its own GPU only
         device = "cuda:0"
         torch.cuda.set_device(0)
-    here = ray.train.get_context()
-    distributed.init_process_group(
-        "nccl" if device != "cpu" else "gloo",
-        init_method=f"file://{place / 'meeting'}",
-        rank=here.get_world_rank(),
-        world_size=here.get_world_size(),
-        timeout=PATIENCE,
-    )
+    _join_workers(folder, device)
     try:
-        crew = Group()
-        line = _WorkersLine(place) if crew.rank == 0 else None
-        recipe = parse_recipe(given["recipe"], "the driver")
+        workers = DistributedWorkers()
+        link = _WorkerLink(folder) if workers.rank == 0 else None
+        recipe = parse_recipe(arguments["recipe"], "the driver")
         task = importlib.import_module(KINDS[recipe.kind]).build(recipe, device)
         with getattr(task, "ready", nullcontext)():
             outcome = loop.train(
                 task,
                 recipe,
-                Path(given["out"]),
-                resume=given["resume"],
-                minutes=given["minutes"],
-                watch=line.say if line else lambda progress: None,
-                crew=crew,
-                asked=line.asked if line else lambda: False,
+                Path(arguments["out"]),
+                resume=arguments["resume"],
+                minutes=arguments["minutes"],
+                watch=link.send if link else lambda progress: None,
+                workers=workers,
+                stop_requested=link.stop_requested if link else lambda: False,
             )
-        if line:
-            line.say(outcome)
+        if link:
+            link.send(outcome)
     finally:
         distributed.destroy_process_group()
+
+
+def _join_workers(folder: Path, device: str) -> None:
+    """Open torch's process group with the other workers: they meet by a file and talk over the loopback interface."""
+    import ray.train
+    from torch import distributed
+
+    for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+        os.environ[name] = LOOPBACK
+    context = ray.train.get_context()
+    distributed.init_process_group(
+        "nccl" if device != "cpu" else "gloo",
+        init_method=f"file://{folder / 'meeting'}",
+        rank=context.get_world_rank(),
+        world_size=context.get_world_size(),
+        timeout=PATIENCE,
+    )

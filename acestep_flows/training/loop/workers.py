@@ -1,8 +1,8 @@
-"""Who trains together: one process, or several that share the batches of a step and move the same weights.
+"""The workers of a training: one process, or several that share the batches of a step.
 
-The batches of a step (`loop.accumulate`) are dealt out; gradients are added up, so every member has those of the whole
-step and moves its weights as the others do. A recipe therefore means the same whatever the number of workers, down to
-the order in which numbers are added. The first member alone writes.
+The batches of a step (`loop.accumulate`) are divided among the workers, and their gradients are summed. So every
+worker has the gradients of the whole step and updates its weights as the others do. A recipe means the same for any
+number of workers, except for the order in which gradients are added. Only the first worker writes files.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from acestep_flows.errors import InputError
 from acestep_flows.training.loop.recipe import TrainingRecipe
 
 BUCKET = 2**26
-"""Bytes of gradients that are sent at once."""
+"""Bytes of gradients that are summed in one call."""
 
 
 class WorkerGroup(Protocol):
-    """One member's view of those it trains with."""
+    """The workers of a training as one of them sees it: `rank` of `size`, counted from 0."""
 
     rank: int
     size: int
 
-    def gather(self, said: Any) -> list[Any]:
-        """What every member says at this moment, by rank. Waits for all of them."""
+    def gather(self, value: Any) -> list[Any]:
+        """The values that all workers pass to this call, by rank. Waits for all workers."""
 
     def add_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Make every member's gradients the sum of all. Waits for all of them."""
+        """Replace the gradients of `parameters` by their sum over all workers. Waits for all workers."""
 
 
 class SingleWorker:
-    """No others."""
+    """A training in one process."""
 
     rank, size = 0, 1
 
-    def gather(self, said: Any) -> list[Any]:
-        return [said]
+    def gather(self, value: Any) -> list[Any]:
+        return [value]
 
     def add_gradients(self, parameters: Sequence[nn.Parameter]) -> None: ...
 
 
-class Group:
+class DistributedWorkers:
     """The processes of torch's default process group."""
 
     def __init__(self) -> None:
@@ -52,52 +52,52 @@ class Group:
 
         self.rank, self.size = distributed.get_rank(), distributed.get_world_size()
 
-    def gather(self, said: Any) -> list[Any]:
+    def gather(self, value: Any) -> list[Any]:
         from torch import distributed
 
-        heard: list[Any] = [None] * self.size
-        distributed.all_gather_object(heard, said)
-        return heard
+        values: list[Any] = [None] * self.size
+        distributed.all_gather_object(values, value)
+        return values
 
     @torch.no_grad()
     def add_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         from torch import distributed
 
-        # What nobody's batches have touched stays without a gradient: the optimiser then leaves it where it is.
-        touched = [any(column) for column in zip(*self.gather(_touched(parameters)), strict=True)]
-        for parameter, wanted in zip(parameters, touched, strict=True):
-            if wanted and parameter.grad is None:
+        # A parameter without a gradient on any worker keeps none, so that the optimiser leaves it unchanged.
+        flags = zip(*self.gather(_gradient_flags(parameters)), strict=True)
+        for parameter, worker_flags in zip(parameters, flags, strict=True):
+            if any(worker_flags) and parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         for bucket in _buckets(parameter.grad for parameter in parameters if parameter.grad is not None):
-            joined = torch.cat([gradient.flatten() for gradient in bucket])
-            distributed.all_reduce(joined)
-            for gradient, summed in zip(bucket, joined.split([g.numel() for g in bucket]), strict=True):
+            flat = torch.cat([gradient.flatten() for gradient in bucket])
+            distributed.all_reduce(flat)
+            for gradient, summed in zip(bucket, flat.split([g.numel() for g in bucket]), strict=True):
                 gradient.copy_(summed.view_as(gradient))
 
 
-def share(recipe: TrainingRecipe, size: int) -> int:
-    """How many batches of a step each of `size` members has.
+def batches_per_worker(recipe: TrainingRecipe, size: int) -> int:
+    """The number of batches of a step that each of `size` workers has.
 
     Raises:
-        InputError: not all as many.
+        InputError: the batches cannot be divided evenly.
     """
     batches = recipe.loop.accumulate
     if batches % size:
-        what = f"{batches} per step cannot be shared evenly by {size} workers"
+        what = f"{batches} per step cannot be divided evenly by {size} workers"
         raise InputError(what, where="loop.accumulate", allowed=f"a multiple of {size}")
     return batches // size
 
 
-def _touched(parameters: Sequence[nn.Parameter]) -> bytes:
-    """For each parameter whether it has a gradient."""
+def _gradient_flags(parameters: Sequence[nn.Parameter]) -> bytes:
+    """One byte per parameter: 1 where it has a gradient."""
     return bytes(parameter.grad is not None for parameter in parameters)
 
 
 def _buckets(gradients: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    """Gradients in order, so many at a time that they fill a bucket; all of a bucket are of one dtype."""
+    """Group gradients, in order, into buckets of up to `BUCKET` bytes and of one dtype each."""
     bucket: list[Tensor] = []
     for gradient in gradients:
-        size = sum(one.nbytes for one in bucket) + gradient.nbytes
+        size = sum(tensor.nbytes for tensor in bucket) + gradient.nbytes
         if bucket and (size > BUCKET or gradient.dtype != bucket[0].dtype):
             yield bucket
             bucket = []

@@ -1,4 +1,4 @@
-"""The loop goes on where it stopped as if it never had, and loses nothing when it must stop."""
+"""A resumed run equals an uninterrupted one, and a run that must stop loses nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def losses(out: Path) -> list[dict[str, Any]]:
 
 
 class Stop(Exception):
-    """Ends a run abruptly, as a kill would."""
+    """Ends a run abruptly, like a kill."""
 
 
 def stop_at(step: int) -> Any:
@@ -61,32 +61,32 @@ def test_resumed_equals_uninterrupted(tmp_path: Path, stops: list[int], accumula
     for stop in stops:
         with pytest.raises(Stop):
             train(ToyTask(), recipe, tmp_path / "parts", resume=True, watch=stop_at(stop))
-    done = train(ToyTask(), recipe, tmp_path / "parts", resume=True)
-    assert done.finished
+    outcome = train(ToyTask(), recipe, tmp_path / "parts", resume=True)
+    assert outcome.finished
     assert same(newest(tmp_path / "whole"), newest(tmp_path / "parts"))
     assert losses(tmp_path / "whole") == losses(tmp_path / "parts")
     exported = [torch.load(tmp_path / name / "export" / "line.pt") for name in ("whole", "parts")]
     assert same(*exported)
 
 
-def test_it_learns_and_shows(tmp_path: Path) -> None:
-    done = train(ToyTask(), toy_recipe(steps=300, learning_rate=5e-2, preview_every=100), tmp_path)
+def test_it_learns_and_writes_curves_and_previews(tmp_path: Path) -> None:
+    outcome = train(ToyTask(), toy_recipe(steps=300, learning_rate=5e-2, preview_every=100), tmp_path)
     lines = [line for line in read(tmp_path / "curve.jsonl") if "loss" in line]
-    assert done.finished
+    assert outcome.finished
     slopes = [line["preview"]["slope"] for line in read(tmp_path / "curve.jsonl") if "preview" in line]
-    assert 1.5 < slopes[-1] < 2.5  # of 2 x + 1
+    assert 1.5 < slopes[-1] < 2.5  # the slope of 2 x + 1
     assert {"step", "loss", "loss_worst", "norm", "lr", "seconds_per_step"} <= lines[0].keys()
     assert sorted(path.name for path in (tmp_path / "previews").iterdir()) == [f"step-00000{n}00" for n in (1, 2, 3)]
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((tmp_path / "recipe.json").read_text())["loop"]["steps"] == 300
 
 
-def test_states_are_thinned_out(tmp_path: Path) -> None:
+def test_only_the_newest_states_are_kept(tmp_path: Path) -> None:
     train(ToyTask(), toy_recipe(save_every=2, keep=3), tmp_path)
     assert States(tmp_path / "states", 3).steps() == [16, 18, 20]
 
 
-def test_average_is_what_is_exported(tmp_path: Path) -> None:
+def test_the_average_is_exported(tmp_path: Path) -> None:
     train(ToyTask(), toy_recipe(), tmp_path)
     state, exported = newest(tmp_path), torch.load(tmp_path / "export" / "line.pt")
     assert torch.equal(exported["0.weight"], state["average"]["line.0.weight"])
@@ -94,23 +94,23 @@ def test_average_is_what_is_exported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("index", [0, 8])
-def test_nan_stops_before_it_does_harm(tmp_path: Path, index: int) -> None:
+def test_a_loss_that_is_not_finite_leaves_the_weights_unchanged(tmp_path: Path, index: int) -> None:
     with pytest.raises(TrainingError, match=rf"points {index} .*loop.skip_bad"):
         train(ToyTask(bad=(index,)), toy_recipe(), tmp_path)
     state = newest(tmp_path)
     assert state["step"] == index
     assert all(torch.isfinite(weight).all() for weight in state["weights"].values())
-    done = train(ToyTask(bad=(index,)), toy_recipe(skip_bad=1), tmp_path, resume=True)
-    assert done.finished
+    outcome = train(ToyTask(bad=(index,)), toy_recipe(skip_bad=1), tmp_path, resume=True)
+    assert outcome.finished
     assert [line["left_out"] for line in read(tmp_path / "curve.jsonl") if "left_out" in line]
 
 
-def test_a_gradient_that_is_not_finite_may_be_of_any_batch_of_the_step(tmp_path: Path) -> None:
+def test_a_gradient_that_is_not_finite_names_all_batches_of_the_step(tmp_path: Path) -> None:
     class Steep(ToyTask):
         def loss(self, batch: torch.Tensor) -> dict[str, torch.Tensor]:
             terms = super().loss(batch)
             weight = next(self.network.parameters())
-            return {"loss": terms["loss"] + (0 * weight).sum().sqrt()}  # 0 itself, with a slope of 0 / 0
+            return {"loss": terms["loss"] + (0 * weight).sum().sqrt()}  # its value is 0, its slope 0 / 0
 
     with pytest.raises(TrainingError, match=r"gradient of one of batches 0 to 2 \(points 0; points 1; points 2\)"):
         train(Steep(), toy_recipe(accumulate=3), tmp_path)
@@ -121,7 +121,7 @@ def test_a_batch_that_cannot_be_made_is_named_and_the_state_saved(tmp_path: Path
     class Gone(ToyTask):
         def batch(self, index: int) -> torch.Tensor:
             if index == 8:
-                raise InputError("song 'a' cannot be heard again")
+                raise InputError("song 'a' cannot be read")
             return super().batch(index)
 
     with pytest.raises(InputError, match="song 'a'"):
@@ -132,19 +132,19 @@ def test_a_batch_that_cannot_be_made_is_named_and_the_state_saved(tmp_path: Path
 
 def test_other_content_behind_a_path_is_refused(tmp_path: Path) -> None:
     before, other = {"checkpoint": "a", "data.encoded": "b"}, {"checkpoint": "a", "data.encoded": "c"}
-    train(ToyTask(behind=before), toy_recipe(), tmp_path)
-    with pytest.raises(InputError, match=r"what is behind data\.encoded has changed") as refused:
-        train(ToyTask(behind=other), toy_recipe(steps=25), tmp_path, resume=True)
-    assert "\n" not in str(refused.value)
-    assert train(ToyTask(behind=before), toy_recipe(steps=25), tmp_path, resume=True).finished
+    train(ToyTask(content=before), toy_recipe(), tmp_path)
+    with pytest.raises(InputError, match=r"what is behind data\.encoded has changed") as caught:
+        train(ToyTask(content=other), toy_recipe(steps=25), tmp_path, resume=True)
+    assert "\n" not in str(caught.value)
+    assert train(ToyTask(content=before), toy_recipe(steps=25), tmp_path, resume=True).finished
 
 
-def test_a_state_that_says_nothing_of_content_is_taken_up(tmp_path: Path) -> None:
+def test_a_state_without_content_digests_is_resumed(tmp_path: Path) -> None:
     train(ToyTask(), toy_recipe(), tmp_path)
-    assert train(ToyTask(behind={"checkpoint": "a"}), toy_recipe(steps=25), tmp_path, resume=True).finished
+    assert train(ToyTask(content={"checkpoint": "a"}), toy_recipe(steps=25), tmp_path, resume=True).finished
 
 
-def test_more_bad_batches_than_allowed(tmp_path: Path) -> None:
+def test_more_bad_batches_than_allowed_stop_the_run(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="points 9"):
         train(ToyTask(bad=(3, 5, 9)), toy_recipe(skip_bad=2), tmp_path)
 
@@ -175,9 +175,9 @@ def test_a_damaged_state_falls_back_to_the_one_before(tmp_path: Path) -> None:
     path = States(tmp_path / "states", 3).path(20)
     path.write_bytes(path.read_bytes()[:500])
     texts: list[str] = []
-    done = train(ToyTask(), toy_recipe(), tmp_path, resume=True, watch=lambda progress: texts.append(progress.text))
+    outcome = train(ToyTask(), toy_recipe(), tmp_path, resume=True, watch=lambda progress: texts.append(progress.text))
     assert "resumed at step 15" in texts
-    assert done.finished
+    assert outcome.finished
 
 
 def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,11 +195,11 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert train(ToyTask(), toy_recipe(), tmp_path, resume=True).finished
 
 
-def test_minutes(tmp_path: Path) -> None:
-    done = train(ToyTask(), toy_recipe(steps=10**6), tmp_path, minutes=0.005)
-    assert not done.finished
-    assert done.state.is_file()
-    assert done.step == newest(tmp_path)["step"]
+def test_a_run_stops_after_the_given_minutes(tmp_path: Path) -> None:
+    outcome = train(ToyTask(), toy_recipe(steps=10**6), tmp_path, minutes=0.005)
+    assert not outcome.finished
+    assert outcome.state.is_file()
+    assert outcome.step == newest(tmp_path)["step"]
 
 
 SCRIPT = """
@@ -214,31 +214,31 @@ def watch(progress):
         print(progress.step, flush=True)
 
 for out in sys.argv[1:]:
-    done = train(ToyTask(), toy_recipe(steps=60, save_every=2), Path(out), resume=True, watch=watch)
-    print("finished", done.finished, flush=True)
+    outcome = train(ToyTask(), toy_recipe(steps=60, save_every=2), Path(out), resume=True, watch=watch)
+    print("finished", outcome.finished, flush=True)
 """
 
 
-def run_until(step: int, how: signal.Signals | None, *outs: Path) -> str:
-    """Train in a process until it has printed `step`, then send it a signal; gives what it printed."""
+def run_until(step: int, signal_number: signal.Signals | None, *folders: Path) -> str:
+    """Train in a process, send it a signal once it has printed `step`, and return all that it printed."""
     with subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, *map(str, outs)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", SCRIPT, *map(str, folders)], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         lines = []
         for line in process.stdout:
             lines.append(line)
-            if how and line.strip() == str(step):
-                process.send_signal(how)
+            if signal_number and line.strip() == str(step):
+                process.send_signal(signal_number)
     return "".join(lines)
 
 
 def test_kill_and_interrupt(tmp_path: Path) -> None:
     run_until(11, signal.SIGKILL, tmp_path / "parts")
     assert States(tmp_path / "parts" / "states", 3).steps()
-    said = run_until(31, signal.SIGINT, tmp_path / "parts")
-    assert "finished False" in said
-    # The whole not in this process: thread counts are part of what must be equal, and other tests change them.
+    output = run_until(31, signal.SIGINT, tmp_path / "parts")
+    assert "finished False" in output
+    # Not in this process: thread counts must be equal, and other tests change them.
     assert run_until(0, None, tmp_path / "parts", tmp_path / "whole").count("finished True") == 2
     assert same(newest(tmp_path / "whole"), newest(tmp_path / "parts"))
     assert losses(tmp_path / "whole") == losses(tmp_path / "parts")
@@ -246,8 +246,8 @@ def test_kill_and_interrupt(tmp_path: Path) -> None:
 
 def test_schedules() -> None:
     def rates(**settings: Any) -> list[float]:
-        chosen = LoopSettings(steps=10, learning_rate=1.0, warmup=2, **settings)
-        return [round(learning_rate(chosen, step), 3) for step in range(11)]
+        loop = LoopSettings(steps=10, learning_rate=1.0, warmup=2, **settings)
+        return [round(learning_rate(loop, step), 3) for step in range(11)]
 
     assert rates(schedule="linear") == [0, 0.5, 1, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0]
     assert rates(schedule="constant") == [0, 0.5, *[1.0] * 9]
@@ -259,7 +259,7 @@ def test_schedules() -> None:
     assert sorted(cosine[2:], reverse=True) == cosine[2:]
 
 
-def test_batches_ahead_are_the_same(tmp_path: Path) -> None:
+def test_batches_made_in_advance_are_the_same(tmp_path: Path) -> None:
     for ahead in (0, 3):
         train(ToyTask(), toy_recipe(ahead=ahead), tmp_path / str(ahead))
     assert same(newest(tmp_path / "0"), newest(tmp_path / "3"))
@@ -274,7 +274,7 @@ from tests.training.loop.test_loop import ExportOfThree
 from tests.training.toy_training import toy_recipe
 
 torch.set_num_threads(1)
-for write in range(3):  # each in a process of its own, which ends there as by a kill
+for write in range(3):  # each in a process of its own, which ends there as if it was killed
     if not os.fork():
         train(ExportOfThree(lambda at: at == write and os._exit(9)), toy_recipe(), Path(sys.argv[1]) / str(write))
     assert os.waitstatus_to_exitcode(os.wait()[1]) == 9
@@ -282,7 +282,7 @@ for write in range(3):  # each in a process of its own, which ends there as by a
 
 
 class ExportOfThree(ToyTask):
-    """Exports three files; `before` is told before each is written."""
+    """Exports three files, and calls `before` with the number of each before writing it."""
 
     def __init__(self, before: Callable[[int], object] = lambda at: None) -> None:
         super().__init__()
@@ -294,10 +294,10 @@ class ExportOfThree(ToyTask):
             torch.save(self.network.state_dict(), folder / name)
 
 
-def test_an_export_is_whole_or_not_there(tmp_path: Path) -> None:
+def test_an_export_is_whole_or_absent(tmp_path: Path) -> None:
     command = [sys.executable, "-c", KILLED, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
     for write in range(3):
         out = tmp_path / str(write)
         assert newest(out)["step"] == 20

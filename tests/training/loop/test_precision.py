@@ -1,4 +1,4 @@
-"""Trainings compute in bfloat16 only where that is faster, unless they are told to."""
+"""Training computes in bfloat16 only where that is faster, unless the recipe sets the dtype."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from acestep_flows.training.loop import precision
-from acestep_flows.training.loop.precision import chosen, computing
+from acestep_flows.training.loop.precision import autocast, choose_dtype
 
 
 @pytest.mark.parametrize("pays", [True, False])
-def test_the_device_decides_where_nobody_else_did(monkeypatch: pytest.MonkeyPatch, pays: bool) -> None:
+def test_auto_depends_on_the_device(monkeypatch: pytest.MonkeyPatch, pays: bool) -> None:
     monkeypatch.setattr(precision, "has_fast_bfloat16", lambda device: pays)
-    assert chosen("cpu", "bfloat16") == "bfloat16"
-    assert chosen("cpu", "float32") == "float32"
-    assert chosen("cpu") == ("bfloat16" if pays else "float32")
-    with computing("cpu"):
+    assert choose_dtype("cpu", "bfloat16") == "bfloat16"
+    assert choose_dtype("cpu", "float32") == "float32"
+    assert choose_dtype("cpu") == ("bfloat16" if pays else "float32")
+    with autocast("cpu"):
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert product.dtype == (torch.bfloat16 if pays else torch.float32)

@@ -1,4 +1,4 @@
-"""States are whole or not there."""
+"""States are whole or absent, and curves continue from them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from acestep_flows.training.loop.curve import LossCurve, draw, read
 from acestep_flows.training.loop.states import States
 
 
-def test_saved_and_read(tmp_path: Path) -> None:
+def test_states_are_saved_and_read(tmp_path: Path) -> None:
     states = States(tmp_path / "states", keep=2)
     assert states.steps() == []
     for step in (5, 10, 15):
@@ -21,7 +21,7 @@ def test_saved_and_read(tmp_path: Path) -> None:
     assert torch.equal(states.load(15)["weights"]["a"], torch.full((2,), 15.0))
 
 
-def test_leftovers_of_a_kill_are_swept(tmp_path: Path) -> None:
+def test_unfinished_files_of_a_kill_are_removed(tmp_path: Path) -> None:
     states = States(tmp_path, keep=2)
     (tmp_path / ".0123456789ab.part").write_bytes(b"half")
     states.save(1, {})
@@ -29,7 +29,7 @@ def test_leftovers_of_a_kill_are_swept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", None])
-def test_what_is_no_state(tmp_path: Path, content: bytes | None) -> None:
+def test_a_file_that_is_no_state_is_refused(tmp_path: Path, content: bytes | None) -> None:
     states = States(tmp_path, keep=2)
     states.save(3, {"weights": {}})
     if content is None:
@@ -41,13 +41,13 @@ def test_what_is_no_state(tmp_path: Path, content: bytes | None) -> None:
         states.load(4)
 
 
-def test_where_nothing_can_be_written(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "states").write_text("a file")
     with pytest.raises(StorageError, match="cannot be written"):
         States(tmp_path / "states", keep=1).save(1, {})
 
 
-def test_a_curve_goes_on_where_the_state_stands(tmp_path: Path) -> None:
+def test_a_curve_continues_from_the_step_of_the_state(tmp_path: Path) -> None:
     path = tmp_path / "curve.jsonl"
     curve = LossCurve(path, 0)
     for step in (1, 2, 3):

@@ -1,4 +1,4 @@
-"""Tracking never stops a run, and puts down what a run says where it works."""
+"""Tracking logs curves, previews and the status of a run, and never stops a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from acestep_flows.training.loop.tracking import EXPERIMENT, Untracked, tracking
 from tests.training.toy_training import ToyTask, toy_recipe
 
 
-def test_none_is_needed(tmp_path: Path) -> None:
+def test_tracking_is_optional(tmp_path: Path) -> None:
     with tracking(None, toy_recipe(), tmp_path) as tracker:
         assert isinstance(tracker, Untracked)
         tracker.metrics(1, {"loss": 1.0})
@@ -21,10 +21,10 @@ def test_none_is_needed(tmp_path: Path) -> None:
         tracker.end(finished=True)
 
 
-def test_one_that_fails_is_left_behind(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_store_that_fails_does_not_stop_the_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        done = train(ToyTask(), toy_recipe(mlflow="nonsense://nowhere"), tmp_path)
-    assert done.finished
+        outcome = train(ToyTask(), toy_recipe(mlflow="nonsense://nowhere"), tmp_path)
+    assert outcome.finished
     assert any("tracking" in record.getMessage() for record in caplog.records)
 
 
@@ -49,13 +49,13 @@ def test_curves_and_previews(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_how_it_ended(tmp_path: Path) -> None:
+def test_the_status_of_failed_and_stopped_runs(tmp_path: Path) -> None:
     mlflow = pytest.importorskip("mlflow")
     uri = f"sqlite:///{tmp_path / 'runs.db'}"
     with pytest.raises(TrainingError):
         train(ToyTask(bad=(3,)), toy_recipe(mlflow=uri), tmp_path / "bad")
     train(ToyTask(), toy_recipe(mlflow=uri), tmp_path / "stopped", minutes=0.0)
     client = mlflow.MlflowClient(tracking_uri=uri)
-    (experiment,) = [one for one in client.search_experiments() if one.name == EXPERIMENT]
-    found = {run.info.run_name: run.info.status for run in client.search_runs([experiment.experiment_id])}
-    assert found == {"toy bad": "FAILED", "toy stopped": "KILLED"}
+    (experiment,) = [item for item in client.search_experiments() if item.name == EXPERIMENT]
+    statuses = {run.info.run_name: run.info.status for run in client.search_runs([experiment.experiment_id])}
+    assert statuses == {"toy bad": "FAILED", "toy stopped": "KILLED"}

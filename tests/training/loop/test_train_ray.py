@@ -1,4 +1,4 @@
-"""Training by two processes under Ray Train: the steps of one process, and nothing lost when the driver is killed."""
+"""Training in two processes under Ray Train: the same steps as one process, and safe states when the driver dies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from acestep_flows.training.loop.curve import read
 from acestep_flows.training.loop.recipe import parse_recipe
 from acestep_flows.training.loop.states import States
 from acestep_flows.training.loop.task import TrainingOutcome, TrainingProgress
-from acestep_flows.training.loop.train_ray import STOP, _cause, _Line, _WorkersLine, train
+from acestep_flows.training.loop.train_ray import SOCKET, STOP, _DriverLink, _user_error, _WorkerLink, train
 from tests.training.encoded_songs import LOOP, recipe, write_songs
 
 SCRIPT = """
@@ -37,30 +37,31 @@ train(recipe, Path(sys.argv[2]), 2, watch=lambda progress: print(progress.step, 
 def recipe_of(songs: Path, steps: int) -> LoraRecipe:
     settings = LOOP | {"steps": steps, "accumulate": 2, "schedule": "constant", "save_every": 1, "threads": 1}
     quiet = {"songs": 0, "measured": 0}
-    chosen = parse_recipe(recipe("lora", songs, adapter={"rank": 4, "alpha": 8}, preview=quiet, loop=settings), "test")
-    assert isinstance(chosen, LoraRecipe)
-    return chosen
+    content = recipe("lora", songs, adapter={"rank": 4, "alpha": 8}, preview=quiet, loop=settings)
+    lora_recipe = parse_recipe(content, "test")
+    assert isinstance(lora_recipe, LoraRecipe)
+    return lora_recipe
 
 
 def processes_of(driver: psutil.Process) -> list[psutil.Process]:
-    """Those of Ray's processes that work for the driver; its own agents notice later that it is gone."""
+    """The Ray processes that work for the driver, without Ray's agents, which end later."""
     children = driver.children(recursive=True)
     return [child for child in children if "ray::" in child.name() and not child.name().endswith("Agent")]
 
 
-def test_two_workers_take_the_steps_of_one_and_a_killed_driver_loses_none(tmp_path: Path) -> None:
+def test_two_workers_equal_one_and_a_killed_driver_loses_no_state(tmp_path: Path) -> None:
     songs, out = write_songs(tmp_path / "songs"), tmp_path / "two"
     (tmp_path / "recipe.json").write_text(recipe_of(songs, 10**6).model_dump_json())
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "recipe.json"), str(out)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as driver:
         assert driver.stdout is not None
-        told = [next(driver.stdout).strip() for _ in range(3)]
+        steps_printed = [next(driver.stdout).strip() for _ in range(3)]
         workers = processes_of(psutil.Process(driver.pid))
         driver.kill()
-    assert told == ["1", "2", "3"]
+    assert steps_printed == ["1", "2", "3"]
     assert len(workers) >= 2
     _, alive = psutil.wait_procs(workers, timeout=60)
-    assert not alive, "workers go on without their driver"
+    assert not alive, "workers outlive their driver"
 
     steps = States(out / "states", 3).steps()[-1] + 2
     for folder in (out, tmp_path / "one"):
@@ -76,47 +77,47 @@ def test_two_workers_take_the_steps_of_one_and_a_killed_driver_loses_none(tmp_pa
     assert two_curve == pytest.approx(one_curve, rel=1e-4)
 
 
-def test_too_few_batches_are_refused_before_anything_starts(tmp_path: Path) -> None:
+def test_batches_that_cannot_be_divided_are_refused_at_once(tmp_path: Path) -> None:
     songs = write_songs(tmp_path / "songs")
     with pytest.raises(InputError, match="a multiple of 3"):
         train(recipe_of(songs, 4), tmp_path / "out", 3)
     assert not (tmp_path / "out").exists()
 
 
-def test_the_line_carries_progress_up_and_the_wish_to_stop_down(tmp_path: Path) -> None:
-    heard: list[TrainingProgress] = []
-    with contextlib.closing(_Line(tmp_path, heard.append)) as line:
-        assert not line.send(STOP), "nobody is there yet"
-        worker = _WorkersLine(tmp_path)
-        assert not worker.asked()
-        worker.say(TrainingProgress(3, 9, 0.5, {"loss": 1.0}))
-        until(lambda: bool(heard), line)
-        assert heard[0].losses == {"loss": 1.0}
-        assert line.send(STOP)
+def test_the_link_carries_progress_and_stop_requests(tmp_path: Path) -> None:
+    received: list[TrainingProgress] = []
+    with contextlib.closing(_DriverLink(tmp_path, received.append)) as link:
+        assert not link.send(STOP), "no worker is connected yet"
+        worker = _WorkerLink(tmp_path)
+        assert not worker.stop_requested()
+        worker.send(TrainingProgress(3, 9, 0.5, {"loss": 1.0}))
+        until(lambda: bool(received), link)
+        assert received[0].losses == {"loss": 1.0}
+        assert link.send(STOP)
         assert worker._connection.poll(10)
-        assert worker.asked()
-        assert worker.asked(), "it is not forgotten"
-        worker.say(TrainingOutcome(4, False, tmp_path))
-        until(lambda: line.outcome is not None, line)
-    assert line.outcome == TrainingOutcome(4, False, tmp_path)
+        assert worker.stop_requested()
+        assert worker.stop_requested(), "a stop request stays"
+        worker.send(TrainingOutcome(4, False, tmp_path))
+        until(lambda: link.outcome is not None, link)
+    assert link.outcome == TrainingOutcome(4, False, tmp_path)
 
 
 def test_a_worker_whose_driver_is_gone_ends(tmp_path: Path) -> None:
-    with Listener(str(tmp_path / "line"), family="AF_UNIX") as listener:
-        worker = _WorkersLine(tmp_path)
+    with Listener(str(tmp_path / SOCKET), family="AF_UNIX") as listener:
+        worker = _WorkerLink(tmp_path)
         listener.accept().close()
     with pytest.raises(TrainingError, match="driver is gone"):
-        worker.asked()
+        worker.stop_requested()
     with pytest.raises(TrainingError, match="driver is gone"):
-        worker.say(TrainingProgress(1, 2, 0.1))
+        worker.send(TrainingProgress(1, 2, 0.1))
 
 
-def until(done: Callable[[], bool], line: _Line) -> None:
+def until(condition: Callable[[], bool], link: _DriverLink) -> None:
     for _ in range(100):
-        line.listen(0.1)
-        if done():
+        link.receive(0.1)
+        if condition():
             return
-    raise AssertionError("nothing was heard")
+    raise AssertionError("no message came")
 
 
 class Failed(Exception):
@@ -125,10 +126,10 @@ class Failed(Exception):
         self.worker_failures = failures
 
 
-def test_the_error_that_counts_is_ours() -> None:
+def test_the_error_of_a_worker_is_raised() -> None:
     wrapped = RuntimeError("remote trace")
     wrapped.__cause__ = InputError("no songs", where="data")
-    assert str(_cause(Failed({0: RuntimeError("connection reset"), 1: wrapped}))) == "data: no songs"
-    lost = _cause(Failed({1: RuntimeError("first line\nThe actor died")}))
+    assert str(_user_error(Failed({0: RuntimeError("connection reset"), 1: wrapped}))) == "data: no songs"
+    lost = _user_error(Failed({1: RuntimeError("first line\nThe actor died")}))
     assert isinstance(lost, TrainingError)
     assert "a worker was lost: The actor died; --resume goes on" in str(lost)
