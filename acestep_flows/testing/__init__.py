@@ -1,5 +1,5 @@
-"""Checkpoints with random weights, for tests and benchmarks: every stage runs, and what comes out is noise.
+"""Checkpoints with random weights, for tests and benchmarks.
 
-It writes the published layout, and must never be imported by what renders songs.
-Begin with `random_checkpoint.py`.
+This package must never be imported by the product: its weights make noise, not music.
+Begin with `random_checkpoint.write_random_checkpoint`.
 """

@@ -1,7 +1,7 @@
 """Complete checkpoints with seeded random weights, in the published layout: for tests and benchmarks.
 
-What comes out is noise, but well-scaled noise: every stage runs, latents and audio are finite and audible. Tensors,
-dtypes and file names are those of the published model; the tokenizers are tiny ones of the same formats.
+The generated audio is noise, but well scaled: every stage runs, and latents and audio are finite and audible. Tensors,
+dtypes and file names are those of the published model. The tokenizers are tiny ones in the same formats.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from acestep_flows.model.layout import AUTOENCODER, LAYOUTS, TEXT_ENCODER, TRANS
 from acestep_flows.model.vocabulary import byte_tokenizer, lyric_vocabulary
 
 DTYPES = {TRANSFORMER: "bfloat16", AUTOENCODER: "bfloat16", VOCODER: "bfloat16", TEXT_ENCODER: "float32"}
-"""As published."""
+"""The published dtypes of the parts."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """The sizes of a random checkpoint; what they leave open is as published, or follows from them.
+    """The sizes of a random checkpoint. All other sizes are the published ones or follow from these.
 
     Attributes:
-        erg_blocks, lyric_erg_blocks, text_erg_blocks: first and last block that weakened queries act on.
+        erg_blocks, lyric_erg_blocks, text_erg_blocks: first and last block of the lowered temperature of ERG.
         upsampling: the vocoder's rate and kernel size per level; the rates multiply to 512.
     """
 
@@ -85,7 +85,7 @@ SMALL = Sizes(
     upsampling=((8, 16), (8, 16), (8, 16)),
     teachers=(32, 16),
 )
-"""Quick to make and to run on any processor."""
+"""Quick to write and to run on any CPU."""
 
 MIDDLE = Sizes(
     blocks=24,
@@ -109,7 +109,7 @@ MIDDLE = Sizes(
     upsampling=((4, 8), (4, 8), (2, 4), (2, 4), (2, 4), (2, 4), (2, 4)),
     teachers=(1024, 768),
 )
-"""A fifth of the published widths: what the benchmarks run on."""
+"""A fifth of the published widths, for benchmarks."""
 
 
 def write_random_checkpoint(folder: Path, sizes: Sizes, seed: int) -> None:
@@ -239,14 +239,14 @@ def random_weights(config: Mapping[str, Any], seed: int) -> dict[str, NDArray[np
     shapes = LAYOUTS[class_name(config)](config)
     weights = {name: _draw(name, shape, config, seed) for name, shape in shapes.items()}
     for name in shapes:
-        if name.endswith(".weight_g"):  # weight norm: the length of each slice, so that the weight is v itself
+        if name.endswith(".weight_g"):  # weight norm: with this length the weight equals v
             direction = weights[name.removesuffix("_g") + "_v"]
             weights[name] = np.sqrt(np.square(direction).sum(axis=(1, 2), keepdims=True))
     return weights
 
 
 def _draw(name: str, shape: Shape, config: Mapping[str, Any], seed: int) -> NDArray[np.float32]:
-    """One tensor. Each has a generator of its own, so that adding a tensor leaves all others as they were."""
+    """Draw one tensor. Each has a generator of its own, so adding a tensor does not change the others."""
     if name.startswith("mel_transform."):
         return _mel_buffer(name, config)
     normal = np.random.default_rng([seed, zlib.crc32(name.encode())]).standard_normal(shape, np.float32)
@@ -273,7 +273,7 @@ def _draw(name: str, shape: Shape, config: Mapping[str, Any], seed: int) -> NDAr
 
 
 def _head_gain(name: str) -> float:
-    """Keeps the vocoder's level through activations that shrink and sums that grow; ends at about -20 dBFS."""
+    """A gain that keeps the vocoder's level through its layers, so that the output has about -20 dBFS."""
     if name.startswith("head.conv_post"):
         return 0.2
     if ".convs2." in name:

@@ -1,4 +1,4 @@
-"""The model in the package makes music: what is asked for is heard, and every graph that needs an extra finds it."""
+"""The model in the package makes music that follows its tags, and graphs find the extras they need."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ def scheduler(nano: Checkpoint) -> Iterator[Scheduler]:
         yield Scheduler(stages(), runner)
 
 
-def played(scheduler: Scheduler, graph: str, output: str = "audio", **inputs: Any) -> FloatArray:
-    """What a graph makes of `inputs`, at the rate of the ears."""
+def run_graph(scheduler: Scheduler, graph: str, output: str = "audio", **inputs: Any) -> FloatArray:
+    """Run a graph and return an audio output (2, n) at 44.1 kHz."""
     library = Library(working=None)
 
     async def run() -> Audio:
-        made = plan(library.load(graph), {"steps": STEPS, **inputs}, registry=stages(), find=library.nested)
-        result = await run_plan(scheduler, made)
-        fetched = await scheduler.runner.fetch(dict(result.outputs))
-        audio: Audio = fetched[output]
+        planned = plan(library.load(graph), {"steps": STEPS, **inputs}, registry=stages(), find=library.nested)
+        result = await run_plan(scheduler, planned)
+        values = await scheduler.runner.fetch(dict(result.outputs))
+        audio: Audio = values[output]
         return audio
 
     audio = asyncio.run(run())
@@ -56,39 +56,39 @@ def played(scheduler: Scheduler, graph: str, output: str = "audio", **inputs: An
 
 
 def song(scheduler: Scheduler, tags: str) -> FloatArray:
-    return played(scheduler, "text2music", tags=tags, duration=SECONDS, seed=3)
+    return run_graph(scheduler, "text2music", tags=tags, duration=SECONDS, seed=3)
 
 
-def test_drums_are_heard_where_they_are_asked_for(scheduler: Scheduler) -> None:
+def test_drums_in_the_tags_are_audible(scheduler: Scheduler) -> None:
     house = song(scheduler, "house, drums, bass, synth lead, 124 bpm, A minor")
     calm = song(scheduler, "ambient, synth pad, sub bass, calm, instrumental")
     assert bright_onsets(house) > 4 * bright_onsets(calm)
     for samples in (house, calm):
-        found = faults(samples)
-        assert found["clipped"] < 0.001
-        assert found["silent"] < 0.1
-        assert abs(found["dc"]) < 0.01
+        measured = faults(samples)
+        assert measured["clipped"] < 0.001
+        assert measured["silent"] < 0.1
+        assert abs(measured["dc"]) < 0.01
 
 
-def test_what_is_encoded_is_heard_again(nano: Checkpoint) -> None:
+def test_encoding_and_decoding_keep_the_mel(nano: Checkpoint) -> None:
     autoencoder = Autoencoder.load(nano, Placement(), halves=["encoder", "decoder"])
     mix = render(compose(9_700_000_000, seconds=SECONDS)).mix
     mel = autoencoder.log_mel(mix).numpy()
     decoded = autoencoder.decode(autoencoder.encode(mix))
     assert np.abs(decoded - mel).mean() < 0.35
-    heard = autoencoder.log_mel(load_vocoder(nano, Placement()).decode(mel)).numpy()
-    assert np.abs(heard[..., : mel.shape[-1]] - mel).mean() < 0.25
+    vocoded = autoencoder.log_mel(load_vocoder(nano, Placement()).decode(mel)).numpy()
+    assert np.abs(vocoded[..., : mel.shape[-1]] - mel).mean() < 0.25
 
 
 def test_graphs_find_their_extras_by_name(scheduler: Scheduler) -> None:
     piece = render(compose(9_700_000_001, seconds=SECONDS, vocal="female"))
     track = Audio(np.clip(resample(piece.mix, RATE, OUTPUT_RATE), -1, 1), OUTPUT_RATE)
-    asked: dict[str, dict[str, Any]] = {
+    inputs_by_graph: dict[str, dict[str, Any]] = {
         "lyric2vocal": {"lyrics": "[verse]\nhome again", "duration": SECONDS},
         "stemgen": {"track": track, "instrument": "drums, house"},
         "singing2accompaniment": {"vocal": track, "tags": "jazz, piano"},
     }
-    for graph, inputs in asked.items():
-        samples = played(scheduler, graph, seed=1, **inputs)
+    for graph, inputs in inputs_by_graph.items():
+        samples = run_graph(scheduler, graph, seed=1, **inputs)
         assert samples.shape[1] == pytest.approx(RATE * SECONDS, rel=0.03), graph
         assert faults(samples)["silent"] < 0.5, graph

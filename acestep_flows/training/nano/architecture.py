@@ -1,7 +1,8 @@
 """The sizes of acestep-nano, as the config files of a checkpoint.
 
-Every part is of the published class; only sizes differ, and the vocoder, whose class does not learn to play in hours
-on a processor, is replaced by a spectral decoder behind the same interface. In all about 12 million parameters.
+Every part but one has the published class with smaller sizes. The exception is the vocoder: the published class cannot
+be trained within hours on a CPU, so a spectral vocoder with the same interface replaces it. There are about 12 million
+parameters in all.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ MEL: dict[str, Any] = {
     "f_max": 16000,
     "n_mels": 128,
 }
-"""As published: latents stand for mels of this shape."""
+"""The published mel transform, which the latent space is made for."""
 
 
 SAMPLING: dict[str, Any] = {
@@ -32,15 +33,15 @@ SAMPLING: dict[str, Any] = {
     "erg_lyric": False,
     "erg_diffusion": False,
 }
-"""Plain guidance against the empty condition all the way, which is what a small model learns to be pushed away from."""
+"""Sampling defaults: classifier-free guidance against blanked words at all steps, as the model was trained for it."""
 
 
 def configs(words: int, lyric_tokens: int) -> Configs:
     """The config of each part.
 
     Args:
-        words: tokens of the prompt vocabulary.
-        lyric_tokens: tokens of the lyric vocabulary.
+        words: size of the prompt vocabulary.
+        lyric_tokens: size of the lyric vocabulary.
     """
     return {
         TRANSFORMER: _transformer(lyric_tokens),

@@ -1,6 +1,6 @@
-"""acestep-nano from nothing, in steps that each go on where they were stopped.
+"""Train acestep-nano from scratch, in steps that can be interrupted and continued.
 
-    start        a checkpoint that knows nothing          start/
+    start        an untrained checkpoint                  start/
     autoencoder  latents of synthetic clips               autoencoder/
     decoder      magnitudes of the spectral vocoder       decoder/
     encoded      songs as latents                         encoded/
@@ -9,9 +9,9 @@
     diffusion    both, on all songs                       diffusion/
     pairs        songs with all their stems as latents    pairs/
     extras       an adapter and two control branches     lyric2vocal/, stemgen/, singing2accompaniment/
-    nano         the checkpoint, everything in its place  nano/
+    nano         the finished checkpoint                  nano/
 
-What a finished step has written is taken as it is: to make a step anew, remove its folder and those behind it.
+A finished step is not repeated. To repeat it, remove its folder and those of the later steps.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from acestep_flows.training.nano.start import write_start
 Step = Callable[["Making"], None]
 
 EXTRAS = {"adapters": ("lyric2vocal",), "controls": ("stemgen", "singing2accompaniment")}
-"""Folders of the checkpoint, and the runs whose results lie in them."""
+"""Folders of the checkpoint, each with the training runs whose results go there."""
 
 
 @dataclass(frozen=True)
 class Making:
-    """One making of nano.
+    """The settings of one run of the pipeline.
 
     Attributes:
-        folder: holds everything.
+        folder: holds all results.
         device: where it trains.
-        changes: assignments to recipes by step, as `{"diffusion": ["loop.steps=100"]}`.
-        workers: processes that encode; 0 encodes in this one.
-        watch: told how training goes.
-        say: told what is begun.
+        changes: assignments to recipes by step, for example `{"diffusion": ["loop.steps=100"]}`.
+        workers: processes that encode songs; 0 encodes in this process.
+        watch: called with the progress of training.
+        say: called with a text when a step begins.
     """
 
     folder: Path
@@ -56,14 +56,14 @@ class Making:
     say: Callable[[str], None] = lambda text: None
 
     def assignments(self, step: str, *own: str) -> list[str]:
-        """What a recipe is told for this making; the user's word comes last."""
+        """Assignments to the recipe of `step`: the pipeline's `own`, then the user's, which win."""
         return [*own, *(self.changes or {}).get(step, ())]
 
     def train(self, kind: str, step: str, *own: str) -> None:
-        """Train by the preset of `step` until it is finished.
+        """Train with the preset of `step` until its last step.
 
         Raises:
-            Cancelled: it was asked to stop; its state is saved.
+            Cancelled: the user asked to stop. The state is saved.
         """
         import importlib
 
@@ -80,21 +80,21 @@ class Making:
         if not outcome.finished:
             raise Cancelled(f"{step} stopped after step {outcome.step}; the same command goes on")
 
-    def assemble(self, name: str, below: str, *parts: Path) -> Path:
-        """The checkpoint `name`: that of `below` with the folders in `parts` in place of its own."""
+    def assemble(self, name: str, base: str, *parts: Path) -> Path:
+        """Make the checkpoint `name`: the checkpoint `base` with some parts replaced by the folders `parts`."""
         target = self.folder / name
         if not target.is_dir():
             with storage.new_folder(target) as unfinished:
-                _lay(self.folder / below, unfinished, parts)
+                _copy_checkpoint(self.folder / base, unfinished, parts)
         return target
 
     def exported(self, step: str) -> list[Path]:
-        """The parts that a training step gave."""
+        """The folders of the parts that a training step exported."""
         return sorted(part for part in (self.folder / step / "export").iterdir() if part.is_dir())
 
 
 def start(making: Making) -> None:
-    """Write the checkpoint that knows nothing."""
+    """Write the untrained checkpoint."""
     if not (making.folder / "start" / "lyric-vocab.json").is_file():  # written last
         making.say("start")
         write_start(making.folder / "start")
@@ -106,7 +106,7 @@ def autoencoder(making: Making) -> None:
 
 
 def decoder(making: Making) -> None:
-    """Train the spectral vocoder, and put the two that make sound in place."""
+    """Train the spectral vocoder, and assemble a checkpoint with both trained audio parts."""
     making.train("decoder", "decoder")
     making.assemble("sounding", "start", *making.exported("autoencoder"), *making.exported("decoder"))
 
@@ -128,44 +128,44 @@ def _encode(making: Making, step: str, name: str) -> None:
     recipe = load_encode_recipe(f"nano-{step}", making.assignments(step, own))
 
     def report(done: int, songs: int, broken: int) -> None:
-        making.say(f"encoded {done} of {songs} songs" + (f", {broken} could not be" if broken else ""))
+        making.say(f"encoded {done} of {songs} songs" + (f", {broken} could not be encoded" if broken else ""))
 
     encode(recipe, making.folder / name, workers=making.workers, device=making.device, report=report)
 
 
 def beat(making: Making) -> None:
-    """Teach the transformer, with both encoders of words, what a tempo is."""
-    making.train("diffusion", "beat", *_over(making, "sounding", "encoded"))
+    """Train the transformer and both text encoders on songs with a steady beat."""
+    making.train("diffusion", "beat", *_inputs(making, "sounding", "encoded"))
     making.assemble("beating", "sounding", *making.exported("beat"))
 
 
 def diffusion(making: Making) -> None:
-    """Teach them everything."""
-    making.train("diffusion", "diffusion", *_over(making, "beating", "encoded"))
+    """Train the same networks on all songs."""
+    making.train("diffusion", "diffusion", *_inputs(making, "beating", "encoded"))
     making.assemble("base", "beating", *making.exported("diffusion"))
 
 
 def extras(making: Making) -> None:
-    """Train what goes on top."""
+    """Train the adapter and the control branches."""
     for kind, names in (("lora", EXTRAS["adapters"]), ("control", EXTRAS["controls"])):
         for name in names:
-            making.train(kind, name, *_over(making, "base", "pairs"))
+            making.train(kind, name, *_inputs(making, "base", "pairs"))
 
 
 def finish(making: Making) -> Path:
-    """Put the checkpoint together."""
+    """Assemble the finished checkpoint. Returns its folder."""
     target = making.folder / "nano"
     with storage.new_folder(target) as unfinished:
-        _lay(making.folder / "base", unfinished)
+        _copy_checkpoint(making.folder / "base", unfinished)
         for folder, names in EXTRAS.items():
             for name in names:
                 shutil.copytree(making.folder / name / "export", unfinished / folder / name)
     return target
 
 
-def _lay(below: Path, folder: Path, parts: Sequence[Path] = ()) -> None:
-    """The checkpoint `below` into an empty folder, with `parts` in place of its own."""
-    shutil.copytree(below, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*(part.name for part in parts)))
+def _copy_checkpoint(base: Path, folder: Path, parts: Sequence[Path] = ()) -> None:
+    """Copy the checkpoint `base` into an empty folder, with some of its parts replaced by the folders `parts`."""
+    shutil.copytree(base, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*(part.name for part in parts)))
     for part in parts:
         shutil.copytree(part, folder / part.name)
 
@@ -174,16 +174,16 @@ STEPS: Sequence[Step] = (start, autoencoder, decoder, encoded, beat, diffusion, 
 
 
 def make(making: Making) -> Path:
-    """Everything, in order; gives the checkpoint's folder.
+    """Run all steps in order. Returns the folder of the finished checkpoint.
 
     Raises:
-        Cancelled: it was asked to stop; the same call goes on.
-        FlowsError: what a step meets.
+        Cancelled: the user asked to stop; the same call goes on.
+        FlowsError: a step failed.
     """
     for step in STEPS:
         step(making)
     return finish(making)
 
 
-def _over(making: Making, checkpoint: str, songs: str) -> tuple[str, str]:
+def _inputs(making: Making, checkpoint: str, songs: str) -> tuple[str, str]:
     return f"checkpoint={making.folder / checkpoint}", f"data.encoded={making.folder / songs}"

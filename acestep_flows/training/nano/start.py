@@ -1,4 +1,4 @@
-"""The checkpoint that the training of acestep-nano starts from: whole, in the published layout, and knowing nothing."""
+"""The untrained checkpoint that the training of acestep-nano starts from, in the published layout."""
 
 from __future__ import annotations
 
@@ -14,16 +14,8 @@ from acestep_flows import storage
 from acestep_flows.model.checkpoint import LYRIC_VOCAB_FILE, PARTS, TOKENIZER
 from acestep_flows.model.condition import ConditionProjector
 from acestep_flows.model.config import TransformerConfig
-from acestep_flows.model.layout import (
-    ALIASES as SECOND_NAMES,
-)
-from acestep_flows.model.layout import (
-    AUTOENCODER,
-    TEXT_ENCODER,
-    TRANSFORMER,
-    VOCODER,
-    Config,
-)
+from acestep_flows.model.layout import ALIASES as TENSOR_ALIASES
+from acestep_flows.model.layout import AUTOENCODER, TEXT_ENCODER, TRANSFORMER, VOCODER, Config
 from acestep_flows.model.lyric_encoder import LyricEncoder
 from acestep_flows.model.mel import FILTERS, WINDOW, mel_filters
 from acestep_flows.model.spectral_vocoder import MagnitudeNetwork
@@ -38,14 +30,14 @@ Tensors = dict[str, Tensor]
 EMBEDDING = "shared.weight"
 
 TEMPO_WIDTH = 3.0
-"""Beats per minute within which two tempos begin as much the same word: what is learnt of 120 holds for 121, too."""
+"""Width in beats per minute of the smoothing of tempo embeddings: what is learnt of 120 also holds for 121."""
 
 LATENT_GAIN = 5.6
-"""On the encoder's last convolution: its latents begin near the deviation that the published constants expect."""
+"""Gain of the encoder's last convolution: it brings untrained latents near the published deviation."""
 
 
 def write_start(folder: Path, seed: int = 0) -> None:
-    """Write the four parts into `folder`, every weight as its layer is initialised.
+    """Write the four parts into `folder`, with the initial weights of their layers.
 
     Raises:
         StorageError: a file cannot be written.
@@ -66,7 +58,7 @@ def write_start(folder: Path, seed: int = 0) -> None:
 def _transformer(config: Config) -> Tensors:
     sizes = TransformerConfig.from_json(config)
     denoiser, lyrics, condition = Transformer(sizes), LyricEncoder(sizes), ConditionProjector(sizes)
-    nn.init.zeros_(denoiser.final_layer.linear.weight)  # velocities start at zero, not at noise
+    nn.init.zeros_(denoiser.final_layer.linear.weight)  # the first predicted velocities are zero
     nn.init.zeros_(denoiser.final_layer.linear.bias)
     return {**denoiser.state_dict(), **lyrics.state_dict(), **condition.state_dict()}
 
@@ -84,27 +76,27 @@ def _text_encoder(config: Config) -> Tensors:
     from transformers import UMT5Config, UMT5EncoderModel
 
     state = UMT5EncoderModel(UMT5Config(**config)).state_dict()
-    return {name: tensor for name, tensor in state.items() if name not in SECOND_NAMES}
+    return {name: tensor for name, tensor in state.items() if name not in TENSOR_ALIASES}
 
 
 def smooth_numbers(embedding: Tensor, vocabulary: Mapping[str, int]) -> None:
-    """Give the words that are numbers rows of `embedding` (words, D) that resemble those of the numbers beside them.
+    """Give number words rows of `embedding` (words, D) that resemble the rows of nearby numbers.
 
-    Two numbers that lie d apart have a cosine of about exp(-(d / TEMPO_WIDTH)^2 / 4); rows keep their root mean square.
+    Two numbers at distance d have a cosine of about exp(-(d / TEMPO_WIDTH)^2 / 4). Rows keep their root mean square.
     """
     numbers = torch.tensor(sorted(int(word) for word in vocabulary if word.isdecimal()))
     rows = torch.tensor([vocabulary[str(int(number))] for number in numbers])
-    apart = numbers[:, None] - numbers[None]
-    mixed = torch.exp(-0.5 * (apart / TEMPO_WIDTH) ** 2) @ torch.randn(len(numbers), embedding.shape[1])
+    distances = numbers[:, None] - numbers[None]
+    smoothed = torch.exp(-0.5 * (distances / TEMPO_WIDTH) ** 2) @ torch.randn(len(numbers), embedding.shape[1])
     size = embedding[rows].square().mean().sqrt()
-    embedding[rows] = size * mixed / mixed.square().mean(dim=1, keepdim=True).sqrt()
+    embedding[rows] = size * smoothed / smoothed.square().mean(dim=1, keepdim=True).sqrt()
 
 
 def _vocoder(config: Config) -> Tensors:
     bins = config["n_fft"] // 2 + 1
     filters = mel_filters(bins, config["n_mels"], config["sampling_rate"], config["f_min"], config["f_max"])
     network = MagnitudeNetwork(config, filters)
-    nn.init.zeros_(network.out.weight)  # corrects nothing yet
+    nn.init.zeros_(network.out.weight)  # the network has no effect at first
     nn.init.zeros_(network.out.bias)
     return {WINDOW: torch.hann_window(config["win_length"]), FILTERS: filters, **network.state_dict()}
 

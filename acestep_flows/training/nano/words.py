@@ -1,4 +1,4 @@
-"""The words that acestep-nano's prompts consist of: those of its teaching set, and others that people use for them."""
+"""The words of acestep-nano's prompts: those of its training set, and common synonyms of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ALIASES: dict[str, str] = {
         "orchestral": "classical symphonic soundtrack film orchestra score",
         "ambient": "drone chill chillout meditation newage soundscape",
         "synthwave": "retrowave vaporwave synthpop electronic pop 80s outrun",
-        # who and what plays
+        # voices and instruments
         "vocal": "vocals voice voices singer singing sung",
         "female": "woman girl women",
         "male": "man boy men",
@@ -33,7 +33,7 @@ ALIASES: dict[str, str] = {
         "lead": "leads",
         "pluck": "plucks plucked",
         "flute": "flutes",
-        # how
+        # character
         "fast": "uptempo upbeat quick",
         "slow": "downtempo ballad",
         "calm": "mellow peaceful relaxing relaxed soft quiet",
@@ -46,9 +46,9 @@ ALIASES: dict[str, str] = {
     }.items()
     for alias in aliases.split()
 }
-"""Words that count as another word: the nearest that the teaching set has a sound for."""
+"""Synonyms that share the token of the nearest word of the training set."""
 
 
 def prompt_words() -> list[str]:
-    """Every word that has an id of its own."""
+    """All words with a token of their own."""
     return list(vocabulary())

@@ -1,9 +1,10 @@
-"""Synthetic music with known truth: seeded, fast, no downloads.
+"""Synthetic music whose tags, lyrics, beats and stems are known exactly. It is seeded, fast and needs no downloads.
 
     piece = render(compose(seed))
     piece.mix, piece.stems, piece.truth, piece.tags, piece.lyrics
 
-Audio is 44.1 kHz stereo, (2, samples) fp32, the rate of the model. The same seed and choices give the same clip.
+Audio is stereo at 44.1 kHz, (2, samples) fp32. The same seed and choices give the same clip.
+This package must never know what trains on its clips. Begin with `compose.py`, then `render.py`.
 """
 
 from __future__ import annotations
@@ -17,4 +18,4 @@ from acestep_flows.training.synthesis.words import vocabulary
 __all__ = ["STEMS", "Piece", "Score", "Truth", "compose", "render", "vocabulary"]
 
 VERSION = 1
-"""Of the synthesis: higher where the same seed and choices give another clip, so that no old one is taken for it."""
+"""Raise it when the same seed and choices give another clip, so that stored clips are not mistaken for new ones."""

@@ -1,68 +1,27 @@
-"""Write a piece: choose what is not given, then lay notes, strokes and syllables on the bars.
+"""Compose a synthetic piece: make the choices that are left open, then write its parts and its truth.
 
-Everything follows from the seed; every choice has a random stream of its own, so fixing one (a tempo, a style) leaves
-the others as they would have been where they do not depend on it.
+Everything follows from the seed. Every choice has a random stream of its own, so fixing one (a tempo, a style) does not
+change the others, unless they depend on it.
 """
 
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from acestep_flows.errors import InputError
-from acestep_flows.training.synthesis import lexicon, singer
+from acestep_flows.training.synthesis import singer
+from acestep_flows.training.synthesis.arrangement import Arrangement, stream
 from acestep_flows.training.synthesis.instruments import INSTRUMENTS
-from acestep_flows.training.synthesis.melody import STEPS, Tune, onsets
+from acestep_flows.training.synthesis.parts import write_bass, write_chords, write_drums, write_lead, write_vocal
 from acestep_flows.training.synthesis.score import Note, Score, Stroke, Sung, Truth
-from acestep_flows.training.synthesis.styles import LEVELS, STYLES, Comping, Style
-from acestep_flows.training.synthesis.theory import (
-    MODES,
-    PROGRESSIONS,
-    TURNAROUNDS,
-    chord_classes,
-    fold,
-    nearest,
-    voicing,
-)
+from acestep_flows.training.synthesis.styles import LEVELS, STYLES, Style
+from acestep_flows.training.synthesis.theory import MODES, PROGRESSIONS, TURNAROUNDS
 
 TEMPOS = (60, 180)
 ROLES = ("bass", "chords", "lead")
-
-
-def stream(seed: int, purpose: str) -> np.random.Generator:
-    """The random numbers of one purpose."""
-    return np.random.default_rng([seed & 0xFFFFFFFFFFFFFFFF, zlib.crc32(purpose.encode())])
-
-
-@dataclass(frozen=True)
-class Arrangement:
-    """The choices of a piece, and the grid they lie on."""
-
-    seed: int
-    style: Style
-    tempo: int
-    key: int
-    mode: str
-    parts: dict[str, str]  # role -> instrument
-    drums: bool
-    vocal: str | None
-    chords: tuple[int, ...]  # a scale degree for each bar
-    sections: tuple[str, ...]  # a name for each bar
-    start: float  # seconds of the piece before the clip
-
-    @property
-    def step(self) -> float:
-        """Seconds in a sixteenth."""
-        return 15.0 / self.tempo
-
-    def at(self, bar: int, step: float) -> float:
-        """Seconds from the clip's start; off-beat sixteenths swing."""
-        late = self.style.swing if int(step) % 2 and self.style.swing else 0.0
-        return (bar * STEPS + step + late) * self.step - self.start
 
 
 def compose(
@@ -78,40 +37,37 @@ def compose(
     vocal: str | None = None,
     aligned: bool = True,
 ) -> Score:
-    """Write a clip of `seconds`; what is not given is drawn from the seed as the style has it.
+    """Compose a clip. A choice that is None is drawn from the seed by the rules of the style.
 
-    key: 0..11 (C = 0). instruments: names of `INSTRUMENTS`, each takes the first free role it can play; roles left over
-    are silent.
-    vocal: "male", "female" or "none". aligned: begin on a bar; else anywhere in the piece.
-    Raises InputError for names and numbers that do not exist.
+    Args:
+        seconds: length of the clip.
+        style: a name of `STYLES`.
+        tempo: beats per minute, 60 to 180.
+        key: 0..11, with C as 0.
+        mode: "major" or "minor".
+        instruments: names of `INSTRUMENTS`. Each takes the first free role that it can play. Other roles are silent.
+        drums: whether there are drums.
+        vocal: "male", "female" or "none".
+        aligned: begin on a bar; else begin anywhere in the piece.
+
+    Raises:
+        InputError: a name does not exist, or a number is out of range.
     """
     if not seconds > 0:
         raise InputError("a piece needs a length above 0 seconds", where="seconds")
     chosen = _style(seed, style)
-    if tempo is None:
-        tempo = int(stream(seed, "tempo").integers(chosen.tempos[0], chosen.tempos[1] + 1))
-    elif not TEMPOS[0] <= tempo <= TEMPOS[1]:
-        raise InputError(f"tempo {tempo}", where="tempo", allowed=f"{TEMPOS[0]}..{TEMPOS[1]} bpm")
-    if key is None:
-        key = int(stream(seed, "key").integers(12))
-    if mode is None:
-        mode = "minor" if stream(seed, "mode").random() < chosen.minor else "major"
-    elif mode not in MODES:
-        raise InputError(f"mode {mode!r}", where="mode", allowed=", ".join(MODES))
-    if vocal not in (None, "none", *singer.VOICES):
-        raise InputError(f"vocal {vocal!r}", where="vocal", allowed=", ".join(("none", *singer.VOICES)))
-    if vocal is None:
-        draw = stream(seed, "vocal")
-        vocal = str(draw.choice(singer.VOICES)) if draw.random() < chosen.vocal else "none"
-    if drums is None:
-        drums = bool(stream(seed, "drums").random() < chosen.drums)
+    bpm = _tempo(seed, chosen, tempo)
+    key = int(stream(seed, "key").integers(12)) if key is None else key
+    mode = _mode(seed, chosen, mode)
+    vocal = _vocal(seed, chosen, vocal)
+    drums = bool(stream(seed, "drums").random() < chosen.drums) if drums is None else drums
 
-    bar = 240.0 / tempo
+    bar = 240.0 / bpm
     draw = stream(seed, "form")
     start = 0.0 if aligned else float(draw.uniform(0.0, 4 * bar))
     bars = math.ceil((seconds + start) / bar + 1e-9)
     plan = Arrangement(
-        seed, chosen, tempo, key % 12, mode, _parts(seed, chosen, instruments), drums,
+        seed, chosen, bpm, key % 12, mode, _instruments(seed, chosen, instruments), drums,
         None if vocal == "none" else vocal, _chords(seed, chosen, mode, bars), _sections(draw, bars), start,
     )  # fmt: skip
     return _write(plan, bars, seconds)
@@ -125,7 +81,32 @@ def _style(seed: int, name: str | None) -> Style:
     return STYLES[name]
 
 
-def _parts(seed: int, style: Style, names: Sequence[str] | None) -> dict[str, str]:
+def _tempo(seed: int, style: Style, tempo: int | None) -> int:
+    if tempo is None:
+        return int(stream(seed, "tempo").integers(style.tempos[0], style.tempos[1] + 1))
+    if not TEMPOS[0] <= tempo <= TEMPOS[1]:
+        raise InputError(f"tempo {tempo}", where="tempo", allowed=f"{TEMPOS[0]}..{TEMPOS[1]} bpm")
+    return tempo
+
+
+def _mode(seed: int, style: Style, mode: str | None) -> str:
+    if mode is None:
+        return "minor" if stream(seed, "mode").random() < style.minor else "major"
+    if mode not in MODES:
+        raise InputError(f"mode {mode!r}", where="mode", allowed=", ".join(MODES))
+    return mode
+
+
+def _vocal(seed: int, style: Style, vocal: str | None) -> str:
+    if vocal is None:
+        draw = stream(seed, "vocal")
+        return str(draw.choice(singer.VOICES)) if draw.random() < style.vocal else "none"
+    if vocal not in ("none", *singer.VOICES):
+        raise InputError(f"vocal {vocal!r}", where="vocal", allowed=", ".join(("none", *singer.VOICES)))
+    return vocal
+
+
+def _instruments(seed: int, style: Style, names: Sequence[str] | None) -> dict[str, str]:
     draw = stream(seed, "instruments")
     if names is None:
         return {role: str(draw.choice(style.instruments[role])) for role in ROLES}
@@ -148,7 +129,7 @@ def _chords(seed: int, style: Style, mode: str, bars: int) -> tuple[int, ...]:
 
 
 def _sections(draw: np.random.Generator, bars: int) -> tuple[str, ...]:
-    """Short clips are of one kind; longer pieces have a form, four bars to the intro and eight to each part."""
+    """A section name for each bar. Short clips have one section; longer pieces an intro of 4 bars and parts of 8."""
     if bars <= 8:
         return (str(draw.choice(("verse", "chorus"))),) * bars
     body = [name for _ in range(bars // 16 + 1) for name in ("verse", "chorus") for _ in range(8)]
@@ -157,45 +138,56 @@ def _sections(draw: np.random.Generator, bars: int) -> tuple[str, ...]:
 
 
 def _write(plan: Arrangement, bars: int, seconds: float) -> Score:
-    sung, lines = _sing(plan, bars, seconds)
-    notes: dict[str, list[Note]] = {role: [] for role in plan.parts}
+    """Write the parts, and drop what does not sound within the clip."""
+    sung, lines = write_vocal(plan, bars, seconds)
+    notes = _write_notes(plan, bars, seconds)
     strokes: list[Stroke] = []
-    if "bass" in notes:
-        _play_bass(plan, bars, notes["bass"])
-    if "chords" in notes:
-        _play_chords(plan, bars, notes["chords"])
-    if "lead" in notes:
-        _play_lead(plan, bars, notes["lead"])
     if plan.drums:
-        _play_drums(plan, bars, strokes)
-    heard = {role: tuple(note for note in part if -4.0 < note.start < seconds) for role, part in notes.items()}
-    heard = {role: part for role, part in heard.items() if any(note.start > -0.05 for note in part)}
+        write_drums(plan, bars, strokes)
     strokes = [stroke for stroke in strokes if -2.0 < stroke.start < seconds]
-    parts = {role: plan.parts[role] for role in heard}
-    if plan.drums:
-        parts = {"drums": plan.style.kit, **parts}
-    if sung:
-        parts["vocal"] = plan.vocal or ""
-    truth = Truth(
-        style=plan.style.name, tempo=plan.tempo, key=plan.key, mode=plan.mode, drums=bool(strokes),
-        instruments=tuple(parts[role] for role in ROLES if role in parts), vocal=plan.vocal if sung else None,
-        beats=_beats(plan, bars, seconds), sections=_spans(plan, bars, seconds), parts=parts,
-        syllables=tuple((item.sounds, item.start, item.start + item.seconds) for item in sung),
-        mood=str(stream(plan.seed, "mood").choice(plan.style.moods)),
-    )  # fmt: skip
     levels = {stem: level + plan.style.levels.get(stem, 0.0) for stem, level in LEVELS.items()}
     return Score(
         plan.seed,
         seconds,
-        truth,
+        _truth(plan, bars, seconds, tuple(notes), bool(strokes), sung),
         "\n".join(lines),
-        heard,
+        notes,
         tuple(strokes),
         tuple(sung),
         plan.style.kit,
         plan.style.room,
         levels,
     )
+
+
+def _write_notes(plan: Arrangement, bars: int, seconds: float) -> dict[str, tuple[Note, ...]]:
+    """The notes of the pitched roles that sound within the clip, with those before it that may still ring."""
+    notes: dict[str, list[Note]] = {role: [] for role in plan.parts}
+    if "bass" in notes:
+        write_bass(plan, bars, notes["bass"])
+    if "chords" in notes:
+        write_chords(plan, bars, notes["chords"])
+    if "lead" in notes:
+        write_lead(plan, bars, notes["lead"])
+    ringing = {role: tuple(note for note in part if -4.0 < note.start < seconds) for role, part in notes.items()}
+    return {role: part for role, part in ringing.items() if any(note.start > -0.05 for note in part)}
+
+
+def _truth(
+    plan: Arrangement, bars: int, seconds: float, roles: Sequence[str], drums: bool, sung: Sequence[Sung]
+) -> Truth:
+    parts = {role: plan.parts[role] for role in roles}
+    if plan.drums:
+        parts = {"drums": plan.style.kit, **parts}
+    if sung:
+        parts["vocal"] = plan.vocal or ""
+    return Truth(
+        style=plan.style.name, tempo=plan.tempo, key=plan.key, mode=plan.mode, drums=drums,
+        instruments=tuple(parts[role] for role in ROLES if role in parts), vocal=plan.vocal if sung else None,
+        beats=_beats(plan, bars, seconds), sections=_spans(plan, bars, seconds), parts=parts,
+        syllables=tuple((item.sounds, item.start, item.start + item.seconds) for item in sung),
+        mood=str(stream(plan.seed, "mood").choice(plan.style.moods)),
+    )  # fmt: skip
 
 
 def _beats(plan: Arrangement, bars: int, seconds: float) -> tuple[float, ...]:
@@ -214,160 +206,3 @@ def _spans(plan: Arrangement, bars: int, seconds: float) -> tuple[tuple[str, flo
         else:
             spans.append((name, start, end))
     return tuple(spans)
-
-
-def _touch(random: np.random.Generator, loud: float) -> float:
-    return float(np.clip(loud * random.normal(1.0, 0.06), 0.1, 1.2))
-
-
-def _play_bass(plan: Arrangement, bars: int, out: list[Note]) -> None:
-    draw = stream(plan.seed, "bass")
-    pattern = str(draw.choice(plan.style.bass_lines))
-    instrument = INSTRUMENTS[plan.parts["bass"]]
-    low = max(instrument.low, 28)
-    for bar, degree in enumerate(plan.chords):
-        root, third, fifth = chord_classes(plan.key, plan.mode, degree)
-        base = fold(nearest(root, low + 6), low, low + 12)
-        heights = {"R": base, "3": base + (third - root) % 12, "5": base + (fifth - root) % 12, "8": base + 12}
-        for step, length in onsets(pattern):
-            seconds = length * plan.step * 0.92
-            out.append(
-                Note(plan.at(bar, step), seconds, min(heights[pattern[step]], instrument.high), _touch(draw, 0.9))
-            )
-
-
-def _play_chords(plan: Arrangement, bars: int, out: list[Note]) -> None:
-    draw = stream(plan.seed, "chords")
-    comping = plan.style.comping[int(draw.integers(len(plan.style.comping)))]
-    instrument = INSTRUMENTS[plan.parts["chords"]]
-    centre = float(np.clip(62 + draw.integers(-3, 4), instrument.low + 7, instrument.high - 7))
-    for bar, degree in enumerate(plan.chords):
-        if instrument.name == "electric guitar":  # sounds root and fifth by itself
-            root = chord_classes(plan.key, plan.mode, degree)[0]
-            pitches: tuple[int, ...] = (nearest(root, 46),)
-        else:
-            pitches = voicing(chord_classes(plan.key, plan.mode, degree, plan.style.chord_size), centre)
-        sparse = plan.sections[bar] == "outro"
-        _comp(plan, Comping("block", "x---------------") if sparse else comping, bar, pitches, draw, out)
-
-
-def _comp(
-    plan: Arrangement, comping: Comping, bar: int, pitches: Sequence[int], draw: np.random.Generator, out: list[Note]
-) -> None:
-    for index, (step, length) in enumerate(onsets(comping.pattern)):
-        start, loud = plan.at(bar, step), _touch(draw, 1.0 if step % 8 == 0 else 0.8)
-        if comping.kind == "arpeggio":
-            rising = (*pitches, pitches[0] + 12)
-            order = (*rising, *reversed(rising[1:-1]))
-            out.append(Note(start, plan.step * 3, order[index % len(order)], loud))
-            continue
-        if comping.kind == "strum":  # the lowest string again, an octave down
-            pitches = (pitches[0], *pitches[1:], pitches[0] + 12) if len(pitches) == 3 else pitches
-        for string, pitch in enumerate(pitches):
-            delay = 0.012 * string if comping.kind == "strum" else 0.0
-            out.append(Note(start + delay, max(length * plan.step * 0.95 - delay, 0.05), pitch, loud))
-
-
-def _play_lead(plan: Arrangement, bars: int, out: list[Note]) -> None:
-    draw = stream(plan.seed, "lead")
-    instrument = INSTRUMENTS[plan.parts["lead"]]
-    low = max(instrument.low, 60)
-    tune = Tune(draw, plan.key, plan.mode, low, min(low + 17, instrument.high))
-    first, second = (plan.style.leads[int(index)] for index in draw.choice(len(plan.style.leads), 2))
-    for bar, degree in enumerate(plan.chords):
-        if plan.sections[bar] == "outro" or (plan.vocal and plan.sections[bar] != "intro"):
-            continue  # a singer has the tune
-        rhythm = onsets(second if bar % 2 else first)
-        pitches = tune.bar(bar, degree, [step for step, _ in rhythm])
-        for (step, length), pitch in zip(rhythm, pitches, strict=True):
-            out.append(
-                Note(plan.at(bar, step), length * plan.step * 0.95, pitch, _touch(draw, 0.9 if step % 4 else 1.0))
-            )
-
-
-def _play_drums(plan: Arrangement, bars: int, out: list[Stroke]) -> None:
-    draw = stream(plan.seed, "groove")
-    groove = plan.style.grooves[int(draw.integers(len(plan.style.grooves)))]
-    fill = str(draw.choice(("............x.xx", "..........x.xxxx", "............xxxx")))
-    for bar in range(bars):
-        if plan.sections[bar] == "outro" and bar == bars - 1:
-            continue
-        filling = bar % 4 == 3 and ("snare" in groove or "clap" in groove)
-        for voice, pattern in groove.items():
-            if plan.sections[bar] == "intro" and voice in ("kick", "clap"):
-                continue
-            for step, mark in enumerate(pattern):
-                if mark in "xo" and not (filling and voice == "snare" and step >= 10):
-                    out.append(Stroke(plan.at(bar, step), voice, _touch(draw, 1.0 if mark == "x" else 0.55)))
-        if filling:
-            out += [
-                Stroke(plan.at(bar, step), "snare", _touch(draw, 0.4 + 0.04 * step))
-                for step, mark in enumerate(fill)
-                if mark == "x"
-            ]
-        if bar % 8 == 0 and plan.style.kit != "brushes" and bar:
-            out.append(Stroke(plan.at(bar, 0), "crash", 0.8))
-
-
-_SUNG_STEPS = (0, 4, 8, 12, 16, 20, 24, 6, 14, 22, 2, 18)
-"""Where syllables go in a line of two bars, the likeliest places first; the end is for breathing."""
-
-
-def _sing(plan: Arrangement, bars: int, seconds: float) -> tuple[list[Sung], list[str]]:
-    """Sung syllables, and the lyrics with a section marker before each part."""
-    if not plan.vocal:
-        return [], []
-    draw = stream(plan.seed, "lyrics")
-    tune = Tune(stream(plan.seed, "voice"), plan.key, plan.mode, *singer.RANGES[plan.vocal])
-    most = int(np.clip(24 * plan.step * 3.2, 4, 9))  # about three syllables a second at most
-    sung: list[Sung] = []
-    lines: list[str] = []
-    section = ""
-    for bar in range(0, bars, 2):
-        name = plan.sections[bar]
-        if name not in ("verse", "chorus"):
-            continue
-        words = lexicon.line(draw, min(5, most), most)
-        chord = plan.chords[bar], plan.chords[min(bar + 1, bars - 1)]
-        placed = [
-            item
-            for item in _line(plan, bar, words, chord, tune, draw)
-            if item.start > -0.3 and item.start + 0.15 < seconds
-        ]
-        if not placed:
-            continue
-        if name != section:
-            lines += ([""] if lines else []) + [f"[{name}]"]
-            section = name
-        heard: list[str] = []
-        for item in placed:
-            if item.word:
-                heard.append(item.word)
-        if heard:
-            lines.append(" ".join(heard))
-        sung += placed
-    return sung, lines
-
-
-def _line(
-    plan: Arrangement, bar: int, words: Sequence[str], chords: tuple[int, int], tune: Tune, draw: np.random.Generator
-) -> list[Sung]:
-    codes = [(code, word if index == 0 else "") for word in words for index, code in enumerate(lexicon.WORDS[word])]
-    count = len(codes)
-    extra = int(draw.integers(0, 2)) if count < len(_SUNG_STEPS) else 0
-    picked = list(_SUNG_STEPS[: count + extra])
-    for _ in range(extra):
-        picked.pop(int(draw.integers(1, len(picked))))
-    steps = sorted(picked)
-    pitches = [
-        pitch
-        for half in (0, 1)
-        for pitch in tune.bar(
-            bar // 2 * 2 + half, chords[half], [step - 16 * half for step in steps if step // 16 == half]
-        )
-    ]
-    ends = [*steps[1:], min(steps[-1] + 5, 30)]
-    return [
-        Sung(plan.at(bar, step), (end - step) * plan.step * 0.92, pitch, code, word)
-        for step, end, pitch, (code, word) in zip(steps, ends, pitches, codes, strict=True)
-    ]

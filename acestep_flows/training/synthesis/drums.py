@@ -1,4 +1,4 @@
-"""Drum sounds, computed once and kept: four kits of the same voices."""
+"""Drum sounds: four kits with the same voices. Each sound is computed once and cached."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _tom(kit: str) -> Signal:
 
 @lru_cache(maxsize=64)
 def hit(kit: str, voice: str) -> Signal:
-    """One stroke, (samples,) fp32 at 44.1 kHz; read only."""
+    """The sound of one stroke, (samples,) fp32 at 44.1 kHz. It is cached and read-only."""
     make = {"kick": _kick, "snare": _snare, "clap": _clap, "tom": _tom}.get(voice)
     sound = make(kit) if make else _metal(voice, kit)
     sound = without_rumble(sound.astype(np.float32))

@@ -1,7 +1,7 @@
 """Write synthetic clips as a training folder, in the layout that upstream's tools read (spec 05 section 1.1).
 
-For each clip `NAME.flac`, `NAME_prompt.txt`, `NAME_lyrics.txt`, and `NAME_truth.json` with all that is known of it;
-with stems also `NAME.STEM.flac`.
+Each clip is `NAME.flac`, `NAME_prompt.txt`, `NAME_lyrics.txt`, and `NAME_truth.json` with its exact properties. With
+stems there is also `NAME.STEM.flac` for each stem.
 """
 
 from __future__ import annotations
@@ -35,8 +35,14 @@ def write_folder(
 ) -> list[Path]:
     """Write `count` clips with seeds `seed`, `seed + 1`, ... and return their audio files.
 
-    A clip that is there already is left as it is: an interrupted run goes on where it stopped. `watch` hears how many
-    clips are there. Raises InputError for impossible choices and StorageError when the disk refuses.
+    A clip that already exists is left unchanged, so an interrupted call can be repeated.
+
+    Args:
+        watch: called with the number of existing clips after each one.
+
+    Raises:
+        InputError: a choice does not exist.
+        StorageError: a file cannot be written.
     """
     if count < 1:
         raise InputError(f"{count} clips", where="count", allowed="1 or more")
@@ -57,7 +63,7 @@ def write_folder(
 
 
 def _write(path: Path, piece: Piece, stems: bool) -> None:
-    """The audio comes last: where it is, the rest is too."""
+    """Write the files of a clip, its mix last, so that a clip with a mix is whole."""
     base = path.with_suffix("")
     _text(base.with_name(f"{base.name}_prompt.txt"), piece.tags)
     _text(base.with_name(f"{base.name}_lyrics.txt"), piece.lyrics)

@@ -1,8 +1,7 @@
-"""Twenty pitched instruments, each note computed once and kept.
+"""Twenty pitched instruments. Each note is computed once and cached.
 
-A note is a mono signal of its natural length; whoever plays it cuts it to the written duration and lets it ring for
-`release` seconds. Recipes are rows of harmonic amplitudes over time (`wavetable.oscillate`), so a new instrument is a
-few lines.
+A note is a mono signal of its natural length. `render` cuts it to the written duration and fades it for `release`
+seconds. Instruments are rows of harmonic amplitudes over time (`wavetable.oscillate`), so a new one takes a few lines.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ HOP = 1024  # samples between two rows of a note's spectrum
 
 @dataclass(frozen=True)
 class Instrument:
-    """An instrument: which roles it plays, where it lies, how it ends."""
+    """An instrument: its roles, range, note length and sound."""
 
     name: str
     roles: tuple[str, ...]  # of "bass", "chords", "lead"
@@ -42,7 +41,7 @@ class Instrument:
 
 
 def struck(bright: float, decay: float, even: float = 1.0, limit: int = 60) -> Callable[[float, int], Signal]:
-    """A struck or plucked string: high partials are weaker and die sooner. `decay` in seconds at middle C."""
+    """A struck or plucked string: high partials are weaker and decay faster. `decay` is in seconds at middle C."""
 
     def tone(hertz: float, samples: int) -> Signal:
         order = np.arange(1, harmonic_count(hertz, limit) + 1)
@@ -62,7 +61,7 @@ def held(
     voices: tuple[float, ...] = (0.0,),
     breath: float = 0.0,
 ) -> Callable[[float, int], Signal]:
-    """A blown, bowed or synthetic tone that sounds as long as it is held.
+    """A blown, bowed or synthetic tone with constant level.
 
     `level(order, hertz of each harmonic)` gives amplitudes; `rise` seconds of attack in which high partials come later;
     `vibrato` in cents; `voices` are detunings in cents, summed; `breath` is the share of noise.
@@ -147,7 +146,7 @@ def electric_piano(hertz: float, samples: int) -> Signal:
 
 
 def attack(seconds: float, samples: int) -> Signal:
-    """Silence to full in `seconds`, rounded at the top."""
+    """A gain ramp (samples,) from 0 to 1 in `seconds`: a quarter of a sine."""
     rise = max(2, int(seconds * RATE))
     ramp = np.ones(samples, np.float32)
     count = min(rise, samples)
@@ -156,7 +155,7 @@ def attack(seconds: float, samples: int) -> Signal:
 
 
 def lowpass(sound: Signal, cut: float) -> Signal:
-    """A steep enough loudspeaker, by FFT (notes are computed once)."""
+    """A low-pass filter like a loudspeaker's, by FFT (notes are computed once)."""
     spectrum = np.fft.rfft(sound)
     hertz = np.fft.rfftfreq(len(sound), 1 / RATE)
     filtered: Signal = np.fft.irfft(spectrum / (1.0 + (hertz / cut) ** 4), len(sound)).astype(np.float32)
@@ -230,7 +229,7 @@ INSTRUMENTS: dict[str, Instrument] = {
 
 @lru_cache(maxsize=1024)
 def note(name: str, pitch: int) -> Signal:
-    """A whole note of an instrument, (samples,) fp32 at 44.1 kHz, rms 0.1 over its first 0.3 s; read only."""
+    """A note of an instrument, (samples,) fp32 at 44.1 kHz with rms 0.1 over its first 0.3 s. Cached and read-only."""
     instrument = INSTRUMENTS[name]
     samples = int(instrument.seconds * RATE)
     sound = without_rumble(instrument.tone(frequency(pitch), samples).astype(np.float32))

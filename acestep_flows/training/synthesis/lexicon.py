@@ -1,7 +1,7 @@
-"""The words that the synthetic singer knows, and the sounds they are made of.
+"""The words of the synthetic singer, their syllables, and lines of lyrics.
 
-A syllable is written `onset:vowel:coda`, consonants spelled one by one ("fl:ai:" is *fly*). The words are few on
-purpose: a small model can learn them, and lyrics made of them still read like lyrics.
+A syllable is written `onset:vowel:coda`, consonants spelled one by one ("fl:ai:" is *fly*). The vocabulary is small so
+that a small model can learn it.
 """
 
 from __future__ import annotations
@@ -79,12 +79,12 @@ def _consonants(letters: str) -> tuple[str, ...]:
 
 
 def syllables() -> tuple[str, ...]:
-    """Every syllable of the lexicon, once."""
+    """All syllables of the lexicon, sorted."""
     return tuple(sorted({code for codes in WORDS.values() for code in codes}))
 
 
 def line(random: np.random.Generator, least: int, most: int) -> list[str]:
-    """A line of words with `least` to `most` syllables, from a numpy generator."""
+    """Draw a line of words with `least` to `most` syllables."""
     while True:
         words = [
             str(random.choice(_CLASSES[slot])) if slot in _CLASSES else slot

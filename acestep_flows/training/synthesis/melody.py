@@ -1,4 +1,4 @@
-"""Tunes: a motif of two bars, repeated and answered, that leans on the chord of the moment."""
+"""Melodies: a two-bar motif that is repeated and answered, with chord tones on the beats."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _MOVES = (-2, -1, -1, -1, 0, 1, 1, 1, 2)
 
 
 def onsets(rhythm: str) -> list[tuple[int, int]]:
-    """(step, length) of each `x`, held over the `-` that follow."""
-    found = []
+    """(step, length) of each note in a rhythm such as "x--.x---", where "-" holds a note and "." rests."""
+    notes = []
     for step, mark in enumerate(rhythm):
         if mark not in ".-":
             length = 1
             while step + length < len(rhythm) and rhythm[step + length] == "-":
                 length += 1
-            found.append((step, length))
-    return found
+            notes.append((step, length))
+    return notes
 
 
 class Tune:
-    """Makes bars of melody for one piece; the same bar of a phrase has the same shape each time it comes back."""
+    """Makes the bars of a melody. A bar of a phrase has the same contour each time the phrase returns."""
 
     def __init__(self, random: np.random.Generator, key: int, mode: str, low: int, high: int) -> None:
         self.random, self.key, self.mode, self.low, self.high = random, key, mode, low, high
@@ -34,22 +34,22 @@ class Tune:
         self.lowest, self.highest = steps[0], steps[-1]
         self.home = steps[len(steps) // 2]
 
-    def bar(self, bar: int, chord: int, places: Sequence[int]) -> list[int]:
-        """Pitches for notes at steps `places` of a bar over the chord on a degree. Bars 0 and 2 share a shape."""
+    def bar(self, bar: int, chord: int, steps: Sequence[int]) -> list[int]:
+        """Pitches of notes at `steps` of a bar, over the chord on degree `chord`. Bars 0 and 2 share a contour."""
         shape = (0, 1, 0, 2)[bar % 4]
-        moves = self.contours.get((shape, len(places)))
+        moves = self.contours.get((shape, len(steps)))
         if moves is None:
-            moves = [int(move) for move in self.random.choice(_MOVES, len(places))]
-            self.contours[shape, len(places)] = moves
-        step = self.home
+            moves = [int(move) for move in self.random.choice(_MOVES, len(steps))]
+            self.contours[shape, len(steps)] = moves
+        scale_step = self.home
         pitches: list[int] = []
-        for place, move in zip(places, moves, strict=True):
-            step += move
-            if place % 4 == 0 or not pitches:
-                step = self._chord_step(step, chord)
-            if not self.lowest <= step <= self.highest:
-                step = self._chord_step(self.home, chord)
-            pitches.append(scale_pitch(self.key, self.mode, step))
+        for step, move in zip(steps, moves, strict=True):
+            scale_step += move
+            if step % 4 == 0 or not pitches:
+                scale_step = self._chord_step(scale_step, chord)
+            if not self.lowest <= scale_step <= self.highest:
+                scale_step = self._chord_step(self.home, chord)
+            pitches.append(scale_pitch(self.key, self.mode, scale_step))
         return pitches
 
     def _chord_step(self, step: int, chord: int) -> int:

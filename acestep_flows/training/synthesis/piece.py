@@ -1,4 +1,4 @@
-"""A rendered clip: stems, what is true of them, and the words for it."""
+"""A rendered clip: its stems, truth, tags and lyrics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from acestep_flows.training.synthesis.wavetable import RATE, Signal
 
 @dataclass(frozen=True)
 class Piece:
-    """A clip at 44.1 kHz. `stems` holds only those that sound; each is (2, samples) fp32, and their sum is the mix."""
+    """A clip at 44.1 kHz. `stems` has the audible ones, each (2, samples) fp32; their sum is the mix."""
 
     stems: dict[str, Signal]
     truth: Truth
@@ -26,7 +26,7 @@ class Piece:
         return self.sum(*self.stems)
 
     def sum(self, *names: str) -> Signal:
-        """Some stems added, (2, samples); those that do not sound count as silence."""
+        """The sum of some stems, (2, samples). Stems that the clip lacks count as silence."""
         first = next(iter(self.stems.values()))
         total = np.zeros_like(first)
         for name in STEMS:

@@ -1,6 +1,6 @@
-"""Turn a score into stereo stems: notes from the bank, a room, a balance, a loudness.
+"""Render a score into stereo stems: sounds of notes, reverberation, balance and loudness.
 
-All that happens to a stem is linear (gains, pans, echoes), so the stems add up to the mix by construction.
+All processing of a stem is linear (gains, panning, echoes), so the stems add up to the mix by construction.
 """
 
 from __future__ import annotations
@@ -20,13 +20,19 @@ from acestep_flows.training.synthesis.wavetable import RATE, Signal
 LOUDNESS = -16.0  # LUFS of every mix, unless its peaks forbid it
 PEAK = 0.95
 PANS = {"bass": 0.0, "chords": -0.25, "lead": 0.25, "vocal": 0.0}
-ROOMS = {"drums": 0.25, "bass": 0.0, "chords": 0.8, "lead": 1.0, "vocal": 0.7}  # how much of the room each stem gets
+ROOMS = {
+    "drums": 0.25,
+    "bass": 0.0,
+    "chords": 0.8,
+    "lead": 1.0,
+    "vocal": 0.7,
+}  # share of the reverberation of each stem
 SILENT_STEM = -60.0
 _DRUM_PANS = {"hat": 0.25, "open hat": 0.25, "ride": -0.35, "shaker": 0.4, "tom": -0.2, "clap": 0.1}
 
 
 def render(score: Score) -> Piece:
-    """Play a score."""
+    """Render a score into a piece: its stems, truth with loudness, tags and lyrics."""
     samples = round(score.seconds * RATE)
     stems: dict[str, Signal] = {}
     if score.strokes:
@@ -44,7 +50,7 @@ def render(score: Score) -> Piece:
 
 
 def _balance(stems: dict[str, Signal], score: Score) -> tuple[dict[str, Signal], float]:
-    """Bring each stem to its level in the style, and the sum to LOUDNESS or as near as PEAK allows."""
+    """Scale each stem to its level in the style, and the mix to LOUDNESS or as near as PEAK allows."""
     order = [name for name in STEMS if name in stems]
     for name in order:
         measured = level(stems[name])
@@ -66,7 +72,7 @@ def _play(part: tuple[Note, ...], name: str, samples: int) -> Signal:
     fade = max(8, int(INSTRUMENTS[name].release * RATE))
     ramp = np.linspace(1.0, 0.0, fade, dtype=np.float32) ** 2
     for played in part:
-        sound = note(name, _in_reach(name, played.pitch))
+        sound = note(name, _in_range(name, played.pitch))
         held = int(played.seconds * RATE)
         first = int(played.start * RATE)
         body = sound[: held + fade]
@@ -77,7 +83,7 @@ def _play(part: tuple[Note, ...], name: str, samples: int) -> Signal:
     return track[:samples]
 
 
-def _in_reach(name: str, pitch: int) -> int:
+def _in_range(name: str, pitch: int) -> int:
     instrument = INSTRUMENTS[name]
     while pitch < instrument.low:
         pitch += 12

@@ -1,4 +1,4 @@
-"""Where a stem stands and in what room, all linear; and how loud it is."""
+"""Panning, reverberation and loudness of stems. Panning and reverberation are linear."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from acestep_flows.training.synthesis.wavetable import RATE, Signal
 # Delays in samples: mutually prime, so that echoes do not pile up.
 _COMBS = ((1687, 1601, 2053, 2251), (1733, 1559, 2011, 2333))
 _DIFFUSERS = (389, 127)
-_HAAS = 467  # 10.6 ms: one ear later makes a mono sound wide
+_HAAS = 467  # 10.6 ms: a delay of one ear widens a mono sound
 
 
 def spread(track: Signal, pan: float, width: float) -> Signal:
@@ -20,7 +20,7 @@ def spread(track: Signal, pan: float, width: float) -> Signal:
     if width:
         late = np.float32(0.5 * width) * track[:-_HAAS]
         stereo[0, _HAAS:] += late
-        stereo[1, _HAAS:] -= late  # opposite signs: gone again in mono
+        stereo[1, _HAAS:] -= late  # opposite signs cancel in mono
     return stereo
 
 
@@ -82,7 +82,7 @@ _power: Signal | None = None
 
 
 def level(stem: Signal, windows: int = 24) -> float:
-    """Loudness in LUFS of a stereo stem (2, samples), estimated from some windows of it, the quiet ones left out."""
+    """Estimate the loudness in LUFS of a stereo stem (2, samples) from some windows, without the quiet ones."""
     global _power  # noqa: PLW0603  (scipy is not imported before it is needed)
     if _power is None:
         _power = _weights()

@@ -1,4 +1,4 @@
-"""What a piece is before it sounds: notes, strokes and sung syllables on a timeline in seconds."""
+"""A composed piece before it is rendered: notes, drum strokes and sung syllables, with times in seconds."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ STEMS = ("drums", "bass", "chords", "lead", "vocal")
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known of a clip because it was made so. Times in seconds from the clip's start."""
+    """The exact properties of a clip. Times are in seconds from the clip's start."""
 
     style: str
     tempo: int  # beats per minute
     key: int  # 0..11, C = 0
     mode: str  # "major" or "minor"
-    instruments: tuple[str, ...]  # pitched ones that sound, bass first
+    instruments: tuple[str, ...]  # audible pitched ones, bass first
     drums: bool
     vocal: str | None  # "male" or "female"
     beats: tuple[float, ...]
@@ -23,7 +23,7 @@ class Truth:
     syllables: tuple[tuple[str, float, float], ...]  # (sounds, start of the vowel, end)
     parts: dict[str, str] = field(default_factory=dict)  # stem -> instrument, kit or voice
     mood: str | None = None
-    loudness: float = 0.0  # LUFS of the mix; known once rendered
+    loudness: float = 0.0  # LUFS of the mix, set by `render`
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Sung:
 
 @dataclass(frozen=True)
 class Score:
-    """A clip to render. Times may begin before 0: what began before the clip still rings in it."""
+    """A clip to render. Notes may start before 0, as they still ring in the clip."""
 
     seed: int
     seconds: float

@@ -1,6 +1,7 @@
-"""A formant singer: a pulse-like source whose harmonics follow the mouth, and noise for breath and consonants.
+"""A formant singer: a harmonic source filtered by moving formants, and noise for breath and consonants.
 
-The whole line is sung in one pass, so notes glide into each other. Vowels begin on the beat; consonants come before it.
+The whole line is synthesised in one pass, so notes glide into each other. Vowels begin on the beat, and consonants
+before it.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from acestep_flows.training.synthesis.wavetable import RATE, Signal, oscillate, 
 Hiss: TypeAlias = tuple[float, float, float, str, bool]  # start, seconds, level, band, is it a stop
 Point: TypeAlias = Callable[[float, Sequence[float], float], None]
 
-HOP = 441  # 10 ms between two shapes of the mouth
+HOP = 441  # 10 ms between two sets of formants
 VOICES = ("male", "female")
 RANGES = {"male": (45, 62), "female": (57, 74)}
-_SIZE = {"male": 1.0, "female": 1.17}  # a shorter throat has higher formants
+_SIZE = {"male": 1.0, "female": 1.17}  # a shorter vocal tract has higher formants
 
 VOWELS = {  # formants in Hz; two shapes make a diphthong
     "a": ((760, 1180, 2540),), "e": ((540, 1840, 2500),), "i": ((280, 2290, 3010),), "o": ((560, 860, 2410),),
@@ -66,7 +67,7 @@ def _noise(band: str) -> Signal:
 
 
 def sing(line: Sequence[Sung], samples: int, voice: str) -> Signal:
-    """The line as one mono track (samples,), full scale about 0.3."""
+    """Synthesise a line as one mono track (samples,) with peaks of about 0.3."""
     if not line:
         return np.zeros(samples, np.float32)
     frames = samples // HOP + 2
@@ -104,7 +105,7 @@ def _mouth(line: Sequence[Sung], frames: int, size: float) -> tuple[np.ndarray, 
         coda = sum(CONSONANTS[name][0] for name in sounds.coda)
         close = max(end - coda, sung.start + 0.04)
         point(sung.start - 0.012, vowel[0], 0.25)
-        point(sung.start + 0.012, vowel[0], 1.0)  # sung as one beats time: loudest where it begins
+        point(sung.start + 0.012, vowel[0], 1.0)  # the accent: a vowel is loudest where it begins
         point(sung.start + 0.12, vowel[0], 0.75)
         turn = sung.start + (close - sung.start) * (0.45 if len(vowel) > 1 else 0.8)
         point(turn, vowel[0], 0.7)

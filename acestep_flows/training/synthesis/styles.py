@@ -1,4 +1,4 @@
-"""Eight styles as data: tempo, grooves, harmony, instruments, balance, and the words people use for them.
+"""Eight styles as data: tempo, grooves, harmony, instruments, balance and moods.
 
 A bar has sixteen steps. Drums: `x` accent, `o` soft. Bass: `R` root, `3`, `5`, `8` (octave), `-` hold, `.` rest.
 Leads: `x` note, `-` hold, `.` rest.
@@ -19,7 +19,7 @@ class Comping:
 
 @dataclass(frozen=True)
 class Style:
-    """Everything that sets a style apart."""
+    """The properties of a style."""
 
     name: str
     tempos: tuple[int, int]

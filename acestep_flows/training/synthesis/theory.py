@@ -1,7 +1,7 @@
-"""Keys, scales, chords and progressions: the little harmony that the composer needs.
+"""Keys, scales, chords and progressions.
 
-Pitches are MIDI numbers (60 = middle C, 69 = A at 440 Hz); pitch classes 0..11 start at C. Everything stays inside the
-scale, so that the key of a piece can be heard, and measured, without doubt.
+Pitches are MIDI numbers (60 = middle C, 69 = A at 440 Hz). Pitch classes 0..11 start at C. All notes are in the scale,
+so that the key of a piece can be measured reliably.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TURNAROUNDS = {"major": ((0, 5, 1, 4), (0, 3, 1, 4)), "minor": ((0, 5, 3, 4), (0
 
 
 def key_name(key: int, mode: str) -> str:
-    """The way people write it: `A minor`, `C# major`."""
+    """The usual name of a key: `A minor`, `C# major`."""
     return f"{KEYS[key % 12]} {mode}"
 
 

@@ -1,7 +1,7 @@
-"""One oscillator for every pitched sound: a table of single periods, read with a moving pitch and a moving spectrum.
+"""A wavetable oscillator for all pitched sounds: it reads single periods at a changing pitch and spectrum.
 
-A row of harmonic amplitudes becomes one period by an inverse FFT; reading it costs the same for three harmonics or
-ninety. Numpy only, fp32, 44.1 kHz (the rate of the model's mel).
+A row of harmonic amplitudes becomes one period by an inverse FFT. Reading it costs the same for any number of
+harmonics. Numpy only, fp32, 44.1 kHz (the rate of the model's mel).
 """
 
 from __future__ import annotations
@@ -23,14 +23,17 @@ def harmonic_count(frequency: float, limit: int = 100) -> int:
 
 
 def oscillate(pitch: Signal | float, spectra: Signal, samples: int, hop: int) -> Signal:
-    """Read a changing spectrum at a changing pitch.
+    """Synthesise `samples` samples of a changing spectrum at a changing pitch.
 
-    pitch: Hz, one number or one a sample (samples,). spectra: (frames, harmonics) amplitudes, the frames `hop` samples
-    apart and interpolated between; the last one holds. Returns (samples,).
+    Args:
+        pitch: Hz, one number or one per sample (samples,).
+        spectra: (frames, harmonics) amplitudes. Frames are `hop` samples apart and interpolated; the last one is held.
+
+    Returns (samples,).
     """
     frames, harmonics = spectra.shape
     bins = np.zeros((frames, TABLE // 2 + 1), np.complex64)
-    # Spread phases keep the peak low (Schroeder); the ear does not mind.
+    # Schroeder phases keep the peak low and sound the same.
     order = np.arange(harmonics)
     bins[:, 1 : harmonics + 1] = spectra * np.exp(1j * np.pi * order * (order + 1) / harmonics - 0.5j * np.pi)
     tables = np.empty((frames + 1, TABLE + 1), np.float32)
@@ -43,32 +46,32 @@ def oscillate(pitch: Signal | float, spectra: Signal, samples: int, hop: int) ->
         cycles = np.cumsum(pitch[:samples], dtype=np.float64) * (1.0 / RATE)
     else:
         cycles = time * np.float64(pitch / RATE)
-    place = ((cycles - np.floor(cycles)) * TABLE).astype(np.float32)
-    column = place.astype(np.int32)
-    between = place - column
+    position = ((cycles - np.floor(cycles)) * TABLE).astype(np.float32)
+    column = position.astype(np.int32)
+    column_share = position - column
     frame = np.minimum(time // hop, frames - 1).astype(np.int32)
     blend = np.minimum(time / hop - frame, 1.0).astype(np.float32)
 
     flat = tables.ravel()
-    here = frame * (TABLE + 1) + column
-    now: Signal = flat[here]
-    now += between * (flat[here + 1] - now)
-    here += TABLE + 1
-    later = flat[here]
-    later += between * (flat[here + 1] - later)
-    now += blend * (later - now)
-    return now
+    index = frame * (TABLE + 1) + column
+    sound: Signal = flat[index]
+    sound += column_share * (flat[index + 1] - sound)
+    index += TABLE + 1
+    next_sound = flat[index]
+    next_sound += column_share * (flat[index + 1] - next_sound)
+    sound += blend * (next_sound - sound)
+    return sound
 
 
 def curve(points: list[tuple[float, float]], samples: int) -> Signal:
-    """A line through (seconds, value) points, one value a sample, the ends held."""
+    """Interpolate (seconds, value) points linearly, one value per sample (samples,). The end values are held."""
     seconds, values = zip(*points, strict=True)
     line: Signal = np.interp(np.arange(samples) / RATE, seconds, values).astype(np.float32)
     return line
 
 
 def shaped_noise(samples: int, low: float, high: float, seed: int, slope: float = 0.0) -> Signal:
-    """Noise between two frequencies, unit rms; `slope` in dB an octave above `low`."""
+    """Noise (samples,) between two frequencies in Hz, with rms 1. `slope` is in dB per octave above `low`."""
     noise = np.random.default_rng([seed, samples]).standard_normal(samples).astype(np.float32)
     spectrum = np.fft.rfft(noise)
     hertz = np.fft.rfftfreq(samples, 1 / RATE) + 1.0
@@ -79,7 +82,7 @@ def shaped_noise(samples: int, low: float, high: float, seed: int, slope: float 
 
 
 def without_rumble(sound: Signal, cut: float = 22.0) -> Signal:
-    """The sound without what lies below hearing, offsets above all."""
+    """Remove inaudibly low frequencies and the DC offset."""
     spectrum = np.fft.rfft(sound)
     hertz = np.fft.rfftfreq(len(sound), 1 / RATE)
     clean: Signal = np.fft.irfft(spectrum * hertz**4 / (hertz**4 + cut**4), len(sound)).astype(np.float32)

@@ -1,10 +1,11 @@
-"""Tags as people write them, and every word that tags and lyrics can hold."""
+"""Tags of a clip in the usual wording, and the vocabulary of tags and lyrics."""
 
 from __future__ import annotations
 
 import re
 
-from acestep_flows.training.synthesis.compose import TEMPOS, stream
+from acestep_flows.training.synthesis.arrangement import stream
+from acestep_flows.training.synthesis.compose import TEMPOS
 from acestep_flows.training.synthesis.instruments import INSTRUMENTS
 from acestep_flows.training.synthesis.lexicon import WORDS
 from acestep_flows.training.synthesis.score import Truth
@@ -17,14 +18,14 @@ SECTIONS = ("intro", "verse", "chorus", "outro", "instrumental")
 
 
 def pace(tempo: int) -> str:
-    """A word for a tempo, as those write who do not count."""
+    """A word for a tempo, such as "slow"."""
     return next(word for limit, word in PACES if tempo < limit)
 
 
 def tags(truth: Truth, seed: int) -> str:
-    """All that is known of a clip, comma separated: "house, synth lead, drums, 124 bpm, A minor, male vocal".
+    """The tags of a clip, comma separated: "house, synth lead, drums, 124 bpm, A minor, male vocal".
 
-    The mood and a word for the pace stand in half of them each. Nothing is said that is not so.
+    Half of the clips have a word for the pace, and half have the mood. All tags are true of the clip.
     """
     draw = stream(seed, "tags")
     words = [truth.style, *reversed(truth.instruments)]
@@ -43,7 +44,7 @@ def tags(truth: Truth, seed: int) -> str:
 
 
 def split(text: str) -> list[str]:
-    """The words of tags or lyrics; brackets, commas and line ends stand alone."""
+    """Split tags or lyrics into words. Brackets, commas and line ends are words of their own."""
     return re.findall(r"[A-Za-z0-9#']+|[^\sA-Za-z0-9#']|\n", text)
 
 

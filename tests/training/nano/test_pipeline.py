@@ -1,5 +1,4 @@
-"""`python -m acestep_flows.cli.nano`, with hardly a step of each: stopped in every way there is, it makes what it
-makes undisturbed."""
+"""`python -m acestep_flows.cli.nano` with few steps: an interrupted pipeline gives the same checkpoint."""
 
 from __future__ import annotations
 
@@ -26,9 +25,9 @@ CHANGES = {
 }
 
 STEPS = {"autoencoder": 12, "diffusion": 12}
-"""Of the trainings that are stopped: enough that there is something left."""
+"""Steps of the trainings that are stopped: enough that some are left."""
 PATIENCE = 900.0
-"""Seconds until a command that does not come to where it is to be stopped has failed."""
+"""Seconds after which a command that has not reached its stopping point counts as failed."""
 
 
 def command(out: Path) -> list[str]:
@@ -44,42 +43,42 @@ def command(out: Path) -> list[str]:
 
 
 def run(out: Path, until: str | None = None, how: signal.Signals | None = None) -> tuple[int, str]:
-    """Run the command, and send it a signal once there is a file `until`; gives its exit code and what it said."""
-    given = {**os.environ, "OMP_NUM_THREADS": "1"}
+    """Run the command, send it a signal once a file `until` exists, and return its exit code and its output."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
-        command(out), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=given
+        command(out), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as process:
         if until and how:
             deadline = time.monotonic() + PATIENCE
             while not list(out.glob(until)) and process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.01)
             process.send_signal(how)
-        said, told = process.communicate(timeout=PATIENCE)
-    return process.returncode, said + told
+        stdout, stderr = process.communicate(timeout=PATIENCE)
+    return process.returncode, stdout + stderr
 
 
 @pytest.mark.slow
-def test_stopped_in_every_way_it_makes_the_same(tmp_path: Path) -> None:
+def test_an_interrupted_pipeline_gives_the_same_checkpoint(tmp_path: Path) -> None:
     parts = tmp_path / "parts"
-    code, told = run(parts, "autoencoder/states/*.pt", signal.SIGINT)
-    assert code == 130, told
-    assert "autoencoder stopped after step" in told
-    assert "the same command goes on" in told
-    assert "Traceback" not in told
-    code, told = run(parts, "diffusion/states/*.pt", signal.SIGKILL)
+    code, output = run(parts, "autoencoder/states/*.pt", signal.SIGINT)
+    assert code == 130, output
+    assert "autoencoder stopped after step" in output
+    assert "the same command goes on" in output
+    assert "Traceback" not in output
+    code, output = run(parts, "diffusion/states/*.pt", signal.SIGKILL)
     assert code == -signal.SIGKILL
     for out, first in ((parts, "diffusion"), (tmp_path / "whole", "autoencoder")):
-        code, told = run(out)
-        assert code == 0, told
-        begun = [line for line in told.splitlines() if line in CHANGES]
-        assert begun[0] == first, "finished steps are not begun again"
-    made = {file.relative_to(parts / "nano") for file in (parts / "nano").rglob("*") if file.is_file()}
-    assert len(made) > 10
-    for file in made:
+        code, output = run(out)
+        assert code == 0, output
+        started = [line for line in output.splitlines() if line in CHANGES]
+        assert started[0] == first, "finished steps are not repeated"
+    files = {file.relative_to(parts / "nano") for file in (parts / "nano").rglob("*") if file.is_file()}
+    assert len(files) > 10
+    for file in files:
         assert (parts / "nano" / file).read_bytes() == (tmp_path / "whole" / "nano" / file).read_bytes(), file
 
     nano, start = Checkpoint.open(parts / "nano"), Checkpoint.open(parts / "start")
     for part in ("ace_step_transformer", "music_dcae_f8c8", "music_vocoder", "umt5-base"):
-        assert nano.digest(part) != start.digest(part), f"{part} is as it was"
+        assert nano.digest(part) != start.digest(part), f"{part} was not trained"
     assert nano.extras.names("adapters") == ["lyric2vocal"]
     assert nano.extras.names("controls") == ["singing2accompaniment", "stemgen"]

@@ -1,4 +1,4 @@
-"""Where the training of nano starts: a whole checkpoint that knows nothing, and a vocabulary that prompts fit."""
+"""The untrained checkpoint of nano: whole, small and seeded, with a vocabulary for its prompts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     return Checkpoint.open(folder)
 
 
-def test_it_is_whole_and_small(start: Checkpoint) -> None:
+def test_the_checkpoint_is_whole_and_small(start: Checkpoint) -> None:
     sizes = [math.prod(shape) for part in PARTS for shape in start.shapes(part).values()]
     assert sum(sizes) < MAX_PARAMETERS
 
@@ -35,7 +35,7 @@ def test_velocities_start_at_zero(start: Checkpoint) -> None:
 
 
 def test_the_same_seed_gives_the_same_start(start: Checkpoint, tmp_path: Path) -> None:
-    torch.manual_seed(77)  # whatever was drawn before
+    torch.manual_seed(77)  # the global generator has no effect
     write_start(tmp_path / "again")
     write_start(tmp_path / "other", seed=1)
     again, other = Checkpoint.open(tmp_path / "again"), Checkpoint.open(tmp_path / "other")
@@ -43,26 +43,26 @@ def test_the_same_seed_gives_the_same_start(start: Checkpoint, tmp_path: Path) -
     assert other.digest("music_dcae_f8c8") != start.digest("music_dcae_f8c8")
 
 
-def test_its_own_tags_have_ids_and_others_become_the_unknown(start: Checkpoint) -> None:
+def test_known_tags_have_ids_and_others_the_unknown_id(start: Checkpoint) -> None:
     encoder = TextEncoder.load(start, Placement())
     (ids,), _ = encoder.tokenize(["hip hop, electric guitar, C# minor, 124 bpm, male vocal, zither"])
     unknown = 2
     assert (ids == unknown).tolist() == [False] * 10 + [True, False]
 
 
-def test_near_tempos_begin_as_near_words_and_others_do_not(start: Checkpoint) -> None:
+def test_embeddings_of_near_tempos_are_similar(start: Checkpoint) -> None:
     encoder = TextEncoder.load(start, Placement())
     rows = encoder.tokenize([" ".join(str(tempo) for tempo in range(60, 181)) + " house"])[0][0]
     words = start.load("umt5-base", prefix="shared.")["shared.weight"][rows].float()
     assert words.square().mean(dim=1).sqrt().tolist() == pytest.approx([1.0] * len(words), abs=0.35)
-    alike = torch.nn.functional.cosine_similarity(words[:, None], words[None], dim=-1)
-    assert alike.diagonal(1)[:119].min() > 0.9
-    assert alike.diagonal(3)[:117].mean() == pytest.approx(math.exp(-1 / 4), abs=0.1)
-    assert alike.diagonal(15)[:105].abs().mean() < 0.25
-    assert alike[-2, :-2].abs().mean() < 0.25, "of another word"
+    similarity = torch.nn.functional.cosine_similarity(words[:, None], words[None], dim=-1)
+    assert similarity.diagonal(1)[:119].min() > 0.9
+    assert similarity.diagonal(3)[:117].mean() == pytest.approx(math.exp(-1 / 4), abs=0.1)
+    assert similarity.diagonal(15)[:105].abs().mean() < 0.25
+    assert similarity[-2, :-2].abs().mean() < 0.25, "a word that is no number"
 
 
-def test_aliases_stand_for_words_that_are_there() -> None:
+def test_aliases_are_new_names_of_known_words() -> None:
     known = {word.lower() for word in prompt_words()}
     assert set(ALIASES.values()) <= known
     assert not set(ALIASES) & known

@@ -1,4 +1,4 @@
-"""Synthetic clips on disk are what upstream's layout asks for, and an interrupted run goes on."""
+"""Synthetic clips on disk have upstream's layout, and an interrupted call can be repeated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from acestep_flows.training.synthesis import compose, render
 from acestep_flows.training.synthesis.folder import write_folder
 
 
-def test_each_clip_has_its_words_and_its_truth(tmp_path: Path) -> None:
+def test_each_clip_has_tags_lyrics_and_truth(tmp_path: Path) -> None:
     paths = write_folder(tmp_path, 2, seed=7, seconds=3.5, stems=True, vocal="female")
     assert [path.name for path in paths] == ["synthetic-00000007.flac", "synthetic-00000008.flac"]
     piece = render(compose(7, seconds=3.5, vocal="female"))
@@ -29,17 +29,17 @@ def test_each_clip_has_its_words_and_its_truth(tmp_path: Path) -> None:
     assert np.abs(np.sum(stems, axis=0) - samples).max() < 3e-4
 
 
-def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
+def test_existing_clips_are_not_changed(tmp_path: Path) -> None:
     (first,) = write_folder(tmp_path, 1, seconds=3.0)
     before = first.stat().st_mtime_ns
-    heard: list[int] = []
-    write_folder(tmp_path, 2, seconds=3.0, watch=heard.append)
+    counts: list[int] = []
+    write_folder(tmp_path, 2, seconds=3.0, watch=counts.append)
     assert first.stat().st_mtime_ns == before
-    assert heard == [1, 2]
+    assert counts == [1, 2]
     assert not list(tmp_path.glob(".*"))
 
 
-def test_impossible_requests_are_refused(tmp_path: Path) -> None:
+def test_invalid_arguments_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError):
         write_folder(tmp_path, 0)
     (tmp_path / "file").write_text("")

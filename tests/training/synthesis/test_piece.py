@@ -1,4 +1,4 @@
-"""The labels of a synthetic clip are what its audio says: sums, loudness, beats, keys, words."""
+"""The labels of a synthetic clip match its audio: stems, loudness, beats, choices, words."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_the_same_seed_gives_the_same_clip() -> None:
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_clips_are_finite_not_clipped_and_as_loud_as_labelled(style: str) -> None:
+def test_clips_are_finite_and_not_clipped_and_have_the_labelled_loudness(style: str) -> None:
     for seed in range(2):
         piece = render(compose(seed, style=style))
         mix = piece.mix
@@ -36,7 +36,7 @@ def test_clips_are_finite_not_clipped_and_as_loud_as_labelled(style: str) -> Non
         assert measured == pytest.approx(piece.truth.loudness, abs=1.5)
 
 
-def test_stems_add_up_and_hold_what_the_truth_says() -> None:
+def test_stems_add_up_and_match_the_truth() -> None:
     for seed in range(8):
         piece = render(compose(seed))
         total = np.zeros_like(piece.mix)
@@ -49,7 +49,7 @@ def test_stems_add_up_and_hold_what_the_truth_says() -> None:
         assert all(np.abs(stem).max() > 0.003 for stem in piece.stems.values())
 
 
-def test_tags_and_lyrics_stay_in_the_vocabulary_and_tell_the_truth() -> None:
+def test_tags_and_lyrics_are_in_the_vocabulary_and_match_the_truth() -> None:
     known = set(vocabulary())
     for seed in range(80):
         score = compose(seed, seconds=6.0 + seed % 20)
@@ -62,7 +62,7 @@ def test_tags_and_lyrics_stay_in_the_vocabulary_and_tell_the_truth() -> None:
         assert bool(score.lyrics) is (score.truth.vocal is not None)
 
 
-def test_asked_choices_are_kept() -> None:
+def test_given_choices_are_used() -> None:
     score = compose(
         3,
         style="jazz",
@@ -82,12 +82,12 @@ def test_asked_choices_are_kept() -> None:
     assert compose(3, style="jazz", vocal="female").truth.vocal == "female"
 
 
-def test_fixing_one_choice_leaves_the_others() -> None:
+def test_fixing_one_choice_does_not_change_the_others() -> None:
     free, fixed = compose(11).truth, compose(11, tempo=100).truth
     assert (free.style, free.key, free.mode, free.vocal) == (fixed.style, fixed.key, fixed.mode, fixed.vocal)
 
 
-def test_beats_stand_on_the_grid() -> None:
+def test_beats_are_on_the_grid() -> None:
     aligned = compose(2, tempo=120, seconds=8.0).truth
     assert aligned.beats == pytest.approx(np.arange(16) * 0.5, abs=1e-5)
     anywhere = compose(2, tempo=120, seconds=8.0, aligned=False).truth
@@ -112,12 +112,12 @@ def test_long_pieces_have_a_form() -> None:
         {"vocal": "choir"}, {"seconds": 0.0}, {"instruments": ["sub bass", "synth bass"]},
     ],
 )  # fmt: skip
-def test_what_does_not_exist_is_refused(choice: dict[str, object]) -> None:
+def test_invalid_choices_are_refused(choice: dict[str, object]) -> None:
     with pytest.raises(InputError):
         compose(1, **choice)  # type: ignore[arg-type]
 
 
-def test_every_instrument_sounds_over_its_range() -> None:
+def test_every_instrument_has_its_level_over_its_range() -> None:
     from acestep_flows.training.synthesis.instruments import note
 
     for name, instrument in INSTRUMENTS.items():
