@@ -1,8 +1,8 @@
-"""Adapters as files: what one is, and one brought from or to another format.
+"""Adapter files: describe them, read them in several formats, and write them in two.
 
-Three ways to name the same matrices are read: the published one (`LAYER.lora_A.weight`), peft's and diffusers' (the
-same behind a prefix), and kohya's (`lora_unet_LAYER.lora_down.weight`, where LAYER has "_" for ".", with an `alpha` per
-layer). Scaling is taken from where each keeps it: the file's metadata, `adapter_config.json`, or the alphas.
+The formats differ in the names of the same matrices: the published ones (`LAYER.lora_A.weight`), peft's and diffusers'
+(the same after a prefix), and kohya's (`lora_unet_LAYER.lora_down.weight`, where LAYER has "_" for ".", with an `alpha`
+per layer). The scaling comes from the file's metadata, from `adapter_config.json`, or from the alphas.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ Format = Literal["acestep", "peft"]
 
 
 def describe(adapter: Adapter) -> dict[str, Any]:
-    """What an adapter is, as JSON: its layers by ending, ranks, scaling, parameters and digest."""
+    """A description of an adapter as JSON: layers by ending, ranks, scaling, parameters, dtypes, base and digest."""
     ranks = Counter(layer.rank for layer in adapter.layers.values())
     endings = Counter(_ending(name) for name in adapter.layers)
     scaling = adapter.scaling
-    factors = (
-        sorted({round(scaling.of(name, one.rank), 6) for name, one in adapter.layers.items()}) if scaling else [1.0]
-    )
+    factors = [1.0]
+    if scaling:
+        factors = sorted({round(scaling.of(name, layer.rank), 6) for name, layer in adapter.layers.items()})
     return {
         "layers": len(adapter.layers),
         "targets": dict(sorted(endings.items())),
@@ -70,10 +70,11 @@ def read_foreign(path: Path, alpha: float | None = None, rslora: bool = False) -
 
     Args:
         path: a file, or a folder that holds one under its usual name.
-        alpha: scaling where the file says nothing about it.
+        alpha: scaling of a file that holds none.
+        rslora: whether `alpha` is divided by the root of the rank.
 
     Raises:
-        CheckpointError: it is none of them.
+        CheckpointError: there is no such file, it cannot be read, or it is in none of the formats.
     """
     folder = path if path.is_dir() else path.parent
     names = (FILE, PEFT_FILE) if path.is_dir() else (path.name,)
@@ -96,7 +97,7 @@ def read_foreign(path: Path, alpha: float | None = None, rslora: bool = False) -
 
 
 def write(adapter: Adapter, folder: Path, form: Format) -> Path:
-    """Write `adapter` into `folder` in the published format, or as peft saves adapters; gives the file.
+    """Write `adapter` into `folder` in the published format or in peft's. Returns the file.
 
     Raises:
         StorageError: it cannot be written.
@@ -123,29 +124,34 @@ def write(adapter: Adapter, folder: Path, form: Format) -> Path:
 
 
 def _layers(tensors: Mapping[str, Tensor], file: Path) -> tuple[dict[str, LowRank], dict[str, float]]:
-    """Layers, and the alphas of those that have one, from tensors by any of the names."""
+    """Layers, and the alphas of the layers that have one, from tensors with names of any format."""
     parts: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         ending = next((ending for ending in ENDINGS if name.endswith(ending)), None)
         if ending is None:
             raise CheckpointError(f"not an adapter: {name}", where=str(file), allowed="low-rank matrices of layers")
-        parts.setdefault(_plain(name.removesuffix(ending), file), {})[ENDINGS[ending]] = tensor
-    halves = [name for name, part in parts.items() if not {"down", "up"} <= set(part)]
-    if halves or not parts:
-        what = f"{halves[0]} has one factor only" if halves else "no tensors"
+        parts.setdefault(_published_name(name.removesuffix(ending), file), {})[ENDINGS[ending]] = tensor
+    incomplete = [name for name, part in parts.items() if not {"down", "up"} <= set(part)]
+    if incomplete or not parts:
+        what = f"{incomplete[0]} has one factor only" if incomplete else "no tensors"
         raise CheckpointError(f"not an adapter: {what}", where=str(file))
     layers = {name: LowRank(_matrix(part["down"]), _matrix(part["up"])) for name, part in parts.items()}
     return layers, {name: float(part["alpha"]) for name, part in parts.items() if "alpha" in part}
 
 
-def _plain(name: str, file: Path) -> str:
+def _published_name(name: str, file: Path) -> str:
+    """The published name of the layer that another format calls `name`.
+
+    Raises:
+        CheckpointError: kohya's name belongs to no layer.
+    """
     if name.startswith(KOHYA):
         flat = name.removeprefix(next(prefix for prefix in KOHYA if name.startswith(prefix)))
-        found = _published_names().get(NUMBER.sub("#", flat))
-        if found is None:
+        pattern = _published_names().get(NUMBER.sub("#", flat))
+        if pattern is None:
             raise CheckpointError(f"no layer is called {name}", where=str(file), allowed="layers of the transformer")
         numbers = iter(NUMBER.findall(flat))
-        return re.sub("#", lambda _: next(numbers), found)
+        return re.sub("#", lambda _: next(numbers), pattern)
     for prefix in PREFIXES:
         name = name.removeprefix(prefix)
     return name
@@ -153,21 +159,21 @@ def _plain(name: str, file: Path) -> str:
 
 @cache
 def _published_names() -> dict[str, str]:
-    """Layers by their names with "_" for ".", and "#" for every number: models of any size have the same."""
+    """Published names by kohya's, with "#" for every number, so that they are the same for models of any size."""
     names = [name.removesuffix(".weight") for name in transformer_layout(configs(1, 1)[TRANSFORMER])]
     return {NUMBER.sub("#", name.replace(".", "_")): NUMBER.sub("#", name) for name in names}
 
 
 def _matrix(tensor: Tensor) -> Tensor:
-    """Some write a 1x1 convolution's factors as its kernels."""
+    """A matrix, also where a file stores the factor of a 1x1 convolution as its kernel."""
     return tensor.flatten(1) if tensor.ndim > 2 and tensor[0, 0].numel() == 1 else tensor
 
 
 def _foreign_scaling(folder: Path, layers: Mapping[str, LowRank], alphas: Mapping[str, float]) -> Scaling | None:
     if alphas:
         common = Counter(alphas.get(name, float(layer.rank)) for name, layer in layers.items()).most_common(1)[0][0]
-        own = {name: alphas.get(name, float(layer.rank)) for name, layer in layers.items()}
-        return Scaling(common, False, {name: alpha for name, alpha in own.items() if alpha != common})
+        all_alphas = {name: alphas.get(name, float(layer.rank)) for name, layer in layers.items()}
+        return Scaling(common, False, {name: alpha for name, alpha in all_alphas.items() if alpha != common})
     file = folder / PEFT_CONFIG
     if not file.is_file():
         return None
@@ -184,13 +190,13 @@ def _ending(name: str) -> str:
 
 
 def rounded(adapter: Adapter, dtype: torch.dtype) -> Adapter:
-    """The same in another dtype."""
+    """The same adapter in another dtype."""
     layers = {name: LowRank(layer.down.to(dtype), layer.up.to(dtype)) for name, layer in adapter.layers.items()}
     return replace(adapter, layers=layers)
 
 
 def folded(adapter: Adapter) -> Adapter:
-    """The same with its scaling worked into the matrices, for loaders that read no metadata."""
+    """The same adapter with its scaling multiplied into the matrices, for loaders that read no metadata."""
     scaling = adapter.scaling
     if scaling is None:
         return adapter

@@ -1,4 +1,4 @@
-"""Adapters worked into a checkpoint's weights: a new checkpoint that plays as the old one does with them applied."""
+"""Merge adapters into a checkpoint's weights. The new checkpoint works like the old one with the adapters applied."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ WEIGHTS = weights_file(TRANSFORMER)
 
 
 def merge(checkpoint: Checkpoint, adapters: Sequence[tuple[Path, float]], out: Path) -> None:
-    """Write a checkpoint whose transformer has `adapters`, each with its weight, worked into its weights.
+    """Write a checkpoint whose transformer weights include `adapters`, each multiplied by its weight.
 
-    The other parts are linked, or copied where the file system cannot. What lies in the checkpoint's `adapters/` and
-    `controls/` was trained on its weights and not on the new ones: it does not come along. `out` is there once it is
+    The other parts are hard links, or copies where the file system has no links. The checkpoint's `adapters/` and
+    `controls/` are left out, as they were trained on its weights and not on the new ones. `out` appears once it is
     whole.
 
     Raises:
-        InputError: `out` is not an empty folder.
-        CheckpointError: an adapter is for another model (for other weights of it there is a warning), or the weights
-            cannot be read.
+        InputError: `out` exists and is not an empty folder.
+        CheckpointError: an adapter is for another model, or the weights cannot be read. An adapter for other weights of
+            the same model only causes a warning.
         StorageError: `out` cannot be written to.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError("there is something", where=str(out), allowed="an empty or a new folder")
+        raise InputError("the folder is not empty", where=str(out), allowed="an empty or a new folder")
     config, digest = checkpoint.config(TRANSFORMER), checkpoint.digest(TRANSFORMER)
     loaded = [(Adapter.load(path, config, digest), path, weight) for path, weight in adapters]
     tensors = _weights(checkpoint)
@@ -51,14 +51,14 @@ def merge(checkpoint: Checkpoint, adapters: Sequence[tuple[Path, float]], out: P
     except SafetensorError as error:
         raise StorageError(f"{out}: cannot be written: {error}") from None
     with storage.new_folder(out) as unfinished:
-        for source, place in _kept(checkpoint):
-            (unfinished / place).parent.mkdir(exist_ok=True)
-            _link_or_copy(source, unfinished / place)
+        for source, relative in _other_files(checkpoint):
+            (unfinished / relative).parent.mkdir(exist_ok=True)
+            _link_or_copy(source, unfinished / relative)
         storage.write(unfinished / TRANSFORMER / WEIGHTS, merged)
 
 
 def _weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """All tensors of the transformer's file, as they stand there."""
+    """All tensors of the transformer's weights file, in their stored dtypes."""
     file = checkpoint.file(TRANSFORMER, WEIGHTS)
     try:
         with safe_open(file, framework="pt") as opened:
@@ -67,8 +67,8 @@ def _weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
         raise CheckpointError(f"cannot be read: {error}", where=str(file)) from None
 
 
-def _kept(checkpoint: Checkpoint) -> Iterator[tuple[Path, Path]]:
-    """Files that stay as they are, and their names in a checkpoint: those of the parts, and what lies beside these."""
+def _other_files(checkpoint: Checkpoint) -> Iterator[tuple[Path, Path]]:
+    """All files but the transformer's weights, `adapters/` and `controls/`, each with its path in the checkpoint."""
     for folder in (checkpoint.root, *(checkpoint.root / part for part in PARTS)):
         for file in folder.iterdir():
             name = file.relative_to(checkpoint.root)
@@ -77,12 +77,13 @@ def _kept(checkpoint: Checkpoint) -> Iterator[tuple[Path, Path]]:
 
 
 def _product(adapter: Adapter, name: str, layer: LowRank) -> Tensor:
+    """The weight difference of a layer, (outputs, inputs) in float32."""
     factor = adapter.scaling.of(name, layer.rank) if adapter.scaling else 1.0
     return factor * (layer.up.float() @ layer.down.float())
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
-    # In the hub's cache files are symbolic links, and relative ones: a second name of such a link leads nowhere.
+    # Files of the hub's cache are relative symbolic links. A hard link to such a link would point nowhere.
     real = source.resolve()
     try:
         os.link(real, target)

@@ -1,7 +1,7 @@
-"""REPA in training: hidden states are pulled towards what audio teachers hear in the same songs (spec 05 section 2.7).
+"""REPA in training: align hidden states with the features of audio teachers for the same songs (spec 05 section 2.7).
 
-Which teachers a checkpoint was made with, where they are compared and how wide they are stands in its config; a
-teacher beside those needs a depth of its own, and a head that is not written out. Heads learn along.
+The checkpoint's config names its teachers, the blocks whose states are compared, and the width of the features. A
+teacher that the config does not name needs a `depth` in the recipe, and its head is not exported. Heads are trained.
 """
 
 from __future__ import annotations
@@ -25,29 +25,33 @@ from acestep_flows.training.kinds.objective import Loss, combine
 from acestep_flows.training.kinds.teachers import Teacher, TeacherSettings, load_teacher
 from acestep_flows.training.loop.recipe import RecipeSection
 
-Heard = Mapping[str, Sequence[Tensor]]
-"""By teacher's name the mono sound (n,) of each row of a batch, at the teacher's rate."""
+TeacherAudio = Mapping[str, Sequence[Tensor]]
+"""By teacher, the mono samples (n,) of each row of a batch at the teacher's rate."""
 
 
 class RepaSettings(RecipeSection):
-    """Which teachers, and how much they count."""
+    """The `repa` section: the teachers and the weight of their loss."""
 
-    coefficient: float = Field(1.0, gt=0, description="Of the teachers' mean distance, beside the flow's loss.")
+    coefficient: float = Field(1.0, gt=0, description="Weight of the mean distance to the teachers.")
     teachers: dict[str, TeacherSettings] = Field(
         {"mert": TeacherSettings(), "m-hubert": TeacherSettings()},
         min_length=1,
-        description="By name. One that is not on this machine is left out, with a notice.",
+        description="Teachers by name; one that is not on this machine is left out with a warning.",
     )
 
 
 class Alignment:
-    """The teachers that are there, and their heads.
+    """Teachers and the trained heads that map hidden states to their features.
 
     Args:
         teachers: at least one, by name.
+        songs: encoded songs whose source is still there.
+
+    Attributes:
+        heads: one head per teacher.
 
     Raises:
-        InputError: a teacher does not fit the checkpoint; the songs' sound is gone.
+        InputError: a teacher does not fit the checkpoint, or the recordings of the songs are gone.
     """
 
     def __init__(
@@ -64,13 +68,13 @@ class Alignment:
             ssl_latent_dims=tuple(self._width(name) for name in names),
         )
         self.heads = RepaHeads(config)
-        self._take_over(checkpoint)
+        self._load_published_heads(checkpoint)
 
     @classmethod
-    def of(cls, settings: RepaSettings, checkpoint: Checkpoint, songs: EncodedSet, device: str) -> Alignment | None:
-        """The alignment with the teachers that can be read; None where there are none."""
-        found = {name: load_teacher(name, one, device) for name, one in settings.teachers.items()}
-        teachers = {name: teacher for name, teacher in found.items() if teacher is not None}
+    def load(cls, settings: RepaSettings, checkpoint: Checkpoint, songs: EncodedSet, device: str) -> Alignment | None:
+        """Load the teachers that are on this machine; None where there are none of them."""
+        loaded = {name: load_teacher(name, teacher, device) for name, teacher in settings.teachers.items()}
+        teachers = {name: teacher for name, teacher in loaded.items() if teacher is not None}
         if not teachers:
             return None
         alignment = cls(settings, teachers, checkpoint, songs)
@@ -79,40 +83,49 @@ class Alignment:
 
     @property
     def depths(self) -> tuple[int, ...]:
-        """Blocks whose states are wanted, one for each teacher."""
+        """The blocks whose states are compared, one per teacher."""
         return self.heads.config.ssl_encoder_depths
 
-    def sounds(self, crops: Sequence[Crop]) -> Heard:
-        """What the teachers will hear of `crops`."""
+    def audio(self, crops: Sequence[Crop]) -> TeacherAudio:
+        """Read the audio of `crops` for every teacher.
+
+        Raises:
+            InputError: a recording is gone.
+        """
         return {
             name: [torch.from_numpy(self._sounds.mono(crop, teacher.rate)) for crop in crops]
             for name, teacher in self._teachers.items()
         }
 
-    def loss(self, flow: Tensor, states: Mapping[int, Tensor], lengths: Sequence[int] | None, heard: Heard) -> Loss:
-        """The loss of a step: that of the flow, and how far `states` by depth (B, T, D) are from the teachers'.
+    def loss(
+        self, flow: Tensor, states: Mapping[int, Tensor], lengths: Sequence[int] | None, audio: TeacherAudio
+    ) -> Loss:
+        """The loss of a step: the flow-matching loss, and the distances between hidden states and teachers' features.
 
         Args:
+            flow: the flow-matching loss.
+            states: hidden states (B, T, D) by depth.
             lengths: real frames of each row; None where all have T.
+            audio: of the same rows.
         """
-        told = {name: teacher.hear(heard[name]) for name, teacher in self._teachers.items()}
+        features = {name: teacher.features(audio[name]) for name, teacher in self._teachers.items()}
         hidden = [states[depth] for depth in self.depths]
         if lengths is None:
-            distances = self.heads(hidden, told)
-        else:  # padding is no part of a song, and would be stretched along with it
+            distances = self.heads(hidden, features)
+        else:  # row by row without padding, as the comparison stretches hidden states to the features' length
             rows = [
                 self.heads(
-                    [one[row : row + 1, :length] for one in hidden],
-                    {name: [features[row]] for name, features in told.items()},
+                    [depth_states[row : row + 1, :length] for depth_states in hidden],
+                    {name: [teacher_features[row]] for name, teacher_features in features.items()},
                 )
                 for row, length in enumerate(lengths)
             ]
-            distances = {name: torch.stack([row[name] for row in rows]).mean() for name in told}
-        weights = {name: one.weight for name, one in self._settings.teachers.items()}
+            distances = {name: torch.stack([row[name] for row in rows]).mean() for name in features}
+        weights = {name: teacher.weight for name, teacher in self._settings.teachers.items()}
         return combine(flow, distances, self._settings.coefficient, weights)
 
     def tensors(self) -> dict[str, Tensor]:
-        """The heads that the checkpoint's config knows, under their published names."""
+        """The tensors of the heads that the checkpoint's config names, under their published names."""
         return {
             f"projectors.{self._published.ssl_names.index(name)}.{key}": tensor
             for name, head in self._named_heads().items()
@@ -128,7 +141,7 @@ class Alignment:
         depth = self._settings.teachers[name].depth
         if depth is None:
             if name not in config.ssl_names:
-                raise InputError("none, and the checkpoint's config has none", where=where)
+                raise InputError("none given, and the checkpoint's config does not name the teacher", where=where)
             depth = config.ssl_encoder_depths[config.ssl_names.index(name)]
         if depth >= config.num_layers:
             raise InputError(f"{depth}", where=where, allowed=f"0 to {config.num_layers - 1}")
@@ -137,19 +150,19 @@ class Alignment:
     def _width(self, name: str) -> int:
         config, width = self._published, self._teachers[name].width
         if name in config.ssl_names:
-            wanted = config.ssl_latent_dims[config.ssl_names.index(name)]
-            if width != wanted:
-                allowed = f"{wanted}, as the checkpoint's config has it"
-                raise InputError(f"states of {width} channels", where=f"repa.teachers.{name}", allowed=allowed)
+            published = config.ssl_latent_dims[config.ssl_names.index(name)]
+            if width != published:
+                allowed = f"{published}, as in the checkpoint's config"
+                raise InputError(f"features of {width} channels", where=f"repa.teachers.{name}", allowed=allowed)
         return width
 
-    def _take_over(self, checkpoint: Checkpoint) -> None:
-        """Begin with the checkpoint's heads, where it has them."""
-        there = set(checkpoint.shapes(TRANSFORMER))
+    def _load_published_heads(self, checkpoint: Checkpoint) -> None:
+        """Start from the checkpoint's heads, where it has them."""
+        stored = set(checkpoint.shapes(TRANSFORMER))
         for name, head in self._named_heads().items():
             if name in self._published.ssl_names:
                 prefix = f"projectors.{self._published.ssl_names.index(name)}."
                 names = {f"{prefix}{key}" for key in head.state_dict()}
-                if names <= there:
+                if names <= stored:
                     tensors = checkpoint.load(TRANSFORMER, names)
                     head.load_state_dict({key.removeprefix(prefix): tensor for key, tensor in tensors.items()})

@@ -1,8 +1,8 @@
-"""Train the music autoencoder: log-mel to latents and back, so that latents come out standardised.
+"""Train the music autoencoder: log-mel to standardised latents and back.
 
-The latent space is fixed by the published constants, so the encoder is held to them: a regulariser keeps mean and
-deviation of every channel of the normalised latents at 0 and 1. Noise on the latents teaches the decoder to bear the
-errors that a diffusion model makes.
+The published constants fix the latent space. So a regulariser keeps the mean and the standard deviation of every
+channel of the normalised latents near 0 and 1. Noise on the latents makes the decoder robust against the errors of a
+diffusion model.
 """
 
 from __future__ import annotations
@@ -33,34 +33,34 @@ from acestep_flows.values import MEL_FRAMES_PER_LATENT, MEL_HOP, MODEL_RATE, SAM
 
 SPAN = MEL_HIGH - MEL_LOW
 SIZE = 2048
-"""Samples of the analysis window; a cut brings this much less a hop along, so that no frame sees an edge."""
+"""Samples of the analysis window. A cut has SIZE - hop samples of context, so that no frame reaches past its edge."""
 
 
 class AutoencoderLosses(RecipeSection):
-    """Weights of the loss, which is in units of the log-mel (1 is 8.7 dB)."""
+    """The `loss` section: weights of the terms beside the absolute error, in units of the log-mel (1 is 8.7 dB)."""
 
-    slopes: float = Field(0.25, ge=0, description="Absolute error of differences along time and along frequency.")
+    slopes: float = Field(0.25, ge=0, description="Absolute error of differences along time and frequency.")
     squares: float = Field(0.5, ge=0, description="Squared error.")
-    latents: float = Field(0.2, ge=0, description="Mean and deviation of each latent channel off 0 and 1.")
-    noise: float = Field(0.1, ge=0, description="Deviation of noise on the latents, drawn up to this per item.")
+    latents: float = Field(0.2, ge=0, description="Distance of latent channels from mean 0, deviation 1.")
+    noise: float = Field(0.1, ge=0, description="Largest deviation of noise on the latents.")
 
 
 class AutoencoderRecipe(TrainingRecipe):
     """Recipe of the autoencoder."""
 
     kind: Literal["autoencoder"] = "autoencoder"
-    architecture: str = Field("nano", description="'nano', or a config.json, or a checkpoint folder with one.")
-    start: Path | None = Field(None, description="Weights to begin with: a folder with the part's files.")
+    architecture: str = Field("nano", description="'nano', a config.json, or a checkpoint folder with one.")
+    start: Path | None = Field(None, description="Folder of the weights to start from; absent: random weights.")
     source: ClipSettings = ClipSettings()
-    crops: tuple[int, ...] = Field((128, 128, 128, 512), description="Mel frames of a cut; batches take turns.")
-    frames_per_batch: int = Field(1024, gt=0, description="Mel frames of a batch; shorter cuts, more of them.")
+    crops: tuple[int, ...] = Field((128, 128, 128, 512), description="Mel frames per cut; batches take these in turn.")
+    frames_per_batch: int = Field(1024, gt=0, description="Mel frames per batch; shorter cuts make more rows.")
     loss: AutoencoderLosses = AutoencoderLosses()
 
     @field_validator("crops")
     @classmethod
     def _whole(cls, crops: tuple[int, ...]) -> tuple[int, ...]:
         if not crops or any(crop <= 0 or crop % MEL_FRAMES_PER_LATENT for crop in crops):
-            raise ValueError(f"{list(crops)} are not multiples of {MEL_FRAMES_PER_LATENT} frames")
+            raise ValueError(f"{list(crops)} must be multiples of {MEL_FRAMES_PER_LATENT} frames")
         return crops
 
 
@@ -68,7 +68,11 @@ RECIPE = AutoencoderRecipe
 
 
 class AutoencoderTask:
-    """Encoder and decoder of diffusers' `AutoencoderDC`, trained together."""
+    """Trains encoder and decoder of diffusers' `AutoencoderDC` together.
+
+    Raises:
+        InputError: the architecture, the weights to start from, or the clips do not fit the recipe.
+    """
 
     def __init__(self, recipe: AutoencoderRecipe, device: str) -> None:
         from diffusers import AutoencoderDC
@@ -80,9 +84,9 @@ class AutoencoderTask:
         _standardise(self._network)
         if recipe.start:
             _read_weights(self._network, self._config, recipe.start)
-        _quicken(self._network)
+        _speed_up_depthwise(self._network)
         self._network.to(device, memory_format=torch.channels_last)
-        self._mel = new_log_mel().to(device)
+        self._mel = make_log_mel().to(device)
         self._source = ClipSource(recipe.source)
         longest = max(recipe.crops) * MEL_HOP + SIZE - MEL_HOP
         if longest > recipe.source.samples:
@@ -90,7 +94,7 @@ class AutoencoderTask:
 
     @contextmanager
     def ready(self) -> Iterator[None]:
-        """Clips are made ahead of need while the body runs."""
+        """Make clips in advance while the block runs."""
         with self._source.filling():
             yield
 
@@ -98,16 +102,16 @@ class AutoencoderTask:
         return {"autoencoder": self._network}
 
     def batch(self, index: int) -> Tensor:
-        """Cuts (B, 2, n) with the context their outer frames see."""
+        """Cuts (B, 2, n) in -1..1, with the context of their outer frames."""
         return torch.from_numpy(self._source.cuts(self._recipe.seed, index, *self._shape(index)))
 
     def _shape(self, index: int) -> tuple[int, int]:
-        """How many cuts batch `index` has, and their samples."""
+        """The number of cuts in batch `index`, and their samples."""
         frames = self._recipe.crops[index % len(self._recipe.crops)]
         return max(1, self._recipe.frames_per_batch // frames), frames * MEL_HOP + SIZE - MEL_HOP
 
     def content(self) -> Mapping[str, str]:
-        """Of what clips are made from, and the sizes of the network."""
+        """Digests of what clips are made from, and of the network's config."""
         return {**self._source.content, "architecture": json_digest(self._config)}
 
     def describe(self, index: int) -> str:
@@ -117,34 +121,34 @@ class AutoencoderTask:
         with torch.no_grad():
             target = self._mel.unpadded(batch.to(self.device).flatten(0, 1)).unflatten(0, batch.shape[:2])
         weights = self._recipe.loss
-        shown = scaled(target).contiguous(memory_format=torch.channels_last)
-        latents = normalised(self._network.encoder(shown).float())
+        inputs = scale_mel(target).contiguous(memory_format=torch.channels_last)
+        latents = normalise_latents(self._network.encoder(inputs).float())
         amount = weights.noise * torch.rand(len(latents), 1, 1, 1, device=latents.device)
         noisy = latents + amount * torch.randn_like(latents)
-        error = unscaled(self._network.decoder(_raw(noisy)).float()) - target
+        error = unscale_mel(self._network.decoder(_denormalise(noisy)).float()) - target
         terms = {
             "mel": error.abs().mean(),
             "slopes": error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean(),
             "squares": error.square().mean(),
-            "latents": _off_standard(latents),
+            "latents": _standard_loss(latents),
         }
         total = terms["mel"] + weights.slopes * terms["slopes"] + weights.squares * terms["squares"]
         return {"loss": total + weights.latents * terms["latents"], **terms}
 
     def preview(self, folder: Path, step: int) -> Mapping[str, float]:
-        """The error on whole held-out clips, and how far their latents are from standard."""
+        """Measure the error on whole held-out clips, and the mean and deviation of their latents."""
         errors, squares, latents = [], [], []
         for index, clip in enumerate(self._source.held_out()):
             whole = clip[:, : clip.shape[1] // SAMPLES_PER_FRAME * SAMPLES_PER_FRAME]
             mel = self._mel(torch.tensor(whole, device=self.device))[None]
             with autocast(self.device, self._recipe.loop.precision):
-                z = self._network.encoder(scaled(mel)).float()
-                back = unscaled(self._network.decoder(z).float())
-            latents.append(normalised(z))
-            errors.append(float((back - mel).abs().mean()))
-            squares.append(float((back - mel).square().mean()))
+                raw = self._network.encoder(scale_mel(mel)).float()
+                decoded = unscale_mel(self._network.decoder(raw).float())
+            latents.append(normalise_latents(raw))
+            errors.append(float((decoded - mel).abs().mean()))
+            squares.append(float((decoded - mel).square().mean()))
             if index < 3:
-                pair = {"clip": mel[0, 0].cpu().numpy(), "through the autoencoder": back[0, 0].cpu().numpy()}
+                pair = {"clip": mel[0, 0].cpu().numpy(), "through the autoencoder": decoded[0, 0].cpu().numpy()}
                 compare_mels(folder / f"clip-{index}.png", pair)
         spread = torch.cat(latents, dim=-1)
         return {
@@ -156,7 +160,7 @@ class AutoencoderTask:
         }
 
     def export(self, folder: Path) -> None:
-        """`folder/music_dcae_f8c8/`, in the published layout."""
+        """Write `folder/music_dcae_f8c8/` in the published layout."""
         write_part(folder, AUTOENCODER, self._config, self._network.state_dict())
 
 
@@ -169,7 +173,7 @@ def load_autoencoder(folder: Path, device: str) -> Any:
     """The trained network in `folder` (its own, or a whole checkpoint's), frozen.
 
     Raises:
-        InputError: it is not there, or not what its config says.
+        InputError: the files are missing, damaged, or do not fit the config.
     """
     from diffusers import AutoencoderDC
 
@@ -180,12 +184,12 @@ def load_autoencoder(folder: Path, device: str) -> Any:
 
 
 def autoencoder_digest(folder: Path) -> str:
-    """sha256 of the weights in `folder`, its own or a whole checkpoint's."""
-    with _weights(folder).open("rb") as file:
+    """sha256 of the autoencoder's weights file in `folder`, the part's folder or a whole checkpoint's."""
+    with _weights_path(folder).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _weights(folder: Path) -> Path:
+def _weights_path(folder: Path) -> Path:
     inner = folder / AUTOENCODER
     return (inner if inner.is_dir() else folder) / weights_file(AUTOENCODER)
 
@@ -194,40 +198,40 @@ def _read_weights(network: nn.Module, config: Mapping[str, Any], folder: Path) -
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    file = _weights(folder)
+    file = _weights_path(folder)
     if not file.is_file():
-        raise InputError("no weights", where=str(file), allowed="a trained autoencoder's folder")
+        raise InputError("no weights", where=str(file), allowed="the folder of a trained autoencoder")
     try:
         tensors = load_file(file)
     except SafetensorError as error:
         raise InputError(f"damaged: {error}", where=str(file)) from None
     expected = LAYOUTS[class_name(config)](config)
     if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != expected:
-        raise InputError("weights of another architecture", where=str(file), allowed="the one of its config")
+        raise InputError("weights of another architecture", where=str(file), allowed="that of the config")
     network.load_state_dict(tensors)
 
 
-def new_log_mel() -> LogMel:
-    """The log-mel of checkpoints made from scratch, with the published constants."""
+def make_log_mel() -> LogMel:
+    """The log-mel transform of checkpoints made from scratch, with the published constants."""
     return LogMel(torch.hann_window(SIZE), mel_filters(SIZE // 2 + 1, 128, MODEL_RATE, 40, 16000), MEL_HOP)
 
 
-def scaled(mel: Tensor) -> Tensor:
-    """Log-mel as the network sees it, about -1..1."""
+def scale_mel(mel: Tensor) -> Tensor:
+    """Scale a log-mel to the network's input range of about -1..1."""
     return 2 * (mel - MEL_LOW) / SPAN - 1
 
 
-def unscaled(x: Tensor) -> Tensor:
-    """The network's output as log-mel."""
+def unscale_mel(x: Tensor) -> Tensor:
+    """Scale the network's output back to a log-mel."""
     return (0.5 * x + 0.5) * SPAN + MEL_LOW
 
 
-def normalised(z: Tensor) -> Tensor:
-    """The encoder's output as latents."""
+def normalise_latents(z: Tensor) -> Tensor:
+    """Normalise the encoder's output (B, 8, 16, T) to latents of mean 0 and deviation 1."""
     return (z - LATENT_SHIFT) * LATENT_SCALE
 
 
-def _raw(latents: Tensor) -> Tensor:
+def _denormalise(latents: Tensor) -> Tensor:
     return latents / LATENT_SCALE + LATENT_SHIFT
 
 
@@ -239,22 +243,22 @@ class _WideDepthwise(nn.Conv2d):
             return super().forward(x.float().contiguous(memory_format=torch.channels_last))
 
 
-def _quicken(network: nn.Module) -> None:
-    """Change how wide depthwise convolutions are computed, not what: names and weights stay."""
+def _speed_up_depthwise(network: nn.Module) -> None:
+    """Compute wide depthwise convolutions faster. Their results, names and weights stay the same."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and module.groups == module.in_channels and module.kernel_size[0] > 3:
             module.__class__ = _WideDepthwise
 
 
-def _off_standard(latents: Tensor) -> Tensor:
-    """How far each channel (B, 8, 16, T) is from mean 0 and deviation 1."""
+def _standard_loss(latents: Tensor) -> Tensor:
+    """The mean distance of the channels of latents (B, 8, 16, T) from mean 0 and deviation 1."""
     mean, deviation = latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3))
     return (mean.square() + deviation.clamp_min(1e-4).log().square()).mean()
 
 
 @torch.no_grad()
 def _standardise(network: Any) -> None:
-    """Have the encoder begin near the latent scale, and the decoder expect it."""
+    """Scale the outer convolutions so that untrained latents are near the published scale."""
     network.encoder.conv_out.weight.mul_(1 / LATENT_SCALE)
     network.encoder.conv_out.bias.fill_(LATENT_SHIFT)
     network.decoder.conv_in.weight.mul_(LATENT_SCALE)

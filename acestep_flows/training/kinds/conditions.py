@@ -1,8 +1,8 @@
-"""What a song in training is told to be: its prompt and lyric tokens, and what is blanked so that guidance works.
+"""Conditions of a song in training: its prompt and lyric tokens, and which of them are blanked for guidance.
 
-The published rules are those of spec 05 sections 1.2 and 2. Nano's differ where inference differs from them: lyrics
-tokenised as a user's are, instrumentals with lyrics masked out, and the blanked lyrics in both forms that the null
-branch takes (zeros under the mask they had, and zeros masked out).
+The published rules are those of spec 05 sections 1.2 and 2. Nano's rules differ where inference differs from these:
+lyrics are tokenised like a user's, instrumentals have their lyrics masked out, and blanked lyrics appear in both forms
+of the null branch (zeros under their mask, and zeros that are masked out).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from acestep_flows.training.loop.recipe import RecipeSection
 PROMPT_CHARACTERS = 256
 NO_TAGS = "music"
 STRAY, MOST_STRAYS = "\N{ASTERISM}", 4
-"""A word that is in no vocabulary, and how many of them a prompt gets at most."""
+"""A word that is in no vocabulary, and the most of them that a prompt gets."""
 INSTRUMENTAL = "[inst]"
 TEMPO = re.compile(r"\b\d+(?= ?bpm\b)", re.IGNORECASE)
 
@@ -35,42 +35,42 @@ Rule = Literal["training", "inference"]
 
 
 class ConditionSettings(RecipeSection):
-    """How songs are described, and how often not."""
+    """The `conditions` section: prompts, lyrics, and how often they are blanked."""
 
     lyric_rule: Rule = Field(
-        "training", description="How lyrics become tokens: as the published model learnt them, or as a user's are."
+        "training", description="How lyrics are tokenised: as in the published training, or as at inference."
     )
-    shuffle_tags: bool = Field(True, description="Give the tags in another order each time.")
+    shuffle_tags: bool = Field(True, description="Shuffle the tags of every prompt.")
     tempo_first: float = Field(
-        0.0, ge=0, le=1, description="Share of prompts in which the tempo, where one is told, stands before all else."
+        0.0, ge=0, le=1, description="Share of prompts that put the tempo, if there is one, first."
     )
-    drop_tag: float = Field(0.0, ge=0, lt=1, description="Chance of each tag to be left out.")
+    drop_tag: float = Field(0.0, ge=0, lt=1, description="Probability of leaving out each tag.")
     tempo_jitter: float = Field(
         0.0,
         ge=0,
         le=0.1,
-        description="How far, as a share, a tempo in the tags may be off: near numbers so come to mean near tempos.",
+        description="Largest relative error of a tempo in the tags; it teaches that near numbers mean near tempos.",
     )
     stray: float = Field(
-        0.0, ge=0, le=1, description="Share of songs with unknown words among the tags, which so come to mean nothing."
+        0.0, ge=0, le=1, description="Share of prompts with unknown words among the tags; it teaches to ignore these."
     )
-    drop_text: float = Field(objective.TEXT_DROPOUT, ge=0, lt=1, description="Chance of a song's text to be blanked.")
-    drop_lyrics: float = Field(objective.LYRIC_DROPOUT, ge=0, lt=1, description="The same for its lyrics.")
+    drop_text: float = Field(objective.TEXT_DROPOUT, ge=0, lt=1, description="Probability of blanking a song's prompt.")
+    drop_lyrics: float = Field(objective.LYRIC_DROPOUT, ge=0, lt=1, description="Probability of blanking its lyrics.")
     keep_lyric_mask: float = Field(0.0, ge=0, le=1, description="Share of blanked lyrics that keep their mask.")
     mark_instrumental: float = Field(
-        0.0, ge=0, le=1, description="Share of songs without lyrics that get '[inst]' for lyrics."
+        0.0, ge=0, le=1, description="Share of songs without lyrics that get '[inst]' as lyrics."
     )
 
 
 def prompt(
     tags: Sequence[str], recaptions: Mapping[str, str], settings: ConditionSettings, random: np.random.Generator
 ) -> str:
-    """One description of a song: its tags or one of its other captions, each as likely, at most 256 characters."""
+    """One description of a song, at most 256 characters: its tags or one of its other captions, with equal chances."""
     words = [tag for tag in tags if random.random() >= settings.drop_tag] if settings.drop_tag else list(tags)
     if settings.tempo_jitter:
-        words = [_jittered(word, settings.tempo_jitter, random) for word in words]
+        words = [_jitter_tempo(word, settings.tempo_jitter, random) for word in words]
     if settings.shuffle_tags:
-        words = [words[place] for place in random.permutation(len(words))]
+        words = [words[position] for position in random.permutation(len(words))]
     if settings.tempo_first and random.random() < settings.tempo_first:
         words.sort(key=lambda word: not TEMPO.search(word))
     if settings.stray and random.random() < settings.stray:
@@ -80,13 +80,17 @@ def prompt(
     return candidates[int(random.integers(len(candidates)))][:PROMPT_CHARACTERS]
 
 
-def _jittered(tag: str, share: float, random: np.random.Generator) -> str:
-    """`tag` with each "124 bpm" in it up to `share` faster or slower."""
-    return TEMPO.sub(lambda found: str(round(int(found[0]) * (1 + random.uniform(-share, share)))), tag)
+def _jitter_tempo(tag: str, share: float, random: np.random.Generator) -> str:
+    """`tag` with every tempo in it ("124 bpm") changed by up to `share` of itself."""
+    return TEMPO.sub(lambda match: str(round(int(match[0]) * (1 + random.uniform(-share, share)))), tag)
 
 
 class LyricIds:
-    """Token ids and mask of a song's lyrics; what cannot be tokenised counts as no lyrics and is counted."""
+    """Tokenises lyrics by the recipe's rule. Lyrics that cannot be tokenised count as none.
+
+    Attributes:
+        failed: how often lyrics could not be tokenised.
+    """
 
     def __init__(self, tokenizer: LyricTokenizer, settings: ConditionSettings) -> None:
         self._tokenizer, self._settings = tokenizer, settings
@@ -111,7 +115,7 @@ class LyricIds:
 
 @dataclass(frozen=True)
 class Blanks:
-    """Which rows of a batch are to forget what: text (B,), lyrics (B,), and whether blanked lyrics keep their mask."""
+    """Booleans (B,) of a batch: which prompts are blanked, which lyrics, and which blanked lyrics keep their mask."""
 
     text: Tensor
     lyrics: Tensor
@@ -119,30 +123,32 @@ class Blanks:
 
     @classmethod
     def draw(cls, rows: int, settings: ConditionSettings, random: np.random.Generator) -> Blanks:
-        """Each row by its own chances."""
+        """Draw which of `rows` rows are blanked, each row and part by itself."""
         chances = (settings.drop_text, settings.drop_lyrics, settings.keep_lyric_mask)
         return cls(*(torch.from_numpy(random.random(rows) < chance) for chance in chances))
 
     @classmethod
     def none(cls, rows: int) -> Blanks:
+        """Blank nothing."""
         return cls(*(torch.zeros(rows, dtype=torch.bool) for _ in range(3)))
 
     @classmethod
     def all(cls, rows: int) -> Blanks:
+        """Blank prompts and lyrics of all rows, and mask the lyrics out."""
         every = torch.ones(rows, dtype=torch.bool)
         return cls(every, every, ~every)
 
     def blank_text(self, states: Tensor) -> Tensor:
-        """Text states (B, L, w), zeros in blanked rows."""
+        """Text states (B, L, w) with zeros in blanked rows."""
         return states * ~self.text.to(states.device)[:, None, None]
 
     def blank_lyrics(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Lyric ids and mask (B, M), ids zero in blanked rows, and the mask where it is not kept."""
+        """Lyric ids and mask (B, M). Blanked rows have zero ids, and a zero mask unless they keep theirs."""
         lyrics, keep = self.lyrics.to(ids.device), self.keep_mask.to(ids.device)
         return ids * ~lyrics[:, None], mask * (~lyrics | keep)[:, None]
 
 
 def pad_rows(rows: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
-    """Rows (n,) of any length as (B, longest), zeros behind."""
+    """Stack rows (n,) of any length into (B, longest), zeros at their ends."""
     longest = max(map(len, rows))
     return np.stack([np.pad(row, (0, longest - len(row))) for row in rows])

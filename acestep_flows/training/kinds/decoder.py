@@ -1,8 +1,8 @@
-"""Train the spectral vocoder's network, log-mel to magnitudes; Griffin-Lim, which follows it, has no weights.
+"""Train the network of the spectral vocoder: log-mel to magnitudes. Griffin-Lim, which follows it, has no weights.
 
-The loss is the error of the log-magnitudes, that of the magnitudes themselves so that loud partials count, and that of
-the mel they give again. Some mels are heard through a trained autoencoder, where one is given: its output is what the
-vocoder will be shown.
+The loss is the error of the log-magnitudes, that of the magnitudes, in which loud partials count more, and that of the
+log-mel of the magnitudes. With a trained autoencoder, some mels pass through it first, as the vocoder's inputs do at
+inference.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from acestep_flows.training.kinds.autoencoder import (
     SIZE,
     autoencoder_digest,
     load_autoencoder,
-    new_log_mel,
-    scaled,
-    unscaled,
+    make_log_mel,
+    scale_mel,
+    unscale_mel,
 )
 from acestep_flows.training.loop.content_stamp import json_digest
 from acestep_flows.training.loop.export_part import read_config, write_part
@@ -39,26 +39,26 @@ from acestep_flows.training.loop.recipe import RecipeSection, TrainingRecipe
 from acestep_flows.values import MEL_FRAMES_PER_LATENT, MEL_HOP, MODEL_RATE, Audio
 
 FLOOR = 1e-5
-"""Of magnitudes given back, as of the mel's."""
+"""Least mel value before the logarithm, as in the log-mel transform."""
 
 
 class DecoderLosses(RecipeSection):
-    """Weights of the loss beside the absolute error of log-magnitudes."""
+    """The `loss` section: weights of the terms beside the absolute error of log-magnitudes."""
 
     magnitudes: float = Field(0.5, ge=0, description="Absolute error of magnitudes.")
-    mel: float = Field(0.5, ge=0, description="Absolute error of the log-mel that the magnitudes give.")
+    mel: float = Field(0.5, ge=0, description="Absolute error of the log-mel of the magnitudes.")
 
 
 class DecoderRecipe(TrainingRecipe):
     """Recipe of the spectral vocoder."""
 
     kind: Literal["decoder"] = "decoder"
-    architecture: str = Field("nano", description="'nano', or a config.json, or a checkpoint folder with one.")
+    architecture: str = Field("nano", description="'nano', a config.json, or a checkpoint folder with one.")
     source: ClipSettings = ClipSettings()
-    autoencoder: Path | None = Field(None, description="Folder of a trained autoencoder, to hear mels through.")
-    heard: float = Field(0.5, ge=0, le=1, description="Share of batches heard through it.")
-    frames: int = Field(64, gt=0, description="Mel frames of a cut.")
-    batch: int = Field(8, gt=0, description="Stereo cuts in a batch.")
+    autoencoder: Path | None = Field(None, description="Folder of a trained autoencoder to pass mels through.")
+    heard: float = Field(0.5, ge=0, le=1, description="Share of batches passed through the autoencoder.")
+    frames: int = Field(64, gt=0, description="Mel frames per cut.")
+    batch: int = Field(8, gt=0, description="Stereo cuts per batch.")
     loss: DecoderLosses = DecoderLosses()
 
 
@@ -66,7 +66,11 @@ RECIPE = DecoderRecipe
 
 
 class DecoderTask:
-    """Each channel of a clip is an item: the network knows no stereo."""
+    """Trains the magnitude network. Each channel of a clip is an item of its own, as the network has one channel.
+
+    Raises:
+        InputError: the architecture, the autoencoder or the clips do not fit the recipe.
+    """
 
     def __init__(self, recipe: DecoderRecipe, device: str) -> None:
         self.device, self._recipe = device, recipe
@@ -74,7 +78,7 @@ class DecoderTask:
         if self._config["_class_name"] != "SpectralVocoder":
             raise InputError(f"class {self._config['_class_name']}", where="architecture", allowed="SpectralVocoder")
         torch.manual_seed(recipe.seed)
-        self._mel = new_log_mel().to(device)
+        self._mel = make_log_mel().to(device)
         self._vocoder = SpectralVocoder(self._config, self._mel.window, self._mel.filters).to(device)
         self._autoencoder = load_autoencoder(recipe.autoencoder, device) if recipe.autoencoder else None
         self._source = ClipSource(recipe.source)
@@ -85,7 +89,7 @@ class DecoderTask:
 
     @contextmanager
     def ready(self) -> Iterator[None]:
-        """Clips are made ahead of need while the body runs."""
+        """Make clips in advance while the block runs."""
         with self._source.filling():
             yield
 
@@ -93,20 +97,20 @@ class DecoderTask:
         return {"network": self._vocoder.network}
 
     def batch(self, index: int) -> Tensor:
-        """Cuts (B, 2, n) with the context their outer frames see."""
+        """Cuts (B, 2, n) in -1..1, with the context of their outer frames."""
         return torch.from_numpy(self._source.cuts(self._recipe.seed, index, *self._shape))
 
     @property
     def _shape(self) -> tuple[int, int]:
-        """How many cuts a batch has, and their samples."""
+        """The number of cuts in a batch, and their samples."""
         return self._recipe.batch, self._recipe.frames * MEL_HOP + SIZE - MEL_HOP
 
     def content(self) -> Mapping[str, str]:
-        """Of what clips are made from, the sizes of the network, and the autoencoder that mels are heard through."""
-        found = {**self._source.content, "architecture": json_digest(self._config)}
+        """Digests of what clips are made from, of the network's config, and of the autoencoder's weights."""
+        digests = {**self._source.content, "architecture": json_digest(self._config)}
         if self._recipe.autoencoder is not None:
-            found["autoencoder"] = autoencoder_digest(self._recipe.autoencoder)
-        return found
+            digests["autoencoder"] = autoencoder_digest(self._recipe.autoencoder)
+        return digests
 
     def describe(self, index: int) -> str:
         return self._source.describe(self._recipe.seed, index, *self._shape)
@@ -116,56 +120,59 @@ class DecoderTask:
             samples = batch.to(self.device).flatten(0, 1)
             target = (self._vocoder.spectrum(samples).abs().square() + POWER_EPSILON).sqrt()
             mel = self._mel.unpadded(samples)
-            shown = mel
+            inputs = mel
             if self._autoencoder is not None and float(torch.rand(())) < self._recipe.heard:
-                shown = self._through(mel.unflatten(0, (-1, 2))).flatten(0, 1)
-        predicted: Tensor = self._vocoder.network(shown).float()
+                inputs = self._autoencode(mel.unflatten(0, (-1, 2))).flatten(0, 1)
+        predicted: Tensor = self._vocoder.network(inputs).float()
         magnitudes = predicted.clamp_max(math.log(4 * SIZE)).exp()
-        again = (magnitudes @ self._vocoder.network.filters).clamp_min(FLOOR).log()
+        mel_of_magnitudes = (magnitudes @ self._vocoder.network.filters).clamp_min(FLOOR).log()
         terms = {
             "log": (predicted - target.log()).abs().mean(),
             "magnitudes": (magnitudes - target).abs().mean(),
-            "mel": (again - mel.mT).abs().mean(),
+            "mel": (mel_of_magnitudes - mel.mT).abs().mean(),
         }
         weights = self._recipe.loss
         total = terms["log"] + weights.magnitudes * terms["magnitudes"] + weights.mel * terms["mel"]
         return {"loss": total, **terms}
 
     def preview(self, folder: Path, step: int) -> Mapping[str, float]:
-        """Held-out clips to mel to waveform to mel: its error, with pictures and the sound of the first ones."""
+        """Measure the mel error of decoded held-out clips. Writes pictures and audio of the first ones.
+
+        "mel_l1" is for the clips' own mels, "mel_l1_heard" for mels that passed through the autoencoder.
+        """
         from acestep_flows.audio import write
 
         errors: dict[str, list[float]] = {"mel_l1": [], "mel_l1_heard": []}
         for index, clip in enumerate(self._source.held_out(4)):
             length = clip.shape[1] // (MEL_HOP * MEL_FRAMES_PER_LATENT) * MEL_HOP * MEL_FRAMES_PER_LATENT
             mel = self._mel(torch.tensor(clip[:, :length], device=self.device))
-            heard = mel if self._autoencoder is None else self._through(mel[None])[0]
-            for name, shown in (("mel_l1", mel), ("mel_l1_heard", heard)):
-                sound = self._vocoder.decode(shown.cpu().numpy())
-                again = self._mel(torch.tensor(sound, device=self.device))
-                errors[name].append(float((again - shown).abs().mean()))
-                if index < 2 and shown is heard:
-                    titled = {"clip": mel[0].cpu().numpy(), "decoded": again[0].cpu().numpy()}
-                    compare_mels(folder / f"clip-{index}.png", titled)
-                    write.audio(folder / f"clip-{index}.wav", Audio(sound, MODEL_RATE))
+            autoencoded = mel if self._autoencoder is None else self._autoencode(mel[None])[0]
+            for name, source in (("mel_l1", mel), ("mel_l1_heard", autoencoded)):
+                samples = self._vocoder.decode(source.cpu().numpy())
+                decoded = self._mel(torch.tensor(samples, device=self.device))
+                errors[name].append(float((decoded - source).abs().mean()))
+                if index < 2 and source is autoencoded:
+                    mels = {"clip": mel[0].cpu().numpy(), "decoded": decoded[0].cpu().numpy()}
+                    compare_mels(folder / f"clip-{index}.png", mels)
+                    write.audio(folder / f"clip-{index}.wav", Audio(samples, MODEL_RATE))
                 if self._autoencoder is None:
                     break
-        return {name: float(np.mean(found)) for name, found in errors.items() if found}
+        return {name: float(np.mean(values)) for name, values in errors.items() if values}
 
     def export(self, folder: Path) -> None:
-        """`folder/music_vocoder/`: the network, and the mel transform under its published names."""
+        """Write `folder/music_vocoder/`: the network, and the mel transform under its published names."""
         tensors = dict(self._vocoder.network.state_dict())
         tensors |= {WINDOW: self._mel.window, FILTERS: self._mel.filters}
         write_part(folder, VOCODER, self._config, tensors, exact=(WINDOW, FILTERS))
 
-    def _through(self, mel: Tensor) -> Tensor:
-        """Log-mel (B, 2, bands, F) through the autoencoder."""
+    def _autoencode(self, mel: Tensor) -> Tensor:
+        """Pass a log-mel (B, 2, bands, F) through the autoencoder."""
         assert self._autoencoder is not None
         with autocast(self.device, self._recipe.loop.precision):
-            back: Tensor = self._autoencoder.decoder(self._autoencoder.encoder(scaled(mel)))
-        return unscaled(back.float())
+            decoded: Tensor = self._autoencoder.decoder(self._autoencoder.encoder(scale_mel(mel)))
+        return unscale_mel(decoded.float())
 
 
 def build(recipe: DecoderRecipe, device: str) -> DecoderTask:
-    """The task of `recipe`."""
+    """Make the task of `recipe`."""
     return DecoderTask(recipe, device)

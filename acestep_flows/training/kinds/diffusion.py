@@ -1,7 +1,7 @@
 """Train the diffusion transformer by flow matching on encoded songs (spec 05 section 2).
 
-The lyric encoder and the condition projections, which are in the same weights file, are trained with it. The text
-encoder is frozen, as it was for the published model, or learns along (`train_text_encoder`), as a new one must.
+The lyric encoder and the condition projections are in the same weights file and are trained too. The text encoder is
+frozen, as for the published model, or trained as well (`train_text_encoder`), as a model from scratch needs.
 """
 
 from __future__ import annotations
@@ -18,31 +18,32 @@ from torch import Tensor, nn
 from acestep_flows.model.checkpoint import TOKENIZER
 from acestep_flows.model.layout import TEXT_ENCODER, TRANSFORMER
 from acestep_flows.training.kinds.alignment import Alignment, RepaSettings
-from acestep_flows.training.kinds.song_task import SongBatch, SongRecipe, SongTask
+from acestep_flows.training.kinds.song_batch import SongBatch
+from acestep_flows.training.kinds.song_task import SongRecipe, SongTask
 from acestep_flows.training.loop.export_part import write_part
 
 
 class DiffusionRecipe(SongRecipe):
-    """Recipe of the transformer and all that belongs to it."""
+    """Recipe of the diffusion transformer, with the lyric encoder and the condition projections."""
 
     kind: Literal["diffusion"] = "diffusion"
-    train_text_encoder: bool = Field(False, description="Train the text encoder along.")
+    train_text_encoder: bool = Field(False, description="Train the text encoder too.")
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout of the lyric encoder.")
-    repa: RepaSettings | None = Field(None, description="Audio teachers that hidden states are aligned with.")
+    repa: RepaSettings | None = Field(None, description="Audio teachers to align hidden states with.")
 
 
 RECIPE = DiffusionRecipe
 
 
 class DiffusionTask(SongTask):
-    """All weights of the transformer's file, and the text encoder's on request."""
+    """Trains all weights of the transformer's file, and the text encoder where the recipe asks for it."""
 
     def __init__(self, recipe: DiffusionRecipe, device: str) -> None:
         super().__init__(recipe, device)
         self._recipe = recipe
         self.alignment: Alignment | None = None
         if recipe.repa is not None:
-            self.alignment = Alignment.of(recipe.repa, self.checkpoint, self.songs, device)
+            self.alignment = Alignment.load(recipe.repa, self.checkpoint, self.songs, device)
         for module in self.modules().values():
             module.requires_grad_(True)
         for part in self.networks.lyric_encoder.modules():
@@ -55,24 +56,24 @@ class DiffusionTask(SongTask):
         return self.networks.published | text | heads
 
     def batch(self, index: int) -> SongBatch:
-        """The songs of step `index`, and how they sound where there are teachers."""
+        """Batch number `index`, with its audio where there are teachers."""
         batch = super().batch(index)
         if self.alignment is None:
             return batch
-        return dataclasses.replace(batch, heard=self.alignment.sounds(self._batches.batch(index)))
+        return dataclasses.replace(batch, teacher_audio=self.alignment.audio(self._batches.batch(index)))
 
     def loss(self, batch: SongBatch) -> dict[str, Tensor]:
-        """Flow matching, and the distance to each teacher."""
+        """The flow-matching loss, and the distance to each teacher."""
         alignment = self.alignment
-        if alignment is None or batch.heard is None:
+        if alignment is None or batch.teacher_audio is None:
             return super().loss(batch)
         levels, noise = self.draw(batch)
         flow, states = self.loss_and_states(batch, levels, noise, alignment.depths)
-        loss = alignment.loss(flow, states, batch.lengths, batch.heard)
+        loss = alignment.loss(flow, states, batch.lengths, batch.teacher_audio)
         return {"loss": loss.total, "flow": loss.denoising, **loss.alignment}
 
     def export(self, folder: Path) -> None:
-        """`folder/ace_step_transformer/`, and `folder/umt5-base/` where it was trained."""
+        """Write `folder/ace_step_transformer/`, and `folder/umt5-base/` where the text encoder was trained."""
         networks, checkpoint = self.networks, self.checkpoint
         heads = self.alignment.tensors() if self.alignment else {}
         write_part(folder, TRANSFORMER, checkpoint.config(TRANSFORMER), networks.transformer_tensors() | heads)
@@ -83,5 +84,5 @@ class DiffusionTask(SongTask):
 
 
 def build(recipe: DiffusionRecipe, device: str) -> DiffusionTask:
-    """The task of `recipe`."""
+    """Make the task of `recipe`."""
     return DiffusionTask(recipe, device)

@@ -1,4 +1,4 @@
-"""Noise levels and the flow-matching loss, as published or as a recipe has them (spec 05 section 2)."""
+"""Noise levels and the flow-matching loss, as published or by a recipe's settings (spec 05 section 2)."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from acestep_flows.training.loop.recipe import RecipeSection
 
 
 class FlowSettings(RecipeSection):
-    """How noise levels are drawn and errors are weighed."""
+    """The `flow` section: the density of noise levels, and the error that is minimised."""
 
     density: Literal["published", "logit_normal"] = Field(
         "published", description="The published table of noise levels, or a logit-normal by the numbers below."
     )
-    mean: float = Field(0.0, description="logit_normal: of the logit.")
-    deviation: float = Field(1.0, gt=0, description="logit_normal: of the logit.")
-    uniform: float = Field(0.0, ge=0, le=1, description="logit_normal: share of levels drawn evenly instead.")
-    shift: float = Field(1.0, gt=0, description="logit_normal: moves levels towards noise; 1 leaves them.")
+    mean: float = Field(0.0, description="logit_normal: mean of the logit.")
+    deviation: float = Field(1.0, gt=0, description="logit_normal: standard deviation of the logit.")
+    uniform: float = Field(0.0, ge=0, le=1, description="logit_normal: share of levels that are uniform instead.")
+    shift: float = Field(1.0, gt=0, description="logit_normal: shift of levels towards noise; 1: none.")
     error: Literal["data", "velocity"] = Field(
-        "data", description="Squared error of the data estimate, as published, or of the velocity."
+        "data", description="Minimised squared error: of the data estimate, as published, or of the velocity."
     )
 
 
@@ -40,7 +40,7 @@ def draw_levels(rows: int, settings: FlowSettings) -> Tensor:
 def flow_loss(
     velocity: Tensor, noisy: Tensor, data: Tensor, noise: Tensor, levels: Tensor, mask: Tensor, settings: FlowSettings
 ) -> Tensor:
-    """The loss of a predicted velocity; all (B, 8, 16, T), levels (B,), mask (B, T) with 1 on real frames."""
+    """The loss of a predicted velocity: levels (B,), mask (B, T) with 1 on real frames, all others (B, 8, 16, T)."""
     if settings.error == "data":
         return objective.flow_loss(objective.data_estimate(noisy, velocity, levels), data, mask)
     squares = (velocity - (noise - data)).square().mean(dim=(1, 2)) * mask

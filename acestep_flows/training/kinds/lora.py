@@ -1,4 +1,4 @@
-"""Train a LoRA adapter for the transformer, its lyric encoder and its projections, in the published file format."""
+"""Train a LoRA adapter for the transformer, the lyric encoder and the projections, in the published file format."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from torch import nn
 from acestep_flows.model.layout import TRANSFORMER
 from acestep_flows.training.data.encoded import MIX, EncodedSong
 from acestep_flows.training.kinds.conditions import prompt
-from acestep_flows.training.kinds.low_rank import LowRankSettings, fresh_adapter, learnt_adapter, trainable
-from acestep_flows.training.kinds.song_task import SongRecipe, SongTarget, SongTask
+from acestep_flows.training.kinds.low_rank import LowRankSettings, extract_adapter, fresh_adapter, trainable
+from acestep_flows.training.kinds.song_batch import SongTarget
+from acestep_flows.training.kinds.song_task import SongRecipe, SongTask
 
 
 class LoraRecipe(SongRecipe):
-    """Recipe of an adapter."""
+    """Recipe of a LoRA adapter."""
 
     kind: Literal["lora"] = "lora"
     adapter: LowRankSettings = LowRankSettings()
-    track: str = Field(MIX, description="What to learn of each song; 'vocal' makes a voice adapter.")
+    track: str = Field(MIX, description="Track to learn of each song; 'vocal' makes a voice adapter.")
     tags: tuple[str, ...] = Field((), description="Tags put before each song's own.")
-    forget: tuple[str, ...] = Field((), description="Tags (regular expressions) that are left out, as of other stems.")
+    forget: tuple[str, ...] = Field((), description="Tags to leave out (regular expressions).")
 
 
 RECIPE = LoraRecipe
 
 
 class LoraTask(SongTask):
-    """Frozen networks with thin trained layers beside theirs."""
+    """Trains low-rank layers beside the frozen layers of the networks."""
 
     def __init__(self, recipe: LoraRecipe, device: str) -> None:
         self._recipe = recipe
@@ -45,29 +46,29 @@ class LoraTask(SongTask):
     def usable(self, song: EncodedSong) -> bool:
         return self._recipe.track in song.tracks
 
-    def part(self, song: EncodedSong, random: np.random.Generator) -> SongTarget:
-        told = super().part(song, random)
+    def choose_target(self, song: EncodedSong, random: np.random.Generator) -> SongTarget:
+        target = super().choose_target(song, random)
         recipe = self._recipe
         if recipe.tags or recipe.forget:
-            tags = (*recipe.tags, *remembered(song.tags, recipe.forget))
-            return SongTarget(recipe.track, prompt(tags, {}, recipe.conditions, random), told.lyrics)
-        return SongTarget(recipe.track, told.prompt, told.lyrics)
+            tags = (*recipe.tags, *remove_tags(song.tags, recipe.forget))
+            return SongTarget(recipe.track, prompt(tags, {}, recipe.conditions, random), target.lyrics)
+        return SongTarget(recipe.track, target.prompt, target.lyrics)
 
     def modules(self) -> dict[str, nn.Module]:
         return self.networks.published
 
     def export(self, folder: Path) -> None:
-        """`folder/pytorch_lora_weights.safetensors`, which `adapter=FOLDER` takes."""
+        """Write `folder/pytorch_lora_weights.safetensors`. The `adapter` parameter takes `folder`."""
         base = self.checkpoint.digest(TRANSFORMER)
-        learnt_adapter(self.networks.published.values(), self._recipe.adapter.scaling, base).save(folder)
+        extract_adapter(self.networks.published.values(), self._recipe.adapter.scaling, base).save(folder)
 
 
-def remembered(tags: tuple[str, ...], forget: tuple[str, ...]) -> tuple[str, ...]:
-    """The tags that match none of the patterns to forget."""
-    patterns = [re.compile(pattern) for pattern in forget]
-    return tuple(tag for tag in tags if not any(pattern.fullmatch(tag) for pattern in patterns))
+def remove_tags(tags: tuple[str, ...], patterns: tuple[str, ...]) -> tuple[str, ...]:
+    """The tags that match none of the regular expressions as a whole."""
+    compiled = [re.compile(pattern) for pattern in patterns]
+    return tuple(tag for tag in tags if not any(pattern.fullmatch(tag) for pattern in compiled))
 
 
 def build(recipe: LoraRecipe, device: str) -> LoraTask:
-    """The task of `recipe`."""
+    """Make the task of `recipe`."""
     return LoraTask(recipe, device)

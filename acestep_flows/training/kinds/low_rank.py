@@ -1,7 +1,7 @@
-"""Adapters in training: which layers get one, where they begin, how they become a file (spec 05 section 5).
+"""LoRA adapters in training: choose the layers, make trainable factors, and collect them (spec 05 section 5).
 
-Targets are endings of published layer names, as in peft's `target_modules`. A fresh adapter adds nothing: one of its
-two factors is zero.
+Targets are endings of published layer names, as in peft's `target_modules`. A fresh adapter has no effect, as one of
+its two factors is zero.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from acestep_flows.training.loop.recipe import RecipeSection
 M = TypeVar("M", bound=nn.Module)
 
 TARGETS = ("speaker_embedder", "linear_q", "linear_k", "linear_v", "to_q", "to_k", "to_v", "to_out.0")
-"""As the released adapter."""
+"""The targets of the released adapter."""
 
 
 class LowRankSettings(RecipeSection):
-    """Size and places of an adapter; the defaults are those of the released one."""
+    """The `adapter` section: size and layers of an adapter. The defaults are those of the released one."""
 
     rank: int = Field(256, gt=0, description="Width of the two factors.")
     alpha: float = Field(32.0, gt=0, description="Scaling is alpha / rank, or alpha / sqrt(rank).")
     rslora: bool = Field(True, description="Divide alpha by the root of the rank.")
-    targets: tuple[str, ...] = Field(TARGETS, min_length=1, description="Endings of the names of layers to refine.")
+    targets: tuple[str, ...] = Field(TARGETS, min_length=1, description="Endings of the names of the adapted layers.")
 
     @property
     def scaling(self) -> Scaling:
-        """As it stands in the file."""
+        """The scaling as adapter files store it."""
         return Scaling(self.alpha, self.rslora)
 
 
 def refined_layers(
-    config: Mapping[str, Any], settings: LowRankSettings, within: Sequence[str] = ("",)
+    config: Mapping[str, Any], settings: LowRankSettings, prefixes: Sequence[str] = ("",)
 ) -> dict[str, tuple[int, int]]:
-    """The layers of the transformer of `config` that get an adapter, and their numbers of outputs and inputs.
+    """The layers of the transformer of `config` that get an adapter, each with its number of outputs and inputs.
 
     Args:
-        within: beginnings of the names that may be refined.
+        prefixes: only layers whose names begin with one of these.
 
     Raises:
         InputError: a target names no linear layer.
@@ -57,34 +57,34 @@ def refined_layers(
     }
     layers = {}
     for target in settings.targets:
-        found = [name for name in linear if _ends(name, target) and name.startswith(tuple(within))]
-        if not found:
+        matches = [name for name in linear if _has_ending(name, target) and name.startswith(tuple(prefixes))]
+        if not matches:
             raise InputError(f"no linear layer {target!r}", where="targets", allowed=", ".join(TARGETS))
-        layers.update({name: linear[name] for name in found})
+        layers.update({name: linear[name] for name in matches})
     return layers
 
 
-def fresh_adapter(config: Mapping[str, Any], settings: LowRankSettings, within: Sequence[str] = ("",)) -> Adapter:
-    """An adapter that adds nothing yet, for the layers of `refined_layers`; from torch's own generator."""
+def fresh_adapter(config: Mapping[str, Any], settings: LowRankSettings, prefixes: Sequence[str] = ("",)) -> Adapter:
+    """An adapter without effect for the layers of `refined_layers`, drawn from torch's own generator."""
     layers = {}
-    for name, (outputs, inputs) in refined_layers(config, settings, within).items():
+    for name, (outputs, inputs) in refined_layers(config, settings, prefixes).items():
         down = nn.init.kaiming_uniform_(torch.empty(settings.rank, inputs), a=math.sqrt(5))
         layers[name] = LowRank(down, torch.zeros(outputs, settings.rank))
     return Adapter(layers, settings.scaling)
 
 
 def trainable(adapter: Adapter, module: M) -> M:
-    """`adapter.apply(module)`, with the adapter's factors, and nothing else, wanting gradients."""
-    twin = adapter.apply(module)
-    for part in twin.modules():
+    """`adapter.apply(module)` in which only the adapter's factors require gradients."""
+    adapted = adapter.apply(module)
+    for part in adapted.modules():
         if isinstance(part, LoraLinear):
             for name in ("down", "up"):
                 setattr(part, name, nn.Parameter(getattr(part, name).detach().float().clone()))
-    return twin
+    return adapted
 
 
-def learnt_adapter(modules: Iterable[nn.Module], scaling: Scaling | None, base: str) -> Adapter:
-    """What has become of the adapter that `modules` carry.
+def extract_adapter(modules: Iterable[nn.Module], scaling: Scaling | None, base: str) -> Adapter:
+    """The adapter that `modules` hold, copied to the CPU.
 
     Args:
         base: digest of the transformer that it was trained on.
@@ -97,5 +97,5 @@ def learnt_adapter(modules: Iterable[nn.Module], scaling: Scaling | None, base: 
     return Adapter(layers, scaling, base)
 
 
-def _ends(name: str, target: str) -> bool:
+def _has_ending(name: str, target: str) -> bool:
     return name == target or name.endswith(f".{target}")

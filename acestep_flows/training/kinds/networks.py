@@ -1,4 +1,4 @@
-"""The checkpoint's networks, ready to be trained: their own memory, gradients where they are wanted."""
+"""A checkpoint's networks in training: copies in float32 whose parameters can require gradients."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ M = TypeVar("M", bound=nn.Module)
 
 @dataclass(frozen=True)
 class WordTokens:
-    """What a batch is told: prompt token ids and mask (B, L), lyric ids and mask (B, M), and what is blanked."""
+    """Words of a batch: prompt ids and mask (B, L), lyric ids and mask (B, M), and which of them are blanked."""
 
     text_ids: Tensor
     text_mask: Tensor
@@ -35,7 +35,7 @@ class WordTokens:
     blanks: Blanks
 
     def to(self, device: str) -> WordTokens:
-        """The same on `device`."""
+        """The same words on `device`."""
         text, lyrics = (self.text_ids, self.text_mask), (self.lyric_ids, self.lyric_mask)
         moved = [part.to(device) for part in (*text, *lyrics)]
         return WordTokens(moved[0], moved[1], moved[2], moved[3], self.blanks)
@@ -43,7 +43,7 @@ class WordTokens:
 
 @dataclass(eq=False)
 class TrainingNetworks:
-    """Everything between words and velocities."""
+    """All networks between prompts and lyrics and the predicted velocity."""
 
     transformer: Transformer
     projector: ConditionProjector
@@ -54,18 +54,18 @@ class TrainingNetworks:
 
     @classmethod
     def load(cls, source: Checkpoint, device: str, text_cache: int = 0) -> TrainingNetworks:
-        """Read the four in fp32, none of them trained yet.
+        """Read the networks in fp32. No parameter requires a gradient.
 
         Args:
-            text_cache: bytes of text states that are kept while the text encoder is frozen.
+            text_cache: bytes of text states that are cached while the text encoder is frozen.
         """
         placement = Placement(device)
         text_encoder = TextEncoder.load(source, placement)
-        _own(text_encoder.model)
+        _with_own_memory(text_encoder.model)
         return cls(
-            _own(Transformer.load(source, placement)),
-            _own(ConditionProjector.load(source, placement)),
-            _own(LyricEncoder.load(source, placement)),
+            _with_own_memory(Transformer.load(source, placement)),
+            _with_own_memory(ConditionProjector.load(source, placement)),
+            _with_own_memory(LyricEncoder.load(source, placement)),
             text_encoder,
             LyricTokenizer(source.lyric_vocab),
             TextStates(text_encoder.model, text_cache),
@@ -73,7 +73,7 @@ class TrainingNetworks:
 
     @property
     def published(self) -> dict[str, nn.Module]:
-        """The three whose tensors are those of the transformer's weights file."""
+        """The networks whose tensors are in the transformer's weights file, by name."""
         return {"transformer": self.transformer, "projector": self.projector, "lyric_encoder": self.lyric_encoder}
 
     @property
@@ -82,10 +82,10 @@ class TrainingNetworks:
         return self.text_encoder.model
 
     def condition(self, words: WordTokens, *, checkpointing: bool = False) -> ConditionBatch:
-        """What the transformer hears of `words`; a frozen text encoder's states are found again.
+        """Encode `words` into the transformer's conditions. States of a frozen text encoder come from a cache.
 
         Args:
-            checkpointing: keep no activations of the lyric encoder; compute them again on the way back.
+            checkpointing: recompute the lyric encoder's activations in the backward pass instead of keeping them.
         """
         if any(parameter.requires_grad for parameter in self.text.parameters()):
             text = self.text(input_ids=words.text_ids, attention_mask=words.text_mask).last_hidden_state
@@ -107,12 +107,12 @@ class TrainingNetworks:
         return {name: tensor for name, tensor in self.text.state_dict().items() if name not in ALIASES}
 
 
-def _own(module: M) -> M:
-    """`module` with tensors of its own: those that were read may be the file itself, mapped into memory."""
-    seen: dict[int, nn.Parameter] = {}
+def _with_own_memory(module: M) -> M:
+    """`module` with copied parameters, as the loaded ones may be the memory-mapped file. They require no gradients."""
+    copies: dict[int, nn.Parameter] = {}
     for part in module.modules():
         for name, parameter in list(part.named_parameters(recurse=False)):
-            if id(parameter) not in seen:
-                seen[id(parameter)] = nn.Parameter(parameter.detach().clone(), requires_grad=False)
-            setattr(part, name, seen[id(parameter)])
+            if id(parameter) not in copies:
+                copies[id(parameter)] = nn.Parameter(parameter.detach().clone(), requires_grad=False)
+            setattr(part, name, copies[id(parameter)])
     return module

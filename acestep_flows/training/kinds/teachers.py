@@ -1,8 +1,8 @@
-"""Audio teachers: pretrained models whose view of a song the transformer's hidden states are pulled towards (REPA).
+"""Audio teachers for REPA: frozen pretrained models whose features the transformer's hidden states are aligned with.
 
-A teacher hears mono audio at its own rate, normalised over the whole excerpt and cut into chunks; its last hidden
-states, chunk after chunk, are what is compared (spec 05 section 4). Teachers are read from this machine only: one that
-is not here is left out with a notice that says how to get it.
+A teacher takes mono audio at its own rate, normalised over the whole excerpt and cut into chunks. Its features are the
+last hidden states of all chunks in order (spec 05 section 4). Teachers are read from this machine only. One that is
+not here is left out, with a warning that says how to get it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ EPSILON = 1e-7
 
 
 class PublishedTeacher(NamedTuple):
-    """A teacher of the published model: where it is, sampling rate, seconds of a chunk."""
+    """A teacher of the published model: name on the hub, sampling rate in Hz, seconds per chunk."""
 
     model: str
     rate: int
@@ -40,18 +40,18 @@ PUBLISHED = {
 
 
 class TeacherSettings(RecipeSection):
-    """One teacher. For those of the published model everything has a default."""
+    """One teacher. The teachers of the published model need no settings."""
 
-    model: str | None = Field(None, description="A folder, or a name on the hub that has been downloaded.")
-    rate: int | None = Field(None, gt=0, description="Sampling rate it hears at.")
-    chunk: float | None = Field(None, gt=0, description="Seconds it hears at once.")
-    depth: int | None = Field(None, ge=0, description="Block whose states are compared; absent: as in the checkpoint.")
-    weight: float = Field(1.0, ge=0, description="Of its distance.")
-    remote_code: bool = Field(False, description="Run the code that lies beside its weights, as MERT's needs.")
+    model: str | None = Field(None, description="A folder, or the name of a downloaded model on the hub.")
+    rate: int | None = Field(None, gt=0, description="Its sampling rate in Hz.")
+    chunk: float | None = Field(None, gt=0, description="Seconds per chunk.")
+    depth: int | None = Field(None, ge=0, description="Block whose states are compared; absent: the checkpoint's.")
+    weight: float = Field(1.0, ge=0, description="Weight of its distance.")
+    remote_code: bool = Field(False, description="Run the code beside its weights, which MERT needs.")
 
 
 class Teacher:
-    """A frozen model that hears audio at `rate`; its states have `width` channels."""
+    """A frozen model for audio at `rate` Hz. Its features have `width` channels. `chunk` is in seconds."""
 
     def __init__(self, model: nn.Module, rate: int, chunk: float) -> None:
         self._model = model.eval().requires_grad_(False)
@@ -61,57 +61,59 @@ class Teacher:
         self._stride = math.prod(config.conv_stride)
 
     @torch.no_grad()
-    def hear(self, waves: Sequence[Tensor]) -> list[Tensor]:
-        """States (frames, width) of each mono wave (n,) at `rate`, on the teacher's device."""
+    def features(self, waves: Sequence[Tensor]) -> list[Tensor]:
+        """Features (frames, width) of each mono wave (n,) at `rate`, on the teacher's device."""
         device = next(self._model.parameters()).device
-        pieces = [normalised(wave.to(device)).split(self._chunk) for wave in waves]
-        chunks = [F.pad(piece, (0, self._chunk - len(piece))) for cut in pieces for piece in cut]
+        wave_chunks = [normalise(wave.to(device)).split(self._chunk) for wave in waves]
+        padded = [F.pad(chunk, (0, self._chunk - len(chunk))) for chunks in wave_chunks for chunk in chunks]
         with torch.autocast(device.type, enabled=False):
-            states = iter(self._model(torch.stack(chunks)).last_hidden_state)
-        # A last chunk's padding is cut off again; the convolutions give one frame less of a full one.
-        return [torch.cat([next(states)[: -(-len(piece) // self._stride)] for piece in cut]) for cut in pieces]
+            states = iter(self._model(torch.stack(padded)).last_hidden_state)
+        # Cut off the padding of a last chunk. The convolutions give one frame less for a full chunk.
+        return [
+            torch.cat([next(states)[: -(-len(chunk) // self._stride)] for chunk in chunks]) for chunks in wave_chunks
+        ]
 
 
-def normalised(wave: Tensor) -> Tensor:
-    """A wave (n,) of mean 0 and variance 1."""
+def normalise(wave: Tensor) -> Tensor:
+    """Shift and scale a wave (n,) to mean 0 and variance 1, in float32."""
     wave = wave.float()
     return (wave - wave.mean()) / (wave.var() + EPSILON).sqrt()
 
 
 def load_teacher(name: str, settings: TeacherSettings, device: str) -> Teacher | None:
-    """The teacher called `name`; None, with a notice, where it is not on this machine or cannot be read.
+    """Load the teacher called `name`. None, with a warning, where this machine does not have it or it cannot be read.
 
     Raises:
-        InputError: one that is not of the published model lacks its model, rate or chunk.
+        InputError: the settings lack model, rate or chunk, and the published model has no teacher of that name.
     """
-    known = PUBLISHED.get(name)
-    model = settings.model or (known and known.model)
-    rate = settings.rate or (known and known.rate)
-    chunk = settings.chunk or (known and known.chunk)
+    published = PUBLISHED.get(name)
+    model = settings.model or (published and published.model)
+    rate = settings.rate or (published and published.rate)
+    chunk = settings.chunk or (published and published.chunk)
     if not model or not rate or not chunk:
         allowed = f"model, rate and chunk, or one of {', '.join(PUBLISHED)}"
         raise InputError("an unknown teacher", where=f"repa.teachers.{name}", allowed=allowed)
     try:
-        found = _read(model, settings.remote_code)
+        network = _read(model, settings.remote_code)
     except (OSError, ValueError, ImportError) as error:
         reason = " ".join(str(error).split())[:200]
         log.warning(
-            "teacher %s is left out: %s cannot be read from this machine (%s). `hf download %s` brings it; "
+            "teacher %s is left out: %s cannot be read from this machine (%s). `hf download %s` gets it; "
             "`repa.teachers.%s.model` may name a folder",
             *(name, model, reason, model, name),
         )
         return None
-    return Teacher(found.to(device), rate, chunk)
+    return Teacher(network.to(device), rate, chunk)
 
 
 def _read(model: str, remote_code: bool) -> nn.Module:
     from transformers import AutoConfig, AutoModel
-    from transformers.utils import logging as library
+    from transformers.utils import logging as transformers_logging
 
-    library.disable_progress_bar()  # type: ignore[no-untyped-call]
-    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": remote_code}
-    config = AutoConfig.from_pretrained(model, **local)
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": remote_code}
+    config = AutoConfig.from_pretrained(model, **options)
     if not hasattr(config, "conv_pos_batch_norm"):  # MERT's own config class is older than this key of its base
         config.conv_pos_batch_norm = False
-    found: nn.Module = AutoModel.from_pretrained(model, config=config, dtype=torch.float32, **local)
-    return found
+    network: nn.Module = AutoModel.from_pretrained(model, config=config, dtype=torch.float32, **options)
+    return network

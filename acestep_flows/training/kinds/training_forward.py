@@ -1,11 +1,11 @@
-"""The transformer's forward pass for training: the same modules, whole batches at once.
+"""The transformer's forward pass for training: the same modules, applied to whole batches at once.
 
-`Transformer.forward` serves songs: rows of any length, each with a memory of its own, one attention call per row. In
-training the rows of a batch are of one length or padded to it, the memory is made anew at every step, and what costs
-are the calls. So this walk takes every row in one call, and gives the same velocities; a test holds that.
+`Transformer.forward` serves songs: rows of any length, each with conditions of its own, one attention call per row. In
+training, the rows of a batch have one length or are padded to it, the conditions change at every step, and the calls
+are the main cost. So this pass handles all rows in one call. It gives the same velocities, which a test checks.
 
-Conditions are right-padded part by part. A row's tokens are counted without its padding, so that positions are those
-the song has when it is rendered alone.
+Text and lyrics are padded on the right, each by itself. A row's positions skip its padding, so they are those of the
+song when it is sampled alone.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from acestep_flows.training.kinds.fused_blocks import HalfRotation, LinearAttent
 
 @dataclass(frozen=True)
 class ConditionBatch:
-    """Condition tokens (B, S, D), their mask (B, S) boolean, and each token's position in its own song (B, S)."""
+    """Condition tokens (B, S, D), their boolean mask (B, S), and each token's position (B, S) in its own song."""
 
     tokens: Tensor
     mask: Tensor
@@ -46,32 +46,37 @@ def condition_batch(
     lyric_mask: Tensor,
     speaker: Tensor | None = None,
 ) -> ConditionBatch:
-    """Project and join a batch of conditions; text (B, L, w), lyrics (B, M, w), masks alike."""
+    """Project and join a batch of conditions: text (B, L, w) and lyrics (B, M, w) with masks (B, L) and (B, M)."""
     tokens, mask = projector(text, text_mask, lyrics, lyric_mask, speaker)
-    length = text.shape[1]
+    text_length = text.shape[1]
     positions = torch.arange(tokens.shape[1], device=tokens.device).expand(tokens.shape[:2])
-    missing = length - text_mask.sum(dim=1, keepdim=True).to(positions)  # padding between text and lyrics
-    after_text = (positions > length).to(positions)
-    return ConditionBatch(tokens, mask.bool(), positions - missing * after_text)
+    padding = text_length - text_mask.sum(dim=1, keepdim=True).to(positions)  # padding between text and lyrics
+    after_text = (positions > text_length).to(positions)
+    return ConditionBatch(tokens, mask.bool(), positions - padding * after_text)
 
 
 @dataclass(frozen=True)
 class FrameContext:
-    """What a batch knows of its frames: the rotation of positions, and the padding where rows differ in length."""
+    """The frames of a batch.
 
-    by: HalfRotation
+    Attributes:
+        rope: rotation of the frames' positions.
+        padding: None where all rows have T frames.
+        real: (B, 1, T, 1), 1 on real frames; None where all are real.
+    """
+
+    rope: HalfRotation
     padding: Padding | None
     real: Tensor | None
-    """(B, 1, T, 1), 1 on real frames; None where all are."""
 
 
 @dataclass(frozen=True)
 class ConditionTokens:
-    """The condition as the blocks see it: tokens (B, S, D), mask (B, 1, 1, S), and the rotation of their positions."""
+    """The conditions in the form of the blocks: tokens (B, S, D), mask (B, 1, 1, S), rotation of their positions."""
 
     tokens: Tensor
     mask: Tensor
-    by: HalfRotation
+    rope: HalfRotation
 
 
 def predict(
@@ -86,15 +91,16 @@ def predict(
     depths: Collection[int] = (),
     checkpointing: bool = False,
 ) -> tuple[Tensor, dict[int, Tensor]]:
-    """The velocity (B, 8, 16, T) of noisy `latents` at `timesteps` (B,), and the hidden states after `depths`.
+    """The velocity (B, 8, 16, T) for noisy `latents` at `timesteps` (B,) in 0..1000, and hidden states by depth.
 
     Args:
         lengths: real frames of each row; None when all rows have T.
         control: (B, T, D) from a control branch.
-        depths: blocks after which hidden states (B, T, D) are wanted, for REPA.
-        checkpointing: keep no activations inside blocks; compute them again on the way back.
+        control_scale: strength of the control.
+        depths: blocks whose hidden states (B, T, D) are returned, for REPA.
+        checkpointing: recompute activations inside blocks in the backward pass instead of keeping them.
     """
-    frames, memory = _frames(transformer, latents, lengths), _heard(transformer, condition)
+    frames, memory = _frames(transformer, latents, lengths), _condition_tokens(transformer, condition)
     embedded = transformer.timestep_embedder(timesteps)
     modulation = transformer.t_block(embedded).unflatten(-1, (6, -1))
     x = embed(transformer.proj_in, latents, frames.padding).float()
@@ -111,7 +117,7 @@ def predict(
 
 
 def embed(proj_in: PatchEmbedding, latents: Tensor, padding: Padding | None = None) -> Tensor:
-    """As `PatchEmbedding.forward`: latents (B, 8, 16, T) to tokens (B, T, D)."""
+    """Embed latents (B, 8, 16, T) as tokens (B, T, D), like `PatchEmbedding.forward`."""
     if padding is not None:
         tokens: Tensor = proj_in(latents, padding)
         return tokens
@@ -124,9 +130,9 @@ def embed(proj_in: PatchEmbedding, latents: Tensor, padding: Padding | None = No
 
 def _frames(transformer: Transformer, latents: Tensor, lengths: tuple[int, ...] | None) -> FrameContext:
     config = transformer.config
-    by = rotation(latents.shape[-1], config.attention_head_dim, config.rope_theta, latents.device)
+    rope = rotation(latents.shape[-1], config.attention_head_dim, config.rope_theta, latents.device)
     padding = padding_of(lengths, latents)
-    return FrameContext(HalfRotation.of(by), padding, None if padding is None else padding.mask.unsqueeze(1))
+    return FrameContext(HalfRotation.of(rope), padding, None if padding is None else padding.mask.unsqueeze(1))
 
 
 def padding_of(lengths: tuple[int, ...] | None, latents: Tensor) -> Padding | None:
@@ -138,11 +144,11 @@ def padding_of(lengths: tuple[int, ...] | None, latents: Tensor) -> Padding | No
     return Padding(lengths, mask, exact=True)
 
 
-def _heard(transformer: Transformer, condition: ConditionBatch) -> ConditionTokens:
+def _condition_tokens(transformer: Transformer, condition: ConditionBatch) -> ConditionTokens:
     config, positions = transformer.config, condition.positions
     table = rotation(positions.shape[1], config.attention_head_dim, config.rope_theta, positions.device)
-    by = HalfRotation.of(Rotation(table.cos[positions], table.sin[positions])).per_head()
-    return ConditionTokens(condition.tokens, condition.mask[:, None, None, :], by)
+    rope = HalfRotation.of(Rotation(table.cos[positions], table.sin[positions])).per_head()
+    return ConditionTokens(condition.tokens, condition.mask[:, None, None, :], rope)
 
 
 def _block(
@@ -157,37 +163,37 @@ def _block(
 
 
 def _self_attention(attention: SelfAttention, x: Tensor, frames: FrameContext) -> Tensor:
-    """As `SelfAttention.forward`, all rows at once."""
+    """`SelfAttention.forward` for all rows at once."""
     heads = attention.heads
-    qkv = _together(x, heads, (attention.to_q, attention.to_k), attention.to_v)
-    y = _attend_linearly(qkv, frames.by, frames.real, heads)
+    qkv = _project(x, heads, (attention.to_q, attention.to_k), attention.to_v)
+    y = _attend_linearly(qkv, frames.rope, frames.real, heads)
     out: Tensor = attention.to_out[0](y)
     return out.clamp(-FP16_MAX, FP16_MAX)
 
 
 def _cross_attention(attention: CrossAttention, x: Tensor, frames: FrameContext, memory: ConditionTokens) -> Tensor:
-    """As `CrossAttention.forward` over a memory made here, all rows at once."""
+    """`CrossAttention.forward` for all rows at once, with keys and values computed here."""
     heads = attention.heads
-    q = _together(x, heads, (attention.to_q,))
-    kv = _together(memory.tokens, heads, (attention.to_k,), attention.to_v)
-    y = _attend(q, kv, frames.by, memory.by, memory.mask, heads)
+    q = _project(x, heads, (attention.to_q,))
+    kv = _project(memory.tokens, heads, (attention.to_k,), attention.to_v)
+    y = _attend(q, kv, frames.rope, memory.rope, memory.mask, heads)
     out: Tensor = attention.to_out[0](y)
     return out
 
 
-def _together(x: Tensor, heads: int, turned: Sequence[nn.Module], plain: nn.Module | None = None) -> Tensor:
-    """Projections of x (B, L, D), end to end: those of `turned`, which are rotated, with channels in halves."""
-    layers = [*turned, *([] if plain is None else [plain])]
+def _project(x: Tensor, heads: int, rotated: Sequence[nn.Module], plain: nn.Module | None = None) -> Tensor:
+    """Projections of x (B, L, D), concatenated. Those in `rotated` get their channels in halves."""
+    layers = [*rotated, *([] if plain is None else [plain])]
     if all(type(layer) is nn.Linear for layer in layers):
         linears = cast("list[nn.Linear]", layers)
-        weights = [halves(one.weight, heads) if one is not plain else one.weight for one in linears]
-        biases = [halves(one.bias, heads) if one is not plain else one.bias for one in linears]
+        weights = [halves(layer.weight, heads) if layer is not plain else layer.weight for layer in linears]
+        biases = [halves(layer.bias, heads) if layer is not plain else layer.bias for layer in linears]
         return F.linear(x, torch.cat(weights), torch.cat(biases))
-    return torch.cat([_reordered(one(x), heads) if one is not plain else one(x) for one in layers], dim=-1)
+    return torch.cat([_to_halves(layer(x), heads) if layer is not plain else layer(x) for layer in layers], dim=-1)
 
 
-def _reordered(y: Tensor, heads: int) -> Tensor:
-    """Projected y (B, L, D) with channels in halves."""
+def _to_halves(y: Tensor, heads: int) -> Tensor:
+    """Reorder the channels of projected y (B, L, D) into halves."""
     split: Tensor = y.unflatten(-1, (heads, -1, 2))
     return split.transpose(-1, -2).flatten(2)
 
@@ -197,11 +203,11 @@ def _modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return y
 
 
-def _attend_linearly(qkv: Tensor, by: HalfRotation, real: Tensor | None, heads: int) -> Tensor:
-    y: Tensor = LinearAttention.apply(qkv, by, real, heads)  # type: ignore[no-untyped-call]
+def _attend_linearly(qkv: Tensor, rope: HalfRotation, real: Tensor | None, heads: int) -> Tensor:
+    y: Tensor = LinearAttention.apply(qkv, rope, real, heads)  # type: ignore[no-untyped-call]
     return y
 
 
-def _attend(q: Tensor, kv: Tensor, by: HalfRotation, key_by: HalfRotation, heard: Tensor, heads: int) -> Tensor:
-    y: Tensor = MemoryAttention.apply(q, kv, by, key_by, heard, heads)  # type: ignore[no-untyped-call]
+def _attend(q: Tensor, kv: Tensor, rope: HalfRotation, key_rope: HalfRotation, mask: Tensor, heads: int) -> Tensor:
+    y: Tensor = MemoryAttention.apply(q, kv, rope, key_rope, mask, heads)  # type: ignore[no-untyped-call]
     return y

@@ -1,4 +1,4 @@
-"""Adapters as files: told apart, and brought over from other formats unchanged."""
+"""Adapter files: every format is recognised, and conversion keeps the effect."""
 
 from __future__ import annotations
 
@@ -25,54 +25,56 @@ LAYERS = ("transformer_blocks.0.attn.to_q", "transformer_blocks.1.cross_attn.to_
 
 
 def adapter(scaling: Scaling | None = None, rank: int = 4) -> Adapter:
-    draw = torch.Generator().manual_seed(rank)
+    generator = torch.Generator().manual_seed(rank)
     width = 128
     return Adapter(
         {
-            n: LowRank(torch.randn(rank, width, generator=draw), torch.randn(width, rank, generator=draw))
+            n: LowRank(torch.randn(rank, width, generator=generator), torch.randn(width, rank, generator=generator))
             for n in LAYERS
         },
         scaling,
     )
 
 
-def effect(one: Adapter) -> dict[str, Tensor]:
+def effect(adapter: Adapter) -> dict[str, Tensor]:
     """What an adapter adds to each layer's weights."""
-    factors = {name: one.scaling.of(name, layer.rank) if one.scaling else 1.0 for name, layer in one.layers.items()}
-    return {name: factors[name] * (layer.up @ layer.down) for name, layer in one.layers.items()}
+    factors = {
+        name: adapter.scaling.of(name, layer.rank) if adapter.scaling else 1.0 for name, layer in adapter.layers.items()
+    }
+    return {name: factors[name] * (layer.up @ layer.down) for name, layer in adapter.layers.items()}
 
 
-def assert_same(one: Adapter, other: Adapter) -> None:
-    wanted, found = effect(one), effect(other)
-    assert set(wanted) == set(found)
-    for name, product in wanted.items():
-        torch.testing.assert_close(found[name], product)
+def assert_same(first: Adapter, second: Adapter) -> None:
+    expected, actual = effect(first), effect(second)
+    assert set(expected) == set(actual)
+    for name, product in expected.items():
+        torch.testing.assert_close(actual[name], product)
 
 
 @pytest.mark.parametrize("scaling", [None, Scaling(8), Scaling(8, True), Scaling(8, False, {LAYERS[0]: 3.0})])
-def test_peft_and_back_again(tmp_path: Path, scaling: Scaling | None) -> None:
-    one = adapter(scaling)
-    write(one, tmp_path / "peft", "peft")
-    assert_same(one, read_foreign(tmp_path / "peft"))
+def test_conversion_to_peft_and_back(tmp_path: Path, scaling: Scaling | None) -> None:
+    original = adapter(scaling)
+    write(original, tmp_path / "peft", "peft")
+    assert_same(original, read_foreign(tmp_path / "peft"))
     write(read_foreign(tmp_path / "peft"), tmp_path / "own", "acestep")
-    assert_same(one, Adapter.load(tmp_path / "own", small_checkpoint().config(TRANSFORMER)))
+    assert_same(original, Adapter.load(tmp_path / "own", small_checkpoint().config(TRANSFORMER)))
 
 
 def test_kohya_alphas_become_scaling(tmp_path: Path) -> None:
-    one = adapter()
+    original = adapter()
     tensors = {}
-    for number, (name, layer) in enumerate(one.layers.items()):
+    for number, (name, layer) in enumerate(original.layers.items()):
         tensors[f"{name}.lora_down.weight"], tensors[f"{name}.lora_up.weight"] = layer.down, layer.up
         tensors[f"{name}.alpha"] = torch.tensor(2.0 + number)
     save_file(tensors, tmp_path / "kohya.safetensors")
-    found = read_foreign(tmp_path / "kohya.safetensors")
-    assert found.scaling is not None
-    assert [found.scaling.of(name, 4) for name in LAYERS] == [0.5, 0.75]
+    converted = read_foreign(tmp_path / "kohya.safetensors")
+    assert converted.scaling is not None
+    assert [converted.scaling.of(name, 4) for name in LAYERS] == [0.5, 0.75]
 
 
 @pytest.mark.parametrize("prefix", ["lora_unet_", "lora_transformer_"])
-def test_kohyas_names_are_those_of_layers(tmp_path: Path, prefix: str) -> None:
-    """Dots and underscores look alike there, and layers have both."""
+def test_kohya_names_are_mapped_to_layers(tmp_path: Path, prefix: str) -> None:
+    """Kohya writes dots as underscores, and layer names have both."""
     config = small_checkpoint().config(TRANSFORMER)
     shapes = {n.removesuffix(".weight"): s for n, s in transformer_layout(config).items() if n.endswith(".weight")}
     linear = {n: s for n, s in shapes.items() if len(s) == 2 and not n.startswith(("lyric_embs", "projectors"))}
@@ -85,16 +87,16 @@ def test_kohyas_names_are_those_of_layers(tmp_path: Path, prefix: str) -> None:
         )
         tensors[f"{flat}.alpha"] = torch.tensor(1.0)
     save_file(tensors, tmp_path / "kohya.safetensors")
-    found = read_foreign(tmp_path / "kohya.safetensors")
-    assert set(found.layers) == set(linear)
+    converted = read_foreign(tmp_path / "kohya.safetensors")
+    assert set(converted.layers) == set(linear)
     assert {"transformer_blocks.1.cross_attn.to_out.0", "lyric_encoder.encoders.1.self_attn.linear_q"} <= set(
-        found.layers
+        converted.layers
     )
-    write(found, tmp_path / "own", "acestep")
+    write(converted, tmp_path / "own", "acestep")
     Adapter.load(tmp_path / "own", config)
 
 
-def test_a_name_of_kohya_that_no_layer_has(tmp_path: Path) -> None:
+def test_a_kohya_name_without_layer_is_refused(tmp_path: Path) -> None:
     tensors = {f"lora_unet_input_blocks_1_to_q.lora_{end}.weight": torch.ones(2, 2) for end in ("down", "up")}
     save_file(tensors, tmp_path / "kohya.safetensors")
     with pytest.raises(CheckpointError, match="no layer is called lora_unet_input_blocks_1_to_q"):
@@ -104,15 +106,15 @@ def test_a_name_of_kohya_that_no_layer_has(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["acestep", "peft"])
 @pytest.mark.parametrize("scaling", [None, Scaling(8, True), Scaling(8, False, {LAYERS[0]: 3.0})])
 def test_folded_adapters_do_the_same_without_scaling(tmp_path: Path, scaling: Scaling | None, form: Format) -> None:
-    one = adapter(scaling)
-    write(folded(one), tmp_path, form)
-    assert folded(one).scaling is None
-    assert_same(one, read_foreign(tmp_path))
+    original = adapter(scaling)
+    write(folded(original), tmp_path, form)
+    assert folded(original).scaling is None
+    assert_same(original, read_foreign(tmp_path))
     if form == "acestep":
         assert Adapter.read(tmp_path).scaling is None
 
 
-def test_an_adapter_knows_its_base(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_adapter_stores_the_digest_of_its_base(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     config, digest = small_checkpoint().config(TRANSFORMER), small_checkpoint().digest(TRANSFORMER)
     for base in ("", digest, "0" * 64):
         write(replace(adapter(Scaling(8)), base=base), tmp_path / "one", "acestep")
@@ -133,36 +135,36 @@ def test_diffusers_prefix_and_given_alpha(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tensors", "said"),
+    ("tensors", "message"),
     [({"x.weight": torch.ones(2, 2)}, "x.weight"), ({"x.lora_A.weight": torch.ones(2, 2)}, "one factor only")],
 )
-def test_what_is_no_adapter_is_refused(tmp_path: Path, tensors: dict[str, Tensor], said: str) -> None:
+def test_a_file_without_adapter_is_refused(tmp_path: Path, tensors: dict[str, Tensor], message: str) -> None:
     save_file(tensors, tmp_path / "x.safetensors")
-    with pytest.raises(CheckpointError, match=said):
+    with pytest.raises(CheckpointError, match=message):
         read_foreign(tmp_path / "x.safetensors")
 
 
 def test_description() -> None:
-    told: dict[str, Any] = describe(adapter(Scaling(8, True)))
-    assert told["targets"] == {"to_out.0": 1, "to_q": 1}
-    assert (told["ranks"], told["factors"], told["parameters"]) == ({"4": 2}, [4.0], 4 * 128 * 4)
+    description: dict[str, Any] = describe(adapter(Scaling(8, True)))
+    assert description["targets"] == {"to_out.0": 1, "to_q": 1}
+    assert (description["ranks"], description["factors"], description["parameters"]) == ({"4": 2}, [4.0], 4 * 128 * 4)
 
 
 def test_commands(tmp_path: Path) -> None:
     adapter(Scaling(8)).save(tmp_path / "one")
     runner = CliRunner()
-    shown = runner.invoke(cli, ["adapter", "inspect", str(tmp_path / "one"), "--checkpoint", str(small_folder())])
-    assert json.loads(shown.output)["layers"] == 2
+    result = runner.invoke(cli, ["adapter", "inspect", str(tmp_path / "one"), "--checkpoint", str(small_folder())])
+    assert json.loads(result.output)["layers"] == 2
     foldable = ["adapter", "convert", str(tmp_path / "one"), "--fold", "--out", str(tmp_path / "folded")]
     assert runner.invoke(cli, foldable).exit_code == 0
     assert_same(adapter(Scaling(8)), Adapter.read(tmp_path / "folded"))
-    done = runner.invoke(
+    converted = runner.invoke(
         cli, ["adapter", "convert", str(tmp_path / "one"), "--to", "peft", "--out", str(tmp_path / "p")]
     )
-    assert done.exit_code == 0, done.output
+    assert converted.exit_code == 0, converted.output
     assert_same(adapter(Scaling(8)), read_foreign(tmp_path / "p"))
-    shown = runner.invoke(cli, ["adapter", "inspect", str(tmp_path / "p"), "--checkpoint", str(small_folder())])
-    assert json.loads(shown.output)["factors"] == [2.0]
+    result = runner.invoke(cli, ["adapter", "inspect", str(tmp_path / "p"), "--checkpoint", str(small_folder())])
+    assert json.loads(result.output)["factors"] == [2.0]
     arguments = [f"{tmp_path / 'one'}=0.5", "--checkpoint", str(small_folder()), "--out", str(tmp_path / "m")]
     assert runner.invoke(cli, ["adapter", "merge", *arguments]).exit_code == 0
     Checkpoint.open(tmp_path / "m")

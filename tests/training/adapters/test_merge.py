@@ -1,4 +1,4 @@
-"""Merged adapters: what applying them gives, a whole checkpoint or none, and the base as it was."""
+"""Merged adapters have the effect of applied ones; the checkpoint is whole or absent; the base does not change."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from tests.training.adapters.test_files import adapter
 
 
 def velocity(transformer: Transformer) -> Tensor:
-    draw = torch.Generator().manual_seed(0)
-    memory = transformer.encode_condition(torch.randn(3, transformer.config.width, generator=draw), torch.ones(3))
+    generator = torch.Generator().manual_seed(0)
+    memory = transformer.encode_condition(torch.randn(3, transformer.config.width, generator=generator), torch.ones(3))
     with torch.no_grad():
-        found: Tensor = transformer(torch.randn(1, 8, 16, 6, generator=draw), torch.tensor([500.0]), [memory])
-    return found
+        output: Tensor = transformer(torch.randn(1, 8, 16, 6, generator=generator), torch.tensor([500.0]), [memory])
+    return output
 
 
-def test_merged_weights_do_what_applied_adapters_do(tmp_path: Path) -> None:
+def test_merged_weights_equal_applied_adapters(tmp_path: Path) -> None:
     first, second = adapter(Scaling(8, True)), adapter(None, rank=2)
     first.save(tmp_path / "first")
     second.save(tmp_path / "second")
     merge(small_checkpoint(), [(tmp_path / "first", 0.05), (tmp_path / "second", -0.02)], tmp_path / "merged")
     base = Transformer.load(small_checkpoint(), Placement())
     merged = Transformer.load(Checkpoint.open(tmp_path / "merged"), Placement())
-    wanted = velocity(second.apply(first.apply(base, 0.05), -0.02))
-    torch.testing.assert_close(velocity(merged), wanted, rtol=0.05, atol=0.02)  # weights are kept in bfloat16
-    assert (velocity(base) - wanted).abs().max() > 0.05
+    expected = velocity(second.apply(first.apply(base, 0.05), -0.02))
+    torch.testing.assert_close(velocity(merged), expected, rtol=0.05, atol=0.02)  # weights are stored in bfloat16
+    assert (velocity(base) - expected).abs().max() > 0.05
 
 
-def test_merging_leaves_the_base_alone(tmp_path: Path) -> None:
+def test_merging_does_not_change_the_base(tmp_path: Path) -> None:
     digest = Checkpoint.open(small_folder()).digest(TRANSFORMER)
     adapter().save(tmp_path / "one")
     merge(small_checkpoint(), [(tmp_path / "one", 1.0)], tmp_path / "merged")
@@ -52,14 +52,14 @@ def test_merging_leaves_the_base_alone(tmp_path: Path) -> None:
     assert Checkpoint.open(tmp_path / "merged").digest(TRANSFORMER) != digest
 
 
-def test_nothing_is_written_over(tmp_path: Path) -> None:
+def test_a_folder_with_files_is_refused(tmp_path: Path) -> None:
     adapter().save(tmp_path / "one")
     with pytest.raises(InputError, match="an empty or a new folder"):
         merge(small_checkpoint(), [(tmp_path / "one", 1.0)], tmp_path / "one")
 
 
 @pytest.mark.parametrize("failing", ["link", "weights"])
-def test_what_cannot_be_finished_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+def test_an_unfinished_merge_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
     adapter().save(tmp_path / "one")
 
     def fail(*_: object) -> None:
@@ -75,8 +75,8 @@ def test_what_cannot_be_finished_is_not_there(tmp_path: Path, monkeypatch: pytes
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
 
 
-def test_a_base_in_the_hubs_cache(tmp_path: Path) -> None:
-    """There every file is a relative link to a blob."""
+def test_a_base_of_symbolic_links(tmp_path: Path) -> None:
+    """In the hub's cache every file is a relative link to a blob."""
     snapshot, blobs = tmp_path / "hub" / "snapshots" / "main", tmp_path / "hub" / "blobs"
     shutil.copytree(small_folder(), snapshot)
     blobs.mkdir()
@@ -91,7 +91,7 @@ def test_a_base_in_the_hubs_cache(tmp_path: Path) -> None:
     Checkpoint.open(tmp_path / "merged").digest(TRANSFORMER)
 
 
-def test_extras_of_the_base_do_not_come_along(tmp_path: Path) -> None:
+def test_extras_of_the_base_are_left_out(tmp_path: Path) -> None:
     shutil.copytree(small_folder(), tmp_path / "base")
     adapter().save(tmp_path / "base" / "adapters" / "one")
     (tmp_path / "base" / "README.md").write_text("a card")
@@ -101,7 +101,7 @@ def test_extras_of_the_base_do_not_come_along(tmp_path: Path) -> None:
 
 
 def test_layers_that_the_weights_lack_are_named(tmp_path: Path) -> None:
-    """Four projections are in the layout, but no network uses them, and a file may come without."""
+    """Four projections of the layout are used by no network, and a file may lack them."""
     shutil.copytree(small_folder(), tmp_path / "base")
     file = tmp_path / "base" / TRANSFORMER / merging.WEIGHTS
     tensors = load_file(file)

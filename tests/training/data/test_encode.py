@@ -21,9 +21,10 @@ from acestep_flows.errors import Cancelled, InputError
 from acestep_flows.model.placement import Placement
 from acestep_flows.stages.encode_audio import EncodeAudio
 from acestep_flows.training.data import encode as job
-from acestep_flows.training.data.encode import EncodeRecipe, encode
+from acestep_flows.training.data.encode import encode
 from acestep_flows.training.data.encode_ray import encode_shards
 from acestep_flows.training.data.encoded import EncodedSet
+from acestep_flows.training.data.encoder import EncodeRecipe
 from acestep_flows.training.data.song import Song
 from acestep_flows.training.data.sources import FolderSettings, FolderSongs, ParquetSettings, open_source
 from acestep_flows.values import Audio

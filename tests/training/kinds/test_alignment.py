@@ -1,4 +1,4 @@
-"""REPA in a diffusion training: songs are heard where they are, heads learn along, missing teachers do no harm."""
+"""REPA in diffusion training: audio of the songs, trained heads, and training without missing teachers."""
 
 from __future__ import annotations
 
@@ -30,50 +30,50 @@ RATE = 48_000
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Encoded songs with the recordings they are from, and two teachers of the checkpoint's widths."""
-    place = tmp_path_factory.mktemp("place")
-    write_songs(place / "encoded")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Encoded songs with their recordings, and two teachers of the checkpoint's widths."""
+    folder = tmp_path_factory.mktemp("repa")
+    write_songs(folder / "encoded")
     for number in range(8):
         samples = np.random.default_rng(number).uniform(-0.5, 0.5, (2, 3 * RATE)).astype(np.float32)
-        write.audio(place / "songs" / f"song {number}.wav", Audio(samples, RATE))
+        write.audio(folder / "songs" / f"song {number}.wav", Audio(samples, RATE))
         for ending in ("prompt", "lyrics"):
-            (place / "songs" / f"song {number}_{ending}.txt").write_text("house")
-    about = {"songs": 9, "source": {"kind": "folder", "path": str(place / "songs")}}
-    (place / "encoded" / ABOUT).write_text(json.dumps(about))
-    write_teacher(place / "wide", 32, seed=1)
-    write_teacher(place / "narrow", 16, seed=2)
-    return place
+            (folder / "songs" / f"song {number}_{ending}.txt").write_text("house")
+    about = {"songs": 9, "source": {"kind": "folder", "path": str(folder / "songs")}}
+    (folder / "encoded" / ABOUT).write_text(json.dumps(about))
+    write_teacher(folder / "wide", 32, seed=1)
+    write_teacher(folder / "narrow", 16, seed=2)
+    return folder
 
 
-def teachers(place: Path, **mert: Any) -> dict[str, Any]:
+def teachers(folder: Path, **mert: Any) -> dict[str, Any]:
     return {
-        "mert": {"model": str(place / "wide"), "chunk": 0.5} | mert,
-        "m-hubert": {"model": str(place / "narrow"), "chunk": 0.5, "weight": 0.25},
+        "mert": {"model": str(folder / "wide"), "chunk": 0.5} | mert,
+        "m-hubert": {"model": str(folder / "narrow"), "chunk": 0.5, "weight": 0.25},
     }
 
 
-def aligned(place: Path, **repa: Any) -> DiffusionTask:
+def repa_task(folder: Path, **repa: Any) -> DiffusionTask:
     quiet = {"songs": 0, "measured": 2}
-    return task_of(place / "encoded", repa={"teachers": teachers(place)} | repa, preview=quiet)
+    return task_of(folder / "encoded", repa={"teachers": teachers(folder)} | repa, preview=quiet)
 
 
-def test_a_crop_is_heard_where_it_is(place: Path) -> None:
-    songs = EncodedSet(place / "encoded")
+def test_the_audio_of_a_crop_is_its_part_of_the_recording(folder: Path) -> None:
+    songs = EncodedSet(folder / "encoded")
     sounds = Sounds(songs)
     number = int(songs.songs[3].key.removeprefix("song "))
     real = np.random.default_rng(number).uniform(-0.5, 0.5, (2, 3 * RATE)).astype(np.float32).mean(axis=0)
-    heard = sounds.mono(Crop(3, 2, 5), RATE)
+    audio = sounds.mono(Crop(3, 2, 5), RATE)
     first = round(2 * 4096 * RATE / 44_100)
-    np.testing.assert_allclose(heard, real[first : first + len(heard)], atol=1e-4)
-    assert len(heard) == pytest.approx(5 * 4096 * RATE / 44_100, abs=1)
-    assert len(sounds.mono(Crop(3, 2, 5), 16_000)) == len(heard) // 3
-    assert len(sounds.mono(Crop(3, 0, 10**6), 24_000)) == 3 * RATE // 2, "it ends where the recording does"
+    np.testing.assert_allclose(audio, real[first : first + len(audio)], atol=1e-4)
+    assert len(audio) == pytest.approx(5 * 4096 * RATE / 44_100, abs=1)
+    assert len(sounds.mono(Crop(3, 2, 5), 16_000)) == len(audio) // 3
+    assert len(sounds.mono(Crop(3, 0, 10**6), 24_000)) == 3 * RATE // 2, "the audio ends with the recording"
 
 
-def test_terms_and_gradients(place: Path) -> None:
-    task, plain = aligned(place, coefficient=0.5), task_of(place / "encoded")
-    batch = next(one for one in map(task.batch, range(30)) if one.lengths is not None)
+def test_terms_and_gradients(folder: Path) -> None:
+    task, plain = repa_task(folder, coefficient=0.5), task_of(folder / "encoded")
+    batch = next(batch for batch in map(task.batch, range(30)) if batch.lengths is not None)
     torch.manual_seed(1)
     terms = task.loss(batch)
     total = terms["flow"] + 0.5 * (terms["mert"] + 0.25 * terms["m-hubert"]) / 2
@@ -86,36 +86,39 @@ def test_terms_and_gradients(place: Path) -> None:
     (depth, _) = task.alignment.depths
     blocks = task.networks.transformer.blocks
     touched = [any(p.grad is not None and bool(p.grad.any()) for p in block.parameters()) for block in blocks]
-    assert touched == [place <= depth for place in range(len(blocks))]
+    assert touched == [index <= depth for index in range(len(blocks))]
     heads = task.alignment.heads.projectors
     assert [all(p.grad is not None for p in head.parameters()) for head in heads] == [True, False]
 
 
-def test_padding_of_a_batch_is_not_compared(place: Path) -> None:
-    task = aligned(place)
-    batch = next(one for one in map(task.batch, range(30)) if one.lengths is not None)
+def test_padding_of_a_batch_is_not_compared(folder: Path) -> None:
+    task = repa_task(folder)
+    batch = next(batch for batch in map(task.batch, range(30)) if batch.lengths is not None)
     assert task.alignment is not None
     assert batch.lengths is not None
-    assert batch.heard is not None
+    assert batch.teacher_audio is not None
     depth = task.alignment.depths[0]
     states = torch.randn(len(batch.data), batch.data.shape[-1], task.networks.transformer.config.width)
-    spoilt = states.clone()
+    changed = states.clone()
     for row, length in enumerate(batch.lengths):
-        spoilt[row, length:] = 100.0
+        changed[row, length:] = 100.0
     flow = torch.zeros(())
-    one, other = (task.alignment.loss(flow, {depth: s}, batch.lengths, batch.heard).total for s in (states, spoilt))
-    assert torch.equal(one, other)
+    first, second = (
+        task.alignment.loss(flow, {depth: hidden}, batch.lengths, batch.teacher_audio).total
+        for hidden in (states, changed)
+    )
+    assert torch.equal(first, second)
 
 
 def losses(curve: Path) -> list[dict[str, float]]:
     return [{name: loss for name, loss in line.items() if name.startswith("loss")} for line in read(curve)]
 
 
-def test_it_learns_resumes_and_leaves_its_heads(place: Path, tmp_path: Path) -> None:
+def test_heads_are_trained_resumed_and_exported(folder: Path, tmp_path: Path) -> None:
     for name, steps in (("whole", 4), ("parts", 2), ("parts", 4)):
         task = task_of(
-            place / "encoded",
-            repa={"teachers": teachers(place)},
+            folder / "encoded",
+            repa={"teachers": teachers(folder)},
             preview={"songs": 0, "measured": 0},
             loop={"steps": steps, "schedule": "constant", "log_every": 1, "precision": "float32"},
         )
@@ -131,73 +134,73 @@ def test_it_learns_resumes_and_leaves_its_heads(place: Path, tmp_path: Path) -> 
         assert not torch.equal(after[name].float(), before[name].float())
 
 
-def test_missing_teachers_leave_the_training_as_it_is(place: Path, caplog: pytest.LogCaptureFixture) -> None:
-    gone = {name: {"model": str(place / "nowhere")} for name in ("mert", "m-hubert")}
-    task = aligned(place, teachers=gone)
+def test_without_teachers_training_is_as_without_repa(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    missing = {name: {"model": str(folder / "nowhere")} for name in ("mert", "m-hubert")}
+    task = repa_task(folder, teachers=missing)
     assert task.alignment is None
     assert caplog.text.count("is left out") == 2
     assert "repa" not in task.modules()
     assert set(task.loss(task.batch(0))) == {"loss"}
-    half = aligned(place, teachers=teachers(place) | {"mert": gone["mert"]})
-    assert half.alignment is not None
-    terms = half.loss(half.batch(0))
+    one_teacher = repa_task(folder, teachers=teachers(folder) | {"mert": missing["mert"]})
+    assert one_teacher.alignment is not None
+    terms = one_teacher.loss(one_teacher.batch(0))
     torch.testing.assert_close(terms["loss"], terms["flow"] + 0.25 * terms["m-hubert"])
-    assert {name.partition(".4")[0] for name in half.alignment.tensors() if ".4" in name} == {"projectors.1"}
+    assert {name.partition(".4")[0] for name in one_teacher.alignment.tensors() if ".4" in name} == {"projectors.1"}
 
 
-def test_heads_begin_as_the_checkpoints(place: Path) -> None:
-    task = aligned(place)
+def test_heads_start_from_the_checkpoint(folder: Path) -> None:
+    task = repa_task(folder)
     assert task.alignment is not None
-    there = load_file(small_folder() / "ace_step_transformer" / "diffusion_pytorch_model.safetensors")
+    stored = load_file(small_folder() / "ace_step_transformer" / "diffusion_pytorch_model.safetensors")
     for name, tensor in task.alignment.tensors().items():
-        torch.testing.assert_close(tensor, there[name].float())
+        torch.testing.assert_close(tensor, stored[name].float())
 
 
 @pytest.mark.parametrize(
-    ("own", "said"),
+    ("settings", "message"),
     [
-        ({"mert": {"model": "narrow"}}, "states of 16 channels"),
+        ({"mert": {"model": "narrow"}}, "features of 16 channels"),
         ({"mert": {"model": "wide", "depth": 99}}, "repa.teachers.mert.depth: 99"),
         ({"third": {"model": "wide", "rate": 16000, "chunk": 1.0}}, "repa.teachers.third.depth: none"),
     ],
 )
-def test_teachers_that_do_not_fit_are_refused(place: Path, own: dict[str, Any], said: str) -> None:
-    placed = {name: one | {"model": str(place / one["model"])} for name, one in own.items()}
-    with pytest.raises(InputError, match=said):
-        aligned(place, teachers=placed)
+def test_teachers_that_do_not_fit_are_refused(folder: Path, settings: dict[str, Any], message: str) -> None:
+    with_paths = {name: teacher | {"model": str(folder / teacher["model"])} for name, teacher in settings.items()}
+    with pytest.raises(InputError, match=message):
+        repa_task(folder, teachers=with_paths)
 
 
-def test_a_teacher_of_ones_own_has_a_head_that_stays_at_home(place: Path) -> None:
-    own = {"third": {"model": str(place / "wide"), "rate": 16000, "chunk": 1.0, "depth": 0}}
-    task = aligned(place, teachers=own)
+def test_the_head_of_another_teacher_is_not_exported(folder: Path) -> None:
+    settings = {"third": {"model": str(folder / "wide"), "rate": 16000, "chunk": 1.0, "depth": 0}}
+    task = repa_task(folder, teachers=settings)
     assert task.alignment is not None
     assert task.alignment.depths == (0,)
     assert task.alignment.tensors() == {}
     assert "third" in task.loss(task.batch(0))
 
 
-def test_songs_that_cannot_be_heard_again_are_an_error(place: Path, tmp_path: Path) -> None:
+def test_a_missing_source_is_an_error(folder: Path, tmp_path: Path) -> None:
     write_songs(tmp_path / "encoded")
-    with pytest.raises(InputError, match="where its songs are from"):
-        task_of(tmp_path / "encoded", repa={"teachers": teachers(place)})
+    with pytest.raises(InputError, match="does not name the source"):
+        task_of(tmp_path / "encoded", repa={"teachers": teachers(folder)})
     about = {"songs": 9, "source": {"kind": "folder", "path": str(tmp_path / "gone")}}
     (tmp_path / "encoded" / ABOUT).write_text(json.dumps(about))
-    with pytest.raises(InputError, match="heard again.* no such folder"):
-        task_of(tmp_path / "encoded", repa={"teachers": teachers(place)})
+    with pytest.raises(InputError, match="need the source of the songs.* no such folder"):
+        task_of(tmp_path / "encoded", repa={"teachers": teachers(folder)})
 
 
-def test_a_recording_that_is_gone_is_named_and_the_state_saved(place: Path, tmp_path: Path) -> None:
-    shutil.copytree(place / "songs", tmp_path / "songs")
-    shutil.copytree(place / "encoded", tmp_path / "encoded")
+def test_a_missing_recording_is_named_and_the_state_saved(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "songs", tmp_path / "songs")
+    shutil.copytree(folder / "encoded", tmp_path / "encoded")
     about = {"songs": 9, "source": {"kind": "folder", "path": str(tmp_path / "songs")}}
     (tmp_path / "encoded" / ABOUT).write_text(json.dumps(about))
     settings = {"steps": 40, "schedule": "constant", "ahead": 0, "log_every": 1, "precision": "float32"}
-    task = task_of(tmp_path / "encoded", repa={"teachers": teachers(place)}, preview={"songs": 0}, loop=settings)
-    lost = task.songs.songs[task._batches.batch(1)[0].song].key
+    task = task_of(tmp_path / "encoded", repa={"teachers": teachers(folder)}, preview={"songs": 0}, loop=settings)
+    missing = task.songs.songs[task._batches.batch(1)[0].song].key
 
-    def lose(progress: loop.TrainingProgress) -> None:
-        (tmp_path / "songs" / f"{lost}.wav").unlink(missing_ok=True)
+    def remove(progress: loop.TrainingProgress) -> None:
+        (tmp_path / "songs" / f"{missing}.wav").unlink(missing_ok=True)
 
-    with pytest.raises(InputError, match=rf"song '{lost}' cannot be heard again"):
-        loop.train(task, task._recipe, tmp_path / "run", watch=lose)
+    with pytest.raises(InputError, match=rf"song '{missing}' cannot be read"):
+        loop.train(task, task._recipe, tmp_path / "run", watch=remove)
     assert (tmp_path / "run" / "states" / "step-00000001.pt").is_file()

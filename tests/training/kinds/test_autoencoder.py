@@ -1,4 +1,4 @@
-"""Training the autoencoder and the spectral vocoder gives parts of a checkpoint that are better than before."""
+"""Training the autoencoder and the spectral vocoder lowers their loss and writes parts of a checkpoint."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from acestep_flows.model.placement import Placement
 from acestep_flows.model.spectral_vocoder import SpectralVocoder
 from acestep_flows.model.vocoder import load_vocoder
 from acestep_flows.training.kinds import autoencoder, decoder
-from acestep_flows.training.kinds.autoencoder import normalised, scaled, unscaled
+from acestep_flows.training.kinds.autoencoder import normalise_latents, scale_mel, unscale_mel
 from acestep_flows.training.loop.curve import read
 from acestep_flows.training.loop.loop import train
 from acestep_flows.training.loop.recipe import TrainingRecipe, parse_recipe
@@ -75,11 +75,11 @@ def checkpoint_with(exported: Path, part: str, root: Path) -> Checkpoint:
     return Checkpoint.open(root)
 
 
-def test_autoencoder(folder: Path, tmp_path: Path) -> None:
-    chosen: Any = recipe(folder, "autoencoder", loop={"steps": 16, "preview_every": 8})
-    done = train(autoencoder.build(chosen, "cpu"), chosen, tmp_path / "run")
+def test_autoencoder_is_trained_and_exported(folder: Path, tmp_path: Path) -> None:
+    parsed: Any = recipe(folder, "autoencoder", loop={"steps": 16, "preview_every": 8})
+    outcome = train(autoencoder.build(parsed, "cpu"), parsed, tmp_path / "run")
     lines = [line for line in read(tmp_path / "run" / "curve.jsonl") if "loss" in line]
-    assert done.finished
+    assert outcome.finished
     assert lines[-1]["loss"] < 0.7 * lines[0]["loss"]
     assert {"loss_mel", "loss_slopes", "loss_squares", "loss_latents"} <= lines[0].keys()
     assert (tmp_path / "run" / "previews" / "step-00000008" / "clip-0.png").stat().st_size > 1000
@@ -91,23 +91,23 @@ def test_autoencoder(folder: Path, tmp_path: Path) -> None:
     assert loaded.decode(latents).shape == (2, 128, 32)
 
 
-def test_autoencoder_goes_on_to_the_same_end(folder: Path, tmp_path: Path) -> None:
-    chosen: Any = recipe(folder, "autoencoder")
-    train(autoencoder.build(chosen, "cpu"), chosen, tmp_path / "whole")
-    train(autoencoder.build(chosen, "cpu"), chosen, tmp_path / "parts", minutes=0)
+def test_a_resumed_autoencoder_equals_an_uninterrupted_one(folder: Path, tmp_path: Path) -> None:
+    parsed: Any = recipe(folder, "autoencoder")
+    train(autoencoder.build(parsed, "cpu"), parsed, tmp_path / "whole")
+    train(autoencoder.build(parsed, "cpu"), parsed, tmp_path / "parts", minutes=0)
     (tmp_path / "parts" / "states" / "step-00000000.pt").unlink()
     shutil.copy(tmp_path / "whole" / "states" / "step-00000002.pt", tmp_path / "parts" / "states")
-    train(autoencoder.build(chosen, "cpu"), chosen, tmp_path / "parts", resume=True)
-    ends = [torch.load(tmp_path / name / "states" / "step-00000004.pt") for name in ("whole", "parts")]
-    assert all(torch.equal(ends[0]["weights"][name], ends[1]["weights"][name]) for name in ends[0]["weights"])
+    train(autoencoder.build(parsed, "cpu"), parsed, tmp_path / "parts", resume=True)
+    states = [torch.load(tmp_path / name / "states" / "step-00000004.pt") for name in ("whole", "parts")]
+    assert all(torch.equal(states[0]["weights"][name], states[1]["weights"][name]) for name in states[0]["weights"])
 
 
-def test_autoencoder_begins_with_given_weights(folder: Path, tmp_path: Path) -> None:
-    chosen: Any = recipe(folder, "autoencoder", loop={"steps": 1})
-    train(autoencoder.build(chosen, "cpu"), chosen, tmp_path / "run")
+def test_autoencoder_starts_from_given_weights(folder: Path, tmp_path: Path) -> None:
+    parsed: Any = recipe(folder, "autoencoder", loop={"steps": 1})
+    train(autoencoder.build(parsed, "cpu"), parsed, tmp_path / "run")
     start = tmp_path / "run" / "export" / AUTOENCODER
     task = autoencoder.build(recipe(folder, "autoencoder", start=str(start)), "cpu")  # type: ignore[arg-type]
-    fresh = autoencoder.build(chosen, "cpu")
+    fresh = autoencoder.build(parsed, "cpu")
     exported = autoencoder.load_autoencoder(start, "cpu").state_dict()
     for name, tensor in task.modules()["autoencoder"].state_dict().items():
         assert torch.equal(tensor, exported[name])
@@ -118,28 +118,28 @@ def test_autoencoder_begins_with_given_weights(folder: Path, tmp_path: Path) -> 
 
 def test_scales_are_the_published_ones() -> None:
     mel = torch.tensor([-11.0, -4.0, 3.0])
-    assert torch.equal(scaled(mel), torch.tensor([-1.0, 0.0, 1.0]))
-    torch.testing.assert_close(unscaled(scaled(mel)), mel)
-    torch.testing.assert_close(normalised(torch.tensor(-1.9091 + 1 / 0.1786)), torch.tensor(1.0))
+    assert torch.equal(scale_mel(mel), torch.tensor([-1.0, 0.0, 1.0]))
+    torch.testing.assert_close(unscale_mel(scale_mel(mel)), mel)
+    torch.testing.assert_close(normalise_latents(torch.tensor(-1.9091 + 1 / 0.1786)), torch.tensor(1.0))
 
 
-@pytest.mark.parametrize("heard", [False, True])
-def test_decoder(folder: Path, tmp_path: Path, heard: bool) -> None:
-    changes: dict[str, Any] = {"loop": {"steps": 4 if heard else 24}}
-    if heard:
+@pytest.mark.parametrize("autoencoded", [False, True])
+def test_decoder_is_trained_and_exported(folder: Path, tmp_path: Path, autoencoded: bool) -> None:
+    changes: dict[str, Any] = {"loop": {"steps": 4 if autoencoded else 24}}
+    if autoencoded:
         first: Any = recipe(folder, "autoencoder", loop={"steps": 1})
         train(autoencoder.build(first, "cpu"), first, tmp_path / "first")
         changes |= {"autoencoder": str(tmp_path / "first" / "export"), "heard": 0.5}
-    chosen: Any = recipe(folder, "decoder", **changes)
-    done = train(decoder.build(chosen, "cpu"), chosen, tmp_path / "run")
+    parsed: Any = recipe(folder, "decoder", **changes)
+    outcome = train(decoder.build(parsed, "cpu"), parsed, tmp_path / "run")
     lines = read(tmp_path / "run" / "curve.jsonl")
-    assert done.finished
+    assert outcome.finished
     losses = [line["loss_log"] for line in lines if "loss" in line]
-    if not heard:  # heard through an untrained autoencoder there is nothing to learn
+    if not autoencoded:  # the output of an untrained autoencoder holds nothing to learn
         assert np.mean(losses[-4:]) < 0.95 * np.mean(losses[:4])
         assert lines[-1]["preview"]["mel_l1"] < 0.7
-    assert ("mel_l1_heard" in lines[-1]["preview"]) is heard
-    assert (tmp_path / "run" / "previews" / f"step-{done.step:08d}" / "clip-0.wav").is_file()
+    assert ("mel_l1_heard" in lines[-1]["preview"]) is autoencoded
+    assert (tmp_path / "run" / "previews" / f"step-{outcome.step:08d}" / "clip-0.wav").is_file()
     loaded = load_vocoder(checkpoint_with(tmp_path / "run" / "export", VOCODER, tmp_path / "model"), Placement())
     assert isinstance(loaded, SpectralVocoder)
     assert loaded.decode(np.full((2, 128, 9), -5, np.float32)).shape == (2, 9 * 512)
@@ -156,13 +156,13 @@ def test_decoder(folder: Path, tmp_path: Path, heard: bool) -> None:
         ("decoder", {"architecture": str(small_folder())}, "SpectralVocoder"),
     ],
 )
-def test_bad_recipes(folder: Path, kind: str, changes: dict[str, Any], problem: str) -> None:
+def test_invalid_recipes_are_refused(folder: Path, kind: str, changes: dict[str, Any], problem: str) -> None:
     module: Any = {"autoencoder": autoencoder, "decoder": decoder}[kind]
     with pytest.raises(InputError, match=problem):
         module.build(recipe(folder, kind, **changes), "cpu")
 
 
-def test_weights_of_another_architecture(folder: Path, tmp_path: Path) -> None:
+def test_weights_of_another_architecture_are_refused(folder: Path, tmp_path: Path) -> None:
     other = small_folder() / AUTOENCODER
     with pytest.raises(InputError, match="another architecture"):
         autoencoder.build(recipe(folder, "autoencoder", start=str(other)), "cpu")  # type: ignore[arg-type]

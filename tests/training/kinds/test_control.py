@@ -1,4 +1,4 @@
-"""Control branches: the right tracks in the right places, a folder that the stages load, with its own adapter."""
+"""Control branches: their tracks and prompts, and an exported folder that the stages load with its adapter."""
 
 from __future__ import annotations
 
@@ -39,32 +39,35 @@ def task_of(folder: Path, **sections: object) -> ControlTask:
     return build(parse_recipe(recipe("control", folder, **sections), "test"), "cpu")  # type: ignore[arg-type]
 
 
-def test_the_voice_is_heard_and_the_rest_is_learnt(songs: Path) -> None:
+def test_the_vocal_is_heard_and_the_rest_is_learnt(songs: Path) -> None:
     task = task_of(songs, pair=ACCOMPANY)
     song = task.songs.songs[1]
-    part = task.part(song, np.random.default_rng(0))
-    assert (part.control, part.target, part.lyrics) == ("vocal", "without vocal", "la la")
-    assert "bpm" not in part.prompt
+    target = task.choose_target(song, np.random.default_rng(0))
+    assert (target.control, target.track, target.lyrics) == ("vocal", "without vocal", "la la")
+    assert "bpm" not in target.prompt
     crops = task._batches.batch(0)
     batch = task.batch(0)
     assert batch.control is not None
     for row, crop in enumerate(crops):
-        wanted = task.songs.latents(crop.song, "without vocal", crop.start, crop.frames)
-        np.testing.assert_array_equal(batch.data[row, ..., : crop.frames], wanted)
+        expected = task.songs.latents(crop.song, "without vocal", crop.start, crop.frames)
+        np.testing.assert_array_equal(batch.data[row, ..., : crop.frames], expected)
         heard = task.songs.latents(crop.song, "vocal", crop.start, crop.frames)
         np.testing.assert_array_equal(batch.control[row, ..., : crop.frames], heard)
 
 
 def test_a_stem_is_learnt_beside_all_others(songs: Path) -> None:
     task = task_of(songs, pair=STEMS)
-    parts = [task.part(task.songs.songs[1], np.random.default_rng(seed)) for seed in range(20)]
-    assert {(part.control, part.target) for part in parts} == {("without bass", "bass"), ("without drums", "drums")}
-    assert {part.lyrics for part in parts} == {"[inst]"}
-    prompts = {part.prompt for part in parts if part.target == "bass"}
+    targets = [task.choose_target(task.songs.songs[1], np.random.default_rng(seed)) for seed in range(20)]
+    assert {(target.control, target.track) for target in targets} == {
+        ("without bass", "bass"),
+        ("without drums", "drums"),
+    }
+    assert {target.lyrics for target in targets} == {"[inst]"}
+    prompts = {target.prompt for target in targets if target.track == "bass"}
     assert prompts <= {"synth bass", "synth bass, house", "house, synth bass"}
 
 
-def test_without_gain_the_branch_changes_nothing_and_yet_learns(songs: Path) -> None:
+def test_without_gain_the_branch_has_no_effect_but_a_gradient(songs: Path) -> None:
     task = task_of(songs, pair=ACCOMPANY)
     task.networks.lyric_encoder.eval()
     batch = task.batch(0)
@@ -80,7 +83,7 @@ def test_without_gain_the_branch_changes_nothing_and_yet_learns(songs: Path) -> 
         assert not torch.allclose(task.loss_at(batch, levels, noise), loss)
 
 
-def test_emphasis_multiplies_the_strength_that_is_exported(songs: Path, tmp_path: Path) -> None:
+def test_emphasis_multiplies_the_exported_strength(songs: Path, tmp_path: Path) -> None:
     for name, emphasis in (("plain", 1.0), ("loud", 3.0)):
         task_of(songs, pair=ACCOMPANY, gain=0.5, emphasis=emphasis).export(tmp_path / name)
     plain, loud = (load_file(tmp_path / name / WEIGHTS) for name in ("plain", "loud"))
@@ -98,16 +101,18 @@ def test_stages_apply_the_branch_and_its_adapter(songs: Path, tmp_path: Path) ->
         stage.load(checkpoint, Placement())
     prompt = prompt_stage.run([EncodePrompt.In()], [EncodePrompt.Params(tags="house")])[0].prompt
     lyrics = lyric_stage.run([EncodeLyrics.In()], [EncodeLyrics.Params(lyrics="la")])[0].lyrics
-    heard = Latents(task.songs.latents(1, "vocal"))
+    control = Latents(task.songs.latents(1, "vocal"))
 
     def song(folder: Path) -> np.ndarray:
-        item = Sample.In(prompt, lyrics, Noise(draw(1, heard.frames), 1), control=heard)
+        item = Sample.In(prompt, lyrics, Noise(draw(1, control.frames), 1), control=control)
         params = Sample.Params(steps=3, guidance_scale=0.0, control_branch=str(folder))
         return np.asarray(sample.run([item], [params])[0].latents.array)
 
-    bare = tmp_path / "bare"
-    shutil.copytree(export, bare)
-    (bare / "pytorch_lora_weights.safetensors").unlink()
-    assert np.abs(song(export) - song(bare)).max() > 1e-6
+    without_adapter = tmp_path / "bare"
+    shutil.copytree(export, without_adapter)
+    (without_adapter / "pytorch_lora_weights.safetensors").unlink()
+    assert np.abs(song(export) - song(without_adapter)).max() > 1e-6
     params = Sample.Params(control_branch=str(export))
-    assert Sample.weights(checkpoint, params) != Sample.weights(checkpoint, Sample.Params(control_branch=str(bare)))
+    assert Sample.weights(checkpoint, params) != Sample.weights(
+        checkpoint, Sample.Params(control_branch=str(without_adapter))
+    )

@@ -1,4 +1,4 @@
-"""Adapters: fresh ones add nothing, trained ones load where the published ones do, the base stays as it was."""
+"""Adapters: fresh ones have no effect, trained ones load like published ones, the base does not change."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from acestep_flows.model.adapters import Adapter
 from acestep_flows.model.placement import Placement
 from acestep_flows.model.transformer import Transformer
 from acestep_flows.training.kinds.diffusion import build as build_diffusion
-from acestep_flows.training.kinds.lora import build, remembered
+from acestep_flows.training.kinds.lora import build, remove_tags
 from acestep_flows.training.loop import loop
 from acestep_flows.training.loop.recipe import parse_recipe
 from tests.model.small import small_checkpoint
@@ -30,17 +30,17 @@ def task_of(folder: Path, **sections: object):  # type: ignore[no-untyped-def]
     return build(parse_recipe(recipe("lora", folder, adapter=SMALL_ADAPTER, **sections), "test"), "cpu")  # type: ignore[arg-type]
 
 
-def test_a_fresh_adapter_changes_nothing(songs: Path) -> None:
+def test_a_fresh_adapter_has_no_effect(songs: Path) -> None:
     task = task_of(songs)
     plain = build_diffusion(parse_recipe(recipe("diffusion", songs), "test"), "cpu")  # type: ignore[arg-type]
     batch = task.batch(0)
-    for one in (task, plain):
-        one.networks.lyric_encoder.eval()
+    for each in (task, plain):
+        each.networks.lyric_encoder.eval()
     levels, noise = torch.full((len(batch.data),), 0.5), torch.randn_like(batch.data)
     torch.testing.assert_close(task.loss_at(batch, levels, noise), plain.loss_at(batch, levels, noise))
 
 
-def test_only_the_adapter_learns_and_it_loads_as_published_ones_do(songs: Path, tmp_path: Path) -> None:
+def test_only_the_adapter_is_trained_and_it_loads_like_a_published_one(songs: Path, tmp_path: Path) -> None:
     task = task_of(songs, track="vocal")
     before = {name: tensor.clone() for name, tensor in task.networks.transformer_tensors().items() if ".base." in name}
     loop.train(task, task._recipe, tmp_path)
@@ -65,10 +65,10 @@ def test_only_the_adapter_learns_and_it_loads_as_published_ones_do(songs: Path, 
         assert not torch.allclose(adapter.apply(base)(x, timestep, [memory]), base(x, timestep, [memory]), atol=1e-6)
 
 
-def test_what_is_learnt_is_what_the_file_does(songs: Path, tmp_path: Path) -> None:
+def test_the_exported_adapter_equals_the_trained_one(songs: Path, tmp_path: Path) -> None:
     task = task_of(songs, preview={"songs": 0, "measured": 0})
     loop.train(task, task._recipe, tmp_path)
-    task.export(tmp_path / "live")  # the weights as they are, not their average
+    task.export(tmp_path / "live")  # the live weights, not their average
     config = small_checkpoint().config("ace_step_transformer")
     loaded = Adapter.load(tmp_path / "live", config).apply(Transformer.load(small_checkpoint(), Placement()))
     memory = loaded.encode_condition(torch.randn(3, loaded.config.width), torch.ones(3))
@@ -90,6 +90,6 @@ def test_songs_without_the_track_are_refused(songs: Path) -> None:
         task_of(songs, track="flute")
 
 
-def test_tags_are_forgotten_as_asked() -> None:
+def test_tags_that_match_a_pattern_are_removed() -> None:
     tags = ("house", "124 bpm", "A minor", "synth lead")
-    assert remembered(tags, ("[0-9]+ bpm", ".* minor")) == ("house", "synth lead")
+    assert remove_tags(tags, ("[0-9]+ bpm", ".* minor")) == ("house", "synth lead")

@@ -1,3 +1,5 @@
+"""The published loss and its noise levels."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,4 +1,4 @@
-"""Teachers hear what spec 05 section 4 says they do, and are never fetched."""
+"""Teachers get the audio of spec 05 section 4, and are never downloaded."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from acestep_flows.errors import InputError
-from acestep_flows.training.kinds.teachers import PUBLISHED, Teacher, TeacherSettings, load_teacher, normalised
+from acestep_flows.training.kinds.teachers import PUBLISHED, Teacher, TeacherSettings, load_teacher, normalise
 from tests.training.small_teachers import write_teacher
 
 STRIDE, CHUNK = 4, 40
 
 
 class Counting(nn.Module):
-    """Gives the samples themselves, every fourth one, and one frame less than there could be."""
+    """Returns every fourth sample as a frame, and one frame less than fits a chunk."""
 
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1))
         self.config: Any = type("Config", (), {"hidden_size": 1, "conv_stride": (2, 2)})
-        self.heard: list[tuple[int, ...]] = []
+        self.shapes: list[tuple[int, ...]] = []
 
     def forward(self, chunks: Tensor) -> Any:
-        self.heard.append(tuple(chunks.shape))
+        self.shapes.append(tuple(chunks.shape))
         states = chunks[:, ::STRIDE, None][:, : CHUNK // STRIDE - 1]
         return type("Output", (), {"last_hidden_state": states})
 
@@ -44,49 +44,49 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.integers(2, 5 * CHUNK), min_size=1, max_size=3))
-def test_chunks_of_all_songs_are_heard_together_and_put_together_again(lengths: list[int]) -> None:
+def test_chunks_of_all_songs_are_one_batch_and_joined_again(lengths: list[int]) -> None:
     model = Counting()
     waves = [torch.randn(length, generator=torch.Generator().manual_seed(length)) for length in lengths]
-    found = Teacher(model, rate=10, chunk=CHUNK / 10).hear(waves)
+    features = Teacher(model, rate=10, chunk=CHUNK / 10).features(waves)
     chunks = [-(-length // CHUNK) for length in lengths]
-    assert model.heard == [(sum(chunks), CHUNK)]
-    for wave, states, count in zip(waves, found, chunks, strict=True):
+    assert model.shapes == [(sum(chunks), CHUNK)]
+    for wave, states, count in zip(waves, features, chunks, strict=True):
         full, rest = divmod(len(wave), CHUNK)
-        wanted = [normalised(wave)[first * CHUNK :][: CHUNK - STRIDE : STRIDE] for first in range(full)]
+        expected = [normalise(wave)[first * CHUNK :][: CHUNK - STRIDE : STRIDE] for first in range(full)]
         if rest:
-            wanted.append(normalised(wave)[full * CHUNK :][: (CHUNK // STRIDE - 1) * STRIDE : STRIDE])
-        torch.testing.assert_close(states[:, 0], torch.cat(wanted))
+            expected.append(normalise(wave)[full * CHUNK :][: (CHUNK // STRIDE - 1) * STRIDE : STRIDE])
+        torch.testing.assert_close(states[:, 0], torch.cat(expected))
         assert len(states) <= count * (CHUNK // STRIDE)
 
 
-def test_frames_of_full_chunks_are_the_published_ones(folder: Path) -> None:
+def test_frames_per_chunk_are_as_published(folder: Path) -> None:
     for name, frames in (("mert", 374), ("m-hubert", 1499)):
         published = PUBLISHED[name]
         teacher = load_teacher(name, TeacherSettings(model=str(folder)), "cpu")
         assert teacher is not None
         assert (teacher.rate, teacher.width) == (published.rate, 16)
         full, part = round(published.chunk * published.rate), 3201
-        (states,) = teacher.hear([torch.randn(full + part)])
+        (states,) = teacher.features([torch.randn(full + part)])
         assert states.shape == (frames + 11, 16)
         assert not states.requires_grad
 
 
-def test_loudness_and_offset_mean_nothing(folder: Path) -> None:
+def test_loudness_and_offset_have_no_effect(folder: Path) -> None:
     teacher = load_teacher("m-hubert", TeacherSettings(model=str(folder), chunk=0.5), "cpu")
     assert teacher is not None
     wave = torch.randn(12_000)
     with torch.autocast("cpu", torch.bfloat16):
-        plain, other = teacher.hear([wave, 0.25 * wave + 0.5])
+        plain, changed = teacher.features([wave, 0.25 * wave + 0.5])
     assert plain.dtype == torch.float32
-    torch.testing.assert_close(plain, other, rtol=1e-3, atol=1e-4)
-    assert normalised(wave).var() == pytest.approx(1, abs=1e-4)
+    torch.testing.assert_close(plain, changed, rtol=1e-3, atol=1e-4)
+    assert normalise(wave).var() == pytest.approx(1, abs=1e-4)
 
 
-def test_one_that_is_not_here_is_left_out_without_looking_for_it(
+def test_a_missing_teacher_is_left_out_without_network_access(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def connect(*args: object) -> NoReturn:
-        raise AssertionError("it goes to the network")
+        raise AssertionError("a network connection was opened")
 
     monkeypatch.setattr(socket.socket, "connect", connect)
     monkeypatch.setenv("HF_HOME", str(tmp_path))
@@ -96,10 +96,10 @@ def test_one_that_is_not_here_is_left_out_without_looking_for_it(
         assert f"{model}" in caplog.text
     assert all(record.levelno == logging.WARNING for record in caplog.records)
     assert "teacher mert is left out" in caplog.text
-    assert "`hf download nobody/has-this-teacher` brings it" in caplog.text
+    assert "`hf download nobody/has-this-teacher` gets it" in caplog.text
 
 
-def test_code_beside_the_weights_is_not_run_unasked(
+def test_code_beside_the_weights_is_not_run_by_default(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     foreign = tmp_path / "foreign"
@@ -112,6 +112,6 @@ def test_code_beside_the_weights_is_not_run_unasked(
     assert "left out" in caplog.text
 
 
-def test_an_unknown_teacher_says_what_it_is() -> None:
+def test_an_unknown_teacher_needs_model_rate_and_chunk() -> None:
     with pytest.raises(InputError, match=r"repa.teachers.mule: .*model, rate and chunk"):
         load_teacher("mule", TeacherSettings(model="somewhere"), "cpu")
