@@ -18,16 +18,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Run benchmarks and keep their results.")
     parser.add_argument("names", nargs="*", default=SCRIPTS, metavar="NAME", help=", ".join(SCRIPTS))
     parser.add_argument("--results", type=Path, default=Path("build/benchmarks"), help="folder for the JSON files")
-    asked = parser.parse_args()
-    if unknown := set(asked.names) - set(SCRIPTS):
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(SCRIPTS):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(SCRIPTS)}")
-    asked.results.mkdir(parents=True, exist_ok=True)
+    arguments.results.mkdir(parents=True, exist_ok=True)
     failed = 0
-    for name in asked.names:
-        out = asked.results / f"{name}.json"
+    for name in arguments.names:
+        out = arguments.results / f"{name}.json"
         print(f"== {name} -> {out}", flush=True)
-        done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", "--out", str(out)], check=False)
-        failed |= done.returncode
+        process = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", "--out", str(out)], check=False)
+        failed |= process.returncode
     return int(failed != 0)
 
 

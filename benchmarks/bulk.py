@@ -1,11 +1,11 @@
-"""Many rows: against a plain loop, how stages overlap, memory, and what a resume costs.
+"""Bulk jobs: speed against a plain loop, overlap of stages, memory, and the cost of a resume.
 
     python -m benchmarks.bulk [--rows 200] [--loop-rows 40] [--steps 60] [--more 0] [--pool split] [--out results.json]
 
-The loop makes one row after the other with a local runner in one process, measures and writes it as a job does; it is
-run with one thread and with one per core, and the faster counts. The job has one process per core. Starting (Ray,
-processes, weights) is told apart from rendering. Rows are songs of 5 s on the small checkpoint, each with its own seed.
-On a machine that others use as well only ratios of one run mean something; loop and job take turns for that.
+The loop makes one row after the other with a local runner in one process, and measures and writes it as a job does. It
+runs with one thread and with one per core, and the faster one counts. The job has one process per core. Start-up (Ray,
+processes, weights) is reported apart from rendering. Rows are songs of 5 s on the small checkpoint, with different
+seeds. On a shared machine only the ratios of one run are meaningful, so loop and job alternate.
 """
 
 from __future__ import annotations
@@ -55,29 +55,29 @@ from benchmarks.machine import report
 WORDS = {"tags": "funk, pop, 105 bpm", "lyrics": "[verse]\nNeon lights they flicker bright\n", "duration": 5.0}
 
 
-def begun_job(folder: Path, root: Path, count: int, steps: int) -> tuple[JobWork, JobRows]:
-    """A job of `count` rows in a folder."""
+def new_job(folder: Path, root: Path, count: int, steps: int) -> tuple[JobWork, JobRows]:
+    """Create a job of `count` rows in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     manifest = folder / "manifest.jsonl"
     rows = [{"id": f"r{number}", "seed": number, "steps": steps, **WORDS} for number in range(count)]
     manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
     library = Library()
-    found = JobRows(open_manifest(str(manifest)), checked(library.load("text2music"), stages(), library.nested))
-    looked = check(found)
+    job_rows = JobRows(open_manifest(str(manifest)), checked(library.load("text2music"), stages(), library.nested))
+    findings = check(job_rows)
     weights = Weights("argument", root, None, folder / "cache")
     job_folder = JobFolder(str(folder / "out"))
     job_folder.prepare()
-    job = job_of(found, looked, weights.open())
-    begin(job_folder, job, looked)
-    return JobWork(job, job_folder, weights), found
+    job = job_of(job_rows, findings, weights.open())
+    begin(job_folder, job, findings)
+    return JobWork(job, job_folder, weights), job_rows
 
 
 def loop(folder: Path, root: Path, count: int, steps: int, threads: int) -> dict[str, float]:
-    """One row after the other, in this process."""
+    """Make one row after the other in this process."""
     import torch
 
     torch.set_num_threads(threads)
-    work, rows = begun_job(folder, root, count + 1, steps)
+    work, rows = new_job(folder, root, count + 1, steps)
 
     async def all_rows() -> float:
         started = 0.0
@@ -86,12 +86,14 @@ def loop(folder: Path, root: Path, count: int, steps: int, threads: int) -> dict
             for number, row in enumerate(rows):
                 if number == 1:  # the first one loads the weights
                     started = time.perf_counter()
-                one, _ = work.plan_attempt(row)
-                plan = work.plan(one)
+                attempt, _ = work.plan_attempt(row)
+                plan = work.plan(attempt)
                 result = await run_plan(scheduler, plan, Options())
                 outputs = await runner.fetch(dict(result.outputs))
-                end = PlanOutcome(dataclasses.replace(plan, outputs=outputs, nodes={}), tuple(result.nodes.values()))
-                assert work.finish(one, end).status == "done"
+                outcome = PlanOutcome(
+                    dataclasses.replace(plan, outputs=outputs, nodes={}), tuple(result.nodes.values())
+                )
+                assert work.finish(attempt, outcome).status == "done"
             return time.perf_counter() - started
 
     seconds = asyncio.run(all_rows())
@@ -99,23 +101,23 @@ def loop(folder: Path, root: Path, count: int, steps: int, threads: int) -> dict
 
 
 class Memory:
-    """The most memory that this process and those it started had at once, shared pages counted in part."""
+    """The peak memory (proportional set size) of this process and its children, sampled every two seconds."""
 
     def __init__(self) -> None:
         self.peak = 0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
 
     def __enter__(self) -> Memory:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._stopped.set()
         self._thread.join()
 
-    def _look(self) -> None:
-        while not self._over.wait(2.0):
+    def _sample(self) -> None:
+        while not self._stopped.wait(2.0):
             total = 0
             for process in (myself := psutil.Process(), *myself.children(recursive=True)):
                 with contextlib.suppress(psutil.Error):
@@ -124,8 +126,8 @@ class Memory:
 
 
 def job(folder: Path, root: Path, count: int, steps: int, pool: Pool) -> dict[str, Any]:
-    """The same rows as a job."""
-    work, rows = begun_job(folder, root, count, steps)
+    """Make the same rows as a job."""
+    work, rows = new_job(folder, root, count, steps)
     first: list[JobProgress] = []
 
     def watch(progress: JobProgress) -> None:
@@ -138,11 +140,11 @@ def job(folder: Path, root: Path, count: int, steps: int, pool: Pool) -> dict[st
     for row in Ledger(work.job_folder).rows():
         for stage, seconds in row.stage_seconds.items():
             stage_seconds[stage] = stage_seconds.get(stage, 0.0) + seconds
-    return told(outcome) | {"peak_memory_mb": memory.peak / 1e6, "stage_seconds": stage_seconds}
+    return summary(outcome) | {"peak_memory_mb": memory.peak / 1e6, "stage_seconds": stage_seconds}
 
 
-def told(outcome: JobOutcome) -> dict[str, Any]:
-    """An outcome in numbers: rows per second once started."""
+def summary(outcome: JobOutcome) -> dict[str, Any]:
+    """An outcome in numbers, with the rows per second after start-up."""
     progress = outcome.progress
     made = progress.done - progress.resumed
     return {
@@ -156,26 +158,26 @@ def told(outcome: JobOutcome) -> dict[str, Any]:
 
 
 def resumed(folder: Path, root: Path, count: int, steps: int, pool: Pool) -> dict[str, Any]:
-    """Go on with a job of which nine tenths are done: how long until it knows what is missing, and in all."""
-    work, rows = begun_job(folder, root, count, steps)
+    """Resume a job with nine tenths of its rows done: seconds to find the missing rows, and to make them."""
+    work, rows = new_job(folder, root, count, steps)
     ledger = Ledger(work.job_folder)
     for row in rows:
         if row.index % 10:
-            one, _ = work.plan_attempt(row)
-            ledger.add(dataclasses.replace(work.new_result(one), status="done", duration=5.0), settled=True)
+            attempt, _ = work.plan_attempt(row)
+            ledger.add(dataclasses.replace(work.new_result(attempt), status="done", duration=5.0), settled=True)
     ledger.close()
-    begins = time.perf_counter()
-    found = Ledger(work.job_folder).standing()
-    missing = sum(row.id not in found.settled for row in rows)
-    knows = time.perf_counter() - begins
-    return {"rows": count, "missing": missing, "seconds_to_know": knows, **told(
+    started = time.perf_counter()
+    standing = Ledger(work.job_folder).standing()
+    missing = sum(row.id not in standing.settled for row in rows)
+    seconds_to_know = time.perf_counter() - started
+    return {"rows": count, "missing": missing, "seconds_to_know": seconds_to_know, **summary(
         run_job(work, rows, PoolRenderer(work, pool))
     )}  # fmt: skip
 
 
 @contextlib.contextmanager
 def small_checkpoint() -> Iterator[tuple[Path, Path]]:
-    """A folder to work in, and weights."""
+    """A temporary folder, and a small random checkpoint in it."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder, "weights")
         write_random_checkpoint(root, SMALL, seed=0)
@@ -187,38 +189,43 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--loop-rows", type=int, default=40, help="rows of each plain loop")
     parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--more", type=int, default=0, help="also a job of so many rows, to compare memory")
-    parser.add_argument("--resume", type=int, default=0, help="also a resume of so many rows, nine tenths of them done")
+    parser.add_argument("--more", type=int, default=0, help="also a job of this many rows, to compare memory")
+    parser.add_argument(
+        "--resume", type=int, default=0, help="also resume a job of this many rows, nine tenths of them done"
+    )
     parser.add_argument("--pool", action="append", default=[], help="also a job with this pool")
     parser.add_argument("--shared", action="store_true", help="also a job whose songs share forward passes")
     parser.add_argument("--out", type=Path)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     keep_freed_memory()
     cores = os.cpu_count() or 1
-    found: dict[str, Any] = {"load_before": os.getloadavg(), "steps": given.steps}
+    results: dict[str, Any] = {"load_before": os.getloadavg(), "steps": arguments.steps}
 
     def note(name: str, result: dict[str, Any]) -> None:
-        found[name] = result
+        results[name] = result
         print(name, json.dumps(result), flush=True)
 
     with small_checkpoint() as (folder, root):
         for threads in sorted({1, cores}):
             name = f"loop_{threads}_threads"
-            note(name, loop(folder / name, root, given.loop_rows, given.steps, threads))
-        note("job", job(folder / "job", root, given.rows, given.steps, local_pool(cores)))
-        note("loop_again", loop(folder / "again", root, given.loop_rows, given.steps, 1))
-        if given.shared:
-            note("job_shared", job(folder / "shared", root, given.rows, given.steps, local_pool(cores, exact=False)))
-        for name in given.pool:
-            note(f"job_{name}", job(folder / f"pool-{name}", root, given.rows, given.steps, Pool.read(name)))
-        if given.more:
-            note("job_more", job(folder / "more", root, given.more, given.steps, local_pool(cores)))
-        if given.resume:
-            note("resume", resumed(folder / "resume", root, given.resume, given.steps, local_pool(cores)))
-    best = max(part["rows_per_second"] for name, part in found.items() if name.startswith("loop_"))
-    note("ratio", {"job_to_loop": found["job"]["rows_per_second"] / best})
-    found["load_after"] = os.getloadavg()
-    report({"bulk": found}, str(given.out) if given.out else None)
+            note(name, loop(folder / name, root, arguments.loop_rows, arguments.steps, threads))
+        note("job", job(folder / "job", root, arguments.rows, arguments.steps, local_pool(cores)))
+        note("loop_again", loop(folder / "again", root, arguments.loop_rows, arguments.steps, 1))
+        if arguments.shared:
+            note(
+                "job_shared",
+                job(folder / "shared", root, arguments.rows, arguments.steps, local_pool(cores, exact=False)),
+            )
+        for name in arguments.pool:
+            note(f"job_{name}", job(folder / f"pool-{name}", root, arguments.rows, arguments.steps, Pool.read(name)))
+        if arguments.more:
+            note("job_more", job(folder / "more", root, arguments.more, arguments.steps, local_pool(cores)))
+        if arguments.resume:
+            note("resume", resumed(folder / "resume", root, arguments.resume, arguments.steps, local_pool(cores)))
+    best = max(part["rows_per_second"] for name, part in results.items() if name.startswith("loop_"))
+    note("ratio", {"job_to_loop": results["job"]["rows_per_second"] / best})
+    results["load_after"] = os.getloadavg()
+    report({"bulk": results}, str(arguments.out) if arguments.out else None)
 
 
 if __name__ == "__main__":

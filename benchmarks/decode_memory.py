@@ -2,7 +2,7 @@
 
     python -m benchmarks.decode_memory [--out results.json]
 
-Each song is decoded in a process of its own; what it had before the decode is taken off. Linux only.
+Each song is decoded in a process of its own. Its memory before decoding is subtracted. Linux only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SECONDS = (60, 120, 240)
 
 
 def peak(folder: str, seconds: int, overlap: bool) -> float:
-    """MB that decoding added to the process."""
+    """Megabytes that decoding adds to the peak memory of the process."""
     from acestep_flows.model.autoencoder import Autoencoder
     from acestep_flows.model.checkpoint import Checkpoint
     from acestep_flows.model.placement import Placement
@@ -32,7 +32,7 @@ def peak(folder: str, seconds: int, overlap: bool) -> float:
     vocoder = load_vocoder(checkpoint, Placement())
     latents = np.random.default_rng(0).standard_normal((8, 16, frames_from_seconds(seconds))).astype(np.float32)
     vocoder.decode(autoencoder.decode(latents[..., :16]))
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = _peak_kilobytes()
     vocoder.decode(autoencoder.decode(latents, overlap=overlap), overlap=overlap)
     return (_peak_kilobytes() - before) / 1024
@@ -48,7 +48,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description="Peak memory of decoding songs of several lengths.")
     parser.add_argument("--out")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     with (
         tempfile.TemporaryDirectory() as folder,
         multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool,
@@ -58,7 +58,7 @@ def main() -> None:
             name: {seconds: pool.apply(peak, (folder, seconds, overlap)) for seconds in SECONDS}
             for name, overlap in (("overlapped", True), ("one piece", False))
         }
-    report({"peak_megabytes": megabytes}, asked.out)
+    report({"peak_megabytes": megabytes}, arguments.out)
 
 
 if __name__ == "__main__":

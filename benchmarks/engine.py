@@ -1,11 +1,11 @@
-"""The step engine: songs together against one at a time, on acestep-nano and on a mid-size random checkpoint.
+"""The step engine: songs in shared passes against one song at a time, on acestep-nano and a mid-size random checkpoint.
 
     python -m benchmarks.engine [--checkpoints nano middle] [--songs 8] [--steps 6] [--threads 2] [--out results.json]
 
-Both ways run in one thread of one process, turn by turn, so that their ratio holds where the machine's speed drifts and
-torch keeps one team of threads; `together` is how many times faster the engine is. `one` is a single song through the
-engine: what it costs when nobody shares it. With `--lanes 2` the engine makes two passes side by side, each of one
-thread, while several songs are there; one at a time always has `--threads`.
+Both ways run in one thread of one process and alternate, so that their ratio holds where the machine's speed drifts,
+and torch keeps one team of threads. `together` is how many times faster the engine is. `one` is a single song in the
+engine: the cost of the engine when nothing is shared. With `--lanes 2` the engine makes two passes at a time, each in
+one thread, while there are several songs. One song at a time always has `--threads`.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from acestep_flows.stages.encode_prompt import EncodePrompt
 from acestep_flows.stages.init_noise import InitNoise
 from acestep_flows.stages.sample import Sample
 from benchmarks.machine import report
-from benchmarks.weights import RANDOM, at_hand
+from benchmarks.weights import RANDOM, open_weights
 
 CHECKPOINTS = ("nano", *RANDOM)
 LYRICS = "[verse]\nNeon lights they flicker bright\nCity hums in dead of night\n[chorus]\nTurn it up and let it flow\n"
 
 
 class Songs:
-    """Makes songs of one checkpoint; all have the same words and another seed."""
+    """Makes songs on one checkpoint. They have the same words and different seeds."""
 
     def __init__(self, folder: Path, device: str, dtype: Any) -> None:
         checkpoint, placement = Checkpoint.open(folder), Placement(device, dtype)
@@ -60,35 +60,35 @@ class Songs:
 
 
 def one_by_one(songs: Sequence[DenoisingSong]) -> float:
-    """Seconds."""
-    begun = time.perf_counter()
+    """Seconds to denoise the songs one at a time."""
+    started = time.perf_counter()
     for song in songs:
         denoise(song.trajectory, song.denoise)
-    return time.perf_counter() - begun
+    return time.perf_counter() - started
 
 
 def in_the_engine(
-    songs: Sequence[DenoisingSong], chosen: argparse.Namespace, worker: Executor
+    songs: Sequence[DenoisingSong], arguments: argparse.Namespace, worker: Executor
 ) -> tuple[float, EngineStats]:
-    """Seconds, and what the engine counted."""
+    """Seconds to denoise the songs in the engine, and the engine's statistics."""
 
     async def run() -> tuple[float, EngineStats]:
-        sizes = {"padding": chosen.padding, "lanes": chosen.lanes}
-        async with StepEngine(chosen.tokens, len(songs), worker=worker, **sizes) as engine:
-            begun = time.perf_counter()
+        sizes = {"padding": arguments.padding, "lanes": arguments.lanes}
+        async with StepEngine(arguments.tokens, len(songs), worker=worker, **sizes) as engine:
+            started = time.perf_counter()
             await asyncio.gather(*(engine.run(song) for song in songs))
-            return time.perf_counter() - begun, engine.stats()
+            return time.perf_counter() - started, engine.stats()
 
     return asyncio.run(run())
 
 
-def compare(songs: Sequence[DenoisingSong], chosen: argparse.Namespace) -> dict[str, Any]:
-    """Songs per second either way (best round), and how often faster together (median over rounds)."""
-    with ThreadPoolExecutor(1, initializer=limit_threads, initargs=(torch, chosen.threads)) as worker:
-        _, stats = in_the_engine(songs, chosen, worker)
+def compare(songs: Sequence[DenoisingSong], arguments: argparse.Namespace) -> dict[str, Any]:
+    """Songs per second both ways (best round), and the speed-up of the engine (median over rounds)."""
+    with ThreadPoolExecutor(1, initializer=limit_threads, initargs=(torch, arguments.threads)) as worker:
+        _, stats = in_the_engine(songs, arguments, worker)
         pairs = [
-            (worker.submit(one_by_one, songs).result(), in_the_engine(songs, chosen, worker)[0])
-            for _ in range(chosen.rounds)
+            (worker.submit(one_by_one, songs).result(), in_the_engine(songs, arguments, worker)[0])
+            for _ in range(arguments.rounds)
         ]
     apart, together = (min(column) for column in zip(*pairs, strict=True))
     return {
@@ -101,14 +101,14 @@ def compare(songs: Sequence[DenoisingSong], chosen: argparse.Namespace) -> dict[
     }
 
 
-def measure(songs: Songs, chosen: argparse.Namespace) -> dict[str, Any]:
+def measure(songs: Songs, arguments: argparse.Namespace) -> dict[str, Any]:
     """Every mix of lengths on one checkpoint."""
     mixes = {
-        "one": [chosen.seconds],
-        "alike": [chosen.seconds] * chosen.songs,
-        "mixed": [chosen.seconds * (1, 0.5, 2, 1.2)[index % 4] for index in range(chosen.songs)],
+        "one": [arguments.seconds],
+        "alike": [arguments.seconds] * arguments.songs,
+        "mixed": [arguments.seconds * (1, 0.5, 2, 1.2)[index % 4] for index in range(arguments.songs)],
     }
-    return {name: compare(songs.make(lengths, chosen.steps), chosen) for name, lengths in mixes.items()}
+    return {name: compare(songs.make(lengths, arguments.steps), arguments) for name, lengths in mixes.items()}
 
 
 def main() -> None:
@@ -125,12 +125,12 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--out")
-    chosen = parser.parse_args()
-    results: dict[str, Any] = {"settings": vars(chosen)}
-    for name in chosen.checkpoints:
-        with at_hand(name) as folder:
-            results[name] = measure(Songs(folder, chosen.device, chosen.dtype), chosen)
-    report(results, chosen.out)
+    arguments = parser.parse_args()
+    results: dict[str, Any] = {"settings": vars(arguments)}
+    for name in arguments.checkpoints:
+        with open_weights(name) as folder:
+            results[name] = measure(Songs(folder, arguments.device, arguments.dtype), arguments)
+    report(results, arguments.out)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""What it costs to reach a stage: in process, through Ray Serve in one process, and in a process of its own.
+"""The cost of calling a stage: in process, through Ray Serve in one process, and in a process of its own.
 
     python -m benchmarks.hops [--checkpoint nano|small|middle|DIR] [--seconds 10] [--steps 2] [--songs 20] [--out FILE]
 
-A runner's reply says how long the stage worked. What a call took beyond that is the way there and back: queues,
-messages, and the copy of values into shared memory. Short songs of few steps are made one after the other, without a
-cache; each figure is the median of the calls of one stage, in milliseconds.
+A runner's reply says how long the stage worked. The rest of a call's time is overhead: queues, messages, and copies of
+values into shared memory. Short songs of few steps are made one after the other, without a cache. Each figure is the
+median over the calls of one stage, in milliseconds.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from acestep_flows.graph.execution.run import run_plan
 from acestep_flows.graph.execution.runner import CallProgress, Reply, Runner
 from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.library import Library
@@ -30,41 +31,40 @@ from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.stages.registry import stages
 from benchmarks.machine import report
 from benchmarks.serving import WORDS
-from benchmarks.weights import at_hand
+from benchmarks.weights import open_weights
 
-PASSED = ("numerics", "peak_memory", "weights", "hold", "fetch", "save", "load")
+FORWARDED = ("numerics", "peak_memory", "weights", "hold", "fetch", "save", "load")
 
 
 class Timed:
-    """A runner that notes what its calls took beyond the stages' own work."""
+    """A runner that records the overhead of its calls: their time without the stages' own work."""
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
-        self.beyond: dict[str, list[float]] = defaultdict(list)
-        for name in PASSED:
+        self.overheads: dict[str, list[float]] = defaultdict(list)
+        for name in FORWARDED:
             setattr(self, name, getattr(runner, name))
 
     async def call(self, call: StageCall, progress: CallProgress) -> Reply:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         reply = await self._runner.call(call, progress)
-        self.beyond[call.stage.name].append(1000 * (time.perf_counter() - begun - reply.seconds))
+        self.overheads[call.stage.name].append(1000 * (time.perf_counter() - started - reply.seconds))
         return reply
 
 
 def measure(runner: Runner, song: dict[str, Any], songs: int) -> dict[str, float]:
-    """Milliseconds beyond the work, by stage, and their sum for a song."""
+    """Milliseconds of overhead by stage, and their sum for a song."""
     timed, library = Timed(runner), Library(working=None)
 
     async def play() -> None:
         for seed in range(songs + 2):
-            given = {**song, "seed": seed}
-            await Scheduler(stages(), timed).run(  # type: ignore[arg-type]  # it passes on what it does not time
-                plan(library.load("text2music"), given, registry=stages(), find=library.nested)
-            )
+            inputs = {**song, "seed": seed}
+            scheduler = Scheduler(stages(), timed)  # type: ignore[arg-type]  # it forwards what it does not time
+            await run_plan(scheduler, plan(library.load("text2music"), inputs, registry=stages(), find=library.nested))
 
     asyncio.run(play())
-    medians = {stage: statistics.median(taken[2:]) for stage, taken in timed.beyond.items()}
-    return {stage: round(each, 2) for stage, each in medians.items()} | {"song": round(sum(medians.values()), 2)}
+    medians = {stage: statistics.median(milliseconds[2:]) for stage, milliseconds in timed.overheads.items()}
+    return {stage: round(median, 2) for stage, median in medians.items()} | {"song": round(sum(medians.values()), 2)}
 
 
 def main() -> None:
@@ -74,19 +74,19 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--songs", type=int, default=20)
     parser.add_argument("--out")
-    asked = parser.parse_args()
-    song = {**WORDS, "duration": asked.seconds, "steps": asked.steps}
-    results: dict[str, Any] = {"song": song, "checkpoint": asked.checkpoint}
-    with at_hand(asked.checkpoint) as folder, tempfile.TemporaryDirectory() as home:
+    arguments = parser.parse_args()
+    song = {**WORDS, "duration": arguments.seconds, "steps": arguments.steps}
+    results: dict[str, Any] = {"song": song, "checkpoint": arguments.checkpoint}
+    with open_weights(arguments.checkpoint) as folder, tempfile.TemporaryDirectory() as home:
         with LocalRunner(Checkpoint.open(folder)) as runner:
-            results["in process"] = measure(runner, song, asked.songs)
+            results["in process"] = measure(runner, song, arguments.songs)
         for name in ("local", "split"):
             pool = Pool.read(name).model_copy(update={"checkpoint": str(folder)})
             with local_ray(pool.cpus):
                 served = deploy({"pool": pool, "home": str(Path(home) / name)})
-                results[name] = measure(served, song, asked.songs)
+                results[name] = measure(served, song, arguments.songs)
                 served.close()
-    report({"milliseconds": results}, asked.out)
+    report({"milliseconds": results}, arguments.out)
 
 
 if __name__ == "__main__":

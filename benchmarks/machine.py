@@ -1,4 +1,4 @@
-"""What a number was measured on: written into every result."""
+"""The machine of a measurement, which is written into every result; timing and reporting of benchmarks."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def _cpu_flags() -> set[str]:
 
 
 def best(work: Callable[[], object], runs: int = 3) -> float:
-    """Seconds of the fastest of `runs` runs, after one that does not count."""
+    """Seconds of the fastest of `runs` runs, after a warm-up run."""
     work()
     seconds = []
     for _ in range(runs):
-        begun = time.perf_counter()
+        started = time.perf_counter()
         work()
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.perf_counter() - started)
     return min(seconds)
 
 
@@ -57,7 +57,7 @@ def matmul_rate(size: int = 2048, dtype: str = "float32") -> float:
 
 
 def report(results: dict[str, Any], out: str | None) -> None:
-    """Print the results as JSON, and write them to `out` if given."""
+    """Print the results as JSON, with the machine, and write them to the file `out` if it is given."""
     text = json.dumps({"machine": machine(), **results}, indent=2)
     print(text)
     if out:

@@ -1,8 +1,7 @@
-"""The same work done the plain way: what `song.py` measures against.
+"""Straightforward implementations of the same networks, which `song.py` measures against.
 
-Conditions and cross-attention keys and values are computed again at every step, guidance branches run one after the
-other, convolutions stay convolutions over (B, C, n), and weight norm is recomputed at every call. Nothing here is
-used by the package.
+They recompute conditions and cross-attention keys and values at every step, run guidance branches one after the other,
+keep convolutions over (B, C, n), and recompute weight norm at every call. The package does not use them.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ Tensors = Mapping[str, Tensor]
 
 
 class PlainFeedForward(FeedForward):
-    """The feed-forward as its parameters are named: three one-dimensional convolutions."""
+    """The feed-forward network as three one-dimensional convolutions."""
 
     def forward(self, x: Tensor, padding: Any = None) -> Tensor:
         y = F.silu(self.inverted_conv.conv(x.mT))
@@ -35,17 +34,17 @@ class PlainFeedForward(FeedForward):
 
 
 def plain_transformer(transformer: Transformer) -> Transformer:
-    """`transformer` over the same weights with convolutions left as they are."""
-    twin = Transformer(transformer.config)
-    twin.load_state_dict(transformer.state_dict(), assign=True)
-    for block in twin.transformer_blocks:
+    """A transformer with the same weights and plain convolutions."""
+    plain = Transformer(transformer.config)
+    plain.load_state_dict(transformer.state_dict(), assign=True)
+    for block in plain.transformer_blocks:
         block.ff.__class__ = PlainFeedForward
-    return twin.requires_grad_(False).eval()
+    return plain.requires_grad_(False).eval()
 
 
 @dataclass(eq=False)
 class PlainDenoiser(Denoiser):
-    """Answers each query alone, from its conditions."""
+    """Predicts each row by itself and encodes its conditions anew."""
 
     transformer: Transformer
     projector: ConditionProjector

@@ -1,9 +1,9 @@
-"""What the scheduler itself costs: milliseconds per node of a graph of trivial nodes, wide and deep, in process.
+"""The overhead of the scheduler: milliseconds per node of wide and deep graphs of trivial nodes, in process.
 
     python -m benchmarks.scheduler [--nodes 1000] [--repeats 5] [--out FILE]
 
-Writes JSON with commit and versions. The stage does nothing, so all of the time is planning-free overhead: resolving
-references, the cache key, one hop to a worker thread and back, events, and (in the later rows) the cache.
+Writes JSON with commit and versions. The stage does nothing and planning is not counted. So the time is that of
+resolving references, the cache key, a call in a worker thread, events and, in the later rows, the cache.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from acestep_flows.values import Audio, Latents, Value
 
 
 class Pass(Stage):
-    """Give the latents on."""
+    """Returns its latents."""
 
     name, version = "pass", 1
 
@@ -62,7 +62,7 @@ SEED = Latents(np.zeros((8, 16, 1), np.float32))
 
 
 def deep(nodes: int) -> Plan:
-    """A chain."""
+    """A chain of nodes."""
     chain = {
         f"n{i}": PlanNode(f"n{i}", "pass", {"latents": NodeOutput(f"n{i - 1}", "latents") if i else SEED, "tag": i})
         for i in range(nodes)
@@ -71,7 +71,7 @@ def deep(nodes: int) -> Plan:
 
 
 def wide(nodes: int) -> Plan:
-    """Independent nodes, gathered by one."""
+    """Independent nodes, and one node that takes all their outputs."""
     leaves = {f"n{i}": PlanNode(f"n{i}", "pass", {"latents": SEED, "tag": i}) for i in range(nodes - 1)}
     gathered = [NodeOutput(id, "latents") for id in leaves]
     last = PlanNode("last", "pass", {"latents": SEED, "others": gathered, "tag": -1})
@@ -79,7 +79,7 @@ def wide(nodes: int) -> Plan:
 
 
 def seconds_of(plan: Plan, store: DiskStore | None, mode: Mode, memory: int, runs: int) -> list[tuple[float, float]]:
-    """Wall and processor seconds of `runs` runs of one plan in a row, through one cache."""
+    """Wall and CPU seconds of `runs` successive runs of one plan with one cache."""
 
     async def measure() -> list[tuple[float, float]]:
         measured = []
@@ -95,7 +95,7 @@ def seconds_of(plan: Plan, store: DiskStore | None, mode: Mode, memory: int, run
 
 
 def overhead(nodes: int, repeats: int) -> dict[str, dict[str, float]]:
-    """Milliseconds per node: the best and the median of the wall clock, and what the processor worked."""
+    """Milliseconds per node: best and median wall time, and median CPU time."""
     rows: dict[str, dict[str, float]] = {}
     for plan in (wide(nodes), deep(nodes)):
         with tempfile.TemporaryDirectory() as folder:
@@ -117,36 +117,37 @@ def overhead(nodes: int, repeats: int) -> dict[str, dict[str, float]]:
 
 
 def hit(megabytes: int, repeats: int) -> dict[str, float]:
-    """Milliseconds to write, to read and check, and to look up a value of this size on disk, and to digest it."""
+    """Milliseconds to digest a value of this size, write it, read and check it, and look it up on disk."""
     value = Audio(np.random.default_rng(0).standard_normal((2, megabytes * 125_000), np.float32), 48_000)
     key = "0" * 64
     with tempfile.TemporaryDirectory() as folder:
         store = DiskStore(Path(folder))
         work = {
-            "digest": lambda: again(value).digest,
+            "digest": lambda: without_digest(value).digest,
             "write": lambda: store.write(key, {"audio": value}, "pass"),
             "read": lambda: store.read(key),
             "peek": lambda: store.peek(key),
         }
         return {
-            name: round(statistics.median(timed(act) for _ in range(repeats)) * 1e3, 3) for name, act in work.items()
+            name: round(statistics.median(timed(action) for _ in range(repeats)) * 1e3, 3)
+            for name, action in work.items()
         }
 
 
-def again(value: Audio) -> Value:
-    """The same value with its digest not yet known."""
+def without_digest(value: Audio) -> Value:
+    """The same value without a cached digest."""
     return Audio(value.samples, value.sample_rate)
 
 
-def timed(act: Any) -> float:
-    """Seconds `act` takes."""
-    begun = time.perf_counter()
-    act()
-    return time.perf_counter() - begun
+def timed(action: Any) -> float:
+    """Seconds `action` takes."""
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
 
 
 def environment() -> dict[str, Any]:
-    """Where this was measured."""
+    """The machine and the versions of the measurement."""
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     packages = {name: version(name) for name in ("numpy", "pydantic", "safetensors")}
     load = round(os.getloadavg()[0], 2)
@@ -159,16 +160,16 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path)
-    chosen = parser.parse_args()
+    arguments = parser.parse_args()
     report = {
         "environment": environment(),
-        "nodes": chosen.nodes,
-        "milliseconds per node": overhead(chosen.nodes, chosen.repeats),
-        "milliseconds for a 10 MB value": hit(10, chosen.repeats),
+        "nodes": arguments.nodes,
+        "milliseconds per node": overhead(arguments.nodes, arguments.repeats),
+        "milliseconds for a 10 MB value": hit(10, arguments.repeats),
     }
     text = json.dumps(report, indent=2)
-    if chosen.out is not None:
-        chosen.out.write_text(text + "\n", encoding="utf-8")
+    if arguments.out is not None:
+        arguments.out.write_text(text + "\n", encoding="utf-8")
     sys.stdout.write(text + "\n")
 
 

@@ -1,23 +1,23 @@
-"""The whole server, from outside: cold start, overhead, a sweep of arrival rates, a soak.
+"""The whole server, measured by clients: cold start, overhead, a sweep of arrival rates, a soak test.
 
     python -m benchmarks.serving [--checkpoint nano|small|middle|DIR] [--seconds 10] [--steps 27] [--songs 24]
                                  [--loads 0.1 0.5 1 2 4] [--pools local split] [--threads N]
                                  [--soak 960] [--out results.json]
 
-What the server is compared with is one song after the other, in two ways:
+The server is compared with one song at a time, in two ways:
 
-- `alone`: a local runner in this process, with as many threads as the pool gives its process, makes a song and encodes
-  it as FLAC, as the server does, then the next. There is no HTTP, no run table and no other process. Because machines
-  drift, songs are made alone right before every load, and `times_alone` compares that load with those songs.
-- `one_after_the_other`: the same server; a client submits a song, waits until it is over, and submits the next.
+- `alone`: a local runner in this process makes songs one after the other and encodes them as FLAC, as the server does.
+  It has as many threads as the pool gives its process. There is no HTTP, no run table and no other process. As the
+  machine's speed drifts, songs are made alone right before every load, and `times_alone` compares the load with them.
+- `one_after_the_other`: on the same server, a client submits a song, waits for its end, and submits the next.
 
-Loads are multiples of what `alone` makes per second. Songs arrive at random (a Poisson process with a fixed seed)
-whether or not earlier ones are done; a song's latency is from its acceptance to its end. In all ways only the words
-are cached. `core_seconds_per_song` is processor time, of all processes together: where others use the machine, it
-says more than the clock.
+Loads are multiples of the songs per second of `alone`. Songs arrive at random (a Poisson process with a fixed seed),
+whether or not earlier ones are done. A song's latency is from its acceptance to its end. Only prompts and lyrics are
+cached. `core_seconds_per_song` is the CPU time of all processes, which is more reliable than wall time on a shared
+machine.
 
-The soak compresses a day's work: 960 songs are what comes in eight hours at two a minute. They are of one second and
-two steps, submitted in waves as fast as they end, and after each wave the memory of every process is taken.
+The soak test compresses a day's work: 960 songs are eight hours at two songs a minute. They have one second and two
+steps, and come in waves. After each wave the memory of every process is recorded.
 """
 
 from __future__ import annotations
@@ -58,33 +58,33 @@ from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.stages.registry import stages
 from benchmarks.machine import report
-from benchmarks.weights import at_hand
+from benchmarks.weights import open_weights
 
 WORDS = {"tags": "funk, pop, 105 bpm", "lyrics": "[verse]\nNeon lights they flicker bright\n"}
 
 
 class Server:
-    """A server with a pool, started."""
+    """A running server with a pool."""
 
     def __init__(self, pool: Path, folder: Path) -> None:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         command = [sys.executable, "-m", "acestep_flows.cli", "serve", "--home", str(folder), "--port", "0"]
         self.process = subprocess.Popen([*command, "--pool", str(pool)], stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         ready = next(line for line in self.process.stdout if line.startswith("ready at "))
         self.url = ready.split()[2].rstrip(";")
-        self.cold_start = time.perf_counter() - begun
+        self.cold_start = time.perf_counter() - started
 
     def stop(self) -> None:
         self.process.terminate()
         self.process.communicate()
 
     def family(self) -> list[psutil.Process]:
-        """All its processes."""
+        """All processes of the server."""
         return [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
 
     def core_seconds(self) -> float:
-        """Processor time of all its processes so far."""
+        """CPU time of all processes of the server so far."""
         used = 0.0
         for process in self.family():
             with contextlib.suppress(psutil.Error):
@@ -93,18 +93,18 @@ class Server:
         return used
 
     def memory(self) -> dict[str, float]:
-        """Megabytes of each process, what it shares with others counted in part."""
-        found: dict[str, float] = {}
+        """Megabytes (proportional set size) by process name."""
+        megabytes: dict[str, float] = {}
         for process in self.family():
             with contextlib.suppress(psutil.Error):
                 name = process.name() if process.pid != self.process.pid else "server"
-                found[name] = found.get(name, 0.0) + round(process.memory_full_info().pss / 1e6, 1)
-        return found
+                megabytes[name] = megabytes.get(name, 0.0) + round(process.memory_full_info().pss / 1e6, 1)
+        return megabytes
 
 
 @contextlib.contextmanager
 def served(name: str, checkpoint: Path, limits: dict[str, int], threads: int | None = None) -> Iterator[Server]:
-    """A server with a pool (shipped, or a file), over a checkpoint, limits and threads of our own."""
+    """Run a server with a pool (shipped, or a file) and this checkpoint, these limits and threads."""
     with tempfile.TemporaryDirectory() as folder:
         pool = Pool.read(name).model_dump(mode="json", exclude_unset=True)
         pool |= {"checkpoint": str(checkpoint), "limits": {**pool.get("limits", {}), **limits}}
@@ -120,7 +120,7 @@ def served(name: str, checkpoint: Path, limits: dict[str, int], threads: int | N
 
 
 class Alone:
-    """Makes songs one after the other in this process. The first one loads the weights."""
+    """Makes songs one after the other in this process. Opening it makes two, which load the weights."""
 
     def __init__(self, checkpoint: Path, song: dict[str, Any], threads: int) -> None:
         keep_freed_memory()
@@ -132,14 +132,14 @@ class Alone:
     def close(self) -> None:
         self._runner.close()
 
-    def songs(self, count: int) -> Taken:
-        """Make so many."""
+    def songs(self, count: int) -> SongCost:
+        """Make `count` songs."""
         seconds, used = [], time.process_time()
         for _ in range(count):
-            begun = time.perf_counter()
+            started = time.perf_counter()
             asyncio.run(self._make(next(self._seeds)))
-            seconds.append(time.perf_counter() - begun)
-        return Taken(statistics.median(seconds), (time.process_time() - used) / count)
+            seconds.append(time.perf_counter() - started)
+        return SongCost(statistics.median(seconds), (time.process_time() - used) / count)
 
     async def _make(self, seed: int) -> None:
         scheduler = self._scheduler
@@ -153,23 +153,23 @@ class Alone:
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What a song took: seconds by the clock (median), and of processor time (mean)."""
+class SongCost:
+    """The cost of a song: wall seconds (median) and CPU seconds (mean)."""
 
     seconds: float
     core_seconds: float
 
 
 def one_after_the_other(server: Server, song: dict[str, Any], count: int) -> dict[str, Any]:
-    """Songs that have the server for themselves, from submission to the news of the end."""
+    """Songs that have the server to themselves, timed from submission until the client knows of the end."""
     seconds, worked = [], []
     with Client(server.url) as client:
         client.wait(client.submit("text2music", {**song, "seed": 9_999}).id)
         used = server.core_seconds()
         for seed in range(count):
-            begun = time.perf_counter()
+            started = time.perf_counter()
             run = client.wait(client.submit("text2music", {**song, "seed": 10_000 + seed}).id)
-            seconds.append(time.perf_counter() - begun)
+            seconds.append(time.perf_counter() - started)
             worked.append(sum(node.seconds or 0.0 for node in run.nodes if node.state == "finished"))
     return {
         "seconds": round(statistics.median(seconds), 3),
@@ -179,33 +179,33 @@ def one_after_the_other(server: Server, song: dict[str, Any], count: int) -> dic
 
 
 async def arrivals(server: Server, song: dict[str, Any], rate: float, count: int, base: int) -> dict[str, Any]:
-    """`count` songs that come at `rate` per second."""
-    chance = random.Random(base)
+    """Submit `count` songs at random times, `rate` per second on average."""
+    generator = random.Random(base)
     accepted: list[str] = []
     rejected = 0
     used = server.core_seconds()
     async with AsyncClient(server.url) as client:
-        begun = time.time()
-        due = begun
+        started = time.time()
+        due = started
         for i in range(count):
-            due += chance.expovariate(rate)
+            due += generator.expovariate(rate)
             await asyncio.sleep(max(0.0, due - time.time()))
             try:
                 accepted.append((await client.submit("text2music", {**song, "seed": base + i})).id)
             except Overloaded:
                 rejected += 1
-        looks = asyncio.create_task(occupancy(client))
+        watcher = asyncio.create_task(occupancy(client))
         ended = [await client.wait(run) for run in accepted]
-        looks.cancel()
-        engine = await looks
-    took = sorted(_time(run, "finished_at") - _time(run, "created_at") for run in ended)
+        watcher.cancel()
+        engine = await watcher
+    latencies = sorted(_time(run, "finished_at") - _time(run, "created_at") for run in ended)
     last = max(_time(run, "finished_at") for run in ended)
     return {
         "arrivals_per_second": round(rate, 3),
-        "songs_per_second": round(len(ended) / (last - begun), 3),
+        "songs_per_second": round(len(ended) / (last - started), 3),
         "core_seconds_per_song": round((server.core_seconds() - used) / max(1, len(ended)), 3),
-        "p50": round(statistics.median(took), 2),
-        "p99": round(took[min(len(took) - 1, int(0.99 * len(took)))], 2),
+        "p50": round(statistics.median(latencies), 2),
+        "p99": round(latencies[min(len(latencies) - 1, int(0.99 * len(latencies)))], 2),
         "rejected": rejected,
         "failed": sum(run.state != "succeeded" for run in ended),
         "engine": engine,
@@ -213,15 +213,17 @@ async def arrivals(server: Server, song: dict[str, Any], rate: float, count: int
 
 
 async def occupancy(client: AsyncClient) -> dict[str, float]:
-    """How the engine is filled, looked at every second until cancelled: means."""
-    seen: list[dict[str, float]] = []
+    """Means of the engine's statistics, sampled every second until cancelled."""
+    samples: list[dict[str, float]] = []
     with contextlib.suppress(asyncio.CancelledError):
         while True:
             await asyncio.sleep(1)
-            told = [each["engine"] for process in (await client.stats())["serving"].values() for each in process]
-            seen += [engine for engine in told if engine]
+            engines = [
+                replica["engine"] for process in (await client.stats())["serving"].values() for replica in process
+            ]
+            samples += [engine for engine in engines if engine]
     return {
-        name: round(statistics.fmean(engine[name] for engine in seen), 3) if seen else 0.0
+        name: round(statistics.fmean(engine[name] for engine in samples), 3) if samples else 0.0
         for name in ("songs_per_turn", "occupancy", "busy", "steps_per_second")
     }
 
@@ -235,12 +237,12 @@ WAVE = 60
 
 
 async def soak(server: Server, song: dict[str, Any], songs: int) -> dict[str, Any]:
-    """Many short songs in waves; gives the memory of all processes after each, and how much it grew in the last half.
+    """Make many short songs in waves. Returns the memory of all processes after each, and its growth in the last half.
 
-    The first half is for caches to fill.
+    The first half fills the caches.
     """
     short = {**song, "duration": 1.0, "steps": 2}
-    begun, failed = time.monotonic(), 0
+    started, failed = time.monotonic(), 0
     memory: list[dict[str, float]] = []
     async with AsyncClient(server.url) as client:
         for first in range(0, songs, WAVE):
@@ -248,11 +250,11 @@ async def soak(server: Server, song: dict[str, Any], songs: int) -> dict[str, An
             runs = [(await client.submit("text2music", {**short, "seed": seed})).id for seed in seeds]
             failed += sum([(await client.wait(run)).state != "succeeded" for run in runs])
             memory.append(server.memory())
-    totals = [round(sum(each.values())) for each in memory]
+    totals = [round(sum(processes.values())) for processes in memory]
     middle = totals[len(totals) // 2]
     return {
         "songs": songs,
-        "seconds": round(time.monotonic() - begun, 1),
+        "seconds": round(time.monotonic() - started, 1),
         "failed": failed,
         "mb_after_each_wave": totals,
         "growth_in_last_half": round(totals[-1] / middle - 1, 3),
@@ -261,30 +263,30 @@ async def soak(server: Server, song: dict[str, Any], songs: int) -> dict[str, An
 
 
 def compared(alone: Alone, server: Server, song: dict[str, Any], count: int) -> dict[str, Any]:
-    """The idle server against the local runner, made in turns."""
+    """Compare the idle server with the local runner, which makes songs before and after it."""
     before = alone.songs(count)
-    told = one_after_the_other(server, song, count)
+    served_alone = one_after_the_other(server, song, count)
     after = alone.songs(count)
     seconds = (before.seconds + after.seconds) / 2
     return {
         "alone": {"seconds": round(seconds, 3), "core_seconds_per_song": round(before.core_seconds, 3)},
-        "one_after_the_other": told
+        "one_after_the_other": served_alone
         | {
-            "times_alone": round(seconds / told["seconds"], 2),
-            "overhead_percent": round(100 * (told["seconds"] / seconds - 1), 1),
+            "times_alone": round(seconds / served_alone["seconds"], 2),
+            "overhead_percent": round(100 * (served_alone["seconds"] / seconds - 1), 1),
         },
     }
 
 
 def loaded(
-    alone: Alone, server: Server, song: dict[str, Any], load: float, asked: argparse.Namespace, base: int
+    alone: Alone, server: Server, song: dict[str, Any], load: float, arguments: argparse.Namespace, base: int
 ) -> dict[str, Any]:
-    """One load, and the songs alone that it is compared with."""
-    before = alone.songs(asked.few)
+    """Measure one load, and the songs made alone that it is compared with."""
+    before = alone.songs(arguments.few)
     capacity = 1 / before.seconds
-    found = asyncio.run(arrivals(server, song, load * capacity, max(4, int(asked.songs * min(load, 1))), base))
-    told = {"load": load, "alone_songs_per_second": round(capacity, 3)}
-    return told | {"times_alone": round(found["songs_per_second"] / capacity, 2)} | found
+    measured = asyncio.run(arrivals(server, song, load * capacity, max(4, int(arguments.songs * min(load, 1))), base))
+    results = {"load": load, "alone_songs_per_second": round(capacity, 3)}
+    return results | {"times_alone": round(measured["songs_per_second"] / capacity, 2)} | measured
 
 
 def main() -> None:
@@ -300,25 +302,27 @@ def main() -> None:
     parser.add_argument("--queued", type=int, default=200)
     parser.add_argument("--soak", type=int, default=0, metavar="SONGS")
     parser.add_argument("--out")
-    asked = parser.parse_args()
-    song = {**WORDS, "duration": asked.seconds, "steps": asked.steps}
-    results: dict[str, Any] = {"song": song, "checkpoint": asked.checkpoint}
-    with at_hand(asked.checkpoint) as folder:
-        threads = asked.threads or Pool.read(asked.pools[0]).process(stages()["sample"]).torch_threads
+    arguments = parser.parse_args()
+    song = {**WORDS, "duration": arguments.seconds, "steps": arguments.steps}
+    results: dict[str, Any] = {"song": song, "checkpoint": arguments.checkpoint}
+    with open_weights(arguments.checkpoint) as folder:
+        threads = arguments.threads or Pool.read(arguments.pools[0]).process(stages()["sample"]).torch_threads
         alone = Alone(folder, song, threads)
-        for place, pool in enumerate(asked.pools):
-            with served(pool, folder, {"queued": asked.queued}, asked.threads) as server:
-                told: dict[str, Any] = {"cold_start": round(server.cold_start, 1)}
-                told |= compared(alone, server, song, asked.few)
-                if place == 0:
-                    loads = enumerate(asked.loads)
-                    told["loads"] = [loaded(alone, server, song, load, asked, 1000 * at) for at, load in loads]
-                    if asked.soak:
-                        told["soak"] = asyncio.run(soak(server, song, asked.soak))
-                told["memory_mb"] = server.memory()
-                results[pool] = told
+        for position, pool in enumerate(arguments.pools):
+            with served(pool, folder, {"queued": arguments.queued}, arguments.threads) as server:
+                pool_results: dict[str, Any] = {"cold_start": round(server.cold_start, 1)}
+                pool_results |= compared(alone, server, song, arguments.few)
+                if position == 0:
+                    loads = enumerate(arguments.loads)
+                    pool_results["loads"] = [
+                        loaded(alone, server, song, load, arguments, 1000 * number) for number, load in loads
+                    ]
+                    if arguments.soak:
+                        pool_results["soak"] = asyncio.run(soak(server, song, arguments.soak))
+                pool_results["memory_mb"] = server.memory()
+                results[pool] = pool_results
         alone.close()
-    report(results, asked.out)
+    report(results, arguments.out)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""A 30 second song, stage by stage, against the same work done the plain way. See `plain.py` for what plain means.
+"""A 30 second song, stage by stage, against the plain implementations of `plain.py`.
 
     python -m benchmarks.song [--steps 27 60] [--threads 2] [--seconds 30] [--out results.json]
 
-Runs on a mid-size random checkpoint that it makes itself (24 blocks of 8 heads x 64). Both ways run in one process on
-the same weights and threads, turn by turn, so that their ratio holds where the machine's speed drifts.
+It makes a mid-size random checkpoint (24 blocks of 8 heads x 64). Both implementations alternate in one process with
+the same weights and threads, so that their ratio holds where the machine's speed drifts.
 """
 
 from __future__ import annotations
@@ -72,32 +72,32 @@ class Bench:
         self.noise = drawn.noise
 
     def branches(self) -> Branches:
-        """The conditions, encoded anew."""
+        """Encode the conditions."""
         return song_branches(self._encode_prompt(), self._encode_lyrics(), SamplerOptions())
 
     def trajectory(self, steps: int) -> Any:
         return text2music(start_noise(self.noise), SamplerOptions(steps=steps), SeededDraws.following(self.noise))
 
     def diffuse(self, steps: int) -> np.ndarray[Any, Any]:
-        """Our way, conditions included."""
+        """Latents by the product's implementation, with encoding of the conditions."""
         memories = encode_conditions(self.networks.transformer, self.networks.projector, self.branches())
         denoiser = TransformerDenoiser(self.networks.transformer, memories)
         return denoise(self.trajectory(steps), denoiser, batcher=RowBatcher.on("cpu")).latents.numpy()
 
     def diffuse_plainly(self, steps: int) -> np.ndarray[Any, Any]:
-        """The plain way."""
+        """Latents by the plain implementation."""
         denoiser = PlainDenoiser(plain_transformer(self.networks.transformer), self.networks.projector, self.branches)
         return denoise(self.trajectory(steps), denoiser).latents.numpy()
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    begun = time.perf_counter()
+    started = time.perf_counter()
     result = work()
-    return time.perf_counter() - begun, result
+    return time.perf_counter() - started, result
 
 
 def operations(config: TransformerConfig, frames: int, tokens: int) -> int:
-    """Floating point operations of one denoiser row: every product, counted twice (multiply and add)."""
+    """Floating point operations of one denoiser row: two (multiply and add) for each product."""
     width, head, hidden = config.width, config.attention_head_dim, config.feed_forward_width
     patch = frames * (128 * 2048 + 2048 * width + width * 128)
     attention = frames * (6 * width**2 + 2 * width * (head + 1)) + 2 * frames * tokens * width
@@ -106,14 +106,14 @@ def operations(config: TransformerConfig, frames: int, tokens: int) -> int:
 
 
 def denoiser(bench: Bench, rows: int) -> dict[str, float]:
-    """One forward of `rows` branches: seconds, and the share of the machine's matrix product rate it reaches."""
+    """One forward pass of `rows` branches: seconds, and its rate as a share of the machine's matrix product rate."""
     memories = encode_conditions(bench.networks.transformer, bench.networks.projector, bench.branches())
     tokens = memories["conditional"].blocks[0][0].shape[1]
     call = Query(torch.tensor(bench.noise.array), 700.0, "conditional")
     batch = [DenoiserRow(call, memories["conditional"])] * rows
     dtype = bench.placement.dtype
     rates, seconds = [], []
-    for _ in range(5):  # in turns: the machine's speed drifts
+    for _ in range(5):  # alternate, as the machine's speed drifts
         rates.append(matmul_rate(dtype=dtype))
         seconds.append(best(lambda: predict_velocities(bench.networks.transformer, batch), runs=3))
     work = rows * operations(bench.networks.transformer.config, bench.noise.frames, tokens)
@@ -128,7 +128,7 @@ def denoiser(bench: Bench, rows: int) -> dict[str, float]:
 
 
 def song(bench: Bench, steps: int, plain: bool) -> dict[str, Any]:
-    """Seconds of diffusion, autoencoder and vocoder, ours and plain, and how far results differ."""
+    """Seconds of diffusion, autoencoder and vocoder, ours and plain, and the difference of the results."""
     checkpoint, placement = bench.checkpoint, bench.placement
     autoencoder, vocoder = Autoencoder.load(checkpoint, placement, ["decoder"]), load_vocoder(checkpoint, placement)
     bench.diffuse(1)
@@ -136,27 +136,31 @@ def song(bench: Bench, steps: int, plain: bool) -> dict[str, Any]:
     decoding, mel = timed(lambda: autoencoder.decode(latents))
     vocoder.decode(mel[..., :64])
     vocoding, waveform = timed(lambda: vocoder.decode(mel))
-    found: dict[str, Any] = {
+    results: dict[str, Any] = {
         "ours": {"diffusion": ours, "autoencoder": decoding, "vocoder": vocoding, "all": ours + decoding + vocoding}
     }
     if plain:
         names = [name for name in checkpoint.shapes("music_vocoder") if not name.startswith("mel_transform.")]
-        loud = PlainVocoder(checkpoint.config("music_vocoder"), checkpoint.load("music_vocoder", names))
-        spent, same = timed(lambda: bench.diffuse_plainly(steps))
-        loud(torch.from_numpy(mel[..., :64]))
-        slow, wave = timed(lambda: loud(torch.from_numpy(mel)).numpy())
-        found["plain"] = {"diffusion": spent, "vocoder": slow, "all": spent + decoding + slow}
-        found["ratio"] = {
-            "diffusion": spent / ours,
-            "vocoder": slow / vocoding,
-            "all": (spent + decoding + slow) / (ours + decoding + vocoding),
+        plain_vocoder = PlainVocoder(checkpoint.config("music_vocoder"), checkpoint.load("music_vocoder", names))
+        plain_diffusion, plain_latents = timed(lambda: bench.diffuse_plainly(steps))
+        plain_vocoder(torch.from_numpy(mel[..., :64]))
+        plain_vocoding, plain_waveform = timed(lambda: plain_vocoder(torch.from_numpy(mel)).numpy())
+        results["plain"] = {
+            "diffusion": plain_diffusion,
+            "vocoder": plain_vocoding,
+            "all": plain_diffusion + decoding + plain_vocoding,
         }
-        found["difference"] = {
-            "latents": float(np.abs(latents - same).max()),
-            "waveform": float(np.abs(waveform - wave).max()),
+        results["ratio"] = {
+            "diffusion": plain_diffusion / ours,
+            "vocoder": plain_vocoding / vocoding,
+            "all": (plain_diffusion + decoding + plain_vocoding) / (ours + decoding + vocoding),
         }
-    found["latents"] = latents
-    return found
+        results["difference"] = {
+            "latents": float(np.abs(latents - plain_latents).max()),
+            "waveform": float(np.abs(waveform - plain_waveform).max()),
+        }
+    results["latents"] = latents
+    return results
 
 
 def main() -> None:
@@ -165,30 +169,30 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out")
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
     keep_freed_memory()
-    results: dict[str, Any] = {"seconds_of_song": asked.seconds, "frames": frames_from_seconds(asked.seconds)}
+    results: dict[str, Any] = {"seconds_of_song": arguments.seconds, "frames": frames_from_seconds(arguments.seconds)}
     with tempfile.TemporaryDirectory() as folder:
         write_random_checkpoint(Path(folder), MIDDLE, seed=0)
         checkpoint = Checkpoint.open(folder)
-        exact = Bench(checkpoint, "float32", asked.seconds)
-        rough = Bench(checkpoint, "bfloat16", asked.seconds)
+        exact = Bench(checkpoint, "float32", arguments.seconds)
+        low = Bench(checkpoint, "bfloat16", arguments.seconds)
         results["denoiser_float32"] = [denoiser(exact, rows) for rows in (1, 2)]
-        results["denoiser_bfloat16"] = [denoiser(rough, rows) for rows in (1, 2)]
-        for steps in asked.steps:
-            full, half = song(exact, steps, plain=True), song(rough, steps, plain=False)
-            wanted, got = full.pop("latents"), half.pop("latents")
+        results["denoiser_bfloat16"] = [denoiser(low, rows) for rows in (1, 2)]
+        for steps in arguments.steps:
+            full, half = song(exact, steps, plain=True), song(low, steps, plain=False)
+            expected, actual = full.pop("latents"), half.pop("latents")
             half["ratio_to_plain_float32"] = {
                 "diffusion": full["plain"]["diffusion"] / half["ours"]["diffusion"],
                 "all": full["plain"]["all"] / half["ours"]["all"],
             }
             half["error_of_latents"] = {
-                "largest": float(np.abs(got - wanted).max()),
-                "relative_rms": float(np.sqrt(np.square(got - wanted).mean() / np.square(wanted).mean())),
+                "largest": float(np.abs(actual - expected).max()),
+                "relative_rms": float(np.sqrt(np.square(actual - expected).mean() / np.square(expected).mean())),
             }
             results[f"{steps}_steps"] = {"float32": full, "bfloat16": half}
-    report(results, asked.out)
+    report(results, arguments.out)
 
 
 if __name__ == "__main__":

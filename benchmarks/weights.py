@@ -14,8 +14,8 @@ RANDOM = {"small": SMALL, "middle": MIDDLE}
 
 
 @contextmanager
-def at_hand(name: str) -> Iterator[Path]:
-    """The folder of the checkpoint `name`: "nano", "small", "middle" or a path; random ones are made for as long."""
+def open_weights(name: str) -> Iterator[Path]:
+    """The folder of the checkpoint `name`: "nano", "small", "middle" or a path. Random ones are temporary."""
     if name == "nano":
         yield embedded_checkpoint()
     elif name in RANDOM:

@@ -1,8 +1,8 @@
-"""Simple ears: what can be told from audio alone, to compare with what was asked.
+"""Estimators of tempo, scale, style, drums and faults from audio alone, to compare with what a caption asked for.
 
-Estimators for scoring a trained checkpoint on synthetic music, where the truth is known. None is perfect, so each
-result is read beside the same estimate on real clips (the ceiling) and against other clips' targets (chance). Audio is
-(channels, samples) fp32 at 44.1 kHz. Numpy; librosa's filter banks.
+They score a trained checkpoint on synthetic music, whose properties are known. No estimator is perfect, so each result
+is read beside the same estimate on real clips (the limit) and against the targets of other clips (chance). Audio is
+(channels, samples) fp32 at 44.1 kHz. They use numpy and librosa's filter banks.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ FFT = 2048
 FLOOR = 1e-5
 
 TEMPOS = (60.0, 180.0)
-BRIGHT_HERTZ = 6000.0  # cymbals and snares above, most notes below
+BRIGHT_HERTZ = 6000.0  # cymbals and snares are above, most notes below
 CHROMA_FFT = 16384
 SHRINKAGE = 0.3
-"""Share of a diagonal covariance in that of `Centroids`: few clips have more features than they can tell of."""
+"""Shrinkage of the covariance of `Centroids` towards its diagonal, as there are few clips for many features."""
 
 
 @lru_cache(maxsize=2)
@@ -47,34 +47,34 @@ def _frames(mono: Samples, size: int, hop: int) -> Array:
 
 
 def mel(samples: Samples, hop: int = HOP) -> Array:
-    """Mel magnitudes (BANDS, frames) of all channels together."""
+    """Mel magnitudes (BANDS, frames) of the mean of all channels."""
     spectrum = np.abs(np.fft.rfft(_frames(samples.mean(axis=0), FFT, hop), axis=1)).astype(np.float32)
     bands: Array = (spectrum @ _filters().T).T
     return bands
 
 
 def log_mel(samples: Samples) -> Array:
-    """Natural logarithm of `mel`, floored as the model's own mel is."""
+    """Natural logarithm of `mel`, with the floor of the model's own mel."""
     logs: Array = np.log(np.maximum(mel(samples), FLOOR))
     return logs
 
 
-def mel_distance(one: Samples, other: Samples) -> float:
+def mel_distance(left: Samples, right: Samples) -> float:
     """Mean absolute difference of two log-mels of equal length; 1 is about 4.3 dB in power, 8.7 dB in amplitude."""
-    first, second = log_mel(one), log_mel(other)
+    first, second = log_mel(left), log_mel(right)
     frames = min(first.shape[1], second.shape[1])
     return float(np.abs(first[:, :frames] - second[:, :frames]).mean())
 
 
-# Colour: styles and instruments
+# Timbre: styles and instruments
 
 
 @dataclass(frozen=True)
 class Centroids:
-    """Mean features of labelled clips; the label of the nearest names a new clip.
+    """Mean features of labelled clips. A new clip gets the label of the nearest centre.
 
-    Near is measured in the spread that clips have around their own centre (Mahalanobis distance): neighbouring bands
-    move together, and would each count as news otherwise.
+    The distance is Mahalanobis distance by the spread of clips around their own centres, as neighbouring mel bands are
+    correlated.
     """
 
     labels: tuple[str, ...]
@@ -83,18 +83,18 @@ class Centroids:
 
     @classmethod
     def fit(cls, clips: Sequence[tuple[str, Samples]]) -> Centroids:
-        """From (label, audio) pairs, several of each label."""
+        """Fit to (label, audio) pairs, several of each label."""
         table = np.stack([features(samples) for _, samples in clips])
         names: tuple[str, ...] = tuple(sorted({label for label, _ in clips}))
-        belongs = np.array([names.index(label) for label, _ in clips])
-        centres = np.stack([table[belongs == number].mean(axis=0) for number in range(len(names))])
-        around = table - centres[belongs]
-        covariance = around.T @ around / len(table)
-        alone = np.diag(np.diag(covariance) + 0.05**2)
-        return cls(names, centres, np.linalg.inv((1 - SHRINKAGE) * covariance + SHRINKAGE * alone))
+        numbers = np.array([names.index(label) for label, _ in clips])
+        centres = np.stack([table[numbers == number].mean(axis=0) for number in range(len(names))])
+        residuals = table - centres[numbers]
+        covariance = residuals.T @ residuals / len(table)
+        diagonal = np.diag(np.diag(covariance) + 0.05**2)
+        return cls(names, centres, np.linalg.inv((1 - SHRINKAGE) * covariance + SHRINKAGE * diagonal))
 
     def nearest(self, samples: Samples, among: Sequence[str] | None = None) -> str:
-        """The label whose centre is nearest, of all or of some."""
+        """The label with the nearest centre, of all labels or of those in `among`."""
         off = features(samples) - self.centres
         distance = np.einsum("lf,fg,lg->l", off, self.precision, off)
         ranked: list[str] = [self.labels[int(index)] for index in np.argsort(distance)]
@@ -102,7 +102,7 @@ class Centroids:
 
 
 def features(samples: Samples) -> Array:
-    """What a clip sounds like, whatever its notes and level: mean, spread and motion of groups of mel bands."""
+    """Timbre features that do not depend on level: mean, spread and motion of groups of mel bands."""
     logs = log_mel(samples)
     logs = logs - logs.mean()
     coarse = logs.reshape(BANDS // 4, 4, -1).mean(axis=1)
@@ -127,12 +127,12 @@ def chroma(samples: Samples) -> Array:
 
 
 def scale_of(key: int, mode: str) -> int:
-    """The major key with the same seven notes, 0..11: what a bag of pitches can tell of a key."""
+    """The major key with the same seven notes, 0..11: pitch classes alone cannot tell relative keys apart."""
     return (key + 3) % 12 if mode == "minor" else key % 12
 
 
 def scale_ranking(samples: Samples) -> list[int]:
-    """The twelve major scales, the one that holds most of the clip first. Loud notes count less than they are loud."""
+    """The twelve major scales, that with the most energy first. Energy is compressed by a square root."""
     energy = np.sqrt(chroma(samples)).sum(axis=1)
     template = np.zeros(12)
     template[list(SCALES["major"])] = 1.0
@@ -141,15 +141,15 @@ def scale_ranking(samples: Samples) -> list[int]:
 
 
 def scale_share(samples: Samples, key: int, mode: str) -> float:
-    """Share of the pitched energy that lies in a scale; 7/12 = 0.58 for noise."""
+    """Share of the pitched energy in a scale; 7/12 = 0.58 for noise."""
     energy = chroma(samples).sum(axis=1)
     members = [(key + interval) % 12 for interval in SCALES[mode]]
     return float(energy[members].sum() / (energy.sum() + 1e-12))
 
 
-def chroma_correlation(one: Samples, other: Samples) -> float:
-    """How alike the notes of two clips are over time: correlation of their chroma, 1 for the same tune."""
-    first, second = np.sqrt(chroma(one)), np.sqrt(chroma(other))
+def chroma_correlation(left: Samples, right: Samples) -> float:
+    """Correlation of the chroma of two clips over time; 1 for the same melody."""
+    first, second = np.sqrt(chroma(left)), np.sqrt(chroma(right))
     frames = min(first.shape[1], second.shape[1])
     return _correlation((first[:, :frames] - first.mean()).ravel(), (second[:, :frames] - second.mean()).ravel())
 
@@ -161,10 +161,10 @@ ONSET_RATE = RATE / ONSET_HOP
 
 
 def onsets(samples: Samples) -> Array:
-    """How much begins at each moment (frames,), ONSET_RATE a second: rises of the compressed mel, all bands."""
+    """Onset strength (frames,) with ONSET_RATE frames a second: rises of the compressed mel over all bands."""
     rise = _rises(mel(samples, ONSET_HOP))
     envelope = rise.mean(axis=0)
-    # What is slower than a beat is dynamics, not rhythm.
+    # Changes slower than a beat are dynamics, not rhythm.
     wide = np.convolve(envelope, np.ones(101) / 101, mode="same")
     sharp: Array = np.maximum(envelope - wide, 0.0)
     return sharp
@@ -178,7 +178,7 @@ def _rises(bands: Array) -> Array:
 
 
 def bright_onsets(samples: Samples) -> float:
-    """Energy of what begins above 6 kHz, against the clip's mean: high with cymbals and snares, low without."""
+    """Onset strength above 6 kHz relative to the clip's mean: high with cymbals and snares, low without."""
     import librosa
 
     bands = mel(samples, ONSET_HOP)
@@ -187,69 +187,69 @@ def bright_onsets(samples: Samples) -> float:
     return float(np.maximum(level[:, 2:] - level[:, :-2], 0.0).mean())
 
 
-def onset_correlation(one: Samples, other: Samples) -> float:
-    """Whether two clips begin their sounds together: correlation of `onsets`, blurred by some 70 ms."""
-    return correlation_of_onsets(onsets(one), onsets(other))
+def onset_correlation(left: Samples, right: Samples) -> float:
+    """Correlation of the `onsets` of two clips, blurred by about 70 ms."""
+    return correlation_of_onsets(onsets(left), onsets(right))
 
 
-def correlation_of_onsets(one: Array, other: Array) -> float:
-    """As `onset_correlation`, from `onsets` that are known."""
-    first, second = (np.convolve(envelope, np.hanning(27)[1:-1], mode="same") for envelope in (one, other))
+def correlation_of_onsets(left: Array, right: Array) -> float:
+    """`onset_correlation` from computed `onsets`."""
+    first, second = (np.convolve(envelope, np.hanning(27)[1:-1], mode="same") for envelope in (left, right))
     frames = min(len(first), len(second))
     return _correlation(first[:frames], second[:frames])
 
 
 def tempo_strengths(envelope: Array, tempos: Array) -> Array:
-    """How well each tempo (bpm) explains `onsets`: their autocorrelation at one to eight beats."""
+    """Strength of each tempo (bpm): the autocorrelation of `onsets` at lags of one to eight beats."""
     envelope = envelope - envelope.mean()
     count = len(envelope)
     spectrum = np.fft.rfft(envelope, 2 * count)
-    similar = np.fft.irfft(np.abs(spectrum) ** 2)[:count]
-    similar = similar / (similar[0] + 1e-9) / (1.0 - np.arange(count) / count + 0.05)
-    similar = np.convolve(similar, (0.25, 0.5, 0.25), mode="same")
+    autocorrelation = np.fft.irfft(np.abs(spectrum) ** 2)[:count]
+    autocorrelation = autocorrelation / (autocorrelation[0] + 1e-9) / (1.0 - np.arange(count) / count + 0.05)
+    autocorrelation = np.convolve(autocorrelation, (0.25, 0.5, 0.25), mode="same")
     beat = 60.0 * ONSET_RATE / np.asarray(tempos, float)
     total = np.zeros(len(beat))
     weight = np.zeros(len(beat))
     for beats, share in ((1, 1.0), (2, 1.0), (3, 0.5), (4, 1.0), (8, 0.5)):
         lag = beat * beats
-        held = lag < 0.75 * count
-        total += share * np.where(held, np.interp(lag, np.arange(count), similar), 0.0)
-        weight += share * held
+        in_range = lag < 0.75 * count
+        total += share * np.where(in_range, np.interp(lag, np.arange(count), autocorrelation), 0.0)
+        weight += share * in_range
     return total / np.maximum(weight, 1e-9)
 
 
 def tempo(samples: Samples) -> float:
-    """Beats per minute between 60 and 180, a guess; half and double are as likely (compare with `same_tempo`)."""
+    """Estimate the tempo in 60..180 bpm. It may be half or double the true one; compare with `same_tempo`."""
     tempos = np.arange(TEMPOS[0], TEMPOS[1] + 0.25, 0.25)
     return float(tempos[np.argmax(tempo_strengths(onsets(samples), tempos))])
 
 
 def tempo_near(samples: Samples, target: float, reach: float = 0.16) -> float:
-    """The best tempo within `reach` of a target, both ways."""
+    """The strongest tempo within a relative distance `reach` of a target."""
     return tempo_of_onsets(onsets(samples), target, reach)
 
 
 def tempo_of_onsets(envelope: Array, target: float, reach: float = 0.16) -> float:
-    """As `tempo_near`, from `onsets` that are known."""
+    """`tempo_near` from computed `onsets`."""
     tempos = np.linspace(target * (1 - reach), target * (1 + reach), 161)
     return float(tempos[np.argmax(tempo_strengths(envelope, tempos))])
 
 
-def tempo_error(found: float, target: float) -> float:
-    """Relative error, of the octave (half, same, double) that fits best."""
-    return min(abs(found * factor / target - 1.0) for factor in (0.5, 1.0, 2.0))
+def tempo_error(estimate: float, target: float) -> float:
+    """Relative error of a tempo, of its half or of its double, whichever is smallest."""
+    return min(abs(estimate * factor / target - 1.0) for factor in (0.5, 1.0, 2.0))
 
 
-def same_tempo(found: float, target: float, tolerance: float = 0.04) -> bool:
-    """Whether two tempos agree, give or take an octave."""
-    return tempo_error(found, target) <= tolerance
+def same_tempo(estimate: float, target: float, tolerance: float = 0.04) -> bool:
+    """Whether two tempos agree within a relative tolerance, octaves (half, double) ignored."""
+    return tempo_error(estimate, target) <= tolerance
 
 
 # Faults
 
 
 def faults(samples: Samples) -> Mapping[str, float]:
-    """What no song should have: share clipped, share silent (under -60 dBFS), DC, and the width of the stereo image."""
+    """Faults of a clip: clipped share, silent share (under -60 dBFS), DC offset; and the width of its stereo image."""
     loud = np.abs(samples)
     frames = samples[:, : samples.shape[1] // 1024 * 1024].reshape(len(samples), -1, 1024)
     level = np.sqrt((frames**2).mean(axis=(0, 2)))
@@ -262,7 +262,7 @@ def faults(samples: Samples) -> Mapping[str, float]:
     }
 
 
-def _correlation(one: Array, other: Array) -> float:
-    if one.std() < 1e-9 or other.std() < 1e-9:
+def _correlation(left: Array, right: Array) -> float:
+    if left.std() < 1e-9 or right.std() < 1e-9:
         return 0.0
-    return float(np.corrcoef(one, other)[0, 1])
+    return float(np.corrcoef(left, right)[0, 1])

@@ -1,4 +1,4 @@
-"""What the measurements share: held-out clips, what the model makes of them, and trained ears."""
+"""Shared material of the measurements: held-out clips, generated clips for them, and trained estimators."""
 
 from __future__ import annotations
 
@@ -24,17 +24,21 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 HELD_OUT = 9_000_000_000
-"""Seeds from here on are measured; training draws its own far below, or at random below 2^62."""
-TAUGHT = 9_500_000_000
-"""Seeds of the clips that teach the ears."""
+"""First seed of the measured clips. Training uses much smaller seeds, or random ones below 2^62."""
+FITTING = 9_500_000_000
+"""First seed of the clips that the estimators are fitted to."""
 LENGTH = seconds_from_frames(64)
 
 
 @dataclass
 class Material:
-    """A player and held-out clips. What is expensive is made when first asked for, and once.
+    """A player and held-out clips. Expensive material is made at first use and cached.
 
-    `first` says which clips: 0 are those of the model card, others are for choosing settings on.
+    Attributes:
+        clips: number of captions for text2music.
+        pairs: number of clips for control branches, edits and lyrics.
+        first: number of the first clip. 0 gives the clips of the model card; others are for choosing settings.
+        say: called with texts about the progress.
     """
 
     player: Player
@@ -45,18 +49,18 @@ class Material:
 
     @cached_property
     def pieces(self) -> list[Piece]:
-        """Clips whose captions the model is asked for."""
+        """Clips whose captions the model gets."""
         return [render(compose(HELD_OUT + self.first + index, seconds=LENGTH)) for index in range(self.clips)]
 
     @cached_property
     def generated(self) -> list[Samples]:
-        """A clip for the caption of each piece."""
+        """A generated clip for the caption of each piece."""
         return self.each("text2music", self.pieces, lambda index, piece: self.sample(piece, index + 1))
 
     @cached_property
     def coded(self) -> list[Samples]:
         """The pieces after autoencoder and decoder."""
-        return self.each("coding", self.pieces, lambda _, piece: self.codec.through(piece.mix))
+        return self.each("coding", self.pieces, lambda _, piece: self.codec.round_trip(piece.mix))
 
     @cached_property
     def sung(self) -> list[Piece]:
@@ -76,35 +80,35 @@ class Material:
 
     @cached_property
     def styles(self) -> Centroids:
-        """What styles sound like."""
-        taught = [(name, TAUGHT + 100 * number + i) for number, name in enumerate(STYLES) for i in range(40)]
-        return Centroids.fit([(name, render(compose(seed, seconds=LENGTH, style=name)).mix) for name, seed in taught])
+        """Centroids of the styles."""
+        labelled = [(name, FITTING + 100 * number + i) for number, name in enumerate(STYLES) for i in range(40)]
+        return Centroids.fit([(name, render(compose(seed, seconds=LENGTH, style=name)).mix) for name, seed in labelled])
 
     @cached_property
     def instruments(self) -> Centroids:
-        """What stems sound like, by the name one would ask for."""
+        """Centroids of the stems, by the words that ask for them."""
         clips: dict[str, list[Samples]] = {}
         for index in range(200):
-            piece = render(compose(TAUGHT + 50_000 + index, seconds=LENGTH, vocal="none"))
+            piece = render(compose(FITTING + 50_000 + index, seconds=LENGTH, vocal="none"))
             for stem, samples in piece.stems.items():
-                clips.setdefault(asked_name(piece, stem), []).append(samples)
-        return Centroids.fit([(name, clip) for name, found in clips.items() if len(found) >= 4 for clip in found[:12]])
+                clips.setdefault(stem_name(piece, stem), []).append(samples)
+        return Centroids.fit([(name, clip) for name, stems in clips.items() if len(stems) >= 4 for clip in stems[:12]])
 
     def sample(self, piece: Piece, seed: int) -> Samples:
-        """What the model makes of a piece's words."""
+        """Generate a clip for the tags and lyrics of a piece."""
         return self.player.audio("text2music", tags=piece.tags, lyrics=piece.lyrics, duration=LENGTH, seed=seed)
 
     def each(self, what: str, items: Sequence[T], make: Callable[[int, T], R]) -> list[R]:
-        """`make` for every item, telling how far it is."""
-        made = []
+        """Call `make` with number and item for every item, and report the progress."""
+        results = []
         for index, item in enumerate(items):
             self.say(f"{what} {index + 1}/{len(items)}")
-            made.append(make(index, item))
-        return made
+            results.append(make(index, item))
+        return results
 
 
 class Codec:
-    """Audio to latents and back, at 44.1 kHz, without the graphs' way through 48 kHz."""
+    """Autoencoder and decoder at 44.1 kHz, without the graphs' resampling to 48 kHz."""
 
     def __init__(self, player: Player) -> None:
         placement = player.runner.placement
@@ -116,18 +120,18 @@ class Codec:
         mel: FloatArray = self.autoencoder.log_mel(samples).cpu().numpy()
         return mel
 
-    def voiced(self, mel: FloatArray) -> Samples:
-        """Decoder: log-mel to audio."""
+    def decode_mel(self, mel: FloatArray) -> Samples:
+        """Decode a log-mel (2, 128, frames) to audio."""
         samples: Samples = np.asarray(self.vocoder.decode(mel, overlap=False), np.float32)
         return samples
 
-    def through(self, samples: Samples) -> Samples:
-        """Audio after autoencoder and decoder, as long as before."""
-        return self.voiced(self.autoencoder.decode(self.autoencoder.encode(samples)))[:, : samples.shape[1]]
+    def round_trip(self, samples: Samples) -> Samples:
+        """Audio after autoencoder and decoder, with the same length."""
+        return self.decode_mel(self.autoencoder.decode(self.autoencoder.encode(samples)))[:, : samples.shape[1]]
 
 
-def asked_name(piece: Piece, stem: str) -> str:
-    """What one would ask for to get a stem: the instrument, "drums", or "male vocal"."""
+def stem_name(piece: Piece, stem: str) -> str:
+    """The words that ask for a stem: the instrument, "drums", or "male vocal"."""
     if stem == "drums":
         return "drums"
     name = piece.truth.parts[stem]
@@ -135,13 +139,13 @@ def asked_name(piece: Piece, stem: str) -> str:
 
 
 def accompaniment_tags(piece: Piece) -> str:
-    """A style text without tempo and key: those have to come from the vocal."""
+    """Tags without tempo and key, as the model must take these from the vocal."""
     truth = piece.truth
     return ", ".join([truth.style, *reversed(truth.instruments), *(["drums"] if truth.drums else [])])
 
 
 def at_another_tempo(piece: Piece) -> str:
-    """A piece's tags with a tempo that lies 15 % beside, and no word for the pace."""
+    """The tags of a piece with a tempo that differs by 15 %, and without a word for the pace."""
     tempo = piece.truth.tempo
     other = round(tempo * 1.15) if tempo * 1.15 <= TEMPOS[1] else round(tempo / 1.15)
     tags = [tag for tag in piece.tags.split(", ") if tag not in (word for _, word in PACES)]
@@ -149,12 +153,12 @@ def at_another_tempo(piece: Piece) -> str:
 
 
 def stem_tags(piece: Piece, stem: str) -> str:
-    """What stemgen is asked for: the instrument and the style."""
-    return f"{asked_name(piece, stem)}, {piece.truth.style}"
+    """The tags for stemgen: instrument and style."""
+    return f"{stem_name(piece, stem)}, {piece.truth.style}"
 
 
 def options(pairs: Sequence[str]) -> dict[str, Any]:
-    """KEY=VALUE as YAML reads it."""
+    """Parse KEY=VALUE pairs; values are YAML."""
     import yaml
 
     return {key: yaml.safe_load(value) for key, _, value in (pair.partition("=") for pair in pairs)}

@@ -1,4 +1,4 @@
-"""Play the shipped graphs on a checkpoint, as they are or with other sampling settings."""
+"""Run the shipped graphs on a checkpoint, with their own or other sampling settings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SAMPLING = ("sample", "repaint", "edit")
 
 
 class Player:
-    """A checkpoint, loaded once, and the graphs with `settings` (guidance ...) in every sampling node."""
+    """A loaded checkpoint, and the shipped graphs with `settings` (guidance ...) in every sampling node."""
 
     def __init__(self, checkpoint: Path, settings: Mapping[str, Any], dtype: Dtype = "float32") -> None:
         self.checkpoint, self.settings = Checkpoint.open(checkpoint), dict(settings)
@@ -39,7 +39,7 @@ class Player:
         self.scheduler = Scheduler(stages(), self.runner)
         self._folder = Path(tempfile.mkdtemp(prefix="graphs-"))
         for path in shipped().glob("*.yaml"):
-            (self._folder / path.name).write_text(yaml.safe_dump(self._settled(yaml.safe_load(path.read_text()))))
+            (self._folder / path.name).write_text(yaml.safe_dump(self._with_settings(yaml.safe_load(path.read_text()))))
         self._library = Library([self._folder], working=None)
         self._scope = cache(lambda name: checked(self._library.load(name), stages(), self._library.nested))
 
@@ -51,7 +51,7 @@ class Player:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def play(self, graph: str, **inputs: Any) -> dict[str, Any]:
-        """The values of a graph's outputs."""
+        """Run a graph and return the values of its outputs by name."""
 
         async def run() -> Any:
             result = await run_plan(self.scheduler, lay_out(self._scope(graph), inputs))
@@ -61,15 +61,15 @@ class Player:
         return values
 
     def audio(self, graph: str, output: str = "audio", **inputs: Any) -> Samples:
-        """One audio output, at the rate of the ears."""
-        return heard(self.play(graph, **inputs)[output])
+        """Run a graph and return one audio output, (2, samples) at 44.1 kHz."""
+        return to_samples(self.play(graph, **inputs)[output])
 
     def has_control(self, name: str) -> bool:
-        """Whether a control branch has been trained."""
+        """Whether the checkpoint has the control branch `name`."""
         return self._has("controls", name)
 
     def has_adapter(self, name: str) -> bool:
-        """Whether an adapter has been trained."""
+        """Whether the checkpoint has the adapter `name`."""
         return self._has("adapters", name)
 
     def _has(self, kind: Any, name: str) -> bool:
@@ -79,23 +79,23 @@ class Player:
             return False
         return True
 
-    def _settled(self, document: dict[str, Any]) -> dict[str, Any]:
+    def _with_settings(self, document: dict[str, Any]) -> dict[str, Any]:
         for node in document["nodes"].values():
             if node.get("stage") in SAMPLING:
-                given = {name: value for name, value in self.settings.items() if name not in node["with"]}
-                node["with"] |= given
+                added = {name: value for name, value in self.settings.items() if name not in node["with"]}
+                node["with"] |= added
         for name, value in self.settings.items():
             if name in document["inputs"]:
                 document["inputs"][name]["default"] = value
         return document
 
 
-def heard(audio: Audio) -> Samples:
-    """Audio as the ears take it: (2, samples) at 44.1 kHz."""
+def to_samples(audio: Audio) -> Samples:
+    """Audio in the form of the estimators: (2, samples) at 44.1 kHz."""
     samples: Samples = resample(audio.samples, audio.sample_rate, RATE)
     return samples
 
 
-def spoken(samples: Samples) -> Audio:
-    """Audio as graphs take it: 48 kHz, in range."""
+def to_audio(samples: Samples) -> Audio:
+    """Audio in the form of graphs: 48 kHz, clipped to -1..1."""
     return Audio(np.clip(resample(samples, RATE, OUTPUT_RATE), -1.0, 1.0), OUTPUT_RATE)

@@ -1,4 +1,4 @@
-"""Results, and what they are held against."""
+"""Scores with their reference values and aims, and the table of them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-Heard = TypeVar("Heard")
-Asked = TypeVar("Asked")
+Estimate = TypeVar("Estimate")
+Target = TypeVar("Target")
 
 COLUMNS = ("generated", "shuffled", "real", "real_shuffled", "coded")
 HEADINGS = ("metric", "aim", "generated", "shuffled", "real clips", "real, shuffled", "real, coded", "reached")
@@ -17,14 +17,14 @@ HEADINGS = ("metric", "aim", "generated", "shuffled", "real clips", "real, shuff
 
 @dataclass(frozen=True)
 class Score:
-    """One line of the table.
+    """One row of the table.
 
     Attributes:
-        generated: on what the model made.
-        shuffled: the same against other clips' targets.
-        real, real_shuffled: the same two on real clips.
-        coded: on real clips after autoencoder and decoder.
-        aim: (">=" or "<=", bound) for `generated`; None: only stated.
+        generated: the score of generated clips.
+        shuffled: the score of generated clips against the targets of other clips.
+        real, real_shuffled: the same two for real clips.
+        coded: the score of real clips after autoencoder and decoder.
+        aim: (">=" or "<=", bound) for `generated`; None without an aim.
     """
 
     metric: str
@@ -46,27 +46,27 @@ class Score:
         return self.generated >= bound if sign == ">=" else self.generated <= bound
 
     def entry(self) -> dict[str, Any]:
-        """As JSON."""
+        """The score as JSON."""
         return {**asdict(self), "reached": self.reached}
 
 
 def right_and_shuffled(
-    found: Sequence[Heard], asked: Sequence[Asked], agree: Callable[[Heard, Asked], float]
+    estimates: Sequence[Estimate], targets: Sequence[Target], agree: Callable[[Estimate, Target], float]
 ) -> tuple[float | None, float | None]:
-    """Mean agreement with each clip's own target, and with those of other clips (three rotations)."""
-    count = len(found)
+    """Mean agreement with each clip's own target, and with the targets of other clips (three rotations)."""
+    count = len(estimates)
     if count == 0:
         return None, None
-    own = float(np.mean([agree(one, other) for one, other in zip(found, asked, strict=True)]))
+    own = float(np.mean([agree(estimate, target) for estimate, target in zip(estimates, targets, strict=True)]))
     if count < 4:
         return own, None
     shifts = sorted({max(1, count // 4), max(1, count // 3), max(1, count // 2)})
-    others = [agree(found[index], asked[(index + shift) % count]) for shift in shifts for index in range(count)]
+    others = [agree(estimates[index], targets[(index + shift) % count]) for shift in shifts for index in range(count)]
     return own, float(np.mean(others))
 
 
 def markdown(scores: Sequence[Score]) -> str:
-    """The table, for people."""
+    """The scores as a markdown table, with notes below it."""
     lines = ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
     for score in scores:
         aim = f"{score.aim[0]} {score.aim[1]:g}" if score.aim else "stated"

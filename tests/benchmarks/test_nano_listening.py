@@ -1,4 +1,4 @@
-"""The ears agree with the truth of synthetic clips, and do not agree with the truth of others."""
+"""Estimates agree with the truth of synthetic clips, and not with the truth of other clips."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def pieces() -> list[Piece]:
     return [render(compose(seed + 700, seconds=5.94)) for seed in range(CLIPS)]
 
 
-def test_tempo_is_heard_and_only_the_right_one() -> None:
-    found = [listening.tempo(piece.mix) for piece in pieces()]
+def test_tempo_agrees_with_the_own_truth_only() -> None:
+    estimates = [listening.tempo(piece.mix) for piece in pieces()]
     targets = [piece.truth.tempo for piece in pieces()]
-    right = np.mean([listening.same_tempo(bpm, target) for bpm, target in zip(found, targets, strict=True)])
-    chance = np.mean([listening.same_tempo(bpm, targets[index - 7]) for index, bpm in enumerate(found)])
+    right = np.mean([listening.same_tempo(bpm, target) for bpm, target in zip(estimates, targets, strict=True)])
+    chance = np.mean([listening.same_tempo(bpm, targets[index - 7]) for index, bpm in enumerate(estimates)])
     assert right >= 0.9
     assert chance <= 0.45
     near = [abs(listening.tempo_near(piece.mix, piece.truth.tempo) / piece.truth.tempo - 1) for piece in pieces()]
     assert np.median(near) < 0.01
 
 
-def test_the_scale_is_heard_and_only_the_right_one() -> None:
+def test_scale_agrees_with_the_own_truth_only() -> None:
     scales = [listening.scale_of(piece.truth.key, piece.truth.mode) for piece in pieces()]
     ranked = [listening.scale_ranking(piece.mix)[:2] for piece in pieces()]
     assert np.mean([scale in best for scale, best in zip(scales, ranked, strict=True)]) >= 0.9
@@ -38,22 +38,22 @@ def test_the_scale_is_heard_and_only_the_right_one() -> None:
     assert np.mean(shares) > 0.75
 
 
-def test_styles_are_told_apart() -> None:
-    taught = [render(compose(seed, seconds=5.94)) for seed in range(32)]
-    centroids = listening.Centroids.fit([(piece.truth.style, piece.mix) for piece in taught])
+def test_styles_are_distinguished() -> None:
+    fitting = [render(compose(seed, seconds=5.94)) for seed in range(32)]
+    centroids = listening.Centroids.fit([(piece.truth.style, piece.mix) for piece in fitting])
     right = [centroids.nearest(piece.mix) == piece.truth.style for piece in pieces()]
-    assert np.mean(right) > 0.7  # four clips a style; more teach better
+    assert np.mean(right) > 0.7  # four clips a style; more clips give better centroids
     assert centroids.nearest(pieces()[0].mix, among=["jazz", "rock"]) in ("jazz", "rock")
 
 
-def test_drums_are_bright_and_the_rest_is_not() -> None:
+def test_drums_have_bright_onsets_and_other_stems_not() -> None:
     band = [piece for piece in pieces() if piece.truth.drums]
     with_drums = np.mean([listening.bright_onsets(piece.mix) for piece in band])
     without = np.mean([listening.bright_onsets(piece.sum("bass", "chords", "lead", "vocal")) for piece in band])
     assert with_drums > 4 * without
 
 
-def test_parts_of_one_piece_begin_together() -> None:
+def test_stems_of_one_piece_have_correlated_onsets() -> None:
     sung = [render(compose(seed, seconds=5.94, vocal="male", drums=True)) for seed in range(8)]
     backings = [piece.sum("drums", "bass", "chords") for piece in sung]
     own = [listening.onset_correlation(a.stems["vocal"], b) for a, b in zip(sung, backings, strict=True)]
@@ -62,7 +62,7 @@ def test_parts_of_one_piece_begin_together() -> None:
     assert np.mean(foreign) < 0.12
 
 
-def test_the_same_tune_is_more_alike_than_another() -> None:
+def test_the_same_melody_has_more_similar_chroma() -> None:
     piece, other = pieces()[0], pieces()[1]
     assert listening.chroma_correlation(piece.mix, 0.3 * piece.mix) > 0.99
     assert listening.chroma_correlation(piece.mix, piece.sum("bass", "chords", "lead", "vocal")) > 0.6
@@ -79,14 +79,14 @@ def test_faults_are_found() -> None:
     assert all(value < 0.01 for name, value in listening.faults(pieces()[0].mix).items() if name != "width")
     broken = np.zeros((2, 44100), np.float32)
     broken[:, :22050] = 1.0
-    found = listening.faults(broken)
-    assert found["clipped"] == pytest.approx(0.5, abs=0.01)
-    assert found["silent"] == pytest.approx(0.5, abs=0.05)
-    assert found["dc"] == pytest.approx(0.5)
-    assert found["width"] == 0
+    measured = listening.faults(broken)
+    assert measured["clipped"] == pytest.approx(0.5, abs=0.01)
+    assert measured["silent"] == pytest.approx(0.5, abs=0.05)
+    assert measured["dc"] == pytest.approx(0.5)
+    assert measured["width"] == 0
 
 
-def test_silence_is_survived() -> None:
+def test_silence_is_handled() -> None:
     silence = np.zeros((2, 3 * 44100), np.float32)
     assert listening.bright_onsets(silence) == 0
     assert listening.onset_correlation(silence, silence) == 0

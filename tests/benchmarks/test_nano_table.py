@@ -1,4 +1,4 @@
-"""The arithmetic of nano's table: what is held against what, and when an aim is met."""
+"""The arithmetic of nano's table: own and shuffled targets, aims, and markdown."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from hypothesis import strategies as st
 from benchmarks.nano.table import HEADINGS, Score, markdown, right_and_shuffled
 
 
-def same(one: int, other: int) -> float:
-    return float(one == other)
+def same(estimate: int, target: int) -> float:
+    return float(estimate == target)
 
 
 @given(st.integers(4, 60))
-def test_a_perfect_model_is_right_and_its_shuffled_targets_are_never_its_own(count: int) -> None:
+def test_a_perfect_model_has_no_agreement_with_shuffled_targets(count: int) -> None:
     clips = list(range(count))
     assert right_and_shuffled(clips, clips, same) == (1.0, 0.0)
 
 
 @given(st.lists(st.integers(0, 3), min_size=4, max_size=40))
-def test_a_model_that_hears_nothing_is_as_good_shuffled(asked: list[int]) -> None:
-    own, shuffled = right_and_shuffled([2] * len(asked), asked, same)
-    assert own == pytest.approx(asked.count(2) / len(asked))
+def test_a_constant_model_agrees_equally_with_shuffled_targets(targets: list[int]) -> None:
+    own, shuffled = right_and_shuffled([2] * len(targets), targets, same)
+    assert own == pytest.approx(targets.count(2) / len(targets))
     assert shuffled == pytest.approx(own)
 
 
@@ -51,7 +51,7 @@ def test_too_few_clips_are_not_shuffled() -> None:
         (0.9, None, None),
     ],
 )
-def test_an_aim_is_met_or_not_or_there_is_none(
+def test_an_aim_is_met_missed_or_absent(
     generated: float | None, aim: tuple[str, float] | None, reached: bool | None
 ) -> None:
     score = Score("style", generated, aim=aim)
@@ -59,7 +59,7 @@ def test_an_aim_is_met_or_not_or_there_is_none(
     assert score.entry()["reached"] is reached
 
 
-def test_the_table_says_all_that_was_measured() -> None:
+def test_the_table_has_all_scores_and_notes() -> None:
     scores = [
         Score("style recognised", 0.9, 0.12, 0.95, 0.1, 0.93, aim=(">=", 0.85), clips=40),
         Score("drums", 12.34, real=20.0, aim=(">=", 4.0)),
