@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from acestep_flows.stages.encode_prompt import EncodePrompt
 from acestep_flows.training.synthesis import Piece, Truth
 from acestep_flows.values import Latents, Span
 from benchmarks.nano import listening
+from benchmarks.nano.estimates import ClipEstimates, estimate_all, in_time, onset_agreement, true_scale
 from benchmarks.nano.listening import Samples
 from benchmarks.nano.material import Material, accompaniment_tags, at_another_tempo, stem_name, stem_tags
 from benchmarks.nano.player import to_audio
@@ -56,9 +56,9 @@ def text(material: Material) -> list[Score]:
     """Whether text2music follows its tags: style, key, tempo, drums."""
     truths = [piece.truth for piece in material.pieces]
     sounds = {
-        "generated": _estimates(material.generated),
-        "real": _estimates([piece.mix for piece in material.pieces]),
-        "coded": _estimates(material.coded),
+        "generated": estimate_all(material.generated),
+        "real": estimate_all([piece.mix for piece in material.pieces]),
+        "coded": estimate_all(material.coded),
     }
 
     def score(metric: str, agree: Callable[[ClipEstimates, Truth], float], aim: tuple[str, float] | None) -> Score:
@@ -69,49 +69,14 @@ def text(material: Material) -> list[Score]:
     styles = {id(clip): material.styles.nearest(clip.samples) for clips in sounds.values() for clip in clips}
     return [
         score("style: nearest centroid", lambda clip, truth: styles[id(clip)] == truth.style, (">=", 0.85)),
-        score("key: scale is chroma top 1", lambda clip, truth: _scale(truth) in clip.scales[:1], None),
-        score("key: scale among top 2", lambda clip, truth: _scale(truth) in clip.scales[:2], (">=", 0.65)),
+        score("key: scale is chroma top 1", lambda clip, truth: true_scale(truth) in clip.scales[:1], None),
+        score("key: scale among top 2", lambda clip, truth: true_scale(truth) in clip.scales[:2], (">=", 0.65)),
         score(
             "tempo within 4 %, octaves folded", lambda clip, t: listening.same_tempo(clip.tempo, t.tempo), (">=", 0.5)
         ),
-        score("tempo within 3 %, searched near", _in_time, None),
+        score("tempo within 3 %, searched near", in_time, None),
         _drums(truths, *sounds.values()),
     ]
-
-
-class ClipEstimates:
-    """A clip and its estimates, each computed once."""
-
-    def __init__(self, samples: Samples) -> None:
-        self.samples = samples
-
-    @cached_property
-    def scales(self) -> list[int]:
-        return listening.scale_ranking(self.samples)
-
-    @cached_property
-    def onsets(self) -> listening.Array:
-        return listening.onsets(self.samples)
-
-    @cached_property
-    def tempo(self) -> float:
-        return listening.tempo(self.samples)
-
-
-def _estimates(clips: Sequence[Samples]) -> list[ClipEstimates]:
-    return [ClipEstimates(clip) for clip in clips]
-
-
-def _scale(truth: Truth) -> int:
-    return listening.scale_of(truth.key, truth.mode)
-
-
-def _in_time(clip: ClipEstimates, truth: Truth) -> bool:
-    return abs(listening.tempo_of_onsets(clip.onsets, truth.tempo) / truth.tempo - 1) < 0.03
-
-
-def _onset_agreement(clip: ClipEstimates, other: ClipEstimates) -> float:
-    return listening.correlation_of_onsets(clip.onsets, other.onsets)
 
 
 def _drums(truths: Sequence[Truth], *sounds: Sequence[ClipEstimates]) -> Score:
@@ -212,11 +177,11 @@ def _timing_scores(
     correlation: float | None,
 ) -> list[Score]:
     """Agreement of generated audio with its guide in tempo and onsets."""
-    estimates, references, leaders = _estimates(generated), _estimates(real), _estimates(guides)
-    tempo, shuffled_tempo = right_and_shuffled(estimates, truths, _in_time)
-    real_tempo, real_shuffled_tempo = right_and_shuffled(references, truths, _in_time)
-    onsets, shuffled_onsets = right_and_shuffled(estimates, leaders, _onset_agreement)
-    real_onsets, real_shuffled_onsets = right_and_shuffled(references, leaders, _onset_agreement)
+    estimates, references, leaders = estimate_all(generated), estimate_all(real), estimate_all(guides)
+    tempo, shuffled_tempo = right_and_shuffled(estimates, truths, in_time)
+    real_tempo, real_shuffled_tempo = right_and_shuffled(references, truths, in_time)
+    onsets, shuffled_onsets = right_and_shuffled(estimates, leaders, onset_agreement)
+    real_onsets, real_shuffled_onsets = right_and_shuffled(references, leaders, onset_agreement)
     return [
         Score(
             f"{name}: tempo within 3 %", tempo, shuffled_tempo, real_tempo, real_shuffled_tempo,

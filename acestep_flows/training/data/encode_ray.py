@@ -101,22 +101,27 @@ def encode_shards(
             )
             yield from counts.iter_rows()
 
-        results = _EncodeJob(rows).results
         try:
-            while True:
-                if stop_requested() and not stop.exists():
-                    storage.write(stop, b"")
-                try:
-                    row = results.get(timeout=TICK)
-                except queue.Empty:
-                    continue
-                if row is None:
-                    break
-                if isinstance(row, Exception):
-                    raise row
+            for row in _poll(_EncodeJob(rows), stop, stop_requested):
                 if row["songs"]:
                     yield int(row["songs"]), int(row["broken"])
             if stop.exists():
                 raise Cancelled("stopped between two songs")
         finally:
             stop.unlink(missing_ok=True)
+
+
+def _poll(job: _EncodeJob, stop: Path, stop_requested: StopCheck) -> Iterator[dict[str, Any]]:
+    """The rows of a running job. Writes the stop file once the user has asked to stop."""
+    while True:
+        if stop_requested() and not stop.exists():
+            storage.write(stop, b"")
+        try:
+            row = job.results.get(timeout=TICK)
+        except queue.Empty:
+            continue
+        if row is None:
+            return
+        if isinstance(row, Exception):
+            raise row
+        yield row
