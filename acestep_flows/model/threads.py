@@ -35,15 +35,18 @@ class Lanes:
         """The results of `work` for each item, in order. A single item runs in the calling thread, with all cores."""
         if self._threads is None or len(items) < 2:
             return [work(item) for item in items]
-        threads = max(1, self.count // len(items))
+        import torch
+
+        threads, before = max(1, self.count // len(items)), torch.get_num_threads()
 
         def run(item: Item) -> Result:
-            import torch
-
             limit_threads(torch, threads)
             return work(item)
 
-        return list(self._threads.map(run, items))
+        try:
+            return list(self._threads.map(run, items))
+        finally:
+            torch.set_num_threads(before)  # Restore the default of new threads, so a later session computes the same.
 
     def close(self) -> None:
         """Wait for the running work, then end the threads."""

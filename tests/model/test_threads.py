@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -55,3 +56,15 @@ def test_one_lane_has_no_threads_of_its_own() -> None:
 def test_callers_with_equal_cores_share_lanes() -> None:
     assert shared_lanes(2) is shared_lanes(2)
     assert shared_lanes(2) is not shared_lanes(3)
+
+
+def test_threads_to_come_have_what_those_before_had() -> None:
+    lanes, before = Lanes(2), torch.get_num_threads()
+    try:
+        limit_threads(torch, 2)
+        lanes.map(thread_of, [1, 2])
+        with ThreadPoolExecutor(1) as fresh:
+            assert fresh.submit(torch.get_num_threads).result() == 2
+    finally:
+        limit_threads(torch, before)
+        lanes.close()
