@@ -65,7 +65,7 @@ class Value:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if cls.kind:
+        if "kind" in vars(cls):  # a subclass of a kind, such as a song, stays of that kind
             Value.kinds[cls.kind] = cls
 
     @property

@@ -219,7 +219,7 @@ class _BulkCommand:
     ) -> None:
         from acestep_flows.bulk.estimate import price, price_lines, seconds_seen
         from acestep_flows.bulk.ledger import Ledger
-        from acestep_flows.session import Engine
+        from acestep_flows.session import Session
 
         assert pool is not None
         assert weights is not None
@@ -227,11 +227,11 @@ class _BulkCommand:
         settled = len(ledger.standing(again=self.again).settled)
         wanted = len(range(shard.number - 1, job.rows, shard.of)) if shard is not None else job.rows - settled
         placement = pool.processes[pool.home_of["sample"]].placement
-        with Engine(weights.open(), placement, read_settings().results).scheduler() as scheduler:
-            found = price(rows, max(0, wanted), scheduler, pool, self.audio, seconds_seen(ledger.rows()))
+        with Session(weights, placement) as session:
+            cost = price(rows, max(0, wanted), session.scheduler, pool, self.audio, seconds_seen(ledger.rows()))
         if settled:
             click.echo(f"{settled} rows are done")
-        for line in price_lines(found):
+        for line in price_lines(cost):
             click.echo(line)
 
     def _render(

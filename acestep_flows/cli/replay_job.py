@@ -1,4 +1,4 @@
-"""From a finished file back to its run: the recipe in its tags or beside it, and the plan that it was made by.
+"""From a finished file back to its run: the recipe in its tags or beside it, and the plan it was made by.
 
 A recipe holds the graph's content, nested graphs included, so a run can be made again where the graph file has been
 changed or was never there.
@@ -7,33 +7,16 @@ changed or was never there.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from acestep_flows.errors import InputError
 from acestep_flows.graph.planning.layout import lay_out
-from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.graph.records.graph_content import graph_scope
 from acestep_flows.graph.records.recipe import Recipe, inputs_of, read_recipe
 from acestep_flows.input_reader import InputReader
+from acestep_flows.session import PlannedRun
 
 LARGEST_FILE = 64_000_000
-
-
-@dataclass(frozen=True)
-class ReplayJob:
-    """A plan, and what the recipe of its run will tell beside it.
-
-    Attributes:
-        content: the graph's content with that of nested graphs, as `graph_content` gives it.
-        files: digest of an input value to the path it was read from.
-    """
-
-    plan: Plan
-    content: Mapping[str, Any]
-    files: Mapping[str, str] = field(default_factory=dict)
 
 
 def recipe_of(path: Path) -> Recipe:
@@ -58,8 +41,8 @@ def recipe_of(path: Path) -> Recipe:
         raise InputError("not JSON", where=str(path), allowed="a recipe as runs write it") from None
 
 
-def job_again(recipe: Recipe, where: str) -> ReplayJob:
-    """The job that a recipe tells of, its input files read again.
+def planned_again(recipe: Recipe, where: str) -> PlannedRun:
+    """The plan of the run that a recipe describes; input files are read again.
 
     Raises:
         InputError: an input file is gone or has changed, or the recipe does not fit together.
@@ -71,4 +54,4 @@ def job_again(recipe: Recipe, where: str) -> ReplayJob:
     plan = lay_out(scope, inputs)
     if plan.digest != recipe.graph.digest:
         raise InputError("its graph is not the one it was made by", where=where, allowed="a recipe as it was written")
-    return ReplayJob(plan, recipe.graph.content, reader.files)
+    return PlannedRun(plan, recipe.graph.content, reader.files)

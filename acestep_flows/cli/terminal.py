@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -107,34 +106,37 @@ def _short(error: click.UsageError) -> click.UsageError:
 
 
 @contextmanager
-def interruptible(task: asyncio.Task[Any]) -> Iterator[None]:
-    """Let the first ctrl-C cancel `task`, which may take until its next step boundary, and a second one end it all.
+def interruptible(stop: Callable[[], None]) -> Iterator[None]:
+    """Let the first ctrl-C call `stop`, for which the body may wait, and a second one end the process.
+
+    Args:
+        stop: asks for an end at the next step boundary; the body then raises Cancelled.
 
     Raises:
-        KeyboardInterrupt: the task was cancelled by ctrl-C, and has stopped.
+        KeyboardInterrupt: the body was stopped by ctrl-C.
     """
-    loop, asked = asyncio.get_running_loop(), 0
+    presses = 0
 
-    def hear() -> None:
-        nonlocal asked
-        asked += 1
-        if asked > 1:
-            os._exit(INTERRUPTED)  # threads at work would be waited for otherwise
+    def handle(number: int, frame: object) -> None:
+        nonlocal presses
+        presses += 1
+        if presses > 1:
+            os._exit(INTERRUPTED)  # a normal exit would wait for threads that work
         click.echo("stopping at the next step; ctrl-C again stops at once", err=True)
-        task.cancel()
+        stop()
 
-    here = threading.current_thread() is threading.main_thread()
-    if here:
-        loop.add_signal_handler(signal.SIGINT, hear)
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread receives ctrl-C
+        return
+    before = signal.signal(signal.SIGINT, handle)
     try:
         yield
-    except asyncio.CancelledError:
-        if asked:
+    except Cancelled:
+        if presses:
             raise KeyboardInterrupt from None
         raise
     finally:
-        if here:
-            loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, before)
 
 
 class _Logged(logging.Handler):

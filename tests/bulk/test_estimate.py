@@ -8,26 +8,25 @@ import pytest
 from acestep_flows.bulk.estimate import BYTES_PER_SECOND, price, price_lines, sample, seconds_seen
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.graph.execution.scheduler import Scheduler
-from acestep_flows.model.checkpoint import Checkpoint
-from acestep_flows.model.embedded import embedded_checkpoint
 from acestep_flows.model.placement import Placement
 from acestep_flows.runtime.serving.pool import Pool
-from acestep_flows.session import Engine
+from acestep_flows.session import Session
+from acestep_flows.weights.choose import Weights
 from tests.bulk.manifests import rows_of
 
 STAGES = ["encode_prompt", "encode_lyrics", "init_noise", "sample", "decode_latents", "vocode"]
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    cache = tmp_path_factory.mktemp("cache")
-    return Engine(Checkpoint.open(embedded_checkpoint(), cache=cache), Placement(), cache / "results")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture
-def scheduler(engine: Engine) -> Iterator[Scheduler]:
-    with engine.scheduler() as scheduler:
-        yield scheduler
+def scheduler(cache: Path) -> Iterator[Scheduler]:
+    weights = Weights("embedded", None, None, cache)
+    with Session(weights, Placement(), cache_folder=cache / "results") as session:
+        yield session.scheduler
 
 
 def test_samples_are_spread_over_good_rows(tmp_path: Path) -> None:

@@ -187,7 +187,12 @@ def test_what_cannot_be_run_is_refused_in_one_line(
 
 def test_ctrl_c_ends_in_a_line_and_leaves_nothing_behind(cache: Path, tmp_path: Path) -> None:
     args = ["run", "text2music", *QUICK[:2], "--set", "duration=60", "--set", "steps=200", "--cache", "off"]
-    code = "from acestep_flows.cli import main, progress; progress.PLAIN_SECONDS = 0.0; main.main()"
+    code = """
+from acestep_flows.cli import main
+from acestep_flows.session import progress
+progress.PLAIN_SECONDS = 0.0
+main.main()
+"""
     with subprocess.Popen(
         [sys.executable, "-c", code, *args, "--out", tmp_path / "songs"],
         env={"ACESTEP_FLOWS_CACHE": str(cache), "OMP_NUM_THREADS": "1"},

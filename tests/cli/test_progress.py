@@ -12,6 +12,7 @@ from acestep_flows.cli.progress import RemoteEvents
 from acestep_flows.client import RunEvent
 from acestep_flows.errors import FlowsError
 from acestep_flows.graph.execution.events import Event, EventType
+from acestep_flows.session import progress as run_progress
 from acestep_flows.weights.download import TransferProgress
 
 
@@ -39,10 +40,10 @@ RUN = [
 
 
 def test_plain_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr(run_progress, "PLAIN_SECONDS", 0.0)
     with progress.show_run(4) as hear:
-        for told in RUN:
-            hear(told)
+        for happening in RUN:
+            hear(happening)
     assert capsys.readouterr().err.splitlines() == [
         "take[3] (sample): step 1 of 2",
         "take[3] (sample): step 2 of 2",
@@ -71,8 +72,8 @@ def test_a_terminal_gets_bars_and_keeps_the_lines(monkeypatch: pytest.MonkeyPatc
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     with progress.show_run(4) as hear:
-        for told in RUN:
-            hear(told)
+        for happening in RUN:
+            hear(happening)
     shown = terminal.getvalue()
     assert "take[3] (sample): 1.2 s" in shown
     assert "song (vocode): cached" in shown
@@ -95,8 +96,8 @@ TRANSFERS = [
 
 def test_transfers_as_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.show_transfers() as hear:
-        for told in TRANSFERS:
-            hear(told)
+        for transfer in TRANSFERS:
+            hear(transfer)
     assert capsys.readouterr().err.splitlines() == [
         "download a: 0.0 MB, 0%",
         "verify a: 2.0 MB, 100%",
@@ -108,8 +109,8 @@ def test_transfers_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     with progress.show_transfers() as hear:
-        for told in TRANSFERS:
-            hear(told)
+        for transfer in TRANSFERS:
+            hear(transfer)
     assert "download b" in terminal.getvalue()
 
 

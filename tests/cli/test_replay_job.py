@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from acestep_flows.audio import tags, write
-from acestep_flows.cli.replay_job import ReplayJob, job_again, recipe_of
+from acestep_flows.cli.replay_job import planned_again, recipe_of
 from acestep_flows.errors import GraphError, InputError
 from acestep_flows.graph.checking.check import checked
 from acestep_flows.graph.checking.scope import Scope
@@ -21,6 +21,7 @@ from acestep_flows.graph.planning.layout import lay_out
 from acestep_flows.graph.records.graph_content import graph_content, graph_scope
 from acestep_flows.graph.records.recipe import Recipe, recipe
 from acestep_flows.input_reader import InputReader
+from acestep_flows.session import PlannedRun
 from acestep_flows.stages.registry import stages
 from acestep_flows.values import Audio
 
@@ -55,14 +56,14 @@ def scope(tmp_path: Path) -> Scope:
 
 
 @pytest.fixture
-def job(scope: Scope, tmp_path: Path) -> ReplayJob:
+def job(scope: Scope, tmp_path: Path) -> PlannedRun:
     soundfile.write(tmp_path / "a.wav", np.linspace(-0.5, 0.5, 96_000), 48_000)
     reader = InputReader()
     given = reader.inputs([f"source={tmp_path}/a.wav"], {"source": scope.graph.inputs["source"].type})
-    return ReplayJob(lay_out(scope, given), graph_content(scope), reader.files)
+    return PlannedRun(lay_out(scope, given), graph_content(scope), reader.files)
 
 
-def made(job: ReplayJob) -> Recipe:
+def made(job: PlannedRun) -> Recipe:
     return recipe(Result(job.plan, {}, {}, 0.5), job.content, job.files)
 
 
@@ -73,42 +74,42 @@ def test_a_graph_survives_being_taken_apart(scope: Scope) -> None:
     assert graph_content(again) == content
 
 
-def test_a_job_can_be_made_again_from_its_recipe(job: ReplayJob) -> None:
-    again = job_again(made(job), "song.json")
+def test_a_job_can_be_made_again_from_its_recipe(job: PlannedRun) -> None:
+    again = planned_again(made(job), "song.json")
     assert again.plan == job.plan
     assert again.plan.inputs["mood"] == "yes"
     assert again.plan.inputs["seed"] == job.plan.inputs["seed"]
     assert again.files == job.files
 
 
-def test_an_input_file_that_has_changed_or_gone_is_named(job: ReplayJob, tmp_path: Path) -> None:
+def test_an_input_file_that_has_changed_or_gone_is_named(job: PlannedRun, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.zeros(96_000), 48_000)
     with pytest.raises(InputError, match=r"a\.wav has changed"):
-        job_again(made(job), "song.json")
+        planned_again(made(job), "song.json")
     (tmp_path / "a.wav").unlink()
     with pytest.raises(InputError, match=r"a\.wav"):
-        job_again(made(job), "song.json")
+        planned_again(made(job), "song.json")
 
 
 @pytest.mark.parametrize("content", [None, [], {}, {"graph": {}, "nested": []}])
-def test_a_recipe_without_a_graph(job: ReplayJob, content: Any) -> None:
+def test_a_recipe_without_a_graph(job: PlannedRun, content: Any) -> None:
     told = made(job).as_json()
     told["graph"]["content"] = content
     with pytest.raises((InputError, GraphError), match=r"song\.json"):
-        job_again(Recipe.model_validate(told), "song.json")
+        planned_again(Recipe.model_validate(told), "song.json")
 
 
-def test_a_recipe_whose_graph_was_altered(job: ReplayJob) -> None:
+def test_a_recipe_whose_graph_was_altered(job: PlannedRun) -> None:
     told = made(job).as_json()
     told["graph"]["content"]["graph"]["summary"] = "something else"
     with pytest.raises(InputError, match=r"song\.json: its graph is not the one"):
-        job_again(Recipe.model_validate(told), "song.json")
+        planned_again(Recipe.model_validate(told), "song.json")
     del told["graph"]["content"]["nested"]
     with pytest.raises(GraphError, match="inner"):
-        job_again(Recipe.model_validate(told), "song.json")
+        planned_again(Recipe.model_validate(told), "song.json")
 
 
-def test_the_recipe_is_found_in_tags_and_beside(job: ReplayJob, tmp_path: Path) -> None:
+def test_the_recipe_is_found_in_tags_and_beside(job: PlannedRun, tmp_path: Path) -> None:
     told = made(job)
     sound = Audio(np.zeros((2, 4800), np.float32), 48_000)
     for format in ("wav", "flac", "mp3", "ogg"):

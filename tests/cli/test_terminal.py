@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import os
 import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import click
 import pytest
@@ -91,36 +94,39 @@ def test_our_warnings_are_shown_and_those_of_libraries_are_not(capsys: pytest.Ca
     assert capsys.readouterr().err == "warning: entry x is dropped\n"
 
 
-def test_ctrl_c_lets_the_task_stop_at_its_next_step(capsys: pytest.CaptureFixture[str]) -> None:
-    steps: list[str] = []
+def test_ctrl_c_lets_the_run_stop_at_its_next_step(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = threading.Event()
 
-    async def work() -> None:
-        try:
-            await asyncio.sleep(60)
-        finally:
-            await asyncio.sleep(0.01)
-            steps.append("stopped")
+    def work() -> None:
+        asked.wait(60)
+        time.sleep(0.01)
+        raise errors.Cancelled("stopped after step 3 of 60")
 
-    async def run() -> None:
-        task = asyncio.ensure_future(work())
-        with interruptible(task):
-            asyncio.get_running_loop().call_later(0.01, signal.raise_signal, signal.SIGINT)
-            await task
+    def wait() -> None:
+        with interruptible(asked.set):
+            threading.Timer(0.01, signal.raise_signal, [signal.SIGINT]).start()
+            run.result()
 
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
-        asyncio.run(run())
-    assert steps == ["stopped"]
+    with ThreadPoolExecutor() as pool:
+        run = pool.submit(work)
+        with pytest.raises(KeyboardInterrupt):
+            wait()
+    assert isinstance(run.exception(), errors.Cancelled)
     assert "stopping at the next step" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_cancellation_from_elsewhere_stays_one() -> None:
-    async def run() -> None:
-        task = asyncio.ensure_future(asyncio.sleep(60))
-        task.get_loop().call_soon(task.cancel)
-        with interruptible(task):
-            await task
+def test_a_second_ctrl_c_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    with interruptible(lambda: None):
+        signal.raise_signal(signal.SIGINT)
+        assert codes == []
+        signal.raise_signal(signal.SIGINT)
+    assert codes == [130]
 
-    with pytest.raises(asyncio.CancelledError):
-        asyncio.run(run())
+
+def test_a_cancellation_from_elsewhere_stays_one() -> None:
+    with pytest.raises(errors.Cancelled), interruptible(lambda: None):
+        raise errors.Cancelled("the run was cancelled")

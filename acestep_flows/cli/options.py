@@ -1,0 +1,110 @@
+"""Options that several commands share, and the session that they describe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from acestep_flows.settings import read_settings
+from acestep_flows.weights.choose import choose_weights
+
+if TYPE_CHECKING:
+    from acestep_flows.graph.checking.scope import Scope
+    from acestep_flows.session import PlannedRun, Result, Session
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+FOLDER = click.Path(file_okay=False, path_type=Path)
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """One decorator for several options, which appear in the help in this order."""
+
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+library_option = click.option(
+    "--graphs", "folders", multiple=True, type=FOLDER, help="Folder to look for graphs in; may be repeated."
+)
+set_option = click.option(
+    "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="A graph input; NAME=@FILE takes a file."
+)
+weights_options = together(
+    click.option("--checkpoint", metavar="DIR", help="Weights in the published layout, or 'embedded'."),
+    click.option("--lyric-vocab", type=FILE, help="Lyric vocabulary, where it does not lie in the checkpoint."),
+)
+
+
+def session_options(cache: str = "use") -> Callable[[Command], Command]:
+    """The options that `open_session` takes; `cache` is the default of --cache."""
+    modes = click.Choice(["use", "refresh", "off"])
+    return together(
+        weights_options,
+        click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:N, mps."),
+        click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True),
+        click.option("--compile", is_flag=True, help="torch.compile the denoiser."),
+        click.option("--cache", type=modes, default=cache, show_default=True, help="Use results of earlier runs?"),
+    )
+
+
+def open_session(
+    *,
+    checkpoint: str | None,
+    lyric_vocab: Path | None,
+    device: str,
+    dtype: str,
+    compile: bool,
+    cache: str,
+    deadline: float | None = None,
+) -> Session:
+    """The session that options describe. Weights that were not named on the command line are told on stderr."""
+    from acestep_flows.model.placement import choose_placement
+    from acestep_flows.session import Session
+
+    weights = choose_weights(read_settings(), checkpoint, lyric_vocab)
+    session = Session(weights, choose_placement(device, dtype, compile), cache=cache, deadline=deadline)
+    if weights.origin != "argument":
+        click.echo(f"weights: {weights}", err=True)
+    return session
+
+
+def read_scope(name: str, folders: Sequence[Path]) -> Scope:
+    """A graph by name or path, checked."""
+    from acestep_flows.session.planned_run import is_graph_text, read_graph
+
+    return read_graph(Path(name) if is_graph_text(name) else name, folders)  # only Python takes graphs as text
+
+
+def planned_run(name: str, folders: Sequence[Path], assignments: Sequence[str]) -> PlannedRun:
+    """The plan of a graph with inputs from --set."""
+    from acestep_flows.input_reader import InputReader
+    from acestep_flows.session import plan_run
+
+    scope = read_scope(name, folders)
+    reader = InputReader()
+    inputs = reader.inputs(assignments, {input: declared.type for input, declared in scope.graph.inputs.items()})
+    return plan_run(scope, inputs, reader.files)
+
+
+def run_shown(session: Session, planned: PlannedRun, quiet: bool) -> Result:
+    """Run a plan with progress on stderr; ctrl-C stops it at its next step boundary."""
+    from acestep_flows.cli.terminal import interruptible
+
+    handle = session.start(planned, progress=not quiet)
+    with interruptible(handle.cancel):
+        return handle.result()
+
+
+def print_lines(lines: Iterable[object]) -> None:
+    """Write lines to stdout."""
+    for line in lines:
+        click.echo(line)

@@ -1,0 +1,99 @@
+"""From a graph in any form, and its inputs, to a plan that a session can run."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from acestep_flows.errors import InputError
+from acestep_flows.graph.checking.check import checked
+from acestep_flows.graph.checking.scope import Scope
+from acestep_flows.graph.language.parse import parse
+from acestep_flows.graph.language.syntax import Graph
+from acestep_flows.graph.language.wording import show
+from acestep_flows.graph.library import Library
+from acestep_flows.graph.planning.layout import lay_out
+from acestep_flows.graph.planning.plan import Plan
+from acestep_flows.graph.records.graph_content import graph_content
+from acestep_flows.stages.registry import stages
+
+log = logging.getLogger(__name__)
+
+GRAPH_FORMS = "the name of a graph, the path of a graph file, YAML text, a map, or a graph from Session.read"
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A plan, and what the recipe of its run tells beside it.
+
+    Attributes:
+        content: the graph's content with that of nested graphs, as `graph_content` gives it.
+        files: digest of an input value to the path it was read from.
+    """
+
+    plan: Plan
+    content: Mapping[str, Any]
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+GraphSource: TypeAlias = str | Path | Mapping[str, Any] | Scope
+"""A graph in any of its forms: see `GRAPH_FORMS`."""
+
+
+def is_graph_text(text: str) -> bool:
+    """Whether `text` is a graph as YAML, not the name or path of one: it has a line break, or a brace at its start."""
+    return "\n" in text or text.lstrip().startswith("{")
+
+
+def read_graph(source: GraphSource, folders: Sequence[Path | str] = ()) -> Scope:
+    """Read and check a graph.
+
+    Args:
+        source: a graph in any of its forms.
+        folders: where to look for names, before the working folder's `graphs/` and the shipped graphs.
+
+    Raises:
+        NotFound: there is no such graph, or no such folder.
+        InputError: the source is no graph, or its file cannot be read.
+        GraphError: the graph has problems; all of them are listed.
+    """
+    if isinstance(source, Scope):
+        return source
+    library = Library(folders)
+    return checked(_parsed(source, library), stages(), library.nested)
+
+
+def plan_run(scope: Scope, inputs: Mapping[str, Any], files: Mapping[str, str] | None = None) -> PlannedRun:
+    """Lay out a checked graph for `inputs`, as `lay_out` takes them. Warnings are logged.
+
+    Raises:
+        InputError: an input is unknown, missing, of the wrong type or out of range.
+    """
+    plan = lay_out(scope, inputs)
+    for warning in plan.warnings:
+        log.warning(warning)
+    return PlannedRun(plan, graph_content(scope), files or {})
+
+
+def _parsed(source: str | Path | Mapping[str, Any], library: Library) -> Graph:
+    if isinstance(source, Mapping):
+        return parse(_json(source))
+    if isinstance(source, Path):
+        return library.load(source)
+    if not isinstance(source, str):
+        raise InputError(show(source), where="graph", allowed=GRAPH_FORMS)
+    if is_graph_text(source):
+        return parse(source)
+    return library.load(source)
+
+
+def _json(content: Mapping[str, Any]) -> str:
+    """JSON is YAML, so the reader of graph files reads it."""
+    try:
+        return json.dumps(content)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"not JSON: {error}", where="graph", allowed="a map of JSON data") from None

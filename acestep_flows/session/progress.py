@@ -1,0 +1,134 @@
+"""Show how a run goes: a live bar on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from acestep_flows.errors import Cancelled
+from acestep_flows.graph.execution.events import ENDS, Event
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import ProgressColumn, TaskID
+
+PLAIN_SECONDS = 5.0
+"""How often a long step is mentioned in plain lines."""
+MOST_LINES = 60
+"""The nodes of larger graphs are counted, not listed one by one."""
+
+
+class EventListener:
+    """Passes events to a callback. If the callback raises, the run stops, and `error` is what it raised."""
+
+    def __init__(self, callback: Callable[[Event], None], stop: Callable[[], None]) -> None:
+        self.error: Exception | None = None
+        self._callback, self._stop = callback, stop
+
+    def hear(self, event: Event) -> None:
+        """Pass an event on, until the callback raises."""
+        if self.error is not None:
+            return
+        try:
+            self._callback(event)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is for whoever waits for the run
+            # An exit would end the thread of all runs, so it ends this one.
+            stopped = Cancelled(f"the progress callback raised {type(error).__name__}")
+            self.error = error if isinstance(error, Exception) else stopped
+            self._stop()
+
+
+@contextmanager
+def show_run(total: int, quiet: bool = False) -> Iterator[Callable[[Event], None]]:
+    """A listener for the events of a run of `total` nodes, which shows them on stderr."""
+    if quiet:
+        yield lambda event: None
+    elif sys.stderr.isatty():
+        from rich.progress import TextColumn
+
+        with live_bars(TextColumn("{task.fields[steps]}")) as bars:
+            yield _LiveRun(bars, total).hear
+    else:
+        yield _PlainRun(total).hear
+
+
+def live_bars(*amounts: ProgressColumn) -> Bars:
+    """Live bars on stderr, with columns for what is done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = [TextColumn("{task.description}"), BarColumn(bar_width=30), *amounts, TimeRemainingColumn()]
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+def _named(event: Event) -> str:
+    return event.node if event.node == event.stage else f"{event.node} ({event.stage})"
+
+
+def _ending(event: Event) -> str:
+    """The line of a node that is over; empty for other events."""
+    if event.type == "finished":
+        return f"{_named(event)}: {event.seconds or 0.0:.1f} s"
+    if event.type == "cached":
+        return f"{_named(event)}: cached"
+    return f"{_named(event)}: skipped" if event.type == "skipped" else ""
+
+
+class _PlainRun:
+    """One line for each finished node, and every few seconds the step of a long one."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._done = total, 0
+        self._last_line: dict[str, float] = {}
+
+    def hear(self, event: Event) -> None:
+        if not event.node:
+            return
+        if event.type == "started":
+            self._last_line[event.node] = time.monotonic()
+        elif event.type == "progress" and time.monotonic() - self._last_line.get(event.node, 0.0) >= PLAIN_SECONDS:
+            self._last_line[event.node] = time.monotonic()
+            click.echo(f"{_named(event)}: step {event.step} of {event.steps}", err=True)
+        elif line := _ending(event):
+            self._done += 1
+            if self._total <= MOST_LINES or self._done == self._total:
+                click.echo(f"[{self._done}/{self._total}] {line}", err=True)
+
+
+class _LiveRun:
+    """A bar over all nodes and one for each node that runs; finished nodes become plain lines above."""
+
+    def __init__(self, bars: Bars, total: int) -> None:
+        self._bars, self._total = bars, total
+        self._tasks: dict[str, TaskID] = {}
+        self._all = bars.add_task("all", total=total, steps=f"0 of {total} nodes")
+        self._done = 0
+
+    def hear(self, event: Event) -> None:
+        if not event.node:
+            return
+        if event.type == "started":
+            self._tasks[event.node] = self._bars.add_task(escaped(_named(event)), total=None, steps="")
+        elif event.type == "progress" and event.node in self._tasks:
+            steps = f"step {event.step} of {event.steps}"
+            self._bars.update(self._tasks[event.node], completed=event.step, total=event.steps, steps=steps)
+        elif event.type in ENDS:
+            if event.node in self._tasks:
+                self._bars.remove_task(self._tasks.pop(event.node))
+            self._done += 1
+            self._bars.update(self._all, completed=self._done, steps=f"{self._done} of {self._total} nodes")
+            line = _ending(event)
+            if line and self._total <= MOST_LINES:
+                self._bars.console.print(line, style="dim", markup=False, highlight=False)
+
+
+def escaped(text: str) -> str:
+    """`text` with square brackets (ids have them: `takes[3]`) kept from being markup."""
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,198 @@
+"""What a run gives: songs and other values by name, and the recipe they were made by."""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from acestep_flows.errors import InputError, NotFound
+from acestep_flows.graph.content import leaves, translate
+from acestep_flows.graph.execution.result import Result as PlanResult
+from acestep_flows.graph.language.wording import listing, unlike
+from acestep_flows.graph.records.recipe import Recipe, recipe
+from acestep_flows.outputs import audio_tag_recipe, check_stem, unique_stem, write_outputs
+from acestep_flows.session.notebook import song_html
+from acestep_flows.session.planned_run import PlannedRun
+from acestep_flows.values import Audio
+
+FORMATS = ("wav", "flac", "mp3", "ogg")
+MOST_SHOWN = 8
+"""Songs that a notebook shows of one result: each is megabytes of page."""
+
+
+class Song(Audio):
+    """Audio that a run gave: it goes wherever audio goes, saves itself with its recipe, and plays in a notebook.
+
+    Attributes:
+        samples: float32 (channels, n), in -1..1 nominal (not clipped).
+        sample_rate: in Hz.
+        recipe: how it was made.
+        title: the graph and output it came from.
+    """
+
+    recipe: Recipe
+    title: str
+
+    def __init__(self, audio: Audio, recipe: Recipe, title: str) -> None:
+        super().__init__(audio.samples, audio.sample_rate)
+        vars(self).update(recipe=recipe, title=title)
+
+    def __repr__(self) -> str:
+        return f"<Song {self.title}: {self.seconds:.1f} s, {self.channels} channels at {self.sample_rate} Hz>"
+
+    def save(self, path: str | PathLike[str], format: str | None = None) -> Path:
+        """Write the audio to `path`, 48 kHz stereo with the recipe in its tags; an old file is replaced.
+
+        Args:
+            path: a file; `Result.save` also writes the picture and the recipe.
+            format: wav, flac, mp3 or ogg; None: what the extension says.
+
+        Raises:
+            InputError: the extension or format is none of these.
+            StorageError: the file cannot be written; nothing is left behind.
+        """
+        from acestep_flows.audio import tags, write
+
+        path = Path(path).expanduser()
+        recipe_json = audio_tag_recipe(self.recipe.as_json())
+        return write.audio(path, self, format=format, tags=tags.Tags(recipe_json, path.stem)).path
+
+    def _repr_html_(self) -> str:
+        return song_html(self, self.title)
+
+
+@dataclass(frozen=True, repr=False)
+class Result:
+    """A run that is over. Outputs are attributes (`result.audio`), items (`result["audio"]`) and in `outputs`.
+
+    Attributes:
+        graph: the graph's name.
+        outputs: by name: a `Song` for audio, values, plain data, or lists and maps of them.
+        inputs: the inputs of the run, defaults and drawn seeds filled in; given again, they make the same song.
+        recipe: how the outputs were made.
+    """
+
+    graph: str
+    outputs: Mapping[str, Any]
+    inputs: Mapping[str, Any]
+    recipe: Recipe
+
+    @property
+    def seeds(self) -> Mapping[str, Any]:
+        """Every seed in use, given or drawn, by node and parameter: `noise.seed`."""
+        return {name: seed for name, seed in self.recipe.seeds.items() if seed is not None}
+
+    @property
+    def seconds(self) -> float:
+        """What the run took."""
+        return self.recipe.seconds
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.outputs:
+            raise NotFound(unlike("output", str(name), self.outputs))
+        return self.outputs[name]
+
+    def __getattr__(self, name: str) -> Any:
+        outputs = self.__dict__.get("outputs", {})
+        if name not in outputs:
+            raise AttributeError(unlike("output", name, outputs))
+        return outputs[name]
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *self.outputs})
+
+    def __repr__(self) -> str:
+        song = self.outputs.get("audio")
+        length = f", {song.seconds:.1f} s of audio" if isinstance(song, Audio) else ""
+        return f"<Result of {self.graph}: {listing(self.outputs)}{length}; took {self.seconds:.1f} s>"
+
+    def _repr_html_(self) -> str:
+        songs = list(_songs(self.outputs))
+        shown = "".join(f"<p>{html.escape(song.title)}</p>{song_html(song, song.title)}" for song in songs[:MOST_SHOWN])
+        left = len(songs) - MOST_SHOWN
+        more = f"<p>and {left} more songs</p>" if left > 0 else ""
+        return f"<p>{html.escape(repr(self))}</p>{shown}{more}"
+
+    def save(
+        self,
+        path: str | PathLike[str] = "outputs",
+        *,
+        name: str | None = None,
+        format: str | None = None,
+        keep: Sequence[str] = (),
+    ) -> list[Path]:
+        """Write the outputs: every audio with the recipe in its tags and a picture beside it, and the recipe.
+
+        Args:
+            path: a folder, made if it is missing; or an audio file, beside which the others are written.
+            name: the name that the files share, where `path` is a folder; None: a new one.
+            format: wav, flac, mp3 or ogg; None: what the file's extension says, else wav.
+            keep: outputs to write that are no audio (latents, mel), as safetensors.
+
+        Returns:
+            The files, audio first, the recipe last.
+
+        Raises:
+            InputError: an unknown format or output, or a name that files cannot have.
+            StorageError: a file cannot be written.
+        """
+        folder, stem, kind = _target(path, name, format)
+        for output in keep:
+            if output not in self.outputs:
+                raise InputError(unlike("output", output, self.outputs), where="keep")
+        stem = stem or unique_stem(self.graph)
+        return write_outputs(folder, stem, self.outputs, self.recipe, format=kind, keep=keep)
+
+
+def result_of(planned: PlannedRun, executed: PlanResult, outputs: Mapping[str, Any], model: str) -> Result:
+    """The result of a run.
+
+    Args:
+        executed: as the scheduler gave it.
+        outputs: its outputs, fetched.
+        model: what recipes call the weights.
+    """
+    made_by = recipe(executed, planned.content, planned.files, model)
+    graph = planned.plan.graph
+    songs = {name: translate(content, _song(made_by, f"{graph}, {name}")) for name, content in outputs.items()}
+    return Result(graph, songs, planned.plan.inputs, made_by)
+
+
+def _song(recipe: Recipe, title: str) -> Callable[[Any], Any]:
+    return lambda leaf: Song(leaf, recipe, title) if isinstance(leaf, Audio) else leaf
+
+
+def _songs(content: Any) -> Iterator[Song]:
+    return (leaf for leaf in leaves(content) if isinstance(leaf, Song))
+
+
+def _target(path: str | PathLike[str], name: str | None, format: str | None) -> tuple[Path, str | None, str]:
+    """The folder, the shared name and the format that `Result.save` writes with."""
+    if format is not None and format not in FORMATS:
+        raise InputError(unlike("format", str(format), FORMATS), where="format")
+    target = Path(path).expanduser()
+    extension = target.suffix.removeprefix(".").lower()
+    if target.is_dir() or not extension or str(path).endswith(("/", os.sep)):
+        return target, _checked_name(name, "name"), format or "wav"
+    if extension not in FORMATS:
+        allowed = f"a folder, or a file that ends in {listing('.' + known for known in FORMATS)}"
+        raise InputError(f"no audio format {target.suffix!r}", where=str(target), allowed=allowed)
+    if name is not None:
+        raise InputError("given beside a file", where="name", allowed="a name beside a folder")
+    if format not in (None, extension):
+        raise InputError(f"{format} for a file that ends in {target.suffix}", where="format", allowed=extension)
+    return target.parent, _checked_name(target.stem, "path"), extension
+
+
+def _checked_name(name: str | None, where: str) -> str | None:
+    if name is None:
+        return None
+    try:
+        return check_stem(name)
+    except InputError as error:
+        raise InputError(error.what, where=where, allowed=error.allowed) from None

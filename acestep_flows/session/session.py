@@ -1,0 +1,338 @@
+"""The in-process door as a Python API: weights, one scheduler and an event loop, kept between runs."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from acestep_flows.errors import Cancelled, InputError
+from acestep_flows.graph.checking.scope import Scope
+from acestep_flows.graph.execution.cache import Cache, Mode
+from acestep_flows.graph.execution.disk_cache import DiskStore
+from acestep_flows.graph.execution.events import Event
+from acestep_flows.graph.execution.forecast import Forecast, forecast
+from acestep_flows.graph.execution.result import Options, ignore_event
+from acestep_flows.graph.execution.run import PlanRun
+from acestep_flows.graph.execution.scheduler import Scheduler
+from acestep_flows.graph.execution.timings import Timings
+from acestep_flows.graph.library import Library
+from acestep_flows.model.placement import Placement
+from acestep_flows.session.inputs import read_inputs
+from acestep_flows.session.loop_thread import LoopThread
+from acestep_flows.session.options import (
+    check_deadline,
+    check_mode,
+    merge_inputs,
+    parameter_names,
+    pick_placement,
+    pick_weights,
+)
+from acestep_flows.session.planned_run import GraphSource, PlannedRun, plan_run, read_graph
+from acestep_flows.session.progress import EventListener, show_run
+from acestep_flows.session.result import Result, result_of
+from acestep_flows.session.run_handle import RunHandle
+from acestep_flows.settings import read_settings
+from acestep_flows.stages.registry import stages
+from acestep_flows.weights.choose import Weights
+
+T = TypeVar("T")
+
+
+class Session:
+    """Runs graphs in this process. Weights are loaded by the first run that needs them, and stay until `close`.
+
+    Use it as a context manager, or call `close`. It works in scripts, in notebooks and other programs whose event loop
+    runs, and from several threads at once.
+
+        with Session() as session:
+            result = session.run("text2music", tags="lo-fi, piano", duration=10, seed=7)
+        result.save("songs")
+
+    Args:
+        weights: a folder in the published layout, "embedded" for acestep-nano, or None: what the environment names,
+            else what was fetched, else acestep-nano.
+        device: cpu, cuda, cuda:N, mps, or auto: a GPU where there is one.
+        dtype: float32, bfloat16, or auto: bfloat16 on CUDA.
+        compile: torch.compile the denoiser.
+        lyric_vocab: the lyric vocabulary, where it does not lie beside the weights.
+        graph_folders: where to look for graphs by name, before the working folder's `graphs/` and the shipped ones.
+        cache: what runs do with stored results unless they say otherwise: "use" them, "refresh" (compute and replace
+            them), or "off" (neither read nor store).
+        cache_folder: the folder of stored results; None: the one that the command line uses.
+        deadline: seconds after which a run is stopped, unless it says otherwise; None: never.
+
+    Attributes:
+        weights: the choice of weights; its text says where they lie.
+        placement: device and precision.
+
+    Raises:
+        InputError: an option is wrong, or the device is not there.
+        NotFound: a graph folder does not exist.
+        CheckpointError: a weights file is missing, truncated or not the one expected.
+    """
+
+    def __init__(
+        self,
+        weights: str | Path | Weights | None = None,
+        device: str | Placement = "auto",
+        dtype: str = "auto",
+        *,
+        compile: bool = False,
+        lyric_vocab: str | Path | None = None,
+        graph_folders: Sequence[str | Path] = (),
+        cache: str = "use",
+        cache_folder: str | Path | None = None,
+        deadline: float | None = None,
+    ) -> None:
+        self._mode, self._deadline = check_mode(cache), check_deadline(deadline)
+        self._graph_folders = [Path(folder).expanduser() for folder in graph_folders]
+        Library(self._graph_folders)  # refuses a folder that does not exist
+        settings = read_settings()
+        self._results = Path(cache_folder).expanduser() if cache_folder is not None else settings.results
+        if isinstance(weights, Weights):  # chosen by a caller, in whose words errors are
+            self.weights, self._checkpoint = weights, weights.open()
+        else:
+            self.weights = pick_weights(weights, lyric_vocab, settings)
+            with parameter_names():
+                self._checkpoint = self.weights.open()
+        self.placement = device if isinstance(device, Placement) else pick_placement(device, dtype, compile)
+        self._loop = LoopThread()
+        self._lock = threading.RLock()
+        self._scheduler: Scheduler | None = None
+        self._running: set[RunHandle] = set()
+        self._closed = False
+
+    def __repr__(self) -> str:
+        state = ", closed" if self._closed else ""
+        return f"<Session: {self.weights.model}, {self.placement.numerics}{state}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop what still runs at its next step boundary, and end the threads. The weights go with the session."""
+        self._loop.refuse_own_thread()
+        with self._lock:
+            self._closed = True
+            running = list(self._running)
+        for handle in running:
+            handle.cancel()
+        for handle in running:
+            handle.wait()
+        if self._scheduler is not None:
+            self._scheduler.runner.close()  # type: ignore[attr-defined]  # a LocalRunner
+        self._loop.close()
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """Stages, runner and cache that all runs of this session share."""
+        with self._lock:
+            self._refuse_closed()
+            if self._scheduler is None:
+                from acestep_flows.model.allocator import keep_freed_memory
+                from acestep_flows.runtime.local import LocalRunner
+
+                keep_freed_memory()
+                runner = LocalRunner(self._checkpoint, self.placement)
+                cache = Cache(runner, store=DiskStore(self._results))
+                self._scheduler = Scheduler(stages(), runner, cache, Timings(self._results / "timings.json"))
+            return self._scheduler
+
+    # Runs.
+
+    def run(
+        self,
+        graph: GraphSource | PlannedRun,
+        /,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        progress: bool | Callable[[Event], None] = False,
+        cache: str | None = None,
+        deadline: float | None = None,
+        **named: Any,
+    ) -> Result:
+        """Run a graph to its end. Ctrl-C stops it at its next step boundary, with nothing half-written.
+
+        Args:
+            graph: the name of a graph, the path of a graph file, YAML text, a map, or a graph that `read` gave.
+            inputs: inputs of the graph by name; for names that are options here.
+            progress: True shows the run on stderr; a function is called with every event, on the session's thread.
+            cache: use, refresh or off; None: as the session says.
+            deadline: seconds after which the run is stopped; None: as the session says.
+            named: inputs of the graph by name (see `docs/python.md` for what each type takes).
+
+        Raises:
+            NotFound: there is no such graph.
+            GraphError: the graph has problems.
+            InputError: an input or option is unknown, missing, wrong or not readable; or the session is closed.
+            StageError: a stage failed.
+            DeadlineExceeded: the deadline passed.
+            Cancelled: the session was closed meanwhile.
+        """
+        options = {"inputs": inputs, "progress": progress, "cache": cache, "deadline": deadline}
+        return self.start(graph, **options, **named).result()
+
+    async def run_async(
+        self,
+        graph: GraphSource | PlannedRun,
+        /,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        progress: bool | Callable[[Event], None] = False,
+        cache: str | None = None,
+        deadline: float | None = None,
+        **named: Any,
+    ) -> Result:
+        """As `run`, for async code: the caller's event loop goes on, and cancelling the caller stops the run."""
+        options = {"progress": progress, "cache": cache, "deadline": deadline}
+        planned = await asyncio.to_thread(self._planned, graph, inputs, named, options)
+        return await self.start(planned, **options)
+
+    def start(
+        self,
+        graph: GraphSource | PlannedRun,
+        /,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        progress: bool | Callable[[Event], None] = False,
+        cache: str | None = None,
+        deadline: float | None = None,
+        **named: Any,
+    ) -> RunHandle:
+        """Begin a run and return at once; the handle waits for it or stops it.
+
+        Arguments are those of `run`. What is wrong with graph or inputs is raised here, what goes wrong in the run by
+        `RunHandle.result`.
+        """
+        options = {"progress": progress, "cache": cache, "deadline": deadline}
+        planned = self._planned(graph, inputs, named, options)
+        mode = self._mode if cache is None else check_mode(cache)
+        seconds = self._deadline if deadline is None else check_deadline(deadline)
+        handle = RunHandle(planned.plan.graph, self._loop)
+        with self._lock:
+            outcome = self._submit(self._execute(planned, Options(mode, seconds), progress, handle))
+            self._running.add(handle)
+        outcome.add_done_callback(partial(self._finished, handle))
+        return handle
+
+    def plan(
+        self,
+        graph: GraphSource | PlannedRun,
+        /,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        cache: str | None = None,
+        **named: Any,
+    ) -> Forecast:
+        """What a run would do, without doing it: for each node whether it is cached, and how long it should take.
+
+        Arguments and errors are those of `run`.
+        """
+        planned = self._planned(graph, inputs, named, {"cache": cache})
+        mode = self._mode if cache is None else check_mode(cache)
+        self._loop.refuse_own_thread()
+        return self._submit(self._forecast(planned, mode)).result()
+
+    # Graphs.
+
+    @property
+    def graphs(self) -> dict[str, str]:
+        """Every graph that can be run by name, with the first line of its summary."""
+        library = Library(self._graph_folders)
+        graphs = {name: library.load(path) for name, path in library.names().items()}
+        return {
+            name: graph.summary.partition("\n")[0] if graph.readable else "(not readable)"
+            for name, graph in graphs.items()
+        }
+
+    def read(self, graph: GraphSource) -> Scope:
+        """A graph in any form, read and checked; runs of it are planned without checking it again.
+
+        Raises:
+            NotFound, InputError, GraphError: as `run` says.
+        """
+        return read_graph(graph, self._graph_folders)
+
+    def describe(self, graph: GraphSource) -> str:
+        """What a graph takes, does and gives, as text."""
+        from acestep_flows.graph.views.describe import describe
+
+        scope = self.read(graph)
+        return describe(scope.graph, stages(), Library(self._graph_folders).nested)
+
+    # Inside.
+
+    def _planned(
+        self,
+        graph: GraphSource | PlannedRun,
+        inputs: Mapping[str, Any] | None,
+        named: Mapping[str, Any],
+        options: Mapping[str, Any],
+    ) -> PlannedRun:
+        self._refuse_closed()
+        if isinstance(graph, PlannedRun):
+            if inputs or named:
+                raise InputError("the plan has its inputs", where="inputs", allowed="none beside a planned run")
+            return graph
+        scope = self.read(graph)
+        declared = scope.graph.inputs
+        given = {name: option is not None and option is not False for name, option in options.items()}
+        merged = merge_inputs(inputs, named, declared, given)
+        return plan_run(scope, *read_inputs(merged, {name: declared[name].type for name in declared}))
+
+    async def _execute(
+        self, planned: PlannedRun, options: Options, progress: bool | Callable[[Event], None], handle: RunHandle
+    ) -> Result:
+        with ExitStack() as stack:
+            callback = progress if callable(progress) else ignore_event
+            if progress is True:
+                callback = stack.enter_context(show_run(len(planned.plan.nodes)))
+            listener = EventListener(callback, handle.cancel)
+            run = PlanRun(self.scheduler, planned.plan, replace(options, on_event=listener.hear))
+            handle.begin(run)
+            try:
+                executed = await run.result()
+            except Cancelled:
+                if listener.error is None:
+                    raise
+            if listener.error is not None:
+                raise listener.error
+        outputs = await self.scheduler.runner.fetch(dict(executed.outputs))
+        return result_of(planned, executed, outputs, self.weights.model)
+
+    def _finished(self, handle: RunHandle, outcome: Future[Result]) -> None:
+        with self._lock:
+            self._running.discard(handle)
+        handle.finish(outcome)
+
+    async def _forecast(self, planned: PlannedRun, mode: Mode) -> Forecast:
+        scheduler = self.scheduler
+        if mode != "use":  # nothing that is stored would be used
+            scheduler = Scheduler(scheduler.stages, scheduler.runner, timings=scheduler.timings)
+        return await forecast(planned.plan, scheduler)
+
+    def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        with self._lock:
+            try:
+                self._refuse_closed()
+            except InputError:
+                work.close()
+                raise
+            return self._loop.submit(work)
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise InputError("closed", where="session", allowed="an open session: make a new one")
