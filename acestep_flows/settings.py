@@ -1,16 +1,16 @@
 """Paths and secrets from the environment: the one module that reads environment variables.
 
-    ACESTEP_FLOWS_CACHE        folder for fetched weights and cached results
-    ACESTEP_FLOWS_CHECKPOINT   folder of the weights to use where no --checkpoint is given
-    ACESTEP_FLOWS_LYRIC_VOCAB  vocabulary of the lyric tokenizer, where it does not lie in the checkpoint
-    ACESTEP_FLOWS_API_KEYS     keys of the served door: name=key, comma separated
-    ACESTEP_FLOWS_API_KEY_FILE the same as a JSON file that holds only digests of keys
-    ACESTEP_FLOWS_WEBHOOK_SECRET  what webhooks are signed with
-    ACESTEP_FLOWS_SERVER       address of the server that the client commands ask, where no --server is given
-    ACESTEP_FLOWS_API_KEY      the key they present
-    HF_TOKEN                   hub token, sent to the hub and to nobody else
+    ACESTEP_FLOWS_CACHE           folder for fetched weights and cached results
+    ACESTEP_FLOWS_CHECKPOINT      folder of the weights, unless --checkpoint or Session(weights=...) names them
+    ACESTEP_FLOWS_LYRIC_VOCAB     vocabulary of the lyric tokenizer, where it does not lie in the checkpoint
+    ACESTEP_FLOWS_API_KEYS        API keys that a server accepts: name=key, comma separated
+    ACESTEP_FLOWS_API_KEY_FILE    a JSON file with digests of such keys
+    ACESTEP_FLOWS_WEBHOOK_SECRET  secret that signs webhooks
+    ACESTEP_FLOWS_SERVER          address of the server that client commands ask, unless --server names it
+    ACESTEP_FLOWS_API_KEY         API key that client commands send
+    HF_TOKEN                      hub token, sent only to the hub
 
-What to compute, and where, is said by graphs, request inputs and pool files, never here.
+What to compute and where is never set here; graphs, inputs of requests and pool files say it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ TOKEN = "HF_TOKEN"
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment says; nothing here has been looked up on disk."""
+    """The settings of the environment; nothing is looked up on disk."""
 
     cache: Path
     checkpoint: Path | None = None
@@ -49,7 +49,7 @@ class Settings:
 
     @property
     def results(self) -> Path:
-        """Folder of the disk tier of the result cache."""
+        """Folder of results stored on disk."""
         return self.cache / "results"
 
 

@@ -13,23 +13,23 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 
 @click.group()
 def adapter() -> None:
-    """LoRA adapters as files."""
+    """Inspect, merge and convert LoRA adapters."""
 
 
 @adapter.command()
 @click.argument("path", type=EXISTING)
 @click.option("--checkpoint", type=FOLDER, help="Check that it is for this checkpoint.")
 def inspect(path: Path, checkpoint: Path | None) -> None:
-    """Say what an adapter is: layers, ranks, scaling, size. It may be in any format that `convert` reads."""
+    """Show layers, ranks, scaling and size of an adapter, in any format that `convert` reads."""
     from acestep_flows.model.checkpoint import Checkpoint
     from acestep_flows.model.layout import TRANSFORMER
     from acestep_flows.training.adapters.files import describe, read_foreign
 
-    found = read_foreign(path)
+    content = read_foreign(path)
     if checkpoint is not None:
         opened = Checkpoint.open(checkpoint)
-        found.check(opened.config(TRANSFORMER), str(path), opened.digest(TRANSFORMER))
-    click.echo(json.dumps(describe(found), indent=2))
+        content.check(opened.config(TRANSFORMER), str(path), opened.digest(TRANSFORMER))
+    click.echo(json.dumps(describe(content), indent=2))
 
 
 @adapter.command()
@@ -37,14 +37,14 @@ def inspect(path: Path, checkpoint: Path | None) -> None:
 @click.option("--checkpoint", type=FOLDER, required=True, help="The checkpoint that they are for.")
 @click.option("--out", type=FOLDER, required=True, help="Folder of the new checkpoint.")
 def merge(adapters: tuple[str, ...], checkpoint: Path, out: Path) -> None:
-    """Write a checkpoint with adapters worked into its weights, each times its WEIGHT (1).
+    """Write a checkpoint with adapters merged into its weights, each times its WEIGHT (default 1).
 
-    The checkpoint's own adapters/ and controls/ do not come along: they were trained on other weights.
+    The checkpoint's own adapters/ and controls/ are left out: they were trained on other weights.
     """
     from acestep_flows.model.checkpoint import Checkpoint
     from acestep_flows.training.adapters.merge import merge as run
 
-    run(Checkpoint.open(checkpoint), [_weighted(one) for one in adapters], out)
+    run(Checkpoint.open(checkpoint), [_weighted(argument) for argument in adapters], out)
     click.echo(out)
 
 
@@ -52,22 +52,22 @@ def merge(adapters: tuple[str, ...], checkpoint: Path, out: Path) -> None:
 @click.argument("path", type=EXISTING)
 @click.option("--out", type=FOLDER, required=True, help="Folder to write to.")
 @click.option("--to", "form", type=click.Choice(["acestep", "peft"]), default="acestep", show_default=True)
-@click.option("--alpha", type=float, help="Scaling, where the file says nothing about it.")
+@click.option("--alpha", type=float, help="Scaling, where the file names none.")
 @click.option("--rslora", is_flag=True, help="With --alpha: divided by the root of the rank.")
-@click.option("--fold", is_flag=True, help="Work the scaling into the matrices: for loaders that read no metadata.")
+@click.option("--fold", is_flag=True, help="Multiply the scaling into the matrices, for loaders that read no metadata.")
 @click.option("--dtype", type=click.Choice(["keep", "float32", "bfloat16"]), default="keep", show_default=True)
 def convert(path: Path, out: Path, form: str, alpha: float | None, rslora: bool, fold: bool, dtype: str) -> None:
-    """Bring an adapter from peft, diffusers or kohya to the published format, or from that to peft's."""
+    """Convert an adapter from peft, diffusers or kohya to the published format, or from that to peft's."""
     import torch
 
     from acestep_flows.training.adapters.files import folded, read_foreign, rounded, write
 
-    found = read_foreign(path, alpha, rslora)
+    content = read_foreign(path, alpha, rslora)
     if fold:
-        found = folded(found)
+        content = folded(content)
     if dtype != "keep":
-        found = rounded(found, getattr(torch, dtype))
-    click.echo(write(found, out, "peft" if form == "peft" else "acestep"))
+        content = rounded(content, getattr(torch, dtype))
+    click.echo(write(content, out, "peft" if form == "peft" else "acestep"))
 
 
 def _weighted(argument: str) -> tuple[Path, float]:

@@ -58,7 +58,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--retake", "retakes", type=click.IntRange(0, 100), default=0, help="Takes with other seeds if it does not."
 )
 @click.option("--retries", type=click.IntRange(0, 100), default=2, show_default=True, help="Attempts after an error.")
-@click.option("--again", is_flag=True, help="Also take rows again that were given up.")
+@click.option("--again", is_flag=True, help="Also render rows again that failed for good.")
 @click.option("--job-seed", "seed", type=click.IntRange(0, 2**32 - 1), default=0, help="What random seeds come from.")
 @click.option(
     "--shard", metavar="N/OF", help="Only this part of the rows, such as 3/16; another machine has the others."
@@ -75,15 +75,15 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 def bulk(**options: Any) -> None:
     """Render every row of MANIFEST (parquet, jsonl or csv): a column for each input of the graph, and `id`.
 
-    Stopped in any way, the same command goes on with what is missing. Rows that fail are retried and then kept in the
-    table of dead letters; they never end the job.
+    However it is stopped, the same command goes on with the missing rows. Rows that fail are retried, then written to
+    the table of dead letters; they never end the job.
     """
     _BulkCommand(**options).run()
 
 
 @dataclass(frozen=True)
 class _BulkCommand:
-    """The options, as given."""
+    """The options of the command."""
 
     manifest: str
     name: str
@@ -114,7 +114,7 @@ class _BulkCommand:
     quiet: bool
 
     def run(self) -> None:
-        """Check everything, then render what is missing, then write what it comes to."""
+        """Check everything, render the missing rows, then write data set and report."""
         from acestep_flows.bulk.gates import parse_gate
         from acestep_flows.bulk.job import parse_shard
         from acestep_flows.bulk.job_folder import JobFolder
@@ -133,8 +133,8 @@ class _BulkCommand:
         self._tell(job, job_folder, outcome, finished)
 
     def _refuse_contradictions(self) -> None:
-        for option, given in (("--pool", self.pool), ("--ray", self.address), ("--checkpoint", self.checkpoint)):
-            if self.via and given:
+        for option, value in (("--pool", self.pool), ("--ray", self.address), ("--checkpoint", self.checkpoint)):
+            if self.via and value:
                 raise InputError("the server has its own", where=option, allowed="without --via")
         if self.via and self.dry_run:
             raise InputError("a server's times are not known here", where="--dry-run", allowed="without --via")
@@ -142,7 +142,7 @@ class _BulkCommand:
             raise InputError(f"{self.layout} files hold the audio anyway", where="--embed", allowed="--format parquet")
 
     def _rows(self) -> tuple[JobRows, Checked]:
-        """The rows, every one of them checked; bad ones are listed."""
+        """The rows, each of them checked; bad rows are listed on stderr."""
         from acestep_flows.bulk.check import check
         from acestep_flows.bulk.inputs import PathReader
         from acestep_flows.bulk.manifest import open_manifest
@@ -163,18 +163,18 @@ class _BulkCommand:
             ignored=self.ignored,
             seed=self.seed,
         )
-        found = check(rows)
-        for bad in found.bad:
+        checked = check(rows)
+        for bad in checked.bad:
             click.echo(bad, err=True)
-        if found.bad_rows > len(found.bad):
-            click.echo(f"and {found.bad_rows - len(found.bad)} more", err=True)
-        if found.bad_rows and self.on_bad_row == "refuse":
-            what = f"{found.bad_rows} of {found.source.rows} rows cannot be rendered"
+        if checked.bad_rows > len(checked.bad):
+            click.echo(f"and {checked.bad_rows - len(checked.bad)} more", err=True)
+        if checked.bad_rows and self.on_bad_row == "refuse":
+            what = f"{checked.bad_rows} of {checked.source.rows} rows cannot be rendered"
             raise InputError(what, where=self.manifest, allowed="good rows, or --on-bad-row skip")
-        return rows, found
+        return rows, checked
 
     def _pool_and_weights(self) -> tuple[Pool | None, Weights | None]:
-        """Where to render, and with what; nothing where a server does."""
+        """Where to render, and with which weights; None where a server renders."""
         if self.via:
             return None, None
         from acestep_flows.bulk.default_pool import suited_pool

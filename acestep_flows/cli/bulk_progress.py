@@ -1,4 +1,4 @@
-"""Show on the terminal how a job goes: a live bar there, a line now and then where output is not a terminal."""
+"""Show the progress of a job: a live bar on a terminal, a line every few seconds anywhere else."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def show_job(quiet: bool = False, console: Console | None = None) -> Iterator[Jo
         yield plain.watch
 
 
-def told(progress: JobProgress) -> str:
+def progress_line(progress: JobProgress) -> str:
     """The progress as one line."""
     parts = [f"{progress.done + progress.failed} of {progress.rows} rows"]
     if progress.resumed:
@@ -53,7 +53,7 @@ def told(progress: JobProgress) -> str:
 
 
 def rates(progress: JobProgress) -> list[str]:
-    """How fast it goes and what is left; nothing before the first row has ended."""
+    """Speed and remaining time; empty before the first row has ended."""
     if not progress.made or not progress.rendering:
         return []
     parts = [f"{progress.rows_per_hour:,.0f} songs/h", f"{progress.speed:.2g} s of audio per s"]
@@ -64,7 +64,7 @@ def rates(progress: JobProgress) -> list[str]:
 
 
 def span(seconds: float) -> str:
-    """As a clock has it: 0:04:05, and days where it takes days."""
+    """A duration as a clock shows it: `0:04:05`, `2 d 0:04:05`."""
     whole = round(seconds)
     days, rest = divmod(whole, 86_400)
     clock = f"{rest // 3600}:{rest // 60 % 60:02}:{rest % 60:02}"
@@ -72,7 +72,7 @@ def span(seconds: float) -> str:
 
 
 class _PlainBulk:
-    """A line every few seconds in which something ended, and at the end."""
+    """A line every few seconds if a row has ended meanwhile, and one at the end."""
 
     def __init__(self) -> None:
         self._at, self._line = 0.0, ""
@@ -81,14 +81,14 @@ class _PlainBulk:
         now = time.monotonic()
         if now - self._at < PLAIN_SECONDS and progress.phase != "ended":
             return
-        line = told(progress)
+        line = progress_line(progress)
         if line != self._line:
             click.echo(line, err=True)
             self._at, self._line = now, line
 
 
 class _Live:
-    """A bar with rates, and below it how busy every stage is."""
+    """A bar with rates, and below it how busy each stage is."""
 
     def __init__(self, console: Console | None) -> None:
         from rich.console import Console as Terminal
@@ -104,7 +104,7 @@ class _Live:
     def __exit__(self, *error: object) -> None:
         self._live.stop()
         if self._last is not None:
-            self._live.console.print(told(self._last), markup=False, highlight=False)
+            self._live.console.print(progress_line(self._last), markup=False, highlight=False)
 
     def watch(self, progress: JobProgress) -> None:
         self._last = progress
@@ -112,7 +112,7 @@ class _Live:
 
 
 def drawn(progress: JobProgress) -> Group:
-    """The progress as two or three lines of colour."""
+    """The progress as two or three coloured lines."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -134,7 +134,7 @@ def drawn(progress: JobProgress) -> Group:
 
 
 def _share(name: str, share: float) -> Text:
-    """A stage and how much of the time it works."""
+    """A stage and the share of time in which it works."""
     from rich.text import Text as Words
 
     blocks = " ▁▂▃▄▅▆▇█"

@@ -1,7 +1,7 @@
-"""Is this machine ready? Small checks, each with a verdict and, where it is not good, what to do about it.
+"""Check whether this machine is ready. Each check gives a verdict and, where it is not ok, what to do.
 
-No check loads a model: weights are judged from their headers. What can be tried is tried, not looked up: torch
-computes, every audio format is written and read back.
+No check loads a model: weights are checked by their headers. The rest is tried out: torch multiplies, every audio
+format is written and read back.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ REINSTALL = "install again with: pip install --constraint constraints.txt --edit
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found. `advice` says what to do; empty when all is well."""
+    """The outcome of one check. `advice` says what to do; empty when all is well."""
 
     check: str
     verdict: Verdict
@@ -43,7 +43,7 @@ class Finding:
 
 
 def examine(settings: Settings, weights: Weights) -> Iterator[Finding]:
-    """All checks in the order in which one would mend things. Each finding comes as soon as it is known."""
+    """Run all checks, in the order in which one would repair things; each finding is yielded at once."""
     yield python_version()
     yield packages()
     yield torch_computes()
@@ -58,13 +58,11 @@ def examine(settings: Settings, weights: Weights) -> Iterator[Finding]:
 
 
 def python_version(version: tuple[int, ...] = sys.version_info[:3]) -> Finding:
-    found = ".".join(str(part) for part in version)
+    text = ".".join(str(part) for part in version)
     oldest, beyond = PYTHONS
     if oldest <= version[:2] < beyond:
-        return Finding("python", "ok", f"{found} on {platform.system()} {platform.machine()}")
-    return Finding(
-        "python", "failure", found, "use Python 3.11, 3.12 or 3.13: rm -r .venv; make PYTHON=python3.12 demo"
-    )
+        return Finding("python", "ok", f"{text} on {platform.system()} {platform.machine()}")
+    return Finding("python", "failure", text, "use Python 3.11, 3.12 or 3.13: rm -r .venv; make PYTHON=python3.12 demo")
 
 
 def packages(distribution: str = DISTRIBUTION) -> Finding:
@@ -81,12 +79,12 @@ def packages(distribution: str = DISTRIBUTION) -> Finding:
             continue
         count += 1
         try:
-            found = metadata.version(wanted.name)
+            installed = metadata.version(wanted.name)
         except metadata.PackageNotFoundError:
             wrong.append(f"{wanted.name} is missing")
             continue
-        if not wanted.specifier.contains(found, prereleases=True):
-            wrong.append(f"{wanted.name} is {found}, needed is {wanted.specifier}")
+        if not wanted.specifier.contains(installed, prereleases=True):
+            wrong.append(f"{wanted.name} is {installed}, needed is {wanted.specifier}")
     if wrong:
         return Finding("packages", "failure", "; ".join(wrong), REINSTALL)
     return Finding("packages", "ok", f"{count} packages in their ranges")
@@ -182,7 +180,7 @@ def audio_format(name: str) -> Finding:
         path = Path(folder) / f"tone.{name}"
         try:
             write.audio(path, Audio(np.stack([tone, tone]), OUTPUT_RATE), tags=tags.Tags(title="tone"))
-            back, kept = read.audio(path), tags.read(path)
+            back, back_tags = read.audio(path), tags.read(path)
         except FlowsError as error:
             return Finding(f"audio {name}", "failure", _line(error), advice)
     level = float(np.sqrt(np.mean(back.samples**2)))
@@ -192,9 +190,9 @@ def audio_format(name: str) -> Finding:
         or abs(back.seconds - 1) > 0.1
         or abs(level - 0.354) > 0.02
     ):
-        found = f"{back.channels} channels, {back.sample_rate} Hz, {back.seconds:.2f} s, level {level:.3f}"
-        return Finding(f"audio {name}", "failure", f"a tone came back as {found}", advice)
-    if kept.title != "tone":
+        differing = f"{back.channels} channels, {back.sample_rate} Hz, {back.seconds:.2f} s, level {level:.3f}"
+        return Finding(f"audio {name}", "failure", f"a tone came back as {differing}", advice)
+    if back_tags.title != "tone":
         return Finding(f"audio {name}", "warning", "tags were lost: the recipe will be in its own file only", advice)
     return Finding(f"audio {name}", "ok", "written, read back, tags kept")
 
@@ -221,12 +219,12 @@ def lyric_libraries() -> Finding:
         from acestep_flows.text.romanize import romanize_japanese, romanize_korean
 
         language, _ = classify("The quick brown fox jumps over the lazy dog")
-        found = [language, to_pinyin("\u4e2d"), romanize_japanese("\u732b"), romanize_korean("\ud55c")]
+        words = [language, to_pinyin("\u4e2d"), romanize_japanese("\u732b"), romanize_korean("\ud55c")]
     except (ImportError, OSError, RuntimeError, LookupError) as error:
         return Finding("lyrics", "failure", _line(error), REINSTALL)
     wanted = ["en", "zhong1", "neko", "han"]
-    if [word.lower().strip() for word in found] != wanted:
-        return Finding("lyrics", "failure", f"{found} where {wanted} is right", REINSTALL)
+    if [word.lower().strip() for word in words] != wanted:
+        return Finding("lyrics", "failure", f"{words} where {wanted} is right", REINSTALL)
     return Finding("lyrics", "ok", "language identification and every script")
 
 

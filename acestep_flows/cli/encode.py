@@ -1,4 +1,4 @@
-"""The `encode` command: songs to latents, once, for training."""
+"""The `encode` command: encode songs to latents once, for training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 PLAIN_SECONDS = 10.0
 LISTED = 20
-"""Songs that are told of; all of them are in the folder's listings."""
+"""Songs that are listed here; the folder's listings have all of them."""
 
 
 @click.command()
@@ -22,28 +22,28 @@ LISTED = 20
 def encode(recipe: str, out: Path, assignments: tuple[str, ...], workers: int, device: str, quiet: bool) -> None:
     """Encode songs for training by RECIPE, a YAML file or the name of one that comes with the package.
 
-    What is already encoded in --out is kept: after ctrl-C the same command goes on. Songs that cannot be used are
-    listed with their reasons and left out; the same command tries them again.
+    Songs that are already encoded in --out are not encoded again, so after ctrl-C the same command goes on. Songs that
+    cannot be used are left out and listed with the reason; the same command tries them again.
     """
     from acestep_flows.model.placement import choose_placement
     from acestep_flows.training.data.encode import encode as run
     from acestep_flows.training.data.encode import load_encode_recipe
     from acestep_flows.training.data.encoded import Broken, entries
 
-    told = begun = time.monotonic()
+    last = begun = time.monotonic()
 
     def report(done: int, songs: int, broken: int) -> None:
-        nonlocal told
+        nonlocal last
         now = time.monotonic()
-        if not quiet and (now - told >= PLAIN_SECONDS or done == songs):
-            told = now
+        if not quiet and (now - last >= PLAIN_SECONDS or done == songs):
+            last = now
             click.echo(f"{done} of {songs} songs, {broken} left out, {now - begun:.0f} s", err=True)
 
     place = choose_placement(device, "float32", False).device
     run(load_encode_recipe(recipe, assignments), out, workers=workers, device=place, report=report)
-    found = list(entries(out))
-    _list([f"left out {one.key}: {one.reason}" for one in found if isinstance(one, Broken)], out)
-    _list([f"{one.key}: {one.note}" for one in found if not isinstance(one, Broken) and one.note], out)
+    songs = list(entries(out))
+    _list([f"left out {song.key}: {song.reason}" for song in songs if isinstance(song, Broken)], out)
+    _list([f"{song.key}: {song.note}" for song in songs if not isinstance(song, Broken) and song.note], out)
     click.echo(out)
 
 

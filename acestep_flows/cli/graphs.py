@@ -22,7 +22,7 @@ from acestep_flows.cli.options import (
 @click.command()
 @library_option
 def graphs(folders: tuple[Path, ...]) -> None:
-    """List the graphs there are."""
+    """List the graphs that can be run by name."""
     from acestep_flows.cli.listing import summaries
     from acestep_flows.graph.library import Library
 
@@ -34,7 +34,7 @@ def graphs(folders: tuple[Path, ...]) -> None:
 @click.argument("name", required=False)
 @click.option("--markdown", is_flag=True, help="All of them as a page.")
 def stages(name: str | None, markdown: bool) -> None:
-    """List what graphs are made of, or say what stage NAME takes and gives."""
+    """List the stages that graphs are made of, or show the inputs and outputs of stage NAME."""
     from acestep_flows.cli.listing import stage_lines, table
     from acestep_flows.stages import reference
     from acestep_flows.stages.registry import stage_class
@@ -61,7 +61,7 @@ def graph() -> None:
 @click.option("--mermaid", "form", flag_value="mermaid", help="A picture for Markdown.")
 @click.option("--png", type=click.Path(dir_okay=False, path_type=Path), help="Write a picture to this file.")
 def show(name: str, folders: tuple[Path, ...], form: str | None, png: Path | None) -> None:
-    """Print what graph NAME takes, does and gives."""
+    """Show the inputs, nodes and outputs of graph NAME."""
     from acestep_flows.graph.library import Library
     from acestep_flows.graph.views import describe, draw, schema
     from acestep_flows.stages.registry import stages
@@ -104,7 +104,7 @@ def check(names: Sequence[str], folders: tuple[Path, ...]) -> None:
 @library_option
 @session_options()
 def plan(name: str, assignments: tuple[str, ...], folders: tuple[Path, ...], **session_options: Any) -> None:
-    """Say what running graph NAME would do, without doing it."""
+    """Show what a run of graph NAME would compute and how long it would take, without running it."""
     from acestep_flows.cli.listing import forecast_lines
 
     planned = planned_run(name, folders, assignments)

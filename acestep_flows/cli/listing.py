@@ -21,7 +21,7 @@ def summaries(graphs: Iterable[tuple[str, Graph]]) -> Iterator[str]:
 
 
 def stage_lines(stage: type[Stage]) -> Iterator[str]:
-    """What a stage takes and gives."""
+    """The inputs and outputs of a stage."""
     from acestep_flows.stages.reference import describe, summary, type_name
 
     yield f"{stage.name}: {summary(stage)}"
@@ -55,7 +55,7 @@ def _expectation(node: NodeForecast) -> str:
 
 
 def comparison_lines(comparison: Comparison) -> Iterator[str]:
-    """What a replay found, the first difference last, where it is seen."""
+    """One line for each node of a replay, then the first difference."""
     yield from table([(node.id, node.stage, node.verdict) for node in comparison.nodes])
     yield "every node gave the same" if comparison.first is None else f"first difference: {comparison.first}"
 
@@ -66,7 +66,7 @@ def runs_lines(runs: Sequence[Run]) -> Iterator[str]:
 
 
 def run_lines(run: Run) -> Iterator[str]:
-    """A run on a server: how it stands, its nodes, and what it gave or why it did not."""
+    """A run on a server: its state, its nodes, and its outputs or its error."""
     yield f"{run.id}  {run.graph}  {run.state}  {run.progress:.0%}"
     if run.queue_position is not None:
         yield f"{run.queue_position} runs are before it"

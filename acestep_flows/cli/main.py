@@ -6,7 +6,7 @@ acestep-flows run text2music --set tags="city pop" --set lyrics=@song.txt --set 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,16 +22,18 @@ from acestep_flows.cli.options import (
     open_session,
     planned_run,
     print_lines,
-    run_shown,
     session_options,
     set_option,
     weights_options,
 )
 from acestep_flows.cli.serving import COMMANDS
-from acestep_flows.cli.terminal import EXIT_CODES_HELP, Commands, quiet_libraries
+from acestep_flows.cli.terminal import EXIT_CODES_HELP, Commands, interruptible, quiet_libraries
 from acestep_flows.cli.training import train
 from acestep_flows.settings import read_settings
 from acestep_flows.weights.choose import choose_weights
+
+if TYPE_CHECKING:
+    from acestep_flows.session import PlannedRun, Result, Session
 
 FORMATS = ("wav", "flac", "mp3", "ogg")
 
@@ -78,7 +80,7 @@ def run(
         check_stem(stem)
     check_folder(out)
     with open_session(deadline=deadline, **session_options) as session:
-        result = run_shown(session, planned, quiet)
+        result = _run(session, planned, quiet)
         print_lines(result.save(out, name=stem or None, format=format, keep=keep))
 
 
@@ -87,7 +89,7 @@ def run(
 @click.option("--quiet", is_flag=True, help="No progress.")
 @session_options(cache="off")
 def replay(file: Path, quiet: bool, **session_options: Any) -> None:
-    """Run again what made FILE (an audio file or a recipe) and compare the two runs node by node."""
+    """Repeat the run that made FILE (an audio file or a recipe), and compare both runs node by node."""
     from acestep_flows.cli.listing import comparison_lines
     from acestep_flows.cli.replay_job import planned_again, recipe_of
     from acestep_flows.graph.records.replay import compare
@@ -95,7 +97,7 @@ def replay(file: Path, quiet: bool, **session_options: Any) -> None:
     recipe = recipe_of(file)
     planned = planned_again(recipe, str(file))
     with open_session(**session_options) as session:
-        comparison = compare(recipe, run_shown(session, planned, quiet).recipe)
+        comparison = compare(recipe, _run(session, planned, quiet).recipe)
     print_lines(comparison_lines(comparison))
     if not comparison.same:
         raise click.exceptions.Exit(1)
@@ -146,6 +148,13 @@ def doctor(checkpoint: str | None, lyric_vocab: Path | None) -> None:
 
 for command in (*COMMANDS, adapter, bulk, encode, graph, graphs, stages, train):
     cli.add_command(command)
+
+
+def _run(session: Session, planned: PlannedRun, quiet: bool) -> Result:
+    """Run a plan with progress on stderr; ctrl-C stops it at its next step boundary."""
+    handle = session.start(planned, progress=not quiet)
+    with interruptible(handle.cancel):
+        return handle.result()
 
 
 def main() -> None:

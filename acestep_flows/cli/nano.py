@@ -1,4 +1,4 @@
-"""`python -m acestep_flows.cli.nano --out build/nano`: make acestep-nano from nothing, or go on making it."""
+"""`python -m acestep_flows.cli.nano --out build/nano`: train acestep-nano from nothing, or go on with it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from acestep_flows.cli.terminal import INTERRUPTED
-from acestep_flows.cli.training import shown
+from acestep_flows.cli.training import show_training
 from acestep_flows.errors import Cancelled, FlowsError
 
 
@@ -18,9 +18,9 @@ from acestep_flows.errors import Cancelled, FlowsError
 @click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that encode songs.")
 @click.option("--set", "assignments", multiple=True, metavar="STEP.KEY=VALUE", help="As diffusion.loop.steps=100.")
 def main(out: Path, device: str, workers: int, assignments: tuple[str, ...]) -> None:
-    """Make acestep-nano: autoencoder, decoder, transformer, adapter and control branches, all from nothing.
+    """Train acestep-nano from nothing: autoencoder, decoder, transformer, adapter and control branches.
 
-    Ctrl-C saves where it is; the same command goes on. The checkpoint is in OUT/nano.
+    Ctrl-C saves the state; the same command goes on. The checkpoint is in OUT/nano.
     """
     changes: dict[str, list[str]] = {}
     for assignment in assignments:
@@ -34,7 +34,7 @@ def main(out: Path, device: str, workers: int, assignments: tuple[str, ...]) -> 
         from acestep_flows.training.nano.pipeline import Making, make
 
         place = choose_placement(device, "float32", False).device
-        with shown(False) as watch:
+        with show_training(False) as watch:
             click.echo(make(Making(out, place, changes, workers, watch, lambda text: click.echo(text, err=True))))
     except Cancelled as stopped:
         click.echo(str(stopped), err=True)

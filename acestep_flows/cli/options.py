@@ -13,7 +13,7 @@ from acestep_flows.weights.choose import choose_weights
 
 if TYPE_CHECKING:
     from acestep_flows.graph.checking.scope import Scope
-    from acestep_flows.session import PlannedRun, Result, Session
+    from acestep_flows.session import PlannedRun, Session
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -66,7 +66,7 @@ def open_session(
     cache: str,
     deadline: float | None = None,
 ) -> Session:
-    """The session that options describe. Weights that were not named on the command line are told on stderr."""
+    """The session that the options describe. Says on stderr which weights it took, where none were named."""
     from acestep_flows.model.placement import choose_placement
     from acestep_flows.session import Session
 
@@ -85,7 +85,7 @@ def read_scope(name: str, folders: Sequence[Path]) -> Scope:
 
 
 def planned_run(name: str, folders: Sequence[Path], assignments: Sequence[str]) -> PlannedRun:
-    """The plan of a graph with inputs from --set."""
+    """The plan of a graph, with its inputs from --set."""
     from acestep_flows.input_reader import InputReader
     from acestep_flows.session import plan_run
 
@@ -93,15 +93,6 @@ def planned_run(name: str, folders: Sequence[Path], assignments: Sequence[str]) 
     reader = InputReader()
     inputs = reader.inputs(assignments, {input: declared.type for input, declared in scope.graph.inputs.items()})
     return plan_run(scope, inputs, reader.files)
-
-
-def run_shown(session: Session, planned: PlannedRun, quiet: bool) -> Result:
-    """Run a plan with progress on stderr; ctrl-C stops it at its next step boundary."""
-    from acestep_flows.cli.terminal import interruptible
-
-    handle = session.start(planned, progress=not quiet)
-    with interruptible(handle.cancel):
-        return handle.result()
 
 
 def print_lines(lines: Iterable[object]) -> None:

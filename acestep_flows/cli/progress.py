@@ -33,19 +33,19 @@ def show_transfers(quiet: bool = False) -> Iterator[TransferListener]:
         from rich.progress import DownloadColumn, TransferSpeedColumn
 
         with live_bars(DownloadColumn(), TransferSpeedColumn()) as bars:
-            yield _LiveTransfers(bars).hear
+            yield _LiveTransfers(bars).show
     else:
-        yield _PlainTransfers().hear
+        yield _PlainTransfers().show
 
 
 class _PlainTransfers:
-    """A line when a file begins and every few seconds while it goes on."""
+    """A line when a file begins, and every few seconds until it is complete."""
 
     def __init__(self) -> None:
         self._at: tuple[str, str] | None = None
         self._last_line = 0.0
 
-    def hear(self, transfer: Transfer) -> None:
+    def show(self, transfer: Transfer) -> None:
         at, now = (transfer.name, transfer.action), time.monotonic()
         if at == self._at and now - self._last_line < PLAIN_SECONDS:
             return
@@ -55,14 +55,14 @@ class _PlainTransfers:
 
 
 class _LiveTransfers:
-    """A bar for the file under way."""
+    """A bar for the current file."""
 
     def __init__(self, bars: Bars) -> None:
         self._bars = bars
         self._at: tuple[str, str] | None = None
         self._task: TaskID | None = None
 
-    def hear(self, transfer: Transfer) -> None:
+    def show(self, transfer: Transfer) -> None:
         at = (transfer.name, transfer.action)
         if at != self._at or self._task is None:
             if self._task is not None:
@@ -78,19 +78,19 @@ _KNOWN: Collection[str] = get_args(EventType)
 
 
 class RemoteEvents:
-    """Passes on what happens to nodes.
+    """Passes events of a server's nodes to a display, each start and end once.
 
     Args:
-        hear: the display.
+        display: shows an event, as `show_run` gives it.
     """
 
-    def __init__(self, hear: Callable[[Event], None]) -> None:
-        self._hear = hear
+    def __init__(self, display: Callable[[Event], None]) -> None:
+        self._display = display
         self._started: set[str] = set()
         self._ended: set[str] = set()
 
     def hear(self, event: RunEvent) -> None:
-        """Pass an event on, if it is news."""
+        """Pass an event on, unless the display has it already."""
         if not event.node or event.type not in _KNOWN or event.node in self._ended:
             return
         if event.type == "started":
@@ -99,7 +99,7 @@ class RemoteEvents:
             self._started.add(event.node)
         if event.type in ENDS:
             self._ended.add(event.node)
-        self._hear(_local(event))
+        self._display(_local(event))
 
 
 def _local(event: RunEvent) -> Event:

@@ -1,7 +1,7 @@
 """From a finished file back to its run: the recipe in its tags or beside it, and the plan it was made by.
 
-A recipe holds the graph's content, nested graphs included, so a run can be made again where the graph file has been
-changed or was never there.
+A recipe holds the graph's content, nested graphs included, so a run can be repeated when the graph file has changed
+or was never here.
 """
 
 from __future__ import annotations

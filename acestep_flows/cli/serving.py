@@ -1,4 +1,4 @@
-"""Commands of the served door: `serve`, and those that ask a server."""
+"""The commands `serve` and `key`, and those that ask a server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 BRIEF, LONG = 3.0, 600.0
-"""Seconds to wait for a server that does not answer: at first, and when one that did has gone (it may restart)."""
+"""Seconds to wait for a server that does not answer: at first, and after it has answered once (it may restart)."""
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FORMATS = ("flac", "wav", "mp3", "ogg")
@@ -37,7 +37,7 @@ _previews_option = click.option(
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; others need API keys.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8777, show_default=True, help="0 takes a free one.")
-@click.option("--home", type=FOLDER, required=True, help="Folder for runs and what they give; all a restart needs.")
+@click.option("--home", type=FOLDER, required=True, help="Folder for runs and their outputs; all that a restart needs.")
 @click.option("--pool", default="local", show_default=True, metavar="FILE", help="Pool file, or a shipped one by name.")
 @click.option("--graphs", "folders", multiple=True, type=FOLDER, help="Folder with graphs of your own; repeatable.")
 @click.option("--inline-graphs", is_flag=True, help="Let callers run graphs of their own.")
@@ -54,7 +54,7 @@ _previews_option = click.option(
     help="How long runs may go on once the server is asked to end; the rest go on after a restart.",
 )
 def serve(**options: Any) -> None:
-    """Serve graphs over HTTP: runs that are accepted survive whatever happens to the server."""
+    """Serve graphs over HTTP. A run that was accepted goes on after the server stops or dies and starts again."""
     from acestep_flows.api.server.options import ServerOptions
     from acestep_flows.api.server.server import serve_forever
 
@@ -68,16 +68,16 @@ def serve(**options: Any) -> None:
     "assignments",
     multiple=True,
     metavar="NAME=VALUE",
-    help="A graph input; NAME=@FILE takes a file, NAME=RUN/OUTPUT what a run gave.",
+    help="A graph input; NAME=@FILE takes a file, NAME=RUN/OUTPUT an output of a run.",
 )
 @click.option("--format", type=click.Choice(FORMATS), default="flac", show_default=True, help="Of audio outputs.")
 @click.option("--priority", type=int, default=0, show_default=True, help="A step is worth a minute of waiting.")
 @click.option("--deadline", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Stop after this.")
 @click.option("--cache", type=click.Choice(["use", "refresh", "off"]), default="use", show_default=True)
-@click.option("--webhook", metavar="URL", help="Told when the run is over.")
+@click.option("--webhook", metavar="URL", help="Called when the run is over.")
 @click.option("--idempotency-key", metavar="KEY", help="The same key twice is one run.")
 @click.option("--preview-every", type=click.IntRange(1, 1000), metavar="STEPS", help="Make previews to listen to.")
-@click.option("--watch", "watched", is_flag=True, help="Show how it goes until it is over.")
+@click.option("--watch", "watched", is_flag=True, help="Show its progress until it is over.")
 @_previews_option
 @_server_option
 def submit(
@@ -89,7 +89,7 @@ def submit(
     server: str | None,
     **options: Any,
 ) -> None:
-    """Have GRAPH, a name or a YAML file, run on a server; prints the run's id."""
+    """Run GRAPH, a name or a YAML file, on a server, and print the run's id."""
     from acestep_flows.cli.remote_inputs import RemoteReader
 
     with _client(server) as client:
@@ -108,19 +108,19 @@ def submit(
 @click.option("--json", "as_json", is_flag=True, help="Everything the server says.")
 @_server_option
 def status(run: str | None, as_json: bool, server: str | None) -> None:
-    """Say how RUN stands; without RUN, list the latest ones."""
+    """Show the state of RUN; without RUN, list the latest runs."""
     from acestep_flows.cli.listing import run_lines, runs_lines
 
     with _client(server) as client:
         if run is None:
             runs, _ = client.runs(limit=20)
-            told: Any = [found.content for found in runs]
+            content: Any = [listed.content for listed in runs]
             lines = runs_lines(runs)
         else:
-            found = client.status(run)
-            told, lines = found.content, run_lines(found)
+            record = client.status(run)
+            content, lines = record.content, run_lines(record)
     if as_json:
-        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(content, indent=2, ensure_ascii=False))
     else:
         for line in lines:
             click.echo(line)
@@ -132,10 +132,10 @@ def status(run: str | None, as_json: bool, server: str | None) -> None:
 @_previews_option
 @_server_option
 def watch(run: str, quiet: bool, previews: Path | None, server: str | None) -> None:
-    """Show how RUN goes, node by node, until it is over; ends as it ended. Survives a lost connection."""
+    """Show the progress of RUN, node by node, until it is over; exits as the run ended. Survives lost connections."""
     with _client(server) as client:
-        found = client.status(run)
-    _follow(found, server, quiet, previews)
+        record = client.status(run)
+    _follow(record, server, quiet, previews)
 
 
 @click.command("fetch-output")
@@ -152,31 +152,31 @@ def fetch_output(run: str, outputs: tuple[str, ...], out: Path, quiet: bool, ser
     from acestep_flows.weights.download import TransferProgress
 
     with _client(server) as client:
-        found = client.status(run)
-        if found.failure is not None:
-            raise found.failure
-        names = outputs or tuple(name for name, output in found.outputs.items() if output.kind == "audio")
+        record = client.status(run)
+        if record.failure is not None:
+            raise record.failure
+        names = outputs or tuple(name for name, output in record.outputs.items() if output.kind == "audio")
         if not names:
-            there = ", ".join(found.outputs) or f"none, it is {found.state}"
-            raise NotFound(f"run {run} has no audio output; there are: {there}")
+            available = ", ".join(record.outputs) or f"none, it is {record.state}"
+            raise NotFound(f"run {run} has no audio output; there are: {available}")
     check_folder(out)
-    with _client(server, LONG) as client, show_transfers(quiet) as tell:
+    with _client(server, LONG) as client, show_transfers(quiet) as show:
         for name in names:
 
-            def came(done: int, total: int, name: str = name) -> None:
-                tell(TransferProgress(name, "download", done, total))
+            def show_bytes(done: int, total: int, name: str = name) -> None:
+                show(TransferProgress(name, "download", done, total))
 
-            click.echo(client.fetch_output(run, name, out, came))
+            click.echo(client.fetch_output(run, name, out, show_bytes))
 
 
 @click.command()
 @click.argument("run")
 @_server_option
 def cancel(run: str, server: str | None) -> None:
-    """Stop RUN, at its next step boundary where it is under way."""
+    """Stop RUN; if it is running, at its next step boundary."""
     with _client(server) as client:
-        found = client.cancel(run)
-    click.echo(f"{found.id} {found.state if found.ended else 'stops at its next step'}")
+        record = client.cancel(run)
+    click.echo(f"{record.id} {record.state if record.ended else 'stops at its next step'}")
 
 
 @click.command()
@@ -224,24 +224,24 @@ def _graph(client: Client, name: str) -> tuple[str | dict[str, Any], dict[str, P
 
 
 def _follow(run: Run, server: str | None, quiet: bool, previews: Path | None) -> None:
-    """Show a run until it is over, and end as it ended. Its previews go to a folder, where there is one."""
+    """Show a run until it is over, and raise its error if it failed. Previews are written to the folder, if any."""
     from acestep_flows.cli.progress import RemoteEvents, show_run
 
     if run.queue_position and not quiet:
         click.echo(f"{run.queue_position} runs are before it", err=True)
-    with _client(server, LONG) as client, _left(run.id), ExitStack() as shown:
+    with _client(server, LONG) as client, _detachable(run.id), ExitStack() as display:
         watched: RemoteEvents | None = None
         for event in client.events(run.id):
             if event.type == "continued" and not quiet:
                 click.echo("goes on after an interruption", err=True)
             if event.node and watched is None:
                 total = len(client.status(run.id).nodes)
-                watched = RemoteEvents(shown.enter_context(show_run(total, quiet)))
+                watched = RemoteEvents(display.enter_context(show_run(total, quiet)))
             if watched is not None:
                 watched.hear(event)
             if event.type == "preview" and previews is not None:
                 _keep_preview(client, run.id, event, previews, quiet)
-        shown.close()
+        display.close()
         ended = client.status(run.id)
     if ended.failure is not None:
         raise ended.failure
@@ -250,23 +250,23 @@ def _follow(run: Run, server: str | None, quiet: bool, previews: Path | None) ->
 
 
 def _keep_preview(client: Client, run: str, event: RunEvent, folder: Path, quiet: bool) -> None:
-    """Fetch the latest preview of a node, in place of the one before."""
+    """Fetch the latest preview of a node; it replaces the one before."""
     from acestep_flows import storage
     from acestep_flows.errors import NotFound
 
     try:
-        heard = client.preview(run, event.node)
+        audio = client.preview(run, event.node)
     except NotFound:
-        return  # the run is long over
+        return  # expired: the run ended long ago
     safe = re.sub(r"[^A-Za-z0-9_-]+", "-", event.node).strip("-")
-    path = storage.write(folder / f"{run}-{safe}.wav", heard)
+    path = storage.write(folder / f"{run}-{safe}.wav", audio)
     if not quiet:
         click.echo(f"{path}: as it sounds after step {event.content['step']} of {event.content['steps']}", err=True)
 
 
 @contextmanager
-def _left(run: str) -> Iterator[None]:
-    """Ctrl-C ends the watching, not the run."""
+def _detachable(run: str) -> Iterator[None]:
+    """Let ctrl-C end the watching, not the run."""
     try:
         yield
     except KeyboardInterrupt:

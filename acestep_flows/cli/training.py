@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 KINDS = ("diffusion", "lora", "control", "autoencoder", "decoder")
 PLAIN_SECONDS = 30.0
-"""How often a run says where it is, where output is no terminal."""
+"""Time between lines where output is no terminal."""
 
 
 @click.command()
@@ -68,11 +68,11 @@ def train(
     if workers > 1:
         from acestep_flows.training.loop import train_ray
 
-        with shown(quiet) as watch:
+        with show_training(quiet) as watch:
             outcome = train_ray.train(chosen, out, workers, device=place, resume=resume, minutes=minutes, watch=watch)
     else:
         task: Any = importlib.import_module(MODULES[kind]).build(chosen, place)
-        with getattr(task, "ready", nullcontext)(), shown(quiet) as watch:
+        with getattr(task, "ready", nullcontext)(), show_training(quiet) as watch:
             outcome = loop.train(task, chosen, out, resume=resume, minutes=minutes, watch=watch)
     if outcome.finished:
         click.echo(out / "export")
@@ -83,8 +83,8 @@ def train(
 
 
 @contextmanager
-def shown(quiet: bool) -> Iterator[Callable[[TrainingProgress], None]]:
-    """How a run is shown: a bar on a terminal, else a line now and then."""
+def show_training(quiet: bool) -> Iterator[Callable[[TrainingProgress], None]]:
+    """A watch that shows a training run: a bar on a terminal, else a line every half minute."""
     if quiet:
         yield lambda progress: None
     elif sys.stderr.isatty():
@@ -96,29 +96,29 @@ def shown(quiet: bool) -> Iterator[Callable[[TrainingProgress], None]]:
         with Bars(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bars:
             bar = bars.add_task("train", total=None, text="")
 
-            def hear(progress: TrainingProgress) -> None:
+            def show(progress: TrainingProgress) -> None:
                 if progress.text:
                     bars.console.print(progress.text, markup=False, highlight=False)
                 else:
                     bars.update(bar, completed=progress.step, total=progress.steps, text=_line(progress))
 
-            yield hear
+            yield show
     else:
-        yield _PlainTraining().hear
+        yield _PlainTraining().show
 
 
 class _PlainTraining:
-    """A line now and then."""
+    """A line every half minute."""
 
     def __init__(self) -> None:
-        self._told = 0.0
+        self._last = 0.0
 
-    def hear(self, progress: TrainingProgress) -> None:
+    def show(self, progress: TrainingProgress) -> None:
         now = time.monotonic()
         if progress.text:
             click.echo(progress.text, err=True)
-        elif now - self._told >= PLAIN_SECONDS or progress.step == progress.steps:
-            self._told = now
+        elif now - self._last >= PLAIN_SECONDS or progress.step == progress.steps:
+            self._last = now
             click.echo(f"step {progress.step} of {progress.steps}: {_line(progress)}", err=True)
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from acestep_flows.bulk.progress import JobProgress
 from acestep_flows.cli import bulk_progress
-from acestep_flows.cli.bulk_progress import show_job, span, told
+from acestep_flows.cli.bulk_progress import progress_line, show_job, span
 
 UNDER_WAY = JobProgress(
     20, done=12, resumed=8, failed=1, retaken=2, audio_seconds=25.0, elapsed=60.0, rendering=50.0,
@@ -18,11 +18,11 @@ UNDER_WAY = JobProgress(
 
 
 def test_one_line_tells_all() -> None:
-    assert told(UNDER_WAY) == (
+    assert progress_line(UNDER_WAY) == (
         "13 of 20 rows, 8 of them before, 1 given up, 2 taken again, 360 songs/h, 0.5 s of audio per s, 0:01:10 left"
     )
-    assert told(JobProgress(20)) == "0 of 20 rows, starting"
-    assert told(JobProgress(2, done=2, resumed=2, phase="ended")) == "2 of 2 rows, 2 of them before"
+    assert progress_line(JobProgress(20)) == "0 of 20 rows, starting"
+    assert progress_line(JobProgress(2, done=2, resumed=2, phase="ended")) == "2 of 2 rows, 2 of them before"
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_the_live_bar() -> None:
     text = shown.getvalue()
     for part in ("13/20", "360 songs/h", "0.5 s of audio per s", "0:01:10 left", "1 given up", "sample", "93 %"):
         assert part in text
-    assert text.rstrip().endswith(told(UNDER_WAY))
+    assert text.rstrip().endswith(progress_line(UNDER_WAY))
 
 
 def test_markup_in_names_is_text() -> None:
