@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -65,3 +67,12 @@ def test_the_public_names_are_a_list() -> None:
     assert all(hasattr(acestep_flows, name) and name in dir(acestep_flows) for name in acestep_flows.__all__)
     with pytest.raises(AttributeError, match="no attribute 'Engine'"):
         acestep_flows.Engine  # noqa: B018
+
+
+def test_importing_the_session_stays_light() -> None:
+    program = "import sys; from acestep_flows import Session; print(*{'torch', 'ray', 'librosa'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+    program = "import sys, acestep_flows; print(*{'numpy', 'click', 'acestep_flows.session'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
