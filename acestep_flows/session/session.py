@@ -182,8 +182,8 @@ class Session:
             DeadlineExceeded: the deadline passed.
             Cancelled: the session was closed meanwhile.
         """
-        options = {"inputs": inputs, "progress": progress, "cache": cache, "deadline": deadline}
-        return self.start(graph, **options, **named).result()
+        run = self.start(graph, inputs=inputs, progress=progress, cache=cache, deadline=deadline, **named)
+        return run.result()
 
     async def run_async(
         self,
@@ -199,7 +199,7 @@ class Session:
         """As `run`, for async code: the caller's event loop goes on, and cancelling the caller stops the run."""
         options = {"progress": progress, "cache": cache, "deadline": deadline}
         planned = await asyncio.to_thread(self._planned, graph, inputs, named, options)
-        return await self.start(planned, **options)
+        return await self.start(planned, progress=progress, cache=cache, deadline=deadline)
 
     def start(
         self,

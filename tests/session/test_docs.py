@@ -13,7 +13,7 @@ import pytest
 import acestep_flows
 from acestep_flows.audio import tags
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 

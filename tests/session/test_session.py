@@ -1,0 +1,178 @@
+"""Sessions in scripts, running loops, async code and threads; their life and their end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from acestep_flows import Session
+from acestep_flows.errors import Cancelled, InputError
+from acestep_flows.graph.execution.events import Event
+from acestep_flows.session import Result
+from tests.session.songs import LONG, SONG, when_sampling
+
+
+def test_it_works_inside_a_running_event_loop(session: Session, result: Result) -> None:
+    async def cell() -> Result:
+        return session.run("text2music", **SONG)  # as a notebook's cell does
+
+    assert asyncio.run(cell()).audio == result.audio
+
+
+def test_async_runs_leave_the_callers_loop_free(session: Session) -> None:
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await asyncio.sleep(0.005)
+            ticks += 1
+
+    async def main() -> list[Result]:
+        ticking = asyncio.ensure_future(tick())
+        songs = [session.run_async("text2music", **{**SONG, "seed": seed}, cache="off") for seed in (1, 2)]
+        results = await asyncio.gather(*songs)
+        ticking.cancel()
+        return results
+
+    first, second = asyncio.run(main())
+    assert first.audio != second.audio
+    assert ticks > 3
+
+
+def test_a_cancelled_task_stops_its_run(session: Session) -> None:
+    events: list[Event] = []
+
+    async def main() -> None:
+        task = asyncio.ensure_future(session.run_async("text2music", **LONG, cache="off", progress=hear))
+        loop = asyncio.get_running_loop()
+        stop.append(lambda: loop.call_soon_threadsafe(task.cancel))
+        await task
+
+    stop: list[Callable[[], object]] = []
+
+    def cancel() -> None:
+        stop[0]()
+
+    act = when_sampling(cancel)
+
+    def hear(event: Event) -> None:
+        events.append(event)
+        act(event)
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(main())
+    assert (events[-1].node, events[-1].type) == ("", "cancelled")
+    assert session._running == set()
+
+
+def test_threads_are_served_side_by_side(session: Session) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        seeds = [1, 2, 1, 2]
+        results = list(pool.map(lambda seed: session.run("text2music", **{**SONG, "seed": seed + 100}), seeds))
+    assert results[0].audio == results[2].audio != results[1].audio == results[3].audio
+
+
+def test_weights_are_loaded_once(session: Session, result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    runner: Any = session.scheduler.runner
+    loaded = dict(runner._loaded)
+    session.run("text2music", **{**SONG, "seed": 11})
+    assert runner._loaded.items() >= loaded.items()
+    assert all(runner._loaded[stage] is instance for stage, instance in loaded.items())
+
+
+def test_a_closed_session_says_so_and_has_no_threads(small_root: Path, tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    sampling = threading.Event()
+    with Session(small_root, cache_folder=tmp_path) as session:
+        session.run("text2music", **SONG)
+        run = session.start("text2music", **LONG, progress=when_sampling(sampling.set))
+        assert sampling.wait(60)
+    with pytest.raises(Cancelled):
+        run.result()
+    left = {thread for thread in set(threading.enumerate()) - before if not thread.name.startswith("lane")}
+    assert left == set()  # lanes belong to the process
+    session.close()
+    assert repr(session).endswith(", closed>")
+    for use in (session.run, session.start, session.plan):
+        with pytest.raises(InputError, match=r"session: closed \(allowed: an open session: make a new one\)"):
+            use("text2music", **SONG)
+    with pytest.raises(InputError, match="session: closed"):
+        asyncio.run(session.run_async("text2music", **SONG))
+
+
+SCRIPT = """
+from acestep_flows import Session
+
+with Session(ROOT, cache="off") as session:
+    result = session.run("text2music", tags="pop", duration=1, steps=2, seed=7)
+    print(result.save("songs"))
+"""
+
+INTERRUPTED = """
+import sys
+from acestep_flows import Session
+
+session = Session(ROOT)
+try:
+    hear = lambda event: print(event.type, flush=True)
+    session.run("text2music", tags="pop", duration=60, steps=200, progress=hear).save("songs")
+except KeyboardInterrupt:
+    again = session.run("text2music", tags="pop", duration=1, steps=1)
+    print("interrupted", len(session._running), again.audio.channels)
+"""
+
+
+def script(text: str, small_root: Path, folder: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "ACESTEP_FLOWS_CACHE": str(folder / "cache")}
+    code = text.replace("ROOT", repr(str(small_root)))
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_five_lines_make_a_song(small_root: Path, tmp_path: Path) -> None:
+    assert len([line for line in SCRIPT.splitlines() if line]) <= 5
+    with script(SCRIPT, small_root, tmp_path) as process:
+        out, err = process.communicate()
+    assert (process.returncode, err) == (0, "")
+    assert out.count("songs/text2music-") == 3
+    assert sorted(path.suffix for path in (tmp_path / "songs").iterdir()) == [".json", ".png", ".wav"]
+
+
+def test_ctrl_c_stops_at_a_step_and_leaves_nothing_behind(small_root: Path, tmp_path: Path) -> None:
+    with script(INTERRUPTED, small_root, tmp_path) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line == "progress\n":
+                break
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate()
+    assert (process.returncode, err) == (0, "")
+    assert out.splitlines()[-2:] == ["cancelled", "interrupted 0 2"]
+    assert not (tmp_path / "songs").exists()
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.suffix in (".part", ".claim")]
+
+
+def test_a_notebook_plays_a_song(small_root: Path, tmp_path: Path) -> None:
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    cells = SCRIPT.replace("ROOT", repr(str(small_root))).strip() + "\nresult"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cells)])
+    nbclient.NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    assert any("<audio" in output.get("data", {}).get("text/html", "") for output in notebook.cells[0].outputs)
