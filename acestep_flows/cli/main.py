@@ -33,7 +33,7 @@ from acestep_flows.settings import read_settings
 from acestep_flows.weights.choose import choose_weights
 
 if TYPE_CHECKING:
-    from acestep_flows.session import PlannedRun, Result, Session
+    from acestep_flows.session import PlannedRun, RunResult, Session
 
 FORMATS = ("wav", "flac", "mp3", "ogg")
 
@@ -150,7 +150,7 @@ for command in (*COMMANDS, adapter, bulk, encode, graph, graphs, stages, train):
     cli.add_command(command)
 
 
-def _run(session: Session, planned: PlannedRun, quiet: bool) -> Result:
+def _run(session: Session, planned: PlannedRun, quiet: bool) -> RunResult:
     """Run a plan with progress on stderr; ctrl-C stops it at its next step boundary."""
     handle = session.start(planned, progress=not quiet)
     with interruptible(handle.cancel):

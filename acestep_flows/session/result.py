@@ -25,7 +25,7 @@ MOST_SHOWN = 8
 """Songs that a notebook shows of one result: each is megabytes of page."""
 
 
-class Song(Audio):
+class SongAudio(Audio):
     """Audio that a run gave: it goes wherever audio goes, saves itself with its recipe, and plays in a notebook.
 
     Attributes:
@@ -43,13 +43,13 @@ class Song(Audio):
         vars(self).update(recipe=recipe, title=title)
 
     def __repr__(self) -> str:
-        return f"<Song {self.title}: {self.seconds:.1f} s, {self.channels} channels at {self.sample_rate} Hz>"
+        return f"<SongAudio {self.title}: {self.seconds:.1f} s, {self.channels} channels at {self.sample_rate} Hz>"
 
     def save(self, path: str | PathLike[str], format: str | None = None) -> Path:
         """Write the audio to `path`, 48 kHz stereo with the recipe in its tags; an old file is replaced.
 
         Args:
-            path: a file; `Result.save` also writes the picture and the recipe.
+            path: a file; `RunResult.save` also writes the picture and the recipe.
             format: wav, flac, mp3 or ogg; None: what the extension says.
 
         Raises:
@@ -67,12 +67,12 @@ class Song(Audio):
 
 
 @dataclass(frozen=True, repr=False)
-class Result:
+class RunResult:
     """A run that is over. Outputs are attributes (`result.audio`), items (`result["audio"]`) and in `outputs`.
 
     Attributes:
         graph: the graph's name.
-        outputs: by name: a `Song` for audio, values, plain data, or lists and maps of them.
+        outputs: by name: a `SongAudio` for audio, values, plain data, or lists and maps of them.
         inputs: the inputs of the run, defaults and drawn seeds filled in; given again, they make the same song.
         recipe: how the outputs were made.
     """
@@ -109,7 +109,7 @@ class Result:
     def __repr__(self) -> str:
         song = self.outputs.get("audio")
         length = f", {song.seconds:.1f} s of audio" if isinstance(song, Audio) else ""
-        return f"<Result of {self.graph}: {listing(self.outputs)}{length}; took {self.seconds:.1f} s>"
+        return f"<RunResult of {self.graph}: {listing(self.outputs)}{length}; took {self.seconds:.1f} s>"
 
     def _repr_html_(self) -> str:
         songs = list(_songs(self.outputs))
@@ -149,7 +149,7 @@ class Result:
         return write_outputs(folder, stem, self.outputs, self.recipe, format=kind, keep=keep)
 
 
-def result_of(planned: PlannedRun, executed: PlanResult, outputs: Mapping[str, Any], model: str) -> Result:
+def result_of(planned: PlannedRun, executed: PlanResult, outputs: Mapping[str, Any], model: str) -> RunResult:
     """The result of a run.
 
     Args:
@@ -160,19 +160,19 @@ def result_of(planned: PlannedRun, executed: PlanResult, outputs: Mapping[str, A
     made_by = recipe(executed, planned.content, planned.files, model)
     graph = planned.plan.graph
     songs = {name: translate(content, _song(made_by, f"{graph}, {name}")) for name, content in outputs.items()}
-    return Result(graph, songs, planned.plan.inputs, made_by)
+    return RunResult(graph, songs, planned.plan.inputs, made_by)
 
 
 def _song(recipe: Recipe, title: str) -> Callable[[Any], Any]:
-    return lambda leaf: Song(leaf, recipe, title) if isinstance(leaf, Audio) else leaf
+    return lambda leaf: SongAudio(leaf, recipe, title) if isinstance(leaf, Audio) else leaf
 
 
-def _songs(content: Any) -> Iterator[Song]:
-    return (leaf for leaf in leaves(content) if isinstance(leaf, Song))
+def _songs(content: Any) -> Iterator[SongAudio]:
+    return (leaf for leaf in leaves(content) if isinstance(leaf, SongAudio))
 
 
 def _target(path: str | PathLike[str], name: str | None, format: str | None) -> tuple[Path, str | None, str]:
-    """The folder, the shared name and the format that `Result.save` writes with."""
+    """The folder, the shared name and the format that `RunResult.save` writes with."""
     if format is not None and format not in FORMATS:
         raise InputError(unlike("format", str(format), FORMATS), where="format")
     target = Path(path).expanduser()

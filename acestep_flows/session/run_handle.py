@@ -10,7 +10,7 @@ from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any
 
 from acestep_flows.session.loop_thread import LoopThread
-from acestep_flows.session.result import Result
+from acestep_flows.session.result import RunResult
 
 if TYPE_CHECKING:
     from acestep_flows.graph.execution.run import PlanRun
@@ -27,7 +27,7 @@ class RunHandle:
         self.graph = graph
         self._loop = loop
         self._lock = threading.Lock()
-        self._future: Future[Result] = Future()
+        self._future: Future[RunResult] = Future()
         self._future.set_running_or_notify_cancel()  # whoever awaits it cannot cancel it, only ask the run to stop
         self._stop: Callable[[], None] | None = None
         self._cancelled = False
@@ -55,7 +55,7 @@ class RunHandle:
         wait([self._future], timeout)
         return self.done
 
-    def result(self, timeout: float | None = None) -> Result:
+    def result(self, timeout: float | None = None) -> RunResult:
         """The result, when the run is over. Ctrl-C while waiting stops the run at its next step boundary.
 
         Args:
@@ -74,10 +74,10 @@ class RunHandle:
             self.wait()  # a second ctrl-C ends the waiting
             raise
 
-    def __await__(self) -> Generator[Any, None, Result]:
+    def __await__(self) -> Generator[Any, None, RunResult]:
         return self._result_async().__await__()
 
-    async def _result_async(self) -> Result:
+    async def _result_async(self) -> RunResult:
         """The result, awaited on the caller's loop; cancelling the caller stops the run."""
         future = asyncio.wrap_future(self._future)
         try:
@@ -100,7 +100,7 @@ class RunHandle:
         if cancelled:
             run.cancel()
 
-    def finish(self, outcome: Future[Result]) -> None:
+    def finish(self, outcome: Future[RunResult]) -> None:
         """Take over how the run ended."""
         error = outcome.exception()
         if error is not None:

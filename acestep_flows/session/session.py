@@ -37,7 +37,7 @@ from acestep_flows.session.options import (
 )
 from acestep_flows.session.planned_run import GraphSource, PlannedRun, plan_run, read_graph
 from acestep_flows.session.progress import EventListener, show_run
-from acestep_flows.session.result import Result, result_of
+from acestep_flows.session.result import RunResult, result_of
 from acestep_flows.session.run_handle import RunHandle
 from acestep_flows.settings import read_settings
 from acestep_flows.stages.registry import stages
@@ -163,7 +163,7 @@ class Session:
         cache: str | None = None,
         deadline: float | None = None,
         **named: Any,
-    ) -> Result:
+    ) -> RunResult:
         """Run a graph to its end. Ctrl-C stops it at its next step boundary, with nothing half-written.
 
         Args:
@@ -195,7 +195,7 @@ class Session:
         cache: str | None = None,
         deadline: float | None = None,
         **named: Any,
-    ) -> Result:
+    ) -> RunResult:
         """As `run`, for async code: the caller's event loop goes on, and cancelling the caller stops the run."""
         options = {"progress": progress, "cache": cache, "deadline": deadline}
         planned = await asyncio.to_thread(self._planned, graph, inputs, named, options)
@@ -295,7 +295,7 @@ class Session:
 
     async def _execute(
         self, planned: PlannedRun, options: Options, progress: bool | Callable[[Event], None], handle: RunHandle
-    ) -> Result:
+    ) -> RunResult:
         with ExitStack() as stack:
             callback = progress if callable(progress) else ignore_event
             if progress is True:
@@ -313,7 +313,7 @@ class Session:
         outputs = await self.scheduler.runner.fetch(dict(executed.outputs))
         return result_of(planned, executed, outputs, self.weights.model)
 
-    def _finished(self, handle: RunHandle, outcome: Future[Result]) -> None:
+    def _finished(self, handle: RunHandle, outcome: Future[RunResult]) -> None:
         with self._lock:
             self._running.discard(handle)
         handle.finish(outcome)

@@ -164,7 +164,7 @@ def test_latents_are_kept_on_request_and_taken_as_inputs(invoke: Invoke, tmp_pat
         (["text2music", *QUICK, "--checkpoint", "nowhere"], 3, "--checkpoint: no folder"),
         (["text2music", *QUICK, "--checkpoint", "."], 3, "no file ace_step_transformer"),
         (["text2music", *QUICK, "--lyric-vocab", "nowhere"], 2, "nowhere"),
-        (["text2music", *QUICK, "--out", "file/songs"], 4, "file/songs: cannot be made"),
+        (["text2music", *QUICK, "--out", "file/songs"], 4, "file/songs: cannot be created"),
         (["text2music", *QUICK, "--format", "aiff"], 2, "aiff"),
         (["text2music", *QUICK, "--graphs", "nowhere"], 2, "nowhere"),
         (["text2music", *QUICK, "--deadline", "0"], 2, "deadline"),

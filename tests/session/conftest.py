@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from acestep_flows import Session
-from acestep_flows.session import Result
+from acestep_flows.session import RunResult
 from tests.session.songs import SONG
 
 
@@ -19,5 +19,5 @@ def session(small_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="module")
-def result(session: Session) -> Result:
+def result(session: Session) -> RunResult:
     return session.run("text2music", **SONG)

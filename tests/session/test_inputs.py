@@ -12,11 +12,11 @@ import pytest
 from acestep_flows import Session
 from acestep_flows.audio import read, write
 from acestep_flows.graph.library import shipped
-from acestep_flows.session import Result
+from acestep_flows.session import RunResult
 from tests.session.songs import CLASHING, DECODE, SOURCE, WORDS
 
 
-def shipped_inputs(result: Result) -> dict[str, dict[str, Any]]:
+def shipped_inputs(result: RunResult) -> dict[str, dict[str, Any]]:
     """Inputs for every shipped graph."""
     edit = {**WORDS, "steps": 3, "seed": 1, "source": result.audio}
     short = {**WORDS, "duration": 1, "steps": 2, "seed": 1}
@@ -50,7 +50,7 @@ def shipped_inputs(result: Result) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in shipped().glob("*.yaml")))
-def test_every_shipped_graph_runs(session: Session, result: Result, name: str) -> None:
+def test_every_shipped_graph_runs(session: Session, result: RunResult, name: str) -> None:
     inputs = shipped_inputs(result)[name]
     declared = session.read(name).graph.inputs
     inputs = {name: value for name, value in inputs.items() if name in declared and value is not None}
@@ -64,7 +64,9 @@ def test_options_have_no_names_of_inputs_of_shipped_graphs(session: Session) -> 
     assert not names & {"inputs", "progress", "cache", "deadline"}
 
 
-def test_a_graph_is_a_name_a_file_text_a_map_or_read_before(session: Session, result: Result, tmp_path: Path) -> None:
+def test_a_graph_is_a_name_a_file_text_a_map_or_read_before(
+    session: Session, result: RunResult, tmp_path: Path
+) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(DECODE)
     content = session.read(DECODE).graph.content

@@ -14,11 +14,11 @@ from acestep_flows import Audio, Latents, Session
 from acestep_flows.audio import read, tags
 from acestep_flows.cli.main import cli
 from acestep_flows.errors import InputError, NotFound
-from acestep_flows.session import Result, Song
+from acestep_flows.session import RunResult, SongAudio
 from tests.session.songs import NESTING, SONG, WORDS
 
 
-def test_a_result_holds_samples_latents_report_and_seeds(result: Result) -> None:
+def test_a_result_holds_samples_latents_report_and_seeds(result: RunResult) -> None:
     assert isinstance(result.audio, Audio)
     assert result.audio.samples.dtype == np.float32
     assert result.audio.samples.shape == (2, round(result.audio.seconds * result.audio.sample_rate))
@@ -27,12 +27,12 @@ def test_a_result_holds_samples_latents_report_and_seeds(result: Result) -> None
     assert result["report"] is result.report is result.outputs["report"]
     assert result.report.entries["seed"] == result.seeds["noise.seed"] == result.inputs["seed"] == 7
     assert result.recipe.graph.name == result.graph == "text2music"
-    assert repr(result).startswith("<Result of text2music: audio, latents, report, 0.9 s of audio; took ")
+    assert repr(result).startswith("<RunResult of text2music: audio, latents, report, 0.9 s of audio; took ")
     assert "\n" not in repr(result) + repr(result.audio)
     assert {"audio", "latents", "save"} <= set(dir(result))
 
 
-def test_an_output_that_is_not_there_is_named_with_those_that_are(result: Result) -> None:
+def test_an_output_that_is_not_there_is_named_with_those_that_are(result: RunResult) -> None:
     with pytest.raises(NotFound, match="no output 'latent', nearest 'latents'; allowed: audio, latents, report"):
         result["latent"]
     with pytest.raises(AttributeError, match="no output 'latent', nearest 'latents'"):
@@ -55,7 +55,7 @@ def test_seeds_of_nested_graphs_are_given_back_too(session: Session) -> None:
 
 
 def test_the_same_seed_is_the_same_song_on_the_command_line(
-    result: Result, small_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    result: RunResult, small_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ACESTEP_FLOWS_CACHE", str(tmp_path / "cache"))
     options = [word for name, value in SONG.items() for word in ("--set", f"{name}={value}")]
@@ -69,7 +69,7 @@ def test_the_same_seed_is_the_same_song_on_the_command_line(
     assert outputs[0] == outputs[1]
 
 
-def test_a_result_is_saved_to_a_folder_or_as_a_file(result: Result, tmp_path: Path) -> None:
+def test_a_result_is_saved_to_a_folder_or_as_a_file(result: RunResult, tmp_path: Path) -> None:
     folder = result.save(tmp_path / "songs", name="night", keep=["latents"])
     assert [path.name for path in folder] == ["night.wav", "night.png", "night-latents.safetensors", "night.json"]
     file = result.save(str(tmp_path / "songs" / "day.flac"))
@@ -81,7 +81,7 @@ def test_a_result_is_saved_to_a_folder_or_as_a_file(result: Result, tmp_path: Pa
     assert unnamed[0].name.startswith("text2music-")
 
 
-def test_a_song_is_saved_with_its_recipe(result: Result, tmp_path: Path) -> None:
+def test_a_song_is_saved_with_its_recipe(result: RunResult, tmp_path: Path) -> None:
     path = result.audio.save(tmp_path / "a.ogg")
     assert path == tmp_path / "a.ogg"
     assert tags.read(path).recipe["inputs"]["seed"] == 7
@@ -100,7 +100,7 @@ def test_a_song_is_saved_with_its_recipe(result: Result, tmp_path: Path) -> None
     ],
 )
 def test_what_cannot_be_saved_is_one_line(
-    result: Result, tmp_path: Path, path: str, options: dict[str, Any], message: str
+    result: RunResult, tmp_path: Path, path: str, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message) as error:
         result.save(tmp_path / path, **options)
@@ -108,14 +108,14 @@ def test_what_cannot_be_saved_is_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_notebook_gets_a_player_and_a_picture(result: Result) -> None:
+def test_a_notebook_gets_a_player_and_a_picture(result: RunResult) -> None:
     for shown in (result._repr_html_(), result.audio._repr_html_()):
         assert shown.count('<audio controls preload="metadata" src="data:audio/mpeg;base64,') == 1
         assert shown.count('src="data:image/png;base64,iVBOR') == 1
-    assert "&lt;Result of text2music" in result._repr_html_()
+    assert "&lt;RunResult of text2music" in result._repr_html_()
 
 
 def test_lists_of_songs_are_songs_too(session: Session) -> None:
     takes = session.run("batch-takes", **WORDS, duration=1, steps=1, seeds=[1, 2])
-    assert [type(take) for take in takes.audio] == [Song, Song]
+    assert [type(take) for take in takes.audio] == [SongAudio, SongAudio]
     assert takes._repr_html_().count("<audio ") == 2

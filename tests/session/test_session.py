@@ -18,12 +18,12 @@ import pytest
 from acestep_flows import Session
 from acestep_flows.errors import Cancelled, InputError
 from acestep_flows.graph.execution.events import Event
-from acestep_flows.session import Result
+from acestep_flows.session import RunResult
 from tests.session.songs import LONG, SONG, when_sampling
 
 
-def test_it_works_inside_a_running_event_loop(session: Session, result: Result) -> None:
-    async def cell() -> Result:
+def test_it_works_inside_a_running_event_loop(session: Session, result: RunResult) -> None:
+    async def cell() -> RunResult:
         return session.run("text2music", **SONG)  # as a notebook's cell does
 
     assert asyncio.run(cell()).audio == result.audio
@@ -38,7 +38,7 @@ def test_async_runs_leave_the_callers_loop_free(session: Session) -> None:
             await asyncio.sleep(0.005)
             ticks += 1
 
-    async def main() -> list[Result]:
+    async def main() -> list[RunResult]:
         ticking = asyncio.ensure_future(tick())
         songs = [session.run_async("text2music", **{**SONG, "seed": seed}, cache="off") for seed in (1, 2)]
         results = await asyncio.gather(*songs)
@@ -83,7 +83,7 @@ def test_threads_are_served_side_by_side(session: Session) -> None:
     assert results[0].audio == results[2].audio != results[1].audio == results[3].audio
 
 
-def test_weights_are_loaded_once(session: Session, result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_are_loaded_once(session: Session, result: RunResult, monkeypatch: pytest.MonkeyPatch) -> None:
     runner: Any = session.scheduler.runner
     loaded = dict(runner._loaded)
     session.run("text2music", **{**SONG, "seed": 11})

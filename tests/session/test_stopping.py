@@ -10,7 +10,7 @@ import pytest
 from acestep_flows import Session
 from acestep_flows.errors import Cancelled, DeadlineExceeded, InputError
 from acestep_flows.graph.execution.events import Event
-from acestep_flows.session import Result, RunHandle
+from acestep_flows.session import RunHandle, RunResult
 from tests.session.songs import LONG, SONG, when_sampling
 
 
@@ -69,7 +69,7 @@ def test_a_run_is_cancelled_midway_and_the_session_goes_on(session: Session) -> 
     assert session.run("text2music", **SONG).audio.seconds > 0
 
 
-def test_cancelling_before_the_run_begins_and_after_it_ended(session: Session, result: Result) -> None:
+def test_cancelling_before_the_run_begins_and_after_it_ended(session: Session, result: RunResult) -> None:
     run = session.start("text2music", **LONG, cache="off")
     run.cancel()
     with pytest.raises(Cancelled):
@@ -90,8 +90,8 @@ def test_a_deadline_stops_a_run(session: Session, small_root: Path, tmp_path: Pa
         hurried.run("text2music", **LONG)
 
 
-def test_cache_modes(session: Session, result: Result, small_root: Path, tmp_path: Path) -> None:
-    def sources(result: Result) -> set[str]:
+def test_cache_modes(session: Session, result: RunResult, small_root: Path, tmp_path: Path) -> None:
+    def sources(result: RunResult) -> set[str]:
         return {node.source for node in result.recipe.nodes}
 
     assert sources(session.run("text2music", **SONG)) == {"memory"}
@@ -108,7 +108,7 @@ def test_cache_modes(session: Session, result: Result, small_root: Path, tmp_pat
         assert sources(apart.run("text2music", **SONG, cache="use")) == {"memory"}
 
 
-def test_a_plan_says_what_a_run_would_do(session: Session, result: Result) -> None:
+def test_a_plan_says_what_a_run_would_do(session: Session, result: RunResult) -> None:
     known, fresh = session.plan("text2music", **SONG), session.plan("text2music", **{**SONG, "seed": 4321})
     assert {node.fate for node in known.nodes} == {"cached"}
     assert {node.id for node in fresh.nodes if node.fate == "computed"} == {"noise", "take", "mel", "song"}
