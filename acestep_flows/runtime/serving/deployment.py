@@ -94,7 +94,7 @@ class PoolAnchor:
 
 def _anchor(pool: Pool, home: Path | None, hosts: Mapping[str, Application], options: Mapping[str, Any]) -> Application:
     if options:
-        raise InputError("options, but no ingress to take them", where="args.options", allowed="no options, or an ingress too")
+        raise InputError("options, but no ingress", where="args.options", allowed="no options, or an ingress too")
     light = {"num_cpus": 0.01}
     return _bound(PoolAnchor, {"name": "front", "ray_actor_options": light}, pool, **hosts)
 
