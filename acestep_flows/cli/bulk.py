@@ -265,14 +265,9 @@ class _BulkCommand:
                     if track is not None:
                         track.watch(progress)
 
+                renderer = self._renderer(work, pool)
                 outcome = run_job(
-                    work,
-                    rows,
-                    self._renderer(work, pool),
-                    shard=shard,
-                    retries=self.retries,
-                    again=self.again,
-                    watch=watch,
+                    work, rows, renderer, shard=shard, retries=self.retries, again=self.again, watch=watch
                 )
             finished = None if outcome.interrupted else finish(job_folder, job, shard, track)
             if track is not None:

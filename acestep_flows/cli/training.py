@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -52,9 +54,6 @@ def train(
 
     Ctrl-C saves the state and stops; the same command with --resume goes on. The result is in OUT/export.
     """
-    import importlib
-    import os
-
     # Threads that wait by spinning stall each other where the machine is shared: measured, five times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is imported, below
 
