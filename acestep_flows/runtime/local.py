@@ -11,10 +11,10 @@ import asyncio
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from threadpoolctl import threadpool_limits
 
@@ -30,6 +30,8 @@ from acestep_flows.values import Latents
 
 if TYPE_CHECKING:
     from acestep_flows.model.checkpoint import Checkpoint
+
+T = TypeVar("T")
 
 _LOADING = threading.Lock()
 """One stage at a time loads: transformers and diffusers import lazily, which two threads at once break."""
@@ -103,27 +105,25 @@ class LocalRunner:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024  # Bytes there, kilobytes elsewhere.
 
-    async def weights(self, stage: type[Stage], params: StageParams) -> tuple[str, ...]:
+    def weights(self, stage: type[Stage], params: StageParams) -> Awaitable[tuple[str, ...]]:
         """The digests that the stage names; reading weights files for the first time may take seconds."""
-        digests: tuple[str, ...] = await self._in_files(stage.weights, self.checkpoint, params)
-        return digests
+        return self._in_files(stage.weights, self.checkpoint, params)
 
-    async def hold(self, content: Any) -> Any:
+    def hold(self, content: Any) -> Awaitable[Any]:
         """Values become handles; their digests are computed off the event loop."""
-        return await self._in_files(with_handles, content)
+        return self._in_files(with_handles, content)
 
     async def fetch(self, content: Any) -> Any:
         """Handles become the values they stand for."""
         return with_values(content)
 
-    async def save(self, store: Store, key: str, outputs: Outputs, stage: str) -> None:
+    def save(self, store: Store, key: str, outputs: Outputs, stage: str) -> Awaitable[None]:
         """Write outputs in a thread for files."""
-        await self._in_files(store.write, key, with_values(outputs), stage)
+        return self._in_files(store.write, key, with_values(outputs), stage)
 
-    async def load(self, store: Store, key: str) -> Outputs | None:
+    def load(self, store: Store, key: str) -> Awaitable[Outputs | None]:
         """Read outputs in a thread for files; the digests that reading checked are the handles'."""
-        outputs: Outputs | None = await self._in_files(_read, store, key)
-        return outputs
+        return self._in_files(_read, store, key)
 
     async def call(self, call: StageCall, progress: CallProgress) -> Reply:
         """Run the stage in a thread; when cancelled, wait for it to stop at its next step boundary."""
@@ -196,7 +196,7 @@ class LocalRunner:
         if self._threads is not None and (torch := sys.modules.get("torch")) is not None:
             limit_threads(torch, self._threads)
 
-    def _in_files(self, work: Any, *args: Any) -> Any:
+    def _in_files(self, work: Callable[..., T], *args: Any) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._files, work, *args)
 
 

@@ -15,7 +15,6 @@ from acestep_flows.errors import FlowsError
 from acestep_flows.graph.content import Handle, Outputs, value_bytes
 from acestep_flows.graph.execution.cache_key import CacheKeys
 from acestep_flows.graph.execution.scheduler import Scheduler
-from acestep_flows.graph.execution.timings import steps_of
 from acestep_flows.graph.planning.plan import Plan, PlanNode, outputs_in
 from acestep_flows.graph.planning.resolve import UNTAKEN, call_of, taken, values_of
 from acestep_flows.stages.contract import Stage
@@ -95,7 +94,7 @@ async def _node(
     except FlowsError as error:
         return NodeForecast(node.id, node.stage, "refused", problem=str(error))
     if outputs is None:
-        return _computed(node, stage, scheduler, steps_of(call.params))
+        return _computed(node, stage, scheduler, getattr(call.params, "steps", None))
     known[node.id] = outputs
     return NodeForecast(node.id, node.stage, "cached", 0.0, value_bytes(outputs))
 

@@ -22,7 +22,6 @@ from acestep_flows.graph.execution.events import Event, EventType
 from acestep_flows.graph.execution.node_error import at_node
 from acestep_flows.graph.execution.result import NodeResult, Options, Result, SongPreview
 from acestep_flows.graph.execution.scheduler import Scheduler
-from acestep_flows.graph.execution.timings import steps_of
 from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.graph.planning.plan import Plan, PlanNode, outputs_in
 from acestep_flows.graph.planning.resolve import UNTAKEN, call_of, resolve, taken, values_of
@@ -131,7 +130,9 @@ class PlanRun:
         is_new = cached.source == "computed"
         if is_new:
             nbytes = value_bytes(cached.outputs)
-            scheduler.timings.record(node.stage, cache_key.numerics, steps_of(call.params), cached.seconds, nbytes)
+            scheduler.timings.record(
+                node.stage, cache_key.numerics, getattr(call.params, "steps", None), cached.seconds, nbytes
+            )
         outputs = {port: fingerprint(content) for port, content in cached.outputs.items()}
         result = NodeResult(node.id, node.stage, cache_key, outputs, cached.source, cached.seconds, _seeds(call))
         return result, "finished" if is_new else "cached"

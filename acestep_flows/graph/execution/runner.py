@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -60,7 +60,7 @@ class Runner(Protocol):
     def peak_memory(self) -> int | None:
         """Peak resident bytes of the processes where stages run, weights included; None where that is not known."""
 
-    async def weights(self, stage: type[Stage], params: StageParams) -> tuple[str, ...]:
+    def weights(self, stage: type[Stage], params: StageParams) -> Awaitable[tuple[str, ...]]:
         """Digests of the weights files the result will depend on."""
 
     async def call(self, call: StageCall, progress: CallProgress) -> Reply:
@@ -71,14 +71,14 @@ class Runner(Protocol):
             LostProcess: the process died, as often as the runner would make the call again.
         """
 
-    async def hold(self, content: Any) -> Any:
+    def hold(self, content: Any) -> Awaitable[Any]:
         """`content` with a handle in the place of every value; the runner keeps the values."""
 
-    async def fetch(self, content: Any) -> Any:
+    def fetch(self, content: Any) -> Awaitable[Any]:
         """The values behind the handles inside `content`."""
 
-    async def save(self, store: Store, key: str, outputs: Outputs, stage: str) -> None:
+    def save(self, store: Store, key: str, outputs: Outputs, stage: str) -> Awaitable[None]:
         """Write outputs to `store`, from wherever their values are."""
 
-    async def load(self, store: Store, key: str) -> Outputs | None:
+    def load(self, store: Store, key: str) -> Awaitable[Outputs | None]:
         """Outputs from `store`, or None."""

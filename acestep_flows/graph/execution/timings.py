@@ -14,8 +14,6 @@ import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
-from acestep_flows.stages.contract import StageParams
-
 log = logging.getLogger(__name__)
 
 SCHEMA = 1
@@ -98,8 +96,3 @@ class Timings:
 
 def _name(stage: str, numerics: str, steps: object) -> str:
     return f"{stage} {numerics}" if steps is None else f"{stage} {numerics} {steps} steps"
-
-
-def steps_of(params: StageParams) -> object:
-    """The step count among a call's parameters, the one that seconds depend on most; None where there is none."""
-    return params.model_dump(include={"steps"}).get("steps")

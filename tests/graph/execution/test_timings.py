@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from pathlib import Path
 
 import pytest
 
-from acestep_flows.graph.execution.timings import KEPT, Timings, steps_of
-from tests.graph.small_stages import Make, Step
+from acestep_flows.graph.execution.run import run_plan
+from acestep_flows.graph.execution.timings import KEPT, Timings
+from tests.graph.small_stages import Step, node, out, plan_of, scheduler_of
 
 
 def test_the_median_of_the_latest_calls_is_the_estimate(tmp_path: Path) -> None:
@@ -54,6 +56,11 @@ def test_a_folder_that_cannot_be_written_is_only_logged(tmp_path: Path, caplog: 
     assert "cannot be written" in caplog.text
 
 
-def test_steps_are_found_among_parameters() -> None:
-    assert steps_of(Step.Params(steps=9)) == 9
-    assert steps_of(Make.Params()) is None
+def test_a_run_records_each_step_count_apart() -> None:
+    plan = plan_of({"a": node("make"), "b": node("step", latents=out("a"), steps=9)})
+    with scheduler_of() as scheduler:
+        asyncio.run(run_plan(scheduler, plan))
+        numerics, timings = scheduler.runner.numerics(Step), scheduler.timings
+    assert timings.estimate("step", numerics, 9) is not None
+    assert timings.estimate("step", numerics, 8) is None
+    assert timings.estimate("make", numerics, None) is not None
