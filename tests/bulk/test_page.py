@@ -1,4 +1,4 @@
-"""README's third screen and docs/bulk.md, as they are written."""
+"""README's chapter on bulk jobs and docs/bulk.md, as they are written."""
 
 from __future__ import annotations
 

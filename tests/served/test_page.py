@@ -1,4 +1,4 @@
-"""The commands of the README's second section and of docs/serving.md."""
+"""The commands of README's chapter on the server and of docs/serving.md."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def shell(server: Server, script: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=server.folder, env=env, capture_output=True, text=True, check=False)
 
 
-def test_readmes_second_screen(server: Server) -> None:
+def test_readmes_chapter_on_the_server(server: Server) -> None:
     """From a server to a song, and from its latents to another one."""
     headings = re.findall(r"^## (.*)$", README.read_text(), flags=re.MULTILINE)
-    assert headings.index("A server") == 1
+    assert headings[:3] == ["Two commands", "In Python", "A server"]
     start, commands = (typed(block) for block in blocks("console", "A server", README))
     assert start.strip() == "acestep-flows serve --home server"  # as the fixture starts it, but for port and threads
     assert "/latents" in commands

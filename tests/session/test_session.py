@@ -170,8 +170,9 @@ def test_ctrl_c_stops_at_a_step_and_leaves_nothing_behind(small_root: Path, tmp_
 
 
 def test_a_notebook_plays_a_song(small_root: Path, tmp_path: Path) -> None:
-    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
-    pytest.importorskip("ipykernel")
+    import nbclient
+    import nbformat
+
     cells = SCRIPT.replace("ROOT", repr(str(small_root))).strip() + "\nresult"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cells)])
     nbclient.NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}}).execute()
