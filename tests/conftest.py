@@ -39,8 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: takes more than a few seconds")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's background jobs are begun, and what they begin
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    if _is_worker(config):
-        workers.one_thread()
+    workers.one_thread()
 
 
 def pytest_collection_finish() -> None:

@@ -49,7 +49,11 @@ def turn(item: pytest.Item) -> int:
 
 
 def one_thread() -> None:
-    """For this process and those it starts: two processes with a thread per core each are several times slower."""
+    """Give this process and those it starts one thread.
+
+    Two processes with a thread per core each are several times slower. And songs that are compared bit by bit were made
+    alone in one place and in company in another: with several threads their last digits differ.
+    """
     os.environ["OMP_NUM_THREADS"] = "1"
 
 
