@@ -50,7 +50,7 @@ class PoolRenderer:
         with pipeline(orders, self._work, self._pool, legs, together=together) as deliveries:
             for delivered in deliveries:
                 meter.worked(delivered.began, delivered.busy)
-                yield by_id[delivered.id], delivered.told
+                yield by_id[delivered.id], delivered.result
 
     def close(self) -> None:
         """End Ray, if this renderer started it."""

@@ -1,4 +1,4 @@
-"""Who answers the queries of a song: rows of any songs, one padded batch through the transformer, one velocity a row.
+"""Answers the queries of songs: runs their rows as one padded batch and returns one velocity per row.
 
 `Denoiser` is what the loop knows: it turns queries into rows, and rows into velocities. `TransformerDenoiser` is the
 one that songs are made with.

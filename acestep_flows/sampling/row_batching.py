@@ -1,12 +1,12 @@
-"""Songs in forward passes: each one step on, whatever their tasks and however far they are.
+"""Advance many songs by one step in shared forward passes, whatever their tasks and however far they are.
 
     for rows of the same network and of similar length:
         velocities = network(rows, padded)
     each song advances by the velocities of its own rows
 
-Padding is exact and every song keeps noise and state of its own, so a song comes out as it would alone. On processors
-passes are made side by side, one in every lane. This holds for a single song too, as its guidance branches are rows
-like any others.
+The denoiser pads the rows of a pass (`sampling/denoiser.py`). Padding is exact and every song keeps noise and state of
+its own, so a song comes out as it would alone. On processors passes are made side by side, one in every lane. This
+holds for a single song too, as its guidance branches are rows like any others.
 """
 
 from __future__ import annotations

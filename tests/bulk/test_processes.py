@@ -124,7 +124,7 @@ def test_a_killed_sampler_costs_nothing_but_time(small_root: Path, small: Checkp
         pipeline([RowOrder(one.row.id, one) for one in tries], telling, pool, legs, together=2) as ended,
     ):
         killing = thread.submit(kill, telling.said)
-        found: list[ResultRow] = [end.told for end in ended]
+        found: list[ResultRow] = [end.result for end in ended]
         assert killing.result()
     assert Counter(row.id for row in found) == Counter(row["id"] for row in songs(count))
     assert {row.status for row in found} == {"done"}

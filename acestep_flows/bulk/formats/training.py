@@ -8,7 +8,7 @@ from acestep_flows.audio import read
 from acestep_flows.audio import write as writing
 from acestep_flows.audio.formats import FORMATS
 from acestep_flows.bulk.formats.parts import read_audio
-from acestep_flows.bulk.formats.words import heard
+from acestep_flows.bulk.formats.words import final_tags_and_lyrics
 from acestep_flows.bulk.identity import stem
 from acestep_flows.bulk.job import BulkJob
 from acestep_flows.bulk.job_folder import JobFolder
@@ -19,7 +19,7 @@ def write(job_folder: JobFolder, folder: str, prefix: str, job: BulkJob, rows: S
     """Write `rows` to `folder`; returns the names of all files. They are named by song, so `prefix` is not used."""
     names: list[str] = []
     for row in rows:
-        name, (tags, lyrics) = stem(row.id), heard(row.inputs)
+        name, (tags, lyrics) = stem(row.id), final_tags_and_lyrics(row.inputs)
         contents = {
             f"{name}.mp3": _mp3(read_audio(job_folder, row), row.audio_path or ""),
             f"{name}_prompt.txt": tags.encode(),

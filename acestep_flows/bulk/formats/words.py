@@ -9,7 +9,7 @@ TAGS = ("new_tags", "tags")
 LYRICS = ("new_lyrics", "lyrics")
 
 
-def heard(inputs: Mapping[str, Any]) -> tuple[str, str]:
+def final_tags_and_lyrics(inputs: Mapping[str, Any]) -> tuple[str, str]:
     """Tags and lyrics, "" where there are none."""
     return _text(inputs, TAGS), _text(inputs, LYRICS)
 

@@ -35,7 +35,7 @@ async def run_plan(scheduler: Scheduler, plan: Plan, options: Options | None = N
     Raises:
         StageError: a stage failed (the first failure, unless the run keeps going).
         InputError: a value turned out unusable; its text names the node.
-        LostProcess: the process of a stage died, as often as the runner makes a call again.
+        LostProcess: the process of a stage died in every attempt that the runner makes.
         DeadlineExceeded: the deadline passed.
     """
     return await PlanRun(scheduler, plan, options or Options()).result()

@@ -68,7 +68,7 @@ class Runner(Protocol):
 
         Raises:
             FlowsError: as the stage said, or StageError (node left empty) around any other exception.
-            LostProcess: the process died, as often as the runner would make the call again.
+            LostProcess: the process died in every attempt that the runner makes.
         """
 
     def hold(self, content: Any) -> Awaitable[Any]:

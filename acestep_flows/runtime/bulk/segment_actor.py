@@ -106,13 +106,13 @@ class Delivered:
 
     Attributes:
         id: of the order.
-        told: what `PipelineWork.finish` returned.
+        result: what `PipelineWork.finish` returned.
         began: start of the first process's work on it, in seconds since the epoch.
         busy: the processes it went through.
     """
 
     id: str
-    told: Any
+    result: Any
     began: float = 0.0
     busy: tuple[Busy, ...] = ()
 

@@ -90,15 +90,15 @@ class Batcher(Generic[I, O]):
         return BatcherStats(len(self._waiting), self._batches, self._items, self._broken)
 
     async def _batching(self) -> None:
-        taken: list[tuple[I, asyncio.Future[O]]] = []
+        batch: list[tuple[I, asyncio.Future[O]]] = []
         try:
             while True:
                 await self._gather()
-                taken = self._take()
-                if taken:
-                    await self._settle(taken)
+                batch = self._take()
+                if batch:
+                    await self._settle(batch)
         finally:
-            for _, future in (*taken, *self._waiting):
+            for _, future in (*batch, *self._waiting):
                 if not future.done():
                     future.set_exception(Cancelled("the batcher was closed"))
 
@@ -119,23 +119,23 @@ class Batcher(Generic[I, O]):
 
     def _take(self) -> list[tuple[I, asyncio.Future[O]]]:
         """As many items as fit, in order of arrival, without those that were cancelled."""
-        taken: list[tuple[I, asyncio.Future[O]]] = []
+        batch: list[tuple[I, asyncio.Future[O]]] = []
         room = self._max_size
         while self._waiting:
             item, future = self._waiting[0]
             if not future.done():
                 size = self._size(item)
-                if taken and size > room:
+                if batch and size > room:
                     break
-                taken.append((item, future))
+                batch.append((item, future))
                 room -= size
             self._waiting.popleft()
-        return taken
+        return batch
 
-    async def _settle(self, taken: Sequence[tuple[I, asyncio.Future[O]]]) -> None:
-        items = [item for item, _ in taken]
+    async def _settle(self, batch: Sequence[tuple[I, asyncio.Future[O]]]) -> None:
+        items = [item for item, _ in batch]
         outs = await asyncio.get_running_loop().run_in_executor(self._worker, self._outputs, items)
-        for (_, future), out in zip(taken, outs, strict=True):
+        for (_, future), out in zip(batch, outs, strict=True):
             if future.done():
                 continue
             if isinstance(out, Exception):
@@ -188,11 +188,12 @@ class StageBatches:
 
     Args:
         runner: has the stages loaded; passes are made in its threads, so that they take turns with whatever else does.
-        stages: those of the process; of them, the ones that share passes are taken.
-        most: what the items of one list may count together (`Stage.size`); with 1 nothing is taken.
+        stages: those of the process; only those that share passes are used.
+        most: what the items of one list may count together (`Stage.size`); with 1 this class takes no calls.
 
     Attributes:
-        passes: counts by stage, of stages that share passes. Who makes calls that are not taken counts these.
+        passes: counts by stage, of stages that share passes. Whoever makes calls that this class does not take must
+            count them.
     """
 
     def __init__(self, runner: LocalRunner, stages: Iterable[type[Stage]], most: int) -> None:

@@ -84,7 +84,7 @@ class DiffusionCalls:
             try:
                 key = await asyncio.to_thread(self._key, call)
                 song = _Song(call, key, progress, slot, alone_until if self._save_every else 0)
-                return await self._to_its_end(song), key
+                return await self._run_to_end(song), key
             except FlowsError:
                 raise
             except Exception as error:
@@ -95,8 +95,11 @@ class DiffusionCalls:
         if self._states is not None:
             await asyncio.to_thread(self._states.end, [key])
 
-    async def _to_its_end(self, song: _Song) -> Reply | None:
-        """From slot to slot to its end. In between its conditions, which are on the device, go; its state stays."""
+    async def _run_to_end(self, song: _Song) -> Reply | None:
+        """Run the song to its end, waiting for a slot as often as needed.
+
+        Between slots its conditions are freed from the device; its state is kept.
+        """
         state: State | None = None
         seconds = 0.0
         while True:
@@ -139,7 +142,7 @@ class DiffusionCalls:
                 return state
             out = await asyncio.to_thread(stage.finish, item, call.params, trajectory, state)
         except Exception:
-            await self.end(song.key)  # What was reached may be what it failed of.
+            await self.end(song.key)  # the saved state may be the cause of the failure
             raise
         return await asyncio.to_thread(outputs_of, out)
 

@@ -1,12 +1,12 @@
 """Calls whose process dies: made again, and given up when the call itself is to blame.
 
-Stages are pure, so a call may be made again. It is given up only when it keeps killing its process. Of several calls
-that a process dies with, any or none may be to blame, and nobody outside can tell. Such a loss counts against none of
-them. Instead each call is quarantined in its next attempt: it has the process to itself until it is past the step at
-which it was lost. A call that is lost there is to blame.
+Stages are pure, so a call may be made again. It is given up only when it keeps killing its process. When a process dies
+with several calls, the loss counts against none of them, because any of them may be the cause. Each is quarantined in
+its next attempt: it has the process to itself until it is past the step at which it was lost. If the process dies
+again before that, the call is the cause.
 
 A loss counts only until an attempt goes on from a later step than the attempts before it: then the process saved
-states in between, and the call gets on.
+states in between, and the call is making progress.
 """
 
 from __future__ import annotations
@@ -113,8 +113,8 @@ class CallAttempt:
         alone: whether the call has the process to itself.
         shared: whether other calls were in the process beside it.
         has_started: whether the process said that the call works.
-        first_step: the step that the attempt went on from; None when it told of none.
-        last_step: the last step it told of.
+        first_step: the step that the attempt went on from; None if it reported none.
+        last_step: the last step it reported.
     """
 
     def __init__(self, progress: CallProgress) -> None:

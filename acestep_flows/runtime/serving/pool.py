@@ -224,7 +224,7 @@ class Pool(PoolSection):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            raise InputError("; ".join(_told(error)), where=where) from None
+            raise InputError("; ".join(_messages(error)), where=where) from None
 
     @cached_property
     def home_of(self) -> dict[str, str]:
@@ -286,7 +286,7 @@ def _misplaced(processes: dict[str, Process]) -> Iterator[str]:
         yield f"no place for {', '.join(missing)}"
 
 
-def _told(error: ValidationError) -> Iterator[str]:
+def _messages(error: ValidationError) -> Iterator[str]:
     for problem in error.errors(include_url=False):
         place = ".".join(str(part) for part in problem["loc"])
         yield f"{place}: {problem['msg']}" if place else str(problem["msg"])

@@ -16,9 +16,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ray
-from ray import exceptions as lost
+from ray import exceptions as ray_errors
 from ray import serve
-from ray.serve import exceptions as refused
+from ray.serve import exceptions as serve_errors
 
 from acestep_flows.errors import FlowsError, LostProcess, Overloaded, StageError
 from acestep_flows.graph.content import Handle, Outputs, translate
@@ -41,12 +41,13 @@ STATS_SECONDS = 10.0
 """How long replicas may take to answer with their statistics."""
 
 _LOST = (
-    lost.RayActorError,
-    lost.ObjectLostError,
-    lost.WorkerCrashedError,
-    lost.NodeDiedError,
-    lost.LocalRayletDiedError,
-    lost.TaskCancelledError,  # by the shutdown of the host; cancelling a call from here raises asyncio.CancelledError
+    ray_errors.RayActorError,
+    ray_errors.ObjectLostError,
+    ray_errors.WorkerCrashedError,
+    ray_errors.NodeDiedError,
+    ray_errors.LocalRayletDiedError,
+    # By the shutdown of the host; cancelling a call from here raises asyncio.CancelledError.
+    ray_errors.TaskCancelledError,
 )
 
 
@@ -156,7 +157,7 @@ class ServeRunner:
         def ask(host: DeploymentHandle[Any]) -> list[dict[str, Any]]:
             try:
                 replicas: list[dict[str, Any]] = host.broadcast("stats").results(timeout_s=STATS_SECONDS)
-            except (lost.RayError, refused.RayServeException, TimeoutError):
+            except (ray_errors.RayError, serve_errors.RayServeException, TimeoutError):
                 return []
             return replicas
 
@@ -192,7 +193,7 @@ async def _read_answer(stream: AsyncIterator[Any], progress: CallProgress) -> Re
 
 async def _drain(stream: AsyncIterator[Any]) -> None:
     """Wait until the host is done with the call, however it ends."""
-    with contextlib.suppress(lost.RayError, StopAsyncIteration):
+    with contextlib.suppress(ray_errors.RayError, StopAsyncIteration):
         async for reference in stream:
             await reference
 
@@ -204,13 +205,13 @@ def translate_errors(stage: str = "") -> Iterator[None]:
         yield
     except FlowsError:
         raise
-    except refused.BackPressureError as error:
+    except serve_errors.BackPressureError as error:
         raise Overloaded(str(error), retry_after=error.retry_after_s or 1.0) from error
-    except refused.DeploymentUnavailableError as error:
+    except serve_errors.DeploymentUnavailableError as error:
         raise Overloaded(f"{stage or 'a process'} is not available: {error}", retry_after=10.0) from error
-    except (*_LOST, refused.RayServeException) as error:
+    except (*_LOST, serve_errors.RayServeException) as error:
         raise LostProcess(f"{stage or 'a value'}: the process that had it died ({type(error).__name__})") from error
-    except lost.RayError as error:
+    except ray_errors.RayError as error:
         raise StageError("", stage, error) from error
 
 

@@ -8,7 +8,7 @@
 - After a kill nobody may be left to call `end`. `sweep` removes such states: the old ones first by age, then by bytes.
   It runs when a process opens the folder, now and then while states are written, and with the server's retention.
 
-A state that is gone costs a song the steps it has made, never the song.
+If a state is lost, its song starts again from step 0; the song does not fail.
 """
 
 from __future__ import annotations

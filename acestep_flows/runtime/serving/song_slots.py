@@ -56,11 +56,11 @@ class SongSlots:
 
     @contextmanager
     def song(self, run: str) -> Iterator[Slot]:
-        """A song takes part, at first without a slot: `sit` takes one, and again after the song had to leave."""
+        """Register a song. `sit` then waits for a slot; call it again after the song gave its slot up."""
         self._arrivals += 1
         slot = Slot(run, self._arrivals)
         self._songs[run] += 1
-        # A new run starts at the least work of the present ones: turns that it did not use before are not saved up.
+        # A new run starts at the least work of the present ones: it gets no credit for the time before it arrived.
         self._work.setdefault(run, min(self._work.values(), default=0))
         try:
             yield slot

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from acestep_flows.bulk.formats.words import LYRICS, heard
+from acestep_flows.bulk.formats.words import LYRICS, final_tags_and_lyrics
 from acestep_flows.errors import InputError
 from acestep_flows.training.data.encoded import MIX
 from acestep_flows.training.data.song import Song, SongSource, prepare_recording, read_audio, read_recording, split_tags
@@ -162,7 +162,7 @@ def _texts(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tags(texts: Mapping[str, Any]) -> tuple[str, ...]:
-    tags = heard(texts)[0] or texts.get("tags") or ()
+    tags = final_tags_and_lyrics(texts)[0] or texts.get("tags") or ()
     if isinstance(tags, str):
         return split_tags(tags)
     if not isinstance(tags, list | tuple) or not all(isinstance(tag, str) for tag in tags):
@@ -174,7 +174,7 @@ def _lyrics(texts: Mapping[str, Any]) -> str:
     for name in ("norm_lyrics", *LYRICS):
         if not isinstance(texts.get(name), str | None):
             raise InputError(_short_repr(texts[name]), where=name, allowed="a text")
-    return texts.get("norm_lyrics") or heard(texts)[1]
+    return texts.get("norm_lyrics") or final_tags_and_lyrics(texts)[1]
 
 
 def _recaptions(texts: Mapping[str, Any]) -> dict[str, str]:

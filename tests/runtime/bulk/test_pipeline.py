@@ -74,10 +74,10 @@ def test_a_process_that_dies_is_replaced_and_every_order_arrives_once(small_root
     (small_root / "kill-once").write_text("")
     found = through(Draws(small_root), local_pool(1), [0, 1, 2, 3, 99999999999])
     assert not (small_root / "kill-once").exists()
-    told = {ended.id: ended.told for ended in found}
+    results = {ended.id: ended.result for ended in found}
     assert Counter(ended.id for ended in found) == Counter(["0", "1", "2", "3", "99999999999"])
-    assert "seed" in told["99999999999"]
-    assert told["3"][1] == ["noise"]
+    assert "seed" in results["99999999999"]
+    assert results["3"][1] == ["noise"]
     assert all(ended.began > 0 and ended.busy[0].leg == "all" for ended in found)
 
 
