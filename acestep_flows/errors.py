@@ -126,7 +126,7 @@ class StorageError(FlowsError):
 
 
 class Unavailable(StorageError):
-    """A store does not answer just now, or is locked for too long: nothing was written, the same may be asked again.
+    """A store is not available at the moment; nothing was written, so retry.
 
     `retry_after` is in seconds.
     """

@@ -72,14 +72,21 @@ class InputReader:
         return self._structure(text, kind, name)
 
     def value(self, path: str, kind: str, name: str) -> Value:
-        """The audio or other value of `kind` in the file at `path`."""
+        """The audio or other value of `kind` in the file at `path`.
+
+        Raises:
+            InputError: the file cannot be read, or holds no such value. Its text names the input and the file.
+        """
         from acestep_flows.value_file import read_value
 
         file = Path(path).expanduser()
         if kind == "audio":
             from acestep_flows.audio import read
 
-            value: Value = read.audio(file)
+            try:
+                value: Value = read.audio(file)
+            except InputError as error:
+                raise InputError(error.what, where=f"{name}: {error.where}", allowed=error.allowed) from error
         else:
             value = read_value(file, kind, name)
         self.files[value.digest] = path

@@ -1,8 +1,8 @@
 """The outputs of a run as files, for every door: the labels of their parts, the bytes, the names.
 
 The command line writes a folder: audio with tags, a picture of it, and the recipe. The files of a run share a stem, so
-runs never overwrite each other. Each file appears whole or not at all, and the recipe is written last: where it stands,
-the rest stands too. The server stores the same files as artifacts, and a bulk job stores one song for each row.
+runs never overwrite each other. Each file appears whole or not at all, and the recipe is written last: if it exists,
+all other files exist. The server stores the same files as artifacts, and a bulk job stores one song for each row.
 """
 
 from __future__ import annotations

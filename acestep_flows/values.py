@@ -99,17 +99,17 @@ class Value:
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
 
-    def _array(self, name: str, dtype: type, *shape: int | None, finite: bool = True) -> None:
-        """Coerce field `name` to a read-only `dtype` array of `shape` (None: any size) or refuse it."""
+    def _array(self, name: str, dtype: type, *shape: int | str, finite: bool = True) -> None:
+        """Coerce field `name` to a read-only `dtype` array of `shape` (a name: any size) or refuse it."""
         given = np.asarray(getattr(self, name))
         if given.dtype.kind not in "fiub":
             raise InputError(f"dtype {given.dtype}", where=f"{self.kind}.{name}", allowed="numbers")
         array: NDArray[Any] = given.astype(dtype, copy=False)
         if array.ndim != len(shape) or any(
-            want is not None and got != want for got, want in zip(array.shape, shape, strict=True)
+            isinstance(want, int) and got != want for got, want in zip(array.shape, shape, strict=True)
         ):
-            wanted = " x ".join("any" if size is None else str(size) for size in shape)
-            raise InputError(f"shape {array.shape}", where=f"{self.kind}.{name}", allowed=wanted)
+            allowed = f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+            raise InputError(f"shape {array.shape}", where=f"{self.kind}.{name}", allowed=allowed)
         if finite and array.dtype.kind == "f" and not np.isfinite(array).all():
             raise InputError("NaN or infinity", where=f"{self.kind}.{name}", allowed="finite numbers")
         if array.flags.writeable:
@@ -127,7 +127,7 @@ class Audio(Value):
     sample_rate: int
 
     def __post_init__(self) -> None:
-        self._array("samples", np.float32, None, None)
+        self._array("samples", np.float32, "channels", "samples")
         if not 1 <= self.samples.shape[0] <= 64:
             raise InputError(f"{self.samples.shape[0]} channels", where="audio.samples", allowed="1 to 64 channels")
         if not 1000 <= self.sample_rate <= 768_000:
@@ -150,7 +150,7 @@ class Mel(Value):
     log_mel: FloatArray
 
     def __post_init__(self) -> None:
-        self._array("log_mel", np.float32, 2, MEL_BANDS, None)
+        self._array("log_mel", np.float32, 2, MEL_BANDS, "frames")
 
     @property
     def frames(self) -> int:
@@ -166,7 +166,7 @@ class Latents(Value):
     array: FloatArray
 
     def __post_init__(self) -> None:
-        self._array("array", np.float32, LATENT_CHANNELS, LATENT_HEIGHT, None)
+        self._array("array", np.float32, LATENT_CHANNELS, LATENT_HEIGHT, "frames")
 
     @property
     def frames(self) -> int:
@@ -197,7 +197,7 @@ class Noise(Value):
     variance: float = 0.0
 
     def __post_init__(self) -> None:
-        self._array("array", np.float32, LATENT_CHANNELS, LATENT_HEIGHT, None)
+        self._array("array", np.float32, LATENT_CHANNELS, LATENT_HEIGHT, "frames")
         if self.retake is not None:
             self._array("retake", np.float32, *self.array.shape)
         for name in ("seed", "retake_seed"):
@@ -225,7 +225,7 @@ class PromptStates(Value):
     mask: FloatArray
 
     def __post_init__(self) -> None:
-        self._array("states", np.float32, None, None)
+        self._array("states", np.float32, "tokens", "width")
         self._array("weak", np.float32, *self.states.shape)
         self._array("mask", np.float32, self.states.shape[0])
 
@@ -255,10 +255,10 @@ class LyricStates(Value):
 
     def __post_init__(self) -> None:
         self._set("skipped", tuple(self.skipped))
-        self._array("ids", np.int64, None)
+        self._array("ids", np.int64, "tokens")
         length = self.ids.shape[0]
         self._array("mask", np.float32, length)
-        self._array("states", np.float32, length, None)
+        self._array("states", np.float32, length, "width")
         self._array("weak", np.float32, *self.states.shape)
         self._array("blank", np.float32, *self.states.shape)
 
@@ -302,7 +302,7 @@ class File(Value):
     format: str
 
     def __post_init__(self) -> None:
-        self._array("content", np.uint8, None)
+        self._array("content", np.uint8, "bytes")
         if not self.format.isalnum():
             raise InputError(f"{self.format!r}", where="file.format", allowed="letters and digits")
 

@@ -67,7 +67,8 @@ def test_text_is_read_by_type(kind: PortType, text: str, value: Any) -> None:
         (TEXT, "@/nowhere/at/all", "it: cannot read /nowhere/at/all: No such file"),
         (TEXT, "@/", "it: cannot read /: Is a directory"),
         (PortType("latents"), "/nowhere", "it: cannot read /nowhere"),
-        (PortType("audio"), "/nowhere", "/nowhere: cannot be opened"),
+        (PortType("audio"), "/nowhere", r"^it: /nowhere: cannot be opened: No such file or directory \(allowed: "),
+        (PortType("list", TAKE), '[{"audio": "/nowhere"}]', r"^it\[0\]\.audio: /nowhere: cannot be opened: "),
     ],
 )
 def test_text_that_cannot_be_read_says_why(kind: PortType, text: str, message: str) -> None:

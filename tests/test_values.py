@@ -141,7 +141,7 @@ def test_digests_do_not_change_between_versions_of_the_package() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Audio(array(100), 48_000), r"audio.samples: shape \(100,\) \(allowed: any x any\)"),
+        (lambda: Audio(array(100), 48_000), r"audio.samples: shape \(100,\) \(allowed: \(channels, samples\)\)"),
         (lambda: Audio(array(65, 10), 48_000), "65 channels"),
         (lambda: Audio(array(2, 10), 0), "0 Hz"),
         (lambda: Audio(np.array([[np.nan, 0.0]]), 48_000), "audio.samples: NaN or infinity"),

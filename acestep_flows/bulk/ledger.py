@@ -25,7 +25,7 @@ RESULTS, ATTEMPTS, DEAD = "results", "attempts", "dead-letters"
 
 COMMIT_ROWS = 64
 COMMIT_SECONDS = 2.0
-"""Longest time between commits: what a killed driver costs at most."""
+"""Longest time between commits: the most work lost when the driver is killed."""
 
 GATHER_FILES = 64
 LARGE_ROWS = 10_000
@@ -60,7 +60,7 @@ class Ledger:
     """The tables of one job, written by one process (or by one of each shard).
 
     Args:
-        place: the job's folder.
+        job_folder: where the tables are.
         shard: part of the file names, so that shards can write at the same time.
     """
 
@@ -108,7 +108,7 @@ class Ledger:
             standing.tried[id] = Tried(standing.tried[id].attempt)  # made again on request; attempts keep counting
 
     def add(self, row: ResultRow, *, settled: bool) -> None:
-        """Add the result of an attempt; `commit` makes it last."""
+        """Add the result of an attempt; `commit` writes it to disk."""
         if row.status in ("done", "duplicate"):
             self._pending[RESULTS].append(row)
         else:

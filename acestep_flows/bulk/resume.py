@@ -43,7 +43,9 @@ class Files(Protocol):
 
 
 def begin(files: Files, job: BulkJob, checked: Checked) -> bool:
-    """Write the job to its folder, or check that it is the job begun there; whether one had been begun.
+    """Write the job to its folder, or check that it is the same as the job there.
+
+    Returns True if a job was already there.
 
     Raises:
         Conflict: the folder holds another job.

@@ -133,7 +133,7 @@ class Blend(Stage):
 
 
 class Split(Stage):
-    """One track to several; how many shows only while running. Also says whether it is loud."""
+    """One track to several; how many is known only during the run. Also says whether it is loud."""
 
     name, version = "split", 1
 

@@ -16,7 +16,7 @@ from acestep_flows.graph.content import Handle, Outputs, value_bytes
 from acestep_flows.graph.execution.cache_key import CacheKeys
 from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.planning.plan import Plan, PlanNode, outputs_in
-from acestep_flows.graph.planning.resolve import UNTAKEN, call_of, taken, values_of
+from acestep_flows.graph.planning.resolve import SKIPPED, call_of, runs, values_of
 from acestep_flows.stages.contract import Stage
 
 Fate: TypeAlias = Literal["cached", "computed", "skipped", "refused"]
@@ -86,8 +86,8 @@ async def _node(
         stage = scheduler.stage(node.stage)
         if not node.needs() <= known.keys():
             return _computed(node, stage, scheduler, _planned_steps(node, stage))
-        if not taken(node, known, held):
-            known[node.id] = UNTAKEN
+        if not runs(node, known, held):
+            known[node.id] = SKIPPED
             return NodeForecast(node.id, node.stage, "skipped", 0.0, 0)
         call = call_of(node, stage, known, held)
         outputs = scheduler.cache.peek((await cache_keys.of(call)).digest)

@@ -24,7 +24,7 @@ from acestep_flows.graph.execution.result import NodeResult, Options, Result, So
 from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.graph.planning.plan import Plan, PlanNode, outputs_in
-from acestep_flows.graph.planning.resolve import UNTAKEN, call_of, resolve, taken, values_of
+from acestep_flows.graph.planning.resolve import SKIPPED, call_of, resolve, runs, values_of
 from acestep_flows.stages.contract import Port, StageParams
 from acestep_flows.values import Latents
 
@@ -115,8 +115,8 @@ class PlanRun:
 
     async def _obtain(self, node: PlanNode) -> tuple[NodeResult, EventType]:
         """Get the node's outputs from the cache or the runner and publish them; the result, and how the node ends."""
-        if node.when and not taken(node, self._outputs, self._held):
-            self._publish(node, UNTAKEN)
+        if node.when and not runs(node, self._outputs, self._held):
+            self._publish(node, SKIPPED)
             return NodeResult(node.id, node.stage), "skipped"
         scheduler = self._scheduler
         call = call_of(node, scheduler.stage(node.stage), self._outputs, self._held)

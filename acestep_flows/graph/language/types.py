@@ -99,10 +99,15 @@ def accept(declaration: Declaration, value: Any, where: str, draw: Draw) -> Any:
     if isinstance(accepted, (str, list)):
         limits = between(declaration.shortest, declaration.longest)
         if not (declaration.shortest or 0) <= len(accepted) <= (declaration.longest or math.inf):
-            what = "characters" if isinstance(accepted, str) else "elements"
-            size = f"{len(accepted)} {what}" if accepted else "empty"
-            raise InputError(size, where=where, allowed=f"{limits} {what}")
+            noun = "character" if isinstance(accepted, str) else "element"
+            size = _counted(str(len(accepted)), noun) if accepted else "empty"
+            raise InputError(size, where=where, allowed=_counted(limits, noun))
     return accepted
+
+
+def _counted(number: str, noun: str) -> str:
+    """`at least 1 character`, `1 to 5 characters`."""
+    return f"{number} {noun}" if number.rsplit(maxsplit=1)[-1] == "1" else f"{number} {noun}s"
 
 
 def _accept(kind: PortType, declaration: Declaration, value: Any, where: str, draw: Draw) -> Any:
@@ -116,7 +121,9 @@ def _accept(kind: PortType, declaration: Declaration, value: Any, where: str, dr
     if kind.kind == "record":
         return _record(declaration, value, where, draw)
     if kind.kind == "seed":
-        accepted: Any = draw(where) if value == RANDOM and isinstance(value, str) else _seed(value, where)
+        accepted: Any = (
+            draw(where) if value == RANDOM and isinstance(value, str) else _seed(value, where, "or 'random'")
+        )
     else:
         accepted = literal(kind, value, where)
     if declaration.choices and accepted not in declaration.choices:
@@ -141,12 +148,12 @@ def literal(kind: PortType, value: Any, where: str) -> Any:
         return value
     elif name == "text" and isinstance(value, str):
         if _SURROGATE.search(value):
-            raise InputError("a lone surrogate, half a character", where=where, allowed="Unicode text")
+            raise InputError("an invalid Unicode character (lone surrogate)", where=where, allowed="Unicode text")
         return value
     elif name == "bool" and isinstance(value, bool):
         return value
     elif name == "seed":
-        return _seed(value, where)
+        return _seed(value, where, "and 'random' for an input of a graph")
     elif name == "int" and _whole(value):
         return int(value)
     elif name == "float" and _number(value):
@@ -173,9 +180,9 @@ def _allowed_literal(kind: PortType) -> str:
     return words.get(kind.kind, f"a value of type {kind.kind}")
 
 
-def _seed(value: Any, where: str) -> int:
+def _seed(value: Any, where: str, also: str) -> int:
     if not _whole(value) or not 0 <= value <= MAX_SEED:
-        raise InputError(show(value), where=where, allowed=f"0 to {MAX_SEED}, or {RANDOM} for an input of a graph")
+        raise InputError(show(value), where=where, allowed=f"0 to {MAX_SEED}, {also}")
     return int(value)
 
 

@@ -39,7 +39,7 @@ def clip(text: str, most: int = 60) -> str:
 
 
 def show(value: Any) -> str:
-    """A value as a message shows it, with what it is: `text 'fast'`, `int 3`, `a list of 2`, `nothing`."""
+    """A value as a message shows it, with what it is: `text 'fast'`, `int 3`, `a list of 2`, `null`."""
     if isinstance(value, Items):
         value = value.items
     elif isinstance(value, Fields):
@@ -47,7 +47,7 @@ def show(value: Any) -> str:
     elif isinstance(value, Scalar):
         value = value.value
     if value is None:
-        return "nothing"
+        return "null"
     if isinstance(value, bool):
         return f"bool {str(value).lower()}"
     if isinstance(value, str):

@@ -165,18 +165,20 @@ class _Planner:
             if condition is not None and condition is not False:
                 return self.loop(frame, call)
             return {name: others.get(name) for name in kinds}
-        taken = self.loop(replace(frame, when=(*frame.when, condition)), call)
-        return {name: self._or(frame, call, binding, name, others) for name, binding in taken.items()}
+        bindings = self.loop(replace(frame, when=(*frame.when, condition)), call)
+        return {name: self._or(frame, call, binding, name, others) for name, binding in bindings.items()}
 
-    def _or(self, frame: _Frame, call: NodeSyntax, taken: Binding, name: str, others: Mapping[str, Binding]) -> Binding:
+    def _or(
+        self, frame: _Frame, call: NodeSyntax, binding: Binding, name: str, others: Mapping[str, Binding]
+    ) -> Binding:
         """The output if the node runs, else its stand-in. The output itself must tell whether it ran."""
         if name not in others:
-            return taken
+            return binding
         path = f"{frame.path}{call.name}"
-        if not any(_below(output.node, path) for output in outputs_in(taken)):
-            message = f"output {name} is not computed inside this node, so its otherwise: cannot be told from it"
+        if not any(_below(output.node, path) for output in outputs_in(binding)):
+            message = f"output {name} is not computed inside this node, so `otherwise:` cannot be used for it"
             raise GraphError([Problem("when", message, frame.scope.graph.file, *call.place, call.name)])
-        return Fallback((taken, others[name]))
+        return Fallback((binding, others[name]))
 
     def loop(self, frame: _Frame, call: NodeSyntax) -> Mapping[str, Binding]:
         """Lay out a node, element by element where it has `each` or `fold`."""

@@ -17,8 +17,8 @@ from acestep_flows.stages.contract import Stage, StageParams
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import Span, Value
 
-UNTAKEN: Outputs = {}
-"""The outputs of a node whose `when` is false: every reference to them is absent."""
+SKIPPED: Outputs = {}
+"""The outputs of a skipped node, whose `when` is false: every reference to them is absent."""
 
 
 def resolve(binding: Binding, results: Mapping[str, Outputs], held: Mapping[int, Handle]) -> Content:
@@ -30,7 +30,7 @@ def resolve(binding: Binding, results: Mapping[str, Outputs], held: Mapping[int,
     """
     if isinstance(binding, NodeOutput):
         outputs = results[binding.node]
-        return None if outputs is UNTAKEN else outputs[binding.port]
+        return None if outputs is SKIPPED else outputs[binding.port]
     if isinstance(binding, Fallback):
         options = (resolve(option, results, held) for option in binding.options if present(option, results))
         return next((content for content in options if content is not None), None)
@@ -68,7 +68,7 @@ def values_of(plan: Plan) -> dict[int, Value]:
     return {id(value): value for value in values_in([bindings, plan.outputs])}
 
 
-def taken(node: PlanNode, results: Mapping[str, Outputs], held: Mapping[int, Handle]) -> bool:
+def runs(node: PlanNode, results: Mapping[str, Outputs], held: Mapping[int, Handle]) -> bool:
     """Whether the node runs: no condition is false or absent."""
     conditions = (resolve(condition, results, held) for condition in node.when)
     return all(condition is not None and condition is not False for condition in conditions)
@@ -77,7 +77,7 @@ def taken(node: PlanNode, results: Mapping[str, Outputs], held: Mapping[int, Han
 def present(binding: Binding, results: Mapping[str, Outputs]) -> bool:
     """Whether everything the binding refers to belongs to nodes that ran."""
     if isinstance(binding, NodeOutput):
-        return results[binding.node] is not UNTAKEN
+        return results[binding.node] is not SKIPPED
     if isinstance(binding, Fallback):
         return any(present(option, results) for option in binding.options)
     if isinstance(binding, Mapping):
@@ -102,7 +102,7 @@ def call_of(
         if name in inputs:
             inputs[name] = resolve(binding, results, held)
             if _lacks(ports[name].type, inputs[name]):
-                raise InputError("absent: it comes from a node that was not taken", where=f"node {node.id}, {name}")
+                raise InputError("missing: the node that makes it was skipped", where=f"node {node.id}, {name}")
         elif node.params is None:
             params[name] = resolve(binding, results, held)
     missing = [name for name, content in inputs.items() if content is dataclasses.MISSING]

@@ -18,7 +18,7 @@ Homes = Mapping[str, str]
 """Name of the process by stage."""
 
 Made = Mapping[NodeOutput, Any]
-"""Values by output. Those of a node that was not taken are absent."""
+"""Values by output. Those of a skipped node are absent."""
 
 
 def only(plan: Plan, names: Collection[str]) -> Plan:
@@ -133,7 +133,7 @@ def _filled(binding: Binding, over: Collection[str], made: Made) -> Binding:
 
 
 def _fallback(options: Sequence[Binding]) -> Binding:
-    """The options that are left, up to the first that is certain to be taken."""
+    """The options that are left, up to the first that is certain to be present."""
     left: list[Binding] = []
     for option in options:
         if option is None:
@@ -147,7 +147,7 @@ def _fallback(options: Sequence[Binding]) -> Binding:
 
 
 def _present(binding: Binding, over: Collection[str], made: Made) -> bool:
-    """Whether the binding may still be present: it refers to no node that was not taken."""
+    """Whether the binding may still be present: it refers to no skipped node."""
     if isinstance(binding, NodeOutput):
         return binding.node not in over or binding in made
     if isinstance(binding, Fallback):

@@ -164,7 +164,7 @@ CASES: dict[str, tuple[str, list[str]]] = {
             "  n: {each: {x: [0.1, 0.2], y: [0.3]}, stage: paint, with: {source: $take.latents, strength: $x, label: $y}}\n"
         ),
         [
-            "g.yaml:8:13: node n: each: goes through its lists side by side, so they are of one length; found x has 2, y has 1",
+            "g.yaml:8:13: node n: each: its lists must have the same length; found x has 2, y has 1",
             "g.yaml:8:105: node n: label takes text; $y is float",
         ],
     ),
@@ -174,7 +174,7 @@ CASES: dict[str, tuple[str, list[str]]] = {
             "{o: $n.audio}",
         ),
         [
-            "g.yaml:10:17: node n: each: how long $s.tracks is shows only while running; allowed: an input, a list written here, or what each: gives"
+            "g.yaml:10:17: node n: each: the length of $s.tracks is known only during the run; allowed: an input, a list written here, or what each: gives"
         ],
     ),
     "empty each": (
@@ -245,7 +245,7 @@ CASES: dict[str, tuple[str, list[str]]] = {
     ),
     "node without use": (
         body("  n: {stage: paint, with: {source: $take.latents}}\n", "{o: $take.latents}"),
-        ["g.yaml:8:3: node n: nothing comes of this node: no output leads back to it; outputs: o"],
+        ["g.yaml:8:3: node n: this node is not used by any output; outputs: o"],
     ),
     "input without use": (
         body("  n: {stage: paint, with: {source: $take.latents}}\n", inputs="{x: {type: text}}"),
@@ -362,7 +362,7 @@ def test_a_nested_graph_that_loops_over_its_input_wants_a_known_list() -> None:
     start = "  t: {stage: sound, with: {latents: $take.latents}}\n  s: {stage: split, with: {audio: $t}}\n"
     late = body(start + "  n: {graph: inner, with: {tracks: $s.tracks}}\n", "{o: $n.o}")
     assert messages(late, inner=inner) == [
-        "g.yaml:10:36: node n: graph inner goes through tracks, and how long it is shows only while running; "
+        "g.yaml:10:36: node n: graph inner loops over tracks, whose length is known only during the run; "
         "allowed: an input, a list written here, or what each: gives"
     ]
     early = body(start + "  n: {graph: inner, with: {tracks: [$t, $t]}}\n", "{o: $n.o, s: $s.tracks}")

@@ -97,5 +97,5 @@ def test_what_would_be_skipped_or_refused_is_told() -> None:
         "after": "computed",
     }
     problems = {node.id: node.problem for node in seen.nodes if node.problem}
-    assert problems["bad"] == "node bad, parts: absent: it comes from a node that was not taken"
+    assert problems["bad"] == "node bad, parts: missing: the node that makes it was skipped"
     assert problems["worse"].startswith("node worse, seed: -1:")

@@ -157,7 +157,7 @@ def test_a_skipped_node_is_told_of() -> None:
 
 def test_something_required_that_is_absent_is_refused() -> None:
     plan = plan_of({"a": node("make", when=(False,)), "b": node("mix", parts=[out("a")])})
-    with pytest.raises(InputError, match=r"^node b, parts: absent: it comes from a node that was not taken$"):
+    with pytest.raises(InputError, match=r"^node b, parts: missing: the node that makes it was skipped$"):
         run(plan)
 
 

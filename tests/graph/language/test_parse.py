@@ -102,7 +102,7 @@ CASES: dict[str, tuple[str | bytes, list[str]]] = {
     ),
     "nothing": (
         "",
-        ["g.yaml:1:1: a graph is a map with graph, version, summary, inputs, nodes, outputs; found nothing"],
+        ["g.yaml:1:1: a graph is a map with graph, version, summary, inputs, nodes, outputs; found null"],
     ),
     "a word": (
         "hello",
@@ -185,7 +185,7 @@ CASES: dict[str, tuple[str | bytes, list[str]]] = {
     "output without reference": (
         BASE.replace("$mood.prompt", "a"),
         [
-            "g.yaml:6:3: node mood: nothing comes of this node: no output leads back to it; outputs: prompt",
+            "g.yaml:6:3: node mood: this node is not used by any output; outputs: prompt",
             "g.yaml:7:19: output prompt refers to nothing; found text 'a'; allowed: $node.port",
         ],
     ),
@@ -273,7 +273,7 @@ CASES: dict[str, tuple[str | bytes, list[str]]] = {
     ),
     "default seed": (
         inp("{type: seed, default: -1}"),
-        ["g.yaml:4:28: input x: default: int -1 (allowed: 0 to 4294967295, or random for an input of a graph)"],
+        ["g.yaml:4:28: input x: default: int -1 (allowed: 0 to 4294967295, or 'random')"],
     ),
 }
 

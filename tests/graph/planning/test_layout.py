@@ -206,7 +206,9 @@ def test_when_asks_for_presence() -> None:
 def test_a_stand_in_that_cannot_be_told_from_the_output_is_refused() -> None:
     inner = "graph: inner\nversion: 1\ninputs: {a: {type: audio}}\nnodes: {}\noutputs: {audio: $a}\n"
     outer = DYNAMIC.replace("stage: blend, with: {tracks: $s.tracks}", "graph: inner, with: {a: $t}")
-    with pytest.raises(GraphError, match="output audio is not computed inside this node"):
+    with pytest.raises(
+        GraphError, match="output audio is not computed inside this node, so `otherwise:` cannot be used for it"
+    ):
         planned(outer, inner=inner)
 
 
@@ -273,7 +275,7 @@ def test_a_seed_for_a_node_that_draws_none_is_refused() -> None:
         ({"tags": "a", "sed": 1}, "graph song: no input 'sed', nearest 'seed'; allowed: tags, seed, steps"),
         ({"tags": "a", "steps": 101}, "steps: 101 (allowed: 1 to 100)"),
         ({"tags": 1, "steps": "x"}, "tags: int 1 (allowed: text); steps: text 'x' (allowed: a whole number)"),
-        ({"tags": "a", "seed": -1}, f"seed: int -1 (allowed: 0 to {MAX_SEED}, or random for an input of a graph)"),
+        ({"tags": "a", "seed": -1}, f"seed: int -1 (allowed: 0 to {MAX_SEED}, or 'random')"),
     ],
 )
 def test_inputs_are_refused_in_words(inputs: Mapping[str, Any], message: str) -> None:

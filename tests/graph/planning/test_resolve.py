@@ -11,13 +11,13 @@ import pytest
 from acestep_flows.graph.content import Handle
 from acestep_flows.graph.execution.cache_key import CacheKey, cache_key
 from acestep_flows.graph.planning.plan import Fallback, PlanNode
-from acestep_flows.graph.planning.resolve import UNTAKEN, call_of, present, resolve, taken, values_of
+from acestep_flows.graph.planning.resolve import SKIPPED, call_of, present, resolve, runs, values_of
 from acestep_flows.values import Latents, Span
 from tests.graph.small_stages import Make, Mix, out, plan_of
 from tests.graph.small_stages import node as of
 
 ONE, TWO = Handle("latents", "d1", 10), Handle("latents", "d2", 10)
-RESULTS: dict[str, Any] = {"a": {"latents": ONE, "none": None}, "b": {"latents": TWO}, "off": UNTAKEN}
+RESULTS: dict[str, Any] = {"a": {"latents": ONE, "none": None}, "b": {"latents": TWO}, "off": SKIPPED}
 SILENCE = Latents(np.zeros((8, 16, 1), np.float32))
 HELD = {id(SILENCE): Handle("latents", SILENCE.digest, 512)}
 
@@ -52,9 +52,9 @@ def test_presence_looks_inside() -> None:
 
 
 def test_all_conditions_count() -> None:
-    assert taken(PlanNode("n", "make", {}), RESULTS, HELD)
-    assert taken(PlanNode("n", "make", {}, (True, out("a"), 0)), RESULTS, HELD)
-    assert not taken(PlanNode("n", "make", {}, (True, out("off"))), RESULTS, HELD)
+    assert runs(PlanNode("n", "make", {}), RESULTS, HELD)
+    assert runs(PlanNode("n", "make", {}, (True, out("a"), 0)), RESULTS, HELD)
+    assert not runs(PlanNode("n", "make", {}, (True, out("off"))), RESULTS, HELD)
 
 
 def test_every_value_of_a_plan_is_listed_once_save_spans() -> None:

@@ -24,7 +24,7 @@ def over_lists(scope: Scope) -> Iterator[Problem]:
         lengths = {len(a.items): name for name, a in node.loop.entries.items() if isinstance(a, Items)}
         if len(lengths) > 1:
             lengths_text = ", ".join(f"{name} has {length}" for length, name in lengths.items())
-            message = f"{key}: goes through its lists side by side, so they are of one length; found {lengths_text}"
+            message = f"{key}: its lists must have the same length; found {lengths_text}"
             yield finding(scope, "loop", message, node.loop.place, node)
         for name, argument in node.loop.entries.items():
             kind = scope.type_of(argument, None, list_of(None))
@@ -43,13 +43,13 @@ def known_lengths(scope: Scope) -> Iterator[Problem]:
         key = "each" if node.each.entries else "fold"
         for argument in node.loop.entries.values():
             if lengths.of(argument, None, list_of(None)) is None:
-                message = f"{key}: how long {argument} is shows only while running; allowed: {allowed}"
+                message = f"{key}: the length of {argument} is known only during the run; allowed: {allowed}"
                 yield finding(scope, "loop", message, argument.place, node)
         inner = lengths.below(node) if node.kind == "graph" else None
         for name in sorted(inner.inputs & node.arguments.entries.keys()) if inner else ():
             argument = node.arguments.entries[name]
             if lengths.of(argument, node, inner.scope.graph.inputs[name].type if inner else None) is None:
-                message = f"graph {node.target} goes through {name}, and how long it is shows only while running"
+                message = f"graph {node.target} loops over {name}, whose length is known only during the run"
                 yield finding(scope, "loop", f"{message}; allowed: {allowed}", argument.place, node)
 
 

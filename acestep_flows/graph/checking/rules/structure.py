@@ -37,7 +37,7 @@ def unreached_nodes(scope: Scope) -> Iterator[Problem]:
             queue.extend(scope.names_used(nodes[name]))
     for name, node in nodes.items():
         if name not in reached and NAME.fullmatch(name):
-            message = f"nothing comes of this node: no output leads back to it; outputs: {listing(outputs)}"
+            message = f"this node is not used by any output; outputs: {listing(outputs)}"
             yield finding(scope, "unreached", message, node.place, node)
 
 
