@@ -104,7 +104,7 @@ def _read_value(reader: InputReader, path: Any, kind: PortType, where: str) -> V
         raise InputError(f"{path[:200]!r}", where=where, allowed=f"a local file, for {kind.kind}")
     from acestep_flows.audio import read
 
-    value = read.audio(_fetch(path, where))
+    value = read.audio(_fetch(path, where), name=f"{where}: {path[:200]}")
     reader.files[value.digest] = path
     return value
 

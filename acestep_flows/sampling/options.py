@@ -12,13 +12,13 @@ from acestep_flows.values import Compatibility
 Solver = Literal["euler", "heun", "pingpong"]
 GuidanceKind = Literal["apg", "cfg", "cfg_star"]
 
-PUSHED = "How the prediction is pushed towards prompt and lyrics."
-HARD = "How hard it is pushed; 0 and 1 switch guidance off."
+METHOD = "Guidance method: how the prediction is pushed towards prompt and lyrics."
+STRENGTH = "Guidance strength; 0 and 1 switch guidance off."
 SHARE = "Share of the steps, in the middle, that is guided."
 TAG = "Guide away from a weakened prompt instead of an empty one."
 LYRIC = "Guide away from weakened lyrics instead of empty ones."
 DIFFUSION = "Weaken the conditions inside the network when guiding away."
-OWN = "Absent: as the model says; published"
+DEFAULT = "Default: from the model's config (published model"
 
 
 class StepOptions(BaseModel):
@@ -31,10 +31,16 @@ class StepOptions(BaseModel):
     guidance_decay: float = Field(0.0, ge=0, le=1, description="How far the scale falls towards the minimum.")
     guidance_minimum: float = Field(3.0, ge=0, le=200, description="The scale that full decay ends at.")
     guidance_scale_text: float = Field(
-        0.0, ge=0, le=10, description="Push of the prompt alone; acts above 1, with lyric."
+        0.0,
+        ge=0,
+        le=10,
+        description="Guidance scale for the prompt; used only if both text and lyric scales are above 1.",
     )
     guidance_scale_lyric: float = Field(
-        0.0, ge=0, le=10, description="Push of the lyrics alone; acts above 1, with text."
+        0.0,
+        ge=0,
+        le=10,
+        description="Guidance scale for the lyrics; used only if both text and lyric scales are above 1.",
     )
     omega: float = Field(10.0, ge=-100, le=100, description="Granularity: above 0 sharpens, below 0 smooths.")
     oss_steps: tuple[int, ...] | None = Field(
@@ -57,19 +63,19 @@ class GuidanceChoices(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    guidance: GuidanceKind | None = Field(None, description=f"{PUSHED} {OWN}: apg.")
-    guidance_scale: float | None = Field(None, ge=0, le=30, description=f"{HARD} {OWN}: 15.")
-    guidance_interval: float | None = Field(None, ge=0, le=1, description=f"{SHARE} {OWN}: 0.5.")
-    erg_tag: bool | None = Field(None, description=f"{TAG} {OWN}: true.")
-    erg_lyric: bool | None = Field(None, description=f"{LYRIC} {OWN}: true.")
-    erg_diffusion: bool | None = Field(None, description=f"{DIFFUSION} {OWN}: true.")
+    guidance: GuidanceKind | None = Field(None, description=f"{METHOD} {DEFAULT}: apg).")
+    guidance_scale: float | None = Field(None, ge=0, le=30, description=f"{STRENGTH} {DEFAULT}: 15).")
+    guidance_interval: float | None = Field(None, ge=0, le=1, description=f"{SHARE} {DEFAULT}: 0.5).")
+    erg_tag: bool | None = Field(None, description=f"{TAG} {DEFAULT}: true).")
+    erg_lyric: bool | None = Field(None, description=f"{LYRIC} {DEFAULT}: true).")
+    erg_diffusion: bool | None = Field(None, description=f"{DIFFUSION} {DEFAULT}: true).")
 
 
 class SamplerOptions(StepOptions):
     """Choices that hold for every step of a song, whatever the task; the defaults are those of the published model."""
 
-    guidance: GuidanceKind = Field("apg", description=PUSHED)
-    guidance_scale: float = Field(15.0, ge=0, le=30, description=HARD)
+    guidance: GuidanceKind = Field("apg", description=METHOD)
+    guidance_scale: float = Field(15.0, ge=0, le=30, description=STRENGTH)
     guidance_interval: float = Field(0.5, ge=0, le=1, description=SHARE)
     erg_tag: bool = Field(True, description=TAG)
     erg_lyric: bool = Field(True, description=LYRIC)

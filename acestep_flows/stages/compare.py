@@ -23,8 +23,8 @@ class Compare(ItemStage):
         after: Audio
 
     class Params(StageParams):
-        span: Span | None = Field(None, description="What was to change, in seconds of `after`; absent: all of it.")
-        unchanged: bool = Field(False, description="Nothing of `before` was to change (the song was only extended).")
+        span: Span | None = Field(None, description="The part that should change, in seconds of `after`; absent: all.")
+        unchanged: bool = Field(False, description="True if `before` should be unchanged (the song was only extended).")
         offset: float = Field(0.0, ge=0, description="Second of `after` at which `before` starts.")
         edge: float = Field(1.0, ge=0, description="Seconds on either side of the span that are counted apart.")
 
@@ -36,7 +36,7 @@ class Compare(ItemStage):
         from acestep_flows.audio import locality
 
         if params.unchanged and params.span is not None:
-            raise InputError("a span, yet nothing was to change", where="compare.span", allowed="one of the two")
+            raise InputError("a span, although `unchanged` is true", where="compare.span", allowed="one of the two")
         span = None if params.unchanged else params.span or Span(0.0, item.after.seconds)
         change = locality.audio(item.before, item.after, span, offset=params.offset, edge=params.edge)
         return self.Out(Report(change.entries()))

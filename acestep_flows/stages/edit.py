@@ -1,4 +1,4 @@
-"""Change words or style of a song and keep its tune: FlowEdit (spec 02 section 5.5)."""
+"""Change lyrics or style of a song and keep its tune: FlowEdit (spec 02 section 5.5)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Edit(DiffusionStage):
-    """Move a song from the words and style it has to those it shall have, keeping as much as the shares allow.
+    """Change a song's lyrics and style to new ones; `minimum` and `maximum` say how much of the song is kept.
 
-    For lyrics alone, minimum 0.6 and maximum 1 do well; for a remix 0.2 and 0.4. Guidance kind, interval, omega, ERG
-    and OSS have no effect here: every step is guided by APG.
+    To change only the lyrics, minimum 0.6 and maximum 1 do well; for a remix 0.2 and 0.4. Guidance method, interval,
+    omega, ERG and OSS have no effect here: every step is guided by APG.
     """
 
     name, version = "edit", 1
@@ -36,9 +36,11 @@ class Edit(DiffusionStage):
     class Params(DiffusionParams):
         seed: Seed = Field(description="Seed of the noises that carry the edit.")
         minimum: float = Field(
-            0.0, ge=0, le=1, description="Share of the noisiest steps left out: they keep the shape."
+            0.0, ge=0, le=1, description="Share of the steps, the noisiest, to skip; more keeps more of the song."
         )
-        maximum: float = Field(1.0, ge=0, le=1, description="Share after which the target alone is sampled.")
+        maximum: float = Field(
+            1.0, ge=0, le=1, description="Share of the steps after which only the target is sampled."
+        )
         averages: int = Field(1, ge=1, le=64, description="Noises averaged in each step.")
 
         @model_validator(mode="after")

@@ -24,7 +24,7 @@ WEAKENED = 0.01
 class EncodePrompt(Stage):
     """Encode the prompt: comma-separated tags, free text or a scene, at most 256 tokens.
 
-    The weakened variant that entropy rectifying guidance needs is encoded along, so that the sampler can choose.
+    The weakened variant that entropy rectifying guidance needs is also encoded, so that the sampler can choose.
     """
 
     name, version = "encode_prompt", 1

@@ -14,7 +14,7 @@ from acestep_flows.values import OUTPUT_RATE, Audio, File
 
 
 class Export(ItemStage):
-    """Encode a song as wav, flac, mp3 or ogg, so that what leaves a pool of machines is small."""
+    """Encode a song as wav, flac, mp3 or ogg, to send small files between machines."""
 
     name, version = "export", 1
 

@@ -14,9 +14,9 @@ from acestep_flows.values import MAX_SECONDS, MAX_SEED, Latents, Noise, frames_f
 
 
 class InitNoise(ItemStage):
-    """Draw noise for a new song, or for a variation: a seed means the same song on every machine.
+    """Draw noise for a new song, or for a variation. A seed gives the same noise on every machine.
 
-    With a variance, noise of a second seed is drawn along; the sampler turns the first towards it.
+    With a variance, noise of a second seed is also drawn; the sampler turns the first towards it.
     """
 
     name, version = "init_noise", 1
@@ -28,7 +28,7 @@ class InitNoise(ItemStage):
     class Params(StageParams):
         seed: Seed = Field(description="Which song: 0 to 2^32-1.")
         duration: float | None = Field(None, gt=0, le=MAX_SECONDS, description="Length of the song in seconds.")
-        variance: float = Field(0.0, ge=0, le=1, description="0: the seed's own song, 1: wholly the retake seed's.")
+        variance: float = Field(0.0, ge=0, le=1, description="0: noise of `seed` only; 1: noise of `retake_seed` only.")
         retake_seed: Seed | None = Field(None, description="Second seed of a variation; absent: seed + 1.")
 
     @dataclass(frozen=True)

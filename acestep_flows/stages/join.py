@@ -24,7 +24,8 @@ class Join(ItemStage):
     class Params(StageParams):
         crossfade: float = Field(0.0, ge=0, le=60, description="Overlap of neighbours in seconds.")
         curve: Literal["equal_power", "equal_gain"] = Field(
-            "equal_power", description="equal_power where different sounds meet, equal_gain where one goes on."
+            "equal_power",
+            description="equal_power where different sounds meet, equal_gain where the same sound continues.",
         )
 
     @dataclass(frozen=True)

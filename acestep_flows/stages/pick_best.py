@@ -19,14 +19,14 @@ class Bound(StageParams):
     """A limit on one measurement. A measurement that has no answer breaks it."""
 
     measurement: str = Field(description="Name of the measurement, such as silence_share.")
-    minimum: float | None = Field(None, description="Lowest value that keeps it.")
-    maximum: float | None = Field(None, description="Highest value that keeps it.")
+    minimum: float | None = Field(None, description="Lowest value allowed.")
+    maximum: float | None = Field(None, description="Highest value allowed.")
 
 
 class Pick(ItemStage):
-    """Pick the take that breaks the fewest bounds; among those the one that comes first in `prefer` of `by`.
+    """Pick the take with the fewest broken bounds; ties go to the best value of `by`, where `prefer` says what is best.
 
-    Ties go to the earlier take.
+    If these are equal too, the earlier take is picked.
     """
 
     name, version = "pick", 1
@@ -38,9 +38,9 @@ class Pick(ItemStage):
 
     class Params(StageParams):
         by: str = Field("loudness_lufs", description="The measurement that decides.")
-        prefer: Literal["highest", "lowest", "nearest"] = Field("highest", description="Which value of it is best.")
-        target: float | None = Field(None, description="What to be nearest to.")
-        bounds: tuple[Bound, ...] = Field((), description="Limits that a good take keeps.")
+        prefer: Literal["highest", "lowest", "nearest"] = Field("highest", description="Which value of `by` is best.")
+        target: float | None = Field(None, description="The best value of `by` if `prefer` is nearest.")
+        bounds: tuple[Bound, ...] = Field((), description="Limits on the measurements of a good take.")
 
     @dataclass(frozen=True)
     class Out:

@@ -13,8 +13,9 @@ from acestep_flows.values import canonical_json
 
 HEADING = """# Stages
 
-What graphs are made of. What is not optional and has no default must be given; values of other nodes are given as
-references, see [graphs.md](graphs.md). This page is made from the declarations: `acestep-flows stages --markdown`.
+Graphs consist of these stages. An input without default that is not optional is required. Outputs of other nodes are
+passed as references, see [graphs.md](graphs.md). This page is made from the declarations:
+`acestep-flows stages --markdown`.
 """
 
 

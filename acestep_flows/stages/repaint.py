@@ -105,7 +105,7 @@ class Repaint(DiffusionStage):
 
         latents = latents_of(trajectory, state)
         left = frames_from_seconds(params.left)
-        # In an extension no frame of the source was to change.
+        # In an extension no frame of the source should change.
         change = locality.latents(item.source, latents, params.span, offset=left)
         entries = {
             "task": "repaint" if params.span is not None else "extend",

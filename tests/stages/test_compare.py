@@ -35,5 +35,5 @@ def test_an_extension_was_to_change_nothing(small: Checkpoint) -> None:
 
 
 def test_a_span_contradicts_unchanged(small: Checkpoint) -> None:
-    with pytest.raises(InputError, match="a span, yet nothing was to change"):
+    with pytest.raises(InputError, match="a span, although `unchanged` is true"):
         run("compare", small, {"span": Span(0, 1), "unchanged": True}, before=tone(1.0), after=tone(1.0))
