@@ -18,7 +18,10 @@ SHARE = "Share of the steps, in the middle, that is guided."
 TAG = "Guide away from a weakened prompt instead of an empty one."
 LYRIC = "Guide away from weakened lyrics instead of empty ones."
 DIFFUSION = "Weaken the conditions inside the network when guiding away."
-DEFAULT = "Default: from the model's config (published model"
+
+
+def _default(published: str) -> str:
+    return f"Default: from the model's config (published model: {published})."
 
 
 class StepOptions(BaseModel):
@@ -63,12 +66,12 @@ class GuidanceChoices(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    guidance: GuidanceKind | None = Field(None, description=f"{METHOD} {DEFAULT}: apg).")
-    guidance_scale: float | None = Field(None, ge=0, le=30, description=f"{STRENGTH} {DEFAULT}: 15).")
-    guidance_interval: float | None = Field(None, ge=0, le=1, description=f"{SHARE} {DEFAULT}: 0.5).")
-    erg_tag: bool | None = Field(None, description=f"{TAG} {DEFAULT}: true).")
-    erg_lyric: bool | None = Field(None, description=f"{LYRIC} {DEFAULT}: true).")
-    erg_diffusion: bool | None = Field(None, description=f"{DIFFUSION} {DEFAULT}: true).")
+    guidance: GuidanceKind | None = Field(None, description=f"{METHOD} {_default('apg')}")
+    guidance_scale: float | None = Field(None, ge=0, le=30, description=f"{STRENGTH} {_default('15')}")
+    guidance_interval: float | None = Field(None, ge=0, le=1, description=f"{SHARE} {_default('0.5')}")
+    erg_tag: bool | None = Field(None, description=f"{TAG} {_default('true')}")
+    erg_lyric: bool | None = Field(None, description=f"{LYRIC} {_default('true')}")
+    erg_diffusion: bool | None = Field(None, description=f"{DIFFUSION} {_default('true')}")
 
 
 class SamplerOptions(StepOptions):
