@@ -70,7 +70,7 @@ class LocalRunner:
         self._threads = threads
         if threads is not None:
             threadpool_limits(threads, user_api="blas")  # numpy's products: how they are split shows in last digits
-        self.work = ThreadPoolExecutor(workers, thread_name_prefix="stage", initializer=self._limit)
+        self.work = ThreadPoolExecutor(workers, thread_name_prefix="stage", initializer=_limit, initargs=(threads,))
         # Reading and digesting does not wait behind a song.
         self._files = ThreadPoolExecutor(2, thread_name_prefix="files")
 
@@ -156,7 +156,7 @@ class LocalRunner:
                 instance = stage()
                 with garbage_collection_paused():  # torch, transformers and diffusers are imported here
                     instance.load(self.checkpoint, self.placement)
-                self._limit()  # it may be only now that torch is there
+                _limit(self._threads)  # it may be only now that torch is there
                 self._loaded[stage] = instance
             return self._loaded[stage]
 
@@ -191,11 +191,6 @@ class LocalRunner:
             raise reply
         return reply
 
-    def _limit(self) -> None:
-        """Set the number of threads of torch operations in this thread."""
-        if self._threads is not None and (torch := sys.modules.get("torch")) is not None:
-            limit_threads(torch, self._threads)
-
     def _in_files(self, work: Callable[..., T], *args: Any) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._files, work, *args)
 
@@ -224,6 +219,12 @@ class _LoopWatch(Watch):
 
     def preview(self, item: int, done: int, total: int, latents: Latents) -> None:
         self._loop.call_soon_threadsafe(self._progress.preview, done, total, latents)
+
+
+def _limit(threads: int | None) -> None:
+    """Set the number of threads of torch operations in this thread. Pool threads hold no runner, so it can be freed."""
+    if threads is not None and (torch := sys.modules.get("torch")) is not None:
+        limit_threads(torch, threads)
 
 
 def _read(store: Store, key: str) -> Outputs | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -109,6 +111,21 @@ def test_a_closed_session_says_so_and_has_no_threads(small_root: Path, tmp_path:
             use("text2music", **SONG)
     with pytest.raises(InputError, match="session: closed"):
         asyncio.run(session.run_async("text2music", **SONG))
+
+
+def test_a_session_that_nobody_closed_frees_its_weights_and_threads(small_root: Path, tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    session = Session(small_root, cache_folder=tmp_path)
+    session.run("text2music", **SONG)
+    runner = weakref.ref(session.scheduler.runner)
+    started = [thread for thread in set(threading.enumerate()) - before if not thread.name.startswith("lane")]
+    del session
+    gc.collect()
+    assert runner() is None
+    for thread in started:
+        thread.join(10)
+    assert started
+    assert not [thread for thread in started if thread.is_alive()]
 
 
 SCRIPT = """
