@@ -15,6 +15,7 @@ import numpy as np
 from acestep_flows.errors import InputError
 from acestep_flows.graph.language.wording import show
 from acestep_flows.input_reader import InputReader
+from acestep_flows.session.result import RunResult
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import Value
 
@@ -44,6 +45,8 @@ def read_inputs(inputs: Mapping[str, Any], types: Mapping[str, PortType]) -> tup
             return None
         if isinstance(value, np.generic):
             return value.item()
+        if isinstance(value, RunResult):
+            raise InputError("the result of a run", where=where, allowed=_outputs(value, kind))
         if kind.is_file:
             return _value(value, kind.kind, where, reader)
         if isinstance(value, np.ndarray):
@@ -54,6 +57,12 @@ def read_inputs(inputs: Mapping[str, Any], types: Mapping[str, PortType]) -> tup
 
     read = {name: types[name].map(value, leaf, name) if name in types else value for name, value in inputs.items()}
     return read, reader.files
+
+
+def _outputs(result: RunResult, kind: PortType) -> str:
+    """The outputs of a result that may stand for it: those of `kind`, else all."""
+    names = [name for name, output in result.outputs.items() if isinstance(output, Value) and output.kind == kind.kind]
+    return "one of its outputs: " + ", ".join(f"result.{name}" for name in names or result.outputs)
 
 
 def _value(value: Any, kind: str, where: str, reader: InputReader) -> Value:

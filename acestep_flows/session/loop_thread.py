@@ -29,7 +29,8 @@ class LoopThread:
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(target=_serve, args=(self._loop,), name="session", daemon=True)
                 self._thread.start()
-                weakref.finalize(self, _stop, self._loop)
+                # At exit the sessions are closed first: see `session/exit.py`.
+                weakref.finalize(self, _stop, self._loop).atexit = False
             return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def refuse_own_thread(self) -> None:
@@ -40,7 +41,7 @@ class LoopThread:
         """
         if threading.current_thread() is self._thread:
             raise InputError(
-                "a progress callback cannot wait for its own session", where="session", allowed="RunHandle.cancel()"
+                "a progress callback must not call run(), plan(), wait() or close(); only cancel() is allowed"
             )
 
     def close(self) -> None:

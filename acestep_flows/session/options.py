@@ -44,6 +44,16 @@ def check_deadline(seconds: Any) -> float | None:
     return float(seconds)
 
 
+def check_progress(progress: Any) -> None:
+    """Refuse a `progress` that would show nothing.
+
+    Raises:
+        InputError: it is neither a bool nor callable.
+    """
+    if not isinstance(progress, bool) and not callable(progress):
+        raise InputError(show(progress), where="progress", allowed="True, False, or a function of one event")
+
+
 def merge_inputs(
     inputs: Mapping[str, Any] | None, named: Mapping[str, Any], declared: Mapping[str, Any], options: Mapping[str, bool]
 ) -> dict[str, Any]:
@@ -51,7 +61,7 @@ def merge_inputs(
 
     Args:
         declared: the inputs of the graph.
-        options: the options of `Session.run`, and whether each is given.
+        options: the options of `Session.run` by name, and whether each is given.
 
     Raises:
         InputError: an input is given twice, or the keyword of an option is the name of an input as well.

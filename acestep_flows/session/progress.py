@@ -12,6 +12,7 @@ import click
 
 from acestep_flows.errors import Cancelled
 from acestep_flows.graph.execution.events import ENDS, Event
+from acestep_flows.session.exit import is_exiting
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -24,7 +25,10 @@ MOST_LINES = 60
 
 
 class EventListener:
-    """Passes events to a callback. If the callback raises, the run stops, and `error` is what it raised."""
+    """Passes events to a callback. If the callback raises, the run stops, and `error` is what it raised.
+
+    The run also stops when the interpreter exits.
+    """
 
     def __init__(self, callback: Callable[[Event], None], stop: Callable[[], None]) -> None:
         self.error: Exception | None = None
@@ -33,6 +37,9 @@ class EventListener:
     def hear(self, event: Event) -> None:
         """Pass an event on, until the callback raises."""
         if self.error is not None:
+            return
+        if is_exiting():
+            self._stop()
             return
         try:
             self._callback(event)

@@ -183,7 +183,7 @@ def _target(path: str | PathLike[str], name: str | None, format: str | None) -> 
         allowed = f"a folder, or a file that ends in {listing('.' + known for known in FORMATS)}"
         raise InputError(f"no audio format {target.suffix!r}", where=str(target), allowed=allowed)
     if name is not None:
-        raise InputError("given beside a file", where="name", allowed="a name beside a folder")
+        raise InputError("name= cannot be used when path is a file")
     if format not in (None, extension):
         raise InputError(f"{format} for a file that ends in {target.suffix}", where="format", allowed=extension)
     return target.parent, _checked_name(target.stem, "path"), extension

@@ -25,11 +25,13 @@ from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.execution.timings import Timings
 from acestep_flows.graph.library import Library
 from acestep_flows.model.placement import Placement
+from acestep_flows.session.exit import close_at_exit
 from acestep_flows.session.inputs import read_inputs
 from acestep_flows.session.loop_thread import LoopThread
 from acestep_flows.session.options import (
     check_deadline,
     check_mode,
+    check_progress,
     merge_inputs,
     parameter_names,
     pick_placement,
@@ -49,8 +51,8 @@ T = TypeVar("T")
 class Session:
     """Runs graphs in this process. Weights are loaded by the first run that needs them, and stay until `close`.
 
-    Use it as a context manager, or call `close`. It works in scripts, in notebooks and other programs whose event loop
-    runs, and from several threads at once.
+    Use it as a context manager, or call `close`; the end of the program closes it too. It works in scripts, in
+    notebooks and other programs whose event loop runs, and from several threads at once.
 
         with Session() as session:
             result = session.run("text2music", tags="lo-fi, piano", duration=10, seed=7)
@@ -97,7 +99,7 @@ class Session:
         Library(self._graph_folders)  # refuses a folder that does not exist
         settings = read_settings()
         self._results = Path(cache_folder).expanduser() if cache_folder is not None else settings.results
-        if isinstance(weights, Weights):  # chosen by a caller, in whose words errors are
+        if isinstance(weights, Weights):  # chosen by the caller (command line); keep its error wording
             self.weights, self._checkpoint = weights, weights.open()
         else:
             self.weights = pick_weights(weights, lyric_vocab, settings)
@@ -109,6 +111,7 @@ class Session:
         self._scheduler: Scheduler | None = None
         self._running: set[RunHandle] = set()
         self._closed = False
+        close_at_exit(self)
 
     def __repr__(self) -> str:
         state = ", closed" if self._closed else ""
@@ -221,6 +224,7 @@ class Session:
         planned = self._planned(graph, inputs, named, options)
         mode = self._mode if cache is None else check_mode(cache)
         seconds = self._deadline if deadline is None else check_deadline(deadline)
+        check_progress(progress)
         handle = RunHandle(planned.plan.graph, self._loop)
         with self._lock:
             outcome = self._submit(self._execute(planned, Options(mode, seconds), progress, handle))
@@ -289,8 +293,8 @@ class Session:
             return graph
         scope = self.read(graph)
         declared = scope.graph.inputs
-        given = {name: option is not None and option is not False for name, option in options.items()}
-        merged = merge_inputs(inputs, named, declared, given)
+        is_given_by_name = {name: option is not None and option is not False for name, option in options.items()}
+        merged = merge_inputs(inputs, named, declared, is_given_by_name)
         return plan_run(scope, *read_inputs(merged, {name: declared[name].type for name in declared}))
 
     async def _execute(
@@ -335,4 +339,4 @@ class Session:
 
     def _refuse_closed(self) -> None:
         if self._closed:
-            raise InputError("closed", where="session", allowed="an open session: make a new one")
+            raise InputError("the session is closed; make a new one")

@@ -54,12 +54,27 @@ def test_every_program_of_the_page_runs(folder: Path, capsys: pytest.CaptureFixt
 
 def test_the_readme_makes_a_song_in_five_lines(folder: Path) -> None:
     text = chapter((ROOT / "README.md").read_text(encoding="utf-8"), "In Python")
-    (program,) = blocks(text)
+    program, _ = blocks(text)
     lines = [line for line in program.splitlines() if line]
     assert len(lines) <= 5
-    assert "duration=10," in program
-    exec(compile(program.replace("duration=10,", "duration=1, steps=2,"), "README.md", "exec"), {})
+    exec(compile(shortened(program), "README.md", "exec"), {})
     assert sorted(path.suffix for path in (folder / "songs").iterdir()) == [".json", ".png", ".wav"]
+
+
+def test_the_readme_repaints_the_song_when_pasted_after_it(folder: Path) -> None:
+    text = chapter((ROOT / "README.md").read_text(encoding="utf-8"), "In Python")
+    namespace: dict[str, Any] = {}
+    for program in blocks(text):
+        exec(compile(shortened(program), "README.md", "exec"), namespace)
+    songs = {path.name.split("-")[0] for path in (folder / "songs").glob("*.wav")}
+    assert songs == {"text2music", "repaint"}
+
+
+def shortened(program: str) -> str:
+    """A program of README's chapter with a shorter song and fewer steps."""
+    short = program.replace("duration=10,", "duration=1, steps=2,").replace("span=(4, 6),", "span=(0.2, 0.6), steps=2,")
+    assert short != program
+    return short
 
 
 def test_the_public_names_are_a_list() -> None:

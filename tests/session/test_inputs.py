@@ -11,9 +11,10 @@ import pytest
 
 from acestep_flows import Session
 from acestep_flows.audio import read, write
+from acestep_flows.errors import InputError
 from acestep_flows.graph.library import shipped
 from acestep_flows.session import RunResult
-from tests.session.songs import CLASHING, DECODE, SOURCE, WORDS
+from tests.session.songs import CLASHING, DECODE, NESTING, SOURCE, WORDS
 
 
 def shipped_inputs(result: RunResult) -> dict[str, dict[str, Any]]:
@@ -76,6 +77,22 @@ def test_a_graph_is_a_name_a_file_text_a_map_or_read_before(
     with Session(session.weights, session.placement, graph_folders=[tmp_path]) as other:
         assert "mine" in other.graphs
         assert "latents  latents" in other.describe("mine")
+
+
+def test_a_graph_that_was_read_shows_its_name_and_inputs(session: Session) -> None:
+    assert repr(session.read(DECODE)) == "<Scope of my-decode: inputs latents>"
+    assert repr(session.read(NESTING)) == "<Scope of nesting: inputs none>"
+
+
+def test_a_result_is_refused_with_the_output_to_give(session: Session, result: RunResult) -> None:
+    for name, inputs, output in (
+        ("repaint", {"source": result, "tags": "pop", "span": (0.2, 0.6)}, "audio"),
+        ("decode", {"latents": result}, "latents"),
+    ):
+        (where,) = (name for name, value in inputs.items() if value is result)
+        message = f"^{where}: the result of a run \\(allowed: one of its outputs: result.{output}\\)$"
+        with pytest.raises(InputError, match=message):
+            session.run(name, inputs=inputs)
 
 
 def test_a_changed_graph_file_is_read_again(session: Session, tmp_path: Path) -> None:

@@ -107,9 +107,9 @@ def test_a_closed_session_says_so_and_has_no_threads(small_root: Path, tmp_path:
     session.close()
     assert repr(session).endswith(", closed>")
     for use in (session.run, session.start, session.plan):
-        with pytest.raises(InputError, match=r"session: closed \(allowed: an open session: make a new one\)"):
+        with pytest.raises(InputError, match="^the session is closed; make a new one$"):
             use("text2music", **SONG)
-    with pytest.raises(InputError, match="session: closed"):
+    with pytest.raises(InputError, match="the session is closed"):
         asyncio.run(session.run_async("text2music", **SONG))
 
 
@@ -149,6 +149,20 @@ except KeyboardInterrupt:
     print("interrupted", len(session._running), again.audio.channels)
 """
 
+LEFT_OPEN = """
+import threading
+from acestep_flows import Session
+
+sampling = threading.Event()
+session, idle, closed = Session(ROOT, cache="off"), Session(ROOT), Session(ROOT)
+closed.close()
+hear = lambda event: event.type == "progress" and sampling.set()
+run = session.start("text2music", tags="pop", duration=60, steps=200, seed=1, progress=hear)
+if WAIT:
+    sampling.wait()
+print("the end", flush=True)
+"""
+
 
 def script(text: str, small_root: Path, folder: Path) -> subprocess.Popen[str]:
     environment = {**os.environ, "ACESTEP_FLOWS_CACHE": str(folder / "cache")}
@@ -184,6 +198,15 @@ def test_ctrl_c_stops_at_a_step_and_leaves_nothing_behind(small_root: Path, tmp_
     assert out.splitlines()[-2:] == ["cancelled", "interrupted 0 2"]
     assert not (tmp_path / "songs").exists()
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.suffix in (".part", ".claim")]
+
+
+@pytest.mark.parametrize("sampling", [True, False])
+def test_a_session_left_open_ends_quietly_with_the_program(sampling: bool, small_root: Path, tmp_path: Path) -> None:
+    with script(LEFT_OPEN.replace("WAIT", str(sampling)), small_root, tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "the end\n"
+        out, err = process.communicate(timeout=120)
+    assert (process.returncode, out, err) == (0, "", "")
 
 
 def test_a_notebook_plays_a_song(small_root: Path, tmp_path: Path) -> None:

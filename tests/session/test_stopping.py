@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +26,15 @@ def test_progress_is_shown_or_handed_over(session: Session, capsys: pytest.Captu
     assert "[6/6] song (vocode): " in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("progress", "shown"), [(1, "int 1"), ("yes", "text 'yes'"), (None, "nothing")])
+def test_progress_is_a_bool_or_a_function(session: Session, progress: Any, shown: str) -> None:
+    message = f"^progress: {shown} \\(allowed: True, False, or a function of one event\\)$"
+    with pytest.raises(InputError, match=message):
+        session.run("text2music", **SONG, progress=progress)
+    with pytest.raises(InputError, match=message):
+        asyncio.run(session.run_async("text2music", **SONG, progress=progress))
+
+
 def test_a_callback_that_fails_stops_the_run(session: Session) -> None:
     def fail() -> None:
         raise ZeroDivisionError("in the callback")
@@ -40,7 +51,7 @@ def test_a_callback_that_fails_stops_the_run(session: Session) -> None:
 
 
 def test_a_callback_cannot_wait_for_its_own_session(session: Session) -> None:
-    with pytest.raises(InputError, match="a progress callback cannot wait for its own session"):
+    with pytest.raises(InputError, match=r"^a progress callback must not call run\(\), .* only cancel\(\) is allowed$"):
         session.run("text2music", **LONG, progress=when_sampling(lambda: session.run("text2music", **SONG)))
 
 

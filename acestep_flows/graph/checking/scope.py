@@ -56,6 +56,9 @@ class Scope:
         self._working: set[str] = set()
         self._order: list[str] | None = None
 
+    def __repr__(self) -> str:
+        return f"<Scope of {self.graph.name}: inputs {', '.join(self.graph.inputs) or 'none'}>"
+
     # Nodes and their ports
 
     def nested(self, node: NodeSyntax) -> Scope:
