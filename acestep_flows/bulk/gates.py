@@ -54,16 +54,16 @@ def parse_gate(text: str, names: Collection[str] | None = None) -> Gate:
     Raises:
         InputError: no such comparison, or no such measurement.
     """
-    found = _GATE.fullmatch(text)
-    if found is None or not found[3]:
+    match = _GATE.fullmatch(text)
+    if match is None or not match[3]:
         raise InputError(f"{clip(text)!r} compares nothing", where="--require", allowed='such as "silence_share<0.5"')
     from acestep_flows.bulk.measurements import ALIASES, FIELDS  # reads the audio modules
 
     known = tuple(FIELDS if names is None else names)
-    name, op, words = found[1], found[2], found[3]
+    name, op, words = match[1], match[2], match[3]
     name = name if name in known else ALIASES.get(name, name)
     if name not in known:
-        raise InputError(unlike("measurement", found[1], known), where="--require")
+        raise InputError(unlike("measurement", match[1], known), where="--require")
     try:
         bound: float | str = float(words)
     except ValueError:

@@ -37,7 +37,7 @@ def inspect(path: Path, checkpoint: Path | None) -> None:
 @click.option("--checkpoint", type=FOLDER, required=True, help="The checkpoint that they are for.")
 @click.option("--out", type=FOLDER, required=True, help="Folder of the new checkpoint.")
 def merge(adapters: tuple[str, ...], checkpoint: Path, out: Path) -> None:
-    """Write a checkpoint with adapters merged into its weights, each times its WEIGHT (default 1).
+    """Write a checkpoint with adapters merged into its weights, each scaled by its WEIGHT (default 1).
 
     The checkpoint's own adapters/ and controls/ are left out: they were trained on other weights.
     """
@@ -53,7 +53,7 @@ def merge(adapters: tuple[str, ...], checkpoint: Path, out: Path) -> None:
 @click.option("--out", type=FOLDER, required=True, help="Folder to write to.")
 @click.option("--to", "form", type=click.Choice(["acestep", "peft"]), default="acestep", show_default=True)
 @click.option("--alpha", type=float, help="Scaling, where the file names none.")
-@click.option("--rslora", is_flag=True, help="With --alpha: divided by the root of the rank.")
+@click.option("--rslora", is_flag=True, help="With --alpha: divide by the square root of the rank (rsLoRA).")
 @click.option("--fold", is_flag=True, help="Multiply the scaling into the matrices, for loaders that read no metadata.")
 @click.option("--dtype", type=click.Choice(["keep", "float32", "bfloat16"]), default="keep", show_default=True)
 def convert(path: Path, out: Path, form: str, alpha: float | None, rslora: bool, fold: bool, dtype: str) -> None:

@@ -34,10 +34,22 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.command()
 @click.argument("manifest", required=False, default="")
 @click.option("--graph", "name", required=True, metavar="NAME", help="The graph that every row goes through.")
-@click.option("--out", required=True, metavar="DIR|URL", help="Folder of the job; the same command goes on there.")
+@click.option("--out", required=True, metavar="DIR|URL", help="Job folder; repeat the command to resume.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="An input that all rows share.")
-@click.option("--sweep", "sweeps", multiple=True, metavar="NAME=VALUES", help="Every row with each of 0..99, or @FILE.")
-@click.option("--ignore", "ignored", multiple=True, metavar="COLUMN", help="A column that is no input; * for all such.")
+@click.option(
+    "--sweep",
+    "sweeps",
+    multiple=True,
+    metavar="NAME=VALUES",
+    help="Multiply every row by these values: seed=0..99, or NAME=@FILE.",
+)
+@click.option(
+    "--ignore",
+    "ignored",
+    multiple=True,
+    metavar="COLUMN",
+    help="Allow this column although it is not an input; '*' allows all.",
+)
 @click.option("--on-bad-row", type=click.Choice(["refuse", "skip"]), default="refuse", show_default=True)
 @click.option(
     "--format",
@@ -45,7 +57,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     type=click.Choice(["parquet", "webdataset", "ace-training"]),
     default="parquet",
     show_default=True,
-    help="Of the data set.",
+    help="Format of the data set.",
 )
 @click.option("--audio", type=click.Choice(["flac", "wav", "mp3", "ogg"]), default="flac", show_default=True)
 @click.option("--embed", is_flag=True, help="Write the audio into the parquet files too.")
@@ -55,19 +67,23 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--require", "gates", multiple=True, metavar="GATE", help='What a song must measure: "silence_share<0.5".'
 )
 @click.option(
-    "--retake", "retakes", type=click.IntRange(0, 100), default=0, help="Takes with other seeds if it does not."
+    "--retake",
+    "retakes",
+    type=click.IntRange(0, 100),
+    default=0,
+    help="How often a song that fails --require is made again with another seed.",
 )
 @click.option("--retries", type=click.IntRange(0, 100), default=2, show_default=True, help="Attempts after an error.")
-@click.option("--again", is_flag=True, help="Also render rows again that failed for good.")
-@click.option("--job-seed", "seed", type=click.IntRange(0, 2**32 - 1), default=0, help="What random seeds come from.")
+@click.option("--again", is_flag=True, help="Also retry rows that were given up.")
 @click.option(
-    "--shard", metavar="N/OF", help="Only this part of the rows, such as 3/16; another machine has the others."
+    "--job-seed", "seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Base seed for rows without a seed."
 )
+@click.option("--shard", metavar="N/OF", help="Render only this part, e.g. 3/16 (for several machines).")
 @click.option("--pool", metavar="FILE", help="Pool file, or a shipped one by name.  [default: every core, or the GPU]")
-@click.option("--ray", "address", metavar="ADDRESS", help="A Ray cluster that is there already.")
+@click.option("--ray", "address", metavar="ADDRESS", help="Address of a running Ray cluster.")
 @click.option("--via", metavar="URL", help="Let a running server render.")
 @click.option("--checkpoint", metavar="DIR", help="Weights in the published layout, or 'embedded'.")
-@click.option("--lyric-vocab", type=FILE, help="Lyric vocabulary, where it does not lie in the checkpoint.")
+@click.option("--lyric-vocab", type=FILE, help="Lyric vocabulary, if it is not in the checkpoint folder.")
 @click.option("--graphs", "folders", multiple=True, type=FOLDER, help="Folder to look for graphs in; may be repeated.")
 @click.option("--tracking", metavar="URI", help="MLflow store, or 'off'.  [default: a file in the job's folder]")
 @click.option("--dry-run", is_flag=True, help="Check every row and say what the job would take; render nothing.")

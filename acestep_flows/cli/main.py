@@ -54,7 +54,12 @@ def cli(traceback: bool) -> None:
 @click.option("--name", "stem", metavar="NAME", help="Name of the files; files of this name are replaced.")
 @click.option("--format", "format", type=click.Choice(FORMATS), default="wav", show_default=True)
 @click.option("--keep", multiple=True, metavar="OUTPUT", help="Also write this output (latents, mel) as a file.")
-@click.option("--deadline", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Stop after this.")
+@click.option(
+    "--deadline",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Stop the run after this many seconds.",
+)
 @click.option("--quiet", is_flag=True, help="No progress.")
 @library_option
 @session_options()
@@ -132,7 +137,7 @@ def fetch(
 @cli.command()
 @weights_options
 def doctor(checkpoint: str | None, lyric_vocab: Path | None) -> None:
-    """Check this machine, and say what to do about what is wrong."""
+    """Check this machine and suggest fixes."""
     from acestep_flows.cli.doctor import examine
 
     settings = read_settings()

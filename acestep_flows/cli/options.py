@@ -40,7 +40,7 @@ set_option = click.option(
 )
 weights_options = together(
     click.option("--checkpoint", metavar="DIR", help="Weights in the published layout, or 'embedded'."),
-    click.option("--lyric-vocab", type=FILE, help="Lyric vocabulary, where it does not lie in the checkpoint."),
+    click.option("--lyric-vocab", type=FILE, help="Lyric vocabulary, if it is not in the checkpoint folder."),
 )
 
 

@@ -30,7 +30,7 @@ FORMATS = ("flac", "wav", "mp3", "ogg")
 _server_option = click.option("--server", metavar="URL", help="The server's address.  [default: http://127.0.0.1:8777]")
 
 _previews_option = click.option(
-    "--previews", type=FOLDER, metavar="FOLDER", help="Keep the latest preview there, of a run that makes some."
+    "--previews", type=FOLDER, metavar="FOLDER", help="Save the latest preview to this folder (needs --preview-every)."
 )
 
 
@@ -51,7 +51,7 @@ _previews_option = click.option(
     default=5.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long runs may go on once the server is asked to end; the rest go on after a restart.",
+    help="Seconds that runs may still use after a stop signal. Unfinished runs continue after a restart.",
 )
 def serve(**options: Any) -> None:
     """Serve graphs over HTTP. A run that was accepted goes on after the server stops or dies and starts again."""
@@ -70,12 +70,25 @@ def serve(**options: Any) -> None:
     metavar="NAME=VALUE",
     help="A graph input; NAME=@FILE takes a file, NAME=RUN/OUTPUT an output of a run.",
 )
-@click.option("--format", type=click.Choice(FORMATS), default="flac", show_default=True, help="Of audio outputs.")
-@click.option("--priority", type=int, default=0, show_default=True, help="A step is worth a minute of waiting.")
-@click.option("--deadline", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Stop after this.")
+@click.option(
+    "--format", type=click.Choice(FORMATS), default="flac", show_default=True, help="Format of audio outputs."
+)
+@click.option(
+    "--priority",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Higher runs first; +1 counts like one minute in the queue.",
+)
+@click.option(
+    "--deadline",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Stop the run after this many seconds.",
+)
 @click.option("--cache", type=click.Choice(["use", "refresh", "off"]), default="use", show_default=True)
 @click.option("--webhook", metavar="URL", help="Called when the run is over.")
-@click.option("--idempotency-key", metavar="KEY", help="The same key twice is one run.")
+@click.option("--idempotency-key", metavar="KEY", help="A second submission with this key returns the first run.")
 @click.option("--preview-every", type=click.IntRange(1, 1000), metavar="STEPS", help="Make previews to listen to.")
 @click.option("--watch", "watched", is_flag=True, help="Show its progress until it is over.")
 @_previews_option
@@ -132,7 +145,10 @@ def status(run: str | None, as_json: bool, server: str | None) -> None:
 @_previews_option
 @_server_option
 def watch(run: str, quiet: bool, previews: Path | None, server: str | None) -> None:
-    """Show the progress of RUN, node by node, until it is over; exits as the run ended. Survives lost connections."""
+    """Show the progress of RUN, node by node, until it is over.
+
+    The exit code is that of the run. Reconnects after a lost connection.
+    """
     with _client(server) as client:
         record = client.status(run)
     _follow(record, server, quiet, previews)
@@ -190,7 +206,10 @@ def cancel(run: str, server: str | None) -> None:
 @click.option("--requests-per-minute", type=int, metavar="N", help="Requests, on average.  [default: 600]")
 @click.option("--runs", type=int, metavar="N", help="Runs that wait or work at once.  [default: no limit]")
 def key(name: str, file: Path | None, **limits: int | None) -> None:
-    """Make an API key for NAME and print it, this once; the key file gets its digest. Servers read it as they start."""
+    """Make an API key for NAME, print it once and store its digest.
+
+    Servers read the file when they start.
+    """
     from acestep_flows.api.http.keys import add_key
     from acestep_flows.errors import InputError
     from acestep_flows.settings import API_KEY_FILE

@@ -36,7 +36,7 @@ PLAIN_SECONDS = 30.0
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Processes that share the batches of a step (loop.accumulate), on a GPU each where there are some.",
+    help="Processes that share the batches of a step (loop.accumulate), one GPU each if available.",
 )
 @click.option("--quiet", is_flag=True, help="No progress.")
 def train(

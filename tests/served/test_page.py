@@ -60,7 +60,7 @@ def test_listening_on_the_way(server: Server) -> None:
     (script,) = blocks("sh", "Listening on the way")
     done = shell(server, f"set -e\n{script}")
     assert done.returncode == 0, done.stderr
-    (preview_file,) = (server.folder / "heard").iterdir()
+    (preview_file,) = (server.folder / "previews").iterdir()
     assert re.fullmatch(r"run-[0-9a-f]+-take\.wav", preview_file.name)
     assert "as it sounds after step " in done.stderr
     info = soundfile.info(preview_file)
