@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
@@ -111,6 +112,7 @@ class Session:
         self._scheduler: Scheduler | None = None
         self._running: set[RunHandle] = set()
         self._closed = False
+        self._process = os.getpid()
         close_at_exit(self)
 
     def __repr__(self) -> str:
@@ -340,3 +342,5 @@ class Session:
     def _refuse_closed(self) -> None:
         if self._closed:
             raise InputError("the session is closed; make a new one")
+        if self._process != os.getpid():  # a fork does not copy the threads that runs need
+            raise InputError("the session was made before a fork; make one in this process")

@@ -128,6 +128,22 @@ def test_a_session_that_nobody_closed_frees_its_weights_and_threads(small_root: 
     assert not [thread for thread in started if thread.is_alive()]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_session_from_before_a_fork_says_so(session: Session, result: RunResult) -> None:
+    child = os.fork()
+    if child == 0:
+        try:
+            session.run("text2music", **SONG)
+        except InputError as error:
+            os._exit(0 if "before a fork" in str(error) else 1)
+        finally:
+            os._exit(2)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert session.run("text2music", **SONG).audio == result.audio
+
+
 SCRIPT = """
 from acestep_flows import Session
 
