@@ -60,7 +60,7 @@ class Library:
         name = str(name_or_path)
         if isinstance(name_or_path, Path) or looks_like_path(name):
             path = Path(name_or_path)
-            if not path.exists():
+            if not _exists(path):
                 raise NotFound(f"no graph file {clip(name, 200)!r}")
             self._named.append(path.resolve().parent)
             return self._open(path)
@@ -133,6 +133,14 @@ def _bytes(path: Path) -> bytes:
             return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from None
+
+
+def _exists(path: Path) -> bool:
+    """Whether the file exists. A name that no file system takes is of no file."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _label(path: Path) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
 from typing import Any, get_args
 
@@ -54,6 +55,30 @@ def check_progress(progress: Any) -> None:
         raise InputError(show(progress), where="progress", allowed="True, False, or a function of one event")
 
 
+def read_path(path: Any, where: str) -> Path:
+    """A path option.
+
+    Raises:
+        InputError: it is no path.
+    """
+    if not isinstance(path, (str, PathLike)) or "\0" in str(path):
+        raise InputError(show(path), where=where, allowed="a path")
+    return Path(path).expanduser()
+
+
+def read_names(names: Any, where: str) -> list[Any]:
+    """An option that takes several names or paths; one alone is taken as a list of one.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if isinstance(names, (str, PathLike)):
+        return [names]
+    if not isinstance(names, Iterable):
+        raise InputError(show(names), where=where, allowed="a list")
+    return list(names)
+
+
 def merge_inputs(
     inputs: Mapping[str, Any] | None, named: Mapping[str, Any], declared: Mapping[str, Any], options: Mapping[str, bool]
 ) -> dict[str, Any]:
@@ -69,6 +94,9 @@ def merge_inputs(
     if inputs is not None and not isinstance(inputs, Mapping):
         raise InputError(show(inputs), where="inputs", allowed="a map of inputs by name")
     mapped = dict(inputs or {})
+    for name in mapped:
+        if not isinstance(name, str):
+            raise InputError(show(name), where="inputs", allowed="names of inputs")
     for name in named:
         if name in mapped:
             raise InputError("given twice", where=name, allowed="as a keyword or in inputs=, not both")
@@ -88,7 +116,7 @@ def pick_weights(weights: str | Path | None, lyric_vocab: str | Path | None, set
     if weights is not None and not isinstance(weights, (str, Path)):
         raise InputError(show(weights), where="weights", allowed=f"a folder, {EMBEDDED!r} or None")
     with parameter_names():
-        vocab = Path(lyric_vocab).expanduser() if lyric_vocab is not None else None
+        vocab = read_path(lyric_vocab, "lyric_vocab") if lyric_vocab is not None else None
         return choose_weights(settings, None if weights is None else str(weights), vocab)
 
 

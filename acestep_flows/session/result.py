@@ -17,6 +17,7 @@ from acestep_flows.graph.language.wording import listing, unlike
 from acestep_flows.graph.records.recipe import Recipe, recipe
 from acestep_flows.outputs import audio_tag_recipe, check_stem, unique_stem, write_outputs
 from acestep_flows.session.notebook import song_html
+from acestep_flows.session.options import read_names, read_path
 from acestep_flows.session.planned_run import PlannedRun
 from acestep_flows.values import Audio
 
@@ -58,7 +59,7 @@ class SongAudio(Audio):
         """
         from acestep_flows.audio import tags, write
 
-        path = Path(path).expanduser()
+        path = read_path(path, "path")
         recipe_json = audio_tag_recipe(self.recipe.as_json())
         return write.audio(path, self, format=format, tags=tags.Tags(recipe_json, path.stem)).path
 
@@ -124,7 +125,7 @@ class RunResult:
         *,
         name: str | None = None,
         format: str | None = None,
-        keep: Sequence[str] = (),
+        keep: str | Sequence[str] = (),
     ) -> list[Path]:
         """Write the outputs: every audio with the recipe in its tags and a picture beside it, and the recipe.
 
@@ -142,6 +143,7 @@ class RunResult:
             StorageError: a file cannot be written.
         """
         folder, stem, kind = _target(path, name, format)
+        keep = read_names(keep, "keep")
         for output in keep:
             if output not in self.outputs:
                 raise InputError(unlike("output", output, self.outputs), where="keep")
@@ -175,7 +177,7 @@ def _target(path: str | PathLike[str], name: str | None, format: str | None) -> 
     """The folder, the shared name and the format that `RunResult.save` writes with."""
     if format is not None and format not in FORMATS:
         raise InputError(unlike("format", str(format), FORMATS), where="format")
-    target = Path(path).expanduser()
+    target = read_path(path, "path")
     extension = target.suffix.removeprefix(".").lower()
     if target.is_dir() or not extension or str(path).endswith(("/", os.sep)):
         return target, _checked_name(name, "name"), format or "wav"

@@ -37,6 +37,8 @@ from acestep_flows.session.options import (
     parameter_names,
     pick_placement,
     pick_weights,
+    read_names,
+    read_path,
 )
 from acestep_flows.session.planned_run import GraphSource, PlannedRun, plan_run, read_graph
 from acestep_flows.session.progress import EventListener, show_run
@@ -90,16 +92,16 @@ class Session:
         *,
         compile: bool = False,
         lyric_vocab: str | Path | None = None,
-        graph_folders: Sequence[str | Path] = (),
+        graph_folders: str | Path | Sequence[str | Path] = (),
         cache: str = "use",
         cache_folder: str | Path | None = None,
         deadline: float | None = None,
     ) -> None:
         self._mode, self._deadline = check_mode(cache), check_deadline(deadline)
-        self._graph_folders = [Path(folder).expanduser() for folder in graph_folders]
+        self._graph_folders = [read_path(path, "graph_folders") for path in read_names(graph_folders, "graph_folders")]
         Library(self._graph_folders)  # refuses a folder that does not exist
         settings = read_settings()
-        self._results = Path(cache_folder).expanduser() if cache_folder is not None else settings.results
+        self._results = settings.results if cache_folder is None else read_path(cache_folder, "cache_folder")
         if isinstance(weights, Weights):  # chosen by the caller (command line); keep its error wording
             self.weights, self._checkpoint = weights, weights.open()
         else:

@@ -19,6 +19,8 @@ from tests.session.songs import CLASHING, SONG, SOURCE
     [
         ("text2musik", SONG, NotFound, "no graph 'text2musik', nearest 'text2music'; allowed: "),
         ("nowhere.yaml", {}, NotFound, "no graph file 'nowhere.yaml'"),
+        ("x/" + 300 * "y", {}, NotFound, "no graph file 'x/yyy"),
+        ("x/\0", {}, NotFound, "no graph file 'x/"),
         (Path("text2music"), {}, NotFound, "no graph file 'text2music'"),
         (7, {}, InputError, "graph: int 7 .*the name of a graph, the path of a graph file"),
         ({"graph": object()}, {}, InputError, "graph: not JSON"),
@@ -37,6 +39,7 @@ from tests.session.songs import CLASHING, SONG, SOURCE
         ("text2music", {**SONG, "deadline": "soon"}, InputError, "deadline: text 'soon'"),
         ("text2music", {"inputs": {"tags": "a"}, "tags": "b"}, InputError, "tags: given twice"),
         ("text2music", {"inputs": ["a"]}, InputError, "inputs: a list of 1 .*a map of inputs by name"),
+        ("text2music", {"inputs": {1: "a"}}, InputError, "inputs: int 1 .*names of inputs"),
         ("decode", {"latents": 3}, InputError, "latents: int 3 .*Latents, or the path of a file with it"),
         ("decode", {"latents": SOURCE}, InputError, "latents: a value of type audio .*Latents"),
         ("decode", {"latents": np.zeros((2, 3))}, InputError, "latents.array: shape .2, 3. .*8, 16, frames"),
@@ -88,6 +91,11 @@ def test_bad_input_is_refused_before_anything_runs(
         ({"weights": "embedded", "cache": "no"}, InputError, "^cache: text 'no' .*use, refresh, off"),
         ({"weights": "embedded", "deadline": -1}, InputError, "^deadline: int -1"),
         ({"weights": "embedded", "graph_folders": ["nowhere"]}, NotFound, "nowhere is no folder to look for graphs in"),
+        ({"weights": "embedded", "graph_folders": Path("no")}, NotFound, "^no is no folder to look for graphs in"),
+        ({"weights": "embedded", "graph_folders": 3}, InputError, "^graph_folders: int 3 .*a list"),
+        ({"weights": "embedded", "graph_folders": [3]}, InputError, "^graph_folders: int 3 .*a path"),
+        ({"weights": "embedded", "cache_folder": 3}, InputError, "^cache_folder: int 3 .*a path"),
+        ({"weights": "embedded", "lyric_vocab": 3}, InputError, "^lyric_vocab: int 3 .*a path"),
     ],
 )
 def test_bad_options_of_a_session_are_one_line(options: dict[str, Any], kind: type[FlowsError], message: str) -> None:
