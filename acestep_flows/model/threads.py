@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -30,6 +31,7 @@ class Lanes:
     def __init__(self, count: int) -> None:
         self.count = count
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="lane") if count > 1 else None
+        self._lane = threading.local()
 
     def map(self, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """The results of `work` for each item, in order. A single item runs in the calling thread, with all cores."""
@@ -38,15 +40,20 @@ class Lanes:
         import torch
 
         threads, before = max(1, self.count // len(items)), torch.get_num_threads()
+        changed: list[int] = []
 
         def run(item: Item) -> Result:
-            limit_threads(torch, threads)
+            if getattr(self._lane, "threads", None) != threads:
+                limit_threads(torch, threads)
+                self._lane.threads = threads
+                changed.append(threads)
             return work(item)
 
         try:
             return list(self._threads.map(run, items))
         finally:
-            torch.set_num_threads(before)  # Restore the default of new threads, so a later session computes the same.
+            if changed:  # not at every step: this call is slow
+                torch.set_num_threads(before)  # the default of new threads, so that a later run computes the same
 
     def close(self) -> None:
         """Wait for the running work, then end the threads."""
