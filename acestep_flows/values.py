@@ -101,10 +101,10 @@ class Value:
 
     def _array(self, name: str, dtype: type, *shape: int | str, finite: bool = True) -> None:
         """Coerce field `name` to a read-only `dtype` array of `shape` (a name: any size) or refuse it."""
-        given = np.asarray(getattr(self, name))
-        if given.dtype.kind not in "fiub":
-            raise InputError(f"dtype {given.dtype}", where=f"{self.kind}.{name}", allowed="numbers")
-        array: NDArray[Any] = given.astype(dtype, copy=False)
+        content = np.asarray(getattr(self, name))
+        if content.dtype.kind not in "fiub":
+            raise InputError(f"dtype {content.dtype}", where=f"{self.kind}.{name}", allowed="numbers")
+        array: NDArray[Any] = content.astype(dtype, copy=False)
         if array.ndim != len(shape) or any(
             isinstance(want, int) and got != want for got, want in zip(array.shape, shape, strict=True)
         ):

@@ -39,7 +39,7 @@ class JobProgress:
     phase: str = "starting"
 
     @property
-    def made(self) -> int:
+    def settled(self) -> int:
         """Rows that this call settled."""
         return self.done - self.resumed + self.failed - self.failed_before
 
@@ -51,7 +51,7 @@ class JobProgress:
     @property
     def rows_per_hour(self) -> float:
         """Rows that this call settles in an hour of rendering."""
-        return 3600 * self.made / self.rendering if self.rendering > 0 else 0.0
+        return 3600 * self.settled / self.rendering if self.rendering > 0 else 0.0
 
     @property
     def speed(self) -> float:
@@ -63,7 +63,7 @@ class JobProgress:
         """An estimate; None before the first row has ended."""
         if self.left == 0:
             return 0.0
-        return self.left * self.rendering / self.made if self.made > 0 and self.rendering > 0 else None
+        return self.left * self.rendering / self.settled if self.settled > 0 and self.rendering > 0 else None
 
 
 JobWatch = Callable[[JobProgress], None]

@@ -47,14 +47,14 @@ def progress_line(progress: JobProgress) -> str:
         parts.append(f"{progress.failed} given up")
     if progress.retaken:
         parts.append(f"{progress.retaken} taken again")
-    if progress.phase == "starting" and not progress.made:
+    if progress.phase == "starting" and not progress.settled:
         parts.append("starting")
     return ", ".join(parts + rates(progress))
 
 
 def rates(progress: JobProgress) -> list[str]:
     """Speed and remaining time; empty before the first row has ended."""
-    if not progress.made or not progress.rendering:
+    if not progress.settled or not progress.rendering:
         return []
     parts = [f"{progress.rows_per_hour:,.0f} songs/h", f"{progress.speed:.2g} s of audio per s"]
     left = progress.seconds_left

@@ -25,6 +25,17 @@ TEXT_ENCODER = "umt5-base"
 PATCH_CHANNELS = 2048
 TIMESTEP_CHANNELS = 256
 
+MEL: dict[str, Any] = {
+    "sampling_rate": 44100,
+    "n_fft": 2048,
+    "win_length": 2048,
+    "hop_length": 512,
+    "f_min": 40,
+    "f_max": 16000,
+    "n_mels": 128,
+}
+"""The published mel transform, which the latent space is made for."""
+
 
 def _linear(name: str, outputs: int, inputs: int, *kernel: int, bias: bool = True) -> Layout:
     weight = {f"{name}.weight": (outputs, inputs, *kernel)}

@@ -76,12 +76,12 @@ class Painting(Trajectory):
         window, painted = self.passes[number].window, self._painted[number]
         level, level_next = self.levels[step : step + 2]
         song = state.memory.get("song", self.source)  # clean: the source, or what earlier passes made of it
-        kept, noise, latents = (_cut(tensor, window) for tensor in (song, self.noise, state.latents))
+        source, noise, latents = (_cut(tensor, window) for tensor in (song, self.noise, state.latents))
 
         velocity, memory = self.guidance.combine(step, velocities, state.memory)
         moved = latents + (level_next - level) * velocity
-        moved = torch.where(painted, moved, noised(kept, noise, level_next))
-        preview = torch.where(painted, latents - level * velocity, kept)
+        moved = torch.where(painted, moved, noised(source, noise, level_next))
+        preview = torch.where(painted, latents - level * velocity, source)
 
         canvas = _paste(state.latents, window, moved)
         preview = _paste(song, window, preview)

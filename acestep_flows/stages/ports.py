@@ -44,19 +44,22 @@ class PortType:
             name = "record of " + ", ".join(f"{key}: {kind}" for key, kind in self.fields)
         return f"{name} or nothing" if self.optional else name
 
-    def accepts(self, given: PortType) -> bool:
-        """Whether an edge may carry `given` into a port of this type (int widens to float, seed to int)."""
-        if given.optional and not self.optional:
+    def accepts(self, offered: PortType) -> bool:
+        """Whether an edge may carry `offered` into a port of this type (int widens to float, seed to int)."""
+        if offered.optional and not self.optional:
             return False
-        if "any" in (self.kind, given.kind):
+        if "any" in (self.kind, offered.kind):
             return True
-        if self.kind == given.kind == "list":
-            return self.item is None or given.item is None or self.item.accepts(given.item)
-        if self.kind == given.kind == "record":
-            offered = dict(given.fields)
-            return all(kind.accepts(offered[name]) if name in offered else kind.optional for name, kind in self.fields)
+        if self.kind == offered.kind == "list":
+            return self.item is None or offered.item is None or self.item.accepts(offered.item)
+        if self.kind == offered.kind == "record":
+            offered_fields = dict(offered.fields)
+            return all(
+                kind.accepts(offered_fields[name]) if name in offered_fields else kind.optional
+                for name, kind in self.fields
+            )
         widening = {"float": ("int", "seed"), "int": ("seed",), "seed": ("int",)}
-        return given.kind == self.kind or given.kind in widening.get(self.kind, ())
+        return offered.kind == self.kind or offered.kind in widening.get(self.kind, ())
 
     @property
     def is_file(self) -> bool:
@@ -96,9 +99,9 @@ class PortType:
 
     def leaves(self, content: Any, where: str = "") -> list[tuple[Any, PortType, str]]:
         """Every leaf of `content` with its type and where it is, in order."""
-        found: list[tuple[Any, PortType, str]] = []
-        self.map(content, lambda *leaf: found.append(leaf), where)
-        return found
+        leaves: list[tuple[Any, PortType, str]] = []
+        self.map(content, lambda *leaf: leaves.append(leaf), where)
+        return leaves
 
 
 Leaf: TypeAlias = Callable[[Any, PortType, str], Any]

@@ -25,7 +25,7 @@ from acestep_flows.model.checkpoint import (
     TOKENIZER,
     weights_file,
 )
-from acestep_flows.model.layout import AUTOENCODER, LAYOUTS, TEXT_ENCODER, TRANSFORMER, VOCODER, Shape, class_name
+from acestep_flows.model.layout import AUTOENCODER, LAYOUTS, MEL, TEXT_ENCODER, TRANSFORMER, VOCODER, Shape, class_name
 from acestep_flows.model.vocabulary import byte_tokenizer, lyric_vocabulary
 
 DTYPES = {TRANSFORMER: "bfloat16", AUTOENCODER: "bfloat16", VOCODER: "bfloat16", TEXT_ENCODER: "float32"}
@@ -207,13 +207,7 @@ def _vocoder(sizes: Sizes) -> dict[str, Any]:
         "pre_conv_kernel_size": 13,
         "post_conv_kernel_size": 13,
         "use_template": False,
-        "sampling_rate": 44100,
-        "n_fft": 2048,
-        "win_length": 2048,
-        "hop_length": 512,
-        "f_min": 40,
-        "f_max": 16000,
-        "n_mels": 128,
+        **MEL,
     }
 
 

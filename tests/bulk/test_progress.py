@@ -9,7 +9,7 @@ from acestep_flows.bulk.progress import JobProgress
 
 def test_nothing_is_claimed_before_the_first_row() -> None:
     before = JobProgress(rows=20, elapsed=9.0)
-    assert (before.made, before.left, before.rows_per_hour, before.speed) == (0, 20, 0, 0)
+    assert (before.settled, before.left, before.rows_per_hour, before.speed) == (0, 20, 0, 0)
     assert before.seconds_left is None
 
 
@@ -17,7 +17,7 @@ def test_rates_leave_out_start_up_and_earlier_calls() -> None:
     now = JobProgress(
         rows=20, done=12, resumed=8, failed=3, failed_before=2, audio_seconds=25.0, elapsed=60.0, rendering=50.0
     )
-    assert now.made == 5
+    assert now.settled == 5
     assert now.left == 5
     assert now.rows_per_hour == pytest.approx(360)
     assert now.speed == pytest.approx(0.5)

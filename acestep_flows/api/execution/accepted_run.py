@@ -53,7 +53,7 @@ def snapshot(scope: Scope, inputs: Mapping[str, Any], open_asset: OpenAsset) -> 
     """
     reader = _AssetReader(open_asset)
     plan = lay_out(scope, reader.inputs(scope, inputs))
-    resolved = {name: reader.written(given) for name, given in plan.inputs.items()}
+    resolved = {name: reader.written(value) for name, value in plan.inputs.items()}
     return plan, NewRun(
         graph=plan.graph,
         digest=plan.digest,

@@ -106,8 +106,7 @@ class Cache:
             StorageError: the outputs cannot be stored, and the runner is durable.
         """
         if mode == "off":
-            reply = await compute(listener)
-            return CacheResult(reply.outputs, "computed", reply.seconds)
+            return _computed(await compute(listener))
         if mode == "use" and (result := self.memory.get(key)) is not None:
             if self.store is not None:
                 self.store.touch(key)  # a run that goes on after this process will look for it there
@@ -140,8 +139,7 @@ class Cache:
         listener: CallListener,
     ) -> CacheResult:
         if self.store is None:
-            reply = await compute(listener)
-            result = CacheResult(reply.outputs, "computed", reply.seconds)
+            result = _computed(await compute(listener))
         else:
             result = await self._fill_store(self.store, key, stage, mode, compute, listener)
         self.memory.put(key, result)
@@ -162,18 +160,22 @@ class Cache:
         async with _locked(store, key):
             if mode == "use" and (outputs := await self._recall(store, key)) is not None:
                 return CacheResult(outputs, "disk")
-            reply = await compute(listener)
-            listener.outputs_ready(reply.outputs)
+            result = _computed(await compute(listener))
+            listener.outputs_ready(result.outputs)
             try:
-                await self.runner.save(store, key, reply.outputs, stage)
+                await self.runner.save(store, key, result.outputs, stage)
             except StorageError as error:
                 if self.runner.durable:
                     raise
                 log.warning("%s; the run goes on without", error)
-            return CacheResult(reply.outputs, "computed", reply.seconds)
+            return result
 
     async def _recall(self, store: DiskStore, key: str) -> Outputs | None:
         return await self.runner.load(store, key) if key in store else None
+
+
+def _computed(reply: Reply) -> CacheResult:
+    return CacheResult(reply.outputs, "computed", reply.seconds)
 
 
 @asynccontextmanager

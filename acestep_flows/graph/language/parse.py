@@ -126,8 +126,8 @@ class GraphReader(FieldReader):
         argument = self.argument(node.entries["when"], label)
         if isinstance(argument, Reference):
             return argument
-        found = show(document.plain(node.entries["when"]))
-        self.problem("when", f"when: takes one reference to a bool; found {found}", argument.place, label)
+        actual = show(document.plain(node.entries["when"]))
+        self.problem("when", f"when: takes one reference to a bool; found {actual}", argument.place, label)
         return None
 
     def loops(self, node: Fields, call: NodeSyntax, label: str) -> None:

@@ -17,7 +17,7 @@ from acestep_flows.graph.planning.plan import Binding, Fallback, NodeOutput, Pla
 Homes = Mapping[str, str]
 """Name of the process by stage."""
 
-Made = Mapping[NodeOutput, Any]
+LegOutputs = Mapping[NodeOutput, Any]
 """Values by output. Those of a skipped node are absent."""
 
 
@@ -53,19 +53,19 @@ def name_of(output: NodeOutput) -> str:
     return f"{output.node}:{output.port}"
 
 
-def advance(plan: Plan, leg: Plan, made: Made) -> Plan:
+def advance(plan: Plan, leg: Plan, outputs: LegOutputs) -> Plan:
     """The plan that is left after a leg.
 
     Args:
-        made: outputs of the leg's nodes, those of untaken nodes left out.
+        outputs: outputs of the leg's nodes, those of untaken nodes left out.
     """
     over = leg.nodes.keys()
     nodes = {
-        id: replace(node, inputs=_filled(node.inputs, over, made), when=_filled(node.when, over, made))
+        id: replace(node, inputs=_filled(node.inputs, over, outputs), when=_filled(node.when, over, outputs))
         for id, node in plan.nodes.items()
         if id not in over
     }
-    return replace(plan, nodes=nodes, outputs=_filled(plan.outputs, over, made))
+    return replace(plan, nodes=nodes, outputs=_filled(plan.outputs, over, outputs))
 
 
 def legs_of(plan: Plan, homes: Homes) -> tuple[str, ...]:
@@ -119,16 +119,18 @@ def _reach(nodes: Mapping[str, PlanNode], left: Collection[str], process: str, h
     return chosen
 
 
-def _filled(binding: Binding, over: Collection[str], made: Made) -> Binding:
+def _filled(binding: Binding, over: Collection[str], outputs: LegOutputs) -> Binding:
     """The binding with known values written in; what will never exist is absent, as in `resolve.resolve`."""
     if isinstance(binding, NodeOutput):
-        return made.get(binding) if binding.node in over else binding
+        return outputs.get(binding) if binding.node in over else binding
     if isinstance(binding, Fallback):
-        return _fallback([_filled(option, over, made) for option in binding.options if _present(option, over, made)])
+        return _fallback(
+            [_filled(option, over, outputs) for option in binding.options if _present(option, over, outputs)]
+        )
     if isinstance(binding, Mapping):
-        return {name: _filled(part, over, made) for name, part in binding.items()}
+        return {name: _filled(part, over, outputs) for name, part in binding.items()}
     if isinstance(binding, (list, tuple)):
-        return type(binding)(_filled(part, over, made) for part in binding)
+        return type(binding)(_filled(part, over, outputs) for part in binding)
     return binding
 
 
@@ -146,14 +148,14 @@ def _fallback(options: Sequence[Binding]) -> Binding:
     return Fallback((*left, None)) if left else None
 
 
-def _present(binding: Binding, over: Collection[str], made: Made) -> bool:
+def _present(binding: Binding, over: Collection[str], outputs: LegOutputs) -> bool:
     """Whether the binding may still be present: it refers to no skipped node."""
     if isinstance(binding, NodeOutput):
-        return binding.node not in over or binding in made
+        return binding.node not in over or binding in outputs
     if isinstance(binding, Fallback):
-        return any(_present(option, over, made) for option in binding.options)
+        return any(_present(option, over, outputs) for option in binding.options)
     if isinstance(binding, Mapping):
-        return all(_present(part, over, made) for part in binding.values())
+        return all(_present(part, over, outputs) for part in binding.values())
     if isinstance(binding, (list, tuple)):
-        return all(_present(part, over, made) for part in binding)
+        return all(_present(part, over, outputs) for part in binding)
     return True

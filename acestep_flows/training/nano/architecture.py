@@ -9,21 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from acestep_flows.model.layout import AUTOENCODER, TEXT_ENCODER, TRANSFORMER, VOCODER
+from acestep_flows.model.layout import AUTOENCODER, MEL, TEXT_ENCODER, TRANSFORMER, VOCODER
 
 Configs = dict[str, dict[str, Any]]
-
-MEL: dict[str, Any] = {
-    "sampling_rate": 44100,
-    "n_fft": 2048,
-    "win_length": 2048,
-    "hop_length": 512,
-    "f_min": 40,
-    "f_max": 16000,
-    "n_mels": 128,
-}
-"""The published mel transform, which the latent space is made for."""
-
 
 SAMPLING: dict[str, Any] = {
     "guidance": "cfg",

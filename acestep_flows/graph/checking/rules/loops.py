@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from acestep_flows.errors import Problem
 from acestep_flows.graph.checking.nesting import Unresolved
@@ -56,14 +57,7 @@ def known_lengths(scope: Scope) -> Iterator[Problem]:
 def carried(scope: Scope) -> Iterator[Problem]:
     """`carry` names outputs of the body, and the first state is of the output's type."""
     for node in scope.graph.nodes.values():
-        outputs = scope.outputs(node)
-        for name, argument in node.carry.entries.items() if outputs is not None else ():
-            if outputs is not None and name not in outputs:
-                message = f"carry: {node.kind} {node.target} has {unlike('output', name, outputs)}"
-                yield finding(scope, "carry", message, node.carry.keys[name], node)
-            elif outputs is not None and (kind := outputs[name]) is not None:
-                for message, place in mismatches(scope, argument, kind, None):
-                    yield finding(scope, "type-mismatch", f"carry: {name} {message}", place, node)
+        yield from _values_for_outputs(scope, node, node.carry, "carry:", "carry")
 
 
 def conditions(scope: Scope) -> Iterator[Problem]:
@@ -78,15 +72,24 @@ def conditions(scope: Scope) -> Iterator[Problem]:
 def stand_ins(scope: Scope) -> Iterator[Problem]:
     """`otherwise` names outputs of the node, and what stands in is of the output's type, or null."""
     for node in scope.graph.nodes.values():
-        outputs = scope.outputs(node)
-        for name, argument in node.otherwise.entries.items() if outputs is not None else ():
-            if outputs is not None and name not in outputs:
-                message = f"otherwise: {node.kind} {node.target} has {unlike('output', name, outputs)}"
-                yield finding(scope, "when", message, node.otherwise.keys[name], node)
-            elif outputs is not None and (kind := outputs[name]) is not None:
-                absent = PortType(kind.kind, kind.item, kind.fields, optional=True)
-                for message, place in mismatches(scope, argument, absent, None):
-                    yield finding(scope, "type-mismatch", f"otherwise: {name} {message}", place, node)
+        yield from _values_for_outputs(scope, node, node.otherwise, "otherwise:", "when", or_null=True)
+
+
+def _values_for_outputs(
+    scope: Scope, node: NodeSyntax, values: Fields, key: str, rule: str, *, or_null: bool = False
+) -> Iterator[Problem]:
+    """The names in `values` are outputs of the node, and each value is of its output's type."""
+    outputs = scope.outputs(node)
+    if outputs is None:
+        return
+    for name, argument in values.entries.items():
+        if name not in outputs:
+            message = f"{key} {node.kind} {node.target} has {unlike('output', name, outputs)}"
+            yield finding(scope, rule, message, values.keys[name], node)
+        elif (kind := outputs[name]) is not None:
+            kind = replace(kind, optional=kind.optional or or_null)
+            for message, place in mismatches(scope, argument, kind, None):
+                yield finding(scope, "type-mismatch", f"{key} {name} {message}", place, node)
 
 
 def stand_ins_missing(scope: Scope) -> Iterator[Problem]:
