@@ -1,9 +1,10 @@
 """A 30 second song, stage by stage, against the plain implementations of `plain.py`.
 
-    python -m benchmarks.song [--steps 27 60] [--threads 2] [--seconds 30] [--out results.json]
+    python -m benchmarks.song [--steps 27 60] [--threads 2] [--seconds 30] [--samples 3] [--out results.json]
 
 It makes a mid-size random checkpoint (24 blocks of 8 heads x 64). Both implementations alternate in one process with
-the same weights and threads, so that their ratio holds where the machine's speed drifts.
+the same weights and threads, so that their ratio holds where the machine's speed drifts. Seconds are medians of
+several samples: the first sample of a process is slower by up to a third.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -90,10 +92,16 @@ class Bench:
         return denoise(self.trajectory(steps), denoiser).latents.numpy()
 
 
-def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    started = time.perf_counter()
-    result = work()
-    return time.perf_counter() - started, result
+def timed(samples: int, *works: Callable[[], Any]) -> list[tuple[float, Any]]:
+    """Run all works by turns: the median of each one's seconds, and its last result."""
+    seconds: list[list[float]] = [[] for _ in works]
+    results: list[Any] = [None] * len(works)
+    for _ in range(samples):
+        for index, work in enumerate(works):
+            started = time.perf_counter()
+            results[index] = work()
+            seconds[index].append(time.perf_counter() - started)
+    return [(median(spent), result) for spent, result in zip(seconds, results, strict=True)]
 
 
 def operations(config: TransformerConfig, frames: int, tokens: int) -> int:
@@ -127,39 +135,42 @@ def denoiser(bench: Bench, rows: int) -> dict[str, float]:
     }
 
 
-def song(bench: Bench, steps: int, plain: bool) -> dict[str, Any]:
+def song(bench: Bench, steps: int, samples: int, plain: bool) -> dict[str, Any]:
     """Seconds of diffusion, autoencoder and vocoder, ours and plain, and the difference of the results."""
     checkpoint, placement = bench.checkpoint, bench.placement
     autoencoder, vocoder = Autoencoder.load(checkpoint, placement, ["decoder"]), load_vocoder(checkpoint, placement)
     bench.diffuse(1)
-    ours, latents = timed(lambda: bench.diffuse(steps))
-    decoding, mel = timed(lambda: autoencoder.decode(latents))
+    diffusions = [lambda: bench.diffuse(steps)] + ([lambda: bench.diffuse_plainly(steps)] if plain else [])
+    (ours, latents), *plain_diffusions = timed(samples, *diffusions)
+    ((decoding, mel),) = timed(samples, lambda: autoencoder.decode(latents))
     vocoder.decode(mel[..., :64])
-    vocoding, waveform = timed(lambda: vocoder.decode(mel))
-    results: dict[str, Any] = {
-        "ours": {"diffusion": ours, "autoencoder": decoding, "vocoder": vocoding, "all": ours + decoding + vocoding}
-    }
-    if plain:
+    results: dict[str, Any] = {"latents": latents}
+    if not plain:
+        ((vocoding, _),) = timed(samples, lambda: vocoder.decode(mel))
+    else:
         names = [name for name in checkpoint.shapes("music_vocoder") if not name.startswith("mel_transform.")]
         plain_vocoder = PlainVocoder(checkpoint.config("music_vocoder"), checkpoint.load("music_vocoder", names))
-        plain_diffusion, plain_latents = timed(lambda: bench.diffuse_plainly(steps))
         plain_vocoder(torch.from_numpy(mel[..., :64]))
-        plain_vocoding, plain_waveform = timed(lambda: plain_vocoder(torch.from_numpy(mel)).numpy())
-        results["plain"] = {
-            "diffusion": plain_diffusion,
-            "vocoder": plain_vocoding,
-            "all": plain_diffusion + decoding + plain_vocoding,
-        }
+        vocoders = (lambda: vocoder.decode(mel)), (lambda: plain_vocoder(torch.from_numpy(mel)).numpy())
+        (vocoding, waveform), (plain_vocoding, plain_waveform) = timed(samples, *vocoders)
+        ((plain_diffusion, plain_latents),) = plain_diffusions
+        plain_all = plain_diffusion + decoding + plain_vocoding
+        results["plain"] = {"diffusion": plain_diffusion, "vocoder": plain_vocoding, "all": plain_all}
         results["ratio"] = {
             "diffusion": plain_diffusion / ours,
             "vocoder": plain_vocoding / vocoding,
-            "all": (plain_diffusion + decoding + plain_vocoding) / (ours + decoding + vocoding),
+            "all": plain_all / (ours + decoding + vocoding),
         }
         results["difference"] = {
             "latents": float(np.abs(latents - plain_latents).max()),
             "waveform": float(np.abs(waveform - plain_waveform).max()),
         }
-    results["latents"] = latents
+    results["ours"] = {
+        "diffusion": ours,
+        "autoencoder": decoding,
+        "vocoder": vocoding,
+        "all": ours + decoding + vocoding,
+    }
     return results
 
 
@@ -168,6 +179,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs="+", default=[27, 60])
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--samples", type=int, default=3, help="of each time, by turns; their median is reported")
     parser.add_argument("--out")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -180,8 +192,9 @@ def main() -> None:
         low = Bench(checkpoint, "bfloat16", arguments.seconds)
         results["denoiser_float32"] = [denoiser(exact, rows) for rows in (1, 2)]
         results["denoiser_bfloat16"] = [denoiser(low, rows) for rows in (1, 2)]
+        samples = arguments.samples
         for steps in arguments.steps:
-            full, half = song(exact, steps, plain=True), song(low, steps, plain=False)
+            full, half = song(exact, steps, samples, plain=True), song(low, steps, samples, plain=False)
             expected, actual = full.pop("latents"), half.pop("latents")
             half["ratio_to_plain_float32"] = {
                 "diffusion": full["plain"]["diffusion"] / half["ours"]["diffusion"],
