@@ -39,6 +39,9 @@ SAMPLES_PER_FRAME = MEL_HOP * MEL_FRAMES_PER_LATENT
 MAX_SECONDS = 240.0
 MAX_SEED = 2**32 - 1
 
+LEFT_OUT_IF_EMPTY = "left_out_if_empty"
+"""Metadata of a value's field that came later: empty, it does not change the digests of earlier values."""
+
 FloatArray = NDArray[np.float32]
 
 
@@ -216,15 +219,21 @@ class Noise(Value):
 
 @dataclass(frozen=True, eq=False)
 class PromptStates(Value):
-    """An encoded prompt: text encoder states (L, width) and mask (L,), and the same weakened (ERG, spec 02 3.1)."""
+    """An encoded prompt: text encoder states (L, width) and mask (L,), and the same weakened (ERG, spec 02 3.1).
+
+    Attributes:
+        warnings: what of the text the encoder did not read.
+    """
 
     kind = "prompt"
     text: str
     states: FloatArray
     weak: FloatArray
     mask: FloatArray
+    warnings: tuple[str, ...] = dataclasses.field(default=(), metadata={LEFT_OUT_IF_EMPTY: True})
 
     def __post_init__(self) -> None:
+        self._set("warnings", tuple(self.warnings))
         self._array("states", np.float32, "tokens", "width")
         self._array("weak", np.float32, *self.states.shape)
         self._array("mask", np.float32, self.states.shape[0])
@@ -241,7 +250,7 @@ class LyricStates(Value):
         states: (L, width) lyric encoder output.
         weak: the same with weakened queries (ERG).
         blank: the same for all-zero ids under the same mask.
-        skipped: lines that could not be encoded, each with its reason.
+        skipped: warnings about the words: what was left out, cut, cannot be sung, or was read in another way.
     """
 
     kind = "lyrics"
@@ -320,7 +329,7 @@ def pack(value: Value) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         content = getattr(value, field.name)
         if isinstance(content, np.ndarray):
             arrays[field.name] = content
-        else:
+        elif content or not field.metadata.get(LEFT_OUT_IF_EMPTY):
             fields[field.name] = content
     return arrays, fields
 

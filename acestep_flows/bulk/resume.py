@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from acestep_flows.bulk.check import Checked, difference
@@ -42,10 +43,14 @@ class Files(Protocol):
         """Put a file in place, whole."""
 
 
-def begin(files: Files, job: BulkJob, checked: Checked) -> bool:
+def begin(files: Files, job: BulkJob, checked: Checked, *, upgrade: bool = False) -> bool:
     """Write the job to its folder, or check that it is the same as the job there.
 
     Returns True if a job was already there.
+
+    Args:
+        upgrade: go on although the graph or the versions of stages have changed, as after an update of this package.
+            Rows that are done stay as they are.
 
     Raises:
         Conflict: the folder holds another job.
@@ -57,13 +62,24 @@ def begin(files: Files, job: BulkJob, checked: Checked) -> bool:
         files.write(DIGESTS, checked.digests)
         files.write(FILE, to_text(job).encode("utf-8", "surrogatepass"))  # last: where it is, both are
         return False
-    changes = list(differences(_read(content), job, files.read(DIGESTS) or b"", checked))
+    before, digests = _read(content), files.read(DIGESTS) or b""
+    if upgrade:
+        before = replace(before, digest=job.digest, content=job.content, stages=job.stages)
+    changes = list(differences(before, job, digests, checked))
     if changes:
-        hidden = len(changes) - MOST_DIFFERENCES
-        more = [f"and {hidden} more differences"] if hidden > 0 else []
-        what = "not the job that was begun here; another --out begins a new one"
-        raise Conflict("\n  ".join([what, *changes[:MOST_DIFFERENCES], *more]))
+        raise Conflict("\n  ".join(_refusal(before, job, changes)))
+    if upgrade:
+        files.write(FILE, to_text(job).encode("utf-8", "surrogatepass"))
     return True
+
+
+def _refusal(before: BulkJob, now: BulkJob, changes: Sequence[str]) -> Iterator[str]:
+    yield "not the job that was begun here; another --out begins a new one"
+    yield from changes[:MOST_DIFFERENCES]
+    if len(changes) > MOST_DIFFERENCES:
+        yield f"and {len(changes) - MOST_DIFFERENCES} more differences"
+    if (before.digest, before.stages) != (now.digest, now.stages):
+        yield "after an update of acestep-flows, --accept-upgrade goes on: rows that are done stay"
 
 
 def differences(before: BulkJob, now: BulkJob, digests: bytes, checked: Checked) -> Iterator[str]:

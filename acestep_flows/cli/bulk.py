@@ -74,6 +74,12 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="How often a song that fails --require is made again with another seed.",
 )
 @click.option("--retries", type=click.IntRange(0, 100), default=2, show_default=True, help="Attempts after an error.")
+@click.option(
+    "--accept-upgrade",
+    "upgrade",
+    is_flag=True,
+    help="Go on with a job that an earlier version began. Rows that are done stay; this version makes the others.",
+)
 @click.option("--again", is_flag=True, help="Also retry rows that were given up.")
 @click.option(
     "--job-seed", "seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Base seed for rows without a seed."
@@ -116,6 +122,7 @@ class _BulkCommand:
     gates: Sequence[str]
     retakes: int
     retries: int
+    upgrade: bool
     again: bool
     seed: int
     shard: str | None
@@ -268,7 +275,7 @@ class _BulkCommand:
         from acestep_flows.cli.bulk_progress import show_job
 
         job_folder.prepare()
-        if begin(job_folder, job, checked) and not self.quiet:
+        if begin(job_folder, job, checked, upgrade=self.upgrade) and not self.quiet:
             click.echo("the job goes on", err=True)
         work = JobWork(job, job_folder, weights, pool.extras if pool is not None else ())
         more = {"pool": pool.model_dump_json() if pool is not None else self.via}

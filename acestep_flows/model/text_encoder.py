@@ -65,6 +65,13 @@ class TextEncoder:
         states = self.states(ids, mask, erg_temperature=erg_temperature)
         return states.float().cpu(), mask.float()
 
+    def unread(self, prompt: str) -> str:
+        """The end of `prompt` that lies beyond 256 tokens and so is not read; "" for most prompts."""
+        encoding = self._tokenizer.encode(prompt)
+        if not encoding.overflowing:
+            return ""
+        return prompt[max((end for _, end in encoding.offsets), default=0) :].strip()
+
     def tokenize(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Token ids and mask of `prompts`, both (B, L) int64."""
         rows = [encoding.ids for encoding in self._tokenizer.encode_batch(list(prompts))]

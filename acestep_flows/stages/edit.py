@@ -79,6 +79,9 @@ class Edit(DiffusionStage):
         from acestep_flows.audio import locality
 
         latents = latents_of(trajectory, state)
+        prompts, lyrics = (item.source_prompt, item.prompt), (item.source_lyrics, item.lyrics)
+        text_warnings = [line for prompt in prompts for line in prompt.warnings]
+        text_warnings += [line for song in lyrics for line in song.skipped]
         entries = {
             "task": "edit",
             "seconds": latents.seconds,
@@ -86,6 +89,6 @@ class Edit(DiffusionStage):
             "guidance": self.guidance(params),
             "seed": params.seed,
             "locality": locality.latents(item.source, latents, Span(0.0, latents.seconds)).entries(),
-            "warnings": [*item.source_lyrics.skipped, *item.lyrics.skipped],
+            "warnings": list(dict.fromkeys(text_warnings)),
         }
         return self.Out(latents, Report(entries))

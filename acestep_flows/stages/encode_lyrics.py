@@ -34,10 +34,11 @@ PADDED = 8192
 class EncodeLyrics(Stage):
     """Encode the lyrics in the three forms guidance needs: as written, weakened, and blanked.
 
-    Empty lyrics mean an instrumental. Structure tags such as [verse], [chorus] and [inst] stand on their own lines.
+    Empty lyrics mean an instrumental. Structure tags such as [verse], [chorus] and [inst] stand on their own lines;
+    other ways of writing them are understood, and time stamps are taken off. `skipped` says what cannot be sung.
     """
 
-    name, version = "encode_lyrics", 2
+    name, version = "encode_lyrics", 3
     parts = ("ace_step_transformer",)
     batches_items = True
 

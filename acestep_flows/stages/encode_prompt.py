@@ -54,6 +54,13 @@ class EncodePrompt(Stage):
         outs = []
         for row, tags in enumerate(prompts):
             length = int(mask[row].sum())  # the rest is padding to the longest
-            arrays = (tensor[row, :length].clone().numpy() for tensor in (states, weak, mask))
-            outs.append(self.Out(PromptStates(tags, *arrays)))
+            arrays = [tensor[row, :length].clone().numpy() for tensor in (states, weak, mask)]
+            outs.append(self.Out(PromptStates(tags, arrays[0], arrays[1], arrays[2], self._warnings(tags))))
         return outs
+
+    def _warnings(self, tags: str) -> tuple[str, ...]:
+        unread = self.encoder.unread(tags)
+        if not unread:
+            return ()
+        start = unread[:60] + (" ..." if len(unread) > 60 else "")
+        return (f"tags: the model reads 256 tokens; {len(unread)} characters at the end are cut off: {start!r}",)

@@ -116,7 +116,7 @@ class Repaint(DiffusionStage):
             "retake_seed": item.noise.retake_seed,
             "variance": item.noise.variance,
             "locality": change.entries(),
-            "warnings": list(item.lyrics.skipped),
+            "warnings": [*item.prompt.warnings, *item.lyrics.skipped],
         }
         return self.Out(latents, Report(entries), seconds_from_frames(left))
 

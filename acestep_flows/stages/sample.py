@@ -94,7 +94,7 @@ class Sample(DiffusionStage):
             "steps": state.step,
             "guidance": self.guidance(params),
             "seed": item.noise.seed,
-            "warnings": list(item.lyrics.skipped),
+            "warnings": [*item.prompt.warnings, *item.lyrics.skipped],
         }
         if item.noise.retake_seed is not None:
             entries |= {"retake_seed": item.noise.retake_seed, "variance": item.noise.variance}

@@ -5,6 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from acestep_flows.text.loading import load_once
 
 
@@ -22,6 +25,34 @@ def classify(text: str) -> tuple[str, float]:
 def known_codes() -> frozenset[str]:
     """All codes that `classify` can return."""
     return frozenset(_identifier().nb_classes)
+
+
+LATIN = ("cs", "de", "en", "es", "fr", "hu", "it", "nl", "pl", "pt", "tr")
+"""The languages of the lyric vocabulary that are written in Latin letters."""
+
+LONGEST = 10_000
+"""Characters of a line that are looked at; the language of a longer one is plain from them."""
+
+
+@lru_cache(maxsize=4096)
+def latin_scores(text: str) -> NDArray[np.float64]:
+    """Log likelihoods of `text` in each language of `LATIN`, up to one constant."""
+    identifier = _latin_identifier()
+    scores: NDArray[np.float64] = np.asarray(
+        identifier.nb_classprobs(identifier.instance2fv(text[:LONGEST])), np.float64
+    )
+    scores.flags.writeable = False
+    return scores
+
+
+@load_once
+def _latin_identifier() -> Any:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    identifier = LanguageIdentifier.from_pickled_model(MODEL_FILE, norm_probs=False)
+    identifier.set_languages(list(LATIN))
+    assert tuple(identifier.nb_classes) == LATIN
+    return identifier
 
 
 @load_once

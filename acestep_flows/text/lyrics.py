@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import Counter
+import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 from acestep_flows.errors import CheckpointError, InputError
 from acestep_flows.text.identify import line_language, song_segments
 from acestep_flows.text.languages import SUPPORTED, check_language, encoding_language, language_token
+from acestep_flows.text.lyric_lines import LyricLine, LyricLines, read_lines
 from acestep_flows.text.normalize import normalize
 from acestep_flows.text.prompt import check_lyrics
+from acestep_flows.text.song_languages import song_languages
+from acestep_flows.text.structure_tags import STRUCTURE
 from acestep_flows.values import Compatibility
 
 if TYPE_CHECKING:
@@ -28,11 +31,8 @@ logger = logging.getLogger(__name__)
 MAX_TOKENS = 4096
 """The longest sequence of tokens in the model's training."""
 
-STRUCTURE = (
-    *("[start]", "[intro]", "[verse]", "[chorus]", "[bridge]", "[outro]"),
-    *("[end]", "[inst]", "[solo]", "[hook]", "[pre-chorus]", "[break]"),
-)
-"""Tokens for the parts of a song. Lyrics may contain them anywhere."""
+MAX_WARNINGS = 20
+"""Lines with letters that cannot be sung are named one by one up to this number."""
 
 _STRUCTURE_LINE = re.compile(r"\[.*?\]")
 
@@ -48,6 +48,10 @@ class LineReport:
         normalized: the line with numbers and symbols as words: the text that was tokenised.
         ids: its tokens, with the language token, without the separator after it.
         skipped: why the line was left out; empty if it was not.
+        number: the line of the user's text, counted from 1; two reports share it where a tag stood before words.
+        at: the line's time stamp in seconds, where the lyrics have such stamps (LRC).
+        unknown: its letters that the vocabulary lacks, in order; the model cannot sing them.
+        letters: how many letters the line has.
     """
 
     text: str
@@ -56,6 +60,10 @@ class LineReport:
     normalized: str = ""
     ids: tuple[int, ...] = ()
     skipped: str = ""
+    number: int = 0
+    at: float | None = None
+    unknown: str = ""
+    letters: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,7 @@ class TokenizedLyrics:
         ids: (L,) token ids.
         mask: (L,) ones; a single zero for empty lyrics.
         lines: one report per line.
-        warnings: messages for the user about lines left out or cut.
+        warnings: messages for the user about what was left out, cut, cannot be sung, or was read in another way.
     """
 
     ids: NDArray[np.int64]
@@ -92,6 +100,7 @@ class LyricTokenizer:
             raise CheckpointError(f"lacks {', '.join(missing)}", where=str(vocab), allowed="the lyric vocabulary")
         added = {token.content for token in self._tokenizer.get_added_tokens_decoder().values()}
         self._control_splits = _split_points(added - set(STRUCTURE))
+        self._known: dict[str, bool] = {}
 
     def encode(
         self,
@@ -115,43 +124,63 @@ class LyricTokenizer:
         default = None if language is None else check_language(language)
         if not lyrics:
             return TokenizedLyrics(np.zeros(1, np.int64), np.zeros(1, np.float32))
-        lines = [line.strip() for line in lyrics.split("\n")]
-        languages = [hints.get(number, default) for number in range(1, len(lines) + 1)]
-        return self.encode_lines(lines, _detect(lines, languages, compatibility), compatibility=compatibility)
+        song = read_lines(lyrics) if compatibility == "corrected" else LyricLines.verbatim(lyrics)
+        given = [hints.get(line.number, default) for line in song.lines]
+        languages = _detect(song.lines, given, compatibility)
+        return self.encode_lines(song.lines, languages, compatibility=compatibility, notes=song.notes)
 
     def encode_lines(
-        self, lines: Sequence[str], detected: Sequence[str], *, compatibility: Compatibility
+        self,
+        lines: Sequence[LyricLine],
+        detected: Sequence[str],
+        *,
+        compatibility: Compatibility,
+        notes: Sequence[str] = (),
     ) -> TokenizedLyrics:
-        """Tokenise stripped lines whose languages are known: [START], then each line and a separator."""
+        """Tokenise lines whose languages are known: [START], then each line and a separator.
+
+        Args:
+            notes: warnings about the lines as they were read; they stand before those about tokens.
+        """
         limit = MAX_TOKENS if compatibility == "corrected" else None
-        ids, reports, warnings = [self._id["[START]"]], list[LineReport](), list[str]()
-        for number, (line, code) in enumerate(zip(lines, detected, strict=True), start=1):
-            report = self.encode_line(line, code, compatibility=compatibility) if line else LineReport(line)
+        ids, reports, warnings = [self._id["[START]"]], list[LineReport](), list(notes)
+        for position, (line, code) in enumerate(zip(lines, detected, strict=True), start=1):
+            report = self.encode_line(line, code, compatibility=compatibility)
             reports.append(report)
             if report.skipped:
-                warnings.append(f"line {number} was left out: {report.skipped}")
+                warnings.append(f"line {line.number} was left out: {report.skipped}")
                 continue
             ids += [*report.ids, self._id["[SPACE]"]]
             if limit is not None and len(ids) > limit:
-                warnings.append(f"the model reads {limit} tokens: lyrics are cut in line {number} of {len(lines)}")
+                last = lines[-1].number
+                warnings.append(f"the model reads {limit} tokens: lyrics are cut in line {line.number} of {last}")
                 beyond = f"beyond the {limit} tokens that the model reads"
-                reports += [LineReport(rest, skipped=beyond) for rest in lines[number:]]
+                reports += [LineReport(rest.text, skipped=beyond, number=rest.number) for rest in lines[position:]]
                 break
+        warnings += unsung(reports) if compatibility == "corrected" else []
         array = np.array(ids[:limit], np.int64)
         return TokenizedLyrics(array, np.ones(len(array), np.float32), tuple(reports), tuple(warnings))
 
-    def encode_line(self, line: str, detected: str, *, compatibility: Compatibility) -> LineReport:
-        """Tokenise one stripped line. A structure line ("[verse] ...") is encoded as English in any language."""
-        structure = bool(_STRUCTURE_LINE.match(line))
+    def encode_line(self, line: LyricLine, detected: str, *, compatibility: Compatibility) -> LineReport:
+        """Tokenise one line. A structure tag is encoded as English in any language.
+
+        With "upstream", a line that starts with any bracketed group is one, whatever follows (spec 03 section 2).
+        """
+        place = LineReport(line.text, number=line.number, at=line.at)
+        if not line.text:
+            return place
+        corrected = compatibility == "corrected"
+        structure = line.is_tag if corrected else bool(_STRUCTURE_LINE.match(line.text))
         language = "en" if structure else encoding_language(detected, compatibility)
+        place = replace(place, detected=detected, language=language)
         try:
-            normalized = normalize(line, language, compatibility)
-            escape = compatibility == "corrected" and not structure
-            ids = self._encode_normalized(normalized, language, escape=escape)
+            normalized = normalize(line.text, language, compatibility)
+            ids = self._encode_normalized(normalized, language, escape=corrected and not structure)
         except Exception as error:  # noqa: BLE001 - spec 03 section 2: the line is left out, the others are tokenised
-            logger.warning("left out the line %r: %s", line[:80], error)
-            return LineReport(line, detected, language, skipped=f"{type(error).__name__}: {error}")
-        return LineReport(line, detected, language, normalized, tuple(ids))
+            logger.warning("left out the line %r: %s", line.text[:80], error)
+            return replace(place, skipped=f"{type(error).__name__}: {error}")
+        letters, unknown = self._letters(normalized)
+        return replace(place, normalized=normalized, ids=tuple(ids), letters=letters, unknown=unknown)
 
     def training_ids(self, lyrics: str, *, compatibility: Compatibility) -> NDArray[np.int64]:
         """Token ids as in training: one language for the song, segments within lines (spec 05 section 1.3).
@@ -200,6 +229,16 @@ class LyricTokenizer:
             ids = encode(segment)
         return [*ids, separator]
 
+    def _letters(self, text: str) -> tuple[int, str]:
+        """How many letters `text` has, and those of them that the vocabulary lacks."""
+        letters = [character for character in text if unicodedata.category(character)[0] in "LM"]
+        return len(letters), "".join(character for character in letters if not self._is_known(character))
+
+    def _is_known(self, letter: str) -> bool:
+        if letter not in self._known:
+            self._known[letter] = self._id["[UNK]"] not in self._tokenizer.encode(letter).ids
+        return self._known[letter]
+
     def _encode_normalized(self, text: str, language: str, *, escape: bool) -> list[int]:
         """The language token and the tokens of `text`; with `escape`, control tokens in the text are plain text."""
         ids = [self._id[language_token(language)]]
@@ -225,16 +264,36 @@ def _split_points(tokens: set[str]) -> re.Pattern[str]:
     return re.compile("|".join(points) or r"(?!)")
 
 
-def _detect(lines: Sequence[str], hints: Sequence[str | None], compatibility: Compatibility) -> list[str]:
-    """The language of every line, "" for blank lines. With "corrected", lines without letters take the song's."""
-    fallback = "" if compatibility == "corrected" else "zh"
-    codes = [
-        "" if not line else hint or line_language(line, compatibility, fallback)
-        for line, hint in zip(lines, hints, strict=True)
+def _detect(lines: Sequence[LyricLine], hints: Sequence[str | None], compatibility: Compatibility) -> list[str]:
+    """The language of every line, "" for blank lines. Structure tags have that of the song."""
+    if compatibility == "corrected":
+        codes = iter(
+            song_languages(
+                [line.text for line in lines if not line.is_tag],
+                [hint for line, hint in zip(lines, hints, strict=True) if not line.is_tag],
+            )
+        )
+        return [hint or "en" if line.is_tag else next(codes) for line, hint in zip(lines, hints, strict=True)]
+    return [hint or line_language(line.text) if line.text else "" for line, hint in zip(lines, hints, strict=True)]
+
+
+def unsung(reports: Sequence[LineReport]) -> list[str]:
+    """A warning for each line with letters that the vocabulary lacks; beyond `MAX_WARNINGS` lines only their number."""
+    lines = [report for report in reports if report.unknown]
+    warnings = [
+        f"line {report.number}: {len(report.unknown)} of {report.letters} letters cannot be sung "
+        f"({_shown(report.unknown)}: not in the model's vocabulary)"
+        for report in lines[:MAX_WARNINGS]
     ]
-    sung = [code for line, code in zip(lines, codes, strict=True) if code and not _STRUCTURE_LINE.match(line)]
-    song = Counter(sung).most_common(1)[0][0] if sung else "zh"
-    return [code or (song if line else "") for line, code in zip(lines, codes, strict=True)]
+    if len(lines) > MAX_WARNINGS:
+        warnings.append(f"{len(lines) - MAX_WARNINGS} more lines have letters that cannot be sung")
+    return warnings
+
+
+def _shown(letters: str) -> str:
+    """The first different letters, with dots where there are more."""
+    distinct = list(dict.fromkeys(letters))
+    return "".join(distinct[:12]) + (" ..." if len(distinct) > 12 else "")
 
 
 def _is_instruction(lyrics: str) -> bool:

@@ -26,6 +26,11 @@ _DOT_GROUPS = re.compile(r"\b\d{1,3}(?:\.\d{3})*(?:,\d+)?\b")
 # Upstream does not escape the dot, so any character may separate the groups.
 _ANY_GROUPS = re.compile(r"\b\d{1,3}(?:.\d{3})*(?:,\d+)?\b")
 
+# 10 000: a no-break or thin blank groups digits in every language, a plain one in those that write so.
+_NO_BREAK_GROUPS = re.compile("(?<![\\d.,])\\d{1,3}(?:[\u00a0\u2009\u202f]\\d{3})+(?!\\d)")
+_BLANK_GROUPS = re.compile(r"(?<![\d.,])(?<!\d )\d{1,3}(?: \d{3})+(?![\d])(?! \d)")
+_GROUPED_BY_BLANKS = frozenset({"cs", "es", "fr", "hu", "it", "pl", "pt", "ru"})
+
 _CENTS_AFTER = {
     **dict.fromkeys(("en", "pl", "cs", "ru", "nl", "ar", "tr", "hu", "ko"), ", "),
     "es": " con ",
@@ -66,6 +71,8 @@ def spell_numbers(text: str, language: str, compatibility: Compatibility) -> str
     # Upstream uses a code for Czech that num2words no longer knows, so Czech numbers stay digits.
     code = "cz" if language == "cs" and compatibility == "upstream" else language
 
+    if compatibility == "corrected":
+        text = _join_blank_groups(text, language)
     text = _join_groups(text, language, compatibility)
     text = _spell_money(text, language, code)
     if language != "tr":
@@ -80,6 +87,14 @@ def _say(number: float, code: str, **form: str) -> str:
     with _NUM2WORDS_LOCK:
         words: str = num2words(number, lang=code, **form)
     return words
+
+
+def _join_blank_groups(text: str, language: str) -> str:
+    """Remove the blanks between groups of three digits: 10 000."""
+    patterns = [_NO_BREAK_GROUPS, *([_BLANK_GROUPS] if language in _GROUPED_BY_BLANKS else [])]
+    for pattern in patterns:
+        text = pattern.sub(lambda match: "".join(character for character in match[0] if character.isdigit()), text)
+    return text
 
 
 def _join_groups(text: str, language: str, compatibility: Compatibility) -> str:

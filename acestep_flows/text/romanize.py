@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import Any
 
@@ -16,8 +17,24 @@ def romanize_korean(text: str) -> str:
     return romanized
 
 
+LONGEST = 1000
+"""Characters that the Japanese analyser gets at once: its time grows with the square of a run without a known word."""
+
+
 def romanize_japanese(text: str) -> str:
-    """Hepburn in lower case; words of foreign origin in their original spelling (katsu karee: "cutlet curry")."""
+    """Hepburn in lower case; words of foreign origin in their original spelling (katsu karee: "cutlet curry").
+
+    A text of over `LONGEST` characters is romanised piece by piece, cut at blanks and punctuation where there are some.
+    """
+    if len(text) <= LONGEST:
+        return _romanize(text)
+    return " ".join(_romanize(piece) for piece in _PIECE.findall(text))
+
+
+_PIECE = re.compile(rf".{{1,{LONGEST - 1}}}(?:[\s\W]|$)|.{{1,{LONGEST}}}", re.DOTALL)
+
+
+def _romanize(text: str) -> str:
     with _CUTLET_LOCK:
         romanized: str = _cutlet().romaji(text)
     return romanized.lower()

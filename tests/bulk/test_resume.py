@@ -88,6 +88,21 @@ def test_anything_else_that_changed_is_refused(tmp_path: Path, change: dict[str,
     assert words in refused(files, rows, replace(whole, **change))
 
 
+@pytest.mark.parametrize(
+    "change", [{"stages": {"sample": 99}}, {"digest": "x", "content": {"graph": {"nodes": {"take": 1}}}}]
+)
+def test_a_job_of_an_earlier_version_goes_on_where_that_is_accepted(tmp_path: Path, change: dict[str, Any]) -> None:
+    files, rows = Memory(), rows_of(tmp_path, ROWS)
+    begin(files, job(rows), check(rows))
+    now = replace(job(rows), **change)
+    assert "--accept-upgrade goes on" in refused(files, rows, now)
+    assert begin(files, now, check(rows), upgrade=True) is True
+    assert begin(files, now, check(rows)) is True  # from now on it is a job of this version
+    other = replace(now, seed=4)
+    with pytest.raises(Conflict, match="--job-seed: was 0, is 4"):
+        begin(files, other, check(rows), upgrade=True)
+
+
 def test_a_long_difference_is_cut(tmp_path: Path) -> None:
     files, rows = Memory(), rows_of(tmp_path, ROWS)
     whole = job(rows)

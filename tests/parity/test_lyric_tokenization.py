@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from acestep_flows.text.identify import line_language
+from acestep_flows.text.lyric_lines import LyricLine
 from acestep_flows.text.lyrics import LyricTokenizer
 from tests.parity.reference import Reference
 
@@ -42,8 +43,8 @@ def test_lines(reference: Reference, tokenizer: LyricTokenizer) -> None:
     assert rows
     for row in rows:
         line = row["line"].strip()
-        detected = line_language(line, "upstream")
-        report = tokenizer.encode_line(line, detected, compatibility="upstream")
+        detected = line_language(line)
+        report = tokenizer.encode_line(LyricLine(1, line), detected, compatibility="upstream")
         got: dict[str, Any] = {
             "detected": detected,
             "language_used": report.language,
@@ -62,7 +63,7 @@ def test_songs(reference: Reference, tokenizer: LyricTokenizer) -> None:
         if row["lyrics"]:
             tokens = tokenizer.encode(row["lyrics"], compatibility="upstream")
         else:  # recorded below the caller's short cut for empty lyrics
-            tokens = tokenizer.encode_lines([""], [""], compatibility="upstream")
+            tokens = tokenizer.encode_lines([LyricLine(1, "")], [""], compatibility="upstream")
         if reference.has_published_vocab:
             assert tokens.ids.tolist() == row["ids"], row["source"]
         assert sum(bool(line.skipped) for line in tokens.lines) == row["dropped_lines"], row["source"]

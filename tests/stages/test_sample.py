@@ -38,6 +38,16 @@ def test_the_same_inputs_give_the_same_song(small: Checkpoint, given: dict[str, 
     assert song.report.entries["seed"] == 5
 
 
+def test_what_cannot_be_read_is_in_the_report(small: Checkpoint, given: dict[str, Any]) -> None:
+    prompt = run("encode_prompt", small, {"tags": "drums, " * 500}).prompt
+    lyrics = run("encode_lyrics", small, {"lyrics": "[Verse 1]\nமழை"}).lyrics
+    song = run("sample", small, {"steps": 1}, Watch(), **(given | {"prompt": prompt, "lyrics": lyrics}))
+    tags, renamed, unsung = song.report.entries["warnings"]
+    assert tags.startswith("tags: the model reads 256 tokens")
+    assert renamed == "[Verse 1] is read as [verse]"
+    assert unsung.startswith("line 2: 3 of 3 letters cannot be sung")
+
+
 def test_a_variation_moves_from_the_original_to_another_song(small: Checkpoint, given: dict[str, Any]) -> None:
     def varied(variance: float) -> Latents:
         noise = run("init_noise", small, {"seed": 5, "duration": 2.0, "variance": variance, "retake_seed": 9}).noise

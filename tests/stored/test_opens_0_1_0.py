@@ -37,6 +37,7 @@ from acestep_flows.bulk.resume import begin
 from acestep_flows.bulk.row_work import Attempt, JobWork
 from acestep_flows.bulk.rows import JobRows
 from acestep_flows.cli.main import cli
+from acestep_flows.errors import Conflict
 from acestep_flows.graph.checking.check import checked
 from acestep_flows.graph.execution.run import run_plan
 from acestep_flows.graph.execution.runner import CallProgress, Reply
@@ -111,7 +112,10 @@ def test_a_cache_answers(weights: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     nodes = [line for line in result.stderr.splitlines() if line.startswith("[")]
     assert len(nodes) == 6
-    assert all(line.endswith(": cached") for line in nodes), nodes
+    # Lyrics are read by newer rules and so encoded anew, to the same tokens: what follows is found in the cache.
+    computed = [line for line in nodes if not line.endswith(": cached")]
+    assert len(computed) == 1, nodes
+    assert "words" in computed[0], nodes
 
 
 @pytest.mark.parametrize("name", ["song.flac", "song.json"])
@@ -227,7 +231,9 @@ def test_a_bulk_folder_goes_on(weights: Path, tmp_path: Path) -> None:
     rows = JobRows(open_manifest(str(STORED / "rows.jsonl")), scope)
     chosen = Weights("argument", weights, None, tmp_path / "cache")
     job, place = job_of(rows, check(rows), chosen.open()), JobFolder(str(folder))
-    assert begin(place, job, check(rows)) is True
+    with pytest.raises(Conflict, match="--accept-upgrade"):
+        begin(place, job, check(rows))
+    assert begin(place, job, check(rows), upgrade=True) is True
     work = JobWork(job, place, chosen)
     outcome = run_job(work, rows, renderer := InThisProcess(work))
     assert renderer.rendered == ["d", "e", "f"]

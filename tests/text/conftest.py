@@ -11,7 +11,8 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import Whitespace
 
 from acestep_flows.text.languages import SUPPORTED, language_token
-from acestep_flows.text.lyrics import STRUCTURE, LyricTokenizer
+from acestep_flows.text.lyrics import LyricTokenizer
+from acestep_flows.text.structure_tags import STRUCTURE
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,26 @@ from acestep_flows.values import Compatibility
 BOTH: tuple[Compatibility, ...] = ("upstream", "corrected")
 
 
+@pytest.mark.parametrize(
+    ("language", "text", "spoken"),
+    [
+        ("fr", "10 000 nuits", "dix mille nuits"),
+        ("fr", "1 234 567", "un million deux cent trente-quatre mille cinq cent soixante-sept"),
+        ("es", "2 000 noches", "dos mil noches"),
+        ("de", "10\u202f000 Nächte", "zehntausend Nächte"),
+        ("en", "10\u00a0000 nights", "ten thousand nights"),
+        ("en", "10 000", "ten zero"),  # English groups by commas: these are two numbers
+        ("fr", "1 2 300", "un deux trois cents"),
+        ("fr", "12 34", "douze trente-quatre"),
+        ("fr", "le 10 0000", "le dix zéro"),
+    ],
+)
+def test_blanks_between_groups_when_corrected(language: str, text: str, spoken: str) -> None:
+    assert spell_numbers(text, language, "corrected") == spoken
+    if " " in text and language == "fr" and "000" in text:
+        assert spell_numbers(text, language, "upstream").startswith(("dix zéro", "le dix zéro"))
+
+
 @pytest.mark.parametrize("compatibility", BOTH)
 @pytest.mark.parametrize(
     ("language", "text", "spoken"),
