@@ -85,7 +85,9 @@ def small_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A complete small checkpoint with random weights, an adapter and two control branches."""
     import torch
 
-    from acestep_flows.model.adapters import Adapter, LowRank, Scaling
+    from acestep_flows.model.adapter_file import LowRank
+    from acestep_flows.model.adapter_scaling import Scaling
+    from acestep_flows.model.adapters import Adapter
     from acestep_flows.model.checkpoint import Checkpoint
     from acestep_flows.model.control import ControlBranch
     from acestep_flows.model.placement import Placement

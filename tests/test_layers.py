@@ -73,7 +73,7 @@ LAYERS: dict[str, str] = {
     "training.nano.architecture": "model",
     "training.loop": "errors storage values mlflow_run model runtime.serving runtime.bulk training.nano.architecture "
     "torch",
-    "training.adapters": "errors storage model training.nano.architecture torch",
+    "training.adapters": "errors storage model torch",
     "training.data": "errors settings storage values model text audio stages runtime.bulk bulk training.synthesis "
     "training.loop torch",
     "training.kinds": "errors settings storage values model text audio sampling training.adapters training.data "

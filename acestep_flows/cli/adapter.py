@@ -20,12 +20,13 @@ def adapter() -> None:
 @click.argument("path", type=EXISTING)
 @click.option("--checkpoint", type=FOLDER, help="Check that it is for this checkpoint.")
 def inspect(path: Path, checkpoint: Path | None) -> None:
-    """Show layers, ranks, scaling and size of an adapter, in any format that `convert` reads."""
+    """Show layers, ranks, scaling and size of an adapter, in any format that is read."""
+    from acestep_flows.model.adapters import Adapter
     from acestep_flows.model.checkpoint import Checkpoint
     from acestep_flows.model.layout import TRANSFORMER
-    from acestep_flows.training.adapters.files import describe, read_foreign
+    from acestep_flows.training.adapters.files import describe
 
-    content = read_foreign(path)
+    content = Adapter.read(path)
     if checkpoint is not None:
         opened = Checkpoint.open(checkpoint)
         content.check(opened.config(TRANSFORMER), str(path), opened.digest(TRANSFORMER))
@@ -60,9 +61,10 @@ def convert(path: Path, out: Path, form: str, alpha: float | None, rslora: bool,
     """Convert an adapter from peft, diffusers or kohya to the published format, or from that to peft's."""
     import torch
 
-    from acestep_flows.training.adapters.files import folded, read_foreign, rounded, write
+    from acestep_flows.model.adapters import Adapter
+    from acestep_flows.training.adapters.files import folded, rounded, write
 
-    content = read_foreign(path, alpha, rslora)
+    content = Adapter.read(path, alpha, rslora)
     if fold:
         content = folded(content)
     if dtype != "keep":

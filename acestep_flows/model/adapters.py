@@ -13,66 +13,28 @@ import copy
 import hashlib
 import json
 import logging
-import math
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from acestep_flows import storage
 from acestep_flows.errors import CheckpointError
+from acestep_flows.model.adapter_file import BASE, FILE, LowRank, read_adapter_file
+from acestep_flows.model.adapter_scaling import METADATA, Scaling
 from acestep_flows.model.layout import transformer_layout
 
 log = logging.getLogger(__name__)
 
-FILE = "pytorch_lora_weights.safetensors"
-METADATA = "lora_adapter_metadata"
-BASE = "base_digest"
-"""Metadata key of the digest of the transformer the adapter was trained on. Only this package reads it."""
 EMBEDDING = "lyric_embs"
 
 M = TypeVar("M", bound=nn.Module)
-
-
-@dataclass(frozen=True)
-class LowRank:
-    """The low-rank update up @ down of one layer: down (r, in), up (out, r)."""
-
-    down: Tensor
-    up: Tensor
-
-    @property
-    def rank(self) -> int:
-        """The rank r."""
-        return self.down.shape[0]
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """The scaling of the updates in training; fields have the names of peft's `LoraConfig`.
-
-    A file without this metadata has scaling 1, as the released adapters are used.
-    """
-
-    lora_alpha: float
-    use_rslora: bool = False
-    alpha_pattern: Mapping[str, float] = field(default_factory=dict)
-
-    def of(self, name: str, rank: int) -> float:
-        """The factor on the update of layer `name`, which has rank `rank`."""
-        alpha = next(
-            (alpha for ending, alpha in self.alpha_pattern.items() if re.fullmatch(rf"(.*\.)?({ending})", name)),
-            self.lora_alpha,
-        )
-        return alpha / (math.sqrt(rank) if self.use_rslora else rank)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,32 +75,23 @@ class Adapter:
         Raises:
             CheckpointError: the adapter is for another model.
         """
-        problems = list(_misfits(self.layers, config))
+        problems = _misfits(self.layers, config)
         if problems:
             more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
-            raise CheckpointError(f"made for another model: {'; '.join(problems[:5])}{more}", where=where)
+            allowed = "linear layers of the transformer, in the shapes of this checkpoint"
+            raise CheckpointError(f"does not fit: {'; '.join(problems[:5])}{more}", where=where, allowed=allowed)
         if base and self.base not in ("", base):
             log.warning("%s was trained on other weights (%.12s) than these (%.12s)", where, self.base, base)
 
     @classmethod
-    def read(cls, path: Path) -> Adapter:
-        """Read an adapter without checking which model it is for.
+    def read(cls, path: Path, alpha: float | None = None, rslora: bool = False) -> Adapter:
+        """Read an adapter in any format without checking which model it is for; arguments as `read_adapter_file`.
 
         Raises:
             CheckpointError: no such file, or not an adapter.
         """
-        file = path / FILE if path.is_dir() else path
-        if not file.is_file():
-            raise CheckpointError(f"no file {file.name}", where=str(file.parent), allowed="a LoRA safetensors file")
-        try:
-            with safe_open(file, framework="pt") as opened:
-                metadata = opened.metadata() or {}
-                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(
-                f"cannot be read: {error}", where=str(file), allowed="a LoRA safetensors file"
-            ) from None
-        return cls(_pair(tensors, file), read_scaling(metadata, file), metadata.get(BASE, ""))
+        content = read_adapter_file(path, alpha, rslora)
+        return cls(content.layers, content.scaling, content.base)
 
     def save(self, folder: Path) -> Path:
         """Write the adapter to `folder`, with its scaling as metadata, and return the file's path.
@@ -216,58 +169,24 @@ def _with_sorted_metadata(content: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
-def _pair(tensors: Mapping[str, Tensor], file: Path) -> dict[str, LowRank]:
-    """Layers from tensors named LAYER.lora_A.weight and LAYER.lora_B.weight."""
-    downs, ups = (
-        {name.removesuffix(ending): tensor for name, tensor in tensors.items() if name.endswith(ending)}
-        for ending in (".lora_A.weight", ".lora_B.weight")
-    )
-    problems = sorted(
-        set(tensors) - {f"{name}.lora_A.weight" for name in downs} - {f"{name}.lora_B.weight" for name in ups}
-    )
-    problems += sorted(downs.keys() ^ ups.keys())
-    problems += [
-        name
-        for name in downs.keys() & ups.keys()
-        if not (downs[name].ndim == ups[name].ndim == 2 and len(downs[name]) == ups[name].shape[1] > 0)
-    ]
-    if problems or not downs:
-        raise CheckpointError(
-            f"not an adapter: {problems[0] if problems else 'no tensors'}",
-            where=str(file),
-            allowed="matrices LAYER.lora_A.weight (rank, in) and LAYER.lora_B.weight (out, rank)",
-        )
-    return {name: LowRank(downs[name], ups[name]) for name in downs}
+def _misfits(layers: Mapping[str, LowRank], config: Mapping[str, Any]) -> list[str]:
+    """The problems of applying `layers` to the transformer of `config`, each with the tensor it is about.
 
-
-def _misfits(layers: Mapping[str, LowRank], config: Mapping[str, Any]) -> Iterator[str]:
-    """The problems of applying `layers` to the transformer of `config`."""
+    Where no layer has a name that the transformer knows, names are the problem and not the model; that is said once.
+    """
     layout = transformer_layout(config)
+    problems, known = [], 0
     for name, layer in layers.items():
         expected = layout.get(f"{name}.weight")
-        shape = (layer.up.shape[0], layer.down.shape[1])
-        if expected is None or len(expected) != len(shape) or name == EMBEDDING:
-            yield f"no linear layer {name}"
-        elif shape != expected:
-            yield f"{name} is {list(expected)}, not {list(shape)}"
-
-
-def read_scaling(metadata: Mapping[str, str], file: Path) -> Scaling | None:
-    """The scaling in the metadata of `file`; None where there is none.
-
-    Raises:
-        CheckpointError: the metadata cannot be read, or is that of another kind of adapter.
-    """
-    if METADATA not in metadata:
-        return None
-    try:
-        settings = json.loads(metadata[METADATA])
-        scaling = Scaling(
-            float(settings["lora_alpha"]), bool(settings.get("use_rslora")), dict(settings.get("alpha_pattern") or {})
-        )
-        kind = "DoRA" if settings.get("use_dora") else settings.get("peft_type", "LORA")
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"its {METADATA} cannot be read: {error!r}", where=str(file)) from None
-    if kind != "LORA":
-        raise CheckpointError(f"an adapter of kind {kind}", where=str(file), allowed="LORA")
-    return scaling
+        if expected is None or len(expected) != 2 or name == EMBEDDING:
+            problems.append(f"the model has no linear layer {name}")
+            continue
+        known += 1
+        outputs, inputs = layer.up.shape[0], layer.down.shape[1]
+        if inputs != expected[1]:
+            problems.append(f"{name}.lora_A.weight has width {inputs}, and the layer has {expected[1]} inputs")
+        if outputs != expected[0]:
+            problems.append(f"{name}.lora_B.weight has height {outputs}, and the layer has {expected[0]} outputs")
+    if problems and not known:
+        problems = [f"its names are none of this kind of model: {problem}" for problem in problems[:1]]
+    return problems

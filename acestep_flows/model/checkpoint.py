@@ -184,7 +184,10 @@ class Checkpoint:
     def extra_digest(self, kind: Kind, name: str) -> str:
         """sha256 over the files of an adapter or control branch; the errors are those of `Extras.find`."""
         extra = self.extras.find(kind, name)
-        files = sorted(file for file in extra.iterdir() if file.is_file()) if extra.is_dir() else [extra]
+        if extra.is_dir():
+            files = sorted(file for file in extra.iterdir() if file.is_file())
+        else:  # the settings beside an adapter's file hold its scaling
+            files = [extra, *filter(Path.is_file, [extra.with_name("adapter_config.json")])]
         digests = [(file.name, self._digests.sha256(file)) for file in files]
         return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
 

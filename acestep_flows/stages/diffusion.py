@@ -80,7 +80,8 @@ class DenoisingNetworks:
         """These networks, or twins under the adapter that was trained with a control branch, if there is one."""
         if control is None:
             return self
-        from acestep_flows.model.adapters import FILE, Adapter
+        from acestep_flows.model.adapter_file import FILE
+        from acestep_flows.model.adapters import Adapter
 
         folder = checkpoint.extras.find("controls", control)
         if not (folder / FILE).is_file():

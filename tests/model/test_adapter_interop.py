@@ -12,7 +12,9 @@ from diffusers.models.modeling_utils import ModelMixin
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from torch import nn
 
-from acestep_flows.model.adapters import Adapter, LowRank, Scaling
+from acestep_flows.model.adapter_file import LowRank
+from acestep_flows.model.adapter_scaling import Scaling
+from acestep_flows.model.adapters import Adapter
 from acestep_flows.training.adapters.files import folded, write
 
 

@@ -11,7 +11,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from acestep_flows.errors import CheckpointError
-from acestep_flows.model.adapters import FILE, METADATA, Adapter, LowRank, Scaling
+from acestep_flows.model.adapter_file import FILE, LowRank
+from acestep_flows.model.adapter_scaling import METADATA, Scaling
+from acestep_flows.model.adapters import Adapter
 from acestep_flows.model.condition import ConditionProjector
 from acestep_flows.model.layout import TRANSFORMER, transformer_layout
 from acestep_flows.model.placement import Placement
@@ -130,7 +132,7 @@ WIDTH = CONFIG["num_attention_heads"] * CONFIG["attention_head_dim"]
 @pytest.mark.parametrize(
     ("tensors", "named"),
     [
-        (pair(QUERY, (2, 7), (7, 2)), rf"{QUERY} is \[{WIDTH}, {WIDTH}\], not \[7, 7\]"),
+        (pair(QUERY, (2, 7), (7, 2)), rf"{QUERY}\.lora_A\.weight has width 7, and the layer has {WIDTH} inputs"),
         (pair("transformer_blocks.99.attn.to_q", (2, WIDTH), (WIDTH, 2)), "no linear layer transformer_blocks.99"),
         (pair("lyric_embs", (2, CONFIG["lyric_hidden_size"]), (6693, 2)), "no linear layer lyric_embs"),
         (pair(QUERY, (2, WIDTH), (WIDTH, 3)), f"not an adapter: {QUERY}"),

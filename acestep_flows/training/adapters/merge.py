@@ -13,7 +13,8 @@ from torch import Tensor
 
 from acestep_flows import storage
 from acestep_flows.errors import CheckpointError, InputError, StorageError
-from acestep_flows.model.adapters import Adapter, LowRank
+from acestep_flows.model.adapter_file import LowRank
+from acestep_flows.model.adapters import Adapter
 from acestep_flows.model.checkpoint import PARTS, Checkpoint, weights_file
 from acestep_flows.model.layout import TRANSFORMER
 

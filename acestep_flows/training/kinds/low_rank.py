@@ -15,7 +15,9 @@ from pydantic import Field
 from torch import nn
 
 from acestep_flows.errors import InputError
-from acestep_flows.model.adapters import EMBEDDING, Adapter, LoraLinear, LowRank, Scaling
+from acestep_flows.model.adapter_file import LowRank
+from acestep_flows.model.adapter_scaling import Scaling
+from acestep_flows.model.adapters import EMBEDDING, Adapter, LoraLinear
 from acestep_flows.model.layout import transformer_layout
 from acestep_flows.training.loop.recipe import RecipeSection
 

@@ -15,10 +15,12 @@ from torch import Tensor
 
 from acestep_flows.cli.main import cli
 from acestep_flows.errors import CheckpointError
-from acestep_flows.model.adapters import Adapter, LowRank, Scaling
+from acestep_flows.model.adapter_file import LowRank
+from acestep_flows.model.adapter_scaling import Scaling
+from acestep_flows.model.adapters import Adapter
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.layout import TRANSFORMER, transformer_layout
-from acestep_flows.training.adapters.files import Format, describe, folded, read_foreign, write
+from acestep_flows.training.adapters.files import Format, describe, folded, write
 from tests.model.small import small_checkpoint, small_folder
 
 LAYERS = ("transformer_blocks.0.attn.to_q", "transformer_blocks.1.cross_attn.to_out.0")
@@ -55,8 +57,8 @@ def assert_same(first: Adapter, second: Adapter) -> None:
 def test_conversion_to_peft_and_back(tmp_path: Path, scaling: Scaling | None) -> None:
     original = adapter(scaling)
     write(original, tmp_path / "peft", "peft")
-    assert_same(original, read_foreign(tmp_path / "peft"))
-    write(read_foreign(tmp_path / "peft"), tmp_path / "own", "acestep")
+    assert_same(original, Adapter.read(tmp_path / "peft"))
+    write(Adapter.read(tmp_path / "peft"), tmp_path / "own", "acestep")
     assert_same(original, Adapter.load(tmp_path / "own", small_checkpoint().config(TRANSFORMER)))
 
 
@@ -67,7 +69,7 @@ def test_kohya_alphas_become_scaling(tmp_path: Path) -> None:
         tensors[f"{name}.lora_down.weight"], tensors[f"{name}.lora_up.weight"] = layer.down, layer.up
         tensors[f"{name}.alpha"] = torch.tensor(2.0 + number)
     save_file(tensors, tmp_path / "kohya.safetensors")
-    converted = read_foreign(tmp_path / "kohya.safetensors")
+    converted = Adapter.read(tmp_path / "kohya.safetensors")
     assert converted.scaling is not None
     assert [converted.scaling.of(name, 4) for name in LAYERS] == [0.5, 0.75]
 
@@ -87,7 +89,7 @@ def test_kohya_names_are_mapped_to_layers(tmp_path: Path, prefix: str) -> None:
         )
         tensors[f"{flat}.alpha"] = torch.tensor(1.0)
     save_file(tensors, tmp_path / "kohya.safetensors")
-    converted = read_foreign(tmp_path / "kohya.safetensors")
+    converted = Adapter.read(tmp_path / "kohya.safetensors")
     assert set(converted.layers) == set(linear)
     assert {"transformer_blocks.1.cross_attn.to_out.0", "lyric_encoder.encoders.1.self_attn.linear_q"} <= set(
         converted.layers
@@ -100,7 +102,7 @@ def test_a_kohya_name_without_layer_is_refused(tmp_path: Path) -> None:
     tensors = {f"lora_unet_input_blocks_1_to_q.lora_{end}.weight": torch.ones(2, 2) for end in ("down", "up")}
     save_file(tensors, tmp_path / "kohya.safetensors")
     with pytest.raises(CheckpointError, match="no layer is called lora_unet_input_blocks_1_to_q"):
-        read_foreign(tmp_path / "kohya.safetensors")
+        Adapter.read(tmp_path / "kohya.safetensors")
 
 
 @pytest.mark.parametrize("form", ["acestep", "peft"])
@@ -109,7 +111,7 @@ def test_folded_adapters_do_the_same_without_scaling(tmp_path: Path, scaling: Sc
     original = adapter(scaling)
     write(folded(original), tmp_path, form)
     assert folded(original).scaling is None
-    assert_same(original, read_foreign(tmp_path))
+    assert_same(original, Adapter.read(tmp_path))
     if form == "acestep":
         assert Adapter.read(tmp_path).scaling is None
 
@@ -118,7 +120,7 @@ def test_an_adapter_stores_the_digest_of_its_base(tmp_path: Path, caplog: pytest
     config, digest = small_checkpoint().config(TRANSFORMER), small_checkpoint().digest(TRANSFORMER)
     for base in ("", digest, "0" * 64):
         write(replace(adapter(Scaling(8)), base=base), tmp_path / "one", "acestep")
-        assert read_foreign(tmp_path / "one").base == base
+        assert Adapter.read(tmp_path / "one").base == base
         caplog.clear()
         Adapter.load(tmp_path / "one", config, digest)
         assert ("trained on other weights" in caplog.text) is (base == "0" * 64)
@@ -130,8 +132,8 @@ def test_diffusers_prefix_and_given_alpha(tmp_path: Path) -> None:
         tensors[f"transformer.{name}.lora_A.weight"] = layer.down
         tensors[f"transformer.{name}.lora_B.weight"] = layer.up
     save_file(tensors, tmp_path / "d.safetensors")
-    assert read_foreign(tmp_path / "d.safetensors").scaling is None
-    assert_same(adapter(Scaling(2.0, True)), read_foreign(tmp_path / "d.safetensors", 2.0, True))
+    assert Adapter.read(tmp_path / "d.safetensors").scaling is None
+    assert_same(adapter(Scaling(2.0, True)), Adapter.read(tmp_path / "d.safetensors", 2.0, True))
 
 
 @pytest.mark.parametrize(
@@ -141,7 +143,7 @@ def test_diffusers_prefix_and_given_alpha(tmp_path: Path) -> None:
 def test_a_file_without_adapter_is_refused(tmp_path: Path, tensors: dict[str, Tensor], message: str) -> None:
     save_file(tensors, tmp_path / "x.safetensors")
     with pytest.raises(CheckpointError, match=message):
-        read_foreign(tmp_path / "x.safetensors")
+        Adapter.read(tmp_path / "x.safetensors")
 
 
 def test_description() -> None:
@@ -162,7 +164,7 @@ def test_commands(tmp_path: Path) -> None:
         cli, ["adapter", "convert", str(tmp_path / "one"), "--to", "peft", "--out", str(tmp_path / "p")]
     )
     assert converted.exit_code == 0, converted.output
-    assert_same(adapter(Scaling(8)), read_foreign(tmp_path / "p"))
+    assert_same(adapter(Scaling(8)), Adapter.read(tmp_path / "p"))
     result = runner.invoke(cli, ["adapter", "inspect", str(tmp_path / "p"), "--checkpoint", str(small_folder())])
     assert json.loads(result.output)["factors"] == [2.0]
     arguments = [f"{tmp_path / 'one'}=0.5", "--checkpoint", str(small_folder()), "--out", str(tmp_path / "m")]

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from acestep_flows import storage
 from acestep_flows.errors import CheckpointError, InputError, StorageError
-from acestep_flows.model.adapters import Adapter, LowRank, Scaling
+from acestep_flows.model.adapter_file import LowRank
+from acestep_flows.model.adapter_scaling import Scaling
+from acestep_flows.model.adapters import Adapter
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.layout import TRANSFORMER, is_optional
 from acestep_flows.model.placement import Placement

@@ -105,7 +105,8 @@ def test_values_and_gradients_equal_those_of_the_serving_pass(
 
 
 def test_adapted_layers_are_used(transformer: Transformer, projector: ConditionProjector) -> None:
-    from acestep_flows.model.adapters import Adapter, LowRank
+    from acestep_flows.model.adapter_file import LowRank
+    from acestep_flows.model.adapters import Adapter
 
     names = [f"transformer_blocks.0.{part}.{name}" for part in ("attn", "cross_attn") for name in ("to_q", "to_v")]
     adapter = Adapter({name: LowRank(torch.randn(2, 16), torch.randn(16, 2)) for name in names})
