@@ -28,59 +28,65 @@ LAYERS: dict[str, str] = {
     "settings": "errors",
     "storage": "errors",
     "values": "errors",
+    "wording": "errors",
     "value_file": "errors storage values",
     "mlflow_run": "errors",
     # the model and what belongs to it
-    "model": "errors lazy_imports storage values torch",
+    "model": "errors lazy_imports storage values wording torch",
     "text": "errors values",
     "audio": "errors storage values",
     "sampling": "errors values model torch",
-    "stages": "errors values model text audio sampling torch",
+    "stages": "errors values wording model text audio sampling torch",
     "testing": "errors model torch",
     "weights": "errors settings storage model",
     # graphs
-    "graph.language": "errors values stages",
+    "graph.language": "errors values wording stages",
     "graph.library": "errors graph.language",
     "graph.content": "values",
-    "graph.checking": "errors values stages graph.language",
-    "graph.planning": "errors values stages graph.language graph.library graph.content graph.checking",
+    "graph.checking": "errors values wording stages graph.language",
+    "graph.planning": "errors values wording stages graph.language graph.library graph.content graph.checking",
     "graph.execution": "errors storage values stages graph.content graph.planning",
-    "graph.records": "errors values audio stages graph.language graph.library graph.content graph.checking "
+    "graph.records": "errors values wording audio stages graph.language graph.library graph.content graph.checking "
     "graph.planning graph.execution",
     "graph.views": "storage values stages graph.language graph.checking",
     # where stages run
     "runtime": "errors lazy_imports values model sampling stages graph torch",
-    "runtime.serving": "errors lazy_imports settings storage values model sampling stages weights graph runtime",
+    "runtime.serving": "errors lazy_imports settings storage values wording model sampling stages weights graph "
+    "runtime",
     "runtime.bulk": "errors values model stages graph runtime runtime.serving",
     # one song in this process
-    "input_reader": "errors values value_file audio stages",
+    "input_reader": "errors values wording value_file audio stages",
     "outputs": "errors storage values value_file audio graph",
-    "session": "errors lazy_imports settings storage values model audio stages weights graph runtime input_reader "
+    "session": "errors lazy_imports settings storage values wording model audio stages weights graph runtime "
+    "input_reader "
     "outputs click",
     # a server, and who asks it
     "client": "errors storage",
     "api.options": "",
     "api.store": "errors storage values value_file audio runtime.serving sqlalchemy",
     "api.execution": "errors settings storage values value_file audio stages graph outputs api.store",
-    "api.http": "errors settings storage values audio stages graph api.options api.store api.execution fastapi",
+    "api.http": "errors settings storage values wording audio stages graph api.options api.store api.execution fastapi",
     "api.server": "errors lazy_imports settings stages weights graph runtime.serving api.options api.store "
     "api.execution api.http fastapi",
     # many songs
-    "bulk": "errors storage values mlflow_run model audio stages weights graph runtime.serving runtime.bulk "
+    "bulk": "errors storage values wording mlflow_run model audio stages weights graph runtime.serving runtime.bulk "
     "input_reader outputs session client torch",
     # training
     "training.synthesis": "errors storage",
     "training.nano.architecture": "model",
-    "training.loop": "errors storage values mlflow_run model runtime.serving runtime.bulk training.nano.architecture "
+    "training.loop": "errors storage values wording mlflow_run model runtime.serving runtime.bulk "
+    "training.nano.architecture "
     "torch",
     "training.adapters": "errors storage model torch",
-    "training.data": "errors settings storage values model text audio stages runtime.bulk bulk training.synthesis "
+    "training.data": "errors settings storage values wording model text audio stages runtime.bulk bulk "
+    "training.synthesis "
     "training.loop torch",
     "training.kinds": "errors settings storage values model text audio sampling training.adapters training.data "
     "training.loop torch",
     "training.nano": "errors storage model training torch",
     # the command line
-    "cli": "errors lazy_imports settings storage values model text audio stages weights graph runtime runtime.serving "
+    "cli": "errors lazy_imports settings storage values wording model text audio stages weights graph runtime "
+    "runtime.serving "
     "input_reader outputs session client api bulk training torch click",
 }
 """What each part may import besides itself, from the ground up: a row names only rows above it.

@@ -205,7 +205,7 @@ class JobRows:
     def _missing(self, cells: Mapping[str, Any]) -> Iterator[str]:
         for name, declared in self.declared.items():
             if declared.required and name not in cells and name not in self._reserved:
-                yield f"{name}: missing (allowed: {declared.type})"
+                yield f"{name}: missing (allowed: {declared.type.words})"
 
     def _unknown(self, name: str) -> str | None:
         """What is wrong with a column that is no input; None where it is ignored."""

@@ -19,6 +19,18 @@ NOT_FROM_FILES = ("span", "report")
 """Value kinds that are written as JSON where they are inputs."""
 
 
+_WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "seed": "a whole number, or random",
+    "span": "start and end in seconds",
+    "any": "anything",
+}
+_PLURALS = {"text": "texts", "int": "whole numbers", "float": "numbers", "seed": "seeds", "span": "spans"}
+"""Kinds of ports in words, one and several; a kind that is not here is its own word."""
+
+
 @dataclass(frozen=True)
 class PortType:
     """The type of a port or graph input, and the one walk over content of that type.
@@ -43,6 +55,15 @@ class PortType:
         elif self.kind == "record":
             name = "record of " + ", ".join(f"{key}: {kind}" for key, kind in self.fields)
         return f"{name} or nothing" if self.optional else name
+
+    @property
+    def words(self) -> str:
+        """The type in the words of a message to a user: `a whole number`, `a list of texts`."""
+        if self.kind == "list":
+            return f"a list of {_PLURALS.get(self.item.kind, str(self.item)) if self.item else 'anything'}"
+        if self.kind == "record":
+            return "a map with " + ", ".join(name for name, _ in self.fields)
+        return _WORDS.get(self.kind, self.kind)
 
     def accepts(self, offered: PortType) -> bool:
         """Whether an edge may carry `offered` into a port of this type (int widens to float, seed to int)."""

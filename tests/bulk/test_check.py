@@ -22,8 +22,8 @@ def test_a_check_counts_and_lists_bad_rows(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(checks, "SHOWN", 2)
     found = check(rows_of(tmp_path, [{"tags": 1}, *ROWS, {"tags": 2}, "oops"]))
     assert (found.source.rows, found.bad_rows) == (9, 3)
-    assert found.bad == (Bad(1, "tags: int 1 (allowed: text)"), Bad(8, "tags: int 2 (allowed: text)"))
-    assert str(found.bad[0]) == "line 1: tags: int 1 (allowed: text)"
+    assert found.bad == (Bad(1, "tags: 1 (allowed: text)"), Bad(8, "tags: 2 (allowed: text)"))
+    assert str(found.bad[0]) == "line 1: tags: 1 (allowed: text)"
     assert found.source.columns == ("tags",)
     assert len(found.digests) == 9 * 8
 

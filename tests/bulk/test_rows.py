@@ -65,7 +65,7 @@ def test_equal_rows_are_takes_and_equal_ids_are_a_problem(tmp_path: Path) -> Non
 
 
 BAD = [
-    ({"tags": 7}, "tags: int 7 (allowed: text)"),
+    ({"tags": 7}, "tags: 7 (allowed: text)"),
     ({"lyrics": "la"}, "tags: missing (allowed: text)"),
     ({"tags": None}, "tags: missing (allowed: text)"),
     ({"tags": "x", "bpm": 120}, "no input 'bpm'"),
@@ -154,7 +154,7 @@ def test_sweeps_multiply_rows_in_order(tmp_path: Path) -> None:
     assert [(row.inputs["steps"], row.inputs["seed"]) for row in rows[:6]] == [
         (10, 1), (10, 2), (10, 3), (20, 1), (20, 2), (20, 3),
     ]  # fmt: skip
-    assert {row.problem for row in rows[6:]} == {"tags: int 7 (allowed: text)"}
+    assert {row.problem for row in rows[6:]} == {"tags: 7 (allowed: text)"}
     assert len({row.id for row in rows}) == 12
 
 

@@ -60,7 +60,7 @@ def test_bad_rows_are_all_listed_and_refused(invoke: Invoke, tmp_path: Path) -> 
     result = invoke(url, *GRAPH, *LOCAL)
     assert result.exit_code == 2
     assert result.stderr.splitlines() == [
-        "line 1: tags: int 1 (allowed: text)",
+        "line 1: tags: 1 (allowed: text)",
         "line 3: " + result.stderr.splitlines()[1].removeprefix("line 3: "),
         "error: songs.jsonl: 2 of 3 rows cannot be rendered (allowed: good rows, or --on-bad-row skip)",
     ]
@@ -73,7 +73,7 @@ def test_bad_rows_may_be_skipped(invoke: Invoke, tmp_path: Path) -> None:
     url = manifest(tmp_path, [{"tags": 1}, {"tags": "ok"}])
     result = invoke(url, *GRAPH, *LOCAL, "--on-bad-row", "skip", "--dry-run")
     assert result.exit_code == 0, result.output
-    assert result.stderr.splitlines()[0] == "line 1: tags: int 1 (allowed: text)"
+    assert result.stderr.splitlines()[0] == "line 1: tags: 1 (allowed: text)"
 
 
 def test_a_job_may_be_all_sweeps(invoke: Invoke) -> None:

@@ -207,9 +207,9 @@ def _add(parent: _Open, node: Node, problems: list[Problem]) -> None:
 
 
 def _clean(text: str, place: SourcePosition) -> str:
-    """`text`; refused where an escape in it makes half a character."""
+    """`text`; refused where an escape in it makes a lone surrogate."""
     if _SURROGATE.search(text):
-        raise _Refused("not-text", "a lone surrogate is half a character; write the character itself", place)
+        raise _Refused("not-text", "an invalid Unicode character (lone surrogate); write the character itself", place)
     return text
 
 

@@ -11,15 +11,18 @@ from typing import Any
 
 from acestep_flows.errors import InputError
 from acestep_flows.graph.language.document import NOWHERE, SourcePosition
-from acestep_flows.graph.language.wording import between, brief, clip, listing, show, unlike
+from acestep_flows.graph.language.wording import between, brief, clip, counted, listing, show, unlike
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import MAX_SEED, Span, Value
+from acestep_flows.wording.quantities import typed_form
 
 SCALARS = ("text", "int", "float", "bool", "seed")
 MAX_ELEMENTS = 100_000
 MAX_NESTED_LISTS = 4
 LARGEST = 1e300
 RANDOM = "random"
+MAX_WORD = 60
+"""Characters of a text that may stand for a number."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 Draw = Callable[[str], int]
@@ -100,21 +103,16 @@ def accept(declaration: Declaration, value: Any, where: str, draw: Draw) -> Any:
         limits = between(declaration.shortest, declaration.longest)
         if not (declaration.shortest or 0) <= len(accepted) <= (declaration.longest or math.inf):
             noun = "character" if isinstance(accepted, str) else "element"
-            size = _counted(str(len(accepted)), noun) if accepted else "empty"
-            raise InputError(size, where=where, allowed=_counted(limits, noun))
+            size = counted(str(len(accepted)), noun) if accepted else "empty"
+            raise InputError(size, where=where, allowed=counted(limits, noun))
     return accepted
-
-
-def _counted(number: str, noun: str) -> str:
-    """`at least 1 character`, `1 to 5 characters`."""
-    return f"{number} {noun}" if number.rsplit(maxsplit=1)[-1] == "1" else f"{number} {noun}s"
 
 
 def _accept(kind: PortType, declaration: Declaration, value: Any, where: str, draw: Draw) -> Any:
     if kind.kind == "list":
         assert kind.item is not None
         if not isinstance(value, (list, tuple)):
-            raise InputError(show(value), where=where, allowed=str(kind))
+            raise InputError(show(value), where=where, allowed=kind.words)
         if len(value) > MAX_ELEMENTS:
             raise InputError(f"{len(value)} elements", where=where, allowed=f"at most {MAX_ELEMENTS}")
         return [_accept(kind.item, declaration, item, f"{where}[{i}]", draw) for i, item in enumerate(value)]
@@ -158,7 +156,13 @@ def literal(kind: PortType, value: Any, where: str) -> Any:
         return int(value)
     elif name == "float" and _number(value):
         return float(value)
-    raise InputError(show(value), where=where, allowed=_allowed_literal(kind))
+    raise InputError(_found(value, name), where=where, allowed=_allowed_literal(kind))
+
+
+def _found(value: Any, kind: str) -> str:
+    """The value in words. Where text stands for a number, span or truth, also how that is written."""
+    form = typed_form(value, kind) if isinstance(value, str) and len(value) <= MAX_WORD else ""
+    return f"{show(value)}; write {form}" if form else show(value)
 
 
 def _number(value: Any) -> bool:
@@ -182,7 +186,7 @@ def _allowed_literal(kind: PortType) -> str:
 
 def _seed(value: Any, where: str, also: str) -> int:
     if not _whole(value) or not 0 <= value <= MAX_SEED:
-        raise InputError(show(value), where=where, allowed=f"0 to {MAX_SEED}, {also}")
+        raise InputError(_found(value, "seed"), where=where, allowed=f"0 to {MAX_SEED}, {also}")
     return int(value)
 
 
@@ -193,7 +197,9 @@ def _span(value: Any, where: str) -> Span:
     elif isinstance(value, (list, tuple)) and len(value) == 2:
         ends = list(value)
     if ends is None:
-        raise InputError(show(value), where=where, allowed="[start, end] or {start: ..., end: ...}, in seconds")
+        raise InputError(
+            _found(value, "span"), where=where, allowed="[start, end] or {start: ..., end: ...}, in seconds"
+        )
     for name, end in zip(("start", "end"), ends, strict=True):
         if not _number(end) or abs(end) >= 1e9:
             raise InputError(f"{name} is {show(end)}", where=where, allowed="a finite number of seconds")
@@ -213,7 +219,7 @@ def _record(declaration: Declaration, value: Any, where: str, draw: Draw) -> dic
     for name, field_declaration in declaration.fields.items():
         inner = f"{where}.{name}"
         if name not in value and field_declaration.required:
-            raise InputError("missing", where=inner, allowed=str(field_declaration.type))
+            raise InputError("missing", where=inner, allowed=field_declaration.type.words)
         record[name] = accept(field_declaration, value.get(name, field_declaration.default), inner, draw)
     return record
 

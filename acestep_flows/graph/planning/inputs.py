@@ -37,7 +37,7 @@ def resolve_inputs(graph: Graph, inputs: Mapping[str, Any], draw: Draw = random_
     resolved: dict[str, Any] = {}
     for name, declared in graph.inputs.items():
         if name not in inputs and declared.required:
-            faults.append(InputError("missing", where=name, allowed=str(declared.type)))
+            faults.append(InputError("missing", where=name, allowed=declared.type.words))
             continue
         try:
             resolved[name] = accept(declared, inputs.get(name, declared.default), name, draw)

@@ -16,6 +16,7 @@ from acestep_flows.graph.planning.plan import Binding, Fallback, NodeOutput, Pla
 from acestep_flows.stages.contract import Stage, StageParams
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import Span, Value
+from acestep_flows.wording.faults import data_faults
 
 SKIPPED: Outputs = {}
 """The outputs of a skipped node, whose `when` is false: every reference to them is absent."""
@@ -115,9 +116,9 @@ def _validated(stage: type[Stage], params: Mapping[str, Content], node: PlanNode
     try:
         return stage.Params.model_validate(params)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{first['input']!r:.60}: {first['msg']}", where=f"node {node.id}, {where}") from None
+        first = data_faults(error)[0]
+        where = f"node {node.id}, {first.where}" if first.where else f"node {node.id}"
+        raise InputError(first.what, where=where, allowed=first.allowed) from None
 
 
 @cache

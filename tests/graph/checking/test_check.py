@@ -109,7 +109,7 @@ CASES: dict[str, tuple[str, list[str]]] = {
     ),
     "number for a span": (
         body("  n: {stage: paint, with: {source: $take.latents, span: 3}}\n"),
-        ["g.yaml:8:57: node n: span takes [start, end] or {start: ..., end: ...}, in seconds; found int 3"],
+        ["g.yaml:8:57: node n: span takes [start, end] or {start: ..., end: ...}, in seconds; found 3"],
     ),
     "short reference inside a span": (
         body("  n: {stage: paint, with: {source: $take.latents, span: [1, $take]}}\n"),
@@ -125,14 +125,14 @@ CASES: dict[str, tuple[str, list[str]]] = {
         body("  n: {stage: blend, with: {tracks: [$take, 3], gains: 4}}\n", "{o: $n}"),
         [
             "g.yaml:8:37: node n: $take: node take has no output of type audio; allowed: $take.latents (latents), $take.report (report)",
-            "g.yaml:8:44: node n: tracks takes audio; found int 3",
-            "g.yaml:8:55: node n: gains takes list of float; found int 4",
+            "g.yaml:8:44: node n: tracks takes audio; found 3",
+            "g.yaml:8:55: node n: gains takes list of float; found 4",
         ],
     ),
     "parameter and span out of range": (
         body("  n: {stage: paint, with: {source: $take.latents, strength: 1.5, span: [5, 2]}}\n"),
         [
-            "g.yaml:8:61: node n: strength is float 1.5; allowed: 0 to 1",
+            "g.yaml:8:61: node n: strength is 1.5; allowed: 0 to 1",
             "g.yaml:8:72: node n: span takes 0 <= start < end, in seconds; found 5 to 2 s",
         ],
     ),
@@ -142,7 +142,7 @@ CASES: dict[str, tuple[str, list[str]]] = {
             "{o: $n.latents, p: $take.latents}",
         ),
         [
-            "g.yaml:8:64: node n: steps is int 0; allowed: 1 to 200",
+            "g.yaml:8:64: node n: steps is 0; allowed: 1 to 200",
             "g.yaml:8:75: node n: solver is text 'rk4'; allowed: euler, heun",
             "g.yaml:8:90: node n: interval is a list of 1; allowed: 2 elements",
         ],

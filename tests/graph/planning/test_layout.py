@@ -274,8 +274,8 @@ def test_a_seed_for_a_node_that_draws_none_is_refused() -> None:
         ({}, "tags: missing (allowed: text)"),
         ({"tags": "a", "sed": 1}, "graph song: no input 'sed', nearest 'seed'; allowed: tags, seed, steps"),
         ({"tags": "a", "steps": 101}, "steps: 101 (allowed: 1 to 100)"),
-        ({"tags": 1, "steps": "x"}, "tags: int 1 (allowed: text); steps: text 'x' (allowed: a whole number)"),
-        ({"tags": "a", "seed": -1}, f"seed: int -1 (allowed: 0 to {MAX_SEED}, or 'random')"),
+        ({"tags": 1, "steps": "x"}, "tags: 1 (allowed: text); steps: text 'x' (allowed: a whole number)"),
+        ({"tags": "a", "seed": -1}, f"seed: -1 (allowed: 0 to {MAX_SEED}, or 'random')"),
     ],
 )
 def test_inputs_are_refused_in_words(inputs: Mapping[str, Any], message: str) -> None:
@@ -286,7 +286,7 @@ def test_inputs_are_refused_in_words(inputs: Mapping[str, Any], message: str) ->
 
 def test_a_parameter_that_the_stage_would_refuse_is_refused_before_the_run() -> None:
     text = SONG.replace(", minimum: 1, maximum: 100", "")
-    with pytest.raises(InputError, match=r"^node take: steps is int 0; allowed: 1 to 200$"):
+    with pytest.raises(InputError, match=r"^node take: steps is 0; allowed: 1 to 200$"):
         planned(text, {"tags": "a", "steps": 0})
 
 

@@ -26,7 +26,7 @@ def test_a_node_that_waits_for_a_parameter_has_none_yet() -> None:
 
 @pytest.mark.parametrize("label", ["a", SCORE])
 def test_a_literal_is_refused_whether_or_not_others_are_known(label: object) -> None:
-    with pytest.raises(InputError, match=r"^node n: strength is float 2.0; allowed: 0 to 1$"):
+    with pytest.raises(InputError, match=r"^node n: strength is 2.0; allowed: 0 to 1$"):
         check_literals(PAINT, {"strength": 2, "label": label}, "n")
 
 

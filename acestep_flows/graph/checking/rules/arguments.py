@@ -15,10 +15,11 @@ from acestep_flows.graph.checking.signature import NodeInput
 from acestep_flows.graph.language.document import Fields, Items, SourcePosition, plain
 from acestep_flows.graph.language.syntax import Argument, NodeSyntax, Reference, references_in
 from acestep_flows.graph.language.types import accept, literal
-from acestep_flows.graph.language.wording import allowed_by, clip, show, unlike
-from acestep_flows.stages.contract import Stage
+from acestep_flows.graph.language.wording import allowed_by, show, unlike
+from acestep_flows.stages.contract import Port, Stage
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import Value
+from acestep_flows.wording.faults import DataFault, data_fault
 
 Mismatch = tuple[str, SourcePosition]
 
@@ -106,20 +107,24 @@ def param_faults(stage: type[Stage], params: Mapping[str, Any], whole: bool = Fa
         stage.Params.model_validate(params)
     except ValidationError as error:
         faults: dict[str, str] = {}
-        for detail in error.errors(include_url=False, include_context=False):
-            name = str(detail["loc"][0]) if detail["loc"] else ""
-            words = clip(detail["msg"].removeprefix("Value error, "), 200)
+        for detail in error.errors(include_url=False):
+            name, found = str(detail["loc"][0]) if detail["loc"] else "", data_fault(detail)
             if name in params:
-                port = stage.inputs()[name]
-                known = allowed_by(port.schema, port.type)
-                fault = f"is {show(params[name])}; allowed: {words if known == str(port.type) else known}"
-                faults.setdefault(name, fault)
+                faults.setdefault(name, _param_fault(stage.inputs()[name], params[name], found))
             elif whole and not name:
-                faults.setdefault("", words)
+                faults.setdefault("", found.what)
         return faults
     except InputError as error:
         return {"": str(error)} if whole else {}
     return {}
+
+
+def _param_fault(port: Port, value: Any, found: DataFault) -> str:
+    """What is wrong with one parameter, and what it may be: all that its schema says, else what was missed."""
+    known = allowed_by(port.schema, port.type)
+    if known == port.type.words:
+        known = found.allowed or found.what
+    return f"is {show(value)}; allowed: {known}"
 
 
 def _bound(scope: Scope, only: NodeSyntax | None = None) -> Iterator[tuple[NodeSyntax, str, Argument, NodeInput]]:

@@ -1,0 +1,1 @@
+"""Words people type, read as values; and values, types and faults in words that people read."""

@@ -1,0 +1,127 @@
+"""What pydantic finds wrong with data, in the words of our own errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from acestep_flows.wording.phrases import between, brief, clip, counted, show
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+_WANTED = {
+    "string": "text",
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "decimal": "a number",
+    "finite": "a finite number",
+    "bool": "true or false",
+    "list": "a list",
+    "tuple": "a list",
+    "set": "a list",
+    "frozen": "a list",
+    "iterable": "a list",
+    "iteration": "a list",
+    "dict": "a map",
+    "mapping": "a map",
+    "model": "a map",
+    "dataclass": "a map",
+    "none": "nothing",
+    "path": "a path",
+    "bytes": "bytes",
+    "url": "a URL",
+    "date": "a date",
+    "datetime": "a date and time, such as 2026-01-31T12:00:00Z",
+    "json": "JSON",
+}
+"""What is wanted, by the first word of pydantic's type of an error (`int_parsing`, `list_type`)."""
+
+
+@dataclass(frozen=True)
+class DataFault:
+    """One thing wrong with data.
+
+    Attributes:
+        where: the field, as `loop.steps` or `processes[2].name`; empty for the whole.
+        what: the problem, with the value found.
+        allowed: what would be accepted; empty where `what` says it.
+        name: the field's last name.
+    """
+
+    where: str
+    what: str
+    allowed: str = ""
+    name: str = ""
+
+    def __str__(self) -> str:
+        prefix = f"{self.where}: " if self.where else ""
+        suffix = f" (allowed: {self.allowed})" if self.allowed else ""
+        return f"{prefix}{self.what}{suffix}"
+
+
+def data_faults(error: ValidationError) -> list[DataFault]:
+    """Everything that a validation found, in order."""
+    return [data_fault(detail) for detail in error.errors(include_url=False)]
+
+
+def data_fault(detail: Mapping[str, Any]) -> DataFault:
+    """One entry of `ValidationError.errors()` in words."""
+    kind, loc = str(detail["type"]), detail["loc"]
+    where, name = place(loc), str(loc[-1]) if loc else ""
+    if kind == "missing":
+        return DataFault(where, "missing", name=name)
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        return DataFault(where, "there is no such field", name=name)
+    if kind in ("value_error", "assertion_error"):
+        return DataFault(where, clip(own_words(detail["msg"]), 300), name=name)
+    return DataFault(where, _found(detail), wanted(detail), name)
+
+
+def place(loc: tuple[Any, ...]) -> str:
+    """A path in data: `processes[2].name`."""
+    path = ""
+    for part in loc:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    return path
+
+
+def wanted(detail: Mapping[str, Any]) -> str:
+    """What would be accepted in place of the value that an entry of `ValidationError.errors()` is about."""
+    kind, context = str(detail["type"]), detail.get("ctx") or {}
+    bounds = {
+        "greater_than": f"more than {brief(context.get('gt'))}",
+        "greater_than_equal": between(context.get("ge"), None),
+        "less_than": f"less than {brief(context.get('lt'))}",
+        "less_than_equal": between(None, context.get("le")),
+        "multiple_of": f"a multiple of {brief(context.get('multiple_of'))}",
+        "string_pattern_mismatch": f"text of the form {context.get('pattern')}",
+    }
+    if kind in bounds:
+        return bounds[kind]
+    if kind.endswith(("too_short", "too_long")):
+        noun = "character" if kind.startswith("string") else "byte" if kind.startswith("bytes") else "element"
+        return counted(between(context.get("min_length"), context.get("max_length")), noun)
+    if kind in ("literal_error", "enum"):
+        return str(context.get("expected", "")).replace("'", "").replace(" or ", ", ")
+    if kind == "int_from_float":
+        return "a whole number"
+    first = kind.partition("_")[0]
+    return _WANTED.get(first) or own_words(detail["msg"])
+
+
+def own_words(message: str) -> str:
+    """A message of a check of ours, without what pydantic puts before it."""
+    for prefix in ("Value error, ", "Assertion failed, ", "Input should be "):
+        message = message.removeprefix(prefix)
+    return message
+
+
+def _found(detail: Mapping[str, Any]) -> str:
+    """The value found; of a text or list that is too long or short, its length."""
+    value, kind = detail.get("input"), str(detail["type"])
+    if kind.endswith(("too_short", "too_long")) and isinstance(value, (str, list, tuple, set, frozenset, dict)):
+        return counted(str(len(value)), "character" if isinstance(value, str) else "element") if value else "empty"
+    return show(value)

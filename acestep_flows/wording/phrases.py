@@ -1,0 +1,81 @@
+"""Phrases of messages: values as a message shows them, ranges, and the nearest name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+MOST_NAMES = 24
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str | None:
+    """The allowed name that `name` is most likely a misspelling of."""
+    close = difflib.get_close_matches(name[:100], list(allowed), n=1, cutoff=0.6)
+    return close[0] if close else None
+
+
+def unlike(what: str, name: str, allowed: Iterable[str]) -> str:
+    """A sentence about a name that does not exist: `no stage 'vocod', nearest 'vocode'; allowed: mix, vocode`."""
+    return f"{no_such(what, name, names := list(allowed))}; allowed: {listing(names)}"
+
+
+def no_such(what: str, name: str, allowed: Iterable[str]) -> str:
+    """The first half of `unlike`, for errors that say what is allowed on their own."""
+    close = nearest(name, allowed)
+    hint = f", nearest {close!r}" if close else ""
+    return f"no {what} {clip(name)!r}{hint}"
+
+
+def listing(names: Iterable[str]) -> str:
+    """The names, separated by commas; a very long list is cut."""
+    names = list(names)
+    more = f", and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return (", ".join(names[:MOST_NAMES]) + more) or "none"
+
+
+def clip(text: str, most: int = 60) -> str:
+    """The text, cut to `most` characters."""
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def show(value: Any) -> str:
+    """Plain data as a message shows it: `text 'fast'`, `3`, `true`, `a list of 2`, `null`."""
+    if value is None:
+        return "null"
+    if isinstance(value, str):
+        return f"text {clip(value)!r}"
+    if isinstance(value, (int, float)):
+        return clip(brief(value))
+    if isinstance(value, Mapping):
+        return f"a map with {listing(clip(str(key)) for key in value)}" if value else "an empty map"
+    if isinstance(value, (list, tuple)):
+        return f"a list of {len(value)}" if value else "an empty list"
+    kind = getattr(value, "kind", "")
+    return f"a value of type {kind}" if isinstance(kind, str) and kind else f"a Python {type(value).__name__}"
+
+
+def brief(value: Any) -> str:
+    """A scalar as it is written: `fast`, `3`, `true`."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int) and abs(value) >= 10**60:
+        return "a number of more than 60 digits"
+    return str(value)
+
+
+def between(minimum: Any, maximum: Any, unit: str = "") -> str:
+    """A range in words: `1 to 200 s`, `at least 1`, `at most 5`; empty without bounds."""
+    tail = f" {unit}" if unit else ""
+    if minimum is not None and minimum == maximum:
+        return f"{minimum}{tail}"
+    if minimum is not None and maximum is not None:
+        return f"{minimum} to {maximum}{tail}"
+    if minimum is not None:
+        return f"at least {minimum}{tail}"
+    return f"at most {maximum}{tail}" if maximum is not None else ""
+
+
+def counted(number: str, noun: str) -> str:
+    """A number or a range of numbers, and what it counts: `at least 1 character`, `1 to 5 characters`."""
+    return f"{number} {noun}" if number.rsplit(maxsplit=1)[-1] == "1" else f"{number} {noun}s"
