@@ -1,22 +1,28 @@
 """Read graph inputs from the command line: `name=text` and `name=@file`, by the type that the graph declares.
 
 Text becomes JSON or a value here; the graph checks whether a value is in range.
+What can be read in two ways is refused.
 """
 
 from __future__ import annotations
 
 import difflib
-import json
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from acestep_flows.errors import InputError
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import Value
+from acestep_flows.wording import quantities, text_lists
+from acestep_flows.wording.forms import written_form
+from acestep_flows.wording.text_file import expanded, read_text_file
+from acestep_flows.wording.typed_text import likely_mistakes, with_line_breaks
 
-MAX_TEXT_BYTES = 16_000_000
+log = logging.getLogger(__name__)
+
 _SEED = PortType("seed")
+_NUMBERS = ("int", "float", "seed")
 
 
 class InputReader:
@@ -24,17 +30,26 @@ class InputReader:
 
     Attributes:
         files: digest of a value to the path it was read from, as given.
+        notes: how texts were read where that is not plain to see, one line each.
+        typed: whether the texts were typed on a command line. Then likely mistakes are logged as warnings, a literal
+            line break is read as one, and commas do not divide texts.
     """
+
+    typed = True
 
     def __init__(self) -> None:
         self.files: dict[str, str] = {}
+        self.notes: list[str] = []
 
-    def inputs(self, assignments: Sequence[str], types: Mapping[str, PortType]) -> dict[str, Any]:
+    def inputs(
+        self, assignments: Sequence[str], types: Mapping[str, PortType], units: Mapping[str, str] = {}
+    ) -> dict[str, Any]:
         """The inputs that `--set` options give.
 
         Args:
             assignments: `name=value` each. A value that begins with `@` is a file's content (`@@` is a plain `@`).
             types: the inputs of the graph. A name with a dot (`takes[2].seed`) is a seed of a nested graph.
+            units: what the numbers of an input count (`s`, `dB`), by name.
 
         Raises:
             InputError: no `=`, an unknown or repeated name, an unreadable file, or text that is not of the type.
@@ -52,23 +67,37 @@ class InputReader:
                 raise InputError(f"no such input{hint}", where=name, allowed=", ".join(types) or "no inputs at all")
             if name in inputs:
                 raise InputError("given twice", where=name, allowed="one --set for each input")
-            inputs[name] = self.read(text, types.get(name, _SEED), name)
+            inputs[name] = self.read(text, types.get(name, _SEED), name, units.get(name, ""))
         return inputs
 
-    def read(self, text: str, kind: PortType, name: str) -> Any:
-        """One input from the text behind its `=`."""
-        if kind.optional and text == "null":
+    def read(self, text: str, kind: PortType, name: str, unit: str = "") -> Any:
+        """One input from the text behind its `=`.
+
+        Args:
+            unit: what a number counts: `s` also reads `1:30` and `20 s`.
+
+        Raises:
+            InputError: it cannot be read as `kind`, or in two ways.
+        """
+        if kind.optional and quantities.is_null(text):
             return None
         if kind.is_file:
             return self.value(text.removeprefix("@"), kind.kind, name)
-        if text.startswith("@") and not text.startswith("@@"):
-            text = _read_text(Path(text[1:]).expanduser(), name).removesuffix("\n")
+        from_file = text.startswith("@") and not text.startswith("@@")
+        if from_file:
+            text = read_text_file(text[1:], name).removesuffix("\n")
         elif text.startswith("@@"):
             text = text[1:]
         if kind.kind == "list":
-            return self._list(text, kind, name)
-        if kind.kind in _SCALARS:
-            return _SCALARS[kind.kind](text, kind, name)
+            return self._list(text, kind, name, unit, from_file)
+        if kind.kind == "text":
+            return text if from_file else self._text(text, name)
+        if kind.kind in _NUMBERS:
+            return _number(text, kind, name, unit)
+        if kind.kind == "bool":
+            return quantities.read_truth(text, name)
+        if kind.kind == "span" and not text.lstrip().startswith(("[", "{")):
+            return quantities.read_span(text, name)
         return self._structure(text, kind, name)
 
     def value(self, path: str, kind: str, name: str) -> Value:
@@ -79,7 +108,7 @@ class InputReader:
         """
         from acestep_flows.value_file import read_value
 
-        file = Path(path).expanduser()
+        file = expanded(path, name)
         if kind == "audio":
             from acestep_flows.audio import read
 
@@ -92,13 +121,37 @@ class InputReader:
         self.files[value.digest] = path
         return value
 
-    def _list(self, text: str, kind: PortType, name: str) -> Any:
-        """JSON, or plain elements between commas, or one on each line."""
+    def _text(self, text: str, name: str) -> str:
+        """A text as it was typed."""
+        if not self.typed:
+            return text
+        text = with_line_breaks(text)
+        for mistake in likely_mistakes(text, name):
+            log.warning(mistake)
+        return text
+
+    def _list(self, text: str, kind: PortType, name: str, unit: str, from_file: bool) -> Any:
+        """JSON, plain elements between commas, or texts between lines."""
         item = kind.item
-        if text.lstrip().startswith("[") or item is None or item.kind in ("list", "record", "any"):
+        if text_lists.is_json(text) or item is None or item.kind in ("list", "record", "any"):
             return self._structure(text, kind, name)
-        parts = [part.strip() for part in text.split("\n" if "\n" in text else ",")]
-        return [self.read(part, item, f"{name}[{i}]") for i, part in enumerate(filter(None, parts))]
+        if not text.strip():
+            raise InputError("empty", where=name, allowed=form_of(kind, name))
+        if item.kind == "text" and self.typed:
+            return self._texts(text, name, from_file)
+        parts = text_lists.split_plain(text, name, form_of(kind, name))
+        if item.kind in ("int", "seed"):
+            parts = text_lists.expand_ranges(parts, name)
+        return [self.read(part, item, f"{name}[{i}]", unit) for i, part in enumerate(parts)]
+
+    def _texts(self, text: str, name: str, from_file: bool) -> list[str]:
+        """Texts from a file, or typed."""
+        if not from_file:
+            return [self._text(part, name) for part in text_lists.split_typed_texts(text, name)]
+        texts, between = text_lists.split_texts_of_file(text, name)
+        if len(texts) > 1:
+            self.notes.append(f"{name}: {len(texts)} texts, divided by {between}")
+        return texts
 
     def _structure(self, text: str, kind: PortType, name: str) -> Any:
         """JSON in which a text names a file, where the type wants audio or latents."""
@@ -106,82 +159,17 @@ class InputReader:
         def read_file(path: Any, file_type: PortType, where: str) -> Any:
             return self.value(path.removeprefix("@"), file_type.kind, where) if isinstance(path, str) else path
 
-        return kind.map_files(_structure(text, kind, name), read_file, name)
+        return kind.map_files(text_lists.read_json(text, name, kind.words), read_file, name)
 
 
-def _text(text: str, kind: PortType, name: str) -> str:
-    return text
+def form_of(kind: PortType, name: str) -> str:
+    """How an input of this type is given to `--set`: `seeds=1,2,3`."""
+    return written_form(name, kind.kind, kind.item.kind if kind.item is not None else "")
 
 
-def _bool(text: str, kind: PortType, name: str) -> bool:
-    words = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
-    if text.strip().lower() not in words:
-        raise InputError(f"{text[:80]!r} is neither true nor false", where=name, allowed="true or false")
-    return words[text.strip().lower()]
-
-
-def _number(text: str, kind: PortType, name: str) -> int | float:
-    word = text.strip()
-    try:
-        # Digits are limited: turning a million of them into a number takes minutes.
-        return int(word) if kind.kind != "float" and len(word) < 400 else float(word)
-    except ValueError:
-        pass
-    try:
-        return float(word)
-    except ValueError:
-        raise InputError(f"{word[:80]!r} is not a number", where=name, allowed=_wanted(kind)) from None
-
-
-def _seed(text: str, kind: PortType, name: str) -> int | float | str:
-    return "random" if text.strip() == "random" else _number(text, kind, name)
-
-
-def _span(text: str, kind: PortType, name: str) -> Any:
-    """`12:20.5`, `12,20.5`, `[12, 20.5]` or `{"start": 12, "end": 20.5}`."""
-    if text.lstrip().startswith(("[", "{")):
-        return _structure(text, kind, name)
-    ends = text.replace(":", ",").split(",")
-    try:
-        start, end = (float(end) for end in ends)
-    except ValueError:
-        raise InputError(f"{text[:80]!r}", where=name, allowed="start:end in seconds, such as 12:20.5") from None
-    return [start, end]
-
-
-def _structure(text: str, kind: PortType, name: str) -> Any:
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        raise InputError(f"{text[:80]!r} is not JSON", where=name, allowed=f"{_wanted(kind)} as JSON") from None
-    return content
-
-
-_SCALARS: dict[str, Callable[[str, PortType, str], Any]] = {
-    "text": _text,
-    "bool": _bool,
-    "int": _number,
-    "float": _number,
-    "seed": _seed,
-    "span": _span,
-}
-
-
-def _wanted(kind: PortType) -> str:
-    words = {"int": "a whole number", "float": "a number", "seed": "a whole number, or random"}
-    return words.get(kind.kind, str(kind))
-
-
-def _read_text(path: Path, name: str) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_TEXT_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"cannot read {path}: {reason}", where=name, allowed="a readable file") from None
-    if len(content) > MAX_TEXT_BYTES:
-        raise InputError(f"{path} is too large", where=name, allowed=f"at most {MAX_TEXT_BYTES} bytes of text")
-    try:
-        return content.decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text (byte {error.start})", where=name) from None
+def _number(text: str, kind: PortType, name: str, unit: str) -> int | float | str:
+    if kind.kind == "seed" and quantities.tidy(text).lower() == "random":
+        return "random"
+    if not text.strip():
+        raise InputError("empty", where=name, allowed=f"{kind.words}{', or null' if kind.optional else ''}")
+    return quantities.read_number(text, name, whole=kind.kind != "float", unit=unit, wanted=kind.words)

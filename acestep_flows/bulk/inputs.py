@@ -24,10 +24,12 @@ ReadCell = Callable[[Any], Any]
 class CellReader(InputReader):
     """Reads the cells of a csv. Unlike on a command line, `@` has no meaning: cells name no text files."""
 
-    def read(self, text: str, kind: PortType, name: str) -> Any:
+    typed = False
+
+    def read(self, text: str, kind: PortType, name: str, unit: str = "") -> Any:
         if kind.is_file:
             return text
-        return super().read(f"@{text}" if text.startswith("@") else text, kind, name)
+        return super().read(f"@{text}" if text.startswith("@") else text, kind, name, unit)
 
     def value(self, path: str, kind: str, name: str) -> Any:
         """Files stay paths."""

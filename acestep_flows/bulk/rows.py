@@ -197,10 +197,10 @@ class JobRows:
         read = reading(declared, base)
         if self.manifest is None or not self.manifest.textual:
             return read
-        text_cells, kind, name = CellReader(), declared.type, declared.name
+        text_cells, kind, name, unit = CellReader(), declared.type, declared.name, declared.unit
         if kind.kind == "text":
             return read
-        return lambda cell: read(text_cells.read(cell, kind, name))
+        return lambda cell: read(text_cells.read(cell, kind, name, unit))
 
     def _missing(self, cells: Mapping[str, Any]) -> Iterator[str]:
         for name, declared in self.declared.items():

@@ -18,6 +18,7 @@ from acestep_flows.stages.ports import PortType
 
 MAX_VALUES = 1_000_000
 _TEXT = PortType("text")
+_DASHED = re.compile(r"\s*(\d{1,18})\s*[-\u2010-\u2015]\s*(\d{1,18})\s*")
 _RANGE = re.compile(r"\s*(-?\d{1,18})\s*\.\.\s*(-?\d{1,18})\s*")
 
 
@@ -63,10 +64,13 @@ def _values(words: str, declared: Declaration) -> list[Any]:
         if last < first or last - first >= MAX_VALUES:
             raise InputError(clip(words), where=where, allowed=f"a rising range of at most {MAX_VALUES}")
         return list(range(first, last + 1))
-    reader = PathReader()
+    reader, unit = PathReader(), declared.unit
+    if (ends := _DASHED.fullmatch(words)) and kind.kind in ("int", "float", "seed"):
+        raise InputError(f"{clip(words)!r} is not a number; write {ends[1]}..{ends[2]}", where=where)
     if words.startswith("@"):
         lines = InputReader().read(words, _TEXT, where).split("\n")
-        return [reader.read(_escaped(line.strip()), kind, where) for line in lines if line.strip()]
+        filled = [line.strip() for line in lines if line.strip()]
+        return filled if kind.kind == "text" else [reader.read(_escaped(line), kind, where, unit) for line in filled]
     if words.lstrip().startswith("["):
         try:
             content = json.loads(words)
@@ -78,7 +82,7 @@ def _values(words: str, declared: Declaration) -> list[Any]:
         raise InputError(f"{clip(words)!r}", where=where, allowed=allowed)
     if kind.kind in ("list", "record", "span"):
         raise InputError(f"{clip(words)!r}", where=where, allowed="a JSON list of values")
-    return [reader.read(_escaped(part.strip()), kind, where) for part in words.split(",") if part.strip()]
+    return [reader.read(_escaped(part.strip()), kind, where, unit) for part in words.split(",") if part.strip()]
 
 
 def _escaped(text: str) -> str:

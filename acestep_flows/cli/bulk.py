@@ -171,6 +171,7 @@ class _BulkCommand:
         from acestep_flows.bulk.manifest import open_manifest
         from acestep_flows.bulk.rows import JobRows
         from acestep_flows.bulk.sweep import parse_sweep
+        from acestep_flows.cli.set_inputs import InputForms
         from acestep_flows.graph.checking.check import checked as checked_graph
         from acestep_flows.graph.library import Library
         from acestep_flows.stages.registry import stages
@@ -181,7 +182,7 @@ class _BulkCommand:
         rows = JobRows(
             open_manifest(self.manifest) if self.manifest else None,
             scope,
-            constants=PathReader().inputs(self.assignments, {name: one.type for name, one in declared.items()}),
+            constants=InputForms.of(declared).read(PathReader(), self.assignments),
             sweeps=[parse_sweep(text, declared) for text in self.sweeps],
             ignored=self.ignored,
             seed=self.seed,

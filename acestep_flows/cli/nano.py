@@ -40,7 +40,8 @@ def main(out: Path, device: str, workers: int, assignments: tuple[str, ...]) -> 
         click.echo(str(stopped), err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None
     except FlowsError as error:
-        raise click.ClickException(str(error)) from None
+        click.echo(f"error: {error}", err=True)
+        raise click.exceptions.Exit(1) from None
     except KeyboardInterrupt:  # between two steps, or a second time
         click.echo("stopped; the same command goes on", err=True)
         raise click.exceptions.Exit(INTERRUPTED) from None

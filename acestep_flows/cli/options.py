@@ -86,12 +86,14 @@ def read_scope(name: str, folders: Sequence[Path]) -> Scope:
 
 def planned_run(name: str, folders: Sequence[Path], assignments: Sequence[str]) -> PlannedRun:
     """The plan of a graph, with its inputs from --set."""
+    from acestep_flows.cli.set_inputs import InputForms
     from acestep_flows.input_reader import InputReader
     from acestep_flows.session import plan_run
 
     scope = read_scope(name, folders)
-    reader = InputReader()
-    inputs = reader.inputs(assignments, {input: declared.type for input, declared in scope.graph.inputs.items()})
+    reader, forms = InputReader(), InputForms.of(scope.graph.inputs)
+    inputs = forms.read(reader, assignments)
+    forms.refuse_missing(inputs)
     return plan_run(scope, inputs, reader.files)
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from acestep_flows.cli.set_inputs import InputForms
 from acestep_flows.errors import NotFound
 from acestep_flows.input_reader import InputReader
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import Value
+from acestep_flows.wording.text_file import expanded
 
 if TYPE_CHECKING:
     from acestep_flows.client import Client
@@ -43,8 +44,14 @@ class RemoteReader(InputReader):
                 raise NotFound(f"{name}: run {run.id} has no output {output!r}; there are: {available}")
             return run.outputs[output].asset
         if path not in self._uploaded:
-            self._uploaded[path] = self._client.upload_asset(Path(path).expanduser()).id
+            self._uploaded[path] = self._client.upload_asset(expanded(path, name)).id
         return self._uploaded[path]
+
+
+def forms_in(schema: Mapping[str, Any]) -> InputForms:
+    """The forms of a graph's inputs, from the JSON Schema that a server gives of them."""
+    units = {name: str(part["x-unit"]) for name, part in schema.get("properties", {}).items() if part.get("x-unit")}
+    return InputForms(types_in(schema), units, list(schema.get("required", ())))
 
 
 def types_in(schema: Mapping[str, Any]) -> dict[str, PortType]:

@@ -17,7 +17,7 @@ from acestep_flows.settings import read_settings
 
 if TYPE_CHECKING:
     from acestep_flows.client import Client, Run, RunEvent
-    from acestep_flows.stages.ports import PortType
+    from acestep_flows.cli.set_inputs import InputForms
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -106,8 +106,9 @@ def submit(
     from acestep_flows.cli.remote_inputs import RemoteReader
 
     with _client(server) as client:
-        content, types = _graph(client, graph)
-        inputs = RemoteReader(client).inputs(assignments, types)
+        content, forms = _graph(client, graph)
+        inputs = forms.read(RemoteReader(client), assignments)
+        forms.refuse_missing(inputs)
         run = client.submit(content, inputs, webhook=None if webhook is None else {"url": webhook}, **options)
     for warning in run.warnings:
         click.echo(f"warning: {warning}", err=True)
@@ -231,15 +232,16 @@ def _client(server: str | None, patience: float = BRIEF) -> Client:
     return Client(server or settings.server or SERVER, settings.api_key, patience=patience)
 
 
-def _graph(client: Client, name: str) -> tuple[str | dict[str, Any], dict[str, PortType]]:
-    """A graph as the server takes it, and the types of its inputs: by name from there, by path from here."""
-    from acestep_flows.cli.remote_inputs import types_in
+def _graph(client: Client, name: str) -> tuple[str | dict[str, Any], InputForms]:
+    """A graph as the server takes it, and the forms of its inputs: by name from there, by path from here."""
+    from acestep_flows.cli.remote_inputs import forms_in
+    from acestep_flows.cli.set_inputs import InputForms
     from acestep_flows.graph.library import Library, looks_like_path
 
     if not looks_like_path(name):
-        return name, types_in(client.graph(name)["inputs"])
+        return name, forms_in(client.graph(name)["inputs"])
     graph = Library().load(name)
-    return dict(graph.content), {name: declared.type for name, declared in graph.inputs.items()}
+    return dict(graph.content), InputForms.of(graph.inputs)
 
 
 def _follow(run: Run, server: str | None, quiet: bool, previews: Path | None) -> None:

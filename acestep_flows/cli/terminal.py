@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from acestep_flows.cli.usage_errors import one_line
 from acestep_flows.errors import (
     Cancelled,
     CheckpointError,
@@ -71,17 +72,17 @@ class Commands(click.Group):
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         try:
             return super().make_context(*args, **kwargs)
-        except click.UsageError as error:
-            raise _short(error) from None
+        except click.ClickException as error:
+            raise one_line(error) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         if ctx.params.get("traceback"):
             return super().invoke(ctx)
         try:
             return super().invoke(ctx)
-        except click.UsageError as error:
-            raise _short(error) from None
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        except click.ClickException as error:
+            raise one_line(error) from None
+        except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # click says these itself
         except FlowsError as error:
             click.echo(error_lines(error), err=True)
@@ -96,13 +97,6 @@ class Commands(click.Group):
             reason = _printable(f"{type(error).__name__}: {error}")
             click.echo(f"error: {reason} (a bug; acestep-flows --traceback shows where)", err=True)
             ctx.exit(BUG)
-
-
-def _short(error: click.UsageError) -> click.UsageError:
-    """The error without the three lines of usage that click puts before it; a bare command still shows its help."""
-    if not isinstance(error, click.exceptions.NoArgsIsHelpError):
-        error.ctx = None
-    return error
 
 
 @contextmanager

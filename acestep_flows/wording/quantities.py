@@ -62,7 +62,7 @@ def read_number(text: str, where: str, *, whole: bool = False, unit: str = "", w
     Raises:
         InputError: it is no number, or can be read in two ways. The text says what to write.
     """
-    word = _MINUSES.sub("-", tidy(text))
+    word = typed = _MINUSES.sub("-", tidy(text))
     value = _plain(word, whole)
     if value is None and unit == "s":
         value = _clock(word)
@@ -70,9 +70,9 @@ def read_number(text: str, where: str, *, whole: bool = False, unit: str = "", w
         word = word[: -len(unit)].rstrip()
         value = _plain(word, whole)
     if value is None:
-        raise _not_a_number(
-            clip(text.strip()), word, where, unit, wanted or ("a whole number" if whole else "a number")
-        )
+        word = typed if _MILLISECONDS.fullmatch(typed) else word
+        wanted = wanted or ("a whole number" if whole else "a number")
+        raise _not_a_number(clip(text.strip()), word, where, unit, wanted)
     return value
 
 
@@ -217,7 +217,9 @@ def _ends(word: str, where: str) -> tuple[str, str]:
     if len(commas) == 2:
         return commas[0], commas[1]
     if len(colons) == 3:
-        a, b, c = (part or "0" for part in colons)
+        a, b, c = colons
+        if not c:
+            raise InputError(f"{clip(word)!r} is not a span; write {a or 0}:{b:0>2}-end or {b or 0}-end", where=where)
         early, late = f"{a}:{b:0>2}", f"{b}:{c:0>2}"
         what = f"{clip(word)!r} can be read as {early} to {c} s or as {a} s to {late}"
         raise InputError(what, where=where, allowed=f"start-end, such as {early}-{c} or {a}-{late}")

@@ -75,7 +75,7 @@ def test_ctrl_c_is_one_line() -> None:
 
 def test_a_wrong_option_is_one_line() -> None:
     code, text, _ = ending(ValueError(), "fail", "--count", "many")
-    assert (code, text) == (2, "Error: Invalid value for '--count': 'many' is not a valid integer.\n")
+    assert (code, text) == (2, "error: --count: 'many' (allowed: a whole number)\n")
     code, text, _ = ending(ValueError(), "--nonsense")
     assert (code, len(text.splitlines())) == (2, 1)
     code, text, _ = ending(ValueError(), "nonsense")

@@ -1,0 +1,115 @@
+"""Wrong options and arguments, told as every other error: one line that begins with `error:`."""
+
+from __future__ import annotations
+
+import re
+from typing import IO, Any
+
+import click
+
+from acestep_flows.wording.phrases import between, clip, listing, nearest, no_such
+
+_REFUSED = re.compile(r"(.+?) is not (?:a valid|in the range|one of)", re.DOTALL)
+_QUOTED = re.compile(r"'(.*)'", re.DOTALL)
+_EXTRA = re.compile(r"Got unexpected extra arguments? \((.*)\)", re.DOTALL)
+_CURLY = re.compile("[\u201c\u201d\u2018\u2019\u201e]")
+
+
+class UsageLine(click.UsageError):
+    """A wrong option or argument, shown in the style of all errors."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        text = "".join(letter if letter.isprintable() else " " for letter in self.message)
+        click.echo(f"error: {text}", file=file, err=file is None)
+
+
+def one_line(error: click.ClickException) -> click.ClickException:
+    """The error in our words and without click's lines of usage; a bare command still shows its help."""
+    if isinstance(error, (click.exceptions.NoArgsIsHelpError, UsageLine)):
+        return error
+    line = UsageLine(_words(error))
+    line.exit_code = error.exit_code
+    return line
+
+
+def _words(error: click.ClickException) -> str:
+    if isinstance(error, click.NoSuchOption):
+        return _unknown_option(error)
+    if isinstance(error, click.BadOptionUsage) and "requires" in error.message:
+        return f"{error.option_name}: missing its value"
+    if isinstance(error, click.MissingParameter):
+        return f"{_label(error)}: missing{_allowed(error.param)}"
+    if isinstance(error, click.BadParameter):
+        return f"{_label(error)}: {_refusal(error)}"
+    message = error.format_message().rstrip(".")
+    if isinstance(error, click.UsageError):
+        if extra := _EXTRA.fullmatch(message):
+            return _unexpected(extra[1], error.ctx)
+        command = error.ctx.command if error.ctx is not None else None
+        if message.startswith("No such command") and isinstance(command, click.Group):
+            name = message.split("'")[1]
+            return f"{no_such('command', name, command.commands)} (allowed: {listing(command.commands)})"
+    return message[:1].lower() + message[1:]
+
+
+def _takes_inputs(context: click.Context | None) -> bool:
+    """Whether the command takes inputs of a graph with --set."""
+    params = context.command.params if context is not None else []
+    return any(param.name == "assignments" and "NAME=VALUE" in str(getattr(param, "metavar", "")) for param in params)
+
+
+def _unknown_option(error: click.NoSuchOption) -> str:
+    name = error.option_name
+    close = nearest(name, error.possibilities or [])
+    hint = f", nearest {close!r}" if close else ""
+    if _takes_inputs(error.ctx) and name.startswith("--"):
+        given = "NAME" if close else name.removeprefix("--").replace("-", "_")
+        hint += f"; inputs are given as --set {given}=VALUE"
+    return f"no option {clip(name)!r}{hint}"
+
+
+def _unexpected(arguments: str, context: click.Context | None) -> str:
+    first = arguments.split(" ", maxsplit=1)[0]
+    if _CURLY.search(arguments):
+        return f"unexpected argument {clip(arguments)!r}; quotes must be straight (\" or ') for the shell to see them"
+    if _takes_inputs(context):
+        how = f"--set {clip(arguments)}" if "=" in first else "--set NAME=VALUE, in quotes where VALUE has blanks"
+        return f"unexpected argument {clip(arguments)!r}; inputs are given as {how}"
+    return f"unexpected argument {clip(arguments)!r}"
+
+
+def _label(error: click.BadParameter) -> str:
+    """The option or argument, without the quotes that click puts around it."""
+    if isinstance(error.param, click.Argument):
+        return str(error.param.name).upper()
+    hint = error.param_hint or ""
+    if not hint and error.param is not None:
+        hint = error.param.opts[-1]
+    names = hint if isinstance(hint, str) else " / ".join(hint)
+    return names.replace("'", "") or "argument"
+
+
+def _refusal(error: click.BadParameter) -> str:
+    """The value, and what is allowed."""
+    message = error.message.rstrip(".")
+    found, allowed = _REFUSED.match(message), _allowed(error.param)
+    if found is None or not allowed:
+        return message[:1].lower() + message[1:]
+    quoted = _QUOTED.fullmatch(found[1])
+    shown = quoted[1] if quoted else found[1]
+    kind = error.param.type if error.param is not None else None
+    close = nearest(shown, map(str, kind.choices)) if isinstance(kind, click.Choice) else None
+    return f"{repr(clip(shown)) if quoted else clip(shown)}{f', nearest {close!r}' if close else ''}{allowed}"
+
+
+def _allowed(param: click.Parameter | None) -> str:
+    """What a parameter takes, in brackets; empty where its type does not tell."""
+    kind = param.type if param is not None else None
+    if isinstance(kind, click.Choice):
+        return f" (allowed: {listing(map(str, kind.choices))})"
+    noun = "a whole number" if kind is click.INT or isinstance(kind, click.IntRange) else "a number"
+    if isinstance(kind, (click.IntRange, click.FloatRange)):
+        low = f"more than {kind.min:g}" if kind.min is not None and kind.min_open else ""
+        bounds = low or between(kind.min, kind.max)
+        return f" (allowed: {noun}{f', {bounds}' if bounds else ''})"
+    return f" (allowed: {noun})" if kind in (click.INT, click.FLOAT) else ""
