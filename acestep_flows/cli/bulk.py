@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from acestep_flows.cli.json_output import print_json
 from acestep_flows.cli.terminal import INTERRUPTED
 from acestep_flows.errors import InputError
 from acestep_flows.settings import read_settings
@@ -41,7 +42,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "sweeps",
     multiple=True,
     metavar="NAME=VALUES",
-    help="Multiply every row by these values: seed=0..99, or NAME=@FILE.",
+    help="Multiply every row by these values: seed=0..99, steps=20,40, a JSON list, or NAME=@FILE (one a line).",
 )
 @click.option(
     "--ignore",
@@ -93,6 +94,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--graphs", "folders", multiple=True, type=FOLDER, help="Folder to look for graphs in; may be repeated.")
 @click.option("--tracking", metavar="URI", help="MLflow store, or 'off'.  [default: a file in the job's folder]")
 @click.option("--dry-run", is_flag=True, help="Check every row and say what the job would take; render nothing.")
+@click.option("--json", "as_json", is_flag=True, help="With --dry-run: print JSON for programs.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def bulk(**options: Any) -> None:
     """Render every row of MANIFEST (parquet, jsonl or csv): a column for each input of the graph, and `id`.
@@ -134,6 +136,7 @@ class _BulkCommand:
     folders: Sequence[Path]
     tracking: str | None
     dry_run: bool
+    as_json: bool
     quiet: bool
 
     def run(self) -> None:
@@ -161,6 +164,8 @@ class _BulkCommand:
                 raise InputError("the server has its own", where=option, allowed="without --via")
         if self.via and self.dry_run:
             raise InputError("a server's times are not known here", where="--dry-run", allowed="without --via")
+        if self.as_json and not self.dry_run:
+            raise InputError("only a dry run is told as JSON", where="--json", allowed="with --dry-run")
         if self.embed and self.layout != "parquet":
             raise InputError(f"{self.layout} files hold the audio anyway", where="--embed", allowed="--format parquet")
 
@@ -253,6 +258,9 @@ class _BulkCommand:
         placement = pool.processes[pool.home_of["sample"]].placement
         with Session(weights, placement) as session:
             cost = price(rows, max(0, wanted), session.scheduler, pool, self.audio, seconds_seen(ledger.rows()))
+        if self.as_json:
+            print_json({"rows_done": settled, **asdict(cost)})
+            return
         if settled:
             click.echo(f"{settled} rows are done")
         for line in price_lines(cost):

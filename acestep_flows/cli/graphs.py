@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
+from acestep_flows.cli.completion import GRAPH, STAGE
+from acestep_flows.cli.json_output import forecast_content, graphs_content, json_option, print_json, stage_content
 from acestep_flows.cli.options import (
     library_option,
     open_session,
@@ -17,30 +19,39 @@ from acestep_flows.cli.options import (
     session_options,
     set_option,
 )
+from acestep_flows.cli.terminal import exit_code
 
 
 @click.command()
 @library_option
-def graphs(folders: tuple[Path, ...]) -> None:
+@json_option
+def graphs(folders: tuple[Path, ...], as_json: bool) -> None:
     """List the graphs that can be run by name."""
     from acestep_flows.cli.listing import summaries
     from acestep_flows.graph.library import Library
 
     library = Library(folders)
-    print_lines(summaries((name, library.load(path)) for name, path in library.names().items()))
+    loaded = [(name, library.load(path)) for name, path in library.names().items()]
+    if as_json:
+        print_json(graphs_content(loaded))
+    else:
+        print_lines(summaries(loaded))
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, type=STAGE)
 @click.option("--markdown", is_flag=True, help="All of them as a page.")
-def stages(name: str | None, markdown: bool) -> None:
+@json_option
+def stages(name: str | None, markdown: bool, as_json: bool) -> None:
     """List the stages that graphs are made of, or show the inputs and outputs of stage NAME."""
     from acestep_flows.cli.listing import stage_lines, table
     from acestep_flows.stages import reference
     from acestep_flows.stages.registry import stage_class
     from acestep_flows.stages.registry import stages as registry
 
-    if markdown:
+    if as_json:
+        print_json(stage_content(stage_class(name)) if name else [stage_content(one) for one in registry().values()])
+    elif markdown:
         click.echo(reference.markdown(registry()), nl=False)
     elif name is None:
         print_lines(table([(stage.name, reference.summary(stage)) for stage in registry().values()]))
@@ -54,7 +65,7 @@ def graph() -> None:
 
 
 @graph.command()
-@click.argument("name")
+@click.argument("name", type=GRAPH)
 @library_option
 @click.option("--json", "form", flag_value="json", help="The JSON Schema of its inputs.")
 @click.option("--dot", "form", flag_value="dot", help="A picture for Graphviz.")
@@ -62,6 +73,7 @@ def graph() -> None:
 @click.option("--png", type=click.Path(dir_okay=False, path_type=Path), help="Write a picture to this file.")
 def show(name: str, folders: tuple[Path, ...], form: str | None, png: Path | None) -> None:
     """Show the inputs, nodes and outputs of graph NAME."""
+    from acestep_flows.cli.listing import written_lines
     from acestep_flows.graph.library import Library
     from acestep_flows.graph.views import describe, draw, schema
     from acestep_flows.stages.registry import stages
@@ -74,17 +86,19 @@ def show(name: str, folders: tuple[Path, ...], form: str | None, png: Path | Non
         write_png(syntax, png)
         click.echo(png)
     elif form == "json":
-        click.echo(json.dumps(schema.input_schema(syntax), indent=2, ensure_ascii=False))
+        print_json(schema.input_schema(syntax))
     elif form is not None:
         click.echo((draw.dot if form == "dot" else draw.mermaid)(syntax), nl=False)
     else:
         click.echo(describe.describe(syntax, stages(), library.nested), nl=False)
+        print_lines(written_lines(syntax))
 
 
 @graph.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", type=GRAPH)
 @library_option
-def check(names: Sequence[str], folders: tuple[Path, ...]) -> None:
+@json_option
+def check(names: Sequence[str], folders: tuple[Path, ...], as_json: bool) -> None:
     """Check graphs, by name or path, and list every problem."""
     from acestep_flows.errors import GraphError
     from acestep_flows.graph.checking.check import check as problems_of
@@ -93,23 +107,34 @@ def check(names: Sequence[str], folders: tuple[Path, ...]) -> None:
 
     library = Library(folders)
     problems = [problem for name in names for problem in problems_of(library.load(name), stages(), library.nested)]
+    if as_json:
+        print_json({"graphs": list(names), "problems": [asdict(problem) for problem in problems]})
+        if problems:
+            raise click.exceptions.Exit(exit_code(GraphError(problems)))
+        return
     if problems:
         raise GraphError(problems)
     click.echo(f"{len(names)} graph{'s' if len(names) > 1 else ''} without problems")
 
 
 @graph.command()
-@click.argument("name")
+@click.argument("name", type=GRAPH)
 @set_option
 @library_option
 @session_options()
-def plan(name: str, assignments: tuple[str, ...], folders: tuple[Path, ...], **session_options: Any) -> None:
+@json_option
+def plan(
+    name: str, assignments: tuple[str, ...], folders: tuple[Path, ...], as_json: bool, **session_options: Any
+) -> None:
     """Show what a run of graph NAME would compute and how long it would take, without running it."""
     from acestep_flows.cli.listing import forecast_lines
 
     planned = planned_run(name, folders, assignments)
     with open_session(**session_options) as session:
         forecast = session.plan(planned)
-    print_lines(forecast_lines(forecast))
+    if as_json:
+        print_json(forecast_content(planned.plan.graph, forecast))
+    else:
+        print_lines(forecast_lines(forecast))
     if any(node.fate == "refused" for node in forecast.nodes):
         raise click.exceptions.Exit(2)

@@ -13,6 +13,23 @@ if TYPE_CHECKING:
     from acestep_flows.stages.contract import Stage
 
 
+NOT_KNOWN = "not known before a first run"
+
+
+def written_lines(graph: Graph) -> Iterator[str]:
+    """How inputs are written on the command line, for those that are not plain to see."""
+    from acestep_flows.input_reader import form_of
+
+    forms = {
+        name: form_of(one.type, name)
+        for name, one in graph.inputs.items()
+        if one.type.kind in ("list", "record", "span")
+    }
+    if forms:
+        yield "\nOn the command line"
+        yield from (f"  --set {form}" for form in forms.values())
+
+
 def summaries(graphs: Iterable[tuple[str, Graph]]) -> Iterator[str]:
     """One line for each graph: its name and the first line of its summary."""
     return table(
@@ -38,11 +55,13 @@ def forecast_lines(forecast: Forecast) -> Iterator[str]:
     yield from table([(node.id, node.stage, node.fate, _expectation(node)) for node in forecast.nodes])
     computed = [node for node in forecast.nodes if node.fate == "computed"]
     unknown = sum(node.seconds is None for node in computed)
-    least = f", and {unknown} that never ran here" if unknown else ""
-    yield f"{len(forecast.nodes)} nodes, {len(computed)} to compute: about {forecast.seconds:.1f} s{least}"
-    peak = (
-        f"{forecast.peak / 1e9:.1f} GB at the last run" if forecast.peak is not None else "unknown before a first run"
-    )
+    if computed and unknown == len(computed):
+        time = NOT_KNOWN
+    else:
+        more = f"; of {unknown} more {NOT_KNOWN}" if unknown else ""
+        time = f"about {forecast.seconds:.1f} s{more}"
+    yield f"{len(forecast.nodes)} nodes, {len(computed)} to compute: {time}"
+    peak = f"{forecast.peak / 1e9:.1f} GB at the last run" if forecast.peak is not None else NOT_KNOWN
     yield f"peak memory: {peak}; values held between nodes: {forecast.held / 1e6:.0f} MB"
 
 
@@ -51,7 +70,7 @@ def _expectation(node: NodeForecast) -> str:
         return node.problem
     if node.fate != "computed":
         return ""
-    return "? s" if node.seconds is None else f"{node.seconds:.1f} s"
+    return "time not known" if node.seconds is None else f"{node.seconds:.1f} s"
 
 
 def comparison_lines(comparison: Comparison) -> Iterator[str]:
@@ -62,6 +81,9 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
 
 def runs_lines(runs: Sequence[Run]) -> Iterator[str]:
     """One line for each run on a server."""
+    if not runs:
+        yield "no runs"
+        return
     yield from table([(run.id, run.graph, run.state, f"{run.progress:.0%}", run.created_at[:19]) for run in runs])
 
 

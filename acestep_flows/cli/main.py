@@ -5,6 +5,7 @@ acestep-flows run text2music --set tags="city pop" --set lyrics=@song.txt --set 
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,10 @@ import click
 from acestep_flows import __version__
 from acestep_flows.cli.adapter import adapter
 from acestep_flows.cli.bulk import bulk
+from acestep_flows.cli.completion import GRAPH
 from acestep_flows.cli.encode import encode
 from acestep_flows.cli.graphs import graph, graphs, stages
+from acestep_flows.cli.json_output import comparison_content, json_option, print_json
 from acestep_flows.cli.options import (
     FILE,
     FOLDER,
@@ -48,7 +51,7 @@ def cli(traceback: bool) -> None:
 
 
 @cli.command()
-@click.argument("graph")
+@click.argument("graph", type=GRAPH)
 @set_option
 @click.option("--out", type=FOLDER, default=Path("outputs"), show_default=True, help="Folder for the files.")
 @click.option("--name", "stem", metavar="NAME", help="Name of the files; files of this name are replaced.")
@@ -93,7 +96,8 @@ def run(
 @click.argument("file", type=FILE)
 @click.option("--quiet", is_flag=True, help="No progress.")
 @session_options(cache="off")
-def replay(file: Path, quiet: bool, **session_options: Any) -> None:
+@json_option
+def replay(file: Path, quiet: bool, as_json: bool, **session_options: Any) -> None:
     """Repeat the run that made FILE (an audio file or a recipe), and compare both runs node by node."""
     from acestep_flows.cli.listing import comparison_lines
     from acestep_flows.cli.replay_job import planned_again, recipe_of
@@ -103,7 +107,10 @@ def replay(file: Path, quiet: bool, **session_options: Any) -> None:
     planned = planned_again(recipe, str(file))
     with open_session(**session_options) as session:
         comparison = compare(recipe, _run(session, planned, quiet).recipe)
-    print_lines(comparison_lines(comparison))
+    if as_json:
+        print_json(comparison_content(comparison))
+    else:
+        print_lines(comparison_lines(comparison))
     if not comparison.same:
         raise click.exceptions.Exit(1)
 
@@ -136,18 +143,23 @@ def fetch(
 
 @cli.command()
 @weights_options
-def doctor(checkpoint: str | None, lyric_vocab: Path | None) -> None:
+@json_option
+def doctor(checkpoint: str | None, lyric_vocab: Path | None, as_json: bool) -> None:
     """Check this machine and suggest fixes."""
     from acestep_flows.cli.doctor import examine
 
     settings = read_settings()
-    failed = False
+    findings = []
     for finding in examine(settings, choose_weights(settings, checkpoint, lyric_vocab)):
+        findings.append(finding)
+        if as_json:
+            continue
         click.echo(f"{finding.verdict:8} {finding.check:12} {finding.message}")
         if finding.advice:
             click.echo(f"{'':8} {'':12} -> {finding.advice}")
-        failed |= finding.verdict == "failure"
-    if failed:
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    if any(finding.verdict == "failure" for finding in findings):
         raise click.exceptions.Exit(1)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from acestep_flows.cli.completion import ASSIGNMENT
 from acestep_flows.settings import read_settings
 from acestep_flows.weights.choose import choose_weights
 
@@ -36,7 +37,12 @@ library_option = click.option(
     "--graphs", "folders", multiple=True, type=FOLDER, help="Folder to look for graphs in; may be repeated."
 )
 set_option = click.option(
-    "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="A graph input; NAME=@FILE takes a file."
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    type=ASSIGNMENT,
+    help="A graph input; NAME=@FILE takes a file. `graph show` has the forms of lists and spans.",
 )
 weights_options = together(
     click.option("--checkpoint", metavar="DIR", help="Weights in the published layout, or 'embedded'."),

@@ -39,17 +39,20 @@ def show_transfers(quiet: bool = False) -> Iterator[TransferListener]:
 
 
 class _PlainTransfers:
-    """A line when a file begins, and every few seconds until it is complete."""
+    """A line when a file begins, every few seconds, and when it is complete."""
 
     def __init__(self) -> None:
         self._at: tuple[str, str] | None = None
         self._last_line = 0.0
+        self._complete = False
 
     def show(self, transfer: Transfer) -> None:
         at, now = (transfer.name, transfer.action), time.monotonic()
-        if at == self._at and now - self._last_line < PLAIN_SECONDS:
+        completes = at == self._at and not self._complete and 0 < transfer.total <= transfer.done
+        if at == self._at and now - self._last_line < PLAIN_SECONDS and not completes:
             return
         self._at, self._last_line = at, now
+        self._complete = 0 < transfer.total <= transfer.done
         share = f", {transfer.done / transfer.total:.0%}" if transfer.total else ""
         click.echo(f"{transfer.action} {transfer.name}: {transfer.done / 1e6:.1f} MB{share}", err=True)
 

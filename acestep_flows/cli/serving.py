@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -12,12 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from acestep_flows.cli.completion import ASSIGNMENT, GRAPH
+from acestep_flows.cli.json_output import json_option, print_json
 from acestep_flows.cli.terminal import INTERRUPTED
 from acestep_flows.settings import read_settings
 
 if TYPE_CHECKING:
-    from acestep_flows.client import Client, Run, RunEvent
     from acestep_flows.cli.set_inputs import InputForms
+    from acestep_flows.client import Client, Run, RunEvent
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -62,12 +63,13 @@ def serve(**options: Any) -> None:
 
 
 @click.command()
-@click.argument("graph")
+@click.argument("graph", type=GRAPH)
 @click.option(
     "--set",
     "assignments",
     multiple=True,
     metavar="NAME=VALUE",
+    type=ASSIGNMENT,
     help="A graph input; NAME=@FILE takes a file, NAME=RUN/OUTPUT an output of a run.",
 )
 @click.option(
@@ -91,6 +93,7 @@ def serve(**options: Any) -> None:
 @click.option("--idempotency-key", metavar="KEY", help="A second submission with this key returns the first run.")
 @click.option("--preview-every", type=click.IntRange(1, 1000), metavar="STEPS", help="Make previews to listen to.")
 @click.option("--watch", "watched", is_flag=True, help="Show its progress until it is over.")
+@json_option
 @_previews_option
 @_server_option
 def submit(
@@ -98,6 +101,7 @@ def submit(
     assignments: tuple[str, ...],
     webhook: str | None,
     watched: bool,
+    as_json: bool,
     previews: Path | None,
     server: str | None,
     **options: Any,
@@ -112,7 +116,10 @@ def submit(
         run = client.submit(content, inputs, webhook=None if webhook is None else {"url": webhook}, **options)
     for warning in run.warnings:
         click.echo(f"warning: {warning}", err=True)
-    click.echo(run.id)
+    if as_json:
+        print_json(run.content)
+    else:
+        click.echo(run.id)
     if watched:
         _follow(run, server, False, previews)
 
@@ -134,7 +141,7 @@ def status(run: str | None, as_json: bool, server: str | None) -> None:
             record = client.status(run)
             content, lines = record.content, run_lines(record)
     if as_json:
-        click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        print_json(content)
     else:
         for line in lines:
             click.echo(line)
@@ -160,8 +167,9 @@ def watch(run: str, quiet: bool, previews: Path | None, server: str | None) -> N
 @click.argument("outputs", nargs=-1)
 @click.option("--out", type=FOLDER, default=Path("outputs"), show_default=True, help="Folder for the files.")
 @click.option("--quiet", is_flag=True, help="No progress.")
+@json_option
 @_server_option
-def fetch_output(run: str, outputs: tuple[str, ...], out: Path, quiet: bool, server: str | None) -> None:
+def fetch_output(run: str, outputs: tuple[str, ...], out: Path, quiet: bool, as_json: bool, server: str | None) -> None:
     """Fetch OUTPUTS of RUN by name; without names, its audio."""
     from acestep_flows.cli.progress import show_transfers
     from acestep_flows.errors import NotFound
@@ -177,22 +185,31 @@ def fetch_output(run: str, outputs: tuple[str, ...], out: Path, quiet: bool, ser
             available = ", ".join(record.outputs) or f"none, it is {record.state}"
             raise NotFound(f"run {run} has no audio output; there are: {available}")
     check_folder(out)
+    files: dict[str, str] = {}
     with _client(server, LONG) as client, show_transfers(quiet) as show:
         for name in names:
 
             def show_bytes(done: int, total: int, name: str = name) -> None:
                 show(TransferProgress(name, "download", done, total))
 
-            click.echo(client.fetch_output(run, name, out, show_bytes))
+            files[name] = str(client.fetch_output(run, name, out, show_bytes))
+            if not as_json:
+                click.echo(files[name])
+    if as_json:
+        print_json(files)
 
 
 @click.command()
 @click.argument("run")
+@json_option
 @_server_option
-def cancel(run: str, server: str | None) -> None:
+def cancel(run: str, as_json: bool, server: str | None) -> None:
     """Stop RUN; if it is running, at its next step boundary."""
     with _client(server) as client:
         record = client.cancel(run)
+    if as_json:
+        print_json(record.content)
+        return
     click.echo(f"{record.id} {record.state if record.ended else 'stops at its next step'}")
 
 

@@ -11,6 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from acestep_flows.errors import CheckpointError
 from acestep_flows.values import LATENT_CHANNELS, LATENT_HEIGHT
+from acestep_flows.wording.faults import data_faults
 
 WHERE = "ace_step_transformer/config.json"
 
@@ -78,9 +79,8 @@ class TransformerConfig:
         try:
             return TypeAdapter(cls).validate_python(dict(content))
         except ValidationError as error:
-            problem = error.errors()[0]
-            key = ".".join(str(step) for step in problem["loc"])
-            raise CheckpointError(f"{key}: {problem['msg']}", where=WHERE) from None
+            first = data_faults(error)[0]
+            raise CheckpointError(f"{first.where}: {first.what}", where=WHERE, allowed=first.allowed) from None
 
     @property
     def width(self) -> int:

@@ -22,6 +22,7 @@ from acestep_flows.stages.adapted_networks import AdapterCache, LruCache
 from acestep_flows.stages.batching import run_item
 from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, StageParams, Watch
 from acestep_flows.values import Latents
+from acestep_flows.wording.faults import data_faults
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -192,10 +193,10 @@ class DiffusionStage(Stage):
             own = GuidanceChoices.model_validate(self.checkpoint.config(TRANSFORMER).get(SAMPLING, {}))
             return SamplerOptions.model_validate(own.model_dump(exclude_none=True) | chosen)
         except ValidationError as error:
-            problem = error.errors()[0]
-            where = f"{TRANSFORMER}/config.json: {SAMPLING}.{'.'.join(map(str, problem['loc']))}"
-            allowed = ", ".join(GuidanceChoices.model_fields)
-            raise CheckpointError(problem["msg"], where=where, allowed=allowed) from None
+            first = data_faults(error)[0]
+            where = f"{TRANSFORMER}/config.json: {SAMPLING}.{first.where}"
+            allowed = first.allowed or ", ".join(GuidanceChoices.model_fields)
+            raise CheckpointError(first.what, where=where, allowed=allowed) from None
 
     def guidance(self, params: DiffusionParams) -> dict[str, Any]:
         """The guidance settings, for the report."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
-from acestep_flows.wording.phrases import between, brief, clip, counted, show
+from acestep_flows.wording.phrases import between, brief, clip, counted, listing, nearest, show
 
 if TYPE_CHECKING:
-    from pydantic import ValidationError
+    from pydantic import BaseModel, ValidationError
 
 _WANTED = {
     "string": "text",
@@ -62,22 +63,54 @@ class DataFault:
         return f"{prefix}{self.what}{suffix}"
 
 
-def data_faults(error: ValidationError) -> list[DataFault]:
-    """Everything that a validation found, in order."""
-    return [data_fault(detail) for detail in error.errors(include_url=False)]
+def data_faults(error: ValidationError, root: type[BaseModel] | None = None) -> list[DataFault]:
+    """Everything that a validation found, in order.
+
+    Args:
+        root: the model that the data was checked against; faults then name the fields that are near to a wrong one.
+    """
+    return [data_fault(detail, root) for detail in error.errors(include_url=False)]
 
 
-def data_fault(detail: Mapping[str, Any]) -> DataFault:
-    """One entry of `ValidationError.errors()` in words."""
+def fault_line(error: ValidationError, root: type[BaseModel] | None = None) -> str:
+    """Everything that a validation found, in one line."""
+    return "; ".join(str(fault) for fault in data_faults(error, root))
+
+
+def data_fault(detail: Mapping[str, Any], root: type[BaseModel] | None = None) -> DataFault:
+    """One entry of `ValidationError.errors()` in words; see `data_faults`."""
     kind, loc = str(detail["type"]), detail["loc"]
     where, name = place(loc), str(loc[-1]) if loc else ""
     if kind == "missing":
         return DataFault(where, "missing", name=name)
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        return DataFault(where, "there is no such field", name=name)
+        fields = _fields(root, loc[:-1])
+        close = nearest(name, fields)
+        return DataFault(
+            where, f"no such field{f', nearest {close!r}' if close else ''}", listing(fields) if fields else "", name
+        )
     if kind in ("value_error", "assertion_error"):
         return DataFault(where, clip(own_words(detail["msg"]), 300), name=name)
     return DataFault(where, _found(detail), wanted(detail), name)
+
+
+def _fields(kind: Any, loc: tuple[Any, ...]) -> list[str]:
+    """The fields of the model at a path below `kind`; none where there is no model."""
+    for part in loc:
+        model = _model(kind)
+        if model is not None:
+            info = model.model_fields.get(str(part))
+            kind = info.annotation if info is not None else None
+        else:
+            kind = (get_args(kind) or (None,))[-1]  # elements of a list, values of a map
+    model = _model(kind)
+    return list(model.model_fields) if model is not None else []
+
+
+def _model(kind: Any) -> type[BaseModel] | None:
+    """The model in a type: itself, or what a union has beside None."""
+    choices = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    return next((one for one in choices if hasattr(one, "model_fields")), None)
 
 
 def place(loc: tuple[Any, ...]) -> str:

@@ -21,6 +21,7 @@ from acestep_flows.errors import InputError
 from acestep_flows.graph.content import Handle, fingerprint, leaves, sha256
 from acestep_flows.graph.execution.result import NodeResult, Result
 from acestep_flows.values import Value, pack, unpack
+from acestep_flows.wording.faults import data_faults
 
 SCHEMA = 1
 PACKAGES = ("torch", "numpy", "transformers", "diffusers")
@@ -119,8 +120,8 @@ def read_recipe(content: Any, where: str = "recipe") -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise InputError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", where=where) from None
+        first = data_faults(error, Recipe)[0]
+        raise InputError(f"{first.where}: {first.what}", where=where, allowed=first.allowed) from None
 
 
 def inputs_of(recipe: Recipe, read: Callable[[str, str], Value]) -> dict[str, Any]:

@@ -31,8 +31,9 @@ from acestep_flows.training.data.encoder import DEVICE, SHARD, Encoder, EncodeRe
 from acestep_flows.training.data.song import SongSource
 from acestep_flows.training.data.sources import open_source
 from acestep_flows.training.loop.precision import choose_dtype
-from acestep_flows.training.loop.recipe import problems, read_recipe
+from acestep_flows.training.loop.recipe import read_recipe
 from acestep_flows.training.loop.stopping import stop_requests
+from acestep_flows.wording.faults import fault_line
 
 TURNS = 4
 """Least shards per process where songs are few, so that all processes have work until near the end."""
@@ -56,7 +57,7 @@ def load_encode_recipe(name: str, assignments: Sequence[str] = ()) -> EncodeReci
     try:
         return EncodeRecipe.model_validate(read_recipe(name, assignments))
     except ValidationError as error:
-        raise InputError(problems(error), where=name) from None
+        raise InputError(fault_line(error, EncodeRecipe), where=name) from None
 
 
 def encode(

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from acestep_flows.errors import InputError
 from acestep_flows.training.loop.precision import Precision
+from acestep_flows.wording.faults import fault_line
 
 KINDS: dict[str, str] = {
     "diffusion": "acestep_flows.training.kinds.diffusion",
@@ -137,12 +138,7 @@ def parse_recipe(content: dict[str, Any], where: str, kind: str | None = None) -
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise InputError(problems(error), where=where) from None
-
-
-def problems(error: ValidationError) -> str:
-    """All problems of a recipe in one line, each with its key."""
-    return "; ".join(f"{'.'.join(map(str, item['loc'])) or 'recipe'}: {item['msg']}" for item in error.errors())
+        raise InputError(fault_line(error, model), where=where) from None
 
 
 def _assign(content: dict[str, Any], assignment: str) -> None:

@@ -108,8 +108,11 @@ def test_a_changed_file_is_noticed() -> None:
         ([], "no recipe of acestep_flows"),
         ({}, "no recipe of acestep_flows"),
         ({"recipe": 2}, r"recipe version 2 \(allowed: 1\)"),
-        ({"recipe": 1}, "graph: Field required"),
-        ({"recipe": 1, "graph": {"name": "a", "digest": "b"}, "nodes": [{"id": 3}]}, r"nodes\.0\.id"),
+        ({"recipe": 1}, "graph: missing"),
+        (
+            {"recipe": 1, "graph": {"name": "a", "digest": "b"}, "nodes": [{"id": 3}]},
+            r"nodes\[0\]\.id: 3 \(allowed: text\)",
+        ),
     ],
 )
 def test_what_is_no_recipe_is_refused(content: Any, message: str) -> None:
