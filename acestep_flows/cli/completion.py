@@ -79,7 +79,8 @@ def _declared(ctx: click.Context) -> dict[str, Declaration]:
     from acestep_flows.errors import FlowsError
     from acestep_flows.graph.library import Library
 
-    graph = ctx.params.get("graph") or ctx.params.get("name")
+    # With --set still open, click has not yet given the arguments their names.
+    graph = ctx.params.get("graph") or ctx.params.get("name") or next(iter(ctx.args), None)
     if not isinstance(graph, str):
         return {}
     try:

@@ -57,7 +57,7 @@ class StepOptions(BaseModel):
         if picked is None:
             return None
         if not picked or picked[0] < 1 or picked[-1] > 1000 or any(b <= a for a, b in pairwise(picked)):
-            raise ValueError(f"{list(picked)} are not rising step numbers from 1 to 1000")
+            raise ValueError(f"rising step numbers from 1 to 1000, not {list(picked)!r:.80}")
         return picked
 
 

@@ -60,10 +60,18 @@ class PortType:
     def words(self) -> str:
         """The type in the words of a message to a user: `a whole number`, `a list of texts`."""
         if self.kind == "list":
-            return f"a list of {_PLURALS.get(self.item.kind, str(self.item)) if self.item else 'anything'}"
+            return f"a list of {self.item._several if self.item is not None else 'anything'}"
         if self.kind == "record":
-            return "a map with " + ", ".join(name for name, _ in self.fields)
+            return f"a map with {', '.join(name for name, _ in self.fields)}"
         return _WORDS.get(self.kind, self.kind)
+
+    @property
+    def _several(self) -> str:
+        """Several of this type in words: `whole numbers`, `maps with gain, pan`."""
+        if self.kind in ("list", "record"):
+            noun = "list" if self.kind == "list" else "map"
+            return f"{noun}s{self.words.removeprefix(f'a {noun}')}"
+        return _PLURALS.get(self.kind, self.kind)
 
     def accepts(self, offered: PortType) -> bool:
         """Whether an edge may carry `offered` into a port of this type (int widens to float, seed to int)."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
-from acestep_flows.wording.phrases import between, brief, clip, counted, listing, nearest, show
+from acestep_flows.wording.phrases import between, clip, counted, listing, nearest, show
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -50,12 +50,14 @@ class DataFault:
         what: the problem, with the value found.
         allowed: what would be accepted; empty where `what` says it.
         name: the field's last name.
+        of_value: the value is of the right type and wrong all the same.
     """
 
     where: str
     what: str
     allowed: str = ""
     name: str = ""
+    of_value: bool = False
 
     def __str__(self) -> str:
         prefix = f"{self.where}: " if self.where else ""
@@ -90,8 +92,9 @@ def data_fault(detail: Mapping[str, Any], root: type[BaseModel] | None = None) -
             where, f"no such field{f', nearest {close!r}' if close else ''}", listing(fields) if fields else "", name
         )
     if kind in ("value_error", "assertion_error"):
-        return DataFault(where, clip(own_words(detail["msg"]), 300), name=name)
-    return DataFault(where, _found(detail), wanted(detail), name)
+        return DataFault(where, clip(own_words(detail["msg"]), 300), name=name, of_value=True)
+    of_type = kind.endswith(("_type", "_parsing", "_unicode", "_from_float", "_sub"))
+    return DataFault(where, _found(detail), wanted(detail), name, not of_type)
 
 
 def _fields(kind: Any, loc: tuple[Any, ...]) -> list[str]:
@@ -123,13 +126,14 @@ def place(loc: tuple[Any, ...]) -> str:
 
 def wanted(detail: Mapping[str, Any]) -> str:
     """What would be accepted in place of the value that an entry of `ValidationError.errors()` is about."""
-    kind, context = str(detail["type"]), detail.get("ctx") or {}
+    kind, given = str(detail["type"]), detail.get("ctx") or {}
+    context = {name: f"{bound:g}" if isinstance(bound, float) else bound for name, bound in given.items()}
     bounds = {
-        "greater_than": f"more than {brief(context.get('gt'))}",
+        "greater_than": f"more than {context.get('gt')}",
         "greater_than_equal": between(context.get("ge"), None),
-        "less_than": f"less than {brief(context.get('lt'))}",
+        "less_than": f"less than {context.get('lt')}",
         "less_than_equal": between(None, context.get("le")),
-        "multiple_of": f"a multiple of {brief(context.get('multiple_of'))}",
+        "multiple_of": f"a multiple of {context.get('multiple_of')}",
         "string_pattern_mismatch": f"text of the form {context.get('pattern')}",
     }
     if kind in bounds:

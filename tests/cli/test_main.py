@@ -321,3 +321,37 @@ def test_help_covers_every_command(invoke: Invoke) -> None:
         assert f"\n  {name} " in shown
         assert invoke(name, "--help").exit_code == 0
     assert "130 interrupted" in shown.replace("\n  ", " ")
+
+
+# words people type
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["text2music"], "tags: missing; give it as --set tags=... or tags=@FILE"),
+        (["batch-takes", "--set", "tags=pop"], "seeds: missing; give it as --set seeds=1,2,3 or seeds=1..3"),
+        (["batch-takes", "--set", "tags=pop", "--set", "seeds="], "seeds: empty (allowed: seeds=1,2,3 or seeds=1..3)"),
+        (
+            ["text2music", "--set", "tags=pop", "--set", "duration=1,500"],
+            "duration: '1,500' can be read as 1.5 or as 1500",
+        ),
+        (["text2music", "--set", "tags=pop", "--set", "duration=5:00"], "duration: 300.0 (allowed: 0.1 to 240 s)"),
+    ],
+)
+def test_inputs_are_asked_for_as_they_are_written(invoke: Invoke, args: list[str], message: str) -> None:
+    result = invoke("graph", "plan", *args)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: {message}")
+
+
+def test_a_file_without_its_at_sign_is_told(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "song.txt").write_text("la")
+    result = invoke("graph", "plan", "text2music", "--set", "tags=pop", "--set", "lyrics=song.txt")
+    assert "warning: lyrics: 'song.txt' is a file; write lyrics=@song.txt to read it\n" in result.stderr
+
+
+def test_a_graph_shows_how_its_lists_and_spans_are_written(invoke: Invoke) -> None:
+    assert "--set span=4:7 (start:end in seconds)" in invoke("graph", "show", "repaint").stdout
+    assert '--set sections=\'["first", "second"]\' or sections=@FILE' in invoke("graph", "show", "long-form").stdout
+    assert "On the command line" not in invoke("graph", "show", "text2music").stdout

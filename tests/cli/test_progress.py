@@ -105,6 +105,13 @@ def test_transfers_as_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
+def test_a_transfer_is_told_when_it_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.show_transfers() as hear:
+        for done in (0, 900_000, 1_000_000, 1_000_000):
+            hear(TransferProgress("a", "download", done, 1_000_000))
+    assert capsys.readouterr().err.splitlines() == ["download a: 0.0 MB, 0%", "download a: 1.0 MB, 100%"]
+
+
 def test_transfers_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)

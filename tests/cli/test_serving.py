@@ -122,6 +122,26 @@ def test_status_of_one_and_of_all(invoke: Callable[..., Result]) -> None:
     assert json.loads(invoke("status", RUN, "--json").stdout)["later"] == 1
 
 
+def test_status_without_runs_says_so(invoke: Callable[..., Result], stub: Stub) -> None:
+    stub.answers = [json_answer({"runs": [], "next": None})]
+    assert invoke("status").stdout == "no runs\n"
+
+
+def test_answers_of_the_server_as_json(invoke: Callable[..., Result], tmp_path: Path) -> None:
+    assert json.loads(invoke("submit", "text2music", "--set", "tags=x", "--json").stdout)["id"] == RUN
+    assert json.loads(invoke("cancel", RUN, "--json").stdout)["id"] == RUN
+    fetched = invoke("fetch-output", RUN, "--out", "songs", "--quiet", "--json")
+    assert json.loads(fetched.stdout) == {"audio": "songs/song.flac"}
+
+
+def test_inputs_for_a_server_are_read_as_for_a_run_here(invoke: Callable[..., Result], stub: Stub) -> None:
+    given = ["--set", "tags=x", "--set", "duration=1:30"]
+    assert invoke("submit", "text2music", *given).exit_code == 0
+    assert stub.requests[-1].json()["inputs"]["duration"] == 90
+    missing = invoke("submit", "text2music")
+    assert (missing.exit_code, missing.stderr) == (2, "error: tags: missing; give it as --set tags=... or tags=@FILE\n")
+
+
 def test_fetch_output_fetches_the_audio_unless_told_otherwise(
     invoke: Callable[..., Result], stub: Stub, tmp_path: Path
 ) -> None:

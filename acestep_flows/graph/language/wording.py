@@ -35,9 +35,8 @@ def allowed_by(schema: Mapping[str, Any], kind: PortType) -> str:
         return brief(schema["const"])
     low = schema.get("minimum")
     if "exclusiveMinimum" in schema:
-        return f"more than {schema['exclusiveMinimum']}" + (
-            f", at most {schema['maximum']}" if "maximum" in schema else ""
-        )
+        ceiling = f", at most {schema['maximum']:g}" if "maximum" in schema else ""
+        return f"more than {schema['exclusiveMinimum']:g}{ceiling}"
     if "exclusiveMaximum" in schema:
         floor = f"at least {low}, " if low is not None else ""
         return f"{floor}less than {schema['exclusiveMaximum']}"

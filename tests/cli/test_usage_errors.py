@@ -1,0 +1,51 @@
+"""Wrong options and arguments: one line in the style of all errors, and what was meant."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from acestep_flows.cli.main import cli
+
+GIVEN = "; inputs are given as --set"
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("run text2music --tags pop", f"no option '--tags'{GIVEN} tags=VALUE"),
+        ("run text2music --guidance-scale=3", f"no option '--guidance-scale'{GIVEN} guidance_scale=VALUE"),
+        ("run text2music --fromat wav", f"no option '--fromat', nearest '--format'{GIVEN} NAME=VALUE"),
+        ("submit text2music --tags pop", f"no option '--tags'{GIVEN} tags=VALUE"),
+        ("graph plan text2music --tags pop", f"no option '--tags'{GIVEN} tags=VALUE"),
+        ("doctor --tags pop", "no option '--tags'"),
+        ("run text2music tags=pop", f"unexpected argument 'tags=pop'{GIVEN} tags=pop"),
+        ("run text2music piano", f"unexpected argument 'piano'{GIVEN} NAME=VALUE, in quotes where VALUE has blanks"),
+        (
+            "run text2music --set tags=\u201clo-fi piano\u201d",
+            "unexpected argument 'piano\u201d'; quotes must be straight (\" or ') for the shell to see them",
+        ),
+        ("run", "GRAPH: missing"),
+        ("run text2music --format wave", "--format: 'wave', nearest 'wav' (allowed: wav, flac, mp3, ogg)"),
+        ("run text2music --deadline soon", "--deadline: 'soon' (allowed: a number, more than 0)"),
+        ("run text2music --device", "--device: missing its value"),
+        ("replay nowhere", "FILE: file 'nowhere' does not exist"),
+        ("train lora", "RECIPE: missing"),
+        ("train foo x --out a", "KIND: 'foo' (allowed: diffusion, lora, control, autoencoder, decoder)"),
+        ("bulk --graph x --out a --retries 101", "--retries: 101 (allowed: a whole number, 0 to 100)"),
+        ("graph sho", "no command 'sho', nearest 'show' (allowed: show, check, plan)"),
+    ],
+)
+def test_a_wrong_option_says_what_is_right(command: str, line: str) -> None:
+    result = CliRunner().invoke(cli, command.split())
+    assert (result.exit_code, result.stderr) == (2, f"error: {line}\n")
+    assert result.stdout == ""
+
+
+def test_an_unknown_command_names_the_nearest() -> None:
+    result = CliRunner().invoke(cli, ["graf"])
+    assert result.stderr.startswith("error: no command 'graf', nearest 'graph' (allowed: run, ")
+
+
+def test_a_bare_command_still_shows_its_help() -> None:
+    assert "Usage: " in CliRunner().invoke(cli, []).output
