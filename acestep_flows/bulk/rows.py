@@ -222,8 +222,8 @@ class JobRows:
         if columns is not None:
             faults = [self._unknown(name) for name in columns if name not in self._inputs()]
             if any(faults):
-                told = "; ".join(filter(None, faults))
-                raise InputError(f"{told}; --ignore NAME leaves a column out", where=self.manifest.url)
+                allowed = "inputs of the graph and id; --ignore NAME leaves a column out"
+                raise InputError("; ".join(filter(None, faults)), where=self.manifest.url, allowed=allowed)
             absent = list(self._missing(dict.fromkeys(columns)))
             if absent:
                 raise InputError("; ".join(absent), where=self.manifest.url, allowed="a column, or --set")

@@ -18,7 +18,6 @@ from acestep_flows.stages.ports import PortType
 
 MAX_VALUES = 1_000_000
 _TEXT = PortType("text")
-_DASHED = re.compile(r"\s*(\d{1,18})\s*[-\u2010-\u2015]\s*(\d{1,18})\s*")
 _RANGE = re.compile(r"\s*(-?\d{1,18})\s*\.\.\s*(-?\d{1,18})\s*")
 
 
@@ -65,8 +64,6 @@ def _values(words: str, declared: Declaration) -> list[Any]:
             raise InputError(clip(words), where=where, allowed=f"a rising range of at most {MAX_VALUES}")
         return list(range(first, last + 1))
     reader, unit = PathReader(), declared.unit
-    if (ends := _DASHED.fullmatch(words)) and kind.kind in ("int", "float", "seed"):
-        raise InputError(f"{clip(words)!r} is not a number; write {ends[1]}..{ends[2]}", where=where)
     if words.startswith("@"):
         lines = InputReader().read(words, _TEXT, where).split("\n")
         filled = [line.strip() for line in lines if line.strip()]

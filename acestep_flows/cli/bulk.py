@@ -42,7 +42,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "sweeps",
     multiple=True,
     metavar="NAME=VALUES",
-    help="Multiply every row by these values: seed=0..99, steps=20,40, a JSON list, or NAME=@FILE (one a line).",
+    help="Multiply every row by these values: seed=0..99, or NAME=@FILE.",
 )
 @click.option(
     "--ignore",

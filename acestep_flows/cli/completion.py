@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,7 +70,7 @@ class StageName(click.ParamType[str]):
 GRAPH, ASSIGNMENT, STAGE = GraphName(), Assignment(), StageName()
 
 
-def _folders(ctx: click.Context) -> Iterable[Path]:
+def _folders(ctx: click.Context) -> Sequence[Path]:
     return ctx.params.get("folders") or ()
 
 
@@ -84,7 +84,7 @@ def _declared(ctx: click.Context) -> dict[str, Declaration]:
     if not isinstance(graph, str):
         return {}
     try:
-        return dict(Library(list(_folders(ctx))).load(graph).inputs)
+        return dict(Library(_folders(ctx)).load(graph).inputs)
     except (FlowsError, OSError):
         return {}
 

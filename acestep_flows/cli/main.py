@@ -21,6 +21,7 @@ from acestep_flows.cli.json_output import comparison_content, json_option, print
 from acestep_flows.cli.options import (
     FILE,
     FOLDER,
+    SECONDS,
     library_option,
     open_session,
     planned_run,
@@ -59,7 +60,7 @@ def cli(traceback: bool) -> None:
 @click.option("--keep", multiple=True, metavar="OUTPUT", help="Also write this output (latents, mel) as a file.")
 @click.option(
     "--deadline",
-    type=click.FloatRange(min=0, min_open=True),
+    type=SECONDS,
     metavar="SECONDS",
     help="Stop the run after this many seconds.",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from acestep_flows.cli.completion import ASSIGNMENT
+from acestep_flows.errors import InputError
 from acestep_flows.settings import read_settings
 from acestep_flows.weights.choose import choose_weights
+from acestep_flows.wording.quantities import read_seconds
 
 if TYPE_CHECKING:
     from acestep_flows.graph.checking.scope import Scope
@@ -18,6 +21,24 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+
+class Seconds(click.ParamType[float]):
+    """A length of time: `90`, `1:30` or `90s`."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Seconds, more than 0."""
+        try:
+            seconds = value if isinstance(value, float) else read_seconds(str(value), "")
+        except InputError as error:
+            self.fail(str(error), param, ctx)
+        if not 0 < seconds < math.inf:
+            self.fail(f"{value} (allowed: more than 0 seconds)", param, ctx)
+        return seconds
+
+
+SECONDS = Seconds()
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 

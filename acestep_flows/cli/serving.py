@@ -13,6 +13,7 @@ import click
 
 from acestep_flows.cli.completion import ASSIGNMENT, GRAPH
 from acestep_flows.cli.json_output import json_option, print_json
+from acestep_flows.cli.options import SECONDS
 from acestep_flows.cli.terminal import INTERRUPTED
 from acestep_flows.settings import read_settings
 
@@ -84,7 +85,7 @@ def serve(**options: Any) -> None:
 )
 @click.option(
     "--deadline",
-    type=click.FloatRange(min=0, min_open=True),
+    type=SECONDS,
     metavar="SECONDS",
     help="Stop the run after this many seconds.",
 )

@@ -15,21 +15,25 @@ _EXTRA = re.compile(r"Got unexpected extra arguments? \((.*)\)", re.DOTALL)
 _CURLY = re.compile("[\u201c\u201d\u2018\u2019\u201e]")
 
 
-class UsageLine(click.UsageError):
-    """A wrong option or argument, shown in the style of all errors."""
+class ErrorLine(click.ClickException):
+    """An error shown in the style of all errors."""
 
     def show(self, file: IO[Any] | None = None) -> None:
         text = "".join(letter if letter.isprintable() else " " for letter in self.message)
         click.echo(f"error: {text}", file=file, err=file is None)
 
 
+class UsageLine(ErrorLine):
+    """A wrong option or argument."""
+
+    exit_code = 2
+
+
 def one_line(error: click.ClickException) -> click.ClickException:
     """The error in our words and without click's lines of usage; a bare command still shows its help."""
-    if isinstance(error, (click.exceptions.NoArgsIsHelpError, UsageLine)):
+    if isinstance(error, (click.exceptions.NoArgsIsHelpError, ErrorLine)):
         return error
-    line = UsageLine(_words(error))
-    line.exit_code = error.exit_code
-    return line
+    return UsageLine(_words(error)) if error.exit_code == UsageLine.exit_code else ErrorLine(_words(error))
 
 
 def _words(error: click.ClickException) -> str:

@@ -25,6 +25,7 @@ _WORDS = {
     "bool": "true or false",
     "seed": "a whole number, or random",
     "span": "start and end in seconds",
+    "music": "audio or latents",
     "any": "anything",
 }
 _PLURALS = {"text": "texts", "int": "whole numbers", "float": "numbers", "seed": "seeds", "span": "spans"}

@@ -11,6 +11,7 @@ Each kind of training is a module with its recipe class, called `RECIPE`, and a 
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -141,6 +142,10 @@ def parse_recipe(content: dict[str, Any], where: str, kind: str | None = None) -
         raise InputError(fault_line(error, model), where=where) from None
 
 
+_NOT_PLAIN = re.compile(r"[-+]?(0\d[\d_]*|\d[\d_]*(:\d+)+(\.\d*)?)")
+"""What YAML would read as octal digits or in base 60 (`1:30` as 90)."""
+
+
 def _assign(content: dict[str, Any], assignment: str) -> None:
     path, equals, text = assignment.partition("=")
     if not equals or not path:
@@ -153,6 +158,8 @@ def _assign(content: dict[str, Any], assignment: str) -> None:
         target = target[section]
         if not isinstance(target, dict):
             raise InputError(f"{section!r} is a single value without keys", where=f"--set {path}")
+    if _NOT_PLAIN.fullmatch(text.strip()):
+        raise InputError(f"{text!r} is not a plain number", where=f"--set {path}", allowed="digits, as in 90 or 8")
     try:
         target[key] = yaml.safe_load(text)
     except yaml.YAMLError:

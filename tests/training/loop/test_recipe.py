@@ -64,7 +64,10 @@ def test_invalid_recipes_are_refused(tmp_path: Path, content: object, problem: s
         load_recipe(write_recipe(tmp_path, content))
 
 
-@pytest.mark.parametrize("assignment", ["loop", "=3", "loop.steps.more=3", "loop.steps=[", "loop.step=3"])
+@pytest.mark.parametrize(
+    "assignment",
+    ["loop", "=3", "loop.steps.more=3", "loop.steps=[", "loop.step=3", "loop.steps=1:30", "loop.steps=0100"],
+)
 def test_invalid_assignments_are_refused(tmp_path: Path, assignment: str) -> None:
     with pytest.raises(InputError, match=r"--set|loop\.step"):
         load_recipe(write_recipe(tmp_path, VALID), [assignment])
