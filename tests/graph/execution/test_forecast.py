@@ -98,4 +98,4 @@ def test_what_would_be_skipped_or_refused_is_told() -> None:
     }
     problems = {node.id: node.problem for node in seen.nodes if node.problem}
     assert problems["bad"] == "node bad, parts: missing: the node that makes it was skipped"
-    assert problems["worse"].startswith("node worse, seed: -1:")
+    assert problems["worse"].startswith("node worse, seed: -1 (allowed: ")

@@ -122,11 +122,11 @@ def param_faults(stage: type[Stage], params: Mapping[str, Any], whole: bool = Fa
 def _param_fault(port: Port, value: Any, found: DataFault) -> str:
     """What is wrong with one parameter, and what it may be: all that its schema says, else what was missed."""
     inside = found.where.removeprefix(port.name).lstrip(".")
-    if inside and found.what == "missing":
-        return f"has no {inside}"
-    if inside:
-        return f"has {found.what} at {inside}" + (f"; allowed: {found.allowed}" if found.allowed else "")
     known = allowed_by(port.schema, port.type)
+    if inside and found.what == "missing" and not inside.endswith("]"):
+        return f"has no {inside}"
+    if inside and found.allowed:
+        return f"has {found.what} at {inside}; allowed: {found.allowed}"
     if known == port.type.words and found.of_value:
         known = found.allowed or found.what
     return f"is {show(value)}; allowed: {known}"
