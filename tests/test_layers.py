@@ -66,7 +66,7 @@ LAYERS: dict[str, str] = {
     "api.store": "errors storage values value_file audio runtime.serving sqlalchemy",
     "api.execution": "errors settings storage values value_file audio stages graph outputs api.store",
     "api.http": "errors settings storage values wording audio stages graph api.options api.store api.execution fastapi",
-    "api.server": "errors lazy_imports settings stages weights graph runtime.serving api.options api.store "
+    "api.server": "errors lazy_imports settings wording stages weights graph runtime.serving api.options api.store "
     "api.execution api.http fastapi",
     # many songs
     "bulk": "errors storage values wording mlflow_run model audio stages weights graph runtime.serving runtime.bulk "

@@ -65,13 +65,16 @@ class DataFault:
         return f"{prefix}{self.what}{suffix}"
 
 
-def data_faults(error: ValidationError, root: type[BaseModel] | None = None) -> list[DataFault]:
+def data_faults(
+    error: ValidationError, root: type[BaseModel] | None = None, *, secret: bool = False
+) -> list[DataFault]:
     """Everything that a validation found, in order.
 
     Args:
+        secret: leave out the values found.
         root: the model that the data was checked against; faults then name the fields that are near to a wrong one.
     """
-    return [data_fault(detail, root) for detail in error.errors(include_url=False)]
+    return [data_fault(detail, root) for detail in error.errors(include_url=False, include_input=not secret)]
 
 
 def fault_line(error: ValidationError, root: type[BaseModel] | None = None) -> str:
@@ -158,6 +161,8 @@ def own_words(message: str) -> str:
 
 def _found(detail: Mapping[str, Any]) -> str:
     """The value found; of a text or list that is too long or short, its length."""
+    if "input" not in detail:
+        return "not usable"
     value, kind = detail.get("input"), str(detail["type"])
     if kind.endswith(("too_short", "too_long")) and isinstance(value, (str, list, tuple, set, frozenset, dict)):
         return counted(str(len(value)), "character" if isinstance(value, str) else "element") if value else "empty"

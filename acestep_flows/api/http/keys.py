@@ -24,6 +24,7 @@ from acestep_flows import storage
 from acestep_flows.api.http.limits import TokenBucket
 from acestep_flows.errors import InputError, RateLimited, StorageError, Unauthorized
 from acestep_flows.settings import API_KEY_FILE, API_KEYS, Settings
+from acestep_flows.wording.faults import data_faults
 
 PREFIX = "af_"
 SHORTEST_KEY = 16
@@ -207,8 +208,8 @@ def _append_key(path: Path, name: str, limits: dict[str, int]) -> str:
     try:
         keys = KeyFile(keys=(*existing, Key.model_validate(key.model_dump() | limits)))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise InputError(first["msg"], where=str(first["loc"][-1])) from None
+        first = data_faults(error, secret=True)[0]
+        raise InputError(first.what, where=first.name, allowed=first.allowed) from None
     content = (keys.model_dump_json(indent=1, exclude_defaults=True) + "\n").encode()
     if len(content) > LARGEST_FILE:
         raise InputError("the key file is full", where=str(path), allowed=f"up to {LARGEST_FILE} bytes")
@@ -228,7 +229,7 @@ def _from_file(path: Path, where: str = API_KEY_FILE) -> tuple[Key, ...]:
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", where=where) from None
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise InputError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", where=where) from None
+        first = data_faults(error, KeyFile, secret=True)[0]
+        raise InputError(f"{first.where}: {first.what}", where=where, allowed=first.allowed) from None
     except (ValueError, RecursionError):
         raise InputError("not JSON", where=where, allowed='{"keys": [{"name": ..., "sha256": ...}]}') from None

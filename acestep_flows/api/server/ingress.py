@@ -27,6 +27,7 @@ from acestep_flows.runtime.serving.local_ray import FRONT_CPUS
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.runtime.serving.runner import ServeRunner
 from acestep_flows.settings import read_settings
+from acestep_flows.wording.faults import fault_line
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -54,8 +55,7 @@ def ingress(pool: Pool, home: Path | None, hosts: Mapping[str, Application], opt
     try:
         checked_options = IngressOptions.model_validate(options)
     except ValidationError as error:
-        problems = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
-        raise InputError("; ".join(problems), where="args.options") from None
+        raise InputError(fault_line(error, IngressOptions), where="args.options") from None
     deployment: serve.Deployment = serve.deployment(
         name="ingress",
         ray_actor_options={"num_cpus": FRONT_CPUS},

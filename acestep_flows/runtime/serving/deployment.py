@@ -20,6 +20,7 @@ from ray.serve import Application
 from acestep_flows.errors import InputError
 from acestep_flows.runtime.serving.pool import Pool, Process
 from acestep_flows.runtime.serving.stage_host import StageHost, open_checkpoint
+from acestep_flows.wording.faults import fault_line
 
 ONGOING = 10_000
 """Calls that one replica may be given at once. They wait in the step engine, which is fair. The hard limit on accepted
@@ -66,8 +67,7 @@ def build_app(args: dict[str, Any]) -> Application:
     try:
         arguments = AppArgs.model_validate(args)
     except ValidationError as error:
-        problems = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
-        raise InputError("; ".join(problems), where="args") from None
+        raise InputError(fault_line(error, AppArgs), where="args") from None
     pool = arguments.pool if isinstance(arguments.pool, Pool) else Pool.read(arguments.pool)
     open_checkpoint(pool)
     hosts = {name: host(pool, name, arguments.home) for name in pool.processes}

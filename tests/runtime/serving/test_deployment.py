@@ -84,10 +84,10 @@ def test_an_ingress_is_given_by_import(small_root: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ({"pools": "local"}, "pools: Extra inputs"),
+        ({"pools": "local"}, "pools: no such field, nearest 'pool'"),
         ({"pool": "nowhere"}, "no pool 'nowhere'"),
-        ({"pool": {"name": "x"}}, "processes: Field required"),
-        ({"ingress": "os.system"}, "ingress: String should match"),
+        ({"pool": {"name": "x"}}, "processes: missing"),
+        ({"ingress": "os.system"}, "ingress: text 'os.system' .allowed: text of the form"),
         ({"ingress": "no_such_module:front"}, "No module named 'no_such_module'"),
         ({"ingress": "json:no_such_function"}, "no_such_function"),
         ({"options": {"origins": []}}, "no ingress"),
