@@ -102,3 +102,19 @@ def test_only_files_that_are_given_are_mapped_as_files() -> None:
     assert [PortType(kind).is_file for kind in ("audio", "latents", "span", "report", "text")] == [
         *(True, True, False, False, False),
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (PortType("int"), "a whole number"),
+        (PortType("list", PortType("float")), "a list of numbers"),
+        (PortType("list", PortType("list", PortType("text"))), "a list of lists of texts"),
+        (PortType("record", fields=(("list", PortType("int")),)), "a map with list"),
+        (PortType("list", PortType("record", fields=(("gain", PortType("float")),))), "a list of maps with gain"),
+        (PortType("list", PortType("audio"), optional=True), "a list of audio"),
+        (PortType("list"), "a list of anything"),
+    ],
+)
+def test_types_in_the_words_of_messages(kind: PortType, words: str) -> None:
+    assert kind.words == words
