@@ -98,7 +98,7 @@ def test_what_nobody_chose_is_as_the_model_brings_it(
 @pytest.mark.parametrize(
     ("own", "told"),
     [
-        ({"scale": 3}, r"sampling\.scale: there is no such field \(allowed: .*guidance_scale"),
+        ({"scale": 3}, r"sampling\.scale: no such field \(allowed: .*guidance_scale"),
         ({"guidance": "best"}, r"sampling\.guidance: text 'best' \(allowed: apg, cfg, cfg_star\)"),
     ],
 )
