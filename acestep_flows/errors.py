@@ -53,11 +53,28 @@ class CheckpointError(InputError):
     code = "checkpoint"
 
 
+class UnsupportedMedia(InputError):
+    """The body of a request has a media type that its route does not take."""
+
+    code = "unsupported_media_type"
+    status = 415
+
+
 class NotFound(FlowsError):
-    """A named thing (graph, stage, run, asset, adapter) does not exist."""
+    """A named thing (graph, stage, run, asset, adapter) does not exist.
+
+    Args:
+        what: what does not exist, and what does.
+        where: the field that named it, if known.
+        allowed: the names that exist, or their form. `what` says it too.
+    """
 
     code = "not_found"
     status = 404
+
+    def __init__(self, what: str, *, where: str = "", allowed: str = "") -> None:
+        self.what, self.where, self.allowed = what, where, allowed
+        super().__init__(f"{where}: {what}" if where else what)
 
 
 class Conflict(FlowsError):

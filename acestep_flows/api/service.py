@@ -23,7 +23,7 @@ from acestep_flows.graph.execution.runner import Runner
 from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.execution.timings import Timings
 from acestep_flows.graph.language.syntax import GRAPH_NAME, Graph
-from acestep_flows.graph.language.wording import unlike
+from acestep_flows.graph.language.wording import listing, unlike
 from acestep_flows.graph.library import Library, shipped
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.stages.contract import Stage
@@ -118,8 +118,15 @@ class Service:
             NotFound: there is no such graph.
         """
         if not GRAPH_NAME.fullmatch(name):
-            raise NotFound(unlike("graph", name, self.library.names()))
-        return self.library.load(name)
+            raise self._no_graph(name)
+        try:
+            return self.library.load(name)
+        except NotFound:
+            raise self._no_graph(name) from None
+
+    def _no_graph(self, name: str) -> NotFound:
+        names = sorted(self.library.names())
+        return NotFound(unlike("graph", name, names), allowed=listing(names))
 
     def scope(self, name: str) -> Scope:
         """A checked graph by name, checked once.

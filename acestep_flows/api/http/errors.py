@@ -1,4 +1,5 @@
-"""Turns every error into a response of one form: `{"error": {"code", "message", "node", "problems"?}}`.
+"""Turns every error into a response of one form: `{"error": {"code", "message", "node", "field"?, "allowed"?,
+"problems"?}}`.
 
 Messages go to untrusted clients, so folders of the server are removed from them.
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +19,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
+from acestep_flows.api.http.refusals import invalid_request, refusal_body
 from acestep_flows.errors import FlowsError, GraphError, Overloaded, StageError, Unauthorized, Unavailable
 
 log = logging.getLogger(__name__)
 
-MOST_FAULTS = 50
-"""Faults of one request that a response lists."""
-
 HIDDEN = "<server>"
-
-CODES = {
-    400: "bad_request",
-    404: "not_found",
-    405: "method_not_allowed",
-    406: "not_acceptable",
-    413: "too_large",
-    415: "unsupported_media_type",
-}
-"""Error codes of requests that the framework itself refuses, by status."""
-
 
 class Redactor:
     """Removes the server's folders from texts.
@@ -93,6 +81,9 @@ def error_body(error: FlowsError, redact: Redactor = NO_REDACTION) -> dict[str, 
     """An error as the body of a response."""
     node = error.node if isinstance(error, StageError) else ""
     fault: dict[str, Any] = {"code": error.code, "message": redact(str(error)), "node": node or None}
+    for name, attribute in (("field", "where"), ("allowed", "allowed")):
+        if text := getattr(error, attribute, ""):
+            fault[name] = redact(text)
     if isinstance(error, GraphError):
         fault["problems"] = [
             {
@@ -131,36 +122,22 @@ def install(app: FastAPI, redact: Redactor) -> None:
 
     async def http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        code = CODES.get(error.status_code, "error")
-        return ErrorResponse(_error(code, str(error.detail)), error.status_code, dict(error.headers or {}))
+        return ErrorResponse(refusal_body(request, error), error.status_code, dict(error.headers or {}))
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
-        return ErrorResponse(_error("invalid_input", "; ".join(_list_faults(error))), 422)
+        return error_response(invalid_request(request, error), redact)
 
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
         reference = secrets.token_hex(6)
         log.error("%s %s: internal error %s", request.method, request.url.path, reference, exc_info=error)
-        return ErrorResponse(_error("internal", f"internal error; search the server's log for {reference}"), 500)
+        message = f"internal error; search the server's log for {reference}"
+        return ErrorResponse({"error": {"code": "internal", "message": message, "node": None}}, 500)
 
     app.add_exception_handler(FlowsError, flows)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(Exception, unexpected)
-
-
-def _error(code: str, message: str) -> dict[str, Any]:
-    return {"error": {"code": code, "message": message, "node": None}}
-
-
-def _list_faults(error: RequestValidationError) -> Iterator[str]:
-    """The faults of a request, field by field, without the values that were sent, which may be large."""
-    faults = error.errors()
-    for fault in faults[:MOST_FAULTS]:
-        where = ".".join(str(part)[:60] for part in fault["loc"] if part != "body")
-        yield f"{where}: {fault['msg']}" if where else str(fault["msg"])
-    if len(faults) > MOST_FAULTS:
-        yield f"and {len(faults) - MOST_FAULTS} more"
 
 
 def _encodable(content: Any) -> Any:

@@ -30,6 +30,10 @@ class Fault(Model):
     code: str = Field(examples=["invalid_input"])
     message: str = Field(examples=["duration: 900 (allowed: 0.1 to 240 s)"])
     node: str | None = Field(None, description="The node that failed.")
+    field: str | None = Field(
+        None, description="The field, parameter or header that is wrong, where there is one.", examples=["duration"]
+    )
+    allowed: str | None = Field(None, description="What it may be, in words.", examples=["0.1 to 240 s"])
     problems: list[Problem] | None = Field(None, description="All problems of a graph.")
 
 
@@ -137,7 +141,9 @@ class Run(RunSummary):
     inputs: dict[str, Any] = Field(description="Resolved inputs: defaults filled in, seeds drawn.")
     nodes: list[Node] = Field([])
     queue_position: int | None = Field(None, description="Number of runs that start before it; null unless queued.")
-    estimate: float | None = Field(None, description="Seconds until it ends, estimated from earlier runs.")
+    estimate: float | None = Field(
+        None, description="Seconds until it ends, estimated from earlier runs; null once it has ended."
+    )
 
 
 class RunPage(Model):

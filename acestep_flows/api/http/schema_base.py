@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+from pydantic_core import PydanticCustomError
 
+from acestep_flows.api.http.validation_faults import UNKNOWN_FIELD, unknown_field
+from acestep_flows.api.store.ids import id_form
 from acestep_flows.audio.formats import FORMATS
 
 MAX_DEPTH = 64
 MAX_PARTS = 100_000
 RUN_ID = r"^run-[0-9a-f]{26}$"
 ASSET_ID = r"^[a-z]+-[0-9a-f]{26}$"
+PATTERNS = {RUN_ID: id_form("run"), ASSET_ID: id_form("asset")}
+"""What texts of these patterns are, in words."""
 
 AudioFormat = Literal["flac", "wav", "mp3", "ogg"]
 assert set(AudioFormat.__args__) == set(FORMATS)  # type: ignore[attr-defined]
@@ -34,7 +40,7 @@ def check_json(content: Any) -> Any:
             raise ValueError(f"JSON nested deeper than {MAX_DEPTH} or of more than {MAX_PARTS} parts")
         if isinstance(part, str):
             if "\0" in part or any("\ud800" <= char <= "\udfff" for char in part):
-                raise ValueError("a text with a null character or half a character (a lone surrogate)")
+                raise ValueError("a text with a null character or an invalid Unicode character (lone surrogate)")
         elif isinstance(part, float):
             if not math.isfinite(part):
                 raise ValueError("NaN or infinity, which JSON does not have")
@@ -50,9 +56,20 @@ JsonObject = Annotated[dict[str, Any], AfterValidator(check_json)]
 
 
 class Model(BaseModel):
-    """Base of all schemas. Unknown fields are refused."""
+    """Base of all schemas. Unknown fields are refused, with the nearest name."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_fields(cls, content: Any) -> Any:
+        if isinstance(content, Mapping):
+            for name in content:
+                if name not in cls.model_fields:
+                    what, allowed = unknown_field(str(name), cls.model_fields)
+                    context = {"field": str(name), "what": what, "allowed": allowed}
+                    raise PydanticCustomError(UNKNOWN_FIELD, "no such field", context)
+        return content
 
 
 def with_examples(*examples: dict[str, Any]) -> ConfigDict:

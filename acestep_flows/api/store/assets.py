@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,10 +12,11 @@ from sqlalchemy import Row, insert, select
 
 from acestep_flows.api.store.artifacts import Artifacts
 from acestep_flows.api.store.database import Database
+from acestep_flows.api.store.ids import is_id, no_such
 from acestep_flows.api.store.records import AssetRecord, Blob
 from acestep_flows.api.store.rows import new_id
 from acestep_flows.api.store.schema import ASSETS
-from acestep_flows.errors import InputError, NotFound
+from acestep_flows.errors import InputError
 from acestep_flows.value_file import read_value
 from acestep_flows.values import Report, Value
 
@@ -25,8 +25,6 @@ HIGHEST_OUTPUT_RATE = 48_000
 
 DECODED_PER_BYTE = 24
 """Decoded bytes for each byte of a file of unknown length: an mp3 of 128 kbit/s as float32 samples."""
-
-_ID = re.compile(r"asset-[0-9a-f]{26}")
 
 
 class Assets:
@@ -64,8 +62,11 @@ class Assets:
             )
         return self.get(id)
 
-    def get(self, id: str, owner: str | None = None) -> AssetRecord:
+    def get(self, id: str, owner: str | None = None, where: str = "") -> AssetRecord:
         """One asset. If `owner` is given, assets of other owners do not exist.
+
+        Args:
+            where: name of the input that names the asset, for the error.
 
         Raises:
             NotFound: there is no such asset, or it has expired.
@@ -73,11 +74,11 @@ class Assets:
         query = select(ASSETS).where(ASSETS.c.id == id, ASSETS.c.expired_at.is_(None))
         if owner is not None:
             query = query.where(ASSETS.c.owner == owner)
-        if _ID.fullmatch(id):
+        if is_id("asset", id):
             with self._database.read() as connection:
                 if (row := connection.execute(query).one_or_none()) is not None:
                     return _record(row)
-        raise NotFound(f"no asset {id[:60]!r}")
+        raise no_such("asset", id, where)
 
     def of_kind(self, id: str, kind: str, where: str = "asset", owner: str | None = None) -> AssetRecord:
         """One asset for an input that takes `kind`. Its file is not read.
@@ -89,7 +90,7 @@ class Assets:
             NotFound: there is no such asset.
             InputError: the asset holds another kind.
         """
-        asset = self.get(id, owner)
+        asset = self.get(id, owner, where)
         if asset.kind != kind:
             raise InputError(f"asset {id} holds {asset.kind}", where=where, allowed=kind)
         return asset

@@ -30,7 +30,7 @@ def typical_seconds(connection: Connection, graph: str | None) -> float | None:
 def estimate_run(connection: Connection, row: Row[Any], now: float) -> QueueEstimate:
     """Queue position and remaining seconds of one run, computed as if all runs had one owner."""
     if RunState(row.state).ended:
-        return QueueEstimate(None, 0.0)
+        return QueueEstimate(None, None)
     typical = _TypicalSeconds(connection)
     own = typical(row.graph, row.expected_seconds)
     if row.state == RunState.RUNNING:

@@ -205,7 +205,7 @@ class QueueEstimate:
 
     Attributes:
         position: number of runs that start before it; None unless it is queued.
-        seconds: until it ends, from the durations of earlier runs; None where nothing is known.
+        seconds: until it ends, from the durations of earlier runs; None where nothing is known, and once it has ended.
     """
 
     position: int | None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection, Row, Select, and_, func, insert, select, update
 
 from acestep_flows.api.store.database import Database
+from acestep_flows.api.store.ids import is_id, no_such
 from acestep_flows.api.store.queue_estimate import estimate_run, typical_seconds
 from acestep_flows.api.store.records import (
     NewRun,
@@ -38,7 +38,6 @@ HIGHEST_PRIORITY = 1000
 LONGEST_KEY = 255
 
 _DEFAULT_LIMITS = QueueLimits()
-_ID = re.compile(r"run-[0-9a-f]{26}")
 _UNFINISHED = (RunState.QUEUED.value, RunState.RUNNING.value)
 
 
@@ -116,7 +115,7 @@ class RunTable:
         """
         if not 1 <= limit <= LARGEST_PAGE:
             raise InputError(f"{limit}", where="limit", allowed=f"1 to {LARGEST_PAGE}")
-        if after is not None and not _ID.fullmatch(after):
+        if after is not None and not is_id("run", after):
             raise InputError("not the id of a run", where="after", allowed="the value of next of the page before")
         query = select(*RECORD_COLUMNS).order_by(RUNS.c.id.desc()).limit(limit + 1)
         for column, value in ((RUNS.c.owner, owner), (RUNS.c.state, state and state.value), (RUNS.c.graph, graph)):
@@ -296,8 +295,8 @@ def _row(connection: Connection, id: str, owner: str | None) -> Row[tuple[object
     query: Select[tuple[object, ...]] = select(*RECORD_COLUMNS).where(RUNS.c.id == id)
     if owner is not None:
         query = query.where(RUNS.c.owner == owner)
-    if not _ID.fullmatch(id) or (row := connection.execute(query).one_or_none()) is None:
-        raise NotFound(f"no run {id[:60]!r}")
+    if not is_id("run", id) or (row := connection.execute(query).one_or_none()) is None:
+        raise no_such("run", id)
     return row
 
 

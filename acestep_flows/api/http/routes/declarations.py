@@ -13,11 +13,17 @@ from acestep_flows.api.store.runs import LONGEST_KEY
 
 Responses: TypeAlias = dict[int | str, dict[str, Any]]
 
-GraphName = Annotated[str, Path(max_length=200, description="The name of a graph.", examples=["text2music"])]
-RunId = Annotated[str, Path(pattern=RUN_ID, description="The id of a run.", examples=[examples.RUN])]
-AssetId = Annotated[str, Path(pattern=ASSET_ID, description="The id of an asset.", examples=[examples.ASSET])]
-OutputName = Annotated[str, Path(max_length=400, description="The name of an output.", examples=["audio"])]
-NodeId = Annotated[str, Path(max_length=400, description="The id of a node.", examples=["take"])]
+
+def _segment(description: str, example: str, **schema: Any) -> Any:
+    """A segment of a path. The schema is for the document only: a text of another form is not found, like any other."""
+    return Path(description=description, examples=[example], json_schema_extra=schema)
+
+
+GraphName = Annotated[str, _segment("The name of a graph.", "text2music", maxLength=200)]
+RunId = Annotated[str, _segment("The id of a run.", examples.RUN, pattern=RUN_ID)]
+AssetId = Annotated[str, _segment("The id of an asset.", examples.ASSET, pattern=ASSET_ID)]
+OutputName = Annotated[str, _segment("The name of an output.", "audio", maxLength=400)]
+NodeId = Annotated[str, _segment("The id of a node.", "take", maxLength=400)]
 IdempotencyKey = Annotated[
     str | None,
     Header(

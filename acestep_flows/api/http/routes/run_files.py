@@ -12,7 +12,7 @@ from acestep_flows.api.http.routes.declarations import BINARY, FILE, NO_RUN, Nod
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.records import OutputRecord, PreviewRecord, RunRecord, RunState
 from acestep_flows.errors import NotFound
-from acestep_flows.graph.language.wording import unlike
+from acestep_flows.graph.language.wording import listing, unlike
 
 router = APIRouter(prefix="/v1", tags=["runs"])
 
@@ -69,7 +69,7 @@ def find_output(record: RunRecord, name: str) -> OutputRecord:
     """
     if name not in record.outputs:
         state = "" if record.state is RunState.SUCCEEDED else f"; the run is {record.state}"
-        raise NotFound(unlike("output", name, record.outputs) + state)
+        raise NotFound(unlike("output", name, record.outputs) + state, allowed=listing(record.outputs))
     return record.outputs[name]
 
 

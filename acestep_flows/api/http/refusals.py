@@ -1,0 +1,85 @@
+"""What the framework refuses before a route sees it, in the words of this project: paths, methods, bodies, values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from acestep_flows.api.http.schema_base import MAX_DEPTH, PATTERNS
+from acestep_flows.api.http.validation_faults import input_errors
+from acestep_flows.errors import InputError, UnsupportedMedia
+from acestep_flows.graph.language.wording import clip
+
+MOST_FAULTS = 50
+"""Faults of one request that a response lists."""
+
+JSON_TYPE = "application/json"
+
+CODES = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "not_acceptable",
+    413: "too_large",
+    415: "unsupported_media_type",
+}
+"""Error codes of requests that the framework itself refuses, by status."""
+
+
+def refusal_body(request: Request, error: HTTPException) -> dict[str, Any]:
+    """The body of the response to a request that no route took, or whose body cannot be read."""
+    fault: dict[str, Any] = {"code": CODES.get(error.status_code, "error"), "message": str(error.detail), "node": None}
+    path = clip(request.url.path, 200)
+    if error.status_code == 404:
+        fault["message"] = f"nothing at {path}; GET / says where to begin"
+    elif error.status_code == 405:
+        fault["allowed"] = ", ".join(sorted(set(_methods(request))))
+        fault["message"] = f"{request.method} is not allowed at {path} (allowed: {fault['allowed']})"
+    elif error.status_code == 400:
+        fault["allowed"] = f"JSON in UTF-8, nested at most {MAX_DEPTH} deep"
+        fault["field"] = "body"
+        fault["message"] = f"body: not JSON (allowed: {fault['allowed']})"
+    return {"error": fault}
+
+
+def invalid_request(request: Request, error: RequestValidationError) -> InputError:
+    """The error for a request whose values are not usable. Its field is that of the first fault."""
+    details = error.errors()
+    if any(detail["type"] == "json_invalid" for detail in details):
+        return _not_json(str(error.body), details[0])
+    if isinstance(error.body, bytes):
+        return _wrong_media(request.headers.get("content-type", ""))
+    faults = input_errors(details[:MOST_FAULTS], PATTERNS)
+    if len(faults) == 1:
+        return faults[0]
+    whole = InputError("; ".join(map(str, faults)))
+    if len(details) > MOST_FAULTS:
+        whole = InputError(f"{whole}; and {len(details) - MOST_FAULTS} more")
+    whole.where, whole.allowed = faults[0].where, faults[0].allowed
+    return whole
+
+
+def _not_json(text: str, detail: Any) -> InputError:
+    position = int(detail["loc"][-1])
+    line = text.count("\n", 0, position) + 1
+    column = position - (text.rfind("\n", 0, position) + 1) + 1
+    reason = str(detail["ctx"]["error"])
+    what = f"not JSON at line {line}, column {column}: {reason[:1].lower()}{reason[1:]}"
+    return InputError(what, where="body", allowed="a JSON object")
+
+
+def _wrong_media(content_type: str) -> UnsupportedMedia:
+    what = f"{clip(content_type)!r} is not JSON" if content_type else "missing"
+    return UnsupportedMedia(f"{what}; send the header Content-Type: {JSON_TYPE}", where="Content-Type", allowed=JSON_TYPE)
+
+
+def _methods(request: Request) -> Iterator[str]:
+    """The methods that the path has routes for."""
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            yield from getattr(route, "methods", None) or ()
