@@ -35,16 +35,26 @@ class InputError(FlowsError):
         what: the problem, with the value found.
         where: the field, file or option it was found in.
         allowed: what would be accepted.
+        field: name of the field alone, if `where` is not that.
     """
 
     code = "invalid_input"
     status = 422
 
-    def __init__(self, what: str, *, where: str = "", allowed: str = "") -> None:
-        self.what, self.where, self.allowed = what, where, allowed
+    def __init__(self, what: str, *, where: str = "", allowed: str = "", field: str = "") -> None:
+        self.what, self.where, self.allowed, self.field = what, where, allowed, field or where
         prefix = f"{where}: " if where else ""
         suffix = f" (allowed: {allowed})" if allowed else ""
         super().__init__(f"{prefix}{what}{suffix}")
+
+    @classmethod
+    def of_several(cls, faults: Sequence[InputError]) -> InputError:
+        """One error for several: their messages together, and the field of the first."""
+        if len(faults) == 1:
+            return faults[0]
+        whole = InputError("; ".join(map(str, faults)), field=faults[0].field)
+        whole.allowed = faults[0].allowed
+        return whole
 
 
 class CheckpointError(InputError):
@@ -73,7 +83,7 @@ class NotFound(FlowsError):
     status = 404
 
     def __init__(self, what: str, *, where: str = "", allowed: str = "") -> None:
-        self.what, self.where, self.allowed = what, where, allowed
+        self.what, self.where, self.allowed, self.field = what, where, allowed, where
         super().__init__(f"{where}: {what}" if where else what)
 
 

@@ -29,6 +29,9 @@ from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.registry import stages
 
+LONGEST_GRAPH_NAME = 200
+"""Characters of the name of a graph. It is the name of a file, too."""
+
 
 def always_ready() -> str:
     """Report a server as ready."""
@@ -117,7 +120,7 @@ class Service:
         Raises:
             NotFound: there is no such graph.
         """
-        if not GRAPH_NAME.fullmatch(name):
+        if len(name) > LONGEST_GRAPH_NAME or not GRAPH_NAME.fullmatch(name):
             raise self._no_graph(name)
         try:
             return self.library.load(name)

@@ -5,6 +5,7 @@ So a run is not affected by later changes of graph files, and after a restart it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,6 +23,9 @@ from acestep_flows.values import Span, Value
 
 OpenAsset = Callable[[str, str, str], Value]
 """The value in an asset, from its id, the kind wanted, and the input it is for (`Assets.value`)."""
+
+
+_ASSET_URL = re.compile(r"(?:https?://[^/?#]+)?(?:/[^?#]*)?/v1/assets/(asset-[0-9a-f]{26})(?:/content)?(?:\?[^#]*)?")
 
 
 class StandIn(Value):
@@ -44,8 +48,8 @@ def snapshot(scope: Scope, inputs: Mapping[str, Any], open_asset: OpenAsset) -> 
     accept a run, a `StandIn` for each is enough.
 
     Args:
-        inputs: JSON by name; where the graph wants audio, latents and the like, an asset's id, alone or as
-            `{"asset": id}`.
+        inputs: JSON by name; where the graph wants audio, latents and the like, an asset's id or URL, alone or
+            as `{"asset": id}`.
 
     Raises:
         InputError: an input is not what the graph wants.
@@ -82,6 +86,12 @@ def planned(
     return plan, {value.digest: reader.assets[id(value)] for value in reader.values.values()}
 
 
+def asset_id(text: str) -> str:
+    """The id in an asset's URL, which may be absolute or relative; any other text as it is. Nothing is fetched."""
+    match = _ASSET_URL.fullmatch(text[:2000])
+    return match[1] if match else text
+
+
 class _AssetReader:
     """Reads the assets that inputs name as values, and writes values as the names of their assets."""
 
@@ -110,7 +120,7 @@ class _AssetReader:
         asset = content["asset"] if isinstance(content, Mapping) and set(content) == {"asset"} else content
         if not isinstance(asset, str):
             raise InputError("not an asset", where=where, allowed=f"the id of an asset with {kind.kind}")
-        return self._value(asset, kind.kind, where)
+        return self._value(asset_id(asset), kind.kind, where)
 
     def _value(self, asset: str, kind: str, where: str) -> Value:
         if (asset, kind) not in self.values:

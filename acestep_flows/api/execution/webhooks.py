@@ -1,8 +1,7 @@
 """Webhooks: when a run ends, the server posts it to a URL of its submitter, signed, with retries.
 
-Signatures follow Standard Webhooks: `webhook-id`, `webhook-timestamp`, and `webhook-signature: v1,<base64>`, which is
-HMAC-SHA256 over `id.timestamp.body`. Due webhooks are in the run table, so a restart loses none. A receiver may get the
-same webhook twice and recognizes it by its id.
+The headers are `webhook-id`, `webhook-timestamp` and `webhook-signature` (`webhook_signature`). Due webhooks are in the
+run table, so a restart loses none. A receiver may get the same webhook twice and recognizes it by its id.
 
 A host name is resolved once, and the connection goes to the address that was checked, so DNS rebinding cannot reach a
 private network. Redirects are not followed. A slow receiver cannot delay others: each attempt has a time limit, and
@@ -12,9 +11,6 @@ attempts run concurrently.
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
-import hmac
 import json
 import logging
 import random
@@ -26,6 +22,7 @@ from typing import Any
 
 import httpx
 
+from acestep_flows.api.execution.webhook_signature import sign
 from acestep_flows.api.execution.webhook_url import check_url, is_public
 from acestep_flows.api.store.records import RunRecord
 from acestep_flows.api.store.runs import RunTable
@@ -55,12 +52,6 @@ async def resolve_host(host: str, port: int) -> list[str]:
     """
     infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(info[4][0]) for info in infos))
-
-
-def sign(secret: str, id: str, timestamp: int, body: bytes) -> str:
-    """The value of the header `webhook-signature` (Standard Webhooks, version v1)."""
-    content = f"{id}.{timestamp}.".encode() + body
-    return "v1," + base64.b64encode(hmac.new(secret.encode(), content, hashlib.sha256).digest()).decode()
 
 
 class Webhooks:

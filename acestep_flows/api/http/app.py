@@ -14,6 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from acestep_flows import __version__
+from acestep_flows.api.execution.webhook_signature import signing_key
 from acestep_flows.api.execution.webhooks import Webhooks
 from acestep_flows.api.http import errors
 from acestep_flows.api.http.dependencies import Streams
@@ -42,6 +43,7 @@ COMMON: dict[int | str, dict[str, Any]] = {
     400: {"model": Failure, "description": "The body is not JSON."},
     401: {"model": Failure, "description": "An API key is required."},
     413: {"model": Failure, "description": "The body is too large."},
+    415: {"model": Failure, "description": "The body has another media type than the route takes."},
     422: {"model": Failure, "description": "A value in the request is not usable."},
     429: {"model": Failure, "description": "This caller has reached a limit; Retry-After says when to try again."},
     500: {"model": Failure, "description": "A stage or the server failed."},
@@ -54,7 +56,12 @@ def create_app(service: Service) -> FastAPI:
     """The application over a service. Its lifespan sends webhooks.
 
     The caller opens and closes the service's store, and runs an executor for accepted runs.
+
+    Raises:
+        InputError: the secret of webhooks is not usable.
     """
+    if service.webhook_secret is not None:
+        signing_key(service.webhook_secret)
     app = FastAPI(
         title="acestep_flows",
         version=__version__,

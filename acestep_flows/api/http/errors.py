@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 HIDDEN = "<server>"
 
+
 class Redactor:
     """Removes the server's folders from texts.
 
@@ -81,8 +82,8 @@ def error_body(error: FlowsError, redact: Redactor = NO_REDACTION) -> dict[str, 
     """An error as the body of a response."""
     node = error.node if isinstance(error, StageError) else ""
     fault: dict[str, Any] = {"code": error.code, "message": redact(str(error)), "node": node or None}
-    for name, attribute in (("field", "where"), ("allowed", "allowed")):
-        if text := getattr(error, attribute, ""):
+    for name in ("field", "allowed"):
+        if text := getattr(error, name, ""):
             fault[name] = redact(text)
     if isinstance(error, GraphError):
         fault["problems"] = [

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
+from starlette.routing import BaseRoute, Match
 
 from acestep_flows.api.http.schema_base import MAX_DEPTH, PATTERNS
 from acestep_flows.api.http.validation_faults import input_errors
@@ -38,7 +38,7 @@ def refusal_body(request: Request, error: HTTPException) -> dict[str, Any]:
     if error.status_code == 404:
         fault["message"] = f"nothing at {path}; GET / says where to begin"
     elif error.status_code == 405:
-        fault["allowed"] = ", ".join(sorted(set(_methods(request))))
+        fault["allowed"] = ", ".join(sorted(set(_methods(request, request.app.routes))))
         fault["message"] = f"{request.method} is not allowed at {path} (allowed: {fault['allowed']})"
     elif error.status_code == 400:
         fault["allowed"] = f"JSON in UTF-8, nested at most {MAX_DEPTH} deep"
@@ -55,13 +55,9 @@ def invalid_request(request: Request, error: RequestValidationError) -> InputErr
     if isinstance(error.body, bytes):
         return _wrong_media(request.headers.get("content-type", ""))
     faults = input_errors(details[:MOST_FAULTS], PATTERNS)
-    if len(faults) == 1:
-        return faults[0]
-    whole = InputError("; ".join(map(str, faults)))
     if len(details) > MOST_FAULTS:
-        whole = InputError(f"{whole}; and {len(details) - MOST_FAULTS} more")
-    whole.where, whole.allowed = faults[0].where, faults[0].allowed
-    return whole
+        faults.append(InputError(f"and {len(details) - MOST_FAULTS} more"))
+    return InputError.of_several(faults)
 
 
 def _not_json(text: str, detail: Any) -> InputError:
@@ -75,11 +71,15 @@ def _not_json(text: str, detail: Any) -> InputError:
 
 def _wrong_media(content_type: str) -> UnsupportedMedia:
     what = f"{clip(content_type)!r} is not JSON" if content_type else "missing"
-    return UnsupportedMedia(f"{what}; send the header Content-Type: {JSON_TYPE}", where="Content-Type", allowed=JSON_TYPE)
+    return UnsupportedMedia(
+        f"{what}; send the header Content-Type: {JSON_TYPE}", where="Content-Type", allowed=JSON_TYPE
+    )
 
 
-def _methods(request: Request) -> Iterator[str]:
+def _methods(request: Request, routes: Sequence[BaseRoute]) -> Iterator[str]:
     """The methods that the path has routes for."""
-    for route in request.app.routes:
-        if route.matches(request.scope)[0] is not Match.NONE:
+    for route in routes:
+        if (included := getattr(route, "original_router", None)) is not None:
+            yield from _methods(request, included.routes)
+        elif route.matches(request.scope)[0] is not Match.NONE:
             yield from getattr(route, "methods", None) or ()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
 
 from acestep_flows.api.http import examples
 from acestep_flows.api.http.schema_base import AudioFormat, JsonObject, Model, Text, with_examples
+from acestep_flows.api.http.validation_faults import refused
 from acestep_flows.api.store.runs import HIGHEST_PRIORITY, LONGEST_KEY
 from acestep_flows.graph.execution.cache import Mode
+from acestep_flows.graph.language.wording import show
 
 LONGEST_DEADLINE = 7 * 24 * 3600.0
 
@@ -18,6 +23,18 @@ class Webhook(Model):
     url: Text = Field(
         max_length=2000, description="An http or https URL at a public address.", examples=["https://a.example/h"]
     )
+
+
+WebhookUrl = Annotated[str, Field(max_length=2000, description="The URL alone.", examples=["https://a.example/h"])]
+
+
+def _webhook(content: Any) -> Any:
+    """A webhook as an object: a text is its URL."""
+    if isinstance(content, str):
+        return {"url": content}
+    if content is not None and not isinstance(content, (Mapping, Webhook)):
+        raise refused(show(content), 'a URL, or an object with "url"')
+    return content
 
 
 class RunOptions(Model):
@@ -44,7 +61,9 @@ class RunOptions(Model):
         description="Steps between previews of nodes that sample. Previews do not change the song. An event 'preview' "
         "announces each one. Nodes found in the cache have none.",
     )
-    webhook: Webhook | None = None
+    webhook: Annotated[
+        Webhook | None, BeforeValidator(_webhook, json_schema_input_type=WebhookUrl | Webhook | None)
+    ] = Field(None, description="Called when the run has ended: a URL, or an object with one.")
     idempotency_key: Text | None = Field(
         None,
         min_length=1,

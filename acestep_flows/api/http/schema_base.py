@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
-from pydantic_core import PydanticCustomError
 
-from acestep_flows.api.http.validation_faults import UNKNOWN_FIELD, unknown_field
+from acestep_flows.api.http.validation_faults import unknown_field
 from acestep_flows.api.store.ids import id_form
 from acestep_flows.audio.formats import FORMATS
 
@@ -66,9 +65,7 @@ class Model(BaseModel):
         if isinstance(content, Mapping):
             for name in content:
                 if name not in cls.model_fields:
-                    what, allowed = unknown_field(str(name), cls.model_fields)
-                    context = {"field": str(name), "what": what, "allowed": allowed}
-                    raise PydanticCustomError(UNKNOWN_FIELD, "no such field", context)
+                    raise unknown_field(str(name), cls.model_fields)
         return content
 
 

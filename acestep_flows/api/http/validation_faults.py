@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pydantic_core import PydanticCustomError
+
 from acestep_flows.errors import InputError
 from acestep_flows.graph.language.wording import brief, clip, listing, nearest, show
 
-UNKNOWN_FIELD = "unknown_field"
-"""Type of the error that `schema_base.Model` raises for a field that it does not have."""
+REFUSED = "refused"
+"""Type of the errors that `refused` makes."""
 
 PARTS_OF_REQUESTS = frozenset({"body", "query", "path", "header", "cookie"})
 """First element of FastAPI's locations."""
@@ -51,42 +53,50 @@ def input_errors(details: Iterable[Mapping[str, Any]], patterns: Mapping[str, st
     return [_of_one_field(errors) for errors in by_field.values()]
 
 
-def unknown_field(name: str, fields: Iterable[str]) -> tuple[str, str]:
-    """What is wrong with a field that does not exist, and what is allowed."""
+def refused(what: str, allowed: str, field: str = "") -> PydanticCustomError:
+    """An error that a validator raises in words of its own.
+
+    Args:
+        field: a field of the object that is validated; empty for all of it.
+    """
+    return PydanticCustomError(REFUSED, "refused", {"what": what, "allowed": allowed, "field": field})
+
+
+def unknown_field(name: str, fields: Iterable[str]) -> PydanticCustomError:
+    """The error for a field that does not exist."""
     names = list(fields)
-    close = nearest(name, names)
-    hint = f"; did you mean {close!r}?" if close else ""
-    return f"no such field{hint}", listing(names)
+    return refused("no such field" + _suggestion(name, names), listing(names), name)
 
 
 def _input_error(detail: Mapping[str, Any], patterns: Mapping[str, str]) -> InputError:
     kind, context, value = str(detail["type"]), detail.get("ctx") or {}, detail.get("input")
     field = _field(detail["loc"])
-    if kind == UNKNOWN_FIELD:
-        name = clip(str(context["field"]))
-        return InputError(
-            str(context["what"]), where=f"{field}.{name}" if field else name, allowed=str(context["allowed"])
-        )
+    if kind == REFUSED:
+        where = ".".join(filter(None, (field, clip(context["field"]))))
+        return InputError(context["what"], where=where, allowed=context["allowed"])
     if kind == "extra_forbidden":
         return InputError("no such field", where=field)
     if kind == "missing":
         return InputError("missing", where=field or "body", allowed="" if field else "a JSON object")
     if kind in ("literal_error", "enum"):
         choices = re.findall(r"'([^']*)'", str(context.get("expected", "")))
-        close = nearest(str(value), choices) if isinstance(value, str) else None
-        hint = f"; did you mean {close!r}?" if close else ""
-        return InputError(show(value) + hint, where=field, allowed=listing(choices))
+        return InputError(show(value) + _suggestion(value, choices), where=field, allowed=listing(choices))
     if kind == "string_pattern_mismatch":
         allowed = patterns.get(str(context.get("pattern")), "")
         return InputError(show(value) if allowed else "not of the right form", where=field, allowed=allowed)
     if kind in ("value_error", "assertion_error"):
         return InputError(str(context.get("error", "not usable")), where=field)
-    if bounds := [f"{words} {brief(context[name])}" for name, words in BOUNDS.items() if name in context]:
+    if bounds := [f"{words} {context[name]:g}" for name, words in BOUNDS.items() if name in context]:
         return InputError(clip(brief(value)), where=field, allowed=" and ".join(bounds))
     if "max_length" in context or "min_length" in context:
         return InputError(_length_words(value), where=field, allowed=_allowed_length(context, value))
     allowed = ALLOWED_TYPES.get(kind.partition("_")[0], "")
     return InputError(show(value) if allowed else "not usable", where=field or "body", allowed=allowed)
+
+
+def _suggestion(value: Any, allowed: Iterable[str]) -> str:
+    close = nearest(value, allowed) if isinstance(value, str) else None
+    return f"; did you mean {close!r}?" if close else ""
 
 
 def _field(location: Sequence[Any]) -> str:

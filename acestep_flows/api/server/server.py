@@ -14,6 +14,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 
+from acestep_flows.api.execution.webhook_signature import signing_key
 from acestep_flows.api.http.keys import check_host, read_keys
 from acestep_flows.api.server.options import ServerOptions
 from acestep_flows.api.store.home import Home
@@ -40,6 +41,8 @@ def serve_forever(options: ServerOptions, settings: Settings, on_ready: Callable
     """
     keys = read_keys(settings)
     check_host(options.host, keys)
+    if settings.webhook_secret is not None:
+        signing_key(settings.webhook_secret)  # refused now rather than after the pool's start
     pool = Pool.read(options.pool)
     with contextlib.ExitStack() as stack:
         listening = stack.enter_context(_bound(options.host, options.port))

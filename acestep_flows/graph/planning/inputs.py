@@ -30,7 +30,7 @@ def resolve_inputs(graph: Graph, inputs: Mapping[str, Any], draw: Draw = random_
         InputError: an input is unknown, missing, of the wrong type or out of range; with several such, all of them.
     """
     faults = [
-        InputError(unlike("input", str(name), graph.inputs), where=f"graph {graph.name}")
+        InputError(unlike("input", str(name), graph.inputs), where=f"graph {graph.name}", field=str(name))
         for name in inputs
         if name not in graph.inputs
     ]
@@ -43,8 +43,6 @@ def resolve_inputs(graph: Graph, inputs: Mapping[str, Any], draw: Draw = random_
             resolved[name] = accept(declared, inputs.get(name, declared.default), name, draw)
         except InputError as fault:
             faults.append(fault)
-    if len(faults) == 1:
-        raise faults[0]
     if faults:
-        raise InputError("; ".join(str(fault) for fault in faults))
+        raise InputError.of_several(faults)
     return resolved

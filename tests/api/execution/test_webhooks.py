@@ -20,6 +20,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from acestep_flows.api.execution.webhook_signature import sign
 from acestep_flows.api.execution.webhooks import (
     ATTEMPTS,
     CONCURRENT,
@@ -28,7 +29,6 @@ from acestep_flows.api.execution.webhooks import (
     Webhooks,
     resolve_host,
     retry_delay,
-    sign,
 )
 from acestep_flows.api.options import ApiOptions
 from acestep_flows.api.store.home import Home

@@ -96,9 +96,18 @@ def test_every_error_has_one_form(error: Exception, status: int, code: str) -> N
     assert response.status_code == status
     body = response.json()["error"]
     assert body["code"] == code
-    assert set(body) == {"code", "message", "node"}
+    named = {"field"} if getattr(error, "field", "") else set()
+    assert set(body) == {"code", "message", "node"} | named
     assert "/srv" not in response.text
     assert "secret" not in response.text
+
+
+def test_an_error_names_its_field_and_what_is_allowed() -> None:
+    body = raising(InputError("900", where="duration", allowed="0.1 to 240 s, as /srv/limits says")).json()["error"]
+    assert (body["field"], body["allowed"]) == ("duration", "0.1 to 240 s, as <server>/limits says")
+    assert body["message"] == "duration: 900 (allowed: 0.1 to 240 s, as <server>/limits says)"
+    missing = raising(errors.NotFound("no run 'x'", where="after", allowed="an id")).json()["error"]
+    assert (missing["message"], missing["field"], missing["allowed"]) == ("after: no run 'x'", "after", "an id")
 
 
 def test_half_a_character_in_a_message_is_sent_escaped() -> None:

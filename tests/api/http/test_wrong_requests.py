@@ -1,0 +1,219 @@
+"""Every route with wrong ids, bodies and types: errors in our words that say what is wrong, where, what is allowed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from acestep_flows.api.options import ApiOptions
+from acestep_flows.model.checkpoint import Checkpoint
+from tests.api.door import Door, opened
+
+JSON = "application/json"
+GOOD_ID = "0" * 26
+FOREIGN_WORDS = re.compile(
+    r"Input should|Field required|Extra inputs|String should|Value error|List should|unable to parse|valid dictionary"
+    r"|extract fields|JSON decode|type=|pydantic|loc\b|Not Found|Method Not Allowed|There was an error",
+    re.IGNORECASE,
+)
+"""Words of libraries, which users must not meet."""
+
+
+@pytest.fixture(scope="module")
+def door(strict: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """A server that computes nothing and takes graphs of callers."""
+    root = tmp_path_factory.mktemp("wrong")
+    with opened(root, strict, options=ApiOptions(inline_graphs=True, render_seconds=0.1), executing=False) as door:
+        yield door
+
+
+@pytest.fixture(scope="module")
+def operations(door: Door) -> list[tuple[str, str, dict[str, Any]]]:
+    document = door.client.get("/openapi.json").json()
+    found = [(path, method, what) for path, methods in document["paths"].items() for method, what in methods.items()]
+    assert len(found) > 15
+    return found
+
+
+def fault(response: httpx.Response, status: int | tuple[int, ...]) -> dict[str, Any]:
+    """The error of a response, in our words."""
+    statuses = status if isinstance(status, tuple) else (status,)
+    assert response.status_code in statuses, (response.request.method, response.request.url, response.text)
+    error: dict[str, Any] = response.json()["error"]
+    assert error["code"]
+    assert not FOREIGN_WORDS.search(error["message"]), error
+    assert "\n" not in error["message"] or error["code"] == "invalid_graph", error
+    return error
+
+
+def filled(path: str, **names: str) -> str:
+    """A path with its parameters; those that are not named are of the right form, and exist where they can."""
+    prefix = "asset" if "/assets/" in path else "run"
+    names = {"id": f"{prefix}-{GOOD_ID}", "name": "text2music" if "/graphs/" in path else "audio"} | names
+    return re.sub(r"\{(\w+)(?::path)?\}", lambda match: names.get(match[1], "x"), path)
+
+
+def body_schema(operation: dict[str, Any], document: dict[str, Any]) -> dict[str, Any] | None:
+    content = operation.get("requestBody", {}).get("content", {})
+    if JSON not in content:
+        return None
+    schema: dict[str, Any] = document["components"]["schemas"][content[JSON]["schema"]["$ref"].rpartition("/")[2]]
+    return schema
+
+
+def test_a_wrong_id_is_not_found_and_its_form_is_told(door: Door, operations: list[Any]) -> None:
+    tried = 0
+    for path, method, operation in operations:
+        if "{id}" not in path:
+            continue
+        tried += 1
+        kind = "asset" if "/assets/" in path else "run"
+        json_body = {} if "requestBody" in operation else None
+        for id in ("nope", "run-123", "run-" + "g" * 26, "%00", "x" * 3000, "asset%2Fx"):
+            response = door.client.request(method, filled(path, id=id), json=json_body)
+            if response.status_code == 404 and "nothing at" in response.json()["error"]["message"]:
+                continue  # an encoded slash is another path
+            error = fault(response, 404)
+            assert re.search(rf"no {kind} '.*'; ids look like {kind}-[0-9a-f]{{26}}$", error["message"]), error
+            assert re.fullmatch(rf"an id such as {kind}-[0-9a-f]{{26}}", error["allowed"])
+        unknown = fault(door.client.request(method, filled(path), json=json_body), 404)
+        assert unknown["message"] == f"no {kind} '{kind}-{GOOD_ID}'"
+    assert tried >= 8
+
+
+def test_a_wrong_graph_is_not_found_and_the_nearest_is_told(door: Door, operations: list[Any]) -> None:
+    for path, method, operation in operations:
+        if "/graphs/{name}" in path:
+            body = {} if "requestBody" in operation else None
+            error = fault(door.client.request(method, filled(path, name="text2musik"), json=body), 404)
+            assert error["message"].startswith("no graph 'text2musik', nearest 'text2music'; allowed: ")
+            assert "text2music" in error["allowed"].split(", ")
+            fault(door.client.request(method, filled(path, name="x" * 2000), json=body), 404)
+
+
+def test_a_body_that_is_not_json_says_where(door: Door, operations: list[Any]) -> None:
+    tried = 0
+    for path, method, operation in operations:
+        if JSON not in operation.get("requestBody", {}).get("content", {}):
+            continue
+        tried += 1
+        url, headers = filled(path), {"Content-Type": JSON}
+        broken = fault(door.client.request(method, url, content=b'{\n "a": 1,\n bad}', headers=headers), 422)
+        assert broken["message"] == (
+            "body: not JSON at line 3, column 2: expecting property name enclosed in double quotes "
+            "(allowed: a JSON object)"
+        )
+        assert broken["field"] == "body"
+        assert (
+            "line 1, column 2"
+            in fault(door.client.request(method, url, content=b"{bad", headers=headers), 422)["message"]
+        )
+        for content in (b"\xff\xfe{", b"[" * 100_000):
+            assert (
+                fault(door.client.request(method, url, content=content, headers=headers), (400, 422))["field"] == "body"
+            )
+        empty = fault(door.client.request(method, url, headers=headers), 422)
+        assert (empty["message"], empty["field"]) == ("body: missing (allowed: a JSON object)", "body")
+        for content in ("[1, 2]", "5", '"text"', "true"):
+            error = fault(door.client.request(method, url, content=content, headers=headers), 422)
+            assert (error["field"], error["allowed"]) == ("body", "a JSON object"), error
+    assert tried >= 4
+
+
+def test_a_missing_or_wrong_content_type_is_named(door: Door, operations: list[Any]) -> None:
+    for path, method, operation in operations:
+        if JSON not in operation.get("requestBody", {}).get("content", {}):
+            continue
+        request = {"method": method, "url": filled(path), "content": b"{}"}
+        missing = fault(door.client.request(**request), 415)
+        assert missing["code"] == "unsupported_media_type"
+        assert (missing["field"], missing["allowed"]) == ("Content-Type", JSON)
+        assert missing["message"].startswith(f"Content-Type: missing; send the header Content-Type: {JSON}")
+        form = fault(door.client.request(**request, headers={"Content-Type": "application/x-www-form-urlencoded"}), 415)
+        assert form["message"].startswith("Content-Type: 'application/x-www-form-urlencoded' is not JSON; ")
+
+
+def test_unknown_fields_are_refused_with_the_nearest_one(door: Door, operations: list[Any]) -> None:
+    document = door.client.get("/openapi.json").json()
+    for path, method, operation in operations:
+        schema = body_schema(operation, document)
+        if schema is None:
+            continue
+        for name in schema["properties"]:
+            error = fault(door.client.request(method, filled(path), json={f"{name}x": 1}), 422)
+            assert error["field"] == f"{name}x"
+            assert f"did you mean {name!r}?" in error["message"], error
+            assert set(error["allowed"].split(", ")) == set(schema["properties"])
+
+
+def test_the_walk_of_a_newcomer(door: Door) -> None:
+    error = fault(door.client.post("/v1/runs", json={"graph": "text2music", "input": {"tags": "x"}}), 422)
+    assert error["message"].startswith("input: no such field; did you mean 'inputs'? (allowed: ")
+
+
+def test_values_of_the_wrong_type_name_their_field(door: Door, operations: list[Any]) -> None:
+    """Every field of every body with values of all types: each error is in our words and names the field."""
+    document = door.client.get("/openapi.json").json()
+    values: list[Any] = [None, True, -1.5, 10**400, "", "x" * 3000, "a\0b", [], [[]], {}, {"a": {"b": 1}}]
+    refused = 0
+    for path, method, operation in operations:
+        schema = body_schema(operation, document)
+        for name in schema["properties"] if schema else ():
+            for value in values:
+                response = door.client.request(
+                    method, filled(path), content=json.dumps({name: value}), headers={"Content-Type": JSON}
+                )
+                if response.is_success or response.status_code == 504:
+                    continue
+                refused += 1
+                error = fault(response, (404, 422))
+                assert error.get("field") or error["code"] in ("invalid_graph", "not_found"), error
+    assert refused > 50
+
+
+def test_query_parameters_and_headers_are_named(door: Door) -> None:
+    for params, message in (
+        ({"limit": "many"}, "limit: text 'many' (allowed: a whole number)"),
+        ({"limit": 0}, "limit: 0 (allowed: at least 1)"),
+        ({"limit": 10**9}, "limit: 1000000000 (allowed: at most "),
+        ({"state": "runing"}, "state: text 'runing'; did you mean 'running'? (allowed: queued, running, "),
+        ({"after": "nope"}, "after: text 'nope' (allowed: an id such as run-"),
+        ({"graph": "\0"}, "graph: a text with a null character or an invalid Unicode character (lone surrogate)"),
+    ):
+        error = fault(door.client.get("/v1/runs", params=params), 422)
+        assert error["message"].startswith(message), error
+        assert error["field"] == next(iter(params))
+    run = door.submit()["id"]
+    error = fault(door.client.get(f"/v1/runs/{run}", params={"wait": "1e99"}), 422)
+    assert error["message"] == "wait: 1e99 (allowed: at most 60)"
+    header = door.client.post("/v1/runs", json={"graph": "text2music"}, headers={"Idempotency-Key": "x" * 999})
+    assert fault(header, 422)["message"].startswith("Idempotency-Key: 999 characters (allowed: at most ")
+
+
+def test_several_faults_are_told_together(door: Door) -> None:
+    body = {"graph": 5, "priority": "high", "cache": "refesh", "webhook": 5}
+    error = fault(door.client.post("/v1/runs", json=body), 422)
+    for part in ("graph: ", "(allowed: text or a JSON object)", "did you mean 'refresh'?", 'an object with "url"'):
+        assert part in error["message"]
+    assert error["field"] == "priority", "the first one"
+
+
+def test_paths_and_methods_that_do_not_exist(door: Door) -> None:
+    error = fault(door.client.get("/v1/nothing"), 404)
+    assert error["message"] == "nothing at /v1/nothing; GET / says where to begin"
+    error = fault(door.client.put("/v1/runs", json={}), 405)
+    assert error["message"] == "PUT is not allowed at /v1/runs (allowed: GET, POST)"
+    assert error["allowed"] == "GET, POST"
+
+
+def test_an_asset_that_does_not_exist_names_the_input(door: Door, tmp_path: Path) -> None:
+    body = {"graph": "audio2audio", "inputs": {"reference": "song.wav", "tags": "x"}}
+    error = fault(door.client.post("/v1/runs", json=body), 404)
+    assert error["message"].startswith("reference: no asset 'song.wav'; ids look like asset-")
+    assert error["field"] == "reference"
