@@ -62,7 +62,7 @@ async def receive_upload(stream: AsyncIterator[bytes], artifacts: Artifacts, lim
         except ClientDisconnect:
             raise InputError("the client disconnected before the end of the upload", where="body") from None
         if not size:
-            raise InputError("empty", where="body", allowed="the bytes of an audio file")
+            raise InputError("empty", where="body", allowed="the bytes of an audio file, or a form with one")
         await in_thread(upload.write, bytes(buffer))
         yield upload
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from acestep_flows.graph.language.syntax import Graph
-from acestep_flows.graph.language.types import LARGEST, MAX_ELEMENTS, RANDOM, Declaration
+from acestep_flows.graph.language.types import MAX_ELEMENTS, RANDOM, Declaration
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import MAX_SEED
 
@@ -68,8 +68,8 @@ def _typed(kind: PortType, declared: Declaration) -> dict[str, Any]:
         return {"anyOf": [{"const": RANDOM}, whole]}
     scalars: dict[str, dict[str, Any]] = {
         "text": {"type": "string"} | choices,
-        "int": {"type": "integer", "exclusiveMinimum": -LARGEST, "exclusiveMaximum": LARGEST} | low | choices,
-        "float": {"type": "number", "exclusiveMinimum": -LARGEST, "exclusiveMaximum": LARGEST} | low | choices,
+        "int": {"type": "integer"} | low | choices,
+        "float": {"type": "number"} | low | choices,
         "bool": {"type": "boolean"},
         "any": {},
     }

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from acestep_flows.api.http.dependencies import TheBuilder, TheCaller, TheService, in_thread
+from acestep_flows.api.http.form_upload import NAME_FIELD, FormFile, form_boundary
 from acestep_flows.api.http.ranges import file_response
 from acestep_flows.api.http.response_schemas import Asset, Failure
 from acestep_flows.api.http.routes.declarations import BINARY, FILE, NO_ASSET, AssetId
@@ -16,6 +17,16 @@ from acestep_flows.api.http.schema_base import Text
 from acestep_flows.api.http.uploads import inspect_audio, receive_upload
 
 router = APIRouter(prefix="/v1", tags=["assets"])
+
+FORM_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "file": {"type": "string", "format": "binary", "description": "The file."},
+        NAME_FIELD: {"type": "string", "description": "A name for the file, if not its own."},
+    },
+    "required": ["file"],
+    "additionalProperties": False,
+}
 
 
 @router.post(
@@ -28,8 +39,8 @@ router = APIRouter(prefix="/v1", tags=["assets"])
     openapi_extra={
         "requestBody": {
             "required": True,
-            "description": "The bytes of the file: wav, flac, mp3, ogg, aiff or caf.",
-            "content": {"application/octet-stream": BINARY, "audio/*": BINARY},
+            "description": "The bytes of the file (wav, flac, mp3, ogg, aiff or caf), or a form with the file.",
+            "content": {"multipart/form-data": {"schema": FORM_SCHEMA}, "application/octet-stream": BINARY},
         }
     },
 )
@@ -42,9 +53,13 @@ async def upload_asset(
         Text, Query(max_length=255, description="Name of the file, shown to people only.", examples=["song.wav"])
     ] = "",
 ) -> Asset:
-    """Upload audio for inputs of runs, which name it by its id. The body is the file; its format is detected."""
+    """Upload audio for inputs of runs, which name it by its id. The body is the file, or a form with the file (`curl -F
+    file=@song.wav`); its format is detected."""
     home, options = service.home, service.options
-    async with receive_upload(request.stream(), home.artifacts, options.upload_bytes) as upload:
+    boundary = form_boundary(request.headers.get("content-type", ""))
+    form = None if boundary is None else FormFile(request.stream(), boundary)
+    stream = request.stream() if form is None else form.chunks()
+    async with receive_upload(stream, home.artifacts, options.upload_bytes) as upload:
         async with service.decode_budget.reserve(options.upload_decoded_bytes):
             info = await in_thread(inspect_audio, upload, options.upload_seconds, options.upload_decoded_bytes)
         blob = await in_thread(upload.finish)
@@ -53,7 +68,7 @@ async def upload_asset(
         blob,
         "audio",
         content_type=info.content_type,
-        file_name=safe_name(file_name) or f"upload.{info.extension}",
+        file_name=safe_name(file_name or (form.name if form else "")) or f"upload.{info.extension}",
         owner=caller.owner,
         details=info.details,
     )

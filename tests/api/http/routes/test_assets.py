@@ -5,12 +5,15 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import json
 import os
 import socket
 import struct
+import subprocess
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -199,3 +202,104 @@ def test_assets_and_runs_belong_to_their_key(strict: Checkpoint, tmp_path: Path)
         for named in (asset["id"], run["outputs"]["audio"]["asset"]):
             body = {"graph": "audio2audio", "inputs": {"reference": named, "tags": "x"}}
             assert client.post("/v1/runs", json=body, headers=other).status_code == 404
+
+
+def form(content: bytes, name: str = "song.wav", field: str = "file", **fields: str) -> dict[str, Any]:
+    """Arguments of a request with a form."""
+    return {"files": {field: (name, content)}, "data": fields}
+
+
+@pytest.mark.parametrize("field", ["file", "audio"])
+def test_a_form_uploads_a_file_as_it_is(door: Door, field: str) -> None:
+    content = sound(0.5)
+    response = door.client.post("/v1/assets", **form(content, "\u00fcber.wav", field))
+    assert response.status_code == 201, response.text
+    asset = response.json()
+    assert (asset["file_name"], asset["bytes"], asset["content_type"]) == ("\u00fcber.wav", len(content), "audio/wav")
+    assert door.client.get(asset["url"]).content == content
+    raw = door.upload(content).json()
+    assert raw["sha256"] == asset["sha256"]
+
+
+def test_a_form_may_name_the_file(door: Door) -> None:
+    content = sound(0.1)
+    for fields, params, name in (({"file_name": "b.wav"}, {}, "b.wav"), ({"file_name": "b"}, {"file_name": "c"}, "c")):
+        response = door.client.post("/v1/assets", params=params, **form(content, "a.wav", **fields))
+        assert response.json()["file_name"] == name
+
+
+def test_curl_uploads_by_form_and_by_raw_body(door: Door, tmp_path: Path) -> None:
+    (tmp_path / "song.wav").write_bytes(sound(0.3))
+    curl = ["curl", "-s", f"{door.url}/v1/assets"]
+    assets = []
+    for options in (["-F", "file=@song.wav"], ["--data-binary", "@song.wav"], ["-T", "song.wav", "-X", "POST"]):
+        done = subprocess.run([*curl, *options], cwd=tmp_path, capture_output=True, check=True)
+        assets.append(json.loads(done.stdout))
+    assert len({asset["sha256"] for asset in assets}) == 1
+    assert [asset["file_name"] for asset in assets] == ["song.wav", "upload.wav", "upload.wav"]
+
+
+def damaged_forms() -> dict[str, tuple[dict[str, str], bytes]]:
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+    field = b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\nsong.wav'
+    kind = {"Content-Type": "multipart/form-data; boundary=b"}
+    return {
+        "no boundary": ({"Content-Type": "multipart/form-data"}, head),
+        "long boundary": ({"Content-Type": f"multipart/form-data; boundary={'b' * 300}"}, head),
+        "no part": (kind, b"--b--\r\n"),
+        "nothing": (kind, b""),
+        "another boundary": (kind, b"--c\r\n\r\nx\r\n--c--"),
+        "no end": (kind, head + sound(0.1)),
+        "no file": (kind, field + b"\r\n--b--\r\n"),
+        "two files": (kind, head + b"1\r\n" + head + b"2\r\n--b--\r\n"),
+        "endless header": (kind, b"--b\r\n" + b"x" * 1_000_000),
+        "no headers": (kind, b"--b\r\n\r\nx\r\n--b--\r\n"),
+        "endless name": (kind, field.replace(b'"file"', b'"file_name"') + b"x" * 100_000 + b"\r\n--b--\r\n"),
+        "many names": (kind, (field.replace(b'"file"', b'"file_name"') + b"\r\n") * 20 + b"\r\n--b--\r\n"),
+        "bytes": (kind, os.urandom(100_000)),
+    }
+
+
+def test_damaged_forms_are_refused(door: Door) -> None:
+    for name, (headers, content) in damaged_forms().items():
+        response = door.client.post("/v1/assets", content=content, headers=headers)
+        assert response.status_code == 422, (name, response.text)
+        error = response.json()["error"]
+        assert error["field"] in ("body", "Content-Type", "file", "file_name"), (name, error)
+        assert "curl -F file=@song.wav" in error["allowed"] or "bytes" in error["allowed"], (name, error)
+    forgotten = door.client.post("/v1/assets", data={"file": "song.wav"}, files={"x": ("", b"")})
+    assert forgotten.status_code == 422
+    assert not unfinished(door)
+
+
+def test_forms_have_the_size_of_other_uploads_and_are_not_held_in_memory(strict: Checkpoint, tmp_path: Path) -> None:
+    with opened(tmp_path, strict, options=ApiOptions(upload_bytes=200_000), executing=False) as door:
+        assert door.client.post("/v1/assets", **form(sound(0.5))).status_code == 201
+        response = door.client.post("/v1/assets", **form(sound(3)))
+        assert (response.status_code, response.json()["error"]["code"]) == (413, "too_large")
+        head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+        pieces = (head, *(b"x" * 10_000 for _ in range(50)))
+        headers = {"Content-Type": "multipart/form-data; boundary=b"}
+        assert door.client.post("/v1/assets", content=iter(pieces), headers=headers).status_code == 413
+        assert not unfinished(door)
+
+
+def test_the_url_of_an_asset_is_an_input(door: Door) -> None:
+    asset = door.upload(sound(0.5)).json()
+    prefix = f"http://studio.example/music{asset['url']}"
+    for name in (
+        asset["url"],
+        door.url + asset["url"],
+        prefix,
+        asset["url"].removesuffix("/content"),
+        prefix + "?key=1",
+    ):
+        for value in (name, {"asset": name}):
+            run = door.submit("audio2audio", {"reference": value, "tags": "x", "steps": 1})
+            assert run["inputs"]["reference"] == {"asset": asset["id"]}
+            door.client.delete(run["links"]["self"])
+    for wrong in (asset["url"] + "x", f"file://{asset['url']}", "http://[/v1/assets/", asset["url"].replace("0", "g")):
+        body = {"graph": "audio2audio", "inputs": {"reference": wrong, "tags": "x"}}
+        response = door.client.post("/v1/runs", json=body)
+        assert response.status_code == 404, wrong
+        assert "ids look like asset-" in response.json()["error"]["message"]
