@@ -22,7 +22,7 @@ from acestep_flows.api.http.limits import BodyLimit, HostCheck
 from acestep_flows.api.http.metrics import Metrics, RequestMetrics
 from acestep_flows.api.http.response_schemas import Failure
 from acestep_flows.api.http.responses import ResponseBuilder
-from acestep_flows.api.http.routes import assets, graphs, health, renders, run_files, runs
+from acestep_flows.api.http.routes import assets, graphs, health, pages, renders, run_files, runs
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.records import RunRecord
 
@@ -31,7 +31,8 @@ DESCRIPTION = """Text to music, and edits of music, as graphs of stages.
 
 Submit a run with `POST /v1/runs`, follow its `events`, and fetch its `outputs`. Upload audio with `POST /v1/assets`;
 outputs of runs are assets already. Requests name runs and assets by id, never by path.
-Every response that is not a success has the body `{"error": {"code", "message", "node"}}`.
+Every response that is not a success has the body `{"error": {"code", "message", "node"}}`. Where they exist, `field` is
+the field that is wrong and `allowed` what it may be.
 """
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 """Host names of a server without keys. A web page under another name cannot reach it through a browser."""
@@ -70,11 +71,13 @@ def create_app(service: Service) -> FastAPI:
         responses=COMMON,
         generate_unique_id_function=_operation_id,
         redirect_slashes=False,
+        docs_url=None,  # `routes.pages` has one that asks no other origin
+        redoc_url=None,
     )
     app.state.service = service
     app.state.streams = Streams(service.options.streams, service.options.streams_each)
     app.state.metrics = Metrics(service, app.state.streams)
-    for routes in (graphs, runs, run_files, renders, assets, health):
+    for routes in (pages, graphs, runs, run_files, renders, assets, health):
         app.include_router(routes.router)
     errors.install(app, service.redact)
     _add_middleware(app, service)

@@ -165,6 +165,17 @@ UPLOADED: dict[str, Any] = {
     "details": {"seconds": 30.0, "sample_rate": 44_100, "channels": 2},
     "url": f"/v1/assets/{ASSET}/content",
 }
+WELCOME: dict[str, Any] = {
+    "name": "acestep_flows",
+    "version": "1.0.0",
+    "summary": "Text to music, and edits of music, as graphs of stages.",
+    "documentation": "/docs",
+    "openapi": "/openapi.json",
+    "graphs": "/v1/graphs",
+    "runs": "/v1/runs",
+    "assets": "/v1/assets",
+    "health": "/readyz",
+}
 STATS: dict[str, Any] = {
     "runs": {"queued": 2, "running": 1, "succeeded": 40, "failed": 1, "cancelled": 0},
     "queue_limit": 200,
@@ -172,5 +183,11 @@ STATS: dict[str, Any] = {
     "serving": {"all": [{"process": "all", "stages": ["sample", "vocode"], "under_way": 1, "calls": 240}]},
 }
 FAULT: dict[str, Any] = {
-    "error": {"code": "invalid_input", "message": "duration: 900 (allowed: 0.1 to 240 s)", "node": None}
+    "error": {
+        "code": "invalid_input",
+        "message": "duration: 900 (allowed: 0.1 to 240 s)",
+        "node": None,
+        "field": "duration",
+        "allowed": "0.1 to 240 s",
+    }
 }

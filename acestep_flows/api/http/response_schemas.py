@@ -242,6 +242,22 @@ class Asset(Model):
     url: str = Field(description="URL of its content. Accepts range requests.")
 
 
+class Welcome(Model):
+    """What the server is, and where to begin."""
+
+    model_config = with_examples(examples.WELCOME)
+
+    name: Literal["acestep_flows"] = "acestep_flows"
+    version: str
+    summary: str
+    documentation: str = Field(description="Path of the reference, a page for people.")
+    openapi: str = Field(description="Path of the OpenAPI document, for programs.")
+    graphs: str = Field(description="Path of the list of graphs.")
+    runs: str = Field(description="Path to submit runs to and to list them.")
+    assets: str = Field(description="Path to upload audio to.")
+    health: str = Field(description="Path that says whether the server takes runs.")
+
+
 class Health(Model):
     """A sign of life of the server."""
 

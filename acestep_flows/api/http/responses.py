@@ -35,6 +35,11 @@ class ResponseBuilder:
     def __init__(self, base: str, redact: Redactor) -> None:
         self._base, self._redact = base, redact
 
+    @property
+    def base(self) -> str:
+        """Prefix of every path, where a proxy mounts the service."""
+        return self._base
+
     def run_url(self, id: str) -> str:
         return f"{self._base}/v1/runs/{id}"
 

@@ -9,6 +9,7 @@ from fastapi import Header, Path
 from acestep_flows.api.http import examples
 from acestep_flows.api.http.response_schemas import Failure
 from acestep_flows.api.http.schema_base import ASSET_ID, RUN_ID
+from acestep_flows.api.http.uploads import CONTENT_TYPES
 from acestep_flows.api.store.runs import LONGEST_KEY
 
 Responses: TypeAlias = dict[int | str, dict[str, Any]]
@@ -46,9 +47,19 @@ NOT_ACCEPTED: Responses = {
     },
 }
 BINARY = {"schema": {"type": "string", "format": "binary"}}
+OCTETS = "application/octet-stream"
+
+
+def binary(*media_types: str) -> dict[str, Any]:
+    """The content of a response that is a file. Plain bytes come first: generated clients take the first type that they
+    know, and leave a response out if they know none."""
+    return {"content": dict.fromkeys(dict.fromkeys((OCTETS, *media_types)), BINARY)}
+
+
+FILE_TYPES = (*CONTENT_TYPES.values(), "application/json")
 FILE: Responses = {
-    200: {"content": {"audio/*": BINARY, "application/octet-stream": BINARY}, "description": "The file."},
-    206: {"content": {"audio/*": BINARY}, "description": "The requested range of the file."},
+    200: {**binary(*FILE_TYPES), "description": "The file."},
+    206: {**binary(*FILE_TYPES), "description": "The requested range of the file."},
     304: {"description": "The file has not changed."},
     416: {"description": "The file has no such range."},
 }

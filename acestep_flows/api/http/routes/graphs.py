@@ -19,7 +19,7 @@ from acestep_flows.api.http.response_schemas import (
     PlannedNode,
     Problem,
 )
-from acestep_flows.api.http.routes.declarations import NO_GRAPH, GraphName
+from acestep_flows.api.http.routes.declarations import NO_GRAPH, GraphName, binary
 from acestep_flows.api.http.submission import parse_graph, plan_inputs, total_decoded_bytes
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.records import NewRun
@@ -71,7 +71,7 @@ async def show_graph(name: GraphName, service: TheService, caller: TheCaller, bu
 @router.get(
     "/graphs/{name}/picture.png",
     response_class=Response,
-    responses=NO_GRAPH | {200: {"content": {"image/png": {}}, "description": "The picture."}},
+    responses=NO_GRAPH | {200: {**binary("image/png"), "description": "The picture."}},
 )
 async def draw_graph(name: GraphName, service: TheService, caller: TheCaller) -> Response:
     """A drawing of a graph."""

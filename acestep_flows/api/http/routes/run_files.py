@@ -8,7 +8,7 @@ from starlette.responses import Response
 from acestep_flows.api.http.dependencies import TheBuilder, TheCaller, TheService, in_thread
 from acestep_flows.api.http.ranges import file_response
 from acestep_flows.api.http.response_schemas import OutputList
-from acestep_flows.api.http.routes.declarations import BINARY, FILE, NO_RUN, NodeId, OutputName, Responses, RunId
+from acestep_flows.api.http.routes.declarations import FILE, NO_RUN, NodeId, OutputName, Responses, RunId, binary
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.records import OutputRecord, PreviewRecord, RunRecord, RunState
 from acestep_flows.errors import NotFound
@@ -18,11 +18,12 @@ router = APIRouter(prefix="/v1", tags=["runs"])
 
 PREVIEW: Responses = {
     200: {
-        "content": {"audio/wav": BINARY},
+        **binary("audio/wav"),
         "description": "The file.",
         "headers": {"X-Step": {"description": "The step after which it was taken.", "schema": {"type": "integer"}}},
     },
-    **{status: FILE[status] for status in (206, 304, 416)},
+    206: {**binary("audio/wav"), "description": "The requested range of the file."},
+    **{status: FILE[status] for status in (304, 416)},
 }
 
 
