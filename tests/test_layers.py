@@ -61,7 +61,7 @@ LAYERS: dict[str, str] = {
     "input_reader "
     "outputs click",
     # a server, and who asks it
-    "client": "errors storage",
+    "client": "errors settings storage",
     "api.options": "",
     "api.store": "errors storage values value_file audio runtime.serving sqlalchemy",
     "api.execution": "errors settings storage values value_file audio stages graph outputs api.store",

@@ -244,10 +244,8 @@ COMMANDS = (serve, key, submit, status, watch, fetch_output, cancel)
 
 def _client(server: str | None, patience: float = BRIEF) -> Client:
     from acestep_flows.client import Client
-    from acestep_flows.client.connection import SERVER
 
-    settings = read_settings()
-    return Client(server or settings.server or SERVER, settings.api_key, patience=patience)
+    return Client(server or None, patience=patience)
 
 
 def _graph(client: Client, name: str) -> tuple[str | dict[str, Any], InputForms]:

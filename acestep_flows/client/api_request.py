@@ -43,8 +43,10 @@ def plan(name: str, inputs: Mapping[str, Any]) -> ApiRequest:
 
 
 def submit(graph: str | Mapping[str, Any], inputs: Mapping[str, Any], options: Mapping[str, Any]) -> ApiRequest:
-    """A run; `inputs` are encoded. Options that are None are left out."""
+    """A run; `inputs` are encoded. Options that are None are left out, and a webhook may be its URL."""
     body: dict[str, Any] = {"graph": graph, "inputs": inputs} | _without_none(options)
+    if isinstance(body.get("webhook"), str):
+        body["webhook"] = {"url": body["webhook"]}  # older servers take this form only
     body.setdefault("idempotency_key", f"client-{secrets.token_hex(16)}")
     return ApiRequest("POST", "/v1/runs", body)
 

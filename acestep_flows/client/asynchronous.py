@@ -15,13 +15,13 @@ from acestep_flows.client.api_request import ApiRequest
 from acestep_flows.client.connection import (
     NO_MORE_EVENTS,
     PATIENCE,
-    SERVER,
     ServerAddress,
     body_bytes,
     ignore_progress,
     is_final,
     json_object,
     open_download,
+    refuse_arguments,
     upload_options,
 )
 from acestep_flows.client.download_file import ResumableFile
@@ -40,13 +40,15 @@ class AsyncClient:
 
     def __init__(
         self,
-        server: str = SERVER,
+        server: str | None = None,
         key: str | None = None,
         *,
         patience: float = PATIENCE,
         transport: httpx.AsyncBaseTransport | None = None,
+        **unknown: Any,
     ) -> None:
-        self._server = ServerAddress(server, key, patience)
+        refuse_arguments("AsyncClient", unknown)
+        self._server = ServerAddress.find(server, key, patience)
         self._http = httpx.AsyncClient(transport=transport, **self._server.httpx_options())
 
     async def __aenter__(self) -> Self:
@@ -85,9 +87,9 @@ class AsyncClient:
         Args:
             graph: the name of a graph, or a graph as JSON if the server allows it.
             inputs: inputs by name, as in the graph's schema. For audio or latents give an `Asset`, an `Output` of a
-                run, the id of an asset, or a `Path`, which is uploaded.
+                run, the id or the URL of an asset, or a `Path`, which is uploaded.
             options: `priority`, `deadline` (seconds), `cache` (use, refresh, off), `format` (flac, wav, mp3, ogg),
-                `preview_every` (steps), `webhook`, `idempotency_key`.
+                `preview_every` (steps), `webhook` (a URL), `idempotency_key`.
         """
         return Run.read(await self._request(api_request.submit(graph, await self._encoded(inputs or {}), options)))
 

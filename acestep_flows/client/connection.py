@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,22 @@ from acestep_flows.client.failures import refusal
 from acestep_flows.client.records import Output, Run
 from acestep_flows.client.retry import RetryBudget
 from acestep_flows.errors import FlowsError, InputError, NotFound
+from acestep_flows.settings import SERVER as SERVER_VARIABLE
+from acestep_flows.settings import read_settings
 
 SERVER = "http://127.0.0.1:8777"
+"""The server if neither the caller nor the environment names one."""
+
+LOOPBACK = ("127.", "localhost", "::1")
+"""How hosts begin that are this machine."""
+
+OTHER_NAMES = {
+    **dict.fromkeys(("api_key", "apikey", "api_token", "token", "auth"), "key"),
+    **dict.fromkeys(("url", "base_url", "address", "host", "endpoint"), "server"),
+    **dict.fromkeys(("timeout", "retries", "retry"), "patience"),
+}
+"""Names that other clients have for the arguments of ours."""
+
 PATIENCE = 60.0
 """Seconds to retry while a server does not answer."""
 
@@ -64,6 +78,19 @@ class ServerAddress:
         if self.key is not None and not (self.key.isascii() and self.key.isprintable()):
             raise InputError("not an API key", where="key", allowed="printable ASCII characters")
 
+    @classmethod
+    def find(cls, server: str | None, key: str | None, patience: float) -> ServerAddress:
+        """The server and key of the caller, else those of the environment, else the default server and no key.
+
+        Raises:
+            InputError: one of them is not usable.
+        """
+        if server is None or key is None:
+            settings = read_settings()
+            server = settings.server or SERVER if server is None else server
+            key = settings.api_key if key is None else key
+        return cls(server, key, patience)
+
     def httpx_options(self) -> dict[str, Any]:
         """Arguments of an httpx client for this server."""
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
@@ -73,7 +100,25 @@ class ServerAddress:
 
     def retry_budget(self) -> RetryBudget:
         """A new budget of retries, for one call."""
-        return RetryBudget(self.patience, self.server)
+        return RetryBudget(self.patience, self.server, self._advice)
+
+    def _advice(self, reason: object) -> str:
+        """What to do if nothing listens on this machine."""
+        if isinstance(reason, httpx.ConnectError) and httpx.URL(self.server).host.startswith(LOOPBACK):
+            return f"; `acestep-flows serve` starts a server, and {SERVER_VARIABLE} or `server` names another"
+        return ""
+
+
+def refuse_arguments(client: str, unknown: Iterable[str]) -> None:
+    """Refuse arguments that a client does not have.
+
+    Raises:
+        TypeError: there are some. It names the argument that was meant, if that is known.
+    """
+    for name in unknown:
+        meant = OTHER_NAMES.get(name)
+        hint = f"; did you mean {meant!r}?" if meant else ""
+        raise TypeError(f"{client} takes no {name!r}{hint} (allowed: server, key, patience, transport)")
 
 
 def is_final(response: httpx.Response) -> bool:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 def failure(fault: Mapping[str, Any], retry_after: float = 1.0) -> FlowsError:
-    """The exception for `{"code", "message", "node", "problems"?}`; a plain FlowsError for an unknown code.
+    """The exception for `{"code", "message", "node", "field"?, "allowed"?, "problems"?}`.
+
+    An unknown code gives a plain FlowsError. `field` and `allowed` are attributes of the exception, empty if not known.
 
     Args:
         retry_after: seconds, for errors that have them.
@@ -21,8 +23,9 @@ def failure(fault: Mapping[str, Any], retry_after: float = 1.0) -> FlowsError:
     kind = _kinds().get(code, FlowsError)
     error = kind.__new__(kind)
     Exception.__init__(error, message)
-    fields = {"what": message, "where": "", "allowed": "", "node": fault.get("node") or "", "stage": "", "cause": None}
-    error.__dict__.update(fields)
+    field, allowed = str(fault.get("field") or ""), str(fault.get("allowed") or "")
+    fields = {"what": message, "where": field, "field": field, "allowed": allowed}
+    error.__dict__.update(fields | {"node": fault.get("node") or "", "stage": "", "cause": None})
     error.__dict__["problems"] = tuple(_problem(problem) for problem in fault.get("problems") or ())
     if code and kind is FlowsError:
         error.__dict__["code"] = code

@@ -124,7 +124,7 @@ class RunEvent:
         type: for a node: queued, started, progress, preview, cached, finished, skipped, failed or cancelled. For the
             run: accepted, started, continued, succeeded, failed or cancelled.
         node: id of the node; empty for the run itself.
-        time: seconds since the epoch.
+        time: seconds since the epoch. `at` is the same in ISO 8601.
         progress: progress of the run, if the event has it.
         content: the whole event.
     """
@@ -136,6 +136,11 @@ class RunEvent:
     time: float
     progress: float | None
     content: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def at(self) -> str:
+        """Time in ISO 8601; empty if the server is older than 0.2.0."""
+        return str(self.content.get("at", ""))
 
     @property
     def last(self) -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
 
 from acestep_flows.errors import Unreachable
+
+log = logging.getLogger(__name__)
 
 PAUSES = (0.1, 2.0)
 """First and longest pause between two attempts, in seconds."""
@@ -18,23 +21,44 @@ POLL_PAUSES = (0.05, 1.0)
 """First and longest pause between two polls of a run, in seconds, if the server responds at once."""
 
 
+def no_advice(reason: object) -> str:
+    """Nothing to add to a reason."""
+    return ""
+
+
+TELL_AFTER = 1.0
+"""Seconds without an answer after which a warning says that the client waits."""
+
+WORTH_TELLING = 5.0
+"""Seconds that a client must have left to wait; if it has fewer, its error soon says the same."""
+
+
 class RetryBudget:
-    """Pauses between attempts, until the server has not answered for some time.
+    """Pauses between attempts, until the server has not answered for some time. A warning is logged once it takes long.
 
     Args:
         seconds: how long to retry after the latest answer; 0 gives up at once.
         server: address of the server, for the error.
+        advice: what to do about a reason, to follow it in messages.
         clock: a monotonic clock in seconds.
     """
 
-    def __init__(self, seconds: float, server: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._seconds, self._server, self._clock = seconds, server, clock
+    def __init__(
+        self,
+        seconds: float,
+        server: str,
+        advice: Callable[[object], str] = no_advice,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._seconds, self._server, self._advice, self._clock = seconds, server, advice, clock
         self.renew()
 
     def renew(self) -> None:
         """Start the time again, because the server answered."""
         self._until = self._clock() + self._seconds
         self._pause = PAUSES[0]
+        self._failing_since: float | None = None
+        self._is_told = False
 
     def pause(self, reason: object) -> float:
         """Seconds to wait before the next attempt.
@@ -42,9 +66,16 @@ class RetryBudget:
         Raises:
             Unreachable: the time is over.
         """
-        if self._clock() >= self._until:
-            text = str(reason) or type(reason).__name__
-            raise Unreachable(f"{self._server} does not answer: {text}")
+        now = self._clock()
+        text = f"{self._server} does not answer: {str(reason) or type(reason).__name__}{self._advice(reason)}"
+        if now >= self._until:
+            raise Unreachable(text)
+        if self._failing_since is None:
+            self._failing_since = now
+        left = self._until - now
+        if not self._is_told and left > WORTH_TELLING and now - self._failing_since >= TELL_AFTER:
+            log.warning("%s; waiting for it for up to %.0f s", text, left)
+            self._is_told = True
         pause, self._pause = self._pause, min(2 * self._pause, PAUSES[1])
         return pause
 

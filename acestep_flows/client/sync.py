@@ -15,13 +15,13 @@ from acestep_flows.client.api_request import ApiRequest
 from acestep_flows.client.connection import (
     NO_MORE_EVENTS,
     PATIENCE,
-    SERVER,
     ServerAddress,
     body_bytes,
     ignore_progress,
     is_final,
     json_object,
     open_download,
+    refuse_arguments,
     upload_options,
 )
 from acestep_flows.client.download_file import ResumableFile
@@ -36,27 +36,30 @@ class Client:
     """A client of one server. It is a context manager that closes its connections.
 
     Every method raises `Unreachable` if the server does not answer for `patience` seconds, and any FlowsError that the
-    server reports.
+    server reports. A warning is logged when a method has waited for a second.
 
     Args:
-        server: URL of the server.
-        key: API key, if the server requires one.
+        server: URL of the server; None: ACESTEP_FLOWS_SERVER, else http://127.0.0.1:8777.
+        key: API key, if the server requires one; None: ACESTEP_FLOWS_API_KEY. An empty text sends none.
         patience: seconds to retry while the server does not answer.
         transport: transport of httpx, for tests.
 
     Raises:
         InputError: the URL or the key is not usable.
+        TypeError: an argument does not exist; it says which one was meant.
     """
 
     def __init__(
         self,
-        server: str = SERVER,
+        server: str | None = None,
         key: str | None = None,
         *,
         patience: float = PATIENCE,
         transport: httpx.BaseTransport | None = None,
+        **unknown: Any,
     ) -> None:
-        self._server = ServerAddress(server, key, patience)
+        refuse_arguments("Client", unknown)
+        self._server = ServerAddress.find(server, key, patience)
         self._http = httpx.Client(transport=transport, **self._server.httpx_options())
 
     def __enter__(self) -> Self:
@@ -93,9 +96,9 @@ class Client:
         Args:
             graph: the name of a graph, or a graph as JSON if the server allows it.
             inputs: inputs by name, as in the graph's schema. For audio or latents give an `Asset`, an `Output` of a
-                run, the id of an asset, or a `Path`, which is uploaded.
+                run, the id or the URL of an asset, or a `Path`, which is uploaded.
             options: `priority`, `deadline` (seconds), `cache` (use, refresh, off), `format` (flac, wav, mp3, ogg),
-                `preview_every` (steps), `webhook`, `idempotency_key`.
+                `preview_every` (steps), `webhook` (a URL), `idempotency_key`.
         """
         return Run.read(self._request(api_request.submit(graph, self._encoded(inputs or {}), options)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import inspect
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -152,6 +153,85 @@ def test_error_responses_raise_the_errors_of_the_library(
     assert stub.requests[0].path == "/v1/runs/x%2F..%2Fy"
     if b"of_the_future" in answer.body:
         assert caught.value.code == "of_the_future"
+
+
+def test_an_error_has_its_field_and_what_is_allowed(make: Any, stub: Stub) -> None:
+    stub.answers = [
+        fault("invalid_input", "duration: 900 (allowed: 1 to 240 s)", 422, field="duration", allowed="1 to 240 s"),
+        fault("unsupported_media_type", "Content-Type: missing", 415, field="Content-Type"),
+        fault("not_found", "no run 'x'", 404),
+    ]
+    with make(stub.url) as client:
+        with pytest.raises(InputError) as wrong:
+            client.status(RUN)
+        assert (wrong.value.field, wrong.value.allowed) == ("duration", "1 to 240 s")
+        with pytest.raises(InputError) as media:
+            client.status(RUN)
+        assert (media.value.field, media.value.allowed) == ("Content-Type", "")
+        with pytest.raises(NotFound) as missing:
+            client.status("x")
+        assert (missing.value.field, missing.value.allowed) == ("", "")
+
+
+def test_the_environment_names_server_and_key(make: Any, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACESTEP_FLOWS_SERVER", stub.url)
+    monkeypatch.setenv("ACESTEP_FLOWS_API_KEY", "af_environment")
+    for arguments in ({}, {"key": "af_mine"}, {"server": stub.url, "key": ""}, {"server": stub.url}):
+        with make(**arguments) as client:
+            client.stats()
+    sent = [request.headers.get("authorization") for request in stub.requests]
+    assert sent == ["Bearer af_environment", "Bearer af_mine", None, "Bearer af_environment"]
+    monkeypatch.setenv("ACESTEP_FLOWS_SERVER", "not an address")
+    with make(stub.url) as client:
+        client.stats()
+    with pytest.raises(InputError, match="'not an address' is not the address of a server"):
+        make()
+
+
+def test_without_environment_the_server_is_on_this_machine(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ACESTEP_FLOWS_SERVER", raising=False)
+    with make(patience=0.0) as client, pytest.raises(Unreachable) as caught:
+        client.stats()
+    assert str(caught.value).startswith("http://127.0.0.1:8777 does not answer: ")
+
+
+@pytest.mark.parametrize(("name", "meant"), [("api_key", "key"), ("base_url", "server"), ("timeout", "patience")])
+def test_arguments_of_other_clients_are_answered(make: Any, name: str, meant: str) -> None:
+    with pytest.raises(TypeError, match=f"Client takes no '{name}'; did you mean '{meant}'"):
+        make(**{name: "x"})
+
+
+def free_port() -> int:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        return int(unused.getsockname()[1])
+
+
+def test_a_client_says_once_that_it_waits(
+    make: Any, stub: Stub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing listens on a port of this machine, which is said in a second or two, with what to do."""
+    monkeypatch.setattr("acestep_flows.client.retry.WORTH_TELLING", 0.2)
+    with make(f"http://127.0.0.1:{free_port()}", patience=3.0) as client, pytest.raises(Unreachable) as caught:
+        client.graphs()
+    (record,) = caplog.records
+    assert (record.levelname, record.name) == ("WARNING", "acestep_flows.client.retry")
+    for text in (record.getMessage(), str(caught.value)):
+        assert "does not answer: " in text
+        assert "`acestep-flows serve` starts a server, and ACESTEP_FLOWS_SERVER or `server` names another" in text
+    assert "waiting for it for up to 1 s" in record.getMessage()
+    caplog.clear()
+    stub.answers = [Answer(502, b"")]
+    with make(stub.url) as client:
+        client.stats()
+    assert not caplog.records, "a short pause is no news"
+
+
+def test_a_webhook_may_be_its_url(make: Any, stub: Stub) -> None:
+    with make(stub.url) as client:
+        client.submit("text2music", webhook="https://a.example/h")
+        client.submit("text2music", webhook={"url": "https://a.example/h"})
+    assert [request.json()["webhook"] for request in stub.requests] == [{"url": "https://a.example/h"}] * 2
 
 
 def test_retry_after_and_graph_problems_reach_the_caller(make: Any, stub: Stub) -> None:

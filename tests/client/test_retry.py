@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acestep_flows.client.retry import HOLD, POLL_PAUSES, RunPoll
+from acestep_flows.client.retry import HOLD, POLL_PAUSES, TELL_AFTER, RetryBudget, RunPoll
+from acestep_flows.errors import Unreachable
 
 
 @dataclass
@@ -57,3 +58,32 @@ def test_a_timeout_of_zero_polls_once() -> None:
     assert poll.hold() == 0
     with pytest.raises(TimeoutError):
         poll.pause("running")
+
+
+@pytest.mark.parametrize("patience", [3.0, 60.0, 600.0])
+def test_a_long_wait_is_told_once_and_a_short_one_is_not(patience: float, caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    budget = RetryBudget(patience, "http://a", clock=clock)
+    told: list[float] = []
+    while clock.now < 1000 + patience:
+        pause = budget.pause(ConnectionError())
+        told += [clock.now - 1000 for _ in caplog.records[len(told) :]]
+        clock.now += pause
+    with pytest.raises(Unreachable, match="http://a does not answer: ConnectionError"):
+        budget.pause(ConnectionError())
+    assert len(told) == (patience > 10)
+    assert all(TELL_AFTER <= second < 4 for second in told)
+
+
+def test_an_answer_ends_a_wait(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    budget = RetryBudget(60, "http://a", clock=clock)
+    for _ in range(50):
+        clock.now += 30 + budget.pause("the event stream ended early")
+        budget.renew()
+    assert not caplog.records
+    for _ in range(2):
+        while len(caplog.records) == 0:
+            clock.now += budget.pause("gone")
+        caplog.clear()
+        budget.renew()

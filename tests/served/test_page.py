@@ -73,11 +73,9 @@ def test_in_python(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     (code,) = blocks("python", "In Python")
     assert "with Client() as client" in code
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ACESTEP_FLOWS_SERVER", server.url)
     output: list[str] = []
-    exec(
-        code.replace("Client()", f"Client({server.url!r})"),
-        {"print": lambda *args: output.append(" ".join(map(str, args)))},
-    )
+    exec(code, {"print": lambda *args: output.append(" ".join(map(str, args)))})
     assert output[0].startswith("accepted")
     assert any(line.startswith("progress take") for line in output)
     assert output[-2].startswith("succeeded")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 from acestep_flows.api.http.dependencies import Streams, in_thread
 from acestep_flows.api.http.errors import Redactor
@@ -33,8 +34,12 @@ def resume_point(last_event_id: str | None, after: int) -> int:
 
 
 def encode_event(event: StoredEvent, redact: Redactor) -> bytes:
-    """One event in the format of server-sent events. JSON has no line breaks here, so its data is one line."""
-    data = {"seq": event.seq, "type": event.type, **redact.content(event.body)}
+    """One event in the format of server-sent events. `at` is its `time` in ISO 8601.
+
+    JSON has no line breaks here, so its data is one line.
+    """
+    at = datetime.fromtimestamp(event.time, UTC).isoformat().replace("+00:00", "Z")
+    data = {"seq": event.seq, "type": event.type, **redact.content(event.body), "at": at}
     return f"id: {event.seq}\nevent: {event.type}\ndata: {json.dumps(data)}\n\n".encode()
 
 

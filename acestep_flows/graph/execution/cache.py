@@ -39,7 +39,10 @@ _ENTRY_BYTES = 1000
 
 @dataclass(frozen=True, slots=True)
 class CacheResult:
-    """Outputs, where they came from, and the seconds it took to compute them (unknown on disk: 0)."""
+    """Outputs, where they came from, and the seconds it took to compute them.
+
+    They are 0 where nothing was saved, for who waited for a computation under way, and where they are unknown, on disk.
+    """
 
     outputs: Outputs
     source: ResultSource
@@ -114,7 +117,7 @@ class Cache:
         computation = self._computations.get((key, mode))
         if computation is not None and computation.open:
             result = await computation.join(listener)
-            return CacheResult(result.outputs, "memory", result.seconds)
+            return CacheResult(result.outputs, "memory")
         computation = SharedComputation(lambda shared: self._fill(key, stage, mode, compute, shared))
         self._computations[key, mode] = computation
         try:

@@ -329,7 +329,7 @@ def test_the_end_of_a_run_is_posted_until_it_is_received(strict: Checkpoint, tmp
     url = f"http://127.0.0.1:{server.server_port}/"
     options = ApiOptions(private_webhooks=True)
     with opened(tmp_path, strict, options=options, webhook_secret=SECRET) as door:
-        run = door.finished(webhook={"url": url})
+        run = door.finished(webhook=url)
         end = time.monotonic() + 20
         while len(posts) < 2:
             assert time.monotonic() < end

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,22 @@ def test_a_client_resumes_after_a_lost_connection(door: Door) -> None:
     after = door.client.get(url, params={"after": seen[-2]["seq"]})
     assert [event["type"] for event in event_data(after)] == ["succeeded"]
     assert door.client.get(url, headers={"Last-Event-ID": str(seen[-1]["seq"])}).status_code == 204
+
+
+def test_events_have_their_time_in_both_forms(door: Door) -> None:
+    run = door.finished()
+    events = list(event_data(door.client.get(run["links"]["events"])))
+    assert len(events) > 5
+    for event in events:
+        at = datetime.fromisoformat(event["at"])
+        assert at.utcoffset() == timedelta(0)
+        assert at.timestamp() == pytest.approx(event["time"], abs=1e-5)
+    assert events[0]["at"][:19] == run["created_at"][:19]
+
+
+def test_an_ended_run_has_no_estimate(door: Door) -> None:
+    run = door.finished()
+    assert door.client.get(run["links"]["self"]).json()["estimate"] is None
 
 
 def test_a_cancelled_run_ends_its_stream(door: Door) -> None:

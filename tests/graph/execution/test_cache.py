@@ -189,6 +189,30 @@ def test_two_runs_at_once_compute_each_node_once() -> None:
     assert first.outputs == second.outputs
 
 
+def test_who_waits_for_another_run_s_work_reports_no_seconds_of_it() -> None:
+    """Nothing was saved: the seconds are those of the run that computes. A later run is told what it saved."""
+    plan = plan_of({"a": node("make"), "b": node("step", latents=out("a"), pause=0.05)})
+    heard: list[list[Event]] = [[], [], []]
+
+    async def all_three() -> list[Result]:
+        with scheduler_of() as scheduler:
+            runs = [run_plan(scheduler, plan, Options(on_event=events.append)) for events in heard]
+            return [*await asyncio.gather(*runs[:2]), await runs[2]]
+
+    results = asyncio.run(all_three())
+    for result, events in zip(results, heard, strict=True):
+        (end,) = (event for event in events if event.node == "b" and event.type in ("finished", "cached"))
+        seconds = result.nodes["b"].seconds
+        if end.type == "finished":
+            assert end.seconds is not None
+            assert end.seconds == seconds > 0.05
+        elif result is results[2]:
+            assert end.seconds is not None
+            assert end.seconds > 0.05
+        else:
+            assert (end.seconds, seconds) == (None, 0)
+
+
 def test_two_nodes_alike_are_computed_once() -> None:
     result, _ = run(plan_of({"a": node("make"), "b": node("make"), "c": node("mix", parts=[out("a"), out("b")])}))
     assert RAN == ["make", "mix"]

@@ -28,7 +28,8 @@ LONGEST_WAIT = 60.0
 
 EVENT = {
     "type": "object",
-    "description": "One event of the stream. Its data is JSON: seq, type, time, node, stage, progress, step, steps.",
+    "description": "One event of the stream. Its data is JSON: seq, type, time (seconds since 1970), at "
+    "(the same in ISO 8601), node, stage, progress, step, steps.",
     "properties": {
         "id": {"type": "string", "description": "Number of the event. Send it as Last-Event-ID to resume after it."},
         "event": {
