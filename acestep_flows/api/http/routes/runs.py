@@ -41,6 +41,9 @@ EVENT = {
     },
 }
 
+STREAM = {"type": "string", "description": "Server-sent events, each as `x-event` says.", "x-event": EVENT}
+"""The whole stream is text, so generated clients return it as such."""
+
 
 @router.post("/runs", status_code=202, responses=NO_GRAPH | NOT_ACCEPTED)
 async def submit_run(
@@ -121,7 +124,7 @@ async def cancel_run(id: RunId, service: TheService, caller: TheCaller, builder:
     responses=NO_RUN
     | {
         200: {
-            "content": {TYPE: {"schema": EVENT, "example": 'id: 2\nevent: started\ndata: {"seq": 2}\n\n'}},
+            "content": {TYPE: {"schema": STREAM, "example": 'id: 2\nevent: started\ndata: {"seq": 2}\n\n'}},
             "description": "Server-sent events until the run has ended.",
         },
         204: {"description": "The run has ended, and there are no later events."},
