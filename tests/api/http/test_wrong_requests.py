@@ -74,7 +74,7 @@ def test_a_wrong_id_is_not_found_and_its_form_is_told(door: Door, operations: li
             continue
         tried += 1
         kind = "asset" if "/assets/" in path else "run"
-        json_body = {} if "requestBody" in operation else None
+        json_body: dict[str, Any] | None = {} if "requestBody" in operation else None
         for id in ("nope", "run-123", "run-" + "g" * 26, "%00", "x" * 3000, "asset%2Fx"):
             response = door.client.request(method, filled(path, id=id), json=json_body)
             if response.status_code == 404 and "nothing at" in response.json()["error"]["message"]:
@@ -90,7 +90,7 @@ def test_a_wrong_id_is_not_found_and_its_form_is_told(door: Door, operations: li
 def test_a_wrong_graph_is_not_found_and_the_nearest_is_told(door: Door, operations: list[Any]) -> None:
     for path, method, operation in operations:
         if "/graphs/{name}" in path:
-            body = {} if "requestBody" in operation else None
+            body: dict[str, Any] | None = {} if "requestBody" in operation else None
             error = fault(door.client.request(method, filled(path, name="text2musik"), json=body), 404)
             assert error["message"].startswith("no graph 'text2musik', nearest 'text2music'; allowed: ")
             assert "text2music" in error["allowed"].split(", ")
@@ -120,7 +120,7 @@ def test_a_body_that_is_not_json_says_where(door: Door, operations: list[Any]) -
             )
         empty = fault(door.client.request(method, url, headers=headers), 422)
         assert (empty["message"], empty["field"]) == ("body: missing (allowed: a JSON object)", "body")
-        for content in ("[1, 2]", "5", '"text"', "true"):
+        for content in (b"[1, 2]", b"5", b'"text"', b"true"):
             error = fault(door.client.request(method, url, content=content, headers=headers), 422)
             assert (error["field"], error["allowed"]) == ("body", "a JSON object"), error
     assert tried >= 4
