@@ -77,7 +77,7 @@ def create_app(service: Service) -> FastAPI:
     app.state.service = service
     app.state.streams = Streams(service.options.streams, service.options.streams_each)
     app.state.metrics = Metrics(service, app.state.streams)
-    for routes in (pages, graphs, runs, run_files, renders, assets, health):
+    for routes in (graphs, runs, run_files, renders, assets, health, pages):
         app.include_router(routes.router)
     errors.install(app, service.redact)
     _add_middleware(app, service)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from acestep_flows.api.http.html import Markup, element, joined, table
 
 Json = Mapping[str, Any]
+
+KEY_OPTION = '-H "Authorization: Bearer $ACESTEP_FLOWS_API_KEY"'
 
 BOUNDS = {
     "minimum": "from {}",
@@ -39,11 +42,14 @@ def reference(document: Json, origin: str, base: str) -> Markup:
         element("h1", f"{info['title']} {info['version']}"),
         *(element("p", paragraph) for paragraph in info["description"].split("\n\n")),
         element("p", "For programs: ", element("a", f"{base}/openapi.json", href=f"{base}/openapi.json")),
+        element("p", "Where the server has API keys, add to a command: ", element("code", KEY_OPTION)),
         element("nav", *(_index(tag, operations) for tag, operations in groups.items())),
     ]
+    errors = _shared_answers([operation for operations in groups.values() for operation in operations])
+    parts += [element("h2", "errors of all operations"), _answers(errors)]
     for tag, operations in groups.items():
         parts.append(element("h2", tag))
-        parts += [_operation(operation, document, origin) for operation in operations]
+        parts += [_operation(operation, document, origin, errors) for operation in operations]
     parts.append(element("h2", "schemas"))
     schemas = document["components"]["schemas"]
     parts += [_schema(name, schemas[name]) for name in sorted(schemas)]
@@ -74,11 +80,35 @@ def _index(tag: str, operations: Sequence[_Operation]) -> Markup:
     return joined(element("strong", tag), element("ul", *(element("li", link) for link in links)))
 
 
+def _shared_answers(operations: Sequence[_Operation]) -> dict[str, Json]:
+    """The answers by status that most operations have alike. They are told once."""
+    shared: dict[str, Json] = {}
+    all_answers = [operation.content["responses"] for operation in operations]
+    for status in sorted({status for answers in all_answers for status in answers}):
+        texts = Counter(answers[status].get("description", "") for answers in all_answers if status in answers)
+        description, count = texts.most_common(1)[0]
+        if status >= "4" and 2 * count > len(operations):
+            shared[status] = next(
+                answers[status]
+                for answers in all_answers
+                if status in answers and answers[status].get("description", "") == description
+            )
+    return shared
+
+
+def _answers(answers: Mapping[str, Json]) -> Markup:
+    rows: list[tuple[str, ...]] = [
+        (element("code", status), answer.get("description", ""), _contents(answer.get("content", {})))
+        for status, answer in answers.items()
+    ]
+    return table(("status", "", "body"), rows)
+
+
 def _title(operation: _Operation) -> Markup:
     return element("code", element("span", operation.method, class_="method"), operation.path)
 
 
-def _operation(operation: _Operation, document: Json, origin: str) -> Markup:
+def _operation(operation: _Operation, document: Json, origin: str, shared: Mapping[str, Json]) -> Markup:
     content = operation.content
     parameters: list[tuple[str, ...]] = [
         (
@@ -92,10 +122,9 @@ def _operation(operation: _Operation, document: Json, origin: str) -> Markup:
     bodies: list[tuple[str, ...]] = [
         (element("code", kind), _type(media.get("schema", {}))) for kind, media in operation.body.items()
     ]
-    answers: list[tuple[str, ...]] = [
-        (element("code", status), answer.get("description", ""), _contents(answer.get("content", {})))
-        for status, answer in content["responses"].items()
-    ]
+    answers = {
+        status: answer for status, answer in sorted(content["responses"].items()) if answer != shared.get(status)
+    }
     return element(
         "section",
         element("h3", _title(operation)),
@@ -103,7 +132,7 @@ def _operation(operation: _Operation, document: Json, origin: str) -> Markup:
         table(("parameter", "in", "type", ""), parameters),
         table(("body", ""), bodies),
         element("pre", _command(operation, document, origin)),
-        table(("status", "", "body"), answers),
+        _answers(answers),
         id=operation.anchor,
     )
 
@@ -179,7 +208,9 @@ def _type(schema: Json) -> Markup:
 
 def _bounds(schema: Json) -> Iterator[str]:
     for keyword, words in BOUNDS.items():
-        if schema.get(keyword) is not None:
+        if keyword == "minLength" and schema.get(keyword) == 1:
+            yield "not empty"
+        elif schema.get(keyword) is not None:
             yield words.format(json.dumps(schema[keyword]))
 
 
