@@ -8,6 +8,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 from acestep_flows.api.http.html import Markup, element, joined, table
 
@@ -148,11 +149,16 @@ def _contents(content: Json) -> Markup:
 def _command(operation: _Operation, document: Json, origin: str) -> str:
     """The operation as a command for a terminal, with the examples of the document."""
     path = operation.path
+    query = {
+        parameter["name"]: _example(parameter, document)
+        for parameter in operation.parameters
+        if parameter["in"] == "query" and parameter.get("required")
+    }
     for parameter in operation.parameters:
         if parameter["in"] == "path":
             path = re.sub(rf"\{{{parameter['name']}(:path)?\}}", str(_example(parameter, document)), path)
     words = ["curl", "-s"] + ([] if operation.method in ("GET", "POST") else ["-X", operation.method])
-    words.append(shlex.quote(f"{origin}{path}"))
+    words.append(shlex.quote(f"{origin}{path}{'?' if query else ''}{urlencode(query)}"))
     if "application/json" in operation.body:
         example = json.dumps(_example(operation.body["application/json"]["schema"], document))
         words += ["-H", shlex.quote("Content-Type: application/json"), "-d", shlex.quote(example)]

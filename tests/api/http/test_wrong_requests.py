@@ -67,14 +67,21 @@ def body_schema(operation: dict[str, Any], document: dict[str, Any]) -> dict[str
     return schema
 
 
+def body_example(operation: dict[str, Any], document: dict[str, Any]) -> Any:
+    """A right body; None if the operation has none."""
+    schema = body_schema(operation, document)
+    return None if schema is None else schema["examples"][0]
+
+
 def test_a_wrong_id_is_not_found_and_its_form_is_told(door: Door, operations: list[Any]) -> None:
+    document = door.client.get("/openapi.json").json()
     tried = 0
     for path, method, operation in operations:
         if "{id}" not in path:
             continue
         tried += 1
         kind = "asset" if "/assets/" in path else "run"
-        json_body: dict[str, Any] | None = {} if "requestBody" in operation else None
+        json_body = body_example(operation, document)
         for id in ("nope", "run-123", "run-" + "g" * 26, "%00", "x" * 3000, "asset%2Fx"):
             response = door.client.request(method, filled(path, id=id), json=json_body)
             if response.status_code == 404 and "nothing at" in response.json()["error"]["message"]:
@@ -88,9 +95,10 @@ def test_a_wrong_id_is_not_found_and_its_form_is_told(door: Door, operations: li
 
 
 def test_a_wrong_graph_is_not_found_and_the_nearest_is_told(door: Door, operations: list[Any]) -> None:
+    document = door.client.get("/openapi.json").json()
     for path, method, operation in operations:
         if "/graphs/{name}" in path:
-            body: dict[str, Any] | None = {} if "requestBody" in operation else None
+            body = body_example(operation, document)
             error = fault(door.client.request(method, filled(path, name="text2musik"), json=body), 404)
             assert error["message"].startswith("no graph 'text2musik', nearest 'text2music'; allowed: ")
             assert "text2music" in error["allowed"].split(", ")
