@@ -41,8 +41,8 @@ EVENT = {
     },
 }
 
-STREAM = {"type": "string", "description": "Server-sent events, each as `x-event` says.", "x-event": EVENT}
-"""The whole stream is text, so generated clients return it as such."""
+STREAM = {"anyOf": [EVENT, {"type": "string", "description": "All events as text."}]}
+"""Generators of clients take the stream as text; who reads it event by event has objects."""
 
 
 @router.post("/runs", status_code=202, responses=NO_GRAPH | NOT_ACCEPTED)
