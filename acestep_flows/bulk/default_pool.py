@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from acestep_flows.runtime.serving.pool import Pool
+from acestep_flows.runtime.serving.pool import AUTO, Pool
+from acestep_flows.runtime.serving.suited_pool import gpu_pool, room, summary
 
 if TYPE_CHECKING:
     from acestep_flows.model.checkpoint import Checkpoint
-
-OVERHEAD = 1_000_000_000
-"""Bytes that a process needs beside its weights: libraries, and one song being rendered."""
+    from acestep_flows.runtime.machine import Machine
 
 
-def suited_pool(checkpoint: Checkpoint) -> Pool:
-    """The pool for this machine: its GPU where it has one, otherwise one process for each core."""
-    import torch
-
-    if torch.cuda.is_available():
-        return Pool.read("single-gpu")
+def suited_pool(checkpoint: Checkpoint, machine: Machine | None = None) -> Pool:
+    """The pool for a machine, by default this one: its GPUs, otherwise a process for each core that memory allows."""
     from acestep_flows.runtime.bulk.pipeline import local_pool
+    from acestep_flows.runtime.machine import this_machine
 
-    return local_pool(_replicas(_weight(checkpoint)))
-
-
-def _replicas(weights: int) -> int:
-    """One process for each core, as far as memory allows."""
-    import psutil
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    room = int(psutil.virtual_memory().available * 0.8) // (weights + OVERHEAD)
-    return max(1, min(cores, room))
-
-
-def _weight(checkpoint: Checkpoint) -> int:
-    """Bytes of all weights files."""
-    return sum(path.stat().st_size for path in Path(checkpoint.root).rglob("*.safetensors"))
+    machine = machine if machine is not None else this_machine()
+    if (pool := gpu_pool(checkpoint, machine)) is not None:
+        return pool
+    processes = max(1, min(machine.cores, room(checkpoint, machine)))
+    return local_pool(processes, name=AUTO, summary=summary(processes, 1, checkpoint, machine))

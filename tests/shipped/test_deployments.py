@@ -14,6 +14,7 @@ import yaml
 from packaging.specifiers import SpecifierSet
 
 from acestep_flows.cli.main import cli
+from acestep_flows.runtime.machine import usable_cores
 from acestep_flows.runtime.serving.pool import (
     SHIPPED,
     Autoscaling,
@@ -47,7 +48,9 @@ def test_pools_are_valid_and_have_the_name_of_their_file(name: str) -> None:
 
 
 def test_pools_have_the_hardware_of_their_name() -> None:
-    local, split, single, eight = (Pool.read(name) for name in SHIPPED)
+    local, split, single, eight, per_core = (Pool.read(name) for name in SHIPPED)
+    assert (len(per_core.processes), per_core.cpus, per_core.gpus) == (1, usable_cores(), 0)
+    assert per_core.processes["all"].torch_threads == 1
     assert (len(local.processes), local.cpus, local.gpus) == (1, 2, 0)
     assert all(len(process.stages) == 1 for process in split.processes.values())
     weighty = [stage for stage in stages().values() if stage.parts]

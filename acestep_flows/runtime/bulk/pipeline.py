@@ -58,11 +58,11 @@ def local_pool(replicas: int, *, exact: bool = True, **settings: Any) -> Pool:
         replicas: how many.
         exact: let every song be denoised alone, so that it is bit for bit what `run` makes with one thread. Songs that
             share forward passes come out the same but for rounding.
-        settings: more of `Pool`.
+        settings: more of `Pool`, and its name in place of `bulk`.
     """
     every = Process(stages=tuple(stages()), replicas=replicas, cpus=1, threads=1, workers=1)
     engine = EngineSection(tokens=4096, songs=1 if exact else 16, save_every=0)
-    return Pool(name="bulk", processes={"all": every}, engine=engine, **settings)
+    return Pool(**{"name": "bulk", "processes": {"all": every}, "engine": engine} | settings)
 
 
 def legs_for(pool: Pool, way: Sequence[str], writers: int = 1) -> list[Leg]:

@@ -14,6 +14,7 @@ torch nor Ray.
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
@@ -21,15 +22,39 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from acestep_flows.errors import InputError
 from acestep_flows.model.placement import Dtype, Placement
+from acestep_flows.runtime.serving.pool_problems import problem_lines
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.registry import stages
 
 MAX_BYTES = 1_000_000
 SUFFIXES = (".yaml", ".yml")
+
+AUTO = "auto"
+"""In place of a pool's name: the pool that suits the machine."""
+
+CORES = "cores"
+"""In place of a number of replicas: one for each core of the machine that reads the file."""
+
+
+def _replicas(value: Any) -> Any:
+    if value != CORES:
+        return value
+    from acestep_flows.runtime.machine import usable_cores
+
+    return usable_cores()
+
 
 ProcessName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 
@@ -58,7 +83,9 @@ class Process(PoolSection):
     """One kind of process: the stages it runs, which share their weights, and what each replica of it takes."""
 
     stages: tuple[str, ...] = Field(min_length=1, description="Names of the stages that run in this process.")
-    replicas: int = Field(1, ge=1, le=1000, description="How many processes of this kind.")
+    replicas: Annotated[int, BeforeValidator(_replicas)] = Field(
+        1, ge=1, le=1000, description="How many processes of this kind; `cores`: one for each core."
+    )
     autoscaling: Autoscaling | None = Field(None, description="Replicas by load, in place of `replicas`.")
     cpus: float = Field(1.0, ge=0, le=1024, description="Cores that each replica reserves; bookkeeping, not a fence.")
     gpus: float = Field(0.0, ge=0, le=64, description="GPUs that each replica reserves; a fraction shares one.")
@@ -177,7 +204,9 @@ class LimitsSection(PoolSection):
 class Pool(PoolSection):
     """A pool file, checked: every stage there is has exactly one place."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,39}$", description="What the pool is called.")
+    name: str = Field(
+        "pool", pattern=r"^[a-z][a-z0-9-]{0,39}$", description="What the pool is called; absent: as its file."
+    )
     version: Literal[1] = Field(1, description="Version of this format.")
     summary: str = Field("", max_length=500, description="What the pool is for.")
     checkpoint: str | None = Field(
@@ -212,7 +241,7 @@ class Pool(PoolSection):
             raise InputError(f"not readable: {' '.join(str(error).split())}", where=str(path)) from None
         if not isinstance(parsed, dict):
             raise InputError("no map of settings", where=str(path), allowed="a pool file")
-        return cls.checked(parsed, str(path))
+        return cls.checked({"name": _name_of(path)} | parsed, str(path))
 
     @classmethod
     def checked(cls, content: Any, where: str = "pool") -> Pool:
@@ -224,7 +253,7 @@ class Pool(PoolSection):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            raise InputError("; ".join(_messages(error)), where=where) from None
+            raise InputError("; ".join(problem_lines(error, cls)), where=where) from None
 
     @cached_property
     def home_of(self) -> dict[str, str]:
@@ -263,11 +292,17 @@ def _found(name_or_path: str | Path) -> Path:
     is_path = isinstance(name_or_path, Path) or "/" in name or name.endswith(SUFFIXES)
     path = Path(name) if is_path else shipped() / f"{name}.yaml"
     if not (is_path or name in SHIPPED) or "\0" in name or not path.is_file():
-        raise InputError(f"no pool {name[:200]!r}", where="pool", allowed=f"a file, or one of {', '.join(SHIPPED)}")
+        allowed = f"{AUTO}, a file, or one of {', '.join(SHIPPED)}"
+        raise InputError(f"no pool {name[:200]!r}", where="pool", allowed=allowed)
     return path
 
 
-SHIPPED = ("local", "split", "single-gpu", "gpu-pool")
+def _name_of(path: Path) -> str:
+    """The name of a pool whose file gives none: that of the file, as far as a pool may be called so."""
+    return re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-0123456789")[:40].rstrip("-") or "pool"
+
+
+SHIPPED = ("local", "split", "single-gpu", "gpu-pool", "per-core")
 """The pools that come with the package; the folder holds other files too."""
 
 
@@ -284,9 +319,3 @@ def _misplaced(processes: dict[str, Process]) -> Iterator[str]:
             yield f"stage {stage} has {count} places ({', '.join(owners)}), it needs one"
     if missing := [stage for stage in known if stage not in placed]:
         yield f"no place for {', '.join(missing)}"
-
-
-def _messages(error: ValidationError) -> Iterator[str]:
-    for problem in error.errors(include_url=False):
-        place = ".".join(str(part) for part in problem["loc"])
-        yield f"{place}: {problem['msg']}" if place else str(problem["msg"])

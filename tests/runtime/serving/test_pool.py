@@ -28,9 +28,9 @@ def with_process(**changes: Any) -> Change:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda made: made.update(device="cuda"), "device: Extra inputs are not permitted"),
-        (lambda made: made["engine"].update(steps=3), "engine.steps: Extra"),
-        (with_process(gpu=1), "processes.all.gpu: Extra"),
+        (lambda made: made.update(device="cuda"), "device: no setting 'device'; allowed: name, version, summary"),
+        (lambda made: made["engine"].update(steps=3), "engine.steps: no setting 'steps'; allowed: tokens, songs"),
+        (with_process(gpu=1), "processes.all.gpu: no setting 'gpu', nearest 'gpus'; allowed: stages"),
         (lambda made: made["processes"]["all"]["stages"].remove("vocode"), "no place for vocode"),
         (
             lambda made: made["processes"].update(two={"stages": ["mix", "trim"]}),
@@ -40,18 +40,26 @@ def with_process(**changes: Any) -> Change:
             lambda made: made["processes"]["all"]["stages"].append("vocoder"),
             "no stage 'vocoder', did you mean 'vocode'?",
         ),
-        (lambda made: made.update(processes={}), "processes: Dictionary should have at least 1 item"),
-        (lambda made: made["processes"].update({"a b": {"stages": ["mix"]}}), "processes.a b"),
+        (lambda made: made.update(processes={}), "processes: must name at least one"),
+        (
+            lambda made: made["processes"].update({"a b": {"stages": ["mix"]}}),
+            "processes.a b: 'a b' must be lower",
+        ),
         (with_process(gpus=1), "device cpu with 1 gpus: cuda and gpus belong together"),
         (with_process(device="cuda"), "device cuda with 0 gpus"),
         (with_process(device="cuda", gpus=1.5), "1.5 gpus: a fraction of one, or whole ones"),
-        (with_process(replicas=0), "greater than or equal to 1"),
+        (with_process(replicas=0), "processes.all.replicas: 0 must be greater than or equal to 1"),
         (with_process(replicas=2, autoscaling={"maximum": 3}), "replicas and autoscaling exclude each other"),
         (with_process(autoscaling={"minimum": 4, "maximum": 3}), "minimum 4 is above maximum 3"),
-        (with_process(cpus=float("nan")), "finite number"),
+        (with_process(cpus=float("nan")), "processes.all.cpus: nan must be a finite number"),
         (lambda made: made["engine"].update(tokens=0), "engine.tokens"),
-        (lambda made: made.update(version=2), "version"),
-        (lambda made: made.pop("name"), "name: Field required"),
+        (lambda made: made.update(version=2), "version: 2 must be 1"),
+        (lambda made: made.update(name="A B"), "name: 'A B' must be lower-case letters, digits and dashes"),
+        (lambda made: made["engine"].update(songs="many"), "engine.songs: 'many' must be a whole number"),
+        (lambda made: made.update(limits=3), "limits: 3 must be a map of settings"),
+        (lambda made: made.update(limits={"keep": {"day": 3}}), "limits.keep.day: no setting 'day', nearest 'days'"),
+        (with_process(autoscaling={"max": 3}), "processes.all.autoscaling.maximum: missing"),
+        (with_process(device="tpu"), "processes.all.device: 'tpu' must be 'cpu', 'cuda' or 'mps'"),
     ],
 )
 def test_what_is_wrong_is_said(change: Change, said: str) -> None:
@@ -61,6 +69,25 @@ def test_what_is_wrong_is_said(change: Change, said: str) -> None:
         Pool.checked(made, "here.yaml")
     assert said in str(refused.value)
     assert str(refused.value).startswith("here.yaml: ")
+    assert "\n" not in str(refused.value)
+    assert not any(words in str(refused.value) for words in ("Input should", "Extra inputs", "Value error", "Field re"))
+
+
+def test_name_version_and_summary_may_be_left_out(tmp_path: Path) -> None:
+    made = {"processes": content()["processes"]}
+    assert (Pool.checked(made).name, Pool.checked(made).version, Pool.checked(made).summary) == ("pool", 1, "")
+    for file, name in (("Two Cores.yaml", "two-cores"), ("2.yml", "pool")):
+        (tmp_path / file).write_text(yaml.safe_dump(made))
+        assert Pool.read(tmp_path / file).name == name
+
+
+def test_replicas_may_be_one_for_each_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("acestep_flows.runtime.machine.usable_cores", lambda: 5)
+    made = content()
+    made["processes"]["all"]["replicas"] = "cores"
+    assert Pool.checked(made).processes["all"].most == 5
+    assert Pool.read("per-core").cpus == 5
+    assert Pool.model_validate_json(Pool.read("per-core").model_dump_json()) == Pool.read("per-core")
 
 
 def test_everything_wrong_is_said_at_once() -> None:
@@ -113,7 +140,7 @@ def test_files_are_found_by_path_and_by_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["nowhere", "./nowhere.yaml", "serve-config", "../local", "a\0b"])
 def test_a_pool_that_is_not_there(name: str) -> None:
-    with pytest.raises(InputError, match="no pool .*one of local, split, single-gpu, gpu-pool"):
+    with pytest.raises(InputError, match="auto, a file, or one of local, split, single-gpu, gpu-pool, per-core"):
         Pool.read(name)
 
 
