@@ -40,7 +40,13 @@ _previews_option = click.option(
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; others need API keys.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8777, show_default=True, help="0 takes a free one.")
 @click.option("--home", type=FOLDER, required=True, help="Folder for runs and their outputs; all that a restart needs.")
-@click.option("--pool", default="local", show_default=True, metavar="FILE", help="Pool file, or a shipped one by name.")
+@click.option(
+    "--pool",
+    default="auto",
+    show_default="auto: what fits this machine",
+    metavar="FILE",
+    help="Pool file, or a shipped one by name: local, per-core, single-gpu, gpu-pool, split.",
+)
 @click.option("--graphs", "folders", multiple=True, type=FOLDER, help="Folder with graphs of your own; repeatable.")
 @click.option("--inline-graphs", is_flag=True, help="Let callers run graphs of their own.")
 @click.option("--origin", "origins", multiple=True, metavar="URL", help="Web origin that may call; repeatable.")
@@ -56,11 +62,22 @@ _previews_option = click.option(
     help="Seconds that runs may still use after a stop signal. Unfinished runs continue after a restart.",
 )
 def serve(**options: Any) -> None:
-    """Serve graphs over HTTP. A run that was accepted goes on after the server stops or dies and starts again."""
+    """Serve graphs over HTTP. A run that was accepted goes on after the server stops or dies and starts again.
+
+    It says on stderr what it starts, and writes one line to stdout when it is ready. Stop it with ctrl-C or SIGTERM.
+    """
     from acestep_flows.api.server.options import ServerOptions
     from acestep_flows.api.server.server import serve_forever
+    from acestep_flows.cli.serve_terminal import ServeTerminal
 
-    serve_forever(ServerOptions(**options), read_settings(), on_ready=click.echo)
+    terminal = ServeTerminal()
+    try:
+        serve_forever(
+            ServerOptions(**options), read_settings(), terminal.ready, tell=terminal.tell, divert=terminal.divert
+        )
+    except KeyboardInterrupt:
+        click.echo("stopped before it was ready", err=True)
+        sys.exit(INTERRUPTED)
 
 
 @click.command()

@@ -10,7 +10,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -136,8 +136,23 @@ def interruptible(stop: Callable[[], None]) -> Iterator[None]:
 class _Logged(logging.Handler):
     """Log records as lines on whatever stderr is at the time: a live display may have put itself in its place."""
 
+    file: TextIO | None = None
+
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(f"{record.levelname.lower()}: {record.getMessage()}", err=True)
+        click.echo(f"{record.levelname.lower()}: {record.getMessage()}", file=self.file, err=True)
+
+
+@contextmanager
+def warnings_on(file: TextIO) -> Iterator[None]:
+    """Our own warnings go to `file` in place of stderr."""
+    shown = [handler for handler in logging.getLogger("acestep_flows").handlers if isinstance(handler, _Logged)]
+    for handler in shown:
+        handler.file = file
+    try:
+        yield
+    finally:
+        for handler in shown:
+            handler.file = None
 
 
 def quiet_libraries() -> None:

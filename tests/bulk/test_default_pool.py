@@ -10,7 +10,7 @@ import pytest
 from acestep_flows.bulk.default_pool import suited_pool
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.embedded import embedded_checkpoint
-from acestep_flows.runtime.machine import Machine
+from acestep_flows.model.machine import Machine
 
 
 @pytest.fixture

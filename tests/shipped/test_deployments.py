@@ -14,7 +14,7 @@ import yaml
 from packaging.specifiers import SpecifierSet
 
 from acestep_flows.cli.main import cli
-from acestep_flows.runtime.machine import usable_cores
+from acestep_flows.model.machine import usable_cores
 from acestep_flows.runtime.serving.pool import (
     SHIPPED,
     Autoscaling,

@@ -16,6 +16,7 @@ import uvicorn
 
 from acestep_flows.api.http.app import create_app
 from acestep_flows.api.http.keys import Keyring
+from acestep_flows.api.server.address import url_of
 from acestep_flows.api.server.assembly import assemble
 from acestep_flows.api.server.options import ServerOptions
 from acestep_flows.api.store.home import Home
@@ -40,8 +41,9 @@ class HttpProcess:
         pool: Pool,
         home: Home,
         runner: ServeRunner,
+        tell: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self._options, self._keys = options, keys
+        self._options, self._keys, self._tell = options, keys, tell
         self._stop_requested = asyncio.Event()
         parts = assemble(home, pool, runner, settings, keys, options, self._reason_not_ready)
         self._scheduler, self._executor, self._service = parts.scheduler, parts.executor, parts.service
@@ -67,6 +69,7 @@ class HttpProcess:
             stop = asyncio.create_task(self._stop_requested.wait())
             await asyncio.wait([executor, serving, stop], return_when=asyncio.FIRST_COMPLETED)
             self._stop_requested.set()
+            self._tell(self._farewell())
             # HTTP continues while runs drain, so that clients that wait for a run see its end.
             await self._executor.drain(self._options.drain)
             http.should_exit = True
@@ -76,11 +79,15 @@ class HttpProcess:
     def _reason_not_ready(self) -> str:
         return "the server is ending" if self._stop_requested.is_set() else ""
 
+    def _farewell(self) -> str:
+        active, seconds = len(self._executor.active_runs), self._options.drain
+        if not active or not seconds:
+            return "stopping"
+        return f"stopping; {active} run{'s' if active > 1 else ''} under way may use {seconds:g} s more"
+
     def _greeting(self, listening: socket.socket) -> str:
-        host, port = listening.getsockname()[:2]
-        url_host = f"[{host}]" if ":" in host else host
         restriction = "" if self._keys else "; without API keys, from this machine only"
-        return f"ready at http://{url_host}:{port}{restriction}"
+        return f"ready at {url_of(listening)}{restriction}"
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

@@ -10,77 +10,138 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
-import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from acestep_flows.api.execution.webhook_signature import signing_key
 from acestep_flows.api.http.keys import check_host, read_keys
+from acestep_flows.api.server.address import bound, url_of
 from acestep_flows.api.server.options import ServerOptions
+from acestep_flows.api.server.start_report import StartReport
+from acestep_flows.api.server.stop_signals import ignore_signals, interrupt_on_signal, start_ends_on_signal
 from acestep_flows.api.store.home import Home
-from acestep_flows.errors import InputError
+from acestep_flows.api.store.home_lock import locked_home
+from acestep_flows.api.store.records import RunState
+from acestep_flows.errors import StorageError
 from acestep_flows.lazy_imports import garbage_collection_paused
+from acestep_flows.runtime.serving.loading import LoadingNotes
 from acestep_flows.runtime.serving.local_ray import deploy, local_ray, set_environment
-from acestep_flows.runtime.serving.pool import Pool
+from acestep_flows.runtime.serving.pool import AUTO, Pool
+from acestep_flows.runtime.serving.suited_pool import memory_warning, serving_pool
 from acestep_flows.settings import Settings
+from acestep_flows.weights.choose import choose_weights
+
+if TYPE_CHECKING:
+    from acestep_flows.runtime.serving.runner import ServeRunner
 
 HTTP_PROCESS = "acestep_flows.api.server.http_process"
+LOG = "server.log"
+"""In the home folder: what Ray and other libraries print while the server runs."""
+
+LOADING = "loading.log"
+"""In the home folder while the server starts: what its processes are loading."""
 
 
-def serve_forever(options: ServerOptions, settings: Settings, on_ready: Callable[[str], None]) -> None:
+def serve_forever(
+    options: ServerOptions,
+    settings: Settings,
+    on_ready: Callable[[str], None],
+    *,
+    tell: Callable[[str], None] = lambda line: None,
+    divert: Callable[[Path], AbstractContextManager[object]] = contextlib.nullcontext,
+) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Args:
         on_ready: called once with a line for people that has the address.
+        tell: called with lines for people about the start and the end.
+        divert: given the path of a log, makes a context in which it takes what Ray and other libraries print.
 
     Raises:
         InputError: the address, the pool or another option is not usable.
         CheckpointError: the weights are not usable.
         StorageError: the home folder is not usable.
+        Conflict: another server uses the home folder.
         FlowsError: the pool does not start.
+        KeyboardInterrupt: a signal ended the start.
     """
     keys = read_keys(settings)
     check_host(options.host, keys)
     if settings.webhook_secret is not None:
         signing_key(settings.webhook_secret)  # refused now rather than after the pool's start
-    pool = Pool.read(options.pool)
+    pool = _pool(options.pool, settings, tell)
     with contextlib.ExitStack() as stack:
-        listening = stack.enter_context(_bound(options.host, options.port))
-        home = Home.open(options.home, database=options.database, artifacts=options.artifacts)
-        stack.callback(home.close)
-        # The HTTP process takes seconds to import. A thread does that while this one waits for Ray.
-        set_environment()  # first, because that thread imports Ray too
-        threading.Thread(target=_import_http_process, daemon=True).start()
-        stack.enter_context(local_ray(pool.cpus, pool.gpus))
-        runner = deploy({"pool": pool, "home": home.root})
-        stack.callback(runner.close)
+        stack.enter_context(start_ends_on_signal())
+        listening = stack.enter_context(bound(options.host, options.port))
+        home = _opened(stack, options, url_of(listening))
+        stack.enter_context(divert(home.root / LOG))
+        with StartReport(tell) as report:
+            tell(f"log of Ray and other libraries: {home.root / LOG}")
+            runner = _start(stack, pool, home, report)
         from acestep_flows.api.server.http_process import HttpProcess
 
-        http_process = HttpProcess(options, settings, keys, pool, home, runner)
+        http_process = HttpProcess(options, settings, keys, pool, home, runner, tell)
         asyncio.run(http_process.run(listening, on_ready))
+        ignore_signals()
+        farewell = _farewell(home)
+    tell(farewell)
+
+
+def _pool(name: str, settings: Settings, tell: Callable[[str], None]) -> Pool:
+    """The pool that was asked for, or the one that suits this machine. Tells what it is, and the weights."""
+    named = None if name == AUTO else Pool.read(name)
+    vocab = None if named is None or named.lyric_vocab is None else Path(named.lyric_vocab)
+    weights = choose_weights(settings, named.checkpoint if named is not None else None, vocab)
+    checkpoint = weights.open()
+    pool = named if named is not None else serving_pool(checkpoint)
+    tell(f"weights: {weights}")
+    tell(f"pool: {pool.name}: {pool.summary}" if pool.summary else f"pool: {pool.name}")
+    if warning := memory_warning(pool, checkpoint):
+        tell(f"warning: {warning}")
+    return pool
+
+
+def _opened(stack: contextlib.ExitStack, options: ServerOptions, address: str) -> Home:
+    """The home folder, held by this server until the stack ends."""
+    root = options.home.resolve()
+    stack.enter_context(locked_home(root, address))
+    home = Home.open(root, database=options.database, artifacts=options.artifacts)
+    stack.callback(home.close)
+    return home
+
+
+def _start(stack: contextlib.ExitStack, pool: Pool, home: Home, report: StartReport) -> ServeRunner:
+    """Start Ray and the processes of the pool, which end with the stack."""
+    report.phase("starting Ray")
+    # The HTTP process takes seconds to import. A thread does that while this one waits for Ray.
+    set_environment()  # first, because that thread imports Ray too
+    threading.Thread(target=_import_http_process, daemon=True).start()
+    stack.enter_context(local_ray(pool.cpus, pool.gpus))
+    interrupt_on_signal()
+    count = sum(process.replicas for process in pool.processes.values())
+    report.phase(f"starting {count} process{'es' if count > 1 else ''} for the stages")
+    notes = home.root / LOADING
+    with report.following(LoadingNotes(notes)):
+        runner = deploy({"pool": pool, "home": home.root, "loading": notes})
+    stack.callback(runner.close)
+    report.phase("starting HTTP")
+    return runner
+
+
+def _farewell(home: Home) -> str:
+    """What becomes of the runs that have not ended."""
+    try:
+        waiting = home.runs.counts()[RunState.QUEUED]
+    except StorageError:
+        return "stopped"
+    if not waiting:
+        return "stopped; every accepted run has ended"
+    return f"stopped; {waiting} run{'s go' if waiting > 1 else ' goes'} on after the next start"
 
 
 def _import_http_process() -> None:
     with garbage_collection_paused():
         importlib.import_module(HTTP_PROCESS)
-
-
-@contextlib.contextmanager
-def _bound(host: str, port: int) -> Iterator[socket.socket]:
-    """Bind the address before anything else starts. Early connections are refused, since it does not listen yet.
-
-    Raises:
-        InputError: the address cannot be bound.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        bound = socket.socket(family, kind, protocol)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(f"{host}:{port}: {reason}", where="--host, --port", allowed="a free address") from None
-    with bound:
-        yield bound

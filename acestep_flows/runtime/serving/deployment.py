@@ -51,6 +51,7 @@ class AppArgs(BaseModel):
         pattern=r"^[\w.]+:\w+$",
         description="What stands in front, as `module:function` (see `Ingress`); absent: nothing answers HTTP.",
     )
+    loading: Path | None = Field(None, description="File for what the processes load; absent: they do not say.")
     options: dict[str, Any] = Field({}, description="What the ingress takes beside the pool and the home folder.")
 
 
@@ -70,15 +71,15 @@ def build_app(args: dict[str, Any]) -> Application:
         raise InputError(fault_line(error, AppArgs), where="args") from None
     pool = arguments.pool if isinstance(arguments.pool, Pool) else Pool.read(arguments.pool)
     open_checkpoint(pool)
-    hosts = {name: host(pool, name, arguments.home) for name in pool.processes}
+    hosts = {name: host(pool, name, arguments.home, arguments.loading) for name in pool.processes}
     ingress = _anchor if arguments.ingress is None else _import_ingress(arguments.ingress)
     return ingress(pool, arguments.home, hosts, arguments.options)
 
 
-def host(pool: Pool, name: str, home: Path | None) -> Application:
+def host(pool: Pool, name: str, home: Path | None, loading: Path | None = None) -> Application:
     """The deployment of one process of the pool."""
     process = pool.processes[name]
-    return _bound(StageHost, _options(name, process), pool, name, home)
+    return _bound(StageHost, _options(name, process), pool, name, home, loading)
 
 
 class PoolAnchor:

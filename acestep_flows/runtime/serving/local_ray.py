@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from acestep_flows.errors import FlowsError
+from acestep_flows.graph.language.wording import clip
 from acestep_flows.lazy_imports import garbage_collection_paused
 from acestep_flows.runtime.serving import orphans
 from acestep_flows.runtime.serving.pool import Pool
 
 if TYPE_CHECKING:
     from acestep_flows.runtime.serving.runner import ServeRunner
+
+log = logging.getLogger(__name__)
 
 STORE_BYTES = 2**30
 """Bytes of shared memory for values; values that do not fit go to disk."""
@@ -30,6 +33,9 @@ FRONT_CPUS = 0.1
 """Cores that the deployment in front of the pool's processes reserves; it uses hardly any."""
 
 STOP_SECONDS = 10.0
+ATTEMPTS = 2
+"""Attempts to start Ray."""
+
 LOOPBACK = "127.0.0.1"
 NODE = "127.0.0.2" if sys.platform == "linux" else None
 """Address of Ray's own traffic. In place of 127.0.0.1 Ray would take the network's address, which may change."""
@@ -51,18 +57,33 @@ def own_ray(cpus: float, gpus: float = 0, *, store: int = STORE_BYTES) -> Iterat
         cpus: cores to offer; may be more than there are, because Ray only counts them.
         gpus: GPUs to offer.
         store: bytes of shared memory for values.
+
+    Raises:
+        FlowsError: Ray does not start.
     """
     set_environment()
-    import ray
-
     orphans.clear()
-    folder = orphans.new_folder()
-    myself = psutil.Process()
-    before = set(myself.children(recursive=True))
+    node = _start(cpus, gpus, store)
     try:
+        yield
+    finally:
+        node.end()
+
+
+class _Node:
+    """A Ray of this process: its folder and the processes that it started."""
+
+    def __init__(self) -> None:
+        self._folder = orphans.new_folder()
+        self._myself = psutil.Process()
+        self._before = set(self._myself.children(recursive=True))
+
+    def start(self, cpus: float, gpus: float, store: int) -> None:
+        import ray
+
         ray.init(
             address="local",
-            _temp_dir=str(folder),
+            _temp_dir=str(self._folder),
             _node_ip_address=NODE,
             num_cpus=math.ceil(cpus),
             num_gpus=math.ceil(gpus),
@@ -71,13 +92,43 @@ def own_ray(cpus: float, gpus: float = 0, *, store: int = STORE_BYTES) -> Iterat
             logging_level=logging.ERROR,
             object_store_memory=store,
         )
-        orphans.note(folder, set(myself.children(recursive=True)) - before)
-        yield
-    finally:
-        started = set(myself.children(recursive=True)) - before
+        orphans.note(self._folder, self._started())
+
+    def end(self) -> None:
+        """End its processes, and remove its folder."""
+        import ray
+
+        started = self._started()
         ray.shutdown()
         orphans.end(list(started), STOP_SECONDS)
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _started(self) -> set[psutil.Process]:
+        return set(self._myself.children(recursive=True)) - self._before
+
+
+def _start(cpus: float, gpus: float, store: int, attempts: int = ATTEMPTS) -> _Node:
+    """Start Ray; once more where it fails, as it does on a machine that is too busy.
+
+    Raises:
+        FlowsError: it does not start.
+    """
+    node = _Node()
+    try:
+        node.start(cpus, gpus, store)
+    except Exception as error:  # Ray raises a bare Exception when its processes are late
+        node.end()
+        if attempts == 1:
+            reason = clip(" ".join(str(error).split()), 200)
+            what = f"Ray did not start, tried {ATTEMPTS} times: is the machine too busy? The same command goes on."
+            raise FlowsError(f"{what} ({type(error).__name__}: {reason})") from error
+    except BaseException:
+        node.end()
+        raise
+    else:
+        return node
+    log.warning("Ray did not start; it is started once more")
+    return _start(cpus, gpus, store, attempts - 1)
 
 
 @contextlib.contextmanager
@@ -89,6 +140,9 @@ def local_ray(
     Args:
         cpus: cores to offer to the pool's processes; those of the deployment in front of them come on top.
         http: address to answer HTTP at; None: no HTTP.
+
+    Raises:
+        FlowsError: Ray or Serve does not start.
     """
     set_environment()
     with garbage_collection_paused():
@@ -98,11 +152,16 @@ def local_ray(
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     with own_ray(cpus + FRONT_CPUS, gpus, store=store):
         try:
-            serve.start(
-                proxy_location="Disabled" if http is None else "HeadOnly",
-                http_options=None if http is None else {"host": http.host, "port": http.port},
-                logging_config={"log_level": "ERROR", "enable_access_log": False},
-            )
+            try:
+                serve.start(
+                    proxy_location="Disabled" if http is None else "HeadOnly",
+                    http_options=None if http is None else {"host": http.host, "port": http.port},
+                    logging_config={"log_level": "ERROR", "enable_access_log": False},
+                )
+            except (ray.exceptions.RayError, RuntimeError, TimeoutError) as error:
+                reason = clip(" ".join(str(error).split()), 200)
+                what = "Ray Serve did not start: is the machine too busy? The same command goes on."
+                raise FlowsError(f"{what} ({reason})") from error
             yield
         finally:
             if ray.is_initialized():

@@ -51,7 +51,7 @@ CORES = "cores"
 def _replicas(value: Any) -> Any:
     if value != CORES:
         return value
-    from acestep_flows.runtime.machine import usable_cores
+    from acestep_flows.model.machine import usable_cores
 
     return usable_cores()
 

@@ -18,6 +18,7 @@ from acestep_flows.graph.execution.runner import Reply
 from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.runtime.serving import messages
 from acestep_flows.runtime.serving.batches import StageBatches
+from acestep_flows.runtime.serving.loading import LoadingNotes
 from acestep_flows.runtime.serving.pool import Pool, Process
 from acestep_flows.stages.contract import StageParams
 from acestep_flows.stages.diffusion import DiffusionStage
@@ -45,9 +46,10 @@ class StageHost:
         pool: the whole pool.
         name: the process of the pool that this is.
         home: the server's folder, where states of unfinished songs are saved; None: they are not.
+        loading: file for what it is loading (see `LoadingNotes`); None: it does not say.
     """
 
-    def __init__(self, pool: Pool, name: str, home: Path | None = None) -> None:
+    def __init__(self, pool: Pool, name: str, home: Path | None = None, loading: Path | None = None) -> None:
         from acestep_flows.model.allocator import keep_freed_memory
         from acestep_flows.runtime.local import LocalRunner
 
@@ -58,12 +60,20 @@ class StageHost:
         self.runner = LocalRunner(
             open_checkpoint(pool), process.placement, workers=process.workers, threads=process.torch_threads
         )
-        self.runner.load_all(self.stages.values())
+        self._load(LoadingNotes(loading) if loading is not None else None)
         self._songs = self._make_songs(pool, process, home)
         self._batches = StageBatches(self.runner, self.stages.values(), process.shared)
         self._id = secrets.token_hex(8)
         self._under_way = self._calls = 0
         self._edges = {stage: Edge() for stage in self.stages}
+
+    def _load(self, notes: LoadingNotes | None) -> None:
+        weighty = [stage for stage in self.stages.values() if stage.parts]
+        for number, stage in enumerate(weighty, 1):
+            if notes is not None:
+                notes.add(f"process {self.name}: loading {stage.name}, {number} of {len(weighty)}")
+            self.runner.load_all([stage])
+        self.runner.load_all(self.stages.values())
 
     def _make_songs(self, pool: Pool, process: Process, home: Path | None) -> DiffusionCalls | None:
         if not any(issubclass(stage, DiffusionStage) for stage in self.stages.values()):

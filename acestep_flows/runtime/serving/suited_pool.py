@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from acestep_flows.model.checkpoint import PARTS
-from acestep_flows.runtime.machine import Machine
+from acestep_flows.model.machine import Machine, this_machine
 from acestep_flows.runtime.serving.pool import AUTO, EngineSection, LimitsSection, Pool, Process
 from acestep_flows.stages.registry import stages
 
@@ -28,12 +28,17 @@ RUNS_PER_PROCESS = 8
 _BYTES: dict[Dtype, int] = {"float32": 4, "bfloat16": 2}
 
 
-def serving_pool(checkpoint: Checkpoint, machine: Machine) -> Pool:
-    """The pool of a server: on a GPU where the weights fit, else with all cores in few processes.
+def serving_pool(checkpoint: Checkpoint, machine: Machine | None = None) -> Pool:
+    """The pool of a server: on the GPUs where the weights fit, else with all cores in few processes.
 
     One process with several cores finishes a single song sooner than a process for each core, and holds the weights
     once.
+
+    Args:
+        checkpoint: the weights.
+        machine: by default this one.
     """
+    machine = machine if machine is not None else this_machine()
     if (pool := gpu_pool(checkpoint, machine)) is not None:
         return pool
     processes = max(1, min(room(checkpoint, machine), machine.cores // CORES_TOGETHER))
@@ -87,8 +92,9 @@ def weights_bytes(checkpoint: Checkpoint, dtype: Dtype, parts: Iterable[str] = P
     return _BYTES[dtype] * sum(math.prod(shape) for part in parts for shape in checkpoint.shapes(part).values())
 
 
-def memory_warning(pool: Pool, checkpoint: Checkpoint, machine: Machine) -> str | None:
+def memory_warning(pool: Pool, checkpoint: Checkpoint, machine: Machine | None = None) -> str | None:
     """A line for people if the weights of a pool's processes need more memory than is free; else None."""
+    machine = machine if machine is not None else this_machine()
     needed = 0
     for process in pool.processes.values():
         parts = {part for stage in process.stages for part in stages()[stage].parts}

@@ -82,7 +82,7 @@ def test_name_version_and_summary_may_be_left_out(tmp_path: Path) -> None:
 
 
 def test_replicas_may_be_one_for_each_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("acestep_flows.runtime.machine.usable_cores", lambda: 5)
+    monkeypatch.setattr("acestep_flows.model.machine.usable_cores", lambda: 5)
     made = content()
     made["processes"]["all"]["replicas"] = "cores"
     assert Pool.checked(made).processes["all"].most == 5

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.embedded import embedded_checkpoint
-from acestep_flows.runtime.machine import Machine
+from acestep_flows.model.machine import Machine
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.runtime.serving.suited_pool import OVERHEAD, memory_warning, room, serving_pool, weights_bytes
 

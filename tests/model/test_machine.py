@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from acestep_flows.runtime import machine
-from acestep_flows.runtime.machine import Machine, this_machine, usable_cores
+from acestep_flows.model import machine
+from acestep_flows.model.machine import Machine, this_machine, usable_cores
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,40 @@
+"""The address of a server: bound before anything else starts, so that a taken port is told at once."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from collections.abc import Iterator
+
+from acestep_flows.errors import InputError
+
+
+@contextlib.contextmanager
+def bound(host: str, port: int) -> Iterator[socket.socket]:
+    """Bind the address before anything else starts. Early connections are refused, since it does not listen yet.
+
+    Raises:
+        InputError: the address cannot be bound.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            what = f"{host}:{port}: in use by another program"
+            raise InputError(what, where="--port", allowed="a free port; 0 takes any") from None
+        reason = error.strerror or str(error)
+        raise InputError(f"{host}:{port}: {reason}", where="--host, --port", allowed="a free address") from None
+    with listening:
+        yield listening
+
+
+def url_of(listening: socket.socket) -> str:
+    """The address of a bound socket, for people and clients."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
