@@ -1,11 +1,19 @@
-"""Stopping the server."""
+"""Stopping the server, and what it says of its start and its end."""
 
 from __future__ import annotations
+
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
 
 from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.records import RunState
 from acestep_flows.client import Client
-from tests.served.server import Server
+from tests.served.server import COMMAND, Server, environment
 from tests.served.test_faults import alive, eventually, family, sampling
 
 
@@ -15,7 +23,12 @@ def test_a_stopped_server_leaves_its_runs_for_the_next_start(server: Server, cli
     runs = [server.song(client, seed=700 + i, seconds=10, steps=200).id for i in range(4)]
     eventually(lambda: sampling(client, runs[0]))
     left = family(server)
+    before = len(server.log)
     assert server.stop() == 0
+    assert server.log[before:].splitlines() == [
+        "stopping; 4 runs under way may use 5 s more",
+        "stopped; 4 runs go on after the next start",
+    ]
     assert not [process for process in left if alive(process)]
     unreached = server.run("status", runs[0])
     assert unreached.returncode == 5
@@ -26,3 +39,46 @@ def test_a_stopped_server_leaves_its_runs_for_the_next_start(server: Server, cli
         assert home.leases.claim("the next one") is not None
     finally:
         home.close()
+
+
+def test_a_start_says_what_it_does_and_ray_says_nothing(server: Server) -> None:
+    said = server.log
+    phases = ("weights: ", "pool: ", "log of Ray", "starting Ray", "starting 1 process", "process all: loading ")
+    places = [said.index(phase) for phase in phases]
+    assert places == sorted(places)
+    assert f"{server.home.resolve()}/server.log" in said
+    assert re.search(r"process all: loading \w+, \d of 8 \(\d+ s\)", said)
+    assert "\x1b" not in said
+    assert "raylet" not in said
+
+
+def test_a_second_server_does_not_take_the_home(server: Server) -> None:
+    done = server.run("serve", "--home", "../" + server.folder.name + "/server", "--port", "0")
+    assert done.returncode == 1
+    assert server.process is not None
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"error: {server.home.resolve()}: in use by the server at {server.url} ")
+    assert "starting Ray" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_start_can_be_stopped(number: signal.Signals, cache: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    command = [COMMAND, "serve", "--home", "home", "--port", "0", "--pool", "local"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment(cache), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        lines: list[str] = []
+        while "starting Ray" not in lines[-1:]:
+            lines.append(process.stderr.readline().strip())
+            assert lines[-1], lines
+        eventually(lambda: bool(psutil.Process(process.pid).children(recursive=True)))
+        left = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(number)
+        said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said[1].splitlines()[-1] == "stopped before it was ready"
+    assert said[0] == ""
+    assert not [one for one in left if alive(one)]
+    assert not (tmp_path / "home" / "server.json").exists()

@@ -17,20 +17,20 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
     Raises:
         InputError: the address cannot be bound.
     """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            what = f"{host}:{port}: in use by another program"
-            raise InputError(what, where="--port", allowed="a free port; 0 takes any") from None
-        reason = error.strerror or str(error)
-        raise InputError(f"{host}:{port}: {reason}", where="--host, --port", allowed="a free address") from None
-    with listening:
+    with contextlib.ExitStack() as stack:
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            listening = stack.enter_context(socket.socket(family, kind, protocol))
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                what = f"{host}:{port}: in use by another program"
+                raise InputError(what, where="--port", allowed="a free port; 0 takes any") from None
+            reason = error.strerror or str(error)
+            raise InputError(f"{host}:{port}: {reason}", where="--host, --port", allowed="a free address") from None
         yield listening
 
 

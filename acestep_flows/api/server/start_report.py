@@ -32,7 +32,7 @@ class StartReport:
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
         self._lock = threading.Lock()
-        self._phase, self._detail = "", ""
+        self._phase, self._detail, self._news = "", "", False
         self._began = self._told = time.monotonic()
         self._notes: LoadingNotes | None = None
         self._ended = threading.Event()
@@ -49,7 +49,7 @@ class StartReport:
     def phase(self, words: str) -> None:
         """Tell that a phase begins."""
         with self._lock:
-            self._phase, self._detail = words, ""
+            self._phase, self._detail, self._news = words, "", False
             self._began = self._told = time.monotonic()
             self._tell(words)
 
@@ -73,9 +73,9 @@ class StartReport:
 
     def _tell_what_is_due(self) -> None:
         lines = self._notes.take() if self._notes is not None else []
-        detail = lines[-1] if lines else self._detail
+        if lines:
+            self._detail, self._news = lines[-1], True
         silent = time.monotonic() - self._told
-        if self._phase and (silent >= PAUSE or (detail != self._detail and silent >= LEAST)):
-            self._told = time.monotonic()
-            self._detail = detail
-            self._tell(f"{detail or self._phase} ({self._told - self._began:.0f} s)")
+        if self._phase and (silent >= PAUSE or (self._news and silent >= LEAST)):
+            self._told, self._news = time.monotonic(), False
+            self._tell(f"{self._detail or self._phase} ({self._told - self._began:.0f} s)")

@@ -1,0 +1,108 @@
+"""What is told while a server starts, and what stops it before the slow part of the start."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from acestep_flows.api.server import start_report
+from acestep_flows.api.server.address import bound, url_of
+from acestep_flows.api.server.start_report import StartReport
+from acestep_flows.api.store.home_lock import HOLDER, locked_home
+from acestep_flows.errors import Conflict, InputError, StorageError
+from acestep_flows.runtime.serving.loading import LoadingNotes
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from acestep_flows.api.store.home_lock import locked_home
+with locked_home(Path(sys.argv[1]), "http://127.0.0.1:1"):
+    print("held", flush=True)
+    time.sleep(100)
+"""
+
+
+def test_a_home_in_use_is_refused_and_a_dead_holder_is_none(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(home)], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(Conflict) as refused, locked_home(home, "http://127.0.0.1:2"):
+            pass
+        assert f"{home}: in use by the server at http://127.0.0.1:1 (process {holder.pid})" in str(refused.value)
+        assert "--home" in str(refused.value)
+        holder.kill()
+    with locked_home(home, "http://127.0.0.1:2"):
+        assert json.loads((home / HOLDER).read_text())["address"] == "http://127.0.0.1:2"
+    assert not (home / HOLDER).exists()
+
+
+def test_a_home_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for home in (tmp_path / "file", tmp_path / "file" / "home"):
+        with pytest.raises(StorageError) as refused, locked_home(home, "x"):
+            pass
+        assert str(refused.value).startswith(f"{home}: cannot be written: ")
+        assert "\n" not in str(refused.value)
+
+
+def test_a_taken_port_says_how_to_get_a_free_one() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError) as refused, bound("127.0.0.1", port):
+            pass
+    assert str(refused.value) == (
+        f"--port: 127.0.0.1:{port}: in use by another program (allowed: a free port; 0 takes any)"
+    )
+    with bound("127.0.0.1", 0) as free:
+        assert url_of(free).startswith("http://127.0.0.1:")
+
+
+def test_no_phase_is_silent_for_long(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(start_report, "PAUSE", 0.3)
+    monkeypatch.setattr(start_report, "LEAST", 0.1)
+    monkeypatch.setattr(start_report, "POLL", 0.02)
+    told: list[str] = []
+    notes = LoadingNotes(tmp_path / "notes")
+    with StartReport(told.append) as report:
+        report.phase("starting Ray")
+        wait_for(lambda: "starting Ray (0 s)" in told)
+        report.phase("starting 1 process")
+        with report.following(LoadingNotes(tmp_path / "notes")):
+            notes.add("process all: loading sample")
+            wait_for(lambda: told[-1] == "process all: loading sample (0 s)")
+            seen = len(told)
+            wait_for(lambda: len(told) > seen)
+            assert told[-1] == "process all: loading sample (0 s)", "what takes long is told again"
+    assert (told[0], "starting 1 process" in told) == ("starting Ray", True)
+    assert not (tmp_path / "notes").exists()
+    notes.add("a process that is replaced later")
+    assert not (tmp_path / "notes").exists()
+
+
+def test_notes_are_taken_whole_and_once(tmp_path: Path) -> None:
+    notes, writer = LoadingNotes(tmp_path / "notes"), LoadingNotes(tmp_path / "notes")
+    notes.open()
+    assert notes.take() == []
+    writer.add("one")
+    writer.add("two")
+    assert notes.take() == ["one", "two"]
+    with (tmp_path / "notes").open("ab") as file:
+        file.write(b"thr")
+        file.flush()
+        assert notes.take() == []
+        file.write(b"ee\n")
+    assert notes.take() == ["three"]
+
+
+def wait_for(true: object, seconds: float = 10.0) -> None:
+    until = time.monotonic() + seconds
+    while not true():  # type: ignore[operator]
+        assert time.monotonic() < until
+        time.sleep(0.01)
