@@ -146,6 +146,9 @@ class TrackedRun:
 
     def _open(self) -> tuple[MlflowClient, str]:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # telemetry would report every run
+        # By default a server that does not answer is asked for minutes, and the end of the work would wait for that.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from acestep_flows.bulk.rows import JobRows
 
 SHOWN = 1000
-"""Bad rows that are listed with their reasons; further ones are only counted."""
+"""Reasons that are listed with the rows that have them; rows with further reasons are only counted."""
 
 DIGEST = 8
 """Bytes of each row's digest."""
@@ -27,13 +27,31 @@ NAMED = 10
 
 @dataclass(frozen=True)
 class Bad:
-    """A row that cannot be run, and why."""
+    """Rows that cannot be run for the same reason.
+
+    Attributes:
+        line: of the first row.
+        problem: the reason.
+        others: first and last line of each unbroken run of further rows, in order.
+    """
 
     line: int
     problem: str
+    others: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """How many rows these are."""
+        return 1 + sum(last - first + 1 for first, last in self.others)
 
     def __str__(self) -> str:
-        return f"line {self.line}: {self.problem}"
+        if not self.others:
+            return f"line {self.line}: {self.problem}"
+        spans = _joined([(self.line, self.line), *self.others])
+        named = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in spans[:NAMED])
+        hidden = sum(last - first + 1 for first, last in spans[NAMED:])
+        more = f" and {hidden} more" if hidden else ""
+        return f"lines {named}{more}: {self.problem}"
 
 
 @dataclass(frozen=True)
@@ -42,7 +60,7 @@ class Checked:
 
     Attributes:
         source: the manifest, as the job records it.
-        bad: the first thousand rows that cannot be run.
+        bad: the rows that cannot be run, by reason: the first thousand reasons.
         bad_rows: how many rows cannot be run.
         digests: eight bytes for each row.
         lines: the line of each row.
@@ -62,7 +80,7 @@ def check(rows: JobRows) -> Checked:
         InputError: the manifest cannot be read, or has no rows.
     """
     digests, lines = bytearray(), array("q")
-    bad: list[Bad] = []
+    reasons: dict[str, list[tuple[int, int]]] = {}
     bad_rows = 0
     columns: set[str] = set()
     for row in rows.checked_rows():
@@ -71,14 +89,36 @@ def check(rows: JobRows) -> Checked:
         columns.update(row.inputs)
         if row.problem is not None:
             bad_rows += 1
-            if len(bad) < SHOWN:
-                bad.append(Bad(row.line, row.problem))
+            if row.problem in reasons or len(reasons) < SHOWN:
+                _extend(reasons.setdefault(row.problem, []), row.line)
     url = rows.manifest.url if rows.manifest is not None else ""
     if not lines:
         raise InputError("has no rows", where=url, allowed="at least one")
     read_columns = rows.columns if rows.columns is not None else tuple(sorted(columns))
     source = ManifestSource(url, len(lines), tuple(read_columns), hashlib.sha256(digests).hexdigest())
-    return Checked(source, tuple(bad), bad_rows, bytes(digests), lines)
+    bad = tuple(Bad(spans[0][0], problem, _without_first(spans)) for problem, spans in reasons.items())
+    return Checked(source, bad, bad_rows, bytes(digests), lines)
+
+
+def _extend(spans: list[tuple[int, int]], line: int) -> None:
+    """Add a line to spans of lines."""
+    if spans and line == spans[-1][1] + 1:
+        spans[-1] = (spans[-1][0], line)
+    else:
+        spans.append((line, line))
+
+
+def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The spans, with the first two as one where they touch."""
+    if len(spans) > 1 and spans[0][1] + 1 == spans[1][0]:
+        return [(spans[0][0], spans[1][1]), *spans[2:]]
+    return spans
+
+
+def _without_first(spans: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """The spans without their first line."""
+    first, last = spans[0]
+    return (*([(first + 1, last)] if last > first else []), *spans[1:])
 
 
 def difference(before: bytes, now: Checked) -> Iterator[str]:

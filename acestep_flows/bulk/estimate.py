@@ -156,14 +156,30 @@ async def _price(
     )
 
 
-def price_lines(price: Price) -> Iterator[str]:
-    """A price as lines for people."""
-    yield f"{price.rows} songs, estimated from {price.sampled} of them"
-    yield f"cached: {price.cached / max(1, price.nodes):.0%} of their parts"
-    unknown = f"; without {', '.join(price.unknown)}, never timed here" if price.unknown else ""
-    yield f"time: about {_hours(price.hours)}{unknown}"
+def price_lines(price: Price, per_hour: float | None = None) -> Iterator[str]:
+    """A price as lines for people.
+
+    Args:
+        per_hour: money for an hour of the machine, in any currency; None: no sum is given.
+    """
+    if not price.rows:
+        yield "0 songs: nothing is left to make"
+        return
+    songs = f"{price.rows} song{'' if price.rows == 1 else 's'}"
+    yield songs if price.sampled >= price.rows else f"{songs}, estimated from a sample of {price.sampled}"
+    yield f"computed before: {price.cached / max(1, price.nodes):.0%} of their stages"
+    unknown = f" of {', '.join(price.unknown)}" if price.hours else ""
+    if price.unknown:
+        yield f"time{unknown}: not known before a first run on this machine"
+    if price.hours or not price.unknown:
+        beside = " for the rest" if price.unknown else ""
+        yield f"time: about {_hours(price.hours)}{beside}, and the start"
     for name, seconds in sorted(price.busy.items(), key=lambda part: -part[1]):
-        yield f"  {name}: {_hours(seconds / 3600)} of work"
+        if seconds:
+            yield f"  process {name} computes for {_hours(seconds / 3600)}, over all its replicas"
+    if per_hour is not None and price.hours:
+        beside = " at least" if price.unknown else " about"
+        yield f"cost:{beside} {price.hours * per_hour:,.2f}, at {per_hour:g} an hour"
     if price.audio_hours is not None and price.disk is not None:
         yield f"music: {_hours(price.audio_hours)}, about {_size(price.disk)} of audio files"
     else:

@@ -49,7 +49,10 @@ class JobFolder:
         """The folder as a path; None where it is on another file system."""
         if self.where.startswith("file://"):
             return Path(self.where.removeprefix("file://"))
-        return None if "://" in self.where else Path(self.where).expanduser().absolute()
+        if "://" in self.where:
+            return None
+        path = Path(self.where).expanduser()
+        return path.resolve() if ".." in path.parts else path.absolute()
 
     @property
     def url(self) -> str:

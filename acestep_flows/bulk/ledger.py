@@ -12,10 +12,12 @@ import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from acestep_flows.bulk.job import Shard
 from acestep_flows.bulk.job_folder import JobFolder
 from acestep_flows.bulk.results import SCHEMA, ResultRow, Status, rows_of, table
 
@@ -56,6 +58,23 @@ class Standing:
     recipes: dict[bytes, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Totals:
+    """What all calls of a job have done so far.
+
+    Attributes:
+        settled: rows that were rendered and are done, or were given up.
+        attempts: songs rendered, with retries and retakes.
+        retaken: attempts that a quality gate asked for.
+        audio_seconds: of the songs that are done.
+    """
+
+    settled: int = 0
+    attempts: int = 0
+    retaken: int = 0
+    audio_seconds: float = 0.0
+
+
 class Ledger:
     """The tables of one job, written by one process (or by one of each shard).
 
@@ -93,6 +112,26 @@ class Ledger:
             standing.settled = given_up | standing.settled
         self._count_attempts(standing, given_up)
         return standing
+
+    def totals(self, part: Shard) -> Totals:
+        """What was done so far for a part of the job.
+
+        Raises:
+            StorageError: the tables cannot be read.
+        """
+        done = {row["id"]: row for row in self._cells(RESULTS, part) if row["status"] == "done"}
+        tried = {(row["id"], row["attempt"]): row for row in self._cells(ATTEMPTS, part)}
+        given_up = {row["id"] for row in self._cells(DEAD, part)} - done.keys()
+        return Totals(
+            settled=len(done) + len(given_up),
+            attempts=len(done) + len(tried),
+            retaken=sum(row["retake"] > 0 for row in (*done.values(), *tried.values())),
+            audio_seconds=sum(row["duration"] or 0.0 for row in done.values()),
+        )
+
+    def _cells(self, name: str, part: Shard) -> Iterator[dict[str, Any]]:
+        for content in self._tables(name, ["id", "index", "status", "attempt", "retake", "duration"]):
+            yield from (row for row in content.to_pylist() if part.holds(row["index"]))
 
     def _count_attempts(self, standing: Standing, given_up: dict[str, Status]) -> None:
         for part in self._tables(ATTEMPTS, ["id", "attempt", "retake", "status"]):

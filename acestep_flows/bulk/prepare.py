@@ -30,13 +30,10 @@ def job_of(
         options: further fields of `BulkJob`.
 
     Raises:
-        InputError: the graph gives no song, or retakes are asked for and it has no seed.
+        InputError: as `check_request`.
     """
     scope = rows.scope
-    if options.get("retakes") and not options.get("gates"):
-        raise InputError("no gate can ask for another take", where="--retake", allowed="together with --require")
-    if options.get("retakes") and take_input(rows.declared) is None:
-        raise InputError(f"graph {scope.graph.name} has no seed", where="--retake", allowed="a graph with a seed input")
+    check_request(scope, output, bool(options.get("gates")), options.get("retakes", 0))
     return BulkJob(
         source=checked.source,
         graph=scope.graph.name,
@@ -49,6 +46,24 @@ def job_of(
         audio_output=song_output(scope, output),
         **options,
     )
+
+
+def check_request(scope: Scope, output: str | None, gated: bool, retakes: int) -> None:
+    """Check what is asked of a graph, which needs neither rows nor weights.
+
+    Args:
+        output: the graph's output that is to be the song; None: the only one.
+        gated: whether songs must meet conditions.
+        retakes: how often a song that misses them is made again.
+
+    Raises:
+        InputError: the graph gives no such song, or retakes are asked for and no condition or no seed is there.
+    """
+    if retakes and not gated:
+        raise InputError("no gate can ask for another take", where="--retake", allowed="together with --require")
+    if retakes and take_input(scope.graph.inputs) is None:
+        raise InputError(f"graph {scope.graph.name} has no seed", where="--retake", allowed="a graph with a seed input")
+    song_output(scope, output)
 
 
 def stages_in(scope: Scope) -> dict[str, type[Stage]]:

@@ -6,6 +6,7 @@ Only hashes of the ids stay in memory, so a million rows need little. Reading th
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -213,7 +214,7 @@ class JobRows:
             return None
         if name in self._reserved:
             return f"column {name} is given by {self._reserved[name]} too"
-        return unlike("input", name, [*self.declared, ID])
+        return f"{unlike('input', name, [*self.declared, ID])}; --ignore {shlex.quote(name)} leaves it out"
 
     def _columns(self) -> tuple[str, ...] | None:
         if self.manifest is None:
@@ -222,8 +223,7 @@ class JobRows:
         if columns is not None:
             faults = [self._unknown(name) for name in columns if name not in self._inputs()]
             if any(faults):
-                allowed = "inputs of the graph and id; --ignore NAME leaves a column out"
-                raise InputError("; ".join(filter(None, faults)), where=self.manifest.url, allowed=allowed)
+                raise InputError("; ".join(filter(None, faults)), where=self.manifest.url)
             absent = list(self._missing(dict.fromkeys(columns)))
             if absent:
                 raise InputError("; ".join(absent), where=self.manifest.url, allowed="a column, or --set")

@@ -19,6 +19,8 @@ from acestep_flows.stages.ports import PortType
 MAX_VALUES = 1_000_000
 _TEXT = PortType("text")
 _RANGE = re.compile(r"\s*(-?\d{1,18})\s*\.\.\s*(-?\d{1,18})\s*")
+_DASHED = re.compile(r"\s*(\d{1,18})\s*[-–]\s*(\d{1,18})\s*")
+"""How ranges are written elsewhere."""
 
 
 def parse_sweep(text: str, declared: Mapping[str, Declaration]) -> Sweep:
@@ -35,7 +37,9 @@ def parse_sweep(text: str, declared: Mapping[str, Declaration]) -> Sweep:
     name, equals, words = text.partition("=")
     name = name.strip()
     if not equals or not name or not words.strip():
-        raise InputError(f"{clip(text)!r}", where="--sweep", allowed="such as seed=0..99 or tags=@styles.txt")
+        raise InputError(
+            f"{clip(text)!r}", where="--sweep", allowed="such as seed=0..99, steps=20,60 or tags=@styles.txt"
+        )
     if name not in declared:
         raise InputError(unlike("input", name, declared), where="--sweep")
     values = tuple(_checked(value, declared[name], i) for i, value in enumerate(_values(words, declared[name]), 1))
@@ -63,6 +67,8 @@ def _values(words: str, declared: Declaration) -> list[Any]:
         if last < first or last - first >= MAX_VALUES:
             raise InputError(clip(words), where=where, allowed=f"a rising range of at most {MAX_VALUES}")
         return list(range(first, last + 1))
+    if (ends := _DASHED.fullmatch(words)) and kind.kind in ("int", "float", "seed"):
+        raise InputError(clip(words), where=where, allowed=f"{ends[1]}..{ends[2]} for a range, or a list such as 8,9")
     reader, unit = PathReader(), declared.unit
     if words.startswith("@"):
         lines = InputReader().read(words, _TEXT, where).split("\n")

@@ -7,10 +7,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from acestep_flows.bulk.job import BulkJob, Shard
 from acestep_flows.bulk.job_folder import JobFolder
+from acestep_flows.bulk.ledger import Totals
 from acestep_flows.bulk.progress import JobProgress
 from acestep_flows.errors import StorageError
 from acestep_flows.mlflow_run import LONGEST, TrackedRun
@@ -22,6 +24,10 @@ EXPERIMENT = "acestep-flows bulk"
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
 OFF = "off"
 
+ELAPSED, RENDERING = "elapsed_seconds", "rendering_seconds"
+"""Numbers of a job that only its tracking knows of earlier calls."""
+
+NOTHING = Totals()
 PAUSE = 5.0
 """Seconds between two readings of the progress."""
 
@@ -37,16 +43,35 @@ class Lineage:
 
 
 class JobTracking(TrackedRun):
-    """The MLflow run of one job. Every method but `close` returns at once."""
+    """The MLflow run of one job. Every method but `close` returns at once.
 
+    Attributes:
+        before: what earlier calls of the job did.
+    """
+
+    before = NOTHING
     _last = 0.0
+    _seconds_before: Mapping[str, float] | None = None
 
     def watch(self, progress: JobProgress) -> None:
-        """Log the progress, at most once in `PAUSE` seconds."""
+        """Log the progress of the whole job, at most once in `PAUSE` seconds."""
         now = time.monotonic()
-        if now - self._last >= PAUSE or progress.phase == "ended":
-            self._last = now
-            self.metrics(readings(progress), progress.done + progress.failed)
+        if now - self._last < PAUSE and progress.phase != "ended":
+            return
+        self._last = now
+        milliseconds, step = int(time.time() * 1000), progress.done + progress.failed
+
+        def note(client: MlflowClient, run: str) -> None:
+            from mlflow.entities import Metric
+
+            if self._seconds_before is None:  # the first note of this call: the store has those of earlier calls
+                self._seconds_before = dict(client.get_run(run).data.metrics)
+            numbers = readings(progress, self.before, self._seconds_before)
+            client.log_batch(
+                run, metrics=[Metric(name, number, milliseconds, step) for name, number in numbers.items()]
+            )
+
+        self.put(note)
 
     def lineage(self, *sets: Lineage) -> None:
         """Log data sets that the job read or made."""
@@ -66,17 +91,29 @@ class JobTracking(TrackedRun):
         self.put(note)
 
 
-def readings(progress: JobProgress) -> dict[str, float]:
-    """The numbers of a progress by their names in MLflow."""
+def readings(
+    progress: JobProgress, before: Totals = NOTHING, stored: Mapping[str, float] = MappingProxyType({})
+) -> dict[str, float]:
+    """The numbers of a job by their names in MLflow: of all its calls together, but for the busy shares.
+
+    Args:
+        progress: of this call.
+        before: what earlier calls did.
+        stored: the numbers that earlier calls logged, for the seconds that they took.
+    """
+    elapsed = stored.get(ELAPSED, 0.0)
+    rendering = stored.get(RENDERING, elapsed) + progress.rendering  # 0.1.0 did not log it
+    audio = before.audio_seconds + progress.audio_seconds
     numbers = {
         "rows_done": progress.done,
         "rows_failed": progress.failed,
-        "attempts": progress.attempts,
-        "retaken": progress.retaken,
-        "rows_per_hour": progress.rows_per_hour,
-        "audio_seconds": progress.audio_seconds,
-        "audio_seconds_per_second": progress.speed,
-        "elapsed_seconds": progress.elapsed,
+        "attempts": before.attempts + progress.attempts,
+        "retaken": before.retaken + progress.retaken,
+        "rows_per_hour": 3600 * (before.settled + progress.settled) / rendering if rendering else 0.0,
+        "audio_seconds": audio,
+        "audio_seconds_per_second": audio / rendering if rendering else 0.0,
+        ELAPSED: elapsed + progress.elapsed,
+        RENDERING: rendering,
     }
     return {name: float(value) for name, value in numbers.items()} | {
         f"busy.{_metric_name(name)}": float(share) for name, share in progress.busy.items()
@@ -90,12 +127,14 @@ def tracking(
     job: BulkJob,
     shard: Shard | None = None,
     more: Mapping[str, object] | None = None,
+    totals: Totals = NOTHING,
 ) -> Iterator[JobTracking | None]:
     """The tracking of a job; it goes on with the run that an earlier call began. None: tracking is off.
 
     Args:
         uri: any that MLflow knows; None: a SQLite file in the job's folder, if that is local; `off`: no tracking.
         more: parameters beside those of the job: the pool, versions.
+        totals: what earlier calls of the job did.
     """
     local = job_folder.local
     if uri == OFF or (uri is None and local is None):
@@ -112,8 +151,10 @@ def tracking(
         job_folder.write(where, json.dumps({"uri": uri, "run": run}).encode())
 
     name = f"{job.graph} {job.digest[:8]}" if shard is None or shard.of == 1 else f"{job.graph} {shard}"
-    run = before["run"] if before.get("uri") == uri else None
-    track = JobTracking(uri, EXPERIMENT, name, run=run, artifacts=artifacts, began=began)
+    # The folder's own store may have been named by another path: the folder was moved, or is called from elsewhere.
+    same = str(before.get("uri", "")).endswith(f"/{DATABASE}") if artifacts is not None else before.get("uri") == uri
+    track = JobTracking(uri, EXPERIMENT, name, run=before["run"] if same else None, artifacts=artifacts, began=began)
+    track.before = totals
     track.params(_params(job, shard) | dict(more or {}))
     track.artifact("graph.json", json.dumps(dict(job.content), indent=1, ensure_ascii=False).encode())
     if job.source.url:

@@ -28,6 +28,30 @@ def test_a_check_counts_and_lists_bad_rows(tmp_path: Path, monkeypatch: pytest.M
     assert len(found.digests) == 9 * 8
 
 
+def test_rows_with_one_reason_are_told_once(tmp_path: Path) -> None:
+    found = check(rows_of(tmp_path, [{"tags": "a", "mood": i} for i in range(3000)]))
+    (bad,) = found.bad
+    assert (found.bad_rows, bad.rows) == (3000, 3000)
+    assert str(bad).startswith("lines 1-3000: no input 'mood'")
+    assert str(bad).endswith("; --ignore mood leaves it out")
+    assert check(rows_of(tmp_path, [{"tags": "a", "mood": 1}], ignored=("mood",))).bad == ()
+
+
+def test_scattered_rows_with_one_reason_are_named_up_to_ten_places(tmp_path: Path) -> None:
+    rows = [{"tags": 1 if i in (0, 3, 4, 5) else "ok"} for i in range(8)]
+    assert str(check(rows_of(tmp_path, rows)).bad[0]) == "lines 1, 4-6: tags: 1 (allowed: text)"
+    many = [{"tags": "ok" if i % 2 else 1} for i in range(30)]
+    told = str(check(rows_of(tmp_path, many)).bad[0])
+    assert told == "lines 1, 3, 5, 7, 9, 11, 13, 15, 17, 19 and 5 more: tags: 1 (allowed: text)"
+
+
+def test_further_reasons_are_counted_row_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "SHOWN", 1)
+    found = check(rows_of(tmp_path, [{"tags": 1}, {"tags": 2}, {"tags": 1}, {"tags": 3}]))
+    assert [str(bad) for bad in found.bad] == ["lines 1, 3: tags: 1 (allowed: text)"]
+    assert (found.bad_rows, sum(bad.rows for bad in found.bad)) == (4, 2)
+
+
 @pytest.mark.parametrize("name", ["m.jsonl", "m.csv"])
 def test_a_manifest_without_rows_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("" if name == "m.jsonl" else "id,tags\n")

@@ -48,6 +48,12 @@ def test_a_price_scales_what_stages_took(tmp_path: Path, scheduler: Scheduler) -
     assert found.hours == pytest.approx(busiest / 3600)
     assert found.audio_hours == pytest.approx(90 * 30 / 3600)
     assert found.disk == 90 * 30 * BYTES_PER_SECOND["flac"]
+    lines = list(price_lines(found, per_hour=6.0))
+    assert lines[0] == "90 songs, estimated from a sample of 50"
+    assert lines[2] == "time: about 15 min, and the start"
+    assert lines[3] == "  process sample computes for 15 min, over all its replicas"
+    assert f"cost: about {found.hours * 6:.2f}, at 6 an hour" in lines
+    assert not any(line.startswith("cost") for line in price_lines(found))
 
 
 def test_rows_of_the_job_itself_tell_best(tmp_path: Path, scheduler: Scheduler) -> None:
@@ -58,16 +64,23 @@ def test_rows_of_the_job_itself_tell_best(tmp_path: Path, scheduler: Scheduler) 
     found = price(rows, 10, scheduler, Pool.read("local"), seen=seen)
     assert found.busy["all"] == pytest.approx(40.0)
     assert found.unknown == ("decode_latents", "encode_lyrics", "encode_prompt", "init_noise")
+    lines = list(price_lines(found, per_hour=3600.0))
+    assert "time of decode_latents, encode_lyrics, encode_prompt, init_noise: not known before a first run" in lines[2]
+    assert lines[3] == "time: about 40.0 s for the rest, and the start"
+    assert "cost: at least 40.00, at 3600 an hour" in lines
 
 
 def test_what_is_not_known_is_said(tmp_path: Path, scheduler: Scheduler) -> None:
     found = price(rows_of(tmp_path, [{"tags": "a"}]), 1, scheduler, Pool.read("local"), "wav")
     assert found.unknown == tuple(sorted(STAGES))
     assert found.cached == 0
-    assert any("never timed here" in line for line in price_lines(found))
+    lines = list(price_lines(found, per_hour=2.0))
+    assert lines[0] == "1 song"
+    assert "time: not known before a first run on this machine" in lines
+    assert not [line for line in lines if line.startswith(("cost", "time: about"))], "what is not known costs no sum"
 
 
 def test_a_job_without_rows_to_do_costs_nothing(tmp_path: Path, scheduler: Scheduler) -> None:
     found = price(rows_of(tmp_path, [{"tags": "a"}]), 0, scheduler, Pool.read("local"))
     assert (found.hours, found.disk) == (0, 0)
-    assert next(price_lines(found)).startswith("0 songs")
+    assert list(price_lines(found)) == ["0 songs: nothing is left to make"]

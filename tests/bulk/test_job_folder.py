@@ -75,3 +75,9 @@ def test_only_old_leftovers_are_cleared(tmp_path: Path) -> None:
 def test_a_place_can_be_sent(job_folder: JobFolder) -> None:
     again = pickle.loads(pickle.dumps(JobFolder(job_folder.where)))
     assert again.where == job_folder.where
+
+
+def test_a_path_over_the_parent_folder_is_printed_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert JobFolder("../job").url == str(tmp_path.resolve() / "job")

@@ -61,7 +61,7 @@ def test_the_page_says_the_same_as_the_readme() -> None:
 def test_the_price_of_the_job(folder: Path, env: dict[str, str]) -> None:
     done = typed([screen()[2] + " --dry-run"], folder, env)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("20 songs, estimated from 20 of them")
+    assert done.stdout.startswith("20 songs\n")
     assert "music: 98" in done.stdout or "music: 2 min" in done.stdout
     assert not (folder / "bulk" / "audio").exists()
 
@@ -76,6 +76,8 @@ def test_rendered_killed_resumed_reported_and_loaded(folder: Path, env: dict[str
     done = typed([start, kill, look_aside, again, look, load], folder, env)
     assert done.returncode == 0, done.stderr
     assert "the job goes on" in done.stderr
+    assert "pool: auto: " in done.stderr
+    assert "RAY_" not in done.stderr, "no lines of Ray itself"
 
     before = {row["id"]: row["finished"] for path in (folder / "killed").iterdir() for row in _rows(path)}
     results = [row for path in (folder / "bulk" / "results").iterdir() for row in _rows(path)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+import socket
 import sys
 import time
 from pathlib import Path
@@ -13,9 +15,11 @@ from acestep_flows import mlflow_run
 from acestep_flows.bulk import tracking as tracked
 from acestep_flows.bulk.job import Shard
 from acestep_flows.bulk.job_folder import JobFolder
+from acestep_flows.bulk.ledger import Ledger, Totals
 from acestep_flows.bulk.progress import JobProgress
+from acestep_flows.bulk.results import ResultRow
 from acestep_flows.bulk.tracking import JobTracking, Lineage, readings, tracking
-from tests.bulk.finished import JOB
+from tests.bulk.finished import JOB, done_row
 
 
 @pytest.fixture
@@ -27,6 +31,83 @@ def job_folder(tmp_path: Path) -> JobFolder:
 
 def progress(done: int) -> JobProgress:
     return JobProgress(20, done=done, rendering=3.0, audio_seconds=6.0, busy={"all (3)": 0.5}, phase="ended")
+
+
+def three_seconds(index: int, **counts: int) -> ResultRow:
+    """A row that is done; its song has a round length."""
+    return dataclasses.replace(done_row(index, **counts), duration=3.0)
+
+
+def metrics_of(job_folder: JobFolder) -> dict[str, float]:
+    """The last numbers of the job's one run."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{job_folder.url}/{tracked.DATABASE}")
+    experiment = client.get_experiment_by_name(tracked.EXPERIMENT)
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    return dict(run.data.metrics)
+
+
+@pytest.mark.filterwarnings("ignore")  # of the library's own making
+def test_the_figures_are_those_of_the_job_however_often_it_is_called(tmp_path: Path) -> None:
+    """Two rows, then two more from the moved folder, then a call with nothing to do."""
+    pytest.importorskip("mlflow")
+    place = tmp_path / "out"
+    for call in range(3):
+        job_folder = JobFolder(str(place))
+        job_folder.prepare()
+        totals = Ledger(job_folder).totals(Shard())
+        new = [three_seconds(index) for index in range(2 * call, 2 * call + 2)] if call < 2 else []
+        with tracking(None, job_folder, JOB, totals=totals) as track:
+            assert track is not None
+            ended = JobProgress(4, min(4, 2 * call + 2), resumed=2 * call, attempts=len(new), phase="ended")
+            rendering = 4.0 if new else 0.0
+            track.watch(dataclasses.replace(ended, audio_seconds=3.0 * len(new), elapsed=10.0, rendering=rendering))
+            track.close(120.0)
+        ledger = Ledger(job_folder)
+        for row in new:
+            ledger.add(row, settled=True)
+        ledger.commit()
+        if call == 0:
+            place = place.rename(tmp_path / "moved")
+    found = metrics_of(JobFolder(str(place)))
+    assert {name: found[name] for name in ("rows_done", "attempts", "retaken")} == {
+        "rows_done": 4,
+        "attempts": 4,
+        "retaken": 0,
+    }
+    assert (found["audio_seconds"], found["elapsed_seconds"], found["rendering_seconds"]) == (12, 30, 8)
+    assert found["rows_per_hour"] == pytest.approx(4 * 3600 / 8)
+    assert found["audio_seconds_per_second"] == pytest.approx(12 / 8)
+
+
+def test_totals_are_those_of_a_part_and_count_attempts_once(job_folder: JobFolder) -> None:
+    ledger = Ledger(job_folder)
+    for row, settled in (
+        (three_seconds(0, attempt=2, retake=1), True),
+        (dataclasses.replace(done_row(0), status="rejected"), False),
+        (dataclasses.replace(done_row(1), status="failed"), True),
+        (dataclasses.replace(done_row(2), status="duplicate"), True),
+        (three_seconds(3), True),
+    ):
+        ledger.add(row, settled=settled)
+    ledger.commit()
+    assert Ledger(job_folder).totals(Shard()) == Totals(settled=3, attempts=4, retaken=1, audio_seconds=6.0)
+    assert Ledger(job_folder).totals(Shard(2, 2)) == Totals(settled=2, attempts=2, audio_seconds=3.0)
+
+
+def test_a_server_that_is_gone_costs_a_job_no_minute(job_folder: JobFolder, caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("mlflow")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    began = time.monotonic()
+    with tracking(f"http://127.0.0.1:{port}", job_folder, JOB) as track:
+        assert track is not None
+        track.watch(progress(1))
+    assert time.monotonic() - began < mlflow_run.PATIENCE
+    (record,) = [record for record in caplog.records if record.name == mlflow_run.__name__]
+    assert record.getMessage().startswith(f"tracking at http://127.0.0.1:{port} has ended: ")
 
 
 @pytest.mark.filterwarnings("ignore")  # of the library's own making

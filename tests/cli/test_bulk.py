@@ -44,7 +44,7 @@ def test_a_dry_run_checks_and_prices_and_writes_nothing(invoke: Invoke, tmp_path
     result = invoke(url, *GRAPH, *LOCAL, "--sweep", "seed=0..9", "--dry-run")
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
-    assert lines[0] == "30 songs, estimated from 30 of them"
+    assert lines[0] == "30 songs"
     assert lines[-1] == "music: 5 min, about 37.5 MB of audio files"
     assert not (tmp_path / "job").exists()
 
@@ -69,6 +69,36 @@ def test_bad_rows_are_all_listed_and_refused(invoke: Invoke, tmp_path: Path) -> 
     assert not (tmp_path / "job").exists()
 
 
+def test_one_fault_of_all_rows_is_one_line(invoke: Invoke, tmp_path: Path) -> None:
+    url = manifest(tmp_path, [{"tags": f"{i}", "duration": 3} for i in range(5)])
+    result = invoke(url, *GRAPH, "--set", "duration=2")
+    assert result.stderr.splitlines()[0] == "lines 1-5: column duration is given by --set too"
+    assert len(result.stderr.splitlines()) == 2
+    (tmp_path / "songs.csv").write_text("tags,mood\nfolk,3\n")
+    table = invoke("songs.csv", *GRAPH)
+    assert table.stderr.startswith("error: songs.csv: no input 'mood'; allowed: ")
+    assert table.stderr.endswith("; --ignore mood leaves it out\n")
+    assert table.stderr.count("allowed") == 1
+
+
+def test_it_says_which_pool_it_chose(invoke: Invoke, tmp_path: Path) -> None:
+    url = manifest(tmp_path, [{"tags": "ok"}])
+    for args in ((), ("--pool", "auto")):
+        result = invoke(url, *GRAPH, "--checkpoint", "embedded", "--dry-run", *args)
+        assert result.exit_code == 0, result.output
+        (line,) = [line for line in result.stderr.splitlines() if line.startswith("pool: ")]
+        assert line.startswith("pool: auto: ")
+        assert "memory free" in line
+    assert "pool: " not in invoke(url, *GRAPH, *LOCAL, "--dry-run").stderr
+
+
+def test_a_dry_run_says_money_where_an_hour_has_a_price(invoke: Invoke, tmp_path: Path) -> None:
+    url = manifest(tmp_path, [{"tags": "ok", "duration": 3}])
+    result = invoke(url, *GRAPH, *LOCAL, "--dry-run", "--price-per-hour", "2.5")
+    assert result.exit_code == 0, result.output
+    assert any(line.startswith(("cost: ", "time: not known")) for line in result.stdout.splitlines())
+
+
 def test_bad_rows_may_be_skipped(invoke: Invoke, tmp_path: Path) -> None:
     url = manifest(tmp_path, [{"tags": 1}, {"tags": "ok"}])
     result = invoke(url, *GRAPH, *LOCAL, "--on-bad-row", "skip", "--dry-run")
@@ -91,6 +121,12 @@ def test_a_job_may_be_all_sweeps(invoke: Invoke) -> None:
         (("songs.jsonl", *GRAPH, "--sweep", "seed=9..0"), "rising range"),
         (("songs.jsonl", *GRAPH, "--require", "quiet<1"), "no measurement 'quiet'"),
         (("songs.jsonl", *GRAPH, "--retake", "2"), "together with --require"),
+        (("songs.jsonl", *GRAPH, "--retake", "2", "--checkpoint", "nowhere"), "together with --require"),
+        (("absent.csv", *GRAPH, "--retake", "2"), "together with --require"),
+        (("songs.jsonl", *GRAPH, "--output", "latents", "--checkpoint", "nowhere"), "no single audio"),
+        (("songs.jsonl", *GRAPH, "--require", "loud", "--checkpoint", "nowhere"), "compares nothing"),
+        (("songs.jsonl", *GRAPH, "--sweep", "steps=8-10"), "8..10 for a range"),
+        (("songs.jsonl", *GRAPH, "--price-per-hour", "2"), "together with --dry-run"),
         (("songs.jsonl", *GRAPH, "--shard", "0/4"), "--shard"),
         (("songs.jsonl", *GRAPH, "--pool", "absent"), "no pool"),
         (("songs.jsonl", *GRAPH, "--checkpoint", "nowhere"), "no folder"),

@@ -51,7 +51,12 @@ def test_free_memory_is_that_of_the_container(tmp_path: Path) -> None:
 
 def test_torch_is_imported_only_where_a_gpu_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    monkeypatch.setattr("torch.cuda.is_available", lambda: bool(asked.append(1)) or True)
+
+    def available() -> bool:
+        asked.append(1)
+        return True
+
+    monkeypatch.setattr("torch.cuda.is_available", available)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setattr("torch.cuda.get_device_properties", lambda index: SimpleNamespace(total_memory=10 + index))
     monkeypatch.setattr(machine, "GPU_DEVICES", (tmp_path / "gpu",))

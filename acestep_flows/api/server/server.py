@@ -72,36 +72,38 @@ def serve_forever(
     check_host(options.host, keys)
     if settings.webhook_secret is not None:
         signing_key(settings.webhook_secret)  # refused now rather than after the pool's start
-    pool = _pool(options.pool, settings, tell)
+    pool, described = _pool(options.pool, settings)
     with contextlib.ExitStack() as stack:
         stack.enter_context(start_ends_on_signal())
         listening = stack.enter_context(bound(options.host, options.port))
         home = _opened(stack, options, url_of(listening))
+        for line in (*described, f"log of Ray and other libraries: {home.root / LOG}"):
+            tell(line)
         stack.enter_context(divert(home.root / LOG))
         with StartReport(tell) as report:
-            tell(f"log of Ray and other libraries: {home.root / LOG}")
             runner = _start(stack, pool, home, report)
         from acestep_flows.api.server.http_process import HttpProcess
 
         http_process = HttpProcess(options, settings, keys, pool, home, runner, tell)
-        asyncio.run(http_process.run(listening, on_ready))
-        ignore_signals()
+        try:
+            asyncio.run(http_process.run(listening, on_ready))
+        finally:
+            ignore_signals()
         farewell = _farewell(home)
     tell(farewell)
 
 
-def _pool(name: str, settings: Settings, tell: Callable[[str], None]) -> Pool:
-    """The pool that was asked for, or the one that suits this machine. Tells what it is, and the weights."""
+def _pool(name: str, settings: Settings) -> tuple[Pool, list[str]]:
+    """The pool that was asked for, or the one that suits this machine; and lines about it and the weights."""
     named = None if name == AUTO else Pool.read(name)
     vocab = None if named is None or named.lyric_vocab is None else Path(named.lyric_vocab)
     weights = choose_weights(settings, named.checkpoint if named is not None else None, vocab)
     checkpoint = weights.open()
     pool = named if named is not None else serving_pool(checkpoint)
-    tell(f"weights: {weights}")
-    tell(f"pool: {pool.name}: {pool.summary}" if pool.summary else f"pool: {pool.name}")
+    lines = [f"weights: {weights}", f"pool: {pool.name}: {pool.summary}" if pool.summary else f"pool: {pool.name}"]
     if warning := memory_warning(pool, checkpoint):
-        tell(f"warning: {warning}")
-    return pool
+        lines.append(f"warning: {warning}")
+    return pool, lines
 
 
 def _opened(stack: contextlib.ExitStack, options: ServerOptions, address: str) -> Home:

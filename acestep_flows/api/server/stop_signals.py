@@ -24,6 +24,8 @@ def start_ends_on_signal() -> Iterator[None]:
     interrupt_on_signal()
     try:
         yield
+    except SystemExit:  # from Ray's own handler of SIGTERM, while it starts
+        raise KeyboardInterrupt from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

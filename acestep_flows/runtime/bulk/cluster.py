@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
+import tempfile
 from collections.abc import Iterator
 
 from acestep_flows.errors import FlowsError
@@ -12,6 +14,9 @@ from acestep_flows.runtime.serving import local_ray
 
 SPARE_CPUS = 2
 """Cores offered beyond those of actors, so that Ray Data's own small tasks never wait for them."""
+
+STDERR = 2
+"""Its file descriptor."""
 
 STORE_BYTES = 2**30
 """Bytes of shared memory for songs between legs; songs that do not fit go to disk."""
@@ -50,5 +55,30 @@ def cluster(cpus: float, gpus: float = 0, *, address: str | None = None, store: 
         finally:
             ray.shutdown()
         return
-    with local_ray.own_ray(cpus + SPARE_CPUS, gpus, store=store):
+    with contextlib.ExitStack() as stack:
+        with without_log_level_line():
+            stack.enter_context(local_ray.own_ray(cpus + SPARE_CPUS, gpus, store=store))
         yield
+
+
+@contextlib.contextmanager
+def without_log_level_line() -> Iterator[None]:
+    """Keep from the terminal the line in which Ray says that its log level was set; everything else passes.
+
+    What Python writes passes at once; what libraries in C++ write to the descriptor comes at the end.
+    """
+    terminal, stderr = os.dup(STDERR), sys.stderr
+    with tempfile.TemporaryFile() as kept, os.fdopen(terminal, "w", buffering=1, errors="backslashreplace") as direct:
+        stderr.flush()
+        os.dup2(kept.fileno(), STDERR)
+        if stderr.__class__.__module__ == "_io":  # not where a test or a notebook has put its own in place
+            sys.stderr = direct
+        try:
+            yield
+        finally:
+            sys.stderr = stderr
+            os.dup2(terminal, STDERR)
+            kept.seek(0)
+            for line in kept.read().splitlines(keepends=True):
+                if b"RAY_BACKEND_LOG_LEVEL" not in line:
+                    os.write(terminal, line)

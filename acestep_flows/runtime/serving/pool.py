@@ -293,7 +293,9 @@ def _found(name_or_path: str | Path) -> Path:
     path = Path(name) if is_path else shipped() / f"{name}.yaml"
     if not (is_path or name in SHIPPED) or "\0" in name or not path.is_file():
         allowed = f"{AUTO}, a file, or one of {', '.join(SHIPPED)}"
-        raise InputError(f"no pool {name[:200]!r}", where="pool", allowed=allowed)
+        near = difflib.get_close_matches(name[:40], (AUTO, *SHIPPED), 1)
+        hint = f", did you mean {near[0]!r}?" if near and not is_path else ""
+        raise InputError(f"no pool {name[:200]!r}{hint}", where="pool", allowed=allowed)
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from acestep_flows.api.store.home_lock import HOLDER, locked_home
 from acestep_flows.errors import Conflict, InputError, StorageError
 from acestep_flows.runtime.serving.loading import LoadingNotes
 
+ROOT = Path(__file__).parents[3]
 HOLD = """
 import sys, time
 from pathlib import Path
@@ -26,6 +28,35 @@ with locked_home(Path(sys.argv[1]), "http://127.0.0.1:1"):
     print("held", flush=True)
     time.sleep(100)
 """
+
+
+BUSY = """
+import ray
+def late(**options):
+    raise Exception("The current node timed out during startup.")
+ray.init = late
+from acestep_flows.cli.main import main
+main()
+"""
+
+
+def test_a_machine_too_busy_for_ray_is_an_ordinary_error(tmp_path: Path) -> None:
+    """Through the whole command, whose output is diverted meanwhile."""
+    pytest.importorskip("ray")
+    done = subprocess.run(
+        [sys.executable, "-c", BUSY, "serve", "--home", "home", "--port", "0", "--pool", "local"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "ACESTEP_FLOWS_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = done.stderr.splitlines()
+    assert done.returncode == 1, done.stderr
+    assert lines[-3:-1] == ["starting Ray", "warning: Ray did not start; it is started once more"]
+    assert lines[-1].startswith("error: Ray did not start, tried 2 times: is the machine too busy? The same command ")
+    assert "a bug" not in done.stderr
+    assert done.stdout == ""
 
 
 def test_a_home_in_use_is_refused_and_a_dead_holder_is_none(tmp_path: Path) -> None:

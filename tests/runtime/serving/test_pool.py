@@ -140,6 +140,8 @@ def test_files_are_found_by_path_and_by_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["nowhere", "./nowhere.yaml", "serve-config", "../local", "a\0b"])
 def test_a_pool_that_is_not_there(name: str) -> None:
+    with pytest.raises(InputError, match="no pool .*did you mean 'per-core'"):
+        Pool.read("per-coer")
     with pytest.raises(InputError, match="auto, a file, or one of local, split, single-gpu, gpu-pool, per-core"):
         Pool.read(name)
 
