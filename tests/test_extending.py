@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import httpx
+import httpx2
 import numpy as np
 import pytest
 import torch
@@ -94,7 +94,7 @@ def test_a_rule_finds_problems(added: ModuleType, monkeypatch: pytest.MonkeyPatc
 def test_a_route_answers(added: ModuleType, small: Checkpoint, tmp_path: Path) -> None:
     with opened(tmp_path, small, executing=False) as door:
         door.app.include_router(added.router)
-        answer = httpx.get(f"{door.url}/v1/stages")
+        answer = httpx2.get(f"{door.url}/v1/stages")
     assert answer.json() == list(stages())
 
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from acestep_flows.audio import spectrum
+from acestep_flows.audio.mel_scale import mel_filters
 from acestep_flows.audio.resample import at_rate, mono
-from acestep_flows.values import Audio
+from acestep_flows.values import Audio, FloatArray
 
 RATE = 22_050
 SHORTEST_SECONDS = 4.0
 
-ONSET_HOP = 256
+ONSET_FFT, ONSET_HOP, ONSET_BANDS = 2048, 256, 128
+DECIBELS = 80.0
+"""Range of the spectrogram that onsets are found in; softer bands count as this far below the loudest."""
+POWER_FLOOR = 1e-10
 WINDOW_SECONDS = 8.0
 SLOWEST, FASTEST = 40.0, 240.0
 LIKELIEST = 120.0
@@ -33,15 +40,12 @@ def tempo(audio: Audio) -> tuple[float, float] | None:
     """
     if audio.seconds < SHORTEST_SECONDS:
         return None
-    import librosa
-
-    samples = mono(at_rate(audio, RATE)).samples[0]
-    onsets = librosa.onset.onset_strength(y=samples, sr=RATE, hop_length=ONSET_HOP)
+    onsets = onset_strengths(mono(at_rate(audio, RATE)))
     frame_rate = RATE / ONSET_HOP
     length = min(round(WINDOW_SECONDS * frame_rate), len(onsets))
-    windows = librosa.util.frame(onsets, frame_length=length, hop_length=max(1, length // 4), axis=0)
+    windows = sliding_window_view(onsets, length)[:: max(1, length // 4)]
     windows = windows - windows.mean(axis=1, keepdims=True)
-    similarity = librosa.autocorrelate(windows, axis=1).mean(axis=0) / (1 - np.arange(length) / length)
+    similarity = _autocorrelation(windows).mean(axis=0) / (1 - np.arange(length) / length)
     if similarity[0] < 1e-9:
         return None
     similarity /= similarity[0]
@@ -64,12 +68,7 @@ def key(audio: Audio) -> tuple[str, float] | None:
     """
     if not audio.samples.any():
         return None
-    import librosa
-
-    samples = mono(at_rate(audio, RATE)).samples[0]
-    samples = np.pad(samples, (0, max(0, CHROMA_FFT - len(samples))))
-    spectrum = np.abs(librosa.stft(samples, n_fft=CHROMA_FFT, hop_length=CHROMA_FFT // 2))
-    pitches = librosa.feature.chroma_stft(S=spectrum**2, sr=RATE, n_fft=CHROMA_FFT, norm=None, tuning=0.0).sum(axis=1)
+    pitches = pitch_classes(mono(at_rate(audio, RATE)))
     if pitches.std() <= 1e-6 * pitches.mean():
         return None
     fits = {
@@ -79,6 +78,66 @@ def key(audio: Audio) -> tuple[str, float] | None:
     }
     best = max(fits, key=fits.__getitem__)
     return best, max(0.0, fits[best])
+
+
+def onset_strengths(audio: Audio) -> FloatArray:
+    """How much louder the mel bands become (frames,), in dB averaged over the bands; frame i is at i * ONSET_HOP.
+
+    `audio` is mono at RATE. The definition is that of librosa's `onset_strength`, with its defaults.
+    """
+    filters = mel_filters(ONSET_FFT // 2 + 1, ONSET_BANDS, RATE, 0, RATE / 2)
+    blocks = spectrum.power(audio, fft_size=ONSET_FFT, hop=ONSET_HOP)
+    bands = np.concatenate([block @ filters for block in blocks]) * np.float32(_full_scale(ONSET_FFT))
+    level = 10 * np.log10(np.maximum(bands, POWER_FLOOR))
+    level = np.maximum(level, level.max() - DECIBELS)
+    rises: FloatArray = np.maximum(np.diff(level, axis=0), 0).mean(axis=1)
+    delay = 1 + ONSET_FFT // (2 * ONSET_HOP)  # a frame hears an onset before its middle is there
+    return np.pad(rises, (delay, 0))[: len(level)]
+
+
+def pitch_classes(audio: Audio) -> FloatArray:
+    """The power in each pitch class (12,), from C, over the whole song; `audio` is mono at RATE.
+
+    The weights are those of librosa's `chroma_stft` at its defaults: bins near a semitone count for it, and octaves
+    near 440 Hz count most.
+    """
+    missing = max(0, CHROMA_FFT - audio.samples.shape[1])
+    padded = Audio(np.pad(audio.samples, ((0, 0), (0, missing))), RATE)
+    total = np.zeros(CHROMA_FFT // 2 + 1)
+    for block in spectrum.power(padded, fft_size=CHROMA_FFT, hop=CHROMA_FFT // 2):
+        total += block.sum(axis=0)
+    classes: FloatArray = _pitch_class_weights() @ total * _full_scale(CHROMA_FFT)
+    return classes
+
+
+@lru_cache(maxsize=1)
+def _pitch_class_weights() -> FloatArray:
+    """The weight of each bin of the spectrum in each pitch class (12, bins)."""
+    hertz = np.arange(1, CHROMA_FFT) * RATE / CHROMA_FFT
+    octaves = np.log2(hertz / (440 / 16))  # from the A of 27.5 Hz
+    semitones = 12 * np.concatenate([[octaves[0] - 1.5], octaves])  # bin 0 has no pitch: far below the others
+    widths = np.concatenate([np.maximum(np.diff(semitones), 1), [1]])
+    distance = (semitones - np.arange(12)[:, None] + 6) % 12 - 6
+    weights = np.exp(-0.5 * (2 * distance / widths) ** 2)
+    weights /= np.linalg.norm(weights, axis=0)
+    weights *= np.exp(-0.5 * ((semitones / 12 - 5) / 2) ** 2)
+    return np.roll(weights, -3, axis=0)[:, : CHROMA_FFT // 2 + 1]  # from A to C first
+
+
+def _full_scale(fft_size: int) -> float:
+    """What `spectrum.power` divides by, so that a sine at full scale has a peak of 1."""
+    return float(np.hanning(fft_size + 1)[:-1].sum() ** 2 / 4)
+
+
+def _autocorrelation(windows: FloatArray) -> FloatArray:
+    """The autocorrelation of each row, at lags from 0."""
+    from scipy import fft
+
+    length = windows.shape[1]
+    padded = fft.next_fast_len(2 * length - 1, real=True)
+    spectra = fft.rfft(windows, n=padded, axis=1)
+    correlation: FloatArray = fft.irfft(spectra.real**2 + spectra.imag**2, n=padded, axis=1)[:, :length]
+    return correlation
 
 
 def _refine_lag(similarity: NDArray[Any], beat: int) -> float:

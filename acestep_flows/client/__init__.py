@@ -1,4 +1,4 @@
-"""The Python client of a server. It needs httpx and nothing heavier.
+"""The Python client of a server. It needs httpx2 and nothing heavier.
 
     with Client() as client:
         run = client.submit("text2music", {"tags": "lo-fi, piano", "duration": 10})

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import httpx
+import httpx2
 
 from acestep_flows.client import api_request
 from acestep_flows.client.api_request import ApiRequest
@@ -44,12 +44,12 @@ class AsyncClient:
         key: str | None = None,
         *,
         patience: float = PATIENCE,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
         **unknown: Any,
     ) -> None:
         refuse_arguments("AsyncClient", unknown)
         self._server = ServerAddress.find(server, key, patience)
-        self._http = httpx.AsyncClient(transport=transport, **self._server.httpx_options())
+        self._http = httpx2.AsyncClient(transport=transport, **self._server.httpx2_options())
 
     async def __aenter__(self) -> Self:
         return self
@@ -142,7 +142,7 @@ class AsyncClient:
                                 yield event
                         if response.status_code == NO_MORE_EVENTS:
                             return
-            except httpx.TransportError as error:
+            except httpx2.TransportError as error:
                 reason = error
             if not feed.over:
                 await asyncio.sleep(retries.pause(reason))
@@ -182,7 +182,7 @@ class AsyncClient:
                 ):
                     return file.finish()
                 reason: object = "a proxy answered instead of the server"
-            except httpx.TransportError as error:
+            except httpx2.TransportError as error:
                 reason = error
             if file.advanced:
                 retries.renew()
@@ -192,7 +192,7 @@ class AsyncClient:
         """Upload a file, for inputs of runs."""
         return Asset.read(await self._retry(lambda: self._upload(path), json_object))
 
-    async def _upload(self, path: Path) -> httpx.Response:
+    async def _upload(self, path: Path) -> httpx2.Response:
         return await self._http.post("/v1/assets", content=_read_chunks(path), **upload_options(path))
 
     async def _encoded(self, inputs: Mapping[str, Any]) -> Any:
@@ -215,10 +215,10 @@ class AsyncClient:
     async def _request(self, request: ApiRequest) -> dict[str, Any]:
         return await self._retry(lambda: self._send(request), json_object)
 
-    async def _send(self, request: ApiRequest) -> httpx.Response:
+    async def _send(self, request: ApiRequest) -> httpx2.Response:
         return await self._http.request(request.method, request.path, json=request.body, params=request.query)
 
-    async def _retry(self, send: Callable[[], Awaitable[httpx.Response]], read: Callable[[httpx.Response], T]) -> T:
+    async def _retry(self, send: Callable[[], Awaitable[httpx2.Response]], read: Callable[[httpx2.Response], T]) -> T:
         """Send a request until the server answers, and read the response."""
         retries = self._server.retry_budget()
         while True:
@@ -227,7 +227,7 @@ class AsyncClient:
                 if is_final(response):
                     return read(response)
                 reason: object = f"status {response.status_code}"
-            except httpx.TransportError as error:
+            except httpx2.TransportError as error:
                 reason = error
             await asyncio.sleep(retries.pause(reason))
 

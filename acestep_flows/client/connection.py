@@ -1,4 +1,4 @@
-"""What both clients share: the server's address, the options of httpx, and how to read responses."""
+"""What both clients share: the server's address, the options of httpx2, and how to read responses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 from acestep_flows.client.download_file import ResumableFile
 from acestep_flows.client.failures import refusal
@@ -69,9 +69,9 @@ class ServerAddress:
 
     def __post_init__(self) -> None:
         try:
-            url = httpx.URL(self.server)
-        except (httpx.InvalidURL, TypeError, ValueError):
-            url = httpx.URL()
+            url = httpx2.URL(self.server)
+        except (httpx2.InvalidURL, TypeError, ValueError):
+            url = httpx2.URL()
         if url.scheme not in ("http", "https") or not url.host:
             allowed = f"an http or https URL, such as {SERVER}"
             raise InputError(f"{self.server!r} is not the address of a server", where="server", allowed=allowed)
@@ -91,11 +91,11 @@ class ServerAddress:
             key = settings.api_key if key is None else key
         return cls(server, key, patience)
 
-    def httpx_options(self) -> dict[str, Any]:
-        """Arguments of an httpx client for this server."""
+    def httpx2_options(self) -> dict[str, Any]:
+        """Arguments of an httpx2 client for this server."""
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
-        timeout = httpx.Timeout(QUIET_SECONDS, connect=5.0)
-        limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=20)
+        timeout = httpx2.Timeout(QUIET_SECONDS, connect=5.0)
+        limits = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=20)
         return {"base_url": self.server, "headers": headers, "timeout": timeout, "limits": limits}
 
     def retry_budget(self) -> RetryBudget:
@@ -104,7 +104,7 @@ class ServerAddress:
 
     def _advice(self, reason: object) -> str:
         """What to do if nothing listens on this machine."""
-        if isinstance(reason, httpx.ConnectError) and httpx.URL(self.server).host.startswith(LOOPBACK):
+        if isinstance(reason, httpx2.ConnectError) and httpx2.URL(self.server).host.startswith(LOOPBACK):
             return f"; `acestep-flows serve` starts a server, and {SERVER_VARIABLE} or `server` names another"
         return ""
 
@@ -121,7 +121,7 @@ def refuse_arguments(client: str, unknown: Iterable[str]) -> None:
         raise TypeError(f"{client} takes no {name!r}{hint} (allowed: server, key, patience, transport)")
 
 
-def is_final(response: httpx.Response) -> bool:
+def is_final(response: httpx2.Response) -> bool:
     """Whether a response is the server's own. If not, a proxy answered, and the request should be repeated.
 
     The body must have been read if the status is not a success.
@@ -138,7 +138,7 @@ def is_final(response: httpx.Response) -> bool:
     raise FlowsError(f"{response.request.url} answered with status {response.status_code}")
 
 
-def json_object(response: httpx.Response) -> dict[str, Any]:
+def json_object(response: httpx2.Response) -> dict[str, Any]:
     """The JSON object in a response.
 
     Raises:
@@ -153,7 +153,7 @@ def json_object(response: httpx.Response) -> dict[str, Any]:
     return content
 
 
-def body_bytes(response: httpx.Response) -> bytes:
+def body_bytes(response: httpx2.Response) -> bytes:
     """The body of a response."""
     return response.content
 

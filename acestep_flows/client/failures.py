@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from acestep_flows.errors import FlowsError, Overloaded, Problem
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
 
 def failure(fault: Mapping[str, Any], retry_after: float = 1.0) -> FlowsError:
@@ -34,7 +34,7 @@ def failure(fault: Mapping[str, Any], retry_after: float = 1.0) -> FlowsError:
     return error
 
 
-def refusal(response: httpx.Response) -> FlowsError | None:
+def refusal(response: httpx2.Response) -> FlowsError | None:
     """The exception for a response whose body was read; None if the body is not an error of the server."""
     try:
         fault = response.json()["error"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import httpx
+import httpx2
 
 from acestep_flows.client import api_request
 from acestep_flows.client.api_request import ApiRequest
@@ -42,7 +42,7 @@ class Client:
         server: URL of the server; None: ACESTEP_FLOWS_SERVER, else http://127.0.0.1:8777.
         key: API key, if the server requires one; None: ACESTEP_FLOWS_API_KEY. An empty text sends none.
         patience: seconds to retry while the server does not answer.
-        transport: transport of httpx, for tests.
+        transport: transport of httpx2, for tests.
 
     Raises:
         InputError: the URL or the key is not usable.
@@ -55,12 +55,12 @@ class Client:
         key: str | None = None,
         *,
         patience: float = PATIENCE,
-        transport: httpx.BaseTransport | None = None,
+        transport: httpx2.BaseTransport | None = None,
         **unknown: Any,
     ) -> None:
         refuse_arguments("Client", unknown)
         self._server = ServerAddress.find(server, key, patience)
-        self._http = httpx.Client(transport=transport, **self._server.httpx_options())
+        self._http = httpx2.Client(transport=transport, **self._server.httpx2_options())
 
     def __enter__(self) -> Self:
         return self
@@ -150,7 +150,7 @@ class Client:
                             yield from feed.read(chunk)
                         if response.status_code == NO_MORE_EVENTS:
                             return
-            except httpx.TransportError as error:
+            except httpx2.TransportError as error:
                 reason = error
             if not feed.over:
                 time.sleep(retries.pause(reason))
@@ -188,7 +188,7 @@ class Client:
                 if self._download(api_request.output_path(run, name), file, lambda done: on_bytes(done, output.bytes)):
                     return file.finish()
                 reason: object = "a proxy answered instead of the server"
-            except httpx.TransportError as error:
+            except httpx2.TransportError as error:
                 reason = error
             if file.advanced:
                 retries.renew()
@@ -198,7 +198,7 @@ class Client:
         """Upload a file, for inputs of runs."""
         return Asset.read(self._retry(lambda: self._upload(path), json_object))
 
-    def _upload(self, path: Path) -> httpx.Response:
+    def _upload(self, path: Path) -> httpx2.Response:
         options = upload_options(path)
         with path.open("rb") as file:
             return self._http.post("/v1/assets", content=file, **options)
@@ -223,10 +223,10 @@ class Client:
     def _request(self, request: ApiRequest) -> dict[str, Any]:
         return self._retry(lambda: self._send(request), json_object)
 
-    def _send(self, request: ApiRequest) -> httpx.Response:
+    def _send(self, request: ApiRequest) -> httpx2.Response:
         return self._http.request(request.method, request.path, json=request.body, params=request.query)
 
-    def _retry(self, send: Callable[[], httpx.Response], read: Callable[[httpx.Response], T]) -> T:
+    def _retry(self, send: Callable[[], httpx2.Response], read: Callable[[httpx2.Response], T]) -> T:
         """Send a request until the server answers, and read the response."""
         retries = self._server.retry_budget()
         while True:
@@ -235,6 +235,6 @@ class Client:
                 if is_final(response):
                     return read(response)
                 reason: object = f"status {response.status_code}"
-            except httpx.TransportError as error:
+            except httpx2.TransportError as error:
                 reason = error
             time.sleep(retries.pause(reason))

@@ -16,7 +16,7 @@ from acestep_flows.errors import DownloadError, NotFound, StorageError
 from acestep_flows.storage import file_sha256, put_in_place
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
 CHUNK = 1 << 20
 RETRY_DELAYS = (1.0, 2.0, 4.0, 8.0)
@@ -67,7 +67,7 @@ class Download:
 
 
 def download(
-    client: httpx.Client,
+    client: httpx2.Client,
     file: Download,
     listener: TransferListener = lambda progress: None,
     retry_delays: Sequence[float] = RETRY_DELAYS,
@@ -100,9 +100,9 @@ def download(
         raise _storage_error(file.destination, error) from error
 
 
-def _transfer(client: httpx.Client, file: Download, listener: TransferListener, retry_delays: Sequence[float]) -> None:
+def _transfer(client: httpx2.Client, file: Download, listener: TransferListener, retry_delays: Sequence[float]) -> None:
     """Fill the part. Attempts are repeated while bytes arrive or delays are left."""
-    import httpx
+    import httpx2
 
     waits = list(retry_delays)
     while True:
@@ -112,9 +112,9 @@ def _transfer(client: httpx.Client, file: Download, listener: TransferListener, 
         try:
             _transfer_once(client, file, listener)
             return
-        except (httpx.UnsupportedProtocol, httpx.InvalidURL, httpx.TooManyRedirects) as error:
+        except (httpx2.UnsupportedProtocol, httpx2.InvalidURL, httpx2.TooManyRedirects) as error:
             raise DownloadError(f"{file.name}: cannot fetch {file.url}: {error}") from error
-        except (httpx.TransportError, _Interrupted) as error:
+        except (httpx2.TransportError, _Interrupted) as error:
             if _part_size(file.part) > before:
                 waits = list(retry_delays)
             elif not waits:
@@ -125,7 +125,7 @@ def _transfer(client: httpx.Client, file: Download, listener: TransferListener, 
             time.sleep(waits.pop(0) if waits else 0.0)
 
 
-def _transfer_once(client: httpx.Client, file: Download, listener: TransferListener) -> None:
+def _transfer_once(client: httpx2.Client, file: Download, listener: TransferListener) -> None:
     """Request the missing bytes once and append them to the part."""
     start = _part_size(file.part)
     if file.size is not None and start > file.size:
@@ -150,7 +150,7 @@ def _transfer_once(client: httpx.Client, file: Download, listener: TransferListe
         raise _Interrupted(f"{done} of {total} bytes")
 
 
-def _check_status(response: httpx.Response, file: Download) -> None:
+def _check_status(response: httpx2.Response, file: Download) -> None:
     """Raise the error of a status other than 200 and 206."""
     status = response.status_code
     if status in (200, 206):
@@ -166,7 +166,7 @@ def _check_status(response: httpx.Response, file: Download) -> None:
     raise DownloadError(f"{file.name}: {file.url} answered with status {status}{hint}")
 
 
-def _append(response: httpx.Response, file: Download, start: int, on_bytes: Callable[[int], None]) -> int:
+def _append(response: httpx2.Response, file: Download, start: int, on_bytes: Callable[[int], None]) -> int:
     """Write the body after the first `start` bytes of the part, and return the part's new size."""
     done = start
     try:

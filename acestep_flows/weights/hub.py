@@ -23,7 +23,7 @@ from acestep_flows.storage import file_sha256
 from acestep_flows.weights.download import RETRY_DELAYS, Download, TransferListener, TransferProgress, download
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
 LYRIC_VOCAB = "lyric-vocab.json"
 CONNECT_SECONDS, READ_SECONDS = 15.0, 60.0
@@ -172,14 +172,14 @@ def _locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _client(token: str | None) -> httpx.Client:
-    import httpx
+def _client(token: str | None) -> httpx2.Client:
+    import httpx2
 
     from acestep_flows import __version__
 
     headers = {"User-Agent": f"acestep-flows/{__version__}"} | ({"Authorization": f"Bearer {token}"} if token else {})
-    return httpx.Client(
-        headers=headers, follow_redirects=True, timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
+    return httpx2.Client(
+        headers=headers, follow_redirects=True, timeout=httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
     )
 
 
@@ -210,7 +210,7 @@ def _check_free_space(folder: Path, missing: Sequence[PublishedFile]) -> None:
 
 
 def _fetch_model(
-    client: httpx.Client,
+    client: httpx2.Client,
     folder: Path,
     model: PublishedFiles,
     endpoint: str | None,
@@ -226,7 +226,7 @@ def _fetch_model(
 
 
 def _fetch_vocab(
-    client: httpx.Client,
+    client: httpx2.Client,
     destination: Path,
     vocab: PublishedVocab,
     endpoint: str | None,

@@ -2,7 +2,7 @@
 
 They score a trained checkpoint on synthetic music, whose properties are known. No estimator is perfect, so each result
 is read beside the same estimate on real clips (the limit) and against the targets of other clips (chance). Audio is
-(channels, samples) fp32 at 44.1 kHz. They use numpy and librosa's filter banks.
+(channels, samples) fp32 at 44.1 kHz. They use numpy and Slaney's mel scale.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from acestep_flows.audio.mel_scale import mel_filters, mel_frequencies
 from acestep_flows.training.synthesis.theory import SCALES
 
 Samples: TypeAlias = NDArray[np.float32]
@@ -35,9 +36,7 @@ SHRINKAGE = 0.3
 
 @lru_cache(maxsize=2)
 def _filters() -> Array:
-    import librosa
-
-    filters: Array = librosa.filters.mel(sr=RATE, n_fft=FFT, n_mels=BANDS, fmin=40, fmax=16000).astype(np.float32)
+    filters: Array = mel_filters(FFT // 2 + 1, BANDS, RATE, 40, 16_000).T
     return filters
 
 
@@ -179,10 +178,8 @@ def _rises(bands: Array) -> Array:
 
 def bright_onsets(samples: Samples) -> float:
     """Onset strength above 6 kHz relative to the clip's mean: high with cymbals and snares, low without."""
-    import librosa
-
     bands = mel(samples, ONSET_HOP)
-    high = librosa.mel_frequencies(BANDS, fmin=40, fmax=16000) > BRIGHT_HERTZ
+    high = mel_frequencies(BANDS, 40, 16_000) > BRIGHT_HERTZ
     level = bands[high] / (bands.mean() + 1e-9)
     return float(np.maximum(level[:, 2:] - level[:, :-2], 0.0).mean())
 

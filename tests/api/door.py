@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
+import httpx2
 import numpy as np
 import soundfile
 import uvicorn
@@ -48,7 +48,7 @@ class Door:
     service: Service
     app: FastAPI
     url: str
-    client: httpx.Client
+    client: httpx2.Client
 
     @property
     def home(self) -> Home:
@@ -83,7 +83,7 @@ class Door:
         assert run["state"] == "succeeded", run
         return run
 
-    def upload(self, content: bytes, file_name: str = "") -> httpx.Response:
+    def upload(self, content: bytes, file_name: str = "") -> httpx2.Response:
         """Upload a file."""
         return self.client.post("/v1/assets", params={"file_name": file_name}, content=content)
 
@@ -137,7 +137,7 @@ def opened(
         port = server.servers[0].sockets[0].getsockname()[1]
         url = f"http://127.0.0.1:{port}"
         try:
-            with httpx.Client(base_url=url, headers=headers, timeout=PATIENCE) as client:
+            with httpx2.Client(base_url=url, headers=headers, timeout=PATIENCE) as client:
                 yield Door(service, app, url, client)
         finally:
             server.should_exit = True

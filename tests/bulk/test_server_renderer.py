@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from acestep_flows.audio import read
@@ -88,11 +88,11 @@ def test_another_graph_of_the_name_is_refused(door: Door, tmp_path: Path) -> Non
 
 
 def test_a_server_that_is_not_there_fails_rows_not_the_job(tmp_path: Path) -> None:
-    def refuse(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("refused")
+    def refuse(request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ConnectError("refused")
 
     work, rows = rows_in(tmp_path, SONGS[:1])
-    client = Client("http://127.0.0.1:9", patience=0.05, transport=httpx.MockTransport(refuse))
+    client = Client("http://127.0.0.1:9", patience=0.05, transport=httpx2.MockTransport(refuse))
     run_job(work, rows, ServerRenderer(work, client), retries=1)
     (dead,) = Ledger(work.job_folder).rows(DEAD)
     assert (dead.code, dead.attempt) == (Unreachable.code, 2)

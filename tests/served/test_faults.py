@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
+import httpx2
 import psutil
 import pytest
 
@@ -100,11 +100,11 @@ def test_runs_beyond_the_queue_limit_are_refused(server: Server, client: Client)
     before = {run.id for run in everything(client)}
     inputs = {"tags": "crowd", "duration": 60, "steps": 200}
 
-    def submit(number: int) -> httpx.Response:
+    def submit(number: int) -> httpx2.Response:
         body = {"graph": "text2music", "inputs": {**inputs, "seed": number}}
         return http.post("/v1/runs", json=body)
 
-    with httpx.Client(base_url=server.url, timeout=60) as http, ThreadPoolExecutor(16) as threads:
+    with httpx2.Client(base_url=server.url, timeout=60) as http, ThreadPoolExecutor(16) as threads:
         answers = list(threads.map(submit, range(limits.queued + limits.running + 40)))
         accepted = {answer.json()["id"] for answer in answers if answer.status_code == 202}
         refused = [answer for answer in answers if answer.status_code != 202]
@@ -131,7 +131,7 @@ def test_a_killed_replica_costs_a_few_steps(server: Server, client: Client) -> N
 
 def test_a_client_that_hangs_up_leaves_nothing_behind(server: Server, client: Client) -> None:
     run = server.song(client, seed=400, **LONG).id
-    with httpx.stream("GET", f"{server.url}/v1/runs/{run}/events") as response:
+    with httpx2.stream("GET", f"{server.url}/v1/runs/{run}/events") as response:
         first = next(response.iter_raw())
     assert first
     assert ended_once(client, run).state == "succeeded"

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import numpy as np
 import psutil
 import pytest
@@ -132,8 +132,8 @@ def served(small_root: Path, cache: Path, tmp_path: Path) -> Iterator[ServeRun]:
 def ready(served: ServeRun) -> bool:
     assert served.process.poll() is None, served.log.read_text()
     try:
-        return httpx.get(f"{served.url}/readyz", timeout=5).status_code == 200
-    except httpx.HTTPError:
+        return httpx2.get(f"{served.url}/readyz", timeout=5).status_code == 200
+    except httpx2.HTTPError:
         return False
 
 

@@ -6,7 +6,7 @@ import contextlib
 import ipaddress
 import re
 
-import httpx
+import httpx2
 
 from acestep_flows.errors import InputError
 from acestep_flows.settings import WEBHOOK_SECRET
@@ -22,7 +22,7 @@ _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 _DOCUMENTATION = ipaddress.ip_network("3fff::/20")  # unknown to the ipaddress module of older Pythons
 
 
-def check_url(text: str, secret: str | None, private: bool) -> httpx.URL:
+def check_url(text: str, secret: str | None, private: bool) -> httpx2.URL:
     """Check and parse the URL of a webhook, without using the network.
 
     Args:
@@ -36,9 +36,9 @@ def check_url(text: str, secret: str | None, private: bool) -> httpx.URL:
         allowed = f"no webhook, unless the operator sets {WEBHOOK_SECRET}"
         raise InputError("this server sends no webhooks", where="webhook", allowed=allowed)
     try:
-        url = httpx.URL(text)
+        url = httpx2.URL(text)
         host = url.raw_host.decode("ascii")
-    except (httpx.InvalidURL, ValueError, TypeError):
+    except (httpx2.InvalidURL, ValueError, TypeError):
         raise InputError("not a URL", where="webhook.url", allowed=ALLOWED) from None
     usable = _HOST.fullmatch(host) and (url.port is None or 0 < url.port < 65_536)
     if url.scheme not in ("http", "https") or not usable or len(text) > LONGEST_URL:

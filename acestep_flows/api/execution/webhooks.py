@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import httpx
+import httpx2
 
 from acestep_flows.api.execution.webhook_signature import sign
 from acestep_flows.api.execution.webhook_url import check_url, is_public
@@ -62,7 +62,7 @@ class Webhooks:
         secret: secret of the signatures; None sends nothing.
         describe: returns the body for a run that has ended.
         private: whether private addresses are allowed.
-        transport: transport of httpx, for tests.
+        transport: transport of httpx2, for tests.
         resolve: looks up host names.
         failures: counts, as "webhooks", how often the table could not be read or written.
     """
@@ -74,7 +74,7 @@ class Webhooks:
         describe: Callable[[RunRecord], Mapping[str, Any]],
         *,
         private: bool = False,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: httpx2.AsyncBaseTransport | None = None,
         resolve: Resolve = resolve_host,
         failures: Counter[str] | None = None,
     ) -> None:
@@ -82,11 +82,11 @@ class Webhooks:
         self._private, self._resolve = private, resolve
         self._failures: Counter[str] = Counter() if failures is None else failures
         # Proxies of the environment are ignored, because they could reach addresses that are refused here.
-        self._client = httpx.AsyncClient(
+        self._client = httpx2.AsyncClient(
             transport=transport,
-            timeout=httpx.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT),
+            timeout=httpx2.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT),
             trust_env=False,
-            limits=httpx.Limits(max_keepalive_connections=0),
+            limits=httpx2.Limits(max_keepalive_connections=0),
         )
 
     async def run(self) -> None:
@@ -164,15 +164,15 @@ class Webhooks:
                     self._request(run.id, url, address, body), follow_redirects=False, stream=True
                 )
                 await response.aclose()  # the body is not needed and may be endless
-            except httpx.HTTPError as error:
+            except httpx2.HTTPError as error:
                 reason = f"{type(error).__name__}: {error}"
-                if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
+                if isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout)):
                     continue  # nothing was sent, so try the next address
                 return reason
             return None if response.is_success else f"answered {response.status_code}"
         return reason
 
-    def _request(self, id: str, url: httpx.URL, address: str, body: bytes) -> httpx.Request:
+    def _request(self, id: str, url: httpx2.URL, address: str, body: bytes) -> httpx2.Request:
         assert self._secret is not None
         timestamp = int(time.time())
         headers = {

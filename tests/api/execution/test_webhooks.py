@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from sqlalchemy import select
 
@@ -51,12 +51,12 @@ def due(home: Home, url: str = URL) -> RunRecord:
 
 
 def send(
-    home: Home, handle: Callable[[httpx.Request], httpx.Response], *addresses: str, private: bool = False
-) -> list[httpx.Request]:
+    home: Home, handle: Callable[[httpx2.Request], httpx2.Response], *addresses: str, private: bool = False
+) -> list[httpx2.Request]:
     """The requests of one round of sending."""
-    requests: list[httpx.Request] = []
+    requests: list[httpx2.Request] = []
 
-    def hear(request: httpx.Request) -> httpx.Response:
+    def hear(request: httpx2.Request) -> httpx2.Response:
         requests.append(request)
         return handle(request)
 
@@ -75,7 +75,7 @@ def webhooks(home: Home, handle: Any, resolve: Resolve, **more: Any) -> Webhooks
     def describe(run: RunRecord) -> dict[str, Any]:
         return {"type": "run.cancelled", "run": {"id": run.id}}
 
-    return Webhooks(home.runs, SECRET, describe, transport=httpx.MockTransport(handle), resolve=resolve, **more)
+    return Webhooks(home.runs, SECRET, describe, transport=httpx2.MockTransport(handle), resolve=resolve, **more)
 
 
 def to(*addresses: str) -> Resolve:
@@ -101,8 +101,8 @@ def home(tmp_path: Path) -> Any:
     home.close()
 
 
-def ok(request: httpx.Request) -> httpx.Response:
-    return httpx.Response(204)
+def ok(request: httpx2.Request) -> httpx2.Response:
+    return httpx2.Response(204)
 
 
 def test_a_webhook_is_signed_and_sent_once(home: Home) -> None:
@@ -135,7 +135,7 @@ def test_a_host_with_a_private_address_is_not_called(home: Home, addresses: tupl
 @pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "127.1", "localhost."])
 def test_names_of_this_machine_are_refused_after_lookup(home: Home, host: str) -> None:
     run = due(home, f"http://{host}:1/")
-    requests: list[httpx.Request] = []
+    requests: list[httpx2.Request] = []
     asyncio.run(send_due(webhooks(home, requests.append, resolve_host)))
     assert requests == []
     assert failures(home, run) == 1
@@ -159,21 +159,21 @@ def test_a_failing_body_does_not_stop_other_webhooks(home: Home) -> None:
             raise ValueError("what is it")
         return {}
 
-    def hear(request: httpx.Request) -> httpx.Response:
+    def hear(request: httpx2.Request) -> httpx2.Response:
         sent.append(request.headers["webhook-id"])
         return ok(request)
 
-    hooks = Webhooks(home.runs, SECRET, describe, transport=httpx.MockTransport(hear), resolve=to("1.1.1.1"))
+    hooks = Webhooks(home.runs, SECRET, describe, transport=httpx2.MockTransport(hear), resolve=to("1.1.1.1"))
     asyncio.run(send_due(hooks))
     assert sent == [good.id]
     assert (failures(home, bad), failures(home, good)) == (1, 0)
 
 
 def test_the_next_address_is_tried_if_one_is_unreachable(home: Home) -> None:
-    def first_is_gone(request: httpx.Request) -> httpx.Response:
+    def first_is_gone(request: httpx2.Request) -> httpx2.Response:
         if request.url.host == "2606:4700::1111":
-            raise httpx.ConnectTimeout("no")
-        return httpx.Response(204)
+            raise httpx2.ConnectTimeout("no")
+        return httpx2.Response(204)
 
     run = due(home)
     requests = send(home, first_is_gone, "2606:4700::1111", "1.1.1.1", "1.0.0.1")
@@ -182,8 +182,8 @@ def test_the_next_address_is_tried_if_one_is_unreachable(home: Home) -> None:
 
 
 def test_a_request_that_was_sent_is_not_sent_to_another_address(home: Home) -> None:
-    def breaks(request: httpx.Request) -> httpx.Response:
-        raise httpx.ReadError("in the middle")
+    def breaks(request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ReadError("in the middle")
 
     run = due(home)
     assert len(send(home, breaks, "1.1.1.1", "1.0.0.1")) == 1
@@ -227,11 +227,11 @@ def test_receivers_that_never_answer_do_not_delay_others(home: Home) -> None:
     quick = [due(home, "https://hooks.example/quick").id for _ in range(15)]
     received: list[str] = []
 
-    async def hear(request: httpx.Request) -> httpx.Response:
+    async def hear(request: httpx2.Request) -> httpx2.Response:
         if request.url.path == "/slow":
             await asyncio.Event().wait()
         received.append(request.headers["webhook-id"])
-        return httpx.Response(204)
+        return httpx2.Response(204)
 
     async def until_heard() -> None:
         task = asyncio.create_task(webhooks(home, hear, to("1.1.1.1")).run())
@@ -257,7 +257,7 @@ def test_a_table_that_fails_is_counted_and_asked_again(home: Home, monkeypatch: 
     monkeypatch.setattr(home.runs, "take_webhooks", take)
     due(home)
 
-    def hear(request: httpx.Request) -> httpx.Response:
+    def hear(request: httpx2.Request) -> httpx2.Response:
         received.append(request)
         return ok(request)
 
@@ -283,8 +283,8 @@ def test_a_failed_webhook_is_sent_again(home: Home, status: int, monkeypatch: py
     monkeypatch.setattr("acestep_flows.api.execution.webhooks.retry_delay", lambda elapsed: 0.0)
     due(home)
 
-    def refuse(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(status, headers={"Location": "http://127.0.0.1/"})
+    def refuse(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(status, headers={"Location": "http://127.0.0.1/"})
 
     for _ in range(ATTEMPTS):
         (request,) = send(home, refuse, "93.184.216.34")
@@ -296,10 +296,10 @@ def test_a_connection_that_fails_does_not_stop_the_others(home: Home, monkeypatc
     monkeypatch.setattr("acestep_flows.api.execution.webhooks.retry_delay", lambda elapsed: 0.0)
     broken, fine = due(home, "https://hooks.example/broken"), due(home)
 
-    def half(request: httpx.Request) -> httpx.Response:
+    def half(request: httpx2.Request) -> httpx2.Response:
         if request.url.path == "/broken":
-            raise httpx.ConnectError("no")
-        return httpx.Response(200)
+            raise httpx2.ConnectError("no")
+        return httpx2.Response(200)
 
     assert {request.headers["webhook-id"] for request in send(home, half, "1.1.1.1")} == {broken.id, fine.id}
     assert [request.headers["webhook-id"] for request in send(home, ok, "1.1.1.1")] == [broken.id]

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from fastapi import FastAPI
 
@@ -58,7 +58,7 @@ def test_the_longest_folder_is_redacted_first(tmp_path: Path) -> None:
     assert redact.content({"a": [f"{tmp_path}", 3]}) == {"a": ["<server>", 3]}
 
 
-def raising(error: Exception) -> httpx.Response:
+def raising(error: Exception) -> httpx2.Response:
     app = FastAPI()
     install(app, Redactor(["/srv"]))
 
@@ -66,9 +66,9 @@ def raising(error: Exception) -> httpx.Response:
     async def route() -> None:
         raise error
 
-    async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://a") as client:
+    async def ask() -> httpx2.Response:
+        transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://a") as client:
             return await client.get("/")
 
     return asyncio.run(ask())

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from acestep_flows.api.http.errors import Redactor
@@ -22,7 +22,7 @@ from acestep_flows.model.checkpoint import Checkpoint
 from tests.api.door import LONG, SHORT, Door, opened
 
 
-def event_data(response: httpx.Response) -> Iterator[dict[str, Any]]:
+def event_data(response: httpx2.Response) -> Iterator[dict[str, Any]]:
     """The data of the events of a stream, parsed as a browser does."""
     fields: dict[str, str] = {}
     for line in response.iter_lines():

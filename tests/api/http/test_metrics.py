@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -21,7 +21,7 @@ def samples(door: Door) -> dict[tuple[str, ...], float]:
     return numbers_of(door.client)
 
 
-def numbers_of(client: httpx.Client) -> dict[tuple[str, ...], float]:
+def numbers_of(client: httpx2.Client) -> dict[tuple[str, ...], float]:
     """Every sample of any server."""
     response = client.get("/metrics")
     assert response.headers["content-type"].startswith("text/plain")
@@ -116,7 +116,7 @@ def test_errors_are_counted_by_their_code(strict: Checkpoint, tmp_path: Path, mo
         door.client.post("/v1/runs", json={})
         door.client.post("/v1/runs", json={"graph": "text2music", "inputs": dict(SHORT)})
         monkeypatch.setattr(door.home.runs, "list", fail)
-        assert httpx.get(f"{door.url}/v1/runs").status_code == 500
+        assert httpx2.get(f"{door.url}/v1/runs").status_code == 500
         metrics = samples(door)
     errors = {name[1:]: count for name, count in metrics.items() if name[0] == "acestep_flows_http_errors_total"}
     assert errors == {

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from acestep_flows.api.options import ApiOptions
@@ -41,7 +41,7 @@ def operations(door: Door) -> list[tuple[str, str, dict[str, Any]]]:
     return found
 
 
-def fault(response: httpx.Response, status: int | tuple[int, ...]) -> dict[str, Any]:
+def fault(response: httpx2.Response, status: int | tuple[int, ...]) -> dict[str, Any]:
     """The error of a response, in our words."""
     statuses = status if isinstance(status, tuple) else (status,)
     assert response.status_code in statuses, (response.request.method, response.request.url, response.text)

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 pytest.importorskip("ray")
@@ -60,7 +60,7 @@ def test_running_runs_may_continue_during_the_drain(
         plain: Any = Ingress.__mro__[1]
         replica = plain(fused(small_root), tmp_path, {}, IngressOptions(drain=drain))
         app = replica.__serve_build_asgi_app__()
-        client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
+        client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://localhost")
         async with client, app.router.lifespan_context(app):
             request = {"graph": "text2music", "inputs": {"tags": "pop"}}
             run = (await client.post("/v1/runs", json=request)).json()["id"]
@@ -90,7 +90,7 @@ def test_a_replica_whose_executor_died_is_unhealthy(
         plain: Any = Ingress.__mro__[1]  # the class without Serve's wrapper
         replica = plain(fused(small_root), tmp_path, {}, IngressOptions())
         app = replica.__serve_build_asgi_app__()
-        client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
+        client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://localhost")
         async with client, app.router.lifespan_context(app):
             await replica.check_health()
             assert (await client.get("/readyz")).status_code == 200

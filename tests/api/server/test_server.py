@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 import yaml
 
@@ -42,7 +42,7 @@ ROOT = Path(__file__).parents[2]
 
 def leave(url: str) -> list[str]:
     """Stop the server while a client follows a run. Returns the types of the events that came."""
-    with httpx.Client(base_url=url, timeout=120) as client:
+    with httpx2.Client(base_url=url, timeout=120) as client:
         run = client.post("/v1/runs", json=SONG).json()["links"]
         while client.get(run["self"]).json()["progress"] == 0:
             time.sleep(0.02)
@@ -76,7 +76,7 @@ def test_runs_end_within_the_drain_and_clients_hear_of_it(
 
 
 @pytest.fixture
-def crowded(small_root: Path, tmp_path: Path) -> Iterator[httpx.Client]:
+def crowded(small_root: Path, tmp_path: Path) -> Iterator[httpx2.Client]:
     """A client of a server in a process of its own, with a queue of a thousand runs."""
     pool = yaml.safe_load((shipped() / "local.yaml").read_text())
     pool["limits"] |= {"queued": CROWD, "running": 16}
@@ -89,14 +89,14 @@ def crowded(small_root: Path, tmp_path: Path) -> Iterator[httpx.Client]:
     with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().split()[2].rstrip(";")
-        limits = httpx.Limits(max_connections=THREADS, max_keepalive_connections=THREADS)
-        with httpx.Client(base_url=url, timeout=300, limits=limits) as client:
+        limits = httpx2.Limits(max_connections=THREADS, max_keepalive_connections=THREADS)
+        with httpx2.Client(base_url=url, timeout=300, limits=limits) as client:
             yield client
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
 
 
-def every_run(client: httpx.Client) -> Iterator[dict[str, Any]]:
+def every_run(client: httpx2.Client) -> Iterator[dict[str, Any]]:
     """All runs of the table, page by page."""
     query: dict[str, Any] | None = {"limit": 200}
     while query is not None:
@@ -105,7 +105,7 @@ def every_run(client: httpx.Client) -> Iterator[dict[str, Any]]:
         query = None if page["next"] is None else {"limit": 200, "after": page["next"]}
 
 
-def test_a_thousand_runs_at_once_are_accepted_and_end_once_each(crowded: httpx.Client) -> None:
+def test_a_thousand_runs_at_once_are_accepted_and_end_once_each(crowded: httpx2.Client) -> None:
     numbers_of(crowded)  # the counters start at the first request
     source = crowded.post("/v1/assets", content=sound(0.2)).json()["id"]
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import numpy as np
 import pytest
 import soundfile
@@ -262,7 +262,7 @@ def test_a_run_over_http_gives_the_same_song(together: ServeRunner, local: Local
     inputs = {**WORDS, "duration": 2.0, "seed": 31, "steps": 3}
 
     async def work() -> None:
-        async with httpx.AsyncClient(base_url=ray_cluster) as client:
+        async with httpx2.AsyncClient(base_url=ray_cluster) as client:
             accepted = await client.post("/v1/runs", json={"graph": "text2music", "inputs": inputs})
             assert accepted.status_code == 202, accepted.text
             place = f"/v1/runs/{accepted.json()['id']}"

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from acestep_flows import __version__
@@ -48,7 +48,7 @@ class Elements(HTMLParser):
         return [str(attributes[name]) for _, attributes in self.found if name in attributes]
 
 
-def browser(door: Door, path: str, **headers: str) -> httpx.Response:
+def browser(door: Door, path: str, **headers: str) -> httpx2.Response:
     return door.client.get(path, headers={"Accept": "text/html,application/xhtml+xml", **headers})
 
 

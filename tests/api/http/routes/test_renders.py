@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-import httpx
+import httpx2
 import pytest
 import soundfile
 
@@ -56,7 +56,7 @@ def test_a_render_that_fails_returns_the_error(door: Door) -> None:
 
 def test_a_run_continues_when_its_waiting_client_disconnects(door: Door) -> None:
     body = {"inputs": dict(SHORT) | {"seed": 4242, "steps": 20}, "idempotency_key": "leaver"}
-    with pytest.raises(httpx.ReadTimeout):
+    with pytest.raises(httpx2.ReadTimeout):
         door.client.post("/v1/graphs/text2music:render", json=body, timeout=0.05)
     again = door.client.post("/v1/graphs/text2music:render", json=body)
     assert again.status_code == 200

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 import soundfile
 
@@ -129,8 +129,8 @@ def test_a_disconnected_client_frees_its_stream(strict: Checkpoint, tmp_path: Pa
             ("GET", f"{run}?wait=60", None),
             ("POST", "/v1/graphs/text2music:render", {"inputs": dict(SHORT), "timeout": 600}),
         ):
-            with pytest.raises(httpx.ReadTimeout):
-                httpx.request(method, door.url + url, json=body, timeout=1.0)
+            with pytest.raises(httpx2.ReadTimeout):
+                httpx2.request(method, door.url + url, json=body, timeout=1.0)
         end = time.monotonic() + 20
         while door.client.get("/v1/stats").json()["streams"]:
             assert time.monotonic() < end, "they wait for nobody"
