@@ -163,6 +163,26 @@ class Unavailable(StorageError):
     retry_after: float = 5.0
 
 
+class MissingPackage(FlowsError):
+    """An optional package is not installed.
+
+    Args:
+        modules: what is missing.
+        who: what needs it, with a verb: "serve needs".
+        install: the command that installs it.
+    """
+
+    code = "missing_package"
+    status = 501
+
+    def __init__(self, modules: Sequence[str], who: str, install: str) -> None:
+        self.modules = tuple(modules)
+        shown = modules if len(modules) <= 4 else [*modules[:3], f"{len(modules) - 3} more packages"]
+        names = " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
+        verb = "is" if len(modules) == 1 else "are"
+        super().__init__(f"{who} {names}, which {verb} not installed: {install}")
+
+
 class DownloadError(FlowsError):
     """A file could not be fetched: no connection, a refusal, or content other than expected."""
 

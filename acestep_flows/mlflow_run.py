@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from acestep_flows.optional_packages import how_to_install
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -140,7 +142,7 @@ class TrackedRun:
                 note(client, run)
             client.set_terminated(run, self._status)
         except ImportError:
-            log.warning("no tracking: mlflow is not installed (it comes with the bulk extra)")
+            log.warning("no tracking: mlflow is not installed; get it with: %s", how_to_install("tracking"))
         except Exception as error:  # noqa: BLE001 - no failure of a tracking store stops the work
             log.warning("tracking at %s has ended: %s", self._uri, " ".join(str(error).split())[:LONGEST])
 

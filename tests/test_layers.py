@@ -30,7 +30,8 @@ LAYERS: dict[str, str] = {
     "values": "errors",
     "wording": "errors",
     "value_file": "errors storage values",
-    "mlflow_run": "errors",
+    "optional_packages": "errors",
+    "mlflow_run": "errors optional_packages",
     # the model and what belongs to it
     "model": "errors lazy_imports storage values wording torch",
     "text": "errors values",
@@ -63,7 +64,7 @@ LAYERS: dict[str, str] = {
     # a server, and who asks it
     "client": "errors settings storage",
     "api.options": "",
-    "api.store": "errors storage values value_file audio runtime.serving sqlalchemy",
+    "api.store": "errors optional_packages storage values value_file audio runtime.serving sqlalchemy",
     "api.execution": "errors settings storage values value_file audio stages graph outputs api.store",
     "api.http": "errors settings storage values wording audio stages graph api.options api.store api.execution fastapi",
     "api.server": "errors lazy_imports settings wording stages weights graph runtime.serving api.options api.store "
@@ -74,20 +75,17 @@ LAYERS: dict[str, str] = {
     # training
     "training.synthesis": "errors storage",
     "training.nano.architecture": "model",
-    "training.loop": "errors storage values wording mlflow_run model runtime.serving runtime.bulk "
-    "training.nano.architecture "
-    "torch",
+    "training.loop": "errors optional_packages storage values wording mlflow_run model runtime.serving runtime.bulk "
+    "training.nano.architecture torch",
     "training.adapters": "errors storage model torch",
-    "training.data": "errors settings storage values wording model text audio stages runtime.bulk bulk "
-    "training.synthesis "
-    "training.loop torch",
+    "training.data": "errors optional_packages settings storage values wording model text audio stages runtime.bulk "
+    "bulk training.synthesis training.loop torch",
     "training.kinds": "errors settings storage values model text audio sampling training.adapters training.data "
     "training.loop torch",
     "training.nano": "errors storage model training torch",
     # the command line
-    "cli": "errors lazy_imports settings storage values wording model text audio stages weights graph runtime "
-    "runtime.serving "
-    "input_reader outputs session client api bulk training torch click",
+    "cli": "errors lazy_imports optional_packages settings storage values wording model text audio stages weights graph "
+    "runtime runtime.serving input_reader outputs session client api bulk training torch click",
 }
 """What each part may import besides itself, from the ground up: a row names only rows above it.
 

@@ -22,7 +22,7 @@ def mel_frequencies(count: int, low: float, high: float) -> FloatArray:
 
 
 def mel_filters(bins: int, bands: int, sample_rate: int, low: float, high: float) -> FloatArray:
-    """Triangular filters (bins, bands), each of area one, for spectra of `bins` bins from 0 to half of `sample_rate`."""
+    """Triangular filters (bins, bands), each of area one; the bins are at 0 to half of `sample_rate`."""
     edges = mel_frequencies(bands + 2, low, high)
     frequencies = np.linspace(0, sample_rate / 2, bins)[:, None]
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]

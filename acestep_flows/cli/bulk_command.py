@@ -14,6 +14,7 @@ import click
 from acestep_flows.cli.json_output import print_json
 from acestep_flows.cli.terminal import INTERRUPTED
 from acestep_flows.errors import InputError
+from acestep_flows.optional_packages import require
 from acestep_flows.settings import read_settings
 from acestep_flows.weights.choose import Weights, choose_weights
 
@@ -69,11 +70,12 @@ class BulkCommand:
 
     def run(self) -> None:
         """Check everything, render the missing rows, then write data set and report."""
+        self._refuse_contradictions()
+        self._require_packages()
         from acestep_flows.bulk.gates import parse_gate
         from acestep_flows.bulk.job import parse_shard
         from acestep_flows.bulk.job_folder import JobFolder
 
-        self._refuse_contradictions()
         gates = tuple(parse_gate(text) for text in self.gates)
         shard = parse_shard(self.shard) if self.shard else None
         job_folder = JobFolder(self.out)
@@ -101,6 +103,12 @@ class BulkCommand:
             raise InputError("no gate can ask for another take", where="--retake", allowed="together with --require")
         if self.embed and self.layout != "parquet":
             raise InputError(f"{self.layout} files hold the audio anyway", where="--embed", allowed="--format parquet")
+
+    def _require_packages(self) -> None:
+        """Refuse at once where a package is missing: Ray renders, unless a server does; Arrow reads and writes."""
+        require("bulk", "bulk", ("pyarrow",) if self.via else ())
+        if self.tracking not in (None, "off"):
+            require("tracking", "--tracking")
 
     def _rows(self) -> tuple[JobRows, Checked]:
         """The rows, each of them checked; bad rows are listed on stderr."""

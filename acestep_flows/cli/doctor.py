@@ -11,7 +11,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -20,16 +20,19 @@ from typing import Literal
 import numpy as np
 
 from acestep_flows.errors import FlowsError
+from acestep_flows.optional_packages import EXTRAS, how_to_install
 from acestep_flows.settings import CACHE, Settings
 from acestep_flows.values import OUTPUT_RATE, Audio
 from acestep_flows.weights.choose import Weights
 
-Verdict = Literal["ok", "warning", "failure"]
+Verdict = Literal["ok", "missing", "warning", "failure"]
+"""`missing` is said of what few need: an extra that is not installed."""
 
 DISTRIBUTION = "acestep-flows"
 PYTHONS = ((3, 11), (3, 14))
 ROOM_FOR_RESULTS = 2e9
 REINSTALL = "install again with: pip install --constraint constraints.txt --editable ."
+FIRST_SONG = "acestep-flows run text2music --set tags='lo-fi, piano' --set duration=10"
 
 
 @dataclass(frozen=True)
@@ -42,19 +45,40 @@ class Finding:
     advice: str = ""
 
 
-def examine(settings: Settings, weights: Weights) -> Iterator[Finding]:
-    """Run all checks, in the order in which one would repair things; each finding is yielded at once."""
-    yield python_version()
-    yield packages()
-    yield torch_computes()
-    yield device()
-    yield memory(weights)
-    yield cache_folder(settings.cache)
-    yield from audio_formats()
-    yield picture()
-    yield lyric_libraries()
-    yield graphs()
-    yield checkpoint(weights)
+def examine(
+    settings: Settings, weights: Weights, *, begins: Callable[[str], None] = lambda check: None
+) -> Iterator[Finding]:
+    """Run all checks, in the order in which one would repair things; each finding is yielded at once.
+
+    Args:
+        begins: called before each check with what it looks at. Importing torch alone may take half a minute.
+    """
+    checks: Sequence[tuple[str, Callable[[], Iterable[Finding]]]] = (
+        ("python", lambda: [python_version()]),
+        ("packages", lambda: [packages()]),
+        ("extras", extras),
+        ("torch", lambda: [torch_computes()]),
+        ("the device", lambda: [device()]),
+        ("memory", lambda: [memory(weights)]),
+        ("the cache", lambda: [cache_folder(settings.cache)]),
+        ("audio formats", audio_formats),
+        ("pictures", lambda: [picture()]),
+        ("lyric libraries", lambda: [lyric_libraries()]),
+        ("graphs", lambda: [graphs()]),
+        ("weights", lambda: [checkpoint(weights)]),
+    )
+    for name, check in checks:
+        begins(name)
+        yield from check()
+
+
+def conclusion(findings: Sequence[Finding]) -> str:
+    """The last line: whether songs can be made here, and what to do next."""
+    failures = sum(finding.verdict == "failure" for finding in findings)
+    if failures:
+        things = "one thing fails" if failures == 1 else f"{failures} things fail"
+        return f"{things}: do what the arrows say, then run acestep-flows doctor again"
+    return f"this machine is ready; a first song: {FIRST_SONG}"
 
 
 def python_version(version: tuple[int, ...] = sys.version_info[:3]) -> Finding:
@@ -88,6 +112,15 @@ def packages(distribution: str = DISTRIBUTION) -> Finding:
     if wrong:
         return Finding("packages", "failure", "; ".join(wrong), REINSTALL)
     return Finding("packages", "ok", f"{count} packages in their ranges")
+
+
+def extras() -> Iterator[Finding]:
+    """Which extras are installed, and how to get the others."""
+    for extra in EXTRAS:
+        if extra.missing:
+            yield Finding(extra.name, "missing", f"extra for {extra.doors}", how_to_install(extra.name))
+        else:
+            yield Finding(extra.name, "ok", f"extra for {extra.doors}")
 
 
 def torch_computes() -> Finding:

@@ -146,20 +146,26 @@ def fetch(
 @weights_options
 @json_option
 def doctor(checkpoint: str | None, lyric_vocab: Path | None, as_json: bool) -> None:
-    """Check this machine and suggest fixes."""
-    from acestep_flows.cli.doctor import examine
+    """Check this machine and suggest fixes. Exits with 1 where something fails that is needed."""
+    from acestep_flows.cli.doctor import conclusion, examine
+    from acestep_flows.cli.progress import show_checks
 
     settings = read_settings()
+    weights = choose_weights(settings, checkpoint, lyric_vocab)
     findings = []
-    for finding in examine(settings, choose_weights(settings, checkpoint, lyric_vocab)):
-        findings.append(finding)
-        if as_json:
-            continue
-        click.echo(f"{finding.verdict:8} {finding.check:12} {finding.message}")
-        if finding.advice:
-            click.echo(f"{'':8} {'':12} -> {finding.advice}")
+    with show_checks() as begins:
+        for finding in examine(settings, weights, begins=begins):
+            begins("")
+            findings.append(finding)
+            if as_json:
+                continue
+            click.echo(f"{finding.verdict:8} {finding.check:12} {finding.message}")
+            if finding.advice:
+                click.echo(f"{'':8} {'':12} -> {finding.advice}")
     if as_json:
         print_json([asdict(finding) for finding in findings])
+    else:
+        click.echo(conclusion(findings))
     if any(finding.verdict == "failure" for finding in findings):
         raise click.exceptions.Exit(1)
 

@@ -1,4 +1,4 @@
-"""Show on the terminal how a download or a run on a server goes."""
+"""Show on the terminal how a download, a run on a server or a check of this machine goes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,29 @@ if TYPE_CHECKING:
     from acestep_flows.weights.download import TransferListener
     from acestep_flows.weights.download import TransferProgress as Transfer
 
-__all__ = ["RemoteEvents", "show_run", "show_transfers"]
+__all__ = ["RemoteEvents", "show_checks", "show_run", "show_transfers"]
+
+CLEAR_LINE = "\r\x1b[2K"
+
+
+@contextmanager
+def show_checks() -> Iterator[Callable[[str], None]]:
+    """A function that says what is being checked; "" takes that back.
+
+    On a terminal this is one line that replaces itself. Elsewhere one line at the beginning must do.
+    """
+    if not sys.stderr.isatty():
+        click.echo("checking this machine, which takes up to a minute", err=True)
+        yield lambda name: None
+        return
+
+    def show(name: str) -> None:
+        click.echo(CLEAR_LINE + (f"checking {name} ..." if name else ""), nl=False, err=True)
+
+    try:
+        yield show
+    finally:
+        show("")
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from acestep_flows.cli.completion import ASSIGNMENT, GRAPH
 from acestep_flows.cli.json_output import json_option, print_json
 from acestep_flows.cli.options import SECONDS
 from acestep_flows.cli.terminal import INTERRUPTED
+from acestep_flows.optional_packages import require
 from acestep_flows.settings import read_settings
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def serve(**options: Any) -> None:
 
     It says on stderr what it starts, and writes one line to stdout when it is ready. Stop it with ctrl-C or SIGTERM.
     """
+    require("serve", "serve")
     from acestep_flows.api.server.options import ServerOptions
     from acestep_flows.api.server.server import serve_forever
     from acestep_flows.cli.serve_terminal import ServeTerminal
@@ -246,6 +248,7 @@ def key(name: str, file: Path | None, **limits: int | None) -> None:
 
     Servers read the file when they start.
     """
+    require("serve", "key")
     from acestep_flows.api.http.keys import add_key
     from acestep_flows.errors import InputError
     from acestep_flows.settings import API_KEY_FILE

@@ -10,7 +10,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 import click
 
@@ -28,6 +28,7 @@ from acestep_flows.errors import (
     StorageError,
     Unreachable,
 )
+from acestep_flows.optional_packages import missing_package
 
 EXIT_CODES: dict[type[FlowsError], int] = {
     CheckpointError: 3,  # before InputError, of which it is one
@@ -93,10 +94,29 @@ class Commands(click.Group):
         except MemoryError:
             click.echo("error: out of memory", err=True)
             ctx.exit(1)
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.startswith("acestep_flows"):
+                _report_bug(ctx, error)
+            click.echo(error_lines(missing_package(error.name)), err=True)
+            ctx.exit(1)
+        except OSError as error:  # a disk, a folder or a connection of the user's
+            click.echo("error: " + _printable(_os_error(error)), err=True)
+            ctx.exit(1)
         except Exception as error:  # noqa: BLE001 the boundary to the user: a bug of ours is one line too
-            reason = _printable(f"{type(error).__name__}: {error}")
-            click.echo(f"error: {reason} (a bug; acestep-flows --traceback shows where)", err=True)
-            ctx.exit(BUG)
+            _report_bug(ctx, error)
+
+
+def _report_bug(ctx: click.Context, error: Exception) -> NoReturn:
+    reason = _printable(f"{type(error).__name__}: {error}")
+    click.echo(f"error: {reason} (a bug; acestep-flows --traceback shows where)", err=True)
+    ctx.exit(BUG)
+
+
+def _os_error(error: OSError) -> str:
+    """An error of the operating system with the files that it names."""
+    files = " to ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"{files}: {reason}" if files else reason
 
 
 @contextmanager

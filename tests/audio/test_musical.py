@@ -14,7 +14,7 @@ from acestep_flows.values import Audio
 from tests.audio.signals import RATE, chords, clicks, noise, noisy, silence
 
 STORED = np.load(Path(__file__).with_name("librosa-0.11.0.npz"))
-"""For each signal: onset strengths, pitch classes, and the answers of `tempo` and `key` when librosa was behind them."""
+"""For each signal: onset strengths, pitch classes, and what `tempo` and `key` answered when librosa did the work."""
 
 
 def band() -> Audio:

@@ -33,13 +33,45 @@ def test_every_check_speaks_once_and_a_failure_says_what_to_do(tmp_path: Path) -
     findings = list(doctor.examine(Settings(tmp_path), weights(None, tmp_path)))
     names = [finding.check for finding in findings]
     assert names == [
-        *("python", "packages", "torch", "device", "memory", "cache"),
+        *("python", "packages", "serve", "bulk", "postgres", "tracking", "torch", "device", "memory", "cache"),
         *(f"audio {name}" for name in FORMATS),
         *("picture", "lyrics", "graphs", "checkpoint"),
     ]
     assert not [finding for finding in findings if finding.verdict == "failure"]
     assert all(finding.advice for finding in findings if finding.verdict != "ok")
     assert all("\n" not in finding.message for finding in findings)
+
+
+def test_every_check_is_told_before_it_begins(tmp_path: Path) -> None:
+    told: list[str] = []
+    findings = doctor.examine(Settings(tmp_path), weights(None, tmp_path), begins=told.append)
+    assert next(findings).check == "python"
+    assert told == ["python"]
+    list(findings)
+    assert told[1:4] == ["packages", "extras", "torch"]
+
+
+def test_extras_are_listed_with_the_way_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {finding.verdict for finding in doctor.extras()} == {"ok"}
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    found = {finding.check: finding for finding in doctor.extras()}
+    assert {name: finding.verdict for name, finding in found.items()} == {
+        "serve": "missing",
+        "bulk": "missing",
+        "postgres": "ok",
+        "tracking": "missing",
+    }
+    assert "pip install -e '.[serve]'" in found["serve"].advice
+    assert "acestep-flows bulk" in found["bulk"].message
+
+
+def test_the_end_says_what_to_do_next() -> None:
+    well, missing = doctor.Finding("a", "ok", "b"), doctor.Finding("c", "missing", "d", "e")
+    ill = doctor.Finding("f", "failure", "g", "h")
+    assert doctor.conclusion([well, missing]).startswith("this machine is ready; a first song: acestep-flows run text2")
+    assert doctor.conclusion([well, ill]).startswith("one thing fails: do what the arrows say")
+    assert doctor.conclusion([ill, ill]).startswith("2 things fail")
 
 
 def test_no_model_is_loaded_and_none_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

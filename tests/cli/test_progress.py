@@ -142,3 +142,15 @@ def test_every_node_begins_and_ends_once() -> None:
         ("finished", "take"),
     ]
     assert (heard[3].step, heard[3].steps, heard[1].seconds) == (3, 9, 2.0)
+
+
+def test_a_check_is_told_while_it_lasts(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    with progress.show_checks() as begins:
+        begins("torch")
+    assert capsys.readouterr().err == "checking this machine, which takes up to a minute\n"
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress.show_checks() as begins:
+        begins("torch")
+        begins("")
+    assert terminal.getvalue().replace(progress.CLEAR_LINE, "|") == "|checking torch ...||"

@@ -20,6 +20,7 @@ from sqlalchemy.engine import make_url
 
 from acestep_flows.api.store.fifo_lock import FifoLock
 from acestep_flows.errors import InputError, StorageError, Unavailable
+from acestep_flows.optional_packages import require
 
 BUSY_SECONDS = 30.0
 """How long a write transaction waits for another one."""
@@ -53,6 +54,8 @@ class Database:
         if self.url.get_backend_name() not in ("sqlite", "postgresql"):
             backend = self.url.get_backend_name()
             raise InputError(f"{backend} is not supported", where="database", allowed="sqlite or postgresql")
+        if not self._sqlite:
+            require("postgres", "a PostgreSQL database")
         if self.url.drivername == "postgresql":
             self.url = self.url.set(drivername="postgresql+psycopg")
         with _translate_errors("opened"):

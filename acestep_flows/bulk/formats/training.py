@@ -8,11 +8,11 @@ from acestep_flows.audio import read
 from acestep_flows.audio import write as writing
 from acestep_flows.audio.formats import FORMATS
 from acestep_flows.bulk.formats.parts import read_audio
-from acestep_flows.bulk.formats.words import final_tags_and_lyrics
 from acestep_flows.bulk.identity import stem
 from acestep_flows.bulk.job import BulkJob
 from acestep_flows.bulk.job_folder import JobFolder
 from acestep_flows.bulk.results import ResultRow
+from acestep_flows.bulk.words import final_tags_and_lyrics
 
 
 def write(job_folder: JobFolder, folder: str, prefix: str, job: BulkJob, rows: Sequence[ResultRow]) -> list[str]:

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from acestep_flows import storage
 from acestep_flows.errors import Cancelled, InputError
 from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.optional_packages import require
 from acestep_flows.training.data.encoded import (
     ABOUT,
     REPAIR,
@@ -80,6 +81,8 @@ def encode(
         StorageError: `folder` cannot be written to.
         Cancelled: the user asked to stop (ctrl-C, SIGTERM); the same call goes on.
     """
+    if workers:
+        require("bulk", "--workers")
     with stop_requests() as stop_requested:
         source = open_source(recipe.source)
         songs = len(source)

@@ -12,8 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from acestep_flows.bulk.formats.words import LYRICS, final_tags_and_lyrics
+from acestep_flows.bulk.words import LYRICS, final_tags_and_lyrics
 from acestep_flows.errors import InputError
+from acestep_flows.optional_packages import require
 from acestep_flows.training.data.encoded import MIX
 from acestep_flows.training.data.song import Song, SongSource, prepare_recording, read_audio, read_recording, split_tags
 from acestep_flows.training.loop.content_stamp import stamp_files
@@ -32,10 +33,12 @@ class TableSongs(SongSource):
         files: the files that the table is read from.
 
     Raises:
+        MissingPackage: pyarrow is not installed.
         InputError: the table cannot be read, or has no rows.
     """
 
     def __init__(self, path: Path, files: list[Path]) -> None:
+        require("bulk", f"{path}: reading it", ("pyarrow",))
         self._path, self._files = path, files
         if not len(self):
             raise InputError("a table without rows", where=str(path), allowed="at least one song")

@@ -25,6 +25,7 @@ from torch import nn
 
 from acestep_flows import storage
 from acestep_flows.errors import CheckpointError, FlowsError, InputError, StorageError, TrainingError
+from acestep_flows.optional_packages import require
 from acestep_flows.training.loop import curve
 from acestep_flows.training.loop.precision import autocast
 from acestep_flows.training.loop.prefetch import Prefetcher
@@ -71,6 +72,8 @@ def train(
         FlowsError: a batch cannot be made, for example because a recording is gone. The state before it is saved.
         StorageError: a file cannot be written. The states saved before are whole.
     """
+    if recipe.loop.mlflow is not None:
+        require("tracking", "loop.mlflow")
     workers = workers or SingleWorker()
     batches_per_worker(recipe, workers.size)
     if recipe.loop.threads:

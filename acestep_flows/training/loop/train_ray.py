@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from acestep_flows.errors import FlowsError, TrainingError
+from acestep_flows.optional_packages import require
 from acestep_flows.runtime.bulk.cluster import cluster
 from acestep_flows.runtime.serving import orphans
 from acestep_flows.training.loop.recipe import KINDS, TrainingRecipe, parse_recipe
@@ -64,10 +65,12 @@ def train(
         device: cpu, or cuda for a GPU per worker.
 
     Raises:
+        MissingPackage: Ray is not installed.
         InputError: the workers cannot divide the batches of a step evenly.
         TrainingError: a worker was lost.
         FlowsError: any error of `loop.train`.
     """
+    require("bulk", "--workers")
     batches_per_worker(recipe, workers)
     with _meeting_folder() as meeting_folder, stop_requests() as stop_requested:
         arguments = {

@@ -1,0 +1,126 @@
+"""Every door without the extras: it works, or says at once in one line what is missing and how to get it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from acestep_flows import optional_packages
+from acestep_flows.errors import MissingPackage
+from acestep_flows.optional_packages import EXTRAS, how_to_install, missing_package, require
+from tests.base_install.without_extras import Missing, required
+
+ROOT = Path(__file__).parents[2]
+ROWS = "examples/bulk-20.jsonl"
+
+
+def run(*arguments: str, cache: Path) -> subprocess.CompletedProcess[str]:
+    """The command line in a process without the extras."""
+    command = [sys.executable, "-m", "tests.base_install.without_extras", *arguments]
+    env = {"ACESTEP_FLOWS_CACHE": str(cache), "PATH": "/usr/bin:/bin", "HOME": str(cache), "VIRTUAL_ENV": sys.prefix}
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.mark.parametrize(
+    ("extra", "arguments"),
+    [
+        ("serve", ["serve", "--home", "OUT/home"]),
+        ("serve", ["key", "alice", "--file", "OUT/keys.json"]),
+        ("bulk", ["bulk", ROWS, "--graph", "text2music", "--out", "OUT/bulk"]),
+        ("bulk", ["bulk", ROWS, "--graph", "text2music", "--out", "OUT/bulk", "--dry-run"]),
+        ("bulk", ["bulk", ROWS, "--graph", "text2music", "--out", "OUT/bulk", "--via", "http://127.0.0.1:1"]),
+        ("bulk", ["train", "lora", "ace-step-lora", "--out", "OUT/run", "--workers", "2"]),
+        (
+            "tracking",
+            ["train", "autoencoder", "nano-autoencoder", "--out", "OUT/run", "--set", "loop.mlflow=sqlite:///x"],
+        ),
+        ("bulk", ["encode", "ace-step-encode", "--out", "OUT/songs", "--workers", "2"]),
+        ("bulk", ["encode", "ace-step-encode", "--out", "OUT/songs", "--set", "source.kind=parquet"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value[:3]),
+)
+def test_a_door_that_needs_an_extra_says_how_to_get_it(extra: str, arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "songs.parquet").write_bytes(b"PAR1")
+    if "source.kind=parquet" in arguments:
+        arguments = [*arguments, "--set", f"source.path={tmp_path / 'songs.parquet'}"]
+    done = run(*(argument.replace("OUT", str(tmp_path / "out")) for argument in arguments), cache=tmp_path)
+    assert done.returncode == 1, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert f"not installed: pip install -e '.[{extra}]' in {ROOT}" in line
+    assert "a bug" not in line
+    assert not (tmp_path / "out").exists(), "something was written before"
+
+
+def test_the_doors_of_the_package_itself_need_no_extra(tmp_path: Path) -> None:
+    song = ["--set", "tags=pop", "--set", "duration=1", "--set", "steps=2", "--set", "seed=7"]
+    out = ["--out", str(tmp_path), "--name", "song"]
+    for arguments in (
+        ["run", "text2music", *song, *out],
+        ["replay", str(tmp_path / "song.wav")],
+        ["graph", "show", "text2music", "--png", str(tmp_path / "graph.png")],
+        ["graph", "plan", "text2music", *song],
+        ["stages"],
+        ["graphs"],
+    ):
+        done = run(*arguments, cache=tmp_path)
+        assert done.returncode == 0, done.stderr
+    for arguments in (["status"], ["submit", "text2music", *song]):
+        done = run(*arguments, "--server", "http://127.0.0.1:1", cache=tmp_path)
+        assert done.returncode == 5
+        assert "does not answer" in done.stderr
+
+
+def test_sessions_clients_and_training_need_no_extra(tmp_path: Path) -> None:
+    program = (
+        "from acestep_flows import AsyncClient, Client, Session\n"
+        "with Session() as session:\n"
+        "    assert session.run('text2music', tags='pop', duration=1, steps=2).audio.seconds > 0.5\n"
+        "import acestep_flows.cli.nano, acestep_flows.training.nano.pipeline\n"
+        "import acestep_flows.training.adapters.merge, acestep_flows.training.kinds.lora\n"
+    )
+    done = run("-c", program, cache=tmp_path)
+    assert done.returncode == 0, done.stderr
+    settings = [f"--set={change}" for change in ("loop.steps=1", "loop.warmup=0", "source.clips=1")]
+    done = run("train", "autoencoder", "nano-autoencoder", "--out", str(tmp_path / "run"), *settings, cache=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_table_names_what_the_extras_install() -> None:
+    """Every module of an extra is missing without it, and installed with it."""
+    for extra in EXTRAS:
+        assert set(extra.modules) <= Missing(required()).modules, extra.name
+        assert not set(extra.modules) & Missing(required([extra.name])).modules, extra.name
+        assert not extra.missing
+
+
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(MissingPackage, match=r"^--tracking needs mlflow, which is not installed: .*'\.\[tracking\]'"):
+        require("tracking", "--tracking")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    require("bulk", "something without tables", ["ray"])
+    with pytest.raises(MissingPackage, match="needs pyarrow, which is not"):
+        require("bulk", "bulk")
+    assert "'.[postgres]'" in str(missing_package("psycopg.rows"))
+    assert "needs scipy, which is not installed: " in str(missing_package("scipy.signal"))
+    assert "install -e '.' in" in str(missing_package("scipy.signal"))
+
+
+def test_an_installed_wheel_names_no_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(optional_packages, "ROOT", tmp_path)
+    assert how_to_install("serve").endswith("pip install 'FILE.whl[serve]' with the wheel of this package")
+
+
+def test_the_pip_of_the_environment_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In an environment that is not activated, the pip on the path is another one."""
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
+    (tmp_path / "pyproject.toml").write_text("")
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "pip").write_text("")
+    monkeypatch.setattr(optional_packages, "ROOT", tmp_path)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv" / "bin" / "python"))
+    assert how_to_install("bulk") == f".venv/bin/pip install -e '.[bulk]' in {tmp_path}"
