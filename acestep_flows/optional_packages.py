@@ -64,10 +64,15 @@ def require(name: str, what: str, modules: Sequence[str] = ()) -> None:
     Raises:
         MissingPackage: one of the modules is not installed.
     """
-    extra = next(extra for extra in EXTRAS if extra.name == name)
+    extra = _extra(name)
     missing = [module for module in extra.missing if module in (modules or extra.modules)]
     if missing:
         raise MissingPackage(missing, f"{what} needs", how_to_install(name))
+
+
+def is_missing(name: str) -> bool:
+    """Whether an extra is not installed, or only in part."""
+    return bool(_extra(name).missing)
 
 
 def missing_package(module: str) -> MissingPackage:
@@ -83,6 +88,10 @@ def how_to_install(extra: str) -> str:
     if (ROOT / "pyproject.toml").is_file():
         return f"{_pip()} install -e '.{brackets}' in {ROOT}"
     return f"{_pip()} install 'FILE.whl{brackets}' with the wheel of this package"
+
+
+def _extra(name: str) -> Extra:
+    return next(extra for extra in EXTRAS if extra.name == name)
 
 
 def _is_installed(module: str) -> bool:

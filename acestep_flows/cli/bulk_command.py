@@ -14,7 +14,7 @@ import click
 from acestep_flows.cli.json_output import print_json
 from acestep_flows.cli.terminal import INTERRUPTED
 from acestep_flows.errors import InputError
-from acestep_flows.optional_packages import require
+from acestep_flows.optional_packages import how_to_install, is_missing, require
 from acestep_flows.settings import read_settings
 from acestep_flows.weights.choose import Weights, choose_weights
 
@@ -109,6 +109,14 @@ class BulkCommand:
         require("bulk", "bulk", ("pyarrow",) if self.via else ())
         if self.tracking not in (None, "off"):
             require("tracking", "--tracking")
+
+    def _tracking(self) -> str | None:
+        """Where to track. Without MLflow nothing is tracked unless the user asked for it, and a line says so."""
+        if self.tracking is None and is_missing("tracking"):
+            if not self.quiet:
+                click.echo(f"not tracked, as MLflow is not installed: {how_to_install('tracking')}", err=True)
+            return "off"
+        return self.tracking
 
     def _rows(self) -> tuple[JobRows, Checked]:
         """The rows, each of them checked; bad rows are listed on stderr."""
@@ -239,7 +247,7 @@ class BulkCommand:
         more = {"pool": pool.model_dump_json() if pool is not None else self.via}
         with ExitStack() as stack:
             before = Ledger(job_folder).totals(shard if shard is not None else Shard())
-            track = stack.enter_context(tracking(self.tracking, job_folder, job, shard, more, before))
+            track = stack.enter_context(tracking(self._tracking(), job_folder, job, shard, more, before))
             with show_job(self.quiet) as show:
 
                 def watch(progress: Any) -> None:

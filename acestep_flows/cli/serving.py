@@ -272,11 +272,14 @@ def _graph(client: Client, name: str) -> tuple[str | dict[str, Any], InputForms]
     """A graph as the server takes it, and the forms of its inputs: by name from there, by path from here."""
     from acestep_flows.cli.remote_inputs import forms_in
     from acestep_flows.cli.set_inputs import InputForms
+    from acestep_flows.errors import GraphError
     from acestep_flows.graph.library import Library, looks_like_path
 
     if not looks_like_path(name):
         return name, forms_in(client.graph(name)["inputs"])
     graph = Library().load(name)
+    if graph.problems:  # it is not even read as a graph, so there is nothing to send
+        raise GraphError(graph.problems)
     return dict(graph.content), InputForms.of(graph.inputs)
 
 

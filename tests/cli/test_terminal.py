@@ -57,6 +57,31 @@ def test_an_error_is_one_line_and_a_code(error: Exception, code: int, text: str)
     assert ending(error)[:2] == (code, f"error: {text}\n")
 
 
+def test_a_missing_package_is_named_with_the_way_to_get_it() -> None:
+    code, text, _ = ending(ModuleNotFoundError("No module named 'fastapi.routing'", name="fastapi.routing"))
+    assert code == 1
+    assert text.startswith("error: this needs fastapi, which is not installed: ")
+    assert "pip install -e '.[serve]'" in text
+
+
+def test_a_module_of_our_own_that_is_missing_is_our_bug() -> None:
+    code, text, _ = ending(ModuleNotFoundError("No module named 'acestep_flows.x'", name="acestep_flows.x"))
+    assert (code, "(a bug; " in text) == (70, True)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (PermissionError(13, "Permission denied", "/root/x"), "/root/x: Permission denied"),
+        (OSError(18, "Invalid cross-device link", "a", None, "b"), "a to b: Invalid cross-device link"),
+        (ConnectionResetError(104, "Connection reset by peer"), "Connection reset by peer"),
+        (TimeoutError(), "TimeoutError"),
+    ],
+)
+def test_what_the_operating_system_refuses_is_no_bug(error: OSError, text: str) -> None:
+    assert ending(error)[:2] == (1, f"error: {text}\n")
+
+
 def test_every_kind_of_error_has_a_code() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.FlowsError)]
     assert len(kinds) > 8
