@@ -1,6 +1,8 @@
 # Every target installs what it needs into .venv; nothing is expected on the machine but Python 3.11-3.13, make and a
 # C compiler. Versions come from constraints.txt.
 #
+# .venv has what README's chapters use: the package with its server and bulk doors. `make test` adds the rest.
+#
 # torch: the plain package of the configured index is taken. On Linux that is the build with GPU support (a few GB);
 # for a smaller CPU build set PIP_EXTRA_INDEX_URL (or pip.conf) to the index that has it. Both meet the same pin.
 
@@ -71,7 +73,7 @@ $(VENV)/.made:
 	@touch $@
 
 $(VENV)/.run: $(VENV)/.made pyproject.toml constraints.txt
-	$(PIP) install --quiet --constraint constraints.txt --editable .
+	$(PIP) install --quiet --constraint constraints.txt --editable ".[serve,bulk]"
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt

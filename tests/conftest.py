@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
+import shutil
 import signal
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +43,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's background jobs are begun, and what they begin
         signal.signal(signal.SIGINT, signal.default_int_handler)
     workers.one_thread()
+    # The hub's cache of whoever runs the tests is neither read nor written: also not by processes that tests start.
+    os.environ["HF_HUB_CACHE"] = tempfile.mkdtemp(prefix="acestep-flows-hub-")
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(os.environ["HF_HUB_CACHE"], ignore_errors=True)
 
 
 def pytest_collection_finish() -> None:

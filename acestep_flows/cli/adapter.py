@@ -7,6 +7,9 @@ from pathlib import Path
 
 import click
 
+from acestep_flows.settings import read_settings
+from acestep_flows.weights.choose import choose_weights
+
 EXISTING = click.Path(exists=True, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -18,34 +21,32 @@ def adapter() -> None:
 
 @adapter.command()
 @click.argument("path", type=EXISTING)
-@click.option("--checkpoint", type=FOLDER, help="Check that it is for this checkpoint.")
-def inspect(path: Path, checkpoint: Path | None) -> None:
+@click.option("--checkpoint", metavar="DIR|ORG/NAME", help="Check that it is for this checkpoint.")
+def inspect(path: Path, checkpoint: str | None) -> None:
     """Show layers, ranks, scaling and size of an adapter, in any format that is read."""
     from acestep_flows.model.adapters import Adapter
-    from acestep_flows.model.checkpoint import Checkpoint
     from acestep_flows.model.layout import TRANSFORMER
     from acestep_flows.training.adapters.files import describe
 
     content = Adapter.read(path)
     if checkpoint is not None:
-        opened = Checkpoint.open(checkpoint)
+        opened = choose_weights(read_settings(), checkpoint).open()
         content.check(opened.config(TRANSFORMER), str(path), opened.digest(TRANSFORMER))
     click.echo(json.dumps(describe(content), indent=2))
 
 
 @adapter.command()
 @click.argument("adapters", nargs=-1, required=True, metavar="PATH[=WEIGHT]...")
-@click.option("--checkpoint", type=FOLDER, required=True, help="The checkpoint that they are for.")
+@click.option("--checkpoint", metavar="DIR|ORG/NAME", required=True, help="The checkpoint that they are for.")
 @click.option("--out", type=FOLDER, required=True, help="Folder of the new checkpoint.")
-def merge(adapters: tuple[str, ...], checkpoint: Path, out: Path) -> None:
+def merge(adapters: tuple[str, ...], checkpoint: str, out: Path) -> None:
     """Write a checkpoint with adapters merged into its weights, each scaled by its WEIGHT (default 1).
 
     The checkpoint's own adapters/ and controls/ are left out: they were trained on other weights.
     """
-    from acestep_flows.model.checkpoint import Checkpoint
     from acestep_flows.training.adapters.merge import merge as run
 
-    run(Checkpoint.open(checkpoint), [_weighted(argument) for argument in adapters], out)
+    run(choose_weights(read_settings(), checkpoint).open(), [_weighted(argument) for argument in adapters], out)
     click.echo(out)
 
 

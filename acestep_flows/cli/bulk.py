@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from acestep_flows.cli.bulk_command import AUTO, BulkCommand
+from acestep_flows.cli.options import CHECKPOINT_HELP
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -77,7 +78,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--ray", "address", metavar="ADDRESS", help="Address of a running Ray cluster.")
 @click.option("--via", metavar="URL", help="Let a running server render.")
-@click.option("--checkpoint", metavar="DIR", help="Weights in the published layout, or 'embedded'.")
+@click.option("--checkpoint", metavar="DIR|ORG/NAME", help=CHECKPOINT_HELP)
 @click.option("--lyric-vocab", type=FILE, help="Lyric vocabulary, if it is not in the checkpoint folder.")
 @click.option("--graphs", "folders", multiple=True, type=FOLDER, help="Folder to look for graphs in; may be repeated.")
 @click.option("--tracking", metavar="URI", help="MLflow store, or 'off'.  [default: a file in the job's folder]")

@@ -117,28 +117,49 @@ def replay(file: Path, quiet: bool, as_json: bool, **session_options: Any) -> No
 
 
 @cli.command()
-@click.option("--to", "folder", type=FOLDER, help="Folder for the weights; by default in the cache.")
+@click.argument("model", required=False, metavar="[ORG/NAME]")
+@click.option(
+    "--to",
+    "folder",
+    type=FOLDER,
+    help="Folder for copies of the files.  [default: links to the hub's cache]",
+)
 @click.option("--endpoint", metavar="URL", help="Address of the hub, or of a mirror.")
 @click.option("--lyric-vocab", type=FILE, help="A local copy of the lyric vocabulary to take.")
 @click.option("--lyric-vocab-path", metavar="PATH", help="Where the vocabulary is in the project's space.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def fetch(
-    folder: Path | None, endpoint: str | None, lyric_vocab: Path | None, lyric_vocab_path: str | None, quiet: bool
+    model: str | None,
+    folder: Path | None,
+    endpoint: str | None,
+    lyric_vocab: Path | None,
+    lyric_vocab_path: str | None,
+    quiet: bool,
 ) -> None:
-    """Download the published model (8.3 GB): resumable, verified."""
+    """Download the published model (8.3 GB), or ORG/NAME of the hub: resumable, verified.
+
+    What the hub's cache has is not downloaded again. HF_HUB_OFFLINE=1 forbids to download at all.
+    """
     from acestep_flows.cli.progress import show_transfers
-    from acestep_flows.weights import hub
+    from acestep_flows.weights import hub, hub_cache
+    from acestep_flows.weights.hub_listing import listing
 
     settings = read_settings()
+    named = model is not None and model != hub.published().repo
+    files = listing(model, endpoint, settings.hub_token) if model is not None and named else hub.published()
     with show_transfers(quiet) as listener:
         fetched = hub.fetch(
-            folder or hub.default_folder(settings.cache),
+            folder or hub.default_folder(settings.cache, files),
+            published_files=files,
+            share=folder is None,
             endpoint=endpoint,
             token=settings.hub_token,
             lyric_vocab=lyric_vocab,
             lyric_vocab_path=lyric_vocab_path,
             listener=listener,
         )
+    if named and folder is None:
+        hub_cache.set_main(files.repo, files.revision)
     click.echo(fetched)
 
 

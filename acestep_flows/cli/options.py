@@ -39,6 +39,9 @@ class Seconds(click.ParamType[float]):
 
 
 SECONDS = Seconds()
+
+CHECKPOINT_HELP = "Weights in the published layout: a folder, a fetched model of the hub, or 'embedded'."
+
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -66,7 +69,7 @@ set_option = click.option(
     help="A graph input; NAME=@FILE takes a file. `graph show` has the forms of lists and spans.",
 )
 weights_options = together(
-    click.option("--checkpoint", metavar="DIR", help="Weights in the published layout, or 'embedded'."),
+    click.option("--checkpoint", metavar="DIR|ORG/NAME", help=CHECKPOINT_HELP),
     click.option("--lyric-vocab", type=FILE, help="Lyric vocabulary, if it is not in the checkpoint folder."),
 )
 

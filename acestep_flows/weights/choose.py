@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 from acestep_flows.errors import CheckpointError, InputError
 from acestep_flows.model.embedded import NAME, embedded_checkpoint
 from acestep_flows.settings import CHECKPOINT, Settings
-from acestep_flows.weights.hub import default_folder, is_fetched
+from acestep_flows.weights import hub_cache
+from acestep_flows.weights.hub import LYRIC_VOCAB, default_folder, installed, is_fetched
 
 if TYPE_CHECKING:
     from acestep_flows.model.checkpoint import Checkpoint
@@ -29,12 +30,14 @@ class Weights:
         folder: the checkpoint folder; None for the embedded model.
         lyric_vocab: the lyric vocabulary; None for the folder's own.
         cache: the cache folder of digests.
+        name: the name in recipes, where it is not that of the folder.
     """
 
     origin: Origin
     folder: Path | None
     lyric_vocab: Path | None
     cache: Path
+    name: str | None = None
 
     def __str__(self) -> str:
         if self.folder is None:
@@ -44,7 +47,7 @@ class Weights:
     @property
     def model(self) -> str:
         """The name of these weights in recipes."""
-        return NAME if self.folder is None else self.folder.name
+        return self.name or (NAME if self.folder is None else self.folder.name)
 
     def open(self) -> Checkpoint:
         """Check the files and open the checkpoint, without loading weights.
@@ -69,16 +72,20 @@ def choose_weights(settings: Settings, checkpoint: str | None = None, lyric_voca
 
     Args:
         settings: the environment and the cache folder.
-        checkpoint: a folder, or "embedded"; None where the command line names none.
+        checkpoint: a folder, a model on the hub as ORG/NAME that was fetched, or "embedded"; None where the command
+            line names none.
         lyric_vocab: a lyric vocabulary in place of the folder's own.
 
     Raises:
+        CheckpointError: the model on the hub is not on this machine. Nothing is downloaded here.
         InputError: the name is empty, or a lyric vocabulary is given for the embedded model, which has its own.
     """
     if checkpoint == "":
         raise InputError("empty", where="--checkpoint", allowed=f"a folder, or {EMBEDDED!r}")
     vocab = lyric_vocab or settings.lyric_vocab
     fetched = default_folder(settings.cache)
+    if checkpoint is not None and hub_cache.NAME.fullmatch(checkpoint) and not Path(checkpoint).expanduser().is_dir():
+        return _from_hub(settings, checkpoint, vocab)
     if checkpoint is not None and checkpoint != EMBEDDED:
         return Weights("argument", Path(checkpoint).expanduser().absolute(), vocab, settings.cache)
     if checkpoint is None and settings.checkpoint is not None:
@@ -90,3 +97,20 @@ def choose_weights(settings: Settings, checkpoint: str | None = None, lyric_voca
         problem = "the embedded model has a vocabulary of its own"
         raise InputError(problem, where="--lyric-vocab", allowed="together with --checkpoint DIR")
     return Weights("embedded", None, None, settings.cache)
+
+
+def _from_hub(settings: Settings, repo: str, vocab: Path | None) -> Weights:
+    """A model on the hub that is on this machine. Its lyric vocabulary is that of the published model."""
+    folder = installed(settings.cache, repo)
+    if folder is None:
+        raise CheckpointError(
+            f"no folder {repo!r}, and no model of that name on this machine",
+            where="--checkpoint",
+            allowed=f"a folder, {EMBEDDED!r}, or a model of the hub after: acestep-flows fetch {repo}",
+        )
+    fetched = default_folder(settings.cache) / LYRIC_VOCAB
+    if vocab is None and not (folder / LYRIC_VOCAB).is_file() and fetched.is_file():
+        vocab = fetched
+    in_hub_cache = folder.parent.name == "snapshots"
+    name = f"{repo.rpartition('/')[2]}-{folder.name[:8]}" if in_hub_cache else None
+    return Weights("argument", folder, vocab, settings.cache, name)

@@ -245,7 +245,8 @@ def open_checkpoint(pool: Pool) -> Checkpoint:
     vocab = None if pool.lyric_vocab is None else Path(pool.lyric_vocab)
     chosen = choose_weights(settings, pool.checkpoint, vocab).open()
     extras = [Path(folder).expanduser() for folder in pool.extras]
-    return Checkpoint.open(chosen.root, vocab or settings.lyric_vocab, cache=settings.cache, extras=extras, paths=False)
+    vocab = chosen.lyric_vocab if chosen.has_lyric_vocab else None
+    return Checkpoint.open(chosen.root, vocab, cache=settings.cache, extras=extras, paths=False)
 
 
 def _bytes(content: Any) -> int:
