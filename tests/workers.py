@@ -20,6 +20,7 @@ ONE_RAY = (
 """Files whose tests have the Ray of `ray_cluster` in common."""
 
 RAYS = (
+    "tests/test_readme.py",
     "tests/served/",
     *ONE_RAY,
     "tests/bulk/test_page.py",

@@ -62,8 +62,8 @@ class Session:
         result.save("songs")
 
     Args:
-        weights: a folder in the published layout, "embedded" for acestep-nano, or None: what the environment names,
-            else what was fetched, else acestep-nano.
+        weights: a folder in the published layout, a fetched model of the hub ("ORG/NAME"), "embedded" for acestep-nano,
+            or None: what the environment names, else what was fetched, else acestep-nano.
         device: cpu, cuda, cuda:N, mps, or auto: a GPU where there is one.
         dtype: float32, bfloat16, or auto: bfloat16 on CUDA.
         compile: torch.compile the denoiser.
