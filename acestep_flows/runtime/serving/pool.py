@@ -211,7 +211,7 @@ class Pool(PoolSection):
     summary: str = Field("", max_length=500, description="What the pool is for.")
     checkpoint: str | None = Field(
         None,
-        description="Folder of the weights, ORG/NAME, or 'embedded'; absent: the environment's, fetched, or embedded ones.",
+        description="Folder of the weights, ORG/NAME, or 'embedded'; absent: environment's, fetched, or embedded ones.",
     )
     lyric_vocab: str | None = Field(None, description="Lyric vocabulary, where it does not lie in the checkpoint.")
     extras: tuple[str, ...] = Field((), description="Folders with adapters and control branches, beside the weights'.")
