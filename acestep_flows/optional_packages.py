@@ -6,7 +6,7 @@ importing them, so this costs nothing.
 
 from __future__ import annotations
 
-import os
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -104,6 +104,6 @@ def _is_installed(module: str) -> bool:
 def _pip() -> str:
     """The pip of this environment: the one on the path may be another."""
     pip = Path(sys.executable).with_name("pip")
-    if os.environ.get("VIRTUAL_ENV") == sys.prefix or not pip.is_file():
+    if shutil.which("pip") == str(pip) or not pip.is_file():
         return "pip"
     return str(pip.relative_to(ROOT) if pip.is_relative_to(ROOT) else pip)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from acestep_flows import optional_packages
+from acestep_flows.cli.bulk import _BulkCommand
 from acestep_flows.errors import MissingPackage
 from acestep_flows.optional_packages import EXTRAS, how_to_install, missing_package, require
 from tests.base_install.without_extras import Missing, required
@@ -20,7 +23,8 @@ ROWS = "examples/bulk-20.jsonl"
 def run(*arguments: str, cache: Path) -> subprocess.CompletedProcess[str]:
     """The command line in a process without the extras."""
     command = [sys.executable, "-m", "tests.base_install.without_extras", *arguments]
-    env = {"ACESTEP_FLOWS_CACHE": str(cache), "PATH": "/usr/bin:/bin", "HOME": str(cache), "VIRTUAL_ENV": sys.prefix}
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    env = {"ACESTEP_FLOWS_CACHE": str(cache), "PATH": path, "HOME": str(cache)}
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300, check=False)
 
 
@@ -117,10 +121,24 @@ def test_an_installed_wheel_names_no_checkout(monkeypatch: pytest.MonkeyPatch, t
 
 def test_the_pip_of_the_environment_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """In an environment that is not activated, the pip on the path is another one."""
-    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
     (tmp_path / "pyproject.toml").write_text("")
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     (tmp_path / ".venv" / "bin" / "pip").write_text("")
     monkeypatch.setattr(optional_packages, "ROOT", tmp_path)
     monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv" / "bin" / "python"))
     assert how_to_install("bulk") == f".venv/bin/pip install -e '.[bulk]' in {tmp_path}"
+
+
+def test_a_job_without_mlflow_is_not_tracked_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def choice(tracking: str | None, quiet: bool = False) -> str | None:
+        options: Any = SimpleNamespace(tracking=tracking, quiet=quiet)
+        return _BulkCommand._tracking(options)
+
+    assert choice(None) is None
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    assert (choice(None, quiet=True), choice("off")) == ("off", "off")
+    assert capsys.readouterr().err == ""
+    assert choice(None) == "off"
+    assert "not tracked, as MLflow is not installed: " in capsys.readouterr().err
