@@ -61,6 +61,8 @@ def env(clone: Path) -> dict[str, str]:
     browser.chmod(0o755)
     path = f"{clone / '.venv' / 'bin'}{os.pathsep}{inherited.get('PATH', '')}"
     own = {"ACESTEP_FLOWS_CACHE": str(clone.parent / "cache"), "BROWSER": str(browser)}
+    # The environment belongs to whoever runs the tests: make takes it as it is, and pip could install nothing into it.
+    own |= {"MAKEFLAGS": "--old-file=.venv/.run --old-file=.venv/.made", "PIP_DRY_RUN": "1"}
     return inherited | own | {"PATH": path, "PYTHONPATH": str(clone)}
 
 
