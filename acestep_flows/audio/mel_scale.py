@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from acestep_flows.values import FloatArray
 
@@ -14,11 +15,14 @@ HERTZ_PER_MEL = 200 / 3
 GROWTH = math.log(6.4) / 27
 
 
-def mel_frequencies(count: int, low: float, high: float) -> FloatArray:
+def mel_frequencies(count: int, low: float, high: float) -> NDArray[np.float64]:
     """`count` frequencies (count,) in Hz from `low` to `high`, at equal distances on the mel scale."""
     mels = np.linspace(_mel(low), _mel(high), count)
     above = np.maximum(mels, KNEE)
-    return np.where(mels < KNEE, mels, KNEE * np.exp((above - KNEE) * GROWTH)) * HERTZ_PER_MEL
+    frequencies: NDArray[np.float64] = (
+        np.where(mels < KNEE, mels, KNEE * np.exp((above - KNEE) * GROWTH)) * HERTZ_PER_MEL
+    )
+    return frequencies
 
 
 def mel_filters(bins: int, bands: int, sample_rate: int, low: float, high: float) -> FloatArray:

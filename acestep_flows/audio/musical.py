@@ -95,7 +95,7 @@ def onset_strengths(audio: Audio) -> FloatArray:
     return np.pad(rises, (delay, 0))[: len(level)]
 
 
-def pitch_classes(audio: Audio) -> FloatArray:
+def pitch_classes(audio: Audio) -> NDArray[np.float64]:
     """The power in each pitch class (12,), from C, over the whole song; `audio` is mono at RATE.
 
     The weights are those of librosa's `chroma_stft` at its defaults: bins near a semitone count for it, and octaves
@@ -106,12 +106,12 @@ def pitch_classes(audio: Audio) -> FloatArray:
     total = np.zeros(CHROMA_FFT // 2 + 1)
     for block in spectrum.power(padded, fft_size=CHROMA_FFT, hop=CHROMA_FFT // 2):
         total += block.sum(axis=0)
-    classes: FloatArray = _pitch_class_weights() @ total * _full_scale(CHROMA_FFT)
+    classes: NDArray[np.float64] = _pitch_class_weights() @ total * _full_scale(CHROMA_FFT)
     return classes
 
 
 @lru_cache(maxsize=1)
-def _pitch_class_weights() -> FloatArray:
+def _pitch_class_weights() -> NDArray[np.float64]:
     """The weight of each bin of the spectrum in each pitch class (12, bins)."""
     hertz = np.arange(1, CHROMA_FFT) * RATE / CHROMA_FFT
     octaves = np.log2(hertz / (440 / 16))  # from the A of 27.5 Hz
@@ -121,7 +121,8 @@ def _pitch_class_weights() -> FloatArray:
     weights = np.exp(-0.5 * (2 * distance / widths) ** 2)
     weights /= np.linalg.norm(weights, axis=0)
     weights *= np.exp(-0.5 * ((semitones / 12 - 5) / 2) ** 2)
-    return np.roll(weights, -3, axis=0)[:, : CHROMA_FFT // 2 + 1]  # from A to C first
+    from_c: NDArray[np.float64] = np.roll(weights, -3, axis=0)[:, : CHROMA_FFT // 2 + 1]
+    return from_c
 
 
 def _full_scale(fft_size: int) -> float:
