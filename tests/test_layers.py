@@ -84,8 +84,8 @@ LAYERS: dict[str, str] = {
     "training.loop torch",
     "training.nano": "errors storage model training torch",
     # the command line
-    "cli": "errors lazy_imports optional_packages settings storage values wording model text audio stages weights graph "
-    "runtime runtime.serving input_reader outputs session client api bulk training torch click",
+    "cli": "errors lazy_imports optional_packages settings storage values wording model text audio stages weights "
+    "graph runtime runtime.serving input_reader outputs session client api bulk training torch click",
 }
 """What each part may import besides itself, from the ground up: a row names only rows above it.
 
