@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from acestep_flows import optional_packages
-from acestep_flows.cli.bulk import _BulkCommand
+from acestep_flows.cli.bulk_command import BulkCommand
 from acestep_flows.errors import MissingPackage
 from acestep_flows.optional_packages import EXTRAS, how_to_install, missing_package, require
 from tests.base_install.without_extras import Missing, required
@@ -134,7 +134,7 @@ def test_a_job_without_mlflow_is_not_tracked_and_says_so(
 ) -> None:
     def choice(tracking: str | None, quiet: bool = False) -> str | None:
         options: Any = SimpleNamespace(tracking=tracking, quiet=quiet)
-        return _BulkCommand._tracking(options)
+        return BulkCommand._tracking(options)
 
     assert choice(None) is None
     monkeypatch.setitem(sys.modules, "mlflow", None)

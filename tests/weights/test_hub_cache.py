@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -187,7 +188,7 @@ def test_a_copy_needs_room_too(
     fetch: Callable[..., Path], server: HubServer, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(cache)
-    monkeypatch.setattr(hub.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
     fetch()
     with pytest.raises(Exception, match=r"GB to fetch, but only 0\.0 GB free"):
         fetch(cache.parent / "copy", share=False)
@@ -246,8 +247,8 @@ def test_a_named_model_is_fetched_verified_and_found(
     server: HubServer, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.files[API] = api_answer()
-    monkeypatch.setattr(hub, "published", lambda: replaced)
-    replaced = hub.PublishedFiles("other/Model", "model", REVISION, MODEL.files, MODEL.vocab)
+    other = hub.PublishedFiles("other/Model", "model", REVISION, MODEL.files, MODEL.vocab)
+    monkeypatch.setattr(hub, "published", lambda: other)
     with pytest.raises(CheckpointError, match=r"--checkpoint: no folder 'someone/Small-Model'.*flows fetch someone/Sm"):
         choose_weights(Settings(tmp_path / "cache"), REPO)
     done = command("fetch", REPO, "--endpoint", server.url)
