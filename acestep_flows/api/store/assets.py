@@ -13,7 +13,7 @@ from sqlalchemy import Row, insert, select
 from acestep_flows.api.store.artifacts import Artifacts
 from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.ids import is_id, no_such
-from acestep_flows.api.store.records import AssetRecord, Blob
+from acestep_flows.api.store.records import AssetPage, AssetRecord, Blob
 from acestep_flows.api.store.rows import new_id
 from acestep_flows.api.store.schema import ASSETS
 from acestep_flows.errors import InputError
@@ -79,6 +79,18 @@ class Assets:
                 if (row := connection.execute(query).one_or_none()) is not None:
                     return _record(row)
         raise no_such("asset", id, where)
+
+    def uploads(self, *, owner: str | None = None, limit: int = 50, after: str | None = None) -> AssetPage:
+        """Uploads, newest first. `after` is the `next` of the page before."""
+        query = select(ASSETS).where(ASSETS.c.run.is_(None)).order_by(ASSETS.c.id.desc()).limit(limit + 1)
+        if owner is not None:
+            query = query.where(ASSETS.c.owner == owner)
+        if after is not None:
+            query = query.where(ASSETS.c.id < after)
+        with self._database.read() as connection:
+            records = [_record(row) for row in connection.execute(query)]
+        page = tuple(records[:limit])
+        return AssetPage(page, page[-1].id if len(records) > limit else None)
 
     def of_kind(self, id: str, kind: str, where: str = "asset", owner: str | None = None) -> AssetRecord:
         """One asset for an input that takes `kind`. Its file is not read.

@@ -9,9 +9,15 @@ from typing import Self
 from acestep_flows.api.store.artifacts import Artifacts
 from acestep_flows.api.store.assets import Assets
 from acestep_flows.api.store.database import Database
+from acestep_flows.api.store.deletion import Deletion
+from acestep_flows.api.store.derived_files import DerivedFiles
+from acestep_flows.api.store.event_feed import EventFeed
+from acestep_flows.api.store.labels import Labels
 from acestep_flows.api.store.leases import Leases
 from acestep_flows.api.store.previews import Previews
 from acestep_flows.api.store.runs import RunTable
+from acestep_flows.api.store.sessions import Sessions
+from acestep_flows.api.store.usage import Usage
 from acestep_flows.errors import StorageError
 from acestep_flows.runtime.serving.saved_states import FOLDER as STATES
 from acestep_flows.runtime.serving.saved_states import SavedStates
@@ -39,6 +45,12 @@ class Home:
     leases: Leases
     previews: Previews
     states: SavedStates
+    labels: Labels
+    feed: EventFeed
+    deletion: Deletion
+    derived: DerivedFiles
+    sessions: Sessions
+    usage: Usage
 
     @classmethod
     def open(
@@ -77,6 +89,12 @@ class Home:
             leases=Leases(tables, lease),
             previews=Previews(tables, files),
             states=SavedStates(root / STATES),
+            labels=Labels(tables),
+            feed=EventFeed(tables),
+            deletion=Deletion(tables),
+            derived=DerivedFiles(tables, files),
+            sessions=Sessions(tables),
+            usage=Usage(tables),
         )
 
     def close(self) -> None:

@@ -52,6 +52,7 @@ class NewRun:
         request_digest: sha256 of the request, compared when the key is used again.
         expected_seconds: expected duration, where known.
         preview_every: steps between previews of nodes that sample; None makes none.
+        labels: short texts by name. `parent` is filled in where an input is an output of another run.
     """
 
     graph: str
@@ -70,6 +71,7 @@ class NewRun:
     request_digest: str = ""
     expected_seconds: float | None = None
     preview_every: int | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ class RunRecord:
         seconds: from start to end.
         deadline_at: when the run is stopped.
         cancel_requested: whether a cancellation was requested that the executor has not carried out yet.
+        labels: short texts by name, sorted by name.
     """
 
     id: str
@@ -143,6 +146,7 @@ class RunRecord:
     seconds: float | None = None
     webhook: Mapping[str, Any] | None = None
     preview_every: int | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -197,6 +201,15 @@ class StoredEvent:
     type: str
     time: float
     body: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class NumberedEvent:
+    """An event of any run. `number` counts the events of all runs, upwards and with gaps for one owner."""
+
+    number: int
+    run: str
+    event: StoredEvent
 
 
 @dataclass(frozen=True)
@@ -278,3 +291,27 @@ class AssetRecord:
     created_at: float
     run: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AssetPage:
+    """One page of uploads, newest first. `next` is the `after` of the following page; None on the last one."""
+
+    assets: tuple[AssetRecord, ...]
+    next: str | None
+
+
+@dataclass(frozen=True)
+class UsageRecord:
+    """What an owner's ended runs used.
+
+    Attributes:
+        runs: runs that ended, in whatever state.
+        music_seconds: length of their audio outputs.
+        compute_seconds: how long their stages computed; results from the cache cost nothing.
+    """
+
+    owner: str
+    runs: int
+    music_seconds: float
+    compute_seconds: float

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, CompoundSelect, Connection, Select, delete
 
 from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.records import ENDED, RunState
-from acestep_flows.api.store.schema import ASSETS, BLOBS, INPUT_ASSETS, PREVIEWS, RUNS
+from acestep_flows.api.store.schema import ASSETS, BLOBS, DERIVED_FILES, INPUT_ASSETS, PREVIEWS, RUNS
 from acestep_flows.errors import StorageError
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ class RetentionPolicy:
 
     Attributes:
         files: seconds that uploads and outputs are kept.
-        bytes: total of uploads, outputs and previews. Beyond it, previews of ended runs are removed first, then the
-            oldest files.
+        bytes: total of uploads, outputs, previews and derived files. Beyond it, derived files and previews of ended
+            runs are removed first, then the oldest files.
         nodes: seconds that finished nodes are kept after their last use. Their bytes are limited by the cache.
         runs: seconds that a run and its outputs stay in the tables after its end.
         previews: seconds that previews are kept after the end of their run.
@@ -87,6 +87,7 @@ def sweep(home: Home, keep: RetentionPolicy, now: float | None = None, grace: fl
             files += _drop_previews(connection, now - keep.previews)
         if keep.bytes is not None:
             files += _expire_oldest(connection, keep.bytes, now)
+        _drop_derived(connection, DERIVED_FILES.c.source.not_in(_kept_sources()))
     freed = home.artifacts.collect(grace, _referenced())
     oldest = oldest_active_start(home.database)
     started = now if oldest is None else oldest
@@ -132,6 +133,7 @@ def _expire_oldest(connection: Connection, budget: int, now: float) -> int:
     """Expire the oldest files until the rest fits in `budget` bytes. A file with several references counts once."""
     if _used_bytes(connection) <= budget:
         return 0
+    _drop_derived(connection, DERIVED_FILES.c.source.is_not(None))
     expired = _drop_previews(connection, now)
     used = _used_bytes(connection)
     for id, digest, size in connection.execute(
@@ -150,15 +152,25 @@ def _expire_oldest(connection: Connection, budget: int, now: float) -> int:
     return expired
 
 
+def _kept_sources() -> Select[str]:
+    """Digests of the files of assets, which derived files are made from."""
+    return select(ASSETS.c.digest).where(ASSETS.c.expired_at.is_(None))
+
+
 def _referenced() -> CompoundSelect[str]:
-    """Digests of files that an asset or a preview refers to."""
-    return union_all(select(ASSETS.c.digest).where(ASSETS.c.expired_at.is_(None)), select(PREVIEWS.c.digest))
+    """Digests of files that an asset, a preview or a derived file refers to."""
+    return union_all(_kept_sources(), select(PREVIEWS.c.digest), select(DERIVED_FILES.c.digest))
 
 
 def _used_bytes(connection: Connection) -> int:
     """Total bytes of the referenced files."""
     used = select(func.sum(BLOBS.c.bytes)).where(BLOBS.c.digest.in_(_referenced()))
     return int(connection.execute(used).scalar_one() or 0)
+
+
+def _drop_derived(connection: Connection, which: ColumnElement[bool]) -> None:
+    """Delete derived files. They are made again when somebody asks for them."""
+    connection.execute(delete(DERIVED_FILES).where(which))
 
 
 def _drop_previews(connection: Connection, before: float) -> int:

@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select, update
 
 from acestep_flows.api.store.records import NodeRecord, OutputRecord, RunRecord, RunState
-from acestep_flows.api.store.schema import ASSETS, EVENTS, NODES, RUNS
+from acestep_flows.api.store.schema import ASSETS, COUNTERS, EVENT_NUMBER, EVENTS, NODES, RUNS
+from acestep_flows.api.store.usage import count_usage
 from acestep_flows.errors import FlowsError
 
 RECORD_COLUMNS = [column for column in RUNS.columns if column.name != "content"]
@@ -21,8 +22,10 @@ def new_id(prefix: str, now: float) -> str:
     return f"{prefix}-{int(now * 1e6):014x}{secrets.token_hex(6)}"
 
 
-def run_record(row: Row[Any], outputs: Mapping[str, OutputRecord]) -> RunRecord:
-    """The record of a row of RECORD_COLUMNS and of the run's outputs by name."""
+def run_record(
+    row: Row[Any], outputs: Mapping[str, OutputRecord], labels: Mapping[str, str] | None = None
+) -> RunRecord:
+    """The record of a row of RECORD_COLUMNS, of the run's outputs by name, and of its labels."""
     return RunRecord(
         id=row.id,
         graph=row.graph,
@@ -46,6 +49,7 @@ def run_record(row: Row[Any], outputs: Mapping[str, OutputRecord]) -> RunRecord:
         seconds=row.seconds,
         webhook=row.webhook,
         preview_every=row.preview_every,
+        labels=labels or {},
     )
 
 
@@ -85,10 +89,17 @@ def add_events(connection: Connection, run: str, events: Iterable[tuple[str, Map
         .returning(RUNS.c.last_event)
     ).scalar_one()
     first = last - len(new_events) + 1
+    head = connection.execute(
+        update(COUNTERS)
+        .where(COUNTERS.c.name == EVENT_NUMBER)
+        .values(value=COUNTERS.c.value + len(new_events))
+        .returning(COUNTERS.c.value)
+    ).scalar_one()
+    number = head - last  # of an event, less its seq
     connection.execute(
         insert(EVENTS),
         [
-            {"run": run, "seq": seq, "type": type, "time": body["time"], "body": dict(body)}
+            {"run": run, "seq": seq, "type": type, "time": body["time"], "body": dict(body), "number": seq + number}
             for seq, (type, body) in enumerate(new_events, first)
         ],
     )
@@ -123,6 +134,7 @@ def end_run(
         open_nodes = (NODES.c.run == run, NODES.c.state.in_(("waiting", "queued", "started")))
         connection.execute(update(NODES).where(*open_nodes).values(state="cancelled"))
     connection.execute(update(RUNS).where(RUNS.c.id == run).values(changes))
+    count_usage(connection, run, now)
     more = {"progress": 1.0} if state is RunState.SUCCEEDED else {}
     if error is not None:
         more["error"] = changes["error"]

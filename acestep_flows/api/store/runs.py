@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from sqlalchemy import Connection, Row, Select, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, insert, select, update
 
 from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.ids import is_id, no_such
+from acestep_flows.api.store.labels import check_labels, has_label, labels_of, with_parent, write_labels
 from acestep_flows.api.store.queue_estimate import estimate_run, typical_seconds
 from acestep_flows.api.store.records import (
     NewRun,
@@ -64,7 +65,7 @@ class RunTable:
             Overloaded: the queue is full.
             RateLimited: the owner has too many runs.
             NotFound: an asset in its inputs does not exist, or has expired.
-            InputError: a priority, deadline or key is out of range.
+            InputError: a priority, deadline, key or label is out of range.
         """
         _check(new)
         with self._database.write() as connection:
@@ -105,19 +106,29 @@ class RunTable:
         owner: str | None = None,
         state: RunState | None = None,
         graph: str | None = None,
+        labels: Sequence[str] = (),
+        created_after: float | None = None,
+        created_before: float | None = None,
         limit: int = 50,
         after: str | None = None,
     ) -> Page:
-        """Runs, newest first. `after` is the `next` of the page before.
+        """Runs, newest first.
+
+        Args:
+            labels: labels that a run must have, each as `NAME` or `NAME:TEXT`.
+            created_after: seconds since the epoch; runs accepted at this time or later.
+            created_before: seconds since the epoch; runs accepted before this time.
+            after: the `next` of the page before.
 
         Raises:
-            InputError: `after` is not the id of a run, or `limit` is out of range.
+            InputError: `after` is not the id of a run, `limit` is out of range, or a label has no usable name.
         """
         if not 1 <= limit <= LARGEST_PAGE:
             raise InputError(f"{limit}", where="limit", allowed=f"1 to {LARGEST_PAGE}")
         if after is not None and not is_id("run", after):
             raise InputError("not the id of a run", where="after", allowed="the value of next of the page before")
         query = select(*RECORD_COLUMNS).order_by(RUNS.c.id.desc()).limit(limit + 1)
+        query = query.where(*map(has_label, labels), *_accepted_between(created_after, created_before))
         for column, value in ((RUNS.c.owner, owner), (RUNS.c.state, state and state.value), (RUNS.c.graph, graph)):
             if value is not None:
                 query = query.where(column == value)
@@ -125,8 +136,9 @@ class RunTable:
             query = query.where(RUNS.c.id < after)
         with self._database.read() as connection:
             rows = connection.execute(query).all()
-            outputs = outputs_of(connection, [row.id for row in rows])
-        runs = tuple(run_record(row, outputs[row.id]) for row in rows[:limit])
+            ids = [row.id for row in rows]
+            outputs, labelled = outputs_of(connection, ids), labels_of(connection, ids)
+        runs = tuple(run_record(row, outputs[row.id], labelled[row.id]) for row in rows[:limit])
         return Page(runs, runs[-1].id if len(rows) > limit else None)
 
     def nodes(self, id: str) -> tuple[NodeRecord, ...]:
@@ -186,8 +198,8 @@ class RunTable:
             rows = connection.execute(due).all()
             ids = [row.id for row in rows]
             connection.execute(update(RUNS).where(RUNS.c.id.in_(ids)).values(webhook_due=now + hold))
-            outputs = outputs_of(connection, ids)
-        return tuple(run_record(row, outputs[row.id]) for row in rows)
+            outputs, labels = outputs_of(connection, ids), labels_of(connection, ids)
+        return tuple(run_record(row, outputs[row.id], labels[row.id]) for row in rows)
 
     def webhook_sent(self, id: str) -> None:
         """Note that the webhook was delivered, or that no attempt is left."""
@@ -195,11 +207,11 @@ class RunTable:
             connection.execute(update(RUNS).where(RUNS.c.id == id).values(webhook_due=None))
 
     def webhook_failed(self, id: str, retry_at: float) -> int:
-        """Make the webhook due again at `retry_at`. Returns how often it has failed."""
+        """Make the webhook due again at `retry_at`. Returns how often it has failed; 0 if the run was forgotten."""
         failures = RUNS.c.webhook_failures + 1
         changed = update(RUNS).where(RUNS.c.id == id).values(webhook_due=retry_at, webhook_failures=failures)
         with self._database.write() as connection:
-            return int(connection.execute(changed.returning(RUNS.c.webhook_failures)).scalar_one())
+            return int(connection.execute(changed.returning(RUNS.c.webhook_failures)).scalar_one_or_none() or 0)
 
     def _insert(self, connection: Connection, new: NewRun) -> str:
         now = self._clock()
@@ -234,6 +246,7 @@ class RunTable:
         )
         if assets := sorted(set(new.assets)):
             connection.execute(insert(INPUT_ASSETS), [{"run": id, "asset": asset} for asset in assets])
+        write_labels(connection, id, with_parent(connection, new.labels, new.assets))
         add_events(connection, id, [run_event("accepted", now)])
         return id
 
@@ -247,7 +260,16 @@ def _accepted(connection: Connection, owner: str, key: str, digest: str) -> RunR
     return _full_record(connection, row)
 
 
+def _accepted_between(start: float | None, end: float | None) -> Iterator[ColumnElement[bool]]:
+    """The SQL conditions that a run was accepted at `start` or later, and before `end`."""
+    if start is not None:
+        yield RUNS.c.created_at >= start
+    if end is not None:
+        yield RUNS.c.created_at < end
+
+
 def _check(new: NewRun) -> None:
+    check_labels(new.labels)
     key = new.idempotency_key
     if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
         allowed = f"1 to {LONGEST_KEY} printable ASCII characters"
@@ -302,4 +324,4 @@ def _row(connection: Connection, id: str, owner: str | None) -> Row[tuple[object
 
 def _full_record(connection: Connection, row: Row[tuple[object, ...]]) -> RunRecord:
     id = str(row.id)
-    return run_record(row, outputs_of(connection, [id])[id])
+    return run_record(row, outputs_of(connection, [id])[id], labels_of(connection, [id])[id])

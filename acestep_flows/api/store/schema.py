@@ -102,6 +102,17 @@ EVENTS = Table(
     Column("type", String(10), nullable=False),
     Column("time", Double, nullable=False),
     Column("body", Json, nullable=False),
+    Column("number", BigInteger),  # counts the events of all runs; null in events of 0.1.0
+    Index("ix_events_number", "number"),
+)
+
+LABELS = Table(
+    "labels",
+    METADATA,
+    Column("run", String(40), ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("name", String(40), primary_key=True),
+    Column("value", Text, nullable=False),
+    Index("ix_labels_value", "name", "value"),
 )
 
 ASSETS = Table(
@@ -162,3 +173,49 @@ EXECUTORS = Table(
     Column("slots", Integer, nullable=False),
     Column("seen_at", Double, nullable=False),
 )
+
+DERIVED_FILES = Table(
+    "derived_files",
+    METADATA,
+    Column("source", String(64), primary_key=True),  # digest of the file that it was made from
+    Column("variant", String(40), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+USAGE = Table(
+    "usage",
+    METADATA,
+    Column("owner", String(100), primary_key=True),
+    Column("day", Integer, primary_key=True),  # days since the epoch, UTC
+    Column("runs", Integer, nullable=False),
+    Column("music_seconds", Double, nullable=False),
+    Column("compute_seconds", Double, nullable=False),
+)
+
+SESSIONS = Table(
+    "sessions",
+    METADATA,
+    Column("digest", String(64), primary_key=True),  # sha256 of the token that the browser holds
+    Column("owner", Text, nullable=False),
+    Column("key_digest", String(64), nullable=False),
+    Column("expires_at", Double, nullable=False),
+)
+
+COUNTERS = Table(
+    "counters",
+    METADATA,
+    Column("name", String(40), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+SECRETS = Table(
+    "secrets",
+    METADATA,
+    Column("name", String(40), primary_key=True),
+    Column("value", String(64), nullable=False),
+)
+
+EVENT_NUMBER = "events"
+"""The counter of the events of all runs."""

@@ -136,6 +136,9 @@ def test_runs_of_the_first_version_are_still_there(database: Database, url: str)
     run = RunTable(database).accept(new())[0]
     with database.write() as connection:
         for back in (
+            *(f"DROP TABLE {name}" for name in ("labels", "derived_files", "usage", "sessions", "counters", "secrets")),
+            "DROP INDEX ix_events_number",
+            "ALTER TABLE events DROP COLUMN number",
             "DROP TABLE previews",
             "ALTER TABLE runs DROP COLUMN preview_every",
             "UPDATE alembic_version SET version_num = '0001'",

@@ -1,0 +1,97 @@
+"""Deletion of runs, outputs and uploads by their owner.
+
+What an unfinished run reads is never deleted. The files leave the disk with the next sweep of `retention`, unless
+something else refers to the same content.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from sqlalchemy import ColumnElement, Connection, delete, select, update
+
+from acestep_flows.api.store.database import Database
+from acestep_flows.api.store.records import RunState
+from acestep_flows.api.store.schema import ASSETS, INPUT_ASSETS, RUNS
+from acestep_flows.errors import Conflict, NotFound
+
+
+class Deletion:
+    """Deletes what an owner asks for. The methods block.
+
+    Args:
+        clock: seconds since the epoch.
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+        self._database, self._clock = database, clock
+
+    def forget_run(self, id: str, owner: str | None = None) -> None:
+        """Delete a run that has ended: its record, nodes, events, previews, labels and outputs.
+
+        Raises:
+            NotFound: there is no such run of this owner.
+            Conflict: the run has not ended, or an unfinished run reads one of its outputs.
+        """
+        with self._database.write() as connection:
+            query = select(RUNS.c.state).where(RUNS.c.id == id, *_owned(RUNS.c.owner, owner))
+            state = connection.execute(query).scalar_one_or_none()
+            if state is None:
+                raise NotFound(f"no run {id[:60]!r}")
+            if not RunState(state).ended:
+                raise Conflict(f"run {id} is {state}; cancel it, and forget it when it has ended")
+            _refuse_used(connection, ASSETS.c.run == id)
+            connection.execute(delete(RUNS).where(RUNS.c.id == id))
+
+    def delete_output(self, run: str, name: str, owner: str | None = None) -> None:
+        """Delete the file of an output. The run keeps a record of it, as expired.
+
+        Raises:
+            NotFound: there is no such output of this owner, or its file is deleted already.
+            Conflict: an unfinished run reads it.
+        """
+        self._delete(ASSETS.c.run == run, ASSETS.c.output == name, *_owned(ASSETS.c.owner, owner), what="output")
+
+    def delete_asset(self, id: str, owner: str | None = None) -> None:
+        """Delete an upload, or the file of an output by its id as an asset.
+
+        Raises:
+            NotFound: there is no such asset of this owner, or it is deleted already.
+            Conflict: an unfinished run reads it.
+        """
+        self._delete(ASSETS.c.id == id, *_owned(ASSETS.c.owner, owner), what=f"asset {id[:60]!r}")
+
+    def _delete(self, *where: ColumnElement[bool], what: str) -> None:
+        with self._database.write() as connection:
+            found = select(ASSETS.c.id, ASSETS.c.run).where(*where, ASSETS.c.expired_at.is_(None))
+            asset = connection.execute(found).one_or_none()
+            if asset is None:
+                raise NotFound(f"no {what}, or it is deleted already")
+            this = ASSETS.c.id == asset.id
+            _refuse_used(connection, this)
+            if asset.run is None:
+                connection.execute(delete(ASSETS).where(this))
+            else:
+                connection.execute(update(ASSETS).where(this).values(expired_at=self._clock()))
+
+
+def _owned(column: ColumnElement[str], owner: str | None) -> tuple[ColumnElement[bool], ...]:
+    return () if owner is None else (column == owner,)
+
+
+def _refuse_used(connection: Connection, which: ColumnElement[bool]) -> None:
+    """Refuse to delete assets that an unfinished run reads.
+
+    Raises:
+        Conflict: there is such a run.
+    """
+    unfinished = RUNS.c.state.in_([RunState.QUEUED.value, RunState.RUNNING.value])
+    readers = (
+        select(RUNS.c.id)
+        .join(INPUT_ASSETS, INPUT_ASSETS.c.run == RUNS.c.id)
+        .where(unfinished, INPUT_ASSETS.c.asset.in_(select(ASSETS.c.id).where(which)))
+        .limit(1)
+    )
+    if (reader := connection.execute(readers).scalar()) is not None:
+        raise Conflict(f"run {reader} still needs it; delete it when that run has ended, or cancel that run")

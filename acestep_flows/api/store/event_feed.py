@@ -1,0 +1,41 @@
+"""The events of all runs of an owner in one order, for a client that follows everything."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+
+from acestep_flows.api.store.database import Database
+from acestep_flows.api.store.records import NumberedEvent, StoredEvent
+from acestep_flows.api.store.schema import COUNTERS, EVENT_NUMBER, EVENTS, RUNS
+
+
+class EventFeed:
+    """Reads events by their number, which counts the events of all runs. The methods block."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def head(self) -> int:
+        """The number of the latest event of any run."""
+        with self._database.read() as connection:
+            return int(connection.execute(select(COUNTERS.c.value).where(COUNTERS.c.name == EVENT_NUMBER)).scalar_one())
+
+    def read(self, owner: str | None, after: int, limit: int = 500) -> tuple[tuple[NumberedEvent, ...], int]:
+        """Events with a number greater than `after`, oldest first, and the number to go on after.
+
+        Args:
+            owner: whose runs; None is all owners.
+        """
+        query = select(EVENTS).where(EVENTS.c.number > after).order_by(EVENTS.c.number).limit(limit)
+        if owner is not None:
+            query = query.join(RUNS, RUNS.c.id == EVENTS.c.run).where(RUNS.c.owner == owner)
+        with self._database.read() as connection:
+            head = connection.execute(select(COUNTERS.c.value).where(COUNTERS.c.name == EVENT_NUMBER)).scalar_one()
+            if head <= after:
+                return (), after
+            rows = connection.execute(query).all()
+        events = tuple(
+            NumberedEvent(row.number, row.run, StoredEvent(row.seq, row.type, row.time, row.body)) for row in rows
+        )
+        # A page that is not full has all events up to the head, so those of other owners are not read again.
+        return events, events[-1].number if len(events) == limit else int(head)
