@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 MEGABYTE = 1 << 20
 
@@ -31,3 +33,33 @@ class ApiOptions(BaseModel):
         (), description="Host names that the server answers to. Empty is all names; without API keys, loopback names."
     )
     private_webhooks: bool = Field(False, description="Whether webhooks may go to private addresses.")
+    public_url: str | None = Field(
+        None, description="Address of the server for others, such as behind a proxy. A path in it is a prefix of all."
+    )
+
+    @field_validator("public_url")
+    @classmethod
+    def _address(cls, url: str | None) -> str | None:
+        return None if url is None else public_address(url)
+
+    @property
+    def prefix(self) -> str:
+        """The path of the public URL, without a slash at the end; empty if there is none."""
+        return "" if self.public_url is None else urlsplit(self.public_url).path
+
+
+def public_address(url: str) -> str:
+    """`url` without a slash at the end.
+
+    Raises:
+        ValueError: it is not the http or https address of a server.
+    """
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and not (parts.query or parts.fragment)
+        usable = usable and parts.username is None and url.isascii() and url.isprintable() and " " not in url
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError(f"{url[:100]!r} is not an address such as https://music.example.org/songs")
+    return url.rstrip("/")

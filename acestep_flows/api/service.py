@@ -14,6 +14,7 @@ from acestep_flows.api.execution.run_notifier import RunNotifier
 from acestep_flows.api.http.errors import Redactor
 from acestep_flows.api.http.keys import Keyring
 from acestep_flows.api.http.limits import ByteBudget
+from acestep_flows.api.http.model_card import ModelCard, unknown_model
 from acestep_flows.api.options import ApiOptions
 from acestep_flows.api.store.home import Home
 from acestep_flows.errors import NotFound
@@ -64,6 +65,7 @@ class Service:
         webhook_secret: secret that signs webhooks; None sends none.
         failures: failures of background work, by its name.
         hidden: more folders whose paths must not appear in responses.
+        model_card: describes the model. It may block.
     """
 
     home: Home
@@ -78,6 +80,7 @@ class Service:
     webhook_secret: str | None = None
     failures: Counter[str] = field(default_factory=Counter)
     hidden: Sequence[Path] = ()
+    model_card: Callable[[], ModelCard] = unknown_model
     _picture_lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     @cached_property

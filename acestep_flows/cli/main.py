@@ -13,6 +13,7 @@ import click
 
 from acestep_flows import __version__
 from acestep_flows.cli.adapter import adapter
+from acestep_flows.cli.adopt import adopt
 from acestep_flows.cli.bulk import bulk
 from acestep_flows.cli.completion import GRAPH
 from acestep_flows.cli.encode import encode
@@ -191,7 +192,7 @@ def doctor(checkpoint: str | None, lyric_vocab: Path | None, as_json: bool) -> N
         raise click.exceptions.Exit(1)
 
 
-for command in (*COMMANDS, adapter, bulk, encode, graph, graphs, stages, train):
+for command in (*COMMANDS, adapter, adopt, bulk, encode, graph, graphs, stages, train):
     cli.add_command(command)
 
 

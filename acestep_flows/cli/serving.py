@@ -53,6 +53,7 @@ _previews_option = click.option(
 @click.option("--origin", "origins", multiple=True, metavar="URL", help="Web origin that may call; repeatable.")
 @click.option("--database", metavar="URL", help="PostgreSQL in place of a file under --home.")
 @click.option("--artifacts", metavar="URL", help="S3-compatible store in place of a folder under --home.")
+@click.option("--public-url", metavar="URL", help="Address for others, as a proxy has it; for links and webhooks.")
 @click.option("--private-webhooks", is_flag=True, help="Let webhooks go to private addresses.")
 @click.option(
     "--drain",

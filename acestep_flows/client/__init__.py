@@ -12,7 +12,7 @@ Begin with `sync.Client`, then `api_request` (what can be asked) and `connection
 """
 
 from acestep_flows.client.asynchronous import AsyncClient
-from acestep_flows.client.records import Asset, Node, Output, Run, RunEvent
+from acestep_flows.client.records import Asset, Node, NumberedRunEvent, Output, Run, RunEvent
 from acestep_flows.client.sync import Client
 
-__all__ = ["Asset", "AsyncClient", "Client", "Node", "Output", "Run", "RunEvent"]
+__all__ = ["Asset", "AsyncClient", "Client", "Node", "NumberedRunEvent", "Output", "Run", "RunEvent"]

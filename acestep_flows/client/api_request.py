@@ -56,8 +56,9 @@ def status(run: str, wait: float = 0.0) -> ApiRequest:
     return ApiRequest("GET", run_path(run), query={"wait": wait} if wait > 0 else {})
 
 
-def runs(state: str | None, graph: str | None, limit: int, after: str | None) -> ApiRequest:
-    query = {"state": state, "graph": graph, "limit": limit, "after": after}
+def runs(limit: int, after: str | None, **filters: Any) -> ApiRequest:
+    """A page of runs. Filters that are None are left out."""
+    query = filters | {"limit": limit, "after": after}
     return ApiRequest("GET", "/v1/runs", query=_without_none(query))
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx2
 
-from acestep_flows.client import api_request
+from acestep_flows.client import api_request, library_request
 from acestep_flows.client.api_request import ApiRequest
+from acestep_flows.client.async_library import AsyncLibraryMethods
 from acestep_flows.client.connection import (
     NO_MORE_EVENTS,
     PATIENCE,
@@ -35,7 +37,7 @@ CHUNK_BYTES = 1 << 18
 """Bytes of an upload that are read at a time."""
 
 
-class AsyncClient:
+class AsyncClient(AsyncLibraryMethods):
     """An asynchronous client of one server: the methods and arguments of `Client`, as coroutines."""
 
     def __init__(
@@ -89,7 +91,7 @@ class AsyncClient:
             inputs: inputs by name, as in the graph's schema. For audio or latents give an `Asset`, an `Output` of a
                 run, the id or the URL of an asset, or a `Path`, which is uploaded.
             options: `priority`, `deadline` (seconds), `cache` (use, refresh, off), `format` (flac, wav, mp3, ogg),
-                `preview_every` (steps), `webhook` (a URL), `idempotency_key`.
+                `preview_every` (steps), `labels` (texts by name), `webhook` (a URL), `idempotency_key`.
         """
         return Run.read(await self._request(api_request.submit(graph, await self._encoded(inputs or {}), options)))
 
@@ -98,10 +100,27 @@ class AsyncClient:
         return Run.read(await self._request(api_request.status(run)))
 
     async def runs(
-        self, *, state: str | None = None, graph: str | None = None, limit: int = 50, after: str | None = None
+        self,
+        *,
+        state: str | None = None,
+        graph: str | None = None,
+        label: str | list[str] | None = None,
+        created_after: datetime | str | None = None,
+        created_before: datetime | str | None = None,
+        inputs: bool = False,
+        limit: int = 50,
+        after: str | None = None,
     ) -> tuple[list[Run], str | None]:
-        """One page of runs, newest first, and the `after` of the next page (None on the last one)."""
-        page = await self._request(api_request.runs(state, graph, limit, after))
+        """One page of runs, newest first, and the `after` of the next page (None on the last one).
+
+        Args:
+            label: `NAME` or `NAME:TEXT`; several must all match.
+            created_after: accepted at this time or later; without an offset it is UTC.
+            created_before: accepted before this time.
+            inputs: whether the runs have their inputs.
+        """
+        filters = library_request.run_filters(label, created_after, created_before, inputs)
+        page = await self._request(api_request.runs(limit, after, state=state, graph=graph, **filters))
         return [Run.read(run) for run in page["runs"]], page.get("next")
 
     async def cancel(self, run: str) -> Run:

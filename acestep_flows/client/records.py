@@ -75,6 +75,7 @@ class Run(ClientRecord):
         queue_position: number of runs that start before it; None unless it is queued.
         estimate: seconds until it ends, where known.
         seconds: from start to end.
+        labels: short texts by name, such as `title`.
         content: the whole response.
     """
 
@@ -91,6 +92,7 @@ class Run(ClientRecord):
     queue_position: int | None = None
     estimate: float | None = None
     seconds: float | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
     content: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -100,6 +102,7 @@ class Run(ClientRecord):
             "nodes": tuple(Node.read(node) for node in content.get("nodes", ())),
             "outputs": {name: Output.read(output) for name, output in content.get("outputs", {}).items()},
             "warnings": tuple(content.get("warnings", ())),
+            "inputs": content.get("inputs") or {},
             "content": content,
         }
         return super().read({**content, **parts})
@@ -146,3 +149,17 @@ class RunEvent:
     def last(self) -> bool:
         """Whether it is the last event of the run."""
         return not self.node and self.type in ENDED
+
+
+@dataclass(frozen=True)
+class NumberedRunEvent:
+    """An event of any of the caller's runs.
+
+    Attributes:
+        number: counts the events of all runs; `all_events(after=number)` resumes after it.
+        run: the id of the run; empty for `ready`, the first event of a stream.
+    """
+
+    number: int
+    run: str
+    event: RunEvent

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx2
 
-from acestep_flows.client import api_request
+from acestep_flows.client import api_request, library_request
 from acestep_flows.client.api_request import ApiRequest
 from acestep_flows.client.connection import (
     NO_MORE_EVENTS,
@@ -26,13 +27,14 @@ from acestep_flows.client.connection import (
 )
 from acestep_flows.client.download_file import ResumableFile
 from acestep_flows.client.feed import Feed
+from acestep_flows.client.library import LibraryMethods
 from acestep_flows.client.records import Asset, Run, RunEvent
 from acestep_flows.client.retry import RunPoll
 
 T = TypeVar("T")
 
 
-class Client:
+class Client(LibraryMethods):
     """A client of one server. It is a context manager that closes its connections.
 
     Every method raises `Unreachable` if the server does not answer for `patience` seconds, and any FlowsError that the
@@ -98,7 +100,7 @@ class Client:
             inputs: inputs by name, as in the graph's schema. For audio or latents give an `Asset`, an `Output` of a
                 run, the id or the URL of an asset, or a `Path`, which is uploaded.
             options: `priority`, `deadline` (seconds), `cache` (use, refresh, off), `format` (flac, wav, mp3, ogg),
-                `preview_every` (steps), `webhook` (a URL), `idempotency_key`.
+                `preview_every` (steps), `labels` (texts by name), `webhook` (a URL), `idempotency_key`.
         """
         return Run.read(self._request(api_request.submit(graph, self._encoded(inputs or {}), options)))
 
@@ -107,10 +109,27 @@ class Client:
         return Run.read(self._request(api_request.status(run)))
 
     def runs(
-        self, *, state: str | None = None, graph: str | None = None, limit: int = 50, after: str | None = None
+        self,
+        *,
+        state: str | None = None,
+        graph: str | None = None,
+        label: str | list[str] | None = None,
+        created_after: datetime | str | None = None,
+        created_before: datetime | str | None = None,
+        inputs: bool = False,
+        limit: int = 50,
+        after: str | None = None,
     ) -> tuple[list[Run], str | None]:
-        """One page of runs, newest first, and the `after` of the next page (None on the last one)."""
-        page = self._request(api_request.runs(state, graph, limit, after))
+        """One page of runs, newest first, and the `after` of the next page (None on the last one).
+
+        Args:
+            label: `NAME` or `NAME:TEXT`; several must all match.
+            created_after: accepted at this time or later; without an offset it is UTC.
+            created_before: accepted before this time.
+            inputs: whether the runs have their inputs.
+        """
+        filters = library_request.run_filters(label, created_after, created_before, inputs)
+        page = self._request(api_request.runs(limit, after, state=state, graph=graph, **filters))
         return [Run.read(run) for run in page["runs"]], page.get("next")
 
     def cancel(self, run: str) -> Run:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -188,15 +188,9 @@ class DiffusionStage(Stage):
             CheckpointError: the model's config has a setting that no sampler knows.
         """
         fields = SamplerOptions.model_fields
-        chosen = {name: value for name in fields if (value := getattr(params, name)) is not None}
-        try:
-            own = GuidanceChoices.model_validate(self.checkpoint.config(TRANSFORMER).get(SAMPLING, {}))
-            return SamplerOptions.model_validate(own.model_dump(exclude_none=True) | chosen)
-        except ValidationError as error:
-            first = data_faults(error)[0]
-            where = f"{TRANSFORMER}/config.json: {SAMPLING}.{first.where}"
-            allowed = first.allowed or ", ".join(GuidanceChoices.model_fields)
-            raise CheckpointError(first.what, where=where, allowed=allowed) from None
+        return sampler_options(
+            self.checkpoint, {name: value for name in fields if (value := getattr(params, name)) is not None}
+        )
 
     def guidance(self, params: DiffusionParams) -> dict[str, Any]:
         """The guidance settings, for the report."""
@@ -223,3 +217,19 @@ def latents_of(trajectory: Trajectory, state: State) -> Latents:
 def preview_of(estimate: Tensor) -> Latents:
     """An estimate as a value: a copy, as the song goes on."""
     return Latents(estimate.clone().contiguous().numpy())
+
+
+def sampler_options(checkpoint: Checkpoint, chosen: Mapping[str, Any]) -> SamplerOptions:
+    """`chosen` sampling options; those left out come from the model's config, else from the defaults.
+
+    Raises:
+        CheckpointError: the model's config has a setting that no sampler knows.
+    """
+    try:
+        own = GuidanceChoices.model_validate(checkpoint.config(TRANSFORMER).get(SAMPLING, {}))
+        return SamplerOptions.model_validate(own.model_dump(exclude_none=True) | dict(chosen))
+    except ValidationError as error:
+        first = data_faults(error)[0]
+        where = f"{TRANSFORMER}/config.json: {SAMPLING}.{first.where}"
+        allowed = first.allowed or ", ".join(GuidanceChoices.model_fields)
+        raise CheckpointError(first.what, where=where, allowed=allowed) from None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from acestep_flows.errors import CheckpointError, InputError
-from acestep_flows.model.embedded import NAME, embedded_checkpoint
+from acestep_flows.model.embedded import NAME, NOTES, embedded_checkpoint
 from acestep_flows.settings import CHECKPOINT, Settings
 from acestep_flows.weights import hub_cache
 from acestep_flows.weights.hub import LYRIC_VOCAB, default_folder, installed, is_fetched
@@ -48,6 +48,11 @@ class Weights:
     def model(self) -> str:
         """The name of these weights in recipes."""
         return self.name or (NAME if self.folder is None else self.folder.name)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What people should know of these weights before they use them."""
+        return NOTES if self.folder is None else ()
 
     def open(self) -> Checkpoint:
         """Check the files and open the checkpoint, without loading weights.

@@ -7,6 +7,9 @@ import contextlib
 from collections.abc import Iterable
 from weakref import WeakValueDictionary
 
+EVERY_RUN = ""
+"""In place of a run: a listener that any run wakes."""
+
 
 class RunNotifier:
     """Signals that something about a run was written to the run table. For one event loop.
@@ -19,8 +22,8 @@ class RunNotifier:
         """By run. An event exists as long as a listener holds it."""
 
     def notify(self, runs: Iterable[str]) -> None:
-        """Wake the listeners of `runs`."""
-        for run in runs:
+        """Wake the listeners of `runs`, and those of EVERY_RUN."""
+        for run in (*runs, EVERY_RUN):
             if (event := self._events.pop(run, None)) is not None:
                 event.set()
 

@@ -18,11 +18,25 @@ from acestep_flows.api.execution.webhook_signature import signing_key
 from acestep_flows.api.execution.webhooks import Webhooks
 from acestep_flows.api.http import errors
 from acestep_flows.api.http.dependencies import Streams
+from acestep_flows.api.http.file_links import FileLinks
 from acestep_flows.api.http.limits import BodyLimit, HostCheck
 from acestep_flows.api.http.metrics import Metrics, RequestMetrics
 from acestep_flows.api.http.response_schemas import Failure
 from acestep_flows.api.http.responses import ResponseBuilder
-from acestep_flows.api.http.routes import assets, graphs, health, pages, renders, run_files, runs
+from acestep_flows.api.http.routes import (
+    account,
+    assets,
+    catalog,
+    derived,
+    graphs,
+    health,
+    library,
+    pages,
+    renders,
+    run_files,
+    runs,
+)
+from acestep_flows.api.http.stored_file import Conversions
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.records import RunRecord
 
@@ -77,7 +91,9 @@ def create_app(service: Service) -> FastAPI:
     app.state.service = service
     app.state.streams = Streams(service.options.streams, service.options.streams_each)
     app.state.metrics = Metrics(service, app.state.streams)
-    for routes in (graphs, runs, run_files, renders, assets, health, pages):
+    app.state.conversions = Conversions(service.home, service.decode_budget)
+    app.state.links = FileLinks(service.home, service.keys)
+    for routes in (graphs, runs, run_files, renders, assets, library, derived, catalog, account, health, pages):
         app.include_router(routes.router)
     errors.install(app, service.redact)
     _add_middleware(app, service)
@@ -95,13 +111,15 @@ def _add_middleware(app: FastAPI, service: Service) -> None:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(options.origins),
-            allow_methods=["GET", "HEAD", "POST", "DELETE"],
+            allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
             allow_headers=["Authorization", "X-API-Key", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Range"],
             expose_headers=EXPOSED_HEADERS,
             max_age=600,
         )
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestMetrics, metrics=app.state.metrics)
+    if options.prefix:
+        app.add_middleware(Prefix, prefix=options.prefix)
 
 
 class SecurityHeaders:
@@ -121,9 +139,20 @@ class SecurityHeaders:
         await self._app(scope, receive, send_with_headers)
 
 
+class Prefix:
+    """Middleware that names the path prefix under which a proxy mounts the server. Paths without it work, too."""
+
+    def __init__(self, app: ASGIApp, prefix: str) -> None:
+        self._app, self._prefix = app, prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app({**scope, "root_path": self._prefix}, receive, send)
+
+
 def webhook_body(service: Service, record: RunRecord) -> Mapping[str, Any]:
     """The body of the webhook of a run that has ended."""
-    run = ResponseBuilder("", service.redact).run(record, service.home.runs.nodes(record.id))
+    builder = ResponseBuilder(service.options.public_url or "", service.redact)
+    run = builder.run(record, service.home.runs.nodes(record.id))
     content: Mapping[str, Any] = json.loads(run.model_dump_json())
     return {"type": f"run.{record.state.value}", "run": content}
 

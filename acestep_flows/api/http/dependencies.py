@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 from typing import Annotated, ParamSpec, TypeVar
 
 from fastapi import Depends, Request, Security
-from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi.security import APIKeyCookie, APIKeyHeader, HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 from starlette.concurrency import run_in_threadpool
 
+from acestep_flows.api.http.browser_session import COOKIE, session_key
 from acestep_flows.api.http.keys import Key
 from acestep_flows.api.http.responses import ResponseBuilder
 from acestep_flows.api.service import Service
@@ -22,6 +23,7 @@ R = TypeVar("R")
 
 _bearer = HTTPBearer(auto_error=False, description="An API key of this server.")
 _header = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same key, if Authorization is in use.")
+_cookie = APIKeyCookie(name=COOKIE, auto_error=False, description="The session of a browser (`POST /v1/session`).")
 
 
 class Caller:
@@ -58,15 +60,19 @@ async def caller(
     request: Request,
     bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
     key: Annotated[str | None, Security(_header)],
+    session: Annotated[str | None, Security(_cookie)],
 ) -> Caller:
-    """The caller, by API key.
+    """The caller, by API key, or else by the session of a browser.
 
     Raises:
-        Unauthorized: the key is missing or unknown.
+        Unauthorized: the key is missing or unknown, or the session is over.
         RateLimited: the key made too many requests.
     """
     presented = bearer.credentials if bearer is not None else key
-    return Caller(service_of(request).keys.admit(presented))
+    service = service_of(request)
+    if service.keys and presented is None and session:
+        return Caller(await session_key(request, service, session))
+    return Caller(service.keys.admit(presented))
 
 
 async def response_builder(request: Request) -> ResponseBuilder:

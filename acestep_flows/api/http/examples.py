@@ -67,6 +67,8 @@ SUMMARY: dict[str, Any] = {
     **OUTPUTS,
     "error": None,
     "warnings": [],
+    "labels": {"session": "2026-03-01", "star": "1", "title": "Night bus"},
+    "inputs": None,
     "links": {"self": f"/v1/runs/{RUN}", "events": f"/v1/runs/{RUN}/events", "outputs": f"/v1/runs/{RUN}/outputs"},
 }
 WORKING: dict[str, Any] = SUMMARY | {

@@ -92,9 +92,21 @@ class Keyring:
         matching = [key for key in self.keys if hmac.compare_digest(key.sha256, digest)]
         if not matching:
             raise Unauthorized("the API key is unknown to this server")
-        if wait := self._buckets[matching[0].name].take():
-            raise RateLimited(f"more than {matching[0].requests_per_minute} requests per minute", retry_after=wait)
-        return matching[0]
+        return self.charge(matching[0])
+
+    def charge(self, key: Key) -> Key:
+        """Charge a key of this server for one request. Returns the key.
+
+        Raises:
+            RateLimited: the key made more requests than it may.
+        """
+        if wait := self._buckets[key.name].take():
+            raise RateLimited(f"more than {key.requests_per_minute} requests per minute", retry_after=wait)
+        return key
+
+    def named(self, name: str) -> Key | None:
+        """The key of a name; None if this server has none."""
+        return next((key for key in self.keys if key.name == name), None)
 
 
 def digest_of(key: str) -> str:
@@ -190,6 +202,15 @@ def _from_environment(text: str) -> list[Key]:
                 allowed=f"{' and '.join(sorted(LIMITS))}, each with =N, from 1 to 1000000",
             ) from None
     return keys
+
+
+def check_name(name: str, where: str) -> None:
+    """Refuse what cannot be the name of a key.
+
+    Raises:
+        InputError: `name` is not usable.
+    """
+    _key(name, "0" * 64, where)
 
 
 def _key(name: str, digest: str, where: str) -> Key:

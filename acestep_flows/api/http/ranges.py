@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import quote
 
 from fastapi import Request
@@ -16,12 +17,22 @@ from starlette.responses import Response, StreamingResponse
 from acestep_flows.api.http.dependencies import in_thread
 from acestep_flows.api.store.artifacts import Artifacts
 
+Disposition = Literal["attachment", "inline"]
+"""Whether a browser saves a file or shows it."""
+
 _NUMBER = r"[0-9]{1,100}"  # longer than any file, because clients ask for "up to the end" with huge numbers
 _RANGE = re.compile(rf"bytes=\s*(?:({_NUMBER})\s*-\s*({_NUMBER})?|-\s*({_NUMBER}))\s*", re.IGNORECASE)
 
 
 async def file_response(
-    request: Request, artifacts: Artifacts, *, digest: str, size: int, content_type: str, file_name: str
+    request: Request,
+    artifacts: Artifacts,
+    *,
+    digest: str,
+    size: int,
+    content_type: str,
+    file_name: str,
+    disposition: Disposition = "attachment",
 ) -> Response:
     """The response to a GET or HEAD of one file. Ranges apply to GET only (RFC 9110, section 14.2).
 
@@ -33,7 +44,7 @@ async def file_response(
         "Accept-Ranges": "bytes",
         "ETag": tag,
         "Cache-Control": "private, max-age=31536000, immutable",
-        "Content-Disposition": content_disposition(file_name),
+        "Content-Disposition": content_disposition(file_name, disposition),
     }
     known_tags = [text.strip().removeprefix("W/") for text in request.headers.get("if-none-match", "").split(",")]
     if tag in known_tags or "*" in known_tags:
@@ -83,7 +94,7 @@ def parse_range(header: str | None, size: int) -> ByteRange | None:
     return ByteRange(start, end - start + 1) if start < size else None
 
 
-def content_disposition(file_name: str) -> str:
-    """The Content-Disposition header of a download. Non-ASCII names are encoded as in RFC 5987."""
+def content_disposition(file_name: str, disposition: Disposition = "attachment") -> str:
+    """The Content-Disposition header of a file. Non-ASCII names are encoded as in RFC 5987."""
     plain = re.sub(r"[^A-Za-z0-9._ -]", "_", file_name)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(file_name, safe='')}"
+    return f"{disposition}; filename=\"{plain}\"; filename*=UTF-8''{quote(file_name, safe='')}"

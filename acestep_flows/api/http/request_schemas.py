@@ -61,6 +61,11 @@ class RunOptions(Model):
         description="Steps between previews of nodes that sample. Previews do not change the song. An event 'preview' "
         "announces each one. Nodes found in the cache have none.",
     )
+    labels: dict[Text, Text] = Field(
+        {},
+        description="Up to 16 short texts by name, such as title, note, star or session. `parent` is filled in where "
+        "an input is an output of another run.",
+    )
     webhook: Annotated[
         Webhook | None, BeforeValidator(_webhook, json_schema_input_type=WebhookUrl | Webhook | None)
     ] = Field(None, description="Called when the run has ended: a URL, or an object with one.")

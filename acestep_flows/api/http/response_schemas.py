@@ -130,6 +130,8 @@ class RunSummary(Model):
     outputs: dict[str, Output] = Field({})
     error: Fault | None = None
     warnings: list[str] = Field([])
+    labels: dict[str, str] = Field({}, description="Short texts by name, such as title, star, session and parent.")
+    inputs: dict[str, Any] | None = Field(None, description="Resolved inputs; in lists only with ?inputs=true.")
     links: Links
 
 

@@ -46,8 +46,8 @@ class ResponseBuilder:
     def graph_url(self, name: str) -> str:
         return f"{self._base}/v1/graphs/{name}"
 
-    def summary(self, record: RunRecord) -> RunSummary:
-        return RunSummary(**self._shared(record))
+    def summary(self, record: RunRecord, inputs: bool = False) -> RunSummary:
+        return RunSummary(**self._shared(record), inputs=dict(record.inputs) if inputs else None)
 
     def run(
         self,
@@ -117,6 +117,7 @@ class ResponseBuilder:
             "outputs": self.outputs(record).outputs,
             "error": self.fault(record.error),
             "warnings": [self._redact(warning) for warning in record.warnings],
+            "labels": dict(record.labels),
             "links": Links(self=url, events=f"{url}/events", outputs=f"{url}/outputs"),
         }
 

@@ -45,6 +45,8 @@ async def accept_run(
     _check_request(service, graph, options, header_key)
     key = header_key or options.idempotency_key
     fields = options.model_dump(mode="json", include=set(RunOptions.model_fields) - {"idempotency_key"})
+    if not options.labels:  # digests of requests without labels are those of 0.1.0
+        del fields["labels"]
     digest = sha256([graph, inputs, fields])
 
     def accept() -> tuple[RunRecord, bool]:
@@ -88,6 +90,7 @@ def _new_run(
         priority=options.priority,
         deadline=options.deadline,
         preview_every=options.preview_every,
+        labels=options.labels,
         cache=options.cache,
         format=options.format,
         webhook=None if options.webhook is None else options.webhook.model_dump(),

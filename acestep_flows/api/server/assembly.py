@@ -10,6 +10,7 @@ from acestep_flows.api.execution.executor import Executor
 from acestep_flows.api.execution.run_notifier import RunNotifier
 from acestep_flows.api.http.keys import Keyring
 from acestep_flows.api.options import MEGABYTE, ApiOptions
+from acestep_flows.api.server.model_reader import ModelReader
 from acestep_flows.api.server.options import IngressOptions, ServerOptions
 from acestep_flows.api.service import Service, always_ready
 from acestep_flows.api.store.home import Home
@@ -82,6 +83,7 @@ def assemble(
         process_stats=runner.stats,
         webhook_secret=settings.webhook_secret,
         hidden=[settings.cache],
+        model_card=ModelReader(pool, settings).card,
     )
     return Assembly(scheduler, executor, service)
 
@@ -100,4 +102,5 @@ def _api_options(pool: Pool, options: ServerOptions | IngressOptions) -> ApiOpti
         inline_graphs=options.inline_graphs,
         origins=options.origins,
         private_webhooks=options.private_webhooks,
+        public_url=options.public_url,
     )

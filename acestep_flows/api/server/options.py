@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from acestep_flows.api.options import public_address
+from acestep_flows.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +28,10 @@ class ServerOptions:
         private_webhooks: whether webhooks may go to private addresses.
         drain: seconds that running runs may continue after the server is asked to stop. The rest return to the queue.
             HTTP requests are answered until then, but no run is accepted.
+        public_url: address of the server for others, such as behind a proxy.
+
+    Raises:
+        InputError: the public URL is not the address of a server.
     """
 
     host: str
@@ -38,6 +45,15 @@ class ServerOptions:
     artifacts: str | None = None
     private_webhooks: bool = False
     drain: float = 5.0
+    public_url: str | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            if self.public_url is not None:
+                public_address(self.public_url)
+        except ValueError as error:
+            allowed = "an http or https address, with a path where a proxy has one"
+            raise InputError(str(error), where="--public-url", allowed=allowed) from None
 
 
 class IngressOptions(BaseModel):
@@ -51,6 +67,7 @@ class IngressOptions(BaseModel):
     database: str | None = Field(None, description="URL of the run table; by default SQLite in the home folder.")
     artifacts: str | None = Field(None, description="URL of the artifact store; by default in the home folder.")
     private_webhooks: bool = Field(False, description="Whether webhooks may go to private addresses.")
+    public_url: str | None = Field(None, description="Address of the server for others, such as behind a proxy.")
     drain: float = Field(
         5.0,
         ge=0,
@@ -58,3 +75,8 @@ class IngressOptions(BaseModel):
         description="Seconds that the runs of a replica may continue after it is asked to stop. The rest return to the "
         "queue. Serve waits for open requests first, so event streams that stay open use this time up.",
     )
+
+    @field_validator("public_url")
+    @classmethod
+    def _address(cls, url: str | None) -> str | None:
+        return None if url is None else public_address(url)

@@ -40,13 +40,14 @@ def test_a_forgotten_run_is_gone_with_its_files(tmp_path: Path) -> None:
         digests = [output.digest for output in record.outputs.values()]
         home.derived.put(digests[0], "mp3", b"derived")
         home.deletion.forget_run(run)
-        for gone in (
+        attempts: list[Callable[[], object]] = [
             lambda: home.runs.get(run),
             lambda: home.assets.get(record.outputs["audio"].asset),
             lambda: home.deletion.forget_run(run),
-        ):
+        ]
+        for attempt in attempts:
             with pytest.raises(NotFound):
-                gone()
+                attempt()
         assert home.runs.events(run) == ()
         assert sweep(home, KEEP, grace=0) == SweepResult(bytes=len(b"song" + b"song as latents" + b"derived"))
         for digest in digests:
@@ -72,7 +73,7 @@ def test_a_run_in_hand_is_not_forgotten(tmp_path: Path, claim: bool) -> None:
             assert home.leases.claim("e") is not None
         with pytest.raises(Conflict, match="running; cancel it" if claim else "queued; cancel it"):
             home.deletion.forget_run(run)
-        assert home.runs.get(run)
+        assert home.runs.get(run).id == run
 
 
 def test_what_an_unfinished_run_reads_stays(tmp_path: Path) -> None:
@@ -80,14 +81,15 @@ def test_what_an_unfinished_run_reads_stays(tmp_path: Path) -> None:
         run, asset = finished(home, b"song"), upload(home, b"take")
         output = home.runs.get(run).outputs["audio"].asset
         reader = home.runs.accept(new(assets=[asset.id, output]))[0].id
-        for refused in (
+        attempts: list[Callable[[], None]] = [
             lambda: home.deletion.forget_run(run),
             lambda: home.deletion.delete_output(run, "audio"),
             lambda: home.deletion.delete_asset(asset.id),
             lambda: home.deletion.delete_asset(output),
-        ):
+        ]
+        for attempt in attempts:
             with pytest.raises(Conflict, match=reader):
-                refused()
+                attempt()
         home.deletion.delete_output(run, "latents")
         home.runs.cancel(reader)
         home.deletion.delete_output(run, "audio")
@@ -120,7 +122,7 @@ def test_strangers_delete_nothing(tmp_path: Path) -> None:
         for attempt in attempts:
             with pytest.raises(NotFound):
                 attempt()
-        assert home.assets.get(asset.id)
+        assert home.assets.get(asset.id) == asset
         assert not home.runs.get(run).outputs["audio"].expired
 
 
@@ -149,7 +151,7 @@ def test_derived_files_go_before_anything_else(tmp_path: Path) -> None:
         assert home.derived.find(asset.digest, "mp3") is not None
         sweep(home, RetentionPolicy(bytes=15), grace=0)
         assert home.derived.find(asset.digest, "mp3") is None
-        assert home.assets.get(asset.id)
+        assert home.assets.get(asset.id) == asset
         sweep(home, RetentionPolicy(files=DAY), asset.created_at + 2 * DAY, grace=0)
         with pytest.raises(NotFound):
             home.assets.get(asset.id)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypeAlias
 
-from fastapi import Header, Path
+from fastapi import Header, Path, Query
 
 from acestep_flows.api.http import examples
+from acestep_flows.api.http.ranges import Disposition
 from acestep_flows.api.http.response_schemas import Failure
-from acestep_flows.api.http.schema_base import ASSET_ID, RUN_ID
+from acestep_flows.api.http.schema_base import ASSET_ID, RUN_ID, AudioFormat
 from acestep_flows.api.http.uploads import CONTENT_TYPES
 from acestep_flows.api.store.runs import LONGEST_KEY
 
@@ -35,6 +36,13 @@ IdempotencyKey = Annotated[
         examples=["night-bus-take-3"],
     ),
 ]
+FormatQuery = Annotated[
+    AudioFormat | None,
+    Query(description="Audio in another format, encoded anew with its tags.", examples=["mp3"]),
+]
+DispositionQuery = Annotated[
+    Disposition, Query(description="Whether a browser saves the file or shows it.", examples=["inline"])
+]
 
 NO_GRAPH: Responses = {404: {"model": Failure, "description": "There is no such graph."}}
 NO_RUN: Responses = {404: {"model": Failure, "description": "There is no such run of this caller."}}
@@ -46,6 +54,7 @@ NOT_ACCEPTED: Responses = {
         "description": "The queue is full, or the server is ending; Retry-After says when to try again.",
     },
 }
+IN_USE: Responses = {409: {"model": Failure, "description": "An unfinished run still needs it."}}
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 OCTETS = "application/octet-stream"
 REPORT_FILE = {"description": "A report or a recipe.", "examples": [{"peak": -1.2}]}

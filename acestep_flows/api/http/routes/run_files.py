@@ -6,9 +6,20 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from acestep_flows.api.http.dependencies import TheBuilder, TheCaller, TheService, in_thread
-from acestep_flows.api.http.ranges import file_response
+from acestep_flows.api.http.ranges import Disposition, file_response
 from acestep_flows.api.http.response_schemas import OutputList
-from acestep_flows.api.http.routes.declarations import FILE, NO_RUN, NodeId, OutputName, Responses, RunId, binary
+from acestep_flows.api.http.routes.declarations import (
+    FILE,
+    NO_RUN,
+    DispositionQuery,
+    FormatQuery,
+    NodeId,
+    OutputName,
+    Responses,
+    RunId,
+    binary,
+)
+from acestep_flows.api.http.stored_file import asset_response
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.records import OutputRecord, PreviewRecord, RunRecord, RunState
 from acestep_flows.errors import NotFound
@@ -35,11 +46,20 @@ async def list_outputs(id: RunId, service: TheService, caller: TheCaller, builde
 
 @router.get("/runs/{id}/outputs/{name}", response_class=Response, responses=NO_RUN | FILE)
 async def fetch_output(
-    id: RunId, name: OutputName, request: Request, service: TheService, caller: TheCaller
+    id: RunId,
+    name: OutputName,
+    request: Request,
+    service: TheService,
+    caller: TheCaller,
+    format: FormatQuery = None,
+    disposition: DispositionQuery = "attachment",
 ) -> Response:
-    """An output file of a run. Accepts range requests; HEAD returns its size."""
-    record = await in_thread(service.home.runs.get, id, caller.visible_owner)
-    return await output_response(request, service, find_output(record, name))
+    """An output file of a run, also in another audio format. Accepts range requests; HEAD returns its size."""
+    output = find_output(await in_thread(service.home.runs.get, id, caller.visible_owner), name)
+    if format is None or output.expired:
+        return await output_response(request, service, output, disposition)
+    asset = await in_thread(service.home.assets.get, output.asset, caller.visible_owner)
+    return await asset_response(request, service, caller.owner, asset, format, disposition)
 
 
 router.add_api_route("/runs/{id}/outputs/{name}", fetch_output, methods=["HEAD"], include_in_schema=False)
@@ -74,7 +94,9 @@ def find_output(record: RunRecord, name: str) -> OutputRecord:
     return record.outputs[name]
 
 
-async def output_response(request: Request, service: Service, output: OutputRecord) -> Response:
+async def output_response(
+    request: Request, service: Service, output: OutputRecord, disposition: Disposition = "attachment"
+) -> Response:
     """The response with the file of an output.
 
     Raises:
@@ -89,6 +111,7 @@ async def output_response(request: Request, service: Service, output: OutputReco
         size=output.bytes,
         content_type=output.content_type,
         file_name=output.file_name,
+        disposition=disposition,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request
@@ -12,9 +13,16 @@ from acestep_flows.api.http.dependencies import Streams, TheBuilder, TheCaller, 
 from acestep_flows.api.http.event_stream import TYPE, follow, resume_point
 from acestep_flows.api.http.long_poll import wait_for_end
 from acestep_flows.api.http.request_schemas import RunRequest
-from acestep_flows.api.http.response_schemas import Run, RunPage
+from acestep_flows.api.http.response_schemas import Failure, Run, RunPage
 from acestep_flows.api.http.responses import ResponseBuilder
-from acestep_flows.api.http.routes.declarations import NO_GRAPH, NO_RUN, NOT_ACCEPTED, IdempotencyKey, RunId
+from acestep_flows.api.http.routes.declarations import (
+    NO_GRAPH,
+    NO_RUN,
+    NOT_ACCEPTED,
+    IdempotencyKey,
+    Responses,
+    RunId,
+)
 from acestep_flows.api.http.schema_base import RUN_ID, Text
 from acestep_flows.api.http.submission import accept_run
 from acestep_flows.api.service import Service
@@ -25,6 +33,18 @@ router = APIRouter(prefix="/v1", tags=["runs"])
 
 LONGEST_WAIT = 60.0
 """Seconds that a request may wait. Many proxies and clients give up after a longer time."""
+
+Moment = Annotated[
+    datetime | None,
+    Query(
+        description="Only runs accepted at this time or later, or before it. Without an offset it is UTC.",
+        examples=["2026-03-01T00:00:00Z"],
+    ),
+]
+FORGOTTEN: Responses = {
+    204: {"description": "The run is forgotten (`forget=true`)."},
+    409: {"model": Failure, "description": "The run has not ended, or an unfinished run reads its outputs."},
+}
 
 EVENT = {
     "type": "object",
@@ -57,7 +77,7 @@ async def submit_run(
     """Submit a run. When this responds, the run is on disk, and it will end exactly once."""
     record = await accept_run(service, caller, body.graph, body.inputs, body, idempotency_key)
     response.headers["Location"] = builder.run_url(record.id)
-    return await _full_run(service, record, builder)
+    return await full_run(service, record, builder)
 
 
 @router.get("/runs")
@@ -69,6 +89,17 @@ async def list_runs(
     graph: Annotated[
         Text | None, Query(max_length=200, description="Only runs of this graph.", examples=["text2music"])
     ] = None,
+    label: Annotated[
+        list[Text],
+        Query(
+            max_length=16,
+            description="Only runs with this label: NAME, or NAME:TEXT. Several must all match.",
+            examples=[["session:2026-03-01"]],
+        ),
+    ] = [],  # noqa: B006 - FastAPI copies it
+    created_after: Moment = None,
+    created_before: Moment = None,
+    inputs: Annotated[bool, Query(description="Whether to list the inputs of runs.", examples=[True])] = False,
     limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="Runs on a page.", examples=[20])] = 50,
     after: Annotated[
         str | None,
@@ -77,9 +108,17 @@ async def list_runs(
 ) -> RunPage:
     """The caller's runs, newest first."""
     page = await in_thread(
-        service.home.runs.list, owner=caller.visible_owner, state=state, graph=graph, limit=limit, after=after
+        service.home.runs.list,
+        owner=caller.visible_owner,
+        state=state,
+        graph=graph,
+        labels=label,
+        created_after=_seconds(created_after),
+        created_before=_seconds(created_before),
+        limit=limit,
+        after=after,
     )
-    return RunPage(runs=[builder.summary(record) for record in page.runs], next=page.next)
+    return RunPage(runs=[builder.summary(record, inputs) for record in page.runs], next=page.next)
 
 
 @router.get("/runs/{id}", responses=NO_RUN)
@@ -107,15 +146,33 @@ async def show_run(
         async with streams.hold(caller.owner):
             seconds = min(wait, service.options.render_seconds)
             record = await wait_for_end(service, id, seconds, request.is_disconnected)
-    return await _full_run(service, record, builder)
+    return await full_run(service, record, builder)
 
 
-@router.delete("/runs/{id}", status_code=202, responses=NO_RUN)
-async def cancel_run(id: RunId, service: TheService, caller: TheCaller, builder: TheBuilder) -> Run:
-    """Cancel a run: at once if it is queued, at its next step if it is running. Ended runs do not change."""
+@router.delete("/runs/{id}", status_code=202, response_model=Run, responses=NO_RUN | FORGOTTEN)
+async def cancel_run(
+    id: RunId,
+    service: TheService,
+    caller: TheCaller,
+    builder: TheBuilder,
+    forget: Annotated[
+        bool,
+        Query(
+            description="Delete a run that has ended: its record, events and outputs. A run in hand is refused (409).",
+            examples=[False],
+        ),
+    ] = False,
+) -> Run | Response:
+    """Cancel a run: at once if it is queued, at its next step if it is running. Ended runs do not change.
+
+    With `forget=true` delete a run that has ended.
+    """
+    if forget:
+        await in_thread(service.home.deletion.forget_run, id, caller.visible_owner)
+        return Response(status_code=204)
     record = await in_thread(service.home.runs.cancel, id, caller.visible_owner)
     service.notifier.notify([id])
-    return await _full_run(service, record, builder)
+    return await full_run(service, record, builder)
 
 
 @router.get(
@@ -157,7 +214,8 @@ async def follow_run(
     return StreamingResponse(follow(service, streams, caller.owner, id, after), headers=headers, media_type=TYPE)
 
 
-async def _full_run(service: Service, record: RunRecord, builder: ResponseBuilder) -> Run:
+async def full_run(service: Service, record: RunRecord, builder: ResponseBuilder) -> Run:
+    """A run with its nodes, previews and queue estimate."""
     runs = service.home.runs
 
     def build() -> Run:
@@ -165,3 +223,10 @@ async def _full_run(service: Service, record: RunRecord, builder: ResponseBuilde
         return builder.run(record, runs.nodes(record.id), runs.queue_estimate(record.id), previews)
 
     return await in_thread(build)
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    """A time as seconds since the epoch."""
+    if moment is None:
+        return None
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()

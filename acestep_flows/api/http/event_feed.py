@@ -1,0 +1,55 @@
+"""The events of all runs of a caller as server-sent events. The id of an event counts over all runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from acestep_flows.api.execution.run_notifier import EVERY_RUN
+from acestep_flows.api.http.dependencies import Caller, Streams, in_thread
+from acestep_flows.api.http.errors import Redactor
+from acestep_flows.api.http.event_stream import HEARTBEAT, RETRY
+from acestep_flows.api.http.long_poll import PollInterval
+from acestep_flows.api.service import Service
+from acestep_flows.api.store.records import NumberedEvent
+
+PAUSE = 0.05
+"""Seconds between two reads of the table, so that fast steps of many runs are read together."""
+
+
+def encode_numbered(event: NumberedEvent, redact: Redactor) -> bytes:
+    """One event in the format of server-sent events."""
+    stored = event.event
+    return _encode(event.number, stored.type, {"run": event.run, "seq": stored.seq, **redact.content(stored.body)})
+
+
+async def follow_all(service: Service, streams: Streams, caller: Caller, after: int) -> AsyncIterator[bytes]:
+    """Yield the events of all of a caller's runs after number `after`, without end, and heartbeats in between.
+
+    The first event, `ready`, has the number to resume after, also for a client that sees no other.
+    """
+    async with streams.hold(caller.owner):
+        yield f"retry: {RETRY}\n\n".encode() + _encode(after, "ready", {})
+        interval, last_sent = PollInterval(), time.monotonic()
+        while True:
+            news = service.notifier.listen(EVERY_RUN)
+            events, after = await in_thread(service.home.feed.read, caller.visible_owner, after)
+            for event in events:
+                yield encode_numbered(event, service.redact)
+            if events:
+                last_sent = time.monotonic()
+                interval.reset()
+                await asyncio.sleep(PAUSE)
+                continue
+            if time.monotonic() - last_sent > HEARTBEAT:
+                yield b": still here\n\n"
+                last_sent = time.monotonic()
+            await interval.wait(news)
+
+
+def _encode(number: int, type: str, body: dict[str, Any]) -> bytes:
+    data = {"number": number, "type": type, **body}
+    return f"id: {number}\nevent: {type}\ndata: {json.dumps(data)}\n\n".encode()

@@ -1,0 +1,140 @@
+"""What `AsyncClient` can ask about a caller's library: labels, deletion, uploads, usage, the model, and all events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import date
+from typing import Any, TypeVar
+
+import httpx
+
+from acestep_flows.client import library_request
+from acestep_flows.client.api_request import ApiRequest
+from acestep_flows.client.connection import ServerAddress, body_bytes, is_final
+from acestep_flows.client.feed import NumberedFeed
+from acestep_flows.client.records import Asset, NumberedRunEvent, Run
+from acestep_flows.errors import NotFound
+
+T = TypeVar("T")
+
+
+class AsyncLibraryMethods:
+    """Methods of `AsyncClient`, which sends the requests."""
+
+    _server: ServerAddress
+    _http: httpx.AsyncClient
+
+    async def _request(self, request: ApiRequest) -> dict[str, Any]:
+        raise NotImplementedError
+
+    async def _send(self, request: ApiRequest) -> httpx.Response:
+        raise NotImplementedError
+
+    async def _retry(self, send: Callable[[], Awaitable[httpx.Response]], read: Callable[[httpx.Response], T]) -> T:
+        raise NotImplementedError
+
+    async def label(self, run: str, **labels: str | None) -> Run:
+        """Set labels of a run, such as `title="Night bus"`; None removes one. Returns the run."""
+        return Run.read(await self._request(library_request.change_labels(run, labels)))
+
+    async def forget(self, run: str) -> None:
+        """Delete a run that has ended, with its outputs.
+
+        Raises:
+            Conflict: the run has not ended, or an unfinished run reads its outputs.
+        """
+        await self._delete(library_request.forget(run))
+
+    async def delete_output(self, run: str, name: str) -> None:
+        """Delete the file of an output. The run still lists it, as expired. Raises Conflict as `forget` does."""
+        await self._delete(library_request.delete_output(run, name))
+
+    async def delete_asset(self, asset: Asset | str) -> None:
+        """Delete an upload. Raises Conflict as `forget` does."""
+        await self._delete(library_request.delete_asset(asset))
+
+    async def assets(self, *, limit: int = 50, after: str | None = None) -> tuple[list[Asset], str | None]:
+        """One page of uploads, newest first, and the `after` of the next page (None on the last one)."""
+        page = await self._request(library_request.assets(limit, after))
+        return [Asset.read(asset) for asset in page["assets"]], page.get("next")
+
+    async def usage(self, *, since: date | None = None, until: date | None = None) -> list[dict[str, Any]]:
+        """What ended runs used: `owner`, `runs`, `music_seconds` and `compute_seconds`; days are inclusive."""
+        return list((await self._request(library_request.usage(since, until)))["usage"])
+
+    async def me(self) -> dict[str, Any]:
+        """The caller: `name` of its key, limits, `active_runs` and `usage`."""
+        return await self._request(library_request.show("me"))
+
+    async def model(self) -> dict[str, Any]:
+        """The model: `name`, `notes`, and its own `sampling` options."""
+        return await self._request(library_request.show("model"))
+
+    async def adapters(self) -> list[str]:
+        """Names of the adapters on the server."""
+        return [entry["name"] for entry in (await self._request(library_request.show("adapters")))["adapters"]]
+
+    async def controls(self) -> list[str]:
+        """Names of the control branches on the server."""
+        return [entry["name"] for entry in (await self._request(library_request.show("controls")))["controls"]]
+
+    async def presets(self) -> list[dict[str, Any]]:
+        """Tags to begin with: `name`, `tags`, and the `model` that knows these words."""
+        return list((await self._request(library_request.show("presets")))["presets"])
+
+    async def examples(self) -> list[dict[str, Any]]:
+        """Songs to begin with: `name`, `graph`, `language` and `inputs`."""
+        return list((await self._request(library_request.show("examples")))["examples"])
+
+    async def output_in(self, run: str, name: str, format: str) -> bytes:
+        """An audio output in another format (wav, flac, mp3, ogg), as the bytes of a file."""
+        return await self._retry(lambda: self._send(library_request.output_in(run, name, format)), body_bytes)
+
+    async def peaks(self, run: str, name: str, per_second: int = 50) -> dict[str, Any]:
+        """The waveform of an audio output: `peaks` has lowest and highest sample by turns, -127 to 127."""
+        return await self._request(library_request.peaks(run, name, per_second))
+
+    async def link(self, run: str, name: str, seconds: int = 7 * 86_400) -> str:
+        """A link to an output that works without a key for `seconds`."""
+        return str((await self._request(library_request.link(run, name, seconds)))["url"])
+
+    async def all_events(self, after: int | None = None) -> AsyncIterator[NumberedRunEvent]:
+        """Yield the events of all of the caller's runs, without end. Resumes after a lost connection.
+
+        The first event is `ready`: runs that are listed after it miss nothing.
+
+        Args:
+            after: `number` of the last event that you have; None begins now.
+        """
+        feed, retries = NumberedFeed(after), self._server.retry_budget()
+        while True:
+            reason: object = "the event stream ended"
+            try:
+                headers, query = feed.headers(), feed.query()
+                async with self._http.stream("GET", "/v1/events", headers=headers, params=query) as response:
+                    if not response.is_success:
+                        await response.aread()
+                    if is_final(response):
+                        async for chunk in response.aiter_raw():
+                            retries.renew()
+                            for event in feed.read(chunk):
+                                yield event
+            except httpx.TransportError as error:
+                reason = error
+            await asyncio.sleep(retries.pause(reason))
+
+    async def _delete(self, request: ApiRequest) -> None:
+        """Send a deletion. After a lost connection, `not found` means that it was done."""
+        sent = 0
+
+        async def send() -> httpx.Response:
+            nonlocal sent
+            sent += 1
+            return await self._send(request)
+
+        try:
+            await self._retry(send, body_bytes)
+        except NotFound:
+            if sent == 1:
+                raise
