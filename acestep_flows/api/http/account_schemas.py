@@ -63,9 +63,9 @@ class Me(Model):
         }
     )
 
-    name: str | None = Field(description="Name of the API key; null on a server without keys.")
-    requests_per_minute: int | None = Field(description="Limit of requests; null is none.")
-    runs: int | None = Field(description="Limit of queued and running runs; null is none.")
+    name: str | None = Field(None, description="Name of the API key; null on a server without keys.")
+    requests_per_minute: int | None = Field(None, description="Limit of requests; null is none.")
+    runs: int | None = Field(None, description="Limit of queued and running runs; null is none.")
     active_runs: int = Field(description="Queued and running runs now.")
     usage: OwnerUsage
 

@@ -64,7 +64,7 @@ class Preset(Model):
 
     name: str
     tags: str
-    model: str | None = Field(description="The model whose words these are; null for any.")
+    model: str | None = Field(None, description="The model whose words these are; null for any.")
 
 
 class PresetList(Model):

@@ -34,6 +34,9 @@ router = APIRouter(prefix="/v1", tags=["runs"])
 LONGEST_WAIT = 60.0
 """Seconds that a request may wait. Many proxies and clients give up after a longer time."""
 
+HALF_MICROSECOND = 5e-7
+"""Times in responses are rounded to microseconds."""
+
 Moment = Annotated[
     datetime | None,
     Query(
@@ -226,7 +229,7 @@ async def full_run(service: Service, record: RunRecord, builder: ResponseBuilder
 
 
 def _seconds(moment: datetime | None) -> float | None:
-    """A time as seconds since the epoch."""
+    """A time as seconds since the epoch, so that a run lies on the side of it on which its rounded time lies."""
     if moment is None:
         return None
-    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp() - HALF_MICROSECOND

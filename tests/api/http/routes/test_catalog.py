@@ -1,0 +1,72 @@
+"""The catalog: the model, what is installed beside it, presets and examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from acestep_flows.api.http.model_card import ModelCard
+from acestep_flows.api.server.model_reader import ModelReader
+from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.runtime.serving.pool import Pool
+from acestep_flows.settings import read_settings
+from acestep_flows.training.synthesis.words import split, vocabulary
+from tests.api.door import Door, opened
+
+
+@pytest.fixture(scope="module")
+def nano(strict: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """A server that describes the embedded model."""
+    environment = {"ACESTEP_FLOWS_CACHE": str(tmp_path_factory.mktemp("cache"))}
+    pool = Pool.read("local").model_copy(update={"checkpoint": "embedded"})
+    card = ModelReader(pool, read_settings(environment)).card
+    with opened(tmp_path_factory.mktemp("nano"), strict, executing=False, model_card=card) as door:
+        yield door
+
+
+def test_the_model_says_what_it_cannot_do(nano: Door) -> None:
+    model = nano.client.get("/v1/model").json()
+    assert model["name"] == "acestep-nano-1"
+    assert model["notes"][0] == "a demonstration model: it does not sing words or keep a tempo"
+    own = {"guidance": "cfg", "guidance_scale": 3.0, "guidance_interval": 1.0, "erg_tag": False, "steps": 60}
+    assert model["sampling"] == model["sampling"] | own
+
+
+def test_what_is_installed_is_listed(nano: Door) -> None:
+    assert nano.client.get("/v1/adapters").json() == {"adapters": [{"name": "lyric2vocal"}]}
+    assert nano.client.get("/v1/controls").json() == {
+        "controls": [{"name": "singing2accompaniment"}, {"name": "stemgen"}]
+    }
+
+
+def test_a_server_that_knows_no_model_says_so(waiting: Door) -> None:
+    assert waiting.service.model_card() == ModelCard()
+    assert waiting.client.get("/v1/model").json() == {"name": "", "notes": [], "sampling": {}}
+    assert waiting.client.get("/v1/adapters").json() == {"adapters": []}
+
+
+def test_every_example_can_be_run(waiting: Door) -> None:
+    examples = waiting.client.get("/v1/examples").json()["examples"]
+    assert len(examples) >= 4
+    for example in examples:
+        answer = waiting.client.post(f"/v1/graphs/{example['graph']}/plan", json={"inputs": example["inputs"]})
+        assert answer.status_code == 200, answer.text
+
+
+def test_presets_for_the_embedded_model_are_in_its_words(waiting: Door) -> None:
+    presets = waiting.client.get("/v1/presets").json()["presets"]
+    assert len({preset["name"] + str(preset["model"]) for preset in presets}) == len(presets) == 18
+    known = {word.lower() for word in vocabulary()} | {","}
+    for preset in presets:
+        if preset["model"] is not None:
+            assert {word.lower() for word in split(preset["tags"])} <= known, preset
+
+
+def test_the_catalog_is_for_callers(strict: Checkpoint, tmp_path: Path) -> None:
+    from acestep_flows.api.http.keys import Keyring, new_key
+
+    with opened(tmp_path, strict, keys=Keyring([new_key("alice")[1]]), executing=False) as door:
+        for path in ("model", "adapters", "controls", "presets", "examples"):
+            assert door.client.get(f"/v1/{path}").status_code == 401
