@@ -13,7 +13,6 @@ import click
 
 from acestep_flows import __version__
 from acestep_flows.cli.adapter import adapter
-from acestep_flows.cli.adopt import adopt
 from acestep_flows.cli.bulk import bulk
 from acestep_flows.cli.completion import GRAPH
 from acestep_flows.cli.encode import encode
@@ -31,6 +30,7 @@ from acestep_flows.cli.options import (
     set_option,
     weights_options,
 )
+from acestep_flows.cli.owners import adopt, usage
 from acestep_flows.cli.serving import COMMANDS
 from acestep_flows.cli.terminal import EXIT_CODES_HELP, Commands, interruptible, quiet_libraries
 from acestep_flows.cli.training import train
@@ -192,7 +192,7 @@ def doctor(checkpoint: str | None, lyric_vocab: Path | None, as_json: bool) -> N
         raise click.exceptions.Exit(1)
 
 
-for command in (*COMMANDS, adapter, adopt, bulk, encode, graph, graphs, stages, train):
+for command in (*COMMANDS, adapter, adopt, bulk, encode, graph, graphs, stages, train, usage):
     cli.add_command(command)
 
 

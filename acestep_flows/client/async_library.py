@@ -34,7 +34,7 @@ class AsyncLibraryMethods:
     async def _retry(self, send: Callable[[], Awaitable[httpx.Response]], read: Callable[[httpx.Response], T]) -> T:
         raise NotImplementedError
 
-    async def label(self, run: str, **labels: str | None) -> Run:
+    async def label(self, run: str, /, **labels: str | None) -> Run:
         """Set labels of a run, such as `title="Night bus"`; None removes one. Returns the run."""
         return Run.read(await self._request(library_request.change_labels(run, labels)))
 

@@ -34,7 +34,7 @@ class LibraryMethods:
     def _retry(self, send: Callable[[], httpx.Response], read: Callable[[httpx.Response], T]) -> T:
         raise NotImplementedError
 
-    def label(self, run: str, **labels: str | None) -> Run:
+    def label(self, run: str, /, **labels: str | None) -> Run:
         """Set labels of a run, such as `title="Night bus"`; None removes one. Returns the run."""
         return Run.read(self._request(library_request.change_labels(run, labels)))
 

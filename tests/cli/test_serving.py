@@ -175,6 +175,8 @@ def test_refusals_end_in_one_line(invoke: Callable[..., Result], stub: Stub) -> 
         (["--pool", "nowhere.yaml"], "no pool 'nowhere.yaml'"),
         (["--host", "0.0.0.0"], "without API keys"),
         (["--host", "no.such.host.invalid"], "--host"),
+        (["--public-url", "music.example.org"], "--public-url"),
+        (["--public-url", "https://music.example.org/?a=b"], "--public-url"),
     ],
 )
 def test_serve_refuses_before_it_starts_anything(

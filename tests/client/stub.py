@@ -83,7 +83,7 @@ def serving(stub: Stub) -> Iterator[Stub]:
             self.end_headers()
             self.wfile.write(answer.body[: answer.cut])
 
-        do_GET = do_POST = do_DELETE = _any
+        do_GET = do_POST = do_PATCH = do_DELETE = _any
 
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)

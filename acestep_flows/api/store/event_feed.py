@@ -37,5 +37,7 @@ class EventFeed:
         events = tuple(
             NumberedEvent(row.number, row.run, StoredEvent(row.seq, row.type, row.time, row.body)) for row in rows
         )
-        # A page that is not full has all events up to the head, so those of other owners are not read again.
-        return events, events[-1].number if len(events) == limit else int(head)
+        last = events[-1].number if events else after
+        # A page that is not full has all events up to the head, so those of other owners are not read again. It may
+        # have more: on PostgreSQL the second query sees what was written since the first.
+        return events, last if len(events) == limit else max(last, int(head))
