@@ -157,7 +157,7 @@ def status(run: str | None, as_json: bool, server: str | None) -> None:
         if run is None:
             runs, _ = client.runs(limit=20)
             content: Any = [listed.content for listed in runs]
-            lines = runs_lines(runs)
+            lines = runs_lines(runs) if runs else iter(["no runs"])
         else:
             record = client.status(run)
             content, lines = record.content, run_lines(record)

@@ -189,6 +189,26 @@ def test_a_home_goes_on(weights: Path, tmp_path: Path, monkeypatch: pytest.Monke
         assert door.until(HALF_WAY)["state"] == "cancelled"
 
 
+def test_a_home_has_what_came_later(weights: Path, tmp_path: Path) -> None:
+    """Usage of what was finished, labels to set, formats to fetch, and one stream of what happens from now on."""
+    with opened(unpack("home", tmp_path), Checkpoint.open(weights), executing=False) as door:
+        (used,) = door.client.get("/v1/usage").json()["usage"]
+        assert (used["owner"], used["runs"]) == ("", 1)
+        assert used["music_seconds"] == pytest.approx(44_583 / 48_000, abs=0.001)
+        assert used["compute_seconds"] > 0
+        (run,) = door.client.get("/v1/runs", params={"state": "succeeded"}).json()["runs"]
+        assert (run["id"], run["labels"]) == (FINISHED, {})
+        changed = door.client.patch(run["links"]["self"], json={"labels": {"title": "Night bus"}})
+        assert changed.json()["labels"] == {"title": "Night bus"}
+        kept, mp3 = (door.client.get(run["outputs"]["audio"]["url"], params=query) for query in ({}, {"format": "mp3"}))
+        assert tags.read(mp3.content) == tags.read(kept.content)
+        before = door.home.feed.head()
+        assert door.client.delete(f"/v1/runs/{BEGUN}").status_code == 202
+        events, _ = door.home.feed.read(None, before)
+        assert [(event.run, event.event.type) for event in events] == [(BEGUN, "cancelled")]
+        assert door.client.delete(run["links"]["self"], params={"forget": True}).status_code == 204
+
+
 def steps_since_restart(door: Door) -> list[int]:
     """The steps at which the song half sampled was since another executor took it."""
     events = door.home.runs.events(HALF_WAY)

@@ -11,7 +11,7 @@ from typing import Any
 from acestep_flows.api.execution.run_notifier import EVERY_RUN
 from acestep_flows.api.http.dependencies import Caller, Streams, in_thread
 from acestep_flows.api.http.errors import Redactor
-from acestep_flows.api.http.event_stream import HEARTBEAT, RETRY
+from acestep_flows.api.http.event_stream import HEARTBEAT, RETRY, event_data
 from acestep_flows.api.http.long_poll import PollInterval
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.records import NumberedEvent
@@ -22,8 +22,7 @@ PAUSE = 0.05
 
 def encode_numbered(event: NumberedEvent, redact: Redactor) -> bytes:
     """One event in the format of server-sent events."""
-    stored = event.event
-    return _encode(event.number, stored.type, {"run": event.run, "seq": stored.seq, **redact.content(stored.body)})
+    return _encode(event.number, event.event.type, {"run": event.run, **event_data(event.event, redact)})
 
 
 async def follow_all(service: Service, streams: Streams, caller: Caller, after: int) -> AsyncIterator[bytes]:

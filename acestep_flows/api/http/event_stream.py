@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from typing import Any
 
 from acestep_flows.api.http.dependencies import Streams, in_thread
 from acestep_flows.api.http.errors import Redactor
@@ -34,13 +35,14 @@ def resume_point(last_event_id: str | None, after: int) -> int:
 
 
 def encode_event(event: StoredEvent, redact: Redactor) -> bytes:
-    """One event in the format of server-sent events. `at` is its `time` in ISO 8601.
+    """One event in the format of server-sent events. JSON has no line breaks here, so its data is one line."""
+    return f"id: {event.seq}\nevent: {event.type}\ndata: {json.dumps(event_data(event, redact))}\n\n".encode()
 
-    JSON has no line breaks here, so its data is one line.
-    """
+
+def event_data(event: StoredEvent, redact: Redactor) -> dict[str, Any]:
+    """An event as JSON. `at` is its `time` in ISO 8601."""
     at = datetime.fromtimestamp(event.time, UTC).isoformat().replace("+00:00", "Z")
-    data = {"seq": event.seq, "type": event.type, **redact.content(event.body), "at": at}
-    return f"id: {event.seq}\nevent: {event.type}\ndata: {json.dumps(data)}\n\n".encode()
+    return {"seq": event.seq, "type": event.type, **redact.content(event.body), "at": at}
 
 
 async def follow(service: Service, streams: Streams, owner: str, id: str, after: int) -> AsyncIterator[bytes]:
