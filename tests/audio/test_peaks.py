@@ -13,7 +13,8 @@ def test_each_stretch_has_its_extremes() -> None:
     samples = np.zeros((2, 44_100), np.float32)
     samples[0, 100], samples[1, 44_099] = 1.5, -0.5
     drawn = peaks(Audio(samples, 44_100), 50)
-    assert (drawn.shape, drawn.dtype) == ((50, 2), np.int8)
+    assert drawn.shape == (50, 2)
+    assert drawn.dtype == np.dtype("int8")
     assert drawn[0].tolist() == [0, 127]
     assert drawn[49].tolist() == [-64, 0]
     assert not drawn[1:49].any()

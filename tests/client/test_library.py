@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -79,11 +79,12 @@ def test_the_stream_of_all_runs_resumes_after_a_lost_connection(make: Any, stub:
 def test_a_deletion_is_repeated_after_a_lost_connection(make: Any, stub: Stub) -> None:
     gone = fault("not_found", "no run", 404)
     with make(stub.url) as client:
-        for delete in (
+        deletions: list[Callable[[], None]] = [
             lambda: client.forget(RUN),
             lambda: client.delete_output(RUN, "audio"),
             lambda: client.delete_asset("asset-1"),
-        ):
+        ]
+        for delete in deletions:
             stub.answers = [Answer(502, b"<html>"), gone]
             delete()
             stub.answers = [gone]

@@ -35,6 +35,8 @@ class Labels:
             NotFound: there is no such run of this owner.
             InputError: a name or a text is not usable, or the run would have too many labels.
         """
+        for name in changes:
+            _check_label(name, None)
         check_labels({name: value for name, value in changes.items() if value is not None})
         visible = select(RUNS.c.id).where(RUNS.c.id == run, *(() if owner is None else (RUNS.c.owner == owner,)))
         with self._database.write() as connection:
@@ -56,11 +58,15 @@ def check_labels(labels: Mapping[str, str]) -> None:
     if len(labels.keys() - {PARENT}) > MOST_LABELS:
         raise InputError(f"{len(labels)} labels", where="labels", allowed=f"up to {MOST_LABELS}, besides {PARENT}")
     for name, value in labels.items():
-        if not _NAME.fullmatch(name):
-            raise InputError(f"{name[:60]!r} is not a name", where="labels", allowed=NAMES)
-        if not 1 <= len(value) <= LONGEST_LABEL:
-            allowed = f"1 to {LONGEST_LABEL} characters"
-            raise InputError(f"{len(value)} characters", where=f"labels.{name}", allowed=allowed)
+        _check_label(name, value)
+
+
+def _check_label(name: str, value: str | None) -> None:
+    if not _NAME.fullmatch(name):
+        raise InputError(f"{name[:60]!r} is not a name", where="labels", allowed=NAMES)
+    if value is not None and not 1 <= len(value) <= LONGEST_LABEL:
+        allowed = f"1 to {LONGEST_LABEL} characters"
+        raise InputError(f"{len(value)} characters", where=f"labels.{name}", allowed=allowed)
 
 
 def write_labels(connection: Connection, run: str, labels: Mapping[str, str]) -> None:

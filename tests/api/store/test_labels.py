@@ -61,6 +61,8 @@ def test_unusable_labels_change_nothing(table: RunTable, labels: Labels, unusabl
     with pytest.raises(InputError, match="labels"):
         labels.change(run.id, unusable)
     assert table.get(run.id).labels == {"kept": "1"}
+    with pytest.raises(InputError, match="not a name"):
+        labels.change(run.id, {"Kept": None})
 
 
 def test_the_limit_holds_over_several_changes(table: RunTable, labels: Labels) -> None:

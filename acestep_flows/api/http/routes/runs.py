@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request
@@ -23,10 +22,11 @@ from acestep_flows.api.http.routes.declarations import (
     Responses,
     RunId,
 )
-from acestep_flows.api.http.schema_base import RUN_ID, Text
+from acestep_flows.api.http.run_filters import RunFilters
+from acestep_flows.api.http.schema_base import RUN_ID
 from acestep_flows.api.http.submission import accept_run
 from acestep_flows.api.service import Service
-from acestep_flows.api.store.records import RunRecord, RunState
+from acestep_flows.api.store.records import RunRecord
 from acestep_flows.api.store.runs import LARGEST_PAGE
 
 router = APIRouter(prefix="/v1", tags=["runs"])
@@ -34,16 +34,6 @@ router = APIRouter(prefix="/v1", tags=["runs"])
 LONGEST_WAIT = 60.0
 """Seconds that a request may wait. Many proxies and clients give up after a longer time."""
 
-HALF_MICROSECOND = 5e-7
-"""Times in responses are rounded to microseconds."""
-
-Moment = Annotated[
-    datetime | None,
-    Query(
-        description="Only runs accepted at this time or later, or before it. Without an offset it is UTC.",
-        examples=["2026-03-01T00:00:00Z"],
-    ),
-]
 FORGOTTEN: Responses = {
     204: {"description": "The run is forgotten (`forget=true`)."},
     409: {"model": Failure, "description": "The run has not ended, or an unfinished run reads its outputs."},
@@ -88,20 +78,7 @@ async def list_runs(
     service: TheService,
     caller: TheCaller,
     builder: TheBuilder,
-    state: Annotated[RunState | None, Query(description="Only runs in this state.", examples=["running"])] = None,
-    graph: Annotated[
-        Text | None, Query(max_length=200, description="Only runs of this graph.", examples=["text2music"])
-    ] = None,
-    label: Annotated[
-        list[Text],
-        Query(
-            max_length=16,
-            description="Only runs with this label: NAME, or NAME:TEXT. Several must all match.",
-            examples=[["session:2026-03-01"]],
-        ),
-    ] = [],  # noqa: B006 - FastAPI copies it
-    created_after: Moment = None,
-    created_before: Moment = None,
+    filters: RunFilters,
     inputs: Annotated[bool, Query(description="Whether to list the inputs of runs.", examples=[True])] = False,
     limit: Annotated[int, Query(ge=1, le=LARGEST_PAGE, description="Runs on a page.", examples=[20])] = 50,
     after: Annotated[
@@ -110,17 +87,7 @@ async def list_runs(
     ] = None,
 ) -> RunPage:
     """The caller's runs, newest first."""
-    page = await in_thread(
-        service.home.runs.list,
-        owner=caller.visible_owner,
-        state=state,
-        graph=graph,
-        labels=label,
-        created_after=_seconds(created_after),
-        created_before=_seconds(created_before),
-        limit=limit,
-        after=after,
-    )
+    page = await in_thread(service.home.runs.list, owner=caller.visible_owner, limit=limit, after=after, **filters)
     return RunPage(runs=[builder.summary(record, inputs) for record in page.runs], next=page.next)
 
 
@@ -226,10 +193,3 @@ async def full_run(service: Service, record: RunRecord, builder: ResponseBuilder
         return builder.run(record, runs.nodes(record.id), runs.queue_estimate(record.id), previews)
 
     return await in_thread(build)
-
-
-def _seconds(moment: datetime | None) -> float | None:
-    """A time as seconds since the epoch, so that a run lies on the side of it on which its rounded time lies."""
-    if moment is None:
-        return None
-    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp() - HALF_MICROSECOND

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from acestep_flows.graph.content import sha256
 from acestep_flows.model.checkpoint import Checkpoint
 from tests.api.door import LONG, SHORT, Door, sound
 from tests.api.http.routes.callers import TwoCallers, two_callers
@@ -62,6 +63,24 @@ def test_labels_belong_to_what_an_idempotency_key_stands_for(waiting: Door) -> N
     assert waiting.client.post("/v1/runs", json=body | {"labels": {}}).json()["id"] == first["id"]
     assert waiting.client.post("/v1/runs", json=body | {"labels": {"star": "1"}}).status_code == 409
     waiting.client.delete(first["links"]["self"])
+
+
+def test_a_request_of_0_1_0_is_still_the_same_request(waiting: Door) -> None:
+    """Its digest is in homes of that time, for whoever repeats it."""
+    options = {
+        "priority": 0,
+        "deadline": None,
+        "cache": "use",
+        "format": "flac",
+        "preview_every": None,
+        "webhook": None,
+    }
+    body = {"graph": "text2music", "inputs": dict(SHORT), "idempotency_key": "of before"}
+    run = waiting.client.post("/v1/runs", json=body).json()
+    kept = waiting.home.runs.accepted("", "of before", sha256(["text2music", dict(SHORT), options]))
+    assert kept is not None
+    assert kept.id == run["id"]
+    waiting.client.delete(run["links"]["self"])
 
 
 def test_lists_have_inputs_on_demand_and_are_filtered_by_date(waiting: Door) -> None:
@@ -164,7 +183,7 @@ class Listener:
 
 def test_one_stream_has_the_events_of_all_runs(callers: TwoCallers) -> None:
     (ready,) = Listener(callers.alice).until("ready")
-    one, two = callers.door.finished()["id"], callers.door.finished(inputs=SHORT | {"seed": 99})["id"]
+    one, two = callers.door.finished()["id"], callers.door.finished(inputs={**SHORT, "seed": 99})["id"]
     events = Listener(callers.alice, params={"after": ready["number"]}).until("succeeded", two)[1:]
     numbers = [event["number"] for event in events]
     assert numbers == sorted(set(numbers))
@@ -181,7 +200,7 @@ def test_one_stream_has_the_events_of_all_runs(callers: TwoCallers) -> None:
 
 def test_a_stream_has_nothing_of_others(callers: TwoCallers) -> None:
     (ready,) = Listener(callers.bob).until("ready")
-    callers.door.finished(inputs=SHORT | {"seed": 5})
+    callers.door.finished(inputs={**SHORT, "seed": 5})
     refused = callers.bob.post("/v1/runs", json={"graph": "text2music", "inputs": dict(SHORT)}).json()["id"]
     seen = Listener(callers.bob, params={"after": ready["number"]}).until("accepted", refused)
     assert {event.get("run", refused) for event in seen} == {refused}

@@ -22,6 +22,19 @@ LARGEST_INSERT = 500
 
 
 def upgrade() -> None:
+    usage, counters = _create_tables()
+    op.bulk_insert(counters, [{"name": "events", "value": 0}])
+    op.execute(
+        "INSERT INTO labels (run, name, value) SELECT input_assets.run, 'parent', MIN(assets.run) FROM input_assets "
+        "JOIN assets ON assets.id = input_assets.asset WHERE assets.run IS NOT NULL GROUP BY input_assets.run"
+    )
+    rows = _usage_so_far(op.get_bind())
+    for start in range(0, len(rows), LARGEST_INSERT):
+        op.bulk_insert(usage, rows[start : start + LARGEST_INSERT])
+
+
+def _create_tables() -> tuple[sa.Table, sa.Table]:
+    """Create all tables. Returns those of usage and of counters."""
     op.add_column("events", sa.Column("number", sa.BigInteger()))
     op.create_index("ix_events_number", "events", ["number"])
     op.create_table(
@@ -64,14 +77,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(40), primary_key=True),
         sa.Column("value", sa.String(64), nullable=False),
     )
-    op.bulk_insert(counters, [{"name": "events", "value": 0}])
-    op.execute(
-        "INSERT INTO labels (run, name, value) SELECT input_assets.run, 'parent', MIN(assets.run) FROM input_assets "
-        "JOIN assets ON assets.id = input_assets.asset WHERE assets.run IS NOT NULL GROUP BY input_assets.run"
-    )
-    rows = _usage_so_far(op.get_bind())
-    for start in range(0, len(rows), LARGEST_INSERT):
-        op.bulk_insert(usage, rows[start : start + LARGEST_INSERT])
+    return usage, counters
 
 
 def _usage_so_far(connection: sa.Connection) -> list[dict[str, Any]]:
