@@ -44,31 +44,19 @@ class Deletion:
             _refuse_used(connection, ASSETS.c.run == id)
             connection.execute(delete(RUNS).where(RUNS.c.id == id))
 
-    def delete_output(self, run: str, name: str, owner: str | None = None) -> None:
-        """Delete the file of an output. The run keeps a record of it, as expired.
-
-        Raises:
-            NotFound: there is no such output of this owner, or its file is deleted already.
-            Conflict: an unfinished run reads it.
-        """
-        self._delete(ASSETS.c.run == run, ASSETS.c.output == name, *_owned(ASSETS.c.owner, owner), what="output")
-
     def delete_asset(self, id: str, owner: str | None = None) -> None:
-        """Delete an upload, or the file of an output by its id as an asset.
+        """Delete an upload, or the file of an output, of which its run keeps a record as expired.
 
         Raises:
             NotFound: there is no such asset of this owner, or it is deleted already.
             Conflict: an unfinished run reads it.
         """
-        self._delete(ASSETS.c.id == id, *_owned(ASSETS.c.owner, owner), what=f"asset {id[:60]!r}")
-
-    def _delete(self, *where: ColumnElement[bool], what: str) -> None:
+        this = ASSETS.c.id == id
         with self._database.write() as connection:
-            found = select(ASSETS.c.id, ASSETS.c.run).where(*where, ASSETS.c.expired_at.is_(None))
+            found = select(ASSETS.c.run).where(this, ASSETS.c.expired_at.is_(None), *_owned(ASSETS.c.owner, owner))
             asset = connection.execute(found).one_or_none()
             if asset is None:
-                raise NotFound(f"no {what}, or it is deleted already")
-            this = ASSETS.c.id == asset.id
+                raise NotFound(f"no asset {id[:60]!r}, or it is deleted already")
             _refuse_used(connection, this)
             if asset.run is None:
                 connection.execute(delete(ASSETS).where(this))

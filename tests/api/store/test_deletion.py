@@ -83,16 +83,15 @@ def test_what_an_unfinished_run_reads_stays(tmp_path: Path) -> None:
         reader = home.runs.accept(new(assets=[asset.id, output]))[0].id
         attempts: list[Callable[[], None]] = [
             lambda: home.deletion.forget_run(run),
-            lambda: home.deletion.delete_output(run, "audio"),
             lambda: home.deletion.delete_asset(asset.id),
             lambda: home.deletion.delete_asset(output),
         ]
         for attempt in attempts:
             with pytest.raises(Conflict, match=reader):
                 attempt()
-        home.deletion.delete_output(run, "latents")
+        home.deletion.delete_asset(home.runs.get(run).outputs["latents"].asset)
         home.runs.cancel(reader)
-        home.deletion.delete_output(run, "audio")
+        home.deletion.delete_asset(output)
         home.deletion.delete_asset(asset.id)
         home.deletion.forget_run(run)
 
@@ -100,11 +99,11 @@ def test_what_an_unfinished_run_reads_stays(tmp_path: Path) -> None:
 def test_a_deleted_output_stays_as_a_record(tmp_path: Path) -> None:
     with opened(tmp_path) as home:
         run = finished(home, b"song")
-        home.deletion.delete_output(run, "audio")
+        home.deletion.delete_asset(home.runs.get(run).outputs["audio"].asset)
         outputs = home.runs.get(run).outputs
         assert {name: output.expired for name, output in outputs.items()} == {"audio": True, "latents": False}
         with pytest.raises(NotFound, match="deleted already"):
-            home.deletion.delete_output(run, "audio")
+            home.deletion.delete_asset(outputs["audio"].asset)
         with pytest.raises(NotFound):
             home.runs.accept(new(assets=[outputs["audio"].asset]))
 
@@ -115,9 +114,8 @@ def test_strangers_delete_nothing(tmp_path: Path) -> None:
         output = home.runs.get(run).outputs["audio"].asset
         attempts: list[Callable[[], None]] = [
             lambda: home.deletion.forget_run(run, "bob"),
-            lambda: home.deletion.delete_output(run, "audio", "bob"),
-            lambda: home.deletion.delete_asset(asset.id, "bob"),
             lambda: home.deletion.delete_asset(output, "bob"),
+            lambda: home.deletion.delete_asset(asset.id, "bob"),
         ]
         for attempt in attempts:
             with pytest.raises(NotFound):

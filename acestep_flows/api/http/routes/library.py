@@ -14,6 +14,7 @@ from acestep_flows.api.http.event_feed import follow_all
 from acestep_flows.api.http.event_stream import TYPE, resume_point
 from acestep_flows.api.http.response_schemas import Run
 from acestep_flows.api.http.routes.declarations import IN_USE, NO_ASSET, NO_RUN, AssetId, OutputName, RunId
+from acestep_flows.api.http.routes.run_files import find_output
 from acestep_flows.api.http.routes.runs import EVENT, full_run
 from acestep_flows.api.http.schema_base import ASSET_ID
 from acestep_flows.api.store.runs import LARGEST_PAGE
@@ -24,6 +25,7 @@ router = APIRouter(prefix="/v1")
 @router.patch("/runs/{id}", responses=NO_RUN, tags=["runs"])
 async def change_run(id: RunId, body: LabelChanges, service: TheService, caller: TheCaller, builder: TheBuilder) -> Run:
     """Change labels of a run, such as its title. Nothing else of a run can change."""
+    await in_thread(service.home.runs.get, id, caller.visible_owner)  # knows what is not an id at all
     await in_thread(service.home.labels.change, id, body.labels, caller.visible_owner)
     return await full_run(service, await in_thread(service.home.runs.get, id, caller.visible_owner), builder)
 
@@ -31,7 +33,8 @@ async def change_run(id: RunId, body: LabelChanges, service: TheService, caller:
 @router.delete("/runs/{id}/outputs/{name}", status_code=204, responses=NO_RUN | IN_USE, tags=["runs"])
 async def delete_output(id: RunId, name: OutputName, service: TheService, caller: TheCaller) -> Response:
     """Delete the file of an output. The run still lists it, as expired."""
-    await in_thread(service.home.deletion.delete_output, id, name, caller.visible_owner)
+    output = find_output(await in_thread(service.home.runs.get, id, caller.visible_owner), name)
+    await in_thread(service.home.deletion.delete_asset, output.asset, caller.visible_owner)
     return Response(status_code=204)
 
 
@@ -53,6 +56,7 @@ async def list_assets(
 @router.delete("/assets/{id}", status_code=204, responses=NO_ASSET | IN_USE, tags=["assets"])
 async def delete_asset(id: AssetId, service: TheService, caller: TheCaller) -> Response:
     """Delete an upload, or the file of an output."""
+    await in_thread(service.home.assets.get, id, caller.visible_owner)
     await in_thread(service.home.deletion.delete_asset, id, caller.visible_owner)
     return Response(status_code=204)
 

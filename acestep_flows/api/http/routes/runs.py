@@ -138,6 +138,7 @@ async def cancel_run(
     With `forget=true` delete a run that has ended.
     """
     if forget:
+        await in_thread(service.home.runs.get, id, caller.visible_owner)  # knows what is not an id at all
         await in_thread(service.home.deletion.forget_run, id, caller.visible_owner)
         return Response(status_code=204)
     record = await in_thread(service.home.runs.cancel, id, caller.visible_owner)

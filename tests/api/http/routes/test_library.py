@@ -48,13 +48,28 @@ def test_labels_are_given_changed_and_filtered(waiting: Door) -> None:
                {f"l{number}": "x" for number in range(17)}],
 )  # fmt: skip
 def test_unusable_labels_are_refused(waiting: Door, labels: Any) -> None:
+    run = waiting.submit()
+    waiting.client.delete(run["links"]["self"])
     body = {"graph": "text2music", "inputs": dict(SHORT), "labels": labels}
     for answer in (
         waiting.client.post("/v1/runs", json=body),
-        waiting.client.patch(f"/v1/runs/run-{'0' * 26}", json={"labels": labels}),
+        waiting.client.patch(run["links"]["self"], json={"labels": labels}),
     ):
         assert answer.status_code == 422
         assert "labels" in answer.json()["error"]["message"]
+
+
+def test_what_is_no_name_or_id_is_not_found(callers: TwoCallers) -> None:
+    run = callers.door.finished()["links"]["self"]
+    for method, path in (
+        ("DELETE", f"{run}/outputs/a%00b"),
+        ("DELETE", f"{run}/outputs/nothing"),
+        ("GET", f"{run}/outputs/a%00b/peaks"),
+        ("DELETE", f"/v1/assets/asset-{'0' * 26}"),
+        ("DELETE", f"/v1/runs/run-{'0' * 26}?forget=true"),
+        ("GET", "/v1/links/a%00b"),
+    ):
+        assert callers.alice.request(method, path).status_code == 404, path
 
 
 def test_labels_belong_to_what_an_idempotency_key_stands_for(waiting: Door) -> None:
