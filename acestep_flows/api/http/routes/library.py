@@ -15,7 +15,7 @@ from acestep_flows.api.http.event_stream import TYPE, resume_point
 from acestep_flows.api.http.response_schemas import Run
 from acestep_flows.api.http.routes.declarations import IN_USE, NO_ASSET, NO_RUN, AssetId, OutputName, RunId
 from acestep_flows.api.http.routes.run_files import find_output
-from acestep_flows.api.http.routes.runs import EVENT, full_run
+from acestep_flows.api.http.routes.runs import STREAM, full_run
 from acestep_flows.api.http.schema_base import ASSET_ID
 from acestep_flows.api.store.runs import LARGEST_PAGE
 
@@ -67,7 +67,7 @@ async def delete_asset(id: AssetId, service: TheService, caller: TheCaller) -> R
     response_class=StreamingResponse,
     responses={
         200: {
-            "content": {TYPE: {"schema": EVENT, "example": 'id: 7\nevent: started\ndata: {"run": "run-00"}\n\n'}},
+            "content": {TYPE: {"schema": STREAM, "example": 'id: 7\nevent: started\ndata: {"run": "run-00"}\n\n'}},
             "description": "Server-sent events of all of the caller's runs, without end. The first one is `ready`.",
         }
     },
