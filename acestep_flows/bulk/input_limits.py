@@ -18,6 +18,7 @@ from acestep_flows.graph.checking.rules.arguments import param_faults
 from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.language.syntax import Reference
 from acestep_flows.graph.planning.layout import lay_out
+from acestep_flows.graph.planning.resolve import leaves_default
 from acestep_flows.stages.contract import Stage
 from acestep_flows.values import canonical_json
 
@@ -98,6 +99,8 @@ def _refusal(name: str, stage: type[Stage], param: str) -> Refusal:
     validate = TypeAdapter[Any](annotation).validate_python
 
     def refusal(value: Any) -> str | None:
+        if leaves_default(stage.inputs()[param], value):
+            return None
         try:
             validate(value)
         except ValidationError:

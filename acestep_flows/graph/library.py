@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from acestep_flows.errors import InputError, NotFound
 from acestep_flows.graph.language.document import MAX_BYTES
+from acestep_flows.graph.language.groups import parse_group
 from acestep_flows.graph.language.parse import parse
-from acestep_flows.graph.language.syntax import GRAPH_NAME, Graph
+from acestep_flows.graph.language.syntax import GRAPH_NAME, Graph, Group
 from acestep_flows.graph.language.wording import clip, unlike
 
 SUFFIXES = (".yaml", ".yml")
+GROUPS = "groups"
+"""The folder, in a folder of graphs, that holds the groups of inputs they share."""
 
 
 @cache
@@ -49,6 +52,7 @@ class Library:
         self.folders.append(shipped())
         self._named: list[Path] = []
         self._read: dict[Path, Graph] = {}
+        self._groups: dict[Path, Group] = {}
 
     def load(self, name_or_path: str | Path) -> Graph:
         """The graph that the user asks for, by name or by path.
@@ -64,7 +68,7 @@ class Library:
                 raise NotFound(f"no graph file {clip(name, 200)!r}")
             self._named.append(path.resolve().parent)
             return self._open(path)
-        return self._open(self._find(name, self.folders))
+        return self._open(_find("graph", name, self.folders))
 
     def nested(self, target: str, asking: Graph) -> Graph:
         """The graph that `asking` names in `graph: target`.
@@ -75,7 +79,7 @@ class Library:
         """
         beside = [asking.path.parent] if asking.path is not None else []
         if not looks_like_path(target):
-            return self._open(self._find(target, [*beside, *self.folders]))
+            return self._open(_find("graph", target, [*beside, *self.folders]))
         if not beside:
             raise NotFound(f"graph {clip(target)!r} is a path, and this graph is no file; allowed: names")
         path = beside[0] / target
@@ -84,6 +88,26 @@ class Library:
         if not path.exists():
             raise NotFound(f"no graph file {clip(target)!r} beside {asking.file}")
         return self._open(path)
+
+    def parse(self, content: str | bytes, file: str = "<text>", path: Path | None = None) -> Graph:
+        """Read a graph that came as text, with the groups that this library finds."""
+        beside = [path.parent] if path is not None else []
+        return parse(content, file, path, partial(self.group, beside=beside))
+
+    def group(self, name: str, beside: Sequence[Path] = ()) -> Group:
+        """The group of inputs called `name`, from `groups/` in one of the folders that graphs are looked for in.
+
+        Args:
+            beside: the folder of the graph that asks, searched first.
+
+        Raises:
+            NotFound: there is none.
+            InputError: the file cannot be read.
+        """
+        path = _find("group", name, [folder / GROUPS for folder in (*beside, *self.folders)]).resolve()
+        if path not in self._groups:
+            self._groups[path] = parse_group(_bytes(path), _label(path))
+        return self._groups[path]
 
     def names(self) -> dict[str, Path]:
         """Every graph that can be called by name, and its file; a user's graph hides a shipped one."""
@@ -97,25 +121,27 @@ class Library:
         resolved = path.resolve()
         return any(resolved.is_relative_to(folder.resolve()) for folder in (*self.folders, *self._named))
 
-    def _find(self, name: str, folders: Sequence[Path]) -> Path:
-        if GRAPH_NAME.fullmatch(name):
-            for folder in folders:
-                for suffix in SUFFIXES:
-                    if (path := folder / (name + suffix)).is_file():
-                        return path
-        names = {path.stem for folder in folders for path in _files(folder)}
-        raise NotFound(unlike("graph", name, sorted(names)))
-
     def _open(self, path: Path) -> Graph:
         resolved = path.resolve()
         if resolved not in self._read:
-            self._read[resolved] = parse(_bytes(path), _label(path), resolved)
+            self._read[resolved] = self.parse(_bytes(path), _label(path), resolved)
         return self._read[resolved]
 
 
 def load(name_or_path: str | Path, folders: Sequence[Path | str] = ()) -> Graph:
     """One graph by name or path; keep a `Library` where several belong together."""
     return Library(folders).load(name_or_path)
+
+
+def _find(what: str, name: str, folders: Sequence[Path]) -> Path:
+    """The file of the graph or group called `name` in the first folder that has one."""
+    if GRAPH_NAME.fullmatch(name):
+        for folder in folders:
+            for suffix in SUFFIXES:
+                if (path := folder / (name + suffix)).is_file():
+                    return path
+    names = {path.stem for folder in folders for path in _files(folder)}
+    raise NotFound(unlike(what, name, sorted(names)))
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 from acestep_flows.errors import InputError
 from acestep_flows.graph.checking.check import checked
 from acestep_flows.graph.checking.scope import Scope
-from acestep_flows.graph.language.parse import parse
 from acestep_flows.graph.language.syntax import Graph
 from acestep_flows.graph.language.wording import show
 from acestep_flows.graph.library import Library
@@ -81,13 +80,13 @@ def plan_run(scope: Scope, inputs: Mapping[str, Any], files: Mapping[str, str] |
 
 def _parsed(source: str | Path | Mapping[str, Any], library: Library) -> Graph:
     if isinstance(source, Mapping):
-        return parse(_json(source))
+        return library.parse(_json(source))
     if isinstance(source, Path):
         return library.load(source)
     if not isinstance(source, str):
         raise InputError(show(source), where="graph", allowed=GRAPH_FORMS)
     if is_graph_text(source):
-        return parse(source)
+        return library.parse(source)
     return library.load(source)
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, Field
 
-from acestep_flows.values import MAX_SEED, Value
+from acestep_flows.values import MAX_SEED, MUSIC, Value, kinds_of
 
 NOT_FROM_FILES = ("span", "report")
 """Value kinds that are written as JSON where they are inputs."""
@@ -37,8 +37,8 @@ class PortType:
     """The type of a port or graph input, and the one walk over content of that type.
 
     Attributes:
-        kind: a value kind ("audio", "latents", "span", ...), "text", "int", "float", "bool", "seed", "list",
-            "record" or "any".
+        kind: a value kind ("audio", "latents", "span", ...), "music" (audio or latents), "text", "int", "float",
+            "bool", "seed", "list", "record" or "any".
         item: the element type of a list.
         fields: the named fields of a record.
         optional: None (absent) is accepted.
@@ -89,12 +89,24 @@ class PortType:
                 for name, kind in self.fields
             )
         widening = {"float": ("int", "seed"), "int": ("seed",), "seed": ("int",)}
-        return offered.kind == self.kind or offered.kind in widening.get(self.kind, ())
+        return offered.kind in (self.kind, *self.value_kinds, *widening.get(self.kind, ()))
+
+    @property
+    def value_kinds(self) -> tuple[str, ...]:
+        """The kinds of the values of this type: its own, for music audio and latents; none for plain data."""
+        return kinds_of(self.kind) if self.kind in (MUSIC, *Value.kinds) else ()
 
     @property
     def is_file(self) -> bool:
         """Whether an input of this type names a file: audio, latents and the like."""
-        return self.kind in Value.kinds and self.kind not in NOT_FROM_FILES
+        return bool(self.value_kinds) and self.kind not in NOT_FROM_FILES
+
+    @property
+    def parts(self) -> dict[str, PortType]:
+        """What a reference may name after a dot: the fields of a record; of music the audio or the latents it is."""
+        if self.kind == MUSIC:
+            return {kind: PortType(kind, optional=True) for kind in self.value_kinds}
+        return dict(self.fields)
 
     def map(self, content: Any, leaf: Leaf, where: str = "") -> Any:
         """`content` with every leaf replaced by what `leaf` returns for it.
@@ -157,6 +169,8 @@ def port_type(annotation: Any) -> PortType:
     if origin in (typing.Union, types.UnionType):
         rest = [arg for arg in args if arg is not type(None)]
         kinds = {port_type(arg) for arg in rest}
+        if kinds == {PortType(kind) for kind in kinds_of(MUSIC)}:
+            kinds = {PortType(MUSIC)}
         kind = kinds.pop() if len(kinds) == 1 else PortType("any")
         return PortType(kind.kind, kind.item, kind.fields, optional=type(None) in args)
     if origin is Literal:

@@ -16,7 +16,6 @@ from acestep_flows.api.store.records import NewRun, QueueLimits, RunRecord
 from acestep_flows.errors import InputError, Overloaded
 from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.content import sha256
-from acestep_flows.graph.language.parse import parse
 from acestep_flows.graph.language.syntax import Graph
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.values import canonical_json
@@ -82,7 +81,7 @@ def _new_run(
     """Plan a run with its options. Blocks."""
     if reason := service.ready():
         raise Overloaded(f"the server takes no runs now: {reason}", retry_after=UNREADY_SECONDS)
-    scope = service.scope(graph) if isinstance(graph, str) else service.checked(parse_graph(graph))
+    scope = service.scope(graph) if isinstance(graph, str) else service.checked(parse_graph(service, graph))
     plan, new = plan_inputs(service, caller, scope, inputs)
     return dataclasses.replace(
         new,
@@ -98,9 +97,9 @@ def _new_run(
     )
 
 
-def parse_graph(content: str | dict[str, Any]) -> Graph:
+def parse_graph(service: Service, content: str | dict[str, Any]) -> Graph:
     """Parse a graph of a request: YAML text, or JSON, which is YAML too."""
-    return parse(content if isinstance(content, str) else canonical_json(content), "graph")
+    return service.library.parse(content if isinstance(content, str) else canonical_json(content), "graph")
 
 
 def plan_inputs(service: Service, caller: Caller, scope: Scope, inputs: dict[str, Any]) -> tuple[Plan, NewRun]:
@@ -112,8 +111,7 @@ def plan_inputs(service: Service, caller: Caller, scope: Scope, inputs: dict[str
     """
 
     def stand_in(id: str, kind: str, where: str) -> StandIn:
-        service.home.assets.of_kind(id, kind, where, caller.visible_owner)
-        return StandIn(kind)
+        return StandIn(service.home.assets.of_kind(id, kind, where, caller.visible_owner).kind)
 
     plan, new = snapshot(scope, inputs, stand_in)
     size, most = total_decoded_bytes(service, new.assets), service.options.input_decoded_bytes

@@ -7,10 +7,11 @@ gives one message.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from heapq import heappop, heappush
 
+from acestep_flows.graph.checking.narrowing import present_references
 from acestep_flows.graph.checking.nesting import Nesting, Unresolved
 from acestep_flows.graph.checking.signature import (
     NodeInput,
@@ -20,18 +21,20 @@ from acestep_flows.graph.checking.signature import (
     literal_type,
     only_output,
 )
+from acestep_flows.graph.checking.write_out import written_out
 from acestep_flows.graph.language.document import Fields, Items
 from acestep_flows.graph.language.syntax import Argument, Graph, NodeSyntax, Reference, references_in
 from acestep_flows.graph.language.wording import listing, unlike
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.ports import PortType
+from acestep_flows.values import MUSIC
 
 MAX_STAND_INS = 16
 """How many `otherwise` may stand in for each other before their types are no longer followed."""
 
 
 class Scope:
-    """One graph with its stages and nested graphs at hand.
+    """One graph with its stages and nested graphs at hand, in `graph`, with every `use:` written out.
 
     Args:
         graph: the graph.
@@ -47,12 +50,14 @@ class Scope:
         nesting: Nesting,
         scopes: dict[int, Scope] | None = None,
     ) -> None:
-        self.graph, self.registry, self._nesting = graph, registry, nesting
+        self._file, self.registry, self._nesting = graph, registry, nesting
+        self.graph = written_out(graph, self._takes)
         self._scopes = {} if scopes is None else scopes  # shared by all graphs that nest in each other
         self._scopes[id(graph)] = self
         self._nested: dict[str, Scope | Unresolved] = {}
         self._signatures: dict[str, Signature | None] = {}
         self._targets: dict[tuple[int, PortType | None], Target | Unresolved] = {}
+        self._present = present_references(self.graph)
         self._working: set[str] = set()
         self._order: list[str] | None = None
 
@@ -78,7 +83,7 @@ class Scope:
         return scope
 
     def _open(self, target: str) -> Scope:
-        graph = self._nesting.open(target, self.graph)
+        graph = self._nesting.open(target, self._file)
         if id(graph) not in self._scopes:
             self._scopes[id(graph)] = Scope(graph, self.registry, self._nesting, self._scopes)
         return self._scopes[id(graph)]
@@ -103,6 +108,16 @@ class Scope:
         except Unresolved:
             return None
 
+    def _takes(self, node: NodeSyntax) -> Collection[str]:
+        """Names of what the stage or graph of a node takes."""
+        if node.kind == "stage":
+            stage = self.stage(node)
+            return stage.inputs() if stage is not None else ()
+        try:
+            return self._nesting.open(node.target, self._file).inputs
+        except Unresolved:
+            return ()
+
     def stage(self, node: NodeSyntax) -> type[Stage] | None:
         return self.registry.get(node.target) if node.kind == "stage" else None
 
@@ -118,15 +133,17 @@ class Scope:
             stage = self.stage(node)
             if stage is None:
                 return None
+            params = stage.Params.model_fields
             node_inputs = {
-                name: NodeInput(port.type, port.required, port=port) for name, port in stage.inputs().items()
+                name: NodeInput(port.type, port.required, name in params and not port.required, port=port)
+                for name, port in stage.inputs().items()
             }
             return Signature(node_inputs, {name: port.type for name, port in stage.outputs().items()})
         scope = self._nested_or_none(node)
         if scope is None or not scope.graph.readable:
             return None
         node_inputs = {
-            name: NodeInput(declared.type, declared.required, declaration=declared)
+            name: NodeInput(declared.type, declared.required, not declared.required, declaration=declared)
             for name, declared in scope.graph.inputs.items()
         }
         return Signature(node_inputs, {name: scope.type_of(item) for name, item in scope.graph.outputs.entries.items()})
@@ -154,7 +171,8 @@ class Scope:
         key = (id(reference), expected)
         if key not in self._targets:
             try:
-                self._targets[key] = self._resolve(reference, node, expected)
+                target = self._resolve(reference, node, expected)
+                self._targets[key] = target.present if id(reference) in self._present else target
             except Unresolved as error:
                 self._targets[key] = error
         target = self._targets[key]
@@ -184,19 +202,19 @@ class Scope:
         return signature.outputs.get(name) if signature else None
 
     def _fields(self, target: Target, reference: Reference) -> Target:
-        kind = target.type
+        kind, of_music = target.type, False
         for depth, name in enumerate(reference.path):
             if kind is None or kind.kind == "any":
                 kind = None
                 break
-            if kind.kind != "record":
+            fields = kind.parts
+            if not fields:
                 at = ".".join((reference.name, *reference.path[:depth]))
                 raise Unresolved("unknown-port", f"{reference}: ${at} is of type {kind} and has no fields")
-            fields = dict(kind.fields)
             if name not in fields:
                 raise Unresolved("unknown-port", f"{reference}: {unlike('field', name, fields)}")
-            kind = fields[name]
-        return Target(target.source, target.name, kind, path=reference.path)
+            kind, of_music = fields[name], kind.kind == MUSIC
+        return Target(target.source, target.name, kind, path=reference.path, of_music=of_music)
 
     def _node(self, reference: Reference, expected: PortType | None) -> Target:
         node = self.graph.nodes[reference.name]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from acestep_flows.graph.checking.nesting import Unresolved
@@ -16,12 +16,22 @@ from acestep_flows.stages.ports import PortType
 
 @dataclass(frozen=True)
 class NodeInput:
-    """Something a node takes: a stage's port or parameter, or an input of a nested graph."""
+    """Something a node takes: a stage's port or parameter, or an input of a nested graph.
+
+    Attributes:
+        has_default: nothing may be given, and leaves the default in place.
+    """
 
     type: PortType
     required: bool
+    has_default: bool = False
     port: Port | None = None
     declaration: Declaration | None = None
+
+    @property
+    def type_or_nothing(self) -> PortType:
+        """The type of what may be given, nothing included where there is a default to stay."""
+        return replace(self.type, optional=True) if self.has_default else self.type
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,7 @@ class Target:
         name: its name.
         port: the output, where the source is a node.
         path: the fields to take from a record.
+        of_music: the last word of the path is no field, but the form that music must have to be there.
         type: what arrives; None where an earlier problem hides it.
     """
 
@@ -49,6 +60,12 @@ class Target:
     type: PortType | None
     port: str = ""
     path: tuple[str, ...] = ()
+    of_music: bool = False
+
+    @property
+    def present(self) -> Target:
+        """The same where it is known not to be absent."""
+        return self if self.type is None else replace(self, type=replace(self.type, optional=False))
 
 
 def list_of(kind: PortType | None) -> PortType:

@@ -11,9 +11,11 @@ from acestep_flows.graph.language.field_reader import FieldReader
 from acestep_flows.graph.language.types import Declaration, accept, kinds, parse_type
 from acestep_flows.graph.language.wording import clip, show
 from acestep_flows.stages.ports import PortType
-from acestep_flows.values import Value
 
-KEYS = ("type", "fields", "default", "minimum", "maximum", "shortest", "longest", "choices", "unit", "description")
+KEYS = (
+    "type", "fields", "default", "minimum", "maximum", "shortest", "longest", "choices", "unit", "advanced",
+    "description",
+)  # fmt: skip
 _NUMBERS = ("int", "float", "seed")
 _COUNTED = ("text", "list")
 
@@ -47,6 +49,7 @@ def declare(reader: FieldReader, name: str, place: SourcePosition, node: Node, w
         shortest=_count(reader, node, "shortest", kind, what),
         longest=_count(reader, node, "longest", kind, what),
         unit=reader.text(node, "unit") or "",
+        advanced=reader.flag(node, "advanced", what),
         description=reader.text(node, "description") or "",
         fields=fields,
         place=place,
@@ -154,7 +157,7 @@ def _default(reader: FieldReader, node: Fields, declaration: Declaration, what: 
     if value is None:
         return replace(declaration, type=replace(declaration.type, optional=True), required=False)
     kind = declaration.type.kind
-    if kind in Value.kinds and kind != "span":
+    if declaration.type.value_kinds and kind != "span":
         message = f"{what}: a default of type {kind} cannot be written down; allowed: null, which makes it optional"
         reader.problem("bad-default", message, default.place)
         return replace(declaration, required=False)

@@ -8,7 +8,7 @@ from typing import Any
 from acestep_flows.errors import Problem
 from acestep_flows.graph.language import document
 from acestep_flows.graph.language.document import Fields, Scalar, SourcePosition
-from acestep_flows.graph.language.syntax import MAX_NAME, NAME
+from acestep_flows.graph.language.syntax import LANGUAGE_VERSION, MAX_NAME, NAME
 from acestep_flows.graph.language.wording import clip, listing, show, unlike
 
 
@@ -49,6 +49,24 @@ class FieldReader:
             return node.value
         self.problem("not-text", f"{key}: takes text; found {show(document.plain(node))}", node.place, label)
         return None
+
+    def version(self, root: Fields) -> None:
+        """Report a `version:` that is not the one this language has."""
+        node: Any = root.entries.get("version")
+        if node is not None and not (isinstance(node, Scalar) and node.value is not True and node.value == 1):
+            found = show(document.plain(node))
+            self.problem("version", f"version is {found}; allowed: {LANGUAGE_VERSION}", node.place)
+
+    def flag(self, parent: Fields, key: str, what: str) -> bool:
+        """Whether `key` is true; false where there is none, or something else."""
+        node: Any = parent.entries.get(key)
+        if node is None:
+            return False
+        if isinstance(node, Scalar) and isinstance(node.value, bool):
+            return node.value
+        message = f"{what}: {key} takes true or false; found {show(document.plain(node))}"
+        self.problem("bad-default", message, node.place)
+        return False
 
     def known_keys(self, fields: Fields, allowed: Sequence[str], what: str, label: str = "") -> None:
         """Report keys that are not allowed."""

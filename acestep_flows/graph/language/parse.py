@@ -9,9 +9,9 @@ from acestep_flows.graph.language import document
 from acestep_flows.graph.language.declare import declare
 from acestep_flows.graph.language.document import Fields, Items, Scalar, SourcePosition
 from acestep_flows.graph.language.field_reader import FieldReader, fits
+from acestep_flows.graph.language.groups import FindGroup, UsedGroups, no_groups, read_used, shared_inputs
 from acestep_flows.graph.language.syntax import (
     GRAPH_NAME,
-    LANGUAGE_VERSION,
     REFERENCE,
     Argument,
     Graph,
@@ -22,12 +22,18 @@ from acestep_flows.graph.language.syntax import (
 from acestep_flows.graph.language.types import Declaration
 from acestep_flows.graph.language.wording import clip, show
 
-GRAPH_KEYS = ("graph", "version", "summary", "inputs", "nodes", "outputs")
-NODE_KEYS = ("stage", "graph", "with", "each", "fold", "carry", "when", "otherwise")
+GRAPH_KEYS = ("graph", "version", "summary", "use", "inputs", "nodes", "outputs")
+NODE_KEYS = ("stage", "graph", "use", "with", "each", "fold", "carry", "when", "otherwise")
 
 
-def parse(content: str | bytes, file: str = "<text>", path: Path | None = None) -> Graph:
-    """Read a graph; whatever is wrong with its form is in `Graph.problems`."""
+def parse(content: str | bytes, file: str = "<text>", path: Path | None = None, groups: FindGroup = no_groups) -> Graph:
+    """Read a graph; whatever is wrong with its form is in `Graph.problems`.
+
+    Args:
+        file: its name in problems.
+        path: where it lies, if it is a file.
+        groups: finds the groups under `use:`, as `library.Library.group` does.
+    """
     root, problems = document.read(content)
     reader = GraphReader(file)
     for problem in problems:
@@ -37,13 +43,13 @@ def parse(content: str | bytes, file: str = "<text>", path: Path | None = None) 
             message = f"a graph is a map with {', '.join(GRAPH_KEYS)}; found {show(root and document.plain(root))}"
             reader.problem("not-a-map", message, root.place if root else SourcePosition(1, 1))
         return Graph("", file, path, readable=False, problems=tuple(reader.problems))
-    return reader.graph(root, path)
+    return reader.graph(root, path, groups)
 
 
 class GraphReader(FieldReader):
     """Reads a graph from one file."""
 
-    def graph(self, root: Fields, path: Path | None) -> Graph:
+    def graph(self, root: Fields, path: Path | None, groups: FindGroup) -> Graph:
         self.known_keys(root, GRAPH_KEYS, "a graph")
         self.required_keys(root, ("graph", "version", "nodes", "outputs"), "the graph")
         self.version(root)
@@ -55,24 +61,22 @@ class GraphReader(FieldReader):
         inputs = self.section(root, "inputs")
         nodes = self.section(root, "nodes")
         outputs = self.section(root, "outputs")
+        used = read_used(self, root, groups)
+        own = {key: self.input(key, inputs.keys[key], node) for key, node in inputs.entries.items()}
+        added, shared = used.inputs(own)
         return Graph(
             name=name or "",
             file=self.file,
             path=path,
             summary=self.text(root, "summary") or "",
-            inputs={key: self.input(key, inputs.keys[key], node) for key, node in inputs.entries.items()},
-            nodes={key: self.call(key, nodes.keys[key], node) for key, node in nodes.entries.items()},
+            inputs=own | added,
+            nodes={key: self.call(key, nodes.keys[key], node, used) for key, node in nodes.entries.items()},
             outputs=self.outputs(outputs),
+            shared=shared,
             problems=tuple(self.problems),
             content=document.plain(root),
             name_place=name_place,
         )
-
-    def version(self, root: Fields) -> None:
-        node = root.entries.get("version")
-        if node is not None and not (isinstance(node, Scalar) and node.value is not True and node.value == 1):
-            found = show(document.plain(node))
-            self.problem("version", f"version is {found}; allowed: {LANGUAGE_VERSION}", node.place)
 
     def section(self, root: Fields, key: str) -> Fields:
         """One of the three maps of names, without the names that are none."""
@@ -84,7 +88,7 @@ class GraphReader(FieldReader):
     def input(self, name: str, place: SourcePosition, node: document.Node) -> Declaration:
         return declare(self, name, place, node, f"input {clip(name)}")
 
-    def call(self, name: str, place: SourcePosition, node: document.Node) -> NodeSyntax:
+    def call(self, name: str, place: SourcePosition, node: document.Node, used: UsedGroups) -> NodeSyntax:
         label = clip(name)
         if not isinstance(node, Fields):
             message = f"a node is a map with {', '.join(NODE_KEYS)}; found {show(document.plain(node))}"
@@ -92,9 +96,12 @@ class GraphReader(FieldReader):
             return NodeSyntax(name, place, "stage", "", place)
         self.known_keys(node, NODE_KEYS, "a node", label)
         kind, target, target_place = self.target(node, place, label)
+        use, shared = shared_inputs(self, node, used, label)
         call = NodeSyntax(
             name, place, kind, target, target_place,
             arguments=self.arguments(node, "with", label),
+            use=use,
+            shared=shared,
             each=self.arguments(node, "each", label),
             fold=self.arguments(node, "fold", label),
             carry=self.arguments(node, "carry", label),

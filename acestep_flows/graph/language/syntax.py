@@ -62,6 +62,9 @@ class NodeSyntax:
         place: where its name stands.
         kind, target, target_place: `stage: vocode` or `graph: repaint`; the target is empty where neither stands.
         arguments: `with:`.
+        use: `use:`, names of groups.
+        shared: the graph's inputs of these groups, each under its name. They are bound where the target takes an
+            input of that name and `with:` does not bind it.
         each: `each:`, variable to list; the node runs once per element and its outputs become lists.
         fold: `fold:`, variable to list; the node runs for one element after the other.
         carry: `carry:` of a fold, name of an output to its first state.
@@ -75,6 +78,8 @@ class NodeSyntax:
     target: str
     target_place: SourcePosition
     arguments: Fields = field(default_factory=Fields)
+    use: tuple[str, ...] = ()
+    shared: Fields = field(default_factory=Fields)
     each: Fields = field(default_factory=Fields)
     fold: Fields = field(default_factory=Fields)
     carry: Fields = field(default_factory=Fields)
@@ -105,6 +110,27 @@ class NodeSyntax:
 
 
 @dataclass(frozen=True)
+class Group:
+    """A file of inputs that several graphs share.
+
+    Attributes:
+        name: the `group:` key.
+        file: the file as problems name it.
+        summary: one or more lines for people.
+        inputs: by name, in the order of the file; all are advanced.
+        content: each input's declaration as plain data, by name.
+        problems: what was wrong with the file.
+    """
+
+    name: str
+    file: str
+    summary: str = ""
+    inputs: Mapping[str, Declaration] = field(default_factory=dict)
+    content: Mapping[str, Any] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
 class Graph:
     """A graph file.
 
@@ -113,10 +139,11 @@ class Graph:
         file: the file as problems name it.
         path: where the file lies; None for a graph that came as text.
         summary: one or more lines for people.
-        inputs, nodes, outputs: by name, in the order of the file.
+        inputs, nodes, outputs: by name, in the order of the file. Inputs of the groups in `use:` come last.
+        shared: declarations of the inputs that groups gave, as plain data.
         readable: the file is YAML and a map; without this no rule can say anything.
         problems: what was wrong with the file's form (`check` adds what is wrong with its meaning).
-        content: the file as plain data, for the digest.
+        content: the file as plain data, for the digest. A `Scope` holds it with `use:` written out.
         name_place: where the name stands.
     """
 
@@ -127,6 +154,7 @@ class Graph:
     inputs: Mapping[str, Declaration] = field(default_factory=dict)
     nodes: Mapping[str, NodeSyntax] = field(default_factory=dict)
     outputs: Fields = field(default_factory=Fields)
+    shared: Mapping[str, Any] = field(default_factory=dict)
     readable: bool = True
     problems: tuple[Problem, ...] = ()
     content: Any = None

@@ -13,7 +13,7 @@ from acestep_flows.errors import InputError
 from acestep_flows.graph.language.document import NOWHERE, SourcePosition
 from acestep_flows.graph.language.wording import between, brief, clip, counted, listing, show, unlike
 from acestep_flows.stages.ports import PortType
-from acestep_flows.values import MAX_SEED, Span, Value
+from acestep_flows.values import MAX_SEED, MUSIC, Span, Value
 from acestep_flows.wording.quantities import typed_form
 
 SCALARS = ("text", "int", "float", "bool", "seed")
@@ -31,7 +31,7 @@ Draw = Callable[[str], int]
 
 def kinds() -> list[str]:
     """Every word that may stand as a type, `list of` aside."""
-    return [*SCALARS, *sorted(Value.kinds), "record"]
+    return [*SCALARS, *sorted([*Value.kinds, MUSIC]), "record"]
 
 
 def parse_type(words: str) -> PortType | str:
@@ -61,6 +61,8 @@ class Declaration:
         shortest, longest: bounds on the characters of a text or the elements of a list.
         choices: the values allowed, for a list those of its elements; empty allows all.
         unit: what a number counts ("s", "dB").
+        advanced: few need it; listed apart from the others.
+        group: the group that it was taken from; empty for one that the file declares itself.
         description: one line for whoever fills it in.
         fields: declarations of a record's fields, also of the records in a list.
         place: where the name stands in the file.
@@ -76,6 +78,8 @@ class Declaration:
     longest: int | None = None
     choices: tuple[Any, ...] = ()
     unit: str = ""
+    advanced: bool = False
+    group: str = ""
     description: str = ""
     fields: Mapping[str, Declaration] = field(default_factory=dict)
     place: SourcePosition = NOWHERE
@@ -137,8 +141,8 @@ def literal(kind: PortType, value: Any, where: str) -> Any:
         InputError: it is not.
     """
     name = kind.kind
-    if name in Value.kinds:
-        if isinstance(value, Value) and value.kind == name:
+    if kind.value_kinds:
+        if isinstance(value, Value) and value.kind in kind.value_kinds:
             return value
         if name == "span":
             return _span(value, where)
@@ -181,7 +185,7 @@ def _whole(value: Any) -> bool:
 
 def _allowed_literal(kind: PortType) -> str:
     words = {"text": "text", "bool": "true or false", "int": "a whole number", "float": "a finite number"}
-    return words.get(kind.kind, f"a value of type {kind.kind}")
+    return words.get(kind.kind, f"a value of type {' or '.join(kind.value_kinds) or kind}")
 
 
 def _seed(value: Any, where: str, also: str) -> int:

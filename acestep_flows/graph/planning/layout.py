@@ -21,7 +21,7 @@ from acestep_flows.graph.planning.literals import check_literals, is_static, set
 from acestep_flows.graph.planning.plan import Binding, Fallback, NodeOutput, Plan, PlanNode, outputs_in
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.ports import PortType
-from acestep_flows.values import canonical_json
+from acestep_flows.values import MUSIC_KINDS, Value, canonical_json
 
 MAX_NODES = 50_000
 
@@ -132,9 +132,11 @@ class _Frame:
         if target.source == "node":
             return self.results[target.name][target.port]
         binding = variables[target.name] if target.source == "variable" else self.bound[target.name]
-        for name in target.path:
-            binding = _field(binding, name, argument, f"{self.path}{call.name if call else 'outputs'}")
-        return binding
+        where = f"{self.path}{call.name if call else 'outputs'}"
+        fields = target.path[:-1] if target.of_music else target.path
+        for name in fields:
+            binding = _field(binding, name, argument, where)
+        return form_of(binding, target.path[-1], f"node {where}") if target.of_music else binding
 
 
 class _Planner:
@@ -161,12 +163,20 @@ class _Planner:
         kinds = frame.scope.outputs(call) or {}
         others = {name: settle(kinds.get(name), frame.binding(argument, kinds.get(name)), f"{frame.path}{call.name}")
                   for name, argument in call.otherwise.entries.items()}  # fmt: skip
-        if is_static(condition):
+        if is_static(condition) or self._is_there(frame, condition):
             if condition is not None and condition is not False:
                 return self.loop(frame, call)
             return {name: others.get(name) for name in kinds}
         bindings = self.loop(replace(frame, when=(*frame.when, condition)), call)
         return {name: self._or(frame, call, binding, name, others) for name, binding in bindings.items()}
+
+    def _is_there(self, frame: _Frame, condition: Binding) -> bool:
+        """Whether a node computes the condition and is sure to give a value, so that nothing is left to decide."""
+        if not isinstance(condition, NodeOutput) or condition.kind not in Value.kinds:
+            return False
+        node = self.nodes[condition.node]
+        kind = frame.scope.registry[node.stage].outputs()[condition.port].type
+        return not kind.optional and set(map(id, node.when)) <= set(map(id, frame.when))
 
     def _or(
         self, frame: _Frame, call: NodeSyntax, binding: Binding, name: str, others: Mapping[str, Binding]
@@ -217,7 +227,7 @@ class _Planner:
             for name, file in literals.paths:
                 self._refuse_graphs_path(path, name, file)
             self.nodes[path] = PlanNode(path, call.target, literals.inputs, frame.when, literals.params)
-            return {port: NodeOutput(path, port) for port in signature.outputs}
+            return {port: NodeOutput(path, port, kind.kind if kind else "") for port, kind in signature.outputs.items()}
         inner = frame.scope.nested(call)
         bound = {
             name: self._bind(declared, bindings, f"{path}.{name}") for name, declared in inner.graph.inputs.items()
@@ -236,14 +246,35 @@ class _Planner:
     def _bind(self, declared: Declaration, bindings: Mapping[str, Binding], where: str) -> Binding:
         """The binding of an input of a nested graph. Literals are checked like the user's inputs."""
         binding = bindings.get(declared.name, declared.default)
+        has_default = not declared.required and not declared.type.optional
+        if binding is None and has_default:
+            binding = declared.default
         if is_static(binding):
             return accept(declared, binding, where, self.seeds)
+        if has_default and isinstance(binding, Fallback):  # it may turn out absent
+            binding = Fallback((*binding.options, accept(declared, declared.default, where, self.seeds)))
         return settle(declared.type, binding, where)
 
 
 def _below(node: str, path: str) -> bool:
     """Whether the planned node was laid out for the node at `path`."""
     return node == path or node.startswith((f"{path}.", f"{path}["))
+
+
+def form_of(music: Binding, kind: str, where: str) -> Binding:
+    """The music if it has the form `kind`, audio or latents, else None.
+
+    Raises:
+        InputError: its form is not known before the run.
+    """
+    if music is None:
+        return None
+    if isinstance(music, Fallback):
+        forms = tuple(form_of(option, kind, where) for option in music.options)
+        return None if all(form is None for form in forms) else Fallback(forms)
+    if isinstance(music, (Value, NodeOutput)) and music.kind in MUSIC_KINDS:
+        return music if music.kind == kind else None
+    raise InputError("whether it is audio or latents is known only during the run", where=where, allowed="one of both")
 
 
 def _field(record: Binding, name: str, reference: Reference, node: str) -> Binding:

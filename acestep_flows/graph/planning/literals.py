@@ -13,7 +13,7 @@ from acestep_flows.graph.content import Content
 from acestep_flows.graph.language.types import literal
 from acestep_flows.graph.library import looks_like_path
 from acestep_flows.graph.planning.plan import Binding, Fallback, NodeOutput, outputs_in
-from acestep_flows.graph.planning.resolve import resolve
+from acestep_flows.graph.planning.resolve import leaves_default, resolve
 from acestep_flows.stages.contract import Port, Stage, StageParams
 from acestep_flows.stages.ports import PortType
 
@@ -43,7 +43,11 @@ def check_literals(stage: type[Stage], bindings: Mapping[str, Binding], path: st
         InputError: a literal is not usable, or the stage refuses it.
     """
     ports = stage.inputs()
-    inputs = {name: settle(ports[name].type, binding, f"node {path}, {name}") for name, binding in bindings.items()}
+    inputs = {
+        name: settle(ports[name].type, binding, f"node {path}, {name}")
+        for name, binding in bindings.items()
+        if name not in stage.Params.model_fields or not leaves_default(ports[name], binding)
+    }
     paths = tuple(_named_paths(ports, inputs))
     return CheckedLiterals(inputs, _checked_params(stage, inputs, path), paths)
 

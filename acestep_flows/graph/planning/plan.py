@@ -15,10 +15,11 @@ from acestep_flows.stages.contract import StageParams
 
 @dataclass(frozen=True)
 class NodeOutput:
-    """A reference to one output port of a planned node."""
+    """A reference to one output port of a planned node; `kind` is that of the port's type."""
 
     node: str
     port: str
+    kind: str = field(default="", compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"${self.node}.{self.port}"

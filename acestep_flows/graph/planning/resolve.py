@@ -13,7 +13,7 @@ from acestep_flows.errors import InputError
 from acestep_flows.graph.content import Content, Handle, Outputs
 from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.graph.planning.plan import Binding, Fallback, NodeOutput, Plan, PlanNode
-from acestep_flows.stages.contract import Stage, StageParams
+from acestep_flows.stages.contract import Port, Stage, StageParams
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import Span, Value
 from acestep_flows.wording.faults import data_faults
@@ -105,7 +105,9 @@ def call_of(
             if _lacks(ports[name].type, inputs[name]):
                 raise InputError("missing: the node that makes it was skipped", where=f"node {node.id}, {name}")
         elif node.params is None:
-            params[name] = resolve(binding, results, held)
+            content = resolve(binding, results, held)
+            if not leaves_default(ports[name], content):
+                params[name] = content
     missing = [name for name, content in inputs.items() if content is dataclasses.MISSING]
     if missing:
         raise InputError(f"no {', '.join(missing)}", where=f"node {node.id}", allowed=", ".join(ports))
@@ -119,6 +121,11 @@ def _validated(stage: type[Stage], params: Mapping[str, Content], node: PlanNode
         first = data_faults(error)[0]
         where = f"node {node.id}, {first.where}" if first.where else f"node {node.id}"
         raise InputError(first.what, where=where, allowed=first.allowed) from None
+
+
+def leaves_default(param: Port, content: Any) -> bool:
+    """Whether nothing is given to a parameter that does not take it and has a default, which stays then."""
+    return content is None and not param.required and not param.type.optional
 
 
 @cache

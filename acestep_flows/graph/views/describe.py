@@ -18,17 +18,33 @@ UNBROKEN = "\N{NO-BREAK SPACE}"
 
 
 def describe(graph: Graph, registry: Mapping[str, type[Stage]], find: Find) -> str:
-    """Inputs, nodes in the order they can run, and outputs, in aligned columns; also of a graph with problems."""
+    """Inputs, those that few need apart, nodes in the order they can run, and outputs, in aligned columns.
+
+    A graph with problems is described, too.
+    """
     scope = Scope(graph, registry, Nesting(find))
     order = list(graph.nodes) if scope.cycles() else scope.order()
-    inputs = [(name, constraints(declared), declared.description) for name, declared in graph.inputs.items()]
+    common, advanced = (
+        [
+            (name, constraints(declared), declared.description)
+            for name, declared in graph.inputs.items()
+            if declared.advanced is wanted
+        ]
+        for wanted in (False, True)
+    )
     nodes = [(name, graph.nodes[name].target, node_line(graph.nodes[name])) for name in order]
     outputs = [
         (name, str(scope.type_of(argument) or "unknown"), written(argument))
         for name, argument in graph.outputs.entries.items()
     ]
     heading = f"{graph.name}\n{textwrap.fill(graph.summary, WIDTH)}".rstrip()
-    parts = [heading, _table("Inputs", inputs), _table("Nodes", nodes), _table("Outputs", outputs)]
+    parts = [
+        heading,
+        _table("Inputs", common),
+        _table("Advanced inputs", advanced),
+        _table("Nodes", nodes),
+        _table("Outputs", outputs),
+    ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -62,6 +78,7 @@ def node_line(node: NodeSyntax) -> str:
     loop = "each" if node.each.entries else "fold"
     parts = [f"{loop} {name} in {written(argument)}:" for name, argument in node.loop.entries.items()]
     parts += [f"{name}={written(argument)}" for name, argument in node.arguments.entries.items()]
+    parts += [f"use {', '.join(node.use)}"] if node.use else []
     parts += [f"carry {name} from {written(argument)}" for name, argument in node.carry.entries.items()]
     if node.when is not None:
         parts.append(f"when {node.when}")

@@ -50,10 +50,11 @@ class Picture:
 
 
 def picture(graph: Graph) -> Picture:
-    """What to draw of a graph; references that point nowhere are left out."""
+    """What to draw of a graph. References that point nowhere and advanced inputs are left out."""
     parts = [
         DrawnBox(f"in.{name}", name, str(_plain_type(declared.type)), "input")
         for name, declared in graph.inputs.items()
+        if not declared.advanced
     ]
     parts += [
         DrawnBox(f"at.{name}", name, _note(node), node.kind, bool(node.loop.entries), node.when is not None)
@@ -96,7 +97,7 @@ def _point(
             if reference.name in graph.nodes:
                 names = labels.setdefault((f"at.{reference.name}", target), [])
                 names.extend([".".join(reference.path)] if reference.path else [])
-            elif reference.name in graph.inputs:
+            elif reference.name in graph.inputs and not graph.inputs[reference.name].advanced:
                 labels.setdefault((f"in.{reference.name}", target), [])
 
 

@@ -1,7 +1,8 @@
 """The JSON Schema (2020-12) of a graph's inputs, from which the HTTP interface and the web form are made.
 
 Values that JSON cannot hold are named by text: over HTTP, the id of an uploaded asset. `x-type` names the type
-in the graph language, `x-unit` the unit.
+in the graph language (`music` takes an asset with audio or one with latents), `x-unit` the unit. `x-advanced` marks
+inputs that few need.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ def _declared(declared: Declaration) -> dict[str, Any]:
     if not declared.required:
         schema["default"] = declared.default
     schema |= _present({"description": declared.description or None, "x-unit": declared.unit or None})
+    if declared.advanced:
+        schema["x-advanced"] = True
     return schema | {"x-type": str(PortType(declared.type.kind, declared.type.item))}
 
 

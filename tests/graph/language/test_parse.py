@@ -98,20 +98,20 @@ CASES: dict[str, tuple[str | bytes, list[str]]] = {
     ),
     "a list": (
         "- 1\n",
-        ["g.yaml:1:1: a graph is a map with graph, version, summary, inputs, nodes, outputs; found a list of 1"],
+        ["g.yaml:1:1: a graph is a map with graph, version, summary, use, inputs, nodes, outputs; found a list of 1"],
     ),
     "nothing": (
         "",
-        ["g.yaml:1:1: a graph is a map with graph, version, summary, inputs, nodes, outputs; found null"],
+        ["g.yaml:1:1: a graph is a map with graph, version, summary, use, inputs, nodes, outputs; found null"],
     ),
     "a word": (
         "hello",
-        ["g.yaml:1:1: a graph is a map with graph, version, summary, inputs, nodes, outputs; found text 'hello'"],
+        ["g.yaml:1:1: a graph is a map with graph, version, summary, use, inputs, nodes, outputs; found text 'hello'"],
     ),
     "unknown key": (
         BASE + "output: 1\n",
         [
-            "g.yaml:8:1: a graph has no key 'output', nearest 'outputs'; allowed: graph, version, summary, inputs, nodes, outputs"
+            "g.yaml:8:1: a graph has no key 'output', nearest 'outputs'; allowed: graph, version, summary, use, inputs, nodes, outputs"
         ],
     ),
     "missing keys": (
@@ -154,14 +154,14 @@ CASES: dict[str, tuple[str | bytes, list[str]]] = {
     "node is no map": (
         BASE.replace("{stage: prompt, with: {tags: $tags}}", "prompt"),
         [
-            "g.yaml:6:9: node mood: a node is a map with stage, graph, with, each, fold, carry, when, otherwise; found text 'prompt'"
+            "g.yaml:6:9: node mood: a node is a map with stage, graph, use, with, each, fold, carry, when, otherwise; found text 'prompt'"
         ],
     ),
     "unknown key of a node": (
         BASE.replace("with:", "wiht:"),
         [
             "g.yaml:6:3: node mood: stage prompt needs tags (text), which is not given",
-            "g.yaml:6:25: node mood: a node has no key 'wiht', nearest 'with'; allowed: stage, graph, with, each, fold, carry, when, otherwise",
+            "g.yaml:6:25: node mood: a node has no key 'wiht', nearest 'with'; allowed: stage, graph, use, with, each, fold, carry, when, otherwise",
         ],
     ),
     "neither stage nor graph": (
@@ -208,7 +208,7 @@ CASES: dict[str, tuple[str | bytes, list[str]]] = {
     "unknown key of an input": (
         inp("{type: seed, defualt: 1}"),
         [
-            "g.yaml:4:19: input x has no key 'defualt', nearest 'default'; allowed: type, fields, default, minimum, maximum, shortest, longest, choices, unit, description"
+            "g.yaml:4:19: input x has no key 'defualt', nearest 'default'; allowed: type, fields, default, minimum, maximum, shortest, longest, choices, unit, advanced, description"
         ],
     ),
     "fields of no record": (

@@ -45,7 +45,7 @@ async def list_graphs(service: TheService, caller: TheCaller, builder: TheBuilde
 async def check_graph(request: CheckRequest, service: TheService, caller: TheCaller) -> CheckAnswer:
     """Check a graph of your own without running it. Returns all of its problems."""
     try:
-        scope = await in_thread(lambda: service.checked(parse_graph(request.graph)))
+        scope = await in_thread(lambda: service.checked(parse_graph(service, request.graph)))
     except GraphError as error:
         problems = [
             Problem(

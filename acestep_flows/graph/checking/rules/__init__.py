@@ -20,6 +20,7 @@ RULES: tuple[Rule, ...] = (
     names.references,
     arguments.missing,
     arguments.extra,
+    arguments.use,
     arguments.type_mismatch,
     arguments.out_of_range,
     loops.over_lists,

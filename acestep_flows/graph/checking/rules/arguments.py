@@ -12,13 +12,12 @@ from acestep_flows.graph.checking.nesting import Unresolved
 from acestep_flows.graph.checking.rules.finding import finding
 from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.checking.signature import NodeInput
-from acestep_flows.graph.language.document import Fields, Items, SourcePosition, plain
+from acestep_flows.graph.language.document import Fields, Items, Scalar, SourcePosition, plain
 from acestep_flows.graph.language.syntax import Argument, NodeSyntax, Reference, references_in
 from acestep_flows.graph.language.types import accept, literal
 from acestep_flows.graph.language.wording import allowed_by, show, unlike
 from acestep_flows.stages.contract import Port, Stage
 from acestep_flows.stages.ports import PortType
-from acestep_flows.values import Value
 from acestep_flows.wording.faults import DataFault, data_fault
 
 Mismatch = tuple[str, SourcePosition]
@@ -44,11 +43,27 @@ def extra(scope: Scope) -> Iterator[Problem]:
                 yield finding(scope, "extra-input", message, place, node)
 
 
+def use(scope: Scope) -> Iterator[Problem]:
+    """A node takes something of every group it uses."""
+    for node in scope.graph.nodes.values():
+        if not node.use or (signature := scope.signature(node)) is None:
+            continue
+        if node.shared.entries and not node.shared.entries.keys() & signature.inputs.keys():
+            message = f"{node.kind} {node.target} takes nothing of {', '.join(node.use)}; allowed: leave use: out"
+            yield finding(scope, "use", message, next(iter(node.shared.keys.values())), node)
+
+
 def type_mismatch(scope: Scope) -> Iterator[Problem]:
     """What is bound to a port is of the port's type."""
     for node, name, argument, node_input in _bound(scope):
-        for message, place in mismatches(scope, argument, node_input.type, node):
+        for message, place in mismatches(scope, argument, _wanted(scope, node, argument, node_input), node):
             yield finding(scope, "type-mismatch", f"{name} {message}", place, node)
+
+
+def _wanted(scope: Scope, node: NodeSyntax, argument: Argument, node_input: NodeInput) -> PortType:
+    """The type that an argument must have. Nothing is taken, too, where it leaves a default in place."""
+    given = scope.type_of(argument, node, node_input.type)
+    return node_input.type_or_nothing if given is not None and given.optional else node_input.type
 
 
 def out_of_range(scope: Scope) -> Iterator[Problem]:
@@ -57,7 +72,9 @@ def out_of_range(scope: Scope) -> Iterator[Problem]:
         literals = {
             name: (argument, node_input)
             for _, name, argument, node_input in _bound(scope, node)
-            if not any(references_in(argument)) and not any(mismatches(scope, argument, node_input.type, node))
+            if not any(references_in(argument))
+            and not (node_input.has_default and plain(argument) is None)
+            and not any(mismatches(scope, argument, node_input.type, node))
         }
         stage = scope.stage(node)
         if stage is not None:
@@ -85,10 +102,16 @@ def _stage_refusals(
         for name, (argument, node_input) in literals.items()
         if name in fields
     }
-    whole = len(params) == len(fields.keys() & node.arguments.entries.keys())
+    bound = (name for name in fields.keys() & node.arguments.entries.keys() if not _is_null(node, name))
+    whole = len(params) == len(list(bound))
     for name, fault in param_faults(stage, params, whole).items():
         place = literals[name][0].place if name else node.place
         yield finding(scope, "out-of-range", f"{name} {fault}".strip(), place, node)
+
+
+def _is_null(node: NodeSyntax, name: str) -> bool:
+    argument = node.arguments.entries[name]
+    return isinstance(argument, Scalar) and argument.value is None
 
 
 def _param_value(argument: Argument, kind: PortType) -> Any:
@@ -171,7 +194,7 @@ def plain_or_none(argument: Argument) -> Any:
 
 def _literal_mismatches(argument: Argument, kind: PortType) -> Iterator[Mismatch]:
     value = plain_or_none(argument)
-    if kind.kind in Value.kinds and kind.kind != "span":
+    if kind.value_kinds and kind.kind != "span":
         yield f"takes {kind}; found {show(argument)}", argument.place
         return
     try:

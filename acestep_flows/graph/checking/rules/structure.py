@@ -8,6 +8,7 @@ from acestep_flows.errors import Problem
 from acestep_flows.graph.checking.rules.finding import finding
 from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.language.syntax import NAME, references_in
+from acestep_flows.graph.language.types import Declaration
 from acestep_flows.graph.language.wording import listing, nearest
 
 
@@ -51,10 +52,19 @@ def unused_inputs(scope: Scope) -> Iterator[Problem]:
         names.extend(scope.names_used(node))
     known = scope.graph.nodes
     used = {name if name in known else _closest_name(name, inputs) for name in names}
+    of_groups: dict[str, list[Declaration]] = {}
     for name, declared in inputs.items():
-        if name not in used and NAME.fullmatch(name):
-            message = f"input {name} is never used; allowed: refer to ${name}, or leave it out"
-            yield finding(scope, "unused-input", message, declared.place)
+        if name in used or not NAME.fullmatch(name):
+            continue
+        if declared.group:
+            of_groups.setdefault(declared.group, []).append(declared)
+            continue
+        message = f"input {name} is never used; allowed: refer to ${name}, or leave it out"
+        yield finding(scope, "unused-input", message, declared.place)
+    for group, unused in of_groups.items():
+        names_text = listing(declared.name for declared in unused)
+        message = f"no node takes {names_text} of group {group}; allowed: use: [{group}] in a node that does"
+        yield finding(scope, "unused-input", message, unused[0].place)
 
 
 def _partly_unread(scope: Scope) -> bool:
