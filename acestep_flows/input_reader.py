@@ -13,7 +13,7 @@ from typing import Any
 
 from acestep_flows.errors import InputError
 from acestep_flows.stages.ports import PortType
-from acestep_flows.values import Value
+from acestep_flows.values import MUSIC, Value
 from acestep_flows.wording import quantities, text_lists
 from acestep_flows.wording.forms import written_form
 from acestep_flows.wording.text_file import expanded, read_text_file
@@ -101,23 +101,25 @@ class InputReader:
         return self._structure(text, kind, name)
 
     def value(self, path: str, kind: str, name: str) -> Value:
-        """The audio or other value of `kind` in the file at `path`.
+        """The audio or other value of `kind` in the file at `path`; for music, its content tells audio from latents.
 
         Raises:
             InputError: the file cannot be read, or holds no such value. Its text names the input and the file.
         """
-        from acestep_flows.value_file import read_value
+        from acestep_flows.value_file import form_of_music, read_value
 
         file = expanded(path, name)
-        if kind == "audio":
+        form = form_of_music(file) if kind == MUSIC else kind
+        if form == "audio":
             from acestep_flows.audio import read
 
             try:
                 value: Value = read.audio(file)
             except InputError as error:
-                raise InputError(error.what, where=f"{name}: {error.where}", allowed=error.allowed) from error
+                allowed = f"{error.allowed}; or a file of latents" if kind == MUSIC and error.allowed else error.allowed
+                raise InputError(error.what, where=f"{name}: {error.where}", allowed=allowed) from error
         else:
-            value = read_value(file, kind, name)
+            value = read_value(file, form, name)
         self.files[value.digest] = path
         return value
 

@@ -10,6 +10,8 @@ import numpy as np
 from acestep_flows.errors import InputError
 from acestep_flows.values import Value, canonical_json, pack, unpack
 
+SUFFIX = ".safetensors"
+
 
 def encode_value(value: Value) -> bytes:
     """The bytes of a file with `value`."""
@@ -18,6 +20,17 @@ def encode_value(value: Value) -> bytes:
     arrays, fields = pack(value)
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     return save(contiguous, {"kind": value.kind, "fields": canonical_json(fields)})
+
+
+def form_of_music(path: Path) -> str:
+    """What the file of a music input holds, by its content: "latents" for a file of `encode_value`, else "audio"."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy"):
+            return "latents"
+    except (OSError, SafetensorError):
+        return "latents" if path.suffix == SUFFIX else "audio"
 
 
 def read_value(path: Path, kind: str, name: str) -> Value:

@@ -13,7 +13,7 @@ from acestep_flows.errors import InputError
 from acestep_flows.input_reader import InputReader
 from acestep_flows.stages.ports import PortType
 from acestep_flows.value_file import encode_value
-from acestep_flows.values import Audio, Latents
+from acestep_flows.values import Audio, Latents, Mel
 
 TEXT, INT, FLOAT, SEED, SPAN = (PortType(kind) for kind in ("text", "int", "float", "seed", "span"))
 TAKE = PortType("record", fields=(("audio", PortType("audio")), ("gain", FLOAT)))
@@ -137,3 +137,28 @@ def test_options_become_inputs() -> None:
 def test_options_that_are_none(settings: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         InputReader().inputs(settings, {"tags": TEXT, "steps": INT})
+
+
+def test_music_is_what_its_file_holds(tmp_path: Path) -> None:
+    latents, sound = Latents(np.zeros((8, 16, 3), np.float32)), tmp_path / "song.safetensors.wav"
+    soundfile.write(sound, np.zeros((4410, 2)), 44_100)
+    stored = tmp_path / "no-suffix"
+    stored.write_bytes(encode_value(latents))
+    reader, music = InputReader(), PortType("music")
+    assert reader.read(f"@{stored}", music, "source") == latents
+    assert reader.read(str(sound), music, "source").kind == "audio"
+    assert sorted(reader.files.values()) == sorted([str(stored), str(sound)])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("mel.bin", encode_value(Mel(np.zeros((2, 128, 8), np.float32))), r"source: .*mel\.bin holds mel"),
+        ("torn.safetensors", b"torn", r"source: cannot read .*torn\.safetensors"),
+        ("text.txt", b"la la", r"source: .*text\.txt: .*; or a file of latents\)"),
+    ],
+)
+def test_what_is_neither_audio_nor_latents_is_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        InputReader().read(str(tmp_path / name), PortType("music"), "source")

@@ -70,8 +70,8 @@ LAYERS: dict[str, str] = {
     "api.server": "errors lazy_imports settings wording stages weights graph runtime.serving api.options api.store "
     "api.execution api.http fastapi",
     # many songs
-    "bulk": "errors storage values wording mlflow_run model audio stages weights graph runtime.serving runtime.bulk "
-    "input_reader outputs session client torch",
+    "bulk": "errors storage values value_file wording mlflow_run model audio stages weights graph runtime.serving "
+    "runtime.bulk input_reader outputs session client torch",
     # training
     "training.synthesis": "errors storage",
     "training.nano.architecture": "model",

@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from acestep_flows.errors import InputError
 from acestep_flows.graph.language.types import RANDOM, SCALARS, Declaration, accept, record_type
 from acestep_flows.input_reader import InputReader
 from acestep_flows.stages.ports import PortType
-from acestep_flows.values import MAX_SEED, Value
+from acestep_flows.value_file import form_of_music
+from acestep_flows.values import MAX_SEED, MUSIC, Value
 
 ReadCell = Callable[[Any], Any]
 """Turns a cell of a manifest into the input that a row holds."""
@@ -102,7 +104,7 @@ def opened(
 def _read_value(reader: InputReader, path: Any, kind: PortType, where: str) -> Value:
     if "://" not in path:
         return reader.value(path, kind.kind, where)
-    if kind.kind != "audio":
+    if "audio" not in kind.value_kinds:
         raise InputError(f"{path[:200]!r}", where=where, allowed=f"a local file, for {kind.kind}")
     from acestep_flows.audio import read
 
@@ -125,14 +127,23 @@ def _fetch(url: str, where: str) -> bytes:
 
 
 def stand_ins(inputs: Mapping[str, Any], declared: Mapping[str, Declaration]) -> dict[str, Any]:
-    """A row's inputs with an empty value in place of each file: enough to lay out a plan, not to run it."""
-    values: dict[str, Any] = record_type(declared).map_files(inputs, _stand_in)
+    """A row's inputs with an empty value in place of each file: enough to lay out a plan, not to run it.
+
+    Where a file may be audio or latents, its content is looked at: their plans differ.
+    """
+    values: dict[str, Any] = record_type(declared).map_files(inputs, _stand_in_of_file)
     return values
+
+
+def _stand_in_of_file(path: Any, kind: PortType, where: str) -> Value:
+    if kind.kind != MUSIC or not isinstance(path, str) or "://" in path:
+        return _stand_in(path, kind, where)
+    return _stand_in(path, PortType(form_of_music(Path(path))), where)
 
 
 def _stand_in(path: Any, kind: PortType, where: str) -> Value:
     """A value of the type without content, for checks that look at the type alone."""
-    return object.__new__(Value.kinds[kind.kind])
+    return object.__new__(Value.kinds[kind.value_kinds[0]])
 
 
 def _no_draw(where: str) -> int:

@@ -14,7 +14,7 @@ from acestep_flows.cli.set_inputs import InputForms
 from acestep_flows.errors import NotFound
 from acestep_flows.input_reader import InputReader
 from acestep_flows.stages.ports import PortType
-from acestep_flows.values import Value
+from acestep_flows.values import MUSIC, Value
 from acestep_flows.wording.text_file import expanded
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _type(schema: Mapping[str, Any]) -> PortType:
         return PortType("list", _type(schema["items"]), optional=optional)
     if schema.get("type") == "object":
         return PortType("record", fields=tuple(types_in(schema).items()), optional=optional)
-    if kind in Value.kinds or kind in ("text", "int", "float", "bool", "seed", "any"):
+    if kind in Value.kinds or kind in (MUSIC, "text", "int", "float", "bool", "seed", "any"):
         return PortType(kind, optional=optional)
     if schema.get("format") == "asset":
         return PortType("audio")

@@ -17,7 +17,7 @@ from acestep_flows.graph.language.wording import show
 from acestep_flows.input_reader import InputReader
 from acestep_flows.session.result import RunResult
 from acestep_flows.stages.ports import PortType
-from acestep_flows.values import Value
+from acestep_flows.values import MUSIC, Value
 
 ONE_ARRAY = ("latents", "mel")
 """Kinds of values that are one array and nothing else, so that the array can stand for them."""
@@ -48,7 +48,7 @@ def read_inputs(inputs: Mapping[str, Any], types: Mapping[str, PortType]) -> tup
         if isinstance(value, RunResult):
             raise InputError("the result of a run", where=where, allowed=_outputs(value, kind))
         if kind.is_file:
-            return _value(value, kind.kind, where, reader)
+            return _value(value, kind, where, reader)
         if isinstance(value, np.ndarray):
             return kind.map(value.tolist(), leaf, where)
         if kind.kind == "text" and isinstance(value, PathLike):
@@ -61,21 +61,24 @@ def read_inputs(inputs: Mapping[str, Any], types: Mapping[str, PortType]) -> tup
 
 def _outputs(result: RunResult, kind: PortType) -> str:
     """The outputs of a result that may stand for it: those of `kind`, else all."""
-    names = [name for name, output in result.outputs.items() if isinstance(output, Value) and output.kind == kind.kind]
+    names = [
+        name for name, output in result.outputs.items() if isinstance(output, Value) and output.kind in kind.value_kinds
+    ]
     return "one of its outputs: " + ", ".join(f"result.{name}" for name in names or result.outputs)
 
 
-def _value(value: Any, kind: str, where: str, reader: InputReader) -> Value:
+def _value(value: Any, kind: PortType, where: str, reader: InputReader) -> Value:
     """A value of `kind`: itself, the content of a file, or an array that stands for it."""
-    if isinstance(value, Value) and value.kind == kind:
+    if isinstance(value, Value) and value.kind in kind.value_kinds:
         return value
     if isinstance(value, (str, PathLike)):
-        return reader.value(str(value), kind, where)
-    name = Value.kinds[kind].__name__
+        return reader.value(str(value), kind.kind, where)
+    name = " or ".join(Value.kinds[form].__name__ for form in kind.value_kinds)
     if isinstance(value, np.ndarray):
-        if kind in ONE_ARRAY:
-            return Value.kinds[kind](value)  # type: ignore[call-arg]  # each of them has one field
-        hint = "Audio(samples, sample_rate) with samples (channels, n)" if kind == "audio" else name
+        if kind.kind in ONE_ARRAY:
+            return Value.kinds[kind.kind](value)  # type: ignore[call-arg]  # each of them has one field
+        audio = "Audio(samples, sample_rate) with samples (channels, n)"
+        hint = {"audio": audio, MUSIC: f"{audio}, Latents(array)"}.get(kind.kind, name)
         raise InputError("a bare array", where=where, allowed=f"{hint}, or the path of a file with it")
     raise InputError(show(value), where=where, allowed=f"{name}, or the path of a file with it")
 

@@ -10,9 +10,11 @@ import soundfile
 from acestep_flows.bulk.inputs import CellReader, PathReader, located, opened, reading, stand_ins
 from acestep_flows.errors import InputError
 from acestep_flows.graph.language.types import Declaration
+from acestep_flows.graph.library import Library
 from acestep_flows.input_reader import InputReader
 from acestep_flows.stages.ports import PortType
-from acestep_flows.values import Audio
+from acestep_flows.value_file import encode_value
+from acestep_flows.values import Audio, Latents
 from tests.bulk.manifests import scope, written
 
 SONGS = """
@@ -130,3 +132,14 @@ def test_set_options_keep_files_as_paths(song: Path, monkeypatch: pytest.MonkeyP
     types = {"source": PortType("audio"), "lyrics": PortType("text")}
     found = PathReader().inputs(["source=song.wav", "lyrics=@words.txt"], types)
     assert found == {"source": str(song), "lyrics": "la la"}
+
+
+def test_music_of_a_row_is_what_its_file_holds(song: Path, tmp_path: Path) -> None:
+    stored = tmp_path / "song.safetensors"
+    stored.write_bytes(encode_value(Latents(np.zeros((8, 16, 3), np.float32))))
+    declared = Library(working=None).load("repaint").inputs
+    for path, kind in ((song, "audio"), (stored, "latents")):
+        assert reading(declared["source"])(str(path)) == str(path)
+        inputs = {"source": str(path), "tags": "pop", "span": [0, 0.1]}
+        assert stand_ins(inputs, declared)["source"].kind == kind
+        assert opened(inputs, declared)["source"].kind == kind

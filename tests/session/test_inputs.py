@@ -14,6 +14,7 @@ from acestep_flows.audio import read, write
 from acestep_flows.errors import InputError
 from acestep_flows.graph.library import shipped
 from acestep_flows.session import RunResult
+from acestep_flows.value_file import encode_value
 from tests.session.songs import CLASHING, DECODE, NESTING, SOURCE, WORDS
 
 
@@ -41,6 +42,8 @@ def shipped_inputs(result: RunResult) -> dict[str, dict[str, Any]]:
         "lyric-chain": {**edit, "edits": ["[verse]\ngoodbye"]},
         "remix": {**edit, "new_tags": "metal"},
         "decode": {"latents": result.latents.array},
+        "as-audio": {"source": result.latents},
+        "as-latents": {"source": SOURCE},
         "lyric2vocal": {**short, "adapter": "voice"},
         "text2samples": {**short, "adapter": "voice"},
         "rap": {**short, "adapter": "voice"},
@@ -86,7 +89,7 @@ def test_a_graph_that_was_read_shows_its_name_and_inputs(session: Session) -> No
 
 def test_a_result_is_refused_with_the_output_to_give(session: Session, result: RunResult) -> None:
     for name, inputs, output in (
-        ("repaint", {"source": result, "tags": "pop", "span": (0.2, 0.6)}, "audio"),
+        ("repaint", {"source": result, "tags": "pop", "span": (0.2, 0.6)}, "audio, result.latents"),
         ("decode", {"latents": result}, "latents"),
     ):
         (where,) = (name for name, value in inputs.items() if value is result)
@@ -113,6 +116,17 @@ def test_audio_and_text_come_from_files(session: Session, tmp_path: Path, monkey
         assert named.inputs["lyrics"] == "[verse]\nhello"
     same = session.run("repaint", source=read.audio("a.wav"), tags="pop", lyrics="[verse]\nhello", **options)
     assert same.audio == named.audio
+
+
+def test_music_is_audio_or_latents_in_every_form(session: Session, result: RunResult, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"tags": "pop", "steps": 2, "seed": 1, "retake_seed": 2, "span": (0.2, 0.6)}
+    stored = tmp_path / "song.safetensors"
+    stored.write_bytes(encode_value(result.latents))
+    from_value, from_file = (session.run("repaint", source=source, **options) for source in (result.latents, stored))
+    assert from_value.audio == from_file.audio
+    assert "origin.encoded" not in {node.id for node in from_file.recipe.nodes}
+    with pytest.raises(InputError, match=r"source: a bare array \(allowed: Audio\(.*, Latents\(array\)"):
+        session.run("repaint", source=result.latents.array, **options)
 
 
 def test_inputs_with_names_of_options_go_in_a_map(session: Session) -> None:

@@ -115,11 +115,12 @@ class _AssetReader:
         return {"asset": self.assets[id(leaf)]} if isinstance(leaf, Value) else leaf
 
     def _read(self, content: Any, kind: PortType, where: str) -> Any:
-        if kind.kind not in Value.kinds or kind.kind == "span" or content is None:
+        if not kind.value_kinds or kind.kind == "span" or content is None:
             return content
         asset = content["asset"] if isinstance(content, Mapping) and set(content) == {"asset"} else content
         if not isinstance(asset, str):
-            raise InputError("not an asset", where=where, allowed=f"the id of an asset with {kind.kind}")
+            allowed = f"the id of an asset with {' or '.join(kind.value_kinds)}"
+            raise InputError("not an asset", where=where, allowed=allowed)
         return self._value(asset_id(asset), kind.kind, where)
 
     def _value(self, asset: str, kind: str, where: str) -> Value:

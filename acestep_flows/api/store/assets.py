@@ -18,7 +18,7 @@ from acestep_flows.api.store.rows import new_id
 from acestep_flows.api.store.schema import ASSETS
 from acestep_flows.errors import InputError
 from acestep_flows.value_file import read_value
-from acestep_flows.values import Report, Value
+from acestep_flows.values import Report, Value, kinds_of
 
 HIGHEST_OUTPUT_RATE = 48_000
 """Highest sample rate in Hz of audio that runs make, with two channels at most. Uploads have theirs in `details`."""
@@ -93,7 +93,7 @@ class Assets:
         return AssetPage(page, page[-1].id if len(records) > limit else None)
 
     def of_kind(self, id: str, kind: str, where: str = "asset", owner: str | None = None) -> AssetRecord:
-        """One asset for an input that takes `kind`. Its file is not read.
+        """One asset for an input that takes `kind` (music: audio or latents). Its file is not read.
 
         Args:
             where: name of the input, for the error.
@@ -103,8 +103,8 @@ class Assets:
             InputError: the asset holds another kind.
         """
         asset = self.get(id, owner, where)
-        if asset.kind != kind:
-            raise InputError(f"asset {id} holds {asset.kind}", where=where, allowed=kind)
+        if asset.kind not in (kinds := kinds_of(kind)):
+            raise InputError(f"asset {id} holds {asset.kind}", where=where, allowed=" or ".join(kinds))
         return asset
 
     def value(self, id: str, kind: str, where: str = "asset", owner: str | None = None) -> Value:
@@ -115,6 +115,7 @@ class Assets:
             InputError: the asset holds another kind, or cannot be read.
         """
         asset = self.of_kind(id, kind, where, owner)
+        kind = asset.kind
         with self._artifacts.path(asset.digest) as path:
             if kind == "audio":
                 from acestep_flows.audio import read

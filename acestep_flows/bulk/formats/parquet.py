@@ -23,7 +23,7 @@ from acestep_flows.bulk.measurements import measurements_struct
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.graph.language.types import parse_type
 from acestep_flows.stages.ports import PortType
-from acestep_flows.values import Value, canonical_json
+from acestep_flows.values import canonical_json
 
 AUDIO = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
 SHARD_ROWS = 50_000
@@ -151,7 +151,7 @@ def _kind(declared: Any) -> PortType | None:
 
 def _single(kind: PortType | None) -> bool:
     """Whether the input is one text, number or file; spans, lists and records are stored as JSON."""
-    return kind is not None and (kind.kind in _PLAIN or (kind.kind in Value.kinds and kind.kind != "span"))
+    return kind is not None and (kind.kind in _PLAIN or (bool(kind.value_kinds) and kind.kind != "span"))
 
 
 def _arrow(kind: PortType | None) -> pa.DataType:

@@ -75,3 +75,12 @@ def test_an_unreadable_asset_is_refused_without_its_path(
             home.assets.value(add(home, content, kind), wanted_kind, "source")
         assert str(caught.value).startswith("source") or "asset" in str(caught.value)
         assert str(tmp_path) not in str(caught.value)
+
+
+def test_music_is_an_asset_of_either_kind(tmp_path: Path) -> None:
+    with opened(tmp_path) as home:
+        latents, report = add(home, encode_value(LATENTS), "latents"), add(home, b"[]", "report")
+        assert home.assets.of_kind(latents, "music").kind == "latents"
+        assert home.assets.value(latents, "music") == LATENTS
+        with pytest.raises(InputError, match=r"source: asset .* holds report \(allowed: audio or latents\)"):
+            home.assets.of_kind(report, "music", "source")
