@@ -1,4 +1,5 @@
 """Seeds of rows: a seed that nobody chose follows from the job's seed and the row's id, so it is the same on resume.
+In a graph with an input `seed`, this is so of that one, and the others follow from it as they do in a single run.
 
 A retake is the same song with the next seed. The seed that is raised is the last one of the graph with the default
 `random` (`retake_seed` where there is one), or the last of all if the graph requires every seed.
@@ -12,6 +13,7 @@ from typing import Any
 
 from acestep_flows.graph.language.declare import innermost
 from acestep_flows.graph.language.types import RANDOM, Declaration, Draw
+from acestep_flows.graph.planning.seeds import SeedDrawer
 from acestep_flows.values import MAX_SEED
 
 
@@ -26,10 +28,11 @@ def drawer(seed: int, id: str, retake: int = 0) -> Draw:
 
 
 def settle(inputs: dict[str, Any], declared: Mapping[str, Declaration], draw: Draw) -> None:
-    """Put the drawn seed where an input is random, by its own value or by default."""
+    """Put the seed where an input is random, by its own value or by default: drawn, or following from `seed`."""
+    seed_of = SeedDrawer(declared, inputs, draw)
     for name, declaration in declared.items():
         if declaration.type.kind == "seed" and inputs.get(name, declaration.default) == RANDOM:
-            inputs[name] = draw(name)
+            inputs[name] = seed_of(name)
 
 
 def take_input(declared: Mapping[str, Declaration]) -> str | None:

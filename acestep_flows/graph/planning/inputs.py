@@ -1,8 +1,7 @@
-"""The inputs of one run: checked against the declarations, with defaults filled in and random seeds drawn."""
+"""The inputs of one run: checked against the declarations, with defaults filled in."""
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,12 +9,7 @@ from acestep_flows.errors import InputError
 from acestep_flows.graph.language.syntax import Graph
 from acestep_flows.graph.language.types import Draw, accept
 from acestep_flows.graph.language.wording import unlike
-from acestep_flows.values import MAX_SEED
-
-
-def random_seed(where: str) -> int:
-    """A random seed, not from a seeded generator, so that two runs never share one by accident."""
-    return secrets.randbelow(MAX_SEED + 1)
+from acestep_flows.graph.planning.seeds import random_seed
 
 
 def resolve_inputs(graph: Graph, inputs: Mapping[str, Any], draw: Draw = random_seed) -> dict[str, Any]:

@@ -14,11 +14,12 @@ from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.checking.signature import list_of
 from acestep_flows.graph.language.document import Fields, Items
 from acestep_flows.graph.language.syntax import Argument, Graph, NodeSyntax, Reference
-from acestep_flows.graph.language.types import Declaration, Draw, accept, literal
+from acestep_flows.graph.language.types import Declaration, Draw, accept
 from acestep_flows.graph.language.wording import clip
-from acestep_flows.graph.planning.inputs import random_seed, resolve_inputs
+from acestep_flows.graph.planning.inputs import resolve_inputs
 from acestep_flows.graph.planning.literals import check_literals, is_static, settle
 from acestep_flows.graph.planning.plan import Binding, Fallback, NodeOutput, Plan, PlanNode, outputs_in
+from acestep_flows.graph.planning.seeds import SeedRecorder, random_seed
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import MUSIC_KINDS, Value, canonical_json
@@ -40,7 +41,7 @@ def plan(
         graph, registry, find: as for `check.check`.
         inputs: plain JSON data by name, `Value`s for audio, latents and the like. The inputs of an earlier plan give
             the same plan again.
-        draw: gives the seed where `random` stands.
+        draw: gives the seed where `random` stands and no `seed` of the graph decides.
 
     Raises:
         GraphError: the graph has problems.
@@ -55,7 +56,7 @@ def lay_out(scope: Scope, inputs: Mapping[str, Any], draw: Draw = random_seed) -
     Raises:
         InputError: as `plan`.
     """
-    seeds = _SeedAssigner(scope.graph, inputs, draw)
+    seeds = SeedRecorder(scope.graph.inputs, inputs, draw)
     resolved = resolve_inputs(scope.graph, {name: value for name, value in inputs.items() if "." not in name}, seeds)
     layout = _Planner(seeds, frozenset(_texts(inputs)))
     outputs = layout.graph(_Frame(scope, resolved))
@@ -74,31 +75,6 @@ def digest(scope: Scope) -> str:
     """sha256 over the content of a graph and of every graph nested in it; comments and layout do not count."""
     nested = {call.target: digest(scope.nested(call)) for call in scope.graph.nodes.values() if call.kind == "graph"}
     return hashlib.sha256(canonical_json([scope.graph.content, nested]).encode()).hexdigest()
-
-
-class _SeedAssigner:
-    """Draws seeds, and records those of nested graphs, which no input of the outer graph holds.
-
-    They are in the plan's inputs under their path (`takes[2].seed`); given back, they are used again.
-    """
-
-    def __init__(self, graph: Graph, inputs: Mapping[str, Any], draw: Draw) -> None:
-        self.below: dict[str, Any] = {}
-        self._draw, self._declared = draw, graph.inputs
-        self._pinned = {name: value for name, value in inputs.items() if "." in name}
-
-    def __call__(self, where: str) -> int:
-        if where.partition(".")[0].partition("[")[0] in self._declared:
-            return self._draw(where)
-        seed = self._draw(where)
-        if where in self._pinned:
-            seed = literal(PortType("seed"), self._pinned.pop(where), where)
-        self.below[where] = seed
-        return seed
-
-    def refuse_unused(self) -> None:
-        for name in self._pinned:
-            raise InputError("no such input", where=name, allowed=", ".join([*self._declared, *self.below]))
 
 
 @dataclass
@@ -142,7 +118,7 @@ class _Frame:
 class _Planner:
     """Collects the nodes of a plan."""
 
-    def __init__(self, seeds: _SeedAssigner, user_texts: frozenset[str]) -> None:
+    def __init__(self, seeds: SeedRecorder, user_texts: frozenset[str]) -> None:
         self.seeds, self.user_texts = seeds, user_texts
         self.nodes: dict[str, PlanNode] = {}
         self.warnings: list[str] = []
