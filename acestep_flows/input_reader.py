@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from acestep_flows.errors import InputError
@@ -28,6 +28,10 @@ _NUMBERS = ("int", "float", "seed")
 class InputReader:
     """Reads inputs, and records for the recipe which file each value came from.
 
+    Args:
+        suggest: gives the input that may be meant by a name that no input has, empty where it knows none.
+        unlisted: inputs that are only counted where messages list what is allowed.
+
     Attributes:
         files: digest of a value to the path it was read from, as given.
         notes: how texts were read where that is not plain to see, one line each.
@@ -37,9 +41,10 @@ class InputReader:
 
     typed = True
 
-    def __init__(self) -> None:
+    def __init__(self, suggest: Callable[[str], str] = lambda name: "", unlisted: Collection[str] = ()) -> None:
         self.files: dict[str, str] = {}
         self.notes: list[str] = []
+        self._suggest, self._unlisted = suggest, unlisted
 
     def inputs(
         self, assignments: Sequence[str], types: Mapping[str, PortType], units: Mapping[str, str] = {}
@@ -62,13 +67,19 @@ class InputReader:
                 what = f"{assignment[:80]!r} has no {'name' if equals else 'value'}"
                 raise InputError(what, where="--set", allowed="name=value or name=@file")
             if name not in types and "." not in name:
-                near = difflib.get_close_matches(name, types, 1)
+                near = [meant] if (meant := self._suggest(name)) else difflib.get_close_matches(name, types, 1)
                 hint = f"; did you mean {near[0]}?" if near else ""
-                raise InputError(f"no such input{hint}", where=name, allowed=", ".join(types) or "no inputs at all")
+                raise InputError(f"no such input{hint}", where=name, allowed=self._listed(types))
             if name in inputs:
                 raise InputError("given twice", where=name, allowed="one --set for each input")
             inputs[name] = self.read(text, types.get(name, _SEED), name, units.get(name, ""))
         return inputs
+
+    def _listed(self, names: Iterable[str]) -> str:
+        """The inputs there are, those that few need as a number."""
+        listed = [name for name in names if name not in self._unlisted]
+        more = f", and {len(self._unlisted)} advanced ones" if self._unlisted else ""
+        return (", ".join(listed) + more) or "no inputs at all"
 
     def read(self, text: str, kind: PortType, name: str, unit: str = "") -> Any:
         """One input from the text behind its `=`.

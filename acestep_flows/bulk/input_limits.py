@@ -14,9 +14,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from acestep_flows.bulk.inputs import stand_ins
 from acestep_flows.errors import FlowsError
+from acestep_flows.graph.checking.feeds import feeds
 from acestep_flows.graph.checking.rules.arguments import param_faults
 from acestep_flows.graph.checking.scope import Scope
-from acestep_flows.graph.language.syntax import Reference
 from acestep_flows.graph.planning.layout import lay_out
 from acestep_flows.graph.planning.resolve import leaves_default
 from acestep_flows.stages.contract import Stage
@@ -35,9 +35,9 @@ class InputLimits:
         self._scope = scope
         self._declared = scope.graph.inputs
         self._refusals: dict[str, list[Refusal]] = {}
-        for name, stage, param in _bound(scope, {name: name for name in self._declared}):
-            if self._declared[name].type.kind in _PLAIN:
-                self._refusals.setdefault(name, []).append(_refusal(name, stage, param))
+        for feed in feeds(scope):
+            if feed.sure and self._declared[feed.input].type.kind in _PLAIN:
+                self._refusals.setdefault(feed.input, []).append(_refusal(feed.input, feed.stage, feed.param))
         self._varying = [
             name
             for name, declared in self._declared.items()
@@ -68,29 +68,6 @@ class InputLimits:
         except FlowsError as error:
             return str(error)
         return None
-
-
-def _bound(scope: Scope, names: Mapping[str, str]) -> Iterator[tuple[str, type[Stage], str]]:
-    """Stage parameters that an input is bound to unchanged: the input's name, the stage, the parameter.
-
-    Args:
-        names: inputs of this graph to follow, and their names in the outermost graph.
-    """
-    for call in scope.graph.nodes.values():
-        passed = {
-            slot: names[argument.name]
-            for slot, argument in call.arguments.entries.items()
-            if isinstance(argument, Reference)
-            and not argument.path
-            and argument.name in names
-            and argument.name not in call.variables
-            and call.when is None
-        }
-        if call.kind == "graph":
-            yield from _bound(scope.nested(call), passed)
-        elif passed:
-            stage = scope.registry[call.target]
-            yield from ((name, stage, slot) for slot, name in passed.items() if slot in stage.Params.model_fields)
 
 
 def _refusal(name: str, stage: type[Stage], param: str) -> Refusal:

@@ -19,8 +19,9 @@ from acestep_flows.bulk.manifest import Manifest, ManifestRow, open_manifest
 from acestep_flows.bulk.sweep import combinations
 from acestep_flows.errors import InputError
 from acestep_flows.graph.checking.scope import Scope
+from acestep_flows.graph.language.suggest import unknown_input
 from acestep_flows.graph.language.types import Declaration
-from acestep_flows.graph.language.wording import clip, unlike
+from acestep_flows.graph.language.wording import clip
 from acestep_flows.graph.records.graph_content import graph_scope
 from acestep_flows.values import canonical_json
 
@@ -214,7 +215,7 @@ class JobRows:
             return None
         if name in self._reserved:
             return f"column {name} is given by {self._reserved[name]} too"
-        return f"{unlike('input', name, [*self.declared, ID])}; --ignore {shlex.quote(name)} leaves it out"
+        return f"{unknown_input(name, self.declared, more=[ID])}; --ignore {shlex.quote(name)} leaves it out"
 
     def _columns(self) -> tuple[str, ...] | None:
         if self.manifest is None:
@@ -246,7 +247,7 @@ class JobRows:
 def _constants(values: Mapping[str, Any], declared: Mapping[str, Declaration]) -> dict[str, Any]:
     for name in values:
         if name not in declared:
-            raise InputError(unlike("input", name, declared), where="--set")
+            raise InputError(unknown_input(name, declared), where="--set")
     return {name: reading(declared[name])(value) for name, value in values.items()}
 
 

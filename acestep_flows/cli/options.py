@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -117,11 +118,14 @@ def read_scope(name: str, folders: Sequence[Path]) -> Scope:
 def planned_run(name: str, folders: Sequence[Path], assignments: Sequence[str]) -> PlannedRun:
     """The plan of a graph, with its inputs from --set."""
     from acestep_flows.cli.set_inputs import InputForms
+    from acestep_flows.graph.language.suggest import suggestion
     from acestep_flows.input_reader import InputReader
     from acestep_flows.session import plan_run
 
     scope = read_scope(name, folders)
-    reader, forms = InputReader(), InputForms.of(scope.graph.inputs)
+    declared = scope.graph.inputs
+    reader = InputReader(partial(suggestion, declared), [name for name, one in declared.items() if one.advanced])
+    forms = InputForms.of(declared)
     inputs = forms.read(reader, assignments)
     forms.refuse_missing(inputs)
     return plan_run(scope, inputs, reader.files)

@@ -18,6 +18,17 @@ MAX_FRAMES = 2584
 """The training maximum; encoding rounds up, so 240 s of audio are 2584 frames (spec 01 section 2)."""
 
 
+def frames_of(audio: Audio) -> int:
+    """How many latent frames the audio becomes. Begun frames count."""
+    samples = -(-audio.samples.shape[1] * MODEL_RATE // audio.sample_rate)  # as resampling gives
+    return -(-(samples - _excess(samples)) // SAMPLES_PER_FRAME)
+
+
+def _excess(samples: int) -> int:
+    """A sample from rounding on the way to 48 kHz and back, which would make one more frame, of silence."""
+    return int(samples % SAMPLES_PER_FRAME == 1)
+
+
 class EncodeAudio(ItemStage):
     """Encode a recording: any rate, mono or more channels (the first two count), up to 240 seconds."""
 
@@ -44,10 +55,7 @@ class EncodeAudio(ItemStage):
         from acestep_flows.audio.resample import resample, stereo
 
         samples = resample(stereo(item.audio).samples, item.audio.sample_rate, MODEL_RATE)
-        if samples.shape[1] % SAMPLES_PER_FRAME == 1:
-            samples = samples[
-                :, :-1
-            ]  # rounding of the way to 48 kHz and back; it would make one more frame, of silence
+        samples = samples[:, : samples.shape[1] - _excess(samples.shape[1])]
         frames = -(-samples.shape[1] // SAMPLES_PER_FRAME)
         if not 1 <= frames <= MAX_FRAMES:
             raise InputError(

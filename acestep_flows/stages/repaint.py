@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from acestep_flows.errors import InputError
 from acestep_flows.stages.diffusion import DiffusionParams, DiffusionStage, latents_of
@@ -42,6 +42,12 @@ class Repaint(DiffusionStage):
         left: float = Field(0.0, ge=0, le=240, description="Seconds to add before the song.")
         right: float = Field(0.0, ge=0, le=240, description="Seconds to add after the song.")
 
+        @model_validator(mode="after")
+        def _one_task(self) -> Self:
+            if (self.span is None) == (self.left == self.right == 0):
+                raise InputError("needs either a span to paint or seconds to add", where="repaint.span")
+            return self
+
     @dataclass(frozen=True)
     class Out:
         latents: Latents
@@ -54,8 +60,6 @@ class Repaint(DiffusionStage):
         return song_branches(item.prompt, item.lyrics, self.options(params))
 
     def trajectory(self, item: In, params: Params) -> Trajectory:
-        if (params.span is None) == (params.left == params.right == 0):
-            raise InputError("needs either a span to paint or seconds to add", where="repaint.span")
         return self._extension(item, params) if params.span is None else self._painting(item, params, params.span)
 
     def _painting(self, item: In, params: Params, span: Span) -> Trajectory:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from acestep_flows.errors import InputError
-from acestep_flows.text.prompt import check_lyrics, check_prompt
+from acestep_flows.text.prompt import MAX_LYRIC_CHARACTERS, MAX_PROMPT_CHARACTERS, check_lyrics, check_prompt
 
 
 def _refusing(check: Callable[[str], str]) -> Callable[[str], str]:
@@ -23,8 +23,15 @@ def _refusing(check: Callable[[str], str]) -> Callable[[str], str]:
     return validate
 
 
-PromptText = Annotated[str, AfterValidator(_refusing(check_prompt))]
+LONGEST = "x-longest"
+"""Key of a parameter's JSON Schema: the most characters that its check allows."""
+
+PromptText = Annotated[
+    str, AfterValidator(_refusing(check_prompt)), Field(json_schema_extra={LONGEST: MAX_PROMPT_CHARACTERS})
+]
 """Tags, a description or a scene, as `check_prompt` allows it."""
 
-LyricText = Annotated[str, AfterValidator(_refusing(check_lyrics))]
+LyricText = Annotated[
+    str, AfterValidator(_refusing(check_lyrics)), Field(json_schema_extra={LONGEST: MAX_LYRIC_CHARACTERS})
+]
 """Lyrics as `check_lyrics` allows them; empty means an instrumental."""

@@ -119,7 +119,7 @@ def test_advanced_inputs_are_listed_apart_marked_and_not_drawn(library: Library)
     graph = library.load("outer")
     text = describe(graph, REGISTRY, library.nested)
     common, advanced = text.index("Inputs\n"), text.index("Advanced inputs\n")
-    assert common < text.index("  steps  ") < advanced < text.index("  solver  text, euler | heun, optional  How.")
+    assert common < text.index("  steps  ") < advanced < text.index("  solver  text, euler | heun, default euler  How.")
     assert "song   inner  tags=$tags  use ways" in text
     schema = input_schema(graph)["properties"]
     assert schema["solver"]["x-advanced"] is True

@@ -13,9 +13,10 @@ from acestep_flows.api.store.records import NewRun
 from acestep_flows.errors import InputError
 from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.content import translate
-from acestep_flows.graph.language.types import record_type
+from acestep_flows.graph.language.types import OPEN_END, accept, record_type
 from acestep_flows.graph.planning.layout import lay_out
 from acestep_flows.graph.planning.plan import Plan
+from acestep_flows.graph.planning.seeds import random_seed
 from acestep_flows.graph.records.graph_content import graph_content, graph_scope
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.ports import PortType
@@ -29,10 +30,17 @@ _ASSET_URL = re.compile(r"(?:https?://[^/?#]+)?(?:/[^?#]*)?/v1/assets/(asset-[0-
 
 
 class StandIn(Value):
-    """Stands in a plan where the value of an asset will be, of which only the kind matters before it runs."""
+    """Stands in a plan where the value of an asset will be, of which only the kind and length matter before it runs.
 
-    def __init__(self, kind: str) -> None:
+    Attributes:
+        seconds: its length, perhaps rounded; None where it is not known.
+    """
+
+    seconds: float | None
+
+    def __init__(self, kind: str, seconds: float | None = None) -> None:
         self._set("kind", kind)
+        self._set("seconds", seconds)
 
     def __eq__(self, other: object) -> bool:
         return self is other
@@ -57,7 +65,13 @@ def snapshot(scope: Scope, inputs: Mapping[str, Any], open_asset: OpenAsset) -> 
     """
     reader = _AssetReader(open_asset)
     plan = lay_out(scope, reader.inputs(scope, inputs))
-    resolved = {name: reader.written(value) for name, value in plan.inputs.items()}
+    # Spans are kept as they were given: where the music ends is known exactly only once it has been read.
+    spans = {
+        name: accept(declared, inputs[name], name, random_seed)
+        for name, declared in scope.graph.inputs.items()
+        if declared.within and name in inputs
+    }
+    resolved = {name: reader.written(spans.get(name, value)) for name, value in plan.inputs.items()}
     return plan, NewRun(
         graph=plan.graph,
         digest=plan.digest,
@@ -111,7 +125,7 @@ class _AssetReader:
 
     def _written(self, leaf: Any) -> Any:
         if isinstance(leaf, Span):
-            return {"start": leaf.start, "end": leaf.end}
+            return {"start": leaf.start, "end": leaf.end if leaf.end != OPEN_END else None}
         return {"asset": self.assets[id(leaf)]} if isinstance(leaf, Value) else leaf
 
     def _read(self, content: Any, kind: PortType, where: str) -> Any:

@@ -13,9 +13,11 @@ from acestep_flows.graph.language.wording import clip, show
 from acestep_flows.stages.ports import PortType
 
 KEYS = (
-    "type", "fields", "default", "minimum", "maximum", "shortest", "longest", "choices", "unit", "advanced",
-    "description",
+    "type", "fields", "default", "minimum", "maximum", "shortest", "longest", "choices", "unit", "at_most", "within",
+    "advanced", "similar", "description",
 )  # fmt: skip
+_OF_INPUTS = ("at_most", "within", "advanced", "similar")
+"""Keys that only an input has, and no field of a record."""
 _NUMBERS = ("int", "float", "seed")
 _COUNTED = ("text", "list")
 
@@ -49,7 +51,10 @@ def declare(reader: FieldReader, name: str, place: SourcePosition, node: Node, w
         shortest=_count(reader, node, "shortest", kind, what),
         longest=_count(reader, node, "longest", kind, what),
         unit=reader.text(node, "unit") or "",
+        at_most=_named(reader, node, "at_most", kind, ("int", "float"), what),
+        within=_named(reader, node, "within", kind, ("span",), what),
         advanced=reader.flag(node, "advanced", what),
+        similar=_words(reader, node, what),
         description=reader.text(node, "description") or "",
         fields=fields,
         place=place,
@@ -68,10 +73,36 @@ def _fields(reader: FieldReader, node: Fields, kind: PortType, what: str) -> dic
     fields = reader.map(node, "fields", "") if is_record else Fields()
     for name, place in fields.keys.items():
         reader.name(name, place, "field")
+        field = fields.entries[name]
+        for key in _OF_INPUTS if isinstance(field, Fields) else ():
+            if key in field.entries:
+                message = f"{what}.{clip(name)} has {key}:, which only an input has, and no field"
+                reader.problem("bad-type", message, field.keys[key])
     return {
         name: declare(reader, name, fields.keys[name], field, f"{what}.{clip(name)}")
         for name, field in fields.entries.items()
     }
+
+
+def _named(reader: FieldReader, node: Fields, key: str, kind: PortType, kinds_with: tuple[str, ...], what: str) -> str:
+    """The name of another input under `key`; the checker says whether there is one."""
+    name = reader.text(node, key) or ""
+    found = innermost(kind) if key == "within" else kind
+    if name and found.kind not in kinds_with:
+        message = f"{what} has {key}:, which only {' and '.join(kinds_with)} have; found type {kind}"
+        reader.problem("bad-type", message, node.keys[key])
+        return ""
+    return name
+
+
+def _words(reader: FieldReader, node: Fields, what: str) -> tuple[str, ...]:
+    similar: Any = node.entries.get("similar")
+    if similar is None:
+        return ()
+    if isinstance(similar, Items) and all(isinstance(plain(item), str) for item in similar.items):
+        return tuple(plain(item) for item in similar.items)
+    reader.problem("bad-default", f"{what}: similar takes a list of words; found {show(plain(similar))}", similar.place)
+    return ()
 
 
 def innermost(kind: PortType) -> PortType:

@@ -21,6 +21,8 @@ MAX_ELEMENTS = 100_000
 MAX_NESTED_LISTS = 4
 LARGEST = 1e300
 RANDOM = "random"
+OPEN_END = 1e9
+"""The end of a span that was left out, in seconds, until it is known how long the music is."""
 MAX_WORD = 60
 """Characters of a text that may stand for a number."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -61,7 +63,10 @@ class Declaration:
         shortest, longest: bounds on the characters of a text or the elements of a list.
         choices: the values allowed, for a list those of its elements; empty allows all.
         unit: what a number counts ("s", "dB").
+        at_most: the input that a number must not be above.
+        within: the input of music in which a span lies. Its end may be left out, and is that of the music then.
         advanced: few need it; listed apart from the others.
+        similar: words that people may take for the name.
         group: the group that it was taken from; empty for one that the file declares itself.
         description: one line for whoever fills it in.
         fields: declarations of a record's fields, also of the records in a list.
@@ -78,7 +83,10 @@ class Declaration:
     longest: int | None = None
     choices: tuple[Any, ...] = ()
     unit: str = ""
+    at_most: str = ""
+    within: str = ""
     advanced: bool = False
+    similar: tuple[str, ...] = ()
     group: str = ""
     description: str = ""
     fields: Mapping[str, Declaration] = field(default_factory=dict)
@@ -126,6 +134,8 @@ def _accept(kind: PortType, declaration: Declaration, value: Any, where: str, dr
         accepted: Any = (
             draw(where) if value == RANDOM and isinstance(value, str) else _seed(value, where, "or 'random'")
         )
+    elif kind.kind == "span" and declaration.within:
+        accepted = value if isinstance(value, Span) else _span(_closed(value), where, "; the end may be left out")
     else:
         accepted = literal(kind, value, where)
     if declaration.choices and accepted not in declaration.choices:
@@ -194,18 +204,26 @@ def _seed(value: Any, where: str, also: str) -> int:
     return int(value)
 
 
-def _span(value: Any, where: str) -> Span:
+def _closed(value: Any) -> Any:
+    """A span as it was written, with `OPEN_END` in place of an end that was left out."""
+    if isinstance(value, Mapping) and {"start"} <= set(value) <= {"start", "end"} and value.get("end") is None:
+        return {"start": value["start"], "end": OPEN_END}
+    if isinstance(value, (list, tuple)) and len(value) == 2 and value[1] is None:
+        return [value[0], OPEN_END]
+    return value
+
+
+def _span(value: Any, where: str, also: str = "") -> Span:
     ends = None
     if isinstance(value, Mapping) and set(value) == {"start", "end"}:
         ends = [value["start"], value["end"]]
     elif isinstance(value, (list, tuple)) and len(value) == 2:
         ends = list(value)
     if ends is None:
-        raise InputError(
-            _found(value, "span"), where=where, allowed="[start, end] or {start: ..., end: ...}, in seconds"
-        )
+        allowed = f"[start, end] or {{start: ..., end: ...}}, in seconds{also}"
+        raise InputError(_found(value, "span"), where=where, allowed=allowed)
     for name, end in zip(("start", "end"), ends, strict=True):
-        if not _number(end) or abs(end) >= 1e9:
+        if not _number(end) or abs(end) > OPEN_END:
             raise InputError(f"{name} is {show(end)}", where=where, allowed="a finite number of seconds")
     start, end = (float(end) for end in ends)
     if not 0 <= start < end:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from acestep_flows.errors import InputError
+from acestep_flows.graph.language.suggest import unknown_input
 from acestep_flows.graph.language.syntax import Graph
 from acestep_flows.graph.language.types import Draw, accept
-from acestep_flows.graph.language.wording import unlike
+from acestep_flows.graph.planning.relations import related
 from acestep_flows.graph.planning.seeds import random_seed
 
 
@@ -21,11 +22,12 @@ def resolve_inputs(graph: Graph, inputs: Mapping[str, Any], draw: Draw = random_
         draw: gives the seed where `random` stands.
 
     Raises:
-        InputError: an input is unknown, missing, of the wrong type or out of range; with several such, all of them.
+        InputError: an input is unknown, missing, of the wrong type, out of range, or does not go with another; with
+            several such, all of them.
     """
     faults = [
-        InputError(unlike("input", str(name), graph.inputs), where=f"graph {graph.name}", field=str(name))
-        for name in inputs
+        InputError(unknown_input(str(name), graph.inputs, value), where=f"graph {graph.name}", field=str(name))
+        for name, value in inputs.items()
         if name not in graph.inputs
     ]
     resolved: dict[str, Any] = {}
@@ -39,4 +41,4 @@ def resolve_inputs(graph: Graph, inputs: Mapping[str, Any], draw: Draw = random_
             faults.append(fault)
     if faults:
         raise InputError.of_several(faults)
-    return resolved
+    return related(graph.inputs, resolved, inputs)

@@ -19,6 +19,7 @@ from acestep_flows.graph.language.wording import clip
 from acestep_flows.graph.planning.inputs import resolve_inputs
 from acestep_flows.graph.planning.literals import check_literals, is_static, settle
 from acestep_flows.graph.planning.plan import Binding, Fallback, NodeOutput, Plan, PlanNode, outputs_in
+from acestep_flows.graph.planning.relations import related
 from acestep_flows.graph.planning.seeds import SeedRecorder, random_seed
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.ports import PortType
@@ -208,6 +209,7 @@ class _Planner:
         bound = {
             name: self._bind(declared, bindings, f"{path}.{name}") for name, declared in inner.graph.inputs.items()
         }
+        bound = related(inner.graph.inputs, bound, bindings, f"{path}.")
         return self.graph(_Frame(inner, bound, f"{path}.", frame.when))
 
     def _refuse_graphs_path(self, node: str, name: str, file: str) -> None:

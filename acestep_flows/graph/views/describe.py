@@ -5,12 +5,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 
+from acestep_flows.graph.checking.feeds import FedParameter, as_fed, feeds
 from acestep_flows.graph.checking.nesting import Find, Nesting
 from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.language.document import Fields, Items
 from acestep_flows.graph.language.syntax import Argument, Graph, NodeSyntax, Reference
 from acestep_flows.graph.language.types import Declaration
-from acestep_flows.graph.language.wording import between, brief, clip
+from acestep_flows.graph.language.wording import between, brief, clip, counted
 from acestep_flows.stages.contract import Stage
 
 WIDTH = 120
@@ -20,13 +21,17 @@ UNBROKEN = "\N{NO-BREAK SPACE}"
 def describe(graph: Graph, registry: Mapping[str, type[Stage]], find: Find) -> str:
     """Inputs, those that few need apart, nodes in the order they can run, and outputs, in aligned columns.
 
+    Inputs are shown with the bounds of the stage parameters that they feed, and with the defaults that these keep.
     A graph with problems is described, too.
     """
     scope = Scope(graph, registry, Nesting(find))
     order = list(graph.nodes) if scope.cycles() else scope.order()
+    fed: dict[str, list[FedParameter]] = {}
+    for feed in feeds(scope):
+        fed.setdefault(feed.input, []).append(feed)
     common, advanced = (
         [
-            (name, constraints(declared), declared.description)
+            (name, constraints(as_fed(declared, fed.get(name, []))), declared.description)
             for name, declared in graph.inputs.items()
             if declared.advanced is wanted
         ]
@@ -52,8 +57,11 @@ def constraints(declared: Declaration) -> str:
     """Type, range, choices and default of an input: `float, 0 to 1, default 0.5`."""
     parts = [f"list of {_innermost(declared)}" if declared.type.kind == "list" else declared.type.kind]
     parts.append(between(declared.minimum, declared.maximum, declared.unit) or declared.unit)
-    what = "characters" if declared.type.kind == "text" else "elements"
-    parts.append(between(declared.shortest, declared.longest, what) if declared.shortest or declared.longest else "")
+    parts.append(f"at most {declared.at_most}" if declared.at_most else "")
+    parts.append(f"within {declared.within}" if declared.within else "")
+    what = "character" if declared.type.kind == "text" else "element"
+    limits = between(declared.shortest, declared.longest) if declared.shortest or declared.longest else ""
+    parts.append(counted(limits, what) if limits else "")
     parts.append(" | ".join(brief(choice) for choice in declared.choices))
     if declared.fields:
         parts.append("{" + "; ".join(f"{name}: {constraints(inner)}" for name, inner in declared.fields.items()) + "}")

@@ -2,7 +2,8 @@
 
 Values that JSON cannot hold are named by text: over HTTP, the id of an uploaded asset. `x-type` names the type
 in the graph language (`music` takes an asset with audio or one with latents), `x-unit` the unit. `x-advanced` marks
-inputs that few need.
+inputs that few need, `x-at-most` names the input that a number must not be above, and `x-within` the music in which
+a span lies; the span's end may be left out.
 """
 
 from __future__ import annotations
@@ -16,15 +17,6 @@ from acestep_flows.values import MAX_SEED
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _SECONDS = {"type": "number", "minimum": 0, "maximum": 1e9}
-_SPAN = [
-    {"type": "array", "prefixItems": [_SECONDS, _SECONDS], "items": False, "minItems": 2},
-    {
-        "type": "object",
-        "properties": {"start": _SECONDS, "end": _SECONDS},
-        "required": ["start", "end"],
-        "additionalProperties": False,
-    },
-]
 
 
 def input_schema(graph: Graph) -> dict[str, Any]:
@@ -53,6 +45,7 @@ def _declared(declared: Declaration) -> dict[str, Any]:
     schema |= _present({"description": declared.description or None, "x-unit": declared.unit or None})
     if declared.advanced:
         schema["x-advanced"] = True
+    schema |= _present({"x-within": declared.within or None, "x-at-most": declared.at_most or None})
     return schema | {"x-type": str(PortType(declared.type.kind, declared.type.item))}
 
 
@@ -63,7 +56,7 @@ def _typed(kind: PortType, declared: Declaration) -> dict[str, Any]:
     if kind.kind == "record":
         return _object(declared.fields)
     if kind.kind == "span":
-        return {"oneOf": _SPAN}
+        return {"oneOf": _spans(open_end=bool(declared.within))}
     low = _present({"minimum": declared.minimum, "maximum": declared.maximum})
     choices = {"enum": list(declared.choices)} if declared.choices else {}
     if kind.kind == "seed":
@@ -77,6 +70,20 @@ def _typed(kind: PortType, declared: Declaration) -> dict[str, Any]:
         "any": {},
     }
     return scalars.get(kind.kind, {"type": "string", "format": "asset"})
+
+
+def _spans(open_end: bool) -> list[dict[str, Any]]:
+    """The two forms of a span."""
+    end = {"anyOf": [_SECONDS, {"type": "null"}]} if open_end else _SECONDS
+    return [
+        {"type": "array", "prefixItems": [_SECONDS, end], "items": False, "minItems": 2},
+        {
+            "type": "object",
+            "properties": {"start": _SECONDS, "end": end},
+            "required": ["start"] if open_end else ["start", "end"],
+            "additionalProperties": False,
+        },
+    ]
 
 
 def _present(entries: dict[str, Any]) -> dict[str, Any]:

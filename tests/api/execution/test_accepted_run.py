@@ -46,6 +46,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "batch-takes": {"tags": "rock", "seeds": [3, 4]},
     "repaint": {"source": {"asset": "two"}, "tags": "rock", "span": [0.2, 0.5]},
     "decode": {"latents": {"asset": "one"}},
+    "variation-in-span": {"source": {"asset": "one"}, "tags": "rock", "span": {"start": 0.1}},
 }
 
 
@@ -102,3 +103,18 @@ def test_a_graph_that_does_not_check_any_more_is_told(tmp_path: Path) -> None:
     _, new = snapshot(scope_of("decode"), REQUESTS["decode"], open_asset)
     with pytest.raises(GraphError, match="decode_latents"):
         planned(new.content, new.inputs, open_asset, {})
+
+
+def test_a_span_past_the_end_is_refused_before_its_asset_is_read() -> None:
+    def stand_in(id: str, kind: str, where: str) -> Value:
+        return StandIn("audio", seconds=2.973)
+
+    request = {"source": {"asset": "two"}, "tags": "rock", "seed": 1}
+    with pytest.raises(
+        InputError, match=r"^span: 1 to 20 s, but source is 2.97 s long \(allowed: within 0 to 2.97 s\)$"
+    ):
+        snapshot(scope_of("repaint"), request | {"span": [1, 20]}, stand_in)
+    _, new = snapshot(scope_of("repaint"), request | {"span": [1, 2.9736]}, stand_in)
+    assert new.inputs["span"] == {"start": 1.0, "end": 2.9736}
+    _, new = snapshot(scope_of("repaint"), request | {"span": [1, None]}, stand_in)
+    assert new.inputs["span"] == {"start": 1.0, "end": None}

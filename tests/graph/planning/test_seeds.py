@@ -34,7 +34,9 @@ nodes:
   m: {stage: draw, with: {seed: $seed}}
 outputs: {a: $a.audio, b: $b.audio, n: $n.noise, m: $m.noise}
 """
-TWO = TWO.replace("each: {seed: $more}, with: {tags: b, seed: $seed}", "each: {one: $more}, with: {tags: b, seed: $one}")
+TWO = TWO.replace(
+    "each: {seed: $more}, with: {tags: b, seed: $seed}", "each: {one: $more}, with: {tags: b, seed: $one}"
+)
 
 
 def drawn() -> tuple[list[str], Any]:

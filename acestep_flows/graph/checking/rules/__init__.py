@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from acestep_flows.errors import Problem
-from acestep_flows.graph.checking.rules import arguments, loops, names, structure
+from acestep_flows.graph.checking.rules import arguments, inputs, loops, names, structure
 from acestep_flows.graph.checking.scope import Scope
 
 Rule = Callable[[Scope], Iterator[Problem]]
@@ -29,6 +29,7 @@ RULES: tuple[Rule, ...] = (
     loops.conditions,
     loops.stand_ins,
     loops.stand_ins_missing,
+    inputs.related,
     structure.circles,
     structure.unreached_nodes,
     structure.unused_inputs,

@@ -13,6 +13,7 @@ from acestep_flows.graph.checking.rules.finding import finding
 from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.checking.signature import NodeInput
 from acestep_flows.graph.language.document import Fields, Items, Scalar, SourcePosition, plain
+from acestep_flows.graph.language.suggest import unknown_input
 from acestep_flows.graph.language.syntax import Argument, NodeSyntax, Reference, references_in
 from acestep_flows.graph.language.types import accept, literal
 from acestep_flows.graph.language.wording import allowed_by, show, unlike
@@ -39,7 +40,11 @@ def extra(scope: Scope) -> Iterator[Problem]:
         signature = scope.signature(node)
         for name, place in node.arguments.keys.items() if signature else ():
             if signature and name not in signature.inputs:
-                message = f"{node.kind} {node.target} has {unlike('input', name, signature.inputs)}"
+                declared = {
+                    key: one.declaration for key, one in signature.inputs.items() if one.declaration is not None
+                }
+                fault = unknown_input(name, declared) if declared else unlike("input", name, signature.inputs)
+                message = f"{node.kind} {node.target} has {fault}"
                 yield finding(scope, "extra-input", message, place, node)
 
 
