@@ -60,3 +60,17 @@ def test_constraints(declaration: str, expected: str) -> None:
 def test_a_graph_with_problems_is_described_as_far_as_it_goes() -> None:
     assert "unknown" in describe(parse(SONG.replace("stage: sound", "stage: sonud")), REGISTRY, shelf())
     describe(parse("- nothing"), REGISTRY, shelf())
+
+
+def test_inputs_have_the_bounds_and_defaults_of_what_they_feed() -> None:
+    inner = SONG.replace("{type: int, default: 60, minimum: 1, maximum: 100}", "{type: int, default: null}")
+    text = inner.replace(
+        "  tags: {type: text}", "  tags: {type: text}\n  loud: {type: float, default: null, maximum: 7}"
+    )
+    painted = "  p: {stage: paint, with: {source: $take.latents, strength: $loud}}\noutputs: {p: $p.latents, "
+    found = describe(parse(text.replace("outputs: {", painted)), REGISTRY, shelf())
+    assert "  loud   float, 0 to 1, default 0.5\n" in found
+    assert "  steps  int, 1 to 200, default 60\n" in found
+    outer = "graph: o\nversion: 1\ninputs: {n: {type: int, default: null}}\nnodes:\n"
+    outer += "  s: {graph: song, with: {tags: a, steps: $n}}\noutputs: {a: $s.audio}\n"
+    assert "  n  int, 1 to 200, default 60\n" in describe(parse(outer), REGISTRY, shelf(song=inner))
