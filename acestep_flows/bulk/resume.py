@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from acestep_flows.bulk.check import Checked, difference
-from acestep_flows.bulk.graph_changes import comparable
 from acestep_flows.bulk.job import FILE, BulkJob, read_job, to_text
 from acestep_flows.errors import Conflict
 from acestep_flows.graph.language.wording import clip
@@ -92,8 +91,7 @@ def differences(before: BulkJob, now: BulkJob, digests: bytes, checked: Checked)
         for line in difference(digests, checked):
             yield f"manifest: {line}"
     if before.digest != now.digest:
-        old_graph, graph = comparable(before.content, before.content), comparable(now.content, before.content)
-        yield from (f"graph: {line}" for line in _changes(old_graph, graph))
+        yield from (f"graph: {line}" for line in _changes(before.content, now.content))
     yield from (f"weights: {line}" for line in _changes(before.weights, now.weights))
     yield from (f"stage versions: {line}" for line in _changes(before.stages, now.stages))
     old, new = before.as_json(), now.as_json()

@@ -7,7 +7,9 @@ gives one message.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from heapq import heappop, heappush
 
@@ -27,7 +29,7 @@ from acestep_flows.graph.language.syntax import Argument, Graph, NodeSyntax, Ref
 from acestep_flows.graph.language.wording import listing, unlike
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.ports import PortType
-from acestep_flows.values import MUSIC
+from acestep_flows.values import MUSIC, canonical_json
 
 MAX_STAND_INS = 16
 """How many `otherwise` may stand in for each other before their types are no longer followed."""
@@ -63,6 +65,13 @@ class Scope:
 
     def __repr__(self) -> str:
         return f"<Scope of {self.graph.name}: inputs {', '.join(self.graph.inputs) or 'none'}>"
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over the content of the graph and of every graph nested in it; comments and layout do not count."""
+        calls = self.graph.nodes.values()
+        nested = {call.target: self.nested(call).digest for call in calls if call.kind == "graph"}
+        return hashlib.sha256(canonical_json([self.graph.content, nested]).encode()).hexdigest()
 
     # Nodes and their ports
 

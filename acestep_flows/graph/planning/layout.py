@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,7 +22,7 @@ from acestep_flows.graph.planning.relations import related
 from acestep_flows.graph.planning.seeds import SeedRecorder, random_seed
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.ports import PortType
-from acestep_flows.values import MUSIC_KINDS, Value, canonical_json
+from acestep_flows.values import MUSIC_KINDS, Value
 
 MAX_NODES = 50_000
 
@@ -74,8 +73,7 @@ def lay_out(scope: Scope, inputs: Mapping[str, Any], draw: Draw = random_seed) -
 
 def digest(scope: Scope) -> str:
     """sha256 over the content of a graph and of every graph nested in it; comments and layout do not count."""
-    nested = {call.target: digest(scope.nested(call)) for call in scope.graph.nodes.values() if call.kind == "graph"}
-    return hashlib.sha256(canonical_json([scope.graph.content, nested]).encode()).hexdigest()
+    return scope.digest
 
 
 @dataclass

@@ -42,11 +42,11 @@ def check_literals(stage: type[Stage], bindings: Mapping[str, Binding], path: st
     Raises:
         InputError: a literal is not usable, or the stage refuses it.
     """
-    ports = stage.inputs()
+    ports, fields = stage.inputs(), stage.Params.model_fields
     inputs = {
         name: settle(ports[name].type, binding, f"node {path}, {name}")
         for name, binding in bindings.items()
-        if name not in stage.Params.model_fields or not leaves_default(ports[name], binding)
+        if binding is not None or name not in fields or not leaves_default(ports[name], binding)
     }
     paths = tuple(_named_paths(ports, inputs))
     return CheckedLiterals(inputs, _checked_params(stage, inputs, path), paths)
@@ -82,7 +82,8 @@ def _checked_params(stage: type[Stage], inputs: Mapping[str, Binding], path: str
     Raises:
         InputError: the stage refuses a literal.
     """
-    params = {name: binding for name, binding in inputs.items() if name in stage.Params.model_fields}
+    fields = stage.Params.model_fields
+    params = {name: binding for name, binding in inputs.items() if name in fields}
     literals = {name: binding for name, binding in params.items() if is_static(binding)}
     whole = len(literals) == len(params)
     if whole:
