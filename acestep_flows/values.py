@@ -27,7 +27,6 @@ from acestep_flows.errors import InputError
 Compatibility = Literal["corrected", "upstream"]
 """`corrected` is the default; `upstream` reproduces what the original was recorded to do, defects included."""
 
-
 MODEL_RATE = 44_100
 OUTPUT_RATE = 48_000
 MEL_HOP = 512
@@ -42,11 +41,8 @@ MAX_SEED = 2**32 - 1
 LEFT_OUT_IF_EMPTY = "left_out_if_empty"
 """Metadata of a value's field that came later: empty, it does not change the digests of earlier values."""
 
-MUSIC = "music"
-"""What may be either of `MUSIC_KINDS`: the name of a type, not of a kind that a value has."""
-
-MUSIC_KINDS = ("audio", "latents")
-"""Kinds of values that hold a song."""
+MUSIC, MUSIC_KINDS = "music", ("audio", "latents")
+"""The name of the type, not kind, of what holds a song, and the kinds of value that do."""
 
 FloatArray = NDArray[np.float32]
 
@@ -320,11 +316,6 @@ class File(Value):
         self._array("content", np.uint8, "bytes")
         if not self.format.isalnum():
             raise InputError(f"{self.format!r}", where="file.format", allowed="letters and digits")
-
-
-def kinds_of(wanted: str) -> tuple[str, ...]:
-    """The kinds of values that an input of type `wanted` takes."""
-    return MUSIC_KINDS if wanted == MUSIC else (wanted,)
 
 
 def canonical_json(content: Any) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, Field
 
-from acestep_flows.values import MAX_SEED, MUSIC, Value, kinds_of
+from acestep_flows.values import MAX_SEED, MUSIC, MUSIC_KINDS, Value
 
 NOT_FROM_FILES = ("span", "report")
 """Value kinds that are written as JSON where they are inputs."""
@@ -94,7 +94,9 @@ class PortType:
     @property
     def value_kinds(self) -> tuple[str, ...]:
         """The kinds of the values of this type: its own, for music audio and latents; none for plain data."""
-        return kinds_of(self.kind) if self.kind in (MUSIC, *Value.kinds) else ()
+        if self.kind == MUSIC:
+            return MUSIC_KINDS
+        return (self.kind,) if self.kind in Value.kinds else ()
 
     @property
     def is_file(self) -> bool:
@@ -169,7 +171,7 @@ def port_type(annotation: Any) -> PortType:
     if origin in (typing.Union, types.UnionType):
         rest = [arg for arg in args if arg is not type(None)]
         kinds = {port_type(arg) for arg in rest}
-        if kinds == {PortType(kind) for kind in kinds_of(MUSIC)}:
+        if kinds == {PortType(kind) for kind in MUSIC_KINDS}:
             kinds = {PortType(MUSIC)}
         kind = kinds.pop() if len(kinds) == 1 else PortType("any")
         return PortType(kind.kind, kind.item, kind.fields, optional=type(None) in args)

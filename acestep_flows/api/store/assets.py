@@ -18,7 +18,7 @@ from acestep_flows.api.store.rows import new_id
 from acestep_flows.api.store.schema import ASSETS
 from acestep_flows.errors import InputError
 from acestep_flows.value_file import read_value
-from acestep_flows.values import Report, Value, kinds_of
+from acestep_flows.values import MUSIC, MUSIC_KINDS, Report, Value
 
 HIGHEST_OUTPUT_RATE = 48_000
 """Highest sample rate in Hz of audio that runs make, with two channels at most. Uploads have theirs in `details`."""
@@ -103,7 +103,7 @@ class Assets:
             InputError: the asset holds another kind.
         """
         asset = self.get(id, owner, where)
-        if asset.kind not in (kinds := kinds_of(kind)):
+        if asset.kind not in (kinds := MUSIC_KINDS if kind == MUSIC else (kind,)):
             raise InputError(f"asset {id} holds {asset.kind}", where=where, allowed=" or ".join(kinds))
         return asset
 

@@ -15,6 +15,7 @@ from acestep_flows.graph.language.document import Fields, Items
 from acestep_flows.graph.language.syntax import Argument, Graph, NodeSyntax, Reference
 from acestep_flows.graph.language.types import Declaration, Draw, accept
 from acestep_flows.graph.language.wording import clip
+from acestep_flows.graph.planning.binding_parts import field_of, form_of
 from acestep_flows.graph.planning.inputs import resolve_inputs
 from acestep_flows.graph.planning.literals import check_literals, is_static, settle
 from acestep_flows.graph.planning.plan import Binding, Fallback, NodeOutput, Plan, PlanNode, outputs_in
@@ -22,7 +23,7 @@ from acestep_flows.graph.planning.relations import related
 from acestep_flows.graph.planning.seeds import SeedRecorder, random_seed
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.ports import PortType
-from acestep_flows.values import MUSIC_KINDS, Value
+from acestep_flows.values import Value
 
 MAX_NODES = 50_000
 
@@ -110,7 +111,7 @@ class _Frame:
         where = f"{self.path}{call.name if call else 'outputs'}"
         fields = target.path[:-1] if target.of_music else target.path
         for name in fields:
-            binding = _field(binding, name, argument, where)
+            binding = field_of(binding, name, argument, where)
         return form_of(binding, target.path[-1], f"node {where}") if target.of_music else binding
 
 
@@ -235,30 +236,6 @@ class _Planner:
 def _below(node: str, path: str) -> bool:
     """Whether the planned node was laid out for the node at `path`."""
     return node == path or node.startswith((f"{path}.", f"{path}["))
-
-
-def form_of(music: Binding, kind: str, where: str) -> Binding:
-    """The music if it has the form `kind`, audio or latents, else None.
-
-    Raises:
-        InputError: its form is not known before the run.
-    """
-    if music is None:
-        return None
-    if isinstance(music, Fallback):
-        forms = tuple(form_of(option, kind, where) for option in music.options)
-        return None if all(form is None for form in forms) else Fallback(forms)
-    if isinstance(music, (Value, NodeOutput)) and music.kind in MUSIC_KINDS:
-        return music if music.kind == kind else None
-    raise InputError("whether it is audio or latents is known only during the run", where=where, allowed="one of both")
-
-
-def _field(record: Binding, name: str, reference: Reference, node: str) -> Binding:
-    if isinstance(record, Mapping):
-        return record.get(name)
-    if record is None:
-        raise InputError(f"{reference} asks for a field of nothing", where=f"node {node}", allowed="a record")
-    raise InputError(f"{reference} asks for a field of what a node computes", where=f"node {node}", allowed="an input")
 
 
 def _side_by_side(frame: _Frame, call: NodeSyntax, path: str) -> list[dict[str, Binding]]:

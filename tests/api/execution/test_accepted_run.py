@@ -15,8 +15,9 @@ from acestep_flows.graph.checking.check import checked
 from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.library import Library
 from acestep_flows.graph.planning.plan import Plan
+from acestep_flows.stages.ports import PortType
 from acestep_flows.stages.registry import stages
-from acestep_flows.values import Audio, Latents, Value, kinds_of
+from acestep_flows.values import Audio, Latents, Value
 
 LIBRARY = Library(working=None)
 VALUES: dict[str, Value] = {
@@ -32,7 +33,7 @@ def scope_of(name: str) -> Scope:
 def open_asset(id: str, kind: str, where: str) -> Value:
     if id not in VALUES:
         raise NotFound(f"no asset {id}")
-    if VALUES[id].kind not in kinds_of(kind):
+    if VALUES[id].kind not in PortType(kind).value_kinds:
         raise InputError(f"holds {VALUES[id].kind}", where=where, allowed=kind)
     return VALUES[id]
 
