@@ -20,7 +20,7 @@ MAX_FRAMES = 2584
 
 def frames_of(audio: Audio) -> int:
     """How many latent frames the audio becomes. Begun frames count."""
-    samples = -(-audio.samples.shape[1] * MODEL_RATE // audio.sample_rate)  # as resampling gives
+    samples = -(-int(audio.samples.shape[1]) * MODEL_RATE // audio.sample_rate)  # as resampling gives
     return -(-(samples - _excess(samples)) // SAMPLES_PER_FRAME)
 
 

@@ -180,8 +180,8 @@ class Scope:
         key = (id(reference), expected)
         if key not in self._targets:
             try:
-                target = self._resolve(reference, node, expected)
-                self._targets[key] = target.present if id(reference) in self._present else target
+                found = self._resolve(reference, node, expected)
+                self._targets[key] = found.present if id(reference) in self._present else found
             except Unresolved as error:
                 self._targets[key] = error
         target = self._targets[key]

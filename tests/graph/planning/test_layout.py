@@ -15,9 +15,9 @@ from acestep_flows.errors import GraphError, InputError
 from acestep_flows.graph.checking.check import checked
 from acestep_flows.graph.language.parse import parse
 from acestep_flows.graph.planning import layout
-from acestep_flows.graph.planning.inputs import random_seed
 from acestep_flows.graph.planning.layout import digest, lay_out, plan
 from acestep_flows.graph.planning.plan import Fallback, NodeOutput, Plan
+from acestep_flows.graph.planning.seeds import random_seed
 from acestep_flows.values import MAX_SEED, Audio, Span
 from tests.graph.toys import REGISTRY, SONG, shelf
 
