@@ -132,7 +132,7 @@ def test_advanced_inputs_are_listed_apart_marked_and_not_drawn(library: Library)
     [
         (("use: [ways]\ninputs", "use: [wasy]\ninputs"), "g.yaml:3:7: no group 'wasy', nearest 'ways'; allowed:"),
         (("use: [ways]\ninputs", "use: ways\ninputs"), "g.yaml:3:6: use: takes a list of groups; found text 'ways'"),
-        (("use: [ways]\ninputs", "use: [1]\ninputs"), "g.yaml:3:7: use: takes names of groups; found int 1"),
+        (("use: [ways]\ninputs", "use: [1]\ninputs"), "g.yaml:3:7: use: takes names of groups; found 1"),
         (
             ("sing, use: [ways]", "sing, use: [other]"),
             "g.yaml:9:29: node take: the graph does not use group 'other'; allowed: ways; add it to the graph's use:",
@@ -157,7 +157,7 @@ def test_problems_of_a_group_are_told_with_its_file(library: Library, tmp_path: 
     path.write_text(GROUP.replace("type: int", "type: itn").replace("version: 1", "version: 3\nnodes: {}"))
     found = messages(Library([tmp_path], None), INNER)
     assert [line.partition(": ")[2] for line in found if "ways.yaml" in line] == [
-        "version is int 3; allowed: 1",
+        "version is 3; allowed: 1",
         "a group has no key 'nodes'; allowed: group, version, summary, inputs",
         f"input steps has no type 'itn', nearest 'int'; allowed: {found[2].rpartition('allowed: ')[2]}",
     ]

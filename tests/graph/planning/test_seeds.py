@@ -89,7 +89,7 @@ def test_without_a_seed_of_its_own_every_place_is_drawn() -> None:
 
 
 def test_a_seed_that_cannot_be_used_is_told_once() -> None:
-    with pytest.raises(InputError, match=r"^seed: int -1 \(allowed: 0 to \d+, or 'random'\)$"):
+    with pytest.raises(InputError, match=r"^seed: -1 \(allowed: 0 to \d+, or 'random'\)$"):
         planned(TWO, {"seed": -1}, song=SONG)
 
 
