@@ -17,13 +17,13 @@ NOT_KNOWN = "not known before a first run"
 
 
 def written_lines(graph: Graph) -> Iterator[str]:
-    """How inputs are written on the command line, for those that are not plain to see."""
+    """How common inputs are written on the command line, for those that are not plain to see."""
     from acestep_flows.input_reader import form_of
 
     forms = {
         name: form_of(one.type, name)
         for name, one in graph.inputs.items()
-        if one.type.kind in ("list", "record", "span")
+        if one.type.kind in ("list", "record", "span") and not one.advanced
     }
     if forms:
         yield "\nOn the command line"
