@@ -11,15 +11,23 @@ import warnings
 
 import numpy as np
 
-from acestep_flows.audio.resample import resample
+from acestep_flows.audio.resample import Lowpass, resample
 from acestep_flows.values import Audio, FloatArray
 
 OVERSAMPLING = 4
+OVERSAMPLING_FILTER = Lowpass(16, 1.0, 9.0)
+"""As sharp as that of ffmpeg's ebur128: with a softer one the peaks of clipped sounds read up to 1.5 dB low."""
+
 GATING_BLOCK = 0.4
 """Seconds. BS.1770 does not define the loudness of shorter sounds."""
 
 LOOKAHEAD = 0.003
 """Seconds over which the limiter lowers its gain before a peak and raises it after."""
+
+TOLERANCE = 0.05  # LU; a louder or quieter song is mastered again
+MOST_ATTEMPTS = 8
+MOST_DRIVE = 12.0
+"""dB by which a song may be driven into the limiter beyond its plain gain; more would flatten it."""
 
 SAMPLES_PER_BLOCK = 1 << 18
 EDGE = 32  # more samples than the oversampling kernel reaches
@@ -76,26 +84,66 @@ def normalise(audio: Audio, lufs: float) -> Audio:
     return Audio(audio.samples * np.float32(amplitude(lufs - current)), audio.sample_rate)
 
 
+def master(audio: Audio, lufs: float | None, ceiling: float | None) -> Audio:
+    """`audio` at the integrated loudness `lufs`, its true peak at or below `ceiling` dBTP; None leaves either as it is.
+
+    A limiter takes loudness away, so the song is driven into it until it has `lufs`, by at most `MOST_DRIVE` dB. The
+    ceiling always holds; measure the result to know its loudness.
+    """
+    song = audio if lufs is None else normalise(audio, lufs)
+    if ceiling is None:
+        return song
+    limited, drive = limit(song, ceiling), 0.0
+    for _ in range(MOST_ATTEMPTS):
+        made = None if lufs is None or limited is song else integrated(limited)
+        if lufs is None or made is None or lufs - made <= TOLERANCE or drive == MOST_DRIVE:
+            break
+        drive = min(drive + lufs - made, MOST_DRIVE)
+        limited = limit(Audio(song.samples * np.float32(amplitude(drive)), song.sample_rate), ceiling)
+    return limited
+
+
 def limit(audio: Audio, ceiling: float) -> Audio:
     """`audio` with its true peak at or below `ceiling` dBTP; the same object if it already is.
 
-    This is a look-ahead limiter. A running minimum spreads the gain that each sample needs to its neighbours. An
-    average over the same window smooths it and cannot exceed the needed gain. All channels get the same gain.
+    All channels get the same gain.
     """
-    from scipy import ndimage
-
     highest = amplitude(ceiling)
     peaks = np.maximum(_peaks(audio), np.abs(audio.samples)).max(axis=0, initial=0.0)
     if peaks.max(initial=0.0) <= highest:
         return audio
-    needed = np.minimum(1.0, highest / np.maximum(peaks, highest))
-    window = 2 * round(LOOKAHEAD * audio.sample_rate) + 1
-    lowest = ndimage.minimum_filter1d(needed, window, mode="nearest")
-    gain = ndimage.uniform_filter1d(lowest, window, mode="nearest")
-    limited = Audio(audio.samples * gain.astype(np.float32), audio.sample_rate)
+    limited = Audio(audio.samples * _limiter_gain(peaks, highest, audio.sample_rate), audio.sample_rate)
     # A changing gain alters the waveform between samples slightly, so a constant gain removes the rest.
     rest = min(1.0, highest / true_peak(limited))
     return Audio(limited.samples * np.float32(rest * (1 - 1e-6)), audio.sample_rate)
+
+
+def within_full_scale(audio: Audio) -> tuple[Audio, float]:
+    """`audio` with every sample in -1..1, and by how many dB it was over (0: it was not, and is the same object).
+
+    Only the surroundings of samples over full scale are turned down: all other samples keep their bits.
+    """
+    peaks = np.abs(audio.samples).max(axis=0, initial=0.0)
+    highest = float(peaks.max(initial=0.0))
+    if highest <= 1.0:
+        return audio, 0.0
+    limited = audio.samples * _limiter_gain(peaks, 1.0, audio.sample_rate)
+    return Audio(limited.clip(-1, 1), audio.sample_rate), 20 * math.log10(highest)
+
+
+def _limiter_gain(peaks: FloatArray, highest: float, sample_rate: int) -> FloatArray:
+    """The gain (n,) of a look-ahead limiter that brings `peaks` (n,) down to `highest`.
+
+    A running minimum spreads the gain that each sample needs to its neighbours. An average over the same window smooths
+    it and cannot exceed the needed gain.
+    """
+    from scipy import ndimage
+
+    needed = np.minimum(1.0, highest / np.maximum(peaks.astype(np.float64), highest))
+    window = 2 * round(LOOKAHEAD * sample_rate) + 1
+    lowest = ndimage.minimum_filter1d(needed, window, mode="nearest")
+    gain: FloatArray = ndimage.uniform_filter1d(lowest, window, mode="nearest").astype(np.float32)
+    return gain
 
 
 def _peaks(audio: Audio) -> FloatArray:
@@ -105,7 +153,8 @@ def _peaks(audio: Audio) -> FloatArray:
     for start in range(0, length, SAMPLES_PER_BLOCK):
         end = min(start + SAMPLES_PER_BLOCK, length)
         before = max(0, start - EDGE)
-        oversampled = resample(audio.samples[:, before : end + EDGE], 1, OVERSAMPLING)
+        block = audio.samples[:, before : end + EDGE]
+        oversampled = resample(block, 1, OVERSAMPLING, OVERSAMPLING_FILTER)
         oversampled = np.abs(oversampled[:, (start - before) * OVERSAMPLING : (end - before) * OVERSAMPLING])
         for phase in range(OVERSAMPLING):
             np.maximum(peaks[:, start:end], oversampled[:, phase::OVERSAMPLING], out=peaks[:, start:end])

@@ -52,7 +52,8 @@ def mix(
         tracks: at least one; each is resampled to `sample_rate` where it has another.
         sample_rate: of the result, in Hz.
         loudness_target: integrated loudness of the sum in LUFS; None leaves it unchanged. Silence stays silent.
-        ceiling: the highest true peak in dBTP; None means no limit. It takes precedence over the loudness.
+        ceiling: the highest true peak in dBTP; None means no limit. It takes precedence over the loudness: see
+            `loudness.master`.
 
     Raises:
         InputError: there are no tracks, or a setting is out of range.
@@ -68,11 +69,9 @@ def mix(
     song = Audio(total.astype(np.float32), sample_rate)
     if loudness_target is not None:
         _in_range("loudness_target", loudness_target, -70, 0, "mix")
-        song = loudness.normalise(song, loudness_target)
     if ceiling is not None:
         _in_range("ceiling", ceiling, -60, 0, "mix")
-        song = loudness.limit(song, ceiling)
-    return song
+    return loudness.master(song, loudness_target, ceiling)
 
 
 def fade(length: int, fade_in: int, fade_out: int) -> FloatArray:

@@ -1,30 +1,52 @@
 """Conversion of a waveform to another sample rate or channel count.
 
-Resampling uses a Hann-windowed sinc of low-pass width 6 and roll-off 0.99 (spec 04 section 2), the filter of the
-published model's training data. Output sample `k + n * m` is the dot product of phase `k`'s kernel with the input
-around sample `o * m`. Each phase touches only a few taps of the dense kernel, so phases are computed in small groups,
-one matrix product per group: cost and memory stay low for any pair of rates, coprime ones included.
+Resampling convolves with a windowed sinc. On the way into the model that is `MODEL_FILTER`, the filter of the published
+model's training data; it leaves images above the old Nyquist frequency. `LISTENING_FILTER` leaves none, and serves
+everything that is listened to or measured. Output sample `k + n * m` is the dot product of phase `k`'s kernel with the
+input around sample `o * m`. Each phase touches only a few taps of the dense kernel, so phases are computed in small
+groups, one matrix product per group: cost and memory stay low for any pair of rates, coprime ones included.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
 from acestep_flows.errors import InputError
 from acestep_flows.values import Audio, FloatArray
 
-LOWPASS_WIDTH = 6
-ROLLOFF = 0.99
+
+@dataclass(frozen=True)
+class Lowpass:
+    """A windowed sinc.
+
+    Attributes:
+        width: zero crossings on either side.
+        rolloff: the -6 dB point, as a share of the lower of the two Nyquist frequencies.
+        beta: of the Kaiser window; None: a Hann window.
+    """
+
+    width: int
+    rolloff: float
+    beta: float | None
+
+
+MODEL_FILTER = Lowpass(6, 0.99, None)
+"""The filter of upstream's encoder (spec 04 section 2)."""
+
+LISTENING_FILTER = Lowpass(64, 0.965, 9.0)
+"""Flat to 92 % of the Nyquist frequency, and 90 dB down from 1 % above it: 20.3 and 22.3 kHz at 44.1 kHz."""
 
 PHASES_PER_GROUP = 64
 ROWS_PER_PRODUCT = 4096
 
 
-def resample(samples: FloatArray, from_rate: int, to_rate: int) -> FloatArray:
+def resample(samples: FloatArray, from_rate: int, to_rate: int, lowpass: Lowpass = MODEL_FILTER) -> FloatArray:
     """Resample `samples` (channels, n) from `from_rate` to `to_rate` Hz, in fp32.
 
     Returns:
@@ -51,11 +73,11 @@ def resample(samples: FloatArray, from_rate: int, to_rate: int) -> FloatArray:
     phases, stride = new * cycles, old * cycles
     rows = -(-new_length // phases)
 
-    reach = _reach(old, new)
+    reach = _reach(old, new, lowpass)
     padded = np.pad(samples, ((0, 0), (reach, reach + stride)))
     out = np.empty((channels, rows, phases), np.float32)
     for first in range(0, phases, PHASES_PER_GROUP):
-        start, kernel = _kernel(old, new, first, min(first + PHASES_PER_GROUP, phases))
+        start, kernel = _kernel(old, new, first, min(first + PHASES_PER_GROUP, phases), lowpass)
         windows = sliding_window_view(padded[:, start:], len(kernel), axis=1)[:, ::stride]
         for row in range(0, rows, ROWS_PER_PRODUCT):
             some = slice(row, min(row + ROWS_PER_PRODUCT, rows))
@@ -66,10 +88,10 @@ def resample(samples: FloatArray, from_rate: int, to_rate: int) -> FloatArray:
 
 
 def at_rate(audio: Audio, sample_rate: int) -> Audio:
-    """`audio` at `sample_rate` Hz; the same object if it has that rate."""
+    """`audio` at `sample_rate` Hz, for listening and measuring; the same object if it has that rate."""
     if audio.sample_rate == sample_rate:
         return audio
-    return Audio(resample(audio.samples, audio.sample_rate, sample_rate), sample_rate)
+    return Audio(resample(audio.samples, audio.sample_rate, sample_rate, LISTENING_FILTER), sample_rate)
 
 
 def stereo(audio: Audio) -> Audio:
@@ -87,27 +109,36 @@ def mono(audio: Audio) -> Audio:
     return Audio(audio.samples.mean(axis=0, keepdims=True, dtype=np.float32), audio.sample_rate)
 
 
-def _cutoff(old: int, new: int) -> float:
-    return min(old, new) * ROLLOFF
+def _cutoff(old: int, new: int, lowpass: Lowpass) -> float:
+    return min(old, new) * lowpass.rolloff
 
 
-def _reach(old: int, new: int) -> int:
+def _reach(old: int, new: int, lowpass: Lowpass) -> int:
     """Input samples on either side that the kernel covers."""
-    return math.ceil(LOWPASS_WIDTH * old / _cutoff(old, new))
+    return math.ceil(lowpass.width * old / _cutoff(old, new, lowpass))
 
 
-@lru_cache(maxsize=16)
-def _kernel(old: int, new: int, first: int, end: int) -> tuple[int, FloatArray]:
+@lru_cache(maxsize=32)
+def _kernel(old: int, new: int, first: int, end: int, lowpass: Lowpass) -> tuple[int, FloatArray]:
     """The kernels of output samples `first` to `end`, as their start in the padded signal and (taps, samples).
 
     Taps that are zero for all of these samples are left out.
     """
-    cutoff, reach = _cutoff(old, new), _reach(old, new)
+    cutoff, reach = _cutoff(old, new, lowpass), _reach(old, new, lowpass)
     cycle, phase = np.divmod(np.arange(first, end), new)
     taps = np.arange(old * first // new - reach, old * (end - 1) // new + reach + 2)
     # Only the phase is rounded to fp32, as in the reference.
     shift = (-phase.astype(np.float32) / np.float32(new)).astype(np.float64)
     u = (shift + (taps[:, None] - old * cycle) / old) * cutoff
-    u = np.clip(u, -LOWPASS_WIDTH, LOWPASS_WIDTH)
-    window = np.cos(u * (np.pi / LOWPASS_WIDTH / 2)) ** 2
-    return int(taps[0]) + reach, (window * np.sinc(u) * (cutoff / old)).astype(np.float32)
+    u = np.clip(u, -lowpass.width, lowpass.width)
+    return int(taps[0]) + reach, (_window(u, lowpass) * np.sinc(u) * (cutoff / old)).astype(np.float32)
+
+
+def _window(u: NDArray[np.float64], lowpass: Lowpass) -> NDArray[np.float64]:
+    """The window at `u` zero crossings from its middle; 0 at the filter's width and beyond."""
+    if lowpass.beta is None:
+        window: NDArray[np.float64] = np.cos(u * (np.pi / lowpass.width / 2)) ** 2
+        return window
+    inside = np.sqrt(1 - (u / lowpass.width) ** 2)
+    kaiser: NDArray[np.float64] = np.where(inside > 0, np.i0(lowpass.beta * inside) / np.i0(lowpass.beta), 0.0)
+    return kaiser

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acestep_flows.audio import spectrum
-from acestep_flows.audio.resample import at_rate
+from acestep_flows.audio.resample import resample
 from acestep_flows.values import Audio
 
 RATE = 11_025
@@ -45,7 +45,9 @@ class Duplicate:
 
 def fingerprint(audio: Audio) -> str:
     """The words of a song, four little-endian bytes each, in base64; empty for silence and for a split second."""
-    levels = np.concatenate(list(spectrum.power(at_rate(audio, RATE), fft_size=FFT_SIZE, hop=HOP)))
+    # Not `at_rate`: fingerprints of stored jobs were made with this filter.
+    coarse = Audio(resample(audio.samples, audio.sample_rate, RATE), RATE)
+    levels = np.concatenate(list(spectrum.power(coarse, fft_size=FFT_SIZE, hop=HOP)))
     edges = np.geomspace(LOWEST, HIGHEST, BITS + 2) * FFT_SIZE / RATE
     bands = np.add.reduceat(levels, edges.astype(int), axis=1)[:, :-1]  # (frames, 33)
     slopes = np.diff(bands, axis=1)

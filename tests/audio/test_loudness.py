@@ -37,6 +37,37 @@ def test_the_true_peak_lies_between_the_samples() -> None:
     assert loudness.true_peak(inner) == pytest.approx(1.0, abs=0.02)
 
 
+def sharp() -> dict[str, np.ndarray]:
+    """Sounds whose peaks lie between the samples."""
+    random, seconds, square = np.random.default_rng, np.arange(RATE) / RATE, np.array([1, 1, -1, -1])
+    drums = np.zeros((2, RATE))
+    for start in range(0, RATE, 6_000):
+        drums[:, start : start + 2_000] += random(start).standard_normal((2, 2_000)) * np.exp(-np.arange(2_000) / 200)
+    return {
+        "clipped noise": random(1).standard_normal((2, RATE)).clip(-0.5, 0.5),
+        "noise of two values": 0.5 * np.sign(random(2).standard_normal((2, RATE))),
+        "noise": 0.1 * random(3).standard_normal((2, RATE)),
+        "square wave": 0.5 * np.sign(np.sin(2 * np.pi * 7_013 * seconds + 0.1))[None],
+        "a quarter of the rate": 0.5 * np.tile(square, RATE // 4)[None],
+        "a high tone": 0.5 * np.sin(2 * np.pi * 18_011 * seconds + 0.3)[None],
+        "drums": 0.3 * drums,
+        "steps": np.where(np.arange(RATE) // 3_000 % 2 == 0, 0.5, -0.5)[None],
+    }
+
+
+FFMPEG = {
+    "clipped noise": 0.9, "noise of two values": 1.3, "noise": -6.9, "square wave": -2.8, "a quarter of the rate": -2.9,
+    "a high tone": -5.6, "drums": 0.0, "steps": -4.0,
+}  # fmt: skip
+"""dBTP by ffmpeg's ebur128 (peak=true), which rounds to 0.1 dB."""
+
+
+@pytest.mark.parametrize("name", FFMPEG)
+def test_the_true_peak_of_sharp_sounds_is_that_of_ffmpeg(name: str) -> None:
+    audio = Audio(np.pad(sharp()[name], ((0, 0), (200, 200))).astype(np.float32), RATE)
+    assert loudness.decibels(loudness.true_peak(audio)) == pytest.approx(FFMPEG[name], abs=0.1)
+
+
 @given(length=st.integers(0, 2_000), seed=st.integers(0, 99))
 @settings(deadline=None)
 def test_the_true_peak_is_never_below_the_samples(length: int, seed: int) -> None:
@@ -78,6 +109,57 @@ def test_the_limiter_acts_around_the_peak_and_on_all_channels_equally() -> None:
 def test_audio_below_the_ceiling_is_unchanged() -> None:
     audio = noisy(0.1, level=0.01)
     assert loudness.limit(audio, -1.0) is audio
+
+
+def loud_drums(seconds: int = 4) -> Audio:
+    """A steady tone, and a short burst each second that a limiter must take down."""
+    samples = sine(220, seconds, level=0.1).samples + noise(2, seconds * RATE, level=0.5) * (
+        np.arange(seconds * RATE) % RATE < 3_000
+    )
+    return Audio(samples.astype(np.float32), RATE)
+
+
+@pytest.mark.parametrize("target", [-14.0, -11.0])
+def test_a_master_has_its_loudness_although_the_limiter_takes_some_away(target: float) -> None:
+    drums = loud_drums()
+    plain = loudness.limit(loudness.normalise(drums, target), -1.0)
+    mastered = loudness.master(drums, target, -1.0)
+    assert (loudness.integrated(plain) or 0) < target - 0.2
+    assert loudness.integrated(mastered) == pytest.approx(target, abs=0.1)
+    assert loudness.true_peak(mastered) <= loudness.amplitude(-1)
+
+
+def test_a_master_is_not_flattened_for_a_loudness_out_of_reach() -> None:
+    mastered = loudness.master(loud_drums(), -0.5, -1.0)
+    assert (loudness.integrated(mastered) or 0) < -1.5
+    assert loudness.true_peak(mastered) <= loudness.amplitude(-1)
+
+
+def test_a_master_without_targets_is_the_song() -> None:
+    audio = noisy(1, level=0.9)
+    assert loudness.master(audio, None, None) is audio
+    assert loudness.master(silence(1), -14.0, -1.0).samples.max() == 0
+
+
+@given(level=st.floats(1, 1e4), length=st.integers(1, 3_000), channels=st.integers(1, 3), seed=st.integers(0, 99))
+@settings(deadline=None)
+def test_a_song_over_full_scale_fits_into_it(level: float, length: int, channels: int, seed: int) -> None:
+    loud = Audio(noise(channels, length, seed=seed, level=level), RATE)
+    fitted, over = loudness.within_full_scale(loud)
+    peak = loudness.sample_peak(loud)
+    assert loudness.sample_peak(fitted) <= 1.0
+    assert over == pytest.approx(max(0.0, 20 * np.log10(peak)) if peak else 0.0)
+    assert (fitted is loud) == (peak <= 1.0)
+
+
+def test_only_the_surroundings_of_samples_over_full_scale_are_turned_down() -> None:
+    samples = noise(2, 10 * RATE, level=0.1)
+    samples[1, 5 * RATE : 5 * RATE + 100] = 2.0
+    fitted, over = loudness.within_full_scale(Audio(samples, RATE))
+    near = np.abs(np.arange(10 * RATE) - 5 * RATE - 50) < 50 + 2 * loudness.LOOKAHEAD * RATE + 2
+    np.testing.assert_array_equal(fitted.samples[:, ~near], samples[:, ~near])
+    assert over == pytest.approx(6.02, abs=0.01)
+    assert np.abs(np.diff(fitted.samples[0, near])).max() < 0.6  # the other channel follows smoothly
 
 
 def test_decibels_and_amplitudes() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acestep_flows.audio.measure import measure
+from acestep_flows.audio.resample import at_rate
 from acestep_flows.values import Audio, Report
 from tests.audio.signals import RATE, chords, clicks, noise, noisy, silence, sine
 
@@ -66,6 +67,16 @@ def test_cutoff_is_measured(cutoff: int) -> None:
     samples = np.fft.irfft(spectrum)
     coarse = np.round(samples * 2**15) / 2**15  # 16-bit rounding must not count
     assert measure(Audio(coarse.astype(np.float32), RATE)).cutoff_hz == pytest.approx(cutoff, abs=150)
+
+
+def test_cutoff_is_that_of_the_song_after_another_rate() -> None:
+    """What the vocoder makes ends at 16 kHz; images of the old rate, from 28 kHz down, must not count."""
+    low = np.fft.rfft(noise(2, 4 * 44_100))
+    low[:, np.fft.rfftfreq(4 * 44_100, 1 / 44_100) > 16_000] = 0
+    song = Audio(np.fft.irfft(low).astype(np.float32), 44_100)
+    assert measure(at_rate(song, 48_000)).cutoff_hz == pytest.approx(16_000, abs=150)
+    full = at_rate(Audio(noise(2, 4 * 44_100), 44_100), 48_000)
+    assert 21_000 < (measure(full).cutoff_hz or 0) < 22_300  # the old Nyquist frequency, not 24 kHz
 
 
 @pytest.mark.parametrize("bpm", [60, 75, 97, 120, 128.5, 140, 173])

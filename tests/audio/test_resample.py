@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from acestep_flows.audio.resample import at_rate, mono, resample, stereo
+from acestep_flows.audio.resample import LISTENING_FILTER, at_rate, mono, resample, stereo
 from acestep_flows.errors import InputError
 from acestep_flows.values import Audio, FloatArray
 
@@ -89,6 +89,30 @@ def test_a_tone_keeps_pitch_level_and_phase(frequency: int, from_rate: int, to_r
 def test_frequencies_above_the_new_nyquist_are_removed() -> None:
     tone = np.sin(2 * np.pi * 15_000 * np.arange(48_000)[None] / 48_000).astype(np.float32)
     assert np.abs(resample(tone, 48_000, 16_000)[:, 100:-100]).max() < 1e-3
+
+
+def test_the_way_out_leaves_no_images() -> None:
+    """The filter of the way in lets noise near the old Nyquist frequency through to the other side of it."""
+    sound = np.stack([noise(48_000 * 4, seed=seed) for seed in range(4)])
+    spectra = {}
+    for name, result in {
+        "out": at_rate(Audio(sound[:, : 44_100 * 4], 44_100), 48_000).samples,
+        "in": resample(sound[:, : 44_100 * 4], 44_100, 48_000),
+    }.items():
+        frames = result[:, : 4096 * 46].reshape(4, -1, 4096) * np.blackman(4096)
+        power = np.square(np.abs(np.fft.rfft(frames))).mean(axis=(0, 1))
+        spectra[name] = 10 * np.log10(power / power[100:1_000].mean())
+    hertz = np.fft.rfftfreq(4096, 1 / 48_000)
+    assert spectra["out"][hertz > 22_300].max() < -80
+    assert spectra["in"][hertz > 22_300].max() > -30
+    assert np.abs(spectra["out"][(hertz > 100) & (hertz < 20_000)]).max() < 2  # noise; flat on average
+    assert abs(spectra["out"][(hertz > 18_000) & (hertz < 20_000)].mean()) < 0.2
+
+
+def test_the_listening_filter_also_removes_what_would_fold_back() -> None:
+    tone = np.sin(2 * np.pi * 22_900 * np.arange(48_000)[None] / 48_000).astype(np.float32)
+    folded = resample(tone, 48_000, 44_100, LISTENING_FILTER)[:, 500:-500]
+    assert np.abs(folded).max() < 1e-4
 
 
 def test_equal_rates_change_nothing() -> None:
