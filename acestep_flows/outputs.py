@@ -34,6 +34,9 @@ LONGEST_STEM = 120
 MOST_NODES_IN_TAGS = 1000
 """Recipes with more nodes list them only in the JSON file: every audio file would carry megabytes."""
 
+ALMOST_SILENT = -60.0
+"""dBFS (rms over the whole): audio below this is told as a warning."""
+
 MAIN = "audio"
 """The output whose file has the stem alone as its name: `song.wav`, beside `song-takes-01.wav`."""
 
@@ -82,7 +85,7 @@ class OutputFile:
         content_type: for HTTP.
         extension: without the dot.
         details: what is known of it: `seconds` where it has a length.
-        clipped: samples beyond full scale, brought back to it.
+        over: by how many dB audio was over full scale; its peaks were turned down to fit.
     """
 
     content: bytes
@@ -90,7 +93,14 @@ class OutputFile:
     content_type: str
     extension: str
     details: Mapping[str, Any] = field(default_factory=dict)
-    clipped: int = 0
+    over: float = 0.0
+
+    @property
+    def warning(self) -> str | None:
+        """What whoever gets the file must know; None: nothing."""
+        if not self.over:
+            return None
+        return f"samples were up to {max(self.over, 0.1):.1f} dB over full scale; these peaks are turned down to fit"
 
 
 def unique_stem(graph: str, now: float | None = None) -> str:
@@ -144,6 +154,28 @@ def _leaves(path: tuple[str, ...], content: Any) -> Iterator[OutputLeaf]:
         yield OutputLeaf(path, content)
 
 
+def output_warnings(outputs: Mapping[str, Any]) -> list[str]:
+    """What a user must know of the outputs of a run: the warnings of its reports, and audio that is almost silent."""
+    warnings: dict[str, None] = {}
+    for leaf in output_leaves(outputs):
+        if isinstance(leaf.content, Report):
+            said = leaf.content.entries.get("warnings")
+            warnings |= dict.fromkeys(str(warning) for warning in said) if isinstance(said, list) else {}
+        elif isinstance(leaf.content, Audio) and (warning := _silence(leaf.content)):
+            warnings[f"output {leaf.name} is {warning}"] = None
+    return list(warnings)
+
+
+def _silence(audio: Audio) -> str | None:
+    """Whether audio is silent: with its level if it has one."""
+    from acestep_flows.audio.loudness import rms
+
+    level = rms(audio)
+    if level is None:
+        return "silent"
+    return f"almost silent ({level:.0f} dBFS)" if level < ALMOST_SILENT else None
+
+
 def audio_tag_recipe(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
     """A recipe (JSON) as the tags of an audio file hold it: without its nodes where there are very many."""
     return recipe if len(recipe.get("nodes", ())) <= MOST_NODES_IN_TAGS else {**recipe, "nodes": []}
@@ -151,6 +183,8 @@ def audio_tag_recipe(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def encode_output(leaf: Any, title: str, format: str, recipe: Mapping[str, Any]) -> OutputFile:
     """The file of one leaf: audio with tags, a `File` as it is, other values as safetensors, the rest as JSON.
+
+    Audio keeps its rate if the format has it.
 
     Args:
         leaf: a value or JSON.
@@ -166,11 +200,13 @@ def encode_output(leaf: Any, title: str, format: str, recipe: Mapping[str, Any])
         from acestep_flows.audio.formats import FORMATS
         from acestep_flows.audio.tags import Tags
 
-        content, clipped = write.encode(leaf, FORMATS[format], subtype=None, tags=Tags(recipe, title=title))
-        return OutputFile(content, "audio", CONTENT_TYPES[format], format, _length(leaf), clipped)
+        kind = FORMATS[format]
+        rate, tags = write.own_rate(leaf, kind), Tags(recipe, title=title)
+        content, over = write.encode(leaf, kind, subtype=None, tags=tags, sample_rate=rate)
+        return OutputFile(content, "audio", CONTENT_TYPES[format], format, _length(leaf), over)
     if isinstance(leaf, File):
-        kind = "audio" if leaf.format in CONTENT_TYPES else "file"
-        return OutputFile(leaf.content.tobytes(), kind, CONTENT_TYPES.get(leaf.format, VALUE_TYPE), leaf.format)
+        type_name = "audio" if leaf.format in CONTENT_TYPES else "file"
+        return OutputFile(leaf.content.tobytes(), type_name, CONTENT_TYPES.get(leaf.format, VALUE_TYPE), leaf.format)
     if isinstance(leaf, Report):
         return OutputFile(json_bytes(leaf.entries), "report", JSON_TYPE, "json")
     if isinstance(leaf, Value):
@@ -232,8 +268,8 @@ def _write_leaf(base: Path, value: Value, format: str, recipe: Mapping[str, Any]
     """Write one value beside `base`, audio with its picture."""
     file = encode_output(value, base.name, format, recipe)
     path = storage.write(base.with_name(f"{base.name}.{file.extension}"), file.content)
-    if file.clipped:
-        log.warning("%s: %d samples were beyond full scale and are clipped", path.name, file.clipped)
+    if file.warning:
+        log.warning("%s: %s", path.name, file.warning)
     if not isinstance(value, Audio):
         return [path]
     from acestep_flows.audio import picture

@@ -106,10 +106,26 @@ def test_a_leaf_has_a_stored_name_and_a_label_for_files() -> None:
     ]
 
 
-def test_clipping_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_song_over_full_scale_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     files.write_outputs(tmp_path, "x", {"audio": tone(level=2.0)}, recipe())
-    assert "x.wav" in caplog.text
-    assert "clipped" in caplog.text
+    assert "x.wav: samples were up to 6.0 dB over full scale; these peaks are turned down to fit" in caplog.text
+
+
+def test_files_have_the_rate_of_their_audio(tmp_path: Path) -> None:
+    files.write_outputs(tmp_path, "x", {"audio": Audio(tone().samples, 44_100)}, recipe())
+    assert read.audio(tmp_path / "x.wav").sample_rate == 44_100
+
+
+def test_warnings_are_those_of_reports_and_of_silence() -> None:
+    faint, silent = Audio(tone().samples * np.float32(1e-4), 48_000), Audio(np.zeros((2, 100), np.float32), 48_000)
+    reports = [Report({"warnings": ["line 3 was left out"]}), Report({"warnings": ["line 3 was left out"]}), Report({})]
+    outputs = {"audio": tone(), "stems": [tone(), faint, silent], "reports": reports, "words": {"warnings": ["none"]}}
+    level = 20 * np.log10(np.sqrt(np.mean(faint.samples.astype(float) ** 2)))
+    assert files.output_warnings(outputs) == [
+        f"output stems.02 is almost silent ({level:.0f} dBFS)",
+        "output stems.03 is silent",
+        "line 3 was left out",
+    ]
 
 
 def test_names_do_not_meet() -> None:

@@ -62,6 +62,13 @@ def sample_peak(audio: Audio) -> float:
     return float(np.abs(audio.samples).max(initial=0.0))
 
 
+def rms(audio: Audio) -> float | None:
+    """The level of the whole in dBFS, over all channels; None for silence."""
+    if audio.samples.size == 0:
+        return None
+    return decibels(math.sqrt(np.square(audio.samples, dtype=np.float64).mean()))
+
+
 def peak_normalised(audio: Audio) -> Audio:
     """`audio` scaled to a sample peak of 1, for measures that do not depend on level. Silence is unchanged.
 

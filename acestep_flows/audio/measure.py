@@ -84,7 +84,7 @@ def measure(audio: Audio) -> Measurement:
         loudness_lufs=loudness.integrated(audio),
         true_peak_dbtp=loudness.decibels(loudness.true_peak(normalised) * peak),
         sample_peak_dbfs=loudness.decibels(peak),
-        rms_dbfs=loudness.decibels(math.sqrt(np.square(samples, dtype=np.float64).mean())) if samples.size else None,
+        rms_dbfs=loudness.rms(audio),
         clipping_runs=runs,
         clipped_samples=clipped,
         silence_share=_silence_share(audio),

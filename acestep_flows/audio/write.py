@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-import numpy as np
 import soundfile
 
 from acestep_flows import storage
 from acestep_flows.audio.formats import Format, format_for
 from acestep_flows.audio.id3 import with_id3
+from acestep_flows.audio.loudness import within_full_scale
 from acestep_flows.audio.resample import at_rate, stereo
 from acestep_flows.audio.riff import LARGEST_FILE, with_info
 from acestep_flows.audio.tags import SOFTWARE, Tags
@@ -21,6 +21,9 @@ from acestep_flows.values import OUTPUT_RATE, Audio
 
 FRAMES_PER_BLOCK = 1 << 16
 """Samples per write. libsndfile's Vorbis encoder puts each write on the stack, which a long song would overflow."""
+
+HIGHEST_RATE = 192_000
+"""Hz; audio with a higher rate is written at 48 kHz unless a rate is asked for."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,13 @@ class Written:
         path: the path of the file.
         format: wav, flac, mp3 or ogg.
         size: bytes.
-        clipped: samples beyond full scale that were clipped, over both channels.
+        over: by how many dB samples were over full scale; their surroundings were turned down to fit.
     """
 
     path: Path
     format: str
     size: int
-    clipped: int
+    over: float
 
 
 def audio(
@@ -50,6 +53,9 @@ def audio(
     sample_rate: int = OUTPUT_RATE,
 ) -> Written:
     """Write `sound` to `path` as stereo at `sample_rate`. Missing folders are created; an existing file is replaced.
+
+    Only float32 holds samples over full scale. For every other sample type `within_full_scale` turns down the
+    surroundings of such samples.
 
     Args:
         path: the file; its name is used unchanged.
@@ -65,15 +71,21 @@ def audio(
     """
     path = Path(path)
     kind = format_for(path, format)
-    encoded, clipped = encode(sound, kind, subtype=subtype, tags=tags, sample_rate=sample_rate)
+    encoded, over = encode(sound, kind, subtype=subtype, tags=tags, sample_rate=sample_rate)
     storage.write(path, encoded)
-    return Written(path, kind.name, len(encoded), clipped)
+    return Written(path, kind.name, len(encoded), over)
+
+
+def own_rate(sound: Audio, kind: Format) -> int:
+    """The rate of `sound` in Hz if files of `kind` have it; otherwise 48 kHz."""
+    fits = sound.sample_rate in kind.rates if kind.rates else 8_000 <= sound.sample_rate <= HIGHEST_RATE
+    return sound.sample_rate if fits else OUTPUT_RATE
 
 
 def encode(
     sound: Audio, kind: Format, *, subtype: str | None, tags: Tags | None, sample_rate: int = OUTPUT_RATE
-) -> tuple[bytes, int]:
-    """The bytes of the file that `audio` writes, and the number of clipped samples."""
+) -> tuple[bytes, float]:
+    """The bytes of the file that `audio` writes, and by how many dB samples were over full scale."""
     sample_type = kind.subtype(subtype)
     if kind.rates and sample_rate not in kind.rates:
         rates = ", ".join(str(rate) for rate in kind.rates)
@@ -85,11 +97,10 @@ def encode(
     if kind.name == "wav" and sound.samples.size * 4 + len(comment) > LARGEST_FILE:
         raise InputError(f"{sound.seconds:.0f} s", where="wav file", allowed="4 GB; flac holds more")
 
-    samples, clipped = sound.samples, 0
+    over = 0.0
     if sample_type != "FLOAT":
-        clipped = int(np.count_nonzero(np.abs(samples) > 1))
-        samples = samples.clip(-1, 1) if clipped else samples
-    stream = BytesIO()
+        sound, over = within_full_scale(sound)
+    samples, stream = sound.samples, BytesIO()
     with _encoder(stream, kind, sample_type, sample_rate) as file:
         if tags and kind.name in ("flac", "ogg"):
             file.comment, file.software = comment, SOFTWARE
@@ -102,7 +113,7 @@ def encode(
         encoded = with_info(encoded, {"ICMT": comment, "ISFT": SOFTWARE, "INAM": tags.title})
     if tags and kind.name == "mp3":
         encoded = with_id3(encoded, title=tags.title, comment=comment, software=SOFTWARE)
-    return encoded, clipped
+    return encoded, over
 
 
 def _encoder(stream: BytesIO, kind: Format, subtype: str, sample_rate: int) -> soundfile.SoundFile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +16,13 @@ from acestep_flows.graph.content import leaves, translate
 from acestep_flows.graph.execution.result import Result as PlanResult
 from acestep_flows.graph.language.wording import listing, unlike
 from acestep_flows.graph.records.recipe import Recipe, recipe
-from acestep_flows.outputs import audio_tag_recipe, check_stem, unique_stem, write_outputs
+from acestep_flows.outputs import audio_tag_recipe, check_stem, output_warnings, unique_stem, write_outputs
 from acestep_flows.session.notebook import song_html
 from acestep_flows.session.options import read_names, read_path
 from acestep_flows.session.planned_run import PlannedRun
-from acestep_flows.values import Audio
+from acestep_flows.values import Audio, FloatArray
+
+log = logging.getLogger(__name__)
 
 FORMATS = ("wav", "flac", "mp3", "ogg")
 MOST_SHOWN = 8
@@ -29,25 +32,31 @@ MOST_SHOWN = 8
 class SongAudio(Audio):
     """Audio that a run gave: it goes wherever audio goes, saves itself with its recipe, and plays in a notebook.
 
+    `dataclasses.replace` gives a copy with other samples or another rate, which has no recipe.
+
     Attributes:
         samples: float32 (channels, n), in -1..1 nominal (not clipped).
         sample_rate: in Hz.
-        recipe: how it was made.
+        recipe: how it was made; None: not by a run.
         title: the graph and output it came from.
     """
 
-    recipe: Recipe
+    recipe: Recipe | None
     title: str
 
-    def __init__(self, audio: Audio, recipe: Recipe, title: str) -> None:
-        super().__init__(audio.samples, audio.sample_rate)
+    def __init__(
+        self, samples: FloatArray, sample_rate: int, recipe: Recipe | None = None, title: str = "audio"
+    ) -> None:
+        super().__init__(samples, sample_rate)
         vars(self).update(recipe=recipe, title=title)
 
     def __repr__(self) -> str:
         return f"<SongAudio {self.title}: {self.seconds:.1f} s, {self.channels} channels at {self.sample_rate} Hz>"
 
     def save(self, path: str | PathLike[str], format: str | None = None) -> Path:
-        """Write the audio to `path`, 48 kHz stereo with the recipe in its tags; an old file is replaced.
+        """Write the audio to `path`, as stereo with the recipe in its tags; an old file is replaced.
+
+        It keeps its rate if the format has it.
 
         Args:
             path: a file; `RunResult.save` also writes the picture and the recipe.
@@ -57,11 +66,12 @@ class SongAudio(Audio):
             InputError: the extension or format is none of these.
             StorageError: the file cannot be written; nothing is left behind.
         """
-        from acestep_flows.audio import tags, write
+        from acestep_flows.audio import formats, tags, write
 
         path = read_path(path, "path")
-        recipe_json = audio_tag_recipe(self.recipe.as_json())
-        return write.audio(path, self, format=format, tags=tags.Tags(recipe_json, path.stem)).path
+        recipe_json = audio_tag_recipe(self.recipe.as_json()) if self.recipe else {}
+        rate = write.own_rate(self, formats.format_for(path, format))
+        return write.audio(path, self, format=format, tags=tags.Tags(recipe_json, path.stem), sample_rate=rate).path
 
     def _repr_html_(self) -> str:
         return song_html(self, self.title)
@@ -87,6 +97,11 @@ class RunResult:
     def seeds(self) -> Mapping[str, Any]:
         """Every seed in use, given or drawn, by node and parameter: `noise.seed`."""
         return {name: seed for name, seed in self.recipe.seeds.items() if seed is not None}
+
+    @property
+    def warnings(self) -> list[str]:
+        """What to know of the outputs: lyrics left out, a song shorter than asked, audio that is almost silent, ..."""
+        return output_warnings(self.outputs)
 
     @property
     def seconds(self) -> float:
@@ -152,7 +167,7 @@ class RunResult:
 
 
 def result_of(planned: PlannedRun, executed: PlanResult, outputs: Mapping[str, Any], model: str) -> RunResult:
-    """The result of a run.
+    """The result of a run. Warnings of its outputs are logged.
 
     Args:
         executed: as the scheduler gave it.
@@ -162,11 +177,17 @@ def result_of(planned: PlannedRun, executed: PlanResult, outputs: Mapping[str, A
     made_by = recipe(executed, planned.content, planned.files, model)
     graph = planned.plan.graph
     songs = {name: translate(content, _song(made_by, f"{graph}, {name}")) for name, content in outputs.items()}
-    return RunResult(graph, songs, planned.plan.inputs, made_by)
+    result = RunResult(graph, songs, planned.plan.inputs, made_by)
+    for warning in result.warnings:
+        log.warning(warning)
+    return result
 
 
 def _song(recipe: Recipe, title: str) -> Callable[[Any], Any]:
-    return lambda leaf: SongAudio(leaf, recipe, title) if isinstance(leaf, Audio) else leaf
+    def song(leaf: Any) -> Any:
+        return SongAudio(leaf.samples, leaf.sample_rate, recipe, title) if isinstance(leaf, Audio) else leaf
+
+    return song
 
 
 def _songs(content: Any) -> Iterator[SongAudio]:

@@ -27,7 +27,7 @@ def test_every_format_is_read_back(tmp_path: Path, name: str, subtype: str) -> N
     assert (restored.sample_rate, restored.samples.shape) == (RATE, sound.samples.shape)
     tolerance = STEP.get(subtype, 0.02)  # lossy: the tolerance also shows that the encoder delay is removed
     np.testing.assert_allclose(restored.samples, sound.samples, rtol=0, atol=tolerance)
-    assert (written.size, written.format, written.clipped) == (written.path.stat().st_size, name, 0)
+    assert (written.size, written.format, written.over) == (written.path.stat().st_size, name, 0)
     assert [path.name for path in tmp_path.iterdir()] == [f"song.{name}"]
 
 
@@ -50,18 +50,39 @@ def test_the_rate_can_be_chosen(tmp_path: Path) -> None:
     assert (restored.sample_rate, restored.samples.shape) == (44_100, (2, 22_050))
 
 
-def test_samples_beyond_full_scale_are_clipped_and_counted(tmp_path: Path) -> None:
-    loud = Audio(np.array([[1.5, -1.5, 0.5], [0.0, 1.0, -1.0]], np.float32), RATE)
-    written = write.audio(tmp_path / "song.wav", loud, subtype="pcm_24")
-    assert written.clipped == 2
-    expected = np.array([[1, -1, 0.5], [0, 1, -1]], np.float32)
-    np.testing.assert_allclose(read.audio(written.path).samples, expected, atol=2**-22)
+def test_peaks_over_full_scale_are_turned_down_and_told(tmp_path: Path) -> None:
+    samples = noise(2, RATE)
+    samples[0, 20_000:20_004] = [1.0, 1.5, -1.5, 1.2]
+    written = write.audio(tmp_path / "song.wav", Audio(samples, RATE), subtype="pcm_24")
+    restored = read.audio(written.path).samples
+    assert written.over == pytest.approx(3.52, abs=0.01)
+    np.testing.assert_allclose(restored[0, 20_000:20_004], [1 / 1.5, 1.0, -1.0, 0.8], atol=0.01)  # no flat top
+    np.testing.assert_allclose(restored[:, :19_000], samples[:, :19_000], rtol=0, atol=2**-23)
+    np.testing.assert_allclose(restored[:, 21_000:], samples[:, 21_000:], rtol=0, atol=2**-23)
+
+
+@pytest.mark.parametrize("name", ["wav", "flac"])
+def test_samples_of_a_16_bit_file_are_written_to_the_bit(tmp_path: Path, name: str) -> None:
+    """What an edit keeps of a user's song is the same in the file."""
+    every = np.arange(-(2**15), 2**15, dtype=np.int16)
+    soundfile.write(tmp_path / "given.wav", np.stack([every, every[::-1]], axis=1), 44_100, subtype="PCM_16")
+    given = read.audio(tmp_path / "given.wav")
+    path = write.audio(tmp_path / f"song.{name}", given, sample_rate=44_100).path
+    np.testing.assert_array_equal(read.audio(path).samples, given.samples)
+
+
+@pytest.mark.parametrize(
+    ("rate", "name", "own"),
+    [(44_100, "wav", 44_100), (96_000, "flac", 96_000), (96_000, "mp3", 48_000), (1_000, "ogg", 48_000)],
+)
+def test_audio_has_a_rate_of_its_own_where_the_format_has_it(rate: int, name: str, own: int) -> None:
+    assert write.own_rate(noisy(0.1, rate=rate), FORMATS[name]) == own
 
 
 def test_float_samples_beyond_full_scale_are_kept(tmp_path: Path) -> None:
     loud = Audio(noise(2, 100, level=3.0), RATE)
     written = write.audio(tmp_path / "song.wav", loud, subtype="float32")
-    assert written.clipped == 0
+    assert written.over == 0
     np.testing.assert_array_equal(read.audio(written.path).samples, loud.samples)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -119,3 +120,28 @@ def test_lists_of_songs_are_songs_too(session: Session) -> None:
     takes = session.run("batch-takes", **WORDS, duration=1, steps=1, seeds=[1, 2])
     assert [type(take) for take in takes.audio] == [SongAudio, SongAudio]
     assert takes._repr_html_().count("<audio ") == 2
+
+
+def test_a_song_changed_by_hand_has_no_recipe(result: RunResult, tmp_path: Path) -> None:
+    softer = dataclasses.replace(result.audio, samples=result.audio.samples * np.float32(0.5))
+    assert isinstance(softer, SongAudio)
+    assert softer.recipe is None
+    np.testing.assert_array_equal(softer.samples, result.audio.samples * np.float32(0.5))
+    assert tags.read(softer.save(tmp_path / "softer.wav")).recipe == {}
+    slower = dataclasses.replace(result.audio, sample_rate=44_100)
+    assert read.audio(slower.save(tmp_path / "slower.wav")).sample_rate == 44_100
+    assert slower.seconds > result.audio.seconds
+
+
+def test_warnings_of_the_outputs_are_there_and_logged(session: Session, caplog: pytest.LogCaptureFixture) -> None:
+    silence = Audio(np.zeros((2, 48_000), np.float32), 48_000)
+    cut = """
+graph: cut
+version: 1
+inputs: {audio: {type: audio}}
+nodes: {part: {stage: trim, with: {audio: $audio, span: [0, 0.5]}}}
+outputs: {audio: $part.audio}
+"""
+    silent = session.run(cut, audio=silence)
+    assert silent.warnings == ["output audio is silent"]
+    assert caplog.text.count("output audio is silent") == 1

@@ -9,7 +9,7 @@ from typing import Any
 from acestep_flows.api.store.artifacts import Artifacts
 from acestep_flows.api.store.records import NewOutput
 from acestep_flows.graph.records.recipe import Recipe
-from acestep_flows.outputs import OutputLeaf, audio_tag_recipe, encode_output, output_leaves
+from acestep_flows.outputs import OutputLeaf, audio_tag_recipe, encode_output, output_leaves, output_warnings
 from acestep_flows.values import Report
 
 RECIPE = "recipe"
@@ -44,11 +44,11 @@ def store_outputs(
     leaves = {leaf.name: leaf for leaf in output_leaves(outputs)}
     leaves.setdefault(RECIPE, OutputLeaf((RECIPE,), Report(recipe_json)))
     stored: list[NewOutput] = []
-    warnings: list[str] = []
+    warnings = output_warnings(outputs)
     for name, leaf in leaves.items():
         file = encode_output(leaf.content, f"{stem}-{name}", format, tag_recipe)
-        if file.clipped:
-            warnings.append(f"output {name}: {file.clipped} samples were beyond full scale and are clipped")
+        if file.warning:
+            warnings.append(f"output {name}: {file.warning}")
         file_name = f"{leaf.file_stem(stem)}.{file.extension}"
         blob = artifacts.put(file.content)
         stored.append(NewOutput(name, file.kind, file.content_type, file_name, blob, file.details))

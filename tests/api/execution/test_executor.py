@@ -54,7 +54,9 @@ def test_a_run_writes_files_rows_and_events(tmp_path: Path) -> None:
         assert (run.state, run.progress, run.error, run.attempt) == (RunState.SUCCEEDED, 1.0, None, 1)
         assert run.seconds is not None
         assert [*run.outputs] == ["audio", "latents", "report", "recipe"]
-        assert run.warnings == ("output audio: 1 samples were beyond full scale and are clipped",)
+        assert run.warnings == (
+            "output audio: samples were up to 6.0 dB over full scale; these peaks are turned down to fit",
+        )
 
         audio = run.outputs["audio"]
         assert (audio.content_type, audio.kind) == ("audio/flac", "audio")

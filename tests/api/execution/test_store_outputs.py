@@ -74,7 +74,9 @@ def test_audio_comes_in_the_format_asked_for(tmp_path: Path, format: str, conten
         stored = store_outputs({"song": loud}, recipe(), artifacts=home.artifacts, format=format, stem="g")
         assert (stored.outputs[0].content_type, stored.outputs[0].file_name) == (content_type, f"g-song.{format}")
         assert read.audio(home.artifacts.open(stored.outputs[0].blob.digest).read()).channels == 2
-    assert stored.warnings == ("output song: 9600 samples were beyond full scale and are clipped",)
+    assert stored.warnings == (
+        "output song: samples were up to 6.0 dB over full scale; these peaks are turned down to fit",
+    )
 
 
 def test_the_graphs_own_recipe_stays(tmp_path: Path) -> None:
