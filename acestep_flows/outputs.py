@@ -98,9 +98,9 @@ class OutputFile:
     @property
     def warning(self) -> str | None:
         """What whoever gets the file must know; None: nothing."""
-        if not self.over:
-            return None
-        return f"samples were up to {max(self.over, 0.1):.1f} dB over full scale; these peaks are turned down to fit"
+        from acestep_flows.audio.write import over_full_scale
+
+        return over_full_scale(self.over) if self.over else None
 
 
 def unique_stem(graph: str, now: float | None = None) -> str:

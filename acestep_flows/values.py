@@ -61,6 +61,12 @@ def seconds_from_frames(frames: int) -> float:
     return seconds
 
 
+def frames_covering(seconds: float) -> int:
+    """The fewest latent frames that last `seconds` or longer."""
+    frames = frames_from_seconds(seconds)
+    return frames if seconds_from_frames(frames) >= seconds else frames + 1
+
+
 @dataclass(frozen=True, eq=False)
 class Value:
     """Base of all values. Equal content means equal digest, and values compare by digest."""

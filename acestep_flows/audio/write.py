@@ -76,6 +76,11 @@ def audio(
     return Written(path, kind.name, len(encoded), over)
 
 
+def over_full_scale(decibels: float) -> str:
+    """What to say of a file whose samples were over full scale by this much."""
+    return f"samples were up to {max(decibels, 0.1):.1f} dB over full scale; these peaks are turned down to fit"
+
+
 def own_rate(sound: Audio, kind: Format) -> int:
     """The rate of `sound` in Hz if files of `kind` have it; otherwise 48 kHz."""
     fits = sound.sample_rate in kind.rates if kind.rates else 8_000 <= sound.sample_rate <= HIGHEST_RATE

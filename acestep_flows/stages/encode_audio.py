@@ -26,7 +26,7 @@ def frames_of(audio: Audio) -> int:
 
 def _excess(samples: int) -> int:
     """A sample from rounding on the way to 48 kHz and back, which would make one more frame, of silence."""
-    return int(samples % SAMPLES_PER_FRAME == 1)
+    return int(samples > 1 and samples % SAMPLES_PER_FRAME == 1)
 
 
 class EncodeAudio(ItemStage):
@@ -57,7 +57,11 @@ class EncodeAudio(ItemStage):
         samples = resample(stereo(item.audio).samples, item.audio.sample_rate, MODEL_RATE)
         samples = samples[:, : samples.shape[1] - _excess(samples.shape[1])]
         frames = -(-samples.shape[1] // SAMPLES_PER_FRAME)
-        if not 1 <= frames <= MAX_FRAMES:
+        if frames < 1:
+            raise InputError(
+                "no samples", where="encode_audio.audio", allowed=f"at least one sample, up to {MAX_SECONDS:.0f} s"
+            )
+        if frames > MAX_FRAMES:
             raise InputError(
                 f"{item.audio.seconds:.2f} s",
                 where="encode_audio.audio",

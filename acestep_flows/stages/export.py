@@ -10,13 +10,13 @@ from pydantic import Field
 
 from acestep_flows.stages.batching import ItemStage
 from acestep_flows.stages.contract import StageParams
-from acestep_flows.values import OUTPUT_RATE, Audio, File
+from acestep_flows.values import OUTPUT_RATE, Audio, File, Report
 
 
 class Export(ItemStage):
     """Encode a song as wav, flac, mp3 or ogg, to send small files between machines."""
 
-    name, version = "export", 1
+    name, version = "export", 2
 
     @dataclass(frozen=True)
     class In:
@@ -29,13 +29,15 @@ class Export(ItemStage):
     @dataclass(frozen=True)
     class Out:
         file: File
+        report: Report
 
     def run_one(self, item: In, params: Params) -> Out:
         from acestep_flows.audio.formats import FORMATS
         from acestep_flows.audio.tags import Tags
-        from acestep_flows.audio.write import encode
+        from acestep_flows.audio.write import encode, over_full_scale
 
-        content, _ = encode(
+        content, over = encode(
             item.audio, FORMATS[params.format], subtype=None, tags=Tags(), sample_rate=params.sample_rate
         )
-        return self.Out(File(np.frombuffer(content, np.uint8), params.format))
+        warnings = [over_full_scale(over)] if over else []
+        return self.Out(File(np.frombuffer(content, np.uint8), params.format), Report({"warnings": warnings}))

@@ -15,7 +15,7 @@ from acestep_flows.values import Audio
 class Join(ItemStage):
     """Join pieces in order, each overlapping the next by a crossfade. The first piece's sample rate holds for all."""
 
-    name, version = "join", 1
+    name, version = "join", 2
 
     @dataclass(frozen=True)
     class In:

@@ -12,7 +12,7 @@ from acestep_flows.values import Audio, Report
 class Measure(ItemStage):
     """Measure loudness, true peak, clipping, silence, stereo, spectrum, tempo and key of a recording."""
 
-    name, version = "measure", 1
+    name, version = "measure", 2
 
     @dataclass(frozen=True)
     class In:

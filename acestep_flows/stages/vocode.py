@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 class Vocode(Stage):
     """Turn a mel spectrogram into a waveform (ADaMoS-HiFiGAN at 44.1 kHz, each channel on its own), at 48 kHz."""
 
-    name, version = "vocode", 1
+    name, version = "vocode", 2
     parts = ("music_vocoder",)
     batches_items = True
 
@@ -33,6 +34,7 @@ class Vocode(Stage):
 
     class Params(StageParams):
         overlap: bool | None = Field(None, description="Work in overlapping blocks; absent: above 48 seconds.")
+        seconds: float | None = Field(None, gt=0, description="Cut the result to this length; shorter ones stay.")
 
     @dataclass(frozen=True)
     class Out:
@@ -50,16 +52,18 @@ class Vocode(Stage):
 
     def _vocode(self, songs: list[tuple[In, Params]]) -> list[Out]:
         """Songs of one kind: the channels of all of them as one stack."""
-        from acestep_flows.audio.resample import resample
+        from acestep_flows.audio.resample import LISTENING_FILTER, resample
 
         _, overlap = _kind(songs[0])
         stack = np.concatenate([item.mel.log_mel for item, _ in songs])
         waveforms = np.split(self.vocoder.decode(stack, overlap=overlap), len(songs))
         outs = []
-        for (item, _), waveform in zip(songs, waveforms, strict=True):
-            samples = resample(waveform, MODEL_RATE, OUTPUT_RATE)
+        for (item, params), waveform in zip(songs, waveforms, strict=True):
+            samples = resample(waveform, MODEL_RATE, OUTPUT_RATE, LISTENING_FILTER)
             if item.like is not None:
                 samples = samples[:, : round(item.like.seconds * OUTPUT_RATE)]
+            if params.seconds is not None:  # rounded up, as resampling does
+                samples = samples[:, : math.ceil(params.seconds * OUTPUT_RATE - 1e-6)]
             outs.append(self.Out(Audio(samples, OUTPUT_RATE)))
         return outs
 

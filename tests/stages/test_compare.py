@@ -37,3 +37,26 @@ def test_an_extension_was_to_change_nothing(small: Checkpoint) -> None:
 def test_a_span_contradicts_unchanged(small: Checkpoint) -> None:
     with pytest.raises(InputError, match="a span, although `unchanged` is true"):
         run("compare", small, {"span": Span(0, 1), "unchanged": True}, before=tone(1.0), after=tone(1.0))
+
+
+def test_what_the_user_gave_has_a_row(small: Checkpoint) -> None:
+    given, decoded = tone(4.0, sample_rate=44_100), tone(4.0, 221)
+    samples = given.samples.copy()
+    samples[:, 44_100:88_200] = 0
+    values = {"before": decoded, "after": decoded, "given": given, "result": Audio(samples, 44_100)}
+    entries = run("compare", small, {"span": Span(1.0, 2.0), "edge": 0.5}, **values).report.entries
+    assert entries["outside"]["largest"] == entries["given"]["outside"]["largest"] == 0.0
+    assert entries["given"]["inside"]["relative"] == pytest.approx(1.0)
+    assert "given" not in run("compare", small, {}, before=decoded, after=decoded).report.entries
+
+
+def test_the_result_may_start_elsewhere_than_the_decoded_song(small: Checkpoint) -> None:
+    given = tone(1.0)
+    longer, cut = (
+        Audio(np.concatenate([np.zeros((2, zeros), np.float32), given.samples], axis=1), 48_000)
+        for zeros in (24_000, 20_000)
+    )
+    params = {"unchanged": True, "offset": 0.5, "result_offset": 20_000 / 48_000}
+    values = {"before": given, "after": longer, "given": given, "result": cut}
+    entries = run("compare", small, params, **values).report.entries
+    assert entries["outside"]["largest"] == entries["given"]["outside"]["largest"] == 0.0

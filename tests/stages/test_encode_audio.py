@@ -29,7 +29,18 @@ def test_what_was_vocoded_comes_back_at_its_own_length(small: Checkpoint) -> Non
     assert run("encode_audio", small, {}, audio=audio).latents.frames == 20
 
 
-@pytest.mark.parametrize("seconds", [0.0, 241.0])
-def test_lengths_that_cannot_be(small: Checkpoint, seconds: float) -> None:
-    with pytest.raises(InputError, match=r"encode_audio\.audio: .* \(allowed: up to 240 s; trim it first\)"):
+@pytest.mark.parametrize(
+    ("seconds", "message"),
+    [
+        (0.0, r"no samples \(allowed: at least one sample, up to 240 s\)"),
+        (241.0, r"241.00 s \(allowed: up to 240 s; trim it first\)"),
+    ],
+)
+def test_lengths_that_cannot_be(small: Checkpoint, seconds: float, message: str) -> None:
+    with pytest.raises(InputError, match=rf"encode_audio\.audio: {message}"):
         run("encode_audio", small, {}, audio=tone(seconds, sample_rate=8_000))
+
+
+@pytest.mark.parametrize("rate", [8_000, 44_100, 192_000])
+def test_one_sample_is_enough(small: Checkpoint, rate: int) -> None:
+    assert run("encode_audio", small, {}, audio=Audio(np.ones((1, 1), np.float32), rate)).latents.frames == 1

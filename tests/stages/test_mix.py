@@ -3,8 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from acestep_flows.audio.loudness import integrated
 from acestep_flows.errors import InputError
 from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.values import Audio
 from tests.stages.material import tone
 from tests.stages.running import run
 
@@ -32,3 +34,27 @@ def test_settings_for_each_stem_or_for_none(small: Checkpoint) -> None:
 def test_no_stems(small: Checkpoint) -> None:
     with pytest.raises(InputError, match="no tracks"):
         run("mix", small, {}, stems=[])
+
+
+def bursts(seconds: int = 4) -> Audio:
+    """A soft tone with a loud burst each second: a limiter takes loudness away."""
+    random, position = np.random.default_rng(0), np.arange(seconds * 48_000) % 48_000
+    samples = tone(seconds).samples * 0.4 + 0.5 * random.standard_normal((2, len(position))) * (position < 3_000)
+    return Audio(samples.astype(np.float32), 48_000)
+
+
+def test_the_loudness_asked_is_reached_and_reported(small: Checkpoint) -> None:
+    out = run("mix", small, {"loudness": -14}, stems=[bursts()])
+    entries = out.report.entries
+    assert entries["loudness_lufs"] == pytest.approx(-14, abs=0.1)
+    assert entries["loudness_lufs"] == pytest.approx(integrated(out.audio))
+    assert entries["true_peak_dbtp"] <= -1
+    assert (entries["loudness_asked"], entries["warnings"]) == (-14, [])
+
+
+def test_a_loudness_out_of_reach_is_a_warning(small: Checkpoint) -> None:
+    entries = run("mix", small, {"loudness": -1}, stems=[bursts()]).report.entries
+    made = entries["loudness_lufs"]
+    assert entries["warnings"] == [f"the mix has {made:.1f} LUFS of the -1 asked under a ceiling of -1 dBTP"]
+    silent = run("mix", small, {"loudness": -14}, stems=[Audio(np.zeros((2, 48_000), np.float32), 48_000)])
+    assert silent.report.entries["warnings"] == ["the mix is silent or shorter than 0.4 s, so -14 LUFS have no meaning"]

@@ -219,6 +219,11 @@ class Pool(PoolSection):
     engine: EngineSection = Field(EngineSection(), description="The step engine.")
     limits: LimitsSection = Field(LimitsSection(), description="What the server takes on.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _later_stages_beside_others(cls, content: Any) -> Any:
+        return _with_later_stages(content)
+
     @model_validator(mode="after")
     def _every_stage_has_one_place(self) -> Self:
         if problems := list(_misplaced(self.processes)):
@@ -306,6 +311,24 @@ def _name_of(path: Path) -> str:
 
 SHIPPED = ("local", "split", "single-gpu", "gpu-pool", "per-core")
 """The pools that come with the package; the folder holds other files too."""
+
+
+LATER_STAGES = {"length": "init_noise", "keep_outside": "mix", "join_reports": "mix"}
+"""Stages without weights that pool files written for 0.1.0 do not name, and beside which stage each runs then."""
+
+
+def _with_later_stages(content: Any) -> Any:
+    """A pool as parsed, with the later stages that it does not name; whatever is no pool stays as it is."""
+    try:
+        processes = dict(content["processes"])
+        home_of = {stage: name for name, process in processes.items() for stage in process["stages"]}
+        for later, beside in LATER_STAGES.items():
+            if later not in home_of and beside in home_of:
+                process = processes[home_of[beside]]
+                processes[home_of[beside]] = {**process, "stages": [*process["stages"], later]}
+    except (TypeError, KeyError, AttributeError):
+        return content
+    return {**content, "processes": processes}
 
 
 def _misplaced(processes: dict[str, Process]) -> Iterator[str]:

@@ -105,6 +105,12 @@ def test_every_partition_of_the_stages_is_a_pool(order: list[str], data: st.Data
     assert all(name in pool.process(stage).stages for name, stage in stages().items())
 
 
+def test_a_pool_file_of_0_1_0_runs_the_later_stages_beside_others() -> None:
+    old = [stage for stage in stages() if stage not in (*pools.LATER_STAGES, "mix")]
+    pool = Pool.checked(content(processes={"mixer": {"stages": ["mix"]}, "rest": {"stages": old}}))
+    assert [pool.home_of[stage] for stage in pools.LATER_STAGES] == ["rest", "mixer", "mixer"]
+
+
 def test_resources_are_those_of_all_replicas() -> None:
     rest = [stage for stage in stages() if stage not in ("sample", "mix")]
     sampler = {"stages": ["sample"], "replicas": 3, "cpus": 2, "gpus": 0.5, "device": "cuda"}
