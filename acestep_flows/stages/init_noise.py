@@ -10,18 +10,7 @@ from acestep_flows.errors import InputError
 from acestep_flows.stages.batching import ItemStage
 from acestep_flows.stages.contract import StageParams
 from acestep_flows.stages.ports import Seed
-from acestep_flows.values import (
-    MAX_SECONDS,
-    MAX_SEED,
-    Latents,
-    Noise,
-    frames_covering,
-    frames_from_seconds,
-    seconds_from_frames,
-)
-
-LONGEST = seconds_from_frames(frames_covering(MAX_SECONDS))
-"""The longest song, in whole frames."""
+from acestep_flows.values import MAX_SECONDS, MAX_SEED, Latents, Noise, frames_from_seconds
 
 
 class InitNoise(ItemStage):
@@ -38,7 +27,7 @@ class InitNoise(ItemStage):
 
     class Params(StageParams):
         seed: Seed = Field(description="Which song: 0 to 2^32-1.")
-        duration: float | None = Field(None, gt=0, le=LONGEST, description="Length of the song in seconds.")
+        duration: float | None = Field(None, gt=0, le=MAX_SECONDS, description="Length of the song in seconds.")
         variance: float = Field(0.0, ge=0, le=1, description="0: noise of `seed` only; 1: noise of `retake_seed` only.")
         retake_seed: Seed | None = Field(None, description="Second seed of a variation; absent: seed + 1.")
 

@@ -26,7 +26,7 @@ class Length(ItemStage):
 
     A song consists of whole latent frames of 0.093 s. Upstream makes as many as fit, so that 10 s are 9.94 s, and only
     with these is the song of a seed upstream's. With `exact` one frame more is made where they fall short, and `vocode`
-    or `keep_outside` cuts the song to the sample; that is another song.
+    or `keep_outside` cuts the song to the sample; that is another song. The longest song, 240 s, has no frame more.
     """
 
     name, version = "length", 1
@@ -48,14 +48,16 @@ class Length(ItemStage):
         report: Report
 
     def run_one(self, item: In, params: Params) -> Out:
-        count, asked = 1 + len(params.sections), params.seconds
-        whole = seconds_from_frames(frames_covering(asked))
+        asked, count = params.seconds, 1 + len(params.sections)
+        covering = seconds_from_frames(frames_covering(asked))
+        exact = params.exact and covering <= MAX_SECONDS
         total = count * asked
-        made = total if params.exact else count * seconds_from_frames(frames_from_seconds(asked))
+        made = total if exact else count * seconds_from_frames(frames_from_seconds(asked))
         part = "" if params.of == "song" else f"{params.of}: "
-        warning = f"{part}{made:.2f} s of the {total:g} s asked, in whole frames; exact_length=true makes all of it"
+        remedy = "the longest there is" if params.exact else "exact_length=true makes all of it"
+        warning = f"{part}{made:.2f} s of the {total:g} s asked, in whole frames; {remedy}"
         report: dict[str, Any] = {
             "length" if params.of == "song" else f"length_{params.of}": {"asked": total, "made": round(made, 6)},
             "warnings": [warning] if total - made > HALF_A_SAMPLE else [],
         }
-        return self.Out(whole if params.exact else asked, total, Report(report))
+        return self.Out(covering if exact else asked, total, Report(report))
