@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from acestep_flows.bulk.job import Shard
 from acestep_flows.bulk.job_folder import JobFolder
-from acestep_flows.bulk.results import SCHEMA, ResultRow, Status, rows_of, table
+from acestep_flows.bulk.results import LATER_COLUMNS, SCHEMA, ResultRow, Status, rows_of, table
 
 log = logging.getLogger(__name__)
 
@@ -242,10 +242,19 @@ class Ledger:
         if content is None:
             return None  # gathered by another process meanwhile
         try:
-            return pq.read_table(io.BytesIO(content), columns=columns or SCHEMA.names)
+            return _columns(pq.ParquetFile(io.BytesIO(content)), columns or SCHEMA.names)
         except pa.ArrowException as error:
             log.warning("%s: damaged, its rows are made again: %s", path, error)
             return None
+
+
+def _columns(file: pq.ParquetFile, names: list[str]) -> pa.Table:
+    """The columns of a table; those that only later tables have are null in earlier ones."""
+    absent = [name for name in LATER_COLUMNS if name in names and name not in file.schema_arrow.names]
+    content = file.read(columns=[name for name in names if name not in absent])
+    for name in absent:
+        content = content.append_column(SCHEMA.field(name), pa.nulls(len(content), SCHEMA.field(name).type))
+    return content.select(names)
 
 
 def short(digest: str) -> bytes:

@@ -43,6 +43,7 @@ SCHEMA = pa.schema(
         pa.field("audio_digest", pa.string()),
         pa.field("fingerprint", pa.string()),
         pa.field("duration", pa.float64()),
+        pa.field("duration_asked", pa.float64()),
         pa.field("sample_rate", pa.int32()),
         pa.field("measurements", measurements_struct()),
         pa.field("stage_seconds", pa.map_(pa.string(), pa.float64()), nullable=False),
@@ -50,6 +51,9 @@ SCHEMA = pa.schema(
     ]
 )
 """Explicit: a column without values in the first rows would otherwise get no type."""
+
+LATER_COLUMNS = ("duration_asked",)
+"""Columns that tables of 0.1.0 do not have; their cells are null."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ class ResultRow:
         audio_digest: of the samples, as in every recipe.
         fingerprint: audio fingerprint, as `fingerprint` makes it.
         duration, sample_rate: in seconds and Hz.
+        duration_asked: the seconds that the song was to last, where the inputs say so.
         measurements: as `measurements.FIELDS`.
         stage_seconds: seconds that each stage worked.
         finished: seconds since the epoch.
@@ -97,6 +102,7 @@ class ResultRow:
     audio_digest: str | None = None
     fingerprint: str | None = None
     duration: float | None = None
+    duration_asked: float | None = None
     sample_rate: int | None = None
     measurements: Mapping[str, Any] | None = None
     stage_seconds: Mapping[str, float] = field(default_factory=dict)

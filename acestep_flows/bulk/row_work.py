@@ -30,6 +30,7 @@ from acestep_flows.graph.records.recipe import recipe
 from acestep_flows.outputs import audio_tag_recipe, encode_output
 from acestep_flows.runtime.bulk.plan_segments import only
 from acestep_flows.runtime.bulk.segment_actor import PlanOutcome
+from acestep_flows.stages.init_noise import InitNoise
 from acestep_flows.values import Audio, File, Value, canonical_json, pack
 from acestep_flows.weights.choose import Weights
 
@@ -49,6 +50,7 @@ class Attempt:
         retake: number of the retake (the same song with another seed), from 0.
         inputs: resolved, seeds drawn, as plain JSON: files are paths.
         recipe: sha256 over all that the song depends on.
+        seconds: how long the song was to last; None where only the run knows.
     """
 
     row: Row
@@ -56,6 +58,7 @@ class Attempt:
     retake: int
     inputs: Mapping[str, Any]
     recipe: str
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,8 @@ class JobWork:
             for name, value in plan.inputs.items()
         }
         depends = [self.job.digest, dict(self.job.weights), dict(self.job.stages), resolved]
-        return Attempt(row, attempt, retake, resolved, sha256(depends)), only(plan, [self.job.audio_output])
+        plan = only(plan, [self.job.audio_output])
+        return Attempt(row, attempt, retake, resolved, sha256(depends), seconds_asked(plan)), plan
 
     def plan(self, content: Attempt) -> Plan:
         """The plan of an attempt with its files read. Raises FlowsError."""
@@ -208,6 +212,7 @@ class JobWork:
             graph=self.job.graph,
             graph_digest=self.job.digest,
             recipe_digest=attempt.recipe,
+            duration_asked=attempt.seconds,
         )
 
     def _song(self, attempt: Attempt, plan: Plan, end: PlanOutcome) -> RenderedSong:
@@ -236,6 +241,13 @@ class JobWork:
 def failed(row: ResultRow, error: FlowsError) -> ResultRow:
     """The row as it ended with an error."""
     return replace(row, status="failed", error=str(error), code=error.code, finished=time.time())
+
+
+def seconds_asked(plan: Plan) -> float | None:
+    """How long the song of a plan was to last; None where only the run knows, or the songs in it differ."""
+    params = [node.params for node in plan.nodes.values()]
+    asked = {each.duration for each in params if isinstance(each, InitNoise.Params) and each.duration}
+    return asked.pop() if len(asked) == 1 else None
 
 
 def _stage_seconds(end: PlanOutcome) -> dict[str, float]:

@@ -22,9 +22,7 @@ def stages() -> Mapping[str, type[Stage]]:
     from acestep_flows.stages.export import Export
     from acestep_flows.stages.init_noise import InitNoise
     from acestep_flows.stages.join import Join
-    from acestep_flows.stages.join_reports import JoinReports
     from acestep_flows.stages.keep_outside import KeepOutside
-    from acestep_flows.stages.length import Length
     from acestep_flows.stages.measure import Measure
     from acestep_flows.stages.mix import Mix
     from acestep_flows.stages.pick_best import Pick
@@ -35,7 +33,7 @@ def stages() -> Mapping[str, type[Stage]]:
 
     classes: tuple[type[Stage], ...] = (
         EncodePrompt, EncodeLyrics, InitNoise, EncodeAudio, Sample, Repaint, Edit, DecodeLatents, Vocode,
-        KeepOutside, Length, Mix, Trim, Join, Measure, Compare, Pick, JoinReports, Export,
+        KeepOutside, Mix, Trim, Join, Measure, Compare, Pick, Export,
     )  # fmt: skip
     return MappingProxyType({stage.name: stage for stage in classes})
 

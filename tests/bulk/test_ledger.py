@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 
 from acestep_flows.bulk.job_folder import JobFolder
 from acestep_flows.bulk.ledger import ATTEMPTS, COMMIT_ROWS, DEAD, GATHER_FILES, RESULTS, Ledger, Tried, short
-from acestep_flows.bulk.results import SCHEMA, ResultRow
+from acestep_flows.bulk.results import LATER_COLUMNS, SCHEMA, ResultRow
 
 DIGEST = "ab" * 32
 
@@ -118,3 +119,15 @@ def test_commits_are_due_by_rows(job_folder: JobFolder) -> None:
     due.append(ledger.due)
     ledger.commit()
     assert [*due, ledger.due] == [False, True, False]
+
+
+def test_tables_of_0_1_0_have_no_length_asked_for(job_folder: JobFolder, tmp_path: Path) -> None:
+    ledger = Ledger(job_folder)
+    ledger.add(row("old", duration=9.9, duration_asked=10.0), settled=True)
+    ledger.commit()
+    (path,) = (tmp_path / RESULTS).glob("*.parquet")
+    pq.write_table(pq.read_table(path).drop_columns(list(LATER_COLUMNS)), path)
+    again = Ledger(job_folder)
+    again.add(row("new", duration=9.9, duration_asked=10.0), settled=True)
+    again.close()
+    assert {found.id: found.duration_asked for found in Ledger(job_folder).rows()} == {"old": None, "new": 10.0}

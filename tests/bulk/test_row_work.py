@@ -60,6 +60,14 @@ def test_a_song_is_measured_and_put_in_place(tmp_path: Path) -> None:
     assert read.audio(path).seconds == 1.0
 
 
+@pytest.mark.parametrize(("more", "asked"), [({"duration": 12.5}, 12.5), ({}, 30.0)])
+def test_the_length_that_was_asked_stands_beside_that_which_was_made(
+    tmp_path: Path, more: dict[str, float], asked: float
+) -> None:
+    row = ended(*rows_in(tmp_path, [ROW | more]))
+    assert (row.duration_asked, row.duration) == (asked, 1.0)
+
+
 def test_a_song_that_misses_a_gate_is_not_kept(tmp_path: Path) -> None:
     work, rows = rows_in(tmp_path, [ROW], gates=(Gate("silence_share", "<", 0.5),))
     row = ended(work, rows, QUIET)

@@ -76,6 +76,7 @@ def _fields(inputs: pa.DataType, stage_seconds: pa.DataType) -> list[pa.Field]:
         pa.field("inputs", inputs),
         pa.field("seed", pa.int64()),
         pa.field("duration", pa.float64()),
+        pa.field("duration_asked", pa.float64()),
         pa.field("sample_rate", pa.int32()),
         pa.field("measurements", measurements_struct()),
         pa.field("graph", pa.string(), nullable=False),

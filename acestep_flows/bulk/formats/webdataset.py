@@ -56,6 +56,7 @@ def _facts(row: ResultRow) -> dict[str, Any]:
         "inputs": row.inputs,
         "seed": row.seed,
         "duration": row.duration,
+        "duration_asked": row.duration_asked,
         "sample_rate": row.sample_rate,
         "measurements": dict(row.measurements or {}),
         "graph": row.graph,

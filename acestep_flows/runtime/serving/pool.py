@@ -313,7 +313,7 @@ SHIPPED = ("local", "split", "single-gpu", "gpu-pool", "per-core")
 """The pools that come with the package; the folder holds other files too."""
 
 
-LATER_STAGES = {"length": "init_noise", "keep_outside": "mix", "join_reports": "mix"}
+LATER_STAGES = {"keep_outside": "mix"}
 """Stages without weights that pool files written for 0.1.0 do not name, and beside which stage each runs then."""
 
 

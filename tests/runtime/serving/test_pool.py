@@ -108,7 +108,7 @@ def test_every_partition_of_the_stages_is_a_pool(order: list[str], data: st.Data
 def test_a_pool_file_of_0_1_0_runs_the_later_stages_beside_others() -> None:
     old = [stage for stage in stages() if stage not in (*pools.LATER_STAGES, "mix")]
     pool = Pool.checked(content(processes={"mixer": {"stages": ["mix"]}, "rest": {"stages": old}}))
-    assert [pool.home_of[stage] for stage in pools.LATER_STAGES] == ["rest", "mixer", "mixer"]
+    assert [pool.home_of[stage] for stage in pools.LATER_STAGES] == ["mixer"]
 
 
 def test_resources_are_those_of_all_replicas() -> None:
