@@ -86,22 +86,19 @@ class RunResult:
         outputs: by name: a `SongAudio` for audio, values, plain data, or lists and maps of them.
         inputs: the inputs of the run, defaults and drawn seeds filled in; given again, they make the same song.
         recipe: how the outputs were made.
+        warnings: what to know of them: a song shorter than asked, lyrics left out, audio that is almost silent.
     """
 
     graph: str
     outputs: Mapping[str, Any]
     inputs: Mapping[str, Any]
     recipe: Recipe
+    warnings: Sequence[str] = ()
 
     @property
     def seeds(self) -> Mapping[str, Any]:
         """Every seed in use, given or drawn, by node and parameter: `noise.seed`."""
         return {name: seed for name, seed in self.recipe.seeds.items() if seed is not None}
-
-    @property
-    def warnings(self) -> list[str]:
-        """What to know of the outputs: lyrics left out, a song shorter than asked, audio that is almost silent, ..."""
-        return output_warnings(self.outputs)
 
     @property
     def seconds(self) -> float:
@@ -167,7 +164,7 @@ class RunResult:
 
 
 def result_of(planned: PlannedRun, executed: PlanResult, outputs: Mapping[str, Any], model: str) -> RunResult:
-    """The result of a run. Warnings of its outputs are logged.
+    """The result of a run. Warnings of its outputs are logged, those of its plan have been.
 
     Args:
         executed: as the scheduler gave it.
@@ -177,10 +174,10 @@ def result_of(planned: PlannedRun, executed: PlanResult, outputs: Mapping[str, A
     made_by = recipe(executed, planned.content, planned.files, model)
     graph = planned.plan.graph
     songs = {name: translate(content, _song(made_by, f"{graph}, {name}")) for name, content in outputs.items()}
-    result = RunResult(graph, songs, planned.plan.inputs, made_by)
-    for warning in result.warnings:
+    told = output_warnings(songs)
+    for warning in told:
         log.warning(warning)
-    return result
+    return RunResult(graph, songs, planned.plan.inputs, made_by, (*planned.plan.warnings, *told))
 
 
 def _song(recipe: Recipe, title: str) -> Callable[[Any], Any]:

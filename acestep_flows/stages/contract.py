@@ -25,9 +25,25 @@ if TYPE_CHECKING:
 
 
 class StageParams(BaseModel):
-    """Base of every stage's parameters: unknown names are refused, instances do not change."""
+    """Base of every stage's parameters: unknown names are refused, instances do not change.
+
+    Attributes:
+        added_later: parameters that the stage got without a new version, because their defaults change no result.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    added_later: ClassVar[frozenset[str]] = frozenset()
+
+    def key_content(self) -> dict[str, Any]:
+        """The parameters as JSON for cache keys, without those added later where they have their defaults.
+
+        So the results that were stored before such a parameter was added are still found.
+        """
+        content = self.model_dump(mode="json")
+        fields = type(self).model_fields
+        unchanged = {name for name in self.added_later if getattr(self, name) == fields[name].get_default()}
+        return {name: part for name, part in content.items() if name not in unchanged}
 
 
 class Watch:
@@ -111,6 +127,11 @@ class Stage:
     def weights(cls, checkpoint: Checkpoint, params: StageParams) -> tuple[str, ...]:
         """Digests of every weights file the result depends on (also adapters that `params` name)."""
         return tuple(checkpoint.digest(part) for part in cls.parts)
+
+    @classmethod
+    def warnings(cls, params: Any) -> tuple[str, ...]:
+        """What a user must know of a call with these parameters before it runs."""
+        return ()
 
     @classmethod
     @cache

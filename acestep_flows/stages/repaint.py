@@ -17,6 +17,8 @@ from acestep_flows.values import (
     Report,
     Span,
     frames_from_seconds,
+    frames_to_make,
+    length_warning,
     seconds_from_frames,
 )
 
@@ -41,6 +43,11 @@ class Repaint(DiffusionStage):
         span: Span | None = Field(None, description="What to paint anew, in seconds; absent when extending.")
         left: float = Field(0.0, ge=0, le=240, description="Seconds to add before the song.")
         right: float = Field(0.0, ge=0, le=240, description="Seconds to add after the song.")
+        exact_length: bool = Field(
+            False,
+            description="Add a frame more where whole frames fall short, to cut the song to the sample; another song.",
+        )
+        added_later = frozenset({"exact_length"})
 
         @model_validator(mode="after")
         def _one_task(self) -> Self:
@@ -53,6 +60,11 @@ class Repaint(DiffusionStage):
         latents: Latents
         report: Report
         offset: float = field(metadata={"description": "Second of the result at which the source starts."})
+
+    @classmethod
+    def warnings(cls, params: Params) -> tuple[str, ...]:
+        sides = {side: length_warning(getattr(params, side), params.exact_length) for side in ("left", "right")}
+        return tuple(f"{side}: {warning}" for side, warning in sides.items() if warning is not None)
 
     def branches(self, item: In, params: Params) -> Branches:
         from acestep_flows.sampling.branches import song_branches
@@ -89,7 +101,7 @@ class Repaint(DiffusionStage):
         from acestep_flows.sampling.noise import SeededDraws, draw
 
         source, noise = item.source, item.noise
-        left, right = frames_from_seconds(params.left), frames_from_seconds(params.right)
+        left, right = (frames_to_make(part, params.exact_length) for part in (params.left, params.right))
         if noise.retake_seed is None:
             raise InputError("noise without a retake", where="repaint.noise", allowed="init_noise with a variance")
         retake = draw(noise.retake_seed, retake_frames(source.frames, left, right))
@@ -108,7 +120,7 @@ class Repaint(DiffusionStage):
         from acestep_flows.audio import locality
 
         latents = latents_of(trajectory, state)
-        left = frames_from_seconds(params.left)
+        left = frames_to_make(params.left, params.exact_length)
         # In an extension no frame of the source should change.
         change = locality.latents(item.source, latents, params.span, offset=left)
         entries = {

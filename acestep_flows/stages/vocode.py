@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -34,7 +33,9 @@ class Vocode(Stage):
 
     class Params(StageParams):
         overlap: bool | None = Field(None, description="Work in overlapping blocks; absent: above 48 seconds.")
-        seconds: float | None = Field(None, gt=0, description="Cut the result to this length; shorter ones stay.")
+        seconds: float | None = Field(None, gt=0, description="How long the song was to be.")
+        sections: list[str] = Field([], description="Further sections that were to be as long, by their lyrics.")
+        exact_length: bool = Field(False, description="Cut the result to the length it was to have, to the sample.")
 
     @dataclass(frozen=True)
     class Out:
@@ -62,8 +63,8 @@ class Vocode(Stage):
             samples = resample(waveform, MODEL_RATE, OUTPUT_RATE, LISTENING_FILTER)
             if item.like is not None:
                 samples = samples[:, : round(item.like.seconds * OUTPUT_RATE)]
-            if params.seconds is not None:  # rounded up, as resampling does
-                samples = samples[:, : math.ceil(params.seconds * OUTPUT_RATE - 1e-6)]
+            if params.exact_length and params.seconds is not None:
+                samples = samples[:, : round(params.seconds * (1 + len(params.sections)) * OUTPUT_RATE)]
             outs.append(self.Out(Audio(samples, OUTPUT_RATE)))
         return outs
 

@@ -143,5 +143,10 @@ nodes: {part: {stage: trim, with: {audio: $audio, span: [0, 0.5]}}}
 outputs: {audio: $part.audio}
 """
     silent = session.run(cut, audio=silence)
-    assert silent.warnings == ["output audio is silent"]
+    assert silent.warnings == ("output audio is silent",)
     assert caplog.text.count("output audio is silent") == 1
+
+
+def test_a_song_shorter_than_asked_says_so(result: RunResult) -> None:
+    assert result.inputs["duration"] == 1
+    assert result.warnings == ("0.93 s of the 1 s asked, in whole frames; exact_length=true makes all of it",)

@@ -38,7 +38,7 @@ def cache_key(call: StageCall, weights: tuple[str, ...], numerics: str) -> Cache
     """The cache key of a call."""
     stage = call.stage
     inputs = {name: fingerprint(content) for name, content in call.inputs.items()}
-    return CacheKey(stage.name, stage.version, weights, sha256(call.params.model_dump(mode="json")), inputs, numerics)
+    return CacheKey(stage.name, stage.version, weights, sha256(call.params.key_content()), inputs, numerics)
 
 
 class CacheKeys:

@@ -202,6 +202,9 @@ class _Planner:
             literals = check_literals(frame.scope.registry[call.target], bindings, path)
             for name, file in literals.paths:
                 self._refuse_graphs_path(path, name, file)
+            if literals.params is not None:
+                warnings = frame.scope.registry[call.target].warnings(literals.params)
+                self.warnings += [warning for warning in warnings if warning not in self.warnings]
             self.nodes[path] = PlanNode(path, call.target, literals.inputs, frame.when, literals.params)
             return {port: NodeOutput(path, port, kind.kind if kind else "") for port, kind in signature.outputs.items()}
         inner = frame.scope.nested(call)
