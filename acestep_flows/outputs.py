@@ -252,6 +252,7 @@ def write_outputs(
     tag_recipe = audio_tag_recipe(recipe_json)
     paths: list[Path] = []
     reports: dict[str, Any] = {}
+    warnings = output_warnings(outputs)
     for leaf in output_leaves(outputs):
         content = leaf.content
         if isinstance(content, Report):
@@ -259,19 +260,21 @@ def write_outputs(
         elif not isinstance(content, Value):
             reports[leaf.label] = content
         elif isinstance(content, (Audio, File)) or leaf.path[0] in keep:
-            paths += _write_leaf(folder / leaf.file_stem(stem), content, format, tag_recipe)
-    summary = recipe_json | {"written": [path.name for path in paths], "reports": reports}
+            written, warning = _write_leaf(folder / leaf.file_stem(stem), content, format, tag_recipe)
+            paths += written
+            warnings += [f"{written[0].name}: {warning}"] if warning else []
+    summary = recipe_json | {"written": [path.name for path in paths], "reports": reports, "warnings": warnings}
     return [*paths, storage.write(folder / f"{stem}.json", json_bytes(summary))]
 
 
-def _write_leaf(base: Path, value: Value, format: str, recipe: Mapping[str, Any]) -> list[Path]:
-    """Write one value beside `base`, audio with its picture."""
+def _write_leaf(base: Path, value: Value, format: str, recipe: Mapping[str, Any]) -> tuple[list[Path], str | None]:
+    """Write one value beside `base`, audio with its picture: the files, and a warning about the first. It is logged."""
     file = encode_output(value, base.name, format, recipe)
     path = storage.write(base.with_name(f"{base.name}.{file.extension}"), file.content)
     if file.warning:
         log.warning("%s: %s", path.name, file.warning)
     if not isinstance(value, Audio):
-        return [path]
+        return [path], file.warning
     from acestep_flows.audio import picture
 
-    return [path, picture.picture(base.with_name(f"{base.name}.png"), value, base.name)]
+    return [path, picture.picture(base.with_name(f"{base.name}.png"), value, base.name)], file.warning

@@ -109,6 +109,8 @@ def test_a_leaf_has_a_stored_name_and_a_label_for_files() -> None:
 def test_a_song_over_full_scale_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     files.write_outputs(tmp_path, "x", {"audio": tone(level=2.0)}, recipe())
     assert "x.wav: samples were up to 6.0 dB over full scale; these peaks are turned down to fit" in caplog.text
+    (told,) = json.loads((tmp_path / "x.json").read_text())["warnings"]
+    assert told in caplog.text
 
 
 def test_files_have_the_rate_of_their_audio(tmp_path: Path) -> None:

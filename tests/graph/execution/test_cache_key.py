@@ -12,6 +12,7 @@ from acestep_flows.graph.execution.cache_key import CacheKeys
 from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.stages.contract import StageParams
+from acestep_flows.stages.registry import stages
 from tests.graph.small_stages import Make, Mix, Weights
 
 
@@ -62,3 +63,27 @@ def test_a_file_that_cannot_be_read_is_an_error() -> None:
 
     with pytest.raises(CheckpointError, match="not there"):
         weights_of([StageCall(Make, {}, Make.Params())], Missing())
+
+
+class Longer(Make):
+    """A stage that got a parameter without a new version."""
+
+    name = "longer"
+
+    class Params(StageParams):
+        seed: int = 0
+        exact: bool = False
+        added_later = frozenset({"exact"})
+
+
+def test_a_parameter_added_later_leaves_stored_results_where_they_are() -> None:
+    assert Longer.Params(seed=1).key_content() == {"seed": 1}
+    assert Longer.Params(seed=1, exact=False).key_content() == {"seed": 1}
+    assert Longer.Params(seed=1, exact=True).key_content() == {"seed": 1, "exact": True}
+
+
+def test_only_the_exact_length_was_added_later() -> None:
+    added = {name: stage.Params.added_later for name, stage in stages().items() if stage.Params.added_later}
+    assert added == {"init_noise": {"exact_length"}, "repaint": {"exact_length"}}
+    for name, fields in added.items():
+        assert fields <= set(stages()[name].Params.model_fields)
