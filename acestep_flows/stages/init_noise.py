@@ -9,8 +9,9 @@ from pydantic import Field
 from acestep_flows.errors import InputError
 from acestep_flows.stages.batching import ItemStage
 from acestep_flows.stages.contract import StageParams
+from acestep_flows.stages.lengths import frames_to_make, length_warning
 from acestep_flows.stages.ports import Seed
-from acestep_flows.values import MAX_SECONDS, MAX_SEED, Latents, Noise, frames_to_make, length_warning
+from acestep_flows.values import MAX_SECONDS, MAX_SEED, Latents, Noise
 
 
 class InitNoise(ItemStage):

@@ -9,7 +9,8 @@ from pydantic import Field
 
 from acestep_flows.stages.batching import ItemStage
 from acestep_flows.stages.contract import StageParams
-from acestep_flows.values import Audio, Report, Span, frames_covering, seconds_from_frames
+from acestep_flows.stages.lengths import frames_covering
+from acestep_flows.values import Audio, Report, Span, seconds_from_frames
 
 if TYPE_CHECKING:
     from acestep_flows.audio.put_back import PutBack

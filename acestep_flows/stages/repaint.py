@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from acestep_flows.errors import InputError
 from acestep_flows.stages.diffusion import DiffusionParams, DiffusionStage, latents_of
+from acestep_flows.stages.lengths import frames_to_make, length_warning
 from acestep_flows.values import (
     Latents,
     LyricStates,
@@ -17,8 +18,6 @@ from acestep_flows.values import (
     Report,
     Span,
     frames_from_seconds,
-    frames_to_make,
-    length_warning,
     seconds_from_frames,
 )
 

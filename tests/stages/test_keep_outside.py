@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from acestep_flows.model.checkpoint import Checkpoint
-from acestep_flows.values import Audio, Span, frames_covering, seconds_from_frames
+from acestep_flows.stages.lengths import frames_covering
+from acestep_flows.values import Audio, Span, seconds_from_frames
 from tests.stages.material import tone
 from tests.stages.running import run
 
