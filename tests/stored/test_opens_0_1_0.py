@@ -112,8 +112,8 @@ def test_a_cache_answers(weights: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     nodes = [line for line in result.stderr.splitlines() if line.startswith("[")]
     assert len(nodes) == 6
-    # Lyrics are read by newer rules and so encoded anew, to the same tokens: what follows is found in the cache, but for
-    # `vocode`, which since then resamples without images.
+    # Lyrics are read by newer rules and so encoded anew, to the same tokens: what follows is found in the cache, save
+    # the song, because `vocode` leaves no images any more.
     computed = [line for line in nodes if not line.endswith(": cached")]
     assert len(computed) == 2, nodes
     assert "words" in computed[0], nodes
