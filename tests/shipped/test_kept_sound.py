@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from acestep_flows.audio.put_back import CROSSFADE
 from acestep_flows.graph.execution.cache import Cache
@@ -21,7 +22,7 @@ from acestep_flows.model.embedded import embedded_checkpoint
 from acestep_flows.model.placement import Placement
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.stages.registry import stages
-from acestep_flows.values import Audio, FloatArray, Latents, Span
+from acestep_flows.values import Audio, Latents, Span
 from tests.audio.signals import noisy
 
 WORDS = {"tags": "pop, drums", "lyrics": "[verse]\nhello", "steps": 2, "seed": 1}
@@ -40,7 +41,8 @@ def playing(checkpoint: Checkpoint) -> Iterator[Play]:
         def play(name: str, **inputs: Any) -> Mapping[str, Any]:
             async def run() -> Mapping[str, Any]:
                 result = await run_plan(Scheduler(stages(), runner, Cache(runner)), planned(name, **inputs))
-                return await runner.fetch(dict(result.outputs))
+                outputs: Mapping[str, Any] = await runner.fetch(dict(result.outputs))
+                return outputs
 
             return asyncio.run(run())
 
@@ -135,7 +137,7 @@ def test_whole_frames_are_the_default_and_said_when_planning() -> None:
     assert len(planned("batch-takes", **tags, duration=10, seeds=[1, 2, 3]).warnings) == 1
 
 
-def level_steps(song: Audio) -> tuple[FloatArray, FloatArray]:
+def level_steps(song: Audio) -> tuple[NDArray[Any], NDArray[Any]]:
     """Where 50 ms before and after differ in level, every 10 ms: seconds, dB."""
     rate = song.sample_rate
     energy = np.concatenate([[0], np.cumsum(np.square(song.samples, dtype=np.float64).mean(axis=0))])
@@ -146,7 +148,7 @@ def level_steps(song: Audio) -> tuple[FloatArray, FloatArray]:
     return middles / rate, np.abs(10 * np.log10((after + 1e-6) / (before + 1e-6)))
 
 
-def spectral_flux(song: Audio) -> tuple[FloatArray, FloatArray]:
+def spectral_flux(song: Audio) -> tuple[NDArray[Any], NDArray[Any]]:
     """How much energy appears anywhere in the spectrum within 10 ms: seconds, sum of log magnitudes."""
     starts = np.arange(0, song.samples.shape[1] - 1024, round(0.01 * song.sample_rate))
     mono = song.samples.mean(axis=0)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -43,7 +45,7 @@ def test_what_the_user_gave_has_a_row(small: Checkpoint) -> None:
     given, decoded = tone(4.0, sample_rate=44_100), tone(4.0, 221)
     samples = given.samples.copy()
     samples[:, 44_100:88_200] = 0
-    values = {"before": decoded, "after": decoded, "given": given, "result": Audio(samples, 44_100)}
+    values: dict[str, Any] = {"before": decoded, "after": decoded, "given": given, "result": Audio(samples, 44_100)}
     entries = run("compare", small, {"span": Span(1.0, 2.0), "edge": 0.5}, **values).report.entries
     assert entries["outside"]["largest"] == entries["given"]["outside"]["largest"] == 0.0
     assert entries["given"]["inside"]["relative"] == pytest.approx(1.0)
@@ -57,6 +59,6 @@ def test_the_result_may_start_elsewhere_than_the_decoded_song(small: Checkpoint)
         for zeros in (24_000, 20_000)
     )
     params = {"unchanged": True, "offset": 0.5, "result_offset": 20_000 / 48_000}
-    values = {"before": given, "after": longer, "given": given, "result": cut}
+    values: dict[str, Any] = {"before": given, "after": longer, "given": given, "result": cut}
     entries = run("compare", small, params, **values).report.entries
     assert entries["outside"]["largest"] == entries["given"]["outside"]["largest"] == 0.0

@@ -24,7 +24,7 @@ def test_the_source_stays_around_the_span(small: Checkpoint) -> None:
 @pytest.mark.parametrize("params", [{"keep": "latents"}, {}])
 def test_latents_have_nothing_to_put_back(small: Checkpoint, params: dict[str, Any]) -> None:
     changed = tone(2.0, 330)
-    given = {"source": tone(2.0)} if params else {}
+    given: dict[str, Any] = {"source": tone(2.0)} if params else {}
     out = run("keep_outside", small, {"span": Span(0.5, 1.0), **params}, changed=changed, **given)
     assert out.audio == changed
     assert out.report.entries == {"kept": "latents", "seconds": 2.0, "joints": []}
@@ -37,7 +37,8 @@ def test_an_extension_is_cut_to_the_sample_where_asked(small: Checkpoint, with_s
     source = Audio(np.full((2, round(seconds_from_frames(20) * 48_000)), 0.1, np.float32), 48_000)
     changed = tone(seconds_from_frames(sum(frames)))
     params = {"offset": seconds_from_frames(frames[0]), "left": left, "right": right, "exact_length": True}
-    out = run("keep_outside", small, params, changed=changed, **({"source": source} if with_source else {}))
+    given: dict[str, Any] = {"source": source} if with_source else {}
+    out = run("keep_outside", small, params, changed=changed, **given)
     assert out.offset == pytest.approx(left, abs=1 / 48_000)
     assert out.audio.seconds == pytest.approx(left + source.seconds + right, abs=2 / 48_000)
     whole = run("keep_outside", small, params | {"exact_length": False}, changed=changed).audio
