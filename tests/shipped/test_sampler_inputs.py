@@ -128,7 +128,7 @@ def taken(stage: type[Stage], *without: str) -> dict[str, Port]:
 @pytest.mark.parametrize(
     ("group", "ports"),
     [
-        ("sampler", taken(stages()["repaint"], "steps", "span", "left", "right")),
+        ("sampler", taken(stages()["repaint"], "steps", "span", "left", "right", "exact_length")),
         ("lyrics", taken(stages()["encode_lyrics"], "lyrics")),
     ],
 )
