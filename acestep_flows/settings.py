@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from acestep_flows.errors import InputError
+from acestep_flows.storage import user_path
 
 CACHE = "ACESTEP_FLOWS_CACHE"
 CHECKPOINT = "ACESTEP_FLOWS_CHECKPOINT"
@@ -85,9 +86,4 @@ def _path(environ: Mapping[str, str], name: str) -> Path | None:
 
 
 def _expanded(text: str, name: str) -> Path:
-    if "\0" in text:
-        raise InputError("null byte in a path", where=name)
-    try:
-        return Path(text).expanduser().absolute()
-    except RuntimeError:
-        raise InputError(f"no home folder for {text!r}", where=name, allowed="an absolute path") from None
+    return user_path(text, name).absolute()

@@ -16,10 +16,48 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from acestep_flows.errors import StorageError
+from acestep_flows.errors import InputError, StorageError
 
 READ_BYTES = 1 << 20
 """Bytes read at once to digest a file."""
+
+LONGEST_NAME = 255
+"""Bytes in one part of a path; the limit of nearly all file systems."""
+
+
+def user_path(text: str | os.PathLike[str], where: str) -> Path:
+    """A path as a user writes it, with `~` replaced by the home folder.
+
+    Args:
+        where: the option or variable that it was given in, for the error.
+
+    Raises:
+        InputError: no file system has such a path: a null byte, an unknown home folder, or a name that is too long.
+    """
+    text = os.fspath(text)
+    if "\0" in text:
+        raise InputError("null byte in a path", where=where)
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:
+        raise InputError(f"no home folder for {text[:60]!r}", where=where, allowed="an absolute path") from None
+    longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
+    if longest > LONGEST_NAME:
+        what = f"a name of {longest} bytes in the path {text[:30]!r}..."
+        raise InputError(what, where=where, allowed=f"at most {LONGEST_NAME}")
+    return path
+
+
+def check_working_folder() -> None:
+    """Check that the working folder exists. Without it no relative path can be read, and torch cannot be loaded.
+
+    Raises:
+        InputError: the folder was removed.
+    """
+    try:
+        os.getcwd()
+    except OSError:
+        raise InputError("the working folder does not exist any more; change to a folder that does") from None
 
 
 def write(path: str | os.PathLike[str], content: bytes | memoryview, mode: int = 0o666) -> Path:

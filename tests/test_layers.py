@@ -25,8 +25,8 @@ LAYERS: dict[str, str] = {
     # what everything stands on
     "errors": "",
     "lazy_imports": "",
-    "settings": "errors",
     "storage": "errors",
+    "settings": "errors storage",
     "values": "errors",
     "wording": "errors",
     "value_file": "errors storage values",

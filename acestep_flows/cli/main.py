@@ -35,6 +35,7 @@ from acestep_flows.cli.serving import COMMANDS
 from acestep_flows.cli.terminal import EXIT_CODES_HELP, Commands, interruptible, quiet_libraries
 from acestep_flows.cli.training import train
 from acestep_flows.settings import read_settings
+from acestep_flows.storage import check_working_folder
 from acestep_flows.weights.choose import choose_weights
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def cli(traceback: bool) -> None:
     """ACE-Step v1 workflows: text to music, and every edit of it, as graphs of stages."""
     if not traceback:
         quiet_libraries()
+    check_working_folder()
 
 
 @cli.command()

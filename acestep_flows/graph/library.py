@@ -45,7 +45,7 @@ class Library:
     def __init__(self, folders: Sequence[Path | str] = (), working: Path | str | None = ".") -> None:
         self.folders = [Path(folder) for folder in folders]
         for folder in self.folders:
-            if not folder.is_dir():
+            if not _exists(folder) or not folder.is_dir():
                 raise NotFound(f"{folder} is no folder to look for graphs in")
         if working is not None and (Path(working) / "graphs").is_dir():
             self.folders.append(Path(working) / "graphs")
@@ -85,7 +85,7 @@ class Library:
         path = beside[0] / target
         if "\\" in target or not self._inside(path):
             raise NotFound(f"graph {clip(target)!r} lies outside the folders named for this run")
-        if not path.exists():
+        if not _exists(path):
             raise NotFound(f"no graph file {clip(target)!r} beside {asking.file}")
         return self._open(path)
 
@@ -138,7 +138,7 @@ def _find(what: str, name: str, folders: Sequence[Path]) -> Path:
     if GRAPH_NAME.fullmatch(name):
         for folder in folders:
             for suffix in SUFFIXES:
-                if (path := folder / (name + suffix)).is_file():
+                if _exists(path := folder / (name + suffix)) and path.is_file():
                     return path
     names = {path.stem for folder in folders for path in _files(folder)}
     raise NotFound(unlike(what, name, sorted(names)))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from acestep_flows.errors import CheckpointError, InputError
+from acestep_flows.storage import user_path
 
 Kind = Literal["adapters", "controls"]
 
@@ -47,7 +48,7 @@ class Extras:
         if not _NAME.fullmatch(name):
             if not self.paths or "\0" in name or not name.strip():
                 raise InputError(f"{name!r}", where=word, allowed="a name of letters, digits, '.', '_' and '-'")
-            path = Path(name).expanduser()
+            path = user_path(name, word)
             if not path.exists():
                 raise CheckpointError(f"nothing at {name}", where=word, allowed="a name, or a folder with its weights")
             return path

@@ -17,6 +17,7 @@ from acestep_flows.graph.language.wording import show
 from acestep_flows.input_reader import InputReader
 from acestep_flows.session.result import RunResult
 from acestep_flows.stages.ports import PortType
+from acestep_flows.storage import user_path
 from acestep_flows.values import MUSIC, Value
 
 ONE_ARRAY = ("latents", "mel")
@@ -85,4 +86,4 @@ def _value(value: Any, kind: PortType, where: str, reader: InputReader) -> Value
 
 def _text(path: Path, kind: PortType, where: str, reader: InputReader) -> Any:
     """The content of a text file. A folder stays a path: an adapter is named by its folder."""
-    return str(path) if path.expanduser().is_dir() else reader.read(f"@{path}", kind, where)
+    return str(path) if user_path(path, where).is_dir() else reader.read(f"@{path}", kind, where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +15,11 @@ from acestep_flows.graph.execution.cache import Mode
 from acestep_flows.graph.language.wording import listing, nearest, show
 from acestep_flows.model.placement import Dtype, Placement, choose_placement
 from acestep_flows.settings import Settings
+from acestep_flows.storage import user_path
 from acestep_flows.weights.choose import EMBEDDED, Weights, choose_weights
+
+PLAIN_FUNCTION = "a plain function of one event; it may call loop.call_soon_threadsafe"
+"""The callback that a run takes. It is called on the session's thread, where no coroutine of the caller can run."""
 
 PARAMETER_OF = {"--checkpoint": "weights", "--lyric-vocab": "lyric_vocab", "--device": "device"}
 """The parameter of `Session` that each option of the command line is."""
@@ -49,10 +54,12 @@ def check_progress(progress: Any) -> None:
     """Refuse a `progress` that would show nothing.
 
     Raises:
-        InputError: it is neither a bool nor callable.
+        InputError: it is neither a bool nor callable, or it is an `async` function, which nobody would await.
     """
     if not isinstance(progress, bool) and not callable(progress):
         raise InputError(show(progress), where="progress", allowed="True, False, or a function of one event")
+    if inspect.iscoroutinefunction(progress) or inspect.iscoroutinefunction(type(progress).__call__):
+        raise InputError("an async function", where="progress", allowed=PLAIN_FUNCTION)
 
 
 def read_path(path: Any, where: str) -> Path:
@@ -63,7 +70,7 @@ def read_path(path: Any, where: str) -> Path:
     """
     if not isinstance(path, (str, PathLike)) or "\0" in str(path):
         raise InputError(show(path), where=where, allowed="a path")
-    return Path(path).expanduser()
+    return user_path(path, where)
 
 
 def read_names(names: Any, where: str) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from acestep_flows.errors import Cancelled
+from acestep_flows.errors import Cancelled, InputError
 from acestep_flows.graph.execution.events import ENDS, Event
 from acestep_flows.session.exit import is_exiting
+from acestep_flows.session.options import PLAIN_FUNCTION
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -42,7 +44,10 @@ class EventListener:
             self._stop()
             return
         try:
-            self._callback(event)
+            answer: object = self._callback(event)  # type: ignore[func-returns-value]  # a user's may return anything
+            if inspect.iscoroutine(answer):
+                answer.close()
+                raise InputError("it returned a coroutine", where="progress", allowed=PLAIN_FUNCTION)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is for whoever waits for the run
             # An exit would end the thread of all runs, so it ends this one.
             stopped = Cancelled(f"the progress callback raised {type(error).__name__}")

@@ -46,6 +46,7 @@ from acestep_flows.session.result import RunResult, result_of
 from acestep_flows.session.run_handle import RunHandle
 from acestep_flows.settings import read_settings
 from acestep_flows.stages.registry import stages
+from acestep_flows.storage import check_working_folder
 from acestep_flows.weights.choose import Weights
 
 T = TypeVar("T")
@@ -97,6 +98,7 @@ class Session:
         cache_folder: str | Path | None = None,
         deadline: float | None = None,
     ) -> None:
+        check_working_folder()
         self._mode, self._deadline = check_mode(cache), check_deadline(deadline)
         self._graph_folders = [read_path(path, "graph_folders") for path in read_names(graph_folders, "graph_folders")]
         Library(self._graph_folders)  # refuses a folder that does not exist

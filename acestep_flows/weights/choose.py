@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from acestep_flows.errors import CheckpointError, InputError
 from acestep_flows.model.embedded import NAME, NOTES, embedded_checkpoint
 from acestep_flows.settings import CHECKPOINT, Settings
+from acestep_flows.storage import user_path
 from acestep_flows.weights import hub_cache
 from acestep_flows.weights.hub import LYRIC_VOCAB, default_folder, installed, is_fetched
 
@@ -92,7 +93,7 @@ def choose_weights(settings: Settings, checkpoint: str | None = None, lyric_voca
     if checkpoint is not None and hub_cache.NAME.fullmatch(checkpoint) and not Path(checkpoint).expanduser().is_dir():
         return _from_hub(settings, checkpoint, vocab)
     if checkpoint is not None and checkpoint != EMBEDDED:
-        return Weights("argument", Path(checkpoint).expanduser().absolute(), vocab, settings.cache)
+        return Weights("argument", user_path(checkpoint, "--checkpoint").absolute(), vocab, settings.cache)
     if checkpoint is None and settings.checkpoint is not None:
         return Weights("environment", settings.checkpoint, vocab, settings.cache)
     if checkpoint is None and is_fetched(fetched):

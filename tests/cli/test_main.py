@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -162,6 +163,9 @@ def test_latents_are_kept_on_request_and_taken_as_inputs(invoke: Invoke, tmp_pat
         (["text2music", *QUICK, "--keep", "stems"], 2, "--keep: no output 'stems'"),
         (["text2music", *QUICK, "--device", "tpu"], 2, "--device: no device 'tpu'"),
         (["text2music", *QUICK, "--checkpoint", "nowhere"], 3, "--checkpoint: no folder"),
+        (["text2music", *QUICK, "--checkpoint", 300 * "n"], 2, "--checkpoint: a name of 300 bytes"),
+        ([300 * "n", *QUICK], 2, "no graph 'nnn"),
+        (["text2music", *QUICK, "--graphs", 300 * "n"], 2, "is no folder"),
         (["text2music", *QUICK, "--checkpoint", "."], 3, "no file ace_step_transformer"),
         (["text2music", *QUICK, "--lyric-vocab", "nowhere"], 2, "nowhere"),
         (["text2music", *QUICK, "--out", "file/songs"], 4, "file/songs: cannot be created"),
@@ -183,6 +187,19 @@ def test_what_cannot_be_run_is_refused_in_one_line(
     assert told[0].lower().startswith("error: ")
     assert re.search(message, told[0])
     assert not list((tmp_path / "outputs").glob("*")) if (tmp_path / "outputs").exists() else True
+
+
+@pytest.mark.parametrize("args", [["graphs"], ["run", "text2music", *QUICK], ["graph", "show", "repaint"]])
+def test_a_working_folder_that_is_gone_is_one_line(invoke: Invoke, tmp_path: Path, args: list[str]) -> None:
+    (tmp_path / "gone").mkdir()
+    os.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    try:
+        result = invoke(*args)
+    finally:
+        os.chdir(tmp_path)
+    assert result.exit_code == 2
+    assert lines(result.stderr) == ["error: the working folder does not exist any more; change to a folder that does"]
 
 
 def test_ctrl_c_ends_in_a_line_and_leaves_nothing_behind(cache: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tests.session.songs import CLASHING, SONG, SOURCE
         ("text2musik", SONG, NotFound, "no graph 'text2musik', nearest 'text2music'; allowed: "),
         ("nowhere.yaml", {}, NotFound, "no graph file 'nowhere.yaml'"),
         ("x/" + 300 * "y", {}, NotFound, "no graph file 'x/yyy"),
+        (300 * "y", {}, NotFound, "no graph 'yyy"),
         ("x/\0", {}, NotFound, "no graph file 'x/"),
         (Path("text2music"), {}, NotFound, "no graph file 'text2music'"),
         (7, {}, InputError, "graph: 7 .*the name of a graph, the path of a graph file"),
@@ -84,6 +85,8 @@ def test_bad_input_is_refused_before_anything_runs(
         ({"weights": "nowhere"}, CheckpointError, "^weights: no folder .*nowhere .*'embedded'"),
         ({"weights": ""}, InputError, "^weights: empty"),
         ({"weights": 3}, InputError, "^weights: 3"),
+        ({"weights": 300 * "n"}, InputError, "^weights: a name of 300 bytes in the path 'nnn.*at most 255"),
+        ({"weights": "~nobody-of-this-name/x"}, InputError, "^weights: no home folder"),
         ({"weights": "embedded", "lyric_vocab": "x"}, InputError, "^lyric_vocab: the embedded model .*weights=DIR"),
         ({"weights": "embedded", "device": "tpu"}, InputError, "^device: no device 'tpu' .*auto, cpu"),
         (
@@ -99,6 +102,12 @@ def test_bad_input_is_refused_before_anything_runs(
         ({"weights": "embedded", "graph_folders": [3]}, InputError, "^graph_folders: 3 .*a path"),
         ({"weights": "embedded", "cache_folder": 3}, InputError, "^cache_folder: 3 .*a path"),
         ({"weights": "embedded", "lyric_vocab": 3}, InputError, "^lyric_vocab: 3 .*a path"),
+        (
+            {"weights": "embedded", "graph_folders": 300 * "n"},
+            InputError,
+            "^graph_folders: a name of 300 bytes",
+        ),
+        ({"weights": "embedded", "cache_folder": 300 * "n"}, InputError, "^cache_folder: a name of 300 bytes"),
     ],
 )
 def test_bad_options_of_a_session_are_one_line(options: dict[str, Any], kind: type[FlowsError], message: str) -> None:

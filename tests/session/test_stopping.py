@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,28 @@ def test_progress_is_a_bool_or_a_function(session: Session, progress: Any, shown
         session.run("text2music", **SONG, progress=progress)
     with pytest.raises(InputError, match=message):
         asyncio.run(session.run_async("text2music", **SONG, progress=progress))
+
+
+class AsyncListener:
+    """A callable whose call makes a coroutine."""
+
+    async def __call__(self, event: Event) -> None:
+        raise AssertionError("never awaited")
+
+
+def test_an_async_callback_is_refused(session: Session, recwarn: pytest.WarningsRecorder) -> None:
+    async def hear(event: Event) -> None:
+        raise AssertionError("never awaited")
+
+    def answer(event: Event) -> Any:
+        return hear(event)
+
+    for callback in (hear, AsyncListener(), partial(hear)):
+        with pytest.raises(InputError, match=r"^progress: an async function \(allowed: a plain function"):
+            session.start("text2music", **SONG, progress=callback)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="^progress: it returned a coroutine .*allowed: a plain function"):
+        session.run("text2music", **LONG, cache="off", progress=answer)
+    assert [str(warning.message) for warning in recwarn if "never awaited" in str(warning.message)] == []
 
 
 def test_a_callback_that_fails_stops_the_run(session: Session) -> None:

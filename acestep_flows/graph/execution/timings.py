@@ -6,13 +6,14 @@ each other, never the file. Only estimates depend on it.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-import os
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
+
+from acestep_flows import storage
+from acestep_flows.errors import StorageError
 
 log = logging.getLogger(__name__)
 
@@ -67,15 +68,10 @@ class Timings:
         if self._path is None:
             return
         content = json.dumps({"schema": SCHEMA, "calls": self._calls, "peaks": self._peaks}, separators=(",", ":"))
-        unfinished = self._path.with_name(f"{self._path.name}.{os.getpid()}.part")
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished.write_text(content, encoding="utf-8")
-            os.replace(unfinished, self._path)
-        except OSError as error:
-            log.warning("%s: timings cannot be written: %s", self._path, error.strerror)
-            with contextlib.suppress(OSError):
-                unfinished.unlink()
+            storage.write(self._path, content.encode())
+        except StorageError as error:
+            log.warning("timings: %s", error)
 
     def _read(self) -> None:
         if self._path is None:

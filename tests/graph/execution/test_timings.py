@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,17 @@ def test_a_folder_that_cannot_be_written_is_only_logged(tmp_path: Path, caplog: 
     with caplog.at_level(logging.WARNING):
         Timings(tmp_path / "file" / "timings.json").save()
     assert "cannot be written" in caplog.text
+
+
+def test_writers_of_one_process_do_not_disturb_each_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    writers = [Timings(tmp_path / "timings.json") for _ in range(4)]
+    for writer in writers:
+        writer.record("sample", "cpu", None, 1.0, 1)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda writer: [writer.save() for _ in range(20)], writers))
+    assert caplog.text == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["timings.json"]
+    assert Timings(tmp_path / "timings.json").estimate("sample", "cpu", None) is not None
 
 
 def test_a_run_records_each_step_count_apart() -> None:
