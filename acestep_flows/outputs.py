@@ -7,8 +7,11 @@ all other files exist. The server stores the same files as artifacts, and a bulk
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import logging
+import os
 import re
 import secrets
 import time
@@ -176,9 +179,27 @@ def _silence(audio: Audio) -> str | None:
     return f"almost silent ({level:.0f} dBFS)" if level < ALMOST_SILENT else None
 
 
+def placed_files(recipe: Recipe, folder: Path) -> dict[str, Any]:
+    """Where the files that a recipe names lie from `folder`, into which it is written, and where its paths began.
+
+    So the recipe finds them again from another working folder, and after both have been moved together.
+    """
+    if not recipe.files:
+        return {}
+    sources: dict[str, str] = {}
+    for digest, path in recipe.files.items():
+        with contextlib.suppress(ValueError, InputError):  # on another drive; of a user who is not here
+            sources[digest] = Path(os.path.relpath(storage.user_path(path, "recipe"), folder)).as_posix()
+    return {"sources": sources, "folder": str(Path.cwd())}
+
+
 def audio_tag_recipe(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A recipe (JSON) as the tags of an audio file hold it: without its nodes where there are very many."""
-    return recipe if len(recipe.get("nodes", ())) <= MOST_NODES_IN_TAGS else {**recipe, "nodes": []}
+    """A recipe (JSON) as the tags of an audio file hold it: without its nodes where there are very many.
+
+    The working folder is left out too: songs are passed on, and it tells whose machine it was.
+    """
+    kept = {name: part for name, part in recipe.items() if name != "folder"}
+    return kept if len(kept.get("nodes", ())) <= MOST_NODES_IN_TAGS else {**kept, "nodes": []}
 
 
 def encode_output(leaf: Any, title: str, format: str, recipe: Mapping[str, Any]) -> OutputFile:
@@ -248,9 +269,10 @@ def write_outputs(
     Raises:
         StorageError: something cannot be written.
     """
-    recipe_json = recipe.as_json()
+    recipe_json = recipe.as_json() | placed_files(recipe, folder)
     tag_recipe = audio_tag_recipe(recipe_json)
     paths: list[Path] = []
+    sums: dict[str, str] = {}
     reports: dict[str, Any] = {}
     warnings = output_warnings(outputs)
     for leaf in output_leaves(outputs):
@@ -260,17 +282,28 @@ def write_outputs(
         elif not isinstance(content, Value):
             reports[leaf.label] = content
         elif isinstance(content, (Audio, File)) or leaf.path[0] in keep:
-            written, warning = _write_leaf(folder / leaf.file_stem(stem), content, format, tag_recipe)
+            written, warning = _write_leaf(folder / leaf.file_stem(stem), content, format, tag_recipe, sums)
             paths += written
             warnings += [f"{written[0].name}: {warning}"] if warning else []
-    summary = recipe_json | {"written": [path.name for path in paths], "reports": reports, "warnings": warnings}
+    summary = recipe_json | {
+        "written": [path.name for path in paths],
+        "sha256": sums,
+        "reports": reports,
+        "warnings": warnings,
+    }
     return [*paths, storage.write(folder / f"{stem}.json", json_bytes(summary))]
 
 
-def _write_leaf(base: Path, value: Value, format: str, recipe: Mapping[str, Any]) -> tuple[list[Path], str | None]:
-    """Write one value beside `base`, audio with its picture: the files, and a warning about the first. It is logged."""
+def _write_leaf(
+    base: Path, value: Value, format: str, recipe: Mapping[str, Any], sums: dict[str, str]
+) -> tuple[list[Path], str | None]:
+    """Write one value beside `base`, audio with its picture: the files, and a warning about the first. It is logged.
+
+    The file's sha256 is added to `sums`.
+    """
     file = encode_output(value, base.name, format, recipe)
     path = storage.write(base.with_name(f"{base.name}.{file.extension}"), file.content)
+    sums[path.name] = hashlib.sha256(file.content).hexdigest()
     if file.warning:
         log.warning("%s: %s", path.name, file.warning)
     if not isinstance(value, Audio):

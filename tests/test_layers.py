@@ -58,15 +58,17 @@ LAYERS: dict[str, str] = {
     # one song in this process
     "input_reader": "errors values wording value_file audio stages",
     "outputs": "errors storage values value_file audio graph",
+    "recipes": "errors storage values wording audio stages graph input_reader",
     "session": "errors lazy_imports settings storage values wording model audio stages weights graph runtime "
     "input_reader "
-    "outputs click",
+    "outputs recipes click",
     # a server, and who asks it
     "client": "errors settings storage",
     "api.options": "",
     "api.store": "errors optional_packages storage values value_file audio runtime.serving sqlalchemy",
     "api.execution": "errors settings storage values value_file audio stages graph outputs api.store",
-    "api.http": "errors settings storage values wording audio stages graph api.options api.store api.execution fastapi",
+    "api.http": "errors settings storage values wording audio stages graph recipes api.options api.store "
+    "api.execution fastapi",
     "api.server": "errors lazy_imports settings wording stages weights graph runtime.serving api.options api.store "
     "api.execution api.http fastapi",
     # many songs
@@ -85,7 +87,7 @@ LAYERS: dict[str, str] = {
     "training.nano": "errors storage model training torch",
     # the command line
     "cli": "errors lazy_imports optional_packages settings storage values wording model text audio stages weights "
-    "graph runtime runtime.serving input_reader outputs session client api bulk training torch click",
+    "graph runtime runtime.serving input_reader outputs recipes session client api bulk training torch click",
 }
 """What each part may import besides itself, from the ground up: a row names only rows above it.
 

@@ -24,10 +24,12 @@ from acestep_flows.cli.options import (
     SECONDS,
     library_option,
     open_session,
+    planned_from,
     planned_run,
     print_lines,
     session_options,
     set_option,
+    sources_option,
     weights_options,
 )
 from acestep_flows.cli.owners import adopt, usage
@@ -55,8 +57,16 @@ def cli(traceback: bool) -> None:
 
 
 @cli.command()
-@click.argument("graph", type=GRAPH)
+@click.argument("graph", type=GRAPH, required=False)
 @set_option
+@click.option(
+    "--from",
+    "recipe",
+    type=FILE,
+    help="Take inputs that are not set from the recipe in this file: a song, a recipe, or v1's *_input_params.json. "
+    "Without GRAPH its own graph is run.",
+)
+@sources_option
 @click.option("--out", type=FOLDER, default=Path("outputs"), show_default=True, help="Folder for the files.")
 @click.option("--name", "stem", metavar="NAME", help="Name of the files; files of this name are replaced.")
 @click.option("--format", "format", type=click.Choice(FORMATS), default="wav", show_default=True)
@@ -71,8 +81,10 @@ def cli(traceback: bool) -> None:
 @library_option
 @session_options()
 def run(
-    graph: str,
+    graph: str | None,
     assignments: tuple[str, ...],
+    recipe: Path | None,
+    sources: tuple[Path, ...],
     out: Path,
     stem: str | None,
     format: str,
@@ -86,7 +98,12 @@ def run(
     from acestep_flows.outputs import check_kept, check_stem
     from acestep_flows.storage import check_folder
 
-    planned = planned_run(graph, folders, assignments)
+    if recipe is not None:
+        planned = planned_from(recipe, graph, folders, assignments, sources)
+    elif graph is not None:
+        planned = planned_run(graph, folders, assignments)
+    else:
+        raise click.UsageError("Missing argument 'GRAPH', or --from FILE for the graph of a recipe.")
     check_kept(planned.plan, keep)
     if stem:
         check_stem(stem)
@@ -98,17 +115,19 @@ def run(
 
 @cli.command()
 @click.argument("file", type=FILE)
+@sources_option
 @click.option("--quiet", is_flag=True, help="No progress.")
 @session_options(cache="off")
 @json_option
-def replay(file: Path, quiet: bool, as_json: bool, **session_options: Any) -> None:
+def replay(file: Path, sources: tuple[Path, ...], quiet: bool, as_json: bool, **session_options: Any) -> None:
     """Repeat the run that made FILE (an audio file or a recipe), and compare both runs node by node."""
     from acestep_flows.cli.listing import comparison_lines
     from acestep_flows.cli.replay_job import planned_again, recipe_of
+    from acestep_flows.graph.execution.disk_cache import DiskStore
     from acestep_flows.graph.records.replay import compare
 
     recipe = recipe_of(file)
-    planned = planned_again(recipe, str(file))
+    planned = planned_again(recipe, str(file), sources, DiskStore(read_settings().results))
     with open_session(**session_options) as session:
         comparison = compare(recipe, _run(session, planned, quiet).recipe)
     if as_json:

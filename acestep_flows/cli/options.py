@@ -69,6 +69,9 @@ set_option = click.option(
     type=ASSIGNMENT,
     help="A graph input; NAME=@FILE takes a file. `graph show` has the forms of lists and spans.",
 )
+sources_option = click.option(
+    "--sources", "sources", multiple=True, type=FOLDER, help="Where else to look for files of the recipe."
+)
 weights_options = together(
     click.option("--checkpoint", metavar="DIR|ORG/NAME", help=CHECKPOINT_HELP),
     click.option("--lyric-vocab", type=FILE, help="Lyric vocabulary, if it is not in the checkpoint folder."),
@@ -129,6 +132,26 @@ def planned_run(name: str, folders: Sequence[Path], assignments: Sequence[str]) 
     inputs = forms.read(reader, assignments)
     forms.refuse_missing(inputs)
     return plan_run(scope, inputs, reader.files)
+
+
+def planned_from(
+    file: Path, name: str | None, folders: Sequence[Path], assignments: Sequence[str], sources: Sequence[Path]
+) -> PlannedRun:
+    """The plan of a run that begins with the recipe in `file`; --set wins. Says on stderr what the recipe gave."""
+    from acestep_flows.graph.execution.disk_cache import DiskStore
+    from acestep_flows.input_reader import InputReader
+    from acestep_flows.recipes.sources import BY_INPUT
+    from acestep_flows.session import plan_run
+    from acestep_flows.session.request import start_from
+
+    graph = None if name is None else read_scope(name, folders)
+    store = DiskStore(read_settings().results)
+    start = start_from(file, graph, folders, sources=sources, store=store, advice=BY_INPUT)
+    reader = InputReader()
+    types = {input: declared.type for input, declared in start.scope.graph.inputs.items()}
+    inputs, carried = start.inputs(reader.inputs(assignments, types))
+    click.echo(f"from {file}: {start.scope.graph.name} with {', '.join(carried.inputs) or 'nothing of it'}", err=True)
+    return plan_run(start.scope, inputs, reader.files | start.files)
 
 
 def print_lines(lines: Iterable[object]) -> None:

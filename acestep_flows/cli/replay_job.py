@@ -6,52 +6,40 @@ or was never here.
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from acestep_flows.errors import InputError
+from acestep_flows.graph.execution.disk_cache import DiskStore
 from acestep_flows.graph.planning.layout import lay_out
 from acestep_flows.graph.records.graph_content import graph_scope
-from acestep_flows.graph.records.recipe import Recipe, inputs_of, read_recipe
+from acestep_flows.graph.records.recipe import Recipe
 from acestep_flows.input_reader import InputReader
+from acestep_flows.recipes.read import file_inputs
+from acestep_flows.recipes.read import read_own_recipe as recipe_of
+from acestep_flows.recipes.sources import SourceFinder
 from acestep_flows.session import PlannedRun
 
-LARGEST_FILE = 64_000_000
+__all__ = ["planned_again", "recipe_of"]
 
 
-def recipe_of(path: Path) -> Recipe:
-    """The recipe in `path`: a recipe's own JSON file, or an audio file's tags.
-
-    Raises:
-        InputError: the file cannot be read or holds no recipe.
-    """
-    if path.suffix.lower() != ".json":
-        from acestep_flows.audio import tags
-
-        return read_recipe(tags.read(path).recipe, str(path))
-    try:
-        with path.open("rb") as file:
-            text = file.read(LARGEST_FILE + 1)
-        if len(text) > LARGEST_FILE:
-            raise InputError("too large for a recipe", where=str(path), allowed=f"up to {LARGEST_FILE} bytes")
-        return read_recipe(json.loads(text), str(path))
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}", where=str(path)) from None
-    except (ValueError, RecursionError):
-        raise InputError("not JSON", where=str(path), allowed="a recipe as runs write it") from None
-
-
-def planned_again(recipe: Recipe, where: str) -> PlannedRun:
+def planned_again(
+    recipe: Recipe, where: str, sources: Sequence[Path] = (), store: DiskStore | None = None
+) -> PlannedRun:
     """The plan of the run that a recipe describes; input files are read again.
+
+    Args:
+        where: the file of the recipe.
+        sources: more folders in which to look for input files.
+        store: stored results, in which they are found by content.
 
     Raises:
         InputError: an input file is gone or has changed, or the recipe does not fit together.
         GraphError: the graph does not check any more.
     """
-    reader = InputReader()
+    finder = SourceFinder(InputReader(), Path(where).parent, sources, store)
     scope = graph_scope(recipe.graph.content, where)
-    inputs = inputs_of(recipe, lambda kind, path: reader.value(path, kind, where))
-    plan = lay_out(scope, inputs)
+    plan = lay_out(scope, finder.inputs(file_inputs(recipe, finder.beside)))
     if plan.digest != recipe.graph.digest:
         raise InputError("its graph is not the one it was made by", where=where, allowed="a recipe as it was written")
-    return PlannedRun(plan, recipe.graph.content, reader.files)
+    return PlannedRun(plan, recipe.graph.content, finder.reader.files)

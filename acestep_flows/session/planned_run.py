@@ -15,6 +15,7 @@ from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.language.syntax import Graph
 from acestep_flows.graph.language.wording import show
 from acestep_flows.graph.library import Library
+from acestep_flows.graph.planning.inputs import random_seed
 from acestep_flows.graph.planning.layout import lay_out
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.graph.records.graph_content import graph_content
@@ -32,11 +33,13 @@ class PlannedRun:
     Attributes:
         content: the graph's content with that of nested graphs, as `graph_content` gives it.
         files: digest of an input value to the path it was read from.
+        drawn: the seeds that nobody gave, by input; of nested graphs by path (`takes[2].seed`).
     """
 
     plan: Plan
     content: Mapping[str, Any]
     files: Mapping[str, str] = field(default_factory=dict)
+    drawn: Mapping[str, int] = field(default_factory=dict)
 
 
 GraphSource: TypeAlias = str | Path | Mapping[str, Any] | Scope
@@ -72,10 +75,17 @@ def plan_run(scope: Scope, inputs: Mapping[str, Any], files: Mapping[str, str] |
     Raises:
         InputError: an input is unknown, missing, of the wrong type or out of range.
     """
-    plan = lay_out(scope, inputs)
+    drawn: dict[str, int] = {}
+
+    def draw(where: str) -> int:
+        drawn[where] = random_seed(where)
+        return drawn[where]
+
+    plan = lay_out(scope, inputs, draw)
     for warning in plan.warnings:
         log.warning(warning)
-    return PlannedRun(plan, graph_content(scope), files or {})
+    unknown = {where: seed for where, seed in drawn.items() if where not in inputs}
+    return PlannedRun(plan, graph_content(scope), files or {}, unknown)
 
 
 def _parsed(source: str | Path | Mapping[str, Any], library: Library) -> Graph:

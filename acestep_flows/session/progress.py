@@ -44,7 +44,7 @@ class EventListener:
             self._stop()
             return
         try:
-            answer: object = self._callback(event)  # type: ignore[func-returns-value]  # a user's may return anything
+            answer: object = self._callback(event)
             if inspect.iscoroutine(answer):
                 answer.close()
                 raise InputError("it returned a coroutine", where="progress", allowed=PLAIN_FUNCTION)

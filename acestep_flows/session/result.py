@@ -16,7 +16,14 @@ from acestep_flows.graph.content import leaves, translate
 from acestep_flows.graph.execution.result import Result as PlanResult
 from acestep_flows.graph.language.wording import listing, unlike
 from acestep_flows.graph.records.recipe import Recipe, recipe
-from acestep_flows.outputs import audio_tag_recipe, check_stem, output_warnings, unique_stem, write_outputs
+from acestep_flows.outputs import (
+    audio_tag_recipe,
+    check_stem,
+    output_warnings,
+    placed_files,
+    unique_stem,
+    write_outputs,
+)
 from acestep_flows.session.notebook import song_html
 from acestep_flows.session.options import read_names, read_path
 from acestep_flows.session.planned_run import PlannedRun
@@ -69,7 +76,9 @@ class SongAudio(Audio):
         from acestep_flows.audio import formats, tags, write
 
         path = read_path(path, "path")
-        recipe_json = audio_tag_recipe(self.recipe.as_json()) if self.recipe else {}
+        recipe_json = (
+            audio_tag_recipe(self.recipe.as_json() | placed_files(self.recipe, path.parent)) if self.recipe else {}
+        )
         rate = write.own_rate(self, formats.format_for(path, format))
         return write.audio(path, self, format=format, tags=tags.Tags(recipe_json, path.stem), sample_rate=rate).path
 

@@ -10,38 +10,37 @@ from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from acestep_flows.errors import Cancelled, InputError
 from acestep_flows.graph.checking.scope import Scope
-from acestep_flows.graph.execution.cache import Cache, Mode
-from acestep_flows.graph.execution.disk_cache import DiskStore
+from acestep_flows.graph.execution.cache import Mode
 from acestep_flows.graph.execution.events import Event
 from acestep_flows.graph.execution.forecast import Forecast, forecast
 from acestep_flows.graph.execution.result import Options, ignore_event
 from acestep_flows.graph.execution.run import PlanRun
 from acestep_flows.graph.execution.scheduler import Scheduler
-from acestep_flows.graph.execution.timings import Timings
 from acestep_flows.graph.library import Library
 from acestep_flows.model.placement import Placement
 from acestep_flows.session.exit import close_at_exit
-from acestep_flows.session.inputs import read_inputs
+from acestep_flows.session.local_scheduler import local_scheduler
 from acestep_flows.session.loop_thread import LoopThread
 from acestep_flows.session.options import (
     check_deadline,
     check_mode,
     check_progress,
-    merge_inputs,
     parameter_names,
     pick_placement,
     pick_weights,
     read_names,
     read_path,
 )
-from acestep_flows.session.planned_run import GraphSource, PlannedRun, plan_run, read_graph
+from acestep_flows.session.planned_run import GraphSource, PlannedRun, read_graph
 from acestep_flows.session.progress import EventListener, show_run
+from acestep_flows.session.request import plan_request
 from acestep_flows.session.result import RunResult, result_of
 from acestep_flows.session.run_handle import RunHandle
 from acestep_flows.settings import read_settings
@@ -151,23 +150,18 @@ class Session:
         with self._lock:
             self._refuse_closed()
             if self._scheduler is None:
-                from acestep_flows.model.allocator import keep_freed_memory
-                from acestep_flows.runtime.local import LocalRunner
-
-                keep_freed_memory()
-                runner = LocalRunner(self._checkpoint, self.placement)
-                cache = Cache(runner, store=DiskStore(self._results))
-                self._scheduler = Scheduler(stages(), runner, cache, Timings(self._results / "timings.json"))
+                self._scheduler = local_scheduler(self._checkpoint, self.placement, self._results)
             return self._scheduler
 
     # Runs.
 
     def run(
         self,
-        graph: GraphSource | PlannedRun,
+        graph: GraphSource | PlannedRun | None = None,
         /,
         *,
         inputs: Mapping[str, Any] | None = None,
+        recipe: str | PathLike[str] | None = None,
         progress: bool | Callable[[Event], None] = False,
         cache: str | None = None,
         deadline: float | None = None,
@@ -176,8 +170,11 @@ class Session:
         """Run a graph to its end. Ctrl-C stops it at its next step boundary, with nothing half-written.
 
         Args:
-            graph: the name of a graph, the path of a graph file, YAML text, a map, or a graph that `read` gave.
+            graph: the name of a graph, the path of a graph file, YAML text, a map, or a graph that `read` gave; None:
+                the recipe's own.
             inputs: inputs of the graph by name; for names that are options here.
+            recipe: a file whose recipe gives the inputs that are not given here: a recipe of ours, an audio file that
+                has one, or v1's `*_input_params.json`. What cannot be taken over is logged.
             progress: True shows the run on stderr; a function is called with every event, on the session's thread.
             cache: use, refresh or off; None: as the session says.
             deadline: seconds after which the run is stopped; None: as the session says.
@@ -191,31 +188,33 @@ class Session:
             DeadlineExceeded: the deadline passed.
             Cancelled: the session was closed meanwhile.
         """
-        run = self.start(graph, inputs=inputs, progress=progress, cache=cache, deadline=deadline, **named)
-        return run.result()
+        options: dict[str, Any] = {"recipe": recipe, "progress": progress, "cache": cache, "deadline": deadline}
+        return self.start(graph, inputs=inputs, **options, **named).result()
 
     async def run_async(
         self,
-        graph: GraphSource | PlannedRun,
+        graph: GraphSource | PlannedRun | None = None,
         /,
         *,
         inputs: Mapping[str, Any] | None = None,
+        recipe: str | PathLike[str] | None = None,
         progress: bool | Callable[[Event], None] = False,
         cache: str | None = None,
         deadline: float | None = None,
         **named: Any,
     ) -> RunResult:
         """As `run`, for async code: the caller's event loop goes on, and cancelling the caller stops the run."""
-        options = {"progress": progress, "cache": cache, "deadline": deadline}
+        options = {"recipe": recipe, "progress": progress, "cache": cache, "deadline": deadline}
         planned = await asyncio.to_thread(self._planned, graph, inputs, named, options)
         return await self.start(planned, progress=progress, cache=cache, deadline=deadline)
 
     def start(
         self,
-        graph: GraphSource | PlannedRun,
+        graph: GraphSource | PlannedRun | None = None,
         /,
         *,
         inputs: Mapping[str, Any] | None = None,
+        recipe: str | PathLike[str] | None = None,
         progress: bool | Callable[[Event], None] = False,
         cache: str | None = None,
         deadline: float | None = None,
@@ -226,7 +225,7 @@ class Session:
         Arguments are those of `run`. What is wrong with graph or inputs is raised here, what goes wrong in the run by
         `RunHandle.result`.
         """
-        options = {"progress": progress, "cache": cache, "deadline": deadline}
+        options = {"recipe": recipe, "progress": progress, "cache": cache, "deadline": deadline}
         planned = self._planned(graph, inputs, named, options)
         mode = self._mode if cache is None else check_mode(cache)
         seconds = self._deadline if deadline is None else check_deadline(deadline)
@@ -240,10 +239,11 @@ class Session:
 
     def plan(
         self,
-        graph: GraphSource | PlannedRun,
+        graph: GraphSource | PlannedRun | None = None,
         /,
         *,
         inputs: Mapping[str, Any] | None = None,
+        recipe: str | PathLike[str] | None = None,
         cache: str | None = None,
         **named: Any,
     ) -> Forecast:
@@ -251,7 +251,7 @@ class Session:
 
         Arguments and errors are those of `run`.
         """
-        planned = self._planned(graph, inputs, named, {"cache": cache})
+        planned = self._planned(graph, inputs, named, {"recipe": recipe, "cache": cache})
         mode = self._mode if cache is None else check_mode(cache)
         self._loop.refuse_own_thread()
         return self._submit(self._forecast(planned, mode)).result()
@@ -287,21 +287,18 @@ class Session:
 
     def _planned(
         self,
-        graph: GraphSource | PlannedRun,
+        graph: GraphSource | PlannedRun | None,
         inputs: Mapping[str, Any] | None,
         named: Mapping[str, Any],
         options: Mapping[str, Any],
     ) -> PlannedRun:
         self._refuse_closed()
-        if isinstance(graph, PlannedRun):
-            if inputs or named:
-                raise InputError("the plan has its inputs", where="inputs", allowed="none beside a planned run")
-            return graph
-        scope = self.read(graph)
-        declared = scope.graph.inputs
-        is_given_by_name = {name: option is not None and option is not False for name, option in options.items()}
-        merged = merge_inputs(inputs, named, declared, is_given_by_name)
-        return plan_run(scope, *read_inputs(merged, {name: declared[name].type for name in declared}))
+        if not isinstance(graph, PlannedRun):
+            folders, results = self._graph_folders, self._results
+            return plan_request(graph, inputs, named, options, graph_folders=folders, results=results)
+        if inputs or named or options["recipe"] is not None:
+            raise InputError("the plan has its inputs", where="inputs", allowed="none beside a planned run")
+        return graph
 
     async def _execute(
         self, planned: PlannedRun, options: Options, progress: bool | Callable[[Event], None], handle: RunHandle

@@ -123,6 +123,19 @@ class DiskStore:
         except _UNSOUND:
             return None
 
+    def find(self, kind: str, digest: str) -> Value | None:
+        """A value by its digest, from any entry; None without one. May read the headers of all entries."""
+        for _, _, path in sorted(self._scan(), reverse=True):
+            key = path.name.removesuffix(_SUFFIX)
+            try:
+                with safe_open(path, framework="numpy") as file:
+                    for index, entry in enumerate(_manifest(file.metadata(), key)["values"]):
+                        if (entry["kind"], entry["digest"]) == (kind, digest):
+                            return _value(file, index, entry)
+            except _UNSOUND:
+                continue
+        return None
+
     def write(self, key: str, outputs: Mapping[str, Any], stage: str) -> None:
         """Store `outputs` under `key`, making room first; an entry larger than the budget is not stored.
 

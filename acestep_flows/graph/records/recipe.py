@@ -67,6 +67,8 @@ class Recipe(RecipePart):
     graph: GraphPart
     inputs: Mapping[str, Any] = Field({}, description="JSON, maps wrapped as {map: ...}, values as {value: [...]}.")
     files: Mapping[str, str] = Field({}, description="Digest of an input value to the path the user gave.")
+    sources: Mapping[str, str] = Field({}, description="The same, with the path from the folder of the recipe.")
+    folder: str = Field("", description="The folder that paths were given from. Never in the tags of audio.")
     seeds: Mapping[str, Any] = Field({}, description="Every seed in use, by node and parameter.")
     model: str = Field("", description="What the weights are called.")
     weights: str = Field("", description="sha256 over the digests of all weights in use.")
@@ -77,7 +79,8 @@ class Recipe(RecipePart):
 
     def as_json(self) -> dict[str, Any]:
         """The recipe as JSON."""
-        return self.model_dump(mode="json", by_alias=True)
+        content = self.model_dump(mode="json", by_alias=True)
+        return {name: part for name, part in content.items() if part or name not in ("sources", "folder")}
 
 
 def recipe(result: Result, content: Any, files: Mapping[str, str] | None = None, model: str = "") -> Recipe:
@@ -124,16 +127,17 @@ def read_recipe(content: Any, where: str = "recipe") -> Recipe:
         raise InputError(f"{first.where}: {first.what}", where=where, allowed=first.allowed) from None
 
 
-def inputs_of(recipe: Recipe, read: Callable[[str, str], Value]) -> dict[str, Any]:
+def inputs_of(recipe: Recipe, find: Callable[[str, str, str], Any]) -> dict[str, Any]:
     """The inputs of the run that wrote the recipe.
 
     Args:
-        read: takes a kind and a path, gives the value.
+        find: takes a kind, a digest and the name of the input; gives the value that the recipe has only by digest, or
+            what shall stand for it.
 
     Raises:
-        InputError: an input value came from no file, or the file has changed.
+        InputError: an input is not readable, or what `find` raises.
     """
-    return {name: _read(value, name, recipe.files, read) for name, value in recipe.inputs.items()}
+    return {name: _read(value, name, find) for name, value in recipe.inputs.items()}
 
 
 def _input_json(content: Any) -> Any:
@@ -150,28 +154,19 @@ def _input_json(content: Any) -> Any:
     return content
 
 
-def _read(content: Any, name: str, files: Mapping[str, str], read: Callable[[str, str], Value]) -> Any:
+def _read(content: Any, name: str, find: Callable[[str, str, str], Any]) -> Any:
     if isinstance(content, list):
-        return [_read(part, f"{name}[{i}]", files, read) for i, part in enumerate(content)]
+        return [_read(part, f"{name}[{i}]", find) for i, part in enumerate(content)]
     if not isinstance(content, Mapping):
         return content
     match content:
         case {"map": Mapping() as parts}:
-            return {key: _read(part, f"{name}.{key}", files, read) for key, part in parts.items()}
+            return {key: _read(part, f"{name}.{key}", find) for key, part in parts.items()}
         case {"value": [str(kind), str()], "fields": Mapping() as fields}:
             return unpack(kind, {}, fields)
         case {"value": [str(kind), str(digest)]}:
-            return _read_file(kind, digest, name, files, read)
+            return find(kind, digest, name)
     raise InputError("not readable", where=f"recipe, input {name}")
-
-
-def _read_file(kind: str, digest: str, name: str, files: Mapping[str, str], read: Callable[[str, str], Value]) -> Value:
-    if digest not in files:
-        raise InputError(f"the recipe names no file for this {kind}", where=name, allowed="give it again")
-    value = read(kind, files[digest])
-    if value.digest != digest:
-        raise InputError(f"{files[digest]} has changed since the recipe was written", where=name)
-    return value
 
 
 def _node(node: NodeResult) -> NodePart:

@@ -1,0 +1,139 @@
+"""Carry the inputs of a recipe over to a graph: to its own one again, or to another one that goes on from the song."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from acestep_flows.graph.language.syntax import Graph
+from acestep_flows.graph.language.wording import clip
+from acestep_flows.recipes.stored_recipe import FileInput, StoredRecipe
+from acestep_flows.stages.ports import PortType
+from acestep_flows.storage import file_sha256
+from acestep_flows.values import Span
+
+OF_THE_EDIT = frozenset(
+    {"span", "left", "right", "variance", "retake_seed", "strength", "minimum", "maximum", "averages"}
+    | {"edits", "new_tags", "new_lyrics"}
+)
+"""Inputs that say how a song was changed, not what it is now. The next change has its own."""
+
+SOURCE = "source"
+"""What an edit calls the song that it changes."""
+
+
+@dataclass
+class CarriedOver:
+    """What a graph takes from a recipe.
+
+    Attributes:
+        inputs: JSON, spans, and a `FileInput` for each file.
+        left: what the recipe has and the graph does not take, by the reason.
+        notes: what else is worth telling.
+    """
+
+    inputs: dict[str, Any] = field(default_factory=dict)
+    left: dict[str, list[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def leave(self, name: str, value: Any, reason: str) -> None:
+        """Note an input that the graph does not take. None says nothing, so nothing is lost with it."""
+        if value is not None:
+            self.left.setdefault(reason, []).append(f"{name} {_brief(value)}")
+
+    def lines(self, recipe: StoredRecipe) -> list[str]:
+        """What is told to the user: what was not taken over, then notes."""
+        left = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in self.left.items())
+        lines = [f"not taken over: {left}"] if left else []
+        return [f"{recipe.where}: {line}" for line in (*lines, *recipe.warnings, *self.notes)]
+
+
+def carry_over(recipe: StoredRecipe, graph: Graph, given: Collection[str], *, again: bool) -> CarriedOver:
+    """The inputs of `graph` that a recipe has.
+
+    Args:
+        given: inputs that the user gives; these win.
+        again: the recipe's own run is meant, not one that goes on from its song.
+    """
+    carried = CarriedOver()
+    inputs = dict(recipe.inputs) if again else _song_inputs(recipe, graph)
+    source = None if again else _song_input(graph)
+    if source is not None and source not in given and recipe.song is not None:
+        carried.inputs[source] = song_file(recipe, graph.inputs[source].type, carried.notes)
+    for name, value in inputs.items():
+        if name in given or value is None:
+            continue
+        if source is not None and (name in OF_THE_EDIT or isinstance(value, FileInput)):
+            carried.leave(name, value, f"of the {recipe.graph} that made the song")
+        elif source is not None and name == "duration" and name not in graph.inputs:
+            continue  # the source has it
+        elif reason := _refusal(name, value, graph, again=again):
+            carried.leave(name, value, reason)
+        else:
+            carried.inputs[name] = value
+    return carried
+
+
+def song_file(recipe: StoredRecipe, kind: PortType, notes: list[str]) -> FileInput:
+    """The song of a recipe as the file that an input of type `kind` takes: its latents where they lie beside it."""
+    song = recipe.song
+    assert song is not None
+    latents = song.with_name(f"{song.stem}-latents.safetensors")
+    if kind.kind == "latents":
+        return FileInput("latents", recipe.latents, (str(latents),))
+    if kind.kind == "audio" or not latents.is_file() or not recipe.latents:
+        return FileInput("audio", "", (str(song),))
+    if recipe.sums.get(song.name) != file_sha256(song):
+        notes.append(f"{song.name} is not as it was written, so its sound is used and not {latents.name}")
+        return FileInput("audio", "", (str(song),))
+    return FileInput("latents", recipe.latents, (str(latents),))
+
+
+def _song_inputs(recipe: StoredRecipe, graph: Graph) -> dict[str, Any]:
+    """What the song is now: after an edit it has the new tags and words, and of several takes it has one seed."""
+    inputs = {name: value for name, value in recipe.inputs.items() if "." not in name}
+    edits = inputs.get("edits")
+    if isinstance(edits, list) and edits and isinstance(edits[-1], str):
+        inputs["lyrics"] = edits[-1]
+    for now in ("tags", "lyrics"):
+        if isinstance(inputs.get(f"new_{now}"), str):
+            inputs[now] = inputs[f"new_{now}"]
+    seeds = inputs.get("seeds")
+    if isinstance(seeds, list) and "seed" not in inputs and "seeds" not in graph.inputs:
+        take = 0 if len(seeds) == 1 else recipe.take
+        if take is not None and take < len(seeds):
+            inputs["seed"] = seeds[take]
+            del inputs["seeds"]
+    return inputs
+
+
+def _song_input(graph: Graph) -> str | None:
+    """The input of `graph` that takes a song to go on from: `source`, or the only one that it needs."""
+    files = [name for name, declared in graph.inputs.items() if declared.type.is_file]
+    needed = [name for name in files if graph.inputs[name].required]
+    if SOURCE in files:
+        return SOURCE
+    return needed[0] if len(needed) == 1 else None
+
+
+def _refusal(name: str, value: Any, graph: Graph, *, again: bool) -> str:
+    """Why `graph` does not take an input of the recipe; empty if it does."""
+    if "." in name and again:
+        return ""  # a seed of a nested graph
+    if name not in graph.inputs:
+        return f"no input of {graph.name}"
+    kind = graph.inputs[name].type
+    if isinstance(value, FileInput) and kind.is_file and kind.kind not in (value.kind, "music"):
+        return f"{value.kind}, where {graph.name} takes {kind.kind}"
+    return ""
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, FileInput):
+        return value.name or value.kind
+    if isinstance(value, Span):
+        return f"{value.start:g}:{value.end:g}"
+    if isinstance(value, (Mapping, list)):
+        return f"of {len(value)}"
+    return clip(str(value).replace("\n", " "), 30)

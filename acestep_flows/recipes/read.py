@@ -1,0 +1,218 @@
+"""Read a recipe: from our JSON, from v1's, or from an audio file, in its tags or in a JSON file beside it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from acestep_flows.errors import InputError
+from acestep_flows.graph.records.recipe import Recipe, inputs_of, read_recipe
+from acestep_flows.recipes.stored_recipe import FileInput, StoredRecipe
+from acestep_flows.recipes.upstream import NO_SOURCE_TEXT, SUFFIX, is_upstream, read_upstream
+
+LARGEST_JSON = 64_000_000
+"""Bytes of a recipe in JSON."""
+ALLOWED = "a recipe of acestep_flows, v1's *_input_params.json, or an audio file that acestep_flows wrote"
+
+_TAKE = re.compile(r"-(\d{2,})$")
+_AUDIO = (".wav", ".flac", ".mp3", ".ogg")
+
+
+def read_recipe_file(path: Path) -> StoredRecipe:
+    """The recipe in a file.
+
+    Raises:
+        InputError: the file cannot be read, or has no recipe.
+    """
+    where = str(path)
+    if is_json(_first_bytes(path)):
+        content = _json_file(path)
+        return _with_source_text(_from_json(content, where, path.parent, _song_beside(path, content)), path.parent)
+    from acestep_flows.audio import tags
+
+    found = tags.read(path)
+    if found.recipe:
+        recipe = _from_json(found.recipe, where, path.parent, path)
+        return replace(recipe, take=_take(found.title or path.stem), sums=_sums_beside(path, found.recipe))
+    for beside in (path.with_suffix(".json"), path.with_name(path.stem + SUFFIX)):
+        if beside.is_file():
+            recipe = _from_json(_json_file(beside), str(beside), path.parent, path)
+            return replace(_with_source_text(recipe, path.parent), take=_take(path.stem))
+    raise InputError(f"no recipe in its tags, and no {path.stem}{SUFFIX} beside it", where=where, allowed=ALLOWED)
+
+
+def read_recipe_bytes(content: bytes, name: str) -> StoredRecipe:
+    """The recipe in the bytes of a file; as `read_recipe_file`, without what lies beside a file.
+
+    Args:
+        name: of the file, for errors.
+
+    Raises:
+        InputError: the bytes are neither JSON nor audio, or have no recipe.
+    """
+    if is_json(content):
+        return _from_json(_parsed(content, name), name, None, None)
+    from acestep_flows.audio import tags
+
+    found = tags.read(content, name=name)
+    if not found.recipe:
+        raise InputError("no recipe in its tags", where=name, allowed=ALLOWED)
+    return replace(_from_json(found.recipe, name, None, None), take=_take(found.title))
+
+
+def read_own_recipe(path: Path) -> Recipe:
+    """The recipe of acestep_flows in `path`, whole: its own JSON file, or an audio file's tags.
+
+    Raises:
+        InputError: the file cannot be read or holds no such recipe.
+    """
+    if path.suffix.lower() != ".json":
+        from acestep_flows.audio import tags
+
+        return read_recipe(tags.read(path).recipe, str(path))
+    return read_recipe(_json_file(path), str(path))
+
+
+def file_inputs(recipe: Recipe, folder: Path | None) -> dict[str, Any]:
+    """The inputs of the run that wrote the recipe, with a `FileInput` where it read a value.
+
+    Args:
+        folder: of the recipe's own file.
+    """
+
+    def leaf(kind: str, digest: str, name: str) -> FileInput:
+        return FileInput(kind, digest, _paths(recipe, digest, folder))
+
+    return inputs_of(recipe, leaf)
+
+
+def is_json(content: bytes) -> bool:
+    """Whether a file that begins with `content` is JSON, not audio."""
+    return content.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
+
+
+def _from_json(content: Any, where: str, folder: Path | None, song: Path | None) -> StoredRecipe:
+    if is_upstream(content):
+        recipe = read_upstream(content, where)
+        return replace(recipe, song=song or _upstream_song(content, folder))
+    if not isinstance(content, Mapping) or "recipe" not in content:
+        raise InputError("no recipe", where=where, allowed=ALLOWED)
+    own = read_recipe(content, where)
+    fingerprint = own.outputs.get("latents")
+    return StoredRecipe(
+        where,
+        own.graph.name,
+        file_inputs(own, folder),
+        content=own.graph.content,
+        seeds={name: seed for name, seed in own.seeds.items() if seed is not None},
+        latents=fingerprint["value"][1] if isinstance(fingerprint, Mapping) and "value" in fingerprint else "",
+        take=own.outputs["index"] if isinstance(own.outputs.get("index"), int) else None,
+        song=song,
+        sums=_sums(content),
+    )
+
+
+def _paths(recipe: Recipe, digest: str, folder: Path | None) -> tuple[str, ...]:
+    """Where the file of a value was: as the user gave it, from the recipe's folder, from the folder of that time."""
+    given, relative = recipe.files.get(digest), recipe.sources.get(digest)
+    paths = [given] if given is not None else []
+    if relative is not None and folder is not None:
+        paths.append(str(folder / relative))
+    if given is not None and recipe.folder:
+        paths.append(str(Path(recipe.folder) / given))
+    return tuple(dict.fromkeys(paths))
+
+
+def _sums(content: Mapping[str, Any]) -> dict[str, str]:
+    sums = content.get("sha256")
+    return {name: str(digest) for name, digest in sums.items()} if isinstance(sums, Mapping) else {}
+
+
+def _sums_beside(path: Path, recipe: Mapping[str, Any]) -> dict[str, str]:
+    """The sums in the recipe file of the same run beside an audio file; tags cannot hold a sum of their own file."""
+    stems = (path.stem, _TAKE.sub("", path.stem))
+    for beside in dict.fromkeys(path.with_name(f"{stem}.json") for stem in stems):
+        try:
+            content = _json_file(beside)
+        except InputError:
+            continue
+        if isinstance(content, Mapping) and content.get("created") == recipe.get("created"):
+            return _sums(content)
+    return {}
+
+
+def _song_beside(path: Path, content: Any) -> Path | None:
+    """The audio file that a JSON file describes."""
+    written = content.get("written") if isinstance(content, Mapping) else None
+    names = [name for name in written if isinstance(name, str)] if isinstance(written, list) else []
+    names += [path.name.removesuffix(SUFFIX) + suffix for suffix in _AUDIO if path.name.endswith(SUFFIX)]
+    songs = [path.parent / Path(name).name for name in names if Path(name).suffix in _AUDIO]
+    return next((song for song in songs if song.is_file()), None)
+
+
+def _upstream_song(content: Mapping[str, Any], folder: Path | None) -> Path | None:
+    """The song that v1 wrote with its JSON: where that says, or beside it."""
+    named = content.get("audio_path")
+    if not isinstance(named, str) or not named or folder is None:
+        return None
+    places = (Path(named), folder / Path(named.replace("\\", "/")).name)
+    return next((place for place in places if place.is_file()), None)
+
+
+def _with_source_text(recipe: StoredRecipe, folder: Path) -> StoredRecipe:
+    """v1 does not write what a song said before an edit. Take it from what lies beside the song that was edited."""
+    source = recipe.inputs.get("source")
+    if "new_tags" not in recipe.inputs or "tags" in recipe.inputs or not isinstance(source, FileInput):
+        return recipe
+    for place in (*map(Path, source.paths), folder / source.name):
+        try:
+            before = read_recipe_file(place).inputs
+        except InputError:
+            continue
+        text = {
+            name: before.get(f"new_{name}", before[name])
+            for name in ("tags", "lyrics")
+            if isinstance(before.get(name), str)
+        }
+        warnings = tuple(warning for warning in recipe.warnings if warning != NO_SOURCE_TEXT)
+        return replace(recipe, inputs={**recipe.inputs, **text}, warnings=warnings)
+    return recipe
+
+
+def _take(title: str) -> int | None:
+    match = _TAKE.search(title)
+    return int(match[1]) - 1 if match is not None else None
+
+
+def _first_bytes(path: Path) -> bytes:
+    try:
+        if path.exists() and not path.is_file():  # a pipe may never end
+            raise InputError("not a plain file", where=str(path), allowed=ALLOWED)
+        with path.open("rb") as file:
+            return file.read(1000)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"cannot be read: {reason}", where=str(path), allowed=ALLOWED) from None
+
+
+def _json_file(path: Path) -> Any:
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_JSON + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"cannot be read: {reason}", where=str(path)) from None
+    return _parsed(content, str(path))
+
+
+def _parsed(content: bytes, where: str) -> Any:
+    if len(content) > LARGEST_JSON:
+        raise InputError("too large for a recipe", where=where, allowed=f"up to {LARGEST_JSON} bytes")
+    try:
+        return json.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        raise InputError("not JSON", where=where, allowed="a recipe as runs write it") from None
