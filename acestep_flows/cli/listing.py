@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from acestep_flows.client import Node, Run
     from acestep_flows.graph.execution.forecast import Forecast, NodeForecast
     from acestep_flows.graph.language.syntax import Graph
     from acestep_flows.graph.records.replay import Comparison
+    from acestep_flows.session import RunResult
     from acestep_flows.stages.contract import Stage
 
 
@@ -71,6 +73,27 @@ def _expectation(node: NodeForecast) -> str:
     if node.fate != "computed":
         return ""
     return "time not known" if node.seconds is None else f"{node.seconds:.1f} s"
+
+
+def run_facts(result: RunResult, files: Sequence[Path]) -> dict[str, Any]:
+    """A run that is over, as JSON."""
+    from acestep_flows.values import Report
+
+    def reports(content: Any) -> Any:
+        return [reports(part) for part in content] if isinstance(content, list) else content.entries
+
+    def is_report(content: Any) -> bool:
+        return all(map(is_report, content)) if isinstance(content, list) else isinstance(content, Report)
+
+    return {
+        "graph": result.graph,
+        "files": [str(path) for path in files],
+        "seeds": dict(result.seeds),
+        "drawn": dict(result.drawn),
+        "reports": {name: reports(content) for name, content in result.outputs.items() if is_report(content)},
+        "summary": list(result.summary),
+        "seconds": result.seconds,
+    }
 
 
 def comparison_lines(comparison: Comparison) -> Iterator[str]:

@@ -5,6 +5,7 @@ acestep-flows run text2music --set tags="city pop" --set lyrics=@song.txt --set 
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,7 +78,8 @@ def cli(traceback: bool) -> None:
     metavar="SECONDS",
     help="Stop the run after this many seconds.",
 )
-@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--quiet", is_flag=True, help="No progress and no summary.")
+@click.option("--json", "as_json", is_flag=True, help="Print files, seeds, reports and summary as JSON.")
 @library_option
 @session_options()
 def run(
@@ -91,10 +93,12 @@ def run(
     keep: tuple[str, ...],
     deadline: float | None,
     quiet: bool,
+    as_json: bool,
     folders: tuple[Path, ...],
     **session_options: Any,
 ) -> None:
     """Run GRAPH, a name or a YAML file, and write its outputs."""
+    from acestep_flows.cli.listing import run_facts
     from acestep_flows.outputs import check_kept, check_stem
     from acestep_flows.storage import check_folder
 
@@ -110,7 +114,13 @@ def run(
     check_folder(out)
     with open_session(deadline=deadline, **session_options) as session:
         result = _run(session, planned, quiet)
-        print_lines(result.save(out, name=stem or None, format=format, keep=keep))
+        files = result.save(out, name=stem or None, format=format, keep=keep)
+    if as_json:
+        click.echo(json.dumps(run_facts(result, files), indent=2, ensure_ascii=False))
+        return
+    print_lines(files)
+    for line in () if quiet else result.summary:
+        click.echo(line, err=True)
 
 
 @cli.command()

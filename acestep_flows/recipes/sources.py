@@ -137,7 +137,9 @@ def _missing(wanted: FileInput, changed: Sequence[str]) -> str:
         return f"{changed[0]} has changed since the recipe was written{digest}"
     if not wanted.paths:
         return f"the recipe names no file for this {wanted.kind}{digest}"
-    return f"{wanted.name} is missing{digest}; it was {' or '.join(wanted.paths)}"
+    whole = next((path for path in wanted.paths[1:] if _path(path).is_absolute()), None)
+    was = f"{wanted.paths[0]} ({whole})" if whole is not None else wanted.paths[0]
+    return f"{wanted.name} is missing{digest}; it was {was}"
 
 
 def _path(text: str) -> Path:

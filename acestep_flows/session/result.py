@@ -6,7 +6,7 @@ import html
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from acestep_flows.outputs import (
 from acestep_flows.session.notebook import song_html
 from acestep_flows.session.options import read_names, read_path
 from acestep_flows.session.planned_run import PlannedRun
+from acestep_flows.session.summary import summary_lines
 from acestep_flows.values import Audio, FloatArray
 
 log = logging.getLogger(__name__)
@@ -96,6 +97,8 @@ class RunResult:
         inputs: the inputs of the run, defaults and drawn seeds filled in; given again, they make the same song.
         recipe: how the outputs were made.
         warnings: what to know of them: a song shorter than asked, lyrics left out, audio that is almost silent.
+        drawn: the seeds among `inputs` that nobody gave.
+        summary: lines for people: drawn seeds, steps that were skipped, what an edit changed.
     """
 
     graph: str
@@ -103,6 +106,8 @@ class RunResult:
     inputs: Mapping[str, Any]
     recipe: Recipe
     warnings: Sequence[str] = ()
+    drawn: Mapping[str, int] = field(default_factory=dict)
+    summary: tuple[str, ...] = ()
 
     @property
     def seeds(self) -> Mapping[str, Any]:
@@ -186,7 +191,9 @@ def result_of(planned: PlannedRun, executed: PlanResult, outputs: Mapping[str, A
     told = output_warnings(songs)
     for warning in told:
         log.warning(warning)
-    return RunResult(graph, songs, planned.plan.inputs, made_by, (*planned.plan.warnings, *told))
+    warnings = (*planned.plan.warnings, *told)
+    summary = summary_lines(planned.plan, outputs, planned.drawn)
+    return RunResult(graph, songs, planned.plan.inputs, made_by, warnings, planned.drawn, summary)
 
 
 def _song(recipe: Recipe, title: str) -> Callable[[Any], Any]:

@@ -1,0 +1,130 @@
+"""What is worth telling of a run when it is over: seeds that were drawn, steps, what an edit changed, warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from acestep_flows.graph.planning.plan import Plan, PlanNode, outputs_in
+from acestep_flows.values import Report
+
+MOST_LINES = 12
+"""Lines of one sort; of a batch of songs the rest is counted."""
+
+REGIONS = {"inside", "edges", "outside"}
+"""The parts of a comparison, as `audio.locality` makes it."""
+
+
+@dataclass(frozen=True)
+class NamedReport:
+    """A report among the outputs of a run.
+
+    Attributes:
+        name: of the output, with its number in a list: `reports[2]`.
+        node: what made it.
+    """
+
+    name: str
+    entries: Mapping[str, Any]
+    node: PlanNode | None
+
+
+def summary_lines(plan: Plan, outputs: Mapping[str, Any], drawn: Mapping[str, int]) -> tuple[str, ...]:
+    """A run in a few lines.
+
+    Args:
+        outputs: of the run, fetched.
+        drawn: the seeds that nobody gave.
+    """
+    reports = list(_reports(plan, outputs))
+    several = sum("steps" in report.entries for report in reports) > 1
+    sorts = (
+        [f"{where} {seed}" for where, seed in drawn.items()],
+        [line for report in reports if (line := _steps_line(report, several=several))],
+        _change_lines(reports),
+        [f"warning: {report.name}: {told}" for report in reports for told in _warnings(report)],
+    )
+    return tuple(line for lines in sorts for line in _cut(lines))
+
+
+def _cut(lines: list[str]) -> list[str]:
+    return lines if len(lines) <= MOST_LINES else [*lines[:MOST_LINES], f"and {len(lines) - MOST_LINES} more"]
+
+
+def _reports(plan: Plan, outputs: Mapping[str, Any]) -> Iterator[NamedReport]:
+    """Every report among the outputs, with the node that made it."""
+
+    def walk(name: str, content: Any, binding: Any) -> Iterator[NamedReport]:
+        if isinstance(content, Report):
+            first = next(outputs_in(binding), None)
+            yield NamedReport(name, content.entries, plan.nodes.get(first.node) if first is not None else None)
+        elif isinstance(content, (list, tuple)):
+            for i, part in enumerate(content):
+                inner = binding[i] if isinstance(binding, (list, tuple)) and len(binding) == len(content) else binding
+                yield from walk(f"{name}[{i}]", part, inner)
+
+    for name, content in outputs.items():
+        yield from walk(name, content, plan.outputs.get(name))
+
+
+def _warnings(report: NamedReport) -> list[Any]:
+    told = report.entries.get("warnings")
+    return list(told) if isinstance(told, (list, tuple)) else []
+
+
+def _steps_line(report: NamedReport, *, several: bool) -> str:
+    """The steps that were made, and why, if they are not those that were asked for; else empty."""
+    made = report.entries.get("steps")
+    params = report.node.params if report.node is not None else None
+    asked = getattr(params, "steps", None)
+    if not isinstance(made, int) or asked is None or made == asked:
+        return ""
+    prefix = f"{report.name}: " if several else ""
+    return f"{prefix}{made} of {asked} steps: {_reason(report, params, made, asked)}"
+
+
+def _reason(report: NamedReport, params: Any, made: int, asked: int) -> str:
+    """Why a song was not made in the steps that were asked for."""
+    skipped = f"the first {asked - made}" if asked - made > 1 else "the first one"
+    if getattr(params, "oss_steps", None):
+        return "oss_steps picks them"
+    if made > asked:
+        return f"{params.solver} asks the network more than once in a step"
+    match report.entries.get("task"):
+        case "repaint" | "extend":
+            return f"variance {report.entries.get('variance'):g} starts from the song and skips {skipped}"
+        case "edit":
+            return f"minimum {params.minimum:g} keeps the song's shape and skips {skipped}"
+        case "audio2audio":
+            return f"strength {params.strength:g} starts near the reference and skips {skipped}"
+    return f"{report.entries.get('task', 'the stage')} skips {skipped}"
+
+
+def _change_lines(reports: list[NamedReport]) -> list[str]:
+    """What an edit changed: in latents, and as heard."""
+    latents = [report.entries["locality"] for report in reports if isinstance(report.entries.get("locality"), Mapping)]
+    heard = [report.entries for report in reports if report.entries.keys() >= REGIONS]
+    if len(latents) > 1 or len(heard) > 1:  # a chain: only its end is heard
+        latents = []
+    parts = [("latents", change) for change in latents] + [("heard", change) for change in heard]
+    for region in ("outside", "inside"):
+        told = [f"{what} {_size(change[region])}" for what, change in parts if change.get(region) is not None]
+        if told:
+            return [f"{_where(region, parts)}: {'; '.join(told)}"]
+    return []
+
+
+def _where(region: str, parts: list[tuple[str, Mapping[str, Any]]]) -> str:
+    """What a region is to the user."""
+    if region == "inside":
+        return "the whole song"
+    return "outside the span" if any(change.get("inside") for _, change in parts) else "what was there before"
+
+
+def _size(change: Mapping[str, Any]) -> str:
+    """The difference over what was there."""
+    if change.get("relative") == 0:
+        return "the same"
+    decibels = change.get("decibels")
+    return "not silent any more" if decibels is None else f"{round(decibels)} dB"
