@@ -46,7 +46,7 @@ class CarriedOver:
         """What is told to the user: what was not taken over, then notes."""
         left = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in self.left.items())
         lines = [f"not taken over: {left}"] if left else []
-        return [f"{recipe.where}: {line}" for line in (*lines, *recipe.warnings, *self.notes)]
+        return [*lines, *recipe.warnings, *self.notes]
 
 
 def carry_over(recipe: StoredRecipe, graph: Graph, given: Collection[str], *, again: bool) -> CarriedOver:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from acestep_flows.recipes.upstream import NO_SOURCE_TEXT, SUFFIX, is_upstream, 
 
 LARGEST_JSON = 64_000_000
 """Bytes of a recipe in JSON."""
+LARGEST_SENT = 8_000_000
+"""The same from a stranger; as much as the tags of an audio file can hold."""
 ALLOWED = "a recipe of acestep_flows, v1's *_input_params.json, or an audio file that acestep_flows wrote"
 
 _TAKE = re.compile(r"-(\d{2,})$")
@@ -45,23 +47,31 @@ def read_recipe_file(path: Path) -> StoredRecipe:
     raise InputError(f"no recipe in its tags, and no {path.stem}{SUFFIX} beside it", where=where, allowed=ALLOWED)
 
 
-def read_recipe_bytes(content: bytes, name: str) -> StoredRecipe:
-    """The recipe in the bytes of a file; as `read_recipe_file`, without what lies beside a file.
+def read_recipe_alone(path: Path, name: str, check: Callable[[Any], Any]) -> StoredRecipe:
+    """The recipe in a file that a stranger sent; as `read_recipe_file`, without a look at what lies beside it.
 
     Args:
         name: of the file, for errors.
+        check: raises ValueError for JSON that is not to be read.
 
     Raises:
-        InputError: the bytes are neither JSON nor audio, or have no recipe.
+        InputError: the file is neither JSON nor audio, is refused, or has no recipe.
     """
-    if is_json(content):
-        return _from_json(_parsed(content, name), name, None, None)
-    from acestep_flows.audio import tags
+    title = ""
+    if is_json(_first_bytes(path)):
+        content = _json_file(path, LARGEST_SENT)
+    else:
+        from acestep_flows.audio import tags
 
-    found = tags.read(content, name=name)
-    if not found.recipe:
-        raise InputError("no recipe in its tags", where=name, allowed=ALLOWED)
-    return replace(_from_json(found.recipe, name, None, None), take=_take(found.title))
+        found = tags.read(path)
+        content, title = found.recipe, found.title
+        if not content:
+            raise InputError("no recipe in its tags", where=name, allowed=ALLOWED)
+    try:
+        check(content)
+    except ValueError as error:
+        raise InputError(str(error), where=name, allowed=ALLOWED) from None
+    return replace(_from_json(content, name, None, None), take=_take(title))
 
 
 def read_own_recipe(path: Path) -> Recipe:
@@ -107,6 +117,7 @@ def _from_json(content: Any, where: str, folder: Path | None, song: Path | None)
         where,
         own.graph.name,
         file_inputs(own, folder),
+        digest=own.graph.digest,
         content=own.graph.content,
         seeds={name: seed for name, seed in own.seeds.items() if seed is not None},
         latents=fingerprint["value"][1] if isinstance(fingerprint, Mapping) and "value" in fingerprint else "",
@@ -199,20 +210,16 @@ def _first_bytes(path: Path) -> bytes:
         raise InputError(f"cannot be read: {reason}", where=str(path), allowed=ALLOWED) from None
 
 
-def _json_file(path: Path) -> Any:
+def _json_file(path: Path, largest: int = LARGEST_JSON) -> Any:
     try:
         with path.open("rb") as file:
-            content = file.read(LARGEST_JSON + 1)
+            content = file.read(largest + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"cannot be read: {reason}", where=str(path)) from None
-    return _parsed(content, str(path))
-
-
-def _parsed(content: bytes, where: str) -> Any:
-    if len(content) > LARGEST_JSON:
-        raise InputError("too large for a recipe", where=where, allowed=f"up to {LARGEST_JSON} bytes")
+    if len(content) > largest:
+        raise InputError("too large for a recipe", where=str(path), allowed=f"up to {largest} bytes")
     try:
         return json.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError):
-        raise InputError("not JSON", where=where, allowed="a recipe as runs write it") from None
+        raise InputError("not JSON", where=str(path), allowed="a recipe as runs write it") from None

@@ -43,6 +43,7 @@ class StoredRecipe:
         where: the file it was read from, for messages.
         graph: the name of its graph.
         inputs: of that graph, by name: JSON, spans, and a `FileInput` for every other value.
+        digest: of the graph; empty where the recipe has none.
         content: the graph with those it nests; None for a shipped graph, which has only its name here.
         seeds: every seed in use, by node and parameter.
         latents: the digest of the song's latents, where it is known.
@@ -55,6 +56,7 @@ class StoredRecipe:
     where: str
     graph: str
     inputs: Mapping[str, Any]
+    digest: str = ""
     content: Mapping[str, Any] | None = None
     seeds: Mapping[str, Any] = field(default_factory=dict)
     latents: str = ""

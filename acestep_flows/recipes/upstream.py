@@ -105,9 +105,12 @@ class _Parameters:
         value = self.content.get(name)
         parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
         try:
-            return [int(part) for part in parts if part is not None and str(part).strip()]
-        except (ValueError, TypeError):
+            numbers = [(part, int(part)) for part in parts if part is not None and str(part).strip()]
+        except (ValueError, TypeError, OverflowError):
             raise self._fault(name, "whole numbers") from None
+        if any(isinstance(part, float) and part != number for part, number in numbers):
+            raise self._fault(name, "whole numbers")
+        return [number for _, number in numbers]
 
     def seed(self, name: str) -> dict[str, Any]:
         """The seed of this song. v1 writes the seeds of all songs of a batch, and numbers their files."""

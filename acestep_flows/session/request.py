@@ -52,7 +52,7 @@ class RecipeStart:
         """
         carried = carry_over(self.recipe, self.scope.graph, given.keys(), again=self.again)
         for line in carried.lines(self.recipe):
-            log.warning("%s", line)
+            log.warning("%s: %s", self.recipe.where, line)
         reader = InputReader()
         finder = SourceFinder(reader, Path(self.recipe.where).parent, self.folders, self.store, self.advice)
         filled = finder.inputs(carried.inputs)

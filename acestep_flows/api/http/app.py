@@ -32,6 +32,7 @@ from acestep_flows.api.http.routes import (
     health,
     library,
     pages,
+    recipes,
     renders,
     run_files,
     runs,
@@ -93,7 +94,7 @@ def create_app(service: Service) -> FastAPI:
     app.state.metrics = Metrics(service, app.state.streams)
     app.state.conversions = Conversions(service.home, service.decode_budget)
     app.state.links = FileLinks(service.home, service.keys)
-    for routes in (graphs, runs, run_files, renders, assets, library, derived, catalog, account, health, pages):
+    for routes in (graphs, runs, run_files, renders, assets, library, derived, catalog, recipes, account, health, pages):
         app.include_router(routes.router)
     errors.install(app, service.redact)
     _add_middleware(app, service)
@@ -103,7 +104,9 @@ def create_app(service: Service) -> FastAPI:
 def _add_middleware(app: FastAPI, service: Service) -> None:
     """Add the middleware. The last one added is the outermost."""
     options = service.options
-    app.add_middleware(BodyLimit, largest=options.body_bytes, larger={UPLOADS: options.upload_bytes})
+    app.add_middleware(
+        BodyLimit, largest=options.body_bytes, larger=dict.fromkeys((UPLOADS, recipes.PATH), options.upload_bytes)
+    )
     hosts = options.hosts or (() if service.keys else LOOPBACK_HOSTS)
     if hosts:
         app.add_middleware(HostCheck, hosts=hosts)

@@ -227,6 +227,29 @@ class PlanAnswer(Model):
     warnings: list[str] = Field([])
 
 
+class MissingAsset(Model):
+    """A file that a recipe names and the caller has no asset for."""
+
+    input: str = Field(description="The input that wants it, with its place in a list.", examples=["source"])
+    kind: str = Field(examples=["audio"])
+    digest: str | None = Field(None, description="Digest of the value in it; null where the recipe has none.")
+    file_name: str = Field("", description="How the file was called.", examples=["song.wav"])
+
+
+class RecipeAnswer(Model):
+    """What a song was made from."""
+
+    model_config = with_examples(
+        {"graph": "text2music", "inputs": examples.SONG, "seeds": {"noise.seed": 7}, "missing": [], "warnings": []}
+    )
+
+    graph: str = Field(description="The name of the graph.")
+    inputs: dict[str, Any] = Field(description="Its inputs as a run takes them, without those that are missing.")
+    seeds: dict[str, Any] = Field(description="Every seed in use, by node and parameter.")
+    missing: list[MissingAsset] = Field(description="Files to upload and to give as inputs.")
+    warnings: list[str] = Field(description="What could not be taken over, and what differs.")
+
+
 class Asset(Model):
     """A file that runs can read."""
 

@@ -1,0 +1,128 @@
+"""The route that reads recipes: what a song was made from, so that a client can fill in a form or submit it again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from acestep_flows.api.http.dependencies import Caller, TheCaller, TheService, in_thread
+from acestep_flows.api.http.response_schemas import Failure, MissingAsset, RecipeAnswer
+from acestep_flows.api.http.routes.declarations import BINARY
+from acestep_flows.api.http.schema_base import check_json
+from acestep_flows.api.http.uploads import receive_upload
+from acestep_flows.api.service import Service
+from acestep_flows.errors import InputError, NotFound
+from acestep_flows.graph.planning.layout import digest
+from acestep_flows.recipes.carry_over import carry_over
+from acestep_flows.recipes.read import read_recipe_alone
+from acestep_flows.recipes.stored_recipe import FileInput, StoredRecipe
+from acestep_flows.values import Span
+
+router = APIRouter(prefix="/v1", tags=["recipes"])
+
+PATH = "/v1/recipes:read"
+EXAMPLE = {
+    "task": "text2music",
+    "prompt": "lo-fi, piano",
+    "lyrics": "",
+    "audio_duration": 30.0,
+    "infer_step": 60,
+    "actual_seeds": [7],
+}
+
+
+@router.post(
+    "/recipes:read",
+    responses={
+        413: {"model": Failure, "description": "The file is too large."},
+        422: {"model": Failure, "description": "The file is neither JSON nor audio, or has no recipe."},
+    },
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "description": "A recipe of this server or of the command line, the *_input_params.json of ACE-Step v1, or "
+            "an audio file with a recipe in its tags. What it is, is detected.",
+            "content": {
+                "application/json": {"schema": {"type": "object", "examples": [EXAMPLE]}},
+                "application/octet-stream": BINARY,
+                "audio/*": BINARY,
+            },
+        }
+    },
+)
+async def read_recipe(request: Request, service: TheService, caller: TheCaller) -> RecipeAnswer:
+    """Read a recipe: the graph and inputs that a song was made with, as `POST /v1/runs` takes them. Stores nothing."""
+    async with receive_upload(request.stream(), service.home.artifacts, service.options.upload_bytes) as upload:
+
+        def read() -> RecipeAnswer:
+            with upload.as_path() as path:
+                return _answer(service, caller, _read(path))
+
+        return await in_thread(read)
+
+
+def _read(path: Path) -> StoredRecipe:
+    try:
+        return read_recipe_alone(path, "body", check_json)
+    except InputError as error:  # clients must not see the path
+        where = error.where.replace(str(path), "body")
+        raise InputError(error.what.replace(str(path), "body"), where=where, allowed=error.allowed) from None
+
+
+def _answer(service: Service, caller: Caller, recipe: StoredRecipe) -> RecipeAnswer:
+    """The recipe for a client: inputs that this server's graph takes, its own assets, and what is missing."""
+    warnings: list[str] = list(recipe.warnings)
+    inputs: Mapping[str, Any] = {name: value for name, value in recipe.inputs.items() if value is not None}
+    try:
+        scope = service.scope(recipe.graph)
+    except NotFound:
+        warnings.append(f"this server has no graph {recipe.graph[:200]!r}")
+    else:
+        carried = carry_over(recipe, scope.graph, (), again=True)
+        inputs = carried.inputs
+        warnings = carried.lines(recipe)
+        if recipe.digest not in ("", digest(scope)):
+            warnings.append(f"the graph {recipe.graph} of this server is not the one the recipe was made by")
+    assets = _Assets(service, caller)
+    found = {name: assets.as_json(value, name) for name, value in inputs.items()}
+    incomplete = {missing.input.partition("[")[0].partition(".")[0] for missing in assets.missing}
+    return RecipeAnswer(
+        graph=recipe.graph,
+        inputs={name: value for name, value in found.items() if name not in incomplete},
+        seeds=dict(recipe.seeds),
+        missing=assets.missing,
+        warnings=[service.redact(warning) for warning in warnings],
+    )
+
+
+class _Assets:
+    """Puts the caller's assets in the place of files, and collects those that the caller has not."""
+
+    def __init__(self, service: Service, caller: Caller) -> None:
+        self._service, self._caller = service, caller
+        self.missing: list[MissingAsset] = []
+
+    def as_json(self, content: Any, name: str) -> Any:
+        """An input as `POST /v1/runs` takes it."""
+        if isinstance(content, Span):
+            return {"start": content.start, "end": content.end}
+        if isinstance(content, FileInput):
+            return self._asset(content, name)
+        if isinstance(content, Mapping):
+            return {key: self.as_json(part, f"{name}.{key}") for key, part in content.items()}
+        if isinstance(content, list):
+            return [self.as_json(part, f"{name}[{i}]") for i, part in enumerate(content)]
+        return content
+
+    def _asset(self, wanted: FileInput, name: str) -> str | None:
+        for id in wanted.paths:  # the recipes of a server name assets where others name paths
+            try:
+                return self._service.home.assets.of_kind(id, wanted.kind, owner=self._caller.visible_owner).id
+            except (NotFound, InputError):
+                continue
+        missing = MissingAsset(input=name, kind=wanted.kind, digest=wanted.digest or None, file_name=wanted.name)
+        self.missing.append(missing)
+        return None

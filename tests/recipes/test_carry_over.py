@@ -1,0 +1,146 @@
+"""What a graph takes from a recipe, and what it is told to leave."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from acestep_flows.graph.language.parse import parse
+from acestep_flows.graph.language.syntax import Graph
+from acestep_flows.graph.library import load
+from acestep_flows.recipes.carry_over import carry_over, song_file
+from acestep_flows.recipes.stored_recipe import FileInput, StoredRecipe
+from acestep_flows.stages.ports import PortType
+from acestep_flows.value_file import encode_value
+from acestep_flows.values import Latents, Span
+
+SONG = Path("outputs/song.wav")
+MADE = StoredRecipe(
+    "outputs/song.wav",
+    "text2music",
+    {"tags": "pop", "lyrics": "la", "duration": 12.0, "seed": 7, "steps": 20, "guidance_scale": None, "mood": "x"},
+    song=SONG,
+)
+PAINTED = replace(
+    MADE,
+    graph="repaint",
+    inputs={
+        "source": FileInput("audio", "d" * 64, ("first.wav",)),
+        "tags": "pop",
+        "lyrics": "la",
+        "span": Span(1, 2),
+        "seed": 3,
+        "retake_seed": 4,
+        "variance": 0.5,
+        "steps": 20,
+    },
+)
+
+
+def carried(recipe: StoredRecipe, graph: str | Graph, *given: str, again: bool = False) -> tuple[dict[str, Any], str]:
+    graph = load(graph) if isinstance(graph, str) else graph
+    result = carry_over(recipe, graph, given, again=again)
+    return result.inputs, "\n".join(result.lines(recipe))
+
+
+def test_an_edit_takes_the_song_and_what_it_is() -> None:
+    inputs, told = carried(MADE, "repaint", "span")
+    assert inputs == {
+        "source": FileInput("audio", "", ("outputs/song.wav",)),
+        "tags": "pop",
+        "lyrics": "la",
+        "seed": 7,
+        "steps": 20,
+    }
+    assert told == "not taken over: mood x (no input of repaint)"
+
+
+def test_a_retake_takes_duration_and_seed() -> None:
+    inputs, _ = carried(MADE, "retake")
+    assert inputs == {"tags": "pop", "lyrics": "la", "duration": 12.0, "seed": 7, "steps": 20}
+
+
+def test_what_is_given_wins() -> None:
+    inputs, _ = carried(MADE, "repaint", "tags", "source", "steps")
+    assert inputs == {"lyrics": "la", "seed": 7}
+
+
+def test_the_next_edit_has_its_own_span_and_variance() -> None:
+    inputs, told = carried(PAINTED, "repaint")
+    assert inputs["source"] == FileInput("audio", "", ("outputs/song.wav",))
+    assert inputs.keys() == {"source", "tags", "lyrics", "seed", "steps"}
+    assert told == (
+        "not taken over: source first.wav, span 1:2, retake_seed 4, variance 0.5 (of the repaint that made the song)"
+    )
+
+
+def test_the_own_graph_again_has_everything() -> None:
+    inputs, told = carried(PAINTED, "repaint", again=True)
+    assert inputs == PAINTED.inputs
+    assert told == ""
+    nested = replace(MADE, graph="long-form", inputs={"tags": "pop", "whole[1].noise.retake_seed": 5})
+    assert carried(nested, "long-form", again=True)[0] == nested.inputs
+
+
+def test_after_an_edit_the_song_has_its_new_words() -> None:
+    edited = replace(MADE, graph="edit-step", inputs={**MADE.inputs, "new_tags": "jazz", "new_lyrics": "do"})
+    assert carried(edited, "repaint")[0].items() >= {"tags": "jazz", "lyrics": "do"}.items()
+    chained = replace(MADE, graph="lyric-chain", inputs={**MADE.inputs, "edits": ["one", "two"]})
+    assert carried(chained, "edit-lyrics")[0]["lyrics"] == "two"
+
+
+def test_of_several_takes_the_file_is_one() -> None:
+    inputs = {name: value for name, value in MADE.inputs.items() if name not in ("seed", "mood")}
+    takes = replace(MADE, graph="batch-takes", inputs={**inputs, "seeds": [5, 6, 7]}, take=1)
+    assert carried(takes, "retake")[0]["seed"] == 6
+    unknown, told = carried(replace(takes, take=None), "retake")
+    assert "seed" not in unknown
+    assert "seeds of 3 (no input of retake)" in told
+    assert carried(replace(takes, take=8), "retake")[0].keys() == unknown.keys()
+    assert carried(takes, "batch-takes")[0]["seeds"] == [5, 6, 7]
+
+
+def test_the_song_of_a_graph_is_its_source_or_the_one_file_it_needs() -> None:
+    assert carried(MADE, "audio2audio")[0]["reference"] == FileInput("audio", "", ("outputs/song.wav",))
+    two = parse(
+        "graph: two\nversion: 1\ninputs: {a: {type: audio}, b: {type: audio}}\n"
+        "nodes: {m: {stage: mix, with: {stems: [$a, $b]}}}\noutputs: {audio: $m.audio}\n"
+    )
+    assert carried(MADE, two)[0] == {}
+
+
+def test_a_file_of_another_kind_is_left() -> None:
+    decode = parse(
+        "graph: d\nversion: 1\ninputs: {source: {type: latents}}\n"
+        "nodes: {m: {stage: decode_latents, with: {latents: $source}}}\noutputs: {mel: $m.mel}\n"
+    )
+    inputs, told = carried(replace(PAINTED, inputs={"source": PAINTED.inputs["source"]}), decode, again=True)
+    assert inputs == {}
+    assert told == "not taken over: source first.wav (audio, where d takes latents)"
+
+
+def test_warnings_of_the_recipe_are_told_too() -> None:
+    assert carried(replace(MADE, warnings=("format mp3",)), "text2music")[1].splitlines()[-1] == "format mp3"
+
+
+@pytest.mark.parametrize("kind", ["music", "audio", "latents"])
+def test_latents_beside_an_untouched_song_are_its_source(tmp_path: Path, kind: str) -> None:
+    song, beside = tmp_path / "song.wav", tmp_path / "song-latents.safetensors"
+    song.write_bytes(b"sound")
+    latents = Latents(np.ones((8, 16, 2), np.float32))
+    recipe = replace(MADE, song=song, latents=latents.digest, sums={"song.wav": hashlib.sha256(b"sound").hexdigest()})
+    sound = FileInput("audio", "", (str(song),))
+    notes: list[str] = []
+    assert song_file(recipe, PortType("music"), notes) == sound  # there are none
+    beside.write_bytes(encode_value(latents))
+    kept = FileInput("latents", latents.digest, (str(beside),))
+    assert song_file(recipe, PortType(kind), notes) == (sound if kind == "audio" else kept)
+    assert notes == []
+    song.write_bytes(b"edited in another program")
+    assert song_file(recipe, PortType(kind), notes) == (kept if kind == "latents" else sound)
+    assert len(notes) == (kind == "music")
