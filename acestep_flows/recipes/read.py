@@ -30,10 +30,14 @@ def read_recipe_file(path: Path) -> StoredRecipe:
     Raises:
         InputError: the file cannot be read, or has no recipe.
     """
+    return _with_source_text(_read_file(path), path.parent)
+
+
+def _read_file(path: Path) -> StoredRecipe:
     where = str(path)
     if is_json(_first_bytes(path)):
         content = _json_file(path)
-        return _with_source_text(_from_json(content, where, path.parent, _song_beside(path, content)), path.parent)
+        return _from_json(content, where, path.parent, _song_beside(path, content))
     from acestep_flows.audio import tags
 
     found = tags.read(path)
@@ -43,7 +47,7 @@ def read_recipe_file(path: Path) -> StoredRecipe:
     for beside in (path.with_suffix(".json"), path.with_name(path.stem + SUFFIX)):
         if beside.is_file():
             recipe = _from_json(_json_file(beside), str(beside), path.parent, path)
-            return replace(_with_source_text(recipe, path.parent), take=_take(path.stem))
+            return replace(recipe, take=_take(path.stem))
     raise InputError(f"no recipe in its tags, and no {path.stem}{SUFFIX} beside it", where=where, allowed=ALLOWED)
 
 
@@ -181,14 +185,11 @@ def _with_source_text(recipe: StoredRecipe, folder: Path) -> StoredRecipe:
         return recipe
     for place in (*map(Path, source.paths), folder / source.name):
         try:
-            before = read_recipe_file(place).inputs
+            before = _read_file(place).inputs
         except InputError:
             continue
-        text = {
-            name: before.get(f"new_{name}", before[name])
-            for name in ("tags", "lyrics")
-            if isinstance(before.get(name), str)
-        }
+        now = {name: before.get(f"new_{name}", before.get(name)) for name in ("tags", "lyrics")}
+        text = {name: value for name, value in now.items() if isinstance(value, str)}
         warnings = tuple(warning for warning in recipe.warnings if warning != NO_SOURCE_TEXT)
         return replace(recipe, inputs={**recipe.inputs, **text}, warnings=warnings)
     return recipe

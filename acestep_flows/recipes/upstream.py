@@ -98,7 +98,7 @@ class _Parameters:
             return default
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             raise self._fault(name, "a number")
-        return value
+        return float(value)
 
     def whole_numbers(self, name: str) -> list[int]:
         """Whole numbers: a list, one alone, or text with commas between them, as the page of v1 takes them."""
@@ -201,7 +201,7 @@ def _repaint(given: _Parameters) -> tuple[str, dict[str, Any]]:
     variance = given.number("retake_variance", 0.5)
     if not left and not right:
         # v1 truncates the end, so one within the last frame may lie past the song.
-        span = Span(max(0.0, start), max(start, min(end, seconds_from_frames(frames))))
+        span = Span(max(0.0, start), float(min(end, max(start, seconds_from_frames(frames)))))
         return "repaint", inputs | {"span": span, "variance": variance}
     given.leave("retake_variance", 1, "extend has none, new parts are wholly new")
     if left and right:  # v1 takes the left part away from the right one

@@ -42,7 +42,7 @@ def test_a_retake_has_its_own_seed_and_variance() -> None:
 def test_a_repaint() -> None:
     graph, inputs = read(task="repaint", repaint_start=2, repaint_end=4.5, src_audio_path="./outputs/song.wav")
     assert graph == "repaint"
-    wanted = {"source": SOURCE, "span": Span(2, 4.5), "seed": SEED, "retake_seed": RETAKE_SEED, "variance": 0.5}
+    wanted = {"source": SOURCE, "span": Span(2.0, 4.5), "seed": SEED, "retake_seed": RETAKE_SEED, "variance": 0.5}
     assert inputs == {**TEXT, **wanted, **SAMPLER}
 
 
