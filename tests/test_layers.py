@@ -58,7 +58,7 @@ LAYERS: dict[str, str] = {
     # one song in this process
     "input_reader": "errors values wording value_file audio stages",
     "outputs": "errors storage values value_file audio graph",
-    "recipes": "errors storage values wording audio stages graph input_reader",
+    "recipes": "errors storage values wording value_file audio stages graph input_reader",
     "session": "errors lazy_imports settings storage values wording model audio stages weights graph runtime "
     "input_reader "
     "outputs recipes click",

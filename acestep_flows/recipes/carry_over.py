@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from acestep_flows.errors import InputError
 from acestep_flows.graph.language.syntax import Graph
 from acestep_flows.graph.language.wording import clip
 from acestep_flows.recipes.stored_recipe import FileInput, StoredRecipe
 from acestep_flows.stages.ports import PortType
 from acestep_flows.storage import file_sha256
+from acestep_flows.value_file import read_value
 from acestep_flows.values import Span
 
 OF_THE_EDIT = frozenset(
@@ -84,10 +87,18 @@ def song_file(recipe: StoredRecipe, kind: PortType, notes: list[str]) -> FileInp
         return FileInput("latents", recipe.latents, (str(latents),))
     if kind.kind == "audio" or not latents.is_file() or not recipe.latents:
         return FileInput("audio", "", (str(song),))
-    if recipe.sums.get(song.name) != file_sha256(song):
-        notes.append(f"{song.name} is not as it was written, so its sound is used and not {latents.name}")
-        return FileInput("audio", "", (str(song),))
-    return FileInput("latents", recipe.latents, (str(latents),))
+    if recipe.sums.get(song.name) == file_sha256(song) and _digest(latents) == recipe.latents:
+        return FileInput("latents", recipe.latents, (str(latents),))
+    notes.append(f"{song.name} and {latents.name} are not as one run wrote them, so the sound is used")
+    return FileInput("audio", "", (str(song),))
+
+
+def _digest(latents: Path) -> str:
+    """The digest of the latents in a file; empty where it holds none."""
+    try:
+        return read_value(latents, "latents", SOURCE).digest
+    except InputError:
+        return ""
 
 
 def _song_inputs(recipe: StoredRecipe, graph: Graph) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.language.syntax import Graph
 from acestep_flows.graph.language.wording import show
 from acestep_flows.graph.library import Library
-from acestep_flows.graph.planning.inputs import random_seed
 from acestep_flows.graph.planning.layout import lay_out
 from acestep_flows.graph.planning.plan import Plan
+from acestep_flows.graph.planning.seeds import random_seed
 from acestep_flows.graph.records.graph_content import graph_content
 from acestep_flows.stages.registry import stages
 

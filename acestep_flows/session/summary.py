@@ -104,7 +104,7 @@ def _reason(report: NamedReport, params: Any, made: int, asked: int) -> str:
 def _change_lines(reports: list[NamedReport]) -> list[str]:
     """What an edit changed: in latents, and as heard."""
     latents = [report.entries["locality"] for report in reports if isinstance(report.entries.get("locality"), Mapping)]
-    heard = [report.entries for report in reports if report.entries.keys() >= REGIONS]
+    heard = [report.entries.get("given", report.entries) for report in reports if report.entries.keys() >= REGIONS]
     if len(latents) > 1 or len(heard) > 1:  # a chain: only its end is heard
         latents = []
     parts = [("latents", change) for change in latents] + [("heard", change) for change in heard]

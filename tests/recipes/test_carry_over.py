@@ -144,3 +144,6 @@ def test_latents_beside_an_untouched_song_are_its_source(tmp_path: Path, kind: s
     song.write_bytes(b"edited in another program")
     assert song_file(recipe, PortType(kind), notes) == (kept if kind == "latents" else sound)
     assert len(notes) == (kind == "music")
+    song.write_bytes(b"sound")
+    beside.write_bytes(b"damaged")
+    assert song_file(recipe, PortType(kind), notes) == (kept if kind == "latents" else sound)

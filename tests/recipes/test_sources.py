@@ -112,9 +112,7 @@ def test_odd_paths_are_of_no_file(song: Audio, path: str) -> None:
         SourceFinder(InputReader()).find(FileInput("audio", "0" * 64, (path,)), "source")
 
 
-def test_a_search_reads_a_limited_number_of_files(
-    song: Audio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_search_reads_a_limited_number_of_files(song: Audio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "MOST_READ", 2)
     os.rename("outputs/song.wav", "outputs/old.wav")
     os.utime("outputs/old.wav", (1, 1))

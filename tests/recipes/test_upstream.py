@@ -50,7 +50,11 @@ def test_an_extension_and_what_v1_made_of_it() -> None:
     """v1 adds the left part, and takes it away from the right one again."""
     duration = 12.4458
     graph, inputs = read(
-        task="extend", repaint_start=0, repaint_end=duration + 5, audio_duration=duration, src_audio_path=SOURCE.paths[0]
+        task="extend",
+        repaint_start=0,
+        repaint_end=duration + 5,
+        audio_duration=duration,
+        src_audio_path=SOURCE.paths[0],
     )
     assert graph == "extend"
     assert inputs["left"] == 0

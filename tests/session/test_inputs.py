@@ -34,6 +34,7 @@ def shipped_inputs(result: RunResult) -> dict[str, dict[str, Any]]:
         "extend": {**edit, "right": 1},
         "long-form": {"tags": "pop", "sections": ["[outro]"], "seconds": 2, "steps": 1, "seed": 1},
         "edit-lyrics": {**edit, "new_lyrics": "[verse]\ngoodbye"},
+        "edit": {**edit, "new_tags": "rock", "new_lyrics": ""},
         "edit-step": {
             **{"tags": "pop", "new_tags": "rock", "lyrics": "", "new_lyrics": ""},
             **{"latents": result.latents, **quick},

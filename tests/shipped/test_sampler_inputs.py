@@ -148,8 +148,8 @@ def test_the_stages_that_sample_agree_on_what_they_share() -> None:
         }
 
 
-EDITS = ["repaint", "extend", "edit-lyrics", "remix", "audio2audio", "variation-in-span", "lyric-chain", "stemgen",
-         "stem-set", "singing2accompaniment"]  # fmt: skip
+EDITS = ["repaint", "extend", "edit", "edit-lyrics", "remix", "audio2audio", "variation-in-span", "lyric-chain",
+         "stemgen", "stem-set", "singing2accompaniment"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", EDITS)
