@@ -84,7 +84,7 @@ def plan_run(scope: Scope, inputs: Mapping[str, Any], files: Mapping[str, str] |
     plan = lay_out(scope, inputs, draw)
     for warning in plan.warnings:
         log.warning(warning)
-    unknown = {where: seed for where, seed in drawn.items() if where not in inputs}
+    unknown = {where: seed for where, seed in drawn.items() if "." not in where or where not in inputs}
     return PlannedRun(plan, graph_content(scope), files or {}, unknown)
 
 

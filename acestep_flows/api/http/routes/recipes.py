@@ -118,9 +118,10 @@ class _Assets:
         return content
 
     def _asset(self, wanted: FileInput, name: str) -> str | None:
-        for id in wanted.paths:  # the recipes of a server name assets where others name paths
+        for path in wanted.paths:  # the recipes of a server name assets where others name paths
+            id, owner = path.removeprefix("asset:"), self._caller.visible_owner
             try:
-                return self._service.home.assets.of_kind(id, wanted.kind, owner=self._caller.visible_owner).id
+                return self._service.home.assets.of_kind(id, wanted.kind, owner=owner).id
             except (NotFound, InputError):
                 continue
         missing = MissingAsset(input=name, kind=wanted.kind, digest=wanted.digest or None, file_name=wanted.name)
