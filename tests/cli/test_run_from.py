@@ -1,0 +1,142 @@
+"""`run --from` and `replay --sources` from outside, and what `run` says at its end."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from acestep_flows.cli import main as command_line
+from tests.recipes.v1_files import NEW
+
+Invoke = Callable[..., Result]
+
+QUICK = ["--set", "tags=lo-fi", "--set", "duration=1", "--set", "steps=2"]
+SPAN = ["--set", "span=0.2:0.6"]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder that the tests share."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def invoke(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
+    for name in ("ACESTEP_FLOWS_CHECKPOINT", "ACESTEP_FLOWS_LYRIC_VOCAB"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ACESTEP_FLOWS_CACHE", str(cache))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args: object) -> Result:
+        return CliRunner().invoke(command_line.cli, [str(arg) for arg in args])
+
+    assert run("run", "text2music", *QUICK, "--set", "seed=7", "--name", "song").exit_code == 0
+    return run
+
+
+def told(result: Result) -> list[str]:
+    """What a run says on stderr beside its progress."""
+    assert result.exit_code == 0, result.output
+    lines = result.stderr.strip().splitlines()
+    return [line for line in lines if not line.startswith(("[", "weights: "))]
+
+
+def inputs(name: str) -> dict[str, object]:
+    found: dict[str, object] = json.loads(Path("outputs", f"{name}.json").read_text(encoding="utf-8"))["inputs"]
+    return found
+
+
+def test_a_retake_needs_nothing_but_the_song(invoke: Invoke) -> None:
+    result = invoke("run", "retake", "--from", "outputs/song.wav", "--name", "take")
+    (line,) = told(result)
+    assert line.startswith("from outputs/song.wav: retake with tags, lyrics, duration, seed, steps")
+    assert result.stdout.splitlines() == ["outputs/take.wav", "outputs/take.png", "outputs/take.json"]
+    assert (inputs("take")["seed"], inputs("take")["duration"]) == (7, 1.0)
+
+
+def test_set_wins_over_the_recipe(invoke: Invoke) -> None:
+    result = invoke("run", "--from", "outputs/song.json", "--set", "tags=rock", "--name", "other")
+    assert told(result)[0].startswith("from outputs/song.json: text2music with lyrics, duration, seed")
+    assert inputs("other")["tags"] == "rock"
+    assert invoke("run", "--from", "outputs/song.wav", "--set", "steps=0").exit_code == 2
+
+
+def test_a_repaint_tells_seed_steps_and_change(invoke: Invoke) -> None:
+    repaint = ["run", "repaint", *SPAN, *QUICK[:2], "--set", "steps=2", "--set", "source=outputs/song.wav"]
+    source, steps, change = told(invoke(*repaint))
+    assert source.startswith("seed ")
+    assert steps == "1 of 2 steps: variance 0.5 starts from the song and skips the first one"
+    assert change.startswith("outside the span: latents the same")
+    assert told(invoke(*repaint, "--quiet")) == []
+
+
+def test_a_run_as_json(invoke: Invoke) -> None:
+    result = invoke("run", "text2music", *QUICK, "--json", "--name", "song")
+    facts = json.loads(result.stdout)
+    assert facts["files"] == ["outputs/song.wav", "outputs/song.png", "outputs/song.json"]
+    assert facts["drawn"] == {"seed": facts["seeds"]["noise.seed"]}
+    assert facts["summary"] == [f"seed {facts['drawn']['seed']}"]
+    assert facts["reports"]["report"]["task"] == "text2music"
+    takes = ["--set", "tags=lo-fi", "--set", "duration=1", "--set", "steps=1", "--set", "seeds=1,2"]
+    several = json.loads(invoke("run", "batch-takes", *takes, "--json").stdout)
+    assert [report["seed"] for report in several["reports"]["reports"]] == [1, 2]
+
+
+def test_v1_parameters_and_what_is_lost(invoke: Invoke) -> None:
+    changes = {"audio_duration": 1, "infer_step": 2, "format": "mp3", "mood": "x"}
+    Path("a_input_params.json").write_text(json.dumps({**NEW, **changes}), encoding="utf-8")
+    lines = told(invoke("run", "--from", "a_input_params.json", "--name", "v1"))
+    assert lines[:2] == [
+        "warning: a_input_params.json: not parameters of v1: mood",
+        "warning: a_input_params.json: format mp3: give --format, or format= to save()",
+    ]
+    assert lines[2].startswith("from a_input_params.json: text2music with steps, guidance_scale, solver")
+    assert inputs("v1")["compatibility"] == "upstream"
+    corrected = ["--set", "compatibility=corrected", "--name", "ours"]
+    assert invoke("run", "--from", "a_input_params.json", *corrected).exit_code == 0
+    assert inputs("ours")["compatibility"] == "corrected"
+
+
+def test_a_source_that_moved_is_found_or_named(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("elsewhere").mkdir()
+    assert invoke("run", "repaint", "--from", "outputs/song.wav", *SPAN, "--name", "painted").exit_code == 0
+    monkeypatch.chdir("elsewhere")
+    assert invoke("replay", "../outputs/painted.wav", "--quiet").exit_code == 0
+    monkeypatch.chdir("..")
+    Path("outputs").rename("moved")
+    Path("far").mkdir()
+    shutil.move("moved/song.wav", "far/renamed.wav")
+    missing = invoke("replay", "moved/painted.wav", "--quiet")
+    assert missing.exit_code == 2
+    assert "error: source: song.wav is missing, audio with digest " in missing.stderr
+    assert "--sources FOLDER" in missing.stderr
+    assert invoke("replay", "moved/painted.wav", "--quiet", "--sources", "far").exit_code == 0
+    again = invoke("run", "--from", "moved/painted.wav", "--quiet")
+    assert "--set source=FILE, or --sources FOLDER" in again.stderr
+    for remedy in (["--sources", "far"], ["--set", "source=far/renamed.wav"]):
+        assert invoke("run", "--from", "moved/painted.wav", "--quiet", *remedy).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--set", "tags=a"], "Missing argument 'GRAPH', or --from FILE"),
+        (["retake", "--from", "nowhere.wav"], "nowhere.wav"),
+        (["retake", "--from", "outputs/song.png"], "song.png: not readable as audio"),
+        (["--from", "plain.txt"], "plain.txt: not readable as audio"),
+        (["retake", "--from", "outputs/song.wav", "--set", "mood=x"], "mood: no such input"),
+        (["repaint", "--from", "outputs/song.wav"], "span: missing"),
+    ],
+)
+def test_what_cannot_begin_is_one_line(invoke: Invoke, args: list[str], message: str) -> None:
+    Path("plain.txt").write_text("tags")
+    result = invoke("run", *args, "--out", "new")
+    assert result.exit_code == 2
+    (line,) = [line for line in result.stderr.splitlines() if line.lower().startswith("error")]
+    assert message in line
+    assert not Path("new").exists()
