@@ -43,11 +43,11 @@ def _read_file(path: Path) -> StoredRecipe:
     found = tags.read(path)
     if found.recipe:
         recipe = _from_json(found.recipe, where, path.parent, path)
-        return replace(recipe, take=_take(found.title or path.stem), sums=_sums_beside(path, found.recipe))
+        return replace(_numbered(recipe, found.title or path.stem), sums=_sums_beside(path, found.recipe))
     for beside in (path.with_suffix(".json"), path.with_name(path.stem + SUFFIX)):
         if beside.is_file():
             recipe = _from_json(_json_file(beside), str(beside), path.parent, path)
-            return replace(recipe, take=_take(path.stem))
+            return _numbered(recipe, path.stem)
     raise InputError(f"no recipe in its tags, and no {path.stem}{SUFFIX} beside it", where=where, allowed=ALLOWED)
 
 
@@ -75,7 +75,7 @@ def read_recipe_alone(path: Path, name: str, check: Callable[[Any], Any]) -> Sto
         check(content)
     except ValueError as error:
         raise InputError(str(error), where=name, allowed=ALLOWED) from None
-    return replace(_from_json(content, name, None, None), take=_take(title))
+    return _numbered(_from_json(content, name, None, None), title)
 
 
 def read_own_recipe(path: Path) -> Recipe:
@@ -195,9 +195,10 @@ def _with_source_text(recipe: StoredRecipe, folder: Path) -> StoredRecipe:
     return recipe
 
 
-def _take(title: str) -> int | None:
+def _numbered(recipe: StoredRecipe, title: str) -> StoredRecipe:
+    """The recipe with the take that the song's title numbers, unless the run itself picked one."""
     match = _TAKE.search(title)
-    return int(match[1]) - 1 if match is not None else None
+    return recipe if recipe.take is not None or match is None else replace(recipe, take=int(match[1]) - 1)
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -89,6 +89,12 @@ def test_a_take_is_known_by_its_number(here: Path) -> None:
     assert read_recipe_file(renamed).take == 1
 
 
+def test_the_take_that_a_run_picked_counts(here: Path) -> None:
+    picked = MADE.model_copy(update={"outputs": {"index": 2}})
+    song = write_outputs(Path("out"), "best-01", {"audio": SOUND}, picked)[0]
+    assert read_recipe_file(song).take == 2
+
+
 @pytest.mark.parametrize("content", [OLD, NEW])
 def test_v1_is_read_from_its_json_and_from_the_song_beside_it(here: Path, content: dict[str, Any]) -> None:
     told = write_json(Path("out/output_20250512_0_input_params.json"), content)

@@ -59,7 +59,12 @@ def test_an_extension_and_what_v1_made_of_it() -> None:
     assert graph == "extend"
     assert inputs["left"] == 0
     assert frames_from_seconds(inputs["right"]) == frames_from_seconds(duration + 5) - frames_from_seconds(duration)
-    changes = {"task": "extend", "repaint_start": -2, "repaint_end": duration + 5, "audio_duration": duration}
+    changes: dict[str, Any] = {
+        "task": "extend",
+        "repaint_start": -2,
+        "repaint_end": duration + 5,
+        "audio_duration": duration,
+    }
     _, both = read(**changes, retake_variance=1.0)
     assert frames_from_seconds(both["left"]) == 21
     assert frames_from_seconds(both["right"]) == frames_from_seconds(inputs["right"]) - 21
@@ -69,7 +74,7 @@ def test_an_extension_and_what_v1_made_of_it() -> None:
 
 
 def test_frames_decide_whether_a_repaint_is_an_extension() -> None:
-    inside = {"repaint_start": 3, "repaint_end": 12.5, "audio_duration": 12.5}
+    inside: dict[str, Any] = {"repaint_start": 3, "repaint_end": 12.5, "audio_duration": 12.5}
     assert read(task="extend", **inside)[0] == "repaint"
     assert read(task="repaint", **(inside | {"repaint_end": 14}))[0] == "extend"
     # The end lies within the last frame, past what a span may reach.
@@ -94,7 +99,7 @@ def test_an_edit_has_the_target_and_asks_for_what_the_song_was() -> None:
 
 @pytest.mark.parametrize("task", ["text2music", "audio2audio"])
 def test_audio_to_audio_is_implied_by_its_reference(task: str) -> None:
-    changes = {"audio2audio_enable": True, "ref_audio_input": "ref.mp3", "ref_audio_strength": 0.7}
+    changes: dict[str, Any] = {"audio2audio_enable": True, "ref_audio_input": "ref.mp3", "ref_audio_strength": 0.7}
     graph, inputs = read(task=task, **changes)
     assert graph == "audio2audio"
     reference = FileInput("audio", "", ("ref.mp3",))
@@ -115,7 +120,11 @@ def test_oss_steps_come_as_a_list_or_as_text() -> None:
 
 
 def test_the_file_of_a_batch_has_one_of_its_seeds() -> None:
-    batch = {"actual_seeds": [11, 12, 13], "retake_seeds": [21, 22, 23], "audio_path": "./outputs/output_2025_1.flac"}
+    batch: dict[str, Any] = {
+        "actual_seeds": [11, 12, 13],
+        "retake_seeds": [21, 22, 23],
+        "audio_path": "./outputs/output_2025_1.flac",
+    }
     assert read(**batch)[1]["seed"] == 12
     assert read(task="retake", **batch)[1]["retake_seed"] == 22
     assert warnings(**batch) == ("actual_seeds: this is one song of 3; the others have 11, 13",)

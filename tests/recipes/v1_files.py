@@ -70,7 +70,7 @@ SAMPLER: dict[str, Any] = {
 TEXT: dict[str, Any] = {"tags": OLD["prompt"], "lyrics": OLD["lyrics"]}
 SEED, RETAKE_SEED = 3299954530, 2593184862
 
-EDITED = {
+EDITED: dict[str, Any] = {
     "task": "edit",
     "prompt": "big band",
     "lyrics": "[verse]\nOther words",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ from acestep_flows.value_file import encode_value
 from tests.recipes.v1_files import EDITED, NEW, OLD, RETAKE_SEED, SEED
 from tests.session.songs import SONG, SOURCE, WORDS
 
-V1 = {"audio_duration": 1.2, "infer_step": 3, "guidance_scale_text": 0.0, "guidance_scale_lyric": 0.0}
-SAMPLED = {
+V1: dict[str, Any] = {"audio_duration": 1.2, "infer_step": 3, "guidance_scale_text": 0.0, "guidance_scale_lyric": 0.0}
+SAMPLED: dict[str, Any] = {
     "steps": 3,
     "solver": "heun",
     "guidance": "cfg_star",
@@ -36,11 +35,11 @@ SAMPLED = {
     "erg_diffusion": True,
     "compatibility": "upstream",
 }
-TEXT = {"tags": OLD["prompt"], "lyrics": OLD["lyrics"]}
+TEXT: dict[str, Any] = {"tags": OLD["prompt"], "lyrics": OLD["lyrics"]}
 
 
 @pytest.fixture
-def folder(result: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(result: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a song in `outputs`, its latents beside it."""
     monkeypatch.chdir(tmp_path)
     result.save("outputs", name="song", keep=["latents"])
@@ -149,16 +148,16 @@ def test_the_song_of_v1(session: Session, folder: Path, caplog: pytest.LogCaptur
 
 def test_the_retake_of_v1(session: Session, folder: Path) -> None:
     song = session.run(recipe=write_v1("v1.json", task="retake", retake_variance=0.2))
-    seeds = {"seed": SEED, "retake_seed": RETAKE_SEED, "variance": 0.2}
+    seeds: dict[str, Any] = {"seed": SEED, "retake_seed": RETAKE_SEED, "variance": 0.2}
     assert song.audio == session.run("retake", **TEXT, **SAMPLED, **seeds, duration=1.2).audio
 
 
 def test_edits_of_v1_find_their_song(session: Session, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     """v1 was started elsewhere; the song lies beside its parameters now."""
     shutil.move("outputs/song.wav", "song.wav")
-    source = {"source": read.audio("song.wav")}
-    seeds = {"seed": SEED, "retake_seed": RETAKE_SEED}
-    there = {"src_audio_path": "./elsewhere/song.wav", "audio_duration": 0.93}
+    source: dict[str, Any] = {"source": read.audio("song.wav")}
+    seeds: dict[str, Any] = {"seed": SEED, "retake_seed": RETAKE_SEED}
+    there: dict[str, Any] = {"src_audio_path": "./elsewhere/song.wav", "audio_duration": 0.93}
     repaint = write_v1("a.json", task="repaint", **there, repaint_start=0.2, repaint_end=0.6)
     wanted = session.run("repaint", **TEXT, **SAMPLED, **source, **seeds, span=(0.2, 0.6), variance=0.5)
     assert session.run(recipe=repaint).latents == wanted.latents
@@ -171,8 +170,13 @@ def test_edits_of_v1_find_their_song(session: Session, folder: Path, caplog: pyt
     assert caplog.messages == []
     edit = write_v1("d.json", **EDITED)
     told = session.run(recipe=edit, tags="pop, drums", lyrics="")
-    texts = {"tags": "pop, drums", "lyrics": "", "new_tags": "big band", "new_lyrics": "[verse]\nOther words"}
-    kept = {"minimum": 0.2, "maximum": 0.4, "averages": 2, "seed": RETAKE_SEED}
+    texts: dict[str, Any] = {
+        "tags": "pop, drums",
+        "lyrics": "",
+        "new_tags": "big band",
+        "new_lyrics": "[verse]\nOther words",
+    }
+    kept: dict[str, Any] = {"minimum": 0.2, "maximum": 0.4, "averages": 2, "seed": RETAKE_SEED}
     assert told.latents == session.run("edit", **texts, **SAMPLED, **source, **kept).latents
 
 
