@@ -69,7 +69,7 @@ def read_upstream(content: Mapping[str, Any], where: str) -> StoredRecipe:
         inputs |= {"adapter": adapter, "adapter_weight": given.number("lora_weight", 1.0)}
     inputs |= own | {"compatibility": "upstream"}
     seeds: dict[str, Any] = {name: inputs[name] for name in ("seed", "retake_seed") if name in inputs}
-    given.refuse_nothing_silently()
+    given.tell_unread()
     return StoredRecipe(where, graph, inputs, seeds=seeds, warnings=tuple(given.warnings))
 
 
@@ -142,7 +142,7 @@ class _Parameters:
         if (value := self.content.get(name)) not in (None, unless):
             self.warnings.append(f"{name} {value}: {reason}")
 
-    def refuse_nothing_silently(self) -> None:
+    def tell_unread(self) -> None:
         """Tell of parameters that this reader does not know, and of those that are ours to give elsewhere."""
         if unknown := [clip(str(name)) for name in self.content if name not in _READ | _MEASURED]:
             self.warnings.append(f"not parameters of v1: {_listed(unknown)}")
