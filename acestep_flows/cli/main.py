@@ -5,7 +5,6 @@ acestep-flows run text2music --set tags="city pop" --set lyrics=@song.txt --set 
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,7 +78,7 @@ def cli(traceback: bool) -> None:
     help="Stop the run after this many seconds.",
 )
 @click.option("--quiet", is_flag=True, help="No progress and no summary.")
-@click.option("--json", "as_json", is_flag=True, help="Print files, seeds, reports and summary as JSON.")
+@json_option
 @library_option
 @session_options()
 def run(
@@ -116,7 +115,7 @@ def run(
         result = _run(session, planned, quiet)
         files = result.save(out, name=stem or None, format=format, keep=keep)
     if as_json:
-        click.echo(json.dumps(run_facts(result, files), indent=2, ensure_ascii=False))
+        print_json(run_facts(result, files))
         return
     print_lines(files)
     for line in () if quiet else result.summary:

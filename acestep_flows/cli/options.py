@@ -138,6 +138,7 @@ def planned_from(
     file: Path, name: str | None, folders: Sequence[Path], assignments: Sequence[str], sources: Sequence[Path]
 ) -> PlannedRun:
     """The plan of a run that begins with the recipe in `file`; --set wins. Says on stderr what the recipe gave."""
+    from acestep_flows.cli.set_inputs import InputForms
     from acestep_flows.graph.execution.disk_cache import DiskStore
     from acestep_flows.input_reader import InputReader
     from acestep_flows.recipes.sources import BY_INPUT
@@ -147,9 +148,9 @@ def planned_from(
     graph = None if name is None else read_scope(name, folders)
     store = DiskStore(read_settings().results)
     start = start_from(file, graph, folders, sources=sources, store=store, advice=BY_INPUT)
-    reader = InputReader()
-    types = {input: declared.type for input, declared in start.scope.graph.inputs.items()}
-    inputs, carried = start.inputs(reader.inputs(assignments, types))
+    reader, forms = InputReader(), InputForms.of(start.scope.graph.inputs)
+    inputs, carried = start.inputs(forms.read(reader, assignments))
+    forms.refuse_missing(inputs)
     click.echo(f"from {file}: {start.scope.graph.name} with {', '.join(carried.inputs) or 'nothing of it'}", err=True)
     return plan_run(start.scope, inputs, reader.files | start.files)
 

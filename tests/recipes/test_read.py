@@ -137,7 +137,7 @@ def test_the_source_of_an_edit_of_v1_may_be_an_edit_itself(here: Path) -> None:
         ("song.json", b"{}", "no recipe"),
         ("song.json", b"[1]", "no recipe"),
         ("song.json", b'{"recipe": 99}', "recipe version 99"),
-        ("song.json", b'{"prompt": 1, "infer_step": 2}', "prompt: int 1"),
+        ("song.json", b'{"prompt": 1, "infer_step": 2}', "prompt: 1"),
         ("song.wav", b"no audio", "not readable as audio"),
         ("song.txt", b"[" * 100_000, "not JSON"),
     ],

@@ -148,10 +148,10 @@ def test_what_cannot_be_taken_over_is_told() -> None:
     ("changes", "message"),
     [
         ({"task": "remix"}, "task: no task of v1 'remix'"),
-        ({"task": 3}, "song_input_params.json, task: int 3 .*text"),
+        ({"task": 3}, "song_input_params.json, task: 3 .*text"),
         ({"prompt": ["a"]}, "prompt: a list of 1"),
         ({"audio_duration": "long"}, "audio_duration: text 'long' .*a number"),
-        ({"audio_duration": True}, "audio_duration: bool true"),
+        ({"audio_duration": True}, "audio_duration: true"),
         ({"actual_seeds": ["a"]}, "actual_seeds: a list of 1 .*whole numbers"),
         ({"actual_seeds": {"a": 1}}, "actual_seeds: "),
         ({"oss_steps": [float("inf")]}, "oss_steps"),

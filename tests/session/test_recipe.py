@@ -183,7 +183,7 @@ def test_edits_of_v1_find_their_song(session: Session, folder: Path, caplog: pyt
 def test_what_v1_used_and_is_not_here(session: Session, folder: Path) -> None:
     with pytest.raises(InputError, match=r"^source: song9\.wav is missing; it was \./x/song9\.wav \(allowed: source="):
         session.run(recipe=write_v1("a.json", task="repaint", repaint_end=0.5, src_audio_path="./x/song9.wav"))
-    with pytest.raises(InputError, match="tags: missing"):
+    with pytest.raises(InputError, match="tags.*missing"):
         session.run(
             recipe=write_v1("b.json", **{**EDITED, "src_audio_path": str(write.audio("plain.wav", SOURCE).path)})
         )
@@ -216,7 +216,7 @@ def test_latents_of_another_song_are_not_taken(
     ("graph", "options", "kind", "message"),
     [
         (None, {}, InputError, r"^graph: missing \(allowed: a graph, or recipe=FILE"),
-        (None, {"recipe": 3}, InputError, "^recipe: int 3"),
+        (None, {"recipe": 3}, InputError, "^recipe: 3"),
         (None, {"recipe": "nowhere.wav"}, InputError, "nowhere.wav: cannot be read"),
         ("text2musik", {"recipe": "outputs/song.wav"}, NotFound, "no graph 'text2musik'"),
         (None, {"recipe": "outputs/song.png"}, InputError, "song.png: not readable as audio"),
