@@ -1,4 +1,4 @@
-"""What is worth telling of a run when it is over: seeds that were drawn, steps, what an edit changed, warnings."""
+"""What is worth telling of a run when it is over: seeds that were drawn, steps, and what an edit changed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class NamedReport:
 
 
 def summary_lines(plan: Plan, outputs: Mapping[str, Any], drawn: Mapping[str, int]) -> tuple[str, ...]:
-    """A run in a few lines.
+    """A run in a few lines. Its warnings are told apart from it.
 
     Args:
         outputs: of the run, fetched.
@@ -43,7 +43,6 @@ def summary_lines(plan: Plan, outputs: Mapping[str, Any], drawn: Mapping[str, in
         [f"{where} {seed}" for where, seed in drawn.items()],
         [line for report in reports if (line := _steps_line(report, several=several))],
         _change_lines(reports),
-        [f"warning: {report.name}: {told}" for report in reports for told in _warnings(report)],
     )
     return tuple(line for lines in sorts for line in _cut(lines))
 
@@ -66,11 +65,6 @@ def _reports(plan: Plan, outputs: Mapping[str, Any]) -> Iterator[NamedReport]:
 
     for name, content in outputs.items():
         yield from walk(name, content, plan.outputs.get(name))
-
-
-def _warnings(report: NamedReport) -> list[Any]:
-    told = report.entries.get("warnings")
-    return list(told) if isinstance(told, (list, tuple)) else []
 
 
 def _steps_line(report: NamedReport, *, several: bool) -> str:

@@ -94,7 +94,9 @@ def create_app(service: Service) -> FastAPI:
     app.state.metrics = Metrics(service, app.state.streams)
     app.state.conversions = Conversions(service.home, service.decode_budget)
     app.state.links = FileLinks(service.home, service.keys)
-    for routes in (graphs, runs, run_files, renders, assets, library, derived, catalog, recipes, account, health, pages):
+    of_runs = (graphs, runs, run_files, renders, recipes, library)
+    of_files = (assets, derived, catalog)
+    for routes in (*of_runs, *of_files, account, health, pages):
         app.include_router(routes.router)
     errors.install(app, service.redact)
     _add_middleware(app, service)
