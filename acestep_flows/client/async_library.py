@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import date
 from typing import Any, TypeVar
 
-import httpx
+import httpx2
 
 from acestep_flows.client import library_request
 from acestep_flows.client.api_request import ApiRequest
@@ -23,15 +23,15 @@ class AsyncLibraryMethods:
     """Methods of `AsyncClient`, which sends the requests."""
 
     _server: ServerAddress
-    _http: httpx.AsyncClient
+    _http: httpx2.AsyncClient
 
     async def _request(self, request: ApiRequest) -> dict[str, Any]:
         raise NotImplementedError
 
-    async def _send(self, request: ApiRequest) -> httpx.Response:
+    async def _send(self, request: ApiRequest) -> httpx2.Response:
         raise NotImplementedError
 
-    async def _retry(self, send: Callable[[], Awaitable[httpx.Response]], read: Callable[[httpx.Response], T]) -> T:
+    async def _retry(self, send: Callable[[], Awaitable[httpx2.Response]], read: Callable[[httpx2.Response], T]) -> T:
         raise NotImplementedError
 
     async def label(self, run: str, /, **labels: str | None) -> Run:
@@ -120,7 +120,7 @@ class AsyncLibraryMethods:
                             retries.renew()
                             for event in feed.read(chunk):
                                 yield event
-            except httpx.TransportError as error:
+            except httpx2.TransportError as error:
                 reason = error
             await asyncio.sleep(retries.pause(reason))
 
@@ -128,7 +128,7 @@ class AsyncLibraryMethods:
         """Send a deletion. After a lost connection, `not found` means that it was done."""
         sent = 0
 
-        async def send() -> httpx.Response:
+        async def send() -> httpx2.Response:
             nonlocal sent
             sent += 1
             return await self._send(request)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Any, TypeVar
 
-import httpx
+import httpx2
 
 from acestep_flows.client import library_request
 from acestep_flows.client.api_request import ApiRequest
@@ -23,15 +23,15 @@ class LibraryMethods:
     """Methods of `Client`, which sends the requests."""
 
     _server: ServerAddress
-    _http: httpx.Client
+    _http: httpx2.Client
 
     def _request(self, request: ApiRequest) -> dict[str, Any]:
         raise NotImplementedError
 
-    def _send(self, request: ApiRequest) -> httpx.Response:
+    def _send(self, request: ApiRequest) -> httpx2.Response:
         raise NotImplementedError
 
-    def _retry(self, send: Callable[[], httpx.Response], read: Callable[[httpx.Response], T]) -> T:
+    def _retry(self, send: Callable[[], httpx2.Response], read: Callable[[httpx2.Response], T]) -> T:
         raise NotImplementedError
 
     def label(self, run: str, /, **labels: str | None) -> Run:
@@ -119,7 +119,7 @@ class LibraryMethods:
                         for chunk in response.iter_raw():
                             retries.renew()
                             yield from feed.read(chunk)
-            except httpx.TransportError as error:
+            except httpx2.TransportError as error:
                 reason = error
             time.sleep(retries.pause(reason))
 
@@ -127,7 +127,7 @@ class LibraryMethods:
         """Send a deletion. After a lost connection, `not found` means that it was done."""
         sent = 0
 
-        def send() -> httpx.Response:
+        def send() -> httpx2.Response:
             nonlocal sent
             sent += 1
             return self._send(request)

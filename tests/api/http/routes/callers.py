@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 from acestep_flows.api.http.keys import Keyring, new_key
 from acestep_flows.model.checkpoint import Checkpoint
@@ -20,9 +20,9 @@ class TwoCallers:
     """A server, and clients of it: `alice` and `bob` with keys of their own, and `nobody` without one."""
 
     door: Door
-    alice: httpx.Client
-    bob: httpx.Client
-    nobody: httpx.Client
+    alice: httpx2.Client
+    bob: httpx2.Client
+    nobody: httpx2.Client
     alices_key: str
 
 
@@ -33,7 +33,7 @@ def two_callers(root: Path, strict: Checkpoint, **more: Any) -> Iterator[TwoCall
     secrets = {name: secret for name, (secret, _) in keys.items()}
     with (
         opened(root, strict, keys=ring, headers={"X-API-Key": secrets["alice"]}, **more) as door,
-        httpx.Client(base_url=door.url, headers={"X-API-Key": secrets["bob"]}, timeout=PATIENCE) as bob,
-        httpx.Client(base_url=door.url, timeout=PATIENCE) as nobody,
+        httpx2.Client(base_url=door.url, headers={"X-API-Key": secrets["bob"]}, timeout=PATIENCE) as bob,
+        httpx2.Client(base_url=door.url, timeout=PATIENCE) as nobody,
     ):
         yield TwoCallers(door, door.client, bob, nobody, secrets["alice"])

@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from acestep_flows.api.http.keys import Keyring, new_key
@@ -25,9 +25,9 @@ def callers(strict: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture
-def browser(callers: TwoCallers) -> Iterator[httpx.Client]:
+def browser(callers: TwoCallers) -> Iterator[httpx2.Client]:
     """A browser in which alice has signed in."""
-    with httpx.Client(base_url=callers.door.url) as browser:
+    with httpx2.Client(base_url=callers.door.url) as browser:
         answer = browser.post("/v1/session", json={"key": callers.alices_key}, headers=OWN)
         assert answer.status_code == 201, answer.text
         assert answer.json()["name"] == "alice"
@@ -62,7 +62,7 @@ def test_a_caller_knows_itself(callers: TwoCallers, waiting: Door) -> None:
     waiting.client.delete(run["links"]["self"])
 
 
-def test_a_cookie_stands_for_a_key(callers: TwoCallers, browser: httpx.Client) -> None:
+def test_a_cookie_stands_for_a_key(callers: TwoCallers, browser: httpx2.Client) -> None:
     assert browser.get("/v1/me").json()["name"] == "alice"
     (cookie,) = browser.cookies.jar
     assert cookie.value is not None
@@ -82,26 +82,26 @@ def test_a_cookie_stands_for_a_key(callers: TwoCallers, browser: httpx.Client) -
     {}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Sec-Fetch-Site": "none"},
     {"Origin": "https://elsewhere.example"}, {"Origin": "null"},
 ])  # fmt: skip
-def test_other_sites_change_nothing_with_a_cookie(browser: httpx.Client, headers: Mapping[str, str]) -> None:
+def test_other_sites_change_nothing_with_a_cookie(browser: httpx2.Client, headers: Mapping[str, str]) -> None:
     for method, path in (("POST", "/v1/runs"), ("DELETE", f"/v1/runs/run-{'0' * 26}"), ("POST", "/v1/assets"),
                          ("PATCH", f"/v1/runs/run-{'0' * 26}")):  # fmt: skip
         assert browser.request(method, path, json={"labels": {}}, headers=headers).status_code == 401
 
 
-def test_own_pages_are_known_by_their_origin(callers: TwoCallers, browser: httpx.Client) -> None:
+def test_own_pages_are_known_by_their_origin(callers: TwoCallers, browser: httpx2.Client) -> None:
     run = f"/v1/runs/run-{'0' * 26}"
     assert browser.delete(run, headers={"Origin": callers.door.url}).status_code == 404
     assert browser.delete(run, headers=OWN).status_code == 404
     assert browser.delete(run, headers={"X-API-Key": callers.alices_key}).status_code == 404
 
 
-def test_a_session_ends_on_the_server(callers: TwoCallers, browser: httpx.Client) -> None:
+def test_a_session_ends_on_the_server(callers: TwoCallers, browser: httpx2.Client) -> None:
     stolen = dict(browser.cookies)
     refused = browser.delete("/v1/session", headers={"Sec-Fetch-Site": "cross-site"})
     assert refused.status_code == 401
     assert browser.delete("/v1/session", headers=OWN).status_code == 204
     assert not browser.cookies
-    assert httpx.get(f"{callers.door.url}/v1/me", cookies=stolen).status_code == 401
+    assert httpx2.get(f"{callers.door.url}/v1/me", cookies=stolen).status_code == 401
     assert browser.delete("/v1/session").status_code == 204
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from acestep_flows.graph.content import sha256
@@ -21,7 +21,7 @@ def callers(strict: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield callers
 
 
-def listed(client: httpx.Client, **query: Any) -> list[dict[str, Any]]:
+def listed(client: httpx2.Client, **query: Any) -> list[dict[str, Any]]:
     answer = client.get("/v1/runs", params=query)
     assert answer.status_code == 200, answer.text
     runs: list[dict[str, Any]] = answer.json()["runs"]
@@ -180,7 +180,7 @@ def test_strangers_find_nothing(callers: TwoCallers) -> None:
 class Listener:
     """Reads the stream of all events until it has seen what it waits for."""
 
-    def __init__(self, client: httpx.Client, **request: Any) -> None:
+    def __init__(self, client: httpx2.Client, **request: Any) -> None:
         self._client, self._request = client, request
 
     def until(self, type: str, run: str = "") -> list[dict[str, Any]]:
