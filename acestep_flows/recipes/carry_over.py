@@ -25,6 +25,9 @@ OF_THE_EDIT = frozenset(
 SOURCE = "source"
 """What an edit calls the song that it changes."""
 
+SOUND = "sound"
+"""What an edit calls the audio of a song whose latents it changes."""
+
 
 @dataclass
 class CarriedOver:
@@ -63,7 +66,10 @@ def carry_over(recipe: StoredRecipe, graph: Graph, given: Collection[str], *, ag
     inputs = dict(recipe.inputs) if again else _song_inputs(recipe, graph)
     source = None if again else _song_input(graph)
     if source is not None and source not in given and recipe.song is not None:
-        carried.inputs[source] = song_file(recipe, graph.inputs[source].type, carried.notes)
+        file = song_file(recipe, graph.inputs[source].type, carried.notes)
+        carried.inputs[source] = file
+        if file.kind == "latents" and SOUND in graph.inputs and SOUND not in given and recipe.song.is_file():
+            carried.inputs[SOUND] = FileInput("audio", "", (str(recipe.song),))
     for name, value in inputs.items():
         if name in given or value is None:
             continue

@@ -29,7 +29,9 @@ class KeepOutside(ItemStage):
     @dataclass(frozen=True)
     class In:
         changed: Audio = field(metadata={"description": "The decoded song."})
-        source: Audio | None = field(default=None, metadata={"description": "What the user gave; absent: latents."})
+        source: Audio | None = field(
+            default=None, metadata={"description": "The song before; absent: nothing is put back."}
+        )
 
     class Params(StageParams):
         span: Span | None = Field(None, description="What was changed, in seconds; absent: the song was extended.")
@@ -65,6 +67,6 @@ class KeepOutside(ItemStage):
         rate = back.audio.sample_rate
         if item.source is not None:
             end = back.offset + item.source.seconds + params.right
-        else:  # latents end with a whole frame
+        else:  # the song before ended with a whole frame
             end = back.audio.seconds - seconds_from_frames(frames_covering(params.right)) + params.right
         return back.cut(round(max(0.0, back.offset - params.left) * rate), round(end * rate))

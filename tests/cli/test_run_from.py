@@ -7,9 +7,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from acestep_flows.audio import read
 from acestep_flows.cli import main as command_line
 from tests.recipes.v1_files import NEW
 
@@ -40,10 +42,10 @@ def invoke(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invo
 
 
 def told(result: Result) -> list[str]:
-    """What a run says on stderr beside its progress."""
+    """What a run says on stderr beside its progress, and beside the length of a song of whole frames."""
     assert result.exit_code == 0, result.output
     lines = result.stderr.strip().splitlines()
-    return [line for line in lines if not line.startswith(("[", "weights: "))]
+    return [line for line in lines if not line.startswith(("[", "weights: ", "warning: 0.93 s of the 1 s asked"))]
 
 
 def inputs(name: str) -> dict[str, object]:
@@ -140,3 +142,15 @@ def test_what_cannot_begin_is_one_line(invoke: Invoke, args: list[str], message:
     (line,) = [line for line in result.stderr.splitlines() if line.lower().startswith("error")]
     assert message in line
     assert not Path("new").exists()
+
+
+def test_an_edit_of_latents_keeps_the_sound_of_the_file(invoke: Invoke) -> None:
+    """The run starts from the latents beside the song, and outside of the span one hears the song."""
+    assert invoke("run", "--from", "outputs/song.wav", "--keep", "latents", "--name", "first").exit_code == 0
+    made = invoke("run", "repaint", "--from", "outputs/first.wav", *SPAN, "--name", "painted")
+    assert made.exit_code == 0, made.output
+    assert "encode_audio" not in made.stderr
+    before, after = (read.audio(Path("outputs", f"{name}.wav")).samples for name in ("first", "painted"))
+    same = round(0.1 * 48_000)
+    assert np.array_equal(after[:, :same], before[:, :same])
+    assert not np.array_equal(after, before)

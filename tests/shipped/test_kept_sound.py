@@ -98,14 +98,26 @@ def test_a_longer_source_is_equal_beyond_the_edges_in_the_report(play: Play) -> 
     assert given["outside"]["largest"] == 0.0
 
 
-def test_latents_and_keep_latents_give_the_decoded_song(play: Play) -> None:
+def test_keep_latents_gives_the_decoded_song(play: Play) -> None:
     source = noisy(2.0)
     first = play("repaint", **WORDS, source=source, span=SPAN, keep="latents")
     assert not np.array_equal(first["audio"].samples[:, :10_000], source.samples[:, :10_000])
     assert first["joints"].entries["kept"] == "latents"
-    again = play("repaint", **WORDS, source=first["latents"], span=SPAN)
-    assert again["joints"].entries["kept"] == "latents"
-    assert "given" not in again["heard"].entries
+
+
+@pytest.mark.parametrize("name", ["repaint", "variation-in-span", "extend"])
+def test_latents_keep_the_sound_of_their_take_where_it_is_given(play: Play, name: str) -> None:
+    take = play("text2music", **WORDS, duration=2.0)
+    change: dict[str, Any] = {"right": 1.0} if name == "extend" else {"span": SPAN}
+    edited = play(name, **WORDS, source=take["latents"], sound=take["audio"], **change)
+    assert edited["joints"].entries["kept"] == "samples"
+    before, after = take["audio"].samples, edited["audio"].samples
+    same = before.shape[1] - 3_000 if name == "extend" else round((SPAN.start - CROSSFADE) * 48_000)
+    np.testing.assert_array_equal(after[:, :same], before[:, :same])
+    assert np.abs(after[:, : before.shape[1]] - before).max() > 1e-3
+    decoded = play(name, **WORDS, source=take["latents"], **change)
+    assert decoded["joints"].entries["kept"] == "latents"
+    assert "given" not in decoded["heard"].entries
 
 
 @pytest.mark.parametrize("name", ["text2music", "retake", "lyric2vocal", "batch-takes", "best-of"])
