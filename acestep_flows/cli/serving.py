@@ -64,7 +64,7 @@ _previews_option = click.option(
     help="Seconds that runs may still use after a stop signal. Unfinished runs continue after a restart.",
 )
 def serve(**options: Any) -> None:
-    """Serve graphs over HTTP. A run that was accepted goes on after the server stops or dies and starts again.
+    """Serve graphs over HTTP. An accepted run continues when a stopped or crashed server is started again.
 
     It says on stderr what it starts, and writes one line to stdout when it is ready. Stop it with ctrl-C or SIGTERM.
     """
@@ -225,7 +225,7 @@ def fetch_output(run: str, outputs: tuple[str, ...], out: Path, quiet: bool, as_
 @json_option
 @_server_option
 def cancel(run: str, as_json: bool, server: str | None) -> None:
-    """Stop RUN; if it is running, at its next step boundary."""
+    """Stop RUN; if it is running, at its next step."""
     with _client(server) as client:
         record = client.cancel(run)
     if as_json:
