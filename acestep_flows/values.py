@@ -125,13 +125,19 @@ class Value:
 
 @dataclass(frozen=True, eq=False)
 class Audio(Value):
-    """A waveform: samples (channels, n) in -1..1 nominal (not clipped), `sample_rate` in Hz."""
+    """A waveform: samples (channels, n) in -1..1 nominal (not clipped), `sample_rate` in Hz.
+
+    Attributes:
+        notes: what was changed when the file was read, for the user.
+    """
 
     kind = "audio"
     samples: FloatArray
     sample_rate: int
+    notes: tuple[str, ...] = dataclasses.field(default=(), metadata={LEFT_OUT_IF_EMPTY: True})
 
     def __post_init__(self) -> None:
+        self._set("notes", tuple(self.notes))
         self._array("samples", np.float32, "channels", "samples")
         if not 1 <= self.samples.shape[0] <= 64:
             raise InputError(f"{self.samples.shape[0]} channels", where="audio.samples", allowed="1 to 64 channels")

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from acestep_flows import __version__
+from acestep_flows.audio import containers, decoding, riff
 from acestep_flows.audio import read as reading
-from acestep_flows.audio import riff
+from acestep_flows.audio.containers.pieces import whole
 from acestep_flows.errors import InputError
 
 AI_STATEMENT = "AI-generated audio, made with acestep_flows."
@@ -67,9 +68,11 @@ def read(source: str | os.PathLike[str] | bytes, *, name: str = "audio") -> Tags
     """
     where = name if isinstance(source, bytes) else str(source)
     with reading.opened(source, where) as stream:
-        strings = riff.info(stream)
-        with reading.decoder(stream, where) as sound:
-            metadata = sound.copy_metadata()
+        format = containers.examine(stream, where).format
+        if format == "wav":
+            strings, metadata = riff.info(stream), dict[str, str]()
+        else:
+            strings, metadata = dict[str, str](), decoding.metadata(stream, whole(stream), where)
     comment = strings.get("ICMT") or metadata.get("comment", "")
     title = strings.get("INAM") or metadata.get("title", "")
     statement, _, recipe = comment.partition("\n")
