@@ -106,8 +106,7 @@ class _RemoteFile:
 
 
 class _Sound(soundfile.SoundFile):
-    """A decoder that reads from the start to the end. soundfile seeks after each read where it can, which fails where the
-    length is unknown."""
+    """A decoder that only reads on. After each read soundfile seeks where it can, and unknown lengths make that fail."""
 
     def seekable(self) -> bool:
         return False

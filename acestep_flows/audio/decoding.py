@@ -29,7 +29,7 @@ HEAD_BYTES = 5
 RANGE_BYTES = 8
 
 WALL_SECONDS = 120.0
-"""How long a decoder may be silent. Machines are busy, so that what counts is its processor time (`decoder_process`)."""
+"""How long a decoder may be silent. Its limit is processor time (`decoder_process`), because machines may be busy."""
 
 MOST_AT_ONCE = max(2, os.cpu_count() or 2)
 KEPT = 1
@@ -78,7 +78,8 @@ class _Process:
                 "OPENBLAS_NUM_THREADS": "1",  # threads that would not work, but take memory
             },
         )
-        assert self._child.stdin is not None and self._child.stdout is not None
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
         self._input, self._output = self._child.stdin, self._child.stdout
         self._poll = select.poll()
         self._poll.register(self._output, select.POLLIN)

@@ -55,7 +55,7 @@ class Container:
     speakers: tuple[str, ...] = ()
 
 
-class Unreadable(Exception):  # noqa: N818 - says what the file is, for an InputError
+class Unreadable(Exception):
     """The bytes are not of the format that they began as."""
 
 

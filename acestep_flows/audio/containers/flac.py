@@ -1,4 +1,4 @@
-"""FLAC: the stream description is kept, pictures and tables are dropped, and the length is left for the frames to tell."""
+"""FLAC: the stream description is kept, pictures and tables are dropped, and the frames tell the length."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """MP3: the frames are counted, and a true Xing tag stands before them.
 
-libsndfile reads as many samples as a Xing tag promises, or guesses from the first frame's bit rate. Both are often wrong:
-streams have no tag, joined files have that of their first part, and cut files promise what they had.
+libsndfile reads as many samples as a Xing tag promises, or guesses from the first frame's bit rate. Both are often
+wrong: streams have no tag, joined files have that of their first part, and cut files promise what they had.
 """
 
 from __future__ import annotations

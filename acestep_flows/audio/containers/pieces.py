@@ -73,7 +73,7 @@ class Window:
     def read(self, start: int, size: int) -> bytes:
         """Up to `size` bytes from `start`; fewer where the file ends."""
         offset = start - self._start
-        if not (0 <= offset and offset + size <= len(self._buffer)):
+        if offset < 0 or offset + size > len(self._buffer):
             self._file.seek(start)
             self._start, self._buffer = start, self._file.read(max(size, WINDOW_BYTES))
             offset = 0
