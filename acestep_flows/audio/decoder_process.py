@@ -106,7 +106,7 @@ class _RemoteFile:
 
 
 class _Sound(soundfile.SoundFile):
-    """A decoder that only reads on. After each read soundfile seeks where it can, and unknown lengths make that fail."""
+    """A decoder that only reads on. soundfile seeks after each read where it can, which fails for unknown lengths."""
 
     def seekable(self) -> bool:
         return False

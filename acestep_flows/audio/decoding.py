@@ -21,7 +21,7 @@ from typing import BinaryIO
 import numpy as np
 
 from acestep_flows.audio.containers.pieces import Pieces
-from acestep_flows.errors import FlowsError, InputError
+from acestep_flows.errors import FlowsError
 from acestep_flows.values import FloatArray
 
 MODULE = "acestep_flows.audio.decoder_process"
@@ -255,14 +255,10 @@ def decoding(file: BinaryIO, content: Pieces) -> Iterator[Decoding]:
             decoder.close()
 
 
-def metadata(file: BinaryIO, content: Pieces, where: str) -> dict[str, str]:
-    """The tags that libsndfile reads.
-
-    Raises:
-        InputError: it cannot read the file.
-    """
+def metadata(file: BinaryIO, content: Pieces) -> dict[str, str]:
+    """The tags that libsndfile reads; none where it cannot read the file."""
     try:
         with decoding(file, content) as decoder:
             return decoder.information.metadata
-    except DecodingError as error:
-        raise InputError(f"its tags cannot be read: {error}", where=where) from None
+    except DecodingError:
+        return {}

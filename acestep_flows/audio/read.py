@@ -229,9 +229,8 @@ class _Reading:
         if self.seconds + seconds > self._longest:
             self._refuse_long(self.seconds + seconds, "more than ")
         if self._bytes > self._largest:
-            raise InputError(
-                "too much audio once decoded", where=self._where, allowed=f"{self._largest >> 20} MB of decoded samples"
-            )
+            allowed = f"{self._largest >> 20} MB of decoded samples"
+            raise InputError("too much audio once decoded", where=self._where, allowed=allowed)
 
     def _refuse_long(self, seconds: float, least: str = "") -> None:
         raise InputError(f"{least}{seconds:.0f} s long", where=self._where, allowed=f"up to {self._longest:g} s")

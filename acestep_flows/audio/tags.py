@@ -72,7 +72,7 @@ def read(source: str | os.PathLike[str] | bytes, *, name: str = "audio") -> Tags
         if format == "wav":
             strings, metadata = riff.info(stream), dict[str, str]()
         else:
-            strings, metadata = dict[str, str](), decoding.metadata(stream, whole(stream), where)
+            strings, metadata = dict[str, str](), decoding.metadata(stream, whole(stream))
     comment = strings.get("ICMT") or metadata.get("comment", "")
     title = strings.get("INAM") or metadata.get("title", "")
     statement, _, recipe = comment.partition("\n")

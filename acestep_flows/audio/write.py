@@ -12,7 +12,7 @@ import soundfile
 from acestep_flows import storage
 from acestep_flows.audio.formats import Format, format_for
 from acestep_flows.audio.id3 import with_id3
-from acestep_flows.audio.loudness import within_full_scale
+from acestep_flows.audio.loudness import limit, within_full_scale
 from acestep_flows.audio.resample import at_rate, stereo
 from acestep_flows.audio.riff import LARGEST_FILE, with_info
 from acestep_flows.audio.tags import SOFTWARE, Tags
@@ -21,6 +21,9 @@ from acestep_flows.values import OUTPUT_RATE, Audio
 
 FRAMES_PER_BLOCK = 1 << 16
 """Samples per write. libsndfile's Vorbis encoder puts each write on the stack, which a long song would overflow."""
+
+LOSSY_CEILING = -1.0
+"""dBTP of mp3 and ogg. Decoders give peaks that are a little higher than those that were encoded."""
 
 HIGHEST_RATE = 192_000
 """Hz; audio with a higher rate is written at 48 kHz unless a rate is asked for."""
@@ -55,7 +58,7 @@ def audio(
     """Write `sound` to `path` as stereo at `sample_rate`. Missing folders are created; an existing file is replaced.
 
     Only float32 holds samples over full scale. For every other sample type `within_full_scale` turns down the
-    surroundings of such samples.
+    surroundings of such samples. For mp3 and ogg true peaks are limited to `LOSSY_CEILING`.
 
     Args:
         path: the file; its name is used unchanged.
@@ -105,6 +108,8 @@ def encode(
     over = 0.0
     if sample_type != "FLOAT":
         sound, over = within_full_scale(sound)
+    if kind.compression is not None:
+        sound = limit(sound, LOSSY_CEILING)
     samples, stream = sound.samples, BytesIO()
     with _encoder(stream, kind, sample_type, sample_rate) as file:
         if tags and kind.name in ("flac", "ogg"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,8 @@ from acestep_flows.weights.choose import Weights
 
 if TYPE_CHECKING:
     from acestep_flows.model.checkpoint import Checkpoint
+
+log = logging.getLogger(__name__)
 
 AUDIO = "audio"
 """The folder of audio files."""
@@ -143,6 +146,11 @@ class JobWork:
         # Only the paths of seeds below are not declared, and they are given as they were drawn.
         draw = drawer(self.job.seed, content.row.id, content.retake)
         plan = lay_out(self.scope, opened(content.inputs, self.scope.graph.inputs), draw)
+        told = self._cache.setdefault("told", set())
+        for warning in plan.warnings:
+            if warning not in told:  # thousands of rows may have the same one
+                told.add(warning)
+                log.warning("row %s: %s", content.row.id, warning)
         return only(replace(plan, inputs=translate(plan.inputs, _without_arrays)), [self.job.audio_output])
 
     def finish(self, content: Attempt, end: PlanOutcome) -> ResultRow:

@@ -53,9 +53,14 @@ class SongAudio(Audio):
     title: str
 
     def __init__(
-        self, samples: FloatArray, sample_rate: int, recipe: Recipe | None = None, title: str = "audio"
+        self,
+        samples: FloatArray,
+        sample_rate: int,
+        recipe: Recipe | None = None,
+        title: str = "audio",
+        notes: Sequence[str] = (),
     ) -> None:
-        super().__init__(samples, sample_rate)
+        super().__init__(samples, sample_rate, tuple(notes))
         vars(self).update(recipe=recipe, title=title)
 
     def __repr__(self) -> str:

@@ -53,7 +53,7 @@ def test_a_path_and_its_bytes_give_the_same_audio(tmp_path: Path) -> None:
     assert read.audio(path) == read.audio(str(path)) == read.audio(content)
 
 
-@pytest.mark.parametrize(("channels", "rate"), [(1, 48_000), (8, 48_000), (2, 8_000), (1, 192_000)])
+@pytest.mark.parametrize(("channels", "rate"), [(1, 48_000), (2, 8_000), (1, 192_000)])
 def test_channels_and_rate_are_unchanged(channels: int, rate: int) -> None:
     samples = noise(channels, 5_000)
     audio = read.audio(encoded(samples, rate=rate))
@@ -75,7 +75,9 @@ def test_a_truncated_file_is_refused(container: str, subtype: str, share: float)
 
 
 def test_the_error_says_where_a_truncated_file_ends() -> None:
-    with pytest.raises(InputError, match=r"^audio: truncated after 0\.50 s \(allowed: a complete file\)$"):
+    with pytest.raises(
+        InputError, match=r"^audio: truncated after 0\.50 s; 0\.50 s are missing \(allowed: a complete file\)$"
+    ):
         read.audio(encoded(noise(2, RATE))[: -RATE * 2])
 
 
@@ -83,11 +85,7 @@ def test_the_error_says_where_a_truncated_file_ends() -> None:
 def test_a_streamed_wav_without_a_size_is_not_truncated(size: int) -> None:
     content = bytearray(encoded(noise(2, RATE)))
     struct.pack_into("<I", content, 40, size)
-    if size:
-        assert read.audio(bytes(content)).samples.shape == (2, RATE)
-    else:  # then libsndfile finds no samples
-        with pytest.raises(InputError, match="no samples"):
-            read.audio(bytes(content))
+    assert read.audio(bytes(content)).samples.shape == (2, RATE)
 
 
 def test_a_wav_that_wrongly_declares_ten_hours_is_truncated() -> None:

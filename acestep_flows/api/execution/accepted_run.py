@@ -6,7 +6,7 @@ So a run is not affected by later changes of graph files, and after a restart it
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from acestep_flows.api.store.records import NewRun
@@ -34,13 +34,16 @@ class StandIn(Value):
 
     Attributes:
         seconds: its length, perhaps rounded; None where it is not known.
+        notes: what is changed when its file is read.
     """
 
     seconds: float | None
+    notes: tuple[str, ...]
 
-    def __init__(self, kind: str, seconds: float | None = None) -> None:
+    def __init__(self, kind: str, seconds: float | None = None, notes: Sequence[str] = ()) -> None:
         self._set("kind", kind)
         self._set("seconds", seconds)
+        self._set("notes", tuple(notes))
 
     def __eq__(self, other: object) -> bool:
         return self is other

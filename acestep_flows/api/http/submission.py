@@ -112,7 +112,7 @@ def plan_inputs(service: Service, caller: Caller, scope: Scope, inputs: dict[str
 
     def stand_in(id: str, kind: str, where: str) -> StandIn:
         asset = service.home.assets.of_kind(id, kind, where, caller.visible_owner)
-        return StandIn(asset.kind, asset.details.get("seconds"))
+        return StandIn(asset.kind, asset.details.get("seconds"), asset.details.get("notes", ()))
 
     plan, new = snapshot(scope, inputs, stand_in)
     size, most = total_decoded_bytes(service, new.assets), service.options.input_decoded_bytes

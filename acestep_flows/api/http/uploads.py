@@ -24,7 +24,7 @@ CONTENT_TYPES = {
     "aiff": "audio/aiff",
     "caf": "audio/x-caf",
 }
-"""Content types by the file extensions of `audio.read.READABLE`."""
+"""Content types by the names of `audio.containers.READABLE`."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class AudioInfo:
     """What a file contains.
 
     Attributes:
-        details: seconds, sample rate and channels.
+        details: seconds, sample rate, channels, and notes on what is changed when it is read.
     """
 
     content_type: str
@@ -68,7 +68,9 @@ async def receive_upload(stream: AsyncIterator[bytes], artifacts: Artifacts, lim
 
 
 def inspect_audio(upload: Upload, longest: float, largest: int) -> AudioInfo:
-    """Decode a whole file as audio. Its declared size is checked first, against decompression bombs.
+    """Decode a whole file as audio, block by block, and keep nothing of it.
+
+    Its size is checked as declared and as decoded, against decompression bombs.
 
     Args:
         longest: longest accepted audio in seconds.
@@ -79,14 +81,8 @@ def inspect_audio(upload: Upload, longest: float, largest: int) -> AudioInfo:
     """
     from acestep_flows.audio import read
 
-    try:
-        with upload.as_path() as path:
-            with read.opened(path, "upload") as stream, read.decoder(stream, "upload") as sound:
-                extension = read.READABLE[sound.format]
-                if sound.frames * sound.channels * 4 > largest:
-                    raise InputError("too much audio once decoded", where="upload", allowed=f"{largest >> 20} MB")
-            audio = read.audio(path, longest=longest)
-    except InputError as error:  # clients must not see the path
-        raise InputError(error.what, where="upload", allowed=error.allowed) from None
-    details = {"seconds": round(audio.seconds, 3), "sample_rate": audio.sample_rate, "channels": audio.channels}
-    return AudioInfo(CONTENT_TYPES[extension], extension, details)
+    with upload.as_path() as path:
+        sound = read.describe(path, name="upload", longest=longest, largest=largest)
+    details = {"seconds": round(sound.seconds, 3), "sample_rate": sound.sample_rate, "channels": sound.channels}
+    notes = {"notes": list(sound.notes)} if sound.notes else {}
+    return AudioInfo(CONTENT_TYPES[sound.format], sound.format, details | notes)

@@ -120,10 +120,7 @@ class Assets:
             if kind == "audio":
                 from acestep_flows.audio import read
 
-                try:
-                    return read.audio(path)
-                except InputError as error:  # clients must not see the path
-                    raise InputError(error.what, where=f"{where}, asset {id}", allowed=error.allowed) from None
+                return read.audio(path, name=f"{where}, asset {id}")  # clients must not see the path
             try:
                 if kind == "report":
                     return Report(json.loads(path.read_bytes()))

@@ -75,7 +75,16 @@ def _container(window: Window, chunks: dict[bytes, Slice], start: int, declared:
         if (chunk := chunks.get(name)) and chunk.size <= min(largest, window.size - chunk.start):
             pieces += [_head(name, chunk.size), chunk]
     pieces += [_head(b"data", size + 4) + struct.pack(">I", 0), Slice(start + 4, size)]
-    return Container("caf", (Part(Pieces(pieces)),), missing, _speakers(window, chunks, channels))
+    samples = _valid_samples(window, chunks) if not packet else None
+    return Container("caf", (Part(Pieces(pieces), samples),), missing, _speakers(window, chunks, channels))
+
+
+def _valid_samples(window: Window, chunks: dict[bytes, Slice]) -> int | None:
+    """What the table of packets says of the length of compressed audio."""
+    if (chunk := chunks.get(b"pakt")) is None or len(content := window.read(chunk.start, 16)) < 16:
+        return None
+    samples: int = struct.unpack(">q", content[8:])[0]
+    return samples if samples > 0 else None
 
 
 def _head(name: bytes, size: int) -> bytes:

@@ -6,17 +6,23 @@ wrong: streams have no tag, joined files have that of their first part, and cut 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 
 from acestep_flows.audio.containers.container import Container, Missing, Part, Unreadable, lacking
-from acestep_flows.audio.containers.mpeg_frame import Frame, LengthTag, corrected, frame, length_tag, made
+from acestep_flows.audio.containers.mpeg_frame import HEADER, Frame, LengthTag, corrected, frame, length_tag, made
 from acestep_flows.audio.containers.pieces import Pieces, Slice, Window
 from acestep_flows.audio.containers.tag_blocks import after_id3
 
+FRAME_OR_TAG = re.compile(HEADER.pattern + rb"|ID3[\0-\x0f]", re.DOTALL)
+
 FARTHEST_START = 1 << 20
 """Bytes of anything else before the first frame."""
+
+MOST_TRIES = 200_000
+"""Places that look like a frame and are none, between two frames, after which the rest of a file is left."""
 
 CERTAIN = 3
 """Frames one after another that make sure a file is MP3, if it does not end before."""
@@ -125,15 +131,16 @@ def _may_be_tag(window: Window, position: int, found: Frame) -> bool:
 
 def _next(window: Window, position: int, end: int) -> int | None:
     """Where the next frame begins that others of its kind follow; None if there is none before `end`."""
-    while position < end:
+    for _ in range(MOST_TRIES):
+        position = window.find(FRAME_OR_TAG, 4, position)
+        if position >= end:
+            break
         if window.read(position, 3) == b"ID3":  # of a file that was joined to another
             position = max(position + 3, after_id3(window, position))
             continue
         if _certain(window, position):
             return position
-        found = window.find(b"\xff", position + 1)
-        tag = window.find(b"ID3", position + 1) if found < 0 or found - position > 1 << 16 else -1
-        position = min((place for place in (found, tag) if place >= 0), default=end)
+        position += 1
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
@@ -47,6 +48,15 @@ class Frame:
     def key(self) -> tuple[int, int, int, int]:
         """What all frames of a stream have in common."""
         return self.layer, self.rate, self.samples, self.channels
+
+
+_SECOND = [byte for byte in range(0xE0, 0x100) if byte >> 3 & 3 != 1 and byte >> 1 & 3]
+_THIRD = [byte for byte in range(0x10, 0xF0) if byte >> 2 & 3 != 3]
+_FOURTH = [byte for byte in range(0x100) if byte & 3 != 2]
+HEADER = re.compile(
+    rb"\xff" + b"".join(b"[%s]" % re.escape(bytes(each)) for each in (_SECOND, _THIRD, _FOURTH)), re.DOTALL
+)
+"""Every header of a frame that tells its size."""
 
 
 @lru_cache(maxsize=4096)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from acestep_flows.audio.containers.container import TOLERANCE, Container, Missi
 from acestep_flows.audio.containers.pieces import Pieces, Slice, Window
 
 CAPTURE = b"OggS"
+PAGE = re.compile(CAPTURE)
 HEADER = 27  # bytes
 CONTINUED, FIRST, LAST = 1, 2, 4  # bits of a page's type
 NO_GRANULE = 2**64 - 1
@@ -117,10 +119,7 @@ def _pages(window: Window, position: int) -> Iterator[_Page]:
             if CAPTURE.startswith(head):  # cut inside the four letters
                 yield _Page(position, len(head), 0, NO_GRANULE, -1, complete=False)
                 return
-            found = window.find(CAPTURE, position + 1)
-            if found < 0:
-                return
-            position = found
+            position = window.find(PAGE, len(CAPTURE), position + 1)
             continue
         segments = head[26] if len(head) >= HEADER else 0
         table = head[HEADER : HEADER + segments]

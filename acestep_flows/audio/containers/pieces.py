@@ -5,6 +5,7 @@ So a decoder sees a header that is true, and no sample is copied.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -72,6 +73,8 @@ class Window:
 
     def read(self, start: int, size: int) -> bytes:
         """Up to `size` bytes from `start`; fewer where the file ends."""
+        if not 0 <= start < self.size:
+            return b""
         offset = start - self._start
         if offset < 0 or offset + size > len(self._buffer):
             self._file.seek(start)
@@ -79,16 +82,19 @@ class Window:
             offset = 0
         return self._buffer[offset : offset + size]
 
-    def find(self, pattern: bytes, start: int) -> int:
-        """Where `pattern` next stands, from `start`; -1 if nowhere."""
+    def find(self, pattern: re.Pattern[bytes], length: int, start: int) -> int:
+        """Where `pattern`, `length` bytes long, next stands from `start`; the end of the file if nowhere."""
         while start < self.size:
-            block = self.read(start, min(WINDOW_BYTES, self.size - start))
-            if (found := block.find(pattern)) >= 0:
-                return start + found
-            if len(block) < len(pattern):
+            offset = start - self._start
+            if not 0 <= offset <= len(self._buffer) - length:
+                self.read(start, length)
+                offset = 0
+            if (found := pattern.search(self._buffer, offset)) is not None:
+                return self._start + found.start()
+            if len(self._buffer) - offset < length:
                 break
-            start += len(block) - len(pattern) + 1
-        return -1
+            start = self._start + len(self._buffer) - length + 1
+        return self.size
 
 
 def whole(file: BinaryIO) -> Pieces:

@@ -11,6 +11,7 @@ from acestep_flows.graph.checking.check import checked
 from acestep_flows.graph.checking.nesting import Find
 from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.checking.signature import list_of
+from acestep_flows.graph.content import leaves
 from acestep_flows.graph.language.document import Fields, Items
 from acestep_flows.graph.language.syntax import Argument, Graph, NodeSyntax, Reference
 from acestep_flows.graph.language.types import Declaration, Draw, accept
@@ -68,8 +69,20 @@ def lay_out(scope: Scope, inputs: Mapping[str, Any], draw: Draw = random_seed) -
         inputs=resolved | seeds.below,
         nodes=_leading_to(outputs.values(), layout.nodes),
         outputs=outputs,
-        warnings=tuple(layout.warnings),
+        warnings=(*_notes(resolved), *layout.warnings),
     )
+
+
+def _notes(inputs: Mapping[str, Any]) -> list[str]:
+    """What was changed in the values of inputs when their files were read."""
+    notes = {
+        f"input {name}: {note}": None
+        for name, content in inputs.items()
+        for value in leaves(content)
+        if isinstance(value, Value)
+        for note in getattr(value, "notes", ())
+    }
+    return list(notes)
 
 
 def digest(scope: Scope) -> str:
