@@ -13,6 +13,7 @@ interleaved), `E` the end, `F` a failure (text).
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import struct
@@ -150,7 +151,9 @@ def _watch() -> None:
 
 def main() -> None:
     """Serve the parent until it closes the pipe."""
-    pipe = Pipe(sys.stdin.buffer, sys.stdout.buffer)
+    outgoing = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libsndfile prints, which must not get among the messages
+    pipe = Pipe(sys.stdin.buffer, outgoing)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPROF})

@@ -28,7 +28,7 @@ MODULE = "acestep_flows.audio.decoder_process"
 HEAD_BYTES = 5
 RANGE_BYTES = 8
 
-WALL_SECONDS = 120.0
+WALL_SECONDS = 60.0
 """How long a decoder may be silent. Its limit is processor time (`decoder_process`), because machines may be busy."""
 
 MOST_AT_ONCE = max(2, os.cpu_count() or 2)
