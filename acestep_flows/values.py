@@ -1,11 +1,9 @@
 """The values that travel between stages: numpy arrays in frozen dataclasses, one song each, no batch axis.
 
 Every value checks shape, rate and unit when it is made, and has a digest over its content and a size in bytes, each
-computed once. Caching and provenance use the digest. `pack` and `unpack` turn a value into arrays and JSON and back,
-for disk and for the wire.
+computed once. Caching and provenance use the digest. `pack` and `unpack` turn it into arrays and JSON and back.
 
-Units (spec 01 section 2): one latent frame is 4096 samples at 44.1 kHz, so there are 10.7666 frames per second;
-one mel frame is 512 samples.
+Units (spec 01 section 2): one latent frame is 4096 samples at 44.1 kHz (10.7666 per second), one mel frame is 512.
 """
 
 from __future__ import annotations
@@ -125,11 +123,7 @@ class Value:
 
 @dataclass(frozen=True, eq=False)
 class Audio(Value):
-    """A waveform: samples (channels, n) in -1..1 nominal (not clipped), `sample_rate` in Hz.
-
-    Attributes:
-        notes: what was changed when the file was read, for the user.
-    """
+    """A waveform: samples (channels, n) in -1..1 nominal (not clipped), `sample_rate` in Hz, `notes` of its reading."""
 
     kind = "audio"
     samples: FloatArray

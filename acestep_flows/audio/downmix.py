@@ -80,6 +80,10 @@ class Downmix:
         """Samples (n, channels of the file) as (n, channels that are kept)."""
         if self._source <= 2:
             return block
+        with np.errstate(all="ignore"):  # the caller refuses what is not finite
+            return self._mixed(block)
+
+    def _mixed(self, block: FloatArray) -> FloatArray:
         if not self._speakers:
             return np.repeat(block.mean(axis=1, keepdims=True, dtype=np.float32), 2, axis=1)
         gains = np.array([SPEAKERS[name] for name in self._speakers], np.float32)

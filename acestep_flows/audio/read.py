@@ -22,7 +22,7 @@ from acestep_flows.audio.containers import ALLOWED
 from acestep_flows.audio.containers.container import TOLERANCE, Container, Missing, Part
 from acestep_flows.audio.decoding import Decoding, DecodingError, decoding
 from acestep_flows.audio.downmix import Downmix
-from acestep_flows.audio.resample import resample
+from acestep_flows.audio.resample import LISTENING_FILTER, resample
 from acestep_flows.errors import InputError
 from acestep_flows.values import Audio, FloatArray
 
@@ -169,10 +169,11 @@ class _Reading:
             try:
                 for block in decoder.blocks():
                     frames += len(block)
-                    self._invalid += block.size - int(np.isfinite(block).sum())
+                    mixed = downmix(block)
+                    self._invalid += mixed.size - int(np.isfinite(mixed).sum())
                     self._bytes += block.nbytes
                     self._check_decoded(frames / sound.sample_rate)
-                    receive(downmix(block))
+                    receive(mixed)
             except DecodingError:
                 if not part.samples:
                     raise  # else the header says how much is missing
@@ -269,7 +270,7 @@ def _joined(parts: list[tuple[FloatArray, int]]) -> FloatArray:
     if len(parts) == 1:
         return parts[0][0]
     channels = max(len(samples) for samples, _ in parts)
-    same = [resample(samples, rate, parts[0][1]) for samples, rate in parts if samples.size]
+    same = [resample(samples, rate, parts[0][1], LISTENING_FILTER) for samples, rate in parts if samples.size]
     return np.concatenate([np.broadcast_to(samples, (channels, samples.shape[1])) for samples in same], axis=1)
 
 

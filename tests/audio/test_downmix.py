@@ -7,6 +7,7 @@ import pytest
 
 from acestep_flows.audio import read
 from acestep_flows.audio.downmix import SPEAKERS, Downmix, of_mask
+from acestep_flows.errors import InputError
 from acestep_flows.values import Audio, FloatArray, pack, unpack
 from tests.audio.files import encoded, with_mask
 from tests.audio.signals import RATE, noise
@@ -95,3 +96,11 @@ def test_notes_change_a_digest_only_where_there_are_some() -> None:
         assert back == audio
         assert isinstance(back, Audio)
         assert back.notes == audio.notes
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
+def test_mixing_that_is_not_finite_is_refused(value: float) -> None:
+    samples = noise(6, 100)
+    samples[:, 50] = value
+    with pytest.raises(InputError, match="NaN or infinite"):
+        read.audio(encoded(samples, "WAV", "FLOAT"))

@@ -29,7 +29,7 @@ CERTAIN = 3
 
 
 @dataclass
-class _Stream:
+class _FrameRun:
     """Frames of one kind, from one length tag to the next."""
 
     header: bytes
@@ -85,16 +85,16 @@ def examine(window: Window, start: int) -> Container | None:
     return Container("mp3", tuple(parts), missing)
 
 
-def _joined(streams: list[_Stream]) -> _Stream:
+def _joined(streams: list[_FrameRun]) -> _FrameRun:
     """Streams of one kind as one, whose length no tag says."""
     if len(streams) == 1:
         return streams[0]
     slices = [piece for stream in streams for piece in stream.slices]
-    return _Stream(streams[0].header, streams[0].kind, slices=slices, frames=sum(each.frames for each in streams))
+    return _FrameRun(streams[0].header, streams[0].kind, slices=slices, frames=sum(each.frames for each in streams))
 
 
-def _streams(window: Window, position: int) -> Iterator[_Stream]:
-    stream: _Stream | None = None
+def _streams(window: Window, position: int) -> Iterator[_FrameRun]:
+    stream: _FrameRun | None = None
     while True:
         header = window.read(position, 4)
         found = frame(header)
@@ -111,7 +111,7 @@ def _streams(window: Window, position: int) -> Iterator[_Stream]:
         if stream is None or tag is not None or found.key != stream.kind.key:
             if stream is not None:
                 yield stream
-            stream = _Stream(header, found)
+            stream = _FrameRun(header, found)
         if tag is not None:
             stream.tag, stream.tag_frame = tag, window.read(position, found.size)
         else:

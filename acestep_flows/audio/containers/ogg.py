@@ -36,7 +36,7 @@ class _Page:
 
 
 @dataclass
-class _Stream:
+class _LogicalStream:
     """One link's audio: pages that belong together."""
 
     serial: int
@@ -72,8 +72,8 @@ def examine(window: Window, start: int) -> Container:
     Raises:
         Unreadable: it has no audio that can be read.
     """
-    links: list[_Stream] = []
-    streams: dict[int, _Stream] = {}
+    links: list[_LogicalStream] = []
+    streams: dict[int, _LogicalStream] = {}
     opening = False  # among the first pages of a link
     missing: Missing | None = None
     for page in _pages(window, start):
@@ -101,7 +101,7 @@ def examine(window: Window, start: int) -> Container:
     return Container("ogg", tuple(stream.part(window) for stream in links), missing)
 
 
-def _missing(stream: _Stream, page: _Page) -> Missing | None:
+def _missing(stream: _LogicalStream, page: _Page) -> Missing | None:
     """What an incomplete page lacks. Its header may say where it would have ended."""
     if page.granule == NO_GRANULE or not stream.rate or page.granule <= stream.reached():
         return Missing(None)
@@ -133,7 +133,7 @@ def _pages(window: Window, position: int) -> Iterator[_Page]:
         position += size
 
 
-def _stream(window: Window, page: _Page) -> _Stream | None:
+def _stream(window: Window, page: _Page) -> _LogicalStream | None:
     """The audio stream that a first page begins; None for video, text and such."""
     content = window.read(page.start, page.size)
     packet = content[HEADER + content[26] :]
@@ -142,7 +142,7 @@ def _stream(window: Window, page: _Page) -> _Stream | None:
             rate = OPUS_RATE if codec == "opus" else 0
             if codec == "vorbis" and len(packet) >= 16:
                 rate = struct.unpack_from("<I", packet, 12)[0]
-            return _Stream(page.serial, codec, rate)
+            return _LogicalStream(page.serial, codec, rate)
     return None
 
 

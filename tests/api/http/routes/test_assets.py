@@ -58,7 +58,7 @@ def test_an_upload_is_the_input_of_a_run(door: Door) -> None:
 def bombs() -> dict[str, bytes]:
     wav = sound(0.1)
     hours = bytearray(wav)
-    hours[40:44] = struct.pack("<I", 0x7FFFFFFF)
+    hours[40:44] = struct.pack("<I", 0x70000000)
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("song.wav", b"\0" * 10_000_000)
