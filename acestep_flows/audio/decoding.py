@@ -40,6 +40,10 @@ class DecodingError(Exception):
     """A file cannot be decoded, for this reason."""
 
 
+class DamagedError(DecodingError):
+    """libsndfile refuses a file, or a part of it."""
+
+
 @dataclass(frozen=True)
 class Information:
     """What libsndfile says of a file.
@@ -209,7 +213,8 @@ class Decoding:
         """The samples (n, channels), block by block.
 
         Raises:
-            DecodingError: the file is damaged, or decoding takes too long or too much memory.
+            DamagedError: the file is damaged.
+            DecodingError: decoding takes too long or crashes.
         """
         self._waiting = False
         self._process.send(b"G")
@@ -237,7 +242,7 @@ class Decoding:
                 return None
             else:
                 self._process.usable = True
-                raise DecodingError(content.decode("utf-8", "replace"))
+                raise DamagedError(content.decode("utf-8", "replace"))
 
 
 @contextmanager

@@ -20,7 +20,7 @@ import numpy as np
 from acestep_flows.audio import containers
 from acestep_flows.audio.containers import ALLOWED
 from acestep_flows.audio.containers.container import TOLERANCE, Container, Missing, Part
-from acestep_flows.audio.decoding import Decoding, DecodingError, decoding
+from acestep_flows.audio.decoding import DamagedError, Decoding, DecodingError, decoding
 from acestep_flows.audio.downmix import Downmix
 from acestep_flows.audio.resample import LISTENING_FILTER, resample
 from acestep_flows.errors import InputError
@@ -174,9 +174,11 @@ class _Reading:
                     self._bytes += block.nbytes
                     self._check_decoded(frames / sound.sample_rate)
                     receive(mixed)
-            except DecodingError:
-                if not part.samples:
-                    raise  # else the header says how much is missing
+            except DamagedError as error:
+                if not part.samples:  # else the header says how much is missing
+                    seconds = self.seconds + frames / sound.sample_rate
+                    what = f"not readable as audio after {seconds:.2f} s: {error}"
+                    raise InputError(what, where=self._where, allowed=ALLOWED) from error
             self.seconds += frames / sound.sample_rate
             if part.samples and (part.samples - frames) / sound.sample_rate > TOLERANCE:
                 self._missing = Missing((part.samples - frames) / sound.sample_rate)

@@ -1,4 +1,4 @@
-"""FLAC: the stream description is kept, pictures and tables are dropped, and the frames tell the length."""
+"""FLAC: the stream description is kept; pictures, tables, and what stands before and after the stream are dropped."""
 
 from __future__ import annotations
 
@@ -38,7 +38,6 @@ def examine(window: Window, start: int) -> Container:
         raise Unreadable("the file ends in its header" if stream else "no description of the stream")
     packed = int.from_bytes(stream[10:18], "big")  # rate, channels, bits; then 36 bits of length
     samples, rate = packed & (1 << 36) - 1, packed >> 44
-    unknown = stream[:10] + (packed >> 36 << 36).to_bytes(8, "big") + stream[18:]
-    header = b"fLaC" + struct.pack(">I", LAST_BLOCK << 24 | STREAMINFO) + unknown
+    header = b"fLaC" + struct.pack(">I", LAST_BLOCK << 24 | STREAMINFO) + stream
     content = Pieces([header, Slice(position, end_of_audio(window) - position)])
     return Container("flac", (Part(content, samples or None, rate),))
