@@ -30,6 +30,7 @@ PROCESSOR_SECONDS = 1.5
 
 MEMORY_BYTES = 1 << 30
 BLOCK_FRAMES, BLOCK_BYTES = 1 << 14, 1 << 20
+UNKNOWN_FRAMES = 2**63 - 1
 PAGE_BYTES, PAGES = 1 << 18, 8
 
 HEAD = struct.Struct("<cI")
@@ -120,18 +121,26 @@ def _decode(pipe: Pipe, size: int) -> None:
             pipe.send(b"I", json.dumps(_information(sound)).encode())
             if pipe.receive()[0] != b"G":
                 return
-            frames = max(1, min(BLOCK_FRAMES, BLOCK_BYTES // (4 * sound.channels)))
-            buffer = bytearray(frames * sound.channels * 4)
-            _watch()
-            while count := sound.buffer_read_into(buffer, "float32"):
-                pipe.send(b"B", memoryview(buffer)[: count * sound.channels * 4])
-                _watch()
+            _give(pipe, sound)
     except soundfile.LibsndfileError as error:
         pipe.send(b"F", error.error_string.removeprefix("Error : ").rstrip(" .").encode())
     except (MemoryError, RuntimeError, ValueError, TypeError, AssertionError) as error:
         pipe.send(b"F", f"{type(error).__name__} {error}".rstrip().encode())
     else:
         pipe.send(b"E")
+
+
+def _give(pipe: Pipe, sound: soundfile.SoundFile) -> None:
+    """Give all samples of a file, block by block."""
+    frames, size = max(1, min(BLOCK_FRAMES, BLOCK_BYTES // (4 * sound.channels))), 4 * sound.channels
+    buffer = memoryview(bytearray(frames * size))
+    # Behind the last frame of a FLAC may be anything, which libFLAC would take for damage.
+    left = sound.frames if sound.format == "FLAC" else UNKNOWN_FRAMES
+    _watch()
+    while left and (count := sound.buffer_read_into(buffer[: min(frames, left) * size], "float32")):
+        left -= count
+        pipe.send(b"B", buffer[: count * size])
+        _watch()
 
 
 def _information(sound: soundfile.SoundFile) -> dict[str, object]:
