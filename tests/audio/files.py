@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from io import BytesIO
 
 import soundfile
 
 from acestep_flows.values import FloatArray
-from tests.audio.signals import RATE
+from tests.audio.signals import RATE, noise
 
 FORMATS = [
     ("WAV", "PCM_16"),
@@ -76,3 +77,29 @@ ENDLESS = (
     + bytes(40)
 )
 """A WAV on which libsndfile 1.2.2 does not come to an end: a part of an INFO list with a huge size."""
+
+
+@dataclass(frozen=True)
+class DoorCase:
+    """A file that every door must treat alike: read with this note, or refused with these words (patterns)."""
+
+    content: bytes
+    note: str = ""
+    refusal: str = ""
+
+
+def _cases() -> dict[str, DoorCase]:
+    second = noise(2, RATE)
+    cut = encoded(second)[: -2 * RATE]
+    return {
+        "unknown size": DoorCase(chunk_size(encoded(second), 0, 0)),
+        "wave64": DoorCase(encoded(second, "W64")),
+        "surround": DoorCase(encoded(noise(6, RATE), "FLAC"), note=r"6 channels \(FL FR FC LFE BL BR\) are mixed down"),
+        "endless": DoorCase(ENDLESS, refusal="not readable as audio: no data chunk"),
+        "cut": DoorCase(cut, refusal=r"truncated after 0\.50 s; 0\.50 s are missing"),
+        "m4a": DoorCase(b"\0\0\0\x1cftypM4A \0\0\2\0" + bytes(500), refusal=r"M4A or MP4 file.*ffmpeg -i "),
+        "empty": DoorCase(encoded(second[:, :0]), refusal="no samples .*at least one sample"),
+    }
+
+
+DOOR_CASES = _cases()

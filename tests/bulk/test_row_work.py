@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +16,12 @@ from acestep_flows.audio import formats, read, tags, write
 from acestep_flows.bulk.gates import Gate
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.bulk.row_work import JobWork
-from acestep_flows.errors import StageError, StorageError
+from acestep_flows.errors import InputError, StageError, StorageError
 from acestep_flows.graph.execution.cache_key import CacheKey
 from acestep_flows.graph.execution.result import NodeResult
 from acestep_flows.runtime.bulk.segment_actor import PlanOutcome
 from acestep_flows.values import Audio, File
+from tests.audio.files import DOOR_CASES
 from tests.bulk.jobs import rows_in
 
 TONE = Audio(np.sin(np.arange(48_000) / 20)[None].repeat(2, 0).astype(np.float32) * 0.5, 48_000)
@@ -38,6 +40,24 @@ def ended(work: JobWork, rows: Any, output: Any = TONE, error: Any = None) -> Re
         NodeResult("untaken", "mix"),
     )
     return work.finish(one, PlanOutcome(replace(plan, outputs={"audio": output}, nodes={}), nodes, error))
+
+
+@pytest.mark.parametrize("name", DOOR_CASES)
+def test_files_as_people_have_them(tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str) -> None:
+    case = DOOR_CASES[name]
+    (tmp_path / "song.audio").write_bytes(case.content)
+    row = {"reference": str(tmp_path / "song.audio"), "tags": "pop", "seed": 1}
+    work, rows = rows_in(tmp_path, [row], graph="audio2audio")
+    attempt, _ = work.plan_attempt(next(iter(rows)))
+    if case.refusal:
+        with pytest.raises(InputError, match=case.refusal):
+            work.plan(attempt)
+        return
+    for _ in range(2):
+        work.plan(attempt)
+    told = [record.getMessage() for record in caplog.records if "input" in record.getMessage()]
+    assert len(told) == bool(case.note)
+    assert all(re.search(f"input reference: {case.note}", message) for message in told)
 
 
 def test_a_song_is_measured_and_put_in_place(tmp_path: Path) -> None:

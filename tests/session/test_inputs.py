@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from acestep_flows.errors import InputError
 from acestep_flows.graph.library import shipped
 from acestep_flows.session import RunResult
 from acestep_flows.value_file import encode_value
+from tests.audio.files import DOOR_CASES
 from tests.session.songs import CLASHING, DECODE, NESTING, SOURCE, WORDS
 
 
@@ -117,6 +119,20 @@ def test_audio_and_text_come_from_files(session: Session, tmp_path: Path, monkey
         assert named.inputs["lyrics"] == "[verse]\nhello"
     same = session.run("repaint", source=read.audio("a.wav"), tags="pop", lyrics="[verse]\nhello", **options)
     assert same.audio == named.audio
+
+
+@pytest.mark.parametrize("name", DOOR_CASES)
+def test_files_as_people_have_them(session: Session, tmp_path: Path, name: str) -> None:
+    case, path = DOOR_CASES[name], tmp_path / "song.audio"
+    path.write_bytes(case.content)
+    inputs = {"reference": path, "tags": "pop", "steps": 1, "seed": 1}
+    if case.refusal:
+        with pytest.raises(InputError, match=f"reference: .*song.audio: {case.refusal}"):
+            session.run("audio2audio", inputs=inputs)
+        return
+    told = [warning for warning in session.run("audio2audio", inputs=inputs).warnings if "input" in warning]
+    assert len(told) == bool(case.note)
+    assert all(re.match(f"input reference: {case.note}", warning) for warning in told)
 
 
 def test_music_is_audio_or_latents_in_every_form(session: Session, result: RunResult, tmp_path: Path) -> None:

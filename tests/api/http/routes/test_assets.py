@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -24,6 +25,7 @@ from acestep_flows.api.options import ApiOptions
 from acestep_flows.api.store.artifacts import Artifacts
 from acestep_flows.model.checkpoint import Checkpoint
 from tests.api.door import Door, opened, sound
+from tests.audio.files import DOOR_CASES
 
 
 def unfinished(door: Door) -> list[Path]:
@@ -53,6 +55,26 @@ def test_an_upload_is_the_input_of_a_run(door: Door) -> None:
     asset = door.upload(sound()).json()["id"]
     run = door.finished("audio2audio", {"reference": asset, "tags": "x", "steps": 1})
     assert run["inputs"]["reference"] == {"asset": asset}
+
+
+@pytest.mark.parametrize("name", DOOR_CASES)
+def test_files_as_people_have_them(door: Door, name: str) -> None:
+    case = DOOR_CASES[name]
+    response = door.upload(case.content)
+    if case.refusal:
+        assert response.status_code == 422
+        assert re.match(f"upload: {case.refusal}", response.json()["error"]["message"])
+        assert not unfinished(door)
+        return
+    details = response.json()["details"]
+    assert (details["seconds"], details["sample_rate"], details["channels"]) == (1.0, 48_000, 2)
+    assert bool(case.note) == ("notes" in details)
+    inputs = {"reference": response.json()["id"], "tags": "x", "steps": 1}
+    told = [warning for warning in door.finished("audio2audio", inputs)["warnings"] if "input" in warning]
+    planned = door.client.post("/v1/graphs/audio2audio/plan", json={"inputs": inputs}).json()["warnings"]
+    assert len(told) == bool(case.note)
+    assert told == [warning for warning in planned if "input" in warning]
+    assert all(re.match(f"input reference: {case.note}", warning) for warning in told)
 
 
 def bombs() -> dict[str, bytes]:
