@@ -61,6 +61,24 @@ def test_peaks_over_full_scale_are_turned_down_and_told(tmp_path: Path) -> None:
     np.testing.assert_allclose(restored[:, 21_000:], samples[:, 21_000:], rtol=0, atol=2**-23)
 
 
+@pytest.mark.parametrize("name", ["mp3", "ogg"])
+@pytest.mark.parametrize("level", [0.95, 1.0, 1.4])
+def test_lossy_files_do_not_come_out_over_full_scale(tmp_path: Path, name: str, level: float) -> None:
+    time_axis = np.arange(2 * RATE) / RATE
+    clipped = np.clip(3 * np.sin(2 * np.pi * 220 * time_axis) + np.sin(2 * np.pi * 3_100 * time_axis), -1, 1)
+    sound = Audio((level * np.stack([clipped, -clipped])).astype(np.float32), RATE)
+    written = write.audio(tmp_path / f"song.{name}", sound)
+    assert (written.over > 0) == (level > 1)
+    assert np.abs(read.audio(written.path).samples).max() <= 1.0
+
+
+@pytest.mark.parametrize("name", ["mp3", "ogg"])
+def test_a_lossy_file_of_a_song_with_headroom_is_as_before(name: str) -> None:
+    sound = sine(440, 1.0, level=0.85)
+    assert write.limit(sound, write.LOSSY_CEILING) is sound
+    assert write.encode(sound, FORMATS[name], subtype=None, tags=None)[1] == 0
+
+
 @pytest.mark.parametrize("name", ["wav", "flac"])
 def test_samples_of_a_16_bit_file_are_written_to_the_bit(tmp_path: Path, name: str) -> None:
     """What an edit keeps of a user's song is the same in the file."""
