@@ -107,7 +107,7 @@ class _RemoteFile:
         return self._pages[number]
 
 
-class _Sound(soundfile.SoundFile):
+class _Sound(soundfile.SoundFile):  # type: ignore[misc]  # it has no types
     """A decoder that only reads on. soundfile seeks after each read where it can, which fails for unknown lengths."""
 
     def seekable(self) -> bool:

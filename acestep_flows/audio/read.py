@@ -76,7 +76,7 @@ def audio(source: Source, *, name: str | None = None, longest: float = LONGEST_S
     parts: list[tuple[FloatArray, int]] = []
     where = _name(source, name)
     with opened(source, where) as file:
-        reading = _Reading(file, where, longest, LARGEST_DECODED)
+        reading = _Reading(file, where, longest, LARGEST_DECODED, _path(source, name))
         for part in reading.container.parts:
             collected = _Samples()
             rate = reading.part(part, collected.add, collected.expect)
@@ -98,7 +98,7 @@ def describe(
     """
     where = _name(source, name)
     with opened(source, where) as file:
-        reading = _Reading(file, where, longest, largest)
+        reading = _Reading(file, where, longest, largest, _path(source, name))
         rates = [reading.part(part, lambda block: None) for part in reading.container.parts]
         reading.check()
     samples = round(reading.seconds * rates[0])
@@ -140,9 +140,9 @@ class _Reading:
         notes: what was changed.
     """
 
-    def __init__(self, file: BinaryIO, where: str, longest: float, largest: int) -> None:
+    def __init__(self, file: BinaryIO, where: str, longest: float, largest: int, path: str) -> None:
         self._file, self._where, self._longest, self._largest = file, where, longest, largest
-        self.container: Container = containers.examine(file, where)
+        self.container: Container = containers.examine(file, where, path)
         self.seconds, self.channels, self.notes = 0.0, 0, tuple[str, ...]()
         self._bytes = self._invalid = 0
         self._missing: Missing | None = self.container.missing
@@ -274,6 +274,10 @@ def _joined(parts: list[tuple[FloatArray, int]]) -> FloatArray:
     channels = max(len(samples) for samples, _ in parts)
     same = [resample(samples, rate, parts[0][1], LISTENING_FILTER) for samples, rate in parts if samples.size]
     return np.concatenate([np.broadcast_to(samples, (channels, samples.shape[1])) for samples in same], axis=1)
+
+
+def _path(source: Source, name: str | None) -> str:
+    return "" if isinstance(source, bytes) or name else str(source)
 
 
 def _name(source: Source, name: str | None) -> str:

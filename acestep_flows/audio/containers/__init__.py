@@ -17,11 +17,12 @@ READABLE = ("wav", "flac", "mp3", "ogg", "aiff", "caf")
 ALLOWED = ", ".join(sorted(READABLE))
 
 
-def examine(file: BinaryIO, where: str) -> Container:
+def examine(file: BinaryIO, where: str, path: str = "") -> Container:
     """The container of an audio file.
 
     Args:
         where: the file's name, for errors.
+        path: of the file, for the command that converts it.
 
     Raises:
         InputError: it is no audio file that can be read.
@@ -33,7 +34,7 @@ def examine(file: BinaryIO, where: str) -> Container:
     except Unreadable as error:
         raise InputError(f"not readable as audio: {error}", where=where, allowed=ALLOWED) from None
     if format := foreign.name(window.read(0, 20)):
-        advice = f"{ALLOWED}; {foreign.advice(format, where)}"
+        advice = f"{ALLOWED}; {foreign.advice(format, path)}"
         raise InputError(f"{format} file, which is not read", where=where, allowed=advice)
     raise InputError("not readable as audio: no known format", where=where, allowed=ALLOWED)
 

@@ -46,11 +46,9 @@ def name(head: bytes) -> str | None:
 
 
 def advice(format: str, file: str) -> str:
-    """What to do with a file of such a format, in a few words."""
+    """What to do with a file of such a format, in a few words. `file` is its path; empty: not for the user to know."""
     if format == NOTES[1]:
         return "notes are no sound; render them with a synthesiser first"
-    path = PurePath(file)
-    known = bool(path.suffix)
-    source = shlex.quote(str(path)) if known else "FILE"
-    target = shlex.quote(str(path.with_suffix(".flac"))) if known else "FILE.flac"
+    path = PurePath(file or "FILE")
+    source, target = shlex.quote(str(path)), shlex.quote(str(path.with_suffix(".flac")))
     return f"convert it first: ffmpeg -i {source} -vn {target}"
