@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import re
+import socket
 
 import httpx2
 
+from acestep_flows.api.execution.public_address import is_public
 from acestep_flows.errors import InputError
 from acestep_flows.settings import WEBHOOK_SECRET
 
 LONGEST_URL = 2000
 ALLOWED = "an http or https URL"
+LOCAL_NAMES = ("localhost", "local", "internal", "home.arpa")
+"""Names, and the ends of names, that mean this machine or its network."""
 
 _LABEL = r"[A-Za-z0-9_-]{1,63}"
 _HOST = re.compile(rf"(?=.{{1,254}}$){_LABEL}(\.{_LABEL})*\.?|[0-9a-fA-F:.]{{2,45}}")
-_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
-"""The IPv6 addresses allocated so far. Others are local, or embed IPv4 addresses in outdated ways."""
-
-_DOCUMENTATION = ipaddress.ip_network("3fff::/20")  # unknown to the ipaddress module of older Pythons
+_NUMBERS = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+))*\.?", re.IGNORECASE)
+"""IPv4 addresses as resolvers read them: `127.1`, `0x7f.1`, `2130706433`, `0177.0.0.1`."""
 
 
 def check_url(text: str, secret: str | None, private: bool) -> httpx2.URL:
@@ -45,24 +46,19 @@ def check_url(text: str, secret: str | None, private: bool) -> httpx2.URL:
         raise InputError("not a URL that can be called", where="webhook.url", allowed=ALLOWED)
     if url.userinfo:
         raise InputError("a URL with a user or password", where="webhook.url", allowed=f"{ALLOWED} without them")
-    with contextlib.suppress(ValueError):
-        if not private and not is_public(str(ipaddress.ip_address(url.host))):
-            raise InputError("a private address", where="webhook.url", allowed="a public address")
-    name = url.host.removesuffix(".")
-    if not private and (name == "localhost" or name.endswith((".localhost", ".internal", ".local"))):
+    if not private and _is_private(host.lower()):
         raise InputError("a private address", where="webhook.url", allowed="a public address")
     return url
 
 
-def is_public(address: str) -> bool:
-    """Whether an IP address is on the public internet. An IPv4 address embedded in an IPv6 one is judged itself."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        embedded = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if embedded is not None:
-            return ip.ipv4_mapped is not None and is_public(str(embedded))
-        if ip in ipaddress.ip_network("64:ff9b::/96"):
-            return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
-        if ip not in _GLOBAL_UNICAST or ip in _DOCUMENTATION:
-            return False
-    return ip.is_global and not ip.is_multicast
+def _is_private(host: str) -> bool:
+    """Whether a host is a private address or a name for one, without a lookup."""
+    if _NUMBERS.fullmatch(host):
+        try:
+            return not is_public(socket.inet_ntoa(socket.inet_aton(host.removesuffix("."))))
+        except OSError:
+            return True  # numbers that are no address, which resolvers may read as they like
+    with contextlib.suppress(ValueError):
+        return not is_public(host)
+    name = host.removesuffix(".")
+    return name in LOCAL_NAMES or name.endswith(tuple(f".{local}" for local in LOCAL_NAMES))

@@ -22,8 +22,9 @@ from typing import Any
 
 import httpx2
 
+from acestep_flows.api.execution.public_address import is_public
 from acestep_flows.api.execution.webhook_signature import sign
-from acestep_flows.api.execution.webhook_url import check_url, is_public
+from acestep_flows.api.execution.webhook_url import check_url
 from acestep_flows.api.store.records import RunRecord
 from acestep_flows.api.store.runs import RunTable
 from acestep_flows.errors import InputError

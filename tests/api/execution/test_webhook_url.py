@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from acestep_flows.api.execution.webhook_url import check_url, is_public
+from acestep_flows.api.execution.public_address import is_public
+from acestep_flows.api.execution.webhook_url import check_url
 from acestep_flows.errors import InputError
 
 SECRET = "a secret of the server"
@@ -37,7 +38,10 @@ def test_public_addresses(address: str) -> None:
      "http://127.0.0.1/", "http://[::1]:80/", "http://localhost:8777/", "http://db.internal/", "http://169.254.169.254/x",
      "https://" + "a" * 3000, "http://a b/", "javascript:alert(1)", "http://[x]/", "http://hooks.example:99999999/",
      f"http://{'a' * 64}.example/", "http://hooks..example/", "http://.example/", "http://localhost./",
-     "http://LOCALHOST/", "http://db.internal./"],
+     "http://LOCALHOST/", "http://db.internal./", "http://127.1/", "http://0x7f.1/", "http://2130706433/", "http://0/",
+     "http://0177.0.0.1/", "http://10.1/", "http://127.0.0.1./", "http://4294967296/", "http://1.2.3.4.5/",
+     "http://[::ffff:10.0.0.1]/", "http://[64:ff9b::7f00:1]/", "http://\uff11\uff12\uff17.0.0.1/", "http://nas.home.arpa/",
+     "http://printer.local/", "http://192.0.0.9/", "http://[2001:1::1]/"],
 )  # fmt: skip
 def test_unusable_urls_are_refused(url: str) -> None:
     with pytest.raises(InputError):
