@@ -1,8 +1,8 @@
 """Which IP addresses are on the public internet.
 
 The tables are our own, because `ipaddress` of one Python knows other registries than that of the next. They hold every
-block of IANA's special-purpose registries (RFC 6890 and its updates, as of October 2025), those that IANA calls globally
-reachable too: they are relays, sinks and anycast services, never the receiver of a webhook.
+block of IANA's special-purpose registries (RFC 6890 and its updates, as of October 2025). That includes those that IANA
+calls globally reachable: they are relays, sinks and anycast services, never the receiver of a webhook.
 """
 
 from __future__ import annotations

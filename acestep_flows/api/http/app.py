@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,6 +21,8 @@ from acestep_flows.api.http.dependencies import Streams
 from acestep_flows.api.http.file_links import FileLinks
 from acestep_flows.api.http.limits import BodyLimit, HostCheck
 from acestep_flows.api.http.metrics import Metrics, RequestMetrics
+from acestep_flows.api.http.page_origin import PageCheck
+from acestep_flows.api.http.query_check import check_query
 from acestep_flows.api.http.response_schemas import Failure
 from acestep_flows.api.http.responses import ResponseBuilder
 from acestep_flows.api.http.routes import (
@@ -84,6 +86,7 @@ def create_app(service: Service) -> FastAPI:
         description=DESCRIPTION,
         lifespan=_lifespan,
         responses=COMMON,
+        dependencies=[Depends(check_query)],
         generate_unique_id_function=_operation_id,
         redirect_slashes=False,
         docs_url=None,  # `routes.pages` has one that asks no other origin
@@ -109,6 +112,7 @@ def _add_middleware(app: FastAPI, service: Service) -> None:
     app.add_middleware(
         BodyLimit, largest=options.body_bytes, larger=dict.fromkeys((UPLOADS, recipes.PATH), options.upload_bytes)
     )
+    app.add_middleware(PageCheck, origins=options.origins)
     hosts = options.hosts or (() if service.keys else LOOPBACK_HOSTS)
     if hosts:
         app.add_middleware(HostCheck, hosts=hosts)

@@ -12,7 +12,7 @@ from fastapi.security import APIKeyCookie, APIKeyHeader, HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 from starlette.concurrency import run_in_threadpool
 
-from acestep_flows.api.http.browser_session import COOKIE, session_key
+from acestep_flows.api.http.browser_session import COOKIE, find_session_key, session_key
 from acestep_flows.api.http.keys import Key
 from acestep_flows.api.http.responses import ResponseBuilder
 from acestep_flows.api.service import Service
@@ -32,10 +32,11 @@ class Caller:
     Attributes:
         key: the API key; None if the server has no keys.
         owner: owner of the runs and assets that the caller makes.
+        session: token of the browser session that stands for the key; None if the request had the key itself.
     """
 
-    def __init__(self, key: Key | None) -> None:
-        self.key = key
+    def __init__(self, key: Key | None, session: str | None = None) -> None:
+        self.key, self.session = key, session
         self.owner = key.name if key is not None else ""
 
     @property
@@ -71,13 +72,21 @@ async def caller(
     presented = bearer.credentials if bearer is not None else key
     service = service_of(request)
     if service.keys and presented is None and session:
-        return Caller(await session_key(request, service, session))
+        return Caller(await session_key(request, service, session), session)
     return Caller(service.keys.admit(presented))
 
 
 async def response_builder(request: Request) -> ResponseBuilder:
     """Builds the response bodies of this request."""
     return ResponseBuilder(str(request.scope.get("root_path", "")).rstrip("/"), service_of(request).redact)
+
+
+async def is_signed_in(service: Service, caller: Caller) -> bool:
+    """Whether a caller may still have what it asked for: false once its browser session is over.
+
+    What is answered over a long time asks this again and again.
+    """
+    return caller.session is None or await in_thread(find_session_key, service, caller.session) is not None
 
 
 TheService = Annotated[Service, Depends(service)]

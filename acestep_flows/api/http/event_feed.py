@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from acestep_flows.api.execution.run_notifier import EVERY_RUN
-from acestep_flows.api.http.dependencies import Caller, Streams, in_thread
+from acestep_flows.api.http.dependencies import Caller, Streams, in_thread, is_signed_in
 from acestep_flows.api.http.errors import Redactor
 from acestep_flows.api.http.event_stream import HEARTBEAT, RETRY, event_data
 from acestep_flows.api.http.long_poll import PollInterval
@@ -26,7 +26,9 @@ def encode_numbered(event: NumberedEvent, redact: Redactor) -> bytes:
 
 
 async def follow_all(service: Service, streams: Streams, caller: Caller, after: int) -> AsyncIterator[bytes]:
-    """Yield the events of all of a caller's runs after number `after`, without end, and heartbeats in between.
+    """Yield the events of all of a caller's runs after number `after`, and heartbeats in between.
+
+    It ends only with the caller's browser session, where there is one.
 
     The first event, `ready`, has the number to resume after, also for a client that sees no other.
     """
@@ -35,6 +37,8 @@ async def follow_all(service: Service, streams: Streams, caller: Caller, after: 
         interval, last_sent = PollInterval(), time.monotonic()
         while True:
             news = service.notifier.listen(EVERY_RUN)
+            if not await is_signed_in(service, caller):
+                return
             events, after = await in_thread(service.home.feed.read, caller.visible_owner, after)
             for event in events:
                 yield encode_numbered(event, service.redact)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
-from acestep_flows.api.http.dependencies import Streams, in_thread
+from acestep_flows.api.http.dependencies import Caller, Streams, in_thread, is_signed_in
 from acestep_flows.api.http.errors import Redactor
 from acestep_flows.api.http.long_poll import PollInterval
 from acestep_flows.api.service import Service
@@ -45,17 +45,18 @@ def event_data(event: StoredEvent, redact: Redactor) -> dict[str, Any]:
     return {"seq": event.seq, "type": event.type, **redact.content(event.body), "at": at}
 
 
-async def follow(service: Service, streams: Streams, owner: str, id: str, after: int) -> AsyncIterator[bytes]:
+async def follow(service: Service, streams: Streams, caller: Caller, id: str, after: int) -> AsyncIterator[bytes]:
     """Yield the events of a run after number `after`, up to the one that ends it, and heartbeats in between.
 
-    Args:
-        owner: owner of the API key of the request; the stream counts towards its share.
+    It ends early when the caller's browser session does. The stream counts towards the share of the caller's key.
     """
-    async with streams.hold(owner):
+    async with streams.hold(caller.owner):
         yield f"retry: {RETRY}\n\n".encode()
         interval, last_sent, ended = PollInterval(), time.monotonic(), False
         while True:
             news = service.notifier.listen(id)
+            if not await is_signed_in(service, caller):
+                return
             events = await in_thread(service.home.runs.events, id, after)
             for event in events:
                 yield encode_event(event, service.redact)

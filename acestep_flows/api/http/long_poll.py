@@ -7,9 +7,10 @@ import time
 from collections.abc import Awaitable, Callable
 
 from acestep_flows.api.execution.run_notifier import wait_at_most
-from acestep_flows.api.http.dependencies import in_thread
+from acestep_flows.api.http.dependencies import Caller, in_thread, is_signed_in
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.records import RunRecord
+from acestep_flows.errors import Unauthorized
 
 SHORTEST, LONGEST = 0.05, 1.0  # seconds between polls
 
@@ -31,17 +32,22 @@ class PollInterval:
 
 
 async def wait_for_end(
-    service: Service, id: str, seconds: float, disconnected: Callable[[], Awaitable[bool]]
+    service: Service, caller: Caller, id: str, seconds: float, disconnected: Callable[[], Awaitable[bool]]
 ) -> RunRecord:
     """The run when it has ended, or as it is after `seconds`.
 
     Args:
         disconnected: whether the client has disconnected.
+
+    Raises:
+        Unauthorized: the caller's browser session ended meanwhile.
     """
     end = time.monotonic() + seconds
     interval = PollInterval()
     while True:
         news = service.notifier.listen(id)
+        if not await is_signed_in(service, caller):
+            raise Unauthorized("the session is over; sign in again")
         record = await in_thread(service.home.runs.get, id)
         left = end - time.monotonic()
         if record.state.ended or left <= 0 or await disconnected():

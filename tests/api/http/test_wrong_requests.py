@@ -225,3 +225,34 @@ def test_an_asset_that_does_not_exist_names_the_input(door: Door, tmp_path: Path
     error = fault(door.client.post("/v1/runs", json=body), 404)
     assert error["message"].startswith("reference: no asset 'song.wav'; ids look like asset-")
     assert error["field"] == "reference"
+
+
+def test_an_unknown_parameter_is_refused_on_every_route(door: Door, operations: list[Any]) -> None:
+    routes = [(path, method, what) for path, method, what in operations if path.startswith("/v1/")]
+    assert len(routes) > 25
+    for path, method, what in routes:
+        known = [each["name"] for each in what.get("parameters", ()) if each["in"] == "query"]
+        error = fault(door.client.request(method, filled(path), params={"wiat": "1"}, content=b"{}"), 422)
+        assert error["field"] == "wiat"
+        assert error["allowed"] == (", ".join(known) or "no parameters")
+        assert "no such parameter" in error["message"]
+        for name in known:
+            wrong = fault(door.client.request(method, filled(path), params={name[:-1] + "_": "1"}), 422)
+            assert f"did you mean {name!r}?" in wrong["message"]
+
+
+def test_a_parameter_given_twice_is_refused_unless_it_is_a_list(door: Door) -> None:
+    error = fault(door.client.get("/v1/runs?limit=1&limit=2"), 422)
+    assert (error["field"], error["message"]) == ("limit", "limit: given several times (allowed: once)")
+    assert door.client.get("/v1/runs?label=a&label=b").status_code == 200
+
+
+def test_probes_may_add_parameters(door: Door) -> None:
+    for path in ("/", "/healthz", "/readyz", "/metrics", "/docs", "/openapi.json"):
+        assert door.client.get(path, params={"probe": "1"}).status_code == 200
+
+
+def test_other_methods_of_a_file_know_the_same_parameters(door: Door) -> None:
+    path = f"/v1/runs/run-{GOOD_ID}/outputs/audio"
+    assert door.client.head(path, params={"formt": "mp3"}).status_code == 422
+    assert door.client.head(path, params={"format": "mp3"}).status_code == 404

@@ -9,8 +9,9 @@ from fastapi import APIRouter, Cookie, Query, Request
 from starlette.responses import Response
 
 from acestep_flows.api.http.account_schemas import BrowserSession, Me, OwnerUsage, SessionRequest, UsageList
-from acestep_flows.api.http.browser_session import COOKIE, is_https, refuse_other_sites
+from acestep_flows.api.http.browser_session import COOKIE, refuse_other_sites
 from acestep_flows.api.http.dependencies import TheCaller, TheService, in_thread
+from acestep_flows.api.http.page_origin import is_https
 from acestep_flows.api.http.response_schemas import Failure
 from acestep_flows.api.store.records import UsageRecord
 from acestep_flows.api.store.sessions import SESSION_SECONDS

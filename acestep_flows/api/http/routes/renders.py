@@ -47,7 +47,7 @@ async def render(
         check_output(scope, body.output)
         record = await accept_run(service, caller, name, body.inputs, body, idempotency_key)
         seconds = min(body.timeout, service.options.render_seconds)
-        record = await wait_for_end(service, record.id, seconds, request.is_disconnected)
+        record = await wait_for_end(service, caller, record.id, seconds, request.is_disconnected)
     url = builder.run_url(record.id)
     run_link = {"run": {"id": record.id, "url": url}}
     if not record.state.ended:

@@ -115,7 +115,7 @@ async def show_run(
     if wait > 0 and not record.state.ended and streams.has_room(caller.owner):
         async with streams.hold(caller.owner):
             seconds = min(wait, service.options.render_seconds)
-            record = await wait_for_end(service, id, seconds, request.is_disconnected)
+            record = await wait_for_end(service, caller, id, seconds, request.is_disconnected)
     return await full_run(service, record, builder)
 
 
@@ -182,7 +182,7 @@ async def follow_run(
     streams: Streams = request.app.state.streams
     streams.check(caller.owner)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(follow(service, streams, caller.owner, id, after), headers=headers, media_type=TYPE)
+    return StreamingResponse(follow(service, streams, caller, id, after), headers=headers, media_type=TYPE)
 
 
 async def full_run(service: Service, record: RunRecord, builder: ResponseBuilder) -> Run:

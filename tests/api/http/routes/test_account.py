@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
@@ -158,3 +160,40 @@ def test_behind_a_proxy_the_public_address_counts(strict: Checkpoint, tmp_path: 
         accepted = door.client.get("/v1/runs", headers=token).json()["runs"][0]
         assert accepted["links"]["self"] == f"/songs/v1/runs/{accepted['id']}"
         assert door.client.get(accepted["links"]["self"], headers=token).status_code == 200
+
+
+def test_what_a_session_holds_open_ends_with_it(strict: Checkpoint, tmp_path: Path) -> None:
+    """Event streams and waiting requests of a browser end when it signs out; those with the key go on."""
+    secret, key = new_key("alice")
+    with opened(tmp_path, strict, keys=Keyring([key]), headers={"X-API-Key": secret}, executing=False) as door:
+        run = door.submit()["links"]["self"]
+        opened_session = httpx2.post(f"{door.url}/v1/session", json={"key": secret})
+        cookies = dict(opened_session.cookies)
+
+        def follow(path: str) -> float:
+            begun = time.monotonic()
+            with httpx2.stream("GET", f"{door.url}{path}", cookies=cookies, timeout=20) as stream:
+                assert stream.status_code == 200
+                for _ in stream.iter_bytes():
+                    pass
+            return time.monotonic() - begun
+
+        def wait() -> int:
+            return httpx2.get(f"{door.url}{run}?wait=15", cookies=cookies, timeout=20).status_code
+
+        with ThreadPoolExecutor(4) as pool, door.client.stream("GET", "/v1/events") as with_key:
+            held = [pool.submit(follow, path) for path in ("/v1/events", f"{run}/events")]
+            waiting = pool.submit(wait)
+            until(lambda: door.client.get("/v1/stats").json()["streams"] == 4)
+            assert httpx2.delete(f"{door.url}/v1/session", cookies=cookies).status_code == 204
+            assert max(stream.result(5) for stream in held) < 10
+            assert waiting.result(5) == 401
+            assert with_key.status_code == 200
+            until(lambda: door.client.get("/v1/stats").json()["streams"] == 1)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
