@@ -36,8 +36,8 @@ class PageCheck:
             request = Request(scope)
             if names_page(request) and not (self._is_allowed(request) or is_from_own_page(request)):
                 error = Unauthorized(
-                    "a page of another site sent this; the operator can let it (serve --origin, or --public-url for the "
-                    "server's own address)"
+                    "a page of another site sent this; the operator can let it (serve --origin, or --public-url for "
+                    "the server's own address)"
                 )
                 await error_response(error)(scope, receive, send)
                 return

@@ -18,6 +18,7 @@ from acestep_flows.api.http.app import create_app
 from acestep_flows.api.http.keys import Keyring
 from acestep_flows.api.server.address import url_of
 from acestep_flows.api.server.assembly import assemble
+from acestep_flows.api.server.connections import ConnectionLimits, http_config, lengthen_queue, within_descriptors
 from acestep_flows.api.server.options import ServerOptions
 from acestep_flows.api.store.home import Home
 from acestep_flows.runtime.serving.pool import Pool
@@ -55,14 +56,20 @@ class HttpProcess:
             listening: a bound socket.
             on_ready: called once with a line for people that has the address.
         """
-        config = uvicorn.Config(
+        config = http_config(
             create_app(self._service),
+            within_descriptors(ConnectionLimits()),
             log_level="error",
             access_log=False,
             timeout_graceful_shutdown=HANG_UP_SECONDS,
             server_header=False,
         )
-        http = _UvicornServer(config, lambda: on_ready(self._greeting(listening)))
+
+        def ready() -> None:
+            lengthen_queue(listening)
+            on_ready(self._greeting(listening))
+
+        http = _UvicornServer(config, ready)
         with self._signals():
             executor = asyncio.create_task(self._executor.run())
             serving = asyncio.create_task(http.serve([listening]))
