@@ -17,6 +17,7 @@ from acestep_flows.api.http.limits import ByteBudget
 from acestep_flows.api.http.model_card import ModelCard, unknown_model
 from acestep_flows.api.options import ApiOptions
 from acestep_flows.api.store.home import Home
+from acestep_flows.api.store.statistics import node_durations
 from acestep_flows.errors import NotFound
 from acestep_flows.graph.checking.check import checked
 from acestep_flows.graph.checking.scope import Scope
@@ -165,6 +166,16 @@ class Service:
             GraphError: the graph has problems.
         """
         return checked(graph, self.registry, self.library.nested)
+
+    def timings_of(self, owner: str) -> Timings:
+        """Durations of stages in an owner's latest runs. Blocks."""
+        own = Timings()
+        if self.scheduler is None:
+            return own
+        for stage, steps, seconds in node_durations(self.home.database, owner):
+            if stage in self.registry:
+                own.record(stage, self.scheduler.runner.numerics(self.registry[stage]), steps, seconds, 0)
+        return own
 
     def expected_seconds(self, plan: Plan) -> float | None:
         """Seconds for all nodes of a plan one after the other, with nothing cached; None if a stage was never timed."""

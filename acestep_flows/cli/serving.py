@@ -244,7 +244,8 @@ def cancel(run: str, as_json: bool, server: str | None) -> None:
 )
 @click.option("--requests-per-minute", type=int, metavar="N", help="Requests, on average.  [default: 600]")
 @click.option("--runs", type=int, metavar="N", help="Runs that wait or work at once.  [default: no limit]")
-def key(name: str, file: Path | None, **limits: int | None) -> None:
+@click.option("--operator", is_flag=True, help="It sees the numbers of the whole server, also with other keys.")
+def key(name: str, file: Path | None, operator: bool, **limits: int | None) -> None:
     """Make an API key for NAME, print it once and store its digest.
 
     Servers read the file when they start.
@@ -257,7 +258,7 @@ def key(name: str, file: Path | None, **limits: int | None) -> None:
     file = file or read_settings().api_key_file
     if file is None:
         raise InputError("no key file", where="--file", allowed=f"a path, here or in {API_KEY_FILE}")
-    click.echo(add_key(file, name, **limits))
+    click.echo(add_key(file, name, operator=operator or None, **limits))
 
 
 COMMANDS = (serve, key, submit, status, watch, fetch_output, cancel)

@@ -154,7 +154,9 @@ def _serve(server: uvicorn.Server, service: Service, executing: bool) -> None:
         if not executing:
             await server.serve()
             return
-        executor = Executor(home, scheduler, slots=2, poll=0.02, notifier=service.notifier)
+        executor = Executor(
+            home, scheduler, slots=2, poll=0.02, notifier=service.notifier, silent=service.keys.are_several
+        )
         work = asyncio.create_task(executor.run())
         await server.serve()
         await executor.drain()

@@ -26,6 +26,7 @@ from acestep_flows.api.execution.previews import LONGEST, PreviewMaker
 from acestep_flows.api.execution.run_journal import Journal, node_weights
 from acestep_flows.api.execution.run_notifier import RunNotifier
 from acestep_flows.api.execution.store_outputs import StoredOutputs, store_outputs
+from acestep_flows.api.execution.untold_hits import UntoldHits
 from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.leases import end_state
 from acestep_flows.api.store.records import NodeRecord, RunState
@@ -67,6 +68,7 @@ class Executor:
         model: name of the weights in recipes.
         notifier: notified whenever something was written about a run.
         preview_seconds: length of previews.
+        silent: tell cache hits as computations, because callers share the server.
 
     Attributes:
         failures: number of failures by part of the background work, which continues after a failure.
@@ -86,12 +88,13 @@ class Executor:
         model: str = "",
         notifier: RunNotifier | None = None,
         preview_seconds: float = LONGEST,
+        silent: bool = False,
     ) -> None:
         self.name = name or f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
         self.slots = slots
         self._home, self._scheduler, self._retention, self._poll = home, scheduler, retention, poll
         self._model, self._notifier = model, notifier if notifier is not None else RunNotifier()
-        self._preview_seconds = preview_seconds
+        self._preview_seconds, self._silent = preview_seconds, silent
         self._tracer, self._traces = tracer, tracer is not None or tracing.has_provider()
         self.failures: Counter[str] = Counter()
         self.ended = False
@@ -270,7 +273,9 @@ class Executor:
         if stored_nodes is None:
             work.lost = True
             raise asyncio.CancelledError
-        work.journal = Journal(stored_nodes, node_weights(plan, scheduler), record.progress)
+        weights = node_weights(plan, scheduler)
+        untold = UntoldHits(plan, scheduler, weights) if self._silent else None
+        work.journal = Journal(stored_nodes, weights, record.progress, untold)
         deadline = None if record.deadline_at is None else max(0.0, record.deadline_at - time.time())
         mode: Any = record.cache
         every = record.preview_every or 0
@@ -285,7 +290,7 @@ class Executor:
             await maker.close()
         files = {digest: f"asset:{asset}" for digest, asset in assets.items()}
         values = await scheduler.runner.fetch(dict(result.outputs))
-        run_recipe = recipe(result, content, files, self._model)
+        run_recipe = recipe(result if untold is None else untold.result(result), content, files, self._model)
         stem = f"{record.graph}-{record.id[-6:]}"
         return await self._in_file_thread(_keep, values, run_recipe, home, record.format, stem)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from acestep_flows.api.execution.untold_hits import UntoldHits
 from acestep_flows.api.store.leases import SETTLED, RunChanges
 from acestep_flows.api.store.records import NodeRecord
 from acestep_flows.graph.execution.events import ENDS, Event
@@ -26,9 +27,17 @@ class Journal:
         nodes: the nodes when the run starts or continues. Settled nodes stay settled.
         weights: weight of each node in the progress, by position.
         progress: progress of the run so far, 0 to 1.
+        untold: tells cache hits as computations; None tells them as they are.
     """
 
-    def __init__(self, nodes: Sequence[NodeRecord], weights: Sequence[float], progress: float = 0.0) -> None:
+    def __init__(
+        self,
+        nodes: Sequence[NodeRecord],
+        weights: Sequence[float],
+        progress: float = 0.0,
+        untold: UntoldHits | None = None,
+    ) -> None:
+        self._untold = untold
         self._nodes = list(nodes)
         self._at = {node.id: position for position, node in enumerate(nodes)}
         self._weights = weights
@@ -45,6 +54,13 @@ class Journal:
         """Add an event of a node. Events of the run itself are written by the store."""
         if not event.node:
             return
+        if self._untold is None:
+            self._add(event)
+        elif event.type != "cached" or self._nodes[self._at[event.node]].state not in SETTLED:
+            for told in self._untold.events(event):
+                self._add(told)
+
+    def _add(self, event: Event) -> None:
         at = self._at[event.node]
         node = _apply(self._nodes[at], event)
         if node is not self._nodes[at]:

@@ -44,6 +44,10 @@ class Caller:
         """The owner whose runs and assets the caller may see; None is all owners."""
         return self.key.name if self.key is not None else None
 
+    def sees_whole(self, service: Service) -> bool:
+        """Whether the caller may see what all callers do together: with the sole key, an operator's, or without keys."""
+        return self.key is None or self.key.operator or not service.keys.are_several
+
 
 def service_of(request: Request) -> Service:
     """The service of the application."""

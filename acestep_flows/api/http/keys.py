@@ -44,10 +44,11 @@ class Key(BaseModel):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="sha256 of the key, in hex.")
     requests_per_minute: int = Field(600, ge=1, le=1_000_000, description="Requests, on average over a minute.")
     runs: int | None = Field(None, ge=1, le=1_000_000, description="Queued and running runs; null is no limit.")
+    operator: bool = Field(False, description="Whether it sees the numbers of the whole server, also with other keys.")
 
 
 LIMITS = Key.model_fields.keys() - {"name", "sha256"}
-"""Fields of a key that are limits."""
+"""Fields of a key that the environment variable may set, as numbers."""
 
 
 class KeyFile(BaseModel):
@@ -75,6 +76,11 @@ class Keyring:
 
     def __bool__(self) -> bool:
         return bool(self.keys)
+
+    @property
+    def are_several(self) -> bool:
+        """Whether callers share the server, so that none may learn what the others do."""
+        return len(self.keys) > 1
 
     def admit(self, presented: str | None) -> Key | None:
         """Find the key that a caller presented, and charge it for one request; None if the server has no keys.
@@ -199,7 +205,7 @@ def _from_environment(text: str) -> list[Key]:
             raise InputError(
                 f"limits of {name} are not usable",
                 where=API_KEYS,
-                allowed=f"{' and '.join(sorted(LIMITS))}, each with =N, from 1 to 1000000",
+                allowed="requests_per_minute and runs, each with =N, from 1 to 1000000, and operator=1",
             ) from None
     return keys
 

@@ -31,6 +31,9 @@ PREFIX = "acestep_flows"
 SETTLING = 60.0
 """Seconds within which ended runs are read again, because a transaction commits later than the end time it writes."""
 
+FOR_ALL = tuple(f"{PREFIX}_{name}" for name in ("streams", "executors", "process_replicas"))
+"""Metrics that every caller of a server with several keys may see."""
+
 RECENT = 30.0  # seconds without renewal after which an executor does not count
 CACHED = frozenset({"cached"})
 SHORT_BUCKETS = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -109,11 +112,11 @@ class Metrics:
             "figure",
         )
 
-    async def page(self) -> bytes:
-        """All metrics in the text format of Prometheus."""
+    async def page(self, whole: bool = True) -> bytes:
+        """The metrics in the text format of Prometheus: all, or those that tell nothing of what callers do."""
         async with self._update_lock:
             await self._update()
-            return generate_latest(self._registry)
+            return generate_latest(self._registry if whole else self._registry.restricted_registry(FOR_ALL))
 
     async def _update(self) -> None:
         home = self._service.home

@@ -69,6 +69,7 @@ def assemble(
         model=choose_weights(settings, pool.checkpoint, vocab).model,
         notifier=notifier,
         preview_seconds=pool.limits.preview_seconds,
+        silent=keys.are_several,
     )
     service = Service(
         home=home,

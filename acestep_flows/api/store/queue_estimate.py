@@ -18,21 +18,31 @@ ALIVE_SECONDS = 60.0
 """An executor that was not seen for longer than this does not count."""
 
 
-def typical_seconds(connection: Connection, graph: str | None) -> float | None:
-    """Median seconds of the latest succeeded runs of `graph` (None: of any graph); None if there are none."""
+def typical_seconds(connection: Connection, graph: str | None, owner: str | None = None) -> float | None:
+    """Median seconds of the latest succeeded runs of `graph` (None: of any graph); None if there are none.
+
+    Args:
+        owner: whose runs count; None counts all.
+    """
     latest = select(RUNS.c.seconds).where(RUNS.c.state == RunState.SUCCEEDED.value, RUNS.c.seconds.is_not(None))
+    if owner is not None:
+        latest = latest.where(RUNS.c.owner == owner)
     if graph is not None:
         latest = latest.where(RUNS.c.graph == graph)
     seconds = connection.execute(latest.order_by(RUNS.c.finished_at.desc()).limit(REMEMBERED)).scalars().all()
     return statistics.median(float(each) for each in seconds if each is not None) if seconds else None
 
 
-def estimate_run(connection: Connection, row: Row[Any], now: float) -> QueueEstimate:
-    """Queue position and remaining seconds of one run, computed as if all runs had one owner."""
+def estimate_run(connection: Connection, row: Row[Any], now: float, alone: bool = False) -> QueueEstimate:
+    """Queue position and remaining seconds of one run, computed as if all runs had one owner.
+
+    Args:
+        alone: estimate the run itself from runs of its owner only.
+    """
     if RunState(row.state).ended:
         return QueueEstimate(None, None)
     typical = _TypicalSeconds(connection)
-    own = typical(row.graph, row.expected_seconds)
+    own = _own_seconds(connection, row) if alone else typical(row.graph, row.expected_seconds)
     if row.state == RunState.RUNNING:
         return QueueEstimate(None, None if own is None else own * (1 - row.progress))
     queued = RUNS.c.state == RunState.QUEUED.value
@@ -56,6 +66,11 @@ def estimate_run(connection: Connection, row: Row[Any], now: float) -> QueueEsti
     ).scalar_one()
     wait = sum((seconds or 0.0) * share for seconds, share in takes) / max(1, int(slots or 1))
     return QueueEstimate(position, wait + own)
+
+
+def _own_seconds(connection: Connection, row: Row[Any]) -> float | None:
+    seconds = typical_seconds(connection, row.graph, row.owner)
+    return seconds if seconds is not None else typical_seconds(connection, None, row.owner)
 
 
 class _TypicalSeconds:

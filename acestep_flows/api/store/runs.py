@@ -169,19 +169,22 @@ class RunTable:
                 connection.execute(update(RUNS).where(RUNS.c.id == id).values(cancel_requested=True))
             return _full_record(connection, _row(connection, id, owner))
 
-    def queue_estimate(self, id: str) -> QueueEstimate:
-        """Queue position and remaining seconds of a run.
+    def queue_estimate(self, id: str, alone: bool = False) -> QueueEstimate:
+        """Queue position and remaining seconds of a run; `alone` as in `estimate_run`.
 
         Raises:
             NotFound: there is no such run.
         """
         with self._database.read() as connection:
-            return estimate_run(connection, _row(connection, id, None), self._clock())
+            return estimate_run(connection, _row(connection, id, None), self._clock(), alone)
 
-    def counts(self) -> dict[RunState, int]:
-        """The number of runs in each state."""
+    def counts(self, owner: str | None = None) -> dict[RunState, int]:
+        """The number of runs in each state, of all owners or of one."""
+        counted = select(RUNS.c.state, func.count()).group_by(RUNS.c.state)
+        if owner is not None:
+            counted = counted.where(RUNS.c.owner == owner)
         with self._database.read() as connection:
-            rows = connection.execute(select(RUNS.c.state, func.count()).group_by(RUNS.c.state))
+            rows = connection.execute(counted)
             counts = {row[0]: int(row[1]) for row in rows}
         return {state: counts.get(state.value, 0) for state in RunState}
 

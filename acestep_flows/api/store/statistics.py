@@ -84,6 +84,19 @@ def runs_ended_since(database: Database, moment: float, known: Container[str] = 
         last = page[-1].finished_at, page[-1].id
 
 
+def node_durations(database: Database, owner: str) -> list[tuple[str, int | None, float]]:
+    """Stage, steps and seconds of the latest finished nodes of an owner's runs, earliest first."""
+    latest = (
+        select(NODES.c.stage, NODES.c.steps, NODES.c.seconds)
+        .join(RUNS, RUNS.c.id == NODES.c.run)
+        .where(RUNS.c.owner == owner, NODES.c.state == "finished", NODES.c.seconds.is_not(None))
+        .order_by(NODES.c.run.desc(), NODES.c.position.desc())
+        .limit(PAGE)
+    )
+    with database.read() as connection:
+        return [(row[0], row[1], float(row[2])) for row in reversed(connection.execute(latest).all())]
+
+
 def _ended_page(database: Database, moment: float, after: str) -> Sequence[Any]:
     """One page of ended runs, ordered by end time and id. Many runs may end at one moment, hence the id."""
     columns = (RUNS.c.id, RUNS.c.graph, RUNS.c.state, RUNS.c.created_at, RUNS.c.started_at, RUNS.c.finished_at)

@@ -15,6 +15,7 @@ from acestep_flows.errors import FlowsError
 from acestep_flows.graph.content import Handle, Outputs, value_bytes
 from acestep_flows.graph.execution.cache_key import CacheKeys
 from acestep_flows.graph.execution.scheduler import Scheduler
+from acestep_flows.graph.execution.timings import Timings
 from acestep_flows.graph.planning.plan import Plan, PlanNode, outputs_in
 from acestep_flows.graph.planning.resolve import SKIPPED, call_of, runs, values_of
 from acestep_flows.stages.contract import Stage
@@ -65,14 +66,19 @@ class Forecast:
         return all(node.seconds is not None for node in self.nodes if node.fate == "computed")
 
 
-async def forecast(plan: Plan, scheduler: Scheduler) -> Forecast:
-    """What `scheduler` would do with `plan`. Computes nothing and loads no model; it may digest weights files."""
+async def forecast(plan: Plan, scheduler: Scheduler, alone: Timings | None = None) -> Forecast:
+    """What `scheduler` would do with `plan`. Computes nothing and loads no model; it may digest weights files.
+
+    Args:
+        alone: forecast from these timings, as if nobody had used the scheduler: with nothing cached.
+    """
     values = values_of(plan)
     held = dict(zip(values, await scheduler.runner.hold(list(values.values())), strict=True)) if values else {}
     cache_keys = CacheKeys(scheduler.runner)
     known: dict[str, Outputs] = {}
-    nodes = [await _node(node, scheduler, cache_keys, known, held) for node in plan.nodes.values()]
-    return Forecast(tuple(nodes), _peak_held(plan, nodes), scheduler.timings.peak(plan.graph))
+    nodes = [await _node(node, scheduler, cache_keys, known, held, alone) for node in plan.nodes.values()]
+    peak = (scheduler.timings if alone is None else alone).peak(plan.graph)
+    return Forecast(tuple(nodes), _peak_held(plan, nodes), peak)
 
 
 async def _node(
@@ -81,26 +87,31 @@ async def _node(
     cache_keys: CacheKeys,
     known: dict[str, Outputs],
     held: Mapping[int, Handle],
+    alone: Timings | None,
 ) -> NodeForecast:
+    timings = scheduler.timings if alone is None else alone
     try:
         stage = scheduler.stage(node.stage)
         if not node.needs() <= known.keys():
-            return _computed(node, stage, scheduler, _planned_steps(node, stage))
+            return _computed(node, stage, scheduler, timings, _planned_steps(node, stage))
         if not runs(node, known, held):
             known[node.id] = SKIPPED
             return NodeForecast(node.id, node.stage, "skipped", 0.0, 0)
         call = call_of(node, stage, known, held)
-        outputs = scheduler.cache.peek((await cache_keys.of(call)).digest)
+        key = (await cache_keys.of(call)).digest
+        outputs = scheduler.cache.peek(key) if alone is None else None
     except FlowsError as error:
         return NodeForecast(node.id, node.stage, "refused", problem=str(error))
     if outputs is None:
-        return _computed(node, stage, scheduler, getattr(call.params, "steps", None))
+        return _computed(node, stage, scheduler, timings, getattr(call.params, "steps", None))
     known[node.id] = outputs
     return NodeForecast(node.id, node.stage, "cached", 0.0, value_bytes(outputs))
 
 
-def _computed(node: PlanNode, stage: type[Stage], scheduler: Scheduler, steps: object) -> NodeForecast:
-    estimate = scheduler.timings.estimate(node.stage, scheduler.runner.numerics(stage), steps)
+def _computed(
+    node: PlanNode, stage: type[Stage], scheduler: Scheduler, timings: Timings, steps: object
+) -> NodeForecast:
+    estimate = timings.estimate(node.stage, scheduler.runner.numerics(stage), steps)
     if estimate is None:
         return NodeForecast(node.id, node.stage, "computed")
     return NodeForecast(node.id, node.stage, "computed", estimate.seconds, estimate.nbytes)

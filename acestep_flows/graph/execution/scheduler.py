@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from acestep_flows.errors import NotFound
 from acestep_flows.graph.execution.cache import Cache
@@ -37,3 +38,9 @@ class Scheduler:
         if name not in self.stages:
             raise NotFound(f"no stage {name!r}; there are {', '.join(sorted(self.stages))}")
         return self.stages[name]
+
+    def step_count(self, name: str, inputs: Mapping[str, Any]) -> int | None:
+        """The steps that a stage takes with these inputs, as far as they tell; None for a stage without steps."""
+        field = self.stage(name).Params.model_fields.get("steps")
+        steps = None if field is None else inputs.get("steps", field.default)
+        return steps if isinstance(steps, int) and steps > 0 else None

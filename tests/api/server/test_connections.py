@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[3]
 
 
 async def application(scope: dict, receive: Callable, send: Callable) -> None:  # type: ignore[type-arg]
-    """Answers with the size of the body; /early before the body has come, /slow after three seconds, /large with much."""
+    """Answers with the size of the body: /early before the body, /slow after three seconds, /large with much."""
     if scope["type"] != "http":
         return
     size, more = 0, scope["path"] != "/early"
@@ -91,8 +91,7 @@ def drip(connection: socket.socket, piece: bytes, seconds: float = 6) -> bytes:
             time.sleep(0.1)
             connection.setblocking(False)
             with contextlib.suppress(BlockingIOError):
-                said = connection.recv(65_536)
-                return said
+                return connection.recv(65_536)
             connection.setblocking(True)
         raise AssertionError("still open")
     return b""

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from acestep_flows.api.execution.accepted_run import snapshot
-from acestep_flows.api.http.dependencies import TheBuilder, TheCaller, TheService, in_thread
+from acestep_flows.api.http.dependencies import Caller, TheBuilder, TheCaller, TheService, in_thread
 from acestep_flows.api.http.request_schemas import CheckRequest, PlanRequest
 from acestep_flows.api.http.response_schemas import (
     CheckAnswer,
@@ -80,19 +80,22 @@ async def draw_graph(name: GraphName, service: TheService, caller: TheCaller) ->
 
 @router.post("/graphs/{name}/plan", responses=NO_GRAPH)
 async def plan_graph(name: GraphName, request: PlanRequest, service: TheService, caller: TheCaller) -> PlanAnswer:
-    """A dry run: the nodes that would run, which of them are cached, and the seconds that the others took before."""
+    """A dry run: the nodes that would run, which of them are cached, and the seconds that the others took before.
+
+    On a server with several keys, what a caller learns is of its own runs alone, and nothing counts as cached.
+    """
     plan, new = await in_thread(lambda: plan_inputs(service, caller, service.scope(name), request.inputs))
     if service.scheduler is None or not new.assets:
-        return await _forecast(service, plan, new)
+        return await _forecast(service, caller, plan, new)
     size = await in_thread(total_decoded_bytes, service, new.assets)
     async with service.decode_budget.reserve(size):
         # Plan again with the same seeds and the real values, because cache keys depend on their content.
         read = partial(service.home.assets.value, owner=caller.visible_owner)
         plan, new = await in_thread(lambda: snapshot(service.scope(name), new.inputs, read))
-        return await _forecast(service, plan, new)
+        return await _forecast(service, caller, plan, new)
 
 
-async def _forecast(service: Service, plan: Plan, new: NewRun) -> PlanAnswer:
+async def _forecast(service: Service, caller: Caller, plan: Plan, new: NewRun) -> PlanAnswer:
     answer = PlanAnswer(
         graph=plan.graph,
         digest=plan.digest,
@@ -102,14 +105,15 @@ async def _forecast(service: Service, plan: Plan, new: NewRun) -> PlanAnswer:
     )
     if service.scheduler is None:
         return answer
-    outcome = await forecast(plan, service.scheduler)
+    alone = await in_thread(service.timings_of, caller.owner) if service.keys.are_several else None
+    outcome = await forecast(plan, service.scheduler, alone)
     answer.nodes = [
         PlannedNode(
             id=node.id,
             stage=node.stage,
             fate=node.fate,
             seconds=node.seconds,
-            bytes=node.nbytes,
+            bytes=node.nbytes if alone is None else None,
             problem=service.redact(node.problem) or None,
         )
         for node in outcome.nodes

@@ -45,19 +45,24 @@ async def ready(service: TheService, response: Response) -> Ready:
         }
     },
 )
-async def metrics(request: Request, caller: TheCaller) -> Response:
-    """Metrics for Prometheus."""
+async def metrics(request: Request, service: TheService, caller: TheCaller) -> Response:
+    """Metrics for Prometheus. On a server with several keys, most of them are for the keys of operators."""
     metrics: Metrics = request.app.state.metrics
-    return Response(await metrics.page(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    page = await metrics.page(whole=caller.sees_whole(service))
+    return Response(page, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 @router.get("/v1/stats")
 async def stats(request: Request, service: TheService, caller: TheCaller) -> Stats:
-    """Statistics for people: runs by state, open streams, and every replica of the serving processes."""
+    """Statistics for people: runs by state, open streams, and every replica of the serving processes.
+
+    On a server with several keys, callers see their own runs and no replicas, unless their key is an operator's.
+    """
     streams: Streams = request.app.state.streams
+    whole = caller.sees_whole(service)
     return Stats(
-        runs=await in_thread(service.home.runs.counts),
+        runs=await in_thread(service.home.runs.counts, None if whole else caller.owner),
         queue_limit=service.options.queued,
         streams=streams.open,
-        serving=dict(await service.process_stats()),
+        serving=dict(await service.process_stats()) if whole else {},
     )

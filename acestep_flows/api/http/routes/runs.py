@@ -191,6 +191,8 @@ async def full_run(service: Service, record: RunRecord, builder: ResponseBuilder
 
     def build() -> Run:
         previews = service.home.previews.all(record.id) if record.preview_every else ()
-        return builder.run(record, runs.nodes(record.id), runs.queue_estimate(record.id), previews)
+        return builder.run(
+            record, runs.nodes(record.id), runs.queue_estimate(record.id, service.keys.are_several), previews
+        )
 
     return await in_thread(build)
