@@ -45,7 +45,7 @@ class Caller:
         return self.key.name if self.key is not None else None
 
     def sees_whole(self, service: Service) -> bool:
-        """Whether the caller may see what all callers do together: with the sole key, an operator's, or without keys."""
+        """Whether the caller may see what all callers do together: the sole key, an operator's, or none."""
         return self.key is None or self.key.operator or not service.keys.are_several
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePath
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -18,6 +19,10 @@ from acestep_flows.api.http.uploads import inspect_audio, receive_upload
 
 router = APIRouter(prefix="/v1", tags=["assets"])
 
+LONGEST_NAME = 240
+"""Bytes of a file name. Names of files made from it are a little longer, and no file system takes more than 255."""
+
+LONGEST_SUFFIX = 20
 FORM_SCHEMA = {
     "type": "object",
     "properties": {
@@ -99,6 +104,12 @@ router.add_api_route("/assets/{id}/content", fetch_asset, methods=["HEAD"], incl
 
 
 def safe_name(file_name: str) -> str:
-    """The last part of a client's file name, without characters that control a terminal or a file system."""
+    """The last part of a client's file name, without characters that control a terminal or a file system.
+
+    A long name is cut before its extension, to what every file system takes.
+    """
     last = re.split(r"[/\\]", file_name)[-1]
-    return "".join(char for char in last if char.isprintable()).strip(". ")[:255]
+    name = PurePath("".join(char for char in last if char.isprintable()).strip(". "))
+    suffix = name.suffix if len(name.suffix.encode()) <= LONGEST_SUFFIX else ""
+    stem = name.name.removesuffix(suffix).encode()[: LONGEST_NAME - len(suffix.encode())]
+    return stem.decode(errors="ignore") + suffix

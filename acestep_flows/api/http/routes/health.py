@@ -60,8 +60,9 @@ async def stats(request: Request, service: TheService, caller: TheCaller) -> Sta
     """
     streams: Streams = request.app.state.streams
     whole = caller.sees_whole(service)
+    counts = service.home.runs.counts
     return Stats(
-        runs=await in_thread(service.home.runs.counts, None if whole else caller.owner),
+        runs=await (in_thread(counts) if whole else in_thread(counts, caller.owner)),
         queue_limit=service.options.queued,
         streams=streams.open,
         serving=dict(await service.process_stats()) if whole else {},

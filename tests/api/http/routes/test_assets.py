@@ -173,6 +173,11 @@ def test_uploads_have_a_size(strict: Checkpoint, tmp_path: Path) -> None:
         ("a\x1b[31mred\r\nSet-Cookie: x", "a[31mredSet-Cookie: x"),
         ("Lied \u00fc\u4f60.wav", "Lied \u00fc\u4f60.wav"),
         ('"; x="', '"; x="'),
+        ("\U0001f3b5" * 250 + ".wav", "\U0001f3b5" * 59 + ".wav"),
+        ("a" * 255, "a" * 240),
+        ("a." + "b" * 250, "a." + "b" * 238),
+        ("song\0.wav", "song.wav"),
+        (".", "upload.wav"),
     ],
 )
 def test_file_names_of_uploads_are_made_safe(door: Door, file_name: str, safe_name: str) -> None:
