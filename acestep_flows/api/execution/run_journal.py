@@ -54,10 +54,11 @@ class Journal:
         """Add an event of a node. Events of the run itself are written by the store."""
         if not event.node:
             return
+        state = self._nodes[self._at[event.node]].state
         if self._untold is None:
             self._add(event)
-        elif event.type != "cached" or self._nodes[self._at[event.node]].state not in SETTLED:
-            for told in self._untold.events(event):
+        elif event.type != "cached" or state not in SETTLED:
+            for told in self._untold.events(event, begun=state == "started"):
                 self._add(told)
 
     def _add(self, event: Event) -> None:

@@ -26,12 +26,18 @@ class UntoldHits:
         self._seconds = dict(zip(plan.nodes, weights, strict=True))
         self._steps = {node.id: scheduler.step_count(node.stage, node.inputs) for node in plan.nodes.values()}
 
-    def events(self, event: Event) -> tuple[Event, ...]:
-        """The events to tell in place of one."""
+    def events(self, event: Event, begun: bool) -> tuple[Event, ...]:
+        """The events to tell in place of one.
+
+        Args:
+            begun: whether the node has started, as one does that waits for the same work of another run.
+        """
         if event.type != "cached":
             return (event,)
         started = replace(event, type="started", seconds=None)
         finished = replace(event, type="finished", seconds=self._seconds_of(event.node, event.seconds))
+        if begun:
+            return (finished,)
         if (steps := self._steps[event.node]) is None:
             return started, finished
         return started, replace(started, type="progress", step=steps, steps=steps), finished

@@ -231,3 +231,20 @@ def test_a_server_with_keys_asks_for_them(strict: Checkpoint, tmp_path: Path) ->
 def test_a_name_twice_is_refused() -> None:
     with pytest.raises(InputError, match="twice"):
         Keyring([Key(name="a", sha256="0" * 64), Key(name="a", sha256="1" * 64)])
+
+
+def test_a_key_of_an_operator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "keys.json"
+    add_key(path, "alice")
+    add_key(path, "prometheus", operator=True)
+    monkeypatch.setenv("ACESTEP_FLOWS_API_KEY_FILE", str(path))
+    monkeypatch.setenv("ACESTEP_FLOWS_API_KEYS", f"bob={'b' * 20}, carol={'c' * 20} operator=1 runs=3")
+    keyring = read_keys(read_settings())
+    assert {key.name: key.operator for key in keyring.keys} == {
+        "alice": False, "prometheus": True, "bob": False, "carol": True,
+    }  # fmt: skip
+    assert keyring.are_several
+    assert not Keyring(keyring.keys[:1]).are_several
+    monkeypatch.setenv("ACESTEP_FLOWS_API_KEYS", f"bob={'b' * 20} operator=2")
+    with pytest.raises(InputError, match="operator=1"):
+        read_keys(read_settings())
