@@ -160,6 +160,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._between = True
         """Whether a request is complete and the headers of the next one are not."""
         self._header_bytes = self._received = self._reads = 0
+        self.headers = []
         self._mark: object = None
         self._since, self._received_before = self.loop.time(), 0
         if not self.pool.admit(self):
@@ -176,7 +177,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         self._received += len(data)
         self._header_bytes += len(data) if self._between else 0
         super().data_received(data)
-        if self._header_bytes > limits.header_bytes or len(self.headers or ()) > limits.headers:
+        if self._header_bytes > limits.header_bytes or len(self.headers) > limits.headers:
             self.refuse("431 Request Header Fields Too Large", "too_large", "the headers of the request are too large")
 
     def on_headers_complete(self) -> None:

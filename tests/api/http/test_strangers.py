@@ -121,9 +121,9 @@ def test_every_route_answers_for_a_strangers_id_as_for_none(
         for id in ids:
             url = path.replace("{id}", id).replace("{name}", "audio")
             url = re.sub(r"\{node[^}]*\}", "take", url)
-            body = {"json": {"labels": {"title": "mine"}} if method == "PATCH" else {}} if method != "GET" else {}
+            body = None if method == "GET" else {"labels": {"title": "mine"}} if method == "PATCH" else {}
             for query in ("", "?forget=true" if method == "DELETE" and path.endswith("/runs/{id}") else ""):
-                answer = callers.bob.request(method, url + query, **body)
+                answer = callers.bob.request(method, url + query, json=body)
                 answers.append((answer.status_code, answer.text.replace(id, "ID"), sorted(answer.headers)))
         assert {status for status, *_ in answers} <= {404, 422}, (method, path, answers)
         assert all(answer == answers[0] for answer in answers), (method, path, answers)
@@ -135,7 +135,7 @@ def test_a_strangers_ids_are_no_inputs(callers: TwoCallers, song: dict[str, Any]
     for route in ("/v1/runs", "/v1/graphs/repaint:render", "/v1/graphs/repaint/plan"):
         said = set()
         for asset in (upload["id"], song["outputs"]["audio"]["asset"], f"asset-{NOWHERE}"):
-            body = {"inputs": {"source": asset, "tags": "x", "span": [0, 0.5]}}
+            body: dict[str, Any] = {"inputs": {"source": asset, "tags": "x", "span": [0, 0.5]}}
             body |= {"graph": "repaint"} if route == "/v1/runs" else {}
             answer = callers.bob.post(route, json=body)
             assert answer.status_code == 404
