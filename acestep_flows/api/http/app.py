@@ -160,7 +160,7 @@ class Prefix:
 
 def webhook_body(service: Service, record: RunRecord) -> Mapping[str, Any]:
     """The body of the webhook of a run that has ended."""
-    builder = ResponseBuilder(service.options.public_url or "", service.redact)
+    builder = ResponseBuilder(service.options.public_url or "", service.redact, silent=service.keys.are_several)
     run = builder.run(record, service.home.runs.nodes(record.id))
     content: Mapping[str, Any] = json.loads(run.model_dump_json())
     return {"type": f"run.{record.state.value}", "run": content}

@@ -82,7 +82,9 @@ async def caller(
 
 async def response_builder(request: Request) -> ResponseBuilder:
     """Builds the response bodies of this request."""
-    return ResponseBuilder(str(request.scope.get("root_path", "")).rstrip("/"), service_of(request).redact)
+    service = service_of(request)
+    base = str(request.scope.get("root_path", "")).rstrip("/")
+    return ResponseBuilder(base, service.redact, silent=service.keys.are_several)
 
 
 async def is_signed_in(service: Service, caller: Caller) -> bool:

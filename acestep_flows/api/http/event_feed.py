@@ -6,12 +6,13 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 from acestep_flows.api.execution.run_notifier import EVERY_RUN
 from acestep_flows.api.http.dependencies import Caller, Streams, in_thread, is_signed_in
 from acestep_flows.api.http.errors import Redactor
-from acestep_flows.api.http.event_stream import HEARTBEAT, RETRY, event_data
+from acestep_flows.api.http.event_stream import HEARTBEAT, RETRY, event_data, told_event
 from acestep_flows.api.http.long_poll import PollInterval
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.records import NumberedEvent
@@ -41,7 +42,7 @@ async def follow_all(service: Service, streams: Streams, caller: Caller, after: 
                 return
             events, after = await in_thread(service.home.feed.read, caller.visible_owner, after)
             for event in events:
-                yield encode_numbered(event, service.redact)
+                yield encode_numbered(replace(event, event=told_event(event.event, service)), service.redact)
             if events:
                 last_sent = time.monotonic()
                 interval.reset()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,6 +35,13 @@ def resume_point(last_event_id: str | None, after: int) -> int:
     return int(text)
 
 
+def told_event(event: StoredEvent, service: Service) -> StoredEvent:
+    """An event as the caller may know it: where callers share the server, a cache hit is told as a computation."""
+    if event.type != "cached" or not service.keys.are_several:
+        return event
+    return replace(event, type="finished", body={**event.body, "type": "finished"})
+
+
 def encode_event(event: StoredEvent, redact: Redactor) -> bytes:
     """One event in the format of server-sent events. JSON has no line breaks here, so its data is one line."""
     return f"id: {event.seq}\nevent: {event.type}\ndata: {json.dumps(event_data(event, redact))}\n\n".encode()
@@ -59,7 +67,7 @@ async def follow(service: Service, streams: Streams, caller: Caller, id: str, af
                 return
             events = await in_thread(service.home.runs.events, id, after)
             for event in events:
-                yield encode_event(event, service.redact)
+                yield encode_event(told_event(event, service), service.redact)
                 after = event.seq
                 if not event.body.get("node") and event.type in ENDED:
                     return

@@ -30,10 +30,11 @@ class ResponseBuilder:
     Args:
         base: prefix of every path, where a proxy mounts the service.
         redact: removes the server's folders from messages.
+        silent: tell cache hits as computations, also those that were written before callers shared the server.
     """
 
-    def __init__(self, base: str, redact: Redactor) -> None:
-        self._base, self._redact = base, redact
+    def __init__(self, base: str, redact: Redactor, silent: bool = False) -> None:
+        self._base, self._redact, self._silent = base, redact, silent
 
     @property
     def base(self) -> str:
@@ -134,7 +135,7 @@ class ResponseBuilder:
         return Node(
             id=node.id,
             stage=node.stage,
-            state=node.state,
+            state="finished" if self._silent and node.state == "cached" else node.state,
             step=node.step,
             steps=node.steps,
             seconds=node.seconds,

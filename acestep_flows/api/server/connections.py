@@ -201,7 +201,7 @@ class _BoundedProtocol(HttpToolsProtocol):
     @property
     def phase(self) -> str:
         """What the connection does now. A body that is sent after its response is read and thrown away."""
-        if self._between and (self.cycle is None or self.cycle.response_complete):
+        if self._between and getattr(self.cycle, "response_complete", True):
             return WAITING
         if self.flow.write_paused:
             return READING

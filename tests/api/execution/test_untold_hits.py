@@ -71,5 +71,6 @@ def test_a_recipe_names_no_hit(untold: UntoldHits) -> None:
 
 
 def test_other_events_stay(untold: UntoldHits) -> None:
-    for type in ("queued", "started", "skipped", "failed", "cancelled"):
-        assert untold.events(event(type), begun=False) == (event(type),)  # type: ignore[arg-type]
+    kinds: tuple[EventType, ...] = ("queued", "started", "skipped", "failed", "cancelled")
+    for kind in kinds:
+        assert untold.events(event(kind), begun=False) == (event(kind),)

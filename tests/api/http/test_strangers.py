@@ -6,13 +6,15 @@ import json
 import re
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from acestep_flows.api.http.keys import Keyring, new_key
 from acestep_flows.model.checkpoint import Checkpoint
-from tests.api.door import Door, sound
+from tests.api.door import Door, opened, sound
 from tests.api.http.routes.callers import TwoCallers, two_callers
 
 SONG: Mapping[str, Any] = {"tags": "a secret song", "duration": 1.5, "steps": 3, "seed": 4242}
@@ -223,3 +225,23 @@ def test_numbers_of_the_whole_server_are_for_operators(callers: TwoCallers, song
         assert callers.bob.get("/v1/stats").json()["runs"]["succeeded"] > alices
     finally:
         callers.door.service.keys.keys[1].__dict__["operator"] = False
+
+
+def test_what_was_written_for_a_sole_caller_is_told_alike(strict: Checkpoint, tmp_path: Path) -> None:
+    """A sole caller is told of the cache; once there is a second one, nobody is, of earlier runs either."""
+    (secret, key), (_, other) = new_key("alice"), new_key("bob")
+    headers = {"X-API-Key": secret}
+    with opened(tmp_path, strict, keys=Keyring([key]), headers=headers) as door:
+        door.finished(inputs=SONG)
+        run = door.finished(inputs=SONG)
+        assert "cached" in {node["state"] for node in run["nodes"]}
+        assert "cached" in {event["type"] for event in events(door.client, run)}
+        plan = door.client.post("/v1/graphs/text2music/plan", json={"inputs": dict(SONG)}).json()
+        assert {node["fate"] for node in plan["nodes"]} == {"cached"}
+        assert "acestep_flows_runs_ended_total" in door.client.get("/metrics").text
+    with opened(tmp_path, strict, keys=Keyring([key, other]), headers=headers, executing=False) as door:
+        again = door.client.get(run["links"]["self"]).json()
+        assert {node["state"] for node in again["nodes"]} <= {"finished", "skipped"}
+        assert "cached" not in {event["type"] for event in events(door.client, run)}
+        with door.client.stream("GET", "/v1/events", params={"after": 0}) as stream:
+            assert '"cached"' not in next(part for part in stream.iter_text() if "succeeded" in part)
