@@ -106,7 +106,7 @@ def run(
     elif graph is not None:
         planned = planned_run(graph, folders, assignments)
     else:
-        raise click.UsageError("Missing argument 'GRAPH', or --from FILE for the graph of a recipe.")
+        raise click.UsageError("no GRAPH; name one, or give --from FILE for that of a recipe")
     check_kept(planned.plan, keep)
     if stem:
         check_stem(stem)

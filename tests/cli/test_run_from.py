@@ -127,7 +127,7 @@ def test_a_source_that_moved_is_found_or_named(invoke: Invoke, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--set", "tags=a"], "missing argument 'GRAPH', or --from FILE"),
+        (["--set", "tags=a"], "no GRAPH; name one, or give --from FILE"),
         (["retake", "--from", "nowhere.wav"], "nowhere.wav"),
         (["retake", "--from", "outputs/song.png"], "song.png: not readable as audio"),
         (["--from", "plain.txt"], "plain.txt: not readable as audio"),

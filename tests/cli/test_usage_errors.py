@@ -25,7 +25,7 @@ GIVEN = "; inputs are given as --set"
             "run text2music --set tags=\u201clo-fi piano\u201d",
             "unexpected argument 'piano\u201d'; quotes must be straight (\" or ') for the shell to see them",
         ),
-        ("run", "GRAPH: missing"),
+        ("run", "no GRAPH; name one, or give --from FILE for that of a recipe"),
         ("run text2music --format wave", "--format: 'wave', nearest 'wav' (allowed: wav, flac, mp3, ogg)"),
         ("run text2music --deadline soon", "--deadline: 'soon' is not a number (allowed: a number)"),
         ("run text2music --deadline 1,5", "--deadline: '1,5' is not a number; write 1.5"),

@@ -33,7 +33,7 @@ class ModelDescription(Model):
     sampling: dict[str, Any] = Field(description="What the model takes for each sampling option that a run leaves out.")
 
 
-class Extra(Model):
+class CatalogEntry(Model):
     """An adapter or a control branch that is installed."""
 
     model_config = with_examples({"name": "lyric2vocal"})
@@ -46,7 +46,7 @@ class AdapterList(Model):
 
     model_config = with_examples({"adapters": [{"name": "lyric2vocal"}]})
 
-    adapters: list[Extra]
+    adapters: list[CatalogEntry]
 
 
 class ControlList(Model):
@@ -54,7 +54,7 @@ class ControlList(Model):
 
     model_config = with_examples({"controls": [{"name": "stemgen"}]})
 
-    controls: list[Extra]
+    controls: list[CatalogEntry]
 
 
 class Preset(Model):

@@ -6,9 +6,9 @@ from fastapi import APIRouter
 
 from acestep_flows.api.http.catalog_schemas import (
     AdapterList,
+    CatalogEntry,
     ControlList,
     ExampleList,
-    Extra,
     ModelDescription,
     PresetList,
 )
@@ -29,14 +29,14 @@ async def show_model(service: TheService, caller: TheCaller) -> ModelDescription
 async def list_adapters(service: TheService, caller: TheCaller) -> AdapterList:
     """The adapters that are installed."""
     card = await in_thread(service.model_card)
-    return AdapterList(adapters=[Extra(name=name) for name in card.adapters])
+    return AdapterList(adapters=[CatalogEntry(name=name) for name in card.adapters])
 
 
 @router.get("/controls")
 async def list_controls(service: TheService, caller: TheCaller) -> ControlList:
     """The control branches that are installed."""
     card = await in_thread(service.model_card)
-    return ControlList(controls=[Extra(name=name) for name in card.controls])
+    return ControlList(controls=[CatalogEntry(name=name) for name in card.controls])
 
 
 @router.get("/presets")

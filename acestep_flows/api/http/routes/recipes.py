@@ -24,14 +24,6 @@ from acestep_flows.values import Span
 router = APIRouter(prefix="/v1", tags=["recipes"])
 
 PATH = "/v1/recipes:read"
-EXAMPLE = {
-    "task": "text2music",
-    "prompt": "lo-fi, piano",
-    "lyrics": "",
-    "audio_duration": 30.0,
-    "infer_step": 60,
-    "actual_seeds": [7],
-}
 
 
 @router.post(
@@ -44,12 +36,9 @@ EXAMPLE = {
         "requestBody": {
             "required": True,
             "description": "A recipe of this server or of the command line, the *_input_params.json of ACE-Step v1, or "
-            "an audio file with a recipe in its tags. What it is, is detected.",
-            "content": {
-                "application/json": {"schema": {"type": "object", "examples": [EXAMPLE]}},
-                "application/octet-stream": BINARY,
-                "audio/*": BINARY,
-            },
+            "an audio file with a recipe in its tags. The file itself is the body, JSON too, of whatever Content-Type; "
+            "what it is, is detected.",
+            "content": {"application/octet-stream": BINARY},
         }
     },
 )
