@@ -179,6 +179,8 @@ def test_values_of_the_wrong_type_name_their_field(door: Door, operations: list[
                 )
                 if response.is_success or response.status_code == 504:
                     continue
+                if path == "/v1/session" and response.status_code == 409:
+                    continue  # this server has no keys, so any key is one too many
                 refused += 1
                 error = fault(response, (404, 422))
                 assert error.get("field") or error["code"] in ("invalid_graph", "not_found"), error
