@@ -176,7 +176,3 @@ def main() -> None:
             kind, content = pipe.receive()
             if kind == b"O":
                 _decode(pipe, int.from_bytes(content, "little"))
-
-
-if __name__ == "__main__":
-    main()

@@ -25,6 +25,15 @@ from acestep_flows.errors import FlowsError
 from acestep_flows.values import FloatArray
 
 MODULE = "acestep_flows.audio.decoder_process"
+
+START = f"""
+import json, os, sys
+sys.path[:] = json.loads(sys.argv[1])
+os.environ["OPENBLAS_NUM_THREADS"] = "1"  # its threads would not work, but take memory
+from {MODULE} import main
+main()
+"""
+"""What the child runs: it finds its packages where this process does."""
 HEAD_BYTES = 5
 RANGE_BYTES = 8
 
@@ -70,17 +79,13 @@ class _Process:
 
     def __init__(self) -> None:
         self.usable = True
+        paths = json.dumps([path or os.getcwd() for path in sys.path])
         self._child = subprocess.Popen(
-            [sys.executable, "-P", "-m", MODULE],
+            [sys.executable, "-P", "-c", START, paths],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             bufsize=0,
-            env=os.environ
-            | {
-                "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
-                "OPENBLAS_NUM_THREADS": "1",  # threads that would not work, but take memory
-            },
         )
         assert self._child.stdin is not None
         assert self._child.stdout is not None

@@ -153,13 +153,18 @@ def interruptible(stop: Callable[[], None]) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+PLANS = "acestep_flows.session.planned_run"
+"""Logs the warnings of plans as information: a program has them in its results, people want to see them."""
+
+
 class _Logged(logging.Handler):
     """Log records as lines on whatever stderr is at the time: a live display may have put itself in its place."""
 
     file: TextIO | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(f"{record.levelname.lower()}: {record.getMessage()}", file=self.file, err=True)
+        level = "warning" if record.levelno <= logging.WARNING else record.levelname.lower()
+        click.echo(f"{level}: {record.getMessage()}", file=self.file, err=True)
 
 
 @contextmanager
@@ -179,6 +184,7 @@ def quiet_libraries() -> None:
     """Our own warnings are shown; those that libraries address to programmers are not."""
     log = logging.getLogger("acestep_flows")
     if not any(isinstance(handler, _Logged) for handler in log.handlers):
-        log.addHandler(_Logged(logging.WARNING))
+        log.addHandler(_Logged(logging.INFO))
+        logging.getLogger(PLANS).setLevel(logging.INFO)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")

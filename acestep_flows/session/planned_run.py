@@ -70,7 +70,9 @@ def read_graph(source: GraphSource, folders: Sequence[Path | str] = ()) -> Scope
 
 
 def plan_run(scope: Scope, inputs: Mapping[str, Any], files: Mapping[str, str] | None = None) -> PlannedRun:
-    """Lay out a checked graph for `inputs`, as `lay_out` takes them. Warnings are logged.
+    """Lay out a checked graph for `inputs`, as `lay_out` takes them.
+
+    Warnings of the plan are in `RunResult.warnings`; the log has them as information, which the command line shows.
 
     Raises:
         InputError: an input is unknown, missing, of the wrong type or out of range.
@@ -83,7 +85,7 @@ def plan_run(scope: Scope, inputs: Mapping[str, Any], files: Mapping[str, str] |
 
     plan = lay_out(scope, inputs, draw)
     for warning in plan.warnings:
-        log.warning(warning)
+        log.info(warning)
     unknown = {where: seed for where, seed in drawn.items() if "." not in where or where not in inputs}
     return PlannedRun(plan, graph_content(scope), files or {}, unknown)
 

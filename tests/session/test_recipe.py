@@ -78,7 +78,7 @@ def test_edits_start_from_the_latents_beside_the_song(session: Session, result: 
     painted = session.run("repaint", recipe="outputs/song.wav", span=(0.2, 0.6))
     assert painted.inputs["source"] == result.latents
     assert painted.inputs.items() >= {**WORDS, "seed": 7, "steps": 2}.items()
-    assert list(painted.recipe.files.values()) == ["outputs/song-latents.safetensors"]
+    assert list(painted.recipe.files.values()) == ["outputs/song-latents.safetensors", "outputs/song.wav"]
     Path("outputs/song-latents.safetensors").unlink()
     from_sound = session.run("repaint", recipe="outputs/song.wav", span=(0.2, 0.6))
     assert from_sound.inputs["source"] == read.audio("outputs/song.wav")

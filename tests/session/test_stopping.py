@@ -27,7 +27,7 @@ def test_progress_is_shown_or_handed_over(session: Session, capsys: pytest.Captu
     assert "[6/6] song (vocode): " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("progress", "shown"), [(1, "int 1"), ("yes", "text 'yes'"), (None, "null")])
+@pytest.mark.parametrize(("progress", "shown"), [(1, "1"), ("yes", "text 'yes'"), (None, "null")])
 def test_progress_is_a_bool_or_a_function(session: Session, progress: Any, shown: str) -> None:
     message = f"^progress: {shown} \\(allowed: True, False, or a function of one event\\)$"
     with pytest.raises(InputError, match=message):
