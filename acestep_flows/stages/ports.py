@@ -9,6 +9,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, Field
@@ -49,6 +50,14 @@ class PortType:
     fields: tuple[tuple[str, PortType], ...] = field(default=())
     optional: bool = False
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        """Computed once: the hash of a record goes through all its fields."""
+        return hash((self.kind, self.item, self.fields, self.optional))
+
     def __str__(self) -> str:
         name = self.kind
         if self.kind == "list":
@@ -83,7 +92,7 @@ class PortType:
         if self.kind == offered.kind == "list":
             return self.item is None or offered.item is None or self.item.accepts(offered.item)
         if self.kind == offered.kind == "record":
-            offered_fields = dict(offered.fields)
+            offered_fields = offered.parts
             return all(
                 kind.accepts(offered_fields[name]) if name in offered_fields else kind.optional
                 for name, kind in self.fields
@@ -103,8 +112,8 @@ class PortType:
         """Whether an input of this type names a file: audio, latents and the like."""
         return bool(self.value_kinds) and self.kind not in NOT_FROM_FILES
 
-    @property
-    def parts(self) -> dict[str, PortType]:
+    @cached_property
+    def parts(self) -> Mapping[str, PortType]:
         """What a reference may name after a dot: the fields of a record; of music the audio or the latents it is."""
         if self.kind == MUSIC:
             return {kind: PortType(kind, optional=True) for kind in self.value_kinds}
@@ -124,7 +133,7 @@ class PortType:
         if self.kind == "list" and self.item is not None and isinstance(content, (list, tuple)):
             return [self.item.map(part, leaf, f"{where}[{i}]") for i, part in enumerate(content)]
         if self.kind == "record" and isinstance(content, Mapping):
-            types = dict(self.fields)
+            types = self.parts
             return {
                 name: types[name].map(part, leaf, f"{where}.{name}" if where else name) if name in types else part
                 for name, part in content.items()

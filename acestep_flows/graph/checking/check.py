@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 
 from acestep_flows.errors import GraphError, Problem
 from acestep_flows.graph.checking.nesting import Find, Nesting
@@ -39,12 +40,24 @@ def checked(graph: Graph, registry: Mapping[str, type[Stage]], find: Find) -> Sc
 
 def _problems(scope: Scope) -> list[Problem]:
     problems: list[Problem] = []
+    uncounted = 0
     for part in scope.below():
         in_part = list(part.graph.problems)
         if part.graph.readable:
-            in_part += [problem for rule in RULES for problem in rule(part)]
+            for rule in RULES:
+                found, more = _first(rule(part), part)
+                in_part += found
+                uncounted += more
         problems += sorted(dict.fromkeys(in_part), key=lambda problem: (problem.line, problem.column))
-    if len(problems) > MOST_PROBLEMS:
-        more = len(problems) - MOST_PROBLEMS
+    if more := uncounted + max(0, len(problems) - MOST_PROBLEMS):
         problems = [*problems[:MOST_PROBLEMS], Problem("too-many", f"and {more} more problems", scope.graph.file)]
     return problems
+
+
+def _first(found: Iterator[Problem], scope: Scope) -> tuple[list[Problem], int]:
+    """As many problems of a rule as are told of, and how many more it finds. It finds them in the order of the file."""
+    first = list(islice(found, MOST_PROBLEMS))
+    scope.is_terse = True
+    more = sum(1 for _ in found)
+    scope.is_terse = False
+    return first, more

@@ -16,9 +16,16 @@ Find = Callable[[str, Graph], Graph]
 class Unresolved(Exception):
     """A reference or target that points nowhere, with the rule that reports it and its message."""
 
-    def __init__(self, rule: str, message: str) -> None:
-        self.rule, self.message = rule, message
-        super().__init__(message)
+    def __init__(self, rule: str, message: str | Callable[[], str]) -> None:
+        self.rule, self._message = rule, message
+        super().__init__(rule)
+
+    @property
+    def message(self) -> str:
+        """What the rule tells. Made only when it is asked for: it may compare a name with all others."""
+        if not isinstance(self._message, str):
+            self._message = self._message()
+        return self._message
 
 
 class Nesting:
@@ -27,6 +34,7 @@ class Nesting:
     def __init__(self, find: Find) -> None:
         self._find = find
         self._heights: dict[int, int] = {}
+        self._opened: dict[tuple[str, int], Graph | Unresolved] = {}
 
     def open(self, target: str, asking: Graph) -> Graph:
         """The graph that `asking` names.
@@ -34,6 +42,18 @@ class Nesting:
         Raises:
             Unresolved: there is no such graph, it contains `asking`, or it goes too deep.
         """
+        key = (target, id(asking))
+        if key not in self._opened:
+            try:
+                self._opened[key] = self._open(target, asking)
+            except Unresolved as error:
+                self._opened[key] = error
+        found = self._opened[key]
+        if isinstance(found, Unresolved):
+            raise found
+        return found
+
+    def _open(self, target: str, asking: Graph) -> Graph:
         try:
             graph = self._find(target, asking)
         except (NotFound, InputError) as error:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
-from functools import cached_property
-from graphlib import CycleError, TopologicalSorter
-from heapq import heappop, heappush
+from functools import cached_property, partial
+from itertools import chain
 
+from acestep_flows.graph.checking import order
 from acestep_flows.graph.checking.narrowing import present_references
 from acestep_flows.graph.checking.nesting import Nesting, Unresolved
 from acestep_flows.graph.checking.signature import (
@@ -43,6 +43,9 @@ class Scope:
         registry: stages by name.
         nesting: opens the graphs nested in it.
         scopes: scopes of the graphs around this one, by graph.
+
+    Attributes:
+        is_terse: problems are only counted; their messages need not be made.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Scope:
         self._present = present_references(self.graph)
         self._working: set[str] = set()
         self._order: list[str] | None = None
+        self.is_terse = False
 
     def __repr__(self) -> str:
         return f"<Scope of {self.graph.name}: inputs {', '.join(self.graph.inputs) or 'none'}>"
@@ -199,8 +203,10 @@ class Scope:
             return self._fields(Target("input", name, self.graph.inputs[name].type), reference)
         if name in self.graph.nodes:
             return self._node(reference, expected)
-        names = [*(node.variables if node else ()), *self.graph.inputs, *self.graph.nodes]
-        raise Unresolved("dangling-reference", f"{reference} points at nothing: {unlike('input or node', name, names)}")
+        names = chain(node.variables if node else (), self.graph.inputs, self.graph.nodes)
+        raise Unresolved(
+            "dangling-reference", lambda: f"{reference} points at nothing: {unlike('input or node', name, names)}"
+        )
 
     def _variable(self, node: NodeSyntax, name: str) -> PortType | None:
         """The type of an element of the list, or of the state that a fold carries."""
@@ -221,7 +227,7 @@ class Scope:
                 at = ".".join((reference.name, *reference.path[:depth]))
                 raise Unresolved("unknown-port", f"{reference}: ${at} is of type {kind} and has no fields")
             if name not in fields:
-                raise Unresolved("unknown-port", f"{reference}: {unlike('field', name, fields)}")
+                raise Unresolved("unknown-port", partial(_no_part, reference, "field", name, fields))
             kind, of_music = fields[name], kind.kind == MUSIC
         return Target(target.source, target.name, kind, path=reference.path, of_music=of_music)
 
@@ -236,7 +242,7 @@ class Scope:
         if reference.path:
             port = reference.path[0]
             if port not in outputs:
-                raise Unresolved("unknown-port", f"{reference}: {unlike('output', port, outputs)}")
+                raise Unresolved("unknown-port", partial(_no_part, reference, "output", port, outputs))
         else:
             port = only_output(reference, outputs, expected)
         return Target("node", node.name, self._or_absent(node, port, outputs[port]), port=port)
@@ -309,37 +315,20 @@ class Scope:
         """Names of the nodes that a node refers to."""
         return self.names_used(node) & self.graph.nodes.keys()
 
+    @cached_property
+    def _needs(self) -> dict[str, set[str]]:
+        return {name: self.needs(node) for name, node in self.graph.nodes.items()}
+
     def cycles(self) -> list[list[str]]:
-        """Every circle of nodes, each as the names along it, the first repeated at the end."""
-        needs = {name: self.needs(node) for name, node in self.graph.nodes.items()}
-        circles: list[list[str]] = []
-        while True:
-            try:
-                TopologicalSorter(needs).prepare()
-                return circles
-            except CycleError as error:
-                circle: list[str] = error.args[1]
-                circles.append(circle)
-                for name in circle:
-                    needs[name] = set()
+        """Circles of nodes, each as the names along it, the first repeated at the end."""
+        return order.circles(self._needs)
 
     def order(self) -> list[str]:
         """The nodes of a graph without circles, each after what it needs, else as the file has them."""
         if self._order is None:
-            self._order = self._sorted()
+            self._order = order.in_order(self._needs)
         return self._order
 
-    def _sorted(self) -> list[str]:
-        needs = {name: self.needs(node) for name, node in self.graph.nodes.items()}
-        position = {name: at for at, name in enumerate(needs)}
-        sorter = TopologicalSorter(needs)
-        sorter.prepare()
-        ready: list[int] = []
-        names = list(needs)
-        order: list[str] = []
-        while sorter.is_active():
-            for name in sorter.get_ready():
-                heappush(ready, position[name])
-            order.append(names[heappop(ready)])
-            sorter.done(order[-1])
-        return order
+
+def _no_part(reference: Reference, what: str, name: str, allowed: Collection[str]) -> str:
+    return f"{reference}: {unlike(what, name, allowed)}"

@@ -7,6 +7,8 @@ that graph must bind a known list to it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from acestep_flows.graph.checking.nesting import Unresolved
 from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.checking.signature import list_of
@@ -20,9 +22,14 @@ Known = frozenset[str] | None
 ALWAYS: Known = frozenset()
 
 
-def both(first: Known, second: Known) -> Known:
-    """What must be known for both to be known."""
-    return None if first is None or second is None else first | second
+def all_of(parts: Iterable[Known]) -> Known:
+    """What must be known for all of them to be known."""
+    needed: set[str] = set()
+    for part in parts:
+        if part is None:
+            return None
+        needed |= part
+    return frozenset(needed)
 
 
 def has_structure(kind: PortType | None) -> bool:
@@ -54,10 +61,7 @@ class Lengths:
         elif isinstance(argument, Fields):
             inside = dict(expected.fields) if expected else {}
             parts = [(part, inside.get(name)) for name, part in argument.entries.items()]
-        known = ALWAYS
-        for part, kind in parts:
-            known = both(known, self.of(part, node, kind))
-        return known
+        return all_of(self.of(part, node, kind) for part, kind in parts)
 
     def _reference(self, reference: Reference, node: NodeSyntax | None, expected: PortType | None) -> Known:
         try:
@@ -94,11 +98,9 @@ class Lengths:
     def _bound(self, node: NodeSyntax, inputs: frozenset[str]) -> Known:
         """What must be known here for these inputs of the graph that `node` names to be known."""
         signature = self.scope.signature(node)
-        known = ALWAYS
-        for name in inputs & node.arguments.entries.keys():
-            node_input = signature.inputs.get(name) if signature else None
-            known = both(known, self.of(node.arguments.entries[name], node, node_input.type if node_input else None))
-        return known
+        kinds = {name: one.type for name, one in signature.inputs.items()} if signature else {}
+        given = node.arguments.entries
+        return all_of(self.of(given[name], node, kinds.get(name)) for name in inputs & given.keys())
 
     def below(self, node: NodeSyntax) -> Lengths | None:
         """The same for the graph that `node` names; None where there is none."""
@@ -110,10 +112,10 @@ class Lengths:
 
     def _inputs(self) -> frozenset[str]:
         """Inputs of this graph whose structure must be known to lay it out."""
-        needed: frozenset[str] = frozenset()
+        needed: set[str] = set()
         for node in self.scope.graph.nodes.values():
             for argument in node.loop.entries.values():
                 needed |= self.of(argument, None, list_of(None)) or frozenset()
             if node.kind == "graph" and (inner := self.below(node)) is not None:
                 needed |= self._bound(node, inner.inputs) or frozenset()
-        return needed
+        return frozenset(needed)

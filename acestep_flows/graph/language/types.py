@@ -7,6 +7,7 @@ import numbers
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from acestep_flows.errors import InputError
@@ -92,6 +93,11 @@ class Declaration:
     fields: Mapping[str, Declaration] = field(default_factory=dict)
     place: SourcePosition = NOWHERE
 
+    @cached_property
+    def choice_set(self) -> frozenset[Any]:
+        """The choices, to look one up."""
+        return frozenset(self.choices)
+
 
 def record_type(declarations: Mapping[str, Declaration]) -> PortType:
     """The inputs of a graph, or the fields of a record, as one type: `PortType.map` walks them all."""
@@ -138,7 +144,7 @@ def _accept(kind: PortType, declaration: Declaration, value: Any, where: str, dr
         accepted = value if isinstance(value, Span) else _span(_closed(value), where, "; the end may be left out")
     else:
         accepted = literal(kind, value, where)
-    if declaration.choices and accepted not in declaration.choices:
+    if declaration.choices and accepted not in declaration.choice_set:
         raise InputError(brief(accepted), where=where, allowed=listing(brief(choice) for choice in declaration.choices))
     _check_range(declaration, accepted, where)
     return accepted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,7 +12,7 @@ from acestep_flows.errors import InputError, Problem
 from acestep_flows.graph.checking.nesting import Unresolved
 from acestep_flows.graph.checking.rules.finding import finding
 from acestep_flows.graph.checking.scope import Scope
-from acestep_flows.graph.checking.signature import NodeInput
+from acestep_flows.graph.checking.signature import NodeInput, Signature
 from acestep_flows.graph.language.document import Fields, Items, Scalar, SourcePosition, plain
 from acestep_flows.graph.language.suggest import unknown_input
 from acestep_flows.graph.language.syntax import Argument, NodeSyntax, Reference, references_in
@@ -40,12 +41,13 @@ def extra(scope: Scope) -> Iterator[Problem]:
         signature = scope.signature(node)
         for name, place in node.arguments.keys.items() if signature else ():
             if signature and name not in signature.inputs:
-                declared = {
-                    key: one.declaration for key, one in signature.inputs.items() if one.declaration is not None
-                }
-                fault = unknown_input(name, declared) if declared else unlike("input", name, signature.inputs)
-                message = f"{node.kind} {node.target} has {fault}"
-                yield finding(scope, "extra-input", message, place, node)
+                yield finding(scope, "extra-input", partial(_no_input, node, name, signature), place, node)
+
+
+def _no_input(node: NodeSyntax, name: str, signature: Signature) -> str:
+    declared = {key: one.declaration for key, one in signature.inputs.items() if one.declaration is not None}
+    fault = unknown_input(name, declared) if declared else unlike("input", name, signature.inputs)
+    return f"{node.kind} {node.target} has {fault}"
 
 
 def use(scope: Scope) -> Iterator[Problem]:

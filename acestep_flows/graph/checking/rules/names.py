@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from acestep_flows.errors import Problem
 from acestep_flows.graph.checking.nesting import Unresolved
@@ -18,32 +19,32 @@ def targets(scope: Scope) -> Iterator[Problem]:
     """Every stage and graph that a node names exists, and no graph contains itself."""
     for node in scope.graph.nodes.values():
         if node.kind == "stage" and node.target and scope.stage(node) is None:
-            message = unlike("stage", node.target, sorted(scope.registry))
+            message = partial(unlike, "stage", node.target, sorted(scope.registry))
             yield finding(scope, "unknown-stage", message, node.target_place, node)
         elif node.kind == "graph" and node.target:
             try:
                 scope.nested(node)
             except Unresolved as error:
-                yield finding(scope, error.rule, error.message, node.target_place, node)
+                yield finding(scope, error.rule, partial(getattr, error, "message"), node.target_place, node)
 
 
 def used_twice(scope: Scope) -> Iterator[Problem]:
     """A name means one thing: inputs, nodes and the variables of a node do not hide each other."""
     inputs = scope.graph.inputs
+    owners = {name: ("an input", declared.place) for name, declared in inputs.items()}
+    owners |= {name: ("a node", node.place) for name, node in scope.graph.nodes.items()}
     for node in scope.graph.nodes.values():
         if node.name in inputs:
             message = f"{node.name!r} is also an input (line {inputs[node.name].place.line}); allowed: another name"
             yield finding(scope, "name-twice", message, node.place, node)
-        owners: dict[str, tuple[str, SourcePosition]]
-        owners = {name: ("an input", declared.place) for name, declared in inputs.items()}
-        owners |= {name: ("a node", other.place) for name, other in scope.graph.nodes.items()}
+        own: dict[str, tuple[str, SourcePosition]] = {}
         for fields in (node.each, node.fold, node.carry):
             for name, place in fields.keys.items():
-                if name in owners:
-                    what, first = owners[name]
+                if (taken := own.get(name) or owners.get(name)) is not None:
+                    what, first = taken
                     message = f"variable {name!r} is also {what} (line {first.line}); allowed: another name"
                     yield finding(scope, "name-twice", message, place, node)
-                owners[name] = ("a variable", place)
+                own[name] = ("a variable", place)
 
 
 def references(scope: Scope) -> Iterator[Problem]:
@@ -72,7 +73,7 @@ def _unresolved(
         except Unresolved as error:
             if not NAME.fullmatch(argument.name):  # not a reference; `parse` has reported it
                 return
-            message = error.message
+            message: Callable[[], str] = partial(getattr, error, "message")
             if inside is None and node is not None and argument.name in node.variables:
-                message = f"{argument} is a variable of this node, known only in its with:"
+                message = partial("{} is a variable of this node, known only in its with:".format, argument)
             yield finding(scope, error.rule, message, argument.place, node)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 
 from acestep_flows.errors import Problem
 from acestep_flows.graph.checking.rules.finding import finding
@@ -10,17 +10,21 @@ from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.language.syntax import NAME, references_in
 from acestep_flows.graph.language.types import Declaration
 from acestep_flows.graph.language.wording import listing, nearest
+from acestep_flows.wording.phrases import MOST_NAMES
+
+MOST_MISSPELLINGS = 200
 
 
 def circles(scope: Scope) -> Iterator[Problem]:
     """No node waits for itself."""
+    position = {name: at for at, name in enumerate(scope.graph.nodes)}
     for circle in scope.cycles():
-        order = list(scope.graph.nodes)
         names = circle[:-1]
-        first = names.index(min(names, key=order.index))
+        first = names.index(min(names, key=position.__getitem__))
         names = [*names[first:], *names[:first]]
         node = scope.graph.nodes[names[0]]
-        message = f"nodes go in a circle: {' -> '.join([*names, names[0]])}"
+        more = [f"{len(names) - MOST_NAMES} more"] if len(names) > MOST_NAMES else []
+        message = f"nodes go in a circle: {' -> '.join([*names[:MOST_NAMES], *more, names[0]])}"
         yield finding(scope, "cycle", message, node.place, node)
 
 
@@ -31,8 +35,9 @@ def unreached_nodes(scope: Scope) -> Iterator[Problem]:
     nodes, outputs = scope.graph.nodes, scope.graph.outputs.entries
     queue = [reference.name for argument in outputs.values() for reference in references_in(argument)]
     reached: set[str] = set()
+    known = _Spelling(nodes)
     while queue:
-        name = _closest_name(queue.pop(), nodes)
+        name = known.closest(queue.pop())
         if name in nodes and name not in reached:
             reached.add(name)
             queue.extend(scope.names_used(nodes[name]))
@@ -50,8 +55,8 @@ def unused_inputs(scope: Scope) -> Iterator[Problem]:
     names = [reference.name for a in scope.graph.outputs.entries.values() for reference in references_in(a)]
     for node in scope.graph.nodes.values():
         names.extend(scope.names_used(node))
-    known = scope.graph.nodes
-    used = {name if name in known else _closest_name(name, inputs) for name in names}
+    known = _Spelling(inputs)
+    used = {name if name in scope.graph.nodes else known.closest(name) for name in dict.fromkeys(names)}
     of_groups: dict[str, list[Declaration]] = {}
     for name, declared in inputs.items():
         if name in used or not NAME.fullmatch(name):
@@ -72,7 +77,18 @@ def _partly_unread(scope: Scope) -> bool:
     return any(problem.rule in ("not-a-map", "unknown-key", "node-kind", "when") for problem in scope.graph.problems)
 
 
-def _closest_name(name: str, names: Iterable[str]) -> str:
-    """`name`, or the known name it is a misspelling of, so that a typo is reported once."""
-    known = set(names)
-    return name if name in known else nearest(name, known) or name
+class _Spelling:
+    """Finds the known name that another is a misspelling of, so that a typo is reported once.
+
+    Only for the first misspellings: to compare each of thousands with thousands of names takes minutes.
+    """
+
+    def __init__(self, known: Collection[str]) -> None:
+        self._known, self._left = known, MOST_MISSPELLINGS
+
+    def closest(self, name: str) -> str:
+        """`name`, or the known name that is meant."""
+        if name in self._known or not self._left:
+            return name
+        self._left -= 1
+        return nearest(name, self._known) or name
