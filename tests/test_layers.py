@@ -41,11 +41,13 @@ LAYERS: dict[str, str] = {
     "testing": "errors model torch",
     "weights": "errors settings storage model",
     # graphs
-    "graph.language": "errors values wording stages",
+    "graph.pauses": "errors",
+    "graph.language": "errors values wording stages graph.pauses",
     "graph.library": "errors graph.language",
     "graph.content": "values",
-    "graph.checking": "errors values wording stages graph.language",
-    "graph.planning": "errors values wording stages graph.language graph.library graph.content graph.checking",
+    "graph.checking": "errors values wording stages graph.pauses graph.language",
+    "graph.planning": "errors values wording stages graph.pauses graph.language graph.library graph.content "
+    "graph.checking",
     "graph.execution": "errors storage values stages graph.content graph.planning",
     "graph.records": "errors values wording audio stages graph.language graph.library graph.content graph.checking "
     "graph.planning graph.execution",

@@ -24,6 +24,7 @@ class ApiOptions(BaseModel):
     input_decoded_bytes: int = Field(
         2048 * MEGABYTE, ge=MEGABYTE, description="Total bytes after decoding of the assets that one run reads."
     )
+    nodes: int = Field(10_000, ge=1, le=50_000, description="Most nodes of one run.")
     render_seconds: float = Field(300, gt=0, le=3600, description="Longest wait of a request for its run, in seconds.")
     streams: int = Field(1000, ge=1, description="Open event streams and requests that wait for a run.")
     streams_each: int = Field(250, ge=1, description="The same for one API key.")

@@ -16,6 +16,7 @@ from acestep_flows.graph.content import translate
 from acestep_flows.graph.language.types import OPEN_END, accept, record_type
 from acestep_flows.graph.planning.layout import lay_out
 from acestep_flows.graph.planning.plan import Plan
+from acestep_flows.graph.planning.price import MAX_NODES
 from acestep_flows.graph.planning.seeds import random_seed
 from acestep_flows.graph.records.graph_content import graph_content, graph_scope
 from acestep_flows.stages.contract import Stage
@@ -52,7 +53,9 @@ class StandIn(Value):
         return id(self)
 
 
-def snapshot(scope: Scope, inputs: Mapping[str, Any], open_asset: OpenAsset) -> tuple[Plan, NewRun]:
+def snapshot(
+    scope: Scope, inputs: Mapping[str, Any], open_asset: OpenAsset, *, most_nodes: int = MAX_NODES
+) -> tuple[Plan, NewRun]:
     """The plan of a checked graph for inputs as a client gives them, and the run to be accepted for it.
 
     Give it an owner, priority and so on with `dataclasses.replace`. Opens every asset named: call it in a thread. To
@@ -61,13 +64,14 @@ def snapshot(scope: Scope, inputs: Mapping[str, Any], open_asset: OpenAsset) -> 
     Args:
         inputs: JSON by name; where the graph wants audio, latents and the like, an asset's id or URL, alone or
             as `{"asset": id}`.
+        most_nodes: that the plan may have.
 
     Raises:
         InputError: an input is not what the graph wants.
         NotFound: an asset does not exist.
     """
     reader = _AssetReader(open_asset)
-    plan = lay_out(scope, reader.inputs(scope, inputs))
+    plan = lay_out(scope, reader.inputs(scope, inputs), most_nodes=most_nodes)
     # Spans are kept as they were given: where the music ends is known exactly only once it has been read.
     spans = {
         name: accept(declared, inputs[name], name, random_seed)

@@ -40,6 +40,7 @@ from acestep_flows.api.http.routes import (
     runs,
 )
 from acestep_flows.api.http.stored_file import Conversions
+from acestep_flows.api.http.turns import Turns
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.records import RunRecord
 
@@ -94,6 +95,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     app.state.streams = Streams(service.options.streams, service.options.streams_each)
+    app.state.turns = Turns()
     app.state.metrics = Metrics(service, app.state.streams)
     app.state.conversions = Conversions(service.home, service.decode_budget)
     app.state.links = FileLinks(service.home, service.keys)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,7 @@ MAX_DEPTH = 64
 MAX_PARTS = 100_000
 RUN_ID = r"^run-[0-9a-f]{26}$"
 ASSET_ID = r"^[a-z]+-[0-9a-f]{26}$"
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 PATTERNS = {RUN_ID: id_form("run"), ASSET_ID: id_form("asset")}
 """What texts of these patterns are, in words."""
 
@@ -38,7 +40,7 @@ def check_json(content: Any) -> Any:
         if depth > MAX_DEPTH or parts > MAX_PARTS:
             raise ValueError(f"JSON nested deeper than {MAX_DEPTH} or of more than {MAX_PARTS} parts")
         if isinstance(part, str):
-            if "\0" in part or any("\ud800" <= char <= "\udfff" for char in part):
+            if _UNSTORABLE.search(part):
                 raise ValueError("a text with a null character or an invalid Unicode character (lone surrogate)")
         elif isinstance(part, float):
             if not math.isfinite(part):

@@ -10,6 +10,7 @@ from acestep_flows.api.execution.accepted_run import StandIn, snapshot
 from acestep_flows.api.execution.webhook_url import check_url
 from acestep_flows.api.http.dependencies import Caller, in_thread
 from acestep_flows.api.http.request_schemas import RunOptions
+from acestep_flows.api.http.turns import Turn
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.assets import decoded_bytes
 from acestep_flows.api.store.records import NewRun, QueueLimits, RunRecord
@@ -31,12 +32,14 @@ async def accept_run(
     inputs: dict[str, Any],
     options: RunOptions,
     header_key: str | None,
+    turn: Turn,
 ) -> RunRecord:
     """Accept a run, or return the one that was accepted before under the same idempotency key.
 
     Args:
         graph: the name of a graph, or a graph as JSON.
         header_key: the idempotency key of the header.
+        turn: plans the run.
 
     Raises:
         FlowsError: the graph, the inputs or a limit does not allow the run. Nothing is stored then.
@@ -46,18 +49,16 @@ async def accept_run(
     fields = options.model_dump(mode="json", include=set(RunOptions.model_fields) - {"idempotency_key"})
     if not options.labels:  # digests of requests without labels are those of 0.1.0
         del fields["labels"]
-    digest = sha256([graph, inputs, fields])
-
-    def accept() -> tuple[RunRecord, bool]:
-        # Look for an accepted run first: its assets may have expired since, and a retry must succeed all the same.
-        if key is not None and (accepted := service.home.runs.accepted(caller.owner, key, digest)) is not None:
-            return accepted, False
-        new = _new_run(service, caller, graph, inputs, options)
-        new = dataclasses.replace(new, idempotency_key=key, request_digest=digest)
-        owned = caller.key.runs if caller.key is not None else None
-        return service.home.runs.accept(new, QueueLimits(service.options.queued, owned))
-
-    record, is_new = await in_thread(accept)
+    digest = await in_thread(sha256, [graph, inputs, fields])
+    # Look for an accepted run first: its assets may have expired since, and a retry must succeed all the same.
+    if key is not None:
+        accepted = await in_thread(service.home.runs.accepted, caller.owner, key, digest)
+        if accepted is not None:
+            return accepted
+    new = await turn.do(lambda: _new_run(service, caller, graph, inputs, options))
+    new = dataclasses.replace(new, idempotency_key=key, request_digest=digest)
+    owned = caller.key.runs if caller.key is not None else None
+    record, is_new = await in_thread(service.home.runs.accept, new, QueueLimits(service.options.queued, owned))
     if is_new:
         service.on_accepted()
     return record
@@ -114,7 +115,7 @@ def plan_inputs(service: Service, caller: Caller, scope: Scope, inputs: dict[str
         asset = service.home.assets.of_kind(id, kind, where, caller.visible_owner)
         return StandIn(asset.kind, asset.details.get("seconds"), asset.details.get("notes", ()))
 
-    plan, new = snapshot(scope, inputs, stand_in)
+    plan, new = snapshot(scope, inputs, stand_in, most_nodes=service.options.nodes)
     size, most = total_decoded_bytes(service, new.assets), service.options.input_decoded_bytes
     if size > most:
         raise InputError(

@@ -27,6 +27,7 @@ from acestep_flows.graph.checking.write_out import written_out
 from acestep_flows.graph.language.document import Fields, Items
 from acestep_flows.graph.language.syntax import Argument, Graph, NodeSyntax, Reference, references_in
 from acestep_flows.graph.language.wording import listing, unlike
+from acestep_flows.graph.pauses import pause
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import MUSIC, canonical_json
@@ -181,6 +182,7 @@ class Scope:
         Raises:
             Unresolved: it points nowhere.
         """
+        pause()
         key = (id(reference), expected)
         if key not in self._targets:
             try:

@@ -6,6 +6,8 @@ has unknown inputs and an unknown key, so it counts as computed (it may still tu
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,6 +21,9 @@ from acestep_flows.graph.execution.timings import Timings
 from acestep_flows.graph.planning.plan import Plan, PlanNode, outputs_in
 from acestep_flows.graph.planning.resolve import SKIPPED, call_of, runs, values_of
 from acestep_flows.stages.contract import Stage
+
+WORK_SECONDS = 0.005
+"""How long a forecast holds its event loop at once."""
 
 Fate: TypeAlias = Literal["cached", "computed", "skipped", "refused"]
 
@@ -76,7 +81,13 @@ async def forecast(plan: Plan, scheduler: Scheduler, alone: Timings | None = Non
     held = dict(zip(values, await scheduler.runner.hold(list(values.values())), strict=True)) if values else {}
     cache_keys = CacheKeys(scheduler.runner)
     known: dict[str, Outputs] = {}
-    nodes = [await _node(node, scheduler, cache_keys, known, held, alone) for node in plan.nodes.values()]
+    nodes: list[NodeForecast] = []
+    begun = time.monotonic()
+    for node in plan.nodes.values():
+        nodes.append(await _node(node, scheduler, cache_keys, known, held, alone))
+        if time.monotonic() - begun > WORK_SECONDS:  # others wait for this event loop
+            await asyncio.sleep(0)
+            begun = time.monotonic()
     peak = (scheduler.timings if alone is None else alone).peak(plan.graph)
     return Forecast(tuple(nodes), _peak_held(plan, nodes), peak)
 
@@ -128,13 +139,13 @@ def _peak_held(plan: Plan, nodes: Iterable[NodeForecast]) -> int:
     """Peak bytes of outputs alive at once: from when a node is done until the last node that needs it is."""
     users = Counter(source for node in plan.nodes.values() for source in node.needs())
     users.update(output.node for output in outputs_in(plan.outputs))  # never counted down: these stay
-    alive: dict[str, int] = {}
-    peak = 0
+    sizes: dict[str, int] = {}
+    alive = peak = 0
     for node in nodes:
-        alive[node.id] = node.nbytes or 0
-        peak = max(peak, sum(alive.values()))
-        for source in plan.nodes[node.id].needs():
-            users[source] -= 1
-        for id in [id for id in alive if users[id] <= 0]:
-            del alive[id]
+        sizes[node.id] = node.nbytes or 0
+        alive += sizes[node.id]
+        peak = max(peak, alive)
+        needs = plan.nodes[node.id].needs()
+        users.subtract(needs)
+        alive -= sum(sizes[id] for id in (node.id, *needs) if users[id] <= 0)
     return peak

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from acestep_flows.errors import Problem
+from acestep_flows.graph.pauses import pause
 
 MAX_BYTES = 1_000_000
 MAX_VALUES = 50_000
@@ -150,6 +151,7 @@ def _build(events: Iterator[Any], problems: list[Problem]) -> Node | None:
         if not isinstance(event, (yaml.NodeEvent, yaml.CollectionEndEvent)):
             continue
         values += 1
+        pause()
         if values > MAX_VALUES:
             raise _Refused("too-large", f"more than {MAX_VALUES} keys and values, which no graph needs", place)
         node = _node(event, place, stack, problems)

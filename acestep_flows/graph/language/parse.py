@@ -21,6 +21,7 @@ from acestep_flows.graph.language.syntax import (
 )
 from acestep_flows.graph.language.types import Declaration
 from acestep_flows.graph.language.wording import clip, show
+from acestep_flows.graph.pauses import pause
 
 GRAPH_KEYS = ("graph", "version", "summary", "use", "inputs", "nodes", "outputs")
 NODE_KEYS = ("stage", "graph", "use", "with", "each", "fold", "carry", "when", "otherwise")
@@ -89,6 +90,7 @@ class GraphReader(FieldReader):
         return declare(self, name, place, node, f"input {clip(name)}")
 
     def call(self, name: str, place: SourcePosition, node: document.Node, used: UsedGroups) -> NodeSyntax:
+        pause()
         label = clip(name)
         if not isinstance(node, Fields):
             message = f"a node is a map with {', '.join(NODE_KEYS)}; found {show(document.plain(node))}"

@@ -12,6 +12,9 @@ from acestep_flows.graph.language.types import Draw, accept
 from acestep_flows.graph.planning.relations import related
 from acestep_flows.graph.planning.seeds import random_seed
 
+MOST_UNKNOWN = 20
+"""Unknown inputs that are told by name."""
+
 
 def resolve_inputs(graph: Graph, inputs: Mapping[str, Any], draw: Draw = random_seed) -> dict[str, Any]:
     """Every input of `graph` with the value it has in this run.
@@ -25,11 +28,13 @@ def resolve_inputs(graph: Graph, inputs: Mapping[str, Any], draw: Draw = random_
         InputError: an input is unknown, missing, of the wrong type, out of range, or does not go with another; with
             several such, all of them.
     """
+    unknown = [name for name in inputs if name not in graph.inputs]
     faults = [
-        InputError(unknown_input(str(name), graph.inputs, value), where=f"graph {graph.name}", field=str(name))
-        for name, value in inputs.items()
-        if name not in graph.inputs
+        InputError(unknown_input(str(name), graph.inputs, inputs[name]), where=f"graph {graph.name}", field=str(name))
+        for name in unknown[:MOST_UNKNOWN]
     ]
+    if len(unknown) > MOST_UNKNOWN:
+        faults.append(InputError(f"and {len(unknown) - MOST_UNKNOWN} more inputs that it does not have"))
     resolved: dict[str, Any] = {}
     for name, declared in graph.inputs.items():
         if name not in inputs and declared.required:

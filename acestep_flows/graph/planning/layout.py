@@ -16,17 +16,17 @@ from acestep_flows.graph.language.document import Fields, Items
 from acestep_flows.graph.language.syntax import Argument, Graph, NodeSyntax, Reference
 from acestep_flows.graph.language.types import Declaration, Draw, accept
 from acestep_flows.graph.language.wording import clip
+from acestep_flows.graph.pauses import pause
 from acestep_flows.graph.planning.binding_parts import field_of, form_of
 from acestep_flows.graph.planning.inputs import resolve_inputs
 from acestep_flows.graph.planning.literals import check_literals, is_static, settle
 from acestep_flows.graph.planning.plan import Binding, Fallback, NodeOutput, Plan, PlanNode, outputs_in
+from acestep_flows.graph.planning.price import MAX_NODES, Price
 from acestep_flows.graph.planning.relations import related
 from acestep_flows.graph.planning.seeds import SeedRecorder, random_seed
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import Value
-
-MAX_NODES = 50_000
 
 
 def plan(
@@ -52,15 +52,18 @@ def plan(
     return lay_out(checked(graph, registry, find), inputs, draw)
 
 
-def lay_out(scope: Scope, inputs: Mapping[str, Any], draw: Draw = random_seed) -> Plan:
+def lay_out(scope: Scope, inputs: Mapping[str, Any], draw: Draw = random_seed, *, most_nodes: int = MAX_NODES) -> Plan:
     """The plan of a graph that `check.checked` has passed. For many rows of inputs, check once and call this for each.
+
+    Args:
+        most_nodes: a plan with more is refused, before a loop that would bring them is laid out.
 
     Raises:
         InputError: as `plan`.
     """
     seeds = SeedRecorder(scope.graph.inputs, inputs, draw)
     resolved = resolve_inputs(scope.graph, {name: value for name, value in inputs.items() if "." not in name}, seeds)
-    layout = _Planner(seeds, frozenset(_texts(inputs)))
+    layout = _Planner(seeds, frozenset(_texts(inputs)), Price(most_nodes))
     outputs = layout.graph(_Frame(scope, resolved))
     seeds.refuse_unused()
     return Plan(
@@ -131,11 +134,10 @@ class _Frame:
 class _Planner:
     """Collects the nodes of a plan."""
 
-    def __init__(self, seeds: SeedRecorder, user_texts: frozenset[str]) -> None:
-        self.seeds, self.user_texts = seeds, user_texts
+    def __init__(self, seeds: SeedRecorder, user_texts: frozenset[str], price: Price) -> None:
+        self.seeds, self.user_texts, self.price = seeds, user_texts, price
         self.nodes: dict[str, PlanNode] = {}
-        self.warnings: list[str] = []
-        self._calls = 0
+        self.warnings: dict[str, None] = {}
 
     def graph(self, frame: _Frame) -> dict[str, Binding]:
         """Lay out one graph; its outputs."""
@@ -186,8 +188,9 @@ class _Planner:
             return self.body(frame, call, path, {})
         kinds = frame.scope.outputs(call) or {}
         rows = _side_by_side(frame, call, path)
+        self.price.loop(frame.scope, call, len(rows), path)
         if not rows:
-            self.warnings.append(f"node {path}: the list is empty, so nothing runs")
+            self.warnings[f"node {path}: the list is empty, so nothing runs"] = None
         state = {name: settle(kinds[name], frame.binding(argument, kinds[name]), f"{path}, carry {name}")
                  for name, argument in call.carry.entries.items()}  # fmt: skip
         lists: dict[str, list[Binding]] = {name: [] for name in kinds if name not in state}
@@ -202,22 +205,21 @@ class _Planner:
         self, frame: _Frame, call: NodeSyntax, path: str, variables: Mapping[str, Binding]
     ) -> Mapping[str, Binding]:
         """Lay out one call of a stage or a nested graph."""
-        self._calls += 1
-        if self._calls > MAX_NODES:
-            raise InputError(f"more than {MAX_NODES} nodes", where=f"node {path}", allowed="shorter lists")
+        pause()
+        self.price.node(call, path)
         signature = frame.scope.signature(call)
         assert signature is not None
         bindings = {
             name: frame.binding(argument, signature.inputs[name].type, call, variables)
             for name, argument in call.arguments.entries.items()
         }
+        self.price.bindings(bindings, path)
         if call.kind == "stage":
             literals = check_literals(frame.scope.registry[call.target], bindings, path)
             for name, file in literals.paths:
                 self._refuse_graphs_path(path, name, file)
             if literals.params is not None:
-                warnings = frame.scope.registry[call.target].warnings(literals.params)
-                self.warnings += [warning for warning in warnings if warning not in self.warnings]
+                self.warnings |= dict.fromkeys(frame.scope.registry[call.target].warnings(literals.params))
             self.nodes[path] = PlanNode(path, call.target, literals.inputs, frame.when, literals.params)
             return {port: NodeOutput(path, port, kind.kind if kind else "") for port, kind in signature.outputs.items()}
         inner = frame.scope.nested(call)

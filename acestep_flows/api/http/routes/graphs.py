@@ -21,10 +21,11 @@ from acestep_flows.api.http.response_schemas import (
 )
 from acestep_flows.api.http.routes.declarations import NO_GRAPH, GraphName, binary
 from acestep_flows.api.http.submission import parse_graph, plan_inputs, total_decoded_bytes
+from acestep_flows.api.http.turns import TheTurn
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.records import NewRun
 from acestep_flows.errors import GraphError
-from acestep_flows.graph.execution.forecast import forecast
+from acestep_flows.graph.execution.forecast import Forecast, forecast
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.graph.views.describe import describe
 from acestep_flows.graph.views.draw import mermaid
@@ -42,10 +43,10 @@ async def list_graphs(service: TheService, caller: TheCaller, builder: TheBuilde
 
 
 @router.post("/graphs:check")
-async def check_graph(request: CheckRequest, service: TheService, caller: TheCaller) -> CheckAnswer:
+async def check_graph(request: CheckRequest, service: TheService, caller: TheCaller, turn: TheTurn) -> CheckAnswer:
     """Check a graph of your own without running it. Returns all of its problems."""
     try:
-        scope = await in_thread(lambda: service.checked(parse_graph(service, request.graph)))
+        scope = await turn.do(lambda: service.checked(parse_graph(service, request.graph)))
     except GraphError as error:
         problems = [
             Problem(
@@ -59,7 +60,7 @@ async def check_graph(request: CheckRequest, service: TheService, caller: TheCal
             for problem in error.problems
         ]
         return CheckAnswer(ok=False, problems=problems)
-    return CheckAnswer(ok=True, problems=[], inputs=input_schema(scope.graph))
+    return CheckAnswer(ok=True, problems=[], inputs=await in_thread(input_schema, scope.graph))
 
 
 @router.get("/graphs/{name}", responses=NO_GRAPH)
@@ -78,24 +79,36 @@ async def draw_graph(name: GraphName, service: TheService, caller: TheCaller) ->
     return Response(await in_thread(service.picture, name), media_type="image/png")
 
 
-@router.post("/graphs/{name}/plan", responses=NO_GRAPH)
-async def plan_graph(name: GraphName, request: PlanRequest, service: TheService, caller: TheCaller) -> PlanAnswer:
+@router.post("/graphs/{name}/plan", response_model=PlanAnswer, responses=NO_GRAPH)
+async def plan_graph(
+    name: GraphName, request: PlanRequest, service: TheService, caller: TheCaller, turn: TheTurn
+) -> Response:
     """A dry run: the nodes that would run, which of them are cached, and the seconds that the others took before.
 
     On a server with several keys, what a caller learns is of its own runs alone, and nothing counts as cached.
     """
-    plan, new = await in_thread(lambda: plan_inputs(service, caller, service.scope(name), request.inputs))
+    plan, new = await turn.do(lambda: plan_inputs(service, caller, service.scope(name), request.inputs))
     if service.scheduler is None or not new.assets:
         return await _forecast(service, caller, plan, new)
     size = await in_thread(total_decoded_bytes, service, new.assets)
     async with service.decode_budget.reserve(size):
         # Plan again with the same seeds and the real values, because cache keys depend on their content.
         read = partial(service.home.assets.value, owner=caller.visible_owner)
-        plan, new = await in_thread(lambda: snapshot(service.scope(name), new.inputs, read))
+        most = service.options.nodes
+        plan, new = await turn.do(lambda: snapshot(service.scope(name), new.inputs, read, most_nodes=most))
         return await _forecast(service, caller, plan, new)
 
 
-async def _forecast(service: Service, caller: Caller, plan: Plan, new: NewRun) -> PlanAnswer:
+async def _forecast(service: Service, caller: Caller, plan: Plan, new: NewRun) -> Response:
+    outcome = alone = None
+    if service.scheduler is not None:
+        alone = await in_thread(service.timings_of, caller.owner) if service.keys.are_several else None
+        outcome = await forecast(plan, service.scheduler, alone)
+    content = await in_thread(lambda: _plan_answer(service, plan, new, outcome, alone is None).model_dump_json())
+    return Response(content, media_type="application/json")
+
+
+def _plan_answer(service: Service, plan: Plan, new: NewRun, outcome: Forecast | None, tell_bytes: bool) -> PlanAnswer:
     answer = PlanAnswer(
         graph=plan.graph,
         digest=plan.digest,
@@ -103,17 +116,15 @@ async def _forecast(service: Service, caller: Caller, plan: Plan, new: NewRun) -
         nodes=[PlannedNode(id=node.id, stage=node.stage) for node in plan.nodes.values()],
         warnings=list(plan.warnings),
     )
-    if service.scheduler is None:
+    if outcome is None:
         return answer
-    alone = await in_thread(service.timings_of, caller.owner) if service.keys.are_several else None
-    outcome = await forecast(plan, service.scheduler, alone)
     answer.nodes = [
         PlannedNode(
             id=node.id,
             stage=node.stage,
             fate=node.fate,
             seconds=node.seconds,
-            bytes=node.nbytes if alone is None else None,
+            bytes=node.nbytes if tell_bytes else None,
             problem=service.redact(node.problem) or None,
         )
         for node in outcome.nodes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from acestep_flows.api.http.dependencies import Streams, TheBuilder, TheCaller, TheService, in_thread
+from acestep_flows.api.http.dependencies import Streams, TheBuilder, TheCaller, TheService
 from acestep_flows.api.http.errors import ErrorResponse, error_response, status_of
 from acestep_flows.api.http.long_poll import wait_for_end
 from acestep_flows.api.http.request_schemas import RenderRequest
@@ -13,6 +13,7 @@ from acestep_flows.api.http.response_schemas import Failure
 from acestep_flows.api.http.routes.declarations import FILE, NO_GRAPH, NOT_ACCEPTED, GraphName, IdempotencyKey
 from acestep_flows.api.http.routes.run_files import find_output, output_response
 from acestep_flows.api.http.submission import accept_run
+from acestep_flows.api.http.turns import TheTurn
 from acestep_flows.api.store.records import OutputRecord, RunRecord
 from acestep_flows.errors import DeadlineExceeded, InputError, NotFound
 from acestep_flows.graph.checking.scope import Scope
@@ -37,15 +38,16 @@ async def render(
     request: Request,
     service: TheService,
     caller: TheCaller,
+    turn: TheTurn,
     builder: TheBuilder,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Run a graph, wait for it, and respond with the audio."""
     streams: Streams = request.app.state.streams
     async with streams.hold(caller.owner):
-        scope = await in_thread(service.scope, name)
+        scope = await turn.do(lambda: service.scope(name))
         check_output(scope, body.output)
-        record = await accept_run(service, caller, name, body.inputs, body, idempotency_key)
+        record = await accept_run(service, caller, name, body.inputs, body, idempotency_key, turn)
         seconds = min(body.timeout, service.options.render_seconds)
         record = await wait_for_end(service, caller, record.id, seconds, request.is_disconnected)
     url = builder.run_url(record.id)

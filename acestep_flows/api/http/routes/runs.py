@@ -25,6 +25,7 @@ from acestep_flows.api.http.routes.declarations import (
 from acestep_flows.api.http.run_filters import RunFilters
 from acestep_flows.api.http.schema_base import RUN_ID
 from acestep_flows.api.http.submission import accept_run
+from acestep_flows.api.http.turns import TheTurn
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.records import RunRecord
 from acestep_flows.api.store.runs import LARGEST_PAGE
@@ -63,12 +64,13 @@ async def submit_run(
     body: RunRequest,
     service: TheService,
     caller: TheCaller,
+    turn: TheTurn,
     builder: TheBuilder,
     response: Response,
     idempotency_key: IdempotencyKey = None,
 ) -> Run:
     """Submit a run. When this responds, the run is on disk, and it will end exactly once."""
-    record = await accept_run(service, caller, body.graph, body.inputs, body, idempotency_key)
+    record = await accept_run(service, caller, body.graph, body.inputs, body, idempotency_key, turn)
     response.headers["Location"] = builder.run_url(record.id)
     return await full_run(service, record, builder)
 

@@ -9,6 +9,7 @@ from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.language.document import SourcePosition
 from acestep_flows.graph.language.syntax import NodeSyntax
 from acestep_flows.graph.language.wording import clip
+from acestep_flows.graph.pauses import pause
 
 
 def finding(
@@ -19,6 +20,7 @@ def finding(
     node: NodeSyntax | None = None,
 ) -> Problem:
     """A problem at `place` in the scope's file. A message that takes long to make is given as a function."""
+    pause()
     if not isinstance(message, str):
         message = "" if scope.is_terse else message()
     return Problem(rule, message, scope.graph.file, place.line, place.column, clip(node.name) if node else "")
