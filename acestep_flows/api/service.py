@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from acestep_flows.api.execution.run_notifier import RunNotifier
 from acestep_flows.api.http.errors import Redactor
+from acestep_flows.api.http.graph_folders import GraphFolders
 from acestep_flows.api.http.keys import Keyring
 from acestep_flows.api.http.limits import ByteBudget
 from acestep_flows.api.http.model_card import ModelCard, unknown_model
@@ -30,6 +30,8 @@ from acestep_flows.graph.library import Library, shipped
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.registry import stages
+
+R = TypeVar("R")
 
 LONGEST_GRAPH_NAME = 200
 """Characters of the name of a graph. It is the name of a file, too."""
@@ -82,12 +84,15 @@ class Service:
     failures: Counter[str] = field(default_factory=Counter)
     hidden: Sequence[Path] = ()
     model_card: Callable[[], ModelCard] = unknown_model
-    _picture_lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     @cached_property
+    def _graph_folders(self) -> GraphFolders:
+        return GraphFolders(self.folders, lambda graph, library: checked(graph, self.registry, library.nested))
+
+    @property
     def library(self) -> Library:
-        """The graphs that can be run by name. Files are read once; a changed file shows after a restart."""
-        return Library(self.folders, working=None)
+        """The graphs that can be run by name, as their files are now."""
+        return self._graph_folders.library
 
     @cached_property
     def redact(self) -> Redactor:
@@ -110,24 +115,19 @@ class Service:
         """Memory in bytes for what requests decode at the same time: two uploads, or the inputs of a dry run."""
         return ByteBudget(max(2 * self.options.upload_decoded_bytes, self.options.input_decoded_bytes))
 
-    @cached_property
-    def _pictures(self) -> dict[str, bytes]:
-        return {}
-
-    @cached_property
-    def _scopes(self) -> dict[str, Scope]:
-        return {}
-
     def graph(self, name: str) -> Graph:
         """A graph by name, never by path. Blocks while its file is read.
 
         Raises:
             NotFound: there is no such graph.
         """
+        return self._named(name, lambda: self.library.load(name))
+
+    def _named(self, name: str, find: Callable[[], R]) -> R:
         if len(name) > LONGEST_GRAPH_NAME or not GRAPH_NAME.fullmatch(name):
             raise self._no_graph(name)
         try:
-            return self.library.load(name)
+            return find()
         except NotFound:
             raise self._no_graph(name) from None
 
@@ -136,15 +136,13 @@ class Service:
         return NotFound(unlike("graph", name, names), allowed=listing(names))
 
     def scope(self, name: str) -> Scope:
-        """A checked graph by name, checked once.
+        """A checked graph by name, checked once until a file changes.
 
         Raises:
             NotFound: there is no such graph.
             GraphError: the graph has problems.
         """
-        if name not in self._scopes:
-            self._scopes[name] = self.checked(self.graph(name))
-        return self._scopes[name]
+        return self._named(name, lambda: self._graph_folders.scope(name))
 
     def picture(self, name: str) -> bytes:
         """A graph as PNG, drawn once, because it takes almost a second.
@@ -152,12 +150,7 @@ class Service:
         Raises:
             NotFound: there is no such graph.
         """
-        with self._picture_lock:
-            if name not in self._pictures:
-                from acestep_flows.graph.views.draw_png import png
-
-                self._pictures[name] = png(self.graph(name))
-            return self._pictures[name]
+        return self._named(name, lambda: self._graph_folders.picture(name))
 
     def checked(self, graph: Graph) -> Scope:
         """Check a graph of any origin.

@@ -26,10 +26,9 @@ class GraphName(click.ParamType[str]):
         if "/" in incomplete or incomplete.startswith("."):
             return [CompletionItem(incomplete, type="file")]
         try:
-            library = Library(_folders(ctx))
             return [
-                CompletionItem(name, help=library.load(path).summary.partition("\n")[0])
-                for name, path in library.names().items()
+                CompletionItem(name, help=graph.summary.partition("\n")[0])
+                for name, graph in Library(_folders(ctx)).graphs().items()
                 if name.startswith(incomplete)
             ]
         except (FlowsError, OSError):

@@ -30,8 +30,7 @@ def graphs(folders: tuple[Path, ...], as_json: bool) -> None:
     from acestep_flows.cli.listing import summaries
     from acestep_flows.graph.library import Library
 
-    library = Library(folders)
-    loaded = [(name, library.load(path)) for name, path in library.names().items()]
+    loaded = list(Library(folders).graphs().items())
     if as_json:
         print_json(graphs_content(loaded))
     else:

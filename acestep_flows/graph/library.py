@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
 
-from acestep_flows.errors import InputError, NotFound
+from acestep_flows.errors import InputError, NotFound, Problem
 from acestep_flows.graph.language.document import MAX_BYTES
 from acestep_flows.graph.language.groups import parse_group
 from acestep_flows.graph.language.parse import parse
@@ -14,6 +14,8 @@ from acestep_flows.graph.language.syntax import GRAPH_NAME, Graph, Group
 from acestep_flows.graph.language.wording import clip, unlike
 
 SUFFIXES = (".yaml", ".yml")
+_Stamp = tuple[int, ...] | None
+
 GROUPS = "groups"
 """The folder, in a folder of graphs, that holds the groups of inputs they share."""
 
@@ -53,6 +55,8 @@ class Library:
         self._named: list[Path] = []
         self._read: dict[Path, Graph] = {}
         self._groups: dict[Path, Group] = {}
+        self._listed = self._stamps()
+        self._stamped: dict[Path, _Stamp] = {}
 
     def load(self, name_or_path: str | Path) -> Graph:
         """The graph that the user asks for, by name or by path.
@@ -106,6 +110,7 @@ class Library:
         """
         path = _find("group", name, [folder / GROUPS for folder in (*beside, *self.folders)]).resolve()
         if path not in self._groups:
+            self._note(path)
             self._groups[path] = parse_group(_bytes(path), _label(path))
         return self._groups[path]
 
@@ -117,6 +122,28 @@ class Library:
                 files.setdefault(path.stem, path)
         return dict(sorted(files.items()))
 
+    def graphs(self) -> dict[str, Graph]:
+        """Every graph that can be called by name. One whose file cannot be read has that as its problem."""
+        return {name: self._or_unreadable(path) for name, path in self.names().items()}
+
+    def has_changed(self) -> bool:
+        """Whether a file of the user's folders was added, changed or removed since this library was made."""
+        if self._listed != self._stamps():
+            return True
+        return any(_stamp(path) != stamp for path, stamp in list(self._stamped.items()))
+
+    def _stamps(self) -> dict[Path, _Stamp]:
+        """The files of graphs and groups in the user's folders, and what tells that one has changed."""
+        own = [folder for folder in self.folders if folder != shipped()]
+        return {path: _stamp(path) for folder in own for within in (folder, folder / GROUPS) for path in _files(within)}
+
+    def _or_unreadable(self, path: Path) -> Graph:
+        try:
+            return self._open(path)
+        except InputError as error:
+            problem = Problem("unreadable", error.what, _label(path))
+            return Graph(path.stem, _label(path), path, readable=False, problems=(problem,))
+
     def _inside(self, path: Path) -> bool:
         resolved = path.resolve()
         return any(resolved.is_relative_to(folder.resolve()) for folder in (*self.folders, *self._named))
@@ -124,8 +151,14 @@ class Library:
     def _open(self, path: Path) -> Graph:
         resolved = path.resolve()
         if resolved not in self._read:
+            self._note(resolved)
             self._read[resolved] = self.parse(_bytes(path), _label(path), resolved)
         return self._read[resolved]
+
+    def _note(self, path: Path) -> None:
+        """Note how a file is before it is read. The shipped ones change only with the package."""
+        if not path.is_relative_to(shipped()):
+            self._stamped[path] = _stamp(path)
 
 
 def load(name_or_path: str | Path, folders: Sequence[Path | str] = ()) -> Graph:
@@ -145,10 +178,30 @@ def _find(what: str, name: str, folders: Sequence[Path]) -> Path:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    if folder.is_dir():
-        yield from sorted(
-            path for path in folder.iterdir() if path.suffix in SUFFIXES and GRAPH_NAME.fullmatch(path.stem)
-        )
+    """The files in a folder that are named as graphs are. Folders, pipes and dangling links are no files."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:  # gone meanwhile, or not ours to list
+        return
+    for path in entries:
+        if path.suffix in SUFFIXES and GRAPH_NAME.fullmatch(path.stem) and _is_file(path):
+            yield path
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _stamp(path: Path) -> _Stamp:
+    """What tells that a file has changed; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _bytes(path: Path) -> bytes:

@@ -261,8 +261,7 @@ class Session:
     @property
     def graphs(self) -> dict[str, str]:
         """Every graph that can be run by name, with the first line of its summary."""
-        library = Library(self._graph_folders)
-        graphs = {name: library.load(path) for name, path in library.names().items()}
+        graphs = Library(self._graph_folders).graphs()
         return {
             name: graph.summary.partition("\n")[0] if graph.readable else "(not readable)"
             for name, graph in graphs.items()

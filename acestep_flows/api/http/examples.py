@@ -116,6 +116,7 @@ ENTRY: dict[str, Any] = {
     "name": "text2music",
     "summary": "A song from tags and lyrics.",
     "url": "/v1/graphs/text2music",
+    "ok": True,
 }
 DETAIL: dict[str, Any] = {
     "name": "mine",

@@ -165,6 +165,7 @@ class GraphEntry(Model):
     name: str
     summary: str
     url: str
+    ok: bool = Field(description="Whether it can be run. If not, its URL responds with what is wrong with its file.")
 
 
 class GraphList(Model):

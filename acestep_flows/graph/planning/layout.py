@@ -21,7 +21,7 @@ from acestep_flows.graph.planning.binding_parts import field_of, form_of
 from acestep_flows.graph.planning.inputs import resolve_inputs
 from acestep_flows.graph.planning.literals import check_literals, is_static, settle
 from acestep_flows.graph.planning.plan import Binding, Fallback, NodeOutput, Plan, PlanNode, outputs_in
-from acestep_flows.graph.planning.price import MAX_NODES, Price
+from acestep_flows.graph.planning.plan_size import MAX_NODES, PlanSize
 from acestep_flows.graph.planning.relations import related
 from acestep_flows.graph.planning.seeds import SeedRecorder, random_seed
 from acestep_flows.stages.contract import Stage
@@ -63,7 +63,7 @@ def lay_out(scope: Scope, inputs: Mapping[str, Any], draw: Draw = random_seed, *
     """
     seeds = SeedRecorder(scope.graph.inputs, inputs, draw)
     resolved = resolve_inputs(scope.graph, {name: value for name, value in inputs.items() if "." not in name}, seeds)
-    layout = _Planner(seeds, frozenset(_texts(inputs)), Price(most_nodes))
+    layout = _Planner(seeds, frozenset(_texts(inputs)), PlanSize(most_nodes))
     outputs = layout.graph(_Frame(scope, resolved))
     seeds.refuse_unused()
     return Plan(
@@ -134,8 +134,8 @@ class _Frame:
 class _Planner:
     """Collects the nodes of a plan."""
 
-    def __init__(self, seeds: SeedRecorder, user_texts: frozenset[str], price: Price) -> None:
-        self.seeds, self.user_texts, self.price = seeds, user_texts, price
+    def __init__(self, seeds: SeedRecorder, user_texts: frozenset[str], size: PlanSize) -> None:
+        self.seeds, self.user_texts, self.size = seeds, user_texts, size
         self.nodes: dict[str, PlanNode] = {}
         self.warnings: dict[str, None] = {}
 
@@ -188,7 +188,7 @@ class _Planner:
             return self.body(frame, call, path, {})
         kinds = frame.scope.outputs(call) or {}
         rows = _side_by_side(frame, call, path)
-        self.price.loop(frame.scope, call, len(rows), path)
+        self.size.loop(frame.scope, call, len(rows), path)
         if not rows:
             self.warnings[f"node {path}: the list is empty, so nothing runs"] = None
         state = {name: settle(kinds[name], frame.binding(argument, kinds[name]), f"{path}, carry {name}")
@@ -206,14 +206,14 @@ class _Planner:
     ) -> Mapping[str, Binding]:
         """Lay out one call of a stage or a nested graph."""
         pause()
-        self.price.node(call, path)
+        self.size.node(call, path)
         signature = frame.scope.signature(call)
         assert signature is not None
         bindings = {
             name: frame.binding(argument, signature.inputs[name].type, call, variables)
             for name, argument in call.arguments.entries.items()
         }
-        self.price.bindings(bindings, path)
+        self.size.bindings(bindings, path)
         if call.kind == "stage":
             literals = check_literals(frame.scope.registry[call.target], bindings, path)
             for name, file in literals.paths:

@@ -24,7 +24,7 @@ from acestep_flows.api.http.submission import parse_graph, plan_inputs, total_de
 from acestep_flows.api.http.turns import TheTurn
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.records import NewRun
-from acestep_flows.errors import GraphError
+from acestep_flows.errors import GraphError, InputError, NotFound
 from acestep_flows.graph.execution.forecast import Forecast, forecast
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.graph.views.describe import describe
@@ -35,11 +35,17 @@ router = APIRouter(prefix="/v1", tags=["graphs"])
 
 
 @router.get("/graphs")
-async def list_graphs(service: TheService, caller: TheCaller, builder: TheBuilder) -> GraphList:
+async def list_graphs(service: TheService, caller: TheCaller, turn: TheTurn, builder: TheBuilder) -> GraphList:
     """All graphs that can be run by name."""
-    graphs = await in_thread(lambda: {name: service.graph(name) for name in service.library.names()})
-    entries = [GraphEntry(name=n, summary=graph.summary, url=builder.graph_url(n)) for n, graph in graphs.items()]
-    return GraphList(graphs=entries)
+
+    def entries() -> list[GraphEntry]:
+        graphs = service.library.graphs().items()
+        return [
+            GraphEntry(name=name, summary=graph.summary, url=builder.graph_url(name), ok=_is_sound(service, name))
+            for name, graph in graphs
+        ]
+
+    return GraphList(graphs=await turn.do(entries))
 
 
 @router.post("/graphs:check")
@@ -132,6 +138,15 @@ def _plan_answer(service: Service, plan: Plan, new: NewRun, outcome: Forecast | 
     answer.seconds = outcome.seconds if outcome.complete else None
     answer.peak_bytes = outcome.peak
     return answer
+
+
+def _is_sound(service: Service, name: str) -> bool:
+    """Whether a graph can be run. Its file may be broken, or gone by now."""
+    try:
+        service.scope(name)
+    except (GraphError, InputError, NotFound):
+        return False
+    return True
 
 
 def _detail(service: Service, name: str, url: str) -> GraphDetail:

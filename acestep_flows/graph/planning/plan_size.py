@@ -1,4 +1,4 @@
-"""The price of a plan: nodes, and values given to nodes. Counted before they are laid out."""
+"""The size of a plan: nodes, and values given to nodes. Counted before they are laid out."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ MAX_PARTS = 4_000_000
 """Elements of the lists and maps that the nodes of a plan are given; each node has its own copy."""
 
 
-class Price:
-    """Counts what a plan costs, and refuses what costs too much.
+class PlanSize:
+    """Counts what a plan holds, and refuses what is too much.
 
     Args:
         most: nodes.
