@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LONGEST_STEM = 120
-"""Bytes; labels and extensions follow it, and file systems end at 255."""
+LONGEST_STEM = LONGEST_LABEL = 120
+"""Bytes of each; an extension follows them, and file systems end at 255."""
 
 MOST_NODES_IN_TAGS = 1000
 """Recipes with more nodes list them only in the JSON file: every audio file would carry megabytes."""
@@ -74,8 +74,15 @@ class OutputLeaf:
         return "-".join(self.path[1:] if self.path[0] == MAIN else self.path)
 
     def file_stem(self, stem: str) -> str:
-        """The leaf's file name without extension, from the stem that the run's files share: `song-takes-01`."""
-        return "-".join(filter(None, [stem, _UNSAFE.sub("_", self.label)]))
+        """The leaf's file name without extension, from the stem that the run's files share: `song-takes-01`.
+
+        A label that is too long for a file name is cut, with the digest of the whole behind it.
+        """
+        label = _UNSAFE.sub("_", self.label)
+        if len(label.encode()) > LONGEST_LABEL:
+            digest = hashlib.sha256(label.encode()).hexdigest()[:12]
+            label = f"{label.encode()[: LONGEST_LABEL - 13].decode(errors='ignore')}-{digest}"
+        return "-".join(filter(None, [stem, label]))
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,9 @@ READ_BYTES = 1 << 20
 LONGEST_NAME = 255
 """Bytes in one part of a path; the limit of nearly all file systems."""
 
+LONGEST_PATH = 4096
+"""Bytes of a whole path; the limit of Linux."""
+
 
 def user_path(text: str | os.PathLike[str], where: str) -> Path:
     """A path as a user writes it, with `~` replaced by the home folder.
@@ -32,20 +35,29 @@ def user_path(text: str | os.PathLike[str], where: str) -> Path:
         where: the option or variable that it was given in, for the error.
 
     Raises:
-        InputError: no file system has such a path: a null byte, an unknown home folder, or a name that is too long.
+        InputError: no file system has such a path (`path_fault`), or the home folder is not known here.
     """
     text = os.fspath(text)
-    if "\0" in text:
-        raise InputError("null byte in a path", where=where)
+    if fault := path_fault(text):
+        raise InputError(fault, where=where, allowed=f"names of at most {LONGEST_NAME} bytes, {LONGEST_PATH} in all")
     try:
-        path = Path(text).expanduser()
+        return Path(text).expanduser()
     except RuntimeError:
         raise InputError(f"no home folder for {text[:60]!r}", where=where, allowed="an absolute path") from None
-    longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
+
+
+def path_fault(text: str) -> str:
+    """Why no file system takes a path: a null byte, characters that are none, or a part that is too long; else ""."""
+    if "\0" in text:
+        return "null byte in a path"
+    try:
+        parts = [len(os.fsencode(part)) for part in Path(text).parts]
+    except UnicodeEncodeError:
+        return f"an invalid Unicode character (lone surrogate) in the path {text[:30]!a}"
+    longest, whole = max(parts, default=0), sum(parts) + len(parts)
     if longest > LONGEST_NAME:
-        what = f"a name of {longest} bytes in the path {text[:30]!r}..."
-        raise InputError(what, where=where, allowed=f"at most {LONGEST_NAME}")
-    return path
+        return f"a name of {longest} bytes in the path {text[:30]!r}..."
+    return f"a path of {whole} bytes, {text[:30]!r}..." if whole > LONGEST_PATH else ""
 
 
 def check_working_folder() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from acestep_flows.errors import InputError, NotFound, Problem
 from acestep_flows.graph.language.document import MAX_BYTES
 from acestep_flows.graph.language.groups import parse_group
-from acestep_flows.graph.language.parse import parse
+from acestep_flows.graph.language.parse import parse, parse_plain
 from acestep_flows.graph.language.syntax import GRAPH_NAME, Graph, Group
 from acestep_flows.graph.language.wording import clip, unlike
 
@@ -98,6 +99,10 @@ class Library:
         beside = [path.parent] if path is not None else []
         return parse(content, file, path, partial(self.group, beside=beside))
 
+    def parse_plain(self, content: Any, file: str = "<text>") -> Graph:
+        """Read a graph that is plain data, as `parse` reads text."""
+        return parse_plain(content, file, partial(self.group, beside=[]))
+
     def group(self, name: str, beside: Sequence[Path] = ()) -> Group:
         """The group of inputs called `name`, from `groups/` in one of the folders that graphs are looked for in.
 
@@ -145,7 +150,10 @@ class Library:
             return Graph(path.stem, _label(path), path, readable=False, problems=(problem,))
 
     def _inside(self, path: Path) -> bool:
-        resolved = path.resolve()
+        try:
+            resolved = path.resolve()
+        except (OSError, ValueError, RuntimeError):  # no file system has it
+            return False
         return any(resolved.is_relative_to(folder.resolve()) for folder in (*self.folders, *self._named))
 
     def _open(self, path: Path) -> Graph:

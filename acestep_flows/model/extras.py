@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from acestep_flows.errors import CheckpointError, InputError
-from acestep_flows.storage import user_path
+from acestep_flows.storage import path_fault, user_path
 
 Kind = Literal["adapters", "controls"]
 
@@ -23,6 +23,11 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _WORD = {"adapters": "adapter", "controls": "control branch"}
 _PATH = "; or the path of a folder with pytorch_lora_weights.safetensors"
 _UNPUBLISHED = "; none are published for stemgen and singing2accompaniment, they have to be trained"
+
+
+def unusable_name(name: str) -> str:
+    """What makes `name` neither the name of an extra nor a path that a file system takes; empty for a usable one."""
+    return "" if _NAME.fullmatch(name) else path_fault(name) if name.strip() else "blank"
 
 
 @dataclass(frozen=True)

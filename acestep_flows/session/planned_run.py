@@ -92,7 +92,7 @@ def plan_run(scope: Scope, inputs: Mapping[str, Any], files: Mapping[str, str] |
 
 def _parsed(source: str | Path | Mapping[str, Any], library: Library) -> Graph:
     if isinstance(source, Mapping):
-        return library.parse(_json(source))
+        return library.parse_plain(json.loads(_json(source)))
     if isinstance(source, Path):
         return library.load(source)
     if not isinstance(source, str):
@@ -103,7 +103,6 @@ def _parsed(source: str | Path | Mapping[str, Any], library: Library) -> Graph:
 
 
 def _json(content: Mapping[str, Any]) -> str:
-    """JSON is YAML, so the reader of graph files reads it."""
     try:
         return json.dumps(content)
     except (TypeError, ValueError, RecursionError) as error:

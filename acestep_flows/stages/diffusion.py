@@ -21,6 +21,7 @@ from acestep_flows.sampling.options import GuidanceChoices, SamplerOptions, Step
 from acestep_flows.stages.adapted_networks import AdapterCache, LruCache
 from acestep_flows.stages.batching import run_item
 from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, StageParams, Watch
+from acestep_flows.stages.weights_name import WeightsName
 from acestep_flows.values import Latents
 from acestep_flows.wording.faults import data_faults
 
@@ -45,7 +46,7 @@ SAMPLING = "sampling"
 class DiffusionParams(GuidanceChoices, StepOptions, StageParams):
     """Sampler options, and the adapter on the base weights."""
 
-    adapter: str | None = Field(
+    adapter: WeightsName | None = Field(
         None, description="LoRA adapter, by name; in process also by folder.", json_schema_extra={"format": "path"}
     )
     adapter_weight: float = Field(1.0, ge=-10, le=10, description="Factor on the adapter's own scaling.")

@@ -14,6 +14,7 @@ from acestep_flows.stages.adapted_networks import AdapterCache
 from acestep_flows.stages.batching import group_by_length, run_groups, run_item
 from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, StageParams, Watch
 from acestep_flows.stages.text_params import LyricText
+from acestep_flows.stages.weights_name import WeightsName
 from acestep_flows.values import Compatibility, LyricStates
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class EncodeLyrics(Stage):
         language: str | None = Field(
             None, description="Language of all lines ('en', 'zh', 'ja', ...); absent: detected."
         )
-        adapter: str | None = Field(
+        adapter: WeightsName | None = Field(
             None, description="LoRA adapter, by name; in process also by folder.", json_schema_extra={"format": "path"}
         )
         adapter_weight: float = Field(1.0, ge=-10, le=10, description="Factor on the adapter's own scaling.")

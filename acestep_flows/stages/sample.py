@@ -9,6 +9,7 @@ from pydantic import Field
 
 from acestep_flows.errors import InputError
 from acestep_flows.stages.diffusion import DiffusionParams, DiffusionStage, latents_of
+from acestep_flows.stages.weights_name import WeightsName
 from acestep_flows.values import Latents, LyricStates, Noise, PromptStates, Report
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Sample(DiffusionStage):
 
     class Params(DiffusionParams):
         strength: float = Field(0.5, ge=0, le=1, description="How much of the reference to keep; 1 is the reference.")
-        control_branch: str | None = Field(
+        control_branch: WeightsName | None = Field(
             None,
             description="Control branch that reads `control`, by name; in process also by folder.",
             json_schema_extra={"format": "path"},

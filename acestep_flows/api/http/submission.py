@@ -19,7 +19,6 @@ from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.content import sha256
 from acestep_flows.graph.language.syntax import Graph
 from acestep_flows.graph.planning.plan import Plan
-from acestep_flows.values import canonical_json
 
 UNREADY_SECONDS = 5.0
 """Retry-After of a server that is starting or ending; another server may have taken its place by then."""
@@ -99,8 +98,9 @@ def _new_run(
 
 
 def parse_graph(service: Service, content: str | dict[str, Any]) -> Graph:
-    """Parse a graph of a request: YAML text, or JSON, which is YAML too."""
-    return service.library.parse(content if isinstance(content, str) else canonical_json(content), "graph")
+    """Parse a graph of a request: YAML text or JSON."""
+    library = service.library
+    return library.parse(content, "graph") if isinstance(content, str) else library.parse_plain(content, "graph")
 
 
 def plan_inputs(service: Service, caller: Caller, scope: Scope, inputs: dict[str, Any]) -> tuple[Plan, NewRun]:

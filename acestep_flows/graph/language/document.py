@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -21,12 +21,14 @@ from acestep_flows.graph.pauses import pause
 MAX_BYTES = 1_000_000
 MAX_VALUES = 50_000
 MAX_DEPTH = 20
+MOST_PLAIN = 4 * MAX_VALUES
+"""Keys and values of plain data: what a file becomes when its groups are written out."""
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser is about ten times faster
 _INT = re.compile(r"[-+]?[0-9]{1,40}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))([eE][-+]?[0-9]{1,5})?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 _WORDS: dict[str, bool | None] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
 _WORDS |= {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 
@@ -76,6 +78,46 @@ def plain(node: Any) -> Any:
     if isinstance(node, Fields):
         return {key: plain(value) for key, value in node.entries.items()}
     return node.value
+
+
+def from_plain(content: Any) -> tuple[Node | None, list[Problem]]:
+    """Plain data, such as the `plain` of a document, as a tree without places.
+
+    JSON is not read as YAML: YAML reads an escaped character beyond U+FFFF as two halves of one, and escapes would
+    count towards the bytes of the file.
+
+    Returns:
+        As `read`. Numbers, texts, booleans, null, lists and maps with texts as keys are plain.
+    """
+    problems: list[Problem] = []
+    try:
+        return _from_plain(content, problems, 0, [0]), problems
+    except _Refused as refused:
+        return None, [*problems, refused.problem]
+
+
+def _from_plain(content: Any, problems: list[Problem], depth: int, count: list[int]) -> Node:
+    count[0] += 1
+    pause()
+    if count[0] > MOST_PLAIN:
+        raise _Refused("too-large", f"more than {MOST_PLAIN} keys and values, which no graph needs")
+    if isinstance(content, (Mapping, list, tuple)) and depth == MAX_DEPTH:
+        raise _Refused("too-deep", f"lists and maps nested deeper than {MAX_DEPTH}, which no graph needs")
+    if isinstance(content, Mapping):
+        entries = {
+            _clean(str(key), NOWHERE): _from_plain(part, problems, depth + 1, count) for key, part in content.items()
+        }
+        return Fields(entries, dict.fromkeys(entries, NOWHERE))
+    if isinstance(content, (list, tuple)):
+        return Items(tuple(_from_plain(part, problems, depth + 1, count) for part in content))
+    if isinstance(content, str):
+        return Scalar(_clean(content, NOWHERE))
+    if isinstance(content, float) and not math.isfinite(content):
+        problems.append(Problem("not-finite", f"{content} is not a finite number"))
+        return Scalar(0.0)
+    if content is None or isinstance(content, (bool, int, float)):
+        return Scalar(content)
+    raise _Refused("not-plain", f"a Python {type(content).__name__}, where a graph has text, numbers, lists and maps")
 
 
 class _Refused(Exception):
@@ -209,10 +251,13 @@ def _add(parent: _Open, node: Node, problems: list[Problem]) -> None:
 
 
 def _clean(text: str, place: SourcePosition) -> str:
-    """`text`; refused where an escape in it makes a lone surrogate."""
-    if _SURROGATE.search(text):
-        raise _Refused("not-text", "an invalid Unicode character (lone surrogate); write the character itself", place)
-    return text
+    """`text`; refused where an escape in it makes a lone surrogate or a null character, which nothing can store."""
+    found = _NO_TEXT.search(text)
+    if found is None:
+        return text
+    if found[0] == "\0":
+        raise _Refused("not-text", "a null character; remove it", place)
+    raise _Refused("not-text", "an invalid Unicode character (lone surrogate); write the character itself", place)
 
 
 def _resolve(word: str, place: SourcePosition, problems: list[Problem]) -> str | int | float | bool | None:

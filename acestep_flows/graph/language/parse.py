@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from acestep_flows.errors import Problem
 from acestep_flows.graph.language import document
 from acestep_flows.graph.language.declare import declare
 from acestep_flows.graph.language.document import Fields, Items, Scalar, SourcePosition
@@ -35,7 +36,16 @@ def parse(content: str | bytes, file: str = "<text>", path: Path | None = None, 
         path: where it lies, if it is a file.
         groups: finds the groups under `use:`, as `library.Library.group` does.
     """
-    root, problems = document.read(content)
+    return _graph(document.read(content), file, path, groups)
+
+
+def parse_plain(content: Any, file: str, groups: FindGroup = no_groups) -> Graph:
+    """Read a graph that is plain data: JSON of a request, or the `content` of another graph."""
+    return _graph(document.from_plain(content), file, None, groups)
+
+
+def _graph(read: tuple[document.Node | None, list[Problem]], file: str, path: Path | None, groups: FindGroup) -> Graph:
+    root, problems = read
     reader = GraphReader(file)
     for problem in problems:
         reader.problem(problem.rule, problem.message, SourcePosition(problem.line, problem.column))

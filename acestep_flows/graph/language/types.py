@@ -165,6 +165,8 @@ def literal(kind: PortType, value: Any, where: str) -> Any:
     elif name == "any":
         return value
     elif name == "text" and isinstance(value, str):
+        if "\0" in value:
+            raise InputError("a null character", where=where, allowed="text without it")
         if _SURROGATE.search(value):
             raise InputError("an invalid Unicode character (lone surrogate)", where=where, allowed="Unicode text")
         return value

@@ -5,14 +5,13 @@ Recipes and bulk jobs keep a graph this way, so a run can be made again where th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from acestep_flows.errors import InputError, NotFound
 from acestep_flows.graph.checking.check import checked
 from acestep_flows.graph.checking.scope import Scope
-from acestep_flows.graph.language.parse import parse
+from acestep_flows.graph.language.parse import parse_plain
 from acestep_flows.graph.language.syntax import Graph
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.registry import stages
@@ -33,16 +32,15 @@ def graph_scope(content: Any, where: str, registry: Mapping[str, type[Stage]] | 
         GraphError: the graph does not check with the stages of this version.
     """
     nested_in: dict[int, Mapping[str, Any]] = {}
-    graphs: list[Graph] = []  # held so that no id is used twice
+    graphs: dict[int, Graph] = {}  # by the id of their content; held, so that no id is used twice
 
     def read(part: Any) -> Graph:
         if not isinstance(part, Mapping) or "graph" not in part or not isinstance(part.get("nested", {}), Mapping):
             raise InputError("holds no graph", where=where, allowed="a recipe as runs write it")
-        # JSON is YAML, so the reader of graph files reads this, too.
-        graph = parse(json.dumps(part["graph"]), where)
-        graphs.append(graph)
-        nested_in[id(graph)] = part.get("nested", {})
-        return graph
+        if id(part) not in graphs:
+            graph = graphs[id(part)] = parse_plain(part["graph"], where)
+            nested_in[id(graph)] = part.get("nested", {})
+        return graphs[id(part)]
 
     def find(target: str, asking: Graph) -> Graph:
         nested = nested_in[id(asking)]
