@@ -346,5 +346,5 @@ def unpack(kind: str, arrays: Mapping[str, NDArray[Any]], fields: Mapping[str, A
         raise InputError(f"unknown kind {kind!r}", where="value", allowed=", ".join(sorted(Value.kinds)))
     try:
         return Value.kinds[kind](**arrays, **fields)
-    except TypeError as error:
+    except (TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
         raise InputError(str(error), where=kind) from None
