@@ -15,7 +15,7 @@ from acestep_flows.storage import user_path
 from acestep_flows.values import Value
 
 MOST_READ = 200
-"""Files that a search by content reads: songs have to be decoded for it."""
+"""Files that a search by content reads for all inputs of a recipe: songs have to be decoded for it."""
 
 SUFFIXES = {"audio": (".wav", ".flac", ".mp3", ".ogg", ".aif", ".aiff", ".caf")}
 """Files that may hold a kind of value; others are safetensors."""
@@ -43,6 +43,8 @@ class SourceFinder:
     store: DiskStore | None = None
     advice: str = BY_FOLDER
     _found: dict[tuple[str, str, tuple[str, ...]], Value] = field(default_factory=dict, init=False)
+    _digests: dict[tuple[Path, str], str] = field(default_factory=dict, init=False)
+    _listed: dict[Path, dict[Path, float]] = field(default_factory=dict, init=False)
 
     def inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Inputs with the value of every file in them.
@@ -88,12 +90,8 @@ class SourceFinder:
             changed.append(str(path))
         if wanted.digest:
             for path in self._alike(wanted, tried):
-                try:
-                    value = self.reader.value(str(path), wanted.kind, name)
-                except InputError:
-                    continue
-                if value.digest == wanted.digest:
-                    return value
+                if self._digest(path, wanted.kind, name) == wanted.digest:
+                    return self.reader.value(str(path), wanted.kind, name)
             if self.store is not None and (stored := self.store.find(wanted.kind, wanted.digest)) is not None:
                 return stored
         raise InputError(_missing(wanted, changed), where=name, allowed=self.advice.format(name=name.partition("[")[0]))
@@ -110,22 +108,39 @@ class SourceFinder:
             if wanted.name:
                 yield folder / wanted.name
 
+    def _digest(self, path: Path, kind: str, name: str) -> str:
+        """The digest of the value in a file; empty where it holds none. Each file is read once, at most so many."""
+        if (path, kind) not in self._digests:
+            if len(self._digests) >= MOST_READ:
+                return ""
+            try:
+                self._digests[path, kind] = InputReader().value(str(path), kind, name).digest
+            except InputError:
+                self._digests[path, kind] = ""
+        return self._digests[path, kind]
+
+    def _files(self, folder: Path) -> dict[Path, float]:
+        """The plain files in a folder with the times of their last change. A folder is listed once."""
+        if folder not in self._listed:
+            try:
+                entries = [entry for entry in folder.iterdir() if entry.is_file()]
+                self._listed[folder] = {entry: entry.stat().st_mtime for entry in entries}
+            except OSError:
+                self._listed[folder] = {}
+        return self._listed[folder]
+
     def _alike(self, wanted: FileInput, tried: set[Path]) -> Iterator[Path]:
         """Files that may hold the value under another name, the latest first."""
         folders = [*self.folders, *([self.beside] if self.beside is not None else [])]
         folders += [_path(text).parent for text in wanted.paths]
         suffixes = SUFFIXES.get(wanted.kind, (".safetensors",))
         files: dict[Path, float] = {}
-        for folder in folders:
-            try:
-                entries = list(folder.iterdir())
-                files |= {
-                    entry: entry.stat().st_mtime
-                    for entry in entries
-                    if entry.suffix.lower() in suffixes and entry.is_file() and _resolved(entry) not in tried
-                }
-            except OSError:
-                continue
+        for folder in dict.fromkeys(folders):
+            files |= {
+                entry: changed
+                for entry, changed in self._files(folder).items()
+                if entry.suffix.lower() in suffixes and _resolved(entry) not in tried
+            }
         unique = {_resolved(path): path for path in sorted(files, key=files.__getitem__)}
         yield from list(reversed(unique.values()))[:MOST_READ]
 

@@ -8,6 +8,9 @@ does not know how its queries are batched; the network does not know which task 
 
 from __future__ import annotations
 
+import hashlib
+import json
+import struct
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +25,10 @@ from acestep_flows.errors import InputError
 
 BranchName = Literal["conditional", "null", "text_only", "source", "source_null", "target", "target_null"]
 """The conditions of a query; `branches.py` says what each branch consists of."""
+
+
+DIGEST = "sha256"
+"""Key of a saved state's header: sha256 over its tensors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,21 +73,36 @@ class State:
         tensors = {"step": torch.tensor(self.step), "latents": self.latents, "preview": self.preview}
         tensors |= {f"memory.{name}": tensor for name, tensor in self.memory.items()}
         # Some may be views of one another, which the format refuses.
-        return save({name: t.clone(memory_format=torch.contiguous_format) for name, t in tensors.items()})
+        copies = {name: t.clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
+        return save(copies, {DIGEST: _digest(copies)})
 
     @classmethod
     def load(cls, content: bytes) -> State:
         """The state that `save` wrote.
 
         Raises:
-            InputError: `content` is no such file.
+            InputError: `content` is no such file, or was changed after it was written.
         """
         try:
             tensors = load(content)
+            written = _metadata(content).get(DIGEST)  # states of 0.1.0 have none
+            if written is not None and written != _digest(tensors):
+                raise ValueError("its content is not the one it was written with")
             step, latents, preview = (tensors.pop(name) for name in ("step", "latents", "preview"))
-        except (SafetensorError, KeyError) as error:
+            return cls(int(step), latents, preview, {key.removeprefix("memory."): t for key, t in tensors.items()})
+        except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
             raise InputError(f"not a saved trajectory: {error}", where="state") from None
-        return cls(int(step), latents, preview, {key.removeprefix("memory."): value for key, value in tensors.items()})
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    return hashlib.sha256(save(dict(tensors))).hexdigest()
+
+
+def _metadata(content: bytes) -> Mapping[str, str]:
+    """The metadata in the header of a safetensors file that can be loaded."""
+    (length,) = struct.unpack("<Q", content[:8])
+    metadata: Mapping[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
+    return metadata
 
 
 class Trajectory(ABC):
@@ -121,9 +143,10 @@ class Trajectory(ABC):
         Raises:
             InputError: `state` has another length, or more steps than the trajectory.
         """
-        if not 0 <= state.step <= self.steps or state.latents.shape[-1] != self.frames:
+        shape = state.latents.shape
+        if not 0 <= state.step <= self.steps or shape[-1:] != (self.frames,) or state.preview.shape != shape:
             raise InputError(
-                f"step {state.step} of a song of {state.latents.shape[-1]} frames",
+                f"step {state.step} of a song of {shape[-1] if shape else 'no'} frames",
                 where="state",
                 allowed=f"up to step {self.steps} of a song of {self.frames} frames",
             )

@@ -11,6 +11,10 @@ from enum import Enum, auto
 LONGEST_HEADERS = 16_384
 """Bytes of the headers of one part."""
 
+MOST_PARTS = 100
+MOST_PARAMETERS = 100
+"""Parameters of one header. The reader of the standard library takes time that grows with their square."""
+
 
 @dataclass(frozen=True)
 class FormPart:
@@ -39,6 +43,7 @@ class FormParser:
         self._buffer = bytearray(b"\r\n")  # as if a line had ended before the first boundary
         self._state = _State.CONTENT
         self._in_part = False
+        self._parts = self._searched = 0
 
     @property
     def ended(self) -> bool:
@@ -88,11 +93,15 @@ class FormParser:
 
     def _take_headers(self) -> FormPart | None:
         """The headers of a part; None if they are incomplete."""
-        end = self._buffer.find(b"\r\n\r\n")
+        end = self._buffer.find(b"\r\n\r\n", max(0, self._searched - 3))
+        self._searched = len(self._buffer) if end < 0 else 0
         if end > LONGEST_HEADERS or (end < 0 and len(self._buffer) > LONGEST_HEADERS):
             raise ValueError("long headers")
         if end < 0:
             return None
+        self._parts += 1
+        if self._parts > MOST_PARTS:
+            raise ValueError("many parts")
         self._state, self._in_part = _State.CONTENT, True
         return _part(self._take(end, 4).decode("utf-8", "replace"))
 
@@ -107,6 +116,8 @@ def _part(headers: str) -> FormPart:
     for line in headers.split("\r\n"):
         header, _, text = line.partition(":")
         if header.strip().lower() == "content-disposition":
+            if text.count(";") > MOST_PARAMETERS:
+                raise ValueError("many parameters")
             message = Message()
             message["content-disposition"] = text.strip()
             name, file_name = (message.get_param(key, header="content-disposition") for key in ("name", "filename"))

@@ -57,8 +57,11 @@ class SavedStates:
         """The state saved under `key`; None without one, and for one that is damaged."""
         from acestep_flows.sampling.trajectory import State
 
+        path = self._path(key)
         try:
-            return State.load(self._path(key).read_bytes())
+            # What is no file of ours, such as a pipe, might never end.
+            is_ours = path.is_file() and path.stat().st_size <= self._max_bytes
+            return State.load(path.read_bytes()) if is_ours else None
         except (OSError, InputError):
             return None
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load, save
 
-from acestep_flows.errors import StorageError
+from acestep_flows.errors import InputError, StorageError
 from acestep_flows.runtime.serving.saved_states import STALE_SECONDS, SavedStates
-from acestep_flows.sampling.trajectory import State
+from acestep_flows.sampling.trajectory import State, Trajectory
 
 
 def state(step: int) -> State:
@@ -47,6 +50,54 @@ def test_a_damaged_state_is_none(tmp_path: Path, content: bytes) -> None:
     (file,) = tmp_path.iterdir()
     file.write_bytes(content)
     assert states.read("a") is None
+
+
+def test_a_state_with_any_flipped_bit_is_none(tmp_path: Path) -> None:
+    states = SavedStates(tmp_path)
+    states.write("a", state(3))
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    dice = random.Random(1)
+    for position in [*range(0, len(whole), 97), *(dice.randrange(len(whole)) for _ in range(100))]:
+        changed = bytearray(whole)
+        changed[position] ^= 1 << dice.randrange(8)
+        file.write_bytes(changed)
+        assert states.read("a") is None, position
+    file.write_bytes(whole)
+    assert states.read("a") is not None
+
+
+def test_a_state_of_an_earlier_version_has_no_digest_and_is_read(tmp_path: Path) -> None:
+    states = SavedStates(tmp_path)
+    states.write("a", state(3))
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(save(load(file.read_bytes())))
+    assert states.read("a") is not None
+
+
+ODD = {
+    "other tensors": save({"step": torch.ones(3), "latents": torch.ones(1), "preview": torch.ones(1)}),
+    "no number": save({"step": torch.ones(()), "latents": torch.ones(()), "preview": torch.ones(2)}),
+    "nested": b"\x40\x0d\x03\0\0\0\0\0" + b'{"a":' * 40_000,
+}
+
+
+@pytest.mark.parametrize("content", ODD.values(), ids=ODD)
+def test_an_odd_state_is_none_or_refused_by_its_song(tmp_path: Path, content: bytes) -> None:
+    states = SavedStates(tmp_path)
+    (tmp_path / "a.state").write_bytes(content)
+    found = states.read("a")
+    if found is not None:
+        with pytest.raises(InputError, match="state"):
+            Trajectory.check(SimpleNamespace(steps=9, frames=2), found)  # type: ignore[arg-type]  # all it looks at
+
+
+def test_what_is_no_file_is_none(tmp_path: Path) -> None:
+    states = SavedStates(tmp_path)
+    os.mkfifo(tmp_path / "pipe.state")
+    (tmp_path / "zero.state").symlink_to("/dev/zero")
+    (tmp_path / "folder.state").mkdir()
+    assert [states.read(key) for key in ("pipe", "zero", "folder")] == [None] * 3
 
 
 def test_old_states_are_cleared_away(tmp_path: Path) -> None:

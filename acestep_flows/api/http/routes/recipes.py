@@ -8,13 +8,15 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from acestep_flows.api.http.dependencies import Caller, TheCaller, TheService, in_thread
+from acestep_flows.api.http.dependencies import Caller, TheCaller, TheService
 from acestep_flows.api.http.response_schemas import Failure, MissingAsset, RecipeAnswer
 from acestep_flows.api.http.routes.declarations import BINARY
 from acestep_flows.api.http.schema_base import check_json
+from acestep_flows.api.http.turns import TheTurn
 from acestep_flows.api.http.uploads import receive_upload
 from acestep_flows.api.service import Service
 from acestep_flows.errors import InputError, NotFound
+from acestep_flows.graph.pauses import pause
 from acestep_flows.graph.planning.layout import digest
 from acestep_flows.recipes.carry_over import carry_over
 from acestep_flows.recipes.read import read_recipe_alone
@@ -24,6 +26,8 @@ from acestep_flows.values import Span
 router = APIRouter(prefix="/v1", tags=["recipes"])
 
 PATH = "/v1/recipes:read"
+MOST_ASSETS = 1000
+"""Files of one recipe that are looked for among the caller's assets; the others count as missing."""
 
 
 @router.post(
@@ -42,7 +46,7 @@ PATH = "/v1/recipes:read"
         }
     },
 )
-async def read_recipe(request: Request, service: TheService, caller: TheCaller) -> RecipeAnswer:
+async def read_recipe(request: Request, service: TheService, caller: TheCaller, turn: TheTurn) -> RecipeAnswer:
     """Read a recipe: the graph and inputs that a song was made with, as `POST /v1/runs` takes them. Stores nothing."""
     async with receive_upload(request.stream(), service.home.artifacts, service.options.upload_bytes) as upload:
 
@@ -50,7 +54,7 @@ async def read_recipe(request: Request, service: TheService, caller: TheCaller) 
             with upload.as_path() as path:
                 return _answer(service, caller, _read(path))
 
-        return await in_thread(read)
+        return await turn.do(read)
 
 
 def _read(path: Path) -> StoredRecipe:
@@ -93,6 +97,7 @@ class _Assets:
     def __init__(self, service: Service, caller: Caller) -> None:
         self._service, self._caller = service, caller
         self.missing: list[MissingAsset] = []
+        self._looked_up: dict[tuple[str, str], str | None] = {}
 
     def as_json(self, content: Any, name: str) -> Any:
         """An input as `POST /v1/runs` takes it."""
@@ -106,13 +111,20 @@ class _Assets:
             return [self.as_json(part, f"{name}[{i}]") for i, part in enumerate(content)]
         return content
 
+    def _look_up(self, id: str, kind: str) -> str | None:
+        pause()
+        try:
+            return self._service.home.assets.of_kind(id, kind, owner=self._caller.visible_owner).id
+        except (NotFound, InputError):
+            return None
+
     def _asset(self, wanted: FileInput, name: str) -> str | None:
         for path in wanted.paths:  # the recipes of a server name assets where others name paths
-            id, owner = path.removeprefix("asset:"), self._caller.visible_owner
-            try:
-                return self._service.home.assets.of_kind(id, wanted.kind, owner=owner).id
-            except (NotFound, InputError):
-                continue
+            key = (path.removeprefix("asset:"), wanted.kind)
+            if key not in self._looked_up:
+                self._looked_up[key] = self._look_up(*key) if len(self._looked_up) < MOST_ASSETS else None
+            if (id := self._looked_up[key]) is not None:
+                return id
         missing = MissingAsset(input=name, kind=wanted.kind, digest=wanted.digest or None, file_name=wanted.name)
         self.missing.append(missing)
         return None
