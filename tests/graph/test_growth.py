@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -252,7 +253,8 @@ def test_work_that_nobody_waits_for_ends_and_others_go_on_meanwhile() -> None:
     pauses = Pauses()
 
     async def main() -> None:
-        work = asyncio.ensure_future(asyncio.to_thread(pauses.during, lambda: [examine(text) for _ in range(1000)]))
+        endless = partial(pauses.during, lambda: [examine(text) for _ in range(1000)])
+        work = asyncio.get_running_loop().run_in_executor(None, endless)
         for _ in range(10):
             await asyncio.sleep(0.01)
         assert not work.done()
