@@ -11,6 +11,7 @@ import io
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -209,7 +210,7 @@ def _read_errors(url: str) -> Iterator[None]:
 
 
 def _distinct(names: Sequence[str], url: str) -> tuple[str, ...]:
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if "" in names:
         what = "a column without a name (a data frame's index is written so)"
         raise InputError(what, where=url, allowed="a name for each column")
@@ -239,8 +240,8 @@ def _text(stream: BinaryIO, url: str) -> Iterator[str]:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     cells = dict(pairs)
     if len(cells) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{clip(next(name for name in names if names.count(name) > 1))} is there twice")
+        times = Counter(name for name, _ in pairs)
+        raise ValueError(f"{clip(next(name for name, count in times.items() if count > 1))} is there twice")
     return cells
 
 
