@@ -10,7 +10,6 @@ import pytest
 from acestep_flows.errors import FlowsError, GraphError, InputError
 from acestep_flows.graph.language.document import from_plain, plain, read
 from acestep_flows.graph.language.parse import parse, parse_plain
-from acestep_flows.graph.library import Library
 from acestep_flows.graph.planning.layout import lay_out
 from acestep_flows.graph.records.graph_content import graph_content, graph_scope
 from acestep_flows.outputs import OutputLeaf
@@ -116,7 +115,7 @@ def test_a_nested_graph_of_an_impossible_name_is_a_problem(target: str, tmp_path
     path = tmp_path / "mine.yaml"
     path.write_text(json.dumps({**song(), "nodes": {"song": {"graph": target}}}))
     with pytest.raises(GraphError, match="no graph"):
-        Library([tmp_path]).load("mine") and read_graph(path)
+        read_graph(path)
 
 
 def test_a_long_label_is_cut_to_a_file_name_of_its_own() -> None:

@@ -14,9 +14,8 @@ from acestep_flows.errors import InputError
 from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.content import translate
 from acestep_flows.graph.language.types import OPEN_END, accept, record_type
-from acestep_flows.graph.planning.layout import lay_out
+from acestep_flows.graph.planning.layout import MAX_NODES, lay_out
 from acestep_flows.graph.planning.plan import Plan
-from acestep_flows.graph.planning.plan_size import MAX_NODES
 from acestep_flows.graph.planning.seeds import random_seed
 from acestep_flows.graph.records.graph_content import graph_content, graph_scope
 from acestep_flows.stages.contract import Stage

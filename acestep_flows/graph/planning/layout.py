@@ -21,12 +21,14 @@ from acestep_flows.graph.planning.binding_parts import field_of, form_of
 from acestep_flows.graph.planning.inputs import resolve_inputs
 from acestep_flows.graph.planning.literals import check_literals, is_static, settle
 from acestep_flows.graph.planning.plan import Binding, Fallback, NodeOutput, Plan, PlanNode, outputs_in
-from acestep_flows.graph.planning.plan_size import MAX_NODES, PlanSize
+from acestep_flows.graph.planning.plan_size import PlanSize
 from acestep_flows.graph.planning.relations import related
 from acestep_flows.graph.planning.seeds import SeedRecorder, random_seed
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import Value
+
+MAX_NODES = 50_000
 
 
 def plan(

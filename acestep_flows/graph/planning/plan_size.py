@@ -11,7 +11,6 @@ from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.language.document import Fields, Items
 from acestep_flows.graph.language.syntax import Argument, NodeSyntax
 
-MAX_NODES = 50_000
 MAX_PARTS = 4_000_000
 """Elements of the lists and maps that the nodes of a plan are given; each node has its own copy."""
 
@@ -23,7 +22,7 @@ class PlanSize:
         most: nodes.
     """
 
-    def __init__(self, most: int = MAX_NODES) -> None:
+    def __init__(self, most: int) -> None:
         self._most = most
         self._nodes = self._parts = 0
         self._least: dict[int, int] = {}

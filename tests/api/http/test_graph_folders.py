@@ -113,10 +113,10 @@ def test_a_folder_that_goes_takes_only_its_own_graphs_along(tmp_path: Path) -> N
     folder.rmdir()
     with pytest.raises(NotFound):
         graphs.scope("mine")
-    assert graphs.scope("text2music")
+    assert graphs.scope("text2music").graph.name
     folder.mkdir()
     write(folder)
-    assert graphs.scope("mine")
+    assert graphs.scope("mine").graph.name
 
 
 def test_the_picture_follows_the_file(tmp_path: Path) -> None:
@@ -152,14 +152,14 @@ def test_an_odd_entry_hides_no_graph(tmp_path: Path, odd: str) -> None:
     ODD[odd](tmp_path / "odd.yaml")
     graphs = Library([tmp_path], working=None).graphs()
     assert {"mine", *(path.stem for path in shipped().glob("*.yaml"))} <= graphs.keys()
-    assert served(tmp_path).scope("mine")
+    assert served(tmp_path).scope("mine").graph.name
     if "odd" in graphs:
         assert graphs["odd"].problems
 
 
 def test_an_odd_entry_with_a_shipped_name_does_not_hide_that_graph(tmp_path: Path) -> None:
     (tmp_path / "text2music.yaml").mkdir()
-    assert served(tmp_path).scope("text2music")
+    assert served(tmp_path).scope("text2music").graph.name
 
 
 def test_a_file_that_may_not_be_read_is_listed_with_its_problem(

@@ -156,6 +156,7 @@ def _detail(service: Service, name: str, url: str) -> GraphDetail:
         name=name,
         summary=graph.summary,
         url=url,
+        ok=True,
         inputs=input_schema(graph),
         outputs={
             output: str(scope.type_of(argument) or "unknown") for output, argument in graph.outputs.entries.items()
