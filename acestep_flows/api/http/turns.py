@@ -53,9 +53,9 @@ class Turns:
         """
         async with self._counted(owner):
             lock = self._of_owner.setdefault(owner, asyncio.Lock())
-            await _unless_gone(lock.acquire(), is_gone)
+            await _acquire(lock, is_gone)
             try:
-                await _unless_gone(self._free.acquire(), is_gone)
+                await _acquire(self._free, is_gone)
                 try:
                     return await _in_paused_thread(work, is_gone)
                 finally:
@@ -77,15 +77,17 @@ class Turns:
                 self._of_owner.pop(owner, None)
 
 
-async def _unless_gone(wait: Awaitable[T], is_gone: IsGone) -> T:
-    waiting = asyncio.ensure_future(wait)
+async def _acquire(place: asyncio.Lock | asyncio.Semaphore, is_gone: IsGone) -> None:
+    """Wait for a place; raises Cancelled when the client goes meanwhile."""
+    waiting = asyncio.ensure_future(place.acquire())
     try:
         while not (await asyncio.wait([waiting], timeout=LOOK_SECONDS))[0]:
-            if await is_gone():
+            if await is_gone() and not waiting.done():
                 raise Cancelled("the client has gone")
-        return waiting.result()
-    finally:
-        waiting.cancel()
+    except BaseException:
+        if not waiting.cancel():  # the place came at the same moment
+            place.release()
+        raise
 
 
 async def _in_paused_thread(work: Callable[[], T], is_gone: IsGone) -> T:

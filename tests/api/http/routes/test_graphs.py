@@ -163,3 +163,26 @@ def test_a_plan_reads_assets(door: Door) -> None:
     answer = door.client.post("/v1/graphs/audio2audio/plan", json={"inputs": {"reference": asset, "tags": "x"}})
     assert answer.status_code == 200, answer.text
     assert answer.json()["inputs"]["reference"] == {"asset": asset}
+
+
+def test_a_run_of_too_many_nodes_is_refused(strict: Checkpoint, tmp_path: Path) -> None:
+    with opened(tmp_path, strict, options=ApiOptions(nodes=20), executing=False) as door:
+        for path, more in (("/v1/runs", {"graph": "batch-takes"}), ("/v1/graphs/batch-takes/plan", {})):
+            for takes, accepted in ((2, True), (50, False)):
+                inputs = {"tags": "piano", "duration": 1, "seeds": list(range(takes))}
+                response = door.client.post(path, json={"inputs": inputs, **more})
+                assert response.is_success is accepted, response.text
+                assert accepted or "more than 20 nodes" in response.json()["error"]["message"]
+
+
+def test_a_graph_as_json_may_hold_what_its_yaml_may(strict: Checkpoint, tmp_path: Path) -> None:
+    with opened(tmp_path, strict, options=ApiOptions(inline_graphs=True), executing=False) as door:
+        source = door.upload(sound()).json()["id"]
+        for text in ("\U0001f3b5", "\x7f", "no", "1:30"):
+            graph = {**TRIM, "summary": text}
+            assert door.client.post("/v1/graphs:check", json={"graph": graph}).json()["ok"]
+            run = door.submit(graph, {"source": source})
+            assert run["state"] == "queued"
+        long_name = {**TRIM, "nodes": {"cut": {"stage": "encode_lyrics", "with": {"lyrics": "", "adapter": "x" * 300}}}}
+        refused = door.client.post("/v1/graphs:check", json={"graph": long_name}).json()
+        assert any("300 bytes" in problem["message"] for problem in refused["problems"])
