@@ -122,6 +122,7 @@ DETAIL: dict[str, Any] = {
     "name": "mine",
     "summary": "The first ten seconds.",
     "url": "/v1/graphs/mine",
+    "ok": True,
     "inputs": INPUT_SCHEMA,
     "outputs": {"audio": "audio"},
     "nodes": {"cut": "trim"},
