@@ -174,6 +174,8 @@ class PlanRun:
     def _fail(self, node: PlanNode, error: FlowsError) -> None:
         self._failures[node.id] = error
         self._emit("failed", node, error=error)
+        if not self._options.keep_going and len(self._failures) > 1:
+            return  # the first failure has dropped all nodes
         wanted: set[str] = set()
         if self._options.keep_going:
             lost = self._dependencies.with_users([*self._failures, *self._dropped])
