@@ -24,7 +24,7 @@ class GraphFolders:
         self._folders, self._check = folders, check
         self._lock = threading.Lock()
         self._drawing = threading.Lock()
-        self._reading: _Reading | None = None
+        self._reading: _ReadFolders | None = None
 
     @property
     def library(self) -> Library:
@@ -60,15 +60,15 @@ class GraphFolders:
                 reading.pictures[name] = png(reading.library.load(name))
             return reading.pictures[name]
 
-    def _current(self) -> _Reading:
+    def _current(self) -> _ReadFolders:
         with self._lock:
             there = [folder for folder in self._folders if folder.is_dir()]
             if self._reading is None or self._reading.folders != there or self._reading.library.has_changed():
-                self._reading = _Reading(there)
+                self._reading = _ReadFolders(there)
             return self._reading
 
 
-class _Reading:
+class _ReadFolders:
     """What is known of the folders since they were last read."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
