@@ -26,12 +26,12 @@ from acestep_flows.values import FloatArray
 
 MODULE = "acestep_flows.audio.decoder_process"
 
-START = f"""
+START = """
 import json, os, sys
 sys.path[:] = json.loads(sys.argv[1])
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # its threads would not work, but take memory
-from {MODULE} import main
-main()
+import importlib
+importlib.import_module(sys.argv[2]).main()
 """
 """What the child runs: it finds its packages where this process does."""
 HEAD_BYTES = 5
@@ -81,7 +81,7 @@ class _Process:
         self.usable = True
         paths = json.dumps([path or os.getcwd() for path in sys.path])
         self._child = subprocess.Popen(
-            [sys.executable, "-P", "-c", START, paths],
+            [sys.executable, "-P", "-c", START, paths, MODULE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -163,7 +163,7 @@ class _Logged(logging.Handler):
     file: TextIO | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        level = "warning" if record.levelno <= logging.WARNING else record.levelname.lower()
+        level = "note" if record.levelno < logging.WARNING else record.levelname.lower()
         click.echo(f"{level}: {record.getMessage()}", file=self.file, err=True)
 
 

@@ -45,7 +45,7 @@ def told(result: Result) -> list[str]:
     """What a run says on stderr beside its progress, and beside the length of a song of whole frames."""
     assert result.exit_code == 0, result.output
     lines = result.stderr.strip().splitlines()
-    return [line for line in lines if not line.startswith(("[", "weights: ", "warning: 0.93 s of the 1 s asked"))]
+    return [line for line in lines if not line.startswith(("[", "weights: ", "note: 0.93 s of the 1 s asked"))]
 
 
 def inputs(name: str) -> dict[str, object]:

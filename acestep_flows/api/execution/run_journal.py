@@ -57,7 +57,7 @@ class Journal:
         state = self._nodes[self._at[event.node]].state
         if self._untold is None:
             self._add(event)
-        elif event.type != "cached" or state not in SETTLED:
+        elif event.type not in ("queued", "cached") or state not in SETTLED:
             for told in self._untold.events(event, begun=state == "started"):
                 self._add(told)
 

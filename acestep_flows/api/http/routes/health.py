@@ -15,12 +15,14 @@ from acestep_flows.errors import StorageError
 router = APIRouter(tags=["health"])
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz")
 async def health() -> Health:
     """Whether the process answers. Needs no API key."""
     return Health(version=__version__)
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", responses={503: {"model": Ready, "description": "The server takes no runs now."}})
 async def ready(service: TheService, response: Response) -> Ready:
     """Whether the server takes runs. Needs no API key."""

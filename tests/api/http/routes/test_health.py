@@ -13,6 +13,7 @@ from tests.api.door import Door, opened
 
 def test_health_and_readiness(door: Door) -> None:
     assert door.client.get("/healthz").json() == {"status": "ok", "version": __version__}
+    assert [door.client.head(path).status_code for path in ("/healthz", "/readyz")] == [200, 200]
     assert door.client.get("/readyz").json() == {"ready": True, "reason": ""}
 
 
