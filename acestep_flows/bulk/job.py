@@ -77,7 +77,7 @@ class BulkJob:
         ignored: columns of the manifest that are no inputs and are allowed.
         on_bad_row: refuse the job, or skip the row (it lands in the dead-letter table).
         gates: conditions on the measurements of a song.
-        retakes: how often a song that misses one is made again, with the next seed.
+        retakes: how often a song that misses one is made again, with another seed.
         layout: form of the data set.
         audio: format of the audio files.
         embed: write the audio into the parquet files too.

@@ -1,8 +1,9 @@
 """Seeds of rows: a seed that nobody chose follows from the job's seed and the row's id, so it is the same on resume.
 In a graph with an input `seed`, this is so of that one, and the others follow from it as they do in a single run.
 
-A retake is the same song with the next seed. The seed that is raised is the last one of the graph with the default
-`random` (`retake_seed` where there is one), or the last of all if the graph requires every seed.
+A retake is the same song with another seed, which follows from the first one and is far from those of other rows. The
+seed that is changed is the last one of the graph with the default `random` (`retake_seed` where there is one), or the
+last of all if the graph requires every seed.
 """
 
 from __future__ import annotations
@@ -36,31 +37,37 @@ def settle(inputs: dict[str, Any], declared: Mapping[str, Declaration], draw: Dr
 
 
 def take_input(declared: Mapping[str, Declaration]) -> str | None:
-    """The seed input that a retake raises; None: the graph has no seed."""
+    """The seed input that a retake changes; None: the graph has no seed."""
     seeds = [name for name, declaration in declared.items() if innermost(declaration.type).kind == "seed"]
     free = [name for name in seeds if declared[name].default == RANDOM]
     return next(reversed(free or seeds), None)
 
 
 def retaken(inputs: Mapping[str, Any], declared: Mapping[str, Declaration], retake: int) -> dict[str, Any]:
-    """The inputs of the `retake`-th retake of a row: its seed raised, a list of seeds by its length."""
-    raised = dict(inputs)
+    """The inputs of the `retake`-th retake of a row: its seed changed, and every seed of a list."""
+    changed = dict(inputs)
     name = take_input(declared)
     if name is None or not retake:
-        return raised
+        return changed
     value = inputs.get(name, declared[name].default)
     if isinstance(value, (list, tuple)):
-        raised[name] = [_raised(seed, retake * len(value)) for seed in value]
+        changed[name] = [_retaken(seed, retake) for seed in value]
     else:
-        raised[name] = _raised(value, retake)
-    return raised
+        changed[name] = _retaken(value, retake)
+    return changed
 
 
-def following(seed: int, steps: int) -> int:
-    """The seed `steps` further; 0 follows the largest."""
-    return (seed + steps) % (MAX_SEED + 1)
+def following(seed: int, retake: int) -> int:
+    """The seed of a retake; of retake 0 the seed itself.
+
+    It is a hash, because rows often have seeds in sequence: the next number would be the song of another row.
+    """
+    if not retake:
+        return seed
+    digest = hashlib.sha256(f"{seed}\0retake {retake}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") & MAX_SEED
 
 
-def _raised(seed: Any, steps: int) -> Any:
-    """`random` stays: the drawer raises it."""
-    return following(int(seed), steps) if isinstance(seed, (int, float)) else seed
+def _retaken(seed: Any, retake: int) -> Any:
+    """`random` stays: the drawer changes it."""
+    return following(int(seed), retake) if isinstance(seed, (int, float)) else seed

@@ -17,6 +17,7 @@ from acestep_flows.bulk.progress import JobProgress
 from acestep_flows.bulk.progress_meter import Meter
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.bulk.row_work import Attempt, JobWork, failed
+from acestep_flows.bulk.seeds import following
 from acestep_flows.errors import Conflict, FlowsError, InputError, LostProcess, StageError, StorageError
 from acestep_flows.graph.planning.plan import Plan
 from tests.bulk.jobs import rows_in
@@ -118,16 +119,17 @@ def test_bad_rows_are_given_up_without_an_attempt(tmp_path: Path) -> None:
     assert "steps" in str(dead.error)
 
 
-def test_gates_ask_for_the_next_seed(tmp_path: Path) -> None:
+def test_gates_ask_for_another_seed(tmp_path: Path) -> None:
     work, rows = rows_in(tmp_path, songs(2), gates=(GATE,), retakes=2)
 
     def act(one: Attempt, row: ResultRow) -> ResultRow:
         return row if one.row.id == "r0" and one.retake == 1 else replace(row, status="rejected", code="gate")
 
     outcome = run_job(work, rows, renderer := Pretence(work, act))
-    assert renderer.seeds == {"r0": [0, 1], "r1": [1, 2, 3]}
+    retaken = {"r0": [0, following(0, 1)], "r1": [1, following(1, 1), following(1, 2)]}
+    assert renderer.seeds == retaken
     (kept,) = results(work)
-    assert (kept.id, kept.seed, kept.attempt, kept.retake) == ("r0", 1, 2, 1)
+    assert (kept.id, kept.seed, kept.attempt, kept.retake) == ("r0", following(0, 1), 2, 1)
     (dead,) = results(work, DEAD)
     assert (dead.id, dead.status, dead.retake) == ("r1", "rejected", 2)
     assert outcome.rejected == 1
@@ -143,7 +145,7 @@ def test_a_retake_is_not_taken_back_by_a_stop(tmp_path: Path) -> None:
 
     assert run_job(work, rows, Pretence(work, stop)).interrupted
     run_job(work, rows, renderer := Pretence(work))
-    assert renderer.seeds == {"r0": [1]}
+    assert renderer.seeds == {"r0": [following(0, 1)]}
     assert results(work)[0].attempt == 2
 
 

@@ -39,14 +39,26 @@ def test_the_seed_that_says_which_take(graph: str, name: str | None) -> None:
     assert seeds.take_input(scope(graph).graph.inputs) == name
 
 
-@given(st.integers(0, MAX_SEED), st.integers(0, 20))
-def test_a_retake_has_the_next_seed_whether_given_or_drawn(seed: int, retake: int) -> None:
+@given(st.integers(0, MAX_SEED), st.integers(1, 20))
+def test_a_retake_has_another_seed_whether_given_or_drawn(seed: int, retake: int) -> None:
     declared = scope().graph.inputs
     again = seeds.retaken({"tags": "x", "seed": seed}, declared, retake)
-    assert again == {"tags": "x", "seed": (seed + retake) % 2**32}
-    assert seeds.drawer(3, "a", retake)("takes[2].seed") == (seeds.drawer(3, "a")("takes[2].seed") + retake) % 2**32
+    assert again == {"tags": "x", "seed": seeds.following(seed, retake)}
+    assert 0 <= again["seed"] <= MAX_SEED
+    drawn = seeds.drawer(3, "a")("takes[2].seed")
+    assert seeds.drawer(3, "a", retake)("takes[2].seed") == seeds.following(drawn, retake)
+    assert seeds.retaken({"seed": seed}, declared, 0) == {"seed": seed}
+
+
+def test_retakes_of_rows_with_seeds_in_sequence_are_songs_of_their_own() -> None:
+    """The next number would be the song of the next row."""
+    declared = scope().graph.inputs
+    found = [seeds.retaken({"seed": seed}, declared, retake)["seed"] for seed in range(100) for retake in range(4)]
+    assert len(set(found)) == 400
 
 
 def test_lists_of_seeds_share_none_with_their_retake() -> None:
     declared = scope("batch-takes").graph.inputs
-    assert seeds.retaken({"seeds": [1, 2, "random"]}, declared, 1)["seeds"] == [4, 5, "random"]
+    retaken = seeds.retaken({"seeds": [1, 2, "random"]}, declared, 1)["seeds"]
+    assert retaken == [seeds.following(1, 1), seeds.following(2, 1), "random"]
+    assert not {1, 2} & set(retaken)
