@@ -285,7 +285,8 @@ class BulkCommand:
         if progress.failed:
             click.echo(f"{progress.failed} rows were given up; {job_folder.url}/dead-letters says why", err=True)
         if outcome.duplicates:
-            click.echo(f"{outcome.duplicates} rows have the song of another row: their inputs are the same", err=True)
+            have = "row has" if outcome.duplicates == 1 else "rows have"
+            click.echo(f"{outcome.duplicates} {have} the song of another row: the inputs are the same", err=True)
         if finished.alike:
             click.echo(f"{len(finished.alike)} songs sound like earlier ones", err=True)
         for path in (FOLDER_OF_SET, finished.report):

@@ -66,6 +66,8 @@ def _unknown_option(error: click.NoSuchOption) -> str:
     name = error.option_name
     close = nearest(name, error.possibilities or [])
     hint = f", nearest {close!r}" if close else ""
+    if name == "--from":
+        return "no option '--from' here; run has it"
     if _takes_inputs(error.ctx) and name.startswith("--"):
         given = "NAME" if close else name.removeprefix("--").replace("-", "_")
         hint += f"; inputs are given as --set {given}=VALUE"
