@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,17 @@ settings.register_profile("busy", settings(), deadline=None)
 settings.load_profile("busy")
 
 DEFAULT_REFERENCE = Path(__file__).parents[2] / "shared" / "reference"
+
+
+@pytest.fixture(autouse=True)
+def own_log_handlers() -> Iterator[None]:
+    """A command shows our log on stderr for the rest of its process; the next test is as good as another process."""
+    loggers = [logging.getLogger(name) for name in ("acestep_flows", "acestep_flows.session.planned_run")]
+    before = [(list(logger.handlers), logger.level) for logger in loggers]
+    yield
+    for logger, (handlers, level) in zip(loggers, before, strict=True):
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

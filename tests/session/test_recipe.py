@@ -51,6 +51,10 @@ def write_v1(name: str, **changes: Any) -> str:
     return name
 
 
+def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
 def taken(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if "not taken over" in record.getMessage()]
 
@@ -143,7 +147,7 @@ def test_the_song_of_v1(session: Session, folder: Path, caplog: pytest.LogCaptur
     song = session.run(recipe="v1.json")
     assert song.audio == session.run("text2music", **TEXT, **SAMPLED, duration=1.2, seed=SEED).audio
     assert song.audio != session.run("text2music", **TEXT, **{**SAMPLED, "omega": 0}, duration=1.2, seed=SEED).audio
-    assert caplog.messages == []
+    assert warned(caplog) == []
 
 
 def test_the_retake_of_v1(session: Session, folder: Path) -> None:
@@ -167,7 +171,7 @@ def test_edits_of_v1_find_their_song(session: Session, folder: Path, caplog: pyt
     audio2audio = write_v1("c.json", audio2audio_enable=True, ref_audio_input="/elsewhere/song.wav")
     wanted = session.run("audio2audio", **TEXT, **SAMPLED, reference="song.wav", strength=0.5, seed=SEED)
     assert session.run(recipe=audio2audio).latents == wanted.latents
-    assert caplog.messages == []
+    assert warned(caplog) == []
     edit = write_v1("d.json", **EDITED)
     told = session.run(recipe=edit, tags="pop, drums", lyrics="")
     texts: dict[str, Any] = {

@@ -163,7 +163,8 @@ def _command(operation: _Operation, document: Json, origin: str) -> str:
         example = json.dumps(_example(operation.body["application/json"]["schema"], document))
         words += ["-H", shlex.quote("Content-Type: application/json"), "-d", shlex.quote(example)]
     elif operation.body:
-        words += ["-F", "file=@song.wav"]
+        form = "multipart/form-data" in operation.body
+        words += ["-F", "file=@song.wav"] if form else ["--data-binary", "@song.wav"]
     return " ".join(words)
 
 

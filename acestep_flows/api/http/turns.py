@@ -21,7 +21,7 @@ from acestep_flows.graph.pauses import Pauses
 T = TypeVar("T")
 
 AT_ONCE = 2
-MOST_WAITING = 64
+MOST_WAITING = 4096
 """Requests of one caller that work or wait for their turn."""
 
 LOOK_SECONDS = 0.25

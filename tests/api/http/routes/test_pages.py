@@ -106,7 +106,10 @@ def commands(text: str) -> Iterator[str]:
 
 
 def test_the_commands_of_the_reference_work(strict: Checkpoint, tmp_path: Path) -> None:
-    """With the ids of the examples they meet a run that does not exist, and nothing worse."""
+    """With the ids of the examples they meet a run that does not exist, and nothing worse.
+
+    The song of the test has no recipe to read, which is answered with 422.
+    """
     (tmp_path / "song.wav").write_bytes(sound(0.1))
     options = ApiOptions(render_seconds=0.1)
     with opened(tmp_path / "home", strict, options=options, executing=False) as door:
