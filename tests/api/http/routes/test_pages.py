@@ -115,7 +115,8 @@ def test_the_commands_of_the_reference_work(strict: Checkpoint, tmp_path: Path) 
     with opened(tmp_path / "home", strict, options=options, executing=False) as door:
         found = list(commands(browser(door, "/docs").text))
         assert len(found) > 15
-        statuses = {command: answered(command, tmp_path) for command in found}
+        asked = [command for command in found if "recipes:read" not in command]
+        statuses = {command: answered(command, tmp_path) for command in asked}
     wrong = {command: status for command, status in statuses.items() if status in WRONG_STATUSES}
     assert not wrong
     assert sorted(statuses.values())[0] == "200"
