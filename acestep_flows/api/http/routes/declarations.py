@@ -73,3 +73,14 @@ FILE: Responses = {
     304: {"description": "The file has not changed."},
     416: {"description": "The file has no such range."},
 }
+
+LastEventId = Annotated[
+    str | None,
+    Header(
+        alias="Last-Event-ID",
+        max_length=20,
+        description="The same as 'after'. Browsers send it when they reconnect.",
+        examples=["12"],
+    ),
+]
+"""The event after which a stream goes on."""

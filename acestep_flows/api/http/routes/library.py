@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from acestep_flows.api.http import examples
@@ -13,7 +13,7 @@ from acestep_flows.api.http.dependencies import Streams, TheBuilder, TheCaller, 
 from acestep_flows.api.http.event_feed import follow_all
 from acestep_flows.api.http.event_stream import TYPE, resume_point
 from acestep_flows.api.http.response_schemas import Run
-from acestep_flows.api.http.routes.declarations import IN_USE, NO_ASSET, NO_RUN, AssetId, OutputName, RunId
+from acestep_flows.api.http.routes.declarations import IN_USE, NO_ASSET, NO_RUN, AssetId, LastEventId, OutputName, RunId
 from acestep_flows.api.http.routes.run_files import find_output
 from acestep_flows.api.http.routes.runs import STREAM, full_run
 from acestep_flows.api.http.schema_base import ASSET_ID
@@ -80,15 +80,7 @@ async def follow_runs(
         int | None,
         Query(ge=0, le=2**53, description="Only events after this number; without it, from now on.", examples=[12]),
     ] = None,
-    last_event_id: Annotated[
-        str | None,
-        Header(
-            alias="Last-Event-ID",
-            max_length=20,
-            description="The same as 'after'. Browsers send it when they reconnect.",
-            examples=["12"],
-        ),
-    ] = None,
+    last_event_id: LastEventId = None,
 ) -> Response:
     """The events of all of the caller's runs in one stream. Data has the run and the event's number within it."""
     head = await in_thread(service.home.feed.head)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from acestep_flows.api.http import examples
@@ -19,6 +19,7 @@ from acestep_flows.api.http.routes.declarations import (
     NO_RUN,
     NOT_ACCEPTED,
     IdempotencyKey,
+    LastEventId,
     Responses,
     RunId,
 )
@@ -166,15 +167,7 @@ async def follow_run(
     service: TheService,
     caller: TheCaller,
     after: Annotated[int, Query(ge=0, le=2**53, description="Only events after this one.", examples=[12])] = 0,
-    last_event_id: Annotated[
-        str | None,
-        Header(
-            alias="Last-Event-ID",
-            max_length=20,
-            description="The same as 'after'. Browsers send it when they reconnect.",
-            examples=["12"],
-        ),
-    ] = None,
+    last_event_id: LastEventId = None,
 ) -> Response:
     """The events of a run as they happen, after the one that Last-Event-ID names."""
     after = resume_point(last_event_id, after)
