@@ -5,8 +5,9 @@ too long without giving any; its memory is limited. Run with `python -m acestep_
 
 Messages in both directions are a letter, the length of the content (4 bytes, little-endian) and the content.
 
-From the parent: `O` open a file (its size), `D` the bytes asked for, `G` go on and decode, `C` close the file.
-To the parent: `S` started, `R` read (start and size), `I` what the file is (JSON), `B` a block of samples (fp32,
+From the parent: `P` is anyone there, `O` open a file (its size), `D` the bytes asked for, `G` go on and decode, `C` close
+the file.
+To the parent: `S` started, `P` yes, `R` read (start and size), `I` what the file is (JSON), `B` a block of samples (fp32,
 interleaved), `E` the end, `F` a failure (text).
 """
 
@@ -174,5 +175,7 @@ def main() -> None:
         pipe.send(b"S")
         while True:
             kind, content = pipe.receive()
-            if kind == b"O":
+            if kind == b"P":
+                pipe.send(b"P")
+            elif kind == b"O":
                 _decode(pipe, int.from_bytes(content, "little"))

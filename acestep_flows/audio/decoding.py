@@ -102,6 +102,14 @@ class _Process:
             self.end()
             raise FlowsError(f"the audio decoder does not start ({sys.executable} -m {MODULE} ended with {code})")
 
+    def answers(self) -> bool:
+        """Whether it is still there."""
+        self.send(b"P")
+        try:
+            return self.receive()[0] == b"P"
+        except DecodingError:
+            return False
+
     def send(self, kind: bytes, content: bytes = b"") -> None:
         message = memoryview(kind + len(content).to_bytes(4, "little") + content)
         with suppress(BrokenPipeError):  # `receive` finds out why
@@ -163,9 +171,7 @@ class _Decoders:
     def taken(self) -> Iterator[_Process]:
         """A process for one file. It is kept if it is ready for the next one."""
         with self._places:
-            with self._lock:
-                process = self._idle.pop() if self._idle else None
-            process = process or _Process()
+            process = self._idle_process() or _Process()
             self._all.add(process)
             try:
                 yield process
@@ -176,6 +182,15 @@ class _Decoders:
                         self._idle.append(process)
                 if not keep:
                     self._drop(process)
+
+    def _idle_process(self) -> _Process | None:
+        """One that waits and lives. Others kill them: Ray, when it stops, kills all children of its process."""
+        while True:
+            with self._lock:
+                process = self._idle.pop() if self._idle else None
+            if process is None or process.answers():
+                return process
+            self._drop(process)
 
     def _drop(self, process: _Process) -> None:
         self._all.discard(process)

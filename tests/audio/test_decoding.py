@@ -84,6 +84,19 @@ def test_a_process_that_dies_is_an_error_of_the_file() -> None:
     assert decoded(song) == 10 * RATE
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_an_idle_process_that_somebody_killed_is_replaced(number: signal.Signals) -> None:
+    """Ray, when it stops, kills all children of its process."""
+    song = encoded(noise(2, 1_000))
+    assert decoded(song) == 1_000
+    (idle,) = children()
+    idle.send_signal(number)
+    while idle.is_running() and idle.status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    assert decoded(song) == 1_000
+    assert idle.pid not in [child.pid for child in children()]
+
+
 def test_a_reader_that_gives_up_leaves_no_half_used_process() -> None:
     def interrupt(number: int) -> None:
         raise KeyboardInterrupt
