@@ -5,10 +5,10 @@ too long without giving any; its memory is limited. Run with `python -m acestep_
 
 Messages in both directions are a letter, the length of the content (4 bytes, little-endian) and the content.
 
-From the parent: `P` is anyone there, `O` open a file (its size), `D` the bytes asked for, `G` go on and decode, `C` close
-the file.
-To the parent: `S` started, `P` yes, `R` read (start and size), `I` what the file is (JSON), `B` a block of samples (fp32,
-interleaved), `E` the end, `F` a failure (text).
+From the parent: `P` is anyone there, `O` open a file (its size), `D` the bytes asked for, `G` go on and decode, `C`
+close the file.
+To the parent: `S` started, `P` yes, `R` read (start and size), `I` what the file is (JSON), `B` a block of samples
+(fp32, interleaved), `E` the end, `F` a failure (text).
 """
 
 from __future__ import annotations
