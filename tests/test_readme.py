@@ -1,8 +1,9 @@
 """README's commands, as they stand and in their order, in a fresh clone with nothing but `make demo` behind it.
 
 Left out is only what cannot be run here: `make test`, which runs this, and what needs the published weights. The server
-takes a free port in place of 8777. `.venv` is the environment of these tests, so that nothing is installed anew; that
-`make demo` installs enough is what `tests/base_install` is for.
+takes a free port in place of 8777, and small random weights stand for acestep-nano, which other tests run. `.venv` is
+the environment of these tests, so that nothing is installed anew; that `make demo` installs enough is what
+`tests/base_install` is for.
 """
 
 from __future__ import annotations
@@ -15,15 +16,38 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote, urlparse
 
 import pytest
+import soundfile
+
+from acestep_flows.audio import read, tags
+from tests.served.server import WEIGHTS
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LEFT_OUT = ("make test", "acestep-flows fetch ", 'acestep-flows run text2music --set tags="city pop')
 """Beginnings of commands that are not run; each must be there, so that none is left out by mistake."""
 SERVE = "acestep-flows serve --home server"
+KILL, KEEP = "kill -9", "mkdir -p bulk/results && cp -r bulk/results killed"
+"""README kills a job. What it had written by then is looked at later."""
+
+
+@dataclass
+class Walk:
+    """README's commands, typed one after the other.
+
+    Attributes:
+        folder: the clone.
+        printed: stdout of the blocks, by the command of ours that they begin with: `run`, `bulk`, `submit`.
+        said: their stderr.
+    """
+
+    folder: Path
+    printed: dict[str, str] = field(default_factory=dict)
+    said: dict[str, str] = field(default_factory=dict)
 
 
 def blocks() -> list[list[str]]:
@@ -56,14 +80,17 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def env(clone: Path) -> dict[str, str]:
-    """The environment of a user who has no settings, with a browser that writes down what it is to open."""
+def env(clone: Path, small_root: Path) -> dict[str, str]:
+    """The environment of a user who has small weights, with a browser that writes down what it is to open."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ACESTEP_", "RAY_", "MAKE"))}
     browser = clone.parent / "browser"
     browser.write_text('#!/bin/sh\nprintf "%s" "$1" > opened\n')
     browser.chmod(0o755)
     path = f"{clone / '.venv' / 'bin'}{os.pathsep}{inherited.get('PATH', '')}"
-    own = {"ACESTEP_FLOWS_CACHE": str(clone.parent / "cache"), "BROWSER": str(browser)}
+    cache = clone.parent / "cache"
+    cache.mkdir()
+    (cache / WEIGHTS).symlink_to(small_root)
+    own = {"ACESTEP_FLOWS_CACHE": str(cache), "ACESTEP_FLOWS_CHECKPOINT": str(cache / WEIGHTS), "BROWSER": str(browser)}
     # The environment belongs to whoever runs the tests: make takes it as it is, and pip could install nothing into it.
     own |= {"MAKEFLAGS": "--old-file=.venv/.run --old-file=.venv/.made", "PIP_DRY_RUN": "1"}
     return inherited | own | {"PATH": path, "PYTHONPATH": str(clone)}
@@ -89,14 +116,38 @@ def served(clone: Path, env: dict[str, str]) -> Iterator[str]:
             process.stdout.close()
 
 
-def typed(command: str, clone: Path, env: dict[str, str]) -> str:
-    """What a block of commands prints."""
+def typed(command: str, walk: Walk, env: dict[str, str], name: str) -> None:
+    """Type a block of commands."""
     done = subprocess.run(
-        ["bash", "-c", f"set -e\n{command}"], cwd=clone, env=env, capture_output=True, text=True, check=False
+        ["bash", "-c", f"set -e\n{command}"], cwd=walk.folder, env=env, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     assert "a bug" not in done.stderr
-    return done.stdout
+    walk.printed[name] = walk.printed.get(name, "") + done.stdout
+    walk.said[name] = walk.said.get(name, "") + done.stderr
+
+
+def chapter(block: list[str]) -> str:
+    """Which command of ours a block is about."""
+    found = re.search(r"acestep-flows ([a-z-]+)", "\n".join(block))
+    return found[1] if found else ""
+
+
+@pytest.fixture(scope="module")
+def walk(clone: Path, env: dict[str, str]) -> Walk:
+    """All of README's commands are typed."""
+    walk = Walk(clone)
+    pending = [[command for command in block if not command.startswith(LEFT_OUT)] for block in blocks()]
+    serving = next(number for number, block in enumerate(pending) if f"{SERVE}\n" in block)
+    for number, block in enumerate(pending):
+        if number == serving:
+            assert len(block) == 1
+            with served(clone, env) as address:
+                typed("\n".join(pending[serving + 1]), walk, env | {"ACESTEP_FLOWS_SERVER": address}, "submit")
+        elif number != serving + 1:
+            lines = [f"{command}\n{KEEP}\n" if KILL in command else command for command in block]
+            typed("\n".join(lines), walk, env, chapter(block))
+    return walk
 
 
 def test_nothing_is_left_out_by_mistake() -> None:
@@ -108,20 +159,57 @@ def test_nothing_is_left_out_by_mistake() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.skipif("README_COMMANDS" not in os.environ, reason="takes minutes; README_COMMANDS=1 runs it")
-def test_every_command_runs_in_its_order(clone: Path, env: dict[str, str]) -> None:
-    pending = [[command for command in block if not command.startswith(LEFT_OUT)] for block in blocks()]
-    serving = next(number for number, block in enumerate(pending) if f"{SERVE}\n" in block)
-    for number, block in enumerate(pending):
-        if number == serving:
-            assert len(block) == 1
-            with served(clone, env) as address:
-                typed("\n".join(pending[serving + 1]), clone, env | {"ACESTEP_FLOWS_SERVER": address})
-        elif number != serving + 1:
-            typed("\n".join(block), clone, env)
-    written = {path.relative_to(clone).as_posix() for path in clone.rglob("*.*") if path.suffix in (".wav", ".flac")}
-    assert {"outputs/song.wav", "outputs/repainted.wav", "outputs/chain.wav"} <= written
-    assert len([name for name in written if name.startswith("songs/")]) == 2
-    assert len([name for name in written if name.startswith("bulk/audio/")]) == 20
-    assert (clone / "opened").read_text().endswith("/bulk/report.html")
+@pytest.mark.timeout(900)
+def test_every_command_runs_in_its_order(walk: Walk) -> None:
+    folder = walk.folder
+    written = {path.relative_to(folder).as_posix() for path in folder.rglob("*.*") if path.suffix in (".wav", ".flac")}
+    songs = ("song", "repainted", "retake", "longer", "chain")
+    assert {f"outputs/{name}.wav" for name in songs} <= written
+    assert len(list((folder / "outputs").glob("*.wav"))) == len(songs) + 1, "and the demo"
+
+
+@pytest.mark.slow
+def test_a_song_of_the_server_and_an_edit_of_it(walk: Walk) -> None:
+    songs = [walk.folder / line for line in walk.printed["submit"].strip().splitlines()]
+    assert [song.suffix for song in songs] == [".flac", ".flac"]
+    before, after = (soundfile.read(song)[0] for song in songs)
+    assert soundfile.info(songs[0]).duration == pytest.approx(10, rel=0.02)
+    assert before.shape == after.shape
+    assert abs(before - after).max() > 1e-3
+
+
+@pytest.mark.slow
+def test_a_job_killed_resumed_reported_and_loaded(walk: Walk) -> None:
+    import pyarrow.parquet as pq
+
+    folder = walk.folder
+    assert "the job goes on" in walk.said["bulk"]
+    assert "pool: auto: " in walk.said["bulk"]
+    assert "RAY_" not in walk.said["bulk"], "no lines of Ray itself"
+
+    before = {row["id"]: row["finished"] for path in (folder / "killed").iterdir() for row in _rows(path)}
+    results = [row for path in (folder / "bulk" / "results").iterdir() for row in _rows(path)]
+    assert len(before) < 20
+    assert len(results) == len({row["id"] for row in results}) == 20
+    assert {id: row["finished"] for row in results if (id := row["id"]) in before} == before  # not made twice
+
+    songs = pq.read_table(folder / "bulk" / "dataset")
+    assert songs.num_rows == 20
+    assert songs["status"].unique().to_pylist() == ["done"]
+    for row in songs.select(["audio", "duration", "seed"]).to_pylist():
+        song = read.audio(row["audio"]["path"])
+        assert song.seconds == pytest.approx(row["duration"])
+        assert tags.read(row["audio"]["path"]).recipe
+    assert not list((folder / "bulk").rglob("*.part"))
+    assert "id: string" in walk.printed["bulk"]
+
+    report = Path(unquote(urlparse((folder / "opened").read_text()).path)).read_text()
+    assert report.count("<audio ") == 10
+    assert "songs of 20 rows" in report
+
+
+def _rows(path: Path) -> list[dict[str, object]]:
+    import pyarrow.parquet as pq
+
+    rows: list[dict[str, object]] = pq.read_table(path, columns=["id", "finished"]).to_pylist()
+    return rows

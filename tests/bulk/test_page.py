@@ -1,15 +1,13 @@
-"""README's chapter on bulk jobs and docs/bulk.md, as they are written."""
+"""docs/bulk.md, as it is written; `tests/test_readme.py` runs the commands that README has as well."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 from pathlib import Path
-from urllib.parse import unquote, urlparse
 
 import pytest
 
-from acestep_flows.audio import read, tags
 from tests.served.server import WEIGHTS, environment
 
 ROOT = Path(__file__).parents[2]
@@ -64,44 +62,3 @@ def test_the_price_of_the_job(folder: Path, env: dict[str, str]) -> None:
     assert done.stdout.startswith("20 songs\n")
     assert "music: 98" in done.stdout or "music: 2 min" in done.stdout
     assert not (folder / "bulk" / "audio").exists()
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(560)
-def test_rendered_killed_resumed_reported_and_loaded(folder: Path, env: dict[str, str]) -> None:
-    import pyarrow.parquet as pq
-
-    start, kill, again, look, load = screen()
-    look_aside = "mkdir -p bulk/results && cp -r bulk/results killed"
-    done = typed([start, kill, look_aside, again, look, load], folder, env)
-    assert done.returncode == 0, done.stderr
-    assert "the job goes on" in done.stderr
-    assert "pool: auto: " in done.stderr
-    assert "RAY_" not in done.stderr, "no lines of Ray itself"
-
-    before = {row["id"]: row["finished"] for path in (folder / "killed").iterdir() for row in _rows(path)}
-    results = [row for path in (folder / "bulk" / "results").iterdir() for row in _rows(path)]
-    assert len(before) < 20
-    assert len(results) == len({row["id"] for row in results}) == 20
-    assert {id: row["finished"] for row in results if (id := row["id"]) in before} == before  # not made twice
-
-    songs = pq.read_table(folder / "bulk" / "dataset")
-    assert songs.num_rows == 20
-    assert songs["status"].unique().to_pylist() == ["done"]
-    for row in songs.select(["audio", "duration", "seed"]).to_pylist():
-        song = read.audio(row["audio"]["path"])
-        assert song.seconds == pytest.approx(row["duration"])
-        assert tags.read(row["audio"]["path"]).recipe
-    assert not list((folder / "bulk").rglob("*.part"))
-    assert "id: string" in done.stdout
-
-    report = Path(unquote(urlparse((folder / "opened").read_text()).path)).read_text()
-    assert report.count("<audio ") == 10
-    assert "songs of 20 rows" in report
-
-
-def _rows(path: Path) -> list[dict[str, object]]:
-    import pyarrow.parquet as pq
-
-    rows: list[dict[str, object]] = pq.read_table(path, columns=["id", "finished"]).to_pylist()
-    return rows
