@@ -129,7 +129,8 @@ def test_ctrl_c_lets_the_run_stop_at_its_next_step(capsys: pytest.CaptureFixture
 
     def wait() -> None:
         with interruptible(asked.set):
-            threading.Timer(0.01, signal.raise_signal, [signal.SIGINT]).start()
+            main = threading.main_thread().ident
+            threading.Timer(0.01, signal.pthread_kill, [main, signal.SIGINT]).start()  # wakes it from its wait
             run.result()
 
     before = signal.getsignal(signal.SIGINT)
