@@ -1,4 +1,4 @@
-"""Faster imports of large libraries."""
+"""Faster imports of large libraries, and a faster end of processes that imported them."""
 
 from __future__ import annotations
 
@@ -33,3 +33,11 @@ def garbage_collection_paused() -> Iterator[None]:
             _open_contexts -= 1
             if _open_contexts == 0 and _was_enabled:
                 gc.enable()
+
+
+def leave_objects_at_exit() -> None:
+    """Have the end of this process collect nothing that lives now. Call it last.
+
+    With torch and Ray imported, the collection takes one to two seconds, and the memory goes back to the system anyway.
+    """
+    gc.freeze()

@@ -36,6 +36,7 @@ from acestep_flows.cli.owners import adopt, usage
 from acestep_flows.cli.serving import COMMANDS
 from acestep_flows.cli.terminal import EXIT_CODES_HELP, Commands, interruptible, quiet_libraries
 from acestep_flows.cli.training import train
+from acestep_flows.lazy_imports import leave_objects_at_exit
 from acestep_flows.settings import read_settings
 from acestep_flows.storage import check_working_folder
 from acestep_flows.weights.choose import choose_weights
@@ -235,4 +236,7 @@ def _run(session: Session, planned: PlannedRun, quiet: bool) -> RunResult:
 
 def main() -> None:
     """Entry point of the `acestep-flows` command."""
-    cli()
+    try:
+        cli()
+    finally:
+        leave_objects_at_exit()

@@ -14,7 +14,7 @@ import click
 from acestep_flows.cli.completion import ASSIGNMENT, GRAPH
 from acestep_flows.cli.json_output import json_option, print_json
 from acestep_flows.cli.options import SECONDS
-from acestep_flows.cli.terminal import INTERRUPTED
+from acestep_flows.cli.terminal import INTERRUPTED, TERMINATED
 from acestep_flows.optional_packages import require
 from acestep_flows.settings import read_settings
 
@@ -71,6 +71,7 @@ def serve(**options: Any) -> None:
     require("serve", "serve")
     from acestep_flows.api.server.options import ServerOptions
     from acestep_flows.api.server.server import serve_forever
+    from acestep_flows.api.server.stop_signals import Terminated
     from acestep_flows.cli.serve_terminal import ServeTerminal
 
     terminal = ServeTerminal()
@@ -78,9 +79,9 @@ def serve(**options: Any) -> None:
         serve_forever(
             ServerOptions(**options), read_settings(), terminal.ready, tell=terminal.tell, divert=terminal.divert
         )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         click.echo("stopped before it was ready", err=True)
-        sys.exit(INTERRUPTED)
+        sys.exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED)
 
 
 @click.command()

@@ -44,11 +44,12 @@ EXIT_CODES: dict[type[FlowsError], int] = {
 }
 """2 is also click's code for a wrong option; 1 is everything else."""
 INTERRUPTED = 130
+TERMINATED = 143
 BUG = 70
 
 EXIT_CODES_HELP = (
     "Exit codes: 0 done, 1 failed, 2 wrong input or graph, 3 weights missing or damaged, 4 cannot write, "
-    "5 cannot download or reach the server, 6 a stage failed, 7 deadline passed, 130 interrupted."
+    "5 cannot download or reach the server, 6 a stage failed, 7 deadline passed, 130 interrupted, 143 terminated."
 )
 
 

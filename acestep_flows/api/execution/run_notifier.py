@@ -15,9 +15,13 @@ class RunNotifier:
     """Signals that something about a run was written to the run table. For one event loop.
 
     It does not see what executors of other processes write, so listeners must poll as well.
+
+    Attributes:
+        closed: whether the server stops, so that nobody should listen any longer.
     """
 
     def __init__(self) -> None:
+        self.closed = False
         self._events: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         """By run. An event exists as long as a listener holds it."""
 
@@ -26,6 +30,12 @@ class RunNotifier:
         for run in (*runs, EVERY_RUN):
             if (event := self._events.pop(run, None)) is not None:
                 event.set()
+
+    def close(self) -> None:
+        """Wake every listener, because the server stops. Call this on the event loop's thread."""
+        self.closed = True
+        for event in list(self._events.values()):
+            event.set()
 
     def listen(self, run: str) -> asyncio.Event:
         """An event that the next notification of a run sets. Call this before reading the run, to miss nothing."""

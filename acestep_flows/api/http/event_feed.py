@@ -12,7 +12,7 @@ from typing import Any
 from acestep_flows.api.execution.run_notifier import EVERY_RUN
 from acestep_flows.api.http.dependencies import Caller, Streams, in_thread, is_signed_in
 from acestep_flows.api.http.errors import Redactor
-from acestep_flows.api.http.event_stream import HEARTBEAT, RETRY, event_data, told_event
+from acestep_flows.api.http.event_stream import CLOSING, HEARTBEAT, RETRY, event_data, told_event
 from acestep_flows.api.http.long_poll import PollInterval
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.records import NumberedEvent
@@ -29,7 +29,7 @@ def encode_numbered(event: NumberedEvent, redact: Redactor) -> bytes:
 async def follow_all(service: Service, streams: Streams, caller: Caller, after: int) -> AsyncIterator[bytes]:
     """Yield the events of all of a caller's runs after number `after`, and heartbeats in between.
 
-    It ends only with the caller's browser session, where there is one.
+    It ends with the caller's browser session, where there is one, and with the event `closing` when the server stops.
 
     The first event, `ready`, has the number to resume after, also for a client that sees no other.
     """
@@ -48,6 +48,9 @@ async def follow_all(service: Service, streams: Streams, caller: Caller, after: 
                 interval.reset()
                 await asyncio.sleep(PAUSE)
                 continue
+            if service.notifier.closed:
+                yield CLOSING
+                return
             if time.monotonic() - last_sent > HEARTBEAT:
                 yield b": still here\n\n"
                 last_sent = time.monotonic()

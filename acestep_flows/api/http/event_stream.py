@@ -19,6 +19,8 @@ from acestep_flows.errors import InputError, NotFound
 TYPE = "text/event-stream"
 HEARTBEAT = 15.0  # seconds without an event after which a comment keeps the connection alive
 RETRY = 2000  # milliseconds that a browser waits before it connects again
+CLOSING = b'event: closing\ndata: {"type": "closing", "reason": "the server stops; connect again"}\n\n'
+"""The last event of a stream that the server ends because it stops. It has no id, so clients resume before it."""
 
 
 def resume_point(last_event_id: str | None, after: int) -> int:
@@ -56,7 +58,8 @@ def event_data(event: StoredEvent, redact: Redactor) -> dict[str, Any]:
 async def follow(service: Service, streams: Streams, caller: Caller, id: str, after: int) -> AsyncIterator[bytes]:
     """Yield the events of a run after number `after`, up to the one that ends it, and heartbeats in between.
 
-    It ends early when the caller's browser session does. The stream counts towards the share of the caller's key.
+    It ends early when the caller's browser session does, and with the event `closing` when the server stops. The stream
+    counts towards the share of the caller's key.
     """
     async with streams.hold(caller.owner):
         yield f"retry: {RETRY}\n\n".encode()
@@ -79,6 +82,9 @@ async def follow(service: Service, streams: Streams, caller: Caller, id: str, af
                 return
             if ended := await _has_ended(service, id):
                 continue
+            if service.notifier.closed:
+                yield CLOSING
+                return
             if time.monotonic() - last_sent > HEARTBEAT:
                 yield b": still here\n\n"
                 last_sent = time.monotonic()

@@ -34,7 +34,7 @@ class PollInterval:
 async def wait_for_end(
     service: Service, caller: Caller, id: str, seconds: float, disconnected: Callable[[], Awaitable[bool]]
 ) -> RunRecord:
-    """The run when it has ended, or as it is after `seconds`.
+    """The run when it has ended, or as it is after `seconds` or when the server stops.
 
     Args:
         disconnected: whether the client has disconnected.
@@ -50,6 +50,6 @@ async def wait_for_end(
             raise Unauthorized("the session is over; sign in again")
         record = await in_thread(service.home.runs.get, id)
         left = end - time.monotonic()
-        if record.state.ended or left <= 0 or await disconnected():
+        if record.state.ended or left <= 0 or service.notifier.closed or await disconnected():
             return record
         await interval.wait(news, left)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from acestep_flows.runtime.serving.runner import ServeRunner
 
 HANG_UP_SECONDS = 2
-"""How long open requests may continue once no run is running. Clients that follow events connect again."""
+"""How long open requests may continue once no run is running. Event streams and waiting requests end at once."""
 
 
 class HttpProcess:
@@ -79,6 +79,7 @@ class HttpProcess:
             self._tell(self._farewell())
             # HTTP continues while runs drain, so that clients that wait for a run see its end.
             await self._executor.drain(self._options.drain)
+            self._service.notifier.close()  # event streams and waiting requests end by themselves
             http.should_exit = True
             await asyncio.gather(executor, serving)
             await asyncio.to_thread(self._scheduler.timings.save)

@@ -66,15 +66,15 @@ def serve_forever(
         StorageError: the home folder is not usable.
         Conflict: another server uses the home folder.
         FlowsError: the pool does not start.
-        KeyboardInterrupt: a signal ended the start.
+        KeyboardInterrupt: a signal ended the start; Terminated if it was SIGTERM.
     """
-    keys = read_keys(settings)
-    check_host(options.host, keys)
-    if settings.webhook_secret is not None:
-        signing_key(settings.webhook_secret)  # refused now rather than after the pool's start
-    pool, described = _pool(options.pool, settings)
     with contextlib.ExitStack() as stack:
         stack.enter_context(start_ends_on_signal())
+        keys = read_keys(settings)
+        check_host(options.host, keys)
+        if settings.webhook_secret is not None:
+            signing_key(settings.webhook_secret)  # refused now rather than after the pool's start
+        pool, described = _pool(options.pool, settings)
         listening = stack.enter_context(bound(options.host, options.port))
         home = _opened(stack, options, url_of(listening))
         for line in (*described, f"log of Ray and other libraries: {home.root / LOG}"):

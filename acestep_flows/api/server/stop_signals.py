@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any, TypeAlias
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+Handler: TypeAlias = Callable[[int, Any], Any] | signal.Handlers
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came while the server started."""
 
 
 @contextmanager
 def start_ends_on_signal() -> Iterator[None]:
-    """Both signals raise KeyboardInterrupt while a server starts. Where not in the main thread, nothing changes.
+    """While a server starts, SIGINT raises KeyboardInterrupt, and SIGTERM raises Terminated, which is one.
+
+    Where not in the main thread, nothing changes.
 
     While it serves, the event loop handles them (`HttpProcess`). After that, and while it stops, they are ignored: Ray
     has to be ended whole.
@@ -25,23 +33,27 @@ def start_ends_on_signal() -> Iterator[None]:
     try:
         yield
     except SystemExit:  # from Ray's own handler of SIGTERM, while it starts
-        raise KeyboardInterrupt from None
+        raise Terminated from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def interrupt_on_signal() -> None:
-    """Have both signals raise KeyboardInterrupt. Ray sets its own handler when it starts, so this is called again."""
-    _set(signal.default_int_handler)
+    """Have both signals raise their exceptions. Ray sets its own handler when it starts, so this is called again."""
+    _set({signal.SIGINT: signal.default_int_handler, signal.SIGTERM: _terminate})
 
 
 def ignore_signals() -> None:
     """Have both signals change nothing."""
-    _set(signal.SIG_IGN)
+    _set(dict.fromkeys(SIGNALS, signal.SIG_IGN))
 
 
-def _set(handler: object) -> None:
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated
+
+
+def _set(handlers: Mapping[signal.Signals, Handler]) -> None:
     if threading.current_thread() is threading.main_thread():
-        for number in SIGNALS:
-            signal.signal(number, handler)  # type: ignore[arg-type]
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

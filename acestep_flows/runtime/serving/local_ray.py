@@ -152,20 +152,18 @@ def local_ray(
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     with own_ray(cpus + FRONT_CPUS, gpus, store=store):
         try:
-            try:
-                serve.start(
-                    proxy_location="Disabled" if http is None else "HeadOnly",
-                    http_options=None if http is None else {"host": http.host, "port": http.port},
-                    logging_config={"log_level": "ERROR", "enable_access_log": False},
-                )
-            except (ray.exceptions.RayError, RuntimeError, TimeoutError) as error:
-                reason = clip(" ".join(str(error).split()), 200)
-                what = "Ray Serve did not start: is the machine too busy? The same command goes on."
-                raise FlowsError(f"{what} ({reason})") from error
-            yield
-        finally:
-            if ray.is_initialized():
-                serve.shutdown()  # type: ignore[no-untyped-call]
+            serve.start(
+                proxy_location="Disabled" if http is None else "HeadOnly",
+                http_options=None if http is None else {"host": http.host, "port": http.port},
+                logging_config={"log_level": "ERROR", "enable_access_log": False},
+            )
+        except (ray.exceptions.RayError, RuntimeError, TimeoutError) as error:
+            reason = clip(" ".join(str(error).split()), 200)
+            what = "Ray Serve did not start: is the machine too busy? The same command goes on."
+            raise FlowsError(f"{what} ({reason})") from error
+        # Serve ends with its Ray. Asking it to end first takes seconds: replicas one by one, then its controller. They
+        # hold nothing that is not on disk, and the next Serve of this process finds that this one is gone.
+        yield
 
 
 def deploy(args: dict[str, Any], app: str | None = None, route: str | None = None) -> ServeRunner:

@@ -49,3 +49,15 @@ def test_events_without_listeners_are_dropped() -> None:
         assert len(notifier._events) <= 1
 
     asyncio.run(work())
+
+
+def test_closing_wakes_every_listener() -> None:
+    async def work() -> None:
+        notifier = RunNotifier()
+        waiting = [asyncio.create_task(wait_at_most(notifier.listen(run), 60)) for run in ("one", "two")]
+        await asyncio.sleep(0)
+        notifier.close()
+        await asyncio.gather(*waiting)
+        assert notifier.closed
+
+    asyncio.run(asyncio.wait_for(work(), 30))

@@ -75,6 +75,53 @@ def test_runs_end_within_the_drain_and_clients_hear_of_it(
     assert time.monotonic() - begun < options.drain / 2, "it waits no longer than its runs take"
 
 
+def waits_that_end(url: str) -> dict[str, list[str]]:
+    """Stop the server at once while clients wait for a run in every way there is. Returns what each got at last."""
+    with httpx2.Client(base_url=url, timeout=120) as client, ThreadPoolExecutor(5) as threads:
+        run = client.post("/v1/runs", json=SONG).json()["links"]
+
+        def stream(path: str) -> list[str]:
+            with client.stream("GET", path) as response:
+                return [line.removeprefix("event: ") for line in response.iter_lines() if line.startswith("event: ")]
+
+        waiting = {
+            "events": threads.submit(stream, run["events"]),
+            "all": threads.submit(stream, "/v1/events"),
+            "wait": threads.submit(lambda: [client.get(run["self"], params={"wait": 60}).json()["state"]]),
+            "render": threads.submit(lambda: render(client)),
+        }
+        while (stats := client.get("/v1/stats").json())["streams"] < len(waiting) or sum(stats["runs"].values()) < 2:
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {name: answer.result(60) for name, answer in waiting.items()}
+
+
+def render(client: httpx2.Client) -> list[str]:
+    response = client.post("/v1/graphs/text2music:render", json={"inputs": SONG["inputs"]})
+    body = response.json()
+    assert int(response.headers["retry-after"]) >= 15
+    return [str(response.status_code), body["error"]["code"], body["run"]["id"][:4]]
+
+
+def test_whoever_waits_hears_that_the_server_stops(
+    strict: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "local_ray", no_ray)
+    monkeypatch.setattr(server, "deploy", lambda args: Here(strict, workers=2))
+    options = ServerOptions(host="127.0.0.1", port=0, home=tmp_path, pool="local", drain=0)
+    ends: list[Future[dict[str, list[str]]]] = []
+    with ThreadPoolExecutor(1) as pool:
+        serve_forever(
+            options,
+            read_settings(),
+            lambda line: ends.append(pool.submit(waits_that_end, line.split()[2].rstrip(";"))),
+        )
+        ended = ends[0].result(60)
+    assert (ended["events"][-1], ended["all"][-1]) == ("closing", "closing")
+    assert ended["wait"][0] in ("queued", "running")
+    assert ended["render"] == ["503", "overloaded", "run-"]
+
+
 @pytest.fixture
 def crowded(small_root: Path, tmp_path: Path) -> Iterator[httpx2.Client]:
     """A client of a server in a process of its own, with a queue of a thousand runs."""

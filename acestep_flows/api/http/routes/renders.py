@@ -14,12 +14,16 @@ from acestep_flows.api.http.routes.declarations import FILE, NO_GRAPH, NOT_ACCEP
 from acestep_flows.api.http.routes.run_files import find_output, output_response
 from acestep_flows.api.http.submission import accept_run
 from acestep_flows.api.http.turns import TheTurn
+from acestep_flows.api.service import Service
 from acestep_flows.api.store.records import OutputRecord, RunRecord
-from acestep_flows.errors import DeadlineExceeded, InputError, NotFound
+from acestep_flows.errors import DeadlineExceeded, FlowsError, InputError, NotFound, Overloaded
 from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.language.wording import unlike
 
 router = APIRouter(prefix="/v1", tags=["runs"])
+
+RESTART = 30.0
+"""Retry-After in seconds while the server stops; a start takes 15 to 40 s."""
 
 
 @router.post(
@@ -53,14 +57,20 @@ async def render(
     url = builder.run_url(record.id)
     run_link = {"run": {"id": record.id, "url": url}}
     if not record.state.ended:
-        late = DeadlineExceeded(f"run {record.id} takes longer than {seconds:g} s; it continues")
-        response: Response = error_response(late, extra=run_link)
+        response: Response = error_response(_unfinished(service, record, seconds), extra=run_link)
     elif (fault := builder.fault(record.error)) is not None:
         response = ErrorResponse({"error": fault.model_dump(exclude={"problems"})} | run_link, status_of(fault.code))
     else:
         response = await output_response(request, service, select_output(record, body.output))
     response.headers.update({"Link": f'<{url}>; rel="monitor"', "X-Run-Id": record.id})
     return response
+
+
+def _unfinished(service: Service, record: RunRecord, seconds: float) -> FlowsError:
+    """Why the response comes before the run has ended."""
+    if service.notifier.closed:
+        return Overloaded(f"the server stops; run {record.id} goes on when it has started again", retry_after=RESTART)
+    return DeadlineExceeded(f"run {record.id} takes longer than {seconds:g} s; it continues")
 
 
 def check_output(scope: Scope, name: str | None) -> None:
