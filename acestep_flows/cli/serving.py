@@ -156,7 +156,7 @@ def status(run: str | None, as_json: bool, server: str | None) -> None:
 
     with _client(server) as client:
         if run is None:
-            runs, _ = client.runs(limit=20)
+            runs = list(client.runs(limit=20))
             content: Any = [listed.content for listed in runs]
             lines = runs_lines(runs) if runs else iter(["no runs"])
         else:

@@ -6,9 +6,9 @@
             print(event.type, event.node, event.progress)
         client.fetch_output(run.id, "audio", Path("song.flac"))
 
-Every call is safe to repeat, and is repeated while the server cannot be reached, so a restart of the server causes only
-a pause. This package must never know how a server works inside; it knows URLs, JSON and the error tree.
-Begin with `sync.Client`, then `api_request` (what can be asked) and `connection` (what both clients share).
+Every call is safe to repeat, and is repeated while the server cannot be reached or is busy, so a restart of the server
+causes only a pause. This package must never know how a server works inside; it knows URLs, JSON and the error tree.
+Begin with `calls` (what can be asked), then `sync.Client` (how it is sent) and `connection` (what both clients share).
 """
 
 from acestep_flows.client.asynchronous import AsyncClient

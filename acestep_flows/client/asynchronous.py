@@ -3,42 +3,55 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx2
 
-from acestep_flows.client import api_request, library_request
-from acestep_flows.client.api_request import ApiRequest
-from acestep_flows.client.async_library import AsyncLibraryMethods
+from acestep_flows.client import calls, library_calls
+from acestep_flows.client.call import Call, json_object, method_signature
 from acestep_flows.client.connection import (
     NO_MORE_EVENTS,
     PATIENCE,
     ServerAddress,
-    body_bytes,
+    faults_in,
     ignore_progress,
-    is_final,
-    json_object,
     open_download,
+    reason_to_repeat,
     refuse_arguments,
     upload_options,
 )
 from acestep_flows.client.download_file import ResumableFile
-from acestep_flows.client.feed import Feed
-from acestep_flows.client.records import Asset, Run, RunEvent
+from acestep_flows.client.feed import EventFeed, Feed, NumberedFeed
+from acestep_flows.client.pages import PageTurner
+from acestep_flows.client.records import Asset, NumberedRunEvent, Run, RunEvent
 from acestep_flows.client.retry import RunPoll
+from acestep_flows.errors import NotFound
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 CHUNK_BYTES = 1 << 18
 """Bytes of an upload that are read at a time."""
 
 
-class AsyncClient(AsyncLibraryMethods):
-    """An asynchronous client of one server: the methods and arguments of `Client`, as coroutines."""
+def awaiting(make: Callable[P, Call[T]]) -> Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]]:
+    """The method of `AsyncClient` that makes a call, sends it, and returns what it reads."""
+
+    @functools.wraps(make)
+    async def method(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._answer(make(*args, **kwargs))
+
+    method.__signature__ = method_signature(make)  # type: ignore[attr-defined]
+    return method
+
+
+class AsyncClient:
+    """An asynchronous client of one server: the methods of `Client`, as coroutines and async iterators."""
 
     def __init__(
         self,
@@ -65,39 +78,31 @@ class AsyncClient(AsyncLibraryMethods):
         """Close the connections."""
         await self._http.aclose()
 
-    async def graphs(self) -> list[dict[str, Any]]:
-        """The graphs that can be run by name: `name` and `summary` of each."""
-        return list((await self._request(api_request.graphs()))["graphs"])
-
-    async def graph(self, name: str) -> dict[str, Any]:
-        """A graph: its `inputs` (a JSON Schema), `outputs`, `nodes` and `description`."""
-        return await self._request(api_request.graph(name))
-
-    async def check(self, content: Mapping[str, Any] | str) -> dict[str, Any]:
-        """Check a graph of your own, as JSON or YAML text. Returns `ok` and `problems`."""
-        return await self._request(api_request.check(content))
-
-    async def plan(self, graph: str, inputs: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """The forecast for a run: its nodes, what is cached, and the expected seconds. Inputs as for `submit`."""
-        return await self._request(api_request.plan(graph, await self._encoded(inputs or {})))
-
-    async def submit(
-        self, graph: str | Mapping[str, Any], inputs: Mapping[str, Any] | None = None, **options: Any
-    ) -> Run:
-        """Submit a run. When this returns, the run is on the server's disk.
-
-        Args:
-            graph: the name of a graph, or a graph as JSON if the server allows it.
-            inputs: inputs by name, as in the graph's schema. For audio or latents give an `Asset`, an `Output` of a
-                run, the id or the URL of an asset, or a `Path`, which is uploaded.
-            options: `priority`, `deadline` (seconds), `cache` (use, refresh, off), `format` (flac, wav, mp3, ogg),
-                `preview_every` (steps), `labels` (texts by name), `webhook` (a URL), `idempotency_key`.
-        """
-        return Run.read(await self._request(api_request.submit(graph, await self._encoded(inputs or {}), options)))
-
-    async def status(self, run: str) -> Run:
-        """A run as it is now."""
-        return Run.read(await self._request(api_request.status(run)))
+    graphs = awaiting(calls.graphs)
+    graph = awaiting(calls.graph)
+    check = awaiting(calls.check)
+    plan = awaiting(calls.plan)
+    submit = awaiting(calls.submit)
+    status = awaiting(calls.status)
+    runs_page = awaiting(calls.runs_page)
+    cancel = awaiting(calls.cancel)
+    preview = awaiting(calls.preview)
+    stats = awaiting(calls.stats)
+    label = awaiting(library_calls.label)
+    forget = awaiting(library_calls.forget)
+    delete_output = awaiting(library_calls.delete_output)
+    delete_asset = awaiting(library_calls.delete_asset)
+    assets_page = awaiting(library_calls.assets_page)
+    usage = awaiting(library_calls.usage)
+    me = awaiting(library_calls.me)
+    model = awaiting(library_calls.model)
+    adapters = awaiting(library_calls.adapters)
+    controls = awaiting(library_calls.controls)
+    presets = awaiting(library_calls.presets)
+    examples = awaiting(library_calls.examples)
+    output_in = awaiting(library_calls.output_in)
+    peaks = awaiting(library_calls.peaks)
+    link = awaiting(library_calls.link)
 
     async def runs(
         self,
@@ -108,134 +113,123 @@ class AsyncClient(AsyncLibraryMethods):
         created_after: datetime | str | None = None,
         created_before: datetime | str | None = None,
         inputs: bool = False,
-        limit: int = 50,
+        limit: int | None = None,
         after: str | None = None,
-    ) -> tuple[list[Run], str | None]:
-        """One page of runs, newest first, and the `after` of the next page (None on the last one).
+    ) -> AsyncIterator[Run]:
+        """As `Client.runs`, an async iterator."""
+        pages = PageTurner[Run](limit, after)
+        page = functools.partial(
+            self.runs_page,
+            state=state,
+            graph=graph,
+            label=label,
+            created_after=created_after,
+            created_before=created_before,
+            inputs=inputs,
+        )
+        while not pages.over:
+            for run in pages.turn(await page(**pages.query())):
+                yield run
 
-        Args:
-            label: `NAME` or `NAME:TEXT`; several must all match.
-            created_after: accepted at this time or later; without an offset it is UTC.
-            created_before: accepted before this time.
-            inputs: whether the runs have their inputs.
-        """
-        filters = library_request.run_filters(label, created_after, created_before, inputs)
-        page = await self._request(api_request.runs(limit, after, state=state, graph=graph, **filters))
-        return [Run.read(run) for run in page["runs"]], page.get("next")
+    async def assets(self, *, limit: int | None = None, after: str | None = None) -> AsyncIterator[Asset]:
+        """As `Client.assets`, an async iterator."""
+        pages = PageTurner[Asset](limit, after)
+        while not pages.over:
+            for asset in pages.turn(await self.assets_page(**pages.query())):
+                yield asset
 
-    async def cancel(self, run: str) -> Run:
-        """Cancel a run. A running one stops at its next step."""
-        return Run.read(await self._request(api_request.cancel(run)))
+    def events(self, run: str, after: int = 0) -> AsyncIterator[RunEvent]:
+        """As `Client.events`, an async iterator."""
+        return self._follow(calls.events_path(run), Feed(after))
 
-    async def preview(self, run: str, node: str) -> bytes:
-        """The latest preview of a node, a WAV file: how the song would sound if it ended now.
-
-        Only runs that were submitted with `preview_every` have previews. An event `preview` announces each one.
-
-        Raises:
-            NotFound: there is no preview yet, or it was removed.
-        """
-        return await self._retry(lambda: self._send(api_request.preview(run, node)), body_bytes)
-
-    async def stats(self) -> dict[str, Any]:
-        """Statistics of the server: runs by state, open streams, and every replica of its processes."""
-        return await self._request(api_request.stats())
-
-    async def events(self, run: str, after: int = 0) -> AsyncIterator[RunEvent]:
-        """Yield the events of a run up to its last one. Resumes after a lost connection.
-
-        Args:
-            after: `seq` of the last event that you have.
-        """
-        feed, retries = Feed(after), self._server.retry_budget()
-        while not feed.over:
-            reason: object = "the event stream ended early"
-            try:
-                async with self._http.stream("GET", api_request.events_path(run), headers=feed.headers()) as response:
-                    if not response.is_success:
-                        await response.aread()
-                    if is_final(response):
-                        async for chunk in response.aiter_raw():
-                            retries.renew()
-                            for event in feed.read(chunk):
-                                yield event
-                        if response.status_code == NO_MORE_EVENTS:
-                            return
-            except httpx2.TransportError as error:
-                reason = error
-            if not feed.over:
-                await asyncio.sleep(retries.pause(reason))
+    def all_events(self, after: int | None = None) -> AsyncIterator[NumberedRunEvent]:
+        """As `Client.all_events`, an async iterator."""
+        return self._follow("/v1/events", NumberedFeed(after))
 
     async def wait(self, run: str, timeout: float | None = None) -> Run:
-        """Wait until a run has ended, in whatever state. `Run.failure` is its error.
-
-        Args:
-            timeout: seconds; None waits without limit.
-
-        Raises:
-            TimeoutError: the run has not ended within `timeout`. It continues.
-        """
+        """Wait until a run has ended, as `Client.wait` does."""
         poll = RunPoll(run, timeout)
-        while not (record := Run.read(await self._request(api_request.status(run, poll.hold())))).ended:
+        while not (record := await self._answer(calls.held_status(run, poll.hold()))).ended:
             await asyncio.sleep(poll.pause(record.state))
         return record
 
     async def fetch_output(
         self, run: str, name: str, to: Path, on_bytes: Callable[[int, int], None] = ignore_progress
     ) -> Path:
-        """Download an output. Resumes after a lost connection; an incomplete file never gets its final name.
-
-        Args:
-            to: a file, or an existing folder.
-            on_bytes: called with the bytes received so far and in all.
-
-        Returns:
-            The path of the file.
-        """
+        """Download an output, as `Client.fetch_output` does."""
         output, file = open_download(await self.status(run), name, to)
         retries = self._server.retry_budget()
         while True:
             try:
-                if await self._download(
-                    api_request.output_path(run, name), file, lambda done: on_bytes(done, output.bytes)
-                ):
-                    return file.finish()
-                reason: object = "a proxy answered instead of the server"
+                path = calls.output_path(run, name)
+                reason = await self._download(path, file, lambda done: on_bytes(done, output.bytes))
             except httpx2.TransportError as error:
                 reason = error
+            if reason is None:
+                return file.finish()
             if file.advanced:
                 retries.renew()
             await asyncio.sleep(retries.pause(reason))
 
     async def upload_asset(self, path: Path) -> Asset:
-        """Upload a file, for inputs of runs."""
-        return Asset.read(await self._retry(lambda: self._upload(path), json_object))
+        """Upload a file with audio or latents, for inputs of runs."""
+        with faults_in(str(path)):
+            return Asset.read(await self._retry(lambda: self._upload(path), json_object))
 
     async def _upload(self, path: Path) -> httpx2.Response:
         return await self._http.post("/v1/assets", content=_read_chunks(path), **upload_options(path))
 
-    async def _encoded(self, inputs: Mapping[str, Any]) -> Any:
-        """Inputs as JSON. Paths among them are uploaded."""
-        uploads = {path: await self.upload_asset(path) for path in dict.fromkeys(api_request.local_files(inputs))}
-        return api_request.encode_inputs(inputs, uploads)
+    async def _follow(self, path: str, feed: EventFeed[T]) -> AsyncIterator[T]:
+        """Yield the events of a stream until it is over."""
+        retries = self._server.retry_budget()
+        while not feed.over:
+            reason: object = "the event stream ended early"
+            try:
+                async with self._http.stream("GET", path, headers=feed.headers(), params=feed.query()) as response:
+                    if not response.is_success:
+                        await response.aread()
+                    if (busy := reason_to_repeat(response)) is not None:
+                        reason = busy
+                    elif response.status_code == NO_MORE_EVENTS:
+                        return
+                    else:
+                        async for chunk in response.aiter_raw():
+                            retries.renew()
+                            for event in feed.read(chunk):
+                                yield event
+            except httpx2.TransportError as error:
+                reason = error
+            if not feed.over:
+                await asyncio.sleep(retries.pause(reason))
 
-    async def _download(self, path: str, file: ResumableFile, on_bytes: Callable[[int], None]) -> bool:
-        """Download what is missing of a file. Returns False if a proxy answered."""
+    async def _download(self, path: str, file: ResumableFile, on_bytes: Callable[[int], None]) -> object | None:
+        """Download what is missing of a file. Returns why that should be repeated, or None."""
         async with self._http.stream("GET", path, headers=file.headers()) as response:
             if not response.is_success:
                 await response.aread()
-            if not is_final(response):
-                return False
-            if file.begin(response.status_code, response.headers):
+            reason = reason_to_repeat(response)
+            if reason is None and file.begin(response.status_code, response.headers):
                 async for chunk in response.aiter_raw():
                     on_bytes(file.write(chunk))
-        return True
+        return reason
 
-    async def _request(self, request: ApiRequest) -> dict[str, Any]:
-        return await self._retry(lambda: self._send(request), json_object)
+    async def _answer(self, call: Call[T]) -> T:
+        """Upload the files of a call, send it until the server answers, and read the response."""
+        uploads: dict[Path, Asset] = {}
+        for path, place in call.files().items():
+            with faults_in(place):
+                uploads[path] = await self.upload_asset(path)
+        ready, sent = call.with_uploads(uploads), 0
 
-    async def _send(self, request: ApiRequest) -> httpx2.Response:
-        return await self._http.request(request.method, request.path, json=request.body, params=request.query)
+        async def send() -> httpx2.Response:
+            nonlocal sent
+            sent += 1
+            return await self._http.request(ready.method, ready.path, json=ready.body, params=ready.query)
+
+        try:
+            return await self._retry(send, ready.read)
+        except NotFound as error:
+            return ready.already_done(error, sent)
 
     async def _retry(self, send: Callable[[], Awaitable[httpx2.Response]], read: Callable[[httpx2.Response], T]) -> T:
         """Send a request until the server answers, and read the response."""
@@ -243,9 +237,9 @@ class AsyncClient(AsyncLibraryMethods):
         while True:
             try:
                 response = await send()
-                if is_final(response):
+                reason = reason_to_repeat(response)
+                if reason is None:
                     return read(response)
-                reason: object = f"status {response.status_code}"
             except httpx2.TransportError as error:
                 reason = error
             await asyncio.sleep(retries.pause(reason))

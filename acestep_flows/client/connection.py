@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ import httpx2
 from acestep_flows.client.download_file import ResumableFile
 from acestep_flows.client.failures import refusal
 from acestep_flows.client.records import Output, Run
-from acestep_flows.client.retry import RetryBudget
-from acestep_flows.errors import FlowsError, InputError, NotFound
+from acestep_flows.client.retry import PASSING, RetryBudget
+from acestep_flows.errors import FlowsError, InputError, NotFound, TooLarge
 from acestep_flows.settings import SERVER as SERVER_VARIABLE
 from acestep_flows.settings import read_settings
 
@@ -31,7 +32,7 @@ OTHER_NAMES = {
 """Names that other clients have for the arguments of ours."""
 
 PATIENCE = 60.0
-"""Seconds to retry while a server does not answer."""
+"""Seconds to retry while a server does not answer, or is too busy."""
 
 QUIET_SECONDS = 60.0
 """Longest silence within a stream. The server sends a heartbeat every few seconds."""
@@ -57,7 +58,7 @@ class ServerAddress:
     Attributes:
         server: URL of the server.
         key: API key, if the server requires one.
-        patience: seconds to retry while the server does not answer.
+        patience: seconds to retry while the server does not answer, or is too busy.
 
     Raises:
         InputError: the URL or the key is not usable.
@@ -121,41 +122,34 @@ def refuse_arguments(client: str, unknown: Iterable[str]) -> None:
         raise TypeError(f"{client} takes no {name!r}{hint} (allowed: server, key, patience, transport)")
 
 
-def is_final(response: httpx2.Response) -> bool:
-    """Whether a response is the server's own. If not, a proxy answered, and the request should be repeated.
+def reason_to_repeat(response: httpx2.Response) -> object | None:
+    """Why a request should be repeated: the server is busy, or a proxy answered in its place. None: it need not.
 
     The body must have been read if the status is not a success.
 
     Raises:
-        FlowsError: the error that the server reported.
+        FlowsError: the error that the server reported, unless it passes by itself.
     """
     if response.is_success or response.status_code == 416:  # `ResumableFile` handles ranges that do not exist
-        return True
-    if (error := refusal(response)) is not None:
+        return None
+    error = refusal(response)
+    if error is not None and not isinstance(error, PASSING):
         raise error
+    if error is not None:
+        return error
     if response.status_code in PROXY_ERRORS:
-        return False
+        return f"status {response.status_code}"
     raise FlowsError(f"{response.request.url} answered with status {response.status_code}")
 
 
-def json_object(response: httpx2.Response) -> dict[str, Any]:
-    """The JSON object in a response.
-
-    Raises:
-        FlowsError: the body is not a JSON object.
-    """
+@contextmanager
+def faults_in(place: str) -> Iterator[None]:
+    """Errors about the content of an upload name the input or the file that it came from."""
     try:
-        content = response.json()
-    except ValueError:
-        content = None
-    if not isinstance(content, dict):
-        raise FlowsError(f"{response.request.url} answered with a body that is not a JSON object")
-    return content
-
-
-def body_bytes(response: httpx2.Response) -> bytes:
-    """The body of a response."""
-    return response.content
+        yield
+    except (InputError, TooLarge) as error:
+        error.__dict__["field"] = place
+        raise
 
 
 def open_download(run: Run, name: str, to: Path) -> tuple[Output, ResumableFile]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from acestep_flows.errors import FlowsError, Overloaded, Problem
+from acestep_flows.errors import FlowsError, Overloaded, Problem, RateLimited, Unavailable
 
 if TYPE_CHECKING:
     import httpx2
+
+SHORTEST_WAIT = 1.0
+"""Seconds to wait where a busy server does not say how long."""
 
 
 def failure(fault: Mapping[str, Any], retry_after: float = 1.0) -> FlowsError:
@@ -29,21 +34,38 @@ def failure(fault: Mapping[str, Any], retry_after: float = 1.0) -> FlowsError:
     error.__dict__["problems"] = tuple(_problem(problem) for problem in fault.get("problems") or ())
     if code and kind is FlowsError:
         error.__dict__["code"] = code
-    if isinstance(error, Overloaded):
+    if isinstance(error, (Overloaded, Unavailable)):
         error.retry_after = retry_after
     return error
 
 
 def refusal(response: httpx2.Response) -> FlowsError | None:
-    """The exception for a response whose body was read; None if the body is not an error of the server."""
+    """The exception for a response whose body was read; None if it is not an error of the server.
+
+    A proxy that is too busy, or says when to come again, counts as the server.
+    """
     try:
         fault = response.json()["error"]
     except (ValueError, KeyError, TypeError):
+        fault = None
+    wait = _seconds(response.headers.get("Retry-After", ""))
+    if isinstance(fault, Mapping):
+        return failure(fault, SHORTEST_WAIT if wait is None else wait)
+    what = f"status {response.status_code}"
+    if response.status_code == RateLimited.status:
+        return RateLimited(what, retry_after=SHORTEST_WAIT if wait is None else wait)
+    return Overloaded(what, retry_after=wait) if response.status_code == Overloaded.status and wait else None
+
+
+def _seconds(retry_after: str) -> float | None:
+    """The seconds that a header Retry-After says, as a number or as a date; None if it says neither."""
+    if retry_after.isascii() and retry_after.isdigit():
+        return float(retry_after[:9])
+    try:
+        until = parsedate_to_datetime(retry_after)
+    except ValueError:
         return None
-    if not isinstance(fault, Mapping):
-        return None
-    wait = response.headers.get("Retry-After", "")
-    return failure(fault, float(wait) if wait.isdigit() else 1.0)
+    return max(0.0, until.timestamp() - time.time())
 
 
 def _problem(content: Mapping[str, Any]) -> Problem:

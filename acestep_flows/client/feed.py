@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from acestep_flows.client.records import NumberedRunEvent, RunEvent
 
@@ -42,6 +42,28 @@ class SentEvents:
         return int(fields["id"]), fields.get("event", ""), json.loads(fields["data"])
 
 
+E_co = TypeVar("E_co", covariant=True)
+
+
+class EventFeed(Protocol[E_co]):
+    """The events of a stream, over any number of connections.
+
+    Attributes:
+        over: whether the last event was read.
+    """
+
+    over: bool
+
+    def headers(self) -> dict[str, str]:
+        """Headers of a new connection. Drops the incomplete event that the last connection ended with."""
+
+    def query(self) -> dict[str, str]:
+        """The query of a new connection."""
+
+    def read(self, chunk: bytes) -> Iterator[E_co]:
+        """The events that `chunk` completes."""
+
+
 class Feed:
     """The events of one run, over any number of connections.
 
@@ -60,6 +82,10 @@ class Feed:
         headers = {"Accept": "text/event-stream"}
         return headers | ({"Last-Event-ID": str(self.after)} if self.after else {})
 
+    def query(self) -> dict[str, str]:
+        """The query of a new connection: none, its headers say where it begins."""
+        return {}
+
     def read(self, chunk: bytes) -> Iterator[RunEvent]:
         """The events that `chunk` completes."""
         for seq, type, body in self._sent.read(chunk):
@@ -74,9 +100,13 @@ class NumberedFeed:
 
     Args:
         after: number of the latest event that was read; None begins with those to come.
+
+    Attributes:
+        over: never: the stream has no last event.
     """
 
     def __init__(self, after: int | None = None) -> None:
+        self.over = False
         self._after, self._read_any = after, False
         self._sent = SentEvents()
 

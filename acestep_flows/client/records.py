@@ -70,7 +70,7 @@ class Run(ClientRecord):
         created_at: time of acceptance, ISO 8601.
         progress: 0 to 1.
         outputs: by name; empty until the run succeeded.
-        inputs: resolved inputs: defaults filled in, seeds drawn.
+        inputs: resolved inputs: defaults filled in, seeds drawn; None in a list that was asked for without inputs.
         error: `code`, `message` and `node` of its error.
         queue_position: number of runs that start before it; None unless it is queued.
         estimate: seconds until it ends, where known.
@@ -86,7 +86,7 @@ class Run(ClientRecord):
     progress: float = 0.0
     nodes: tuple[Node, ...] = ()
     outputs: Mapping[str, Output] = field(default_factory=dict)
-    inputs: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Any] | None = None
     error: Mapping[str, Any] | None = None
     warnings: tuple[str, ...] = ()
     queue_position: int | None = None
@@ -102,7 +102,6 @@ class Run(ClientRecord):
             "nodes": tuple(Node.read(node) for node in content.get("nodes", ())),
             "outputs": {name: Output.read(output) for name, output in content.get("outputs", {}).items()},
             "warnings": tuple(content.get("warnings", ())),
-            "inputs": content.get("inputs") or {},
             "content": content,
         }
         return super().read({**content, **parts})

@@ -1,4 +1,4 @@
-"""How long clients retry while a server does not answer, and how they poll a run until it ends."""
+"""How long clients retry while a server does not answer or is busy, and how they poll a run until it ends."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import math
 import time
 from collections.abc import Callable
 
-from acestep_flows.errors import Unreachable
+from acestep_flows.errors import Overloaded, Unavailable, Unreachable
 
 log = logging.getLogger(__name__)
+
+PASSING = (Overloaded, Unavailable)
+"""Errors of a server that pass by themselves: 429, and 503 with `retry_after`."""
 
 PAUSES = (0.1, 2.0)
 """First and longest pause between two attempts, in seconds."""
@@ -34,7 +37,9 @@ WORTH_TELLING = 5.0
 
 
 class RetryBudget:
-    """Pauses between attempts, until the server has not answered for some time. A warning is logged once it takes long.
+    """Pauses between attempts, until the server has not done what was asked for some time.
+
+    A busy server says when to come again, which is respected. A warning is logged once it takes long.
 
     Args:
         seconds: how long to retry after the latest answer; 0 gives up at once.
@@ -63,13 +68,20 @@ class RetryBudget:
     def pause(self, reason: object) -> float:
         """Seconds to wait before the next attempt.
 
+        Args:
+            reason: an exception, or a text. Of those in PASSING, `retry_after` is the shortest pause.
+
         Raises:
             Unreachable: the time is over.
+            Overloaded: the time is over, or will be when the server has said to come again.
+            Unavailable: likewise.
         """
         now = self._clock()
-        text = f"{self._server} does not answer: {str(reason) or type(reason).__name__}{self._advice(reason)}"
-        if now >= self._until:
-            raise Unreachable(text)
+        wait = reason.retry_after if isinstance(reason, PASSING) else 0.0
+        said = "is busy" if isinstance(reason, PASSING) else "does not answer"
+        text = f"{self._server} {said}: {str(reason) or type(reason).__name__}{self._advice(reason)}"
+        if now >= self._until or now + wait > self._until:
+            raise reason if isinstance(reason, PASSING) else Unreachable(text)
         if self._failing_since is None:
             self._failing_since = now
         left = self._until - now
@@ -77,7 +89,7 @@ class RetryBudget:
             log.warning("%s; waiting for it for up to %.0f s", text, left)
             self._is_told = True
         pause, self._pause = self._pause, min(2 * self._pause, PAUSES[1])
-        return pause
+        return max(pause, wait)
 
 
 class RunPoll:

@@ -2,48 +2,62 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx2
 
-from acestep_flows.client import api_request, library_request
-from acestep_flows.client.api_request import ApiRequest
+from acestep_flows.client import calls, library_calls
+from acestep_flows.client.call import Call, json_object, method_signature
 from acestep_flows.client.connection import (
     NO_MORE_EVENTS,
     PATIENCE,
     ServerAddress,
-    body_bytes,
+    faults_in,
     ignore_progress,
-    is_final,
-    json_object,
     open_download,
+    reason_to_repeat,
     refuse_arguments,
     upload_options,
 )
 from acestep_flows.client.download_file import ResumableFile
-from acestep_flows.client.feed import Feed
-from acestep_flows.client.library import LibraryMethods
-from acestep_flows.client.records import Asset, Run, RunEvent
+from acestep_flows.client.feed import EventFeed, Feed, NumberedFeed
+from acestep_flows.client.pages import PageTurner
+from acestep_flows.client.records import Asset, NumberedRunEvent, Run, RunEvent
 from acestep_flows.client.retry import RunPoll
+from acestep_flows.errors import NotFound
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Client(LibraryMethods):
+def blocking(make: Callable[P, Call[T]]) -> Callable[Concatenate[Client, P], T]:
+    """The method of `Client` that makes a call, sends it, and returns what it reads."""
+
+    @functools.wraps(make)
+    def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._answer(make(*args, **kwargs))
+
+    method.__signature__ = method_signature(make)  # type: ignore[attr-defined]
+    return method
+
+
+class Client:
     """A client of one server. It is a context manager that closes its connections.
 
-    Every method raises `Unreachable` if the server does not answer for `patience` seconds, and any FlowsError that the
-    server reports. A warning is logged when a method has waited for a second.
+    Every method raises `Unreachable` if the server does not answer for `patience` seconds, `Overloaded` if it is busy
+    for that long (`RateLimited` if this caller asks for too much), and any other FlowsError that the server reports. A
+    warning is logged when a method has waited for a second.
 
     Args:
         server: URL of the server; None: ACESTEP_FLOWS_SERVER, else http://127.0.0.1:8777.
         key: API key, if the server requires one; None: ACESTEP_FLOWS_API_KEY. An empty text sends none.
-        patience: seconds to retry while the server does not answer.
+        patience: seconds to retry while the server does not answer, or says to come again later (429, 503).
         transport: transport of httpx2, for tests.
 
     Raises:
@@ -76,37 +90,31 @@ class Client(LibraryMethods):
         """Close the connections."""
         self._http.close()
 
-    def graphs(self) -> list[dict[str, Any]]:
-        """The graphs that can be run by name: `name` and `summary` of each."""
-        return list(self._request(api_request.graphs())["graphs"])
-
-    def graph(self, name: str) -> dict[str, Any]:
-        """A graph: its `inputs` (a JSON Schema), `outputs`, `nodes` and `description`."""
-        return self._request(api_request.graph(name))
-
-    def check(self, content: Mapping[str, Any] | str) -> dict[str, Any]:
-        """Check a graph of your own, as JSON or YAML text. Returns `ok` and `problems`."""
-        return self._request(api_request.check(content))
-
-    def plan(self, graph: str, inputs: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """The forecast for a run: its nodes, what is cached, and the expected seconds. Inputs as for `submit`."""
-        return self._request(api_request.plan(graph, self._encoded(inputs or {})))
-
-    def submit(self, graph: str | Mapping[str, Any], inputs: Mapping[str, Any] | None = None, **options: Any) -> Run:
-        """Submit a run. When this returns, the run is on the server's disk.
-
-        Args:
-            graph: the name of a graph, or a graph as JSON if the server allows it.
-            inputs: inputs by name, as in the graph's schema. For audio or latents give an `Asset`, an `Output` of a
-                run, the id or the URL of an asset, or a `Path`, which is uploaded.
-            options: `priority`, `deadline` (seconds), `cache` (use, refresh, off), `format` (flac, wav, mp3, ogg),
-                `preview_every` (steps), `labels` (texts by name), `webhook` (a URL), `idempotency_key`.
-        """
-        return Run.read(self._request(api_request.submit(graph, self._encoded(inputs or {}), options)))
-
-    def status(self, run: str) -> Run:
-        """A run as it is now."""
-        return Run.read(self._request(api_request.status(run)))
+    graphs = blocking(calls.graphs)
+    graph = blocking(calls.graph)
+    check = blocking(calls.check)
+    plan = blocking(calls.plan)
+    submit = blocking(calls.submit)
+    status = blocking(calls.status)
+    runs_page = blocking(calls.runs_page)
+    cancel = blocking(calls.cancel)
+    preview = blocking(calls.preview)
+    stats = blocking(calls.stats)
+    label = blocking(library_calls.label)
+    forget = blocking(library_calls.forget)
+    delete_output = blocking(library_calls.delete_output)
+    delete_asset = blocking(library_calls.delete_asset)
+    assets_page = blocking(library_calls.assets_page)
+    usage = blocking(library_calls.usage)
+    me = blocking(library_calls.me)
+    model = blocking(library_calls.model)
+    adapters = blocking(library_calls.adapters)
+    controls = blocking(library_calls.controls)
+    presets = blocking(library_calls.presets)
+    examples = blocking(library_calls.examples)
+    output_in = blocking(library_calls.output_in)
+    peaks = blocking(library_calls.peaks)
+    link = blocking(library_calls.link)
 
     def runs(
         self,
@@ -117,38 +125,37 @@ class Client(LibraryMethods):
         created_after: datetime | str | None = None,
         created_before: datetime | str | None = None,
         inputs: bool = False,
-        limit: int = 50,
+        limit: int | None = None,
         after: str | None = None,
-    ) -> tuple[list[Run], str | None]:
-        """One page of runs, newest first, and the `after` of the next page (None on the last one).
+    ) -> Iterator[Run]:
+        """Yield runs, newest first. Pages are asked for as they are needed. `runs_page` has one page.
 
         Args:
             label: `NAME` or `NAME:TEXT`; several must all match.
             created_after: accepted at this time or later; without an offset it is UTC.
             created_before: accepted before this time.
-            inputs: whether the runs have their inputs.
+            inputs: whether the runs have their inputs; otherwise those are None.
+            limit: most runs in all; None is every run.
+            after: only runs behind this one in the list.
         """
-        filters = library_request.run_filters(label, created_after, created_before, inputs)
-        page = self._request(api_request.runs(limit, after, state=state, graph=graph, **filters))
-        return [Run.read(run) for run in page["runs"]], page.get("next")
+        pages = PageTurner[Run](limit, after)
+        page = functools.partial(
+            self.runs_page,
+            state=state,
+            graph=graph,
+            label=label,
+            created_after=created_after,
+            created_before=created_before,
+            inputs=inputs,
+        )
+        while not pages.over:
+            yield from pages.turn(page(**pages.query()))
 
-    def cancel(self, run: str) -> Run:
-        """Cancel a run. A running one stops at its next step."""
-        return Run.read(self._request(api_request.cancel(run)))
-
-    def preview(self, run: str, node: str) -> bytes:
-        """The latest preview of a node, a WAV file: how the song would sound if it ended now.
-
-        Only runs that were submitted with `preview_every` have previews. An event `preview` announces each one.
-
-        Raises:
-            NotFound: there is no preview yet, or it was removed.
-        """
-        return self._retry(lambda: self._send(api_request.preview(run, node)), body_bytes)
-
-    def stats(self) -> dict[str, Any]:
-        """Statistics of the server: runs by state, open streams, and every replica of its processes."""
-        return self._request(api_request.stats())
+    def assets(self, *, limit: int | None = None, after: str | None = None) -> Iterator[Asset]:
+        """Yield uploads, newest first. Arguments as for `runs`; `assets_page` has one page."""
+        pages = PageTurner[Asset](limit, after)
+        while not pages.over:
+            yield from pages.turn(self.assets_page(**pages.query()))
 
     def events(self, run: str, after: int = 0) -> Iterator[RunEvent]:
         """Yield the events of a run up to its last one. Resumes after a lost connection.
@@ -156,23 +163,17 @@ class Client(LibraryMethods):
         Args:
             after: `seq` of the last event that you have.
         """
-        feed, retries = Feed(after), self._server.retry_budget()
-        while not feed.over:
-            reason: object = "the event stream ended early"
-            try:
-                with self._http.stream("GET", api_request.events_path(run), headers=feed.headers()) as response:
-                    if not response.is_success:
-                        response.read()
-                    if is_final(response):
-                        for chunk in response.iter_raw():
-                            retries.renew()
-                            yield from feed.read(chunk)
-                        if response.status_code == NO_MORE_EVENTS:
-                            return
-            except httpx2.TransportError as error:
-                reason = error
-            if not feed.over:
-                time.sleep(retries.pause(reason))
+        return self._follow(calls.events_path(run), Feed(after))
+
+    def all_events(self, after: int | None = None) -> Iterator[NumberedRunEvent]:
+        """Yield the events of all of the caller's runs, without end. Resumes after a lost connection.
+
+        The first event is `ready`: runs that are listed after it miss nothing.
+
+        Args:
+            after: `number` of the last event that you have; None begins now.
+        """
+        return self._follow("/v1/events", NumberedFeed(after))
 
     def wait(self, run: str, timeout: float | None = None) -> Run:
         """Wait until a run has ended, in whatever state. `Run.failure` is its error.
@@ -184,7 +185,7 @@ class Client(LibraryMethods):
             TimeoutError: the run has not ended within `timeout`. It continues.
         """
         poll = RunPoll(run, timeout)
-        while not (record := Run.read(self._request(api_request.status(run, poll.hold())))).ended:
+        while not (record := self._answer(calls.held_status(run, poll.hold()))).ended:
             time.sleep(poll.pause(record.state))
         return record
 
@@ -204,46 +205,75 @@ class Client(LibraryMethods):
         retries = self._server.retry_budget()
         while True:
             try:
-                if self._download(api_request.output_path(run, name), file, lambda done: on_bytes(done, output.bytes)):
-                    return file.finish()
-                reason: object = "a proxy answered instead of the server"
+                reason = self._download(calls.output_path(run, name), file, lambda done: on_bytes(done, output.bytes))
             except httpx2.TransportError as error:
                 reason = error
+            if reason is None:
+                return file.finish()
             if file.advanced:
                 retries.renew()
             time.sleep(retries.pause(reason))
 
     def upload_asset(self, path: Path) -> Asset:
-        """Upload a file, for inputs of runs."""
-        return Asset.read(self._retry(lambda: self._upload(path), json_object))
+        """Upload a file with audio or latents, for inputs of runs."""
+        with faults_in(str(path)):
+            return Asset.read(self._retry(lambda: self._upload(path), json_object))
 
     def _upload(self, path: Path) -> httpx2.Response:
         options = upload_options(path)
         with path.open("rb") as file:
             return self._http.post("/v1/assets", content=file, **options)
 
-    def _encoded(self, inputs: Mapping[str, Any]) -> Any:
-        """Inputs as JSON. Paths among them are uploaded."""
-        uploads = {path: self.upload_asset(path) for path in dict.fromkeys(api_request.local_files(inputs))}
-        return api_request.encode_inputs(inputs, uploads)
+    def _follow(self, path: str, feed: EventFeed[T]) -> Iterator[T]:
+        """Yield the events of a stream until it is over."""
+        retries = self._server.retry_budget()
+        while not feed.over:
+            reason: object = "the event stream ended early"
+            try:
+                with self._http.stream("GET", path, headers=feed.headers(), params=feed.query()) as response:
+                    if not response.is_success:
+                        response.read()
+                    if (busy := reason_to_repeat(response)) is not None:
+                        reason = busy
+                    elif response.status_code == NO_MORE_EVENTS:
+                        return
+                    else:
+                        for chunk in response.iter_raw():
+                            retries.renew()
+                            yield from feed.read(chunk)
+            except httpx2.TransportError as error:
+                reason = error
+            if not feed.over:
+                time.sleep(retries.pause(reason))
 
-    def _download(self, path: str, file: ResumableFile, on_bytes: Callable[[int], None]) -> bool:
-        """Download what is missing of a file. Returns False if a proxy answered."""
+    def _download(self, path: str, file: ResumableFile, on_bytes: Callable[[int], None]) -> object | None:
+        """Download what is missing of a file. Returns why that should be repeated, or None."""
         with self._http.stream("GET", path, headers=file.headers()) as response:
             if not response.is_success:
                 response.read()
-            if not is_final(response):
-                return False
-            if file.begin(response.status_code, response.headers):
+            reason = reason_to_repeat(response)
+            if reason is None and file.begin(response.status_code, response.headers):
                 for chunk in response.iter_raw():
                     on_bytes(file.write(chunk))
-        return True
+        return reason
 
-    def _request(self, request: ApiRequest) -> dict[str, Any]:
-        return self._retry(lambda: self._send(request), json_object)
+    def _answer(self, call: Call[T]) -> T:
+        """Upload the files of a call, send it until the server answers, and read the response."""
+        uploads: dict[Path, Asset] = {}
+        for path, place in call.files().items():
+            with faults_in(place):
+                uploads[path] = self.upload_asset(path)
+        ready, sent = call.with_uploads(uploads), 0
 
-    def _send(self, request: ApiRequest) -> httpx2.Response:
-        return self._http.request(request.method, request.path, json=request.body, params=request.query)
+        def send() -> httpx2.Response:
+            nonlocal sent
+            sent += 1
+            return self._http.request(ready.method, ready.path, json=ready.body, params=ready.query)
+
+        try:
+            return self._retry(send, ready.read)
+        except NotFound as error:
+            return ready.already_done(error, sent)
 
     def _retry(self, send: Callable[[], httpx2.Response], read: Callable[[httpx2.Response], T]) -> T:
         """Send a request until the server answers, and read the response."""
@@ -251,9 +281,9 @@ class Client(LibraryMethods):
         while True:
             try:
                 response = send()
-                if is_final(response):
+                reason = reason_to_repeat(response)
+                if reason is None:
                     return read(response)
-                reason: object = f"status {response.status_code}"
             except httpx2.TransportError as error:
                 reason = error
             time.sleep(retries.pause(reason))

@@ -7,6 +7,8 @@ import hashlib
 import inspect
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +16,7 @@ import pytest
 
 import acestep_flows
 from acestep_flows.client import AsyncClient, Client, Output
+from acestep_flows.client.retry import RetryBudget
 from acestep_flows.errors import (
     DownloadError,
     FlowsError,
@@ -23,6 +26,7 @@ from acestep_flows.errors import (
     Overloaded,
     RateLimited,
     StageError,
+    Unavailable,
     Unreachable,
 )
 from tests.client.stub import RUN, Answer, Request, Stub, event, fault, json_answer, run, serving
@@ -44,9 +48,12 @@ class Waiting:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)
-        if inspect.isasyncgenfunction(method):
-            return lambda *args, **more: iter(self._runner.run(_all(method(*args, **more))))
-        return lambda *args, **more: self._runner.run(method(*args, **more))
+
+        def call(*args: Any, **more: Any) -> Any:
+            result = method(*args, **more)
+            return iter(self._runner.run(_all(result))) if hasattr(result, "__aiter__") else self._runner.run(result)
+
+        return call
 
     def __enter__(self) -> Waiting:
         return self
@@ -147,7 +154,7 @@ def test_error_responses_raise_the_errors_of_the_library(
     make: Any, stub: Stub, answer: Answer, kind: type[FlowsError], text: str
 ) -> None:
     stub.answers = [answer]
-    with make(stub.url) as client, pytest.raises(kind, match=text) as caught:
+    with make(stub.url, patience=0) as client, pytest.raises(kind, match=text) as caught:
         client.status("x/../y")
     assert len(stub.requests) == 1
     assert stub.requests[0].path == "/v1/runs/x%2F..%2Fy"
@@ -239,7 +246,7 @@ def test_retry_after_and_graph_problems_reach_the_caller(make: Any, stub: Stub) 
     full = fault("overloaded", "the queue is full", 503)
     stub.answers = [Answer(full.status, full.body, {"Retry-After": "7"})]
     stub.answers += [fault("invalid_graph", "wrong", 422, problems=problems)]
-    with make(stub.url) as client:
+    with make(stub.url, patience=5) as client:
         with pytest.raises(Overloaded) as caught:
             client.submit("text2music")
         assert caught.value.retry_after == 7
@@ -359,7 +366,7 @@ def test_runs_come_in_pages_and_are_cancelled(make: Any, stub: Stub) -> None:
         json_answer({"runs": {}}),
     ]
     with make(stub.url) as client:
-        runs, more = client.runs(state="queued", limit=1)
+        runs, more = client.runs_page(state="queued", limit=1)
         assert ([each.id for each in runs], more) == ([RUN], RUN)
         assert client.cancel(RUN).state == "cancelled"
         assert client.stats() == {"runs": {}}
@@ -368,6 +375,125 @@ def test_runs_come_in_pages_and_are_cancelled(make: Any, stub: Stub) -> None:
         ("DELETE", f"/v1/runs/{RUN}"),
         ("GET", "/v1/stats"),
     ]
+
+
+def page(*ids: str, after: str | None = None) -> Answer:
+    return json_answer({"runs": [run() | {"id": id} for id in ids], "next": after})
+
+
+def test_runs_are_yielded_over_all_pages(make: Any, stub: Stub) -> None:
+    stub.answers = [page("run-3", "run-2", after="run-2"), page("run-1")]
+    with make(stub.url) as client:
+        assert [each.id for each in client.runs(graph="text2music")] == ["run-3", "run-2", "run-1"]
+        stub.answers = [page("run-3", "run-2", after="run-2"), page("run-1", after="run-1")]
+        assert [each.id for each in client.runs(limit=3, after="run-4")] == ["run-3", "run-2", "run-1"]
+        assert list(client.runs(limit=0)) == []
+    assert [request.path for request in stub.requests] == [
+        "/v1/runs?graph=text2music&limit=200",
+        "/v1/runs?graph=text2music&limit=200&after=run-2",
+        "/v1/runs?limit=3&after=run-4",
+        "/v1/runs?limit=1&after=run-2",
+    ]
+
+
+def test_a_run_without_inputs_says_so(make: Any, stub: Stub) -> None:
+    stub.answers = [json_answer({"runs": [run(inputs=None), run(inputs={})], "next": None})]
+    with make(stub.url) as client:
+        assert [each.inputs for each in client.runs()] == [None, {}]
+
+
+def test_a_filter_that_is_empty_is_sent_and_not_dropped(make: Any, stub: Stub) -> None:
+    stub.otherwise = lambda request: fault("invalid_input", "label: ''", 422, field="label")
+    with make(stub.url) as client, pytest.raises(InputError) as refused:
+        list(client.runs(label=""))
+    assert refused.value.field == "label"
+    assert "label=" in stub.requests[0].path
+
+
+BUSY = [
+    fault("rate_limited", "slowly", 429),
+    fault("overloaded", "the queue is full", 503),
+    fault("unavailable", "the run table is locked", 503),
+    Answer(429, b"<html>"),
+    Answer(503, b"<html>", {"Retry-After": "1"}),
+]
+
+
+@pytest.mark.parametrize("busy", BUSY, ids=lambda answer: f"{answer.status} {answer.body[:30]!r}")
+def test_a_busy_server_is_asked_again_when_it_says(
+    make: Any, stub: Stub, tmp_path: Path, busy: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is asked: one call, a stream, an upload, a download."""
+    waits: list[float] = []
+    monkeypatch.setattr(RetryBudget, "pause", _noting(waits))
+    busy = Answer(busy.status, busy.body, {"Retry-After": "7"})
+    song = tmp_path / "song.wav"
+    song.write_bytes(SONG)
+    asset = json_answer({"id": "asset-7", "kind": "audio", "content_type": "audio/wav", "bytes": 1}, 201)
+    with make(stub.url) as client:
+        stub.answers = [busy, json_answer(run("queued"), 202)]
+        assert client.submit("text2music").id == RUN
+        stub.answers = [busy, Answer(200, b"".join(EVENTS))]
+        assert len(list(client.events(RUN))) == len(EVENTS)
+        stub.answers = [busy, asset]
+        assert client.upload_asset(song).id == "asset-7"
+        stub.otherwise = ranged
+        stub.answers = [ranged(Request("GET", "/", {}, b"")), busy]
+        assert client.fetch_output(RUN, "audio", tmp_path / "out.flac").read_bytes() == SONG
+    assert waits == [7.0] * 4
+
+
+def _noting(waits: list[float]) -> Any:
+    """The pauses of a budget, noted and not made."""
+    pause = RetryBudget.pause
+
+    def noted(budget: RetryBudget, reason: object) -> float:
+        waits.append(pause(budget, reason))
+        return 0.0
+
+    return noted
+
+
+@pytest.mark.parametrize("busy", BUSY[:3])
+def test_patience_with_a_busy_server_ends(make: Any, stub: Stub, busy: Answer) -> None:
+    """With the server's own error: it did answer. What would come too late is not waited for."""
+    stub.otherwise = lambda request: Answer(busy.status, busy.body, {"Retry-After": "3600"})
+    with make(stub.url) as client, pytest.raises((Overloaded, Unavailable)) as refused:
+        client.stats()
+    assert getattr(refused.value, "retry_after", None) == 3600
+    assert len(stub.requests) == 1
+    stub.otherwise = lambda request: Answer(busy.status, busy.body, {"Retry-After": "0"})
+    with make(stub.url, patience=0.3) as client, pytest.raises((Overloaded, Unavailable)):
+        client.stats()
+    assert len(stub.requests) > 2
+
+
+def test_a_retry_after_may_be_a_date(make: Any, stub: Stub) -> None:
+    late = datetime.now(UTC) + timedelta(hours=1)
+    stub.otherwise = lambda request: Answer(503, b"", {"Retry-After": format_datetime(late, usegmt=True)})
+    with make(stub.url) as client, pytest.raises(Overloaded) as refused:
+        client.stats()
+    assert 3500 < refused.value.retry_after <= 3600
+
+
+def test_a_refused_upload_names_the_input(make: Any, stub: Stub, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    stub.otherwise = lambda request: fault("invalid_input", "notes.txt: not audio", 422, field="body")
+    with make(stub.url) as client:
+        with pytest.raises(InputError) as refused:
+            client.submit("mix", {"tracks": [{"audio": tmp_path / "notes.txt"}]})
+        assert refused.value.field == "tracks[0].audio"
+        for path in (tmp_path / "notes.txt", tmp_path / "missing.wav"):
+            with pytest.raises(InputError) as refused:
+                client.upload_asset(path)
+            assert refused.value.field == str(path)
+
+
+def test_methods_keep_their_documentation_and_types() -> None:
+    for kind in (Client, AsyncClient):
+        assert inspect.signature(kind.label).return_annotation == "Run"
+        assert list(inspect.signature(kind.submit).parameters)[:3] == ["self", "graph", "inputs"]
+        assert all(method.__doc__ for name, method in inspect.getmembers(kind, inspect.isfunction) if name[0] != "_")
 
 
 def test_a_preview_is_returned_as_bytes(make: Any, stub: Stub) -> None:

@@ -97,9 +97,9 @@ def test_lists_are_filtered(make: Any, stub: Stub) -> None:
     stub.otherwise = lambda request: json_answer({"runs": [run(inputs=None)], "next": None})
     moment = datetime(2026, 3, 1, 12, tzinfo=UTC)
     with make(stub.url) as client:
-        ((listed,), _) = client.runs(label=["star", "session:a b"], created_after=moment, inputs=True)
-        client.runs()
-    assert listed.inputs == {}
+        ((listed,), _) = client.runs_page(label=["star", "session:a b"], created_after=moment, inputs=True)
+        client.runs_page()
+    assert listed.inputs is None
     query = stub.requests[0].path
     for part in ("label=star", "label=session%3Aa", "created_after=2026-03-01T12%3A00%3A00%2B00%3A00", "inputs=true"):
         assert part in query, query
@@ -113,17 +113,19 @@ def test_a_callers_library(make: Any, door: Door, tmp_path: Path) -> None:  # no
         )
         song = client.wait(made.id, 60)
         assert client.label(song.id, title="Night bus", star=None).labels == {"title": "Night bus"}
-        ((found,), _) = client.runs(label="title:Night bus", inputs=True)
+        (found,) = client.runs(label="title:Night bus", inputs=True)
         assert (found.id, found.inputs["seed"], found.labels) == (song.id, 8, {"title": "Night bus"})
         before = datetime.now(UTC) - timedelta(days=1)
-        assert client.runs(label="title:Night bus", created_before=before)[0] == []
+        assert list(client.runs(label="title:Night bus", created_before=before)) == []
+        with pytest.raises(InputError, match="label"):
+            list(client.runs(label=""))
         mp3 = client.output_in(song.id, "audio", "mp3")
         assert tags.read(mp3).recipe["inputs"]["seed"] == 8
         assert client.peaks(song.id, "audio", per_second=10)["per_second"] == 10
         assert client.link(song.id, "audio", seconds=60).startswith(f"{door.url}/v1/links/")
         (tmp_path / "take.wav").write_bytes(sound(0.1))
         asset = client.upload_asset(tmp_path / "take.wav")
-        assert client.assets(limit=1)[0] == [asset]
+        assert client.assets_page(limit=1)[0] == list(client.assets(limit=1)) == [asset]
         client.delete_asset(asset)
         with pytest.raises(NotFound):
             client.delete_asset(asset)

@@ -47,10 +47,10 @@ def alive(process: psutil.Process) -> bool:
 
 def everything(client: Client) -> Iterator[Run]:
     """Every run in the table."""
-    listed, more = client.runs(limit=200)
+    listed, more = client.runs_page(limit=200)
     yield from listed
     while more is not None:
-        listed, more = client.runs(limit=200, after=more)
+        listed, more = client.runs_page(limit=200, after=more)
         yield from listed
 
 
@@ -85,7 +85,7 @@ def test_a_killed_server_loses_nothing_and_does_nothing_twice(server: Server, cl
     assert {run.state for run in records} == {"succeeded"}
     assert {run.content["attempt"] for run in records} == {1, 2}
     assert len({run.outputs["audio"].asset for run in records}) == 20
-    listed, more = client.runs(graph="text2music", limit=200)
+    listed, more = client.runs_page(graph="text2music", limit=200)
     assert more is None
     assert {run.id for run in listed} >= set(runs)
     output = watching.communicate(timeout=60)[1]
