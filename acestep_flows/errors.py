@@ -77,13 +77,14 @@ class NotFound(FlowsError):
         what: what does not exist, and what does.
         where: the field that named it, if known.
         allowed: the names that exist, or their form. `what` says it too.
+        field: name of the field alone, if `where` is not that.
     """
 
     code = "not_found"
     status = 404
 
-    def __init__(self, what: str, *, where: str = "", allowed: str = "") -> None:
-        self.what, self.where, self.allowed, self.field = what, where, allowed, where
+    def __init__(self, what: str, *, where: str = "", allowed: str = "", field: str = "") -> None:
+        self.what, self.where, self.allowed, self.field = what, where, allowed, field or where
         super().__init__(f"{where}: {what}" if where else what)
 
 
@@ -227,6 +228,13 @@ class Unauthorized(FlowsError):
 
     code = "unauthorized"
     status = 401
+
+
+class Forbidden(FlowsError):
+    """Whoever sent the request may not do this, with any key: a page of another site."""
+
+    code = "forbidden"
+    status = 403
 
 
 class DeadlineExceeded(FlowsError):

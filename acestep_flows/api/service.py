@@ -123,26 +123,29 @@ class Service:
         """
         return self._named(name, lambda: self.library.load(name))
 
-    def _named(self, name: str, find: Callable[[], R]) -> R:
+    def _named(self, name: str, find: Callable[[], R], field: str = "name") -> R:
         if len(name) > LONGEST_GRAPH_NAME or not GRAPH_NAME.fullmatch(name):
-            raise self._no_graph(name)
+            raise self._no_graph(name, field)
         try:
             return find()
         except NotFound:
-            raise self._no_graph(name) from None
+            raise self._no_graph(name, field) from None
 
-    def _no_graph(self, name: str) -> NotFound:
+    def _no_graph(self, name: str, field: str) -> NotFound:
         names = sorted(self.library.names())
-        return NotFound(unlike("graph", name, names), allowed=listing(names))
+        return NotFound(unlike("graph", name, names), allowed=listing(names), field=field)
 
-    def scope(self, name: str) -> Scope:
+    def scope(self, name: str, field: str = "name") -> Scope:
         """A checked graph by name, checked once until a file changes.
+
+        Args:
+            field: what named it in the request, for the error.
 
         Raises:
             NotFound: there is no such graph.
             GraphError: the graph has problems.
         """
-        return self._named(name, lambda: self._graph_folders.scope(name))
+        return self._named(name, lambda: self._graph_folders.scope(name), field)
 
     def picture(self, name: str) -> bytes:
         """A graph as PNG, drawn once, because it takes almost a second.

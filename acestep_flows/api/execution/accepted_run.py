@@ -6,7 +6,7 @@ So a run is not affected by later changes of graph files, and after a restart it
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from acestep_flows.api.store.records import NewRun
@@ -14,6 +14,7 @@ from acestep_flows.errors import InputError
 from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.content import translate
 from acestep_flows.graph.language.types import OPEN_END, accept, record_type
+from acestep_flows.graph.language.wording import clip
 from acestep_flows.graph.planning.layout import MAX_NODES, lay_out
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.graph.planning.seeds import random_seed
@@ -26,7 +27,10 @@ OpenAsset = Callable[[str, str, str], Value]
 """The value in an asset, from its id, the kind wanted, and the input it is for (`Assets.value`)."""
 
 
-_ASSET_URL = re.compile(r"(?:https?://[^/?#]+)?(?:/[^?#]*)?/v1/assets/(asset-[0-9a-f]{26})(?:/content)?(?:\?[^#]*)?")
+_ASSET_URL = re.compile(
+    r"(?:(?i:https?)://([^/?#]+))?(?:/[^?#]*)?/v1/assets/(asset-[0-9a-f]{26})(?:/content)?(?:\?[^#]*)?"
+)
+_DEFAULT_PORT = re.compile(r":(?:80|443)$")
 
 
 class StandIn(Value):
@@ -53,7 +57,12 @@ class StandIn(Value):
 
 
 def snapshot(
-    scope: Scope, inputs: Mapping[str, Any], open_asset: OpenAsset, *, most_nodes: int = MAX_NODES
+    scope: Scope,
+    inputs: Mapping[str, Any],
+    open_asset: OpenAsset,
+    *,
+    hosts: Collection[str] = (),
+    most_nodes: int = MAX_NODES,
 ) -> tuple[Plan, NewRun]:
     """The plan of a checked graph for inputs as a client gives them, and the run to be accepted for it.
 
@@ -63,13 +72,14 @@ def snapshot(
     Args:
         inputs: JSON by name; where the graph wants audio, latents and the like, an asset's id or URL, alone or
             as `{"asset": id}`.
+        hosts: hosts of this server (`own_hosts`). A URL with another host is not one of its assets.
         most_nodes: that the plan may have.
 
     Raises:
         InputError: an input is not what the graph wants.
         NotFound: an asset does not exist.
     """
-    reader = _AssetReader(open_asset)
+    reader = _AssetReader(open_asset, hosts)
     plan = lay_out(scope, reader.inputs(scope, inputs), most_nodes=most_nodes)
     # Spans are kept as they were given: where the music ends is known exactly only once it has been read.
     spans = {
@@ -106,17 +116,36 @@ def planned(
     return plan, {value.digest: reader.assets[id(value)] for value in reader.values.values()}
 
 
-def asset_id(text: str) -> str:
-    """The id in an asset's URL, which may be absolute or relative; any other text as it is. Nothing is fetched."""
+def own_hosts(*addresses: str | None) -> frozenset[str]:
+    """The hosts of a server, as `asset_id` compares them, from hosts with ports or URLs."""
+    hosts = (address.partition("://")[2].partition("/")[0] or address for address in addresses if address)
+    return frozenset(_comparable(host) for host in hosts)
+
+
+def asset_id(text: str, hosts: Collection[str] = (), where: str = "") -> str:
+    """The id in an asset's URL, which may be absolute or relative; any other text as it is. Nothing is fetched.
+
+    Raises:
+        InputError: the URL is of another server.
+    """
     match = _ASSET_URL.fullmatch(text[:2000])
-    return match[1] if match else text
+    if match is None:
+        return text
+    if match[1] and _comparable(match[1]) not in hosts:
+        allowed = "the id of an asset, its path, or its URL" + "".join(f" at {host}" for host in sorted(hosts)[:2])
+        raise InputError(f"the URL is of another server, {clip(match[1])}", where=where, allowed=allowed)
+    return match[2]
+
+
+def _comparable(host: str) -> str:
+    return _DEFAULT_PORT.sub("", host.lower())
 
 
 class _AssetReader:
     """Reads the assets that inputs name as values, and writes values as the names of their assets."""
 
-    def __init__(self, open_asset: OpenAsset) -> None:
-        self._open = open_asset
+    def __init__(self, open_asset: OpenAsset, hosts: Collection[str] = ()) -> None:
+        self._open, self._hosts = open_asset, hosts
         self.values: dict[tuple[str, str], Value] = {}
         self.assets: dict[int, str] = {}
 
@@ -141,7 +170,7 @@ class _AssetReader:
         if not isinstance(asset, str):
             allowed = f"the id of an asset with {' or '.join(kind.value_kinds)}"
             raise InputError("not an asset", where=where, allowed=allowed)
-        return self._value(asset_id(asset), kind.kind, where)
+        return self._value(asset_id(asset, self._hosts, where), kind.kind, where)
 
     def _value(self, asset: str, kind: str, where: str) -> Value:
         if (asset, kind) not in self.values:

@@ -59,8 +59,9 @@ EXPOSED_HEADERS = ("Location", "Link", "X-Run-Id", "Retry-After", "Content-Range
 """Response headers that scripts of other origins may read."""
 
 COMMON: dict[int | str, dict[str, Any]] = {
-    400: {"model": Failure, "description": "The body is not JSON."},
     401: {"model": Failure, "description": "An API key is required."},
+    403: {"model": Failure, "description": "A web page of another site sent this, which may not."},
+    405: {"model": Failure, "description": "The path has other methods; Allow names them."},
     413: {"model": Failure, "description": "The body is too large."},
     415: {"model": Failure, "description": "The body has another media type than the route takes."},
     422: {"model": Failure, "description": "A value in the request is not usable."},

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from acestep_flows.api.http.keys import Key
 from acestep_flows.api.http.page_origin import SAFE_METHODS, is_from_own_page, names_page
 from acestep_flows.api.service import Service
-from acestep_flows.errors import Unauthorized
+from acestep_flows.errors import Forbidden, Unauthorized
 
 COOKIE = "acestep_flows_session"
 
@@ -21,14 +21,15 @@ async def session_key(request: Request, service: Service, token: str) -> Key:
     """The key that a session stands for, charged for one request.
 
     Raises:
-        Unauthorized: the session is over, its key was revoked, or another site's page sent the request.
+        Unauthorized: the session is over, or its key was revoked.
+        Forbidden: another site's page sent the request.
         RateLimited: the key made too many requests.
     """
     key = await run_in_threadpool(find_session_key, service, token)
     if key is None:
         raise Unauthorized("the session is over, or its key was revoked; sign in again")
     if request.method not in SAFE_METHODS and not is_from_own_page(request):
-        raise Unauthorized("a session changes things only from this server's own pages; send an API key instead")
+        raise Forbidden("a session changes things only from this server's own pages; send an API key instead")
     return service.keys.charge(key)
 
 
@@ -43,7 +44,7 @@ def refuse_other_sites(request: Request) -> None:
     """Refuse a request that a browser sends for a page of another site. Other programs say nothing of a page.
 
     Raises:
-        Unauthorized: the page belongs to another site.
+        Forbidden: the page belongs to another site.
     """
     if names_page(request) and not is_from_own_page(request):
-        raise Unauthorized("only this server's own pages may do this in a browser")
+        raise Forbidden("only this server's own pages may do this in a browser")

@@ -33,10 +33,11 @@ class Caller:
         key: the API key; None if the server has no keys.
         owner: owner of the runs and assets that the caller makes.
         session: token of the browser session that stands for the key; None if the request had the key itself.
+        host: the host of this server, with its port, as the request names it.
     """
 
-    def __init__(self, key: Key | None, session: str | None = None) -> None:
-        self.key, self.session = key, session
+    def __init__(self, key: Key | None, session: str | None = None, host: str = "") -> None:
+        self.key, self.session, self.host = key, session, host
         self.owner = key.name if key is not None else ""
 
     @property
@@ -74,10 +75,10 @@ async def caller(
         RateLimited: the key made too many requests.
     """
     presented = bearer.credentials if bearer is not None else key
-    service = service_of(request)
+    service, host = service_of(request), request.headers.get("host", "")
     if service.keys and presented is None and session:
-        return Caller(await session_key(request, service, session), session)
-    return Caller(service.keys.admit(presented))
+        return Caller(await session_key(request, service, session), session, host)
+    return Caller(service.keys.admit(presented), host=host)
 
 
 async def response_builder(request: Request) -> ResponseBuilder:

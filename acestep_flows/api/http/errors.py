@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from acestep_flows.api.http.refusals import invalid_request, refusal_body
+from acestep_flows.api.http.refusals import allowed_methods, invalid_request, refusal_body, unreadable_body
 from acestep_flows.errors import FlowsError, GraphError, Overloaded, StageError, Unauthorized, Unavailable
 
 log = logging.getLogger(__name__)
@@ -123,7 +123,12 @@ def install(app: FastAPI, redact: Redactor) -> None:
 
     async def http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        return ErrorResponse(refusal_body(request, error), error.status_code, dict(error.headers or {}))
+        if error.status_code == 400:
+            return error_response(unreadable_body(error), redact)
+        headers = dict(error.headers or {})
+        if error.status_code == 405:  # the framework names the methods of one route of the path
+            headers["Allow"] = allowed_methods(request)
+        return ErrorResponse(refusal_body(request, error), error.status_code, headers)
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)

@@ -13,7 +13,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from acestep_flows.api.http.errors import error_response
-from acestep_flows.errors import Unauthorized
+from acestep_flows.errors import Forbidden
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 """Methods that change nothing."""
@@ -35,7 +35,7 @@ class PageCheck:
         if scope["type"] == "http" and scope["method"] not in SAFE_METHODS:
             request = Request(scope)
             if names_page(request) and not (self._is_allowed(request) or is_from_own_page(request)):
-                error = Unauthorized(
+                error = Forbidden(
                     "a page of another site sent this; the operator can let it (serve --origin, or --public-url for "
                     "the server's own address)"
                 )

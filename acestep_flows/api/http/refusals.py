@@ -21,7 +21,6 @@ MOST_FAULTS = 50
 JSON_TYPE = "application/json"
 
 CODES = {
-    400: "bad_request",
     404: "not_found",
     405: "method_not_allowed",
     406: "not_acceptable",
@@ -38,13 +37,21 @@ def refusal_body(request: Request, error: HTTPException) -> dict[str, Any]:
     if error.status_code == 404:
         fault["message"] = f"nothing at {path}; GET / says where to begin"
     elif error.status_code == 405:
-        fault["allowed"] = ", ".join(sorted(set(_methods(request, request.app.routes))))
+        fault["allowed"] = allowed_methods(request)
         fault["message"] = f"{request.method} is not allowed at {path} (allowed: {fault['allowed']})"
-    elif error.status_code == 400:
-        fault["allowed"] = f"JSON in UTF-8, nested at most {MAX_DEPTH} deep"
-        fault["field"] = "body"
-        fault["message"] = f"body: not JSON (allowed: {fault['allowed']})"
     return {"error": fault}
+
+
+def allowed_methods(request: Request) -> str:
+    """The methods that the path of a request has routes for, as the header Allow has them."""
+    return ", ".join(sorted(set(_methods(request, request.app.routes))))
+
+
+def unreadable_body(error: HTTPException) -> InputError:
+    """The error for a body that the framework cannot read: what our own reader of JSON says, if it does."""
+    if isinstance(error.__cause__, InputError):
+        return error.__cause__
+    return InputError("not JSON", where="body", allowed=f"JSON in UTF-8, nested at most {MAX_DEPTH} deep")
 
 
 def invalid_request(request: Request, error: RequestValidationError) -> InputError:

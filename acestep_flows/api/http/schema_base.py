@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
-from acestep_flows.api.http.validation_faults import unknown_field
+from acestep_flows.api.http.validation_faults import refused, unknown_field
 from acestep_flows.api.store.ids import id_form
 from acestep_flows.audio.formats import FORMATS
 
@@ -31,24 +31,27 @@ def check_json(content: Any) -> Any:
     Null characters and lone surrogates are valid JSON, but no database stores them.
 
     Raises:
-        ValueError: one of these.
+        ValueError: one of these. It names the field at the top in which it is.
     """
-    pending, parts = [(content, 0)], 0
+    pending, parts = [(content, 0, "")], 0
     while pending:
-        part, depth = pending.pop()
+        part, depth, field = pending.pop()
         parts += 1
         if depth > MAX_DEPTH or parts > MAX_PARTS:
-            raise ValueError(f"JSON nested deeper than {MAX_DEPTH} or of more than {MAX_PARTS} parts")
+            raise refused(f"JSON nested deeper than {MAX_DEPTH} or of more than {MAX_PARTS} parts", "", field)
         if isinstance(part, str):
             if _UNSTORABLE.search(part):
-                raise ValueError("a text with a null character or an invalid Unicode character (lone surrogate)")
+                what = "a text with a null character or an invalid Unicode character (lone surrogate)"
+                raise refused(what, "", field)
         elif isinstance(part, float):
             if not math.isfinite(part):
-                raise ValueError("NaN or infinity, which JSON does not have")
+                raise refused("NaN or infinity, which JSON does not have", "a finite number", field)
         elif isinstance(part, dict):
-            pending += [(key, depth + 1) for key in part] + [(value, depth + 1) for value in part.values()]
+            for key, value in part.items():
+                below = field or str(key)
+                pending += [(key, depth + 1, field), (value, depth + 1, below)]
         elif isinstance(part, list):
-            pending += [(item, depth + 1) for item in part]
+            pending += [(item, depth + 1, field) for item in part]
     return content
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
-from acestep_flows.api.execution.accepted_run import StandIn, snapshot
+from acestep_flows.api.execution.accepted_run import StandIn, own_hosts, snapshot
 from acestep_flows.api.execution.webhook_url import check_url
 from acestep_flows.api.http.dependencies import Caller, in_thread
 from acestep_flows.api.http.request_schemas import RunOptions
@@ -81,7 +81,7 @@ def _new_run(
     """Plan a run with its options. Blocks."""
     if reason := service.ready():
         raise Overloaded(f"the server takes no runs now: {reason}", retry_after=UNREADY_SECONDS)
-    scope = service.scope(graph) if isinstance(graph, str) else service.checked(parse_graph(service, graph))
+    scope = service.scope(graph, "graph") if isinstance(graph, str) else service.checked(parse_graph(service, graph))
     plan, new = plan_inputs(service, caller, scope, inputs)
     return dataclasses.replace(
         new,
@@ -115,7 +115,8 @@ def plan_inputs(service: Service, caller: Caller, scope: Scope, inputs: dict[str
         asset = service.home.assets.of_kind(id, kind, where, caller.visible_owner)
         return StandIn(asset.kind, asset.details.get("seconds"), asset.details.get("notes", ()))
 
-    plan, new = snapshot(scope, inputs, stand_in, most_nodes=service.options.nodes)
+    hosts = own_hosts(caller.host, service.options.public_url)
+    plan, new = snapshot(scope, inputs, stand_in, hosts=hosts, most_nodes=service.options.nodes)
     size, most = total_decoded_bytes(service, new.assets), service.options.input_decoded_bytes
     if size > most:
         raise InputError(

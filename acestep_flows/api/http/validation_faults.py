@@ -17,6 +17,9 @@ REFUSED = "refused"
 PARTS_OF_REQUESTS = frozenset({"body", "query", "path", "header", "cookie"})
 """First element of FastAPI's locations."""
 
+INPUTS = "inputs"
+"""Field of bodies whose fields are the inputs of a graph."""
+
 UNION_MEMBERS = frozenset({"str", "int", "float", "bool", "list", "dict", "none"})
 """Elements of locations that name a member of a union, not a field."""
 
@@ -72,7 +75,8 @@ def _input_error(detail: Mapping[str, Any], patterns: Mapping[str, str]) -> Inpu
     kind, context, value = str(detail["type"]), detail.get("ctx") or {}, detail.get("input")
     field = _field(detail["loc"])
     if kind == REFUSED:
-        where = ".".join(filter(None, (field, clip(context["field"]))))
+        above = "" if field == INPUTS else field  # inputs are called by the names that their graph gives them
+        where = ".".join(filter(None, (above, clip(context["field"])))) or field
         return InputError(context["what"], where=where, allowed=context["allowed"])
     if kind == "extra_forbidden":
         return InputError("no such field", where=field)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from sqlalchemy import ColumnElement, Connection, delete, select, update
 
 from acestep_flows.api.store.database import Database
+from acestep_flows.api.store.ids import no_such
 from acestep_flows.api.store.records import RunState
 from acestep_flows.api.store.schema import ASSETS, INPUT_ASSETS, RUNS
 from acestep_flows.errors import Conflict, NotFound
@@ -38,7 +39,7 @@ class Deletion:
             query = select(RUNS.c.state).where(RUNS.c.id == id, *_owned(RUNS.c.owner, owner))
             state = connection.execute(query).scalar_one_or_none()
             if state is None:
-                raise NotFound(f"no run {id[:60]!r}")
+                raise no_such("run", id)
             if not RunState(state).ended:
                 raise Conflict(f"run {id} is {state}; cancel it, and forget it when it has ended")
             _refuse_used(connection, ASSETS.c.run == id)
@@ -56,7 +57,7 @@ class Deletion:
             found = select(ASSETS.c.run).where(this, ASSETS.c.expired_at.is_(None), *_owned(ASSETS.c.owner, owner))
             asset = connection.execute(found).one_or_none()
             if asset is None:
-                raise NotFound(f"no asset {id[:60]!r}, or it is deleted already")
+                raise NotFound(f"no asset {id[:60]!r}, or it is deleted already", field="id")
             _refuse_used(connection, this)
             if asset.run is None:
                 connection.execute(delete(ASSETS).where(this))

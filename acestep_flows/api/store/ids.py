@@ -24,7 +24,10 @@ def no_such(prefix: str, id: str, where: str = "") -> NotFound:
     """The error for an id that does not exist. It shows the form of an id unless the id has it.
 
     Args:
-        where: the field that named it.
+        where: the field that named it; empty for the path of a request, whose parameter is `id`.
     """
-    form = "" if is_id(prefix, id) else f"; ids look like {prefix}-{_EXAMPLE}"
-    return NotFound(f"no {prefix} {id[:60]!r}{form}", where=where, allowed=id_form(prefix) if form else "")
+    what, field = f"no {prefix} {id[:60]!r}", where or "id"
+    if is_id(prefix, id):
+        return NotFound(what, where=where, field=field)
+    form = f"{prefix}-{_EXAMPLE}"
+    return NotFound(f"{what}; ids look like {form}", where=where, allowed=id_form(prefix), field=field)

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import ColumnElement, Connection, delete, exists, insert, select
 
 from acestep_flows.api.store.database import Database
+from acestep_flows.api.store.ids import no_such
 from acestep_flows.api.store.schema import ASSETS, LABELS, RUNS
-from acestep_flows.errors import InputError, NotFound
+from acestep_flows.errors import InputError
 
 PARENT = "parent"
 """The label that names the run whose output this run reads. It does not count towards MOST_LABELS."""
@@ -41,7 +42,7 @@ class Labels:
         visible = select(RUNS.c.id).where(RUNS.c.id == run, *(() if owner is None else (RUNS.c.owner == owner,)))
         with self._database.write() as connection:
             if connection.execute(visible).first() is None:
-                raise NotFound(f"no run {run[:60]!r}")
+                raise no_such("run", run)
             before = labels_of(connection, [run])[run]
             after = {name: value for name, value in {**before, **changes}.items() if value is not None}
             check_labels(after)

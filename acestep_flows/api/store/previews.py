@@ -55,7 +55,7 @@ class Previews:
         for preview in self.all(run):
             if preview.node == node:
                 return preview
-        raise NotFound(f"no preview of a node {node[:100]!r}: there is none yet, or it was removed")
+        raise NotFound(f"no preview of a node {node[:100]!r}: there is none yet, or it was removed", field="node")
 
     def all(self, run: str) -> tuple[PreviewRecord, ...]:
         """The latest previews of a run, one for each node that has one."""

@@ -41,7 +41,7 @@ def callers(strict: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 def refused(answer: httpx2.Response) -> bool:
-    return answer.status_code == 401 and "a page of another site" in answer.json()["error"]["message"]
+    return answer.status_code == 403 and "a page of another site" in answer.json()["error"]["message"]
 
 
 def test_no_route_takes_a_change_from_a_foreign_page(waiting: Door, callers: TwoCallers) -> None:

@@ -123,9 +123,8 @@ def test_a_body_that_is_not_json_says_where(door: Door, operations: list[Any]) -
             in fault(door.client.request(method, url, content=b"{bad", headers=headers), 422)["message"]
         )
         for content in (b"\xff\xfe{", b"[" * 100_000):
-            assert (
-                fault(door.client.request(method, url, content=content, headers=headers), (400, 422))["field"] == "body"
-            )
+            error = fault(door.client.request(method, url, content=content, headers=headers), 422)
+            assert (error["field"], error["code"]) == ("body", "invalid_input")
         empty = fault(door.client.request(method, url, headers=headers), 422)
         assert (empty["message"], empty["field"]) == ("body: missing (allowed: a JSON object)", "body")
         for content in (b"[1, 2]", b"5", b'"text"', b"true"):
@@ -220,6 +219,66 @@ def test_paths_and_methods_that_do_not_exist(door: Door) -> None:
     error = fault(door.client.put("/v1/runs", json={}), 405)
     assert error["message"] == "PUT is not allowed at /v1/runs (allowed: GET, POST)"
     assert error["allowed"] == "GET, POST"
+
+
+def test_a_path_names_all_of_its_methods(door: Door, operations: list[Any]) -> None:
+    methods: dict[str, set[str]] = {}
+    for path, method, _ in operations:
+        methods.setdefault(path, set()).add(method.upper())
+    for path, known in methods.items():
+        response = door.client.request("TRACE", filled(path))
+        error = fault(response, 405)
+        allowed = response.headers["allow"].split(", ")
+        assert error["allowed"].split(", ") == allowed == sorted(allowed)
+        assert known <= set(allowed), path
+
+
+def test_a_key_that_stands_twice_is_refused_by_its_name(door: Door, operations: list[Any]) -> None:
+    for path, method, operation in operations:
+        if JSON not in operation.get("requestBody", {}).get("content", {}):
+            continue
+        for content, key in (
+            (b'{"graph": "decode", "graph": "text2music"}', "graph"),
+            (b'{"inputs": {"tags": "a", "seed": 1, "tags": "b"}}', "tags"),
+        ):
+            response = door.client.request(method, filled(path), content=content, headers={"Content-Type": JSON})
+            error = fault(response, 422)
+            assert (error["code"], error["field"]) == ("invalid_input", key)
+            assert error["message"] == f"{key}: given several times in one object (allowed: once)"
+
+
+def test_what_is_not_found_names_its_parameter(door: Door) -> None:
+    run = door.submit()["id"]
+    for path, field in (
+        (f"/v1/runs/run-{GOOD_ID}", "id"),
+        (f"/v1/assets/asset-{GOOD_ID}", "id"),
+        ("/v1/graphs/text2musik", "name"),
+        (f"/v1/runs/{run}/outputs/video", "name"),
+        (f"/v1/runs/{run}/outputs/video/peaks", "name"),
+        (f"/v1/runs/{run}/previews/take", "node"),
+    ):
+        assert fault(door.client.get(path), 404)["field"] == field
+    for body, field in (({"graph": "text2musik"}, "graph"), ({"labels": {"parent": f"run-{GOOD_ID}"}}, "graph")):
+        assert fault(door.client.post("/v1/runs", json=body), (404, 422))["field"] == field
+
+
+@pytest.mark.parametrize(
+    ("inputs", "field"),
+    [
+        ('{"tags": "x", "duration": NaN}', "duration"),
+        ('{"tags": "x", "duration": 1e999}', "duration"),
+        ('{"tags": "x", "seed": null}', "seed"),
+        ('{"tags": null}', "tags"),
+        ('{"tags": "a\\u0000b"}', "tags"),
+        ("null", "inputs"),
+        ('{"tags": "x", "duration": [NaN]}', "duration"),
+    ],
+)
+def test_a_wrong_input_is_named(door: Door, inputs: str, field: str) -> None:
+    for path, graph in (("/v1/runs", '"graph": "text2music", '), ("/v1/graphs/text2music/plan", "")):
+        content = f'{{{graph}"inputs": {inputs}}}'
+        error = fault(door.client.post(path, content=content, headers={"Content-Type": JSON}), 422)
+        assert (error["field"], error["code"]) == (field, "invalid_input"), error
 
 
 def test_an_asset_that_does_not_exist_names_the_input(door: Door, tmp_path: Path) -> None:

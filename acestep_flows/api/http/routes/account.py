@@ -11,13 +11,14 @@ from starlette.responses import Response
 from acestep_flows.api.http.account_schemas import BrowserSession, Me, OwnerUsage, SessionRequest, UsageList
 from acestep_flows.api.http.browser_session import COOKIE, refuse_other_sites
 from acestep_flows.api.http.dependencies import TheCaller, TheService, in_thread
+from acestep_flows.api.http.json_body import JsonRoute
 from acestep_flows.api.http.page_origin import is_https
 from acestep_flows.api.http.response_schemas import Failure
 from acestep_flows.api.store.records import UsageRecord
 from acestep_flows.api.store.sessions import SESSION_SECONDS
 from acestep_flows.errors import Conflict
 
-router = APIRouter(prefix="/v1", tags=["account"])
+router = APIRouter(prefix="/v1", route_class=JsonRoute, tags=["account"])
 
 Since = Annotated[date | None, Query(description="From this day on (UTC).", examples=["2026-03-01"])]
 Until = Annotated[date | None, Query(description="Up to this day (UTC).", examples=["2026-03-31"])]

@@ -31,7 +31,7 @@ from acestep_flows.api.http.stored_file import asset_response, peaks_response
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.records import AssetRecord
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=JsonRoute)
 
 PEAKS: Responses = {
     200: {"model": Peaks, "description": "The peaks."},

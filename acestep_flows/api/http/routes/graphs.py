@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from acestep_flows.api.execution.accepted_run import snapshot
 from acestep_flows.api.http.dependencies import Caller, TheBuilder, TheCaller, TheService, in_thread
+from acestep_flows.api.http.json_body import JsonRoute
 from acestep_flows.api.http.request_schemas import CheckRequest, PlanRequest
 from acestep_flows.api.http.response_schemas import (
     CheckAnswer,
@@ -31,7 +32,7 @@ from acestep_flows.graph.views.describe import describe
 from acestep_flows.graph.views.draw import mermaid
 from acestep_flows.graph.views.schema import input_schema
 
-router = APIRouter(prefix="/v1", tags=["graphs"])
+router = APIRouter(prefix="/v1", route_class=JsonRoute, tags=["graphs"])
 
 
 @router.get("/graphs")

@@ -12,6 +12,7 @@ from acestep_flows.api.http.account_schemas import AssetList, LabelChanges
 from acestep_flows.api.http.dependencies import Streams, TheBuilder, TheCaller, TheService, in_thread
 from acestep_flows.api.http.event_feed import follow_all
 from acestep_flows.api.http.event_stream import TYPE, resume_point
+from acestep_flows.api.http.json_body import JsonRoute
 from acestep_flows.api.http.response_schemas import Run
 from acestep_flows.api.http.routes.declarations import IN_USE, NO_ASSET, NO_RUN, AssetId, LastEventId, OutputName, RunId
 from acestep_flows.api.http.routes.run_files import find_output
@@ -19,7 +20,7 @@ from acestep_flows.api.http.routes.runs import STREAM, full_run
 from acestep_flows.api.http.schema_base import ASSET_ID
 from acestep_flows.api.store.runs import LARGEST_PAGE
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=JsonRoute)
 
 
 @router.patch("/runs/{id}", responses=NO_RUN, tags=["runs"])

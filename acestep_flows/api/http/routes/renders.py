@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from acestep_flows.api.http.dependencies import Streams, TheBuilder, TheCaller, TheService
 from acestep_flows.api.http.errors import ErrorResponse, error_response, status_of
+from acestep_flows.api.http.json_body import JsonRoute
 from acestep_flows.api.http.long_poll import wait_for_end
 from acestep_flows.api.http.request_schemas import RenderRequest
 from acestep_flows.api.http.response_schemas import Failure
@@ -20,7 +21,7 @@ from acestep_flows.errors import DeadlineExceeded, FlowsError, InputError, NotFo
 from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.language.wording import unlike
 
-router = APIRouter(prefix="/v1", tags=["runs"])
+router = APIRouter(prefix="/v1", route_class=JsonRoute, tags=["runs"])
 
 RESTART = 30.0
 """Retry-After in seconds while the server stops; a start takes 15 to 40 s."""

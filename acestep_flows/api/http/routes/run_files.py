@@ -90,7 +90,7 @@ def find_output(record: RunRecord, name: str) -> OutputRecord:
     """
     if name not in record.outputs:
         state = "" if record.state is RunState.SUCCEEDED else f"; the run is {record.state}"
-        raise NotFound(unlike("output", name, record.outputs) + state, allowed=listing(record.outputs))
+        raise NotFound(unlike("output", name, record.outputs) + state, allowed=listing(record.outputs), field="name")
     return record.outputs[name]
 
 
@@ -103,7 +103,7 @@ async def output_response(
         NotFound: the file was removed.
     """
     if output.expired:
-        raise NotFound(f"output {output.name!r} has expired; its file was removed")
+        raise NotFound(f"output {output.name!r} has expired; its file was removed", field="name")
     return await file_response(
         request,
         service.home.artifacts,

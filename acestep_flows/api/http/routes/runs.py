@@ -10,6 +10,7 @@ from starlette.responses import Response, StreamingResponse
 from acestep_flows.api.http import examples
 from acestep_flows.api.http.dependencies import Streams, TheBuilder, TheCaller, TheService, in_thread
 from acestep_flows.api.http.event_stream import TYPE, follow, resume_point
+from acestep_flows.api.http.json_body import JsonRoute
 from acestep_flows.api.http.long_poll import wait_for_end
 from acestep_flows.api.http.request_schemas import RunRequest
 from acestep_flows.api.http.response_schemas import Failure, Run, RunPage
@@ -31,7 +32,7 @@ from acestep_flows.api.service import Service
 from acestep_flows.api.store.records import RunRecord
 from acestep_flows.api.store.runs import LARGEST_PAGE
 
-router = APIRouter(prefix="/v1", tags=["runs"])
+router = APIRouter(prefix="/v1", route_class=JsonRoute, tags=["runs"])
 
 LONGEST_WAIT = 60.0
 """Seconds that a request may wait. Many proxies and clients give up after a longer time."""

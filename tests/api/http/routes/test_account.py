@@ -87,7 +87,7 @@ def test_a_cookie_stands_for_a_key(callers: TwoCallers, browser: httpx2.Client) 
 def test_other_sites_change_nothing_with_a_cookie(browser: httpx2.Client, headers: Mapping[str, str]) -> None:
     for method, path in (("POST", "/v1/runs"), ("DELETE", f"/v1/runs/run-{'0' * 26}"), ("POST", "/v1/assets"),
                          ("PATCH", f"/v1/runs/run-{'0' * 26}")):  # fmt: skip
-        assert browser.request(method, path, json={"labels": {}}, headers=headers).status_code == 401
+        assert browser.request(method, path, json={"labels": {}}, headers=headers).status_code == 403
 
 
 def test_own_pages_are_known_by_their_origin(callers: TwoCallers, browser: httpx2.Client) -> None:
@@ -100,7 +100,7 @@ def test_own_pages_are_known_by_their_origin(callers: TwoCallers, browser: httpx
 def test_a_session_ends_on_the_server(callers: TwoCallers, browser: httpx2.Client) -> None:
     stolen = dict(browser.cookies)
     refused = browser.delete("/v1/session", headers={"Sec-Fetch-Site": "cross-site"})
-    assert refused.status_code == 401
+    assert refused.status_code == 403
     assert browser.delete("/v1/session", headers=OWN).status_code == 204
     assert not browser.cookies
     assert httpx2.get(f"{callers.door.url}/v1/me", cookies=stolen).status_code == 401
@@ -113,7 +113,7 @@ def test_wrong_keys_and_other_sites_open_no_session(callers: TwoCallers) -> None
     assert post("/v1/session", json={"key": ""}).status_code == 401
     for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://elsewhere.example"}):
         answer = post("/v1/session", json={"key": callers.alices_key}, headers=headers)
-        assert (answer.status_code, "set-cookie" in answer.headers) == (401, False)
+        assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
     assert callers.nobody.get("/v1/me", headers={"Cookie": "acestep_flows_session=made up"}).status_code == 401
 
 
@@ -154,8 +154,8 @@ def test_behind_a_proxy_the_public_address_counts(strict: Checkpoint, tmp_path: 
         assert "Secure" in cookie
         token = {"Cookie": cookie.partition(";")[0]}
         run = {"graph": "text2music", "inputs": dict(SHORT)}
-        for origin, status in (("https://music.example.org", 202), ("http://music.example.org", 401),
-                               ("https://music.example.org.evil.example", 401)):  # fmt: skip
+        for origin, status in (("https://music.example.org", 202), ("http://music.example.org", 403),
+                               ("https://music.example.org.evil.example", 403)):  # fmt: skip
             assert door.client.post("/v1/runs", json=run, headers=token | {"Origin": origin}).status_code == status
         accepted = door.client.get("/v1/runs", headers=token).json()["runs"][0]
         assert accepted["links"]["self"] == f"/songs/v1/runs/{accepted['id']}"

@@ -312,7 +312,7 @@ def test_forms_have_the_size_of_other_uploads_and_are_not_held_in_memory(strict:
 
 def test_the_url_of_an_asset_is_an_input(door: Door) -> None:
     asset = door.upload(sound(0.5)).json()
-    prefix = f"http://studio.example/music{asset['url']}"
+    prefix = f"{door.url}/music{asset['url']}"
     for name in (
         asset["url"],
         door.url + asset["url"],
@@ -329,3 +329,27 @@ def test_the_url_of_an_asset_is_an_input(door: Door) -> None:
         response = door.client.post("/v1/runs", json=body)
         assert response.status_code == 404, wrong
         assert "ids look like asset-" in response.json()["error"]["message"]
+
+
+def test_a_url_of_another_server_is_no_asset_of_this_one(strict: Checkpoint, tmp_path: Path) -> None:
+    """Also where the id exists here. Ours are the host of the request, the public address, and paths."""
+    options = ApiOptions(public_url="https://music.example.org/songs")
+    with opened(tmp_path, strict, options=options, executing=False) as door:
+        asset = door.upload(sound(0.5)).json()
+        path, bare = asset["url"], asset["url"].removeprefix("/songs")
+        own = (path, bare, f"https://music.example.org{path}", f"HTTPS://Music.Example.org:443{path}", door.url + bare)
+        for url in own:
+            assert door.submit("audio2audio", {"reference": url, "tags": "x"})["inputs"]["reference"] == {
+                "asset": asset["id"]
+            }
+        for url in (f"https://elsewhere.example{path}", f"http://music.example.org.evil{bare}", f"http://x@y{bare}"):
+            for value in (url, {"asset": url}):
+                body = {"graph": "audio2audio", "inputs": {"reference": value, "tags": "x"}}
+                for response in (
+                    door.client.post("/v1/runs", json=body),
+                    door.client.post("/v1/graphs/audio2audio/plan", json={"inputs": body["inputs"]}),
+                ):
+                    error = response.json()["error"]
+                    assert (response.status_code, error["field"]) == (422, "reference")
+                    assert error["message"].startswith("reference: the URL is of another server, ")
+                    assert "music.example.org" in error["allowed"]
