@@ -69,7 +69,7 @@ LAYERS: dict[str, str] = {
     "api.options": "",
     "api.store": "errors optional_packages storage values value_file audio runtime.serving sqlalchemy",
     "api.execution": "errors settings storage values value_file audio stages graph outputs api.store",
-    "api.http": "errors settings storage values wording audio stages graph recipes api.options api.store "
+    "api.http": "errors settings storage values value_file wording audio stages graph recipes api.options api.store "
     "api.execution fastapi",
     "api.server": "errors lazy_imports settings wording stages weights graph runtime.serving api.options api.store "
     "api.execution api.http fastapi",

@@ -26,7 +26,7 @@ from acestep_flows.client.connection import (
     upload_options,
 )
 from acestep_flows.client.download_file import ResumableFile
-from acestep_flows.client.feed import EventFeed, Feed, NumberedFeed
+from acestep_flows.client.feed import StreamFeed, Feed, NumberedFeed
 from acestep_flows.client.pages import PageTurner
 from acestep_flows.client.records import Asset, NumberedRunEvent, Run, RunEvent
 from acestep_flows.client.retry import RunPoll
@@ -179,7 +179,7 @@ class AsyncClient:
     async def _upload(self, path: Path) -> httpx2.Response:
         return await self._http.post("/v1/assets", content=_read_chunks(path), **upload_options(path))
 
-    async def _follow(self, path: str, feed: EventFeed[T]) -> AsyncIterator[T]:
+    async def _follow(self, path: str, feed: StreamFeed[T]) -> AsyncIterator[T]:
         """Yield the events of a stream until it is over."""
         retries = self._server.retry_budget()
         while not feed.over:

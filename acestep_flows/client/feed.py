@@ -45,7 +45,7 @@ class SentEvents:
 E_co = TypeVar("E_co", covariant=True)
 
 
-class EventFeed(Protocol[E_co]):
+class StreamFeed(Protocol[E_co]):
     """The events of a stream, over any number of connections.
 
     Attributes:

@@ -26,7 +26,7 @@ from acestep_flows.client.connection import (
     upload_options,
 )
 from acestep_flows.client.download_file import ResumableFile
-from acestep_flows.client.feed import EventFeed, Feed, NumberedFeed
+from acestep_flows.client.feed import StreamFeed, Feed, NumberedFeed
 from acestep_flows.client.pages import PageTurner
 from acestep_flows.client.records import Asset, NumberedRunEvent, Run, RunEvent
 from acestep_flows.client.retry import RunPoll
@@ -224,7 +224,7 @@ class Client:
         with path.open("rb") as file:
             return self._http.post("/v1/assets", content=file, **options)
 
-    def _follow(self, path: str, feed: EventFeed[T]) -> Iterator[T]:
+    def _follow(self, path: str, feed: StreamFeed[T]) -> Iterator[T]:
         """Yield the events of a stream until it is over."""
         retries = self._server.retry_budget()
         while not feed.over:

@@ -1,10 +1,11 @@
-"""Uploads from untrusted clients: written in parts, and decoded to find out what they really are."""
+"""Uploads from untrusted clients: written in parts, and read to find out what they really are: audio or latents."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from starlette.requests import ClientDisconnect
@@ -12,6 +13,11 @@ from starlette.requests import ClientDisconnect
 from acestep_flows.api.http.dependencies import in_thread
 from acestep_flows.api.store.artifacts import Artifacts, Upload
 from acestep_flows.errors import InputError
+from acestep_flows.value_file import SUFFIX, form_of_music, read_value
+from acestep_flows.values import Latents
+
+LATENTS = Latents.kind
+LATENTS_TYPE = "application/octet-stream"
 
 WRITE_BYTES = 1 << 18
 """Bytes collected before each write."""
@@ -28,13 +34,15 @@ CONTENT_TYPES = {
 
 
 @dataclass(frozen=True)
-class AudioInfo:
+class UploadInfo:
     """What a file contains.
 
     Attributes:
-        details: seconds, sample rate, channels, and notes on what is changed when it is read.
+        kind: audio or latents.
+        details: seconds; of audio sample rate, channels, and notes on what is changed when it is read.
     """
 
+    kind: str
     content_type: str
     extension: str
     details: Mapping[str, Any]
@@ -62,27 +70,56 @@ async def receive_upload(stream: AsyncIterator[bytes], artifacts: Artifacts, lim
         except ClientDisconnect:
             raise InputError("the client disconnected before the end of the upload", where="body") from None
         if not size:
-            raise InputError("empty", where="body", allowed="the bytes of an audio file, or a form with one")
+            raise InputError(
+                "empty", where="body", allowed="the bytes of a file with audio or latents, or a form with one"
+            )
         await in_thread(upload.write, bytes(buffer))
         yield upload
 
 
-def inspect_audio(upload: Upload, longest: float, largest: int) -> AudioInfo:
-    """Decode a whole file as audio, block by block, and keep nothing of it.
-
-    Its size is checked as declared and as decoded, against decompression bombs.
+def inspect_upload(upload: Upload, longest: float, largest: int, name: str = "", field: str = "body") -> UploadInfo:
+    """Read a whole file as what its content says it is, and keep nothing of it.
 
     Args:
-        longest: longest accepted audio in seconds.
-        largest: most accepted bytes of decoded samples.
+        longest: longest accepted music in seconds.
+        largest: most accepted bytes of decoded samples, or of latents.
+        name: of the file, for errors.
+        field: of the request that has the file, for errors.
 
     Raises:
-        InputError: the file is not audio, is damaged, or is too long.
+        InputError: the file is neither audio nor latents, is damaged, or is too long.
+    """
+    with upload.as_path() as path:
+        inspect = inspect_latents if form_of_music(path) == LATENTS else inspect_audio
+        try:
+            return inspect(path, longest, largest, name or "upload")
+        except InputError as error:
+            error.field = field
+            raise
+
+
+def inspect_latents(path: Path, longest: float, largest: int, name: str) -> UploadInfo:
+    """Read a file of latents: its shape, its numbers, and its digest. Arguments as for `inspect_upload`."""
+    if path.stat().st_size > largest:
+        raise InputError(f"{path.stat().st_size} bytes", where=name, allowed=f"up to {largest} bytes")
+    try:
+        latents = read_value(path, LATENTS, name)
+    except InputError as error:  # clients must not see the path
+        raise InputError(error.what.replace(str(path), "the file"), where=name, allowed=error.allowed) from None
+    assert isinstance(latents, Latents)
+    if latents.seconds > longest:
+        raise InputError(f"{latents.seconds:.1f} s of latents", where=name, allowed=f"at most {longest:g} s")
+    return UploadInfo(LATENTS, LATENTS_TYPE, SUFFIX.removeprefix("."), {"seconds": round(latents.seconds, 6)})
+
+
+def inspect_audio(path: Path, longest: float, largest: int, name: str) -> UploadInfo:
+    """Decode a file as audio, block by block. Arguments as for `inspect_upload`.
+
+    Its size is checked as declared and as decoded, against decompression bombs.
     """
     from acestep_flows.audio import read
 
-    with upload.as_path() as path:
-        sound = read.describe(path, name="upload", longest=longest, largest=largest)
+    sound = read.describe(path, name=name, longest=longest, largest=largest)
     details = {"seconds": round(sound.seconds, 3), "sample_rate": sound.sample_rate, "channels": sound.channels}
     notes = {"notes": list(sound.notes)} if sound.notes else {}
-    return AudioInfo(CONTENT_TYPES[sound.format], sound.format, details | notes)
+    return UploadInfo("audio", CONTENT_TYPES[sound.format], sound.format, details | notes)

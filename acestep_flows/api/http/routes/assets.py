@@ -1,4 +1,4 @@
-"""Routes for assets, the files that runs read. Clients upload audio; outputs of runs are assets already."""
+"""Routes for assets, the files that runs read. Clients upload audio or latents; outputs of runs are assets already."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from acestep_flows.api.http.ranges import file_response
 from acestep_flows.api.http.response_schemas import Asset, Failure
 from acestep_flows.api.http.routes.declarations import BINARY, FILE, NO_ASSET, AssetId
 from acestep_flows.api.http.schema_base import Text
-from acestep_flows.api.http.uploads import inspect_audio, receive_upload
+from acestep_flows.api.http.uploads import inspect_upload, receive_upload
 
 router = APIRouter(prefix="/v1", tags=["assets"])
 
@@ -39,12 +39,13 @@ FORM_SCHEMA = {
     status_code=201,
     responses={
         413: {"model": Failure, "description": "The file is too large."},
-        422: {"model": Failure, "description": "The file is not audio, or is damaged."},
+        422: {"model": Failure, "description": "The file is neither audio nor latents, or is damaged."},
     },
     openapi_extra={
         "requestBody": {
             "required": True,
-            "description": "The bytes of the file (wav, flac, mp3, ogg, aiff or caf), or a form with the file.",
+            "description": "The bytes of the file (audio as wav, flac, mp3, ogg, aiff or caf; latents as "
+            "safetensors, as outputs have them), or a form with the file.",
             "content": {"multipart/form-data": {"schema": FORM_SCHEMA}, "application/octet-stream": BINARY},
         }
     },
@@ -58,22 +59,24 @@ async def upload_asset(
         Text, Query(max_length=255, description="Name of the file, shown to people only.", examples=["song.wav"])
     ] = "",
 ) -> Asset:
-    """Upload audio for inputs of runs, which name it by its id. The body is the file, or a form with the file (`curl -F
-    file=@song.wav`); its format is detected."""
+    """Upload audio or latents for inputs of runs, which name them by the id. The body is the file, or a form with the
+    file (`curl -F file=@song.wav`); its format is detected. Latents are a file as outputs of runs have them."""
     home, options = service.home, service.options
     boundary = form_boundary(request.headers.get("content-type", ""))
     form = None if boundary is None else FormFile(request.stream(), boundary)
     stream = request.stream() if form is None else form.chunks()
     async with receive_upload(stream, home.artifacts, options.upload_bytes) as upload:
         async with service.decode_budget.reserve(options.upload_decoded_bytes):
-            info = await in_thread(inspect_audio, upload, options.upload_seconds, options.upload_decoded_bytes)
+            name = safe_name(file_name or (form.name if form else ""))
+            bounds = (options.upload_seconds, options.upload_decoded_bytes)
+            info = await in_thread(inspect_upload, upload, *bounds, name, "body" if form is None else "file")
         blob = await in_thread(upload.finish)
     record = await in_thread(
         home.assets.add,
         blob,
-        "audio",
+        info.kind,
         content_type=info.content_type,
-        file_name=safe_name(file_name or (form.name if form else "")) or f"upload.{info.extension}",
+        file_name=name or f"upload.{info.extension}",
         owner=caller.owner,
         details=info.details,
     )

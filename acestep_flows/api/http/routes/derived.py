@@ -13,6 +13,7 @@ from acestep_flows.api.http import examples
 from acestep_flows.api.http.account_schemas import FileLink, LinkRequest, Peaks
 from acestep_flows.api.http.dependencies import Caller, TheCaller, TheService, in_thread
 from acestep_flows.api.http.file_links import FileLinks
+from acestep_flows.api.http.json_body import JsonRoute
 from acestep_flows.api.http.page_origin import server_address
 from acestep_flows.api.http.response_schemas import Failure
 from acestep_flows.api.http.routes.declarations import (

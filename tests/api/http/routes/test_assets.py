@@ -19,11 +19,14 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from safetensors.numpy import save
 
 from acestep_flows.api.http.keys import Keyring, new_key
 from acestep_flows.api.options import ApiOptions
 from acestep_flows.api.store.artifacts import Artifacts
 from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.value_file import encode_value
+from acestep_flows.values import Latents
 from tests.api.door import Door, opened, sound
 from tests.audio.files import DOOR_CASES
 
@@ -329,6 +332,62 @@ def test_the_url_of_an_asset_is_an_input(door: Door) -> None:
         response = door.client.post("/v1/runs", json=body)
         assert response.status_code == 404, wrong
         assert "ids look like asset-" in response.json()["error"]["message"]
+
+
+def latents_file(frames: int = 12, **changes: Any) -> bytes:
+    """A file of latents, as outputs of runs are."""
+    array = np.random.default_rng(5).normal(size=(8, 16, frames)).astype(np.float32)
+    if not changes:
+        return encode_value(Latents(array))
+    return bytes(save({"array": array} | changes, {"kind": "latents", "fields": "{}"}))
+
+
+def test_latents_are_uploaded_and_decoded(door: Door) -> None:
+    content = latents_file()
+    for response in (door.upload(content, "take.safetensors"), door.client.post("/v1/assets", **form(content))):
+        asset = response.json()
+        assert (response.status_code, asset["kind"], asset["bytes"]) == (201, "latents", len(content))
+        assert asset["details"] == {"seconds": pytest.approx(12 * 4096 / 44100, abs=1e-3)}
+        assert door.client.get(asset["url"]).content == content
+    run = door.finished("decode", {"latents": asset["id"]})
+    assert run["inputs"]["latents"] == {"asset": asset["id"]}
+    repainted = door.submit("repaint", {"source": asset["url"], "tags": "x", "span": [0, 0.5], "steps": 1})
+    assert repainted["inputs"]["source"] == {"asset": asset["id"]}
+    refused = door.client.post("/v1/runs", json={"graph": "measure", "inputs": {"audio": asset["id"]}})
+    assert refused.status_code in (404, 422)
+    assert door.client.get(f"/v1/assets/{asset['id']}/peaks").status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("array", "problem"),
+    [
+        (np.zeros((8, 15, 4), np.float32), "shape (8, 15, 4)"),
+        (np.zeros((16, 4), np.float32), "shape (16, 4)"),
+        (np.full((8, 16, 4), np.nan, np.float32), "NaN or infinity"),
+        (np.zeros((8, 16, 0), np.float32), "array is empty"),
+    ],
+)
+def test_latents_that_are_none_are_refused(door: Door, array: Any, problem: str) -> None:
+    response = door.upload(latents_file(array=array), "take.safetensors")
+    error = response.json()["error"]
+    assert (response.status_code, error["code"], error["field"]) == (422, "invalid_input", "body")
+    assert problem in error["message"]
+    assert "/" not in error["message"].replace("NaN/", "")
+
+
+def test_damaged_and_foreign_tensors_are_refused(door: Door) -> None:
+    content, weights = latents_file(), save({"weight": np.zeros((2, 2), np.float32)})
+    for wrong in (content[:-5], content + b"x", weights, content.replace(b'"latents"', b'"mel_img"')):
+        response = door.upload(wrong, "take.safetensors")
+        assert response.status_code == 422, response.text
+        assert response.json()["error"]["message"].startswith("take.safetensors: ")
+
+
+def test_long_latents_are_refused(strict: Checkpoint, tmp_path: Path) -> None:
+    with opened(tmp_path, strict, options=ApiOptions(upload_seconds=1), executing=False) as door:
+        response = door.upload(latents_file(12), "take.safetensors")
+        assert response.status_code == 422
+        assert response.json()["error"]["message"] == "take.safetensors: 1.1 s of latents (allowed: at most 1 s)"
 
 
 def test_a_url_of_another_server_is_no_asset_of_this_one(strict: Checkpoint, tmp_path: Path) -> None:
