@@ -26,7 +26,7 @@ from acestep_flows.client.connection import (
     upload_options,
 )
 from acestep_flows.client.download_file import ResumableFile
-from acestep_flows.client.feed import StreamFeed, Feed, NumberedFeed
+from acestep_flows.client.feed import Feed, NumberedFeed, StreamFeed
 from acestep_flows.client.pages import PageTurner
 from acestep_flows.client.records import Asset, NumberedRunEvent, Run, RunEvent
 from acestep_flows.client.retry import RunPoll

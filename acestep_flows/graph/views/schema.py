@@ -8,6 +8,7 @@ a span lies; the span's end may be left out.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from acestep_flows.graph.language.syntax import Graph
@@ -19,9 +20,14 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _SECONDS = {"type": "number", "minimum": 0, "maximum": 1e9}
 
 
-def input_schema(graph: Graph) -> dict[str, Any]:
-    """The schema of a run's inputs."""
-    return {"$schema": DIALECT, "title": graph.name, "description": graph.summary, **_object(graph.inputs)}
+def input_schema(graph: Graph, declared: Mapping[str, Declaration] | None = None) -> dict[str, Any]:
+    """The schema of a run's inputs.
+
+    Args:
+        declared: inputs in place of the graph's own, with narrower bounds.
+    """
+    inputs = graph.inputs if declared is None else declared
+    return {"$schema": DIALECT, "title": graph.name, "description": graph.summary, **_object(inputs)}
 
 
 def _object(declarations: Any) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from acestep_flows.graph.execution.forecast import Forecast, forecast
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.graph.views.describe import describe
 from acestep_flows.graph.views.draw import mermaid
-from acestep_flows.graph.views.schema import input_schema
+from acestep_flows.graph.views.form import form_schema
 
 router = APIRouter(prefix="/v1", route_class=JsonRoute, tags=["graphs"])
 
@@ -67,7 +67,7 @@ async def check_graph(request: CheckRequest, service: TheService, caller: TheCal
             for problem in error.problems
         ]
         return CheckAnswer(ok=False, problems=problems)
-    return CheckAnswer(ok=True, problems=[], inputs=await in_thread(input_schema, scope.graph))
+    return CheckAnswer(ok=True, problems=[], inputs=await in_thread(form_schema, scope))
 
 
 @router.get("/graphs/{name}", responses=NO_GRAPH)
@@ -158,7 +158,7 @@ def _detail(service: Service, name: str, url: str) -> GraphDetail:
         summary=graph.summary,
         url=url,
         ok=True,
-        inputs=input_schema(graph),
+        inputs=form_schema(scope),
         outputs={
             output: str(scope.type_of(argument) or "unknown") for output, argument in graph.outputs.entries.items()
         },
