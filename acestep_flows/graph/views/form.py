@@ -3,7 +3,7 @@
 To `views.schema` it adds, on every input, on the fields of records and on the items of lists:
 
 - `title`: its name for people;
-- `x-kind`: what to show: text, int, float, bool, seed, span, list, record, audio, latents, music or another kind of value;
+- `x-kind`: what to show: text, int, float, bool, seed, span, list, record, music, or a kind of value (audio, latents);
 - `x-nullable`: whether null may be given. The schema is then the first of `anyOf`;
 - `x-step`: a step for the arrows of a number. Values in between are taken, too;
 - `x-group`: `common`, or `advanced` for inputs that few need;
