@@ -1,10 +1,13 @@
-"""What pydantic finds wrong with data, in the words of our own errors."""
+"""What pydantic finds wrong with data, in the words of our own errors.
+
+Every door that reads data of strangers uses this reader. What differs between doors is a `Vocabulary`.
+"""
 
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 from acestep_flows.wording.phrases import between, clip, counted, listing, nearest, show
@@ -12,7 +15,7 @@ from acestep_flows.wording.phrases import between, clip, counted, listing, neare
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
 
-_WANTED = {
+WANTED = {
     "string": "text",
     "str": "text",
     "int": "a whole number",
@@ -65,6 +68,61 @@ class DataFault:
         return f"{prefix}{self.what}{suffix}"
 
 
+def place(loc: tuple[Any, ...]) -> str:
+    """A path in data: `processes[2].name`."""
+    path = ""
+    for part in loc:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    return path
+
+
+def choices_of(expected: str) -> str:
+    """Pydantic's list of choices, `'cpu', 'cuda' or 'mps'`, as a message has it: `cpu, cuda, mps`."""
+    return expected.replace("'", "").replace(" or ", ", ")
+
+
+def unknown_field(name: str, fields: list[str]) -> tuple[str, str]:
+    """What is said about a field that does not exist, and what is allowed."""
+    close = nearest(name, fields)
+    return f"no such field{f', nearest {close!r}' if close else ''}", listing(fields) if fields else ""
+
+
+def shown(kind: str, value: Any) -> str:
+    """The value found, for an error of this pydantic type."""
+    return show(value)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The words of one door.
+
+    Attributes:
+        types: what is wanted, by the first word of pydantic's type of an error, where it is not as in files.
+        bounds: what is wanted, by pydantic's type of an error, with the names of its context in braces.
+        patterns: what a text may be, by the regular expression that its field declares.
+        pattern: the same for all other expressions; `{pattern}` stands for the expression.
+        other: what is said of types that are not known; None takes pydantic's words.
+        place: the path of a field.
+        shown: the value found, by pydantic's type of the error.
+        choices: the choices, from pydantic's words.
+        unknown: what is said of a field that does not exist, and what is allowed.
+    """
+
+    types: Mapping[str, str] = field(default_factory=dict)
+    bounds: Mapping[str, str] = field(default_factory=dict)
+    patterns: Mapping[str, str] = field(default_factory=dict)
+    pattern: str = "text of the form {pattern}"
+    other: str | None = None
+    place: Callable[[tuple[Any, ...]], str] = place
+    shown: Callable[[str, Any], str] = shown
+    choices: Callable[[str], str] = choices_of
+    unknown: Callable[[str, list[str]], tuple[str, str]] = unknown_field
+
+
+PLAIN = Vocabulary()
+"""The words for files and options."""
+
+
 def data_faults(
     error: ValidationError, root: type[BaseModel] | None = None, *, secret: bool = False
 ) -> list[DataFault]:
@@ -82,22 +140,19 @@ def fault_line(error: ValidationError, root: type[BaseModel] | None = None) -> s
     return "; ".join(str(fault) for fault in data_faults(error, root))
 
 
-def data_fault(detail: Mapping[str, Any], root: type[BaseModel] | None = None) -> DataFault:
+def data_fault(detail: Mapping[str, Any], root: type[BaseModel] | None = None, words: Vocabulary = PLAIN) -> DataFault:
     """One entry of `ValidationError.errors()` in words; see `data_faults`."""
     kind, loc = str(detail["type"]), detail["loc"]
-    where, name = place(loc), str(loc[-1]) if loc else ""
+    where, name = words.place(loc), str(loc[-1]) if loc else ""
     if kind == "missing":
         return DataFault(where, "missing", name=name)
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        fields = _fields(root, loc[:-1])
-        close = nearest(name, fields)
-        return DataFault(
-            where, f"no such field{f', nearest {close!r}' if close else ''}", listing(fields) if fields else "", name
-        )
+        what, allowed = words.unknown(name, _fields(root, loc[:-1]))
+        return DataFault(where, what, allowed, name)
     if kind in ("value_error", "assertion_error"):
         return DataFault(where, clip(own_words(detail["msg"]), 300), name=name, of_value=True)
     of_type = kind.endswith(("_type", "_parsing", "_unicode", "_from_float", "_sub"))
-    return DataFault(where, _found(detail), wanted(detail), name, not of_type)
+    return DataFault(where, _found(detail, words), wanted(detail, words), name, not of_type)
 
 
 def _fields(kind: Any, loc: tuple[Any, ...]) -> list[str]:
@@ -119,15 +174,7 @@ def _model(kind: Any) -> type[BaseModel] | None:
     return next((one for one in choices if hasattr(one, "model_fields")), None)
 
 
-def place(loc: tuple[Any, ...]) -> str:
-    """A path in data: `processes[2].name`."""
-    path = ""
-    for part in loc:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    return path
-
-
-def wanted(detail: Mapping[str, Any]) -> str:
+def wanted(detail: Mapping[str, Any], words: Vocabulary = PLAIN) -> str:
     """What would be accepted in place of the value that an entry of `ValidationError.errors()` is about."""
     kind, given = str(detail["type"]), detail.get("ctx") or {}
     context = {name: f"{bound:g}" if isinstance(bound, float) else bound for name, bound in given.items()}
@@ -137,19 +184,24 @@ def wanted(detail: Mapping[str, Any]) -> str:
         "less_than": f"less than {context.get('lt')}",
         "less_than_equal": between(None, context.get("le")),
         "multiple_of": f"a multiple of {context.get('multiple_of')}",
-        "string_pattern_mismatch": f"text of the form {context.get('pattern')}",
     }
+    if kind in words.bounds:
+        return words.bounds[kind].format(**context)
     if kind in bounds:
         return bounds[kind]
+    if kind == "string_pattern_mismatch":
+        pattern = str(context.get("pattern"))
+        return words.patterns.get(pattern) or words.pattern.format(pattern=pattern)
     if kind.endswith(("too_short", "too_long")):
         noun = "character" if kind.startswith("string") else "byte" if kind.startswith("bytes") else "element"
         return counted(between(context.get("min_length"), context.get("max_length")), noun)
     if kind in ("literal_error", "enum"):
-        return str(context.get("expected", "")).replace("'", "").replace(" or ", ", ")
+        return words.choices(str(context.get("expected", "")))
     if kind == "int_from_float":
         return "a whole number"
     first = kind.partition("_")[0]
-    return _WANTED.get(first) or own_words(detail["msg"])
+    known = {**WANTED, **words.types}.get(first)
+    return known or (own_words(detail["msg"]) if words.other is None else words.other)
 
 
 def own_words(message: str) -> str:
@@ -159,11 +211,11 @@ def own_words(message: str) -> str:
     return message
 
 
-def _found(detail: Mapping[str, Any]) -> str:
+def _found(detail: Mapping[str, Any], words: Vocabulary) -> str:
     """The value found; of a text or list that is too long or short, its length."""
     if "input" not in detail:
         return "not usable"
     value, kind = detail.get("input"), str(detail["type"])
     if kind.endswith(("too_short", "too_long")) and isinstance(value, (str, list, tuple, set, frozenset, dict)):
         return counted(str(len(value)), "character" if isinstance(value, str) else "element") if value else "empty"
-    return show(value)
+    return words.shown(kind, value)

@@ -15,7 +15,7 @@ from acestep_flows.graph.planning.literals import check_literals
 from acestep_flows.graph.planning.plan import PlanNode
 from acestep_flows.graph.planning.resolve import call_of
 from acestep_flows.stages.registry import stages
-from acestep_flows.wording.faults import fault_line
+from acestep_flows.wording.faults import Vocabulary, data_fault, fault_line
 
 FOREIGN = re.compile(
     r"Input should|should be|should have|valid (string|integer|number|boolean|list|dictionary|tuple)|[Ff]ield required"
@@ -113,3 +113,30 @@ def test_faults_of_data_are_told_in_words(content: dict[str, Any], line: str) ->
     with pytest.raises(ValidationError) as caught:
         Outer.model_validate(content)
     assert fault_line(caught.value, Outer) == line
+
+
+def test_a_vocabulary_says_the_same_fault_in_its_own_words() -> None:
+    class Data(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+        steps: int = Field(1, ge=1)
+        mode: Literal["a", "b"] = "a"
+
+    words = Vocabulary(
+        types={"int": "an integer"},
+        bounds={"greater_than_equal": "not below {ge}"},
+        place=lambda loc: "/".join(map(str, loc)),
+        shown=lambda kind, value: f"<{value}>",
+        choices=str,
+        unknown=lambda name, fields: (f"what is {name}?", "/".join(fields)),
+    )
+    with pytest.raises(ValidationError) as caught:
+        Data.model_validate({"steps": 0, "mode": "c", "x": 1})
+    faults = [data_fault(detail, Data, words) for detail in caught.value.errors()]
+    assert [str(fault) for fault in faults] == [
+        "steps: <0> (allowed: not below 1)",
+        "mode: <c> (allowed: 'a' or 'b')",
+        "x: what is x? (allowed: steps/mode)",
+    ]
+    with pytest.raises(ValidationError) as caught:
+        Data.model_validate({"steps": "many"})
+    assert data_fault(caught.value.errors()[0], Data, words).allowed == "an integer"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import re
-import types
-from collections.abc import Iterator, Sequence
-from typing import Any, Union, get_args, get_origin
+from collections.abc import Iterator
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from acestep_flows.graph.language.wording import brief, clip, show, unlike
+from acestep_flows.wording.faults import Vocabulary, data_fault
+from acestep_flows.wording.phrases import brief, clip, show, unlike
+
+KEY = "[key]"
+"""Last part of pydantic's path of a wrong key of a map."""
 
 
 def problem_lines(error: ValidationError, root: type[BaseModel]) -> Iterator[str]:
@@ -19,66 +21,39 @@ def problem_lines(error: ValidationError, root: type[BaseModel]) -> Iterator[str
         error: what pydantic found.
         root: the model that the file was checked against.
     """
-    for problem in error.errors(include_url=False):
-        place = [part for part in problem["loc"] if part != "[key]"]
-        said = _said(problem, root, place)
-        yield f"{'.'.join(map(str, place))}: {said}" if place else said
+    for detail in error.errors(include_url=False):
+        fault = data_fault(detail, root, WORDS)
+        said = f"{fault.what} must be {fault.allowed}" if fault.allowed else fault.what
+        if detail["type"] == "too_short":
+            said = "must name at least one"
+        yield f"{fault.where}: {said}" if fault.where else said
 
 
-def _said(problem: Any, root: type[BaseModel], place: Sequence[int | str]) -> str:
-    kind, message = problem["type"], str(problem["msg"])
-    if kind == "extra_forbidden":
-        section = _section(root, place[:-1])
-        return unlike("setting", str(place[-1]), section.model_fields if section is not None else ())
-    if kind == "missing":
-        return "missing"
-    if kind == "value_error":
-        return message.removeprefix("Value error, ")
-    if kind == "too_short":
-        return "must name at least one"
-    return f"{_shown(problem['input'])} {_must(message)}"
+def _place(loc: tuple[Any, ...]) -> str:
+    return ".".join(str(part) for part in loc if part != KEY)
 
 
-_WORDS = {
-    r"Input should be": "must be",
-    r"String should match pattern.*": "must be lower-case letters, digits and dashes, a letter first, at most 40",
-    r"String should": "must",
-    r"a valid integer\b.*": "a whole number",
-    r"a valid number\b.*": "a number",
-    r"a valid dictionary or (instance|object).*": "a map of settings",
-    r"a valid dictionary": "a map",
-    r"a valid boolean\b.*": "true or false",
-    r"a valid string": "text",
-    r"a valid tuple": "a list",
-}
-"""Patterns in pydantic's messages, and the words of this project."""
-
-
-def _must(message: str) -> str:
-    for pattern, words in _WORDS.items():
-        message = re.sub(pattern, words, message)
-    return message
-
-
-def _shown(value: Any) -> str:
+def _shown(kind: str, value: Any) -> str:
     if isinstance(value, str):
         return repr(clip(value))
     return clip(brief(value)) if isinstance(value, (bool, int, float)) else show(value)
 
 
-def _section(kind: Any, place: Sequence[int | str]) -> type[BaseModel] | None:
-    """The model of the section at a place of a file; None if there is none."""
-    for part in place:
-        if get_origin(kind) is dict:
-            kind = get_args(kind)[1]
-        elif (model := _model(kind)) is not None and part in model.model_fields:
-            kind = model.model_fields[str(part)].annotation
-        else:
-            return None
-    return _model(kind)
+def _unknown(name: str, settings: list[str]) -> tuple[str, str]:
+    return unlike("setting", name, settings), ""
 
 
-def _model(kind: Any) -> type[BaseModel] | None:
-    """The model in a type: itself, or what a union has beside None."""
-    choices = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
-    return next((one for one in choices if isinstance(one, type) and issubclass(one, BaseModel)), None)
+WORDS = Vocabulary(
+    types={"model": "a map of settings"},
+    bounds={
+        "greater_than": "greater than {gt}",
+        "greater_than_equal": "greater than or equal to {ge}",
+        "less_than": "less than {lt}",
+        "less_than_equal": "less than or equal to {le}",
+    },
+    pattern="lower-case letters, digits and dashes, a letter first, at most 40",
+    place=_place,
+    shown=_shown,
+    choices=str,
+    unknown=_unknown,
+)
