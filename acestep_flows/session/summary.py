@@ -42,6 +42,7 @@ def summary_lines(plan: Plan, outputs: Mapping[str, Any], drawn: Mapping[str, in
     sorts = (
         [f"{where} {seed}" for where, seed in drawn.items()],
         [line for report in reports if (line := _steps_line(report, several=several))],
+        [line for report in reports if (line := _winner_line(report))],
         _change_lines(reports),
     )
     return tuple(line for lines in sorts for line in _cut(lines))
@@ -95,25 +96,41 @@ def _reason(report: NamedReport, params: Any, made: int, asked: int) -> str:
     return f"{report.entries.get('task', 'the stage')} skips {skipped}"
 
 
+def _winner_line(report: NamedReport) -> str:
+    """Which of several takes was picked, and by what; empty for a report of anything else."""
+    entries, takes = report.entries, report.entries.get("takes")
+    if not isinstance(entries.get("picked"), int) or not isinstance(takes, list) or "seed" not in entries:
+        return ""
+    best, by = entries["picked"], str(entries.get("by"))
+    others = ", ".join(_measured(take.get(by)) for i, take in enumerate(takes) if i != best)
+    rest = f", the others {others}" if len(takes) <= MOST_LINES and others else ""
+    broken = "; it breaks a limit, as all takes do" if takes[best].get("broken_bounds") else ""
+    measured = f"{by} {_measured(takes[best].get(by))}{rest}{broken}"
+    return f"take {best + 1} of {len(takes)} won: seed {entries['seed']}, {measured}"
+
+
+def _measured(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, (int, float)) else "not measured"
+
+
 def _change_lines(reports: list[NamedReport]) -> list[str]:
-    """What an edit changed: in latents, and as heard."""
+    """What an edit changed: in latents, and as heard; of a span, outside and inside of it."""
     latents = [report.entries["locality"] for report in reports if isinstance(report.entries.get("locality"), Mapping)]
     heard = [report.entries.get("given", report.entries) for report in reports if report.entries.keys() >= REGIONS]
     if len(latents) > 1 or len(heard) > 1:  # a chain: only its end is heard
         latents = []
     parts = [("latents", change) for change in latents] + [("heard", change) for change in heard]
-    for region in ("outside", "inside"):
-        told = [f"{what} {_size(change[region])}" for what, change in parts if change.get(region) is not None]
-        if told:
-            return [f"{_where(region, parts)}: {'; '.join(told)}"]
-    return []
+    outside, inside = _changes(parts, "outside"), _changes(parts, "inside")
+    if outside and inside:
+        return [f"outside the span: {outside}. Inside: {inside}"]
+    if outside:
+        return [f"what was there before: {outside}"]
+    return [f"the whole song: {inside}"] if inside else []
 
 
-def _where(region: str, parts: list[tuple[str, Mapping[str, Any]]]) -> str:
-    """What a region is to the user."""
-    if region == "inside":
-        return "the whole song"
-    return "outside the span" if any(change.get("inside") for _, change in parts) else "what was there before"
+def _changes(parts: list[tuple[str, Mapping[str, Any]]], region: str) -> str:
+    """The change of one region, in latents and as heard; empty where there is no such region."""
+    return "; ".join(f"{what} {_size(change[region])}" for what, change in parts if change.get(region) is not None)
 
 
 def _size(change: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from acestep_flows.stages.advised_warning import AdvisedWarning
 from acestep_flows.values import OUTPUT_RATE, frames_from_seconds, seconds_from_frames
 
 
@@ -16,9 +17,10 @@ def frames_to_make(seconds: float, exact: bool) -> int:
     return frames_covering(seconds) if exact else frames_from_seconds(seconds)
 
 
-def length_warning(seconds: float, exact: bool) -> str | None:
+def length_warning(seconds: float, exact: bool) -> AdvisedWarning | None:
     """What to say where the frames to make are shorter than `seconds` by a sample or more; None where they are not."""
     made = seconds_from_frames(frames_to_make(seconds, exact))
     if seconds - made < 1 / OUTPUT_RATE:
         return None
-    return f"{made:.2f} s of the {seconds:g} s asked, in whole frames; exact_length=true makes all of it"
+    short = f"{made:.2f} s of the {seconds:g} s asked, in whole frames"
+    return AdvisedWarning(short, "exact_length=true makes all of it", "exact_length")

@@ -12,6 +12,7 @@ from pydantic import Field
 from acestep_flows.errors import InputError
 from acestep_flows.stages.batching import ItemStage
 from acestep_flows.stages.contract import StageParams
+from acestep_flows.stages.ports import Seed
 from acestep_flows.values import Latents, Report
 
 
@@ -41,6 +42,8 @@ class Pick(ItemStage):
         prefer: Literal["highest", "lowest", "nearest"] = Field("highest", description="Which value of `by` is best.")
         target: float | None = Field(None, description="The best value of `by` if `prefer` is nearest.")
         bounds: tuple[Bound, ...] = Field((), description="Limits on the measurements of a good take.")
+        seeds: tuple[Seed, ...] = Field((), description="The seed of each take, for the report.")
+        added_later = frozenset({"seeds"})
 
     @dataclass(frozen=True)
     class Out:
@@ -54,12 +57,19 @@ class Pick(ItemStage):
             raise InputError(counts, where="pick", allowed="at least one take, and a report for each")
         if (params.prefer == "nearest") != (params.target is not None):
             raise InputError(f"prefer {params.prefer}", where="pick.target", allowed="a target, only with nearest")
+        if params.seeds and len(params.seeds) != len(item.takes):
+            counts = f"{len(params.seeds)} seeds and {len(item.takes)} takes"
+            raise InputError(counts, where="pick.seeds", allowed="none, or one for each take")
         ranks = [_rank(report.entries, params) for report in item.reports]
         best = min(range(len(ranks)), key=ranks.__getitem__)
         judged = [{"broken_bounds": broken, params.by: report.entries.get(params.by)}
                   for (broken, _), report in zip(ranks, item.reports, strict=True)]  # fmt: skip
-        report = Report({"picked": best, "takes": judged, "measurements": item.reports[best].entries})
-        return self.Out(item.takes[best], best, report)
+        entries = {"picked": best, "takes": judged, "measurements": item.reports[best].entries}
+        if params.seeds:
+            for take, seed in zip(judged, params.seeds, strict=True):
+                take["seed"] = seed
+            entries |= {"seed": params.seeds[best], "by": params.by, "value": judged[best][params.by]}
+        return self.Out(item.takes[best], best, Report(entries))
 
 
 def _rank(entries: Mapping[str, Any], params: Pick.Params) -> tuple[int, float]:

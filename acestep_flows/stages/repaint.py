@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
 
@@ -46,7 +46,14 @@ class Repaint(DiffusionStage):
             False,
             description="Add a frame more where whole frames fall short, to cut the song to the sample; another song.",
         )
+        longest: float | None = Field(
+            None, gt=0, description="Refuse to make more seconds than these, the song included; absent: any length."
+        )
         added_later = frozenset({"exact_length"})
+
+        def key_content(self) -> dict[str, Any]:
+            """Without `longest`, which refuses songs and changes none."""
+            return {name: part for name, part in super().key_content().items() if name != "longest"}
 
         @model_validator(mode="after")
         def _one_task(self) -> Self:
@@ -63,7 +70,7 @@ class Repaint(DiffusionStage):
     @classmethod
     def warnings(cls, params: Params) -> tuple[str, ...]:
         sides = {side: length_warning(getattr(params, side), params.exact_length) for side in ("left", "right")}
-        return tuple(f"{side}: {warning}" for side, warning in sides.items() if warning is not None)
+        return tuple(warning.of(side) for side, warning in sides.items() if warning is not None)
 
     def branches(self, item: In, params: Params) -> Branches:
         from acestep_flows.sampling.branches import song_branches
@@ -103,6 +110,11 @@ class Repaint(DiffusionStage):
         left, right = (frames_to_make(part, params.exact_length) for part in (params.left, params.right))
         if noise.retake_seed is None:
             raise InputError("noise without a retake", where="repaint.noise", allowed="init_noise with a variance")
+        seconds = seconds_from_frames(left + source.frames + right)
+        if params.longest is not None and seconds > params.longest + seconds_from_frames(1):
+            what = f"{source.seconds:.2f} s of music would become {seconds:.2f} s"
+            allowed = f"{params.longest:g} s in all; the graph long-form makes longer songs"
+            raise InputError(what, where="repaint.longest", allowed=allowed)
         retake = draw(noise.retake_seed, retake_frames(source.frames, left, right))
         return extend(
             torch.tensor(source.array),

@@ -31,11 +31,11 @@ def told(*reports: dict[str, Any], heard: dict[str, Any] | None = None, **params
 def test_an_edit_says_what_changed_outside_its_span() -> None:
     report = {"locality": {**NOTHING, "inside": SOFT, "outside": SAME}}
     assert told(report, heard={**NOTHING, "inside": SOFT, "outside": SOFT}) == [
-        "outside the span: latents the same; heard -31 dB"
+        "outside the span: latents the same; heard -31 dB. Inside: latents -31 dB; heard -31 dB"
     ]
     given = {**NOTHING, "inside": SOFT, "outside": SAME}
     assert told(report, heard={**NOTHING, "inside": SOFT, "outside": SOFT, "given": given}) == [
-        "outside the span: latents the same; heard the same"
+        "outside the span: latents the same; heard the same. Inside: latents -31 dB; heard -31 dB"
     ]
 
 
@@ -88,6 +88,23 @@ def test_steps_that_differ_from_those_asked_for(
     assert told(report, **params) == ([] if line is None else [line])
 
 
+def test_the_best_of_several_takes_is_told_with_its_seed_and_measure() -> None:
+    takes = [{"fit": 0.5, "seed": 7, "broken_bounds": 0}, {"fit": 0.75, "seed": 9, "broken_bounds": 0}]
+    report = {"picked": 1, "takes": takes, "seed": 9, "by": "fit", "value": 0.75}
+    assert told(report) == ["take 2 of 2 won: seed 9, fit 0.75, the others 0.5"]
+    silent = [{**take, "fit": None, "broken_bounds": 1} for take in takes]
+    (line,) = told({**report, "takes": silent})
+    assert line.endswith("fit not measured, the others not measured; it breaks a limit, as all takes do")
+    assert told({"picked": 0, "takes": [{"fit": 1}]}) == []
+
+
+def test_best_of_says_which_take_won(session: Session) -> None:
+    song = session.run("best-of", **WORDS, duration=1, steps=1, seeds=[4, 5], by="key_fit")
+    winner = song.report.entries["seed"]
+    assert winner == [4, 5][song.index]
+    assert song.summary[-1].startswith(f"take {song.index + 1} of 2 won: seed {winner}, key_fit ")
+
+
 def test_long_lists_are_cut() -> None:
     reports = [{"task": "audio2audio", "steps": 5}] * (MOST_LINES + 3)
     lines = told(*reports, strength=0.75)
@@ -112,3 +129,4 @@ def test_a_repaint_tells_seed_steps_and_change(session: Session) -> None:
     assert seed == f"seed {painted.inputs['seed']}"
     assert steps == "2 of 4 steps: variance 0.5 starts from the song and skips the first 2"
     assert change.startswith("outside the span: latents the same")
+    assert ". Inside: latents " in change

@@ -46,6 +46,21 @@ def test_no_answer_comes_last() -> None:
     assert pick([{"tempo": None}, {"tempo": None}], by="tempo").index == 0
 
 
+def test_the_report_says_which_take_won_by_seed_and_measure() -> None:
+    entries = pick([{"fit": 0.5}, {"fit": 0.75}], by="fit", seeds=[7, 9]).report.entries
+    assert (entries["picked"], entries["seed"], entries["by"], entries["value"]) == (1, 9, "fit", 0.75)
+    assert [take["seed"] for take in entries["takes"]] == [7, 9]
+
+
+def test_without_seeds_neither_report_nor_cache_key_change() -> None:
+    assert pick([{"fit": 0.5}], by="fit").report.entries == {
+        "picked": 0,
+        "takes": [{"broken_bounds": 0, "fit": 0.5}],
+        "measurements": {"fit": 0.5},
+    }
+    assert "seeds" not in Pick.Params(by="fit").key_content()
+
+
 @pytest.mark.parametrize(
     ("measured", "params", "message"),
     [
@@ -53,6 +68,7 @@ def test_no_answer_comes_last() -> None:
         ([{"level": 1}], {"by": "lvel"}, r"no measurement 'lvel' \(allowed: level\)"),
         ([{"level": "loud"}], {"by": "level"}, "level is 'loud'"),
         ([{"level": 1}], {"by": "level", "prefer": "nearest"}, "a target, only with nearest"),
+        ([{"level": 1}], {"by": "level", "seeds": [1, 2]}, "2 seeds and 1 takes"),
         ([{"level": 1}], {"by": "level", "target": 3}, "a target, only with nearest"),
     ],
 )

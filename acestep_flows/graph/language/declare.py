@@ -14,9 +14,9 @@ from acestep_flows.stages.ports import PortType
 
 KEYS = (
     "type", "fields", "default", "minimum", "maximum", "shortest", "longest", "choices", "unit", "at_most", "within",
-    "advanced", "similar", "description",
+    "lengthens", "advanced", "similar", "description",
 )  # fmt: skip
-_OF_INPUTS = ("at_most", "within", "advanced", "similar")
+_OF_INPUTS = ("at_most", "within", "lengthens", "advanced", "similar")
 """Keys that only an input has, and no field of a record."""
 _NUMBERS = ("int", "float", "seed")
 _COUNTED = ("text", "list")
@@ -53,6 +53,7 @@ def declare(reader: FieldReader, name: str, place: SourcePosition, node: Node, w
         unit=reader.text(node, "unit") or "",
         at_most=_named(reader, node, "at_most", kind, ("int", "float"), what),
         within=_named(reader, node, "within", kind, ("span",), what),
+        lengthens=_named(reader, node, "lengthens", kind, ("int", "float"), what),
         advanced=reader.flag(node, "advanced", what),
         similar=_words(reader, node, what),
         description=reader.text(node, "description") or "",

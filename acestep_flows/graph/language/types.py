@@ -66,6 +66,7 @@ class Declaration:
         unit: what a number counts ("s", "dB").
         at_most: the input that a number must not be above.
         within: the input of music in which a span lies. Its end may be left out, and is that of the music then.
+        lengthens: the input of music that this many seconds are added to. It must not become too long for the model.
         advanced: few need it; listed apart from the others.
         similar: words that people may take for the name.
         group: the group that it was taken from; empty for one that the file declares itself.
@@ -86,6 +87,7 @@ class Declaration:
     unit: str = ""
     at_most: str = ""
     within: str = ""
+    lengthens: str = ""
     advanced: bool = False
     similar: tuple[str, ...] = ()
     group: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from acestep_flows.graph.planning.plan import Binding, Fallback, NodeOutput, Pla
 from acestep_flows.graph.planning.plan_size import PlanSize
 from acestep_flows.graph.planning.relations import related
 from acestep_flows.graph.planning.seeds import SeedRecorder, random_seed
+from acestep_flows.stages.advised_warning import AdvisedWarning
 from acestep_flows.stages.contract import Stage
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import Value
@@ -65,7 +66,7 @@ def lay_out(scope: Scope, inputs: Mapping[str, Any], draw: Draw = random_seed, *
     """
     seeds = SeedRecorder(scope.graph.inputs, inputs, draw)
     resolved = resolve_inputs(scope.graph, {name: value for name, value in inputs.items() if "." not in name}, seeds)
-    layout = _Planner(seeds, frozenset(_texts(inputs)), PlanSize(most_nodes))
+    layout = _Planner(seeds, frozenset(_texts(inputs)), PlanSize(most_nodes), scope.graph.inputs)
     outputs = layout.graph(_Frame(scope, resolved))
     seeds.refuse_unused()
     return Plan(
@@ -136,8 +137,10 @@ class _Frame:
 class _Planner:
     """Collects the nodes of a plan."""
 
-    def __init__(self, seeds: SeedRecorder, user_texts: frozenset[str], size: PlanSize) -> None:
-        self.seeds, self.user_texts, self.size = seeds, user_texts, size
+    def __init__(
+        self, seeds: SeedRecorder, user_texts: frozenset[str], size: PlanSize, settable: Collection[str]
+    ) -> None:
+        self.seeds, self.user_texts, self.size, self.settable = seeds, user_texts, size, settable
         self.nodes: dict[str, PlanNode] = {}
         self.warnings: dict[str, None] = {}
 
@@ -221,7 +224,8 @@ class _Planner:
             for name, file in literals.paths:
                 self._refuse_graphs_path(path, name, file)
             if literals.params is not None:
-                self.warnings |= dict.fromkeys(frame.scope.registry[call.target].warnings(literals.params))
+                said = frame.scope.registry[call.target].warnings(literals.params)
+                self.warnings |= dict.fromkeys(self._advice(warning, bindings) for warning in said)
             self.nodes[path] = PlanNode(path, call.target, literals.inputs, frame.when, literals.params)
             return {port: NodeOutput(path, port, kind.kind if kind else "") for port, kind in signature.outputs.items()}
         inner = frame.scope.nested(call)
@@ -230,6 +234,13 @@ class _Planner:
         }
         bound = related(inner.graph.inputs, bound, bindings, f"{path}.")
         return self.graph(_Frame(inner, bound, f"{path}.", frame.when))
+
+    def _advice(self, warning: str, inputs: Collection[str]) -> str:
+        """A warning of a node with these inputs, without advice that the user of this graph cannot follow."""
+        if not isinstance(warning, AdvisedWarning):
+            return warning
+        follows = warning.parameter in inputs and warning.parameter in self.settable
+        return str(warning) if follows else warning.plain
 
     def _refuse_graphs_path(self, node: str, name: str, file: str) -> None:
         """A path comes from the user, as an input of the run; a graph may have been written by anyone."""

@@ -1,4 +1,5 @@
-"""What declarations say about inputs together: a span lies within music, a number is not above another.
+"""What declarations say about inputs together: a span lies within music, a number is not above another, a song does not
+become too long.
 
 Checked when a plan is made, before anything runs, for the user's inputs and for literals that nested graphs are given.
 """
@@ -15,7 +16,7 @@ from acestep_flows.graph.language.wording import brief
 from acestep_flows.graph.planning.plan import Binding, Fallback, NodeOutput
 from acestep_flows.stages.encode_audio import frames_of
 from acestep_flows.stages.ports import PortType
-from acestep_flows.values import Audio, Latents, Span, seconds_from_frames
+from acestep_flows.values import MAX_SECONDS, Audio, Latents, Span, seconds_from_frames
 
 ROUNDING = 1e-3
 """Seconds that a length may be off by where only a rounded one is known."""
@@ -54,9 +55,11 @@ def related(
         where: what comes before an input's name in errors.
 
     Raises:
-        InputError: a span reaches past the end of its music, or a number is above its limit.
+        InputError: a span reaches past the end of its music, a number is above its limit, or music becomes too long.
     """
     settled = dict(bound)
+    for music in dict.fromkeys(one.lengthens for one in declared.values() if one.lengthens):
+        _check_total(music, declared, bound, where)
     for name, declaration in declared.items():
         if name not in bound:
             continue
@@ -78,6 +81,26 @@ def _check_order(declaration: Declaration, bound: Mapping[str, Binding], given: 
         raise InputError(what, where=f"{where}{limit}")
     rest = f"; {limit} {brief(high)} is the default; give it too" if defaults else ""
     raise InputError(f"{brief(low)} is above {limit} {brief(high)}{rest}", where=f"{where}{name}")
+
+
+def _check_total(music: str, declared: Mapping[str, Declaration], bound: Mapping[str, Binding], where: str) -> None:
+    """Refuse music that would be longer than the model makes, with all seconds that are added to it."""
+    length = length_of(bound.get(music))
+    if length is None:
+        return
+    named = {name: bound.get(name) for name, one in declared.items() if one.lengthens == music}
+    added = {name: part for name, part in named.items() if isinstance(part, (int, float)) and part > 0}
+    total = length.seconds + sum(added.values())
+    if not added or total <= MAX_SECONDS + ROUNDING:
+        return
+    parts = " and ".join(f"{name} {brief(part)} s" for name, part in added.items())
+    room = max(0.0, MAX_SECONDS - length.seconds)
+    more = f"at most {room:.2f} s more" if room >= seconds_from_frames(1) else f"songs shorter than {MAX_SECONDS:g} s"
+    raise InputError(
+        f"{music} has {length.seconds:.2f} s, and {parts} would make {total:.2f} s",
+        where=f"{where}{max(added, key=lambda name: float(added[name]))}",
+        allowed=f"{more}, {MAX_SECONDS:g} s in all; the graph long-form makes longer songs, section by section",
+    )
 
 
 def _ended(declaration: Declaration, spans: Binding, music: Binding, where: str) -> Binding:

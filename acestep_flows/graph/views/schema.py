@@ -2,8 +2,9 @@
 
 Values that JSON cannot hold are named by text: over HTTP, the id of an uploaded asset. `x-type` names the type
 in the graph language (`music` takes an asset with audio or one with latents), `x-unit` the unit. `x-advanced` marks
-inputs that few need, `x-at-most` names the input that a number must not be above, and `x-within` the music in which
-a span lies; the span's end may be left out.
+inputs that few need, `x-similar` lists words that people may take for a name, `x-at-most` names the input that a number
+must not be above, `x-lengthens` the music that seconds are added to, and `x-within` the music in which a span lies; the
+span's end may be left out.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ def _declared(declared: Declaration) -> dict[str, Any]:
     if declared.advanced:
         schema["x-advanced"] = True
     schema |= _present({"x-within": declared.within or None, "x-at-most": declared.at_most or None})
+    schema |= _present({"x-lengthens": declared.lengthens or None, "x-similar": list(declared.similar) or None})
     return schema | {"x-type": str(PortType(declared.type.kind, declared.type.item))}
 
 
