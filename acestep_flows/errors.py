@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 
+MOST_FAULTS = 24
+"""Faults of one input that are told one by one."""
+
+
 class FlowsError(Exception):
     """Base of all errors that acestep_flows raises on purpose."""
 
@@ -36,10 +40,14 @@ class InputError(FlowsError):
         where: the field, file or option it was found in.
         allowed: what would be accepted.
         field: name of the field alone, if `where` is not that.
+
+    Attributes:
+        faults: the errors that this one stands for; empty for a single one.
     """
 
     code = "invalid_input"
     status = 422
+    faults: tuple[InputError, ...] = ()
 
     def __init__(self, what: str, *, where: str = "", allowed: str = "", field: str = "") -> None:
         self.what, self.where, self.allowed, self.field = what, where, allowed, field or where
@@ -49,11 +57,14 @@ class InputError(FlowsError):
 
     @classmethod
     def of_several(cls, faults: Sequence[InputError]) -> InputError:
-        """One error for several: their messages together, and the field of the first."""
+        """One error for several: their messages together, and the field of the first. A long list is cut."""
+        faults = [part for fault in faults for part in fault.faults or (fault,)]
         if len(faults) == 1:
             return faults[0]
+        if len(faults) > MOST_FAULTS:
+            faults = [*faults[:MOST_FAULTS], InputError(f"and {len(faults) - MOST_FAULTS} more")]
         whole = InputError("; ".join(map(str, faults)), field=faults[0].field)
-        whole.allowed = faults[0].allowed
+        whole.allowed, whole.faults = faults[0].allowed, tuple(faults)
         return whole
 
 

@@ -34,6 +34,8 @@ class InputReader:
 
     Attributes:
         files: digest of a value to the path it was read from, as given.
+        texts: what stands behind the `=` of each input.
+        meant: inputs that the user gave or probably meant, also where they cannot be read.
         notes: how texts were read where that is not plain to see, one line each.
         typed: whether the texts were typed on a command line. Then likely mistakes are logged as warnings, a literal
             line break is read as one, and commas do not divide texts.
@@ -43,6 +45,8 @@ class InputReader:
 
     def __init__(self, suggest: Callable[[str], str] = lambda name: "", unlisted: Collection[str] = ()) -> None:
         self.files: dict[str, str] = {}
+        self.texts: dict[str, str] = {}
+        self.meant: set[str] = set()
         self.notes: list[str] = []
         self._suggest, self._unlisted = suggest, unlisted
 
@@ -57,23 +61,55 @@ class InputReader:
             units: what the numbers of an input count (`s`, `dB`), by name.
 
         Raises:
-            InputError: no `=`, an unknown or repeated name, an unreadable file, or text that is not of the type.
+            InputError: no `=`, an unknown or repeated name, an unreadable file, or text that is not of the type; with
+                several such, all of them.
         """
+        inputs, faults = self.collect(assignments, types, units)
+        if faults:
+            raise InputError.of_several(faults)
+        return inputs
+
+    def know(self, suggest: Callable[[str], str], unlisted: Collection[str]) -> None:
+        """Set what messages about unknown inputs say, as the constructor does."""
+        self._suggest, self._unlisted = suggest, unlisted
+
+    def collect(
+        self, assignments: Sequence[str], types: Mapping[str, PortType], units: Mapping[str, str] = {}
+    ) -> tuple[dict[str, Any], list[InputError]]:
+        """What can be read of the options that `inputs` takes, and what is wrong with the others."""
         inputs: dict[str, Any] = {}
+        faults: list[InputError] = []
+        unknown: dict[str, None] = {}
+        self.texts, self.meant = {}, set()
         for assignment in assignments:
             name, equals, text = assignment.partition("=")
             name = name.strip()
+            self.meant.add(name)
             if not equals or not name:
                 what = f"{assignment[:80]!r} has no {'name' if equals else 'value'}"
-                raise InputError(what, where="--set", allowed="name=value or name=@file")
-            if name not in types and "." not in name:
-                near = [meant] if (meant := self._suggest(name)) else difflib.get_close_matches(name, types, 1)
-                hint = f"; did you mean {near[0]}?" if near else ""
-                raise InputError(f"no such input{hint}", where=name, allowed=self._listed(types))
-            if name in inputs:
-                raise InputError("given twice", where=name, allowed="one --set for each input")
-            inputs[name] = self.read(text, types.get(name, _SEED), name, units.get(name, ""))
-        return inputs
+                faults.append(InputError(what, where="--set", allowed="name=value or name=@file"))
+            elif name not in types and "." not in name:
+                unknown[name] = None
+            elif name in self.texts:
+                faults.append(InputError("given twice", where=name, allowed="one --set for each input"))
+            else:
+                self.texts[name] = text
+                try:
+                    inputs[name] = self.read(text, types.get(name, _SEED), name, units.get(name, ""))
+                except InputError as fault:
+                    faults.append(fault)
+        return inputs, [*self._unknown(list(unknown), types), *faults]
+
+    def _unknown(self, names: Sequence[str], types: Mapping[str, PortType]) -> list[InputError]:
+        """Names that no input has; those there are stand after the last one."""
+        faults = []
+        for name in names:
+            near = [meant] if (meant := self._suggest(name)) else difflib.get_close_matches(name, types, 1)
+            self.meant.update(meant.partition(":")[0] for meant in near)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            allowed = self._listed(types) if name == names[-1] else ""
+            faults.append(InputError(f"no such input{hint}", where=name, allowed=allowed))
+        return faults
 
     def _listed(self, names: Iterable[str]) -> str:
         """The inputs there are, those that few need as a number."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -121,17 +120,14 @@ def read_scope(name: str, folders: Sequence[Path]) -> Scope:
 def planned_run(name: str, folders: Sequence[Path], assignments: Sequence[str]) -> PlannedRun:
     """The plan of a graph, with its inputs from --set."""
     from acestep_flows.cli.set_inputs import InputForms
-    from acestep_flows.graph.language.suggest import suggestion
     from acestep_flows.input_reader import InputReader
     from acestep_flows.session import plan_run
 
     scope = read_scope(name, folders)
-    declared = scope.graph.inputs
-    reader = InputReader(partial(suggestion, declared), [name for name, one in declared.items() if one.advanced])
-    forms = InputForms.of(declared)
-    inputs = forms.read(reader, assignments)
-    forms.refuse_missing(inputs)
-    return plan_run(scope, inputs, reader.files)
+    reader, forms = InputReader(), InputForms.of(scope.graph.inputs)
+    inputs = forms.read(reader, assignments, complete=True)
+    with forms.echoing(reader):
+        return plan_run(scope, inputs, reader.files)
 
 
 def planned_from(
@@ -152,7 +148,8 @@ def planned_from(
     inputs, carried = start.inputs(forms.read(reader, assignments))
     forms.refuse_missing(inputs)
     click.echo(f"from {file}: {start.scope.graph.name} with {', '.join(carried.inputs) or 'nothing of it'}", err=True)
-    return plan_run(start.scope, inputs, reader.files | start.files)
+    with forms.echoing(reader):
+        return plan_run(start.scope, inputs, reader.files | start.files)
 
 
 def print_lines(lines: Iterable[object]) -> None:

@@ -1,9 +1,12 @@
-"""Inputs given by --set: what the options say, and what is still missing."""
+"""Inputs given by --set: what the options say, what is wrong with them, and what is still missing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +18,13 @@ if TYPE_CHECKING:
     from acestep_flows.graph.language.types import Declaration
     from acestep_flows.input_reader import InputReader
 
+_NUMBERS = ("int", "float", "seed")
+_PLAIN_SPAN = re.compile(r"[\d.]+[:-][\d.]*")
+
+
+def _nothing_meant(name: str) -> str:
+    return ""
+
 
 @dataclass(frozen=True)
 class InputForms:
@@ -24,37 +34,99 @@ class InputForms:
         types: the type of each input.
         units: what numbers count (`s`, `dB`), where that is declared.
         required: inputs without default.
+        declared: the inputs in full, where the graph is here; then values are checked too.
+        advanced: inputs that few need; messages only count them.
+        suggest: gives the input that may be meant by a name that no input has, empty where it knows none.
     """
 
     types: Mapping[str, PortType]
     units: Mapping[str, str]
     required: Sequence[str]
+    declared: Mapping[str, Declaration] = field(default_factory=dict)
+    advanced: Collection[str] = ()
+    suggest: Callable[[str], str] = _nothing_meant
 
     @classmethod
     def of(cls, declared: Mapping[str, Declaration]) -> InputForms:
         """Those of a graph that is here."""
+        from acestep_flows.graph.language.suggest import suggestion
+
         return cls(
             {name: one.type for name, one in declared.items()},
             {name: one.unit for name, one in declared.items() if one.unit},
             [name for name, one in declared.items() if one.required],
+            declared,
+            [name for name, one in declared.items() if one.advanced],
+            partial(suggestion, declared),
         )
 
-    def read(self, reader: InputReader, assignments: Sequence[str]) -> dict[str, Any]:
+    def read(self, reader: InputReader, assignments: Sequence[str], *, complete: bool = False) -> dict[str, Any]:
         """The inputs that --set options give. How lists of texts were divided is told on stderr.
 
+        Args:
+            complete: whether nothing else gives inputs, so that those without default may not be missing.
+
         Raises:
-            InputError: an input is unknown, given twice, or cannot be read.
+            InputError: inputs are unknown, given twice, missing, cannot be read, or have wrong values: all of these.
         """
-        inputs = reader.inputs(assignments, self.types, self.units)
+        reader.know(self.suggest, self.advanced)
+        inputs, faults = reader.collect(assignments, self.types, self.units)
         for note in reader.notes:
             click.echo(note, err=True)
+        if self.declared:
+            from acestep_flows.graph.planning.inputs import value_faults
+
+            faults += [self.as_typed(fault, reader) for fault in value_faults(self.declared, inputs)]
+        if complete:
+            faults += self._missing(reader.meant)
+        if faults:
+            raise InputError.of_several(faults)
         return inputs
 
     def refuse_missing(self, given: Iterable[str]) -> None:
         """Raise InputError for inputs without default that are not given: all of them, and how to give them."""
+        if missing := self._missing(given):
+            raise InputError.of_several(missing)
+
+    def as_typed(self, fault: InputError, reader: InputReader) -> InputError:
+        """The fault of a number or span, with the text that was typed where it shows another one."""
+        name, text = fault.field, reader.texts.get(fault.field, "").strip()
+        kind = self.types[name].kind if name in self.types else ""
+        if not text or fault.where != name or kind not in (*_NUMBERS, "span") or fault.what.startswith("text "):
+            return fault
+        if kind == "span":
+            what = fault.what if _PLAIN_SPAN.fullmatch(text) else f"{text[:60]} is {fault.what}"
+            return InputError(what, where=name, allowed=fault.allowed)
+        shown, _, rest = fault.what.partition(" ")
+        try:
+            value = float(shown)
+        except ValueError:
+            return fault
+        typed = text[:60] if _reads(text, value) else f"{text[:60]} is {value:.12g} {self.units.get(name, '')}".rstrip()
+        return InputError(f"{typed} {rest}".rstrip(), where=name, allowed=fault.allowed)
+
+    @contextmanager
+    def echoing(self, reader: InputReader) -> Iterator[None]:
+        """Errors of a plan about inputs that were read are told with what was typed."""
+        try:
+            yield
+        except InputError as error:
+            faults = [self.as_typed(fault, reader) for fault in error.faults or (error,)]
+            raise (error if faults == [error] else InputError.of_several(faults)) from None
+
+    def _missing(self, given: Iterable[str]) -> list[InputError]:
+        """Inputs without default that are not given, and how to give them."""
         from acestep_flows.input_reader import form_of
 
         missing = [name for name in self.required if name not in set(given)]
-        told = "; ".join(f"{name}: missing; give it as --set {form_of(self.types[name], name)}" for name in missing)
-        if missing:
-            raise InputError(told)
+        return [
+            InputError(f"missing; give it as --set {form_of(self.types[name], name)}", where=name) for name in missing
+        ]
+
+
+def _reads(text: str, value: float) -> bool:
+    """Whether a number was typed as it is."""
+    try:
+        return float(text) == value
+    except ValueError:
+        return False

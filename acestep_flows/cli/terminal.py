@@ -59,8 +59,9 @@ def exit_code(error: FlowsError) -> int:
 
 
 def error_lines(error: FlowsError) -> str:
-    """An error as the user reads it: one line, or one for each problem of a graph. Never an escape sequence."""
-    lines = [str(problem) for problem in error.problems] if isinstance(error, GraphError) else [str(error)]
+    """An error as the user reads it: one line, or one for each problem or wrong input. Never an escape sequence."""
+    parts = error.problems if isinstance(error, GraphError) else getattr(error, "faults", ())
+    lines = [str(part) for part in parts or (error,)]
     return "\n".join("error: " + _printable(line) for line in lines)
 
 

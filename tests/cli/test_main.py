@@ -354,7 +354,10 @@ def test_help_covers_every_command(invoke: Invoke) -> None:
             ["text2music", "--set", "tags=pop", "--set", "duration=1,500"],
             "duration: '1,500' can be read as 1.5 or as 1500",
         ),
-        (["text2music", "--set", "tags=pop", "--set", "duration=5:00"], "duration: 300.0 (allowed: 0.1 to 240 s)"),
+        (
+            ["text2music", "--set", "tags=pop", "--set", "duration=5:00"],
+            "duration: 5:00 is 300 s (allowed: 0.1 to 240 s)",
+        ),
     ],
 )
 def test_inputs_are_asked_for_as_they_are_written(invoke: Invoke, args: list[str], message: str) -> None:

@@ -8,12 +8,24 @@ from typing import Any
 from acestep_flows.errors import InputError
 from acestep_flows.graph.language.suggest import unknown_input
 from acestep_flows.graph.language.syntax import Graph
-from acestep_flows.graph.language.types import Draw, accept
+from acestep_flows.graph.language.types import Declaration, Draw, accept
 from acestep_flows.graph.planning.relations import related
 from acestep_flows.graph.planning.seeds import random_seed
 
 MOST_UNKNOWN = 20
 """Unknown inputs that are told by name."""
+
+
+def value_faults(declared: Mapping[str, Declaration], inputs: Mapping[str, Any]) -> list[InputError]:
+    """What is wrong with each input alone: its type, its range, its choices. Unknown and missing ones do not count."""
+    faults = []
+    for name, value in inputs.items():
+        if name in declared:
+            try:
+                accept(declared[name], value, name, lambda where: 0)
+            except InputError as fault:
+                faults.append(fault)
+    return faults
 
 
 def resolve_inputs(graph: Graph, inputs: Mapping[str, Any], draw: Draw = random_seed) -> dict[str, Any]:
