@@ -14,13 +14,16 @@ from acestep_flows.recipes.stored_recipe import FileInput, StoredRecipe
 from acestep_flows.stages.ports import PortType
 from acestep_flows.storage import file_sha256
 from acestep_flows.value_file import read_value
-from acestep_flows.values import Span
+from acestep_flows.values import OUTPUT_RATE, Span, frames_from_seconds, seconds_from_frames
 
 OF_THE_EDIT = frozenset(
     {"span", "left", "right", "variance", "retake_seed", "strength", "minimum", "maximum", "averages"}
     | {"edits", "new_tags", "new_lyrics"}
 )
 """Inputs that say how a song was changed, not what it is now. The next change has its own."""
+
+DURATION, SEED = "duration", "seed"
+"""What a song has that is made of noise alone."""
 
 SOURCE = "source"
 """What an edit calls the song that it changes."""
@@ -61,8 +64,13 @@ def carry_over(recipe: StoredRecipe, graph: Graph, given: Collection[str], *, ag
     Args:
         given: inputs that the user gives; these win.
         again: the recipe's own run is meant, not one that goes on from its song.
+
+    Raises:
+        InputError: the graph varies the noise of a seed, and the song was made of other music.
     """
     carried = CarriedOver()
+    if not again:
+        _refuse_noiseless(recipe, graph, given)
     inputs = dict(recipe.inputs) if again else _song_inputs(recipe, graph)
     source = None if again else _song_input(graph)
     if source is not None and source not in given and recipe.song is not None:
@@ -81,7 +89,54 @@ def carry_over(recipe: StoredRecipe, graph: Graph, given: Collection[str], *, ag
             carried.leave(name, value, reason)
         else:
             carried.inputs[name] = value
+    if not again and DURATION in graph.inputs and DURATION not in {*given, *inputs}:
+        _take_length(recipe, graph, carried)
     return carried
+
+
+def _refuse_noiseless(recipe: StoredRecipe, graph: Graph, given: Collection[str]) -> None:
+    """Refuse to vary the noise of a song that was not made of noise alone.
+
+    Raises:
+        InputError: says which graph varies such a song.
+    """
+    varies_noise = {SEED, "retake_seed", "variance"} <= graph.inputs.keys() and _song_input(graph) is None
+    of_noise = recipe.content is None or DURATION in recipe.inputs
+    if not varies_noise or SEED in given or (of_noise and not _has_files(recipe.inputs)):
+        return
+    raise InputError(
+        f"a song of {recipe.graph} has no noise of its own, which {graph.name} would vary",
+        where=recipe.where,
+        allowed="a song of text2music or its takes; the graph repaint with span 0: and variance 0.3 varies all of it",
+    )
+
+
+def _has_files(content: Any) -> bool:
+    """Whether inputs name files: other music that a song was made of."""
+    if isinstance(content, FileInput):
+        return True
+    parts = content.values() if isinstance(content, Mapping) else content if isinstance(content, list) else ()
+    return any(map(_has_files, parts))
+
+
+def _take_length(recipe: StoredRecipe, graph: Graph, carried: CarriedOver) -> None:
+    """Take the length of the song itself, where its recipe names none: it was edited, extended or made in sections."""
+    from acestep_flows.audio import read
+
+    if recipe.song is None or not recipe.song.is_file():
+        return
+    try:
+        seconds = read.describe(recipe.song).seconds
+    except InputError:
+        return
+    whole = seconds_from_frames(frames_from_seconds(seconds))
+    if seconds - whole < 2 / OUTPUT_RATE:  # files may have a sample more than their frames
+        seconds = whole
+    longest = graph.inputs[DURATION].maximum
+    if longest is not None and seconds > longest:
+        carried.notes.append(f"the song has {seconds:.2f} s, and {graph.name} makes up to {longest:g} s; give duration")
+        return
+    carried.inputs[DURATION] = seconds
 
 
 def song_file(recipe: StoredRecipe, kind: PortType, notes: list[str]) -> FileInput:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,20 +34,49 @@ def read_recipe_file(path: Path) -> StoredRecipe:
 
 
 def _read_file(path: Path) -> StoredRecipe:
+    found = _find_content(path)
+    if not found.is_song:
+        return _from_json(found.content, found.where, path.parent, _song_beside(path, found.content))
+    recipe = _numbered(_from_json(found.content, found.where, path.parent, path), found.title)
+    return replace(recipe, sums=_sums_beside(path, found.content)) if found.where == str(path) else recipe
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A recipe as JSON, not yet read.
+
+    Attributes:
+        where: the file that it is in.
+        is_song: a song was given, not the file with JSON.
+        title: of the song.
+    """
+
+    content: Any
+    where: str
+    is_song: bool
+    title: str = ""
+
+
+def _find_content(path: Path) -> _Found:
+    """The JSON of the recipe in a file, in the tags of a song, or beside a song.
+
+    Raises:
+        InputError: the file cannot be read, or has no recipe. `--from` and `replay` say so in the same words.
+    """
     where = str(path)
     if is_json(_first_bytes(path)):
-        content = _json_file(path)
-        return _from_json(content, where, path.parent, _song_beside(path, content))
+        return _Found(_json_file(path), where, is_song=False)
     from acestep_flows.audio import tags
 
-    found = tags.read(path)
+    try:
+        found = tags.read(path)
+    except InputError as error:
+        raise InputError(error.what, where=error.where, allowed=ALLOWED) from None
     if found.recipe:
-        recipe = _from_json(found.recipe, where, path.parent, path)
-        return replace(_numbered(recipe, found.title or path.stem), sums=_sums_beside(path, found.recipe))
+        return _Found(found.recipe, where, True, found.title or path.stem)
     for beside in (path.with_suffix(".json"), path.with_name(path.stem + SUFFIX)):
         if beside.is_file():
-            recipe = _from_json(_json_file(beside), str(beside), path.parent, path)
-            return _numbered(recipe, path.stem)
+            return _Found(_json_file(beside), str(beside), True, path.stem)
     raise InputError(f"no recipe in its tags, and no {path.stem}{SUFFIX} beside it", where=where, allowed=ALLOWED)
 
 
@@ -79,16 +108,16 @@ def read_recipe_alone(path: Path, name: str, check: Callable[[Any], Any]) -> Sto
 
 
 def read_own_recipe(path: Path) -> Recipe:
-    """The recipe of acestep_flows in `path`, whole: its own JSON file, or an audio file's tags.
+    """The recipe of acestep_flows in `path`, whole; it is found as by `read_recipe_file`.
 
     Raises:
-        InputError: the file cannot be read or holds no such recipe.
+        InputError: the file cannot be read, has no recipe, or one of ACE-Step v1.
     """
-    if path.suffix.lower() != ".json":
-        from acestep_flows.audio import tags
-
-        return read_recipe(tags.read(path).recipe, str(path))
-    return read_recipe(_json_file(path), str(path))
+    found = _find_content(path)
+    if is_upstream(found.content):
+        what = "a recipe of ACE-Step v1, which does not say what its steps gave"
+        raise InputError(what, where=found.where, allowed="a recipe of acestep_flows; run --from takes this one")
+    return read_recipe(_checked(found.content, found.where), found.where)
 
 
 def file_inputs(recipe: Recipe, folder: Path | None) -> dict[str, Any]:
@@ -113,9 +142,7 @@ def _from_json(content: Any, where: str, folder: Path | None, song: Path | None)
     if is_upstream(content):
         recipe = read_upstream(content, where)
         return replace(recipe, song=song or _upstream_song(content, folder))
-    if not isinstance(content, Mapping) or "recipe" not in content:
-        raise InputError("no recipe", where=where, allowed=ALLOWED)
-    own = read_recipe(content, where)
+    own = read_recipe(_checked(content, where), where)
     fingerprint = own.outputs.get("latents")
     return StoredRecipe(
         where,
@@ -129,6 +156,13 @@ def _from_json(content: Any, where: str, folder: Path | None, song: Path | None)
         song=song,
         sums=_sums(content),
     )
+
+
+def _checked(content: Any, where: str) -> Any:
+    """JSON that looks like a recipe of ours."""
+    if not isinstance(content, Mapping) or "recipe" not in content:
+        raise InputError("no recipe", where=where, allowed=ALLOWED)
+    return content
 
 
 def _paths(recipe: Recipe, digest: str, folder: Path | None) -> tuple[str, ...]:

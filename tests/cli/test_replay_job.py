@@ -21,9 +21,11 @@ from acestep_flows.graph.planning.layout import lay_out
 from acestep_flows.graph.records.graph_content import graph_content, graph_scope
 from acestep_flows.graph.records.recipe import Recipe, recipe
 from acestep_flows.input_reader import InputReader
+from acestep_flows.recipes.read import read_recipe_file
 from acestep_flows.session import PlannedRun
 from acestep_flows.stages.registry import stages
 from acestep_flows.values import Audio
+from tests.recipes import v1_files
 
 INNER = """
 graph: inner
@@ -142,3 +144,34 @@ def test_audio_of_another_program_has_no_recipe(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.zeros(4800), 48_000)
     with pytest.raises(InputError, match=r"a\.wav: no recipe"):
         recipe_of(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("picture.png", b"\x89PNG\r\n\x1a\n" + bytes(100)),
+        ("words.txt", b"hello"),
+        ("other.json", b"{}"),
+        ("list.json", b"[1]"),
+        ("broken.json", b"{"),
+        ("empty.wav", b""),
+        ("silence.wav", None),
+    ],
+)
+def test_a_wrong_file_is_answered_as_run_from_answers_it(tmp_path: Path, name: str, content: bytes | None) -> None:
+    if content is None:
+        soundfile.write(tmp_path / name, np.zeros(4800), 48_000)
+    else:
+        (tmp_path / name).write_bytes(content)
+    told = []
+    for read in (recipe_of, read_recipe_file):
+        with pytest.raises(InputError) as caught:
+            read(tmp_path / name)
+        told.append(str(caught.value))
+    assert told[0] == told[1]
+
+
+def test_a_recipe_of_v1_cannot_be_replayed_and_says_what_can(tmp_path: Path) -> None:
+    (tmp_path / "a_input_params.json").write_text(json.dumps(v1_files.NEW))
+    with pytest.raises(InputError, match=r"a recipe of ACE-Step v1, .*\(allowed: .*; run --from takes this one\)"):
+        recipe_of(tmp_path / "a_input_params.json")

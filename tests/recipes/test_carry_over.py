@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from acestep_flows.audio import write
+from acestep_flows.errors import InputError
 from acestep_flows.graph.language.parse import parse
 from acestep_flows.graph.language.syntax import Graph
 from acestep_flows.graph.library import load
@@ -17,7 +19,7 @@ from acestep_flows.recipes.carry_over import carry_over, song_file
 from acestep_flows.recipes.stored_recipe import FileInput, StoredRecipe
 from acestep_flows.stages.ports import PortType
 from acestep_flows.value_file import encode_value
-from acestep_flows.values import Latents, Span
+from acestep_flows.values import Audio, Latents, Span
 
 SONG = Path("outputs/song.wav")
 MADE = StoredRecipe(
@@ -63,6 +65,50 @@ def test_an_edit_takes_the_song_and_what_it_is() -> None:
 def test_a_retake_takes_duration_and_seed() -> None:
     inputs, _ = carried(MADE, "retake")
     assert inputs == {"tags": "pop", "lyrics": "la", "duration": 12.0, "seed": 7, "steps": 20}
+
+
+MIXED = replace(
+    MADE, graph="long-form", content={}, inputs={"tags": "pop", "sections": ["la", "lo"], "seconds": 60.0, "seed": 7}
+)
+
+
+@pytest.mark.parametrize("recipe", [PAINTED, MIXED, replace(MADE, inputs={**MADE.inputs, "track": FileInput("audio")})])
+def test_a_song_that_was_made_of_other_music_has_no_noise_to_vary(recipe: StoredRecipe) -> None:
+    with pytest.raises(InputError) as caught:
+        carried(recipe, "retake", "variance", "duration")
+    told = str(caught.value)
+    assert told.startswith(
+        f"outputs/song.wav: a song of {recipe.graph} has no noise of its own, which retake would vary"
+    )
+    assert "the graph repaint with span 0: and variance 0.3" in told
+    carried(recipe, "retake", "seed")  # of another song
+
+
+@pytest.mark.parametrize("graph", ["retake", "batch-takes", "variation-in-span"])
+def test_songs_of_noise_and_graphs_with_a_source_are_varied(graph: str) -> None:
+    carried(replace(MADE, graph="retake", inputs={**MADE.inputs, "retake_seed": 5, "variance": 0.2}), graph)
+    carried(MADE, graph)
+
+
+@pytest.mark.parametrize("graph", ["text2music", "batch-takes", "best-of", "lyric2vocal"])
+@pytest.mark.parametrize(
+    ("samples", "seconds"), [(64 * 4096, 64 * 4096 / 44_100), (64 * 4096 + 1, 64 * 4096 / 44_100), (99_225, 2.25)]
+)
+def test_a_new_song_from_an_edited_one_is_as_long(tmp_path: Path, graph: str, samples: int, seconds: float) -> None:
+    song = tmp_path / "edited.flac"
+    write.audio(song, Audio(np.zeros((2, samples), np.float32), 44_100), sample_rate=44_100)
+    inputs, _ = carried(replace(PAINTED, song=song), graph)
+    assert inputs["duration"] == seconds
+    assert "duration" not in carried(replace(PAINTED, song=song), graph, "duration")[0]
+    assert "duration" not in carried(replace(PAINTED, song=tmp_path / "gone.flac"), graph)[0]
+
+
+def test_a_song_that_is_too_long_gives_no_length_and_says_so(tmp_path: Path) -> None:
+    song = tmp_path / "long.wav"
+    write.audio(song, Audio(np.zeros((1, 250 * 8000), np.float32), 8000))
+    inputs, told = carried(replace(PAINTED, song=song), "text2music")
+    assert "duration" not in inputs
+    assert "the song has 250.00 s, and text2music makes up to 240 s; give duration" in told
 
 
 def test_what_is_given_wins() -> None:
