@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-
 MOST_FAULTS = 24
 """Faults of one input that are told one by one."""
 

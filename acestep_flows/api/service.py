@@ -25,7 +25,6 @@ from acestep_flows.graph.execution.runner import Runner
 from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.execution.timings import Timings
 from acestep_flows.graph.language.syntax import GRAPH_NAME, Graph
-from acestep_flows.graph.language.wording import listing, unlike
 from acestep_flows.graph.library import Library, shipped
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.stages.contract import Stage
@@ -132,8 +131,9 @@ class Service:
             raise self._no_graph(name, field) from None
 
     def _no_graph(self, name: str, field: str) -> NotFound:
-        names = sorted(self.library.names())
-        return NotFound(unlike("graph", name, names), allowed=listing(names), field=field)
+        error = self.library.unknown(name)
+        error.field = field
+        return error
 
     def scope(self, name: str, field: str = "name") -> Scope:
         """A checked graph by name, checked once until a file changes.

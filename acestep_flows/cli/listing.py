@@ -33,9 +33,10 @@ def written_lines(graph: Graph) -> Iterator[str]:
 
 
 def summaries(graphs: Iterable[tuple[str, Graph]]) -> Iterator[str]:
-    """One line for each graph: its name and the first line of its summary."""
+    """One line for each graph, its name and the first line of its summary; building blocks come last."""
+    ordered = sorted(graphs, key=lambda entry: entry[1].is_building_block)
     return table(
-        [(name, graph.summary.partition("\n")[0] if graph.readable else "(not readable)") for name, graph in graphs]
+        [(name, graph.summary.partition("\n")[0] if graph.readable else "(not readable)") for name, graph in ordered]
     )
 
 

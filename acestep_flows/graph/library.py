@@ -12,7 +12,7 @@ from acestep_flows.graph.language.document import MAX_BYTES
 from acestep_flows.graph.language.groups import parse_group
 from acestep_flows.graph.language.parse import parse, parse_plain
 from acestep_flows.graph.language.syntax import GRAPH_NAME, Graph, Group
-from acestep_flows.graph.language.wording import clip, unlike
+from acestep_flows.graph.language.wording import clip, listing, no_such, unlike
 
 SUFFIXES = (".yaml", ".yml")
 _Stamp = tuple[int, ...] | None
@@ -73,7 +73,18 @@ class Library:
                 raise NotFound(f"no graph file {clip(name, 200)!r}")
             self._named.append(path.resolve().parent)
             return self._open(path)
-        return self._open(_find("graph", name, self.folders))
+        try:
+            return self._open(_find("graph", name, self.folders))
+        except NotFound:
+            raise self.unknown(name) from None
+
+    def unknown(self, name: str) -> NotFound:
+        """The error about a name that no graph has. It lists the graphs that make songs and counts the others."""
+        graphs = self.graphs()
+        blocks = [known for known, graph in graphs.items() if graph.is_building_block]
+        songs = listing(known for known in graphs if known not in blocks)
+        more = f", and {len(blocks)} building blocks, which `acestep-flows graphs` lists" if blocks else ""
+        return NotFound(f"{no_such('graph', name, graphs)}; allowed: {songs}{more}", allowed=listing(graphs))
 
     def nested(self, target: str, asking: Graph) -> Graph:
         """The graph that `asking` names in `graph: target`.

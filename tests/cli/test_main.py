@@ -237,6 +237,7 @@ def test_graphs_are_listed(invoke: Invoke, tmp_path: Path) -> None:
     (tmp_path / "graphs" / "mine.yaml").write_text("graph: mine\nversion: 1\nsummary: Of my own.\n")
     (tmp_path / "graphs" / "odd.yaml").write_text("[")
     listed = dict(line.split(None, 1) for line in lines(invoke("graphs").stdout))
+    assert list(listed)[-5:] == ["as-audio", "as-latents", "continue-step", "decode", "edit-step"]  # building blocks
     assert listed["mine"] == "Of my own."
     assert listed["odd"] == "(not readable)"
     assert "text2music" in listed

@@ -113,3 +113,20 @@ def test_a_huge_file_is_not_read_whole(tmp_path: Path) -> None:
     path.write_text("#" * 10_000_000)
     (found,) = load(path).problems
     assert found.rule == "too-large"
+
+
+def test_an_unknown_graph_is_told_the_graphs_of_songs_and_a_hint_to_the_others() -> None:
+    with pytest.raises(NotFound) as caught:
+        Library(working=None).load("text2musik")
+    told = str(caught.value)
+    assert told.startswith("no graph 'text2musik', nearest 'text2music'; allowed: audio2audio, batch-takes, best-of, ")
+    assert told.endswith("variation-in-span, and 5 building blocks, which `acestep-flows graphs` lists")
+    assert "edit-step" not in told
+    with pytest.raises(NotFound, match="nearest 'edit-step'"):
+        Library(working=None).load("edit-stp")
+
+
+def test_a_graph_of_the_users_own_is_listed(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("graph: mine\nversion: 1\nnodes: {}\noutputs: {}\n")
+    with pytest.raises(NotFound, match=r"allowed: .*lyric2vocal, mine, rap"):
+        Library([tmp_path], working=None).load("min")

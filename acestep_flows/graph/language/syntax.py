@@ -159,3 +159,8 @@ class Graph:
     problems: tuple[Problem, ...] = ()
     content: Any = None
     name_place: SourcePosition = NOWHERE
+
+    @property
+    def is_building_block(self) -> bool:
+        """Whether it is for other graphs to use rather than to make songs by itself: its summary says so."""
+        return "building block" in self.summary.lower()

@@ -8,9 +8,9 @@ from typing import Any
 from acestep_flows.graph.language.document import Fields, Items, Scalar
 from acestep_flows.stages.ports import PortType
 from acestep_flows.wording import phrases
-from acestep_flows.wording.phrases import between, brief, clip, counted, listing, nearest, unlike
+from acestep_flows.wording.phrases import between, brief, clip, counted, listing, nearest, no_such, unlike
 
-__all__ = ["allowed_by", "between", "brief", "clip", "counted", "listing", "nearest", "show", "unlike"]
+__all__ = ["allowed_by", "between", "brief", "clip", "counted", "listing", "nearest", "no_such", "show", "unlike"]
 
 
 def show(value: Any) -> str:
