@@ -12,7 +12,10 @@ from acestep_flows.wording.quantities import QUOTES
 
 _LINE_BREAK = re.compile(r"(?:\\r)?\\n")
 _MAYBE_PATH = re.compile(r"[^\s\[\]]*")
-_TEXT_FILE = re.compile(r"[^\s\[\],]+\.(?:txt|md|lrc|text)", re.IGNORECASE)
+_FILE_NAME = re.compile(
+    r"[^\s\[\],]+\.(?:txt|text|md|lrc|srt|json|jsonl|yaml|yml|csv|tsv|rtf|docx?|odt|pdf|wav|flac|mp3|ogg)",
+    re.IGNORECASE,
+)
 _DRIVE = re.compile(r"[A-Za-z]:\\")
 _WEIGHTS = (".safetensors", ".pt", ".bin", ".ckpt")
 MAX_PATH = 255
@@ -33,8 +36,9 @@ def likely_mistakes(text: str, name: str) -> Iterator[str]:
         yield rf"{name}: the \n in {clip(text)!r} is two characters, not a line break"
     if _is_file(text) and not text.lower().endswith(_WEIGHTS):
         yield f"{name}: {clip(text)!r} is a file; write {name}=@{clip(text)} to read it"
-    elif _TEXT_FILE.fullmatch(text):
-        yield f"{name}: {clip(text)!r} is taken as the text itself; there is no such file (@FILE reads one)"
+    elif _FILE_NAME.fullmatch(text):
+        what = f"{name}: {clip(text)!r} looks like the name of a file and is taken as words"
+        yield f"{what}; {name}=@FILE reads a file, and there is none of this name"
 
 
 def _is_file(text: str) -> bool:

@@ -12,6 +12,9 @@ from acestep_flows.input_reader import InputReader
 from acestep_flows.stages.ports import PortType
 
 TEXT = PortType("text")
+NO_FILE = (
+    "looks like the name of a file and is taken as words; lyrics=@FILE reads a file, and there is none of this name"
+)
 
 
 def read(text: str) -> str:
@@ -39,7 +42,14 @@ def test_literal_line_breaks_are_read_where_no_path_is_meant(text: str, value: s
     ("text", "warning"),
     [
         ("song.txt", "lyrics: 'song.txt' is a file; write lyrics=@song.txt to read it"),
-        ("missing.txt", "lyrics: 'missing.txt' is taken as the text itself; there is no such file (@FILE reads one)"),
+        ("missing.txt", f"lyrics: 'missing.txt' {NO_FILE}"),
+        ("texts/Missing.LRC", f"lyrics: 'texts/Missing.LRC' {NO_FILE}"),
+        ("songs.json", f"lyrics: 'songs.json' {NO_FILE}"),
+        ("song.docx", f"lyrics: 'song.docx' {NO_FILE}"),
+        ("take.flac", f"lyrics: 'take.flac' {NO_FILE}"),
+        ("no.1", None),
+        ("wait...", None),
+        ("see song.txt", None),
         ("'la la'", "lyrics: the quotes around 'la la' are taken as part of the text"),
         ("\u201cla la\u201d", "lyrics: the quotes around \u201cla la\u201d are taken as part of the text"),
         (r"la\nla", r"lyrics: the \n in 'la\\nla' is two characters, not a line break"),
