@@ -138,7 +138,7 @@ class BulkCommand:
         rows = JobRows(
             open_manifest(self.manifest) if self.manifest else None,
             scope,
-            constants=InputForms.of(declared).read(PathReader(), self.assignments),
+            constants=InputForms.of(declared, values=False).read(PathReader(), self.assignments),
             sweeps=[parse_sweep(text, declared) for text in self.sweeps],
             ignored=self.ignored,
             seed=self.seed,

@@ -12,12 +12,14 @@ import click
 from acestep_flows.cli.completion import GRAPH, STAGE
 from acestep_flows.cli.json_output import forecast_content, graphs_content, json_option, print_json, stage_content
 from acestep_flows.cli.options import (
+    from_option,
     library_option,
     open_session,
-    planned_run,
+    planned_by_options,
     print_lines,
     session_options,
     set_option,
+    sources_option,
 )
 from acestep_flows.cli.terminal import exit_code
 
@@ -117,18 +119,26 @@ def check(names: Sequence[str], folders: tuple[Path, ...], as_json: bool) -> Non
 
 
 @graph.command()
-@click.argument("name", type=GRAPH)
+@click.argument("name", type=GRAPH, required=False)
 @set_option
+@from_option
+@sources_option
 @library_option
 @session_options()
 @json_option
 def plan(
-    name: str, assignments: tuple[str, ...], folders: tuple[Path, ...], as_json: bool, **session_options: Any
+    name: str | None,
+    assignments: tuple[str, ...],
+    recipe: Path | None,
+    sources: tuple[Path, ...],
+    folders: tuple[Path, ...],
+    as_json: bool,
+    **session_options: Any,
 ) -> None:
     """Show what a run of graph NAME would compute and how long it would take, without running it."""
     from acestep_flows.cli.listing import forecast_lines
 
-    planned = planned_run(name, folders, assignments)
+    planned = planned_by_options(name, folders, assignments, recipe, sources)
     with open_session(**session_options) as session:
         forecast = session.plan(planned)
     if as_json:

@@ -22,10 +22,10 @@ from acestep_flows.cli.options import (
     FILE,
     FOLDER,
     SECONDS,
+    from_option,
     library_option,
     open_session,
-    planned_from,
-    planned_run,
+    planned_by_options,
     print_lines,
     session_options,
     set_option,
@@ -34,6 +34,7 @@ from acestep_flows.cli.options import (
 )
 from acestep_flows.cli.owners import adopt, usage
 from acestep_flows.cli.serving import COMMANDS
+from acestep_flows.cli.submit import submit
 from acestep_flows.cli.terminal import EXIT_CODES_HELP, Commands, interruptible, quiet_libraries
 from acestep_flows.cli.training import train
 from acestep_flows.lazy_imports import leave_objects_at_exit
@@ -60,13 +61,7 @@ def cli(traceback: bool) -> None:
 @cli.command()
 @click.argument("graph", type=GRAPH, required=False)
 @set_option
-@click.option(
-    "--from",
-    "recipe",
-    type=FILE,
-    help="Take inputs that are not set from the recipe in this file: a song, a recipe, or v1's *_input_params.json. "
-    "Without GRAPH its own graph is run.",
-)
+@from_option
 @sources_option
 @click.option("--out", type=FOLDER, default=Path("outputs"), show_default=True, help="Folder for the files.")
 @click.option("--name", "stem", metavar="NAME", help="Name of the files; files of this name are replaced.")
@@ -102,12 +97,7 @@ def run(
     from acestep_flows.outputs import check_kept, check_stem
     from acestep_flows.storage import check_folder
 
-    if recipe is not None:
-        planned = planned_from(recipe, graph, folders, assignments, sources)
-    elif graph is not None:
-        planned = planned_run(graph, folders, assignments)
-    else:
-        raise click.UsageError("no GRAPH; name one, or give --from FILE for that of a recipe")
+    planned = planned_by_options(graph, folders, assignments, recipe, sources)
     check_kept(planned.plan, keep)
     if stem:
         check_stem(stem)
@@ -223,7 +213,7 @@ def doctor(checkpoint: str | None, lyric_vocab: Path | None, as_json: bool) -> N
         raise click.exceptions.Exit(1)
 
 
-for command in (*COMMANDS, adapter, adopt, bulk, encode, graph, graphs, stages, train, usage):
+for command in (*COMMANDS, adapter, adopt, bulk, encode, graph, graphs, stages, submit, train, usage):
     cli.add_command(command)
 
 

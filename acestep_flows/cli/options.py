@@ -40,6 +40,8 @@ class Seconds(click.ParamType[float]):
 
 SECONDS = Seconds()
 
+NO_GRAPH = "no GRAPH; name one, or give --from FILE for that of a recipe"
+
 CHECKPOINT_HELP = "Weights in the published layout: a folder, a fetched model of the hub, or 'embedded'."
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -67,6 +69,13 @@ set_option = click.option(
     metavar="NAME=VALUE",
     type=ASSIGNMENT,
     help="A graph input; NAME=@FILE takes a file. `graph show` has the forms of lists and spans.",
+)
+from_option = click.option(
+    "--from",
+    "recipe",
+    type=FILE,
+    help="Take inputs that are not set from the recipe in this file: a song, a recipe, or v1's *_input_params.json. "
+    "Without a graph its own is taken.",
 )
 sources_option = click.option(
     "--sources", "sources", multiple=True, type=FOLDER, help="Where else to look for files of the recipe."
@@ -115,6 +124,21 @@ def read_scope(name: str, folders: Sequence[Path]) -> Scope:
     from acestep_flows.session.planned_run import is_graph_text, read_graph
 
     return read_graph(Path(name) if is_graph_text(name) else name, folders)  # only Python takes graphs as text
+
+
+def planned_by_options(
+    name: str | None,
+    folders: Sequence[Path],
+    assignments: Sequence[str],
+    recipe: Path | None,
+    sources: Sequence[Path],
+) -> PlannedRun:
+    """The plan of a graph that is named, or of a recipe's own graph; inputs from --set and from the recipe."""
+    if recipe is not None:
+        return planned_from(recipe, name, folders, assignments, sources)
+    if name is None:
+        raise click.UsageError(NO_GRAPH)
+    return planned_run(name, folders, assignments)
 
 
 def planned_run(name: str, folders: Sequence[Path], assignments: Sequence[str]) -> PlannedRun:

@@ -10,8 +10,9 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from acestep_flows.cli.set_inputs import InputForms
 from acestep_flows.errors import NotFound
+from acestep_flows.graph.language.syntax import Graph
+from acestep_flows.graph.language.types import Declaration
 from acestep_flows.input_reader import InputReader
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import MUSIC, Value
@@ -48,10 +49,29 @@ class RemoteReader(InputReader):
         return self._uploaded[path]
 
 
-def forms_in(schema: Mapping[str, Any]) -> InputForms:
-    """The forms of a graph's inputs, from the JSON Schema that a server gives of them."""
-    units = {name: str(part["x-unit"]) for name, part in schema.get("properties", {}).items() if part.get("x-unit")}
-    return InputForms(types_in(schema), units, list(schema.get("required", ())))
+def graph_in(name: str, schema: Mapping[str, Any]) -> Graph:
+    """The inputs of a graph as far as the JSON Schema tells that a server gives of them; the graph has no nodes."""
+    required = set(schema.get("required", ()))
+    inputs = {one: _declared(one, part, required=one in required) for one, part in schema.get("properties", {}).items()}
+    return Graph(name, "the server's graph", inputs=inputs)
+
+
+def _declared(name: str, schema: Mapping[str, Any], *, required: bool) -> Declaration:
+    options = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
+    bounds = {**schema, **next((option for option in options if "const" not in option), {})}
+    return Declaration(
+        name,
+        _type(schema),
+        required=required,
+        default=schema.get("default"),
+        minimum=bounds.get("minimum"),
+        maximum=bounds.get("maximum"),
+        choices=tuple(bounds.get("enum", ())),
+        unit=str(schema.get("x-unit") or ""),
+        advanced=bool(schema.get("x-advanced")),
+        similar=tuple(schema.get("x-similar", ())),
+        description=str(schema.get("description") or ""),
+    )
 
 
 def types_in(schema: Mapping[str, Any]) -> dict[str, PortType]:

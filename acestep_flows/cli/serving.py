@@ -1,4 +1,4 @@
-"""The commands `serve` and `key`, and those that ask a server."""
+"""The commands `serve` and `key`, and those that ask a server about runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from acestep_flows.cli.completion import ASSIGNMENT, GRAPH
 from acestep_flows.cli.json_output import json_option, print_json
 from acestep_flows.cli.options import SECONDS
 from acestep_flows.cli.terminal import INTERRUPTED, TERMINATED
@@ -19,7 +18,6 @@ from acestep_flows.optional_packages import require
 from acestep_flows.settings import read_settings
 
 if TYPE_CHECKING:
-    from acestep_flows.cli.set_inputs import InputForms
     from acestep_flows.client import Client, Run, RunEvent
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -28,11 +26,10 @@ BRIEF, LONG = 3.0, 600.0
 """Seconds to wait for a server that does not answer: at first, and after it has answered once (it may restart)."""
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
-FORMATS = ("flac", "wav", "mp3", "ogg")
 
-_server_option = click.option("--server", metavar="URL", help="The server's address.  [default: http://127.0.0.1:8777]")
+server_option = click.option("--server", metavar="URL", help="The server's address.  [default: http://127.0.0.1:8777]")
 
-_previews_option = click.option(
+previews_option = click.option(
     "--previews", type=FOLDER, metavar="FOLDER", help="Save the latest preview to this folder (needs --preview-every)."
 )
 
@@ -85,78 +82,26 @@ def serve(**options: Any) -> None:
 
 
 @click.command()
-@click.argument("graph", type=GRAPH)
-@click.option(
-    "--set",
-    "assignments",
-    multiple=True,
-    metavar="NAME=VALUE",
-    type=ASSIGNMENT,
-    help="A graph input; NAME=@FILE takes a file, NAME=RUN/OUTPUT an output of a run.",
-)
-@click.option(
-    "--format", type=click.Choice(FORMATS), default="flac", show_default=True, help="Format of audio outputs."
-)
-@click.option(
-    "--priority",
-    type=int,
-    default=0,
-    show_default=True,
-    help="Higher runs first; +1 counts like one minute in the queue.",
-)
-@click.option(
-    "--deadline",
-    type=SECONDS,
-    metavar="SECONDS",
-    help="Stop the run after this many seconds.",
-)
-@click.option("--cache", type=click.Choice(["use", "refresh", "off"]), default="use", show_default=True)
-@click.option("--webhook", metavar="URL", help="Called when the run is over.")
-@click.option("--idempotency-key", metavar="KEY", help="A second submission with this key returns the first run.")
-@click.option("--preview-every", type=click.IntRange(1, 1000), metavar="STEPS", help="Make previews to listen to.")
-@click.option("--watch", "watched", is_flag=True, help="Show its progress until it is over.")
-@json_option
-@_previews_option
-@_server_option
-def submit(
-    graph: str,
-    assignments: tuple[str, ...],
-    webhook: str | None,
-    watched: bool,
-    as_json: bool,
-    previews: Path | None,
-    server: str | None,
-    **options: Any,
-) -> None:
-    """Run GRAPH, a name or a YAML file, on a server, and print the run's id."""
-    from acestep_flows.cli.remote_inputs import RemoteReader
-
-    with _client(server) as client:
-        content, forms = _graph(client, graph)
-        inputs = forms.read(RemoteReader(client), assignments)
-        forms.refuse_missing(inputs)
-        run = client.submit(content, inputs, webhook=None if webhook is None else {"url": webhook}, **options)
-    for warning in run.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    if as_json:
-        print_json(run.content)
-    else:
-        click.echo(run.id)
-    if watched:
-        _follow(run, server, False, previews)
-
-
-@click.command()
 @click.argument("run", required=False)
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="NAME[=TEXT]",
+    help="List only runs with this label; several must all match.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Everything the server says.")
-@_server_option
-def status(run: str | None, as_json: bool, server: str | None) -> None:
+@server_option
+def status(run: str | None, labels: tuple[str, ...], as_json: bool, server: str | None) -> None:
     """Show the state of RUN; without RUN, list the latest runs."""
     from acestep_flows.cli.listing import run_lines, runs_lines
 
-    with _client(server) as client:
+    if run is not None and labels:
+        raise click.UsageError("--label lists runs; leave RUN out")
+    with open_client(server) as client:
         if run is None:
-            runs = list(client.runs(limit=20))
+            filters = [label.replace("=", ":", 1) for label in labels]
+            runs = list(client.runs(limit=20, label=filters or None))
             content: Any = [listed.content for listed in runs]
             lines = runs_lines(runs) if runs else iter(["no runs"])
         else:
@@ -172,16 +117,16 @@ def status(run: str | None, as_json: bool, server: str | None) -> None:
 @click.command()
 @click.argument("run")
 @click.option("--quiet", is_flag=True, help="Only wait.")
-@_previews_option
-@_server_option
+@previews_option
+@server_option
 def watch(run: str, quiet: bool, previews: Path | None, server: str | None) -> None:
     """Show the progress of RUN, node by node, until it is over.
 
     The exit code is that of the run. Reconnects after a lost connection.
     """
-    with _client(server) as client:
+    with open_client(server) as client:
         record = client.status(run)
-    _follow(record, server, quiet, previews)
+    follow(record, server, quiet, previews)
 
 
 @click.command("fetch-output")
@@ -190,7 +135,7 @@ def watch(run: str, quiet: bool, previews: Path | None, server: str | None) -> N
 @click.option("--out", type=FOLDER, default=Path("outputs"), show_default=True, help="Folder for the files.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @json_option
-@_server_option
+@server_option
 def fetch_output(run: str, outputs: tuple[str, ...], out: Path, quiet: bool, as_json: bool, server: str | None) -> None:
     """Fetch OUTPUTS of RUN by name; without names, its audio."""
     from acestep_flows.cli.progress import show_transfers
@@ -198,7 +143,7 @@ def fetch_output(run: str, outputs: tuple[str, ...], out: Path, quiet: bool, as_
     from acestep_flows.storage import check_folder
     from acestep_flows.weights.download import TransferProgress
 
-    with _client(server) as client:
+    with open_client(server) as client:
         record = client.status(run)
         if record.failure is not None:
             raise record.failure
@@ -208,7 +153,7 @@ def fetch_output(run: str, outputs: tuple[str, ...], out: Path, quiet: bool, as_
             raise NotFound(f"run {run} has no audio output; there are: {available}")
     check_folder(out)
     files: dict[str, str] = {}
-    with _client(server, LONG) as client, show_transfers(quiet) as show:
+    with open_client(server, LONG) as client, show_transfers(quiet) as show:
         for name in names:
 
             def show_bytes(done: int, total: int, name: str = name) -> None:
@@ -224,10 +169,10 @@ def fetch_output(run: str, outputs: tuple[str, ...], out: Path, quiet: bool, as_
 @click.command()
 @click.argument("run")
 @json_option
-@_server_option
+@server_option
 def cancel(run: str, as_json: bool, server: str | None) -> None:
     """Stop RUN; if it is running, at its next step."""
-    with _client(server) as client:
+    with open_client(server) as client:
         record = client.cancel(run)
     if as_json:
         print_json(record.content)
@@ -262,37 +207,23 @@ def key(name: str, file: Path | None, operator: bool, **limits: int | None) -> N
     click.echo(add_key(file, name, operator=operator or None, **limits))
 
 
-COMMANDS = (serve, key, submit, status, watch, fetch_output, cancel)
+COMMANDS = (serve, key, status, watch, fetch_output, cancel)
 
 
-def _client(server: str | None, patience: float = BRIEF) -> Client:
+def open_client(server: str | None, patience: float = BRIEF) -> Client:
+    """A client of the server at an address, or of the one in the environment."""
     from acestep_flows.client import Client
 
     return Client(server or None, patience=patience)
 
 
-def _graph(client: Client, name: str) -> tuple[str | dict[str, Any], InputForms]:
-    """A graph as the server takes it, and the forms of its inputs: by name from there, by path from here."""
-    from acestep_flows.cli.remote_inputs import forms_in
-    from acestep_flows.cli.set_inputs import InputForms
-    from acestep_flows.errors import GraphError
-    from acestep_flows.graph.library import Library, looks_like_path
-
-    if not looks_like_path(name):
-        return name, forms_in(client.graph(name)["inputs"])
-    graph = Library().load(name)
-    if graph.problems:  # it is not even read as a graph, so there is nothing to send
-        raise GraphError(graph.problems)
-    return dict(graph.content), InputForms.of(graph.inputs)
-
-
-def _follow(run: Run, server: str | None, quiet: bool, previews: Path | None) -> None:
+def follow(run: Run, server: str | None, quiet: bool, previews: Path | None) -> None:
     """Show a run until it is over, and raise its error if it failed. Previews are written to the folder, if any."""
     from acestep_flows.cli.progress import RemoteEvents, show_run
 
     if run.queue_position and not quiet:
         click.echo(f"{run.queue_position} runs are before it", err=True)
-    with _client(server, LONG) as client, _detachable(run.id), ExitStack() as display:
+    with open_client(server, LONG) as client, _detachable(run.id), ExitStack() as display:
         watched: RemoteEvents | None = None
         for event in client.events(run.id):
             if event.type == "continued" and not quiet:

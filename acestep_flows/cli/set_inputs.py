@@ -34,7 +34,7 @@ class InputForms:
         types: the type of each input.
         units: what numbers count (`s`, `dB`), where that is declared.
         required: inputs without default.
-        declared: the inputs in full, where the graph is here; then values are checked too.
+        checked: the inputs whose values are checked here.
         advanced: inputs that few need; messages only count them.
         suggest: gives the input that may be meant by a name that no input has, empty where it knows none.
     """
@@ -42,20 +42,24 @@ class InputForms:
     types: Mapping[str, PortType]
     units: Mapping[str, str]
     required: Sequence[str]
-    declared: Mapping[str, Declaration] = field(default_factory=dict)
+    checked: Mapping[str, Declaration] = field(default_factory=dict)
     advanced: Collection[str] = ()
     suggest: Callable[[str], str] = _nothing_meant
 
     @classmethod
-    def of(cls, declared: Mapping[str, Declaration]) -> InputForms:
-        """Those of a graph that is here."""
+    def of(cls, declared: Mapping[str, Declaration], *, values: bool = True) -> InputForms:
+        """Those of a graph.
+
+        Args:
+            values: whether files are read here; otherwise only plain numbers, texts and lists of them are checked.
+        """
         from acestep_flows.graph.language.suggest import suggestion
 
         return cls(
             {name: one.type for name, one in declared.items()},
             {name: one.unit for name, one in declared.items() if one.unit},
             [name for name, one in declared.items() if one.required],
-            declared,
+            {name: one for name, one in declared.items() if values or _is_plain(one.type)},
             [name for name, one in declared.items() if one.advanced],
             partial(suggestion, declared),
         )
@@ -69,14 +73,13 @@ class InputForms:
         Raises:
             InputError: inputs are unknown, given twice, missing, cannot be read, or have wrong values: all of these.
         """
+        from acestep_flows.graph.planning.inputs import value_faults
+
         reader.know(self.suggest, self.advanced)
         inputs, faults = reader.collect(assignments, self.types, self.units)
         for note in reader.notes:
             click.echo(note, err=True)
-        if self.declared:
-            from acestep_flows.graph.planning.inputs import value_faults
-
-            faults += [self.as_typed(fault, reader) for fault in value_faults(self.declared, inputs)]
+        faults += [self.as_typed(fault, reader) for fault in value_faults(self.checked, inputs)]
         if complete:
             faults += self._missing(reader.meant)
         if faults:
@@ -122,6 +125,11 @@ class InputForms:
         return [
             InputError(f"missing; give it as --set {form_of(self.types[name], name)}", where=name) for name in missing
         ]
+
+
+def _is_plain(kind: PortType) -> bool:
+    inner = kind.item if kind.kind == "list" and kind.item is not None else kind
+    return inner.kind in ("text", "bool", *_NUMBERS)
 
 
 def _reads(text: str, value: float) -> bool:

@@ -67,7 +67,7 @@ def _unknown_option(error: click.NoSuchOption) -> str:
     close = nearest(name, error.possibilities or [])
     hint = f", nearest {close!r}" if close else ""
     if name == "--from":
-        return "no option '--from' here; run has it"
+        return "no option '--from' here; run, graph plan and submit have it"
     if _takes_inputs(error.ctx) and name.startswith("--"):
         given = "NAME" if close else name.removeprefix("--").replace("-", "_")
         hint += f"; inputs are given as --set {given}=VALUE"

@@ -7,12 +7,15 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from acestep_flows.audio import tags, write
 from acestep_flows.cli.main import cli
 from acestep_flows.graph.library import load
 from acestep_flows.graph.views.schema import input_schema
+from acestep_flows.values import Audio
 from tests.client.stub import RUN, Answer, Request, Stub, event, fault, json_answer, run, serving
 
 NODES = [{"id": "take", "stage": "sample", "state": "started", "step": 3, "steps": 9}]
@@ -207,3 +210,74 @@ def test_a_key_is_printed_once_and_kept_as_its_digest(tmp_path: Path) -> None:
     assert (again.exit_code, again.stdout) == (2, "")
     assert "has a key already" in again.stderr
     assert "no key file" in invoke("carol", ACESTEP_FLOWS_API_KEY_FILE="").stderr
+
+
+def song(folder: Path, graph: str, inputs: dict[str, object]) -> Path:
+    """A song with the recipe of a run in its tags."""
+    recipe = {"recipe": 1, "graph": {"name": graph, "digest": ""}, "inputs": inputs, "outputs": {}}
+    path = folder / "song.wav"
+    return write.audio(path, Audio(np.zeros((2, 9600), np.float32), 48_000), tags=tags.Tags(recipe)).path
+
+
+def test_submit_begins_with_the_recipe_of_a_song(invoke: Callable[..., Result], stub: Stub, tmp_path: Path) -> None:
+    file = song(tmp_path, "text2music", {"tags": "pop", "seed": 7, "steps": 9, "mood": "x"})
+    result = invoke("submit", "--from", file, "--set", "steps=4")
+    assert result.exit_code == 0, result.output
+    sent = stub.requests[-1].json()
+    assert (sent["graph"], sent["inputs"]) == ("text2music", {"tags": "pop", "seed": 7, "steps": 4})
+    assert f"from {file}: text2music with tags, seed\n" in result.stderr
+    assert "not taken over: mood x" in result.stderr
+    assert invoke("submit").exit_code == 2
+
+
+def test_submit_goes_on_from_a_song_and_uploads_it(invoke: Callable[..., Result], stub: Stub, tmp_path: Path) -> None:
+    asset = "asset-0123456789abcdef0123456789"
+
+    def with_repaint(request: Request) -> Answer:
+        if request.path.startswith("/v1/graphs/repaint"):
+            return json_answer({"inputs": input_schema(load("repaint"))})
+        if request.path.startswith("/v1/assets"):
+            return json_answer({"id": asset, "kind": "audio", "content_type": "audio/wav", "bytes": 1}, 201)
+        return answer(request)
+
+    stub.otherwise = with_repaint
+    file = song(tmp_path, "text2music", {"tags": "pop", "seed": 7})
+    assert invoke("submit", "repaint", "--from", file, "--set", "span=0:0.1").exit_code == 0
+    sent = stub.requests[-1].json()["inputs"]
+    assert sent == {"source": asset, "tags": "pop", "seed": 7, "span": [0.0, 0.1]}
+    stored = {"value": ["audio", "d" * 64]}
+    recipe = {"source": stored, "tags": "pop", "span": {"value": ["span", "x"], "fields": {"start": 0, "end": 1}}}
+    content = {"recipe": 1, "graph": {"name": "repaint", "digest": ""}, "inputs": recipe}
+    (tmp_path / "edit.json").write_text(json.dumps(content | {"files": {"d" * 64: f"asset:{asset}"}}))
+    assert invoke("submit", "--from", "edit.json").exit_code == 0
+    sent = stub.requests[-1].json()["inputs"]
+    assert sent == {"source": asset, "tags": "pop", "span": {"start": 0, "end": 1}}
+
+
+def test_submit_tells_all_that_is_wrong_and_what_is_meant(invoke: Callable[..., Result], stub: Stub) -> None:
+    stub.otherwise = lambda request: json_answer({"inputs": input_schema(load("extend"))})
+    given = ["after=5", "steps=900", "left=5:00", "keep=all"]
+    result = invoke("submit", "extend", *(part for one in given for part in ("--set", one)))
+    assert result.exit_code == 2
+    unknown, steps, left, keep, *missing = result.stderr.splitlines()
+    assert unknown.startswith("error: after: no such input; did you mean right: Seconds to add after? (allowed: source")
+    assert "advanced ones)" in unknown
+    assert steps == "error: steps: 900 (allowed: 1 to 200)"
+    assert left == "error: left: 5:00 is 300 s (allowed: 0 to 239 s)"
+    assert keep.startswith("error: keep: all (allowed: samples, latents")
+    assert [line.partition(" missing")[0] for line in missing] == ["error: source:", "error: tags:"]
+    assert len(stub.requests) == 1
+
+
+def test_labels_of_runs(invoke: Callable[..., Result], stub: Stub) -> None:
+    given = ["--label", "title=Night bus", "--label", "note=a=b"]
+    assert invoke("submit", "text2music", "--set", "tags=x", *given).exit_code == 0
+    assert stub.requests[-1].json()["labels"] == {"title": "Night bus", "note": "a=b"}
+    assert invoke("submit", "text2music", "--set", "tags=x").exit_code == 0
+    assert "labels" not in stub.requests[-1].json()
+    wrong = invoke("submit", "text2music", "--set", "tags=x", "--label", "title")
+    assert wrong.exit_code == 2
+    assert wrong.stderr.startswith("error: --label: 'title' (allowed: NAME=TEXT")
+    assert invoke("status", "--label", "title=Night bus", "--label", "star").exit_code == 0
+    assert "label=title%3ANight%20bus&label=star" in stub.requests[-1].path.replace("+", "%20")
+    assert invoke("status", RUN, "--label", "star").exit_code == 2
