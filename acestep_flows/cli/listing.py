@@ -93,6 +93,7 @@ def run_facts(result: RunResult, files: Sequence[Path]) -> dict[str, Any]:
         "drawn": dict(result.drawn),
         "reports": {name: reports(content) for name, content in result.outputs.items() if is_report(content)},
         "summary": list(result.summary),
+        "warnings": list(result.warnings),
         "seconds": result.seconds,
     }
 

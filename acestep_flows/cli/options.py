@@ -173,7 +173,7 @@ def planned_from(
     forms.refuse_missing(inputs)
     click.echo(f"from {file}: {start.scope.graph.name} with {', '.join(carried.inputs) or 'nothing of it'}", err=True)
     with forms.echoing(reader):
-        return plan_run(start.scope, inputs, reader.files | start.files)
+        return plan_run(start.scope, inputs, reader.files | start.files, start.recipe.notes)
 
 
 def print_lines(lines: Iterable[object]) -> None:

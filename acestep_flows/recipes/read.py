@@ -155,6 +155,7 @@ def _from_json(content: Any, where: str, folder: Path | None, song: Path | None)
         take=own.outputs["index"] if isinstance(own.outputs.get("index"), int) else None,
         song=song,
         sums=_sums(content),
+        notes=own.notes,
     )
 
 

@@ -51,6 +51,7 @@ class StoredRecipe:
         song: the file with the song itself.
         sums: sha256 of each file as it was written, by name.
         warnings: what the recipe tells and we cannot take over.
+        notes: what was told of tags and lyrics when the song was made.
     """
 
     where: str
@@ -64,6 +65,7 @@ class StoredRecipe:
     song: Path | None = None
     sums: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def scope(self, library: Library) -> Scope:
         """The recipe's own graph, checked.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,6 +19,7 @@ from acestep_flows.graph.planning.layout import lay_out
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.graph.planning.seeds import random_seed
 from acestep_flows.graph.records.graph_content import graph_content
+from acestep_flows.session.notes import notes_of_sources
 from acestep_flows.stages.registry import stages
 
 log = logging.getLogger(__name__)
@@ -34,12 +35,14 @@ class PlannedRun:
         content: the graph's content with that of nested graphs, as `graph_content` gives it.
         files: digest of an input value to the path it was read from.
         drawn: the seeds that nobody gave, by input; of nested graphs by path (`takes[2].seed`).
+        known: notes about tags and lyrics that were told when the source was made.
     """
 
     plan: Plan
     content: Mapping[str, Any]
     files: Mapping[str, str] = field(default_factory=dict)
     drawn: Mapping[str, int] = field(default_factory=dict)
+    known: frozenset[str] = frozenset()
 
 
 GraphSource: TypeAlias = str | Path | Mapping[str, Any] | Scope
@@ -69,10 +72,19 @@ def read_graph(source: GraphSource, folders: Sequence[Path | str] = ()) -> Scope
     return checked(_parsed(source, library), stages(), library.nested)
 
 
-def plan_run(scope: Scope, inputs: Mapping[str, Any], files: Mapping[str, str] | None = None) -> PlannedRun:
+def plan_run(
+    scope: Scope,
+    inputs: Mapping[str, Any],
+    files: Mapping[str, str] | None = None,
+    known: Iterable[str] = (),
+) -> PlannedRun:
     """Lay out a checked graph for `inputs`, as `lay_out` takes them.
 
     Warnings of the plan are in `RunResult.warnings`; the log has them as information, which the command line shows.
+
+    Args:
+        files: digest of an input value to the path it was read from.
+        known: notes that were told when the song of the inputs was made.
 
     Raises:
         InputError: an input is unknown, missing, of the wrong type or out of range.
@@ -84,10 +96,16 @@ def plan_run(scope: Scope, inputs: Mapping[str, Any], files: Mapping[str, str] |
         return drawn[where]
 
     plan = lay_out(scope, inputs, draw)
-    for warning in plan.warnings:
-        log.info(warning)
+    log_notes(plan.warnings)
     unknown = {where: seed for where, seed in drawn.items() if "." not in where or where not in inputs}
-    return PlannedRun(plan, graph_content(scope), files or {}, unknown)
+    told = notes_of_sources(plan.inputs, (files or {}).values()) | frozenset(known)
+    return PlannedRun(plan, graph_content(scope), files or {}, unknown, told)
+
+
+def log_notes(notes: Iterable[str]) -> None:
+    """Log what is in `RunResult.warnings` and known before a run, as information, which the command line shows."""
+    for note in notes:
+        log.info(note)
 
 
 def _parsed(source: str | Path | Mapping[str, Any], library: Library) -> Graph:

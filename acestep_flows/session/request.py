@@ -113,4 +113,4 @@ def plan_request(
     if start is not None:
         values, _ = start.inputs(values)
         files |= start.files
-    return plan_run(scope, values, files)
+    return plan_run(scope, values, files, start.recipe.notes if start is not None else ())

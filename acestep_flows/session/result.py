@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -25,6 +25,7 @@ from acestep_flows.outputs import (
     write_outputs,
 )
 from acestep_flows.session.notebook import song_html
+from acestep_flows.session.notes import MOST_KEPT, notes_of_texts
 from acestep_flows.session.options import read_names, read_path
 from acestep_flows.session.planned_run import PlannedRun
 from acestep_flows.session.summary import summary_lines
@@ -101,7 +102,8 @@ class RunResult:
         outputs: by name: a `SongAudio` for audio, values, plain data, or lists and maps of them.
         inputs: the inputs of the run, defaults and drawn seeds filled in; given again, they make the same song.
         recipe: how the outputs were made.
-        warnings: what to know of them: a song shorter than asked, lyrics left out, audio that is almost silent.
+        warnings: what to know of them: a song shorter than asked, tags that the model does not know, lyrics left out,
+            audio that is almost silent. An edit does not repeat what was told of the same words before.
         drawn: the seeds among `inputs` that nobody gave.
         summary: lines for people: drawn seeds, steps that were skipped, what an edit changed.
     """
@@ -182,21 +184,33 @@ class RunResult:
         return write_outputs(folder, stem, self.outputs, self.recipe, format=kind, keep=keep)
 
 
-def result_of(planned: PlannedRun, executed: PlanResult, outputs: Mapping[str, Any], model: str) -> RunResult:
+def result_of(
+    planned: PlannedRun,
+    executed: PlanResult,
+    outputs: Mapping[str, Any],
+    model: str,
+    notes: Sequence[str] = (),
+    known: Collection[str] = (),
+) -> RunResult:
     """The result of a run. Warnings of its outputs are logged, those of its plan have been.
 
     Args:
         executed: as the scheduler gave it.
         outputs: its outputs, fetched.
         model: what recipes call the weights.
+        notes: what the weights do not know of the plan.
+        known: notes about tags and lyrics that were told before, and are not told again.
     """
-    made_by = recipe(executed, planned.content, planned.files, model)
+    of_texts = [*notes, *notes_of_texts(outputs)]
+    kept = list(dict.fromkeys([*of_texts, *sorted(known)]))[:MOST_KEPT]
+    made_by = recipe(executed, planned.content, planned.files, model, kept)
     graph = planned.plan.graph
     songs = {name: translate(content, _song(made_by, f"{graph}, {name}")) for name, content in outputs.items()}
-    told = output_warnings(songs)
+    repeated = set(of_texts) & set(known)
+    told = [warning for warning in output_warnings(songs) if warning not in repeated]
     for warning in told:
         log.warning(warning)
-    warnings = (*planned.plan.warnings, *told)
+    warnings = (*planned.plan.warnings, *(note for note in notes if note not in repeated), *told)
     summary = summary_lines(planned.plan, outputs, planned.drawn)
     return RunResult(graph, songs, planned.plan.inputs, made_by, warnings, planned.drawn, summary)
 

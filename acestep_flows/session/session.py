@@ -41,8 +41,9 @@ from acestep_flows.session.options import (
 from acestep_flows.session.planned_run import GraphSource, PlannedRun, read_graph
 from acestep_flows.session.progress import EventListener, show_run
 from acestep_flows.session.request import plan_request
-from acestep_flows.session.result import RunResult, result_of
+from acestep_flows.session.result import RunResult
 from acestep_flows.session.run_handle import RunHandle
+from acestep_flows.session.told_notes import ToldNotes
 from acestep_flows.settings import read_settings
 from acestep_flows.stages.registry import stages
 from acestep_flows.storage import check_working_folder
@@ -114,6 +115,7 @@ class Session:
         self._lock = threading.RLock()
         self._scheduler: Scheduler | None = None
         self._running: set[RunHandle] = set()
+        self._told = ToldNotes()
         self._closed = False
         self._process = os.getpid()
         close_at_exit(self)
@@ -306,6 +308,7 @@ class Session:
             callback = progress if callable(progress) else ignore_event
             if progress is True:
                 callback = stack.enter_context(show_run(len(planned.plan.nodes)))
+            notes = self._told.begin(planned, self._checkpoint)
             listener = EventListener(callback, handle.cancel)
             run = PlanRun(self.scheduler, planned.plan, replace(options, on_event=listener.hear))
             handle.begin(run)
@@ -317,7 +320,7 @@ class Session:
             if listener.error is not None:
                 raise listener.error
         outputs = await self.scheduler.runner.fetch(dict(executed.outputs))
-        return result_of(planned, executed, outputs, self.weights.model)
+        return self._told.result(planned, executed, outputs, self.weights.model, notes)
 
     def _finished(self, handle: RunHandle, outcome: Future[RunResult]) -> None:
         with self._lock:

@@ -134,6 +134,11 @@ class Stage:
         return ()
 
     @classmethod
+    def notes(cls, checkpoint: Checkpoint, params: Any) -> tuple[str, ...]:
+        """What a user should know of a call with these parameters and these weights before it runs. Loads nothing."""
+        return ()
+
+    @classmethod
     @cache
     def inputs(cls) -> dict[str, Port]:
         """Everything a graph node may take in `with:`, ports first, then parameters."""

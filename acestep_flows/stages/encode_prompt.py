@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 WEAKENED = 0.01
 """ERG temperature: factor on the attention queries of the weakened variant (spec 02 section 3.1)."""
 
+MOST_TAGS = 8
+"""Unknown tags that one note names."""
+
 
 class EncodePrompt(Stage):
     """Encode the prompt: comma-separated tags, free text or a scene, at most 256 tokens.
@@ -39,6 +42,19 @@ class EncodePrompt(Stage):
     @dataclass(frozen=True)
     class Out:
         prompt: PromptStates
+
+    @classmethod
+    def notes(cls, checkpoint: Checkpoint, params: Any) -> tuple[str, ...]:
+        """Which tags a model does not know that has a closed list of words."""
+        from acestep_flows.model.tag_words import TagWords
+
+        words = TagWords.of(checkpoint)
+        unknown = words.unknown(params.tags) if words is not None else []
+        if words is None or not unknown:
+            return ()
+        shown = [f"{tag!r}{f' (write {spelt})' if (spelt := words.spelt(tag)) else ''}" for tag in unknown[:MOST_TAGS]]
+        more = f" and {len(unknown) - MOST_TAGS} more" if len(unknown) > MOST_TAGS else ""
+        return (f"tags: the model was not trained on {', '.join(shown)}{more} and ignores what it does not know",)
 
     def load(self, checkpoint: Checkpoint, placement: Placement) -> None:
         from acestep_flows.model.text_encoder import TextEncoder

@@ -7,7 +7,7 @@ span) are in it whole. Other values are in it by digest, with the path the user 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
@@ -75,21 +75,29 @@ class Recipe(RecipePart):
     versions: Mapping[str, str] = {}
     nodes: tuple[NodePart, ...] = ()
     outputs: Mapping[str, Any] = Field({}, description="Fingerprints by output name.")
+    notes: tuple[str, ...] = Field((), description="What was told of tags and lyrics, here and in the songs before.")
     seconds: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
         """The recipe as JSON."""
         content = self.model_dump(mode="json", by_alias=True)
-        return {name: part for name, part in content.items() if part or name not in ("sources", "folder")}
+        return {name: part for name, part in content.items() if part or name not in ("sources", "folder", "notes")}
 
 
-def recipe(result: Result, content: Any, files: Mapping[str, str] | None = None, model: str = "") -> Recipe:
+def recipe(
+    result: Result,
+    content: Any,
+    files: Mapping[str, str] | None = None,
+    model: str = "",
+    notes: Sequence[str] = (),
+) -> Recipe:
     """The recipe of a run.
 
     Args:
         content: the graph's canonical content, nested graphs included, from which it can be planned again.
         files: for input values that came from files, digest to path as given.
         model: what to call the weights.
+        notes: what was told of tags and lyrics; edits of the song do not tell it again.
     """
     plan = result.plan
     digests = {leaf.digest for leaf in leaves(plan.inputs) if isinstance(leaf, (Handle, Value))}
@@ -106,6 +114,7 @@ def recipe(result: Result, content: Any, files: Mapping[str, str] | None = None,
         versions=dict(_versions()),
         nodes=tuple(_node(node) for node in result.nodes.values()),
         outputs={name: fingerprint(value) for name, value in result.outputs.items()},
+        notes=tuple(notes),
         seconds=round(result.seconds, 3),
     )
 
