@@ -42,10 +42,11 @@ def invoke(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invo
 
 
 def told(result: Result) -> list[str]:
-    """What a run says on stderr beside its progress, and beside the length of a song of whole frames."""
+    """What a run says on stderr beside its progress, the length of a song of whole frames, and unknown tags."""
     assert result.exit_code == 0, result.output
     lines = result.stderr.strip().splitlines()
-    return [line for line in lines if not line.startswith(("[", "weights: ", "note: 0.93 s of the 1 s asked"))]
+    notes = ("note: 0.93 s of the 1 s asked", "note: tags: the model was not trained on 'lo-fi'")
+    return [line for line in lines if not line.startswith(("[", "weights: ", *notes))]
 
 
 def inputs(name: str) -> dict[str, object]:
@@ -122,6 +123,14 @@ def test_a_source_that_moved_is_found_or_named(invoke: Invoke, monkeypatch: pyte
     assert "--set source=FILE, or --sources FOLDER" in again.stderr
     for remedy in (["--sources", "far"], ["--set", "source=far/renamed.wav"]):
         assert invoke("run", "--from", "moved/painted.wav", "--quiet", *remedy).exit_code == 0
+
+
+def test_a_plan_begins_with_a_recipe_as_a_run_does(invoke: Invoke) -> None:
+    planned = invoke("graph", "plan", "repaint", "--from", "outputs/song.wav", *SPAN, "--json")
+    assert planned.exit_code == 0, planned.output
+    assert "from outputs/song.wav: repaint with source, tags, lyrics, seed, steps" in planned.stderr
+    assert invoke("graph", "plan", "--from", "outputs/song.wav").exit_code == 0
+    assert "no GRAPH; name one, or give --from FILE" in invoke("graph", "plan").stderr
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def constraints(declared: Declaration) -> str:
     parts.append(between(declared.minimum, declared.maximum, declared.unit) or declared.unit)
     parts.append(f"at most {declared.at_most}" if declared.at_most else "")
     parts.append(f"within {declared.within}" if declared.within else "")
-    parts.append(f"{declared.lengthens} and all of these up to {MAX_SECONDS:g} s" if declared.lengthens else "")
+    parts.append(f"{declared.lengthens} with it up to {MAX_SECONDS:g} s" if declared.lengthens else "")
     what = "character" if declared.type.kind == "text" else "element"
     limits = between(declared.shortest, declared.longest) if declared.shortest or declared.longest else ""
     parts.append(counted(limits, what) if limits else "")
