@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from acestep_flows.cli.json_output import json_option, print_json
-from acestep_flows.cli.options import SECONDS
 from acestep_flows.cli.terminal import INTERRUPTED, TERMINATED
 from acestep_flows.optional_packages import require
 from acestep_flows.settings import read_settings

@@ -52,7 +52,7 @@ def test_an_edit_of_the_same_words_tells_nothing_again(nano: Session, tmp_path: 
     first = about_words(song.warnings)
     assert len(first) == 3
     file = song.save(tmp_path / "song.flac")[0]
-    words = {"tags": TAGS, "lyrics": LYRICS}
+    words: dict[str, Any] = {"tags": TAGS, "lyrics": LYRICS}
     given: dict[str, Any] = {
         "audio": {"source": song.audio, **words},
         "latents": {"source": song.latents, **words},
