@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from decimal import Decimal
 from typing import Any
 
 from acestep_flows.errors import InputError
@@ -27,6 +28,8 @@ def given_id(value: Any) -> str:
     Raises:
         InputError: something else, empty, very long, or with control characters.
     """
+    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
+        value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value) if abs(value) < 10**60 else ""
     if not isinstance(value, str):

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from acestep_flows.bulk.urls import url_below
 from acestep_flows.errors import InputError
 from acestep_flows.graph.language.types import RANDOM, SCALARS, Declaration, accept, record_type
 from acestep_flows.input_reader import InputReader
@@ -51,7 +53,7 @@ def located(path: Any, base: str, name: str) -> str:
 
     Args:
         path: as it is in the cell.
-        base: the folder that relative paths start from; empty: the working folder.
+        base: the folder that relative paths start from, a path or a URL; empty: the working folder.
 
     Raises:
         InputError: no text, or no file there. URLs are not checked.
@@ -60,7 +62,10 @@ def located(path: Any, base: str, name: str) -> str:
         raise InputError(f"{path!r:.80}", where=name, allowed="the path of a file, or a URL")
     if "://" in path:
         return path
-    whole = os.path.normpath(os.path.join(base or os.getcwd(), os.path.expanduser(path)))
+    expanded = os.path.expanduser(path)
+    if "://" in base and not os.path.isabs(expanded):
+        return url_below(base, path, name)
+    whole = os.path.normpath(os.path.join(base or os.getcwd(), expanded))
     if not os.path.isfile(whole):
         raise InputError(f"no file {path[:200]!r}", where=name, allowed="a file that is there")
     return whole
@@ -75,14 +80,32 @@ def reading(declared: Declaration, base: str = "") -> ReadCell:
     name, kind = declared.name, declared.type
 
     def read_scalar(cell: Any) -> Any:
+        cell = _plain(cell)
         return cell if cell == RANDOM and kind.kind == "seed" else accept(declared, cell, name, _no_draw)
 
     def read_structure(cell: Any) -> Any:
-        located_cell = kind.map_files(cell, lambda path, _, where: located(path, base, where), name)
+        cell = _plain(cell)
+        located_cell = kind.map_files(cell, partial(_located, base), name)
         accept(declared, kind.map_files(located_cell, _stand_in), name, _no_draw)
         return located_cell  # not what `accept` returns: a row holds JSON, spans too
 
     return read_scalar if kind.kind in SCALARS else read_structure
+
+
+def _plain(cell: Any) -> Any:
+    """A cell with numbers in place of decimals, as databases write them to parquet."""
+    if isinstance(cell, Decimal):
+        return int(cell) if cell == cell.to_integral_value() else float(cell)
+    if isinstance(cell, list):
+        return [_plain(part) for part in cell]
+    return {name: _plain(part) for name, part in cell.items()} if isinstance(cell, dict) else cell
+
+
+def _located(base: str, path: Any, kind: PortType, where: str) -> str:
+    place = located(path, base, where)
+    if "://" in place and "audio" not in kind.value_kinds:
+        raise InputError(f"{place[:200]!r}", where=where, allowed=f"a local file, for {kind.kind}")
+    return place
 
 
 def opened(

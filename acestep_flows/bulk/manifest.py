@@ -6,18 +6,20 @@ A file that cannot be read at all, or that has a column twice, is refused. `rows
 
 from __future__ import annotations
 
-import csv
 import io
+import itertools
 import json
-import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from acestep_flows.bulk import parquet_rows
+from acestep_flows.bulk.csv_records import CsvRecord, delimiter_of, records
+from acestep_flows.bulk.urls import url_parent
 from acestep_flows.errors import InputError
 from acestep_flows.graph.language.wording import clip, listing
 
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
 MAX_LINE = 16_000_000
 """Bytes. A longer line means that the file is no manifest, or has lost its line breaks."""
 
-BATCH = 1024
+MOST_BLANK = 1000
+"""Blank lines before the column names."""
+
 KINDS = {".parquet": "parquet", ".pq": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".tsv": "tsv"}
 PACKED = (".gz", ".bz2", ".zst", ".lz4")
 _BOMS = (
@@ -36,7 +40,6 @@ _BOMS = (
     (b"\xff\xfe", "UTF-16"),
     (b"\xfe\xff", "UTF-16"),
 )
-_INDEX = re.compile(r"__index_level_\d+__")
 _LOST = re.compile(r"[\udc80-\udcff]")
 
 
@@ -71,8 +74,14 @@ class Manifest:
 
     @property
     def base(self) -> str:
-        """The folder that relative paths in cells start from: the manifest's own; empty for a remote one."""
-        return "" if "://" in self.url else str(Path(self.url).expanduser().absolute().parent)
+        """The folder that relative paths in cells start from: a path, or a URL for one on another file system."""
+        if "://" not in self.url:
+            return str(Path(self.url).expanduser().absolute().parent)
+        from pyarrow import fs
+
+        if not isinstance(self.files, fs.LocalFileSystem):
+            return url_parent(self.url)
+        return str(Path(self.files.from_uri(self.url)[1]).parent)
 
     def columns(self) -> tuple[str, ...] | None:
         """The columns of every row; None for jsonl, where each row has its own.
@@ -91,7 +100,7 @@ class Manifest:
                         raise InputError(what, where=self.url, allowed=listing(names[0]))
                 return _distinct(names[0], self.url)
             with self._stream() as stream:
-                return self._header(csv.reader(_text(stream, self.url), delimiter=self._delimiter, strict=True))
+                return self._header(self._csv_records(stream))
 
     def records(self, columns: Sequence[str] | None = None) -> Iterator[ManifestRow]:
         """Every row in order; of parquet only `columns`.
@@ -109,10 +118,6 @@ class Manifest:
                 else:
                     yield from self._csv(stream)
 
-    @property
-    def _delimiter(self) -> str:
-        return "\t" if self.kind == "tsv" else ","
-
     def _stream(self) -> BinaryIO:
         raw = self.files.open_input_stream(self.paths[0], compression="detect")
         stream = io.BufferedReader(raw, 1 << 20)
@@ -124,37 +129,40 @@ class Manifest:
             stream.read(3)
         return stream
 
-    def _header(self, rows: Iterator[list[str]]) -> tuple[str, ...]:
-        try:
-            header = next(row for row in rows if row)
-        except StopIteration:
-            raise InputError("is empty", where=self.url, allowed="a line of column names, then rows") from None
-        except csv.Error as error:
-            raise InputError(f"line of column names: {error}", where=self.url) from None
-        return _distinct([name.strip() for name in header], self.url)
+    def _csv_records(self, stream: BinaryIO) -> Iterator[CsvRecord]:
+        """The records of a csv or tsv, the line of column names first."""
+        lines = _text(stream, self.url)
+        head = list(itertools.islice(lines, 1))
+        while head and not head[-1].strip():
+            head += itertools.islice(lines, 1)
+            if not head[-1].strip() and len(head) > MOST_BLANK:
+                break
+        usual = "\t" if self.kind == "tsv" else ","
+        delimiter = delimiter_of(head[-1], usual) if head else usual
+        return records(itertools.chain(head, lines), delimiter, MAX_LINE, self.url)
+
+    def _header(self, found: Iterator[CsvRecord]) -> tuple[str, ...]:
+        header = next(found, None)
+        if header is None:
+            raise InputError("is empty", where=self.url, allowed="a line of column names, then rows")
+        if header.problem is not None:
+            raise InputError(f"line of column names: {header.problem}", where=self.url)
+        return _distinct([name.strip() for name in header.cells], self.url)
 
     def _csv(self, stream: BinaryIO) -> Iterator[ManifestRow]:
-        rows = csv.reader(_text(stream, self.url), delimiter=self._delimiter, strict=True)
-        names = self._header(rows)
-        before = rows.line_num
-        while True:
-            try:
-                cells = next(rows)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield ManifestRow(before + 1, problem=f"not readable as csv: {error}")
-                before = max(rows.line_num, before + 1)
+        found = self._csv_records(stream)
+        names = self._header(found)
+        for record in found:
+            if record.problem is not None:
+                yield ManifestRow(record.line, problem=record.problem)
                 continue
-            line, before = before + 1, rows.line_num
-            if not cells:
+            if len(record.cells) != len(names):
+                what = f"{len(record.cells)} cells where there are {len(names)} columns"
+                yield ManifestRow(record.line, problem=what)
                 continue
-            if len(cells) != len(names):
-                yield ManifestRow(line, problem=f"{len(cells)} cells where there are {len(names)} columns")
-                continue
-            filled = {name: cell for name, cell in zip(names, cells, strict=True) if cell}
+            filled = {name: cell for name, cell in zip(names, record.cells, strict=True) if cell}
             lost = [name for name, cell in filled.items() if not cell.isascii() and _LOST.search(cell)]
-            yield ManifestRow(line, filled, f"{listing(lost)}: not UTF-8" if lost else None)
+            yield ManifestRow(record.line, filled, f"{listing(lost)}: not UTF-8" if lost else None)
 
 
 def open_manifest(url: str) -> Manifest:
@@ -274,44 +282,14 @@ def _jsonl(stream: BinaryIO, url: str) -> Iterator[ManifestRow]:
 
 
 def _names(manifest: Manifest, path: str) -> list[str]:
-    import pyarrow.parquet as pq
-
     with manifest.files.open_input_file(path) as file:
-        return [name for name in pq.ParquetFile(file).schema_arrow.names if not _INDEX.fullmatch(name)]
+        return parquet_rows.names_of(file)
 
 
 def _parquet(manifest: Manifest, columns: Sequence[str] | None) -> Iterator[ManifestRow]:
-    import pyarrow.parquet as pq
-
     line = 0
     for path in manifest.paths:
         with manifest.files.open_input_file(path) as file:
-            table = pq.ParquetFile(file)
-            names = [name for name in table.schema_arrow.names if not _INDEX.fullmatch(name)]
-            wanted = names if columns is None else [name for name in names if name in columns]
-            for batch in table.iter_batches(BATCH, columns=wanted):
-                for cells in _rows(batch):
-                    line += 1
-                    yield ManifestRow(line, cells) if isinstance(cells, dict) else ManifestRow(line, problem=cells)
-
-
-def _rows(batch: Any) -> Iterable[dict[str, Any] | str]:
-    try:
-        rows = batch.to_pylist()
-    except (UnicodeDecodeError, ValueError, OverflowError):  # a cell that Python cannot hold: read row by row
-        return (_row(batch.slice(i, 1)) for i in range(batch.num_rows))
-    return ({name: cell for name, cell in cells.items() if not _absent(cell)} for cells in rows)
-
-
-def _row(batch: Any) -> dict[str, Any] | str:
-    try:
-        return {name: cell for name, cell in batch.to_pylist()[0].items() if not _absent(cell)}
-    except UnicodeDecodeError:
-        return "not UTF-8"
-    except (ValueError, OverflowError) as error:
-        return f"a cell that cannot be read: {clip(str(error), 120)}"
-
-
-def _absent(cell: Any) -> bool:
-    """A null; data frames write NaN for it."""
-    return cell is None or (isinstance(cell, float) and math.isnan(cell))
+            for cells in parquet_rows.rows(file, columns, manifest.url, MAX_LINE):
+                line += 1
+                yield ManifestRow(line, cells) if isinstance(cells, dict) else ManifestRow(line, problem=cells)

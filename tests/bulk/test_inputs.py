@@ -143,3 +143,19 @@ def test_music_of_a_row_is_what_its_file_holds(song: Path, tmp_path: Path) -> No
         inputs = {"source": str(path), "tags": "pop", "span": [0, 0.1]}
         assert stand_ins(inputs, declared)["source"].kind == kind
         assert opened(inputs, declared)["source"].kind == kind
+
+
+def test_relative_paths_start_from_the_place_of_a_manifest_at_a_url(tmp_path: Path) -> None:
+    assert located("a/song 1.wav", "s3://bucket/lists?region=eu", "x") == "s3://bucket/lists/a/song%201.wav?region=eu"
+    assert located("../song.wav", "s3://bucket/lists", "x") == "s3://bucket/song.wav"
+    assert located("gs://other/song.wav", "s3://bucket/lists", "x") == "gs://other/song.wav"
+    with pytest.raises(InputError, match="leads out of"):
+        located("../../../song.wav", "s3://bucket/lists", "x")
+    (tmp_path / "song.wav").write_bytes(b"")
+    assert located(str(tmp_path / "song.wav"), "s3://bucket/lists", "x") == str(tmp_path / "song.wav")
+
+
+def test_what_cannot_be_read_from_a_url_is_a_bad_cell() -> None:
+    read = reading(scope("decode").graph.inputs["latents"], "s3://bucket/lists")
+    with pytest.raises(InputError, match=r"latents: 's3://bucket/lists/a\.safetensors' .allowed: a local file"):
+        read("a.safetensors")

@@ -187,6 +187,18 @@ def test_paths_in_rows_start_from_the_manifest(tmp_path: Path) -> None:
     assert found[2].problem
 
 
+def test_paths_start_from_a_manifest_that_is_given_by_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not from the working folder, where another file of that name may be."""
+    lists, elsewhere = tmp_path / "my lists", tmp_path / "elsewhere"
+    for folder in (lists, elsewhere):
+        folder.mkdir()
+        (folder / "song.wav").write_bytes(b"RIFF")
+    monkeypatch.chdir(elsewhere)
+    url = Path(jsonl(lists, [{"latents": "song.wav"}])).as_uri()
+    (row,) = JobRows(open_manifest(url), scope("decode"))
+    assert row.inputs == {"latents": str(lists / "song.wav")}
+
+
 CELLS = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
