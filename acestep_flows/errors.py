@@ -105,6 +105,10 @@ class Conflict(FlowsError):
     status = 409
 
 
+class ChangedJob(Conflict):
+    """The folder of a bulk job holds a job with other rows or options."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """One finding of the graph checker. `line` and `column` count from 1; 0 means unknown."""

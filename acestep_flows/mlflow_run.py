@@ -1,7 +1,8 @@
 """One run in MLflow, written by a thread of its own.
 
 Tracking never delays or stops the work that is tracked. Calls put notes into a queue and return. If MLflow is not
-installed or raises, the tracking ends with one warning.
+installed or cannot be opened, the tracking ends with one warning. A note that cannot be written is told once and
+dropped; after several in a row the tracking ends.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from acestep_flows.errors import FlowsError
 from acestep_flows.optional_packages import how_to_install
 
 if TYPE_CHECKING:
@@ -27,6 +29,10 @@ WAITING = 1000
 """Most notes in the queue; further ones are dropped."""
 PATIENCE = 60.0
 """Seconds that `close` waits for the notes to be written."""
+FAILURES = 10
+"""Notes in a row that cannot be written before the tracking ends: the store may be back before that."""
+EXPERIMENTS = 100
+"""Names that are tried for an experiment, where those before were deleted."""
 LONGEST = 500  # characters of a parameter or of a warning
 
 Note = Callable[["MlflowClient", str], None]
@@ -138,13 +144,27 @@ class TrackedRun:
         try:
             client, run = self._open()
             self._began(run)
-            while (note := self._notes.get()) is not None:
-                note(client, run)
+            self._write_notes(client, run)
             client.set_terminated(run, self._status)
         except ImportError:
             log.warning("no tracking: mlflow is not installed; get it with: %s", how_to_install("tracking"))
         except Exception as error:  # noqa: BLE001 - no failure of a tracking store stops the work
-            log.warning("tracking at %s has ended: %s", self._uri, " ".join(str(error).split())[:LONGEST])
+            log.warning("tracking at %s has ended: %s", self._uri, _brief(error))
+
+    def _write_notes(self, client: MlflowClient, run: str) -> None:
+        """Write notes until `close`. Raises what the store raises, after many failures in a row."""
+        failures, told = 0, False
+        while (note := self._notes.get()) is not None:
+            try:
+                note(client, run)
+                failures = 0
+            except Exception as error:
+                failures += 1
+                if failures == FAILURES:
+                    raise
+                if not told:
+                    log.warning("tracking at %s: not everything is written: %s", self._uri, _brief(error))
+                told = True
 
     def _open(self) -> tuple[MlflowClient, str]:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # telemetry would report every run
@@ -155,7 +175,7 @@ class TrackedRun:
         from mlflow.exceptions import MlflowException
 
         for noisy in ("mlflow", "alembic"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
+            logging.getLogger(noisy).setLevel(logging.ERROR)  # failures are told here, once
         client = MlflowClient(tracking_uri=self._uri)
         if self._run is not None:
             try:
@@ -163,7 +183,20 @@ class TrackedRun:
             except MlflowException:  # another store, or an emptied one
                 self._run = None
         if self._run is None:
-            experiment = client.get_experiment_by_name(self._experiment)
-            id = experiment.experiment_id if experiment else client.create_experiment(self._experiment, self._artifacts)
-            self._run = client.create_run(id, run_name=self._name).info.run_id
+            self._run = client.create_run(self._experiment_id(client), run_name=self._name).info.run_id
         return client, self._run
+
+    def _experiment_id(self, client: MlflowClient) -> str:
+        """The experiment, made where there is none. One that was deleted keeps its name, so the next name is taken."""
+        for number in range(1, EXPERIMENTS + 1):
+            name = self._experiment if number == 1 else f"{self._experiment} ({number})"
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
+                return str(client.create_experiment(name, self._artifacts))
+            if experiment.lifecycle_stage == "active":
+                return str(experiment.experiment_id)
+        raise FlowsError(f"the experiment {self._experiment} was deleted {EXPERIMENTS} times")
+
+
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:LONGEST]

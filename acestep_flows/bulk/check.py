@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -64,6 +64,7 @@ class Checked:
         bad_rows: how many rows cannot be run.
         digests: eight bytes for each row.
         lines: the line of each row.
+        notes: how cells were read where that is not plain to see, with the rows.
     """
 
     source: ManifestSource
@@ -71,6 +72,7 @@ class Checked:
     bad_rows: int
     digests: bytes
     lines: array[int]
+    notes: tuple[Bad, ...] = ()
 
 
 def check(rows: JobRows) -> Checked:
@@ -81,12 +83,15 @@ def check(rows: JobRows) -> Checked:
     """
     digests, lines = bytearray(), array("q")
     reasons: dict[str, list[tuple[int, int]]] = {}
+    notes: dict[str, list[tuple[int, int]]] = {}
     bad_rows = 0
     columns: set[str] = set()
     for row in rows.checked_rows():
         digests += row.digest
         lines.append(row.line)
         columns.update(row.inputs)
+        for note in row.notes:
+            _extend(notes.setdefault(note, []), row.line)
         if row.problem is not None:
             bad_rows += 1
             if row.problem in reasons or len(reasons) < SHOWN:
@@ -96,8 +101,11 @@ def check(rows: JobRows) -> Checked:
         raise InputError("has no rows", where=url, allowed="at least one")
     read_columns = rows.columns if rows.columns is not None else tuple(sorted(columns))
     source = ManifestSource(url, len(lines), tuple(read_columns), hashlib.sha256(digests).hexdigest())
-    bad = tuple(Bad(spans[0][0], problem, _without_first(spans)) for problem, spans in reasons.items())
-    return Checked(source, bad, bad_rows, bytes(digests), lines)
+    return Checked(source, _grouped(reasons), bad_rows, bytes(digests), lines, _grouped(notes))
+
+
+def _grouped(reasons: Mapping[str, Sequence[tuple[int, int]]]) -> tuple[Bad, ...]:
+    return tuple(Bad(spans[0][0], problem, _without_first(spans)) for problem, spans in reasons.items())
 
 
 def _extend(spans: list[tuple[int, int]], line: int) -> None:
@@ -115,7 +123,7 @@ def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return spans
 
 
-def _without_first(spans: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+def _without_first(spans: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
     """The spans without their first line."""
     first, last = spans[0]
     return (*([(first + 1, last)] if last > first else []), *spans[1:])

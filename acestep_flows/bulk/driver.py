@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from acestep_flows.bulk.job import Shard
-from acestep_flows.bulk.job_folder import JobFolder
+from acestep_flows.bulk.journal import Journal
 from acestep_flows.bulk.ledger import Ledger, Standing, Tried, short
+from acestep_flows.bulk.part_lock import part_locked
 from acestep_flows.bulk.progress import JobWatch, ignore_progress
 from acestep_flows.bulk.progress_meter import Meter
 from acestep_flows.bulk.results import JobOutcome, ResultRow
 from acestep_flows.bulk.row_work import Attempt, JobWork, failed
 from acestep_flows.bulk.rows import Row
-from acestep_flows.errors import Conflict, FlowsError, InputError, LostProcess, StorageError
+from acestep_flows.errors import FlowsError, InputError, LostProcess, StorageError
 from acestep_flows.graph.planning.plan import Plan
 
 log = logging.getLogger(__name__)
@@ -46,8 +48,10 @@ class Renderer(Protocol):
 
     def render(
         self, attempts: Sequence[Attempt], routes: Collection[Route], meter: Meter, *, alone: bool
-    ) -> Iterator[AttemptEnd]:
+    ) -> Generator[AttemptEnd, None, None]:
         """The results of attempts, as they end. Attempts without a result were lost with a process.
+
+        It is closed before `close` is called, also where an error or a signal ends it.
 
         Args:
             routes: of all their plans, each once.
@@ -90,15 +94,36 @@ def run_job(
         FlowsError: the processes cannot be started.
     """
     part = shard if shard is not None else Shard()
-    name = f"{part.number}-of-{part.of}"
+    work = replace(work, part=part)
     meter = Meter(len(range(part.number - 1, work.job.rows, part.of)), watch)
-    with contextlib.closing(renderer), _locked(work.job_folder, name):
+    with contextlib.closing(renderer), part_locked(work.job_folder, part):
         work.job_folder.tidy()
-        driver = _Driver(work, renderer, Ledger(work.job_folder, name), meter, retries, again)
+        ledger = Ledger(work.job_folder, f"{part.number}-of-{part.of}")
+        take_over(work.journal, ledger)
+        driver = _Driver(work, renderer, ledger, meter, retries, again)
         interrupted = driver.run_and_commit((row for row in rows if part.holds(row.index)), wave)
         outcome = meter.outcome(interrupted=interrupted)
         watch(outcome.progress)
         return outcome
+
+
+def take_over(journal: Journal, ledger: Ledger) -> None:
+    """Commit the songs that were done when an earlier call was killed, and that it had not committed."""
+    for row in unheard(journal, ledger):
+        ledger.add(row, settled=True)
+    ledger.commit()
+    journal.clear()
+
+
+def unheard(journal: Journal, ledger: Ledger) -> Iterator[ResultRow]:
+    """Songs that are done and not in the tables, each once."""
+    ledger.commit()
+    seen: set[str] | None = None
+    for row in journal.rows():
+        seen = set(ledger.done_ids()) if seen is None else seen
+        if row.id not in seen:
+            seen.add(row.id)
+            yield row
 
 
 class _Driver:
@@ -127,6 +152,9 @@ class _Driver:
             self._run(rows, wave_size)
         except KeyboardInterrupt:
             interrupted = True
+            self.renderer.close()
+            for row in unheard(self.work.journal, self.ledger):
+                self._record(row, settled=True)
         except BaseException:
             with contextlib.suppress(StorageError):
                 self.ledger.commit()
@@ -190,14 +218,16 @@ class _Driver:
     def _render(self, wave: Sequence[Attempt], *, alone: bool) -> None:
         missing = {attempt.row.id: attempt for attempt in wave}
         if wave:
-            for attempt, row in self.renderer.render(wave, self._routes, self.meter, alone=alone):
-                missing.pop(attempt.row.id, None)
-                self._judge(attempt, row)
-                if self.ledger.due:
-                    self.ledger.commit()
+            with contextlib.closing(self.renderer.render(wave, self._routes, self.meter, alone=alone)) as ends:
+                for attempt, row in ends:
+                    missing.pop(attempt.row.id, None)
+                    self._judge(attempt, row)
+                    if self.ledger.due:
+                        self.ledger.commit()
         for attempt in missing.values():
             self._judge_lost(attempt, alone=alone)
         self.ledger.commit()
+        self.work.journal.clear()
 
     def _judge(self, attempt: Attempt, row: ResultRow) -> None:
         """Settle the row, or plan another attempt."""
@@ -246,24 +276,3 @@ class _Driver:
     def _record(self, row: ResultRow, *, settled: bool) -> None:
         self.ledger.add(row, settled=settled)
         self.meter.ended(row, settled=settled)
-
-
-@contextlib.contextmanager
-def _locked(job_folder: JobFolder, name: str) -> Iterator[None]:
-    """Keep other processes from the same part of the job; the lock of a dead process is free."""
-    if job_folder.local is None:
-        yield
-        return
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(job_folder.local / f".lock-{name}")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise Conflict(f"{job_folder.local}: another process works on part {name} of this job") from None
-    except OSError as error:
-        raise StorageError(f"{job_folder.local}: cannot be written: {error.strerror or error}") from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -1,22 +1,25 @@
 """Estimate the cost of a job without running it: forecast a sample of its rows as `graph plan` does, and scale up.
 
-Seconds are what stages took before on this machine, whatever the length of those songs, so they are rough. A stage that
-never ran here is named and not guessed.
+Seconds are what stages took before on this machine, in proportion to the length of the songs where that is known, so
+they are rough. A stage that never ran here is named and not guessed.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from acestep_flows.bulk.inputs import opened
+from acestep_flows.bulk.job import Shard
 from acestep_flows.bulk.rows import JobRows, Row
-from acestep_flows.graph.execution.forecast import Forecast, forecast
+from acestep_flows.graph.execution.forecast import Forecast, NodeForecast, forecast
 from acestep_flows.graph.planning.layout import lay_out
+from acestep_flows.stages.registry import stages as registry
+from acestep_flows.values import MEL_BANDS, MEL_HOP, MODEL_RATE, SAMPLES_PER_FRAME
 
 if TYPE_CHECKING:
     from acestep_flows.bulk.results import ResultRow
@@ -26,6 +29,19 @@ if TYPE_CHECKING:
 SAMPLE = 50
 BYTES_PER_SECOND = {"wav": 176_400, "flac": 125_000, "mp3": 24_000, "ogg": 24_000}
 """Of stereo songs at 44.1 kHz: 16 bit samples, lossless compression, about 192 kbit/s."""
+
+
+BYTES_OF_VALUES: Mapping[str, float] = {
+    "latents": 4 * 8 * 16 * MODEL_RATE / SAMPLES_PER_FRAME,
+    "mel": 4 * 2 * MEL_BANDS * MODEL_RATE / MEL_HOP,
+    "audio": 4 * 2 * MODEL_RATE,
+}
+"""Of one second, by the type of the value."""
+
+SHORTEST_SHARE = 0.05
+"""What a stage takes of its time at least, however much shorter a song is."""
+SHORTEST_TIMED = 0.1
+"""Seconds of the shortest song whose time says something about others."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +72,20 @@ class Price:
     refused: tuple[str, ...] = ()
 
 
-def sample(rows: JobRows, count: int, most: int = SAMPLE) -> list[Row]:
-    """Up to `most` good rows, evenly spread over the `count` that there are."""
+def missing(shard: Shard, settled: Collection[str] = ()) -> Callable[[Row], bool]:
+    """Whether a row is still to be made: it is good, of the part, and not among the ids that are settled."""
+    return lambda row: row.problem is None and shard.holds(row.index) and row.id not in settled
+
+
+def sample(
+    rows: Iterable[Row], count: int, most: int = SAMPLE, wanted: Callable[[Row], bool] = lambda row: True
+) -> list[Row]:
+    """Up to `most` good rows that are wanted, evenly spread over the `count` that there are."""
     step = max(1, count // most)
     chosen: list[Row] = []
     following = 0
     for row in rows:
-        if row.index >= following and row.problem is None:
+        if row.index >= following and row.problem is None and wanted(row):
             chosen.append(row)
             following += step
             if len(chosen) == most:
@@ -77,16 +100,18 @@ def price(
     pool: Pool,
     audio: str = "flac",
     seen: Mapping[str, float] | None = None,
+    wanted: Callable[[Row], bool] = lambda row: True,
 ) -> Price:
     """What `count` rows would take on the processes of `pool`, from the timings and the cache of `scheduler`.
 
     Args:
         seen: seconds by stage that rows of this job took; they go before those of other songs.
+        wanted: whether a row is among these.
 
     Raises:
         InputError: an input file of a sampled row is gone.
     """
-    chosen = sample(rows, count)
+    chosen = sample(rows, count, wanted=wanted)
     return asyncio.run(_price(rows, chosen, count, scheduler, pool, audio, seen or {}))
 
 
@@ -110,7 +135,9 @@ class _Sample:
     unknown: set[str] = field(default_factory=set)
     refused: list[str] = field(default_factory=list)
 
-    def add(self, row: Row, row_forecast: Forecast, pool: Pool, seen: Mapping[str, float]) -> None:
+    def add(
+        self, row: Row, row_forecast: Forecast, pool: Pool, seen: Mapping[str, float], length: float | None
+    ) -> None:
         self.nodes.update(node.fate for node in row_forecast.nodes)
         self.refused += [f"line {row.line}: {problem}" for problem in _problems(row_forecast)]
         computed = Counter(node.stage for node in row_forecast.nodes if node.fate == "computed")
@@ -120,6 +147,8 @@ class _Sample:
                 seconds = seen[node.stage] / computed[node.stage]
             elif node.fate == "computed" and seconds is None:
                 self.unknown.add(node.stage)
+            elif seconds and length is not None:
+                seconds *= _share_of_length(node, length)
             home = pool.home_of[node.stage]
             self.busy[home] = self.busy.get(home, 0.0) + (seconds or 0.0)
 
@@ -136,7 +165,7 @@ async def _price(
     sums = _Sample()
     for row in chosen:
         plan = lay_out(rows.scope, opened(row.inputs, rows.declared))
-        sums.add(row, await forecast(plan, scheduler), pool, seen)
+        sums.add(row, await forecast(plan, scheduler), pool, seen, _seconds(rows, row))
     scale = count / max(1, len(chosen))
     busy = {name: seconds * scale for name, seconds in sums.busy.items()}
     lengths = [_seconds(rows, row) for row in chosen]
@@ -185,6 +214,16 @@ def price_lines(price: Price, per_hour: float | None = None) -> Iterator[str]:
     else:
         yield "music: length not known before the run"
     yield from (f"would fail: {reason}" for reason in price.refused)
+
+
+def _share_of_length(node: NodeForecast, length: float) -> float:
+    """How long a song is, by the songs that its stage was timed with: these are known by the bytes of its outputs."""
+    types = [port.type.kind for port in registry()[node.stage].outputs().values()]
+    kinds = [kind for kind in types if kind in BYTES_OF_VALUES]
+    if node.nbytes is None or len(kinds) != 1:
+        return 1.0
+    timed = node.nbytes / BYTES_OF_VALUES[kinds[0]]
+    return max(SHORTEST_SHARE, length / timed) if timed >= SHORTEST_TIMED else 1.0
 
 
 def _problems(row_forecast: Forecast) -> list[str]:

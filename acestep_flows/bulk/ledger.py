@@ -197,7 +197,7 @@ class Ledger:
         if not small:
             return
         whole = pa.concat_tables([content for _, content in small])
-        gathered = _once(whole, name, self._done_ids() if name == DEAD else frozenset())
+        gathered = _once(whole, name, self.done_ids() if name == DEAD else frozenset())
         if gathered.num_rows:
             self._write(name, gathered)
         for file, _ in small:
@@ -219,7 +219,8 @@ class Ledger:
                     seen.add(key)
                     yield row
 
-    def _done_ids(self) -> frozenset[str]:
+    def done_ids(self) -> frozenset[str]:
+        """The rows that are done, or have the song of another row. Raises StorageError."""
         return frozenset(id for part in self._tables(RESULTS, ["id"]) for id in part.column("id").to_pylist())
 
     def _write(self, name: str, content: pa.Table) -> None:

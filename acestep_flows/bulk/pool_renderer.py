@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Sequence
 
 from acestep_flows.bulk.driver import AttemptEnd, Route
 from acestep_flows.bulk.progress_meter import Meter
@@ -37,7 +37,7 @@ class PoolRenderer:
 
     def render(
         self, attempts: Sequence[Attempt], routes: Collection[Route], meter: Meter, *, alone: bool
-    ) -> Iterator[AttemptEnd]:
+    ) -> Generator[AttemptEnd, None, None]:
         """Results of the attempts, as they arrive."""
         from acestep_flows.runtime.bulk.pipeline import cpus_for, gpus_for, legs_for, pipeline
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from acestep_flows.bulk.check import Checked, difference
 from acestep_flows.bulk.job import FILE, BulkJob, read_job, to_text
-from acestep_flows.errors import Conflict
+from acestep_flows.errors import ChangedJob
 from acestep_flows.graph.language.wording import clip
 
 DIGESTS = "job.rows"
@@ -53,7 +53,7 @@ def begin(files: Files, job: BulkJob, checked: Checked, *, upgrade: bool = False
             Rows that are done stay as they are.
 
     Raises:
-        Conflict: the folder holds another job.
+        ChangedJob: the folder holds another job.
         InputError: the `job.json` there cannot be read.
         StorageError: the folder cannot be written.
     """
@@ -67,7 +67,7 @@ def begin(files: Files, job: BulkJob, checked: Checked, *, upgrade: bool = False
         before = replace(before, digest=job.digest, content=job.content, stages=job.stages)
     changes = list(differences(before, job, digests, checked))
     if changes:
-        raise Conflict("\n  ".join(_refusal(before, job, changes)))
+        raise ChangedJob("\n  ".join(_refusal(before, job, changes)))
     if upgrade:
         files.write(FILE, to_text(job).encode("utf-8", "surrogatepass"))
     return True
@@ -96,7 +96,8 @@ def differences(before: BulkJob, now: BulkJob, digests: bytes, checked: Checked)
     yield from (f"stage versions: {line}" for line in _changes(before.stages, now.stages))
     old, new = before.as_json(), now.as_json()
     for name, option in _OPTIONS.items():
-        yield from (f"{option}: {line}" for line in _changes(old[name], new[name]))
+        advice = " (a job has one, also in all its parts)" if name in ("layout", "audio", "embed") else ""
+        yield from (f"{option}: {line}{advice}" for line in _changes(old[name], new[name]))
 
 
 def _read(content: bytes) -> BulkJob:

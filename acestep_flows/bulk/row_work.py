@@ -13,8 +13,9 @@ from acestep_flows.bulk.fingerprint import fingerprint
 from acestep_flows.bulk.gates import judge
 from acestep_flows.bulk.identity import audio_folder
 from acestep_flows.bulk.inputs import opened, stand_ins
-from acestep_flows.bulk.job import BulkJob
+from acestep_flows.bulk.job import BulkJob, Shard
 from acestep_flows.bulk.job_folder import JobFolder
+from acestep_flows.bulk.journal import Journal
 from acestep_flows.bulk.measurements import measure_song
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.bulk.rows import Row
@@ -88,16 +89,24 @@ class JobWork:
         job_folder: where its files are.
         weights: which weights; None where a server renders.
         extras: folders with adapters and control branches, beside the weights'.
+        part: the rows that are worked on.
     """
 
     job: BulkJob
     job_folder: JobFolder
     weights: Weights | None = None
     extras: tuple[str, ...] = ()
+    part: Shard = field(default_factory=Shard)
     _cache: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return JobWork, (self.job, self.job_folder, self.weights, self.extras)
+        return JobWork, (self.job, self.job_folder, self.weights, self.extras, self.part)
+
+    @property
+    def journal(self) -> Journal:
+        """Where songs that are done are noted."""
+        journal: Journal = self._cache.setdefault("journal", Journal(self.job_folder, self.part))
+        return journal
 
     @property
     def scope(self) -> Scope:
@@ -190,7 +199,9 @@ class JobWork:
             content = encode_output(audio, row.id, self.job.audio, recipe_json).content
         path = self.path(attempt.row)
         self.job_folder.write(path, content)
-        return replace(row, status="done", audio_path=path, audio_bytes=len(content), finished=time.time())
+        row = replace(row, status="done", audio_path=path, audio_bytes=len(content), finished=time.time())
+        self.journal.note(row)
+        return row
 
     def path(self, row: Row) -> str:
         """The audio file of a row, relative to the job's folder."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from acestep_flows.bulk import identity, seeds
@@ -24,6 +24,7 @@ from acestep_flows.graph.language.types import Declaration
 from acestep_flows.graph.language.wording import clip
 from acestep_flows.graph.records.graph_content import graph_scope
 from acestep_flows.values import canonical_json
+from acestep_flows.wording.typed_text import with_line_breaks
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class CheckedRow:
         line, id, problem: as a `Row` has them.
         inputs: those of the row itself.
         digest: of its id and inputs, or of its cells where there is a problem.
+        notes: how its cells are read where that is not plain to see.
     """
 
     line: int
@@ -66,6 +68,7 @@ class CheckedRow:
     inputs: dict[str, Any]
     problem: str | None
     digest: bytes
+    notes: tuple[str, ...] = ()
 
 
 class JobRows:
@@ -78,9 +81,14 @@ class JobRows:
         sweeps: values that multiply every row.
         ignored: columns of the manifest that are no inputs and are allowed; `*`: all of these.
         seed: what random seeds are derived from.
+        strict: refuse a manifest with wrong columns. Otherwise they are told by `column_faults`, and rows are read
+            without them.
+
+    Attributes:
+        column_faults: what is wrong with the columns of the whole manifest, where every row has the same.
 
     Raises:
-        InputError: columns that are no inputs, or inputs given twice; all of them are named.
+        InputError: columns that are no inputs or are missing, or inputs given twice; all of them are named.
     """
 
     def __init__(
@@ -92,6 +100,7 @@ class JobRows:
         sweeps: Sequence[Sweep] = (),
         ignored: Sequence[str] = (),
         seed: int = 0,
+        strict: bool = True,
     ) -> None:
         self.manifest, self.scope, self.sweeps = manifest, scope, tuple(sweeps)
         self.declared: Mapping[str, Declaration] = scope.graph.inputs
@@ -99,7 +108,10 @@ class JobRows:
         self._seed, self._ignored = seed, frozenset(ignored)
         self._reserved = _reserved(self.constants, self.sweeps)
         self._limits = InputLimits(scope)
-        self.columns = self._columns()
+        self._absent: list[str] = []  # columns that the whole manifest lacks
+        self.columns, self.column_faults = self._columns()
+        if strict and self.column_faults:
+            raise InputError("; ".join(self.column_faults), where=manifest.url if manifest is not None else "")
         base = manifest.base if manifest is not None else ""
         self._readers: dict[str, ReadCell] = {
             name: self._reader(declared, base) for name, declared in self.declared.items() if name not in self._reserved
@@ -157,7 +169,7 @@ class JobRows:
                 while lines.setdefault(hash(id), record.line) != record.line:
                     number += 1
                     id = f"{row.id}-{number}"
-            yield CheckedRow(record.line, id, row.inputs, problem, row.digest)
+            yield replace(row, id=id, problem=problem)
 
     def _records(self) -> Iterator[ManifestRow]:
         if self.manifest is None:
@@ -175,12 +187,12 @@ class JobRows:
                     inputs[name] = self._readers[name](cell)
                 elif name == ID and ID not in self._ignored:
                     id = identity.given_id(cell)
-                elif fault := self._unknown(name):
+                elif self.columns is None and (fault := self._unknown(name)):
                     faults.append(fault)
             except InputError as error:
                 faults.append(str(error))
         if record.problem is None:
-            faults += self._missing(record.cells)
+            faults += (self._missing_fault(name) for name in self._missing(record.cells) if name not in self._absent)
         if not faults:
             faults += self._limits.faults(inputs)
         if not faults:
@@ -193,7 +205,24 @@ class JobRows:
             return CheckedRow(record.line, id or digest.hexdigest()[:20], cells, "; ".join(faults), digest.digest()[:8])
         text = canonical_json(inputs)
         digest = hashlib.sha256(f"{id}{text}".encode("utf-8", "surrogatepass"))
-        return CheckedRow(record.line, id or digest.hexdigest()[:20], inputs, None, digest.digest()[:8])
+        notes = self._read_line_breaks(inputs)
+        return CheckedRow(record.line, id or digest.hexdigest()[:20], inputs, None, digest.digest()[:8], notes)
+
+    def _read_line_breaks(self, inputs: dict[str, Any]) -> tuple[str, ...]:
+        r"""Read each literal `\n` in a cell of a csv as a line break, as --set does; what is told of that.
+
+        The row keeps the id and the digest that it has without this. JSON and parquet have line breaks of their own, so
+        there it is only told.
+        """
+        notes = []
+        for name, cell in inputs.items():
+            if self.declared[name].type.kind == "text" and "\\n" in cell and (text := with_line_breaks(cell)) != cell:
+                if self.manifest is not None and self.manifest.textual:
+                    inputs[name] = text
+                    notes.append(rf"{name}: \n is read as a line break")
+                else:
+                    notes.append(rf"{name}: \n is two characters, not a line break")
+        return tuple(notes)
 
     def _reader(self, declared: Declaration, base: str) -> ReadCell:
         read = reading(declared, base)
@@ -204,31 +233,35 @@ class JobRows:
             return read
         return lambda cell: read(text_cells.read(cell, kind, name, unit))
 
-    def _missing(self, cells: Mapping[str, Any]) -> Iterator[str]:
-        for name, declared in self.declared.items():
-            if declared.required and name not in cells and name not in self._reserved:
-                yield f"{name}: missing (allowed: {declared.type.words})"
+    def _missing(self, cells: Iterable[str]) -> list[str]:
+        """The required inputs that neither cells nor options give."""
+        given = {*cells, *self._reserved}
+        return [name for name, declared in self.declared.items() if declared.required and name not in given]
+
+    def _missing_fault(self, name: str) -> str:
+        return f"{name}: missing (allowed: {self.declared[name].type.words})"
 
     def _unknown(self, name: str) -> str | None:
         """What is wrong with a column that is no input; None where it is ignored."""
         if name in self._ignored or ("*" in self._ignored and name not in self._reserved):
             return None
         if name in self._reserved:
-            return f"column {name} is given by {self._reserved[name]} too"
+            option = self._reserved[name]
+            advice = f"leave out one of them (--ignore {shlex.quote(name)} leaves out the column)"
+            return f"column {name} is given by {option} too; {advice}"
         return f"{unknown_input(name, self.declared, more=[ID])}; --ignore {shlex.quote(name)} leaves it out"
 
-    def _columns(self) -> tuple[str, ...] | None:
+    def _columns(self) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+        """The columns of the manifest, and what is wrong with them."""
         if self.manifest is None:
-            return ()
+            return (), ()
         columns = self.manifest.columns()
-        if columns is not None:
-            faults = [self._unknown(name) for name in columns if name not in self._inputs()]
-            if any(faults):
-                raise InputError("; ".join(filter(None, faults)), where=self.manifest.url)
-            absent = list(self._missing(dict.fromkeys(columns)))
-            if absent:
-                raise InputError("; ".join(absent), where=self.manifest.url, allowed="a column, or --set")
-        return columns
+        if columns is None:
+            return None, ()
+        unknown = filter(None, (self._unknown(name) for name in columns if name not in self._inputs()))
+        self._absent = self._missing(columns)
+        absent = (f"{self._missing_fault(name)}; a column or --set gives it" for name in self._absent)
+        return columns, (*unknown, *absent)
 
     def _inputs(self) -> set[str]:
         return {ID, *self.declared} - self._reserved.keys()

@@ -6,7 +6,7 @@ import hashlib
 import tempfile
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
@@ -57,7 +57,7 @@ class ServerRenderer:
 
     def render(
         self, attempts: Sequence[Attempt], routes: Collection[Route], meter: Meter, *, alone: bool
-    ) -> Iterator[AttemptEnd]:
+    ) -> Generator[AttemptEnd, None, None]:
         """Results of the attempts, as they end. The server tries calls alone by itself, so `alone` has no effect."""
         meter.begin({SERVER: self._concurrency})
         waiting = iter(attempts)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -141,9 +143,35 @@ def tracking(
         yield None
         return
     artifacts = None
-    if uri is None and local is not None:
-        uri, artifacts = f"sqlite:///{local / DATABASE}", (local / ARTIFACTS).as_uri()
-    assert uri is not None
+    with ExitStack() as stack:
+        if uri is None and local is not None:
+            uri, artifacts = stack.enter_context(_database(local)), (local / ARTIFACTS).as_uri()
+        assert uri is not None
+        yield from _tracked(uri, artifacts, job_folder, job, shard, more or {}, totals)
+
+
+@contextmanager
+def _database(folder: Path) -> Iterator[str]:
+    """The URI of the database in a folder. Where a URI cannot hold the path, it goes through a link for as long."""
+    if not set("?%#") & set(str(folder)):
+        yield f"sqlite:///{folder / DATABASE}"
+        return
+    with tempfile.TemporaryDirectory(prefix="acestep-flows-") as scratch:
+        link = Path(scratch, "job")
+        link.symlink_to(folder, target_is_directory=True)
+        yield f"sqlite:///{link / DATABASE}"
+
+
+def _tracked(
+    uri: str,
+    artifacts: str | None,
+    job_folder: JobFolder,
+    job: BulkJob,
+    shard: Shard | None,
+    more: Mapping[str, object],
+    totals: Totals,
+) -> Iterator[JobTracking]:
+    """The tracking of a job in a store; it is closed in the end."""
     where = "tracking.json" if shard is None or shard.of == 1 else f"tracking-{shard.number}-of-{shard.of}.json"
     before = _before(job_folder, where)
 
@@ -155,7 +183,7 @@ def tracking(
     same = str(before.get("uri", "")).endswith(f"/{DATABASE}") if artifacts is not None else before.get("uri") == uri
     track = JobTracking(uri, EXPERIMENT, name, run=before["run"] if same else None, artifacts=artifacts, began=began)
     track.before = totals
-    track.params(_params(job, shard) | dict(more or {}))
+    track.params(_params(job, shard) | dict(more))
     track.artifact("graph.json", json.dumps(dict(job.content), indent=1, ensure_ascii=False).encode())
     if job.source.url:
         track.lineage(Lineage(job.source.url.rpartition("/")[2], job.source.url, job.source.digest, "manifest"))

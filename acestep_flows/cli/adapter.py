@@ -10,7 +10,6 @@ import click
 from acestep_flows.settings import read_settings
 from acestep_flows.weights.choose import choose_weights
 
-EXISTING = click.Path(exists=True, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
@@ -20,14 +19,18 @@ def adapter() -> None:
 
 
 @adapter.command()
-@click.argument("path", type=EXISTING)
+@click.argument("name", metavar="PATH|NAME")
 @click.option("--checkpoint", metavar="DIR|ORG/NAME", help="Check that it is for this checkpoint.")
-def inspect(path: Path, checkpoint: str | None) -> None:
-    """Show layers, ranks, scaling and size of an adapter, in any format that is read."""
+def inspect(name: str, checkpoint: str | None) -> None:
+    """Show layers, ranks, scaling and size of an adapter, in any format that is read.
+
+    NAME is one that is installed beside the weights, as --set adapter=NAME takes it.
+    """
     from acestep_flows.model.adapters import Adapter
     from acestep_flows.model.layout import TRANSFORMER
     from acestep_flows.training.adapters.files import describe
 
+    path = _found(name, checkpoint)
     content = Adapter.read(path)
     if checkpoint is not None:
         opened = choose_weights(read_settings(), checkpoint).open()
@@ -36,7 +39,7 @@ def inspect(path: Path, checkpoint: str | None) -> None:
 
 
 @adapter.command()
-@click.argument("adapters", nargs=-1, required=True, metavar="PATH[=WEIGHT]...")
+@click.argument("adapters", nargs=-1, required=True, metavar="PATH|NAME[=WEIGHT]...")
 @click.option("--checkpoint", metavar="DIR|ORG/NAME", required=True, help="The checkpoint that they are for.")
 @click.option("--out", type=FOLDER, required=True, help="Folder of the new checkpoint.")
 def merge(adapters: tuple[str, ...], checkpoint: str, out: Path) -> None:
@@ -46,26 +49,28 @@ def merge(adapters: tuple[str, ...], checkpoint: str, out: Path) -> None:
     """
     from acestep_flows.training.adapters.merge import merge as run
 
-    run(choose_weights(read_settings(), checkpoint).open(), [_weighted(argument) for argument in adapters], out)
+    weighted = [_weighted(argument) for argument in adapters]
+    found = [(_found(name, checkpoint), weight) for name, weight in weighted]
+    run(choose_weights(read_settings(), checkpoint).open(), found, out)
     click.echo(out)
 
 
 @adapter.command()
-@click.argument("path", type=EXISTING)
+@click.argument("name", metavar="PATH|NAME")
 @click.option("--out", type=FOLDER, required=True, help="Folder to write to.")
 @click.option("--to", "form", type=click.Choice(["acestep", "peft"]), default="acestep", show_default=True)
 @click.option("--alpha", type=float, help="Scaling, where the file names none.")
 @click.option("--rslora", is_flag=True, help="With --alpha: divide by the square root of the rank (rsLoRA).")
 @click.option("--fold", is_flag=True, help="Multiply the scaling into the matrices, for loaders that read no metadata.")
 @click.option("--dtype", type=click.Choice(["keep", "float32", "bfloat16"]), default="keep", show_default=True)
-def convert(path: Path, out: Path, form: str, alpha: float | None, rslora: bool, fold: bool, dtype: str) -> None:
+def convert(name: str, out: Path, form: str, alpha: float | None, rslora: bool, fold: bool, dtype: str) -> None:
     """Convert an adapter from peft, diffusers or kohya to the published format, or from that to peft's."""
     import torch
 
     from acestep_flows.model.adapters import Adapter
     from acestep_flows.training.adapters.files import folded, rounded, write
 
-    content = Adapter.read(path, alpha, rslora)
+    content = Adapter.read(_found(name), alpha, rslora)
     if fold:
         content = folded(content)
     if dtype != "keep":
@@ -73,11 +78,18 @@ def convert(path: Path, out: Path, form: str, alpha: float | None, rslora: bool,
     click.echo(write(content, out, "peft" if form == "peft" else "acestep"))
 
 
-def _weighted(argument: str) -> tuple[Path, float]:
-    path, equals, weight = argument.rpartition("=")
+def _found(name: str, checkpoint: str | None = None) -> Path:
+    """The adapter at a path, or the one of that name beside the weights, as --set adapter= takes it."""
+    path = Path(name)
+    return path if path.exists() else choose_weights(read_settings(), checkpoint).open().extras.find("adapters", name)
+
+
+def _weighted(argument: str) -> tuple[str, float]:
+    """An adapter and its weight."""
+    name, equals, weight = argument.rpartition("=")
     if equals and not Path(argument).exists():
         try:
-            return Path(path), float(weight)
+            return name, float(weight)
         except ValueError:
             raise click.BadParameter(f"{weight!r} is not a number", param_hint="PATH=WEIGHT") from None
-    return Path(argument), 1.0
+    return argument, 1.0

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from acestep_flows.cli.bulk_rows import RowOptions, bad_rows_content, tell_rows
 from acestep_flows.cli.json_output import print_json
-from acestep_flows.cli.terminal import INTERRUPTED
+from acestep_flows.cli.stop_signals import StopSignal, sigterm_as_interrupt
+from acestep_flows.cli.terminal import GIVEN_UP
 from acestep_flows.errors import InputError
 from acestep_flows.optional_packages import how_to_install, is_missing, require
 from acestep_flows.settings import read_settings
@@ -70,23 +72,32 @@ class BulkCommand:
 
     def run(self) -> None:
         """Check everything, render the missing rows, then write data set and report."""
+        stop = StopSignal()
+        try:
+            with sigterm_as_interrupt(stop):
+                self._run(stop)
+        except KeyboardInterrupt:
+            click.echo("stopped; the same command goes on", err=True)
+            sys.exit(stop.exit_code)
+
+    def _run(self, stop: StopSignal) -> None:
         self._refuse_contradictions()
         self._require_packages()
         from acestep_flows.bulk.gates import parse_gate
-        from acestep_flows.bulk.job import parse_shard
+        from acestep_flows.bulk.job import Shard, parse_shard
         from acestep_flows.bulk.job_folder import JobFolder
 
         gates = tuple(parse_gate(text) for text in self.gates)
-        shard = parse_shard(self.shard) if self.shard else None
+        shard = parse_shard(self.shard) if self.shard else Shard()
         job_folder = JobFolder(self.out)
         rows, checked = self._rows()
         pool, weights = self._pool_and_weights()
         job = self._job(rows, checked, gates, weights)
         if self.dry_run:
-            self._price(rows, job, job_folder, shard, pool, weights)
+            self._price(rows, checked, job_folder, shard, pool, weights)
             return
         outcome, finished = self._render(rows, checked, job, job_folder, shard, pool, weights)
-        self._tell(job, job_folder, outcome, finished)
+        self._tell(job_folder, outcome, finished, stop)
 
     def _refuse_contradictions(self) -> None:
         pool = self.pool != AUTO
@@ -121,36 +132,11 @@ class BulkCommand:
     def _rows(self) -> tuple[JobRows, Checked]:
         """The rows, each of them checked; bad rows are listed on stderr."""
         from acestep_flows.bulk.check import check
-        from acestep_flows.bulk.inputs import PathReader
-        from acestep_flows.bulk.manifest import open_manifest
-        from acestep_flows.bulk.prepare import check_request
-        from acestep_flows.bulk.rows import JobRows
-        from acestep_flows.bulk.sweep import parse_sweep
-        from acestep_flows.cli.set_inputs import InputForms
-        from acestep_flows.graph.checking.check import checked as checked_graph
-        from acestep_flows.graph.library import Library
-        from acestep_flows.stages.registry import stages
 
-        library = Library(self.folders)
-        scope = checked_graph(library.load(self.name), stages(), library.nested)
-        check_request(scope, self.output, bool(self.gates), self.retakes)
-        declared = scope.graph.inputs
-        rows = JobRows(
-            open_manifest(self.manifest) if self.manifest else None,
-            scope,
-            constants=InputForms.of(declared, values=False).read(PathReader(), self.assignments),
-            sweeps=[parse_sweep(text, declared) for text in self.sweeps],
-            ignored=self.ignored,
-            seed=self.seed,
-        )
+        options = {name: getattr(self, name) for name in RowOptions.__dataclass_fields__ if name != "gated"}
+        rows = RowOptions(gated=bool(self.gates), **options).read()
         checked = check(rows)
-        for bad in checked.bad:
-            click.echo(bad, err=True)
-        if hidden := checked.bad_rows - sum(bad.rows for bad in checked.bad):
-            click.echo(f"and {hidden} more", err=True)
-        if checked.bad_rows and self.on_bad_row == "refuse":
-            what = f"{checked.bad_rows} of {checked.source.rows} rows cannot be rendered"
-            raise InputError(what, where=self.manifest, allowed="good rows, or --on-bad-row skip")
+        tell_rows(rows, checked, skip=self.on_bad_row == "skip", as_json=self.as_json)
         return rows, checked
 
     def _pool_and_weights(self) -> tuple[Pool | None, Weights | None]:
@@ -194,32 +180,35 @@ class BulkCommand:
     def _price(
         self,
         rows: JobRows,
-        job: BulkJob,
+        checked: Checked,
         job_folder: JobFolder,
-        shard: Shard | None,
+        shard: Shard,
         pool: Pool | None,
         weights: Weights | None,
     ) -> None:
-        from acestep_flows.bulk.estimate import price, price_lines, seconds_seen
+        from acestep_flows.bulk.estimate import missing, price, price_lines, seconds_seen
         from acestep_flows.bulk.ledger import Ledger
         from acestep_flows.session import Session
 
         assert pool is not None
         assert weights is not None
         ledger = Ledger(job_folder)
-        settled = len(ledger.standing(again=self.again).settled)
-        wanted = len(range(shard.number - 1, job.rows, shard.of)) if shard is not None else job.rows - settled
+        settled = ledger.standing(again=self.again).settled
         placement = pool.processes[pool.home_of["sample"]].placement
         with Session(weights, placement) as session:
-            cost = price(rows, max(0, wanted), session.scheduler, pool, self.audio, seconds_seen(ledger.rows()))
+            wanted = missing(shard, settled)
+            count = sum(map(wanted, rows))
+            cost = price(rows, count, session.scheduler, pool, self.audio, seconds_seen(ledger.rows()), wanted)
         if self.as_json:
             money = {} if self.price_per_hour is None else {"cost": cost.hours * self.price_per_hour}
-            print_json({"rows_done": settled, **asdict(cost), **money})
+            print_json({"rows_done": len(settled), **asdict(cost), **money, **bad_rows_content(checked)})
             return
         if settled:
-            click.echo(f"{settled} rows are done")
+            click.echo(f"{len(settled)} rows are done")
         for line in price_lines(cost, self.price_per_hour):
             click.echo(line)
+        if checked.bad_rows:
+            click.echo(f"{checked.bad_rows} rows cannot be rendered and are skipped")
 
     def _render(
         self,
@@ -227,13 +216,12 @@ class BulkCommand:
         checked: Checked,
         job: BulkJob,
         job_folder: JobFolder,
-        shard: Shard | None,
+        shard: Shard,
         pool: Pool | None,
         weights: Weights | None,
     ) -> tuple[JobOutcome, Finished | None]:
         from acestep_flows.bulk.driver import run_job
         from acestep_flows.bulk.finish import finish
-        from acestep_flows.bulk.job import Shard
         from acestep_flows.bulk.ledger import Ledger
         from acestep_flows.bulk.resume import begin
         from acestep_flows.bulk.row_work import JobWork
@@ -243,10 +231,10 @@ class BulkCommand:
         job_folder.prepare()
         if begin(job_folder, job, checked, upgrade=self.upgrade) and not self.quiet:
             click.echo("the job goes on", err=True)
-        work = JobWork(job, job_folder, weights, pool.extras if pool is not None else ())
+        work = JobWork(job, job_folder, weights, pool.extras if pool is not None else (), shard)
         more = {"pool": pool.model_dump_json() if pool is not None else self.via}
         with ExitStack() as stack:
-            before = Ledger(job_folder).totals(shard if shard is not None else Shard())
+            before = Ledger(job_folder).totals(shard)
             track = stack.enter_context(tracking(self._tracking(), job_folder, job, shard, more, before))
             with show_job(self.quiet) as show:
 
@@ -275,15 +263,13 @@ class BulkCommand:
         assert pool is not None
         return PoolRenderer(work, pool, address=self.address)
 
-    def _tell(self, job: BulkJob, job_folder: JobFolder, outcome: JobOutcome, finished: Finished | None) -> None:
+    def _tell(self, job_folder: JobFolder, outcome: JobOutcome, finished: Finished | None, stop: StopSignal) -> None:
         from acestep_flows.bulk.formats import FOLDER as FOLDER_OF_SET
 
         progress = outcome.progress
         if finished is None:
             click.echo(f"stopped with {progress.left} rows to go; the same command goes on", err=True)
-            sys.exit(INTERRUPTED)
-        if progress.failed:
-            click.echo(f"{progress.failed} rows were given up; {job_folder.url}/dead-letters says why", err=True)
+            sys.exit(stop.exit_code)
         if outcome.duplicates:
             have = "row has" if outcome.duplicates == 1 else "rows have"
             click.echo(f"{outcome.duplicates} {have} the song of another row: the inputs are the same", err=True)
@@ -291,3 +277,7 @@ class BulkCommand:
             click.echo(f"{len(finished.alike)} songs sound like earlier ones", err=True)
         for path in (FOLDER_OF_SET, finished.report):
             click.echo(f"{job_folder.url}/{path}")
+        if progress.failed:
+            were = "row was" if progress.failed == 1 else "rows were"
+            click.echo(f"{progress.failed} {were} given up; {job_folder.url}/dead-letters says why", err=True)
+            sys.exit(GIVEN_UP)

@@ -17,6 +17,7 @@ import click
 from acestep_flows.cli.usage_errors import one_line
 from acestep_flows.errors import (
     Cancelled,
+    ChangedJob,
     CheckpointError,
     DeadlineExceeded,
     DownloadError,
@@ -35,6 +36,7 @@ EXIT_CODES: dict[type[FlowsError], int] = {
     InputError: 2,
     GraphError: 2,
     NotFound: 2,
+    ChangedJob: 2,
     StorageError: 4,
     DownloadError: 5,
     Unreachable: 5,
@@ -43,13 +45,16 @@ EXIT_CODES: dict[type[FlowsError], int] = {
     Cancelled: 130,
 }
 """2 is also click's code for a wrong option; 1 is everything else."""
+GIVEN_UP = 8
+"""Of `bulk`: the job is done, but for rows that were given up."""
 INTERRUPTED = 130
 TERMINATED = 143
 BUG = 70
 
 EXIT_CODES_HELP = (
     "Exit codes: 0 done, 1 failed, 2 wrong input or graph, 3 weights missing or damaged, 4 cannot write, "
-    "5 cannot download or reach the server, 6 a stage failed, 7 deadline passed, 130 interrupted, 143 terminated."
+    "5 cannot download or reach the server, 6 a stage failed, 7 deadline passed, 8 rows of a job were given up, "
+    "130 interrupted, 143 terminated."
 )
 
 

@@ -31,6 +31,7 @@ def rows_in(
     **options: Any,
 ) -> tuple[JobWork, JobRows]:
     """A job that has been begun in `folder / "out"`, and its rows."""
+    folder.mkdir(exist_ok=True)
     manifest = folder / "manifest.jsonl"
     manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
     library = Library()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ class Pretence:
 
     def render(
         self, attempts: Sequence[Attempt], routes: Collection[Route], meter: Meter, *, alone: bool
-    ) -> Iterator[AttemptEnd]:
+    ) -> Generator[AttemptEnd, None, None]:
         assert set(routes) == {("all",)}
         self.waves.append([one.row.id for one in attempts])
         self.alone += [one.row.id for one in attempts if alone]
@@ -198,6 +199,96 @@ def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
     assert renderer.waves == [["r2", "r3"]]
 
 
+def store(work: JobWork, one: Attempt, row: ResultRow) -> ResultRow:
+    """As a process that renders stores a song."""
+    path = work.path(one.row)
+    work.job_folder.write(path, b"song")
+    done = replace(row, audio_path=path, audio_bytes=4)
+    work.journal.note(done)
+    return done
+
+
+def test_songs_that_are_done_and_not_told_yet_count_after_ctrl_c(tmp_path: Path) -> None:
+    """Processes are ahead of what the driver has heard of."""
+    work, rows = rows_in(tmp_path, songs(5))
+    made = {one.row.id: (one, work.new_result(one)) for one in (work.plan_attempt(row)[0] for row in rows)}
+
+    def act(one: Attempt, row: ResultRow) -> ResultRow:
+        if one.row.id == "r1":
+            for id in ("r1", "r2", "r3"):
+                store(work, made[id][0], replace(made[id][1], status="done", duration=5.0))
+            raise KeyboardInterrupt
+        return store(work, one, row)
+
+    outcome = run_job(work, rows, Pretence(work, act))
+    assert outcome.interrupted
+    assert (outcome.progress.done, outcome.progress.left) == (4, 1)
+    assert [row.id for row in results(work)] == ["r0", "r1", "r2", "r3"]
+    run_job(work, rows, renderer := Pretence(work))
+    assert renderer.waves == [["r4"]]
+    assert not list((tmp_path / "out" / "results").glob(".done*"))
+
+
+def test_songs_of_a_killed_driver_are_found_again(tmp_path: Path) -> None:
+    work, rows = rows_in(tmp_path, songs(4))
+    tries = [work.plan_attempt(row)[0] for row in rows]
+    whole, cut, gone = (replace(work.new_result(one), status="done", duration=5.0) for one in tries[:3])
+    store(work, tries[0], whole)
+    assert store(work, tries[1], cut).audio_path is not None
+    work.job_folder.write(work.path(tries[1].row), b"so")  # not what was noted
+    work.journal.note(replace(gone, audio_path="audio/00000/r2.flac", audio_bytes=4))
+    (journal,) = (tmp_path / "out" / "results").glob(".done*")
+    with journal.open("a") as file:
+        file.write('{"id": "r3", "ind')  # the last line of a process that was killed
+    fresh = JobWork(work.job, work.job_folder)
+    outcome = run_job(fresh, rows, renderer := Pretence(fresh))
+    assert renderer.waves == [["r1", "r2", "r3"]]
+    assert (outcome.progress.done, outcome.progress.resumed) == (4, 1)
+    assert [row.id for row in results(work)] == ["r0", "r1", "r2", "r3"]
+
+
+def test_parts_take_over_their_own_songs(tmp_path: Path) -> None:
+    """The whole job was stopped, and goes on as two parts."""
+    work, rows = rows_in(tmp_path, songs(4))
+    for row in rows:
+        one, _ = work.plan_attempt(row)
+        store(work, one, replace(work.new_result(one), status="done"))
+    for number in (1, 2):
+        part = Shard(number, 2)
+        mine = replace(work, part=part)
+        outcome = run_job(mine, rows, renderer := Pretence(mine), shard=part)
+        assert (renderer.waves, outcome.progress.done) == ([], 2)
+    assert [row.id for row in results(work)] == [f"r{number}" for number in range(4)]
+
+
+def test_what_renders_is_closed_before_its_processes_end(tmp_path: Path) -> None:
+    """Otherwise it calls Ray when Ray has gone."""
+    for error in (StorageError("no space left"), KeyboardInterrupt()):
+        work, rows = rows_in(tmp_path / type(error).__name__, songs(2))
+        order: list[str] = []
+
+        class Ordered(Pretence):
+            def render(
+                self, attempts: Sequence[Attempt], routes: Collection[Route], meter: Meter, *, alone: bool
+            ) -> Generator[AttemptEnd, None, None]:
+                try:
+                    yield from super().render(attempts, routes, meter, alone=alone)
+                finally:
+                    order.append("render")  # noqa: B023 - called before the next round
+
+            def close(self) -> None:
+                order.append("close")  # noqa: B023
+
+        def act(one: Attempt, row: ResultRow) -> ResultRow:
+            if isinstance(error, KeyboardInterrupt):  # noqa: B023
+                raise error  # noqa: B023
+            return failed(row, error)  # noqa: B023
+
+        with contextlib.suppress(StorageError):
+            run_job(work, rows, Ordered(work, act))
+        assert order[:2] == ["render", "close"]
+
+
 def test_a_full_disk_stops_the_job_and_blames_no_row(tmp_path: Path) -> None:
     work, rows = rows_in(tmp_path, songs(3))
 
@@ -229,6 +320,32 @@ def test_two_do_not_work_on_one_part(tmp_path: Path) -> None:
         return row
 
     assert run_job(work, rows, Pretence(work, act)).progress.done == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(Shard(), Shard(1, 2)), (Shard(2, 2), Shard()), (Shard(1, 2), Shard(1, 3))]
+)
+def test_a_part_and_the_whole_do_not_work_at_the_same_time(tmp_path: Path, first: Shard, second: Shard) -> None:
+    work, rows = rows_in(tmp_path, songs(4))
+
+    def act(one: Attempt, row: ResultRow) -> ResultRow:
+        with pytest.raises(Conflict, match="another process works on .* has the same rows: wait until it has ended"):
+            run_job(work, rows, Pretence(work), shard=second)
+        return row
+
+    done = run_job(work, rows, Pretence(work, act), shard=first).progress.done
+    assert 0 < done <= 4
+    assert run_job(work, rows, Pretence(work), shard=second).progress.left == 0
+
+
+def test_parts_work_at_the_same_time(tmp_path: Path) -> None:
+    work, rows = rows_in(tmp_path, songs(2))
+
+    def act(one: Attempt, row: ResultRow) -> ResultRow:
+        assert run_job(work, rows, Pretence(work), shard=Shard(2, 2)).progress.done == 1
+        return row
+
+    assert run_job(work, rows, Pretence(work, act), shard=Shard(1, 2)).progress.done == 1
 
 
 def test_random_seeds_are_the_same_every_time(tmp_path: Path) -> None:

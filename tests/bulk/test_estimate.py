@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from acestep_flows.bulk.estimate import BYTES_PER_SECOND, price, price_lines, sample, seconds_seen
+from acestep_flows.bulk.estimate import BYTES_PER_SECOND, missing, price, price_lines, sample, seconds_seen
+from acestep_flows.bulk.job import Shard
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.model.placement import Placement
@@ -54,6 +55,30 @@ def test_a_price_scales_what_stages_took(tmp_path: Path, scheduler: Scheduler) -
     assert lines[3] == "  process sample computes for 15 min, over all its replicas"
     assert f"cost: about {found.hours * 6:.2f}, at 6 an hour" in lines
     assert not any(line.startswith("cost") for line in price_lines(found))
+
+
+def test_short_songs_take_less_than_those_that_were_timed(tmp_path: Path, cache: Path) -> None:
+    sizes = {"sample": 60 * 5513, "decode_latents": 60 * 88_200, "vocode": 60 * 352_800}  # of a minute
+    with Session(Weights("embedded", None, None, cache), Placement(), cache_folder=tmp_path / "results") as session:
+        for stage in STAGES:
+            numerics = session.scheduler.runner.numerics(session.scheduler.stage(stage))
+            steps = 60 if stage == "sample" else None
+            session.scheduler.timings.record(stage, numerics, steps, 12.0, sizes.get(stage, 1))
+        busy = {}
+        for length in (60.0, 6.0, 0.5, 120.0):
+            rows = rows_of(tmp_path, [{"tags": "a", "duration": length}])
+            busy[length] = price(rows, 1, session.scheduler, Pool.read("local")).busy["all"]
+    fixed = 3 * 12.0
+    assert busy[60.0] == pytest.approx(fixed + 36.0, rel=0.01)
+    assert busy[6.0] == pytest.approx(fixed + 3.6, rel=0.01)
+    assert busy[0.5] == pytest.approx(fixed + 1.8, rel=0.01)  # not less than a twentieth
+    assert busy[120.0] == pytest.approx(fixed + 72.0, rel=0.01)
+
+
+def test_only_rows_that_are_still_to_be_made_are_counted(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path, [{"id": f"r{i}", "tags": "a" if i != 4 else 0} for i in range(10)])
+    assert sum(map(missing(Shard()), rows)) == 9
+    assert [row.id for row in filter(missing(Shard(1, 2), {"r0", "r9"}), rows)] == ["r2", "r6", "r8"]
 
 
 def test_rows_of_the_job_itself_tell_best(tmp_path: Path, scheduler: Scheduler) -> None:

@@ -133,7 +133,9 @@ def test_a_column_that_no_row_has_is_missed_at_once(tmp_path: Path) -> None:
 def test_an_input_comes_from_one_place(tmp_path: Path) -> None:
     row = {"tags": "funk", "seed": 1}
     (found,) = rows_of(tmp_path, [row], constants={"seed": 3})
-    assert found.problem == "column seed is given by --set too"
+    assert found.problem == (
+        "column seed is given by --set too; leave out one of them (--ignore seed leaves out the column)"
+    )
     (found,) = rows_of(tmp_path, [row], sweeps=[Sweep("seed", (1,))])
     assert found.problem == "column seed is given by --sweep too"
     with pytest.raises(InputError, match="--sweep"):

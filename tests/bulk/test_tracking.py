@@ -201,3 +201,101 @@ def test_readings_are_numbers_with_names_that_mlflow_takes() -> None:
     assert found["audio_seconds_per_second"] == pytest.approx(2)
     assert "busy.all _3_" in found
     assert all(isinstance(value, float) for value in found.values())
+
+
+@pytest.mark.filterwarnings("ignore")  # of the library's own making
+@pytest.mark.parametrize("name", ["what? #1", "50%20 off", "a&b=c?d=e", "夜 'x'"])
+def test_the_database_lies_in_the_folder_whatever_its_name(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("mlflow")
+    job_folder = JobFolder(str(tmp_path / name))
+    job_folder.prepare()
+    for done in (1, 2):
+        with tracking(None, job_folder, JOB) as track:
+            assert track is not None
+            track.watch(progress(done))
+            track.artifact("a.txt", b"a")
+            track.close(120.0)
+    assert (tmp_path / name / tracked.DATABASE).is_file()
+    assert list((tmp_path / name / tracked.ARTIFACTS).rglob("a.txt"))
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    copy = tmp_path / "copy.db"
+    copy.write_bytes((tmp_path / name / tracked.DATABASE).read_bytes())
+    assert runs_in(f"sqlite:///{copy}") == {tracked.EXPERIMENT: 1}
+
+
+def runs_in(uri: str) -> dict[str, int]:
+    """Active runs by active experiment."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    found = client.search_experiments(filter_string="name LIKE 'acestep%'")
+    return {one.name: len(client.search_runs([one.experiment_id])) for one in found}
+
+
+@pytest.mark.filterwarnings("ignore")  # of the library's own making
+def test_a_deleted_experiment_costs_nothing_and_the_next_job_is_tracked(
+    job_folder: JobFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("mlflow")
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{job_folder.url}/{tracked.DATABASE}"
+    for call in range(3):
+        with tracking(None, job_folder, JOB) as track:
+            assert track is not None
+            track.watch(progress(call + 1))
+            track.close(120.0)
+        if call == 0:
+            client = MlflowClient(uri)
+            experiment = client.get_experiment_by_name(tracked.EXPERIMENT)
+            assert experiment is not None
+            client.delete_experiment(experiment.experiment_id)
+    assert runs_in(uri) == {f"{tracked.EXPERIMENT} (2)": 1}
+    assert not [record for record in caplog.records if record.name == mlflow_run.__name__]
+
+
+class Store:
+    """A client that is down for some notes."""
+
+    def __init__(self, down: set[int]) -> None:
+        self.down, self.seen, self.ended = down, 0, ""
+
+    def set_terminated(self, run: str, status: str) -> None:
+        self.ended = status
+
+
+def tracked_notes(monkeypatch: pytest.MonkeyPatch, count: int, down: set[int]) -> Store:
+    store = Store(down)
+    monkeypatch.setattr(JobTracking, "_open", lambda self: (store, "run"))
+    track = JobTracking("sqlite:///never.db", "test", "job")
+
+    def note(client: object, run: str) -> None:
+        store.seen += 1
+        if store.seen in store.down:
+            raise ConnectionError("down")
+
+    for _ in range(count):
+        track.put(note)
+    track.end("FINISHED")
+    track.close(30.0)
+    return store
+
+
+def test_a_store_that_comes_back_is_written_again(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tracked_notes(monkeypatch, 20, {3, 4, 5, 9})
+    assert (store.seen, store.ended) == (20, "FINISHED")
+    (record,) = [record for record in caplog.records if record.name == mlflow_run.__name__]
+    assert record.getMessage() == "tracking at sqlite:///never.db: not everything is written: down"
+
+
+def test_a_store_that_does_not_come_back_is_left(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tracked_notes(monkeypatch, 50, set(range(5, 51)))
+    assert (store.seen, store.ended) == (4 + mlflow_run.FAILURES, "")
+    assert [record.getMessage().rpartition(":")[0] for record in caplog.records] == [
+        "tracking at sqlite:///never.db: not everything is written",
+        "tracking at sqlite:///never.db has ended",
+    ]

@@ -72,7 +72,10 @@ def test_bad_rows_are_all_listed_and_refused(invoke: Invoke, tmp_path: Path) -> 
 def test_one_fault_of_all_rows_is_one_line(invoke: Invoke, tmp_path: Path) -> None:
     url = manifest(tmp_path, [{"tags": f"{i}", "duration": 3} for i in range(5)])
     result = invoke(url, *GRAPH, "--set", "duration=2")
-    assert result.stderr.splitlines()[0] == "lines 1-5: column duration is given by --set too"
+    assert result.stderr.splitlines()[0] == (
+        "lines 1-5: column duration is given by --set too; "
+        "leave out one of them (--ignore duration leaves out the column)"
+    )
     assert len(result.stderr.splitlines()) == 2
     (tmp_path / "songs.csv").write_text("tags,mood\nfolk,3\n")
     table = invoke("songs.csv", *GRAPH)

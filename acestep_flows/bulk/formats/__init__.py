@@ -9,8 +9,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -25,6 +27,8 @@ from acestep_flows.values import canonical_json
 FOLDER = "dataset"
 VERSION = 1
 """Raise it when the same rows are to be written in another way."""
+
+_CONTENTS = re.compile(r"\.train(?:-\d+-of-(\d+))?\.json")
 
 Writer = Callable[[JobFolder, str, str, BulkJob, list[ResultRow]], list[str]]
 WRITERS: dict[DatasetLayout, Writer] = {
@@ -79,7 +83,33 @@ def write(job_folder: JobFolder, job: BulkJob, results: pa.Table, shard: Shard |
     for stale in sorted(there & set(before.get("files", ())) - set(names)):
         job_folder.delete(f"{FOLDER}/{stale}")
     job_folder.write(contents, json.dumps({"digest": digest, "files": names}).encode())
+    _remove_other_divisions(job_folder, shard.of if shard is not None else 1)
     return Dataset(tuple(f"{FOLDER}/{name}" for name in names), len(rows_of_set))
+
+
+def _remove_other_divisions(job_folder: JobFolder, of: int) -> None:
+    """Remove what was written when the job was divided into another number of parts: its rows would be there twice.
+
+    It stays until all parts of the present division are there.
+    """
+    if job_folder.local is None:
+        return
+    divisions: dict[int, list[Path]] = {}
+    for path in (job_folder.local / FOLDER).glob(".train*.json"):
+        if match := _CONTENTS.fullmatch(path.name):
+            divisions.setdefault(int(match[1] or 1), []).append(path)
+    if len(divisions.get(of, ())) < of:
+        return
+    listed = {number: _listed(job_folder, paths) for number, paths in divisions.items()}
+    for number in divisions.keys() - {of}:
+        for name in sorted(listed[number] - listed[of]):
+            job_folder.delete(f"{FOLDER}/{name}")
+        for path in divisions[number]:
+            job_folder.delete(f"{FOLDER}/{path.name}")
+
+
+def _listed(job_folder: JobFolder, contents: Iterable[Path]) -> set[str]:
+    return {name for path in contents for name in _before(job_folder, f"{FOLDER}/{path.name}").get("files", ())}
 
 
 def _with_song(row: ResultRow, songs: dict[str, ResultRow]) -> ResultRow:

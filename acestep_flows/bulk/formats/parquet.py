@@ -130,7 +130,10 @@ def _groups(rows: Sequence[ResultRow], size: int) -> Iterator[Sequence[ResultRow
 
 def _cells(job_folder: JobFolder, job: BulkJob, layout: Columns, row: ResultRow) -> dict[str, Any]:
     cells = {name: getattr(row, name) for name in layout.schema.names if hasattr(row, name)}
-    inputs = {name: canonical_json(value) if name in layout.texts else value for name, value in row.inputs.items()}
+    inputs = {
+        name: canonical_json(value) if name in layout.texts and value is not None else value
+        for name, value in row.inputs.items()
+    }
     content = read_audio(job_folder, row) if job.embed and row.audio_path else None
     path = row.audio_path.rpartition("/")[2] if job.embed and row.audio_path else None
     if row.audio_path and not job.embed:

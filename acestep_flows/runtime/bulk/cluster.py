@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 from acestep_flows.errors import FlowsError
 from acestep_flows.runtime.serving import local_ray
@@ -38,7 +41,7 @@ def cluster(cpus: float, gpus: float = 0, *, address: str | None = None, store: 
     local_ray.set_environment()
     # Otherwise Ray warns on the terminal, for every pool of actors, that it cannot be restarted without the driver.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    import ray
+    ray = _import_ray()
 
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # the job reports lost processes itself
@@ -47,7 +50,8 @@ def cluster(cpus: float, gpus: float = 0, *, address: str | None = None, store: 
         return
     if address is not None:
         try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            with _sigterm_kept():
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise FlowsError(f"{address}: no cluster answers: {error}") from error
         try:
@@ -56,9 +60,37 @@ def cluster(cpus: float, gpus: float = 0, *, address: str | None = None, store: 
             ray.shutdown()
         return
     with contextlib.ExitStack() as stack:
-        with without_log_level_line():
+        with without_log_level_line(), _sigterm_kept():
             stack.enter_context(local_ray.own_ray(cpus + SPARE_CPUS, gpus, store=store))
         yield
+
+
+def _import_ray() -> Any:
+    """Ray, so that a call before its start or after its end raises, in place of joining whatever cluster is there."""
+    name = "RAY_ENABLE_AUTO_CONNECT"
+    if "ray" not in sys.modules and name not in os.environ:
+        os.environ[name] = "0"  # read while Ray is imported
+        import ray
+
+        del os.environ[name]
+        return ray
+    import ray
+
+    return ray
+
+
+@contextlib.contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Keep this process's own answer to SIGTERM, in whose place Ray puts its own: a native stack and an exit."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None:  # it was set from Python
+            signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,20 @@ def test_description() -> None:
     description: dict[str, Any] = describe(adapter(Scaling(8, True)))
     assert description["targets"] == {"to_out.0": 1, "to_q": 1}
     assert (description["ranks"], description["factors"], description["parameters"]) == ({"4": 2}, [4.0], 4 * 128 * 4)
+
+
+def test_commands_take_the_name_of_an_installed_adapter(tmp_path: Path) -> None:
+    root = tmp_path / "weights"
+    shutil.copytree(small_folder(), root)
+    adapter(Scaling(8)).save(root / "adapters" / "velvet")
+    runner, weights = CliRunner(), ["--checkpoint", str(root)]
+    result = runner.invoke(cli, ["adapter", "inspect", "velvet", *weights])
+    assert json.loads(result.output)["layers"] == 2
+    merge = ["adapter", "merge", "velvet=0.5", *weights, "--out", str(tmp_path / "m")]
+    assert runner.invoke(cli, merge).exit_code == 0
+    absent = runner.invoke(cli, ["adapter", "inspect", "satin", *weights])
+    assert absent.exit_code == 3
+    assert "no weights for adapter 'satin' (allowed: velvet" in absent.output
 
 
 def test_commands(tmp_path: Path) -> None:
