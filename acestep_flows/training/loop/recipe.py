@@ -11,8 +11,9 @@ Each kind of training is a module with its recipe class, called `RECIPE`, and a 
 from __future__ import annotations
 
 import importlib
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +23,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from acestep_flows.errors import InputError
 from acestep_flows.training.loop.precision import Precision
 from acestep_flows.wording.faults import fault_line
+
+log = logging.getLogger(__name__)
+
+TRIAL_WARMUP = 10
+"""A warm-up that is as long as the whole training becomes this part of it."""
 
 KINDS: dict[str, str] = {
     "diffusion": "acestep_flows.training.kinds.diffusion",
@@ -125,7 +131,19 @@ def read_recipe(name: str, assignments: Sequence[str] = ()) -> dict[str, Any]:
         raise InputError("not a recipe", where=name, allowed="a YAML mapping with at least `kind` and `loop`")
     for assignment in assignments:
         _assign(content, assignment)
+    _shorten_warmup(content, {assignment.partition("=")[0] for assignment in assignments})
     return content
+
+
+def _shorten_warmup(content: dict[str, Any], assigned: Collection[str]) -> None:
+    """Fit the recipe's own warm-up to a number of steps that was assigned: a trial of a few steps is mostly that."""
+    loop = content.get("loop")
+    if "loop.steps" not in assigned or "loop.warmup" in assigned or not isinstance(loop, dict):
+        return
+    steps, warmup = loop.get("steps"), loop.get("warmup")
+    if isinstance(steps, int) and isinstance(warmup, int) and 0 < steps <= warmup:
+        loop["warmup"] = steps // TRIAL_WARMUP
+        log.warning("loop.warmup: %d, not %d, because there are only %d steps", loop["warmup"], warmup, steps)
 
 
 def parse_recipe(content: dict[str, Any], where: str, kind: str | None = None) -> TrainingRecipe:

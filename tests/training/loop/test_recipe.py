@@ -39,6 +39,18 @@ def test_assignments_change_values(tmp_path: Path) -> None:
     assert recipe.model_dump()["crops"] == (64, 128)
 
 
+def test_a_trial_of_a_few_steps_shortens_the_warmup_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = write_recipe(tmp_path, VALID | {"loop": {"steps": 6000, "warmup": 100}})
+    assert [load_recipe(file, [f"loop.steps={steps}"]).loop.warmup for steps in (5, 50, 100, 101)] == [0, 5, 10, 100]
+    assert caplog.messages[1] == "loop.warmup: 5, not 100, because there are only 50 steps"
+    assert len(caplog.messages) == 3
+    for given in (["loop.steps=50", "loop.warmup=60"], ["loop.warmup=6000"]):
+        with pytest.raises(InputError, match="must be below steps"):
+            load_recipe(file, given)
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
