@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -167,3 +168,84 @@ def test_a_folder_that_cannot_be_written_is_told_at_once(invoke: Invoke, tmp_pat
     (tmp_path / "job").write_text("a file")
     result = invoke(manifest(tmp_path, [{"tags": "ok"}]), *GRAPH, *LOCAL)
     assert result.exit_code == 4, result.output
+
+
+def test_wrong_columns_hide_no_bad_rows(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "songs.csv").write_text("tags,mood,steps\nfolk,3,10\npop,4,many\n")
+    result = invoke("songs.csv", *GRAPH)
+    assert result.exit_code == 2
+    bad, error = result.stderr.splitlines()
+    assert bad == "line 3: steps: 'many' is not a number (allowed: a whole number)"
+    assert error.startswith("error: songs.csv: no input 'mood'; allowed: ")
+    assert error.endswith("--ignore mood leaves it out; 1 of 2 rows cannot be rendered")
+    (tmp_path / "songs.csv").write_text("mood,steps\n3,many\n")
+    result = invoke("songs.csv", *GRAPH, "--on-bad-row", "skip")
+    assert result.exit_code == 2
+    assert "no input 'mood'" in result.stderr
+    assert "tags: missing (allowed: text); a column or --set gives it" in result.stderr
+    assert "line 2: steps" in result.stderr
+
+
+def test_a_dry_run_counts_no_bad_rows_and_lists_them_for_programs(invoke: Invoke, tmp_path: Path) -> None:
+    url = manifest(tmp_path, [{"tags": 1}, {"tags": "ok"}, {"tags": 1}, {"tags": "fine"}, {"bpm": 3}])
+    result = invoke(url, *GRAPH, *LOCAL, "--on-bad-row", "skip", "--dry-run")
+    assert result.stdout.splitlines()[0] == "2 songs"
+    assert result.stdout.splitlines()[-1] == "3 rows cannot be rendered and are skipped"
+    found = json.loads(invoke(url, *GRAPH, *LOCAL, "--on-bad-row", "skip", "--dry-run", "--json").stdout)
+    assert (found["rows"], found["bad_rows"]) == (2, 3)
+    assert found["bad"][0] == {"problem": "tags: 1 (allowed: text)", "rows": 2, "lines": [[1, 1], [3, 3]]}
+    refused = invoke(url, *GRAPH, *LOCAL, "--dry-run", "--json")
+    assert refused.exit_code == 2
+    assert json.loads(refused.stdout)["bad"] == found["bad"]
+    part = invoke(url, *GRAPH, *LOCAL, "--on-bad-row", "skip", "--dry-run", "--shard", "2/2")
+    assert part.stdout.splitlines()[0] == "2 songs", "rows 2 and 4"
+
+
+def test_a_broken_quote_is_refused_with_its_line_also_where_bad_rows_are_skipped(
+    invoke: Invoke, tmp_path: Path
+) -> None:
+    (tmp_path / "songs.csv").write_text('id,tags\n1,pop\n2,"never closed\n3,folk\n')
+    result = invoke("songs.csv", *GRAPH, *LOCAL, "--on-bad-row", "skip", "--dry-run")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: songs.csv: line 3: a quote is not closed")
+
+
+def test_literal_line_breaks_are_read_in_csv_and_told_elsewhere(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "songs.csv").write_text("tags,lyrics\npop,[verse]\\nla la\nfolk,[verse]\\nlu lu\n")
+    result = invoke("songs.csv", *GRAPH, *LOCAL, "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert r"note: lines 2-3: lyrics: \n is read as a line break" in result.stderr.splitlines()
+    url = manifest(tmp_path, [{"tags": "pop", "lyrics": "[verse]\\nla la"}])
+    result = invoke(url, *GRAPH, *LOCAL, "--dry-run")
+    assert r"note: line 1: lyrics: \n is two characters, not a line break" in result.stderr.splitlines()
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_the_first_song_ends_with_a_word(tmp_path: Path, kind: signal.Signals) -> None:
+    script = (
+        "import os, signal, acestep_flows.bulk.check as check; from acestep_flows.cli.main import cli;"
+        f"check.check = lambda rows: os.kill(os.getpid(), {int(kind)}) or __import__('time').sleep(60);"
+        f"cli(['bulk', 'songs.jsonl', *{GRAPH!r}])"
+    )
+    manifest(tmp_path, [{"tags": "ok"}])
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path, timeout=120
+    )
+    assert done.returncode == 128 + kind
+    assert done.stderr == "stopped; the same command goes on\n"
+
+
+def test_rows_that_were_given_up_are_an_exit_code(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No row of this job can be rendered, so no process starts."""
+    monkeypatch.setattr("acestep_flows.bulk.pool_renderer.PoolRenderer.render", lambda *args, **more: None)
+    url = manifest(tmp_path, [{"tags": 1}, {"tags": 2}])
+    options = (*GRAPH, *LOCAL, "--on-bad-row", "skip", "--tracking", "off")
+    for _ in range(2):  # also when there is nothing left to do
+        result = invoke(url, *options)
+        assert result.exit_code == 8, result.output
+        assert "2 rows were given up; " in result.stderr
+    changed = invoke(url, *options, "--audio", "mp3")
+    assert changed.exit_code == 2
+    assert '--audio: was "flac", is "mp3" (a job has one, also in all its parts)' in changed.stderr
