@@ -104,6 +104,19 @@ def test_rows_of_a_csv_are_typed(tmp_path: Path) -> None:
     assert set(rows[2].inputs) == {"tags", "seed"}
 
 
+def test_literal_line_breaks_of_a_csv_are_read_and_change_no_identity(tmp_path: Path) -> None:
+    """Jobs of 0.1.0, which did not read them, go on: the manifest is the same."""
+    (tmp_path / "m.csv").write_text('tags,lyrics\npop,"[verse]\\nla la"\nfolk,C:\\new\n')
+    rows = JobRows(open_manifest(str(tmp_path / "m.csv")), scope())
+    first, second = rows.checked_rows()
+    assert first.inputs["lyrics"] == "[verse]\nla la"
+    assert first.notes == (r"lyrics: \n is read as a line break",)
+    assert (second.inputs["lyrics"], second.notes) == (r"C:\new", ())
+    (exact,) = rows_of(tmp_path, [{"tags": "pop", "lyrics": r"[verse]\nla la"}])
+    assert exact.inputs["lyrics"] == r"[verse]\nla la"
+    assert first.id == exact.id
+
+
 def test_random_may_stand_where_a_seed_may(tmp_path: Path) -> None:
     random, seven = rows_of(tmp_path, [{"id": "a", "tags": "x", "seed": "random"}, {"id": "b", "tags": "x", "seed": 7}])
     assert (random.problem, random.inputs["seed"]) == (None, seeds.drawer(0, "a")("seed"))

@@ -78,6 +78,7 @@ def write(job_folder: JobFolder, job: BulkJob, results: pa.Table, shard: Shard |
     before = _before(job_folder, contents)
     there = set(job_folder.names(FOLDER))
     if before.get("digest") == digest and there.issuperset(before["files"]):
+        _remove_other_divisions(job_folder, shard.of if shard is not None else 1)
         return Dataset(tuple(f"{FOLDER}/{name}" for name in before["files"]), len(rows_of_set), fresh=False)
     names = WRITERS[job.layout](job_folder, FOLDER, prefix, job, rows_of_set)
     for stale in sorted(there & set(before.get("files", ())) - set(names)):

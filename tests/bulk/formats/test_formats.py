@@ -24,7 +24,7 @@ from acestep_flows.bulk.job import BulkJob, Shard
 from acestep_flows.bulk.job_folder import JobFolder
 from acestep_flows.bulk.results import ResultRow, table
 from acestep_flows.errors import StorageError
-from tests.bulk.finished import JOB, done_row
+from tests.bulk.finished import INPUTS, JOB, done_row
 from tests.bulk.songs import chords
 
 FLAC, _ = writing.encode(chords(1, 1.0), FORMATS["flac"], subtype=None, tags=None)
@@ -174,6 +174,41 @@ def test_shards_stand_beside_each_other(job_folder: JobFolder) -> None:
     assert len(job_folder.names("dataset")) == 2
     whole = pq.read_table(str(Path(job_folder.url) / "dataset"))
     assert sorted(whole["index"].to_pylist()) == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_job_that_was_divided_otherwise_has_every_row_once(job_folder: JobFolder) -> None:
+    """Two parts, then the whole, then three parts: what was written before stays until the new division is complete."""
+
+    def write(shard: Shard) -> list[str]:
+        formats.write(job_folder, job(), table(row for row in rows(6) if shard.holds(row.index)), shard)
+        assert job_folder.local is not None
+        return sorted(pq.read_table(job_folder.local / "dataset").column("id").to_pylist())
+
+    every = [row.id for row in rows(6)]
+    for number in (1, 2):
+        write(Shard(number, 2))
+    assert write(Shard()) == every
+    assert write(Shard(1, 3)) == sorted([*every, "row/0", "row/3"])
+    write(Shard(2, 3))
+    assert write(Shard(3, 3)) == every
+    assert write(Shard()) == every
+    assert write(Shard()) == every
+    training = job(layout="ace-training")
+    formats.write(job_folder, training, table(rows(2)), Shard(1, 1))
+    assert len(job_folder.names("dataset")) == 6, "texts and songs of two rows"
+
+
+def test_an_input_that_is_not_given_is_null(job_folder: JobFolder) -> None:
+    """Lists, records and spans are stored as JSON, and null is no text."""
+    inputs = {**INPUTS, "oss_steps": {"type": "list of float", "default": None}}
+    content = {"graph": {"graph": "text2music", "inputs": inputs}}
+    given = dataclasses.replace(done_row(1), inputs_json='{"tags": "a", "oss_steps": [1.5, 2]}')
+    absent = dataclasses.replace(done_row(0), inputs_json='{"tags": "a", "oss_steps": null}')
+    (path,) = formats.write(job_folder, job(content=content), table([absent, given])).files
+    assert opened(job_folder, path).column("inputs").combine_chunks().field("oss_steps").to_pylist() == [
+        None,
+        "[1.5,2]",
+    ]
 
 
 def test_a_song_that_is_gone(job_folder: JobFolder) -> None:
