@@ -161,6 +161,7 @@ class _Driver:
             raise
         self.meter.report("finishing")
         self.ledger.close()
+        self.work.journal.clear()
         return interrupted
 
     def _run(self, rows: Iterator[Row], wave_size: int) -> None:
