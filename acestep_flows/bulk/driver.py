@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from acestep_flows.bulk.job import Shard
-from acestep_flows.bulk.journal import Journal
+from acestep_flows.bulk.journal import SongJournal
 from acestep_flows.bulk.ledger import Ledger, Standing, Tried, short
 from acestep_flows.bulk.part_lock import part_locked
 from acestep_flows.bulk.progress import JobWatch, ignore_progress
@@ -107,7 +107,7 @@ def run_job(
         return outcome
 
 
-def take_over(journal: Journal, ledger: Ledger) -> None:
+def take_over(journal: SongJournal, ledger: Ledger) -> None:
     """Commit the songs that were done when an earlier call was killed, and that it had not committed."""
     for row in unheard(journal, ledger):
         ledger.add(row, settled=True)
@@ -115,7 +115,7 @@ def take_over(journal: Journal, ledger: Ledger) -> None:
     journal.clear()
 
 
-def unheard(journal: Journal, ledger: Ledger) -> Iterator[ResultRow]:
+def unheard(journal: SongJournal, ledger: Ledger) -> Iterator[ResultRow]:
     """Songs that are done and not in the tables, each once."""
     ledger.commit()
     seen: set[str] | None = None

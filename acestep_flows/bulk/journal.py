@@ -27,7 +27,7 @@ _NAME = re.compile(r"\.done-(\d+)-of-(\d+)-\w+\.jsonl")
 _FIELDS = frozenset(field.name for field in dataclasses.fields(ResultRow))
 
 
-class Journal:
+class SongJournal:
     """The journal of a part of a job.
 
     Args:

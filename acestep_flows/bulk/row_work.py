@@ -15,7 +15,7 @@ from acestep_flows.bulk.identity import audio_folder
 from acestep_flows.bulk.inputs import opened, stand_ins
 from acestep_flows.bulk.job import BulkJob, Shard
 from acestep_flows.bulk.job_folder import JobFolder
-from acestep_flows.bulk.journal import Journal
+from acestep_flows.bulk.journal import SongJournal
 from acestep_flows.bulk.measurements import measure_song
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.bulk.rows import Row
@@ -103,9 +103,9 @@ class JobWork:
         return JobWork, (self.job, self.job_folder, self.weights, self.extras, self.part)
 
     @property
-    def journal(self) -> Journal:
+    def journal(self) -> SongJournal:
         """Where songs that are done are noted."""
-        journal: Journal = self._cache.setdefault("journal", Journal(self.job_folder, self.part))
+        journal: SongJournal = self._cache.setdefault("journal", SongJournal(self.job_folder, self.part))
         return journal
 
     @property
