@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -167,3 +168,30 @@ def test_an_interrupted_driver_ends_what_is_under_way(small_root: Path, tmp_path
     for row in found:
         assert row.audio_path is not None
         assert (tmp_path / "out" / row.audio_path).stat().st_size == row.audio_bytes
+
+
+def test_sigterm_ends_a_job_as_ctrl_c_does_and_costs_no_finished_song(small_root: Path, tmp_path: Path) -> None:
+    """As Slurm and systemd send it, to all processes of the job. Every song whose file is written is in the tables."""
+    manifest = tmp_path / "songs.jsonl"
+    manifest.write_text("".join(json.dumps(song) + "\n" for song in songs(24)))
+    command = [
+        *(sys.executable, "-m", "acestep_flows.cli", "bulk", str(manifest), "--graph", "text2music", "--out", "job"),
+        *("--checkpoint", str(small_root), "--tracking", "off"),
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "ACESTEP_FLOWS_CACHE": str(tmp_path / "cache")}
+    audio = tmp_path / "job" / "audio"
+    with subprocess.Popen(
+        command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    ) as job:  # fmt: skip
+        until = time.monotonic() + PATIENCE
+        while len(list(audio.glob("*/*.flac"))) < 3 and time.monotonic() < until:
+            assert job.poll() is None, job.stderr.read() if job.stderr else ""
+            time.sleep(0.05)
+        os.killpg(job.pid, signal.SIGTERM)
+        out, err = job.communicate(timeout=PATIENCE)
+    assert job.returncode == 143, err
+    assert out == ""
+    done = {row.audio_path for row in Ledger(JobFolder(str(tmp_path / "job"))).rows()}
+    assert err.splitlines()[-1] == f"stopped with {24 - len(done)} rows to go; the same command goes on"
+    assert done == {f"audio/{path.relative_to(audio)}" for path in audio.glob("*/*.flac")}

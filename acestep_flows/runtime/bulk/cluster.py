@@ -55,11 +55,13 @@ def cluster(cpus: float, gpus: float = 0, *, address: str | None = None, store: 
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise FlowsError(f"{address}: no cluster answers: {error}") from error
         try:
-            yield
+            with _silent_driver():
+                yield
         finally:
             ray.shutdown()
         return
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_silent_driver())  # until Ray has ended
         with without_log_level_line(), _sigterm_kept():
             stack.enter_context(local_ray.own_ray(cpus + SPARE_CPUS, gpus, store=store))
         yield
@@ -77,6 +79,19 @@ def _import_ray() -> Any:
     import ray
 
     return ray
+
+
+@contextlib.contextmanager
+def _silent_driver() -> Iterator[None]:
+    """Keep Ray from printing what becomes of its tasks, as when ctrl-C ends them. There is no option for it."""
+    from ray._private import worker
+
+    before = worker._worker_logs_enabled
+    worker._worker_logs_enabled = False
+    try:
+        yield
+    finally:
+        worker._worker_logs_enabled = before
 
 
 @contextlib.contextmanager

@@ -37,3 +37,42 @@ def test_what_a_failing_start_wrote_is_shown(capfd: pytest.CaptureFixture[str]) 
     with pytest.raises(RuntimeError):
         fail()
     assert capfd.readouterr().err == "the reason\n"
+
+
+def test_ray_prints_nothing_of_its_tasks_while_a_job_has_it(capsys: pytest.CaptureFixture[str]) -> None:
+    from ray._private.worker import print_to_stdstream
+
+    from acestep_flows.runtime.bulk.cluster import _silent_driver
+
+    def tell() -> None:
+        line = f"Task {os.urandom(4).hex()} failed. There are 1 retries remaining"  # lines that repeat are held back
+        print_to_stdstream({"lines": [line], "pid": "raylet", "is_err": False}, ignore_prefix=False)
+
+    with _silent_driver():
+        tell()
+    assert capsys.readouterr().out == ""
+    tell()
+    assert "1 retries remaining" in capsys.readouterr().out
+
+
+AFTER = """
+import signal
+from acestep_flows.runtime.bulk.cluster import cluster
+signal.signal(signal.SIGTERM, mine := lambda number, frame: None)
+with cluster(1, store=80_000_000):
+    import ray
+    assert signal.getsignal(signal.SIGTERM) is mine
+    one = ray.put(1)
+try:
+    ray.get(one)
+except Exception as error:
+    print(type(error).__name__)
+print(ray.is_initialized())
+"""
+
+
+def test_a_call_after_the_end_joins_no_cluster_and_signals_stay_ours() -> None:
+    done = subprocess.run([sys.executable, "-c", AFTER], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    kind, connected = done.stdout.split()
+    assert (kind != "", connected) == (True, "False")
