@@ -94,7 +94,7 @@ def run_job(
         FlowsError: the processes cannot be started.
     """
     part = shard if shard is not None else Shard()
-    work = replace(work, part=part)
+    work = work if work.part == part else replace(work, part=part)
     meter = Meter(len(range(part.number - 1, work.job.rows, part.of)), watch)
     with contextlib.closing(renderer), part_locked(work.job_folder, part):
         work.job_folder.tidy()

@@ -47,6 +47,9 @@ class SongJournal:
             return
         with self._lock, contextlib.suppress(OSError, TypeError, ValueError):
             line = json.dumps(dataclasses.asdict(row), default=_plain) + "\n"
+            if self._file is not None and os.fstat(self._file).st_nlink == 0:  # cleared by the driver
+                os.close(self._file)
+                self._file = None
             if self._file is None:
                 self._file = self._open(self._folder / RESULTS)
             os.write(self._file, line.encode())
