@@ -161,8 +161,9 @@ class JobRows:
             id, problem = row.id, row.problem
             earlier = lines.setdefault(hash(id), record.line)
             if earlier != record.line:
-                if problem is None and ID in record.cells and ID not in self._ignored:
-                    problem = f"id {clip(id)!r} is on line {earlier} too"
+                if ID in record.cells and ID not in self._ignored:
+                    twice = f"id {clip(id)!r} is on line {earlier} too"
+                    problem = twice if problem is None else f"{problem}; {twice}"
                 # Two equal rows are two takes; a row with a problem needs a name for the dead-letter table as well.
                 repeated[id] = number = repeated.get(id, 1) + 1
                 id = f"{id}-{number}"

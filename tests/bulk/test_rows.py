@@ -91,6 +91,11 @@ def test_bad_rows_carry_their_reason_and_harm_no_other(tmp_path: Path, row: Any,
     assert found[1].stem
 
 
+def test_an_id_that_is_there_twice_is_told_beside_other_faults(tmp_path: Path) -> None:
+    rows = list(rows_of(tmp_path, [{"id": "x", "tags": "a"}, {"id": "x", "tags": 7}]))
+    assert rows[1].problem == "tags: 7 (allowed: text); id 'x' is on line 1 too"
+
+
 def test_all_faults_of_a_row_are_told_at_once(tmp_path: Path) -> None:
     (row,) = rows_of(tmp_path, [{"duration": "long", "seed": -1, "bpm": 3}])
     assert all(word in (row.problem or "") for word in ("duration", "seed", "bpm", "tags"))
@@ -150,7 +155,9 @@ def test_an_input_comes_from_one_place(tmp_path: Path) -> None:
         "column seed is given by --set too; leave out one of them (--ignore seed leaves out the column)"
     )
     (found,) = rows_of(tmp_path, [row], sweeps=[Sweep("seed", (1,))])
-    assert found.problem == "column seed is given by --sweep too"
+    assert found.problem == (
+        "column seed is given by --sweep too; leave out one of them (--ignore seed leaves out the column)"
+    )
     with pytest.raises(InputError, match="--sweep"):
         rows_of(tmp_path, [row], constants={"steps": 3}, sweeps=[Sweep("steps", (1,))])
 
