@@ -212,7 +212,7 @@ def _read_errors(url: str) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # the last: a column's name
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InputError(f"cannot be read: {clip(str(reason), 300)}", where=url) from None
 

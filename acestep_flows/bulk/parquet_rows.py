@@ -25,6 +25,9 @@ BATCH = 1024
 BYTES = 16_000_000
 """Bytes that are read or made into Python values at once, unless one row has more."""
 
+BUFFER = 2**20
+"""Bytes of a column that are read from the file at once; by default it would be the column of a whole row group."""
+
 LARGE_COLUMN, MOST_UNFOLDED = 256_000_000, 1000
 """A column of a row group that has more bytes than the first, and more than the second for each byte in the file, is
 refused: it would be unpacked whole."""
@@ -60,7 +63,7 @@ def rows(file: NativeFile, columns: Collection[str] | None, where: str, longest:
     names = [name for name in _names(found.schema_arrow) if columns is None or name in columns]
     size = _batch_size(found, names, where)
     texts = [name for name in names if _is_text(found.schema_arrow.field(name).type)]
-    table = pq.ParquetFile(file, metadata=found.metadata, read_dictionary=texts, pre_buffer=False)
+    table = pq.ParquetFile(file, metadata=found.metadata, read_dictionary=texts, pre_buffer=False, buffer_size=BUFFER)
     for batch in table.iter_batches(size, columns=names):
         yield from _rows(batch, longest)
 

@@ -15,6 +15,7 @@ from acestep_flows.graph.language.types import Declaration
 from acestep_flows.graph.language.wording import clip, unlike
 from acestep_flows.input_reader import InputReader
 from acestep_flows.stages.ports import PortType
+from acestep_flows.wording import text_lists
 
 MAX_VALUES = 1_000_000
 _TEXT = PortType("text")
@@ -75,11 +76,7 @@ def _values(words: str, declared: Declaration) -> list[Any]:
         filled = [line.strip() for line in lines if line.strip()]
         return filled if kind.kind == "text" else [reader.read(_escaped(line), kind, where, unit) for line in filled]
     if words.lstrip().startswith("["):
-        try:
-            content = json.loads(words)
-        except (ValueError, RecursionError):
-            raise InputError(f"{clip(words)!r} is not JSON", where=where, allowed="a JSON list") from None
-        return list(content)
+        return list(text_lists.read_json(words, where, "a list"))
     if kind.kind == "text" and not declared.choices:
         allowed = 'a file with a value on each line (@FILE), or a JSON list ["...", "..."]'
         raise InputError(f"{clip(words)!r}", where=where, allowed=allowed)

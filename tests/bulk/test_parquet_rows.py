@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from acestep_flows.bulk import parquet_rows
+from acestep_flows.bulk.check import check
 from acestep_flows.bulk.manifest import open_manifest
 from acestep_flows.bulk.rows import JobRows
 from acestep_flows.errors import InputError
@@ -21,6 +22,7 @@ from tests.bulk.manifests import scope
 READ = """
 import resource, sys
 import pyarrow.parquet
+from acestep_flows.bulk.check import check
 from acestep_flows.bulk.manifest import open_manifest
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 count = sum(1 for _ in open_manifest(sys.argv[1]).records())
@@ -107,3 +109,30 @@ def test_decimals_are_numbers(tmp_path: Path) -> None:
     assert (first.problem, second.problem) == (None, None)
     assert (first.id, first.inputs) == ("17", {"tags": "funk", "seed": 4, "duration": 2.5})
     assert (second.id, second.inputs["duration"]) == ("18", 3.0)
+
+
+@pytest.mark.parametrize("compression", ["snappy", "zstd", "none"])
+def test_damaged_files_are_refused_or_read_and_nothing_else(tmp_path: Path, compression: str) -> None:
+    path, draw = tmp_path / "m.parquet", random.Random(compression)
+    table = pa.table({"id": [f"r{i}" for i in range(30)], "tags": ["funk"] * 30, "seed": range(30)})
+    pq.write_table(table, path, compression=compression)
+    whole = path.read_bytes()
+    refused = 0
+    for _ in range(150):
+        content = bytearray(whole)
+        for _ in range(draw.choice([1, 2, 10])):
+            content[draw.randrange(len(content))] = draw.randrange(256)
+        path.write_bytes(content)
+        try:
+            check(JobRows(open_manifest(str(path)), scope(), strict=False))
+        except InputError:
+            refused += 1
+    assert 0 < refused < 150
+
+
+def test_a_column_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.parquet"
+    pq.write_table(pa.table({"tags": ["funk"]}), path, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(b"tags", b"t\xe4gs"))
+    with pytest.raises(InputError, match=r"m\.parquet: cannot be read"):
+        JobRows(open_manifest(str(path)), scope())

@@ -54,6 +54,7 @@ def test_a_file_has_a_value_on_each_line(tmp_path: Path) -> None:
         ("tags=[]", "no values"),
         ("tags=[1]", "value 1"),
         ("tags=[", "not JSON"),
+        ('tags=[{"a": 1, "a": 2}]', "'a' is given twice"),
         ("tags=funk, soul", "JSON list"),
         ("steps=0..10", "value 1"),
         ("solver=euler,fast", "value 2"),
