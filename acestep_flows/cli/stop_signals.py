@@ -9,9 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NoReturn
 
-from acestep_flows.cli.terminal import INTERRUPTED
-
-TERMINATED = 128 + signal.SIGTERM
+from acestep_flows.cli.terminal import INTERRUPTED, TERMINATED
 
 
 @dataclass
