@@ -81,6 +81,8 @@ class StepEngine:
         lanes: forward passes made side by side: on processors one per core, on a GPU one.
         worker: the thread in which turns are made; others may use it, too. None: a thread of the engine's own.
         ask: makes the forward passes in place of the songs' own denoisers.
+        share_below: frames from which on a song shares no forward pass, so that it comes out bit for bit as it would
+            alone; None: songs of any length share.
     """
 
     def __init__(
@@ -92,12 +94,13 @@ class StepEngine:
         lanes: int = 1,
         worker: Executor | None = None,
         ask: Ask | None = None,
+        share_below: int | None = None,
     ) -> None:
         self.songs = songs
         self._fairness: DeficitRoundRobin[EngineSlot] = DeficitRoundRobin(tokens)
         self._budget = TokenBudget(tokens)
         self._lanes = Lanes(lanes)
-        self._forwards = RowBatcher(padding, ask, self._lanes, self._pass_failed)
+        self._forwards = RowBatcher(padding, ask, self._lanes, self._pass_failed, share_below)
         self._recorder = TurnRecorder()
         self._accepted = 0
         self._slots: dict[EngineSlot, None] = {}  # in order of arrival

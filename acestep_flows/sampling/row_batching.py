@@ -5,8 +5,10 @@
     each song advances by the velocities of its own rows
 
 The denoiser pads the rows of a pass (`sampling/denoiser.py`). Padding is exact and every song keeps noise and state of
-its own, so a song comes out as it would alone. On processors passes are made side by side, one in every lane. This
-holds for a single song too, as its guidance branches are rows like any others.
+its own, so a song comes out as it would alone, up to rounding: products of other sizes are summed in another order.
+Songs of `share_below` frames or more share no pass, and come out bit for bit as they would alone. On processors passes
+are made side by side, one in every lane. This holds for a single song too, as its guidance branches are rows like any
+others.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ class RowBatcher:
         padding: frames of padding, over all rows, up to which rows of unequal length share a pass.
         ask: makes the passes in place of the songs' own denoisers, to watch or to break them.
         lanes: passes that are made side by side.
+        share_below: frames from which on a song shares no pass with others; None: songs of any length share.
         on_broken: gets the songs of a shared pass that failed, and its error; each of them is then asked alone.
     """
 
@@ -52,6 +55,7 @@ class RowBatcher:
     ask: Ask | None = None
     lanes: Lanes = SINGLE
     on_broken: Callable[[Sequence[ActiveSong], Exception], None] | None = None
+    share_below: int | None = None
 
     @classmethod
     def on(cls, device: str) -> RowBatcher:
@@ -62,6 +66,17 @@ class RowBatcher:
 
     def step(self, songs: Sequence[ActiveSong]) -> list[ActiveSong | Exception]:
         """Every song one step on, in order; the error of a song that fails is returned in its place."""
+        apart = [song for song in songs if not self._shares(song)]
+        sharing = [song for song in songs if self._shares(song)]
+        outcomes: dict[ActiveSong, ActiveSong | Exception] = {}
+        for group in (sharing, *([song] for song in apart)):
+            outcomes |= zip(group, self._step(group), strict=True)
+        return [outcomes[song] for song in songs]
+
+    def _shares(self, song: ActiveSong) -> bool:
+        return self.share_below is None or song.trajectory.frames < self.share_below
+
+    def _step(self, songs: Sequence[ActiveSong]) -> list[ActiveSong | Exception]:
         lanes, passes = self.lanes, self.passes(songs, self.lanes.count)
         if _unevenness(passes, lanes.count) > UNEVEN:
             lanes, passes = SINGLE, self.passes(songs, 1)

@@ -81,6 +81,42 @@ def test_a_song_does_not_depend_on_its_neighbours(orders: list[Order], tokens: i
     assert network.threads <= ({"steps_0"} if lanes == 1 else {"steps_0", "lane_0", "lane_1"})
 
 
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_songs_that_share_no_pass_are_what_they_are_alone_to_the_bit(lanes: int) -> None:
+    orders = [
+        Order(frames=frames, seed=seed, adapter=seed % 3 == 0, task="edit" if seed == 4 else "text2music",
+              options={"steps": 6, "guidance": guidance, "guidance_interval": 1.0})
+        for seed, (frames, guidance) in enumerate(zip((8, 24, 9, 30, 24, 13), ("apg", "cfg") * 3, strict=True))
+    ]  # fmt: skip
+
+    async def run(share_below: int | None, together: bool) -> list[State]:
+        async with StepEngine(lanes=lanes, share_below=share_below) as engine:
+            if together:
+                return await asyncio.gather(*(engine.run(order.song()) for order in orders))
+            return [await engine.run(order.song()) for order in orders]
+
+    by_itself = asyncio.run(run(0, together=False))
+    for share_below in (0, 24, None):
+        for order, one, other in zip(orders, by_itself, asyncio.run(run(share_below, together=True)), strict=True):
+            if share_below is not None and order.frames >= share_below:
+                assert torch.equal(one.latents, other.latents), (share_below, order)
+            assert_same(other, one)
+
+
+def test_songs_below_the_bound_go_on_sharing() -> None:
+    network = Network()
+
+    async def run() -> None:
+        async with StepEngine(ask=network, share_below=20) as engine:
+            orders = (Order(frames=8, seed=1), Order(frames=24, seed=2), Order(frames=9, seed=3))
+            await asyncio.gather(*(engine.run(order.song()) for order in orders))
+
+    asyncio.run(run())
+    held = {frozenset(frames) for _, frames in network.passes}
+    assert frozenset({8, 9}) in held
+    assert all(len(frames) == 1 for frames in held if 24 in frames)
+
+
 def test_songs_share_passes_but_adapters_do_not_mix() -> None:
     network = Network()
     orders = [Order(seed=1), Order(seed=2, frames=9), Order(seed=3, adapter=True), Order(seed=4, adapter=True)]

@@ -231,7 +231,8 @@ class CompanyRunner(LocalRunner):
         if any(issubclass(registry()[name], DiffusionStage) for name in process.stages):
             from acestep_flows.runtime.serving.diffusion_calls import DiffusionCalls
 
-            self._songs = DiffusionCalls(self, pool.engine, None, lanes=pool.lanes(process))
+            shape = {"lanes": pool.lanes(process), "share_below": pool.share_below(process)}
+            self._songs = DiffusionCalls(self, pool.engine, None, **shape)
 
     async def call(self, call: StageCall, progress: CallProgress) -> Reply:
         if self._songs is not None and issubclass(call.stage, DiffusionStage):

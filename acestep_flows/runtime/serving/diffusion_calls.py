@@ -58,14 +58,22 @@ class DiffusionCalls:
         section: the engine's budget.
         states: where states of unfinished songs are saved; None: nowhere.
         lanes: forward passes side by side.
+        share_below: frames from which on a song shares no pass; None: songs of any length share.
     """
 
     def __init__(
-        self, runner: LocalRunner, section: EngineSection, states: SavedStates | None, *, lanes: int = 1
+        self,
+        runner: LocalRunner,
+        section: EngineSection,
+        states: SavedStates | None,
+        *,
+        lanes: int = 1,
+        share_below: int | None = None,
     ) -> None:
         # On a CPU a turn and a call of another stage would only take the cores from each other.
         worker = runner.work if runner.placement.device == "cpu" else None
-        self.engine = StepEngine(section.tokens, section.songs, padding=section.padding, lanes=lanes, worker=worker)
+        sizes = {"padding": section.padding, "lanes": lanes, "share_below": share_below}
+        self.engine = StepEngine(section.tokens, section.songs, **sizes, worker=worker)
         self._runner, self._states = runner, states
         self._save_every = 0 if states is None else section.save_every
         self._slots = SongSlots(section.songs)

@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections import Counter
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -34,9 +32,8 @@ from pydantic import (
 
 from acestep_flows.errors import InputError
 from acestep_flows.model.placement import Dtype, Placement
-from acestep_flows.runtime.serving.pool_problems import problem_lines
+from acestep_flows.runtime.serving.pool_problems import misplaced, problem_lines
 from acestep_flows.stages.contract import Stage
-from acestep_flows.stages.registry import stages
 
 MAX_BYTES = 1_000_000
 SUFFIXES = (".yaml", ".yml")
@@ -55,6 +52,9 @@ def _replicas(value: Any) -> Any:
 
     return usable_cores()
 
+
+LONG_FRAMES = 215
+"""Frames (20 s) from which on passes that songs share save a processor less than a tenth of its work."""
 
 ProcessName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 
@@ -164,6 +164,13 @@ class EngineSection(PoolSection):
         le=1_000_000,
         description="Frames of padding up to which rows of unequal length share a forward pass; more on a GPU.",
     )
+    share_below: int | None = Field(
+        None,
+        ge=0,
+        le=1_000_000,
+        description="Frames from which on a song shares no forward pass, and so comes out bit for bit as it would "
+        "alone; 0: no song shares; absent: 215 (20 s) on a CPU, where long songs gain little; on a GPU all share.",
+    )
     save_every: int = Field(
         10, ge=0, le=1000, description="Steps between saved states: what a killed process costs at most. 0: none."
     )
@@ -226,7 +233,7 @@ class Pool(PoolSection):
 
     @model_validator(mode="after")
     def _every_stage_has_one_place(self) -> Self:
-        if problems := list(_misplaced(self.processes)):
+        if problems := list(misplaced({name: process.stages for name, process in self.processes.items()})):
             raise ValueError("; ".join(problems))
         return self
 
@@ -274,6 +281,12 @@ class Pool(PoolSection):
         if self.engine.lanes is not None:
             return self.engine.lanes
         return process.torch_threads if process.device == "cpu" else 1
+
+    def share_below(self, process: Process) -> int | None:
+        """Frames from which on songs of `process` share no forward pass; None: all songs share."""
+        if self.engine.share_below is not None:
+            return self.engine.share_below
+        return LONG_FRAMES if process.device == "cpu" else None
 
     @property
     def cpus(self) -> float:
@@ -329,18 +342,3 @@ def _with_later_stages(content: Any) -> Any:
     except (TypeError, KeyError, AttributeError):
         return content
     return {**content, "processes": processes}
-
-
-def _misplaced(processes: dict[str, Process]) -> Iterator[str]:
-    """What is wrong with the placement of stages."""
-    known = stages()
-    placed = Counter(stage for process in processes.values() for stage in process.stages)
-    for stage, count in placed.items():
-        if stage not in known:
-            near = difflib.get_close_matches(stage, known, 1)
-            yield f"no stage {stage!r}" + (f", did you mean {near[0]!r}?" if near else "")
-        elif count > 1:
-            owners = [name for name, process in processes.items() if stage in process.stages]
-            yield f"stage {stage} has {count} places ({', '.join(owners)}), it needs one"
-    if missing := [stage for stage in known if stage not in placed]:
-        yield f"no place for {', '.join(missing)}"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from acestep_flows.stages.registry import stages
 from acestep_flows.wording.faults import Vocabulary, data_fault
 from acestep_flows.wording.phrases import brief, clip, show, unlike
 
@@ -57,3 +60,18 @@ WORDS = Vocabulary(
     choices=str,
     unknown=_unknown,
 )
+
+
+def misplaced(processes: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """What is wrong with the placement of stages, by process."""
+    known = stages()
+    placed = Counter(stage for names in processes.values() for stage in names)
+    for stage, count in placed.items():
+        if stage not in known:
+            near = difflib.get_close_matches(stage, known, 1)
+            yield f"no stage {stage!r}" + (f", did you mean {near[0]!r}?" if near else "")
+        elif count > 1:
+            owners = [name for name, names in processes.items() if stage in names]
+            yield f"stage {stage} has {count} places ({', '.join(owners)}), it needs one"
+    if missing := [stage for stage in known if stage not in placed]:
+        yield f"no place for {', '.join(missing)}"

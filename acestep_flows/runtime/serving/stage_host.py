@@ -82,7 +82,8 @@ class StageHost:
         from acestep_flows.runtime.serving.saved_states import FOLDER, SavedStates
 
         states = None if home is None else SavedStates(home / FOLDER)
-        return DiffusionCalls(self.runner, pool.engine, states, lanes=pool.lanes(process))
+        shape = {"lanes": pool.lanes(process), "share_below": pool.share_below(process)}
+        return DiffusionCalls(self.runner, pool.engine, states, **shape)
 
     async def run(
         self,

@@ -174,3 +174,11 @@ def test_every_field_says_what_it_means() -> None:
     fields = [(kind, name, field) for kind in sections for name, field in kind.model_fields.items()]
     assert len(fields) > 20
     assert [(kind, name) for kind, name, field in fields if not field.description] == []
+
+
+@pytest.mark.parametrize(("said", "cpu", "cuda"), [({}, 215, None), ({"share_below": 0}, 0, 0)])
+def test_long_songs_share_no_pass_on_a_processor(said: dict[str, int], cpu: int, cuda: int | None) -> None:
+    for device, gpus, want in (("cpu", 0, cpu), ("cuda", 1, cuda)):
+        pool = Pool.checked(content(processes={"all": {"stages": list(stages()), "device": device, "gpus": gpus}}))
+        pool = pool.model_copy(update={"engine": pool.engine.model_copy(update=said)})
+        assert pool.share_below(pool.processes["all"]) == want
