@@ -36,6 +36,8 @@ LYRIC_VOCAB = "lyric-vocab"
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
 LYRIC_VOCAB_FILE = "lyric-vocab.json"
+CHANGED = "the file was changed since it was opened"
+OPEN_AGAIN = "the same content; start again to use the new one"
 FETCH_HINT = "`acestep-flows fetch` downloads the published model"
 
 
@@ -70,6 +72,7 @@ class Checkpoint:
         self._parts = dict(parts)
         self._lyric_vocab = lyric_vocab
         self._digests = digests
+        self._promised: dict[str, str] = {}
 
     @classmethod
     def open(
@@ -168,18 +171,34 @@ class Checkpoint:
         unknown = sorted(set(chosen) - set(opened.shapes))
         if unknown:
             raise CheckpointError(f"no tensor {list_names(unknown)}", where=str(opened.weights))
-        if not opened.weights.is_file() or file_stamp(opened.weights) != opened.stamp:
-            raise CheckpointError("the file was changed since it was opened", where=str(opened.weights))
+        if not opened.weights.is_file() or (file_stamp(opened.weights) != opened.stamp and not self._unchanged(part)):
+            raise CheckpointError(CHANGED, where=str(opened.weights), allowed=OPEN_AGAIN)
         with safe_open(opened.weights, framework="pt", device=device) as file:
             return {name: file.get_tensor(name).to(getattr(torch, dtype)) for name in chosen}
 
     def digest(self, part: str) -> str:
-        """sha256 over the config, weights and tokenizer of `part`; for `LYRIC_VOCAB`, of the lyric vocabulary."""
+        """sha256 over the config, weights and tokenizer of `part`; for `LYRIC_VOCAB`, of the lyric vocabulary.
+
+        Raises:
+            CheckpointError: the content has changed since this was first asked. Networks that are loaded by now have
+                the content of before, and what they make must not be taken for what the new content makes.
+        """
+        digest = self._digest(part)
+        if self._promised.setdefault(part, digest) != digest:
+            where = self.lyric_vocab if part == LYRIC_VOCAB else self._parts[part].folder
+            raise CheckpointError(CHANGED, where=str(where), allowed=OPEN_AGAIN)
+        return digest
+
+    def _digest(self, part: str) -> str:
         if part == LYRIC_VOCAB:
             return self._digests.sha256(self.lyric_vocab)
         folder = self._parts[part].folder
         files = [(name, self._digests.sha256(folder / name)) for name in part_files(part)]
         return hashlib.sha256(json.dumps(files).encode()).hexdigest()
+
+    def _unchanged(self, part: str) -> bool:
+        """Whether a part has the content of which the digest was told, whatever became of its files since."""
+        return self._promised.get(part) == self._digest(part)
 
     def extra_digest(self, kind: Kind, name: str) -> str:
         """sha256 over the files of an adapter or control branch; the errors are those of `Extras.find`."""

@@ -26,14 +26,14 @@ class CheckpointPart:
         config: its parsed `config.json`.
         weights: its weights file.
         shapes: names and shapes in the header of the weights file.
-        stamp: size and modification time of the weights file when its header was read.
+        stamp: `file_stamp` of the weights file when its header was read.
     """
 
     folder: Path
     config: Mapping[str, Any]
     weights: Path
     shapes: Layout
-    stamp: tuple[int, int]
+    stamp: tuple[int, ...]
 
 
 def read_part(config_file: Path, weights: Path, part: str) -> CheckpointPart:
@@ -143,7 +143,7 @@ def list_names(names: Sequence[str]) -> str:
     return f"{', '.join(names[:MAX_NAMED])} and {len(names) - MAX_NAMED} more"
 
 
-def file_stamp(file: Path) -> tuple[int, int]:
-    """Size in bytes and modification time in nanoseconds: they change when the file is changed."""
+def file_stamp(file: Path) -> tuple[int, ...]:
+    """Size, inode, and times of the last changes in nanoseconds: some of them change when the content does."""
     status = file.stat()
-    return status.st_size, status.st_mtime_ns
+    return status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns

@@ -1,6 +1,8 @@
-"""sha256 of large files, cached by path, size and modification time.
+"""sha256 of large files, cached by path, inode, size and the times of the last changes.
 
-Every start needs the digest of the checkpoint, and reading a full-size checkpoint takes several seconds.
+Every start needs the digest of the checkpoint, and reading a full-size checkpoint takes several seconds. A program can
+set a file's modification time, but not its change time (ctime), so a file that was replaced by one of equal size and
+modification time is read again.
 """
 
 from __future__ import annotations
@@ -8,11 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
 from acestep_flows import storage
 from acestep_flows.errors import StorageError
+
+SETTLED_NS = 2_000_000_000
+"""How old the last change must be for a stamp to be trusted: file systems count time in steps of up to two seconds."""
 
 
 class FileDigests:
@@ -25,14 +31,15 @@ class FileDigests:
     def sha256(self, file: Path) -> str:
         """The hex digest of the present content of `file`."""
         file = file.resolve()
-        stamp = _stamp(file)
+        stamp, now = _stamp(file), time.time_ns()
         cached = self._known.get(file) or self._read(file)
         if cached and cached[0] == stamp:
             self._known[file] = cached
             return cached[1]
         with file.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        if _stamp(file) == stamp:  # otherwise the file was written to while it was read
+        recent = any(0 <= now - changed < SETTLED_NS for changed in stamp[-2:])
+        if _stamp(file) == stamp and not recent:  # otherwise a change since the reading began may not show in the stamp
             self._known[file] = (stamp, digest)
             self._write(file, stamp, digest)
         return digest
@@ -60,4 +67,4 @@ class FileDigests:
 
 def _stamp(file: Path) -> list[int]:
     status = file.stat()
-    return [status.st_size, status.st_mtime_ns]
+    return [status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import shutil
 import subprocess
@@ -205,6 +206,49 @@ def test_load_refuses_a_file_that_was_replaced(folder: Path) -> None:
     file.unlink()
     with pytest.raises(CheckpointError, match="changed since it was opened"):
         checkpoint.load(VOCODER)
+
+
+def disguise(file: Path, change: Callable[[bytes], bytes]) -> None:
+    """Put a file with other content in the place of `file`, of equal size and modification time."""
+    stamp, other = file.stat(), file.with_suffix(".new")
+    other.write_bytes(change(file.read_bytes()))
+    assert other.stat().st_size == stamp.st_size
+    os.utime(other, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    other.replace(file)
+
+
+def last_byte_flipped(content: bytes) -> bytes:
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+def test_weights_replaced_by_others_of_equal_size_and_time_are_noticed(folder: Path, tmp_path: Path) -> None:
+    checkpoint = Checkpoint.open(folder, cache=tmp_path / "cache")
+    told = checkpoint.digest(VOCODER)
+    disguise(folder / VOCODER / weights_file(VOCODER), last_byte_flipped)
+    with pytest.raises(CheckpointError, match="changed since it was opened"):
+        checkpoint.load(VOCODER)
+    with pytest.raises(CheckpointError, match="changed since it was opened"):
+        checkpoint.digest(VOCODER)  # what the loaded network makes is not what these weights make
+    assert Checkpoint.open(folder, cache=tmp_path / "cache").digest(VOCODER) != told
+
+
+def test_weights_that_were_only_linked_or_copied_go_on_loading(folder: Path, tmp_path: Path) -> None:
+    checkpoint = Checkpoint.open(folder)
+    told = checkpoint.digest(VOCODER)
+    os.link(folder / VOCODER / weights_file(VOCODER), tmp_path / "backup")
+    disguise(folder / VOCODER / weights_file(VOCODER), bytes)
+    assert checkpoint.load(VOCODER)
+    assert checkpoint.digest(VOCODER) == told
+
+
+def test_an_adapter_replaced_by_another_of_equal_size_and_time_has_another_digest(folder: Path) -> None:
+    adapter = folder / "adapters" / "voice" / "pytorch_lora_weights.safetensors"
+    adapter.parent.mkdir(parents=True, exist_ok=True)
+    adapter.write_bytes(b"any content")
+    checkpoint = Checkpoint.open(folder)
+    told = checkpoint.extra_digest("adapters", "voice")
+    disguise(adapter, last_byte_flipped)
+    assert checkpoint.extra_digest("adapters", "voice") != told
 
 
 def test_the_digest_depends_on_every_file_of_the_part_and_no_other(folder: Path) -> None:
