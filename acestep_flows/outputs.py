@@ -95,7 +95,7 @@ class OutputFile:
         content_type: for HTTP.
         extension: without the dot.
         details: what is known of it: `seconds` where it has a length.
-        over: by how many dB audio was over full scale; its peaks were turned down to fit.
+        warnings: what whoever gets the file must know.
     """
 
     content: bytes
@@ -103,14 +103,12 @@ class OutputFile:
     content_type: str
     extension: str
     details: Mapping[str, Any] = field(default_factory=dict)
-    over: float = 0.0
+    warnings: Sequence[str] = ()
 
     @property
     def warning(self) -> str | None:
-        """What whoever gets the file must know; None: nothing."""
-        from acestep_flows.audio.write import over_full_scale
-
-        return over_full_scale(self.over) if self.over else None
+        """All warnings as one; None: there are none."""
+        return "; ".join(self.warnings) or None
 
 
 def unique_stem(graph: str, now: float | None = None) -> str:
@@ -230,8 +228,9 @@ def encode_output(leaf: Any, title: str, format: str, recipe: Mapping[str, Any])
 
         kind = FORMATS[format]
         rate, tags = write.own_rate(leaf, kind), Tags(recipe, title=title)
-        content, over = write.encode(leaf, kind, subtype=None, tags=tags, sample_rate=rate)
-        return OutputFile(content, "audio", CONTENT_TYPES[format], format, _length(leaf), over)
+        encoded = write.encode(leaf, kind, subtype=None, tags=tags, sample_rate=rate)
+        details, warnings = _length(leaf), write.warnings(encoded)
+        return OutputFile(encoded.content, "audio", CONTENT_TYPES[format], format, details, warnings)
     if isinstance(leaf, File):
         type_name = "audio" if leaf.format in CONTENT_TYPES else "file"
         return OutputFile(leaf.content.tobytes(), type_name, CONTENT_TYPES.get(leaf.format, VALUE_TYPE), leaf.format)

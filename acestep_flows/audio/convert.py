@@ -22,4 +22,4 @@ def convert(path: str | os.PathLike[str], format: str) -> bytes:
     sound = read.audio(path)
     rate = sound.sample_rate if not kind.rates or sound.sample_rate in kind.rates else OUTPUT_RATE
     # Without a statement the file is another program's, and so is no recipe in it.
-    return write.encode(sound, kind, subtype=None, tags=kept if kept.statement else None, sample_rate=rate)[0]
+    return write.encode(sound, kind, subtype=None, tags=kept if kept.statement else None, sample_rate=rate).content

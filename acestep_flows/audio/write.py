@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import soundfile
 
 from acestep_flows import storage
@@ -25,6 +28,12 @@ FRAMES_PER_BLOCK = 1 << 16
 LOSSY_CEILING = -1.0
 """dBTP of mp3 and ogg. Decoders give peaks that are a little higher than those that were encoded."""
 
+DECODED_MARGIN = 0.1
+"""dB by which the limit is lowered beyond what a decoder's output is over full scale."""
+
+MOST_TRIES = 4
+"""How often a lossy file is encoded until its decoded samples are within full scale."""
+
 HIGHEST_RATE = 192_000
 """Hz; audio with a higher rate is written at 48 kHz unless a rate is asked for."""
 
@@ -38,12 +47,22 @@ class Written:
         format: wav, flac, mp3 or ogg.
         size: bytes.
         over: by how many dB samples were over full scale; their surroundings were turned down to fit.
+        notes: what else was changed so that the file plays within full scale.
     """
 
     path: Path
     format: str
     size: int
     over: float
+    notes: tuple[str, ...] = ()
+
+
+class Encoded(NamedTuple):
+    """The bytes of a file; `over` and `notes` as in `Written`."""
+
+    content: bytes
+    over: float
+    notes: tuple[str, ...] = ()
 
 
 def audio(
@@ -58,7 +77,8 @@ def audio(
     """Write `sound` to `path` as stereo at `sample_rate`. Missing folders are created; an existing file is replaced.
 
     Only float32 holds samples over full scale. For every other sample type `within_full_scale` turns down the
-    surroundings of such samples. For mp3 and ogg true peaks are limited to `LOSSY_CEILING`.
+    surroundings of such samples. For mp3 and ogg true peaks are limited to `LOSSY_CEILING`, and lower where the file's
+    decoded samples would be over full scale all the same.
 
     Args:
         path: the file; its name is used unchanged.
@@ -74,14 +94,19 @@ def audio(
     """
     path = Path(path)
     kind = format_for(path, format)
-    encoded, over = encode(sound, kind, subtype=subtype, tags=tags, sample_rate=sample_rate)
-    storage.write(path, encoded)
-    return Written(path, kind.name, len(encoded), over)
+    encoded = encode(sound, kind, subtype=subtype, tags=tags, sample_rate=sample_rate)
+    storage.write(path, encoded.content)
+    return Written(path, kind.name, len(encoded.content), encoded.over, encoded.notes)
 
 
 def over_full_scale(decibels: float) -> str:
     """What to say of a file whose samples were over full scale by this much."""
     return f"samples were up to {max(decibels, 0.1):.1f} dB over full scale; these peaks are turned down to fit"
+
+
+def warnings(encoded: Encoded) -> list[str]:
+    """What whoever gets an encoded file must know."""
+    return [*([over_full_scale(encoded.over)] if encoded.over else []), *encoded.notes]
 
 
 def own_rate(sound: Audio, kind: Format) -> int:
@@ -92,8 +117,8 @@ def own_rate(sound: Audio, kind: Format) -> int:
 
 def encode(
     sound: Audio, kind: Format, *, subtype: str | None, tags: Tags | None, sample_rate: int = OUTPUT_RATE
-) -> tuple[bytes, float]:
-    """The bytes of the file that `audio` writes, and by how many dB samples were over full scale."""
+) -> Encoded:
+    """The bytes of the file that `audio` writes, and what was changed to fit."""
     sample_type = kind.subtype(subtype)
     if kind.rates and sample_rate not in kind.rates:
         rates = ", ".join(str(rate) for rate in kind.rates)
@@ -108,22 +133,55 @@ def encode(
     over = 0.0
     if sample_type != "FLOAT":
         sound, over = within_full_scale(sound)
-    if kind.compression is not None:
-        sound = limit(sound, LOSSY_CEILING)
-    samples, stream = sound.samples, BytesIO()
-    with _encoder(stream, kind, sample_type, sample_rate) as file:
+    if kind.compression is None:
+        return Encoded(_content(sound, kind, sample_type, tags), over)
+    content, notes = _within_full_scale_decoded(sound, kind, sample_type, tags)
+    return Encoded(content, over, notes)
+
+
+def _within_full_scale_decoded(
+    sound: Audio, kind: Format, sample_type: str, tags: Tags | None
+) -> tuple[bytes, tuple[str, ...]]:
+    """A lossy file whose decoded samples are within full scale, and what to say of it.
+
+    What a codec adds to peaks is known only afterwards, so the file is decoded, and made again with a lower limit.
+    """
+    ceiling = LOSSY_CEILING
+    for left in reversed(range(MOST_TRIES)):
+        content = _content(limit(sound, ceiling), kind, sample_type, tags)
+        over = 20 * math.log10(max(_decoded_peak(content), 1.0))
+        if over == 0 or left == 0:
+            break
+        ceiling -= over + DECODED_MARGIN
+    lowered = f"peaks are limited to {ceiling:.1f} dBTP, because {kind.name} decodes them louder than they are"
+    still = f"decoded samples are up to {max(over, 0.1):.1f} dB over full scale"
+    notes = [lowered] if ceiling < LOSSY_CEILING else []
+    return content, (*notes, still) if over else tuple(notes)
+
+
+def _decoded_peak(content: bytes) -> float:
+    """The largest sample of a file that was just encoded."""
+    with soundfile.SoundFile(BytesIO(content)) as file:
+        blocks = file.blocks(FRAMES_PER_BLOCK, dtype="float32")
+        return max((float(np.abs(block).max(initial=0.0)) for block in blocks), default=0.0)
+
+
+def _content(sound: Audio, kind: Format, sample_type: str, tags: Tags | None) -> bytes:
+    """The file of samples as they are."""
+    stream, comment = BytesIO(), tags.comment() if tags else ""
+    with _encoder(stream, kind, sample_type, sound.sample_rate) as file:
         if tags and kind.name in ("flac", "ogg"):
             file.comment, file.software = comment, SOFTWARE
             if tags.title:  # libsndfile refuses empty strings
                 file.title = tags.title
-        for start in range(0, samples.shape[1], FRAMES_PER_BLOCK):
-            file.write(samples[:, start : start + FRAMES_PER_BLOCK].T)
+        for start in range(0, sound.samples.shape[1], FRAMES_PER_BLOCK):
+            file.write(sound.samples[:, start : start + FRAMES_PER_BLOCK].T)
     encoded = stream.getvalue()
     if tags and kind.name == "wav":
         encoded = with_info(encoded, {"ICMT": comment, "ISFT": SOFTWARE, "INAM": tags.title})
     if tags and kind.name == "mp3":
         encoded = with_id3(encoded, title=tags.title, comment=comment, software=SOFTWARE)
-    return encoded, over
+    return encoded
 
 
 def _encoder(stream: BytesIO, kind: Format, subtype: str, sample_rate: int) -> soundfile.SoundFile:

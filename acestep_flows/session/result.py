@@ -126,6 +126,17 @@ class RunResult:
         """What the run took."""
         return self.recipe.seconds
 
+    @property
+    def lyric_times(self) -> list[tuple[float, str]]:
+        """Seconds and words of the lines of the input `lyrics` that have time stamps, as LRC files have them.
+
+        The model is given no times, so it may sing them at others.
+        """
+        from acestep_flows.stages.encode_lyrics import timed_lines
+
+        lyrics = self.inputs.get("lyrics")
+        return timed_lines(lyrics) if isinstance(lyrics, str) else []
+
     def __getitem__(self, name: str) -> Any:
         if name not in self.outputs:
             raise NotFound(unlike("output", str(name), self.outputs))

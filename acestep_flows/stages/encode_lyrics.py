@@ -125,6 +125,17 @@ class EncodeLyrics(Stage):
         )
 
 
+def timed_lines(lyrics: str) -> list[tuple[float, str]]:
+    """Seconds and words of the lines that have a time stamp (`[00:12.50]`, as in LRC files), in the order of time.
+
+    The model is given no times: it decides when it sings.
+    """
+    from acestep_flows.text.lyric_lines import read_lines
+
+    lines = [(line.at, line.text) for line in read_lines(lyrics).lines if line.at is not None]
+    return sorted(lines, key=lambda line: line[0])
+
+
 @dataclass(frozen=True, eq=False)
 class _LyricSong:
     """An item with its lyrics as tokens."""

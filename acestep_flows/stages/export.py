@@ -34,10 +34,8 @@ class Export(ItemStage):
     def run_one(self, item: In, params: Params) -> Out:
         from acestep_flows.audio.formats import FORMATS
         from acestep_flows.audio.tags import Tags
-        from acestep_flows.audio.write import encode, over_full_scale
+        from acestep_flows.audio.write import encode, warnings
 
-        content, over = encode(
-            item.audio, FORMATS[params.format], subtype=None, tags=Tags(), sample_rate=params.sample_rate
-        )
-        warnings = [over_full_scale(over)] if over else []
-        return self.Out(File(np.frombuffer(content, np.uint8), params.format), Report({"warnings": warnings}))
+        encoded = encode(item.audio, FORMATS[params.format], subtype=None, tags=Tags(), sample_rate=params.sample_rate)
+        file = File(np.frombuffer(encoded.content, np.uint8), params.format)
+        return self.Out(file, Report({"warnings": warnings(encoded)}))

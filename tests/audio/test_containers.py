@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -137,6 +138,31 @@ def test_a_cut_mp3_says_how_much_is_missing() -> None:
     content = mp3(sine(440, 3.0, rate=44_100))
     with pytest.raises(InputError, match=r"truncated after 1\.\d\d s; 1\.\d\d s are missing"):
         read.audio(content[: len(content) // 2])
+
+
+def free_format(seconds: float = 2.0) -> bytes:
+    """An MP3 whose headers name no bit rate. At 48 kHz frames of one rate have one size, so only the headers change."""
+    stream = BytesIO()
+    shape = {"samplerate": 48_000, "channels": 1, "format": "MP3", "subtype": "MPEG_LAYER_III"}
+    with soundfile.SoundFile(stream, "w", bitrate_mode="CONSTANT", compression_level=0.5, **shape) as file:
+        file.write(sine(440, seconds, channels=1).samples.T)
+    content = bytearray(stream.getvalue())
+    size = frame(bytes(content[:4])).size  # type: ignore[union-attr]
+    for start in range(0, len(content), size):
+        content[start + 2] &= 0x0F
+    return bytes(content[size:])  # without the frame that holds the length
+
+
+def test_an_mp3_of_free_format_is_read_to_its_end() -> None:
+    content = free_format()
+    audio = read.audio(content)
+    assert audio.seconds == pytest.approx(2.0, abs=0.05)
+    assert np.abs(audio.samples).max() > 0.1
+    for tagged in (id3(300) + content, content + b"TAG" + bytes(125)):
+        assert read.audio(tagged) == audio
+    assert read.audio(content[:-1]).seconds == pytest.approx(audio.seconds - 0.024, abs=0.001)
+    with pytest.raises(InputError, match="free format that goes on as something else at byte"):
+        read.audio(content + b"anything" * 2000)
 
 
 @pytest.mark.parametrize("codec", ["VORBIS", "OPUS"])

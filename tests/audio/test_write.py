@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from acestep_flows.audio import loudness, read, write
+from acestep_flows import storage
+from acestep_flows.audio import loudness, read, tags, write
 from acestep_flows.audio.formats import FORMATS, format_for
 from acestep_flows.errors import InputError, StorageError
 from acestep_flows.values import Audio
@@ -70,6 +72,36 @@ def test_lossy_files_do_not_come_out_over_full_scale(tmp_path: Path, name: str, 
     written = write.audio(tmp_path / f"song.{name}", sound)
     assert (written.over > 0) == (level > 1)
     assert np.abs(read.audio(written.path).samples).max() <= 1.0
+
+
+def full_scale_noise(seconds: float) -> Audio:
+    """What codecs add most to: mp3 decodes it at 1.16, though its true peaks are limited to -1 dBTP."""
+    return Audio(np.random.default_rng(0).uniform(-1, 1, (2, round(seconds * RATE))).astype(np.float32), RATE)
+
+
+def test_what_a_codec_adds_to_peaks_is_taken_off_and_told(tmp_path: Path) -> None:
+    written = write.audio(tmp_path / "noise.mp3", full_scale_noise(1.0))
+    assert 0.8 < np.abs(read.audio(written.path).samples).max() <= 1.0
+    (note,) = written.notes
+    assert re.fullmatch(r"peaks are limited to -[23]\.\d dBTP, because mp3 decodes them louder than they are", note)
+    kept = tags.Tags({"graph": "noise"}, title="noise")
+    again = write.encode(full_scale_noise(1.0), FORMATS["mp3"], subtype=None, tags=kept)
+    assert write.warnings(again) == [note]
+    assert tags.read(storage.write(tmp_path / "tagged.mp3", again.content)).title == "noise"
+
+
+def test_a_file_that_stays_over_full_scale_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[bytes] = []
+
+    def peak(content: bytes) -> float:
+        made.append(content)
+        return 1.2
+
+    monkeypatch.setattr(write, "_decoded_peak", peak)
+    encoded = write.encode(full_scale_noise(0.2), FORMATS["mp3"], subtype=None, tags=None)
+    assert len(made) == write.MOST_TRIES
+    assert encoded.content == made[-1]
+    assert "decoded samples are up to 1.6 dB over full scale" in encoded.notes[-1]
 
 
 @pytest.mark.parametrize("name", ["mp3", "ogg"])

@@ -33,6 +33,12 @@ def test_a_result_holds_samples_latents_report_and_seeds(result: RunResult) -> N
     assert {"audio", "latents", "save"} <= set(dir(result))
 
 
+def test_times_of_lyrics_are_seen(result: RunResult) -> None:
+    timed = dataclasses.replace(result, inputs={**result.inputs, "lyrics": "[00:01.50]la la"})
+    assert timed.lyric_times == [(1.5, "la la")]
+    assert dataclasses.replace(result, inputs={}).lyric_times == []
+
+
 def test_an_output_that_is_not_there_is_named_with_those_that_are(result: RunResult) -> None:
     with pytest.raises(NotFound, match="no output 'latent', nearest 'latents'; allowed: audio, latents, report"):
         result["latent"]

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from acestep_flows.errors import CheckpointError
 from acestep_flows.model.checkpoint import Checkpoint
-from acestep_flows.stages.encode_lyrics import EncodeLyrics
+from acestep_flows.stages.encode_lyrics import EncodeLyrics, timed_lines
 from acestep_flows.stages.registry import stages
 from tests.stages.running import run
 
@@ -25,6 +25,12 @@ def test_empty_lyrics_are_one_masked_token(small: Checkpoint) -> None:
     lyrics = run("encode_lyrics", small, {"lyrics": ""}).lyrics
     assert lyrics.ids.tolist() == [0]
     assert lyrics.mask.tolist() == [0]
+
+
+def test_lines_with_time_stamps_keep_their_times() -> None:
+    lyrics = "[ar:somebody]\n[00:01.50][01:10]la la\n[00:20:25] rain\nno time\n"
+    assert timed_lines(lyrics) == [(1.5, "la la"), (20.25, "rain"), (70.0, "la la")]
+    assert timed_lines("[verse]\nla") == timed_lines("") == []
 
 
 def test_an_adapter_changes_the_states_and_the_key(small: Checkpoint) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from acestep_flows.audio.containers import mpeg_free
 from acestep_flows.audio.containers.container import Container, Missing, Part, Unreadable, lacking
 from acestep_flows.audio.containers.mpeg_frame import HEADER, Frame, LengthTag, corrected, frame, length_tag, made
 from acestep_flows.audio.containers.pieces import Pieces, Slice, Window
@@ -74,7 +75,7 @@ def examine(window: Window, start: int) -> Container | None:
     """
     first = _next(window, start, min(window.size, start + FARTHEST_START))
     if first is None:
-        return None
+        return mpeg_free.examine(window, start)
     streams = [stream for stream in _streams(window, first) if stream.frames]
     if not streams:
         raise Unreadable("no whole frame")
