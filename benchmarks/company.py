@@ -6,8 +6,8 @@
 Every song is made twice by the step engine of a served process: once while the engine has no other, once with all
 others under way. Both are decoded and vocoded one by one, as a served process does on a processor. The result has the
 largest differences of latents after each tenth of the steps, and of mels and samples at the end, and the ratio of each
-song's power to that of its difference in decibels. `same` counts the songs that are equal bit for bit. `--share-below` is the
-setting of the pool; without it songs of any length share.
+song's power to that of its difference in decibels. `same` counts the songs that are equal bit for bit. `--share-below`
+is the setting of the pool; without it songs of any length share.
 """
 
 from __future__ import annotations
