@@ -9,14 +9,18 @@
     ACESTEP_FLOWS_SERVER          address of the server that client commands ask, unless --server names it
     ACESTEP_FLOWS_API_KEY         API key that client commands send
     HF_TOKEN                      hub token, sent only to the hub
+    HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY
+                                  proxies, as usual; never for a server on this machine
 
 What to compute and where is never set here; graphs, inputs of requests and pool files say it.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +36,8 @@ WEBHOOK_SECRET = "ACESTEP_FLOWS_WEBHOOK_SECRET"
 SERVER = "ACESTEP_FLOWS_SERVER"
 API_KEY = "ACESTEP_FLOWS_API_KEY"
 TOKEN = "HF_TOKEN"
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+"""The usual variables for proxies, also in lower case."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,58 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         environ.get(SERVER, "").strip() or None,
         environ.get(API_KEY, "").strip() or None,
     )
+
+
+def check_proxies(environ: Mapping[str, str] = os.environ) -> None:
+    """Check that the proxies in the environment can be used, before a client of HTTP is made.
+
+    Raises:
+        InputError: one cannot.
+    """
+    if "*" in {environ.get(name, "").strip() for name in ("no_proxy", "NO_PROXY")}:
+        return
+    for name in (each for proxy in PROXIES for each in (proxy, proxy.lower())):
+        scheme, separator, _ = environ.get(name, "").strip().partition("://")
+        if not separator or scheme in ("http", "https"):
+            continue
+        if scheme not in ("socks5", "socks5h"):
+            raise InputError(f"not a proxy: {scheme[:20]}://...", where=name, allowed="http, https or socks5")
+        if importlib.util.find_spec("socksio") is None:
+            allowed = "an http proxy, or after pip install socksio; NO_PROXY names hosts without one"
+            raise InputError("a SOCKS proxy needs the package socksio", where=name, allowed=allowed)
+
+
+def use_no_proxy_for(hosts: Sequence[str]) -> None:
+    """Have this process, and those it starts, reach some hosts without a proxy."""
+    for name in ("no_proxy", "NO_PROXY"):
+        listed = [host for host in os.environ.get(name, "").split(",") if host.strip()]
+        known = {host.strip() for host in listed}
+        if "*" not in known:
+            os.environ[name] = ",".join([*listed, *(host for host in hosts if host not in known)])
+
+
+@contextmanager
+def hidden(names: Sequence[str]) -> Iterator[None]:
+    """Take variables out of the environment for a while. At the end they are what they were, or absent."""
+    before = {name: os.environ.pop(name, None) for name in names}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+@contextmanager
+def defaulted(name: str, value: str) -> Iterator[str]:
+    """Set a variable for a while, unless the environment has it. Gives what it is now."""
+    is_new = name not in os.environ
+    try:
+        yield os.environ.setdefault(name, value)
+    finally:
+        if is_new:
+            os.environ.pop(name, None)
 
 
 def _path(environ: Mapping[str, str], name: str) -> Path | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from acestep_flows.errors import InputError
-from acestep_flows.settings import Settings, read_settings
+from acestep_flows.settings import Settings, check_proxies, read_settings
 
 
 def test_an_empty_environment_has_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,3 +66,26 @@ def test_this_is_the_only_module_that_reads_the_environment() -> None:
         if any(word in writes.sub("", path.read_text(encoding="utf-8")) for word in ("os.environ", "getenv("))
     ]
     assert readers == ["settings.py"]
+
+
+@pytest.mark.parametrize(
+    "proxies",
+    [
+        {},
+        {"HTTP_PROXY": "http://proxy:3128", "https_proxy": "proxy:3128"},
+        {"ALL_PROXY": ""},
+        {"ALL_PROXY": "socks5://proxy:1", "NO_PROXY": "*"},
+    ],
+)
+def test_usual_proxies_can_be_used(proxies: dict[str, str]) -> None:
+    check_proxies(proxies)
+
+
+@pytest.mark.parametrize("name", ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "http_proxy"])
+def test_a_socks_proxy_says_what_is_missing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda package: None)
+    with pytest.raises(InputError, match=f"{name}: a SOCKS proxy needs the package socksio"):
+        check_proxies({name: "socks5h://user:secret@proxy:1080"})
+    with pytest.raises(InputError, match="not a proxy") as refused:
+        check_proxies({name: "gopher://user:secret@proxy"})
+    assert "secret" not in str(refused.value)

@@ -16,7 +16,7 @@ from acestep_flows.client.records import Output, Run
 from acestep_flows.client.retry import PASSING, RetryBudget
 from acestep_flows.errors import FlowsError, InputError, NotFound, TooLarge
 from acestep_flows.settings import SERVER as SERVER_VARIABLE
-from acestep_flows.settings import read_settings
+from acestep_flows.settings import check_proxies, read_settings
 
 SERVER = "http://127.0.0.1:8777"
 """The server if neither the caller nor the environment names one."""
@@ -93,11 +93,19 @@ class ServerAddress:
         return cls(server, key, patience)
 
     def httpx2_options(self) -> dict[str, Any]:
-        """Arguments of an httpx2 client for this server."""
+        """Arguments of an httpx2 client for this server. No proxy is used for one on this machine.
+
+        Raises:
+            InputError: a proxy in the environment cannot be used.
+        """
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         timeout = httpx2.Timeout(QUIET_SECONDS, connect=5.0)
         limits = httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=20)
-        return {"base_url": self.server, "headers": headers, "timeout": timeout, "limits": limits}
+        is_here = httpx2.URL(self.server).host.startswith(LOOPBACK)
+        if not is_here:
+            check_proxies()
+        options = {"base_url": self.server, "headers": headers, "timeout": timeout, "limits": limits}
+        return options | {"trust_env": not is_here}
 
     def retry_budget(self) -> RetryBudget:
         """A new budget of retries, for one call."""

@@ -58,6 +58,7 @@ class Checkpoint:
     Attributes:
         root: the folder.
         extras: the folders of adapters and control branches for this checkpoint.
+        cache: folder for what can be made again; None: there is none.
     """
 
     def __init__(
@@ -67,8 +68,9 @@ class Checkpoint:
         lyric_vocab: Path | None,
         digests: FileDigests,
         extras: Extras,
+        cache: Path | None = None,
     ) -> None:
-        self.root, self.extras = root, extras
+        self.root, self.extras, self.cache = root, extras, cache
         self._parts = dict(parts)
         self._lyric_vocab = lyric_vocab
         self._digests = digests
@@ -89,7 +91,7 @@ class Checkpoint:
         Args:
             root: the folder that holds the four parts.
             lyric_vocab: the lyric vocabulary; by default `lyric-vocab.json` in `root`.
-            cache: folder for a cache of digests; by default this object alone caches them.
+            cache: folder for digests of files and for compiled code; by default digests are kept by this object alone.
             extras: folders with adapters and control branches, searched after `root`.
             paths: whether adapters and control branches may also be named by path.
 
@@ -104,7 +106,7 @@ class Checkpoint:
             vocab = root / LYRIC_VOCAB_FILE
         if vocab:
             check_vocab(vocab, parts[TRANSFORMER].config["lyric_encoder_vocab_size"])
-        return cls(root, parts, vocab, FileDigests(cache and cache / "digests"), Extras((root, *extras), paths))
+        return cls(root, parts, vocab, FileDigests(cache and cache / "digests"), Extras((root, *extras), paths), cache)
 
     def __repr__(self) -> str:
         return f"Checkpoint({str(self.root)!r})"

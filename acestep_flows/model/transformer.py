@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acestep_flows.model.attention import CrossAttention, SelfAttention
+from acestep_flows.model.compiled_code import keep_compiled_code
 from acestep_flows.model.config import TransformerConfig
 from acestep_flows.model.control import blend
 from acestep_flows.model.feed_forward import FeedForward
@@ -119,6 +120,7 @@ class Transformer(PublishedPart):
         """As `PublishedPart.load`. Where the placement asks for it, compiles the blocks, which all share one graph."""
         transformer = super().load(checkpoint, placement)
         if placement.compile:
+            keep_compiled_code(checkpoint.cache)
             for block in transformer.blocks:
                 block.compile(dynamic=True)
         return transformer

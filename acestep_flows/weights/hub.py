@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from acestep_flows import storage
 from acestep_flows.errors import CheckpointError, DownloadError, NotFound, StorageError
+from acestep_flows.settings import check_proxies
 from acestep_flows.weights import hub_cache
 from acestep_flows.weights.download import RETRY_DELAYS, Download, TransferListener, TransferProgress, download
 from acestep_flows.weights.published import (
@@ -137,6 +138,7 @@ def _client(token: str | None) -> httpx2.Client:
 
     from acestep_flows import __version__
 
+    check_proxies()
     headers = {"User-Agent": f"acestep-flows/{__version__}"} | ({"Authorization": f"Bearer {token}"} if token else {})
     return httpx2.Client(
         headers=headers, follow_redirects=True, timeout=httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)

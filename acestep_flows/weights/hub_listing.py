@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from acestep_flows.errors import DownloadError, InputError, NotFound
+from acestep_flows.settings import check_proxies
 from acestep_flows.weights import hub_cache
 from acestep_flows.weights.published import PublishedFile, PublishedFiles, published
 
@@ -41,6 +42,7 @@ def _online(repo: str, endpoint: str | None, token: str | None) -> PublishedFile
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 
+    check_proxies()
     try:
         about = HfApi(endpoint=endpoint, token=token or False).model_info(repo, files_metadata=True)
     except GatedRepoError as error:

@@ -234,6 +234,25 @@ def test_a_client_says_once_that_it_waits(
     assert not caplog.records, "a short pause is no news"
 
 
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "socks5://127.0.0.1:9"])
+def test_no_proxy_is_used_for_this_machine(make: Any, stub: Stub, proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, proxy)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with make(stub.url, patience=0.0) as client:
+        client.stats()
+    assert len(stub.requests) == 1
+
+
+def test_a_socks_proxy_for_another_machine_is_one_line(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://user:secret@proxy:1080")
+    monkeypatch.setattr("importlib.util.find_spec", lambda package: None)
+    with pytest.raises(InputError, match="ALL_PROXY: a SOCKS proxy needs the package socksio") as refused:
+        make("http://music.example.org")
+    assert "secret" not in str(refused.value)
+
+
 def test_a_webhook_may_be_its_url(make: Any, stub: Stub) -> None:
     with make(stub.url) as client:
         client.submit("text2music", webhook="https://a.example/h")
