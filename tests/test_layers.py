@@ -109,6 +109,8 @@ RAY = {
     "runtime.bulk.pipeline",
     "runtime.serving.deployment",
     "runtime.serving.local_ray",
+    "runtime.serving.pool_watch",
+    "runtime.serving.ray_environment",
     "runtime.serving.runner",
     "training.data.encode_ray",
     "training.loop.train_ray",

@@ -25,6 +25,7 @@ RAYS = (
     *ONE_RAY,
     "tests/bulk/test_page.py",
     "tests/training/loop/test_train_ray.py",
+    "tests/runtime/serving/test_ray_environment.py",
 )
 """Where Rays are started, the longest first; those of a folder share one."""
 

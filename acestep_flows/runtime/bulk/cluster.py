@@ -14,6 +14,7 @@ from typing import Any
 
 from acestep_flows.errors import FlowsError
 from acestep_flows.runtime.serving import local_ray
+from acestep_flows.runtime.serving.ray_environment import set_environment
 
 SPARE_CPUS = 2
 """Cores offered beyond those of actors, so that Ray Data's own small tasks never wait for them."""
@@ -38,7 +39,7 @@ def cluster(cpus: float, gpus: float = 0, *, address: str | None = None, store: 
     Raises:
         FlowsError: no cluster answers.
     """
-    local_ray.set_environment()
+    set_environment()
     # Otherwise Ray warns on the terminal, for every pool of actors, that it cannot be restarted without the driver.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     ray = _import_ray()

@@ -13,12 +13,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import ray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ray import serve
 from ray.serve import Application
 
 from acestep_flows.errors import InputError
 from acestep_flows.runtime.serving.pool import Pool, Process
+from acestep_flows.runtime.serving.ray_environment import LOOPBACK
 from acestep_flows.runtime.serving.stage_host import StageHost, open_checkpoint
 from acestep_flows.wording.faults import fault_line
 
@@ -31,6 +33,9 @@ DRAIN_SECONDS = 30.0
 
 HEALTH_SECONDS = 1.0
 """Seconds between health checks; a killed replica is replaced after as long."""
+
+HANG_SECONDS = 10.0
+"""Seconds that a replica may take to answer a health check. Serve replaces it after three that it did not answer."""
 
 Ingress: TypeAlias = Callable[[Pool, "Path | None", Mapping[str, Application], Mapping[str, Any]], Application]
 """Makes the deployment in front of the hosts. Takes the pool, the home folder, the bound hosts by name of process, and
@@ -101,7 +106,11 @@ def _anchor(pool: Pool, home: Path | None, hosts: Mapping[str, Application], opt
 
 
 def _bound(kind: type[Any], options: Mapping[str, Any], *args: object, **kwargs: object) -> Application:
-    deployment: serve.Deployment = serve.deployment(**options)(kind)
+    def start(self: object, *args: object, **kwargs: object) -> None:
+        keep_to_loopback()
+        kind.__init__(self, *args, **kwargs)
+
+    deployment: serve.Deployment = serve.deployment(**options)(type(kind.__name__, (kind,), {"__init__": start}))
     application: Application = deployment.bind(*args, **kwargs)
     return application
 
@@ -112,6 +121,7 @@ def _options(name: str, process: Process) -> dict[str, Any]:
         "ray_actor_options": {"num_cpus": process.cpus, "num_gpus": process.gpus},
         "max_ongoing_requests": ONGOING,
         "health_check_period_s": HEALTH_SECONDS,
+        "health_check_timeout_s": HANG_SECONDS,
         "graceful_shutdown_timeout_s": DRAIN_SECONDS,
         "graceful_shutdown_wait_loop_s": 0.2,
     }
@@ -125,6 +135,18 @@ def _options(name: str, process: Process) -> dict[str, Any]:
             "target_ongoing_requests": scaling.target,
         }
     }
+
+
+def keep_to_loopback() -> None:
+    """Where Ray listens on the loopback interface alone, have the replica in this process do so too.
+
+    Serve binds a socket of each replica to every interface, once the replica's class has been made.
+    """
+    if ray.util.get_node_ip_address() != LOOPBACK:  # type: ignore[no-untyped-call]
+        return
+    replica: Any = importlib.import_module("ray.serve._private.replica")
+    bind = replica.add_port_to_grpc_server
+    replica.add_port_to_grpc_server = lambda server, address: bind(server, address.replace("[::]", LOOPBACK))
 
 
 def _import_ingress(path: str) -> Ingress:

@@ -5,21 +5,26 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import os
-import secrets
-import shutil
-import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from acestep_flows.errors import FlowsError
+from acestep_flows.errors import FlowsError, StorageError
 from acestep_flows.graph.language.wording import clip
 from acestep_flows.lazy_imports import garbage_collection_paused
 from acestep_flows.runtime.serving import orphans
 from acestep_flows.runtime.serving.pool import Pool
+from acestep_flows.runtime.serving.private_folder import new_folder
+from acestep_flows.runtime.serving.ray_environment import (
+    LOOPBACK,
+    apart,
+    check_descriptors,
+    set_environment,
+)
 
 if TYPE_CHECKING:
     from acestep_flows.runtime.serving.runner import ServeRunner
@@ -32,13 +37,22 @@ STORE_BYTES = 2**30
 FRONT_CPUS = 0.1
 """Cores that the deployment in front of the pool's processes reserves; it uses hardly any."""
 
-STOP_SECONDS = 10.0
+STOP_SECONDS = 2.0
+"""How long Ray's processes may take to end by themselves. They have nothing to save by then."""
+
+DISCONNECT_SECONDS = 10.0
 ATTEMPTS = 2
 """Attempts to start Ray."""
 
-LOOPBACK = "127.0.0.1"
-NODE = "127.0.0.2" if sys.platform == "linux" else None
-"""Address of Ray's own traffic. In place of 127.0.0.1 Ray would take the network's address, which may change."""
+NODE = LOOPBACK
+"""Address of Ray's own traffic."""
+
+CORE = ("gcs_server", "raylet")
+"""The processes without which Ray works no more."""
+
+SOCKET_ROOM = len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
+STANDSTILL_SECONDS = 40.0
+"""How long a process of Ray itself may be stopped. After a minute Ray would end this process without a word."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +64,7 @@ class ServeHttp:
 
 
 @contextlib.contextmanager
-def own_ray(cpus: float, gpus: float = 0, *, store: int = STORE_BYTES) -> Iterator[None]:
+def own_ray(cpus: float, gpus: float = 0, *, store: int = STORE_BYTES) -> Iterator[OwnRay]:
     """Ray for as long as the context lasts; one at a time per process.
 
     Args:
@@ -59,31 +73,43 @@ def own_ray(cpus: float, gpus: float = 0, *, store: int = STORE_BYTES) -> Iterat
         store: bytes of shared memory for values.
 
     Raises:
-        FlowsError: Ray does not start.
+        FlowsError: Ray does not start, or cannot be started from this process.
+        StorageError: there is no place for its files.
     """
     set_environment()
-    orphans.clear()
-    node = _start(cpus, gpus, store)
-    try:
-        yield
-    finally:
-        node.end()
+    check_descriptors()
+    with apart():
+        orphans.clear()
+        own = _start(cpus, gpus, store)
+        try:
+            yield own
+        finally:
+            own.end()
 
 
-class _Node:
+class OwnRay:
     """A Ray of this process: its folder and the processes that it started."""
 
     def __init__(self) -> None:
-        self._folder = orphans.new_folder()
+        self._folder = new_folder(room=SOCKET_ROOM)
         self._myself = psutil.Process()
-        self._before = set(self._myself.children(recursive=True))
+        self._before = set(self._myself.children())
+        self._roots: set[psutil.Process] = set()
+        self._known: set[psutil.Process] = set()
+        self._core: dict[str, psutil.Process] = {}
+        self._stopped_since: float | None = None
 
     def start(self, cpus: float, gpus: float, store: int) -> None:
+        """Start it.
+
+        Raises:
+            Exception: a bare one, if its processes are late.
+        """
         import ray
 
         ray.init(
             address="local",
-            _temp_dir=str(self._folder),
+            _temp_dir=str(self._folder.content),
             _node_ip_address=NODE,
             num_cpus=math.ceil(cpus),
             num_gpus=math.ceil(gpus),
@@ -91,42 +117,96 @@ class _Node:
             log_to_driver=False,
             logging_level=logging.ERROR,
             object_store_memory=store,
+            _skip_env_hook=True,
         )
-        orphans.note(self._folder, self._started())
+        self._roots = set(self._myself.children()) - self._before
+        self._core = {name: process for process in self._roots if (name := _name(process)) in CORE}
+        self.processes()
 
     def end(self) -> None:
         """End its processes, and remove its folder."""
         import ray
 
-        started = self._started()
-        ray.shutdown()
-        orphans.end(list(started), STOP_SECONDS)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        started = list(self.processes())
+        if self.fault():
+            self.kill()  # Ray's own end would wait for what has ended
+        _within(DISCONNECT_SECONDS, ray.shutdown)
+        orphans.end(started, STOP_SECONDS, gently=False)
+        self._folder.remove()
 
-    def _started(self) -> set[psutil.Process]:
-        return set(self._myself.children(recursive=True)) - self._before
+    def kill(self) -> None:
+        """Kill its processes at once."""
+        orphans.end(list(self.processes()), gently=False)
+
+    def processes(self) -> set[psutil.Process]:
+        """Its processes so far, but no others that this one has started.
+
+        Those of a raylet that has ended are no longer below this one, so they are kept.
+        """
+        known = {process for process in self._known if orphans.runs(process)}
+        for root in self._roots or set(self._myself.children()) - self._before:
+            with contextlib.suppress(psutil.Error):
+                known |= {root, *root.children(recursive=True)}
+        if known != self._known:
+            self._known = known
+            with contextlib.suppress(StorageError):
+                orphans.note(self._folder, known)
+        return known
+
+    def fault(self) -> str:
+        """Why it can work no more, although it was not ended; empty while it can."""
+        if gone := [name for name, process in self._core.items() if not orphans.runs(process)]:
+            return f"Ray's {gone[0]} has ended"
+        if self.problem() and self._stopped_since is not None:
+            stopped = time.monotonic() - self._stopped_since
+            return f"Ray has stood still for {stopped:.0f} s" if stopped > STANDSTILL_SECONDS else ""
+        return ""
+
+    def problem(self) -> str:
+        """Which of its processes was stopped (SIGSTOP) and may go on; empty if none."""
+        for name, process in self._core.items():
+            with contextlib.suppress(psutil.Error):
+                if process.status() == psutil.STATUS_STOPPED:
+                    self._stopped_since = self._stopped_since or time.monotonic()
+                    return f"Ray's {name} stands still"
+        self._stopped_since = None
+        return ""
 
 
-def _start(cpus: float, gpus: float, store: int, attempts: int = ATTEMPTS) -> _Node:
+def _name(process: psutil.Process) -> str:
+    try:
+        return str(process.name())
+    except psutil.Error:
+        return ""
+
+
+def _within(seconds: float, work: Callable[[], None]) -> None:
+    """Do work that may hang, and go on without it after `seconds`."""
+    thread = threading.Thread(target=work, name="end of Ray", daemon=True)
+    thread.start()
+    thread.join(seconds)
+
+
+def _start(cpus: float, gpus: float, store: int, attempts: int = ATTEMPTS) -> OwnRay:
     """Start Ray; once more where it fails, as it does on a machine that is too busy.
 
     Raises:
         FlowsError: it does not start.
     """
-    node = _Node()
+    own = OwnRay()
     try:
-        node.start(cpus, gpus, store)
+        own.start(cpus, gpus, store)
     except Exception as error:  # Ray raises a bare Exception when its processes are late
-        node.end()
+        own.end()
         if attempts == 1:
             reason = clip(" ".join(str(error).split()), 200)
             what = f"Ray did not start, tried {ATTEMPTS} times: is the machine too busy? The same command goes on."
             raise FlowsError(f"{what} ({type(error).__name__}: {reason})") from error
     except BaseException:
-        node.end()
+        own.end()
         raise
     else:
-        return node
+        return own
     log.warning("Ray did not start; it is started once more")
     return _start(cpus, gpus, store, attempts - 1)
 
@@ -134,7 +214,7 @@ def _start(cpus: float, gpus: float, store: int, attempts: int = ATTEMPTS) -> _N
 @contextlib.contextmanager
 def local_ray(
     cpus: float, gpus: float = 0, *, store: int = STORE_BYTES, http: ServeHttp | None = None
-) -> Iterator[None]:
+) -> Iterator[OwnRay]:
     """As `own_ray`, with Serve.
 
     Args:
@@ -150,7 +230,7 @@ def local_ray(
         from ray import serve
 
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
-    with own_ray(cpus + FRONT_CPUS, gpus, store=store):
+    with own_ray(cpus + FRONT_CPUS, gpus, store=store) as own:
         try:
             serve.start(
                 proxy_location="Disabled" if http is None else "HeadOnly",
@@ -163,7 +243,7 @@ def local_ray(
             raise FlowsError(f"{what} ({reason})") from error
         # Serve ends with its Ray. Asking it to end first takes seconds: replicas one by one, then its controller. They
         # hold nothing that is not on disk, and the next Serve of this process finds that this one is gone.
-        yield
+        yield own
 
 
 def deploy(args: dict[str, Any], app: str | None = None, route: str | None = None) -> ServeRunner:
@@ -193,18 +273,3 @@ def deploy(args: dict[str, Any], app: str | None = None, route: str | None = Non
     except RuntimeError as error:
         raise FlowsError(f"pool {pool.name} does not come up: {error}") from error
     return ServeRunner.connect(pool, app or APP)
-
-
-def set_environment() -> None:
-    """Set the variables that Ray reads while it is imported, in this process and in those it starts."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # By default Ray's workers have low priority (nice 15). Here they do the work: beside any other program on the
-    # machine songs would take many times as long.
-    os.environ.setdefault("RAY_worker_niceness", "0")
-    # Serve's controller polls ten times a second, which takes a twentieth of a core from songs all the time.
-    os.environ.setdefault("RAY_SERVE_CONTROL_LOOP_INTERVAL_S", "0.5")
-    # Its ports listen on every interface, whatever address it is given, so it must require a token. Once it has been
-    # imported it takes the token in the user's home folder.
-    if "ray" not in sys.modules:
-        os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))

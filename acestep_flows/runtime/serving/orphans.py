@@ -1,48 +1,47 @@
 """Processes and folders that a local Ray leaves when its owner is killed, and how the next one removes them.
 
-Each Ray has a folder with a list of its processes. Most of them notice that the owner is gone; some take minutes, and
-hold ports meanwhile.
+Each Ray has a private folder with a list of its processes. Most of them notice that the owner is gone; some take
+minutes, and hold ports meanwhile.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import shutil
-import tempfile
+import os
+import sys
 import time
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-PREFIX = "acestep-flows-"
+from acestep_flows import storage
+from acestep_flows.runtime.serving import private_folder
+from acestep_flows.runtime.serving.private_folder import PrivateFolder
+
 STOP_SECONDS = 5.0
 
 _LIST = "processes.json"
+_LARGEST_LIST = 1 << 20
 
 
-def new_folder() -> Path:
-    """A folder for a Ray of this process. Its path is short, because paths of sockets are limited."""
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-    note(folder, [])
-    return folder
-
-
-def note(folder: Path, started: Iterable[psutil.Process]) -> None:
-    """Write the owner of the folder and its processes: ids with start times, because ids are used again."""
-    listed = [[process.pid, process.create_time()] for process in (psutil.Process(), *started)]
-    (folder / _LIST).write_text(json.dumps(listed))
+def note(folder: PrivateFolder, started: Iterable[psutil.Process]) -> None:
+    """Write down which processes belong to a folder."""
+    processes = []
+    for process in started:
+        with contextlib.suppress(psutil.Error, OSError):
+            processes.append([process.pid, _birth(process)])
+    storage.write(folder.root / _LIST, json.dumps({"system": _system(), "processes": processes}).encode(), 0o600)
 
 
 def clear() -> None:
     """End processes and remove folders whose owner is gone."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            (owner, *started) = json.loads((folder / _LIST).read_text())
-            if not list(_alive([owner])):
-                end(list(_alive(started)), gently=False)  # their owner is dead: nothing is left to save
-                shutil.rmtree(folder, ignore_errors=True)
+    for folder in private_folder.abandoned():
+        end(list(_listed(folder)), gently=False)  # their owner is dead: nothing is left to save
+        folder.remove()
 
 
 def end(processes: list[psutil.Process], patience: float = 0.0, *, gently: bool = True) -> None:
@@ -60,25 +59,60 @@ def end(processes: list[psutil.Process], patience: float = 0.0, *, gently: bool 
         left = _outlasting(left, STOP_SECONDS)
 
 
-def _outlasting(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
-    """Those that still run after at most `seconds`. A zombie counts as ended."""
-    until = time.monotonic() + seconds
-    while (left := [process for process in processes if _runs(process)]) and time.monotonic() < until:
-        time.sleep(0.05)
-    return left
-
-
-def _runs(process: psutil.Process) -> bool:
+def runs(process: psutil.Process) -> bool:
+    """Whether a process runs. A zombie has ended, and so has one whose id was given to another."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False
 
 
-def _alive(listed: Iterable[tuple[int, float]]) -> Iterator[psutil.Process]:
-    """The listed processes that still run, without others that have got their ids since."""
-    for pid, created in listed:
-        with contextlib.suppress(psutil.Error):
+def _outlasting(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Those that still run after at most `seconds`."""
+    until = time.monotonic() + seconds
+    while (left := [process for process in processes if runs(process)]) and time.monotonic() < until:
+        time.sleep(0.05)
+    return left
+
+
+def _listed(folder: PrivateFolder) -> Iterator[psutil.Process]:
+    """The processes of a folder that still run, without others that have got their ids since."""
+    for pid, birth in _read(folder.root / _LIST):
+        with contextlib.suppress(psutil.Error, OSError, ValueError, TypeError, OverflowError):
             process = psutil.Process(pid)
-            if process.create_time() == created and _runs(process):
+            if _birth(process) == birth and runs(process):
                 yield process
+
+
+def _read(path: Path) -> list[Any]:
+    """The pairs in a list; none of a list that is damaged, or from another system or container."""
+    try:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)) as file:
+            if not private_folder.is_private(os.fstat(file.fileno())):
+                return []
+            content = json.loads(file.read(_LARGEST_LIST))
+        if content["system"] != _system():
+            return []
+        return [(int(pid), birth) for pid, birth in content["processes"]]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return []
+
+
+def _birth(process: psutil.Process) -> float:
+    """When a process began, by a clock that nobody sets where there is one (Linux: ticks since the system's start)."""
+    if sys.platform != "linux":
+        return float(process.create_time())
+    content = Path(f"/proc/{process.pid}/stat").read_text(errors="replace")
+    return float(content.rpartition(")")[2].split()[19])
+
+
+@cache
+def _system() -> str:
+    """What process ids and their births are counted in: one start of the system, and one container."""
+    if sys.platform != "linux":
+        return ""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return "unknown"

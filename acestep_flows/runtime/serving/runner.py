@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -39,6 +39,9 @@ APP = "acestep-flows"
 
 STATS_SECONDS = 10.0
 """How long replicas may take to answer with their statistics."""
+
+CANCEL_SECONDS = 10.0
+"""How long a host may take to stop a cancelled call, which it does at its next step."""
 
 _LOST = (
     ray_errors.RayActorError,
@@ -73,8 +76,8 @@ class ServeRunner:
         return cls(pool, {name: serve.get_deployment_handle(name, app_name=app) for name in pool.processes})
 
     def close(self) -> None:
-        """End the threads. Values with references stay."""
-        self._files.shutdown()
+        """End the threads, but do not wait for those that hang in a Ray that has died. Values with references stay."""
+        self._files.shutdown(wait=False, cancel_futures=True)
 
     @property
     def durable(self) -> bool:
@@ -118,7 +121,7 @@ class ServeRunner:
         return None if outputs is None else await self.hold(outputs)
 
     async def call(self, call: StageCall, progress: CallProgress) -> Reply:
-        """Run the stage where the pool has it; when cancelled, wait until it has stopped.
+        """Run the stage where the pool has it; when cancelled, wait until it has stopped, or for CANCEL_SECONDS.
 
         Raises:
             LostProcess: the process died too often (see `lost_process_retry`).
@@ -150,6 +153,24 @@ class ServeRunner:
                 if stream is not None:
                     await _drain(stream)
                 raise
+
+    @property
+    def processes(self) -> tuple[str, ...]:
+        """Names of the processes that it can call."""
+        return tuple(self._hosts)
+
+    def pids_asker(self, name: str) -> Callable[[float], tuple[set[int], bool]]:
+        """A function that asks the replicas of a process, for so many seconds, for their process ids.
+
+        It returns those that answered, and whether all did. It blocks, and raises what Ray raises.
+        """
+
+        def ask(seconds: float) -> tuple[set[int], bool]:
+            answers = self._hosts[name].broadcast("pid").results(timeout_s=seconds, return_exceptions=True)
+            pids = {answer for answer in answers if isinstance(answer, int)}
+            return pids, len(pids) == len(answers)
+
+        return ask
 
     async def stats(self) -> dict[str, list[dict[str, Any]]]:
         """Statistics of the replicas of every process; an empty list while one of them is being replaced."""
@@ -192,10 +213,11 @@ async def _read_answer(stream: AsyncIterator[Any], progress: CallProgress) -> Re
 
 
 async def _drain(stream: AsyncIterator[Any]) -> None:
-    """Wait until the host is done with the call, however it ends."""
-    with contextlib.suppress(ray_errors.RayError, StopAsyncIteration):
-        async for reference in stream:
-            await reference
+    """Wait until the host is done with the call, however it ends, but not for a host that stands still."""
+    with contextlib.suppress(ray_errors.RayError, StopAsyncIteration, TimeoutError):
+        async with asyncio.timeout(CANCEL_SECONDS):
+            async for reference in stream:
+                await reference
 
 
 @contextlib.contextmanager

@@ -170,6 +170,10 @@ class StageHost:
             "engine": engine,
         }
 
+    async def pid(self) -> int:
+        """Its process id: a sign of life."""
+        return os.getpid()
+
     async def check_health(self) -> None:
         """Raises when the process has to be replaced."""
         if self._songs is not None and not self._songs.engine.healthy:

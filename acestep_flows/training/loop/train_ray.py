@@ -15,7 +15,6 @@ import contextlib
 import datetime
 import os
 import queue
-import shutil
 import sys
 import threading
 import time
@@ -28,7 +27,7 @@ from typing import Any
 from acestep_flows.errors import FlowsError, TrainingError
 from acestep_flows.optional_packages import require
 from acestep_flows.runtime.bulk.cluster import cluster
-from acestep_flows.runtime.serving import orphans
+from acestep_flows.runtime.serving.private_folder import new_folder
 from acestep_flows.training.loop.recipe import KINDS, TrainingRecipe, parse_recipe
 from acestep_flows.training.loop.stopping import stop_requests
 from acestep_flows.training.loop.task import TrainingOutcome, TrainingProgress, TrainingWatch
@@ -101,11 +100,11 @@ def train(
 @contextlib.contextmanager
 def _meeting_folder() -> Iterator[Path]:
     """A folder for the workers' meeting file and the link. One left by a killed driver is removed by a later run."""
-    folder = orphans.new_folder()
+    folder = new_folder()
     try:
-        yield folder
+        yield folder.content
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        folder.remove()
 
 
 class _TrainerThread(threading.Thread):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from acestep_flows.errors import FlowsError
-from acestep_flows.runtime.serving import orphans
+from acestep_flows.runtime.serving import private_folder
 from acestep_flows.runtime.serving.local_ray import own_ray
 
 pytest.importorskip("ray")
@@ -37,6 +37,8 @@ class SlowRay:
 @pytest.fixture(autouse=True)
 def own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(private_folder, "OTHER_PLACES", ())
+    monkeypatch.setattr(private_folder, "LONGEST_SOCKET", 4000)  # pytest's own folders have long paths
 
 
 def use(ray: SlowRay, monkeypatch: pytest.MonkeyPatch) -> SlowRay:
@@ -48,7 +50,7 @@ def use(ray: SlowRay, monkeypatch: pytest.MonkeyPatch) -> SlowRay:
 
 def nothing_is_left(ray: SlowRay, folder: Path) -> bool:
     ended = [process.wait(10) is not None for process in ray.started]
-    return all(ended) and not list(folder.glob(f"{orphans.PREFIX}*"))
+    return all(ended) and not list(folder.glob(f"{private_folder.PREFIX}*"))
 
 
 def test_it_is_started_once_more(
@@ -82,4 +84,19 @@ def test_ctrl_c_is_no_reason_to_start_again(monkeypatch: pytest.MonkeyPatch, tmp
     with pytest.raises(KeyboardInterrupt), own_ray(1):
         pass
     assert len(ray.started) == 1
+    assert nothing_is_left(ray, tmp_path)
+
+
+def test_other_processes_of_ours_are_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Also those that are started while Ray runs."""
+    ray = use(SlowRay(late=0), monkeypatch)
+    sleep = [sys.executable, "-c", "import time; time.sleep(100)"]
+    others = [subprocess.Popen(sleep)]
+    with own_ray(1):
+        others.append(subprocess.Popen(sleep))
+    left = [process.poll() for process in others]
+    for process in others:
+        process.kill()
+        process.wait(10)
+    assert left == [None, None]
     assert nothing_is_left(ray, tmp_path)
