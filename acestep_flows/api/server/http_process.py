@@ -20,11 +20,14 @@ from acestep_flows.api.server.address import url_of
 from acestep_flows.api.server.assembly import assemble
 from acestep_flows.api.server.connections import ConnectionLimits, http_config, lengthen_queue, within_descriptors
 from acestep_flows.api.server.options import ServerOptions
+from acestep_flows.api.server.pool_fault import no_use
 from acestep_flows.api.store.home import Home
+from acestep_flows.errors import FlowsError
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.settings import Settings
 
 if TYPE_CHECKING:
+    from acestep_flows.runtime.serving.pool_watch import PoolWatch
     from acestep_flows.runtime.serving.runner import ServeRunner
 
 HANG_UP_SECONDS = 2
@@ -43,18 +46,22 @@ class HttpProcess:
         home: Home,
         runner: ServeRunner,
         tell: Callable[[str], None] = lambda line: None,
+        watch: PoolWatch | None = None,
     ) -> None:
-        self._options, self._keys, self._tell = options, keys, tell
+        self._options, self._keys, self._tell, self._watch = options, keys, tell, watch
         self._stop_requested = asyncio.Event()
         parts = assemble(home, pool, runner, settings, keys, options, self._reason_not_ready)
         self._scheduler, self._executor, self._service = parts.scheduler, parts.executor, parts.service
 
     async def run(self, listening: socket.socket, on_ready: Callable[[str], None]) -> None:
-        """Serve until SIGTERM or SIGINT, or until the executor or HTTP ends.
+        """Serve until SIGTERM or SIGINT, or until the executor, HTTP or the pool ends.
 
         Args:
             listening: a bound socket.
             on_ready: called once with a line for people that has the address.
+
+        Raises:
+            FlowsError: the pool ended and cannot be replaced.
         """
         config = http_config(
             create_app(self._service),
@@ -70,22 +77,45 @@ class HttpProcess:
             on_ready(self._greeting(listening))
 
         http = _UvicornServer(config, ready)
-        with self._signals():
+        with self._signals(), self._watching():
             executor = asyncio.create_task(self._executor.run())
             serving = asyncio.create_task(http.serve([listening]))
             stop = asyncio.create_task(self._stop_requested.wait())
             await asyncio.wait([executor, serving, stop], return_when=asyncio.FIRST_COMPLETED)
             self._stop_requested.set()
-            self._tell(self._farewell())
+            if not self._fault:
+                self._tell(self._farewell())
             # HTTP continues while runs drain, so that clients that wait for a run see its end.
-            await self._executor.drain(self._options.drain)
+            await self._executor.drain(0.0 if self._fault else self._options.drain)
             self._service.notifier.close()  # event streams and waiting requests end by themselves
             http.should_exit = True
             await asyncio.gather(executor, serving)
             await asyncio.to_thread(self._scheduler.timings.save)
+        if self._fault:
+            raise FlowsError(no_use(self._fault))
+
+    @property
+    def _fault(self) -> str:
+        return self._watch.fault if self._watch is not None else ""
 
     def _reason_not_ready(self) -> str:
-        return "the server is ending" if self._stop_requested.is_set() else ""
+        if self._stop_requested.is_set():
+            return self._fault or "the server is ending"
+        return self._watch.problem() if self._watch is not None else ""
+
+    @contextlib.contextmanager
+    def _watching(self) -> Iterator[None]:
+        """Watch the pool; a fault of it requests the stop."""
+        if self._watch is None:
+            yield
+            return
+        loop = asyncio.get_running_loop()
+
+        def stop(fault: str) -> None:
+            loop.call_soon_threadsafe(self._stop_requested.set)
+
+        with self._watch.watching(stop):
+            yield
 
     def _farewell(self) -> str:
         active, seconds = len(self._executor.active_runs), self._options.drain

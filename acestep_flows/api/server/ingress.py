@@ -25,6 +25,7 @@ from acestep_flows.api.store.home import Home
 from acestep_flows.errors import InputError
 from acestep_flows.runtime.serving.local_ray import FRONT_CPUS
 from acestep_flows.runtime.serving.pool import Pool
+from acestep_flows.runtime.serving.pool_watch import PoolWatch
 from acestep_flows.runtime.serving.runner import ServeRunner
 from acestep_flows.settings import read_settings
 from acestep_flows.wording.faults import fault_line
@@ -74,7 +75,9 @@ class Ingress:
     def __init__(self, pool: Pool, home: Path, hosts: Mapping[str, Any], options: IngressOptions) -> None:
         settings = read_settings()
         self._home = Home.open(home, database=options.database, artifacts=options.artifacts, lease=LEASE_SECONDS)
-        parts = assemble(self._home, pool, ServeRunner(pool, hosts), settings, read_keys(settings), options)
+        runner = ServeRunner(pool, hosts)
+        self._watch = PoolWatch(runner)
+        parts = assemble(self._home, pool, runner, settings, read_keys(settings), options, self._watch.problem)
         self._executor, self._service, self._drain = parts.executor, parts.service, options.drain
 
     async def check_health(self) -> None:
@@ -96,7 +99,8 @@ class Ingress:
             async with app_lifespan(app) as state:
                 execution = asyncio.create_task(self._executor.run())
                 try:
-                    yield state
+                    with self._watch.watching():
+                        yield state
                 finally:
                     try:
                         await self._executor.drain(self._drain)

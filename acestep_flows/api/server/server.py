@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import stat
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -20,6 +21,7 @@ from acestep_flows.api.execution.webhook_signature import signing_key
 from acestep_flows.api.http.keys import check_host, read_keys
 from acestep_flows.api.server.address import bound, url_of
 from acestep_flows.api.server.options import ServerOptions
+from acestep_flows.api.server.pool_fault import END_SECONDS, ends_with_pool, exit_anyway
 from acestep_flows.api.server.start_report import StartReport
 from acestep_flows.api.server.stop_signals import ignore_signals, interrupt_on_signal, start_ends_on_signal
 from acestep_flows.api.store.home import Home
@@ -28,13 +30,16 @@ from acestep_flows.api.store.records import RunState
 from acestep_flows.errors import StorageError
 from acestep_flows.lazy_imports import garbage_collection_paused
 from acestep_flows.runtime.serving.loading import LoadingNotes
-from acestep_flows.runtime.serving.local_ray import deploy, local_ray, set_environment
+from acestep_flows.runtime.serving.local_ray import deploy, local_ray
 from acestep_flows.runtime.serving.pool import AUTO, Pool
+from acestep_flows.runtime.serving.ray_environment import set_environment
 from acestep_flows.runtime.serving.suited_pool import memory_warning, serving_pool
 from acestep_flows.settings import Settings
 from acestep_flows.weights.choose import choose_weights
 
 if TYPE_CHECKING:
+    from acestep_flows.runtime.serving.local_ray import OwnRay
+    from acestep_flows.runtime.serving.pool_watch import PoolWatch
     from acestep_flows.runtime.serving.runner import ServeRunner
 
 HTTP_PROCESS = "acestep_flows.api.server.http_process"
@@ -65,7 +70,7 @@ def serve_forever(
         CheckpointError: the weights are not usable.
         StorageError: the home folder is not usable.
         Conflict: another server uses the home folder.
-        FlowsError: the pool does not start.
+        FlowsError: the pool does not start, or ended.
         KeyboardInterrupt: a signal ended the start; Terminated if it was SIGTERM.
     """
     with contextlib.ExitStack() as stack:
@@ -77,18 +82,22 @@ def serve_forever(
         pool, described = _pool(options.pool, settings)
         listening = stack.enter_context(bound(options.host, options.port))
         home = _opened(stack, options, url_of(listening))
-        for line in (*described, f"log of Ray and other libraries: {home.root / LOG}"):
+        for line in (*described, *_open_to_others(home.root), f"log of Ray and other libraries: {home.root / LOG}"):
             tell(line)
         stack.enter_context(divert(home.root / LOG))
         with StartReport(tell) as report:
-            runner = _start(stack, pool, home, report)
+            runner, own = _start(stack, pool, home, report)
         from acestep_flows.api.server.http_process import HttpProcess
 
-        http_process = HttpProcess(options, settings, keys, pool, home, runner, tell)
-        try:
-            asyncio.run(http_process.run(listening, on_ready))
-        finally:
-            ignore_signals()
+        watch = _watch(runner, own)
+        http_process = HttpProcess(options, settings, keys, pool, home, runner, tell, watch)
+        with ends_with_pool(own, tell, END_SECONDS):
+            try:
+                asyncio.run(http_process.run(listening, on_ready))
+            finally:
+                ignore_signals()
+                if watch is not None and watch.fault:
+                    exit_anyway()
         farewell = _farewell(home)
     tell(farewell)
 
@@ -115,22 +124,38 @@ def _opened(stack: contextlib.ExitStack, options: ServerOptions, address: str) -
     return home
 
 
-def _start(stack: contextlib.ExitStack, pool: Pool, home: Home, report: StartReport) -> ServeRunner:
+def _open_to_others(root: Path) -> list[str]:
+    """A warning if every user of the machine may write to the home folder."""
+    if not root.stat().st_mode & stat.S_IWOTH:
+        return []
+    return [f"warning: every user of this machine may write to {root}, and what is in it is trusted (chmod o-w)"]
+
+
+def _start(stack: contextlib.ExitStack, pool: Pool, home: Home, report: StartReport) -> tuple[ServeRunner, OwnRay]:
     """Start Ray and the processes of the pool, which end with the stack."""
     report.phase("starting Ray")
     # The HTTP process takes seconds to import. A thread does that while this one waits for Ray.
     set_environment()  # first, because that thread imports Ray too
     threading.Thread(target=_import_http_process, daemon=True).start()
-    stack.enter_context(local_ray(pool.cpus, pool.gpus))
+    own = stack.enter_context(local_ray(pool.cpus, pool.gpus))
     interrupt_on_signal()
     count = sum(process.replicas for process in pool.processes.values())
     report.phase(f"starting {count} process{'es' if count > 1 else ''} for the stages")
     notes = home.root / LOADING
-    with report.following(LoadingNotes(notes)):
+    with report.following(LoadingNotes(notes)), ends_with_pool(own, report.tell, patience=0.0):
         runner = deploy({"pool": pool, "home": home.root, "loading": notes})
     stack.callback(runner.close)
     report.phase("starting HTTP")
-    return runner
+    return runner, own
+
+
+def _watch(runner: ServeRunner, own: OwnRay | None) -> PoolWatch | None:
+    """A watch over the pool; None where stages run in this process."""
+    if own is None:
+        return None
+    from acestep_flows.runtime.serving.pool_watch import PoolWatch
+
+    return PoolWatch(runner, own)
 
 
 def _farewell(home: Home) -> str:

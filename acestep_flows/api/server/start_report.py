@@ -27,10 +27,13 @@ class StartReport:
 
     Args:
         tell: takes a line.
+
+    Attributes:
+        tell: the same.
     """
 
     def __init__(self, tell: Tell) -> None:
-        self._tell = tell
+        self.tell = tell
         self._lock = threading.Lock()
         self._phase, self._detail, self._news = "", "", False
         self._began = self._told = time.monotonic()
@@ -51,7 +54,7 @@ class StartReport:
         with self._lock:
             self._phase, self._detail, self._news = words, "", False
             self._began = self._told = time.monotonic()
-            self._tell(words)
+            self.tell(words)
 
     @contextmanager
     def following(self, notes: LoadingNotes) -> Iterator[None]:
@@ -78,4 +81,4 @@ class StartReport:
         silent = time.monotonic() - self._told
         if self._phase and (silent >= PAUSE or (self._news and silent >= LEAST)):
             self._told, self._news = time.monotonic(), False
-            self._tell(f"{self._detail or self._phase} ({self._told - self._began:.0f} s)")
+            self.tell(f"{self._detail or self._phase} ({self._told - self._began:.0f} s)")

@@ -181,3 +181,18 @@ def test_a_thousand_runs_at_once_are_accepted_and_end_once_each(crowded: httpx2.
     )
     nodes = {state: metrics["acestep_flows_nodes_total", "trim", state] for state in ("finished", "cached")}
     assert nodes == {"finished": 8, "cached": CROWD - 8}
+
+
+@pytest.mark.parametrize(("mode", "warnings"), [(0o770, 0), (0o777, 1)])
+def test_a_home_where_everybody_may_write_is_warned_of(
+    mode: int, warnings: int, strict: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "local_ray", no_ray)
+    monkeypatch.setattr(server, "deploy", lambda args: Here(strict, workers=1))
+    home = tmp_path / "home"
+    home.mkdir()
+    home.chmod(mode)
+    said: list[str] = []
+    options = ServerOptions(host="127.0.0.1", port=0, home=home, pool="local")
+    serve_forever(options, read_settings(), lambda line: os.kill(os.getpid(), signal.SIGTERM), tell=said.append)
+    assert len([line for line in said if line.startswith("warning: every user of this machine may write")]) == warnings
