@@ -1,6 +1,6 @@
 """The music autoencoder: 44.1 kHz stereo to latents, latents to log-mel (spec 04 sections 4 to 6).
 
-The network is diffusers' `AutoencoderDC`. A stage loads only the half that it needs. The checkpoint's config names the
+The network is in `dcae.py`. A stage loads only the half that it needs. The checkpoint's config names the
 class; another network that turns latents into log-mel is added to `NETWORKS` under its class name.
 """
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from acestep_flows.errors import InputError
 from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.model.dcae import Decoder, Encoder
 from acestep_flows.model.layout import AUTOENCODER, Config, class_name
 from acestep_flows.model.mel import LogMel
 from acestep_flows.model.placement import Placement
@@ -128,10 +129,7 @@ def decode_windows(frames: int) -> Iterator[tuple[int, int, int, int]]:
 
 
 def _autoencoder_dc(config: Config, half: Half) -> nn.Module:
-    from diffusers import AutoencoderDC
-
-    network: nn.Module = getattr(AutoencoderDC.from_config(dict(config)), half)  # type: ignore[no-untyped-call]
-    return network
+    return Encoder(config) if half == "encoder" else Decoder(config)
 
 
 NETWORKS: dict[str, Callable[[Config, Half], nn.Module]] = {"AutoencoderDC": _autoencoder_dc}

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor, nn
+from torch import Tensor
 
 from acestep_flows.model.checkpoint import TOKENIZER, Checkpoint
 from acestep_flows.model.layout import ALIASES, TEXT_ENCODER
 from acestep_flows.model.placement import Placement
+from acestep_flows.model.umt5 import Umt5Encoder
 
 MAX_TOKENS = 256
 ERG_BLOCKS = (8, 9)
@@ -22,7 +21,7 @@ ERG_BLOCKS = (8, 9)
 class TextEncoder:
     """Encodes prompts to text states. It holds no state between calls, so calls may overlap."""
 
-    def __init__(self, model: nn.Module, tokenizer: Tokenizer, pad_id: int, erg_blocks: tuple[int, int]) -> None:
+    def __init__(self, model: Umt5Encoder, tokenizer: Tokenizer, pad_id: int, erg_blocks: tuple[int, int]) -> None:
         self.model = model
         self._tokenizer = tokenizer
         self._tokenizer.enable_truncation(MAX_TOKENS)
@@ -37,14 +36,11 @@ class TextEncoder:
         Raises:
             CheckpointError: the weights file lacks a tensor or has changed since the checkpoint was opened.
         """
-        from transformers import UMT5Config, UMT5EncoderModel
-
         config = checkpoint.config(TEXT_ENCODER)
         with torch.device("meta"):
-            model: Any = UMT5EncoderModel(UMT5Config(**config))
+            model = Umt5Encoder(config)
         names = set(checkpoint.shapes(TEXT_ENCODER)) - set(ALIASES)
         tensors = checkpoint.load(TEXT_ENCODER, names, dtype=placement.dtype, device=placement.device)
-        tensors |= {alias: tensors[name] for alias, name in ALIASES.items()}
         model.load_state_dict(tensors, assign=True)
         tokenizer = Tokenizer.from_file(str(checkpoint.file(TEXT_ENCODER, TOKENIZER)))
         erg_blocks = tuple(config.get("erg_blocks", ERG_BLOCKS))
@@ -91,25 +87,6 @@ class TextEncoder:
             blocks: first and last block, both included; by default those of the checkpoint.
         """
         first, last = blocks or self._erg_blocks
-        model = self.model
-        if erg_temperature != 1.0:
-            model = _with_scaled_queries(self.model, range(first, last + 1), erg_temperature)
-        output = model(input_ids=ids.to(self.device), attention_mask=mask.to(self.device))
-        states: Tensor = output.last_hidden_state
+        factors = {} if erg_temperature == 1.0 else dict.fromkeys(range(first, last + 1), erg_temperature)
+        states: Tensor = self.model(ids.to(self.device), mask.to(self.device), factors)
         return states
-
-
-def _with_scaled_queries(model: nn.Module, blocks: range, factor: float) -> nn.Module:
-    """A copy of `model` whose query weights in `blocks` are multiplied by `factor`. All other weights are shared.
-
-    UMT5's queries have no bias, so scaling the weight scales the projection's output. Copying the modules takes a
-    millisecond and leaves no hook that another call could see.
-    """
-    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    scaled: Any = copy.deepcopy(model, shared)
-    stack = scaled.encoder.block
-    for index in blocks:
-        if index < len(stack):
-            query = stack[index].layer[0].SelfAttention.q
-            query.weight = nn.Parameter(query.weight * factor, requires_grad=False)
-    return scaled  # type: ignore[no-any-return]

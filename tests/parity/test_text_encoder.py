@@ -34,9 +34,8 @@ def test_text_encoder(case: Case, encoder: TextEncoder) -> None:
         weakening = {"erg_temperature": case.params["tau"], "blocks": (case.params["l_min"], case.params["l_max"] - 1)}
     first_block: list[Tensor] = []
 
-    def keep(_block: object, _given: object, output: Tensor | tuple[Tensor, ...]) -> None:
-        # transformers before 5.1 returns a tuple.
-        first_block.append(output if isinstance(output, Tensor) else output[0])
+    def keep(_block: object, _input: object, output: Tensor) -> None:
+        first_block.append(output)
 
     hook = encoder.model.get_submodule("encoder.block.0").register_forward_hook(keep)
     try:

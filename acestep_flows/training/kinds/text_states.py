@@ -56,5 +56,5 @@ class TextStates:
         self.encoded += 1
         batch = ids.unsqueeze(0)
         with torch.autocast(ids.device.type, enabled=False):
-            states: Tensor = self._model(input_ids=batch, attention_mask=torch.ones_like(batch)).last_hidden_state
+            states: Tensor = self._model(batch, torch.ones_like(batch))
         return states[0].float().cpu()
