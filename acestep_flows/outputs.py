@@ -280,6 +280,7 @@ def write_outputs(
     paths: list[Path] = []
     sums: dict[str, str] = {}
     reports: dict[str, Any] = {}
+    pictures: list[tuple[Path, Audio]] = []
     warnings = output_warnings(outputs)
     for leaf in output_leaves(outputs):
         content = leaf.content
@@ -288,22 +289,37 @@ def write_outputs(
         elif not isinstance(content, Value):
             reports[leaf.label] = content
         elif isinstance(content, (Audio, File)) or leaf.path[0] in keep:
-            written, warning = _write_leaf(folder / leaf.file_stem(stem), content, format, tag_recipe, sums)
-            paths += written
-            warnings += [f"{written[0].name}: {warning}"] if warning else []
+            base = folder / leaf.file_stem(stem)
+            path, warning = _write_leaf(base, content, format, tag_recipe, sums)
+            paths.append(path)
+            warnings += [f"{path.name}: {warning}"] if warning else []
+            if isinstance(content, Audio):
+                pictures.append((base.with_name(f"{base.name}.png"), content))
+                paths.append(pictures[-1][0])
     summary = recipe_json | {
         "written": [path.name for path in paths],
         "sha256": sums,
         "reports": reports,
         "warnings": warnings,
     }
-    return [*paths, storage.write(folder / f"{stem}.json", json_bytes(summary))]
+    recipe_path = storage.write(folder / f"{stem}.json", json_bytes(summary))
+    _draw(pictures)
+    return [*paths, recipe_path]
+
+
+def _draw(pictures: Sequence[tuple[Path, Audio]]) -> None:
+    """Draw each audio, when all songs are on disk: loading what draws takes half a second."""
+    if pictures:
+        from acestep_flows.audio import picture
+
+        for path, audio in pictures:
+            picture.picture(path, audio, path.stem)
 
 
 def _write_leaf(
     base: Path, value: Value, format: str, recipe: Mapping[str, Any], sums: dict[str, str]
-) -> tuple[list[Path], str | None]:
-    """Write one value beside `base`, audio with its picture: the files, and a warning about the first. It is logged.
+) -> tuple[Path, str | None]:
+    """Write one value beside `base`: the file, and a warning about it. It is logged.
 
     The file's sha256 is added to `sums`.
     """
@@ -312,8 +328,4 @@ def _write_leaf(
     sums[path.name] = hashlib.sha256(file.content).hexdigest()
     if file.warning:
         log.warning("%s: %s", path.name, file.warning)
-    if not isinstance(value, Audio):
-        return [path], file.warning
-    from acestep_flows.audio import picture
-
-    return [path, picture.picture(base.with_name(f"{base.name}.png"), value, base.name)], file.warning
+    return path, file.warning

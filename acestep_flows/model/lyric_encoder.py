@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acestep_flows.model.config import TransformerConfig
-from acestep_flows.model.weights import PublishedPart
+from acestep_flows.model.weights import Embedding, PublishedPart
 
 DROPOUT = 0.1
 ROWS = 256
@@ -148,7 +148,7 @@ class LyricEncoder(PublishedPart):
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__(config)
-        self.lyric_embs = nn.Embedding(config.lyric_encoder_vocab_size, config.lyric_hidden_size)
+        self.lyric_embs = Embedding(config.lyric_encoder_vocab_size, config.lyric_hidden_size)
         self.lyric_encoder = LyricLayers(config)
 
     def forward(self, ids: Tensor, mask: Tensor, erg_temperature: float = 1.0) -> Tensor:

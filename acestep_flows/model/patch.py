@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acestep_flows.model.padding import Padding, joint_rows
+from acestep_flows.model.weights import random_table
 from acestep_flows.values import LATENT_CHANNELS, LATENT_HEIGHT
 
 CHANNELS = 2048
@@ -59,7 +60,7 @@ class FinalLayer(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.scale_shift_table = nn.Parameter(torch.randn(2, width) / width**0.5)
+        self.scale_shift_table = random_table(2, width)
         self.linear = nn.Linear(width, LATENT_HEIGHT * LATENT_CHANNELS)
 
     def forward(self, x: Tensor, embedded_timestep: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ from acestep_flows.model.feed_forward import FeedForward
 from acestep_flows.model.padding import Padding
 from acestep_flows.model.patch import FinalLayer, PatchEmbedding, modulate
 from acestep_flows.model.rope import Rotation, rotation
-from acestep_flows.model.weights import PublishedPart
+from acestep_flows.model.weights import PublishedPart, random_table
 
 if TYPE_CHECKING:
     from acestep_flows.model.checkpoint import Checkpoint
@@ -82,7 +82,7 @@ class TransformerBlock(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         heads, head_dim, width = config.num_attention_heads, config.attention_head_dim, config.width
-        self.scale_shift_table = nn.Parameter(torch.randn(6, width) / width**0.5)
+        self.scale_shift_table = random_table(6, width)
         self.attn = SelfAttention(heads, head_dim)
         self.cross_attn = CrossAttention(heads, head_dim)
         self.ff = FeedForward(width, config.feed_forward_width)

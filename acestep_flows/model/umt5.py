@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acestep_flows.model.layout import Config
+from acestep_flows.model.weights import Embedding
 
 NO_FACTORS: Mapping[int, float] = {}
 
@@ -42,7 +43,7 @@ class SelfAttention(nn.Module):
         inner = self._heads * config["d_kv"]
         self.q, self.k, self.v = (nn.Linear(width, inner, bias=False) for _ in range(3))
         self.o = nn.Linear(inner, width, bias=False)
-        self.relative_attention_bias = nn.Embedding(self._buckets, self._heads)
+        self.relative_attention_bias = Embedding(self._buckets, self._heads)
 
     def forward(self, x: Tensor, mask: Tensor, query_factor: float = 1.0) -> Tensor:
         """(B, L, width) of (B, L, width), with an additive mask (B, 1, 1, L)."""
@@ -112,7 +113,7 @@ class Umt5Encoder(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.shared = nn.Embedding(config["vocab_size"], config["d_model"])
+        self.shared = Embedding(config["vocab_size"], config["d_model"])
         blocks = nn.ModuleList(Block(config) for _ in range(config["num_layers"]))
         norm = ScaleNorm(config["d_model"], config["layer_norm_epsilon"])
         self.encoder = nn.ModuleDict({"block": blocks, "final_layer_norm": norm})

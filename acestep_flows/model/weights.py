@@ -1,4 +1,4 @@
-"""The base class of modules whose parameters are tensors of `ace_step_transformer`, under the published names."""
+"""Base classes of modules that are built without values and then get those of a file."""
 
 from __future__ import annotations
 
@@ -13,6 +13,21 @@ from acestep_flows.model.layout import TRANSFORMER
 if TYPE_CHECKING:
     from acestep_flows.model.checkpoint import Checkpoint
     from acestep_flows.model.placement import Placement
+
+
+class Embedding(nn.Embedding):
+    """An embedding that draws no values where it has no memory: torch would load its compiler to draw them."""
+
+    def reset_parameters(self) -> None:
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
+
+def random_table(rows: int, width: int) -> nn.Parameter:
+    """A parameter (rows, width) of normal values, its rows of length 1 in the mean. On `meta` it has no values."""
+    if torch.get_default_device().type == "meta":
+        return nn.Parameter(torch.empty(rows, width))
+    return nn.Parameter(torch.randn(rows, width) / width**0.5)
 
 
 class PublishedPart(nn.Module):
