@@ -38,7 +38,8 @@ class ChannelNorm(nn.Module):
 
 def fold_channels(x: Tensor, channels: int) -> Tensor:
     """Means of groups of neighbouring channels, so that `channels` are left."""
-    return x.unflatten(1, (channels, -1)).mean(dim=2)
+    means: Tensor = x.unflatten(1, (channels, -1)).mean(dim=2)
+    return means
 
 
 def repeat_channels(x: Tensor, channels: int) -> Tensor:

@@ -48,10 +48,14 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor, mask: Tensor, query_factor: float = 1.0) -> Tensor:
         """(B, L, width) of (B, L, width), with an additive mask (B, 1, 1, L)."""
         queries = self.q(x) if query_factor == 1.0 else F.linear(x, self.q.weight * query_factor)
-        parts = (part.unflatten(-1, (self._heads, -1)).transpose(1, 2) for part in (queries, self.k(x), self.v(x)))
-        mixed = F.scaled_dot_product_attention(*parts, attn_mask=self._bias(x.shape[1]) + mask, scale=1.0)
+        query, key, value = (self._split(part) for part in (queries, self.k(x), self.v(x)))
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=self._bias(x.shape[1]) + mask, scale=1.0)
         output: Tensor = self.o(mixed.transpose(1, 2).flatten(-2))
         return output
+
+    def _split(self, x: Tensor) -> Tensor:
+        """(B, heads, L, head width) of (B, L, heads x head width)."""
+        return x.unflatten(-1, (self._heads, -1)).transpose(1, 2)  # type: ignore[no-any-return]
 
     def _bias(self, length: int) -> Tensor:
         """The bias (1, heads, L, L) of each head for each pair of places."""
@@ -66,7 +70,8 @@ class SelfAttention(nn.Module):
         distance = offset.abs()
         wide = torch.log(distance.float() / exact) / math.log(self._farthest / exact) * (half - exact)
         far = (exact + wide.clamp(min=0).long()).clamp(max=half - 1)
-        return half * (offset > 0) + torch.where(distance < exact, distance, far)
+        near: Tensor = torch.where(distance < exact, distance, far)
+        return half * (offset > 0).long() + near
 
 
 def gelu(x: Tensor) -> Tensor:
@@ -87,20 +92,57 @@ class GatedFeedForward(nn.Module):
         return output
 
 
-class Block(nn.Module):
-    """Self-attention and a feed-forward network, each behind a norm and added to its input."""
+class AttentionLayer(nn.Module):
+    """Self-attention behind a norm, added to its input."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        width, eps = config["d_model"], config["layer_norm_epsilon"]
-        attention = {"SelfAttention": SelfAttention(config), "layer_norm": ScaleNorm(width, eps)}
-        feed_forward = {"DenseReluDense": GatedFeedForward(config), "layer_norm": ScaleNorm(width, eps)}
-        self.layer = nn.ModuleList([nn.ModuleDict(attention), nn.ModuleDict(feed_forward)])
+        self.SelfAttention = SelfAttention(config)
+        self.layer_norm = ScaleNorm(config["d_model"], config["layer_norm_epsilon"])
+
+    def forward(self, x: Tensor, mask: Tensor, query_factor: float) -> Tensor:
+        output: Tensor = x + self.SelfAttention(self.layer_norm(x), mask, query_factor)
+        return output
+
+
+class FeedForwardLayer(nn.Module):
+    """The feed-forward network behind a norm, added to its input."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.DenseReluDense = GatedFeedForward(config)
+        self.layer_norm = ScaleNorm(config["d_model"], config["layer_norm_epsilon"])
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = x + self.DenseReluDense(self.layer_norm(x))
+        return output
+
+
+class Block(nn.Module):
+    """Both layers."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList([AttentionLayer(config), FeedForwardLayer(config)])
 
     def forward(self, x: Tensor, mask: Tensor, query_factor: float = 1.0) -> Tensor:
         attention, feed_forward = self.layer
-        x = x + attention["SelfAttention"](attention["layer_norm"](x), mask, query_factor)
-        output: Tensor = x + feed_forward["DenseReluDense"](feed_forward["layer_norm"](x))
+        output: Tensor = feed_forward(attention(x, mask, query_factor))
+        return output
+
+
+class Stack(nn.Module):
+    """All blocks and a norm."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.block = nn.ModuleList(Block(config) for _ in range(config["num_layers"]))
+        self.final_layer_norm = ScaleNorm(config["d_model"], config["layer_norm_epsilon"])
+
+    def forward(self, x: Tensor, mask: Tensor, query_factors: Mapping[int, float]) -> Tensor:
+        for index, block in enumerate(self.block):
+            x = block(x, mask, query_factors.get(index, 1.0))
+        output: Tensor = self.final_layer_norm(x)
         return output
 
 
@@ -114,9 +156,7 @@ class Umt5Encoder(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.shared = Embedding(config["vocab_size"], config["d_model"])
-        blocks = nn.ModuleList(Block(config) for _ in range(config["num_layers"]))
-        norm = ScaleNorm(config["d_model"], config["layer_norm_epsilon"])
-        self.encoder = nn.ModuleDict({"block": blocks, "final_layer_norm": norm})
+        self.encoder = Stack(config)
 
     def forward(self, ids: Tensor, mask: Tensor, query_factors: Mapping[int, float] = NO_FACTORS) -> Tensor:
         """Last states (B, L, width) of token ids (B, L) with their mask (B, L; 1 for tokens, 0 for padding).
@@ -127,7 +167,5 @@ class Umt5Encoder(nn.Module):
         x: Tensor = self.shared(ids)
         smallest = torch.finfo(x.dtype).min
         unread = torch.zeros_like(mask, dtype=x.dtype).masked_fill(mask == 0, smallest)[:, None, None]
-        for index, block in enumerate(self.encoder["block"]):  # type: ignore[arg-type]
-            x = block(x, unread, query_factors.get(index, 1.0))
-        states: Tensor = self.encoder["final_layer_norm"](x)
+        states: Tensor = self.encoder(x, unread, query_factors)
         return states

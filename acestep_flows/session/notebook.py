@@ -18,7 +18,7 @@ def song_html(audio: Audio, title: str) -> str:
 
     if audio.samples.shape[1] == 0:
         return f"<div>{html.escape(title)}: no samples</div>"
-    sound, _ = write.encode(audio, FORMATS["mp3"], subtype=None, tags=Tags(title=title))
+    sound = write.encode(audio, FORMATS["mp3"], subtype=None, tags=Tags(title=title)).content
     return (
         f'<div><audio controls preload="metadata" src="{_data_url("audio/mpeg", sound)}"></audio><br>'
         f'<img width="{PICTURE_WIDTH}" alt="{html.escape(title)}: waveform and spectrogram" '

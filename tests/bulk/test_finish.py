@@ -40,7 +40,7 @@ def job_folder(tmp_path: Path) -> JobFolder:
 def made(job_folder: JobFolder, job: BulkJob, id: str, index: int, seed: int, **more: Any) -> ResultRow:
     """A row with a song in place."""
     audio = chords(seed)
-    content, _ = write.encode(audio, formats.FORMATS["flac"], subtype=None, tags=tags.Tags({}, title=id))
+    content = write.encode(audio, formats.FORMATS["flac"], subtype=None, tags=tags.Tags({}, title=id)).content
     path = f"audio/00000/{id}.flac"
     job_folder.write(path, content)
     return ResultRow(

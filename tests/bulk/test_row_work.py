@@ -101,7 +101,7 @@ def test_a_song_that_misses_a_gate_is_not_kept(tmp_path: Path) -> None:
 
 def test_a_file_is_kept_as_it_is(tmp_path: Path) -> None:
     work, rows = rows_in(tmp_path, [ROW])
-    content, _ = write.encode(TONE, formats.FORMATS["flac"], subtype=None, tags=None)
+    content = write.encode(TONE, formats.FORMATS["flac"], subtype=None, tags=None).content
     row = ended(work, rows, File(np.frombuffer(content, np.uint8), "flac"))
     assert row.audio_path is not None
     assert work.job_folder.read(row.audio_path) == content

@@ -16,7 +16,10 @@ from acestep_flows.model.layout import ALIASES, AUTOENCODER, TEXT_ENCODER
 from acestep_flows.model.umt5 import Umt5Encoder
 from tests.model.small import small_checkpoint
 
-CLOSE = {torch.float32: {"atol": 1e-4, "rtol": 1e-4}, torch.bfloat16: {"atol": 0.1, "rtol": 0.02}}
+CLOSE: dict[torch.dtype, Any] = {
+    torch.float32: {"atol": 1e-4, "rtol": 1e-4},
+    torch.bfloat16: {"atol": 0.1, "rtol": 0.02},
+}
 DTYPES = list(CLOSE)
 SIZES: list[dict[str, Any]] = [
     {},
@@ -45,7 +48,7 @@ def test_the_autoencoder_is_that_of_diffusers(dtype: torch.dtype, sizes: dict[st
         ours.load_state_dict(original.state_dict())
         ours.to(dtype)
         for network in (original, ours):
-            network.to(memory_format=torch.channels_last)
+                network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for frames in (1, 2, 3, 40):  # two and fewer are attended in another way
             width = 8 * frames if half == "encoder" else frames
             batch = torch.randn(2, *shape[:2], width).to(dtype).contiguous(memory_format=torch.channels_last)

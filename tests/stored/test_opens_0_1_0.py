@@ -13,7 +13,7 @@ import json
 import os
 import tarfile
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -229,7 +229,7 @@ class InThisProcess:
 
     def render(
         self, attempts: Sequence[Attempt], routes: Collection[Route], meter: Meter, *, alone: bool
-    ) -> Iterator[AttemptEnd]:
+    ) -> Generator[AttemptEnd, None, None]:
         with LocalRunner(self.work.checkpoint(), threads=1) as runner:
             for attempt in attempts:
                 plan = self.work.plan(attempt)

@@ -99,7 +99,7 @@ class PreviewMaker:
 
         # The title makes every file unique, so that no two previews share a digest.
         title = f"{self._lease.run} {preview.node}, step {preview.step} of {preview.steps}"
-        content, _ = write.encode(audio, FORMATS["wav"], subtype="pcm_16", tags=Tags(title=title))
+        content = write.encode(audio, FORMATS["wav"], subtype="pcm_16", tags=Tags(title=title)).content
         blob = self._home.artifacts.put(content)
         seconds = round(audio.seconds, 3)
         if not self._home.previews.put(self._lease, preview.node, preview.step, preview.steps, seconds, blob):

@@ -36,5 +36,4 @@ def _mp3(content: bytes, path: str) -> bytes:
     if path.endswith(".mp3"):
         return content
     song = read.audio(content, name=path)
-    encoded, _ = writing.encode(song, FORMATS["mp3"], subtype=None, tags=None)
-    return encoded
+    return writing.encode(song, FORMATS["mp3"], subtype=None, tags=None).content

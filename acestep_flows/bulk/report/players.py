@@ -45,7 +45,7 @@ def player(row: ResultRow, load: Load) -> Player:
     try:
         song = read.audio(load(row.audio_path or ""), name=row.audio_path or "audio")
         excerpt = Audio(song.samples[:, : round(EXCERPT * song.sample_rate)], song.sample_rate)
-        sound, _ = write.encode(excerpt, FORMATS["mp3"], subtype=None, tags=None)
+        sound = write.encode(excerpt, FORMATS["mp3"], subtype=None, tags=None).content
         return Player(row, sound, picture.strip(excerpt))
     except (FlowsError, OSError) as error:
         return Player(row, problem=str(error))

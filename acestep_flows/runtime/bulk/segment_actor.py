@@ -231,8 +231,8 @@ class CompanyRunner(LocalRunner):
         if any(issubclass(registry()[name], DiffusionStage) for name in process.stages):
             from acestep_flows.runtime.serving.diffusion_calls import DiffusionCalls
 
-            shape = {"lanes": pool.lanes(process), "share_below": pool.share_below(process)}
-            self._songs = DiffusionCalls(self, pool.engine, None, **shape)
+            lanes, share_below = pool.lanes(process), pool.share_below(process)
+            self._songs = DiffusionCalls(self, pool.engine, None, lanes=lanes, share_below=share_below)
 
     async def call(self, call: StageCall, progress: CallProgress) -> Reply:
         if self._songs is not None and issubclass(call.stage, DiffusionStage):

@@ -72,8 +72,14 @@ class DiffusionCalls:
     ) -> None:
         # On a CPU a turn and a call of another stage would only take the cores from each other.
         worker = runner.work if runner.placement.device == "cpu" else None
-        sizes = {"padding": section.padding, "lanes": lanes, "share_below": share_below}
-        self.engine = StepEngine(section.tokens, section.songs, **sizes, worker=worker)
+        self.engine = StepEngine(
+            section.tokens,
+            section.songs,
+            padding=section.padding,
+            lanes=lanes,
+            share_below=share_below,
+            worker=worker,
+        )
         self._runner, self._states = runner, states
         self._save_every = 0 if states is None else section.save_every
         self._slots = SongSlots(section.songs)

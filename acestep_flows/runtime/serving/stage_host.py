@@ -82,8 +82,8 @@ class StageHost:
         from acestep_flows.runtime.serving.saved_states import FOLDER, SavedStates
 
         states = None if home is None else SavedStates(home / FOLDER)
-        shape = {"lanes": pool.lanes(process), "share_below": pool.share_below(process)}
-        return DiffusionCalls(self.runner, pool.engine, states, **shape)
+        lanes, share_below = pool.lanes(process), pool.share_below(process)
+        return DiffusionCalls(self.runner, pool.engine, states, lanes=lanes, share_below=share_below)
 
     async def run(
         self,

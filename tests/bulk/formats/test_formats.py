@@ -27,7 +27,7 @@ from acestep_flows.errors import StorageError
 from tests.bulk.finished import INPUTS, JOB, done_row
 from tests.bulk.songs import chords
 
-FLAC, _ = writing.encode(chords(1, 1.0), FORMATS["flac"], subtype=None, tags=None)
+FLAC = writing.encode(chords(1, 1.0), FORMATS["flac"], subtype=None, tags=None).content
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from acestep_flows.errors import StorageError
 from tests.bulk.finished import JOB, done_row
 from tests.bulk.songs import chords
 
-FLAC, _ = write.encode(chords(1, 2.0), FORMATS["flac"], subtype=None, tags=None)
-LONG, _ = write.encode(chords(1, 40.0), FORMATS["flac"], subtype=None, tags=None)
+FLAC = write.encode(chords(1, 2.0), FORMATS["flac"], subtype=None, tags=None).content
+LONG = write.encode(chords(1, 40.0), FORMATS["flac"], subtype=None, tags=None).content
 
 
 def failure(row: ResultRow, **changes: Any) -> ResultRow:

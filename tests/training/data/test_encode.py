@@ -158,7 +158,7 @@ def test_songs_of_a_bulk_job(recipe: EncodeRecipe, tmp_path: Path) -> None:
     """Edited songs, in the data set that a bulk job writes."""
     folder = JobFolder(str(tmp_path / "bulk"))
     folder.prepare()
-    content, _ = writing.encode(Audio(noise(3.5), 44_100), FORMATS["flac"], subtype=None, tags=None)
+    content = writing.encode(Audio(noise(3.5), 44_100), FORMATS["flac"], subtype=None, tags=None).content
     texts = {"tags": "old", "lyrics": "old words", "new_tags": "new, newer", "new_lyrics": "new words"}
     inputs = {name: {"type": "text"} for name in texts}
     bulk_job = replace(JOB, content={"graph": {"graph": "edit-step", "inputs": inputs}})
