@@ -70,8 +70,8 @@ class SelfAttention(nn.Module):
         distance = offset.abs()
         wide = torch.log(distance.float() / exact) / math.log(self._farthest / exact) * (half - exact)
         far = (exact + wide.clamp(min=0).long()).clamp(max=half - 1)
-        near: Tensor = torch.where(distance < exact, distance, far)
-        return half * (offset > 0).long() + near
+        bucket: Tensor = half * (offset > 0).long() + torch.where(distance < exact, distance, far)
+        return bucket
 
 
 def gelu(x: Tensor) -> Tensor:
