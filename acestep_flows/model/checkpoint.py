@@ -173,7 +173,7 @@ class Checkpoint:
         unknown = sorted(set(chosen) - set(opened.shapes))
         if unknown:
             raise CheckpointError(f"no tensor {list_names(unknown)}", where=str(opened.weights))
-        if not opened.weights.is_file() or (file_stamp(opened.weights) != opened.stamp and not self._unchanged(part)):
+        if not opened.weights.is_file() or self._changed(part):
             raise CheckpointError(CHANGED, where=str(opened.weights), allowed=OPEN_AGAIN)
         with safe_open(opened.weights, framework="pt", device=device) as file:
             return {name: file.get_tensor(name).to(getattr(torch, dtype)) for name in chosen}
@@ -198,9 +198,14 @@ class Checkpoint:
         files = [(name, self._digests.sha256(folder / name)) for name in part_files(part)]
         return hashlib.sha256(json.dumps(files).encode()).hexdigest()
 
-    def _unchanged(self, part: str) -> bool:
-        """Whether a part has the content of which the digest was told, whatever became of its files since."""
-        return self._promised.get(part) == self._digest(part)
+    def _changed(self, part: str) -> bool:
+        """Whether a part has other content than when it was opened, or than that of which the digest was told."""
+        opened, stamp = self._parts[part], file_stamp(self._parts[part].weights)
+        if stamp == opened.stamp:
+            return False
+        if part in self._promised:
+            return self._promised[part] != self._digest(part)
+        return stamp[:-1] != opened.stamp[:-1]  # the last time also changes with a name, an owner or a hard link
 
     def extra_digest(self, kind: Kind, name: str) -> str:
         """sha256 over the files of an adapter or control branch; the errors are those of `Extras.find`."""

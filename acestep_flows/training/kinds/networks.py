@@ -88,7 +88,7 @@ class TrainingNetworks:
             checkpointing: recompute the lyric encoder's activations in the backward pass instead of keeping them.
         """
         if any(parameter.requires_grad for parameter in self.text.parameters()):
-            text = self.text(input_ids=words.text_ids, attention_mask=words.text_mask).last_hidden_state
+            text = self.text(words.text_ids, words.text_mask)
         else:
             text = self.text_states.of(words.text_ids, words.text_mask)
         ids, mask = words.blanks.blank_lyrics(words.lyric_ids, words.lyric_mask)
