@@ -52,6 +52,7 @@ def shipped_inputs(result: RunResult) -> dict[str, dict[str, Any]]:
         "rap": {**short, "adapter": "voice"},
         "stemgen": {**quick, "track": SOURCE, "instrument": "bass"},
         "stem-set": {**quick, "track": SOURCE, "instruments": ["bass"]},
+        "mix": {"stems": [SOURCE, SOURCE], "tracks": [{"gain": -6.0}, {"pan": 1.0}]},
         "singing2accompaniment": {**quick, **WORDS, "vocal": SOURCE},
     }
 

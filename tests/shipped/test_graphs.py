@@ -252,6 +252,14 @@ def test_a_stem_for_each_instrument_and_the_mix(player: Player) -> None:
     assert song.outputs["audio"].seconds == pytest.approx(SOURCE.seconds)
 
 
+def test_a_mix_takes_the_levels_of_its_stems(player: Player) -> None:
+    def level(gain: float) -> float:
+        song = player.play("mix", stems=[SOURCE, SOURCE], tracks=[{"gain": gain}, {"gain": -120.0}])
+        return float(np.sqrt(np.mean(song.outputs["audio"].samples ** 2)))
+
+    assert level(-12.0) / level(-6.0) == pytest.approx(10 ** (-6 / 20), rel=1e-3)
+
+
 def test_singing_gets_an_accompaniment_and_a_master(player: Player) -> None:
     vocal = tone(2.0, 330, sample_rate=44_100, channels=1)
     song = player.play("singing2accompaniment", **WORDS, **FAST, vocal=vocal, seed=1)

@@ -15,7 +15,7 @@ from acestep_flows.graph.planning.layout import lay_out
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.stages.contract import Port, Stage
 from acestep_flows.stages.registry import stages
-from acestep_flows.values import Latents
+from acestep_flows.values import Audio, Latents
 
 NAMES = sorted(path.stem for path in shipped().glob("*.yaml"))
 DIFFUSION = ("sample", "repaint", "edit")
@@ -45,6 +45,7 @@ REQUIRED: dict[str, Any] = {
     "edits": ["[verse]\nlu"], "sections": ["[verse]"], "seeds": [1, 2], "instrument": "bass", "seconds": 2.0, "seed": 1,
     "instruments": ["bass"], "adapter": "voice", "span": [1, 2], "source": LATENTS, "latents": LATENTS,
     "reference": LATENTS, "track": LATENTS, "vocal": LATENTS,
+    "stems": [Audio(np.zeros((2, 4800), np.float32), 48_000)],
 }  # fmt: skip
 
 
