@@ -17,7 +17,7 @@ PYTHON = $(shell for name in python3 python3.13 python3.12 python3.11 python; do
 	if $$name -c '$(SUITABLE)' >/dev/null 2>&1; then command -v $$name; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo nano test check format bench lock clean distclean
+.PHONY: help demo nano test check format bench studio lock clean distclean
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,6 +43,9 @@ format: $(VENV)/.dev ## Put the code into shape
 
 bench: $(VENV)/.dev ## Time every stage and a whole song on this machine
 	$(BIN)/python -m benchmarks $(ARGS)
+
+studio: ## Build the page from studio/ into acestep_flows/studio/static (needs Node.js)
+	cd studio && npm ci --no-audit --no-fund --silent && npm run --silent types && npm run --silent build
 
 lock: ## Resolve the newest admissible versions in a scratch environment and pin them in constraints.txt
 	$(call need_python)

@@ -65,11 +65,13 @@ LAYERS: dict[str, str] = {
     "input_reader "
     "outputs recipes click",
     # a server, and who asks it
+    "studio": "fastapi",
     "client": "errors settings storage",
     "api.options": "",
     "api.store": "errors optional_packages storage values value_file audio runtime.serving sqlalchemy",
     "api.execution": "errors settings storage values value_file audio stages graph outputs api.store",
-    "api.http": "errors settings storage values value_file wording audio stages graph recipes api.options api.store "
+    "api.http": "errors settings storage values value_file wording audio stages graph recipes studio api.options "
+    "api.store "
     "api.execution fastapi",
     "api.server": "errors lazy_imports settings wording stages weights graph runtime.serving api.options api.store "
     "api.execution api.http fastapi",

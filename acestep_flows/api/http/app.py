@@ -43,6 +43,7 @@ from acestep_flows.api.http.stored_file import Conversions
 from acestep_flows.api.http.turns import Turns
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.records import RunRecord
+from acestep_flows.studio import page as studio
 
 UPLOADS = "/v1/assets"
 DESCRIPTION = """Text to music, and edits of music, as graphs of stages.
@@ -104,6 +105,8 @@ def create_app(service: Service) -> FastAPI:
     of_files = (assets, derived, catalog)
     for routes in (*of_runs, *of_files, account, health, pages):
         app.include_router(routes.router)
+    if service.options.studio:
+        app.include_router(studio.router)
     errors.install(app, service.redact)
     _add_middleware(app, service)
     return app

@@ -1,0 +1,18 @@
+/**
+ * What is marked on the waveform. The open form decides what may be marked, and reads it; the waveform draws and drags it.
+ */
+import { signal } from "@preact/signals";
+
+/** @typedef {"none" | "span" | "ends"} Marking  a span inside the song, or new parts at its ends */
+
+/** @type {import("@preact/signals").Signal<Marking>} */
+export const marking = signal("none");
+
+/** The marked span: start and end in seconds. @type {import("@preact/signals").Signal<[number, number]>} */
+export const span = signal([0, 0]);
+
+/** Seconds to add at both ends. @type {import("@preact/signals").Signal<{left: number, right: number}>} */
+export const ends = signal({ left: 0, right: 30 });
+
+/** Shortest span: one frame of latents, in seconds (spec 01: 44100 / (512 * 8) frames a second). */
+export const FRAME = (512 * 8) / 44100;
