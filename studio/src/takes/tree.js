@@ -1,0 +1,100 @@
+/** The tree of takes: looking for some, and a row for each. Older ones come in pages. */
+import { useEffect, useRef } from "preact/hooks";
+import { html } from "../html.js";
+import { chosen, go, pane } from "../address.js";
+import { language, number, t } from "../words.js";
+import { rows, searching, wanted } from "./branches.js";
+import { Row } from "./row.js";
+import { onKey } from "../window/keys.js";
+import { notice } from "../window/notice.js";
+import { loadPage, older, parentOf, relabel, take, takes } from "./store.js";
+
+export function Tree() {
+  const found = rows.value;
+  const isSearching = searching.value;
+  const after = older.value;
+  // What one looks for may be in an older page.
+  useEffect(() => {
+    if (isSearching && after) loadPage(after).catch(() => null);
+  }, [isSearching, after]);
+  return html`
+    <div class="tree-head">
+      <h2>${t("pane.tree")}</h2>
+      <${Filter} count=${found.length} />
+    </div>
+    ${found.length ? null : html`<p class="quiet">${t(takes.value.size ? "take.none" : "take.empty")}</p>`}
+    <ul class="rows" onKeyDown=${move}>
+      ${found.map(
+        ({ run, level, day }) => html`
+          ${day && html`<li class="day quiet" key=${`day ${run.id}`}>${day}</li>`}
+          <${Row} key=${run.id} run=${run} parent=${parentOf(run)} level=${level} isChosen=${run.id === chosen.value} language=${language.value} />
+        `,
+      )}
+    </ul>
+    ${after && html`<${Older} after=${after} />`}
+  `;
+}
+
+/** @param {{count: number}} props */
+function Filter({ count }) {
+  const { text, starred, hidden } = wanted.value;
+  /** @param {Partial<typeof wanted.value>} change */
+  const want = (change) => (wanted.value = { ...wanted.value, ...change });
+  return html`
+    <div class="filter">
+      <input
+        type="search"
+        aria-label=${t("take.search")}
+        placeholder=${t("take.search")}
+        value=${text}
+        onInput=${(/** @type {{target: HTMLInputElement}} */ event) => want({ text: event.target.value })}
+      />
+      <button aria-pressed=${starred} onClick=${() => want({ starred: !starred })}>★ ${t("take.starred")}</button>
+      <button aria-pressed=${hidden} onClick=${() => want({ hidden: !hidden })}>${t("take.hidden")}</button>
+      <span class="quiet count" role="status">${searching.value ? t("take.found", { count: number(count, 0) }) : ""}</span>
+    </div>
+  `;
+}
+
+/** Loads the next page when it comes into view, or by its button. @param {{after: string}} props */
+function Older({ after }) {
+  /** @type {{current: HTMLElement | null}} */
+  const button = useRef(null);
+  const load = () => loadPage(after).catch(() => null);
+  useEffect(() => {
+    if (!button.current) return undefined;
+    const watch = new IntersectionObserver(([entry]) => entry.isIntersecting && load(), { rootMargin: "200px" });
+    watch.observe(button.current);
+    return () => watch.disconnect();
+  }, [after]);
+  return html`<button ref=${button} class="older" onClick=${load}>${t("take.older")}</button>`;
+}
+
+/** Choose the take above or below the chosen one. @param {number} step */
+function choose(step) {
+  const all = rows.value.map(({ run }) => run.id);
+  const here = all.indexOf(chosen.value ?? "");
+  const next = all[here === -1 ? 0 : Math.min(all.length - 1, Math.max(0, here + step))];
+  if (next) go({ take: next, pane: pane.value });
+}
+
+onKey("/", "window.key.search", () => {
+  go({ pane: "tree" });
+  /** @type {HTMLElement | null} */ (document.querySelector(".filter input"))?.focus();
+});
+onKey("n", "window.key.older", () => choose(1));
+onKey("p", "window.key.newer", () => choose(-1));
+onKey("s", "window.key.star", () => {
+  const run = take.value;
+  if (run) relabel(run.id, { star: run.labels.star ? null : "1" }).catch((error) => notice(error.message, { kind: "error" }));
+});
+
+/** Arrows go from take to take. @param {KeyboardEvent} event */
+function move(event) {
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  const here = /** @type {Element} */ (event.target);
+  if (!step || !here.matches(".pick")) return;
+  const all = /** @type {HTMLElement[]} */ ([...(here.closest(".rows")?.querySelectorAll(".pick") ?? [])]);
+  all[all.indexOf(/** @type {HTMLElement} */ (here)) + step]?.focus();
+  event.preventDefault();
+}
