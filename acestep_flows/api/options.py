@@ -33,6 +33,7 @@ class ApiOptions(BaseModel):
     hosts: tuple[str, ...] = Field(
         (), description="Host names that the server answers to. Empty is all names; without API keys, loopback names."
     )
+    studio: bool = Field(True, description="Whether the page is served at /studio/.")
     private_webhooks: bool = Field(False, description="Whether webhooks may go to private addresses.")
     public_url: str | None = Field(
         None, description="Address of the server for others, such as behind a proxy. A path in it is a prefix of all."

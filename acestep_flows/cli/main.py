@@ -34,6 +34,7 @@ from acestep_flows.cli.options import (
 )
 from acestep_flows.cli.owners import adopt, usage
 from acestep_flows.cli.serving import COMMANDS
+from acestep_flows.cli.studio import studio
 from acestep_flows.cli.submit import submit
 from acestep_flows.cli.terminal import EXIT_CODES_HELP, Commands, interruptible, quiet_libraries
 from acestep_flows.cli.training import train
@@ -213,7 +214,7 @@ def doctor(checkpoint: str | None, lyric_vocab: Path | None, as_json: bool) -> N
         raise click.exceptions.Exit(1)
 
 
-for command in (*COMMANDS, adapter, adopt, bulk, encode, graph, graphs, stages, submit, train, usage):
+for command in (*COMMANDS, adapter, adopt, bulk, encode, graph, graphs, stages, studio, submit, train, usage):
     cli.add_command(command)
 
 

@@ -51,6 +51,7 @@ previews_option = click.option(
 @click.option("--artifacts", metavar="URL", help="S3-compatible store in place of a folder under --home.")
 @click.option("--public-url", metavar="URL", help="Address for others, as a proxy has it; for links and webhooks.")
 @click.option("--private-webhooks", is_flag=True, help="Let webhooks go to private addresses.")
+@click.option("--studio/--no-studio", default=True, show_default=True, help="Serve the page for people at /studio/.")
 @click.option(
     "--drain",
     type=click.FloatRange(0, 3600),

@@ -179,6 +179,7 @@ WELCOME: dict[str, Any] = {
     "runs": "/v1/runs",
     "assets": "/v1/assets",
     "health": "/readyz",
+    "studio": "/studio/",
 }
 STATS: dict[str, Any] = {
     "runs": {"queued": 2, "running": 1, "succeeded": 40, "failed": 1, "cancelled": 0},

@@ -282,6 +282,7 @@ class Welcome(Model):
     runs: str = Field(description="Path to submit runs to and to list them.")
     assets: str = Field(description="Path to upload audio to.")
     health: str = Field(description="Path that says whether the server takes runs.")
+    studio: str | None = Field(None, description="Path of the page where people make songs, if it is served.")
 
 
 class Health(Model):

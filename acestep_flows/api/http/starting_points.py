@@ -73,6 +73,32 @@ EXAMPLES = (
         "[chorus]\n\u8bf7\u628a\u6211\u7684\u6b4c\u5e26\u5230\u5929\u660e",
         30,
     ),
+    _song(
+        "Der alte Hafen",
+        "de",
+        "folk, acoustic guitar, flute, warm, 88 bpm, male vocal",
+        "[verse]\nDer alte Hafen riecht nach Teer und Regen\nein Licht geht aus, ein Licht geht an\n\n"
+        "[chorus]\nFahr mit der Flut, fahr mit der Flut\nbis ich dich nicht mehr sehen kann",
+        30,
+    ),
+    _song(
+        "\u96e8\u540e",
+        "zh",
+        "jazz, piano, double bass, drums, relaxed, 92 bpm, female vocal",
+        "[verse]\n\u96e8\u540e\u7684\u8857\u9053\u50cf\u4e00\u9762\u955c\u5b50\n"
+        "\u6211\u4ece\u4f60\u7684\u8eab\u65c1\u8d70\u8fc7\n\n[chorus]\n\u522b\u56de\u5934\uff0c\u522b\u56de\u5934",
+        24,
+    ),
     _song("Night shift", "", "house, synth bass, synth pluck, drums, energetic, 124 bpm, instrumental", "[inst]", 20),
     _song("Slow water", "", "ambient, synth pad, piano, dreamy, 70 bpm, instrumental", "[inst]", 30),
+    _song(
+        "Gravel road", "", "rock, electric guitar, guitar solo, bass guitar, drums, 138 bpm, instrumental", "[inst]", 18
+    ),
+    _song("Paper lanterns", "", "orchestral, strings, flute, trumpet, cinematic, 84 bpm, instrumental", "[inst]", 30),
+    _song(
+        "Corner table", "", "jazz, saxophone, piano, double bass, drums, swinging, 128 bpm, instrumental", "[inst]", 24
+    ),
+    _song(
+        "Second floor", "", "hip hop, electric piano, sub bass, drums, laid back, 86 bpm, instrumental", "[inst]", 20
+    ),
 )

@@ -104,4 +104,5 @@ def _api_options(pool: Pool, options: ServerOptions | IngressOptions) -> ApiOpti
         origins=options.origins,
         private_webhooks=options.private_webhooks,
         public_url=options.public_url,
+        studio=options.studio,
     )

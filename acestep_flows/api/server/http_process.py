@@ -53,12 +53,18 @@ class HttpProcess:
         parts = assemble(home, pool, runner, settings, keys, options, self._reason_not_ready)
         self._scheduler, self._executor, self._service = parts.scheduler, parts.executor, parts.service
 
-    async def run(self, listening: socket.socket, on_ready: Callable[[str], None]) -> None:
+    async def run(
+        self,
+        listening: socket.socket,
+        on_ready: Callable[[str], None],
+        show: Callable[[str], None] = lambda address: None,
+    ) -> None:
         """Serve until SIGTERM or SIGINT, or until the executor, HTTP or the pool ends.
 
         Args:
             listening: a bound socket.
             on_ready: called once with a line for people that has the address.
+            show: called after it with the address of the page, if the page is served.
 
         Raises:
             FlowsError: the pool ended and cannot be replaced.
@@ -75,6 +81,8 @@ class HttpProcess:
         def ready() -> None:
             lengthen_queue(listening)
             on_ready(self._greeting(listening))
+            if self._options.studio:
+                show(studio_address(listening))
 
         http = _UvicornServer(config, ready)
         with self._signals(), self._watching():
@@ -125,7 +133,8 @@ class HttpProcess:
 
     def _greeting(self, listening: socket.socket) -> str:
         restriction = "" if self._keys else "; without API keys, from this machine only"
-        return f"ready at {url_of(listening)}{restriction}"
+        page = f"; studio at {studio_address(listening)}" if self._options.studio else ""
+        return f"ready at {url_of(listening)}{page}{restriction}"
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
@@ -138,6 +147,11 @@ class HttpProcess:
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
+
+
+def studio_address(listening: socket.socket) -> str:
+    """The address of the page on a server that listens here."""
+    return f"{url_of(listening)}/studio/"
 
 
 class _UvicornServer(uvicorn.Server):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -29,6 +30,10 @@ class ServerOptions:
         drain: seconds that running runs may continue after the server is asked to stop. The rest return to the queue.
             HTTP requests are answered until then, but no run is accepted.
         public_url: address of the server for others, such as behind a proxy.
+        studio: whether the page is served.
+        checkpoint: weights as `--checkpoint` names them, in place of the pool's.
+        device: number of the GPU to use; None leaves the choice to the pool.
+        dtype: precision of the networks, in place of the pool's.
 
     Raises:
         InputError: the public URL is not the address of a server.
@@ -46,6 +51,10 @@ class ServerOptions:
     private_webhooks: bool = False
     drain: float = 5.0
     public_url: str | None = None
+    studio: bool = True
+    checkpoint: str | None = None
+    device: int | None = None
+    dtype: Literal["float32", "bfloat16"] | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -67,6 +76,7 @@ class IngressOptions(BaseModel):
     database: str | None = Field(None, description="URL of the run table; by default SQLite in the home folder.")
     artifacts: str | None = Field(None, description="URL of the artifact store; by default in the home folder.")
     private_webhooks: bool = Field(False, description="Whether webhooks may go to private addresses.")
+    studio: bool = Field(True, description="Whether the page is served at /studio/.")
     public_url: str | None = Field(None, description="Address of the server for others, such as behind a proxy.")
     drain: float = Field(
         5.0,

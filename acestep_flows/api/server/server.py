@@ -33,7 +33,7 @@ from acestep_flows.runtime.serving.loading import LoadingNotes
 from acestep_flows.runtime.serving.local_ray import deploy, local_ray
 from acestep_flows.runtime.serving.pool import AUTO, Pool
 from acestep_flows.runtime.serving.ray_environment import set_environment
-from acestep_flows.runtime.serving.suited_pool import memory_warning, serving_pool
+from acestep_flows.runtime.serving.suited_pool import machine_with, memory_warning, serving_pool, with_choices
 from acestep_flows.settings import Settings
 from acestep_flows.weights.choose import choose_weights
 
@@ -57,6 +57,7 @@ def serve_forever(
     *,
     tell: Callable[[str], None] = lambda line: None,
     divert: Callable[[Path], AbstractContextManager[object]] = contextlib.nullcontext,
+    show: Callable[[str], None] = lambda address: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT.
 
@@ -64,6 +65,7 @@ def serve_forever(
         on_ready: called once with a line for people that has the address.
         tell: called with lines for people about the start and the end.
         divert: given the path of a log, makes a context in which it takes what Ray and other libraries print.
+        show: called when the server is ready, with the address of the page, if the page is served.
 
     Raises:
         InputError: the address, the pool or another option is not usable.
@@ -79,7 +81,7 @@ def serve_forever(
         check_host(options.host, keys)
         if settings.webhook_secret is not None:
             signing_key(settings.webhook_secret)  # refused now rather than after the pool's start
-        pool, described = _pool(options.pool, settings)
+        pool, described = _pool(options, settings)
         listening = stack.enter_context(bound(options.host, options.port))
         home = _opened(stack, options, url_of(listening))
         for line in (*described, *_open_to_others(home.root), f"log of Ray and other libraries: {home.root / LOG}"):
@@ -93,7 +95,7 @@ def serve_forever(
         http_process = HttpProcess(options, settings, keys, pool, home, runner, tell, watch)
         with ends_with_pool(own, tell, END_SECONDS):
             try:
-                asyncio.run(http_process.run(listening, on_ready))
+                asyncio.run(http_process.run(listening, on_ready, show))
             finally:
                 ignore_signals()
                 if watch is not None and watch.fault:
@@ -102,14 +104,21 @@ def serve_forever(
     tell(farewell)
 
 
-def _pool(name: str, settings: Settings) -> tuple[Pool, list[str]]:
+def _pool(options: ServerOptions, settings: Settings) -> tuple[Pool, list[str]]:
     """The pool that was asked for, or the one that suits this machine; and lines about it and the weights."""
-    named = None if name == AUTO else Pool.read(name)
+    machine, notes = machine_with(options.device)
+    named = None if options.pool == AUTO else Pool.read(options.pool)
     vocab = None if named is None or named.lyric_vocab is None else Path(named.lyric_vocab)
-    weights = choose_weights(settings, named.checkpoint if named is not None else None, vocab)
+    weights = choose_weights(settings, options.checkpoint or (named.checkpoint if named is not None else None), vocab)
     checkpoint = weights.open()
-    pool = named if named is not None else serving_pool(checkpoint)
-    lines = [f"weights: {weights}", f"pool: {pool.name}: {pool.summary}" if pool.summary else f"pool: {pool.name}"]
+    pool = with_choices(
+        named if named is not None else serving_pool(checkpoint, machine), options.checkpoint, options.dtype
+    )
+    lines = [
+        f"weights: {weights}",
+        f"pool: {pool.name}: {pool.summary}" if pool.summary else f"pool: {pool.name}",
+        *notes,
+    ]
     if warning := memory_warning(pool, checkpoint):
         lines.append(f"warning: {warning}")
     return pool, lines

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from acestep_flows.errors import InputError
 from acestep_flows.model.checkpoint import PARTS
 from acestep_flows.model.machine import Machine, this_machine
 from acestep_flows.runtime.serving.pool import AUTO, EngineSection, LimitsSection, Pool, Process
@@ -71,6 +74,36 @@ def gpu_pool(checkpoint: Checkpoint, machine: Machine) -> Pool | None:
         engine=shipped.engine,
         limits=shipped.limits.model_copy(update={"running": shipped.limits.running * count}),
     )
+
+
+def machine_with(device: int | None) -> tuple[Machine, list[str]]:
+    """This machine, with one of its GPUs where a number is given, for this process and those it starts.
+
+    Returns:
+        The machine, and lines for people: a GPU that is asked for may not be there.
+
+    Raises:
+        InputError: the machine has GPUs, but not this one.
+    """
+    machine = this_machine()
+    if device is None:
+        return machine, []
+    if not machine.gpus:
+        return machine, [f"device {device}: this machine has no GPU, so the processor is used"]
+    if device >= len(machine.gpus):
+        raise InputError(f"no GPU {device}", where="--device", allowed=f"0 to {len(machine.gpus) - 1}")
+    os.environ["CUDA_VISIBLE_DEVICES"] = str(device)
+    return replace(machine, gpus=(machine.gpus[device],)), []
+
+
+def with_choices(pool: Pool, checkpoint: str | None, dtype: Dtype | None) -> Pool:
+    """A pool with other weights, and another precision of its networks, where these are named."""
+    processes = dict(pool.processes)
+    if dtype is not None:
+        on_gpu = [name for name, process in processes.items() if process.device != "cpu"]
+        for name in on_gpu or list(processes):
+            processes[name] = processes[name].model_copy(update={"dtype": dtype})
+    return pool.model_copy(update={"processes": processes, "checkpoint": checkpoint or pool.checkpoint})
 
 
 def room(checkpoint: Checkpoint, machine: Machine) -> int:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from acestep_flows import __version__
-from acestep_flows.api.http.dependencies import TheBuilder
+from acestep_flows.api.http.dependencies import TheBuilder, TheService
 from acestep_flows.api.http.html import FAVICON, element, page, table
 from acestep_flows.api.http.reference_page import reference
 from acestep_flows.api.http.response_schemas import Welcome
@@ -21,7 +21,7 @@ SUMMARY = "Text to music, and edits of music, as graphs of stages."
     response_model=Welcome,
     responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}, "description": "What this server is."}},
 )
-async def welcome(request: Request, builder: TheBuilder) -> Response:
+async def welcome(request: Request, service: TheService, builder: TheBuilder) -> Response:
     """What this server is, and where to begin: JSON for programs, a page for browsers. Needs no API key."""
     answer = Welcome(
         version=__version__,
@@ -32,6 +32,7 @@ async def welcome(request: Request, builder: TheBuilder) -> Response:
         runs=f"{builder.base}/v1/runs",
         assets=f"{builder.base}/v1/assets",
         health=f"{builder.base}/readyz",
+        studio=f"{builder.base}/studio/" if service.options.studio else None,
     )
     if "text/html" not in request.headers.get("accept", ""):
         return JSONResponse(answer.model_dump(), headers={"Vary": "Accept"})
@@ -42,6 +43,10 @@ async def welcome(request: Request, builder: TheBuilder) -> Response:
         ("the latest runs", element("a", answer.runs, href=answer.runs)),
         ("whether it takes runs", element("a", answer.health, href=answer.health)),
     ]
+    if answer.studio is not None:
+        links.insert(
+            0, ("the studio, where people make and edit songs", element("a", answer.studio, href=answer.studio))
+        )
     return page(answer.name, builder.base, element("h1", answer.name), element("p", SUMMARY), table(("", ""), links))
 
 
