@@ -1,9 +1,9 @@
 """README's commands, as they stand and in their order, in a fresh clone with nothing but `make demo` behind it.
 
-Left out is only what cannot be run here: `make test`, which runs this, and what needs the published weights. The server
-takes a free port in place of 8777, and small random weights stand for acestep-nano, which other tests run. `.venv` is
-the environment of these tests, so that nothing is installed anew; that `make demo` installs enough is what
-`tests/base_install` is for.
+Left out is only what cannot be run here: `make test`, which runs this, the studio, which is for people and does not end, and
+what needs the published weights. The server takes a free port in place of 8777, and small random weights stand for
+acestep-nano, which other tests run. `.venv` is the environment of these tests, so that nothing is installed anew; that
+`make demo` installs enough is what `tests/base_install` is for.
 """
 
 from __future__ import annotations
@@ -28,7 +28,12 @@ from tests.served.server import WEIGHTS
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-LEFT_OUT = ("make test", "acestep-flows fetch ", 'acestep-flows run text2music --set tags="city pop')
+LEFT_OUT = (
+    "make test",
+    "acestep-flows studio",
+    "acestep-flows fetch ",
+    'acestep-flows run text2music --set tags="city pop',
+)
 """Beginnings of commands that are not run; each must be there, so that none is left out by mistake."""
 SERVE = "acestep-flows serve --home server"
 KILL, KEEP = "kill -9", "mkdir -p bulk/results && cp -r bulk/results killed"

@@ -48,7 +48,7 @@ def test_the_autoencoder_is_that_of_diffusers(dtype: torch.dtype, sizes: dict[st
         ours.load_state_dict(original.state_dict())
         ours.to(dtype)
         for network in (original, ours):
-                network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for frames in (1, 2, 3, 40):  # two and fewer are attended in another way
             width = 8 * frames if half == "encoder" else frames
             batch = torch.randn(2, *shape[:2], width).to(dtype).contiguous(memory_format=torch.channels_last)

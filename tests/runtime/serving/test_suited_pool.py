@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from acestep_flows.errors import InputError
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.embedded import embedded_checkpoint
 from acestep_flows.model.machine import Machine
+from acestep_flows.runtime.serving import suited_pool
 from acestep_flows.runtime.serving.pool import Pool
-from acestep_flows.runtime.serving.suited_pool import OVERHEAD, memory_warning, room, serving_pool, weights_bytes
+from acestep_flows.runtime.serving.suited_pool import (
+    OVERHEAD,
+    machine_with,
+    memory_warning,
+    room,
+    serving_pool,
+    weights_bytes,
+    with_choices,
+)
 
 GB = 10**9
 PLENTY = 1000 * GB
@@ -78,3 +89,29 @@ def test_a_pool_that_does_not_fit_is_told(checkpoint: Checkpoint, tmp_path: Path
     assert said is not None
     assert "pool local: " in said
     assert "--pool auto" in said
+
+
+def test_another_precision_is_that_of_the_networks(checkpoint: Checkpoint) -> None:
+    pool = with_choices(serving_pool(checkpoint, Machine(2, PLENTY)), None, "bfloat16")
+    assert {process.dtype for process in pool.processes.values()} == {"bfloat16"}
+    on_gpu = with_choices(serving_pool(checkpoint, Machine(16, PLENTY, (PLENTY,))), "embedded", "float32")
+    assert {name: process.dtype for name, process in on_gpu.processes.items()} == dict.fromkeys(
+        on_gpu.processes, "float32"
+    )
+    assert on_gpu.checkpoint == "embedded"
+    halved = with_choices(on_gpu, None, "bfloat16").processes
+    assert (halved["networks"].dtype, halved["audio"].dtype) == ("bfloat16", "float32")
+
+
+def test_one_gpu_of_several_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(suited_pool, "this_machine", lambda: Machine(8, PLENTY, (10 * GB, 20 * GB)))
+    assert machine_with(None) == (Machine(8, PLENTY, (10 * GB, 20 * GB)), [])
+    assert machine_with(1) == (Machine(8, PLENTY, (20 * GB,)), [])
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
+    with pytest.raises(InputError, match="0 to 1"):
+        machine_with(2)
+    monkeypatch.setattr(suited_pool, "this_machine", lambda: Machine(8, PLENTY))
+    machine, (line,) = machine_with(0)
+    assert machine.gpus == ()
+    assert "no GPU" in line

@@ -64,7 +64,7 @@ def test_a_browser_is_shown_a_page_with_links(door: Door) -> None:
     response = browser(door, "/")
     assert response.headers["content-type"].startswith("text/html")
     links = Elements(response.text).values("href")
-    assert {"/docs", "/openapi.json", "/v1/graphs", "/v1/runs", "/readyz", "/favicon.ico"} == set(links)
+    assert {"/studio/", "/docs", "/openapi.json", "/v1/graphs", "/v1/runs", "/readyz", "/favicon.ico"} == set(links)
     for link in links:
         assert door.client.get(link).status_code == 200
 
