@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from acestep_flows.errors import InputError
 from acestep_flows.model.checkpoint import Checkpoint
-from acestep_flows.model.dcae import Decoder, Encoder
+from acestep_flows.model.dcae import DcaeDecoder, DcaeEncoder
 from acestep_flows.model.layout import AUTOENCODER, Config, class_name
 from acestep_flows.model.mel import LogMel
 from acestep_flows.model.placement import Placement
@@ -129,7 +129,7 @@ def decode_windows(frames: int) -> Iterator[tuple[int, int, int, int]]:
 
 
 def _autoencoder_dc(config: Config, half: Half) -> nn.Module:
-    return Encoder(config) if half == "encoder" else Decoder(config)
+    return DcaeEncoder(config) if half == "encoder" else DcaeDecoder(config)
 
 
 NETWORKS: dict[str, Callable[[Config, Half], nn.Module]] = {"AutoencoderDC": _autoencoder_dc}

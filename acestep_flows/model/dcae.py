@@ -73,7 +73,7 @@ class Up(nn.Module):
         return y + F.pixel_shuffle(repeat_channels(x, 4 * self._outputs), 2) if self._shortcut else y
 
 
-class ResBlock(nn.Module):
+class ResidualConvolution(nn.Module):
     """Two convolutions and a norm, added to the input."""
 
     def __init__(self, channels: int) -> None:
@@ -100,7 +100,7 @@ class Neighbourhood(nn.Module):
         return output
 
 
-class LinearAttention(nn.Module):
+class PixelAttention(nn.Module):
     """Attention with ReLU in place of softmax, at the scale of pixels and of neighbourhoods, added to the input."""
 
     def __init__(self, channels: int, head_width: int, sizes: Sequence[int]) -> None:
@@ -158,7 +158,7 @@ class AttentionBlock(nn.Module):
 
     def __init__(self, channels: int, head_width: int, sizes: Sequence[int]) -> None:
         super().__init__()
-        self.attn = LinearAttention(channels, head_width, sizes)
+        self.attn = PixelAttention(channels, head_width, sizes)
         self.conv_out = GatedConvolution(channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -170,12 +170,12 @@ def _blocks(config: Config, half: Literal["encoder", "decoder"], level: int) -> 
     channels = config[f"{half}_block_out_channels"][level]
     count = config[f"{half}_layers_per_block"][level]
     if config[f"{half}_block_types"][level] == "ResBlock":
-        return [ResBlock(channels) for _ in range(count)]
+        return [ResidualConvolution(channels) for _ in range(count)]
     sizes = config[f"{half}_qkv_multiscales"][level]
     return [AttentionBlock(channels, config["attention_head_dim"], sizes) for _ in range(count)]
 
 
-class Encoder(nn.Module):
+class DcaeEncoder(nn.Module):
     """(B, 2, 128, F) to (B, 8, 16, F / 8)."""
 
     def __init__(self, config: Config) -> None:
@@ -202,7 +202,7 @@ class Encoder(nn.Module):
         return output
 
 
-class Decoder(nn.Module):
+class DcaeDecoder(nn.Module):
     """(B, 8, 16, T) to (B, 2, 128, 8 T)."""
 
     def __init__(self, config: Config) -> None:

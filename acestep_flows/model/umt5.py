@@ -32,7 +32,7 @@ class ScaleNorm(nn.Module):
         return self.weight * (x * torch.rsqrt(mean_square + self._eps)).to(self.weight.dtype)
 
 
-class SelfAttention(nn.Module):
+class TokenAttention(nn.Module):
     """Attention over all tokens with a bias by relative position. Queries are not scaled."""
 
     def __init__(self, config: Config) -> None:
@@ -97,7 +97,7 @@ class AttentionLayer(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.SelfAttention = SelfAttention(config)
+        self.SelfAttention = TokenAttention(config)
         self.layer_norm = ScaleNorm(config["d_model"], config["layer_norm_epsilon"])
 
     def forward(self, x: Tensor, mask: Tensor, query_factor: float) -> Tensor:

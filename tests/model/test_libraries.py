@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from acestep_flows.model.dcae import Decoder, Encoder
+from acestep_flows.model.dcae import DcaeDecoder, DcaeEncoder
 from acestep_flows.model.layout import ALIASES, AUTOENCODER, TEXT_ENCODER
 from acestep_flows.model.umt5 import Umt5Encoder
 from tests.model.small import small_checkpoint
@@ -43,7 +43,10 @@ def test_the_autoencoder_is_that_of_diffusers(dtype: torch.dtype, sizes: dict[st
     config = dict(small_checkpoint().config(AUTOENCODER)) | changes
     torch.manual_seed(1)
     theirs: Any = randomised(AutoencoderDC.from_config(config))  # type: ignore[no-untyped-call]
-    for half, ours, shape in (("encoder", Encoder(config), (2, 128, -1)), ("decoder", Decoder(config), (8, 16, -1))):
+    for half, ours, shape in (
+        ("encoder", DcaeEncoder(config), (2, 128, -1)),
+        ("decoder", DcaeDecoder(config), (8, 16, -1)),
+    ):
         original = getattr(theirs, half).to(dtype)
         ours.load_state_dict(original.state_dict())
         ours.to(dtype)
