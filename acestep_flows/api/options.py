@@ -50,6 +50,22 @@ class ApiOptions(BaseModel):
         return "" if self.public_url is None else urlsplit(self.public_url).path
 
 
+def web_origin(text: str) -> str:
+    """`text` if it is the origin of web pages, or `*` for all.
+
+    Raises:
+        ValueError: it is neither, so that no page would have it.
+    """
+    try:
+        parts = urlsplit(text.rstrip("/"))
+        usable = parts.scheme and parts.hostname and not (parts.path or parts.query or parts.fragment or parts.username)
+    except ValueError:
+        usable = False
+    if not usable and text != "*":
+        raise ValueError(f"{text[:100]!r} is not an origin such as https://studio.example.org")
+    return text
+
+
 def public_address(url: str) -> str:
     """`url` without a slash at the end.
 

@@ -138,7 +138,7 @@ class AsyncClient:
             for asset in pages.turn(await self.assets_page(**pages.query())):
                 yield asset
 
-    def events(self, run: str, after: int = 0) -> AsyncIterator[RunEvent]:
+    def events(self, run: Run | str, after: int = 0) -> AsyncIterator[RunEvent]:
         """As `Client.events`, an async iterator."""
         return self._follow(calls.events_path(run), Feed(after))
 
@@ -146,18 +146,18 @@ class AsyncClient:
         """As `Client.all_events`, an async iterator."""
         return self._follow("/v1/events", NumberedFeed(after))
 
-    async def wait(self, run: str, timeout: float | None = None) -> Run:
+    async def wait(self, run: Run | str, timeout: float | None = None) -> Run:
         """Wait until a run has ended, as `Client.wait` does."""
-        poll = RunPoll(run, timeout)
+        poll = RunPoll(calls.run_id(run), timeout)
         while not (record := await self._answer(calls.held_status(run, poll.hold()))).ended:
             await asyncio.sleep(poll.pause(record.state))
         return record
 
     async def fetch_output(
-        self, run: str, name: str, to: Path, on_bytes: Callable[[int, int], None] = ignore_progress
+        self, run: Run | str, name: str, to: Path | str, on_bytes: Callable[[int, int], None] = ignore_progress
     ) -> Path:
         """Download an output, as `Client.fetch_output` does."""
-        output, file = open_download(await self.status(run), name, to)
+        output, file = open_download(await self.status(run), name, Path(to))
         retries = self._server.retry_budget()
         while True:
             try:
@@ -171,8 +171,9 @@ class AsyncClient:
                 retries.renew()
             await asyncio.sleep(retries.pause(reason))
 
-    async def upload_asset(self, path: Path) -> Asset:
+    async def upload_asset(self, path: Path | str) -> Asset:
         """Upload a file with audio or latents, for inputs of runs."""
+        path = Path(path)
         with faults_in(str(path)):
             return Asset.read(await self._retry(lambda: self._upload(path), json_object))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from acestep_flows.client.call import INPUTS, Call, body_bytes, json_call, segment, without_none
 from acestep_flows.client.records import Run
+from acestep_flows.errors import InputError
 
 LARGEST_PAGE = 200
 """Most entries of a page of a list."""
@@ -52,12 +53,12 @@ def submit(graph: str | Mapping[str, Any], inputs: Mapping[str, Any] | None = No
     return json_call("POST", "/v1/runs", Run.read, body)
 
 
-def status(run: str) -> Call[Run]:
+def status(run: Run | str) -> Call[Run]:
     """A run as it is now."""
     return json_call("GET", run_path(run), Run.read)
 
 
-def held_status(run: str, wait: float) -> Call[Run]:
+def held_status(run: Run | str, wait: float) -> Call[Run]:
     """A run. `wait` is the seconds that the response may take unless the run ends earlier."""
     return json_call("GET", run_path(run), Run.read, query={"wait": wait} if wait > 0 else {})
 
@@ -95,12 +96,12 @@ def runs_page(
     return json_call("GET", "/v1/runs", _page_of_runs, query=query)
 
 
-def cancel(run: str) -> Call[Run]:
+def cancel(run: Run | str) -> Call[Run]:
     """Cancel a run. A running one stops at its next step."""
     return json_call("DELETE", run_path(run), Run.read)
 
 
-def preview(run: str, node: str) -> Call[bytes]:
+def preview(run: Run | str, node: str) -> Call[bytes]:
     """The latest preview of a node, a WAV file: how the song would sound if it ended now.
 
     Only runs that were submitted with `preview_every` have previews. An event `preview` announces each one.
@@ -116,17 +117,30 @@ def stats() -> Call[dict[str, Any]]:
     return json_call("GET", "/v1/stats", dict)
 
 
-def run_path(run: str) -> str:
+def run_id(run: Run | str) -> str:
+    """The id of a run.
+
+    Raises:
+        InputError: it is neither a run nor a text.
+    """
+    if isinstance(run, Run):
+        return run.id
+    if isinstance(run, str):
+        return run
+    raise InputError(f"a value of type {type(run).__name__}", where="run", allowed="a Run, or the id of one")
+
+
+def run_path(run: Run | str) -> str:
     """The path of a run."""
-    return f"/v1/runs/{segment(run)}"
+    return f"/v1/runs/{segment(run_id(run))}"
 
 
-def events_path(run: str) -> str:
+def events_path(run: Run | str) -> str:
     """The path of a run's events."""
     return f"{run_path(run)}/events"
 
 
-def output_path(run: str, output: str) -> str:
+def output_path(run: Run | str, output: str) -> str:
     """The path of an output's file."""
     return f"{run_path(run)}/outputs/{segment(output)}"
 

@@ -11,12 +11,12 @@ from acestep_flows.client.calls import output_path, run_path
 from acestep_flows.client.records import Asset, Run
 
 
-def label(run: str, /, **labels: str | None) -> Call[Run]:
+def label(run: Run | str, /, **labels: str | None) -> Call[Run]:
     """Set labels of a run, such as `title="Night bus"`; None removes one. Returns the run."""
     return json_call("PATCH", run_path(run), Run.read, {"labels": labels})
 
 
-def forget(run: str) -> Call[None]:
+def forget(run: Run | str) -> Call[None]:
     """Delete a run that has ended, with its outputs.
 
     Raises:
@@ -25,7 +25,7 @@ def forget(run: str) -> Call[None]:
     return Call("DELETE", run_path(run), nothing, query={"forget": "true"}, is_deletion=True)
 
 
-def delete_output(run: str, name: str) -> Call[None]:
+def delete_output(run: Run | str, name: str) -> Call[None]:
     """Delete the file of an output. The run still lists it, as expired. Raises Conflict as `forget` does."""
     return Call("DELETE", output_path(run, name), nothing, is_deletion=True)
 
@@ -77,17 +77,17 @@ def examples() -> Call[list[dict[str, Any]]]:
     return json_call("GET", "/v1/examples", lambda content: list(content["examples"]))
 
 
-def output_in(run: str, name: str, format: str) -> Call[bytes]:
+def output_in(run: Run | str, name: str, format: str) -> Call[bytes]:
     """An audio output in another format (wav, flac, mp3, ogg), as the bytes of a file."""
     return Call("GET", output_path(run, name), body_bytes, query={"format": format})
 
 
-def peaks(run: str, name: str, per_second: int = 50) -> Call[dict[str, Any]]:
+def peaks(run: Run | str, name: str, per_second: int = 50) -> Call[dict[str, Any]]:
     """The waveform of an audio output: `peaks` has lowest and highest sample by turns, -127 to 127."""
     return json_call("GET", f"{output_path(run, name)}/peaks", dict, query={"per_second": per_second})
 
 
-def link(run: str, name: str, seconds: int = 7 * 86_400) -> Call[str]:
+def link(run: Run | str, name: str, seconds: int = 7 * 86_400) -> Call[str]:
     """A link to an output that works without a key for `seconds`."""
     return json_call(
         "POST", f"{output_path(run, name)}/link", lambda content: str(content["url"]), {"seconds": seconds}

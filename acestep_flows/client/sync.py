@@ -157,7 +157,7 @@ class Client:
         while not pages.over:
             yield from pages.turn(self.assets_page(**pages.query()))
 
-    def events(self, run: str, after: int = 0) -> Iterator[RunEvent]:
+    def events(self, run: Run | str, after: int = 0) -> Iterator[RunEvent]:
         """Yield the events of a run up to its last one. Resumes after a lost connection.
 
         Args:
@@ -175,7 +175,7 @@ class Client:
         """
         return self._follow("/v1/events", NumberedFeed(after))
 
-    def wait(self, run: str, timeout: float | None = None) -> Run:
+    def wait(self, run: Run | str, timeout: float | None = None) -> Run:
         """Wait until a run has ended, in whatever state. `Run.failure` is its error.
 
         Args:
@@ -184,13 +184,13 @@ class Client:
         Raises:
             TimeoutError: the run has not ended within `timeout`. It continues.
         """
-        poll = RunPoll(run, timeout)
+        poll = RunPoll(calls.run_id(run), timeout)
         while not (record := self._answer(calls.held_status(run, poll.hold()))).ended:
             time.sleep(poll.pause(record.state))
         return record
 
     def fetch_output(
-        self, run: str, name: str, to: Path, on_bytes: Callable[[int, int], None] = ignore_progress
+        self, run: Run | str, name: str, to: Path | str, on_bytes: Callable[[int, int], None] = ignore_progress
     ) -> Path:
         """Download an output. Resumes after a lost connection; an incomplete file never gets its final name.
 
@@ -201,7 +201,7 @@ class Client:
         Returns:
             The path of the file.
         """
-        output, file = open_download(self.status(run), name, to)
+        output, file = open_download(self.status(run), name, Path(to))
         retries = self._server.retry_budget()
         while True:
             try:
@@ -214,8 +214,9 @@ class Client:
                 retries.renew()
             time.sleep(retries.pause(reason))
 
-    def upload_asset(self, path: Path) -> Asset:
+    def upload_asset(self, path: Path | str) -> Asset:
         """Upload a file with audio or latents, for inputs of runs."""
+        path = Path(path)
         with faults_in(str(path)):
             return Asset.read(self._retry(lambda: self._upload(path), json_object))
 

@@ -524,6 +524,28 @@ def test_a_preview_is_returned_as_bytes(make: Any, stub: Stub) -> None:
     assert stub.requests[0].path == f"/v1/runs/{RUN}/previews/takes%5B0%5D%2Ftake"
 
 
+def test_a_run_stands_for_its_id(make: Any, stub: Stub, tmp_path: Path) -> None:
+    """What `submit` returns is taken by every method that is about a run."""
+    done = run("succeeded", outputs={"audio": OUTPUT})
+    song = Answer(200, SONG, {"Content-Length": str(len(SONG))})
+    with make(stub.url) as client:
+        submitted = client.submit("text2music", {"tags": "x"})
+        stub.otherwise = lambda request: json_answer(done)
+        assert client.wait(submitted).ended
+        assert client.status(submitted).id == client.label(submitted, title="Night bus").id == RUN
+        stub.answers = [json_answer(done), song]
+        assert client.fetch_output(submitted, "audio", str(tmp_path / "song.flac")).read_bytes() == SONG
+        stub.answers = [Answer(200, b"".join(EVENTS)), Answer(200, SONG), Answer(204), Answer(200, SONG)]
+        assert len(list(client.events(submitted))) == len(EVENTS)
+        client.preview(submitted, "take")
+        client.forget(submitted)
+        client.output_in(submitted, "audio", "mp3")
+        for wrong in (None, 7, {"id": RUN}):
+            with pytest.raises(InputError, match=f"run: a value of type {type(wrong).__name__} .allowed: a Run, or"):
+                client.wait(wrong)
+    assert {request.path.partition("?")[0].split("/")[3] for request in stub.requests[1:]} == {RUN}
+
+
 @pytest.mark.parametrize("server", ["", "127.0.0.1:8777", "ftp://x", "http://", "http://[::1"])
 def test_an_invalid_server_or_key_is_refused(server: str) -> None:
     with pytest.raises(InputError, match="not the address"):

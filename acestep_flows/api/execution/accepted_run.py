@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from acestep_flows.api.store.ids import is_id
 from acestep_flows.api.store.records import NewRun
 from acestep_flows.errors import InputError
 from acestep_flows.graph.checking.scope import Scope
@@ -80,6 +81,7 @@ def snapshot(
         NotFound: an asset does not exist.
     """
     reader = _AssetReader(open_asset, hosts)
+    _refuse_ids_as_text(scope, inputs)
     plan = lay_out(scope, reader.inputs(scope, inputs), most_nodes=most_nodes)
     # Spans are kept as they were given: where the music ends is known exactly only once it has been read.
     spans = {
@@ -96,6 +98,21 @@ def snapshot(
         assets=tuple(reader.assets.values()),
         warnings=plan.warnings,
     )
+
+
+def _refuse_ids_as_text(scope: Scope, inputs: Mapping[str, Any]) -> None:
+    """Refuse the id of an asset as a text: a client that uploads a file for such an input means its content.
+
+    Raises:
+        InputError: an input is such a text.
+    """
+
+    def check(content: Any, kind: PortType, where: str) -> Any:
+        if kind.kind == "text" and isinstance(content, str) and is_id("asset", content):
+            raise InputError(f"{content} is the id of an asset", where=where, allowed="text")
+        return content
+
+    record_type(scope.graph.inputs).map(inputs, check)
 
 
 def planned(

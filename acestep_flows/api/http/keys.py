@@ -26,6 +26,9 @@ from acestep_flows.errors import InputError, RateLimited, StorageError, Unauthor
 from acestep_flows.settings import API_KEY_FILE, API_KEYS, Settings
 from acestep_flows.wording.faults import data_faults
 
+NO_KEY = (
+    "an API key is required: send the header Authorization: Bearer KEY; our clients take KEY from ACESTEP_FLOWS_API_KEY"
+)
 PREFIX = "af_"
 SHORTEST_KEY = 16
 LARGEST_FILE = 1 << 20
@@ -92,7 +95,7 @@ class Keyring:
         if not self.keys:
             return None
         if not presented:
-            raise Unauthorized("an API key is required: send the header Authorization: Bearer KEY")
+            raise Unauthorized(NO_KEY)
         digest = digest_of(presented)
         # All keys are compared in constant time, so that the duration reveals nothing about similar keys.
         matching = [key for key in self.keys if hmac.compare_digest(key.sha256, digest)]

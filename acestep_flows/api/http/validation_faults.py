@@ -51,7 +51,7 @@ def refused(what: str, allowed: str, field: str = "") -> PydanticCustomError:
     Args:
         field: a field of the object that is validated; empty for all of it.
     """
-    return PydanticCustomError(REFUSED, "refused", {"what": what, "allowed": allowed, "field": field})
+    return PydanticCustomError(REFUSED, "{what}", {"what": what, "allowed": allowed, "field": field})
 
 
 def unknown_field(name: str, fields: Iterable[str]) -> PydanticCustomError:

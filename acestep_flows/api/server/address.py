@@ -25,6 +25,7 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
             listening = stack.enter_context(socket.socket(family, kind, protocol))
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind(address)
+            hold(listening, alone=True)
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 what = f"{host}:{port}: in use by another program"
@@ -32,6 +33,16 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
             reason = error.strerror or str(error)
             raise InputError(f"{host}:{port}: {reason}", where="--host, --port", allowed="a free address") from None
         yield listening
+
+
+def hold(listening: socket.socket, *, alone: bool) -> None:
+    """Say whether another socket may be bound to the address of this one, which does not listen yet.
+
+    Two sockets that allow reuse can be bound to one address. The second one then fails when it listens, after a start
+    of a minute.
+    Once it listens, reuse is allowed again: its connections inherit that, and the next server can bind.
+    """
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0 if alone else 1)
 
 
 def url_of(listening: socket.socket) -> str:

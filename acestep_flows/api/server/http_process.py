@@ -16,7 +16,7 @@ import uvicorn
 
 from acestep_flows.api.http.app import create_app
 from acestep_flows.api.http.keys import Keyring
-from acestep_flows.api.server.address import url_of
+from acestep_flows.api.server.address import hold, url_of
 from acestep_flows.api.server.assembly import assemble
 from acestep_flows.api.server.connections import ConnectionLimits, http_config, lengthen_queue, within_descriptors
 from acestep_flows.api.server.options import ServerOptions
@@ -85,6 +85,7 @@ class HttpProcess:
                 show(studio_address(listening))
 
         http = _UvicornServer(config, ready)
+        hold(listening, alone=False)
         with self._signals(), self._watching():
             executor = asyncio.create_task(self._executor.run())
             serving = asyncio.create_task(http.serve([listening]))

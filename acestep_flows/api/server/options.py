@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from acestep_flows.api.options import public_address
+from acestep_flows.api.options import public_address, web_origin
 from acestep_flows.errors import InputError
 
 
@@ -36,7 +36,7 @@ class ServerOptions:
         dtype: precision of the networks, in place of the pool's.
 
     Raises:
-        InputError: the public URL is not the address of a server.
+        InputError: the public URL is not the address of a server, an origin is none, or a folder does not exist.
     """
 
     host: str
@@ -63,6 +63,15 @@ class ServerOptions:
         except ValueError as error:
             allowed = "an http or https address, with a path where a proxy has one"
             raise InputError(str(error), where="--public-url", allowed=allowed) from None
+        try:
+            for origin in self.origins:
+                web_origin(origin)
+        except ValueError as error:
+            allowed = "scheme, host and port of a page without its path; '*' for every page"
+            raise InputError(str(error), where="--origin", allowed=allowed) from None
+        for folder in self.folders:
+            if not folder.is_dir():
+                raise InputError(f"{folder}: no such folder", where="--graphs", allowed="a folder with graphs")
 
 
 class IngressOptions(BaseModel):
@@ -85,6 +94,11 @@ class IngressOptions(BaseModel):
         description="Seconds that the runs of a replica may continue after it is asked to stop. The rest return to the "
         "queue. Serve waits for open requests first, so event streams that stay open use this time up.",
     )
+
+    @field_validator("origins")
+    @classmethod
+    def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(web_origin, origins))
 
     @field_validator("public_url")
     @classmethod

@@ -297,7 +297,8 @@ def _refuse_overload(connection: Connection, owner: str, limits: QueueLimits) ->
     if limits.owned is not None and _active(connection, owner) >= limits.owned:
         wait = typical_seconds(connection, None) or 1.0
         raise RateLimited(
-            f"{limits.owned} runs of this key are queued or running, which is its limit",
+            f"{limits.owned} run{'s' if limits.owned != 1 else ''} of this key {'are' if limits.owned != 1 else 'is'} "
+            "queued or running, which is its limit",
             retry_after=min(max(wait, 1.0), 60.0),
         )
 

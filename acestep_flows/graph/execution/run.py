@@ -64,7 +64,7 @@ class PlanRun:
         begun = time.perf_counter()
         timer = None
         if self._options.deadline is not None:
-            late = DeadlineExceeded(f"the run was stopped after {self._options.deadline:g} s, its deadline")
+            late = DeadlineExceeded(f"the run was stopped after {round(self._options.deadline, 3):g} s, its deadline")
             timer = asyncio.get_running_loop().call_later(self._options.deadline, self._stop, late)
         self._emit("started")
         try:

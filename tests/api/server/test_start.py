@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from acestep_flows.api.server import start_report
-from acestep_flows.api.server.address import bound, url_of
+from acestep_flows.api.server.address import bound, hold, url_of
+from acestep_flows.api.server.options import ServerOptions
 from acestep_flows.api.server.start_report import StartReport
 from acestep_flows.api.store.home_lock import HOLDER, locked_home
 from acestep_flows.errors import Conflict, InputError, StorageError
@@ -93,6 +95,35 @@ def test_a_taken_port_says_how_to_get_a_free_one() -> None:
     )
     with bound("127.0.0.1", 0) as free:
         assert url_of(free).startswith("http://127.0.0.1:")
+
+
+def test_a_port_is_taken_while_its_server_starts() -> None:
+    with bound("127.0.0.1", 0) as starting:
+        host, port = starting.getsockname()
+        with pytest.raises(InputError, match="in use by another program"), bound(host, port):
+            pass
+        hold(starting, alone=False)
+        starting.listen()
+        with socket.create_connection((host, port)), starting.accept()[0] as accepted:
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
+    with bound(host, port):  # the connection that the server closed first does not keep the next one away
+        pass
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"folders": (Path("nowhere"),)}, "--graphs: nowhere: no such folder"),
+        ({"origins": ("https://a.example", "studio.example.org")}, "--origin: 'studio.example.org' is not an origin"),
+        ({"origins": ("https://a.example/page",)}, "--origin: 'https://a.example/page' is not an origin"),
+    ],
+)
+def test_an_option_that_does_nothing_is_refused(option: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        ServerOptions(host="127.0.0.1", port=0, home=tmp_path, pool="local", **option)
+    ServerOptions(
+        host="127.0.0.1", port=0, home=tmp_path, pool="local", folders=(tmp_path,), origins=("*", "http://[::1]:3000/")
+    )
 
 
 def test_no_phase_is_silent_for_long(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -58,6 +58,20 @@ def test_an_unknown_run_is_not_found(door: Door, path: str) -> None:
     assert door.client.delete(f"/v1/runs/run-{'0' * 26}").status_code == 404
 
 
+@pytest.mark.parametrize("path", ["/v1/runs", "/v1/graphs/text2music/plan"])
+def test_the_id_of_an_asset_is_no_text(waiting: Door, path: str) -> None:
+    """A client that uploads a file for an input of text would get a song about the id."""
+    id = f"asset-{'0' * 26}"
+    body = {"inputs": dict(SHORT) | {"tags": id}} | ({"graph": "text2music"} if path == "/v1/runs" else {})
+    response = waiting.client.post(path, json=body)
+    assert response.status_code == 422
+    error = response.json()["error"]
+    assert (error["field"], error["allowed"]) == ("tags", "text")
+    assert error["message"] == f"tags: {id} is the id of an asset (allowed: text)"
+    body["inputs"]["tags"] = f"a song about {id}"
+    assert waiting.client.post(path, json=body).is_success
+
+
 def test_a_run_shows_its_options(waiting: Door) -> None:
     chosen: dict[str, Any] = {"format": "ogg", "cache": "off", "preview_every": 7, "priority": 3}
     run = waiting.submit(**chosen)
