@@ -14,6 +14,7 @@ from acestep_flows.api.http.html import Markup, element, joined, table
 
 Json = Mapping[str, Any]
 
+FILE = "application/octet-stream"
 KEY_OPTION = '-H "Authorization: Bearer $ACESTEP_FLOWS_API_KEY"'
 
 BOUNDS = {
@@ -157,7 +158,9 @@ def _command(operation: _Operation, document: Json, origin: str) -> str:
     for parameter in operation.parameters:
         if parameter["in"] == "path":
             path = re.sub(rf"\{{{parameter['name']}(:path)?\}}", str(_example(parameter, document)), path)
-    words = ["curl", "-s"] + ([] if operation.method in ("GET", "POST") else ["-X", operation.method])
+    words = ["curl", _how_to_receive(operation)] + (
+        [] if operation.method in ("GET", "POST") else ["-X", operation.method]
+    )
     words.append(shlex.quote(f"{origin}{path}{'?' if query else ''}{urlencode(query)}"))
     if "application/json" in operation.body:
         example = json.dumps(_example(operation.body["application/json"]["schema"], document))
@@ -166,6 +169,15 @@ def _command(operation: _Operation, document: Json, origin: str) -> str:
         form = "multipart/form-data" in operation.body
         words += ["-F", "file=@song.wav"] if form else ["--data-binary", "@song.wav"]
     return " ".join(words)
+
+
+def _how_to_receive(operation: _Operation) -> str:
+    """Options of curl: a file is saved under its name, and events are shown as they come."""
+    responses = operation.content.get("responses", {})
+    kinds = responses.get("200", {}).get("content", {})
+    if "text/event-stream" in kinds:
+        return "-sN"
+    return "-sOJ" if FILE in kinds else "-s"
 
 
 def _example(part: Json, document: Json) -> Any:

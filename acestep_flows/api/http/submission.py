@@ -14,11 +14,18 @@ from acestep_flows.api.http.turns import Turn
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.assets import decoded_bytes
 from acestep_flows.api.store.records import NewRun, QueueLimits, RunRecord
-from acestep_flows.errors import InputError, Overloaded
+from acestep_flows.errors import CheckpointError, InputError, Overloaded
+from acestep_flows.graph.checking.feeds import feeds
 from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.content import sha256
 from acestep_flows.graph.language.syntax import Graph
 from acestep_flows.graph.planning.plan import Plan
+from acestep_flows.wording.phrases import clip, listing
+
+EXTRAS = frozenset({"adapter", "control_branch"})
+"""Parameters that name what is installed beside a model."""
+
+NONE_INSTALLED = "none is installed; `acestep-flows train` makes one"
 
 UNREADY_SECONDS = 5.0
 """Retry-After of a server that is starting or ending; another server may have taken its place by then."""
@@ -83,6 +90,7 @@ def _new_run(
         raise Overloaded(f"the server takes no runs now: {reason}", retry_after=UNREADY_SECONDS)
     scope = service.scope(graph, "graph") if isinstance(graph, str) else service.checked(parse_graph(service, graph))
     plan, new = plan_inputs(service, caller, scope, inputs)
+    _check_extras(service, scope, new)
     return dataclasses.replace(
         new,
         owner=caller.owner,
@@ -95,6 +103,31 @@ def _new_run(
         webhook=None if options.webhook is None else options.webhook.model_dump(),
         expected_seconds=service.expected_seconds(plan),
     )
+
+
+def _check_extras(service: Service, scope: Scope, new: NewRun) -> None:
+    """Refuse an adapter or a control branch that is not installed. Blocks.
+
+    Raises:
+        InputError: an input names one.
+    """
+    named = [(feed.input, feed.param) for feed in feeds(scope) if feed.sure and feed.param in EXTRAS]
+    named = [(name, kind) for name, kind in named if isinstance(new.inputs.get(name), str)]
+    if not named:
+        return
+    try:
+        card = service.model_card()
+    except CheckpointError:  # the weights may be on the machines of the pool alone
+        return
+    installed = {"adapter": card.adapters, "control_branch": card.controls}
+    for name, kind in named:
+        extra = new.inputs[name]
+        if card.name and extra not in installed[kind]:
+            raise InputError(
+                f"no {kind.replace('_', ' ')} {clip(extra)!r} on this server",
+                where=name,
+                allowed=listing(installed[kind]) if installed[kind] else NONE_INSTALLED,
+            )
 
 
 def parse_graph(service: Service, content: str | dict[str, Any]) -> Graph:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.settings import read_settings
 from acestep_flows.training.synthesis.words import split, vocabulary
-from tests.api.door import Door, opened
+from tests.api.door import Door, opened, sound
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,23 @@ def test_what_is_installed_is_listed(nano: Door) -> None:
     assert nano.client.get("/v1/controls").json() == {
         "controls": [{"name": "singing2accompaniment"}, {"name": "stemgen"}]
     }
+
+
+@pytest.mark.parametrize(
+    ("graph", "field", "message"),
+    [
+        ("text2music", "adapter", "no adapter 'nobody' on this server (allowed: lyric2vocal)"),
+        ("stemgen", "control_branch", "no control branch 'nobody' on this server (allowed: singing2accompaniment, "),
+    ],
+)
+def test_what_is_not_installed_is_refused_at_submission(nano: Door, graph: str, field: str, message: str) -> None:
+    own = {"tags": "x"} if graph == "text2music" else {"track": nano.upload(sound()).json()["id"], "instrument": "bass"}
+    body: dict[str, Any] = {"graph": graph, "inputs": own | {"steps": 1, field: "nobody"}}
+    response = nano.client.post("/v1/runs", json=body)
+    assert (response.status_code, response.json()["error"]["field"]) == (422, field)
+    assert response.json()["error"]["message"].startswith(f"{field}: {message}")
+    body["inputs"][field] = nano.service.model_card().adapters[0] if field == "adapter" else "stemgen"
+    assert nano.client.post("/v1/runs", json=body).status_code == 202
 
 
 def test_a_server_that_knows_no_model_says_so(waiting: Door) -> None:

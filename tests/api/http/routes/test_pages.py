@@ -122,6 +122,17 @@ def test_the_commands_of_the_reference_work(strict: Checkpoint, tmp_path: Path) 
     assert sorted(statuses.values())[0] == "200"
 
 
+def test_a_command_shows_events_as_they_come_and_saves_files(door: Door) -> None:
+    options = {}
+    for command in commands(browser(door, "/docs").text):
+        words = shlex.split(command)
+        if "-X" not in words and (url := next((word for word in words if word.startswith("http")), "")):
+            options[url.rpartition("/")[2]] = words[1]
+    assert options["events"] == "-sN"
+    assert {options[name] for name in ("picture.png", "content", "take", "audio", "text2music:render")} == {"-sOJ"}
+    assert {options[name] for name in ("runs", "assets", "peaks", "stats")} == {"-s"}
+
+
 def answered(command: str, folder: Path) -> str:
     """The status that the server answers a command with."""
     assert "{" not in " ".join(word for word in shlex.split(command) if word.startswith("http")), command
