@@ -1,4 +1,4 @@
-"""Run benchmarks by name, all of them by default, and keep their results.
+"""Run benchmarks by name, and keep their results. By default all but `faults` and `soak`, which take half an hour each.
 
 python -m benchmarks [NAME ...] [--results DIR]
 """
@@ -10,13 +10,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-SHARED = {"__init__", "__main__", "machine", "plain", "weights"}
+SHARED = {"__init__", "__main__", "machine", "plain", "weights", "fault_bulk", "fault_served", "fault_services"}
+LONG = {"faults", "soak"}
 SCRIPTS = sorted(file.stem for file in Path(__file__).parent.glob("*.py") if file.stem not in SHARED)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Run benchmarks and keep their results.")
-    parser.add_argument("names", nargs="*", default=SCRIPTS, metavar="NAME", help=", ".join(SCRIPTS))
+    parser.add_argument(
+        "names",
+        nargs="*",
+        default=[name for name in SCRIPTS if name not in LONG],
+        metavar="NAME",
+        help=", ".join(SCRIPTS),
+    )
     parser.add_argument("--results", type=Path, default=Path("build/benchmarks"), help="folder for the JSON files")
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(SCRIPTS):

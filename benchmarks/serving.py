@@ -68,6 +68,7 @@ class Server:
 
     def __init__(self, pool: Path, folder: Path) -> None:
         started = time.perf_counter()
+        self.home = folder
         command = [sys.executable, "-m", "acestep_flows.cli", "serve", "--home", str(folder), "--port", "0"]
         self.process = subprocess.Popen([*command, "--pool", str(pool)], stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None

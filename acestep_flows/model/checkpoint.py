@@ -37,6 +37,7 @@ CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
 LYRIC_VOCAB_FILE = "lyric-vocab.json"
 CHANGED = "the file was changed since it was opened"
+RUN_AGAIN = "the same files; run it again"
 OPEN_AGAIN = "the same content; start again to use the new one"
 FETCH_HINT = "`acestep-flows fetch` downloads the published model"
 
@@ -216,6 +217,16 @@ class Checkpoint:
             files = [extra, *filter(Path.is_file, [extra.with_name("adapter_config.json")])]
         digests = [(file.name, self._digests.sha256(file)) for file in files]
         return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
+
+    def check_extra(self, kind: Kind, name: str, digest: str) -> None:
+        """Check, after an adapter or control branch was read, that its files still have the digest from before.
+
+        Raises:
+            CheckpointError: they were changed, so what was read may be of either content.
+        """
+        if self.extra_digest(kind, name) != digest:
+            where = str(self.extras.find(kind, name))
+            raise CheckpointError("the files were changed while they were read", where=where, allowed=RUN_AGAIN)
 
 
 def _check_files(root: Path, lyric_vocab: Path | None) -> None:

@@ -48,7 +48,11 @@ class AdapterCache(Generic[T]):
     def under(
         self, checkpoint: Checkpoint, base: T, name: str | None, weight: float, twin: Callable[[Adapter], T]
     ) -> T:
-        """`base`, or its `twin` under the adapter called `name`; cached by the adapter's content and by `weight`."""
+        """`base`, or its `twin` under the adapter called `name`; cached by the adapter's content and by `weight`.
+
+        Raises:
+            CheckpointError: the adapter is not usable, or its files were changed while they were read.
+        """
         if name is None:
             return base
 
@@ -57,7 +61,10 @@ class AdapterCache(Generic[T]):
 
             folder = checkpoint.extras.find("adapters", name)
             digest = checkpoint.digest(TRANSFORMER)
-            return Adapter.load(folder, checkpoint.config(TRANSFORMER), digest), LruCache(self._strengths)
+            loaded = Adapter.load(folder, checkpoint.config(TRANSFORMER), digest)
+            checkpoint.check_extra("adapters", name, content)
+            return loaded, LruCache(self._strengths)
 
-        adapter, twins = self._adapters.get(checkpoint.extra_digest("adapters", name), read)
+        content = checkpoint.extra_digest("adapters", name)
+        adapter, twins = self._adapters.get(content, read)
         return twins.get(weight, lambda: twin(adapter))

@@ -91,9 +91,11 @@ class DenoisingNetworks:
 
         def make() -> DenoisingNetworks:
             adapter = Adapter.load(folder, checkpoint.config(TRANSFORMER), checkpoint.digest(TRANSFORMER))
+            checkpoint.check_extra("controls", control, content)
             return DenoisingNetworks(adapter.apply(self.transformer), adapter.apply(self.projector))
 
-        return self.adapted_for_control.get(checkpoint.extra_digest("controls", control), make)
+        content = checkpoint.extra_digest("controls", control)
+        return self.adapted_for_control.get(content, make)
 
     def control(self, checkpoint: Checkpoint, name: str, placement: Placement) -> ControlBranch:
         """The control branch called `name`."""
@@ -102,9 +104,12 @@ class DenoisingNetworks:
             from acestep_flows.model.control import ControlBranch
 
             folder = checkpoint.extras.find("controls", name)
-            return ControlBranch.load(folder, checkpoint.config(TRANSFORMER), placement)
+            branch = ControlBranch.load(folder, checkpoint.config(TRANSFORMER), placement)
+            checkpoint.check_extra("controls", name, content)
+            return branch
 
-        return self.controls.get(checkpoint.extra_digest("controls", name), make)
+        content = checkpoint.extra_digest("controls", name)
+        return self.controls.get(content, make)
 
 
 _SHARED: weakref.WeakValueDictionary[tuple[str, Placement], DenoisingNetworks] = weakref.WeakValueDictionary()

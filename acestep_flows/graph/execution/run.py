@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cache, partial
 
-from acestep_flows.errors import Cancelled, DeadlineExceeded, FlowsError, InputError
+from acestep_flows.errors import Cancelled, CheckpointError, DeadlineExceeded, FlowsError, InputError
 from acestep_flows.graph.content import Handle, Outputs, fingerprint, value_bytes
-from acestep_flows.graph.execution.cache_key import CacheKeys
+from acestep_flows.graph.execution.cache_key import CacheKey, CacheKeys
 from acestep_flows.graph.execution.dependencies import Dependencies
 from acestep_flows.graph.execution.events import Event, EventType
 from acestep_flows.graph.execution.node_error import at_node
 from acestep_flows.graph.execution.result import NodeResult, Options, Result, SongPreview
+from acestep_flows.graph.execution.runner import CallProgress, Reply
 from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.graph.planning.plan import Plan, PlanNode, outputs_in
@@ -124,7 +125,7 @@ class PlanRun:
         cache_key = await self._cache_keys.of(call)
         key = self._begun[node.id] = cache_key.digest
         cached = await scheduler.cache.obtain(
-            key, node.stage, self._options.mode, partial(scheduler.runner.call, call), _NodeListener(self, node)
+            key, node.stage, self._options.mode, partial(self._compute, call, cache_key), _NodeListener(self, node)
         )
         self._publish(node, cached.outputs)
         is_new = cached.source == "computed"
@@ -136,6 +137,22 @@ class PlanRun:
         outputs = {port: fingerprint(content) for port, content in cached.outputs.items()}
         result = NodeResult(node.id, node.stage, cache_key, outputs, cached.source, cached.seconds, _seeds(call))
         return result, "finished" if is_new else "cached"
+
+    async def _compute(self, call: StageCall, cache_key: CacheKey, progress: CallProgress) -> Reply:
+        """Have the runner make a call. What an adapter made that was replaced meanwhile is not taken for the old one's.
+
+        Raises:
+            CheckpointError: the files of an adapter or control branch are not those of the cache key any more.
+        """
+        runner = self._scheduler.runner
+        reply = await runner.call(call, progress)
+        named = [name for part in _path_names(call.stage.inputs) if (name := getattr(call.params, part, None))]
+        if named and await runner.weights(call.stage, call.params) != cache_key.weights:
+            where = ", ".join(named)
+            raise CheckpointError(
+                "the files were changed during the run", where=where, allowed="the same files; run it again"
+            )
+        return reply
 
     def _publish(self, node: PlanNode, outputs: Outputs) -> None:
         """Start the nodes that waited for these outputs. May be called twice: before the node's end, and with it."""

@@ -1,0 +1,170 @@
+"""What a fault is done to: a small disk, a PostgreSQL, an S3-compatible store, each of them on this machine alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+HOST = "127.0.0.1"
+CHUNK_BYTES = 1 << 16
+BUCKET = "songs"
+USER = "postgres"
+"""Who runs PostgreSQL where this process is root, which PostgreSQL refuses."""
+
+UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class Missing(Exception):
+    """What a cell of the table needs is not on this machine."""
+
+
+@contextlib.contextmanager
+def small_disk(megabytes: int) -> Iterator[Path]:
+    """A file system in memory of this size. Mounting one takes root."""
+    folder = Path(tempfile.mkdtemp(prefix="faults-disk-"))
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+    try:
+        if subprocess.run(mount, capture_output=True, check=False).returncode:
+            raise Missing("a tmpfs cannot be mounted; that takes root")
+        try:
+            yield folder
+        finally:
+            subprocess.run(["umount", "-l", str(folder)], capture_output=True, check=False)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def full(folder: Path) -> Iterator[None]:
+    """The file system of a folder has no byte left while the context lasts."""
+    ballast = folder / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        for size in (1 << 20, 1 << 12, 1):
+            with contextlib.suppress(OSError):
+                while file.write(bytes(size)):
+                    pass
+    try:
+        yield
+    finally:
+        ballast.unlink()
+
+
+class Postgres:
+    """A PostgreSQL of its own that can be stopped as by a crash, and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        programs = shutil.which("pg_ctl") or next(map(str, Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")), None)
+        if programs is None:
+            raise Missing("PostgreSQL is not installed")
+        self._programs, self._folder, self._port = Path(programs).parent, folder / "postgres", free_port()
+        self._user = USER if os.geteuid() == 0 else None
+        self._folder.mkdir()
+        if self._user is not None:
+            shutil.chown(self._folder, self._user)
+            folder.chmod(0o711)  # so that this user can reach its folder
+        self._run("initdb", "-D", str(self._folder / "data"), "-A", "trust", "-U", USER)
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"postgresql+psycopg://{USER}@{HOST}:{self._port}/postgres"
+
+    def start(self) -> None:
+        options = f"-c listen_addresses={HOST} -c port={self._port} -c unix_socket_directories='' -c fsync=off"
+        data, log = str(self._folder / "data"), str(self._folder / "log")
+        self._run("pg_ctl", "-D", data, "-l", log, "-w", "-o", options, "start")
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "-D", str(self._folder / "data"), "-m", "immediate", "-w", "stop")
+
+    def destroy(self) -> None:
+        """Stop it and remove its folder."""
+        with contextlib.suppress(subprocess.CalledProcessError):
+            self.stop()
+        shutil.rmtree(self._folder.parent, ignore_errors=True)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self._programs / program), *arguments]
+        subprocess.run(command, user=self._user, cwd="/", check=True, stdout=subprocess.DEVNULL)
+
+
+class ObjectStore:
+    """An S3-compatible store (moto, in memory) behind a proxy that can make it slow or failing.
+
+    Args:
+        program: path of `moto_server`.
+    """
+
+    def __init__(self, program: str) -> None:
+        if shutil.which(program) is None:
+            raise Missing("moto's server is not installed")
+        self._port = free_port()
+        command = [program, "-H", HOST, "-p", str(self._port)]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.state: Literal["", "slow", "failing"] = ""
+        self._listening = socket.create_server((HOST, 0))
+        threading.Thread(target=self._accept, daemon=True).start()
+        self._make_bucket()
+
+    def url(self, folder: str) -> str:
+        endpoint = f"{HOST}%3A{self._listening.getsockname()[1]}"
+        return f"s3://{BUCKET}/{folder}?region=us-east-1&scheme=http&endpoint_override={endpoint}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"AWS_ACCESS_KEY_ID": "faults", "AWS_SECRET_ACCESS_KEY": "faults", "AWS_EC2_METADATA_DISABLED": "true"}
+
+    def close(self) -> None:
+        self._listening.close()
+        self._process.terminate()
+        self._process.wait()
+
+    def _make_bucket(self) -> None:
+        request = urllib.request.Request(f"http://{HOST}:{self._port}/{BUCKET}", method="PUT")
+        for _ in range(120):
+            with contextlib.suppress(urllib.error.URLError, ConnectionError):
+                urllib.request.urlopen(request).close()
+                return
+            time.sleep(0.5)
+        raise Missing("the object store does not answer")
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError), socket.create_connection((HOST, self._port)) as store:
+            threading.Thread(target=_copy, args=(store, client), daemon=True).start()
+            while chunk := client.recv(CHUNK_BYTES):
+                if self.state == "failing":
+                    client.sendall(UNAVAILABLE)
+                    return
+                if self.state == "slow":
+                    time.sleep(1.0)
+                store.sendall(chunk)
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while chunk := source.recv(CHUNK_BYTES):
+            target.sendall(chunk)
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.create_server((HOST, 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port
