@@ -9,8 +9,8 @@ from acestep_flows.audio.formats import FORMATS
 from acestep_flows.values import OUTPUT_RATE
 
 
-def convert(path: str | os.PathLike[str], format: str) -> bytes:
-    """The file in `path` encoded anew. Between wav and flac every 16-bit sample stays as it is.
+def convert(path: str | os.PathLike[str], format: str) -> write.Encoded:
+    """The file in `path` encoded anew, and what was changed to fit. Between wav and flac every 16-bit sample stays.
 
     Args:
         format: wav, flac, mp3 or ogg. The sample rate stays where the format allows it, else it becomes 48 kHz.
@@ -22,4 +22,4 @@ def convert(path: str | os.PathLike[str], format: str) -> bytes:
     sound = read.audio(path)
     rate = sound.sample_rate if not kind.rates or sound.sample_rate in kind.rates else OUTPUT_RATE
     # Without a statement the file is another program's, and so is no recipe in it.
-    return write.encode(sound, kind, subtype=None, tags=kept if kept.statement else None, sample_rate=rate).content
+    return write.encode(sound, kind, subtype=None, tags=kept if kept.statement else None, sample_rate=rate)

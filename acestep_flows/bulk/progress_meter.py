@@ -28,7 +28,7 @@ class Meter:
         self._first: float | None = None
         self._reported = float("-inf")
         self._done = self._resumed = self._failed = self._attempts = self._retaken = 0
-        self._rejected = self._duplicates = self._failed_before = 0
+        self._rejected = self._duplicates = self._failed_before = self._warned = 0
         self._audio = 0.0
         self._latest: dict[str, dict[str, float]] = {}
         self._replicas: Mapping[str, int] = {}
@@ -58,6 +58,7 @@ class Meter:
             self._retaken += row.retake > 0
             if row.status == "done":
                 self._done += 1
+                self._warned += row.warnings is not None
                 self._audio += row.duration or 0.0
             elif settled:
                 self._failed += 1
@@ -100,7 +101,7 @@ class Meter:
 
     def outcome(self, *, interrupted: bool) -> JobOutcome:
         """The counts at the end."""
-        return JobOutcome(self.progress("ended"), self._rejected, self._duplicates, interrupted)
+        return JobOutcome(self.progress("ended"), self._rejected, self._duplicates, self._warned, interrupted)
 
     def _shares(self, now: float) -> dict[str, float]:
         """By leg, the share of the last seconds that its processes worked."""

@@ -28,6 +28,7 @@ SCHEMA = pa.schema(
         pa.field("status", pa.string(), nullable=False),
         pa.field("error", pa.string()),
         pa.field("code", pa.string()),
+        pa.field("warnings", pa.string()),
         pa.field("attempt", pa.int32(), nullable=False),
         pa.field("retake", pa.int32(), nullable=False),
         pa.field("inputs_json", pa.string(), nullable=False),
@@ -52,7 +53,7 @@ SCHEMA = pa.schema(
 )
 """Explicit: a column without values in the first rows would otherwise get no type."""
 
-LATER_COLUMNS = ("duration_asked",)
+LATER_COLUMNS = ("duration_asked", "warnings")
 """Columns that tables of 0.1.0 do not have; their cells are null."""
 
 
@@ -64,6 +65,7 @@ class ResultRow:
         id: of the row; unique in the job.
         index, line: its position among the job's rows, and the manifest's line (0: from a sweep alone).
         error, code: the cause where the status is failed or rejected, and its stable name.
+        warnings: what was changed so that the file plays within full scale, where anything was.
         attempt: counts all attempts at the row from 1.
         retake: how many of them were for other seeds.
         inputs_json: the inputs as resolved, seeds included; JSON.
@@ -89,6 +91,7 @@ class ResultRow:
     retake: int = 0
     error: str | None = None
     code: str | None = None
+    warnings: str | None = None
     inputs_json: str = "{}"
     seed: int | None = None
     graph: str = ""
@@ -148,10 +151,12 @@ class JobOutcome:
     Attributes:
         progress: at its end; rows rejected by a gate count as failed, duplicates as done.
         rejected, duplicates: of this call's rows.
+        warned: songs of this call whose row has warnings.
         interrupted: ctrl-C stopped it; the same command goes on.
     """
 
     progress: JobProgress
     rejected: int = 0
     duplicates: int = 0
+    warned: int = 0
     interrupted: bool = False

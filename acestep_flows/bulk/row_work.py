@@ -196,7 +196,8 @@ class JobWork:
             return replace(row, status="rejected", error="; ".join(unmet), code="gate", finished=time.time())
         content = song.content
         if content is None:
-            content = encode_output(audio, row.id, self.job.audio, recipe_json).content
+            file = encode_output(audio, row.id, self.job.audio, recipe_json)
+            content, row = file.content, replace(row, warnings=file.warning)
         path = self.path(attempt.row)
         self.job_folder.write(path, content)
         row = replace(row, status="done", audio_path=path, audio_bytes=len(content), finished=time.time())

@@ -273,6 +273,10 @@ class BulkCommand:
         if outcome.duplicates:
             have = "row has" if outcome.duplicates == 1 else "rows have"
             click.echo(f"{outcome.duplicates} {have} the song of another row: the inputs are the same", err=True)
+        if outcome.warned:
+            songs = "song was" if outcome.warned == 1 else "songs were"
+            where = f"{job_folder.url}/results has them in the column warnings"
+            click.echo(f"{outcome.warned} {songs} turned down to play within full scale; {where}", err=True)
         if finished.alike:
             click.echo(f"{len(finished.alike)} songs sound like earlier ones", err=True)
         for path in (FOLDER_OF_SET, finished.report):

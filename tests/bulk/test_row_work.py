@@ -99,6 +99,15 @@ def test_a_song_that_misses_a_gate_is_not_kept(tmp_path: Path) -> None:
     assert ended(work, rows).status == "done"
 
 
+def test_what_was_changed_to_fit_the_file_is_told(tmp_path: Path) -> None:
+    loud = Audio(TONE.samples * 3, TONE.sample_rate)
+    row = ended(*rows_in(tmp_path, [ROW]), loud)
+    assert row.status == "done"
+    assert row.warnings is not None
+    assert "3.5 dB over full scale" in row.warnings
+    assert ended(*rows_in(tmp_path / "quiet", [ROW])).warnings is None
+
+
 def test_a_file_is_kept_as_it_is(tmp_path: Path) -> None:
     work, rows = rows_in(tmp_path, [ROW])
     content = write.encode(TONE, formats.FORMATS["flac"], subtype=None, tags=None).content

@@ -32,12 +32,17 @@ MOST_AT_ONCE = 2
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file of the artifact store, with what a response says about it."""
+    """A file of the artifact store, with what a response says about it.
+
+    Attributes:
+        warnings: what was changed so that the file plays within full scale; the header `X-Warnings`.
+    """
 
     digest: str
     bytes: int
     content_type: str
     file_name: str
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def of_asset(cls, asset: AssetRecord) -> StoredFile:
@@ -46,7 +51,7 @@ class StoredFile:
 
     async def response(self, request: Request, home: Home, disposition: Disposition = "attachment") -> Response:
         """The response to a GET or HEAD of this file."""
-        return await file_response(
+        response = await file_response(
             request,
             home.artifacts,
             digest=self.digest,
@@ -55,6 +60,9 @@ class StoredFile:
             file_name=self.file_name,
             disposition=disposition,
         )
+        if self.warnings:
+            response.headers["X-Warnings"] = "; ".join(self.warnings)
+        return response
 
 
 class Conversions:
@@ -72,6 +80,8 @@ class Conversions:
     async def in_format(self, asset: AssetRecord, format: str) -> StoredFile:
         """The audio of an asset in another format, with its tags; the file itself where it has that format.
 
+        What was changed to fit the format is kept beside the new file, for those who ask later.
+
         Raises:
             InputError: the asset is not audio.
         """
@@ -81,13 +91,25 @@ class Conversions:
             return file
 
         def make(path: Path) -> bytes:
+            from acestep_flows.audio import write
             from acestep_flows.audio.convert import convert
 
-            return convert(path, format)
+            encoded = convert(path, format)
+            if warnings := write.warnings(encoded):
+                self._home.derived.put(asset.digest, f"{format}-warnings", json.dumps(warnings).encode())
+            return encoded.content
 
         blob = await self._derived(asset, format, make)
-        name = f"{PurePath(asset.file_name).stem}.{format}"
-        return replace(file, digest=blob.digest, bytes=blob.bytes, content_type=CONTENT_TYPES[format], file_name=name)
+        warnings = await in_thread(self._warnings, asset.digest, format)
+        name, kind = f"{PurePath(asset.file_name).stem}.{format}", CONTENT_TYPES[format]
+        return replace(file, digest=blob.digest, bytes=blob.bytes, content_type=kind, file_name=name, warnings=warnings)
+
+    def _warnings(self, source: str, format: str) -> tuple[str, ...]:
+        """What was changed when a file was made."""
+        if (kept := self._home.derived.find(source, f"{format}-warnings")) is None:
+            return ()
+        with self._home.artifacts.open(kept.digest) as file:
+            return tuple(json.loads(file.read()))
 
     async def as_peaks(self, asset: AssetRecord, per_second: int) -> StoredFile:
         """The peaks of an asset as JSON.

@@ -15,7 +15,7 @@ import soundfile
 
 from acestep_flows.api.http import stored_file
 from acestep_flows.api.http.keys import Keyring, new_key
-from acestep_flows.audio import convert, read, tags
+from acestep_flows.audio import convert, read, tags, write
 from acestep_flows.model.checkpoint import Checkpoint
 from tests.api.door import Door, opened, sound
 from tests.api.http.routes.callers import TwoCallers, two_callers
@@ -54,12 +54,26 @@ def test_the_kept_format_is_the_kept_file(door: Door, song: dict[str, Any]) -> N
     assert same.headers["etag"] == kept.headers["etag"]
 
 
+def test_what_was_changed_to_fit_a_format_is_told_to_all_who_ask(door: Door) -> None:
+    loud = io.BytesIO()
+    soundfile.write(loud, 1.5 * np.sin(np.linspace(0, 2_000, 24_000)), 48_000, format="WAV", subtype="FLOAT")
+    asset = door.upload(loud.getvalue()).json()["id"]
+    url = door.client.post(f"/v1/assets/{asset}/link", json={}).json()["url"]
+    for _ in range(2):
+        answer = door.client.get(url, params={"format": "mp3"})
+        assert answer.status_code == 200
+        assert "3.5 dB over full scale" in answer.headers["X-Warnings"]
+    quiet = door.upload(sound(0.3)).json()["id"]
+    url = door.client.post(f"/v1/assets/{quiet}/link", json={}).json()["url"]
+    assert "X-Warnings" not in door.client.get(url, params={"format": "mp3"}).headers
+
+
 def test_a_format_is_made_once(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     """Players ask for ranges, several at once; each song is encoded once, and a few at a time."""
     made, running, most = 0, 0, 0
     encode = convert.convert
 
-    def counted(path: Path, format: str) -> bytes:
+    def counted(path: Path, format: str) -> write.Encoded:
         nonlocal made, running, most
         made, running = made + 1, running + 1
         most = max(most, running)
