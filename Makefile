@@ -17,7 +17,7 @@ PYTHON = $(shell for name in python3 python3.13 python3.12 python3.11 python; do
 	if $$name -c '$(SUITABLE)' >/dev/null 2>&1; then command -v $$name; break; fi; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo nano test check format bench studio lock clean distclean
+.PHONY: help demo nano test check format bench soak faults studio lock clean distclean
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,6 +43,12 @@ format: $(VENV)/.dev ## Put the code into shape
 
 bench: $(VENV)/.dev ## Time every stage and a whole song on this machine
 	$(BIN)/python -m benchmarks $(ARGS)
+
+soak: $(VENV)/.dev ## Load a server for half an hour, and show what grows; ARGS="--minutes 5" shortens it
+	$(BIN)/python -m benchmarks.soak $(ARGS)
+
+faults: $(VENV)/.dev ## Kill, stop and starve servers and jobs, and show what is lost (as root: small disks, PostgreSQL)
+	$(BIN)/python -m benchmarks.faults $(ARGS)
 
 studio: ## Build the page from studio/ into acestep_flows/studio/static (needs Node.js)
 	cd studio && npm ci --no-audit --no-fund --silent && npm run --silent types && npm run --silent build

@@ -10,6 +10,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -215,6 +216,17 @@ def file_sha256(path: Path, on_bytes: Callable[[int], None] = lambda done: None)
             done += len(chunk)
             on_bytes(done)
     return hasher.hexdigest()
+
+
+def open_to_others(folder: Path) -> str:
+    """Why others than this user and root decide what is in a folder; empty if they do not, or there is no folder."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return ""
+    if status.st_uid not in (0, os.geteuid()):
+        return f"{folder} belongs to another user (uid {status.st_uid})"
+    return f"every user of this machine may write to {folder}" if status.st_mode & stat.S_IWOTH else ""
 
 
 def check_folder(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 
@@ -21,10 +22,7 @@ from acestep_flows.bulk.job_folder import JobFolder
 from acestep_flows.bulk.ledger import Ledger
 from acestep_flows.bulk.tracking import DATABASE
 from acestep_flows.errors import StorageError
-from benchmarks.fault_services import ObjectStore, full, small_disk
-
-if TYPE_CHECKING:
-    from benchmarks.faults import Bench
+from benchmarks.fault_services import SONG, Bench, ObjectStore, full, small_disk
 
 GONE_SECONDS, STILL_SECONDS, FULL_SECONDS = 20.0, 30.0, 10.0
 END_SECONDS = 240.0
@@ -51,8 +49,6 @@ class Job:
     """The command, and what it has left in its folder."""
 
     def __init__(self, folder: Path, out: str, bench: Bench, tracking: bool, env: dict[str, str]) -> None:
-        from benchmarks.faults import SONG
-
         manifest = folder / "songs.jsonl"
         rows = [{"id": f"r{seed}", "seed": seed, **SONG} for seed in range(bench.runs)]
         manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -165,7 +161,7 @@ def _rows(job: Job, bench: Bench, strike: Callable[[], None]) -> dict[str, Any]:
         if len(ends) == CALLS:
             break
         job.start()
-    rows = list(Ledger(job.job_folder).rows())
+    rows, expected = list(Ledger(job.job_folder).rows()), bench.digests(0, bench.runs)
     done = {row.id: row for row in rows if row.status == "done"}
     given_up = {row.id for row in rows if row.status == "failed"} - done.keys()
     times = [began, *sorted(row.finished for row in done.values() if row.finished is not None and row.finished > began)]
@@ -174,8 +170,8 @@ def _rows(job: Job, bench: Bench, strike: Callable[[], None]) -> dict[str, Any]:
         "failed": len(given_up),
         "lost": bench.runs - len(done) - len(given_up),
         "doubled": sum(row.status == "done" for row in rows) - len(done),
-        "equal": sum(row.audio_digest == bench.digests[int(id[1:])] for id, row in done.items()),
+        "equal": sum(row.audio_digest == expected[int(id[1:])] for id, row in done.items()),
         "restarts": len(ends),
-        "silence": max((later - earlier for earlier, later in zip(times, times[1:], strict=False)), default=0.0),
+        "silence": max((later - earlier for earlier, later in itertools.pairwise(times)), default=0.0),
         "said": "; ".join(ends).replace("|", "/"),
     }

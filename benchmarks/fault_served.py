@@ -1,8 +1,9 @@
-"""Faults at the served door: a server that is started again when it ends, and songs that are submitted all the while."""
+"""Faults at the served door: a server that is started again when it ends, and songs that are submitted meanwhile."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -18,7 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 import yaml
@@ -26,10 +27,7 @@ import yaml
 from acestep_flows.client import Client, Run
 from acestep_flows.errors import FlowsError
 from acestep_flows.runtime.serving.pool import Pool
-from benchmarks.fault_services import ObjectStore, Postgres, free_port, full, small_disk
-
-if TYPE_CHECKING:
-    from benchmarks.faults import Bench
+from benchmarks.fault_services import SONG, Bench, ObjectStore, Postgres, free_port, full, small_disk
 
 LATE = 4
 """Songs that are submitted while the fault lasts."""
@@ -155,8 +153,9 @@ def measure(name: str, bench: Bench, folder: Path, stack: ExitStack) -> dict[str
         stack.callback(store.close)
         options += ["--artifacts", store.url("artifacts")]
         env = store.environment
-    server = Supervised(folder, home, _pool(folder, bench), options, env)
-    stack.callback(server.close)
+    plain = home == folder / "home" and not options
+    server = _plain(bench) if plain else _server(folder, home, bench, options, env, stack)
+    home = server.home
     client = stack.enter_context(Client(server.url, patience=END_SECONDS))
 
     def strike() -> None:
@@ -187,7 +186,24 @@ def measure(name: str, bench: Bench, folder: Path, stack: ExitStack) -> dict[str
             time.sleep(GONE_SECONDS)
             store.state = ""
 
-    return _songs(server, client, bench, strike)
+    return _songs(server, client, bench, 1000 * list(FAULTS).index(name), strike)
+
+
+def _server(
+    folder: Path, home: Path, bench: Bench, options: Sequence[str], env: Mapping[str, str], stack: ExitStack
+) -> Supervised:
+    server = Supervised(folder, home, _pool(folder, bench), options, env)
+    stack.callback(server.close)
+    return server
+
+
+def _plain(bench: Bench) -> Supervised:
+    """The server with its run table and files in its home, which several cells use one after the other."""
+    if "server" not in bench.kept:
+        folder = Path(bench.stack.enter_context(tempfile.TemporaryDirectory(prefix="faults-")))
+        bench.kept["server"] = _server(folder, folder / "home", bench, [], {}, bench.stack)
+    server: Supervised = bench.kept["server"]
+    return server
 
 
 def _pool(folder: Path, bench: Bench) -> Path:
@@ -200,21 +216,21 @@ def _pool(folder: Path, bench: Bench) -> Path:
     return path
 
 
-def _songs(server: Supervised, client: Client, bench: Bench, strike: Callable[[], None]) -> dict[str, Any]:
+def _songs(server: Supervised, client: Client, bench: Bench, first: int, strike: Callable[[], None]) -> dict[str, Any]:
     """Submit songs, do the fault when a quarter has ended, and look at all of them in the end."""
-    from benchmarks.faults import SONG
 
     def submit(seed: int) -> str:
-        return client.submit("text2music", {**SONG, "seed": seed}).id
+        return client.submit("text2music", {**SONG, "seed": seed}, labels=cell).id
 
-    ids = {seed: submit(seed) for seed in range(bench.runs)}
+    cell, end, restarts = {"cell": f"{first}"}, first + bench.runs, len(server.ends)
+    ids = {seed: submit(seed) for seed in range(first, end)}
     while sum(run.ended for run in map(client.status, ids.values())) < bench.runs // 4:
         time.sleep(0.1)
     began, refused = time.time(), 0
     with ThreadPoolExecutor(LATE + 1) as threads:
         striking = threads.submit(strike)
         late: dict[int, Future[str]] = {}
-        for seed in range(bench.runs, bench.runs + LATE):
+        for seed in range(end, end + LATE):
             time.sleep(1.0)
             late[seed] = threads.submit(submit, seed)
         striking.result()
@@ -223,10 +239,14 @@ def _songs(server: Supervised, client: Client, bench: Bench, strike: Callable[[]
                 ids[seed] = submitted.result()
             except FlowsError:
                 refused += 1
-    return {"refused": refused, **_judged(server, client, ids, bench, began)}
+    expected = dict(enumerate(bench.digests(first, end + LATE), first))
+    judged = _judged(client, ids, expected, began)
+    ends = server.ends[restarts:]
+    said = "; ".join([*ends, *judged.pop("reasons")]).replace("|", "/")
+    return {"refused": refused, **judged, "restarts": len(ends), "said": said}
 
 
-def _judged(server: Supervised, client: Client, ids: Mapping[int, str], bench: Bench, began: float) -> dict[str, Any]:
+def _judged(client: Client, ids: Mapping[int, str], expected: Mapping[int, str], began: float) -> dict[str, Any]:
     """How the songs ended."""
     until = time.monotonic() + END_SECONDS
     records: dict[int, Run] = {}
@@ -236,7 +256,8 @@ def _judged(server: Supervised, client: Client, ids: Mapping[int, str], bench: B
     ended = {seed: run for seed, run in records.items() if run.ended}
     finished = sorted(datetime.fromisoformat(run.content["finished_at"]).timestamp() for run in ended.values())
     times = [began, *(end for end in finished if end > began)]
-    listed = [run.id for run in client.runs(limit=200)]
+    cells = {run.content["labels"]["cell"] for run in records.values()}
+    listed = [run.id for cell in cells for run in client.runs(label=f"cell:{cell}")]
     failed = [run for run in ended.values() if run.state != "succeeded"]
     reasons = {str(run.failure)[:160] for run in failed}
     return {
@@ -244,10 +265,9 @@ def _judged(server: Supervised, client: Client, ids: Mapping[int, str], bench: B
         "failed": len(failed),
         "lost": len(ids) - len(ended),
         "doubled": sum(not _once(client, run) for run in ended.values()) + len(listed) - len(ids),
-        "equal": sum(_digest(client, run) == bench.digests[seed] for seed, run in ended.items()),
-        "restarts": len(server.ends),
-        "silence": max((later - earlier for earlier, later in zip(times, times[1:], strict=False)), default=0.0),
-        "said": "; ".join([*server.ends, *reasons]).replace("|", "/"),
+        "equal": sum(_digest(client, run) == expected[seed] for seed, run in ended.items()),
+        "silence": max((later - earlier for earlier, later in itertools.pairwise(times)), default=0.0),
+        "reasons": sorted(reasons),
     }
 
 

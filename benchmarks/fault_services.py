@@ -1,4 +1,4 @@
-"""What a fault is done to: a small disk, a PostgreSQL, an S3-compatible store, each of them on this machine alone."""
+"""The songs of the table of faults, and what faults are done to: a small disk, a PostgreSQL, an object store."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 HOST = "127.0.0.1"
 CHUNK_BYTES = 1 << 16
@@ -23,6 +24,31 @@ USER = "postgres"
 """Who runs PostgreSQL where this process is root, which PostgreSQL refuses."""
 
 UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+SONG: dict[str, Any] = {"tags": "funk, pop", "lyrics": "[verse]\nNeon lights\n", "duration": 2.0, "steps": 4}
+"""What every song is made of, beside its seed."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all cells share.
+
+    Attributes:
+        weights: folder of the checkpoint.
+        runs: songs of a cell, beside those that are submitted while the fault lasts.
+        digests: of songs made one by one in this process, for seeds from the first to before the second.
+        moto: path of `moto_server`.
+        stack: what lasts as long as the table takes.
+        kept: what several cells use one after the other, in the stack.
+    """
+
+    weights: Path
+    runs: int
+    digests: Callable[[int, int], Sequence[str]]
+    moto: str
+    stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    kept: dict[str, Any] = field(default_factory=dict)
 
 
 class Missing(Exception):

@@ -1,16 +1,16 @@
-"""A table of faults at two doors: what is lost, what is made twice, whether the songs are the same, how long it takes.
+"""A table of faults at two doors: what is lost, what is made twice, whether songs are the same, how long it takes.
 
     python -m benchmarks.faults [--only CELL ...] [--runs 16] [--moto PROGRAM] [--json FILE] [--table FILE]
 
 Every cell is one fault at one door (`served/kill-server`, `bulk/disk-full`; `--help` lists them). It makes short songs
-(2 s, 4 steps, small random weights) and does the fault when a quarter of them is done. At the served door more songs are
-submitted while the fault lasts, and a server that has ended is started again after a second, as by systemd. At the bulk
-door the same command is given again until it ends well. A song is *lost* if it was accepted and has not ended well after
-minutes, and was not reported as failed; *doubled* if it has started or ended more than once, or is there twice. Digests
-are compared with those of songs made one by one in this process. *Silence* is the longest time after the fault in which no
-song was finished; it has the length of the fault in it. PostgreSQL must be installed, a tmpfs takes root, and the object
-store is moto's server (`pip install 'moto[server]'`, best into an environment of its own; `--moto` names the program). A
-cell whose means are not there says so.
+(2 s, 4 steps, small random weights) and does the fault when a quarter of them is done. At the served door more songs
+are submitted while the fault lasts, and a server that has ended is started again after a second, as by systemd. At the
+bulk door the same command is given again until it ends well. A song is *lost* if it was accepted, has not ended well
+after minutes, and was not reported as failed; *doubled* if it has started or ended more than once, or is there twice.
+Digests are compared with those of songs made one by one in this process. *Silence* is the longest time after the fault
+in which no song was finished; the length of the fault is in it. PostgreSQL must be installed, a tmpfs takes root, and
+the object store is moto's server (`pip install 'moto[server]'`, best into an environment of its own; `--moto` names the
+program). A cell whose means are not there says so.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import argparse
 import asyncio
 import tempfile
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -29,28 +29,9 @@ from typing import Any
 import psutil
 
 from benchmarks import fault_bulk, fault_served
-from benchmarks.fault_services import Missing
+from benchmarks.fault_services import SONG, Bench, Missing
 from benchmarks.machine import report
 from benchmarks.weights import open_weights
-
-SONG = {"tags": "funk, pop", "lyrics": "[verse]\nNeon lights\n", "duration": 2.0, "steps": 4}
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What all cells share.
-
-    Attributes:
-        weights: folder of the checkpoint.
-        runs: songs of a cell, beside those that are submitted while the fault lasts.
-        digests: of the songs, by seed.
-        moto: path of `moto_server`.
-    """
-
-    weights: Path
-    runs: int
-    digests: Sequence[str]
-    moto: str
 
 
 @dataclass(frozen=True)
@@ -93,8 +74,8 @@ CELLS: dict[str, Cell] = {
 }
 
 
-def reference(weights: Path, count: int) -> list[str]:
-    """Digests of the songs with the seeds from 0, made one by one with one thread."""
+def digests(weights: Path, first: int, end: int) -> list[str]:
+    """Digests of the songs with the seeds from `first` to before `end`, made one by one with one thread."""
     from threadpoolctl import threadpool_limits
 
     from acestep_flows.graph.checking.check import checked
@@ -112,7 +93,7 @@ def reference(weights: Path, count: int) -> list[str]:
     async def songs() -> list[str]:
         with threadpool_limits(1), LocalRunner(Checkpoint.open(weights), threads=1) as runner:
             scheduler = Scheduler(stages(), runner)
-            plans = [lay_out(scope, {**SONG, "seed": seed}) for seed in range(count)]
+            plans = [lay_out(scope, {**SONG, "seed": seed}) for seed in range(first, end)]
             return [str((await run_plan(scheduler, plan)).outputs["audio"].digest) for plan in plans]
 
     return asyncio.run(songs())
@@ -141,8 +122,8 @@ def main() -> None:
     parser.add_argument("--table", type=Path, metavar="FILE", help="also write the table here, row by row")
     arguments = parser.parse_args()
     before, rows = psutil.getloadavg(), []
-    with open_weights("small") as weights:
-        bench = Bench(weights, arguments.runs, reference(weights, arguments.runs + fault_served.LATE), arguments.moto)
+    with open_weights("small") as weights, ExitStack() as stack:
+        bench = Bench(weights, arguments.runs, partial(digests, weights), arguments.moto, stack)
         for cell in arguments.only:
             rows.append(measure(cell, bench))
             lines = [HEADER, *(row.line() for row in rows)]

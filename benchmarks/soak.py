@@ -2,12 +2,12 @@
 
     python -m benchmarks.soak [--minutes 30] [--load 0.8] [--checkpoint small] [--out results.json]
 
-First the server is kept busy with eight songs at a time, which shows how many it makes in a second. Then songs arrive at
-random (a Poisson process), `--load` times as many as that. Every quarter of a minute the memory (proportional set size),
-the threads and the open descriptors of every process, the bytes of the run table, and the latencies of the songs that
-have ended since (from acceptance to end) are noted. The table has their slopes over the second half, by least squares:
-the first half fills caches. On a machine that others use, the capacity drifts, and latency with it; the columns that
-count things do not depend on that.
+First the server is kept busy with eight songs at a time, which shows how many it makes in a second. Then songs arrive
+at random (a Poisson process), `--load` times as many as that. Every quarter of a minute the memory (proportional set
+size), the threads and the open descriptors of every process, and the bytes of the run table are noted, and of every
+song its latency (from acceptance to end). The table has their slopes over the second half, by least squares: the first
+half fills caches. On a machine that others use, the capacity drifts, and latency with it; the columns that count things
+do not depend on that.
 """
 
 from __future__ import annotations

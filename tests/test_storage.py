@@ -230,3 +230,20 @@ def test_a_digest_is_over_all_bytes_and_says_how_many_were_read(
     digest = storage.file_sha256(tmp_path / "file", read.append)
     assert digest == hashlib.sha256(b"0123456789").hexdigest()
     assert read == [4, 8, 10]
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "told"),
+    [(0o700, None, ""), (0o775, None, ""), (0o777, None, "every user"), (0o700, 65_533, "belongs to another user")],
+)
+def test_folders_that_others_decide_about_are_known(tmp_path: Path, mode: int, owner: int | None, told: str) -> None:
+    folder = tmp_path / "cache"
+    assert storage.open_to_others(folder) == "", "there is none"
+    folder.mkdir()
+    folder.chmod(mode)
+    if owner is not None:
+        if os.geteuid() != 0:
+            pytest.skip("only root gives folders away")
+        os.chown(folder, owner, -1)
+    assert told in storage.open_to_others(folder)
+    assert bool(storage.open_to_others(folder)) is bool(told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Generator, Sequence
+from typing import TYPE_CHECKING
 
 from acestep_flows.bulk.driver import AttemptEnd, Route
 from acestep_flows.bulk.progress_meter import Meter
@@ -12,6 +13,9 @@ from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.runtime.bulk.plan_segments import legs_of, merged
 from acestep_flows.runtime.bulk.segment_actor import RowOrder
 from acestep_flows.runtime.serving.pool import Pool
+
+if TYPE_CHECKING:
+    from acestep_flows.runtime.serving.local_ray import OwnRay
 
 TOGETHER = 4
 """Rows that travel together: what a lost process costs, and what one turn of the step engine may share."""
@@ -30,6 +34,7 @@ class PoolRenderer:
         self._work, self._pool, self._address = work, pool, address
         self._stack = contextlib.ExitStack()
         self._cpus = self._gpus = -1.0
+        self._own: OwnRay | None = None
 
     def route(self, plan: Plan) -> Route:
         """The processes that the plan goes through."""
@@ -38,8 +43,9 @@ class PoolRenderer:
     def render(
         self, attempts: Sequence[Attempt], routes: Collection[Route], meter: Meter, *, alone: bool
     ) -> Generator[AttemptEnd, None, None]:
-        """Results of the attempts, as they arrive."""
+        """Results of the attempts, as they arrive. Raises FlowsError if Ray dies under them."""
         from acestep_flows.runtime.bulk.pipeline import cpus_for, gpus_for, legs_for, pipeline
+        from acestep_flows.runtime.bulk.ray_watch import while_ray_lives
 
         legs = legs_for(self._pool, merged(routes))
         self._start_ray(cpus_for(self._pool, legs), gpus_for(self._pool, legs))
@@ -48,7 +54,7 @@ class PoolRenderer:
         orders = [RowOrder(id, attempt) for id, attempt in by_id.items()]
         together = 1 if alone else min(TOGETHER, self._pool.engine.songs)
         with pipeline(orders, self._work, self._pool, legs, together=together) as deliveries:
-            for delivered in deliveries:
+            for delivered in while_ray_lives(deliveries, self._own):
                 meter.worked(delivered.began, delivered.busy)
                 yield by_id[delivered.id], delivered.result
 
@@ -63,5 +69,5 @@ class PoolRenderer:
         if cpus <= self._cpus and gpus <= self._gpus:
             return
         self._stack.close()
-        self._stack.enter_context(cluster(cpus, gpus, address=self._address))
+        self._own = self._stack.enter_context(cluster(cpus, gpus, address=self._address))
         self._cpus, self._gpus = cpus, gpus

@@ -6,6 +6,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from acestep_flows.storage import open_to_others
+
 VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
 
@@ -16,12 +18,15 @@ def keep_compiled_code(cache: Path | None) -> None:
     first, and torch would run the code that it finds there.
 
     Args:
-        cache: the cache folder; None, or one that cannot be written to: a new folder, closed to others.
+        cache: the cache folder; None, or one that others may write to or this user may not: a new folder, closed to
+            others.
     """
     folder = cache and cache / "compiled"
     try:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if any(map(open_to_others, (folder.parent, folder))):
+                folder = None
     except OSError:
         folder = None
     os.environ.setdefault(VARIABLE, str(folder or tempfile.mkdtemp(prefix="acestep-flows-compiled-")))

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from acestep_flows.errors import CheckpointError, InputError
 from acestep_flows.model.embedded import NAME, NOTES, embedded_checkpoint
-from acestep_flows.settings import CHECKPOINT, Settings
-from acestep_flows.storage import user_path
+from acestep_flows.settings import CACHE, CHECKPOINT, Settings
+from acestep_flows.storage import open_to_others, user_path
 from acestep_flows.weights import hub_cache
 from acestep_flows.weights.hub import LYRIC_VOCAB, default_folder, installed, is_fetched
 
 if TYPE_CHECKING:
     from acestep_flows.model.checkpoint import Checkpoint
+
+log = logging.getLogger(__name__)
 
 EMBEDDED = "embedded"
 """The value of --checkpoint for the small model inside the package."""
@@ -86,6 +90,7 @@ def choose_weights(settings: Settings, checkpoint: str | None = None, lyric_voca
         CheckpointError: the model on the hub is not on this machine. Nothing is downloaded here.
         InputError: the name is empty, or a lyric vocabulary is given for the embedded model, which has its own.
     """
+    _tell_if_open(settings.cache)
     if checkpoint == "":
         raise InputError("empty", where="--checkpoint", allowed=f"a folder, or {EMBEDDED!r}")
     vocab = lyric_vocab or settings.lyric_vocab
@@ -103,6 +108,13 @@ def choose_weights(settings: Settings, checkpoint: str | None = None, lyric_voca
         problem = "the embedded model has a vocabulary of its own"
         raise InputError(problem, where="--lyric-vocab", allowed="together with --checkpoint DIR")
     return Weights("embedded", None, None, settings.cache)
+
+
+@cache
+def _tell_if_open(folder: Path) -> None:
+    """Warn, once per process, of a cache folder whose content others may change."""
+    if fault := open_to_others(folder):
+        log.warning("%s, and what is in this cache is trusted (chown, chmod o-w, or another %s)", fault, CACHE)
 
 
 def _from_hub(settings: Settings, repo: str, vocab: Path | None) -> Weights:

@@ -33,6 +33,14 @@ def test_without_a_cache_in_a_new_folder(cache: Path | None, tmp_path: Path) -> 
     assert folder.stat().st_mode & 0o077 == 0
 
 
+def test_not_in_a_cache_that_others_may_write_to(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    cache.chmod(0o777)
+    keep_compiled_code(cache)
+    assert Path(os.environ[VARIABLE]).parent == tmp_path / "shared"
+
+
 def test_the_users_choice_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(VARIABLE, "/mine")
     keep_compiled_code(tmp_path)

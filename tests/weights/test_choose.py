@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,14 @@ def test_digests_are_cached_on_disk(tmp_path: Path) -> None:
     elsewhere = choose_weights(Settings(tmp_path / "other"), str(weights.open().root))
     elsewhere.open().digest("umt5-base")
     assert any((tmp_path / "other" / "digests").iterdir())
+
+
+def test_a_cache_that_others_may_write_to_is_warned_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for mode, told in ((0o755, 0), (0o777, 1)):
+        cache = tmp_path / f"{mode}"
+        cache.mkdir()
+        cache.chmod(mode)
+        with caplog.at_level(logging.WARNING):
+            for _ in range(2):
+                choose_weights(Settings(cache))
+        assert [str(cache) in message for message in caplog.messages] == [True] * told

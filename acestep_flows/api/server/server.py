@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
-import stat
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -35,6 +34,7 @@ from acestep_flows.runtime.serving.pool import AUTO, Pool
 from acestep_flows.runtime.serving.ray_environment import set_environment
 from acestep_flows.runtime.serving.suited_pool import machine_with, memory_warning, serving_pool, with_choices
 from acestep_flows.settings import Settings
+from acestep_flows.storage import open_to_others
 from acestep_flows.weights.choose import choose_weights
 
 if TYPE_CHECKING:
@@ -134,10 +134,9 @@ def _opened(stack: contextlib.ExitStack, options: ServerOptions, address: str) -
 
 
 def _open_to_others(root: Path) -> list[str]:
-    """A warning if every user of the machine may write to the home folder."""
-    if not root.stat().st_mode & stat.S_IWOTH:
-        return []
-    return [f"warning: every user of this machine may write to {root}, and what is in it is trusted (chmod o-w)"]
+    """A warning if others may change what is in the home folder. That of the cache comes with the choice of weights."""
+    fault = open_to_others(root)
+    return [f"warning: {fault}, and what is in it is trusted (chown, chmod o-w)"] if fault else []
 
 
 def _start(stack: contextlib.ExitStack, pool: Pool, home: Home, report: StartReport) -> tuple[ServeRunner, OwnRay]:

@@ -27,8 +27,12 @@ STORE_BYTES = 2**30
 
 
 @contextlib.contextmanager
-def cluster(cpus: float, gpus: float = 0, *, address: str | None = None, store: int = STORE_BYTES) -> Iterator[None]:
+def cluster(
+    cpus: float, gpus: float = 0, *, address: str | None = None, store: int = STORE_BYTES
+) -> Iterator[local_ray.OwnRay | None]:
     """Ray for as long as the context lasts. If this process is connected to one already, that is used and stays.
+
+    Gives the Ray that was started here, or None.
 
     Args:
         cpus: cores to offer; may be more than there are, because Ray only counts them.
@@ -47,7 +51,7 @@ def cluster(cpus: float, gpus: float = 0, *, address: str | None = None, store: 
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # the job reports lost processes itself
     if ray.is_initialized():
-        yield
+        yield None
         return
     if address is not None:
         try:
@@ -57,15 +61,15 @@ def cluster(cpus: float, gpus: float = 0, *, address: str | None = None, store: 
             raise FlowsError(f"{address}: no cluster answers: {error}") from error
         try:
             with _silent_driver():
-                yield
+                yield None
         finally:
             ray.shutdown()
         return
     with contextlib.ExitStack() as stack:
         stack.enter_context(_silent_driver())  # until Ray has ended
         with without_log_level_line(), _sigterm_kept():
-            stack.enter_context(local_ray.own_ray(cpus + SPARE_CPUS, gpus, store=store))
-        yield
+            own = stack.enter_context(local_ray.own_ray(cpus + SPARE_CPUS, gpus, store=store))
+        yield own
 
 
 def _import_ray() -> Any:
