@@ -242,7 +242,7 @@ def _songs(server: Supervised, client: Client, bench: Bench, first: int, strike:
     expected = dict(enumerate(bench.digests(first, end + LATE), first))
     judged = _judged(client, ids, expected, began)
     ends = server.ends[restarts:]
-    said = "; ".join([*ends, *judged.pop("reasons")]).replace("|", "/")
+    said = "; ".join([*ends, *judged.pop("reasons")]).replace("|", "/").replace("\n", " ")
     return {"refused": refused, **judged, "restarts": len(ends), "said": said}
 
 

@@ -73,8 +73,8 @@ LAYERS: dict[str, str] = {
     "api.http": "errors settings storage values value_file wording audio stages graph recipes studio api.options "
     "api.store "
     "api.execution fastapi",
-    "api.server": "errors lazy_imports settings storage wording stages weights graph runtime.serving api.options api.store "
-    "api.execution api.http fastapi",
+    "api.server": "errors lazy_imports settings storage wording stages weights graph runtime.serving api.options "
+    "api.store api.execution api.http fastapi",
     # many songs
     "bulk": "errors storage values value_file wording mlflow_run model audio stages weights graph runtime.serving "
     "runtime.bulk input_reader outputs session client torch",

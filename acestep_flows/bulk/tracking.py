@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
+import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -21,6 +24,8 @@ from acestep_flows.mlflow_run import LONGEST, TrackedRun
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+log = logging.getLogger(__name__)
 
 EXPERIMENT = "acestep-flows bulk"
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
@@ -146,6 +151,7 @@ def tracking(
     with ExitStack() as stack:
         if uri is None and local is not None:
             uri, artifacts = stack.enter_context(_database(local)), (local / ARTIFACTS).as_uri()
+            _follow(local / DATABASE, artifacts)
         assert uri is not None
         yield from _tracked(uri, artifacts, job_folder, job, shard, more or {}, totals)
 
@@ -160,6 +166,25 @@ def _database(folder: Path) -> Iterator[str]:
         link = Path(scratch, "job")
         link.symlink_to(folder, target_is_directory=True)
         yield f"sqlite:///{link / DATABASE}"
+
+
+def _follow(database: Path, artifacts: str) -> None:
+    """Have the runs of a folder that was moved find their files where they are now: MLflow keeps whole paths."""
+    if not database.exists():
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+            found = connection.execute("SELECT DISTINCT artifact_location FROM experiments").fetchall()
+            for (before,) in found:
+                if before and before != artifacts and before.rpartition("/")[2] == ARTIFACTS:
+                    moved = "SET artifact_uri = ? || substr(artifact_uri, ?) WHERE substr(artifact_uri, 1, ?) = ?"
+                    size = len(before) + 1
+                    connection.execute(f"UPDATE runs {moved}", (artifacts, size, size, f"{before}/"))
+                    connection.execute(
+                        "UPDATE experiments SET artifact_location = ? WHERE artifact_location = ?", (artifacts, before)
+                    )
+    except sqlite3.Error as error:
+        log.warning("%s: the files of earlier calls are not found from there: %s", database, error)
 
 
 def _tracked(

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from threadpoolctl import threadpool_limits
 
@@ -195,3 +196,35 @@ def test_sigterm_ends_a_job_as_ctrl_c_does_and_costs_no_finished_song(small_root
     done = {row.audio_path for row in Ledger(JobFolder(str(tmp_path / "job"))).rows()}
     assert err.splitlines()[-1] == f"stopped with {24 - len(done)} rows to go; the same command goes on"
     assert done == {f"audio/{path.relative_to(audio)}" for path in audio.glob("*/*.flac")}
+
+
+def test_a_job_whose_ray_dies_ends_in_one_line_and_goes_on(small_root: Path, tmp_path: Path) -> None:
+    """As after a crash of Ray's own processes, or when the machine runs out of memory and the kernel picks one."""
+    manifest = tmp_path / "songs.jsonl"
+    manifest.write_text("".join(json.dumps(song) + "\n" for song in songs(16)))
+    command = [
+        *(sys.executable, "-m", "acestep_flows.cli", "bulk", str(manifest), "--graph", "text2music", "--out", "job"),
+        *("--checkpoint", str(small_root), "--tracking", "off", "--quiet"),
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "ACESTEP_FLOWS_CACHE": str(tmp_path / "cache")}
+    audio = tmp_path / "job" / "audio"
+    with subprocess.Popen(
+        command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as job:
+        until = time.monotonic() + PATIENCE
+        while len(list(audio.glob("*/*.flac"))) < 3 and time.monotonic() < until:
+            assert job.poll() is None, job.stderr.read() if job.stderr else ""
+            time.sleep(0.05)
+        (raylet,) = [child for child in psutil.Process(job.pid).children() if child.name() == "raylet"]
+        left = psutil.Process(job.pid).children(recursive=True)
+        raylet.kill()
+        out, err = job.communicate(timeout=PATIENCE)
+    assert (job.returncode, out) == (1, "")
+    assert err.splitlines()[-1] == (
+        "error: Ray's raylet has ended, so no row can be rendered; the same command goes on with the rows that are left"
+    )
+    assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in left)
+    again = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    found = [row for row in Ledger(JobFolder(str(tmp_path / "job"))).rows() if row.status == "done"]
+    assert sorted(row.id for row in found) == sorted(song["id"] for song in songs(16))

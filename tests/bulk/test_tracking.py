@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -20,6 +22,19 @@ from acestep_flows.bulk.progress import JobProgress
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.bulk.tracking import JobTracking, Lineage, readings, tracking
 from tests.bulk.finished import JOB, done_row
+
+TRACKED = """
+import sys
+from acestep_flows.bulk.job_folder import JobFolder
+from acestep_flows.bulk.tracking import tracking
+from tests.bulk.finished import JOB
+
+job_folder = JobFolder(sys.argv[1])
+job_folder.prepare()
+with tracking(None, job_folder, JOB) as track:
+    track.artifact(sys.argv[2], b"kept")
+    track.close(120.0)
+"""
 
 
 @pytest.fixture
@@ -47,6 +62,26 @@ def metrics_of(job_folder: JobFolder) -> dict[str, float]:
     assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id])
     return dict(run.data.metrics)
+
+
+@pytest.mark.filterwarnings("ignore")  # of the library's own making
+def test_the_files_of_a_moved_folder_are_found_and_added_to(tmp_path: Path) -> None:
+    """Nothing is written to where the folder was."""
+    pytest.importorskip("mlflow")
+    from mlflow import MlflowClient
+
+    place = tmp_path / "out"
+    for name in ("first.txt", "second.txt"):  # each by a process of its own, as commands are: MLflow remembers places
+        command = [sys.executable, "-W", "ignore", "-c", TRACKED, str(place), name]
+        subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(Path.cwd())})
+        if name == "first.txt":
+            place = place.rename(tmp_path / "moved here")
+    assert not (tmp_path / "out").exists()
+    client = MlflowClient(f"sqlite:///{place}/{tracked.DATABASE}")
+    experiment = client.get_experiment_by_name(tracked.EXPERIMENT)
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert {file.path for file in client.list_artifacts(run.info.run_id)} >= {"first.txt", "second.txt"}
 
 
 @pytest.mark.filterwarnings("ignore")  # of the library's own making

@@ -31,7 +31,7 @@ from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.leases import end_state
 from acestep_flows.api.store.records import NodeRecord, RunState
 from acestep_flows.api.store.retention import RetentionPolicy, sweep
-from acestep_flows.errors import Cancelled, FlowsError, StorageError
+from acestep_flows.errors import Cancelled, FlowsError, StorageError, Unavailable
 from acestep_flows.graph.execution.result import Options
 from acestep_flows.graph.execution.run import PlanRun
 from acestep_flows.graph.execution.scheduler import Scheduler
@@ -50,6 +50,8 @@ SWEEP_SECONDS = 600.0
 FINISH_PAUSES = (0.1, 0.5, 2.0, 5.0, 10.0)
 """Seconds between attempts to write the end of a run to a database that fails."""
 
+COMPUTE_PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)  # the run fails after the last
+"""Seconds between attempts at a run while a store cannot be reached."""
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -249,7 +251,7 @@ class Executor:
     async def _run_to_end(self, work: ActiveRun) -> None:
         stored, error = StoredOutputs((), ()), None
         try:
-            stored = await self._compute(work)
+            stored = await self._compute_patiently(work)
         except FlowsError as failure:
             error = failure
         except Exception as failure:  # ends this run only
@@ -261,6 +263,15 @@ class Executor:
         if done and self._traces:
             with contextlib.suppress(StorageError):
                 await self._in_file_thread(_trace, self._home, work.lease.run, self._tracer)
+
+    async def _compute_patiently(self, work: ActiveRun) -> StoredOutputs:
+        """As `_compute`, anew while a store cannot be reached. What was computed comes from the cache."""
+        for pause in COMPUTE_PAUSES:
+            with contextlib.suppress(Unavailable):
+                return await self._compute(work)
+            log.warning("run %s: a store cannot be reached; it is tried again in %g s", work.lease.run, pause)
+            await asyncio.sleep(pause)
+        return await self._compute(work)
 
     async def _compute(self, work: ActiveRun) -> StoredOutputs:
         """Plan a run, compute its nodes, and store its outputs."""
@@ -275,7 +286,8 @@ class Executor:
             raise asyncio.CancelledError
         weights = node_weights(plan, scheduler)
         untold = UntoldHits(plan, scheduler, weights) if self._silent else None
-        work.journal = Journal(stored_nodes, weights, record.progress, untold)
+        progress = record.progress if work.journal is None else work.journal.progress
+        work.journal = Journal(stored_nodes, weights, progress, untold)
         deadline = None if record.deadline_at is None else max(0.0, record.deadline_at - time.time())
         mode: Any = record.cache
         every = record.preview_every or 0

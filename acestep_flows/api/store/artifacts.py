@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -27,13 +28,14 @@ from acestep_flows import storage
 from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.records import Blob
 from acestep_flows.api.store.schema import BLOBS
-from acestep_flows.errors import InputError, NotFound, Overloaded, StorageError
+from acestep_flows.errors import InputError, NotFound, Overloaded, StorageError, Unavailable
 
 CHUNK_BYTES = 1 << 18
 MOST_UNFINISHED = 4 << 30
 """Total bytes of unfinished uploads. Each upload has a limit, but many of them together could fill the disk."""
 
 RETRY_AFTER_SECONDS = 30.0
+LONGEST_REASON = 300  # characters
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _UNFINISHED = "unfinished"
@@ -75,6 +77,8 @@ class Artifacts:
                 raise InputError(f"{error}", where="artifacts", allowed="a URL such as s3://bucket/folder") from error
             self._files.create_dir(f"{self._root}/{_UNFINISHED}", recursive=True)
         self._local = isinstance(self._files, fs.LocalFileSystem)
+        # An object store that does not answer may be back soon; a full disk, or one without permission, is not.
+        self._errors = partial(_translate_errors, kind=StorageError if self._local else Unavailable)
 
     def put(self, content: bytes) -> Blob:
         """Store `content`. The same content is stored once.
@@ -101,12 +105,11 @@ class Artifacts:
             NotFound: there is no such file.
             StorageError: it cannot be read.
         """
-        try:
-            file: BinaryIO = self._files.open_input_file(self._path(digest))
-        except FileNotFoundError:
-            raise NotFound("the file is not kept any more") from None
-        except OSError as error:
-            raise StorageError(f"an artifact cannot be read: {error}") from error
+        with self._errors("an artifact", "read"):
+            try:
+                file: BinaryIO = self._files.open_input_file(self._path(digest))
+            except FileNotFoundError:
+                raise NotFound("the file is not kept any more") from None
         return file
 
     def chunks(self, digest: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
@@ -159,14 +162,14 @@ class Artifacts:
             removal = delete(BLOBS).where(BLOBS.c.digest == digest, *where).returning(BLOBS.c.bytes)
             if (size := connection.execute(removal).scalar_one_or_none()) is None:
                 return 0
-            with _translate_errors("an artifact"), contextlib.suppress(FileNotFoundError):
+            with self._errors("an artifact"), contextlib.suppress(FileNotFoundError):
                 self._files.delete_file(self._path(digest))
             return int(size)
 
     def _clear_unfinished(self, grace: float) -> None:
         """Remove the files of uploads that were never finished or closed."""
         limit = time.time() - max(grace, 3600.0)  # the clock of the file system, not `self._clock`
-        with _translate_errors("unfinished uploads", "listed"):
+        with self._errors("unfinished uploads", "listed"):
             infos = self._files.get_file_info(fs.FileSelector(f"{self._root}/{_UNFINISHED}"))
         for info in infos:
             if info.is_file and info.mtime_ns is not None and info.mtime_ns < limit * 1e9:
@@ -180,14 +183,14 @@ class Artifacts:
 
     def _open_unfinished(self) -> tuple[str, Any]:
         path = f"{self._root}/{_UNFINISHED}/{secrets.token_hex(12)}"
-        with _translate_errors("an artifact"):
+        with self._errors("an artifact"):
             return path, self._files.open_output_stream(path)
 
     def _move_into_place(self, unfinished: str, blob: Blob) -> None:
         """Move a finished file to its place under its digest, unless that file exists already."""
         self._touch(blob)
         path = self._path(blob.digest)
-        with _translate_errors("an artifact"):
+        with self._errors("an artifact"):
             if self._files.get_file_info(path).is_file:
                 self._files.delete_file(unfinished)
                 if self._local:  # the process that moved it there may have died before its flush
@@ -221,7 +224,7 @@ class Artifacts:
         if self._local:
             yield Path(unfinished)
             return
-        with _translate_errors("an artifact", "read"):
+        with self._errors("an artifact", "read"):
             file: BinaryIO = self._files.open_input_file(unfinished)
         with _temporary_copy(_read_chunks(file, 0, None)) as copy:
             yield copy
@@ -279,7 +282,7 @@ class Upload:
             self._artifacts._count_unfinished(len(part))
             self._counted += len(part)
         self._hash.update(part)
-        with _translate_errors("an artifact"):
+        with self._artifacts._errors("an artifact"):
             self._stream.write(part)
 
     @contextlib.contextmanager
@@ -307,7 +310,7 @@ class Upload:
 
     def _close(self) -> None:
         if not self._closed:
-            with _translate_errors("an artifact"):
+            with self._artifacts._errors("an artifact"):
                 self._stream.close()
             self._closed = True
 
@@ -334,9 +337,10 @@ def _temporary_copy(chunks: Iterator[bytes]) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _translate_errors(what: str, action: str = "written") -> Iterator[None]:
+def _translate_errors(what: str, action: str = "written", kind: type[StorageError] = StorageError) -> Iterator[None]:
     """Raise OSError, which pyarrow raises too, as StorageError."""
     try:
         yield
     except OSError as error:
-        raise StorageError(f"{what} cannot be {action}: {error.strerror or error}") from error
+        reason = " ".join(str(error.strerror or error).split())[:LONGEST_REASON]  # object stores say much
+        raise kind(f"{what} cannot be {action}: {reason}") from error

@@ -279,6 +279,7 @@ def _value(file: Any, index: int, entry: Mapping[str, Any]) -> Value:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    full = f"os error {errno.ENOSPC}" in str(error)  # as safetensors tells it
+    if full or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
         return "no space left"
     return getattr(error, "strerror", None) or str(error)

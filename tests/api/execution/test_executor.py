@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from acestep_flows.api.execution import executor
 from acestep_flows.api.execution.executor import RENEWALS_PER_LEASE, Executor
 from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.leases import Leases
 from acestep_flows.api.store.records import RunState
 from acestep_flows.api.store.retention import RetentionPolicy
 from acestep_flows.audio import tags
-from acestep_flows.errors import StorageError
+from acestep_flows.errors import StorageError, Unavailable
 from acestep_flows.graph.execution.run import run_plan
 from acestep_flows.values import Latents
 from tests.api.toys import AGAIN, FAIL, accept, all_ended, ends, opened, scheduler_over, until, work
@@ -288,6 +289,40 @@ def test_background_work_continues_after_any_exception(tmp_path: Path, monkeypat
         assert executor.failures == {"claim": 1, "renew": 1, "expire": 1, "sweep": 1}
         assert executor.ended
         assert home.runs.get(run.id).state is RunState.SUCCEEDED
+
+
+@pytest.mark.parametrize("failures", [2, 99])
+@pytest.mark.parametrize("what", ["begin", "put"])
+def test_a_store_that_cannot_be_reached_for_a_while_costs_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, failures: int
+) -> None:
+    """The database as the run begins, the object store as its outputs are kept. If it stays away, the run fails."""
+    monkeypatch.setattr(executor, "COMPUTE_PAUSES", (0.01,) * 4)
+    with opened(tmp_path) as home:
+        store: Any = home.leases if what == "begin" else home.artifacts
+        reached, calls = getattr(store, what), 0
+
+        def sometimes(*args: Any, **options: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls <= failures:
+                raise Unavailable("the store cannot be reached")
+            return reached(*args, **options)
+
+        monkeypatch.setattr(store, what, sometimes)
+        run = accept(home, seed=3)
+        asyncio.run(work(home))
+        lasting = failures == 99
+        assert ends(home, run.id) == ["failed" if lasting else "succeeded"]
+        events = [event.type for event in home.runs.events(run.id) if not event.body["node"]]
+        assert events == ["accepted", "started", "failed" if lasting else "succeeded"]
+        ended = home.runs.get(run.id)
+        assert ended.attempt == 1
+        if lasting:
+            assert ended.error is not None
+            assert ended.error["code"] == "unavailable"
+        else:
+            assert {node.state for node in home.runs.nodes(run.id)} == {"finished"}
 
 
 def fail_once(store: object, name: str, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
