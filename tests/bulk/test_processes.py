@@ -223,7 +223,8 @@ def test_a_job_whose_ray_dies_ends_in_one_line_and_goes_on(small_root: Path, tmp
     assert err.splitlines()[-1] == (
         "error: Ray's raylet has ended, so no row can be rendered; the same command goes on with the rows that are left"
     )
-    assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in left)
+    _, alive = psutil.wait_procs(left, timeout=30)
+    assert not alive
     again = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     found = [row for row in Ledger(JobFolder(str(tmp_path / "job"))).rows() if row.status == "done"]

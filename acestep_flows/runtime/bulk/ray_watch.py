@@ -6,6 +6,7 @@ What waits for a Ray that has ended may wait for ever, and so may the end of the
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import sys
@@ -19,6 +20,9 @@ from acestep_flows.runtime.serving.local_ray import OwnRay
 T = TypeVar("T")
 
 LOOK_SECONDS = 0.5
+
+NOTE_EVERY = 10
+"""Looks between two at all processes of Ray: those of a raylet that has ended are no longer found."""
 
 PATIENCE_SECONDS = 3.0
 """How long Ray's library may take to raise an error of its own."""
@@ -88,7 +92,11 @@ class _Watch:
             self._waiting.clear()
 
     def _look(self) -> None:
-        while not self.left.wait(LOOK_SECONDS):
+        for look in itertools.count():
+            if self.left.wait(LOOK_SECONDS):
+                return
+            if look % NOTE_EVERY == 0:
+                self._own.processes()
             if fault := self._own.fault():
                 self._fault = fault
                 self._own.kill()

@@ -19,6 +19,8 @@ class Dying:
     since, killed = time.monotonic(), False
     def fault(self):
         return "Ray's raylet has ended" if time.monotonic() > self.since + 0.5 else ""
+    def processes(self):
+        return set()
     def kill(self):
         self.killed = True
 
