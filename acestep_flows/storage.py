@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -21,6 +22,8 @@ from acestep_flows.errors import InputError, StorageError
 
 READ_BYTES = 1 << 20
 """Bytes read at once to digest a file."""
+
+_LOGIN = re.compile(r"://[^/\s]*@")
 
 LONGEST_NAME = 255
 """Bytes in one part of a path; the limit of nearly all file systems."""
@@ -216,6 +219,11 @@ def file_sha256(path: Path, on_bytes: Callable[[int], None] = lambda done: None)
             done += len(chunk)
             on_bytes(done)
     return hasher.hexdigest()
+
+
+def without_login(text: str) -> str:
+    """A text for people, without the names and keys that URLs in it may have (`s3://NAME:KEY@bucket`)."""
+    return _LOGIN.sub("://", text)
 
 
 def open_to_others(folder: Path) -> str:

@@ -247,3 +247,8 @@ def test_folders_that_others_decide_about_are_known(tmp_path: Path, mode: int, o
         os.chown(folder, owner, -1)
     assert told in storage.open_to_others(folder)
     assert bool(storage.open_to_others(folder)) is bool(told)
+
+
+def test_keys_in_urls_are_not_told() -> None:
+    told = storage.without_login("s3://NAME:KEY@songs/job?region=x: cannot be written, file:///a@b")
+    assert told == "s3://songs/job?region=x: cannot be written, file:///a@b"

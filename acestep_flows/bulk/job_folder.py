@@ -168,7 +168,9 @@ class JobFolder:
                 self._opened["files"] = fs.FileSystem.from_uri(self.where)
             except (OSError, pa.ArrowException) as error:
                 reason = " ".join(str(error).split())
-                raise InputError(f"no file system: {reason}", where=self.where, allowed="a path or a URL") from None
+                where = storage.without_login(self.where)
+                reason = storage.without_login(reason)
+                raise InputError(f"no file system: {reason}", where=where, allowed="a path or a URL") from None
         files: tuple[FileSystem, str] = self._opened["files"]
         return files
 
@@ -178,4 +180,5 @@ class JobFolder:
         try:
             yield
         except OSError as error:
-            raise StorageError(f"{self.where}: {what}: {error.strerror or error}") from error
+            reason = f"{self.where}: {what}: {error.strerror or error}"
+            raise StorageError(storage.without_login(reason)) from error

@@ -66,7 +66,7 @@ class Artifacts:
         self._unfinished, self._most_unfinished = 0, most_unfinished
         self._counting = threading.Lock()
         self._files: Any
-        with _translate_errors(f"{place}"):
+        with _translate_errors(storage.without_login(f"{place}")):
             try:
                 if isinstance(place, Path):
                     place.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,8 @@ class Artifacts:
                 else:
                     self._files, self._root = fs.FileSystem.from_uri(place)
             except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError) as error:
-                raise InputError(f"{error}", where="artifacts", allowed="a URL such as s3://bucket/folder") from error
+                reason = storage.without_login(str(error))
+                raise InputError(reason, where="artifacts", allowed="a URL such as s3://bucket/folder") from error
             self._files.create_dir(f"{self._root}/{_UNFINISHED}", recursive=True)
         self._local = isinstance(self._files, fs.LocalFileSystem)
         # An object store that does not answer may be back soon; a full disk, or one without permission, is not.
