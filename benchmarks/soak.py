@@ -37,6 +37,9 @@ SONG = {"tags": "funk, pop", "lyrics": "[verse]\nNeon lights\n", "duration": 2.0
 TOGETHER = 8
 """Songs at a time while the capacity is measured."""
 SAMPLE_SECONDS = 15.0
+LAST_SECONDS = 60.0
+"""How long songs may take after the last one was submitted."""
+
 HOUR = 3600.0
 
 
@@ -67,6 +70,7 @@ class Soak:
     latencies: list[tuple[float, float]] = field(default_factory=list)
     refused: int = 0
     failed: int = 0
+    unfinished: int = 0
 
 
 async def capacity(client: AsyncClient, seconds: float, seeds: itertools.count[int]) -> float:
@@ -86,22 +90,26 @@ async def capacity(client: AsyncClient, seconds: float, seeds: itertools.count[i
 
 
 async def load(client: AsyncClient, rate: float, seconds: float, seeds: itertools.count[int], seen: Soak) -> None:
-    """Submit songs at random times for `seconds`, and note how each of them ended."""
+    """Submit songs at random times for `seconds`, and note how each of them ended. Late answers delay no submission."""
     generator, started = random.Random(0), time.monotonic()
-    due = started
-    async with asyncio.TaskGroup() as waiting:
-        while (due := due + generator.expovariate(rate)) < started + seconds:
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
-            try:
-                run = await client.submit("text2music", {**SONG, "seed": next(seeds)})
-            except Overloaded:
-                seen.refused += 1
-                continue
-            waiting.create_task(_note_end(client, run.id, started, seen))
+    due, songs = started, set[asyncio.Task[None]]()
+    while (due := due + generator.expovariate(rate)) < started + seconds:
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
+        songs.add(asyncio.create_task(_song(client, next(seeds), started, seen)))
+    ended, late = await asyncio.wait(songs, timeout=LAST_SECONDS)
+    for song in late:
+        song.cancel()
+    seen.unfinished = len(late)
+    seen.failed += sum(song.exception() is not None for song in ended)
 
 
-async def _note_end(client: AsyncClient, id: str, started: float, seen: Soak) -> None:
-    run = await client.wait(id)
+async def _song(client: AsyncClient, seed: int, started: float, seen: Soak) -> None:
+    try:
+        run = await client.submit("text2music", {**SONG, "seed": seed})
+    except Overloaded:
+        seen.refused += 1
+        return
+    run = await client.wait(run.id)
     seen.failed += run.state != "succeeded"
     took = _time(run.content["finished_at"]) - _time(run.content["created_at"])
     seen.latencies.append((time.monotonic() - started, took))
@@ -156,6 +164,7 @@ def summary(seen: Soak, rate: float, seconds: float) -> dict[str, Any]:
         "songs": len(ends),
         "failed": seen.failed,
         "refused": seen.refused,
+        "unfinished": seen.unfinished,
         "p50": [round(statistics.median(part), 2) if part else None for part in (first, half)],
         "p99": [round(sorted(part)[int(0.99 * len(part))], 2) if part else None for part in (first, half)],
         "latency_slope": round(slope([end for end, _ in ends], [took for _, took in ends]), 2),
@@ -181,7 +190,8 @@ def table(found: dict[str, Any]) -> str:
     (first, last), (before, after) = found["database_mb"], found["p50"]
     lines = [
         f"{found['minutes']} minutes, {found['songs']} songs, {found['arrivals_per_second']} a second "
-        f"({found['load']:.0%} of {found['capacity']}), {found['failed']} failed, {found['refused']} refused; "
+        f"({found['load']:.0%} of {found['capacity']}), {found['failed']} failed, {found['refused']} refused, "
+        f"{found['unfinished']} unfinished; "
         f"load average {found['load_average'][0]:.1f} before, {found['load_average'][1]:.1f} after",
         "",
         f"- latency, median of first and second half: {before} s, {after} s; p99: {found['p99'][0]} s, "
