@@ -1,9 +1,9 @@
 """README's commands, as they stand and in their order, in a fresh clone with nothing but `make demo` behind it.
 
-Left out is only what cannot be run here: `make test`, which runs this, the studio, which is for people and does not end, and
-what needs the published weights. The server takes a free port in place of 8777, and small random weights stand for
-acestep-nano, which other tests run. `.venv` is the environment of these tests, so that nothing is installed anew; that
-`make demo` installs enough is what `tests/base_install` is for.
+Left out is only what cannot be run here: `make test`, which runs this, the studio, which is for people and does not
+end, and what needs the published weights. The server takes a free port in place of 8777, and small random weights stand
+for acestep-nano, which other tests run. `.venv` is the environment of these tests, so that nothing is installed anew;
+that `make demo` installs enough is what `tests/base_install` is for.
 """
 
 from __future__ import annotations
