@@ -62,7 +62,9 @@ def test_an_unknown_run_is_not_found(door: Door, path: str) -> None:
 def test_the_id_of_an_asset_is_no_text(waiting: Door, path: str) -> None:
     """A client that uploads a file for an input of text would get a song about the id."""
     id = f"asset-{'0' * 26}"
-    body = {"inputs": dict(SHORT) | {"tags": id}} | ({"graph": "text2music"} if path == "/v1/runs" else {})
+    body: dict[str, Any] = {"inputs": dict(SHORT) | {"tags": id}} | (
+        {"graph": "text2music"} if path == "/v1/runs" else {}
+    )
     response = waiting.client.post(path, json=body)
     assert response.status_code == 422
     error = response.json()["error"]
