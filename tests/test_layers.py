@@ -84,9 +84,9 @@ LAYERS: dict[str, str] = {
     "training.loop": "errors optional_packages storage values wording mlflow_run model runtime.serving runtime.bulk "
     "training.nano.architecture torch",
     "training.adapters": "errors storage model torch",
-    "training.data": "errors optional_packages settings storage values wording model text audio stages runtime.bulk "
-    "bulk training.synthesis training.loop torch",
-    "training.kinds": "errors settings storage values model text audio sampling training.adapters training.data "
+    "training.data": "errors optional_packages settings storage values wording model text audio stages weights "
+    "runtime.bulk bulk training.synthesis training.loop torch",
+    "training.kinds": "errors storage values model text audio sampling weights training.adapters training.data "
     "training.loop torch",
     "training.nano": "errors storage model training torch",
     # the command line

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,11 +40,13 @@ class Finished:
         dataset: the files of the data set.
         report: path of the report in the job's folder.
         alike: songs that sound like earlier ones.
+        reasons: how many rows were given up for each reason, the most frequent first.
     """
 
     dataset: Dataset
     report: str
     alike: tuple[Duplicate, ...]
+    reasons: Mapping[str, int]
 
 
 def finish(
@@ -64,6 +67,7 @@ def finish(
     dataset = formats.write(job_folder, job, results, part)
     rows = len(range(part.number - 1, job.rows, part.of))
     settled = {row.id for row in done}
+    left = {row.id: row for row in dead if row.id not in settled}
     given_up = table(row for row in dead if row.id not in settled)
     findings = Findings(job, rows, results, table(attempts), given_up, alike, part)
     page = report.render(findings, _loader(job_folder)).encode("utf-8", "backslashreplace")
@@ -71,7 +75,19 @@ def finish(
     job_folder.write(path, page)
     if tracking is not None:
         _track(tracking, job_folder, job, findings, dataset, page)
-    return Finished(dataset, path, alike)
+    return Finished(dataset, path, alike, _reasons(left.values()))
+
+
+def _reasons(dead: Iterable[ResultRow]) -> Mapping[str, int]:
+    """How many rows have each reason. A gate counts once, whatever the songs measured."""
+    counts: Counter[str] = Counter()
+    for row in dead:
+        error = row.error or row.code or "no reason known"
+        if row.status == "rejected":
+            counts.update({f"{gate.partition(' (measured ')[0]} not met" for gate in error.split("; ")})
+        else:
+            counts[error] += 1
+    return dict(counts.most_common())
 
 
 def _alike(job_folder: JobFolder, done: Sequence[ResultRow], path: str) -> tuple[Duplicate, ...]:

@@ -67,7 +67,7 @@ def begin(files: Files, job: BulkJob, checked: Checked, *, upgrade: bool = False
         before = replace(before, digest=job.digest, content=job.content, stages=job.stages)
     changes = list(differences(before, job, digests, checked))
     if changes:
-        raise ChangedJob("\n  ".join(_refusal(before, job, changes)))
+        raise ChangedJob("; ".join(_refusal(before, job, changes)))
     if upgrade:
         files.write(FILE, to_text(job).encode("utf-8", "surrogatepass"))
     return True

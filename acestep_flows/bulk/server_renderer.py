@@ -19,7 +19,7 @@ from acestep_flows.bulk.results import ResultRow
 from acestep_flows.bulk.row_work import Attempt, JobWork, RenderedSong, failed
 from acestep_flows.client import Client
 from acestep_flows.client.records import Run
-from acestep_flows.errors import Cancelled, Conflict, FlowsError, InputError, StageError
+from acestep_flows.errors import Cancelled, Conflict, FlowsError, InputError, StageError, Unreachable
 from acestep_flows.graph.language.types import record_type
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.runtime.bulk.segment_actor import Busy
@@ -41,15 +41,20 @@ class ServerRenderer:
         work: of the job.
         client: of the server; closed in the end.
         concurrency: runs at once.
+        must_answer: end the job, without giving up a row, where the server does not answer, refuses the key or has no
+            graph of this name.
     """
 
-    def __init__(self, work: JobWork, client: Client, *, concurrency: int = CONCURRENCY) -> None:
+    def __init__(
+        self, work: JobWork, client: Client, *, concurrency: int = CONCURRENCY, must_answer: bool = False
+    ) -> None:
         self._work, self._client, self._concurrency = work, client, concurrency
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="server-renderer")
         self._lock = threading.Lock()
         self._runs: set[str] = set()
         self._seconds = 0.0
         self._closed = False
+        self._must_answer = must_answer
 
     def route(self, plan: Plan) -> Route:
         """Empty: the server decides which processes work on a plan."""
@@ -58,7 +63,12 @@ class ServerRenderer:
     def render(
         self, attempts: Sequence[Attempt], routes: Collection[Route], meter: Meter, *, alone: bool
     ) -> Generator[AttemptEnd, None, None]:
-        """Results of the attempts, as they end. The server tries calls alone by itself, so `alone` has no effect."""
+        """Results of the attempts, as they end. The server tries calls alone by itself, so `alone` has no effect.
+
+        Raises:
+            FlowsError: the server `must_answer` and does not, or refuses all rows.
+        """
+        self._ask()
         meter.begin({SERVER: self._concurrency})
         waiting = iter(attempts)
         active: dict[Future[ResultRow], tuple[Attempt, float]] = {}
@@ -70,6 +80,8 @@ class ServerRenderer:
             for future in wait(active, return_when=FIRST_COMPLETED).done:
                 attempt, began = active.pop(future)
                 row = future.result()
+                if row.code == Unreachable.code:
+                    self._ask()
                 meter.worked(began, (Busy(SERVER, SERVER, self._seconds),))
                 yield attempt, row
 
@@ -84,6 +96,11 @@ class ServerRenderer:
                 break  # the server does not answer, or the run has ended
         self._threads.shutdown(wait=True)
         self._client.close()
+
+    def _ask(self) -> None:
+        """Find out whether the server answers, takes the key and has the graph."""
+        if self._must_answer:
+            self._client.graph(self._work.job.graph)
 
     def _make(self, attempt: Attempt) -> ResultRow:
         row, started = self._work.new_result(attempt), time.monotonic()

@@ -16,7 +16,13 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.command()
 @click.argument("manifest", required=False, default="")
-@click.option("--graph", "name", required=True, metavar="NAME", help="The graph that every row goes through.")
+@click.option(
+    "--graph",
+    "name",
+    required=True,
+    metavar="NAME",
+    help="The graph that every row goes through: one that `acestep-flows graphs` lists, or a file.",
+)
 @click.option("--out", required=True, metavar="DIR|URL", help="Job folder; repeat the command to resume.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="An input that all rows share.")
 @click.option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from acestep_flows.errors import InputError
 from acestep_flows.optional_packages import how_to_install, is_missing, require
 from acestep_flows.settings import read_settings
 from acestep_flows.weights.choose import Weights, choose_weights
+from acestep_flows.wording.phrases import clip
 
 if TYPE_CHECKING:
     from acestep_flows.bulk.check import Checked
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 """The pool that suits the machine, as `runtime.serving.pool` names it; that module is imported later."""
+
+REASONS = 5
+"""Reasons for giving rows up that are listed."""
 
 
 @dataclass(frozen=True)
@@ -257,7 +261,7 @@ class BulkCommand:
             from acestep_flows.bulk.server_renderer import ServerRenderer
             from acestep_flows.client import Client
 
-            return ServerRenderer(work, Client(self.via, read_settings().api_key))
+            return ServerRenderer(work, Client(self.via, read_settings().api_key), must_answer=True)
         from acestep_flows.bulk.pool_renderer import PoolRenderer
 
         assert pool is not None
@@ -279,9 +283,20 @@ class BulkCommand:
             click.echo(f"{outcome.warned} {songs} turned down to play within full scale; {where}", err=True)
         if finished.alike:
             click.echo(f"{len(finished.alike)} songs sound like earlier ones", err=True)
-        for path in (FOLDER_OF_SET, finished.report):
+        for path in (FOLDER_OF_SET, finished.report) if finished.dataset.rows else (finished.report,):
             click.echo(f"{job_folder.url}/{path}")
+        if not finished.dataset.rows:
+            click.echo("no song was made, so there is no data set", err=True)
         if progress.failed:
-            were = "row was" if progress.failed == 1 else "rows were"
-            click.echo(f"{progress.failed} {were} given up; {job_folder.url}/dead-letters says why", err=True)
+            _tell_given_up(progress.failed, finished.reasons, f"{job_folder.url}/dead-letters")
             sys.exit(GIVEN_UP)
+
+
+def _tell_given_up(count: int, reasons: Mapping[str, int], table: str) -> None:
+    """How many rows were given up, and the most frequent reasons."""
+    were = "row was" if count == 1 else "rows were"
+    click.echo(f"{count} {were} given up; {table} has them (--again tries them anew)", err=True)
+    for reason, rows in list(reasons.items())[:REASONS]:
+        click.echo(f"  {rows} row{'' if rows == 1 else 's'}: {clip(reason, 200)}", err=True)
+    if len(reasons) > REASONS:
+        click.echo(f"  and {len(reasons) - REASONS} more reasons", err=True)

@@ -46,7 +46,7 @@ def progress_line(progress: JobProgress) -> str:
     if progress.failed:
         parts.append(f"{progress.failed} given up")
     if progress.retaken:
-        parts.append(f"{progress.retaken} taken again")
+        parts.append(f"{progress.retaken} made again")
     if progress.phase == "starting" and not progress.settled:
         parts.append("starting")
     return ", ".join(parts + rates(progress))
@@ -56,7 +56,7 @@ def rates(progress: JobProgress) -> list[str]:
     """Speed and remaining time; empty before the first row has ended."""
     if not progress.settled or not progress.rendering:
         return []
-    parts = [f"{progress.rows_per_hour:,.0f} songs/h", f"{progress.speed:.2g} s of audio per s"]
+    parts = [f"{progress.rows_per_hour:,.0f} rows/h", f"{progress.speed:.2g} s of audio per s"]
     left = progress.seconds_left
     if left:
         parts.append(f"{span(left)} left")
@@ -126,7 +126,7 @@ def drawn(progress: JobProgress) -> Group:
     if progress.resumed:
         facts.append(Text(f"{progress.resumed} done before", "dim"))
     if progress.retaken:
-        facts.append(Text(f"{progress.retaken} taken again", "yellow"))
+        facts.append(Text(f"{progress.retaken} made again", "yellow"))
     if progress.failed:
         facts.append(Text(f"{progress.failed} given up", "red"))
     busy = Text("  ").join(_share(name, share) for name, share in progress.busy.items())

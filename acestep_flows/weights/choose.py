@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from acestep_flows.errors import CheckpointError, InputError
 from acestep_flows.model.embedded import NAME, NOTES, embedded_checkpoint
-from acestep_flows.settings import CACHE, CHECKPOINT, Settings
+from acestep_flows.settings import CACHE, CHECKPOINT, Settings, read_settings
 from acestep_flows.storage import open_to_others, user_path
 from acestep_flows.weights import hub_cache
 from acestep_flows.weights.hub import LYRIC_VOCAB, default_folder, installed, is_fetched
@@ -115,6 +115,32 @@ def _tell_if_open(folder: Path) -> None:
     """Warn, once per process, of a cache folder whose content others may change."""
     if fault := open_to_others(folder):
         log.warning("%s, and what is in this cache is trusted (chown, chmod o-w, or another %s)", fault, CACHE)
+
+
+def open_named(name: Path, lyric_vocab: Path | None = None) -> Checkpoint:
+    """The checkpoint that a training recipe names: a folder, "embedded", or a fetched model of the hub as ORG/NAME.
+
+    Args:
+        name: its name; a folder of that name goes first.
+        lyric_vocab: a lyric vocabulary in place of the folder's own.
+
+    Raises:
+        CheckpointError: there is no such folder or model, or its files cannot be used.
+        InputError: a lyric vocabulary is given for the embedded model, which has its own.
+    """
+    from acestep_flows.model.checkpoint import Checkpoint
+
+    settings, text = read_settings(), str(name)
+    if not name.is_dir() and text == EMBEDDED and lyric_vocab is not None:
+        problem = "the embedded model has a vocabulary of its own"
+        raise InputError(problem, where="lyric_vocab", allowed="together with a checkpoint folder")
+    if not name.is_dir() and (text == EMBEDDED or _is_in_hub_cache(settings, text)):
+        return choose_weights(settings, text, lyric_vocab).open()
+    return Checkpoint.open(name, lyric_vocab, cache=settings.cache)
+
+
+def _is_in_hub_cache(settings: Settings, repo: str) -> bool:
+    return hub_cache.NAME.fullmatch(repo) is not None and installed(settings.cache, repo) is not None
 
 
 def _from_hub(settings: Settings, repo: str, vocab: Path | None) -> Weights:

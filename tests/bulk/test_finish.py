@@ -94,6 +94,18 @@ def test_a_job_ends_with_a_data_set_a_report_and_what_sounds_alike(
     assert pq.read_table(job_folder.local / "dataset").column("id").to_pylist() == ["a", "b", "c"]
     assert set(heard.artifacts) == {"report.html", "results.parquet", *(f"samples/{id}.flac" for id in "abc")}
     assert [one.role for one in heard.sets] == ["output"]
+    assert finished.reasons == {"no luck": 1}
+
+
+def test_rows_that_missed_a_gate_have_one_reason_whatever_they_measured(job_folder: JobFolder, job: BulkJob) -> None:
+    ledger = Ledger(job_folder)
+    for index, error in enumerate(("tempo_bpm>0 (measured nothing)", "tempo_bpm>0 (measured -1); key==C (measured D)")):
+        row = ResultRow(id="ab"[index], index=index, line=index + 1, status="rejected", error=error, code="gate")
+        ledger.add(row, settled=True)
+    ledger.close()
+    finished = finish(job_folder, job)
+    assert finished.reasons == {"tempo_bpm>0 not met": 2, "key==C not met": 1}
+    assert finished.dataset.rows == 0
 
 
 def test_each_part_of_a_split_job_has_files_of_its_own(

@@ -11,10 +11,10 @@ import pytest
 
 from acestep_flows.audio import read
 from acestep_flows.bulk.driver import run_job
-from acestep_flows.bulk.ledger import DEAD, Ledger
+from acestep_flows.bulk.ledger import ATTEMPTS, DEAD, Ledger
 from acestep_flows.bulk.server_renderer import SERVER, ServerRenderer
 from acestep_flows.client import Client
-from acestep_flows.errors import LostProcess, StageError, Unreachable
+from acestep_flows.errors import LostProcess, NotFound, StageError, Unreachable
 from acestep_flows.graph.execution.run import run_plan
 from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.model.checkpoint import Checkpoint
@@ -97,3 +97,48 @@ def test_a_server_that_is_not_there_fails_rows_not_the_job(tmp_path: Path) -> No
     (dead,) = Ledger(work.job_folder).rows(DEAD)
     assert (dead.code, dead.attempt) == (Unreachable.code, 2)
     assert dead.code not in (StageError.code, LostProcess.code)
+
+
+def test_a_server_that_must_answer_ends_the_job_and_gives_up_no_row(tmp_path: Path) -> None:
+    def refuse(request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ConnectError("refused")
+
+    work, rows = rows_in(tmp_path, SONGS)
+    client = Client("http://127.0.0.1:9", patience=0.05, transport=httpx2.MockTransport(refuse))
+    with pytest.raises(Unreachable):
+        run_job(work, rows, ServerRenderer(work, client, must_answer=True))
+    assert not list(Ledger(work.job_folder).rows(DEAD))
+    assert not list(Ledger(work.job_folder).rows(ATTEMPTS))
+
+
+def test_a_server_that_dies_during_the_job_ends_it_and_the_next_call_goes_on(door: Door, tmp_path: Path) -> None:
+    alive = True
+
+    def forward(request: httpx2.Request) -> httpx2.Response:
+        if not alive:
+            raise httpx2.ConnectError("refused")
+        if request.url.path.endswith("/runs") and request.method == "POST":
+            die()
+        with httpx2.Client() as plain:
+            headers = {name: text for name, text in request.headers.items() if name != "host"}
+            return plain.request(request.method, request.url, content=request.read(), headers=headers)
+
+    def die() -> None:
+        nonlocal alive
+        alive = False
+
+    work, rows = rows_in(tmp_path, SONGS)
+    client = Client(door.url, patience=0.05, transport=httpx2.MockTransport(forward))
+    with pytest.raises(Unreachable):
+        run_job(work, rows, ServerRenderer(work, client, must_answer=True))
+    assert not list(Ledger(work.job_folder).rows(DEAD))
+    outcome = run_job(work, rows, ServerRenderer(work, Client(door.url), must_answer=True))
+    assert (outcome.progress.done, outcome.progress.failed) == (3, 0)
+
+
+def test_a_server_without_the_graph_ends_the_job(door: Door, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(OTHER.replace("graph: text2music", "graph: mine"))
+    work, rows = rows_in(tmp_path, SONGS[:1], graph=tmp_path / "mine.yaml")
+    with pytest.raises(NotFound, match="mine"):
+        run_job(work, rows, ServerRenderer(work, Client(door.url), must_answer=True))
+    assert not list(Ledger(work.job_folder).rows(DEAD))

@@ -246,6 +246,9 @@ def test_rows_that_were_given_up_are_an_exit_code(
         result = invoke(url, *options)
         assert result.exit_code == 8, result.output
         assert "2 rows were given up; " in result.stderr
+        assert "  1 row: tags: 1 (allowed: text)" in result.stderr.splitlines()
+        assert result.stdout.splitlines() == [str(tmp_path / "job" / "report.html")]  # there is no data set
     changed = invoke(url, *options, "--audio", "mp3")
     assert changed.exit_code == 2
+    assert 'begins a new one; --audio: was "flac"' in changed.stderr
     assert '--audio: was "flac", is "mp3" (a job has one, also in all its parts)' in changed.stderr

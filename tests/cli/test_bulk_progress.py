@@ -19,7 +19,7 @@ UNDER_WAY = JobProgress(
 
 def test_one_line_tells_all() -> None:
     assert progress_line(UNDER_WAY) == (
-        "13 of 20 rows, 8 of them before, 1 given up, 2 taken again, 360 songs/h, 0.5 s of audio per s, 0:01:10 left"
+        "13 of 20 rows, 8 of them before, 1 given up, 2 made again, 360 rows/h, 0.5 s of audio per s, 0:01:10 left"
     )
     assert progress_line(JobProgress(20)) == "0 of 20 rows, starting"
     assert progress_line(JobProgress(2, done=2, resumed=2, phase="ended")) == "2 of 2 rows, 2 of them before"
@@ -59,7 +59,7 @@ def test_the_live_bar() -> None:
         watch(JobProgress(20))
         watch(UNDER_WAY)
     text = shown.getvalue()
-    for part in ("13/20", "360 songs/h", "0.5 s of audio per s", "0:01:10 left", "1 given up", "sample", "93 %"):
+    for part in ("13/20", "360 rows/h", "0.5 s of audio per s", "0:01:10 left", "1 given up", "sample", "93 %"):
         assert part in text
     assert text.rstrip().endswith(progress_line(UNDER_WAY))
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from acestep_flows.errors import CheckpointError, InputError
-from acestep_flows.model.embedded import NAME
+from acestep_flows.model.embedded import NAME, embedded_checkpoint
 from acestep_flows.settings import Settings
 from acestep_flows.weights import choose, hub
-from acestep_flows.weights.choose import Weights, choose_weights
+from acestep_flows.weights.choose import Weights, choose_weights, open_named
 
 
 def test_the_argument_takes_precedence(tmp_path: Path) -> None:
@@ -80,3 +80,19 @@ def test_a_cache_that_others_may_write_to_is_warned_of_once(tmp_path: Path, capl
             for _ in range(2):
                 choose_weights(Settings(cache))
         assert [str(cache) in message for message in caplog.messages] == [True] * told
+
+
+def test_training_recipes_name_weights_as_commands_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACESTEP_FLOWS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    assert open_named(Path("embedded")).root == embedded_checkpoint()
+    monkeypatch.setattr(choose, "installed", lambda cache, repo: embedded_checkpoint() if repo == "org/own" else None)
+    assert open_named(Path("org/own")).root == embedded_checkpoint()
+    for absent in ("org/other", "nowhere"):
+        with pytest.raises(CheckpointError, match=f"{absent}: no such folder"):
+            open_named(Path(absent))
+    with pytest.raises(InputError, match="lyric_vocab: the embedded model has a vocabulary"):
+        open_named(Path("embedded"), tmp_path / "vocab.json")
+    (tmp_path / "embedded").mkdir()
+    with pytest.raises(CheckpointError, match="embedded"):  # a folder of that name goes first
+        open_named(Path("embedded"))

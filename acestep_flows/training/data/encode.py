@@ -17,7 +17,6 @@ from pydantic import ValidationError
 
 from acestep_flows import storage
 from acestep_flows.errors import Cancelled, InputError
-from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.optional_packages import require
 from acestep_flows.training.data.encoded import (
     ABOUT,
@@ -34,6 +33,7 @@ from acestep_flows.training.data.sources import open_source
 from acestep_flows.training.loop.precision import choose_dtype
 from acestep_flows.training.loop.recipe import read_recipe
 from acestep_flows.training.loop.stopping import stop_requests
+from acestep_flows.weights.choose import open_named
 from acestep_flows.wording.faults import fault_line
 
 TURNS = 4
@@ -128,7 +128,7 @@ def _prepare_folder(recipe: EncodeRecipe, folder: Path, source: SongSource, devi
     Raises:
         InputError: the folder was made from something else, or is damaged.
     """
-    checkpoint = Checkpoint.open(recipe.checkpoint)
+    checkpoint = open_named(recipe.checkpoint)
     about: dict[str, Any] = {
         "songs": len(source),
         "source": recipe.source.model_dump(mode="json"),

@@ -11,7 +11,6 @@ import numpy as np
 from pydantic import Field
 
 from acestep_flows.errors import Cancelled, FlowsError, InputError
-from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.placement import Placement
 from acestep_flows.stages.encode_audio import EncodeAudio
 from acestep_flows.text.lyrics import LyricTokenizer
@@ -28,6 +27,7 @@ from acestep_flows.training.data.sources import SourceSettings, open_source
 from acestep_flows.training.loop.precision import Precision, choose_dtype
 from acestep_flows.training.loop.recipe import RecipeSection
 from acestep_flows.values import FloatArray
+from acestep_flows.weights.choose import open_named
 
 SHARD = 64
 """Most songs in a shard."""
@@ -62,7 +62,7 @@ class Encoder:
     def __init__(self, recipe: EncodeRecipe, device: str = DEVICE, size: int = SHARD) -> None:
         self.source = open_source(recipe.source)
         self._size = size
-        checkpoint = Checkpoint.open(recipe.checkpoint)
+        checkpoint = open_named(recipe.checkpoint)
         self._stage = EncodeAudio()
         self._stage.load(checkpoint, Placement(device, choose_dtype(device, recipe.dtype)))
         self._lyrics = LyricTokenizer(checkpoint.lyric_vocab) if checkpoint.has_lyric_vocab else None

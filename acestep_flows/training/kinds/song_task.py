@@ -16,10 +16,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from acestep_flows.errors import InputError
-from acestep_flows.model.checkpoint import LYRIC_VOCAB, Checkpoint
+from acestep_flows.model.checkpoint import LYRIC_VOCAB
 from acestep_flows.model.layout import TEXT_ENCODER, TRANSFORMER
 from acestep_flows.sampling.schedule import TRAINING_STEPS
-from acestep_flows.settings import read_settings
 from acestep_flows.training.data.batches import Crop
 from acestep_flows.training.data.encoded import MIX, EncodedSet, EncodedSong
 from acestep_flows.training.data.settings import DataSettings
@@ -33,12 +32,13 @@ from acestep_flows.training.kinds.song_batch import SongBatch, SongTarget
 from acestep_flows.training.loop.content_stamp import json_digest
 from acestep_flows.training.loop.precision import autocast
 from acestep_flows.training.loop.recipe import TrainingRecipe
+from acestep_flows.weights.choose import open_named
 
 
 class SongRecipe(TrainingRecipe):
     """The fields of every recipe over encoded songs."""
 
-    checkpoint: Path = Field(description="Folder of the checkpoint to start from.")
+    checkpoint: Path = Field(description="Checkpoint to start from: a folder, ORG/NAME, or 'embedded'.")
     lyric_vocab: Path | None = Field(None, description="File of the lyric vocabulary, where the checkpoint has none.")
     data: DataSettings
     conditions: ConditionSettings = ConditionSettings()
@@ -67,7 +67,7 @@ class SongTask:
     def __init__(self, recipe: SongRecipe, device: str) -> None:
         self.device = device
         self.songs = EncodedSet(recipe.data.encoded)
-        self.checkpoint = Checkpoint.open(recipe.checkpoint, recipe.lyric_vocab, cache=read_settings().cache)
+        self.checkpoint = open_named(recipe.checkpoint, recipe.lyric_vocab)
         torch.manual_seed(recipe.seed)
         self.networks = TrainingNetworks.load(self.checkpoint, device, recipe.text_cache * 2**20)
         tagged = [index for index, song in enumerate(self.songs.songs) if recipe.data.takes(song)]
