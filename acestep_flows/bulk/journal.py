@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,8 @@ class SongJournal:
 
     def _open(self, folder: Path) -> int:
         folder.mkdir(exist_ok=True)
-        name = f".done-{self._part.number}-of-{self._part.of}-{os.getpid()}_{secrets.token_hex(4)}.jsonl"
+        begun = f"{time.time_ns():020}_{os.getpid()}_{secrets.token_hex(4)}"  # the order in which files are read
+        name = f".done-{self._part.number}-of-{self._part.of}-{begun}.jsonl"
         return os.open(folder / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     def _files(self) -> list[Path]:
