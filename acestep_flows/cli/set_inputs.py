@@ -81,7 +81,7 @@ class InputForms:
             click.echo(note, err=True)
         faults += [self.as_typed(fault, reader) for fault in value_faults(self.checked, inputs)]
         if complete:
-            faults += self._missing(reader.meant)
+            faults += self._missing(reader.meant, reader.files.values())
         if faults:
             raise InputError.of_several(faults)
         return inputs
@@ -117,14 +117,36 @@ class InputForms:
             faults = [self.as_typed(fault, reader) for fault in error.faults or (error,)]
             raise (error if faults == [error] else InputError.of_several(faults)) from None
 
-    def _missing(self, given: Iterable[str]) -> list[InputError]:
-        """Inputs without default that are not given, and how to give them."""
+    def _missing(self, given: Iterable[str], files: Iterable[str] = ()) -> list[InputError]:
+        """Inputs without default that are not given, and how to give them.
+
+        Args:
+            files: paths of music that is given; the recipe in a song may have what is missing.
+        """
         from acestep_flows.input_reader import form_of
 
         missing = [name for name in self.required if name not in set(given)]
-        return [
-            InputError(f"missing; give it as --set {form_of(self.types[name], name)}", where=name) for name in missing
-        ]
+        songs = _song_inputs(files) if missing else {}
+        faults = []
+        for name in missing:
+            song = next((path for path, inputs in songs.items() if name in inputs), "")
+            more = f", or take the song as --from {song}, whose recipe has it" if song else ""
+            faults.append(InputError(f"missing; give it as --set {form_of(self.types[name], name)}{more}", where=name))
+        return faults
+
+
+def _song_inputs(files: Iterable[str]) -> dict[str, Collection[str]]:
+    """The names of the inputs that the recipes in songs have, by path. Files without a recipe are left out."""
+    from acestep_flows.recipes.read import read_recipe_file
+    from acestep_flows.storage import user_path
+
+    found: dict[str, Collection[str]] = {}
+    for path in files:
+        try:
+            found[path] = read_recipe_file(user_path(path, "source")).inputs.keys()
+        except InputError:  # no song of ours
+            continue
+    return found
 
 
 def _is_plain(kind: PortType) -> bool:

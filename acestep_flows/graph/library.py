@@ -15,6 +15,10 @@ from acestep_flows.graph.language.syntax import GRAPH_NAME, Graph, Group
 from acestep_flows.graph.language.wording import clip, listing, no_such, unlike
 
 SUFFIXES = (".yaml", ".yml")
+SOUND_FILES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aif", ".aiff", ".caf", ".m4a")
+SONG_ADVICE = (
+    "a graph's name or YAML file; a run begins with the recipe in a song as --from FILE, in Python recipe=FILE"
+)
 _Stamp = tuple[int, ...] | None
 
 GROUPS = "groups"
@@ -64,9 +68,11 @@ class Library:
 
         Raises:
             NotFound: there is none.
-            InputError: the file cannot be read.
+            InputError: the file cannot be read, or is an audio file.
         """
         name = str(name_or_path)
+        if name.lower().endswith(SOUND_FILES):
+            raise InputError("an audio file, not a graph", where=clip(name, 200), allowed=SONG_ADVICE)
         if isinstance(name_or_path, Path) or looks_like_path(name):
             path = Path(name_or_path)
             if not _exists(path):

@@ -41,11 +41,14 @@ class TagWords:
         return _read(path, status.st_mtime_ns, status.st_size)
 
     def unknown(self, tags: str) -> list[str]:
-        """What the model does not know of `tags`: whole tags, and single words of tags that it knows in part."""
+        """What the model does not know of `tags`: whole tags, and single words of tags that it knows in part.
+
+        A single letter is a note of a key, which says nothing beside unknown words: `a cappella` is unknown as a whole.
+        """
         encoding = self._tokenizer.encode(tags)
         places = [place for token, place in zip(encoding.ids, encoding.offsets, strict=True) if place[0] < place[1]
                   and token == self._unknown_id]  # fmt: skip
-        known = [place for token, place in zip(encoding.ids, encoding.offsets, strict=True) if place[0] < place[1]
+        known = [place for token, place in zip(encoding.ids, encoding.offsets, strict=True) if place[0] + 1 < place[1]
                  and token != self._unknown_id]  # fmt: skip
         found: dict[str, None] = {}
         for tag in _TAG.finditer(tags):

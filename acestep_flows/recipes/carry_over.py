@@ -28,6 +28,9 @@ DURATION, SEED = "duration", "seed"
 SOURCE = "source"
 """What an edit calls the song that it changes."""
 
+OF_THE_CHOICE = ("by", "prefer")
+"""How a song was picked among several takes."""
+
 SOUND = "sound"
 """What an edit calls the audio of a song whose latents it changes."""
 
@@ -85,6 +88,8 @@ def carry_over(recipe: StoredRecipe, graph: Graph, given: Collection[str], *, ag
             carried.leave(name, value, f"of the {recipe.graph} that made the song")
         elif source is not None and name == "duration" and name not in graph.inputs:
             continue  # the source has it
+        elif name == SEED and name not in graph.inputs and "seeds" in graph.inputs:
+            continue  # the graph makes other takes, of seeds of its own
         elif reason := _refusal(name, value, graph, again=again):
             carried.leave(name, value, reason)
         else:
@@ -176,7 +181,8 @@ def _song_inputs(recipe: StoredRecipe, graph: Graph) -> dict[str, Any]:
         take = 0 if len(seeds) == 1 else recipe.take
         if take is not None and take < len(seeds):
             inputs["seed"] = seeds[take]
-            del inputs["seeds"]
+            for name in ("seeds", *OF_THE_CHOICE):
+                inputs.pop(name, None)
     return inputs
 
 

@@ -272,6 +272,8 @@ def test_a_dry_run_says_what_would_be_computed(invoke: Invoke) -> None:
     assert fresh.exit_code == 0, fresh.output
     assert "take    sample          computed" in fresh.stdout
     assert invoke("run", "text2music", *QUICK, "--set", "seed=70").exit_code == 0
+    again = invoke("graph", "plan", "text2music", *QUICK, "--set", "seed=71").stdout
+    assert re.search(r"nodes, \d to compute: about [\d.]+ s, as earlier songs took, of any length\n", again)
     known = invoke("graph", "plan", "text2music", *QUICK, "--set", "seed=70")
     assert "6 nodes, 0 to compute" in known.stdout
     assert invoke("graph", "plan", "text2music", *QUICK[:2], "--set", "steps=0").exit_code == 2
@@ -349,6 +351,14 @@ def test_help_covers_every_command(invoke: Invoke) -> None:
     ("args", "message"),
     [
         (["text2music"], "tags: missing; give it as --set tags=... or tags=@FILE"),
+        (["text2music", "--set", "length=5"], "length: no such input; did you mean duration: Length of the song?"),
+        (["text2music", "--set", "bpm=90"], "bpm: no such input; did you mean tags: Comma-separated tags?"),
+        (["remix", "--set", "style=folk"], "style: no such input; did you mean new_tags: What it shall sound like?"),
+        (
+            ["edit-lyrics", "--set", "words=la"],
+            "words: no such input; did you mean new_lyrics: The words it shall have?",
+        ),
+        (["song.wav"], "song.wav: an audio file, not a graph (allowed: a graph's name or YAML file; a run begins with"),
         (["batch-takes", "--set", "tags=pop"], "seeds: missing; give it as --set seeds=1,2,3 or seeds=1..3"),
         (["batch-takes", "--set", "tags=pop", "--set", "seeds="], "seeds: empty (allowed: seeds=1,2,3 or seeds=1..3)"),
         (

@@ -62,6 +62,18 @@ def test_a_retake_needs_nothing_but_the_song(invoke: Invoke) -> None:
     assert (inputs("take")["seed"], inputs("take")["duration"]) == (7, 1.0)
 
 
+def test_a_song_that_has_what_is_missing_is_named(invoke: Invoke) -> None:
+    result = invoke("run", "repaint", "--set", "source=outputs/song.wav", "--set", "variance=1")
+    assert (result.exit_code, result.stderr.splitlines()) == (
+        2,
+        [
+            "error: tags: missing; give it as --set tags=... or tags=@FILE, "
+            "or take the song as --from outputs/song.wav, whose recipe has it",
+            "error: span: missing; give it as --set span=4:7 (start:end in seconds)",
+        ],
+    )
+
+
 def test_set_wins_over_the_recipe(invoke: Invoke) -> None:
     result = invoke("run", "--from", "outputs/song.json", "--set", "tags=rock", "--name", "other")
     assert told(result)[0].startswith("from outputs/song.json: text2music with lyrics, duration, seed")

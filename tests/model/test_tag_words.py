@@ -27,6 +27,8 @@ def nano() -> TagWords:
         ("Techno; DISCO\ncountry", []),  # aliases, in any case
         ("lo-fi, Bb minor, dreamy kazoo", ["lo-fi", "Bb", "kazoo"]),
         ("kazoo, kazoo solo, theremin", ["kazoo", "theremin"]),
+        ("A cappella, female vocal, C dur", ["A cappella", "C dur"]),
+        ("key of C, A kazoo minor", ["key of C", "kazoo"]),
         ("a song about the ocean", ["song", "about", "ocean"]),
         ("\u732b, \ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16"), ["\u732b", "\U0001f600"]),
         (", ;\n", []),

@@ -111,6 +111,22 @@ def test_a_song_that_is_too_long_gives_no_length_and_says_so(tmp_path: Path) -> 
     assert "the song has 250.00 s, and text2music makes up to 240 s; give duration" in told
 
 
+@pytest.mark.parametrize("graph", ["batch-takes", "best-of"])
+def test_other_takes_have_seeds_of_their_own(graph: str) -> None:
+    inputs, told = carried(replace(MADE, inputs={"tags": "pop", "seed": 7}), graph, "seeds")
+    assert inputs == {"tags": "pop"}
+    assert told == ""
+
+
+def test_how_a_take_was_picked_is_not_of_the_song() -> None:
+    best = {"tags": "pop", "seeds": [3, 4], "by": "key_fit", "prefer": "highest"}
+    picked = replace(MADE, graph="best-of", inputs=best, take=1)
+    assert carried(picked, "text2music") == ({"tags": "pop", "seed": 4}, "")
+    inputs, told = carried(picked, "repaint", "span")
+    assert (inputs["seed"], told) == (4, "")
+    assert carried(picked, "best-of") == (best, "")
+
+
 def test_what_is_given_wins() -> None:
     inputs, _ = carried(MADE, "repaint", "tags", "source", "steps")
     assert inputs == {"lyrics": "la", "seed": 7}
