@@ -16,9 +16,7 @@ from acestep_flows.graph.language.wording import clip, listing, no_such, unlike
 
 SUFFIXES = (".yaml", ".yml")
 SOUND_FILES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".aif", ".aiff", ".caf", ".m4a")
-SONG_ADVICE = (
-    "a graph's name or YAML file; a run begins with the recipe in a song as --from FILE, in Python recipe=FILE"
-)
+SONG_ADVICE = "a graph's name or YAML file; the recipe in a song is given as --from FILE, in Python as recipe=FILE"
 _Stamp = tuple[int, ...] | None
 
 GROUPS = "groups"

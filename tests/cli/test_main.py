@@ -358,7 +358,10 @@ def test_help_covers_every_command(invoke: Invoke) -> None:
             ["edit-lyrics", "--set", "words=la"],
             "words: no such input; did you mean new_lyrics: The words it shall have?",
         ),
-        (["song.wav"], "song.wav: an audio file, not a graph (allowed: a graph's name or YAML file; a run begins with"),
+        (
+            ["song.wav"],
+            "song.wav: an audio file, not a graph (allowed: a graph's name or YAML file; the recipe in a song",
+        ),
         (["batch-takes", "--set", "tags=pop"], "seeds: missing; give it as --set seeds=1,2,3 or seeds=1..3"),
         (["batch-takes", "--set", "tags=pop", "--set", "seeds="], "seeds: empty (allowed: seeds=1,2,3 or seeds=1..3)"),
         (

@@ -13,6 +13,9 @@ from click.testing import CliRunner
 
 from acestep_flows.cli.main import cli
 from acestep_flows.graph.library import shipped
+from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.model.embedded import embedded_checkpoint
+from acestep_flows.model.tag_words import TagWords
 from acestep_flows.text.languages import SUPPORTED
 from acestep_flows.text.lyric_lines import read_lines
 from acestep_flows.text.structure_tags import STRUCTURE
@@ -67,6 +70,15 @@ def test_every_command_runs_in_its_order(tmp_path: Path, monkeypatch: pytest.Mon
     assert {"song", "takes-03", "best", "stems-stems-02", "band-accompaniment", "third"} <= names
     assert soundfile.info("songs/third.wav").duration == pytest.approx(3.99 + 1.95, abs=0.1)
     assert soundfile.read("songs/same.wav")[0].tolist() == soundfile.read("songs/long.wav")[0].tolist()
+
+
+def test_the_commands_name_tags_that_the_small_model_knows() -> None:
+    known = TagWords.of(Checkpoint.open(embedded_checkpoint()))
+    assert known is not None
+    parts = [part for command in commands() for part in shlex.split(command)]
+    tags = [part.split("=", 1)[1] for part in parts if re.match("(new_)?tags=", part)]
+    assert len(tags) > 5
+    assert {one: known.unknown(one) for one in tags if known.unknown(one)} == {}
 
 
 def test_every_graph_has_a_command() -> None:
