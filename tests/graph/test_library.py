@@ -128,5 +128,5 @@ def test_an_unknown_graph_is_told_the_graphs_of_songs_and_a_hint_to_the_others()
 
 def test_a_graph_of_the_users_own_is_listed(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("graph: mine\nversion: 1\nnodes: {}\noutputs: {}\n")
-    with pytest.raises(NotFound, match=r"allowed: .*lyric2vocal, mine, rap"):
+    with pytest.raises(NotFound, match=r"allowed: .*lyric2vocal, mine, mix, rap"):
         Library([tmp_path], working=None).load("min")
