@@ -5,12 +5,12 @@ B rows (songs), T frames, S condition tokens, H heads, d channels of a head, D =
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from acestep_flows.model.padding import Padding, real_rows, stack_rows
+from acestep_flows.model.frame_mixing import frame_mixing
+from acestep_flows.model.padding import Padding
 from acestep_flows.model.rope import Rotation, rotate
 
 FP16_MAX = 65504.0
@@ -28,26 +28,9 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, rotation: Rotation, padding: Padding | None = None) -> Tensor:
         """x (B, T, D) -> (B, T, D)."""
-        q, k, v = (
-            real_rows(project(x).unflatten(-1, (self.heads, -1)), padding)
-            for project in (self.to_q, self.to_k, self.to_v)
-        )
-        rows = [_linear_attention(*row, rotation) for row in zip(q, k, v, strict=True)]
-        out: Tensor = self.to_out[0](stack_rows(rows, x.shape[1]).to(x.dtype))
+        q, k, v = (project(x).unflatten(-1, (self.heads, -1)) for project in (self.to_q, self.to_k, self.to_v))
+        out: Tensor = self.to_out[0](frame_mixing(x.device).self_attention(q, k, v, rotation, padding))
         return out.clamp_(-FP16_MAX, FP16_MAX)
-
-
-def _linear_attention(q: Tensor, k: Tensor, v: Tensor, rotation: Rotation) -> Tensor:
-    """Attention of one song: q, k, v (T, H, d) to (T, D).
-
-    One song at a time fits into the processor's cache, and padded frames are never read.
-    """
-    rotation = rotation.first(len(q))
-    q, k = rotate(q, rotation).relu_().transpose(0, 1), rotate(k, rotation).relu_().transpose(0, 1)
-    v = v.float().transpose(0, 1)  # (H, T, d), as q and k
-    numerator = q @ (k.mT @ v)
-    denominator = q @ k.sum(dim=-2).unsqueeze(-1)
-    return (numerator / (denominator + 1e-15)).transpose(0, 1).flatten(1)
 
 
 class CrossAttention(nn.Module):
@@ -70,24 +53,17 @@ class CrossAttention(nn.Module):
         self,
         x: Tensor,
         rotation: Rotation,
-        keys_values: Sequence[tuple[Tensor, Tensor]],
-        erg_temperature: Sequence[float],
+        keys_values: Any,
+        erg_temperature: Any,
         padding: Padding | None = None,
     ) -> Tensor:
         """x (B, T, D) -> (B, T, D); row b attends to `keys_values[b]`, with its queries times `erg_temperature[b]`.
 
-        Conditions differ in length, so each row is one call of the kernel: no padding and no copies are needed.
+        Args:
+            keys_values: of each row, as `keys_and_values` gives them, or what the device's `FrameMixing` made of them.
+            erg_temperature: a number for each row, or what `FrameMixing` made of them.
         """
-        q = rotate(self.to_q(x).unflatten(-1, (self.heads, -1)), rotation).to(x.dtype)
-        rows = [
-            _attention(row, *pair, factor * self.head_dim**-0.5)
-            for row, pair, factor in zip(real_rows(q, padding), keys_values, erg_temperature, strict=True)
-        ]
-        out: Tensor = self.to_out[0](stack_rows(rows, x.shape[1]))
+        q = self.to_q(x).unflatten(-1, (self.heads, -1))
+        mixing = frame_mixing(x.device)
+        out: Tensor = self.to_out[0](mixing.cross_attention(q, rotation, keys_values, erg_temperature, padding))
         return out
-
-
-def _attention(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-    """Attention of one song: queries (T, H, d), keys and values (H, S, d) to (T, D)."""
-    y = F.scaled_dot_product_attention(q.transpose(0, 1).unsqueeze(0), k[None], v[None], scale=scale)
-    return y[0].transpose(0, 1).flatten(1)

@@ -19,7 +19,8 @@ from torch.nn.functional import pad
 
 from acestep_flows import storage
 from acestep_flows.errors import CheckpointError, InputError
-from acestep_flows.model.padding import Padding, joint_rows
+from acestep_flows.model.frame_mixing import frame_mixing
+from acestep_flows.model.padding import Padding
 from acestep_flows.model.patch import PatchEmbedding
 from acestep_flows.values import seconds_from_frames
 
@@ -47,18 +48,12 @@ def blend(x: Tensor, control: Tensor, scale: float | Tensor, padding: Padding | 
         (B, T, D).
     """
     control = control.to(x)
-    x_std, x_mean = _moments(x, padding)
-    std, mean = _moments(control, padding)
+    mixing = frame_mixing(x.device)
+    x_std, x_mean = mixing.row_moments(x, padding)
+    std, mean = mixing.row_moments(control, padding)
     normed = (control - mean) * (x_std / (std + 1e-12)) + x_mean
     strength = torch.as_tensor(scale, dtype=x.dtype, device=x.device).reshape(-1, 1, 1)
     return x + strength * torch.where(std > 0, normed, 0.0)
-
-
-def _moments(x: Tensor, padding: Padding | None) -> tuple[Tensor, Tensor]:
-    """Standard deviation and mean of each row, each (B, 1, 1)."""
-    moments = [torch.std_mean(row, dim=(0, 1), keepdim=True) for row in joint_rows(x, padding)]
-    std, mean = (torch.stack(moment) for moment in zip(*moments, strict=True))
-    return std, mean
 
 
 class ControlBranch(nn.Module):

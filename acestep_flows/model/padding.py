@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from acestep_flows.model.transfer import on_device
+
 
 @dataclass(frozen=True)
 class Padding:
@@ -20,11 +22,13 @@ class Padding:
 
     Attributes:
         frames: real frames of each row.
+        lengths: the same as a tensor (B,), on the device of the mask.
         mask: (B, T, 1), 1 on real frames.
         exact: whether a result must not depend on the padding.
     """
 
     frames: tuple[int, ...]
+    lengths: Tensor
     mask: Tensor
     exact: bool
 
@@ -43,9 +47,9 @@ class Padding:
         if min(frames) == width:
             return None
         positions = torch.arange(width, device=latents.device)
-        lengths = torch.tensor(frames, device=latents.device)
+        lengths = on_device(frames, latents.device)
         mask = (positions < lengths.unsqueeze(1)).unsqueeze(-1).to(dtype)
-        return cls(tuple(frames), mask, exact)
+        return cls(tuple(frames), lengths, mask, exact)
 
 
 def real_rows(x: Tensor, padding: Padding | None) -> list[Tensor]:

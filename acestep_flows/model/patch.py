@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from acestep_flows.model.padding import Padding, joint_rows
+from acestep_flows.model.frame_mixing import frame_mixing
+from acestep_flows.model.padding import Padding
 from acestep_flows.model.weights import random_table
 from acestep_flows.values import LATENT_CHANNELS, LATENT_HEIGHT
 
@@ -41,18 +42,10 @@ class PatchEmbedding(nn.Module):
 def _group_norm(x: Tensor, norm: nn.GroupNorm, padding: Padding | None) -> Tensor:
     """GroupNorm of x (B, T, C): statistics per row and group over all (real) frames."""
     grouped = x.float().unflatten(-1, (GROUPS, -1))
-    moments = [_moments(row) for row in joint_rows(grouped, padding)]
-    variance, mean = (torch.stack(moment) for moment in zip(*moments, strict=True))
+    variance, mean = frame_mixing(x.device).group_moments(grouped, padding)
     scale = norm.weight.view(GROUPS, -1) * torch.rsqrt(variance + EPSILON)  # (B, 1, 32, 64)
     shift = norm.bias.view(GROUPS, -1) - mean * scale
     return torch.addcmul(shift, grouped, scale).flatten(-2).to(x.dtype)
-
-
-def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Variance and mean, each (1, 32, 1), of x (T, 32, C). Summing frames first takes a sixth of `var_mean`'s time."""
-    count = x.shape[0] * x.shape[2]
-    mean = x.sum(0, keepdim=True).sum(-1, keepdim=True) / count
-    return (x - mean).square().sum(0, keepdim=True).sum(-1, keepdim=True) / count, mean
 
 
 class FinalLayer(nn.Module):
@@ -77,4 +70,9 @@ class FinalLayer(nn.Module):
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """RMS-normalise x (B, T, D) without weight, then multiply by 1 + scale and add shift, each (B, 1, D)."""
-    return torch.addcmul(shift, F.rms_norm(x, x.shape[-1:], eps=EPSILON), 1 + scale)
+    return norm_and_move(x, shift, 1 + scale)
+
+
+def norm_and_move(x: Tensor, shift: Tensor, factor: Tensor) -> Tensor:
+    """As `modulate`, with `factor` for 1 + scale."""
+    return torch.addcmul(shift, F.rms_norm(x, x.shape[-1:], eps=EPSILON), factor)

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self, cast
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -27,9 +27,11 @@ from acestep_flows.model.attention import CrossAttention, SelfAttention
 from acestep_flows.model.compiled_code import keep_compiled_code
 from acestep_flows.model.config import TransformerConfig
 from acestep_flows.model.control import blend
+from acestep_flows.model.encoded_conditions import EncodedConditions
 from acestep_flows.model.feed_forward import FeedForward
+from acestep_flows.model.frame_mixing import frame_mixing
 from acestep_flows.model.padding import Padding
-from acestep_flows.model.patch import FinalLayer, PatchEmbedding, modulate
+from acestep_flows.model.patch import FinalLayer, PatchEmbedding, norm_and_move
 from acestep_flows.model.rope import Rotation, rotation
 from acestep_flows.model.weights import PublishedPart, random_table
 
@@ -38,24 +40,6 @@ if TYPE_CHECKING:
     from acestep_flows.model.placement import Placement
 
 FREQUENCIES = 256
-
-
-@dataclass(frozen=True)
-class EncodedConditions:
-    """A condition as the blocks use it: cross-attention keys and values, (H, S, d) each, without masked tokens.
-
-    `Transformer.encode_condition` makes one per song and guidance branch.
-
-    Attributes:
-        blocks: keys and values of each block.
-    """
-
-    blocks: tuple[tuple[Tensor, Tensor], ...]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all keys and values."""
-        return sum(tensor.nbytes for pair in self.blocks for tensor in pair)
 
 
 class TimestepEmbedding(nn.Module):
@@ -68,12 +52,17 @@ class TimestepEmbedding(nn.Module):
 
     def forward(self, timesteps: Tensor) -> Tensor:
         """timesteps (B,) -> (B, D). The sinusoids are cosines, then sines."""
-        half = FREQUENCIES // 2
-        exponents = -math.log(10_000) * torch.arange(half, dtype=torch.float32, device=timesteps.device) / half
-        angles = timesteps.float().unsqueeze(-1) * exponents.exp()
+        angles = timesteps.float().unsqueeze(-1) * _frequencies(timesteps.device)
         sinusoid = torch.cat((angles.cos(), angles.sin()), dim=-1)
         embedding: Tensor = self.linear_2(F.silu(self.linear_1(sinusoid.to(self.linear_1.weight.dtype))))
         return embedding
+
+
+@lru_cache(maxsize=16)
+def _frequencies(device: torch.device) -> Tensor:
+    half = FREQUENCIES // 2
+    with torch.inference_mode(False):  # kept tensors must also serve training
+        return (-math.log(10_000) * torch.arange(half, dtype=torch.float32, device=device) / half).exp()
 
 
 class TransformerBlock(nn.Module):
@@ -90,18 +79,24 @@ class TransformerBlock(nn.Module):
     def forward(
         self,
         x: Tensor,
-        modulation: Tensor,
+        table: Tensor,
+        factors: Tensor,
         rotation: Rotation,
-        keys_values: Sequence[tuple[Tensor, Tensor]],
-        erg_temperature: Sequence[float],
+        keys_values: Any,
+        erg_temperature: Any,
         padding: Padding | None,
     ) -> Tensor:
-        """x (B, T, D), modulation (B, 6, D) -> (B, T, D)."""
-        table = (self.scale_shift_table + modulation).unsqueeze(2)
-        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = table.unbind(1)  # (B, 1, D) each
-        x = torch.addcmul(x, gate_a, self.attn(modulate(x, shift_a, scale_a), rotation, padding))
+        """x (B, T, D) -> (B, T, D).
+
+        Args:
+            table: (B, 6, 1, D): shift, scale and gate of self-attention, then those of feed-forward.
+            factors: (B, 2, 1, D): one plus both scales.
+        """
+        shift_a, _, gate_a, shift_m, _, gate_m = table.unbind(1)
+        factor_a, factor_m = factors.unbind(1)
+        x = torch.addcmul(x, gate_a, self.attn(norm_and_move(x, shift_a, factor_a), rotation, padding))
         x = x + self.cross_attn(x, rotation, keys_values, erg_temperature, padding)
-        return torch.addcmul(x, gate_m, self.ff(modulate(x, shift_m, scale_m), padding))
+        return torch.addcmul(x, gate_m, self.ff(norm_and_move(x, shift_m, factor_m), padding))
 
 
 class Transformer(PublishedPart):
@@ -140,7 +135,8 @@ class Transformer(PublishedPart):
         keep = mask.bool()
         rotation = self._rotation(len(condition), condition.device).rows(keep)
         tokens = condition[keep].to(self.dtype)
-        return EncodedConditions(tuple(block.cross_attn.keys_and_values(tokens, rotation) for block in self.blocks))
+        pairs = [torch.stack(block.cross_attn.keys_and_values(tokens, rotation)) for block in self.blocks]
+        return EncodedConditions(torch.stack(pairs))
 
     def forward(
         self,
@@ -190,24 +186,34 @@ class Transformer(PublishedPart):
         exact: bool = True,
     ) -> tuple[Tensor, list[Tensor]]:
         """As `forward`; also returns the hidden states (B, T, D) after each block of `depths`, for REPA."""
+        mixing = frame_mixing(latents.device)
         padding = Padding.of(frames, latents, self.dtype, exact)
-        rotation = self._rotation(latents.shape[-1], latents.device)
-        neutral = [1.0] * len(conditions)
+        rotation = mixing.rotation(self._rotation(latents.shape[-1], latents.device), padding)
+        memories = mixing.memories(conditions)
+        neutral = rectified = mixing.factors([1.0] * len(conditions), latents)
+        if erg_temperature is not None:
+            rectified = mixing.factors(erg_temperature, latents)
         embedded = self.timestep_embedder(timesteps)
-        modulation = self.t_block(embedded).unflatten(-1, (6, -1))
+        tables = self._modulation(embedded)
 
         x = self.proj_in(latents.to(self.dtype), padding)
         if control is not None:
             x = blend(x, control, control_scale, padding)
         states = {}
-        for depth, block in enumerate(self.blocks):
-            factors = erg_temperature if erg_temperature is not None and depth in self._erg_blocks else neutral
-            keys_values = [condition.blocks[depth] for condition in conditions]
-            x = block(x, modulation, rotation, keys_values, factors, padding)
+        for depth, (block, modulation, memory) in enumerate(zip(self.blocks, tables, memories, strict=True)):
+            factors = rectified if depth in self._erg_blocks else neutral
+            x = block(x, *modulation, rotation, memory, factors, padding)
             if depth in depths:
                 states[depth] = x
         velocity = self.final_layer(x, embedded).to(latents.dtype)
         return velocity, [states[depth] for depth in depths]
+
+    def _modulation(self, embedded: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """`table` and `factors` of each block, computed for all blocks at once."""
+        modulation: Tensor = self.t_block(embedded).unflatten(-1, (6, -1))
+        tables = torch.stack([block.scale_shift_table for block in self.blocks]).unsqueeze(1) + modulation
+        tables = tables.unsqueeze(3)  # (blocks, B, 6, 1, D)
+        return list(zip(tables, 1 + tables[:, :, 1::3], strict=True))
 
     @property
     def _erg_blocks(self) -> range:

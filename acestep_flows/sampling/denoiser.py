@@ -17,7 +17,8 @@ from torch.nn.functional import pad
 
 from acestep_flows.errors import InputError
 from acestep_flows.model.condition import ConditionProjector
-from acestep_flows.model.transformer import EncodedConditions, Transformer
+from acestep_flows.model.encoded_conditions import EncodedConditions
+from acestep_flows.model.transformer import Transformer
 from acestep_flows.sampling.branches import Branches
 from acestep_flows.sampling.trajectory import BranchName, Query
 

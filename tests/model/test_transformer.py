@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import pad
 
+from acestep_flows.model.encoded_conditions import EncodedConditions
 from acestep_flows.model.placement import Placement
-from acestep_flows.model.transformer import EncodedConditions, Transformer
+from acestep_flows.model.transformer import Transformer
 from tests.model.small import small_checkpoint
 
 

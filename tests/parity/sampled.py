@@ -16,9 +16,10 @@ from torch import Tensor
 
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.condition import ConditionProjector
+from acestep_flows.model.encoded_conditions import EncodedConditions
 from acestep_flows.model.lyric_encoder import LyricEncoder
 from acestep_flows.model.placement import Placement
-from acestep_flows.model.transformer import EncodedConditions, Transformer
+from acestep_flows.model.transformer import Transformer
 from acestep_flows.sampling.audio2audio import audio2audio
 from acestep_flows.sampling.branches import Branches, edit_branches, song_branches
 from acestep_flows.sampling.denoiser import Denoiser, DenoiserRow, QueryRow, encode_conditions, predict_velocities

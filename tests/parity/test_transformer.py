@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.condition import ConditionProjector
+from acestep_flows.model.encoded_conditions import EncodedConditions
 from acestep_flows.model.lyric_encoder import LyricEncoder
 from acestep_flows.model.placement import Placement
 from acestep_flows.model.repa import RepaHeads
-from acestep_flows.model.transformer import EncodedConditions, Transformer
+from acestep_flows.model.transformer import Transformer
 from tests.parity.observe import observed, replaced
 from tests.parity.reference import Case, Reference
 
