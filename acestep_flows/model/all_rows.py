@@ -155,10 +155,10 @@ def _memories(keys_values: Sequence[Tensor]) -> list[StackedMemory]:
     lengths = [tensor.shape[-2] for tensor in keys_values]
     longest = max(lengths)
     if min(lengths) == longest:
-        return [StackedMemory(*block, None) for block in torch.stack(list(keys_values), dim=2)]
+        return [StackedMemory(block[0], block[1], None) for block in torch.stack(list(keys_values), dim=2)]
     width = -(-longest // STEP) * STEP
     stacked = torch.stack([pad(tensor, (0, 0, 0, width - tensor.shape[-2])) for tensor in keys_values], dim=2)
     positions = torch.arange(width, device=stacked.device)
     padded = positions >= on_device(lengths, stacked.device).unsqueeze(1)
     mask = torch.zeros(padded.shape, dtype=stacked.dtype, device=stacked.device).masked_fill(padded, -torch.inf)
-    return [StackedMemory(*block, mask[:, None, None]) for block in stacked]
+    return [StackedMemory(block[0], block[1], mask[:, None, None]) for block in stacked]

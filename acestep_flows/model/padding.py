@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -22,13 +23,11 @@ class Padding:
 
     Attributes:
         frames: real frames of each row.
-        lengths: the same as a tensor (B,), on the device of the mask.
         mask: (B, T, 1), 1 on real frames.
         exact: whether a result must not depend on the padding.
     """
 
     frames: tuple[int, ...]
-    lengths: Tensor
     mask: Tensor
     exact: bool
 
@@ -49,7 +48,12 @@ class Padding:
         positions = torch.arange(width, device=latents.device)
         lengths = on_device(frames, latents.device)
         mask = (positions < lengths.unsqueeze(1)).unsqueeze(-1).to(dtype)
-        return cls(tuple(frames), lengths, mask, exact)
+        return cls(tuple(frames), mask, exact)
+
+    @cached_property
+    def lengths(self) -> Tensor:
+        """`frames` as a tensor (B,), on the device of the mask."""
+        return on_device(self.frames, self.mask.device)
 
 
 def real_rows(x: Tensor, padding: Padding | None) -> list[Tensor]:

@@ -41,8 +41,9 @@ class RowByRow:
         return std, mean
 
     def self_attention(self, q: Tensor, k: Tensor, v: Tensor, rotation: Rotation, padding: Padding | None) -> Tensor:
-        rows = zip(*(real_rows(tensor, padding) for tensor in (q, k, v)), strict=True)
-        return stack_rows([_linear_attention(*row, rotation) for row in rows], q.shape[1]).to(q.dtype)
+        songs = zip(*(real_rows(tensor, padding) for tensor in (q, k, v)), strict=True)
+        rows = [_linear_attention(queries, keys, values, rotation) for queries, keys, values in songs]
+        return stack_rows(rows, q.shape[1]).to(q.dtype)
 
     def cross_attention(
         self,

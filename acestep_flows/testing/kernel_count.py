@@ -24,14 +24,14 @@ class KernelCount(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.kernels: Counter[str] = Counter()
         self.operations = 0
 
     @property
     def total(self) -> int:
         """Kernels in all."""
-        return self.kernels.total()
+        return sum(self.kernels.values())
 
     def __torch_dispatch__(
         self, operation: Any, types: Sequence[Any], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None

@@ -153,7 +153,8 @@ def kernels(model: Transformer, rows: int, ragged: bool) -> int:
         frame_mixing(latents.device).memories(conditions)
         with KernelCount() as count:
             model(latents, timesteps, conditions, frames=frames, erg_temperature=erg_temperature)
-        return count.total
+        total: int = count.total
+    return total
 
 
 def test_a_pass_is_as_many_kernels_for_many_rows_as_for_one() -> None:
