@@ -145,3 +145,16 @@ def _path(environ: Mapping[str, str], name: str) -> Path | None:
 
 def _expanded(text: str, name: str) -> Path:
     return user_path(text, name).absolute()
+
+
+@contextmanager
+def variable(name: str, value: str) -> Iterator[None]:
+    """Set a variable of a library while it is imported, unless the user has set it."""
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]

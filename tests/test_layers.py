@@ -56,7 +56,7 @@ LAYERS: dict[str, str] = {
     "runtime": "errors lazy_imports values model sampling stages graph torch",
     "runtime.serving": "errors lazy_imports settings storage values wording model sampling stages weights graph "
     "runtime",
-    "runtime.bulk": "errors values model stages graph runtime runtime.serving",
+    "runtime.bulk": "errors settings values model stages graph runtime runtime.serving",
     # one song in this process
     "input_reader": "errors values wording value_file audio stages",
     "outputs": "errors storage values value_file audio graph",
@@ -65,11 +65,11 @@ LAYERS: dict[str, str] = {
     "input_reader "
     "outputs recipes click",
     # a server, and who asks it
-    "studio": "fastapi",
     "client": "errors settings storage",
     "api.options": "",
     "api.store": "errors optional_packages storage values value_file audio runtime.serving sqlalchemy",
     "api.execution": "errors settings storage values value_file audio stages graph outputs api.store",
+    "studio": "fastapi",
     "api.http": "errors settings storage values value_file wording audio stages graph recipes studio api.options "
     "api.store "
     "api.execution fastapi",

@@ -192,8 +192,8 @@ def test_a_job_killed_resumed_reported_and_loaded(walk: Walk) -> None:
     assert "pool: auto: " in walk.said["bulk"]
     assert "RAY_" not in walk.said["bulk"], "no lines of Ray itself"
 
-    before = {row["id"]: row["finished"] for path in (folder / "killed").iterdir() for row in _rows(path)}
-    results = [row for path in (folder / "bulk" / "results").iterdir() for row in _rows(path)]
+    before = {row["id"]: row["finished"] for path in (folder / "killed").glob("*.parquet") for row in _rows(path)}
+    results = [row for path in (folder / "bulk" / "results").glob("*.parquet") for row in _rows(path)]
     assert len(before) < 20
     assert len(results) == len({row["id"] for row in results}) == 20
     assert {id: row["finished"] for row in results if (id := row["id"]) in before} == before  # not made twice

@@ -22,6 +22,7 @@ ONE_RAY = (
 RAYS = (
     "tests/test_readme.py",
     "tests/served/",
+    "tests/studio/",
     *ONE_RAY,
     "tests/bulk/test_page.py",
     "tests/training/loop/test_train_ray.py",

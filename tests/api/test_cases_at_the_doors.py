@@ -61,7 +61,7 @@ def audio_of_server(door: Door, file: Path) -> Outcome:
     if response.status_code != 201:
         assert response.status_code == 422
         message: str = response.json()["error"]["message"]
-        return "refused", message.removeprefix("upload: ").partition(" (allowed")[0]
+        return "refused", message.removeprefix("upload: ").removeprefix(f"{file.name}: ").partition(" (allowed")[0]
     uploaded = response.json()
     audio = door.home.assets.value(uploaded["id"], "audio")
     assert uploaded["details"]["seconds"] == pytest.approx(audio.seconds, abs=0.001)  # type: ignore[attr-defined]

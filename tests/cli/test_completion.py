@@ -23,9 +23,9 @@ def test_names_of_graphs(command: list[str], tmp_path: Path, monkeypatch: pytest
 
 def test_graphs_of_other_folders(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("graph: mine\nversion: 1\ninputs: {zither: {type: bool}}\n")
-    assert completions(["run", "--graphs", str(tmp_path)], "mi") == ["mine"]
+    assert completions(["run", "--graphs", str(tmp_path)], "min") == ["mine"]
     assert completions(["run", "--graphs", str(tmp_path), "mine", "--set"], "z") == ["zither="]
-    assert completions(["run", "--graphs", str(tmp_path / "nowhere")], "mi") == []
+    assert completions(["run", "--graphs", str(tmp_path / "nowhere")], "min") == []
 
 
 def test_inputs_of_the_graph_that_are_not_given_yet() -> None:

@@ -23,7 +23,7 @@ from tests.hub_server import HubServer, serve
 
 Invoke = Callable[..., Result]
 
-QUICK = ["--set", "tags=lo-fi", "--set", "duration=1", "--set", "steps=2"]
+QUICK = ["--set", "tags=lofi", "--set", "duration=1", "--set", "steps=2"]
 
 
 @pytest.fixture(scope="module")

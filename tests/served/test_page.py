@@ -36,7 +36,7 @@ def shell(server: Server, script: str) -> subprocess.CompletedProcess[str]:
 def test_the_page_says_the_same_as_readme() -> None:
     """So the test of README's commands holds for the page."""
     headings = re.findall(r"^## (.*)$", README.read_text(), flags=re.MULTILINE)
-    assert headings[:3] == ["Two commands", "In Python", "A server"]
+    assert headings[:4] == ["Two commands", "In the browser", "In Python", "A server"]
     commands = [typed(block) for block in blocks("console", "A server", README)]
     assert blocks("sh", "From a server to a song") == commands
 

@@ -129,7 +129,7 @@ def taken(stage: type[Stage], *without: str) -> dict[str, Port]:
 @pytest.mark.parametrize(
     ("group", "ports"),
     [
-        ("sampler", taken(stages()["repaint"], "steps", "span", "left", "right", "exact_length")),
+        ("sampler", taken(stages()["repaint"], "steps", "span", "left", "right", "exact_length", "longest")),
         ("lyrics", taken(stages()["encode_lyrics"], "lyrics")),
     ],
 )

@@ -15,6 +15,7 @@ from typing import Any
 from acestep_flows.errors import FlowsError
 from acestep_flows.runtime.serving import local_ray
 from acestep_flows.runtime.serving.ray_environment import set_environment
+from acestep_flows.settings import variable
 
 SPARE_CPUS = 2
 """Cores offered beyond those of actors, so that Ray Data's own small tasks never wait for them."""
@@ -74,16 +75,12 @@ def cluster(
 
 def _import_ray() -> Any:
     """Ray, so that a call before its start or after its end raises, in place of joining whatever cluster is there."""
-    name = "RAY_ENABLE_AUTO_CONNECT"
-    if "ray" not in sys.modules and name not in os.environ:
-        os.environ[name] = "0"  # read while Ray is imported
+    with contextlib.ExitStack() as stack:
+        if "ray" not in sys.modules:
+            stack.enter_context(variable("RAY_ENABLE_AUTO_CONNECT", "0"))
         import ray
 
-        del os.environ[name]
         return ray
-    import ray
-
-    return ray
 
 
 @contextlib.contextmanager

@@ -82,8 +82,8 @@ def test_a_parameter_added_later_leaves_stored_results_where_they_are() -> None:
     assert Longer.Params(seed=1, exact=True).key_content() == {"seed": 1, "exact": True}
 
 
-def test_only_the_exact_length_was_added_later() -> None:
+def test_what_was_added_later_has_a_default_of_before() -> None:
     added = {name: stage.Params.added_later for name, stage in stages().items() if stage.Params.added_later}
-    assert added == {"init_noise": {"exact_length"}, "repaint": {"exact_length"}}
+    assert added == {"init_noise": {"exact_length"}, "repaint": {"exact_length"}, "pick": {"seeds"}}
     for name, fields in added.items():
         assert fields <= set(stages()[name].Params.model_fields)

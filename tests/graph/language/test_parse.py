@@ -208,7 +208,7 @@ CASES: dict[str, tuple[str | bytes, list[str]]] = {
     "unknown key of an input": (
         inp("{type: seed, defualt: 1}"),
         [
-            "g.yaml:4:19: input x has no key 'defualt', nearest 'default'; allowed: type, fields, default, minimum, maximum, shortest, longest, choices, unit, at_most, within, advanced, similar, description"
+            "g.yaml:4:19: input x has no key 'defualt', nearest 'default'; allowed: type, fields, default, minimum, maximum, shortest, longest, choices, unit, at_most, within, lengthens, advanced, similar, description"
         ],
     ),
     "fields of no record": (
