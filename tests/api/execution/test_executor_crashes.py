@@ -15,7 +15,7 @@ import psutil
 
 from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.records import RunState
-from tests.api.toys import accept, all_ended, ends, opened, process, until, work
+from tests.api.toys import LEASE, accept, all_ended, ends, opened, process, until, work
 
 
 def test_twenty_runs_end_once_each_though_executors_die(tmp_path: Path) -> None:
@@ -94,7 +94,8 @@ def test_an_executor_that_slept_writes_nothing(tmp_path: Path) -> None:
             sleeper.send_signal(signal.SIGCONT)
             await task
 
-    with opened(tmp_path / "home") as home:
+    # The second executor's lease outlasts a stall of this process, or the first one would rightly claim the run again.
+    with opened(tmp_path / "home", lease=10 * LEASE) as home:
         run = accept(home, steps=60, pause=0.05, log=str(log))
         asyncio.run(stop_and_wake(home))
         assert home.runs.get(run.id).attempt == 2
