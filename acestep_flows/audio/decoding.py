@@ -103,7 +103,7 @@ class _Process:
             raise FlowsError(f"the audio decoder does not start ({sys.executable} -m {MODULE} ended with {code})")
 
     def answers(self) -> bool:
-        """Whether it is still there."""
+        """Whether the process still runs and hears."""
         self.send(b"P")
         try:
             return self.receive()[0] == b"P"

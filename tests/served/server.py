@@ -8,12 +8,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+import yaml
+
 from acestep_flows.client import Client, Run
+from acestep_flows.runtime.serving.pool import shipped
 
 RUN_SECONDS = 120.0
 COMMAND = "acestep-flows"
@@ -122,3 +127,37 @@ class Server:
             serving = client.stats()["serving"]
         (replica,) = serving["all"]
         return int(replica["pid"])
+
+
+def with_one_thread() -> str:
+    """The pool `local` with one thread: with such small weights a second thread only waits."""
+    content = yaml.safe_load((shipped() / "local.yaml").read_text())
+    content["processes"]["all"]["threads"] = 1
+    return str(yaml.safe_dump(content))
+
+
+def cache_with(weights: Path, folder: Path) -> Path:
+    """`folder` as the cache of a server and of the commands, with small weights in it."""
+    (folder / WEIGHTS).symlink_to(weights)
+    return folder
+
+
+@contextmanager
+def serving(folder: Path, cache: Path) -> Iterator[Server]:
+    """A server with one thread, started. It is stopped in the end if a test has not killed it."""
+    for module in ("ray", "fastapi", "uvicorn", "sqlalchemy"):
+        pytest.importorskip(module)
+    (folder / "pool.yaml").write_text(with_one_thread())
+    server = Server(folder, cache, options=("--pool", "pool.yaml"))
+    server.start()
+    yield server
+    if server.process is not None and server.process.poll() is None:
+        server.stop()
+
+
+def running(server: Server) -> Server:
+    """The server, started again if a test has ended it."""
+    assert server.process is not None
+    if server.process.poll() is not None:
+        server.start()
+    return server

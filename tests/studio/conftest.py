@@ -14,8 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.served.conftest import with_one_thread
-from tests.served.server import WEIGHTS, Server
+from tests.served.server import Server, cache_with, running, serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -29,31 +28,20 @@ SECONDS = 30.0
 
 @pytest.fixture(scope="package")
 def cache(small_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("cache")
-    (folder / WEIGHTS).symlink_to(small_root)
-    return folder
+    return cache_with(small_root, tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="package")
 def the_server(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    for module in ("ray", "fastapi", "uvicorn", "sqlalchemy"):
-        pytest.importorskip(module)
     folder = tmp_path_factory.mktemp("studio")
-    (folder / "pool.yaml").write_text(with_one_thread())
-    server = Server(folder, cache, options=("--pool", "pool.yaml"))
-    server.start()
-    yield server
-    if server.process is not None and server.process.poll() is None:
-        server.stop()
+    with serving(folder, cache) as server:
+        yield server
 
 
 @pytest.fixture
 def server(the_server: Server) -> Server:
     """The running server."""
-    assert the_server.process is not None
-    if the_server.process.poll() is not None:
-        the_server.start()
-    return the_server
+    return running(the_server)
 
 
 @pytest.fixture(scope="package")
