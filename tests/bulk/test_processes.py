@@ -171,24 +171,52 @@ def test_an_interrupted_driver_ends_what_is_under_way(small_root: Path, tmp_path
         assert (tmp_path / "out" / row.audio_path).stat().st_size == row.audio_bytes
 
 
-def test_sigterm_ends_a_job_as_ctrl_c_does_and_costs_no_finished_song(small_root: Path, tmp_path: Path) -> None:
-    """As Slurm and systemd send it, to all processes of the job. Every song whose file is written is in the tables."""
-    manifest = tmp_path / "songs.jsonl"
-    manifest.write_text("".join(json.dumps(song) + "\n" for song in songs(24)))
-    command = [
-        *(sys.executable, "-m", "acestep_flows.cli", "bulk", str(manifest), "--graph", "text2music", "--out", "job"),
-        *("--checkpoint", str(small_root), "--tracking", "off"),
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "ACESTEP_FLOWS_CACHE": str(tmp_path / "cache")}
-    audio = tmp_path / "job" / "audio"
-    with subprocess.Popen(
-        command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
-    ) as job:  # fmt: skip
+@dataclass
+class BulkCommand:
+    """`acestep-flows bulk` over some songs, in a folder of its own.
+
+    Attributes:
+        audio: where the job writes its songs.
+    """
+
+    folder: Path
+    arguments: list[str]
+
+    @classmethod
+    def over(cls, count: int, weights: Path, folder: Path, *options: str) -> BulkCommand:
+        (folder / "songs.jsonl").write_text("".join(json.dumps(song) + "\n" for song in songs(count)))
+        module = [sys.executable, "-m", "acestep_flows.cli", "bulk", "songs.jsonl", "--graph", "text2music"]
+        return cls(folder, [*module, "--out", "job", "--checkpoint", str(weights), "--tracking", "off", *options])
+
+    @property
+    def audio(self) -> Path:
+        return self.folder / "job" / "audio"
+
+    def start(self, *, own_group: bool = False) -> subprocess.Popen[str]:
+        cache = self.folder / "cache"
+        return subprocess.Popen(
+            self.arguments,
+            env={**os.environ, "PYTHONPATH": str(Path.cwd()), "ACESTEP_FLOWS_CACHE": str(cache)},
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=own_group,
+        )
+
+    def wait_for_songs(self, job: subprocess.Popen[str], count: int) -> None:
         until = time.monotonic() + PATIENCE
-        while len(list(audio.glob("*/*.flac"))) < 3 and time.monotonic() < until:
+        while len(list(self.audio.glob("*/*.flac"))) < count and time.monotonic() < until:
             assert job.poll() is None, job.stderr.read() if job.stderr else ""
             time.sleep(0.05)
+
+
+def test_sigterm_ends_a_job_as_ctrl_c_does_and_costs_no_finished_song(small_root: Path, tmp_path: Path) -> None:
+    """As Slurm and systemd send it, to all processes of the job. Every song whose file is written is in the tables."""
+    command = BulkCommand.over(24, small_root, tmp_path)
+    audio = command.audio
+    with command.start(own_group=True) as job:
+        command.wait_for_songs(job, 3)
         os.killpg(job.pid, signal.SIGTERM)
         out, err = job.communicate(timeout=PATIENCE)
     assert job.returncode == 143, err
@@ -200,21 +228,9 @@ def test_sigterm_ends_a_job_as_ctrl_c_does_and_costs_no_finished_song(small_root
 
 def test_a_job_whose_ray_dies_ends_in_one_line_and_goes_on(small_root: Path, tmp_path: Path) -> None:
     """As after a crash of Ray's own processes, or when the machine runs out of memory and the kernel picks one."""
-    manifest = tmp_path / "songs.jsonl"
-    manifest.write_text("".join(json.dumps(song) + "\n" for song in songs(16)))
-    command = [
-        *(sys.executable, "-m", "acestep_flows.cli", "bulk", str(manifest), "--graph", "text2music", "--out", "job"),
-        *("--checkpoint", str(small_root), "--tracking", "off", "--quiet"),
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "ACESTEP_FLOWS_CACHE": str(tmp_path / "cache")}
-    audio = tmp_path / "job" / "audio"
-    with subprocess.Popen(
-        command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as job:
-        until = time.monotonic() + PATIENCE
-        while len(list(audio.glob("*/*.flac"))) < 3 and time.monotonic() < until:
-            assert job.poll() is None, job.stderr.read() if job.stderr else ""
-            time.sleep(0.05)
+    command = BulkCommand.over(16, small_root, tmp_path, "--quiet")
+    with command.start() as job:
+        command.wait_for_songs(job, 3)
         (raylet,) = [child for child in psutil.Process(job.pid).children() if child.name() == "raylet"]
         left = psutil.Process(job.pid).children(recursive=True)
         raylet.kill()
@@ -225,7 +241,8 @@ def test_a_job_whose_ray_dies_ends_in_one_line_and_goes_on(small_root: Path, tmp
     )
     _, alive = psutil.wait_procs(left, timeout=30)
     assert not alive
-    again = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert again.returncode == 0, again.stderr
+    with command.start() as again:
+        _, err = again.communicate(timeout=PATIENCE)
+    assert again.returncode == 0, err
     found = [row for row in Ledger(JobFolder(str(tmp_path / "job"))).rows() if row.status == "done"]
     assert sorted(row.id for row in found) == sorted(song["id"] for song in songs(16))
