@@ -1,8 +1,8 @@
-"""Songs that are done, noted at once by the process that made them.
+"""Songs that are done, noted by the process that made them just before it writes their files.
 
 The driver hears of a song some time after its file is written, and commits a few at a time. If it is stopped in
-between, it finds the song in the journal, and the song is not made again. Lines are appended to one hidden file for
-each process beside the table of results, in a local folder only.
+between, it finds the song in the journal, and the song is not made again. A note without its whole file does not count.
+Lines are appended to one hidden file for each process beside the table of results, in a local folder only.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class SongJournal:
         self._file: int | None = None
 
     def note(self, row: ResultRow) -> None:
-        """Note a song whose file is written. A journal that cannot be written costs no song, so that is no error."""
+        """Note a song whose file is written next. A journal that cannot be written costs no song: that is no error."""
         if self._folder is None:
             return
         with self._lock, contextlib.suppress(OSError, TypeError, ValueError):

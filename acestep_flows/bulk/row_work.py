@@ -199,9 +199,9 @@ class JobWork:
             file = encode_output(audio, row.id, self.job.audio, recipe_json)
             content, row = file.content, replace(row, warnings=file.warning)
         path = self.path(attempt.row)
-        self.job_folder.write(path, content)
         row = replace(row, status="done", audio_path=path, audio_bytes=len(content), finished=time.time())
-        self.journal.note(row)
+        self.journal.note(row)  # first: a process that is killed when its file has just got its name has noted it
+        self.job_folder.write(path, content)
         return row
 
     def path(self, row: Row) -> str:

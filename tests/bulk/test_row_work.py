@@ -14,6 +14,7 @@ import pytest
 
 from acestep_flows.audio import formats, read, tags, write
 from acestep_flows.bulk.gates import Gate
+from acestep_flows.bulk.job_folder import JobFolder
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.bulk.row_work import JobWork
 from acestep_flows.bulk.seeds import following
@@ -152,3 +153,24 @@ def test_a_retake_has_another_seed_and_the_same_words(tmp_path: Path) -> None:
     assert second.inputs["seed"] == following(3, 1)
     assert work.plan(second).nodes == plan.nodes
     assert set(plan.outputs) == {"audio"}
+
+
+def test_a_process_that_is_killed_when_a_file_has_its_name_has_noted_the_song(tmp_path: Path) -> None:
+    class Killed(JobFolder):
+        def write(self, path: str, content: bytes) -> None:
+            super().write(path, content)
+            raise SystemExit
+
+    work, rows = rows_in(tmp_path, [ROW])
+    killed = JobWork(work.job, Killed(work.job_folder.where))
+    with pytest.raises(SystemExit):
+        ended(killed, rows)
+    (noted,) = work.journal.rows()
+    assert (noted.id, noted.status, noted.audio_digest) == (ROW["id"], "done", TONE.digest)
+
+
+def test_a_song_that_cannot_be_written_is_not_noted_as_done(tmp_path: Path) -> None:
+    work, rows = rows_in(tmp_path, [ROW])
+    work.job_folder.write("audio", b"a file in the way")
+    assert ended(work, rows).code == StorageError.code
+    assert list(work.journal.rows()) == []

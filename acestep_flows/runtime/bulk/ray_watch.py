@@ -45,6 +45,7 @@ def while_ray_lives(items: Iterator[T], own: OwnRay | None) -> Generator[T, None
 
     Raises:
         FlowsError: Ray has died. What waits for an item in the main thread is interrupted for that.
+        KeyboardInterrupt: the user stops the job, also where the same signal has ended Ray's processes first.
     """
     if own is None:
         yield from items
@@ -71,6 +72,7 @@ class _Watch:
 
     def __init__(self, own: OwnRay) -> None:
         self._own, self._fault = own, ""
+        self._interrupts = 0
         self._waiting = threading.Event()
         self._is_main = threading.current_thread() is threading.main_thread()
         self.left = threading.Event()
@@ -78,13 +80,16 @@ class _Watch:
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
-        """Whatever ends the body of the `with` after Ray has died, is told as that."""
+        """Whatever ends the body of the `with` after Ray has died, is told as that, except a stop by the user."""
         self._waiting.set()
         try:
             yield
         except StopIteration:
             raise
         except BaseException as error:
+            # Slurm and systemd send SIGTERM to Ray's processes as well, which may end before this one has heard of it.
+            if _interrupts_in(error) > self._interrupts:
+                raise
             if fault := self._fault or self._own.fault():
                 raise FlowsError(no_use(fault)) from error
             raise
@@ -108,6 +113,7 @@ class _Watch:
         if not self._is_main:
             return
         if not self.left.wait(PATIENCE_SECONDS) and self._waiting.is_set():
+            self._interrupts = 1
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         left = self.left.wait(END_SECONDS)
         if not left:
@@ -116,3 +122,12 @@ class _Watch:
             threading.Event().wait(END_SECONDS)
         sys.stderr.flush()
         os._exit(1)
+
+
+def _interrupts_in(error: BaseException | None) -> int:
+    """How many interrupts led to an error: the second one comes while the first is on its way out."""
+    count = 0
+    while error is not None:
+        count += isinstance(error, KeyboardInterrupt)
+        error = error.__context__
+    return count

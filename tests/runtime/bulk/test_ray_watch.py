@@ -9,7 +9,7 @@ import time
 from acestep_flows.runtime.bulk.ray_watch import while_ray_lives
 
 JOB = """
-import sys, threading, time
+import os, signal, sys, threading, time
 from acestep_flows.errors import FlowsError
 from acestep_flows.runtime.bulk import ray_watch
 
@@ -28,6 +28,17 @@ def items():
     yield 1
     if sys.argv[1] == "waits":
         time.sleep(600)
+    if sys.argv[1] == "is stopped":
+        while not own.fault():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(600)
+    if sys.argv[1] == "is stopped and ends slowly":
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(600)
+        finally:
+            time.sleep(600)
     if sys.argv[1] == "raises":
         time.sleep(1)
         raise SystemExit(3)
@@ -43,6 +54,8 @@ try:
         print("item", item)
 except FlowsError as error:
     print(error, own.killed)
+except KeyboardInterrupt:
+    print("stopped")
 """
 LINE = "Ray's raylet has ended, so no row can be rendered; the same command goes on with the rows that are left"
 
@@ -57,6 +70,13 @@ def test_what_waits_for_a_dead_ray_is_interrupted_and_what_it_raises_is_told_in_
     for way in ("waits", "raises"):
         ended = job(way, 60)
         assert (ended.returncode, ended.stdout) == (0, f"item 1\n{LINE} True\n")
+
+
+def test_a_stop_by_the_user_is_none_by_a_dead_ray() -> None:
+    """SIGTERM to all processes of a job ends Ray's as well, which may be the first to hear of it."""
+    for way in ("is stopped", "is stopped and ends slowly"):
+        ended = job(way, 60)
+        assert (ended.returncode, ended.stdout) == (0, "item 1\nstopped\n")
 
 
 def test_what_cannot_be_interrupted_is_ended() -> None:
