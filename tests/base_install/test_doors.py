@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -62,20 +63,21 @@ def test_a_door_that_needs_an_extra_says_how_to_get_it(extra: str, arguments: li
 def test_the_doors_of_the_package_itself_need_no_extra(tmp_path: Path) -> None:
     song = ["--set", "tags=pop", "--set", "duration=1", "--set", "steps=2", "--set", "seed=7"]
     out = ["--out", str(tmp_path), "--name", "song"]
-    for arguments in (
+    works = (
         ["run", "text2music", *song, *out],
         ["replay", str(tmp_path / "song.wav")],
         ["graph", "show", "text2music", "--png", str(tmp_path / "graph.png")],
         ["graph", "plan", "text2music", *song],
         ["stages"],
         ["graphs"],
-    ):
-        done = run(*arguments, cache=tmp_path)
-        assert done.returncode == 0, done.stderr
-    for arguments in (["status"], ["submit", "text2music", *song]):
-        done = run(*arguments, "--server", "http://127.0.0.1:1", cache=tmp_path)
-        assert done.returncode == 5
-        assert "does not answer" in done.stderr
+    )
+    nobody = ["--server", "http://127.0.0.1:1"]
+    asks = (["status", *nobody], ["submit", "text2music", *song, *nobody])
+    done = run("--each", json.dumps([*works, *asks]), cache=tmp_path)
+    assert done.returncode == 0, done.stderr
+    ends = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [code for code, _ in ends] == [*(0 for _ in works), *(5 for _ in asks)], ends
+    assert all("does not answer" in stderr for _, stderr in ends[len(works) :])
 
 
 def test_sessions_clients_and_training_need_no_extra(tmp_path: Path) -> None:
@@ -88,7 +90,8 @@ def test_sessions_clients_and_training_need_no_extra(tmp_path: Path) -> None:
     )
     done = run("-c", program, cache=tmp_path)
     assert done.returncode == 0, done.stderr
-    settings = [f"--set={change}" for change in ("loop.steps=1", "loop.warmup=0", "source.clips=1")]
+    short = ("loop.steps=1", "loop.warmup=0", "source.clips=1", "source.seconds=3", "crops=[32]", "frames_per_batch=64")
+    settings = [f"--set={change}" for change in short]
     done = run("train", "autoencoder", "nano-autoencoder", "--out", str(tmp_path / "run"), *settings, cache=tmp_path)
     assert done.returncode == 0, done.stderr
 

@@ -2,6 +2,9 @@
 
     python -m tests.base_install.without_extras run text2music ...
     python -m tests.base_install.without_extras -c "import acestep_flows"
+    python -m tests.base_install.without_extras --each '[["stages"], ["graphs"]]'
+
+The last form runs one command after the other, and prints a line of JSON for each: its exit code and its stderr.
 
 The packages that remain are computed from the metadata of what is installed, starting from pyproject.toml: a package
 that a new import needs is missing here until pyproject.toml requires it.
@@ -9,6 +12,7 @@ that a new import needs is missing here until pyproject.toml requires it.
 
 from __future__ import annotations
 
+import json
 import sys
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -79,9 +83,23 @@ def main() -> None:
     if sys.argv[1:2] == ["-c"]:
         exec(compile(sys.argv[2], "<string>", "exec"), {"__name__": "__main__"})
         return
+    if sys.argv[1:2] == ["--each"]:
+        run_each(json.loads(sys.argv[2]))
+        return
     from acestep_flows.cli.main import main as command_line
 
     command_line()
+
+
+def run_each(commands: Sequence[Sequence[str]]) -> None:
+    """Run commands in this process, and print how each of them ended."""
+    from click.testing import CliRunner
+
+    from acestep_flows.cli.main import cli
+
+    for arguments in commands:
+        done = CliRunner().invoke(cli, list(arguments))
+        print(json.dumps([done.exit_code, done.stderr]), flush=True)  # noqa: T201 - for who started this
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def test_a_chain_outlives_a_killed_server_and_the_page_follows_by_itself(
         for level, title in enumerate(titles, 1):
             take(page, title).wait_for()
             assert take(page, title).get_attribute("aria-level") == str(level)
-        slow = client.submit("text2music", {**WORDS, "tags": "slow", "duration": 30, "steps": 200})
+        slow = client.submit("text2music", {**WORDS, "tags": "slow", "duration": 30, "steps": 100})
         take(page, "slow").get_by_text(re.compile("in work [1-9]")).wait_for()
     server.kill()
     page.get_by_role("alert").get_by_text("cannot be reached").wait_for()

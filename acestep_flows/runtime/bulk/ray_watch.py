@@ -89,7 +89,9 @@ class _Watch:
         except BaseException as error:
             # Slurm and systemd send SIGTERM to Ray's processes as well, which may end before this one has heard of it.
             if _interrupts_in(error) > self._interrupts:
-                raise
+                if isinstance(error, KeyboardInterrupt):
+                    raise
+                raise KeyboardInterrupt from error  # it met another error on its way, as in a lock
             if fault := self._fault or self._own.fault():
                 raise FlowsError(no_use(fault)) from error
             raise

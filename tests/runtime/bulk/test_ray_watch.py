@@ -39,6 +39,12 @@ def items():
             time.sleep(600)
         finally:
             time.sleep(600)
+    if sys.argv[1] == "is stopped in a lock":
+        lock = threading.Lock()
+        with lock:
+            lock.release()
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(600)
     if sys.argv[1] == "raises":
         time.sleep(1)
         raise SystemExit(3)
@@ -74,7 +80,7 @@ def test_what_waits_for_a_dead_ray_is_interrupted_and_what_it_raises_is_told_in_
 
 def test_a_stop_by_the_user_is_none_by_a_dead_ray() -> None:
     """SIGTERM to all processes of a job ends Ray's as well, which may be the first to hear of it."""
-    for way in ("is stopped", "is stopped and ends slowly"):
+    for way in ("is stopped", "is stopped and ends slowly", "is stopped in a lock"):
         ended = job(way, 60)
         assert (ended.returncode, ended.stdout) == (0, "item 1\nstopped\n")
 

@@ -214,7 +214,7 @@ def watch(progress):
         print(progress.step, flush=True)
 
 for out in sys.argv[1:]:
-    outcome = train(ToyTask(), toy_recipe(steps=60, save_every=2), Path(out), resume=True, watch=watch)
+    outcome = train(ToyTask(), toy_recipe(steps=40, save_every=2), Path(out), resume=True, watch=watch)
     print("finished", outcome.finished, flush=True)
 """
 
@@ -236,7 +236,7 @@ def run_until(step: int, signal_number: signal.Signals | None, *folders: Path) -
 def test_kill_and_interrupt(tmp_path: Path) -> None:
     run_until(11, signal.SIGKILL, tmp_path / "parts")
     assert States(tmp_path / "parts" / "states", 3).steps()
-    output = run_until(31, signal.SIGINT, tmp_path / "parts")
+    output = run_until(21, signal.SIGINT, tmp_path / "parts")
     assert "finished False" in output
     # Not in this process: thread counts must be equal, and other tests change them.
     assert run_until(0, None, tmp_path / "parts", tmp_path / "whole").count("finished True") == 2
