@@ -8,8 +8,7 @@ import os
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,17 +20,11 @@ from acestep_flows.client import Client, Run
 from acestep_flows.errors import InputError
 from acestep_flows.runtime.serving.pool import Pool
 from tests.served.server import COMMAND, Server, environment
+from tests.waiting import alive, eventually
 
 LONG = {"seconds": 4, "steps": 50}
 """A song that takes a while."""
 UNDER_WAY = Pool.read("local").limits.running
-
-
-def eventually(true: Callable[[], bool], seconds: float = 30.0) -> None:
-    until = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < until
-        time.sleep(0.1)
 
 
 def family(server: Server) -> list[psutil.Process]:
@@ -39,10 +32,6 @@ def family(server: Server) -> list[psutil.Process]:
     assert server.process is not None
     started: list[psutil.Process] = psutil.Process(server.process.pid).children(recursive=True)
     return started
-
-
-def alive(process: psutil.Process) -> bool:
-    return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
 
 
 def everything(client: Client) -> Iterator[Run]:

@@ -11,8 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +28,7 @@ from acestep_flows.client import Client
 from acestep_flows.runtime.serving.pool import shipped
 from acestep_flows.stages.registry import stages
 from tests.served.server import environment
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.slow]
 
@@ -43,13 +43,6 @@ WORDS = {"tags": "pop, drums", "lyrics": "[verse]\nhello"}
 LONG = {"sampler": 60, INGRESS: 60}
 """Steps of the runs during which a process is killed; three steps would end too soon."""
 START_SECONDS, END_SECONDS = 240.0, 240.0
-
-
-def eventually(true: Callable[[], Any], seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < until
-        time.sleep(0.1)
 
 
 @dataclass

@@ -14,7 +14,8 @@ from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.records import RunState
 from acestep_flows.client import Client
 from tests.served.server import COMMAND, Server, environment
-from tests.served.test_faults import alive, eventually, family, sampling
+from tests.served.test_faults import family, sampling
+from tests.waiting import alive, eventually
 
 
 def test_a_stopped_server_leaves_its_runs_for_the_next_start(server: Server, client: Client) -> None:

@@ -13,7 +13,8 @@ import psutil
 
 from acestep_flows.client import Client
 from tests.served.server import Server
-from tests.served.test_faults import alive, eventually, family, sampling
+from tests.served.test_faults import family, sampling
+from tests.waiting import alive, eventually
 
 PATIENCE = 120.0
 """Seconds for what takes some seconds on a machine that is not busy."""

@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 
 from acestep_flows.api.store.database import Database
+from acestep_flows.api.store.leases import Leases
+from acestep_flows.api.store.runs import RunTable
 from tests.api.store.clock import Clock
 
 STARTING_SECONDS = 60.0
@@ -130,3 +132,13 @@ def database(url: str) -> Iterator[Database]:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
+
+
+@pytest.fixture
+def table(database: Database, clock: Clock) -> RunTable:
+    return RunTable(database, clock)
+
+
+@pytest.fixture
+def leases(database: Database, clock: Clock) -> Leases:
+    return Leases(database, 20.0, clock)

@@ -19,16 +19,6 @@ from tests.api.store.clock import Clock, new
 NODES = (NodeRecord("a", "make"), NodeRecord("b", "step"))
 
 
-@pytest.fixture
-def table(database: Database, clock: Clock) -> RunTable:
-    return RunTable(database, clock)
-
-
-@pytest.fixture
-def leases(database: Database, clock: Clock) -> Leases:
-    return Leases(database, 20.0, clock)
-
-
 def claim(leases: Leases, executor: str = "e") -> ClaimedRun:
     claimed = leases.claim(executor)
     assert claimed is not None

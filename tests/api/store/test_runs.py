@@ -18,16 +18,6 @@ from acestep_flows.errors import Conflict, InputError, NotFound, Overloaded
 from tests.api.store.clock import Clock, new
 
 
-@pytest.fixture
-def table(database: Database, clock: Clock) -> RunTable:
-    return RunTable(database, clock)
-
-
-@pytest.fixture
-def leases(database: Database, clock: Clock) -> Leases:
-    return Leases(database, 20.0, clock)
-
-
 def test_an_accepted_run_is_there_for_everybody(table: RunTable, url: str, clock: Clock) -> None:
     text = "a\x00b \ud800 \U0001f3b5"
     run, fresh = table.accept(new(inputs={"tags": text}, deadline=60, warnings=["odd"], webhook={"url": "u"}))

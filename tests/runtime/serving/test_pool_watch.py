@@ -18,19 +18,9 @@ pytest.importorskip("ray")
 from acestep_flows.runtime.serving import pool_watch
 from acestep_flows.runtime.serving.local_ray import OwnRay
 from acestep_flows.runtime.serving.pool_watch import PoolWatch
+from tests.waiting import alive, eventually
 
 Answer = Callable[[float], tuple[set[int], bool]]
-
-
-def eventually(true: Callable[[], bool], seconds: float = 30.0) -> None:
-    until = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
-def alive(process: psutil.Process) -> bool:
-    return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
 
 
 @pytest.fixture
