@@ -14,11 +14,6 @@ from tests.api.store.clock import Clock, new
 
 
 @pytest.fixture
-def table(database: Database, clock: Clock) -> RunTable:
-    return RunTable(database, clock)
-
-
-@pytest.fixture
 def labels(database: Database) -> Labels:
     return Labels(database)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from acestep_flows.api.store.adoption import Adopted, adopt
 from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.deletion import Deletion
@@ -14,11 +12,6 @@ from acestep_flows.api.store.runs import RunTable
 from acestep_flows.api.store.sessions import SESSION_SECONDS, Sessions, link_secret
 from acestep_flows.api.store.usage import DAY, Usage
 from tests.api.store.clock import Clock, new
-
-
-@pytest.fixture
-def table(database: Database, clock: Clock) -> RunTable:
-    return RunTable(database, clock)
 
 
 def run_of(database: Database, clock: Clock, owner: str, state: RunState = RunState.SUCCEEDED) -> str:
