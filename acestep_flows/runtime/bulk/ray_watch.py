@@ -72,7 +72,7 @@ class _Watch:
 
     def __init__(self, own: OwnRay) -> None:
         self._own, self._fault = own, ""
-        self._interrupts = 0
+        self._interrupts = 0  # those that it has sent to the main thread
         self._waiting = threading.Event()
         self._is_main = threading.current_thread() is threading.main_thread()
         self.left = threading.Event()
