@@ -56,6 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's background jobs are begun, and what they begin
         signal.signal(signal.SIGINT, signal.default_int_handler)
     workers.one_thread()
+    workers.keep_compiled()
     # The hub's cache of whoever runs the tests is neither read nor written: also not by processes that tests start.
     os.environ["HF_HUB_CACHE"] = tempfile.mkdtemp(prefix="acestep-flows-hub-")
 

@@ -6,6 +6,7 @@ Two Rays on two cores are slow to come up, and what is killed and started again 
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 import pytest
@@ -58,6 +59,15 @@ def one_thread() -> None:
     alone in one place and in company in another: with several threads their last digits differ.
     """
     os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def keep_compiled() -> None:
+    """Let this process and those it starts keep compiled modules, also where the environment forbids it.
+
+    Otherwise every process that a test starts compiles the package anew, and every run all tests.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 
 class Shares(LoadScopeScheduling):  # type: ignore[misc]
