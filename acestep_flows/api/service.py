@@ -23,6 +23,7 @@ from acestep_flows.graph.checking.check import checked
 from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.execution.runner import Runner
 from acestep_flows.graph.execution.scheduler import Scheduler
+from acestep_flows.graph.execution.song_length import planned_lengths
 from acestep_flows.graph.execution.timings import Timings
 from acestep_flows.graph.language.syntax import GRAPH_NAME, Graph
 from acestep_flows.graph.library import Library, shipped
@@ -179,11 +180,12 @@ class Service:
             return None
         runner: Runner = self.scheduler.runner
         total = 0.0
+        lengths = planned_lengths(plan, self.registry)
         for node in plan.nodes.values():
             stage = self.registry[node.stage]
             steps = stage.Params.model_fields.get("steps")
             step_count = node.inputs.get("steps", steps.default) if steps is not None else None
-            estimate = self.timings.estimate(node.stage, runner.numerics(stage), step_count)
+            estimate = self.timings.estimate(node.stage, runner.numerics(stage), step_count, lengths[node.id])
             if estimate is None:
                 return None
             total += estimate.seconds

@@ -17,9 +17,9 @@ from acestep_flows.bulk.inputs import opened
 from acestep_flows.bulk.job import Shard
 from acestep_flows.bulk.rows import JobRows, Row
 from acestep_flows.graph.execution.forecast import Forecast, NodeForecast, forecast
+from acestep_flows.graph.execution.song_length import BYTES_OF_VALUES, share_of_length
 from acestep_flows.graph.planning.layout import lay_out
 from acestep_flows.stages.registry import stages as registry
-from acestep_flows.values import MEL_BANDS, MEL_HOP, MODEL_RATE, SAMPLES_PER_FRAME
 
 if TYPE_CHECKING:
     from acestep_flows.bulk.results import ResultRow
@@ -29,19 +29,6 @@ if TYPE_CHECKING:
 SAMPLE = 50
 BYTES_PER_SECOND = {"wav": 176_400, "flac": 125_000, "mp3": 24_000, "ogg": 24_000}
 """Of stereo songs at 44.1 kHz: 16 bit samples, lossless compression, about 192 kbit/s."""
-
-
-BYTES_OF_VALUES: Mapping[str, float] = {
-    "latents": 4 * 8 * 16 * MODEL_RATE / SAMPLES_PER_FRAME,
-    "mel": 4 * 2 * MEL_BANDS * MODEL_RATE / MEL_HOP,
-    "audio": 4 * 2 * MODEL_RATE,
-}
-"""Of one second, by the type of the value."""
-
-SHORTEST_SHARE = 0.05
-"""What a stage takes of its time at least, however much shorter a song is."""
-SHORTEST_TIMED = 0.1
-"""Seconds of the shortest song whose time says something about others."""
 
 
 @dataclass(frozen=True)
@@ -222,8 +209,7 @@ def _share_of_length(node: NodeForecast, length: float) -> float:
     kinds = [kind for kind in types if kind in BYTES_OF_VALUES]
     if node.nbytes is None or len(kinds) != 1:
         return 1.0
-    timed = node.nbytes / BYTES_OF_VALUES[kinds[0]]
-    return max(SHORTEST_SHARE, length / timed) if timed >= SHORTEST_TIMED else 1.0
+    return share_of_length(length, node.nbytes / BYTES_OF_VALUES[kinds[0]])
 
 
 def _problems(row_forecast: Forecast) -> list[str]:

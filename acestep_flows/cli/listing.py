@@ -62,7 +62,7 @@ def forecast_lines(forecast: Forecast) -> Iterator[str]:
         time = NOT_KNOWN
     else:
         more = f"; of {unknown} more {NOT_KNOWN}" if unknown else ""
-        time = f"about {forecast.seconds:.1f} s, as earlier songs took, of any length{more}" if computed else "0 s"
+        time = f"about {forecast.seconds:.1f} s, in proportion to earlier songs{more}" if computed else "0 s"
     yield f"{len(forecast.nodes)} nodes, {len(computed)} to compute: {time}"
     peak = f"{forecast.peak / 1e9:.1f} GB at the last run" if forecast.peak is not None else NOT_KNOWN
     yield f"peak memory: {peak}; values held between nodes: {forecast.held / 1e6:.0f} MB"

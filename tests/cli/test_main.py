@@ -273,7 +273,7 @@ def test_a_dry_run_says_what_would_be_computed(invoke: Invoke) -> None:
     assert "take    sample          computed" in fresh.stdout
     assert invoke("run", "text2music", *QUICK, "--set", "seed=70").exit_code == 0
     again = invoke("graph", "plan", "text2music", *QUICK, "--set", "seed=71").stdout
-    assert re.search(r"nodes, \d to compute: about [\d.]+ s, as earlier songs took, of any length\n", again)
+    assert re.search(r"nodes, \d to compute: about [\d.]+ s, in proportion to earlier songs\n", again)
     known = invoke("graph", "plan", "text2music", *QUICK, "--set", "seed=70")
     assert "6 nodes, 0 to compute" in known.stdout
     assert invoke("graph", "plan", "text2music", *QUICK[:2], "--set", "steps=0").exit_code == 2

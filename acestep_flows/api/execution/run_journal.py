@@ -13,6 +13,7 @@ from acestep_flows.api.store.records import NodeRecord
 from acestep_flows.graph.execution.events import ENDS, Event
 from acestep_flows.graph.execution.result import SongPreview
 from acestep_flows.graph.execution.scheduler import Scheduler
+from acestep_flows.graph.execution.song_length import planned_lengths
 from acestep_flows.graph.planning.plan import Plan
 
 UNTIMED_SECONDS = 0.3
@@ -107,15 +108,16 @@ class Journal:
 
 def node_weights(plan: Plan, scheduler: Scheduler) -> list[float]:
     """Weight of each node of a plan: the seconds that its stage took before, or a guess."""
-    return [_weight(node.stage, node.inputs, scheduler) for node in plan.nodes.values()]
+    lengths = planned_lengths(plan, scheduler.stages)
+    return [_weight(node.stage, node.inputs, lengths[node.id], scheduler) for node in plan.nodes.values()]
 
 
-def _weight(name: str, inputs: Mapping[str, Any], scheduler: Scheduler) -> float:
+def _weight(name: str, inputs: Mapping[str, Any], length: float | None, scheduler: Scheduler) -> float:
     stage = scheduler.stage(name)
     steps = None
     if (field := stage.Params.model_fields.get("steps")) is not None:
         steps = inputs.get("steps", field.default)
-    estimate = scheduler.timings.estimate(name, scheduler.runner.numerics(stage), steps)
+    estimate = scheduler.timings.estimate(name, scheduler.runner.numerics(stage), steps, length)
     if estimate is not None:
         return max(estimate.seconds, 0.001)
     return UNTIMED_STEP_SECONDS * steps if isinstance(steps, int) and steps > 0 else UNTIMED_SECONDS

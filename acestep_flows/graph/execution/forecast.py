@@ -17,6 +17,7 @@ from acestep_flows.errors import FlowsError
 from acestep_flows.graph.content import Handle, Outputs, value_bytes
 from acestep_flows.graph.execution.cache_key import CacheKeys
 from acestep_flows.graph.execution.scheduler import Scheduler
+from acestep_flows.graph.execution.song_length import music_seconds, planned_seconds
 from acestep_flows.graph.execution.timings import Timings
 from acestep_flows.graph.planning.plan import Plan, PlanNode, outputs_in
 from acestep_flows.graph.planning.resolve import SKIPPED, call_of, runs, values_of
@@ -79,53 +80,55 @@ async def forecast(plan: Plan, scheduler: Scheduler, alone: Timings | None = Non
     """
     values = values_of(plan)
     held = dict(zip(values, await scheduler.runner.hold(list(values.values())), strict=True)) if values else {}
-    cache_keys = CacheKeys(scheduler.runner)
-    known: dict[str, Outputs] = {}
+    walk = _Walk(scheduler, held, alone)
     nodes: list[NodeForecast] = []
     begun = time.monotonic()
     for node in plan.nodes.values():
-        nodes.append(await _node(node, scheduler, cache_keys, known, held, alone))
+        nodes.append(await walk.visit(node))
         if time.monotonic() - begun > WORK_SECONDS:  # others wait for this event loop
             await asyncio.sleep(0)
             begun = time.monotonic()
-    peak = (scheduler.timings if alone is None else alone).peak(plan.graph)
-    return Forecast(tuple(nodes), _peak_held(plan, nodes), peak)
+    return Forecast(tuple(nodes), _peak_held(plan, nodes), walk.timings.peak(plan.graph))
 
 
-async def _node(
-    node: PlanNode,
-    scheduler: Scheduler,
-    cache_keys: CacheKeys,
-    known: dict[str, Outputs],
-    held: Mapping[int, Handle],
-    alone: Timings | None,
-) -> NodeForecast:
-    timings = scheduler.timings if alone is None else alone
-    try:
-        stage = scheduler.stage(node.stage)
-        if not node.needs() <= known.keys():
-            return _computed(node, stage, scheduler, timings, _planned_steps(node, stage))
-        if not runs(node, known, held):
-            known[node.id] = SKIPPED
-            return NodeForecast(node.id, node.stage, "skipped", 0.0, 0)
-        call = call_of(node, stage, known, held)
-        key = (await cache_keys.of(call)).digest
-        outputs = scheduler.cache.peek(key) if alone is None else None
-    except FlowsError as error:
-        return NodeForecast(node.id, node.stage, "refused", problem=str(error))
-    if outputs is None:
-        return _computed(node, stage, scheduler, timings, getattr(call.params, "steps", None))
-    known[node.id] = outputs
-    return NodeForecast(node.id, node.stage, "cached", 0.0, value_bytes(outputs))
+class _Walk:
+    """A walk over the nodes of a plan, in their order."""
 
+    def __init__(self, scheduler: Scheduler, held: Mapping[int, Handle], alone: Timings | None) -> None:
+        self.timings = scheduler.timings if alone is None else alone
+        self._scheduler, self._held, self._alone = scheduler, held, alone is not None
+        self._cache_keys = CacheKeys(scheduler.runner)
+        self._known: dict[str, Outputs] = {}
+        self._lengths: dict[str, float | None] = {}
 
-def _computed(
-    node: PlanNode, stage: type[Stage], scheduler: Scheduler, timings: Timings, steps: object
-) -> NodeForecast:
-    estimate = timings.estimate(node.stage, scheduler.runner.numerics(stage), steps)
-    if estimate is None:
-        return NodeForecast(node.id, node.stage, "computed")
-    return NodeForecast(node.id, node.stage, "computed", estimate.seconds, estimate.nbytes)
+    async def visit(self, node: PlanNode) -> NodeForecast:
+        """What a run would do with the next node."""
+        scheduler = self._scheduler
+        try:
+            stage = scheduler.stage(node.stage)
+            self._lengths[node.id] = planned_seconds(node, stage, self._lengths)
+            if not node.needs() <= self._known.keys():
+                return self._computed(node, stage, _planned_steps(node, stage))
+            if not runs(node, self._known, self._held):
+                self._known[node.id], self._lengths[node.id] = SKIPPED, None
+                return NodeForecast(node.id, node.stage, "skipped", 0.0, 0)
+            call = call_of(node, stage, self._known, self._held)
+            key = (await self._cache_keys.of(call)).digest
+            outputs = None if self._alone else scheduler.cache.peek(key)
+        except FlowsError as error:
+            return NodeForecast(node.id, node.stage, "refused", problem=str(error))
+        if outputs is None:
+            return self._computed(node, stage, getattr(call.params, "steps", None))
+        self._known[node.id] = outputs
+        self._lengths[node.id] = music_seconds(outputs) or self._lengths[node.id]
+        return NodeForecast(node.id, node.stage, "cached", 0.0, value_bytes(outputs))
+
+    def _computed(self, node: PlanNode, stage: type[Stage], steps: object) -> NodeForecast:
+        numerics, length = self._scheduler.runner.numerics(stage), self._lengths[node.id]
+        estimate = self.timings.estimate(node.stage, numerics, steps, length)
+        if estimate is None:
+            return NodeForecast(node.id, node.stage, "computed")
+        return NodeForecast(node.id, node.stage, "computed", estimate.seconds, estimate.nbytes)
 
 
 def _planned_steps(node: PlanNode, stage: type[Stage]) -> object:

@@ -23,6 +23,7 @@ from acestep_flows.graph.execution.node_error import at_node
 from acestep_flows.graph.execution.result import NodeResult, Options, Result, SongPreview
 from acestep_flows.graph.execution.runner import CallProgress, Reply
 from acestep_flows.graph.execution.scheduler import Scheduler
+from acestep_flows.graph.execution.song_length import music_seconds
 from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.graph.planning.plan import Plan, PlanNode, outputs_in
 from acestep_flows.graph.planning.resolve import SKIPPED, call_of, resolve, runs, values_of
@@ -130,10 +131,9 @@ class PlanRun:
         self._publish(node, cached.outputs)
         is_new = cached.source == "computed"
         if is_new:
-            nbytes = value_bytes(cached.outputs)
-            scheduler.timings.record(
-                node.stage, cache_key.numerics, getattr(call.params, "steps", None), cached.seconds, nbytes
-            )
+            steps, nbytes = getattr(call.params, "steps", None), value_bytes(cached.outputs)
+            length = music_seconds(cached.outputs) or music_seconds(call.inputs)
+            scheduler.timings.record(node.stage, cache_key.numerics, steps, cached.seconds, nbytes, length)
         outputs = {port: fingerprint(content) for port, content in cached.outputs.items()}
         result = NodeResult(node.id, node.stage, cache_key, outputs, cached.source, cached.seconds, _seeds(call))
         return result, "finished" if is_new else "cached"

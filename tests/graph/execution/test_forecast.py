@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from acestep_flows.graph.execution.disk_cache import DiskStore
 from acestep_flows.graph.execution.forecast import Forecast, forecast
 from acestep_flows.graph.execution.run import run_plan
-from acestep_flows.graph.planning.plan import Fallback, Plan
+from acestep_flows.graph.execution.song_length import planned_seconds
+from acestep_flows.graph.planning.plan import Fallback, Plan, PlanNode
+from acestep_flows.stages.contract import Stage
+from acestep_flows.stages.registry import stages
+from acestep_flows.values import Latents, Span
 from tests.graph.small_stages import RAN, node, out, plan_of, run, scheduler_of, song
 
 
@@ -99,3 +105,21 @@ def test_what_would_be_skipped_or_refused_is_told() -> None:
     problems = {node.id: node.problem for node in seen.nodes if node.problem}
     assert problems["bad"] == "node bad, parts: missing: the node that makes it was skipped"
     assert problems["worse"].startswith("node worse, seed: -1 (allowed: ")
+
+
+def test_the_length_of_a_song_is_told_from_the_plan() -> None:
+    noise, sample = stages()["init_noise"], stages()["sample"]
+    longer, kept = stages()["repaint"], stages()["keep_outside"]
+    latents = Latents(np.zeros((8, 16, 100), np.float32))
+    lengths: dict[str, float | None] = {"words": None}
+    nodes: list[tuple[str, type[Stage], dict[str, Any]]] = [
+        ("noise", noise, {"duration": 60}),
+        ("song", sample, {"noise": out("noise"), "lyrics": out("words")}),
+        ("longer", longer, {"source": out("song"), "left": 0, "right": 30.0}),
+        ("kept", kept, {"changed": out("longer"), "left": 0, "right": 30.0}),
+        ("again", longer, {"source": latents, "span": Span(1, 2)}),
+    ]
+    for id, stage, inputs in nodes:
+        lengths[id] = planned_seconds(PlanNode(id, stage.name, inputs), stage, lengths)
+    found = {id: length and round(length, 1) for id, length in lengths.items()}
+    assert found == {"words": None, "noise": 60, "song": 60, "longer": 90, "kept": 90, "again": 9.3}

@@ -76,3 +76,37 @@ def test_a_run_records_each_step_count_apart() -> None:
     assert timings.estimate("step", numerics, 9) is not None
     assert timings.estimate("step", numerics, 8) is None
     assert timings.estimate("make", numerics, None) is not None
+
+
+def test_estimates_are_for_the_length_of_the_song(tmp_path: Path) -> None:
+    timings = Timings(tmp_path / "timings.json")
+    timings.record("sample", "cpu", 10, 2.0, 1000, 10.0)
+    timings.record("sample", "cpu", 10, 5.0, 2000, 20.0)
+    timings.record("sample", "cpu", 10, 99.0, 99)  # nobody noted its length
+    timings.save()
+    again = Timings(tmp_path / "timings.json")
+    for length, seconds, nbytes in ((20.0, 4.5, 2000), (60.0, 13.5, 6000), (0.01, 0.175, 1)):
+        estimate = again.estimate("sample", "cpu", 10, length)
+        assert estimate is not None
+        assert estimate.seconds == pytest.approx(seconds)
+        assert estimate.nbytes == nbytes
+    without = again.estimate("sample", "cpu", 10)
+    assert without is not None and without.seconds == 5.0, "without a length, calls count as they were"
+
+
+def test_calls_of_before_count_as_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "timings.json"
+    path.write_text('{"schema": 1, "calls": {"sample cpu": [[3.0, 7]]}, "peaks": {}}')
+    estimate = Timings(path).estimate("sample", "cpu", None, 100.0)
+    assert estimate is not None
+    assert (estimate.seconds, estimate.nbytes) == (3.0, 7)
+
+
+def test_a_run_records_the_length_of_its_music() -> None:
+    with scheduler_of() as scheduler:
+        asyncio.run(run_plan(scheduler, plan_of({"a": node("make", frames=100), "b": node("mix", parts=[out("a")])})))
+        numerics, timings = scheduler.runner.numerics(Step), scheduler.timings
+    for stage in ("make", "mix"):
+        asked, twice = (timings.estimate(stage, numerics, None, length) for length in (9.2880, 18.576))
+        assert asked is not None and twice is not None
+        assert twice.seconds == pytest.approx(2 * asked.seconds, rel=0.01)
