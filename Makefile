@@ -24,7 +24,7 @@ help: ## Show the targets
 
 demo: $(VENV)/.run ## Render graphs/text2music.yaml with a full lyric to outputs/
 	$(BIN)/acestep-flows run text2music --set tags=@examples/night-bus.tags.txt --set lyrics=@examples/night-bus.txt \
-		--set duration=30 --set seed=7 --out outputs
+		--set duration=30 --set exact_length=true --set seed=7 --out outputs
 
 nano: $(VENV)/.dev ## Train acestep-nano from nothing in build/nano, or go on with it (hours; ctrl-C saves)
 	$(BIN)/python -m acestep_flows.cli.nano --out build/nano $(ARGS)

@@ -8,6 +8,7 @@ region of their own.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +74,25 @@ def audio(before: Audio, after: Audio, span: Span | None, *, offset: float = 0.0
     """Compare two versions as stereo waveforms at the rate of `after`. As `latents`, but `offset` is in seconds."""
     old, new = stereo(at_rate(before, after.sample_rate)).samples, stereo(after).samples
     return _compare(old, new, span, round(offset * after.sample_rate), edge, after.sample_rate)
+
+
+def by_second(before: Audio | Latents, after: Audio | Latents) -> list[Change]:
+    """The change in every second that both versions have, the last one perhaps shorter. Both are of one kind.
+
+    Audio is compared as stereo waveforms at the rate of `after`.
+    """
+    if isinstance(before, Audio) and isinstance(after, Audio):
+        rate: float = after.sample_rate
+        old, new = stereo(at_rate(before, after.sample_rate)).samples, stereo(after).samples
+    else:
+        assert isinstance(before, Latents)
+        assert isinstance(after, Latents)
+        rate, old, new = MODEL_RATE / SAMPLES_PER_FRAME, before.array, after.array
+    steps = min(old.shape[-1], new.shape[-1])
+    edges = [min(round(second * rate), steps) for second in range(math.ceil(steps / rate) + 1)]
+    parts = [slice(start, end) for start, end in itertools.pairwise(edges)]
+    changes = (_change(old[..., part], new[..., part], rate) for part in parts)
+    return [change for change in changes if change is not None]
 
 
 def _compare(

@@ -62,7 +62,7 @@ def png(audio: Audio, title: str = "") -> bytes:
     seconds = max(audio.seconds, 1 / audio.sample_rate)
     for channel in range(channels):
         axes = figure.add_subplot(grid[channel, 0])
-        _draw_wave(axes, drawn.samples[channel], seconds, "" if channels == 1 else "LR"[channel])
+        draw_wave(axes, drawn.samples[channel], seconds, "" if channels == 1 else "LR"[channel])
     axes = figure.add_subplot(grid[channels, 0])
     image = _draw_spectrogram(axes, drawn, seconds)
     bar = figure.colorbar(image, cax=figure.add_subplot(grid[channels, 1]))
@@ -89,7 +89,7 @@ def strip(audio: Audio, columns: int = 600, rows: int = 140) -> bytes:
     return stream.getvalue()
 
 
-def _draw_wave(axes: Axes, samples: FloatArray, seconds: float, name: str) -> None:
+def draw_wave(axes: Axes, samples: FloatArray, seconds: float, name: str) -> None:
     """Draw the envelope of one channel and mark samples at full scale."""
     low, high = _envelope(samples)
     times = (np.arange(len(low)) + 0.5) / max(len(low), 1) * seconds
@@ -99,7 +99,7 @@ def _draw_wave(axes: Axes, samples: FloatArray, seconds: float, name: str) -> No
     axes.set(xlim=(0, seconds), ylim=(-1.05, 1.05), yticks=[-1, 0, 1])
     axes.set_ylabel(name, rotation=0, color=INK, labelpad=6, va="center")
     axes.axhline(0, color=FAINT, linewidth=0.6, zorder=0)
-    _style(axes)
+    style_axes(axes)
     axes.tick_params(bottom=False, labelbottom=False)
 
 
@@ -113,11 +113,12 @@ def _draw_spectrogram(axes: Axes, audio: Audio, seconds: float) -> Any:
     axes.set_yticks([float(_mel(tick * 1000) / _mel(highest)) for tick in ticks], [f"{tick:g}" for tick in ticks])
     axes.set_ylabel("frequency (kHz)", color=INK)
     axes.set_xlabel("time (s)", color=INK)
-    _style(axes)
+    style_axes(axes)
     return image
 
 
-def _style(axes: Axes) -> None:
+def style_axes(axes: Axes) -> None:
+    """Give axes the look that pictures of songs share."""
     axes.tick_params(labelsize=9, colors=INK, length=3)
     for side in axes.spines.values():
         side.set_visible(False)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from acestep_flows.cli.json_output import json_option, print_json
 from acestep_flows.settings import read_settings
 from acestep_flows.weights.choose import choose_weights
 
@@ -15,7 +16,25 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 
 @click.group()
 def adapter() -> None:
-    """Inspect, merge and convert LoRA adapters."""
+    """List, inspect, merge and convert LoRA adapters."""
+
+
+@adapter.command("list")
+@click.option("--checkpoint", metavar="DIR|ORG/NAME", help="The checkpoint that they are for.")
+@json_option
+def list_installed(checkpoint: str | None, as_json: bool) -> None:
+    """List the adapters that --set adapter= takes by name, and the control branches, of the weights at hand."""
+    extras = choose_weights(read_settings(), checkpoint).open().extras
+    kinds: tuple[tuple[str, list[str]], ...] = (
+        ("adapters", extras.names("adapters")),
+        ("controls", extras.names("controls")),
+    )
+    if as_json:
+        print_json(dict(kinds))
+        return
+    for kind, names in kinds:
+        click.echo(f"{kind}: {', '.join(names) or 'none'}")
+    click.echo(f"One more is installed as {extras.folders[0]}/adapters/NAME/pytorch_lora_weights.safetensors.")
 
 
 @adapter.command()

@@ -14,6 +14,7 @@ import click
 from acestep_flows import __version__
 from acestep_flows.cli.adapter import adapter
 from acestep_flows.cli.bulk import bulk
+from acestep_flows.cli.compare import compare
 from acestep_flows.cli.completion import GRAPH
 from acestep_flows.cli.encode import encode
 from acestep_flows.cli.graphs import graph, graphs, stages
@@ -36,7 +37,7 @@ from acestep_flows.cli.owners import adopt, usage
 from acestep_flows.cli.serving import COMMANDS
 from acestep_flows.cli.studio import studio
 from acestep_flows.cli.submit import submit
-from acestep_flows.cli.terminal import EXIT_CODES_HELP, Commands, interruptible, quiet_libraries
+from acestep_flows.cli.terminal import EXIT_CODES_HELP, Commands, interruptible, notes_shown, quiet_libraries
 from acestep_flows.cli.training import train
 from acestep_flows.lazy_imports import leave_objects_at_exit
 from acestep_flows.settings import read_settings
@@ -74,7 +75,7 @@ def cli(traceback: bool) -> None:
     metavar="SECONDS",
     help="Stop the run after this many seconds.",
 )
-@click.option("--quiet", is_flag=True, help="No progress and no summary.")
+@click.option("--quiet", is_flag=True, help="No progress, notes and summary: only warnings and errors.")
 @json_option
 @library_option
 @session_options()
@@ -98,14 +99,15 @@ def run(
     from acestep_flows.outputs import check_kept, check_stem
     from acestep_flows.storage import check_folder
 
-    planned = planned_by_options(graph, folders, assignments, recipe, sources)
-    check_kept(planned.plan, keep)
-    if stem:
-        check_stem(stem)
-    check_folder(out)
-    with open_session(deadline=deadline, **session_options) as session:
-        result = _run(session, planned, quiet)
-        files = result.save(out, name=stem or None, format=format, keep=keep)
+    with notes_shown(not quiet):
+        planned = planned_by_options(graph, folders, assignments, recipe, sources, quiet=quiet)
+        check_kept(planned.plan, keep)
+        if stem:
+            check_stem(stem)
+        check_folder(out)
+        with open_session(deadline=deadline, quiet=quiet, **session_options) as session:
+            result = _run(session, planned, quiet)
+            files = result.save(out, name=stem or None, format=format, keep=keep)
     if as_json:
         print_json(run_facts(result, files))
         return
@@ -117,7 +119,7 @@ def run(
 @cli.command()
 @click.argument("file", type=FILE)
 @sources_option
-@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--quiet", is_flag=True, help="No progress and no notes.")
 @session_options(cache="off")
 @json_option
 def replay(file: Path, sources: tuple[Path, ...], quiet: bool, as_json: bool, **session_options: Any) -> None:
@@ -125,12 +127,12 @@ def replay(file: Path, sources: tuple[Path, ...], quiet: bool, as_json: bool, **
     from acestep_flows.cli.listing import comparison_lines
     from acestep_flows.cli.replay_job import planned_again, recipe_of
     from acestep_flows.graph.execution.disk_cache import DiskStore
-    from acestep_flows.graph.records.replay import compare
+    from acestep_flows.graph.records import replay as replays
 
     recipe = recipe_of(file)
     planned = planned_again(recipe, str(file), sources, DiskStore(read_settings().results))
-    with open_session(**session_options) as session:
-        comparison = compare(recipe, _run(session, planned, quiet).recipe)
+    with notes_shown(not quiet), open_session(quiet=quiet, **session_options) as session:
+        comparison = replays.compare(recipe, _run(session, planned, quiet).recipe)
     if as_json:
         print_json(comparison_content(comparison))
     else:
@@ -214,7 +216,7 @@ def doctor(checkpoint: str | None, lyric_vocab: Path | None, as_json: bool) -> N
         raise click.exceptions.Exit(1)
 
 
-for command in (*COMMANDS, adapter, adopt, bulk, encode, graph, graphs, stages, studio, submit, train, usage):
+for command in (*COMMANDS, adapter, adopt, bulk, compare, encode, graph, graphs, stages, studio, submit, train, usage):
     cli.add_command(command)
 
 

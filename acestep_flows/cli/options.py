@@ -107,14 +107,19 @@ def open_session(
     compile: bool,
     cache: str,
     deadline: float | None = None,
+    quiet: bool = False,
 ) -> Session:
-    """The session that the options describe. Says on stderr which weights it took, where none were named."""
+    """The session that the options describe. Says on stderr which weights it took, where none were named.
+
+    Args:
+        quiet: say nothing.
+    """
     from acestep_flows.model.placement import choose_placement
     from acestep_flows.session import Session
 
     weights = choose_weights(read_settings(), checkpoint, lyric_vocab)
     session = Session(weights, choose_placement(device, dtype, compile), cache=cache, deadline=deadline)
-    if weights.origin != "argument":
+    if weights.origin != "argument" and not quiet:
         click.echo(f"weights: {weights}", err=True)
     return session
 
@@ -132,16 +137,22 @@ def planned_by_options(
     assignments: Sequence[str],
     recipe: Path | None,
     sources: Sequence[Path],
+    *,
+    quiet: bool = False,
 ) -> PlannedRun:
-    """The plan of a graph that is named, or of a recipe's own graph; inputs from --set and from the recipe."""
+    """The plan of a graph that is named, or of a recipe's own graph; inputs from --set and from the recipe.
+
+    Args:
+        quiet: do not say what the recipe gave.
+    """
     if recipe is not None:
-        return planned_from(recipe, name, folders, assignments, sources)
+        return planned_from(recipe, name, folders, assignments, sources, quiet=quiet)
     if name is None:
         raise click.UsageError(NO_GRAPH)
-    return planned_run(name, folders, assignments)
+    return planned_run(name, folders, assignments, quiet=quiet)
 
 
-def planned_run(name: str, folders: Sequence[Path], assignments: Sequence[str]) -> PlannedRun:
+def planned_run(name: str, folders: Sequence[Path], assignments: Sequence[str], *, quiet: bool = False) -> PlannedRun:
     """The plan of a graph, with its inputs from --set."""
     from acestep_flows.cli.set_inputs import InputForms
     from acestep_flows.input_reader import InputReader
@@ -149,13 +160,19 @@ def planned_run(name: str, folders: Sequence[Path], assignments: Sequence[str]) 
 
     scope = read_scope(name, folders)
     reader, forms = InputReader(), InputForms.of(scope.graph.inputs)
-    inputs = forms.read(reader, assignments, complete=True)
+    inputs = forms.read(reader, assignments, complete=True, quiet=quiet)
     with forms.echoing(reader):
         return plan_run(scope, inputs, reader.files)
 
 
 def planned_from(
-    file: Path, name: str | None, folders: Sequence[Path], assignments: Sequence[str], sources: Sequence[Path]
+    file: Path,
+    name: str | None,
+    folders: Sequence[Path],
+    assignments: Sequence[str],
+    sources: Sequence[Path],
+    *,
+    quiet: bool = False,
 ) -> PlannedRun:
     """The plan of a run that begins with the recipe in `file`; --set wins. Says on stderr what the recipe gave."""
     from acestep_flows.cli.set_inputs import InputForms
@@ -169,11 +186,13 @@ def planned_from(
     store = DiskStore(read_settings().results)
     start = start_from(file, graph, folders, sources=sources, store=store, advice=BY_INPUT)
     reader, forms = InputReader(), InputForms.of(start.scope.graph.inputs)
-    inputs, carried = start.inputs(forms.read(reader, assignments))
+    inputs, carried = start.inputs(forms.read(reader, assignments, quiet=quiet))
     forms.refuse_missing(inputs)
-    click.echo(f"from {file}: {start.scope.graph.name} with {', '.join(carried.inputs) or 'nothing of it'}", err=True)
+    if not quiet:
+        taken = ", ".join(carried.inputs) or "nothing of it"
+        click.echo(f"from {file}: {start.scope.graph.name} with {taken}", err=True)
     with forms.echoing(reader):
-        return plan_run(start.scope, inputs, reader.files | start.files, start.recipe.notes)
+        return plan_run(start.scope, inputs, reader.files | start.files, start.told)
 
 
 def print_lines(lines: Iterable[object]) -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from acestep_flows.input_reader import InputReader
 
 _NUMBERS = ("int", "float", "seed")
+
+ADVICE = {"adapter": "; acestep-flows adapter list shows the names, a LoRA's own file or folder will do, too"}
+"""What to say of a missing input beside how it is written."""
 _PLAIN_SPAN = re.compile(r"[\d.]+[:-][\d.]*")
 
 
@@ -64,11 +67,14 @@ class InputForms:
             partial(suggestion, declared),
         )
 
-    def read(self, reader: InputReader, assignments: Sequence[str], *, complete: bool = False) -> dict[str, Any]:
+    def read(
+        self, reader: InputReader, assignments: Sequence[str], *, complete: bool = False, quiet: bool = False
+    ) -> dict[str, Any]:
         """The inputs that --set options give. How lists of texts were divided is told on stderr.
 
         Args:
             complete: whether nothing else gives inputs, so that those without default may not be missing.
+            quiet: tell nothing on stderr.
 
         Raises:
             InputError: inputs are unknown, given twice, missing, cannot be read, or have wrong values: all of these.
@@ -77,7 +83,7 @@ class InputForms:
 
         reader.know(self.suggest, self.advanced)
         inputs, faults = reader.collect(assignments, self.types, self.units)
-        for note in reader.notes:
+        for note in () if quiet else reader.notes:
             click.echo(note, err=True)
         faults += [self.as_typed(fault, reader) for fault in value_faults(self.checked, inputs)]
         if complete:
@@ -130,7 +136,7 @@ class InputForms:
         faults = []
         for name in missing:
             song = next((path for path, inputs in songs.items() if name in inputs), "")
-            more = f", or take the song as --from {song}, whose recipe has it" if song else ""
+            more = f", or take the song as --from {song}, whose recipe has it" if song else ADVICE.get(name, "")
             faults.append(InputError(f"missing; give it as --set {form_of(self.types[name], name)}{more}", where=name))
         return faults
 

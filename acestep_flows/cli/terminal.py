@@ -175,6 +175,19 @@ class _Logged(logging.Handler):
 
 
 @contextmanager
+def notes_shown(shown: bool) -> Iterator[None]:
+    """Whether notes go to stderr; warnings always do."""
+    log = logging.getLogger(PLANS)
+    before = log.level
+    if not shown:
+        log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+@contextmanager
 def warnings_on(file: TextIO) -> Iterator[None]:
     """Our own warnings go to `file` in place of stderr."""
     shown = [handler for handler in logging.getLogger("acestep_flows").handlers if isinstance(handler, _Logged)]

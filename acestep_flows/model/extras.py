@@ -21,7 +21,7 @@ Kind = Literal["adapters", "controls"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _WORD = {"adapters": "adapter", "controls": "control branch"}
-_PATH = "; or the path of a folder with pytorch_lora_weights.safetensors"
+_PATH = "; or the path of a LoRA's file or folder; acestep-flows train makes one"
 _UNPUBLISHED = "; none are published for stemgen and singing2accompaniment, they have to be trained"
 
 
@@ -55,14 +55,17 @@ class Extras:
                 raise InputError(f"{name!r}", where=word, allowed="a name of letters, digits, '.', '_' and '-'")
             path = user_path(name, word)
             if not path.exists():
-                raise CheckpointError(f"nothing at {name}", where=word, allowed="a name, or a folder with its weights")
+                allowed = f"a file or folder with its weights, or a name: {self._installed(kind)}"
+                raise CheckpointError(f"nothing at {name}", where=word, allowed=allowed)
             return path
         for folder in self.folders:
             if (extra := folder / kind / name).is_dir():
                 return extra
-        installed = ", ".join(self.names(kind)) or "none are installed"
         hint = _UNPUBLISHED if kind == "controls" else _PATH if self.paths else ""
-        raise CheckpointError(f"no weights for {word} {name!r}", where=word, allowed=installed + hint)
+        raise CheckpointError(f"no weights for {word} {name!r}", where=word, allowed=self._installed(kind) + hint)
+
+    def _installed(self, kind: Kind) -> str:
+        return ", ".join(self.names(kind)) or "none are installed"
 
     def names(self, kind: Kind) -> list[str]:
         """The names of all installed extras of `kind`, sorted."""

@@ -11,6 +11,7 @@ from acestep_flows.errors import InputError
 from acestep_flows.graph.language.syntax import Graph
 from acestep_flows.graph.language.wording import clip
 from acestep_flows.recipes.stored_recipe import FileInput, StoredRecipe
+from acestep_flows.stages.lengths import length_warning
 from acestep_flows.stages.ports import PortType
 from acestep_flows.storage import file_sha256
 from acestep_flows.value_file import read_value
@@ -21,6 +22,9 @@ OF_THE_EDIT = frozenset(
     | {"edits", "new_tags", "new_lyrics"}
 )
 """Inputs that say how a song was changed, not what it is now. The next change has its own."""
+
+SIDES = ("left", "right")
+"""How many seconds an extension adds."""
 
 DURATION, SEED = "duration", "seed"
 """What a song has that is made of noise alone."""
@@ -54,6 +58,20 @@ class CarriedOver:
         if value is not None:
             self.left.setdefault(reason, []).append(f"{name} {_brief(value)}")
 
+    def told_lengths(self) -> frozenset[str]:
+        """What was told of the lengths among the inputs when they were given first, in all forms in which it is told.
+
+        A length that a user has not given anew needs no second note.
+        """
+        exact = bool(self.inputs.get("exact_length"))
+        lengths = {name: self.inputs.get(name) for name in (DURATION, *SIDES)}
+        numbers = {name: value for name, value in lengths.items() if isinstance(value, (int, float))}
+        warnings = {name: length_warning(seconds, exact) for name, seconds in numbers.items()}
+        forms = [
+            form for name, warning in warnings.items() if warning is not None for form in (warning, warning.of(name))
+        ]
+        return frozenset(text for form in forms for text in (str(form), form.plain))
+
     def lines(self, recipe: StoredRecipe) -> list[str]:
         """What is told to the user: what was not taken over, then notes."""
         left = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in self.left.items())
@@ -85,12 +103,12 @@ def carry_over(recipe: StoredRecipe, graph: Graph, given: Collection[str], *, ag
         if name in given or value is None:
             continue
         if source is not None and (name in OF_THE_EDIT or isinstance(value, FileInput)):
-            carried.leave(name, value, f"of the {recipe.graph} that made the song")
-        elif source is not None and name == "duration" and name not in graph.inputs:
+            continue  # of the edit before, as everybody expects
+        if source is not None and name == "duration" and name not in graph.inputs:
             continue  # the source has it
-        elif name == SEED and name not in graph.inputs and "seeds" in graph.inputs:
+        if name == SEED and name not in graph.inputs and "seeds" in graph.inputs:
             continue  # the graph makes other takes, of seeds of its own
-        elif reason := _refusal(name, value, graph, again=again):
+        if reason := _refusal(name, value, graph, again=again):
             carried.leave(name, value, reason)
         else:
             carried.inputs[name] = value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -84,7 +84,7 @@ def plan_run(
 
     Args:
         files: digest of an input value to the path it was read from.
-        known: notes that were told when the song of the inputs was made.
+        known: notes that were told when the song of the inputs was made; none of them is told again.
 
     Raises:
         InputError: an input is unknown, missing, of the wrong type or out of range.
@@ -96,9 +96,10 @@ def plan_run(
         return drawn[where]
 
     plan = lay_out(scope, inputs, draw)
+    told = notes_of_sources(plan.inputs, (files or {}).values()) | frozenset(known)
+    plan = replace(plan, warnings=tuple(note for note in plan.warnings if note not in told))
     log_notes(plan.warnings)
     unknown = {where: seed for where, seed in drawn.items() if "." not in where or where not in inputs}
-    told = notes_of_sources(plan.inputs, (files or {}).values()) | frozenset(known)
     return PlannedRun(plan, graph_content(scope), files or {}, unknown, told)
 
 

@@ -34,6 +34,7 @@ class RecipeStart:
         folders: where to look for files that the recipe names.
         store: stored results, in which they are found by content.
         advice: how to give a file that is not found; `{name}` is its input.
+        files, told: after `inputs`: digests of values to the paths of their files, and notes that were told before.
     """
 
     recipe: StoredRecipe
@@ -43,6 +44,7 @@ class RecipeStart:
     store: DiskStore | None = None
     advice: str = FROM_PYTHON
     files: dict[str, str] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set)
 
     def inputs(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], CarriedOver]:
         """The given inputs, and those of the recipe that are not given. What is not taken over is logged.
@@ -57,6 +59,7 @@ class RecipeStart:
         finder = SourceFinder(reader, Path(self.recipe.where).parent, self.folders, self.store, self.advice)
         filled = finder.inputs(carried.inputs)
         self.files.update(reader.files)
+        self.told.update(self.recipe.notes, carried.told_lengths())
         return {**filled, **given}, carried
 
 
@@ -113,4 +116,4 @@ def plan_request(
     if start is not None:
         values, _ = start.inputs(values)
         files |= start.files
-    return plan_run(scope, values, files, start.recipe.notes if start is not None else ())
+    return plan_run(scope, values, files, start.told if start is not None else ())

@@ -21,7 +21,7 @@ class NamedReport:
     """A report among the outputs of a run.
 
     Attributes:
-        name: of the output, with its number in a list: `reports[2]`.
+        name: of the output; in a list what it is about: `edit 2 of 3`.
         node: what made it.
     """
 
@@ -62,10 +62,16 @@ def _reports(plan: Plan, outputs: Mapping[str, Any]) -> Iterator[NamedReport]:
         elif isinstance(content, (list, tuple)):
             for i, part in enumerate(content):
                 inner = binding[i] if isinstance(binding, (list, tuple)) and len(binding) == len(content) else binding
-                yield from walk(f"{name}[{i}]", part, inner)
+                part_name = f"{_noun(part)} {i + 1} of {len(content)}" if isinstance(part, Report) else f"{name}[{i}]"
+                yield from walk(part_name, part, inner)
 
     for name, content in outputs.items():
         yield from walk(name, content, plan.outputs.get(name))
+
+
+def _noun(report: Report) -> str:
+    """What a report among several is about."""
+    return {"edit": "edit", "repaint": "part", "extend": "part"}.get(str(report.entries.get("task")), "song")
 
 
 def _steps_line(report: NamedReport, *, several: bool) -> str:

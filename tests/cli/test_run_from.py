@@ -175,3 +175,26 @@ def test_an_edit_of_latents_keeps_the_sound_of_the_file(invoke: Invoke) -> None:
     same = round(0.1 * 48_000)
     assert np.array_equal(after[:, :same], before[:, :same])
     assert not np.array_equal(after, before)
+
+
+def test_a_length_is_told_where_it_is_given_and_not_again(invoke: Invoke) -> None:
+    def noted(*args: object) -> list[str]:
+        result = invoke("run", *args)
+        assert result.exit_code == 0, result.output
+        return [line for line in result.stderr.splitlines() if " s asked" in line]
+
+    assert len(noted("text2music", *QUICK, "--set", "seed=8", "--name", "new")) == 1
+    assert noted("retake", "--from", "outputs/new.wav", "--set", "variance=0.3", "--name", "take") == []
+    assert noted("--from", "outputs/take.wav") == []
+    longer = ["--from", "outputs/take.wav", "--set", "right=0.5", "--name", "longer"]
+    assert len(noted("extend", *longer)) == 1, "these seconds are new"
+    assert len(noted("text2music", "--from", "outputs/take.wav", "--set", "duration=2")) == 1
+    assert len(noted("extend", *[part.replace("take", "longer") for part in longer])) == 1
+
+
+def test_quiet_says_nothing_at_all(invoke: Invoke) -> None:
+    for args in (["text2music", *QUICK, "--set", "seed=7"], ["retake", "--from", "outputs/song.wav"]):
+        result = invoke("run", *args, "--quiet")
+        assert (result.exit_code, result.stderr) == (0, "")
+    assert invoke("replay", "outputs/song.wav", "--quiet").stderr == ""
+    assert "note: " in invoke("run", "text2music", *QUICK).stderr, "notes are back"

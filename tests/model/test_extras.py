@@ -47,3 +47,12 @@ def test_paths_can_be_turned_off(folders: list[Path], name: str) -> None:
 def test_a_blank_name_is_refused(folders: list[Path], name: str) -> None:
     with pytest.raises(InputError, match="a name of letters"):
         Extras(folders).find("adapters", name)
+
+
+def test_whoever_lacks_an_adapter_is_told_which_there_are_and_how_to_get_one(folders: list[Path]) -> None:
+    with pytest.raises(CheckpointError) as by_name:
+        Extras(folders).find("adapters", "rpa")
+    assert by_name.value.allowed == "rap, voice; or the path of a LoRA's file or folder; acestep-flows train makes one"
+    with pytest.raises(CheckpointError) as by_path:
+        Extras(folders).find("adapters", "./rpa")
+    assert by_path.value.allowed == "a file or folder with its weights, or a name: rap, voice"

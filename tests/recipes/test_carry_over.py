@@ -15,7 +15,7 @@ from acestep_flows.errors import InputError
 from acestep_flows.graph.language.parse import parse
 from acestep_flows.graph.language.syntax import Graph
 from acestep_flows.graph.library import load
-from acestep_flows.recipes.carry_over import carry_over, song_file
+from acestep_flows.recipes.carry_over import CarriedOver, carry_over, song_file
 from acestep_flows.recipes.stored_recipe import FileInput, StoredRecipe
 from acestep_flows.stages.ports import PortType
 from acestep_flows.value_file import encode_value
@@ -136,9 +136,16 @@ def test_the_next_edit_has_its_own_span_and_variance() -> None:
     inputs, told = carried(PAINTED, "repaint")
     assert inputs["source"] == FileInput("audio", "", ("outputs/song.wav",))
     assert inputs.keys() == {"source", "tags", "lyrics", "seed", "steps"}
-    assert told == (
-        "not taken over: source first.wav, span 1:2, retake_seed 4, variance 0.5 (of the repaint that made the song)"
-    )
+    assert told == "", "everybody expects it"
+
+
+def test_what_was_told_of_a_length_is_known_in_every_form() -> None:
+    known = CarriedOver({"duration": 12, "right": 3.0, "left": 0, "seed": 7}).told_lengths()
+    assert "12.00 s of the 12 s asked, in whole frames" not in known
+    assert "11.98 s of the 12 s asked, in whole frames" in known
+    assert "right: 2.97 s of the 3 s asked, in whole frames; exact_length=true makes all of it" in known
+    assert not any("left" in note or "of the 0 s" in note for note in known)
+    assert CarriedOver({"duration": 12, "exact_length": True}).told_lengths() == frozenset()
 
 
 def test_the_own_graph_again_has_everything() -> None:

@@ -130,3 +130,12 @@ def test_a_repaint_tells_seed_steps_and_change(session: Session) -> None:
     assert steps == "2 of 4 steps: variance 0.5 starts from the song and skips the first 2"
     assert change.startswith("outside the span: latents the same")
     assert ". Inside: latents " in change
+
+
+def test_edits_of_a_chain_are_told_apart() -> None:
+    node = PlanNode("made", "edit", {}, params=SimpleNamespace(steps=20, minimum=0.5))  # type: ignore[arg-type]
+    outputs = {"reports": [Report({"task": "edit", "steps": steps}) for steps in (10, 9)]}
+    plan = Plan("g", "", {}, {"made": node}, {"reports": NodeOutput("made", "report")})
+    first, second = summary_lines(plan, outputs, {})
+    assert first.startswith("edit 1 of 2: 10 of 20 steps: minimum 0.5")
+    assert second.startswith("edit 2 of 2: 9 of 20 steps")

@@ -292,7 +292,10 @@ class Executor:
         mode: Any = record.cache
         every = record.preview_every or 0
         maker = PreviewMaker(home, scheduler, work.lease, self._files, work.journal.add_preview, self._preview_seconds)
-        options = Options(mode, deadline, on_event=work.journal.add_event, preview_every=every, on_preview=maker.take)
+        listen = work.journal.add_event
+        options = Options(
+            mode, deadline, on_event=listen, preview_every=every, on_preview=maker.take, late=_late(record)
+        )
         work.run = PlanRun(scheduler, plan, options)
         if work.cancelled:
             raise Cancelled("the run was cancelled")

@@ -41,6 +41,7 @@ class Options:
     Attributes:
         mode: how the cache is used.
         deadline: seconds from the start after which the run is stopped at the next step boundary.
+        late: what is said then; empty: that the run took so long.
         keep_going: after a failure, still make the outputs that do not depend on it, instead of stopping.
         on_event: called on the event loop's thread, in order; must not raise and must not block.
         preview_every: steps between previews of nodes that sample; 0: none. Results do not depend on it. A node that is
@@ -54,6 +55,7 @@ class Options:
     on_event: Callable[[Event], None] = ignore_event
     preview_every: int = 0
     on_preview: Callable[[SongPreview], None] = ignore_preview
+    late: str = ""
 
     def __post_init__(self) -> None:
         if self.deadline is not None and not math.isfinite(self.deadline):

@@ -91,7 +91,8 @@ def test_estimates_are_for_the_length_of_the_song(tmp_path: Path) -> None:
         assert estimate.seconds == pytest.approx(seconds)
         assert estimate.nbytes == nbytes
     without = again.estimate("sample", "cpu", 10)
-    assert without is not None and without.seconds == 5.0, "without a length, calls count as they were"
+    assert without is not None
+    assert without.seconds == 5.0, "without a length, calls count as they were"
 
 
 def test_calls_of_before_count_as_they_were(tmp_path: Path) -> None:
@@ -108,5 +109,6 @@ def test_a_run_records_the_length_of_its_music() -> None:
         numerics, timings = scheduler.runner.numerics(Step), scheduler.timings
     for stage in ("make", "mix"):
         asked, twice = (timings.estimate(stage, numerics, None, length) for length in (9.2880, 18.576))
-        assert asked is not None and twice is not None
+        assert asked is not None
+        assert twice is not None
         assert twice.seconds == pytest.approx(2 * asked.seconds, rel=0.01)
