@@ -31,6 +31,20 @@ def _restore(kind: type[FlowsError], args: tuple[Any, ...], fields: dict[str, An
     return error
 
 
+def _field_in(where: str) -> str:
+    """The field of a place. In a graph it stands behind the node: `node takes[1], span`."""
+    return where.partition(", ")[2] if where.startswith("node ") else where
+
+
+def node_of(error: BaseException) -> str:
+    """The node to blame: the node of a stage error, or the one in an input error's `where`; empty without one."""
+    where = getattr(error, "where", "")
+    if isinstance(where, str) and where.startswith("node "):
+        return where.removeprefix("node ").partition(",")[0]
+    node = getattr(error, "node", "")
+    return node if isinstance(node, str) else ""
+
+
 class InputError(FlowsError):
     """A value from outside is not usable.
 
@@ -49,7 +63,7 @@ class InputError(FlowsError):
     faults: tuple[InputError, ...] = ()
 
     def __init__(self, what: str, *, where: str = "", allowed: str = "", field: str = "") -> None:
-        self.what, self.where, self.allowed, self.field = what, where, allowed, field or where
+        self.what, self.where, self.allowed, self.field = what, where, allowed, field or _field_in(where)
         prefix = f"{where}: " if where else ""
         suffix = f" (allowed: {allowed})" if allowed else ""
         super().__init__(f"{prefix}{what}{suffix}")
@@ -99,10 +113,19 @@ class NotFound(FlowsError):
 
 
 class Conflict(FlowsError):
-    """The request contradicts an earlier one: an idempotency key that was used for something else."""
+    """The request contradicts an earlier one: an idempotency key that was used for something else.
+
+    Args:
+        what: the contradiction.
+        field: of the request that has it, if there is one.
+    """
 
     code = "conflict"
     status = 409
+
+    def __init__(self, what: str, *, field: str = "") -> None:
+        self.what, self.field = what, field
+        super().__init__(what)
 
 
 class ChangedJob(Conflict):

@@ -16,6 +16,7 @@ from acestep_flows.stages.ports import PortType
 from acestep_flows.values import MUSIC, Value
 from acestep_flows.wording import quantities, text_lists
 from acestep_flows.wording.forms import written_form
+from acestep_flows.wording.places import refuse_elsewhere
 from acestep_flows.wording.text_file import expanded, read_text_file
 from acestep_flows.wording.typed_text import likely_mistakes, with_line_breaks
 
@@ -155,6 +156,7 @@ class InputReader:
         """
         from acestep_flows.value_file import form_of_music, read_value
 
+        refuse_elsewhere(path, name)
         file = expanded(path, name)
         form = form_of_music(file) if kind == MUSIC else kind
         if form == "audio":

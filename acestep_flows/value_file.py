@@ -38,6 +38,13 @@ _FIELD_TYPES: dict[str, tuple[type, ...]] = {
 """The JSON of a field, by the annotation of the field. Annotations of arrays are not among them."""
 
 
+DAMAGED = "damaged: it is no whole safetensors file"
+
+
+class _Damaged(ValueError):
+    """What is wrong with a file, in words for its user. Errors of libraries are in their own words."""
+
+
 def encode_value(value: Value) -> bytes:
     """The bytes of a file with `value`."""
     from safetensors.numpy import save
@@ -81,10 +88,11 @@ def read_value(path: Path, kind: str, name: str) -> Value:
             arrays: dict[str, NDArray[Any]] = {key: file.get_tensor(key) for key in header}
         value = unpack(kind, arrays, fields)
         if metadata.get("digest", value.digest) != value.digest:
-            raise ValueError("its content is not the one it was written with (its digest differs)")
+            raise _Damaged("its content is not the one it was written with (its digest differs)")
         return value
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        own_words = str(error) if isinstance(error, _Damaged) else DAMAGED
+        reason = getattr(error, "strerror", None) or own_words
         allowed = f"a file with {kind}, as `run --keep` writes it"
         raise InputError(f"cannot read {path}: {reason[:200]}", where=name, allowed=allowed) from None
 
@@ -92,16 +100,19 @@ def read_value(path: Path, kind: str, name: str) -> Value:
 def _header(path: Path) -> dict[str, Any]:
     """The header of a safetensors file; raises OSError, ValueError or RecursionError."""
     if not stat.S_ISREG(path.stat().st_mode):
-        raise ValueError("not a plain file")  # a pipe may never end, and a device neither
+        raise _Damaged("not a plain file")  # a pipe may never end, and a device neither
     with path.open("rb") as file:
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
         if not 2 <= length <= MAX_HEADER_BYTES:
-            raise ValueError("not a safetensors file")
+            raise _Damaged("not a safetensors file")
         text = file.read(length)
-    header = json.loads(text)
+    try:
+        header = json.loads(text)
+    except ValueError:
+        raise _Damaged(DAMAGED) from None
     if len(text) < length or not isinstance(header, dict) or not isinstance(header.get("__metadata__", {}), dict):
-        raise ValueError("damaged: its header is not one of a safetensors file")
+        raise _Damaged("damaged: its header is not one of a safetensors file")
     return header
 
 
@@ -111,27 +122,27 @@ def _check_arrays(header: Mapping[str, Any], kind: str) -> None:
     size = 0
     for name, entry in header.items():
         if name not in fields:
-            raise ValueError(f"{kind} has no array {name[:60]!r}")
+            raise _Damaged(f"{kind} has no array {name[:60]!r}")
         shape, (begin, end) = entry["shape"], entry["data_offsets"]
         if entry["dtype"] not in _NUMBERS:
-            raise ValueError(f"{name} is of type {str(entry['dtype'])[:20]}, where float32 is written")
+            raise _Damaged(f"{name} is of type {str(entry['dtype'])[:20]}, where float32 is written")
         if not math.prod(shape):
-            raise ValueError(f"{name} is empty")
+            raise _Damaged(f"{name} is empty")
         size += end - begin
     if size > MAX_VALUES_BYTES:
-        raise ValueError(f"{size} bytes, where one value has at most {MAX_VALUES_BYTES}")
+        raise _Damaged(f"{size} bytes, where one value has at most {MAX_VALUES_BYTES}")
 
 
 def _check_fields(fields: Any, kind: str) -> None:
     """Refuse fields that are not of the type that a value of this kind has."""
     if not isinstance(fields, dict):
-        raise ValueError("its fields are not a map")
+        raise _Damaged("its fields are not a map")
     for field in dataclasses.fields(Value.kinds[kind]):
         allowed = _FIELD_TYPES.get(str(field.type))
         if field.name not in fields or allowed is None:
             continue
         found = fields[field.name]
         if not isinstance(found, allowed) or (isinstance(found, bool) and bool not in allowed):
-            raise ValueError(f"field {field.name} is a {type(found).__name__}")
+            raise _Damaged(f"field {field.name} is not of the type it is written with")
         if isinstance(found, list) and not all(isinstance(part, str) for part in found):
-            raise ValueError(f"field {field.name} is not a list of texts")
+            raise _Damaged(f"field {field.name} is not a list of texts")

@@ -17,7 +17,10 @@ from acestep_flows.errors import (
     Overloaded,
     Problem,
     StageError,
+    node_of,
 )
+from acestep_flows.graph.execution.node_error import at_node
+from acestep_flows.graph.planning.plan import PlanNode
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, FlowsError)]
 
@@ -64,3 +67,14 @@ def test_errors_cross_processes_whole(error: FlowsError) -> None:
 def test_every_kind_has_a_code_and_a_status(kind: type[FlowsError]) -> None:
     assert kind.code.replace("_", "").isalpha()
     assert 400 <= kind.status < 600
+
+
+def test_a_fault_in_a_node_has_the_field_and_the_node() -> None:
+    error = InputError("5", where="node takes[1], span", allowed="4:7")
+    assert (error.field, node_of(error)) == ("span", "takes[1]")
+    assert (InputError("x", where="node take").field, node_of(InputError("x", where="tags"))) == ("", "")
+    inside = at_node(InputError("60 s", where="init_noise.duration"), PlanNode("noise", "init_noise", {}))
+    assert isinstance(inside, InputError)
+    assert (inside.field, node_of(inside)) == ("duration", "noise")
+    assert str(inside) == "node noise, init_noise.duration: 60 s"
+    assert node_of(StageError("take", "sample", ValueError("x"))) == "take"

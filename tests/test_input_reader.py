@@ -162,3 +162,16 @@ def test_what_is_neither_audio_nor_latents_is_refused(tmp_path: Path, name: str,
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=message):
         InputReader().read(str(tmp_path / name), PortType("music"), "source")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("https://example.org/a.wav", "is a URL, and nothing is downloaded .*download it first"),
+        (f"run-{'0' * 26}/audio", "is the output of a run on a server .*fetch-output run-0+ writes it; submit"),
+    ],
+)
+def test_music_that_is_elsewhere_is_told_how_to_give(text: str, told: str) -> None:
+    for kind in ("audio", "music", "latents"):
+        with pytest.raises(InputError, match=f"^source: .*{told}"):
+            InputReader().read(text, PortType(kind), "source")

@@ -187,3 +187,21 @@ def test_mutated_files_are_read_or_refused(tmp_path: Path) -> None:
         form_of_music(path)
         with contextlib.suppress(InputError):
             read_value(path, kind, "source")
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
+def test_what_is_wrong_is_not_told_in_the_words_of_libraries(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "value.safetensors"
+    path.write_bytes(content)
+    for kind in Value.kinds:
+        with pytest.raises(InputError) as refused:
+            read_value(path, kind, "source")
+        for word in ("Expecting", "column", "unpack", "Error", "NoneType", "subscript", "deserializ", "recursion"):
+            assert word not in refused.value.what
+
+
+def test_a_file_that_was_cut_is_called_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "value.safetensors"
+    path.write_bytes(encode_value(latents())[:-100])
+    with pytest.raises(InputError, match=r"value\.safetensors: damaged: it is no whole safetensors file \(allowed"):
+        read_value(path, "latents", "source")

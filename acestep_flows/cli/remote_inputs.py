@@ -16,6 +16,7 @@ from acestep_flows.graph.language.types import Declaration
 from acestep_flows.input_reader import InputReader
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import MUSIC, Value
+from acestep_flows.wording.places import is_url
 from acestep_flows.wording.text_file import expanded
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ class RemoteReader(InputReader):
 
     def value(self, path: str, kind: str, name: str) -> Any:
         """The id of an asset."""
-        if _ASSET.fullmatch(path):
-            return path
+        if _ASSET.fullmatch(path) or is_url(path):
+            return path  # the server knows the URLs of its assets, and says what to do with others
         if (match := _OUTPUT.fullmatch(path)) is not None:
             run, output = self._client.status(match[1]), match[2]
             if output not in run.outputs:

@@ -11,6 +11,9 @@ from acestep_flows.client.call import INPUTS, Call, body_bytes, json_call, segme
 from acestep_flows.client.records import Run
 from acestep_flows.errors import InputError
 
+OPTIONS = ("priority", "deadline", "cache", "format", "preview_every", "labels", "webhook", "idempotency_key")
+"""What `submit` takes beside graph and inputs."""
+
 LARGEST_PAGE = 200
 """Most entries of a page of a list."""
 
@@ -42,15 +45,29 @@ def submit(graph: str | Mapping[str, Any], inputs: Mapping[str, Any] | None = No
         graph: the name of a graph, or a graph as JSON if the server allows it.
         inputs: inputs by name, as in the graph's schema. For audio or latents give an `Asset`, an `Output` of a run,
             the id or the URL of an asset, or a `Path`, which is uploaded.
-        options: `priority`, `deadline` (seconds), `cache` (use, refresh, off), `format` (flac, wav, mp3, ogg),
-            `preview_every` (steps), `labels` (texts by name), `webhook` (a URL), `idempotency_key`. Those that are None
+        options: `priority`, `deadline` (seconds, with the time in the queue), `cache` (use, refresh, off), `format` (flac, wav,
+            mp3, ogg), `preview_every` (steps), `labels` (texts by name), `webhook` (a URL), `idempotency_key`. Those that are None
             are left out.
+
+    Raises:
+        TypeError: an option does not exist. Inputs of the graph are not options.
     """
+    _refuse_options(options)
     body: dict[str, Any] = {"graph": graph, INPUTS: inputs or {}} | without_none(options)
     if isinstance(body.get("webhook"), str):
         body["webhook"] = {"url": body["webhook"]}  # older servers take this form only
     body.setdefault("idempotency_key", f"client-{secrets.token_hex(16)}")
     return json_call("POST", "/v1/runs", Run.read, body)
+
+
+def _refuse_options(options: Mapping[str, Any]) -> None:
+    unknown = [name for name in options if name not in OPTIONS]
+    if unknown:
+        example = ", ".join(f"{name!r}: ..." for name in unknown)
+        raise TypeError(
+            f"submit has no option {', '.join(map(repr, unknown))}; inputs of the graph are given as "
+            f"inputs={{{example}}} (options: {', '.join(OPTIONS)})"
+        )
 
 
 def status(run: Run | str) -> Call[Run]:

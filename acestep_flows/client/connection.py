@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,13 +14,16 @@ import httpx2
 from acestep_flows.client.download_file import ResumableFile
 from acestep_flows.client.failures import refusal
 from acestep_flows.client.records import Output, Run
-from acestep_flows.client.retry import PASSING, RetryBudget
+from acestep_flows.client.retry import PASSING, RetryBudget, is_number
 from acestep_flows.errors import FlowsError, InputError, NotFound, TooLarge
 from acestep_flows.settings import SERVER as SERVER_VARIABLE
 from acestep_flows.settings import check_proxies, read_settings
 
 SERVER = "http://127.0.0.1:8777"
 """The server if neither the caller nor the environment names one."""
+
+VERSION_PATH = re.compile(r"/v1/*$")
+"""The path that all calls share. People copy it with the address."""
 
 LOOPBACK = ("127.", "localhost", "::1")
 """How hosts begin that are this machine."""
@@ -56,12 +60,12 @@ class ServerAddress:
     """How to reach one server.
 
     Attributes:
-        server: URL of the server.
+        server: URL of the server. The path `/v1` of its interface may follow, and is left out.
         key: API key, if the server requires one.
         patience: seconds to retry while the server does not answer, or is too busy.
 
     Raises:
-        InputError: the URL or the key is not usable.
+        InputError: the URL, the key or the patience is not usable.
     """
 
     server: str = SERVER
@@ -76,6 +80,9 @@ class ServerAddress:
         if url.scheme not in ("http", "https") or not url.host:
             allowed = f"an http or https URL, such as {SERVER}"
             raise InputError(f"{self.server!r} is not the address of a server", where="server", allowed=allowed)
+        object.__setattr__(self, "server", VERSION_PATH.sub("", self.server))
+        if not is_number(self.patience) or self.patience < 0:
+            raise InputError(f"{self.patience!r}", where="patience", allowed="seconds, 0 or more")
         if self.key is not None and not (self.key.isascii() and self.key.isprintable()):
             raise InputError("not an API key", where="key", allowed="printable ASCII characters")
 

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 
-from acestep_flows.errors import Overloaded, Unavailable, Unreachable
+from acestep_flows.errors import InputError, Overloaded, Unavailable, Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,11 @@ TELL_AFTER = 1.0
 
 WORTH_TELLING = 5.0
 """Seconds that a client must have left to wait; if it has fewer, its error soon says the same."""
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a number; infinity is one."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
 
 
 class RetryBudget:
@@ -102,9 +107,14 @@ class RunPoll:
         run: id of the run, for the error.
         timeout: seconds; None waits without limit.
         clock: a monotonic clock in seconds.
+
+    Raises:
+        InputError: the timeout is no number, or below 0.
     """
 
     def __init__(self, run: str, timeout: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+        if timeout is not None and (not is_number(timeout) or timeout < 0):
+            raise InputError(f"{timeout!r}", where="timeout", allowed="seconds, 0 or more, or None for no limit")
         self._run, self._timeout, self._clock = run, timeout, clock
         self._until = math.inf if timeout is None else clock() + timeout
         self._asked, self._held = clock(), 0.0

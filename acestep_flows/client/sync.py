@@ -61,7 +61,7 @@ class Client:
         transport: transport of httpx2, for tests.
 
     Raises:
-        InputError: the URL or the key is not usable.
+        InputError: the URL, the key or the patience is not usable.
         TypeError: an argument does not exist; it says which one was meant.
     """
 
@@ -182,6 +182,7 @@ class Client:
             timeout: seconds; None waits without limit.
 
         Raises:
+            InputError: the timeout is no number, or below 0.
             TimeoutError: the run has not ended within `timeout`. It continues.
         """
         poll = RunPoll(calls.run_id(run), timeout)

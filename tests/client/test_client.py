@@ -552,3 +552,33 @@ def test_an_invalid_server_or_key_is_refused(server: str) -> None:
         Client(server)
     with pytest.raises(InputError, match="not an API key"):
         Client(key="line\nbreak")
+
+
+def test_inputs_that_are_given_as_options_are_told_how(make: Any, stub: Stub) -> None:
+    with make(stub.url) as client, pytest.raises(TypeError) as refused:
+        client.submit("text2music", tags="lofi", duration=10)
+    assert str(refused.value).startswith(
+        "submit has no option 'tags', 'duration'; inputs of the graph are given as "
+        "inputs={'tags': ..., 'duration': ...} (options: priority, deadline, "
+    )
+    assert stub.requests == []
+
+
+@pytest.mark.parametrize("path", ["/v1", "/v1/", "/", ""])
+def test_the_address_of_the_interface_is_that_of_the_server(make: Any, stub: Stub, path: str) -> None:
+    with make(stub.url + path) as client:
+        client.status(RUN)
+    assert stub.requests[0].path == f"/v1/runs/{RUN}"
+
+
+@pytest.mark.parametrize("patience", [-1, "x", float("nan"), True, None])
+def test_patience_is_a_number_of_seconds(make: Any, patience: Any) -> None:
+    with pytest.raises(InputError, match=r"^patience: .* \(allowed: seconds, 0 or more\)$"):
+        make("http://127.0.0.1:1", patience=patience)
+
+
+@pytest.mark.parametrize("timeout", ["x", -1, float("nan"), True])
+def test_a_timeout_is_a_number_of_seconds(make: Any, stub: Stub, timeout: Any) -> None:
+    with make(stub.url) as client, pytest.raises(InputError, match=r"^timeout: .*seconds, 0 or more, or None"):
+        client.wait(RUN, timeout)
+    assert stub.requests == []

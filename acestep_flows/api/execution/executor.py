@@ -290,12 +290,9 @@ class Executor:
         work.journal = Journal(stored_nodes, weights, progress, untold)
         deadline = None if record.deadline_at is None else max(0.0, record.deadline_at - time.time())
         mode: Any = record.cache
-        every = record.preview_every or 0
         maker = PreviewMaker(home, scheduler, work.lease, self._files, work.journal.add_preview, self._preview_seconds)
-        listen = work.journal.add_event
-        options = Options(
-            mode, deadline, on_event=listen, preview_every=every, on_preview=maker.take, late=_late(record)
-        )
+        heard = work.journal.add_event
+        options = Options(mode, deadline, False, heard, record.preview_every or 0, maker.take, record.late)
         work.run = PlanRun(scheduler, plan, options)
         if work.cancelled:
             raise Cancelled("the run was cancelled")

@@ -10,6 +10,7 @@ from typing import Any
 from acestep_flows.api.execution.untold_hits import UntoldHits
 from acestep_flows.api.store.leases import SETTLED, RunChanges
 from acestep_flows.api.store.records import NodeRecord
+from acestep_flows.api.store.rows import error_json
 from acestep_flows.graph.execution.events import ENDS, Event
 from acestep_flows.graph.execution.result import SongPreview
 from acestep_flows.graph.execution.scheduler import Scheduler
@@ -140,5 +141,5 @@ def _apply(node: NodeRecord, event: Event) -> NodeRecord:
         finished_at=event.time,
         seconds=event.seconds,
         step=node.steps if event.type == "finished" else node.step,
-        error=None if event.error is None else {"code": event.error.code, "message": str(event.error)},
+        error=None if event.error is None else error_json(event.error),
     )

@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from acestep_flows.api.http.refusals import allowed_methods, invalid_request, refusal_body, unreadable_body
-from acestep_flows.errors import FlowsError, GraphError, Overloaded, StageError, Unauthorized, Unavailable
+from acestep_flows.errors import FlowsError, GraphError, Overloaded, Unauthorized, Unavailable, node_of
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +80,7 @@ def status_of(code: str) -> int:
 
 def error_body(error: FlowsError, redact: Redactor = NO_REDACTION) -> dict[str, Any]:
     """An error as the body of a response."""
-    node = error.node if isinstance(error, StageError) else ""
-    fault: dict[str, Any] = {"code": error.code, "message": redact(str(error)), "node": node or None}
+    fault: dict[str, Any] = {"code": error.code, "message": redact(str(error)), "node": node_of(error) or None}
     for name in ("field", "allowed"):
         if text := getattr(error, name, ""):
             fault[name] = redact(text)

@@ -50,7 +50,7 @@ class RunOptions(Model):
         None,
         gt=0,
         le=LONGEST_DEADLINE,
-        description="Seconds from now until the run is stopped, queued or running.",
+        description="Seconds from the submission until the run is stopped, queued or running.",
     )
     cache: Mode = Field("use", description="'use' cached results, 'refresh' them, or leave the cache 'off'.")
     format: AudioFormat = Field("flac", description="Format of audio outputs.")

@@ -147,8 +147,8 @@ class ResponseBuilder:
         """An error of the store; None stays None."""
         if error is None:
             return None
-        message = self._redact(str(error.get("message", "")))
-        return Fault(code=str(error.get("code", "error")), message=message, node=error.get("node") or None)
+        texts = {name: self._redact(str(error[name])) for name in ("message", "field", "allowed") if error.get(name)}
+        return Fault(code=str(error.get("code", "error")), node=error.get("node") or None, **{"message": "", **texts})
 
 
 def _time(seconds: float) -> datetime:

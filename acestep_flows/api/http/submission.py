@@ -14,7 +14,7 @@ from acestep_flows.api.http.turns import Turn
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.assets import decoded_bytes
 from acestep_flows.api.store.records import NewRun, QueueLimits, RunRecord
-from acestep_flows.errors import CheckpointError, InputError, Overloaded
+from acestep_flows.errors import CheckpointError, Conflict, InputError, Overloaded
 from acestep_flows.graph.checking.feeds import feeds
 from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.content import sha256
@@ -56,6 +56,25 @@ async def accept_run(
     if not options.labels:  # digests of requests without labels are those of 0.1.0
         del fields["labels"]
     digest = await in_thread(sha256, [graph, inputs, fields])
+    try:
+        return await _accept(service, caller, graph, inputs, options, key, digest, turn)
+    except Conflict as error:
+        if header_key is not None:
+            error.field = "Idempotency-Key"
+        raise
+
+
+async def _accept(
+    service: Service,
+    caller: Caller,
+    graph: str | dict[str, Any],
+    inputs: dict[str, Any],
+    options: RunOptions,
+    key: str | None,
+    digest: str,
+    turn: Turn,
+) -> RunRecord:
+    """Accept a run under an idempotency key, or return the one that has it."""
     # Look for an accepted run first: its assets may have expired since, and a retry must succeed all the same.
     if key is not None:
         accepted = await in_thread(service.home.runs.accepted, caller.owner, key, digest)

@@ -49,8 +49,13 @@ class UploadInfo:
 
 
 @contextlib.asynccontextmanager
-async def receive_upload(stream: AsyncIterator[bytes], artifacts: Artifacts, limit: int) -> AsyncIterator[Upload]:
+async def receive_upload(
+    stream: AsyncIterator[bytes], artifacts: Artifacts, limit: int, field: str = "body"
+) -> AsyncIterator[Upload]:
     """Write the body of a request to an upload, for the caller to inspect and finish.
+
+    Args:
+        field: of the request that has the file, for errors.
 
     Raises:
         InputError: the body is empty, larger than `limit` bytes, or the client disconnected before its end.
@@ -71,7 +76,7 @@ async def receive_upload(stream: AsyncIterator[bytes], artifacts: Artifacts, lim
             raise InputError("the client disconnected before the end of the upload", where="body") from None
         if not size:
             raise InputError(
-                "empty", where="body", allowed="the bytes of a file with audio or latents, or a form with one"
+                "empty", where=field, allowed="the bytes of a file with audio or latents, or a form with one"
             )
         await in_thread(upload.write, bytes(buffer))
         yield upload

@@ -7,6 +7,8 @@ import re
 from acestep_flows.errors import NotFound
 
 _ID = re.compile(r"[a-z]+-[0-9a-f]{26}")
+_OUTPUT = re.compile(r"(?:^|/)(run-[0-9a-f]{26})/.")
+_URL = re.compile(r"(?i)[a-z][a-z0-9+.-]{0,20}://")
 _EXAMPLE = "0661777f2a3b4c5d6e7f809a1b"
 
 
@@ -30,4 +32,14 @@ def no_such(prefix: str, id: str, where: str = "") -> NotFound:
     if is_id(prefix, id):
         return NotFound(what, where=where, field=field)
     form = f"{prefix}-{_EXAMPLE}"
-    return NotFound(f"{what}; ids look like {form}", where=where, allowed=id_form(prefix), field=field)
+    hint = _way_to_id(id) if prefix == "asset" else ""
+    return NotFound(f"{what}; ids look like {form}{hint}", where=where, allowed=f"{id_form(prefix)}{hint}", field=field)
+
+
+def _way_to_id(text: str) -> str:
+    """How to get the id of an asset for what a text names: an output of a run, or music somewhere else."""
+    if (output := _OUTPUT.search(text)) is not None:
+        return f"; that of an output is its field asset in GET /v1/runs/{output[1]}"
+    if _URL.match(text):
+        return "; nothing is fetched from a URL, but POST /v1/assets takes a file and gives its id"
+    return ""

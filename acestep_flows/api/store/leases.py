@@ -28,7 +28,7 @@ STRIKES = 5
 SETTLED = frozenset({"finished", "cached", "skipped"})
 """States of nodes that do not run again."""
 
-_LATE = DeadlineExceeded("the deadline passed while the run waited")
+_LATE = DeadlineExceeded("the deadline, which counts from the submission, passed while the run waited")
 _LONG_DEAD_SECONDS = 3600.0
 _CHANGING = ("state", "step", "steps", "seconds", "started_at", "finished_at", "error")
 

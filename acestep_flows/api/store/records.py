@@ -116,7 +116,7 @@ class RunRecord:
     Attributes:
         progress: 0 to 1; it never decreases.
         outputs: by name, in the graph's order; empty until the run succeeded.
-        error: `code`, `message` and, if a node is to blame, `node`.
+        error: `code`, `message` and, where they are known, `node`, `field` and `allowed`.
         attempt: how often the run was claimed. Above 1 it outlived an executor.
         seconds: from start to end.
         deadline_at: when the run is stopped.
@@ -147,6 +147,14 @@ class RunRecord:
     webhook: Mapping[str, Any] | None = None
     preview_every: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def late(self) -> str:
+        """What is said where its deadline passes while it runs: the time in the queue counts, too."""
+        if self.deadline_at is None:
+            return ""
+        asked = round(self.deadline_at - self.created_at, 3)
+        return f"the run was stopped {asked:g} s after it was submitted, its deadline"
 
 
 @dataclass(frozen=True)

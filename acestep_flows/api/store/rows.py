@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 from acestep_flows.api.store.records import NodeRecord, OutputRecord, RunRecord, RunState
 from acestep_flows.api.store.schema import ASSETS, COUNTERS, EVENT_NUMBER, EVENTS, NODES, RUNS
 from acestep_flows.api.store.usage import count_usage
-from acestep_flows.errors import FlowsError
+from acestep_flows.errors import FlowsError, node_of
 
 RECORD_COLUMNS = [column for column in RUNS.columns if column.name != "content"]
 """Columns of a `RunRecord`: all but the graph's content, which may be large."""
@@ -142,17 +142,7 @@ def end_run(
 
 
 def error_json(error: FlowsError) -> dict[str, Any]:
-    """An error as JSON, as clients see it: `code`, `message`, and `node` where one is to blame."""
+    """An error as JSON, as clients see it: `code`, `message`, and `node`, `field` and `allowed` where it has them."""
     body: dict[str, Any] = {"code": error.code, "message": str(error)}
-    if node := _node_of(error):
-        body["node"] = node
-    return body
-
-
-def _node_of(error: FlowsError) -> str:
-    """The node to blame: the node of a stage error, or the one in an input error's `where` (`node takes[1], span`)."""
-    where = getattr(error, "where", "")
-    if isinstance(where, str) and where.startswith("node "):
-        return where.removeprefix("node ").partition(",")[0]
-    node = getattr(error, "node", "")
-    return node if isinstance(node, str) else ""
+    parts = {"node": node_of(error), **{name: getattr(error, name, "") for name in ("field", "allowed")}}
+    return body | {name: part for name, part in parts.items() if part and isinstance(part, str)}

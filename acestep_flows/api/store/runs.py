@@ -259,7 +259,8 @@ def _accepted(connection: Connection, owner: str, key: str, digest: str) -> RunR
     if (row := connection.execute(select(*RECORD_COLUMNS).where(used)).one_or_none()) is None:
         return None
     if row.request_digest != digest:
-        raise Conflict(f"the idempotency key was used for another request: run {row.id}; use a new key")
+        what = f"the idempotency key was used for another request: run {row.id}; use a new key"
+        raise Conflict(what, field="idempotency_key")
     return _full_record(connection, row)
 
 

@@ -14,7 +14,8 @@ def at_node(error: BaseException, node: PlanNode) -> FlowsError:
         if error.where.startswith("node "):
             return error
         located, where = copy.copy(error), f"node {node.id}, {error.where}".rstrip(", ")
-        InputError.__init__(located, error.what, where=where, allowed=error.allowed)
+        field = error.field.removeprefix(f"{node.stage}.")
+        InputError.__init__(located, error.what, where=where, allowed=error.allowed, field=field)
         return located
     if isinstance(error, FlowsError) and not isinstance(error, StageError):
         return error

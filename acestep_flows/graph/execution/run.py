@@ -66,8 +66,9 @@ class PlanRun:
         begun = time.perf_counter()
         timer = None
         if self._options.deadline is not None:
-            told = self._options.late or f"the run was stopped after {round(self._options.deadline, 3):g} s, its deadline"
-            timer = asyncio.get_running_loop().call_later(self._options.deadline, self._stop, DeadlineExceeded(told))
+            took_long = f"the run was stopped after {round(self._options.deadline, 3):g} s, its deadline"
+            late = DeadlineExceeded(self._options.late or took_long)
+            timer = asyncio.get_running_loop().call_later(self._options.deadline, self._stop, late)
         self._emit("started")
         try:
             await self._hold_values()

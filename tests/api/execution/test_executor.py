@@ -198,6 +198,18 @@ def test_deadlines_end_running_and_queued_runs(tmp_path: Path) -> None:
         assert home.runs.get(waiting.id).started_at is None
 
 
+def test_a_deadline_counts_the_time_in_the_queue_and_says_what_was_asked(tmp_path: Path) -> None:
+    with opened(tmp_path) as home:
+        accept(home, how={"priority": 1}, steps=30, pause=0.01)
+        late = accept(home, how={"deadline": 0.6}, steps=5000, pause=0.01)
+        asyncio.run(work(home, slots=1))
+        record = home.runs.get(late.id)
+        assert record.error is not None
+        assert record.error["message"] == "the run was stopped 0.6 s after it was submitted, its deadline"
+        assert record.finished_at is not None
+        assert record.finished_at - record.created_at == pytest.approx(0.6, abs=0.4)
+
+
 def test_the_highest_priority_goes_first(tmp_path: Path) -> None:
     with opened(tmp_path) as home:
         runs = [accept(home, how={"priority": priority}, seed=priority) for priority in (0, 5, 1, 5)]

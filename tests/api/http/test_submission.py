@@ -133,6 +133,8 @@ def test_control_branches_go_by_name_only(strict: Checkpoint, tmp_path: Path) ->
         missing = door.until(door.submit("rap", {"lyrics": "x", "tags": "x", "adapter": "nobody"})["id"])
         assert "voice" in missing["error"]["message"]
         assert "folder" not in missing["error"]["message"]
+        assert missing["error"]["field"] == "adapter"
+        assert "voice" in missing["error"]["allowed"]
 
 
 def test_the_same_idempotency_key_gives_the_same_run(door: Door) -> None:
@@ -144,6 +146,9 @@ def test_the_same_idempotency_key_gives_the_same_run(door: Door) -> None:
     assert first.json()["id"] == again.json()["id"]
     other = door.client.post("/v1/runs", json=body | {"priority": 3}, headers=header)
     assert (other.status_code, other.json()["error"]["code"]) == (409, "conflict")
+    assert other.json()["error"]["field"] == "Idempotency-Key"
+    in_body = door.client.post("/v1/runs", json=body | {"priority": 3, "idempotency_key": "one"})
+    assert (in_body.status_code, in_body.json()["error"]["field"]) == (409, "idempotency_key")
     both = door.client.post("/v1/runs", json=body | {"idempotency_key": "two"}, headers=header)
     assert both.status_code == 422
     assert door.client.post("/v1/runs", json=body | {"idempotency_key": ""}).status_code == 422

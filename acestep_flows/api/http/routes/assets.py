@@ -65,11 +65,12 @@ async def upload_asset(
     boundary = form_boundary(request.headers.get("content-type", ""))
     form = None if boundary is None else FormFile(request.stream(), boundary)
     stream = request.stream() if form is None else form.chunks()
-    async with receive_upload(stream, home.artifacts, options.upload_bytes) as upload:
+    field = "body" if form is None else "file"
+    async with receive_upload(stream, home.artifacts, options.upload_bytes, field) as upload:
         async with service.decode_budget.reserve(options.upload_decoded_bytes):
             name = safe_name(file_name or (form.name if form else ""))
             bounds = (options.upload_seconds, options.upload_decoded_bytes)
-            info = await in_thread(inspect_upload, upload, *bounds, name, "body" if form is None else "file")
+            info = await in_thread(inspect_upload, upload, *bounds, name, field)
         blob = await in_thread(upload.finish)
     record = await in_thread(
         home.assets.add,

@@ -23,7 +23,7 @@ from acestep_flows.api.http.stored_file import asset_response
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.records import OutputRecord, PreviewRecord, RunRecord, RunState
 from acestep_flows.errors import NotFound
-from acestep_flows.graph.language.wording import listing, unlike
+from acestep_flows.graph.language.wording import clip, listing, unlike
 
 router = APIRouter(prefix="/v1", tags=["runs"])
 
@@ -68,13 +68,13 @@ router.add_api_route("/runs/{id}/outputs/{name}", fetch_output, methods=["HEAD"]
 @router.get("/runs/{id}/previews/{node:path}", response_class=Response, responses=NO_RUN | PREVIEW)
 async def fetch_preview(id: RunId, node: NodeId, request: Request, service: TheService, caller: TheCaller) -> Response:
     """The latest preview of a node: how the song would sound if it ended now. Each preview replaces the one before."""
-    await in_thread(service.home.runs.get, id, caller.visible_owner)
-    preview = await in_thread(service.home.previews.get, id, node)
+    record = await in_thread(service.home.runs.get, id, caller.visible_owner)
+    preview = await in_thread(_find_preview, service, record, node)
     while True:
         try:
             return await _preview_response(request, service, preview)
         except NotFound:  # the next preview has replaced this one, or all were removed
-            before, preview = preview, await in_thread(service.home.previews.get, id, node)
+            before, preview = preview, await in_thread(_find_preview, service, record, node)
             if preview == before:
                 raise
 
@@ -92,6 +92,24 @@ def find_output(record: RunRecord, name: str) -> OutputRecord:
         state = "" if record.state is RunState.SUCCEEDED else f"; the run is {record.state}"
         raise NotFound(unlike("output", name, record.outputs) + state, allowed=listing(record.outputs), field="name")
     return record.outputs[name]
+
+
+def _find_preview(service: Service, record: RunRecord, node: str) -> PreviewRecord:
+    """The latest preview of a node of a run. Blocks.
+
+    Raises:
+        NotFound: the run has no such node, makes no previews, or has none of this node now.
+    """
+    try:
+        return service.home.previews.get(record.id, node)
+    except NotFound:
+        names = [one.id for one in service.home.runs.nodes(record.id)]
+        if names and node not in names:
+            raise NotFound(unlike("node", node, names), allowed=listing(names), field="node") from None
+        if not record.preview_every:
+            what = f"no preview of node {clip(node)!r}: the run was submitted without preview_every"
+            raise NotFound(what, field="node") from None
+        raise
 
 
 async def output_response(

@@ -334,6 +334,29 @@ def test_the_url_of_an_asset_is_an_input(door: Door) -> None:
         assert "ids look like asset-" in response.json()["error"]["message"]
 
 
+def test_whoever_names_music_by_other_means_is_told_how(waiting: Door) -> None:
+    run = f"run-{'0' * 26}"
+    output = f"its field asset in GET /v1/runs/{run}"
+    for wrong, way in (
+        ("https://example.org/song.wav", "POST /v1/assets takes a file"),
+        (f"{run}/audio", output),
+        (f"{waiting.url}/v1/runs/{run}/outputs/audio", output),
+    ):
+        body = {"graph": "audio2audio", "inputs": {"reference": wrong, "tags": "x"}}
+        error = waiting.client.post("/v1/runs", json=body).json()["error"]
+        assert (error["code"], error["field"]) == ("not_found", "reference")
+        assert way in error["message"]
+        assert way in error["allowed"]
+
+
+def test_an_empty_file_blames_the_field_that_it_came_in(waiting: Door) -> None:
+    for more, field in (({"files": {"file": ("null", b"")}}, "file"), ({"content": b""}, "body")):
+        response = waiting.client.post("/v1/assets", **more)  # type: ignore[arg-type]
+        error = response.json()["error"]
+        assert (response.status_code, error["field"]) == (422, field)
+        assert error["message"].startswith(f"{field}: empty")
+
+
 def latents_file(frames: int = 12, **changes: Any) -> bytes:
     """A file of latents, as outputs of runs are."""
     array = np.random.default_rng(5).normal(size=(8, 16, frames)).astype(np.float32)

@@ -67,6 +67,21 @@ def test_no_preview_is_found_by_path(door: Door, node: str) -> None:
     assert (response.status_code, response.json()["error"]["code"]) == (404, "not_found")
 
 
+def test_a_preview_that_is_not_there_says_why(door: Door, waiting: Door) -> None:
+    run = door.finished()
+    missing = {}
+    for node in ("taek", "take"):
+        response = door.client.get(f"/v1/runs/{run['id']}/previews/{node}")
+        assert response.status_code == 404
+        missing[node] = response.json()["error"]
+    assert missing["taek"]["message"].startswith("no node 'taek'")
+    assert (missing["taek"]["field"], "take" in missing["taek"]["allowed"]) == ("node", True)
+    assert missing["take"]["message"] == "no preview of node 'take': the run was submitted without preview_every"
+    queued = waiting.submit(preview_every=1)
+    response = waiting.client.get(f"/v1/runs/{queued['id']}/previews/take")
+    assert "there is none yet" in response.json()["error"]["message"]
+
+
 def links(content: Any) -> Iterator[str]:
     """Every URL of this server in a response."""
     if isinstance(content, dict):
