@@ -266,14 +266,17 @@ def _jsonl(stream: BinaryIO, url: str) -> Iterator[ManifestRow]:
             yield ManifestRow(number, problem=f"longer than {MAX_LINE} bytes")
             continue
         try:
-            text = line.decode().strip(" \t\r\n")
-            if not text:
+            text = line.decode().rstrip(" \t\r\n")
+            if not text.strip():
                 continue
             content = _JSON.decode(text)
         except UnicodeDecodeError as error:
             yield ManifestRow(number, problem=f"not UTF-8 (byte {error.start + 1} of the line)")
+        except json.JSONDecodeError as error:  # its own line and column are of this one line
+            yield ManifestRow(number, problem=f"not JSON: {error.msg} (character {error.pos + 1} of the line)")
         except (ValueError, RecursionError) as error:
-            yield ManifestRow(number, problem=f"not JSON: {clip(str(error) or 'nested too deep', 120)}")
+            reason = "nested too deep" if isinstance(error, RecursionError) else clip(str(error), 120)
+            yield ManifestRow(number, problem=f"not JSON: {reason}")
         else:
             if isinstance(content, dict):
                 yield ManifestRow(number, {name: cell for name, cell in content.items() if cell is not None})

@@ -14,6 +14,7 @@ from typing import Any
 
 from acestep_flows.audio import read, tags
 from acestep_flows.bulk.driver import AttemptEnd, Route
+from acestep_flows.bulk.job import BulkJob
 from acestep_flows.bulk.progress_meter import Meter
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.bulk.row_work import Attempt, JobWork, RenderedSong, failed
@@ -27,6 +28,9 @@ from acestep_flows.stages.ports import PortType
 
 CONCURRENCY = 8
 """Runs at the server at once: enough for its step engine to share forward passes."""
+
+FIRST_PATIENCE = 3.0
+"""Seconds to wait for a server that was never there, or that a row has waited for already."""
 
 SERVER = "server"
 """Stands for all processes of the server in the progress."""
@@ -81,7 +85,7 @@ class ServerRenderer:
                 attempt, began = active.pop(future)
                 row = future.result()
                 if row.code == Unreachable.code:
-                    self._ask()
+                    self._ask()  # the row has waited already
                 meter.worked(began, (Busy(SERVER, SERVER, self._seconds),))
                 yield attempt, row
 
@@ -98,9 +102,13 @@ class ServerRenderer:
         self._client.close()
 
     def _ask(self) -> None:
-        """Find out whether the server answers, takes the key and has the graph."""
+        """Find out whether the server answers within seconds, takes the key and has the graph.
+
+        Raises:
+            FlowsError: it does not; a Conflict where it has another graph of this name.
+        """
         if self._must_answer:
-            self._client.graph(self._work.job.graph)
+            meet_server(self._client, self._work.job)
 
     def _make(self, attempt: Attempt) -> ResultRow:
         row, started = self._work.new_result(attempt), time.monotonic()
@@ -128,7 +136,7 @@ class ServerRenderer:
         recipe = tags.read(content).recipe
         digest = str(recipe.get("graph", {}).get("digest"))
         if digest != job.digest:
-            raise Conflict(f"the server's graph {job.graph} is another one ({digest[:12]}, not {job.digest[:12]})")
+            raise _another_graph(job, digest)
         return RenderedSong(read.audio(content), recipe, content)
 
     def _run(self, attempt: Attempt) -> Run:
@@ -149,6 +157,26 @@ class ServerRenderer:
         if run.failure is not None:
             raise run.failure
         return run
+
+
+def meet_server(client: Client, job: BulkJob) -> None:
+    """Ask a server for the graph of a job, before any row of it.
+
+    Raises:
+        Unreachable: it does not answer within seconds.
+        NotFound: it has no graph of this name.
+        Conflict: it has another graph of this name. Servers of 0.1.0 do not tell; then the first song does.
+    """
+    digest = client.with_patience(min(FIRST_PATIENCE, client.patience)).graph(job.graph).get("digest")
+    if digest is not None and digest != job.digest:
+        raise _another_graph(job, str(digest))
+
+
+def _another_graph(job: BulkJob, digest: str) -> Conflict:
+    return Conflict(
+        f"the server's graph {job.graph} is another one than here ({digest[:12]}, not {job.digest[:12]}); "
+        "acestep-flows serve --graphs FOLDER gives a server the one that is here"
+    )
 
 
 def _upload_path(path: str, kind: PortType, where: str) -> Path:

@@ -97,6 +97,8 @@ class BulkCommand:
         rows, checked = self._rows()
         pool, weights = self._pool_and_weights()
         job = self._job(rows, checked, gates, weights)
+        if self.via:
+            self._meet_server(job)
         if self.dry_run:
             self._price(rows, checked, job_folder, shard, pool, weights)
             return
@@ -255,6 +257,14 @@ class BulkCommand:
             if track is not None:
                 track.end("KILLED" if outcome.interrupted else "FINISHED")
         return outcome, finished
+
+    def _meet_server(self, job: BulkJob) -> None:
+        """Refuse a server that does not answer, or has another graph of this name, before anything is written."""
+        from acestep_flows.bulk.server_renderer import meet_server
+        from acestep_flows.client import Client
+
+        with Client(self.via, read_settings().api_key) as client:
+            meet_server(client, job)
 
     def _renderer(self, work: JobWork, pool: Pool | None) -> Renderer:
         if self.via:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from acestep_flows.bulk.progress import JobProgress, JobWatch, ignore_progress
+from acestep_flows.wording.phrases import counted
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -39,27 +40,29 @@ def show_job(quiet: bool = False, console: Console | None = None) -> Iterator[Jo
 
 
 def progress_line(progress: JobProgress) -> str:
-    """The progress as one line."""
-    parts = [f"{progress.done + progress.failed} of {progress.rows} rows"]
-    if progress.resumed:
-        parts.append(f"{progress.resumed} of them before")
+    """The progress as one line: rows, then speed and time."""
+    before = f" ({progress.resumed} of them before)" if progress.resumed else ""
+    rows = [f"{progress.done} of {progress.rows} rows done{before}"]
     if progress.failed:
-        parts.append(f"{progress.failed} given up")
+        rows.append(f"{progress.failed} given up")
+    if progress.left:
+        rows.append(f"{progress.left} left")
     if progress.retaken:
-        parts.append(f"{progress.retaken} made again")
+        rows.append(f"{counted(str(progress.retaken), 'song')} made again")
+    parts = [", ".join(rows)]
     if progress.phase == "starting" and not progress.settled:
         parts.append("starting")
-    return ", ".join(parts + rates(progress))
+    return "; ".join(parts + rates(progress))
 
 
 def rates(progress: JobProgress) -> list[str]:
     """Speed and remaining time; empty before the first row has ended."""
     if not progress.settled or not progress.rendering:
         return []
-    parts = [f"{progress.rows_per_hour:,.0f} rows/h", f"{progress.speed:.2g} s of audio per s"]
+    parts = [f"{progress.rows_per_hour:,.0f} rows an hour, {progress.speed:.2g} s of music a second"]
     left = progress.seconds_left
     if left:
-        parts.append(f"{span(left)} left")
+        parts.append(f"about {span(left)} to go")
     return parts
 
 
@@ -121,12 +124,13 @@ def drawn(progress: JobProgress) -> Group:
     line = Table.grid(padding=(0, 2))
     ended = progress.done + progress.failed
     bar = ProgressBar(max(progress.rows, 1), ended, width=BAR_WIDTH)
-    line.add_row(bar, Text(f"{ended}/{progress.rows}", "bold"), Text("  ".join(rates(progress) or [progress.phase])))
+    count = Text(f"{ended} of {progress.rows} rows", "bold")
+    line.add_row(bar, count, Text("  ".join(rates(progress) or [progress.phase])))
     facts = []
     if progress.resumed:
         facts.append(Text(f"{progress.resumed} done before", "dim"))
     if progress.retaken:
-        facts.append(Text(f"{progress.retaken} made again", "yellow"))
+        facts.append(Text(f"{counted(str(progress.retaken), 'song')} made again", "yellow"))
     if progress.failed:
         facts.append(Text(f"{progress.failed} given up", "red"))
     busy = Text("  ").join(_share(name, share) for name, share in progress.busy.items())

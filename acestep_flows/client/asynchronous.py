@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import dataclasses
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from datetime import datetime
@@ -77,6 +79,21 @@ class AsyncClient:
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+
+    @property
+    def patience(self) -> float:
+        """Seconds to retry while the server does not answer, or says to come again later."""
+        return self._server.patience
+
+    def with_patience(self, patience: float) -> Self:
+        """The same client, with the same connections, that retries for other seconds.
+
+        Raises:
+            InputError: the patience is not usable.
+        """
+        other = copy.copy(self)
+        other._server = dataclasses.replace(self._server, patience=patience)
+        return other
 
     graphs = awaiting(calls.graphs)
     graph = awaiting(calls.graph)

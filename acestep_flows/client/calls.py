@@ -45,9 +45,9 @@ def submit(graph: str | Mapping[str, Any], inputs: Mapping[str, Any] | None = No
         graph: the name of a graph, or a graph as JSON if the server allows it.
         inputs: inputs by name, as in the graph's schema. For audio or latents give an `Asset`, an `Output` of a run,
             the id or the URL of an asset, or a `Path`, which is uploaded.
-        options: `priority`, `deadline` (seconds, with the time in the queue), `cache` (use, refresh, off), `format` (flac, wav,
-            mp3, ogg), `preview_every` (steps), `labels` (texts by name), `webhook` (a URL), `idempotency_key`. Those that are None
-            are left out.
+        options: `priority`, `deadline` (seconds, with the time in the queue), `cache` (use, refresh, off), `format`
+            (flac, wav, mp3, ogg), `preview_every` (steps), `labels` (texts by name), `webhook` (a URL),
+            `idempotency_key`. Those that are None are left out.
 
     Raises:
         TypeError: an option does not exist. Inputs of the graph are not options.

@@ -14,7 +14,7 @@ import httpx2
 from acestep_flows.client.download_file import ResumableFile
 from acestep_flows.client.failures import refusal
 from acestep_flows.client.records import Output, Run
-from acestep_flows.client.retry import PASSING, RetryBudget, is_number
+from acestep_flows.client.retry import PASSING, LastTold, RetryBudget, is_number
 from acestep_flows.errors import FlowsError, InputError, NotFound, TooLarge
 from acestep_flows.settings import SERVER as SERVER_VARIABLE
 from acestep_flows.settings import check_proxies, read_settings
@@ -63,6 +63,8 @@ class ServerAddress:
         server: URL of the server. The path `/v1` of its interface may follow, and is left out.
         key: API key, if the server requires one.
         patience: seconds to retry while the server does not answer, or is too busy.
+        is_named: whether the caller named the server; otherwise advice says how to name another one.
+        last_told: when the calls of this client said last that they wait.
 
     Raises:
         InputError: the URL, the key or the patience is not usable.
@@ -71,6 +73,8 @@ class ServerAddress:
     server: str = SERVER
     key: str | None = field(default=None, repr=False)
     patience: float = PATIENCE
+    is_named: bool = False
+    last_told: LastTold = field(default_factory=LastTold, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         try:
@@ -93,11 +97,12 @@ class ServerAddress:
         Raises:
             InputError: one of them is not usable.
         """
+        is_named = server is not None
         if server is None or key is None:
             settings = read_settings()
             server = settings.server or SERVER if server is None else server
             key = settings.api_key if key is None else key
-        return cls(server, key, patience)
+        return cls(server, key, patience, is_named)
 
     def httpx2_options(self) -> dict[str, Any]:
         """Arguments of an httpx2 client for this server. No proxy is used for one on this machine.
@@ -116,11 +121,13 @@ class ServerAddress:
 
     def retry_budget(self) -> RetryBudget:
         """A new budget of retries, for one call."""
-        return RetryBudget(self.patience, self.server, self._advice)
+        return RetryBudget(self.patience, self.server, self._advice, last_told=self.last_told)
 
     def _advice(self, reason: object) -> str:
         """What to do if nothing listens on this machine."""
         if isinstance(reason, httpx2.ConnectError) and httpx2.URL(self.server).host.startswith(LOOPBACK):
+            if self.is_named:
+                return "; `acestep-flows serve` starts a server"
             return f"; `acestep-flows serve` starts a server, and {SERVER_VARIABLE} or `server` names another"
         return ""
 

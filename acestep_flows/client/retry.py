@@ -41,6 +41,20 @@ def is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
 
 
+class LastTold:
+    """When a client said last that it waits. Its calls wait for the same server, so one warning is for all of them."""
+
+    def __init__(self) -> None:
+        self._until = -math.inf
+
+    def is_due(self, now: float, left: float) -> bool:
+        """Whether to say it now, with `left` seconds to wait; what was said lasts for that long."""
+        if now < self._until:
+            return False
+        self._until = now + left
+        return True
+
+
 class RetryBudget:
     """Pauses between attempts, until the server has not done what was asked for some time.
 
@@ -51,6 +65,7 @@ class RetryBudget:
         server: address of the server, for the error.
         advice: what to do about a reason, to follow it in messages.
         clock: a monotonic clock in seconds.
+        last_told: shared by the calls of one client.
     """
 
     def __init__(
@@ -59,8 +74,10 @@ class RetryBudget:
         server: str,
         advice: Callable[[object], str] = no_advice,
         clock: Callable[[], float] = time.monotonic,
+        last_told: LastTold | None = None,
     ) -> None:
         self._seconds, self._server, self._advice, self._clock = seconds, server, advice, clock
+        self._last_told = last_told or LastTold()
         self.renew()
 
     def renew(self) -> None:
@@ -91,8 +108,9 @@ class RetryBudget:
             self._failing_since = now
         left = self._until - now
         if not self._is_told and left > WORTH_TELLING and now - self._failing_since >= TELL_AFTER:
-            log.warning("%s; waiting for it for up to %.0f s", text, left)
             self._is_told = True
+            if self._last_told.is_due(now, left):
+                log.warning("%s; waiting for it for up to %.0f s", text, left)
         pause, self._pause = self._pause, min(2 * self._pause, PAUSES[1])
         return max(pause, wait)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import functools
 import time
 from collections.abc import Callable, Iterator
@@ -89,6 +91,21 @@ class Client:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+    @property
+    def patience(self) -> float:
+        """Seconds to retry while the server does not answer, or says to come again later."""
+        return self._server.patience
+
+    def with_patience(self, patience: float) -> Self:
+        """The same client, with the same connections, that retries for other seconds.
+
+        Raises:
+            InputError: the patience is not usable.
+        """
+        other = copy.copy(self)
+        other._server = dataclasses.replace(self._server, patience=patience)
+        return other
 
     graphs = blocking(calls.graphs)
     graph = blocking(calls.graph)

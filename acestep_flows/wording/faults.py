@@ -142,12 +142,18 @@ def fault_line(error: ValidationError, root: type[BaseModel] | None = None) -> s
 
 def data_fault(detail: Mapping[str, Any], root: type[BaseModel] | None = None, words: Vocabulary = PLAIN) -> DataFault:
     """One entry of `ValidationError.errors()` in words; see `data_faults`."""
-    kind, loc = str(detail["type"]), detail["loc"]
+    kind, loc = str(detail["type"]), _without_tags(root, detail["loc"])
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        context = detail["ctx"]
+        loc = (*loc, context["discriminator"].strip("'"))
+        tag = context.get("tag")
+        allowed = words.choices(context.get("expected_tags", ""))
+        return DataFault(words.place(loc), "missing" if tag is None else show(tag), allowed, str(loc[-1]))
     where, name = words.place(loc), str(loc[-1]) if loc else ""
     if kind == "missing":
         return DataFault(where, "missing", name=name)
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        what, allowed = words.unknown(name, _fields(root, loc[:-1]))
+        what, allowed = words.unknown(name, _fields(root, detail["loc"][:-1]))
         return DataFault(where, what, allowed, name)
     if kind in ("value_error", "assertion_error"):
         return DataFault(where, clip(own_words(detail["msg"]), 300), name=name, of_value=True)
@@ -155,23 +161,48 @@ def data_fault(detail: Mapping[str, Any], root: type[BaseModel] | None = None, w
     return DataFault(where, _found(detail, words), wanted(detail, words), name, not of_type)
 
 
+def _without_tags(kind: Any, loc: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A place below `kind` without the tags that pydantic puts in for the members of unions."""
+    kept: list[Any] = []
+    for part in loc:
+        member = _member(kind, part)
+        if member is None:
+            kept.append(part)
+        kind = member or _below(kind, part)
+    return tuple(kept)
+
+
+def _member(kind: Any, tag: Any) -> type[BaseModel] | None:
+    """The member of a union of several models that has this tag."""
+    members = [one for one in _choices(kind) if hasattr(one, "model_fields")]
+    tagged = (one for one in members if any(field.default == tag for field in one.model_fields.values()))
+    return next(tagged, None) if len(members) > 1 else None
+
+
 def _fields(kind: Any, loc: tuple[Any, ...]) -> list[str]:
     """The fields of the model at a path below `kind`; none where there is no model."""
     for part in loc:
-        model = _model(kind)
-        if model is not None:
-            info = model.model_fields.get(str(part))
-            kind = info.annotation if info is not None else None
-        else:
-            kind = (get_args(kind) or (None,))[-1]  # elements of a list, values of a map
+        kind = _member(kind, part) or _below(kind, part)
     model = _model(kind)
     return list(model.model_fields) if model is not None else []
 
 
+def _below(kind: Any, part: Any) -> Any:
+    """The type of one part of data of a type."""
+    model = _model(kind)
+    if model is None:
+        return (get_args(kind) or (None,))[-1]  # elements of a list, values of a map
+    info = model.model_fields.get(str(part))
+    return info.annotation if info is not None else None
+
+
 def _model(kind: Any) -> type[BaseModel] | None:
     """The model in a type: itself, or what a union has beside None."""
-    choices = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
-    return next((one for one in choices if hasattr(one, "model_fields")), None)
+    return next((one for one in _choices(kind) if hasattr(one, "model_fields")), None)
+
+
+def _choices(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
 
 
 def wanted(detail: Mapping[str, Any], words: Vocabulary = PLAIN) -> str:

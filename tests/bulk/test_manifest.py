@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,16 @@ def test_bad_json_is_the_problem_of_its_line(tmp_path: Path, line: str, words: s
     assert [record.line for record in found] == [1, 2, 4]
     assert words in (found[1].problem or "")
     assert found[2].cells == {"tags": "three"}
+
+
+def test_a_fault_in_json_has_one_place(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    path.write_text('{"tags": "one"}\n  {"tags": "two",}\n')
+    (problem,) = [record.problem for record in records(path) if record.problem]
+    assert problem is not None
+    assert problem.startswith("not JSON: ")
+    assert re.search(r" \(character 1[78] of the line\)$", problem)
+    assert "line 1" not in problem
 
 
 def test_a_line_without_end_costs_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

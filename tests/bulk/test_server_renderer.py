@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +13,9 @@ import pytest
 from acestep_flows.audio import read
 from acestep_flows.bulk.driver import run_job
 from acestep_flows.bulk.ledger import ATTEMPTS, DEAD, Ledger
-from acestep_flows.bulk.server_renderer import SERVER, ServerRenderer
+from acestep_flows.bulk.server_renderer import SERVER, ServerRenderer, meet_server
 from acestep_flows.client import Client
-from acestep_flows.errors import LostProcess, NotFound, StageError, Unreachable
+from acestep_flows.errors import Conflict, LostProcess, NotFound, StageError, Unreachable
 from acestep_flows.graph.execution.run import run_plan
 from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.model.checkpoint import Checkpoint
@@ -142,3 +143,22 @@ def test_a_server_without_the_graph_ends_the_job(door: Door, tmp_path: Path) -> 
     with pytest.raises(NotFound, match="mine"):
         run_job(work, rows, ServerRenderer(work, Client(door.url), must_answer=True))
     assert not list(Ledger(work.job_folder).rows(DEAD))
+
+
+def test_a_server_that_was_never_there_is_told_within_seconds(tmp_path: Path) -> None:
+    work, _ = rows_in(tmp_path, SONGS)
+    begun = time.monotonic()
+    with Client("http://127.0.0.1:9") as client, pytest.raises(Unreachable) as refused:
+        meet_server(client, work.job)
+    assert time.monotonic() - begun < 10
+    assert "ACESTEP_FLOWS_SERVER" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_another_graph_of_the_name_is_told_once_before_any_row(door: Door, tmp_path: Path) -> None:
+    (tmp_path / "text2music.yaml").write_text(OTHER)
+    work, rows = rows_in(tmp_path, SONGS, graph=tmp_path / "text2music.yaml")
+    with pytest.raises(Conflict, match="graph text2music is another one than here .*serve --graphs FOLDER"):
+        run_job(work, rows, ServerRenderer(work, Client(door.url), must_answer=True))
+    assert not list(Ledger(work.job_folder).rows(DEAD))
+    assert not list(Ledger(work.job_folder).rows(ATTEMPTS))

@@ -252,3 +252,16 @@ def test_rows_that_were_given_up_are_an_exit_code(
     assert changed.exit_code == 2
     assert 'begins a new one; --audio: was "flac"' in changed.stderr
     assert '--audio: was "flac", is "mp3" (a job has one, also in all its parts)' in changed.stderr
+
+
+def test_a_server_that_is_not_there_is_one_line_and_nothing_is_written(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("acestep_flows.bulk.server_renderer.FIRST_PATIENCE", 0.2)
+    url = manifest(tmp_path, [{"tags": "ok"}])
+    result = invoke(url, *GRAPH, "--via", "http://127.0.0.1:9")
+    assert result.exit_code == 5
+    assert result.stderr.startswith("error: http://127.0.0.1:9 does not answer")
+    assert result.stderr.count("\n") == 1
+    assert "ACESTEP_FLOWS_SERVER" not in result.stderr
+    assert not (tmp_path / "job").exists()

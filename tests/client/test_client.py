@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import inspect
+import re
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -225,13 +227,40 @@ def test_a_client_says_once_that_it_waits(
     assert (record.levelname, record.name) == ("WARNING", "acestep_flows.client.retry")
     for text in (record.getMessage(), str(caught.value)):
         assert "does not answer: " in text
-        assert "`acestep-flows serve` starts a server, and ACESTEP_FLOWS_SERVER or `server` names another" in text
+        assert "`acestep-flows serve` starts a server" in text
+        assert "ACESTEP_FLOWS_SERVER" not in text, "the caller has named a server"
     assert "waiting for it for up to 1 s" in record.getMessage()
     caplog.clear()
     stub.answers = [Answer(502, b"")]
     with make(stub.url) as client:
         client.stats()
     assert not caplog.records, "a short pause is no news"
+
+
+def test_whoever_named_no_server_is_told_how(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACESTEP_FLOWS_SERVER", f"http://127.0.0.1:{free_port()}")
+    advice = "`acestep-flows serve` starts a server, and ACESTEP_FLOWS_SERVER or `server` names another"
+    with make(patience=0) as client, pytest.raises(Unreachable, match=re.escape(advice)):
+        client.graphs()
+
+
+def test_calls_that_wait_for_one_server_say_it_once(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("acestep_flows.client.retry.WORTH_TELLING", 0.2)
+    with Client(f"http://127.0.0.1:{free_port()}", patience=2.5) as client, ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(client.graphs) for _ in range(4)]
+        assert all(isinstance(call.exception(), Unreachable) for call in waiting)
+    assert len(caplog.records) == 1
+
+
+def test_a_client_with_other_patience_has_the_same_connections(stub: Stub) -> None:
+    with Client(stub.url) as client:
+        hasty = client.with_patience(0)
+        assert (hasty.patience, client.patience) == (0, 60)
+        assert hasty.status(RUN).id == RUN
+        with pytest.raises(InputError, match="patience: -1"):
+            client.with_patience(-1)
 
 
 @pytest.mark.parametrize("proxy", ["http://127.0.0.1:9", "socks5://127.0.0.1:9"])

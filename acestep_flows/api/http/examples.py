@@ -120,6 +120,7 @@ ENTRY: dict[str, Any] = {
 }
 DETAIL: dict[str, Any] = {
     "name": "mine",
+    "digest": "5f3c" * 16,
     "summary": "The first ten seconds.",
     "url": "/v1/graphs/mine",
     "ok": True,

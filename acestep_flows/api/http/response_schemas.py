@@ -182,6 +182,7 @@ class GraphDetail(GraphEntry):
     model_config = with_examples(examples.DETAIL)
 
     inputs: dict[str, Any] = Field(description="JSON Schema of a run's inputs.")
+    digest: str = Field(description="sha256 over its content and that of the graphs it nests.")
     outputs: dict[str, str] = Field(description="Type of each output.")
     nodes: dict[str, str] = Field(description="Stage or graph that each node calls.")
     description: str = Field(description="The graph as text, a line for each input, node and output.")

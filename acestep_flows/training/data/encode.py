@@ -9,9 +9,10 @@ tries it again. Songs that are already encoded must not have changed since.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -29,12 +30,14 @@ from acestep_flows.training.data.encoded import (
 )
 from acestep_flows.training.data.encoder import DEVICE, SHARD, Encoder, EncodeRecipe, StopCheck, encode_shard
 from acestep_flows.training.data.song import SongSource
-from acestep_flows.training.data.sources import open_source
+from acestep_flows.training.data.sources import SourceSettings, open_source
 from acestep_flows.training.loop.precision import choose_dtype
 from acestep_flows.training.loop.recipe import read_recipe
 from acestep_flows.training.loop.stopping import stop_requests
 from acestep_flows.weights.choose import open_named
 from acestep_flows.wording.faults import fault_line
+
+log = logging.getLogger(__name__)
 
 TURNS = 4
 """Least shards per process where songs are few, so that all processes have work until near the end."""
@@ -55,10 +58,27 @@ def load_encode_recipe(name: str, assignments: Sequence[str] = ()) -> EncodeReci
     Raises:
         InputError: there is no such recipe, it is not YAML, a key is unknown, or a value is out of range.
     """
+    content = read_recipe(name, assignments)
+    _leave_out_of_another_kind(content, assignments)
     try:
-        return EncodeRecipe.model_validate(read_recipe(name, assignments))
+        return EncodeRecipe.model_validate(content)
     except ValidationError as error:
         raise InputError(fault_line(error, EncodeRecipe), where=name) from None
+
+
+def _leave_out_of_another_kind(content: dict[str, Any], assignments: Sequence[str]) -> None:
+    """Leave out what a recipe says of its own kind of source, where `source.kind=` sets another one. Says so."""
+    source, assigned = content.get("source"), [assignment.partition("=")[0] for assignment in assignments]
+    kinds = {kind.model_fields["kind"].default: kind for kind in get_args(SourceSettings)}
+    if "source.kind" not in assigned or not isinstance(source, dict) or source.get("kind") not in kinds:
+        return
+    known = kinds[source["kind"]].model_fields
+    stale = [key for key in source if key not in known and f"source.{key}" not in assigned]
+    for key in stale:
+        del source[key]
+    if stale:
+        names = ", ".join(f"source.{key}" for key in stale)
+        log.warning("%s of the recipe: left out, as a source of kind %s has none", names, source["kind"])
 
 
 def encode(

