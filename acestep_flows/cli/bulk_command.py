@@ -156,11 +156,12 @@ class BulkCommand:
         named = pool.lyric_vocab if pool is not None else None
         vocab = self.lyric_vocab or (Path(named) if named else None)
         weights = choose_weights(read_settings(), self.checkpoint or (pool.checkpoint if pool else None), vocab)
-        if weights.origin != "argument":
+        if weights.origin != "argument" and not self.quiet:
             click.echo(f"weights: {weights}", err=True)
         if pool is None:
             pool = suited_pool(weights.open())
-            click.echo(f"pool: {pool.name}: {pool.summary}", err=True)
+            if not self.quiet:
+                click.echo(f"pool: {pool.name}: {pool.summary}", err=True)
         return pool, weights
 
     def _job(self, rows: JobRows, checked: Checked, gates: Any, weights: Weights | None) -> BulkJob:

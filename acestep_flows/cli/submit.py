@@ -62,7 +62,7 @@ class Label(click.ParamType[tuple[str, str]]):
     "--deadline",
     type=SECONDS,
     metavar="SECONDS",
-    help="Stop the run after this many seconds.",
+    help="Stop the run after this many seconds, the time in the queue included.",
 )
 @click.option("--label", "labels", multiple=True, type=Label(), metavar="NAME=TEXT", help="A label, such as a title.")
 @click.option("--cache", type=click.Choice(["use", "refresh", "off"]), default="use", show_default=True)

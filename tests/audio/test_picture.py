@@ -109,3 +109,11 @@ def test_the_file_is_complete_or_absent(tmp_path: Path) -> None:
 def test_a_strip_has_the_requested_size(seconds: float) -> None:
     song = noisy(seconds)
     assert image.imread(BytesIO(strip(song, columns=300, rows=70))).shape[:2] == (70, 300)
+
+
+@pytest.mark.parametrize("name", ["demo", "repainted", "chain"])
+def test_the_colours_of_the_pictures_in_the_docs_are_smooth(name: str) -> None:
+    pixels = image.imread(Path(__file__).parents[2] / "docs" / "pictures" / f"{name}.png")
+    bar = pixels[258:580, 1122, :3]  # from the loudest to the quietest
+    assert len(np.unique(bar, axis=0)) > 150
+    assert np.abs(np.diff(bar, axis=0)).max() < 0.06, "a step that is seen"

@@ -94,6 +94,8 @@ def test_it_says_which_pool_it_chose(invoke: Invoke, tmp_path: Path) -> None:
         assert line.startswith("pool: auto: ")
         assert "memory free" in line
     assert "pool: " not in invoke(url, *GRAPH, *LOCAL, "--dry-run").stderr
+    quiet = invoke(url, *GRAPH, "--checkpoint", "embedded", "--dry-run", "--quiet")
+    assert (quiet.exit_code, quiet.stderr) == (0, "")
 
 
 def test_a_dry_run_says_money_where_an_hour_has_a_price(invoke: Invoke, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from acestep_flows.graph.library import shipped
 from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.embedded import embedded_checkpoint
 from acestep_flows.model.tag_words import TagWords
+from acestep_flows.session.planned_run import plan_run, read_graph
 from acestep_flows.text.languages import SUPPORTED
 from acestep_flows.text.lyric_lines import read_lines
 from acestep_flows.text.structure_tags import STRUCTURE
@@ -111,3 +112,26 @@ def test_structure_tags_are_read_as_the_page_says() -> None:
         assert [line.is_tag for line in read_lines(words).lines] == [False]
     codes = re.findall(r"\(`([a-z]{2})`\)", text)
     assert sorted(codes) == sorted(SUPPORTED)
+
+
+def test_the_readme_and_the_examples_name_tags_that_the_small_model_knows() -> None:
+    known = TagWords.of(Checkpoint.open(embedded_checkpoint()))
+    assert known is not None
+    root = Path(__file__).parents[2]
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    tags = re.findall(r'tags="([^"]+)"', readme) + [
+        file.read_text(encoding="utf-8") for file in (root / "examples").glob("*.tags.txt")
+    ]
+    assert len(tags) > 5
+    assert {one: known.unknown(one) for one in tags if known.unknown(one)} == {}
+
+
+def test_the_demo_has_no_notes() -> None:
+    root = Path(__file__).parents[2]
+    makefile = (root / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
+    (command,) = re.findall(r"acestep-flows run (text2music .*)", makefile)
+    inputs = dict(part.split("=", 1) for part in shlex.split(command) if "=" in part)
+    given = {name: (root / text[1:]).read_text() if text.startswith("@") else text for name, text in inputs.items()}
+    values = given | {"duration": float(given["duration"]), "seed": int(given["seed"]), "exact_length": True}
+    assert given["exact_length"] == "true"
+    assert plan_run(read_graph("text2music"), values).plan.warnings == ()
