@@ -34,7 +34,7 @@ def list_installed(checkpoint: str | None, as_json: bool) -> None:
         return
     for kind, names in kinds:
         click.echo(f"{kind}: {', '.join(names) or 'none'}")
-    click.echo(f"One more is installed as {extras.folders[0]}/adapters/NAME/pytorch_lora_weights.safetensors.")
+    click.echo("A LoRA's file or folder is taken by its path, too: --set adapter=PATH")
 
 
 @adapter.command()

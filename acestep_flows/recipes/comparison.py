@@ -164,6 +164,8 @@ def _words(content: Any) -> str:
     if isinstance(content, FileInput):
         digest = f" ({content.digest[:12]})" if content.digest else ""
         return f"{content.name or content.kind}{digest}"
+    if isinstance(content, float):
+        return f"{content:g}"
     if isinstance(content, Span):
         return f"{content.start:g}:{content.end:g}"
     return clip(str(content).replace("\n", " / "), 60)

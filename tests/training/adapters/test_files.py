@@ -162,6 +162,10 @@ def test_commands_take_the_name_of_an_installed_adapter(tmp_path: Path) -> None:
     assert json.loads(result.output)["layers"] == 2
     merge = ["adapter", "merge", "velvet=0.5", *weights, "--out", str(tmp_path / "m")]
     assert runner.invoke(cli, merge).exit_code == 0
+    listed = runner.invoke(cli, ["adapter", "list", *weights])
+    assert listed.output.splitlines()[:2] == ["adapters: velvet", "controls: none"]
+    as_json = runner.invoke(cli, ["adapter", "list", *weights, "--json"])
+    assert json.loads(as_json.output) == {"adapters": ["velvet"], "controls": []}
     absent = runner.invoke(cli, ["adapter", "inspect", "satin", *weights])
     assert absent.exit_code == 3
     assert "no weights for adapter 'satin' (allowed: velvet" in absent.output
