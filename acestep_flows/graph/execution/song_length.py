@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TypeGuard
 
 from acestep_flows.graph.content import Content, Handle, leaves
 from acestep_flows.graph.planning.plan import Plan, PlanNode
@@ -52,8 +53,10 @@ def planned_seconds(node: PlanNode, stage: type[Stage], sources: Mapping[str, fl
     known = [seconds for seconds in before if seconds is not None]
     if not known:
         return None
-    added = [node.inputs.get(side) for side in ("left", "right")] if _lengthens(stage) else []
-    return max(known) + sum(seconds for seconds in added if _is_number(seconds))
+    longest: float = max(known)
+    if _lengthens(stage):
+        longest += sum(seconds for side in ("left", "right") if _is_number(seconds := node.inputs.get(side)))
+    return longest
 
 
 def planned_lengths(plan: Plan, stages: Mapping[str, type[Stage]]) -> dict[str, float | None]:
@@ -70,5 +73,5 @@ def _lengthens(stage: type[Stage]) -> bool:
     return {"left", "right", "source"} <= ports.keys() and ports["source"].type.kind == "latents"
 
 
-def _is_number(content: object) -> bool:
+def _is_number(content: object) -> TypeGuard[float]:
     return isinstance(content, (int, float)) and not isinstance(content, bool)
