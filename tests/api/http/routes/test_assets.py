@@ -351,7 +351,7 @@ def test_whoever_names_music_by_other_means_is_told_how(waiting: Door) -> None:
 
 def test_an_empty_file_blames_the_field_that_it_came_in(waiting: Door) -> None:
     for more, field in (({"files": {"file": ("null", b"")}}, "file"), ({"content": b""}, "body")):
-        response = waiting.client.post("/v1/assets", **more)  # type: ignore[arg-type]
+        response = waiting.client.post("/v1/assets", **more)
         error = response.json()["error"]
         assert (response.status_code, error["field"]) == (422, field)
         assert error["message"].startswith(f"{field}: empty")
