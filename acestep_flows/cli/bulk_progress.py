@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import click
 
 from acestep_flows.bulk.progress import JobProgress, JobWatch, ignore_progress
-from acestep_flows.wording.phrases import counted
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -41,14 +40,14 @@ def show_job(quiet: bool = False, console: Console | None = None) -> Iterator[Jo
 
 def progress_line(progress: JobProgress) -> str:
     """The progress as one line: rows, then speed and time."""
-    before = f" ({progress.resumed} of them before)" if progress.resumed else ""
+    before = f" ({progress.resumed} before)" if progress.resumed else ""
     rows = [f"{progress.done} of {progress.rows} rows done{before}"]
     if progress.failed:
         rows.append(f"{progress.failed} given up")
     if progress.left:
         rows.append(f"{progress.left} left")
     if progress.retaken:
-        rows.append(f"{counted(str(progress.retaken), 'song')} made again")
+        rows.append(f"{progress.retaken} made again")
     parts = [", ".join(rows)]
     if progress.phase == "starting" and not progress.settled:
         parts.append("starting")
@@ -107,7 +106,7 @@ class _Live:
     def __exit__(self, *error: object) -> None:
         self._live.stop()
         if self._last is not None:
-            self._live.console.print(progress_line(self._last), markup=False, highlight=False)
+            self._live.console.print(progress_line(self._last), markup=False, highlight=False, soft_wrap=True)
 
     def watch(self, progress: JobProgress) -> None:
         self._last = progress
@@ -130,7 +129,7 @@ def drawn(progress: JobProgress) -> Group:
     if progress.resumed:
         facts.append(Text(f"{progress.resumed} done before", "dim"))
     if progress.retaken:
-        facts.append(Text(f"{counted(str(progress.retaken), 'song')} made again", "yellow"))
+        facts.append(Text(f"{progress.retaken} made again", "yellow"))
     if progress.failed:
         facts.append(Text(f"{progress.failed} given up", "red"))
     busy = Text("  ").join(_share(name, share) for name, share in progress.busy.items())

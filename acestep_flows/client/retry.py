@@ -45,6 +45,10 @@ class LastTold:
     """When a client said last that it waits. Its calls wait for the same server, so one warning is for all of them."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """The wait is over; the next one is told again."""
         self._until = -math.inf
 
     def is_due(self, now: float, left: float) -> bool:
@@ -77,7 +81,7 @@ class RetryBudget:
         last_told: LastTold | None = None,
     ) -> None:
         self._seconds, self._server, self._advice, self._clock = seconds, server, advice, clock
-        self._last_told = last_told or LastTold()
+        self._last_told, self._is_told = last_told or LastTold(), False
         self.renew()
 
     def renew(self) -> None:
@@ -85,6 +89,8 @@ class RetryBudget:
         self._until = self._clock() + self._seconds
         self._pause = PAUSES[0]
         self._failing_since: float | None = None
+        if self._is_told:
+            self._last_told.forget()
         self._is_told = False
 
     def pause(self, reason: object) -> float:

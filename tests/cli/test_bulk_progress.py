@@ -19,11 +19,11 @@ UNDER_WAY = JobProgress(
 
 def test_one_line_tells_all() -> None:
     assert progress_line(UNDER_WAY) == (
-        "12 of 20 rows done (8 of them before), 1 given up, 7 left, 2 songs made again; "
+        "12 of 20 rows done (8 before), 1 given up, 7 left, 2 made again; "
         "360 rows an hour, 0.5 s of music a second; about 0:01:10 to go"
     )
     assert progress_line(JobProgress(20)) == "0 of 20 rows done, 20 left; starting"
-    assert progress_line(JobProgress(2, done=2, resumed=2, phase="ended")) == "2 of 2 rows done (2 of them before)"
+    assert progress_line(JobProgress(2, done=2, resumed=2, phase="ended")) == "2 of 2 rows done (2 before)"
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_quiet(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_live_bar() -> None:
     shown = io.StringIO()
-    with show_job(console=Console(file=shown, force_terminal=True, width=140, color_system=None)) as watch:
+    with show_job(console=Console(file=shown, force_terminal=True, width=120, color_system=None)) as watch:
         watch(JobProgress(20))
         watch(UNDER_WAY)
     text = shown.getvalue()
