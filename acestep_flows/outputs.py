@@ -175,10 +175,17 @@ def output_warnings(outputs: Mapping[str, Any]) -> list[str]:
 
 
 def _silence(audio: Audio) -> str | None:
-    """Whether audio is silent: with its level if it has one."""
     from acestep_flows.audio.loudness import rms
 
-    level = rms(audio)
+    return silence_warning(rms(audio))
+
+
+def silence_warning(level: float | None) -> str | None:
+    """What to say of audio with this rms over the whole, in dBFS; None of audio that can be heard.
+
+    Args:
+        level: None is digital silence.
+    """
     if level is None:
         return "silent"
     return f"almost silent ({level:.0f} dBFS)" if level < ALMOST_SILENT else None

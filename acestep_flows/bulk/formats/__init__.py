@@ -118,7 +118,7 @@ def _with_song(row: ResultRow, songs: dict[str, ResultRow]) -> ResultRow:
     song = songs.get(row.duplicate_of or "")
     if row.audio_path is not None or song is None:
         return row
-    names = ("audio_path", "audio_bytes", "audio_digest", "duration", "sample_rate", "measurements")
+    names = ("audio_path", "audio_bytes", "audio_digest", "duration", "sample_rate", "measurements", "warnings")
     return dataclasses.replace(row, **{name: getattr(song, name) for name in names})
 
 

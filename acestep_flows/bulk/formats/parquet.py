@@ -21,6 +21,7 @@ from acestep_flows.bulk.job import BulkJob
 from acestep_flows.bulk.job_folder import JobFolder
 from acestep_flows.bulk.measurements import measurements_struct
 from acestep_flows.bulk.results import ResultRow
+from acestep_flows.bulk.song_warnings import song_warnings
 from acestep_flows.graph.language.types import parse_type
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import canonical_json
@@ -79,6 +80,7 @@ def _fields(inputs: pa.DataType, stage_seconds: pa.DataType) -> list[pa.Field]:
         pa.field("duration_asked", pa.float64()),
         pa.field("sample_rate", pa.int32()),
         pa.field("measurements", measurements_struct()),
+        pa.field("warnings", pa.list_(pa.string())),
         pa.field("graph", pa.string(), nullable=False),
         pa.field("graph_digest", pa.string(), nullable=False),
         pa.field("weights_digest", pa.string(), nullable=False),
@@ -142,6 +144,7 @@ def _cells(job_folder: JobFolder, job: BulkJob, layout: Columns, row: ResultRow)
         "audio": {"bytes": content, "path": path} if row.audio_path else None,
         "inputs": inputs,
         "measurements": dict(row.measurements) if row.measurements is not None else None,
+        "warnings": song_warnings(row),
         "versions": canonical_json(dict(row.versions)),
         "stage_seconds": dict(row.stage_seconds),
         "finished": round(row.finished * 1_000_000) if row.finished is not None else None,
@@ -165,5 +168,7 @@ def _arrow(kind: PortType | None) -> pa.DataType:
 def _feature(kind: pa.DataType) -> Any:
     if pa.types.is_struct(kind):
         return {field.name: _feature(field.type) for field in kind}
+    if pa.types.is_list(kind):
+        return {"feature": _feature(kind.value_type), "_type": "Sequence"}  # every version of `datasets` reads it
     names = {pa.float64(): "float64", pa.bool_(): "bool"}
     return {"dtype": names.get(kind, str(kind)), "_type": "Value"}

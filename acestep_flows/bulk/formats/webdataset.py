@@ -16,6 +16,7 @@ from acestep_flows.bulk.identity import stem
 from acestep_flows.bulk.job import BulkJob
 from acestep_flows.bulk.job_folder import JobFolder
 from acestep_flows.bulk.results import ResultRow
+from acestep_flows.bulk.song_warnings import song_warnings
 
 SHARD_SONGS = 10_000
 
@@ -59,6 +60,7 @@ def _facts(row: ResultRow) -> dict[str, Any]:
         "duration_asked": row.duration_asked,
         "sample_rate": row.sample_rate,
         "measurements": dict(row.measurements or {}),
+        "warnings": song_warnings(row),
         "graph": row.graph,
         "graph_digest": row.graph_digest,
         "weights_digest": row.weights_digest,

@@ -111,6 +111,7 @@ def test_every_column_is_told_to_hugging_face(job_folder: JobFolder) -> None:
     assert told["measurements"]["key"] == {"dtype": "string", "_type": "Value"}
     assert told["finished"] == {"dtype": "timestamp[us, tz=UTC]", "_type": "Value"}
     assert told["status"] == {"dtype": "string", "_type": "Value"}
+    assert told["warnings"] == {"feature": {"dtype": "string", "_type": "Value"}, "_type": "Sequence"}
 
 
 def test_the_schema_does_not_depend_on_the_rows(job_folder: JobFolder) -> None:
@@ -138,6 +139,23 @@ def test_duplicates_share_the_song(job_folder: JobFolder) -> None:
     assert found[3]["audio_digest"] == found[1]["audio_digest"]
     assert (found[3]["id"], found[3]["status"]) == ("row/7", "duplicate")
     assert formats.write(job_folder, job(layout="webdataset"), table([*rows(), copy])).rows == 3
+
+
+def test_warnings_of_a_song_are_a_list(job_folder: JobFolder) -> None:
+    loud, short, good = rows()
+    turned_down = "turned down by 2.0 dB"
+    loud = dataclasses.replace(loud, warnings=turned_down)
+    short = dataclasses.replace(short, duration=2.9, duration_asked=3.0)
+    copy = dataclasses.replace(loud, id="row/7", index=7, status="duplicate", duplicate_of=loud.id, audio_path=None)
+    copy = dataclasses.replace(copy, warnings=None)
+    content = table([loud, short, good, copy])
+    found = opened(job_folder, formats.write(job_folder, JOB, content).files[0])
+    assert found["warnings"].to_pylist() == [[turned_down], ["2.90 s of the 3 s asked"], [], [turned_down]]
+    tar = job_folder.read(formats.write(job_folder, job(layout="webdataset"), content).files[0]) or b""
+    with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
+        facts = archive.extractfile(archive.getnames()[1])
+        assert facts is not None
+        assert json.loads(facts.read())["warnings"] == [turned_down]
 
 
 @pytest.mark.parametrize("layout", ["parquet", "webdataset"])
