@@ -18,11 +18,17 @@ class ToyTask:
     Args:
         bad: numbers of batches whose loss is not finite.
         content: digests of the files that the recipe names.
+        former_content: as states of 0.1.0 have them.
     """
 
-    def __init__(self, bad: tuple[int, ...] = (), content: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        bad: tuple[int, ...] = (),
+        content: Mapping[str, str] | None = None,
+        former_content: Mapping[str, str] | None = None,
+    ) -> None:
         self.device = "cpu"
-        self._content = content or {}
+        self._content, self._former_content = content or {}, former_content or {}
         torch.manual_seed(0)
         self.network = nn.Sequential(nn.Linear(1, 8), nn.BatchNorm1d(8), nn.Dropout(0.2), nn.Linear(8, 1))
         self._bad = bad
@@ -37,6 +43,9 @@ class ToyTask:
 
     def content(self) -> Mapping[str, str]:
         return self._content
+
+    def former_content(self) -> Mapping[str, str]:
+        return self._former_content
 
     def describe(self, index: int) -> str:
         return f"points {index}"

@@ -14,7 +14,7 @@ import logging
 import math
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -26,7 +26,7 @@ from acestep_flows import storage
 from acestep_flows.errors import InputError
 from acestep_flows.settings import read_settings
 from acestep_flows.training.data.song import SILENT_SHARE, list_audio_files
-from acestep_flows.training.loop.content_stamp import json_digest, stamp_files
+from acestep_flows.training.loop.content_stamp import json_digest, stamp_by_time, stamp_files
 from acestep_flows.training.loop.recipe import RecipeSection
 from acestep_flows.values import MODEL_RATE, Audio, FloatArray
 
@@ -67,19 +67,35 @@ class ClipSettings(RecipeSection):
     @property
     def digest(self) -> str:
         """sha256 of all that decides clip `i`: the settings, and the files or the synthesis version."""
-        content = self.model_dump(mode="json", include={"kind", "seconds", "stems", "seed"}) | {"from": self.content}
-        if self.folder is not None:
-            content["folder"] = str(self.folder.resolve())
-        return json_digest(content)
+        return self._digest(self.content)
+
+    @property
+    def former_digest(self) -> str:
+        """The digest that 0.1.0 gave these clips."""
+        return self._digest(self.former_content)
 
     @property
     def content(self) -> str:
-        """What clips are made from: sha256 of file names, sizes and times, or the version of the synthesis."""
+        """What clips are made from: sha256 of names and contents of files, or the version of the synthesis."""
+        return self._stamped(stamp_files)
+
+    @property
+    def former_content(self) -> str:
+        """The content as 0.1.0 had it: by names, sizes and times of files."""
+        return self._stamped(stamp_by_time)
+
+    def _digest(self, content: str) -> str:
+        parts = self.model_dump(mode="json", include={"kind", "seconds", "stems", "seed"}) | {"from": content}
+        if self.folder is not None:
+            parts["folder"] = str(self.folder.resolve())
+        return json_digest(parts)
+
+    def _stamped(self, stamp: Callable[[Path, Iterable[Path]], str]) -> str:
         if self.folder is None:
             from acestep_flows.training.synthesis import VERSION
 
             return f"synthesis {VERSION}"
-        return stamp_files(self.folder, list_audio_files(self.folder, SUFFIXES))
+        return stamp(self.folder, list_audio_files(self.folder, SUFFIXES))
 
 
 class _Cut(NamedTuple):
@@ -92,18 +108,26 @@ class _Cut(NamedTuple):
 
 
 class ClipSource:
-    """The clips of `settings`, made on demand. Clips from number `settings.clips` on are held out."""
+    """The clips of `settings`, made on demand. Clips from number `settings.clips` on are held out.
 
-    def __init__(self, settings: ClipSettings) -> None:
+    Args:
+        folder: where they are stored, for a process that works for another; None is as the settings say.
+    """
+
+    def __init__(self, settings: ClipSettings, folder: Path | None = None) -> None:
         self.settings = settings
         self._make = maker(settings)
-        root = settings.cache or read_settings().cache / "training"
-        self.folder = root / f"clips-{settings.digest[:16]}"
+        self.folder = folder or _stored(settings)
 
     @property
     def content(self) -> dict[str, str]:
         """Digest of what clips are made from, by recipe key, for `Task.content`."""
         return {f"source.{self.settings.kind}": self.settings.content}
+
+    @property
+    def former_content(self) -> dict[str, str]:
+        """The same for `Task.former_content`."""
+        return {f"source.{self.settings.kind}": self.settings.former_content}
 
     def clip(self, index: int) -> NDArray[np.int16]:
         """Clip `index` as 16-bit samples (2, n). It is memory-mapped, so a cut reads only its own samples.
@@ -158,7 +182,7 @@ class ClipSource:
         """Worker processes make the clips, in the order they are needed, while the body runs."""
         context = multiprocessing.get_context("spawn")
         workers = [
-            context.Process(target=_fill, args=(self.settings, rank, os.getpid()), daemon=True)
+            context.Process(target=_fill, args=(self.settings, self.folder, rank, os.getpid()), daemon=True)
             for rank in range(self.settings.workers)
         ]
         for worker in workers:
@@ -179,14 +203,24 @@ class ClipSource:
         return not self._file(index).is_file()
 
 
-def _fill(settings: ClipSettings, rank: int, parent: int) -> None:
+def _stored(settings: ClipSettings) -> Path:
+    """The folder of clips. One of 0.1.0 is taken over, under the name that its content has now."""
+    root = settings.cache or read_settings().cache / "training"
+    folder = root / f"clips-{settings.digest[:16]}"
+    if not folder.exists():
+        with contextlib.suppress(OSError):  # there is none, or another process took it over
+            (root / f"clips-{settings.former_digest[:16]}").rename(folder)
+    return folder
+
+
+def _fill(settings: ClipSettings, folder: Path, rank: int, parent: int) -> None:
     """Make this worker's share of the missing clips. Ends when the parent process has ended."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches the whole process group; the parent ends its workers
     with contextlib.suppress(OSError):
         os.nice(10)
-    source = ClipSource(settings)
+    source = ClipSource(settings, folder)
     first, last = min(AT_FIRST, settings.clips), settings.clips + settings.held_out
     for index in [*range(first), *range(settings.clips, last), *range(first, settings.clips)][rank :: settings.workers]:
         if os.getppid() != parent:

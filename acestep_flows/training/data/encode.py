@@ -200,7 +200,7 @@ def _check_songs(folder: Path, source: SongSource, size: int) -> None:
             if entry.key != source.key(index):
                 what = f"song {index} is {entry.key!r} here and {source.key(index)!r} in the source"
                 raise InputError(what, where=str(folder), allowed=OTHER)
-            if isinstance(entry, EncodedSong) and entry.stamp not in ("", source.stamp(index)):
+            if isinstance(entry, EncodedSong) and entry.stamp and not source.has_stamp(index, entry.stamp):
                 changed.append(entry.key)
     if changed:
         more = f" and {len(changed) - 3} more" if changed[3:] else ""

@@ -10,6 +10,7 @@ Every song has the track "mix". A song with stems also has a track per stem ("vo
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -115,7 +116,16 @@ class EncodedSet:
 
     @property
     def digest(self) -> str:
-        """sha256 of all that training depends on: the songs as listed, the autoencoder, and its dtype."""
+        """sha256 of all that training depends on: the latents, and what `listing_digest` covers. Reads all latents."""
+        latents = hashlib.sha256()
+        for song, shard in zip(self.songs, self._shard_of, strict=True):
+            for first in song.tracks.values():
+                latents.update(np.ascontiguousarray(self._shards[shard][first : first + song.frames]).data)
+        return json_digest([self.listing_digest, latents.hexdigest()])
+
+    @property
+    def listing_digest(self) -> str:
+        """sha256 of the songs as listed, the autoencoder, and its dtype. States of 0.1.0 have it as the whole."""
         encoder = [self.about.get("autoencoder"), self.about.get("dtype")]
         unused = {"stamp": "", "note": ""}  # training does not read these, nor the tracks' places in a shard
         return json_digest([encoder, [asdict(song) | unused | {"tracks": list(song.tracks)} for song in self.songs]])

@@ -92,7 +92,8 @@ class Encoder:
         """Encode one song. Any fault of the song makes it `Broken`."""
         key = self.source.key(index)
         try:
-            return self._encode(self.source.song(index), self.source.stamp(index))
+            stamp = self.source.stamp(index)  # before it is read: a change in between shows the next time
+            return self._encode(self.source.song(index), stamp)
         except FlowsError as error:
             return Broken(key, str(error))
         except Exception as error:  # noqa: BLE001 - a fault of one song never stops the others

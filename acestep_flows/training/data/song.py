@@ -58,7 +58,15 @@ class SongSource(ABC):
 
     @abstractmethod
     def stamp(self, index: int) -> str:
-        """A text that changes when the files or settings behind song `index` change."""
+        """A text that changes when the content of the files, or the settings, behind song `index` change."""
+
+    def former_stamp(self, index: int) -> str:
+        """The stamp that 0.1.0 gave song `index` as it is now."""
+        return self.stamp(index)
+
+    def has_stamp(self, index: int, stamp: str) -> bool:
+        """Whether `stamp` was given to song `index` as it is now, by this version or by 0.1.0."""
+        return self.former_stamp(index) == stamp or self.stamp(index) == stamp  # the former reads no file
 
 
 def split_tags(text: str) -> tuple[str, ...]:

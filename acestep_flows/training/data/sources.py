@@ -13,7 +13,7 @@ from acestep_flows.errors import InputError
 from acestep_flows.training.data.encoded import MIX, WITHOUT
 from acestep_flows.training.data.song import Song, SongSource, list_audio_files, read_recording, split_tags
 from acestep_flows.training.data.tables import Datasets, Parquet
-from acestep_flows.training.loop.content_stamp import stamp_files
+from acestep_flows.training.loop.content_stamp import stamp_by_time, stamp_files
 from acestep_flows.training.loop.recipe import RecipeSection
 from acestep_flows.values import MAX_SECONDS, MODEL_RATE, Audio
 
@@ -112,10 +112,17 @@ class FolderSongs(SongSource):
         return Song(self.key(index), split_tags(tags), lyrics, add_rests(tracks))
 
     def stamp(self, index: int) -> str:
-        """sha256 of names, sizes and times of the recording, its stems and its texts."""
+        """sha256 of names and contents of the recording, its stems and its texts."""
+        return stamp_files(self._root, self._files_of(index))
+
+    def former_stamp(self, index: int) -> str:
+        return stamp_by_time(self._root, self._files_of(index))
+
+    def _files_of(self, index: int) -> list[Path]:
+        """The recording of a song, its texts and its stems."""
         file = self._files[index]
         texts = [_beside(file, ending) for ending in (PROMPT, LYRICS)]
-        return stamp_files(self._root, [file, *texts, *self._stems_of(file)])
+        return [file, *texts, *self._stems_of(file)]
 
     def _stems_of(self, file: Path) -> list[Path]:
         return self._stems.get(file.with_suffix(""), [])

@@ -17,7 +17,7 @@ from acestep_flows.errors import InputError
 from acestep_flows.optional_packages import require
 from acestep_flows.training.data.encoded import MIX
 from acestep_flows.training.data.song import Song, SongSource, prepare_recording, read_audio, read_recording, split_tags
-from acestep_flows.training.loop.content_stamp import stamp_files
+from acestep_flows.training.loop.content_stamp import json_digest, stamp_by_time, stamp_files
 from acestep_flows.values import Audio
 
 AUDIO_COLUMNS = ("audio", "filename", "audio_path", "file")
@@ -60,6 +60,10 @@ class TableSongs(SongSource):
     def _stamp(self) -> str:
         return stamp_files(self._folder, self._files)
 
+    @cached_property
+    def _former_stamp(self) -> str:
+        return stamp_by_time(self._folder, self._files)
+
     @property
     def _folder(self) -> Path:
         return self._path if self._path.is_dir() else self._path.parent
@@ -68,7 +72,7 @@ class TableSongs(SongSource):
         return int(self._table.num_rows)
 
     def _row(self, index: int) -> dict[str, Any]:
-        return {name: value[0] for name, value in self._table.slice(index, 1).to_pydict().items()}
+        return _row_of(self._table, index)
 
     def key(self, index: int) -> str:
         row = self._table.select([name for name in self._table.column_names if name in ("keys", "key", "id")])
@@ -76,8 +80,14 @@ class TableSongs(SongSource):
         return str(next((name[0] for name in names if name[0]), f"row {index}"))
 
     def stamp(self, index: int) -> str:
+        """sha256 of names and contents of the table's files, and of the song's own file where the row only names it."""
+        columns = self._table.select([name for name in AUDIO_COLUMNS if name in self._table.column_names])
+        file = self._audio_file(_audio_cell(_row_of(columns, index)))
+        return self._stamp if file is None else json_digest([self._stamp, stamp_files(file.parent, [file])])
+
+    def former_stamp(self, index: int) -> str:
         """sha256 of names, sizes and times of the table's files: the same for all songs."""
-        return self._stamp
+        return self._former_stamp
 
     def song(self, index: int) -> Song:
         row, key = self._row(index), self.key(index)
@@ -91,19 +101,23 @@ class TableSongs(SongSource):
         return Song(key, tags, lyrics, {MIX: self._audio(row, key)}, recaptions)
 
     def _audio(self, row: Mapping[str, Any], key: str) -> Audio:
-        cell = next((row[name] for name in AUDIO_COLUMNS if row.get(name)), None)
-        if isinstance(cell, Mapping):
-            cell = cell.get("bytes") or cell.get("path")
+        cell = _audio_cell(row)
         if isinstance(cell, bytes):
             return prepare_recording(read_audio(cell), key)
         if not isinstance(cell, str):
             allowed = f"audio, or the name of an audio file, in column {', '.join(AUDIO_COLUMNS)}"
             raise InputError("no audio", where=key, allowed=allowed)
-        candidates = [Path(cell), self._folder / cell, self._folder.parent / cell]
-        file = next((path for path in candidates if _is_file(path)), None)
+        file = self._audio_file(cell)
         if file is None:
             raise InputError(f"no file {_short_repr(cell)}", where=key)
         return read_recording(file)
+
+    def _audio_file(self, cell: object) -> Path | None:
+        """The file that a cell names, if there is one."""
+        if not isinstance(cell, str):
+            return None
+        candidates = [Path(cell), self._folder / cell, self._folder.parent / cell]
+        return next((path for path in candidates if _is_file(path)), None)
 
 
 class Datasets(TableSongs):
@@ -193,6 +207,16 @@ def _recaptions(texts: Mapping[str, Any]) -> dict[str, str]:
             _short_repr(texts["recaption"]), where="recaption", allowed="a struct of texts, or one as JSON"
         )
     return {str(kind): text for kind, text in captions.items() if text}
+
+
+def _row_of(table: Any, index: int) -> dict[str, Any]:
+    return {name: value[0] for name, value in table.slice(index, 1).to_pydict().items()}
+
+
+def _audio_cell(row: Mapping[str, Any]) -> Any:
+    """The audio of a row, or the name of its file; None where it has neither."""
+    cell = next((row[name] for name in AUDIO_COLUMNS if row.get(name)), None)
+    return cell.get("bytes") or cell.get("path") if isinstance(cell, Mapping) else cell
 
 
 def _short_repr(cell: object) -> str:

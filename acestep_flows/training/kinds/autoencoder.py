@@ -114,6 +114,9 @@ class AutoencoderTask:
         """Digests of what clips are made from, and of the network's config."""
         return {**self._source.content, "architecture": json_digest(self._config)}
 
+    def former_content(self) -> Mapping[str, str]:
+        return self._source.former_content
+
     def describe(self, index: int) -> str:
         return self._source.describe(self._recipe.seed, index, *self._shape(index))
 

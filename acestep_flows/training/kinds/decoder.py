@@ -112,6 +112,9 @@ class DecoderTask:
             digests["autoencoder"] = autoencoder_digest(self._recipe.autoencoder)
         return digests
 
+    def former_content(self) -> Mapping[str, str]:
+        return self._source.former_content
+
     def describe(self, index: int) -> str:
         return self._source.describe(self._recipe.seed, index, *self._shape)
 

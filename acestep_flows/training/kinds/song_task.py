@@ -157,10 +157,13 @@ class SongTask:
         return WordTokens(text_ids, text_mask, lyric_ids, lyric_mask, blanks)
 
     def content(self) -> Mapping[str, str]:
-        """Digests of the networks and the vocabulary that training starts from, and of the songs."""
+        """Digests of the networks and the vocabulary that training starts from, and of the songs. Reads all latents."""
         networks = [self.checkpoint.digest(part) for part in (TRANSFORMER, TEXT_ENCODER)]
         vocabulary = self.checkpoint.digest(LYRIC_VOCAB)
         return {"checkpoint": json_digest(networks), "lyric_vocab": vocabulary, "data.encoded": self.songs.digest}
+
+    def former_content(self) -> Mapping[str, str]:
+        return {"data.encoded": self.songs.listing_digest}
 
     def describe(self, index: int) -> str:
         """The keys of the songs of batch number `index`, in words."""

@@ -95,13 +95,19 @@ class TrainingState:
             return
         digests: dict[str, str] = content.get("content", {})
         _check_recipe(self._recipe, out, digests.keys())
-        if changed := sorted(key for key, digest in digests.items() if self._content.get(key, digest) != digest):
+        if changed := self._changed(digests):
             what = f"the folder holds a run over other content: what is behind {', '.join(changed)} has changed"
             raise InputError(what, where=str(out), allowed="the content that the run began with, or another folder")
         shapes = {name: tuple(tensor.shape) for name, tensor in content["weights"].items()}
         if shapes != {name: tuple(parameter.shape) for name, parameter in self.parameters.items()}:
             raise CheckpointError("a state of other weights", where=str(self._states.path(content["step"])))
         self._load(content)
+
+    def _changed(self, digests: Mapping[str, str]) -> list[str]:
+        """The recipe keys whose content is not what a state's `digests` say."""
+        changed = sorted(key for key, digest in digests.items() if self._content.get(key, digest) != digest)
+        former = self._task.former_content() if changed else {}
+        return [key for key in changed if former.get(key) != digests[key]]
 
     def _newest(self) -> dict[str, Any] | None:
         """The content of the newest readable state; None where there are no states.

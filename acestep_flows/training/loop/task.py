@@ -27,6 +27,9 @@ class Task(Protocol):
     def content(self) -> Mapping[str, str]:
         """Digests of the files that the recipe names and training depends on, by recipe key."""
 
+    def former_content(self) -> Mapping[str, str]:
+        """Other digests of the same content by recipe key, as states of 0.1.0 have them."""
+
     def describe(self, index: int) -> str:
         """Batch number `index` in words, for the error when its loss is not finite."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,17 @@ def test_a_folder_of_audio(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
     assert len(left_out) == 2
 
 
+def replace_quietly(file: Path) -> None:
+    """Replace a file by another of the same size and time, as a copy that keeps times does."""
+    status, content = file.stat(), bytearray(file.read_bytes())
+    content[-100] ^= 1
+    other = file.with_name("other")
+    other.write_bytes(content)
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    other.replace(file)
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+
+
 def songs(folder: Path) -> Path:
     """Two recordings, one that is silent except for its end, and one that cannot be read."""
     folder.mkdir()
@@ -161,6 +173,29 @@ def test_the_digest_changes_with_the_files(tmp_path: Path, monkeypatch: pytest.M
     assert settings(tmp_path, kind="folder", folder=tmp_path / "moved").content == changed
     (folder / "notes.txt").write_text("not audio")
     assert source_settings.content == changed
+
+
+def test_the_digest_changes_with_content_of_equal_size_and_time(tmp_path: Path) -> None:
+    folder = songs(tmp_path / "songs")
+    source_settings = settings(tmp_path, kind="folder", folder=folder)
+    before, former = source_settings.digest, source_settings.former_digest
+    replace_quietly(folder / "a.wav")
+    assert source_settings.digest != before
+    assert source_settings.former_digest == former, "0.1.0 would not have noticed"
+
+
+def test_clips_of_0_1_0_are_taken_over_once(tmp_path: Path, made_clips: list[int]) -> None:
+    source_settings = settings(tmp_path, kind="folder", folder=songs(tmp_path / "songs"))
+    stored = ClipSource(source_settings)
+    stored.clip(0)
+    former = stored.folder.rename(stored.folder.parent / f"clips-{source_settings.former_digest[:16]}")
+    source = ClipSource(source_settings)
+    source.clip(0)
+    assert made_clips == [0], "it is there"
+    assert not former.exists()
+    replace_quietly(tmp_path / "songs" / "a.wav")
+    ClipSource(source_settings).clip(0)
+    assert made_clips == [0, 0], "it was made of something else"
 
 
 def test_the_digest_changes_with_the_synthesis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -102,6 +103,17 @@ def test_an_unexpected_error_breaks_one_song_only(
 def test_songs_that_have_changed_are_refused(recipe: EncodeRecipe, tmp_path: Path) -> None:
     encode(recipe, tmp_path / "out")
     (tmp_path / "songs" / "c_lyrics.txt").write_text("other words")
+    with pytest.raises(InputError, match="songs have changed since they were encoded: c "):
+        encode(recipe, tmp_path / "out")
+
+
+def test_a_song_replaced_with_its_time_is_refused(recipe: EncodeRecipe, tmp_path: Path) -> None:
+    encode(recipe, tmp_path / "out")
+    song = tmp_path / "songs" / "c.wav"
+    status, content = song.stat(), bytearray(song.read_bytes())
+    content[-1] ^= 1
+    song.write_bytes(content)
+    os.utime(song, ns=(status.st_atime_ns, status.st_mtime_ns))
     with pytest.raises(InputError, match="songs have changed since they were encoded: c "):
         encode(recipe, tmp_path / "out")
 

@@ -62,6 +62,22 @@ def test_a_shard_without_listing_does_not_count(tmp_path: Path) -> None:
     assert len(EncodedSet(tmp_path)) == 4
 
 
+def test_the_digest_covers_latents_whatever_shard_they_are_in(tmp_path: Path) -> None:
+    songs = [encoding(0, 12, ("mix", "vocal")), encoding(1, 8)]
+    for name, shards in (("one", [songs]), ("two", [songs[:1], songs[1:]]), ("other", [songs[:1], [louder(songs[1])]])):
+        for number, shard in enumerate(shards):
+            write_shard(tmp_path / name, number, list(shard))
+        (tmp_path / name / ABOUT).write_text("{}")
+    one, two, other = (EncodedSet(tmp_path / name) for name in ("one", "two", "other"))
+    assert one.digest == two.digest
+    assert other.listing_digest == one.listing_digest
+    assert other.digest != one.digest
+
+
+def louder(song: Encoding) -> Encoding:
+    return dataclasses.replace(song, tracks={name: 2 * track for name, track in song.tracks.items()})
+
+
 def test_a_shard_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     written: list[Encoding | Broken] = [encoding(0, 12, ("mix", "vocal")), Broken("damaged", "silent"), encoding(1, 8)]
     write_shard(tmp_path, 3, written)

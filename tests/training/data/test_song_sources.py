@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,6 +80,47 @@ def test_a_stamp_depends_on_the_files_of_its_song_alone(tmp_path: Path) -> None:
         before = after
     synthetic = open_source(SynthesisSettings(count=2))
     assert synthetic.stamp(0) == synthetic.stamp(1) != ""
+
+
+def test_a_stamp_goes_by_content(tmp_path: Path) -> None:
+    write_song(tmp_path, "a")
+    source, lyrics = open_source(FolderSettings(path=tmp_path)), tmp_path / "a_lyrics.txt"
+    before, former, status = source.stamp(0), source.former_stamp(0), lyrics.stat()
+    lyrics.write_text(lyrics.read_text()[::-1].replace("la", "al").replace("\n", " "))
+    os.utime(lyrics, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert source.former_stamp(0) == former, "the same size and time"
+    assert source.stamp(0) != before
+    assert source.has_stamp(0, former), "0.1.0 knew no better"
+    assert not source.has_stamp(0, before)
+    now = source.stamp(0)
+    os.utime(lyrics)
+    assert source.stamp(0) == now, "the same content at another time"
+    assert source.has_stamp(0, now)
+    assert not source.has_stamp(0, former)
+
+
+def test_every_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_song(tmp_path, "a")
+    for file in tmp_path.iterdir():
+        os.utime(file, (1, 1))
+    monkeypatch.setattr("acestep_flows.model.digests.SETTLED_NS", 0)
+    source, opened, open_file = open_source(FolderSettings(path=tmp_path)), [], Path.open
+
+    def counted(self: Path, *args: Any, **kwargs: Any) -> Any:
+        opened.append(self)
+        return open_file(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", counted)
+    assert len({source.stamp(0) for _ in range(5)}) == 1
+    assert len(opened) == len(set(opened)) == 3
+
+
+def test_a_pipe_and_a_file_that_cannot_be_read_stop_no_stamp(tmp_path: Path) -> None:
+    write_song(tmp_path, "a")
+    source = open_source(FolderSettings(path=tmp_path))
+    (tmp_path / "a_lyrics.txt").unlink()
+    os.mkfifo(tmp_path / "a_lyrics.txt")
+    assert source.stamp(0)
 
 
 @pytest.mark.parametrize("path", ["missing", "."])

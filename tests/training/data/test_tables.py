@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,23 @@ def test_parquet_with_audio_in_a_column(tmp_path: Path) -> None:
     assert (source.song(0).tags, source.song(0).lyrics) == (("house", "slow"), "la")
     with pytest.raises(InputError, match="out of memory"):
         source.song(1)
+
+
+def test_a_stamp_goes_by_the_content_of_the_table_and_of_the_file(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_song(tmp_path, name)
+    rows = {"audio_path": [str(tmp_path / "a.wav"), str(tmp_path / "b.wav"), "gone.wav"], "tags": ["x", "y", "z"]}
+    settings = parquet(tmp_path, rows)
+    before = [open_source(settings).stamp(index) for index in range(3)]
+    os.utime(settings.path)
+    assert [open_source(settings).stamp(index) for index in range(3)] == before
+    former = open_source(settings).former_stamp(0)
+    (tmp_path / "b.wav").write_bytes(b"other music")
+    source = open_source(settings)
+    assert [source.stamp(index) == stamp for index, stamp in enumerate(before)] == [True, False, True]
+    assert source.has_stamp(0, former)
+    parquet(tmp_path, rows | {"tags": ["x", "y", "other"]})
+    assert open_source(settings).stamp(0) != before[0]
 
 
 @pytest.mark.parametrize(
