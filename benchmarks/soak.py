@@ -4,10 +4,11 @@
 
 First the server is kept busy with eight songs at a time, which shows how many it makes in a second. Then songs arrive
 at random (a Poisson process), `--load` times as many as that. Every quarter of a minute the memory (proportional set
-size), the threads and the open descriptors of every process, and the bytes of the run table are noted, and of every
-song its latency (from acceptance to end). The table has their slopes over the second half, by least squares: the first
-half fills caches. On a machine that others use, the capacity drifts, and latency with it; the columns that count things
-do not depend on that.
+size, and the part of it that is private), the threads and the open descriptors of every process, and the bytes of the
+run table are noted, and of every song its latency (from acceptance to end). Results that are cached in shared memory
+count in the memory of each process that has read one, until the cache is full; private memory is without them. The
+table has their slopes over the second half, by least squares: the first half fills caches. On a machine that others
+use, the capacity drifts, and latency with it; the columns that count things do not depend on that.
 """
 
 from __future__ import annotations
@@ -50,12 +51,14 @@ class Process:
     Attributes:
         seconds: since the load began, of each sample.
         megabytes: proportional set size.
+        private: what no other process has.
         descriptors: open files and sockets.
     """
 
     name: str
     seconds: list[float] = field(default_factory=list)
     megabytes: list[float] = field(default_factory=list)
+    private: list[float] = field(default_factory=list)
     descriptors: list[int] = field(default_factory=list)
     threads: list[int] = field(default_factory=list)
 
@@ -129,7 +132,9 @@ def sample(server: Server, home: Path, now: float, seen: Soak) -> None:
         with contextlib.suppress(psutil.Error):
             name = _name(process) if process.pid != server.process.pid else "server"
             one = seen.processes.setdefault(process.pid, Process(name))
-            one.megabytes.append(process.memory_full_info().pss / 1e6)
+            memory = process.memory_full_info()
+            one.megabytes.append(memory.pss / 1e6)
+            one.private.append(memory.uss / 1e6)
             one.descriptors.append(process.num_fds())
             one.threads.append(process.num_threads())
             one.seconds.append(now)
@@ -176,6 +181,8 @@ def summary(seen: Soak, rate: float, seconds: float) -> dict[str, Any]:
                 "name": one.name,
                 "mb": [round(one.megabytes[0], 1), round(one.megabytes[-1], 1)],
                 "mb_per_hour": round(slope(one.seconds, one.megabytes), 1),
+                "private_mb": [round(one.private[0], 1), round(one.private[-1], 1)],
+                "private_mb_per_hour": round(slope(one.seconds, one.private), 1),
                 "descriptors": [one.descriptors[0], one.descriptors[-1]],
                 "descriptors_per_hour": round(slope(one.seconds, one.descriptors), 1),
                 "threads": [one.threads[0], one.threads[-1]],
@@ -199,11 +206,12 @@ def table(found: dict[str, Any]) -> str:
         f"- run table: {first} to {last} MB, {found['database_kb_per_song']} kB a song",
         f"- processes that came or went: {found['processes_that_came_and_went']}",
         "",
-        "| process | MB first, last | MB an hour | descriptors first, last | an hour | threads first, last |",
-        "|---|---|---|---|---|---|",
+        "| process | MB first, last | an hour | private | an hour | descriptors first, last | an hour | threads |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     lines += [
         f"| {one['name']} | {one['mb'][0]}, {one['mb'][1]} | {one['mb_per_hour']} "
+        f"| {one['private_mb'][0]}, {one['private_mb'][1]} | {one['private_mb_per_hour']} "
         f"| {one['descriptors'][0]}, {one['descriptors'][1]} | {one['descriptors_per_hour']} "
         f"| {one['threads'][0]}, {one['threads'][1]} |"
         for one in found["processes"]

@@ -23,6 +23,7 @@ from acestep_flows.api.server.assembly import assemble
 from acestep_flows.api.server.options import IngressOptions
 from acestep_flows.api.store.home import Home
 from acestep_flows.errors import InputError
+from acestep_flows.model.allocator import share_arenas
 from acestep_flows.runtime.serving.local_ray import FRONT_CPUS
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.runtime.serving.pool_watch import PoolWatch
@@ -73,6 +74,7 @@ class Ingress:
     """One replica: an HTTP interface and an executor. Without API keys it answers requests to localhost only."""
 
     def __init__(self, pool: Pool, home: Path, hosts: Mapping[str, Any], options: IngressOptions) -> None:
+        share_arenas()
         settings = read_settings()
         self._home = Home.open(home, database=options.database, artifacts=options.artifacts, lease=LEASE_SECONDS)
         runner = ServeRunner(pool, hosts)

@@ -28,6 +28,7 @@ from acestep_flows.api.store.home_lock import locked_home
 from acestep_flows.api.store.records import RunState
 from acestep_flows.errors import StorageError
 from acestep_flows.lazy_imports import garbage_collection_paused
+from acestep_flows.model.allocator import share_arenas
 from acestep_flows.runtime.serving.loading import LoadingNotes
 from acestep_flows.runtime.serving.local_ray import deploy, local_ray
 from acestep_flows.runtime.serving.pool import AUTO, Pool
@@ -75,6 +76,7 @@ def serve_forever(
         FlowsError: the pool does not start, or ended.
         KeyboardInterrupt: a signal ended the start; Terminated if it was SIGTERM.
     """
+    share_arenas()
     with contextlib.ExitStack() as stack:
         stack.enter_context(start_ends_on_signal())
         keys = read_keys(settings)
