@@ -92,6 +92,21 @@ def test_a_killed_controller_is_replaced(server: Server) -> None:
     eventually(lambda: readiness(server).status_code == 200, PATIENCE)
 
 
+def test_a_raylet_that_stands_still_is_told_until_it_goes_on(server: Server, client: Client) -> None:
+    """It is not killed, as whoever stopped it may let it go on. The server ends only if that takes long."""
+    (raylet,) = (one for one in family(server) if one.name() == "raylet")
+    raylet.suspend()
+    try:
+        eventually(lambda: readiness(server).status_code == 503, PATIENCE)
+        assert readiness(server).json()["reason"] == "Ray's raylet stands still"
+        refused = httpx2.post(f"{server.url}/v1/runs", json={"graph": "text2music", "inputs": {}}, trust_env=False)
+        assert refused.status_code == 503
+    finally:
+        raylet.resume()
+    eventually(lambda: readiness(server).status_code == 200, PATIENCE)
+    assert client.wait(server.song(client, seed=903).id, timeout=PATIENCE).state == "succeeded"
+
+
 def test_a_server_whose_ray_dies_ends_with_an_error(server: Server, client: Client) -> None:
     """Nothing is left, and the run under way is taken up by the next start."""
     assert server.process is not None
