@@ -6,7 +6,7 @@ B rows (songs), T frames, S condition tokens, H heads, d channels of a head, D =
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -44,6 +44,11 @@ class AllRows:
 
     def __init__(self) -> None:
         self._stacks = KeptStacks(_stack)
+
+    def per_row(
+        self, work: Callable[[Tensor], tuple[Tensor, ...]], x: Tensor, solo_rows: Sequence[int] | None
+    ) -> tuple[Tensor, ...]:
+        return work(x)
 
     def rotation(self, rotation: Rotation, padding: Padding | None) -> Rotation:
         """Factors (B, T, 1, d) that turn padded frames to zero: then queries and keys need no mask of their own."""

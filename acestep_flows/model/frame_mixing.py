@@ -6,7 +6,7 @@ cache. A GPU wants few kernels, whatever the number of rows. Both forms give the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -21,6 +21,11 @@ from acestep_flows.model.row_by_row import RowByRow
 
 class FrameMixing(Protocol):
     """B rows (songs), T frames, H heads, d channels of a head, D = H d. What is `Any` passes through the layers."""
+
+    def per_row(
+        self, work: Callable[[Tensor], tuple[Tensor, ...]], x: Tensor, solo_rows: Sequence[int] | None
+    ) -> tuple[Tensor, ...]:
+        """`work` on x (B,) with one entry for each row, as each row has it in a pass of its `solo_rows` rows."""
 
     def rotation(self, rotation: Rotation, padding: Padding | None) -> Rotation:
         """The rotation as both attentions take it, made once a pass."""

@@ -6,7 +6,7 @@ B rows (songs), T frames, H heads, d channels of a head, D = H d.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,17 @@ from acestep_flows.model.rope import Rotation, rotate
 
 class RowByRow:
     """The operations of `FrameMixing`, each a loop over rows."""
+
+    def per_row(
+        self, work: Callable[[Tensor], tuple[Tensor, ...]], x: Tensor, solo_rows: Sequence[int] | None
+    ) -> tuple[Tensor, ...]:
+        """Products of one row, of two or three, and of more differ in the order of sums. Tokens are always more."""
+        if solo_rows is None or set(solo_rows) == {len(x)}:
+            return work(x)
+        entries = list(zip(x.tolist(), solo_rows, strict=True))
+        made = {entry: work(x.new_full((entry[1],), entry[0])) for entry in dict.fromkeys(entries)}
+        parts = zip(*(made[entry] for entry in entries), strict=True)
+        return tuple(torch.stack([part[0] for part in of_rows]) for of_rows in parts)
 
     def rotation(self, rotation: Rotation, padding: Padding | None) -> Rotation:
         return rotation

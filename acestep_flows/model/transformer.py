@@ -149,6 +149,7 @@ class Transformer(PublishedPart):
         control: Tensor | None = None,
         control_scale: float | Tensor = 1.0,
         exact: bool = True,
+        solo_rows: Sequence[int] | None = None,
     ) -> Tensor:
         """The velocity (noise minus data) of a batch of songs.
 
@@ -162,6 +163,8 @@ class Transformer(PublishedPart):
             control: (B, T, D) from a control branch; rows of zeros change nothing.
             control_scale: strength of the control, one number for all rows or (B,).
             exact: whether each row equals its solo result; False pads as upstream does (see `Padding`).
+            solo_rows: how many rows each row's pass would have if its song were alone; None: as this one. Processors
+                sum products of one row in another order than those of several, so they need it for `exact`.
 
         Returns:
             (B, 8, 16, T); only real frames are meaningful.
@@ -170,7 +173,7 @@ class Transformer(PublishedPart):
             ValueError: `frames` does not fit the batch.
         """
         return self.forward_with_states(
-            latents, timesteps, conditions, (), frames, erg_temperature, control, control_scale, exact
+            latents, timesteps, conditions, (), frames, erg_temperature, control, control_scale, exact, solo_rows
         )[0]
 
     def forward_with_states(
@@ -184,6 +187,7 @@ class Transformer(PublishedPart):
         control: Tensor | None = None,
         control_scale: float | Tensor = 1.0,
         exact: bool = True,
+        solo_rows: Sequence[int] | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
         """As `forward`; also returns the hidden states (B, T, D) after each block of `depths`, for REPA."""
         mixing = frame_mixing(latents.device)
@@ -193,8 +197,8 @@ class Transformer(PublishedPart):
         neutral = rectified = mixing.factors([1.0] * len(conditions), latents)
         if erg_temperature is not None:
             rectified = mixing.factors(erg_temperature, latents)
-        embedded = self.timestep_embedder(timesteps)
-        tables = self._modulation(embedded)
+        embedded, modulations = mixing.per_row(self._embed, timesteps, solo_rows)
+        tables = self._modulation(modulations)
 
         x = self.proj_in(latents.to(self.dtype), padding)
         if control is not None:
@@ -208,9 +212,14 @@ class Transformer(PublishedPart):
         velocity = self.final_layer(x, embedded).to(latents.dtype)
         return velocity, [states[depth] for depth in depths]
 
-    def _modulation(self, embedded: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """`table` and `factors` of each block, computed for all blocks at once."""
-        modulation: Tensor = self.t_block(embedded).unflatten(-1, (6, -1))
+    def _embed(self, timesteps: Tensor) -> tuple[Tensor, Tensor]:
+        """Timesteps (B,) as vectors (B, D), and what modulates the blocks (B, 6 D)."""
+        embedded = self.timestep_embedder(timesteps)
+        return embedded, self.t_block(embedded)
+
+    def _modulation(self, modulation: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """`table` and `factors` of each block, computed for all blocks at once from (B, 6 D)."""
+        modulation = modulation.unflatten(-1, (6, -1))
         tables = torch.stack([block.scale_shift_table for block in self.blocks]).unsqueeze(1) + modulation
         tables = tables.unsqueeze(3)  # (blocks, B, 6, 1, D)
         return list(zip(tables, 1 + tables[:, :, 1::3], strict=True))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -25,9 +25,14 @@ from acestep_flows.sampling.trajectory import BranchName, Query
 
 @dataclass(frozen=True, eq=False)
 class QueryRow:
-    """One row of a forward pass: a query. Denoisers add what they answer it from."""
+    """One row of a forward pass: a query. Denoisers add what they answer it from.
+
+    Attributes:
+        solo_rows: how many rows this pass would have if the song had the network to itself; None: it has.
+    """
 
     query: Query
+    solo_rows: int | None = field(default=None, kw_only=True)
 
 
 class Denoiser(ABC):
@@ -93,6 +98,7 @@ def predict_velocities(transformer: Transformer, rows: Sequence[DenoiserRow]) ->
         erg_temperature=[row.query.erg_temperature for row in rows],
         control=control,
         control_scale=1.0 if scale is None else scale,
+        solo_rows=[row.solo_rows or len(rows) for row in rows],
     )
     return [velocity[..., :length] for velocity, length in zip(velocities, frames, strict=True)]
 

@@ -5,8 +5,9 @@
     each song advances by the velocities of its own rows
 
 The denoiser pads the rows of a pass (`sampling/denoiser.py`). Padding is exact and every song keeps noise and state of
-its own, so a song comes out as it would alone, up to rounding: products of other sizes are summed in another order.
-Songs of `share_below` frames or more share no pass, and come out bit for bit as they would alone. On processors passes
+its own, so a song comes out as it would alone, up to rounding: products of other sizes may be summed in another order.
+On processors they are made as for the song alone, and no difference was found. Songs of `share_below` frames or more
+share no pass, and come out bit for bit as they would alone. On processors passes
 are made side by side, one in every lane. This holds for a single song too, as its guidance branches are rows like any
 others.
 """
@@ -15,8 +16,9 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -77,13 +79,22 @@ class RowBatcher:
         return self.share_below is None or song.trajectory.frames < self.share_below
 
     def _step(self, songs: Sequence[ActiveSong]) -> list[ActiveSong | Exception]:
-        lanes, passes = self.lanes, self.passes(songs, self.lanes.count)
-        if _unevenness(passes, lanes.count) > UNEVEN:
-            lanes, passes = SINGLE, self.passes(songs, 1)
+        lanes, passes = self._arranged(songs)
+        rows = {(song, index): row for song in songs for index, row in enumerate(song.rows)}
+        if len(songs) > 1:
+            solo_passes = [refs for song in songs for refs in self._arranged([song])[1]]
+            rows = {ref: replace(rows[ref], solo_rows=len(refs)) for refs in solo_passes for ref in refs}
         answers: dict[RowRef, Tensor | Exception] = {}
-        for pass_answers in lanes.map(self._forward, passes):
+        for pass_answers in lanes.map(partial(self._forward, rows), passes):
             answers |= pass_answers
         return [_advance(song, [answers[song, index] for index in range(len(song.rows))]) for song in songs]
+
+    def _arranged(self, songs: Sequence[ActiveSong]) -> tuple[Lanes, list[list[RowRef]]]:
+        """The passes of some songs, and the lanes that make them."""
+        passes = self.passes(songs, self.lanes.count)
+        if _unevenness(passes, self.lanes.count) > UNEVEN:
+            return SINGLE, self.passes(songs, 1)
+        return self.lanes, passes
 
     def passes(self, songs: Sequence[ActiveSong], lanes: int) -> list[list[RowRef]]:
         """The rows of songs by pass: of one network, longest first, with little padding, each lane's share the same."""
@@ -111,11 +122,11 @@ class RowBatcher:
             filled += frames
         return passes
 
-    def _forward(self, refs: Sequence[RowRef]) -> dict[RowRef, Tensor | Exception]:
+    def _forward(self, rows: Mapping[RowRef, Any], refs: Sequence[RowRef]) -> dict[RowRef, Tensor | Exception]:
         """One pass; if it fails, one pass per song, so that only the song to blame fails."""
         songs = list(dict.fromkeys(song for song, _ in refs))
         try:
-            return dict(zip(refs, self._predict([song.rows[index] for song, index in refs], songs[0]), strict=True))
+            return dict(zip(refs, self._predict([rows[ref] for ref in refs], songs[0]), strict=True))
         except Exception as error:  # noqa: BLE001 - whatever breaks, breaks one song alone
             traceback.clear_frames(error.__traceback__)  # they hold the memory of the failed pass
             if len(songs) == 1:
@@ -124,7 +135,7 @@ class RowBatcher:
                 self.on_broken(songs, error)
         answers: dict[RowRef, Tensor | Exception] = {}
         for song in songs:
-            answers |= self._forward([ref for ref in refs if ref[0] is song])
+            answers |= self._forward(rows, [ref for ref in refs if ref[0] is song])
         return answers
 
     def _predict(self, rows: Sequence[Any], song: ActiveSong) -> Sequence[Tensor]:
