@@ -64,6 +64,14 @@ def path_fault(text: str) -> str:
     return f"a path of {whole} bytes, {text[:30]!r}..." if whole > LONGEST_PATH else ""
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file. There is none under a name that no file can have, such as a very long one."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def check_working_folder() -> None:
     """Check that the working folder exists. Without it no relative path can be read, and torch cannot be loaded.
 

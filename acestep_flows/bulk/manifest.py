@@ -132,10 +132,10 @@ class Manifest:
     def _csv_records(self, stream: BinaryIO) -> Iterator[CsvRecord]:
         """The records of a csv or tsv, the line of column names first."""
         lines = _text(stream, self.url)
-        head = list(itertools.islice(lines, 1))
-        while head and not head[-1].strip():
-            head += itertools.islice(lines, 1)
-            if not head[-1].strip() and len(head) > MOST_BLANK:
+        head: list[str] = []
+        for line in itertools.islice(lines, MOST_BLANK + 1):
+            head.append(line)
+            if line.strip():
                 break
         usual = "\t" if self.kind == "tsv" else ","
         delimiter = delimiter_of(head[-1], usual) if head else usual

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from acestep_flows import storage
 from acestep_flows.errors import InputError
 from acestep_flows.graph.records.recipe import Recipe, inputs_of, read_recipe
 from acestep_flows.recipes.stored_recipe import FileInput, StoredRecipe
@@ -75,7 +76,7 @@ def _find_content(path: Path) -> _Found:
     if found.recipe:
         return _Found(found.recipe, where, True, found.title or path.stem)
     for beside in (path.with_suffix(".json"), path.with_name(path.stem + SUFFIX)):
-        if beside.is_file():
+        if storage.is_file(beside):
             return _Found(_json_file(beside), str(beside), True, path.stem)
     raise InputError(f"no recipe in its tags, and no {path.stem}{SUFFIX} beside it", where=where, allowed=ALLOWED)
 
@@ -201,7 +202,7 @@ def _song_beside(path: Path, content: Any) -> Path | None:
     names = [name for name in written if isinstance(name, str)] if isinstance(written, list) else []
     names += [path.name.removesuffix(SUFFIX) + suffix for suffix in _AUDIO if path.name.endswith(SUFFIX)]
     songs = [path.parent / Path(name).name for name in names if Path(name).suffix in _AUDIO]
-    return next((song for song in songs if song.is_file()), None)
+    return next((song for song in songs if storage.is_file(song)), None)
 
 
 def _upstream_song(content: Mapping[str, Any], folder: Path | None) -> Path | None:
@@ -210,7 +211,7 @@ def _upstream_song(content: Mapping[str, Any], folder: Path | None) -> Path | No
     if not isinstance(named, str) or not named or folder is None:
         return None
     places = (Path(named), folder / Path(named.replace("\\", "/")).name)
-    return next((place for place in places if place.is_file()), None)
+    return next((place for place in places if storage.is_file(place)), None)
 
 
 def _with_source_text(recipe: StoredRecipe, folder: Path) -> StoredRecipe:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from acestep_flows import storage
 from acestep_flows.errors import InputError
 from acestep_flows.graph.execution.disk_cache import DiskStore
 from acestep_flows.input_reader import InputReader
@@ -81,7 +82,7 @@ class SourceFinder:
         changed: list[str] = []
         tried: set[Path] = set()
         for path in self._places(wanted):
-            if _resolved(path) in tried or not path.is_file():
+            if _resolved(path) in tried or not storage.is_file(path):
                 continue
             tried.add(_resolved(path))
             value = self.reader.value(str(path), wanted.kind, name)

@@ -109,6 +109,14 @@ def test_empty_files(tmp_path: Path, name: str) -> None:
         list(manifest.records())
 
 
+@pytest.mark.parametrize("text", ["\n", "\n\n \n", " ", "\r\n\r\n", "\n" * 1001, "\n" * 5000])
+@pytest.mark.parametrize("name", ["m.csv", "m.tsv"])
+def test_a_table_of_blank_lines_has_no_columns(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError):
+        open_manifest(str(tmp_path / name)).columns()
+
+
 def test_what_is_no_manifest_is_refused(tmp_path: Path) -> None:
     (tmp_path / "m.txt").write_text("x")
     (tmp_path / "m.parquet").write_bytes(b"PAR1 but no parquet")

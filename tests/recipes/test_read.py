@@ -105,6 +105,12 @@ def test_v1_is_read_from_its_json_and_from_the_song_beside_it(here: Path, conten
     assert read_recipe_file(song).inputs["seed"] == SEED
 
 
+@pytest.mark.parametrize("named", ["x" * 5000, "a\0b", "/proc/self/mem/x", "\ud800"])
+def test_a_song_of_v1_under_a_name_that_no_file_has_is_not_there(here: Path, named: str) -> None:
+    (here / "v1.json").write_text(json.dumps({**OLD, "audio_path": named}))
+    assert read_recipe_file(here / "v1.json").song is None
+
+
 def test_a_byte_order_mark_does_not_matter(here: Path) -> None:
     Path("a.json").write_bytes(b"\xef\xbb\xbf" + json.dumps(NEW).encode())
     assert read_recipe_file(Path("a.json")).graph == "text2music"

@@ -25,6 +25,7 @@ from pydantic import Field, model_validator
 from acestep_flows import storage
 from acestep_flows.errors import InputError
 from acestep_flows.settings import read_settings
+from acestep_flows.training.data.npy_file import mapped
 from acestep_flows.training.data.song import SILENT_SHARE, list_audio_files
 from acestep_flows.training.loop.content_stamp import json_digest, stamp_by_time, stamp_files
 from acestep_flows.training.loop.recipe import RecipeSection
@@ -137,9 +138,8 @@ class ClipSource:
             StorageError: a new clip cannot be written.
         """
         file = self._file(index)
-        with contextlib.suppress(OSError, ValueError, EOFError):  # absent or damaged: make it again
-            stored: NDArray[np.int16] = np.load(file, mmap_mode="r")
-            return stored
+        with contextlib.suppress(OSError, ValueError):  # absent or damaged: make it again
+            return mapped(file)
         samples = np.round(self._make(index).clip(-1, 1) * FULL_SCALE).astype(np.int16)
         content = io.BytesIO()
         np.save(content, samples)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from acestep_flows import storage
 from acestep_flows.errors import InputError
+from acestep_flows.training.data.npy_file import mapped
 from acestep_flows.training.loop.content_stamp import json_digest
 from acestep_flows.values import LATENT_CHANNELS, LATENT_HEIGHT, FloatArray
 
@@ -188,7 +189,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     file = folder / ABOUT
     try:
         return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"damaged: {error}", where=str(file), allowed=REPAIR) from None
 
 
@@ -201,7 +202,7 @@ def read_listing(listing: Path) -> list[EncodedSong | Broken]:
     try:
         text = listing.read_bytes().decode("utf-8", "surrogatepass")
         return [_entry(json.loads(line)) for line in text.split("\n") if line]  # lyrics may hold other line ends
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise InputError(f"damaged: {error}", where=str(listing), allowed=REPAIR) from None
 
 
@@ -231,8 +232,10 @@ def entries(folder: Path) -> Iterator[EncodedSong | Broken]:
 def _entry(line: Mapping[str, Any]) -> EncodedSong | Broken:
     if "reason" in line:
         return Broken(**line)
-    tracks = {name: int(first) for name, first in line["tracks"].items()}
-    return EncodedSong(**{**line, "tags": tuple(line["tags"]), "frames": int(line["frames"]), "tracks": tracks})
+    tracks, frames = {name: int(first) for name, first in line["tracks"].items()}, int(line["frames"])
+    if frames < 0 or min(tracks.values(), default=0) < 0:
+        raise ValueError(f"a track of {frames} frames from {min(tracks.values(), default=0)} on")
+    return EncodedSong(**{**line, "tags": tuple(line["tags"]), "frames": frames, "tracks": tracks})
 
 
 def _latents(listing: Path, listed: Sequence[EncodedSong | Broken]) -> NDArray[np.float16]:
@@ -243,8 +246,8 @@ def _latents(listing: Path, listed: Sequence[EncodedSong | Broken]) -> NDArray[n
     """
     file = listing.with_suffix(".npy")
     try:
-        frames: NDArray[np.float16] = np.load(file, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
+        frames = mapped(file)
+    except (OSError, ValueError) as error:
         raise InputError(f"damaged: {error}", where=str(file), allowed=REPAIR) from None
     songs = (entry for entry in listed if isinstance(entry, EncodedSong))
     needed = max((first + song.frames for song in songs for first in song.tracks.values()), default=0)

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from acestep_flows import storage
 from acestep_flows.bulk.words import LYRICS, final_tags_and_lyrics
 from acestep_flows.errors import InputError
 from acestep_flows.optional_packages import require
@@ -54,7 +55,8 @@ class TableSongs(SongSource):
         try:
             return self._read()
         except (pa.ArrowException, OSError) as error:
-            raise InputError(f"the table cannot be read: {error}", where=str(self._path)) from None
+            reason = " ".join(str(error).split())
+            raise InputError(f"the table cannot be read: {reason}", where=str(self._path)) from None
 
     @cached_property
     def _stamp(self) -> str:
@@ -117,7 +119,7 @@ class TableSongs(SongSource):
         if not isinstance(cell, str):
             return None
         candidates = [Path(cell), self._folder / cell, self._folder.parent / cell]
-        return next((path for path in candidates if _is_file(path)), None)
+        return next((path for path in candidates if storage.is_file(path)), None)
 
 
 class Datasets(TableSongs):
@@ -221,10 +223,3 @@ def _audio_cell(row: Mapping[str, Any]) -> Any:
 
 def _short_repr(cell: object) -> str:
     return repr(cell)[:60]
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # longer than a file name can be, or not a file name
-        return False

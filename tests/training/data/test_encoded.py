@@ -94,6 +94,11 @@ def test_lyrics_with_odd_line_ends_and_keys_with_surrogates(tmp_path: Path) -> N
     assert read_listing(shard_path(tmp_path, 0)) == [song]
 
 
+def npy(header: bytes) -> bytes:
+    """A file of numpy with this header, and latents enough."""
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(4096)
+
+
 @pytest.mark.parametrize(
     ("file", "content"),
     [
@@ -105,6 +110,14 @@ def test_lyrics_with_odd_line_ends_and_keys_with_surrogates(tmp_path: Path) -> N
         ("shard-00001.jsonl", b"5\n"),
         ("shard-00001.jsonl", b'{"key": "a"}\n'),
         ("shard-00001.jsonl", b'{"key": "a", "tags": [], "lyrics": "", "frames": 10000, "tracks": {"mix": 0}}\n'),
+        ("shard-00001.jsonl", b'{"key": "a", "tags": [], "lyrics": "", "frames": Infinity, "tracks": {"mix": 0}}\n'),
+        ("shard-00001.jsonl", b'{"key": "a", "tags": [], "lyrics": "", "frames": 4, "tracks": {"mix": -4}}\n'),
+        ("shard-00001.jsonl", b'{"key": "a", "tags": [], "lyrics": "", "frames": 4, "tracks": {"mix": -Infinity}}\n'),
+        ("shard-00001.jsonl", b"[" * 100_000 + b"\n"),
+        ("shard-00001.npy", npy(b"{'descr': '<f2', 'fortran_order': False, 'shape': (4, 128), ")),
+        ("shard-00001.npy", npy(b"{'descr': '<f2', 'fortran_order': False, 'shape': (4L, 128L), }")),
+        ("shard-00001.npy", npy(b"{'descr': '<f2', 'fortran_order': False, 'shape': (4, -128), }")),
+        ("shard-00001.npy", npy(b"{'descr': '|O', 'fortran_order': False, 'shape': (4, 128), }")),
         (ABOUT, b"{"),
         (ABOUT, b"[1]"),
     ],
