@@ -19,11 +19,11 @@ from ray import serve
 
 from acestep_flows.api.http.app import create_app
 from acestep_flows.api.http.keys import read_keys
+from acestep_flows.api.server.arenas import share_arenas
 from acestep_flows.api.server.assembly import assemble
 from acestep_flows.api.server.options import IngressOptions
 from acestep_flows.api.store.home import Home
 from acestep_flows.errors import InputError
-from acestep_flows.model.allocator import share_arenas
 from acestep_flows.runtime.serving.local_ray import FRONT_CPUS
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.runtime.serving.pool_watch import PoolWatch

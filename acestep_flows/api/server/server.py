@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from acestep_flows.api.execution.webhook_signature import signing_key
 from acestep_flows.api.http.keys import check_host, read_keys
 from acestep_flows.api.server.address import bound, url_of
+from acestep_flows.api.server.arenas import share_arenas
 from acestep_flows.api.server.options import ServerOptions
 from acestep_flows.api.server.pool_fault import END_SECONDS, ends_with_pool, exit_anyway
 from acestep_flows.api.server.start_report import StartReport
@@ -28,7 +29,6 @@ from acestep_flows.api.store.home_lock import locked_home
 from acestep_flows.api.store.records import RunState
 from acestep_flows.errors import StorageError
 from acestep_flows.lazy_imports import garbage_collection_paused
-from acestep_flows.model.allocator import share_arenas
 from acestep_flows.runtime.serving.loading import LoadingNotes
 from acestep_flows.runtime.serving.local_ray import deploy, local_ray
 from acestep_flows.runtime.serving.pool import AUTO, Pool
