@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from acestep_flows.bulk.parquet_footer import ColumnChunk, column_chunks
 from acestep_flows.errors import InputError
 from acestep_flows.graph.language.wording import clip
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    import pyarrow.parquet as pq
     from pyarrow import NativeFile
 
 BATCH = 1024
@@ -61,7 +62,7 @@ def rows(file: NativeFile, columns: Collection[str] | None, where: str, longest:
 
     found = pq.ParquetFile(file)
     names = [name for name in _names(found.schema_arrow) if columns is None or name in columns]
-    size = _batch_size(found, names, where)
+    size = _batch_size((chunk for chunk in column_chunks(file) if chunk.column in names), where)
     texts = [name for name in names if _is_text(found.schema_arrow.field(name).type)]
     table = pq.ParquetFile(file, metadata=found.metadata, read_dictionary=texts, pre_buffer=False, buffer_size=BUFFER)
     for batch in table.iter_batches(size, columns=names):
@@ -72,34 +73,29 @@ def _names(schema: pa.Schema) -> list[str]:
     return [name for name in schema.names if not _INDEX.fullmatch(name)]
 
 
-def _batch_size(file: pq.ParquetFile, names: Collection[str], where: str) -> int:
+def _batch_size(chunks: Iterable[ColumnChunk], where: str) -> int:
     """Rows to read at once, by the mean size of rows in the row groups.
 
     Raises:
         InputError: a column unfolds to far more than the file has.
     """
-    metadata, largest = file.metadata, 1.0
-    for number in range(metadata.num_row_groups):
-        group = metadata.row_group(number)
-        size = 0
-        for at in range(group.num_columns):
-            chunk = group.column(at)
-            if chunk.path_in_schema.partition(".")[0] not in names:
-                continue
-            size += max(chunk.total_uncompressed_size, 8 * (chunk.num_values - group.num_rows))
-            _check(chunk, group.num_rows, where)
-        largest = max(largest, size / max(1, group.num_rows))
-    return max(1, min(BATCH, int(BYTES / largest)))
+    sizes: Counter[int] = Counter()
+    rows = {}
+    for chunk in chunks:
+        _check(chunk, where)
+        sizes[chunk.group] += max(chunk.unfolded, 8 * (chunk.values - chunk.rows))
+        rows[chunk.group] = max(1, chunk.rows)
+    largest = max((size / rows[group] for group, size in sizes.items()), default=1.0)
+    return max(1, min(BATCH, int(BYTES / max(1.0, largest))))
 
 
-def _check(chunk: pq.ColumnChunkMetaData, rows: int, where: str) -> None:
+def _check(chunk: ColumnChunk, where: str) -> None:
     """Raise InputError for a column of a row group that would take far more memory than the file has bytes."""
-    name, packed, unfolded = clip(chunk.path_in_schema), chunk.total_compressed_size, chunk.total_uncompressed_size
-    if unfolded > LARGE_COLUMN and unfolded > MOST_UNFOLDED * packed:
-        what = f"column {name} unfolds from {packed} bytes to {unfolded}"
+    if chunk.unfolded > LARGE_COLUMN and chunk.unfolded > MOST_UNFOLDED * chunk.packed:
+        what = f"column {clip(chunk.path)} unfolds from {chunk.packed} bytes to {chunk.unfolded}"
         raise InputError(what, where=where, allowed=f"up to {MOST_UNFOLDED} for each byte")
-    if chunk.num_values > max(MOST_VALUES, rows):
-        what = f"column {name} has {chunk.num_values} values in one row group"
+    if chunk.values > max(MOST_VALUES, chunk.rows):
+        what = f"column {clip(chunk.path)} has {chunk.values} values in one row group"
         raise InputError(what, where=where, allowed=f"up to {MOST_VALUES}: smaller row groups")
 
 

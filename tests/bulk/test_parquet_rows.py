@@ -93,6 +93,17 @@ def test_lists_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.Monke
         list(open_manifest(str(tmp_path / "m.parquet")).records())
 
 
+def test_a_footer_that_makes_pyarrow_end_its_process_is_refused(tmp_path: Path) -> None:
+    """The schema says that elements may not be null, the statistics count those that are."""
+    path = tmp_path / "m.parquet"
+    pq.write_table(pa.table({"tags": ["funk"], "seeds": [[1, 2]]}), path)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"\x25\x02\x18\x07element", b"\x25\x42\x18\x07element"))
+    assert path.read_bytes() != whole
+    with pytest.raises(InputError, match=r"m\.parquet: cannot be read: damaged: its footer"):
+        list(open_manifest(str(path)).records())
+
+
 def test_decimals_are_numbers(tmp_path: Path) -> None:
     """As databases write whole numbers and prices."""
     whole, money = pa.decimal128(20, 0), pa.decimal128(10, 3)
