@@ -1,4 +1,4 @@
-"""Run benchmarks by name, and keep their results. By default all but `faults` and `soak`, which take half an hour each.
+"""Run benchmarks by name, and keep their results. By default all but `faults`, `soak` and `store`, which take long.
 
 python -m benchmarks [NAME ...] [--results DIR]
 """
@@ -10,8 +10,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-SHARED = {"__init__", "__main__", "machine", "plain", "weights", "fault_bulk", "fault_served", "fault_services"}
-LONG = {"faults", "soak"}
+SHARED = {
+    "__init__",
+    "__main__",
+    "machine",
+    "plain",
+    "weights",
+    "fault_bulk",
+    "fault_served",
+    "fault_services",
+    "store_filling",
+}
+LONG = {"faults", "soak", "store"}
 SCRIPTS = sorted(file.stem for file in Path(__file__).parent.glob("*.py") if file.stem not in SHARED)
 
 

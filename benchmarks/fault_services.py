@@ -87,13 +87,19 @@ def full(folder: Path) -> Iterator[None]:
 
 
 class Postgres:
-    """A PostgreSQL of its own that can be stopped as by a crash, and started again."""
+    """A PostgreSQL of its own that can be stopped as by a crash, and started again.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: where its files are.
+        flush: whether a commit is flushed to the disk, as it is where data matter.
+    """
+
+    def __init__(self, folder: Path, flush: bool = False) -> None:
         programs = shutil.which("pg_ctl") or next(map(str, Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")), None)
         if programs is None:
             raise Missing("PostgreSQL is not installed")
         self._programs, self._folder, self._port = Path(programs).parent, folder / "postgres", free_port()
+        self._fsync = "on" if flush else "off"
         self._user = USER if os.geteuid() == 0 else None
         self._folder.mkdir()
         if self._user is not None:
@@ -104,10 +110,24 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        return f"postgresql+psycopg://{USER}@{HOST}:{self._port}/postgres"
+        return self._url("postgres")
+
+    def new_database(self, name: str) -> str:
+        """Make an empty database. Returns its URL."""
+        import psycopg
+        from psycopg import sql
+
+        with psycopg.connect(f"postgresql://{USER}@{HOST}:{self._port}/postgres", autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return self._url(name)
+
+    def _url(self, name: str) -> str:
+        return f"postgresql+psycopg://{USER}@{HOST}:{self._port}/{name}"
 
     def start(self) -> None:
-        options = f"-c listen_addresses={HOST} -c port={self._port} -c unix_socket_directories='' -c fsync=off"
+        options = (
+            f"-c listen_addresses={HOST} -c port={self._port} -c unix_socket_directories='' -c fsync={self._fsync}"
+        )
         data, log = str(self._folder / "data"), str(self._folder / "log")
         self._run("pg_ctl", "-D", data, "-l", log, "-w", "-o", options, "start")
 

@@ -16,8 +16,8 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from acestep_flows.api.execution import tracing
 from acestep_flows.api.execution.accepted_run import planned
@@ -26,10 +26,11 @@ from acestep_flows.api.execution.previews import LONGEST, PreviewMaker
 from acestep_flows.api.execution.run_journal import Journal, node_weights
 from acestep_flows.api.execution.run_notifier import RunNotifier
 from acestep_flows.api.execution.store_outputs import StoredOutputs, store_outputs
+from acestep_flows.api.execution.store_threads import StoreThreads
 from acestep_flows.api.execution.untold_hits import UntoldHits
+from acestep_flows.api.store.claims import end_state
 from acestep_flows.api.store.home import Home
-from acestep_flows.api.store.leases import end_state
-from acestep_flows.api.store.records import NodeRecord, RunState
+from acestep_flows.api.store.records import ClaimedRun, NodeRecord, RunState
 from acestep_flows.api.store.retention import RetentionPolicy, sweep
 from acestep_flows.errors import Cancelled, FlowsError, StorageError, Unavailable
 from acestep_flows.graph.execution.result import Options
@@ -46,14 +47,14 @@ POLL_SECONDS = 0.2
 """Seconds between rounds of claiming runs, reading cancellations, and writing progress."""
 
 RENEWALS_PER_LEASE = 4
+MOST_WRITERS = 16
+"""Runs whose begin or end is written at the same time."""
 SWEEP_SECONDS = 600.0
 FINISH_PAUSES = (0.1, 0.5, 2.0, 5.0, 10.0)
 """Seconds between attempts to write the end of a run to a database that fails."""
 
 COMPUTE_PAUSES = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)  # the run fails after the last
 """Seconds between attempts at a run while a store cannot be reached."""
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 class Executor:
@@ -106,8 +107,9 @@ class Executor:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._write_lock = asyncio.Lock()
-        self._store = ThreadPoolExecutor(2, thread_name_prefix="store")
-        self._files = ThreadPoolExecutor(2, thread_name_prefix="outputs")
+        # What they write at the same time goes into one transaction.
+        self._store = StoreThreads(2 + min(slots, MOST_WRITERS), "store")
+        self._files = StoreThreads(2, "outputs")
 
     @property
     def active_runs(self) -> tuple[str, ...]:
@@ -115,7 +117,7 @@ class Executor:
         return tuple(self._active)
 
     def wake(self) -> None:
-        """Poll for runs now. Call this on the event loop's thread."""
+        """Poll for runs now, on the event loop's thread."""
         self._wake.set()
 
     async def run(self) -> None:
@@ -125,9 +127,11 @@ class Executor:
                 group.create_task(self._repeat("claim", self._poll, self._claim, self._wake))
                 group.create_task(self._repeat("renew", self._home.leases.seconds / RENEWALS_PER_LEASE, self._renew))
                 group.create_task(self._repeat("write", self._poll, self._cancel_and_write))
-                group.create_task(self._repeat("expire", 1.0, self._expire))
+                expire = partial(self._store.call, self._home.leases.expire_queued)
+                group.create_task(self._repeat("expire", 1.0, expire))
                 if self._retention is not None:
-                    group.create_task(self._repeat("sweep", SWEEP_SECONDS, self._sweep))
+                    clean = partial(self._files.call, sweep, self._home, self._retention)
+                    group.create_task(self._repeat("sweep", SWEEP_SECONDS, clean))
         finally:
             self.ended = True
             self._stopping.set()
@@ -150,7 +154,7 @@ class Executor:
     # Background work.
 
     async def _repeat(
-        self, name: str, seconds: float, do: Callable[[], Awaitable[None]], wake: asyncio.Event | None = None
+        self, name: str, seconds: float, do: Callable[[], Awaitable[object]], wake: asyncio.Event | None = None
     ) -> None:
         """Call `do` every `seconds`, or earlier when `wake` is set, until the executor stops."""
         while not self._stopping.is_set():
@@ -167,26 +171,34 @@ class Executor:
 
     async def _claim(self) -> None:
         self._wake.clear()
-        while len(self._active) < self.slots and not self._draining:
-            claimed = await self._in_store_thread(self._home.leases.claim, self.name, tuple(self._active))
-            if claimed is None:
+        while (free := self.slots - len(self._active)) > 0 and not self._draining:
+            first = await self._store.call(self._home.leases.claim, self.name, tuple(self._active))
+            if first is None:
                 return
-            work = ActiveRun(claimed)
-            self._notifier.notify([work.lease.run])
-            self._active[work.lease.run] = work
-            work.task = asyncio.create_task(self._run_one(work))
+            self._start(first)
+            if free == 1 or self._draining:
+                continue
+            more = self._store.call(self._home.leases.claim_several, self.name, free - 1, tuple(self._active))
+            for claimed in await more:
+                self._start(claimed)
+
+    def _start(self, claimed: ClaimedRun) -> None:
+        work = ActiveRun(claimed)
+        self._notifier.notify([work.lease.run])
+        self._active[work.lease.run] = work
+        work.task = asyncio.create_task(self._run_one(work))
 
     async def _renew(self) -> None:
         works = list(self._active.values())
         leases = [work.lease for work in works]
-        held = await self._in_store_thread(self._home.leases.renew, self.name, self.slots, leases)
+        held = await self._store.call(self._home.leases.renew, self.name, self.slots, leases)
         self._drop_lost([work for work in works if work.lease.run not in held])
 
     async def _cancel_and_write(self) -> None:
         """Stop the runs with a cancellation request, and write the changes of all."""
         if not self._active:
             return
-        for run in await self._in_store_thread(self._home.leases.cancel_requests, self.name):
+        for run in await self._store.call(self._home.leases.cancel_requests, self.name):
             if (work := self._active.get(run)) is not None and not work.cancelled:
                 work.cancel()
         await self._write()
@@ -194,25 +206,18 @@ class Executor:
     async def _write(self) -> None:
         """Write the changes of all active runs in one transaction."""
         async with self._write_lock:
-            works = [work for work in self._active.values() if not work.lost]
-            batch = [(work, changes) for work in works if (changes := work.take_changes()) is not None]
+            works = [work for work in self._active.values() if not (work.lost or work.ending)]
+            batch = [(work, new) for work in works if (new := work.take_changes()) is not None]
             if not batch:
                 return
             try:
-                held = await self._in_store_thread(self._home.leases.record, {work.lease: new for work, new in batch})
+                held = await self._store.call(self._home.leases.record, {work.lease: new for work, new in batch})
             except StorageError:
                 for work, changes in batch:
                     work.restore(changes)
                 raise
         self._notifier.notify(work.lease.run for work, _ in batch)
         self._drop_lost([work for work, _ in batch if work.lease not in held])
-
-    async def _expire(self) -> None:
-        await self._in_store_thread(self._home.leases.expire_queued)
-
-    async def _sweep(self) -> None:
-        assert self._retention is not None
-        await self._in_file_thread(sweep, self._home, self._retention)
 
     def _drop_lost(self, works: list[ActiveRun]) -> None:
         """Stop the runs whose lease another executor holds."""
@@ -239,7 +244,7 @@ class Executor:
         except asyncio.CancelledError:
             if not work.lost:
                 with contextlib.suppress(StorageError):
-                    await self._in_store_thread(self._home.leases.release, work.lease)
+                    await self._store.call(self._home.leases.release, work.lease)
         except Exception:  # the lease is no longer renewed, so another executor claims the run and ends it
             log.exception("run %s: its end cannot be written", work.lease.run)
         finally:
@@ -259,10 +264,10 @@ class Executor:
             error = FlowsError(f"internal error ({type(failure).__name__}); see the server's log")
         done = await self._finish(work, RunState.SUCCEEDED if error is None else end_state(error), stored, error)
         if done and work.run is not None:
-            await self._in_file_thread(self._home.states.end, work.run.unfinished)
+            await self._files.call(self._home.states.end, work.run.unfinished)
         if done and self._traces:
             with contextlib.suppress(StorageError):
-                await self._in_file_thread(_trace, self._home, work.lease.run, self._tracer)
+                await self._files.call(_trace, self._home, work.lease.run, self._tracer)
 
     async def _compute_patiently(self, work: ActiveRun) -> StoredOutputs:
         """As `_compute`, anew while a store cannot be reached. What was computed comes from the cache."""
@@ -277,9 +282,9 @@ class Executor:
         """Plan a run, compute its nodes, and store its outputs."""
         record, content = work.claimed.record, work.claimed.content
         home, scheduler = self._home, self._scheduler
-        plan, assets = await self._in_file_thread(planned, content, record.inputs, home.assets.value, scheduler.stages)
+        plan, assets = await self._files.call(planned, content, record.inputs, home.assets.value, scheduler.stages)
         nodes = [NodeRecord(node.id, node.stage) for node in plan.nodes.values()]
-        stored_nodes = await self._in_store_thread(home.leases.begin, work.lease, nodes)
+        stored_nodes = await self._store.call(home.leases.begin, work.lease, nodes)
         self._notifier.notify([work.lease.run])
         if stored_nodes is None:
             work.lost = True
@@ -290,7 +295,8 @@ class Executor:
         work.journal = Journal(stored_nodes, weights, progress, untold)
         deadline = None if record.deadline_at is None else max(0.0, record.deadline_at - time.time())
         mode: Any = record.cache
-        maker = PreviewMaker(home, scheduler, work.lease, self._files, work.journal.add_preview, self._preview_seconds)
+        taken = work.journal.add_preview
+        maker = PreviewMaker(home, scheduler, work.lease, self._files.pool, taken, self._preview_seconds)
         heard = work.journal.add_event
         options = Options(mode, deadline, False, heard, record.preview_every or 0, maker.take, record.late)
         work.run = PlanRun(scheduler, plan, options)
@@ -304,46 +310,39 @@ class Executor:
         values = await scheduler.runner.fetch(dict(result.outputs))
         run_recipe = recipe(result if untold is None else untold.result(result), content, files, self._model)
         stem = f"{record.graph}-{record.id[-6:]}"
-        return await self._in_file_thread(_keep, values, run_recipe, home, record.format, stem)
+        return await self._files.call(
+            store_outputs, values, run_recipe, artifacts=home.artifacts, format=record.format, stem=stem
+        )
 
     async def _finish(self, work: ActiveRun, state: RunState, stored: StoredOutputs, error: FlowsError | None) -> bool:
         """Write the end of a run. Returns False if that fails; the run is then left to the next executor."""
         work.ending = True
+        async with self._write_lock:  # what is being written about the run comes before its end
+            pass
         for pause in (*FINISH_PAUSES, None):
-            async with self._write_lock:
-                changes = work.take_changes()
-                try:
-                    done = await self._in_store_thread(
-                        self._home.leases.finish,
-                        work.lease,
-                        state,
-                        changes=changes,
-                        outputs=stored.outputs,
-                        warnings=stored.warnings,
-                        error=error,
-                    )
-                    self._notifier.notify([work.lease.run])
-                    if not done:
-                        log.warning("run %s was claimed by another executor; its end is not written", work.lease.run)
-                    return done
-                except StorageError as failure:
-                    log.warning("run %s: its end cannot be written: %s", work.lease.run, failure)
-                    work.restore(changes)
+            changes = work.take_changes()
+            try:
+                done = await self._store.call(
+                    self._home.leases.finish,
+                    work.lease,
+                    state,
+                    changes=changes,
+                    outputs=stored.outputs,
+                    warnings=stored.warnings,
+                    error=error,
+                )
+                self._notifier.notify([work.lease.run])
+                if not done:
+                    log.warning("run %s was claimed by another executor; its end is not written", work.lease.run)
+                return done
+            except StorageError as failure:
+                log.warning("run %s: its end cannot be written: %s", work.lease.run, failure)
+                work.restore(changes)
             if pause is None or self._stopping.is_set():
                 break
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
         return False
-
-    async def _in_store_thread(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        return await asyncio.get_running_loop().run_in_executor(self._store, lambda: work(*args, **kwargs))
-
-    async def _in_file_thread(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        return await asyncio.get_running_loop().run_in_executor(self._files, lambda: work(*args, **kwargs))
-
-
-def _keep(values: dict[str, Any], run_recipe: Any, home: Home, format: str, stem: str) -> StoredOutputs:
-    return store_outputs(values, run_recipe, artifacts=home.artifacts, format=format, stem=stem)
 
 
 def _trace(home: Home, run: str, tracer: TracerProvider | None) -> None:

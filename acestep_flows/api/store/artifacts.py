@@ -22,10 +22,11 @@ from typing import Any, BinaryIO, Self
 
 import pyarrow
 from pyarrow import fs
-from sqlalchemy import ColumnElement, delete, insert, select, update
+from sqlalchemy import ColumnElement, delete
 
 from acestep_flows import storage
-from acestep_flows.api.store.database import Database
+from acestep_flows.api.store.database import Database, upsert
+from acestep_flows.api.store.file_references import among, file_pages
 from acestep_flows.api.store.records import Blob
 from acestep_flows.api.store.schema import BLOBS
 from acestep_flows.errors import InputError, NotFound, Overloaded, StorageError, Unavailable
@@ -143,12 +144,12 @@ class Artifacts:
         Args:
             referenced: a select of the referenced digests.
         """
-        freed = 0
-        idle = (BLOBS.c.touched_at < self._clock() - grace, BLOBS.c.digest.not_in(referenced))
-        with self._database.read() as connection:
-            candidates = connection.execute(select(BLOBS.c.digest).where(*idle)).scalars().all()
-        for digest in candidates:
-            freed += self._remove(digest, *idle)
+        freed, before = 0, self._clock() - grace
+        for page in file_pages(self._database, before):
+            with self._database.read() as connection:
+                used = set(connection.execute(among(referenced, list(page))).scalars())
+            for digest in page.keys() - used:
+                freed += self._remove(digest, BLOBS.c.touched_at < before, ~among(referenced, [digest]).exists())
         self._clear_unfinished(grace)
         return freed
 
@@ -158,8 +159,8 @@ class Artifacts:
 
     def _remove(self, digest: str, *where: ColumnElement[bool]) -> int:
         """Remove a file if all conditions of `where` hold. Returns bytes freed."""
-        # The file is deleted within the transaction, so that a concurrent `put` waits and then writes it again.
-        with self._database.write() as connection:
+        # The file is deleted within the transaction, so that a concurrent `put` waits for its row and writes it again.
+        with self._database.write_beside() as connection:
             removal = delete(BLOBS).where(BLOBS.c.digest == digest, *where).returning(BLOBS.c.bytes)
             if (size := connection.execute(removal).scalar_one_or_none()) is None:
                 return 0
@@ -210,10 +211,9 @@ class Artifacts:
 
     def _touch(self, blob: Blob) -> None:
         now = self._clock()
-        with self._database.write() as connection:
-            touched = update(BLOBS).where(BLOBS.c.digest == blob.digest).values(touched_at=now)
-            if not connection.execute(touched).rowcount:
-                connection.execute(insert(BLOBS).values(digest=blob.digest, bytes=blob.bytes, touched_at=now))
+        with self._database.write_beside() as connection:
+            row = {"digest": blob.digest, "bytes": blob.bytes, "touched_at": now}
+            connection.execute(upsert(connection, BLOBS, row, {"touched_at": now}))
 
     def _discard(self, unfinished: str) -> None:
         with contextlib.suppress(OSError):

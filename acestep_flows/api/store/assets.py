@@ -46,7 +46,7 @@ class Assets:
         """Add an asset for a file that is in the artifact store (`Artifacts.upload`)."""
         now = self._clock()
         id = new_id("asset", now)
-        with self._database.write() as connection:
+        with self._database.write_beside() as connection:
             connection.execute(
                 insert(ASSETS).values(
                     id=id,

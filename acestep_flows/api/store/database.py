@@ -1,7 +1,11 @@
 """The database: a SQLite file by default, PostgreSQL by URL, with the same code.
 
-Write transactions are serialized on both: SQLite allows one writer, and on PostgreSQL writers share an advisory lock.
-So a limit that was checked in a transaction still holds when it commits. A committed transaction is on disk.
+SQLite allows one writer at a time. On PostgreSQL a writer chooses: `write` has no other writer beside it, so that what
+it read still holds when it commits; `write_beside` runs beside others of its kind, and locks the rows it depends on.
+An advisory lock keeps the two kinds apart. A committed transaction is on disk.
+
+Transactions of `write_beside` lock in one order, or they would wait for each other for ever: runs by id, then usage,
+then the counter of events, which is held until the commit.
 """
 
 from __future__ import annotations
@@ -9,13 +13,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy.orm  # noqa: F401 - imported here, before several threads import it at once and one sees half of it
 from filelock import FileLock
-from sqlalchemy import URL, Connection, create_engine, event, exc, text
+from sqlalchemy import URL, Connection, Insert, Table, create_engine, event, exc, func, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 
 from acestep_flows.api.store.fifo_lock import FifoLock
@@ -26,9 +31,10 @@ BUSY_SECONDS = 30.0
 """How long a write transaction waits for another one."""
 
 _WRITERS = 0x0ACE_57E9
-"""Key of the advisory lock that writers share on PostgreSQL."""
+"""Key of the advisory lock of writers on PostgreSQL: held alone by `write`, shared by `write_beside`."""
 
-_MIGRATIONS = Path(__file__).parent / "migrations"
+ACCEPTING = 0x0ACE_57EA
+"""Key of the lock of transactions that accept runs. They check limits, so they follow one another."""
 
 
 class Database:
@@ -92,13 +98,35 @@ class Database:
             StorageError: the disk is full.
             Unavailable: the database stayed locked for BUSY_SECONDS, or cannot be reached.
         """
+        with self._begin_write(select(func.pg_advisory_xact_lock(_WRITERS))) as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def write_beside(self, turn: int | None = None) -> Iterator[Connection]:
+        """Open a write transaction that may run beside others of this method. The caller locks the rows it depends on.
+
+        Args:
+            turn: key of a lock; transactions with the same one follow one another.
+
+        Raises:
+            StorageError: the disk is full.
+            Unavailable: the database stayed locked for BUSY_SECONDS, or cannot be reached.
+        """
+        locks: Any = select(func.pg_advisory_xact_lock_shared(_WRITERS))
+        if turn is not None:
+            locks = select(func.pg_advisory_xact_lock_shared(_WRITERS), func.pg_advisory_xact_lock(turn))
+        with self._begin_write(locks) as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def _begin_write(self, locks: Any) -> Iterator[Connection]:
         # Writers of this process wait here, without a connection. SQLite's own wait is for writers of other processes.
         lock = self._write_lock.hold(BUSY_SECONDS) if self._sqlite else contextlib.nullcontext()
         with _translate_errors("written"), lock, self._engine.connect() as reader:
             connection = reader.execution_options(writes=True)
             with connection.begin():
                 if not self._sqlite:
-                    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITERS})
+                    connection.execute(locks)
                 yield connection
 
     def close(self) -> None:
@@ -106,21 +134,21 @@ class Database:
         self._engine.dispose()
 
     def _migrate(self) -> None:
-        from alembic import command
-        from alembic.config import Config
-        from alembic.util import CommandError
+        from acestep_flows.api.store.versions import migrate  # alembic is slow to import
 
-        config = Config()
-        config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
         lock: Any = contextlib.nullcontext()
         if self._sqlite and self.url.database:
             lock = FileLock(f"{self.url.database}.lock")  # two processes must not enable the WAL at once
         with lock, self.write() as connection:
-            config.attributes["connection"] = connection
-            try:
-                command.upgrade(config, "head")
-            except CommandError as error:
-                raise StorageError(f"the database belongs to another version of acestep_flows: {error}") from error
+            migrate(connection)
+
+
+def upsert(connection: Connection, table: Table, row: Mapping[str, Any], changes: Mapping[str, Any]) -> Insert:
+    """A statement that inserts `row`, or makes `changes` to the row with the same primary key."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    inserted: Any = dialect.insert(table).values(row)
+    statement: Insert = inserted.on_conflict_do_update(index_elements=[*table.primary_key], set_=changes)
+    return statement
 
 
 def _configure_sqlite(connection: Any, record: Any) -> None:

@@ -40,8 +40,8 @@ class Labels:
             _check_label(name, None)
         check_labels({name: value for name, value in changes.items() if value is not None})
         visible = select(RUNS.c.id).where(RUNS.c.id == run, *(() if owner is None else (RUNS.c.owner == owner,)))
-        with self._database.write() as connection:
-            if connection.execute(visible).first() is None:
+        with self._database.write_beside() as connection:
+            if connection.execute(visible.with_for_update()).first() is None:
                 raise no_such("run", run)
             before = labels_of(connection, [run])[run]
             after = {name: value for name, value in {**before, **changes}.items() if value is not None}
@@ -96,7 +96,20 @@ def with_parent(connection: Connection, labels: Mapping[str, str], assets: Seque
 
 
 def has_label(label: str) -> ColumnElement[bool]:
-    """The SQL condition that a run has a label: `NAME`, or `NAME:TEXT` for one text.
+    """The SQL condition that a run has a label, as `split_label` reads it.
+
+    Raises:
+        InputError: the name is not one.
+    """
+    name, value = split_label(label)
+    # An alias, because the query may read another label of the run.
+    labels = LABELS.alias()
+    match = exists().where(labels.c.run == RUNS.c.id, labels.c.name == name)
+    return match if value is None else match.where(labels.c.value == value)
+
+
+def split_label(label: str) -> tuple[str, str | None]:
+    """Name and text of a label to look for: `NAME`, or `NAME:TEXT` for one text.
 
     Raises:
         InputError: the name is not one.
@@ -104,5 +117,4 @@ def has_label(label: str) -> ColumnElement[bool]:
     name, colon, value = label.partition(":")
     if not _NAME.fullmatch(name):
         raise InputError(f"{name[:60]!r} is not a name", where="label", allowed=f"NAME or NAME:TEXT; a name is {NAMES}")
-    match = exists().where(LABELS.c.run == RUNS.c.id, LABELS.c.name == name)
-    return match.where(LABELS.c.value == value) if colon else match
+    return name, value if colon else None

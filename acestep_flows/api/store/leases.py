@@ -11,24 +11,20 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Boolean, Connection, and_, bindparam, case, delete, insert, select, update
 
+from acestep_flows.api.store.claims import LATE, can_be_claimed, claim_rows, next_runs
 from acestep_flows.api.store.database import Database
+from acestep_flows.api.store.group_commit import LARGEST_GROUP, GroupCommit
 from acestep_flows.api.store.records import ClaimedRun, Lease, NewOutput, NodeRecord, RunState
-from acestep_flows.api.store.rows import RECORD_COLUMNS, add_events, end_run, new_id, node_record, run_event, run_record
+from acestep_flows.api.store.rows import new_id, node_record
+from acestep_flows.api.store.run_ends import RunEnd, add_events, end_runs
 from acestep_flows.api.store.schema import ASSETS, EXECUTORS, NODES, RUNS
-from acestep_flows.errors import Cancelled, DeadlineExceeded, FlowsError, LostProcess
-
-AGEING_SECONDS = 60.0
-"""Waiting time that equals one step of priority. So no run waits for ever, however many urgent runs follow it."""
-
-STRIKES = 5
-"""How many executors may die in a row while working on a run, with no node finished in between, before it fails."""
+from acestep_flows.errors import FlowsError
 
 SETTLED = frozenset({"finished", "cached", "skipped"})
 """States of nodes that do not run again."""
 
-_LATE = DeadlineExceeded("the deadline, which counts from the submission, passed while the run waited")
 _LONG_DEAD_SECONDS = 3600.0
 _CHANGING = ("state", "step", "steps", "seconds", "started_at", "finished_at", "error")
 
@@ -48,6 +44,18 @@ class RunChanges:
     progress: float = 0.0
 
 
+@dataclass(frozen=True)
+class _Ending:
+    """The end of a run, as `finish` is given it."""
+
+    lease: Lease
+    state: RunState
+    changes: RunChanges
+    outputs: Sequence[NewOutput]
+    warnings: Sequence[str]
+    error: FlowsError | None
+
+
 class Leases:
     """Leases on runs. The methods block for milliseconds: from an event loop, call them in a thread.
 
@@ -59,6 +67,8 @@ class Leases:
     def __init__(self, database: Database, seconds: float = 10.0, clock: Callable[[], float] = time.time) -> None:
         self.seconds = seconds
         self._database, self._clock = database, clock
+        self._beginnings = GroupCommit(self._begin_group)
+        self._ends = GroupCommit(self._finish_group)
 
     def claim(self, executor: str, busy: Collection[str] = ()) -> ClaimedRun | None:
         """Claim the next run, in the order of `queue_order`; None if no run is waiting.
@@ -70,38 +80,39 @@ class Leases:
             executor: name of the executor.
             busy: runs that the executor still computes although it lost their lease.
         """
+        claimed = self.claim_several(executor, 1, busy)
+        return claimed[0] if claimed else None
+
+    def claim_several(self, executor: str, most: int, busy: Collection[str] = ()) -> list[ClaimedRun]:
+        """As `claim`, up to `most` runs in one transaction. Executors that claim at once get different runs."""
         if not self._has_work(busy):
-            return None
+            return []
         while True:
-            # One transaction for each candidate, so that a run ended here stays ended.
-            with self._database.write() as connection:
+            with self._database.write_beside() as connection:
                 now = self._clock()
-                row = connection.execute(_next(now, busy)).first()
-                if row is None:
-                    return None
-                if (reason := _reason_to_end(row, now)) is not None:
-                    end_run(connection, row.id, end_state(reason), now, reason)
-                    continue
-                return self._claim_row(connection, row.id, executor, now)
+                rows = connection.execute(next_runs(now, busy, most)).all()
+                claimed = claim_rows(connection, rows, executor, now, now + self.seconds)
+            if claimed or not rows:
+                return claimed
 
     def renew(self, executor: str, slots: int, leases: Iterable[Lease]) -> set[str]:
         """Renew leases, and note that the executor is alive. Returns the runs whose lease is still valid."""
         now = self._clock()
-        held: set[str] = set()
-        with self._database.write() as connection:
-            seen = {"slots": slots, "seen_at": now}
+        leases = list(leases)
+        seen = {"slots": slots, "seen_at": now}
+        with self._database.write_beside() as connection:
+            held = {lease.run for lease in _lock(connection, leases)}
+            if held:
+                renewed = update(RUNS).where(RUNS.c.id.in_(held)).values(lease_until=now + self.seconds)
+                connection.execute(renewed)
             if not connection.execute(update(EXECUTORS).where(EXECUTORS.c.name == executor).values(seen)).rowcount:
                 connection.execute(insert(EXECUTORS).values(name=executor, **seen))
                 connection.execute(delete(EXECUTORS).where(EXECUTORS.c.seen_at < now - _LONG_DEAD_SECONDS))
-            for lease in leases:
-                renewed = update(RUNS).where(_lease_condition(lease)).values(lease_until=now + self.seconds)
-                if connection.execute(renewed).rowcount:
-                    held.add(lease.run)
         return held
 
     def remove_executor(self, executor: str) -> None:
         """Remove an executor that ends, so that queue estimates no longer count its slots."""
-        with self._database.write() as connection:
+        with self._database.write_beside() as connection:
             connection.execute(delete(EXECUTORS).where(EXECUTORS.c.name == executor))
 
     def cancel_requests(self, executor: str) -> set[str]:
@@ -119,11 +130,15 @@ class Leases:
         with self._database.read() as connection:
             if connection.execute(late.limit(1)).first() is None:
                 return 0
-        with self._database.write() as connection:
-            ids = connection.execute(late).scalars().all()
-            for id in ids:
-                end_run(connection, id, RunState.FAILED, now, _LATE)
-        return len(ids)
+        locked = late.order_by(RUNS.c.id).limit(LARGEST_GROUP).with_for_update(skip_locked=True)
+        ended = 0
+        while True:
+            with self._database.write_beside() as connection:
+                ids = connection.execute(locked).scalars().all()
+                end_runs(connection, [RunEnd(id, RunState.FAILED, LATE) for id in ids], now)
+            ended += len(ids)
+            if len(ids) < LARGEST_GROUP:
+                return ended
 
     def begin(self, lease: Lease, nodes: Sequence[NodeRecord]) -> tuple[NodeRecord, ...] | None:
         """Write the nodes of a run that starts. If the run continues, reset its unfinished nodes to waiting.
@@ -131,28 +146,34 @@ class Leases:
         Returns:
             The nodes as stored; None if the lease is lost.
         """
-        with self._database.write() as connection:
-            if not lease_is_held(connection, lease):
-                return None
-            mine = NODES.c.run == lease.run
-            if nodes and connection.execute(select(NODES.c.position).where(mine).limit(1)).first() is None:
-                connection.execute(
-                    insert(NODES), [_node_row(lease.run, position, node) for position, node in enumerate(nodes)]
-                )
-            else:
-                reset = {"state": "waiting", "step": None, "steps": None, "started_at": None, "error": None}
-                connection.execute(update(NODES).where(mine, NODES.c.state.not_in(SETTLED)).values(reset))
-            rows = connection.execute(select(NODES).where(mine).order_by(NODES.c.position))
-            return tuple(node_record(row) for row in rows)
+        return self._beginnings.put((lease, nodes))
+
+    def _begin_group(
+        self, group: Sequence[tuple[Lease, Sequence[NodeRecord]]]
+    ) -> Sequence[tuple[NodeRecord, ...] | None]:
+        with self._database.write_beside() as connection:
+            held = _lock(connection, [lease for lease, _ in group])
+            runs = [lease.run for lease in held]
+            reset = {"state": "waiting", "step": None, "steps": None, "started_at": None, "error": None}
+            connection.execute(update(NODES).where(NODES.c.run.in_(runs), NODES.c.state.not_in(SETTLED)).values(reset))
+            stored = _nodes_of(connection, runs)
+            rows = [
+                _node_row(lease.run, position, node)
+                for lease, nodes in group
+                if lease in held and not stored[lease.run]
+                for position, node in enumerate(nodes)
+            ]
+            if rows:
+                connection.execute(insert(NODES), rows)
+        return [(stored[lease.run] or tuple(nodes)) if lease in held else None for lease, nodes in group]
 
     def record(self, written: Mapping[Lease, RunChanges]) -> set[Lease]:
         """Write the changes of runs. Returns the leases that are still valid; nothing is written for the others."""
-        held: set[Lease] = set()
-        with self._database.write() as connection:
-            for lease, changes in written.items():
-                if lease_is_held(connection, lease):
-                    _write(connection, lease, changes)
-                    held.add(lease)
+        with self._database.write_beside() as connection:
+            held = set(_lock(connection, written))
+            changes = {lease.run: new for lease, new in written.items() if lease in held}
+            _write(connection, changes)
+            add_events(connection, {run: new.events for run, new in changes.items()})
         return held
 
     def finish(
@@ -166,93 +187,33 @@ class Leases:
         error: FlowsError | None = None,
     ) -> bool:
         """End a run and write its outputs, warnings and last changes in one transaction; False if the lease is lost."""
-        with self._database.write() as connection:
-            if not lease_is_held(connection, lease):
-                return False
+        return self._ends.put(_Ending(lease, state, changes or RunChanges(), outputs, warnings, error))
+
+    def _finish_group(self, group: Sequence[_Ending]) -> Sequence[bool]:
+        with self._database.write_beside() as connection:
             now = self._clock()
-            if changes is not None:
-                _write(connection, lease, changes)
-            owner, old_warnings = connection.execute(
-                select(RUNS.c.owner, RUNS.c.warnings).where(RUNS.c.id == lease.run)
-            ).one()
-            if outputs:
-                connection.execute(
-                    insert(ASSETS),
-                    [_output_row(lease.run, owner, now, at, output) for at, output in enumerate(outputs)],
-                )
-            all_warnings = [*old_warnings, *(warning for warning in warnings if warning not in old_warnings)]
-            connection.execute(update(RUNS).where(RUNS.c.id == lease.run).values(warnings=all_warnings))
-            end_run(connection, lease.run, state, now, error)
-        return True
+            held = _lock(connection, [ending.lease for ending in group])
+            first = {ending.lease: ending for ending in reversed(group) if ending.lease in held}
+            endings = [*first.values()]
+            _write(connection, {ending.lease.run: ending.changes for ending in endings if ending.changes.nodes})
+            _keep_outputs(connection, endings, held, now)
+            ends = [RunEnd(end.lease.run, end.state, end.error, end.changes.events) for end in endings]
+            end_runs(connection, ends, now)
+        return [first.get(ending.lease) is ending for ending in group]
 
     def release(self, lease: Lease) -> bool:
         """Return a run to the queue, where it keeps its place; False if the lease is lost."""
         back = {"state": RunState.QUEUED.value, "executor": None, "lease_until": None, "strikes": 0}
-        with self._database.write() as connection:
+        with self._database.write_beside() as connection:
             return connection.execute(update(RUNS).where(_lease_condition(lease)).values(back)).rowcount > 0
 
     def _has_work(self, busy: Collection[str]) -> bool:
         """Whether there is a run to claim. A read transaction, so that it does not block writers."""
         with self._database.read() as connection:
-            return connection.execute(_next(self._clock(), busy)).first() is not None
-
-    def _claim_row(self, connection: Connection, id: str, executor: str, now: float) -> ClaimedRun:
-        started = connection.execute(select(RUNS.c.started_at).where(RUNS.c.id == id)).scalar_one()
-        changed = {
-            "state": RunState.RUNNING.value,
-            "executor": executor,
-            "lease_until": now + self.seconds,
-            "attempt": RUNS.c.attempt + 1,
-            "strikes": RUNS.c.strikes + 1,
-            "started_at": now if started is None else started,
-        }
-        connection.execute(update(RUNS).where(RUNS.c.id == id).values(changed))
-        add_events(connection, id, [run_event("started" if started is None else "continued", now)])
-        row: Any = connection.execute(select(*RECORD_COLUMNS, RUNS.c.content).where(RUNS.c.id == id)).one()
-        return ClaimedRun(Lease(id, executor, row.attempt), run_record(row, {}), row.content)
-
-
-def end_state(error: FlowsError) -> RunState:
-    """The end state of a run that ended with `error`."""
-    return RunState.CANCELLED if isinstance(error, Cancelled) else RunState.FAILED
-
-
-def _reason_to_end(row: Any, now: float) -> FlowsError | None:
-    """Why a run is ended instead of claimed; None if it may be claimed."""
-    if row.cancel_requested:
-        return Cancelled("the run was cancelled")
-    if row.deadline_at is not None and row.deadline_at <= now:
-        return _LATE
-    if row.strikes >= STRIKES:
-        return LostProcess(f"the run is given up: {row.strikes} executors died while they worked on it")
-    return None
-
-
-def queue_order() -> Any:
-    """The SQL expression that orders the queue, in seconds since the epoch.
-
-    It is the time of acceptance, minus AGEING_SECONDS for each step of priority, plus the expected duration. So short
-    runs need not wait for long ones.
-    """
-    return RUNS.c.created_at - AGEING_SECONDS * RUNS.c.priority + func.coalesce(RUNS.c.expected_seconds, 0.0)
-
-
-def _next(now: float, busy: Collection[str]) -> Any:
-    """A query for the run to claim next."""
-    orphaned = and_(RUNS.c.state == RunState.RUNNING.value, RUNS.c.lease_until < now)
-    running = (
-        select(RUNS.c.owner, func.count().label("runs"))
-        .where(RUNS.c.state == RunState.RUNNING.value, RUNS.c.lease_until >= now)
-        .group_by(RUNS.c.owner)
-        .subquery()
-    )
-    return (
-        select(RUNS.c.id, RUNS.c.cancel_requested, RUNS.c.deadline_at, RUNS.c.strikes)
-        .select_from(RUNS.outerjoin(running, running.c.owner == RUNS.c.owner))
-        .where(or_(RUNS.c.state == RunState.QUEUED.value, orphaned), RUNS.c.id.not_in(sorted(busy)))
-        .order_by(func.coalesce(running.c.runs, 0), queue_order(), RUNS.c.id)
-        .limit(1)
-    )
+            return (
+                connection.execute(select(RUNS.c.id).where(can_be_claimed(self._clock(), busy)).limit(1)).first()
+                is not None
+            )
 
 
 def _lease_condition(lease: Lease) -> Any:
@@ -266,25 +227,59 @@ def _lease_condition(lease: Lease) -> Any:
 
 
 def lease_is_held(connection: Connection, lease: Lease) -> bool:
-    """Whether the run is running and `lease` is the latest lease on it."""
-    return connection.execute(select(RUNS.c.id).where(_lease_condition(lease))).first() is not None
+    """Whether the run is running and `lease` is the latest lease on it. Locks the run until the transaction ends."""
+    return connection.execute(select(RUNS.c.id).where(_lease_condition(lease)).with_for_update()).first() is not None
 
 
-def _write(connection: Connection, lease: Lease, changes: RunChanges) -> None:
-    add_events(connection, lease.run, changes.events)
-    if changes.nodes:
+def _lock(connection: Connection, leases: Iterable[Lease]) -> dict[Lease, Any]:
+    """Lock the runs of the leases that are valid, in the order of their ids. Returns owner and warnings for each."""
+    wanted = set(leases)
+    columns = RUNS.c.id, RUNS.c.executor, RUNS.c.attempt, RUNS.c.owner, RUNS.c.warnings
+    mine = RUNS.c.id.in_({lease.run for lease in wanted}), RUNS.c.state == RunState.RUNNING.value
+    rows = connection.execute(select(*columns).where(*mine).order_by(RUNS.c.id).with_for_update())
+    return {lease: row for row in rows if (lease := Lease(row.id, row.executor, row.attempt)) in wanted}
+
+
+def _nodes_of(connection: Connection, runs: Sequence[str]) -> dict[str, tuple[NodeRecord, ...]]:
+    nodes: dict[str, list[NodeRecord]] = {run: [] for run in runs}
+    for row in connection.execute(select(NODES).where(NODES.c.run.in_(runs)).order_by(NODES.c.run, NODES.c.position)):
+        nodes[row.run].append(node_record(row))
+    return {run: tuple(records) for run, records in nodes.items()}
+
+
+def _write(connection: Connection, written: Mapping[str, RunChanges]) -> None:
+    """Write nodes and progress of runs, but not their events."""
+    nodes = [
+        {"of": run, "at": at} | {f"new_{name}": getattr(node, name) for name in _CHANGING}
+        for run, changes in sorted(written.items())
+        for at, node in sorted(changes.nodes.items())
+    ]
+    if nodes:
         set_to: dict[str, Any] = {name: bindparam(f"new_{name}") for name in _CHANGING}
-        connection.execute(
-            update(NODES).where(NODES.c.run == lease.run, NODES.c.position == bindparam("at")).values(set_to),
-            [
-                {"at": at} | {f"new_{name}": getattr(node, name) for name in _CHANGING}
-                for at, node in changes.nodes.items()
-            ],
-        )
-    changed: dict[str, Any] = {"progress": changes.progress}
-    if any(node.state in SETTLED for node in changes.nodes.values()):
-        changed["strikes"] = 0
-    connection.execute(update(RUNS).where(RUNS.c.id == lease.run).values(changed))
+        this = NODES.c.run == bindparam("of"), NODES.c.position == bindparam("at")
+        connection.execute(update(NODES).where(*this).values(set_to), nodes)
+    runs = [
+        {"of": run, "to": changes.progress, "settled": any(node.state in SETTLED for node in changes.nodes.values())}
+        for run, changes in sorted(written.items())
+    ]
+    if runs:
+        strikes = case((bindparam("settled", type_=Boolean), 0), else_=RUNS.c.strikes)
+        changed = update(RUNS).where(RUNS.c.id == bindparam("of")).values(progress=bindparam("to"), strikes=strikes)
+        connection.execute(changed, runs)
+
+
+def _keep_outputs(connection: Connection, endings: Sequence[_Ending], held: Mapping[Lease, Any], now: float) -> None:
+    outputs = [
+        _output_row(ending.lease.run, held[ending.lease].owner, now, at, output)
+        for ending in endings
+        for at, output in enumerate(ending.outputs)
+    ]
+    if outputs:
+        connection.execute(insert(ASSETS), outputs)
+    for ending in endings:
+        old = held[ending.lease].warnings
+        if new := [warning for warning in ending.warnings if warning not in old]:
+            connection.execute(update(RUNS).where(RUNS.c.id == ending.lease.run).values(warnings=[*old, *new]))
 
 
 def _node_row(run: str, position: int, node: NodeRecord) -> dict[str, Any]:

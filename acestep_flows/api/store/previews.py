@@ -34,7 +34,7 @@ class Previews:
             blob: its file, already in the artifact store.
         """
         same_node = PREVIEWS.c.run == lease.run, PREVIEWS.c.node == node
-        with self._database.write() as connection:
+        with self._database.write_beside() as connection:
             if not lease_is_held(connection, lease):
                 return False
             removal = delete(PREVIEWS).where(*same_node).returning(PREVIEWS.c.digest)

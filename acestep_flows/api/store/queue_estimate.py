@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, or_, select
 
-from acestep_flows.api.store.leases import queue_order
+from acestep_flows.api.store.claims import queue_order
 from acestep_flows.api.store.records import QueueEstimate, RunState
 from acestep_flows.api.store.schema import EXECUTORS, RUNS
 
@@ -19,7 +19,7 @@ ALIVE_SECONDS = 60.0
 
 
 def typical_seconds(connection: Connection, graph: str | None, owner: str | None = None) -> float | None:
-    """Median seconds of the latest succeeded runs of `graph` (None: of any graph); None if there are none.
+    """Median seconds of the succeeded runs of `graph` (None: of any graph) accepted last; None if there are none.
 
     Args:
         owner: whose runs count; None counts all.
@@ -29,7 +29,7 @@ def typical_seconds(connection: Connection, graph: str | None, owner: str | None
         latest = latest.where(RUNS.c.owner == owner)
     if graph is not None:
         latest = latest.where(RUNS.c.graph == graph)
-    seconds = connection.execute(latest.order_by(RUNS.c.finished_at.desc()).limit(REMEMBERED)).scalars().all()
+    seconds = connection.execute(latest.order_by(RUNS.c.id.desc()).limit(REMEMBERED)).scalars().all()
     return statistics.median(float(each) for each in seconds if each is not None) if seconds else None
 
 

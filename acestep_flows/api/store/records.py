@@ -29,6 +29,7 @@ class RunState(StrEnum):
 
 
 ENDED = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})
+UNFINISHED = (RunState.QUEUED.value, RunState.RUNNING.value)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,14 +9,17 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, CompoundSelect, Connection, Select, delete, func, select, union_all, update
+from sqlalchemy import Connection, Row, Select, delete, func, select, tuple_, update
 
 from acestep_flows.api.store.database import Database
-from acestep_flows.api.store.records import ENDED, RunState
-from acestep_flows.api.store.schema import ASSETS, BLOBS, DERIVED_FILES, INPUT_ASSETS, PREVIEWS, RUNS
+from acestep_flows.api.store.file_references import FILES_IN_PAGE, file_pages, referenced_files, referenced_sizes
+from acestep_flows.api.store.records import UNFINISHED
+from acestep_flows.api.store.schema import ASSETS, DERIVED_FILES, INPUT_ASSETS, PREVIEWS, RUNS
+from acestep_flows.api.store.totals import fold_totals, total_bytes
 from acestep_flows.errors import StorageError
 
 if TYPE_CHECKING:
@@ -27,7 +30,7 @@ GRACE_SECONDS = 3600.0
 """How long a file is kept although nothing refers to it yet."""
 
 _BATCH = 100
-"""Runs deleted in one transaction."""
+"""Runs deleted in one transaction, and files expired. No run can be accepted or ended meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class SweepResult:
 
 
 def sweep(home: Home, keep: RetentionPolicy, now: float | None = None, grace: float = GRACE_SECONDS) -> SweepResult:
-    """Remove what is past its retention.
+    """Remove what is past its retention, in small transactions, between which runs are accepted and ended.
 
     Args:
         now: seconds since the epoch; by default the current time.
@@ -80,103 +83,158 @@ def sweep(home: Home, keep: RetentionPolicy, now: float | None = None, grace: fl
         StorageError: the database cannot be reached.
     """
     now = time.time() if now is None else now
-    runs = _forget_runs(home.database, now - keep.runs) if keep.runs is not None else 0
-    with home.database.write() as connection:
-        files = _expire(connection, ASSETS.c.created_at < now - keep.files, now) if keep.files is not None else 0
-        if keep.previews is not None:
-            files += _drop_previews(connection, now - keep.previews)
-        if keep.bytes is not None:
-            files += _expire_oldest(connection, keep.bytes, now)
-        _drop_derived(connection, DERIVED_FILES.c.source.not_in(_kept_sources()))
-    freed = home.artifacts.collect(grace, _referenced())
-    oldest = oldest_active_start(home.database)
+    database = home.database
+    runs = _forget_runs(database, now - keep.runs) if keep.runs is not None else 0
+    files = _expire_older(database, now - keep.files, now) if keep.files is not None else 0
+    if keep.previews is not None:
+        files += _drop_previews(database, now - keep.previews)
+    if keep.bytes is not None:
+        files += _expire_oldest(database, keep.bytes, now)
+    _drop_derived(database)
+    freed = home.artifacts.collect(grace, referenced_files())
+    oldest = oldest_active_start(database)
     started = now if oldest is None else oldest
     nodes = _drop_nodes(home, min(now - keep.nodes, started)) if keep.nodes is not None else 0
+    fold_totals(database)
     return SweepResult(runs, files, freed, nodes, home.states.sweep(started - grace))
+
+
+def _in_batches(database: Database, do: Callable[[Connection], int]) -> int:
+    """Call `do` in one transaction after the other until it does less than a batch. Returns the sum."""
+    done = 0
+    while True:
+        with database.write() as connection:
+            count = do(connection)
+        done += count
+        if count < _BATCH:
+            return done
 
 
 def _forget_runs(database: Database, before: float) -> int:
     """Delete runs that ended before `before`, unless an active run reads their outputs. Returns how many."""
     sources = select(ASSETS.c.run).where(ASSETS.c.run.is_not(None), ASSETS.c.id.in_(_assets_in_use()))
-    ended = RUNS.c.state.in_([state.value for state in ENDED])
-    old = select(RUNS.c.id).where(ended, RUNS.c.finished_at < before, RUNS.c.id.not_in(sources))
-    removed = 0
-    while True:
-        # Small batches, because no run can be accepted or ended while a write transaction is open.
-        with database.write() as connection:
-            ids = connection.execute(old.limit(_BATCH)).scalars().all()
-            if ids:
-                connection.execute(delete(RUNS).where(RUNS.c.id.in_(ids)))
-        removed += len(ids)
-        if len(ids) < _BATCH:
-            return removed
+    old = select(RUNS.c.id).where(RUNS.c.finished_at < before, RUNS.c.id.not_in(sources))
+
+    def forget(connection: Connection) -> int:
+        ids = connection.execute(old.order_by(RUNS.c.finished_at).limit(_BATCH)).scalars().all()
+        if ids:
+            connection.execute(delete(RUNS).where(RUNS.c.id.in_(ids)))
+        return len(ids)
+
+    return _in_batches(database, forget)
 
 
 def _assets_in_use() -> Select[str]:
     """Assets that a queued or running run reads."""
-    unfinished = RUNS.c.state.in_([RunState.QUEUED.value, RunState.RUNNING.value])
-    return select(INPUT_ASSETS.c.asset).join(RUNS, RUNS.c.id == INPUT_ASSETS.c.run).where(unfinished)
+    reading = INPUT_ASSETS.join(RUNS, RUNS.c.id == INPUT_ASSETS.c.run)
+    return select(INPUT_ASSETS.c.asset).select_from(reading).where(RUNS.c.state.in_(UNFINISHED))
 
 
-def _removable() -> ColumnElement[bool]:
-    """The SQL condition that an asset's file is present and no active run reads it."""
-    return ASSETS.c.expired_at.is_(None) & ASSETS.c.id.not_in(_assets_in_use())
+def _oldest_removable() -> Select[Any]:
+    """A query for the oldest assets whose file is present and that no active run reads."""
+    columns = ASSETS.c.id, ASSETS.c.digest, ASSETS.c.bytes, ASSETS.c.run
+    removable = ASSETS.c.expired_at.is_(None), ASSETS.c.id.not_in(_assets_in_use())
+    return select(*columns).where(*removable).order_by(ASSETS.c.created_at, ASSETS.c.id).limit(_BATCH)
 
 
-def _expire(connection: Connection, which: ColumnElement[bool], now: float) -> int:
-    """Expire the assets that match `which`. Uploads are deleted; outputs stay as records until their run goes."""
-    uploads = connection.execute(delete(ASSETS).where(which, _removable(), ASSETS.c.run.is_(None))).rowcount
-    return uploads + connection.execute(update(ASSETS).where(which, _removable()).values(expired_at=now)).rowcount
+def _expire_older(database: Database, before: float, now: float) -> int:
+    """Expire the assets that were made before `before`. Returns how many."""
+
+    def expire(connection: Connection) -> int:
+        old = connection.execute(_oldest_removable().where(ASSETS.c.created_at < before)).all()
+        _expire(connection, old, now)
+        return len(old)
+
+    return _in_batches(database, expire)
 
 
-def _expire_oldest(connection: Connection, budget: int, now: float) -> int:
+def _expire(connection: Connection, assets: Sequence[Row[Any]], now: float) -> None:
+    """Expire assets. Uploads are deleted; outputs stay as records until their run goes."""
+    uploads = [asset.id for asset in assets if asset.run is None]
+    outputs = [asset.id for asset in assets if asset.run is not None]
+    if uploads:
+        connection.execute(delete(ASSETS).where(ASSETS.c.id.in_(uploads)))
+    if outputs:
+        connection.execute(update(ASSETS).where(ASSETS.c.id.in_(outputs)).values(expired_at=now))
+
+
+def _expire_oldest(database: Database, budget: int, now: float) -> int:
     """Expire the oldest files until the rest fits in `budget` bytes. A file with several references counts once."""
-    if _used_bytes(connection) <= budget:
+    if _used_bytes(database, budget) <= budget:
         return 0
-    _drop_derived(connection, DERIVED_FILES.c.source.is_not(None))
-    expired = _drop_previews(connection, now)
-    used = _used_bytes(connection)
-    for id, digest, size in connection.execute(
-        select(ASSETS.c.id, ASSETS.c.digest, ASSETS.c.bytes)
-        .where(_removable())
-        .order_by(ASSETS.c.created_at, ASSETS.c.id)
-    ).all():
+    _in_batches(database, _drop_any_derived)
+    expired = _drop_previews(database, now)
+    used = _used_bytes(database, budget)
+
+    def expire(connection: Connection) -> int:
+        nonlocal used
         if used <= budget:
-            break
-        expired += _expire(connection, ASSETS.c.id == id, now)
-        others = (
-            select(func.count()).select_from(ASSETS).where(ASSETS.c.digest == digest, ASSETS.c.expired_at.is_(None))
-        )
-        if connection.execute(others).scalar_one() == 0:
-            used -= size
-    return expired
+            return 0
+        chosen = list[Row[Any]]()
+        for asset in connection.execute(_oldest_removable()).all():
+            if used <= budget:
+                break
+            chosen.append(asset)
+            _expire(connection, [asset], now)
+            same = select(ASSETS.c.id).where(ASSETS.c.digest == asset.digest, ASSETS.c.expired_at.is_(None))
+            if connection.execute(same.limit(1)).first() is None:
+                used -= asset.bytes
+        return len(chosen)
+
+    return expired + _in_batches(database, expire)
 
 
-def _kept_sources() -> Select[str]:
-    """Digests of the files of assets, which derived files are made from."""
-    return select(ASSETS.c.digest).where(ASSETS.c.expired_at.is_(None))
+def _used_bytes(database: Database, budget: int) -> int:
+    """Total bytes of the referenced files, or `budget` if they are certainly no more.
+
+    The running total has also those that nothing refers to. Only if it exceeds the budget, every file is looked at.
+    """
+    with database.read() as connection:
+        if total_bytes(connection) <= budget:
+            return budget
+    return sum(size for page in file_pages(database) for size in referenced_sizes(database, page).values())
 
 
-def _referenced() -> CompoundSelect[str]:
-    """Digests of files that an asset, a preview or a derived file refers to."""
-    return union_all(_kept_sources(), select(PREVIEWS.c.digest), select(DERIVED_FILES.c.digest))
+def _drop_derived(database: Database) -> None:
+    """Delete the derived files whose source is not kept, page by page."""
+    last = ""
+    while True:
+        page = select(DERIVED_FILES.c.source).where(DERIVED_FILES.c.source > last).distinct()
+        with database.read() as connection:
+            sources = connection.execute(page.order_by(DERIVED_FILES.c.source).limit(FILES_IN_PAGE)).scalars().all()
+            kept = select(ASSETS.c.digest).where(ASSETS.c.digest.in_(sources), ASSETS.c.expired_at.is_(None))
+            gone = set(sources) - set(connection.execute(kept).scalars())
+        if gone:
+            with database.write() as connection:
+                connection.execute(delete(DERIVED_FILES).where(DERIVED_FILES.c.source.in_(gone)))
+        if len(sources) < FILES_IN_PAGE:
+            return
+        last = sources[-1]
 
 
-def _used_bytes(connection: Connection) -> int:
-    """Total bytes of the referenced files."""
-    used = select(func.sum(BLOBS.c.bytes)).where(BLOBS.c.digest.in_(_referenced()))
-    return int(connection.execute(used).scalar_one() or 0)
+def _drop_any_derived(connection: Connection) -> int:
+    """Delete a batch of derived files. They are made again when somebody asks for them."""
+    some = connection.execute(select(DERIVED_FILES.c.source).distinct().limit(_BATCH)).scalars().all()
+    if some:
+        connection.execute(delete(DERIVED_FILES).where(DERIVED_FILES.c.source.in_(some)))
+    return len(some)
 
 
-def _drop_derived(connection: Connection, which: ColumnElement[bool]) -> None:
-    """Delete derived files. They are made again when somebody asks for them."""
-    connection.execute(delete(DERIVED_FILES).where(which))
-
-
-def _drop_previews(connection: Connection, before: float) -> int:
+def _drop_previews(database: Database, before: float) -> int:
     """Delete the previews of runs that ended at `before` or earlier. Returns how many."""
-    over = select(RUNS.c.id).where(RUNS.c.finished_at <= before)
-    return connection.execute(delete(PREVIEWS).where(PREVIEWS.c.run.in_(over))).rowcount
+    key = tuple_(PREVIEWS.c.run, PREVIEWS.c.node)
+    over = (
+        select(PREVIEWS.c.run, PREVIEWS.c.node)
+        .join(RUNS, RUNS.c.id == PREVIEWS.c.run)
+        .where(PREVIEWS.c.created_at <= before, RUNS.c.finished_at <= before)
+        .order_by(PREVIEWS.c.created_at)
+        .limit(_BATCH)
+    )
+
+    def drop(connection: Connection) -> int:
+        return connection.execute(delete(PREVIEWS).where(key.in_(over))).rowcount
+
+    return _in_batches(database, drop)
 
 
 def oldest_active_start(database: Database) -> float | None:
@@ -184,9 +242,7 @@ def oldest_active_start(database: Database) -> float | None:
 
     Returns 0 if the database cannot be read, so that every finished node counts as needed.
     """
-    oldest = select(func.min(RUNS.c.started_at)).where(
-        RUNS.c.state.in_([RunState.QUEUED.value, RunState.RUNNING.value])
-    )
+    oldest = select(func.min(RUNS.c.started_at)).where(RUNS.c.state.in_(UNFINISHED))
     try:
         with database.read() as connection:
             started: float | None = connection.execute(oldest).scalar_one()

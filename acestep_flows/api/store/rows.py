@@ -1,16 +1,15 @@
-"""Converts rows to records, and holds the writes that `runs` and `leases` share. The caller opens the transaction."""
+"""Converts rows to records, and records to what rows hold."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, select
 
 from acestep_flows.api.store.records import NodeRecord, OutputRecord, RunRecord, RunState
-from acestep_flows.api.store.schema import ASSETS, COUNTERS, EVENT_NUMBER, EVENTS, NODES, RUNS
-from acestep_flows.api.store.usage import count_usage
+from acestep_flows.api.store.schema import ASSETS, RUNS
 from acestep_flows.errors import FlowsError, node_of
 
 RECORD_COLUMNS = [column for column in RUNS.columns if column.name != "content"]
@@ -77,68 +76,9 @@ def outputs_of(connection: Connection, runs: Sequence[str]) -> dict[str, dict[st
     return outputs
 
 
-def add_events(connection: Connection, run: str, events: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
-    """Append events to those of a run. Each is a type and a body; the body has its `time`."""
-    new_events = list(events)
-    if not new_events:
-        return
-    last = connection.execute(
-        update(RUNS)
-        .where(RUNS.c.id == run)
-        .values(last_event=RUNS.c.last_event + len(new_events))
-        .returning(RUNS.c.last_event)
-    ).scalar_one()
-    first = last - len(new_events) + 1
-    head = connection.execute(
-        update(COUNTERS)
-        .where(COUNTERS.c.name == EVENT_NUMBER)
-        .values(value=COUNTERS.c.value + len(new_events))
-        .returning(COUNTERS.c.value)
-    ).scalar_one()
-    number = head - last  # of an event, less its seq
-    connection.execute(
-        insert(EVENTS),
-        [
-            {"run": run, "seq": seq, "type": type, "time": body["time"], "body": dict(body), "number": seq + number}
-            for seq, (type, body) in enumerate(new_events, first)
-        ],
-    )
-
-
 def run_event(type: str, now: float, **more: Any) -> tuple[str, dict[str, Any]]:
     """Type and body of an event of the run itself, not of a node."""
     return type, {"type": type, "node": "", "stage": "", "time": now, **more}
-
-
-def end_run(
-    connection: Connection,
-    run: str,
-    state: RunState,
-    now: float,
-    error: FlowsError | None = None,
-) -> None:
-    """End a run. The caller has checked, in the same transaction, that it has not ended."""
-    before = connection.execute(select(RUNS.c.started_at, RUNS.c.webhook).where(RUNS.c.id == run)).one()
-    changes: dict[str, Any] = {
-        "state": state.value,
-        "finished_at": now,
-        "seconds": None if before.started_at is None else max(0.0, now - before.started_at),
-        "executor": None,
-        "lease_until": None,
-        "error": None if error is None else error_json(error),
-        "webhook_due": None if before.webhook is None else now,
-    }
-    if state is RunState.SUCCEEDED:
-        changes["progress"] = 1.0
-    else:  # an executor that died did not end its nodes
-        open_nodes = (NODES.c.run == run, NODES.c.state.in_(("waiting", "queued", "started")))
-        connection.execute(update(NODES).where(*open_nodes).values(state="cancelled"))
-    connection.execute(update(RUNS).where(RUNS.c.id == run).values(changes))
-    count_usage(connection, run, now)
-    more = {"progress": 1.0} if state is RunState.SUCCEEDED else {}
-    if error is not None:
-        more["error"] = changes["error"]
-    add_events(connection, run, [run_event(state.value, now, **more)])
 
 
 def error_json(error: FlowsError) -> dict[str, Any]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, and_, func, insert, select, update
 
-from acestep_flows.api.store.database import Database
+from acestep_flows.api.store.database import ACCEPTING, Database
+from acestep_flows.api.store.group_commit import GroupCommit
 from acestep_flows.api.store.ids import is_id, no_such
-from acestep_flows.api.store.labels import check_labels, has_label, labels_of, with_parent, write_labels
+from acestep_flows.api.store.labels import check_labels, labels_of, with_parent, write_labels
+from acestep_flows.api.store.listing import latest_runs, run_counts
 from acestep_flows.api.store.queue_estimate import estimate_run, typical_seconds
 from acestep_flows.api.store.records import (
+    UNFINISHED,
     NewRun,
     NodeRecord,
     Page,
@@ -23,23 +26,21 @@ from acestep_flows.api.store.records import (
 )
 from acestep_flows.api.store.rows import (
     RECORD_COLUMNS,
-    add_events,
-    end_run,
     new_id,
     node_record,
     outputs_of,
     run_event,
     run_record,
 )
+from acestep_flows.api.store.run_ends import RunEnd, add_events, end_runs
 from acestep_flows.api.store.schema import ASSETS, EVENTS, INPUT_ASSETS, NODES, RUNS
-from acestep_flows.errors import Cancelled, Conflict, InputError, NotFound, Overloaded, RateLimited
+from acestep_flows.errors import Cancelled, Conflict, FlowsError, InputError, NotFound, Overloaded, RateLimited
 
 LARGEST_PAGE = 200
 HIGHEST_PRIORITY = 1000
 LONGEST_KEY = 255
 
 _DEFAULT_LIMITS = QueueLimits()
-_UNFINISHED = (RunState.QUEUED.value, RunState.RUNNING.value)
 
 
 class RunTable:
@@ -53,6 +54,7 @@ class RunTable:
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self._database, self._clock = database, clock
+        self._acceptances = GroupCommit(self._accept_group)
 
     def accept(self, new: NewRun, limits: QueueLimits = _DEFAULT_LIMITS) -> tuple[RunRecord, bool]:
         """Put a run in the queue. It is on disk when this returns.
@@ -68,16 +70,35 @@ class RunTable:
             InputError: a priority, deadline, key or label is out of range.
         """
         _check(new)
-        with self._database.write() as connection:
+        return self._acceptances.put((new, limits))
+
+    def _accept_group(
+        self, group: Sequence[tuple[NewRun, QueueLimits]]
+    ) -> Sequence[tuple[RunRecord, bool] | FlowsError]:
+        with self._database.write_beside(ACCEPTING) as connection:
+            results: Sequence[tuple[RunRecord, bool] | FlowsError] = [
+                self._accept_one(connection, new, limits) for new, limits in group
+            ]
+            accepted = [result[0] for result in results if not isinstance(result, FlowsError) and result[1]]
+            add_events(connection, {run.id: [run_event("accepted", run.created_at)] for run in accepted})
+        return results
+
+    def _accept_one(
+        self, connection: Connection, new: NewRun, limits: QueueLimits
+    ) -> tuple[RunRecord, bool] | FlowsError:
+        """As `accept`, without the event. An error is returned: nothing was written, and others may be accepted."""
+        try:
             if new.idempotency_key is not None:
                 earlier = _accepted(connection, new.owner, new.idempotency_key, new.request_digest)
                 if earlier is not None:
                     return earlier, False
             _refuse_overload(connection, new.owner, limits)
             _require(connection, new.assets, new.owner)
-            id = self._insert(connection, new)
-            row = connection.execute(select(*RECORD_COLUMNS).where(RUNS.c.id == id)).one()
-            return _full_record(connection, row), True
+        except (Conflict, NotFound, Overloaded) as error:
+            return error
+        id = self._insert(connection, new)
+        row = connection.execute(select(*RECORD_COLUMNS).where(RUNS.c.id == id)).one()
+        return _full_record(connection, row), True
 
     def accepted(self, owner: str, key: str, digest: str) -> RunRecord | None:
         """The run that was accepted before under an idempotency key; None if there is none.
@@ -127,17 +148,21 @@ class RunTable:
             raise InputError(f"{limit}", where="limit", allowed=f"1 to {LARGEST_PAGE}")
         if after is not None and not is_id("run", after):
             raise InputError("not the id of a run", where="after", allowed="the value of next of the page before")
-        query = select(*RECORD_COLUMNS).order_by(RUNS.c.id.desc()).limit(limit + 1)
-        query = query.where(*map(has_label, labels), *_accepted_between(created_after, created_before))
-        for column, value in ((RUNS.c.owner, owner), (RUNS.c.state, state and state.value), (RUNS.c.graph, graph)):
-            if value is not None:
-                query = query.where(column == value)
-        if after is not None:
-            query = query.where(RUNS.c.id < after)
+        ids = latest_runs(
+            limit + 1,
+            owner=owner,
+            state=state,
+            graph=graph,
+            labels=labels,
+            created_after=created_after,
+            created_before=created_before,
+            after=after,
+        ).subquery()
+        query = select(*RECORD_COLUMNS).where(RUNS.c.id.in_(select(ids))).order_by(RUNS.c.id.desc())
         with self._database.read() as connection:
             rows = connection.execute(query).all()
-            ids = [row.id for row in rows]
-            outputs, labelled = outputs_of(connection, ids), labels_of(connection, ids)
+            found = [row.id for row in rows]
+            outputs, labelled = outputs_of(connection, found), labels_of(connection, found)
         runs = tuple(run_record(row, outputs[row.id], labelled[row.id]) for row in rows[:limit])
         return Page(runs, runs[-1].id if len(rows) > limit else None)
 
@@ -161,10 +186,11 @@ class RunTable:
             NotFound: there is no such run.
         """
         now = self._clock()
-        with self._database.write() as connection:
-            row = _row(connection, id, owner)
+        with self._database.write_beside() as connection:
+            row = _row(connection, id, owner, lock=True)
             if row.state == RunState.QUEUED or (row.state == RunState.RUNNING and row.lease_until < now):
-                end_run(connection, id, RunState.CANCELLED, now, Cancelled("the run was cancelled"))
+                error = Cancelled("the run was cancelled")
+                end_runs(connection, [RunEnd(id, RunState.CANCELLED, error)], now)
             elif row.state == RunState.RUNNING:
                 connection.execute(update(RUNS).where(RUNS.c.id == id).values(cancel_requested=True))
             return _full_record(connection, _row(connection, id, owner))
@@ -180,11 +206,8 @@ class RunTable:
 
     def counts(self, owner: str | None = None) -> dict[RunState, int]:
         """The number of runs in each state, of all owners or of one."""
-        counted = select(RUNS.c.state, func.count()).group_by(RUNS.c.state)
-        if owner is not None:
-            counted = counted.where(RUNS.c.owner == owner)
         with self._database.read() as connection:
-            rows = connection.execute(counted)
+            rows = connection.execute(run_counts(owner))
             counts = {row[0]: int(row[1]) for row in rows}
         return {state: counts.get(state.value, 0) for state in RunState}
 
@@ -197,8 +220,8 @@ class RunTable:
         with self._database.read() as connection:
             if connection.execute(due).first() is None:
                 return ()
-        with self._database.write() as connection:
-            rows = connection.execute(due).all()
+        with self._database.write_beside() as connection:
+            rows = connection.execute(due.with_for_update(skip_locked=True)).all()
             ids = [row.id for row in rows]
             connection.execute(update(RUNS).where(RUNS.c.id.in_(ids)).values(webhook_due=now + hold))
             outputs, labels = outputs_of(connection, ids), labels_of(connection, ids)
@@ -206,14 +229,14 @@ class RunTable:
 
     def webhook_sent(self, id: str) -> None:
         """Note that the webhook was delivered, or that no attempt is left."""
-        with self._database.write() as connection:
+        with self._database.write_beside() as connection:
             connection.execute(update(RUNS).where(RUNS.c.id == id).values(webhook_due=None))
 
     def webhook_failed(self, id: str, retry_at: float) -> int:
         """Make the webhook due again at `retry_at`. Returns how often it has failed; 0 if the run was forgotten."""
         failures = RUNS.c.webhook_failures + 1
         changed = update(RUNS).where(RUNS.c.id == id).values(webhook_due=retry_at, webhook_failures=failures)
-        with self._database.write() as connection:
+        with self._database.write_beside() as connection:
             return int(connection.execute(changed.returning(RUNS.c.webhook_failures)).scalar_one_or_none() or 0)
 
     def _insert(self, connection: Connection, new: NewRun) -> str:
@@ -250,7 +273,6 @@ class RunTable:
         if assets := sorted(set(new.assets)):
             connection.execute(insert(INPUT_ASSETS), [{"run": id, "asset": asset} for asset in assets])
         write_labels(connection, id, with_parent(connection, new.labels, new.assets))
-        add_events(connection, id, [run_event("accepted", now)])
         return id
 
 
@@ -262,14 +284,6 @@ def _accepted(connection: Connection, owner: str, key: str, digest: str) -> RunR
         what = f"the idempotency key was used for another request: run {row.id}; use a new key"
         raise Conflict(what, field="idempotency_key")
     return _full_record(connection, row)
-
-
-def _accepted_between(start: float | None, end: float | None) -> Iterator[ColumnElement[bool]]:
-    """The SQL conditions that a run was accepted at `start` or later, and before `end`."""
-    if start is not None:
-        yield RUNS.c.created_at >= start
-    if end is not None:
-        yield RUNS.c.created_at < end
 
 
 def _check(new: NewRun) -> None:
@@ -305,7 +319,7 @@ def _refuse_overload(connection: Connection, owner: str, limits: QueueLimits) ->
 
 
 def _active(connection: Connection, owner: str) -> int:
-    active = select(func.count()).select_from(RUNS).where(RUNS.c.owner == owner, RUNS.c.state.in_(_UNFINISHED))
+    active = select(func.count()).select_from(RUNS).where(RUNS.c.owner == owner, RUNS.c.state.in_(UNFINISHED))
     return int(connection.execute(active).scalar_one())
 
 
@@ -318,10 +332,12 @@ def _require(connection: Connection, assets: Sequence[str], owner: str) -> None:
         raise NotFound(f"no asset {asset}")
 
 
-def _row(connection: Connection, id: str, owner: str | None) -> Row[tuple[object, ...]]:
+def _row(connection: Connection, id: str, owner: str | None, lock: bool = False) -> Row[tuple[object, ...]]:
     query: Select[tuple[object, ...]] = select(*RECORD_COLUMNS).where(RUNS.c.id == id)
     if owner is not None:
         query = query.where(RUNS.c.owner == owner)
+    if lock:
+        query = query.with_for_update()
     if not is_id("run", id) or (row := connection.execute(query).one_or_none()) is None:
         raise no_such("run", id)
     return row

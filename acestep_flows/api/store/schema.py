@@ -73,9 +73,24 @@ RUNS = Table(
     Column("request_digest", Text, nullable=False),
     Column("preview_every", Integer),
     UniqueConstraint("owner", "idempotency_key", name="uq_runs_idempotency"),
-    Index("ix_runs_queue", "state", "priority", "id"),
-    Index("ix_runs_graph", "graph", "state", "finished_at"),
-    Index("ix_runs_webhook", "webhook_due"),
+    # A list is read state by state, newest first, so that one of these four serves every filter.
+    Index("ix_runs_state", "state", "id"),
+    Index("ix_runs_owner", "owner", "state", "id"),
+    Index("ix_runs_graph", "graph", "state", "id"),
+    Index("ix_runs_owner_graph", "owner", "graph", "state", "id"),
+    Index("ix_runs_ended", "finished_at", "id"),
+)
+Index(
+    "ix_runs_deadline",
+    RUNS.c.deadline_at,
+    sqlite_where=RUNS.c.state == "queued",
+    postgresql_where=RUNS.c.state == "queued",
+)
+Index(
+    "ix_runs_webhook",
+    RUNS.c.webhook_due,
+    sqlite_where=RUNS.c.webhook_due.is_not(None),
+    postgresql_where=RUNS.c.webhook_due.is_not(None),
 )
 
 NODES = Table(
@@ -112,7 +127,8 @@ LABELS = Table(
     Column("run", String(40), ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
     Column("name", String(40), primary_key=True),
     Column("value", Text, nullable=False),
-    Index("ix_labels_value", "name", "value"),
+    Index("ix_labels_name", "name", "run"),
+    Index("ix_labels_value", "name", "value", "run"),
 )
 
 ASSETS = Table(
@@ -131,9 +147,16 @@ ASSETS = Table(
     Column("output", Text),
     Column("position", Integer),
     Column("details", Json, nullable=False),
-    Index("ix_assets_digest", "digest"),
+    Index("ix_assets_digest", "digest", "expired_at"),
     Index("ix_assets_run", "run", "position"),
     Index("ix_assets_age", "expired_at", "created_at"),
+)
+Index(
+    "ix_assets_uploads",
+    ASSETS.c.owner,
+    ASSETS.c.id,
+    sqlite_where=ASSETS.c.run.is_(None),
+    postgresql_where=ASSETS.c.run.is_(None),
 )
 
 PREVIEWS = Table(
@@ -148,6 +171,7 @@ PREVIEWS = Table(
     Column("bytes", BigInteger, nullable=False),
     Column("created_at", Double, nullable=False),
     Index("ix_previews_age", "created_at"),
+    Index("ix_previews_digest", "digest"),
 )
 
 INPUT_ASSETS = Table(
@@ -182,6 +206,7 @@ DERIVED_FILES = Table(
     Column("digest", String(64), nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Column("created_at", Double, nullable=False),
+    Index("ix_derived_files_digest", "digest"),
 )
 
 USAGE = Table(
@@ -216,6 +241,26 @@ SECRETS = Table(
     Column("name", String(40), primary_key=True),
     Column("value", String(64), nullable=False),
 )
+
+TOTALS = Table(
+    "totals",
+    METADATA,
+    Column("name", String(40), nullable=False),  # an end state of runs, or BYTES
+    Column("owner", Text, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Index("ix_totals", "name", "owner"),
+)
+"""Running totals: the sum of the rows of one name and owner. Triggers add rows, `totals.fold_totals` sums them up."""
+
+BYTES = "bytes"
+"""The total of the bytes of BLOBS."""
+
+SCHEMA_VERSION = Table(
+    "schema_version",
+    METADATA,
+    Column("version_num", String(32), primary_key=True),
+)
+"""The latest migration. Earlier versions read `alembic_version` instead: see `versions`."""
 
 EVENT_NUMBER = "events"
 """The counter of the events of all runs."""

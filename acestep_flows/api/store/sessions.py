@@ -38,7 +38,7 @@ class Sessions:
     def open(self, owner: str, key_digest: str) -> str:
         """Open a session. Returns its token, and removes sessions that have expired."""
         token, now = secrets.token_urlsafe(32), self._clock()
-        with self._database.write() as connection:
+        with self._database.write_beside() as connection:
             connection.execute(delete(SESSIONS).where(SESSIONS.c.expires_at <= now))
             row = {"digest": _digest(token), "owner": owner, "key_digest": key_digest}
             connection.execute(insert(SESSIONS).values(row | {"expires_at": now + SESSION_SECONDS}))
@@ -54,7 +54,7 @@ class Sessions:
 
     def end(self, token: str) -> None:
         """End a session, if it exists."""
-        with self._database.write() as connection:
+        with self._database.write_beside() as connection:
             connection.execute(delete(SESSIONS).where(SESSIONS.c.digest == _digest(token)))
 
 

@@ -6,14 +6,18 @@ from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, func, literal, select, tuple_
 
 from acestep_flows.api.store.database import Database
-from acestep_flows.api.store.records import ENDED, RunState
+from acestep_flows.api.store.listing import latest_runs
+from acestep_flows.api.store.records import RunState
 from acestep_flows.api.store.schema import ASSETS, EVENTS, EXECUTORS, NODES, RUNS
 
 PAGE = 500
 """Runs read in one query."""
+
+RECENT_RUNS = 200
+"""Runs whose nodes say how long stages take."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +89,11 @@ def runs_ended_since(database: Database, moment: float, known: Container[str] = 
 
 
 def node_durations(database: Database, owner: str) -> list[tuple[str, int | None, float]]:
-    """Stage, steps and seconds of the latest finished nodes of an owner's runs, earliest first."""
+    """Stage, steps and seconds of the latest finished nodes of an owner's latest runs, earliest first."""
+    runs = latest_runs(RECENT_RUNS, owner=owner).subquery()
     latest = (
         select(NODES.c.stage, NODES.c.steps, NODES.c.seconds)
-        .join(RUNS, RUNS.c.id == NODES.c.run)
-        .where(RUNS.c.owner == owner, NODES.c.state == "finished", NODES.c.seconds.is_not(None))
+        .where(NODES.c.run.in_(select(runs)), NODES.c.state == "finished", NODES.c.seconds.is_not(None))
         .order_by(NODES.c.run.desc(), NODES.c.position.desc())
         .limit(PAGE)
     )
@@ -100,12 +104,9 @@ def node_durations(database: Database, owner: str) -> list[tuple[str, int | None
 def _ended_page(database: Database, moment: float, after: str) -> Sequence[Any]:
     """One page of ended runs, ordered by end time and id. Many runs may end at one moment, hence the id."""
     columns = (RUNS.c.id, RUNS.c.graph, RUNS.c.state, RUNS.c.created_at, RUNS.c.started_at, RUNS.c.finished_at)
-    later = or_(RUNS.c.finished_at > moment, and_(RUNS.c.finished_at == moment, RUNS.c.id > after))
+    later = tuple_(RUNS.c.finished_at, RUNS.c.id) > tuple_(literal(moment), literal(after))
     ended = (
-        select(*columns, RUNS.c.seconds, RUNS.c.error)
-        .where(RUNS.c.state.in_([state.value for state in ENDED]), later)
-        .order_by(RUNS.c.finished_at, RUNS.c.id)
-        .limit(PAGE)
+        select(*columns, RUNS.c.seconds, RUNS.c.error).where(later).order_by(RUNS.c.finished_at, RUNS.c.id).limit(PAGE)
     )
     with database.read() as connection:
         return connection.execute(ended).all()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, select
 
-from acestep_flows.api.store.database import Database
-from acestep_flows.api.store.records import UsageRecord
+from acestep_flows.api.store.database import Database, upsert
+from acestep_flows.api.store.records import UNFINISHED, UsageRecord
 from acestep_flows.api.store.schema import ASSETS, NODES, RUNS, USAGE
 
 DAY = 86_400
@@ -47,28 +48,35 @@ class Usage:
 
     def active(self, owner: str) -> int:
         """The number of queued and running runs of an owner."""
-        unfinished = RUNS.c.owner == owner, RUNS.c.finished_at.is_(None)
+        unfinished = RUNS.c.owner == owner, RUNS.c.state.in_(UNFINISHED)
         with self._database.read() as connection:
             return int(connection.execute(select(func.count()).select_from(RUNS).where(*unfinished)).scalar_one())
 
 
-def count_usage(connection: Connection, run: str, now: float) -> None:
-    """Add a run that ends to the ledger. Its outputs and nodes are written already."""
-    owner = connection.execute(select(RUNS.c.owner).where(RUNS.c.id == run)).scalar_one()
-    audio = select(ASSETS.c.details).where(ASSETS.c.run == run, ASSETS.c.kind == "audio")
-    music = sum(float(details.get("seconds") or 0.0) for details in connection.execute(audio).scalars())
-    computed = select(func.sum(NODES.c.seconds)).where(NODES.c.run == run, NODES.c.state == "finished")
-    add_usage(connection, owner, int(now // DAY), 1, music, float(connection.execute(computed).scalar_one() or 0.0))
+def count_usage(connection: Connection, runs: Mapping[str, str], now: float) -> None:
+    """Add runs that end to the ledger. Their outputs and nodes are written already.
+
+    Args:
+        runs: the owner of each run.
+    """
+    ended = Counter(runs.values())
+    music, compute = dict.fromkeys(ended, 0.0), dict.fromkeys(ended, 0.0)
+    audio = select(ASSETS.c.run, ASSETS.c.details).where(ASSETS.c.run.in_(runs), ASSETS.c.kind == "audio")
+    for run, details in connection.execute(audio):
+        music[runs[run]] += float(details.get("seconds") or 0.0)
+    computed = select(NODES.c.run, func.sum(NODES.c.seconds)).where(NODES.c.run.in_(runs), NODES.c.state == "finished")
+    for run, seconds in connection.execute(computed.group_by(NODES.c.run)):
+        compute[runs[run]] += float(seconds or 0.0)
+    for owner in sorted(ended):
+        add_usage(connection, owner, int(now // DAY), ended[owner], music[owner], compute[owner])
 
 
 def add_usage(connection: Connection, owner: str, day: int, runs: int, music: float, compute: float) -> None:
     """Add to one owner's day."""
-    changed = update(USAGE).where(USAGE.c.owner == owner, USAGE.c.day == day)
+    row = {"owner": owner, "day": day, "runs": runs, "music_seconds": music, "compute_seconds": compute}
     more = {
         "runs": USAGE.c.runs + runs,
         "music_seconds": USAGE.c.music_seconds + music,
         "compute_seconds": USAGE.c.compute_seconds + compute,
     }
-    if not connection.execute(changed.values(more)).rowcount:
-        row = {"owner": owner, "day": day, "runs": runs, "music_seconds": music, "compute_seconds": compute}
-        connection.execute(insert(USAGE).values(row))
+    connection.execute(upsert(connection, USAGE, row, more))

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from acestep_flows.api.store.claims import AGEING_SECONDS, STRIKES
 from acestep_flows.api.store.database import Database
-from acestep_flows.api.store.leases import AGEING_SECONDS, STRIKES, Leases, RunChanges
+from acestep_flows.api.store.leases import Leases, RunChanges
 from acestep_flows.api.store.records import ENDED, Blob, ClaimedRun, Lease, NewOutput, NodeRecord, RunState
 from acestep_flows.api.store.runs import RunTable
 from acestep_flows.errors import InputError, StageError

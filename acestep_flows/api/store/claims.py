@@ -1,0 +1,111 @@
+"""Which runs an executor claims next, and the claims themselves. The caller opens the transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, or_, select, update
+
+from acestep_flows.api.store.records import UNFINISHED, ClaimedRun, Lease, RunState
+from acestep_flows.api.store.rows import RECORD_COLUMNS, run_event, run_record
+from acestep_flows.api.store.run_ends import NewEvents, RunEnd, end_runs
+from acestep_flows.api.store.schema import RUNS
+from acestep_flows.errors import Cancelled, DeadlineExceeded, FlowsError, LostProcess
+
+AGEING_SECONDS = 60.0
+"""Waiting time that equals one step of priority. So no run waits for ever, however many urgent runs follow it."""
+
+STRIKES = 5
+"""How many executors may die in a row while working on a run, with no node finished in between, before it fails."""
+
+LATE = DeadlineExceeded("the deadline, which counts from the submission, passed while the run waited")
+
+
+def queue_order() -> Any:
+    """The SQL expression that orders the queue, in seconds since the epoch.
+
+    It is the time of acceptance, minus AGEING_SECONDS for each step of priority, plus the expected duration. So short
+    runs need not wait for long ones.
+    """
+    return RUNS.c.created_at - AGEING_SECONDS * RUNS.c.priority + func.coalesce(RUNS.c.expected_seconds, 0.0)
+
+
+def can_be_claimed(now: float, busy: Collection[str] = ()) -> Any:
+    """The SQL condition that a run is queued, or that its lease has expired."""
+    waits = or_(RUNS.c.state == RunState.QUEUED.value, RUNS.c.lease_until < now)
+    return and_(RUNS.c.state.in_(UNFINISHED), waits, RUNS.c.id.not_in(sorted(busy)))
+
+
+def next_runs(now: float, busy: Collection[str], most: int) -> Any:
+    """A query that locks the runs to claim next, `most` at most. Those that others have locked are passed over.
+
+    Owners take turns: the one with the fewest running runs comes first, and each run that it gets counts.
+    """
+    running = (
+        select(RUNS.c.owner, func.count().label("runs"))
+        .where(RUNS.c.state == RunState.RUNNING.value, RUNS.c.lease_until >= now)
+        .group_by(RUNS.c.owner)
+        .subquery()
+    )
+    place = func.row_number().over(partition_by=RUNS.c.owner, order_by=(queue_order(), RUNS.c.id))
+    waiting = select(RUNS.c.id, RUNS.c.owner, place.label("place")).where(can_be_claimed(now, busy)).subquery()
+    columns = (RUNS.c.id, RUNS.c.cancel_requested, RUNS.c.deadline_at, RUNS.c.strikes, RUNS.c.started_at)
+    return (
+        select(*columns)
+        .select_from(
+            RUNS.join(waiting, waiting.c.id == RUNS.c.id).outerjoin(running, running.c.owner == waiting.c.owner)
+        )
+        .where(can_be_claimed(now))  # once more: another executor may have claimed it since `waiting` was read
+        .order_by(func.coalesce(running.c.runs, 0) + waiting.c.place, queue_order(), RUNS.c.id)
+        .limit(most)
+        .with_for_update(skip_locked=True, of=RUNS)
+    )
+
+
+def claim_rows(
+    connection: Connection, rows: Sequence[Any], executor: str, now: float, until: float
+) -> list[ClaimedRun]:
+    """Claim the runs of `next_runs` until `until`, and end those that must not run again."""
+    reasons = {row.id: reason for row in rows if (reason := _reason_to_end(row, now)) is not None}
+    started = {row.id: row.started_at for row in rows if row.id not in reasons}
+    claimed: list[ClaimedRun] = []
+    if started:
+        changes = {
+            "state": RunState.RUNNING.value,
+            "executor": executor,
+            "lease_until": until,
+            "attempt": RUNS.c.attempt + 1,
+            "strikes": RUNS.c.strikes + 1,
+            "started_at": func.coalesce(RUNS.c.started_at, now),
+        }
+        these = RUNS.c.id.in_(started)
+        connection.execute(update(RUNS).where(these).values(changes))
+        read: dict[str, Any] = {
+            row.id: row for row in connection.execute(select(*RECORD_COLUMNS, RUNS.c.content).where(these))
+        }
+        claimed = [
+            ClaimedRun(Lease(id, executor, read[id].attempt), run_record(read[id], {}), read[id].content)
+            for id in started
+        ]
+    events: NewEvents = {
+        id: [run_event("started" if before is None else "continued", now)] for id, before in started.items()
+    }
+    end_runs(connection, [RunEnd(id, end_state(reason), reason) for id, reason in reasons.items()], now, events)
+    return claimed
+
+
+def end_state(error: FlowsError) -> RunState:
+    """The end state of a run that ended with `error`."""
+    return RunState.CANCELLED if isinstance(error, Cancelled) else RunState.FAILED
+
+
+def _reason_to_end(row: Any, now: float) -> FlowsError | None:
+    """Why a run is ended instead of claimed; None if it may be claimed."""
+    if row.cancel_requested:
+        return Cancelled("the run was cancelled")
+    if row.deadline_at is not None and row.deadline_at <= now:
+        return LATE
+    if row.strikes >= STRIKES:
+        return LostProcess(f"the run is given up: {row.strikes} executors died while they worked on it")
+    return None

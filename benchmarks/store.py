@@ -1,0 +1,242 @@
+"""The run table when it is large: each query's time at a million runs, and runs a second through several executors.
+
+    python -m benchmarks.store [--runs 1000000] [--database sqlite postgresql] [--executors 1 2 4] [--out results.json]
+
+The first table has the longest statement of each thing that is asked of the store, in milliseconds, the best of three.
+The second one has the runs a second that executors claim, begin, write about and end with two outputs each: as many
+processes as the column says, eight runs at a time, no stage in between. PostgreSQL is one of its own, with `fsync` on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event, text
+
+from acestep_flows.api.store.home import Home
+from acestep_flows.api.store.leases import RunChanges
+from acestep_flows.api.store.queue_estimate import typical_seconds
+from acestep_flows.api.store.records import Blob, ClaimedRun, NewOutput, NewRun, NodeRecord, QueueLimits, RunState
+from acestep_flows.api.store.retention import RetentionPolicy, sweep
+from acestep_flows.api.store.statistics import active_node_counts, node_durations, runs_ended_since
+from benchmarks.fault_services import Postgres
+from benchmarks.machine import report
+from benchmarks.store_filling import BEGUN, YEAR, fill
+
+SLOTS = 8
+OWN = "/* benchmark */"
+"""What statements of this benchmark itself begin with. They are not timed."""
+
+NO_LIMIT = QueueLimits(queued=None)
+RARE = "owner-13"
+NOW = BEGUN + YEAR
+
+
+@dataclass
+class Stopwatch:
+    """Times the statements of a database: each from its start to the next one, or to the end of its transaction."""
+
+    longest: float = 0.0
+    statements: list[tuple[str, Any]] = field(default_factory=list)
+    _begun: float | None = None
+
+    def watch(self, home: Home) -> None:
+        engine = home.database._engine
+        event.listen(engine, "before_cursor_execute", self._begin)
+        for name in ("commit", "rollback"):
+            event.listen(engine, name, lambda connection: self._end())
+
+    def _begin(self, connection: Any, cursor: Any, statement: str, parameters: Any, *more: Any) -> None:
+        self._end()
+        if statement.startswith(OWN):
+            return
+        self.statements.append((statement, parameters))
+        self._begun = time.perf_counter()
+
+    def _end(self) -> None:
+        if self._begun is not None:
+            self.longest = max(self.longest, time.perf_counter() - self._begun)
+        self._begun = None
+
+
+def new_run(owner: str = RARE, **fields: Any) -> NewRun:
+    return NewRun(
+        **({"graph": "graph-1", "digest": "d", "content": {"graph": {}}, "inputs": {"seed": 1}} | fields), owner=owner
+    )
+
+
+def questions(home: Home) -> dict[str, Callable[[], object]]:
+    """What servers, executors, operators and callers ask of the store."""
+    runs, leases, database = home.runs, home.leases, home.database
+
+    def typical(graph: str | None, owner: str | None) -> object:
+        with database.read() as connection:
+            return typical_seconds(connection, graph, owner)
+
+    def claim_and_end() -> None:
+        claimed = leases.claim("benchmark")
+        assert claimed is not None
+        leases.finish(claimed.lease, RunState.SUCCEEDED)
+
+    latest = runs.list(limit=1).runs[0].id
+    return {
+        "accept": lambda: runs.accept(new_run(), NO_LIMIT),
+        "claim and end": claim_and_end,
+        "renew": lambda: leases.renew("benchmark", 4, []),
+        "queued runs past their deadline": leases.expire_queued,
+        "counts": runs.counts,
+        "counts of a caller": lambda: runs.counts(RARE),
+        "active runs of a caller": lambda: home.usage.active(RARE),
+        "runs ended in the last hour": lambda: list(runs_ended_since(database, NOW - 3600)),
+        "nodes under way": lambda: active_node_counts(database),
+        "typical seconds": lambda: typical(None, None),
+        "typical seconds of a graph": lambda: typical("graph-3", None),
+        "typical seconds of a caller's graph": lambda: typical("graph-3", RARE),
+        "typical seconds of an unknown graph": lambda: typical("nothing", RARE),
+        "place in the queue": lambda: runs.queue_estimate(latest),
+        "durations of a caller's nodes": lambda: node_durations(database, RARE),
+        "latest runs": runs.list,
+        "failed runs of a caller": lambda: runs.list(owner=RARE, state=RunState.FAILED),
+        "runs of a caller's graph": lambda: runs.list(owner=RARE, graph="graph-2"),
+        "runs of nobody": lambda: runs.list(owner="nobody"),
+        "running runs": lambda: runs.list(state=RunState.RUNNING),
+        "runs of one day": lambda: runs.list(created_after=NOW - YEAR / 2, created_before=NOW - YEAR / 2 + 86_400),
+        "runs with a rare label": lambda: runs.list(labels=["star"]),
+        "runs with a frequent label": lambda: runs.list(labels=["title:song"]),
+        "runs with a label that none has": lambda: runs.list(labels=["title:none"]),
+        "events of all runs": lambda: home.feed.read(None, home.feed.head() - 100),
+        "uploads of a caller": lambda: home.assets.uploads(owner=RARE),
+        "usage": home.usage.by_owner,
+        "sweep with nothing to remove": lambda: sweep(home, RetentionPolicy(None, 1 << 60, None, None), NOW),
+        "sweep over budget": lambda: sweep(
+            home, RetentionPolicy(None, _stored_bytes(home) - 5_000_000, None, None), NOW
+        ),
+        "sweep of old runs": lambda: sweep(home, RetentionPolicy(None, None, None, _age(home)), NOW),
+    }
+
+
+def _age(home: Home) -> float:
+    """Seconds beyond which some hundred runs are old."""
+    with home.database.read() as connection:
+        moment = (
+            f"{OWN} SELECT finished_at FROM runs WHERE finished_at IS NOT NULL ORDER BY finished_at LIMIT 1 OFFSET 150"
+        )
+        return NOW - float(connection.exec_driver_sql(moment).scalar_one())
+
+
+def _stored_bytes(home: Home) -> int:
+    with home.database.read() as connection:
+        return int(connection.exec_driver_sql(f"{OWN} SELECT sum(bytes) FROM blobs").scalar_one())
+
+
+def times(home: Home, repeats: int = 3) -> dict[str, float]:
+    """Milliseconds of the longest statement of each question."""
+    watch, found = Stopwatch(), dict[str, float]()
+    asked = questions(home)
+    watch.watch(home)
+    for name, ask in asked.items():
+        best = float("inf")
+        for _ in range(repeats):
+            watch.longest = 0.0
+            ask()
+            best = min(best, watch.longest)
+        found[name] = round(1000 * best, 1)
+    return found
+
+
+def work(root: str, url: str | None, name: str) -> None:
+    """Be an executor until no run is left."""
+    home = Home.open(Path(root), database=url, lease=600.0)
+    nodes = [NodeRecord(f"node-{at}", "stage") for at in range(4)]
+    done = {at: NodeRecord(f"node-{at}", "stage", "finished", seconds=0.1) for at in range(4)}
+    events = [("finished", {"node": f"node-{at}", "time": 1.0}) for at in range(4)]
+    rest = RunChanges(events[1:], done, 0.9)
+    blob = Blob("0" * 64, 1_000_000)
+    outputs = [NewOutput(output, "audio", "t", "f", blob, {"seconds": 1.0}) for output in ("audio", "recipe")]
+
+    def one(claimed: ClaimedRun) -> None:
+        lease = claimed.lease
+        home.leases.begin(lease, nodes)
+        home.leases.record({lease: RunChanges(events[:1], {0: done[0]}, 0.2)})
+        assert home.leases.finish(lease, RunState.SUCCEEDED, changes=rest, outputs=outputs)
+
+    with ThreadPoolExecutor(SLOTS) as threads:
+        while claimed := home.leases.claim_several(name, SLOTS):
+            list(threads.map(one, claimed))
+    home.close()
+
+
+def throughput(root: Path, url: str | None, executors: int, runs: int) -> float:
+    """Runs a second that so many executors end together."""
+    home = Home.open(root, database=url)
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(lambda at: home.runs.accept(new_run(f"owner-{at % 4}"), NO_LIMIT), range(runs)))
+    context = multiprocessing.get_context("spawn")
+    started = time.perf_counter()
+    processes = [context.Process(target=work, args=(str(root), url, f"executor-{at}")) for at in range(executors)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    with home.database.read() as connection:
+        span = "SELECT count(*), max(finished_at) - min(started_at) FROM runs WHERE state = 'succeeded' AND graph = :g"
+        ended, seconds = connection.execute(text(span), {"g": "graph-1"}).one()
+    home.close()
+    assert ended == runs, f"{ended} of {runs} runs ended, in {time.perf_counter() - started:.0f} s"
+    return float(ended / seconds)
+
+
+@contextlib.contextmanager
+def databases(kind: str) -> Iterator[Callable[[str], tuple[Path, str | None]]]:
+    """Makes homes with an empty database of their own, by a name."""
+    with tempfile.TemporaryDirectory(prefix="store-") as name:
+        folder = Path(name)
+        if kind == "sqlite":
+            yield lambda name: (folder / name, None)
+            return
+        server = Postgres(folder, flush=True)
+        try:
+            yield lambda name: (folder / name, server.new_database(name))
+        finally:
+            server.destroy()
+
+
+def measure(kind: str, runs: int, executors: list[int], ended: int) -> dict[str, Any]:
+    """Both tables of one kind of database."""
+    with databases(kind) as make:
+        rates = {str(count): round(throughput(*make(f"rate{count}"), count, ended), 1) for count in executors}
+        print(f"{kind}: runs a second by executors: {rates}", flush=True)
+        if not runs:
+            return {"runs_per_second": rates}
+        root, url = make("large")
+        home, started = Home.open(root, database=url), time.perf_counter()
+        fill(home.database, runs)
+        print(f"{kind}: {runs} runs in {time.perf_counter() - started:.0f} s", flush=True)
+        found = times(home)
+        home.close()
+    return {"milliseconds": found, "runs_per_second": rates}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--runs", type=int, default=1_000_000)
+    parser.add_argument("--database", nargs="+", default=["sqlite", "postgresql"], choices=["sqlite", "postgresql"])
+    parser.add_argument("--executors", type=int, nargs="*", default=[1, 2, 4])
+    parser.add_argument("--ended", type=int, default=2000, help="runs that the executors end")
+    parser.add_argument("--out")
+    arguments = parser.parse_args()
+    results = {kind: measure(kind, arguments.runs, arguments.executors, arguments.ended) for kind in arguments.database}
+    report({"settings": vars(arguments), **results}, arguments.out)
+
+
+if __name__ == "__main__":
+    main()
