@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 MOST_FAULTS = 24
 """Faults of one input that are told one by one."""
@@ -18,6 +18,11 @@ class FlowsError(Exception):
 
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 500
+
+    @property
+    def public(self) -> str:
+        """The message for clients of a server: without names of the server's own stores and machines."""
+        return str(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Errors cross processes; the default would call __init__ with the finished message.
@@ -174,7 +179,13 @@ class StageError(FlowsError):
     def __init__(self, node: str, stage: str, cause: BaseException) -> None:
         self.node, self.stage, self.cause = node, stage, cause
         where = f"node {node} ({stage})" if node and node != stage else stage
-        super().__init__(f"{where}: {type(cause).__name__}: {cause}")
+        self._place = f"{where}: {type(cause).__name__}"
+        super().__init__(f"{self._place}: {cause}")
+
+    @property
+    def public(self) -> str:
+        """As the message, with what the cause says in public."""
+        return f"{self._place}: {self.cause.public}" if isinstance(self.cause, FlowsError) else str(self)
 
 
 class TrainingError(FlowsError):
@@ -188,6 +199,19 @@ class StorageError(FlowsError):
 
     code = "storage"
     status = 507
+    _public = ""
+
+    @classmethod
+    def hiding(cls, what: str, reason: str) -> Self:
+        """An error whose reason is for the operator: it may name hosts, buckets and users."""
+        error = cls(f"{what}: {reason}")
+        error._public = f"{what}; the server's log has the reason"
+        return error
+
+    @property
+    def public(self) -> str:
+        """The message without its reason, if that was to be hidden."""
+        return self._public or str(self)
 
 
 class Unavailable(StorageError):

@@ -23,7 +23,13 @@ from acestep_flows.errors import InputError, StorageError
 READ_BYTES = 1 << 20
 """Bytes read at once to digest a file."""
 
-_LOGIN = re.compile(r"://[^/\s]*@")
+_LOGIN = re.compile(r"://(?:[^/\s'\"@]*:[^\s'\"]*|[^/\s'\"]*)@")  # a key may have a slash that is not escaped
+_SECRET = re.compile(
+    r"(?i)\b((?:ssl)?password|passwd|passfile|access_key|secret_key|session_token|api_?key|token|credentials?"
+    r"|x-amz-(?:signature|credential|security-token)|sig(?:nature)?)=('[^']*'|\"[^\"]*\"|[^\s&'\",;]+)"
+)
+HIDDEN = "***"
+"""Stands for a secret in texts for people."""
 
 LONGEST_NAME = 255
 """Bytes in one part of a path; the limit of nearly all file systems."""
@@ -230,8 +236,10 @@ def file_sha256(path: Path, on_bytes: Callable[[int], None] = lambda done: None)
 
 
 def without_login(text: str) -> str:
-    """A text for people, without the names and keys that URLs in it may have (`s3://NAME:KEY@bucket`)."""
-    return _LOGIN.sub("://", text)
+    """A text for people, without secrets: logins of URLs (`s3://NAME:KEY@bucket`), and values of parameters such as
+    `password=` and `secret_key=`, in URLs and in connection strings.
+    """
+    return _SECRET.sub(rf"\1={HIDDEN}", _LOGIN.sub("://", text))
 
 
 def open_to_others(folder: Path) -> str:

@@ -249,6 +249,25 @@ def test_folders_that_others_decide_about_are_known(tmp_path: Path, mode: int, o
     assert bool(storage.open_to_others(folder)) is bool(told)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("s3://KEY:SE/CR+ET@songs/x", "s3://songs/x"),
+        ("Cannot parse URI: 's3://KEY:SE/CRET@songs/x'", "Cannot parse URI: 's3://songs/x'"),
+        ("postgresql://me:SECRET@host:5432/runs?sslmode=require", "postgresql://host:5432/runs?sslmode=require"),
+        ("postgresql://host/runs?user=me&password=SECRET&x=1", "postgresql://host/runs?user=me&password=***&x=1"),
+        ("host=db password='SEC RET' user=me", "host=db password=*** user=me"),
+        ("https://s/o?X-Amz-Signature=SECRET&part=1", "https://s/o?X-Amz-Signature=***&part=1"),
+        (
+            "nothing secret: tags=lofi, seed=7, a@b, http://host:80/a",
+            "nothing secret: tags=lofi, seed=7, a@b, http://host:80/a",
+        ),
+    ],
+)
+def test_secrets_are_not_told(text: str, told: str) -> None:
+    assert storage.without_login(text) == told
+
+
 def test_keys_in_urls_are_not_told() -> None:
     told = storage.without_login("s3://NAME:KEY@songs/job?region=x: cannot be written, file:///a@b")
     assert told == "s3://songs/job?region=x: cannot be written, file:///a@b"

@@ -30,6 +30,7 @@ from acestep_flows.errors import (
     Unreachable,
 )
 from acestep_flows.optional_packages import missing_package
+from acestep_flows.storage import without_login
 
 EXIT_CODES: dict[type[FlowsError], int] = {
     CheckpointError: 3,  # before InputError, of which it is one
@@ -71,7 +72,7 @@ def error_lines(error: FlowsError) -> str:
 
 
 def _printable(line: str) -> str:
-    return "".join(letter if letter.isprintable() else " " for letter in line)
+    return without_login("".join(letter if letter.isprintable() else " " for letter in line))
 
 
 class Commands(click.Group):
@@ -171,7 +172,7 @@ class _Logged(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         level = "note" if record.levelno < logging.WARNING else record.levelname.lower()
-        click.echo(f"{level}: {record.getMessage()}", file=self.file, err=True)
+        click.echo(f"{level}: {without_login(record.getMessage())}", file=self.file, err=True)
 
 
 @contextmanager

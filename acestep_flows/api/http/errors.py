@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from acestep_flows.api.http.refusals import allowed_methods, invalid_request, refusal_body, unreadable_body
 from acestep_flows.errors import FlowsError, GraphError, Overloaded, Unauthorized, Unavailable, node_of
+from acestep_flows.storage import without_login
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ HIDDEN = "<server>"
 
 
 class Redactor:
-    """Removes the server's folders from texts.
+    """Removes the server's folders, and secrets, from texts.
 
     Args:
         roots: folders and files whose paths clients must not see.
@@ -39,7 +40,8 @@ class Redactor:
         self._roots = sorted((path for path in paths if len(path) > 1), key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
-        """`text` with every root replaced by `<server>`."""
+        """`text` with every root replaced by `<server>`, and without secrets."""
+        text = without_login(text)
         for root in self._roots:
             text = text.replace(root, HIDDEN)
         return text
@@ -80,7 +82,7 @@ def status_of(code: str) -> int:
 
 def error_body(error: FlowsError, redact: Redactor = NO_REDACTION) -> dict[str, Any]:
     """An error as the body of a response."""
-    fault: dict[str, Any] = {"code": error.code, "message": redact(str(error)), "node": node_of(error) or None}
+    fault: dict[str, Any] = {"code": error.code, "message": redact(error.public), "node": node_of(error) or None}
     for name in ("field", "allowed"):
         if text := getattr(error, name, ""):
             fault[name] = redact(text)
@@ -118,6 +120,8 @@ def install(app: FastAPI, redact: Redactor) -> None:
         assert isinstance(error, FlowsError)
         if error.status == 500:
             log.error("%s %s: %s", request.method, request.url.path, error)
+        elif error.public != str(error):
+            log.warning("%s %s: %s", request.method, request.url.path, error)
         return error_response(error, redact)
 
     async def http(request: Request, error: Exception) -> JSONResponse:

@@ -11,7 +11,6 @@ import hashlib
 import os
 import re
 import secrets
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +26,7 @@ from sqlalchemy import ColumnElement, delete
 from acestep_flows import storage
 from acestep_flows.api.store.database import Database, upsert
 from acestep_flows.api.store.file_references import among, file_pages
+from acestep_flows.api.store.object_store import Reader, temporary_copy
 from acestep_flows.api.store.records import Blob
 from acestep_flows.api.store.schema import BLOBS
 from acestep_flows.errors import InputError, NotFound, Overloaded, StorageError, Unavailable
@@ -79,6 +79,7 @@ class Artifacts:
                 raise InputError(reason, where="artifacts", allowed="a URL such as s3://bucket/folder") from error
             self._files.create_dir(f"{self._root}/{_UNFINISHED}", recursive=True)
         self._local = isinstance(self._files, fs.LocalFileSystem)
+        self._reader = Reader(self._files, "" if isinstance(place, Path) else place)
         # An object store that does not answer may be back soon; a full disk, or one without permission, is not.
         self._errors = partial(_translate_errors, kind=StorageError if self._local else Unavailable)
 
@@ -109,7 +110,7 @@ class Artifacts:
         """
         with self._errors("an artifact", "read"):
             try:
-                file: BinaryIO = self._files.open_input_file(self._path(digest))
+                file: BinaryIO = self._reader.open(self._path(digest))
             except FileNotFoundError:
                 raise NotFound("the file is not kept any more") from None
         return file
@@ -120,7 +121,7 @@ class Artifacts:
         Raises:
             NotFound: there is no such file. Raised by the call itself, not by the iterator.
         """
-        return _read_chunks(self.open(digest), start, length)
+        return self._read_chunks(self.open(digest), start, length)
 
     @contextlib.contextmanager
     def path(self, digest: str) -> Iterator[Path]:
@@ -135,8 +136,17 @@ class Artifacts:
                 raise NotFound("the file is not kept any more")
             yield path
             return
-        with _temporary_copy(self.chunks(digest)) as copy:
+        with temporary_copy(self.chunks(digest)) as copy:
             yield copy
+
+    def check(self) -> None:
+        """Check that files can be reached. Takes less than a second.
+
+        Raises:
+            StorageError: they cannot.
+        """
+        with self._errors("the artifact store", "reached"):
+            self._reader.check(f"{self._root}/{_UNFINISHED}")
 
     def collect(self, grace: float, referenced: Any) -> int:
         """Remove files without references that were not touched in the last `grace` seconds. Returns bytes freed.
@@ -227,8 +237,18 @@ class Artifacts:
             return
         with self._errors("an artifact", "read"):
             file: BinaryIO = self._files.open_input_file(unfinished)
-        with _temporary_copy(_read_chunks(file, 0, None)) as copy:
+        with temporary_copy(self._read_chunks(file, 0, None)) as copy:
             yield copy
+
+    def _read_chunks(self, file: BinaryIO, start: int, length: int | None) -> Iterator[bytes]:
+        with file, self._errors("an artifact", "read"):
+            file.seek(start)
+            while length is None or length > 0:
+                chunk = file.read(CHUNK_BYTES if length is None else min(CHUNK_BYTES, length))
+                if not chunk:
+                    return
+                yield chunk
+                length = None if length is None else length - len(chunk)
 
     def _count_unfinished(self, size: int) -> None:
         """Add `size` to the bytes of unfinished uploads; negative when an upload ends.
@@ -316,27 +336,6 @@ class Upload:
             self._closed = True
 
 
-def _read_chunks(file: BinaryIO, start: int, length: int | None) -> Iterator[bytes]:
-    with file:
-        file.seek(start)
-        while length is None or length > 0:
-            chunk = file.read(CHUNK_BYTES if length is None else min(CHUNK_BYTES, length))
-            if not chunk:
-                return
-            yield chunk
-            length = None if length is None else length - len(chunk)
-
-
-@contextlib.contextmanager
-def _temporary_copy(chunks: Iterator[bytes]) -> Iterator[Path]:
-    """A local copy that is removed when the context ends."""
-    with tempfile.NamedTemporaryFile() as copy:
-        for chunk in chunks:
-            copy.write(chunk)
-        copy.flush()
-        yield Path(copy.name)
-
-
 @contextlib.contextmanager
 def _translate_errors(what: str, action: str = "written", kind: type[StorageError] = StorageError) -> Iterator[None]:
     """Raise OSError, which pyarrow raises too, as StorageError."""
@@ -344,4 +343,4 @@ def _translate_errors(what: str, action: str = "written", kind: type[StorageErro
         yield
     except OSError as error:
         reason = " ".join(str(error.strerror or error).split())[:LONGEST_REASON]  # object stores say much
-        raise kind(f"{what} cannot be {action}: {reason}") from error
+        raise kind.hiding(f"{what} cannot be {action}", storage.without_login(reason)) from error

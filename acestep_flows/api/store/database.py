@@ -26,9 +26,13 @@ from sqlalchemy.engine import make_url
 from acestep_flows.api.store.fifo_lock import FifoLock
 from acestep_flows.errors import InputError, StorageError, Unavailable
 from acestep_flows.optional_packages import require
+from acestep_flows.storage import without_login
 
 BUSY_SECONDS = 30.0
 """How long a write transaction waits for another one."""
+
+CONNECT_SECONDS = 5
+"""How long PostgreSQL may take to accept a connection, unless the URL says otherwise."""
 
 _WRITERS = 0x0ACE_57E9
 """Key of the advisory lock of writers on PostgreSQL: held alone by `write`, shared by `write_beside`."""
@@ -65,7 +69,10 @@ class Database:
         if self.url.drivername == "postgresql":
             self.url = self.url.set(drivername="postgresql+psycopg")
         with _translate_errors("opened"):
-            self._engine = create_engine(self.url, pool_size=8, pool_pre_ping=not self._sqlite)
+            timed = self._sqlite or "connect_timeout" in self.url.query
+            waits = {} if timed else {"connect_timeout": CONNECT_SECONDS}
+            options: dict[str, Any] = {"pool_size": 8, "pool_pre_ping": not self._sqlite}
+            self._engine = create_engine(self.url, connect_args=waits, **options)
             if self._sqlite:
                 event.listen(self._engine, "connect", _configure_sqlite)
                 event.listen(self._engine, "begin", _begin_transaction)
@@ -179,7 +186,7 @@ def _translate_errors(action: str) -> Iterator[None]:
     except (exc.DatabaseError, exc.InterfaceError, exc.TimeoutError, OSError) as error:
         reason = getattr(error, "orig", None) or error
         kind = StorageError if _disk_is_full(reason) else Unavailable
-        raise kind(f"the database cannot be {action}: {str(reason).strip()}") from error
+        raise kind.hiding(f"the database cannot be {action}", without_login(str(reason).strip())) from error
 
 
 def _disk_is_full(reason: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -96,6 +97,20 @@ class Home:
             sessions=Sessions(tables),
             usage=Usage(tables),
         )
+
+    def stores_away(self) -> list[str]:
+        """The names of the stores that do not answer now. Blocks, for a second at most where a store is away."""
+        away = []
+        stores: tuple[tuple[str, Callable[[], object]], ...] = (
+            ("the run table", self.runs.counts),
+            ("the artifact store", self.artifacts.check),
+        )
+        for name, ask in stores:
+            try:
+                ask()
+            except StorageError:
+                away.append(name)
+        return away
 
     def close(self) -> None:
         """Close the database connections."""

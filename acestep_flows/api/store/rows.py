@@ -83,6 +83,6 @@ def run_event(type: str, now: float, **more: Any) -> tuple[str, dict[str, Any]]:
 
 def error_json(error: FlowsError) -> dict[str, Any]:
     """An error as JSON, as clients see it: `code`, `message`, and `node`, `field` and `allowed` where it has them."""
-    body: dict[str, Any] = {"code": error.code, "message": str(error)}
+    body: dict[str, Any] = {"code": error.code, "message": error.public}
     parts = {"node": node_of(error), **{name: getattr(error, name, "") for name in ("field", "allowed")}}
     return body | {name: part for name, part in parts.items() if part and isinstance(part, str)}

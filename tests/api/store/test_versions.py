@@ -45,7 +45,7 @@ def accepted_by_0_1_0(connection: Connection, id: str, state: str) -> None:
         text(
             "INSERT INTO runs (id, graph, digest, content, inputs, owner, priority, cache, format, state, created_at, "
             "progress, cancel_requested, attempt, strikes, last_event, warnings, webhook_failures, request_digest) "
-            "VALUES (:id, 'song', 'd', '{\"graph\": {}}', '{}', '', 0, 'use', 'flac', :state, 1, 0, :no, 0, 0, 1, '[]', 0, '')"
+            "VALUES (:id, 'song', 'd', '{}', '{}', '', 0, 'use', 'flac', :state, 1, 0, :no, 0, 0, 1, '[]', 0, '')"
         ),
         {"id": id, "state": state, "no": False},
     )

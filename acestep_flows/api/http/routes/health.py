@@ -10,7 +10,6 @@ from acestep_flows import __version__
 from acestep_flows.api.http.dependencies import Streams, TheCaller, TheService, in_thread
 from acestep_flows.api.http.metrics import Metrics
 from acestep_flows.api.http.response_schemas import Health, Ready, Stats
-from acestep_flows.errors import StorageError
 
 router = APIRouter(tags=["health"])
 
@@ -26,11 +25,8 @@ async def health() -> Health:
 @router.get("/readyz", responses={503: {"model": Ready, "description": "The server takes no runs now."}})
 async def ready(service: TheService, response: Response) -> Ready:
     """Whether the server takes runs. Needs no API key."""
-    reason = service.ready()
-    try:
-        await in_thread(service.home.runs.counts)
-    except StorageError:
-        reason = "the run table cannot be reached"
+    away = await in_thread(service.home.stores_away)
+    reason = f"{' and '.join(away)} cannot be reached" if away else service.ready()
     if reason:
         response.status_code = 503
         response.headers["Retry-After"] = "1"
