@@ -1,5 +1,8 @@
 """Prometheus metrics: requests are counted as they pass; runs and stages are read from the store and the processes.
 
+Counters of runs and nodes tell what this process ended itself, so that their sum over all servers counts a run once.
+Gauges of the table (`OF_TABLE`) are the same on every server.
+
 `Service.process_stats` returns a list of replicas for each process. A replica has `replica` (its id), `stages`,
 `under_way`, `calls`, `peak_memory`, `edges` (by stage: `calls`, `seconds`, `bytes_in`, `bytes_out`), `passes` (by
 stage whose calls may share forward passes: `passes`, `items`), and if it has a step engine, `engine` (the fields of
@@ -24,15 +27,14 @@ from acestep_flows.api.store.statistics import (
     RunStatistics,
     active_node_counts,
     count_executors,
-    runs_ended_since,
+    statistics_of,
 )
 
 PREFIX = "acestep_flows"
-SETTLING = 60.0
-"""Seconds within which ended runs are read again, because a transaction commits later than the end time it writes."""
-
 FOR_ALL = tuple(f"{PREFIX}_{name}" for name in ("streams", "executors", "process_replicas"))
 """Metrics that every caller of a server with several keys may see."""
+
+OF_TABLE = "The same on every server of a table: take the maximum, not the sum."
 
 RECENT = 30.0  # seconds without renewal after which an executor does not count
 CACHED = frozenset({"cached"})
@@ -52,8 +54,6 @@ class Metrics:
         self._service, self._streams = service, streams
         self._registry = registry = CollectorRegistry()
         self._update_lock = asyncio.Lock()
-        self._moment = time.time()
-        self._seen: dict[str, float] = {}
         self._last_values: dict[tuple[str, ...], float] = {}
         """The latest value of each counter of each replica."""
 
@@ -79,8 +79,8 @@ class Metrics:
         self.open_streams = gauge("streams", "Open event streams and requests that wait for a run.")
 
     def _register_run_metrics(self, gauge: _New[Gauge], counter: _New[Counter], histogram: _New[Histogram]) -> None:
-        self.errors = counter("errors", "Runs that failed, by error code.", "code")
-        self.ended = counter("runs_ended", "Runs that ended.", "graph", "state")
+        self.errors = counter("errors", "Runs that this server ended with an error, by error code.", "code")
+        self.ended = counter("runs_ended", "Runs that this server ended.", "graph", "state")
         self.waited = histogram("run_queue_seconds", "Seconds that a run was queued.", LONG_BUCKETS)
         self.took = histogram("run_seconds", "Seconds from start to end of a run.", LONG_BUCKETS, "graph")
         self.rtf = histogram("run_rtf", "Seconds of a run for each second of its audio.", RTF_BUCKETS, "graph")
@@ -90,9 +90,9 @@ class Metrics:
         )
         self.nodes = counter("nodes", "Nodes of runs that ended; cached nodes are cache hits.", "stage", "state")
         self.output_bytes = counter("output_bytes", "Bytes of outputs.", "kind")
-        self.runs = gauge("runs", "Runs in the table.", "state")
-        self.stage_nodes = gauge("stage_nodes", "Queued and started nodes of running runs.", "stage", "state")
-        self.executors = gauge("executors", "Live executors.")
+        self.runs = gauge("runs", f"Runs in the table. {OF_TABLE}", "state")
+        self.stage_nodes = gauge("stage_nodes", f"Nodes of running runs. {OF_TABLE}", "stage", "state")
+        self.executors = gauge("executors", f"Live executors. {OF_TABLE}")
         self.failures = gauge("background_failures", "Failed rounds of background work in this process.", "work")
 
     def _register_process_metrics(self, gauge: _New[Gauge], counter: _New[Counter]) -> None:
@@ -130,12 +130,14 @@ class Metrics:
         self.open_streams.set(self._streams.open)
         for work, count in tuple(self._service.failures.items()):
             self.failures.labels(work).set(count)
-        ended = runs_ended_since(home.database, self._moment - SETTLING, self._seen)
-        for run in await in_thread(list, ended):
-            self._seen[run.id] = run.finished_at
+        untold = home.database.take_ended()
+        try:
+            ended = await in_thread(list, statistics_of(home.database, untold))
+        except BaseException:
+            home.database.give_back_ended(untold)
+            raise
+        for run in ended:
             self._count(run)
-        self._moment = max([self._moment, *self._seen.values()])
-        self._seen = {id: at for id, at in self._seen.items() if at >= self._moment - SETTLING}
         self._set_process_metrics(await self._service.process_stats())
 
     def _count(self, run: RunStatistics) -> None:

@@ -13,7 +13,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,12 @@ BUSY_SECONDS = 30.0
 
 CONNECT_SECONDS = 5
 """How long PostgreSQL may take to accept a connection, unless the URL says otherwise."""
+
+ENDED_RUNS = "ended_runs"
+"""In the `info` of a connection: the runs that its transaction ends."""
+
+MOST_UNTOLD = 100_000
+"""Ended runs that are remembered where nobody asks for metrics."""
 
 _WRITERS = 0x0ACE_57E9
 """Key of the advisory lock of writers on PostgreSQL: held alone by `write`, shared by `write_beside`."""
@@ -61,6 +68,7 @@ class Database:
             ) from error
         self._sqlite = self.url.get_backend_name() == "sqlite"
         self._write_lock = FifoLock()
+        self._ended_here: deque[str] = deque(maxlen=MOST_UNTOLD)
         if self.url.get_backend_name() not in ("sqlite", "postgresql"):
             backend = self.url.get_backend_name()
             raise InputError(f"{backend} is not supported", where="database", allowed="sqlite or postgresql")
@@ -134,7 +142,17 @@ class Database:
             with connection.begin():
                 if not self._sqlite:
                     connection.execute(locks)
+                connection.info[ENDED_RUNS] = []
                 yield connection
+            self._ended_here.extend(connection.info[ENDED_RUNS])
+
+    def take_ended(self) -> list[str]:
+        """The runs that this process has ended since the last call. Other processes tell of theirs."""
+        return [self._ended_here.popleft() for _ in range(len(self._ended_here))]
+
+    def give_back_ended(self, runs: Sequence[str]) -> None:
+        """Put back what `take_ended` gave, because it could not be told."""
+        self._ended_here.extendleft(reversed(runs))
 
     def close(self) -> None:
         """Close all connections."""

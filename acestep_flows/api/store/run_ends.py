@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
+from acestep_flows.api.store.database import ENDED_RUNS
 from acestep_flows.api.store.records import RunState
 from acestep_flows.api.store.rows import error_json, run_event
 from acestep_flows.api.store.schema import COUNTERS, EVENT_NUMBER, EVENTS, NODES, RUNS
@@ -57,6 +58,7 @@ def end_runs(connection: Connection, ends: Sequence[RunEnd], now: float, events:
     connection.execute(
         _ENDING, [_ended_row(end, before[end.run], now) for end in sorted(ends, key=lambda end: end.run)]
     )
+    connection.info[ENDED_RUNS].extend(ids)
     count_usage(connection, {run: row.owner for run, row in before.items()}, now)
     add_events(connection, {**(events or {}), **{end.run: [*end.events, _end_event(end, now)] for end in ends}})
 

@@ -16,6 +16,10 @@ from acestep_flows.api.store.schema import ASSETS, EVENTS, EXECUTORS, NODES, RUN
 PAGE = 500
 """Runs read in one query."""
 
+_COLUMNS = [
+    RUNS.c[name] for name in ("id", "graph", "state", "created_at", "started_at", "finished_at", "seconds", "error")
+]
+
 RECENT_RUNS = 200
 """Runs whose nodes say how long stages take."""
 
@@ -88,6 +92,15 @@ def runs_ended_since(database: Database, moment: float, known: Container[str] = 
         last = page[-1].finished_at, page[-1].id
 
 
+def statistics_of(database: Database, ids: Sequence[str]) -> Iterator[RunStatistics]:
+    """The statistics of ended runs. Those that were deleted meanwhile have none."""
+    for start in range(0, len(ids), PAGE):
+        ended = select(*_COLUMNS).where(RUNS.c.id.in_(ids[start : start + PAGE]), RUNS.c.finished_at.is_not(None))
+        with database.read() as connection:
+            page = connection.execute(ended).all()
+        yield from _run_statistics(database, page)
+
+
 def node_durations(database: Database, owner: str) -> list[tuple[str, int | None, float]]:
     """Stage, steps and seconds of the latest finished nodes of an owner's latest runs, earliest first."""
     runs = latest_runs(RECENT_RUNS, owner=owner).subquery()
@@ -103,11 +116,8 @@ def node_durations(database: Database, owner: str) -> list[tuple[str, int | None
 
 def _ended_page(database: Database, moment: float, after: str) -> Sequence[Any]:
     """One page of ended runs, ordered by end time and id. Many runs may end at one moment, hence the id."""
-    columns = (RUNS.c.id, RUNS.c.graph, RUNS.c.state, RUNS.c.created_at, RUNS.c.started_at, RUNS.c.finished_at)
     later = tuple_(RUNS.c.finished_at, RUNS.c.id) > tuple_(literal(moment), literal(after))
-    ended = (
-        select(*columns, RUNS.c.seconds, RUNS.c.error).where(later).order_by(RUNS.c.finished_at, RUNS.c.id).limit(PAGE)
-    )
+    ended = select(*_COLUMNS).where(later).order_by(RUNS.c.finished_at, RUNS.c.id).limit(PAGE)
     with database.read() as connection:
         return connection.execute(ended).all()
 

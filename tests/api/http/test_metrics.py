@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from acestep_flows.api.options import ApiOptions
+from acestep_flows.errors import StorageError
 from acestep_flows.model.checkpoint import Checkpoint
 from tests.api.door import SHORT, Door, opened
 
@@ -30,6 +31,37 @@ def numbers_of(client: httpx2.Client) -> dict[tuple[str, ...], float]:
         for family in text_string_to_metric_families(response.text)
         for sample in family.samples
     }
+
+
+def test_servers_of_one_table_count_each_run_once(strict: Checkpoint, tmp_path: Path) -> None:
+    ended = "acestep_flows_runs_ended_total"
+    with opened(tmp_path, strict) as first, opened(tmp_path, strict, executing=False) as second:
+        second.finished()
+        cancelled = second.submit(inputs=SHORT | {"seed": 4}, deadline=1e-6)["id"]
+        first.until(cancelled)
+        for _ in range(2):
+            both = [samples(door) for door in (first, second)]
+            assert sum(each.get((ended, "text2music", "succeeded"), 0) for each in both) == 1
+            assert sum(each.get((ended, "text2music", "failed"), 0) for each in both) == 1
+            assert sum(each.get(("acestep_flows_nodes_total", "vocode", "finished"), 0) for each in both) == 1
+            assert [each["acestep_flows_runs", "succeeded"] for each in both] == [1, 1]
+        assert "The same on every server" in second.client.get("/metrics").text
+
+
+def test_a_run_is_counted_after_a_fault(strict: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(tmp_path, strict, executing=False) as door:
+        door.client.delete(f"/v1/runs/{door.submit()['id']}")
+        read, faults = door.home.database.read, [StorageError("gone")]
+
+        def fail_once() -> Any:
+            if faults and len(door.home.database._ended_here) == 0:
+                raise faults.pop()
+            return read()
+
+        monkeypatch.setattr(door.home.database, "read", fail_once)
+        assert door.client.get("/metrics").status_code == 507
+        assert samples(door)["acestep_flows_runs_ended_total", "text2music", "cancelled"] == 1
+        assert faults == []
 
 
 def test_runs_stages_requests_and_processes_are_counted(strict: Checkpoint, tmp_path: Path) -> None:
