@@ -127,8 +127,9 @@ class Executor:
                 group.create_task(self._repeat("claim", self._poll, self._claim, self._wake))
                 group.create_task(self._repeat("renew", self._home.leases.seconds / RENEWALS_PER_LEASE, self._renew))
                 group.create_task(self._repeat("write", self._poll, self._cancel_and_write))
-                expire = partial(self._store.call, self._home.leases.expire_queued)
-                group.create_task(self._repeat("expire", 1.0, expire))
+                expire, requeue = self._home.leases.expire_queued, self._home.leases.requeue_orphans
+                group.create_task(self._repeat("expire", 1.0, partial(self._store.call, expire)))
+                group.create_task(self._repeat("requeue", 5.0, partial(self._store.call, requeue)))
                 if self._retention is not None:
                     clean = partial(self._files.call, sweep, self._home, self._retention)
                     group.create_task(self._repeat("sweep", SWEEP_SECONDS, clean))

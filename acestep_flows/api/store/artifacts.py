@@ -26,7 +26,7 @@ from sqlalchemy import ColumnElement, delete
 from acestep_flows import storage
 from acestep_flows.api.store.database import Database, upsert
 from acestep_flows.api.store.file_references import among, file_pages
-from acestep_flows.api.store.object_store import Reader, temporary_copy
+from acestep_flows.api.store.object_store import Reader, temporary_copy, translate_errors
 from acestep_flows.api.store.records import Blob
 from acestep_flows.api.store.schema import BLOBS
 from acestep_flows.errors import InputError, NotFound, Overloaded, StorageError, Unavailable
@@ -36,10 +36,10 @@ MOST_UNFINISHED = 4 << 30
 """Total bytes of unfinished uploads. Each upload has a limit, but many of them together could fill the disk."""
 
 RETRY_AFTER_SECONDS = 30.0
-LONGEST_REASON = 300  # characters
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _UNFINISHED = "unfinished"
+_MARK = "store-id"
 
 
 class Artifacts:
@@ -67,7 +67,7 @@ class Artifacts:
         self._unfinished, self._most_unfinished = 0, most_unfinished
         self._counting = threading.Lock()
         self._files: Any
-        with _translate_errors(storage.without_login(f"{place}")):
+        with translate_errors(storage.without_login(f"{place}")):
             try:
                 if isinstance(place, Path):
                     place.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ class Artifacts:
         self._local = isinstance(self._files, fs.LocalFileSystem)
         self._reader = Reader(self._files, "" if isinstance(place, Path) else place)
         # An object store that does not answer may be back soon; a full disk, or one without permission, is not.
-        self._errors = partial(_translate_errors, kind=StorageError if self._local else Unavailable)
+        self._errors = partial(translate_errors, kind=StorageError if self._local else Unavailable)
 
     def put(self, content: bytes) -> Blob:
         """Store `content`. The same content is stored once.
@@ -147,6 +147,21 @@ class Artifacts:
         """
         with self._errors("the artifact store", "reached"):
             self._reader.check(f"{self._root}/{_UNFINISHED}")
+
+    def mark(self) -> str | None:
+        """The text that `set_mark` left in the store; None if there is none."""
+        with self._errors("the artifact store", "read"):
+            try:
+                file = self._files.open_input_file(f"{self._root}/{_MARK}")
+            except FileNotFoundError:
+                return None
+            with file:
+                return bytes(file.read()).decode()
+
+    def set_mark(self, text: str) -> None:
+        """Leave a text in the store, by which it is known again."""
+        with self._errors("the artifact store"), self._files.open_output_stream(f"{self._root}/{_MARK}") as file:
+            file.write(text.encode())
 
     def collect(self, grace: float, referenced: Any) -> int:
         """Remove files without references that were not touched in the last `grace` seconds. Returns bytes freed.
@@ -334,13 +349,3 @@ class Upload:
             with self._artifacts._errors("an artifact"):
                 self._stream.close()
             self._closed = True
-
-
-@contextlib.contextmanager
-def _translate_errors(what: str, action: str = "written", kind: type[StorageError] = StorageError) -> Iterator[None]:
-    """Raise OSError, which pyarrow raises too, as StorageError."""
-    try:
-        yield
-    except OSError as error:
-        reason = " ".join(str(error.strerror or error).split())[:LONGEST_REASON]  # object stores say much
-        raise kind.hiding(f"{what} cannot be {action}", storage.without_login(reason)) from error

@@ -18,6 +18,7 @@ from acestep_flows.api.store.leases import Leases
 from acestep_flows.api.store.previews import Previews
 from acestep_flows.api.store.runs import RunTable
 from acestep_flows.api.store.sessions import Sessions
+from acestep_flows.api.store.shared_place import check_same_place
 from acestep_flows.api.store.usage import Usage
 from acestep_flows.errors import StorageError
 from acestep_flows.runtime.serving.saved_states import FOLDER as STATES
@@ -72,6 +73,7 @@ class Home:
         Raises:
             StorageError: the folder or the database cannot be used.
             InputError: a URL is not valid.
+            Conflict: servers of this database use another artifact store.
         """
         root = root.absolute()
         try:
@@ -79,7 +81,13 @@ class Home:
         except OSError as error:
             raise StorageError(f"{root}: the folder cannot be made: {error.strerror or error}") from error
         tables = Database(database) if database is not None else Database.file(root / "runs.sqlite")
-        files = Artifacts(tables, artifacts if artifacts is not None else root / "artifacts")
+        try:
+            files = Artifacts(tables, artifacts if artifacts is not None else root / "artifacts")
+            if database is not None:
+                check_same_place(tables, files)
+        except BaseException:
+            tables.close()
+            raise
         return cls(
             root=root,
             results=root / "results",

@@ -22,6 +22,9 @@ from acestep_flows.api.store.run_ends import RunEnd, add_events, end_runs
 from acestep_flows.api.store.schema import ASSETS, EXECUTORS, NODES, RUNS
 from acestep_flows.errors import FlowsError
 
+ORPHANED_LEASES = 3
+"""Lengths of a lease after its end, after which its run returns to the queue."""
+
 SETTLED = frozenset({"finished", "cached", "skipped"})
 """States of nodes that do not run again."""
 
@@ -140,6 +143,24 @@ class Leases:
             if len(ids) < LARGEST_GROUP:
                 return ended
 
+    def requeue_orphans(self) -> int:
+        """Return to the queue the runs whose executor died and that nobody else has room for. Returns how many.
+
+        They keep their place, their finished nodes and the count of their strikes.
+        """
+        dead = self._clock() - ORPHANED_LEASES * self.seconds
+        orphaned = RUNS.c.state == RunState.RUNNING.value, RUNS.c.lease_until < dead
+        locked = select(RUNS.c.id).where(*orphaned).order_by(RUNS.c.id).limit(LARGEST_GROUP)
+        with self._database.read() as connection:
+            if connection.execute(locked.limit(1)).first() is None:
+                return 0
+        with self._database.write_beside() as connection:
+            ids = connection.execute(locked.with_for_update(skip_locked=True)).scalars().all()
+            back = {"state": RunState.QUEUED.value, "executor": None, "lease_until": None}
+            connection.execute(update(RUNS).where(RUNS.c.id.in_(ids)).values(back))
+            _reset_nodes(connection, ids)
+        return len(ids)
+
     def begin(self, lease: Lease, nodes: Sequence[NodeRecord]) -> tuple[NodeRecord, ...] | None:
         """Write the nodes of a run that starts. If the run continues, reset its unfinished nodes to waiting.
 
@@ -154,8 +175,7 @@ class Leases:
         with self._database.write_beside() as connection:
             held = _lock(connection, [lease for lease, _ in group])
             runs = [lease.run for lease in held]
-            reset = {"state": "waiting", "step": None, "steps": None, "started_at": None, "error": None}
-            connection.execute(update(NODES).where(NODES.c.run.in_(runs), NODES.c.state.not_in(SETTLED)).values(reset))
+            _reset_nodes(connection, runs)
             stored = _nodes_of(connection, runs)
             rows = [
                 _node_row(lease.run, position, node)
@@ -238,6 +258,12 @@ def _lock(connection: Connection, leases: Iterable[Lease]) -> dict[Lease, Any]:
     mine = RUNS.c.id.in_({lease.run for lease in wanted}), RUNS.c.state == RunState.RUNNING.value
     rows = connection.execute(select(*columns).where(*mine).order_by(RUNS.c.id).with_for_update())
     return {lease: row for row in rows if (lease := Lease(row.id, row.executor, row.attempt)) in wanted}
+
+
+def _reset_nodes(connection: Connection, runs: Sequence[str]) -> None:
+    """Let the nodes that have not settled wait again."""
+    reset = {"state": "waiting", "step": None, "steps": None, "started_at": None, "error": None}
+    connection.execute(update(NODES).where(NODES.c.run.in_(runs), NODES.c.state.not_in(SETTLED)).values(reset))
 
 
 def _nodes_of(connection: Connection, runs: Sequence[str]) -> dict[str, tuple[NodeRecord, ...]]:

@@ -14,6 +14,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from pyarrow import fs
 
+from acestep_flows.errors import StorageError
+from acestep_flows.storage import without_login
+
 READ_SECONDS = 0.8
 """How long an object store may take to open a file."""
 
@@ -22,6 +25,8 @@ AWAY_SECONDS = 1.0
 
 FRESH_SECONDS = 2.0
 """How long an answer to `Reader.check` is used again, because everybody may ask for it."""
+
+LONGEST_REASON = 300  # characters
 
 _THREADS = 16
 _S3_OPTIONS = ("scheme", "endpoint_override", "tls_ca_file_path")
@@ -105,3 +110,13 @@ def temporary_copy(chunks: Iterator[bytes]) -> Iterator[Path]:
             copy.write(chunk)
         copy.flush()
         yield Path(copy.name)
+
+
+@contextlib.contextmanager
+def translate_errors(what: str, action: str = "written", kind: type[StorageError] = StorageError) -> Iterator[None]:
+    """Raise OSError, which pyarrow raises too, as StorageError."""
+    try:
+        yield
+    except OSError as error:
+        reason = " ".join(str(error.strerror or error).split())[:LONGEST_REASON]  # object stores say much
+        raise kind.hiding(f"{what} cannot be {action}", without_login(reason)) from error

@@ -199,7 +199,7 @@ class KeepSection(PoolSection):
 class LimitsSection(PoolSection):
     """What the server takes on. These hold for all processes together; the run table enforces them."""
 
-    running: int = Field(8, ge=1, le=100_000, description="Runs under way at once.")
+    running: int = Field(8, ge=1, le=100_000, description="Runs that one server has under way at once.")
     queued: int = Field(200, ge=0, le=1_000_000, description="Runs that may wait; one more is turned away.")
     preview_seconds: float = Field(
         60.0, gt=0, le=600, description="How much of a song, from its start, its previews let one hear."

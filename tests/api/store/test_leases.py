@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from acestep_flows.api.store.claims import AGEING_SECONDS, STRIKES
 from acestep_flows.api.store.database import Database
-from acestep_flows.api.store.leases import Leases, RunChanges
+from acestep_flows.api.store.leases import ORPHANED_LEASES, Leases, RunChanges
 from acestep_flows.api.store.records import ENDED, Blob, ClaimedRun, Lease, NewOutput, NodeRecord, RunState
 from acestep_flows.api.store.runs import RunTable
 from acestep_flows.errors import InputError, StageError
@@ -255,3 +255,35 @@ def test_every_run_ends_once_in_any_order_of_events(moves: list[tuple[str, int]]
             assert types[-1] == table.get(run).state
             assert [event.seq for event in table.events(run)] == [*range(1, len(types) + 1)]
         database.close()
+
+
+def test_runs_of_a_dead_executor_wait_while_no_other_has_room(table: RunTable, leases: Leases, clock: Clock) -> None:
+    run, _ = table.accept(new())
+    dead = claim(leases, "dead").lease
+    leases.begin(dead, NODES)
+    started = {0: NodeRecord("a", "make", "finished"), 1: NodeRecord("b", "step", "started", 2, 9)}
+    leases.record({dead: RunChanges([], started, 0.5)})
+    clock.now += 21 + (ORPHANED_LEASES - 1) * 20
+    assert leases.requeue_orphans() == 0, "another executor may still take it, or its own may wake"
+    assert table.get(run.id).state is RunState.RUNNING
+    clock.now += 20
+    assert leases.requeue_orphans() == 1
+    assert table.get(run.id).state is RunState.QUEUED
+    assert [node.state for node in table.nodes(run.id)] == ["finished", "waiting"]
+    assert leases.renew("dead", 1, [dead]) == set()
+    assert not leases.finish(dead, RunState.SUCCEEDED)
+    again = claim(leases, "other").lease
+    assert again == Lease(run.id, "other", 2)
+    assert [event.type for event in table.events(run.id)] == ["accepted", "started", "continued"]
+
+
+def test_a_run_that_kills_executors_is_given_up_even_if_it_waits_in_between(
+    table: RunTable, leases: Leases, clock: Clock
+) -> None:
+    run, _ = table.accept(new())
+    for _ in range(STRIKES):
+        claim(leases)
+        clock.now += 100
+        assert leases.requeue_orphans() == 1
+    assert leases.claim("e") is None
+    assert table.get(run.id).state is RunState.FAILED

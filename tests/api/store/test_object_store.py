@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 from pyarrow import fs
 
-from acestep_flows.api.store import artifacts
-from acestep_flows.api.store.object_store import AWAY_SECONDS, Reader
+from acestep_flows.api.store.object_store import AWAY_SECONDS, Reader, translate_errors
 from acestep_flows.errors import Unavailable
 from acestep_flows.model.checkpoint import Checkpoint
 from tests.api.door import opened
@@ -102,7 +101,7 @@ def test_callers_get_503_and_the_server_names_what_is_away(strict: Checkpoint, t
         asset = door.home.assets.add(store.put(wav), "audio", content_type="audio/wav", file_name="a.wav")
         there = store._reader, store._errors, store._root
         assert door.client.get(f"/v1/assets/{asset.id}/content").status_code == 200
-        errors = partial(artifacts._translate_errors, kind=Unavailable)
+        errors = partial(translate_errors, kind=Unavailable)
         store._reader, store._errors, store._root = reader(port), errors, "songs/home"
         begun = time.monotonic()
         answer = door.client.get(f"/v1/assets/{asset.id}/content")

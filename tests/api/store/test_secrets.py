@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from sqlalchemy.exc import OperationalError
 
 from acestep_flows.api.http.errors import error_body
-from acestep_flows.api.store import artifacts
 from acestep_flows.api.store.artifacts import Artifacts
 from acestep_flows.api.store.database import Database
+from acestep_flows.api.store.object_store import translate_errors
 from acestep_flows.api.store.rows import error_json
 from acestep_flows.cli.main import cli
 from acestep_flows.errors import FlowsError, InputError, StageError, StorageError, Unavailable
@@ -49,7 +49,7 @@ def lost(folder: Path) -> None:
 
 
 def away(folder: Path) -> None:
-    with artifacts._translate_errors("an artifact", "read", Unavailable):
+    with translate_errors("an artifact", "read", Unavailable):
         raise OSError(AWS)
 
 
