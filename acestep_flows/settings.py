@@ -115,11 +115,11 @@ def use_no_proxy_for(hosts: Sequence[str]) -> None:
 
 
 @contextmanager
-def hidden(names: Sequence[str]) -> Iterator[None]:
-    """Take variables out of the environment for a while. At the end they are what they were, or absent."""
+def hidden(names: Sequence[str]) -> Iterator[dict[str, str | None]]:
+    """Take variables out of the environment for a while. At the end they are what they were, or absent. Gives them."""
     before = {name: os.environ.pop(name, None) for name in names}
     try:
-        yield
+        yield before
     finally:
         for name, value in before.items():
             os.environ.pop(name, None)

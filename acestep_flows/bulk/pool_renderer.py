@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Collection, Generator, Sequence
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ from acestep_flows.runtime.serving.pool import Pool
 
 if TYPE_CHECKING:
     from acestep_flows.runtime.serving.local_ray import OwnRay
+
+log = logging.getLogger(__name__)
 
 TOGETHER = 4
 """Rows that travel together: what a lost process costs, and what one turn of the step engine may share."""
@@ -44,17 +47,23 @@ class PoolRenderer:
         self, attempts: Sequence[Attempt], routes: Collection[Route], meter: Meter, *, alone: bool
     ) -> Generator[AttemptEnd, None, None]:
         """Results of the attempts, as they arrive. Raises FlowsError if Ray dies under them."""
+        from acestep_flows.runtime.bulk.cluster import room
         from acestep_flows.runtime.bulk.pipeline import cpus_for, gpus_for, legs_for, pipeline
         from acestep_flows.runtime.bulk.ray_watch import while_ray_lives
+        from acestep_flows.runtime.bulk.room_watch import while_room_is_told
 
         legs = legs_for(self._pool, merged(routes))
-        self._start_ray(cpus_for(self._pool, legs), gpus_for(self._pool, legs))
+        needed = {"CPU": cpus_for(self._pool, legs), "GPU": gpus_for(self._pool, legs)}
+        self._start_ray(needed["CPU"], needed["GPU"])
         meter.begin({leg.name: leg.replicas for leg in legs})
         by_id = {attempt.row.id: attempt for attempt in attempts}
         orders = [RowOrder(id, attempt) for id, attempt in by_id.items()]
         together = 1 if alone else min(TOGETHER, self._pool.engine.songs)
         with pipeline(orders, self._work, self._pool, legs, together=together) as deliveries:
-            for delivered in while_ray_lives(deliveries, self._own):
+            arriving = while_ray_lives(deliveries, self._own)
+            if self._address is not None:
+                arriving = while_room_is_told(arriving, needed, room, log.warning)
+            for delivered in arriving:
                 meter.worked(delivered.began, delivered.busy)
                 yield by_id[delivered.id], delivered.result
 

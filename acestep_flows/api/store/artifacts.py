@@ -152,11 +152,10 @@ class Artifacts:
         """The text that `set_mark` left in the store; None if there is none."""
         with self._errors("the artifact store", "read"):
             try:
-                file = self._files.open_input_file(f"{self._root}/{_MARK}")
+                with self._files.open_input_file(f"{self._root}/{_MARK}") as file:
+                    return bytes(file.read()).decode()
             except FileNotFoundError:
                 return None
-            with file:
-                return bytes(file.read()).decode()
 
     def set_mark(self, text: str) -> None:
         """Leave a text in the store, by which it is known again."""

@@ -73,6 +73,12 @@ def cluster(
         yield own
 
 
+def room() -> tuple[dict[str, float], dict[str, float]]:
+    """What is free in the cluster that this process is connected to, and what all of it has, by Ray's names."""
+    ray = _import_ray()
+    return ray.available_resources(), ray.cluster_resources()
+
+
 def _import_ray() -> Any:
     """Ray, so that a call before its start or after its end raises, in place of joining whatever cluster is there."""
     with contextlib.ExitStack() as stack:

@@ -6,6 +6,7 @@ Ray reads most variables while it is imported and its processes inherit them, so
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import resource
 import secrets
@@ -15,6 +16,8 @@ from typing import Any
 
 from acestep_flows.errors import FlowsError
 from acestep_flows.settings import defaulted, hidden, use_no_proxy_for
+
+log = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
 
@@ -78,7 +81,9 @@ def apart() -> Iterator[None]:
 
     if ray.is_initialized():
         raise FlowsError("this process is connected to a Ray already; start a Ray of its own from another process")
-    with hidden(FOREIGN), _constants(ray_constants):
+    with hidden(FOREIGN) as found, _constants(ray_constants):
+        if address := found["RAY_ADDRESS"]:
+            log.warning("RAY_ADDRESS=%s is not followed, a Ray of its own starts; bulk has --ray ADDRESS", address)
         yield
 
 

@@ -139,6 +139,18 @@ def test_a_process_inside_a_ray_is_told_so(monkeypatch: pytest.MonkeyPatch) -> N
         pass
 
 
+def test_an_address_that_is_not_followed_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with ray_environment.apart():
+        assert "RAY_ADDRESS" not in caplog.text
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    with ray_environment.apart():
+        assert "RAY_ADDRESS=10.0.0.1:6379 is not followed" in caplog.text
+
+
 def test_the_environment_is_as_before_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ray.is_initialized", lambda: False)
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
