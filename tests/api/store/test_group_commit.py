@@ -78,7 +78,7 @@ def test_a_store_that_fails_is_asked_once_for_the_group() -> None:
 
 
 def test_a_thread_alone_is_a_group() -> None:
-    commit = GroupCommit(lambda group: [len(group)])
+    commit: GroupCommit[str, int] = GroupCommit(lambda group: [len(group)])
     assert commit.put("a") == 1
     with pytest.raises(ZeroDivisionError):
         GroupCommit[int, float](lambda group: [1 / number for number in group]).put(0)
