@@ -11,7 +11,6 @@ import hashlib
 import os
 import re
 import secrets
-import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -24,18 +23,19 @@ from pyarrow import fs
 from sqlalchemy import ColumnElement, delete
 
 from acestep_flows import storage
-from acestep_flows.api.store.database import Database, upsert
+from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.file_references import among, file_pages
+from acestep_flows.api.store.file_table import FileTable
 from acestep_flows.api.store.object_store import Reader, temporary_copy, translate_errors
 from acestep_flows.api.store.records import Blob
 from acestep_flows.api.store.schema import BLOBS
-from acestep_flows.errors import InputError, NotFound, Overloaded, StorageError, Unavailable
+from acestep_flows.api.store.unfinished_bytes import UnfinishedBytes
+from acestep_flows.errors import InputError, NotFound, StorageError, Unavailable
 
 CHUNK_BYTES = 1 << 18
 MOST_UNFINISHED = 4 << 30
 """Total bytes of unfinished uploads. Each upload has a limit, but many of them together could fill the disk."""
 
-RETRY_AFTER_SECONDS = 30.0
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _UNFINISHED = "unfinished"
@@ -64,8 +64,7 @@ class Artifacts:
         most_unfinished: int = MOST_UNFINISHED,
     ) -> None:
         self._database, self._clock = database, clock
-        self._unfinished, self._most_unfinished = 0, most_unfinished
-        self._counting = threading.Lock()
+        self._table, self._unfinished = FileTable(database, clock), UnfinishedBytes(most_unfinished)
         self._files: Any
         with translate_errors(storage.without_login(f"{place}")):
             try:
@@ -89,6 +88,9 @@ class Artifacts:
         Raises:
             StorageError: the disk is full, or permission is missing.
         """
+        blob = Blob(hashlib.sha256(content).hexdigest(), len(content))
+        if self._is_kept(blob):
+            return blob
         with self.upload() as upload:
             upload.write(content)
             return upload.finish()
@@ -214,14 +216,12 @@ class Artifacts:
 
     def _move_into_place(self, unfinished: str, blob: Blob) -> None:
         """Move a finished file to its place under its digest, unless that file exists already."""
-        self._touch(blob)
+        if self._is_kept(blob):
+            self._discard(unfinished)
+            return
+        self._table.touch(blob)
         path = self._path(blob.digest)
         with self._errors("an artifact"):
-            if self._files.get_file_info(path).is_file:
-                self._files.delete_file(unfinished)
-                if self._local:  # the process that moved it there may have died before its flush
-                    storage.flush_folder(Path(path).parent)
-                return
             if not self._local:
                 self._files.create_dir(path.rpartition("/")[0], recursive=True)
                 self._files.move(unfinished, path)
@@ -233,11 +233,18 @@ class Artifacts:
             os.replace(unfinished, path)
             storage.flush_folder(folder)
 
-    def _touch(self, blob: Blob) -> None:
-        now = self._clock()
-        with self._database.write_beside() as connection:
-            row = {"digest": blob.digest, "bytes": blob.bytes, "touched_at": now}
-            connection.execute(upsert(connection, BLOBS, row, {"touched_at": now}))
+    def _is_kept(self, blob: Blob) -> bool:
+        """Whether a file is there already. It is then kept for a while, as a new one is."""
+        path = self._path(blob.digest)
+        with self._errors("an artifact"):
+            if not self._files.get_file_info(path).is_file:
+                return False
+            self._table.touch(blob)
+            if not self._files.get_file_info(path).is_file:  # it was removed just before
+                return False
+            if self._local:  # the process that moved it there may have died before its flush
+                storage.flush_folder(Path(path).parent)
+        return True
 
     def _discard(self, unfinished: str) -> None:
         with contextlib.suppress(OSError):
@@ -264,20 +271,6 @@ class Artifacts:
                 yield chunk
                 length = None if length is None else length - len(chunk)
 
-    def _count_unfinished(self, size: int) -> None:
-        """Add `size` to the bytes of unfinished uploads; negative when an upload ends.
-
-        Raises:
-            Overloaded: the total would exceed the limit.
-        """
-        with self._counting:
-            if size > 0 and self._unfinished + size > self._most_unfinished:
-                raise Overloaded(
-                    f"unfinished uploads take {self._unfinished} bytes together; try again later",
-                    retry_after=RETRY_AFTER_SECONDS,
-                )
-            self._unfinished += size
-
 
 class Upload:
     """A file that is being written. It is invisible until `finish`; leaving the context without that removes it."""
@@ -296,7 +289,7 @@ class Upload:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._artifacts._count_unfinished(-self._counted)
+        self._artifacts._unfinished.add(-self._counted)
         if not self._done:
             with contextlib.suppress(OSError):
                 self._stream.close()
@@ -314,7 +307,7 @@ class Upload:
         if self._limit is not None:
             if self.bytes > self._limit:
                 raise InputError(f"more than {self._limit} bytes", where="upload", allowed=f"up to {self._limit} bytes")
-            self._artifacts._count_unfinished(len(part))
+            self._artifacts._unfinished.add(len(part))
             self._counted += len(part)
         self._hash.update(part)
         with self._artifacts._errors("an artifact"):

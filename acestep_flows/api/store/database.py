@@ -168,8 +168,10 @@ class Database:
             migrate(connection)
 
 
-def upsert(connection: Connection, table: Table, row: Mapping[str, Any], changes: Mapping[str, Any]) -> Insert:
-    """A statement that inserts `row`, or makes `changes` to the row with the same primary key."""
+def upsert(
+    connection: Connection, table: Table, row: Mapping[str, Any] | list[dict[str, Any]], changes: Mapping[str, Any]
+) -> Insert:
+    """A statement that inserts a row or several, or makes `changes` to those with the same primary key."""
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     inserted: Any = dialect.insert(table).values(row)
     statement: Insert = inserted.on_conflict_do_update(index_elements=[*table.primary_key], set_=changes)
