@@ -159,19 +159,21 @@ def work(root: str, url: str | None, name: str) -> None:
     nodes = [NodeRecord(f"node-{at}", "stage") for at in range(4)]
     done = {at: NodeRecord(f"node-{at}", "stage", "finished", seconds=0.1) for at in range(4)}
     events = [("finished", {"node": f"node-{at}", "time": 1.0}) for at in range(4)]
-    rest = RunChanges(events[1:], done, 0.9)
+    first, rest = RunChanges(events[:1], {0: done[0]}, 0.2), RunChanges(events[1:], done, 0.9)
     blob = Blob("0" * 64, 1_000_000)
     outputs = [NewOutput(output, "audio", "t", "f", blob, {"seconds": 1.0}) for output in ("audio", "recipe")]
 
-    def one(claimed: ClaimedRun) -> None:
-        lease = claimed.lease
-        home.leases.begin(lease, nodes)
-        home.leases.record({lease: RunChanges(events[:1], {0: done[0]}, 0.2)})
-        assert home.leases.finish(lease, RunState.SUCCEEDED, changes=rest, outputs=outputs)
+    def begin(claimed: ClaimedRun) -> None:
+        home.leases.begin(claimed.lease, nodes)
+
+    def finish(claimed: ClaimedRun) -> None:
+        assert home.leases.finish(claimed.lease, RunState.SUCCEEDED, changes=rest, outputs=outputs)
 
     with ThreadPoolExecutor(SLOTS) as threads:
         while claimed := home.leases.claim_several(name, SLOTS):
-            list(threads.map(one, claimed))
+            list(threads.map(begin, claimed))
+            home.leases.record({run.lease: first for run in claimed})
+            list(threads.map(finish, claimed))
     home.close()
 
 
