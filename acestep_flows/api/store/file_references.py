@@ -42,5 +42,5 @@ def referenced_files() -> CompoundSelect[str]:
 def referenced_sizes(database: Database, files: Mapping[str, int]) -> dict[str, int]:
     """Those of `files`, as `file_pages` returns them, that something refers to."""
     with database.read() as connection:
-        used: set[str] = {row[0] for row in connection.execute(among(referenced_files(), list(files)))}
+        used = {f"{row[0]}" for row in connection.execute(among(referenced_files(), list(files)))}
     return {digest: size for digest, size in files.items() if digest in used}

@@ -37,7 +37,7 @@ def test_servers_of_one_table_count_each_run_once(strict: Checkpoint, tmp_path: 
     ended = "acestep_flows_runs_ended_total"
     with opened(tmp_path, strict) as first, opened(tmp_path, strict, executing=False) as second:
         second.finished()
-        cancelled = second.submit(inputs=SHORT | {"seed": 4}, deadline=1e-6)["id"]
+        cancelled = second.submit(inputs={**SHORT, "seed": 4}, deadline=1e-6)["id"]
         first.until(cancelled)
         for _ in range(2):
             both = [samples(door) for door in (first, second)]
