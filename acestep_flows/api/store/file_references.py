@@ -10,7 +10,7 @@ from sqlalchemy import CompoundSelect, Select, select, union_all
 from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.schema import ASSETS, BLOBS, DERIVED_FILES, PREVIEWS
 
-FILES_IN_PAGE = 200
+FILES_IN_PAGE = 100
 """Files looked at in one query."""
 
 

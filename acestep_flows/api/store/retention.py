@@ -29,7 +29,7 @@ DAY = 86_400.0
 GRACE_SECONDS = 3600.0
 """How long a file is kept although nothing refers to it yet."""
 
-_BATCH = 50
+_BATCH = 25
 """Runs deleted in one transaction, and files expired. No run can be accepted or ended meanwhile."""
 
 
