@@ -18,6 +18,7 @@ from torch.nn.functional import pad
 from acestep_flows.model.encoded_conditions import EncodedConditions
 from acestep_flows.model.kept_stacks import KeptStacks
 from acestep_flows.model.padding import Padding
+from acestep_flows.model.product_precision import fast_products
 from acestep_flows.model.rope import Rotation
 from acestep_flows.model.transfer import on_device
 
@@ -60,11 +61,12 @@ class AllRows:
     def memories(self, conditions: Sequence[EncodedConditions]) -> list[StackedMemory]:
         return self._stacks.of(conditions)
 
-    def factors(self, erg_temperature: Sequence[float], like: Tensor) -> Tensor | None:
-        """(B, 1, 1, 1); None where every factor is 1."""
-        if all(factor == 1.0 for factor in erg_temperature):
-            return None
-        return on_device(erg_temperature, like.device, torch.float32).view(-1, 1, 1, 1)
+    def factors(self, erg_temperature: Sequence[float] | Tensor, rotation: Rotation) -> Rotation:
+        """The rotation of the queries with the factors in it, so that they cost nothing in a block."""
+        if not isinstance(erg_temperature, Tensor) and all(factor == 1.0 for factor in erg_temperature):
+            return rotation
+        factors = on_device(erg_temperature, rotation.cos.device, torch.float32).view(-1, 1, 1, 1)
+        return Rotation(rotation.cos * factors, rotation.sin * factors)
 
     def group_moments(self, x: Tensor, padding: Padding | None) -> tuple[Tensor, Tensor]:
         return _moments(x, padding, (1, 3), correction=0)
@@ -80,8 +82,9 @@ class AllRows:
         q_rotated, k_rotated = _rotate(pair, rotation.cos.transpose(-3, -2), rotation.sin.transpose(-3, -2)).relu_()
         v = v.transpose(1, 2)
         ones = _one(v.device).expand(*v.shape[:-1], COUNTERS)
-        sums = k_rotated.mT @ torch.cat((v, ones), dim=-1)  # the ones are fp32, so the product is
-        weighted = q_rotated @ sums
+        with fast_products(q.device, q.dtype):
+            sums = k_rotated.mT @ torch.cat((v, ones), dim=-1)  # the ones are fp32, so the product is
+            weighted = q_rotated @ sums
         numerator, denominator = weighted[..., :-COUNTERS], weighted[..., -1:] + 1e-15
         return _divide(numerator, denominator, q.dtype).flatten(2)
 
@@ -90,18 +93,16 @@ class AllRows:
         q: Tensor,
         rotation: Rotation,
         keys_values: StackedMemory | Sequence[tuple[Tensor, Tensor]],
-        factors: Tensor | Sequence[float] | None,
+        factors: Rotation | Sequence[float],
         padding: Padding | None,
     ) -> Tensor:
         if not isinstance(keys_values, StackedMemory):
             (keys_values,) = _memories([torch.stack(pair)[None] for pair in keys_values])
-        if factors is not None and not isinstance(factors, Tensor):
-            factors = self.factors(factors, q)
+        if not isinstance(factors, Rotation):
+            factors = self.factors(factors, rotation)
         if len(keys_values.keys) != len(q):
             raise ValueError(f"zip() of {len(q)} rows and {len(keys_values.keys)} conditions")
-        rotated = _rotate(q, rotation.cos, rotation.sin, q.dtype)
-        if factors is not None:
-            rotated = rotated * factors.to(q.dtype)
+        rotated = _rotate(q, factors.cos, factors.sin, q.dtype)
         y = F.scaled_dot_product_attention(
             rotated.transpose(1, 2), keys_values.keys, keys_values.values, attn_mask=keys_values.mask
         )

@@ -33,8 +33,8 @@ class FrameMixing(Protocol):
     def memories(self, conditions: Sequence[EncodedConditions]) -> Sequence[Any]:
         """What the rows of a pass attend to, by block."""
 
-    def factors(self, erg_temperature: Sequence[float], like: Tensor) -> Any:
-        """The factors on the queries of each row, for the device of `like`."""
+    def factors(self, erg_temperature: Sequence[float] | Tensor, rotation: Rotation) -> Any:
+        """The factors on the queries of each row, as cross-attention takes them."""
 
     def group_moments(self, x: Tensor, padding: Padding | None) -> tuple[Tensor, Tensor]:
         """Variance and mean, each (B, 1, G, 1), of the groups of x (B, T, G, C)."""

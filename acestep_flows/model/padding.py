@@ -45,15 +45,25 @@ class Padding:
             raise ValueError(f"{batch} rows of {width} frames cannot have lengths {list(frames)}")
         if min(frames) == width:
             return None
-        positions = torch.arange(width, device=latents.device)
         lengths = on_device(frames, latents.device)
-        mask = (positions < lengths.unsqueeze(1)).unsqueeze(-1).to(dtype)
-        return cls(tuple(frames), mask, exact)
+        return cls(tuple(frames), _mask(lengths, width, dtype), exact)
+
+    @classmethod
+    def on_device(cls, lengths: Tensor, width: int, dtype: torch.dtype) -> Padding:
+        """The exact padding for lengths (B,) that only the device knows; `frames` is empty."""
+        padding = cls((), _mask(lengths, width, dtype), exact=True)
+        padding.__dict__["lengths"] = lengths
+        return padding
 
     @cached_property
     def lengths(self) -> Tensor:
         """`frames` as a tensor (B,), on the device of the mask."""
         return on_device(self.frames, self.mask.device)
+
+
+def _mask(lengths: Tensor, width: int, dtype: torch.dtype) -> Tensor:
+    positions = torch.arange(width, device=lengths.device)
+    return (positions < lengths.unsqueeze(1)).unsqueeze(-1).to(dtype)
 
 
 def real_rows(x: Tensor, padding: Padding | None) -> list[Tensor]:

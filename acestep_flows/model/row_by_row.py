@@ -38,7 +38,7 @@ class RowByRow:
         blocks = len(conditions[0].blocks)
         return [[condition.blocks[depth] for condition in conditions] for depth in range(blocks)]
 
-    def factors(self, erg_temperature: Sequence[float], like: Tensor) -> Sequence[float]:
+    def factors(self, erg_temperature: Sequence[float] | Tensor, rotation: Rotation) -> Sequence[float] | Tensor:
         return erg_temperature
 
     def group_moments(self, x: Tensor, padding: Padding | None) -> tuple[Tensor, Tensor]:

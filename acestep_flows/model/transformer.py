@@ -133,7 +133,7 @@ class Transformer(PublishedPart):
     def encode_condition(self, condition: Tensor, mask: Tensor) -> EncodedConditions:
         """The cross-attention keys and values of one condition (S, D) with its mask (S,)."""
         keep = mask.bool()
-        rotation = self._rotation(len(condition), condition.device).rows(keep)
+        rotation = self.rotation(len(condition), condition.device).rows(keep)
         tokens = condition[keep].to(self.dtype)
         pairs = [torch.stack(block.cross_attn.keys_and_values(tokens, rotation)) for block in self.blocks]
         return EncodedConditions(torch.stack(pairs))
@@ -190,13 +190,33 @@ class Transformer(PublishedPart):
         solo_rows: Sequence[int] | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
         """As `forward`; also returns the hidden states (B, T, D) after each block of `depths`, for REPA."""
-        mixing = frame_mixing(latents.device)
+        memories = frame_mixing(latents.device).memories(conditions)
         padding = Padding.of(frames, latents, self.dtype, exact)
-        rotation = mixing.rotation(self._rotation(latents.shape[-1], latents.device), padding)
-        memories = mixing.memories(conditions)
-        neutral = rectified = mixing.factors([1.0] * len(conditions), latents)
+        return self.denoise(
+            latents, timesteps, memories, padding, erg_temperature, control, control_scale, depths, solo_rows
+        )
+
+    def denoise(
+        self,
+        latents: Tensor,
+        timesteps: Tensor,
+        memories: Sequence[Any],
+        padding: Padding | None,
+        erg_temperature: Sequence[float] | Tensor | None = None,
+        control: Tensor | None = None,
+        control_scale: float | Tensor = 1.0,
+        depths: Sequence[int] = (),
+        solo_rows: Sequence[int] | None = None,
+    ) -> tuple[Tensor, list[Tensor]]:
+        """As `forward_with_states`, from what the device's `FrameMixing` made of the conditions, by block.
+
+        Where every argument is a tensor on the device, it asks nothing of the host: such a pass can be captured.
+        """
+        mixing = frame_mixing(latents.device)
+        rotation = mixing.rotation(self.rotation(latents.shape[-1], latents.device), padding)
+        neutral = rectified = mixing.factors([1.0] * len(latents), rotation)
         if erg_temperature is not None:
-            rectified = mixing.factors(erg_temperature, latents)
+            rectified = mixing.factors(erg_temperature, rotation)
         embedded, modulations = mixing.per_row(self._embed, timesteps, solo_rows)
         tables = self._modulation(modulations)
 
@@ -229,5 +249,6 @@ class Transformer(PublishedPart):
         first, last = self.config.erg_blocks
         return range(first, last + 1)
 
-    def _rotation(self, length: int, device: torch.device) -> Rotation:
+    def rotation(self, length: int, device: torch.device) -> Rotation:
+        """The rotary factors of that many positions."""
         return rotation(length, self.config.attention_head_dim, self.config.rope_theta, device)

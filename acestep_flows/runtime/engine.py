@@ -26,6 +26,8 @@ from acestep_flows.model.threads import Lanes, limit_threads
 from acestep_flows.runtime.engine_stats import EngineStats, TurnRecorder
 from acestep_flows.runtime.turn_budget import DeficitRoundRobin, TokenBudget
 from acestep_flows.sampling.active_song import ActiveSong
+from acestep_flows.sampling.recorded_passes import RecordedPasses
+from acestep_flows.sampling.resident_state import ResidentState
 from acestep_flows.sampling.row_batching import PADDING, Ask, RowBatcher
 from acestep_flows.sampling.trajectory import State
 from acestep_flows.stages.diffusion import DenoisingSong
@@ -46,6 +48,7 @@ class EngineSlot:
     Attributes:
         finished: becomes the last state, or the error of the song.
         saving: the write in progress, if any.
+        previewing: the copy of a preview from the device in progress, if any.
         held: whether the song misses turns until an earlier write has ended.
     """
 
@@ -58,6 +61,7 @@ class EngineSlot:
     on_save: OnSave | None = None
     leaves: Leaves | None = None
     saving: asyncio.Task[None] | None = None
+    previewing: asyncio.Task[None] | None = None
     held: bool = False
 
     def succeed(self, state: State) -> None:
@@ -83,6 +87,7 @@ class StepEngine:
         ask: makes the forward passes in place of the songs' own denoisers.
         share_below: frames from which on a song shares no forward pass, so that it comes out bit for bit as it would
             alone; None: songs of any length share.
+        recorded: makes the passes on a GPU, where it has them recorded.
     """
 
     def __init__(
@@ -95,12 +100,13 @@ class StepEngine:
         worker: Executor | None = None,
         ask: Ask | None = None,
         share_below: int | None = None,
+        recorded: RecordedPasses | None = None,
     ) -> None:
-        self.songs = songs
+        self.songs, self.recorded = songs, recorded
         self._fairness: DeficitRoundRobin[EngineSlot] = DeficitRoundRobin(tokens)
         self._budget = TokenBudget(tokens)
         self._lanes = Lanes(lanes)
-        self._forwards = RowBatcher(padding, ask, self._lanes, self._pass_failed, share_below)
+        self._forwards = RowBatcher(padding, ask, self._lanes, self._pass_failed, share_below, recorded)
         self._recorder = TurnRecorder()
         self._accepted = 0
         self._slots: dict[EngineSlot, None] = {}  # in order of arrival
@@ -178,7 +184,8 @@ class StepEngine:
                 finished: asyncio.Future[State] = asyncio.get_running_loop().create_future()
                 slot = EngineSlot(active, finished, on_step, preview_every, on_preview, save_every, on_save, leaves)
                 self._enter(slot)
-                return await finished
+                last = await finished
+                return await asyncio.to_thread(last.fetched) if isinstance(last, ResidentState) else last
         except TimeoutError:
             if not timer.expired():
                 raise
@@ -188,8 +195,8 @@ class StepEngine:
             self._accepted -= 1
             if slot is not None:
                 self._slots.pop(slot, None)
-                if slot.saving is not None:
-                    await asyncio.wait([slot.saving])
+                if under_way := [task for task in (slot.saving, slot.previewing) if task is not None]:
+                    await asyncio.wait(under_way)
 
     def stats(self) -> EngineStats:
         """A snapshot of the engine."""
@@ -247,7 +254,7 @@ class StepEngine:
                 slot.succeed(state)
                 return
             if slot.on_preview is not None and slot.preview_every and step % slot.preview_every == 0:
-                slot.on_preview(step, outcome.trajectory.estimate(state))
+                self._preview(slot, slot.on_preview, outcome)
             if slot.on_save is not None and slot.save_every and step % slot.save_every == 0:
                 self._save(slot, slot.on_save, state)
             if slot.leaves is not None and slot.leaves(state):
@@ -256,6 +263,24 @@ class StepEngine:
         except Exception as error:  # noqa: BLE001 - whatever breaks, breaks this song alone
             self._slots.pop(slot, None)
             slot.fail(error)
+
+    def _preview(self, slot: EngineSlot, on_preview: OnPreview, song: ActiveSong) -> None:
+        """Tell how the song looks by now. From a device it is copied in a thread, and the song goes on meanwhile."""
+        if not isinstance(song.state, ResidentState):
+            on_preview(song.state.step, song.trajectory.estimate(song.state))
+            return
+        before = slot.previewing
+
+        async def preview() -> None:
+            try:
+                if before is not None:
+                    await before
+                on_preview(song.state.step, await asyncio.to_thread(song.trajectory.estimate, song.state))
+            except Exception as error:  # noqa: BLE001 - as above
+                self._slots.pop(slot, None)
+                slot.fail(error)
+
+        slot.previewing = asyncio.create_task(preview())
 
     def _save(self, slot: EngineSlot, on_save: OnSave, state: State) -> None:
         before = slot.saving

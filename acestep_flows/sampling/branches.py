@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from acestep_flows.sampling.options import SamplerOptions
-from acestep_flows.sampling.trajectory import BranchName
+from acestep_flows.sampling.queries import BranchName
 from acestep_flows.values import FloatArray, LyricStates, PromptStates
 
 

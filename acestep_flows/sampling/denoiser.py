@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -18,9 +18,11 @@ from torch.nn.functional import pad
 from acestep_flows.errors import InputError
 from acestep_flows.model.condition import ConditionProjector
 from acestep_flows.model.encoded_conditions import EncodedConditions
+from acestep_flows.model.kept_stacks import KeptStacks
+from acestep_flows.model.transfer import on_device
 from acestep_flows.model.transformer import Transformer
 from acestep_flows.sampling.branches import Branches
-from acestep_flows.sampling.trajectory import BranchName, Query
+from acestep_flows.sampling.queries import BranchName, JointQuery, Query
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +33,7 @@ class QueryRow:
         solo_rows: how many rows this pass would have if the song had the network to itself; None: it has.
     """
 
-    query: Query
+    query: Query | JointQuery
     solo_rows: int | None = field(default=None, kw_only=True)
 
 
@@ -43,7 +45,12 @@ class Denoiser(ABC):
         """What makes the forward passes. Songs of the same network may share them."""
         return self
 
-    def rows(self, queries: Sequence[Query]) -> Sequence[QueryRow]:
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return torch.device("cpu")
+
+    def rows(self, queries: Sequence[Query | JointQuery]) -> Sequence[QueryRow]:
         """One row per query, in order."""
         return tuple(QueryRow(query) for query in queries)
 
@@ -54,6 +61,19 @@ class Denoiser(ABC):
         Args:
             rows: made by `rows` of this denoiser, or of others with the same network.
         """
+
+    def predict_stacked(self, latents: Tensor, rows: Sequence[Any]) -> Tensor:
+        """As `predict`, of latents (B, 8, 16, T) that are stacked already; only real frames are meaningful.
+
+        Denoisers that want songs to share the work of a device make this one pass.
+        """
+        single = [
+            replace(row, query=Query(padded[..., : row.query.frames], row.query.timestep, row.query.branch,
+                                     row.query.erg_temperature))
+            for row, padded in zip(rows, latents, strict=True)
+        ]  # fmt: skip
+        velocities = self.predict(single)
+        return torch.stack([pad(velocity, (0, latents.shape[-1] - velocity.shape[-1])) for velocity in velocities])
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,28 +99,54 @@ class DenoiserRow(QueryRow):
 @torch.inference_mode()
 def predict_velocities(transformer: Transformer, rows: Sequence[DenoiserRow]) -> list[Tensor]:
     """The velocity (8, 16, T) of every row; rows may be of different songs, lengths and noise levels."""
-    device = next(transformer.parameters()).device
     frames = [row.query.frames for row in rows]
-    longest = max(frames)
-    latents = torch.stack([pad(row.query.latents, (0, longest - row.query.frames)) for row in rows])
-    controls = [row.control for row in rows if row.control is not None]
-    control = scale = None
-    if controls:
-        no_control = controls[0].new_zeros(0, controls[0].shape[-1])
-        controls = [no_control if row.control is None else row.control for row in rows]
-        control = torch.stack([pad(tokens, (0, 0, 0, longest - len(tokens))) for tokens in controls]).to(device)
-        scale = torch.tensor([row.control_scale for row in rows], device=device)
+    latents = torch.stack([pad(_latents(row), (0, max(frames) - row.query.frames)) for row in rows])
+    velocities = predict_stacked(transformer, latents.to(next(transformer.parameters()).device), rows)
+    return [velocity[..., :length] for velocity, length in zip(velocities, frames, strict=True)]
+
+
+@torch.inference_mode()
+def predict_stacked(transformer: Transformer, latents: Tensor, rows: Sequence[DenoiserRow]) -> Tensor:
+    """Velocities of latents (B, 8, 16, T), padded on the right; only real frames are meaningful."""
+    device, longest = latents.device, latents.shape[-1]
+    frames = [row.query.frames for row in rows]
+    control: Tensor | None = None
+    scale: Tensor | float = 1.0
+    if any(row.control is not None for row in rows):
+        controls = [_NONE if row.control is None else row.control for row in rows]
+        tokens = _stacked_controls(controls) if device.type == "cpu" else _CONTROLS.of(controls)
+        control = pad(tokens, (0, 0, 0, longest - tokens.shape[1])).to(device)
+        scale = on_device([row.control_scale for row in rows], device, torch.float32)
     velocities: Tensor = transformer(
-        latents.to(device),
-        torch.tensor([row.query.timestep for row in rows], device=device),
+        latents,
+        on_device([row.query.timestep for row in rows], device, torch.float32),
         [row.memory for row in rows],
         frames=frames if min(frames) < longest else None,
         erg_temperature=[row.query.erg_temperature for row in rows],
         control=control,
-        control_scale=1.0 if scale is None else scale,
+        control_scale=scale,
         solo_rows=[row.solo_rows or len(rows) for row in rows],
     )
-    return [velocity[..., :length] for velocity, length in zip(velocities, frames, strict=True)]
+    return velocities
+
+
+_NONE = torch.empty(0, 0)
+
+
+def _stacked_controls(controls: Sequence[Tensor]) -> Tensor:
+    """Control tokens (B, T, D) of rows, zeros for those that have none."""
+    longest = max(len(tokens) for tokens in controls)
+    (like, *_) = (tokens for tokens in controls if tokens is not _NONE)
+    padded = [like.new_zeros(longest, like.shape[1]) if tokens is _NONE else tokens for tokens in controls]
+    return torch.stack([pad(tokens, (0, 0, 0, longest - len(tokens))) for tokens in padded])
+
+
+_CONTROLS = KeptStacks(_stacked_controls)
+
+
+def _latents(row: DenoiserRow) -> Tensor:
+    assert isinstance(row.query, Query)
+    return row.query.latents
 
 
 @torch.inference_mode()
@@ -129,10 +175,17 @@ class TransformerDenoiser(Denoiser):
     def network(self) -> Transformer:
         return self.transformer
 
-    def rows(self, queries: Sequence[Query]) -> Sequence[DenoiserRow]:
+    @property
+    def device(self) -> torch.device:
+        return self.transformer.final_layer.scale_shift_table.device
+
+    def rows(self, queries: Sequence[Query | JointQuery]) -> Sequence[DenoiserRow]:
         return tuple(
             DenoiserRow(query, self.memories[query.branch], self.control, self.control_scale) for query in queries
         )
 
     def predict(self, rows: Sequence[DenoiserRow]) -> Sequence[Tensor]:
         return predict_velocities(self.transformer, rows)
+
+    def predict_stacked(self, latents: Tensor, rows: Sequence[DenoiserRow]) -> Tensor:
+        return predict_stacked(self.transformer, latents, rows)

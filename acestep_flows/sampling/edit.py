@@ -6,17 +6,19 @@ Every step is guided by APG with the given scale. Guidance kind, window, decay, 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from acestep_flows.errors import InputError
-from acestep_flows.sampling.guidance import apg, running_difference
+from acestep_flows.sampling.guidance import apg, apg_guide, running_difference
+from acestep_flows.sampling.joint_step import Guide, JointStep, Register, Sum
 from acestep_flows.sampling.noise import Draws
 from acestep_flows.sampling.options import SamplerOptions
+from acestep_flows.sampling.queries import BranchName, JointQuery, Query
 from acestep_flows.sampling.schedule import even_schedule
-from acestep_flows.sampling.trajectory import BranchName, Query, State, Trajectory, noised
+from acestep_flows.sampling.trajectory import State, Trajectory, noised
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +60,7 @@ class FlowEdit(Trajectory):
         step = self._step(state.step)
         if not self._carries(state):
             return self._ask(state.latents, step, "target", "target_null")
-        noise, _ = self.draws.draw(state.memory["draws"], self.source.shape)
+        noise, _ = self._draw(state.memory["draws"])
         origin = noised(self.source, noise, self.levels[step])
         target = origin + (state.latents - self.source)  # exactly the origin as long as nothing has moved
         return self._ask(origin, step, "source", "source_null") + self._ask(target, step, "target", "target_null")
@@ -75,7 +77,7 @@ class FlowEdit(Trajectory):
         # As upstream: the target has no running difference while it is carried.
         target, _ = self._guide(velocities[half:], None)
         difference = state.memory.get("difference", 0.0) + (target - origin) / self.averages
-        _, position = self.draws.draw(state.memory["draws"], self.source.shape)
+        _, position = self._draw(state.memory["draws"])
 
         latents, preview = state.latents, state.preview
         memory = {"draws": position} | ({} if running is None else {"running_source": running})
@@ -92,7 +94,7 @@ class FlowEdit(Trajectory):
         """The carried song at the noise level where sampling begins; the song itself if no step samples."""
         if self.turn >= len(self.timesteps):
             return state
-        noise, position = self.draws.draw(state.memory["draws"], self.source.shape)
+        noise, position = self._draw(state.memory["draws"])
         latents = noised(self.source, noise, self.levels[self.turn]) + (state.latents - self.source)
         return State(state.step, latents, state.preview, {"draws": position})
 
@@ -103,11 +105,74 @@ class FlowEdit(Trajectory):
         preview = state.latents - level * velocity
         memory = {"draws": state.memory["draws"]} | ({} if running is None else {"running_target": running})
         if self._pingpong:
-            noise, memory["draws"] = self.draws.draw(memory["draws"], self.source.shape)
+            noise, memory["draws"] = self._draw(memory["draws"])
             latents = noised(preview, noise, level_next)
         else:
             latents = state.latents + (level_next - level) * velocity
         return State(state.step + 1, latents, preview, memory)
+
+    def joint_step(self, step: int, names: Collection[str]) -> JointStep | None:
+        return self._joint_carry(step, names) if step < self._carrying else self._joint_sample(step, names)
+
+    def _joint_carry(self, k: int, names: Collection[str]) -> JointStep:
+        """FIRST is the difference, SECOND the source. The network is asked about the source and about the target."""
+        step = self._step(k)
+        level, level_next = self.levels[step : step + 2]
+        origin: Sum = {Register.SECOND: 1 - level, Register.NOISE: level}
+        target: Sum = {Register.LATENTS: 1.0, Register.SECOND: -level, Register.NOISE: level}
+        branches: list[tuple[BranchName, int]] = [("source", 0), ("source_null", 0), ("target", 1), ("target_null", 1)]
+        guides: tuple[Guide, Guide] = Guide((1.0,)), Guide((0.0, 1.0))
+        if self.options.guided:
+            scale = self.options.guidance_scale
+            guides = apg_guide(0, scale, "running_source" in names), apg_guide(2, scale, running=False)
+        else:
+            branches = branches[::2]
+        share = 1 / self.averages
+        difference: dict[Register, float] = {Register.OTHER_VELOCITY: share, Register.VELOCITY: -share}
+        if "difference" in names:
+            difference[Register.FIRST] = 1.0
+        sums: dict[Register, Sum] = {Register.FIRST: difference, Register.RUNNING: {Register.DIFFERENCE: 1.0}}
+        memory = {"running_source": Register.RUNNING} if self.options.guided else {}
+        noises = 1
+        if (k + 1) % self.averages:
+            memory["difference"] = Register.FIRST
+        else:
+            sums[Register.PREVIEW] = {Register.LATENTS: 1.0} | _times(-level, difference)
+            moves = not self._pingpong or self.options.compatibility == "corrected"
+            moved = {Register.LATENTS: 1.0} | (_times(level_next - level, difference) if moves else {})
+            if k + 1 == self._carrying:
+                memory = {}
+                if self.turn < len(self.timesteps):
+                    moved |= {Register.SECOND: -self.levels[self.turn], Register.LATER_NOISE: self.levels[self.turn]}
+                    noises = 2
+                elif self.options.guided:
+                    memory = {"running_source": Register.RUNNING}
+            sums[Register.LATENTS] = moved
+        queries = [JointQuery(self.frames, self.timesteps[step], branch, ask=ask) for branch, ask in branches]
+        return JointStep(queries, sums, memory, guides, (origin, target), self.draws, noises)
+
+    def _joint_sample(self, k: int, names: Collection[str]) -> JointStep:
+        step = self._step(k)
+        level, level_next = self.levels[step : step + 2]
+        estimate: Sum = {Register.LATENTS: 1.0, Register.VELOCITY: -level}
+        latents: Sum = {Register.LATENTS: 1.0, Register.VELOCITY: level_next - level}
+        if self._pingpong:
+            latents = _times(1 - level_next, estimate) | {Register.NOISE: level_next}
+        sums: dict[Register, Sum] = {Register.PREVIEW: estimate, Register.LATENTS: latents}
+        branches: tuple[BranchName, ...] = ("target",)
+        guide, memory = Guide(), {}
+        if self.options.guided:
+            branches = ("target", "target_null")
+            guide = apg_guide(0, self.options.guidance_scale, "running_target" in names)
+            sums[Register.RUNNING] = {Register.DIFFERENCE: 1.0}
+            memory = {"running_target": Register.RUNNING}
+        queries = [JointQuery(self.frames, self.timesteps[step], branch) for branch in branches]
+        return JointStep(queries, sums, memory, (guide,), draws=self.draws, noises=1 if self._pingpong else 0)
+
+    def registers(self, state: State) -> Mapping[Register, Tensor]:
+        registers = {Register.LATENTS: state.latents, Register.PREVIEW: state.preview, Register.SECOND: self.source}
+        places = {"running_source": Register.RUNNING, "running_target": Register.RUNNING, "difference": Register.FIRST}
+        return registers | {places[name]: state.memory[name] for name in places if name in state.memory}
 
     def _guide(self, velocities: Sequence[Tensor], running: Tensor | None) -> tuple[Tensor, Tensor | None]:
         if not self.options.guided:
@@ -115,6 +180,10 @@ class FlowEdit(Trajectory):
         cond, null = velocities
         running = running_difference(cond, null, running)
         return apg(cond, running, self.options.guidance_scale), running
+
+    def _draw(self, position: Tensor) -> tuple[Tensor, Tensor]:
+        noise, position = self.draws.draw(position, self.source.shape)
+        return noise.to(self.source.device), position
 
     def _ask(self, latents: Tensor, step: int, branch: BranchName, null: BranchName) -> tuple[Query, ...]:
         branches = (branch, null) if self.options.guided else (branch,)
@@ -135,6 +204,10 @@ class FlowEdit(Trajectory):
     @property
     def _pingpong(self) -> bool:
         return self.options.solver == "pingpong"
+
+
+def _times(factor: float, terms: Sum) -> dict[Register, float]:
+    return {register: factor * weight for register, weight in terms.items()}
 
 
 def edit(

@@ -6,15 +6,16 @@ The formulas take velocities (..., 8, 16, T). Axes before the last three are son
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.linalg import vector_norm
 
+from acestep_flows.sampling.joint_step import Guide
 from acestep_flows.sampling.options import SamplerOptions
-from acestep_flows.sampling.trajectory import BranchName
+from acestep_flows.sampling.queries import BranchName
 
 ERG_TEMPERATURE = 0.01
 """Factor of entropy rectifying guidance (ERG) on attention queries."""
@@ -22,6 +23,10 @@ CHANNEL = (-2, -1)
 SONG = (-3, -2, -1)
 ZERO_STEPS = 1
 RUNNING = "running_difference"
+MOMENTUM = -0.75
+"""Of the running difference."""
+THRESHOLD = 2.5
+"""Largest norm of the difference in APG, per channel."""
 
 
 def cfg(cond: Tensor, null: Tensor, scale: float) -> Tensor:
@@ -40,12 +45,12 @@ def double_condition(cond: Tensor, text_only: Tensor, null: Tensor, scale_text: 
     return (1 - scale_text) * null + (scale_text - scale_lyric) * text_only + scale_lyric * cond
 
 
-def running_difference(cond: Tensor, null: Tensor, running: Tensor | None, momentum: float = -0.75) -> Tensor:
+def running_difference(cond: Tensor, null: Tensor, running: Tensor | None, momentum: float = MOMENTUM) -> Tensor:
     """The running difference of APG: the difference plus `momentum` times the running difference before."""
     return cond - null if running is None else cond - null + momentum * running
 
 
-def apg(cond: Tensor, difference: Tensor, scale: float, eta: float = 0.0, threshold: float = 2.5) -> Tensor:
+def apg(cond: Tensor, difference: Tensor, scale: float, eta: float = 0.0, threshold: float = THRESHOLD) -> Tensor:
     """Adaptive projected guidance (APG).
 
     Args:
@@ -64,6 +69,12 @@ def apg(cond: Tensor, difference: Tensor, scale: float, eta: float = 0.0, thresh
     orthogonal = exact - parallel
     guided: Tensor = cond + (scale - 1) * (orthogonal.to(cond.dtype) + eta * parallel.to(cond.dtype))
     return guided
+
+
+def apg_guide(first: int, scale: float, running: bool) -> Guide:
+    """`apg` of the answers `first` and `first + 1`, with the running difference if there is one."""
+    skipped = (0.0,) * first
+    return Guide((*skipped, 1.0), (*skipped, 1.0, -1.0), MOMENTUM if running else 0.0, "apg", scale)
 
 
 @dataclass(frozen=True)
@@ -125,6 +136,26 @@ class Guidance:
             return apg(cond, running, scale), {RUNNING: running}
         formula = cfg if self.options.guidance == "cfg" else cfg_star
         return formula(cond, null, scale), memory_after
+
+    def guide(self, step: int, names: Collection[str]) -> Guide:
+        """What `combine` does, as weights; `names` are those of the memory."""
+        if self._starts_from_zero(step):
+            return Guide((0.0,))
+        if len(self.branches(step)) == 1:
+            return Guide()
+        if self.options.double_condition:
+            text, lyric = self.options.guidance_scale_text, self.options.guidance_scale_lyric
+            return Guide((lyric, 1 - text, text - lyric))  # conditional, null, text only
+        scale = self.scale(step)
+        if self.options.guidance == "apg":
+            return apg_guide(0, scale, RUNNING in names)
+        if self.options.guidance == "cfg":
+            return Guide((scale, 1 - scale))
+        return Guide((1.0,), (0.0, 1.0), formula="cfg_star", scale=scale)
+
+    def remembers(self, step: int, names: Collection[str]) -> bool:
+        """Whether there is a running difference after `step`."""
+        return RUNNING in names or self.guide(step, names).formula == "apg"
 
     def _starts_from_zero(self, step: int) -> bool:
         """Whether cfg_star gives zero at `step`: the first; in upstream the first two, if they are guided."""

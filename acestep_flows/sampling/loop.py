@@ -57,7 +57,7 @@ def denoise(
     ((_, outcome),) = denoise_all([begin], step, batcher)
     if isinstance(outcome, Exception):
         raise outcome
-    return outcome.state
+    return outcome.state.fetched()
 
 
 def denoise_all(

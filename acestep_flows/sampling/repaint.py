@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,15 +10,17 @@ import torch
 from torch import Tensor
 
 from acestep_flows.errors import InputError
-from acestep_flows.sampling.guidance import Guidance
+from acestep_flows.sampling.guidance import RUNNING, Guidance
+from acestep_flows.sampling.joint_step import Frames, JointStep, Register, Sum
 from acestep_flows.sampling.noise import Draws, mixed
 from acestep_flows.sampling.options import SamplerOptions
+from acestep_flows.sampling.queries import JointQuery, Query
 from acestep_flows.sampling.schedule import named_steps, schedule_of, skipped_steps
 from acestep_flows.sampling.text2music import text2music
-from acestep_flows.sampling.trajectory import Query, State, Trajectory, noised
+from acestep_flows.sampling.trajectory import State, Trajectory, noised
 
-Frames = tuple[int, int]
-"""A span of latent frames: the first, and the one after the last."""
+SPANS = 2
+"""Painted spans of one pass, at the most."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Painting(Trajectory):
         return State(0, self._enter(0, self.source), self.source)
 
     def queries(self, state: State) -> tuple[Query, ...]:
-        number, step = self._position(state)
+        number, step = self._position(state.step)
         latents = _cut(state.latents, self.passes[number].window)
         branches = self.guidance.branches(step)
         return tuple(
@@ -72,7 +74,7 @@ class Painting(Trajectory):
         )
 
     def advance(self, state: State, velocities: Sequence[Tensor]) -> State:
-        number, step = self._position(state)
+        number, step = self._position(state.step)
         window, painted = self.passes[number].window, self._painted[number]
         level, level_next = self.levels[step : step + 2]
         song = state.memory.get("song", self.source)  # clean: the source, or what earlier passes made of it
@@ -92,13 +94,59 @@ class Painting(Trajectory):
             memory = {**memory, "song": song}
         return State(done, canvas, preview, memory)
 
+    def joint_step(self, step: int, names: Collection[str]) -> JointStep | None:
+        """FIRST is the painted part of the latents, SECOND and THIRD are source and noise of the kept part."""
+        if (step + 1) % self._pass_steps == 0 and step + 1 < self.steps:
+            return None  # the next pass looks at other frames
+        number, step = self._position(step)
+        (start, stop), painted = self.passes[number].window, self.passes[number].painted
+        if len(painted) > SPANS:
+            return None
+        level, level_next = self.levels[step : step + 2]
+        guide = self.guidance.guide(step, names)
+        moved = {Register.FIRST: 1.0, Register.VELOCITY: level_next - level}
+        sums: dict[Register, Sum] = {
+            Register.LATENTS: {**moved, Register.SECOND: 1 - level_next, Register.THIRD: level_next},
+            Register.PREVIEW: {Register.FIRST: 1.0, Register.VELOCITY: -level, Register.SECOND: 1.0},
+            Register.FIRST: moved,
+        }
+        if guide.formula == "apg":
+            sums[Register.RUNNING] = {Register.DIFFERENCE: 1.0}
+        memory = {RUNNING: Register.RUNNING} if self.guidance.remembers(step, names) else {}
+        timestep = self.timesteps[step]
+        queries = [JointQuery(stop - start, timestep, *branch) for branch in self.guidance.branches(step)]
+        spans = [(max(0, first - start), min(stop, last) - start) for first, last in painted]
+        return JointStep(queries, sums, memory, (guide,), painted=spans)
+
+    def registers(self, state: State) -> Mapping[Register, Tensor]:
+        number, _ = self._position(state.step)
+        window, painted = self.passes[number].window, self._painted[number].to(state.latents.device)
+        song = state.memory.get("song", self.source)
+        source, noise, latents, preview = (
+            _cut(tensor.to(state.latents.device), window) for tensor in (song, self.noise, state.latents, state.preview)
+        )
+        registers = {Register.LATENTS: latents, Register.PREVIEW: preview, Register.FIRST: latents * painted}
+        registers |= {Register.SECOND: source * ~painted, Register.THIRD: noise * ~painted}
+        if RUNNING in state.memory:
+            registers[Register.RUNNING] = state.memory[RUNNING]
+        return registers
+
+    def state_of(
+        self, step: int, registers: Tensor, memory: Mapping[str, Register], other: Mapping[str, Tensor]
+    ) -> State:
+        state = super().state_of(step, registers, memory, other)
+        number, _ = self._position(step - 1)
+        window, song = self.passes[number].window, other.get("song", self.source).to(registers.device)
+        canvas, preview = (_paste(song, window, part) for part in (state.latents, state.preview))
+        return State(step, canvas, preview, state.memory)
+
     @property
     def _pass_steps(self) -> int:
         return max(0, len(self.timesteps) - self.first)
 
-    def _position(self, state: State) -> tuple[int, int]:
-        """Number of the pass, and of the step in it."""
-        number, step = divmod(state.step, self._pass_steps)
+    def _position(self, done: int) -> tuple[int, int]:
+        """Number of the pass, and of the step in it, after `done` steps."""
+        number, step = divmod(done, self._pass_steps)
         return number, self.first + step
 
     def _enter(self, number: int, song: Tensor) -> Tensor:
@@ -112,7 +160,7 @@ class Painting(Trajectory):
         """Per pass, which frames of its window are painted: (frames,) bool."""
         masks = []
         for sweep in self.passes:
-            mask = torch.zeros(self.frames, dtype=torch.bool)
+            mask = torch.zeros(self.frames, dtype=torch.bool, device=self.source.device)
             for start, stop in sweep.painted:
                 mask[start:stop] = True
             masks.append(_cut(mask, sweep.window))

@@ -15,6 +15,7 @@ others.
 from __future__ import annotations
 
 import math
+import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +26,12 @@ import torch
 from torch import Tensor
 
 from acestep_flows.model.threads import Lanes, shared_lanes
+from acestep_flows.model.transformer import Transformer
 from acestep_flows.sampling.active_song import ActiveSong
+from acestep_flows.sampling.denoiser import Denoiser
+from acestep_flows.sampling.joint_turn import JointTurn, RowRef
+from acestep_flows.sampling.recorded_passes import RecordedPasses
+from acestep_flows.sampling.resident_state import JointState
 
 Ask = Callable[[Any, Sequence[Any]], Sequence[Tensor]]
 """One forward pass: a network and rows in, the velocity of every row out."""
@@ -35,10 +41,8 @@ PADDING = 64
 UNEVEN = 1.3
 """How unequal the shares of lanes may be. Beyond, passes one after the other with all cores are faster."""
 SINGLE = Lanes(1)
-
-
-RowRef = tuple[ActiveSong, int]
-"""A song, and the index of one of the rows of its next step."""
+RECORDINGS_BYTES = 4_000_000_000
+"""Memory for recorded passes on a GPU, where nobody says how much."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class RowBatcher:
         ask: makes the passes in place of the songs' own denoisers, to watch or to break them.
         lanes: passes that are made side by side.
         share_below: frames from which on a song shares no pass with others; None: songs of any length share.
+        recorded: makes the passes of songs that are on a GPU, where it has them recorded.
         on_broken: gets the songs of a shared pass that failed, and its error; each of them is then asked alone.
     """
 
@@ -58,12 +63,13 @@ class RowBatcher:
     lanes: Lanes = SINGLE
     on_broken: Callable[[Sequence[ActiveSong], Exception], None] | None = None
     share_below: int | None = None
+    recorded: RecordedPasses | None = None
 
     @classmethod
     def on(cls, device: str) -> RowBatcher:
         """For the calling thread, on `device`: on a processor as many lanes as its operations have threads."""
         if device != "cpu":
-            return cls()
+            return cls(recorded=_recorded_in_this_thread() if device.startswith("cuda") else None)
         return cls(lanes=shared_lanes(torch.get_num_threads()))
 
     def step(self, songs: Sequence[ActiveSong]) -> list[ActiveSong | Exception]:
@@ -79,6 +85,58 @@ class RowBatcher:
         return self.share_below is None or song.trajectory.frames < self.share_below
 
     def _step(self, songs: Sequence[ActiveSong]) -> list[ActiveSong | Exception]:
+        joint = [song for song in songs if song.joint is not None]
+        outcomes = dict(zip(joint, self._step_jointly(joint), strict=True))
+        apart = [song for song in songs if song.joint is None]
+        outcomes |= zip(apart, self._step_apart(apart), strict=True)
+        return [outcomes[song] for song in songs]
+
+    @torch.inference_mode()
+    def _step_jointly(self, songs: Sequence[ActiveSong]) -> list[ActiveSong | Exception]:
+        """One turn of songs on a device. The host goes on before it has ended, but never far ahead."""
+        if not songs:
+            return []
+        try:
+            turn = JointTurn(songs)
+            failed: dict[ActiveSong, Exception] = {}
+            for refs in self.passes(songs, 1):
+                failed |= self._forward_jointly(turn, refs)
+            ended = turn.ends()
+        except Exception as error:  # noqa: BLE001 - whatever breaks, breaks one song alone
+            traceback.clear_frames(error.__traceback__)
+            if len(songs) == 1:
+                return [error]
+            if self.on_broken is not None:
+                self.on_broken(songs, error)
+            return [outcome for song in songs for outcome in self._step_jointly([song])]
+        self._keep_pace(songs)
+        return [failed.get(before, after) for before, after in zip(songs, ended, strict=True)]
+
+    def _forward_jointly(self, turn: JointTurn, refs: Sequence[RowRef]) -> dict[ActiveSong, Exception]:
+        """As `_forward`; the answers go to `turn`, and the songs that fail are returned."""
+        songs = list(dict.fromkeys(song for song, _ in refs))
+        try:
+            rows = [song.rows[index] for song, index in refs]
+            turn.answer(refs, self._predict_stacked(turn.latents(refs), rows, songs[0]))
+            return {}
+        except Exception as error:  # noqa: BLE001 - as above
+            traceback.clear_frames(error.__traceback__)
+            if len(songs) == 1:
+                return {songs[0]: error}
+            if self.on_broken is not None:
+                self.on_broken(songs, error)
+        failed: dict[ActiveSong, Exception] = {}
+        for song in songs:
+            failed |= self._forward_jointly(turn, [ref for ref in refs if ref[0] is song])
+        return failed
+
+    def _keep_pace(self, songs: Sequence[ActiveSong]) -> None:
+        """Wait until the device has ended the turn before this one."""
+        for song in songs:
+            if isinstance(song.state, JointState) and song.state.batch.made is not None:
+                song.state.batch.made.synchronize()
+
+    def _step_apart(self, songs: Sequence[ActiveSong]) -> list[ActiveSong | Exception]:
         lanes, passes = self._arranged(songs)
         rows = {(song, index): row for song in songs for index, row in enumerate(song.rows)}
         if len(songs) > 1:
@@ -138,9 +196,39 @@ class RowBatcher:
             answers |= self._forward(rows, [ref for ref in refs if ref[0] is song])
         return answers
 
+    def _predict_stacked(self, latents: Tensor, rows: Sequence[Any], song: ActiveSong) -> Tensor:
+        """The velocities of latents (B, 8, 16, T) that are stacked already; `rows` share the network of `song`."""
+        network = song.denoiser.network
+        if self.ask is None and self.recorded is not None and isinstance(network, Transformer):
+            return self.recorded(network, latents, rows)
+        if self.ask is None:
+            return song.denoiser.predict_stacked(latents, rows)
+        return Denoiser.predict_stacked(_Asked(partial(self.ask, song.denoiser.network)), latents, rows)
+
     def _predict(self, rows: Sequence[Any], song: ActiveSong) -> Sequence[Tensor]:
         """The velocities of rows that share the network of `song`."""
         return song.denoiser.predict(rows) if self.ask is None else self.ask(song.denoiser.network, rows)
+
+
+_THREAD = threading.local()
+
+
+def _recorded_in_this_thread() -> RecordedPasses:
+    """Recordings outlive a batch of songs, but their inputs are for one thread at a time."""
+    recorded: RecordedPasses | None = getattr(_THREAD, "recorded", None)
+    if recorded is None:
+        recorded = _THREAD.recorded = RecordedPasses(RECORDINGS_BYTES)
+    return recorded
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked(Denoiser):
+    """Makes passes by a function."""
+
+    ask: Callable[[Sequence[Any]], Sequence[Tensor]]
+
+    def predict(self, rows: Sequence[Any]) -> Sequence[Tensor]:
+        return self.ask(rows)
 
 
 def _unevenness(passes: Sequence[Sequence[RowRef]], lanes: int) -> float:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from acestep_flows.sampling.guidance import SONG
+from acestep_flows.sampling.joint_step import Register, Sum
 from acestep_flows.sampling.noise import Draws
 from acestep_flows.sampling.options import SamplerOptions
 from acestep_flows.sampling.schedule import Schedule
@@ -43,6 +44,15 @@ class Solver(ABC):
     def start(self) -> Memory:
         """The memory before the first step."""
         return {}
+
+    def sums(self, k: int) -> tuple[Mapping[Register, Sum], Mapping[str, Register]]:
+        """What `step` does, as weighted sums of registers, and where the memory after it is (see `joint_step.py`)."""
+        raise NotImplementedError
+
+    @property
+    def granularity(self) -> float:
+        """The factor on a velocity's distance from its mean, in `Register.SHIFTED`."""
+        return 1.0
 
     @abstractmethod
     def step(self, k: int, latents: Tensor, velocity: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
@@ -77,6 +87,14 @@ class Euler(Solver):
         width = self.schedule.sigmas[k + 1] - self.schedule.sigmas[k]
         return latents + self.shift(width * velocity), {}
 
+    def sums(self, k: int) -> tuple[Mapping[Register, Sum], Mapping[str, Register]]:
+        width = self.schedule.sigmas[k + 1] - self.schedule.sigmas[k]
+        return {Register.LATENTS: {Register.LATENTS: 1.0, Register.SHIFTED: width}}, {}
+
+    @property
+    def granularity(self) -> float:
+        return granularity(self.shift.omega)
+
 
 @dataclass(frozen=True)
 class Heun(Solver):
@@ -102,6 +120,25 @@ class Heun(Solver):
         slope = 0.5 * (memory["heun_slope"] + velocity)
         return memory["heun_origin"] + self.shift(slope * width), {}
 
+    def sums(self, k: int) -> tuple[Mapping[Register, Sum], Mapping[str, Register]]:
+        """FIRST is the origin, SECOND the slope there, THIRD the same shifted."""
+        j = self.transition(k)
+        width = self.schedule.sigmas[j + 1] - self.schedule.sigmas[j]
+        if k % 2:
+            slopes = {Register.THIRD: width / 2, Register.SHIFTED: width / 2}
+            return {Register.LATENTS: {Register.FIRST: 1.0, **slopes}}, {}
+        sums: dict[Register, Sum] = {
+            Register.LATENTS: {Register.LATENTS: 1.0, Register.SHIFTED: width},
+            Register.FIRST: {Register.LATENTS: 1.0},
+            Register.SECOND: {Register.VELOCITY: 1.0},
+            Register.THIRD: {Register.SHIFTED: 1.0},
+        }
+        return sums, {"heun_origin": Register.FIRST, "heun_slope": Register.SECOND}
+
+    @property
+    def granularity(self) -> float:
+        return granularity(self.shift.omega)
+
 
 @dataclass(frozen=True)
 class Pingpong(Solver):
@@ -117,7 +154,13 @@ class Pingpong(Solver):
         song = latents - sigma * velocity
         # Drawn in the last step too, where its weight is 0: the order of draws is part of the meaning of a seed.
         noise, position = self.draws.draw(memory["draws"], latents.shape)
-        return (1 - sigma_next) * song + sigma_next * noise, {"draws": position}
+        return (1 - sigma_next) * song + sigma_next * noise.to(latents.device), {"draws": position}
+
+    def sums(self, k: int) -> tuple[Mapping[Register, Sum], Mapping[str, Register]]:
+        sigma, sigma_next = self.schedule.sigmas[k : k + 2]
+        kept = 1 - sigma_next
+        latents = {Register.LATENTS: kept, Register.VELOCITY: -kept * sigma, Register.NOISE: sigma_next}
+        return {Register.LATENTS: latents}, {}
 
 
 def make_solver(options: SamplerOptions, schedule: Schedule, draws: Draws) -> Solver:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from acestep_flows.sampling.guidance import Guidance
+from acestep_flows.sampling.guidance import RUNNING, Guidance
+from acestep_flows.sampling.joint_step import JointStep, Register
 from acestep_flows.sampling.noise import Draws
 from acestep_flows.sampling.options import SamplerOptions
+from acestep_flows.sampling.queries import JointQuery, Query
 from acestep_flows.sampling.schedule import schedule_of
-from acestep_flows.sampling.solver import Solver, make_solver
-from acestep_flows.sampling.trajectory import Query, State, Trajectory
+from acestep_flows.sampling.solver import Heun, Pingpong, Solver, make_solver
+from acestep_flows.sampling.trajectory import State, Trajectory
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +54,37 @@ class Denoising(Trajectory):
         latents, solved = self.solver.step(k, state.latents, velocity, state.memory)
         sigma = self.solver.schedule.sigmas[self.solver.level(k)]
         return State(k + 1, latents, state.latents - sigma * velocity, {**guided, **solved})
+
+    def joint_step(self, step: int, names: Collection[str]) -> JointStep | None:
+        guided = self._guided_step(step)
+        guide = self.guidance.guide(guided, names)
+        sums, memory = self.solver.sums(step)
+        level = self.solver.level(step)
+        sums = {
+            Register.PREVIEW: {Register.LATENTS: 1.0, Register.VELOCITY: -self.solver.schedule.sigmas[level]},
+            **sums,
+        }
+        if guide.formula == "apg":
+            sums[Register.RUNNING] = {Register.DIFFERENCE: 1.0}
+        if self.guidance.remembers(guided, names):
+            memory = {RUNNING: Register.RUNNING, **memory}
+        timestep = self.solver.schedule.timesteps[level]
+        queries = [JointQuery(self.frames, timestep, *branch) for branch in self.guidance.branches(guided)]
+        draws = self.solver.draws if isinstance(self.solver, Pingpong) else None
+        return JointStep(
+            queries, sums, memory, (guide,),
+            draws=draws, noises=0 if draws is None else 1, granularity=self.solver.granularity,
+        )  # fmt: skip
+
+    def registers(self, state: State) -> Mapping[Register, Tensor]:
+        registers = {Register.LATENTS: state.latents, Register.PREVIEW: state.preview}
+        if RUNNING in state.memory:
+            registers[Register.RUNNING] = state.memory[RUNNING]
+        if isinstance(self.solver, Heun) and "heun_slope" in state.memory:
+            slope = state.memory["heun_slope"]
+            registers[Register.FIRST], registers[Register.SECOND] = state.memory["heun_origin"], slope
+            registers[Register.THIRD] = self.solver.shift(slope)
+        return registers
 
     def _guided_step(self, k: int) -> int:
         """The step that guidance counts. Heun's two velocities belong to one step; upstream counts each of them."""

@@ -12,9 +12,9 @@ import hashlib
 import json
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Self
 
 import torch
 from safetensors import SafetensorError
@@ -22,34 +22,14 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from acestep_flows.errors import InputError
+from acestep_flows.model.transfer import on_device
+from acestep_flows.sampling.joint_step import JointStep, Register
+from acestep_flows.sampling.queries import BranchName, Query
 
-BranchName = Literal["conditional", "null", "text_only", "source", "source_null", "target", "target_null"]
-"""The conditions of a query; `branches.py` says what each branch consists of."""
-
+__all__ = ["BranchName", "Query", "State", "Trajectory", "noised"]
 
 DIGEST = "sha256"
 """Key of a saved state's header: sha256 over its tensors."""
-
-
-@dataclass(frozen=True, eq=False)
-class Query:
-    """One question to the network.
-
-    Attributes:
-        latents: (8, 16, T), float32 on the CPU; T may differ from call to call.
-        timestep: 0 .. 1000.
-        branch: the conditions that the velocity is predicted under.
-        erg_temperature: factor on the attention queries of the late blocks (ERG); 1 means none.
-    """
-
-    latents: Tensor
-    timestep: float
-    branch: BranchName
-    erg_temperature: float = 1.0
-
-    @property
-    def frames(self) -> int:
-        return self.latents.shape[-1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +47,15 @@ class State:
     latents: Tensor
     preview: Tensor
     memory: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def names(self) -> Collection[str]:
+        """Names of the tensors in `memory`, known without them."""
+        return self.memory.keys()
+
+    def fetched(self) -> State:
+        """The same state, all of it on the CPU."""
+        return self
 
     def save(self) -> bytes:
         """The state as a safetensors file; equal states give equal bytes."""
@@ -133,6 +122,39 @@ class Trajectory(ABC):
     def estimate(self, state: State) -> Tensor:
         """(8, 16, T): the present estimate of the finished song."""
         return state.latents if self.done(state) else state.preview
+
+    def joint_step(self, step: int, names: Collection[str]) -> JointStep | None:
+        """The step after `step` steps as numbers, for songs that make theirs as one batch on a device.
+
+        Args:
+            names: of the tensors in the state's memory.
+
+        Returns:
+            None where the step has no such form: then the song makes it by itself, by `queries` and `advance`.
+        """
+        return None
+
+    def registers(self, state: State) -> Mapping[Register, Tensor]:
+        """What registers hold at `state`, each (8, 16, T) or (1, 1, 1)."""
+        raise NotImplementedError
+
+    def state_of(
+        self, step: int, registers: Tensor, memory: Mapping[str, Register], other: Mapping[str, Tensor]
+    ) -> State:
+        """The state whose tensors are in `registers` (KEPT, 8, 16, T).
+
+        Args:
+            memory: where the tensors of the state's memory are, by name.
+            other: the rest of the memory, which no step in numbers has changed.
+        """
+        kept = {name: registers[register] for name, register in memory.items()}
+        return State(step, registers[Register.LATENTS], registers[Register.PREVIEW], {**other, **kept})
+
+    def on(self, device: torch.device) -> Self:
+        """The same plan with its tensors on `device`."""
+        tensors = {own.name: getattr(self, own.name) for own in fields(self)}  # type: ignore[arg-type]
+        moved = {name: on_device(part, device) for name, part in tensors.items() if isinstance(part, Tensor)}
+        return replace(self, **moved)  # type: ignore[type-var]
 
     def done(self, state: State) -> bool:
         return state.step >= self.steps

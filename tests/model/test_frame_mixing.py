@@ -161,7 +161,7 @@ def test_a_pass_is_as_many_kernels_for_many_rows_as_for_one() -> None:
     with torch.device("meta"):
         model = Transformer(FULL_SIZE).to(torch.bfloat16).requires_grad_(False)
     counts = [kernels(model, rows, ragged) for rows, ragged in ((1, False), (16, True), (64, True))]
-    assert max(counts) <= 900
+    assert max(counts) <= 895
     assert max(counts) <= 1.05 * min(counts)
 
 

@@ -23,6 +23,7 @@ from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.runtime.serving.pool import EngineSection
 from acestep_flows.runtime.serving.saved_states import SavedStates
 from acestep_flows.runtime.serving.song_slots import Slot, SongSlots
+from acestep_flows.sampling.recorded_passes import RecordedPasses
 from acestep_flows.sampling.trajectory import State, Trajectory
 from acestep_flows.stages.diffusion import DiffusionStage, preview_of
 
@@ -72,6 +73,7 @@ class DiffusionCalls:
     ) -> None:
         # On a CPU a turn and a call of another stage would only take the cores from each other.
         worker = runner.work if runner.placement.device == "cpu" else None
+        on_gpu = runner.placement.device.startswith("cuda") and section.recordings_gb > 0
         self.engine = StepEngine(
             section.tokens,
             section.songs,
@@ -79,6 +81,7 @@ class DiffusionCalls:
             lanes=lanes,
             share_below=share_below,
             worker=worker,
+            recorded=RecordedPasses(int(section.recordings_gb * 1e9)) if on_gpu else None,
         )
         self._runner, self._states = runner, states
         self._save_every = 0 if states is None else section.save_every

@@ -171,6 +171,13 @@ class EngineSection(PoolSection):
         description="Frames from which on a song shares no forward pass, and so comes out bit for bit as it would "
         "alone; 0: no song shares; absent: 215 (20 s) on a CPU, where long songs gain little; on a GPU all share.",
     )
+    recordings_gb: float = Field(
+        4.0,
+        ge=0,
+        le=1000,
+        description="Memory of a GPU for recorded forward passes (CUDA graphs), one for each shape: rows rounded up to "
+        "1, 2, 4, 8, 16, 32 or 64, frames to a multiple of 64 up to 2,624; the least recently used go. 0: none.",
+    )
     save_every: int = Field(
         10, ge=0, le=1000, description="Steps between saved states: what a killed process costs at most. 0: none."
     )

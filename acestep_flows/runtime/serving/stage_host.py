@@ -155,6 +155,7 @@ class StageHost:
     async def stats(self) -> dict[str, Any]:
         """Identity and load of this replica, as JSON."""
         engine = None if self._songs is None else dataclasses.asdict(self._songs.engine.stats())
+        recorded = None if self._songs is None else self._songs.engine.recorded
         edges = {stage: dataclasses.asdict(edge) for stage, edge in self._edges.items() if edge.calls}
         passes = {stage: dataclasses.asdict(count) for stage, count in self._batches.passes.items() if count.passes}
         return {
@@ -168,6 +169,7 @@ class StageHost:
             "passes": passes,
             "peak_memory": self.runner.peak_memory(),
             "engine": engine,
+            "recordings": None if recorded is None else dataclasses.asdict(recorded.stats),
         }
 
     async def pid(self) -> int:

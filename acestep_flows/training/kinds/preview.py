@@ -27,9 +27,9 @@ from acestep_flows.sampling.denoiser import Denoiser, QueryRow
 from acestep_flows.sampling.loop import denoise
 from acestep_flows.sampling.noise import SeededDraws, draw
 from acestep_flows.sampling.options import SamplerOptions
+from acestep_flows.sampling.queries import BranchName
 from acestep_flows.sampling.schedule import TRAINING_STEPS
 from acestep_flows.sampling.text2music import text2music
-from acestep_flows.sampling.trajectory import BranchName
 from acestep_flows.training.data.batches import Crop
 from acestep_flows.training.data.encoded import EncodedSet, EncodedSong
 from acestep_flows.training.kinds.conditions import Blanks

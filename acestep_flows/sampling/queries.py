@@ -1,0 +1,48 @@
+"""Questions to the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+BranchName = Literal["conditional", "null", "text_only", "source", "source_null", "target", "target_null"]
+"""The conditions of a query; `branches.py` says what each branch consists of."""
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """One question to the network.
+
+    Attributes:
+        latents: (8, 16, T), float32 on the CPU; T may differ from call to call.
+        timestep: 0 .. 1000.
+        branch: the conditions that the velocity is predicted under.
+        erg_temperature: factor on the attention queries of the late blocks (ERG); 1 means none.
+    """
+
+    latents: Tensor
+    timestep: float
+    branch: BranchName
+    erg_temperature: float = 1.0
+
+    @property
+    def frames(self) -> int:
+        return self.latents.shape[-1]
+
+
+@dataclass(frozen=True, eq=False)
+class JointQuery:
+    """As `Query`, for a song whose latents lie in a batch with those of others.
+
+    Attributes:
+        frames: T.
+        ask: which of the song's `JointStep.asks` it is about.
+    """
+
+    frames: int
+    timestep: float
+    branch: BranchName
+    erg_temperature: float = 1.0
+    ask: int = 0
