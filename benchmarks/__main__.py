@@ -1,4 +1,5 @@
-"""Run benchmarks by name, and keep their results. By default all but `faults`, `soak` and `store`, which take long.
+"""Run benchmarks by name, and keep their results. By default all but `faults`, `soak` and `store`, which take long, and
+`gpu`, which needs one.
 
 python -m benchmarks [NAME ...] [--results DIR]
 """
@@ -11,17 +12,10 @@ import sys
 from pathlib import Path
 
 SHARED = {
-    "__init__",
-    "__main__",
-    "machine",
-    "plain",
-    "weights",
-    "fault_bulk",
-    "fault_served",
-    "fault_services",
-    "store_filling",
-}
-LONG = {"faults", "soak", "store"}
+    "__init__", "__main__", "fault_bulk", "fault_served", "fault_services", "gpu_networks", "machine", "plain",
+    "store_filling", "weights",
+}  # fmt: skip
+LONG = {"faults", "gpu", "soak", "store"}
 SCRIPTS = sorted(file.stem for file in Path(__file__).parent.glob("*.py") if file.stem not in SHARED)
 
 
