@@ -6,7 +6,8 @@ A ConvNeXt backbone reads the mel. A HiFi-GAN head upsamples its frames to sampl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -14,10 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.model.copy_out import copied_out, own_stream
 from acestep_flows.model.folding import FoldedConv, FoldedUpsample, fold_for
 from acestep_flows.model.layout import VOCODER, Config, class_name
 from acestep_flows.model.placement import Placement
 from acestep_flows.model.spectral_vocoder import SpectralVocoder, load_spectral_vocoder
+from acestep_flows.model.transfer import on_device
 from acestep_flows.values import Compatibility, FloatArray
 
 Tensors = Mapping[str, Tensor]
@@ -27,6 +30,8 @@ BLOCK_FRAMES = 512
 """Mel frames per block of the overlapped decode."""
 OVERLAP = 1024
 """Samples at either edge of a block that are taken from its neighbour."""
+TOGETHER = 32
+"""Channels of blocks that a GPU decodes in one pass: about 1 GB with the published sizes."""
 BLEND = 128
 """Samples of the crossfade between two blocks."""
 
@@ -86,7 +91,7 @@ class Backbone(nn.Module):
 class ResBlock(nn.Module):
     """Three residual pairs of a dilated and a plain convolution: (B, n, C) to (B, n, C)."""
 
-    def __init__(self, tensors: Tensors, name: str, dilations: list[int], samples: int) -> None:
+    def __init__(self, tensors: Tensors, name: str, dilations: list[int], samples: int | None) -> None:
         super().__init__()
         self.dilated = nn.ModuleList(
             _conv(tensors, f"{name}.convs1.{index}", samples, dilation) for index, dilation in enumerate(dilations)
@@ -104,14 +109,15 @@ class ResBlock(nn.Module):
 class Level(nn.Module):
     """Upsamples, then averages several residual blocks of different kernel sizes: (B, n, C) to (B, n * rate, C / 2)."""
 
-    def __init__(self, config: Config, tensors: Tensors, level: int, samples: int) -> None:
+    def __init__(self, config: Config, tensors: Tensors, level: int, samples: int | None) -> None:
         super().__init__()
         rate = config["upsample_rates"][level]
         weight, bias = _fused(tensors, f"head.ups.{level}"), tensors[f"head.ups.{level}.bias"]
-        self.up = FoldedUpsample(weight, bias, rate=rate, fold=fold_for(len(weight), samples))
+        self.up = FoldedUpsample(weight, bias, rate=rate, fold=_fold(len(weight), samples))
         dilations = config["resblock_dilation_sizes"]
+        inside = None if samples is None else samples * rate
         self.blocks = nn.ModuleList(
-            ResBlock(tensors, f"head.resblocks.{level * len(dilations) + branch}", steps, samples * rate)
+            ResBlock(tensors, f"head.resblocks.{level * len(dilations) + branch}", steps, inside)
             for branch, steps in enumerate(dilations)
         )
 
@@ -127,14 +133,14 @@ class Level(nn.Module):
 class Head(nn.Module):
     """HiFi-GAN generator: (B, F, width) to (B, F * hop)."""
 
-    def __init__(self, config: Config, tensors: Tensors) -> None:
+    def __init__(self, config: Config, tensors: Tensors, folded: bool) -> None:
         super().__init__()
         self.pre = _conv(tensors, "head.conv_pre", samples=1)
         self.levels = nn.ModuleList()
-        samples = 1  # per mel frame
+        samples = 1 if folded else None  # per mel frame
         for level, rate in enumerate(config["upsample_rates"]):
             self.levels.append(Level(config, tensors, level, samples))
-            samples *= rate
+            samples = None if samples is None else samples * rate
         self.post = _conv(tensors, "head.conv_post", samples)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -151,6 +157,7 @@ class Vocoder(nn.Module):
     Args:
         config: the part's `config.json`.
         tensors: the part's weights under their published names, fp32.
+        folded: whether time is folded into channels: for processors (`folding.py`).
 
     Attributes:
         channels_independent: true, so channels of several songs may be decoded as one batch.
@@ -158,11 +165,11 @@ class Vocoder(nn.Module):
 
     channels_independent = True
 
-    def __init__(self, config: Config, tensors: Tensors) -> None:
+    def __init__(self, config: Config, tensors: Tensors, folded: bool = True) -> None:
         super().__init__()
         self.hop: int = config["hop_length"]
         self.backbone = Backbone(config, tensors)
-        self.head = Head(config, tensors)
+        self.head = Head(config, tensors, folded)
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, placement: Placement) -> Vocoder:
@@ -172,7 +179,8 @@ class Vocoder(nn.Module):
             CheckpointError: the weights file has changed since the checkpoint was opened.
         """
         names = [name for name in checkpoint.shapes(VOCODER) if not name.startswith("mel_transform.")]
-        vocoder = cls(checkpoint.config(VOCODER), checkpoint.load(VOCODER, names))
+        on_processor = placement.device.startswith("cpu")
+        vocoder = cls(checkpoint.config(VOCODER), checkpoint.load(VOCODER, names), folded=on_processor)
         return vocoder.eval().to(placement.device, getattr(torch, placement.dtype))
 
     def forward(self, log_mel: Tensor) -> Tensor:
@@ -192,37 +200,44 @@ class Vocoder(nn.Module):
         """
         if not log_mel.shape[-1]:
             return np.zeros((len(log_mel), 0), np.float32)
-        return self._decode_overlapped(log_mel, compatibility) if overlap else self._decode(log_mel)
+        device = self.backbone.norm.weight.device
+        with torch.inference_mode(), own_stream(device):
+            mel = on_device(torch.tensor(log_mel), device)
+            waveform = self._decode_overlapped(mel, compatibility) if overlap else self(mel)
+            samples: FloatArray = copied_out(waveform).numpy()
+        return samples
 
-    @torch.inference_mode()
-    def _decode(self, log_mel: FloatArray) -> FloatArray:
-        mel = torch.tensor(log_mel, device=self.backbone.norm.weight.device)
-        waveform: FloatArray = self(mel).cpu().numpy()
-        return waveform
-
-    def _decode_overlapped(self, log_mel: FloatArray, compatibility: Compatibility) -> FloatArray:
+    def _decode_overlapped(self, log_mel: Tensor, compatibility: Compatibility) -> Tensor:
         """Decode blocks that start every 508 frames; edges of 1024 samples are the neighbour's (spec 04, 5.1)."""
         channels, _, frames = log_mel.shape
         step = BLOCK_FRAMES - 2 * OVERLAP // self.hop
         if compatibility == "upstream":
             starts = range(0, frames, step)
-            log_mel = np.pad(log_mel, ((0, 0), (0, 0), (0, starts[-1] + BLOCK_FRAMES - frames)))
+            log_mel = F.pad(log_mel, (0, starts[-1] + BLOCK_FRAMES - frames))
         else:
             # A last block that is only overlap adds nothing: the block before it reaches the end.
             starts = range(0, max(frames - OVERLAP // self.hop, 1), step)
-        waveform = np.empty((channels, log_mel.shape[-1] * self.hop), np.float32)
-        rising = np.linspace(0, 1, BLEND, dtype=np.float32)
-        for start in starts:
-            block = self._decode(log_mel[..., start : start + BLOCK_FRAMES])
+        waveform = log_mel.new_empty(channels, log_mel.shape[-1] * self.hop)
+        rising = on_device(torch.from_numpy(np.linspace(0, 1, BLEND, dtype=np.float32)), log_mel.device)
+        for start, block in self._blocks(log_mel, starts):
             first = start * self.hop
             end = first + step * self.hop + OVERLAP if start != starts[-1] else waveform.shape[-1]
             begin = first + OVERLAP if start else 0
             if start:
                 seam = waveform[:, begin - BLEND : begin]
-                seam *= 1 - rising
-                seam += rising * block[:, OVERLAP - BLEND : OVERLAP]
+                seam.mul_(1 - rising).add_(rising * block[:, OVERLAP - BLEND : OVERLAP])
             waveform[:, begin:end] = block[:, begin - first : end - first]
-        return waveform[:, : frames * self.hop]
+        return waveform[:, : frames * self.hop].contiguous()
+
+    def _blocks(self, log_mel: Tensor, starts: range) -> Iterator[tuple[int, Tensor]]:
+        """Waveforms of the blocks of a log-mel (C, bands, F), in order; a GPU decodes several in one pass."""
+        most = 1 if log_mel.device.type == "cpu" else max(1, TOGETHER // len(log_mel))
+        for _, alike in groupby(starts, lambda start: min(BLOCK_FRAMES, log_mel.shape[-1] - start)):
+            equally_long = list(alike)
+            for first in range(0, len(equally_long), most):
+                chosen = equally_long[first : first + most]
+                blocks = self(torch.cat([log_mel[..., start : start + BLOCK_FRAMES] for start in chosen]))
+                yield from zip(chosen, blocks.split(len(log_mel)), strict=True)
 
 
 def load_vocoder(checkpoint: Checkpoint, placement: Placement) -> Vocoder | SpectralVocoder:
@@ -256,7 +271,12 @@ def _fused(tensors: Tensors, name: str) -> Tensor:
     return weight
 
 
-def _conv(tensors: Tensors, name: str, samples: int, dilation: int = 1) -> FoldedConv:
+def _fold(channels: int, samples: int | None) -> int:
+    """How many samples are folded into one, of `samples` that may be; None: none are folded."""
+    return 1 if samples is None else fold_for(channels, samples)
+
+
+def _conv(tensors: Tensors, name: str, samples: int | None, dilation: int = 1) -> FoldedConv:
     weight = _fused(tensors, name)
-    fold = fold_for(min(weight.shape[:2]), samples)
+    fold = _fold(min(weight.shape[:2]), samples)
     return FoldedConv(weight, tensors[f"{name}.bias"], dilation=dilation, fold=fold)
