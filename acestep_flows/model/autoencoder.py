@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -36,6 +36,8 @@ WINDOW, HOP = 512, 256
 """Latent frames per window of the overlapped decode, and between windows. The middle half of a window is used."""
 
 
+ON_PROCESSORS = ("cpu",)
+"""Kinds of device that decode one piece after the other."""
 TOGETHER = 4
 """Windows that a GPU decodes in one pass: about 3 GB with the published sizes."""
 
@@ -105,25 +107,31 @@ class Autoencoder:
     @torch.inference_mode()
     def decode_batch(self, songs: Sequence[FloatArray], *, overlap: bool = False) -> list[FloatArray]:
         """`decode` for several songs of equal length, which share every forward pass."""
-        device = torch.device(self._placement.device)
+        device, frames = torch.device(self._placement.device), songs[0].shape[-1]
+        whole = [(0, frames, 0, frames)] if frames else []
+        windows = list(decode_windows(frames)) if overlap else whole
+        shape = 2, MEL_BANDS, MEL_FRAMES_PER_LATENT * frames
+        mels: list[Any]
+        if device.type in ON_PROCESSORS:
+            mels = [np.empty(shape, np.float32) for _ in songs]
+            for window in windows:
+                parts = self._decode(torch.from_numpy(np.stack([song[..., window[0] : window[1]] for song in songs])))
+                for mel, part in zip(mels, parts.numpy(), strict=True):
+                    _keep(mel, part, window)
+            return mels
         with own_stream(device):
             latents = on_device(torch.from_numpy(np.stack(songs)), device)
-            frames = latents.shape[-1]
-            whole = [(0, frames, 0, frames)] if frames else []
-            windows = list(decode_windows(frames)) if overlap else whole
-            mels = torch.empty(len(songs), 2, MEL_BANDS, MEL_FRAMES_PER_LATENT * frames, device=device)
-            for group in _window_groups(len(songs), windows, device):
-                parts = self._decode(torch.stack([latents[song, ..., start:end] for song, (start, end, *_) in group]))
-                for part, (song, (start, _, keep_from, keep_to)) in zip(parts, group, strict=True):
-                    kept = slice(keep_from * MEL_FRAMES_PER_LATENT, keep_to * MEL_FRAMES_PER_LATENT)
-                    offset = start * MEL_FRAMES_PER_LATENT
-                    mels[song, ..., kept] = part[..., kept.start - offset : kept.stop - offset]
+            mels = list(torch.empty(len(songs), *shape, device=device))
+            for group in window_groups(len(songs), windows):
+                cuts = torch.stack([latents[song, ..., window[0] : window[1]] for song, window in group])
+                for part, (song, window) in zip(self._decode(cuts), group, strict=True):
+                    _keep(mels[song], part, window)
             return [copied_out(mel).numpy() for mel in mels]
 
     def _decode(self, latents: Tensor) -> Tensor:
+        """Log-mels of latents (B, 8, 16, T) on the same device."""
         assert self._decoder is not None, "loaded without the decoder"
-        z = latents / LATENT_SCALE + LATENT_SHIFT
-        scaled: Tensor = self._decoder(self._cast(z)).float()
+        scaled: Tensor = self._decoder(self._cast(latents / LATENT_SCALE + LATENT_SHIFT)).float()
         return (0.5 * scaled + 0.5) * (MEL_HIGH - MEL_LOW) + MEL_LOW
 
     def _cast(self, batch: Tensor) -> Tensor:
@@ -131,14 +139,21 @@ class Autoencoder:
         return batch.to(getattr(torch, self._placement.dtype)).contiguous(memory_format=torch.channels_last)
 
 
-def _window_groups(
-    songs: int, windows: Sequence[Window], device: torch.device
-) -> Iterator[Sequence[tuple[int, Window]]]:
-    """Windows of songs that are decoded in one pass: equally long, and on a GPU also several of one song."""
-    most = songs if device.type == "cpu" else TOGETHER
+def _keep(mel: Any, decoded: Any, window: Window) -> None:
+    """Put the used part of a decoded window into a log-mel; both are arrays, or both tensors."""
+    start, _, keep_from, keep_to = window
+    kept, offset = (
+        slice(keep_from * MEL_FRAMES_PER_LATENT, keep_to * MEL_FRAMES_PER_LATENT),
+        start * MEL_FRAMES_PER_LATENT,
+    )
+    mel[..., kept] = decoded[..., kept.start - offset : kept.stop - offset]
+
+
+def window_groups(songs: int, windows: Sequence[Window]) -> Iterator[Sequence[tuple[int, Window]]]:
+    """Windows of songs that a GPU decodes in one pass: equally long, and no more than fit into memory."""
     for _, alike in groupby(windows, lambda window: window[1] - window[0]):
         every = [(song, window) for window in alike for song in range(songs)]
-        yield from (every[first : first + most] for first in range(0, len(every), most))
+        yield from (every[first : first + TOGETHER] for first in range(0, len(every), TOGETHER))
 
 
 def decode_windows(frames: int) -> Iterator[Window]:

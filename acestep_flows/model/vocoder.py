@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import groupby
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,12 +25,15 @@ from acestep_flows.model.transfer import on_device
 from acestep_flows.values import Compatibility, FloatArray
 
 Tensors = Mapping[str, Tensor]
+Samples = TypeVar("Samples", FloatArray, Tensor)
 
 NORM_EPSILON = 1e-6
 BLOCK_FRAMES = 512
 """Mel frames per block of the overlapped decode."""
 OVERLAP = 1024
 """Samples at either edge of a block that are taken from its neighbour."""
+ON_PROCESSORS = ("cpu",)
+"""Kinds of device that decode one piece after the other."""
 TOGETHER = 32
 """Channels of blocks that a GPU decodes in one pass: about 1 GB with the published sizes."""
 BLEND = 128
@@ -161,9 +165,11 @@ class Vocoder(nn.Module):
 
     Attributes:
         channels_independent: true, so channels of several songs may be decoded as one batch.
+        device: where it decodes.
     """
 
     channels_independent = True
+    device = torch.device("cpu")
 
     def __init__(self, config: Config, tensors: Tensors, folded: bool = True) -> None:
         super().__init__()
@@ -181,6 +187,7 @@ class Vocoder(nn.Module):
         names = [name for name in checkpoint.shapes(VOCODER) if not name.startswith("mel_transform.")]
         on_processor = placement.device.startswith("cpu")
         vocoder = cls(checkpoint.config(VOCODER), checkpoint.load(VOCODER, names), folded=on_processor)
+        vocoder.device = torch.device(placement.device)
         return vocoder.eval().to(placement.device, getattr(torch, placement.dtype))
 
     def forward(self, log_mel: Tensor) -> Tensor:
@@ -200,38 +207,58 @@ class Vocoder(nn.Module):
         """
         if not log_mel.shape[-1]:
             return np.zeros((len(log_mel), 0), np.float32)
-        device = self.backbone.norm.weight.device
-        with torch.inference_mode(), own_stream(device):
-            mel = on_device(torch.tensor(log_mel), device)
+        if self.device.type in ON_PROCESSORS:
+            return self._decode_overlapped(log_mel, compatibility) if overlap else self._decode(log_mel)
+        with torch.inference_mode(), own_stream(self.device):
+            mel = on_device(torch.tensor(log_mel), self.device)
             waveform = self._decode_overlapped(mel, compatibility) if overlap else self(mel)
             samples: FloatArray = copied_out(waveform).numpy()
         return samples
 
-    def _decode_overlapped(self, log_mel: Tensor, compatibility: Compatibility) -> Tensor:
-        """Decode blocks that start every 508 frames; edges of 1024 samples are the neighbour's (spec 04, 5.1)."""
+    @torch.inference_mode()
+    def _decode(self, log_mel: FloatArray) -> FloatArray:
+        waveform: FloatArray = self(torch.tensor(log_mel)).numpy()
+        return waveform
+
+    def _decode_overlapped(self, log_mel: Samples, compatibility: Compatibility) -> Samples:
+        """Decode blocks that start every 508 frames; edges of 1024 samples are the neighbour's (spec 04, 5.1).
+
+        On processors in arrays, on other devices in tensors that stay there.
+        """
         channels, _, frames = log_mel.shape
         step = BLOCK_FRAMES - 2 * OVERLAP // self.hop
         if compatibility == "upstream":
             starts = range(0, frames, step)
-            log_mel = F.pad(log_mel, (0, starts[-1] + BLOCK_FRAMES - frames))
+            log_mel = _padded(log_mel, starts[-1] + BLOCK_FRAMES - frames)
         else:
             # A last block that is only overlap adds nothing: the block before it reaches the end.
             starts = range(0, max(frames - OVERLAP // self.hop, 1), step)
-        waveform = log_mel.new_empty(channels, log_mel.shape[-1] * self.hop)
-        rising = on_device(torch.from_numpy(np.linspace(0, 1, BLEND, dtype=np.float32)), log_mel.device)
+        shape, ramp = (channels, log_mel.shape[-1] * self.hop), np.linspace(0, 1, BLEND, dtype=np.float32)
+        waveform: Any
+        rising: Any
+        if isinstance(log_mel, Tensor):
+            waveform, rising = log_mel.new_empty(shape), on_device(torch.from_numpy(ramp), log_mel.device)
+        else:
+            waveform, rising = np.empty(shape, np.float32), ramp
         for start, block in self._blocks(log_mel, starts):
             first = start * self.hop
             end = first + step * self.hop + OVERLAP if start != starts[-1] else waveform.shape[-1]
             begin = first + OVERLAP if start else 0
             if start:
                 seam = waveform[:, begin - BLEND : begin]
-                seam.mul_(1 - rising).add_(rising * block[:, OVERLAP - BLEND : OVERLAP])
+                seam *= 1 - rising
+                seam += rising * block[:, OVERLAP - BLEND : OVERLAP]
             waveform[:, begin:end] = block[:, begin - first : end - first]
-        return waveform[:, : frames * self.hop].contiguous()
+        whole: Samples = waveform[:, : frames * self.hop]
+        return whole
 
-    def _blocks(self, log_mel: Tensor, starts: range) -> Iterator[tuple[int, Tensor]]:
-        """Waveforms of the blocks of a log-mel (C, bands, F), in order; a GPU decodes several in one pass."""
-        most = 1 if log_mel.device.type == "cpu" else max(1, TOGETHER // len(log_mel))
+    def _blocks(self, log_mel: Samples, starts: range) -> Iterator[tuple[int, Any]]:
+        """Waveforms of the blocks of a log-mel (C, bands, F), in order; other devices than a CPU decode several at once."""
+        if not isinstance(log_mel, Tensor):
+            for start in starts:
+                yield start, self._decode(log_mel[..., start : start + BLOCK_FRAMES])
+            return
+        most = max(1, TOGETHER // len(log_mel))
         for _, alike in groupby(starts, lambda start: min(BLOCK_FRAMES, log_mel.shape[-1] - start)):
             equally_long = list(alike)
             for first in range(0, len(equally_long), most):
@@ -244,6 +271,13 @@ def load_vocoder(checkpoint: Checkpoint, placement: Placement) -> Vocoder | Spec
     """Read the vocoder whose class the checkpoint's config names."""
     spectral = class_name(checkpoint.config(VOCODER)) == "SpectralVocoder"
     return load_spectral_vocoder(checkpoint, placement) if spectral else Vocoder.load(checkpoint, placement)
+
+
+def _padded(log_mel: Samples, frames: int) -> Samples:
+    """`frames` of zeros behind a log-mel (C, bands, F)."""
+    if isinstance(log_mel, Tensor):
+        return F.pad(log_mel, (0, frames))
+    return np.pad(log_mel, ((0, 0), (0, 0), (0, frames)))
 
 
 def _parameter(tensor: Tensor) -> nn.Parameter:

@@ -101,3 +101,22 @@ def test_a_half_that_was_not_loaded_cannot_be_used() -> None:
     assert decoder.decode(latents(2)).shape == (2, 128, 16)
     with pytest.raises(AssertionError, match="without the encoder"):
         decoder.encode(audio(4096))
+
+
+def test_several_windows_of_several_songs_at_once_are_as_one_by_one(
+    autoencoder: Autoencoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The way of other devices, tried on a CPU."""
+    monkeypatch.setattr(module, "WINDOW", 64)
+    monkeypatch.setattr(module, "HOP", 32)
+    songs = [latents(200), latents(200)[:, ::-1].copy(), 0.5 * latents(200)]
+    apart = [autoencoder.decode(song, overlap=True) for song in songs]
+    elsewhere = Autoencoder.load(small_checkpoint(), Placement(), halves=("decoder",))
+    passes: list[int] = []
+    decode = elsewhere._decode
+    monkeypatch.setattr(elsewhere, "_decode", lambda cuts: passes.append(len(cuts)) or decode(cuts))
+    monkeypatch.setattr(module, "ON_PROCESSORS", ())
+    for want, got in zip(apart, elsewhere.decode_batch(songs, overlap=True), strict=True):
+        np.testing.assert_allclose(got, want, atol=1e-5)
+    assert sum(passes) == 3 * len(list(decode_windows(200)))
+    assert max(passes) == module.TOGETHER

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from acestep_flows.model import vocoder as module
 from acestep_flows.model.layout import VOCODER
 from acestep_flows.model.placement import Placement
 from acestep_flows.model.vocoder import BLOCK_FRAMES, Vocoder
@@ -117,3 +118,19 @@ def test_memory_of_an_overlapped_decode_does_not_grow_with_the_song(vocoder: Voc
 
     assert peak(2100, overlap=True) <= 1.001 * peak(1100, overlap=True)
     assert peak(1100, overlap=False) > 1.9 * peak(1100, overlap=True)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_blocks_at_once_and_unfolded_are_as_one_by_one(
+    vocoder: Vocoder, monkeypatch: pytest.MonkeyPatch, mode: Compatibility
+) -> None:
+    """The way of other devices, tried on a CPU."""
+    checkpoint = small_checkpoint()
+    unfolded = Vocoder(checkpoint.config(VOCODER), checkpoint.load(VOCODER), folded=False).eval()
+    monkeypatch.setattr(module, "ON_PROCESSORS", ())
+    monkeypatch.setattr(module, "TOGETHER", 6)
+    song, other = log_mel(2300), log_mel(2300, seed=1)
+    at_once = unfolded.decode(np.concatenate([song, other]), overlap=True, compatibility=mode)
+    monkeypatch.undo()
+    apart = [vocoder.decode(mel, overlap=True, compatibility=mode) for mel in (song, other)]
+    np.testing.assert_allclose(at_once, np.concatenate(apart), atol=1e-5)
