@@ -142,11 +142,8 @@ class Autoencoder:
 def _keep(mel: Any, decoded: Any, window: Window) -> None:
     """Put the used part of a decoded window into a log-mel; both are arrays, or both tensors."""
     start, _, keep_from, keep_to = window
-    kept, offset = (
-        slice(keep_from * MEL_FRAMES_PER_LATENT, keep_to * MEL_FRAMES_PER_LATENT),
-        start * MEL_FRAMES_PER_LATENT,
-    )
-    mel[..., kept] = decoded[..., kept.start - offset : kept.stop - offset]
+    offset, first, last = (frame * MEL_FRAMES_PER_LATENT for frame in (start, keep_from, keep_to))
+    mel[..., first:last] = decoded[..., first - offset : last - offset]
 
 
 def window_groups(songs: int, windows: Sequence[Window]) -> Iterator[Sequence[tuple[int, Window]]]:

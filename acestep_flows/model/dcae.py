@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from acestep_flows.model.layout import Config
+from acestep_flows.model.product_precision import fast_products
 
 EPS = 1e-5
 SMALLEST_SUM = 1e-15
@@ -127,7 +128,8 @@ class PixelAttention(nn.Module):
     def _linear(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Through a matrix of head width: for many pixels. The last row of the values sums the weights."""
         summed = F.pad(value, (0, 0, 0, 1), value=1).float()
-        mixed = (summed @ key.float().transpose(-1, -2)) @ query.float()
+        with fast_products(query.device, value.dtype):
+            mixed = (summed @ key.float().transpose(-1, -2)) @ query.float()
         return mixed[:, :, :-1] / (mixed[:, :, -1:] + SMALLEST_SUM)
 
     def _quadratic(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:

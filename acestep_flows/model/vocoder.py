@@ -253,7 +253,7 @@ class Vocoder(nn.Module):
         return whole
 
     def _blocks(self, log_mel: Samples, starts: range) -> Iterator[tuple[int, Any]]:
-        """Waveforms of the blocks of a log-mel (C, bands, F), in order; other devices than a CPU decode several at once."""
+        """Waveforms of the blocks of a log-mel (C, bands, F), in order. Of tensors several are decoded at once."""
         if not isinstance(log_mel, Tensor):
             for start in starts:
                 yield start, self._decode(log_mel[..., start : start + BLOCK_FRAMES])
