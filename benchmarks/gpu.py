@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from acestep_flows.model.encoded_conditions import EncodedConditions
+from acestep_flows.model.float8 import has_float8, use_float8
 from acestep_flows.model.placement import Dtype, Placement
 from acestep_flows.sampling.active_song import ActiveSong
 from acestep_flows.sampling.denoiser import TransformerDenoiser
@@ -259,13 +260,18 @@ def loads(device: Device, networks: Networks, plan: Plan) -> list[dict[str, Any]
 def errors(name: str) -> dict[str, float]:
     """Errors of a velocity against fp32 on a processor, as a share of its size, on small random networks."""
     exact = _velocity(Placement("cpu", "float32"))
-    dtypes: tuple[Dtype, ...] = ("float32", "bfloat16")
-    return {dtype: float((_velocity(Placement(name, dtype)) - exact).norm() / exact.norm()) for dtype in dtypes}
+    kinds: dict[str, tuple[Dtype, bool]] = {"float32": ("float32", False), "bfloat16": ("bfloat16", False)}
+    if name == "cpu" or has_float8(torch.device(name)):
+        kinds["fp8"] = "bfloat16", True
+    velocities = {kind: _velocity(Placement(name, dtype), fp8) for kind, (dtype, fp8) in kinds.items()}
+    return {kind: float((velocity - exact).norm() / exact.norm()) for kind, velocity in velocities.items()}
 
 
 @torch.inference_mode()
-def _velocity(placement: Placement) -> Tensor:
+def _velocity(placement: Placement, fp8: bool = False) -> Tensor:
     networks = Networks.load(TINY, placement, drawn_on="cpu")
+    if fp8:
+        use_float8(networks.transformer)
     generator = torch.Generator().manual_seed(1)
     latents, config = torch.randn(2, 8, 16, 300, generator=generator), networks.transformer.config
     shape = (config.num_layers, 2, config.num_attention_heads, 40, config.attention_head_dim)

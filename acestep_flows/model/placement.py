@@ -17,7 +17,7 @@ Dtype = Literal["float32", "bfloat16"]
 
 @dataclass(frozen=True)
 class Placement:
-    """A torch device, a compute dtype, and whether to run `torch.compile` over the denoiser.
+    """A torch device, a compute dtype, whether to run `torch.compile` over the denoiser, and whether it multiplies fp8.
 
     The dtype is part of every cache key (`numerics`). Latents and sampling are fp32 for every dtype.
     """
@@ -25,12 +25,13 @@ class Placement:
     device: str = "cpu"
     dtype: Dtype = "float32"
     compile: bool = False
+    fp8: bool = False
 
     @property
     def numerics(self) -> str:
         """Name of the numerics policy, part of cache keys: results are comparable only under the same policy."""
         kind = self.device.split(":")[0]
-        return f"{kind}-{self.dtype}{'-compiled' if self.compile else ''}"
+        return f"{kind}-{self.dtype}{'-compiled' if self.compile else ''}{'-fp8' if self.fp8 else ''}"
 
 
 @lru_cache(maxsize=8)

@@ -29,6 +29,7 @@ from acestep_flows.model.config import TransformerConfig
 from acestep_flows.model.control import blend
 from acestep_flows.model.encoded_conditions import EncodedConditions
 from acestep_flows.model.feed_forward import FeedForward
+from acestep_flows.model.float8 import check_float8, use_float8
 from acestep_flows.model.frame_mixing import frame_mixing
 from acestep_flows.model.padding import Padding
 from acestep_flows.model.patch import FinalLayer, PatchEmbedding, norm_and_move
@@ -112,8 +113,16 @@ class Transformer(PublishedPart):
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, placement: Placement) -> Self:
-        """As `PublishedPart.load`. Where the placement asks for it, compiles the blocks, which all share one graph."""
+        """As `PublishedPart.load`. Where the placement asks for it, rounds products to fp8 and compiles the blocks.
+
+        Raises:
+            InputError: the device has no fp8 products.
+        """
+        if placement.fp8:
+            check_float8(torch.device(placement.device))
         transformer = super().load(checkpoint, placement)
+        if placement.fp8:
+            use_float8(transformer)
         if placement.compile:
             keep_compiled_code(checkpoint.cache)
             for block in transformer.blocks:

@@ -40,6 +40,7 @@ def test_everything_is_measured_in_small(tmp_path: Path) -> None:
     assert all(row["milliseconds"] > 0 and row["share_of_matmul"] > 0 for row in results["passes"])
     assert len(set(results["kernels_of_a_pass"].values())) == 1
     assert results["errors_against_float32"]["float32"] < 1e-5 < results["errors_against_float32"]["bfloat16"] < 0.05
+    assert 0.01 < results["errors_against_float32"]["fp8"] < 0.2
     assert all(song["real_time_factor"] > 0 for song in results["songs"])
     assert [load["songs"] for load in results["loads"]] == [1, 3]
     assert results["published_factors"]["A100"] == [27.27, 12.27]

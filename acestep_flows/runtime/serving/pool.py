@@ -92,6 +92,9 @@ class Process(PoolSection):
     device: Literal["cpu", "cuda", "mps"] = Field("cpu", description="Where its networks compute.")
     dtype: Dtype = Field("float32", description="Precision of its networks; part of every cache key.")
     compile: bool = Field(False, description="Whether to torch.compile the denoiser; part of every cache key.")
+    fp8: bool = Field(
+        False, description="Whether the denoiser multiplies in fp8, on GPUs that can; coarser; part of every cache key."
+    )
     threads: int | None = Field(
         None, ge=1, le=1024, description="Threads of one operation of torch or numpy; absent: `cpus`."
     )
@@ -123,7 +126,7 @@ class Process(PoolSection):
     @property
     def placement(self) -> Placement:
         """Where its networks are placed; which of several GPUs is for Ray to say."""
-        return Placement(self.device, self.dtype, self.compile)
+        return Placement(self.device, self.dtype, self.compile, self.fp8)
 
     @property
     def torch_threads(self) -> int:
