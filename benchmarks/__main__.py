@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 SHARED = {
-    "__init__", "__main__", "fault_bulk", "fault_served", "fault_services", "gpu_networks", "machine", "plain",
-    "store_filling", "weights",
+    "__init__", "__main__", "fault_bulk", "fault_served", "fault_services", "gpu_device", "gpu_networks", "gpu_passes",
+    "machine", "plain", "store_filling", "weights",
 }  # fmt: skip
 LONG = {"faults", "gpu", "soak", "store"}
 SCRIPTS = sorted(file.stem for file in Path(__file__).parent.glob("*.py") if file.stem not in SHARED)

@@ -15,16 +15,21 @@ def mark(device: torch.device) -> Any:
     """A mark behind all that `device` was asked for so far; None where a device is never behind."""
     if device.type != "cuda":
         return None
-    event = torch.cuda.Event()
+    event = torch.cuda.Event(blocking=True)
     event.record(torch.cuda.current_stream(device))
     return event
 
 
 def own_stream(device: torch.device) -> AbstractContextManager[Any]:
-    """A context in which this thread's work on a GPU goes beside that of other threads, and not behind it."""
+    """A context in which this thread's work on a GPU goes beside that of other threads.
+
+    It begins behind what the GPU was asked for until now, as that may be the weights.
+    """
     if device.type != "cuda":
         return nullcontext()
-    return torch.cuda.stream(_stream(device, threading.get_ident()))
+    stream = _stream(device, threading.get_ident())
+    stream.wait_stream(torch.cuda.default_stream(device))
+    return torch.cuda.stream(stream)
 
 
 def copied_out(tensor: Tensor, behind: Any = None) -> Tensor:
@@ -42,7 +47,7 @@ def copied_out(tensor: Tensor, behind: Any = None) -> Tensor:
     with torch.cuda.stream(stream):
         copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
         copy.copy_(tensor, non_blocking=True)
-        done = torch.cuda.Event()
+        done = torch.cuda.Event(blocking=True)
         done.record(stream)
     done.synchronize()
     return copy

@@ -52,6 +52,8 @@ class CudaGraphs:
             for _ in range(WARM_UPS):
                 work()
         torch.cuda.current_stream(self._device).wait_stream(stream)
+        torch.cuda.synchronize(self._device)
+        torch.cuda.empty_cache()  # so that the difference is what the recording takes
         graph, before = torch.cuda.CUDAGraph(), torch.cuda.memory_reserved(self._device)
         # Other threads decode meanwhile: what they ask for must not break the recording.
         with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):

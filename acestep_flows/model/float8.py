@@ -6,15 +6,13 @@ same way whoever shares its pass. Sums are fp32, and norms, attention and modula
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from acestep_flows.errors import InputError
-
-if TYPE_CHECKING:
-    from acestep_flows.model.transformer import Transformer
 
 FP8 = torch.float8_e4m3fn
 LARGEST = torch.finfo(FP8).max
@@ -71,11 +69,12 @@ def rounded(rows: Tensor) -> tuple[Tensor, Tensor]:
     return (rows / scale).clamp(-LARGEST, LARGEST).to(FP8), scale
 
 
-def use_float8(transformer: Transformer) -> None:
-    """Replace the large products of every block by those in fp8. Keys and values of conditions are made once a song
-    and stay as they are.
+def use_float8(blocks: Iterable[Any]) -> None:
+    """Replace the large products of a transformer's blocks by those in fp8.
+
+    Keys and values of conditions are made once a song and stay as they are.
     """
-    for block in transformer.blocks:
+    for block in blocks:
         for attention, names in ((block.attn, ATTENTION), (block.cross_attn, ATTENTION[:1])):
             for name in names:
                 setattr(attention, name, _replaced(getattr(attention, name)))

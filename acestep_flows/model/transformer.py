@@ -122,7 +122,7 @@ class Transformer(PublishedPart):
             check_float8(torch.device(placement.device))
         transformer = super().load(checkpoint, placement)
         if placement.fp8:
-            use_float8(transformer)
+            use_float8(transformer.blocks)
         if placement.compile:
             keep_compiled_code(checkpoint.cache)
             for block in transformer.blocks:

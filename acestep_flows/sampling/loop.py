@@ -21,7 +21,9 @@ from acestep_flows.sampling.trajectory import State, Trajectory
 P = ParamSpec("P")
 
 TOKENS, SONGS = 8192, 8
-"""How much `denoise_all` takes on at once."""
+"""How much `denoise_all` takes on at once on a processor."""
+DEVICE_TOKENS, DEVICE_SONGS = 16_384, 64
+"""The same on another device, as in the pools for GPUs."""
 
 
 def denoise(

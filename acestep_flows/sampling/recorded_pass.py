@@ -26,6 +26,12 @@ TIMESTEP, LENGTH, TEMPERATURE, STRENGTH = range(4)
 """Rows of the numbers of a pass."""
 
 
+def least_bytes(transformer: Transformer, shape: PassShape) -> int:
+    """Bytes of the conditions that a recorded pass of `shape` holds: most of its inputs."""
+    config = transformer.config
+    return shape.rows * shape.tokens * config.num_layers * 2 * config.width * transformer.dtype.itemsize
+
+
 class RecordedPass:
     """A pass of `transformer` of one shape.
 

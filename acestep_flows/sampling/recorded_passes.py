@@ -20,7 +20,7 @@ from acestep_flows.model.cuda_graph import CudaGraphs, Recorder
 from acestep_flows.model.transformer import Transformer
 from acestep_flows.sampling.denoiser import DenoiserRow, predict_stacked
 from acestep_flows.sampling.pass_shapes import PassShape
-from acestep_flows.sampling.recorded_pass import RecordedPass
+from acestep_flows.sampling.recorded_pass import RecordedPass, least_bytes
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +95,9 @@ class RecordedPasses:
 
     def _record(self, key: Key, transformer: Transformer, device: torch.device) -> RecordedPass | None:
         """A new recording, if it fits beside as few others as need be; else the shape is never tried again."""
+        if least_bytes(transformer, key[1]) > self._budget:
+            self._give_up(key)
+            return None
         try:
             if device not in self._recorders:
                 self._recorders[device] = self._make_recorder(device)

@@ -37,7 +37,9 @@ Ask = Callable[[Any, Sequence[Any]], Sequence[Tensor]]
 """One forward pass: a network and rows in, the velocity of every row out."""
 
 PADDING = 64
-"""Frames of padding that cost less than a forward pass of their own, on two cores; a GPU bears many more."""
+"""Frames of padding that cost less than a forward pass of their own, on two cores."""
+PADDING_ON_DEVICES = 512
+"""The same elsewhere; not measured yet."""
 UNEVEN = 1.3
 """How unequal the shares of lanes may be. Beyond, passes one after the other with all cores are faster."""
 SINGLE = Lanes(1)
@@ -69,7 +71,7 @@ class RowBatcher:
     def on(cls, device: str) -> RowBatcher:
         """For the calling thread, on `device`: on a processor as many lanes as its operations have threads."""
         if device != "cpu":
-            return cls(recorded=_recorded_in_this_thread() if device.startswith("cuda") else None)
+            return cls(PADDING_ON_DEVICES, recorded=_recorded_in_this_thread() if device.startswith("cuda") else None)
         return cls(lanes=shared_lanes(torch.get_num_threads()))
 
     def step(self, songs: Sequence[ActiveSong]) -> list[ActiveSong | Exception]:

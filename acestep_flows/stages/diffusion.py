@@ -142,7 +142,7 @@ class DiffusionStage(Stage):
     def run(self, batch: Sequence[Any], params: Sequence[Any], watch: Watch = IGNORE_PROGRESS) -> list[Any]:
         """All songs together, as far as they share forward passes; each comes out as it would alone."""
         from acestep_flows.sampling.active_song import ActiveSong
-        from acestep_flows.sampling.loop import denoise_all
+        from acestep_flows.sampling.loop import DEVICE_SONGS, DEVICE_TOKENS, SONGS, TOKENS, denoise_all
         from acestep_flows.sampling.row_batching import RowBatcher
 
         def begin(index: int) -> ActiveSong:
@@ -162,7 +162,9 @@ class DiffusionStage(Stage):
             return self.finish(batch[index], params[index], song.trajectory, song.state)
 
         begins = [partial(begin, index) for index in range(len(batch))]
-        ended = denoise_all(begins, on_step, RowBatcher.on(self.placement.device))
+        device = self.placement.device
+        tokens, songs = (TOKENS, SONGS) if device.startswith("cpu") else (DEVICE_TOKENS, DEVICE_SONGS)
+        ended = denoise_all(begins, on_step, RowBatcher.on(device), tokens=tokens, songs=songs)
         outs = {index: run_item(self.name, end, index, song) for index, song in ended}
         return [outs[index] for index in range(len(batch))]
 

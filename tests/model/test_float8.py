@@ -39,7 +39,7 @@ def test_extreme_rows_stay_finite(value: float) -> None:
 @torch.inference_mode()
 def test_the_network_in_fp8_stays_near_itself() -> None:
     plain, coarse = (Transformer.load(small_checkpoint(), Placement(dtype="bfloat16")) for _ in range(2))
-    use_float8(coarse)
+    use_float8(coarse.blocks)
     assert sum(isinstance(module, Float8Linear) for module in coarse.modules()) == 8 * len(coarse.blocks)
     draw = torch.Generator().manual_seed(1)
     latents = torch.randn(2, 8, 16, 20, generator=draw)
@@ -51,7 +51,7 @@ def test_the_network_in_fp8_stays_near_itself() -> None:
 
 def test_adapters_apply_to_layers_in_fp8() -> None:
     coarse = Transformer.load(small_checkpoint(), Placement(dtype="bfloat16"))
-    use_float8(coarse)
+    use_float8(coarse.blocks)
     width = coarse.config.width
     adapter = Adapter({"transformer_blocks.1.attn.to_q": LowRank(torch.ones(2, width), torch.ones(width, 2))})
     layer = adapter.apply(coarse).blocks[1].attn.to_q

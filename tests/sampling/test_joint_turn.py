@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -18,10 +19,11 @@ from acestep_flows.model.all_rows import AllRows
 from acestep_flows.model.encoded_conditions import EncodedConditions
 from acestep_flows.model.frame_mixing import FORMS
 from acestep_flows.model.transformer import Transformer
+from acestep_flows.runtime.engine import StepEngine
 from acestep_flows.sampling import active_song
 from acestep_flows.sampling.active_song import ActiveSong
 from acestep_flows.sampling.denoiser import TransformerDenoiser, predict_velocities
-from acestep_flows.sampling.loop import denoise_all
+from acestep_flows.sampling.loop import denoise, denoise_all
 from acestep_flows.sampling.row_batching import RowBatcher
 from acestep_flows.sampling.trajectory import State
 from tests.sampling.small_songs import BRANCHES, ORDERS, TOLERANCE, Order, alone, assert_same, underway
@@ -132,6 +134,41 @@ def test_long_songs_are_extended_in_two_passes(jointly: None, monkeypatch: pytes
         want = alone(order.song())
     assert_same(state, want)
     assert_same_memory(state, want)
+
+
+def test_the_engine_shows_and_saves_songs_that_stay_on_the_device(
+    jointly: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = Order("edit", 9, options={"steps": 8, "solver": "pingpong", "guidance_scale": 7.0})
+    previews: dict[int, Tensor] = {}
+    saved: list[bytes] = []
+
+    async def run() -> State:
+        async with StepEngine() as engine:
+            other = asyncio.create_task(engine.run(Order(frames=14, options={"steps": 30}).song()))
+            last = await engine.run(
+                order.song(),
+                preview_every=2,
+                on_preview=lambda step, preview: previews.update({step: preview}),
+                save_every=3,
+                on_save=lambda state: saved.append(state.save()),
+            )
+            await other
+            return last
+
+    last = asyncio.run(run())
+    assert type(last) is State
+    monkeypatch.undo()
+    want: dict[int, Tensor] = {}
+    song = order.song()
+    alone_last = denoise(song.trajectory, song.denoise, lambda s: want.update({s.step: song.trajectory.estimate(s)}))
+    assert_same(last, alone_last)
+    assert list(previews) == list(range(2, last.step, 2))
+    for step, preview in previews.items():
+        torch.testing.assert_close(preview, want[step], atol=TOLERANCE, rtol=0)
+    assert [State.load(content).step for content in saved] == list(range(3, last.step, 3))
+    for content in saved:
+        assert_same(denoise(song.trajectory, song.denoise, state=State.load(content)), alone_last)
 
 
 class Broken(Exception):

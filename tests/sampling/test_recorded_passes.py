@@ -145,6 +145,28 @@ def test_a_recording_too_large_for_its_memory_is_not_kept() -> None:
     latents, rows = rows_of((9,))
     recorded(networks()[0], latents, rows)
     assert (recorded.stats.failed, recorded.stats.shapes, recorded.stats.eager) == (1, 0, 1)
+    roomy = RecordedPasses(500_000, lambda device: Rerun(1_000_000))  # enough for its inputs alone
+    roomy(networks()[0], latents, rows)
+    assert (roomy.stats.failed, roomy.stats.shapes, roomy.stats.eager) == (1, 0, 1)
+
+
+@torch.inference_mode()
+def test_memory_that_runs_out_is_taken_from_other_recordings() -> None:
+    @dataclass
+    class Full(Rerun):
+        """Has memory for two recordings."""
+
+        def record(self, work: Callable[[], Tensor]) -> Recording:
+            if recorded.stats.shapes == 2:
+                raise torch.OutOfMemoryError("full")
+            return super().record(work)
+
+    recorder = Full()
+    recorded = RecordedPasses(1 << 30, lambda device: recorder)
+    for count in (1, 2, 4):
+        recorded(networks()[0], *rows_of((5,) * count))
+    stats = recorded.stats
+    assert (stats.recorded, stats.dropped, stats.shapes, stats.failed, stats.eager) == (3, 1, 2, 0, 0)
 
 
 @torch.inference_mode()

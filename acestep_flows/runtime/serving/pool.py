@@ -7,8 +7,8 @@
       ...
 
 It says where and how many, never what is computed: graphs name no device, and a pool file names no sampling
-parameter. Only `dtype` and `compile` touch the numbers, and they are part of every cache key. Reading one needs neither
-torch nor Ray.
+parameter. Only `dtype`, `compile` and `fp8` touch the numbers, and they are part of every cache key. Reading one needs
+neither torch nor Ray.
 """
 
 from __future__ import annotations
@@ -92,9 +92,7 @@ class Process(PoolSection):
     device: Literal["cpu", "cuda", "mps"] = Field("cpu", description="Where its networks compute.")
     dtype: Dtype = Field("float32", description="Precision of its networks; part of every cache key.")
     compile: bool = Field(False, description="Whether to torch.compile the denoiser; part of every cache key.")
-    fp8: bool = Field(
-        False, description="Whether the denoiser multiplies in fp8, on GPUs that can; coarser; part of every cache key."
-    )
+    fp8: bool = Field(False, description="Whether the denoiser multiplies in fp8, on GPUs that can; as `compile`.")
     threads: int | None = Field(
         None, ge=1, le=1024, description="Threads of one operation of torch or numpy; absent: `cpus`."
     )
@@ -174,13 +172,9 @@ class EngineSection(PoolSection):
         description="Frames from which on a song shares no forward pass, and so comes out bit for bit as it would "
         "alone; 0: no song shares; absent: 215 (20 s) on a CPU, where long songs gain little; on a GPU all share.",
     )
-    recordings_gb: float = Field(
-        4.0,
-        ge=0,
-        le=1000,
-        description="Memory of a GPU for recorded forward passes (CUDA graphs), one for each shape: rows rounded up to "
-        "1, 2, 4, 8, 16, 32 or 64, frames to a multiple of 64 up to 2,624; the least recently used go. 0: none.",
-    )
+    recordings_gb: float = Field(4.0, ge=0, le=1000, description="Memory of a GPU for recorded passes (CUDA graphs) by "
+        "shape: rows of 1, 2, 4, 8, 16, 32 or 64, frames in steps of 64 up to 2,624; the least used go. 0: none.",
+    )  # fmt: skip
     save_every: int = Field(
         10, ge=0, le=1000, description="Steps between saved states: what a killed process costs at most. 0: none."
     )
