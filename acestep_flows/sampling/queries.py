@@ -16,7 +16,7 @@ class Query:
     """One question to the network.
 
     Attributes:
-        latents: (8, 16, T), float32 on the CPU; T may differ from call to call.
+        latents: (8, 16, T), float32; T may differ from call to call.
         timestep: 0 .. 1000.
         branch: the conditions that the velocity is predicted under.
         erg_temperature: factor on the attention queries of the late blocks (ERG); 1 means none.

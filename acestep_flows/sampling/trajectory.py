@@ -4,6 +4,9 @@ A trajectory has three moves. `queries` gives the next questions to the network,
 on, `estimate` gives the finished song as it looks now. All three are pure: the same plan, state and answers give the
 same bytes, so states can be saved, resumed elsewhere, and advanced together with those of other songs. A trajectory
 does not know how its queries are batched; the network does not know which task they serve.
+
+For devices where songs make their steps as one batch, `joint_step` says the same as numbers, and `registers` and
+`state_of` put a state's tensors into such a batch and take them out.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ DIGEST = "sha256"
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """The state of a song between two steps, on the CPU.
+    """The state of a song between two steps. Saved ones are on the CPU.
 
     Attributes:
         step: micro-steps done.
