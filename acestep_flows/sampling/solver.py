@@ -20,6 +20,8 @@ from acestep_flows.sampling.schedule import Schedule
 from acestep_flows.values import Compatibility
 
 Memory = Mapping[str, Tensor]
+Sums = tuple[Mapping[Register, Sum], Mapping[str, Register]]
+"""What registers become, and where the tensors of the memory are afterwards."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,12 @@ class Solver(ABC):
         """The memory before the first step."""
         return {}
 
-    def sums(self, k: int) -> tuple[Mapping[Register, Sum], Mapping[str, Register]]:
-        """What `step` does, as weighted sums of registers, and where the memory after it is (see `joint_step.py`)."""
-        raise NotImplementedError
+    def sums(self, k: int) -> Sums | None:
+        """What `step` does, as weighted sums of registers (see `joint_step.py`).
+
+        None where it cannot be said so: songs on a device then make their steps one by one.
+        """
+        return None
 
     @property
     def granularity(self) -> float:
@@ -87,7 +92,7 @@ class Euler(Solver):
         width = self.schedule.sigmas[k + 1] - self.schedule.sigmas[k]
         return latents + self.shift(width * velocity), {}
 
-    def sums(self, k: int) -> tuple[Mapping[Register, Sum], Mapping[str, Register]]:
+    def sums(self, k: int) -> Sums:
         width = self.schedule.sigmas[k + 1] - self.schedule.sigmas[k]
         return {Register.LATENTS: {Register.LATENTS: 1.0, Register.SHIFTED: width}}, {}
 
@@ -120,7 +125,7 @@ class Heun(Solver):
         slope = 0.5 * (memory["heun_slope"] + velocity)
         return memory["heun_origin"] + self.shift(slope * width), {}
 
-    def sums(self, k: int) -> tuple[Mapping[Register, Sum], Mapping[str, Register]]:
+    def sums(self, k: int) -> Sums:
         """FIRST is the origin, SECOND the slope there, THIRD the same shifted."""
         j = self.transition(k)
         width = self.schedule.sigmas[j + 1] - self.schedule.sigmas[j]
@@ -156,7 +161,7 @@ class Pingpong(Solver):
         noise, position = self.draws.draw(memory["draws"], latents.shape)
         return (1 - sigma_next) * song + sigma_next * noise.to(latents.device), {"draws": position}
 
-    def sums(self, k: int) -> tuple[Mapping[Register, Sum], Mapping[str, Register]]:
+    def sums(self, k: int) -> Sums:
         sigma, sigma_next = self.schedule.sigmas[k : k + 2]
         kept = 1 - sigma_next
         latents = {Register.LATENTS: kept, Register.VELOCITY: -kept * sigma, Register.NOISE: sigma_next}

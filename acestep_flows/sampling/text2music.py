@@ -56,9 +56,12 @@ class Denoising(Trajectory):
         return State(k + 1, latents, state.latents - sigma * velocity, {**guided, **solved})
 
     def joint_step(self, step: int, names: Collection[str]) -> JointStep | None:
+        solved = self.solver.sums(step)
+        if solved is None:
+            return None
+        sums, memory = solved
         guided = self._guided_step(step)
         guide = self.guidance.guide(guided, names)
-        sums, memory = self.solver.sums(step)
         level = self.solver.level(step)
         sums = {
             Register.PREVIEW: {Register.LATENTS: 1.0, Register.VELOCITY: -self.solver.schedule.sigmas[level]},

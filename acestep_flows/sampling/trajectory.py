@@ -138,7 +138,7 @@ class Trajectory(ABC):
         return None
 
     def registers(self, state: State) -> Mapping[Register, Tensor]:
-        """What registers hold at `state`, each (8, 16, T) or (1, 1, 1)."""
+        """What registers hold at `state`, each (8, 16, T); those that are left out are zero."""
         raise NotImplementedError
 
     def state_of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,8 @@ from acestep_flows.sampling.active_song import ActiveSong
 from acestep_flows.sampling.denoiser import TransformerDenoiser, predict_velocities
 from acestep_flows.sampling.loop import denoise, denoise_all
 from acestep_flows.sampling.row_batching import RowBatcher
+from acestep_flows.sampling.solver import Memory, Solver
+from acestep_flows.sampling.text2music import Denoising
 from acestep_flows.sampling.trajectory import State
 from tests.sampling.small_songs import BRANCHES, ORDERS, TOLERANCE, Order, alone, assert_same, underway
 from tests.sampling.test_denoiser import CONFIG
@@ -169,6 +172,29 @@ def test_the_engine_shows_and_saves_songs_that_stay_on_the_device(
     assert [State.load(content).step for content in saved] == list(range(3, last.step, 3))
     for content in saved:
         assert_same(denoise(song.trajectory, song.denoise, state=State.load(content)), alone_last)
+
+
+@dataclass(frozen=True)
+class PlainEuler(Solver):
+    """Says its step in no numbers."""
+
+    def step(self, k: int, latents: Tensor, velocity: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        return latents + (self.schedule.sigmas[k + 1] - self.schedule.sigmas[k]) * velocity, {}
+
+
+def test_a_solver_without_numbers_goes_one_by_one(jointly: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    order = Order(options={"steps": 4, "guidance_scale": 7.0})
+    song, other = underway(order), underway(Order(frames=11))
+    trajectory = song.trajectory
+    assert isinstance(trajectory, Denoising)
+    own = replace(trajectory, solver=PlainEuler(trajectory.solver.schedule))
+    begins = [lambda: ActiveSong.begin(own, song.denoiser), lambda: other]
+    ended = dict(denoise_all(begins, lambda index, song: None))
+    monkeypatch.undo()
+    for index, want in enumerate((denoise(own, song.denoiser), denoise(other.trajectory, other.denoiser))):
+        finished = ended[index]
+        assert isinstance(finished, ActiveSong)
+        assert_same(finished.state.fetched(), want)
 
 
 class Broken(Exception):
