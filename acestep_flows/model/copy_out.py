@@ -33,7 +33,7 @@ def own_stream(device: torch.device) -> AbstractContextManager[Any]:
 
 
 def copied_out(tensor: Tensor, behind: Any = None) -> Tensor:
-    """A copy of `tensor` on the CPU. The calling thread waits for it, the device does not.
+    """`tensor` on the CPU. The calling thread waits for the copy, the device does not.
 
     The copy goes into pinned memory on a stream of its own, so the device goes on with its other work.
 

@@ -27,7 +27,7 @@ class ResidentState(State):
     """A state that copies its tensors to the CPU when one of them is first asked for."""
 
     def __init__(self, step: int) -> None:
-        object.__setattr__(self, "step", step)
+        object.__setattr__(self, "step", step)  # states are frozen
 
     def on_device(self) -> State:
         """The same state with its tensors where they are."""
