@@ -120,3 +120,20 @@ def test_several_windows_of_several_songs_at_once_are_as_one_by_one(
         np.testing.assert_allclose(got, want, atol=1e-5)
     assert sum(passes) == 3 * len(list(decode_windows(200)))
     assert max(passes) == module.TOGETHER
+
+
+def test_memory_of_windows_at_once_grows_only_by_the_song_itself(
+    autoencoder: Autoencoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WINDOW", 64)
+    monkeypatch.setattr(module, "HOP", 32)
+    monkeypatch.setattr(module, "ON_PROCESSORS", ())
+
+    def peak(frames: int) -> int:
+        memory = LivePeak()
+        with memory:
+            autoencoder.decode(latents(frames), overlap=True)
+        return memory.peak
+
+    song = 4 * 160 * (2 * 128 * 8 + 8 * 16)  # bytes of the mel and the latents of 160 frames
+    assert peak(480) <= 1.001 * peak(320) + song
