@@ -37,7 +37,7 @@ class Pass:
     @torch.inference_mode()
     def by(self, recorded: RecordedPasses) -> Tensor:
         """The same by a recording."""
-        query = JointQuery(self.frames, 500.0, "conditional")
+        query = JointQuery.of(self.frames, 500.0, "conditional")
         rows = [DenoiserRow(query, condition) for condition in self.conditions]
         return recorded(self.transformer, self.latents, rows)
 

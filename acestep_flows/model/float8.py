@@ -57,7 +57,9 @@ class Float8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         tokens, scale = rounded(x.flatten(0, -2))
-        product = torch._scaled_mm(tokens, self.content.mT, scale_a=scale, scale_b=self.scale, out_dtype=torch.bfloat16)
+        product: Tensor = torch._scaled_mm(
+            tokens, self.content.mT, scale_a=scale, scale_b=self.scale, out_dtype=torch.bfloat16
+        )
         if self.bias is not None:
             product = product + self.bias
         return product.to(x.dtype).unflatten(0, x.shape[:-1])

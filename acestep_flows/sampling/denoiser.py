@@ -22,7 +22,7 @@ from acestep_flows.model.kept_stacks import KeptStacks
 from acestep_flows.model.transfer import on_device
 from acestep_flows.model.transformer import Transformer
 from acestep_flows.sampling.branches import Branches
-from acestep_flows.sampling.queries import BranchName, JointQuery, Query
+from acestep_flows.sampling.queries import BranchName, Query
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class QueryRow:
         solo_rows: how many rows this pass would have if the song had the network to itself; None: it has.
     """
 
-    query: Query | JointQuery
+    query: Query
     solo_rows: int | None = field(default=None, kw_only=True)
 
 
@@ -50,7 +50,7 @@ class Denoiser(ABC):
         """Where the network is."""
         return torch.device("cpu")
 
-    def rows(self, queries: Sequence[Query | JointQuery]) -> Sequence[QueryRow]:
+    def rows(self, queries: Sequence[Query]) -> Sequence[QueryRow]:
         """One row per query, in order."""
         return tuple(QueryRow(query) for query in queries)
 
@@ -100,7 +100,7 @@ class DenoiserRow(QueryRow):
 def predict_velocities(transformer: Transformer, rows: Sequence[DenoiserRow]) -> list[Tensor]:
     """The velocity (8, 16, T) of every row; rows may be of different songs, lengths and noise levels."""
     frames = [row.query.frames for row in rows]
-    latents = torch.stack([pad(_latents(row), (0, max(frames) - row.query.frames)) for row in rows])
+    latents = torch.stack([pad(row.query.latents, (0, max(frames) - row.query.frames)) for row in rows])
     velocities = predict_stacked(transformer, latents.to(next(transformer.parameters()).device), rows)
     return [velocity[..., :length] for velocity, length in zip(velocities, frames, strict=True)]
 
@@ -144,11 +144,6 @@ def _stacked_controls(controls: Sequence[Tensor]) -> Tensor:
 _CONTROLS = KeptStacks(_stacked_controls)
 
 
-def _latents(row: DenoiserRow) -> Tensor:
-    assert isinstance(row.query, Query)
-    return row.query.latents
-
-
 @torch.inference_mode()
 def encode_conditions(
     transformer: Transformer, projector: ConditionProjector, branches: Branches
@@ -179,7 +174,7 @@ class TransformerDenoiser(Denoiser):
     def device(self) -> torch.device:
         return self.transformer.final_layer.scale_shift_table.device
 
-    def rows(self, queries: Sequence[Query | JointQuery]) -> Sequence[DenoiserRow]:
+    def rows(self, queries: Sequence[Query]) -> Sequence[DenoiserRow]:
         return tuple(
             DenoiserRow(query, self.memories[query.branch], self.control, self.control_scale) for query in queries
         )

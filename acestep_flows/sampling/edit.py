@@ -148,7 +148,7 @@ class FlowEdit(Trajectory):
                 elif self.options.guided:
                     memory = {"running_source": Register.RUNNING}
             sums[Register.LATENTS] = moved
-        queries = [JointQuery(self.frames, self.timesteps[step], branch, ask=ask) for branch, ask in branches]
+        queries = [JointQuery.of(self.frames, self.timesteps[step], branch, ask=ask) for branch, ask in branches]
         return JointStep(queries, sums, memory, guides, (origin, target), self.draws, noises)
 
     def _joint_sample(self, k: int, names: Collection[str]) -> JointStep:
@@ -166,7 +166,7 @@ class FlowEdit(Trajectory):
             guide = apg_guide(0, self.options.guidance_scale, "running_target" in names)
             sums[Register.RUNNING] = {Register.DIFFERENCE: 1.0}
             memory = {"running_target": Register.RUNNING}
-        queries = [JointQuery(self.frames, self.timesteps[step], branch) for branch in branches]
+        queries = [JointQuery.of(self.frames, self.timesteps[step], branch) for branch in branches]
         return JointStep(queries, sums, memory, (guide,), draws=self.draws, noises=1 if self._pingpong else 0)
 
     def registers(self, state: State) -> Mapping[Register, Tensor]:

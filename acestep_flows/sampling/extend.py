@@ -7,9 +7,10 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from acestep_flows.errors import InputError
+from acestep_flows.sampling.joint_step import Frames
 from acestep_flows.sampling.noise import Draws
 from acestep_flows.sampling.options import SamplerOptions
-from acestep_flows.sampling.repaint import Frames, Pass, check_painting, paint, repaint
+from acestep_flows.sampling.repaint import Pass, check_painting, paint, repaint
 from acestep_flows.sampling.trajectory import Trajectory
 from acestep_flows.values import MAX_SECONDS, Compatibility, frames_from_seconds
 

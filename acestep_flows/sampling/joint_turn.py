@@ -101,7 +101,7 @@ class JointTurn:
         gathered = torch.zeros(len(self.songs), KEPT, *FRAME, self.width, device=self.device)
         for batch, places in batches.items():
             kept = _cut(batch.registers.unflatten(2, (*FRAME, -1)), self.width)
-            sources, targets = on_device(places, self.device).unbind(1)
+            sources, targets = on_device(torch.tensor(places), self.device).unbind(1)
             _cut(gathered, kept.shape[-1]).index_copy_(0, targets, kept.index_select(0, sources))
         for place, song in enumerate(self.songs):
             if not isinstance(song.state, JointState):

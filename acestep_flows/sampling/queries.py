@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
+import torch
 from torch import Tensor
+
+from acestep_flows.values import LATENT_CHANNELS, LATENT_HEIGHT
 
 BranchName = Literal["conditional", "null", "text_only", "source", "source_null", "target", "target_null"]
 """The conditions of a query; `branches.py` says what each branch consists of."""
@@ -33,16 +37,23 @@ class Query:
 
 
 @dataclass(frozen=True, eq=False)
-class JointQuery:
-    """As `Query`, for a song whose latents lie in a batch with those of others.
+class JointQuery(Query):
+    """A query of a song whose latents lie in a batch with those of others: it has only their shape.
 
     Attributes:
-        frames: T.
         ask: which of the song's `JointStep.asks` it is about.
     """
 
-    frames: int
-    timestep: float
-    branch: BranchName
-    erg_temperature: float = 1.0
     ask: int = 0
+
+    @classmethod
+    def of(
+        cls, frames: int, timestep: float, branch: BranchName, erg_temperature: float = 1.0, ask: int = 0
+    ) -> JointQuery:
+        """A query about latents of `frames`."""
+        return cls(_shape_of_latents(frames), timestep, branch, erg_temperature, ask)
+
+
+@lru_cache(maxsize=256)
+def _shape_of_latents(frames: int) -> Tensor:
+    return torch.empty(LATENT_CHANNELS, LATENT_HEIGHT, frames, device="meta")

@@ -114,7 +114,7 @@ class Painting(Trajectory):
             sums[Register.RUNNING] = {Register.DIFFERENCE: 1.0}
         memory = {RUNNING: Register.RUNNING} if self.guidance.remembers(step, names) else {}
         timestep = self.timesteps[step]
-        queries = [JointQuery(stop - start, timestep, *branch) for branch in self.guidance.branches(step)]
+        queries = [JointQuery.of(stop - start, timestep, *branch) for branch in self.guidance.branches(step)]
         spans = [(max(0, first - start), min(stop, last) - start) for first, last in painted]
         return JointStep(queries, sums, memory, (guide,), painted=spans)
 

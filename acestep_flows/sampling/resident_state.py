@@ -43,15 +43,15 @@ class ResidentState(State):
         return self._copy
 
     @property
-    def latents(self) -> Tensor:  # type: ignore[override]
+    def latents(self) -> Tensor:
         return self._copy.latents
 
     @property
-    def preview(self) -> Tensor:  # type: ignore[override]
+    def preview(self) -> Tensor:
         return self._copy.preview
 
     @property
-    def memory(self) -> Mapping[str, Tensor]:  # type: ignore[override]
+    def memory(self) -> Mapping[str, Tensor]:
         return self._copy.memory
 
 
@@ -85,7 +85,8 @@ class JointBatch:
 
     def of(self, index: int, frames: int) -> Tensor:
         """The registers of one song, (KEPT, 8, 16, frames)."""
-        return self.registers[index].unflatten(1, (*FRAME, -1))[..., :frames]
+        registers: Tensor = self.registers[index].unflatten(1, (*FRAME, -1))
+        return registers[..., :frames]
 
 
 class JointState(ResidentState):

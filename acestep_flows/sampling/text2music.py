@@ -72,7 +72,7 @@ class Denoising(Trajectory):
         if self.guidance.remembers(guided, names):
             memory = {RUNNING: Register.RUNNING, **memory}
         timestep = self.solver.schedule.timesteps[level]
-        queries = [JointQuery(self.frames, timestep, *branch) for branch in self.guidance.branches(guided)]
+        queries = [JointQuery.of(self.frames, timestep, *branch) for branch in self.guidance.branches(guided)]
         draws = self.solver.draws if isinstance(self.solver, Pingpong) else None
         return JointStep(
             queries, sums, memory, (guide,),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from acestep_flows.errors import InputError
 from acestep_flows.model import autoencoder as module
@@ -114,7 +115,12 @@ def test_several_windows_of_several_songs_at_once_are_as_one_by_one(
     elsewhere = Autoencoder.load(small_checkpoint(), Placement(), halves=("decoder",))
     passes: list[int] = []
     decode = elsewhere._decode
-    monkeypatch.setattr(elsewhere, "_decode", lambda cuts: passes.append(len(cuts)) or decode(cuts))
+
+    def counted(cuts: Tensor) -> Tensor:
+        passes.append(len(cuts))
+        return decode(cuts)
+
+    monkeypatch.setattr(elsewhere, "_decode", counted)
     monkeypatch.setattr(module, "ON_PROCESSORS", ())
     for want, got in zip(apart, elsewhere.decode_batch(songs, overlap=True), strict=True):
         np.testing.assert_allclose(got, want, atol=1e-5)

@@ -13,7 +13,7 @@ CUDA = torch.device("cuda")
 
 
 def now() -> str:
-    return torch.backends.cuda.matmul.fp32_precision
+    return str(torch.backends.cuda.matmul.fp32_precision)
 
 
 def test_the_setting_holds_inside_and_is_put_back() -> None:

@@ -273,7 +273,7 @@ def operations(songs: Sequence[ActiveSong], monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(TransformerDenoiser, "predict_stacked", lambda self, latents, rows: latents)
     batcher, counts = RowBatcher(10_000), []
     while not any(song.done for song in songs):
-        with DeviceOperations() as count:
+        with DeviceOperations() as count:  # type: ignore[no-untyped-call]
             songs = batcher.step(songs)  # type: ignore[assignment]
         counts.append(count.made)
     return counts

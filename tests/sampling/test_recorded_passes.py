@@ -40,7 +40,7 @@ class Rerun:
             raise self.error
         output = work().clone()
         self.shapes.append(tuple(output.shape))
-        return Recording(lambda: output.copy_(work()), output, self.nbytes)  # type: ignore[arg-type, func-returns-value]
+        return Recording(lambda: output.copy_(work()), output, self.nbytes)  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)
