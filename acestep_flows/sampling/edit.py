@@ -115,11 +115,14 @@ class FlowEdit(Trajectory):
         return self._joint_carry(step, names) if step < self._carrying else self._joint_sample(step, names)
 
     def _joint_carry(self, k: int, names: Collection[str]) -> JointStep:
-        """FIRST is the difference, SECOND the source. The network is asked about the source and about the target."""
+        """FIRST is the difference, SECOND the source, THIRD what the song is more than the source.
+
+        The network is asked about the source and about the target.
+        """
         step = self._step(k)
-        level, level_next = self.levels[step : step + 2]
+        level = self.levels[step]
         origin: Sum = {Register.SECOND: 1 - level, Register.NOISE: level}
-        target: Sum = {Register.LATENTS: 1.0, Register.SECOND: -level, Register.NOISE: level}
+        target: Sum = {**origin, Register.THIRD: 1.0}  # exactly the origin as long as nothing has moved
         branches: list[tuple[BranchName, int]] = [("source", 0), ("source_null", 0), ("target", 1), ("target_null", 1)]
         guides: tuple[Guide, Guide] = Guide((1.0,)), Guide((0.0, 1.0))
         if self.options.guided:
@@ -127,29 +130,39 @@ class FlowEdit(Trajectory):
             guides = apg_guide(0, scale, "running_source" in names), apg_guide(2, scale, running=False)
         else:
             branches = branches[::2]
-        share = 1 / self.averages
-        difference: dict[Register, float] = {Register.OTHER_VELOCITY: share, Register.VELOCITY: -share}
-        if "difference" in names:
-            difference[Register.FIRST] = 1.0
-        sums: dict[Register, Sum] = {Register.FIRST: difference, Register.RUNNING: {Register.DIFFERENCE: 1.0}}
-        memory = {"running_source": Register.RUNNING} if self.options.guided else {}
-        noises = 1
+        sums, turns = self._joint_move(k, "difference" in names)
+        memory = {"running_source": Register.RUNNING} if self.options.guided and not turns else {}
         if (k + 1) % self.averages:
             memory["difference"] = Register.FIRST
-        else:
-            sums[Register.PREVIEW] = {Register.LATENTS: 1.0} | _times(-level, difference)
-            moves = not self._pingpong or self.options.compatibility == "corrected"
-            moved = {Register.LATENTS: 1.0} | (_times(level_next - level, difference) if moves else {})
-            if k + 1 == self._carrying:
-                memory = {}
-                if self.turn < len(self.timesteps):
-                    moved |= {Register.SECOND: -self.levels[self.turn], Register.LATER_NOISE: self.levels[self.turn]}
-                    noises = 2
-                elif self.options.guided:
-                    memory = {"running_source": Register.RUNNING}
-            sums[Register.LATENTS] = moved
         queries = [JointQuery.of(self.frames, self.timesteps[step], branch, ask=ask) for branch, ask in branches]
-        return JointStep(queries, sums, memory, guides, (origin, target), self.draws, noises)
+        return JointStep(queries, sums, memory, guides, (origin, target), self.draws, 2 if turns else 1)
+
+    def _joint_move(self, k: int, begun: bool) -> tuple[Mapping[Register, Sum], bool]:
+        """The sums of a carrying step, and whether it turns to sampling.
+
+        Args:
+            begun: whether there is a difference of earlier noises of the same step.
+        """
+        level, level_next = self.levels[self._step(k) :][:2]
+        difference: dict[Register, float] = {
+            Register.OTHER_VELOCITY: 1 / self.averages,
+            Register.VELOCITY: -1 / self.averages,
+        }
+        if begun:
+            difference[Register.FIRST] = 1.0
+        sums: dict[Register, Sum] = {Register.FIRST: difference, Register.RUNNING: {Register.DIFFERENCE: 1.0}}
+        if (k + 1) % self.averages:
+            return sums, False
+        moves = not self._pingpong or self.options.compatibility == "corrected"  # upstream drops the pingpong move
+        move = _times(level_next - level, difference) if moves else {}
+        moved = {Register.LATENTS: 1.0} | move
+        turns = k + 1 == self._carrying and self.turn < len(self.timesteps)
+        if turns:
+            sampled = self.levels[self.turn]
+            moved |= {Register.SECOND: -sampled, Register.LATER_NOISE: sampled}
+        sums |= {Register.LATENTS: moved, Register.THIRD: {Register.THIRD: 1.0} | move}
+        sums[Register.PREVIEW] = {Register.LATENTS: 1.0} | _times(-level, difference)
+        return sums, turns
 
     def _joint_sample(self, k: int, names: Collection[str]) -> JointStep:
         step = self._step(k)
@@ -170,7 +183,9 @@ class FlowEdit(Trajectory):
         return JointStep(queries, sums, memory, (guide,), draws=self.draws, noises=1 if self._pingpong else 0)
 
     def registers(self, state: State) -> Mapping[Register, Tensor]:
-        registers = {Register.LATENTS: state.latents, Register.PREVIEW: state.preview, Register.SECOND: self.source}
+        source = self.source.to(state.latents.device)
+        registers = {Register.LATENTS: state.latents, Register.PREVIEW: state.preview}
+        registers |= {Register.SECOND: source, Register.THIRD: state.latents - source}
         places = {"running_source": Register.RUNNING, "running_target": Register.RUNNING, "difference": Register.FIRST}
         return registers | {places[name]: state.memory[name] for name in places if name in state.memory}
 

@@ -125,6 +125,23 @@ def test_what_is_kept_of_a_repainted_song_is_the_source_to_the_bit(jointly: None
     assert torch.equal(state.latents[..., 11:], source[..., 11:])
 
 
+def test_an_edit_to_the_same_words_asks_twice_for_the_same(jointly: None) -> None:
+    """As long as nothing has moved, source and target are one, to the bit."""
+    order = Order("edit", 9, options={"steps": 5, "guidance_scale": 1.0})
+    asked: list[Tensor] = []
+
+    def ask(transformer: Any, rows: Sequence[Any]) -> Sequence[Tensor]:
+        asked.extend(row.query.latents for row in rows)
+        return [torch.zeros_like(row.query.latents) for row in rows]
+
+    song = underway(order)
+    for _ in range(2):
+        (song,) = RowBatcher(ask=ask).step([song])  # type: ignore[assignment]
+    assert torch.equal(asked[0], asked[1])
+    assert torch.equal(asked[2], asked[3])
+    assert not torch.equal(asked[0], asked[2])
+
+
 def test_long_songs_are_extended_in_two_passes(jointly: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between passes a song makes one step by itself."""
     monkeypatch.setattr("acestep_flows.sampling.extend.MAX_FRAMES", 12)
