@@ -143,7 +143,8 @@ class FlowEdit(Trajectory):
         Args:
             begun: whether there is a difference of earlier noises of the same step.
         """
-        level, level_next = self.levels[self._step(k) :][:2]
+        step = self._step(k)
+        level, level_next = self.levels[step : step + 2]
         difference: dict[Register, float] = {
             Register.OTHER_VELOCITY: 1 / self.averages,
             Register.VELOCITY: -1 / self.averages,
