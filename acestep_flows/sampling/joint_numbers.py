@@ -5,7 +5,7 @@ S songs, G guides of a song, T frames of the longest. What no song of a turn nee
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -88,10 +88,10 @@ class TurnNumbers:
         parts = sent.split([array.size for array in arrays.values()])
         return {name: part.view(array.shape) for (name, array), part in zip(arrays.items(), parts, strict=True)}
 
-    def _mask(self, songs: object) -> Numbers:
+    def _mask(self, songs: Iterable[Sequence[Frames]]) -> Numbers:
+        """1 inside the spans of each song."""
         mask = np.zeros((len(self.steps), 1, 1, 1, max(self.frames)), np.float32)
-        spans: Sequence[Frames]
-        for song, spans in zip(mask, songs, strict=True):  # type: ignore[call-overload]
+        for song, spans in zip(mask, songs, strict=True):
             for start, stop in spans:
                 song[..., start:stop] = 1
         return mask
