@@ -62,7 +62,8 @@ class Float8Linear(nn.Module):
         )
         if self.bias is not None:
             product = product + self.bias
-        return product.to(x.dtype).unflatten(0, x.shape[:-1])
+        out: Tensor = product.to(x.dtype).unflatten(0, x.shape[:-1])
+        return out
 
 
 def rounded(rows: Tensor) -> tuple[Tensor, Tensor]:
