@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import Field
 
+from acestep_flows.api.http import examples
+from acestep_flows.api.http.response_schemas import GraphDetail, GraphEntry
 from acestep_flows.api.http.schema_base import Model, with_examples
 
 _PRESET = {"name": "House", "tags": "house, synth bass, synth pad, drums", "model": None}
@@ -15,18 +17,17 @@ _EXAMPLE = {
     "language": "en",
     "inputs": {"tags": "folk, guitar", "lyrics": ""},
 }
+_MODEL = {
+    "name": "acestep-nano-1",
+    "notes": ["a demonstration model: it does not sing words or keep a tempo"],
+    "sampling": {"guidance": "cfg", "guidance_scale": 3.0, "steps": 60},
+}
 
 
 class ModelDescription(Model):
     """The model of this server."""
 
-    model_config = with_examples(
-        {
-            "name": "acestep-nano-1",
-            "notes": ["a demonstration model: it does not sing words or keep a tempo"],
-            "sampling": {"guidance": "cfg", "guidance_scale": 3.0, "steps": 60},
-        }
-    )
+    model_config = with_examples(_MODEL)
 
     name: str = Field(description="As in recipes.")
     notes: list[str] = Field(description="What people should know before they use it.")
@@ -91,4 +92,30 @@ class ExampleList(Model):
 
     model_config = with_examples({"examples": [_EXAMPLE]})
 
+    examples: list[Example]
+
+
+class Catalog(Model):
+    """All that a form offers."""
+
+    model_config = with_examples(
+        {
+            "caller": None,
+            "model": _MODEL,
+            "graphs": [examples.ENTRY],
+            "graph": None,
+            "adapters": [{"name": "lyric2vocal"}],
+            "controls": [{"name": "stemgen"}],
+            "presets": [_PRESET],
+            "examples": [_EXAMPLE],
+        }
+    )
+
+    caller: str | None = Field(description="Name of the caller's key; null on a server without keys.")
+    model: ModelDescription
+    graphs: list[GraphEntry]
+    graph: GraphDetail | None = Field(None, description="The graph that was asked for.")
+    adapters: list[CatalogEntry]
+    controls: list[CatalogEntry]
+    presets: list[Preset]
     examples: list[Example]

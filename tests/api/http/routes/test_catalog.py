@@ -65,6 +65,20 @@ def test_a_server_that_knows_no_model_says_so(waiting: Door) -> None:
     assert waiting.client.get("/v1/adapters").json() == {"adapters": []}
 
 
+def test_the_catalog_is_all_lists_in_one_answer(nano: Door) -> None:
+    catalog = nano.client.get("/v1/catalog", params={"graph": "retake"}).json()
+    for name in ("adapters", "controls", "presets", "examples", "graphs"):
+        assert catalog[name] == nano.client.get(f"/v1/{name}").json()[name]
+    assert catalog["model"] == nano.client.get("/v1/model").json()
+    assert catalog["graph"] == nano.client.get("/v1/graphs/retake").json()
+    assert (catalog["caller"], nano.client.get("/v1/catalog").json()["graph"]) == (None, None)
+    refused = nano.client.get("/v1/catalog", params={"graph": "nobody"})
+    assert (refused.status_code, refused.json()["error"]) == (
+        404,
+        nano.client.get("/v1/graphs/nobody").json()["error"],
+    )
+
+
 def test_every_example_can_be_run(waiting: Door) -> None:
     examples = waiting.client.get("/v1/examples").json()["examples"]
     assert len(examples) >= 4
@@ -86,5 +100,5 @@ def test_the_catalog_is_for_callers(strict: Checkpoint, tmp_path: Path) -> None:
     from acestep_flows.api.http.keys import Keyring, new_key
 
     with opened(tmp_path, strict, keys=Keyring([new_key("alice")[1]]), executing=False) as door:
-        for path in ("model", "adapters", "controls", "presets", "examples"):
+        for path in ("catalog", "model", "adapters", "controls", "presets", "examples"):
             assert door.client.get(f"/v1/{path}").status_code == 401
