@@ -1,4 +1,7 @@
-"""The page's files over HTTP, at `/studio/`. A policy lets nothing in but the server's own files."""
+"""The page's files over HTTP, at `/studio/`. A policy lets nothing in but the server's own files.
+
+The page itself brings its style sheet, its icon and the texts of one language, so that the first screen asks little.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +17,20 @@ from starlette.responses import RedirectResponse, Response
 
 router = APIRouter(prefix="/studio", include_in_schema=False)
 
-PLACE_OF_NONCE = b"{{nonce}}"
+LANGUAGES = ("en", "de", "zh")
+"""Languages of the page. The first one is for those who read none of them."""
+
 POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self' 'nonce-{nonce}'; img-src 'self' data: blob:; "
     "media-src 'self' blob:; connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-"""Styles have a nonce because the waveform's element brings a style sheet of its own."""
+"""Styles have a nonce: the page has one inside, and the waveform's element brings another."""
 
 MEDIA_TYPES = {
-    ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".json": "application/json",
-    ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
 }
 
@@ -54,12 +57,21 @@ async def redirect(request: Request) -> Response:
 
 
 @router.get("/")
-async def index() -> Response:
+async def index(request: Request) -> Response:
     """The page. Its policy is new each time, so it is not kept."""
-    nonce = secrets.token_urlsafe(16)
-    content = _files()["index.html"].replace(PLACE_OF_NONCE, nonce.encode())
+    nonce, language = secrets.token_urlsafe(16), _language(request.headers.get("accept-language", ""))
+    texts = _files()[f"strings/{language}.json"].replace(b"<", b"\\u003c")  # no text may end the element it is in
+    content = _files()["index.html"]
+    for place, value in ((b"nonce", nonce.encode()), (b"language", language.encode()), (b"texts", texts)):
+        content = content.replace(b"{{" + place + b"}}", value)
     headers = {"Content-Security-Policy": POLICY.format(nonce=nonce), "Cache-Control": "no-store"}
     return Response(content, media_type=MEDIA_TYPES[".html"], headers=headers)
+
+
+def _language(accepted: str) -> str:
+    """The first language that a browser accepts and the page has. Browsers name the preferred one first."""
+    codes = (entry.strip()[:2].lower() for entry in accepted.split(","))
+    return next((code for code in codes if code in LANGUAGES), LANGUAGES[0])
 
 
 @router.get("/{path:path}")

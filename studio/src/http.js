@@ -3,13 +3,13 @@ import { signedOut, untilAgain } from "./window/connection.js";
 import { t } from "./words.js";
 
 /** Where the server is: the page lies in `studio/` below it. */
-export const ROOT = new URL("../", location.href.split(/[?#]/)[0]);
+const ROOT = new URL("../", location.href.split(/[?#]/)[0]);
 
 /** What the server refused, in its own words. */
 export class ServerError extends Error {
   /**
    * @param {number} status  0 where the server was not reached
-   * @param {import("./types.js").Fault} fault
+   * @param {Fault} fault
    * @param {number | null} retryAfter  seconds
    */
   constructor(status, fault, retryAfter = null) {
@@ -18,7 +18,7 @@ export class ServerError extends Error {
     this.code = fault.code;
     this.field = fault.field ?? null;
     this.allowed = fault.allowed ?? null;
-    this.node = fault.node ?? null;
+    this.problems = fault.problems ?? [];
     this.retryAfter = retryAfter;
   }
 }
@@ -34,7 +34,8 @@ export function address(path) {
  */
 
 /**
- * One request. A body that is no file is sent as JSON. Where the server says when to try again (429, 503), that is done.
+ * One request. A body that is no file is sent as JSON. Where the server says when to try again (429, 503),
+ * that is done.
  *
  * @param {string} method
  * @param {string} path
@@ -49,7 +50,8 @@ export async function request(method, path, body, options = {}) {
       return await ask(method, path, body, options);
     } catch (error) {
       if (!(error instanceof ServerError)) throw error;
-      const again = error.status === 0 ? patient : error.retryAfter !== null && [429, 503].includes(error.status);
+      const again =
+        error.status === 0 ? patient : error.retryAfter !== null && [429, 503].includes(error.status);
       if (!again || !(await untilAgain(error))) throw error;
     }
   }
@@ -58,7 +60,10 @@ export async function request(method, path, body, options = {}) {
 /** @param {string} method @param {string} path @param {any} body @param {Options} options */
 async function ask(method, path, body, options) {
   const isFile = body instanceof Blob || body instanceof FormData;
-  const headers = { ...options.headers, ...(body !== undefined && !isFile && { "Content-Type": "application/json" }) };
+  const headers = {
+    ...options.headers,
+    ...(body !== undefined && !isFile && { "Content-Type": "application/json" }),
+  };
   let answer;
   try {
     answer = await fetch(address(path), {

@@ -1,30 +1,47 @@
-/** What the server offers: its model, graphs, adapters, presets and examples. Loaded once. */
+/**
+ * What the server offers: its model, graphs, adapters, presets and examples. One request brings all of it.
+ */
 import { signal } from "@preact/signals";
 import { get } from "./http.js";
 
-/** @type {import("@preact/signals").Signal<import("./types.js").Model | null>} */
-export const model = signal(null);
+/**
+ * @typedef {{name: string, tags: string, model?: string | null}} Preset
+ * @typedef {{name: string, graph: string, language: string, inputs: Record<string, any>}} Example
+ * @typedef {{caller: string | null, model: Model, graphs:
+ *   GraphEntry[],
+ *   adapters: {name: string}[], controls: {name: string}[], presets: Preset[], examples: Example[]}} Catalog
+ */
 
-/** @type {import("@preact/signals").Signal<import("./types.js").GraphEntry[]>} */
-export const graphs = signal([]);
+/** @type {Signal<Catalog>} */
+export const catalog = signal({
+  caller: null,
+  model: { name: "", notes: [], sampling: {} },
+  graphs: [],
+  adapters: [],
+  controls: [],
+  presets: [],
+  examples: [],
+});
 
 /** @type {Map<string, Promise<any>>} */
 const schemas = new Map();
 
 /** A graph's interface: inputs as a JSON Schema, outputs, description. @param {string} name */
 export function graph(name) {
-  const known = schemas.get(name) ?? get(`v1/graphs/${encodeURIComponent(name)}`);
-  schemas.set(name, known);
-  known.catch(() => schemas.delete(name));
-  return known;
+  return schemas.get(name) ?? remember(name, get(`v1/graphs/${encodeURIComponent(name)}`));
 }
 
-/** Name of the caller's key; null on a server without keys. @type {import("@preact/signals").Signal<string | null>} */
-export const caller = signal(null);
+/** @param {string} name @param {Promise<any>} asked */
+function remember(name, asked) {
+  schemas.set(name, asked);
+  asked.catch(() => schemas.delete(name));
+  return asked;
+}
 
-export async function loadModel() {
-  const [about, list, me] = await Promise.all([get("v1/model"), get("v1/graphs"), get("v1/me")]);
-  caller.value = me.name;
-  model.value = about;
-  graphs.value = list.graphs;
+/** Load the catalog, and with it the interface of the graph that the page opens with.
+ * @param {string | null} first */
+export async function loadCatalog(first) {
+  const asked = get(`v1/catalog${first ? `?graph=${encodeURIComponent(first)}` : ""}`);
+  if (first) remember(first, asked.then((answer) => answer.graph));
+  catalog.value = await asked;
 }

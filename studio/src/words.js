@@ -1,13 +1,16 @@
 /** The page's texts and numbers in the caller's language. */
 import { signal } from "@preact/signals";
 
-export const LANGUAGES = ["en", "de", "zh"];
+/** The page's languages, by their own names. @type {Record<string, string>} */
+export const LANGUAGES = { en: "English", de: "Deutsch", zh: "中文" };
 
-/** @type {import("@preact/signals").Signal<string>} */
-export const language = signal("en");
+/** The texts that came with the page, in the first language of the browser's that the page has. */
+const given = /** @type {HTMLElement} */ (document.getElementById("texts"));
 
-/** @type {import("@preact/signals").Signal<Record<string, string>>} */
-const texts = signal({});
+/** @type {Map<string, Record<string, string>>} */
+const known = new Map([[given.lang, JSON.parse(given.textContent ?? "")]]);
+
+export const language = signal(given.lang);
 
 /**
  * A text by its key, with `{name}` replaced by the values. An unknown key shows as itself.
@@ -16,7 +19,7 @@ const texts = signal({});
  * @param {Record<string, string | number>} [values]
  */
 export function t(key, values = {}) {
-  const text = texts.value[key] ?? key;
+  const text = known.get(language.value)?.[key] ?? key;
   return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
 }
 
@@ -32,21 +35,31 @@ function format(name, make) {
 
 /** @param {number} value @param {number} [digits] */
 export function number(value, digits = 2) {
-  return format(`number ${digits}`, () => new Intl.NumberFormat(language.value, { maximumFractionDigits: digits })).format(value);
+  const make = () => new Intl.NumberFormat(language.value, { maximumFractionDigits: digits });
+  return format(`number ${digits}`, make).format(value);
 }
 
 /** A time or a day in words. @param {string | Date} when @param {Intl.DateTimeFormatOptions} parts */
 export function moment(when, parts) {
-  return format(JSON.stringify(parts), () => new Intl.DateTimeFormat(language.value, parts)).format(new Date(when));
+  const make = () => new Intl.DateTimeFormat(language.value, parts);
+  return format(JSON.stringify(parts), make).format(new Date(when));
 }
 
-/** Load a language's texts. @param {string} wanted */
+/** Show the page in a language; "" is the browser's. @param {string} wanted */
 export async function speak(wanted) {
-  const chosen = LANGUAGES.find((each) => wanted.toLowerCase().startsWith(each)) ?? "en";
-  if (chosen === language.value && Object.keys(texts.value).length) return;
-  const answer = await fetch(new URL(`strings/${chosen}.json`, location.href));
-  if (!answer.ok) return;
-  texts.value = await answer.json();
+  const chosen = wanted in LANGUAGES ? wanted : given.lang;
+  if (!known.has(chosen)) {
+    const answer = await fetch(new URL(`strings/${chosen}.json`, location.href));
+    if (!answer.ok) return;
+    known.set(chosen, await answer.json());
+  }
   language.value = chosen;
   document.documentElement.lang = chosen;
+}
+
+/** Seconds as 1:02, or 1:02.3 with a digit. @param {number} seconds @param {number} [digits] */
+export function clock(seconds, digits = 0) {
+  const scale = 10 ** digits;
+  const whole = Math.max(0, Math.floor(seconds * scale + 1e-6)) / scale;
+  return `${Math.floor(whole / 60)}:${(whole % 60).toFixed(digits).padStart(digits ? 3 + digits : 2, "0")}`;
 }

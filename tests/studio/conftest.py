@@ -55,6 +55,15 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+def until(page: Any, condition: str) -> None:
+    """Wait for JavaScript to be true. The page's policy lets Playwright's own function for that do nothing."""
+    for _ in range(150):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError(condition)
+
+
 class Watch:
     """What a page must not do, as far as it did it. A test may allow errors that it causes, by a part of their text."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,13 +35,6 @@ def posted(page: Any, button: str, part: str) -> dict[str, Any]:
 def planned(page: Any) -> dict[str, Any]:
     """The inputs that the page asks a plan for."""
     return dict(posted(page, "Plan", "/plan")["inputs"])
-
-
-def errors(page: Any) -> dict[str, str]:
-    """What is said at the fields, by their names."""
-    page.get_by_role("button", name="Plan", exact=True).and_(page.locator(":enabled")).wait_for()
-    said = page.locator(".wrong[id]").all()
-    return {str(each.get_attribute("id"))[len("field-") : -len("-error")]: each.inner_text() for each in said}
 
 
 def unfold(page: Any) -> None:
@@ -125,33 +119,6 @@ def test_one_song_goes_through_all_tabs(page: Any, server: Server, client: Clien
     assert [run.labels.get("parent") for run in runs] == [None, *(run.id for run in runs[:4])]
 
 
-@pytest.mark.parametrize("tab", ["text2music", "edit", "repaint"])
-def test_numbers_are_taken_at_their_bounds_and_refused_beyond_at_their_fields(
-    opened: Open, server: Server, client: Client, song: Run, watch: Any, tab: str
-) -> None:
-    watch.allowed.append(REFUSED)
-    page = opened(server, f"#/take/{song.id}?tab={tab}")
-    unfold(page)
-    shown = [str(number.get_attribute("id"))[len("field-") :] for number in page.locator(".numbers .number").all()]
-    properties = client.graph(tab)["inputs"]["properties"]
-    kinds = {name: properties[name].get("anyOf", [properties[name]])[0] for name in shown}
-    bounds = {name: (kind["minimum"], kind["maximum"]) for name, kind in kinds.items()}
-    assert len(bounds) >= 7
-    for side, beyond in ((0, -1), (1, 1)):
-        for name, pair in bounds.items():
-            page.locator(f"#field-{name}").fill(str(pair[side]))
-        inputs = planned(page)
-        assert errors(page) == {}
-        taken = {name: inputs[name] for name in bounds if name in inputs}
-        assert taken == {name: bounds[name][side] for name in taken}
-        for name, pair in bounds.items():
-            page.locator(f"#field-{name}").fill(str(pair[side] + beyond))
-        planned(page)
-        said = errors(page)
-        assert set(said) == set(bounds)
-        assert all("(allowed: " in text for text in said.values())
-
-
 def test_an_extension_of_nothing_is_refused_and_one_too_long_leads_to_sections(
     opened: Open, server: Server, song: Run, watch: Any
 ) -> None:
@@ -176,6 +143,38 @@ def test_many_seeds_make_many_takes_and_a_locked_seed_stays(page: Any) -> None:
     page.get_by_role("button", name="Roll new seeds and keep them").click()
     drawn = planned(page)["seeds"]
     assert len({seed for seed in drawn if isinstance(seed, int)}) == 4
+
+
+def test_a_title_is_given_before_the_song_is_there(page: Any, client: Client) -> None:
+    fill(page, Tags=TEXTS["tags"], Duration_s=60, Steps=200)
+    page.get_by_label("Title of the new take").fill(" Night bus ")
+    sent = posted(page, "Generate", "/v1/runs")
+    assert sent["labels"] == {"title": "Night bus"}
+    page.get_by_role("heading", name="Night bus").wait_for()
+    client.cancel(page.url.split("/take/")[1].split("?")[0])
+
+
+def test_presets_of_ones_own_go_to_another_browser_as_a_file(opened: Open, server: Server, tmp_path: Path) -> None:
+    page, other = opened(server), opened(server)
+    fill(page, Tags="dub, slow")
+    page.get_by_role("button", name="Save as a preset").click()
+    page.get_by_label("Name of the preset").fill("Late")
+    page.get_by_label("Name of the preset").press("Enter")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Export").click()
+    path = tmp_path / download.value.suggested_filename
+    download.value.save_as(path)
+    fill(other, Tags="other")
+    other.get_by_label("Import …").set_input_files(path)
+    other.get_by_text("1 presets are imported.").wait_for()
+    other.reload()
+    other.get_by_label("Preset", exact=True).select_option("Late")
+    assert planned(other)["tags"] == "dub, slow"
+    for content in ("no JSON", "{}", "[]", '[{"name": "x"}]', '[{"name": 1, "tags": ""}]'):
+        (tmp_path / "wrong.json").write_text(content)
+        other.get_by_label("Import …").set_input_files(tmp_path / "wrong.json")
+        other.get_by_role("alert").get_by_text("wrong.json: this is no file of presets").wait_for()
+        other.get_by_role("alert").get_by_role("button", name="Close").click()
 
 
 def test_switches_lead_to_other_graphs_and_instrumental_keeps_the_lyrics(page: Any, song: Run) -> None:
@@ -259,7 +258,7 @@ def test_a_graph_of_ones_own_has_a_form_by_itself(opened: Open, server: Server, 
     watch.allowed.append(REFUSED)  # the server does not know it
     entry = {"name": "mine", "summary": "Rings.", "url": "/v1/graphs/mine", "ok": True}
     page = opened(server, "#/?tab=more")
-    page.route("**/v1/graphs", lambda route: route.fulfill(json={"graphs": [entry]}))
+    page.route("**/v1/catalog", lambda route: route.fulfill(json={**route.fetch().json(), "graphs": [entry]}))
     page.route("**/v1/graphs/mine", lambda route: route.fulfill(json={**entry, "inputs": MINE}))
     page.reload()
     page.get_by_role("button", name="mine Rings.").click()

@@ -13,12 +13,18 @@ import pytest
 
 from acestep_flows.client import Client, Run
 from tests.served.server import Server
+from tests.studio.conftest import until
 
 RECORD_PLAYERS = """
 window.players = [];
 window.Audio = class extends Audio { constructor(...given) { super(...given); window.players.push(this); } };
 """
 """Media elements of the page are in no document, so that a test must note them as they are made."""
+
+RECORD_GAINS = """
+window.gains = [];
+window.GainNode = class extends GainNode { constructor(...given) { super(...given); window.gains.push(this); } };
+"""
 
 SONG = {"tags": "house", "lyrics": "[verse]\nThe last bus home", "duration": 2, "steps": 4, "seed": 7}
 
@@ -43,15 +49,6 @@ def repainted(client: Client, song: Run) -> Run:
 
 def value_of(handle: Any) -> float:
     return float(handle.get_attribute("aria-valuenow"))
-
-
-def until(page: Any, condition: str) -> None:
-    """Wait for JavaScript to be true. The page's policy lets Playwright's own function for that do nothing."""
-    for _ in range(150):
-        if page.evaluate(condition):
-            return
-        page.wait_for_timeout(100)
-    raise AssertionError(condition)
 
 
 def test_mouse_and_keys_mark_the_same_span_and_it_is_submitted(
@@ -145,6 +142,33 @@ def test_two_takes_sound_by_turns_on_one_clock(
     word, other = client.status(repainted.id).labels["vote"].split()
     assert word in ("better", "worse")
     assert other == song.id
+
+
+def test_stems_are_heard_and_mixed_at_their_levels_and_places(
+    opened: Callable[..., Any], server: Server, client: Client, song: Run
+) -> None:
+    inputs = {"track": song.outputs["latents"].asset, "instruments": ["bass", "drums"], "steps": 2, "seed": 1}
+    run = client.wait(client.submit("stem-set", inputs).id)
+    page = opened(server, f"#/take/{run.id}")
+    page.add_init_script(RECORD_PLAYERS + RECORD_GAINS)
+    page.reload()
+    page.get_by_role("button", name="Open the mixer").click()
+    bass, drums = (page.get_by_role("group", name=name, exact=True) for name in ("bass", "drums"))
+    bass.get_by_label("Level of bass").fill("-6")
+    bass.get_by_label("Place of bass between left and right").fill("-1")
+    bass.get_by_text("100 % left").wait_for()
+    drums.get_by_role("button", name="Mute drums").click()
+    heard = page.evaluate("players.filter((each) => each.src).map((each) => each.muted ? 0 : each.volume)")
+    assert heard == pytest.approx([0, 1, 10 ** (-6 / 20), 0])
+    assert page.evaluate("gains.map((each) => each.gain.value)") == pytest.approx([1, 1, 1, 1, 1, 0, 1, 1, 1])
+    with page.expect_request(lambda each: each.method == "POST" and each.url.endswith("/v1/runs")) as request:
+        page.get_by_role("button", name="Mix down on the server").click()
+    sent = request.value.post_data_json["inputs"]
+    assert sent["tracks"] == [{"gain": 0}, {"gain": -6, "pan": -1}]
+    stems = [run.outputs[name].asset for name in sorted(run.outputs) if name.startswith("stems.")]
+    assert sent["stems"] == [song.outputs["audio"].asset, stems[0]]
+    page.wait_for_function("id => !location.hash.includes(id)", arg=run.id)
+    assert client.wait(page.url.split("/take/")[1].split("?")[0]).state == "succeeded"
 
 
 def test_a_take_says_what_it_left_unchanged(opened: Callable[..., Any], server: Server, repainted: Run) -> None:

@@ -101,7 +101,7 @@ def test_a_file_that_is_no_song_is_refused_in_words(page: Any, watch: Any, tmp_p
     path.write_bytes(b"no song at all")
     page.get_by_role("tab", name="Repaint").click()
     page.get_by_label("Upload …").set_input_files(path)
-    said = page.get_by_role("status").get_by_text("song.wav: ")
+    said = page.get_by_role("alert").get_by_text("song.wav: ")
     said.wait_for()
     assert len(said.inner_text()) > 20
 

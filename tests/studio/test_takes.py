@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 
-from acestep_flows.api.store.schema import LABELS, RUNS
+from acestep_flows.api.store.schema import LABELS, PREVIEWS, RUNS
 from acestep_flows.client import Client, Run
 from acestep_flows.model.checkpoint import Checkpoint
 from tests.api.door import LONG, Door
@@ -20,7 +20,19 @@ from tests.served.server import Server
 playwright = pytest.importorskip("playwright.sync_api")
 
 WORDS: Mapping[str, Any] = {"tags": "folk, guitar", "lyrics": "[verse]\nThe last bus home", "steps": 4, "seed": 7}
-MANY, PAGE = 1000, 50
+MANY, MOST_DRAWN = 1000, 60
+SCROLL_ON = """async () => {
+    const frame = () => new Promise(requestAnimationFrame);
+    await frame();
+    await frame();
+    const pane = document.querySelector(".pane.tree");
+    const atEnd = !document.querySelector(".older") && pane.scrollTop + pane.clientHeight >= pane.scrollHeight - 2;
+    const box = pane.getBoundingClientRect();
+    const hit = document.elementFromPoint(box.x + box.width / 3, box.y + box.height / 2);
+    const titles = [...document.querySelectorAll("li.branch .title")].map((title) => title.textContent);
+    pane.scrollBy(0, 600);
+    return [titles, atEnd, hit.closest("li, .older") ? "" : hit.outerHTML.slice(0, 200)];
+}"""
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
@@ -94,6 +106,24 @@ def test_a_run_is_shown_node_by_node_and_ends_at_a_step(door: Door, opened: Call
     assert door.until(run["id"])["state"] == "cancelled"
 
 
+def test_a_cancelled_take_keeps_its_last_preview_and_says_when_it_is_gone(
+    door: Door, opened: Callable[..., Any], watch: Any
+) -> None:
+    run = door.submit(inputs=LONG | {"duration": 10}, labels={"title": "half"}, preview_every=5)
+    page = opened(door, f"#/take/{run['id']}")
+    page.get_by_text("Preview: as it sounds after step").wait_for()
+    page.get_by_role("region", name="Progress").first.get_by_role("button", name="Cancel").click()
+    door.until(run["id"], "cancelled")
+    page.reload()
+    page.get_by_text("Preview: as it sounds after step").wait_for()
+    page.get_by_text("Cancelled before it was done.", exact=True).wait_for()
+    page.get_by_role("button", name="Play", exact=True).wait_for()
+    with door.home.database.write() as connection:
+        connection.execute(delete(PREVIEWS).where(PREVIEWS.c.run == run["id"]))
+    page.reload()
+    page.get_by_text("There is no preview of it, or none any more").wait_for()
+
+
 def test_where_streams_are_refused_the_server_is_asked(door: Door, opened: Callable[..., Any], watch: Any) -> None:
     watch.allowed += ["ERR_FAILED"]
     page = opened(door)
@@ -151,16 +181,23 @@ def test_takes_are_found_hidden_and_deleted(door: Door, opened: Callable[..., An
 def test_a_thousand_takes_come_page_by_page_as_one_scrolls(
     small: Checkpoint, tmp_path: Path, opened: Callable[..., Any]
 ) -> None:
-    """The first screen draws one page of them, however many there are."""
+    """Only rows near the visible ones are drawn, however many there are, and each one is seen on the way."""
     with served(tmp_path, small, executing=False) as door:
         multiply(door, door.submit(inputs=WORDS)["id"])
         page = opened(door)
-        page.locator("li.branch").nth(PAGE - 1).wait_for(state="attached")
-        assert page.locator("li.branch").count() <= 2 * PAGE
-        while page.evaluate("document.querySelector('.older') !== null"):
-            page.evaluate("document.querySelector('.pane.tree').scrollBy(0, 1200)")
-            page.wait_for_timeout(16)
-        assert page.locator("li.branch").count() == MANY + 1
+        page.locator("li.branch").nth(MOST_DRAWN // 3).wait_for(state="attached")
+        titles: set[str] = set()
+        for _ in range(MANY):
+            drawn, at_end, blank = page.evaluate(SCROLL_ON)
+            assert len(drawn) <= MOST_DRAWN
+            assert blank == ""
+            titles.update(drawn)
+            if at_end:
+                break
+        assert len(titles) == MANY + 1
+        page.keyboard.press("n")  # the newest is chosen, and comes into view
+        page.locator("li.branch.open").wait_for()
+        assert page.locator("li.branch.open").evaluate("row => row.getBoundingClientRect().top") > 0
         page.close()
 
 

@@ -62,10 +62,43 @@ def test_language_and_colours_are_the_browsers_until_one_chooses(door: Door, ope
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
     page.get_by_label("配色", exact=True).select_option("light")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != dark
-    page.reload()  # both are in the address
+    page.goto("about:blank")
+    page.goto(f"{door.url}/studio/")  # both are remembered
     page.get_by_role("region", name="作品列表", exact=True).wait_for()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != dark
-    assert page.evaluate("Object.keys(localStorage).filter((key) => !/form|draft/.test(key))") == []
+    assert page.evaluate("document.documentElement.lang") == "zh"
+    page.goto(f"{door.url}/studio/#/?language=de&theme=dark")
+    page.reload()  # the address counts more than what is remembered, and is not remembered
+    page.get_by_role("region", name="Aufnahmen", exact=True).wait_for()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == dark
+    kept = page.evaluate("Object.fromEntries(Object.entries(localStorage))")
+    names = {key.removeprefix("acestep-flows-studio-1/").partition("/")[0]: key for key in kept}
+    assert set(names) <= {"form", "window"}
+    assert json.loads(kept[names["window"]]) == {"language": "zh", "theme": "light"}
+
+
+def test_the_first_screen_asks_five_times(door: Door, opened: Callable[..., Any]) -> None:
+    """The page, its script, the catalog with the graph of the open tab, the stream of events, and the takes."""
+    door.submit(labels={"title": "first"})
+    page = opened(door)
+    page.goto("about:blank")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.removeprefix(door.url)))
+    page.goto(f"{door.url}/studio/")
+    page.get_by_role("textbox", name="Lyrics").wait_for()
+    take(page, "first").wait_for()
+    page.wait_for_timeout(500)
+    assert len([url for url in asked if url.startswith("/")]) <= 5, asked
+
+
+def test_the_page_comes_in_the_first_language_that_it_has(door: Door) -> None:
+    wanted = {"fr-FR,de;q=0.8,en;q=0.5": "de", "zh-CN,zh;q=0.9": "zh", "fr": "en", "": "en"}
+    for accepted, language in wanted.items():
+        answer = door.client.get("/studio/", headers={"Accept-Language": accepted})
+        assert f'<html lang="{language}">' in answer.text
+        inside = answer.text.partition(f'<script id="texts" type="application/json" lang="{language}">')[2]
+        texts = json.loads(inside.partition("</script>")[0])
+        assert texts == json.loads((STRINGS / f"{language}.json").read_text(encoding="utf-8"))
 
 
 def test_on_a_phone_one_part_is_shown_at_a_time(door: Door, opened: Callable[..., Any]) -> None:

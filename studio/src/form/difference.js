@@ -21,7 +21,8 @@ export function difference(before, after) {
   const lines = [];
   for (let i = 0, j = 0; i < a.length || j < b.length; ) {
     if (i < a.length && j < b.length && a[i] === b[j]) lines.push({ kind: "same", text: a[(j++, i++)] });
-    else if (i < a.length && (j === b.length || common[i + 1][j] >= common[i][j + 1])) lines.push({ kind: "out", text: a[i++] });
+    else if (i < a.length && (j === b.length || common[i + 1][j] >= common[i][j + 1]))
+      lines.push({ kind: "out", text: a[i++] });
     else lines.push({ kind: "in", text: b[j++] });
   }
   return lines;
@@ -37,7 +38,7 @@ export function changedLines(lines) {
 const AT_ONCE = 3;
 
 /**
- * The lyrics after each small edit: one for each group of lines that change together, or for each three of them.
+ * The lyrics after each small edit: one for each group of lines that change together, or three of it.
  *
  * @param {string} before
  * @param {string} after
@@ -47,7 +48,8 @@ export function smallSteps(before, after) {
   let counts = { same: 0, in: 0, out: 0 };
   const lines = difference(before, after).map((line, at, all) => {
     if (line.kind === "same") return { ...line, place: at, turn: 0 };
-    if (at === 0 || all[at - 1].kind === "same") [group, first, counts] = [at, steps, { same: 0, in: 0, out: 0 }];
+    if (at === 0 || all[at - 1].kind === "same")
+      [group, first, counts] = [at, steps, { same: 0, in: 0, out: 0 }];
     const turn = first + Math.floor(counts[line.kind]++ / AT_ONCE);
     steps = Math.max(steps, turn + 1);
     return { ...line, place: group, turn };

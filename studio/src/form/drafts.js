@@ -1,5 +1,6 @@
-/** What is typed into the form, tab by tab. It survives a reload; nothing else of the page is kept in the browser. */
+/** What is typed into the form, tab by tab. It survives a reload. */
 import { signal } from "@preact/signals";
+import { keep, kept } from "../memory.js";
 
 /**
  * @typedef {object} Draft
@@ -8,41 +9,23 @@ import { signal } from "@preact/signals";
  * @property {string} seeds  those to use if locked, else those used last
  * @property {boolean} locked
  * @property {number} count  how many seeds to draw
+ * @property {string} title  of the takes that it makes
  */
 
-/** @typedef {import("@preact/signals").Signal<Draft>} DraftSignal */
-
-const KEY = "acestep-flows-studio-1/form/";
+/** @typedef {Signal<Draft>} DraftSignal */
 
 /** @returns {Draft} */
-export const blank = () => ({ values: {}, on: {}, seeds: "", locked: false, count: 1 });
+export const blank = () => ({ values: {}, on: {}, seeds: "", locked: false, count: 1, title: "" });
 
 /** @type {Map<string, DraftSignal>} */
 const drafts = new Map();
-
-/** Private windows and full disks keep nothing; the form works without. @param {string} key @param {string} [text] */
-export function stored(key, text) {
-  try {
-    if (text === undefined) return localStorage.getItem(key);
-    localStorage.setItem(key, text);
-  } catch {
-    // Nothing is lost but the memory of a reload.
-  }
-  return null;
-}
 
 /** The draft of a tab. @param {string} tab @returns {DraftSignal} */
 export function draftOf(tab) {
   const known = drafts.get(tab);
   if (known) return known;
-  let draft = blank();
-  try {
-    draft = { ...draft, ...JSON.parse(stored(KEY + tab) ?? "{}") };
-  } catch {
-    // Another version's text.
-  }
-  const made = signal(draft);
-  made.subscribe((value) => void stored(KEY + tab, JSON.stringify(value)));
+  const made = signal({ ...blank(), ...kept(`form/${tab}`, {}) });
+  made.subscribe((draft) => keep(`form/${tab}`, draft));
   drafts.set(tab, made);
   return made;
 }
@@ -53,7 +36,8 @@ export function change(tab, parts) {
   draft.value = { ...draft.peek(), ...parts };
 }
 
-/** Change some values of a draft; undefined takes a change back. @param {string} tab @param {Record<string, any>} values */
+/** Change some values of a draft; undefined takes a change back.
+ * @param {string} tab @param {Record<string, any>} values */
 export function put(tab, values) {
   const all = { ...draftOf(tab).peek().values, ...values };
   for (const name of Object.keys(values)) if (values[name] === undefined) delete all[name];

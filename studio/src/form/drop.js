@@ -3,10 +3,10 @@ import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { go, tab as openTab } from "../address.js";
 import { html } from "../html.js";
+import { failed, notice } from "../window/notice.js";
 import { t } from "../words.js";
 import { put, turn } from "./drafts.js";
 import { loadFile } from "./load.js";
-import { say } from "./messages.js";
 import { hasRecipe, upload } from "./upload.js";
 import { viewOf } from "./view.js";
 
@@ -16,11 +16,10 @@ const isOver = signal(false);
 /**
  * Take an audio file: send it, make it the source, and offer the settings inside.
  *
- * @param {File | undefined} file
+ * @param {File} file
  * @param {(value: string) => void} [set]  what it is given to
  */
 export async function take(file, set) {
-  if (!file) return;
   if (file.name.endsWith(".json")) return loadFile(file);
   try {
     const { id } = await upload(file);
@@ -30,9 +29,9 @@ export async function take(file, set) {
     const tabs = set ? [] : ["repaint", "edit", "extend", "text2music"];
     const uses = tabs.map((name) => ({ label: t(`form.use.${name}`), run: () => use(name, value) }));
     const actions = [...uses, ...((await hasRecipe(file)) ? [load] : [])];
-    if (actions.length) say(t("form.uploaded", { name: file.name }), { actions });
+    if (actions.length) notice(t("form.uploaded", { name: file.name }), { actions });
   } catch (error) {
-    say(`${file.name}: ${/** @type {Error} */ (error).message}`, { kind: "wrong" });
+    failed(new Error(`${file.name}: ${/** @type {Error} */ (error).message}`));
   }
 }
 
@@ -43,36 +42,34 @@ function use(tab, value) {
   go({ tab });
 }
 
+/** @param {DragEvent} event @param {boolean} isHeld  whether it goes on hanging there */
+function hang(event, isHeld) {
+  if (!event.dataTransfer?.types.includes("Files")) return [];
+  event.preventDefault();
+  isOver.value = isHeld;
+  return [...event.dataTransfer.files];
+}
+
 /** @param {DragEvent} event */
-const hasFiles = (event) => !!event.dataTransfer?.types.includes("Files");
+function drop(event) {
+  const [file] = hang(event, false);
+  if (!file) return;
+  const tab = openTab.value;
+  const name = viewOf(tab)?.from;
+  take(file, name && name !== "take" ? (value) => put(tab, { [name]: value }) : undefined);
+}
 
 /** The place under the whole window where files fall. */
 export function Drop() {
   useEffect(() => {
-    const over = (/** @type {DragEvent} */ event) => {
-      if (!hasFiles(event)) return;
-      event.preventDefault();
-      isOver.value = true;
-    };
-    const leave = (/** @type {DragEvent} */ event) => event.relatedTarget === null && (isOver.value = false);
-    const drop = (/** @type {DragEvent} */ event) => {
-      if (!hasFiles(event)) return;
-      event.preventDefault();
-      isOver.value = false;
-      const tab = openTab.value;
-      const name = viewOf(tab)?.from;
-      const set = name && name !== "take" ? (/** @type {string} */ value) => put(tab, { [name]: value }) : undefined;
-      take(event.dataTransfer?.files[0], set);
-    };
-    addEventListener("dragover", over);
-    addEventListener("dragleave", leave);
-    addEventListener("drop", drop);
-    return () => {
-      removeEventListener("dragover", over);
-      removeEventListener("dragleave", leave);
-      removeEventListener("drop", drop);
-    };
+    const stop = new AbortController();
+    const { signal } = stop;
+    addEventListener("dragover", (event) => hang(event, true), { signal });
+    addEventListener("dragleave", (event) => event.relatedTarget === null && (isOver.value = false), {
+      signal,
+    });
+    addEventListener("drop", drop, { signal });
+    return () => stop.abort();
   }, []);
   return isOver.value && html`<div class="drop" aria-hidden="true">${t("form.drop")}</div>`;
 }
-

@@ -1,13 +1,10 @@
 /** The form: one tab for each way to make or change a song. */
-import { useEffect } from "preact/hooks";
 import { go, tab as openTab } from "../address.js";
-import { html } from "../html.js";
-import { graphs } from "../model.js";
+import { html, Select } from "../html.js";
+import { catalog } from "../model.js";
 import { t } from "../words.js";
-import { loadCatalog } from "./catalog.js";
 import { Drop } from "./drop.js";
 import { known } from "./labels.js";
-import { Messages } from "./messages.js";
 import { Panel } from "./panel.js";
 import { TABS } from "./tabs.js";
 
@@ -28,13 +25,8 @@ function Tabs() {
     <div class="tabs" role="tablist" aria-label=${t("form.tabs")} onKeyDown=${move}>
       ${NAMES.map(
         (name) => html`<button
-          key=${name}
-          id=${`tab-${name}`}
-          role="tab"
-          aria-selected=${name === open}
-          aria-controls="tab-panel"
-          tabindex=${name === open ? 0 : -1}
-          onClick=${() => go({ tab: name })}
+          key=${name} id=${`tab-${name}`} role="tab" aria-selected=${name === open} aria-controls="tab-panel"
+          tabindex=${name === open ? 0 : -1} onClick=${() => go({ tab: name })}
         >
           ${t(`form.tab.${name}`)}
         </button>`,
@@ -49,15 +41,18 @@ const isBlock = ({ summary }) => summary.includes("A building block");
 /** Graphs of the server that have no tab of their own. */
 function Graphs() {
   const taken = Object.values(TABS).flatMap((tab) => tab.graphs);
-  const rest = graphs.value.filter(({ name }) => !taken.includes(name)).sort((a, b) => Number(isBlock(a)) - Number(isBlock(b)));
+  const free = catalog.value.graphs.filter(({ name }) => !taken.includes(name));
+  const rest = free.sort((a, b) => Number(isBlock(a)) - Number(isBlock(b)));
   const isOpen = rest.some(({ name }) => name === openTab.value);
+  const options = [
+    ["", t("form.graph.choose")],
+    ...rest.map(({ name, ok }) => [name, `${name}${ok ? "" : " ⚠"}`]),
+  ];
+  const open = (/** @type {string} */ name) => go({ tab: name || "more" });
   return html`
     <div class="field">
       <label for="graph">${t("form.graph")}</label>
-      <select id="graph" value=${isOpen ? openTab.value : ""} onChange=${(/** @type {any} */ event) => go({ tab: event.target.value || "more" })}>
-        <option value="">${t("form.graph.choose")}</option>
-        ${rest.map(({ name, ok }) => html`<option value=${name}>${name}${ok ? "" : " ⚠"}</option>`)}
-      </select>
+      <${Select} id="graph" value=${isOpen ? openTab.value : ""} options=${options} set=${open} />
     </div>
     ${!isOpen &&
     html`<ul class="graphs">
@@ -73,16 +68,15 @@ function Graphs() {
 }
 
 export function Form() {
-  useEffect(() => void loadCatalog(), []);
   const tab = openTab.value;
   const isMore = !(tab in TABS);
+  const isKnown = !isMore || catalog.value.graphs.some(({ name }) => name === tab);
   return html`
     <${Tabs} />
     <${Drop} />
     <div class="panel" id="tab-panel" role="tabpanel" aria-labelledby=${`tab-${isMore ? "more" : tab}`}>
-      <${Messages} />
       ${isMore && html`<${Graphs} />`}
-      ${(!isMore || graphs.value.some(({ name }) => name === tab)) && html`<${Panel} key=${tab} tab=${tab} />`}
+      ${isKnown && html`<${Panel} key=${tab} tab=${tab} />`}
     </div>
   `;
 }

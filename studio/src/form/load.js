@@ -4,15 +4,13 @@ import { graph as loadGraph } from "../model.js";
 import { request } from "../http.js";
 import { ends, span } from "../span.js";
 import { takes } from "../takes/store.js";
+import { failed, notice } from "../window/notice.js";
 import { t } from "../words.js";
-import { blank, change, draftOf, OPTIONS, put } from "./drafts.js";
-import { say } from "./messages.js";
+import { blank, change, OPTIONS, put } from "./drafts.js";
 import { pickOf } from "./origin.js";
 import { fieldsOf, isAsset, isAssetList } from "./schema.js";
-import { lock } from "./seeds.js";
+import { lock, SEEDS } from "./seeds.js";
 import { placeOf, TABS } from "./tabs.js";
-
-export { draftOf };
 
 /** Keep a seed for the next runs of the open tab. @param {number} seed */
 export const lockSeed = (seed) => lock(openTab.value, seed);
@@ -22,12 +20,13 @@ export const lockSeed = (seed) => lock(openTab.value, seed);
  *
  * @param {string} graph
  * @param {Record<string, any>} inputs
- * @param {{source?: string | null, format?: string | null}} [from]  the take or the file whose settings they are
+ * @param {{source?: string | null, format?: string | null}} [from]  the take or file whose settings they are
  */
 export async function loadSettings(graph, inputs, { source = null, format = null } = {}) {
   const run = takes.value.get(source ?? "");
   const tab = placeOf(graph);
   const fields = fieldsOf((await loadGraph(graph)).inputs);
+  const names = fields.map((field) => field.name);
   /** @type {Record<string, any>} */
   const values = {};
   for (const field of fields) {
@@ -35,14 +34,14 @@ export async function loadSettings(graph, inputs, { source = null, format = null
     const value = inputs[field.name] ?? (tab === "text2music" && isText ? "" : inputs[field.name]);
     if (value === undefined || field.name === "sound") continue;
     if (isAsset(field)) values[field.name] = value ? pickOf(idOf(value)) : undefined;
-    else if (isAssetList(field)) values[field.name] = value?.map((/** @type {any} */ each) => pickOf(idOf(each)));
+    else if (isAssetList(field)) values[field.name] = value?.map(idOf).map(pickOf);
     else values[field.name] = value;
   }
   const draft = { ...blank(), on: switchesOf(graph, tab), values };
-  const named = ["seeds", "retake_seed", "seed"].find((name) => fields.some((field) => field.name === name));
+  const named = SEEDS.find((name) => names.includes(name));
   const seeds = named ? [inputs[named] ?? []].flat().filter((seed) => seed !== "random") : [];
   if (named) delete values[named];
-  if (seeds.length) Object.assign(draft, { seeds: seeds.join(", "), locked: true, count: Math.min(seeds.length, 8) });
+  if (seeds.length) Object.assign(draft, { seeds: seeds.join(", "), locked: true, count: seeds.length });
   if (tab === "retake" && run?.labels.parent) values.take = `run:${run.labels.parent}:0`;
   if (tab === "edit") {
     values.new_tags = inputs.new_tags ?? inputs.tags;
@@ -56,7 +55,7 @@ export async function loadSettings(graph, inputs, { source = null, format = null
     const [start, end] = Array.isArray(values.span) ? values.span : [values.span.start, values.span.end];
     span.value = [start, end];
   }
-  if ("left" in values || "right" in values) ends.value = { left: values.left ?? 0, right: values.right ?? 0 };
+  if (names.includes("left")) ends.value = { left: values.left ?? 0, right: values.right ?? 0 };
   for (const name of ["span", "left", "right"]) delete values[name];
   change(tab, draft);
   if (run || format) put(OPTIONS, { format: format ?? run?.format });
@@ -66,23 +65,35 @@ export async function loadSettings(graph, inputs, { source = null, format = null
 /** The id of an asset, as a run's inputs or a recipe's have it. @param {string | {asset: string}} value */
 const idOf = (value) => (typeof value === "string" ? value : value.asset);
 
-/** The switches of a tab that lead to a graph. @param {string} graph @param {string} tab @returns {Record<string, boolean>} */
+/** The switches that lead to other graphs than a tab's own. @type {Record<string, string>} */
+const SWITCHES = {
+  audio2audio: "audio2audio",
+  "best-of": "best",
+  "variation-in-span": "gentle",
+  "lyric-chain": "small",
+};
+
+/** The switches of a tab that lead to a graph.
+ * @param {string} graph @param {string} tab @returns {Record<string, boolean>} */
 function switchesOf(graph, tab) {
-  const names = { audio2audio: "audio2audio", "best-of": "best", "variation-in-span": "gentle", "lyric-chain": "small" };
-  const name = tab in TABS && names[/** @type {keyof typeof names} */ (graph)];
+  const name = tab in TABS && SWITCHES[graph];
   return name ? { [name]: true } : {};
 }
 
-/** Load the settings in a file, and say what of them is missing. @param {File | Blob & {name: string}} file */
+/** Load the settings in a file, and say what of them is missing.
+ * @param {File | Blob & {name: string}} file */
 export async function loadFile(file) {
   try {
     const { graph, inputs, missing, warnings } = await request("POST", "v1/recipes:read", file);
     const format = /\.(flac|wav|mp3|ogg)$/.exec(file.name)?.[1] ?? null;
     await loadSettings(graph, inputs, { format });
     const items = [...warnings];
-    for (const { input, file_name: name } of missing) items.unshift(t("form.load.missing", { input, name: name || "?" }));
-    say(t(items.length ? "form.loaded.part" : "form.loaded", { name: file.name }), { items, kind: items.length ? "warn" : "quiet" });
+    for (const { input, file_name: name } of missing) {
+      items.unshift(t("form.load.missing", { input, name: name || "?" }));
+    }
+    const text = t(items.length ? "form.loaded.part" : "form.loaded", { name: file.name });
+    notice(text, { items, kind: items.length ? "warning" : "info" });
   } catch (error) {
-    say(`${file.name}: ${/** @type {Error} */ (error).message}`, { kind: "wrong" });
+    failed(new Error(`${file.name}: ${/** @type {Error} */ (error).message}`));
   }
 }

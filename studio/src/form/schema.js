@@ -3,7 +3,8 @@
 /**
  * @typedef {object} Field
  * @property {string} name
- * @property {string} type  in the graph's own words: text, float, int, bool, seed, span, music, list of text, ...
+ * @property {string} type  in the graph's own words: text, float, int, bool, seed, span, music, list of text,
+ *   ...
  * @property {string[] | null} choices
  * @property {number | null} minimum
  * @property {number | null} maximum
@@ -23,6 +24,9 @@ export const isAsset = (field) => ASSETS.includes(field.type);
 /** What the items of a list are; null for what is no list. @param {Field} field */
 export const itemType = (field) => /^list of (.+)$/.exec(field.type)?.[1] ?? null;
 
+/** Whether a field is a text, or a list of them, that one writes. @param {Field} field */
+export const isText = ({ type, choices }) => type.endsWith("text") && !choices;
+
 /** Whether a field is a list of takes or files. @param {Field} field */
 export const isAssetList = (field) => ASSETS.includes(itemType(field) ?? "");
 
@@ -30,7 +34,8 @@ export const isAssetList = (field) => ASSETS.includes(itemType(field) ?? "");
 export function fieldsOf(schema) {
   return Object.entries(schema.properties).map(([name, whole]) => {
     const kinds = whole.anyOf ?? [whole];
-    const inner = kinds.find((/** @type {any} */ kind) => kind.type !== "null" && !("const" in kind)) ?? whole;
+    const inner =
+      kinds.find((/** @type {any} */ kind) => kind.type !== "null" && !("const" in kind)) ?? whole;
     return {
       name,
       type: whole["x-type"] ?? inner.type ?? "text",
@@ -47,10 +52,20 @@ export function fieldsOf(schema) {
   });
 }
 
-/** Ranges of sliders where the useful one is narrower than the allowed one. @type {Record<string, [number, number]>} */
+/** Ranges of sliders where the useful one is narrower than the allowed one.
+ * @type {Record<string, [number, number]>} */
 const USEFUL = { adapter_weight: [-3, 3] };
 
-const FINE = ["variance", "strength", "minimum", "maximum", "guidance_interval", "guidance_decay", "left", "right"];
+const FINE = [
+  "variance",
+  "strength",
+  "minimum",
+  "maximum",
+  "guidance_interval",
+  "guidance_decay",
+  "left",
+  "right",
+];
 
 /** Least, greatest and step of a field's slider; null where it has no bounds. @param {Field} field */
 export function sliderOf(field) {
@@ -60,7 +75,8 @@ export function sliderOf(field) {
   return { least, greatest, step };
 }
 
-/** The number that a text means; the text where it means none, so that the server can say so. @param {string} text */
+/** The number that a text means; the text where it means none, so that the server can say so.
+ * @param {string} text */
 export const asNumber = (text) => (text.trim() !== "" && Number.isFinite(Number(text)) ? Number(text) : text);
 
 /** The numbers of "1, 2, 3". @param {string} text */

@@ -3,7 +3,7 @@
 /**
  * @typedef {object} Tab
  * @property {string[]} graphs  those that it submits
- * @property {(draft: import("./drafts.js").Draft, seeds: number) => string} graph  the one for its switches
+ * @property {(draft: Draft, seeds: number) => string} graph  the one for its switches
  * @property {Record<string, any>} [start]  values that it starts with, where they are not the graph's
  * @property {boolean} [retakes]  whether all but the variance comes from a take
  */
@@ -33,7 +33,8 @@ export const TABS = {
 export const tabOf = (name) => TABS[name] ?? { graphs: [name], graph: () => name };
 
 /** The tab of a graph. @param {string} graph */
-export const placeOf = (graph) => Object.keys(TABS).find((name) => TABS[name].graphs.includes(graph)) ?? graph;
+export const placeOf = (graph) =>
+  Object.keys(TABS).find((name) => TABS[name].graphs.includes(graph)) ?? graph;
 
 /** Kinds of edits, with the share of the steps that each takes. @type {Record<string, [number, number]>} */
 export const EDITS = { only_lyrics: [0.6, 1], remix: [0.2, 0.4] };
@@ -44,24 +45,25 @@ export const IDLE_IN_EDITS = [
 ];
 
 const SOUND =
-  "solver guidance_scale guidance_scale_text guidance_scale_lyric guidance omega guidance_interval guidance_decay " +
-  "guidance_minimum erg_tag erg_lyric erg_diffusion oss_steps";
+  "solver guidance_scale guidance_scale_text guidance_scale_lyric guidance omega guidance_interval " +
+  "guidance_decay guidance_minimum erg_tag erg_lyric erg_diffusion oss_steps";
 const VOICE = "language adapter adapter_weight";
 const MAIN =
-  "span left right strength variance tags lyrics new_tags new_lyrics instrument instruments opening sections edits " +
-  "duration seconds minimum maximum by prefer steps";
+  "span left right strength variance tags lyrics new_tags new_lyrics instrument instruments opening " +
+  "sections edits duration seconds minimum maximum by prefer steps";
 
 /** @type {Record<string, string[]>} */
 const PLACES = { main: MAIN.split(" "), sound: SOUND.split(" "), voice: VOICE.split(" ") };
 
 /**
- * Where fields stand: `main`, `sound`, `voice`, and `more` for the rest; under More what a graph has for itself is main.
+ * Where fields stand: `main`, `sound`, `voice`, and `more` for the rest; under More what a graph has for
+ * itself is main.
  *
- * @param {import("./schema.js").Field[]} fields
+ * @param {Field[]} fields
  * @param {string} tab
  */
 export function placed(fields, tab) {
-  /** @type {Record<string, import("./schema.js").Field[]>} */
+  /** @type {Record<string, Field[]>} */
   const groups = { main: [], sound: [], voice: [], more: [] };
   for (const field of fields) {
     const place = Object.keys(PLACES).find((name) => PLACES[name].includes(field.name));

@@ -1,21 +1,20 @@
 /** The open form: its fields, their values, and the run that they ask for. */
 import { signal } from "@preact/signals";
-import { firstExample } from "./catalog.js";
-import { graph as loadGraph } from "../model.js";
+import { catalog, graph as loadGraph } from "../model.js";
 import { ends, span } from "../span.js";
 import { blank, change, draftOf, put } from "./drafts.js";
 import { smallSteps } from "./difference.js";
-import { assetOf, originOf, textsOf } from "./origin.js";
-import { fieldsOf, isAsset, isAssetList, itemType } from "./schema.js";
-import { seedCount, seedsOf } from "./seeds.js";
-import { IDLE_IN_EDITS, tabOf } from "./tabs.js";
-
-/** @typedef {import("./schema.js").Field} Field */
-/** @typedef {import("./origin.js").Origin} Origin */
+import { textsOf } from "../takes/facts.js";
+import { language } from "../words.js";
+import { assetOf, originOf } from "./origin.js";
+import { fieldsOf, isAsset, isAssetList, isText, itemType } from "./schema.js";
+import { seedCount, SEEDS, seedsOf } from "./seeds.js";
+import { IDLE_IN_EDITS, tabOf, TABS } from "./tabs.js";
 
 /** @typedef {{fields: Field[], summary: string}} Interface */
 
-/** Interfaces of graphs, as far as they are loaded. @type {import("@preact/signals").Signal<Record<string, Interface>>} */
+/** Interfaces of graphs, as far as they are loaded.
+ * @type {Signal<Record<string, Interface>>} */
 const interfaces = signal({});
 const asked = new Set();
 
@@ -28,10 +27,11 @@ async function interfaceOf(name) {
   return interfaces.peek()[name];
 }
 
-/** What the fields of the seeds' control may be called, the foremost first. */
-const SEEDS = ["seeds", "retake_seed", "seed"];
 /** What a form does not take over from the take that it starts from. */
-const OWN = ["variance", "strength", "minimum", "maximum", "duration", "span", "left", "right", "keep", "averages"];
+const OWN = "variance strength minimum maximum duration span left right keep averages".split(" ");
+
+/** Whether a field says what is added at an end. @param {Field} field */
+const isEnd = ({ name }) => name === "left" || name === "right";
 
 /** A form as it stands. */
 export class View {
@@ -54,7 +54,9 @@ export class View {
   base(field) {
     const { name } = field;
     const run = this.origin?.run;
-    if (run && tabOf(this.tab).retakes && name === "seed") return run.inputs?.seed ?? run.inputs?.seeds?.[this.origin?.item ?? 0];
+    if (run && tabOf(this.tab).retakes && name === "seed") {
+      return run.inputs?.seed ?? run.inputs?.seeds?.[this.origin?.item ?? 0];
+    }
     if (run && (tabOf(this.tab).retakes ? name !== "variance" : !OWN.includes(name))) {
       const { tags, lyrics } = textsOf(run);
       const texts = { tags, lyrics, new_tags: tags, new_lyrics: lyrics };
@@ -62,15 +64,18 @@ export class View {
       const inherited = run.inputs?.[name];
       if (inherited !== null && inherited !== undefined && !isAsset(field)) return inherited;
     }
-    const example = this.tab === "text2music" ? firstExample() : undefined;
-    if (example && (name === "tags" || name === "lyrics")) return example[name];
+    if (this.tab === "text2music" && (name === "tags" || name === "lyrics")) {
+      const { examples } = catalog.value;
+      const first = examples.find((example) => example.language === language.value) ?? examples[0];
+      if (first) return first.inputs[name];
+    }
     return tabOf(this.tab).start?.[name] ?? field.fallback ?? (field.nullable ? null : undefined);
   }
 
   /** @param {Field} field */
   value(field) {
     if (field.name === "span") return span.value;
-    if (field.name === "left" || field.name === "right") return ends.value[field.name];
+    if (isEnd(field)) return ends.value[/** @type {"left" | "right"} */ (field.name)];
     const { values } = this.draft;
     return field.name in values ? values[field.name] : this.base(field);
   }
@@ -79,7 +84,7 @@ export class View {
   set(field, value) {
     forget(field.name);
     if (field.name === "span") span.value = value;
-    else if (field.name === "left" || field.name === "right") ends.value = { ...ends.value, [field.name]: Number(value ?? this.base(field)) };
+    else if (isEnd(field)) ends.value = { ...ends.value, [field.name]: Number(value ?? this.base(field)) };
     else put(this.tab, { [field.name]: value, ...this.pushed(field, value) });
   }
 
@@ -95,7 +100,7 @@ export class View {
   /** Whether a value is not what the form starts with. @param {Field} field */
   isChanged(field) {
     const { values } = this.draft;
-    if (field.name === "left" || field.name === "right") return ends.value[field.name] !== this.base(field);
+    if (isEnd(field)) return this.value(field) !== this.base(field);
     return field.name in values && !isAsset(field) && !same(values[field.name], this.base(field));
   }
 
@@ -107,18 +112,27 @@ export class View {
 
 const same = (/** @type {any} */ a, /** @type {any} */ b) => JSON.stringify(a) === JSON.stringify(b);
 
-/** The form of a tab; null until its graph's interface is loaded. @param {string} tab @returns {View | null} */
+/** The graph whose fields a tab shows; null where the tab is that of a graph. @param {string} tab */
+export function graphOf(tab) {
+  const draft = draftOf(tab).value;
+  const graph = tabOf(tab).graph(draft, seedCount(draft));
+  if (!(tab in TABS)) return null;
+  return graph === "lyric-chain" && tab === "edit" ? "edit" : graph;
+}
+
+/** The form of a tab; null until its graph's interface is loaded.
+ * @param {string} tab @returns {View | null} */
 export function viewOf(tab) {
   const draft = draftOf(tab).value;
   const graph = tabOf(tab).graph(draft, seedCount(draft));
-  const shown = graph === "lyric-chain" && tab === "edit" ? "edit" : graph;
+  const shown = graphOf(tab) ?? graph;
   const known = interfaces.value[shown];
   if (known) return new View(tab, graph, known.fields, known.summary);
   if (!asked.has(shown)) {
     asked.add(shown);
     interfaceOf(shown).catch((error) => {
       asked.delete(shown);
-      faults.value = { fields: {}, rest: [error.message] };
+      blame(error, null);
     });
   }
   return null;
@@ -142,13 +156,17 @@ export async function requestOf(tab, isPlan) {
     const value = payload(view, field);
     if (value !== undefined && value !== null && !same(value, field.fallback)) inputs[field.name] = value;
   }
-  if (tab === "edit" && graph === "lyric-chain") inputs.edits = smallSteps(inputs.lyrics, draft.values.new_lyrics ?? inputs.lyrics);
+  if (tab === "edit" && graph === "lyric-chain") {
+    inputs.edits = smallSteps(inputs.lyrics, draft.values.new_lyrics ?? inputs.lyrics);
+  }
   const parent = tabOf(tab).retakes ? view.origin?.run?.id : null;
-  const labels = parent ? { parent } : /** @type {Record<string, string>} */ ({});
+  /** @type {Record<string, string>} */
+  const labels = { ...(parent && { parent }), ...(draft.title.trim() && { title: draft.title.trim() }) };
   if (!view.seeds) return { graph, inputs: [inputs], labels };
   const seeds = seedsOf(tab, isPlan);
   const { name } = view.seeds;
-  return { graph, labels, inputs: name === "seeds" ? [{ ...inputs, seeds }] : seeds.map((seed) => ({ ...inputs, [name]: seed })) };
+  const each = name === "seeds" ? [{ seeds }] : seeds.map((seed) => ({ [name]: seed }));
+  return { graph, labels, inputs: each.map((own) => ({ ...inputs, ...own })) };
 }
 
 /** What a run is given for a field. @param {View} view @param {Field} field */
@@ -157,7 +175,8 @@ function payload(view, field) {
     const isLatents = view.origin.run && assetOf(view.origin, "latents");
     return isLatents ? assetOf(view.origin, "audio") : null;
   }
-  const assetAt = (/** @type {string} */ pick) => assetOf(originOf(view.tab, pick), itemType(field) ?? field.type);
+  const type = itemType(field) ?? field.type;
+  const assetAt = (/** @type {string} */ picked) => assetOf(originOf(view.tab, picked), type);
   const pick = view.draft.values[field.name];
   if (isAsset(field)) return pick || !field.nullable ? assetAt(pick) : null;
   if (isAssetList(field)) return view.value(field)?.map(assetAt);
@@ -166,7 +185,8 @@ function payload(view, field) {
   return view.value(field) || (before ? view.value(before) : view.value(field)); // blank: as the source
 }
 
-/** What the server refused, at its fields and besides. @type {import("@preact/signals").Signal<{fields: Record<string, string>, rest: string[]}>} */
+/** What the server refused, at its fields and besides.
+ * @type {Signal<{fields: Record<string, string>, rest: string[]}>} */
 export const faults = signal({ fields: {}, rest: [] });
 
 /** Take back what was said about a field. @param {string} name */
@@ -176,13 +196,14 @@ function forget(name) {
   faults.value = { fields, rest: [] };
 }
 
-/** Put the words of a refusal at the fields that they name. @param {import("../http.js").ServerError} error @param {View | null} view */
+/** Put the words of a refusal at the fields that they name.
+ * @param {import("../http.js").ServerError} error @param {View | null} view */
 export function blame(error, view) {
   const names = [...(view?.fields ?? []).map((field) => field.name), ...SEEDS];
   /** @type {Record<string, string>} */
   const fields = {};
-  const rest = [];
-  for (const part of error.message.split(/; (?=[a-z_]+(?:[.[][^:]*)?: )/)) {
+  const rest = (error.problems ?? []).map(({ file, line, message }) => `${file}:${line}: ${message}`);
+  for (const part of rest.length ? [] : error.message.split(/; (?=[a-z_]+(?:[.[][^:]*)?: )/)) {
     const name = /^([a-z_]+)(?:[.[][^:]*)?: /.exec(part)?.[1] ?? error.field?.split(/[.[]/)[0] ?? "";
     if (names.includes(name)) fields[name] = fields[name] ? `${fields[name]}; ${part}` : part;
     else if (part) rest.push(part);
@@ -192,8 +213,9 @@ export function blame(error, view) {
 
 /** Put all settings back to what the form starts with; texts stay. @param {View} view */
 export function resetAll(view) {
-  const texts = view.fields.filter((field) => field.type.endsWith("text") && !field.choices);
-  const kept = texts.filter((field) => field.name in view.draft.values).map((field) => [field.name, view.draft.values[field.name]]);
-  change(view.tab, { ...blank(), values: Object.fromEntries(kept), seeds: view.draft.seeds, locked: view.draft.locked });
+  const { values, seeds, locked, title } = view.draft;
+  const texts = view.fields.filter(isText).map(({ name }) => name);
+  const kept = Object.fromEntries(Object.entries(values).filter(([name]) => texts.includes(name)));
+  change(view.tab, { ...blank(), values: kept, seeds, locked, title });
   faults.value = { fields: {}, rest: [] };
 }

@@ -2,17 +2,17 @@
 import { useEffect, useState } from "preact/hooks";
 import { html } from "../html.js";
 import { get } from "../http.js";
-import { FRAME } from "../span.js";
+import { inFrames } from "../span.js";
 import { output } from "../takes/store.js";
 import { number, t } from "../words.js";
 import { duration } from "./player.js";
 import { boxOf, view } from "./view.js";
 
-/** @typedef {import("../types.js").Run} Run */
 /** @typedef {{seconds: number, relative: number | null, decibels: number | null, rms: number}} Change */
 /** @typedef {Record<"inside" | "edges" | "outside", Change | null>} Locality */
+/** @typedef {{start: number, end: number, level_step_db: number | null}} Joint */
 /** @typedef {{report?: {locality?: Locality}, heard?: Locality & {given?: Locality},
- *   joints?: {kept: string, joints: {start: number, end: number, level_step_db: number | null}[]}}} Reports */
+ *   joints?: {kept: string, joints: Joint[]}}} Reports */
 /** @typedef {{kind: "inside" | "edges" | "outside" | "old" | "new", start: number, end: number}} Part */
 
 const EDGE = 1; // seconds, as the server compares
@@ -27,20 +27,25 @@ export function useReports(run) {
       const file = output(run, name);
       return file && !file.expired ? [get(file.url).then((content) => [name, content])] : [];
     });
-    Promise.all(wanted).then((entries) => isCurrent && setReports({ run: run.id, reports: Object.fromEntries(entries) }), () => null);
+    Promise.all(wanted).then(
+      (entries) => isCurrent && setReports({ run: run.id, reports: Object.fromEntries(entries) }),
+      () => null,
+    );
     return () => void (isCurrent = false);
   }, [run.id, run.state]);
   return reports?.run === run.id ? reports.reports : null;
 }
 
-/** The second of an extended song at which the song before begins. @param {Run} run @param {Reports | null} reports */
+/** The second of an extended song at which the song before begins.
+ * @param {Run} run @param {Reports | null} reports */
 export function offsetOf(run, reports) {
   const left = run.graph === "extend" ? (run.inputs?.left ?? 0) : 0;
   if (!left) return 0;
-  return reports?.joints?.joints[0]?.start ?? Math.floor(left / FRAME + 1e-6) * FRAME;
+  return reports?.joints?.joints[0]?.start ?? inFrames(left);
 }
 
-/** The parts of a take by what happened to them. @param {Run} run @param {Reports | null} reports @returns {Part[]} */
+/** The parts of a take by what happened to them.
+ * @param {Run} run @param {Reports | null} reports @returns {Part[]} */
 function partsOf(run, reports) {
   const length = duration.value;
   const { span, left, right } = run.inputs ?? {};
@@ -56,7 +61,8 @@ function partsOf(run, reports) {
   }
   if (run.graph !== "extend") return [];
   const offset = offsetOf(run, reports);
-  const last = right ? (reports?.joints?.joints.at(-1)?.end ?? length - Math.floor(right / FRAME + 1e-6) * FRAME) : length;
+  const added = inFrames(right ?? 0);
+  const last = right ? (reports?.joints?.joints.at(-1)?.end ?? length - added) : length;
   return [
     { kind: "new", start: 0, end: left ? offset : 0 },
     { kind: "old", start: left ? offset : 0, end: last },
@@ -66,7 +72,8 @@ function partsOf(run, reports) {
 
 /** @param {{run: Run, reports: Reports | null}} props */
 export function Strip({ run, reports }) {
-  const parts = partsOf(run, reports).filter(({ start, end }) => end > start && end > view.value[0] && start < view.value[1]);
+  const [first, last] = view.value;
+  const parts = partsOf(run, reports).filter(({ start, end }) => end > start && end > first && start < last);
   if (!parts.length || !duration.value) return null;
   const heard = reports?.heard;
   const shown = heard?.given ?? heard;
@@ -86,18 +93,20 @@ export function Strip({ run, reports }) {
 function amount({ rms, decibels, relative }) {
   if (rms === 0) return t("listen.same");
   if (decibels === null || relative === null) return t("listen.from-silence");
-  return t("listen.decibels", { decibels: signed(decibels), percent: number(100 * relative, relative < 0.1 ? 1 : 0) });
+  const percent = number(100 * relative, relative < 0.1 ? 1 : 0);
+  return t("listen.decibels", { decibels: signed(decibels), percent });
 }
 
 /** @param {number} decibels */
-export const signed = (decibels) => `${decibels < 0 ? "−" : "+"}${number(Math.abs(decibels), 1)}`;
+const signed = (decibels) => `${decibels < 0 ? "−" : "+"}${number(Math.abs(decibels), 1)}`;
 
 /** @param {{reports: Reports | null}} props */
 export function Report({ reports }) {
   const latents = reports?.report?.locality;
   const heard = reports?.heard;
   if (!latents && !heard) return null;
-  const rows = /** @type {[string, Locality | undefined][]} */ ([["given", heard?.given], ["latents", latents], ["decoded", heard]]);
+  /** @type {[string, Locality | undefined][]} */
+  const rows = [["given", heard?.given], ["latents", latents], ["decoded", heard]];
   const used = REGIONS.filter((region) => rows.some(([, row]) => row?.[region]));
   const joints = reports?.joints?.joints ?? [];
   return html`
@@ -107,7 +116,11 @@ export function Report({ reports }) {
       <details>
         <summary>${t("listen.figures")}</summary>
         <table>
-          <thead><tr><td></td>${used.map((region) => html`<th scope="col">${t(`listen.part.${region}`)}</th>`)}</tr></thead>
+          <thead>
+            <tr>
+              <td></td>${used.map((region) => html`<th scope="col">${t(`listen.part.${region}`)}</th>`)}
+            </tr>
+          </thead>
           <tbody>
             ${rows.map(([name, row]) => row && html`
               <tr><th scope="row">${t(`listen.row.${name}`)}</th>
@@ -115,12 +128,16 @@ export function Report({ reports }) {
           </tbody>
         </table>
         <p class="quiet">${t("listen.decibels-mean")}</p>
-        ${joints.length > 0 && html`<ul class="joints">${joints.map(({ start, end, level_step_db: step }) => html`
-          <li>${t("listen.joint", { at: number((start + end) / 2), step: step === null ? "–" : signed(step) })}</li>`)}</ul>`}
+        <ul class="joints">${joints.map((joint) => html`<li>${atJoint(joint)}</li>`)}</ul>
         <p class="quiet">${t("listen.phases")}</p>
       </details>
     </section>
   `;
+}
+
+/** @param {Joint} joint */
+function atJoint({ start, end, level_step_db: step }) {
+  return t("listen.joint", { at: number((start + end) / 2), step: step === null ? "–" : signed(step) });
 }
 
 /** @param {Reports} reports */
@@ -130,8 +147,12 @@ function inWords({ report, heard, joints }) {
   const where = t(isLonger ? "listen.where.old" : "listen.where.outside");
   const latents = report?.locality?.outside;
   const kept = heard?.given?.outside ?? heard?.outside;
-  if (latents) sentences.push(t(latents.rms === 0 ? "listen.latents-same" : "listen.latents-differ", { where, amount: amount(latents) }));
-  if (kept && (kept.rms === 0 || (isLonger && joints?.kept === "samples"))) sentences.push(t("listen.heard-same"));
+  if (latents) {
+    const key = latents.rms === 0 ? "listen.latents-same" : "listen.latents-differ";
+    sentences.push(t(key, { where, amount: amount(latents) }));
+  }
+  const isSame = kept && (kept.rms === 0 || (isLonger && joints?.kept === "samples"));
+  if (isSame) sentences.push(t("listen.heard-same"));
   else if (kept) sentences.push(t("listen.heard-differ", { amount: amount(kept) }));
   const inside = heard?.given?.inside ?? heard?.inside;
   if (inside) sentences.push(t(kept ? "listen.inside" : "listen.whole", { amount: amount(inside) }));

@@ -1,6 +1,6 @@
 /**
- * Marks on the waveform: a span with two handles, or new parts at the song's ends. Our own, not the library's regions:
- * its handles lie in its shadow tree without a role, and cannot lie beyond the song.
+ * Marks on the waveform: a span with two handles, or new parts at the song's ends. Our own, not the library's
+ * regions: its handles lie in its shadow tree without a role, and cannot lie beyond the song.
  */
 import { useRef, useState } from "preact/hooks";
 import { html } from "../html.js";
@@ -17,7 +17,8 @@ const SHORTEST_DRAG = 5; // pixels
 /** @param {number} seconds */
 const round = (seconds) => Math.round(seconds * 100) / 100;
 
-/** Move the span's ends, in order, inside the song and a frame apart. @param {number} start @param {number} end */
+/** Move the span's ends, in order, inside the song and a frame apart.
+ * @param {number} start @param {number} end */
 export function mark(start, end) {
   const length = duration.value;
   const first = Math.min(Math.max(0, start), Math.max(0, length - FRAME));
@@ -25,19 +26,33 @@ export function mark(start, end) {
   span.value = [round(first), last === length ? length : round(last)];
 }
 
-onKey("i", "listen.key.start", () => marking.value === "span" && mark(position.value, Math.max(position.value + FRAME, span.value[1])));
-onKey("o", "listen.key.end", () => marking.value === "span" && mark(Math.min(span.value[0], position.value - FRAME), position.value));
+/** Each end gives way to the other one where the keys set it: the last one pressed counts. */
+onKey("i", "listen.key.start", () => {
+  if (marking.value === "span") mark(position.value, Math.max(position.value + FRAME, span.value[1]));
+});
+onKey("o", "listen.key.end", () => {
+  if (marking.value === "span") mark(Math.min(span.value[0], position.value - FRAME), position.value);
+});
 
 /**
  * A handle that the mouse, a finger and keys move.
  *
- * @param {{label: string, read: () => number, least: number, most: number, left: string, name: string, isTurned?: boolean,
- *   perPixel: () => number, onMove: (seconds: number) => void, onHold?: (isHeld: boolean) => void}} props
- *   `read`: the value now, since events may come faster than a page is drawn; `isTurned`: whether to the left is more
+ * @typedef {object} HandleProps
+ * @property {string} name
+ * @property {string} label
+ * @property {() => number} read  the value now, since events may come faster than a page is drawn
+ * @property {number} least
+ * @property {number} most
+ * @property {number} place  in per cent of the width
+ * @property {boolean} [isTurned]  whether to the left is more
+ * @property {() => number} perPixel  seconds
+ * @property {(seconds: number) => void} onMove
+ * @property {(isHeld: boolean) => void} [onHold]
  */
-function Handle({ label, read, least, most, left, name, isTurned = false, perPixel, onMove, onHold }) {
-  /** @type {{current: {x: number, value: number, perPixel: number} | null}} */
-  const drag = useRef(null);
+
+/** @param {HandleProps} props */
+function Handle({ name, label, read, least, most, place, isTurned = false, perPixel, onMove, onHold }) {
+  const drag = useRef(/** @type {{x: number, value: number, perPixel: number} | null} */ (null));
   const value = read();
   const sign = isTurned ? -1 : 1;
   /** @param {PointerEvent} event */
@@ -50,8 +65,9 @@ function Handle({ label, read, least, most, left, name, isTurned = false, perPix
     onHold?.(true);
   };
   /** @param {PointerEvent} event */
-  const move = (event) => {
-    if (drag.current) onMove(drag.current.value + sign * (event.clientX - drag.current.x) * drag.current.perPixel);
+  const move = ({ clientX }) => {
+    const from = drag.current;
+    if (from) onMove(from.value + sign * (clientX - from.x) * from.perPixel);
   };
   const release = () => {
     drag.current = null;
@@ -60,18 +76,20 @@ function Handle({ label, read, least, most, left, name, isTurned = false, perPix
   /** @param {KeyboardEvent} event */
   const press = (event) => {
     const step = event.shiftKey ? 1 : event.altKey ? 0.01 : 0.1;
-    const direction = new Map([["ArrowLeft", -sign], ["ArrowDown", -1], ["ArrowRight", sign], ["ArrowUp", 1]]).get(event.key);
-    if (direction) onMove(read() + direction * step);
-    else if (event.key === "Home") onMove(least);
-    else if (event.key === "End") onMove(most);
-    else return;
+    const way = { ArrowLeft: -sign, ArrowDown: -1, ArrowRight: sign, ArrowUp: 1 }[event.key];
+    const to = way ? read() + way * step : { Home: least, End: most }[event.key];
+    if (to === undefined) return;
     event.preventDefault();
+    onMove(to);
   };
   return html`
-    <div class="handle ${name}" role="slider" tabindex="0" aria-label=${label} aria-valuemin=${round(least)}
-      aria-valuemax=${round(most)} aria-valuenow=${round(value)} aria-valuetext=${t("listen.seconds", { seconds: number(value) })}
-      style=${{ left }} onPointerDown=${hold} onPointerMove=${move} onPointerUp=${release} onPointerCancel=${release}
-      onKeyDown=${press}></div>
+    <div
+      class="handle ${name}" role="slider" tabindex="0" aria-label=${label} aria-valuemin=${round(least)}
+      aria-valuemax=${round(most)} aria-valuenow=${round(value)}
+      aria-valuetext=${t("listen.seconds", { seconds: number(value) })} style=${{ left: `${place}%` }}
+      onPointerDown=${hold} onPointerMove=${move} onPointerUp=${release} onPointerCancel=${release}
+      onKeyDown=${press}
+    ></div>
   `;
 }
 
@@ -81,36 +99,60 @@ const secondsPerPixel = () => (view.value[1] - view.value[0]) / (width.value || 
 export function Span() {
   const [start, end] = span.value;
   if (marking.value !== "span" || end <= start || view.value[1] === 0) return null;
-  const length = duration.value;
+  /** @type {HandleProps[]} */
+  const handles = [
+    {
+      name: "start",
+      label: t("listen.span-start"),
+      read: () => span.value[0],
+      least: 0,
+      most: end - FRAME,
+      place: placeOf(start),
+      perPixel: secondsPerPixel,
+      onMove: (to) => mark(Math.min(to, span.peek()[1] - FRAME), span.peek()[1]),
+    },
+    {
+      name: "end",
+      label: t("listen.span-end"),
+      read: () => span.value[1],
+      least: start + FRAME,
+      most: duration.value,
+      place: placeOf(end),
+      perPixel: secondsPerPixel,
+      onMove: (to) => mark(span.peek()[0], to),
+    },
+  ];
   // the file's length and that of its peaks differ in the last digits
-  const isVisible = (/** @type {number} */ seconds) => placeOf(seconds) > -0.5 && placeOf(seconds) < 100.5;
+  const visible = handles.filter(({ place }) => place > -0.5 && place < 100.5);
   return html`
     <div class="span" style=${boxOf(start, end)}></div>
-    ${isVisible(start) && html`<${Handle} key="start" name="start" label=${t("listen.span-start")} read=${() => span.value[0]} least=${0} most=${end - FRAME}
-      left=${`${placeOf(start)}%`} perPixel=${secondsPerPixel} onMove=${(/** @type {number} */ to) => mark(Math.min(to, span.peek()[1] - FRAME), span.peek()[1])} />`}
-    ${isVisible(end) && html`<${Handle} key="end" name="end" label=${t("listen.span-end")} read=${() => span.value[1]} least=${start + FRAME} most=${length}
-      left=${`${placeOf(end)}%`} perPixel=${secondsPerPixel} onMove=${(/** @type {number} */ to) => mark(span.peek()[0], to)} />`}
+    ${visible.map((handle) => html`<${Handle} key=${handle.name} ...${handle} />`)}
   `;
 }
 
-/** Drag over the waveform to mark a span anew; a click stays a click. @param {HTMLElement} box @returns {() => void} */
+/** Drag over the waveform to mark a span anew; a click stays a click.
+ * @param {HTMLElement} box @returns {() => void} */
 export function markByDragging(box) {
   const stop = new AbortController();
   const { signal } = stop;
   let from = NaN;
   let isDrag = false;
   /** @param {PointerEvent} event */
-  const secondAt = (event) => view.value[0] + (event.clientX - box.getBoundingClientRect().left) * secondsPerPixel();
+  const secondAt = (event) => {
+    return view.value[0] + (event.clientX - box.getBoundingClientRect().left) * secondsPerPixel();
+  };
+  /** @param {PointerEvent} event */
+  const down = (event) => {
+    const isMarking = marking.value === "span" && event.pointerType === "mouse" && event.button === 0;
+    from = isMarking ? secondAt(event) : NaN;
+    isDrag = false;
+  };
   /** @param {PointerEvent} event */
   const move = (event) => {
     if (Number.isNaN(from)) return;
     const to = secondAt(event);
     isDrag ||= Math.abs(to - from) > SHORTEST_DRAG * secondsPerPixel();
     if (isDrag) mark(Math.min(from, to), Math.max(from, to));
-  };
-  const down = (/** @type {PointerEvent} */ event) => {
-    isDrag = false;
-    if (marking.value === "span" && event.pointerType === "mouse" && event.button === 0) from = secondAt(event);
   };
   box.addEventListener("pointerdown", down, { signal });
   addEventListener("pointermove", move, { signal });
@@ -128,19 +170,33 @@ export function Ends({ children }) {
 /** @param {{side: "left" | "right"}} props */
 function Room({ side }) {
   const box = useRef(/** @type {HTMLElement | null} */ (null));
+  /** The room stays as it is while its handle is held. */
   const [held, setHeld] = useState(/** @type {number | null} */ (null));
   const value = ends.value[side];
   const room = held ?? ROOMS.find((each) => each > value) ?? MOST_ADDED;
   const share = (100 * value) / room;
-  const most = Math.max(0, Math.min(MOST_ADDED, room));
-  /** @param {number} seconds */
-  const move = (seconds) => (ends.value = { ...ends.value, [side]: round(Math.min(Math.max(0, seconds), held ? most : MOST_ADDED)) });
+  /** @type {HandleProps} */
+  const handle = {
+    name: "end",
+    label: t(`listen.add-${side}`),
+    read: () => ends.value[side],
+    least: 0,
+    most: MOST_ADDED,
+    place: side === "left" ? 100 - share : share,
+    isTurned: side === "left",
+    perPixel: () => room / (box.current?.clientWidth || 1),
+    onMove: (seconds) => {
+      const added = Math.min(Math.max(0, seconds), held ?? MOST_ADDED);
+      ends.value = { ...ends.value, [side]: round(added) };
+    },
+    onHold: (isHeld) => setHeld(isHeld ? room : null),
+  };
   return html`
     <div class="room ${side}" ref=${box} style=${{ flexGrow: room }}>
-      <div class="new" style=${{ width: `${share}%` }}><span>${value ? `+${number(value)} s` : ""}</span></div>
-      <${Handle} name="end" label=${t(`listen.add-${side}`)} read=${() => ends.value[side]} least=${0} most=${MOST_ADDED} isTurned=${side === "left"}
-        left=${`${side === "left" ? 100 - share : share}%`} perPixel=${() => room / (box.current?.clientWidth || 1)} onMove=${move}
-        onHold=${(/** @type {boolean} */ isHeld) => setHeld(isHeld ? room : null)} />
+      <div class="new" style=${{ width: `${share}%` }}>
+        <span>${value ? `+${number(value)} s` : ""}</span>
+      </div>
+      <${Handle} ...${handle} />
     </div>
   `;
 }

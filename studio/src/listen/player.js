@@ -1,19 +1,14 @@
 /** The player: what is heard, and where. One clock for the whole page. */
 import { effect, signal } from "@preact/signals";
-import { go } from "../address.js";
 import { marking, span } from "../span.js";
-import { loadTake, takes } from "../takes/store.js";
 import { onKey } from "../window/keys.js";
-import { notice } from "../window/notice.js";
+import { failed } from "../window/notice.js";
 import { t } from "../words.js";
-import { soundsOf } from "./sounds.js";
 import { empty, follow, main } from "./voices.js";
 
-/** @typedef {import("./sounds.js").Sound} Sound */
-
-/** What the waveform shows and Play plays. @type {import("@preact/signals").Signal<Sound | null>} */
+/** What the waveform shows and Play plays. @type {Signal<Sound | null>} */
 export const shown = signal(null);
-/** What is heard now. @type {import("@preact/signals").Signal<{run: string, name: string} | null>} */
+/** What is heard now. @type {Signal<{run: string, name: string} | null>} */
 export const playing = signal(null);
 export const position = signal(0);
 export const duration = signal(0);
@@ -44,25 +39,14 @@ export function show(sound, { stay = false } = {}) {
   if (goesOn) start();
 }
 
-/** Play what is shown, or a take, which is chosen then. @param {string} [runId] @param {string} [name] of its output */
-export async function play(runId, name) {
-  if (runId && (shown.value?.run !== runId || (name && shown.value.name !== name))) {
-    const sounds = soundsOf(takes.value.get(runId) ?? (await loadTake(runId)));
-    const sound = sounds.find((each) => each.name === name) ?? sounds[0];
-    if (!sound) return;
-    go({ take: runId });
-    show(sound);
-  }
-  inSpan.value = false;
-  start();
-}
-
 export const pause = () => main.pause();
+
+const complain = () => failed({ message: t("listen.cannot-play") });
 
 function start() {
   if (!shown.value) return;
   main.play().catch((error) => {
-    if (error.name !== "AbortError") notice(t("listen.cannot-play"), { kind: "error" });
+    if (error.name !== "AbortError") complain();
   });
 }
 
@@ -109,9 +93,11 @@ main.addEventListener("play", () => {
 // another source ends playing without a word
 for (const event of ["pause", "emptied"]) main.addEventListener(event, () => (playing.value = null));
 main.addEventListener("timeupdate", tick);
-main.addEventListener("durationchange", () => (duration.value = Number.isFinite(main.duration) ? main.duration : duration.value));
+main.addEventListener("durationchange", () => {
+  if (Number.isFinite(main.duration)) duration.value = main.duration;
+});
 main.addEventListener("ended", () => arrive(0, duration.value));
-main.addEventListener("error", () => main.getAttribute("src") && notice(t("listen.cannot-play"), { kind: "error" }));
+main.addEventListener("error", () => main.getAttribute("src") && complain());
 effect(() => {
   if (marking.value !== "span") inSpan.value = false;
 });

@@ -1,45 +1,70 @@
 /** Previews: how an unfinished song sounds after a step, in the same player. */
-import { computed, signal } from "@preact/signals";
+import { computed, effect, signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { address } from "../http.js";
 import { titleOf } from "../takes/facts.js";
-import { inHand } from "../takes/store.js";
+import { take } from "../takes/store.js";
+import { fetchFile } from "./files.js";
 import { show, shown } from "./player.js";
+import { soundsOf } from "./sounds.js";
 
-/** @typedef {import("../types.js").Run} Run @typedef {import("../types.js").Preview} Preview */
-
-/** The preview that is shown. @type {import("@preact/signals").Signal<{step: number, steps: number} | null>} */
+/** The preview that is shown. @type {Signal<{step: number, steps: number} | null>} */
 const current = signal(null);
 export const preview = computed(() => (shown.value?.name === "preview" ? current.value : null));
 
-/** The latest preview of a run. @param {Run} run @returns {Preview | null} */
+/** Where a preview is that the server has removed. */
+const gone = signal("");
+
+/** The latest preview of a run that has no song, or none yet.
+ * @param {Run | null} run @returns {Preview | null} */
 function latest(run) {
-  const previews = (run.nodes ?? []).flatMap((node) => (node.preview ? [node.preview] : []));
-  return previews.at(-1) ?? null;
+  if (!run || soundsOf(run).length) return null;
+  return (run.nodes ?? []).flatMap((node) => node.preview ?? []).at(-1) ?? null;
 }
 
-/** Show the latest preview of a run while it is made; the position is kept when the next one comes. @param {Run} run */
+/** Whether a run that ended early has nothing that can be heard. @param {Run} run */
+export const isSilent = (run) => !!run.nodes && (!latest(run) || latest(run)?.url === gone.value);
+
+/** Show the latest preview of a run while it has no song; the position is kept when the next one comes. That of
+ * a run which ended early stays for as long as the server keeps it. @param {Run} run */
 export function usePreview(run) {
-  const found = inHand(run) ? latest(run) : null;
+  const found = latest(run);
   useEffect(() => {
-    if (!found) return undefined;
-    const stop = new AbortController();
-    load(run, found, stop.signal).catch(() => null); // it was replaced meanwhile; the next one comes
-    return () => stop.abort();
+    if (found && !isLoading) load();
   }, [run.id, found?.url, found?.step]);
 }
 
-let last = "";
+let isLoading = false;
 
-/** @param {Run} run @param {Preview} found @param {AbortSignal} signal */
-async function load(run, { url, step, steps }, signal) {
-  const answer = await fetch(address(url), { credentials: "same-origin", signal });
-  if (!answer.ok) return;
-  const file = await answer.blob();
-  if (signal.aborted) return;
-  const next = URL.createObjectURL(file);
+/** Load the chosen take's previews one after the other: they may be made faster than they are fetched. */
+async function load() {
+  isLoading = true;
+  for (let last = ""; ; ) {
+    const run = /** @type {Run} */ (take.peek());
+    const found = latest(run);
+    const name = `${found?.url} ${found?.step}`;
+    if (!found || name === last) break;
+    last = name;
+    const file = await fetchFile(found.url).catch(() => null);
+    if (take.peek()?.id !== run.id || !latest(take.peek())) continue;
+    if (file) present(run, found, file);
+    else gone.value = found.url;
+  }
+  isLoading = false;
+}
+
+let blob = "";
+effect(() => {
+  if (shown.value?.url === blob) return;
+  URL.revokeObjectURL(blob);
+  blob = "";
+});
+
+/** @param {Run} run @param {Preview} found @param {Blob} file */
+function present(run, { step, steps }, file) {
+  const url = URL.createObjectURL(file);
   current.value = { step, steps };
-  show({ run: run.id, name: "preview", url: next, peaks: file, title: titleOf(run) }, { stay: shown.value?.run === run.id });
-  URL.revokeObjectURL(last);
-  last = next;
+  gone.value = "";
+  const sound = { run: run.id, name: "preview", url, peaks: file, title: titleOf(run), asset: "" };
+  show(sound, { stay: shown.value?.run === run.id });
+  blob = url;
 }

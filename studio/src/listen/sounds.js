@@ -3,26 +3,30 @@ import { address, get } from "../http.js";
 import { titleOf } from "../takes/facts.js";
 import { t } from "../words.js";
 
-/** @typedef {import("../types.js").Run} Run */
-/**
- * @typedef {{run: string, name: string, url: string, peaks: string | Blob, title: string}} Sound  `peaks`: the
- * output that the server draws, or the sound itself
- */
-/** @typedef {{seconds: number, top: Float32Array, bottom: Float32Array, level: number}} Peaks  `level`: RMS in dB */
+/** `peaks` is the output that the server draws, or the sound itself.
+ * @typedef {{run: string, name: string, url: string, peaks: string | Blob, title: string,
+ *   asset: string}} Sound */
+/** `level` is the RMS in dB.
+ * @typedef {{seconds: number, top: Float32Array, bottom: Float32Array, level: number}} Peaks */
 
 /** A take's name among others of the same title. @param {Run} run */
 export const fullNameOf = (run) => `${titleOf(run)} · ${run.graph}`;
 
 /** The audio outputs of a take, the song first. @param {Run} run @returns {Sound[]} */
 export function soundsOf(run) {
+  const title = titleOf(run);
   return Object.entries(run.outputs).flatMap(([name, output]) => {
     if (Array.isArray(output) || output.kind !== "audio" || output.expired) return [];
-    return [{ run: run.id, name, url: address(`${output.url}?disposition=inline`), peaks: output.url, title: titleOf(run) }];
+    const url = address(`${output.url}?disposition=inline`);
+    return [{ run: run.id, name, url, peaks: output.url, title, asset: output.asset }];
   });
 }
 
 /** Whether a take had audio that the server has removed. @param {Run} run */
-export const isExpired = (run) => Object.values(run.outputs).flat().some((each) => each.kind === "audio" && each.expired);
+export function isExpired(run) {
+  const files = Object.values(run.outputs).flat();
+  return files.some((each) => each.kind === "audio" && each.expired);
+}
 
 const MOST_KEPT = 40;
 /** @type {Map<string, Promise<Peaks>>} */
@@ -63,16 +67,13 @@ async function decode(file) {
   return { seconds: audio.duration, top, bottom, level: levelOf(top, bottom) };
 }
 
-/** A level from peaks, silence left out. Near enough to turn the louder of two versions down. @param {Float32Array} top @param {Float32Array} bottom */
+/** A level from peaks, silence left out. Near enough to turn the louder of two versions down.
+ * @param {Float32Array} top @param {Float32Array} bottom */
 function levelOf(top, bottom) {
-  const squares = Array.from(top, (high, i) => ((high + bottom[i]) / 2) ** 2).filter((square) => square > 1e-4);
-  return squares.length ? 10 * Math.log10(squares.reduce((sum, square) => sum + square, 0) / squares.length) : -100;
-}
-
-/** Seconds as 1:02.3. @param {number} seconds */
-export function clock(seconds) {
-  const tenths = Math.max(0, Math.floor(seconds * 10 + 1e-6));
-  return `${Math.floor(tenths / 600)}:${String(Math.floor(tenths / 10) % 60).padStart(2, "0")}.${tenths % 10}`;
+  const all = Array.from(top, (high, i) => ((high + bottom[i]) / 2) ** 2);
+  const loud = all.filter((square) => square > 1e-4);
+  const mean = loud.reduce((sum, square) => sum + square, 0) / loud.length;
+  return loud.length ? 10 * Math.log10(mean) : -100;
 }
 
 /** An output's name for people: `audio.02` is the second take. @param {string} name */

@@ -1,8 +1,6 @@
 /** A take as v1's `*_input_params.json`, with its names and units. Graphs that v1 does not have give none. */
 
-import { FRAME } from "../span.js";
-
-/** @typedef {import("../types.js").Run} Run */
+import { inFrames } from "../span.js";
 
 /** @type {Record<string, string>} */
 const TASKS = {
@@ -36,17 +34,18 @@ const SAMPLING = {
 
 /**
  * @param {Run} run
- * @param {{seconds: number, sampling: Record<string, any>, file: string, source: string | null}} about  length of the take,
- *   the model's own options, the file's name, and that of the source
+ * @param {{seconds: number, sampling: Record<string, any>, file: string, source: string | null}} about
+ *   length of the take, the model's own options, the file's name, and that of the source
  * @returns {Record<string, any> | null}
  */
 export function asUpstream(run, { seconds, sampling, file, source }) {
   const task = TASKS[run.graph];
   const inputs = run.inputs;
   if (!task || !inputs) return null;
-  const [left, right] = [inputs.left ?? 0, inputs.right ?? 0].map((added) => Math.floor(added / FRAME + 1e-6) * FRAME);
+  const [left, right] = [inputs.left ?? 0, inputs.right ?? 0].map(inFrames);
   const before = task === "extend" ? seconds - left - right : seconds;
-  const options = Object.entries(SAMPLING).map(([name, ours]) => [name, inputs[ours] ?? sampling[ours] ?? null]);
+  const valueOf = (/** @type {string} */ ours) => inputs[ours] ?? sampling[ours] ?? null;
+  const options = Object.entries(SAMPLING).map(([name, ours]) => [name, valueOf(ours)]);
   const tags = inputs.new_tags ?? inputs.tags;
   const lyrics = inputs.new_lyrics ?? inputs.lyrics;
   const isEdit = task === "edit";

@@ -1,7 +1,7 @@
 /** Which seconds of the song the waveform shows, and where a second lies in it. */
 import { signal } from "@preact/signals";
 
-/** First and last visible second. @type {import("@preact/signals").Signal<[number, number]>} */
+/** First and last visible second. @type {Signal<[number, number]>} */
 export const view = signal([0, 0]);
 
 /** Width of the window in pixels. */

@@ -4,20 +4,18 @@ import { useEffect, useRef } from "preact/hooks";
 import WaveSurfer from "wavesurfer.js";
 import { html } from "../html.js";
 import { onKey } from "../window/keys.js";
-import { t } from "../words.js";
+import { clock, t } from "../words.js";
 import { Ends, markByDragging, Span } from "./marks.js";
 import { duration, playing, position, seek, shown } from "./player.js";
 import { peaksOf } from "./sounds.js";
-import { Timeline } from "./timeline.js";
-import { view, width, zoom, zoomBy } from "./view.js";
+import { placeOf, view, width, zoom, zoomBy } from "./view.js";
 
 const HEIGHT = 120;
 const NONCE = document.querySelector("meta[name=csp-nonce]")?.getAttribute("content") ?? undefined;
 
 /** @param {{children?: any}} props  what lies under the waveform, on its scale */
 export function Waveform({ children }) {
-  /** @type {{current: HTMLDivElement | null}} */
-  const box = useRef(null);
+  const box = useRef(/** @type {HTMLDivElement | null} */ (null));
   useEffect(() => mount(/** @type {HTMLDivElement} */ (box.current)), []);
   const label = t("listen.waveform", { title: shown.value?.title ?? "" });
   return html`
@@ -63,7 +61,8 @@ function mount(box) {
   const ends = [
     effect(() => draw(wave)),
     effect(() => {
-      if (wave.getDuration()) renderer.renderProgress(position.value / wave.getDuration(), playing.value !== null);
+      if (wave.getDuration())
+        renderer.renderProgress(position.value / wave.getDuration(), playing.value !== null);
     }),
     effect(() => {
       const factor = zoom.value;
@@ -90,13 +89,17 @@ function draw(wave) {
       if (shown.peek()?.url !== sound.url) return;
       zoom.value = 1;
       duration.value ||= seconds;
-      wave.load("", [top, bottom], seconds).then(() => wave.getRenderer().renderProgress(position.peek() / seconds), () => null);
+      wave.load("", [top, bottom], seconds).then(
+        () => wave.getRenderer().renderProgress(position.peek() / seconds),
+        () => null,
+      );
     },
     () => wave.empty(),
   );
 }
 
-/** Zoom around the position, if it is visible, or the middle. @param {WaveSurfer} wave @param {number} factor */
+/** Zoom around the position, if it is visible, or the middle.
+ * @param {WaveSurfer} wave @param {number} factor */
 function zoomTo(wave, factor) {
   const [first, last] = view.peek();
   const at = position.peek();
@@ -106,7 +109,8 @@ function zoomTo(wave, factor) {
   wave.setScrollTime(Math.max(0, middle - seconds / factor / 2));
 }
 
-/** Zoom by the wheel with Ctrl, as trackpads send a pinch too, and by two fingers. @param {HTMLElement} box */
+/** Zoom by the wheel with Ctrl, as trackpads send a pinch too, and by two fingers.
+ * @param {HTMLElement} box */
 function zoomByHand(box) {
   /** @type {Map<number, PointerEvent>} */
   const fingers = new Map();
@@ -130,7 +134,11 @@ function zoomByHand(box) {
   };
   const { signal } = stop;
   box.addEventListener("wheel", turn, { passive: false, signal });
-  box.addEventListener("pointerdown", (event) => event.pointerType === "touch" && fingers.set(event.pointerId, event), { signal });
+  box.addEventListener(
+    "pointerdown",
+    (event) => event.pointerType === "touch" && fingers.set(event.pointerId, event),
+    { signal },
+  );
   box.addEventListener("pointermove", move, { signal });
   for (const end of /** @type {const} */ (["pointerup", "pointercancel"])) {
     addEventListener(end, (event) => fingers.delete(event.pointerId), { signal });
@@ -138,8 +146,28 @@ function zoomByHand(box) {
   return () => stop.abort();
 }
 
-/** The canvas takes no variables, so the style sheet gives its colours through the element's own. @param {Element} box */
+/** The canvas takes no variables, so the style sheet gives its colours through the element's own.
+ * @param {Element} box */
 function coloursOf(box) {
   const { color, caretColor, outlineColor } = getComputedStyle(box);
   return { waveColor: color, progressColor: caretColor, cursorColor: outlineColor };
+}
+
+const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60];
+const NARROWEST = 56; // pixels between two labels
+
+/** Seconds under the waveform, as close as there is room for. */
+function Timeline() {
+  const [first, last] = view.value;
+  const step = STEPS.find((each) => (each / (last - first)) * width.value >= NARROWEST) ?? 60;
+  const count = Math.floor(last / step + 1e-6) - Math.ceil(first / step - 1e-6) + 1;
+  const marks =
+    last > first ? Array.from({ length: count }, (_, i) => (Math.ceil(first / step - 1e-6) + i) * step) : [];
+  const digits = step < 1 ? 1 : 0;
+  return html`
+    <div class="timeline" aria-hidden="true">
+      ${marks.map((seconds) => html`
+        <span key=${seconds} style=${{ left: `${placeOf(seconds)}%` }}>${clock(seconds, digits)}</span>`)}
+    </div>
+  `;
 }

@@ -1,4 +1,6 @@
-/** A ZIP archive of files as they are (APPNOTE 6.3.10: local headers, central directory, its end; method 0). */
+/**
+ * A ZIP archive of files as they are (APPNOTE 6.3.10: local headers, central directory, its end; method 0).
+ */
 
 const TABLE = Uint32Array.from({ length: 256 }, (_, i) => {
   let value = i;
@@ -44,12 +46,35 @@ export async function zip(files, date) {
     const path = new TextEncoder().encode(name);
     const sum = checksum(new Uint8Array(await content.arrayBuffer()));
     /** @type {[number, 2 | 4][]} */
-    const common = [[20, 2], [UTF8, 2], [0, 2], [time, 2], [day, 2], [sum, 4], [content.size, 4], [content.size, 4], [path.length, 2], [0, 2]];
+    const common = [
+      [20, 2],
+      [UTF8, 2],
+      [0, 2],
+      [time, 2],
+      [day, 2],
+      [sum, 4],
+      [content.size, 4],
+      [content.size, 4],
+      [path.length, 2],
+      [0, 2],
+    ];
     body.push(record([[0x04034b50, 4], ...common]), path, content);
-    directory.push(record([[0x02014b50, 4], [20, 2], ...common, [0, 2], [0, 2], [0, 2], [0, 4], [at, 4]]), path);
+    directory.push(
+      record([[0x02014b50, 4], [20, 2], ...common, [0, 2], [0, 2], [0, 2], [0, 4], [at, 4]]),
+      path,
+    );
     at += 30 + path.length + content.size;
   }
   const size = directory.reduce((sum, part) => sum + part.length, 0);
-  const end = record([[0x06054b50, 4], [0, 2], [0, 2], [files.length, 2], [files.length, 2], [size, 4], [at, 4], [0, 2]]);
+  const end = record([
+    [0x06054b50, 4],
+    [0, 2],
+    [0, 2],
+    [files.length, 2],
+    [files.length, 2],
+    [size, 4],
+    [at, 4],
+    [0, 2],
+  ]);
   return new Blob([...body, ...directory, end], { type: "application/zip" });
 }

@@ -2,27 +2,32 @@
 import { number, t } from "../words.js";
 import { parentOf } from "./store.js";
 
-/** @typedef {import("../types.js").Run} Run */
-
+/** How many changes a row names. */
 const MOST = 4;
-/** Changes that a row names. */
 
 /** Inputs of edits that a parent does not have, and that say what the edit was. */
-const OWN = ["span", "variance", "left", "right", "minimum", "maximum", "strength", "seed", "retake_seed", "steps"];
-const SKIPPED = ["latents", "source", "reference", "vocal", "tags", "lyrics", "duration"];
+const OWN = "span variance left right minimum maximum strength seed retake_seed steps".split(" ");
+const SKIPPED = "latents source reference vocal tags lyrics duration".split(" ");
 
-/** @param {Run} run @param {"tags" | "lyrics"} name @returns {string} */
-const wordsOf = (run, name) => [run.inputs?.[`new_${name}`], run.inputs?.[name]].find((text) => text && typeof text === "string") ?? "";
-
-/** What a person calls the take: its title or that of the take it comes from, or what it was asked to be. @param {Run} run @returns {string} */
-export function titleOf(run) {
-  const parent = parentOf(run);
-  const tags = wordsOf(run, "tags").trim();
-  if (run.labels.title) return run.labels.title;
-  return parent && wordsOf(parent, "tags").trim() === tags ? titleOf(parent) : tags || run.graph;
+/** The tags and lyrics that a take has now, also after edits. @param {Run} run */
+export function textsOf(run) {
+  const { tags, new_tags: newTags, lyrics, new_lyrics: newLyrics, edits } = run.inputs ?? {};
+  /** A graph of one's own may mean something else by a name. @param {any[]} texts @returns {string} */
+  const first = (...texts) => texts.find((text) => text && typeof text === "string") ?? "";
+  return { tags: first(newTags, tags), lyrics: first(newLyrics, edits?.at?.(-1), lyrics) };
 }
 
-/** Seconds of music, as far as the inputs say; null where they do not. @param {Run} run @returns {number | null} */
+/** What a person calls the take: its title or that of the take it comes from, or what it was asked to be.
+ * @param {Run} run @returns {string} */
+export function titleOf(run) {
+  const parent = parentOf(run);
+  const tags = textsOf(run).tags.trim();
+  if (run.labels.title) return run.labels.title;
+  return parent && textsOf(parent).tags.trim() === tags ? titleOf(parent) : tags || run.graph;
+}
+
+/** Seconds of music, as far as the inputs say; null where they do not.
+ * @param {Run} run @returns {number | null} */
 export function secondsOf(run) {
   const { duration, left = 0, right = 0 } = run.inputs ?? {};
   if (typeof duration === "number") return duration;
@@ -36,12 +41,16 @@ export function changesOf(run) {
   const parent = parentOf(run);
   const before = parent?.inputs ?? {};
   const told = [];
-  if (parent && wordsOf(run, "tags") !== wordsOf(parent, "tags")) told.push(t("take.tags"));
-  const [old, lyrics] = [parent ? wordsOf(parent, "lyrics") : "", wordsOf(run, "lyrics")];
-  if (parent && lyrics !== old) told.push(t("take.lines", { count: linesChanged(old, lyrics) }));
+  if (parent) {
+    const [old, now] = [textsOf(parent), textsOf(run)];
+    const count = linesChanged(old.lyrics, now.lyrics);
+    if (now.tags && now.tags !== old.tags) told.push(t("take.tags"));
+    if (now.lyrics && now.lyrics !== old.lyrics) told.push(t("take.lines", { count }));
+  }
   for (const [name, value] of Object.entries(run.inputs ?? {})) {
     const isTold = parent ? OWN.includes(name) || name in before : /seed/.test(name);
-    if (!isTold || [null, "", 0].includes(value) || SKIPPED.includes(name) || name.startsWith("new_")) continue;
+    if (!isTold || [null, "", 0].includes(value) || SKIPPED.includes(name) || name.startsWith("new_"))
+      continue;
     if (JSON.stringify(value) !== JSON.stringify(before[name])) told.push(worded(name, value));
   }
   return told.slice(0, MOST);
@@ -64,11 +73,4 @@ function linesChanged(before, after) {
   const known = new Set(before.split("\n"));
   const gone = before.split("\n").length - after.split("\n").length;
   return Math.max(after.split("\n").filter((line) => !known.has(line)).length, gone, 1);
-}
-
-/** `3:05`. @param {number | null} seconds */
-export function clock(seconds) {
-  if (seconds === null) return "";
-  const whole = Math.round(seconds);
-  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
 }

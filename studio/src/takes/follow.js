@@ -1,40 +1,42 @@
 /**
- * Follows all runs in hand by the server's event stream, from where it was after sleep, a lost network or a restart.
- * Where a stream is refused, it asks instead.
+ * Follows all runs in hand by the server's event stream, from where it was after sleep, a lost network or a
+ * restart. Where a stream is refused, it asks instead.
  */
 import { effect } from "@preact/signals";
 import { address, get } from "../http.js";
 import { chosen } from "../address.js";
-import { keyWanted, lost, sleep, untilReached } from "../window/connection.js";
-import { inHand, keep, loadPage, loadTake, parentId, takes, working } from "./store.js";
-
-/** @typedef {import("../types.js").RunEvent} RunEvent */
+import { isThere, keyWanted, lost, sleep, untilReached } from "../window/connection.js";
+import { inHand, keep, loadPage, loadTake, missing, older, parentId, takes, working } from "./store.js";
 
 const TYPES = [
   ...["accepted", "queued", "started", "continued", "progress", "preview", "cached", "finished", "skipped"],
   ...["succeeded", "failed", "cancelled", "warning"],
 ];
-const PATIENCE = 3;
 /** Streams that may break before their first event; then the server is asked instead. */
-const ASKING = 60;
+const PATIENCE = 3;
 /** Seconds of asking until a stream is tried again. */
-
-const SILENCE = 30;
+const ASKING = 60;
 /** Seconds without an event after which runs in hand are asked for: a stream may die unheard. */
+const SILENCE = 30;
+/** Seconds after which the first page is asked for without a stream. */
+const LATE = 3;
 
 /** Number of the last event, and when it came. */
 let last = 0;
 let heardAt = 0;
 
-/** Follow for as long as the page is open. */
+/** Follow for as long as the page is open. The takes are asked for once the stream is there, so that nothing
+ * happens unseen in between. */
 export async function follow() {
-  setInterval(() => working.value.length && Date.now() - heardAt > SILENCE * 1000 && catchUp(), SILENCE * 1000);
+  setTimeout(() => older.value === undefined && catchUp(), LATE * 1000);
+  setInterval(() => {
+    if (working.value.length && Date.now() - heardAt > SILENCE * 1000) catchUp();
+  }, SILENCE * 1000);
   for (let broken = 0; ; ) {
     if (keyWanted.value) return;
     broken = (await stream()) ? 0 : broken + 1;
     if (keyWanted.value) return;
-    const isThere = await fetch(address("readyz"), { cache: "no-store" }).then((answer) => answer.ok, () => false);
-    await (isThere ? sleep(0.5) : untilReached());
+    await ((await isThere()) ? sleep(0.5) : untilReached());
     if (broken >= PATIENCE) await poll(ASKING);
     await catchUp();
   }
@@ -97,14 +99,15 @@ function tell() {
   if (changed.length) keep(changed);
 }
 
-/** A run after an event of one of its nodes. @param {import("../types.js").Run} run @param {RunEvent} event */
+/** A run after an event of one of its nodes.
+ * @param {Run} run @param {RunEvent} event */
 function after(run, event) {
   if (!event.node || !inHand(run)) return run;
   const nodes = run.nodes?.map((node) => (node.id === event.node ? nodeAfter(node, event, run.id) : node));
   return { ...run, nodes, progress: Math.max(run.progress, event.progress ?? 0) };
 }
 
-/** @param {import("../types.js").RunNode} node @param {RunEvent} event @param {string} run */
+/** @param {RunNode} node @param {RunEvent} event @param {string} run */
 function nodeAfter(node, event, run) {
   const { step = node.step, steps = node.steps, seconds = node.seconds } = event;
   if (event.type !== "preview") return { ...node, state: event.type, step, steps, seconds };
@@ -126,12 +129,12 @@ async function poll(seconds) {
 /** A take that is chosen is loaded whole, and the one that it was made from. */
 effect(() => {
   const id = chosen.value;
-  if (id) load(id);
+  missing.value = null;
+  if (id) load(id).catch((error) => id === chosen.peek() && (missing.value = error.message));
 });
 
 /** @param {string} id */
 async function load(id) {
-  const run = await loadTake(id).catch(() => null);
-  const parent = run && parentId(run);
+  const parent = parentId(await loadTake(id));
   if (parent && !takes.peek().has(parent)) await loadTake(parent).catch(() => null);
 }

@@ -1,15 +1,17 @@
 /** The takes: runs of the server, by id. Nothing of them lives in the browser. */
 import { computed, signal } from "@preact/signals";
-import { get, request, ServerError } from "../http.js";
-import { chosen } from "../address.js";
+import { get, post, request, ServerError } from "../http.js";
+import { chosen, go } from "../address.js";
 
-/** @typedef {import("../types.js").Run} Run */
-
-/** @type {import("@preact/signals").Signal<Map<string, Run>>} newest first */
+/** @type {Signal<Map<string, Run>>} newest first */
 export const takes = signal(new Map());
 
-/** Where the next page of older takes begins; null at the end. @type {import("@preact/signals").Signal<string | null>} */
-export const older = signal(null);
+/** Where the next page of older takes begins; null at the end, undefined before the first page has come.
+ * @type {Signal<string | null | undefined>} */
+export const older = signal(undefined);
+
+/** Why the chosen take cannot be shown. @type {Signal<string | null>} */
+export const missing = signal(null);
 
 /** The chosen take, if it is loaded. */
 export const take = computed(() => (chosen.value && takes.value.get(chosen.value)) || null);
@@ -17,7 +19,7 @@ export const take = computed(() => (chosen.value && takes.value.get(chosen.value
 /** Takes that wait or are made. */
 export const working = computed(() => [...takes.value.values()].filter(inHand));
 
-export const PAGE = 50;
+const PAGE = 50;
 
 /** Whether a run goes on. @param {Run} run */
 export const inHand = (run) => run.state === "queued" || run.state === "running";
@@ -52,8 +54,13 @@ export function loadPage(after = null) {
 
 /** @param {string | null} after */
 async function readPage(after) {
-  const page = await get(`v1/runs?inputs=true&limit=${PAGE}${after ? `&after=${encodeURIComponent(after)}` : ""}`);
-  const knowsMore = after === null && page.runs.some((/** @type {Run} */ run) => takes.value.has(run.id));
+  const page = await get(
+    `v1/runs?inputs=true&limit=${PAGE}${after ? `&after=${encodeURIComponent(after)}` : ""}`,
+  );
+  const knowsMore =
+    after === null &&
+    older.value !== undefined &&
+    page.runs.some((/** @type {Run} */ run) => takes.value.has(run.id));
   keep(page.runs);
   if (!knowsMore) older.value = page.next;
 }
@@ -70,7 +77,8 @@ export async function loadTake(id) {
   }
 }
 
-/** Change a take's labels; null removes one. @param {string} id @param {Record<string, string | null>} labels */
+/** Change a take's labels; null removes one.
+ * @param {string} id @param {Record<string, string | null>} labels */
 export async function relabel(id, labels) {
   keep([await request("PATCH", `v1/runs/${encodeURIComponent(id)}`, { labels })]);
 }
@@ -97,3 +105,32 @@ export const parentId = ({ id, labels }) => (labels.parent && labels.parent < id
 
 /** The take that this one was made from, if it is loaded. @param {Run} run */
 export const parentOf = (run) => takes.value.get(parentId(run)) ?? null;
+
+/**
+ * @typedef {{format?: string, preview_every?: number | null, labels?: Record<string, string>}} RunOptions
+ */
+
+/**
+ * Submit a run, put it into the store, and choose it. A server that is away is waited for: the key of the
+ * request makes
+ * one run of it, however often it is sent.
+ *
+ * @param {string} graph
+ * @param {Inputs} inputs
+ * @param {RunOptions} [options]
+ * @returns {Promise<Run>}
+ */
+export async function submit(graph, inputs, options = {}) {
+  const headers = { "Idempotency-Key": newKey() };
+  const run = await post("v1/runs", { graph, inputs, ...options }, { headers, patient: true });
+  keep([run]);
+  go({ take: run.id });
+  return run;
+}
+
+/** Pages that came over plain HTTP from elsewhere have no `randomUUID`. */
+function newKey() {
+  return [...crypto.getRandomValues(new Uint8Array(16))]
+    .map((byte) => byte.toString(16).padStart(2, "0"))
+    .join("");
+}

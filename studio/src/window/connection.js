@@ -7,11 +7,12 @@ export const lost = signal(false);
 /** Whether the server wants a key first. */
 export const keyWanted = signal(false);
 
-/** A refusal that says when to try again. @type {import("@preact/signals").Signal<{text: string, seconds: number} | null>} */
+/** A refusal that says when to try again.
+ * @type {Signal<{text: string, seconds: number} | null>} */
 export const refusal = signal(null);
 
-const LONGEST = 5;
 /** Seconds between two looks at whether a lost server is back, at the most. */
+const LONGEST = 5;
 
 /** @type {Promise<void> | null} */
 let search = null;
@@ -33,11 +34,16 @@ export function untilReached() {
   return search;
 }
 
+/** Whether the server is reached, and takes runs. */
+export async function isThere() {
+  const answer = await fetch(new URL("../readyz", location.href), { cache: "no-store" }).catch(() => null);
+  return answer?.ok ?? false;
+}
+
 async function find() {
   for (let pause = 0.5; ; pause = Math.min(LONGEST, pause * 1.5)) {
     await sleep(pause);
-    const answer = await fetch(new URL("../readyz", location.href), { cache: "no-store" }).catch(() => null);
-    if (answer?.ok) break;
+    if (await isThere()) break;
   }
   lost.value = false;
 }

@@ -9,7 +9,8 @@ import { t } from "../words.js";
 /** @type {Map<string, Command>} */
 const commands = new Map();
 
-const TYPING = "input:not([type=checkbox], [type=radio], [type=button]), textarea, select, [contenteditable], dialog *";
+const TYPING =
+  "input:not([type=checkbox], [type=radio], [type=button]), textarea, select, [contenteditable], dialog *";
 const PRESSED = "button, a, summary, input, [role=tab], [role=slider], [role=button]";
 /** Keys that such elements take for themselves. */
 const THEIRS = [" ", "Enter", "ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown"];
@@ -36,7 +37,8 @@ export function onKey(key, textKey, action) {
 /** @param {KeyboardEvent} event */
 function press(event) {
   const target = /** @type {Element} */ (event.target);
-  if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || target.closest?.(TYPING)) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || target.closest?.(TYPING))
+    return;
   if (THEIRS.includes(event.key) && target.closest?.(PRESSED)) return;
   const command = commands.get(event.key.toLowerCase());
   if (!command) return;
@@ -51,8 +53,7 @@ onKey("?", "window.keys", () => (listOpen.value = true));
 const shown = (key) => (key === " " ? t("window.space") : key.length === 1 ? key.toUpperCase() : key);
 
 export function KeyList() {
-  /** @type {{current: HTMLDialogElement | null}} */
-  const dialog = useRef(null);
+  const dialog = useRef(/** @type {HTMLDialogElement | null} */ (null));
   const open = listOpen.value;
   useEffect(() => {
     if (open) dialog.current?.showModal();
@@ -62,7 +63,8 @@ export function KeyList() {
     <dialog ref=${dialog} class="keys" aria-labelledby="keys-title" onClose=${() => (listOpen.value = false)}>
       <h2 id="keys-title">${t("window.keys")}</h2>
       <dl>
-        ${[...commands].map(([key, { textKey }]) => html`<div><dt><kbd>${shown(key)}</kbd></dt><dd>${t(textKey)}</dd></div>`)}
+        ${[...commands].map(([key, { textKey }]) => html`
+          <div><dt><kbd>${shown(key)}</kbd></dt><dd>${t(textKey)}</dd></div>`)}
         <div><dt><kbd>Ctrl</kbd> <kbd>Enter</kbd></dt><dd>${t("window.key.generate")}</dd></div>
       </dl>
       <p class="quiet">${t("window.keys.typing")}</p>

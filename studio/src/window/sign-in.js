@@ -1,4 +1,7 @@
-/** The page of a server with keys: it takes the key once. The browser then has a session, and the page keeps no key. */
+/**
+ * The page of a server with keys: it takes the key once. The browser then has a session, and the page keeps
+ * no key.
+ */
 import { signal } from "@preact/signals";
 import { html } from "../html.js";
 import { post, request } from "../http.js";
@@ -30,7 +33,13 @@ export function SignIn() {
     <main class="sign-in">
       <form class="pane" onSubmit=${signIn}>
         <h1>${t("window.name")}</h1>
-        <label>${t("window.key")}<input name="key" type="password" required autofocus autocomplete="current-password" aria-describedby="key-problem" /></label>
+        <label>
+          ${t("window.key")}
+          <input
+            name="key" type="password" required autofocus autocomplete="current-password"
+            aria-describedby="key-problem"
+          />
+        </label>
         <p id="key-problem" class="wrong" role="alert">${problem}</p>
         <button class="main">${t("window.sign-in")}</button>
         <p class="quiet">${t("window.key.about")}</p>
