@@ -513,8 +513,7 @@ ${u(t?"listen.mixer-close":"listen.mixer-open")}
 </button>
 ${t&&p`
 <ul>
-${t.map((o,i)=>p`
-<${Lu} channel=${o} set=${n(i)} />`)}
+${t.map((o,i)=>p`<${Lu} channel=${o} set=${n(i)} />`)}
 </ul>
 <p class="quiet">${u("listen.mixer-here")}</p>
 ${s&&p`

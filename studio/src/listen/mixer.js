@@ -86,10 +86,7 @@ export function Mixer({ run }) {
       </button>
       ${all && html`
         <ul>
-          ${all.map(
-            (channel, i) => html`
-            <${Strip} channel=${channel} set=${set(i)} />`,
-          )}
+          ${all.map((channel, i) => html`<${Strip} channel=${channel} set=${set(i)} />`)}
         </ul>
         <p class="quiet">${t("listen.mixer-here")}</p>
         ${canMix && html`
