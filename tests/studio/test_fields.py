@@ -221,8 +221,8 @@ def every_seed(form: Form, name: str) -> None:
         form.fill({"seeds": value})
         assert planned(form.page)[name] == value
         assert form.errors() == {}
-    for value in (-1, 2**32, "seven"):
-        form.fill({"seeds": value})
+    for refused in (-1, 2**32, "seven"):
+        form.fill({"seeds": refused})
         assert set(form.errors()) == {"seeds"}
     form.fill({"seeds": 1})
 

@@ -33,7 +33,7 @@ URL.revokeObjectURL = (url) => { window.blobs.delete(url); revoked.call(URL, url
 def test_memory_is_flat_over_takes_and_previews(small: Checkpoint, tmp_path: Path, opened: Callable[..., Any]) -> None:
     with served(tmp_path, small) as door:
         song = door.finished()["id"]
-        half = door.submit(inputs=LONG | {"duration": 5}, preview_every=5)["id"]
+        half = door.submit(inputs={**LONG, "duration": 5}, preview_every=5)["id"]
         while not any(node["preview"] for node in door.client.get(f"/v1/runs/{half}").json()["nodes"]):
             pass
         door.client.delete(f"/v1/runs/{half}")

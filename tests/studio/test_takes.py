@@ -109,7 +109,7 @@ def test_a_run_is_shown_node_by_node_and_ends_at_a_step(door: Door, opened: Call
 def test_a_cancelled_take_keeps_its_last_preview_and_says_when_it_is_gone(
     door: Door, opened: Callable[..., Any], watch: Any
 ) -> None:
-    run = door.submit(inputs=LONG | {"duration": 10}, labels={"title": "half"}, preview_every=5)
+    run = door.submit(inputs={**LONG, "duration": 10}, labels={"title": "half"}, preview_every=5)
     page = opened(door, f"#/take/{run['id']}")
     page.get_by_text("Preview: as it sounds after step").wait_for()
     page.get_by_role("region", name="Progress").first.get_by_role("button", name="Cancel").click()

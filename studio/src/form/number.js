@@ -79,8 +79,8 @@ export function SpanField({ view, id, error }) {
   const seconds = view.origin && secondsOf(view.origin);
   const isBad = end - start < FRAME || (seconds && end > seconds + FRAME);
   const set = {
-    start: (/** @type {any} */ value) => (span.value = [value ?? 0, end]),
-    end: (/** @type {any} */ value) => (span.value = [start, value ?? seconds ?? 30]),
+    start: (/** @type {any} */ value) => (span.value = [value ?? 0, span.peek()[1]]),
+    end: (/** @type {any} */ value) => (span.value = [span.peek()[0], value ?? seconds ?? 30]),
     all: () => (span.value = [0, seconds ?? 30]),
   };
   return html`
