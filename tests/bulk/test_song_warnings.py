@@ -19,13 +19,16 @@ RATE = 48_000
 def told(samples: FloatArray, **cells: Any) -> list[str]:
     """The warnings of a row with this song, which lasts as long as it was asked for unless `cells` say otherwise."""
     audio = Audio(samples.astype(np.float32), RATE)
-    known = {"duration": audio.seconds, "duration_asked": audio.seconds, "measurements": measure_song(audio)}
+    known: dict[str, Any] = {
+        "duration": audio.seconds,
+        "duration_asked": audio.seconds,
+        "measurements": measure_song(audio),
+    }
     return song_warnings(dataclasses.replace(done_row(0), **(known | {"sample_rate": RATE} | cells)))
 
 
 def tone(peak: float) -> FloatArray:
-    samples: FloatArray = peak * np.sin(np.arange(RATE) / 20)[None].repeat(2, 0)
-    return samples
+    return (peak * np.sin(np.arange(RATE) / 20)[None].repeat(2, 0)).astype(np.float32)
 
 
 def test_a_good_song_has_none() -> None:

@@ -142,12 +142,11 @@ def test_other_content_behind_a_path_is_refused(tmp_path: Path) -> None:
 def test_a_state_with_digests_of_0_1_0_is_resumed(tmp_path: Path) -> None:
     """They went by size and time. States from then on have the digests by content."""
     train(ToyTask(content={"source.folder": "by time"}), toy_recipe(), tmp_path)
-    now = {"content": {"source.folder": "by content"}, "former_content": {"source.folder": "by time"}}
-    assert train(ToyTask(**now), toy_recipe(steps=25), tmp_path, resume=True).finished
-    assert newest(tmp_path)["content"] == now["content"]
-    same_time = {"content": {"source.folder": "other content"}, "former_content": {"source.folder": "by time"}}
+    former, now = {"source.folder": "by time"}, {"source.folder": "by content"}
+    assert train(ToyTask((), now, former), toy_recipe(steps=25), tmp_path, resume=True).finished
+    assert newest(tmp_path)["content"] == now
     with pytest.raises(InputError, match=r"what is behind source\.folder has changed"):
-        train(ToyTask(**same_time), toy_recipe(steps=30), tmp_path, resume=True)
+        train(ToyTask((), {"source.folder": "other"}, former), toy_recipe(steps=30), tmp_path, resume=True)
 
 
 def test_a_state_without_content_digests_is_resumed(tmp_path: Path) -> None:
