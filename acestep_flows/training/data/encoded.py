@@ -30,6 +30,8 @@ from acestep_flows.values import LATENT_CHANNELS, LATENT_HEIGHT, FloatArray
 ABOUT = "encoded.json"
 FRAME = LATENT_CHANNELS * LATENT_HEIGHT
 MIX = "mix"
+BEAT = "beat"
+"""The track of drum strokes in time with the song; see `beats`."""
 WITHOUT = "without "
 """Prefix of a track's name: the mix without the stem that follows."""
 REPAIR = "whole files; remove the shard, and `acestep-flows encode` encodes it again"

@@ -10,12 +10,13 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from acestep_flows.errors import InputError
-from acestep_flows.training.data.encoded import MIX, WITHOUT
+from acestep_flows.training.data.beats import draw_beat
+from acestep_flows.training.data.encoded import BEAT, MIX, WITHOUT
 from acestep_flows.training.data.song import Song, SongSource, list_audio_files, read_recording, split_tags
 from acestep_flows.training.data.tables import Datasets, Parquet
 from acestep_flows.training.loop.content_stamp import stamp_by_time, stamp_files
 from acestep_flows.training.loop.recipe import RecipeSection
-from acestep_flows.values import MAX_SECONDS, MODEL_RATE, Audio
+from acestep_flows.values import MAX_SECONDS, MODEL_RATE, Audio, FloatArray
 
 SUFFIXES = (".mp3", ".wav", ".flac", ".ogg")
 PROMPT, LYRICS = "_prompt.txt", "_lyrics.txt"
@@ -52,6 +53,11 @@ class SynthesisSettings(RecipeSection):
     aligned: float = Field(1.0, ge=0, le=1, description="Share of songs that begin on a bar.")
     vocals: float | None = Field(None, ge=0, le=1, description="Share of sung songs; absent: each style has its own.")
     stems: float = Field(0.0, ge=0, le=1, description="Share of songs with a track of and without each stem.")
+    tempo_spread: float = Field(
+        0.0, ge=0, le=1, description="How far tempos leave those of the style, as a share; then the number tells them."
+    )
+    steady_voice: bool = Field(False, description="Sing one syllable per half beat.")
+    beats: float = Field(0.0, ge=0, le=1, description="Share of songs with the track 'beat': drum strokes in time.")
 
     @field_validator("seconds")
     @classmethod
@@ -156,13 +162,24 @@ class SynthesisSongs(SongSource):
         vocal = None
         if settings.vocals is not None:
             vocal = str(random.choice(("male", "female"))) if random.random() < settings.vocals else "none"
-        piece = render(compose(seed, seconds=seconds, aligned=aligned, vocal=vocal))
+        score = compose(
+            seed, seconds=seconds, aligned=aligned, vocal=vocal,
+            tempo_spread=settings.tempo_spread, steady_voice=settings.steady_voice,
+        )  # fmt: skip
+        piece = render(score)
         tracks = {MIX: piece.mix}
         if random.random() < settings.stems:
             tracks |= piece.stems
-        audio = {name: Audio(np.ascontiguousarray(track, np.float32), MODEL_RATE) for name, track in tracks.items()}
+        tracks = add_rests({name: to_audio(track) for name, track in tracks.items()})
+        if settings.beats and random.random() < settings.beats:
+            tracks[BEAT] = to_audio(draw_beat(piece.truth, piece.mix.shape[1], random))
         labels = {name: str(label) for name, label in piece.truth.parts.items()} | {"style": piece.truth.style}
-        return Song(self.key(index), split_tags(piece.tags), piece.lyrics, add_rests(audio), labels=labels)
+        return Song(self.key(index), split_tags(piece.tags), piece.lyrics, tracks, labels=labels)
+
+
+def to_audio(track: FloatArray) -> Audio:
+    """A rendered track as audio."""
+    return Audio(np.ascontiguousarray(track, np.float32), MODEL_RATE)
 
 
 def add_rests(tracks: Mapping[str, Audio]) -> dict[str, Audio]:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from acestep_flows.model.control import ControlBranch
 from acestep_flows.model.layout import TRANSFORMER
 from acestep_flows.training.adapters.files import rounded
-from acestep_flows.training.data.encoded import MIX, WITHOUT, EncodedSong
+from acestep_flows.training.data.encoded import BEAT, MIX, WITHOUT, EncodedSong
 from acestep_flows.training.kinds import training_forward
 from acestep_flows.training.kinds.conditions import INSTRUMENTAL, prompt
 from acestep_flows.training.kinds.lora import remove_tags
@@ -94,7 +94,7 @@ class ControlTask(SongTask):
         if ANY_STEM not in pair.control + pair.target:
             choices = [(pair.control, pair.target, "")]
         else:
-            stems = [name for name in song.tracks if name != MIX and not name.startswith(WITHOUT)]
+            stems = [name for name in song.tracks if name not in (MIX, BEAT) and not name.startswith(WITHOUT)]
             stems = [name for name in stems if not pair.stems or name in pair.stems]
             choices = [
                 (pair.control.replace(ANY_STEM, stem), pair.target.replace(ANY_STEM, stem), stem) for stem in stems

@@ -7,7 +7,7 @@ change the others, unless they depend on it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -17,11 +17,14 @@ from acestep_flows.training.synthesis.arrangement import Arrangement, stream
 from acestep_flows.training.synthesis.instruments import INSTRUMENTS
 from acestep_flows.training.synthesis.parts import write_bass, write_chords, write_drums, write_lead, write_vocal
 from acestep_flows.training.synthesis.score import Note, Score, Stroke, Sung, Truth
+from acestep_flows.training.synthesis.steady_voice import write_steady_vocal
 from acestep_flows.training.synthesis.styles import LEVELS, STYLES, Style
 from acestep_flows.training.synthesis.theory import MODES, PROGRESSIONS, TURNAROUNDS
 
 TEMPOS = (60, 180)
 ROLES = ("bass", "chords", "lead")
+
+WriteVoice = Callable[[Arrangement, int, float], tuple[list[Sung], list[str]]]
 
 
 def compose(
@@ -36,6 +39,8 @@ def compose(
     drums: bool | None = None,
     vocal: str | None = None,
     aligned: bool = True,
+    tempo_spread: float = 0.0,
+    steady_voice: bool = False,
 ) -> Score:
     """Compose a clip. A choice that is None is drawn from the seed by the rules of the style.
 
@@ -49,6 +54,8 @@ def compose(
         drums: whether there are drums.
         vocal: "male", "female" or "none".
         aligned: begin on a bar; else begin anywhere in the piece.
+        tempo_spread: how much slower and faster than its style's tempos a drawn tempo may be, as a share of these.
+        steady_voice: sing one syllable per half beat, from the start of each bar; see `steady_voice`.
 
     Raises:
         InputError: a name does not exist, or a number is out of range.
@@ -56,7 +63,7 @@ def compose(
     if not seconds > 0:
         raise InputError("a piece needs a length above 0 seconds", where="seconds")
     chosen = _style(seed, style)
-    bpm = _tempo(seed, chosen, tempo)
+    bpm = _tempo(seed, chosen, tempo, tempo_spread)
     key = int(stream(seed, "key").integers(12)) if key is None else key
     mode = _mode(seed, chosen, mode)
     vocal = _vocal(seed, chosen, vocal)
@@ -70,7 +77,7 @@ def compose(
         seed, chosen, bpm, key % 12, mode, _instruments(seed, chosen, instruments), drums,
         None if vocal == "none" else vocal, _chords(seed, chosen, mode, bars), _sections(draw, bars), start,
     )  # fmt: skip
-    return _write(plan, bars, seconds)
+    return _write(plan, bars, seconds, write_steady_vocal if steady_voice else write_vocal)
 
 
 def _style(seed: int, name: str | None) -> Style:
@@ -81,9 +88,11 @@ def _style(seed: int, name: str | None) -> Style:
     return STYLES[name]
 
 
-def _tempo(seed: int, style: Style, tempo: int | None) -> int:
+def _tempo(seed: int, style: Style, tempo: int | None, spread: float) -> int:
     if tempo is None:
-        return int(stream(seed, "tempo").integers(style.tempos[0], style.tempos[1] + 1))
+        slowest = max(TEMPOS[0], round(style.tempos[0] * (1 - spread)))
+        fastest = min(TEMPOS[1], round(style.tempos[1] * (1 + spread)))
+        return int(stream(seed, "tempo").integers(slowest, fastest + 1))
     if not TEMPOS[0] <= tempo <= TEMPOS[1]:
         raise InputError(f"tempo {tempo}", where="tempo", allowed=f"{TEMPOS[0]}..{TEMPOS[1]} bpm")
     return tempo
@@ -137,9 +146,9 @@ def _sections(draw: np.random.Generator, bars: int) -> tuple[str, ...]:
     return tuple(form[: bars - 2] + ["outro"] * 2) if bars > 16 else tuple(form[:bars])
 
 
-def _write(plan: Arrangement, bars: int, seconds: float) -> Score:
+def _write(plan: Arrangement, bars: int, seconds: float, write_voice: WriteVoice) -> Score:
     """Write the parts, and drop what does not sound within the clip."""
-    sung, lines = write_vocal(plan, bars, seconds)
+    sung, lines = write_voice(plan, bars, seconds)
     notes = _write_notes(plan, bars, seconds)
     strokes: list[Stroke] = []
     if plan.drums:
