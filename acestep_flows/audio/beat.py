@@ -2,8 +2,8 @@
 
     track = beat_track(Beat(128.0, PATTERNS["house"]), samples)
 
-A pattern is one bar. Each of its voices is a row of sixteenths, as "x...o...": a stroke, a soft stroke, a rest. A bar of
-n beats has 4 n sixteenths, so 5/4 is a pattern of 20.
+A pattern is one bar. Each of its voices is a row of sixteenths, as "x...o...": a stroke, a soft stroke, a rest. A bar
+of n beats has 4 n sixteenths, so 5/4 is a pattern of 20.
 """
 
 from __future__ import annotations

@@ -69,11 +69,17 @@ def word_tokenizer(words: Iterable[str], aliases: Mapping[str, str] | None = Non
     return text
 
 
-def lyric_vocabulary() -> dict[str, Any]:
-    """A character vocabulary as `tokenizers` JSON, with all special tokens of the published lyric vocabulary."""
+def lyric_vocabulary(pieces: Iterable[str] = ()) -> dict[str, Any]:
+    """A character vocabulary as `tokenizers` JSON, with all special tokens of the published lyric vocabulary.
+
+    Args:
+        pieces: lower-case pieces of words, such as syllables, with tokens of their own. A word is cut into the longest
+            pieces from its start on, and single characters elsewhere.
+    """
     special = ["[STOP]", "[UNK]", "[SPACE]", "[START]", *(f"[{name}]" for name in LANGUAGES + STRUCTURE)]
     letters = [chr(code) for first, end in SCRIPTS for code in range(first, end)]
-    vocab = {symbol: index for index, symbol in enumerate(special + letters)}
+    longer = sorted({piece for piece in pieces if len(piece) > 1})
+    vocab = {symbol: index for index, symbol in enumerate(special + letters + longer)}
     flags = {"special": True, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
     return {
         "version": "1.0",
@@ -84,14 +90,28 @@ def lyric_vocabulary() -> dict[str, Any]:
         "pre_tokenizer": {"type": "Whitespace"},
         "post_processor": None,
         "decoder": None,
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": "[UNK]",
-            "continuing_subword_prefix": None,
-            "end_of_word_suffix": None,
-            "fuse_unk": False,
-            "vocab": vocab,
-            "merges": [],
-        },
+        "model": _longest_pieces(vocab) if longer else _characters(vocab),
+    }
+
+
+def _characters(vocab: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "type": "BPE",
+        "dropout": None,
+        "unk_token": "[UNK]",
+        "continuing_subword_prefix": None,
+        "end_of_word_suffix": None,
+        "fuse_unk": False,
+        "vocab": vocab,
+        "merges": [],
+    }
+
+
+def _longest_pieces(vocab: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "type": "WordPiece",
+        "unk_token": "[UNK]",
+        "continuing_subword_prefix": "",
+        "max_input_chars_per_word": 10_000,
+        "vocab": vocab,
     }

@@ -1,4 +1,4 @@
-"""The beat track of a synthetic song: drum strokes at its tempo, from its first bar on, as the stage `beat` makes them."""
+"""The beat track of a synthetic song: strokes at its tempo, from its first bar on, as the stage `beat` makes them."""
 
 from __future__ import annotations
 

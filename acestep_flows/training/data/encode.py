@@ -163,6 +163,7 @@ def _prepare_folder(recipe: EncodeRecipe, folder: Path, source: SongSource, devi
             raise InputError(f"damaged: shards of {former_size!r}", where=str(folder / ABOUT), allowed=REPAIR)
         size = about["shard"] = former_size
         differing = [key for key in about if key != "source" and former.get(key) != about[key]]
+        _add_defaults(former.get("source"), recipe.source)
         moved = former.get("source") != about["source"]
         if moved and (not _same_but_for_path(former.get("source"), about["source"]) or not _all_stamped(folder)):
             differing.append("source")
@@ -174,6 +175,14 @@ def _prepare_folder(recipe: EncodeRecipe, folder: Path, source: SongSource, devi
             return size
     storage.write(folder / ABOUT, (json.dumps(about, indent=2) + "\n").encode())
     return size
+
+
+def _add_defaults(former: Any, source: SourceSettings) -> None:
+    """Give the settings `former` of an older folder the defaults of settings that are newer than it."""
+    if isinstance(former, dict):
+        for name, field in type(source).model_fields.items():
+            if not field.is_required():
+                former.setdefault(name, field.get_default(call_default_factory=True))
 
 
 def _same_but_for_path(former: Any, current: dict[str, Any]) -> bool:

@@ -29,7 +29,7 @@ from acestep_flows.values import LATENT_CHANNELS, LATENT_HEIGHT, FloatArray
 
 ABOUT = "encoded.json"
 FRAME = LATENT_CHANNELS * LATENT_HEIGHT
-MIX = "mix"
+MIX, VOCAL = "mix", "vocal"
 BEAT = "beat"
 """The track of drum strokes in time with the song; see `beats`."""
 WITHOUT = "without "

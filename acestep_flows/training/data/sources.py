@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 
 from acestep_flows.errors import InputError
 from acestep_flows.training.data.beats import draw_beat
-from acestep_flows.training.data.encoded import BEAT, MIX, WITHOUT
+from acestep_flows.training.data.encoded import BEAT, MIX, VOCAL, WITHOUT
 from acestep_flows.training.data.song import Song, SongSource, list_audio_files, read_recording, split_tags
 from acestep_flows.training.data.tables import Datasets, Parquet
 from acestep_flows.training.loop.content_stamp import stamp_by_time, stamp_files
@@ -58,6 +58,7 @@ class SynthesisSettings(RecipeSection):
     )
     steady_voice: bool = Field(False, description="Sing one syllable per half beat.")
     beats: float = Field(0.0, ge=0, le=1, description="Share of songs with the track 'beat': drum strokes in time.")
+    voices: float = Field(0.0, ge=0, le=1, description="Share of sung songs with the track 'vocal': the voice alone.")
 
     @field_validator("seconds")
     @classmethod
@@ -173,6 +174,8 @@ class SynthesisSongs(SongSource):
         tracks = add_rests({name: to_audio(track) for name, track in tracks.items()})
         if settings.beats and random.random() < settings.beats:
             tracks[BEAT] = to_audio(draw_beat(piece.truth, piece.mix.shape[1], random))
+        if VOCAL in piece.stems and VOCAL not in tracks and random.random() < settings.voices:
+            tracks[VOCAL] = to_audio(piece.stems[VOCAL])
         labels = {name: str(label) for name, label in piece.truth.parts.items()} | {"style": piece.truth.style}
         return Song(self.key(index), split_tags(piece.tags), piece.lyrics, tracks, labels=labels)
 

@@ -21,7 +21,7 @@ from acestep_flows.model.control import ControlBranch
 from acestep_flows.model.layout import TRANSFORMER
 from acestep_flows.training.adapters.files import rounded
 from acestep_flows.training.data.encoded import BEAT, MIX, WITHOUT, EncodedSong
-from acestep_flows.training.kinds import training_forward
+from acestep_flows.training.kinds.beat_branch import branch_tokens
 from acestep_flows.training.kinds.conditions import INSTRUMENTAL, prompt
 from acestep_flows.training.kinds.lora import remove_tags
 from acestep_flows.training.kinds.low_rank import LowRankSettings, extract_adapter, fresh_adapter, trainable
@@ -114,12 +114,7 @@ class ControlTask(SongTask):
         return SongTarget(target, prompt(tags, {}, self._recipe.conditions, random), lyrics, control)
 
     def control_tokens(self, batch: SongBatch) -> tuple[Tensor | None, Tensor | float]:
-        assert batch.control is not None
-        control = batch.control.to(self.device)
-        padding = training_forward.padding_of(batch.lengths, control)
-        branch = self.branch
-        tokens: Tensor = branch.proj_out(training_forward.embed(branch.proj_in, control, padding))
-        return tokens, branch.gain
+        return branch_tokens(self.branch, batch, self.device)
 
     def modules(self) -> dict[str, nn.Module]:
         return {"branch": self.branch} | ({"transformer": self.networks.transformer} if self._recipe.adapter else {})

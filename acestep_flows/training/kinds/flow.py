@@ -23,6 +23,10 @@ class FlowSettings(RecipeSection):
     deviation: float = Field(1.0, gt=0, description="logit_normal: standard deviation of the logit.")
     uniform: float = Field(0.0, ge=0, le=1, description="logit_normal: share of levels that are uniform instead.")
     shift: float = Field(1.0, gt=0, description="logit_normal: shift of levels towards noise; 1: none.")
+    high_noise: float = Field(
+        0.0, ge=0, le=1, description="logit_normal: share of levels that are shifted by `high_shift` instead."
+    )
+    high_shift: float = Field(8.0, gt=0, description="logit_normal: shift of those; 8 puts a fifth of them above 0.95.")
     error: Literal["data", "velocity"] = Field(
         "data", description="Minimised squared error: of the data estimate, as published, or of the velocity."
     )
@@ -34,7 +38,10 @@ def draw_levels(rows: int, settings: FlowSettings) -> Tensor:
         return objective.draw_timesteps(rows) / TRAINING_STEPS
     level = (settings.mean + settings.deviation * torch.randn(rows)).sigmoid()
     level = torch.where(torch.rand(rows) < settings.uniform, torch.rand(rows), level)
-    return settings.shift * level / (1 + (settings.shift - 1) * level)
+    shift = torch.full((rows,), settings.shift)
+    if settings.high_noise:
+        shift[torch.rand(rows) < settings.high_noise] = settings.high_shift
+    return shift * level / (1 + (shift - 1) * level)
 
 
 def flow_loss(

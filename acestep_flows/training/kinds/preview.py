@@ -83,6 +83,9 @@ class PreviewSettings(RecipeSection):
     steps: int = Field(30, ge=1, le=200, description="Sampling steps.")
     guidance_scale: float = Field(3.0, ge=0, le=30, description="Scale of classifier-free guidance.")
     measured: int = Field(64, ge=0, description="Most held-out songs that are measured.")
+    pairs: int = Field(
+        0, ge=0, description="Synthetic pairs per style by which changes of tempo and style are measured; 0: none."
+    )
 
 
 @torch.no_grad()

@@ -37,6 +37,7 @@ class SongBatch:
         lengths: frames of each row; None where all have T.
         words: prompts and lyrics of the rows.
         control: (B, 8, 16, T) latents of the control tracks, for control branches.
+        controlled: (B,), 1 for rows that have a control track; None where all have one.
         teacher_audio: audio of the rows, for audio teachers.
     """
 
@@ -45,6 +46,7 @@ class SongBatch:
     words: WordTokens
     control: Tensor | None = None
     teacher_audio: TeacherAudio | None = None
+    controlled: Tensor | None = None
 
     @property
     def mask(self) -> Tensor:

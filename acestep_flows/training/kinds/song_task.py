@@ -112,6 +112,7 @@ class SongTask:
             lengths if min(lengths) < max(lengths) else None,
             self.tokenize(targets, blanks),
             self.control(crops, targets),
+            controlled=_controlled(targets),
         )
 
     def _target_random(self, song: int, random: np.random.Generator) -> np.random.Generator:
@@ -137,15 +138,17 @@ class SongTask:
         return SongTarget(MIX, prompt(song.tags, song.recaptions, settings, random), lyrics)
 
     def control(self, crops: Sequence[Crop], targets: Sequence[SongTarget]) -> Tensor | None:
-        """Latents (B, 8, 16, T) of the targets' control tracks; None where they have none."""
-        tracks = [target.control for target in targets if target.control is not None]
-        return self.latents(crops, tracks) if tracks else None
+        """Latents (B, 8, 16, T) of the targets' control tracks, zeros for those without; None where all are."""
+        tracks = [target.control for target in targets]
+        return self.latents(crops, tracks) if any(track is not None for track in tracks) else None
 
-    def latents(self, crops: Sequence[Crop], tracks: Sequence[str]) -> Tensor:
-        """Latents (B, 8, 16, T) of one track of each crop, zeros beyond its end."""
+    def latents(self, crops: Sequence[Crop], tracks: Sequence[str | None]) -> Tensor:
+        """Latents (B, 8, 16, T) of one track of each crop, zeros beyond its end and for None."""
         width = max(crop.frames for crop in crops)
         rows = np.zeros((len(crops), 8, 16, width), np.float32)
         for row, crop, track in zip(rows, crops, tracks, strict=True):
+            if track is None:
+                continue
             row[..., : crop.frames] = self.songs.latents(crop.song, track, crop.start, crop.frames)
         return torch.from_numpy(rows)
 
@@ -233,6 +236,12 @@ class SongTask:
         measurements = measure(self, self._settings.preview, self._settings.seed)
         render_songs(self, self._settings.preview, folder)
         return measurements
+
+
+def _controlled(targets: Sequence[SongTarget]) -> Tensor | None:
+    """(B,) with 1 for targets that have a control track; None where all have one, or none has."""
+    heard = [target.control is not None for target in targets]
+    return None if all(heard) or not any(heard) else torch.tensor(heard).float()
 
 
 def split(songs: Sequence[int], held_out: int) -> tuple[list[int], list[int]]:

@@ -1,7 +1,7 @@
 """The sizes of acestep-nano, as the config files of a checkpoint.
 
 Every part but one has the published class with smaller sizes. The exception is the vocoder: the published class cannot
-be trained within hours on a CPU, so a spectral vocoder with the same interface replaces it. There are about 12 million
+be trained within hours on a CPU, so a spectral vocoder with the same interface replaces it. There are about 15 million
 parameters in all.
 """
 
@@ -45,13 +45,13 @@ def _transformer(lyric_tokens: int) -> dict[str, Any]:
         "in_channels": 8,
         "out_channels": 8,
         "patch_size": [16, 1],
-        "num_layers": 6,
+        "num_layers": 8,
         "num_attention_heads": 8,
         "attention_head_dim": 32,
         "inner_dim": 256,
         "mlp_ratio": 2.5,
         "max_position": 32768,
-        "rope_theta": 8.0,  # periods of 6 to 44 frames: those of beats and bars, where the published million has two
+        "rope_theta": 100.0,  # periods of 6 to 350 frames: half of them those of beats and bars, half nearly at rest
         "speaker_embedding_dim": 16,
         "text_embedding_dim": 128,
         "lyric_encoder_vocab_size": lyric_tokens,

@@ -4,9 +4,8 @@
     autoencoder  latents of synthetic clips               autoencoder/
     decoder      magnitudes of the spectral vocoder       decoder/
     encoded      songs as latents                         encoded/
-    beat         the transformer and the text encoder,
-                 on songs with a steady beat              beat/
-    diffusion    both, on all songs                       diffusion/
+    diffusion    the transformer, the text encoder and
+                 the control branch for beats             diffusion/
     pairs        songs with all their stems as latents    pairs/
     extras       an adapter and two control branches     lyric2vocal/, stemgen/, singing2accompaniment/
     nano         the finished checkpoint                  nano/
@@ -133,16 +132,10 @@ def _encode(making: Making, step: str, name: str) -> None:
     encode(recipe, making.folder / name, workers=making.workers, device=making.device, report=report)
 
 
-def beat(making: Making) -> None:
-    """Train the transformer and both text encoders on songs with a steady beat."""
-    making.train("diffusion", "beat", *_inputs(making, "sounding", "encoded"))
-    making.assemble("beating", "sounding", *making.exported("beat"))
-
-
 def diffusion(making: Making) -> None:
-    """Train the same networks on all songs."""
-    making.train("diffusion", "diffusion", *_inputs(making, "beating", "encoded"))
-    making.assemble("base", "beating", *making.exported("diffusion"))
+    """Train the transformer, both text encoders and the control branch for beats."""
+    making.train("diffusion", "diffusion", *_inputs(making, "sounding", "encoded"))
+    making.assemble("base", "sounding", *making.exported("diffusion"))
 
 
 def extras(making: Making) -> None:
@@ -170,7 +163,7 @@ def _copy_checkpoint(base: Path, folder: Path, parts: Sequence[Path] = ()) -> No
         shutil.copytree(part, folder / part.name)
 
 
-STEPS: Sequence[Step] = (start, autoencoder, decoder, encoded, beat, diffusion, pairs, extras)
+STEPS: Sequence[Step] = (start, autoencoder, decoder, encoded, diffusion, pairs, extras)
 
 
 def make(making: Making) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,15 @@ from acestep_flows.model.vocabulary import lyric_vocabulary, word_tokenizer
 from acestep_flows.training.loop.export_part import write_part
 from acestep_flows.training.nano.architecture import configs
 from acestep_flows.training.nano.words import ALIASES, prompt_words
+from acestep_flows.training.synthesis.lexicon import written_syllables
+from acestep_flows.values import seconds_from_frames
 
 Tensors = dict[str, Tensor]
 
 EMBEDDING = "shared.weight"
 
-TEMPO_WIDTH = 3.0
-"""Width in beats per minute of the smoothing of tempo embeddings: what is learnt of 120 also holds for 121."""
+BEAT_MULTIPLES = 0.5
+"""Multiples of the beat's angle per frame in the embedding of a tempo: all whole multiples of this, from it on."""
 
 LATENT_GAIN = 5.6
 """Gain of the encoder's last convolution: it brings untrained latents near the published deviation."""
@@ -42,13 +45,13 @@ def write_start(folder: Path, seed: int = 0) -> None:
     Raises:
         StorageError: a file cannot be written.
     """
-    tokenizer, vocabulary = word_tokenizer(prompt_words(), ALIASES), lyric_vocabulary()
+    tokenizer, vocabulary = word_tokenizer(prompt_words(), ALIASES), lyric_vocabulary(written_syllables())
     words = json.loads(tokenizer)["model"]["vocab"]
     parts = configs(1 + max(words.values()), len(vocabulary["model"]["vocab"]))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         weights = {part: INITIAL[part](parts[part]) for part in PARTS}
-        smooth_numbers(weights[TEXT_ENCODER][EMBEDDING], words)
+        spell_tempos(weights[TEXT_ENCODER][EMBEDDING], words)
     for part in PARTS:
         write_part(folder, part, parts[part], weights[part], exact=(WINDOW, FILTERS))
     storage.write(folder / TEXT_ENCODER / TOKENIZER, tokenizer.encode())
@@ -79,17 +82,19 @@ def _text_encoder(config: Config) -> Tensors:
     return {name: tensor for name, tensor in state.items() if name not in TENSOR_ALIASES}
 
 
-def smooth_numbers(embedding: Tensor, vocabulary: Mapping[str, int]) -> None:
-    """Give number words rows of `embedding` (words, D) that resemble the rows of nearby numbers.
+def spell_tempos(embedding: Tensor, vocabulary: Mapping[str, int]) -> None:
+    """Give number words rows of `embedding` (words, D) that say how far a beat of that tempo turns in a frame.
 
-    Two numbers at distance d have a cosine of about exp(-(d / TEMPO_WIDTH)^2 / 4). Rows keep their root mean square.
+    Row of n: cosines and sines of multiples of the angle 2 pi n / 60 * (seconds of a frame), with the root mean square
+    that the rows had. Neighbouring tempos get similar rows, and no row must be learnt.
     """
     numbers = torch.tensor(sorted(int(word) for word in vocabulary if word.isdecimal()))
     rows = torch.tensor([vocabulary[str(int(number))] for number in numbers])
-    distances = numbers[:, None] - numbers[None]
-    smoothed = torch.exp(-0.5 * (distances / TEMPO_WIDTH) ** 2) @ torch.randn(len(numbers), embedding.shape[1])
+    angles = 2 * math.pi * numbers / 60 * seconds_from_frames(1)
+    multiples = BEAT_MULTIPLES * torch.arange(1, embedding.shape[1] // 2 + 1)
+    turns = angles[:, None] * multiples
     size = embedding[rows].square().mean().sqrt()
-    embedding[rows] = size * smoothed / smoothed.square().mean(dim=1, keepdim=True).sqrt()
+    embedding[rows] = size * math.sqrt(2.0) * torch.cat((turns.cos(), turns.sin()), dim=1)
 
 
 def _vocoder(config: Config) -> Tensors:

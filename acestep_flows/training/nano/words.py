@@ -17,6 +17,7 @@ ALIASES: dict[str, str] = {
         "ambient": "drone chill chillout meditation newage soundscape",
         "synthwave": "retrowave vaporwave synthpop electronic pop 80s outrun",
         # voices and instruments
+        "cappella": "acapella acappella capella",
         "vocal": "vocals voice voices singer singing sung",
         "female": "woman girl women",
         "male": "man boy men",
@@ -49,6 +50,10 @@ ALIASES: dict[str, str] = {
 """Synonyms that share the token of the nearest word of the training set."""
 
 
+TEMPOS = range(30, 301)
+"""Tempos with a word of their own. Their embeddings are computed, so those beyond the training set mean something."""
+
+
 def prompt_words() -> list[str]:
     """All words with a token of their own."""
-    return list(vocabulary())
+    return sorted({*vocabulary(), "cappella", *(str(tempo) for tempo in TEMPOS)})

@@ -30,6 +30,9 @@ WORDS: dict[str, tuple[str, ...]] = {
     "hello": ("h:e:", "l:ou:"), "oh": (":ou:",), "la": ("l:a:",), "na": ("n:a:",), "hey": ("h:ei:",), "ooh": (":u:",),
 }  # fmt: skip
 
+HYPHENS = "o-ver un-der fol-low ri-ver sum-mer ci-ty mor-ning wa-ter sha-dow win-dow a-way to-night a-lone hel-lo"
+"""The written syllables of the words that have more than one."""
+
 _CLASSES = {
     "who": ("I", "you", "we"),
     "verb": ("see", "sing", "go", "fly", "run", "dream", "feel", "know", "love", "stay", "follow", "move", "call",
@@ -81,6 +84,12 @@ def _consonants(letters: str) -> tuple[str, ...]:
 def syllables() -> tuple[str, ...]:
     """All syllables of the lexicon, sorted."""
     return tuple(sorted({code for codes in WORDS.values() for code in codes}))
+
+
+def written_syllables() -> tuple[str, ...]:
+    """All syllables as they are written, in lower case, sorted."""
+    cut = {"".join(parts): parts for parts in (word.split("-") for word in HYPHENS.split())}
+    return tuple(sorted({part for word in WORDS for part in cut.get(word, [word.lower()])}))
 
 
 def line(random: np.random.Generator, least: int, most: int) -> list[str]:

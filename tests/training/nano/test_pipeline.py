@@ -20,8 +20,8 @@ CHANGES = {
     "autoencoder": [*CLIPS, "crops=[32]", "frames_per_batch=64"],
     "decoder": [*CLIPS, "frames=16", "batch=2"],
     **dict.fromkeys(("encode", "encode-pairs"), ENCODED),
-    "beat": [*SONGS, "data.tagged=null"],
-    **dict.fromkeys(("diffusion", "lyric2vocal", "stemgen", "singing2accompaniment"), SONGS),
+    "diffusion": [*SONGS, "preview.pairs=0"],
+    **dict.fromkeys(("lyric2vocal", "stemgen", "singing2accompaniment"), SONGS),
 }
 
 STEPS = {"autoencoder": 12, "diffusion": 12}
@@ -81,4 +81,4 @@ def test_an_interrupted_pipeline_gives_the_same_checkpoint(tmp_path: Path) -> No
     for part in ("ace_step_transformer", "music_dcae_f8c8", "music_vocoder", "umt5-base"):
         assert nano.digest(part) != start.digest(part), f"{part} was not trained"
     assert nano.extras.names("adapters") == ["lyric2vocal"]
-    assert nano.extras.names("controls") == ["singing2accompaniment", "stemgen"]
+    assert nano.extras.names("controls") == ["beat", "singing2accompaniment", "stemgen"]

@@ -1,0 +1,173 @@
+"""How much of a change of tempo or style a model in training makes at high noise, where tempo and style are decided.
+
+Two clips differ in one property. The model estimates the data of both from the same noise, told by text or by a beat
+track. The change between its estimates is projected on the true change: 1 means that the property is learnt, 0 that it
+has no effect. The true change is averaged over songs; two halves of the songs keep its chance part out of the scale:
+
+    projection = <change of estimates, change of half 1> / <change of half 1, change of half 2>
+
+`measure_projections` takes some seconds, and the songs some more at the first call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from acestep_flows.audio.beat import PATTERNS, Beat, beat_track
+from acestep_flows.model.checkpoint import Checkpoint
+from acestep_flows.training.data.song import split_tags
+from acestep_flows.training.kinds.conditions import INSTRUMENTAL, Blanks
+from acestep_flows.training.kinds.networks import WordTokens
+from acestep_flows.training.kinds.objective import add_noise, data_estimate
+from acestep_flows.training.kinds.song_batch import SongBatch, SongTarget
+from acestep_flows.training.synthesis import compose, render
+
+LEVELS = (1.0, 0.97)
+STYLES = ("house", "rock", "hip hop", "synthwave")
+"""Styles with a steady beat."""
+TEMPOS = (100, 116)
+OTHER_STYLE = {"house": "jazz", "rock": "ambient", "hip hop": "orchestral", "synthwave": "folk"}
+SECONDS = 5.944
+SEED = 77_000
+
+
+class ProjectedTask(Protocol):
+    """What the measurement needs of a task; see `song_task.SongTask`."""
+
+    device: str
+    checkpoint: Checkpoint
+
+    def autocast(self) -> Any: ...
+
+    def tokenize(self, targets: list[SongTarget], blanks: Blanks) -> WordTokens: ...
+
+    def velocity(self, batch: SongBatch, noisy: Tensor, levels: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip: its latents (8, 16, T), those of its beat track, and its tags, the tempo first."""
+
+    latents: Tensor
+    beat: Tensor
+    tags: str
+
+    @property
+    def tags_without_tempo(self) -> str:
+        return self.tags.partition(", ")[2]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two clips of one seed that differ in one property."""
+
+    first: Clip
+    second: Clip
+
+
+@torch.no_grad()
+def measure_projections(task: ProjectedTask, pairs: int, *, beats: bool) -> dict[str, float]:
+    """The projections of the model in `task`, as "tempo_by_text_1.0" and so on.
+
+    Args:
+        pairs: pairs of clips of each style and half.
+        beats: the model has a branch for beat tracks, so measure what these do.
+    """
+    tempo_pairs, style_pairs = _clips(task.checkpoint, pairs)
+    measured: dict[str, float] = {}
+    for level in LEVELS:
+        measured[f"tempo_by_text_{level}"] = _project(task, tempo_pairs, level, beats=False)
+        if beats:
+            measured[f"tempo_by_beat_{level}"] = _project(task, tempo_pairs, level, beats=True)
+        measured[f"style_by_text_{level}"] = _project(task, style_pairs, level, beats=False, steady=True)
+    return measured
+
+
+Halves = tuple[list[Pair], list[Pair]]
+
+
+def _project(
+    task: ProjectedTask, groups: Mapping[str, Halves], level: float, *, beats: bool, steady: bool = False
+) -> float:
+    """The projection over all groups of pairs at one noise level. `steady` compares means over time."""
+    along = scale = 0.0
+    for first_half, second_half in groups.values():
+        changes = [_true_change(half) for half in (first_half, second_half)]
+        estimated = [_estimated_change(task, half, level, beats=beats) for half in (first_half, second_half)]
+        if steady:
+            changes, estimated = ([change.mean(-1) for change in part] for part in (changes, estimated))
+        along += sum(float((estimate * change).sum()) for estimate in estimated for change in changes) / 4
+        scale += float((changes[0] * changes[1]).sum())
+    return along / scale
+
+
+def _true_change(half: list[Pair]) -> Tensor:
+    return torch.stack([pair.second.latents - pair.first.latents for pair in half]).mean(0)
+
+
+def _estimated_change(task: ProjectedTask, half: list[Pair], level: float, *, beats: bool) -> Tensor:
+    """Mean change (8, 16, T) of the data estimate from the first to the second clips of `half`."""
+    generator = torch.Generator().manual_seed(SEED)
+    data = torch.stack([pair.first.latents for pair in half])
+    noise = torch.randn(data.shape, generator=generator)
+    levels = torch.full((len(half),), level, device=task.device)
+    noisy = add_noise(data, noise, levels.cpu()).to(task.device)
+    estimates = []
+    for choose in (lambda pair: pair.first, lambda pair: pair.second):
+        clips = [choose(pair) for pair in half]
+        tags = [clip.tags_without_tempo if beats else clip.tags for clip in clips]
+        words = task.tokenize([SongTarget("", text, INSTRUMENTAL) for text in tags], Blanks.none(len(tags)))
+        control = torch.stack([clip.beat for clip in clips]) if beats else None
+        with task.autocast():
+            velocity = task.velocity(SongBatch(data, None, words, control), noisy, levels)
+        estimates.append(data_estimate(noisy, velocity.float(), levels).cpu())
+    return (estimates[1] - estimates[0]).mean(0)
+
+
+@lru_cache(maxsize=2)
+def _clips(checkpoint: Checkpoint, pairs: int) -> tuple[dict[str, Halves], dict[str, Halves]]:
+    """The pairs that differ in tempo, and those that differ in style, by style."""
+    encode = _encoder(checkpoint)
+    tempos: dict[str, Halves] = {}
+    styles: dict[str, Halves] = {}
+    for number, style in enumerate(STYLES):
+        clips = [
+            [_clip(encode, seed, name, tempo) for name, tempo in _variants(style)]
+            for seed in range(SEED + 100 * number, SEED + 100 * number + 2 * pairs)
+        ]
+        slow_fast = [Pair(slow, fast) for slow, fast, _ in clips]
+        own_other = [Pair(slow, other) for slow, _, other in clips]
+        tempos[style] = slow_fast[:pairs], slow_fast[pairs:]
+        styles[style] = own_other[:pairs], own_other[pairs:]
+    return tempos, styles
+
+
+def _variants(style: str) -> Iterator[tuple[str, int]]:
+    slow, fast = TEMPOS
+    yield from ((style, slow), (style, fast), (OTHER_STYLE[style], slow))
+
+
+def _clip(encode: Callable[[np.ndarray], Tensor], seed: int, style: str, tempo: int) -> Clip:
+    piece = render(compose(seed, seconds=SECONDS, style=style, tempo=tempo, vocal="none", drums=True))
+    track = beat_track(Beat(float(tempo), PATTERNS["pulse"]), piece.mix.shape[1])
+    tags = sorted(split_tags(piece.tags), key=lambda tag: "bpm" not in tag)
+    return Clip(encode(piece.mix), encode(np.stack([track, track])), ", ".join(tags))
+
+
+def _encoder(checkpoint: Checkpoint) -> Callable[[np.ndarray], Tensor]:
+    from acestep_flows.model.autoencoder import Autoencoder
+    from acestep_flows.model.placement import Placement
+
+    autoencoder = Autoencoder.load(checkpoint, Placement(), halves=["encoder"])
+
+    def encode(samples: np.ndarray) -> Tensor:
+        return torch.from_numpy(autoencoder.encode(np.ascontiguousarray(samples, np.float32)))
+
+    return encode
