@@ -9,6 +9,7 @@ of n beats has 4 n sixteenths, so 5/4 is a pattern of 20.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -27,6 +28,18 @@ SOFT = 0.5
 LEVEL = 0.5
 """Amplitude of a stroke; two or three at a time stay below full scale."""
 VOICE_LEVELS = {"kick": 1.0, "snare": 0.7, "hat": 0.4, "click": 0.8}
+
+STYLE_WORDS = {
+    "house": "house techno edm dance disco electro trance garage eurodance",
+    "rock": "rock punk metal indie grunge alternative",
+    "hip hop": "hip hop hip-hop rap trap boombap lofi rnb drill",
+    "jazz": "jazz bebop blues bossa swing funk soul",
+    "folk": "folk country americana bluegrass celtic songwriter",
+    "synthwave": "synthwave retrowave vaporwave synthpop electronic pop outrun",
+    "orchestral": "orchestral classical symphonic soundtrack film orchestra score epic",
+    "ambient": "ambient drone chill chillout meditation newage soundscape",
+}
+"""The words of tags that ask for the pattern of a style."""
 
 Pattern = Mapping[str, str]
 """The sixteenths of one bar by voice."""
@@ -102,6 +115,32 @@ class Beat:
                     time = self.start + (bar * length + step + (self.swing if step % 2 else 0.0)) * self.step
                     if mark != "." and 0.0 <= time < seconds:
                         yield time, voice, 1.0 if mark == "x" else SOFT
+
+
+def style_of(tags: str) -> str:
+    """The name of the pattern that fits `tags` best: that of the first word of a style, else "pulse"."""
+    for word in re.findall(r"[a-z0-9-]+", tags.lower()):
+        for style, words in STYLE_WORDS.items():
+            if word in words.split():
+                return style
+    return "pulse"
+
+
+def read_pattern(text: str) -> Pattern:
+    """The pattern called `text`, or written in it: "kick x...x... / hat ..x...x.", a row for each voice.
+
+    Raises:
+        InputError: neither a name nor a pattern.
+    """
+    if text in PATTERNS:
+        return PATTERNS[text]
+    rows = [row.split() for row in re.split(r"[/\n]", text) if row.strip()]
+    if not rows or any(len(row) < 2 for row in rows):
+        allowed = f"{', '.join(PATTERNS)}, or rows as in 'kick x...x... / hat ..x...x.'"
+        raise InputError(f"pattern {text!r}", where="pattern", allowed=allowed)
+    pattern = {row[0].rstrip(":"): "".join(row[1:]) for row in rows}
+    check_pattern(pattern)
+    return pattern
 
 
 def check_pattern(pattern: Pattern) -> None:

@@ -180,10 +180,14 @@ class DiffusionStage(Stage):
 
         trajectory = self.trajectory(item, params)
         networks = self.networks.under_adapter(self.checkpoint, params.adapter, params.adapter_weight)
-        networks = networks.for_control(self.checkpoint, getattr(params, "control_branch", None))
+        networks = networks.for_control(self.checkpoint, self.control_branch(item, params))
         memories = encode_conditions(networks.transformer, networks.projector, self.branches(item, params))
         control, scale = self.control(item, params, trajectory.frames)
         return DenoisingSong(trajectory, TransformerDenoiser(networks.transformer, memories, control, scale))
+
+    def control_branch(self, item: Any, params: Any) -> str | None:
+        """Name of the control branch that plays along; most tasks have none."""
+        return None
 
     def control(self, item: Any, params: Any, frames: int) -> tuple[Tensor | None, float]:
         """Control tokens (T, D) for a song of `frames`, and their strength; most tasks have none."""

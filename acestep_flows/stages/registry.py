@@ -13,6 +13,7 @@ from acestep_flows.stages.contract import Stage
 @cache
 def stages() -> Mapping[str, type[Stage]]:
     """Stage classes by the name used in graphs."""
+    from acestep_flows.stages.beat import Beat
     from acestep_flows.stages.compare import Compare
     from acestep_flows.stages.decode_latents import DecodeLatents
     from acestep_flows.stages.edit import Edit
@@ -32,7 +33,7 @@ def stages() -> Mapping[str, type[Stage]]:
     from acestep_flows.stages.vocode import Vocode
 
     classes: tuple[type[Stage], ...] = (
-        EncodePrompt, EncodeLyrics, InitNoise, EncodeAudio, Sample, Repaint, Edit, DecodeLatents, Vocode,
+        EncodePrompt, EncodeLyrics, InitNoise, EncodeAudio, Beat, Sample, Repaint, Edit, DecodeLatents, Vocode,
         KeepOutside, Mix, Trim, Join, Measure, Compare, Pick, Export,
     )  # fmt: skip
     return MappingProxyType({stage.name: stage for stage in classes})

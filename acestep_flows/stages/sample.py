@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -9,21 +10,28 @@ from pydantic import Field
 
 from acestep_flows.errors import InputError
 from acestep_flows.stages.diffusion import DiffusionParams, DiffusionStage, latents_of
+from acestep_flows.stages.own_beat import NO_BEAT, beat_notes, beat_of, beat_samples, beat_weights, own_beat
 from acestep_flows.stages.weights_name import WeightsName
 from acestep_flows.values import Latents, LyricStates, Noise, PromptStates, Report
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from acestep_flows.model.autoencoder import Autoencoder
     from acestep_flows.model.checkpoint import Checkpoint
     from acestep_flows.sampling.branches import Branches
     from acestep_flows.sampling.trajectory import State, Trajectory
+    from acestep_flows.values import FloatArray
 
 
 class Sample(DiffusionStage):
     """Sample a song: text to music, a variation when the noise has one, audio to audio when given a reference."""
 
     name, version = "sample", 1
+
+    def __init__(self) -> None:
+        self._autoencoder: Autoencoder | None = None
+        self._loading = threading.Lock()
 
     @dataclass(frozen=True)
     class In:
@@ -43,6 +51,17 @@ class Sample(DiffusionStage):
             json_schema_extra={"format": "path"},
         )
         control_scale: float = Field(1.0, ge=0, le=10, description="Strength of the control.")
+        beat: str = Field(
+            NO_BEAT,
+            description="Play to a beat at the tempo of the tags, where the model is made for it: 'auto', or a pattern "
+            "of the stage `beat`. 'none': no beat.",
+        )
+
+        def key_content(self) -> dict[str, Any]:
+            """Without `beat`, which changes nothing for most models; `weights` tells it for the others."""
+            content = super().key_content()
+            del content["beat"]
+            return content
 
     @dataclass(frozen=True)
     class Out:
@@ -54,7 +73,19 @@ class Sample(DiffusionStage):
         """The base weights, the adapter's and the control branch's."""
         name = params.control_branch
         branch = () if name is None else (checkpoint.extra_digest("controls", name),)
-        return (*super().weights(checkpoint, params), *branch)
+        return (*super().weights(checkpoint, params), *branch, *beat_weights(checkpoint, params.beat, name))
+
+    @classmethod
+    def notes(cls, checkpoint: Checkpoint, params: Any) -> tuple[str, ...]:
+        """That a beat was asked of a model that follows none."""
+        return beat_notes(checkpoint, params.beat)
+
+    def control_branch(self, item: In, params: Params) -> str | None:
+        if params.control_branch is not None:
+            return params.control_branch
+        own = own_beat(self.checkpoint, params.beat)
+        heard = own is not None and (item.control is not None or beat_of(item.prompt.text, params.beat, own)[0])
+        return own.control_branch if own is not None and heard else None
 
     def branches(self, item: In, params: Params) -> Branches:
         from acestep_flows.sampling.branches import song_branches
@@ -74,22 +105,46 @@ class Sample(DiffusionStage):
         return audio2audio(torch.tensor(item.reference.array), noise, params.strength, self.options(params), draws)
 
     def control(self, item: In, params: Params, frames: int) -> tuple[Tensor | None, float]:
-        if (item.control is None) != (params.control_branch is None):
-            raise InputError("a control track and a control branch belong together", where="sample.control")
-        if item.control is None or params.control_branch is None:
+        name = self.control_branch(item, params)
+        if name is None and item.control is not None and params.beat != NO_BEAT:
+            allowed = "a model that follows beats, as acestep-nano does"
+            raise InputError("this model cannot follow a guide", where="guide", allowed=allowed)
+        if name is None and item.control is None:
             return None, 1.0
+        if name is None or (item.control is None and params.control_branch is not None):
+            raise InputError("a control track and a control branch belong together", where="sample.control")
         import torch
 
         from acestep_flows.model.control import fit_to_song
 
-        branch = self.networks.control(self.checkpoint, params.control_branch, self.placement)
-        latents = fit_to_song(torch.tensor(item.control.array, device=self.placement.device), frames)
+        scale = params.control_scale
+        own = None if params.control_branch is not None else own_beat(self.checkpoint, params.beat)
+        if own is not None:
+            scale *= own.scale
+        if item.control is not None:
+            track = item.control.array
+        else:
+            assert own is not None
+            strokes, _ = beat_of(item.prompt.text, params.beat, own)
+            assert strokes is not None
+            track = self._encoded(beat_samples(strokes, frames))
+        branch = self.networks.control(self.checkpoint, name, self.placement)
+        latents = fit_to_song(torch.tensor(track, device=self.placement.device), frames)
         with torch.inference_mode():
-            return branch(latents[None])[0], params.control_scale * float(branch.gain)
+            return branch(latents[None])[0], scale * float(branch.gain)
+
+    def _encoded(self, samples: FloatArray) -> FloatArray:
+        """Latents (8, 16, T) of samples (2, n) at 44.1 kHz."""
+        from acestep_flows.model.autoencoder import Autoencoder
+
+        with self._loading:
+            if self._autoencoder is None:
+                self._autoencoder = Autoencoder.load(self.checkpoint, self.placement, halves=["encoder"])
+            return self._autoencoder.encode(samples)
 
     def finish(self, item: In, params: Params, trajectory: Trajectory, state: State) -> Out:
         latents = latents_of(trajectory, state)
-        entries = {
+        entries: dict[str, Any] = {
             "task": "text2music" if item.reference is None else "audio2audio",
             "seconds": latents.seconds,
             "steps": state.step,
@@ -97,6 +152,12 @@ class Sample(DiffusionStage):
             "seed": item.noise.seed,
             "warnings": [*item.prompt.warnings, *item.lyrics.skipped],
         }
+        own = None if params.control_branch is not None else own_beat(self.checkpoint, params.beat)
+        if own is not None and item.control is None:
+            strokes, warnings = beat_of(item.prompt.text, params.beat, own)
+            entries["warnings"] = [*entries["warnings"], *warnings]
+            if strokes is not None:
+                entries["beat"] = {"tempo": strokes.tempo, "control_branch": own.control_branch}
         if item.noise.retake_seed is not None:
             entries |= {"retake_seed": item.noise.retake_seed, "variance": item.noise.variance}
         return self.Out(latents, Report(entries))
