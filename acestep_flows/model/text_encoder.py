@@ -12,6 +12,7 @@ from acestep_flows.model.checkpoint import TOKENIZER, Checkpoint
 from acestep_flows.model.layout import ALIASES, TEXT_ENCODER
 from acestep_flows.model.placement import Placement
 from acestep_flows.model.umt5 import Umt5Encoder
+from acestep_flows.wording.tempo import tempo_first
 
 MAX_TOKENS = 256
 ERG_BLOCKS = (8, 9)
@@ -21,8 +22,17 @@ ERG_BLOCKS = (8, 9)
 class TextEncoder:
     """Encodes prompts to text states. It holds no state between calls, so calls may overlap."""
 
-    def __init__(self, model: Umt5Encoder, tokenizer: Tokenizer, pad_id: int, erg_blocks: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        model: Umt5Encoder,
+        tokenizer: Tokenizer,
+        pad_id: int,
+        erg_blocks: tuple[int, int],
+        *,
+        tempo_first: bool = False,
+    ) -> None:
         self.model = model
+        self._tempo_first = tempo_first
         self._tokenizer = tokenizer
         self._tokenizer.enable_truncation(MAX_TOKENS)
         self._tokenizer.no_padding()
@@ -44,7 +54,8 @@ class TextEncoder:
         model.load_state_dict(tensors, assign=True)
         tokenizer = Tokenizer.from_file(str(checkpoint.file(TEXT_ENCODER, TOKENIZER)))
         erg_blocks = tuple(config.get("erg_blocks", ERG_BLOCKS))
-        return cls(model.eval().requires_grad_(False), tokenizer, config["pad_token_id"], erg_blocks)
+        first = bool(config.get("tempo_first", False))
+        return cls(model.eval().requires_grad_(False), tokenizer, config["pad_token_id"], erg_blocks, tempo_first=first)
 
     @property
     def device(self) -> torch.device:
@@ -54,7 +65,8 @@ class TextEncoder:
         """Text states (B, L, width) and mask (B, L) of `prompts`, both fp32 on the CPU.
 
         Args:
-            prompts: used unchanged; each is cut at 256 tokens and padded to the longest.
+            prompts: used unchanged, except that a model which was trained so gets the tempo first; each is cut at 256
+                tokens and padded to the longest.
             erg_temperature: factor on the self-attention queries of the ERG blocks; 1 leaves them unchanged.
         """
         ids, mask = self.tokenize(prompts)
@@ -70,7 +82,8 @@ class TextEncoder:
 
     def tokenize(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Token ids and mask of `prompts`, both (B, L) int64."""
-        rows = [encoding.ids for encoding in self._tokenizer.encode_batch(list(prompts))]
+        texts = [tempo_first(prompt) for prompt in prompts] if self._tempo_first else list(prompts)
+        rows = [encoding.ids for encoding in self._tokenizer.encode_batch(texts)]
         longest = max(map(len, rows))
         ids = torch.tensor([row + [self._pad_id] * (longest - len(row)) for row in rows])
         mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])

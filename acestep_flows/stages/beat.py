@@ -26,7 +26,7 @@ class Beat(ItemStage):
     """Make a beat: drum strokes at a tempo, or a loop, repeated. It can be heard, and a model can follow it.
 
     The tempo is `tempo`, else the one in `tags`; tags with two tempos are refused. The length is that of `over`,
-    of `noise` or of `seconds`, in this order. A loop is repeated from its start until the length is reached, and cut there.
+    of `noise` or of `seconds`, in this order. A loop is repeated to the length, and cut there.
     """
 
     name, version = "beat", 1
@@ -44,7 +44,7 @@ class Beat(ItemStage):
         pattern: str = Field(
             STYLE,
             description="'style': by the style in the tags; a name (pulse, click, house, rock, hip hop, jazz, folk, "
-            "synthwave, orchestral, ambient); or rows of sixteenths, 'kick x...x... / hat ..x...x.', 20 for a bar of 5/4.",
+            "synthwave, orchestral, ambient); or rows of sixteenths, 'kick x...x... / hat ..x...x.', 20 for 5/4.",
         )
         swing: float = Field(0.0, ge=0, le=0.75, description="How late every second sixteenth is, in sixteenths.")
         bars: int | None = Field(None, ge=1, description="How many bars sound; absent: all.")

@@ -136,7 +136,8 @@ def test_other_models_are_untouched(small: Checkpoint, beating: Checkpoint) -> N
     assert Sample.notes(small, Sample.Params(beat="click")) == (
         "beat: this model follows no beat, so 'click' changes nothing",
     )
-    assert not Sample.notes(small, asked) and not Sample.notes(beating, Sample.Params(beat="click"))
+    assert not Sample.notes(small, asked)
+    assert not Sample.notes(beating, Sample.Params(beat="click"))
 
 
 @pytest.mark.parametrize("content", ["[", "{}", '{"control_branch": "x", "scale": 99}'])

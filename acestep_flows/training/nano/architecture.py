@@ -98,6 +98,7 @@ def _text_encoder(words: int) -> dict[str, Any]:
         "num_layers": 2,
         "num_heads": 4,
         "erg_blocks": [1, 1],
+        "tempo_first": True,  # prompts get their tempo first, as in training
         "vocab_size": words,
         "relative_attention_num_buckets": 32,
         "relative_attention_max_distance": 128,

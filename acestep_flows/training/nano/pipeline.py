@@ -15,6 +15,7 @@ A finished step is not repeated. To repeat it, remove its folder and those of th
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -24,6 +25,7 @@ from typing import Any
 
 from acestep_flows import storage
 from acestep_flows.errors import Cancelled
+from acestep_flows.model.beat_conditioning import FILE as BEAT_FILE
 from acestep_flows.training.loop import loop
 from acestep_flows.training.loop.loop import TrainingWatch
 from acestep_flows.training.nano.start import write_start
@@ -32,6 +34,10 @@ Step = Callable[["Making"], None]
 
 EXTRAS = {"adapters": ("lyric2vocal",), "controls": ("stemgen", "singing2accompaniment")}
 """Folders of the checkpoint, each with the training runs whose results go there."""
+
+
+BEAT = {"control_branch": "beat", "pattern": "style", "scale": 1.0}
+"""How the finished model plays to a beat."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +156,7 @@ def finish(making: Making) -> Path:
     target = making.folder / "nano"
     with storage.new_folder(target) as unfinished:
         _copy_checkpoint(making.folder / "base", unfinished)
+        storage.write(unfinished / BEAT_FILE, (json.dumps(BEAT, indent=2) + "\n").encode())
         for folder, names in EXTRAS.items():
             for name in names:
                 shutil.copytree(making.folder / name / "export", unfinished / folder / name)
