@@ -39,6 +39,10 @@ SOUND = "sound"
 """What an edit calls the audio of a song whose latents it changes."""
 
 
+BEAT, NO_BEAT = "beat", "none"
+"""What says whether a song plays to a beat, and that it does not."""
+
+
 @dataclass
 class CarriedOver:
     """What a graph takes from a recipe.
@@ -114,6 +118,8 @@ def carry_over(recipe: StoredRecipe, graph: Graph, given: Collection[str], *, ag
             carried.inputs[name] = value
     if not again and DURATION in graph.inputs and DURATION not in {*given, *inputs}:
         _take_length(recipe, graph, carried)
+    if not again and recipe.content is not None and BEAT in graph.inputs and BEAT not in {*given, *inputs}:
+        carried.inputs[BEAT] = NO_BEAT  # the song was made before models played to beats
     return carried
 
 

@@ -216,3 +216,12 @@ def test_latents_beside_an_untouched_song_are_its_source(tmp_path: Path, kind: s
     song.write_bytes(b"sound")
     beside.write_bytes(b"damaged")
     assert song_file(recipe, PortType(kind), notes) == (kept if kind == "latents" else sound)
+
+
+def test_a_song_from_before_there_were_beats_goes_on_without_one() -> None:
+    before = replace(MADE, content={"graph": {}})
+    assert carried(before, "retake")[0]["beat"] == "none"
+    assert carried(before, "retake", "beat")[0].get("beat") is None, "what is given wins"
+    assert "beat" not in carried(before, "repaint", "span")[0]
+    after = replace(before, inputs={**MADE.inputs, "beat": "click"})
+    assert carried(after, "retake")[0]["beat"] == "click"
