@@ -242,6 +242,22 @@ def same_tempo(estimate: float, target: float, tolerance: float = 0.04) -> bool:
     return tempo_error(estimate, target) <= tolerance
 
 
+ATTACK_HOP, ATTACK_SPAN = 110, 4
+"""Samples between two levels, and levels between the ends of a rise: 10 ms together."""
+
+
+def beat_strength(envelope: Array, target: float) -> float:
+    """How regular `onsets` are at a tempo: the largest of `tempo_strengths` within 1 % of it; 0 for no beat."""
+    return float(tempo_strengths(envelope, np.linspace(0.99 * target, 1.01 * target, 9)).max())
+
+
+def attack(samples: Samples) -> float:
+    """The steepest rises of a clip: the 99th percentile of the rise of the level over 10 ms, in dB."""
+    power = np.convolve((samples.mean(axis=0) ** 2), np.ones(2 * ATTACK_HOP) / (2 * ATTACK_HOP), "same")[::ATTACK_HOP]
+    level = 10 * np.log10(power[8:-8] + 1e-8)
+    return float(np.percentile(level[ATTACK_SPAN:] - level[:-ATTACK_SPAN], 99))
+
+
 # Faults
 
 

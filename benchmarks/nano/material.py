@@ -13,9 +13,7 @@ import numpy as np
 from acestep_flows.model.autoencoder import Autoencoder
 from acestep_flows.model.vocoder import load_vocoder
 from acestep_flows.training.synthesis import Piece, compose, render
-from acestep_flows.training.synthesis.compose import TEMPOS
 from acestep_flows.training.synthesis.styles import STYLES
-from acestep_flows.training.synthesis.words import PACES
 from acestep_flows.values import FloatArray, seconds_from_frames
 from benchmarks.nano.listening import Centroids, Samples
 from benchmarks.nano.player import Player
@@ -142,14 +140,6 @@ def accompaniment_tags(piece: Piece) -> str:
     """Tags without tempo and key, as the model must take these from the vocal."""
     truth = piece.truth
     return ", ".join([truth.style, *reversed(truth.instruments), *(["drums"] if truth.drums else [])])
-
-
-def at_another_tempo(piece: Piece) -> str:
-    """The tags of a piece with a tempo that differs by 15 %, and without a word for the pace."""
-    tempo = piece.truth.tempo
-    other = round(tempo * 1.15) if tempo * 1.15 <= TEMPOS[1] else round(tempo / 1.15)
-    tags = [tag for tag in piece.tags.split(", ") if tag not in (word for _, word in PACES)]
-    return ", ".join(tags).replace(f"{tempo} bpm", f"{other} bpm")
 
 
 def stem_tags(piece: Piece, stem: str) -> str:

@@ -15,14 +15,20 @@ from acestep_flows.sampling.trajectory import Query
 from acestep_flows.stages.diffusion import shared_networks
 from acestep_flows.stages.encode_lyrics import EncodeLyrics
 from acestep_flows.stages.encode_prompt import EncodePrompt
-from acestep_flows.training.synthesis import Piece, Truth
+from acestep_flows.training.kinds.projection import STYLES
+from acestep_flows.training.synthesis import Truth
 from acestep_flows.values import Latents, Span
 from benchmarks.nano import listening
-from benchmarks.nano.estimates import ClipEstimates, estimate_all, in_time, onset_agreement, true_scale
-from benchmarks.nano.listening import Samples
-from benchmarks.nano.material import Material, accompaniment_tags, at_another_tempo, stem_name, stem_tags
+from benchmarks.nano.estimates import ClipEstimates, estimate_all, in_time, true_scale
+from benchmarks.nano.material import Material
 from benchmarks.nano.player import to_audio
+from benchmarks.nano.playing_along import control
+from benchmarks.nano.projections import projections
 from benchmarks.nano.table import Score, right_and_shuffled
+from benchmarks.nano.voice import voice
+
+STEADY = STYLES
+"""Styles with a steady beat."""
 
 
 def codec(material: Material) -> list[Score]:
@@ -72,11 +78,23 @@ def text(material: Material) -> list[Score]:
         score("key: scale is chroma top 1", lambda clip, truth: true_scale(truth) in clip.scales[:1], None),
         score("key: scale among top 2", lambda clip, truth: true_scale(truth) in clip.scales[:2], (">=", 0.65)),
         score(
-            "tempo within 4 %, octaves folded", lambda clip, t: listening.same_tempo(clip.tempo, t.tempo), (">=", 0.5)
+            "tempo within 4 %, octaves folded", lambda clip, t: listening.same_tempo(clip.tempo, t.tempo), (">=", 0.9)
         ),
         score("tempo within 3 %, searched near", in_time, None),
+        score("beat strength", lambda clip, t: listening.beat_strength(clip.onsets, t.tempo), (">=", 0.45)),
+        _attacks(truths, *sounds.values()),
         _drums(truths, *sounds.values()),
     ]
+
+
+def _attacks(truths: Sequence[Truth], *sounds: Sequence[ClipEstimates]) -> Score:
+    """Rises of the level in clips of the styles with a steady beat, where drums are asked for."""
+    chosen = [number for number, truth in enumerate(truths) if truth.drums and truth.style in STEADY]
+    generated, real, coded = (
+        float(np.mean([listening.attack(clips[number].samples) for number in chosen])) if chosen else None
+        for clips in sounds
+    )
+    return Score("attack of drum styles, dB", generated, real=real, coded=coded, aim=(">=", 12.0), clips=len(chosen))
 
 
 def _drums(truths: Sequence[Truth], *sounds: Sequence[ClipEstimates]) -> Score:
@@ -112,86 +130,6 @@ def faults(material: Material) -> list[Score]:
 
 def _mean(measured: Sequence[object], name: str) -> float:
     return float(np.mean([values[name] for values in measured]))  # type: ignore[index]
-
-
-def control(material: Material) -> list[Score]:
-    """Whether accompaniments follow their vocals, and stems their tracks."""
-    scores = []
-    if material.player.has_control("singing2accompaniment"):
-        scores += _singing(material)
-    if material.player.has_control("stemgen"):
-        scores += _stems(material)
-    return scores
-
-
-def _singing(material: Material) -> list[Score]:
-    pieces = material.sung
-    vocals = [piece.stems["vocal"] for piece in pieces]
-    generated = material.each(
-        "singing2accompaniment",
-        pieces,
-        lambda index, piece: material.player.audio(
-            "singing2accompaniment",
-            "accompaniment",
-            vocal=to_audio(piece.stems["vocal"]),
-            tags=accompaniment_tags(piece),
-            lyrics=piece.lyrics,
-            seed=index + 1,
-        ),
-    )
-    rests = [piece.sum(*(stem for stem in piece.stems if stem != "vocal")) for piece in pieces]
-    return _timing_scores("singing2accompaniment", generated, rests, vocals, [piece.truth for piece in pieces], 0.45)
-
-
-def _stems(material: Material) -> list[Score]:
-    targets: list[tuple[Piece, str]] = []
-    for index, piece in enumerate(material.pieces[: material.pairs]):
-        stems = [stem for stem in piece.stems if stem != "vocal"]
-        if len(piece.stems) > 1:
-            targets.append((piece, stems[index % len(stems)]))
-    tracks = [piece.sum(*(name for name in piece.stems if name != stem)) for piece, stem in targets]
-    generated = material.each(
-        "stemgen",
-        targets,
-        lambda index, pair: material.player.audio(
-            "stemgen", track=to_audio(tracks[index]), instrument=stem_tags(*pair), seed=index + 1
-        ),
-    )
-    real = [piece.stems[stem] for piece, stem in targets]
-    names = [stem_name(piece, stem) for piece, stem in targets]
-    own, shuffled = right_and_shuffled([material.instruments.nearest(clip) for clip in generated], names, str.__eq__)
-    real_own, real_shuffled = right_and_shuffled(
-        [material.instruments.nearest(clip) for clip in real], names, str.__eq__
-    )
-    recognised = Score("stemgen: asked instrument", own, shuffled, real_own, real_shuffled, clips=len(names))
-    scores = _timing_scores("stemgen", generated, real, tracks, [piece.truth for piece, _ in targets], None)
-    return [*scores, recognised]
-
-
-def _timing_scores(
-    name: str,
-    generated: Sequence[Samples],
-    real: Sequence[Samples],
-    guides: Sequence[Samples],
-    truths: Sequence[Truth],
-    correlation: float | None,
-) -> list[Score]:
-    """Agreement of generated audio with its guide in tempo and onsets."""
-    estimates, references, leaders = estimate_all(generated), estimate_all(real), estimate_all(guides)
-    tempo, shuffled_tempo = right_and_shuffled(estimates, truths, in_time)
-    real_tempo, real_shuffled_tempo = right_and_shuffled(references, truths, in_time)
-    onsets, shuffled_onsets = right_and_shuffled(estimates, leaders, onset_agreement)
-    real_onsets, real_shuffled_onsets = right_and_shuffled(references, leaders, onset_agreement)
-    return [
-        Score(
-            f"{name}: tempo within 3 %", tempo, shuffled_tempo, real_tempo, real_shuffled_tempo,
-            aim=(">=", 0.6), clips=len(generated),
-        ),
-        Score(
-            f"{name}: onset correlation", onsets, shuffled_onsets, real_onsets, real_shuffled_onsets,
-            aim=(">=", correlation) if correlation is not None else None, clips=len(generated),
-        ),
-    ]  # fmt: skip
 
 
 def changes(material: Material) -> list[Score]:
@@ -263,17 +201,16 @@ def lyrics(material: Material) -> list[Score]:
     prompts, words = EncodePrompt(), EncodeLyrics()
     for stage in (prompts, words):
         stage.load(player.checkpoint, player.runner.placement)
-    all_tags = [piece.tags for piece in pieces] + [at_another_tempo(piece) for piece in pieces]
+    all_tags = [piece.tags for piece in pieces]
     states = [prompts.run([prompts.In()], [prompts.Params(tags=tags)])[0].prompt for tags in all_tags]
     sung = [words.run([words.In()], [words.Params(lyrics=piece.lyrics)])[0].lyrics for piece in pieces]
     shift = max(1, len(pieces) // 2)
-    losses: dict[str, list[float]] = {"own": [], "other text": [], "other lyrics": [], "other tempo": []}
+    losses: dict[str, list[float]] = {"own": [], "other text": [], "other lyrics": []}
     for index, piece in enumerate(pieces):
         other = (index + shift) % len(pieces)
         data = torch.from_numpy(Latents(material.codec.autoencoder.encode(piece.mix)).array)
         noise = torch.randn(data.shape, generator=torch.Generator().manual_seed(index))
-        other_tempo = len(pieces) + index
-        pairs = ((index, index), (other, index), (index, other), (other_tempo, index))
+        pairs = ((index, index), (other, index), (index, other))
         conditions = dict(zip(losses, pairs, strict=True))
         for name, (prompt, lyric) in conditions.items():
             branches = song_branches(states[prompt], sung[lyric], SamplerOptions())
@@ -284,11 +221,10 @@ def lyrics(material: Material) -> list[Score]:
                 call = Query(sigma * noise + (1 - sigma) * data, 1000.0 * sigma, "conditional")
                 (velocity,) = predict_velocities(networks.transformer, [DenoiserRow(call, memory["conditional"])])
                 losses[name].append(float(((velocity - (noise - data)) ** 2).mean()))
-    own, text_loss, lyric_loss, tempo_loss = (float(np.mean(losses[name])) for name in losses)
+    own, text_loss, lyric_loss = (float(np.mean(losses[name])) for name in losses)
     return [
         Score("velocity error: own text / another's", own, text_loss, clips=len(pieces)),
         Score("velocity error: own lyrics / another's", own, lyric_loss, clips=len(pieces)),
-        Score("velocity error: own tempo / another", own, tempo_loss, clips=len(pieces)),
     ]
 
 
@@ -315,5 +251,7 @@ MEASUREMENTS = {
     "lyrics": lyrics,
     "control": control,
     "changes": changes,
+    "projections": projections,
+    "voice": voice,
     "speed": speed,
 }
