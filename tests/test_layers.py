@@ -88,7 +88,7 @@ LAYERS: dict[str, str] = {
     "runtime.bulk bulk training.synthesis training.loop torch",
     "training.kinds": "errors storage values model text audio sampling weights training.adapters training.data "
     "training.loop torch",
-    "training.nano": "errors storage model training torch",
+    "training.nano": "errors storage values model training torch",
     # the command line
     "cli": "errors lazy_imports optional_packages settings storage values wording model text audio stages weights "
     "graph runtime runtime.serving input_reader outputs recipes session client api bulk training torch click",

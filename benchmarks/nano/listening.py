@@ -244,6 +244,8 @@ def same_tempo(estimate: float, target: float, tolerance: float = 0.04) -> bool:
 
 ATTACK_HOP, ATTACK_SPAN = 110, 4
 """Samples between two levels, and levels between the ends of a rise: 10 ms together."""
+ATTACK_FLOOR = 1e-3
+"""Power below which a level counts as quiet, relative to the clip's mean: a rise out of silence is no longer one."""
 
 
 def beat_strength(envelope: Array, target: float) -> float:
@@ -253,8 +255,9 @@ def beat_strength(envelope: Array, target: float) -> float:
 
 def attack(samples: Samples) -> float:
     """The steepest rises of a clip: the 99th percentile of the rise of the level over 10 ms, in dB."""
-    power = np.convolve((samples.mean(axis=0) ** 2), np.ones(2 * ATTACK_HOP) / (2 * ATTACK_HOP), "same")[::ATTACK_HOP]
-    level = 10 * np.log10(power[8:-8] + 1e-8)
+    window = np.ones(2 * ATTACK_HOP) / (2 * ATTACK_HOP)
+    power = np.convolve(samples.mean(axis=0) ** 2, window, "same")[::ATTACK_HOP][8:-8]
+    level = 10 * np.log10(power + ATTACK_FLOOR * power.mean() + 1e-12)
     return float(np.percentile(level[ATTACK_SPAN:] - level[:-ATTACK_SPAN], 99))
 
 

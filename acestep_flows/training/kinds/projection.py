@@ -11,7 +11,7 @@ has no effect. The true change is averaged over songs; two halves of the songs k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
@@ -20,22 +20,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from acestep_flows.audio.beat import PATTERNS, Beat, beat_track
 from acestep_flows.model.checkpoint import Checkpoint
-from acestep_flows.training.data.song import split_tags
+from acestep_flows.training.data.contrasts import STYLES, Example, contrasts
 from acestep_flows.training.kinds.conditions import INSTRUMENTAL, Blanks
 from acestep_flows.training.kinds.networks import WordTokens
 from acestep_flows.training.kinds.objective import add_noise, data_estimate
 from acestep_flows.training.kinds.song_batch import SongBatch, SongTarget
-from acestep_flows.training.synthesis import compose, render
+from acestep_flows.values import FloatArray
 
 LEVELS = (1.0, 0.97)
-STYLES = ("house", "rock", "hip hop", "synthwave")
-"""Styles with a steady beat."""
-TEMPOS = (100, 116)
-OTHER_STYLE = {"house": "jazz", "rock": "ambient", "hip hop": "orchestral", "synthwave": "folk"}
-SECONDS = 5.944
 SEED = 77_000
+"""Seed of the noise."""
 
 
 class ProjectedTask(Protocol):
@@ -134,40 +129,23 @@ def _estimated_change(task: ProjectedTask, half: list[Pair], level: float, *, be
 @lru_cache(maxsize=2)
 def _clips(checkpoint: Checkpoint, pairs: int) -> tuple[dict[str, Halves], dict[str, Halves]]:
     """The pairs that differ in tempo, and those that differ in style, by style."""
-    encode = _encoder(checkpoint)
-    tempos: dict[str, Halves] = {}
-    styles: dict[str, Halves] = {}
-    for number, style in enumerate(STYLES):
-        clips = [
-            [_clip(encode, seed, name, tempo) for name, tempo in _variants(style)]
-            for seed in range(SEED + 100 * number, SEED + 100 * number + 2 * pairs)
-        ]
-        slow_fast = [Pair(slow, fast) for slow, fast, _ in clips]
-        own_other = [Pair(slow, other) for slow, _, other in clips]
-        tempos[style] = slow_fast[:pairs], slow_fast[pairs:]
-        styles[style] = own_other[:pairs], own_other[pairs:]
-    return tempos, styles
-
-
-def _variants(style: str) -> Iterator[tuple[str, int]]:
-    slow, fast = TEMPOS
-    yield from ((style, slow), (style, fast), (OTHER_STYLE[style], slow))
-
-
-def _clip(encode: Callable[[np.ndarray], Tensor], seed: int, style: str, tempo: int) -> Clip:
-    piece = render(compose(seed, seconds=SECONDS, style=style, tempo=tempo, vocal="none", drums=True))
-    track = beat_track(Beat(float(tempo), PATTERNS["pulse"]), piece.mix.shape[1])
-    tags = sorted(split_tags(piece.tags), key=lambda tag: "bpm" not in tag)
-    return Clip(encode(piece.mix), encode(np.stack([track, track])), ", ".join(tags))
-
-
-def _encoder(checkpoint: Checkpoint) -> Callable[[np.ndarray], Tensor]:
     from acestep_flows.model.autoencoder import Autoencoder
     from acestep_flows.model.placement import Placement
 
     autoencoder = Autoencoder.load(checkpoint, Placement(), halves=["encoder"])
 
-    def encode(samples: np.ndarray) -> Tensor:
+    def encode(samples: FloatArray) -> Tensor:
         return torch.from_numpy(autoencoder.encode(np.ascontiguousarray(samples, np.float32)))
 
-    return encode
+    def clip(example: Example) -> Clip:
+        return Clip(encode(example.mix), encode(example.beat), example.tags)
+
+    tempos: dict[str, Halves] = {}
+    styles: dict[str, Halves] = {}
+    for style in STYLES:
+        clips = [[clip(one.slow), clip(one.fast), clip(one.other)] for one in contrasts(style, 2 * pairs)]
+        slow_fast = [Pair(slow, fast) for slow, fast, _ in clips]
+        own_other = [Pair(slow, other) for slow, _, other in clips]
+        tempos[style] = slow_fast[:pairs], slow_fast[pairs:]
+        styles[style] = own_other[:pairs], own_other[pairs:]
+    return tempos, styles

@@ -14,7 +14,7 @@ from acestep_flows.model.text_encoder import TextEncoder
 from acestep_flows.training.nano.start import write_start
 from acestep_flows.training.nano.words import ALIASES, prompt_words
 
-MAX_PARAMETERS = 14_000_000
+MAX_PARAMETERS = 15_000_000
 
 
 @pytest.fixture(scope="module")
