@@ -1,6 +1,6 @@
 """A beat as audio: a pattern of drum strokes, repeated at a tempo.
 
-    track = beat_track(Beat(128.0, PATTERNS["house"]), samples)
+    track = beat_track(DrumBeat(128.0, PATTERNS["house"]), samples)
 
 A pattern is one bar. Each of its voices is a row of sixteenths, as "x...o...": a stroke, a soft stroke, a rest. A bar
 of n beats has 4 n sixteenths, so 5/4 is a pattern of 20.
@@ -67,7 +67,7 @@ PATTERNS: Mapping[str, Pattern] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class Beat:
+class DrumBeat:
     """A pattern at a tempo.
 
     Attributes:
@@ -166,7 +166,7 @@ def check_pattern(pattern: Pattern) -> None:
         raise InputError("no stroke", where="pattern", allowed="at least one x or o")
 
 
-def beat_track(beat: Beat, samples: int) -> Signal:
+def beat_track(beat: DrumBeat, samples: int) -> Signal:
     """The beat as a mono track (samples,) at 44.1 kHz."""
     track = np.zeros(samples, np.float32)
     for time, voice, loudness in beat.strokes(samples / RATE):

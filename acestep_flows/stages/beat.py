@@ -14,7 +14,7 @@ from acestep_flows.values import MAX_SECONDS, MODEL_RATE, SAMPLES_PER_FRAME, Aud
 from acestep_flows.wording.tempo import tempos
 
 if TYPE_CHECKING:
-    from acestep_flows.audio.beat import Beat as Strokes
+    from acestep_flows.audio.beat import DrumBeat
     from acestep_flows.model.checkpoint import Checkpoint
     from acestep_flows.model.placement import Placement
     from acestep_flows.values import FloatArray
@@ -95,14 +95,13 @@ def _strokes(params: Beat.Params, samples: int) -> tuple[FloatArray, dict[str, A
     return _both(track), {"tempo": strokes.tempo, "pattern": name, "warnings": []}
 
 
-def strokes_of(params: Beat.Params) -> tuple[str, Strokes]:
+def strokes_of(params: Beat.Params) -> tuple[str, DrumBeat]:
     """The beat that parameters describe, and the name of its pattern.
 
     Raises:
         InputError: no tempo, or two; a pattern that is none.
     """
-    from acestep_flows.audio.beat import Beat as Strokes
-    from acestep_flows.audio.beat import read_pattern, style_of
+    from acestep_flows.audio.beat import DrumBeat, read_pattern, style_of
 
     tempo = params.tempo
     if tempo is None:
@@ -112,7 +111,7 @@ def strokes_of(params: Beat.Params) -> tuple[str, Strokes]:
             raise InputError(f"{what} in the tags", where="beat.tempo", allowed="one, as in '128 bpm', or `tempo`")
         tempo = found[0]
     name = style_of(params.tags) if params.pattern == STYLE else params.pattern
-    return name, Strokes(tempo, read_pattern(name), params.swing, params.bars, params.start)
+    return name, DrumBeat(tempo, read_pattern(name), params.swing, params.bars, params.start)
 
 
 SHORTEST_LOOP = 0.1

@@ -9,7 +9,7 @@ from acestep_flows.values import SAMPLES_PER_FRAME, FloatArray
 from acestep_flows.wording.tempo import tempos
 
 if TYPE_CHECKING:
-    from acestep_flows.audio.beat import Beat
+    from acestep_flows.audio.beat import DrumBeat
     from acestep_flows.model.beat_conditioning import BeatConditioning
     from acestep_flows.model.checkpoint import Checkpoint
 
@@ -47,7 +47,7 @@ def beat_notes(checkpoint: Checkpoint, beat: str) -> tuple[str, ...]:
     return (f"beat: this model follows no beat, so {beat!r} changes nothing",)
 
 
-def beat_of(tags: str, beat: str, own: BeatConditioning) -> tuple[Beat | None, tuple[str, ...]]:
+def beat_of(tags: str, beat: str, own: BeatConditioning) -> tuple[DrumBeat | None, tuple[str, ...]]:
     """The beat for a song with these tags, and what to tell of it. None where they have no tempo that can be played.
 
     Of several tempos the first one counts.
@@ -55,7 +55,7 @@ def beat_of(tags: str, beat: str, own: BeatConditioning) -> tuple[Beat | None, t
     Raises:
         InputError: `beat` is no pattern.
     """
-    from acestep_flows.audio.beat import TEMPOS, Beat, read_pattern, style_of
+    from acestep_flows.audio.beat import TEMPOS, DrumBeat, read_pattern, style_of
     from acestep_flows.model.beat_conditioning import STYLE
 
     name = own.pattern if beat == AUTO else beat
@@ -69,10 +69,10 @@ def beat_of(tags: str, beat: str, own: BeatConditioning) -> tuple[Beat | None, t
         return None, (f"tags: {tempo:g} bpm is played without a beat; beats have {low:.0f} to {high:.0f} bpm",)
     others = ", ".join(f"{other:g}" for other in found[1:])
     warning = f"tags: they have more than one tempo; the beat has {tempo:g} bpm, not {others}"
-    return Beat(tempo, pattern), (warning,) if others else ()
+    return DrumBeat(tempo, pattern), (warning,) if others else ()
 
 
-def beat_samples(beat: Beat, frames: int) -> FloatArray:
+def beat_samples(beat: DrumBeat, frames: int) -> FloatArray:
     """The beat for a song of `frames` latent frames: (2, samples) at 44.1 kHz."""
     import numpy as np
 

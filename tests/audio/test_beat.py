@@ -5,23 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from acestep_flows.audio.beat import PATTERNS, Beat, beat_track, read_pattern, style_of
+from acestep_flows.audio.beat import PATTERNS, DrumBeat, beat_track, read_pattern, style_of
 from acestep_flows.audio.drum_sounds import RATE
 from acestep_flows.errors import InputError
 
 
-def times(beat: Beat, seconds: float, voice: str = "kick") -> list[float]:
+def times(beat: DrumBeat, seconds: float, voice: str = "kick") -> list[float]:
     return [round(time, 6) for time, name, _ in beat.strokes(seconds) if name == voice]
 
 
 def test_strokes_are_a_beat_apart() -> None:
-    assert times(Beat(120.0), 2.0) == [0.0, 0.5, 1.0, 1.5]
-    assert times(Beat(30.0), 5.0) == [0.0, 2.0, 4.0]
-    assert len(times(Beat(300.0), 60.0)) == 300
+    assert times(DrumBeat(120.0), 2.0) == [0.0, 0.5, 1.0, 1.5]
+    assert times(DrumBeat(30.0), 5.0) == [0.0, 2.0, 4.0]
+    assert len(times(DrumBeat(300.0), 60.0)) == 300
 
 
 def test_the_track_has_its_strokes_to_the_sample() -> None:
-    track = beat_track(Beat(128.0, PATTERNS["click"]), 4 * RATE)
+    track = beat_track(DrumBeat(128.0, PATTERNS["click"]), 4 * RATE)
     assert track.shape == (4 * RATE,)
     assert track.dtype == np.float32
     starts = [round(60 / 128 * number * RATE) for number in range(8)]
@@ -33,16 +33,16 @@ def test_the_track_has_its_strokes_to_the_sample() -> None:
 
 
 def test_bars_swing_and_start() -> None:
-    assert times(Beat(120.0, bars=1), 10.0) == [0.0, 0.5, 1.0, 1.5]
-    assert times(Beat(120.0, start=0.25), 1.0) == [0.25, 0.75]
-    assert times(Beat(120.0, start=-0.25), 1.0) == [0.25, 0.75], "begins within the pattern"
-    assert times(Beat(120.0, start=-0.25, bars=1), 10.0) == [0.25, 0.75, 1.25]
-    swung = Beat(120.0, {"hat": "xxxx"}, swing=0.5)
+    assert times(DrumBeat(120.0, bars=1), 10.0) == [0.0, 0.5, 1.0, 1.5]
+    assert times(DrumBeat(120.0, start=0.25), 1.0) == [0.25, 0.75]
+    assert times(DrumBeat(120.0, start=-0.25), 1.0) == [0.25, 0.75], "begins within the pattern"
+    assert times(DrumBeat(120.0, start=-0.25, bars=1), 10.0) == [0.25, 0.75, 1.25]
+    swung = DrumBeat(120.0, {"hat": "xxxx"}, swing=0.5)
     assert times(swung, 0.5, "hat") == [0.0, 0.1875, 0.25, 0.4375]
 
 
 def test_five_beats_to_the_bar() -> None:
-    beat = Beat(120.0, read_pattern("kick x................... / hat x...x...x...x...x..."))
+    beat = DrumBeat(120.0, read_pattern("kick x................... / hat x...x...x...x...x..."))
     assert times(beat, 6.0) == [0.0, 2.5, 5.0]
     assert len(times(beat, 5.0, "hat")) == 10
 
@@ -70,7 +70,7 @@ def test_what_is_no_pattern_is_refused(pattern: str, problem: str) -> None:
 )
 def test_values_out_of_range_are_refused(choice: dict[str, float]) -> None:
     with pytest.raises(InputError):
-        Beat(**{"tempo": 120.0, **choice})  # type: ignore[arg-type]
+        DrumBeat(**{"tempo": 120.0, **choice})  # type: ignore[arg-type]
 
 
 def test_the_style_in_the_tags_chooses_the_pattern() -> None:

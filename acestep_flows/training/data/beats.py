@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from acestep_flows.audio.beat import PATTERNS, Beat, beat_track
+from acestep_flows.audio.beat import PATTERNS, DrumBeat, beat_track
 from acestep_flows.training.synthesis import Truth
 from acestep_flows.values import FloatArray
 
@@ -20,5 +20,5 @@ def draw_beat(truth: Truth, samples: int, random: np.random.Generator) -> FloatA
     name = {"style": truth.style, "any": str(random.choice(list(PATTERNS)))}.get(choice, choice)
     start = truth.beats[0] if truth.beats else 0.0
     gain = np.float32(10 ** (random.uniform(QUIETEST, 0.0) / 20))
-    track = gain * beat_track(Beat(float(truth.tempo), PATTERNS[name], start=start), samples)
+    track = gain * beat_track(DrumBeat(float(truth.tempo), PATTERNS[name], start=start), samples)
     return np.stack([track, track])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from acestep_flows.audio.beat import PATTERNS, Beat, beat_track
+from acestep_flows.audio.beat import PATTERNS, DrumBeat, beat_track
 from acestep_flows.training.data.song import split_tags
 from acestep_flows.training.synthesis import compose, render
 from acestep_flows.values import FloatArray
@@ -20,7 +20,7 @@ SEED = 77_000
 
 
 @dataclass(frozen=True)
-class Example:
+class ContrastClip:
     """One clip: its mix and its beat track, (2, samples) at 44.1 kHz, and its tags, the tempo first."""
 
     mix: FloatArray
@@ -32,9 +32,9 @@ class Example:
 class Contrast:
     """Three clips of one seed: slow, faster, and slow in another style."""
 
-    slow: Example
-    fast: Example
-    other: Example
+    slow: ContrastClip
+    fast: ContrastClip
+    other: ContrastClip
 
 
 def contrasts(style: str, count: int) -> list[Contrast]:
@@ -47,8 +47,8 @@ def contrasts(style: str, count: int) -> list[Contrast]:
     ]
 
 
-def _example(seed: int, style: str, tempo: int) -> Example:
+def _example(seed: int, style: str, tempo: int) -> ContrastClip:
     piece = render(compose(seed, seconds=SECONDS, style=style, tempo=tempo, vocal="none", drums=True))
-    track = beat_track(Beat(float(tempo), PATTERNS["pulse"]), piece.mix.shape[1])
+    track = beat_track(DrumBeat(float(tempo), PATTERNS["pulse"]), piece.mix.shape[1])
     tags = sorted(split_tags(piece.tags), key=lambda tag: "bpm" not in tag)
-    return Example(piece.mix, np.stack([track, track]), ", ".join(tags))
+    return ContrastClip(piece.mix, np.stack([track, track]), ", ".join(tags))

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from acestep_flows.model.checkpoint import Checkpoint
-from acestep_flows.training.data.contrasts import STYLES, Example, contrasts
+from acestep_flows.training.data.contrasts import STYLES, ContrastClip, contrasts
 from acestep_flows.training.kinds.conditions import INSTRUMENTAL, Blanks
 from acestep_flows.training.kinds.networks import WordTokens
 from acestep_flows.training.kinds.objective import add_noise, data_estimate
@@ -137,7 +137,7 @@ def _clips(checkpoint: Checkpoint, pairs: int) -> tuple[dict[str, Halves], dict[
     def encode(samples: FloatArray) -> Tensor:
         return torch.from_numpy(autoencoder.encode(np.ascontiguousarray(samples, np.float32)))
 
-    def clip(example: Example) -> Clip:
+    def clip(example: ContrastClip) -> Clip:
         return Clip(encode(example.mix), encode(example.beat), example.tags)
 
     tempos: dict[str, Halves] = {}
