@@ -13,7 +13,7 @@ NAME = "acestep-nano-1"
 """The model's name in recipes. New weights get a new name."""
 
 NOTES = (
-    "a demonstration model: it does not sing words or keep a tempo",
+    "a demonstration model: it does not sing words, and keeps the tempo in the tags loosely",
     "it knows eight styles (house, rock, folk, jazz, hip hop, orchestral, ambient, synthwave), twenty instruments and "
     "two voices; other words in the tags are ignored",
     "it was trained on pieces of 6 to 18 s; longer songs have no form",
