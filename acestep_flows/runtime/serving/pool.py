@@ -2,7 +2,7 @@
 
     name: split
     processes:
-      encoders: {stages: [encode_prompt, encode_lyrics, init_noise, encode_audio]}
+      encoders: {stages: [encode_prompt, encode_lyrics, init_noise, encode_audio, beat]}
       sampler:  {stages: [sample, repaint, edit], gpus: 1, device: cuda, dtype: bfloat16}
       ...
 

@@ -247,3 +247,19 @@ def test_faults_of_a_source_are_told_by_the_names_of_the_recipe(assignments: lis
     with pytest.raises(InputError) as refused:
         load_encode_recipe("nano-encode", assignments)
     assert str(refused.value).endswith(told)
+
+
+def test_a_folder_from_before_a_setting_was_added_goes_on(tmp_path: Path) -> None:
+    source = {"kind": "synthesis", "count": 2, "seconds": {1.0: 1.0}}
+    recipe = EncodeRecipe.model_validate({"checkpoint": small_folder(), "source": source, "dtype": "float32"})
+    encode(recipe, tmp_path)
+    about = json.loads((tmp_path / "encoded.json").read_text())
+    for name in ("beats", "voices", "steady_voice", "tempo_spread"):
+        del about["source"][name]
+    (tmp_path / "encoded.json").write_text(json.dumps(about))
+    encode(recipe, tmp_path)
+    changed = EncodeRecipe.model_validate(
+        {"checkpoint": small_folder(), "source": source | {"beats": 1.0}, "dtype": "float32"}
+    )
+    with pytest.raises(InputError, match="another source"):
+        encode(changed, tmp_path)

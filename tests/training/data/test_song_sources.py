@@ -164,3 +164,23 @@ def test_the_rest_without_a_stem() -> None:
 
 def test_tags_are_split_at_commas() -> None:
     assert split_tags(" house,  124 bpm,,A minor\n") == ("house", "124 bpm", "A minor")
+
+
+def test_synthetic_songs_with_beats_and_voices() -> None:
+    settings = SynthesisSettings(
+        count=6, seed=3, seconds={2.0: 1.0}, vocals=0.5, beats=1.0, voices=1.0, steady_voice=True
+    )
+    for index in range(6):
+        song = open_source(settings).song(index)
+        assert set(song.tracks) - {"mix", "vocal"} == {"beat"}
+        assert ("vocal" in song.tracks) == bool(song.lyrics)
+        beat = song.tracks["beat"].samples
+        assert beat.shape == song.tracks["mix"].samples.shape
+        assert 0.01 < np.abs(beat).max() <= 1.0
+    again = open_source(settings).song(5)
+    np.testing.assert_array_equal(again.tracks["beat"].samples, beat)
+
+
+def test_the_other_settings_of_a_song_do_not_depend_on_these() -> None:
+    plain, beating = (open_source(SynthesisSettings(count=1, seconds={1.0: 1.0}, beats=beats)) for beats in (0.0, 1.0))
+    np.testing.assert_array_equal(plain.song(0).tracks["mix"].samples, beating.song(0).tracks["mix"].samples)
