@@ -11,7 +11,7 @@ from acestep_flows.training.synthesis.styles import STYLES
 
 @pytest.mark.parametrize(("tempo", "beats"), [(60, 0.5), (120, 0.5), (140, 0.5), (141, 1.0), (180, 1.0)])
 def test_syllables_come_at_even_distances_from_the_start_of_lines(tempo: int, beats: float) -> None:
-    score = compose(11, seconds=17.8, tempo=tempo, vocal="male", steady_voice=True, style="rock")
+    score = compose(11, seconds=8.0, tempo=tempo, vocal="male", steady_voice=True, style="rock")
     distance = beats * 60 / tempo
     places = [start / distance for _, start, _ in score.truth.syllables]
     assert places == pytest.approx([round(place) for place in places], abs=1e-6)
