@@ -159,12 +159,19 @@ def encode_conditions(
 
 @dataclass(frozen=True, eq=False)
 class TransformerDenoiser(Denoiser):
-    """The transformer under the conditions of one song."""
+    """The transformer under the conditions of one song.
+
+    Attributes:
+        control: (T, D) from a control branch; None for none.
+        control_scale: strength of the control.
+        control_until: the least timestep at which it is heard, in 0..1000. Above are the steps that decide the rhythm.
+    """
 
     transformer: Transformer
     memories: Mapping[BranchName, EncodedConditions]
     control: Tensor | None = None
     control_scale: float = 1.0
+    control_until: float = 0.0
 
     @property
     def network(self) -> Transformer:
@@ -176,7 +183,13 @@ class TransformerDenoiser(Denoiser):
 
     def rows(self, queries: Sequence[Query]) -> Sequence[DenoiserRow]:
         return tuple(
-            DenoiserRow(query, self.memories[query.branch], self.control, self.control_scale) for query in queries
+            DenoiserRow(
+                query,
+                self.memories[query.branch],
+                self.control if query.timestep >= self.control_until else None,
+                self.control_scale,
+            )
+            for query in queries
         )
 
     def predict(self, rows: Sequence[DenoiserRow]) -> Sequence[Tensor]:

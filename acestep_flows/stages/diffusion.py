@@ -53,6 +53,15 @@ class DiffusionParams(GuidanceChoices, StepOptions, StageParams):
 
 
 @dataclass(frozen=True, eq=False)
+class Control:
+    """Control tokens (T, D), or None, their strength, and the least timestep at which they are heard."""
+
+    tokens: Tensor | None = None
+    scale: float = 1.0
+    until: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
 class DenoisingSong:
     """One item before its first step: its trajectory, and who answers its queries."""
 
@@ -180,18 +189,21 @@ class DiffusionStage(Stage):
 
         trajectory = self.trajectory(item, params)
         networks = self.networks.under_adapter(self.checkpoint, params.adapter, params.adapter_weight)
-        networks = networks.for_control(self.checkpoint, self.control_branch(item, params))
+        networks = networks.for_control(self.checkpoint, self.control_adapter(item, params))
         memories = encode_conditions(networks.transformer, networks.projector, self.branches(item, params))
-        control, scale = self.control(item, params, trajectory.frames)
-        return DenoisingSong(trajectory, TransformerDenoiser(networks.transformer, memories, control, scale))
+        control = self.control(item, params, trajectory.frames)
+        denoiser = TransformerDenoiser(
+            networks.transformer, memories, control.tokens, control.scale, control_until=control.until
+        )
+        return DenoisingSong(trajectory, denoiser)
 
-    def control_branch(self, item: Any, params: Any) -> str | None:
-        """Name of the control branch that plays along; most tasks have none."""
+    def control_adapter(self, item: Any, params: Any) -> str | None:
+        """Name of the control branch whose adapter the networks get; most tasks have none."""
         return None
 
-    def control(self, item: Any, params: Any, frames: int) -> tuple[Tensor | None, float]:
-        """Control tokens (T, D) for a song of `frames`, and their strength; most tasks have none."""
-        return None, 1.0
+    def control(self, item: Any, params: Any, frames: int) -> Control:
+        """What a song of `frames` hears beside its noise; most tasks hear nothing."""
+        return Control()
 
     def options(self, params: DiffusionParams) -> SamplerOptions:
         """The chosen options; those left out come from the model's config, else from the defaults.

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from acestep_flows.errors import InputError
-from acestep_flows.stages.diffusion import DiffusionParams, DiffusionStage, latents_of
+from acestep_flows.stages.diffusion import Control, DiffusionParams, DiffusionStage, latents_of
 from acestep_flows.stages.own_beat import NO_BEAT, beat_notes, beat_of, beat_samples, beat_weights, own_beat
 from acestep_flows.stages.weights_name import WeightsName
 from acestep_flows.values import Latents, LyricStates, Noise, PromptStates, Report
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from acestep_flows.model.autoencoder import Autoencoder
+    from acestep_flows.model.beat_conditioning import BeatConditioning
     from acestep_flows.model.checkpoint import Checkpoint
     from acestep_flows.sampling.branches import Branches
     from acestep_flows.sampling.trajectory import State, Trajectory
@@ -80,12 +79,16 @@ class Sample(DiffusionStage):
         """That a beat was asked of a model that follows none."""
         return beat_notes(checkpoint, params.beat)
 
-    def control_branch(self, item: In, params: Params) -> str | None:
-        if params.control_branch is not None:
+    def control_adapter(self, item: In, params: Params) -> str | None:
+        own = self._own_beat(params)
+        if own is None:
             return params.control_branch
-        own = own_beat(self.checkpoint, params.beat)
-        heard = own is not None and (item.control is not None or beat_of(item.prompt.text, params.beat, own)[0])
-        return own.control_branch if own is not None and heard else None
+        heard = item.control is not None or beat_of(item.prompt.text, params.beat, own)[0] is not None
+        return own.control_branch if own.adapter and heard else None
+
+    def _own_beat(self, params: Params) -> BeatConditioning | None:
+        """How the model plays to a beat of its own; None where it does not, or where a branch was named."""
+        return None if params.control_branch is not None else own_beat(self.checkpoint, params.beat)
 
     def branches(self, item: In, params: Params) -> Branches:
         from acestep_flows.sampling.branches import song_branches
@@ -104,34 +107,40 @@ class Sample(DiffusionStage):
             return text2music(noise, self.options(params), draws)
         return audio2audio(torch.tensor(item.reference.array), noise, params.strength, self.options(params), draws)
 
-    def control(self, item: In, params: Params, frames: int) -> tuple[Tensor | None, float]:
-        name = self.control_branch(item, params)
-        if name is None and item.control is not None and params.beat != NO_BEAT:
+    def control(self, item: In, params: Params, frames: int) -> Control:
+        own = self._own_beat(params)
+        if own is not None:
+            return self._beat(item, params, own, frames)
+        if item.control is not None and params.control_branch is None and params.beat != NO_BEAT:
             allowed = "a model that follows beats, as acestep-nano does"
             raise InputError("this model cannot follow a guide", where="guide", allowed=allowed)
-        if name is None and item.control is None:
-            return None, 1.0
-        if name is None or (item.control is None and params.control_branch is not None):
+        if (item.control is None) != (params.control_branch is None):
             raise InputError("a control track and a control branch belong together", where="sample.control")
+        if item.control is None or params.control_branch is None:
+            return Control()
+        return self._heard(item.control.array, params.control_branch, params.control_scale, frames)
+
+    def _beat(self, item: In, params: Params, own: BeatConditioning, frames: int) -> Control:
+        """The user's guide, else the beat of the tags, else nothing."""
+        strokes, _ = beat_of(item.prompt.text, params.beat, own)
+        if item.control is not None:
+            track = item.control.array
+        elif strokes is not None:
+            track = self._encoded(beat_samples(strokes, frames))
+        else:
+            return Control()
+        return self._heard(track, own.control_branch, own.scale * params.control_scale, frames, own.until)
+
+    def _heard(self, track: FloatArray, name: str, scale: float, frames: int, until: float = 0.0) -> Control:
+        """Latents (8, 16, T) as the control branch `name` hears them."""
         import torch
 
         from acestep_flows.model.control import fit_to_song
 
-        scale = params.control_scale
-        own = None if params.control_branch is not None else own_beat(self.checkpoint, params.beat)
-        if own is not None:
-            scale *= own.scale
-        if item.control is not None:
-            track = item.control.array
-        else:
-            assert own is not None
-            strokes, _ = beat_of(item.prompt.text, params.beat, own)
-            assert strokes is not None
-            track = self._encoded(beat_samples(strokes, frames))
         branch = self.networks.control(self.checkpoint, name, self.placement)
         latents = fit_to_song(torch.tensor(track, device=self.placement.device), frames)
         with torch.inference_mode():
-            return branch(latents[None])[0], scale * float(branch.gain)
+            return Control(branch(latents[None])[0], scale * float(branch.gain), until)
 
     def _encoded(self, samples: FloatArray) -> FloatArray:
         """Latents (8, 16, T) of samples (2, n) at 44.1 kHz."""
@@ -152,7 +161,7 @@ class Sample(DiffusionStage):
             "seed": item.noise.seed,
             "warnings": [*item.prompt.warnings, *item.lyrics.skipped],
         }
-        own = None if params.control_branch is not None else own_beat(self.checkpoint, params.beat)
+        own = self._own_beat(params)
         if own is not None and item.control is None:
             strokes, warnings = beat_of(item.prompt.text, params.beat, own)
             entries["warnings"] = [*entries["warnings"], *warnings]
