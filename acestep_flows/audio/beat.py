@@ -117,6 +117,17 @@ class DrumBeat:
                         yield time, voice, 1.0 if mark == "x" else SOFT
 
 
+DRUM_WORDS = frozenset(
+    ["drum", "drums", "drummer", "percussion", "beat", "beats", "kick", "snare", "hats", "cymbals", "breakbeat"]
+)
+"""The words of tags that ask for drums."""
+
+
+def asks_for_drums(tags: str) -> bool:
+    """Whether `tags` name drums."""
+    return not DRUM_WORDS.isdisjoint(re.findall(r"[a-z0-9]+", tags.lower()))
+
+
 def style_of(tags: str) -> str:
     """The name of the pattern that fits `tags` best: that of the first word of a style, else "pulse"."""
     for word in re.findall(r"[a-z0-9-]+", tags.lower()):

@@ -31,6 +31,7 @@ class BeatConditioning:
         control_branch: name of the branch that hears the beat.
         pattern: name of the pattern, or "style".
         scale: strength of the branch.
+        scale_without_drums: the same for tags that ask for no drums; absent: `scale`.
         until: the least timestep at which the beat is heard, in 0..1000; 0: to the end. Later steps follow the tags.
         adapter: whether the adapter that was trained with the branch is used, too.
     """
@@ -38,6 +39,7 @@ class BeatConditioning:
     control_branch: str
     pattern: str = STYLE
     scale: Annotated[float, Field(ge=0, le=10)] = 1.0
+    scale_without_drums: Annotated[float, Field(ge=0, le=10)] | None = None
     until: Annotated[float, Field(ge=0, le=1000)] = 0.0
     adapter: bool = True
 

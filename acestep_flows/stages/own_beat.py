@@ -72,6 +72,15 @@ def beat_of(tags: str, beat: str, own: BeatConditioning) -> tuple[DrumBeat | Non
     return DrumBeat(tempo, pattern), (warning,) if others else ()
 
 
+def beat_scale(tags: str, own: BeatConditioning) -> float:
+    """The strength of the beat for a song with these tags."""
+    from acestep_flows.audio.beat import asks_for_drums
+
+    if own.scale_without_drums is None or asks_for_drums(tags):
+        return own.scale
+    return own.scale_without_drums
+
+
 def beat_samples(beat: DrumBeat, frames: int) -> FloatArray:
     """The beat for a song of `frames` latent frames: (2, samples) at 44.1 kHz."""
     import numpy as np

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from acestep_flows.errors import InputError
 from acestep_flows.stages.diffusion import Control, DiffusionParams, DiffusionStage, latents_of
-from acestep_flows.stages.own_beat import NO_BEAT, beat_notes, beat_of, beat_samples, beat_weights, own_beat
+from acestep_flows.stages.own_beat import NO_BEAT, beat_notes, beat_of, beat_samples, beat_scale, beat_weights, own_beat
 from acestep_flows.stages.weights_name import WeightsName
 from acestep_flows.values import Latents, LyricStates, Noise, PromptStates, Report
 
@@ -129,7 +129,8 @@ class Sample(DiffusionStage):
             track = self._encoded(beat_samples(strokes, frames))
         else:
             return Control()
-        return self._heard(track, own.control_branch, own.scale * params.control_scale, frames, own.until)
+        scale = beat_scale(item.prompt.text, own) * params.control_scale
+        return self._heard(track, own.control_branch, scale, frames, own.until)
 
     def _heard(self, track: FloatArray, name: str, scale: float, frames: int, until: float = 0.0) -> Control:
         """Latents (8, 16, T) as the control branch `name` hears them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from acestep_flows.audio.beat import PATTERNS, DrumBeat, beat_track, read_pattern, style_of
+from acestep_flows.audio.beat import PATTERNS, DrumBeat, asks_for_drums, beat_track, read_pattern, style_of
 from acestep_flows.audio.drum_sounds import RATE
 from acestep_flows.errors import InputError
 
@@ -78,3 +78,9 @@ def test_the_style_in_the_tags_chooses_the_pattern() -> None:
         "house", "hip hop", "hip hop", "pulse", "pulse",
     ]  # fmt: skip
     assert {style_of(name) for name in PATTERNS} - {"pulse"} <= set(PATTERNS)
+
+
+def test_tags_that_name_drums() -> None:
+    assert asks_for_drums("house, Drums, 120 bpm")
+    assert asks_for_drums("breakbeat")
+    assert not asks_for_drums("piano, upbeat, 120 bpm")
