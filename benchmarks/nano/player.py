@@ -82,8 +82,8 @@ class Player:
     def _with_settings(self, document: dict[str, Any]) -> dict[str, Any]:
         for node in document["nodes"].values():
             if node.get("stage") in SAMPLING:
-                added = {name: value for name, value in self.settings.items() if name not in node["with"]}
-                node["with"] |= added
+                taken = stages()[node["stage"]].inputs().keys() - node["with"].keys()
+                node["with"] |= {name: value for name, value in self.settings.items() if name in taken}
         for name, value in self.settings.items():
             if name in document["inputs"]:
                 document["inputs"][name]["default"] = value
