@@ -79,9 +79,9 @@ class Beat(ItemStage):
 
 def _samples(over: FloatArray | None, noise: Noise | None, params: Beat.Params) -> int:
     if over is not None:
-        return over.shape[1]
+        return int(over.shape[1])
     if noise is not None:
-        return noise.array.shape[-1] * SAMPLES_PER_FRAME
+        return int(noise.array.shape[-1]) * SAMPLES_PER_FRAME
     if params.seconds is None:
         raise InputError("no length", where="beat.seconds", allowed="seconds, or `over` or `noise` to be as long as")
     return max(1, round(params.seconds * MODEL_RATE))

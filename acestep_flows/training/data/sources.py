@@ -168,10 +168,8 @@ class SynthesisSongs(SongSource):
             tempo_spread=settings.tempo_spread, steady_voice=settings.steady_voice,
         )  # fmt: skip
         piece = render(score)
-        tracks = {MIX: piece.mix}
-        if random.random() < settings.stems:
-            tracks |= piece.stems
-        tracks = add_rests({name: to_audio(track) for name, track in tracks.items()})
+        stems = piece.stems if random.random() < settings.stems else {}
+        tracks = add_rests({name: to_audio(track) for name, track in {MIX: piece.mix, **stems}.items()})
         if settings.beats and random.random() < settings.beats:
             tracks[BEAT] = to_audio(draw_beat(piece.truth, piece.mix.shape[1], random))
         if VOCAL in piece.stems and VOCAL not in tracks and random.random() < settings.voices:
