@@ -115,8 +115,7 @@ def _estimated_change(task: ProjectedTask, half: list[Pair], level: float, *, be
     levels = torch.full((len(half),), level, device=task.device)
     noisy = add_noise(data, noise, levels.cpu()).to(task.device)
     estimates = []
-    for choose in (lambda pair: pair.first, lambda pair: pair.second):
-        clips = [choose(pair) for pair in half]
+    for clips in ([pair.first for pair in half], [pair.second for pair in half]):
         tags = [clip.tags_without_tempo if beats else clip.tags for clip in clips]
         words = task.tokenize([SongTarget("", text, INSTRUMENTAL) for text in tags], Blanks.none(len(tags)))
         control = torch.stack([clip.beat for clip in clips]) if beats else None

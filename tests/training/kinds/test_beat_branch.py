@@ -80,7 +80,7 @@ def test_fixed_rows_stay_under_gradients_and_decay() -> None:
     embedding = nn.Embedding(6, 4)
     rows = torch.tensor([1, 4])
     before = embedding.weight.detach().clone()
-    keep_rows(embedding.weight, rows)
+    keep_rows(embedding.get_parameter("weight"), rows)
     optimiser = torch.optim.AdamW(embedding.parameters(), lr=0.1, weight_decay=0.1)
     for _ in range(20):
         embedding(torch.arange(6)).square().sum().backward()
