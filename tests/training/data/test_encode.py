@@ -230,7 +230,9 @@ def test_workers_stop_on_request(recipe: EncodeRecipe, tmp_path: Path) -> None:
 def test_another_kind_of_source_leaves_out_what_was_of_the_old_one(caplog: pytest.LogCaptureFixture) -> None:
     recipe = load_encode_recipe("nano-encode", ["source.kind=parquet", "source.path=songs"])
     assert recipe.source == ParquetSettings(path=Path("songs"))
-    assert "source.count, source.seed, source.seconds, source.aligned of the recipe: left out" in caplog.text
+    of_synthesis = ["count", "seed", "seconds", "aligned", "vocals", "tempo_spread", "steady_voice", "beats", "voices"]
+    named = ", ".join(f"source.{name}" for name in of_synthesis)
+    assert f"{named} of the recipe: left out" in caplog.text
     assert load_encode_recipe("ace-step-encode", ["source.kind=datasets"]).source.kind == "datasets"
 
 
