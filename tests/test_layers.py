@@ -73,8 +73,10 @@ LAYERS: dict[str, str] = {
     "api.http": "errors settings storage values value_file wording audio stages graph recipes studio api.options "
     "api.store "
     "api.execution fastapi",
+    "compat": "errors lazy_imports settings storage values value_file wording audio stages graph recipes session "
+    "api.options api.store api.execution api.http fastapi",
     "api.server": "errors lazy_imports settings storage wording stages weights graph runtime.serving api.options "
-    "api.store api.execution api.http fastapi",
+    "api.store api.execution api.http compat fastapi",
     # many songs
     "bulk": "errors storage values value_file wording mlflow_run model audio stages weights graph runtime.serving "
     "runtime.bulk input_reader outputs session client torch",
@@ -189,6 +191,21 @@ def test_a_part_imports_only_what_its_row_allows(part: str) -> None:
 def test_every_module_has_a_row() -> None:
     assert [name for name in modules() if name not in ("", *FOLDERS) and part_of(name) is None] == []
     assert all(not imports(name) for name in FOLDERS)
+
+
+def family_of(module: str) -> str:
+    """The family that a module of `compat` belongs to; empty for what they share."""
+    name = ".".join(module.split(".")[:2])
+    return name if module.startswith("compat.") and f"{name}.family" in modules() else ""
+
+
+def test_no_family_imports_another() -> None:
+    assert [
+        f"{module} imports {target}"
+        for module in modules()
+        for target in imports(module)
+        if family_of(target) not in ("", family_of(module))
+    ] == []
 
 
 def test_rows_name_only_rows_above_them() -> None:

@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 MEGABYTE = 1 << 20
+COMPAT = "/compat/"
+"""Below this path are the interfaces of other servers, each under its name."""
 
 
 class ApiOptions(BaseModel):
@@ -35,6 +37,8 @@ class ApiOptions(BaseModel):
     )
     studio: bool = Field(True, description="Whether the page is served at /studio/.")
     private_webhooks: bool = Field(False, description="Whether webhooks may go to private addresses.")
+    private_fetches: bool = Field(False, description="Whether audio may be fetched from private addresses.")
+    speak: tuple[str, ...] = Field((), description="Families of other servers' interfaces that are spoken, by name.")
     public_url: str | None = Field(
         None, description="Address of the server for others, such as behind a proxy. A path in it is a prefix of all."
     )

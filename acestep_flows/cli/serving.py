@@ -51,6 +51,13 @@ previews_option = click.option(
 @click.option("--artifacts", metavar="URL", help="S3-compatible store in place of a folder under --home.")
 @click.option("--public-url", metavar="URL", help="Address for others, as a proxy has it; for links and webhooks.")
 @click.option("--private-webhooks", is_flag=True, help="Let webhooks go to private addresses.")
+@click.option("--private-fetches", is_flag=True, help="Let audio be fetched from private addresses.")
+@click.option(
+    "--speak",
+    multiple=True,
+    metavar="NAME[=PORT]",
+    help="Speak another server's interface too, at /compat/NAME, or alone on a loopback port; repeatable.",
+)
 @click.option("--studio/--no-studio", default=True, show_default=True, help="Serve the page for people at /studio/.")
 @click.option(
     "--drain",

@@ -36,18 +36,31 @@ def check_url(text: str, secret: str | None, private: bool) -> httpx2.URL:
     if secret is None:
         allowed = f"no webhook, unless the operator sets {WEBHOOK_SECRET}"
         raise InputError("this server sends no webhooks", where="webhook", allowed=allowed)
+    return check_address(text, private, "webhook.url", ALLOWED)
+
+
+def check_address(text: str, private: bool, where: str, allowed: str = ALLOWED) -> httpx2.URL:
+    """Check and parse a URL that a client names and this server will ask, without using the network.
+
+    Args:
+        private: whether private addresses are allowed.
+        where: the field that named it, for errors.
+
+    Raises:
+        InputError: the URL is not valid, contains a password, or names a private address.
+    """
     try:
         url = httpx2.URL(text)
         host = url.raw_host.decode("ascii")
     except (httpx2.InvalidURL, ValueError, TypeError):
-        raise InputError("not a URL", where="webhook.url", allowed=ALLOWED) from None
+        raise InputError("not a URL", where=where, allowed=allowed) from None
     usable = _HOST.fullmatch(host) and (url.port is None or 0 < url.port < 65_536)
     if url.scheme not in ("http", "https") or not usable or len(text) > LONGEST_URL:
-        raise InputError("not a URL that can be called", where="webhook.url", allowed=ALLOWED)
+        raise InputError("not a URL that can be called", where=where, allowed=allowed)
     if url.userinfo:
-        raise InputError("a URL with a user or password", where="webhook.url", allowed=f"{ALLOWED} without them")
+        raise InputError("a URL with a user or password", where=where, allowed=f"{allowed} without them")
     if not private and _is_private(host.lower()):
-        raise InputError("a private address", where="webhook.url", allowed="a public address")
+        raise InputError("a private address", where=where, allowed="a public address")
     return url
 
 

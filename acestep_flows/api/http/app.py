@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from fastapi import Depends, FastAPI
@@ -41,6 +41,7 @@ from acestep_flows.api.http.routes import (
 )
 from acestep_flows.api.http.stored_file import Conversions
 from acestep_flows.api.http.turns import Turns
+from acestep_flows.api.options import COMPAT
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.records import RunRecord
 from acestep_flows.studio import page as studio
@@ -56,7 +57,17 @@ the field that is wrong and `allowed` what it may be.
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 """Host names of a server without keys. A web page under another name cannot reach it through a browser."""
 
-EXPOSED_HEADERS = ("Location", "Link", "X-Run-Id", "Retry-After", "Content-Range", "Accept-Ranges", "ETag", "X-Step")
+REQUEST_HEADERS = (
+    *("Authorization", "X-API-Key", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Range", "Prefer"),
+    *(f"X-Fal-{name}" for name in ("Request-Timeout", "Request-Timeout-Type", "Queue-Priority", "Runner-Hint")),
+    *(f"X-Fal-{name}" for name in ("No-Retry", "Store-IO", "Target-Url", "Object-Lifecycle-Preference")),
+)
+"""Request headers that scripts of other origins may send."""
+
+EXPOSED_HEADERS = (
+    *("Location", "Link", "X-Run-Id", "Retry-After", "Content-Range", "Accept-Ranges", "ETag", "X-Step"),
+    *("X-Fal-Request-Id", "X-Fal-Error-Type"),
+)
 """Response headers that scripts of other origins may read."""
 
 COMMON: dict[int | str, dict[str, Any]] = {
@@ -101,6 +112,7 @@ def create_app(service: Service) -> FastAPI:
     app.state.metrics = Metrics(service, app.state.streams)
     app.state.conversions = Conversions(service.home, service.decode_budget)
     app.state.links = FileLinks(service.home, service.keys)
+    app.state.webhook_forms = {}
     of_runs = (graphs, runs, run_files, renders, recipes, library)
     of_files = (assets, derived, catalog)
     for routes in (*of_runs, *of_files, account, health, pages):
@@ -116,7 +128,10 @@ def _add_middleware(app: FastAPI, service: Service) -> None:
     """Add the middleware. The last one added is the outermost."""
     options = service.options
     app.add_middleware(
-        BodyLimit, largest=options.body_bytes, larger=dict.fromkeys((UPLOADS, recipes.PATH), options.upload_bytes)
+        BodyLimit,
+        largest=options.body_bytes,
+        larger=dict.fromkeys((UPLOADS, recipes.PATH), options.upload_bytes),
+        below={COMPAT: options.body_bytes + options.upload_bytes * 4 // 3},  # files come in base64 too
     )
     app.add_middleware(PageCheck, origins=options.origins)
     hosts = options.hosts or (() if service.keys else LOOPBACK_HOSTS)
@@ -126,8 +141,8 @@ def _add_middleware(app: FastAPI, service: Service) -> None:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(options.origins),
-            allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "X-API-Key", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Range"],
+            allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=REQUEST_HEADERS,
             expose_headers=EXPOSED_HEADERS,
             max_age=600,
         )
@@ -164,8 +179,12 @@ class Prefix:
         await self._app({**scope, "root_path": self._prefix}, receive, send)
 
 
+WebhookForm = Callable[[Service, RunRecord], Mapping[str, Any]]
+"""Makes the body of the webhook of a run that has ended."""
+
+
 def webhook_body(service: Service, record: RunRecord) -> Mapping[str, Any]:
-    """The body of the webhook of a run that has ended."""
+    """The body of the webhook of a run that has ended, in our own form."""
     builder = ResponseBuilder(service.options.public_url or "", service.redact, silent=service.keys.are_several)
     run = builder.run(record, service.home.runs.nodes(record.id))
     content: Mapping[str, Any] = json.loads(run.model_dump_json())
@@ -178,10 +197,16 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     if service.webhook_secret is None:
         yield
         return
+    forms: Mapping[str, WebhookForm] = app.state.webhook_forms
+
+    def body(record: RunRecord) -> Mapping[str, Any]:
+        form = str((record.webhook or {}).get("form", ""))
+        return forms.get(form, webhook_body)(service, record)
+
     webhooks = Webhooks(
         service.home.runs,
         service.webhook_secret,
-        lambda record: webhook_body(service, record),
+        body,
         private=service.options.private_webhooks,
         failures=service.failures,
     )

@@ -28,7 +28,7 @@ class JsonRequest(Request):
             ValueError: the body is not JSON.
         """
         if not hasattr(self, "_json"):
-            self._json = json.loads(await self.body(), object_pairs_hook=_unique)
+            self._json = json.loads(await self.body(), object_pairs_hook=unique)
         return self._json
 
 
@@ -44,7 +44,7 @@ class JsonRoute(APIRoute):
         return handle_strictly
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
         times = Counter(name for name, _ in pairs)

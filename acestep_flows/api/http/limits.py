@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -70,17 +71,21 @@ class BodyLimit:
     Args:
         largest: limit of a request body in bytes.
         larger: limits of single paths.
+        below: limits of all paths that begin so.
     """
 
-    def __init__(self, app: ASGIApp, largest: int, larger: dict[str, int]) -> None:
-        self._app, self._largest, self._larger = app, largest, larger
+    def __init__(
+        self, app: ASGIApp, largest: int, larger: dict[str, int], below: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
+        self._app, self._largest, self._larger, self._below = app, largest, larger, below
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         path = scope["path"].removeprefix(scope.get("root_path", ""))
-        limit = self._larger.get(path, self._largest)
+        within = (limit for start, limit in self._below.items() if path.startswith(start))
+        limit = self._larger.get(path, next(within, self._largest))
         try:
             check_content_length(dict(scope["headers"]).get(b"content-length"), limit)
         except (TooLarge, InputError) as error:

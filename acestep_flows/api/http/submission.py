@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from acestep_flows.api.execution.accepted_run import StandIn, own_hosts, snapshot
@@ -39,6 +39,9 @@ async def accept_run(
     options: RunOptions,
     header_key: str | None,
     turn: Turn,
+    *,
+    warnings: Sequence[str] = (),
+    webhook: Mapping[str, Any] | None = None,
 ) -> RunRecord:
     """Accept a run, or return the one that was accepted before under the same idempotency key.
 
@@ -46,6 +49,8 @@ async def accept_run(
         graph: the name of a graph, or a graph as JSON.
         header_key: the idempotency key of the header.
         turn: plans the run.
+        warnings: what was done otherwise than the caller asked before it came here; the run tells them first.
+        webhook: fields to store beside the webhook's URL, such as the form of its body.
 
     Raises:
         FlowsError: the graph, the inputs or a limit does not allow the run. Nothing is stored then.
@@ -81,7 +86,9 @@ async def _accept(
         if accepted is not None:
             return accepted
     new = await turn.do(lambda: _new_run(service, caller, graph, inputs, options))
-    new = dataclasses.replace(new, idempotency_key=key, request_digest=digest)
+    new = dataclasses.replace(new, idempotency_key=key, request_digest=digest, warnings=(*warnings, *new.warnings))
+    if webhook is not None and new.webhook is not None:
+        new = dataclasses.replace(new, webhook={**new.webhook, **webhook})
     owned = caller.key.runs if caller.key is not None else None
     record, is_new = await in_thread(service.home.runs.accept, new, QueueLimits(service.options.queued, owned))
     if is_new:

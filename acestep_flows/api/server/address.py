@@ -11,8 +11,11 @@ from acestep_flows.errors import InputError
 
 
 @contextlib.contextmanager
-def bound(host: str, port: int) -> Iterator[socket.socket]:
+def bound(host: str, port: int, option: str = "--port") -> Iterator[socket.socket]:
     """Bind the address before anything else starts. Early connections are refused, since it does not listen yet.
+
+    Args:
+        option: what named the port, for errors.
 
     Raises:
         InputError: the address cannot be bound.
@@ -29,9 +32,13 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 what = f"{host}:{port}: in use by another program"
-                raise InputError(what, where="--port", allowed="a free port; 0 takes any") from None
+                raise InputError(what, where=option, allowed="a free port; 0 takes any") from None
             reason = error.strerror or str(error)
-            raise InputError(f"{host}:{port}: {reason}", where="--host, --port", allowed="a free address") from None
+            raise InputError(
+                f"{host}:{port}: {reason}",
+                where=f"--host, {option}" if option == "--port" else option,
+                allowed="a free address",
+            ) from None
         yield listening
 
 

@@ -15,6 +15,7 @@ from acestep_flows.api.server.options import IngressOptions, ServerOptions
 from acestep_flows.api.service import Service, always_ready
 from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.retention import DAY, RetentionPolicy, oldest_active_start
+from acestep_flows.compat.spoken import read_spoken
 from acestep_flows.graph.execution.cache import Cache
 from acestep_flows.graph.execution.disk_cache import DiskStore
 from acestep_flows.graph.execution.scheduler import Scheduler
@@ -103,6 +104,8 @@ def _api_options(pool: Pool, options: ServerOptions | IngressOptions) -> ApiOpti
         inline_graphs=options.inline_graphs,
         origins=options.origins,
         private_webhooks=options.private_webhooks,
+        private_fetches=options.private_fetches,
+        speak=tuple(one.name for one in read_spoken(options.speak)),
         public_url=options.public_url,
         studio=options.studio,
     )

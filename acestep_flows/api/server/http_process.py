@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -22,6 +23,8 @@ from acestep_flows.api.server.connections import ConnectionLimits, http_config, 
 from acestep_flows.api.server.options import ServerOptions
 from acestep_flows.api.server.pool_fault import no_use
 from acestep_flows.api.store.home import Home
+from acestep_flows.compat.mount import AtPorts, mount
+from acestep_flows.compat.spoken import family_path
 from acestep_flows.errors import FlowsError
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.settings import Settings
@@ -58,6 +61,7 @@ class HttpProcess:
         listening: socket.socket,
         on_ready: Callable[[str], None],
         show: Callable[[str], None] = lambda address: None,
+        doors: Mapping[str, socket.socket] = MappingProxyType({}),
     ) -> None:
         """Serve until SIGTERM or SIGINT, or until the executor, HTTP or the pool ends.
 
@@ -65,12 +69,16 @@ class HttpProcess:
             listening: a bound socket.
             on_ready: called once with a line for people that has the address.
             show: called after it with the address of the page, if the page is served.
+            doors: bound sockets of families that have a port of their own, by name.
 
         Raises:
             FlowsError: the pool ended and cannot be replaced.
         """
+        app = create_app(self._service)
+        mount(app)
+        sockets = [listening, *doors.values()]
         config = http_config(
-            create_app(self._service),
+            AtPorts(app, {door.getsockname()[1]: name for name, door in doors.items()}),
             within_descriptors(ConnectionLimits()),
             log_level="error",
             access_log=False,
@@ -79,16 +87,18 @@ class HttpProcess:
         )
 
         def ready() -> None:
-            lengthen_queue(listening)
-            on_ready(self._greeting(listening))
+            for each in sockets:
+                lengthen_queue(each)
+            on_ready(self._greeting(listening, doors))
             if self._options.studio:
                 show(studio_address(listening))
 
         http = _UvicornServer(config, ready)
-        hold(listening, alone=False)
+        for each in sockets:
+            hold(each, alone=False)
         with self._signals(), self._watching():
             executor = asyncio.create_task(self._executor.run())
-            serving = asyncio.create_task(http.serve([listening]))
+            serving = asyncio.create_task(http.serve(sockets))
             stop = asyncio.create_task(self._stop_requested.wait())
             await asyncio.wait([executor, serving, stop], return_when=asyncio.FIRST_COMPLETED)
             self._stop_requested.set()
@@ -132,10 +142,15 @@ class HttpProcess:
             return "stopping"
         return f"stopping; {active} run{'s' if active > 1 else ''} under way may use {seconds:g} s more"
 
-    def _greeting(self, listening: socket.socket) -> str:
+    def _greeting(self, listening: socket.socket, doors: Mapping[str, socket.socket]) -> str:
         restriction = "" if self._keys else "; without API keys, from this machine only"
         page = f"; studio at {studio_address(listening)}" if self._options.studio else ""
-        return f"ready at {url_of(listening)}{page}{restriction}"
+        addresses = {
+            name: url_of(doors[name]) if name in doors else f"{url_of(listening)}{family_path(name)}"
+            for name in self._service.options.speak
+        }
+        spoken = "".join(f"; {name} at {address}" for name, address in addresses.items())
+        return f"ready at {url_of(listening)}{page}{spoken}{restriction}"
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:

@@ -23,6 +23,7 @@ from acestep_flows.api.server.arenas import share_arenas
 from acestep_flows.api.server.assembly import assemble
 from acestep_flows.api.server.options import IngressOptions
 from acestep_flows.api.store.home import Home
+from acestep_flows.compat.mount import mount
 from acestep_flows.errors import InputError
 from acestep_flows.runtime.serving.local_ray import FRONT_CPUS
 from acestep_flows.runtime.serving.pool import Pool
@@ -94,6 +95,7 @@ class Ingress:
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The HTTP application. Its lifespan runs the executor, and drains it at the end."""
         app = create_app(self._service)
+        mount(app)
         app_lifespan = app.router.lifespan_context
 
         @contextlib.asynccontextmanager

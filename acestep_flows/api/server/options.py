@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from acestep_flows.api.options import public_address, web_origin
+from acestep_flows.compat.spoken import read_spoken
 from acestep_flows.errors import InputError
 
 
@@ -27,6 +28,8 @@ class ServerOptions:
         database: URL of the run table; None is a SQLite file in `home`.
         artifacts: URL of the artifact store; None is a folder in `home`.
         private_webhooks: whether webhooks may go to private addresses.
+        private_fetches: whether audio may be fetched from private addresses.
+        speak: families of other servers' interfaces, as `NAME` or `NAME=PORT`.
         drain: seconds that running runs may continue after the server is asked to stop. The rest return to the queue.
             HTTP requests are answered until then, but no run is accepted.
         public_url: address of the server for others, such as behind a proxy.
@@ -36,7 +39,8 @@ class ServerOptions:
         dtype: precision of the networks, in place of the pool's.
 
     Raises:
-        InputError: the public URL is not the address of a server, an origin is none, or a folder does not exist.
+        InputError: the public URL is not the address of a server, an origin is none, a family does not exist, or a
+            folder does not.
     """
 
     host: str
@@ -49,6 +53,8 @@ class ServerOptions:
     database: str | None = None
     artifacts: str | None = None
     private_webhooks: bool = False
+    private_fetches: bool = False
+    speak: tuple[str, ...] = ()
     drain: float = 5.0
     public_url: str | None = None
     studio: bool = True
@@ -69,6 +75,7 @@ class ServerOptions:
         except ValueError as error:
             allowed = "scheme, host and port of a page without its path; '*' for every page"
             raise InputError(str(error), where="--origin", allowed=allowed) from None
+        read_spoken(self.speak)
         for folder in self.folders:
             if not folder.is_dir():
                 raise InputError(f"{folder}: no such folder", where="--graphs", allowed="a folder with graphs")
@@ -85,6 +92,8 @@ class IngressOptions(BaseModel):
     database: str | None = Field(None, description="URL of the run table; by default SQLite in the home folder.")
     artifacts: str | None = Field(None, description="URL of the artifact store; by default in the home folder.")
     private_webhooks: bool = Field(False, description="Whether webhooks may go to private addresses.")
+    private_fetches: bool = Field(False, description="Whether audio may be fetched from private addresses.")
+    speak: tuple[str, ...] = Field((), description="Families of other servers' interfaces that are spoken, by name.")
     studio: bool = Field(True, description="Whether the page is served at /studio/.")
     public_url: str | None = Field(None, description="Address of the server for others, such as behind a proxy.")
     drain: float = Field(
@@ -99,6 +108,14 @@ class IngressOptions(BaseModel):
     @classmethod
     def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(map(web_origin, origins))
+
+    @field_validator("speak")
+    @classmethod
+    def _speak(cls, speak: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return tuple(one.name for one in read_spoken(speak, ports=False))
+        except InputError as error:
+            raise ValueError(f"{error.what} (allowed: {error.allowed})") from None
 
     @field_validator("public_url")
     @classmethod

@@ -27,6 +27,7 @@ from acestep_flows.api.server.stop_signals import ignore_signals, interrupt_on_s
 from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.home_lock import locked_home
 from acestep_flows.api.store.records import RunState
+from acestep_flows.compat.spoken import OPTION, read_spoken
 from acestep_flows.errors import StorageError
 from acestep_flows.lazy_imports import garbage_collection_paused
 from acestep_flows.runtime.serving.loading import LoadingNotes
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from acestep_flows.runtime.serving.runner import ServeRunner
 
 HTTP_PROCESS = "acestep_flows.api.server.http_process"
+LOOPBACK = "127.0.0.1"
 LOG = "server.log"
 """In the home folder: what Ray and other libraries print while the server runs."""
 
@@ -85,6 +87,11 @@ def serve_forever(
             signing_key(settings.webhook_secret)  # refused now rather than after the pool's start
         pool, described = _pool(options, settings)
         listening = stack.enter_context(bound(options.host, options.port))
+        doors = {
+            one.name: stack.enter_context(bound(LOOPBACK, one.port, option=OPTION))
+            for one in read_spoken(options.speak)
+            if one.port is not None
+        }
         home = _opened(stack, options, url_of(listening))
         for line in (*described, *_open_to_others(home.root), f"log of Ray and other libraries: {home.root / LOG}"):
             tell(line)
@@ -97,7 +104,7 @@ def serve_forever(
         http_process = HttpProcess(options, settings, keys, pool, home, runner, tell, watch)
         with ends_with_pool(own, tell, END_SECONDS):
             try:
-                asyncio.run(http_process.run(listening, on_ready, show))
+                asyncio.run(http_process.run(listening, on_ready, show, doors))
             finally:
                 ignore_signals()
                 if watch is not None and watch.fault:

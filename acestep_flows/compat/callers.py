@@ -1,0 +1,32 @@
+"""Who calls, from any of the forms in which clients of other servers send a key."""
+
+from __future__ import annotations
+
+from fastapi import Request
+
+from acestep_flows.api.http.dependencies import Caller, service_of
+
+SCHEMES = ("bearer", "token", "key")
+"""Of the header Authorization, in any case; without one the whole header is the key."""
+
+
+def presented_key(request: Request) -> str | None:
+    """The key in the headers of a request; None if there is none."""
+    header = request.headers.get("authorization", "").strip()
+    scheme, _, rest = header.partition(" ")
+    key = rest.strip() if scheme.lower() in SCHEMES else header
+    return key or request.headers.get("x-api-key", "").strip() or None
+
+
+def caller_of(request: Request, token: str | None = None) -> Caller:
+    """The caller, charged for one request.
+
+    Args:
+        token: a key in the body. It wins over the headers.
+
+    Raises:
+        Unauthorized: the key is missing or unknown.
+        RateLimited: the key made too many requests.
+    """
+    key = service_of(request).keys.admit(token or presented_key(request))
+    return Caller(key, host=request.headers.get("host", ""))

@@ -1,0 +1,54 @@
+"""Audio that came with a request, into the asset store: what it really is, is found out first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from acestep_flows.api.http.dependencies import Caller, in_thread
+from acestep_flows.api.http.routes.assets import safe_name
+from acestep_flows.api.http.uploads import UploadInfo, inspect_upload
+from acestep_flows.api.service import Service
+from acestep_flows.api.store.artifacts import Upload
+from acestep_flows.api.store.records import AssetRecord, Blob
+
+
+@dataclass(frozen=True)
+class ReceivedFile:
+    """A file that lies in the artifact store and belongs to nobody yet. Unless it is kept, the next sweep removes it.
+
+    Attributes:
+        field: of the request that had it.
+        name: its file name; empty without one.
+    """
+
+    field: str
+    name: str
+    blob: Blob
+    info: UploadInfo
+
+
+async def received(service: Service, upload: Upload, field: str, name: str = "") -> ReceivedFile:
+    """Look what an upload is, and move it into the store.
+
+    Raises:
+        InputError: it is neither audio nor latents, is damaged, or is too long; `field` is named.
+        StorageError: the disk is full.
+    """
+    options = service.options
+    async with service.decode_budget.reserve(options.upload_decoded_bytes):
+        bounds = (options.upload_seconds, options.upload_decoded_bytes)
+        info = await in_thread(inspect_upload, upload, *bounds, safe_name(name), field)
+    return ReceivedFile(field, safe_name(name), await in_thread(upload.finish), info)
+
+
+async def keep(service: Service, caller: Caller, file: ReceivedFile) -> AssetRecord:
+    """Make a file an asset of the caller."""
+    return await in_thread(
+        service.home.assets.add,
+        file.blob,
+        file.info.kind,
+        content_type=file.info.content_type,
+        file_name=file.name or f"upload.{file.info.extension}",
+        owner=caller.owner,
+        details=file.info.details,
+    )
