@@ -24,6 +24,7 @@ RAYS = (
     "tests/test_readme.py",
     "tests/served/",
     "tests/studio/",
+    "tests/compat/",
     *ONE_RAY,
     "tests/bulk/test_page.py",
     "tests/training/loop/test_train_ray.py",

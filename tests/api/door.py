@@ -23,6 +23,7 @@ from acestep_flows.api.http.keys import Keyring
 from acestep_flows.api.options import ApiOptions
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.home import Home
+from acestep_flows.compat.mount import mount
 from acestep_flows.graph.execution.cache import Cache
 from acestep_flows.graph.execution.disk_cache import DiskStore
 from acestep_flows.graph.execution.scheduler import Scheduler
@@ -128,6 +129,7 @@ def opened(
             **more,
         )
         app = create_app(service)
+        mount(app)
         server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", 0, log_level="error", timeout_graceful_shutdown=2))
         thread = threading.Thread(target=_serve, args=(server, service, executing), daemon=True)
         thread.start()

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,12 +143,12 @@ def cache_with(weights: Path, folder: Path) -> Path:
 
 
 @contextmanager
-def serving(folder: Path, cache: Path) -> Iterator[Server]:
-    """A server with one thread, started. It is stopped in the end if a test has not killed it."""
+def serving(folder: Path, cache: Path, options: Sequence[str] = ()) -> Iterator[Server]:
+    """A server with one thread and more options, started. It is stopped in the end if a test has not killed it."""
     for module in ("ray", "fastapi", "uvicorn", "sqlalchemy"):
         pytest.importorskip(module)
     (folder / "pool.yaml").write_text(with_one_thread())
-    server = Server(folder, cache, options=("--pool", "pool.yaml"))
+    server = Server(folder, cache, options=("--pool", "pool.yaml", *options))
     server.start()
     yield server
     if server.process is not None and server.process.poll() is None:

@@ -284,6 +284,7 @@ class Welcome(Model):
     assets: str = Field(description="Path to upload audio to.")
     health: str = Field(description="Path that says whether the server takes runs.")
     studio: str | None = Field(None, description="Path of the page where people make songs, if it is served.")
+    speaks: dict[str, str] = Field({}, description="Paths of other servers' interfaces that are spoken, by name.")
 
 
 class Health(Model):

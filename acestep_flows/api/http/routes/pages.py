@@ -10,6 +10,7 @@ from acestep_flows.api.http.dependencies import TheBuilder, TheService
 from acestep_flows.api.http.html import FAVICON, element, page, table
 from acestep_flows.api.http.reference_page import reference
 from acestep_flows.api.http.response_schemas import Welcome
+from acestep_flows.api.options import COMPAT
 
 router = APIRouter(tags=["health"])
 
@@ -33,6 +34,7 @@ async def welcome(request: Request, service: TheService, builder: TheBuilder) ->
         assets=f"{builder.base}/v1/assets",
         health=f"{builder.base}/readyz",
         studio=f"{builder.base}/studio/" if service.options.studio else None,
+        speaks={name: f"{builder.base}{COMPAT}{name}" for name in service.options.speak},
     )
     if "text/html" not in request.headers.get("accept", ""):
         return JSONResponse(answer.model_dump(), headers={"Vary": "Accept"})
@@ -43,6 +45,7 @@ async def welcome(request: Request, service: TheService, builder: TheBuilder) ->
         ("the latest runs", element("a", answer.runs, href=answer.runs)),
         ("whether it takes runs", element("a", answer.health, href=answer.health)),
     ]
+    links += [(f"the interface {name}, for clients of another server", path) for name, path in answer.speaks.items()]
     if answer.studio is not None:
         links.insert(
             0, ("the studio, where people make and edit songs", element("a", answer.studio, href=answer.studio))
