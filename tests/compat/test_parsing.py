@@ -1,0 +1,97 @@
+"""Values as clients write them."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from acestep_flows.compat.parsing import (
+    boolean,
+    choice,
+    integer,
+    integers,
+    is_absent,
+    json_object,
+    number,
+    seeds,
+    text,
+)
+
+
+@pytest.mark.parametrize(
+    ("parse", "sent", "value"),
+    [
+        (integer(), "7", 7),
+        (integer(), "7.0", 7),
+        (integer(), 7.0, 7),
+        (integer(), "-1", -1),
+        (number(), "7.5", 7.5),
+        (number(), 1, 1.0),
+        (boolean(), "true", True),
+        (boolean(), "False", False),
+        (boolean(), "1", True),
+        (boolean(), 0, False),
+        (boolean(), 1.0, True),
+        (choice(("euler", "heun")), "Euler ", "euler"),
+        (choice({"ode": "euler"}), "ode", "euler"),
+        (text(), "  as it is \n", "  as it is \n"),
+        (text(), 90, "90"),
+        (seeds(), "7", [7]),
+        (seeds(), 7, [7]),
+        (seeds(), "1, 2", [1, 2]),
+        (seeds(), [1, "2"], [1, 2]),
+        (seeds(), "[42]", [42]),
+        (seeds(), "None", []),
+        (seeds(), "-1", [None]),
+        (integers(1, 9, 3), "[1, 2]", [1, 2]),
+        (json_object, '{"a": 1}', {"a": 1}),
+    ],
+)
+def test_a_value_is_read_in_any_of_its_forms(parse: Any, sent: Any, value: Any) -> None:
+    read = parse(sent)
+    assert (read, type(read)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("parse", "sent"),
+    [
+        (integer(), 7.5),
+        (integer(), True),
+        (integer(), "1e3x"),
+        (integer(0, 5), 6),
+        (number(), "nan"),
+        (number(), "inf"),
+        (number(), True),
+        (number(), 10**400),
+        (boolean(), 2),
+        (boolean(), []),
+        (choice(("a",)), "b"),
+        (choice(("a",)), 1),
+        (text(3), "four"),
+        (text(), ["a"]),
+        (seeds(), [[1]]),
+        (seeds(), "a"),
+        (seeds(2), [1, 2, 3]),
+        (integers(1, 9, 3), [10]),
+        (json_object, "[1]"),
+        (json_object, "{" * 100_000),
+    ],
+)
+def test_what_is_no_value_is_refused_with_what_is_allowed(parse: Any, sent: Any) -> None:
+    with pytest.raises(ValueError, match="."):
+        parse(sent)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), st.lists))
+def test_a_parser_raises_nothing_else(sent: Any) -> None:
+    for parse in (integer(), number(), boolean(), choice(("a",)), text(9), seeds(), integers(0, 9, 9), json_object):
+        with contextlib.suppress(ValueError):
+            parse(sent)
+
+
+def test_empty_text_and_null_are_not_sent() -> None:
+    assert [value for value in (None, "", "  ", 0, False, [], "0") if not is_absent(value)] == [0, False, [], "0"]
