@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from acestep_flows.api.execution.run_notifier import wait_at_most
 from acestep_flows.api.http.dependencies import Caller, Streams, in_thread, service_of
 from acestep_flows.api.http.long_poll import wait_for_end
 from acestep_flows.api.http.model_card import ModelCard
@@ -181,6 +183,31 @@ class Exchange:
         if ended.error is not None:
             raise FailedRun(ended)
         return ended
+
+    async def follow(self, record: RunRecord, every: float = 2.0) -> AsyncIterator[RunRecord]:
+        """The run as it is now, after each news of it, and after `every` seconds without any, up to its end.
+
+        It ends early, with a run that has not ended, when the server stops. For streams: check that there is room with
+        `check_room` before the head of the response is sent.
+        """
+        streams: Streams = self.request.app.state.streams
+        async with streams.hold(self.caller.owner):
+            while True:
+                news = self.service.notifier.listen(record.id)
+                record = await in_thread(self.service.home.runs.get, record.id)
+                yield record
+                if record.state.ended or self.service.notifier.closed:
+                    return
+                await wait_at_most(news, every)
+
+    def check_room(self) -> None:
+        """Refuse another stream if the caller or the server has too many.
+
+        Raises:
+            RateLimited, Overloaded: so it is.
+        """
+        streams: Streams = self.request.app.state.streams
+        streams.check(self.caller.owner)
 
     async def cancel(self, record: RunRecord) -> RunRecord:
         """Stop a run: at once if it is queued, at its next step if it is running."""

@@ -95,7 +95,7 @@ class Draft:
 
     def warn(self, name: str, value: Any, done: str) -> None:
         """Tell what was done with a field."""
-        if (line := f"{name}={show(value)}: {done}") not in self.warnings:
+        if (line := f"{name}={shown(value)}: {done}") not in self.warnings:
             self.warnings.append(line)
 
     def put(self, input: str, value: Any, field: str = "") -> None:
@@ -111,7 +111,7 @@ class Draft:
     def song(self) -> SongRequest:
         """The request. Warnings about values beside the model's own are added."""
         for input, (own, name) in self._beside_own().items():
-            self.warn(name, self.inputs[input], f"used; this model's own value is {show(own)}")
+            self.warn(name, self.inputs[input], f"used; this model's own value is {shown(own)}")
         return SongRequest(
             self.graph, dict(self.inputs), tuple(self.warnings), self.format, dict(self.labels), dict(self.fields)
         )
@@ -241,6 +241,11 @@ def _unknown(table: Sequence[FieldRow], fields: Mapping[str, Any]) -> Iterator[R
     for name, value in fields.items():
         if name not in known:
             yield Refusal(name, value, listing(known), "no such field")
+
+
+def shown(value: Any) -> str:
+    """A value in a warning: whole numbers without a fraction, as clients write them."""
+    return show(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def settle_words(draft: Draft, prompt: str, lyrics: str) -> None:
