@@ -30,6 +30,8 @@ from acestep_flows.errors import InputError, TooLarge
 
 URL_ENCODED = "application/x-www-form-urlencoded"
 MOST_FIELDS = 1000
+SMALL = 4096
+"""Bytes that are looked through at once without a thread."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ async def _read_text(stream: AsyncIterator[bytes], service: Service, stack: Exit
         options.body_bytes, lambda: stack.enter_context(service.home.artifacts.upload(options.upload_bytes))
     )
     async for chunk in stream:
-        if len(chunk) > WRITE_BYTES or reader.in_file:
+        if len(chunk) > SMALL or reader.in_file:
             await in_thread(reader.feed, chunk)  # it writes
         else:
             reader.feed(chunk)

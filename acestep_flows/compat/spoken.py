@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.util import find_spec
+from pathlib import Path
 
 from acestep_flows.errors import InputError
 
+HERE = Path(__file__).parent
 FAMILIES = ("acestep15", "replicate", "fal", "openai", "gradio", "v1")
 """Names of families; each is a folder beside this file."""
 
@@ -47,7 +48,7 @@ def family_path(name: str) -> str:
 
 def families() -> tuple[str, ...]:
     """The families that this version has."""
-    return tuple(name for name in FAMILIES if find_spec(f"acestep_flows.compat.{name}.family") is not None)
+    return tuple(name for name in FAMILIES if (HERE / name / "family.py").is_file())
 
 
 def read_spoken(texts: Iterable[str], *, ports: bool = True) -> tuple[Spoken, ...]:
