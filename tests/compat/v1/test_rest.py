@@ -47,7 +47,7 @@ def test_several_seeds_have_several_files(door: Door, v1: str) -> None:
 
 def test_trainer_api_makes_a_song(door: Door, v1: str) -> None:
     answer = door.client.post(f"{v1}/generate", json=trainer(duration=SECONDS, seed=5)).json()
-    assert (answer["prompt"], answer["seed"], answer["sample_rate"]) == ("lofi, piano", 5, 44_100)
+    assert (answer["prompt"], answer["seed"], answer["sample_rate"]) == ("lofi, piano", 5, 48_000)
     assert door.client.get(answer["audio_path"]).headers["content-type"] == "audio/wav"
 
 
