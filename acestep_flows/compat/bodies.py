@@ -87,7 +87,8 @@ async def _read_text(stream: AsyncIterator[bytes], service: Service, stack: Exit
         return Body(_form_fields(content))
     fields = _object(content)
     embedded = {
-        marker: await received(service, upload, "body") for marker, upload in (await in_thread(reader.finish)).items()
+        marker: await received(service, upload, reader.fields[marker])
+        for marker, upload in (await in_thread(reader.finish)).items()
     }
     return Body(fields, {}, embedded)
 

@@ -17,8 +17,12 @@ from acestep_flows.errors import InputError, TooLarge
 SHORTEST = 1 << 16
 """Characters from which on a text in base64 is taken for a file. Shorter ones stay in the JSON."""
 
+LONGEST_NAME = 300
+"""Bytes before a file that are looked through for its name."""
+
 PREFIX = re.compile(rb"data:[^,\"\\]{0,200};base64,", re.IGNORECASE)
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]+")
+_NAME = re.compile(rb'"([^"\\]*)"\s*:\s*\[?\s*"\Z')
 _PLAIN = re.compile(rb'[^"\\]*')
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
@@ -33,12 +37,14 @@ class EmbeddedFiles:
     Attributes:
         json: the JSON so far, with texts in the place of files.
         uploads: the files so far, by these texts.
+        fields: the names under which they stood, likewise.
     """
 
     def __init__(self, most: int, begin: Callable[[], Upload]) -> None:
         self._most, self._begin = most, begin
         self.json = bytearray()
         self.uploads: dict[str, Upload] = {}
+        self.fields: dict[str, str] = {}
         self._start: int | None = None  # of the text at hand within `json`; None between texts
         self._escaped = self._looked_at = False
         self._upload: Upload | None = None
@@ -76,8 +82,13 @@ class EmbeddedFiles:
             InputError: the last one is not complete.
         """
         if self._upload is not None:
-            raise InputError("ends within a text", where="body", allowed="a JSON object")
+            raise InputError("ends within a file", where=self._field, allowed="a JSON object")
         return self.uploads
+
+    @property
+    def _field(self) -> str:
+        """The name of the file at hand."""
+        return next(reversed(self.fields.values()))
 
     def _feed_text(self, chunk: bytes, at: int) -> int:
         assert self._start is not None
@@ -109,6 +120,7 @@ class EmbeddedFiles:
         if not _BASE64.fullmatch(content.rstrip(b"=")):
             return
         marker = f"file-{secrets.token_hex(16)}"
+        self.fields[marker] = _name_before(bytes(self.json[max(0, self._start - LONGEST_NAME) : self._start]))
         del self.json[self._start :]
         self.json += marker.encode()
         self._upload = self.uploads[marker] = self._begin()
@@ -132,13 +144,19 @@ class EmbeddedFiles:
         whole = len(text) - len(text) % 4 if not text.endswith(b"\\") else (len(text) - 1) // 4 * 4
         self._rest = text[whole:]
         if len(self._rest) > 4:
-            raise InputError("not base64", where="body", allowed="base64")
+            raise InputError("not base64", where=self._field, allowed="base64")
         try:
             self._upload.write(binascii.a2b_base64(text[:whole], strict_mode=True))
         except binascii.Error:
-            raise InputError("not base64", where="body", allowed="base64") from None
+            raise InputError("not base64", where=self._field, allowed="base64") from None
 
     def _keep(self, part: bytes) -> None:
         self.json += part
         if len(self.json) > self._most:
             raise TooLarge(f"the body has more than {self._most} bytes beside its files; that is the limit")
+
+
+def _name_before(json: bytes) -> str:
+    """The name of the text that begins where a piece of JSON ends."""
+    name = _NAME.search(json)
+    return name[1].decode("utf-8", "replace") if name is not None else "body"

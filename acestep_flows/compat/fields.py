@@ -231,8 +231,8 @@ def translate(table: Sequence[FieldRow], fields: Mapping[str, Any], draft: Draft
     if faults:
         raise InputError.of_several(faults)
     if not draft.strict:
-        for fault in _unknown(table, fields):
-            draft.warn(fault.field, fault.value, "not known here, ignored")
+        for unknown in _unknown(table, fields):
+            draft.warn(unknown.field, unknown.value, "not known here, ignored")
     return draft
 
 

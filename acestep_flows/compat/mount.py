@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from acestep_flows import __version__
+from acestep_flows.api.http.errors import CODE, ErrorForm
 from acestep_flows.api.http.refusals import CODES, invalid_request
 from acestep_flows.api.service import Service
 from acestep_flows.compat import links
@@ -35,6 +36,7 @@ def mount(app: FastAPI) -> None:
     for name in service.options.speak:
         family = load(name)
         app.mount(family_path(name), family_app(family, app))
+        app.state.error_forms[family_path(name)] = _form(family, service)
         if family.webhook is not None:
             app.state.webhook_forms[name] = family.webhook
 
@@ -56,14 +58,29 @@ def family_app(family: Family, app: FastAPI) -> FastAPI:
     return part
 
 
+def _form(family: Family, service: Service) -> ErrorForm:
+    """The response of a family to one of our errors."""
+
+    def form(request: Request, error: FlowsError) -> Response:
+        return _rendered(family, request, answer_of(error, service.redact, getattr(error, "run", None)))
+
+    return form
+
+
+def _rendered(family: Family, request: Request, answer: ErrorAnswer) -> Response:
+    request.scope[CODE] = answer.code
+    return family.render(request, answer)
+
+
 def _render_errors(part: FastAPI, family: Family, service: Service) -> None:
     """Make a family answer every error in its own form."""
+    form = _form(family, service)
 
     async def flows(request: Request, error: Exception) -> Response:
         assert isinstance(error, FlowsError)
         if error.status == 500:
             log.error("%s %s: %s", request.method, request.url.path, error)
-        return family.render(request, answer_of(error, service.redact, getattr(error, "run", None)))
+        return form(request, error)
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -72,7 +89,7 @@ def _render_errors(part: FastAPI, family: Family, service: Service) -> None:
             return await flows(request, error.__cause__)
         words = WORDS.get(status, str(error.detail)).format(path=path, method=request.method)
         answer = ErrorAnswer(status, CODES.get(status, "error"), words, headers=dict(error.headers or {}))
-        return family.render(request, answer)
+        return _rendered(family, request, answer)
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
@@ -82,7 +99,7 @@ def _render_errors(part: FastAPI, family: Family, service: Service) -> None:
         reference = secrets.token_hex(6)
         log.error("%s %s: internal error %s", request.method, request.url.path, reference, exc_info=error)
         message = f"internal error; search the server's log for {reference}"
-        return family.render(request, ErrorAnswer(500, "internal", message))
+        return _rendered(family, request, ErrorAnswer(500, "internal", message))
 
     part.add_exception_handler(FlowsError, flows)
     part.add_exception_handler(HTTPException, http)

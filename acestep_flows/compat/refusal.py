@@ -79,7 +79,8 @@ def answer_of(error: FlowsError, redact: Any = str, run: str | None = None) -> E
         headers["WWW-Authenticate"] = "Bearer"
     if run is not None:
         headers["X-Run-Id"] = run
-    name, allowed, faults = "", "", ()
+    name, allowed = "", ""
+    faults: Sequence[InputError] = ()
     if isinstance(error, (InputError, NotFound)):
         name, allowed = error.field, error.allowed
     if isinstance(error, InputError):

@@ -94,4 +94,5 @@ def test_a_parser_raises_nothing_else(sent: Any) -> None:
 
 
 def test_empty_text_and_null_are_not_sent() -> None:
-    assert [value for value in (None, "", "  ", 0, False, [], "0") if not is_absent(value)] == [0, False, [], "0"]
+    values: list[Any] = [None, "", "  ", 0, False, [], "0"]
+    assert [value for value in values if not is_absent(value)] == [0, False, [], "0"]

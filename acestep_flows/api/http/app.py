@@ -113,6 +113,7 @@ def create_app(service: Service) -> FastAPI:
     app.state.conversions = Conversions(service.home, service.decode_budget)
     app.state.links = FileLinks(service.home, service.keys)
     app.state.webhook_forms = {}
+    app.state.error_forms = {}
     of_runs = (graphs, runs, run_files, renders, recipes, library)
     of_files = (assets, derived, catalog)
     for routes in (*of_runs, *of_files, account, health, pages):

@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 import math
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from acestep_flows.api.http.refusals import allowed_methods, invalid_request, refusal_body, unreadable_body
@@ -111,6 +111,23 @@ def error_response(
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
     return ErrorResponse(error_body(error, redact) | dict(extra or {}), error.status, headers)
+
+
+ErrorForm = Callable[[Request, FlowsError], Response]
+"""The response to an error in the form of an interface."""
+
+
+def refusal_of_middleware(scope: Scope, error: FlowsError) -> Response:
+    """The response of a middleware that refuses a request, in the form of the interface that its path belongs to.
+
+    `app.state.error_forms` has the forms of the interfaces that are not ours, by the path they begin at.
+    """
+    forms: Mapping[str, ErrorForm] = getattr(scope["app"].state, "error_forms", {})
+    path = str(scope["path"]).removeprefix(str(scope.get("root_path", "")))
+    for root, form in forms.items():
+        if path == root or path.startswith(f"{root}/"):
+            return form(Request(scope), error)
+    return error_response(error)
 
 
 def install(app: FastAPI, redact: Redactor) -> None:

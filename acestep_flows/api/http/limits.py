@@ -11,7 +11,7 @@ from types import MappingProxyType
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from acestep_flows.api.http.errors import error_response
+from acestep_flows.api.http.errors import refusal_of_middleware
 from acestep_flows.errors import InputError, TooLarge
 
 
@@ -89,7 +89,7 @@ class BodyLimit:
         try:
             check_content_length(dict(scope["headers"]).get(b"content-length"), limit)
         except (TooLarge, InputError) as error:
-            await error_response(error)(scope, receive, send)
+            await refusal_of_middleware(scope, error)(scope, receive, send)
             return
         await self._app(scope, limit_body(receive, limit), send)
 
@@ -111,7 +111,7 @@ class HostCheck:
             if name not in self._hosts:
                 allowed = ", ".join(sorted(self._hosts))
                 error = InputError("not a host name of this server", where="Host", allowed=allowed)
-                await error_response(error)(scope, receive, send)
+                await refusal_of_middleware(scope, error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

@@ -209,7 +209,7 @@ class RequestMetrics:
             nonlocal answered
             if message["type"] == "http.response.start" and not answered:
                 answered = True
-                route = getattr(scope.get("route"), "path", "none")
+                route = _route(scope)
                 self._metrics.requests.labels(scope["method"], route, str(message["status"])).inc()
                 self._metrics.latency.labels(scope["method"], route).observe(time.perf_counter() - begun)
                 if (code := scope.get(CODE)) is not None:
@@ -220,6 +220,15 @@ class RequestMetrics:
             await self._app(scope, receive, observe)
         except Exception:  # an outer layer answers it, and does not count
             if not answered:
-                self._metrics.requests.labels(scope["method"], getattr(scope.get("route"), "path", "none"), "500").inc()
+                self._metrics.requests.labels(scope["method"], _route(scope), "500").inc()
                 self._metrics.refused.labels("internal", "500").inc()
             raise
+
+
+def _route(scope: Scope) -> str:
+    """The path of the route that answers, with that of the mounted application it belongs to; "none" without one."""
+    path = getattr(scope.get("route"), "path", None)
+    if path is None:
+        return "none"
+    root = str(scope.get("root_path", ""))
+    return root.removeprefix(str(scope.get("app_root_path", root))) + str(path)

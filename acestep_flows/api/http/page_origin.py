@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from acestep_flows.api.http.errors import error_response
+from acestep_flows.api.http.errors import refusal_of_middleware
 from acestep_flows.errors import Forbidden
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -39,7 +39,7 @@ class PageCheck:
                     "a page of another site sent this; the operator can let it (serve --origin, or --public-url for "
                     "the server's own address)"
                 )
-                await error_response(error)(scope, receive, send)
+                await refusal_of_middleware(scope, error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
