@@ -73,7 +73,7 @@ LAYERS: dict[str, str] = {
     "api.http": "errors settings storage values value_file wording audio stages graph recipes studio api.options "
     "api.store "
     "api.execution fastapi",
-    "compat": "errors lazy_imports settings storage values value_file wording audio stages graph recipes session "
+    "compat": "errors lazy_imports settings storage values value_file wording text audio stages graph recipes session "
     "api.options api.store api.execution api.http fastapi",
     "api.server": "errors lazy_imports settings storage wording stages weights graph runtime.serving api.options "
     "api.store api.execution api.http compat fastapi",

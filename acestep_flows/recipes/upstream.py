@@ -44,8 +44,8 @@ _READ = {
     *("edit_target_prompt", "edit_target_lyrics", "audio2audio_enable", "ref_audio_strength", "ref_audio_input"),
     *("lora_name_or_path", "lora_weight", "audio_path"),
 }
-_MEASURED = {"timecosts"}
-"""What v1 measured. It does not make the song."""
+_MEASURED = {"timecosts", "sample_rate", "warnings"}
+"""What was measured and told, by v1 or by `compat.v1`. It does not make the song."""
 
 
 def is_upstream(content: Any) -> bool:
