@@ -44,7 +44,8 @@ async def task(exchange: Exchange, id: str) -> dict[str, Any]:
     phase = phase_of(record)
     status = STATUS.get(phase, FAILED)
     if status == FAILED:
-        return _failed(id, exchange.redact(error_message(record)) or str(phase), record)
+        why = str(phase) if phase is Phase.CANCELLED else exchange.redact(error_message(record))
+        return _failed(id, why, record)
     if status == WAITING:
         progress = await exchange.progress(record)
         item = _item(record, status, stage=progress.node or str(phase), progress=round(progress.fraction, 4))

@@ -12,6 +12,7 @@ import httpx2
 import pytest
 import soundfile
 
+from acestep_flows.model.embedded import NAME
 from tests.api.door import Door
 from tests.compat.acestep15.bodies import of_page, task
 from tests.compat.songs import KEYS, SECONDS, own_song, root_of
@@ -78,7 +79,7 @@ def test_a_song_comes_from_task_to_file(door: Door, root: str) -> None:
     assert (item["seed_value"], item["prompt"]) == ("7", "lofi, piano, 72 bpm, A minor")
     assert item["lyrics"] == TITLE
     assert (item["metas"]["bpm"], item["metas"]["keyscale"], item["metas"]["timesignature"]) == (72, "A minor", "")
-    assert (item["env"], item["wave"], item["lm_model"], item["dit_model"]) == ("production", "", "", "acestep-nano")
+    assert (item["env"], item["wave"], item["lm_model"], item["dit_model"]) == ("production", "", "", NAME)
     assert (item["progress"], item["error"]) == (1, None)
     assert all(line in item["generation_info"] for line in accepted["warnings"])
     file = door.client.get(f"{root}{item['file']}")
@@ -186,15 +187,15 @@ def test_all_faults_are_told_at_once(door: Door, root: str) -> None:
 
 def test_the_server_tells_of_itself(door: Door, root: str) -> None:
     health = door.client.get(f"{root}/health")
-    assert data_of(health)["loaded_model"] == "acestep-nano"
+    assert data_of(health)["loaded_model"] == NAME
     assert health.json()["status"] == data_of(health)["status"] == "ok"
     for path in ("/v1/models", "/api/v1/models"):
         answer = door.client.get(f"{root}{path}").json()
         assert answer["object"] == "list"
         (model,) = answer["data"]
-        assert (model["id"], model["object"], model["is_loaded"]) == ("acestep-nano", "model", True)
+        assert (model["id"], model["object"], model["is_loaded"]) == (NAME, "model", True)
     inventory = data_of(door.client.get(f"{root}/v1/model_inventory"))
-    assert (inventory["default_model"], inventory["llm_initialized"]) == ("acestep-nano", False)
+    assert (inventory["default_model"], inventory["llm_initialized"]) == (NAME, False)
     assert inventory["models"][0]["supported_task_types"] == ["text2music", "cover", "repaint", "complete"]
     made = data_of(door.client.post(f"{root}/v1/init", json={"model": "x"}))
     assert made.pop("message")
