@@ -22,6 +22,9 @@ from tests.api.door import Door, opened
 from tests.compat.songs import KEYS, WEBHOOK_SECRET
 from tests.served.server import Server, cache_with, running, serving
 
+AT_PORTS = ("v1", "acestep15")
+"""Families whose clients know only a port."""
+
 
 @pytest.fixture(scope="session")
 def nano(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
@@ -63,14 +66,14 @@ def keyed(nano: Checkpoint, card: ModelCard, tmp_path_factory: pytest.TempPathFa
 def the_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("served")
     cache = cache_with(embedded_checkpoint(), tmp_path_factory.mktemp("cache"))
-    options = tuple(word for name in families() for word in ("--speak", f"{name}=0" if name == "v1" else name))
+    options = tuple(word for name in families() for word in ("--speak", f"{name}=0" if name in AT_PORTS else name))
     with serving(folder, cache, options) as server:
         yield server
 
 
 @pytest.fixture
 def server(the_server: Server) -> Server:
-    """A running server of its own process, without keys. v1 has a port of its own there (`songs.address_of`)."""
+    """A running server of its own process, without keys. Families of `AT_PORTS` have a port there (`songs.port_of`)."""
     return running(the_server)
 
 

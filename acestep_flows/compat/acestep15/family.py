@@ -27,6 +27,7 @@ from acestep_flows.compat.callers import caller_of
 from acestep_flows.compat.exchange import Exchange, TheExchange, TheGuest
 from acestep_flows.compat.family import Family
 from acestep_flows.compat.fields import Draft
+from acestep_flows.compat.files import ReceivedFile
 from acestep_flows.compat.parsing import is_absent
 from acestep_flows.compat.phases import phase_of
 from acestep_flows.compat.refusal import ErrorAnswer, Refusal
@@ -103,8 +104,9 @@ async def _source(exchange: Exchange, draft: Draft, *named: tuple[str, Any]) -> 
     if not named:
         return None
     (field, value), *others = named
-    for other, _ in others:
-        draft.warn(other, None, f"not used; {field} comes first")
+    for other, second in others:
+        told = second.name if isinstance(second, ReceivedFile) else second
+        draft.warn(other, told, f"not used; {field} comes first")
     if field.lower().endswith("path") and not (isinstance(value, str) and _OWN.search(value)):
         raise Refusal(field, value, "an asset or a file of this server; upload others with the request")
     asset = await exchange.asset(await exchange.audio(value, field))
