@@ -106,7 +106,9 @@ class ACEStepPipeline:
             InputError: the device is not there, or an option is wrong.
         """
         folder = checkpoint_dir or self.checkpoint_dir
-        weights = Path(folder) if folder and Path(folder).is_dir() and any(Path(folder).iterdir()) else None
+        given = checkpoint_dir or self.checkpoint_dir
+        folder = Path(given).expanduser() if given else None
+        weights = folder if folder is not None and folder.is_dir() and any(folder.iterdir()) else None
         dtype = str(self.dtype).removeprefix("torch.")
         if dtype not in DTYPES:
             _warn(f"dtype={dtype!r}: bfloat16 is used where there is a GPU, else float32")

@@ -28,9 +28,9 @@ class DataSampler:
     def __init__(self, folder: str | PathLike[str] | None = None) -> None:
         self._examples = _own() if folder is None else _of_folder(Path(folder))
 
-    def sample(self, lora_name_or_path: str | None = None) -> dict[str, Any]:
+    def sample(self, lora: str | None = None) -> dict[str, Any]:
         """An example; for an adapter one of its own if there is one, and with its name in any case."""
-        wanted = lora_name_or_path if lora_name_or_path not in (None, "", "none") else None
+        wanted = lora if lora not in (None, "", "none") else None
         of_adapter = [one for one in self._examples if one.get("lora_name_or_path", "none") == (wanted or "none")]
         example = dict(random.choice(of_adapter or self._examples))
         return example | ({"lora_name_or_path": wanted} if wanted else {})

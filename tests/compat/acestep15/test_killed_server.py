@@ -18,7 +18,7 @@ PATIENCE = 120.0
 
 def test_polling_goes_on_after_the_server_was_killed(server: Server) -> None:
     root = root_of(server, "acestep15")
-    body = task(audio_duration=30, inference_steps=120)
+    body = task(audio_duration=30, inference_steps=100)
     id = httpx2.post(f"{root}/release_task", json=body).json()["data"]["task_id"]
     until(root, id, lambda status, item: item["progress"] > 0)
     server.kill()
