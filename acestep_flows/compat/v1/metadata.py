@@ -42,10 +42,10 @@ def parameters(call: Call, results: Sequence[RunResult], sampling: Mapping[str, 
         for theirs, ours in SAMPLER.items()
     }
     edited = call.task == "edit"
+    retake = "seed" if edited else "retake_seed"  # v1 draws the noise of an edit from the retake seeds
     return {
         **given,
         **used,
-        "format": call.draft.format,
         "task": call.task,
         "prompt": inputs["new_tags"] if edited else inputs["tags"],
         "lyrics": inputs["new_lyrics"] if edited else inputs.get("lyrics", ""),
@@ -53,7 +53,7 @@ def parameters(call: Call, results: Sequence[RunResult], sampling: Mapping[str, 
         "oss_steps": list(inputs.get("oss_steps") or ()),
         "timecosts": _times(results),
         "actual_seeds": [result.inputs["seed"] for result in results],
-        "retake_seeds": [result.inputs.get("retake_seed") for result in results if "retake_seed" in result.inputs],
+        "retake_seeds": [result.inputs[retake] for result in results if retake in result.inputs],
         "sample_rate": first.audio.sample_rate,
         "warnings": list(dict.fromkeys([*call.draft.song().warnings, *(w for one in results for w in one.warnings)])),
     }
@@ -61,7 +61,7 @@ def parameters(call: Call, results: Sequence[RunResult], sampling: Mapping[str, 
 
 def write(params: Mapping[str, Any], song: Path) -> dict[str, Any]:
     """Write the parameters of one song beside it, and return them."""
-    own = {**params, "audio_path": str(song)}
+    own = {**params, "format": song.suffix.removeprefix("."), "audio_path": str(song)}
     text = json.dumps(own, ensure_ascii=False, indent=4)
     storage.write(song.with_name(f"{song.stem}{SUFFIX}"), text.encode("utf-8", "backslashreplace"))
     return own

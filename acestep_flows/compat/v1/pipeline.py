@@ -105,7 +105,6 @@ class ACEStepPipeline:
             CheckpointError: a file is missing, truncated or not the one expected.
             InputError: the device is not there, or an option is wrong.
         """
-        folder = checkpoint_dir or self.checkpoint_dir
         given = checkpoint_dir or self.checkpoint_dir
         folder = Path(given).expanduser() if given else None
         weights = folder if folder is not None and folder.is_dir() and any(folder.iterdir()) else None
