@@ -12,6 +12,7 @@ run's inputs, warnings and labels. No family imports another. What they share li
 - `bodies`, `embedded_files`, `files`, `fetching`, `audio_source`: bodies in every form, and audio into the asset store
 - `callers` and `links`: who calls, and addresses of files that players open without a key
 - `phases`: the states and the progress of a run as the families tell them
+- `model_list`: the entry of the model where an interface lists models
 - `refusal`, `unfinished`: errors, for a family to render in its own form
 
 A family in ten lines, in `compat/NAME/family.py`:

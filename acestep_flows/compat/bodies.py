@@ -6,6 +6,8 @@ Files of a form go into the artifact store piece by piece. Files that stand in J
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
@@ -42,11 +44,13 @@ class Body:
         fields: by name. Of a form they are texts; one that came several times is a list.
         files: files of a form by the name of their field, in order.
         embedded: files that stood in JSON as base64, by the text that stands for them now.
+        digest: of all of it. A client that sends the same again sends the same digest.
     """
 
     fields: dict[str, Any] = field(default_factory=dict)
     files: dict[str, list[ReceivedFile]] = field(default_factory=dict)
     embedded: dict[str, ReceivedFile] = field(default_factory=dict)
+    digest: str = ""
 
 
 async def read_body(request: Request, service: Service) -> Body:
@@ -84,13 +88,15 @@ async def _read_text(stream: AsyncIterator[bytes], service: Service, stack: Exit
             reader.feed(chunk)
     content = bytes(reader.json)
     if is_form and not content.lstrip().startswith(b"{"):
-        return Body(_form_fields(content))
+        return Body(_form_fields(content), digest=hashlib.sha256(content).hexdigest())
     fields = _object(content)
     embedded = {
         marker: await received(service, upload, reader.fields[marker])
         for marker, upload in (await in_thread(reader.finish)).items()
     }
-    return Body(fields, {}, embedded)
+    for marker, file in embedded.items():
+        content = content.replace(marker.encode(), file.blob.digest.encode())
+    return Body(fields, {}, embedded, hashlib.sha256(content).hexdigest())
 
 
 def _object(content: bytes) -> dict[str, Any]:
@@ -148,7 +154,9 @@ class _FormReader:
         await self._end()
         if not self._parser.ended:
             raise InputError("a form that ends early", where="body", allowed="multipart/form-data")
-        return self._body
+        files = {name: [file.blob.digest for file in files] for name, files in self._body.files.items()}
+        content = json.dumps([self._body.fields, files], sort_keys=True).encode()
+        return dataclasses.replace(self._body, digest=hashlib.sha256(content).hexdigest())
 
     async def _begin(self, part: FormPart) -> None:
         await self._end()

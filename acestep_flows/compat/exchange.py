@@ -138,6 +138,7 @@ class Exchange:
                 turn,
                 warnings=song.warnings,
                 webhook={"form": self.family, "base": self.address},
+                sameness=self._body.digest,
             )
         except InputError as error:
             raise song.in_client_words(error) from None

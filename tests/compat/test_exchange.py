@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 from typing import Any
 
 import httpx2
@@ -46,6 +47,20 @@ async def make(exchange: TheExchange, wait: bool = True) -> dict[str, Any]:
         record = await exchange.wait_or_fail(record)
     takes = await exchange.takes(record)
     return {"id": record.id, "seeds": [take.seed for take in takes], "urls": [take.url for take in takes]}
+
+
+@router.post("/near")
+async def make_near(exchange: TheExchange) -> dict[str, Any]:
+    """A song near audio that came with the request, with steps that are drawn."""
+    body = await exchange.read_body()
+    draft = await exchange.draft("audio2audio")
+    draft.put("tags", "lofi")
+    draft.put("steps", random.randint(1, 200))
+    value = body.files["source"][0] if "source" in body.files else body.fields["source"]
+    draft.put("reference", await exchange.audio(value, "source"), "source")
+    record = await exchange.submit(draft)
+    await exchange.cancel(record)
+    return {"id": record.id}
 
 
 @router.get("/songs/{id}")
@@ -216,6 +231,20 @@ def test_the_same_key_is_the_same_run(door: Door, toy: str) -> None:
     one, two = (door.client.post(f"{toy}/songs", json=SONG, headers=headers).json()["id"] for _ in range(2))
     assert one == two
     assert door.client.post(f"{toy}/songs", json=SONG).json()["id"] != one
+
+
+def test_the_same_key_is_the_same_run_whatever_was_drawn_and_uploaded(door: Door, toy: str) -> None:
+    """A retry uploads its file again; that is another asset. What is drawn for a request is another length."""
+    headers = {"Idempotency-Key": "again"}
+    form = {"files": {"source": ("a.wav", sound(0.2))}, "headers": headers}
+    one, two = (door.client.post(f"{toy}/near", **form).json() for _ in range(2))
+    assert one == two
+    other = {"files": {"source": ("a.wav", sound(0.3))}, "headers": headers}
+    assert door.client.post(f"{toy}/near", **other).status_code == 409
+    source = base64.b64encode(sound(1.0)).decode()
+    bodies = {"json": {"source": source}, "headers": {"Idempotency-Key": "embedded"}}
+    one, two = (door.client.post(f"{toy}/near", **bodies).json() for _ in range(2))
+    assert one == two
 
 
 def test_an_internal_error_tells_nothing_of_the_server(door: Door, toy: str) -> None:

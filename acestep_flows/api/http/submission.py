@@ -42,6 +42,7 @@ async def accept_run(
     *,
     warnings: Sequence[str] = (),
     webhook: Mapping[str, Any] | None = None,
+    sameness: str = "",
 ) -> RunRecord:
     """Accept a run, or return the one that was accepted before under the same idempotency key.
 
@@ -51,6 +52,8 @@ async def accept_run(
         turn: plans the run.
         warnings: what was done otherwise than the caller asked before it came here; the run tells them first.
         webhook: fields to store beside the webhook's URL, such as the form of its body.
+        sameness: what two requests that are the same have alike, in place of graph and inputs: these may name an
+            upload of the request itself, or what was drawn for it.
 
     Raises:
         FlowsError: the graph, the inputs or a limit does not allow the run. Nothing is stored then.
@@ -60,9 +63,11 @@ async def accept_run(
     fields = options.model_dump(mode="json", include=set(RunOptions.model_fields) - {"idempotency_key"})
     if not options.labels:  # digests of requests without labels are those of 0.1.0
         del fields["labels"]
-    digest = await in_thread(sha256, [graph, inputs, fields])
+    digest = await in_thread(sha256, [sameness, fields] if sameness else [graph, inputs, fields])
     try:
-        return await _accept(service, caller, graph, inputs, options, key, digest, turn)
+        return await _accept(
+            service, caller, graph, inputs, options, key, digest, turn, warnings=warnings, webhook=webhook
+        )
     except Conflict as error:
         if header_key is not None:
             error.field = "Idempotency-Key"
@@ -78,6 +83,9 @@ async def _accept(
     key: str | None,
     digest: str,
     turn: Turn,
+    *,
+    warnings: Sequence[str],
+    webhook: Mapping[str, Any] | None,
 ) -> RunRecord:
     """Accept a run under an idempotency key, or return the one that has it."""
     # Look for an accepted run first: its assets may have expired since, and a retry must succeed all the same.

@@ -1,4 +1,4 @@
-"""Answers in the form of 1.5: the envelope, tasks with their takes, and the list of models."""
+"""Answers in the form of 1.5: the envelope, and tasks with their takes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from urllib.parse import urlencode
 
 from acestep_flows.api.store.records import RunRecord
 from acestep_flows.compat.exchange import Exchange, Take
+from acestep_flows.compat.model_list import UNNAMED
 from acestep_flows.compat.phases import Phase, Progress, error_message, phase_of
 from acestep_flows.errors import NotFound
 
 SERVICE = "ACE-Step API"
-UNNAMED = "ace-step-v1"
-"""The model of a server that does not know its name."""
-
 WAITING, SUCCEEDED, FAILED = 0, 1, 2
 STATUS = {Phase.QUEUED: WAITING, Phase.RUNNING: WAITING, Phase.SUCCEEDED: SUCCEEDED}
 """Of tasks by phase; every other phase has failed."""
@@ -114,19 +112,3 @@ def _song(record: RunRecord, take: Take, model: str) -> dict[str, Any]:
         progress=1.0,
         stage="succeeded",
     )
-
-
-def model_entry(name: str, tasks: Sequence[str]) -> dict[str, Any]:
-    """The model of this server, in one shape for all who list models."""
-    return {
-        "id": name or UNNAMED,
-        "object": "model",
-        "created": 0,
-        "owned_by": "acestep_flows",
-        "name": name or UNNAMED,
-        "is_default": True,
-        "is_loaded": True,
-        "supported_task_types": list(tasks),
-        "input_modalities": ["text", "audio"],
-        "output_modalities": ["audio"],
-    }

@@ -19,7 +19,7 @@ from acestep_flows.api.http.dependencies import in_thread
 from acestep_flows.api.http.starting_points import EXAMPLES
 from acestep_flows.api.store.records import RunState
 from acestep_flows.compat import links
-from acestep_flows.compat.acestep15.answers import SERVICE, envelope, model_entry, task
+from acestep_flows.compat.acestep15.answers import SERVICE, envelope, task
 from acestep_flows.compat.acestep15.songs import Source, settle
 from acestep_flows.compat.acestep15.tables import AUDIO, NO_LANGUAGE_MODEL, TASKS, gathered, read_fields
 from acestep_flows.compat.bodies import Body
@@ -28,6 +28,7 @@ from acestep_flows.compat.exchange import Exchange, TheExchange, TheGuest
 from acestep_flows.compat.family import Family
 from acestep_flows.compat.fields import Draft
 from acestep_flows.compat.files import ReceivedFile
+from acestep_flows.compat.model_list import model_entry
 from acestep_flows.compat.parsing import is_absent
 from acestep_flows.compat.phases import phase_of
 from acestep_flows.compat.refusal import ErrorAnswer, Refusal
