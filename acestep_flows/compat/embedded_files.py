@@ -98,11 +98,14 @@ class EmbeddedFiles:
             return at + 1
         plain = _PLAIN.match(chunk, at)
         assert plain is not None
-        self._keep(plain[0])
         end = plain.end()
+        if not self._looked_at:  # what it is, its beginning says, however much has come
+            end = max(at, min(end, at + SHORTEST - (len(self.json) - self._start)))
+        self._keep(chunk[at:end])
         if not self._looked_at and len(self.json) - self._start >= SHORTEST:
             self._look()
-        if end < len(chunk) and self._upload is None:
+            return end
+        if end < len(chunk):
             self._escaped = chunk[end : end + 1] == b"\\"
             self._keep(chunk[end : end + 1])
             end += 1

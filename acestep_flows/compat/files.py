@@ -10,6 +10,7 @@ from acestep_flows.api.http.uploads import UploadInfo, inspect_upload
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.artifacts import Upload
 from acestep_flows.api.store.records import AssetRecord, Blob
+from acestep_flows.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,11 @@ async def received(service: Service, upload: Upload, field: str, name: str = "")
     options = service.options
     async with service.decode_budget.reserve(options.upload_decoded_bytes):
         bounds = (options.upload_seconds, options.upload_decoded_bytes)
-        info = await in_thread(inspect_upload, upload, *bounds, safe_name(name), field)
+        try:
+            info = await in_thread(inspect_upload, upload, *bounds, safe_name(name), field)
+        except InputError as error:  # it names the file; a client looks for its field
+            what = f"{safe_name(name)}: {error.what}" if name else error.what
+            raise InputError(what, where=field, allowed=error.allowed) from None
     return ReceivedFile(field, safe_name(name), await in_thread(upload.finish), info)
 
 
