@@ -109,7 +109,7 @@ TABLE = (
 )
 
 
-class Call:
+class PipelineCall:
     """One call: its arguments as they were read, and a run for each song.
 
     Args:

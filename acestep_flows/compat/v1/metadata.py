@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acestep_flows import storage
-from acestep_flows.compat.v1.call import PARAMETERS, Call
+from acestep_flows.compat.v1.call import PARAMETERS, PipelineCall
 from acestep_flows.recipes.upstream import SAMPLER, SUFFIX
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _PHASES = {
 _NOT_WRITTEN = ("manual_seeds", "save_path", "batch_size", "debug")
 
 
-def parameters(call: Call, results: Sequence[RunResult], sampling: Mapping[str, Any]) -> dict[str, Any]:
+def parameters(call: PipelineCall, results: Sequence[RunResult], sampling: Mapping[str, Any]) -> dict[str, Any]:
     """What the songs of a call were made with, without the path of one.
 
     Args:

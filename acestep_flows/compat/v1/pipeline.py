@@ -13,7 +13,7 @@ from typing import Any
 
 from acestep_flows.api.http.model_card import ModelCard
 from acestep_flows.compat.fields import Draft
-from acestep_flows.compat.v1.call import PARAMETERS, Call, song_paths
+from acestep_flows.compat.v1.call import PARAMETERS, PipelineCall, song_paths
 from acestep_flows.compat.v1.metadata import parameters, write
 from acestep_flows.errors import InputError
 from acestep_flows.session import RunResult, Session
@@ -153,7 +153,7 @@ class ACEStepPipeline:
         assert self._session is not None
         if "lora_name_or_path" not in sent:
             sent = {**sent, **self._adapter}
-        call = Call(sent, Draft(model=self._card), _seconds)
+        call = PipelineCall(sent, Draft(model=self._card), _seconds)
         songs = call.songs()
         for line in songs[0].warnings:
             _warn(line)
@@ -172,7 +172,7 @@ class ACEStepPipeline:
                 raise song.in_client_words(error) from None
         return self._saved(call, results, targets)
 
-    def _saved(self, call: Call, results: list[RunResult], targets: list[Path]) -> list[Any]:
+    def _saved(self, call: PipelineCall, results: list[RunResult], targets: list[Path]) -> list[Any]:
         params = parameters(call, results, self._card.sampling)
         written: list[Any] = []
         for result, target in zip(results, targets, strict=True):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from acestep_flows.compat.fields import Draft, SongRequest
-from acestep_flows.compat.v1.call import PARAMETERS, Call, song_paths
+from acestep_flows.compat.v1.call import PARAMETERS, PipelineCall, song_paths
 from acestep_flows.errors import InputError
 
 LENGTH = 20.0
@@ -22,7 +22,7 @@ def file(tmp_path: Path) -> str:
 
 
 def songs_of(**sent: Any) -> list[SongRequest]:
-    return Call({"prompt": "lofi", **sent}, Draft(), lambda path: LENGTH).songs()
+    return PipelineCall({"prompt": "lofi", **sent}, Draft(), lambda path: LENGTH).songs()
 
 
 def song_of(**sent: Any) -> SongRequest:
