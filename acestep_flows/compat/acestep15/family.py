@@ -157,6 +157,9 @@ async def audio(exchange: TheGuest, path: str, sig: Annotated[str | None, Query(
     return await links.serve_file(request, await links.opened(request, file[1], sig, caller))
 
 
+router.add_api_route("/v1/audio", audio, methods=["HEAD"], include_in_schema=False)
+
+
 # What is served
 
 

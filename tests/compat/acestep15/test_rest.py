@@ -88,6 +88,7 @@ def test_a_song_comes_from_task_to_file(door: Door, root: str) -> None:
     part = door.client.get(f"{root}{item['file']}", headers={"Range": "bytes=0-3"})
     assert (part.status_code, part.content) == (206, file.content[:4])
     assert "etag" in file.headers
+    assert door.client.head(f"{root}{item['file']}").headers["content-length"] == str(len(file.content))
 
 
 def test_a_page_gets_a_batch_from_its_form(door: Door, root: str) -> None:
