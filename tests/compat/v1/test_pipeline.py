@@ -194,7 +194,8 @@ def test_v1s_modules_are_answered_for_only_while_a_program_runs(
     assert capsys.readouterr().out == "['a'] __main__\n"
     assert "acestep" not in sys.modules
     script.write_text("from acestep.pipeline_ace_step import ACEStepPipeline as P\nP()(prompt='x', infer_step=0)\n")
-    assert main([str(script)]) == 1
+    with pytest.warns(PipelineWarning, match="used instead"):
+        assert main([str(script)]) == 1
     assert capsys.readouterr().err.startswith("error: infer_step: 0")
     assert main([str(tmp_path / "none.py")]) == 2
     assert main([]) == 2
