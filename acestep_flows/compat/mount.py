@@ -118,7 +118,8 @@ class AtPorts:
         self._app, self._ports = app, dict(ports)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        name = self._ports.get((scope.get("server") or (None, None))[1]) if scope["type"] == "http" else None
+        port = (scope.get("server") or (None, None))[1] or 0
+        name = self._ports.get(int(port)) if scope["type"] == "http" else None
         if name is not None:
             scope = {**scope, "path": family_path(name) + scope["path"], AT_ROOT: True}
             scope.pop("raw_path", None)

@@ -236,13 +236,13 @@ def test_the_same_key_is_the_same_run(door: Door, toy: str) -> None:
 def test_the_same_key_is_the_same_run_whatever_was_drawn_and_uploaded(door: Door, toy: str) -> None:
     """A retry uploads its file again; that is another asset. What is drawn for a request is another length."""
     headers = {"Idempotency-Key": "again"}
-    form = {"files": {"source": ("a.wav", sound(0.2))}, "headers": headers}
+    form: dict[str, Any] = {"files": {"source": ("a.wav", sound(0.2))}, "headers": headers}
     one, two = (door.client.post(f"{toy}/near", **form).json() for _ in range(2))
     assert one == two
-    other = {"files": {"source": ("a.wav", sound(0.3))}, "headers": headers}
+    other: dict[str, Any] = {"files": {"source": ("a.wav", sound(0.3))}, "headers": headers}
     assert door.client.post(f"{toy}/near", **other).status_code == 409
     source = base64.b64encode(sound(1.0)).decode()
-    bodies = {"json": {"source": source}, "headers": {"Idempotency-Key": "embedded"}}
+    bodies: dict[str, Any] = {"json": {"source": source}, "headers": {"Idempotency-Key": "embedded"}}
     one, two = (door.client.post(f"{toy}/near", **bodies).json() for _ in range(2))
     assert one == two
 

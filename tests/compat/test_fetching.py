@@ -37,7 +37,7 @@ async def resolve(host: str, port: int) -> list[str]:
 def fetched(home: Path, url: str, answer: Answer, **options: bool | int) -> ReceivedFile:
     store = Home.open(home)
     try:
-        service = Service(store, options=ApiOptions(**options))  # type: ignore[arg-type]
+        service = Service(store, options=ApiOptions(**options))
         fetcher = Fetcher(service, resolve, httpx2.MockTransport(answer))
         return asyncio.run(fetcher.fetch(url, "audio_url"))
     finally:

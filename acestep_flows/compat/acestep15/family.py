@@ -42,6 +42,8 @@ MOST_TASKS = 200
 _FILE = re.compile(r"(asset-[0-9a-f]{26})(\.[a-z0-9]{1,5})?")
 _OWN = re.compile(r"asset-[0-9a-f]{26}|/v1/runs/run-[0-9a-f]{26}/outputs/")
 
+ADAPTERS = "adapters are named in each request: lora_name_or_path in /release_task"
+
 STATUS = {422: 400, 507: 500}
 """Statuses of 1.5 where it has others than we."""
 
@@ -254,21 +256,21 @@ async def lora_status(exchange: TheExchange) -> dict[str, Any]:
     return envelope({"loaded": bool(adapters), "adapters": adapters, "use_lora": False, "scale": 1.0})
 
 
-def _not_served(path: str, name: str, why: str, methods: list[str]) -> None:
+def _not_served(method: str, path: str, name: str, why: str) -> None:
     async def refuse(exchange: TheGuest) -> None:
         await _fields(exchange)
         raise HTTPException(501, why)
 
-    router.add_api_route(path, refuse, methods=methods, name=name, status_code=501)
+    router.add_api_route(path, refuse, methods=[method], name=f"{name}_{method.lower()}", status_code=501)
 
 
 for _path in ("/format_input", "/v1/create_sample"):
-    _not_served(_path, _path.rpartition("/")[2], NO_LANGUAGE_MODEL, ["POST"])
+    _not_served("POST", _path, _path.rpartition("/")[2], NO_LANGUAGE_MODEL)
 for _act in ("load", "unload", "toggle", "scale"):
-    why = "adapters are named in each request: lora_name_or_path in /release_task"
-    _not_served(f"/v1/lora/{_act}", f"lora_{_act}", why, ["POST"])
+    _not_served("POST", f"/v1/lora/{_act}", f"lora_{_act}", ADAPTERS)
 for _area in ("dataset", "training"):
-    _not_served(f"/v1/{_area}/{{rest:path}}", _area, "training is done by the command line here", ["GET", "POST"])
+    for _method in ("GET", "POST"):
+        _not_served(_method, f"/v1/{_area}/{{rest:path}}", _area, "training is done by the command line here")
 
 
 def render(request: Request, error: ErrorAnswer) -> Response:

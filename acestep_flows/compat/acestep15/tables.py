@@ -78,7 +78,7 @@ def _adapter(draft: Draft, name: str) -> None:
 
 
 def _metre(value: Any) -> str:
-    metre = text(20)(value).strip().removesuffix(".0")
+    metre: str = text(20)(value).strip().removesuffix(".0")
     return METRES.get(metre, metre)
 
 

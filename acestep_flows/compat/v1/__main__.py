@@ -19,7 +19,7 @@ from acestep_flows.compat.v1.sampler import DataSampler
 from acestep_flows.errors import FlowsError
 
 PACKAGE = "acestep"
-NAMES = {
+NAMES: dict[str, dict[str, Any]] = {
     "pipeline_ace_step": {"ACEStepPipeline": ACEStepPipeline},
     "data_sampler": {"DataSampler": DataSampler},
 }

@@ -65,7 +65,7 @@ TOLERANCE = 0.093
 def _path(value: Any) -> str:
     if not isinstance(value, (str, os.PathLike)):
         raise ValueError("the path of a file")
-    return os.fspath(value)  # type: ignore[return-value]
+    return os.fspath(value)
 
 
 def _format(draft: Draft, name: str) -> None:

@@ -120,7 +120,8 @@ def test_audio_comes_with_the_form(door: Door, root: str, tone: Path) -> None:
 def test_a_result_is_the_source_of_the_next_task(door: Door, root: str) -> None:
     made = own_song(door)["outputs"]["audio"]["asset"]
     sources = [f"/v1/audio?path={made}.wav", made, f"{root}/v1/audio?path={made}.wav"]
-    for source, more in zip(sources, ({}, {"repainting_end": 1}, {"repainting_end": SECONDS + 1.0}), strict=True):
+    spans: list[dict[str, Any]] = [{}, {"repainting_end": 1}, {"repainting_end": SECONDS + 1.0}]
+    for source, more in zip(sources, spans, strict=True):
         body = {"task_type": "repaint", "prompt": "jazz", "src_audio_path": source, "inference_steps": 3, **more}
         accepted = released(door.client, root, json=body)
         run = door.client.get(f"/v1/runs/{accepted['task_id']}").json()

@@ -32,10 +32,10 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ACEStepPipeli
         patch.setenv("ACESTEP_FLOWS_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.delenv("ACESTEP_FLOWS_CHECKPOINT", raising=False)
         made = ACEStepPipeline()
-        assert not made.loaded
+        loaded = [made.loaded]
         with pytest.warns(PipelineWarning, match="no checkpoint_dir; used instead: acestep-nano"):
             made.load_checkpoint()
-        assert made.loaded
+        assert [*loaded, made.loaded] == [False, True]
         yield made
         made.close()
 

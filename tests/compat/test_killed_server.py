@@ -1,0 +1,98 @@
+"""A server that is killed while clients of every family have songs on their way: each gets its song by its own retry.
+
+One server is killed once for all families, because its start takes long.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.compat.acestep15 import bodies as acestep15
+from tests.compat.songs import root_of
+from tests.compat.v1 import bodies as v1
+from tests.served.server import Server
+
+PATIENCE = 120.0
+SECONDS, STEPS = 20, 60
+"""A song that is long enough for a server to be killed in its middle."""
+
+
+class Waiting:
+    """A client of v1's REST: it waits for its song, and asks again with the same key."""
+
+    def __init__(self, server: Server, pool: ThreadPoolExecutor) -> None:
+        self._url = f"{root_of(server, 'v1')}/generate"
+        self._first: Future[httpx2.Response] = pool.submit(self._ask)
+
+    def _ask(self) -> httpx2.Response:
+        body = v1.infer(audio_duration=SECONDS, infer_step=STEPS, actual_seeds=[1])
+        return httpx2.post(self._url, json=body, headers={"Idempotency-Key": "the rain"}, timeout=PATIENCE)
+
+    def song(self) -> str:
+        """The address of its song, after the server was started again."""
+        with pytest.raises(httpx2.TransportError):
+            self._first.result()
+        answer = self._ask()
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["output_path"])
+
+
+class Polling:
+    """A client of 1.5: it submits once, and asks until the task has ended, whatever happens to the server."""
+
+    def __init__(self, server: Server, pool: ThreadPoolExecutor) -> None:
+        self._root = root_of(server, "acestep15")
+        body = acestep15.task(audio_duration=SECONDS, inference_steps=STEPS, seed=2)
+        self._id = httpx2.post(f"{self._root}/release_task", json=body).json()["data"]["task_id"]
+
+    def song(self) -> str:
+        """The address of its song, likewise."""
+
+        def task() -> dict[str, Any]:
+            answer = httpx2.post(f"{self._root}/query_result", json={"task_id_list": [self._id]}, timeout=10)
+            found: dict[str, Any] = answer.json()["data"][0]
+            assert found["status"] < 2, found
+            return found
+
+        (item,) = json.loads(until(task, lambda found: found["status"] == 1)["result"])
+        assert item["seed_value"] == "2"
+        return f"{self._root}{item['file']}"
+
+
+FLOWS = (Waiting, Polling)
+
+
+def test_clients_get_their_songs_from_a_killed_server(server: Server) -> None:
+    with ThreadPoolExecutor(len(FLOWS)) as pool:
+        with server.client() as client:
+            before = {run.id for run in client.runs(limit=100)}
+            flows = [flow(server, pool) for flow in FLOWS]
+
+            def new() -> list[Any]:
+                return [run for run in client.runs(limit=100) if run.id not in before]
+
+            until(new, lambda runs: len(runs) == len(FLOWS) and any(run.progress > 0 for run in runs))
+            assert not all(run.ended for run in new())
+        server.kill()
+        server.start()
+        for flow in flows:
+            assert httpx2.get(flow.song()).status_code == 200
+    with server.client() as client:
+        assert len({run.id for run in client.runs(limit=100)} - before) == len(FLOWS), "no song was made twice"
+
+
+def until(ask: Callable[[], Any], is_so: Callable[[Any], bool]) -> Any:
+    """What `ask` gives as soon as it is so."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if is_so(found := ask()):
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"not so within {PATIENCE:g} s: {found}")
