@@ -218,10 +218,9 @@ class Exchange:
 
     async def progress(self, record: RunRecord) -> Progress:
         """How far a run is."""
-        runs = self.service.home.runs
-        nodes = await in_thread(runs.nodes, record.id)
-        return progress_of(
-            record, nodes, await in_thread(runs.queue_estimate, record.id, self.service.keys.are_several)
+        runs, silent = self.service.home.runs, self.service.keys.are_several
+        return await in_thread(
+            lambda: progress_of(record, runs.nodes(record.id), runs.queue_estimate(record.id, silent))
         )
 
     async def takes(self, record: RunRecord) -> tuple[Take, ...]:
