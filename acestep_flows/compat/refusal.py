@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from acestep_flows.errors import FlowsError, InputError, NotFound, Overloaded, Unauthorized, Unavailable
+from acestep_flows.errors import FlowsError, InputError, Overloaded, Unauthorized, Unavailable
 from acestep_flows.wording.phrases import show
 
 
@@ -79,10 +79,6 @@ def answer_of(error: FlowsError, redact: Any = str, run: str | None = None) -> E
         headers["WWW-Authenticate"] = "Bearer"
     if run is not None:
         headers["X-Run-Id"] = run
-    name, allowed = "", ""
-    faults: Sequence[InputError] = ()
-    if isinstance(error, (InputError, NotFound)):
-        name, allowed = error.field, error.allowed
-    if isinstance(error, InputError):
-        faults = error.faults or (error,)
+    name, allowed = str(getattr(error, "field", "")), str(getattr(error, "allowed", ""))
+    faults: Sequence[InputError] = (error.faults or (error,)) if isinstance(error, InputError) else ()
     return ErrorAnswer(error.status, error.code, redact(str(error)), name, allowed, faults, headers, run)
