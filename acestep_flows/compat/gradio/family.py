@@ -1,0 +1,167 @@
+"""The routes of a Gradio page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from acestep_flows.compat import links
+from acestep_flows.compat.callers import caller_of
+from acestep_flows.compat.exchange import Exchange, TheExchange, TheGuest
+from acestep_flows.compat.family import Family
+from acestep_flows.compat.gradio import page
+from acestep_flows.compat.gradio.events import LABEL, session_events
+from acestep_flows.compat.gradio.functions import FUNCTIONS, arguments
+from acestep_flows.compat.gradio.songs import Source, parameters_of, song_of
+from acestep_flows.compat.parsing import integer, is_absent
+from acestep_flows.compat.refusal import ErrorAnswer, Refusal
+from acestep_flows.errors import Forbidden, NotFound
+
+router = APIRouter()
+
+FILES = "files"
+AUDIO = ("ref_audio_input", "source_audio")
+ALLOWED = "a file that was uploaded or made here, an address, or a data: URL"
+LONGEST_SESSION = 100
+
+_OWN_FILE = re.compile(r"(asset-[0-9a-f]{26})(?:/([^/]*))?")
+_AUDIO_TEXT = re.compile(r"(.*/)?asset-[0-9a-f]{26}|https?://|data:|file-", re.IGNORECASE)
+
+
+def _body(**properties: Any) -> dict[str, Any]:
+    """What the OpenAPI document says of a body."""
+    schema = {"type": "object", "properties": properties, "required": list(properties)}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+_CALL = _body(data={"type": "array"}, fn_index={"type": "integer"}, session_hash={"type": "string"})
+_CANCEL = _body(event_id={"type": "string"})
+_UPLOAD = {
+    "requestBody": {
+        "content": {
+            "multipart/form-data": {
+                "schema": {"type": "object", "properties": {FILES: {"type": "string", "format": "binary"}}}
+            }
+        }
+    }
+}
+
+
+@router.get("/config")
+async def config(exchange: TheExchange) -> dict[str, Any]:
+    """The components of the page and what they do."""
+    return page.config(exchange.service.options.upload_bytes)
+
+
+@router.get(f"{page.API}/info")
+async def info(exchange: TheExchange) -> dict[str, Any]:
+    """The functions with their parameters."""
+    return page.info()
+
+
+@router.post(f"{page.API}/queue/join", openapi_extra=_CALL)
+async def join(exchange: TheExchange) -> dict[str, str]:
+    """Accept a call. Its events come with those of its session."""
+    fields = (await exchange.read_body()).fields
+    function = FUNCTIONS[_index(fields)]
+    session = _session(fields.get("session_hash"))
+    sent = arguments(function, fields.get("data"))
+    source = await _source(exchange, sent)
+    draft = song_of(function, sent, await exchange.draft(), source)
+    draft.labels[LABEL] = session
+    return {"event_id": (await exchange.submit(draft)).id}
+
+
+def _index(fields: Mapping[str, Any]) -> int:
+    try:
+        return integer(0, len(FUNCTIONS) - 1)(fields.get("fn_index"))
+    except ValueError as error:
+        raise Refusal("fn_index", fields.get("fn_index"), str(error)) from None
+
+
+def _session(session: Any) -> str:
+    if not isinstance(session, str) or not 0 < len(session) <= LONGEST_SESSION:
+        raise Refusal("session_hash", session, f"a text of up to {LONGEST_SESSION} characters")
+    return session
+
+
+async def _source(exchange: Exchange, sent: Mapping[str, Any]) -> Source | None:
+    """The audio of a call: one that it names, or that of the song whose parameters it gives back."""
+    for field in AUDIO:
+        if field in sent:
+            asset = await exchange.asset(await exchange.audio(_named(sent[field], field), field))
+            return Source(field, asset.id, float(asset.details.get("seconds", 0.0)))
+    given = parameters_of(sent.get("json_data"))
+    latents, audio = given.get("latents"), given.get("asset")
+    if is_absent(latents or audio):
+        return None
+    asset = await exchange.asset(await exchange.audio(_named(latents or audio, "json_data"), "json_data"))
+    sound = await exchange.audio(_named(audio, "json_data"), "json_data") if latents and audio else ""
+    return Source("json_data", asset.id, float(asset.details.get("seconds", 0.0)), sound)
+
+
+def _named(value: Any, field: str) -> str:
+    """What a file's data or a text says where audio is.
+
+    Raises:
+        Refusal: it says nothing, or a path of the server's disk.
+    """
+    names = [value.get("path"), value.get("url")] if isinstance(value, Mapping) else [value]
+    found = next((name for name in names if isinstance(name, str) and _AUDIO_TEXT.match(name)), None)
+    if found is None:
+        raise Refusal(field, names[0], ALLOWED)
+    return found
+
+
+@router.get(f"{page.API}/queue/data", response_class=StreamingResponse)
+async def queue_data(exchange: TheExchange, session_hash: str) -> Response:
+    """The events of a session."""
+    session = _session(session_hash)
+    exchange.check_room()
+    headers = {"Cache-Control": "no-store"}
+    return StreamingResponse(session_events(exchange, session), headers=headers, media_type="text/event-stream")
+
+
+@router.post(f"{page.API}/cancel", openapi_extra=_CANCEL)
+async def cancel(exchange: TheExchange) -> dict[str, bool]:
+    """Stop a call."""
+    id = (await exchange.read_body()).fields.get("event_id")
+    if not isinstance(id, str):
+        raise Refusal("event_id", id, "the id of an event")
+    await exchange.cancel(await exchange.run(id))
+    return {"success": True}
+
+
+@router.post(f"{page.API}/upload", openapi_extra=_UPLOAD)
+async def upload(exchange: TheExchange) -> list[str]:
+    """Take files. They are named by the paths in the answer."""
+    body = await exchange.read_body()
+    if not body.files.get(FILES):
+        raise Refusal(FILES, None, "files with audio, as multipart/form-data", "missing", kind="missing")
+    assets = [await exchange.asset(await exchange.audio(file, FILES)) for file in body.files[FILES]]
+    return [f"{asset.id}/{asset.file_name}" for asset in assets]
+
+
+@router.get(f"{page.API}/file={{path:path}}", response_class=Response)
+async def file(exchange: TheGuest, path: str, sig: Annotated[str | None, Query()] = None) -> Response:
+    """A file of a call, or one that was uploaded."""
+    if (named := _OWN_FILE.fullmatch(path)) is None:
+        if "/" in path or "\\" in path or ".." in path:
+            raise Forbidden("path: files are named as answers name them, never by a path of the server's disk")
+        raise NotFound("no such file", where="path")
+    request = exchange.request
+    caller = caller_of(request) if sig is None or not exchange.service.keys else None
+    return await links.serve_file(request, await links.opened(request, named[1], sig, caller), named[2] or "")
+
+
+def render(request: Request, error: ErrorAnswer) -> Response:
+    """An error as Gradio has it: a text."""
+    content = {"detail": error.message} | ({"run": error.run} if error.run else {})
+    return JSONResponse(content, error.status, dict(error.headers))
+
+
+FAMILY = Family("gradio", "v1's Gradio page", router, render)
