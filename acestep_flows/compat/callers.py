@@ -7,12 +7,15 @@ from fastapi import Request
 from acestep_flows.api.http.dependencies import Caller, service_of
 
 SCHEMES = ("bearer", "token", "key")
-"""Of the header Authorization, in any case; without one the whole header is the key."""
+"""Of the headers that follow, in any case; without one the whole header is the key."""
+
+HEADERS = ("authorization", "x-hf-authorization")
+"""Gradio's client sends its `token` in the second one."""
 
 
 def presented_key(request: Request) -> str | None:
     """The key in the headers of a request; None if there is none."""
-    header = request.headers.get("authorization", "").strip()
+    header = next((found.strip() for name in HEADERS if (found := request.headers.get(name))), "")
     scheme, _, rest = header.partition(" ")
     key = rest.strip() if scheme.lower() in SCHEMES else header
     return key or request.headers.get("x-api-key", "").strip() or None

@@ -82,7 +82,7 @@ def parameters(
     return {
         "format": record.format,
         "lora_name_or_path": inputs.get("adapter") or "none",
-        "lora_weight": inputs.get("adapter_weight", 1.0),
+        "lora_weight": 1.0 if inputs.get("adapter_weight") is None else inputs["adapter_weight"],
         "task": TASKS.get(record.graph, record.graph),
         "prompt": inputs.get("new_tags", inputs.get("tags", "")),
         "lyrics": inputs.get("new_lyrics", inputs.get("lyrics", "")),

@@ -19,7 +19,7 @@ from acestep_flows.compat.gradio.functions import FUNCTIONS, arguments
 from acestep_flows.compat.gradio.songs import Source, parameters_of, song_of
 from acestep_flows.compat.parsing import integer, is_absent
 from acestep_flows.compat.refusal import ErrorAnswer, Refusal
-from acestep_flows.errors import Forbidden, NotFound
+from acestep_flows.errors import Forbidden, InputError, NotFound
 
 router = APIRouter()
 
@@ -70,7 +70,10 @@ async def join(exchange: TheExchange) -> dict[str, str]:
     function = FUNCTIONS[_index(fields)]
     session = _session(fields.get("session_hash"))
     sent = arguments(function, fields.get("data"))
-    source = await _source(exchange, sent)
+    try:
+        source = await _source(exchange, sent)
+    except NotFound as error:  # of a status that is not 422, clients tell nothing but the number
+        raise Refusal(error.field or "data", None, ALLOWED, error.what) from None
     draft = song_of(function, sent, await exchange.draft(), source)
     draft.labels[LABEL] = session
     return {"event_id": (await exchange.submit(draft)).id}
@@ -136,6 +139,9 @@ async def cancel(exchange: TheExchange) -> dict[str, bool]:
     return {"success": True}
 
 
+router.add_api_route(f"{page.API}/reset", cancel, methods=["POST"], name="reset", openapi_extra=_CANCEL)
+
+
 @router.post(f"{page.API}/upload", openapi_extra=_UPLOAD)
 async def upload(exchange: TheExchange) -> list[str]:
     """Take files. They are named by the paths in the answer."""
@@ -158,9 +164,18 @@ async def file(exchange: TheGuest, path: str, sig: Annotated[str | None, Query()
     return await links.serve_file(request, await links.opened(request, named[1], sig, caller), named[2] or "")
 
 
+def _told(fault: InputError) -> str:
+    return f"{fault.what} (allowed: {fault.allowed})" if fault.allowed else fault.what
+
+
 def render(request: Request, error: ErrorAnswer) -> Response:
-    """An error as Gradio has it: a text."""
-    content = {"detail": error.message} | ({"run": error.run} if error.run else {})
+    """An error as Gradio has it: a text, or a list of the parameters that are wrong."""
+    wrong = [
+        {"__type__": "validate", "is_valid": False, "message": _told(fault), "parameter_name": fault.field}
+        for fault in error.faults
+    ]
+    detail = wrong if error.status == 422 and wrong else error.message
+    content = {"detail": detail, "error": error.message} | ({"run": error.run} if error.run else {})
     return JSONResponse(content, error.status, dict(error.headers))
 
 
