@@ -12,7 +12,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import httpx2
+import openai
 import pytest
+from gradio_client import Client
 
 from tests.compat.acestep15 import bodies as acestep15
 from tests.compat.songs import root_of
@@ -66,7 +68,51 @@ class Polling:
         return f"{self._root}{item['file']}"
 
 
-FLOWS = (Waiting, Polling)
+class Chatting:
+    """OpenAI's SDK: it waits for its song, and sends its request again by itself until there is a server."""
+
+    def __init__(self, server: Server, pool: ThreadPoolExecutor) -> None:
+        self._root = root_of(server, "openai")
+        self._answer: Future[Any] = pool.submit(self._ask)
+
+    def _ask(self) -> Any:
+        with openai.OpenAI(base_url=f"{self._root}/v1", api_key="none", max_retries=30, timeout=PATIENCE) as client:
+            return client.chat.completions.create(
+                model="acestep",
+                messages=[{"role": "user", "content": "<prompt>lofi</prompt>"}],
+                seed=3,
+                extra_body={"inference_steps": STEPS, "audio_config": {"duration": SECONDS}},
+                extra_headers={"Idempotency-Key": "the chat"},
+            )
+
+    def song(self) -> str:
+        """The address of its song, likewise."""
+        run = self._answer.result(PATIENCE).run
+        return f"{self._root.partition('/compat')[0]}/v1/runs/{run}/outputs/audio"
+
+
+class Paging:
+    """Gradio's client: the call fails with its stream, and is made again."""
+
+    def __init__(self, server: Server, pool: ThreadPoolExecutor) -> None:
+        self._root = root_of(server, "gradio")
+        self._client = Client(self._root, verbose=False, download_files=False, headers={"Idempotency-Key": "the page"})
+        self._job = self._call()
+
+    def _call(self) -> Any:
+        song = {"audio_duration": SECONDS, "prompt": "lofi", "infer_step": STEPS, "manual_seeds": "4"}
+        return self._client.submit(**song, api_name="/__call__")
+
+    def song(self) -> str:
+        """The address of its song, likewise."""
+        with pytest.raises(Exception):  # noqa: B017, PT011  # whatever the client makes of a stream that breaks
+            self._job.result(PATIENCE)
+        file, parameters = self._call().result(PATIENCE)
+        assert parameters["actual_seeds"] == [4]
+        return str(file["url"])
+
+
+FLOWS = (Waiting, Polling, Chatting, Paging)
 
 
 def test_clients_get_their_songs_from_a_killed_server(server: Server) -> None:

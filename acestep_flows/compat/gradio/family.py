@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from acestep_flows.api.http.dependencies import in_thread
 from acestep_flows.compat import links
 from acestep_flows.compat.callers import caller_of
 from acestep_flows.compat.exchange import Exchange, TheExchange, TheGuest
@@ -76,7 +77,10 @@ async def join(exchange: TheExchange) -> dict[str, str]:
         raise Refusal(error.field or "data", None, ALLOWED, error.what) from None
     draft = song_of(function, sent, await exchange.draft(), source)
     draft.labels[LABEL] = session
-    return {"event_id": (await exchange.submit(draft)).id}
+    record = await exchange.submit(draft)
+    if LABEL not in record.labels:  # it was accepted before, under the same key, and told to its end
+        await in_thread(exchange.service.home.labels.change, record.id, {LABEL: session})
+    return {"event_id": record.id}
 
 
 def _index(fields: Mapping[str, Any]) -> int:
