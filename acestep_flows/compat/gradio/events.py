@@ -6,6 +6,7 @@ of what is left.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -23,8 +24,8 @@ LABEL = "gradio.session"
 MOST_RUNS = 100
 """Runs of one session that are told of at a time, the newest first."""
 
-EVERY, HEARTBEAT, GRACE = 0.5, 15.0, 1.0
-"""Seconds between two looks, between signs of life, and until a stream without runs is closed."""
+EVERY, LEAST, HEARTBEAT, GRACE = 0.5, 0.05, 15.0, 1.0
+"""Seconds between two looks, at most and at least; between signs of life; and from the last run to the end."""
 
 
 def event(msg: str, **fields: Any) -> bytes:
@@ -37,18 +38,24 @@ async def session_events(exchange: Exchange, session: str) -> AsyncIterator[byte
     streams: Streams = exchange.request.app.state.streams
     notifier = exchange.service.notifier
     told: dict[str, Any] = {}
-    beat = left = time.monotonic()
+    beat, busy = time.monotonic(), -GRACE
     async with streams.hold(exchange.caller.owner):
-        while not notifier.closed and time.monotonic() - left < GRACE:
-            news = notifier.listen(EVERY_RUN)
-            for record in await _runs(exchange, session):
-                left = time.monotonic()
+        while not notifier.closed:
+            looked, news = time.monotonic(), notifier.listen(EVERY_RUN)
+            if runs := await _runs(exchange, session):
+                busy = looked
+            elif looked - busy >= GRACE:
+                break
+            for record in runs:
                 async for message in _news(exchange, record, told):
                     yield message
-            if time.monotonic() - beat >= HEARTBEAT:
-                beat = time.monotonic()
+            if looked - beat >= HEARTBEAT:
+                beat = looked
                 yield event("heartbeat")
             await wait_at_most(news, EVERY)
+            await asyncio.sleep(max(0.0, looked + LEAST - time.monotonic()))
+        for id in told:
+            yield _failed(id, f"the server stops; run {id} goes on when it has started again")
     yield event("close_stream", event_id=None)
 
 
@@ -67,6 +74,7 @@ async def _news(exchange: Exchange, record: RunRecord, told: dict[str, Any]) -> 
     if phase.ended:
         last = await _last(exchange, record)
         await in_thread(exchange.service.home.labels.change, id, {LABEL: None})
+        told.pop(id, None)
         yield last
         return
     progress = await exchange.progress(record)
@@ -103,5 +111,9 @@ async def _last(exchange: Exchange, record: RunRecord) -> bytes:
         else:
             output = {"data": data, "is_generating": False, "duration": record.seconds}
             return event("process_completed", event_id=record.id, output=output, success=True)
+    return _failed(record.id, why)
+
+
+def _failed(id: str, why: str) -> bytes:
     output = {"error": why, "title": "Error", "duration": 10, "visible": True}
-    return event("process_completed", event_id=record.id, output=output, success=False)
+    return event("process_completed", event_id=id, output=output, success=False)

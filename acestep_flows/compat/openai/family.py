@@ -97,8 +97,11 @@ async def speech(exchange: TheExchange) -> Response:
     (take,) = await exchange.takes(record)
     response = await links.serve_file(exchange.request, take.asset)
     response.headers["X-Run-Id"] = record.id
-    if record.warnings:
-        response.headers["X-Warnings"] = json.dumps(record.warnings)[:LONGEST_HEADER]
+    lines = list(record.warnings)
+    while len(json.dumps(lines)) > LONGEST_HEADER:
+        lines.pop()
+    if lines:
+        response.headers["X-Warnings"] = json.dumps(lines)
     return response
 
 

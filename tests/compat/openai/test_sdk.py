@@ -15,8 +15,10 @@ import openai
 import pytest
 import soundfile
 
+from acestep_flows.api.options import ApiOptions
+from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.embedded import NAME
-from tests.api.door import Door
+from tests.api.door import Door, opened
 from tests.compat.songs import KEYS, SECONDS, STEPS, root_of
 
 WORDS = "<prompt>lofi, piano</prompt><lyrics>[verse]\nrain on the window</lyrics>"
@@ -214,6 +216,18 @@ def test_a_song_that_is_stopped_elsewhere_is_told(door: Door, client: openai.Ope
     door.client.delete(f"/v1/runs/{run['id']}")
     with pytest.raises(openai.APIError, match="cancelled"):
         list(stream)
+
+
+def test_a_song_that_takes_longer_is_not_made_twice(nano: Checkpoint, tmp_path: Path) -> None:
+    """The SDK sends a request again after most errors above 499, but not after this one."""
+    options = ApiOptions(speak=("openai",), render_seconds=0.2)
+    with opened(tmp_path, nano, options=options, executing=False) as door, client_of(door) as client:
+        client.max_retries = 2
+        with pytest.raises(openai.InternalServerError, match="it goes on") as told:
+            client.chat.completions.create(model=NAME, messages=says(WORDS))
+        assert told.value.status_code == 504
+        (run,) = door.client.get("/v1/runs").json()["runs"]
+        assert told.value.response.json()["run"] == run["id"]
 
 
 @pytest.mark.parametrize("key", ["none", "wrong"])
