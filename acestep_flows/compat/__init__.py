@@ -10,6 +10,7 @@ run's inputs, warnings and labels. No family imports another. What they share li
 - `fields` and `parsing`: one table of fields per interface, values as other servers' clients write them, the draft of a
   song, and its warnings
 - `bodies`, `embedded_files`, `files`, `fetching`, `audio_source`: bodies in every form, and audio into the asset store
+- `given_audio`: audio to stay near or to change, with its length
 - `callers` and `links`: who calls, and addresses of files that players open without a key
 - `phases`: the states and the progress of a run as the families tell them
 - `model_list`: the entry of the model where an interface lists models

@@ -14,10 +14,11 @@ from acestep_flows.compat import links
 from acestep_flows.compat.callers import caller_of
 from acestep_flows.compat.exchange import Exchange, TheExchange, TheGuest
 from acestep_flows.compat.family import Family
+from acestep_flows.compat.given_audio import GivenAudio, given_audio
 from acestep_flows.compat.gradio import page
 from acestep_flows.compat.gradio.events import LABEL, session_events
 from acestep_flows.compat.gradio.functions import FUNCTIONS, arguments
-from acestep_flows.compat.gradio.songs import Source, parameters_of, song_of
+from acestep_flows.compat.gradio.songs import parameters_of, song_of
 from acestep_flows.compat.parsing import integer, is_absent
 from acestep_flows.compat.refusal import ErrorAnswer, Refusal
 from acestep_flows.errors import Forbidden, InputError, NotFound
@@ -91,24 +92,19 @@ def _index(fields: Mapping[str, Any]) -> int:
 
 
 def _session(session: Any) -> str:
-    if not isinstance(session, str) or not 0 < len(session) <= LONGEST_SESSION:
-        raise Refusal("session_hash", session, f"a text of up to {LONGEST_SESSION} characters")
+    if not isinstance(session, str) or not 0 < len(session) <= LONGEST_SESSION or not session.isprintable():
+        raise Refusal("session_hash", session, f"a text of up to {LONGEST_SESSION} printable characters")
     return session
 
 
-async def _source(exchange: Exchange, sent: Mapping[str, Any]) -> Source | None:
+async def _source(exchange: Exchange, sent: Mapping[str, Any]) -> GivenAudio | None:
     """The audio of a call: one that it names, or that of the song whose parameters it gives back."""
     for field in AUDIO:
         if field in sent:
-            asset = await exchange.asset(await exchange.audio(_named(sent[field], field), field))
-            return Source(field, asset.id, float(asset.details.get("seconds", 0.0)))
+            return await given_audio(exchange, _named(sent[field], field), field)
     given = parameters_of(sent.get("json_data"))
-    latents, audio = given.get("latents"), given.get("asset")
-    if is_absent(latents or audio):
-        return None
-    asset = await exchange.asset(await exchange.audio(_named(latents or audio, "json_data"), "json_data"))
-    sound = await exchange.audio(_named(audio, "json_data"), "json_data") if latents and audio else ""
-    return Source("json_data", asset.id, float(asset.details.get("seconds", 0.0)), sound)
+    named = [_named(given[name], "json_data") for name in ("latents", "asset") if not is_absent(given.get(name))]
+    return await given_audio(exchange, named[0], "json_data", *named[1:]) if named else None
 
 
 def _named(value: Any, field: str) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from acestep_flows.compat.fields import Draft, settle_seeds, settle_words, translate
+from acestep_flows.compat.given_audio import GivenAudio
 from acestep_flows.compat.gradio import functions
 from acestep_flows.compat.gradio.tables import EDITS, ROWS
 from acestep_flows.compat.parsing import is_absent, json_object
@@ -18,23 +18,6 @@ DRAWN_SECONDS = (30.0, 240.0)
 
 _OF_SONG = (*functions.CALL.parameters, "actual_seeds")
 _NOT_OF_SONG = ("audio2audio_enable", "ref_audio_strength", "ref_audio_input")
-
-
-@dataclass(frozen=True)
-class Source:
-    """A song to change.
-
-    Attributes:
-        field: that names it.
-        asset: its id: of latents, or of audio.
-        seconds: its length.
-        sound: the audio of latents.
-    """
-
-    field: str
-    asset: str
-    seconds: float
-    sound: str = ""
 
 
 def parameters_of(json_data: Any) -> dict[str, Any]:
@@ -51,7 +34,9 @@ def parameters_of(json_data: Any) -> dict[str, Any]:
         raise Refusal("json_data", json_data, str(error)) from None
 
 
-def song_of(function: functions.Function, sent: Mapping[str, Any], draft: Draft, source: Source | None = None) -> Draft:
+def song_of(
+    function: functions.Function, sent: Mapping[str, Any], draft: Draft, source: GivenAudio | None = None
+) -> Draft:
     """Read a call into a draft.
 
     Args:
@@ -79,7 +64,7 @@ def song_of(function: functions.Function, sent: Mapping[str, Any], draft: Draft,
     return draft
 
 
-def _call(draft: Draft, reference: Source | None, given: Mapping[str, Any]) -> None:
+def _call(draft: Draft, reference: GivenAudio | None, given: Mapping[str, Any]) -> None:
     found: list[int | None] = draft.values.get("manual_seeds", [])
     enabled, seconds = draft.values.get("audio2audio_enable"), draft.values.get("audio_duration", -1.0)
     if enabled and reference is not None:
@@ -104,7 +89,7 @@ def _call(draft: Draft, reference: Source | None, given: Mapping[str, Any]) -> N
     settle_seeds(draft, found, "manual_seeds")
 
 
-def _retake(draft: Draft, source: Source | None, given: Mapping[str, Any]) -> None:
+def _retake(draft: Draft, source: GivenAudio | None, given: Mapping[str, Any]) -> None:
     draft.graph = "retake"
     if is_absent(given.get("prompt")):
         raise Refusal("json_data", draft.values.get("json_data"), "the parameters of a song of the first tab")
@@ -119,7 +104,7 @@ def _retake(draft: Draft, source: Source | None, given: Mapping[str, Any]) -> No
     _one_seed(draft, "retake_seeds", "retake_seed")
 
 
-def _repaint(draft: Draft, source: Source | None, given: Mapping[str, Any]) -> None:
+def _repaint(draft: Draft, source: GivenAudio | None, given: Mapping[str, Any]) -> None:
     draft.graph = "repaint"
     song = _change(draft, source, sound=True)
     start, end = draft.values.get("repaint_start", 0.0), draft.values.get("repaint_end", 30.0)
@@ -134,7 +119,7 @@ def _repaint(draft: Draft, source: Source | None, given: Mapping[str, Any]) -> N
     _one_seed(draft, "retake_seeds", "retake_seed")
 
 
-def _edit(draft: Draft, source: Source | None, given: Mapping[str, Any]) -> None:
+def _edit(draft: Draft, source: GivenAudio | None, given: Mapping[str, Any]) -> None:
     draft.graph = "edit"
     _change(draft, source, sound=False)
     least, most = EDITS[draft.values.get("edit_type", "only_lyrics")]
@@ -145,7 +130,7 @@ def _edit(draft: Draft, source: Source | None, given: Mapping[str, Any]) -> None
     _one_seed(draft, "edit_seeds")
 
 
-def _extend(draft: Draft, source: Source | None, given: Mapping[str, Any]) -> None:
+def _extend(draft: Draft, source: GivenAudio | None, given: Mapping[str, Any]) -> None:
     draft.graph = "extend"
     _change(draft, source, sound=True)
     draft.put("left", draft.values.get("left_extend_length", 0.0), "left_extend_length")
@@ -154,7 +139,7 @@ def _extend(draft: Draft, source: Source | None, given: Mapping[str, Any]) -> No
     _one_seed(draft, "extend_seeds", "retake_seed")
 
 
-def _change(draft: Draft, source: Source | None, sound: bool) -> Source:
+def _change(draft: Draft, source: GivenAudio | None, sound: bool) -> GivenAudio:
     if source is None:
         allowed = "a file, or json_data of a song that was made here"
         raise Refusal("source_audio", None, allowed, "no song to change", kind="missing")
@@ -173,7 +158,7 @@ def _one_seed(draft: Draft, field: str, input: str = "seed") -> None:
         draft.put(input, found[0], field)
 
 
-_MAKE: Mapping[str, Callable[[Draft, Source | None, Mapping[str, Any]], None]] = {
+_MAKE: Mapping[str, Callable[[Draft, GivenAudio | None, Mapping[str, Any]], None]] = {
     functions.CALL.name: _call,
     functions.RETAKE.name: _retake,
     functions.REPAINT.name: _repaint,

@@ -28,7 +28,7 @@ _GROUP = 3 << 16
 
 
 @dataclass
-class Json:
+class FilledJson:
     """JSON with files in it, whose base64 is written when it is sent."""
 
     files: dict[str, Iterator[bytes]] = field(default_factory=dict)
@@ -106,7 +106,7 @@ class Answer:
             parts.append("## Warnings\n" + "\n".join(f"- {line}" for line in self.record.warnings))
         return "\n\n".join(parts)
 
-    async def audio(self, body: Json) -> Any:
+    async def audio(self, body: FilledJson) -> Any:
         """The songs: all of them as `data:` URLs, or the first as OpenAI has audio."""
         if self.wants_object:
             take = self.takes[0]
@@ -128,7 +128,7 @@ class Answer:
 
     async def completion(self) -> Iterator[bytes]:
         """The whole answer, piece by piece."""
-        body = Json()
+        body = FilledJson()
         message = {"role": "assistant", "content": self.text, "audio": await self.audio(body)}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}

@@ -12,11 +12,12 @@ from acestep_flows import __version__
 from acestep_flows.compat import links
 from acestep_flows.compat.exchange import Exchange, TheExchange
 from acestep_flows.compat.family import Family
+from acestep_flows.compat.given_audio import given_audio
 from acestep_flows.compat.model_list import model_entry
 from acestep_flows.compat.openai.answers import Answer
 from acestep_flows.compat.openai.errors import render
 from acestep_flows.compat.openai.messages import last_of_user
-from acestep_flows.compat.openai.songs import Source, settle, settle_speech
+from acestep_flows.compat.openai.songs import settle, settle_speech
 from acestep_flows.compat.openai.streams import chat_events, finished
 from acestep_flows.compat.openai.tables import TASKS, read_chat, read_speech
 from acestep_flows.errors import NotFound
@@ -72,7 +73,7 @@ async def chat(exchange: TheExchange) -> Response:
     draft = await exchange.draft()
     message = last_of_user(fields.get("messages"), draft)
     read_chat(fields, draft)
-    sources = [await _source(exchange, *named) for named in message.audio]
+    sources = [await given_audio(exchange, value, field) for field, value in message.audio]
     settle(draft, message.text, sources)
     if draft.values.get("stream"):
         exchange.check_room()
@@ -81,11 +82,6 @@ async def chat(exchange: TheExchange) -> Response:
     record = await finished(exchange, await exchange.submit(draft))
     answer = Answer(exchange, draft, record, await exchange.takes(record))
     return StreamingResponse(await answer.completion(), media_type="application/json")
-
-
-async def _source(exchange: Exchange, field: str, value: Any) -> Source:
-    asset = await exchange.asset(await exchange.audio(value, field))
-    return Source(field, asset.id, float(asset.details.get("seconds", 0.0)))
 
 
 @router.post("/v1/audio/speech", response_class=Response, openapi_extra=_SPEECH)

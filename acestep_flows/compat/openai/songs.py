@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from acestep_flows.compat.fields import INSTRUMENTAL, Draft, settle_seeds, settle_words, shown
+from acestep_flows.compat.given_audio import GivenAudio
 from acestep_flows.compat.openai.messages import words_of
 from acestep_flows.compat.openai.tables import NO_LANGUAGE_MODEL, SECONDS
 from acestep_flows.compat.parsing import is_absent
@@ -18,22 +18,7 @@ ASKED = {"bpm": "BPM", "key_scale": "Key", "time_signature": "Time signature"}
 """Properties that are put into the tags, and their names in an answer. Labels of the run keep them."""
 
 
-@dataclass(frozen=True)
-class Source:
-    """Audio of a message.
-
-    Attributes:
-        field: its place in the request.
-        asset: its id.
-        seconds: its length.
-    """
-
-    field: str
-    asset: str
-    seconds: float
-
-
-def settle(draft: Draft, text: str, sources: Sequence[Source] = ()) -> Draft:
+def settle(draft: Draft, text: str, sources: Sequence[GivenAudio] = ()) -> Draft:
     """Choose the graph of a chat whose fields were read, and set what several of them say together.
 
     Args:
@@ -94,7 +79,7 @@ def _settle_text(draft: Draft, text: str) -> None:
         draft.warn(f"audio_config.{name}", value, f"told to the model in the tags, as {said!r}")
 
 
-def _settle_new(draft: Draft, reference: Source | None) -> None:
+def _settle_new(draft: Draft, reference: GivenAudio | None) -> None:
     _not_for(draft, "repainting_start", "text2music repaints nothing")
     _not_for(draft, "repainting_end", "text2music repaints nothing")
     if reference is not None:
@@ -125,7 +110,7 @@ def _one_take(draft: Draft) -> None:
     settle_seeds(draft, seeds[:1], "seed")
 
 
-def _cover(draft: Draft, source: Source) -> None:
+def _cover(draft: Draft, source: GivenAudio) -> None:
     """A song near audio, and as long."""
     draft.graph = "audio2audio"
     draft.put("reference", source.asset, source.field)
@@ -140,7 +125,7 @@ def _cover(draft: Draft, source: Source) -> None:
         draft.warn("audio_cover_strength", strength, "used; it gives the audio itself here, and lower changes more")
 
 
-def _repaint(draft: Draft, source: Source) -> None:
+def _repaint(draft: Draft, source: GivenAudio) -> None:
     """A part anew; one that reaches beyond the source makes it longer."""
     start, end = draft.values.get("repainting_start", 0.0), draft.values.get("repainting_end", -1.0)
     end = source.seconds if end == -1 else end
@@ -156,7 +141,7 @@ def _repaint(draft: Draft, source: Source) -> None:
     draft.put("span", [start, end], "repainting_start" if "repainting_start" in draft.values else "repainting_end")
 
 
-def _complete(draft: Draft, source: Source) -> None:
+def _complete(draft: Draft, source: GivenAudio) -> None:
     """The source continued, up to a length."""
     _not_for(draft, "audio_cover_strength", "complete keeps the audio as it is")
     seconds = draft.inputs.pop("duration", SECONDS)
@@ -166,14 +151,14 @@ def _complete(draft: Draft, source: Source) -> None:
     _extend(draft, source, 0.0, seconds - source.seconds)
 
 
-def _extend(draft: Draft, source: Source, left: float, right: float) -> None:
+def _extend(draft: Draft, source: GivenAudio, left: float, right: float) -> None:
     draft.graph = "extend"
     draft.put("source", source.asset, source.field)
     draft.put("left", round(left, 3), "repainting_start")
     draft.put("right", round(right, 3), "repainting_end")
 
 
-def _length_of(draft: Draft, source: Source) -> None:
+def _length_of(draft: Draft, source: GivenAudio) -> None:
     if draft.inputs.pop("duration", None) is not None:
         draft.fields.pop("duration", None)
         told = f"the song is as long as its audio, {shown(source.seconds)} s"

@@ -11,7 +11,7 @@ from starlette.concurrency import iterate_in_threadpool
 from acestep_flows.api.store.records import RunRecord
 from acestep_flows.compat.exchange import Exchange
 from acestep_flows.compat.fields import Draft
-from acestep_flows.compat.openai.answers import DONE, Answer, Json, chunk, event
+from acestep_flows.compat.openai.answers import DONE, Answer, FilledJson, chunk, event
 from acestep_flows.compat.openai.errors import error_content
 from acestep_flows.compat.refusal import answer_of
 from acestep_flows.compat.unfinished import FailedRun, StillRunning, Stopping
@@ -72,7 +72,7 @@ async def _end(exchange: Exchange, draft: Draft, record: RunRecord) -> AsyncIter
     if record.error is not None:
         raise FailedRun(record)
     model = draft.model.name
-    answer, body = Answer(exchange, draft, record, await exchange.takes(record)), Json()
+    answer, body = Answer(exchange, draft, record, await exchange.takes(record)), FilledJson()
     audio = await answer.audio(body)
     yield event(chunk(record, model, {"content": f"\n\n{answer.text}"}))
     async for piece in iterate_in_threadpool(body.pieces(chunk(record, model, {"audio": audio}), "data: ", "\n\n")):

@@ -9,17 +9,18 @@ import pytest
 
 from acestep_flows.api.http.model_card import ModelCard
 from acestep_flows.compat.fields import Draft, SongRequest
+from acestep_flows.compat.given_audio import GivenAudio
 from acestep_flows.compat.gradio.functions import CALL, EDIT, EXTEND, FUNCTIONS, REPAINT, RETAKE, Function, arguments
-from acestep_flows.compat.gradio.songs import Source, song_of
+from acestep_flows.compat.gradio.songs import song_of
 from acestep_flows.compat.gradio.tables import ROWS
 from acestep_flows.errors import InputError
 
 NANO = ModelCard("acestep-nano", sampling={"guidance": "cfg", "guidance_scale": 3.0, "guidance_interval": 1.0})
-SOURCE = Source("source_audio", "asset-1", 20.0)
+SOURCE = GivenAudio("source_audio", "asset-1", 20.0)
 SONG = {"prompt": "lofi, piano", "lyrics": "[verse]\nrain", "audio_duration": 10, "actual_seeds": [7], "infer_step": 27}
 
 
-def song_by_name(function: Function = CALL, source: Source | None = None, **sent: Any) -> SongRequest:
+def song_by_name(function: Function = CALL, source: GivenAudio | None = None, **sent: Any) -> SongRequest:
     """A call as a client makes it: it fills in the defaults."""
     data = [sent.get(name, default) for name, default in function.parameters.items()]
     assert sent.keys() <= function.parameters.keys()
@@ -203,7 +204,7 @@ def test_a_song_near_a_reference() -> None:
         ({"lora_weight": 0.5}, None, "lora_weight=0.5: not used without lora_name_or_path"),
     ],
 )
-def test_what_is_done_otherwise_is_told(sent: dict[str, Any], source: Source | None, said: str) -> None:
+def test_what_is_done_otherwise_is_told(sent: dict[str, Any], source: GivenAudio | None, said: str) -> None:
     song = song_by_name(CALL, source, **{"audio_duration": 10, "prompt": "lofi", **sent})
     assert [line for line in song.warnings if line.startswith(said)], song.warnings
 
@@ -247,7 +248,7 @@ def test_a_span_is_repainted(sent: dict[str, Any], span: list[Any]) -> None:
 
 
 def test_a_span_of_a_long_song_ends_where_the_page_ends_it() -> None:
-    song = song_by_name(REPAINT, Source("json_data", "asset-1", 60.0, "asset-2"), json_data=SONG)
+    song = song_by_name(REPAINT, GivenAudio("json_data", "asset-1", 60.0, "asset-2"), json_data=SONG)
     assert (song.inputs["span"], song.inputs["sound"]) == ([0.0, 30.0], "asset-2")
 
 

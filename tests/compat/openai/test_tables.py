@@ -8,17 +8,18 @@ import pytest
 
 from acestep_flows.api.http.model_card import ModelCard
 from acestep_flows.compat.fields import Draft, SongRequest
+from acestep_flows.compat.given_audio import GivenAudio
 from acestep_flows.compat.openai.messages import last_of_user
-from acestep_flows.compat.openai.songs import Source, settle, settle_speech
+from acestep_flows.compat.openai.songs import settle, settle_speech
 from acestep_flows.compat.openai.tables import CHAT, SPEECH, read_chat, read_speech
 from acestep_flows.errors import InputError
 
 NANO = ModelCard("acestep-nano", sampling={"guidance": "cfg", "guidance_scale": 3.0, "guidance_interval": 1.0})
-SOURCE = Source("messages[0].content[1].input_audio.data", "asset-1", 20.0)
+SOURCE = GivenAudio("messages[0].content[1].input_audio.data", "asset-1", 20.0)
 WORDS = "<prompt>lofi, piano</prompt><lyrics>[verse]\nrain</lyrics>"
 
 
-def chat_of(content: Any = WORDS, sources: tuple[Source, ...] = (), **fields: Any) -> SongRequest:
+def chat_of(content: Any = WORDS, sources: tuple[GivenAudio, ...] = (), **fields: Any) -> SongRequest:
     fields = {"messages": [{"role": "user", "content": content}], "model": "acestep-nano", **fields}
     draft = Draft(model=NANO)
     message = last_of_user(fields["messages"], draft)
@@ -193,7 +194,7 @@ def test_what_an_edit_does_otherwise_is_told(task: str, sent: dict[str, Any], sa
 
 
 def test_more_audio_than_a_task_takes_is_told() -> None:
-    song = chat_of(WORDS, (SOURCE, Source("second", "asset-2", 3.0)), task_type="repaint")
+    song = chat_of(WORDS, (SOURCE, GivenAudio("second", "asset-2", 3.0)), task_type="repaint")
     assert [line for line in song.warnings if line.startswith("second=text 'asset-2': not used")]
 
 
