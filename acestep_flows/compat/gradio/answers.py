@@ -115,7 +115,7 @@ def _of_edit(inputs: Mapping[str, Any], graph: str, seconds: float) -> dict[str,
         return {}
     own: dict[str, Any] = {"src_audio_path": _asset(inputs["source"])}
     if graph == "repaint":
-        start, end = inputs["span"]
+        start, end = inputs["span"]["start"], inputs["span"]["end"]
         own |= {"repaint_start": start, "repaint_end": seconds if end is None else end}
         own |= {"retake_variance": inputs["variance"]}
     elif graph == "extend":

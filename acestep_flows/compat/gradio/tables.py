@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from acestep_flows.compat.fields import Draft, FieldRow
 from acestep_flows.compat.parsing import boolean, choice, integer, integers, number, seeds, text
 
@@ -23,10 +21,6 @@ def _oss_steps(draft: Draft, steps: list[int]) -> None:
 def _adapter(draft: Draft, name: str) -> None:
     if name.strip().lower() != "none":
         draft.put("adapter", name, "lora_name_or_path")
-
-
-def _length(value: Any) -> float:
-    return number(0, 239)(value)
 
 
 ROWS = (
@@ -64,7 +58,7 @@ ROWS = (
     FieldRow("edit_n_max", number(0, 1)),
     FieldRow("edit_seeds", seeds()),
     FieldRow("extend_seeds", seeds()),
-    FieldRow("left_extend_length", _length),
-    FieldRow("right_extend_length", _length),
+    FieldRow("left_extend_length", number(0, 239)),
+    FieldRow("right_extend_length", number(0, 239)),
 )
 """Rows without an effect of their own are joined by `songs`."""

@@ -36,7 +36,7 @@ def _format(draft: Draft, name: str) -> None:
 
 
 def _metre(value: Any) -> str:
-    word = text(10)(value).strip()
+    word: str = text(10)(value).strip()
     return {"2": "2/4", "3": "3/4", "4": "4/4", "6": "6/8"}.get(word, word)
 
 

@@ -144,7 +144,7 @@ def test_a_song_is_changed_in_the_next_message(door: Door, client: openai.OpenAI
         model=NAME, messages=says({"type": "text", "text": WORDS}, part), extra_body=body
     )
     run = door.client.get(f"/v1/runs/{changed.run}").json()
-    assert (run["graph"], run["inputs"]["span"]) == ("repaint", [0.5, 1.0])
+    assert (run["graph"], run["inputs"]["span"]) == ("repaint", {"start": 0.5, "end": 1.0})
 
 
 def test_speech_is_sung(client: openai.OpenAI) -> None:
