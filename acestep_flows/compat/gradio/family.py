@@ -86,7 +86,7 @@ async def join(exchange: TheExchange) -> dict[str, str]:
 
 def _index(fields: Mapping[str, Any]) -> int:
     try:
-        return integer(0, len(FUNCTIONS) - 1)(fields.get("fn_index"))
+        return int(integer(0, len(FUNCTIONS) - 1)(fields.get("fn_index")))
     except ValueError as error:
         raise Refusal("fn_index", fields.get("fn_index"), str(error)) from None
 

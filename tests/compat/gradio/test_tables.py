@@ -114,7 +114,7 @@ def filled(data: list[Any], **named: Any) -> list[Any]:
 @pytest.mark.parametrize("count", range(3, len(OWN_ORDER) + 1))
 def test_arguments_come_by_position(count: int) -> None:
     """Without a format, with one first, alone or with the rest filled in: the same song."""
-    by_name = dict(zip(CALL.parameters, OWN_ORDER[:count], strict=False))
+    by_name: dict[str, Any] = dict(zip(CALL.parameters, OWN_ORDER[:count], strict=False))
     expected = song_by_name(**by_name, format="flac")
     own, v1 = OWN_ORDER[:count], ["flac", *OWN_ORDER[:count]]
     assert read(filled(own, format="flac")) == expected
