@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter
@@ -93,12 +94,17 @@ async def speech(exchange: TheExchange) -> Response:
     (take,) = await exchange.takes(record)
     response = await links.serve_file(exchange.request, take.asset)
     response.headers["X-Run-Id"] = record.id
-    lines = list(record.warnings)
-    while len(json.dumps(lines)) > LONGEST_HEADER:
-        lines.pop()
-    if lines:
-        response.headers["X-Warnings"] = json.dumps(lines)
+    if told := header_of(record.warnings):
+        response.headers["X-Warnings"] = told
     return response
+
+
+def header_of(lines: Sequence[str]) -> str:
+    """Lines as the value of a header, as many as it may have. What is not ASCII is escaped as in JSON."""
+    escaped = [json.dumps(line)[1:-1] for line in lines]
+    while len("; ".join(escaped)) > LONGEST_HEADER:
+        escaped.pop()
+    return "; ".join(escaped)
 
 
 FAMILY = Family("openai", "OpenAI's interface", router, render)

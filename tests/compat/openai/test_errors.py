@@ -1,4 +1,4 @@
-"""Errors as OpenAI's clients read them."""
+"""Errors and warnings as OpenAI's clients read them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from starlette.requests import Request
 
 from acestep_flows.compat.openai.errors import render
+from acestep_flows.compat.openai.family import LONGEST_HEADER, header_of
 from acestep_flows.compat.refusal import ErrorAnswer
 
 REQUEST = Request({"type": "http"})
@@ -53,3 +54,9 @@ def test_what_would_make_another_song_is_not_asked_again(answer: ErrorAnswer, ag
     content: Any = json.loads(bytes(response.body))
     assert (response.headers.get("x-should-retry") != "false") == again
     assert content.get("run") == answer.run
+
+
+def test_warnings_fit_into_a_header() -> None:
+    assert header_of(["voice='夜\n': none", "b"]) == "voice='\\u591c\\n': none; b"
+    assert len(header_of(["a" * 300] * 100)) <= LONGEST_HEADER
+    assert header_of([]) == header_of(["a" * LONGEST_HEADER * 2]) == ""
