@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -22,27 +21,9 @@ from acestep_flows.compat.bodies import Body, read_body
 from acestep_flows.compat.callers import caller_of
 from acestep_flows.compat.fields import Draft, SongRequest
 from acestep_flows.compat.phases import Progress, progress_of
+from acestep_flows.compat.takes import Take, takes_of
 from acestep_flows.compat.unfinished import FailedRun, StillRunning, Stopping
 from acestep_flows.errors import CheckpointError, InputError
-
-
-@dataclass(frozen=True)
-class Take:
-    """One song of a run.
-
-    Attributes:
-        name: of the output.
-        asset: its file.
-        seed: it was made with; None if the graph has none.
-        path: of its file below the root of the family, signed.
-        url: the same, absolute.
-    """
-
-    name: str
-    asset: AssetRecord
-    seed: int | None
-    path: str
-    url: str
 
 
 class Exchange:
@@ -102,6 +83,7 @@ class Exchange:
         song: Draft | SongRequest,
         *,
         webhook: str | None = None,
+        webhook_events: Sequence[str] = ("completed",),
         deadline: float | None = None,
         priority: int = 0,
         preview_every: int | None = None,
@@ -110,6 +92,7 @@ class Exchange:
 
         Args:
             webhook: address to call in the family's own form when the run has ended.
+            webhook_events: when to call it: `start`, `completed`.
             deadline: seconds until the run is stopped.
 
         Raises:
@@ -137,7 +120,7 @@ class Exchange:
                 self.request.headers.get("idempotency-key"),
                 turn,
                 warnings=song.warnings,
-                webhook={"form": self.family, "base": self.address},
+                webhook={"form": self.family, "base": self.address, "events": list(webhook_events)},
                 sameness=self._body.digest,
             )
         except InputError as error:
@@ -229,15 +212,7 @@ class Exchange:
         Raises:
             NotFound: a file has expired.
         """
-        outputs = [output for output in record.outputs.values() if output.kind == "audio"]
-        main = [output for output in outputs if output.name.partition(".")[0] == "audio"] or outputs
-        seeds = seeds_of(record)
-        takes = []
-        for at, output in enumerate(main):
-            asset = await self.asset(output.asset)
-            path = await self.file_path(asset)
-            takes.append(Take(output.name, asset, seeds[at] if at < len(seeds) else None, path, self.url(path)))
-        return tuple(takes)
+        return await in_thread(takes_of, self.service, record, self.address, self.caller.visible_owner)
 
     async def asset(self, id: str) -> AssetRecord:
         """An asset of the caller."""
@@ -275,12 +250,6 @@ class Exchange:
     def redact(self, text: str) -> str:
         """A text of the server without its folders."""
         return self.service.redact(text)
-
-
-def seeds_of(record: RunRecord) -> list[int]:
-    """The seeds of a run's songs, in the order of its takes."""
-    seeds = record.inputs.get("seeds", [record.inputs.get("seed")])
-    return [int(seed) for seed in seeds if seed is not None] if isinstance(seeds, (list, tuple)) else []
 
 
 async def guest(request: Request) -> Exchange:

@@ -1,4 +1,5 @@
-"""Webhooks: when a run ends, the server posts it to a URL of its submitter, signed, with retries.
+"""Webhooks: when a run ends, and when it starts if asked, the server posts it to a URL of its submitter, signed, with
+retries.
 
 The headers are `webhook-id`, `webhook-timestamp` and `webhook-signature` (`webhook_signature`). Due webhooks are in the
 run table, so a restart loses none. A receiver may get the same webhook twice and recognizes it by its id.
@@ -26,6 +27,7 @@ from acestep_flows.api.execution.public_address import is_public
 from acestep_flows.api.execution.webhook_signature import sign
 from acestep_flows.api.execution.webhook_url import check_url
 from acestep_flows.api.store.records import RunRecord
+from acestep_flows.api.store.rows import is_called_at
 from acestep_flows.api.store.runs import RunTable
 from acestep_flows.errors import InputError
 
@@ -61,7 +63,7 @@ class Webhooks:
     Args:
         runs: the table with the due webhooks.
         secret: secret of the signatures; None sends nothing.
-        describe: returns the body for a run that has ended.
+        describe: returns the body for a run that has ended, or has started.
         private: whether private addresses are allowed.
         transport: transport of httpx2, for tests.
         resolve: looks up host names.
@@ -127,13 +129,13 @@ class Webhooks:
     def _record_result(self, run: RunRecord, reason: str | None) -> None:
         """Write the result of an attempt: `reason` is why it failed, None if it succeeded. Blocks."""
         if reason is None:
-            self._runs.webhook_sent(run.id)
+            self._runs.webhook_sent(run.id, run.state.ended)
             return
         now = time.time()
         failures = self._runs.webhook_failed(run.id, now + retry_delay(now - (run.finished_at or now)))
         if failures >= ATTEMPTS:
             log.warning("webhook of %s is given up after %d attempts: %s", run.id, failures, reason)
-            self._runs.webhook_sent(run.id)
+            self._runs.webhook_sent(run.id, run.state.ended)
             return
         log.info("webhook of %s failed (%d of %d): %s", run.id, failures, ATTEMPTS, reason)
 
@@ -162,7 +164,7 @@ class Webhooks:
         for address in addresses[:MOST_ADDRESSES]:
             try:
                 response = await self._client.send(
-                    self._request(run.id, url, address, body), follow_redirects=False, stream=True
+                    self._request(message_id(run), url, address, body), follow_redirects=False, stream=True
                 )
                 await response.aclose()  # the body is not needed and may be endless
             except httpx2.HTTPError as error:
@@ -190,6 +192,11 @@ class Webhooks:
             headers=headers,
             extensions={"sni_hostname": url.host},  # the certificate is for the name, not for the address
         )
+
+
+def message_id(run: RunRecord) -> str:
+    """The id of a webhook: that of its run; of one that tells the start, with `.start`."""
+    return run.id if run.state.ended and is_called_at("completed", run.webhook) else f"{run.id}.start"
 
 
 def retry_delay(elapsed: float) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, func, or_, select, update
 
 from acestep_flows.api.store.records import UNFINISHED, ClaimedRun, Lease, RunState
-from acestep_flows.api.store.rows import RECORD_COLUMNS, run_event, run_record
+from acestep_flows.api.store.rows import RECORD_COLUMNS, is_called_at, run_event, run_record
 from acestep_flows.api.store.run_ends import NewEvents, RunEnd, end_runs
 from acestep_flows.api.store.schema import RUNS
 from acestep_flows.errors import Cancelled, DeadlineExceeded, FlowsError, LostProcess
@@ -86,6 +86,9 @@ def claim_rows(
         read: dict[str, Any] = {
             row.id: row for row in connection.execute(select(*RECORD_COLUMNS, RUNS.c.content).where(these))
         }
+        begun = [id for id, before in started.items() if before is None and is_called_at("start", read[id].webhook)]
+        if begun:
+            connection.execute(update(RUNS).where(RUNS.c.id.in_(begun)).values(webhook_due=now))
         claimed = [
             ClaimedRun(Lease(id, executor, read[id].attempt), run_record(read[id], {}), read[id].content)
             for id in started

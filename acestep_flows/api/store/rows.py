@@ -81,6 +81,14 @@ def run_event(type: str, now: float, **more: Any) -> tuple[str, dict[str, Any]]:
     return type, {"type": type, "node": "", "stage": "", "time": now, **more}
 
 
+def is_called_at(event: str, webhook: Mapping[str, Any] | None) -> bool:
+    """Whether a webhook is called when a run comes to an event: `start`, or `completed`, which is its end.
+
+    Webhooks without a list of `events` are called at the end.
+    """
+    return webhook is not None and event in webhook.get("events", ("completed",))
+
+
 def error_json(error: FlowsError) -> dict[str, Any]:
     """An error as JSON, as clients see it: `code`, `message`, and `node`, `field` and `allowed` where it has them."""
     body: dict[str, Any] = {"code": error.code, "message": error.public}

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from acestep_flows.api.store.database import ENDED_RUNS
 from acestep_flows.api.store.records import RunState
-from acestep_flows.api.store.rows import error_json, run_event
+from acestep_flows.api.store.rows import error_json, is_called_at, run_event
 from acestep_flows.api.store.schema import COUNTERS, EVENT_NUMBER, EVENTS, NODES, RUNS
 from acestep_flows.api.store.usage import count_usage
 from acestep_flows.errors import FlowsError
@@ -72,7 +72,8 @@ _ENDING = (
         seconds=bindparam("took"),
         progress=func.coalesce(bindparam("new_progress"), RUNS.c.progress),
         error=bindparam("new_error"),
-        webhook_due=bindparam("due"),
+        webhook_due=func.coalesce(bindparam("due"), RUNS.c.webhook_due),
+        webhook_failures=0,
         executor=None,
         lease_until=None,
     )
@@ -87,7 +88,7 @@ def _ended_row(end: RunEnd, before: Any, now: float) -> dict[str, Any]:
         "took": None if before.started_at is None else max(0.0, now - before.started_at),
         "new_progress": 1.0 if end.state is RunState.SUCCEEDED else None,
         "new_error": None if end.error is None else error_json(end.error),
-        "due": None if before.webhook is None else now,
+        "due": now if is_called_at("completed", before.webhook) else None,
     }
 
 

@@ -211,10 +211,11 @@ class RunTable:
             counts = {row[0]: int(row[1]) for row in rows}
         return {state: counts.get(state.value, 0) for state in RunState}
 
-    # Webhooks: the end of a run makes its webhook due. A sender takes it and reports the result.
+    # Webhooks: the end of a run makes its webhook due, and its start if the webhook asks for it (`is_called_at`).
+    # A sender takes it and reports the result.
 
     def take_webhooks(self, limit: int = 10, hold: float = 60.0) -> tuple[RunRecord, ...]:
-        """Take ended runs whose webhook is due. No other sender gets them for `hold` seconds."""
+        """Take runs whose webhook is due. No other sender gets them for `hold` seconds."""
         now = self._clock()
         due = select(*RECORD_COLUMNS).where(RUNS.c.webhook_due <= now).order_by(RUNS.c.webhook_due).limit(limit)
         with self._database.read() as connection:
@@ -227,10 +228,15 @@ class RunTable:
             outputs, labels = outputs_of(connection, ids), labels_of(connection, ids)
         return tuple(run_record(row, outputs[row.id], labels[row.id]) for row in rows)
 
-    def webhook_sent(self, id: str) -> None:
-        """Note that the webhook was delivered, or that no attempt is left."""
+    def webhook_sent(self, id: str, ended: bool = True) -> None:
+        """Note that the webhook was delivered, or that no attempt is left.
+
+        Args:
+            ended: whether it told the end. One that told the start leaves a run alone that has ended meanwhile.
+        """
+        this = [RUNS.c.id == id] if ended else [RUNS.c.id == id, RUNS.c.finished_at.is_(None)]
         with self._database.write_beside() as connection:
-            connection.execute(update(RUNS).where(RUNS.c.id == id).values(webhook_due=None))
+            connection.execute(update(RUNS).where(*this).values(webhook_due=None))
 
     def webhook_failed(self, id: str, retry_at: float) -> int:
         """Make the webhook due again at `retry_at`. Returns how often it has failed; 0 if the run was forgotten."""

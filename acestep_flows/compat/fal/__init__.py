@@ -1,0 +1,1 @@
+"""fal: requests in a queue, as its SDKs make them (`serve --speak fal`)."""

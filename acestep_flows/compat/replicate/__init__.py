@@ -1,0 +1,1 @@
+"""Replicate: predictions of models, as its SDKs make them (`serve --speak replicate`)."""
