@@ -28,6 +28,7 @@ from acestep_flows.api.service import Service
 from acestep_flows.api.store.artifacts import Upload
 from acestep_flows.compat.embedded_files import EmbeddedFiles
 from acestep_flows.compat.files import ReceivedFile, received
+from acestep_flows.compat.parsing import read_json
 from acestep_flows.errors import InputError, TooLarge
 
 URL_ENCODED = "application/x-www-form-urlencoded"
@@ -104,7 +105,7 @@ def _object(content: bytes) -> dict[str, Any]:
     if not content.strip():
         return {}
     try:
-        fields = json.loads(content, object_pairs_hook=unique)
+        fields = read_json(content, unique)
     except (ValueError, RecursionError):
         raise InputError("not JSON", where="body", allowed="a JSON object, or a form") from None
     if not isinstance(fields, dict):

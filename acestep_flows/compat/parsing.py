@@ -160,6 +160,28 @@ def _bounds(lowest: float, highest: float) -> str:
     return f" from {lowest:g} to {highest:g}"
 
 
+def read_json(content: str | bytes, pairs: Callable[[list[tuple[str, Any]]], Any] = dict) -> Any:
+    """JSON whose numbers are finite and whose texts can be encoded, so that answers may have them too.
+
+    Args:
+        pairs: makes an object of its members.
+
+    Raises:
+        ValueError: it is not that.
+        RecursionError: it is too deep.
+    """
+    found = json.loads(content, object_pairs_hook=pairs, parse_constant=_finite, parse_float=_finite)
+    if "\\u" in content if isinstance(content, str) else b"\\u" in content:
+        json.dumps(found, ensure_ascii=False).encode()  # refuses halves of characters
+    return found
+
+
+def _finite(text: str) -> float:
+    if math.isfinite(number := float(text)):
+        return number
+    raise ValueError(f"{text} is not a number of JSON")
+
+
 def json_object(value: Any) -> dict[str, Any]:
     """An object, also as JSON text.
 
@@ -168,7 +190,7 @@ def json_object(value: Any) -> dict[str, Any]:
     """
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = read_json(value)
         except (ValueError, RecursionError):
             value = None
     if not isinstance(value, dict):

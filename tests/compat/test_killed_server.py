@@ -9,6 +9,9 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx2
@@ -17,7 +20,9 @@ import pytest
 from gradio_client import Client
 
 from tests.compat.acestep15 import bodies as acestep15
+from tests.compat.fal.sdk import sdk
 from tests.compat.songs import root_of
+from tests.compat.tls import tls_proxy
 from tests.compat.v1 import bodies as v1
 from tests.served.server import Server
 
@@ -112,7 +117,48 @@ class Paging:
         return str(file["url"])
 
 
-FLOWS = (Waiting, Polling, Chatting, Paging)
+
+
+class Predicting:
+    """Replicate's SDK: it waits for a prediction, and asks again if its own retries are at their end."""
+
+    def __init__(self, server: Server, pool: ThreadPoolExecutor) -> None:
+        replicate = pytest.importorskip("replicate")
+        client = replicate.Client(api_token="none", base_url=root_of(server, "replicate"))
+        sent = {"tags": "lofi", "duration": SECONDS, "number_of_steps": STEPS, "seed": 3}
+        self._prediction = client.predictions.create(model="lucataco/ace-step", input=sent)
+        self._first: Future[None] = pool.submit(self._prediction.wait)
+
+    def song(self) -> str:
+        """The address of its song, likewise."""
+        if self._first.exception() is not None:
+            self._prediction.wait()
+        assert self._prediction.status == "succeeded", self._prediction.error
+        return str(self._prediction.output)
+
+
+class Subscribed:
+    """fal's SDK behind a proxy: it asks for the result, and again if its own retries are at their end."""
+
+    def __init__(self, server: Server, pool: ThreadPoolExecutor) -> None:
+        pytest.importorskip("fal_client")
+        self._open = ExitStack()
+        folder = Path(self._open.enter_context(TemporaryDirectory()))
+        proxy = self._open.enter_context(tls_proxy(server.url, folder))
+        fal = sdk(proxy, self._open.enter_context(pytest.MonkeyPatch.context()))
+        sent = {"tags": "lofi", "duration": SECONDS, "number_of_steps": STEPS, "seed": 4}
+        self._address, self._host = server.url, f"https://{proxy.host}"
+        self._request = fal.SyncClient(key="none").submit("fal-ai/ace-step", arguments=sent)
+        self._first: Future[Any] = pool.submit(self._request.get)
+
+    def song(self) -> str:
+        """The address of its song, likewise."""
+        with self._open:
+            result = self._request.get() if self._first.exception() is not None else self._first.result()
+        return str(result["audio"]["url"]).replace(self._host, self._address)
+
+
+FLOWS = (Waiting, Polling, Chatting, Paging, Predicting, Subscribed)
 
 
 def test_clients_get_their_songs_from_a_killed_server(server: Server) -> None:

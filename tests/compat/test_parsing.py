@@ -17,6 +17,7 @@ from acestep_flows.compat.parsing import (
     is_absent,
     json_object,
     number,
+    read_json,
     seeds,
     text,
 )
@@ -84,6 +85,20 @@ def test_a_value_is_read_in_any_of_its_forms(parse: Any, sent: Any, value: Any) 
 def test_what_is_no_value_is_refused_with_what_is_allowed(parse: Any, sent: Any) -> None:
     with pytest.raises(ValueError, match="."):
         parse(sent)
+
+
+@pytest.mark.parametrize("content", ['{"a": NaN}', "[-Infinity]", "1e999", '"\\ud800"', '{"\\udc00": 1}', "{", ""])
+def test_json_that_no_answer_could_have_is_refused(content: str) -> None:
+    for form in (content, content.encode()):
+        with pytest.raises(ValueError, match="."):
+            read_json(form)
+
+
+def test_json_is_read() -> None:
+    assert read_json(b'{"a": [1.5, -2e3, null], "b": "\\ud83c\\udfb5"}') == {
+        "a": [1.5, -2000.0, None],
+        "b": "\U0001f3b5",
+    }
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), st.lists))

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from acestep_flows.api.http.dependencies import in_thread
+from acestep_flows.api.store.ids import is_id
 from acestep_flows.api.store.records import RunRecord
 from acestep_flows.compat.exchange import Exchange, TheExchange
 from acestep_flows.compat.family import Family
@@ -128,6 +129,8 @@ async def _prediction(exchange: Exchange, record: RunRecord) -> dict[str, Any]:
 async def list_predictions(exchange: TheExchange, cursor: str | None = None) -> dict[str, Any]:
     """The caller's runs, newest first. `next` is the address of the following page."""
     runs, owner = exchange.service.home.runs, exchange.caller.visible_owner
+    if cursor is not None and not is_id("run", cursor):
+        raise Refusal("cursor", cursor, "that of the address `next`")
     page = await in_thread(lambda: runs.list(owner=owner, limit=PAGE, after=cursor))
     next_page = None if page.next is None else exchange.url(f"/v1/predictions?cursor={page.next}")
     results = [await _prediction(exchange, record) for record in page.runs]
