@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from acestep_flows.api.http.dependencies import Caller, in_thread
 from acestep_flows.api.http.routes.assets import safe_name
@@ -46,8 +47,12 @@ async def received(service: Service, upload: Upload, field: str, name: str = "")
     return ReceivedFile(field, safe_name(name), await in_thread(upload.finish), info)
 
 
-async def keep(service: Service, caller: Caller, file: ReceivedFile) -> AssetRecord:
-    """Make a file an asset of the caller."""
+async def keep(service: Service, caller: Caller, file: ReceivedFile, **details: Any) -> AssetRecord:
+    """Make a file an asset of the caller.
+
+    Args:
+        details: to keep beside those of its content, unless they are empty.
+    """
     return await in_thread(
         service.home.assets.add,
         file.blob,
@@ -55,5 +60,5 @@ async def keep(service: Service, caller: Caller, file: ReceivedFile) -> AssetRec
         content_type=file.info.content_type,
         file_name=file.name or f"upload.{file.info.extension}",
         owner=caller.owner,
-        details=file.info.details,
+        details={**file.info.details, **{name: value for name, value in details.items() if value}},
     )

@@ -32,8 +32,8 @@ EVENTS = ("start", "output", "logs", "completed")
 KNOWN = ("version", "model", "input", "webhook", "webhook_events_filter", "stream")
 TITLES = {401: "Unauthenticated", 404: "Not found", 422: "Input validation failed", 429: "Too many requests"}
 
-COG = "0.9.0"
-"""The version of Replicate's packager that versions of models name."""
+COG, CREATED = "0.9.0", "2025-05-06T00:00:00Z"
+"""The version of Replicate's packager, and the day of version 1, which clients want to be told of models."""
 
 _BODY = {
     "type": "object",
@@ -176,7 +176,7 @@ async def get_version(owner: str, name: str, id: str, exchange: TheExchange) -> 
 
 def _version(exchange: Exchange, model: Model) -> dict[str, Any]:
     schema = model.schema(exchange.service)
-    return {"id": model.version, "created_at": "2025-05-06T00:00:00Z", "cog_version": COG, "openapi_schema": schema}
+    return {"id": model.version, "created_at": CREATED, "cog_version": COG, "openapi_schema": schema}
 
 
 # Files
@@ -189,8 +189,15 @@ async def create_file(exchange: TheExchange) -> dict[str, Any]:
     files = body.files.get("content", ())
     if len(files) != 1:
         raise Refusal("content", None, "one file, in a form", "missing" if not files else "several files")
-    asset = await keep(exchange.service, exchange.caller, files[0])
+    asset = await keep(exchange.service, exchange.caller, files[0], metadata=_metadata(body.fields.get("metadata")))
     return file_of(asset, exchange.address)
+
+
+def _metadata(sent: Any) -> dict[str, Any]:
+    try:
+        return {} if is_absent(sent) else json_object(sent)
+    except ValueError as error:
+        raise Refusal("metadata", sent, str(error)) from None
 
 
 @router.get("/files/{id}")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from acestep_flows.api.service import Service
-from acestep_flows.api.store.records import AssetRecord, RunRecord
+from acestep_flows.api.store.records import AssetRecord, QueueEstimate, RunRecord
 from acestep_flows.compat.phases import Phase, error_message, phase_of, progress_of
 from acestep_flows.compat.replicate.models import model_of
 from acestep_flows.compat.takes import takes_of
@@ -90,8 +90,8 @@ def _logs(service: Service, record: RunRecord) -> str:
     """Warnings, then how far the run is, as clients read it: `45%|####      | 27/60`."""
     lines = [f"warning: {line}" for line in record.warnings]
     if record.started_at is not None:
-        nodes = service.home.runs.nodes(record.id)
-        progress = progress_of(record, nodes, service.home.runs.queue_estimate(record.id, True))
+        nodes = () if record.state.ended else service.home.runs.nodes(record.id)
+        progress = progress_of(record, nodes, QueueEstimate(None, None))
         percent = int(100 * progress.fraction)
         step, steps = (progress.step, progress.steps) if progress.steps else (percent, 100)
         lines.append(f"{percent}%|{'#' * (percent * BARS // 100):{BARS}}| {step}/{steps}")

@@ -74,9 +74,10 @@ def test_a_file_is_uploaded_for_an_input(client: Any, door: Door, tone: Path) ->
 
 
 def test_files_are_kept(client: Any, tone: Path) -> None:
-    made = client.files.create(tone)
+    made = client.files.create(tone, metadata={"take": 3})
     assert (made.size, made.content_type, made.name) == (tone.stat().st_size, "audio/wav", "tone.wav")
-    assert client.files.get(made.id).checksums == made.checksums
+    kept = client.files.get(made.id)
+    assert (kept.checksums, kept.metadata) == (made.checksums, {"take": 3})
 
 
 def test_a_prediction_is_followed(client: Any) -> None:
