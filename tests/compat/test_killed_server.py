@@ -21,6 +21,7 @@ from gradio_client import Client
 
 from tests.compat.acestep15 import bodies as acestep15
 from tests.compat.fal.sdk import sdk
+from tests.compat.sdks import closing
 from tests.compat.songs import root_of
 from tests.compat.tls import tls_proxy
 from tests.compat.v1 import bodies as v1
@@ -124,15 +125,18 @@ class Predicting:
 
     def __init__(self, server: Server, pool: ThreadPoolExecutor) -> None:
         replicate = pytest.importorskip("replicate")
-        client = replicate.Client(api_token="none", base_url=root_of(server, "replicate"))
+        self._open = ExitStack()
+        keep = self._open.enter_context(closing())
+        client = keep(replicate.Client(api_token="none", base_url=root_of(server, "replicate")))
         sent = {"tags": "lofi", "duration": SECONDS, "number_of_steps": STEPS, "seed": 3}
         self._prediction = client.predictions.create(model="lucataco/ace-step", input=sent)
         self._first: Future[None] = pool.submit(self._prediction.wait)
 
     def song(self) -> str:
         """The address of its song, likewise."""
-        if self._first.exception() is not None:
-            self._prediction.wait()
+        with self._open:
+            if self._first.exception() is not None:
+                self._prediction.wait()
         assert self._prediction.status == "succeeded", self._prediction.error
         return str(self._prediction.output)
 
@@ -148,7 +152,8 @@ class Subscribed:
         fal = sdk(proxy, self._open.enter_context(pytest.MonkeyPatch.context()))
         sent = {"tags": "lofi", "duration": SECONDS, "number_of_steps": STEPS, "seed": 4}
         self._address, self._host = server.url, f"https://{proxy.host}"
-        self._request = fal.SyncClient(key="none").submit("fal-ai/ace-step", arguments=sent)
+        client = self._open.enter_context(closing())(fal.SyncClient(key="none"))
+        self._request = client.submit("fal-ai/ace-step", arguments=sent)
         self._first: Future[Any] = pool.submit(self._request.get)
 
     def song(self) -> str:

@@ -32,7 +32,7 @@ from acestep_flows.api.execution.webhooks import (
 )
 from acestep_flows.api.options import ApiOptions
 from acestep_flows.api.store.home import Home
-from acestep_flows.api.store.records import NewRun, RunRecord
+from acestep_flows.api.store.records import NewRun, RunRecord, RunState
 from acestep_flows.api.store.schema import RUNS
 from acestep_flows.errors import StorageError
 from acestep_flows.model.checkpoint import Checkpoint
@@ -114,6 +114,18 @@ def test_a_webhook_is_signed_and_sent_once(home: Home) -> None:
     assert request.headers["webhook-id"] == run.id
     signed = hmac.new(SECRET.encode(), f"{run.id}.{stamp}.".encode() + request.content, hashlib.sha256).digest()
     assert request.headers["webhook-signature"] == "v1," + base64.b64encode(signed).decode()
+    assert send(home, ok, "93.184.216.34") == []
+
+
+def test_a_webhook_of_the_start_has_an_id_of_its_own(home: Home) -> None:
+    new = NewRun(graph="g", digest="d", content={}, inputs={}, webhook={"url": URL, "events": ["start", "completed"]})
+    run, _ = home.runs.accept(new)
+    claimed = home.leases.claim("e")
+    assert claimed is not None
+    (started,) = send(home, ok, "93.184.216.34")
+    home.leases.finish(claimed.lease, RunState.SUCCEEDED)
+    (ended,) = send(home, ok, "93.184.216.34")
+    assert [request.headers["webhook-id"] for request in (started, ended)] == [f"{run.id}.start", run.id]
     assert send(home, ok, "93.184.216.34") == []
 
 

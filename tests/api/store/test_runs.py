@@ -189,3 +189,33 @@ def test_webhooks_are_due_when_a_run_ends(table: RunTable, leases: Leases, clock
     table.webhook_sent(run.id)
     clock.now += 1000
     assert table.take_webhooks() == ()
+
+
+def test_webhooks_are_due_at_the_start_of_a_run_if_they_ask_for_it(
+    table: RunTable, leases: Leases, clock: Clock
+) -> None:
+    run, _ = table.accept(new(webhook={"url": "u", "events": ["start", "completed"]}))
+    assert table.take_webhooks() == ()
+    assert leases.claim("e") is not None
+    (started,) = table.take_webhooks()
+    assert (started.id, started.state) == (run.id, RunState.RUNNING)
+    clock.now += 30  # the executor died, and the sender is slow
+    table.cancel(run.id)
+    table.webhook_sent(run.id, ended=False)
+    (ended,) = table.take_webhooks()
+    assert ended.state is RunState.CANCELLED
+    table.webhook_sent(run.id, ended=True)
+    clock.now += 1000
+    assert table.take_webhooks() == ()
+
+
+def test_webhooks_are_due_at_the_start_alone_if_they_ask_for_nothing_else(
+    table: RunTable, leases: Leases, clock: Clock
+) -> None:
+    run, _ = table.accept(new(webhook={"url": "u", "events": ["start"]}))
+    assert leases.claim("e") is not None
+    assert len(table.take_webhooks()) == 1
+    table.webhook_sent(run.id, ended=False)
+    clock.now += 30
+    table.cancel(run.id)
+    assert table.take_webhooks() == ()

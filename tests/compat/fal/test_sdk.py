@@ -14,6 +14,7 @@ import pytest
 from tests.api.door import Door
 from tests.compat.fal.sdk import sdk
 from tests.compat.receiver import Receiver, receiver
+from tests.compat.sdks import closing
 from tests.compat.songs import KEYS, root_of
 from tests.compat.tls import Proxy, tls_proxy
 
@@ -36,8 +37,14 @@ def fal(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture
-def client(fal: Any) -> Any:
-    return fal.SyncClient(key="none")
+def keep() -> Iterator[Any]:
+    with closing() as keep:
+        yield keep
+
+
+@pytest.fixture
+def client(fal: Any, keep: Any) -> Any:
+    return keep(fal.SyncClient(key="none"))
 
 
 @pytest.fixture
@@ -185,10 +192,10 @@ def test_a_refusal_names_its_field(fal: Any, client: Any, door: Door) -> None:
     assert (nothing.status_code, nothing.json()) == (404, {"status": "NOT_FOUND"})
 
 
-def test_callers_see_their_own_alone(keyed: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_callers_see_their_own_alone(keyed: Door, keep: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with tls_proxy(keyed.url, tmp_path) as proxy:
         fal = sdk(proxy, monkeypatch)
-        alice, bob = (fal.SyncClient(key=key) for key in KEYS.values())
+        alice, bob = (keep(fal.SyncClient(key=key)) for key in KEYS.values())
         handle = alice.submit(APP, arguments=SONG)
         result = handle.get()
         for ask in (bob.status, bob.result):
@@ -200,7 +207,7 @@ def test_callers_see_their_own_alone(keyed: Door, tmp_path: Path, monkeypatch: p
             bob.submit(f"{APP}/audio-outpaint", arguments=source)
         assert refused.value.status_code == 404
         with pytest.raises(fal.FalClientHTTPError) as refused:
-            fal.SyncClient(key="wrong").submit(APP, arguments=SONG)
+            keep(fal.SyncClient(key="wrong")).submit(APP, arguments=SONG)
         assert refused.value.status_code == 401
     plain = result["audio"]["url"].replace(f"https://{proxy.host}", keyed.url)
     assert httpx2.get(plain).content.startswith(b"RIFF")

@@ -12,6 +12,7 @@ import pytest
 
 from tests.api.door import Door
 from tests.compat.receiver import Receiver, receiver
+from tests.compat.sdks import closing
 from tests.compat.songs import KEYS, WEBHOOK_SECRET, own_song, root_of
 
 replicate = pytest.importorskip("replicate")
@@ -24,12 +25,15 @@ LONG = {"tags": "lofi", "duration": 60, "number_of_steps": 200, "scheduler": "he
 PATIENCE = 60.0
 
 
-def sdk(door: Door, key: str = "none") -> Any:
-    return replicate.Client(api_token=key, base_url=root_of(door, "replicate"))
+@pytest.fixture
+def sdk() -> Iterator[Any]:
+    """Makes a client of a door, with a key."""
+    with closing() as keep:
+        yield lambda door, key="none": keep(replicate.Client(api_token=key, base_url=root_of(door, "replicate")))
 
 
 @pytest.fixture
-def client(door: Door) -> Any:
+def client(door: Door, sdk: Any) -> Any:
     return sdk(door)
 
 
@@ -93,7 +97,7 @@ def test_a_prediction_is_followed(client: Any) -> None:
     assert prediction.id in [one.id for one in listed]
 
 
-def test_pages_of_predictions_follow_each_other(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_of_predictions_follow_each_other(door: Door, sdk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("acestep_flows.compat.replicate.family.PAGE", 1)
     own_song(door, seed=31)
     own_song(door, seed=32)
@@ -194,7 +198,7 @@ def test_the_sdk_reads_refusals(client: Any) -> None:
     assert refused.value.detail.startswith("scheduler: ")
 
 
-def test_callers_see_their_own_alone(keyed: Door, tone: Path) -> None:
+def test_callers_see_their_own_alone(keyed: Door, sdk: Any, tone: Path) -> None:
     alice, bob = (sdk(keyed, key) for key in KEYS.values())
     prediction = waited(alice.predictions.create(version=VERSION, input=SONG))
     assert is_wav(prediction.output)  # by its signature, without a key
