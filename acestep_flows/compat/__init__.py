@@ -8,11 +8,12 @@ run's inputs, warnings and labels. No family imports another. What they share li
 - `exchange`: one request of a family, with all that it may ask of the server: caller, body, audio, submit, wait,
   cancel, progress, takes, addresses
 - `fields` and `parsing`: one table of fields per interface, values as other servers' clients write them, the draft of a
-  song, and its warnings
+  song, and its warnings; `song_rows`: rows that interfaces for version 1 have alike but for their names
 - `bodies`, `embedded_files`, `files`, `fetching`, `audio_source`: bodies in every form, and audio into the asset store
 - `given_audio`: audio to stay near or to change, with its length
 - `callers` and `links`: who calls, and addresses of files that players open without a key
-- `phases`: the states and the progress of a run as the families tell them
+- `phases` and `takes`: the states, the progress and the songs of a run, for answers and for webhooks, which a family
+  makes in its own form (`Family.webhook`)
 - `model_list`: the entry of the model where an interface lists models
 - `refusal`, `unfinished`: errors, for a family to render in its own form
 

@@ -9,9 +9,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 from acestep_flows.api.store.records import RunRecord
-from acestep_flows.compat.exchange import Exchange, Take
+from acestep_flows.compat.exchange import Exchange
 from acestep_flows.compat.model_list import UNNAMED
 from acestep_flows.compat.phases import Phase, Progress, error_message, phase_of
+from acestep_flows.compat.takes import Take
 from acestep_flows.errors import NotFound
 
 SERVICE = "ACE-Step API"

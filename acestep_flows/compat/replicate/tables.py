@@ -56,9 +56,8 @@ def settle_lucataco(draft: Draft) -> None:
 
 def settle_native(draft: Draft) -> None:
     """A song as andreasjansson/ace-step makes it: of 30 s where no length is given."""
-    nothing = {"adapter": ("none", "None"), "oss_steps": ([],)}
-    for input, values in nothing.items():
-        if draft.inputs.get(input) in values:
+    for input, nothing in (("adapter", "none"), ("adapter", "None"), ("oss_steps", [])):
+        if draft.inputs.get(input) == nothing:
             del draft.inputs[input], draft.fields[input]
     settle_words(draft, "prompt", "lyrics")
     settle_song(draft, 30.0)
