@@ -171,8 +171,7 @@ def read_json(content: str | bytes, pairs: Callable[[list[tuple[str, Any]]], Any
         RecursionError: it is too deep.
     """
     found = json.loads(content, object_pairs_hook=pairs, parse_constant=_finite, parse_float=_finite)
-    if "\\u" in content if isinstance(content, str) else b"\\u" in content:
-        json.dumps(found, ensure_ascii=False).encode()  # refuses halves of characters
+    json.dumps(found, ensure_ascii=False).encode()  # refuses halves of characters
     return found
 
 

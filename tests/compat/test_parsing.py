@@ -94,6 +94,12 @@ def test_json_that_no_answer_could_have_is_refused(content: str) -> None:
             read_json(form)
 
 
+def test_bytes_of_half_a_character_are_refused() -> None:
+    for content in (b'"\xed\xa0\x80"', '"\\ud800"'.encode("utf-16")):
+        with pytest.raises(ValueError, match="."):
+            read_json(content)
+
+
 def test_json_is_read() -> None:
     assert read_json(b'{"a": [1.5, -2e3, null], "b": "\\ud83c\\udfb5"}') == {
         "a": [1.5, -2000.0, None],
