@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from acestep_flows.api.http.dependencies import in_thread
@@ -21,7 +22,19 @@ from acestep_flows.compat.refusal import ErrorAnswer, Refusal
 from acestep_flows.compat.unfinished import FailedRun
 from acestep_flows.errors import NotFound
 
-router = APIRouter()
+
+async def behind_tls(request: Request) -> None:
+    """Take a request that came through a proxy for one by https, unless the proxy says what it was.
+
+    Clients know no other addresses, and a proxy that ends TLS alone says nothing.
+    """
+    _, port = request.scope.get("server") or (None, None)
+    named = re.search(r":(\d+)$", request.headers.get("host", ""))
+    if port is not None and "x-forwarded-proto" not in request.headers and (named[1] if named else "80") != str(port):
+        request.scope["scheme"] = "https"
+
+
+router = APIRouter(dependencies=[Depends(behind_tls)])
 
 APP = "/fal-ai/ace-step"
 REQUEST = f"/queue{APP}/requests/{{id}}"

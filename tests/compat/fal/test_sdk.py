@@ -144,6 +144,22 @@ def test_the_places_in_the_queue(door: Door) -> None:
     assert (ended["status"], ended["error_type"]) == ("COMPLETED", "client_cancelled")
 
 
+@pytest.mark.parametrize(
+    ("headers", "begin"),
+    [
+        ({}, "http://127.0.0.1:"),
+        ({"Host": "localhost:8443"}, "https://localhost:8443/compat/fal/queue/"),
+        ({"Host": "localhost"}, "https://localhost/"),
+        ({"Host": "localhost:8443", "X-Forwarded-Proto": "http"}, "http://localhost:8443/"),
+    ],
+)
+def test_addresses_are_those_of_the_proxy(door: Door, headers: dict[str, str], begin: str) -> None:
+    accepted = door.client.post(f"{root_of(door, 'fal')}/queue/{APP}", json=LONG, headers=headers).json()
+    door.client.delete(f"/v1/runs/{accepted['request_id']}")
+    for name in ("response_url", "status_url", "cancel_url"):
+        assert accepted[name].startswith(begin)
+
+
 def test_the_status_is_streamed(door: Door) -> None:
     accepted = door.client.post(f"{root_of(door, 'fal')}/queue/{APP}", json={**SONG, "seed": 9}).json()
     with door.client.stream("GET", f"{accepted['status_url']}/stream?logs=1") as response:
