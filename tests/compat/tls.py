@@ -47,6 +47,8 @@ def tls_proxy(target: str, folder: Path) -> Iterator[Proxy]:
         ssl_certfile=certificate,
         ssl_keyfile=certificate,
         lifespan="off",
+        loop="asyncio",
+        http="h11",
         log_level="error",
         timeout_graceful_shutdown=1,
     )
@@ -83,10 +85,11 @@ def forward_to(target: str) -> Any:
             try:
                 response = await client.send(request, stream=True)
             except httpx2.TransportError:
-                await send({"type": "http.response.start", "status": 502, "headers": []})
+                await send({"type": "http.response.start", "status": 502, "headers": [(b"connection", b"close")]})
                 await send({"type": "http.response.body", "body": b""})
                 return
             kept = [(name.lower(), value) for name, value in response.headers.raw if name.lower() not in HOP_BY_HOP]
+            kept.append((b"connection", b"close"))  # nothing is open when the proxy ends
             await send({"type": "http.response.start", "status": response.status_code, "headers": kept})
             with contextlib.suppress(httpx2.TransportError):
                 async for chunk in response.aiter_bytes():

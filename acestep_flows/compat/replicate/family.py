@@ -18,7 +18,7 @@ from acestep_flows.compat.fields import Draft
 from acestep_flows.compat.files import keep
 from acestep_flows.compat.parsing import is_absent, json_object
 from acestep_flows.compat.refusal import ErrorAnswer, Refusal
-from acestep_flows.compat.replicate.models import Model, find, find_version
+from acestep_flows.compat.replicate.models import ServedModel, find, find_version
 from acestep_flows.compat.replicate.predictions import file_of, prediction_of, webhook
 from acestep_flows.errors import Overloaded
 
@@ -62,7 +62,7 @@ async def create_prediction_of_model(owner: str, name: str, exchange: TheExchang
     return await _predict(exchange, await in_thread(find, exchange.service, f"{owner}/{name}"), fields)
 
 
-async def _predict(exchange: Exchange, model: Model, fields: Mapping[str, Any]) -> dict[str, Any]:
+async def _predict(exchange: Exchange, model: ServedModel, fields: Mapping[str, Any]) -> dict[str, Any]:
     try:
         inputs = json_object(fields.get("input"))
     except ValueError as error:
@@ -174,7 +174,7 @@ async def get_version(owner: str, name: str, id: str, exchange: TheExchange) -> 
     return await in_thread(_version, exchange, model) | {"id": id}
 
 
-def _version(exchange: Exchange, model: Model) -> dict[str, Any]:
+def _version(exchange: Exchange, model: ServedModel) -> dict[str, Any]:
     schema = model.schema(exchange.service)
     return {"id": model.version, "created_at": CREATED, "cog_version": COG, "openapi_schema": schema}
 

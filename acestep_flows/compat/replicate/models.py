@@ -30,7 +30,7 @@ def _no_change(draft: Draft) -> None:
 
 
 @dataclass(frozen=True)
-class Model:
+class ServedModel:
     """A model that predictions name.
 
     Attributes:
@@ -98,7 +98,7 @@ class Model:
         }
 
 
-def read_inputs(model: Model, fields: Mapping[str, Any], draft: Draft) -> Draft:
+def read_inputs(model: ServedModel, fields: Mapping[str, Any], draft: Draft) -> Draft:
     """Read the inputs of a model with a table into a draft. Audio is still what the client sent.
 
     Raises:
@@ -117,17 +117,19 @@ def _version(name: str) -> str:
 _LUCATACO = "280fc4f9ee507577f880a167f639c02622421d8fecf492454320311217b688f1"
 _NATIVE, _FISHAUDIO = "andreasjansson/ace-step", "fishaudio/ace-step-1.5"
 
-MODELS: Mapping[str, Model] = {
+MODELS: Mapping[str, ServedModel] = {
     model.name: model
     for model in (
-        Model("lucataco/ace-step", _LUCATACO, tables.LUCATACO, tables.settle_lucataco),
-        Model(_NATIVE, _version(_NATIVE), tables.NATIVE, tables.settle_native, pinned=False),
-        Model(_FISHAUDIO, _version(_FISHAUDIO), tables.FISHAUDIO, tables.settle_fishaudio, many=True, pinned=False),
+        ServedModel("lucataco/ace-step", _LUCATACO, tables.LUCATACO, tables.settle_lucataco),
+        ServedModel(_NATIVE, _version(_NATIVE), tables.NATIVE, tables.settle_native, pinned=False),
+        ServedModel(
+            _FISHAUDIO, _version(_FISHAUDIO), tables.FISHAUDIO, tables.settle_fishaudio, many=True, pinned=False
+        ),
     )
 }
 
 
-def find(service: Service, name: str, version: str = "") -> Model:
+def find(service: Service, name: str, version: str = "") -> ServedModel:
     """A model by its name, and by a version if there is one. Blocks.
 
     Raises:
@@ -135,7 +137,7 @@ def find(service: Service, name: str, version: str = "") -> Model:
     """
     model = MODELS.get(name)
     if model is None and name.startswith(f"{OWNER}/"):
-        model = Model(name, service.scope(name.partition("/")[2], "version").digest)
+        model = ServedModel(name, service.scope(name.partition("/")[2], "version").digest)
     if model is None:
         known = ", ".join((*MODELS, f"{OWNER}/GRAPH"))
         raise NotFound(f"no model {name[:100]!r} here; there are {known}", field="version", allowed=known)
@@ -144,7 +146,7 @@ def find(service: Service, name: str, version: str = "") -> Model:
     return model
 
 
-def find_version(service: Service, text: str) -> Model:
+def find_version(service: Service, text: str) -> ServedModel:
     """A model by `OWNER/NAME:VERSION`, `OWNER/NAME` or the version alone. Blocks.
 
     Raises:
@@ -158,14 +160,14 @@ def find_version(service: Service, text: str) -> Model:
             return model
     for graph in service.library.graphs():
         if service.scope(graph).digest == text:
-            return Model(f"{OWNER}/{graph}", text)
+            return ServedModel(f"{OWNER}/{graph}", text)
     known = ", ".join(f"{model.name}:{model.version[:8]}..." for model in MODELS.values())
     raise NotFound(f"no version {text[:100]!r} here; there are {known}", field="version", allowed=known)
 
 
-def model_of(record: RunRecord) -> Model:
+def model_of(record: RunRecord) -> ServedModel:
     """The model of a run; of one that another interface made, its graph."""
-    return MODELS.get(record.labels.get(LABEL, "")) or Model(f"{OWNER}/{record.graph}", record.digest)
+    return MODELS.get(record.labels.get(LABEL, "")) or ServedModel(f"{OWNER}/{record.graph}", record.digest)
 
 
 async def _with_assets(exchange: Exchange, graph: str, fields: Mapping[str, Any]) -> dict[str, Any]:
