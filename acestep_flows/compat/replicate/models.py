@@ -114,17 +114,15 @@ def _version(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 
 
-_LUCATACO = "280fc4f9ee507577f880a167f639c02622421d8fecf492454320311217b688f1"
-_NATIVE, _FISHAUDIO = "andreasjansson/ace-step", "fishaudio/ace-step-1.5"
+_VERSION = "280fc4f9ee507577f880a167f639c02622421d8fecf492454320311217b688f1"
+_NATIVE, _FISH = "andreasjansson/ace-step", "fishaudio/ace-step-1.5"
 
 MODELS: Mapping[str, ServedModel] = {
     model.name: model
     for model in (
-        ServedModel("lucataco/ace-step", _LUCATACO, tables.LUCATACO, tables.settle_lucataco),
+        ServedModel("lucataco/ace-step", _VERSION, tables.LUCATACO, tables.settle_lucataco),
         ServedModel(_NATIVE, _version(_NATIVE), tables.NATIVE, tables.settle_native, pinned=False),
-        ServedModel(
-            _FISHAUDIO, _version(_FISHAUDIO), tables.FISHAUDIO, tables.settle_fishaudio, many=True, pinned=False
-        ),
+        ServedModel(_FISH, _version(_FISH), tables.FISHAUDIO, tables.settle_fishaudio, many=True, pinned=False),
     )
 }
 
