@@ -211,8 +211,7 @@ class RunTable:
             counts = {row[0]: int(row[1]) for row in rows}
         return {state: counts.get(state.value, 0) for state in RunState}
 
-    # Webhooks: the end of a run makes its webhook due, and its start if the webhook asks for it (`is_called_at`).
-    # A sender takes it and reports the result.
+    # Webhooks: events of a run make its webhook due (`is_called_at`). A sender takes it and reports the result.
 
     def take_webhooks(self, limit: int = 10, hold: float = 60.0) -> tuple[RunRecord, ...]:
         """Take runs whose webhook is due. No other sender gets them for `hold` seconds."""
@@ -229,11 +228,8 @@ class RunTable:
         return tuple(run_record(row, outputs[row.id], labels[row.id]) for row in rows)
 
     def webhook_sent(self, id: str, ended: bool = True) -> None:
-        """Note that the webhook was delivered, or that no attempt is left.
-
-        Args:
-            ended: whether it told the end. One that told the start leaves a run alone that has ended meanwhile.
-        """
+        """Note that the webhook was delivered, or that no attempt is left. If it told the start (not `ended`), the
+        end that came meanwhile is still due."""
         this = [RUNS.c.id == id] if ended else [RUNS.c.id == id, RUNS.c.finished_at.is_(None)]
         with self._database.write_beside() as connection:
             connection.execute(update(RUNS).where(*this).values(webhook_due=None))
