@@ -118,8 +118,6 @@ class Paging:
         return str(file["url"])
 
 
-
-
 class Predicting:
     """Replicate's SDK: it waits for a prediction, and asks again if its own retries are at their end."""
 
