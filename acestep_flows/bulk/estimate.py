@@ -1,7 +1,7 @@
 """Estimate the cost of a job without running it: forecast a sample of its rows as `graph plan` does, and scale up.
 
 Seconds are what stages took before on this machine, in proportion to the length of the songs where that is known, so
-they are rough. A stage that never ran here is named and not guessed.
+they are rough. A stage that never ran here with as many steps is named and not guessed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from acestep_flows.bulk.inputs import opened
 from acestep_flows.bulk.job import Shard
 from acestep_flows.bulk.rows import JobRows, Row
+from acestep_flows.errors import InputError
 from acestep_flows.graph.execution.forecast import Forecast, NodeForecast, forecast
 from acestep_flows.graph.execution.song_length import BYTES_OF_VALUES, share_of_length
 from acestep_flows.graph.planning.layout import lay_out
@@ -41,7 +42,7 @@ class Price:
         nodes, cached: nodes of the sampled plans, and those whose result is in the cache.
         busy: seconds of work by process, over all rows and replicas.
         hours: until the busiest process is done, without the time to start.
-        unknown: stages that never ran here; their time is missing.
+        unknown: stages that never ran here, or with other numbers of steps only; their time is missing.
         audio_hours: of music, where the graph says how long songs are.
         disk: bytes of audio files.
         refused: sampled rows that would fail, with the reason.
@@ -94,9 +95,6 @@ def price(
     Args:
         seen: seconds by stage that rows of this job took; they go before those of other songs.
         wanted: whether a row is among these.
-
-    Raises:
-        InputError: an input file of a sampled row is gone.
     """
     chosen = sample(rows, count, wanted=wanted)
     return asyncio.run(_price(rows, chosen, count, scheduler, pool, audio, seen or {}))
@@ -151,7 +149,11 @@ async def _price(
 ) -> Price:
     sums = _Sample()
     for row in chosen:
-        plan = lay_out(rows.scope, opened(row.inputs, rows.declared))
+        try:
+            plan = lay_out(rows.scope, opened(row.inputs, rows.declared))
+        except InputError as error:  # only the files of its inputs tell
+            sums.refused.append(f"line {row.line}: {error}")
+            continue
         sums.add(row, await forecast(plan, scheduler), pool, seen, _seconds(rows, row))
     scale = count / max(1, len(chosen))
     busy = {name: seconds * scale for name, seconds in sums.busy.items()}
@@ -186,7 +188,8 @@ def price_lines(price: Price, per_hour: float | None = None) -> Iterator[str]:
     yield f"computed before: {price.cached / max(1, price.nodes):.0%} of their stages"
     unknown = f" of {', '.join(price.unknown)}" if price.hours else ""
     if price.unknown:
-        yield f"time{unknown}: not known before a first run on this machine"
+        alike = " with as many steps" if price.hours and any(map(_has_steps, price.unknown)) else ""
+        yield f"time{unknown}: not known before a first run on this machine{alike}"
     if price.hours or not price.unknown:
         beside = " for the rest" if price.unknown else ""
         yield f"time: about {_hours(price.hours)}{beside}, and the start"
@@ -201,6 +204,10 @@ def price_lines(price: Price, per_hour: float | None = None) -> Iterator[str]:
     else:
         yield "music: length not known before the run"
     yield from (f"would fail: {reason}" for reason in price.refused)
+
+
+def _has_steps(stage: str) -> bool:
+    return "steps" in registry()[stage].Params.model_fields
 
 
 def _share_of_length(node: NodeForecast, length: float) -> float:

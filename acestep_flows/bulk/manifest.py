@@ -161,7 +161,7 @@ class Manifest:
                 yield ManifestRow(record.line, problem=what)
                 continue
             filled = {name: cell for name, cell in zip(names, record.cells, strict=True) if cell}
-            lost = [name for name, cell in filled.items() if not cell.isascii() and _LOST.search(cell)]
+            lost = [name for name, cell in filled.items() if is_lost(cell)]
             yield ManifestRow(record.line, filled, f"{listing(lost)}: not UTF-8" if lost else None)
 
 
@@ -191,10 +191,15 @@ def open_manifest(url: str) -> Manifest:
             return Manifest(url, "parquet", parts, files)
     kind = _kind(path)
     if kind is None:
-        raise InputError(
-            "of unknown kind", where=url, allowed=f"a name that ends in {listing(KINDS)}, text also packed"
-        )
+        what = "of unknown kind" + ("; JSON has one object on each line, in .jsonl" if ".json" in path.lower() else "")
+        packed = f"; text also compressed: {listing(PACKED)}"
+        raise InputError(what, where=url, allowed=f"a name that ends in {listing(KINDS)}{packed}")
     return Manifest(url, kind, (path,), files)
+
+
+def is_lost(cell: object) -> bool:
+    """Whether a cell of a csv held bytes that are not UTF-8."""
+    return isinstance(cell, str) and not cell.isascii() and _LOST.search(cell) is not None
 
 
 def _kind(path: str) -> str | None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from acestep_flows.bulk.check import Checked, difference
+from acestep_flows.bulk.gates import Gate
 from acestep_flows.bulk.job import FILE, BulkJob, read_job, to_text
 from acestep_flows.errors import ChangedJob
 from acestep_flows.graph.language.wording import clip
@@ -118,4 +119,11 @@ def _changes(old: Any, new: Any, path: str = "") -> Iterator[str]:
 
 
 def _show(value: Any) -> str:
+    if isinstance(value, list) and value and all(map(_is_gate, value)):
+        return clip(", ".join(str(Gate(**gate)) for gate in value), 80)
     return "nothing" if value is None else clip(json.dumps(value, ensure_ascii=False, default=str), 80)
+
+
+def _is_gate(value: Any) -> bool:
+    """Whether it is a condition of --require, which is shown as it is typed there."""
+    return isinstance(value, Mapping) and value.keys() == {"name", "op", "bound"}

@@ -15,7 +15,7 @@ from acestep_flows.bulk import identity, seeds
 from acestep_flows.bulk.input_limits import InputLimits
 from acestep_flows.bulk.inputs import CellReader, ReadCell, reading
 from acestep_flows.bulk.job import BulkJob, Sweep
-from acestep_flows.bulk.manifest import Manifest, ManifestRow, open_manifest
+from acestep_flows.bulk.manifest import Manifest, ManifestRow, is_lost, open_manifest
 from acestep_flows.bulk.sweep import combinations
 from acestep_flows.errors import InputError
 from acestep_flows.graph.checking.scope import Scope
@@ -188,10 +188,11 @@ class JobRows:
                     inputs[name] = self._readers[name](cell)
                 elif name == ID and ID not in self._ignored:
                     id = identity.given_id(cell)
-                elif self.columns is None and (fault := self._unknown(name)):
-                    faults.append(fault)
             except InputError as error:
-                faults.append(str(error))
+                if not is_lost(cell):  # the record says it
+                    faults.append(str(error))
+        if self.columns is None:
+            faults += self._unknown(name for name in record.cells if name not in self._inputs())
         if record.problem is None:
             faults += (self._missing_fault(name) for name in self._missing(record.cells) if name not in self._absent)
         if not faults:
@@ -242,15 +243,18 @@ class JobRows:
     def _missing_fault(self, name: str) -> str:
         return f"{name}: missing (allowed: {self.declared[name].type.words})"
 
-    def _unknown(self, name: str) -> str | None:
-        """What is wrong with a column that is no input; None where it is ignored."""
-        if name in self._ignored or ("*" in self._ignored and name not in self._reserved):
-            return None
-        if name in self._reserved:
-            option = self._reserved[name]
-            advice = f"leave out one of them (--ignore {shlex.quote(name)} leaves out the column)"
-            return f"column {name} is given by {option} too; {advice}"
-        return f"{unknown_input(name, self.declared, more=[ID])}; --ignore {shlex.quote(name)} leaves it out"
+    def _unknown(self, names: Iterable[str]) -> Iterator[str]:
+        """What is wrong with columns that are no inputs and are not ignored; the inputs stand after the last one."""
+        reserved, ignored = self._reserved, self._ignored
+        names = [name for name in names if not (name in ignored or ("*" in ignored and name not in reserved))]
+        last = next((name for name in reversed(names) if name not in reserved), None)
+        for name in names:
+            leave_out = f"--ignore {shlex.quote(name)} leaves"
+            if name in reserved:
+                advice = f"leave out one of them ({leave_out} out the column)"
+                yield f"column {name} is given by {reserved[name]} too; {advice}"
+            else:
+                yield f"{unknown_input(name, self.declared, more=[ID], listed=name == last)}; {leave_out} it out"
 
     def _columns(self) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
         """The columns of the manifest, and what is wrong with them."""
@@ -259,7 +263,7 @@ class JobRows:
         columns = self.manifest.columns()
         if columns is None:
             return None, ()
-        unknown = filter(None, (self._unknown(name) for name in columns if name not in self._inputs()))
+        unknown = self._unknown(name for name in columns if name not in self._inputs())
         self._absent = self._missing(columns)
         absent = (f"{self._missing_fault(name)}; a column or --set gives it" for name in self._absent)
         return columns, (*unknown, *absent)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from acestep_flows.errors import InputError
+
 PLAIN_SECONDS = 10.0
 LISTED = 20
 """Songs that are listed here; the folder's listings have all of them."""
@@ -42,8 +44,11 @@ def encode(recipe: str, out: Path, assignments: tuple[str, ...], workers: int, d
     place = choose_placement(device, "float32", False).device
     run(load_encode_recipe(recipe, assignments), out, workers=workers, device=place, report=report)
     songs = list(entries(out))
-    _list([f"left out {song.key}: {song.reason}" for song in songs if isinstance(song, Broken)], out)
+    broken = [song for song in songs if isinstance(song, Broken)]
+    _list([f"left out {song.key}: {song.reason.removeprefix(f'{song.key}: ')}" for song in broken], out)
     _list([f"{song.key}: {song.note}" for song in songs if not isinstance(song, Broken) and song.note], out)
+    if songs and len(broken) == len(songs):
+        raise InputError("no song was encoded: each was left out", where=str(out), allowed="at least one good song")
     click.echo(out)
 
 

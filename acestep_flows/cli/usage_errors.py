@@ -12,6 +12,7 @@ from acestep_flows.wording.phrases import between, clip, listing, nearest, no_su
 _REFUSED = re.compile(r"(.+?) is not (?:a valid|in the range|one of)", re.DOTALL)
 _QUOTED = re.compile(r"'(.*)'", re.DOTALL)
 _EXTRA = re.compile(r"Got unexpected extra arguments? \((.*)\)", re.DOTALL)
+_METAVAR_MARKS = re.compile(r"^\[|\[=.*|\.\.\.$|\]$")
 _CURLY = re.compile("[\u201c\u201d\u2018\u2019\u201e]")
 
 
@@ -87,7 +88,7 @@ def _unexpected(arguments: str, context: click.Context | None) -> str:
 def _label(error: click.BadParameter) -> str:
     """The option or argument, without the quotes that click puts around it."""
     if isinstance(error.param, click.Argument):
-        return str(error.param.name).upper()
+        return _METAVAR_MARKS.sub("", error.param.metavar or str(error.param.name).upper())
     hint = error.param_hint or ""
     if not hint and error.param is not None:
         hint = error.param.opts[-1]

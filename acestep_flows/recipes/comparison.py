@@ -139,13 +139,23 @@ def _differences(first: ComparedSong, second: ComparedSong) -> Iterator[str]:
             yield f"{name}: {_words(before)} | {_words(after)}"
     if first.own is None or second.own is None:
         return
-    if first.own.model != second.own.model or first.own.weights != second.own.weights:
-        yield f"weights: {first.own.model} | {second.own.model}"
+    yield from _weights(first.own, second.own)
     for package in sorted(first.own.versions.keys() & second.own.versions.keys()):
         if first.own.versions[package] != second.own.versions[package]:
             yield f"{package}: {first.own.versions[package]} | {second.own.versions[package]}"
     if one.digest == other.digest and (node := replay.compare(first.own, second.own).first) is not None:
         yield f"first difference: {node}"
+
+
+def _weights(first: Recipe, second: Recipe) -> Iterator[str]:
+    """How the weights differ. Of one name, they may be others, or another graph used other parts of them."""
+    if first.model != second.model:
+        yield f"weights: {first.model} | {second.model}"
+    elif first.weights != second.weights:
+        one, other = ({node.stage: node.weights for node in recipe.nodes if node.weights} for recipe in (first, second))
+        changed = [stage for stage in one.keys() & other.keys() if one[stage] != other[stage]]
+        if changed:
+            yield f"weights: {first.model} in both, but other files in {', '.join(sorted(changed))}"
 
 
 def _plain(content: Any) -> Any:

@@ -130,8 +130,15 @@ def _change_lines(reports: list[NamedReport]) -> list[str]:
     if outside and inside:
         return [f"outside the span: {outside}. Inside: {inside}"]
     if outside:
-        return [f"what was there before: {outside}"]
+        return [f"what was there before: {outside}{_crossfade(reports, heard)}"]
     return [f"the whole song: {inside}"] if inside else []
+
+
+def _crossfade(reports: list[NamedReport], heard: list[Mapping[str, Any]]) -> str:
+    """Where samples that were put back differ after all: at the joints. Empty where they do not, or none were."""
+    kept = any(report.entries.get("kept") == "samples" and report.entries.get("joints") for report in reports)
+    differ = len(heard) == 1 and heard[0]["outside"].get("relative") != 0
+    return ", all of it in the crossfade at the joint" if kept and differ else ""
 
 
 def _changes(parts: list[tuple[str, Mapping[str, Any]]], region: str) -> str:

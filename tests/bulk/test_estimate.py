@@ -3,8 +3,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from acestep_flows.audio import write
 from acestep_flows.bulk.estimate import BYTES_PER_SECOND, missing, price, price_lines, sample, seconds_seen
 from acestep_flows.bulk.job import Shard
 from acestep_flows.bulk.results import ResultRow
@@ -12,6 +14,7 @@ from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.model.placement import Placement
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.session import Session
+from acestep_flows.values import Audio
 from acestep_flows.weights.choose import Weights
 from tests.bulk.manifests import rows_of
 
@@ -109,3 +112,24 @@ def test_a_job_without_rows_to_do_costs_nothing(tmp_path: Path, scheduler: Sched
     found = price(rows_of(tmp_path, [{"tags": "a"}]), 0, scheduler, Pool.read("local"))
     assert (found.hours, found.disk) == (0, 0)
     assert list(price_lines(found)) == ["0 songs: nothing is left to make"]
+
+
+def test_rows_that_their_files_refuse_are_told_and_end_nothing(tmp_path: Path, scheduler: Scheduler) -> None:
+    write.audio(
+        tmp_path / "song.wav", Audio(np.zeros((2, 88_200), np.float32), 44_100), sample_rate=44_100, format="wav"
+    )
+    rows = [{"tags": "a", "source": str(tmp_path / "song.wav"), "span": {"start": 0, "end": end}} for end in (1, 9)]
+    found = price(rows_of(tmp_path, rows, "repaint"), 2, scheduler, Pool.read("local"))
+    assert (found.rows, found.sampled) == (2, 2)
+    assert found.refused == ("line 2: span: 0 to 9 s, but source is 2.00 s long (allowed: within 0 to 2.00 s)",)
+    assert [line for line in price_lines(found) if line.startswith("would fail: line 2")]
+
+
+def test_another_number_of_steps_is_not_known(tmp_path: Path, scheduler: Scheduler) -> None:
+    numerics = scheduler.runner.numerics(scheduler.stage("vocode"))
+    scheduler.timings.record("vocode", numerics, None, 1.0, 1)
+    scheduler.timings.record("sample", scheduler.runner.numerics(scheduler.stage("sample")), 60, 1.0, 1)
+    found = price(rows_of(tmp_path, [{"tags": "a", "steps": 7}]), 1, scheduler, Pool.read("local"))
+    (line,) = [line for line in price_lines(found) if "not known" in line]
+    assert line.startswith("time of ")
+    assert line.endswith("sample: not known before a first run on this machine with as many steps")

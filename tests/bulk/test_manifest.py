@@ -154,6 +154,12 @@ def test_mixed_encodings_are_problems_of_their_rows(tmp_path: Path) -> None:
     assert problems(tmp_path / "m.parquet") == [(2, "not UTF-8")]
 
 
+def test_the_names_of_manifests_are_told(tmp_path: Path) -> None:
+    (tmp_path / "songs.json").write_text('[{"tags": "funk"}]')
+    with pytest.raises(InputError, match="JSON has one object on each line, in .jsonl .*also compressed: .gz, .bz2"):
+        open_manifest(str(tmp_path / "songs.json"))
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [

@@ -74,7 +74,7 @@ def test_a_changed_manifest_is_refused_with_the_difference(tmp_path: Path) -> No
         ({"digest": "x", "content": {"graph": {"nodes": {"take": 1}}}}, "graph: graph.nodes.take was"),
         ({"constants": {"steps": 3}}, "--set: steps was nothing, is 3"),
         ({"sweeps": (Sweep("seed", (1, 2)),)}, "--sweep: was []"),
-        ({"gates": (Gate("silence_share", "<", 0.5),)}, "--require: was []"),
+        ({"gates": (Gate("silence_share", "<", 0.5),)}, "--require: was [], is silence_share<0.5"),
         ({"seed": 4}, "--job-seed: was 0, is 4"),
         ({"audio": "mp3"}, '--audio: was "flac", is "mp3"'),
         ({"layout": "webdataset"}, "--format"),

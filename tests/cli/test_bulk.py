@@ -83,6 +83,10 @@ def test_one_fault_of_all_rows_is_one_line(invoke: Invoke, tmp_path: Path) -> No
     assert table.stderr.startswith("error: songs.csv: no input 'mood', perhaps tags: Comma-separated tags; allowed: ")
     assert table.stderr.endswith("; --ignore mood leaves it out\n")
     assert table.stderr.count("allowed") == 1
+    (tmp_path / "songs.csv").write_text("tags,mood,genre\nfolk,3,4\n")
+    table = invoke("songs.csv", *GRAPH)
+    assert table.stderr.count("allowed") == 1, "the inputs stand after the last column"
+    assert "--ignore mood leaves it out; no input 'genre'" in table.stderr
 
 
 def test_it_says_which_pool_it_chose(invoke: Invoke, tmp_path: Path) -> None:
@@ -170,6 +174,11 @@ def test_a_folder_that_cannot_be_written_is_told_at_once(invoke: Invoke, tmp_pat
     (tmp_path / "job").write_text("a file")
     result = invoke(manifest(tmp_path, [{"tags": "ok"}]), *GRAPH, *LOCAL)
     assert result.exit_code == 4, result.output
+
+
+def test_bytes_that_are_not_utf8_are_told_once(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "songs.csv").write_bytes(b"tags,steps\ncaf\xe9,10\n")
+    assert invoke("songs.csv", *GRAPH).stderr.splitlines()[0] == "line 2: tags: not UTF-8"
 
 
 def test_wrong_columns_hide_no_bad_rows(invoke: Invoke, tmp_path: Path) -> None:

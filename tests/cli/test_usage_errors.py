@@ -32,6 +32,8 @@ GIVEN = "; inputs are given as --set"
         ("run text2music --deadline 0", "--deadline: 0 (allowed: more than 0 seconds)"),
         ("run text2music --device", "--device: missing its value"),
         ("replay nowhere", "FILE: file 'nowhere' does not exist"),
+        ("compare pyproject.toml nowhere", "B: file 'nowhere' does not exist"),
+        ("adapter merge --checkpoint embedded --out a", "PATH|NAME: missing"),
         ("train lora", "RECIPE: missing"),
         ("train foo x --out a", "KIND: 'foo' (allowed: diffusion, lora, control, autoencoder, decoder)"),
         ("bulk --graph x --out a --retries 101", "--retries: 101 (allowed: a whole number, 0 to 100)"),

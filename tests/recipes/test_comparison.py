@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,19 @@ def test_recipes_are_compared_in_words(songs: Path, kind: str, what: str) -> Non
     recipes = result.stdout.partition("recipes, A | B:\n")[2].splitlines()
     assert recipes[:2] == ["  tags: pop | pop, drums", "  seed: 7 | 8"]
     assert recipes[2].startswith("  first difference: node prompt (encode_prompt) differs in prompt: its parameters")
+
+
+def test_weights_of_one_name_are_told_only_where_a_stage_used_others(songs: Path) -> None:
+    one, two = (read_song(songs / f"{name}.wav", "A") for name in ("one", "two"))
+    assert two.own is not None
+    more = replace(two, own=two.own.model_copy(update={"weights": "of more parts"}))
+    assert not [line for line in compare_songs(one, more).differences or () if line.startswith("weights")]
+    nodes = tuple(
+        node.model_copy(update={"weights": ("other",)}) if node.stage == "sample" else node for node in two.own.nodes
+    )
+    other = replace(more, own=two.own.model_copy(update={"weights": "others", "nodes": nodes}))
+    lines = compare_songs(one, other).differences or ()
+    assert f"weights: {two.own.model} in both, but other files in sample" in lines
 
 
 def test_facts_for_programs_and_a_picture(songs: Path, tmp_path: Path) -> None:

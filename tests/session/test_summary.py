@@ -43,6 +43,15 @@ def test_an_extension_and_an_edit_of_the_whole_song() -> None:
     assert told({"locality": {**NOTHING, "outside": SAME}}, heard={**NOTHING, "outside": SOFT}) == [
         "what was there before: latents the same; heard -31 dB"
     ]
+    joints = {"kept": "samples", "joints": [{"start": 4.89, "end": 4.92}]}
+    given = {**NOTHING, "outside": SOFT}
+    assert told(
+        {"locality": {**NOTHING, "outside": SAME}}, joints, heard={**NOTHING, "outside": SOFT, "given": given}
+    ) == ["what was there before: latents the same; heard -31 dB, all of it in the crossfade at the joint"]
+    decoded = {**joints, "kept": "latents"}
+    assert told({"locality": {**NOTHING, "outside": SAME}}, decoded, heard={**NOTHING, "outside": SOFT}) == [
+        "what was there before: latents the same; heard -31 dB"
+    ]
     silent = {"relative": None, "decibels": None}
     assert told({"locality": {**NOTHING, "inside": SOFT}}, heard={**NOTHING, "inside": silent}) == [
         "the whole song: latents -31 dB; heard not silent any more"

@@ -11,17 +11,28 @@ from acestep_flows.graph.language.wording import clip, listing, nearest
 from acestep_flows.values import Value
 
 
-def unknown_input(name: str, declared: Mapping[str, Declaration], value: Any = None, more: Iterable[str] = ()) -> str:
+def unknown_input(
+    name: str,
+    declared: Mapping[str, Declaration],
+    value: Any = None,
+    more: Iterable[str] = (),
+    *,
+    listed: bool = True,
+) -> str:
     """A sentence about an input that does not exist: what may have been meant, and the inputs there are.
 
     Args:
         value: what was given; where it is music or the like, the only input of its type is meant.
         more: further names that are allowed.
+        listed: end with the inputs there are. Of several such sentences only the last needs them.
     """
+    what = f"no input {clip(name)!r}{_meant(name, declared, value, more)}"
+    if not listed:
+        return what
     common = [one.name for one in declared.values() if not one.advanced]
     advanced = len(declared) - len(common)
     rest = f", and {advanced} advanced ones" if advanced else ""
-    return f"no input {clip(name)!r}{_meant(name, declared, value, more)}; allowed: {listing([*common, *more])}{rest}"
+    return f"{what}; allowed: {listing([*common, *more])}{rest}"
 
 
 def _meant(name: str, declared: Mapping[str, Declaration], value: Any, more: Iterable[str]) -> str:

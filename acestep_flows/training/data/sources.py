@@ -93,7 +93,13 @@ class FolderSongs(SongSource):
 
     def __init__(self, settings: FolderSettings) -> None:
         self._root = settings.path
-        files = list_audio_files(self._root, SUFFIXES)
+        try:
+            files = list_audio_files(self._root, SUFFIXES)
+        except InputError:
+            if not any(self._root.glob("*.parquet")):
+                raise
+            allowed = "source.kind: parquet, for its tables"
+            raise InputError("no audio files, but parquet", where=str(self._root), allowed=allowed) from None
         names = {file.with_suffix("") for file in files}
         self._files: list[Path] = []
         self._stems: dict[Path, list[Path]] = {}

@@ -138,6 +138,8 @@ class Parquet(TableSongs):
     """A parquet file, or all parquet files below a folder."""
 
     def __init__(self, path: Path) -> None:
+        if (path / "job.json").is_file() and (path / "dataset").is_dir():
+            raise InputError("the folder of a bulk job", where=str(path), allowed=f"its data set: {path / 'dataset'}")
         files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
         if not files:
             raise InputError("no parquet files", where=str(path))

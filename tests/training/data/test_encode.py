@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
@@ -28,6 +30,7 @@ from acestep_flows.training.data.encoded import EncodedSet
 from acestep_flows.training.data.encoder import EncodeRecipe
 from acestep_flows.training.data.song import Song
 from acestep_flows.training.data.sources import FolderSettings, FolderSongs, ParquetSettings, open_source
+from acestep_flows.training.data.tables import Parquet
 from acestep_flows.values import Audio
 from tests.bulk.finished import JOB, done_row
 from tests.model.small import small_checkpoint, small_folder
@@ -198,6 +201,7 @@ def test_command_lists_what_it_left_out(recipe: EncodeRecipe, tmp_path: Path) ->
     result = CliRunner().invoke(cli, ["encode", str(file), "--out", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
     assert "left out b" in result.output
+    assert "left out b: b: " not in result.output
     wrong = CliRunner().invoke(cli, ["encode", str(file), "--out", str(tmp_path / "x"), "--set", "source.paths=1"])
     assert wrong.exit_code != 0
     assert "paths" in wrong.output
@@ -265,3 +269,21 @@ def test_a_folder_from_before_a_setting_was_added_goes_on(tmp_path: Path) -> Non
     )
     with pytest.raises(InputError, match="another source"):
         encode(changed, tmp_path)
+
+
+def test_a_command_that_encodes_nothing_fails(recipe: EncodeRecipe, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": ["a"], "tags": ["pop"]}), tmp_path / "songs.parquet")
+    file = tmp_path / "recipe.yaml"
+    file.write_text(recipe.model_copy(update={"source": ParquetSettings(path=tmp_path)}).model_dump_json())
+    result = CliRunner().invoke(cli, ["encode", str(file), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert "left out a: no audio (allowed" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith(f"error: {tmp_path / 'out'}: no song was encoded")
+    assert result.stdout == ""
+
+
+def test_the_folder_of_a_bulk_job_names_its_data_set(tmp_path: Path) -> None:
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "job.json").write_text("{}")
+    with pytest.raises(InputError, match="the folder of a bulk job .allowed: its data set: .*dataset"):
+        Parquet(tmp_path)

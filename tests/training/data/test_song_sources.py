@@ -129,6 +129,12 @@ def test_a_folder_without_audio_is_refused(tmp_path: Path, path: str) -> None:
         open_source(FolderSettings(path=tmp_path / path))
 
 
+def test_a_folder_of_tables_names_their_kind(tmp_path: Path) -> None:
+    (tmp_path / "songs.parquet").write_bytes(b"")
+    with pytest.raises(InputError, match="no audio files, but parquet .allowed: source.kind: parquet"):
+        open_source(FolderSettings(path=tmp_path))
+
+
 def test_a_recording_is_prepared() -> None:
     short = prepare_recording(Audio(noise(1.0, 22_050, 1), 22_050), "x")
     assert short.samples.shape == (2, 3 * 48_000)
