@@ -63,6 +63,11 @@ def _takes_inputs(context: click.Context | None) -> bool:
     return any(param.name == "assignments" and "NAME=VALUE" in str(getattr(param, "metavar", "")) for param in params)
 
 
+def _options(context: click.Context | None) -> set[str]:
+    params = context.command.params if context is not None else []
+    return {option for param in params for option in param.opts}
+
+
 def _unknown_option(error: click.NoSuchOption) -> str:
     name = error.option_name
     close = nearest(name, error.possibilities or [])
@@ -72,6 +77,8 @@ def _unknown_option(error: click.NoSuchOption) -> str:
     if _takes_inputs(error.ctx) and name.startswith("--"):
         given = "NAME" if close else name.removeprefix("--").replace("-", "_")
         hint += f"; inputs are given as --set {given}=VALUE"
+    if name == "--audio" and "--format" in _options(error.ctx):
+        return "no option '--audio' here; --format is the kind of audio files"
     return f"no option {clip(name)!r}{hint}"
 
 

@@ -15,6 +15,7 @@ GIVEN = "; inputs are given as --set"
     [
         ("run text2music --tags pop", f"no option '--tags'{GIVEN} tags=VALUE"),
         ("run text2music --guidance-scale=3", f"no option '--guidance-scale'{GIVEN} guidance_scale=VALUE"),
+        ("run text2music --audio flac", "no option '--audio' here; --format is the kind of audio files"),
         ("run text2music --fromat wav", f"no option '--fromat', nearest '--format'{GIVEN} NAME=VALUE"),
         ("submit text2music --tags pop", f"no option '--tags'{GIVEN} tags=VALUE"),
         ("graph plan text2music --tags pop", f"no option '--tags'{GIVEN} tags=VALUE"),
