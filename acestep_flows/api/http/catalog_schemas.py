@@ -19,7 +19,7 @@ _EXAMPLE = {
 }
 _MODEL = {
     "name": "acestep-nano-1",
-    "notes": ["a demonstration model: it does not sing words or keep a tempo"],
+    "notes": ["a demonstration model: it does not sing words, and keeps the tempo in the tags loosely"],
     "sampling": {"guidance": "cfg", "guidance_scale": 3.0, "steps": 60},
 }
 

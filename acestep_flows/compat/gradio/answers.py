@@ -7,8 +7,9 @@ from typing import Any
 
 from acestep_flows.api.http.dependencies import in_thread
 from acestep_flows.api.store.records import NodeRecord, RunRecord
-from acestep_flows.compat.exchange import Exchange, Take, seeds_of
+from acestep_flows.compat.exchange import Exchange
 from acestep_flows.compat.gradio.functions import CALL
+from acestep_flows.compat.takes import Take, seeds_of
 from acestep_flows.recipes.upstream import SAMPLER
 
 TASKS = {"batch-takes": "text2music"}

@@ -17,10 +17,11 @@ from typing import Any
 from acestep_flows.api.http.dependencies import in_thread
 from acestep_flows.api.store.records import AssetRecord, RunRecord
 from acestep_flows.compat import links
-from acestep_flows.compat.exchange import Exchange, Take
+from acestep_flows.compat.exchange import Exchange
 from acestep_flows.compat.fields import Draft, shown
 from acestep_flows.compat.model_list import UNNAMED
 from acestep_flows.compat.openai.songs import ASKED
+from acestep_flows.compat.takes import Take
 
 WHOLE, PIECE = "chat.completion", "chat.completion.chunk"
 _GROUP = 3 << 16

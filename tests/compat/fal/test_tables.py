@@ -16,7 +16,7 @@ BASE, PROMPT, EDIT, INPAINT, OUTPAINT = "", "prompt-to-audio", "audio-to-audio",
 SECONDS = 20.0
 """Length of the source."""
 
-SENT = {
+SENT: dict[str, dict[str, Any]] = {
     BASE: {"tags": "lofi"},
     PROMPT: {"prompt": "lofi", "instrumental": True},
     EDIT: {"audio_url": "asset", "original_tags": "lofi", "tags": "jazz"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -206,12 +206,13 @@ def test_callers_see_their_own_alone(keyed: Door, sdk: Any, tone: Path) -> None:
     assert is_wav(prediction.output)  # by its signature, without a key
     uploaded = alice.files.create(tone)
     assert prediction.id not in [one.id for one in bob.predictions.list()]
-    for ask in (
+    asks: list[Callable[[], Any]] = [
         lambda: bob.predictions.get(prediction.id),
         lambda: bob.predictions.cancel(prediction.id),
         lambda: bob.files.get(uploaded.id),
         lambda: bob.predictions.create(version=VERSION, input={**SONG, "audio": uploaded.urls["get"]}),
-    ):
+    ]
+    for ask in asks:
         with pytest.raises(replicate.exceptions.ReplicateError) as refused:
             ask()
         assert refused.value.status == 404

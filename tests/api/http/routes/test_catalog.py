@@ -30,7 +30,7 @@ def nano(strict: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def test_the_model_says_what_it_cannot_do(nano: Door) -> None:
     model = nano.client.get("/v1/model").json()
     assert model["name"] == "acestep-nano-1"
-    assert model["notes"][0] == "a demonstration model: it does not sing words or keep a tempo"
+    assert model["notes"][0] == "a demonstration model: it does not sing words, and keeps the tempo in the tags loosely"
     own = {"guidance": "cfg", "guidance_scale": 3.0, "guidance_interval": 1.0, "erg_tag": False, "steps": 60}
     assert model["sampling"] == model["sampling"] | own
 
