@@ -108,7 +108,7 @@ def carry_over(recipe: StoredRecipe, graph: Graph, given: Collection[str], *, ag
             continue
         if source is not None and (name in OF_THE_EDIT or isinstance(value, FileInput)):
             continue  # of the edit before, as everybody expects
-        if source is not None and name == "duration" and name not in graph.inputs:
+        if source is not None and name in (DURATION, BEAT) and name not in graph.inputs:
             continue  # the source has it
         if name == SEED and name not in graph.inputs and "seeds" in graph.inputs:
             continue  # the graph makes other takes, of seeds of its own
