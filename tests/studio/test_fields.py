@@ -90,10 +90,16 @@ class Form:
         whole = self.properties[name]
         return dict(whole.get("anyOf", [whole])[0])
 
+    def is_number(self, name: str) -> bool:
+        kind = str(self.properties.get(name, {}).get("x-type")).removesuffix(" or nothing")
+        return kind in ("int", "float") and "enum" not in self.kind(name)
+
     @property
     def numbers(self) -> dict[str, tuple[float, float]]:
-        names = (name for name, about in self.shown.items() if about["kind"] == "number" and name != "span")
-        kinds = {name: self.kind(name) for name in names}
+        """Bounds of all numbers of the graph that are shown. Each has a field for numbers."""
+        shown = {name for name, about in self.shown.items() if about["kind"] == "number"} - {"span"}
+        kinds = {name: self.kind(name) for name in self.shown if self.is_number(name)}
+        assert set(kinds) == shown
         return {name: (kind["minimum"], kind["maximum"]) for name, kind in kinds.items()}
 
     @property

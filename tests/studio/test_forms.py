@@ -10,6 +10,7 @@ import pytest
 
 from acestep_flows.client import Client, Run
 from tests.served.server import Server
+from tests.studio.conftest import until
 
 Open = Callable[..., Any]
 
@@ -78,7 +79,7 @@ def test_one_song_goes_through_all_tabs(page: Any, server: Server, client: Clien
         fill(page, **values)
         sent.append(posted(page, "Generate", "/v1/runs"))
         page.wait_for_url("**/take/run-*")
-        page.wait_for_function("known => !location.hash.includes(known)", arg=runs[-1].id if runs else "none")
+        until(page, f"!location.hash.includes('{runs[-1].id if runs else 'none'}')")
         runs.append(client.wait(page.url.split("/take/")[1].split("?")[0]))
         assert runs[-1].state == "succeeded", runs[-1].error
         page.reload()

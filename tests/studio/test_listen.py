@@ -167,7 +167,7 @@ def test_stems_are_heard_and_mixed_at_their_levels_and_places(
     assert sent["tracks"] == [{"gain": 0}, {"gain": -6, "pan": -1}]
     stems = [run.outputs[name].asset for name in sorted(run.outputs) if name.startswith("stems.")]
     assert sent["stems"] == [song.outputs["audio"].asset, stems[0]]
-    page.wait_for_function("id => !location.hash.includes(id)", arg=run.id)
+    until(page, f"!location.hash.includes('{run.id}')")
     assert client.wait(page.url.split("/take/")[1].split("?")[0]).state == "succeeded"
 
 

@@ -68,11 +68,12 @@ def test_axe_finds_nothing(opened: Callable[..., Any], server: Server, take: Run
 
 
 @pytest.mark.skipif(FOLDER is None, reason="ACESTEP_STUDIO_SCREENSHOTS names no folder")
+@pytest.mark.parametrize("colours", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS)
-def test_pictures_of_each_tab(opened: Callable[..., Any], server: Server, take: Run, width: int) -> None:
+def test_pictures_of_each_tab(opened: Callable[..., Any], server: Server, take: Run, width: int, colours: str) -> None:
     folder = Path(FOLDER or "")
     folder.mkdir(parents=True, exist_ok=True)
-    page = opened(server, f"#/take/{take.id}", width=width, color_scheme=WIDTHS[width])
+    page = opened(server, f"#/take/{take.id}", width=width, color_scheme=colours)
     for tab in TABS:
         page.evaluate(f"location.hash = '#/take/{take.id}?tab={tab}'")
         for pane in panes(page, width):
@@ -80,4 +81,4 @@ def test_pictures_of_each_tab(opened: Callable[..., Any], server: Server, take: 
             if pane in ("", "take"):
                 page.get_by_role("img", name="Waveform").wait_for()
             page.wait_for_timeout(400)
-            page.screenshot(path=folder / f"{width}-{tab}{'-' if pane else ''}{pane}.png")
+            page.screenshot(path=folder / f"{width}-{colours}-{tab}{'-' if pane else ''}{pane}.png")

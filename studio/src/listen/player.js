@@ -81,14 +81,22 @@ function arrive(first, last) {
   seek(last);
 }
 
+/** The frame that is waited for. One at most: another song, or another round of a loop, plays anew. */
+let frame = 0;
+
 function eachFrame() {
   tick();
-  if (!main.paused) requestAnimationFrame(eachFrame);
+  if (!main.paused) waitForFrame();
+}
+
+function waitForFrame() {
+  cancelAnimationFrame(frame);
+  frame = requestAnimationFrame(eachFrame);
 }
 
 main.addEventListener("play", () => {
   playing.value = shown.value && { run: shown.value.run, name: shown.value.name };
-  requestAnimationFrame(eachFrame);
+  waitForFrame();
 });
 // another source ends playing without a word
 for (const event of ["pause", "emptied"]) main.addEventListener(event, () => (playing.value = null));

@@ -32,11 +32,13 @@ const MOST_KEPT = 40;
 /** @type {Map<string, Promise<Peaks>>} */
 const known = new Map();
 
-/** The waveform of a sound. @param {Sound} sound @returns {Promise<Peaks>} */
+/** The waveform of a sound. That of a preview, which comes but once, takes no place of another's.
+ * @param {Sound} sound @returns {Promise<Peaks>} */
 export function peaksOf(sound) {
+  if (typeof sound.peaks !== "string") return decode(sound.peaks);
   const found = known.get(sound.url);
   if (found) return found;
-  const made = typeof sound.peaks === "string" ? read(sound.peaks) : decode(sound.peaks);
+  const made = read(sound.peaks);
   known.set(sound.url, made);
   made.catch(() => known.delete(sound.url));
   if (known.size > MOST_KEPT) known.delete(/** @type {string} */ (known.keys().next().value));
