@@ -146,6 +146,20 @@ def test_many_seeds_make_many_takes_and_a_locked_seed_stays(page: Any) -> None:
     assert len({seed for seed in drawn if isinstance(seed, int)}) == 4
 
 
+def test_a_retake_of_an_edit_is_a_repaint_of_the_whole(opened: Open, server: Server, client: Client, song: Run) -> None:
+    """Only a song that was made from noise alone can be made again from its seed."""
+    source = {"source": song.outputs["latents"].asset, "sound": song.outputs["audio"].asset}
+    edit = client.wait(client.submit("repaint", source | TEXTS | FEW | {"span": [0.5, 1], "seed": 5}).id)
+    page = opened(server, f"#/take/{edit.id}?tab=retake")
+    page.get_by_text("not made from noise alone").wait_for()
+    page.get_by_role("button", name="Repaint it").click()
+    page.get_by_text("as marked on the waveform").wait_for()
+    inputs = planned(page)
+    assert inputs["source"] == edit.outputs["latents"].asset
+    assert inputs["variance"] == 1
+    assert inputs["span"] == [0, pytest.approx(2, abs=0.1)]
+
+
 def test_a_title_is_given_before_the_song_is_there(page: Any, client: Client) -> None:
     fill(page, Tags=TEXTS["tags"], Duration_s=60, Steps=200)
     page.get_by_label("Title of the new take").fill(" Night bus ")

@@ -145,8 +145,9 @@ function shown(field, value) {
 function Retake({ view }) {
   const variance = view.field("variance");
   const rest = view.fields.filter((field) => field !== variance && field !== view.seeds);
-  const seed = view.field("seed");
-  const hasSeed = !view.origin?.run || (seed && view.value(seed) !== undefined);
+  const given = ["seed", "duration"].map((name) => view.field(name));
+  // an edit, a repaint or an extension is no song of a seed and a length
+  const isSong = !view.origin?.run || given.every((field) => field && view.value(field) !== undefined);
   const repaintAll = () => {
     span.value = [0, (view.origin && secondsOf(view.origin)) ?? 0];
     put("repaint", { source: view.draft.values.take, variance: 1 });
@@ -161,7 +162,7 @@ function Retake({ view }) {
       <label for="field-take">${t("form.field.take")}</label>
       <${Picker} id="field-take" tab=${view.tab} type="music" takesOnly=${true} value=${take} set=${pick} />
     </div>
-    ${hasSeed
+    ${isSong
       ? html`
         <${FieldRow} view=${view} field=${variance} error=${faults.value.fields.variance} />
         <${Seeds} view=${view} error=${faults.value.fields.retake_seed} />

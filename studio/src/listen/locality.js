@@ -80,7 +80,8 @@ export function Strip({ run, reports }) {
   return html`
     <ul class="strip" aria-label=${t("listen.strip")}>
       ${parts.map(({ kind, start, end }) => {
-        const change = kind === "new" ? null : shown?.[kind === "old" ? "outside" : kind];
+        const isKept = kind === "old" && reports?.joints?.kept === "samples"; // but for crossfades
+        const change = kind === "new" || isKept ? null : shown?.[kind === "old" ? "outside" : kind];
         const words = `${t(`listen.part.${kind}`)}${change ? ` ${amount(change)}` : ""}`;
         const title = `${number(start)}–${number(end)} s: ${words}`;
         return html`<li class=${kind} style=${boxOf(start, end)} title=${title}><span>${words}</span></li>`;
