@@ -19,7 +19,7 @@ LEFT_OUT = {
 }
 """What a tab does not ask for: a retake takes all from its take, and these have no effect in an edit."""
 
-FROM_THE_TAKE = {"source", "sound"}
+FROM_THE_TAKE = {"source", "sound", "guide"}
 SEEDS = ("retake_seed", "seed")
 
 LONGEST = 100_000
@@ -30,6 +30,7 @@ TEXTS: Mapping[str, tuple[str, str | None]] = {
     "new_tags": ("x", None),  # blank is as the source
     "lyrics": ("[inst]", None),
     "new_lyrics": ("y" * LONGEST, None),
+    "beat": ("click", None),
 }
 """A text that is taken, and one that is refused."""
 

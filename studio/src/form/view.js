@@ -42,7 +42,7 @@ export class View {
     this.fields = fields;
     this.summary = summary;
     this.draft = draftOf(tab).value;
-    const first = fields.find((field) => isAsset(field) && field.name !== "sound");
+    const first = fields.find((field) => isAsset(field) && !field.nullable);
     /** The name of the picker whose take the form starts from. */
     this.from = tabOf(tab).retakes ? "take" : (first?.name ?? null);
     /** @type {Origin | null} */
