@@ -14,6 +14,9 @@ from acestep_flows.model.checkpoint import Checkpoint
 from acestep_flows.model.embedded import embedded_checkpoint
 from tests.bulk.manifests import rows_of, scope
 
+STAGES = {"encode_prompt", "encode_lyrics", "init_noise", "beat", "sample", "decode_latents", "vocode"}
+"""Of text2music."""
+
 
 def test_a_job_holds_what_decides_its_songs(tmp_path: Path) -> None:
     checkpoint = Checkpoint.open(embedded_checkpoint(), cache=tmp_path / "cache")
@@ -23,7 +26,7 @@ def test_a_job_holds_what_decides_its_songs(tmp_path: Path) -> None:
     assert job.constants == {"steps": 3}
     assert len(job.weights) == 4
     assert all(len(found) == 64 for found in job.weights.values())
-    assert set(job.stages) == {"encode_prompt", "encode_lyrics", "init_noise", "sample", "decode_latents", "vocode"}
+    assert set(job.stages) == STAGES
     assert isinstance(job, BulkJob)
 
 
