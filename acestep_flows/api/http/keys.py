@@ -193,12 +193,13 @@ def is_loopback(host: str) -> bool:
 
 def _from_environment(text: str) -> list[Key]:
     keys = []
-    for part in filter(None, (part.strip() for part in text.split(","))):
+    for place, part in enumerate(filter(None, (part.strip() for part in text.split(","))), 1):
         # Any misplaced word may be a key, so no error message repeats it.
         (name, key), *limits = (word.partition("=")[::2] for word in re.sub(r"\s*=\s*", "=", part).split())
         if len(key) < SHORTEST_KEY:
-            allowed = f"name=key pairs, keys of {SHORTEST_KEY} characters or more"
-            raise InputError("not usable", where=API_KEYS, allowed=allowed)
+            what = f"its key is shorter than {SHORTEST_KEY} characters" if key else "not NAME=KEY"
+            allowed = f"NAME=KEY, keys of {SHORTEST_KEY} characters or more; a comma between two, a space before limits"
+            raise InputError(f"entry {place}: {what}", where=API_KEYS, allowed=allowed)
         record = _key(name, digest_of(key), API_KEYS)
         try:
             if len(limits) != len(dict(limits)) or not dict(limits).keys() <= LIMITS:

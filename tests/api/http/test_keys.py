@@ -127,6 +127,20 @@ def test_an_unusable_variable_is_refused_without_repeating_it(text: str) -> None
 
 
 @pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("alice", "entry 1: not NAME=KEY"),
+        ("alice=KEY runs=2", "entry 1: its key is shorter than 16 characters"),
+        ("a=0123456789abcdef, b=0123,456789abcdef", "entry 2: its key is shorter than 16 characters"),
+    ],
+)
+def test_an_unusable_entry_is_named_by_its_place(text: str, what: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_keys(read_settings({"ACESTEP_FLOWS_API_KEYS": text}))
+    assert str(caught.value).startswith(f"ACESTEP_FLOWS_API_KEYS: {what} (allowed: NAME=KEY, ")
+
+
+@pytest.mark.parametrize(
     "content",
     ["", "{", "[]", "3", '{"keys": [{"name": "a", "key": "in the open"}]}', '{"keys": [{"name": "a", "sha256": "x"}]}',
      '{"keys": [], "more": 1}', "[" * 10_000],
