@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from acestep_flows.api.options import COMPAT
-from acestep_flows.api.server.options import IngressOptions
+from acestep_flows.api.server.options import IngressOptions, ServerOptions
 from acestep_flows.compat.spoken import Spoken, families, family_path, read_spoken
 from acestep_flows.errors import InputError
 from tests.api.door import Door
@@ -31,6 +33,13 @@ def test_a_family_is_spoken_with_and_without_a_port() -> None:
 def test_what_cannot_be_spoken_is_refused(texts: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_spoken(texts)
+
+
+def test_a_family_cannot_have_the_port_of_the_server(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--speak: 8777 is the port of --port .allowed: another port"):
+        ServerOptions(host="127.0.0.1", port=8777, home=tmp_path, pool="auto", speak=("v1=8777",))
+    ServerOptions(host="127.0.0.1", port=0, home=tmp_path, pool="auto", speak=("v1=0",))
+    ServerOptions(host="192.0.2.1", port=8777, home=tmp_path, pool="auto", speak=("v1=8777",))
 
 
 def test_an_ingress_has_no_ports() -> None:

@@ -9,8 +9,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from acestep_flows.api.options import public_address, web_origin
-from acestep_flows.compat.spoken import read_spoken
+from acestep_flows.compat.spoken import OPTION, read_spoken
 from acestep_flows.errors import InputError
+
+COVERS_LOOPBACK = ("127.0.0.1", "localhost", "0.0.0.0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +41,8 @@ class ServerOptions:
         dtype: precision of the networks, in place of the pool's.
 
     Raises:
-        InputError: the public URL is not the address of a server, an origin is none, a family does not exist, or a
-            folder does not.
+        InputError: the public URL is not the address of a server, an origin is none, a family does not exist or has
+            the port of the server, or a folder does not exist.
     """
 
     host: str
@@ -75,7 +77,10 @@ class ServerOptions:
         except ValueError as error:
             allowed = "scheme, host and port of a page without its path; '*' for every page"
             raise InputError(str(error), where="--origin", allowed=allowed) from None
-        read_spoken(self.speak)
+        ports = {one.port for one in read_spoken(self.speak)}
+        if self.port and self.port in ports and self.host in COVERS_LOOPBACK:
+            allowed = "another port; 0 takes a free one"
+            raise InputError(f"{self.port} is the port of --port", where=OPTION, allowed=allowed)
         for folder in self.folders:
             if not folder.is_dir():
                 raise InputError(f"{folder}: no such folder", where="--graphs", allowed="a folder with graphs")
