@@ -9,6 +9,7 @@ from acestep_flows.errors import NotFound
 _ID = re.compile(r"[a-z]+-[0-9a-f]{26}")
 _OUTPUT = re.compile(r"(?:^|/)(run-[0-9a-f]{26})/.")
 _URL = re.compile(r"(?i)[a-z][a-z0-9+.-]{0,20}://")
+_UPLOAD = "POST /v1/assets takes a file and gives its id"
 _EXAMPLE = "0661777f2a3b4c5d6e7f809a1b"
 
 
@@ -32,7 +33,7 @@ def no_such(prefix: str, id: str, where: str = "") -> NotFound:
     if is_id(prefix, id):
         return NotFound(what, where=where, field=field)
     form = f"{prefix}-{_EXAMPLE}"
-    hint = _way_to_id(id) if prefix == "asset" else ""
+    hint = _way_to_id(id) if prefix == "asset" and where else ""
     return NotFound(f"{what}; ids look like {form}{hint}", where=where, allowed=f"{id_form(prefix)}{hint}", field=field)
 
 
@@ -41,5 +42,5 @@ def _way_to_id(text: str) -> str:
     if (output := _OUTPUT.search(text)) is not None:
         return f"; that of an output is its field asset in GET /v1/runs/{output[1]}"
     if _URL.match(text):
-        return "; nothing is fetched from a URL, but POST /v1/assets takes a file and gives its id"
-    return ""
+        return f"; nothing is fetched from a URL, but {_UPLOAD}"
+    return f"; {_UPLOAD}"

@@ -285,6 +285,7 @@ def test_an_asset_that_does_not_exist_names_the_input(door: Door, tmp_path: Path
     body = {"graph": "audio2audio", "inputs": {"reference": "song.wav", "tags": "x"}}
     error = fault(door.client.post("/v1/runs", json=body), 404)
     assert error["message"].startswith("reference: no asset 'song.wav'; ids look like asset-")
+    assert error["message"].endswith("; POST /v1/assets takes a file and gives its id")
     assert error["field"] == "reference"
 
 
