@@ -97,7 +97,10 @@ def read_recipe_alone(path: Path, name: str, check: Callable[[Any], Any]) -> Sto
     else:
         from acestep_flows.audio import tags
 
-        found = tags.read(path)
+        try:
+            found = tags.read(path)
+        except InputError as error:
+            raise InputError(error.what, where=error.where, allowed=ALLOWED) from None
         content, title = found.recipe, found.title
         if not content:
             raise InputError("no recipe in its tags", where=name, allowed=ALLOWED)

@@ -50,12 +50,17 @@ class UploadInfo:
 
 @contextlib.asynccontextmanager
 async def receive_upload(
-    stream: AsyncIterator[bytes], artifacts: Artifacts, limit: int, field: str = "body"
+    stream: AsyncIterator[bytes],
+    artifacts: Artifacts,
+    limit: int,
+    field: str = "body",
+    allowed: str = "the bytes of a file with audio or latents, or a form with one",
 ) -> AsyncIterator[Upload]:
     """Write the body of a request to an upload, for the caller to inspect and finish.
 
     Args:
         field: of the request that has the file, for errors.
+        allowed: what the body may be, for errors.
 
     Raises:
         InputError: the body is empty, larger than `limit` bytes, or the client disconnected before its end.
@@ -75,9 +80,7 @@ async def receive_upload(
         except ClientDisconnect:
             raise InputError("the client disconnected before the end of the upload", where="body") from None
         if not size:
-            raise InputError(
-                "empty", where=field, allowed="the bytes of a file with audio or latents, or a form with one"
-            )
+            raise InputError("empty", where=field, allowed=allowed)
         await in_thread(upload.write, bytes(buffer))
         yield upload
 

@@ -19,7 +19,7 @@ from acestep_flows.errors import InputError, NotFound
 from acestep_flows.graph.pauses import pause
 from acestep_flows.graph.planning.layout import digest
 from acestep_flows.recipes.carry_over import carry_over
-from acestep_flows.recipes.read import read_recipe_alone
+from acestep_flows.recipes.read import ALLOWED, read_recipe_alone
 from acestep_flows.recipes.stored_recipe import FileInput, StoredRecipe
 from acestep_flows.values import Span
 
@@ -48,7 +48,8 @@ MOST_ASSETS = 1000
 )
 async def read_recipe(request: Request, service: TheService, caller: TheCaller, turn: TheTurn) -> RecipeAnswer:
     """Read a recipe: the graph and inputs that a song was made with, as `POST /v1/runs` takes them. Stores nothing."""
-    async with receive_upload(request.stream(), service.home.artifacts, service.options.upload_bytes) as upload:
+    artifacts, most = service.home.artifacts, service.options.upload_bytes
+    async with receive_upload(request.stream(), artifacts, most, allowed=ALLOWED) as upload:
 
         def read() -> RecipeAnswer:
             with upload.as_path() as path:
