@@ -113,7 +113,8 @@ def _check_request(service: Service, graph: str | dict[str, Any], options: RunOp
     if options.webhook is not None:
         check_url(options.webhook.url, service.webhook_secret, service.options.private_webhooks)
     if not isinstance(graph, str) and not service.options.inline_graphs:
-        raise InputError("a graph of your own", where="graph", allowed="the name of a graph of this server")
+        allowed = "the name of a graph of this server, unless the operator starts it with --inline-graphs"
+        raise InputError("a graph of your own", where="graph", allowed=allowed)
 
 
 def _new_run(

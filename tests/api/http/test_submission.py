@@ -49,6 +49,7 @@ def _json(body: Any) -> bytes:
         ({"graph": "decode", "inputs": {"latents": {"path": "/etc/passwd"}}}, "latents"),
         ({"graph": "decode", "inputs": {"latents": 3}}, "asset"),
         ({"graph": TRIM, "inputs": {"source": "x"}}, "graph of your own"),
+        ({"graph": TRIM, "inputs": {"source": "x"}}, "--inline-graphs"),
     ],
 )
 def test_invalid_submissions_are_refused_with_a_reason(door: Door, body: dict[str, Any], word: str) -> None:
