@@ -106,11 +106,18 @@ def _object(content: bytes) -> dict[str, Any]:
         return {}
     try:
         fields = read_json(content, unique)
-    except (ValueError, RecursionError):
-        raise InputError("not JSON", where="body", allowed="a JSON object, or a form") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(_not_json(error), where="body", allowed="a JSON object, or a form") from None
     if not isinstance(fields, dict):
         raise InputError("not an object", where="body", allowed="a JSON object, or a form")
     return fields
+
+
+def _not_json(error: Exception) -> str:
+    """What is wrong with a JSON text. Files in it were taken out, so its columns are not the client's."""
+    if not isinstance(error, json.JSONDecodeError):
+        return "not JSON"
+    return f"not JSON at line {error.lineno}: {error.msg[:1].lower()}{error.msg[1:]}"
 
 
 def _form_fields(content: bytes) -> dict[str, Any]:

@@ -162,6 +162,15 @@ class FieldRow:
     def names(self) -> tuple[str, ...]:
         return (self.name, *self.aliases)
 
+    @property
+    def allowed(self) -> str:
+        """What a value may be, as the parser says it."""
+        try:
+            self.parse(None)
+        except ValueError as error:
+            return str(error)
+        return "a value"
+
     def sent(self, fields: Mapping[str, Any]) -> tuple[str, Any] | None:
         """The name and value that were sent; None if neither the name nor an alias has a value."""
         return next(((name, fields[name]) for name in self.names if not is_absent(fields.get(name))), None)
@@ -220,7 +229,7 @@ def translate(table: Sequence[FieldRow], fields: Mapping[str, Any], draft: Draft
     faults = list(_unknown(table, fields)) if draft.strict else []
     for row in table:
         if row.required and all(fields.get(name) is None for name in row.names):
-            faults.append(Refusal(row.name, None, "a value", "missing", kind="missing"))
+            faults.append(Refusal(row.name, None, row.allowed, "missing", kind="missing"))
             continue
         if (sent := row.sent(fields)) is None:
             continue

@@ -67,6 +67,23 @@ def test_faults_are_listed_as_fastapi_does(door: Door, v1: str) -> None:
     assert answer.json()["detail"][0]["input"] == 0
 
 
+def test_missing_fields_say_what_they_may_be(door: Door, v1: str) -> None:
+    body = infer()
+    for name in ("infer_step", "scheduler_type", "actual_seeds"):
+        del body[name]
+    faults = door.client.post(f"{v1}/generate", json=body).json()["detail"]
+    assert [(fault["type"], fault["msg"].partition(";")[0]) for fault in faults] == [
+        ("missing", "missing (allowed: a whole number from 1 to 200)"),
+        ("missing", "missing (allowed: euler, heun, pingpong)"),
+        ("missing", "missing (allowed: whole numbers up to 4294967295, at most 64"),
+    ]
+
+
+def test_a_body_that_is_no_json_says_where(door: Door, v1: str) -> None:
+    answer = door.client.post(f"{v1}/generate", content=b'{"prompt": "rain",\n "lyrics": }').json()
+    assert answer["detail"][0]["msg"] == "not JSON at line 2: expecting value (allowed: a JSON object, or a form)"
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"[1]", b"{", b"{" * 100_000, b'"x"', b"\xff\xfe", b'{"prompt": "a", "prompt": "b"}', b'{"lyrics": NaN}'],
