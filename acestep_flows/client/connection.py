@@ -50,6 +50,9 @@ NO_MORE_EVENTS = 204
 PROXY_ERRORS = frozenset({502, 503, 504})
 """Statuses that a proxy returns while the server behind it does not answer."""
 
+WHOLE_BODY = "body: "
+"""How the server's errors about an upload begin, unless they name the file."""
+
 
 def ignore_progress(done: int, total: int) -> None:
     """Ignore the progress of a transfer."""
@@ -171,6 +174,8 @@ def faults_in(place: str) -> Iterator[None]:
         yield
     except (InputError, TooLarge) as error:
         error.__dict__["field"] = place
+        if str(error).startswith(WHOLE_BODY):
+            error.args = (f"{place}: {str(error).removeprefix(WHOLE_BODY)}",)
         raise
 
 

@@ -535,6 +535,11 @@ def test_a_refused_upload_names_the_input(make: Any, stub: Stub, tmp_path: Path)
             with pytest.raises(InputError) as refused:
                 client.upload_asset(path)
             assert refused.value.field == str(path)
+        stub.otherwise = lambda request: fault("invalid_input", "body: empty (allowed: a file)", 422, field="body")
+        with pytest.raises(InputError) as refused:
+            client.submit("mix", {"tracks": [{"audio": tmp_path / "notes.txt"}]})
+        assert str(refused.value) == f"{tmp_path / 'notes.txt'}: empty (allowed: a file)"
+        assert refused.value.field == "tracks[0].audio"
 
 
 def test_methods_keep_their_documentation_and_types() -> None:
