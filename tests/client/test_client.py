@@ -549,6 +549,12 @@ def test_methods_keep_their_documentation_and_types() -> None:
         assert all(method.__doc__ for name, method in inspect.getmembers(kind, inspect.isfunction) if name[0] != "_")
 
 
+def test_the_page_of_the_server_names_every_method() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
+    for name, _ in inspect.getmembers(Client, inspect.isfunction):
+        assert name.startswith("_") or f"`{name}(" in page, name
+
+
 def test_a_preview_is_returned_as_bytes(make: Any, stub: Stub) -> None:
     stub.answers = [Answer(502, b"<html>"), Answer(200, SONG), fault("not_found", "no preview", 404)]
     with make(stub.url) as client:
