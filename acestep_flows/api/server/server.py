@@ -24,6 +24,7 @@ from acestep_flows.api.server.options import ServerOptions
 from acestep_flows.api.server.pool_fault import END_SECONDS, ends_with_pool, exit_anyway
 from acestep_flows.api.server.start_report import StartReport
 from acestep_flows.api.server.stop_signals import ignore_signals, interrupt_on_signal, start_ends_on_signal
+from acestep_flows.api.store.adoption import unseen_runs
 from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.home_lock import locked_home
 from acestep_flows.api.store.records import RunState
@@ -95,6 +96,8 @@ def serve_forever(
         home = _opened(stack, options, url_of(listening))
         for line in (*described, *_open_to_others(home.root), f"log of Ray and other libraries: {home.root / LOG}"):
             tell(line)
+        if keys and (note := unseen_runs(home.runs)):
+            tell(note)
         stack.enter_context(divert(home.root / LOG))
         with StartReport(tell) as report:
             runner, own = _start(stack, pool, home, report)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete, select, update
 
 from acestep_flows.api.store.database import Database
+from acestep_flows.api.store.runs import RunTable
 from acestep_flows.api.store.schema import ASSETS, RUNS, USAGE
 from acestep_flows.api.store.usage import add_usage
 
@@ -20,6 +21,15 @@ class Adopted:
 
     runs: int
     uploads: int
+
+
+def unseen_runs(table: RunTable) -> str:
+    """A line about runs that no caller of a server with API keys sees; empty if there are none."""
+    count = sum(table.counts(NOBODY).values())
+    if not count:
+        return ""
+    runs = "1 run" if count == 1 else f"{count} runs"
+    return f"{runs} of the time without API keys: no key sees them until `acestep-flows adopt NAME` gives them to one"
 
 
 def adopt(database: Database, owner: str) -> Adopted:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from acestep_flows.api.store.adoption import Adopted, adopt
+from acestep_flows.api.store.adoption import Adopted, adopt, unseen_runs
 from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.deletion import Deletion
 from acestep_flows.api.store.event_feed import EventFeed
@@ -115,7 +115,9 @@ def test_what_nobody_owns_is_adopted(database: Database, clock: Clock, table: Ru
     table.accept(new(owner="alice", idempotency_key="k"))
     twin = table.accept(new(idempotency_key="k"))[0]
     alone = table.accept(new(idempotency_key="other"))[0]
+    assert unseen_runs(table).startswith("3 runs of the time without API keys: ")
     assert adopt(database, "alice") == Adopted(runs=3, uploads=0)
+    assert unseen_runs(table) == ""
     assert adopt(database, "alice") == Adopted(runs=0, uploads=0)
     assert {run.id for run in table.list(owner="alice").runs} >= {made, twin.id, alone.id}
     assert table.list(owner="").runs == ()
