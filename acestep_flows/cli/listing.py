@@ -105,11 +105,11 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
 
 
 def runs_lines(runs: Sequence[Run]) -> Iterator[str]:
-    """One line for each run on a server."""
+    """One line for each run on a server; times are UTC, as the server writes them."""
     if not runs:
         yield "no runs"
         return
-    yield from table([(run.id, run.graph, run.state, f"{run.progress:.0%}", run.created_at[:19]) for run in runs])
+    yield from table([(run.id, run.graph, run.state, f"{run.progress:.0%}", f"{run.created_at[:19]}Z") for run in runs])
 
 
 def run_lines(run: Run) -> Iterator[str]:

@@ -121,7 +121,9 @@ def test_status_of_one_and_of_all(invoke: Callable[..., Result]) -> None:
     assert shown[0].split() == [RUN, "text2music", "succeeded", "0%"]
     assert shown[1].split() == ["take", "sample", "started", "step", "3", "of", "9"]
     assert [line.split()[0] for line in shown[2:]] == ["audio", "report"]
-    assert invoke("status").stdout.split()[:3] == [RUN, "text2music", "succeeded"]
+    listed = invoke("status").stdout.split()
+    assert listed[:3] == [RUN, "text2music", "succeeded"]
+    assert listed[4].endswith("Z")
     assert json.loads(invoke("status", RUN, "--json").stdout)["later"] == 1
 
 
