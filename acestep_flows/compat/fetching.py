@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 import httpx2
 
 from acestep_flows.api.execution.public_address import is_public
-from acestep_flows.api.execution.webhook_url import check_address
+from acestep_flows.api.execution.webhook_url import check_address, public_unless
 from acestep_flows.api.execution.webhooks import Resolve, resolve_host
 from acestep_flows.api.http.uploads import receive_upload
 from acestep_flows.api.options import MEGABYTE
@@ -27,6 +27,7 @@ SECONDS = 30.0
 
 REDIRECTS = 3
 CONNECT_SECONDS = 5.0
+OPTION = "--private-fetches"
 ALLOWED = "an http or https address of audio, a data: URL, or a file of this server"
 
 
@@ -76,7 +77,7 @@ class Fetcher:
         raise Refusal(field, clip(url, 200), f"at most {REDIRECTS} redirects", "redirected too often")
 
     def _checked(self, url: str, field: str) -> httpx2.URL:
-        return check_address(url, self._service.options.private_fetches, field, ALLOWED)
+        return check_address(url, self._service.options.private_fetches, field, OPTION, ALLOWED)
 
     async def _request(self, client: httpx2.AsyncClient, url: httpx2.URL, field: str) -> httpx2.Request:
         """The request to the address of a host, which is looked up and checked once."""
@@ -87,7 +88,7 @@ class Fetcher:
         if not addresses:
             raise Refusal(field, clip(str(url), 200), ALLOWED, "no such host")
         if not (self._service.options.private_fetches or all(map(is_public, addresses))):
-            raise Refusal(field, clip(str(url), 200), "a public address", "the host has a private address")
+            raise Refusal(field, clip(str(url), 200), public_unless(OPTION), "the host has a private address")
         headers = {"host": url.netloc.decode("ascii"), "accept": "audio/*, */*;q=0.5"}
         return client.build_request(
             "GET", url.copy_with(host=addresses[0]), headers=headers, extensions={"sni_hostname": url.host}

@@ -190,6 +190,7 @@ def test_audio_is_fetched_from_elsewhere(door: Door, keyed: Door, toy: str, keye
     other = door.client.post(f"{keyed_toy}/audio", json={"source": f"{door.url}/v1/stats"}, headers=headers)
     assert (other.status_code, other.json()["field"]) == (422, "source")
     assert "private address" in other.json()["message"]
+    assert "--private-fetches" in other.json()["message"]
 
 
 @pytest.mark.parametrize("source", [None, "", 3, [], "not base64!", "QUJD", "data:audio/wav;base64,%%%"])

@@ -36,15 +36,16 @@ def check_url(text: str, secret: str | None, private: bool) -> httpx2.URL:
     if secret is None:
         allowed = f"no webhook, unless the operator sets {WEBHOOK_SECRET}"
         raise InputError("this server sends no webhooks", where="webhook", allowed=allowed)
-    return check_address(text, private, "webhook.url", ALLOWED)
+    return check_address(text, private, "webhook.url", "--private-webhooks", ALLOWED)
 
 
-def check_address(text: str, private: bool, where: str, allowed: str = ALLOWED) -> httpx2.URL:
+def check_address(text: str, private: bool, where: str, option: str, allowed: str = ALLOWED) -> httpx2.URL:
     """Check and parse a URL that a client names and this server will ask, without using the network.
 
     Args:
         private: whether private addresses are allowed.
         where: the field that named it, for errors.
+        option: of `serve`, which lets private addresses, for errors.
 
     Raises:
         InputError: the URL is not valid, contains a password, or names a private address.
@@ -60,8 +61,13 @@ def check_address(text: str, private: bool, where: str, allowed: str = ALLOWED) 
     if url.userinfo:
         raise InputError("a URL with a user or password", where=where, allowed=f"{allowed} without them")
     if not private and _is_private(host.lower()):
-        raise InputError("a private address", where=where, allowed="a public address")
+        raise InputError("a private address", where=where, allowed=public_unless(option))
     return url
+
+
+def public_unless(option: str) -> str:
+    """What addresses are allowed, and the option of `serve` that allows others."""
+    return f"a public address, unless the operator starts the server with {option}"
 
 
 def _is_private(host: str) -> bool:

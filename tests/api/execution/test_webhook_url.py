@@ -53,4 +53,6 @@ def test_webhooks_are_refused_without_a_secret() -> None:
         check_url(URL, None, private=False)
     assert check_url(URL, SECRET, private=False).host == "hooks.example"
     assert check_url("http://127.0.0.1:1/", SECRET, private=True).port == 1
+    with pytest.raises(InputError, match="a private address .* unless the operator .* --private-webhooks"):
+        check_url("http://127.0.0.1:1/", SECRET, private=False)
     assert check_url(f"http://{'a' * 63}.example./", SECRET, private=False).host == f"{'a' * 63}.example."
