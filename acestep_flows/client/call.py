@@ -7,6 +7,7 @@ once. Every call can be sent twice and takes effect once: a run is submitted und
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from urllib.parse import quote
 
 from acestep_flows.client.records import Asset, Output
-from acestep_flows.errors import FlowsError, NotFound
+from acestep_flows.errors import FlowsError, InputError, NotFound
 
 if TYPE_CHECKING:
     import httpx2
@@ -137,8 +138,12 @@ def _local_files(inputs: Any, place: str = "") -> Iterator[tuple[str, Path]]:
             yield from _local_files(part, f"{place}[{index}]")
 
 
-def _encode(inputs: Any, uploads: Mapping[Path, Asset]) -> Any:
-    """Inputs as JSON."""
+def _encode(inputs: Any, uploads: Mapping[Path, Asset], place: str = "") -> Any:
+    """Inputs as JSON. Numbers may be numpy's.
+
+    Raises:
+        InputError: a value cannot be sent. Its place is named.
+    """
     if isinstance(inputs, Path):
         return uploads[inputs].id
     if isinstance(inputs, Asset):
@@ -146,7 +151,19 @@ def _encode(inputs: Any, uploads: Mapping[Path, Asset]) -> Any:
     if isinstance(inputs, Output):
         return inputs.asset
     if isinstance(inputs, Mapping):
-        return {name: _encode(part, uploads) for name, part in inputs.items()}
-    if isinstance(inputs, Sequence) and not isinstance(inputs, str):
-        return [_encode(part, uploads) for part in inputs]
-    return inputs
+        parts = inputs.items()
+        return {name: _encode(part, uploads, f"{place}.{name}" if place else str(name)) for name, part in parts}
+    if isinstance(inputs, Sequence) and not isinstance(inputs, (str, bytes, bytearray)):
+        return [_encode(part, uploads, f"{place}[{index}]") for index, part in enumerate(inputs)]
+    return _encode_single(inputs, place or INPUTS)
+
+
+def _encode_single(value: Any, place: str) -> Any:
+    if getattr(value, "ndim", None) == 0:
+        value = value.item()  # numpy's
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(str(value), where=place, allowed="a finite number")
+    if value is not None and not isinstance(value, (str, int, float)):
+        allowed = "a text, a number, a bool, a list, a dict, a Path, an Asset or an Output"
+        raise InputError(f"a value of type {type(value).__name__}", where=place, allowed=allowed)
+    return value

@@ -138,13 +138,14 @@ def run_id(run: Run | str) -> str:
     """The id of a run.
 
     Raises:
-        InputError: it is neither a run nor a text.
+        InputError: it is neither a run nor a text, or empty.
     """
     if isinstance(run, Run):
         return run.id
-    if isinstance(run, str):
+    if isinstance(run, str) and run:
         return run
-    raise InputError(f"a value of type {type(run).__name__}", where="run", allowed="a Run, or the id of one")
+    what = "empty" if run == "" else f"a value of type {type(run).__name__}"
+    raise InputError(what, where="run", allowed="a Run, or the id of one")
 
 
 def run_path(run: Run | str) -> str:

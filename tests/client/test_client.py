@@ -14,6 +14,7 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pytest
 
 import acestep_flows
@@ -540,6 +541,35 @@ def test_a_refused_upload_names_the_input(make: Any, stub: Stub, tmp_path: Path)
             client.submit("mix", {"tracks": [{"audio": tmp_path / "notes.txt"}]})
         assert str(refused.value) == f"{tmp_path / 'notes.txt'}: empty (allowed: a file)"
         assert refused.value.field == "tracks[0].audio"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({"duration": float("nan")}, "duration: nan (allowed: a finite number)"),
+        ({"tracks": [{"gain": object()}]}, "tracks[0].gain: a value of type object (allowed: a text, "),
+        ({"source": b"RIFF"}, "source: a value of type bytes (allowed: a text, "),
+        ({"source": np.zeros((2, 3))}, "source: a value of type ndarray (allowed: a text, "),
+    ],
+)
+def test_an_input_that_cannot_be_sent_is_named(make: Any, stub: Stub, inputs: dict[str, Any], message: str) -> None:
+    with make(stub.url) as client, pytest.raises(InputError) as refused:
+        client.submit("mix", inputs)
+    assert str(refused.value).startswith(message)
+    assert stub.requests == []
+
+
+def test_numbers_of_numpy_are_sent(make: Any, stub: Stub) -> None:
+    stub.answers = [json_answer(run(), 202)]
+    with make(stub.url) as client:
+        client.submit("text2music", {"seed": np.int64(7), "duration": np.float32(2.5), "exact_length": np.True_})
+    assert stub.requests[0].json()["inputs"] == {"seed": 7, "duration": 2.5, "exact_length": True}
+
+
+def test_an_empty_id_is_refused_before_anything_is_sent(make: Any, stub: Stub) -> None:
+    with make(stub.url) as client, pytest.raises(InputError, match="run: empty .allowed: a Run, or the id of one"):
+        client.status("")
+    assert stub.requests == []
 
 
 def test_methods_keep_their_documentation_and_types() -> None:
