@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from acestep_flows.client.retry import PASSING, LastTold, RetryBudget, is_number
 from acestep_flows.errors import FlowsError, InputError, NotFound, TooLarge
 from acestep_flows.settings import SERVER as SERVER_VARIABLE
 from acestep_flows.settings import check_proxies, read_settings
+
+log = logging.getLogger(__name__)
 
 SERVER = "http://127.0.0.1:8777"
 """The server if neither the caller nor the environment names one."""
@@ -49,6 +52,9 @@ NO_MORE_EVENTS = 204
 
 PROXY_ERRORS = frozenset({502, 503, 504})
 """Statuses that a proxy returns while the server behind it does not answer."""
+
+AUDIO_ENDINGS = frozenset({".wav", ".flac", ".mp3", ".ogg"})
+"""Endings of audio outputs."""
 
 WHOLE_BODY = "body: "
 """How the server's errors about an upload begin, unless they name the file."""
@@ -192,6 +198,10 @@ def open_download(run: Run, name: str, to: Path) -> tuple[Output, ResumableFile]
     output = run.outputs[name]
     if to.is_dir():
         to /= file_name(output, name)
+    made = Path(output.file_name).suffix.lower()
+    if made in AUDIO_ENDINGS and to.suffix.lower() in AUDIO_ENDINGS - {made}:
+        format = to.suffix[1:].lower()
+        log.warning("%s: what is written is %s; output_in(run, %r, %r) has %s", to, made[1:], name, format, format)
     return output, ResumableFile(to, f"{run.id}/{name}")
 
 

@@ -543,6 +543,17 @@ def test_a_refused_upload_names_the_input(make: Any, stub: Stub, tmp_path: Path)
         assert refused.value.field == "tracks[0].audio"
 
 
+def test_a_file_with_the_ending_of_another_format_is_warned_of(
+    make: Any, stub: Stub, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stub.otherwise = ranged
+    with make(stub.url) as client:
+        client.fetch_output(RUN, "audio", tmp_path / "a.flac")
+        assert caplog.messages == []
+        client.fetch_output(RUN, "audio", tmp_path / "a.mp3")
+    assert caplog.messages == [f"{tmp_path / 'a.mp3'}: what is written is flac; output_in(run, 'audio', 'mp3') has mp3"]
+
+
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
