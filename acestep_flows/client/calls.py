@@ -134,7 +134,7 @@ def stats() -> Call[dict[str, Any]]:
     return json_call("GET", "/v1/stats", dict)
 
 
-def run_id(run: Run | str) -> str:
+def run_id(run: object) -> str:
     """The id of a run.
 
     Raises:
