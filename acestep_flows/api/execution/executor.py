@@ -292,8 +292,7 @@ class Executor:
             raise asyncio.CancelledError
         weights = node_weights(plan, scheduler)
         untold = UntoldHits(plan, scheduler, weights) if self._silent else None
-        progress = record.progress if work.journal is None else work.journal.progress
-        work.journal = Journal(stored_nodes, weights, progress, untold)
+        work.journal = Journal(stored_nodes, weights, record.progress, untold, work.journal)
         deadline = None if record.deadline_at is None else max(0.0, record.deadline_at - time.time())
         mode: Any = record.cache
         taken = work.journal.add_preview

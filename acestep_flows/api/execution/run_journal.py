@@ -30,6 +30,7 @@ class Journal:
         weights: weight of each node in the progress, by position.
         progress: progress of the run so far, 0 to 1.
         untold: tells cache hits as computations; None tells them as they are.
+        former: the journal of an attempt that a store ended. What it has not written is for this one to write.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Journal:
         weights: Sequence[float],
         progress: float = 0.0,
         untold: UntoldHits | None = None,
+        former: Journal | None = None,
     ) -> None:
         self._untold = untold
         self._nodes = list(nodes)
@@ -51,6 +53,8 @@ class Journal:
         self._changed: dict[int, NodeRecord] = {}
         self._done = sum(weight for weight, share in zip(weights, self._shares, strict=True) if share)
         self.progress = progress
+        if former is not None:
+            self._take_over(former)
 
     def add_event(self, event: Event) -> None:
         """Add an event of a node. Events of the run itself are written by the store."""
@@ -96,6 +100,16 @@ class Journal:
         self._events = [*changes.events, *self._events]
         self._changed = {**changes.nodes, **self._changed}
         self._steps = {}
+
+    def _take_over(self, former: Journal) -> None:
+        self.progress = max(self.progress, former.progress)
+        for at, node in enumerate(former._nodes):
+            if node.state in SETTLED and self._nodes[at].state not in SETTLED:
+                self._nodes[at] = self._changed[at] = node
+                self._update_progress(at, node)
+        changes = former.take_changes()
+        if changes is not None:
+            self._events = [*changes.events, *self._events]
 
     def _update_progress(self, at: int, node: NodeRecord) -> None:
         share = 1.0 if node.state in SETTLED else 0.0

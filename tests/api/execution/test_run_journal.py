@@ -70,6 +70,24 @@ def test_restored_changes_are_written_later() -> None:
     assert (changes.nodes[0].state, changes.nodes[1].step) == ("finished", 2)
 
 
+def test_another_attempt_keeps_what_was_not_written() -> None:
+    """The store went away between the end of a node and the next write."""
+    nodes = [NodeRecord("a", "s"), NodeRecord("b", "s")]
+    former = Journal(nodes, [1, 1])
+    for type in ("queued", "started", "finished"):
+        former.add_event(event(type))
+    former.add_event(event("started", "b"))
+    journal = Journal(nodes, [1, 1], former=former)
+    assert journal.progress == former.progress == 0.5
+    journal.add_event(event("queued"))
+    journal.add_event(event("cached"))
+    changes = journal.take_changes()
+    assert changes is not None
+    assert {at: node.state for at, node in changes.nodes.items()} == {0: "finished"}
+    assert [type for type, _ in changes.events[:4]] == ["queued", "started", "finished", "started"]
+    assert former.take_changes() is None
+
+
 def test_a_continued_run_keeps_its_finished_nodes() -> None:
     done = NodeRecord("a", "make", "finished", seconds=9, started_at=1, finished_at=2)
     journal = Journal((done, *NODES[1:]), [2, 1, 1], 0.3)
