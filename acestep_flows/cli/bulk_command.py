@@ -19,7 +19,7 @@ from acestep_flows.errors import InputError
 from acestep_flows.optional_packages import how_to_install, is_missing, require
 from acestep_flows.settings import read_settings
 from acestep_flows.weights.choose import Weights, choose_weights
-from acestep_flows.wording.phrases import clip
+from acestep_flows.wording.phrases import clip, counted
 
 if TYPE_CHECKING:
     from acestep_flows.bulk.check import Checked
@@ -215,7 +215,8 @@ class BulkCommand:
         for line in price_lines(cost, self.price_per_hour):
             click.echo(line)
         if checked.bad_rows:
-            click.echo(f"{checked.bad_rows} rows cannot be rendered and are skipped")
+            are = "is" if checked.bad_rows == 1 else "are"
+            click.echo(f"{counted(str(checked.bad_rows), 'row')} cannot be rendered and {are} skipped")
 
     def _render(
         self,

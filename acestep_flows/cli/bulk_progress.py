@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from acestep_flows.bulk.progress import JobProgress, JobWatch, ignore_progress
+from acestep_flows.wording.phrases import counted
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -39,7 +40,9 @@ def show_job(quiet: bool = False, console: Console | None = None) -> Iterator[Jo
 
 
 def progress_line(progress: JobProgress) -> str:
-    """The progress as one line: rows, then speed and time."""
+    """The progress as one line: rows, then speed and time. At the start it is not known yet which rows are done."""
+    if progress.phase == "starting" and not progress.settled:
+        return f"{counted(str(progress.rows), 'row')}; starting"
     before = f" ({progress.resumed} before)" if progress.resumed else ""
     rows = [f"{progress.done} of {progress.rows} rows done{before}"]
     if progress.failed:
@@ -48,10 +51,7 @@ def progress_line(progress: JobProgress) -> str:
         rows.append(f"{progress.left} left")
     if progress.retaken:
         rows.append(f"{progress.retaken} made again")
-    parts = [", ".join(rows)]
-    if progress.phase == "starting" and not progress.settled:
-        parts.append("starting")
-    return "; ".join(parts + rates(progress))
+    return "; ".join([", ".join(rows), *rates(progress)])
 
 
 def rates(progress: JobProgress) -> list[str]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from acestep_flows.errors import NotFound
+from acestep_flows.errors import InputError, NotFound
 from acestep_flows.graph.language.syntax import Graph
 from acestep_flows.graph.language.types import Declaration
 from acestep_flows.input_reader import InputReader
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _ASSET = re.compile(r"asset-[0-9a-f]{26}")
 _OUTPUT = re.compile(r"(run-[0-9a-f]{26})/(.+)")
+_ID_LIKE = re.compile(r"asset-[^/]*|run-[^/]*/.+")
 _SCALARS = {"string": "text", "integer": "int", "number": "float", "boolean": "bool"}
 
 
@@ -45,6 +46,9 @@ class RemoteReader(InputReader):
                 available = ", ".join(run.outputs) or f"none, it is {run.state}"
                 raise NotFound(f"{name}: run {run.id} has no output {output!r}; there are: {available}")
             return run.outputs[output].asset
+        if _ID_LIKE.fullmatch(path) and not expanded(path, name).exists():
+            allowed = "the id of an asset, RUN/OUTPUT with the id of a run, or a file"
+            raise InputError(f"{path!r} has no id in it", where=name, allowed=allowed)
         if path not in self._uploaded:
             self._uploaded[path] = self._client.upload_asset(expanded(path, name)).id
         return self._uploaded[path]

@@ -22,7 +22,7 @@ def test_one_line_tells_all() -> None:
         "12 of 20 rows done (8 before), 1 given up, 7 left, 2 made again; "
         "360 rows an hour, 0.5 s of music a second; about 0:01:10 to go"
     )
-    assert progress_line(JobProgress(20)) == "0 of 20 rows done, 20 left; starting"
+    assert progress_line(JobProgress(20)) == "20 rows; starting"
     assert progress_line(JobProgress(2, done=2, resumed=2, phase="ended")) == "2 of 2 rows done (2 before)"
 
 

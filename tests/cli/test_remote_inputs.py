@@ -9,7 +9,7 @@ import pytest
 
 from acestep_flows.cli.remote_inputs import RemoteReader, types_in
 from acestep_flows.client import Asset, Client, Run
-from acestep_flows.errors import NotFound
+from acestep_flows.errors import InputError, NotFound
 from acestep_flows.graph.library import load
 from acestep_flows.graph.views.schema import input_schema
 from acestep_flows.stages.ports import PortType
@@ -49,6 +49,10 @@ def test_files_go_up_and_what_is_there_is_named() -> None:
     assert remote.uploaded == [Path("song.wav"), Path("b.wav")]
     with pytest.raises(NotFound, match="no output 'mel'; there are: latents"):
         reader.inputs([f"c={RUN}/mel"], types)
+    for text in ("run-0/latents", "asset-0"):
+        with pytest.raises(InputError, match="no id in it.*the id of an asset, RUN/OUTPUT"):
+            reader.inputs([f"c={text}"], types)
+    assert remote.uploaded == [Path("song.wav"), Path("b.wav")]
 
 
 @pytest.mark.parametrize("name", ["text2music", "repaint", "lyric-chain", "stem-set", "best-of", "extend"])

@@ -48,7 +48,7 @@ def test_a_start_says_what_it_does_and_ray_says_nothing(server: Server) -> None:
     places = [said.index(phase) for phase in phases]
     assert places == sorted(places)
     assert f"{server.home.resolve()}/server.log" in said
-    assert re.search(r"process all: loading \w+, \d of 8 \(\d+ s\)", said)
+    assert re.search(r"process all: loading \w+, \d of 9 \(\d+ s\)", said)
     assert "\x1b" not in said
     assert "raylet" not in said
 

@@ -101,6 +101,7 @@ def _api_options(pool: Pool, options: ServerOptions | IngressOptions) -> ApiOpti
     return ApiOptions(
         queued=pool.limits.queued,
         upload_bytes=pool.limits.upload_mb * MEGABYTE,
+        render_seconds=pool.limits.wait_seconds,
         inline_graphs=options.inline_graphs,
         origins=options.origins,
         private_webhooks=options.private_webhooks,

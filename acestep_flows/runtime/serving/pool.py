@@ -208,6 +208,7 @@ class LimitsSection(PoolSection):
     preview_seconds: float = Field(
         60.0, gt=0, le=600, description="How much of a song, from its start, its previews let one hear."
     )
+    wait_seconds: float = Field(300, gt=0, le=3600, description="Longest wait of a request for its run.")
     upload_mb: int = Field(200, ge=1, le=100_000, description="Largest upload, in megabytes.")
     keep: KeepSection = Field(KeepSection(), description="What is kept, and how long.")
 
