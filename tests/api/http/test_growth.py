@@ -67,7 +67,7 @@ def test_requests_leave_nothing_behind(waiting: Door, kind: str) -> None:
 
 
 def grows(ask: Callable[[], int]) -> bool:
-    """Whether requests leave an object each. Caches may take some in one round, what keeps requests does in every one."""
+    """Whether requests leave an object each. Caches take some now and then; what keeps requests does so in every round."""
     before = objects()
     for _ in range(REQUESTS):
         ask()
