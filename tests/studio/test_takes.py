@@ -56,7 +56,7 @@ def done(client: Client, graph: str, inputs: Mapping[str, Any], **options: Any) 
 
 def chain(client: Client) -> list[Run]:
     """A song and three edits, each made from the latents of the one before."""
-    song = done(client, "text2music", {**WORDS, "duration": 2}, labels={"title": "Night bus"})
+    song = done(client, "text2music", {**WORDS, "duration": 2}, labels={"title": "Last bus"})
     repainted = done(
         client, "repaint", {**WORDS, "source": song.outputs["latents"], "span": [0.5, 1], "retake_seed": 1}
     )
@@ -76,7 +76,7 @@ def test_a_chain_outlives_a_killed_server_and_the_page_follows_by_itself(
         for run in runs[1:]:
             stages = {node["stage"] for node in client.status(run.id).content["nodes"]}
             assert "encode_audio" not in stages, "a source is passed on as latents"
-        titles = ["Night bus text2music", "Night bus repaint", "Night bus edit", "Night bus extend"]
+        titles = ["Last bus text2music", "Last bus repaint", "Last bus edit", "Last bus extend"]
         for level, title in enumerate(titles, 1):
             take(page, title).wait_for()
             assert take(page, title).get_attribute("aria-level") == str(level)
@@ -84,7 +84,7 @@ def test_a_chain_outlives_a_killed_server_and_the_page_follows_by_itself(
         take(page, "slow").get_by_text(re.compile("in work [1-9]")).wait_for()
     server.kill()
     page.get_by_role("alert").get_by_text("cannot be reached").wait_for()
-    take(page, "Night bus edit").get_by_role("button").first.click()  # the page stays usable
+    take(page, "Last bus edit").get_by_role("button").first.click()  # the page stays usable
     server.start()
     page.get_by_role("alert").get_by_text("cannot be reached").wait_for(state="detached")
     with server.client() as client:

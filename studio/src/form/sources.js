@@ -49,13 +49,14 @@ function said(value, origin) {
  *   isOptional?: boolean, takesOnly?: boolean, label?: string, error?: string}} props
  */
 export function Picker({ id, tab, type, value, set, isOptional = false, takesOnly = false, label, error }) {
-  useEffect(() => void (takesOnly || loadUploads().catch(() => {})), []);
+  const load = () => void (takesOnly || loadUploads().catch(() => {}));
+  useEffect(() => (value === "none" ? undefined : load()), []); // else when it is looked into
   const origin = originOf(tab, value);
   const usable = [...takes.value.values()].filter(isUsable).slice(0, MOST);
   const isMissing = value !== "none" && !assetOf(origin, type);
   const listed = [...usable.map(({ id }) => `run:${id}`), ...uploads.value.map(({ id }) => `asset:${id}`)];
   const isListed = !value.includes(":") || listed.includes(value.split(":", 2).join(":"));
-  const choose = { value, onChange: typed(set), "aria-label": label, ...tied(id, error) };
+  const choose = { value, onFocus: load, onChange: typed(set), "aria-label": label, ...tied(id, error) };
   return html`
     <div class="picker">
       <div class="line">
