@@ -100,10 +100,10 @@ class Catalog(Model):
 
     model_config = with_examples(
         {
-            "caller": None,
+            "caller": "alice",
             "model": _MODEL,
             "graphs": [examples.ENTRY],
-            "graph": None,
+            "graph": examples.DETAIL,
             "adapters": [{"name": "lyric2vocal"}],
             "controls": [{"name": "stemgen"}],
             "presets": [_PRESET],
