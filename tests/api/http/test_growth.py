@@ -67,7 +67,7 @@ def test_requests_leave_nothing_behind(waiting: Door, kind: str) -> None:
 
 
 def grows(ask: Callable[[], int]) -> bool:
-    """Whether requests leave an object each. Caches take some now and then; what keeps requests does so in every round."""
+    """Whether requests leave an object each. Caches take some now and then; what keeps requests does in each round."""
     before = objects()
     for _ in range(REQUESTS):
         ask()
