@@ -138,6 +138,11 @@ def defaulted(name: str, value: str) -> Iterator[str]:
             os.environ.pop(name, None)
 
 
+def is_set(name: str) -> bool:
+    """Whether the environment has a variable."""
+    return name in os.environ
+
+
 def _path(environ: Mapping[str, str], name: str) -> Path | None:
     text = environ.get(name, "")
     return _expanded(text, name) if text.strip() else None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
+
+from acestep_flows.settings import is_set
 
 M_ARENA_MAX = -8  # malloc.h
 ARENAS = 2
@@ -21,7 +22,7 @@ def share_arenas() -> bool:
     Returns:
         Whether the C library accepted the setting. Only glibc has it.
     """
-    if "MALLOC_ARENA_MAX" in os.environ or not sys.platform.startswith("linux"):
+    if is_set("MALLOC_ARENA_MAX") or not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     return mallopt is not None and bool(mallopt(M_ARENA_MAX, ARENAS))
