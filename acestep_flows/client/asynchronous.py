@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
-import dataclasses
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from datetime import datetime
@@ -20,6 +18,7 @@ from acestep_flows.client.connection import (
     NO_MORE_EVENTS,
     PATIENCE,
     ServerAddress,
+    ServerClient,
     faults_in,
     ignore_progress,
     open_download,
@@ -52,7 +51,7 @@ def awaiting(make: Callable[P, Call[T]]) -> Callable[Concatenate[AsyncClient, P]
     return method
 
 
-class AsyncClient:
+class AsyncClient(ServerClient):
     """An asynchronous client of one server: the methods of `Client`, as coroutines and async iterators."""
 
     def __init__(
@@ -79,21 +78,6 @@ class AsyncClient:
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
-
-    @property
-    def patience(self) -> float:
-        """Seconds to retry while the server does not answer, or says to come again later."""
-        return self._server.patience
-
-    def with_patience(self, patience: float) -> Self:
-        """The same client, with the same connections, that retries for other seconds.
-
-        Raises:
-            InputError: the patience is not usable.
-        """
-        other = copy.copy(self)
-        other._server = dataclasses.replace(self._server, patience=patience)
-        return other
 
     graphs = awaiting(calls.graphs)
     graph = awaiting(calls.graph)

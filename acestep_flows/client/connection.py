@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx2
 
@@ -139,6 +141,27 @@ class ServerAddress:
                 return "; `acestep-flows serve` starts a server"
             return f"; `acestep-flows serve` starts a server, and {SERVER_VARIABLE} or `server` names another"
         return ""
+
+
+class ServerClient:
+    """What clients of both kinds have: the address of their server, and patience with it."""
+
+    _server: ServerAddress
+
+    @property
+    def patience(self) -> float:
+        """Seconds to retry while the server does not answer, or says to come again later."""
+        return self._server.patience
+
+    def with_patience(self, patience: float) -> Self:
+        """The same client, with the same connections, that retries for other seconds.
+
+        Raises:
+            InputError: the patience is not usable.
+        """
+        other = copy.copy(self)
+        other._server = dataclasses.replace(self._server, patience=patience)
+        return other
 
 
 def refuse_arguments(client: str, unknown: Iterable[str]) -> None:

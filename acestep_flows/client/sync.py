@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 import functools
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +18,7 @@ from acestep_flows.client.connection import (
     NO_MORE_EVENTS,
     PATIENCE,
     ServerAddress,
+    ServerClient,
     faults_in,
     ignore_progress,
     open_download,
@@ -49,7 +48,7 @@ def blocking(make: Callable[P, Call[T]]) -> Callable[Concatenate[Client, P], T]:
     return method
 
 
-class Client:
+class Client(ServerClient):
     """A client of one server. It is a context manager that closes its connections.
 
     Every method raises `Unreachable` if the server does not answer for `patience` seconds, `Overloaded` if it is busy
@@ -91,21 +90,6 @@ class Client:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
-
-    @property
-    def patience(self) -> float:
-        """Seconds to retry while the server does not answer, or says to come again later."""
-        return self._server.patience
-
-    def with_patience(self, patience: float) -> Self:
-        """The same client, with the same connections, that retries for other seconds.
-
-        Raises:
-            InputError: the patience is not usable.
-        """
-        other = copy.copy(self)
-        other._server = dataclasses.replace(self._server, patience=patience)
-        return other
 
     graphs = blocking(calls.graphs)
     graph = blocking(calls.graph)
