@@ -17,7 +17,7 @@ from acestep_flows.model.layout import LAYOUTS, TRANSFORMER, class_name
 from acestep_flows.model.placement import Dtype, Placement
 from acestep_flows.model.transformer import Transformer
 from acestep_flows.model.vocoder import Vocoder
-from acestep_flows.testing.random_checkpoint import SMALL, Sizes, _configs
+from acestep_flows.testing.random_checkpoint import SMALL, Sizes, random_configs
 
 PUBLISHED = Sizes(
     blocks=24,
@@ -58,7 +58,7 @@ class RandomWeights:
 
     def __init__(self, sizes: Sizes, drawn_on: str | None = None) -> None:
         self._drawn_on = drawn_on
-        self._configs = _configs(sizes, LYRIC_TOKENS)
+        self._configs = random_configs(sizes, LYRIC_TOKENS)
 
     def config(self, part: str) -> Mapping[str, Any]:
         return self._configs[part]

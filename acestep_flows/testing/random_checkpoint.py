@@ -122,7 +122,7 @@ def write_random_checkpoint(folder: Path, sizes: Sizes, seed: int) -> None:
     from safetensors.torch import save_file
 
     vocab = lyric_vocabulary()
-    configs = _configs(sizes, len(vocab["model"]["vocab"]))
+    configs = random_configs(sizes, len(vocab["model"]["vocab"]))
     try:
         for part in PARTS:
             (folder / part).mkdir(parents=True, exist_ok=True)
@@ -138,7 +138,7 @@ def write_random_checkpoint(folder: Path, sizes: Sizes, seed: int) -> None:
         raise StorageError(f"{folder}: cannot write a checkpoint: {error.strerror}") from None
 
 
-def _configs(sizes: Sizes, lyric_tokens: int) -> dict[str, dict[str, Any]]:
+def random_configs(sizes: Sizes, lyric_tokens: int) -> dict[str, dict[str, Any]]:
     """The config of each part."""
     return {
         TRANSFORMER: _transformer(sizes, lyric_tokens),

@@ -17,7 +17,7 @@ from acestep_flows.model.placement import Placement
 from acestep_flows.model.text_encoder import TextEncoder
 from acestep_flows.model.vocabulary import LANGUAGES, STRUCTURE
 from acestep_flows.model.vocoder import load_vocoder
-from acestep_flows.testing.random_checkpoint import MIDDLE, SMALL, _configs, write_random_checkpoint
+from acestep_flows.testing.random_checkpoint import MIDDLE, SMALL, random_configs, write_random_checkpoint
 from tests.model.small import small_checkpoint, small_folder
 
 
@@ -73,7 +73,7 @@ def test_the_lyric_vocabulary_has_every_special_token_and_letters_of_every_scrip
 
 
 def test_the_middle_size_is_that_of_the_benchmarks() -> None:
-    configs = _configs(MIDDLE, 500)
+    configs = random_configs(MIDDLE, 500)
     transformer, vocoder = configs[TRANSFORMER], configs[VOCODER]
     assert (transformer["num_layers"], transformer["inner_dim"], transformer["lyric_hidden_size"]) == (24, 512, 256)
     assert vocoder["upsample_initial_channel"] == 128
