@@ -21,6 +21,7 @@ from acestep_flows.api.http.routes.assets import safe_name
 from acestep_flows.api.store.records import AssetRecord
 from acestep_flows.compat.callers import caller_of
 from acestep_flows.compat.spoken import AT_ROOT, ROOT
+from acestep_flows.errors import FlowsError, Forbidden, NotFound
 
 SECONDS = 3600
 """How long a link works. Each answer that has it signs it anew."""
@@ -107,11 +108,32 @@ async def serve_file(
     )
 
 
+async def serve_link(request: Request, asset: str, sig: str | None, name: str = "") -> Response:
+    """The response to a GET or HEAD of a link: it is opened by its signature, or by the caller's key.
+
+    Raises:
+        NotFound: as `opened`.
+        Unauthorized: there is neither a signature nor a key.
+    """
+    caller = caller_of(request) if sig is None or not service_of(request).keys else None
+    return await serve_file(request, await opened(request, asset, sig, caller), name)
+
+
+def no_file(path: str, named: str) -> FlowsError:
+    """The error for the path of a file that does not have the form of this family's paths.
+
+    Args:
+        named: how files are named here.
+    """
+    if "/" in path or "\\" in path or ".." in path:
+        return Forbidden(f"path: files are named {named}, never by a path of the server's disk")
+    return NotFound("no such file", where="path")
+
+
 @router.get("/files/{asset}/{name}", response_class=Response, include_in_schema=False)
 async def fetch_file(asset: str, name: str, request: Request, sig: Annotated[str | None, Query()] = None) -> Response:
     """The file of a link."""
-    caller = caller_of(request) if sig is None or not service_of(request).keys else None
-    return await serve_file(request, await opened(request, asset, sig, caller), name)
+    return await serve_link(request, asset, sig, name)
 
 
 router.add_api_route("/files/{asset}/{name}", fetch_file, methods=["HEAD"], include_in_schema=False)

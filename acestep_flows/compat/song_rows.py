@@ -14,6 +14,27 @@ DRAWN = -1.0
 
 DRAWN_SECONDS = (30.0, 240.0)
 
+FORMATS = ("wav", "flac", "mp3", "ogg")
+
+SAMPLER_DEFAULTS: Mapping[str, Any] = {
+    "infer_step": 60,
+    "guidance_scale": 15.0,
+    "scheduler_type": "euler",
+    "cfg_type": "apg",
+    "omega_scale": 10.0,
+    "manual_seeds": None,
+    "guidance_interval": 0.5,
+    "guidance_interval_decay": 0.0,
+    "min_guidance_scale": 3.0,
+    "use_erg_tag": True,
+    "use_erg_lyric": True,
+    "use_erg_diffusion": True,
+    "oss_steps": None,
+    "guidance_scale_text": 0.0,
+    "guidance_scale_lyric": 0.0,
+}
+"""Version 1's settings of the sampler in the order of its Python call, which is that of its page too."""
+
 PARSERS: Mapping[str, Parse] = {
     "tags": text(),
     "lyrics": text(),
@@ -50,6 +71,28 @@ def song_rows(names: str) -> tuple[FieldRow, ...]:
     return tuple(FieldRow(name, PARSERS[input or name], input or name) for name, _, input in pairs)
 
 
+def draw_seconds() -> float:
+    """A length for a song that has none."""
+    return round(random.uniform(*DRAWN_SECONDS), 1)
+
+
+def put_format(draft: Draft, name: str) -> None:
+    """Make files of this format."""
+    draft.format = name
+
+
+def put_oss_steps(draft: Draft, steps: list[int]) -> None:
+    """Take steps by number, unless the list is empty."""
+    if steps:
+        draft.put("oss_steps", steps, "oss_steps")
+
+
+def put_adapter(draft: Draft, name: str) -> None:
+    """Use an adapter, unless it is called "none"."""
+    if name.strip().lower() != "none":
+        draft.put("adapter", name, "lora_name_or_path")
+
+
 def seconds(lowest: float) -> Callable[[Any], float]:
     """A length up to 240 s; -1 draws one (`settle_song`)."""
     between, any_number = number(lowest, 240), number()
@@ -75,7 +118,7 @@ def settle_song(draft: Draft, usual: float) -> None:
         return
     drop(draft, "strength", "not used; there is no audio to stay near")
     if draft.inputs.setdefault("duration", usual) == DRAWN:
-        drawn, name = round(random.uniform(*DRAWN_SECONDS), 1), draft.fields["duration"]
+        drawn, name = draw_seconds(), draft.fields["duration"]
         draft.put("duration", drawn, name)
         draft.warn(name, DRAWN, f"{drawn:g} s were drawn")
 

@@ -20,19 +20,19 @@ from acestep_flows.api.http.starting_points import EXAMPLES
 from acestep_flows.api.store.records import RunState
 from acestep_flows.compat import links
 from acestep_flows.compat.acestep15.answers import SERVICE, envelope, task
-from acestep_flows.compat.acestep15.songs import Source, settle
-from acestep_flows.compat.acestep15.tables import AUDIO, NO_LANGUAGE_MODEL, TASKS, gathered, read_fields
+from acestep_flows.compat.acestep15.songs import settle
+from acestep_flows.compat.acestep15.tables import AUDIO, NO_LANGUAGE_MODEL, gathered, read_fields
 from acestep_flows.compat.bodies import Body
-from acestep_flows.compat.callers import caller_of
 from acestep_flows.compat.exchange import Exchange, TheExchange, TheGuest
 from acestep_flows.compat.family import Family
 from acestep_flows.compat.fields import Draft
 from acestep_flows.compat.files import ReceivedFile
+from acestep_flows.compat.given_audio import GivenAudio, given_audio
 from acestep_flows.compat.model_list import model_entry
 from acestep_flows.compat.parsing import is_absent
 from acestep_flows.compat.phases import phase_of
 from acestep_flows.compat.refusal import ErrorAnswer, Refusal
-from acestep_flows.errors import Forbidden, NotFound
+from acestep_flows.compat.song_tasks import TASKS
 
 router = APIRouter()
 
@@ -103,7 +103,7 @@ def _audio_of(name: str, body: Body, fields: dict[str, Any]) -> list[tuple[str, 
     return found
 
 
-async def _source(exchange: Exchange, draft: Draft, *named: tuple[str, Any]) -> Source | None:
+async def _source(exchange: Exchange, draft: Draft, *named: tuple[str, Any]) -> GivenAudio | None:
     if not named:
         return None
     (field, value), *others = named
@@ -112,8 +112,7 @@ async def _source(exchange: Exchange, draft: Draft, *named: tuple[str, Any]) -> 
         draft.warn(other, told, f"not used; {field} comes first")
     if field.lower().endswith("path") and not (isinstance(value, str) and _OWN.search(value)):
         raise Refusal(field, value, "an asset or a file of this server; upload others with the request")
-    asset = await exchange.asset(await exchange.audio(value, field))
-    return Source(field, asset.id, float(asset.details.get("seconds", 0.0)))
+    return await given_audio(exchange, value, field)
 
 
 @router.post("/query_result", openapi_extra=_body(task_id_list="Ids, as a list or as its JSON."))
@@ -151,12 +150,8 @@ async def cancel_task(exchange: TheGuest) -> dict[str, Any]:
 async def audio(exchange: TheGuest, path: str, sig: Annotated[str | None, Query()] = None) -> Response:
     """A file of a task: whole, or a range."""
     if (file := _FILE.fullmatch(path)) is None:
-        if "/" in path or "\\" in path or ".." in path:
-            raise Forbidden("path: files are named by their id, never by a path of the server's disk")
-        raise NotFound("no such file", where="path")
-    request = exchange.request
-    caller = caller_of(request) if sig is None or not exchange.service.keys else None
-    return await links.serve_file(request, await links.opened(request, file[1], sig, caller))
+        raise links.no_file(path, "by their id")
+    return await links.serve_link(exchange.request, file[1], sig)
 
 
 router.add_api_route("/v1/audio", audio, methods=["HEAD"], include_in_schema=False)

@@ -13,14 +13,14 @@ from typing import Any
 from acestep_flows.compat.fields import Draft, FieldRow, ignored, refused, translate
 from acestep_flows.compat.parsing import FALSE, boolean, choice, integer, is_absent, json_object, number, seeds, text
 from acestep_flows.compat.refusal import Refusal
+from acestep_flows.compat.song_rows import put_adapter
+from acestep_flows.compat.song_tasks import METRES, TASKS
 from acestep_flows.text.languages import SUPPORTED
 
 NESTED = ("metas", "metadata", "user_metadata", "param_obj")
 """Objects, also as JSON text, with fields that are missing in the body."""
 
-TASKS = ("text2music", "cover", "repaint", "complete")
 FORMATS = {"mp3": "mp3", "wav": "wav", "flac": "flac", "ogg": "ogg", "wav32": "wav32"}
-METRES = {"2": "2/4", "3": "3/4", "4": "4/4", "6": "6/8"}
 NO_LANGUAGE_MODEL = "no language model is served here"
 AUTOMATIC = -1.0
 """A length that the language model of 1.5 would choose."""
@@ -72,11 +72,6 @@ def _model(draft: Draft, name: str) -> None:
         draft.warn("model", name, f"this server's model is used, {draft.model.name or 'of its own'}")
 
 
-def _adapter(draft: Draft, name: str) -> None:
-    if name.strip().lower() != "none":
-        draft.put("adapter", name, "lora_name_or_path")
-
-
 def _metre(value: Any) -> str:
     metre: str = text(20)(value).strip().removesuffix(".0")
     return METRES.get(metre, metre)
@@ -117,7 +112,7 @@ TABLE = (
     FieldRow("cfg_interval_start", number(0, 1)),
     FieldRow("cfg_interval_end", number(0, 1)),
     FieldRow("model", text(200), _model, aliases=("dit_model",)),
-    FieldRow("lora_name_or_path", text(200), _adapter),
+    FieldRow("lora_name_or_path", text(200), put_adapter),
     FieldRow("lora_weight", number(-10, 10), "adapter_weight"),
     FieldRow("sample_query", text(), aliases=("description", "desc")),
     _no_model("sample_mode"),

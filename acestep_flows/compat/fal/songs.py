@@ -8,6 +8,7 @@ from typing import Any
 from acestep_flows.compat.exchange import Exchange
 from acestep_flows.compat.fetching import ALLOWED
 from acestep_flows.compat.fields import INSTRUMENTAL, Draft, FieldRow, settle_words, translate
+from acestep_flows.compat.given_audio import given_audio
 from acestep_flows.compat.parsing import anything, boolean, choice, integer, is_absent, number, text
 from acestep_flows.compat.refusal import Refusal
 from acestep_flows.compat.song_rows import drop, settle_seed, settle_song, song_rows
@@ -169,6 +170,6 @@ async def song_of(exchange: Exchange, app: str, fields: Mapping[str, Any]) -> Dr
     draft = read_fields(app, fields, await exchange.draft())
     if "source" not in draft.inputs:
         return settle(app, draft)
-    asset = await exchange.asset(await exchange.audio(draft.inputs["source"], SOURCE.name))
-    draft.inputs["source"] = asset.id
-    return settle(app, draft, float(asset.details.get("seconds", 0.0)))
+    source = await given_audio(exchange, draft.inputs["source"], SOURCE.name)
+    draft.inputs["source"] = source.asset
+    return settle(app, draft, source.seconds)

@@ -11,7 +11,6 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from acestep_flows.api.http.dependencies import in_thread
 from acestep_flows.compat import links
-from acestep_flows.compat.callers import caller_of
 from acestep_flows.compat.exchange import Exchange, TheExchange, TheGuest
 from acestep_flows.compat.family import Family
 from acestep_flows.compat.given_audio import GivenAudio, given_audio
@@ -21,7 +20,7 @@ from acestep_flows.compat.gradio.functions import FUNCTIONS, arguments
 from acestep_flows.compat.gradio.songs import parameters_of, song_of
 from acestep_flows.compat.parsing import integer, is_absent
 from acestep_flows.compat.refusal import ErrorAnswer, Refusal
-from acestep_flows.errors import Forbidden, InputError, NotFound
+from acestep_flows.errors import InputError, NotFound
 
 router = APIRouter()
 
@@ -156,12 +155,8 @@ async def upload(exchange: TheExchange) -> list[str]:
 async def file(exchange: TheGuest, path: str, sig: Annotated[str | None, Query()] = None) -> Response:
     """A file of a call, or one that was uploaded."""
     if (named := _OWN_FILE.fullmatch(path)) is None:
-        if "/" in path or "\\" in path or ".." in path:
-            raise Forbidden("path: files are named as answers name them, never by a path of the server's disk")
-        raise NotFound("no such file", where="path")
-    request = exchange.request
-    caller = caller_of(request) if sig is None or not exchange.service.keys else None
-    return await links.serve_file(request, await links.opened(request, named[1], sig, caller), named[2] or "")
+        raise links.no_file(path, "as answers name them")
+    return await links.serve_link(exchange.request, named[1], sig, named[2] or "")
 
 
 def _told(fault: InputError) -> str:

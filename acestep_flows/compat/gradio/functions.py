@@ -12,26 +12,11 @@ from typing import Any
 from acestep_flows.compat.gradio.tables import ROWS
 from acestep_flows.compat.parsing import is_absent
 from acestep_flows.compat.refusal import Refusal
+from acestep_flows.compat.song_rows import SAMPLER_DEFAULTS
 
 FORMATS = ("wav", "mp3", "flac", "ogg")
 
-_SAMPLER: Mapping[str, Any] = {
-    "infer_step": 60,
-    "guidance_scale": 15.0,
-    "scheduler_type": "euler",
-    "cfg_type": "apg",
-    "omega_scale": 10.0,
-    "manual_seeds": None,
-    "guidance_interval": 0.5,
-    "guidance_interval_decay": 0.0,
-    "min_guidance_scale": 3.0,
-    "use_erg_tag": True,
-    "use_erg_lyric": False,
-    "use_erg_diffusion": True,
-    "oss_steps": None,
-    "guidance_scale_text": 0.0,
-    "guidance_scale_lyric": 0.0,
-}
+_SAMPLER: Mapping[str, Any] = {**SAMPLER_DEFAULTS, "use_erg_lyric": False}
 _ADAPTER: Mapping[str, Any] = {"lora_name_or_path": "none", "lora_weight": 1.0}
 _FORM: Mapping[str, Any] = {"prompt": "", "lyrics": "", **_SAMPLER, **_ADAPTER, "format": "wav"}
 _SOURCE: Mapping[str, Any] = {"json_data": None, "source_audio": None}

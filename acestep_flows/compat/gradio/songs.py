@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,9 +11,7 @@ from acestep_flows.compat.gradio import functions
 from acestep_flows.compat.gradio.tables import EDITS, ROWS
 from acestep_flows.compat.parsing import is_absent, json_object
 from acestep_flows.compat.refusal import Refusal
-
-DRAWN_SECONDS = (30.0, 240.0)
-"""A length of 0 or less is drawn between these."""
+from acestep_flows.compat.song_rows import draw_seconds
 
 _OF_SONG = (*functions.CALL.parameters, "actual_seeds")
 _NOT_OF_SONG = ("audio2audio_enable", "ref_audio_strength", "ref_audio_input")
@@ -82,7 +79,7 @@ def _call(draft: Draft, reference: GivenAudio | None, given: Mapping[str, Any]) 
     elif "ref_audio_strength" in draft.values:
         draft.warn("ref_audio_strength", draft.values["ref_audio_strength"], "not used without ref_audio_input")
     if seconds <= 0:
-        drawn = round(random.uniform(*DRAWN_SECONDS), 1)
+        drawn = draw_seconds()
         draft.warn("audio_duration", seconds, f"{drawn:g} s were drawn")
         seconds = drawn
     draft.put("duration", seconds, "audio_duration")

@@ -20,7 +20,8 @@ from acestep_flows.compat.openai.errors import render
 from acestep_flows.compat.openai.messages import last_of_user
 from acestep_flows.compat.openai.songs import settle, settle_speech
 from acestep_flows.compat.openai.streams import chat_events, finished
-from acestep_flows.compat.openai.tables import TASKS, read_chat, read_speech
+from acestep_flows.compat.openai.tables import read_chat, read_speech
+from acestep_flows.compat.song_tasks import TASKS
 from acestep_flows.errors import NotFound
 
 router = APIRouter()

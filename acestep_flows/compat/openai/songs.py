@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from acestep_flows.compat.fields import INSTRUMENTAL, Draft, settle_seeds, settle_words, shown
+from acestep_flows.compat import song_tasks
+from acestep_flows.compat.fields import INSTRUMENTAL, Draft, settle_words
 from acestep_flows.compat.given_audio import GivenAudio
 from acestep_flows.compat.openai.messages import words_of
-from acestep_flows.compat.openai.tables import NO_LANGUAGE_MODEL, SECONDS
+from acestep_flows.compat.openai.tables import NO_LANGUAGE_MODEL
 from acestep_flows.compat.parsing import is_absent
 from acestep_flows.compat.refusal import Refusal
 
-STRENGTH = 0.5
-"""Of a cover for which none is given."""
+LENGTH = "audio_config.duration"
 
 ASKED = {"bpm": "BPM", "key_scale": "Key", "time_signature": "Time signature"}
 """Properties that are put into the tags, and their names in an answer. Labels of the run keep them."""
@@ -37,7 +37,7 @@ def settle(draft: Draft, text: str, sources: Sequence[GivenAudio] = ()) -> Draft
         return draft
     if not sources:
         raise Refusal("messages", task, f"a part of type input_audio, for task_type {task}", "no audio", kind="missing")
-    _one_take(draft)
+    song_tasks.settle_one_take(draft, "one song is made here at a time")
     {"cover": _cover, "repaint": _repaint, "complete": _complete}[task](draft, sources[0])
     return draft
 
@@ -45,8 +45,8 @@ def settle(draft: Draft, text: str, sources: Sequence[GivenAudio] = ()) -> Draft
 def settle_speech(draft: Draft) -> Draft:
     """Set what the fields of a request for speech leave open."""
     settle_words(draft, "instructions", "input")
-    draft.inputs.setdefault("duration", SECONDS)
-    _one_take(draft)
+    draft.inputs.setdefault("duration", song_tasks.SECONDS)
+    song_tasks.settle_one_take(draft, "one song is made here at a time")
     return draft
 
 
@@ -69,70 +69,33 @@ def _settle_text(draft: Draft, text: str) -> None:
         draft.put("lyrics", INSTRUMENTAL, "audio_config.instrumental")
     settle_words(draft, "messages", "lyrics")
     draft.inputs.setdefault("lyrics", "")
-    for name in ASKED:
-        if (value := draft.values.get(f"audio_config.{name}")) is None:
-            continue
-        said = f"{value:g} bpm" if name == "bpm" else str(value).strip()
-        if said.lower() not in str(draft.inputs["tags"]).lower():
-            draft.inputs["tags"] = f"{draft.inputs['tags']}, {said}"
-        draft.labels[name] = said.removesuffix(" bpm")
-        draft.warn(f"audio_config.{name}", value, f"told to the model in the tags, as {said!r}")
+    song_tasks.put_into_tags(draft, ASKED, "audio_config.")
 
 
 def _settle_new(draft: Draft, reference: GivenAudio | None) -> None:
-    _not_for(draft, "repainting_start", "text2music repaints nothing")
-    _not_for(draft, "repainting_end", "text2music repaints nothing")
+    song_tasks.tell_unused(draft, "repainting_start", "text2music repaints nothing")
+    song_tasks.tell_unused(draft, "repainting_end", "text2music repaints nothing")
     if reference is not None:
-        _one_take(draft)
-        _cover(draft, reference)
+        song_tasks.settle_one_take(draft, "one song is made here at a time")
+        song_tasks.stay_near(draft, reference, LENGTH)
         return
-    _not_for(draft, "audio_cover_strength", "there is no audio to stay near")
-    draft.inputs.setdefault("duration", SECONDS)
-    settle_seeds(draft, _seeds(draft), "seed" if "seed" in draft.values else "batch_size")
-
-
-def _seeds(draft: Draft) -> list[int | None]:
-    """One seed for each song; None draws it. A batch of one seed counts up from it."""
-    sent: list[int | None] = list(draft.values.get("seed", ()))
-    count = draft.values.get("batch_size", max(1, len(sent)))
-    if len(sent) > count:
-        draft.warn("seed", sent, f"batch_size is {count}; the others are left out")
-    if len(sent) == 1 and (first := sent[0]) is not None:
-        return [first + number for number in range(count)]
-    return (sent + [None] * count)[:count]
-
-
-def _one_take(draft: Draft) -> None:
-    seeds = _seeds(draft)
-    if len(seeds) > 1:
-        name = "batch_size" if "batch_size" in draft.values else "seed"
-        draft.warn(name, draft.values[name], "one song is made here at a time")
-    settle_seeds(draft, seeds[:1], "seed")
+    song_tasks.tell_unused(draft, "audio_cover_strength", "there is no audio to stay near")
+    draft.inputs.setdefault("duration", song_tasks.SECONDS)
+    song_tasks.settle_batch(draft)
 
 
 def _cover(draft: Draft, source: GivenAudio) -> None:
-    """A song near audio, and as long."""
-    draft.graph = "audio2audio"
-    draft.put("reference", source.asset, source.field)
-    _length_of(draft, source)
-    strength = draft.values.get("audio_cover_strength")
-    if strength is None:
-        draft.put("strength", STRENGTH)
-        draft.warn("audio_cover_strength", None, f"{STRENGTH:g} is used; 1 would be the audio itself here")
-        return
-    draft.put("strength", strength, "audio_cover_strength")
-    if strength == 1:
-        draft.warn("audio_cover_strength", strength, "used; it gives the audio itself here, and lower changes more")
+    song_tasks.stay_near(draft, source, LENGTH)
 
 
 def _repaint(draft: Draft, source: GivenAudio) -> None:
     """A part anew; one that reaches beyond the source makes it longer."""
     start, end = draft.values.get("repainting_start", 0.0), draft.values.get("repainting_end", -1.0)
     end = source.seconds if end == -1 else end
-    _length_of(draft, source)
-    _not_for(draft, "audio_cover_strength", "repaint makes its part anew")
+    song_tasks.take_length_of(draft, source, LENGTH)
+    song_tasks.tell_unused(draft, "audio_cover_strength", "repaint makes its part anew")
     if start < 0 or end > source.seconds:
-        _extend(draft, source, max(0.0, -start), max(0.0, end - source.seconds))
+        song_tasks.extend(draft, source, max(0.0, -start), max(0.0, end - source.seconds), "repainting_end")
         return
     if start >= end:
         raise Refusal("repainting_start", start, f"less than the end, {end:g} s")
@@ -143,30 +106,6 @@ def _repaint(draft: Draft, source: GivenAudio) -> None:
 
 def _complete(draft: Draft, source: GivenAudio) -> None:
     """The source continued, up to a length."""
-    _not_for(draft, "audio_cover_strength", "complete keeps the audio as it is")
-    seconds = draft.inputs.pop("duration", SECONDS)
-    draft.fields.pop("duration", None)
-    if seconds <= source.seconds:
-        raise Refusal("audio_config.duration", seconds, f"more than the audio's {source.seconds:g} s, up to 240")
-    _extend(draft, source, 0.0, seconds - source.seconds)
-
-
-def _extend(draft: Draft, source: GivenAudio, left: float, right: float) -> None:
-    draft.graph = "extend"
-    draft.put("source", source.asset, source.field)
-    draft.put("left", round(left, 3), "repainting_start")
-    draft.put("right", round(right, 3), "repainting_end")
-
-
-def _length_of(draft: Draft, source: GivenAudio) -> None:
-    if draft.inputs.pop("duration", None) is not None:
-        draft.fields.pop("duration", None)
-        told = f"the song is as long as its audio, {shown(source.seconds)} s"
-        draft.warn("audio_config.duration", draft.values["audio_config.duration"], told)
-
-
-def _not_for(draft: Draft, name: str, why: str) -> None:
-    """Tell of a field that its task has no use for, unless it says what is so anyway."""
-    usual = {"repainting_start": 0, "repainting_end": -1, "audio_cover_strength": 1}
-    if (value := draft.values.get(name)) is not None and value != usual[name]:
-        draft.warn(name, value, f"not used; {why}")
+    song_tasks.tell_unused(draft, "audio_cover_strength", "complete keeps the audio as it is")
+    draft.inputs.setdefault("duration", song_tasks.SECONDS)
+    song_tasks.complete(draft, source, LENGTH, "repainting_end")

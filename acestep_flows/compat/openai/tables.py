@@ -13,14 +13,12 @@ from acestep_flows.compat.fields import Draft, FieldRow, ignored, translate
 from acestep_flows.compat.model_list import UNNAMED
 from acestep_flows.compat.parsing import anything, boolean, choice, integer, is_absent, number, seeds, text
 from acestep_flows.compat.refusal import Refusal
+from acestep_flows.compat.song_rows import put_format
+from acestep_flows.compat.song_tasks import METRES, TASKS
 from acestep_flows.text.languages import SUPPORTED
 
 OBJECTS = ("audio_config", "audio")
-TASKS = ("text2music", "cover", "repaint", "complete")
 FORMATS = ("mp3", "wav", "flac", "ogg")
-SECONDS = 30.0
-"""Length of a song for which none is given."""
-
 MOST_TAKES = 8
 NO_LANGUAGE_MODEL = "no language model is served here"
 NO_VOICES = "this model has no voices to choose from; describe one in the tags"
@@ -31,13 +29,9 @@ def _model(draft: Draft, name: str) -> None:
         draft.warn("model", name, f"this server's model is used, {draft.model.name or UNNAMED}")
 
 
-def _format(draft: Draft, name: str) -> None:
-    draft.format = name
-
-
 def _metre(value: Any) -> str:
     word: str = text(10)(value).strip()
-    return {"2": "2/4", "3": "3/4", "4": "4/4", "6": "6/8"}.get(word, word)
+    return METRES.get(word, word)
 
 
 def _language(draft: Draft, code: str) -> None:
@@ -85,14 +79,14 @@ CHAT = (
     FieldRow("audio_cover_strength", number(0, 1)),
     FieldRow("modalities", _modalities),
     ignored("audio.voice", NO_VOICES),
-    FieldRow("audio.format", choice(FORMATS), _format),
+    FieldRow("audio.format", choice(FORMATS), put_format),
     _config("duration", number(0.1, 240), "duration"),
     _config("bpm", number(1, 1000)),
     _config("key_scale", text(100)),
     _config("time_signature", _metre),
     _config("vocal_language", text(20), _language),
     _config("instrumental", boolean()),
-    _config("format", choice(FORMATS), _format),
+    _config("format", choice(FORMATS), put_format),
     FieldRow("temperature", anything(), _without_effect),
     FieldRow("top_p", anything(), _without_effect),
     _no_model("sample_mode"),
@@ -105,7 +99,7 @@ SPEECH = (
     *_SONG,
     FieldRow("input", text(), "lyrics"),
     FieldRow("instructions", text(), "tags"),
-    FieldRow("response_format", choice(FORMATS), _format),
+    FieldRow("response_format", choice(FORMATS), put_format),
     FieldRow("duration", number(0.1, 240), "duration"),
     ignored("voice", NO_VOICES),
     ignored("speed", "a song has its own tempo; name one in instructions", 1.0, parse=number()),

@@ -12,7 +12,8 @@ from typing import Any
 from acestep_flows.compat.fields import Draft, FieldRow, SongRequest, ignored, settle_words, translate
 from acestep_flows.compat.parsing import boolean, choice, integer, is_absent, number, seeds, text
 from acestep_flows.compat.refusal import Refusal
-from acestep_flows.compat.v1.tables import FORMATS, INFER
+from acestep_flows.compat.song_rows import FORMATS, SAMPLER_DEFAULTS, put_format
+from acestep_flows.compat.v1.tables import INFER
 from acestep_flows.values import MAX_SEED
 
 PARAMETERS: Mapping[str, Any] = {
@@ -20,21 +21,7 @@ PARAMETERS: Mapping[str, Any] = {
     "audio_duration": 60.0,
     "prompt": None,
     "lyrics": None,
-    "infer_step": 60,
-    "guidance_scale": 15.0,
-    "scheduler_type": "euler",
-    "cfg_type": "apg",
-    "omega_scale": 10.0,
-    "manual_seeds": None,
-    "guidance_interval": 0.5,
-    "guidance_interval_decay": 0.0,
-    "min_guidance_scale": 3.0,
-    "use_erg_tag": True,
-    "use_erg_lyric": True,
-    "use_erg_diffusion": True,
-    "oss_steps": None,
-    "guidance_scale_text": 0.0,
-    "guidance_scale_lyric": 0.0,
+    **SAMPLER_DEFAULTS,
     "audio2audio_enable": False,
     "ref_audio_strength": 0.5,
     "ref_audio_input": None,
@@ -68,10 +55,6 @@ def _path(value: Any) -> str:
     return os.fspath(value)
 
 
-def _format(draft: Draft, name: str) -> None:
-    draft.format = name
-
-
 def _of_infer(name: str) -> FieldRow:
     """A row that infer-api has too, where it is required."""
     return dataclasses.replace(next(row for row in INFER if row.name == name), required=False)
@@ -84,7 +67,7 @@ _SAME = (
 )
 
 TABLE = (
-    FieldRow("format", choice(FORMATS), _format),
+    FieldRow("format", choice(FORMATS), put_format),
     *map(_of_infer, _SAME),
     FieldRow("manual_seeds", seeds()),
     FieldRow("audio2audio_enable", boolean()),

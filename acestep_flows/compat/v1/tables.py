@@ -6,17 +6,14 @@ come to POST /generate.
 
 from __future__ import annotations
 
-import random
+import dataclasses
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
 from acestep_flows.compat.fields import Draft, FieldRow, ignored, settle_seeds, settle_words, translate
-from acestep_flows.compat.parsing import boolean, choice, integer, integers, number, seeds, text
-
-FORMATS = ("wav", "flac", "mp3", "ogg")
-DRAWN_SECONDS = (30.0, 240.0)
-"""A length of 0 or less is drawn between these."""
+from acestep_flows.compat.parsing import boolean, integer, number, seeds, text
+from acestep_flows.compat.song_rows import FORMATS, PARSERS, draw_seconds, put_oss_steps, song_rows
 
 WEIGHTS = "the weights of this server are used"
 LONGEST_PATH = 2000
@@ -26,7 +23,7 @@ def _duration(draft: Draft, seconds: float) -> None:
     if seconds > 0:
         draft.put("duration", seconds, "audio_duration")
         return
-    drawn = round(random.uniform(*DRAWN_SECONDS), 1)
+    drawn = draw_seconds()
     draft.put("duration", drawn, "audio_duration")
     draft.warn("audio_duration", seconds, f"{drawn:g} s were drawn")
 
@@ -50,14 +47,13 @@ def _output_path(draft: Draft, path: str) -> None:
     draft.warn("output_path", path, "nothing is written there; the answer has the address of the file")
 
 
-def _oss_steps(draft: Draft, steps: list[int]) -> None:
-    if steps:
-        draft.put("oss_steps", steps, "oss_steps")
-
-
 def _checkpoint(draft: Draft, path: str) -> None:
     if PurePosixPath(path).name != draft.model.name:
         draft.warn("checkpoint_path", path, WEIGHTS)
+
+
+def _required(names: str) -> tuple[FieldRow, ...]:
+    return tuple(dataclasses.replace(row, required=True) for row in song_rows(names))
 
 
 TAGS = FieldRow("prompt", text(), "tags", required=True)
@@ -67,21 +63,12 @@ INFER = (
     FieldRow("audio_duration", number(highest=240), _duration, required=True),
     TAGS,
     FieldRow("lyrics", text(), "lyrics", required=True),
-    FieldRow("infer_step", integer(1, 200), "steps", required=True),
-    FieldRow("guidance_scale", number(0, 30), "guidance_scale", required=True),
-    FieldRow("scheduler_type", choice(("euler", "heun", "pingpong")), "solver", required=True),
-    FieldRow("cfg_type", choice(("apg", "cfg", "cfg_star")), "guidance", required=True),
-    FieldRow("omega_scale", number(-100, 100), "omega", required=True),
+    *_required("infer_step=steps guidance_scale scheduler_type=solver cfg_type=guidance omega_scale=omega"),
     FieldRow("actual_seeds", seeds(), _seeds, required=True),
-    FieldRow("guidance_interval", number(0, 1), "guidance_interval", required=True),
-    FieldRow("guidance_interval_decay", number(0, 1), "guidance_decay", required=True),
-    FieldRow("min_guidance_scale", number(0, 200), "guidance_minimum", required=True),
-    FieldRow("use_erg_tag", boolean(), "erg_tag", required=True),
-    FieldRow("use_erg_lyric", boolean(), "erg_lyric", required=True),
-    FieldRow("use_erg_diffusion", boolean(), "erg_diffusion", required=True),
-    FieldRow("oss_steps", integers(1, 1000, 1000), _oss_steps, required=True),
-    FieldRow("guidance_scale_text", number(0, 10), "guidance_scale_text"),
-    FieldRow("guidance_scale_lyric", number(0, 10), "guidance_scale_lyric"),
+    *_required("guidance_interval guidance_interval_decay=guidance_decay min_guidance_scale=guidance_minimum"),
+    *_required("use_erg_tag=erg_tag use_erg_lyric=erg_lyric use_erg_diffusion=erg_diffusion"),
+    FieldRow("oss_steps", PARSERS["oss_steps"], put_oss_steps, required=True),
+    *song_rows("guidance_scale_text guidance_scale_lyric"),
     FieldRow("output_path", text(LONGEST_PATH), _output_path),
     ignored("bf16", "the operator sets the precision (--dtype of the server's pool)", True, parse=boolean()),
     ignored("torch_compile", "not compiled", False, parse=boolean()),
@@ -91,9 +78,7 @@ INFER = (
 TRAINER = (
     TAGS,
     FieldRow("duration", number(0.1, 240), "duration"),
-    FieldRow("infer_steps", integer(1, 200), "steps"),
-    FieldRow("guidance_scale", number(0, 30), "guidance_scale"),
-    FieldRow("omega_scale", number(-100, 100), "omega"),
+    *song_rows("infer_steps=steps guidance_scale omega_scale=omega"),
     FieldRow("seed", integer(), _seed),
 )
 

@@ -8,17 +8,18 @@ from typing import Any
 import pytest
 
 from acestep_flows.api.http.model_card import ModelCard
-from acestep_flows.compat.acestep15.songs import Source, settle
+from acestep_flows.compat.acestep15.songs import settle
 from acestep_flows.compat.acestep15.tables import TABLE, gathered, read_fields
 from acestep_flows.compat.fields import Draft, SongRequest
+from acestep_flows.compat.given_audio import GivenAudio
 from acestep_flows.errors import InputError
 
 NANO = ModelCard("acestep-nano", sampling={"guidance": "cfg", "guidance_scale": 3.0, "guidance_interval": 1.0})
-SOURCE = Source("src_audio", "asset-1", 20.0)
-REFERENCE = Source("reference_audio", "asset-2", 12.0)
+SOURCE = GivenAudio("src_audio", "asset-1", 20.0)
+REFERENCE = GivenAudio("reference_audio", "asset-2", 12.0)
 
 
-def song_of(source: Source | None = None, reference: Source | None = None, **fields: Any) -> SongRequest:
+def song_of(source: GivenAudio | None = None, reference: GivenAudio | None = None, **fields: Any) -> SongRequest:
     fields = {"prompt": "lofi", "audio_duration": 10, **fields}
     return settle(read_fields(gathered(fields), Draft(model=NANO)), source, reference).song()
 

@@ -341,11 +341,12 @@ def test_the_format_of_speech_is_asked_for() -> None:
 
 
 def test_every_row_ends_somewhere() -> None:
-    """Rows of a chat without an effect of their own are joined in `songs`, and named there."""
+    """Rows of a chat without an effect of their own are joined in `songs` and `song_tasks`, and named there."""
     from pathlib import Path
 
+    from acestep_flows.compat import song_tasks
     from acestep_flows.compat.openai import answers, family, songs
 
-    text = "".join(Path(str(module.__file__)).read_text() for module in (songs, answers, family))
+    text = "".join(Path(str(module.__file__)).read_text() for module in (songs, song_tasks, answers, family))
     for row in (*CHAT, *SPEECH):
         assert row.becomes or row.ignored or row.refused or row.name.removeprefix("audio_config.") in text, row.name
