@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+from acestep_flows.api.execution.run_news import RunNews
 from acestep_flows.api.execution.run_notifier import RunNotifier
 from acestep_flows.api.http.errors import Redactor
 from acestep_flows.api.http.graph_folders import GraphFolders
@@ -84,6 +85,11 @@ class Service:
     failures: Counter[str] = field(default_factory=Counter)
     hidden: Sequence[Path] = ()
     model_card: Callable[[], ModelCard] = unknown_model
+
+    @cached_property
+    def news(self) -> RunNews:
+        """Wakes whoever waits for a run that another server works on."""
+        return RunNews(self.home.feed, self.notifier)
 
     @cached_property
     def _graph_folders(self) -> GraphFolders:

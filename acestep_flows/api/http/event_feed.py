@@ -13,7 +13,7 @@ from acestep_flows.api.execution.run_notifier import EVERY_RUN
 from acestep_flows.api.http.dependencies import Caller, Streams, in_thread, is_signed_in
 from acestep_flows.api.http.errors import Redactor
 from acestep_flows.api.http.event_stream import CLOSING, HEARTBEAT, RETRY, event_data, told_event
-from acestep_flows.api.http.long_poll import PollInterval
+from acestep_flows.api.http.long_poll import wait_for_news
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.records import NumberedEvent
 
@@ -33,9 +33,9 @@ async def follow_all(service: Service, streams: Streams, caller: Caller, after: 
 
     The first event, `ready`, has the number to resume after, also for a client that sees no other.
     """
-    async with streams.hold(caller.owner):
+    async with streams.hold(caller.owner), service.news.watched():
         yield f"retry: {RETRY}\n\n".encode() + _encode(after, "ready", {})
-        interval, last_sent = PollInterval(), time.monotonic()
+        last_sent = time.monotonic()
         while True:
             news = service.notifier.listen(EVERY_RUN)
             if not await is_signed_in(service, caller):
@@ -45,7 +45,6 @@ async def follow_all(service: Service, streams: Streams, caller: Caller, after: 
                 yield encode_numbered(replace(event, event=told_event(event.event, service)), service.redact)
             if events:
                 last_sent = time.monotonic()
-                interval.reset()
                 await asyncio.sleep(PAUSE)
                 continue
             if service.notifier.closed:
@@ -54,7 +53,7 @@ async def follow_all(service: Service, streams: Streams, caller: Caller, after: 
             if time.monotonic() - last_sent > HEARTBEAT:
                 yield b": still here\n\n"
                 last_sent = time.monotonic()
-            await interval.wait(news)
+            await wait_for_news(news, caller)
 
 
 def _encode(number: int, type: str, body: dict[str, Any]) -> bytes:

@@ -11,10 +11,10 @@ from typing import Any
 
 from acestep_flows.api.http.dependencies import Caller, Streams, in_thread, is_signed_in
 from acestep_flows.api.http.errors import Redactor
-from acestep_flows.api.http.long_poll import PollInterval
+from acestep_flows.api.http.long_poll import wait_for_news
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.records import ENDED, StoredEvent
-from acestep_flows.errors import InputError, NotFound
+from acestep_flows.errors import InputError
 
 TYPE = "text/event-stream"
 HEARTBEAT = 15.0  # seconds without an event after which a comment keeps the connection alive
@@ -61,9 +61,9 @@ async def follow(service: Service, streams: Streams, caller: Caller, id: str, af
     It ends early when the caller's browser session does, and with the event `closing` when the server stops. The stream
     counts towards the share of the caller's key.
     """
-    async with streams.hold(caller.owner):
+    async with streams.hold(caller.owner), service.news.watched():
         yield f"retry: {RETRY}\n\n".encode()
-        interval, last_sent, ended = PollInterval(), time.monotonic(), False
+        last_sent, ended = time.monotonic(), False
         while True:
             news = service.notifier.listen(id)
             if not await is_signed_in(service, caller):
@@ -76,11 +76,10 @@ async def follow(service: Service, streams: Streams, caller: Caller, id: str, af
                     return
             if events:
                 last_sent = time.monotonic()
-                interval.reset()
                 continue
             if ended:  # it ended before the events were read, so no more will come
                 return
-            if ended := await _has_ended(service, id):
+            if ended := await in_thread(service.home.feed.has_ended, id):
                 continue
             if service.notifier.closed:
                 yield CLOSING
@@ -88,12 +87,4 @@ async def follow(service: Service, streams: Streams, caller: Caller, id: str, af
             if time.monotonic() - last_sent > HEARTBEAT:
                 yield b": still here\n\n"
                 last_sent = time.monotonic()
-            await interval.wait(news)
-
-
-async def _has_ended(service: Service, id: str) -> bool:
-    """Whether the run has ended, or retention deleted it meanwhile."""
-    try:
-        return (await in_thread(service.home.runs.get, id)).state.ended
-    except NotFound:
-        return True
+            await wait_for_news(news, caller)

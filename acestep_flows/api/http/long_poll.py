@@ -1,4 +1,4 @@
-"""Waits for the end of a run: polls the run table at growing intervals, and wakes when the notifier signals news."""
+"""Waits for news of a run, which the notifier signals. The run table is read then, and after a while without any."""
 
 from __future__ import annotations
 
@@ -12,23 +12,20 @@ from acestep_flows.api.service import Service
 from acestep_flows.api.store.records import RunRecord
 from acestep_flows.errors import Unauthorized
 
-SHORTEST, LONGEST = 0.05, 1.0  # seconds between polls
+QUIET_SECONDS = 5.0
+"""How long a run without news is left alone. An upgrade's older servers write events that nobody is notified of."""
+
+SESSION_SECONDS = 1.0
+"""How long a browser session that has ended may go on waiting."""
+
+DISCONNECTED_SECONDS = 1.0
+"""How long a client that has hung up is waited for."""
 
 
-class PollInterval:
-    """The wait between two polls: it grows each time, and `reset` makes it short again."""
-
-    def __init__(self) -> None:
-        self._wait = SHORTEST
-
-    async def wait(self, news: asyncio.Event, most: float = LONGEST) -> None:
-        """Wait for `news`, but not longer than the interval or `most` seconds."""
-        await wait_at_most(news, max(0.0, min(self._wait, most)))
-        self._wait = min(self._wait * 1.3, LONGEST)
-
-    def reset(self) -> None:
-        """Make the next wait short."""
-        self._wait = SHORTEST
+async def wait_for_news(news: asyncio.Event, caller: Caller, most: float = QUIET_SECONDS) -> None:
+    """Wait for `news`, but not longer than `most` seconds, or than a session may be trusted."""
+    quiet = QUIET_SECONDS if caller.session is None else SESSION_SECONDS
+    await wait_at_most(news, max(0.0, min(quiet, most)))
 
 
 async def wait_for_end(
@@ -40,16 +37,27 @@ async def wait_for_end(
         disconnected: whether the client has disconnected.
 
     Raises:
+        NotFound: the run was deleted meanwhile.
         Unauthorized: the caller's browser session ended meanwhile.
     """
     end = time.monotonic() + seconds
-    interval = PollInterval()
-    while True:
-        news = service.notifier.listen(id)
-        if not await is_signed_in(service, caller):
-            raise Unauthorized("the session is over; sign in again")
-        record = await in_thread(service.home.runs.get, id)
-        left = end - time.monotonic()
-        if record.state.ended or left <= 0 or service.notifier.closed or await disconnected():
-            return record
-        await interval.wait(news, left)
+    async with service.news.watched():
+        while True:
+            news = service.notifier.listen(id)
+            if not await is_signed_in(service, caller):
+                raise Unauthorized("the session is over; sign in again")
+            ended, left = await in_thread(service.home.feed.has_ended, id), end - time.monotonic()
+            if ended or left <= 0 or service.notifier.closed or await _hangs_up(news, caller, left, disconnected):
+                return await in_thread(service.home.runs.get, id)
+
+
+async def _hangs_up(
+    news: asyncio.Event, caller: Caller, seconds: float, disconnected: Callable[[], Awaitable[bool]]
+) -> bool:
+    """Wait for news of a run. Returns whether the client has disconnected meanwhile."""
+    until = time.monotonic() + min(seconds, QUIET_SECONDS if caller.session is None else SESSION_SECONDS)
+    while not news.is_set() and (left := until - time.monotonic()) > 0:
+        if await disconnected():
+            return True
+        await wait_at_most(news, min(left, DISCONNECTED_SECONDS))
+    return await disconnected()

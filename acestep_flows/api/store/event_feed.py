@@ -5,8 +5,11 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from acestep_flows.api.store.database import Database
-from acestep_flows.api.store.records import NumberedEvent, StoredEvent
+from acestep_flows.api.store.records import NumberedEvent, RunState, StoredEvent
 from acestep_flows.api.store.schema import COUNTERS, EVENT_NUMBER, EVENTS, RUNS
+
+MOST_NEWS = 5000
+"""Events that are read at once to know which runs have some. More are left to the next read."""
 
 
 class EventFeed:
@@ -19,6 +22,19 @@ class EventFeed:
         """The number of the latest event of any run."""
         with self._database.read() as connection:
             return int(connection.execute(select(COUNTERS.c.value).where(COUNTERS.c.name == EVENT_NUMBER)).scalar_one())
+
+    def runs_with_news(self, after: int) -> tuple[set[str], int]:
+        """Runs with events whose number is greater than `after`, and the number to go on after."""
+        newer = select(EVENTS.c.run, EVENTS.c.number).where(EVENTS.c.number > after)
+        with self._database.read() as connection:
+            rows = connection.execute(newer.order_by(EVENTS.c.number).limit(MOST_NEWS)).all()
+        return {row.run for row in rows}, rows[-1].number if rows else after
+
+    def has_ended(self, run: str) -> bool:
+        """Whether a run has ended, or is no longer known."""
+        with self._database.read() as connection:
+            state = connection.execute(select(RUNS.c.state).where(RUNS.c.id == run)).scalar_one_or_none()
+        return state is None or RunState(state).ended
 
     def read(self, owner: str | None, after: int, limit: int = 500) -> tuple[tuple[NumberedEvent, ...], int]:
         """Events with a number greater than `after`, oldest first, and the number to go on after.

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import io
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 import soundfile
+from sqlalchemy import event
 
-from acestep_flows.api.http.long_poll import PollInterval
+from acestep_flows.api.execution.run_news import PERIOD
+from acestep_flows.api.http import long_poll
 from acestep_flows.api.options import ApiOptions
+from acestep_flows.api.store.home import Home
+from acestep_flows.api.store.records import RunState
 from acestep_flows.client import Client
+from acestep_flows.errors import InputError
 from acestep_flows.model.checkpoint import Checkpoint
 from tests.api.door import LONG, PATIENCE, SHORT, Door, opened
+from tests.waiting import eventually
 
 FIELDS = {
     "id", "graph", "state", "created_at", "nodes", "progress", "outputs", "error", "warnings", "queue_position",
@@ -173,11 +180,46 @@ def test_a_wait_without_a_free_stream_returns_at_once(waiting: Door, monkeypatch
 
 
 def test_a_waiting_client_is_notified_of_the_end(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def wait_for_news(interval: PollInterval, news: asyncio.Event, most: float = 0) -> None:
-        await news.wait()
-
-    monkeypatch.setattr(PollInterval, "wait", wait_for_news)
+    monkeypatch.setattr(long_poll, "QUIET_SECONDS", 10 * PATIENCE)
     with Client(door.url) as client:
         for seed in (501, 502):
             ended = client.wait(client.submit("text2music", {**SHORT, "seed": seed}).id, timeout=PATIENCE)
             assert ended.state == "succeeded"
+
+
+def test_waiting_clients_ask_nothing_of_the_run_table(strict: Checkpoint, tmp_path: Path) -> None:
+    """While nothing happens, the table is read as often for a hundred of them as for one."""
+    options, statements = ApiOptions(render_seconds=20), list[str]()
+    with opened(tmp_path, strict, options=options, executing=False) as door, ThreadPoolExecutor(100) as clients:
+        run = door.submit()
+        wait = partial(httpx2.get, f"{door.url}{run['links']['self']}", params={"wait": 20}, timeout=PATIENCE)
+        answers = [clients.submit(wait) for _ in range(100)]
+        eventually(lambda: door.client.get("/v1/stats").json()["streams"] == 100)
+        time.sleep(0.5)
+        event.listen(
+            door.service.home.database._engine, "before_cursor_execute", lambda *call: statements.append(call[2])
+        )
+        time.sleep(2)
+        reads = sum(statement.startswith("SELECT") for statement in statements)
+        door.client.delete(run["links"]["self"])
+        assert {answer.result().json()["state"] for answer in answers} == {"cancelled"}
+    assert 0 < reads <= 2 / PERIOD + 2
+
+
+def test_a_client_hears_of_a_run_that_another_server_ends(strict: Checkpoint, tmp_path: Path) -> None:
+    """Long before it would look by itself."""
+    with opened(tmp_path, strict, options=ApiOptions(render_seconds=20), executing=False) as door:
+        run = door.submit()
+        with ThreadPoolExecutor(2) as clients, contextlib.closing(Home.open(tmp_path)) as other:
+            waiting = clients.submit(door.client.get, run["links"]["self"], params={"wait": 20})
+            following = clients.submit(door.client.get, run["links"]["events"])
+            eventually(lambda: door.service.news._watchers == 2)
+            claimed = other.leases.claim("another server")
+            assert claimed is not None
+            begun = time.monotonic()
+            other.leases.finish(claimed.lease, RunState.FAILED, error=InputError("no"))
+            assert waiting.result().json()["state"] == "failed"
+            assert "event: failed" in following.result().text
+            assert time.monotonic() - begun < long_poll.QUIET_SECONDS
+        assert door.service.news._reading is not None
+        eventually(door.service.news._reading.done)
