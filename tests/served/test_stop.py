@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import subprocess
@@ -42,6 +43,29 @@ def test_a_stopped_server_leaves_its_runs_for_the_next_start(server: Server, cli
         home.close()
 
 
+def test_a_signal_to_all_of_its_processes_is_a_stop(server: Server, client: Client) -> None:
+    """As systemd sends it. Ray's processes get it first here, so that Ray is dead when the server hears of it."""
+    assert server.process is not None
+    run = server.song(client, seed=720, seconds=10, steps=200).id
+    eventually(lambda: sampling(client, run))
+    left, before = family(server), len(server.log)
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    (raylet,) = (process for process in left if process.name() == "raylet")
+    eventually(lambda: not alive(raylet))
+    assert server.stop() == 0
+    first, last = server.log[before:].splitlines()
+    assert re.fullmatch(r"stopping(; \d+ runs? under way may use 5 s more)?", first)
+    assert re.fullmatch(r"stopped; \d+ runs? goe?s? on after the next start", last)
+    assert not [process for process in left if alive(process)]
+    server.start()
+    with server.client() as again:
+        assert again.status(run).state in ("queued", "running")
+        again.cancel(run)
+        assert again.wait(run, timeout=60).state == "cancelled"
+
+
 def test_a_start_says_what_it_does_and_ray_says_nothing(server: Server) -> None:
     said = server.log
     phases = ("weights: ", "pool: ", "log of Ray", "starting Ray", "starting 1 process", "process all: loading ")
@@ -62,8 +86,17 @@ def test_a_second_server_does_not_take_the_home(server: Server) -> None:
     assert "starting Ray" not in done.stderr
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_start_can_be_stopped(number: signal.Signals, code: int, cache: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code", "phase", "to_all"),
+    [
+        (signal.SIGTERM, 143, "starting Ray", False),
+        (signal.SIGINT, 130, "starting Ray", False),
+        (signal.SIGTERM, 143, "starting 1 process", True),
+    ],
+)
+def test_a_start_can_be_stopped(
+    number: signal.Signals, code: int, phase: str, to_all: bool, cache: Path, tmp_path: Path
+) -> None:
     pytest.importorskip("ray")
     command = [COMMAND, "serve", "--home", "home", "--port", "0", "--pool", "local"]
     with subprocess.Popen(
@@ -71,11 +104,14 @@ def test_a_start_can_be_stopped(number: signal.Signals, code: int, cache: Path, 
     ) as process:
         assert process.stderr is not None
         lines: list[str] = []
-        while "starting Ray" not in lines[-1:]:
+        while not any(line.startswith(phase) for line in lines):
             lines.append(process.stderr.readline().strip())
             assert lines[-1], lines
         eventually(lambda: bool(psutil.Process(process.pid).children(recursive=True)))
         left = psutil.Process(process.pid).children(recursive=True)
+        for one in left if to_all else ():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.send_signal(number)
         process.send_signal(number)
         said = process.communicate(timeout=60)
     assert process.returncode == code

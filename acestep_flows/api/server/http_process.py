@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 HANG_UP_SECONDS = 2
 """How long open requests may continue once no run is running. Event streams and waiting requests end at once."""
 
+SIGNAL_SECONDS = 1.0
+"""How long after the end of Ray a signal may come that explains it."""
+
 
 class HttpProcess:
     """HTTP and the executor on one event loop, in front of a running pool."""
@@ -52,7 +55,7 @@ class HttpProcess:
         watch: PoolWatch | None = None,
     ) -> None:
         self._options, self._keys, self._tell, self._watch = options, keys, tell, watch
-        self._stop_requested = asyncio.Event()
+        self._stop_requested, self._signalled, self._pool_ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
         parts = assemble(home, pool, runner, settings, keys, options, self._reason_not_ready)
         self._scheduler, self._executor, self._service = parts.scheduler, parts.executor, parts.service
 
@@ -72,7 +75,7 @@ class HttpProcess:
             doors: bound sockets of families that have a port of their own, by name.
 
         Raises:
-            FlowsError: the pool ended and cannot be replaced.
+            FlowsError: the pool ended and cannot be replaced, and no signal had requested the stop.
         """
         app = create_app(self._service)
         mount(app)
@@ -102,16 +105,35 @@ class HttpProcess:
             stop = asyncio.create_task(self._stop_requested.wait())
             await asyncio.wait([executor, serving, stop], return_when=asyncio.FIRST_COMPLETED)
             self._stop_requested.set()
-            if not self._fault:
+            if failed := await self._has_failed():
+                await self._executor.drain()
+            else:
                 self._tell(self._farewell())
-            # HTTP continues while runs drain, so that clients that wait for a run see its end.
-            await self._executor.drain(0.0 if self._fault else self._options.drain)
+                # HTTP continues while runs drain, so that clients that wait for a run see its end.
+                await self._drain()
             self._service.notifier.close()  # event streams and waiting requests end by themselves
             http.should_exit = True
             await asyncio.gather(executor, serving)
             await asyncio.to_thread(self._scheduler.timings.save)
-        if self._fault:
+        if failed:
             raise FlowsError(no_use(self._fault))
+
+    async def _has_failed(self) -> bool:
+        """Whether the pool ended by itself. Service managers send SIGTERM to Ray's processes as well."""
+        if self._fault:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._signalled.wait(), SIGNAL_SECONDS)
+        return bool(self._fault) and not self._signalled.is_set()
+
+    async def _drain(self) -> None:
+        """Let active runs continue for the time that the options give, but not longer than the pool lives."""
+        drained = asyncio.create_task(self._executor.drain(self._options.drain))
+        ended = asyncio.create_task(self._pool_ended.wait())
+        await asyncio.wait([drained, ended], return_when=asyncio.FIRST_COMPLETED)
+        ended.cancel()
+        if not drained.done():
+            drained.cancel()
+            await self._executor.drain()
 
     @property
     def _fault(self) -> str:
@@ -131,6 +153,7 @@ class HttpProcess:
         loop = asyncio.get_running_loop()
 
         def stop(fault: str) -> None:
+            loop.call_soon_threadsafe(self._pool_ended.set)
             loop.call_soon_threadsafe(self._stop_requested.set)
 
         with self._watch.watching(stop):
@@ -156,8 +179,13 @@ class HttpProcess:
     def _signals(self) -> Iterator[None]:
         """Handle SIGTERM and SIGINT: the first one requests the stop, further ones change nothing."""
         loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            self._signalled.set()
+            self._stop_requested.set()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop_requested.set)
+            loop.add_signal_handler(number, stop)
         try:
             yield
         finally:
