@@ -50,6 +50,9 @@ NODE = LOOPBACK
 CORE = ("gcs_server", "raylet")
 """The processes without which Ray works no more."""
 
+RAYLET = "RAY_RAYLET_PID"
+"""Variable that Ray gives to the workers of a raylet."""
+
 SOCKET_ROOM = len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
 STANDSTILL_SECONDS = 40.0
 """How long a process of Ray itself may be stopped. After a minute Ray would end this process without a word."""
@@ -136,7 +139,20 @@ class OwnRay:
 
     def kill(self) -> None:
         """Kill its processes at once."""
-        orphans.end(list(self.processes()), gently=False)
+        orphans.end([*self.processes(), *self._begun_since()], gently=False)
+
+    def _begun_since(self) -> set[psutil.Process]:
+        """Workers that a raylet began after the last note, and that are below no process of ours once it has ended."""
+        found = set[psutil.Process]()
+        if (raylet := self._core.get("raylet")) is not None:
+            for process in psutil.process_iter():
+                with contextlib.suppress(psutil.Error):
+                    if (
+                        process.environ().get(RAYLET) == str(raylet.pid)
+                        and process.create_time() >= self._myself.create_time()
+                    ):
+                        found.add(process)
+        return found
 
     def processes(self) -> set[psutil.Process]:
         """Its processes so far, but no others that this one has started.

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from acestep_flows.errors import FlowsError
 from acestep_flows.runtime.serving import private_folder
-from acestep_flows.runtime.serving.local_ray import own_ray
+from acestep_flows.runtime.serving.local_ray import RAYLET, own_ray
 
 pytest.importorskip("ray")
 LATE = "The current node timed out during startup. This could happen because some of the raylet failed to startup"
@@ -99,4 +102,22 @@ def test_other_processes_of_ours_are_left_alone(monkeypatch: pytest.MonkeyPatch,
         process.kill()
         process.wait(10)
     assert left == [None, None]
+    assert nothing_is_left(ray, tmp_path)
+
+
+def test_a_worker_that_was_never_noted_ends_with_a_dead_raylet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is below no process of ours any more, so only what the raylet has given it tells whose it is."""
+    ray = use(SlowRay(late=0), monkeypatch)
+    sleep = [sys.executable, "-c", "import time; time.sleep(100)"]
+    with own_ray(1) as own:
+        raylet, other = (subprocess.Popen(sleep) for _ in range(2))
+        own._core = {"raylet": psutil.Process(raylet.pid)}
+        of_raylet, of_other = (subprocess.Popen(sleep, env=os.environ | {RAYLET: str(p.pid)}) for p in (raylet, other))
+        raylet.kill()
+        raylet.wait(10)
+    assert of_raylet.wait(10) == -signal.SIGKILL
+    assert (other.poll(), of_other.poll()) == (None, None)
+    for process in (other, of_other):
+        process.kill()
+        process.wait(10)
     assert nothing_is_left(ray, tmp_path)
