@@ -1,6 +1,7 @@
-"""Prometheus metrics: requests are counted as they pass; runs and stages are read from the store and the processes.
+"""Prometheus metrics: requests are counted as they pass, and runs as they end; the rest is read when it is asked for.
 
-Counters of runs and nodes tell what this process ended itself, so that their sum over all servers counts a run once.
+Counters of runs and nodes tell what this process ended itself, so that their sum over all servers counts a run once,
+also one that is deleted before anybody asks.
 Gauges of the table (`OF_TABLE`) are the same on every server.
 
 `Service.process_stats` returns a list of replicas for each process. A replica has `replica` (its id), `stages`,
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -22,13 +23,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from acestep_flows.api.http.dependencies import Streams, in_thread
 from acestep_flows.api.http.errors import CODE
 from acestep_flows.api.service import Service
-from acestep_flows.api.store.statistics import (
-    NodeStatistics,
-    RunStatistics,
-    active_node_counts,
-    count_executors,
-    statistics_of,
-)
+from acestep_flows.api.store.run_statistics import NodeStatistics, RunStatistics
+from acestep_flows.api.store.statistics import active_node_counts, count_executors
 
 PREFIX = "acestep_flows"
 FOR_ALL = tuple(f"{PREFIX}_{name}" for name in ("streams", "executors", "process_replicas"))
@@ -69,6 +65,7 @@ class Metrics:
         self._register_request_metrics(gauge, counter, histogram)
         self._register_run_metrics(gauge, counter, histogram)
         self._register_process_metrics(gauge, counter)
+        service.home.database.on_ended(self._count)
 
     def _register_request_metrics(self, gauge: _New[Gauge], counter: _New[Counter], histogram: _New[Histogram]) -> None:
         self.requests = counter("http_requests", "Requests answered.", "method", "route", "status")
@@ -130,17 +127,14 @@ class Metrics:
         self.open_streams.set(self._streams.open)
         for work, count in tuple(self._service.failures.items()):
             self.failures.labels(work).set(count)
-        untold = home.database.take_ended()
-        try:
-            ended = await in_thread(list, statistics_of(home.database, untold))
-        except BaseException:
-            home.database.give_back_ended(untold)
-            raise
-        for run in ended:
-            self._count(run)
         self._set_process_metrics(await self._service.process_stats())
 
-    def _count(self, run: RunStatistics) -> None:
+    def _count(self, ended: Sequence[RunStatistics]) -> None:
+        """Count runs that this process has ended. Called from any thread."""
+        for run in ended:
+            self._count_run(run)
+
+    def _count_run(self, run: RunStatistics) -> None:
         self.ended.labels(run.graph, run.state.value).inc()
         if run.error:
             self.errors.labels(run.error).inc()

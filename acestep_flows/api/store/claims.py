@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, and_, func, or_, select, update
 
 from acestep_flows.api.store.records import UNFINISHED, ClaimedRun, Lease, RunState
-from acestep_flows.api.store.rows import RECORD_COLUMNS, is_called_at, run_event, run_record
-from acestep_flows.api.store.run_ends import NewEvents, RunEnd, end_runs
+from acestep_flows.api.store.rows import RECORD_COLUMNS, NewEvents, is_called_at, run_event, run_record
+from acestep_flows.api.store.run_ends import RunEnd, end_runs
 from acestep_flows.api.store.schema import RUNS
 from acestep_flows.errors import Cancelled, DeadlineExceeded, FlowsError, LostProcess
 

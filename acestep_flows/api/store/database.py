@@ -13,10 +13,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import sqlite3
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import sqlalchemy.orm  # noqa: F401 - imported here, before several threads import it at once and one sees half of it
 from filelock import FileLock
@@ -25,6 +24,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 
 from acestep_flows.api.store.fifo_lock import FifoLock
+from acestep_flows.api.store.run_statistics import RunStatistics
 from acestep_flows.errors import InputError, StorageError, Unavailable
 from acestep_flows.optional_packages import require
 from acestep_flows.storage import without_login
@@ -36,10 +36,10 @@ CONNECT_SECONDS = 5
 """How long PostgreSQL may take to accept a connection, unless the URL says otherwise."""
 
 ENDED_RUNS = "ended_runs"
-"""In the `info` of a connection: the runs that its transaction ends."""
+"""In the `info` of a connection: the statistics of the runs that its transaction ends."""
 
-MOST_UNTOLD = 100_000
-"""Ended runs that are remembered where nobody asks for metrics."""
+EndListener: TypeAlias = Callable[[Sequence[RunStatistics]], None]
+"""Told of runs that this process has ended, once their transaction is committed. Called from any thread."""
 
 _WRITERS = 0x0ACE_57E9
 """Key of the advisory lock of writers on PostgreSQL: held alone by `write`, shared by `write_beside`."""
@@ -68,7 +68,7 @@ class Database:
             ) from error
         self._sqlite = self.url.get_backend_name() == "sqlite"
         self._write_lock = FifoLock()
-        self._ended_here: deque[str] = deque(maxlen=MOST_UNTOLD)
+        self._end_listeners: list[EndListener] = []
         if self.url.get_backend_name() not in ("sqlite", "postgresql"):
             backend = self.url.get_backend_name()
             raise InputError(f"{backend} is not supported", where="database", allowed="sqlite or postgresql")
@@ -137,22 +137,21 @@ class Database:
     def _begin_write(self, locks: Any) -> Iterator[Connection]:
         # Writers of this process wait here, without a connection. SQLite's own wait is for writers of other processes.
         lock = self._write_lock.hold(BUSY_SECONDS) if self._sqlite else contextlib.nullcontext()
+        ended: list[RunStatistics] = []
         with _translate_errors("written"), lock, self._engine.connect() as reader:
             connection = reader.execution_options(writes=True)
             with connection.begin():
                 if not self._sqlite:
                     connection.execute(locks)
-                connection.info[ENDED_RUNS] = []
+                connection.info[ENDED_RUNS] = ended
                 yield connection
-            self._ended_here.extend(connection.info[ENDED_RUNS])
+        if ended:
+            for listener in self._end_listeners:
+                listener(ended)
 
-    def take_ended(self) -> list[str]:
-        """The runs that this process has ended since the last call. Other processes tell of theirs."""
-        return [self._ended_here.popleft() for _ in range(len(self._ended_here))]
-
-    def give_back_ended(self, runs: Sequence[str]) -> None:
-        """Put back what `take_ended` gave, because it could not be told."""
-        self._ended_here.extendleft(reversed(runs))
+    def on_ended(self, listener: EndListener) -> None:
+        """Tell `listener` of each run that this process ends, when it ends. Other processes tell of theirs."""
+        self._end_listeners.append(listener)
 
     def close(self) -> None:
         """Close all connections."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Row, select
 
@@ -14,6 +14,9 @@ from acestep_flows.errors import FlowsError, node_of
 
 RECORD_COLUMNS = [column for column in RUNS.columns if column.name != "content"]
 """Columns of a `RunRecord`: all but the graph's content, which may be large."""
+
+NewEvents: TypeAlias = Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]]
+"""Type and body of new events, by run. A body has its `time`."""
 
 
 def new_id(prefix: str, now: float) -> str:

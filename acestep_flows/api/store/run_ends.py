@@ -7,19 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from acestep_flows.api.store.database import ENDED_RUNS
 from acestep_flows.api.store.records import RunState
-from acestep_flows.api.store.rows import error_json, is_called_at, run_event
+from acestep_flows.api.store.rows import NewEvents, error_json, is_called_at, run_event
+from acestep_flows.api.store.run_statistics import ended_runs
 from acestep_flows.api.store.schema import COUNTERS, EVENT_NUMBER, EVENTS, NODES, RUNS
 from acestep_flows.api.store.usage import count_usage
 from acestep_flows.errors import FlowsError
-
-NewEvents: TypeAlias = Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]]
-"""Type and body of new events, by run. A body has its `time`."""
 
 _OPEN_NODES = ("waiting", "queued", "started")
 
@@ -58,7 +56,8 @@ def end_runs(connection: Connection, ends: Sequence[RunEnd], now: float, events:
     connection.execute(
         _ENDING, [_ended_row(end, before[end.run], now) for end in sorted(ends, key=lambda end: end.run)]
     )
-    connection.info[ENDED_RUNS].extend(ids)
+    # Read here, because a run may be deleted before anybody asks for metrics.
+    connection.info[ENDED_RUNS].extend(ended_runs(connection, ids, {end.run: end.events for end in ends}))
     count_usage(connection, {run: row.owner for run, row in before.items()}, now)
     add_events(connection, {**(events or {}), **{end.run: [*end.events, _end_event(end, now)] for end in ends}})
 

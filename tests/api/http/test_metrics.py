@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,9 +13,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from acestep_flows.api.options import ApiOptions
+from acestep_flows.api.store.retention import RetentionPolicy, sweep
 from acestep_flows.errors import StorageError
 from acestep_flows.model.checkpoint import Checkpoint
-from tests.api.door import SHORT, Door, opened
+from tests.api.door import LONG, SHORT, Door, opened
 
 
 def samples(door: Door) -> dict[tuple[str, ...], float]:
@@ -48,13 +50,58 @@ def test_servers_of_one_table_count_each_run_once(strict: Checkpoint, tmp_path: 
         assert "The same on every server" in second.client.get("/metrics").text
 
 
-def test_a_run_is_counted_after_a_fault(strict: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_that_are_forgotten_before_a_scrape_are_counted(strict: Checkpoint, tmp_path: Path) -> None:
+    """What one server cancels or deletes, and what a sweep removes, is counted once by the server that ended it."""
+    ended = "acestep_flows_runs_ended_total"
+
+    def forget(door: Door, id: str) -> None:
+        assert door.client.delete(f"/v1/runs/{id}", params={"forget": "true"}).status_code == 204
+
+    with opened(tmp_path, strict) as first, opened(tmp_path, strict, executing=False) as second:
+        done = second.finished()
+        forget(second, done["id"])
+        stopped = second.submit(inputs=LONG)["id"]
+        second.until(stopped, "running")
+        second.client.delete(f"/v1/runs/{stopped}")
+        second.until(stopped, "cancelled")
+        forget(second, stopped)
+        late = second.submit(inputs={**SHORT, "seed": 4}, deadline=1e-6)["id"]
+        second.until(late, "failed")
+        assert sweep(second.home, RetentionPolicy(runs=0), time.time() + 1).runs == 1
+        first_counts, second_counts = samples(first), samples(second)
+        assert {name[1:]: count for name, count in first_counts.items() if name[0] == ended} == {
+            ("text2music", "succeeded"): 1,
+            ("text2music", "cancelled"): 1,
+            ("text2music", "failed"): 1,
+        }
+        assert not [name for name in second_counts if name[0] == ended]
+        assert first_counts["acestep_flows_errors_total", "deadline_exceeded"] == 1
+        assert first_counts["acestep_flows_nodes_total", "vocode", "finished"] == 1
+        assert first_counts["acestep_flows_stage_queue_seconds_count", "vocode"] == 1
+        assert first_counts["acestep_flows_output_bytes_total", "audio"] == done["outputs"]["audio"]["bytes"]
+        assert samples(first)[ended, "text2music", "succeeded"] == 1, "a second scrape counts nothing again"
+
+
+def test_who_cancels_a_run_that_waits_counts_it(strict: Checkpoint, tmp_path: Path) -> None:
+    with (
+        opened(tmp_path, strict, executing=False) as first,
+        opened(tmp_path, strict, executing=False) as second,
+    ):
+        for run in [first.submit(inputs={**SHORT, "seed": seed})["id"] for seed in range(3)]:
+            for _ in range(2):  # a second request changes nothing
+                assert second.client.delete(f"/v1/runs/{run}").json()["state"] == "cancelled"
+            assert first.client.delete(f"/v1/runs/{run}", params={"forget": "true"}).status_code == 204
+        name = ("acestep_flows_runs_ended_total", "text2music", "cancelled")
+        assert [samples(door).get(name, 0) for door in (first, second)] == [0, 3]
+
+
+def test_a_scrape_that_fails_loses_no_run(strict: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(tmp_path, strict, executing=False) as door:
         door.client.delete(f"/v1/runs/{door.submit()['id']}")
         read, faults = door.home.database.read, [StorageError("gone")]
 
         def fail_once() -> Any:
-            if faults and len(door.home.database._ended_here) == 0:
+            if faults:
                 raise faults.pop()
             return read()
 
