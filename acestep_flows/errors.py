@@ -5,12 +5,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeAlias
 
 MOST_FAULTS = 24
 """Faults of one input that are told one by one."""
+
+MOST_NAMES = 24
+"""Names that a message lists."""
+
+Allowed: TypeAlias = str | Iterable[str]
+"""What would be accepted: in words, or the names that exist."""
+
+
+def listing(names: Iterable[str]) -> str:
+    """The names as a message lists them, separated by commas; a very long list is cut."""
+    names = list(names)
+    more = f", and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return (", ".join(names[:MOST_NAMES]) + more) or "none"
 
 
 class FlowsError(Exception):
@@ -36,6 +49,14 @@ def _restore(kind: type[FlowsError], args: tuple[Any, ...], fields: dict[str, An
     return error
 
 
+def _allowed_texts(allowed: Allowed) -> tuple[str, str]:
+    """All that is allowed, for the attribute; and as much of it as a message has."""
+    if isinstance(allowed, str):
+        return allowed, allowed
+    names = list(allowed)
+    return ", ".join(names) or "none", listing(names)
+
+
 def _field_in(where: str) -> str:
     """The field of a place. In a graph it stands behind the node: `node takes[1], span`."""
     return where.partition(", ")[2] if where.startswith("node ") else where
@@ -56,10 +77,11 @@ class InputError(FlowsError):
     Args:
         what: the problem, with the value found.
         where: the field, file or option it was found in.
-        allowed: what would be accepted.
+        allowed: what would be accepted. Of many names the message lists the first.
         field: name of the field alone, if `where` is not that.
 
     Attributes:
+        allowed: a text; names are separated by commas, and all of them are there.
         faults: the errors that this one stands for; empty for a single one.
     """
 
@@ -67,10 +89,11 @@ class InputError(FlowsError):
     status = 422
     faults: tuple[InputError, ...] = ()
 
-    def __init__(self, what: str, *, where: str = "", allowed: str = "", field: str = "") -> None:
-        self.what, self.where, self.allowed, self.field = what, where, allowed, field or _field_in(where)
+    def __init__(self, what: str, *, where: str = "", allowed: Allowed = "", field: str = "") -> None:
+        self.what, self.where, self.field = what, where, field or _field_in(where)
+        self.allowed, in_short = _allowed_texts(allowed)
         prefix = f"{where}: " if where else ""
-        suffix = f" (allowed: {allowed})" if allowed else ""
+        suffix = f" (allowed: {in_short})" if in_short else ""
         super().__init__(f"{prefix}{what}{suffix}")
 
     @classmethod
@@ -105,24 +128,24 @@ class NotFound(FlowsError):
     Args:
         what: what does not exist, and what does.
         where: the field that named it, if known.
-        allowed: the names that exist, or their form. `what` says it too.
+        allowed: the names that exist, or their form. `what` says it too, perhaps shorter.
         field: name of the field alone, if `where` is not that.
     """
 
     code = "not_found"
     status = 404
 
-    def __init__(self, what: str, *, where: str = "", allowed: str = "", field: str = "") -> None:
-        self.what, self.where, self.allowed, self.field = what, where, allowed, field or where
+    def __init__(self, what: str, *, where: str = "", allowed: Allowed = "", field: str = "") -> None:
+        self.what, self.where, self.field = what, where, field or where
+        self.allowed, _ = _allowed_texts(allowed)
         super().__init__(f"{where}: {what}" if where else what)
 
 
 class Conflict(FlowsError):
-    """The request contradicts an earlier one: an idempotency key that was used for something else.
+    """The request contradicts an earlier one, or what goes on: an idempotency key that was used for something else.
 
     Args:
-        what: the contradiction.
-        field: of the request that has it, if there is one.
+        field: of the request that has the contradiction, if there is one.
     """
 
     code = "conflict"
@@ -303,6 +326,14 @@ class DeadlineExceeded(FlowsError):
 
     code = "deadline_exceeded"
     status = 504
+
+
+class TimedOut(FlowsError, TimeoutError):
+    """Whoever waited for a run gave up. The run goes on, and can be waited for again. It is a TimeoutError, too."""
+
+    code = "timed_out"
+    status = 504
+    field: ClassVar[str] = "timeout"
 
 
 class Cancelled(FlowsError):

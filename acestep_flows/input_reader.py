@@ -16,6 +16,7 @@ from acestep_flows.stages.ports import PortType
 from acestep_flows.values import MUSIC, Value
 from acestep_flows.wording import quantities, text_lists
 from acestep_flows.wording.forms import written_form
+from acestep_flows.wording.phrases import allowing
 from acestep_flows.wording.places import refuse_elsewhere
 from acestep_flows.wording.text_file import expanded, read_text_file
 from acestep_flows.wording.typed_text import likely_mistakes, with_line_breaks
@@ -108,8 +109,8 @@ class InputReader:
             near = [meant] if (meant := self._suggest(name)) else difflib.get_close_matches(name, types, 1)
             self.meant.update(meant.partition(":")[0] for meant in near)
             hint = f"; did you mean {near[0]}?" if near else ""
-            allowed = self._listed(types) if name == names[-1] else ""
-            faults.append(InputError(f"no such input{hint}", where=name, allowed=allowed))
+            shown = self._listed(types) if name == names[-1] else ""
+            faults.append(allowing(InputError(f"no such input{hint}", where=name, allowed=shown), types))
         return faults
 
     def _listed(self, names: Iterable[str]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from acestep_flows.errors import InputError
 from acestep_flows.graph.language.wording import clip, unlike
+from acestep_flows.wording.phrases import allowing
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "<=": operator.le,
@@ -63,7 +64,7 @@ def parse_gate(text: str, names: Collection[str] | None = None) -> Gate:
     name, op, words = match[1], match[2], match[3]
     name = name if name in known else ALIASES.get(name, name)
     if name not in known:
-        raise InputError(unlike("measurement", match[1], known), where="--require")
+        raise allowing(InputError(unlike("measurement", match[1], known), where="--require"), known)
     try:
         bound: float | str = float(words)
     except ValueError:

@@ -97,7 +97,7 @@ class Manifest:
                 for path, other in zip(self.paths, names, strict=True):
                     if set(other) != set(names[0]):
                         what = f"{PurePosixPath(path).name} has other columns: {listing(other)}"
-                        raise InputError(what, where=self.url, allowed=listing(names[0]))
+                        raise InputError(what, where=self.url, allowed=names[0])
                 return _distinct(names[0], self.url)
             with self._stream() as stream:
                 return self._header(self._csv_records(stream))

@@ -89,7 +89,7 @@ def song_output(scope: Scope, wanted: str | None = None) -> str:
     songs = [name for name, kind in kinds.items() if kind is not None and kind.kind == "audio"]
     if wanted is not None and wanted not in songs:
         what = f"{wanted!r} is no single audio of graph {graph.name}"
-        raise InputError(what, where="--output", allowed=listing(songs))
+        raise InputError(what, where="--output", allowed=songs)
     if wanted is None and "audio" not in songs and len(songs) != 1:
         what = f"graph {graph.name} gives {len(songs) or 'no'} single audio outputs"
         allowed = listing(songs) if songs else "a graph with an output of type audio"

@@ -16,6 +16,7 @@ from acestep_flows.graph.language.wording import clip, unlike
 from acestep_flows.input_reader import InputReader
 from acestep_flows.stages.ports import PortType
 from acestep_flows.wording import text_lists
+from acestep_flows.wording.phrases import allowing
 
 MAX_VALUES = 1_000_000
 _TEXT = PortType("text")
@@ -42,7 +43,7 @@ def parse_sweep(text: str, declared: Mapping[str, Declaration]) -> Sweep:
             f"{clip(text)!r}", where="--sweep", allowed="such as seed=0..99, steps=20,60 or tags=@styles.txt"
         )
     if name not in declared:
-        raise InputError(unlike("input", name, declared), where="--sweep")
+        raise allowing(InputError(unlike("input", name, declared), where="--sweep"), declared)
     values = tuple(_checked(value, declared[name], i) for i, value in enumerate(_values(words, declared[name]), 1))
     if not values:
         raise InputError("no values", where=f"--sweep {name}", allowed="at least one")

@@ -10,12 +10,13 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from acestep_flows.errors import InputError, NotFound
+from acestep_flows.errors import InputError
 from acestep_flows.graph.language.syntax import Graph
 from acestep_flows.graph.language.types import Declaration
 from acestep_flows.input_reader import InputReader
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import MUSIC, Value
+from acestep_flows.wording.missing_output import no_output
 from acestep_flows.wording.places import is_url
 from acestep_flows.wording.text_file import expanded
 
@@ -43,8 +44,7 @@ class RemoteReader(InputReader):
         if (match := _OUTPUT.fullmatch(path)) is not None:
             run, output = self._client.status(match[1]), match[2]
             if output not in run.outputs:
-                available = ", ".join(run.outputs) or f"none, it is {run.state}"
-                raise NotFound(f"{name}: run {run.id} has no output {output!r}; there are: {available}")
+                raise no_output(run.id, output, run.outputs, run.state, run.reason, where=name)
             return run.outputs[output].asset
         if _ID_LIKE.fullmatch(path) and not expanded(path, name).exists():
             allowed = "the id of an asset, RUN/OUTPUT with the id of a run, or a file"

@@ -20,10 +20,12 @@ from acestep_flows.client.connection import (
     ServerAddress,
     ServerClient,
     faults_in,
+    fields_as_given,
     ignore_progress,
     open_download,
     reason_to_repeat,
     refuse_arguments,
+    refuse_closed,
     upload_options,
 )
 from acestep_flows.client.download_file import ResumableFile
@@ -183,6 +185,7 @@ class AsyncClient(ServerClient):
 
     async def _follow(self, path: str, feed: StreamFeed[T]) -> AsyncIterator[T]:
         """Yield the events of a stream until it is over."""
+        refuse_closed(self._http)
         retries = self._server.retry_budget()
         while not feed.over:
             reason: object = "the event stream ended early"
@@ -217,6 +220,7 @@ class AsyncClient(ServerClient):
 
     async def _answer(self, call: Call[T]) -> T:
         """Upload the files of a call, send it until the server answers, and read the response."""
+        refuse_closed(self._http)
         uploads: dict[Path, Asset] = {}
         for path, place in call.files().items():
             with faults_in(place):
@@ -229,12 +233,14 @@ class AsyncClient(ServerClient):
             return await self._http.request(ready.method, ready.path, json=ready.body, params=ready.query)
 
         try:
-            return await self._retry(send, ready.read)
+            with fields_as_given(ready.given):
+                return await self._retry(send, ready.read)
         except NotFound as error:
             return ready.already_done(error, sent)
 
     async def _retry(self, send: Callable[[], Awaitable[httpx2.Response]], read: Callable[[httpx2.Response], T]) -> T:
         """Send a request until the server answers, and read the response."""
+        refuse_closed(self._http)
         retries = self._server.retry_budget()
         while True:
             try:

@@ -58,6 +58,7 @@ class Call(Generic[T]):
         read: makes the result of the response, whose status is a success.
         body: JSON; its field `inputs` may have paths, assets and outputs in it.
         is_deletion: after a lost connection, `not found` means that it was done.
+        given: the caller's names of fields of the body that are sent in another form.
     """
 
     method: str
@@ -66,6 +67,7 @@ class Call(Generic[T]):
     body: Any = None
     query: Mapping[str, Any] = field(default_factory=dict)
     is_deletion: bool = False
+    given: Mapping[str, str] = field(default_factory=dict)
 
     def files(self) -> dict[Path, str]:
         """The paths among the inputs, which have to be uploaded, and the first input that each is in."""
@@ -113,8 +115,15 @@ def without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def segment(text: str) -> str:
-    """A text as one segment of a path."""
+def segment(text: str, where: str) -> str:
+    """A text as one segment of a path.
+
+    Raises:
+        InputError: it is no text, or empty.
+    """
+    if not isinstance(text, str) or not text:
+        what = "empty" if text == "" else f"a value of type {type(text).__name__}"
+        raise InputError(what, where=where, allowed="a text")
     return quote(text, safe="")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -25,7 +26,7 @@ def graphs() -> Call[list[dict[str, Any]]]:
 
 def graph(name: str) -> Call[dict[str, Any]]:
     """A graph: its `inputs` (a JSON Schema), `outputs`, `nodes` and `description`."""
-    return json_call("GET", f"/v1/graphs/{segment(name)}", dict)
+    return json_call("GET", f"/v1/graphs/{segment(name, 'name')}", dict)
 
 
 def check(content: Mapping[str, Any] | str) -> Call[dict[str, Any]]:
@@ -35,7 +36,7 @@ def check(content: Mapping[str, Any] | str) -> Call[dict[str, Any]]:
 
 def plan(graph: str, inputs: Mapping[str, Any] | None = None) -> Call[dict[str, Any]]:
     """The forecast for a run: its nodes, what is cached, and the expected seconds. Inputs as for `submit`."""
-    return json_call("POST", f"/v1/graphs/{segment(graph)}/plan", dict, {INPUTS: inputs or {}})
+    return json_call("POST", f"/v1/graphs/{segment(graph, 'graph')}/plan", dict, {INPUTS: inputs or {}})
 
 
 def submit(graph: str | Mapping[str, Any], inputs: Mapping[str, Any] | None = None, **options: Any) -> Call[Run]:
@@ -54,10 +55,12 @@ def submit(graph: str | Mapping[str, Any], inputs: Mapping[str, Any] | None = No
     """
     _refuse_options(options)
     body: dict[str, Any] = {"graph": graph, INPUTS: inputs or {}} | without_none(options)
+    given = {}
     if isinstance(body.get("webhook"), str):
         body["webhook"] = {"url": body["webhook"]}  # older servers take this form only
+        given["webhook.url"] = "webhook"
     body.setdefault("idempotency_key", f"client-{secrets.token_hex(16)}")
-    return json_call("POST", "/v1/runs", Run.read, body)
+    return replace(json_call("POST", "/v1/runs", Run.read, body), given=given)
 
 
 def _refuse_options(options: Mapping[str, Any]) -> None:
@@ -126,7 +129,7 @@ def preview(run: Run | str, node: str) -> Call[bytes]:
     Raises:
         NotFound: there is no preview yet, or it was removed.
     """
-    return Call("GET", f"{run_path(run)}/previews/{segment(node)}", body_bytes)
+    return Call("GET", f"{run_path(run)}/previews/{segment(node, 'node')}", body_bytes)
 
 
 def stats() -> Call[dict[str, Any]]:
@@ -150,7 +153,7 @@ def run_id(run: object) -> str:
 
 def run_path(run: Run | str) -> str:
     """The path of a run."""
-    return f"/v1/runs/{segment(run_id(run))}"
+    return f"/v1/runs/{segment(run_id(run), 'run')}"
 
 
 def events_path(run: Run | str) -> str:
@@ -160,7 +163,7 @@ def events_path(run: Run | str) -> str:
 
 def output_path(run: Run | str, output: str) -> str:
     """The path of an output's file."""
-    return f"{run_path(run)}/outputs/{segment(output)}"
+    return f"{run_path(run)}/outputs/{segment(output, 'name')}"
 
 
 def _page_of_runs(content: Mapping[str, Any]) -> tuple[list[Run], str | None]:

@@ -18,9 +18,10 @@ from acestep_flows.client.download_file import ResumableFile
 from acestep_flows.client.failures import refusal
 from acestep_flows.client.records import Output, Run
 from acestep_flows.client.retry import PASSING, LastTold, RetryBudget, is_number
-from acestep_flows.errors import FlowsError, InputError, NotFound, TooLarge
+from acestep_flows.errors import FlowsError, InputError, TooLarge
 from acestep_flows.settings import SERVER as SERVER_VARIABLE
 from acestep_flows.settings import check_proxies, read_settings
+from acestep_flows.wording.missing_output import no_output
 
 log = logging.getLogger(__name__)
 
@@ -147,6 +148,7 @@ class ServerClient:
     """What clients of both kinds have: the address of their server, and patience with it."""
 
     _server: ServerAddress
+    _http: httpx2.Client | httpx2.AsyncClient
 
     @property
     def patience(self) -> float:
@@ -162,6 +164,16 @@ class ServerClient:
         other = copy.copy(self)
         other._server = dataclasses.replace(self._server, patience=patience)
         return other
+
+
+def refuse_closed(http: httpx2.Client | httpx2.AsyncClient) -> None:
+    """Refuse to send anything with connections that are closed.
+
+    Raises:
+        InputError: they are.
+    """
+    if http.is_closed:
+        raise InputError("the client is closed; make a new one")
 
 
 def refuse_arguments(client: str, unknown: Iterable[str]) -> None:
@@ -208,6 +220,23 @@ def faults_in(place: str) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def fields_as_given(given: Mapping[str, str]) -> Iterator[None]:
+    """Errors about a field that is sent in another form than the caller gave name what the caller gave.
+
+    Args:
+        given: the caller's name of each such field.
+    """
+    try:
+        yield
+    except FlowsError as error:
+        sent, message = str(getattr(error, "field", "")), str(error)
+        if (name := given.get(sent)) is not None:
+            error.args = (f"{name}{message.removeprefix(sent)}" if message.startswith(f"{sent}: ") else message,)
+            error.__dict__.update(what=str(error), where=name, field=name)
+        raise
+
+
 def open_download(run: Run, name: str, to: Path) -> tuple[Output, ResumableFile]:
     """The output called `name`, and the file for its bytes: `to`, or a file in `to` if that is a folder.
 
@@ -216,8 +245,7 @@ def open_download(run: Run, name: str, to: Path) -> tuple[Output, ResumableFile]
         StorageError: the file cannot be written.
     """
     if name not in run.outputs:
-        names = ", ".join(run.outputs) or ("none" if run.ended else f"none before it ends, it is {run.state}")
-        raise NotFound(f"run {run.id} has no output {name!r}; there are: {names}")
+        raise no_output(run.id, str(name), run.outputs, run.state, run.reason)
     output = run.outputs[name]
     if to.is_dir():
         to /= file_name(output, name)

@@ -33,7 +33,7 @@ def delete_output(run: Run | str, name: str) -> Call[None]:
 def delete_asset(asset: Asset | str) -> Call[None]:
     """Delete an upload. Raises Conflict as `forget` does."""
     id = asset.id if isinstance(asset, Asset) else asset
-    return Call("DELETE", f"/v1/assets/{segment(id)}", nothing, is_deletion=True)
+    return Call("DELETE", f"/v1/assets/{segment(id, 'asset')}", nothing, is_deletion=True)
 
 
 def assets_page(*, limit: int = 50, after: str | None = None) -> Call[tuple[list[Asset], str | None]]:

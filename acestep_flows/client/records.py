@@ -75,6 +75,8 @@ class Run(ClientRecord):
         queue_position: number of runs that start before it; None unless it is queued.
         estimate: seconds until it ends, where known.
         seconds: from start to end.
+        cancel_requested: whether it is to stop at its next step. It is still running.
+        started_at, finished_at, deadline_at: times in ISO 8601; None where there is none.
         labels: short texts by name, such as `title`.
         content: the whole response.
     """
@@ -92,6 +94,10 @@ class Run(ClientRecord):
     queue_position: int | None = None
     estimate: float | None = None
     seconds: float | None = None
+    cancel_requested: bool = False
+    started_at: str | None = None
+    finished_at: str | None = None
+    deadline_at: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     content: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
@@ -110,6 +116,11 @@ class Run(ClientRecord):
     def ended(self) -> bool:
         """Whether the run has ended."""
         return self.state in ENDED
+
+    @property
+    def reason(self) -> str:
+        """Why it failed or was cancelled, in words; empty if it did not."""
+        return "" if self.error is None else str(self.error.get("message", ""))
 
     @property
     def failure(self) -> FlowsError | None:

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 
-from acestep_flows.errors import InputError, Overloaded, Unavailable, Unreachable
+from acestep_flows.errors import InputError, Overloaded, TimedOut, Unavailable, Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +22,10 @@ HOLD = 10.0
 
 POLL_PAUSES = (0.05, 1.0)
 """First and longest pause between two polls of a run, in seconds, if the server responds at once."""
+
+
+GO_ON = "wait(run) waits again, cancel(run) stops it"
+"""What can be done with a run that takes longer than somebody waited."""
 
 
 def no_advice(reason: object) -> str:
@@ -157,11 +161,11 @@ class RunPoll:
             state: state of the run, for the error.
 
         Raises:
-            TimeoutError: the timeout is over.
+            TimedOut: the timeout is over.
         """
         now = self._clock()
         if now >= self._until:
-            raise TimeoutError(f"run {self._run} is {state} after {self._timeout} s")
+            raise TimedOut(f"run {self._run} is {state} after {self._timeout} s, and goes on; {GO_ON}")
         if now - self._asked > min(self._held / 2, POLL_PAUSES[1]):  # the server held the response
             self._pause = POLL_PAUSES[0]
             return 0.0

@@ -20,10 +20,12 @@ from acestep_flows.client.connection import (
     ServerAddress,
     ServerClient,
     faults_in,
+    fields_as_given,
     ignore_progress,
     open_download,
     reason_to_repeat,
     refuse_arguments,
+    refuse_closed,
     upload_options,
 )
 from acestep_flows.client.download_file import ResumableFile
@@ -53,7 +55,7 @@ class Client(ServerClient):
 
     Every method raises `Unreachable` if the server does not answer for `patience` seconds, `Overloaded` if it is busy
     for that long (`RateLimited` if this caller asks for too much), and any other FlowsError that the server reports. A
-    warning is logged when a method has waited for a second.
+    closed client raises `InputError`. A warning is logged when a method has waited for a second.
 
     Args:
         server: URL of the server; None: ACESTEP_FLOWS_SERVER, else http://127.0.0.1:8777.
@@ -184,7 +186,8 @@ class Client(ServerClient):
 
         Raises:
             InputError: the timeout is no number, or below 0.
-            TimeoutError: the run has not ended within `timeout`. It continues.
+            TimedOut: the run has not ended within `timeout`. It goes on, and can be waited for again. This is a
+                TimeoutError, too.
         """
         poll = RunPoll(calls.run_id(run), timeout)
         while not (record := self._answer(calls.held_status(run, poll.hold()))).ended:
@@ -202,6 +205,11 @@ class Client(ServerClient):
 
         Returns:
             The path of the file.
+
+        Raises:
+            NotFound: the run has no such output, or none at all, because it has not ended, failed or was cancelled. The
+                message says which, and `allowed` has the outputs that there are.
+            StorageError: the file cannot be written.
         """
         output, file = open_download(self.status(run), name, Path(to))
         retries = self._server.retry_budget()
@@ -229,6 +237,7 @@ class Client(ServerClient):
 
     def _follow(self, path: str, feed: StreamFeed[T]) -> Iterator[T]:
         """Yield the events of a stream until it is over."""
+        refuse_closed(self._http)
         retries = self._server.retry_budget()
         while not feed.over:
             reason: object = "the event stream ended early"
@@ -262,6 +271,7 @@ class Client(ServerClient):
 
     def _answer(self, call: Call[T]) -> T:
         """Upload the files of a call, send it until the server answers, and read the response."""
+        refuse_closed(self._http)
         uploads: dict[Path, Asset] = {}
         for path, place in call.files().items():
             with faults_in(place):
@@ -274,12 +284,14 @@ class Client(ServerClient):
             return self._http.request(ready.method, ready.path, json=ready.body, params=ready.query)
 
         try:
-            return self._retry(send, ready.read)
+            with fields_as_given(ready.given):
+                return self._retry(send, ready.read)
         except NotFound as error:
             return ready.already_done(error, sent)
 
     def _retry(self, send: Callable[[], httpx2.Response], read: Callable[[httpx2.Response], T]) -> T:
         """Send a request until the server answers, and read the response."""
+        refuse_closed(self._http)
         retries = self._server.retry_budget()
         while True:
             try:

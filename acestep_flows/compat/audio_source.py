@@ -19,7 +19,7 @@ from acestep_flows.compat.embedded_files import PREFIX
 from acestep_flows.compat.fetching import ALLOWED, Fetcher
 from acestep_flows.compat.files import ReceivedFile, keep, received
 from acestep_flows.compat.refusal import Refusal
-from acestep_flows.errors import NotFound
+from acestep_flows.wording.missing_output import no_output
 from acestep_flows.wording.phrases import clip
 
 LONGEST_NAME = 2000
@@ -68,7 +68,7 @@ async def _own(text: str, field: str, service: Service, caller: Caller) -> Asset
     if (output := _OUTPUT.search(text)) is not None:
         record = await in_thread(service.home.runs.get, output[1], owner)
         if output[2] not in record.outputs:
-            raise NotFound(f"run {record.id} has no output {clip(output[2])!r}", where=field)
+            raise no_output(record.id, output[2], record.outputs, record.state, where=field)
         return await in_thread(service.home.assets.get, record.outputs[output[2]].asset, owner, field)
     if (asset := _ASSET.search(text)) is None:
         return None

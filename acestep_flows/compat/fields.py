@@ -18,7 +18,7 @@ from acestep_flows.api.http.model_card import ModelCard
 from acestep_flows.compat.parsing import Parse, anything, is_absent
 from acestep_flows.compat.refusal import Refusal
 from acestep_flows.errors import InputError
-from acestep_flows.wording.phrases import listing, show
+from acestep_flows.wording.phrases import show
 
 SONG_TAGS = "song"
 """The tags of a song for which a client gave lyrics and no tags; tags may not be empty."""
@@ -249,7 +249,7 @@ def _unknown(table: Sequence[FieldRow], fields: Mapping[str, Any]) -> Iterator[R
     known = [name for row in table for name in row.names]
     for name, value in fields.items():
         if name not in known:
-            yield Refusal(name, value, listing(known), "no such field")
+            yield Refusal(name, value, known, "no such field")
 
 
 def shown(value: Any) -> str:

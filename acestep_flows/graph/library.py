@@ -88,7 +88,7 @@ class Library:
         blocks = [known for known, graph in graphs.items() if graph.is_building_block]
         songs = listing(known for known in graphs if known not in blocks)
         more = f", and {len(blocks)} building blocks, which `acestep-flows graphs` lists" if blocks else ""
-        return NotFound(f"{no_such('graph', name, graphs)}; allowed: {songs}{more}", allowed=listing(graphs))
+        return NotFound(f"{no_such('graph', name, graphs)}; allowed: {songs}{more}", allowed=graphs)
 
     def nested(self, target: str, asking: Graph) -> Graph:
         """The graph that `asking` names in `graph: target`.
@@ -197,7 +197,7 @@ def _find(what: str, name: str, folders: Sequence[Path]) -> Path:
                 if _exists(path := folder / (name + suffix)) and path.is_file():
                     return path
     names = {path.stem for folder in folders for path in _files(folder)}
-    raise NotFound(unlike(what, name, sorted(names)))
+    raise NotFound(unlike(what, name, sorted(names)), allowed=sorted(names))
 
 
 def _files(folder: Path) -> Iterator[Path]:

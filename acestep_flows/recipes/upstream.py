@@ -14,6 +14,7 @@ from acestep_flows.errors import InputError
 from acestep_flows.graph.language.wording import clip, show, unlike
 from acestep_flows.recipes.stored_recipe import FileInput, StoredRecipe
 from acestep_flows.values import Span, frames_from_seconds, seconds_from_frames
+from acestep_flows.wording.phrases import allowing
 
 SUFFIX = "_input_params.json"
 """How v1's files end."""
@@ -164,7 +165,7 @@ def _task(given: _Parameters) -> str:
     if given.content.get("audio2audio_enable") and given.text("ref_audio_input"):
         task = "audio2audio"
     if task not in _TASKS:
-        raise InputError(unlike("task of v1", task, _TASKS), where="task")
+        raise allowing(InputError(unlike("task of v1", task, _TASKS), where="task"), _TASKS)
     return task
 
 

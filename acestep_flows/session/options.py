@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 from acestep_flows.errors import InputError
 from acestep_flows.graph.execution.cache import Mode
-from acestep_flows.graph.language.wording import listing, nearest, show
+from acestep_flows.graph.language.wording import nearest, show
 from acestep_flows.model.placement import Dtype, Placement, choose_placement
 from acestep_flows.settings import Settings
 from acestep_flows.storage import user_path
@@ -32,7 +32,7 @@ def check_mode(mode: Any) -> Mode:
         InputError: it is none.
     """
     if not isinstance(mode, str) or mode not in get_args(Mode):
-        raise InputError(show(mode), where="cache", allowed=listing(get_args(Mode)))
+        raise InputError(show(mode), where="cache", allowed=get_args(Mode))
     return mode  # type: ignore[return-value]  # checked above
 
 
@@ -137,7 +137,7 @@ def pick_placement(device: str, dtype: str, compile: bool) -> Placement:
     if dtype not in dtypes:
         close = nearest(str(dtype), dtypes)
         hint = f", nearest {close!r}" if close else ""
-        raise InputError(f"no dtype {str(dtype)!r}{hint}", where="dtype", allowed=listing(dtypes))
+        raise InputError(f"no dtype {str(dtype)!r}{hint}", where="dtype", allowed=dtypes)
     with parameter_names():
         return choose_placement(str(device), dtype, compile)
 

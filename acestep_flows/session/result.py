@@ -30,6 +30,7 @@ from acestep_flows.session.options import read_names, read_path
 from acestep_flows.session.planned_run import PlannedRun
 from acestep_flows.session.summary import summary_lines
 from acestep_flows.values import Audio, FloatArray
+from acestep_flows.wording.phrases import allowing
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +140,7 @@ class RunResult:
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.outputs:
-            raise NotFound(unlike("output", str(name), self.outputs))
+            raise NotFound(unlike("output", str(name), self.outputs), allowed=self.outputs, field="name")
         return self.outputs[name]
 
     def __getattr__(self, name: str) -> Any:
@@ -190,7 +191,7 @@ class RunResult:
         keep = read_names(keep, "keep")
         for output in keep:
             if output not in self.outputs:
-                raise InputError(unlike("output", output, self.outputs), where="keep")
+                raise allowing(InputError(unlike("output", output, self.outputs), where="keep"), self.outputs)
         stem = stem or unique_stem(self.graph)
         return write_outputs(folder, stem, self.outputs, self.recipe, format=kind, keep=keep)
 
@@ -240,7 +241,7 @@ def _songs(content: Any) -> Iterator[SongAudio]:
 def _target(path: str | PathLike[str], name: str | None, format: str | None) -> tuple[Path, str | None, str]:
     """The folder, the shared name and the format that `RunResult.save` writes with."""
     if format is not None and format not in FORMATS:
-        raise InputError(unlike("format", str(format), FORMATS), where="format")
+        raise allowing(InputError(unlike("format", str(format), FORMATS), where="format"), FORMATS)
     target = read_path(path, "path")
     extension = target.suffix.removeprefix(".").lower()
     if target.is_dir() or not extension or str(path).endswith(("/", os.sep)):

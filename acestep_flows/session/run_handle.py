@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Any
 
+from acestep_flows.errors import TimedOut
 from acestep_flows.session.loop_thread import LoopThread
 from acestep_flows.session.result import RunResult
 
@@ -63,12 +64,17 @@ class RunHandle:
 
         Raises:
             FlowsError: as `Session.run` says.
-            TimeoutError: the run is not over yet; it goes on.
+            TimedOut: the run is not over yet; it goes on. This is a TimeoutError, too.
             KeyboardInterrupt: ctrl-C was pressed; the run has stopped.
         """
         self._loop.refuse_own_thread()
         try:
             return self._future.result(timeout)
+        except TimeoutError:
+            if self.done:
+                raise
+            what = f"the run of {self.graph} is not over after {timeout} s, and goes on"
+            raise TimedOut(f"{what}; result() waits again, cancel() stops it") from None
         except KeyboardInterrupt:
             self.cancel()
             self.wait()  # a second ctrl-C ends the waiting

@@ -7,7 +7,10 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
-MOST_NAMES = 24
+from acestep_flows.errors import InputError, listing
+
+__all__ = ["allowing", "between", "brief", "clip", "counted", "listing", "nearest", "no_such", "show", "unlike"]
+
 MOST_COMPARED = 1000
 """Names that a wrong one is compared with. Each comparison takes some ten microseconds."""
 
@@ -30,11 +33,10 @@ def no_such(what: str, name: str, allowed: Iterable[str]) -> str:
     return f"no {what} {clip(name)!r}{hint}"
 
 
-def listing(names: Iterable[str]) -> str:
-    """The names, separated by commas; a very long list is cut."""
-    names = list(names)
-    more = f", and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return (", ".join(names[:MOST_NAMES]) + more) or "none"
+def allowing(error: InputError, names: Iterable[str]) -> InputError:
+    """The error, with all names that are allowed; its message says in words of its own which."""
+    error.allowed = ", ".join(names) or "none"
+    return error
 
 
 def clip(text: str, most: int = 60) -> str:

@@ -88,11 +88,22 @@ def test_the_snippet_verifies_what_the_server_signs() -> None:
 
 def test_a_damaged_webhook_names_its_field(strict: Checkpoint, tmp_path: Path) -> None:
     with opened(tmp_path, strict, executing=False, webhook_secret="a secret") as door:
-        for webhook, field in (("nowhere", "webhook.url"), ({"uri": "x"}, "webhook.uri"), (5, "webhook")):
+        for webhook, field in (
+            ("nowhere", "webhook"),
+            ("http://127.0.0.1/hook", "webhook"),
+            ("https://a.example/" + 2000 * "x", "webhook"),
+            ("https://a.example/\0", "webhook"),
+            ({"url": "nowhere"}, "webhook.url"),
+            ({"url": "https://a.example/" + 2000 * "x"}, "webhook.url"),
+            ({"uri": "x"}, "webhook.uri"),
+            (5, "webhook"),
+        ):
             response = door.client.post(
                 "/v1/runs", json={"graph": "text2music", "inputs": {"tags": "x"}, "webhook": webhook}
             )
-            assert (response.status_code, response.json()["error"]["field"]) == (422, field)
+            error = response.json()["error"]
+            assert (response.status_code, error["field"]) == (422, field)
+            assert error["message"].startswith(f"{field}: ")
         run = {"graph": "text2music", "inputs": {"tags": "x", "seed": 1}, "idempotency_key": "k"}
         url = "https://a.example/h"
         first = door.client.post("/v1/runs", json=run | {"webhook": url})

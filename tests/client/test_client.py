@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import inspect
+import pickle
 import re
 import socket
 from collections.abc import Iterator
@@ -29,10 +30,11 @@ from acestep_flows.errors import (
     Overloaded,
     RateLimited,
     StageError,
+    TimedOut,
     Unavailable,
     Unreachable,
 )
-from tests.client.stub import RUN, Answer, Request, Stub, event, fault, json_answer, run, serving
+from tests.client.stub import CREATED, RUN, Answer, Request, Stub, event, fault, json_answer, run, serving
 
 T = TypeVar("T")
 
@@ -283,6 +285,19 @@ def test_a_socks_proxy_for_another_machine_is_one_line(make: Any, monkeypatch: p
     assert "secret" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("webhook", "field"), [("http://10.0.0.1/h", "webhook"), ({"url": "http://10.0.0.1/h"}, "webhook.url")]
+)
+def test_a_wrong_webhook_is_named_as_it_was_given(make: Any, stub: Stub, webhook: Any, field: str) -> None:
+    allowed = "a public address"
+    message = f"webhook.url: a private address (allowed: {allowed})"
+    stub.answers = [fault("invalid_input", message, 422, field="webhook.url", allowed=allowed)]
+    with make(stub.url) as client, pytest.raises(InputError) as refused:
+        client.submit("text2music", webhook=webhook)
+    assert (refused.value.field, refused.value.where, refused.value.allowed) == (field, field, allowed)
+    assert str(refused.value) == message.replace("webhook.url", field)
+
+
 def test_a_webhook_may_be_its_url(make: Any, stub: Stub) -> None:
     with make(stub.url) as client:
         client.submit("text2music", webhook="https://a.example/h")
@@ -315,6 +330,20 @@ def test_wait_returns_the_run_in_any_end_state(make: Any, stub: Stub) -> None:
         with pytest.raises(TimeoutError, match="running"):
             client.wait(RUN, timeout=0)
         assert stub.requests[-1].path == f"/v1/runs/{RUN}"
+
+
+def test_a_wait_that_is_over_says_how_to_go_on(make: Any, stub: Stub) -> None:
+    with make(stub.url) as client:
+        with pytest.raises(TimedOut) as over:
+            client.wait(RUN, timeout=0)
+        stub.answers = [json_answer(run("succeeded"))]
+        assert client.wait(RUN).state == "succeeded", "it can be waited for again"
+    assert isinstance(over.value, FlowsError)
+    assert isinstance(over.value, TimeoutError)
+    line = f"run {RUN} is running after 0 s, and goes on; wait(run) waits again, cancel(run) stops it"
+    assert (str(over.value), over.value.code, over.value.field) == (line, "timed_out", "timeout")
+    again = pickle.loads(pickle.dumps(over.value))
+    assert (type(again), str(again)) == (TimedOut, line)
 
 
 def test_a_server_that_responds_at_once_is_polled(make: Any, stub: Stub) -> None:
@@ -384,6 +413,63 @@ def test_content_with_another_digest_is_discarded(make: Any, stub: Stub, tmp_pat
         assert list(tmp_path.iterdir()) == []
         with pytest.raises(NotFound, match="no output 'video'; there are: audio"):
             client.fetch_output(RUN, "video", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("state", "more", "name", "said"),
+    [
+        ("succeeded", {}, "audoi", "has no output 'audoi', nearest 'audio'; there are: audio, latents"),
+        ("succeeded", {}, "video", "has no output 'video'; there are: audio, latents"),
+        ("cancelled", {}, "audio", "has no output 'audio'; there are: none, it was cancelled"),
+        ("queued", {}, "audio", "has no output 'audio'; there are: none, it is queued"),
+        (
+            "failed",
+            {"error": {"code": "stage_failed", "message": "node take: out of memory", "node": "take"}},
+            "audio",
+            "has no output 'audio'; there are: none, it failed: node take: out of memory",
+        ),
+    ],
+)
+def test_an_output_that_a_run_does_not_have(
+    make: Any, stub: Stub, tmp_path: Path, state: str, more: dict[str, Any], name: str, said: str
+) -> None:
+    outputs = {"audio": OUTPUT, "latents": OUTPUT} if state == "succeeded" else {}
+    stub.otherwise = lambda request: json_answer(run(state, outputs=outputs, **more))
+    with make(stub.url) as client, pytest.raises(NotFound) as missing:
+        client.fetch_output(RUN, name, tmp_path)
+    assert str(missing.value) == f"run {RUN} {said}"
+    assert (missing.value.field, missing.value.allowed) == ("name", ", ".join(outputs) or "none")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_closed_client_says_so(make: Any, stub: Stub, tmp_path: Path) -> None:
+    song = tmp_path / "song.wav"
+    song.write_bytes(SONG)
+    with make(stub.url) as client:
+        client.close()
+        for ask in (
+            lambda: client.status(RUN),
+            lambda: client.submit("repaint", {"source": song}),
+            lambda: list(client.runs()),
+            lambda: list(client.events(RUN)),
+            lambda: list(client.all_events()),
+            lambda: client.wait(RUN),
+            lambda: client.fetch_output(RUN, "audio", tmp_path),
+            lambda: client.upload_asset(song),
+        ):
+            with pytest.raises(InputError, match="^the client is closed; make a new one$"):
+                ask()
+    assert stub.requests == []
+
+
+def test_a_printed_run_tells_how_it_stands(make: Any, stub: Stub) -> None:
+    stub.answers = [json_answer(run(cancel_requested=True, started_at=CREATED))]
+    with make(stub.url) as client:
+        record = client.status(RUN)
+    assert (record.cancel_requested, record.started_at, record.finished_at) == (True, CREATED, None)
+    for shown in (repr(record), str(record)):
+        assert "cancel_requested=True" in shown
+        assert f"started_at='{CREATED}'" in shown
 
 
 @pytest.mark.parametrize("name", ["../../x", "/etc/x", "", ".hidden", "a/b"])
@@ -575,6 +661,23 @@ def test_numbers_of_numpy_are_sent(make: Any, stub: Stub) -> None:
     with make(stub.url) as client:
         client.submit("text2music", {"seed": np.int64(7), "duration": np.float32(2.5), "exact_length": np.True_})
     assert stub.requests[0].json()["inputs"] == {"seed": 7, "duration": 2.5, "exact_length": True}
+
+
+@pytest.mark.parametrize(("given", "found"), [("", "empty"), (None, "a value of type NoneType"), (5, "of type int")])
+def test_a_name_that_is_none_is_refused_before_anything_is_sent(make: Any, stub: Stub, given: Any, found: str) -> None:
+    with make(stub.url) as client:
+        for field, ask in (
+            ("name", lambda: client.graph(given)),
+            ("graph", lambda: client.plan(given)),
+            ("node", lambda: client.preview(RUN, given)),
+            ("name", lambda: client.peaks(RUN, given)),
+            ("name", lambda: client.delete_output(RUN, given)),
+            ("asset", lambda: client.delete_asset(given)),
+        ):
+            with pytest.raises(InputError, match=found) as refused:
+                ask()
+            assert refused.value.field == field
+    assert stub.requests == []
 
 
 def test_an_empty_id_is_refused_before_anything_is_sent(make: Any, stub: Stub) -> None:

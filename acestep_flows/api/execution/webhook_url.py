@@ -23,12 +23,13 @@ _NUMBERS = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+))*\.?", re.IG
 """IPv4 addresses as resolvers read them: `127.1`, `0x7f.1`, `2130706433`, `0177.0.0.1`."""
 
 
-def check_url(text: str, secret: str | None, private: bool) -> httpx2.URL:
+def check_url(text: str, secret: str | None, private: bool, where: str = "webhook.url") -> httpx2.URL:
     """Check and parse the URL of a webhook, without using the network.
 
     Args:
         secret: the server's secret; None refuses all webhooks.
         private: whether private addresses are allowed.
+        where: the field that named it, for errors.
 
     Raises:
         InputError: the URL is not valid, contains a password, or names a private address; or there is no secret.
@@ -36,7 +37,7 @@ def check_url(text: str, secret: str | None, private: bool) -> httpx2.URL:
     if secret is None:
         allowed = f"no webhook, unless the operator sets {WEBHOOK_SECRET}"
         raise InputError("this server sends no webhooks", where="webhook", allowed=allowed)
-    return check_address(text, private, "webhook.url", "--private-webhooks", ALLOWED)
+    return check_address(text, private, where, "--private-webhooks", ALLOWED)
 
 
 def check_address(text: str, private: bool, where: str, option: str, allowed: str = ALLOWED) -> httpx2.URL:

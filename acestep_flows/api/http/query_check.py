@@ -9,7 +9,7 @@ from fastapi import Request
 from fastapi.dependencies.models import Dependant
 
 from acestep_flows.errors import InputError
-from acestep_flows.graph.language.wording import clip, listing, nearest
+from acestep_flows.graph.language.wording import clip, nearest
 
 PATHS = "/v1/"
 """Only these paths. Probes of load balancers and scrapers add parameters of their own to the others."""
@@ -40,9 +40,7 @@ async def check_query(request: Request) -> None:
 def _unknown(name: str, known: list[str]) -> InputError:
     close = nearest(name, known)
     suggestion = f"; did you mean {close!r}?" if close else ""
-    return InputError(
-        f"no such parameter{suggestion}", where=clip(name), allowed=listing(known) if known else "no parameters"
-    )
+    return InputError(f"no such parameter{suggestion}", where=clip(name), allowed=known or "no parameters")
 
 
 def _parameters(dependant: Dependant) -> Iterator[tuple[str, bool]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, PrivateAttr
 
+from acestep_flows.api.execution.webhook_url import LONGEST_URL
 from acestep_flows.api.http import examples
-from acestep_flows.api.http.schema_base import AudioFormat, JsonObject, Model, Text, with_examples
+from acestep_flows.api.http.schema_base import AudioFormat, JsonObject, Model, Text, check_json, with_examples
 from acestep_flows.api.http.validation_faults import refused
 from acestep_flows.api.store.runs import HIGHEST_PRIORITY, LONGEST_KEY
 from acestep_flows.graph.execution.cache import Mode
@@ -21,17 +22,40 @@ class Webhook(Model):
     """The address to call when the run has ended."""
 
     url: Text = Field(
-        max_length=2000, description="An http or https URL at a public address.", examples=["https://a.example/h"]
+        max_length=LONGEST_URL,
+        description="An http or https URL at a public address.",
+        examples=["https://a.example/h"],
     )
+    _alone: bool = PrivateAttr(False)
+
+    @classmethod
+    def alone(cls, url: str) -> Self:
+        """The webhook of a request that gave the URL in place of an object.
+
+        Raises:
+            PydanticCustomError: the URL is too long, or no database can store it.
+        """
+        if len(url) > LONGEST_URL:
+            raise refused(f"{len(url)} characters", f"at most {LONGEST_URL} characters")
+        webhook = cls.model_construct(url=check_json(url))
+        webhook._alone = True
+        return webhook
+
+    @property
+    def url_field(self) -> str:
+        """The field of the request that has the URL."""
+        return "webhook" if self._alone else "webhook.url"
 
 
-WebhookUrl = Annotated[str, Field(max_length=2000, description="The URL alone.", examples=["https://a.example/h"])]
+WebhookUrl = Annotated[
+    str, Field(max_length=LONGEST_URL, description="The URL alone.", examples=["https://a.example/h"])
+]
 
 
 def _webhook(content: Any) -> Any:
     """A webhook as an object: a text is its URL."""
     if isinstance(content, str):
-        return {"url": content}
+        return Webhook.alone(content)
     if content is not None and not isinstance(content, (Mapping, Webhook)):
         raise refused(show(content), 'a URL, or an object with "url"')
     return content

@@ -20,7 +20,7 @@ from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.content import sha256
 from acestep_flows.graph.language.syntax import Graph
 from acestep_flows.graph.planning.plan import Plan
-from acestep_flows.wording.phrases import clip, listing
+from acestep_flows.wording.phrases import clip
 
 EXTRAS = frozenset({"adapter", "control_branch"})
 """Parameters that name what is installed beside a model."""
@@ -111,7 +111,8 @@ def _check_request(service: Service, graph: str | dict[str, Any], options: RunOp
             "differs from the header Idempotency-Key", where="idempotency_key", allowed="one of them, or equal ones"
         )
     if options.webhook is not None:
-        check_url(options.webhook.url, service.webhook_secret, service.options.private_webhooks)
+        url, field = options.webhook.url, options.webhook.url_field
+        check_url(url, service.webhook_secret, service.options.private_webhooks, field)
     if not isinstance(graph, str) and not service.options.inline_graphs:
         allowed = "the name of a graph of this server, unless the operator starts it with --inline-graphs"
         raise InputError("a graph of your own", where="graph", allowed=allowed)
@@ -161,7 +162,7 @@ def _check_extras(service: Service, scope: Scope, new: NewRun) -> None:
             raise InputError(
                 f"no {kind.replace('_', ' ')} {clip(extra)!r} on this server",
                 where=name,
-                allowed=listing(installed[kind]) if installed[kind] else NONE_INSTALLED,
+                allowed=installed[kind] or NONE_INSTALLED,
             )
 
 

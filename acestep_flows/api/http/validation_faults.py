@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from acestep_flows.errors import InputError
+from acestep_flows.errors import Allowed, InputError
 from acestep_flows.wording.faults import WANTED, Vocabulary, data_fault
-from acestep_flows.wording.phrases import brief, clip, listing, nearest, show
+from acestep_flows.wording.phrases import brief, clip, nearest, show
 
 REFUSED = "refused"
 """Type of the errors that `refused` makes."""
@@ -45,7 +45,7 @@ def input_errors(details: Iterable[Mapping[str, Any]], patterns: Mapping[str, st
     return [_of_one_field(errors) for errors in by_field.values()]
 
 
-def refused(what: str, allowed: str, field: str = "") -> PydanticCustomError:
+def refused(what: str, allowed: Allowed, field: str = "") -> PydanticCustomError:
     """An error that a validator raises in words of its own.
 
     Args:
@@ -57,7 +57,7 @@ def refused(what: str, allowed: str, field: str = "") -> PydanticCustomError:
 def unknown_field(name: str, fields: Iterable[str]) -> PydanticCustomError:
     """The error for a field that does not exist."""
     names = list(fields)
-    return refused("no such field" + _suggestion(name, names), listing(names), name)
+    return refused("no such field" + _suggestion(name, names), names, name)
 
 
 def _input_error(detail: Mapping[str, Any], words: Vocabulary) -> InputError:

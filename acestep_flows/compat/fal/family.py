@@ -54,7 +54,7 @@ async def _submit(exchange: Exchange, app: str, fal_webhook: str | None = None) 
     if app not in APPS:
         raise NotFound(f"no application {app[:60]!r}; there are {', '.join(filter(None, APPS))}", field="app")
     draft = await song_of(exchange, app, (await exchange.read_body()).fields)
-    draft.fields |= {"webhook": "fal_webhook", "webhook.url": "fal_webhook"}
+    draft.fields["webhook"] = "fal_webhook"
     headers = exchange.request.headers
     return await exchange.submit(
         draft,

@@ -43,7 +43,13 @@ def settle(draft: Draft, text: str, sources: Sequence[GivenAudio] = ()) -> Draft
 
 
 def settle_speech(draft: Draft) -> Draft:
-    """Set what the fields of a request for speech leave open."""
+    """Set what the fields of a request for speech leave open.
+
+    Raises:
+        Refusal: there is nothing to sing, nor tags of a song without words.
+    """
+    if "lyrics" not in draft.inputs and is_absent(draft.inputs.get("tags")):
+        raise Refusal("input", None, "lyrics to sing; instructions alone have no words sung", "missing", kind="missing")
     settle_words(draft, "instructions", "input")
     draft.inputs.setdefault("duration", song_tasks.SECONDS)
     song_tasks.settle_one_take(draft, "one song is made here at a time")

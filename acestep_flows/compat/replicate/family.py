@@ -72,7 +72,7 @@ async def _predict(exchange: Exchange, model: ServedModel, fields: Mapping[str, 
         draft.warn(name, fields[name], "not known here, ignored")
     if fields.get("stream"):
         draft.warn("stream", True, "a song has no stream; get the prediction until it has ended")
-    draft.fields["webhook.url"] = "webhook"
+    draft.fields["webhook"] = "webhook"
     events = _events(fields, draft)
     record = await exchange.submit(draft, webhook=_webhook(fields), webhook_events=events)
     seconds = patience(exchange.request.headers.get("prefer", ""))

@@ -15,6 +15,7 @@ from acestep_flows.graph.language.document import NOWHERE, SourcePosition
 from acestep_flows.graph.language.wording import between, brief, clip, counted, listing, show, unlike
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import MAX_SEED, MUSIC, Span, Value
+from acestep_flows.wording.phrases import allowing
 from acestep_flows.wording.quantities import typed_form
 
 SCALARS = ("text", "int", "float", "bool", "seed")
@@ -147,7 +148,7 @@ def _accept(kind: PortType, declaration: Declaration, value: Any, where: str, dr
     else:
         accepted = literal(kind, value, where)
     if declaration.choices and accepted not in declaration.choice_set:
-        raise InputError(brief(accepted), where=where, allowed=listing(brief(choice) for choice in declaration.choices))
+        raise InputError(brief(accepted), where=where, allowed=map(brief, declaration.choices))
     _check_range(declaration, accepted, where)
     return accepted
 
@@ -246,7 +247,8 @@ def _record(declaration: Declaration, value: Any, where: str, draw: Draw) -> dic
         raise InputError(show(value), where=where, allowed=f"a map with {listing(declaration.fields)}")
     for name in value:
         if name not in declaration.fields:
-            raise InputError(unlike("field", clip(str(name)), declaration.fields), where=where)
+            fault = InputError(unlike("field", clip(str(name)), declaration.fields), where=where)
+            raise allowing(fault, declaration.fields)
     record = {}
     for name, field_declaration in declaration.fields.items():
         inner = f"{where}.{name}"

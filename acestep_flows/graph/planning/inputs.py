@@ -11,6 +11,7 @@ from acestep_flows.graph.language.syntax import Graph
 from acestep_flows.graph.language.types import Declaration, Draw, accept
 from acestep_flows.graph.planning.relations import related
 from acestep_flows.graph.planning.seeds import random_seed
+from acestep_flows.wording.phrases import allowing
 
 MOST_UNKNOWN = 20
 """Unknown inputs that are told by name."""
@@ -41,10 +42,7 @@ def resolve_inputs(graph: Graph, inputs: Mapping[str, Any], draw: Draw = random_
             several such, all of them.
     """
     unknown = [name for name in inputs if name not in graph.inputs]
-    faults = [
-        InputError(unknown_input(str(name), graph.inputs, inputs[name]), where=f"graph {graph.name}", field=str(name))
-        for name in unknown[:MOST_UNKNOWN]
-    ]
+    faults = [allowing(_unknown(graph, str(name), inputs[name]), graph.inputs) for name in unknown[:MOST_UNKNOWN]]
     if len(unknown) > MOST_UNKNOWN:
         faults.append(InputError(f"and {len(unknown) - MOST_UNKNOWN} more inputs that it does not have"))
     resolved: dict[str, Any] = {}
@@ -59,3 +57,7 @@ def resolve_inputs(graph: Graph, inputs: Mapping[str, Any], draw: Draw = random_
     if faults:
         raise InputError.of_several(faults)
     return related(graph.inputs, resolved, inputs)
+
+
+def _unknown(graph: Graph, name: str, value: Any) -> InputError:
+    return InputError(unknown_input(name, graph.inputs, value), where=f"graph {graph.name}", field=name)

@@ -9,7 +9,6 @@ from typing import Any
 
 from acestep_flows.errors import InputError
 from acestep_flows.graph.language.types import RANDOM, Declaration, Draw, literal
-from acestep_flows.graph.language.wording import listing
 from acestep_flows.stages.ports import PortType
 from acestep_flows.values import MAX_SEED
 
@@ -89,4 +88,4 @@ class SeedRecorder:
             InputError: there are such.
         """
         for name in self._pinned:
-            raise InputError("no such input", where=name, allowed=listing([*self._declared, *self.below]))
+            raise InputError("no such input", where=name, allowed=[*self._declared, *self.below])

@@ -77,9 +77,14 @@ def test_a_process_is_told_of_the_runs_that_it_ends(database: Database, url: str
     Deletion(database).forget_run(first)
     table.cancel(second)
     Deletion(other).forget_run(second)
-    with pytest.raises(ZeroDivisionError), database.write() as connection:
-        end_runs(connection, [RunEnd(kept, RunState.CANCELLED)], clock())
-        raise ZeroDivisionError
+
+    def end_and_fail() -> None:
+        with database.write() as connection:
+            end_runs(connection, [RunEnd(kept, RunState.CANCELLED)], clock())
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        end_and_fail()
     assert [(run.id, run.state) for run in there] == [(first, RunState.CANCELLED)]
     assert [(run.id, run.state, run.graph) for run in here] == [(second, RunState.CANCELLED, "song")]
     assert table.get(kept).state is RunState.QUEUED

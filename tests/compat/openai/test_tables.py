@@ -12,6 +12,7 @@ from acestep_flows.compat.given_audio import GivenAudio
 from acestep_flows.compat.openai.messages import last_of_user
 from acestep_flows.compat.openai.songs import settle, settle_speech
 from acestep_flows.compat.openai.tables import CHAT, SPEECH, read_chat, read_speech
+from acestep_flows.compat.refusal import Refusal
 from acestep_flows.errors import InputError
 
 NANO = ModelCard("acestep-nano", sampling={"guidance": "cfg", "guidance_scale": 3.0, "guidance_interval": 1.0})
@@ -326,13 +327,21 @@ def test_what_speech_does_otherwise_is_told(sent: dict[str, Any], said: str) -> 
         ({"stream_format": "sse"}, "stream_format"),
         ({"duration": 500}, "duration"),
         ({"speed": "fast"}, "speed"),
-        ({"input": "", "instructions": ""}, "instructions"),
+        ({"input": "", "instructions": ""}, "input"),
     ],
 )
 def test_speech_refuses_by_name(sent: dict[str, Any], field: str) -> None:
     with pytest.raises(InputError) as refused:
         speech_of(**sent)
     assert refused.value.field == field
+
+
+@pytest.mark.parametrize("sent", [{}, {"input": None}, {"voice": "alloy", "duration": 5}, {"instructions": ""}])
+def test_speech_without_input_is_told_of_input(sent: dict[str, Any]) -> None:
+    with pytest.raises(Refusal) as refused:
+        settle_speech(read_speech(sent, Draft(model=NANO)))
+    assert (refused.value.field, refused.value.kind) == ("input", "missing")
+    assert str(refused.value) == "input: missing (allowed: lyrics to sing; instructions alone have no words sung)"
 
 
 def test_the_format_of_speech_is_asked_for() -> None:

@@ -20,6 +20,7 @@ from acestep_flows.api.store.records import OutputRecord, RunRecord
 from acestep_flows.errors import DeadlineExceeded, FlowsError, InputError, NotFound, Overloaded
 from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.language.wording import unlike
+from acestep_flows.wording.phrases import allowing
 
 router = APIRouter(prefix="/v1", route_class=JsonRoute, tags=["runs"])
 
@@ -82,7 +83,7 @@ def check_output(scope: Scope, name: str | None) -> None:
     """
     outputs = scope.graph.outputs.entries
     if name is not None and name.partition(".")[0] not in outputs:
-        raise InputError(unlike("output", name, outputs), where="output")
+        raise allowing(InputError(unlike("output", name, outputs), where="output"), outputs)
 
 
 def select_output(record: RunRecord, name: str | None) -> OutputRecord:
@@ -96,4 +97,4 @@ def select_output(record: RunRecord, name: str | None) -> OutputRecord:
     audio = [output for output in record.outputs.values() if output.kind == "audio"]
     for output in (*audio, *record.outputs.values()):
         return output
-    raise NotFound("the run has no outputs")
+    raise NotFound(f"run {record.id} has no outputs", field="output", allowed="none")

@@ -21,9 +21,10 @@ from acestep_flows.api.http.routes.declarations import (
 )
 from acestep_flows.api.http.stored_file import asset_response
 from acestep_flows.api.service import Service
-from acestep_flows.api.store.records import OutputRecord, PreviewRecord, RunRecord, RunState
+from acestep_flows.api.store.records import OutputRecord, PreviewRecord, RunRecord
 from acestep_flows.errors import NotFound
-from acestep_flows.graph.language.wording import clip, listing, unlike
+from acestep_flows.graph.language.wording import clip, unlike
+from acestep_flows.wording.missing_output import no_output
 
 router = APIRouter(prefix="/v1", tags=["runs"])
 
@@ -89,8 +90,8 @@ def find_output(record: RunRecord, name: str) -> OutputRecord:
         NotFound: the run has no such output.
     """
     if name not in record.outputs:
-        state = "" if record.state is RunState.SUCCEEDED else f"; the run is {record.state}"
-        raise NotFound(unlike("output", name, record.outputs) + state, allowed=listing(record.outputs), field="name")
+        reason = str((record.error or {}).get("message", ""))
+        raise no_output(record.id, name, record.outputs, record.state, reason)
     return record.outputs[name]
 
 
@@ -105,7 +106,7 @@ def _find_preview(service: Service, record: RunRecord, node: str) -> PreviewReco
     except NotFound:
         names = [one.id for one in service.home.runs.nodes(record.id)]
         if names and node not in names:
-            raise NotFound(unlike("node", node, names), allowed=listing(names), field="node") from None
+            raise NotFound(unlike("node", node, names), allowed=names, field="node") from None
         if not record.preview_every:
             what = f"no preview of node {clip(node)!r}: the run was submitted without preview_every"
             raise NotFound(what, field="node") from None

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from acestep_flows.errors import Problem
+from acestep_flows.errors import MOST_NAMES, Problem
 from acestep_flows.graph.checking.rules.finding import finding
 from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.language.syntax import NAME, references_in
 from acestep_flows.graph.language.types import Declaration
 from acestep_flows.graph.language.wording import listing, nearest
-from acestep_flows.wording.phrases import MOST_NAMES
 
 MOST_MISSPELLINGS = 200
 
