@@ -65,7 +65,7 @@ LAYERS: dict[str, str] = {
     "input_reader "
     "outputs recipes click",
     # a server, and who asks it
-    "client": "errors settings storage",
+    "client": "errors settings storage wording",
     "api.options": "",
     "api.store": "errors optional_packages storage values value_file audio runtime.serving sqlalchemy",
     "api.execution": "errors settings storage values value_file audio stages graph outputs api.store",

@@ -179,7 +179,6 @@ def planned_from(
     from acestep_flows.graph.execution.disk_cache import DiskStore
     from acestep_flows.input_reader import InputReader
     from acestep_flows.recipes.sources import BY_INPUT
-    from acestep_flows.session import plan_run
     from acestep_flows.session.request import start_from
 
     graph = None if name is None else read_scope(name, folders)
@@ -188,11 +187,13 @@ def planned_from(
     reader, forms = InputReader(), InputForms.of(start.scope.graph.inputs)
     inputs, carried = start.inputs(forms.read(reader, assignments, quiet=quiet))
     forms.refuse_missing(inputs)
-    if not quiet:
-        taken = ", ".join(carried.inputs) or "nothing of it"
-        click.echo(f"from {file}: {start.scope.graph.name} with {taken}", err=True)
+
+    def tell() -> None:
+        if not quiet:
+            click.echo(f"from {file}: {start.scope.graph.name} with {carried.taken}", err=True)
+
     with forms.echoing(reader):
-        return plan_run(start.scope, inputs, reader.files | start.files, start.told)
+        return start.plan(inputs, carried, reader.files, tell)
 
 
 def print_lines(lines: Iterable[object]) -> None:

@@ -11,7 +11,7 @@ import click
 
 from acestep_flows.graph.language.syntax import Graph
 from acestep_flows.input_reader import InputReader
-from acestep_flows.recipes.carry_over import carry_over
+from acestep_flows.recipes.carry_over import CarriedOver, carry_over
 from acestep_flows.recipes.read import read_recipe_file
 from acestep_flows.recipes.sources import BY_INPUT, SourceFinder
 from acestep_flows.recipes.stored_recipe import FileInput, StoredRecipe
@@ -47,8 +47,8 @@ class RecipeInputs:
         """The name of its graph."""
         return self.recipe.graph
 
-    def completed(self, graph: Graph, given: Mapping[str, Any], *, again: bool) -> dict[str, Any]:
-        """The given inputs, and those of the recipe that are not given. Says on stderr what the recipe gave.
+    def completed(self, graph: Graph, given: Mapping[str, Any], *, again: bool) -> tuple[dict[str, Any], CarriedOver]:
+        """The given inputs, and those of the recipe that are not given; and what it gave, for `tell`.
 
         Files that it names become paths, which the client uploads. Assets that a server's recipe names stay assets.
 
@@ -56,15 +56,17 @@ class RecipeInputs:
             InputError: a file that the recipe names is missing or has changed.
         """
         carried = carry_over(self.recipe, graph, given.keys(), again=again)
-        where = self.recipe.where
-        for line in carried.lines(self.recipe):
-            click.echo(f"warning: {where}: {line}", err=True)
         named = {name: _as_assets(content) for name, content in carried.inputs.items()}
         reader = InputReader()
-        finder = SourceFinder(reader, Path(where).parent, self.sources, advice=BY_INPUT)
+        finder = SourceFinder(reader, Path(self.recipe.where).parent, self.sources, advice=BY_INPUT)
         filled = {name: _as_sent(content, reader.files) for name, content in finder.inputs(named).items()}
-        click.echo(f"from {where}: {graph.name} with {', '.join(carried.inputs) or 'nothing of it'}", err=True)
-        return {**filled, **given}
+        return {**filled, **given}, carried
+
+    def tell(self, graph: Graph, carried: CarriedOver) -> None:
+        """Say on stderr what the recipe gave, and what was not taken over."""
+        for line in carried.lines(self.recipe):
+            click.echo(f"warning: {self.recipe.where}: {line}", err=True)
+        click.echo(f"from {self.recipe.where}: {graph.name} with {carried.taken}", err=True)
 
 
 def _as_sent(content: Any, files: Mapping[str, str]) -> Any:

@@ -121,10 +121,13 @@ def _submit(
     content, graph = _graph(client, name or (start.graph if start is not None else ""))
     forms, reader = InputForms.of(graph.inputs, values=False), RemoteReader(client)
     inputs = forms.read(reader, assignments, complete=start is None)
-    if start is not None:
-        inputs = start.completed(graph, inputs, again=name is None)
-        forms.refuse_missing(inputs)
-    return client.submit(content, inputs, **options)
+    if start is None:
+        return client.submit(content, inputs, **options)
+    inputs, carried = start.completed(graph, inputs, again=name is None)
+    forms.refuse_missing(inputs)
+    run = client.submit(content, inputs, **options)
+    start.tell(graph, carried)
+    return run
 
 
 def _graph(client: Client, name: str) -> tuple[str | dict[str, Any], Graph]:

@@ -15,7 +15,7 @@ from acestep_flows.stages.lengths import length_warning
 from acestep_flows.stages.ports import PortType
 from acestep_flows.storage import file_sha256
 from acestep_flows.value_file import read_value
-from acestep_flows.values import OUTPUT_RATE, Span, frames_from_seconds, seconds_from_frames
+from acestep_flows.values import OUTPUT_RATE, Latents, Span, frames_from_seconds, seconds_from_frames
 
 OF_THE_EDIT = frozenset(
     {"span", "left", "right", "variance", "retake_seed", "strength", "minimum", "maximum", "averages"}
@@ -51,11 +51,22 @@ class CarriedOver:
         inputs: JSON, spans, and a `FileInput` for each file.
         left: what the recipe has and the graph does not take, by the reason.
         notes: what else is worth telling.
+        source: the input that is the recipe's own song; empty where none is.
     """
 
     inputs: dict[str, Any] = field(default_factory=dict)
     left: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    source: str = ""
+
+    @property
+    def taken(self) -> str:
+        """What the graph takes, for the user: the inputs, and of the song whether its latents or its sound."""
+        names = ", ".join(self.inputs) or "nothing of it"
+        if not self.source:
+            return names
+        song = self.inputs[self.source]
+        return f"{names}; {self.source} is {'the latents in' if song.kind == 'latents' else 'the sound of'} {song.name}"
 
     def leave(self, name: str, value: Any, reason: str) -> None:
         """Note an input that the graph does not take. None says nothing, so nothing is lost with it."""
@@ -100,7 +111,7 @@ def carry_over(recipe: StoredRecipe, graph: Graph, given: Collection[str], *, ag
     source = None if again else _song_input(graph)
     if source is not None and source not in given and recipe.song is not None:
         file = song_file(recipe, graph.inputs[source].type, carried.notes)
-        carried.inputs[source] = file
+        carried.inputs[source], carried.source = file, source
         if file.kind == "latents" and SOUND in graph.inputs and SOUND not in given and recipe.song.is_file():
             carried.inputs[SOUND] = FileInput("audio", "", (str(recipe.song),))
     for name, value in inputs.items():
@@ -123,15 +134,19 @@ def carry_over(recipe: StoredRecipe, graph: Graph, given: Collection[str], *, ag
     return carried
 
 
+def varies_noise(graph: Graph) -> bool:
+    """Whether a graph makes a song again from noise near that of its seed, as `retake` does."""
+    return {SEED, "retake_seed", "variance"} <= graph.inputs.keys() and _song_input(graph) is None
+
+
 def _refuse_noiseless(recipe: StoredRecipe, graph: Graph, given: Collection[str]) -> None:
     """Refuse to vary the noise of a song that was not made of noise alone.
 
     Raises:
         InputError: says which graph varies such a song.
     """
-    varies_noise = {SEED, "retake_seed", "variance"} <= graph.inputs.keys() and _song_input(graph) is None
     of_noise = recipe.content is None or DURATION in recipe.inputs
-    if not varies_noise or SEED in given or (of_noise and not _has_files(recipe.inputs)):
+    if not varies_noise(graph) or SEED in given or (of_noise and not _has_files(recipe.inputs)):
         return
     raise InputError(
         f"a song of {recipe.graph} has no noise of its own, which {graph.name} would vary",
@@ -172,23 +187,31 @@ def song_file(recipe: StoredRecipe, kind: PortType, notes: list[str]) -> FileInp
     """The song of a recipe as the file that an input of type `kind` takes: its latents where they lie beside it."""
     song = recipe.song
     assert song is not None
-    latents = song.with_name(f"{song.stem}-latents.safetensors")
+    latents = _latents_file(song)
     if kind.kind == "latents":
         return FileInput("latents", recipe.latents, (str(latents),))
     if kind.kind == "audio" or not latents.is_file() or not recipe.latents:
         return FileInput("audio", "", (str(song),))
-    if recipe.sums.get(song.name) == file_sha256(song) and _digest(latents) == recipe.latents:
+    if recipe.sums.get(song.name) == file_sha256(song) and latents_beside(recipe) is not None:
         return FileInput("latents", recipe.latents, (str(latents),))
     notes.append(f"{song.name} and {latents.name} are not as one run wrote them, so the sound is used")
     return FileInput("audio", "", (str(song),))
 
 
-def _digest(latents: Path) -> str:
-    """The digest of the latents in a file; empty where it holds none."""
+def _latents_file(song: Path) -> Path:
+    """Where a run that keeps latents writes those of a song."""
+    return song.with_name(f"{song.stem}-latents.safetensors")
+
+
+def latents_beside(recipe: StoredRecipe) -> Latents | None:
+    """The latents of a recipe's song, from the file beside it; None where none is, or one of another song."""
+    if recipe.song is None or not recipe.latents or not _latents_file(recipe.song).is_file():
+        return None
     try:
-        return read_value(latents, "latents", SOURCE).digest
+        latents = read_value(_latents_file(recipe.song), "latents", SOURCE)
     except InputError:
-        return ""
+        return None
+    return latents if isinstance(latents, Latents) and latents.digest == recipe.latents else None
 
 
 def _song_inputs(recipe: StoredRecipe, graph: Graph) -> dict[str, Any]:

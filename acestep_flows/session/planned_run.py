@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,6 +20,7 @@ from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.graph.planning.seeds import random_seed
 from acestep_flows.graph.records.graph_content import graph_content
 from acestep_flows.session.notes import notes_of_sources
+from acestep_flows.session.original import Original
 from acestep_flows.stages.registry import stages
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class PlannedRun:
         files: digest of an input value to the path it was read from.
         drawn: the seeds that nobody gave, by input; of nested graphs by path (`takes[2].seed`).
         known: notes about tags and lyrics that were told when the source was made.
+        original: the song that the run varies, where it is none of its inputs.
     """
 
     plan: Plan
@@ -43,6 +45,11 @@ class PlannedRun:
     files: Mapping[str, str] = field(default_factory=dict)
     drawn: Mapping[str, int] = field(default_factory=dict)
     known: frozenset[str] = frozenset()
+    original: Original | None = None
+
+
+def nothing_to_tell() -> None:
+    """Tell nothing."""
 
 
 GraphSource: TypeAlias = str | Path | Mapping[str, Any] | Scope
@@ -77,6 +84,7 @@ def plan_run(
     inputs: Mapping[str, Any],
     files: Mapping[str, str] | None = None,
     known: Iterable[str] = (),
+    tell: Callable[[], None] = nothing_to_tell,
 ) -> PlannedRun:
     """Lay out a checked graph for `inputs`, as `lay_out` takes them.
 
@@ -85,6 +93,7 @@ def plan_run(
     Args:
         files: digest of an input value to the path it was read from.
         known: notes that were told when the song of the inputs was made; none of them is told again.
+        tell: called before the notes are logged, once nothing is wrong any more.
 
     Raises:
         InputError: an input is unknown, missing, of the wrong type or out of range.
@@ -98,6 +107,7 @@ def plan_run(
     plan = lay_out(scope, inputs, draw)
     told = notes_of_sources(plan.inputs, (files or {}).values()) | frozenset(known)
     plan = replace(plan, warnings=tuple(note for note in plan.warnings if note not in told))
+    tell()
     log_notes(plan.warnings)
     unknown = {where: seed for where, seed in drawn.items() if "." not in where or where not in inputs}
     return PlannedRun(plan, graph_content(scope), files or {}, unknown, told)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.execution.disk_cache import DiskStore
 from acestep_flows.graph.library import Library
 from acestep_flows.input_reader import InputReader
-from acestep_flows.recipes.carry_over import CarriedOver, carry_over
+from acestep_flows.recipes.carry_over import SEED, CarriedOver, carry_over, varies_noise
 from acestep_flows.recipes.read import read_recipe_file
 from acestep_flows.recipes.sources import FROM_PYTHON, SourceFinder
 from acestep_flows.recipes.stored_recipe import StoredRecipe
 from acestep_flows.session.inputs import read_inputs
 from acestep_flows.session.options import merge_inputs, read_path
-from acestep_flows.session.planned_run import GraphSource, PlannedRun, plan_run, read_graph
+from acestep_flows.session.original import Original
+from acestep_flows.session.planned_run import GraphSource, PlannedRun, nothing_to_tell, plan_run, read_graph
 
 log = logging.getLogger(__name__)
 
@@ -47,20 +48,45 @@ class RecipeStart:
     told: set[str] = field(default_factory=set)
 
     def inputs(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], CarriedOver]:
-        """The given inputs, and those of the recipe that are not given. What is not taken over is logged.
+        """The given inputs, and those of the recipe that are not given.
 
         Raises:
             InputError: a file that the recipe names is missing, has changed, or cannot be read.
         """
         carried = carry_over(self.recipe, self.scope.graph, given.keys(), again=self.again)
-        for line in carried.lines(self.recipe):
-            log.warning("%s: %s", self.recipe.where, line)
         reader = InputReader()
         finder = SourceFinder(reader, Path(self.recipe.where).parent, self.folders, self.store, self.advice)
         filled = finder.inputs(carried.inputs)
         self.files.update(reader.files)
         self.told.update(self.recipe.notes, carried.told_lengths())
         return {**filled, **given}, carried
+
+    def plan(
+        self,
+        inputs: Mapping[str, Any],
+        carried: CarriedOver,
+        files: Mapping[str, str],
+        tell: Callable[[], None] = nothing_to_tell,
+    ) -> PlannedRun:
+        """The plan of the run. What was not taken over is logged, unless something is wrong: then only that is told.
+
+        Args:
+            inputs, carried: from `inputs`.
+            files: digests of given values to the paths of their files.
+            tell: called once nothing is wrong any more, after what was not taken over.
+
+        Raises:
+            InputError: as `plan_run`.
+        """
+
+        def tell_first() -> None:
+            for line in carried.lines(self.recipe):
+                log.warning("%s: %s", self.recipe.where, line)
+            tell()
+
+        planned = plan_run(self.scope, inputs, {**files, **self.files}, self.told, tell_first)
+        varies = not self.again and varies_noise(self.scope.graph) and SEED in carried.inputs
+        return replace(planned, original=Original(self.recipe, self.store) if varies else None)
 
 
 def start_from(
@@ -113,7 +139,7 @@ def plan_request(
     is_given = {name: option is not None and option is not False for name, option in options.items()}
     merged = merge_inputs(inputs, named, declared, is_given)
     values, files = read_inputs(merged, {name: declared[name].type for name in declared})
-    if start is not None:
-        values, _ = start.inputs(values)
-        files |= start.files
-    return plan_run(scope, values, files, start.told if start is not None else ())
+    if start is None:
+        return plan_run(scope, values, files)
+    values, carried = start.inputs(values)
+    return start.plan(values, carried, files)

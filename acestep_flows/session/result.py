@@ -223,7 +223,7 @@ def result_of(
     for warning in told:
         log.warning(warning)
     warnings = (*planned.plan.warnings, *(note for note in notes if note not in repeated), *told)
-    summary = summary_lines(planned.plan, outputs, planned.drawn)
+    summary = summary_lines(planned.plan, outputs, planned.drawn, planned.original)
     return RunResult(graph, songs, planned.plan.inputs, made_by, warnings, planned.drawn, summary)
 
 

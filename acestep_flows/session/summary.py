@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from acestep_flows.graph.planning.plan import Plan, PlanNode, outputs_in
-from acestep_flows.values import Report
+from acestep_flows.session.original import Music, Original, changes
+from acestep_flows.values import Audio, Latents, Report
 
 MOST_LINES = 12
 """Lines of one sort; of a batch of songs the rest is counted."""
@@ -30,12 +31,15 @@ class NamedReport:
     node: PlanNode | None
 
 
-def summary_lines(plan: Plan, outputs: Mapping[str, Any], drawn: Mapping[str, int]) -> tuple[str, ...]:
+def summary_lines(
+    plan: Plan, outputs: Mapping[str, Any], drawn: Mapping[str, int], original: Original | None = None
+) -> tuple[str, ...]:
     """A run in a few lines. Its warnings are told apart from it.
 
     Args:
         outputs: of the run, fetched.
         drawn: the seeds that nobody gave.
+        original: the song that it varies, where it is none of its inputs.
     """
     reports = list(_reports(plan, outputs))
     several = sum("steps" in report.entries for report in reports) > 1
@@ -43,7 +47,7 @@ def summary_lines(plan: Plan, outputs: Mapping[str, Any], drawn: Mapping[str, in
         [f"{where} {seed}" for where, seed in drawn.items()],
         [line for report in reports if (line := _steps_line(report, several=several))],
         [line for report in reports if (line := _winner_line(report))],
-        _change_lines(reports),
+        _change_lines(reports) or _nearness_lines(plan, reports, outputs, original),
     )
     return tuple(line for lines in sorts for line in _cut(lines))
 
@@ -134,6 +138,20 @@ def _change_lines(reports: list[NamedReport]) -> list[str]:
     return [f"the whole song: {inside}"] if inside else []
 
 
+def _nearness_lines(
+    plan: Plan, reports: list[NamedReport], outputs: Mapping[str, Any], original: Original | None
+) -> list[str]:
+    """How near the song is to the one that it varies or follows, where no report compares them."""
+    before: list[Music] = []
+    if original is not None:
+        before = original.music()
+    elif any(report.entries.get("task") == "audio2audio" for report in reports):
+        given = [value for value in plan.inputs.values() if isinstance(value, (Audio, Latents))]
+        before = given if len(given) == 1 else []
+    inside = _changes(changes(before, outputs), "inside")
+    return [f"the whole song: {inside}"] if inside else []
+
+
 def _crossfade(reports: list[NamedReport], heard: list[Mapping[str, Any]]) -> str:
     """Where samples that were put back differ after all: at the joints. Empty where they do not, or none were."""
     kept = any(report.entries.get("kept") == "samples" and report.entries.get("joints") for report in reports)
@@ -141,7 +159,7 @@ def _crossfade(reports: list[NamedReport], heard: list[Mapping[str, Any]]) -> st
     return ", all of it in the crossfade at the joint" if kept and differ else ""
 
 
-def _changes(parts: list[tuple[str, Mapping[str, Any]]], region: str) -> str:
+def _changes(parts: Sequence[tuple[str, Mapping[str, Any]]], region: str) -> str:
     """The change of one region, in latents and as heard; empty where there is no such region."""
     return "; ".join(f"{what} {_size(change[region])}" for what, change in parts if change.get(region) is not None)
 

@@ -9,7 +9,9 @@ from acestep_flows.errors import NotFound
 _ID = re.compile(r"[a-z]+-[0-9a-f]{26}")
 _OUTPUT = re.compile(r"(?:^|/)(run-[0-9a-f]{26})/.")
 _URL = re.compile(r"(?i)[a-z][a-z0-9+.-]{0,20}://")
-_UPLOAD = "POST /v1/assets takes a file and gives its id"
+_UPLOAD = "in Python give a Path, to submit NAME=@FILE; POST /v1/assets takes a file and gives its id"
+"""How a file is given at the doors to a server."""
+
 _EXAMPLE = "0661777f2a3b4c5d6e7f809a1b"
 
 
@@ -40,7 +42,8 @@ def no_such(prefix: str, id: str, where: str = "") -> NotFound:
 def _way_to_id(text: str) -> str:
     """How to get the id of an asset for what a text names: an output of a run, or music somewhere else."""
     if (output := _OUTPUT.search(text)) is not None:
-        return f"; that of an output is its field asset in GET /v1/runs/{output[1]}"
+        here = f"its field asset in GET /v1/runs/{output[1]}"
+        return f"; that of an output is {here}; in Python give the run's Output, to submit NAME=RUN/OUTPUT"
     if _URL.match(text):
         return f"; nothing is fetched from a URL, but {_UPLOAD}"
     return f"; {_UPLOAD}"
