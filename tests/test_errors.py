@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import inspect
 import pickle
+import re
+from pathlib import Path
 
 import pytest
 
 from acestep_flows import errors
 from acestep_flows.errors import (
+    MOST_NAMES,
     Cancelled,
     CheckpointError,
     FlowsError,
     GraphError,
     InputError,
+    NotFound,
     Overloaded,
     Problem,
     StageError,
+    TimedOut,
     node_of,
 )
 from acestep_flows.graph.execution.node_error import at_node
@@ -28,6 +33,24 @@ KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issu
 def test_what_where_and_what_is_allowed() -> None:
     assert str(InputError("0 s", where="duration", allowed="0.1 to 240")) == "duration: 0 s (allowed: 0.1 to 240)"
     assert str(InputError("empty")) == "empty"
+
+
+def test_all_names_are_allowed_and_a_message_shows_the_first() -> None:
+    names = [f"name{number}" for number in range(MOST_NAMES + 3)]
+    error = InputError("no such graph", where="graph", allowed=names)
+    assert error.allowed == ", ".join(names)
+    assert str(error) == f"graph: no such graph (allowed: {', '.join(names[:MOST_NAMES])}, and 3 more)"
+    assert NotFound("no such graph", allowed=iter(names)).allowed == error.allowed
+    assert InputError.of_several([error, InputError("empty")]).allowed == error.allowed
+    assert pickle.loads(pickle.dumps(error)).allowed == error.allowed
+    assert InputError("x", allowed=[]).allowed == "none"
+    assert InputError("x").allowed == ""
+
+
+def test_no_error_is_given_a_list_that_is_cut() -> None:
+    package = Path(errors.__file__).parent
+    cut = [path.name for path in package.rglob("*.py") if re.search(r"allowed=\(?listing\(", path.read_text())]
+    assert cut == []
 
 
 def test_a_problem_says_where_it_stands() -> None:
@@ -52,6 +75,7 @@ def test_a_stage_error_names_node_stage_and_cause() -> None:
         StageError("take", "sample", ValueError("bad")),
         Overloaded("full", retry_after=3.0),
         Cancelled("stopped"),
+        TimedOut("run r is running after 3 s"),
     ],
     ids=lambda error: type(error).__name__,
 )

@@ -10,7 +10,6 @@ from acestep_flows.bulk.rows import JobRows
 from acestep_flows.bulk.seeds import take_input
 from acestep_flows.errors import InputError
 from acestep_flows.graph.checking.scope import Scope
-from acestep_flows.graph.language.wording import listing
 from acestep_flows.graph.planning.layout import digest
 from acestep_flows.graph.records.graph_content import graph_content
 from acestep_flows.stages.contract import Stage
@@ -92,6 +91,5 @@ def song_output(scope: Scope, wanted: str | None = None) -> str:
         raise InputError(what, where="--output", allowed=songs)
     if wanted is None and "audio" not in songs and len(songs) != 1:
         what = f"graph {graph.name} gives {len(songs) or 'no'} single audio outputs"
-        allowed = listing(songs) if songs else "a graph with an output of type audio"
-        raise InputError(what, where="--output", allowed=allowed)
+        raise InputError(what, where="--output", allowed=songs or "a graph with an output of type audio")
     return wanted or ("audio" if "audio" in songs else songs[0])

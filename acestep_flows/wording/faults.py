@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
-from acestep_flows.wording.phrases import between, clip, counted, listing, nearest, show
+from acestep_flows.wording.phrases import between, clip, counted, nearest, show
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -84,7 +84,7 @@ def choices_of(expected: str) -> str:
 def unknown_field(name: str, fields: list[str]) -> tuple[str, str]:
     """What is said about a field that does not exist, and what is allowed."""
     close = nearest(name, fields)
-    return f"no such field{f', nearest {close!r}' if close else ''}", listing(fields) if fields else ""
+    return f"no such field{f', nearest {close!r}' if close else ''}", ", ".join(fields)
 
 
 def shown(kind: str, value: Any) -> str:

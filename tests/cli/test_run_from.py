@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -56,10 +58,74 @@ def inputs(name: str) -> dict[str, object]:
 
 def test_a_retake_needs_nothing_but_the_song(invoke: Invoke) -> None:
     result = invoke("run", "retake", "--from", "outputs/song.wav", "--name", "take")
-    (line,) = told(result)
+    line, near = told(result)
     assert line.startswith("from outputs/song.wav: retake with tags, lyrics, duration, seed, steps")
+    assert re.fullmatch(r"the whole song: latents -?\d+ dB; heard -?\d+ dB", near)
     assert result.stdout.splitlines() == ["outputs/take.wav", "outputs/take.png", "outputs/take.json"]
     assert (inputs("take")["seed"], inputs("take")["duration"]) == (7, 1.0)
+
+
+def test_a_retake_says_how_near_it_came_to_the_song(invoke: Invoke) -> None:
+    def near(*args: object) -> dict[str, float]:
+        line = told(invoke("run", "retake", "--from", "outputs/song.wav", "--set", *args, "--name", "take"))[-1]
+        assert line.startswith("the whole song: ")
+        parts = dict(part.split(" ", 1) for part in line.removeprefix("the whole song: ").split("; "))
+        return {name: -math.inf if text == "the same" else float(text.split()[0]) for name, text in parts.items()}
+
+    same, near_by, far = near("variance=0"), near("variance=0.1"), near("variance=1")
+    assert same["latents"] == -math.inf
+    assert same["heard"] < -60, "but for the steps of the file's format"
+    assert near_by["latents"] < far["latents"]
+    summary = json.loads(invoke("run", "retake", "--from", "outputs/song.wav", "--json").stdout)["summary"]
+    assert summary[-1].startswith("the whole song: latents ")
+    assert told(invoke("run", "retake", "--from", "outputs/song.wav", "--set", "seed=9"))[-1].startswith("from ")
+    other = told(invoke("run", "retake", "--from", "outputs/song.wav", "--set", "duration=2"))
+    assert not [line for line in other if line.startswith("the whole song")], "another length is another song"
+    reference = ["--set", "reference=outputs/song.wav", "--set", "tags=lo-fi", "--set", "steps=2", "--set", "seed=1"]
+    assert told(invoke("run", "audio2audio", *reference))[-1].startswith("the whole song: heard ")
+
+
+def test_a_song_whose_latents_are_gone_is_compared_by_its_sound(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACESTEP_FLOWS_CACHE", str(tmp_path / "empty"))
+    line = told(invoke("run", "retake", "--from", "outputs/song.wav", "--set", "variance=1"))[-1]
+    assert re.fullmatch(r"the whole song: heard -?\d+ dB", line)
+
+
+def test_what_was_taken_of_a_song_is_told(invoke: Invoke) -> None:
+    def first(*args: object) -> str:
+        return told(invoke("run", *args, *SPAN, "--name", "painted"))[0]
+
+    taken = "from outputs/song.wav: repaint with source, tags, lyrics, seed, steps"
+    assert first("repaint", "--from", "outputs/song.wav") == f"{taken}; source is the sound of song.wav"
+    assert invoke("run", "--from", "outputs/song.wav", "--keep", "latents", "--name", "kept").exit_code == 0
+    line = first("repaint", "--from", "outputs/kept.wav")
+    assert line.endswith("; source is the latents in kept-latents.safetensors")
+    assert "source, sound, " in line
+    given = first("repaint", "--from", "outputs/kept.wav", "--set", "source=outputs/song.wav")
+    assert " is the " not in given, "whoever gives the source knows what it is"
+
+
+def test_what_is_wrong_is_all_that_is_told(invoke: Invoke) -> None:
+    """A mix has no tags, and much that a repaint does not take: of these two, the error counts."""
+    stems = ["--set", 'stems=["outputs/song.wav", "outputs/song.wav"]', "--set", "loudness=-20"]
+    made = invoke("run", "mix", *stems, "--name", "mix")
+    assert made.exit_code == 0, made.output
+    for more, error in (
+        ([], "error: tags: missing; give it as --set tags=... or tags=@FILE"),
+        (["--set", "tags=lo-fi", "--set", "variance=2"], "error: variance: 2 "),
+        (["--set", "tags=lo-fi", "--set", "span=5:6"], "error: span: "),
+    ):
+        span = [] if "span=5:6" in more else SPAN
+        wrong = invoke("run", "repaint", "--from", "outputs/mix.wav", *span, *more)
+        assert wrong.exit_code == 2
+        (line,) = wrong.stderr.splitlines()
+        assert line.startswith(error)
+    taken = told(
+        invoke("run", "repaint", "--from", "outputs/mix.wav", *SPAN, "--set", "tags=lo-fi", "--set", "steps=2")
+    )
+    assert taken[0].startswith("warning: outputs/mix.wav: not taken over: ")
 
 
 def test_a_song_that_has_what_is_missing_is_named(invoke: Invoke) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from acestep_flows import Session
-from acestep_flows.errors import Cancelled, DeadlineExceeded, InputError
+from acestep_flows.errors import Cancelled, DeadlineExceeded, InputError, TimedOut
 from acestep_flows.graph.execution.events import Event
 from acestep_flows.session import RunHandle, RunResult
 from tests.session.songs import LONG, SONG, when_sampling
@@ -84,8 +84,12 @@ def test_a_run_is_cancelled_midway_and_the_session_goes_on(session: Session) -> 
     assert isinstance(run, RunHandle)
     assert sampling.wait(60)
     assert not run.wait(0)
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimedOut) as over:
         run.result(timeout=0.001)
+    assert isinstance(over.value, TimeoutError)
+    assert str(over.value) == (
+        "the run of text2music is not over after 0.001 s, and goes on; result() waits again, cancel() stops it"
+    )
     run.cancel()
     run.cancel()
     with pytest.raises(Cancelled, match="the run was cancelled"):

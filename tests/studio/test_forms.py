@@ -152,8 +152,14 @@ def test_a_retake_of_an_edit_is_a_repaint_of_the_whole(opened: Open, server: Ser
     edit = client.wait(client.submit("repaint", source | TEXTS | FEW | {"span": [0.5, 1], "seed": 5}).id)
     page = opened(server, f"#/take/{edit.id}?tab=retake")
     page.get_by_text("not made from noise alone").wait_for()
+    generate, plan = (page.get_by_role("button", name=name, exact=True) for name in ("Generate", "Plan"))
+    assert (generate.is_disabled(), plan.is_disabled()) == (True, True)
+    runs = len(list(client.runs()))
+    page.keyboard.press("Control+Enter")
     page.get_by_role("button", name="Repaint it").click()
     page.get_by_text("as marked on the waveform").wait_for()
+    assert (generate.is_enabled(), plan.is_enabled()) == (True, True)
+    assert len(list(client.runs())) == runs
     inputs = planned(page)
     assert inputs["source"] == edit.outputs["latents"].asset
     assert inputs["variance"] == 1

@@ -41,7 +41,7 @@ class Deletion:
             if state is None:
                 raise no_such("run", id)
             if not RunState(state).ended:
-                raise Conflict(f"run {id} is {state}; cancel it, and forget it when it has ended")
+                raise Conflict(f"run {id} is {state}; cancel it, and forget it when it has ended", field="id")
             _refuse_used(connection, ASSETS.c.run == id)
             connection.execute(delete(RUNS).where(RUNS.c.id == id))
 
@@ -83,4 +83,5 @@ def _refuse_used(connection: Connection, which: ColumnElement[bool]) -> None:
         .limit(1)
     )
     if (reader := connection.execute(readers).scalar()) is not None:
-        raise Conflict(f"run {reader} still needs it; delete it when that run has ended, or cancel that run")
+        what = f"run {reader} still needs it; delete it when that run has ended, or cancel that run"
+        raise Conflict(what, field="id")

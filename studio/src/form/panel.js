@@ -145,9 +145,6 @@ function shown(field, value) {
 function Retake({ view }) {
   const variance = view.field("variance");
   const rest = view.fields.filter((field) => field !== variance && field !== view.seeds);
-  const given = ["seed", "duration"].map((name) => view.field(name));
-  // an edit, a repaint or an extension is no song of a seed and a length
-  const isSong = !view.origin?.run || given.every((field) => field && view.value(field) !== undefined);
   const repaintAll = () => {
     span.value = [0, (view.origin && secondsOf(view.origin)) ?? 0];
     put("repaint", { source: view.draft.values.take, variance: 1 });
@@ -162,19 +159,19 @@ function Retake({ view }) {
       <label for="field-take">${t("form.field.take")}</label>
       <${Picker} id="field-take" tab=${view.tab} type="music" takesOnly=${true} value=${take} set=${pick} />
     </div>
-    ${isSong
+    ${view.isNoSong
       ? html`
+        <p class="warn">
+          ${t("form.retake.none")}${" "}
+          <button class="small" onClick=${repaintAll}>${t("form.use.repaint")}</button>
+        </p>`
+      : html`
         <${FieldRow} view=${view} field=${variance} error=${faults.value.fields.variance} />
         <${Seeds} view=${view} error=${faults.value.fields.retake_seed} />
         <h2>${t("form.retake.taken")}</h2>
         <dl class="taken">
           ${rest.map((field) => html`<${Taken} field=${field} value=${view.value(field)} />`)}
-        </dl>`
-      : html`
-        <p class="warn">
-          ${t("form.retake.none")}${" "}
-          <button class="small" onClick=${repaintAll}>${t("form.use.repaint")}</button>
-        </p>`}
+        </dl>`}
   `;
 }
 

@@ -24,7 +24,7 @@ const isBusy = signal(false);
  * @param {() => Promise<any>} work
  */
 async function attempt(view, work) {
-  if (isBusy.peek()) return;
+  if (isBusy.peek() || view.isNoSong) return;
   isBusy.value = true;
   faults.value = { fields: {}, rest: [] };
   try {
@@ -118,6 +118,7 @@ export function Foot({ view }) {
     return () => removeEventListener("keydown", press);
   });
   useEffect(() => () => void (plan.value = null), [view.tab]);
+  const isOff = isBusy.value || view.isNoSong;
   const formats = FORMATS.map((each) => [each, each]);
   const previews = PREVIEWS.map((steps) => [steps, t(steps ? "form.preview.steps" : "form.off", { steps })]);
   const set = {
@@ -137,8 +138,8 @@ export function Foot({ view }) {
           <label for="preview">${t("form.preview")}</label>
           <${Select} id="preview" value=${preview} options=${previews} set=${set.preview} />
         </span>
-        <button disabled=${isBusy.value} onClick=${() => forecast(view)}>${t("form.plan")}</button>
-        <button class="main" disabled=${isBusy.value} title="Ctrl+Enter" onClick=${() => generate(view)}>
+        <button disabled=${isOff} onClick=${() => forecast(view)}>${t("form.plan")}</button>
+        <button class="main" disabled=${isOff} title="Ctrl+Enter" onClick=${() => generate(view)}>
           ${t("form.generate")}
         </button>
       </div>

@@ -104,6 +104,13 @@ export class View {
     return field.name in values && !isAsset(field) && !same(values[field.name], this.base(field));
   }
 
+  /** Whether the take cannot be retaken: an edit, a repaint or an extension is no song of a seed and a length. */
+  get isNoSong() {
+    if (!tabOf(this.tab).retakes || !this.origin?.run) return false;
+    const given = ["seed", "duration"].map((name) => this.field(name));
+    return !given.every((field) => field && this.value(field) !== undefined);
+  }
+
   /** A field by its name. @param {string} name */
   field(name) {
     return this.fields.find((field) => field.name === name) ?? null;

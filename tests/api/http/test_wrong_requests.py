@@ -12,6 +12,8 @@ import httpx2
 import pytest
 
 from acestep_flows.api.options import ApiOptions
+from acestep_flows.client import Client
+from acestep_flows.errors import MOST_NAMES, NotFound
 from acestep_flows.model.checkpoint import Checkpoint
 from tests.api.door import Door, opened
 
@@ -287,6 +289,55 @@ def test_an_asset_that_does_not_exist_names_the_input(door: Door, tmp_path: Path
     assert error["message"].startswith("reference: no asset 'song.wav'; ids look like asset-")
     assert error["message"].endswith("; POST /v1/assets takes a file and gives its id")
     assert error["field"] == "reference"
+
+
+def test_allowed_has_every_name(door: Door) -> None:
+    """A program can read it, whatever the message shows of it."""
+    graphs = {entry["name"] for entry in door.client.get("/v1/graphs").json()["graphs"]}
+    wanted = {"tags": "x"}
+    for response, field in (
+        (door.client.post("/v1/runs", json={"graph": "text2musik", "inputs": wanted}), "graph"),
+        (door.client.get("/v1/graphs/text2musik"), "name"),
+        (door.client.post("/v1/graphs/text2musik/plan", json={"inputs": wanted}), "name"),
+        (door.client.post("/v1/graphs/text2musik:render", json={"inputs": wanted}), "name"),
+    ):
+        error = fault(response, 404)
+        assert error["field"] == field
+        assert "nearest 'text2music'" in error["message"]
+        assert set(error["allowed"].split(", ")) == graphs
+    inputs = door.client.get("/v1/graphs/text2music").json()["inputs"]["properties"]
+    assert len(inputs) > MOST_NAMES
+    error = fault(door.client.post("/v1/runs", json={"graph": "text2music", "inputs": {**wanted, "stepz": 3}}), 422)
+    assert (error["field"], set(error["allowed"].split(", "))) == ("stepz", set(inputs))
+    assert "nearest 'steps'" in error["message"]
+    assert "advanced ones" in error["message"]
+    error = fault(door.client.post("/v1/graphs/text2music:render", json={"inputs": wanted, "output": "audoi"}), 422)
+    assert (error["field"], error["allowed"]) == ("output", "audio, latents, report")
+
+
+@pytest.mark.parametrize("state", ["queued", "cancelled"])
+def test_an_output_that_a_run_does_not_have_tells_its_state(door: Door, state: str) -> None:
+    run = door.submit()["id"]
+    if state == "cancelled":
+        door.client.delete(f"/v1/runs/{run}")
+    said = {"queued": "it is queued", "cancelled": "it was cancelled"}[state]
+    path = f"/v1/runs/{run}/outputs/audio"
+    error = fault(door.client.get(path), 404)
+    assert error["message"] == f"run {run} has no output 'audio'; there are: none, {said}"
+    assert (error["field"], error["allowed"]) == ("name", "none")
+    with Client(door.url) as client, pytest.raises(NotFound) as missing:
+        client.fetch_output(run, "audio", ".")
+    assert (str(missing.value), missing.value.field, missing.value.allowed) == (
+        error["message"],
+        error["field"],
+        error["allowed"],
+    )
+    for refused in (
+        door.client.delete(path),
+        door.client.get(f"{path}/peaks"),
+        door.client.post(f"{path}/link", json={}),
+    ):
+        assert fault(refused, 404)["message"] == error["message"]
 
 
 def test_an_unknown_parameter_is_refused_on_every_route(door: Door, operations: list[Any]) -> None:
