@@ -150,7 +150,13 @@ class AsyncClient(ServerClient):
         return self._follow("/v1/events", NumberedFeed(after))
 
     async def wait(self, run: Run | str, timeout: float | None = None) -> Run:
-        """Wait until a run has ended, as `Client.wait` does."""
+        """Wait until a run has ended, as `Client.wait` does.
+
+        Raises:
+            InputError: the timeout is no number, or below 0.
+            TimedOut: the run has not ended within `timeout`. It goes on, and can be waited for again. This is a
+                TimeoutError, too.
+        """
         poll = RunPoll(calls.run_id(run), timeout)
         while not (record := await self._answer(calls.held_status(run, poll.hold()))).ended:
             await asyncio.sleep(poll.pause(record.state))
@@ -220,7 +226,6 @@ class AsyncClient(ServerClient):
 
     async def _answer(self, call: Call[T]) -> T:
         """Upload the files of a call, send it until the server answers, and read the response."""
-        refuse_closed(self._http)
         uploads: dict[Path, Asset] = {}
         for path, place in call.files().items():
             with faults_in(place):

@@ -148,7 +148,6 @@ class ServerClient:
     """What clients of both kinds have: the address of their server, and patience with it."""
 
     _server: ServerAddress
-    _http: httpx2.Client | httpx2.AsyncClient
 
     @property
     def patience(self) -> float:

@@ -271,7 +271,6 @@ class Client(ServerClient):
 
     def _answer(self, call: Call[T]) -> T:
         """Upload the files of a call, send it until the server answers, and read the response."""
-        refuse_closed(self._http)
         uploads: dict[Path, Asset] = {}
         for path, place in call.files().items():
             with faults_in(place):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from acestep_flows.errors import FlowsError, InputError, Overloaded, Unauthorized, Unavailable
+from acestep_flows.errors import Allowed, FlowsError, InputError, Overloaded, Unauthorized, Unavailable
 from acestep_flows.wording.phrases import show
 
 
@@ -23,7 +23,7 @@ class Refusal(InputError):
         kind: the type of the fault, as FastAPI names it: `missing`, `value_error`.
     """
 
-    def __init__(self, field: str, value: Any, allowed: str, why: str = "", *, kind: str = "value_error") -> None:
+    def __init__(self, field: str, value: Any, allowed: Allowed, why: str = "", *, kind: str = "value_error") -> None:
         self.value, self.kind = value, kind
         super().__init__(why or show(value), where=field, allowed=allowed)
 
