@@ -89,7 +89,7 @@ def submit(
     """Run GRAPH, a name or a YAML file, on a server, and print the run's id."""
     if graph is None and recipe is None:
         raise click.UsageError(NO_GRAPH)
-    options |= {"webhook": None if webhook is None else {"url": webhook}, "labels": dict(labels) or None}
+    options |= {"webhook": webhook, "labels": dict(labels) or None}
     with open_client(server) as client:
         run = _submit(client, graph, assignments, recipe, sources, options)
     for warning in run.warnings:

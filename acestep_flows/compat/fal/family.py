@@ -52,7 +52,8 @@ Logs = Annotated[str, Query(description="1 to have logs in the answer.")]
 async def _submit(exchange: Exchange, app: str, fal_webhook: str | None = None) -> RunRecord:
     """Accept a request of an application."""
     if app not in APPS:
-        raise NotFound(f"no application {app[:60]!r}; there are {', '.join(filter(None, APPS))}", field="app")
+        there = list(filter(None, APPS))
+        raise NotFound(f"no application {app[:60]!r}; there are {', '.join(there)}", field="app", allowed=there)
     draft = await song_of(exchange, app, (await exchange.read_body()).fields)
     draft.fields["webhook"] = "fal_webhook"
     headers = exchange.request.headers

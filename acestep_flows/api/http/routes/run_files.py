@@ -110,7 +110,8 @@ def _find_preview(service: Service, record: RunRecord, node: str) -> PreviewReco
         if not record.preview_every:
             what = f"no preview of node {clip(node)!r}: the run was submitted without preview_every"
             raise NotFound(what, field="node") from None
-        raise
+        what = f"no preview of node {clip(node)!r}: there is none yet, or it was removed; the run is {record.state}"
+        raise NotFound(what, allowed=names or "", field="node") from None
 
 
 async def output_response(
