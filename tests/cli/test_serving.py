@@ -232,6 +232,20 @@ def test_submit_begins_with_the_recipe_of_a_song(invoke: Callable[..., Result], 
     assert invoke("submit").exit_code == 2
 
 
+def test_a_refused_submission_is_all_that_is_told(invoke: Callable[..., Result], stub: Stub, tmp_path: Path) -> None:
+    def refusing(request: Request) -> Answer:
+        if request.method == "POST":
+            message = "webhook.url: a private address (allowed: a public one)"
+            return fault("invalid_input", message, 422, field="webhook.url", allowed="a public one")
+        return answer(request)
+
+    stub.otherwise = refusing
+    file = song(tmp_path, "text2music", {"tags": "pop", "seed": 7, "mood": "x"})
+    refused = invoke("submit", "--from", file, "--webhook", "http://10.0.0.1/h")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert refused.stderr == "error: webhook: a private address (allowed: a public one)\n"
+
+
 def test_submit_goes_on_from_a_song_and_uploads_it(invoke: Callable[..., Result], stub: Stub, tmp_path: Path) -> None:
     asset = "asset-0123456789abcdef0123456789"
 
@@ -244,7 +258,9 @@ def test_submit_goes_on_from_a_song_and_uploads_it(invoke: Callable[..., Result]
 
     stub.otherwise = with_repaint
     file = song(tmp_path, "text2music", {"tags": "pop", "seed": 7})
-    assert invoke("submit", "repaint", "--from", file, "--set", "span=0:0.1").exit_code == 0
+    submitted = invoke("submit", "repaint", "--from", file, "--set", "span=0:0.1")
+    assert submitted.exit_code == 0, submitted.output
+    assert f"from {file}: repaint with source, tags, seed; source is the sound of song.wav\n" in submitted.stderr
     sent = stub.requests[-1].json()["inputs"]
     assert sent == {"source": asset, "tags": "pop", "seed": 7, "span": [0.0, 0.1]}
     stored = {"value": ["audio", "d" * 64]}
