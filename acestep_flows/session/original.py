@@ -58,7 +58,7 @@ def changes(before: Iterable[Music], outputs: Mapping[str, Any]) -> list[tuple[s
     found: list[tuple[str, dict[str, Any]]] = []
     for old in before:
         kind = Latents if isinstance(old, Latents) else Audio
-        new = next((output for output in outputs.values() if isinstance(output, kind)), None)
+        new: Any = next((output for output in outputs.values() if isinstance(output, kind)), None)
         if new is None or abs(new.seconds - old.seconds) > seconds_from_frames(1):
             continue
         whole = Span(0.0, new.seconds)
