@@ -115,16 +115,16 @@ def without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def segment(text: str, where: str) -> str:
+def segment(text: object, where: str) -> str:
     """A text as one segment of a path.
 
     Raises:
         InputError: it is no text, or empty.
     """
-    if not isinstance(text, str) or not text:
-        what = "empty" if text == "" else f"a value of type {type(text).__name__}"
-        raise InputError(what, where=where, allowed="a text")
-    return quote(text, safe="")
+    if isinstance(text, str) and text:
+        return quote(text, safe="")
+    what = "empty" if text == "" else f"a value of type {type(text).__name__}"
+    raise InputError(what, where=where, allowed="a text")
 
 
 def method_signature(make: Callable[..., Call[Any]]) -> inspect.Signature:
