@@ -666,16 +666,16 @@ def test_numbers_of_numpy_are_sent(make: Any, stub: Stub) -> None:
 @pytest.mark.parametrize(("given", "found"), [("", "empty"), (None, "a value of type NoneType"), (5, "of type int")])
 def test_a_name_that_is_none_is_refused_before_anything_is_sent(make: Any, stub: Stub, given: Any, found: str) -> None:
     with make(stub.url) as client:
-        for field, ask in (
-            ("name", lambda: client.graph(given)),
-            ("graph", lambda: client.plan(given)),
-            ("node", lambda: client.preview(RUN, given)),
-            ("name", lambda: client.peaks(RUN, given)),
-            ("name", lambda: client.delete_output(RUN, given)),
-            ("asset", lambda: client.delete_asset(given)),
+        for field, method, args in (
+            ("name", "graph", [given]),
+            ("graph", "plan", [given]),
+            ("node", "preview", [RUN, given]),
+            ("name", "peaks", [RUN, given]),
+            ("name", "delete_output", [RUN, given]),
+            ("asset", "delete_asset", [given]),
         ):
             with pytest.raises(InputError, match=found) as refused:
-                ask()
+                getattr(client, method)(*args)
             assert refused.value.field == field
     assert stub.requests == []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PrivateAttr
 
@@ -29,7 +29,7 @@ class Webhook(Model):
     _alone: bool = PrivateAttr(False)
 
     @classmethod
-    def alone(cls, url: str) -> Self:
+    def alone(cls, url: str) -> Webhook:
         """The webhook of a request that gave the URL in place of an object.
 
         Raises:
