@@ -29,35 +29,63 @@ def run(*arguments: str, cache: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300, check=False)
 
 
-@pytest.mark.parametrize(
-    ("extra", "arguments"),
-    [
-        ("serve", ["serve", "--home", "OUT/home"]),
-        ("serve", ["key", "alice", "--file", "OUT/keys.json"]),
-        ("bulk", ["bulk", ROWS, "--graph", "text2music", "--out", "OUT/bulk"]),
-        ("bulk", ["bulk", ROWS, "--graph", "text2music", "--out", "OUT/bulk", "--dry-run"]),
-        ("bulk", ["bulk", ROWS, "--graph", "text2music", "--out", "OUT/bulk", "--via", "http://127.0.0.1:1"]),
-        ("bulk", ["train", "lora", "ace-step-lora", "--out", "OUT/run", "--workers", "2"]),
-        (
-            "tracking",
-            ["train", "autoencoder", "nano-autoencoder", "--out", "OUT/run", "--set", "loop.mlflow=sqlite:///x"],
-        ),
-        ("bulk", ["encode", "ace-step-encode", "--out", "OUT/songs", "--workers", "2"]),
-        ("bulk", ["encode", "ace-step-encode", "--out", "OUT/songs", "--set", "source.kind=parquet"]),
-    ],
-    ids=lambda value: value if isinstance(value, str) else " ".join(value[:3]),
-)
-def test_a_door_that_needs_an_extra_says_how_to_get_it(extra: str, arguments: list[str], tmp_path: Path) -> None:
-    (tmp_path / "songs.parquet").write_bytes(b"PAR1")
-    if "source.kind=parquet" in arguments:
-        arguments = [*arguments, "--set", f"source.path={tmp_path / 'songs.parquet'}"]
-    done = run(*(argument.replace("OUT", str(tmp_path / "out")) for argument in arguments), cache=tmp_path)
-    assert done.returncode == 1, done.stderr
-    (line,) = done.stderr.splitlines()
+NEED_EXTRAS: dict[str, tuple[str, list[str]]] = {
+    "serve": ("serve", ["serve", "--home", "OUT/home"]),
+    "key": ("serve", ["key", "alice", "--file", "OUT/keys.json"]),
+    "bulk": ("bulk", ["bulk", ROWS, "--graph", "text2music", "--out", "OUT/bulk"]),
+    "bulk dry": ("bulk", ["bulk", ROWS, "--graph", "text2music", "--out", "OUT/bulk", "--dry-run"]),
+    "bulk via": ("bulk", ["bulk", ROWS, "--graph", "text2music", "--out", "OUT/bulk", "--via", "http://127.0.0.1:1"]),
+    "train in two": ("bulk", ["train", "lora", "ace-step-lora", "--out", "OUT/run", "--workers", "2"]),
+    "train tracked": (
+        "tracking",
+        ["train", "autoencoder", "nano-autoencoder", "--out", "OUT/run", "--set", "loop.mlflow=sqlite:///x"],
+    ),
+    "encode in two": ("bulk", ["encode", "ace-step-encode", "--out", "OUT/songs", "--workers", "2"]),
+    "encode parquet": (
+        "bulk",
+        ["encode", "ace-step-encode", "--out", "OUT/songs"]
+        + [f"--set=source.{one}" for one in ("kind=parquet", "path=OUT.parquet")],
+    ),
+}
+"""Commands that need an extra, and which one. `OUT` is a place that must stay empty, `OUT.parquet` a file."""
+
+
+def placed(arguments: list[str], out: Path) -> list[str]:
+    out.with_suffix(".parquet").write_bytes(b"PAR1")
+    return [argument.replace("OUT", str(out)) for argument in arguments]
+
+
+def refused(extra: str, code: int, stderr: str, out: Path) -> None:
+    """Whether a command that ended so has said in one line what is missing, and written nothing."""
+    assert code == 1, stderr
+    (line,) = stderr.splitlines()
     assert line.startswith("error: ")
     assert f"not installed: pip install -e '.[{extra}]' in {ROOT}" in line
     assert "a bug" not in line
-    assert not (tmp_path / "out").exists(), "something was written before"
+    assert not out.exists(), "something was written before"
+
+
+@pytest.fixture(scope="module")
+def ends(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, Path]]:
+    """How each command of `NEED_EXTRAS` ended, one after the other in one process, and its place."""
+    folder = tmp_path_factory.mktemp("extras")
+    places = {name: folder / name.replace(" ", "-") for name in NEED_EXTRAS}
+    commands = [placed(arguments, places[name]) for name, (_, arguments) in NEED_EXTRAS.items()]
+    done = run("--each", json.dumps(commands), cache=folder)
+    assert done.returncode == 0, done.stderr
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    return {name: (code, stderr, places[name]) for name, (code, stderr) in zip(NEED_EXTRAS, told, strict=True)}
+
+
+@pytest.mark.parametrize("name", NEED_EXTRAS)
+def test_a_door_that_needs_an_extra_says_how_to_get_it(name: str, ends: dict[str, tuple[int, str, Path]]) -> None:
+    refused(NEED_EXTRAS[name][0], *ends[name])
+
+
+def test_a_process_of_its_own_says_so_too(tmp_path: Path) -> None:
+    extra, arguments = NEED_EXTRAS["serve"]
+    done = run(*placed(arguments, tmp_path / "out"), cache=tmp_path)
+    refused(extra, done.returncode, done.stderr, tmp_path / "out")
 
 
 def test_the_doors_of_the_package_itself_need_no_extra(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from tests.compat.v1 import bodies as v1
 from tests.served.server import Server
 
 PATIENCE = 120.0
-SECONDS, STEPS = 20, 60
+SECONDS, STEPS = 10, 60
 """A song that is long enough for a server to be killed in its middle."""
 
 

@@ -324,7 +324,11 @@ def test_retry_delays_double_up_to_a_limit() -> None:
     assert waits[-1] <= LONGEST_WAIT * 1.2
 
 
-def test_the_end_of_a_run_is_posted_until_it_is_received(strict: Checkpoint, tmp_path: Path) -> None:
+def test_the_end_of_a_run_is_posted_until_it_is_received(
+    strict: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("acestep_flows.api.execution.webhooks.FIRST_WAIT", 0.1)
+    monkeypatch.setattr("acestep_flows.api.execution.webhooks.POLL", 0.05)
     posts: list[tuple[Any, bytes]] = []
 
     class Handler(BaseHTTPRequestHandler):
