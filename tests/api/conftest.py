@@ -1,4 +1,7 @@
-"""Servers that tests share, because starting one takes a second."""
+"""Servers that tests share, because starting one takes a second.
+
+They end with these tests: an executor looks for runs many times a second, also when there are none.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ def strict(small_root: Path) -> Checkpoint:
     return Checkpoint.open(small_root, paths=False)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def door(strict: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     """A server without keys, with an executor."""
     with opened(tmp_path_factory.mktemp("home"), strict) as door:

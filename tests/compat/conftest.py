@@ -1,7 +1,8 @@
 """Servers that speak every family, with acestep-nano behind them.
 
 `door` and `keyed` are in this process, behind real sockets, and start in a second. `server` is a process of its own
-with the pool, as `serve` starts it: for ports, greetings, and a server that is killed in the middle.
+with the pool, as `serve` starts it: for ports, greetings, and a server that is killed in the middle. All end with these
+tests: an executor looks for runs many times a second, and Ray's processes work also when nobody asks.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def card(nano: Checkpoint) -> ModelCard:
     return ModelCard(NAME, sampling=sampler_options(nano, {}).model_dump(mode="json"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def door(nano: Checkpoint, card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     """A server without keys that speaks every family. Private addresses may be fetched."""
     options = ApiOptions(speak=families(), private_fetches=True, private_webhooks=True)
@@ -52,7 +53,7 @@ def door(nano: Checkpoint, card: ModelCard, tmp_path_factory: pytest.TempPathFac
         yield door
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def keyed(nano: Checkpoint, card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     """A server with the keys of two callers (`songs.KEYS`) that speaks every family. Its client sends no key."""
     keys = [Key(name=name, sha256=digest_of(key), requests_per_minute=100_000) for name, key in KEYS.items()]
@@ -62,7 +63,7 @@ def keyed(nano: Checkpoint, card: ModelCard, tmp_path_factory: pytest.TempPathFa
         yield door
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def the_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("served")
     cache = cache_with(embedded_checkpoint(), tmp_path_factory.mktemp("cache"))
