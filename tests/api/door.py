@@ -30,6 +30,7 @@ from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.execution.timings import Timings
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.stages.registry import stages
+from tests.api.store.with_tables import home_with_tables
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -115,7 +116,7 @@ def opened(
 
     `workers` of 2 decode beside a song on its way, as a pool with a step engine does.
     """
-    home = Home.open(root)
+    home = Home.open(home_with_tables(root))
     with LocalRunner(checkpoint, workers=workers) as runner:
         cache = Cache(runner, store=DiskStore(home.results))
         scheduler = Scheduler(stages(), runner, cache, Timings(home.results / "timings.json"))

@@ -31,6 +31,7 @@ from acestep_flows.graph.language.syntax import Graph
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.stages.contract import IGNORE_PROGRESS, Stage, StageParams, Watch
 from acestep_flows.values import Audio, Latents, Report
+from tests.api.store.with_tables import home_with_tables
 from tests.graph.small_stages import STAGES, Weights
 
 LEASE = 1.0
@@ -147,7 +148,7 @@ def accept(home: Home, text: str = SONG, *, how: Mapping[str, Any] | None = None
 
 @contextmanager
 def opened(root: Path, lease: float = LEASE) -> Iterator[Home]:
-    home = Home.open(root, lease=lease)
+    home = Home.open(home_with_tables(root), lease=lease)
     try:
         yield home
     finally:

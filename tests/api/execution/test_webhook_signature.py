@@ -14,6 +14,7 @@ from acestep_flows.api.http.app import create_app
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.home import Home
 from acestep_flows.errors import InputError
+from tests.api.store.with_tables import home_with_tables
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 MESSAGE = ("msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
@@ -39,7 +40,7 @@ def test_any_other_secret_is_its_own_key() -> None:
 
 @pytest.mark.parametrize("secret", ["whsec_", "whsec_not base64!", "whsec_\u00e9", "whsec_abc*", "whsec_a"])
 def test_a_damaged_secret_is_refused_at_the_start_and_not_shown(secret: str, tmp_path: Path) -> None:
-    home = Home.open(tmp_path)
+    home = Home.open(home_with_tables(tmp_path))
     with pytest.raises(InputError, match="ACESTEP_FLOWS_WEBHOOK_SECRET: not a secret") as caught:
         create_app(Service(home, webhook_secret=secret))
     assert secret.removeprefix("whsec_") == "" or secret not in str(caught.value)

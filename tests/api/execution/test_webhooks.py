@@ -37,6 +37,7 @@ from acestep_flows.api.store.schema import RUNS
 from acestep_flows.errors import StorageError
 from acestep_flows.model.checkpoint import Checkpoint
 from tests.api.door import opened
+from tests.api.store.with_tables import home_with_tables
 from tests.api.toys import until
 
 SECRET = "a secret of the server"
@@ -96,7 +97,7 @@ def failures(home: Home, run: RunRecord) -> int:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Any:
-    home = Home.open(tmp_path)
+    home = Home.open(home_with_tables(tmp_path))
     yield home
     home.close()
 

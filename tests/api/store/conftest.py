@@ -21,6 +21,7 @@ from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.leases import Leases
 from acestep_flows.api.store.runs import RunTable
 from tests.api.store.clock import Clock
+from tests.api.store.with_tables import FILE, home_with_tables, new_postgres
 
 STARTING_SECONDS = 60.0
 
@@ -109,16 +110,15 @@ def _wait(server: subprocess.Popen[Any], reach: Callable[[], None], refused: typ
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database."""
+    """An empty database; for a test that takes `database` too, that one."""
+    tables = "database" in request.fixturenames
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/runs.sqlite"
+        if tables:
+            home_with_tables(tmp_path)
+        return f"sqlite:///{tmp_path / FILE}"
     server: str = request.getfixturevalue("postgres")
-    psycopg = pytest.importorskip("psycopg")
-
-    name = "t" + os.urandom(8).hex()
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    return server.replace("/postgres?", f"/{name}?")
+    pytest.importorskip("psycopg")
+    return new_postgres(server, tables=tables)
 
 
 @pytest.fixture

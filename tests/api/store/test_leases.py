@@ -16,6 +16,7 @@ from acestep_flows.api.store.records import ENDED, Blob, ClaimedRun, Lease, NewO
 from acestep_flows.api.store.runs import RunTable
 from acestep_flows.errors import InputError, StageError
 from tests.api.store.clock import Clock, new
+from tests.api.store.with_tables import FILE, home_with_tables
 
 NODES = (NodeRecord("a", "make"), NodeRecord("b", "step"))
 
@@ -217,7 +218,7 @@ MOVES = st.sampled_from(["accept", "claim", "finish", "fail", "release", "cancel
 def test_every_run_ends_once_in_any_order_of_events(moves: list[tuple[str, int]]) -> None:
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
-        database = Database.file(Path(folder) / "runs.sqlite")
+        database = Database.file(home_with_tables(Path(folder)) / FILE)
         table, leases = RunTable(database, clock), Leases(database, 20.0, clock)
         runs = [table.accept(new(deadline=200))[0].id]
         held: list[Lease] = []
