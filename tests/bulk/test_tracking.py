@@ -22,6 +22,7 @@ from acestep_flows.bulk.progress import JobProgress
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.bulk.tracking import JobTracking, Lineage, readings, tracking
 from tests.bulk.finished import JOB, done_row
+from tests.mlflow_database import with_tables
 
 TRACKED = """
 import sys
@@ -92,6 +93,8 @@ def test_the_figures_are_those_of_the_job_however_often_it_is_called(tmp_path: P
     for call in range(3):
         job_folder = JobFolder(str(place))
         job_folder.prepare()
+        if call == 0:
+            with_tables(place / tracked.DATABASE)
         totals = Ledger(job_folder).totals(Shard())
         new = [three_seconds(index) for index in range(2 * call, 2 * call + 2)] if call < 2 else []
         with tracking(None, job_folder, JOB, totals=totals) as track:
@@ -244,6 +247,8 @@ def test_the_database_lies_in_the_folder_whatever_its_name(tmp_path: Path, name:
     pytest.importorskip("mlflow")
     job_folder = JobFolder(str(tmp_path / name))
     job_folder.prepare()
+    if name != "what? #1":  # that one is made by the first call
+        with_tables(tmp_path / name / tracked.DATABASE)
     for done in (1, 2):
         with tracking(None, job_folder, JOB) as track:
             assert track is not None
@@ -274,7 +279,7 @@ def test_a_deleted_experiment_costs_nothing_and_the_next_job_is_tracked(
     pytest.importorskip("mlflow")
     from mlflow import MlflowClient
 
-    uri = f"sqlite:///{job_folder.url}/{tracked.DATABASE}"
+    uri = f"sqlite:///{with_tables(Path(job_folder.url) / tracked.DATABASE)}"
     for call in range(3):
         with tracking(None, job_folder, JOB) as track:
             assert track is not None

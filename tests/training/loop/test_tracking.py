@@ -10,6 +10,7 @@ import pytest
 from acestep_flows.errors import TrainingError
 from acestep_flows.training.loop.loop import train
 from acestep_flows.training.loop.tracking import EXPERIMENT, Untracked, tracking
+from tests.mlflow_database import with_tables
 from tests.training.toy_training import ToyTask, toy_recipe
 
 
@@ -51,7 +52,7 @@ def test_curves_and_previews(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.filterwarnings("ignore")
 def test_the_status_of_failed_and_stopped_runs(tmp_path: Path) -> None:
     mlflow = pytest.importorskip("mlflow")
-    uri = f"sqlite:///{tmp_path / 'runs.db'}"
+    uri = f"sqlite:///{with_tables(tmp_path / 'runs.db')}"
     with pytest.raises(TrainingError):
         train(ToyTask(bad=(3,)), toy_recipe(mlflow=uri), tmp_path / "bad")
     train(ToyTask(), toy_recipe(mlflow=uri), tmp_path / "stopped", minutes=0.0)
