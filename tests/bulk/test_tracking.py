@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -203,7 +204,8 @@ def test_without_mlflow(
 
 def test_a_store_that_hangs_costs_a_moment(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mlflow_run, "WAITING", 5)
-    monkeypatch.setattr(JobTracking, "_open", lambda self: time.sleep(3))
+    over = threading.Event()
+    monkeypatch.setattr(JobTracking, "_open", lambda self: over.wait(60))
     track = JobTracking("sqlite:///never.db", "test", "job")
     began = time.monotonic()
     for row in range(100):
@@ -213,6 +215,7 @@ def test_a_store_that_hangs_costs_a_moment(caplog: pytest.LogCaptureFixture, mon
     track.close(0.3)
     assert time.monotonic() - began < 2
     assert "not everything was written" in caplog.text
+    over.set()
     track._thread.join()
 
 

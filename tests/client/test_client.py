@@ -224,7 +224,8 @@ def test_a_client_says_once_that_it_waits(
 ) -> None:
     """Nothing listens on a port of this machine, which is said in a second or two, with what to do."""
     monkeypatch.setattr("acestep_flows.client.retry.WORTH_TELLING", 0.2)
-    with make(f"http://127.0.0.1:{free_port()}", patience=3.0) as client, pytest.raises(Unreachable) as caught:
+    monkeypatch.setattr("acestep_flows.client.retry.TELL_AFTER", 0.2)
+    with make(f"http://127.0.0.1:{free_port()}", patience=1.5) as client, pytest.raises(Unreachable) as caught:
         client.graphs()
     (record,) = caplog.records
     assert (record.levelname, record.name) == ("WARNING", "acestep_flows.client.retry")
@@ -251,7 +252,8 @@ def test_calls_that_wait_for_one_server_say_it_once(
     stub: Stub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("acestep_flows.client.retry.WORTH_TELLING", 0.2)
-    with Client(f"http://127.0.0.1:{free_port()}", patience=2.5) as client, ThreadPoolExecutor(4) as pool:
+    monkeypatch.setattr("acestep_flows.client.retry.TELL_AFTER", 0.2)
+    with Client(f"http://127.0.0.1:{free_port()}", patience=1.0) as client, ThreadPoolExecutor(4) as pool:
         waiting = [pool.submit(client.graphs) for _ in range(4)]
         assert all(isinstance(call.exception(), Unreachable) for call in waiting)
     assert len(caplog.records) == 1

@@ -92,7 +92,9 @@ def postgres() -> Iterator[str]:
                 _wait(server, lambda: psycopg.connect(url).close(), psycopg.OperationalError, log)
                 yield url
             finally:
-                server.send_signal(signal.SIGINT)  # its fast shutdown
+                server.send_signal(
+                    signal.SIGQUIT
+                )  # at once: what it would still write of many databases is removed below
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
