@@ -20,17 +20,27 @@ ONE_RAY = (
 )
 """Files whose tests have the Ray of `ray_cluster` in common."""
 
+ONE_SERVER = (
+    "tests/compat/test_killed_server.py",
+    "tests/compat/v1/test_rest.py",
+    "tests/compat/acestep15/test_clients.py",
+)
+"""Files whose tests have the `server` of tests/compat in common."""
+
 RAYS = (
-    "tests/test_readme.py",
+    *ONE_RAY,
     "tests/served/",
     "tests/studio/",
-    "tests/compat/",
-    *ONE_RAY,
-    "tests/bulk/test_page.py",
+    "tests/test_readme.py",
+    *ONE_SERVER,
     "tests/training/loop/test_train_ray.py",
     "tests/runtime/serving/test_ray_environment.py",
+    "tests/bulk/test_page.py",
 )
-"""Where Rays are started, the longest first; those of a folder share one."""
+"""Where Rays are started, the longest first, so that short ones are left for whoever is done early.
+
+Those of a folder share one.
+"""
 
 LONG = ("tests/shipped/test_graphs.py", "tests/training/")
 """Begun early too, so that at the end no process waits for another's long file."""
@@ -44,7 +54,8 @@ def starts_ray(name: str) -> bool:
 def share(nodeid: str) -> str:
     """What must be run by one process: the tests of a file, or of a folder, that have a fixture in common."""
     file = nodeid.partition("::")[0]
-    return ONE_RAY[0] if file in ONE_RAY else next((place for place in RAYS if file.startswith(place)), file)
+    together = next((files for files in (ONE_RAY, ONE_SERVER) if file in files), None)
+    return together[0] if together else next((place for place in RAYS if file.startswith(place)), file)
 
 
 def turn(item: pytest.Item) -> int:

@@ -227,7 +227,7 @@ def test_a_drained_executor_gives_its_runs_back(tmp_path: Path) -> None:
             await task
 
     with opened(tmp_path) as home:
-        run = accept(home, steps=100, pause=0.02)
+        run = accept(home, steps=60, pause=0.02)
         asyncio.run(drain(home))
         assert home.runs.get(run.id).state is RunState.QUEUED
         asyncio.run(work(home))

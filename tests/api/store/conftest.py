@@ -92,9 +92,7 @@ def postgres() -> Iterator[str]:
                 _wait(server, lambda: psycopg.connect(url).close(), psycopg.OperationalError, log)
                 yield url
             finally:
-                server.send_signal(
-                    signal.SIGQUIT
-                )  # at once: what it would still write of many databases is removed below
+                server.send_signal(signal.SIGQUIT)  # at once: its files are removed below
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
