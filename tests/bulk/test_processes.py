@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 import pytest
+import yaml
 from threadpoolctl import threadpool_limits
 
 from acestep_flows.audio import read, tags
@@ -173,7 +174,7 @@ def test_an_interrupted_driver_ends_what_is_under_way(small_root: Path, tmp_path
 
 @dataclass
 class BulkCommand:
-    """`acestep-flows bulk` over some songs, in a folder of its own.
+    """`acestep-flows bulk` over some songs, in a folder of its own, with one process that renders.
 
     Attributes:
         audio: where the job writes its songs.
@@ -185,8 +186,12 @@ class BulkCommand:
     @classmethod
     def over(cls, count: int, weights: Path, folder: Path, *options: str) -> BulkCommand:
         (folder / "songs.jsonl").write_text("".join(json.dumps(song) + "\n" for song in songs(count)))
+        every = {"stages": list(stages()), "cpus": 1, "threads": 1}
+        pool = {"name": "one", "processes": {"all": every}, "engine": {"songs": 1}}
+        (folder / "pool.yaml").write_text(yaml.safe_dump(pool))
         module = [sys.executable, "-m", "acestep_flows.cli", "bulk", "songs.jsonl", "--graph", "text2music"]
-        return cls(folder, [*module, "--out", "job", "--checkpoint", str(weights), "--tracking", "off", *options])
+        settings = ["--out", "job", "--pool", "pool.yaml", "--checkpoint", str(weights)]
+        return cls(folder, [*module, *settings, "--tracking", "off", *options])
 
     @property
     def audio(self) -> Path:
