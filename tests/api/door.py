@@ -85,6 +85,12 @@ class Door:
         assert run["state"] == "succeeded", run
         return run
 
+    def cancel_all(self) -> None:
+        """Cancel the runs that wait or run: songs of any length, which nobody will hear."""
+        for state in ("queued", "running"):
+            for run in self.client.get("/v1/runs", params={"state": state, "limit": 200}).json()["runs"]:
+                self.client.delete(run["links"]["self"])
+
     def upload(self, content: bytes, file_name: str = "") -> httpx2.Response:
         """Upload a file."""
         return self.client.post("/v1/assets", params={"file_name": file_name}, content=content)

@@ -109,8 +109,9 @@ def test_the_doors_of_the_package_itself_need_no_extra(tmp_path: Path) -> None:
 
 
 def test_sessions_clients_and_training_need_no_extra(tmp_path: Path) -> None:
-    short = ("loop.steps=1", "loop.warmup=0", "source.clips=1", "source.seconds=3", "crops=[32]", "frames_per_batch=64")
-    settings = [f"--set={change}" for change in short]
+    source = ("source.clips=1", "source.held_out=1", "source.seconds=3")
+    short = ("loop.steps=1", "loop.warmup=0", "crops=[32]", "frames_per_batch=64")
+    settings = [f"--set={change}" for change in (*source, *short)]
     train = ["train", "autoencoder", "nano-autoencoder", "--out", str(tmp_path / "run"), *settings]
     program = (
         "from acestep_flows import AsyncClient, Client, Session\n"
