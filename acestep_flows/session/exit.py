@@ -33,8 +33,12 @@ def close_at_exit(session: Closable) -> None:
 
 
 def is_exiting() -> bool:
-    """Whether the main thread has ended. Python then starts no more calls in threads of `concurrent.futures`."""
-    return not threading.main_thread().is_alive()
+    """Whether the interpreter waits for threads, to exit. No more calls start in those of `concurrent.futures` then.
+
+    The main thread counts as alive until the threads of `concurrent.futures` have ended, so it does not say so. Nothing
+    public does.
+    """
+    return bool(vars(threading).get("_SHUTTING_DOWN")) or not threading.main_thread().is_alive()
 
 
 @atexit.register

@@ -110,7 +110,7 @@ def test_several_windows_of_several_songs_at_once_are_as_one_by_one(
     """The way of other devices, tried on a CPU."""
     monkeypatch.setattr(module, "WINDOW", 64)
     monkeypatch.setattr(module, "HOP", 32)
-    songs = [latents(200), latents(200)[:, ::-1].copy(), 0.5 * latents(200)]
+    songs = [latents(120), latents(120)[:, ::-1].copy(), 0.5 * latents(120)]
     apart = [autoencoder.decode(song, overlap=True) for song in songs]
     elsewhere = Autoencoder.load(small_checkpoint(), Placement(), halves=("decoder",))
     passes: list[int] = []
@@ -124,7 +124,7 @@ def test_several_windows_of_several_songs_at_once_are_as_one_by_one(
     monkeypatch.setattr(module, "ON_PROCESSORS", ())
     for want, got in zip(apart, elsewhere.decode_batch(songs, overlap=True), strict=True):
         np.testing.assert_allclose(got, want, atol=1e-5)
-    assert sum(passes) == 3 * len(list(decode_windows(200)))
+    assert sum(passes) == 3 * len(list(decode_windows(120)))
     assert max(passes) == module.TOGETHER
 
 
