@@ -1,4 +1,7 @@
-"""An adapter gives the same output as in peft, and diffusers and peft load our files."""
+"""An adapter gives the same output as in peft, and diffusers and peft load our files.
+
+Both are imported by the tests: they take seconds, which each process that collects would pay.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers.configuration_utils import ConfigMixin
-from diffusers.loaders.peft import PeftAdapterMixin
-from diffusers.models.modeling_utils import ModelMixin
-from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from torch import nn
 
 from acestep_flows.model.adapter_file import LowRank
@@ -33,6 +32,8 @@ class Pair(nn.Module):
 
 @pytest.mark.parametrize("use_rslora", [False, True])
 def test_the_same_output_as_peft(use_rslora: bool) -> None:
+    from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+
     torch.manual_seed(0)
     plain, x = Pair(), torch.randn(3, 12)
     config = LoraConfig(
@@ -54,6 +55,7 @@ def test_the_same_output_as_peft(use_rslora: bool) -> None:
 def test_the_written_metadata_is_a_peft_config(tmp_path: Path) -> None:
     import json
 
+    from peft import LoraConfig
     from safetensors import safe_open
 
     layers = {"to_q": LowRank(torch.randn(4, 12), torch.randn(8, 4))}
@@ -66,6 +68,9 @@ def test_the_written_metadata_is_a_peft_config(tmp_path: Path) -> None:
 
 def test_diffusers_loads_our_file(tmp_path: Path) -> None:
     """A scaled adapter brings its scaling in the metadata; a folded adapter needs none."""
+    from diffusers.configuration_utils import ConfigMixin
+    from diffusers.loaders.peft import PeftAdapterMixin
+    from diffusers.models.modeling_utils import ModelMixin
 
     class Network(ModelMixin, ConfigMixin, PeftAdapterMixin):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -92,6 +97,8 @@ def test_diffusers_loads_our_file(tmp_path: Path) -> None:
 
 
 def test_peft_loads_a_folder_in_its_format(tmp_path: Path) -> None:
+    from peft import PeftModel
+
     torch.manual_seed(0)
     plain, x = Pair(), torch.randn(3, 12)
     layers = {
