@@ -60,6 +60,7 @@ class Timings:
         self._path = path
         self._calls: dict[str, list[TimedCall]] = {}
         self._peaks: dict[str, int] = {}
+        self._changed = False
         self._read()
 
     def record(
@@ -69,6 +70,7 @@ class Timings:
         calls = self._calls.setdefault(_name(stage, numerics, steps), [])
         calls.append(TimedCall(seconds, nbytes, None if length is None else round(length, 3)))
         del calls[:-KEPT]
+        self._changed = True
 
     def estimate(self, stage: str, numerics: str, steps: object, length: float | None = None) -> Estimate | None:
         """The median of the latest calls, or None without any.
@@ -90,6 +92,7 @@ class Timings:
 
         It is an upper bound: other graphs may have run in the process before.
         """
+        self._changed |= self._peaks.get(graph) != nbytes
         self._peaks[graph] = nbytes
 
     def peak(self, graph: str) -> int | None:
@@ -97,9 +100,10 @@ class Timings:
         return self._peaks.get(graph)
 
     def save(self) -> None:
-        """Write the file. A folder that cannot be written is logged and otherwise ignored."""
-        if self._path is None:
+        """Write the file if there is something new. A folder that cannot be written is logged and otherwise ignored."""
+        if self._path is None or not self._changed:
             return
+        self._changed = False
         calls = {name: [_row(call) for call in calls] for name, calls in self._calls.items()}
         content = json.dumps({"schema": SCHEMA, "calls": calls, "peaks": self._peaks}, separators=(",", ":"))
         try:

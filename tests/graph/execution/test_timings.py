@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -53,16 +54,39 @@ def test_a_file_of_a_later_version_is_passed_over(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_only_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("")
     with caplog.at_level(logging.WARNING):
-        Timings(tmp_path / "file" / "timings.json").save()
+        timings = Timings(tmp_path / "file" / "timings.json")
+        timings.record("sample", "cpu", None, 1.0, 1)
+        timings.save()
     assert "cannot be written" in caplog.text
 
 
+def test_a_file_is_written_only_when_there_is_something_new(tmp_path: Path) -> None:
+    """Runs whose nodes all come from the cache are many and short."""
+    path = tmp_path / "timings.json"
+    timings = Timings(path)
+    timings.save()
+    assert not path.exists()
+    changes: tuple[Callable[[], None], ...] = (
+        lambda: timings.record("sample", "cpu", None, 1.0, 1),
+        lambda: timings.record_peak("text2music", 2**30),
+    )
+    for change in changes:
+        change()
+        timings.save()
+        assert path.exists()
+        path.unlink()
+        timings.save()
+        assert not path.exists()
+
+
 def test_writers_of_one_process_do_not_disturb_each_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    writers = [Timings(tmp_path / "timings.json") for _ in range(4)]
-    for writer in writers:
-        writer.record("sample", "cpu", None, 1.0, 1)
+    def work(writer: Timings) -> None:
+        for _ in range(20):
+            writer.record("sample", "cpu", None, 1.0, 1)
+            writer.save()
+
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda writer: [writer.save() for _ in range(20)], writers))
+        list(pool.map(work, [Timings(tmp_path / "timings.json") for _ in range(4)]))
     assert caplog.text == ""
     assert [path.name for path in tmp_path.iterdir()] == ["timings.json"]
     assert Timings(tmp_path / "timings.json").estimate("sample", "cpu", None) is not None
