@@ -28,9 +28,10 @@ ONE_SERVER = (
 """Files whose tests have the `server` of tests/compat in common."""
 
 RAYS = (
-    *ONE_RAY,
     "tests/served/",
     "tests/studio/",
+    *ONE_RAY,
+    "tests/bulk/test_stopped_jobs.py",
     "tests/test_readme.py",
     *ONE_SERVER,
     "tests/training/loop/test_train_ray.py",

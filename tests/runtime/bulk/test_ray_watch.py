@@ -1,4 +1,4 @@
-"""What becomes of a job when its Ray dies; with a real Ray in tests/bulk/test_processes.py."""
+"""What becomes of a job when its Ray dies; with a real Ray in tests/bulk/test_stopped_jobs.py."""
 
 from __future__ import annotations
 
