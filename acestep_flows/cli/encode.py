@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from acestep_flows.errors import InputError
+from acestep_flows.wording.phrases import counted
 
 PLAIN_SECONDS = 10.0
 LISTED = 20
-"""Songs that are listed here; the folder's listings have all of them."""
+"""Reasons that are listed here; the folder's listings have those of every song."""
+
+NAMED = 3
+"""Songs that are named for each reason."""
 
 
 @click.command()
@@ -45,15 +51,39 @@ def encode(recipe: str, out: Path, assignments: tuple[str, ...], workers: int, d
     run(load_encode_recipe(recipe, assignments), out, workers=workers, device=place, report=report)
     songs = list(entries(out))
     broken = [song for song in songs if isinstance(song, Broken)]
-    _list([f"left out {song.key}: {song.reason.removeprefix(f'{song.key}: ')}" for song in broken], out)
-    _list([f"{song.key}: {song.note}" for song in songs if not isinstance(song, Broken) and song.note], out)
+    _list("left out ", [(song.key, song.reason) for song in broken], out)
+    _list("", [(song.key, song.note) for song in songs if not isinstance(song, Broken) and song.note], out)
     if songs and len(broken) == len(songs):
         raise InputError("no song was encoded: each was left out", where=str(out), allowed="at least one good song")
     click.echo(out)
 
 
-def _list(lines: list[str], out: Path) -> None:
-    for line in lines[:LISTED]:
-        click.echo(line, err=True)
-    if len(lines) > LISTED:
-        click.echo(f"and {len(lines) - LISTED} more, listed in {out}", err=True)
+def _list(before: str, remarks: Sequence[tuple[str, str]], out: Path) -> None:
+    """A line for each reason, with its songs.
+
+    Args:
+        remarks: name of a song, and what there is to say of it.
+    """
+    songs: dict[str, list[str]] = {}
+    for key, remark in remarks:
+        songs.setdefault(_for_any_song(key, remark), []).append(key)
+    own = dict(remarks)
+    for reason, keys in list(songs.items())[:LISTED]:
+        text = reason if len(keys) > 1 else own[keys[0]].removeprefix(f"{keys[0]}: ")
+        click.echo(f"{before}{_names(keys)}: {text}", err=True)
+    if hidden := sum(map(len, list(songs.values())[LISTED:])):
+        click.echo(f"and {counted(str(hidden), 'song')} more, listed in {out}", err=True)
+
+
+def _for_any_song(key: str, remark: str) -> str:
+    """A remark about a song without its name: what is said of one song may be true of others."""
+    name = re.escape(Path(key).name)
+    without_file = re.sub(rf"^[^:]*(/|\\|\b{name})[^:]*: ", "", remark)
+    return re.sub(rf"(?<!\w){name}(?=[_.]\w)", "X", without_file)  # the files X.mp3 and X_prompt.txt, as docs name them
+
+
+def _names(keys: Sequence[str]) -> str:
+    if len(keys) == 1:
+        return keys[0]
+    more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
+    return f"{len(keys)} songs ({', '.join(keys[:NAMED])}{more})"

@@ -33,7 +33,9 @@ def test_it_trains(toy: Path, tmp_path: Path) -> None:
     done = run("autoencoder", toy, "--out", tmp_path / "run")
     assert done.exit_code == 0, done.stderr
     assert done.stdout.strip() == str(tmp_path / "run" / "export")
+    lines = done.stderr.splitlines()
     assert "step 20 of 20: loss" in done.stderr
+    assert lines[-1] == "writing the export", "what is done after the last step is not silent"
 
 
 def test_it_stops_and_goes_on(toy: Path, tmp_path: Path) -> None:

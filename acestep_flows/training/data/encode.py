@@ -67,7 +67,7 @@ def load_encode_recipe(name: str, assignments: Sequence[str] = ()) -> EncodeReci
 
 
 def _leave_out_of_another_kind(content: dict[str, Any], assignments: Sequence[str]) -> None:
-    """Leave out what a recipe says of its own kind of source, where `source.kind=` sets another one. Says so."""
+    """Leave out what a recipe says of its own kind of source, where `source.kind=` sets another one: as was asked."""
     source, assigned = content.get("source"), [assignment.partition("=")[0] for assignment in assignments]
     kinds = {kind.model_fields["kind"].default: kind for kind in get_args(SourceSettings)}
     if "source.kind" not in assigned or not isinstance(source, dict) or source.get("kind") not in kinds:
@@ -77,8 +77,7 @@ def _leave_out_of_another_kind(content: dict[str, Any], assignments: Sequence[st
     for key in stale:
         del source[key]
     if stale:
-        names = ", ".join(f"source.{key}" for key in stale)
-        log.warning("%s of the recipe: left out, as a source of kind %s has none", names, source["kind"])
+        log.info("a source of kind %s has no %s: left out", source["kind"], ", ".join(stale))
 
 
 def encode(

@@ -132,12 +132,15 @@ class _Loop:
                 self._step(batches)
                 self._time_step(time.monotonic() - started)
                 self._after_step()
+        if self._log and self._saved_step != state.step:
+            self._notify("saving the state")
         path = self._save()
         finished = state.step >= settings.steps
         if self._log:
             if finished and not (settings.preview_every and state.step % settings.preview_every == 0):
                 self._preview(self._log)
             if finished:
+                self._notify("writing the export")
                 with self._evaluation(), storage.new_folder(self._out / "export") as folder:
                     self._task.export(folder)
             curve.draw(self._out / "curve.jsonl", self._out / "curve.png")
@@ -260,6 +263,7 @@ class _Loop:
     def _preview(self, log: curve.LossCurve) -> None:
         step = self._state.step
         folder = self._out / "previews" / f"step-{step:08d}"
+        self._notify("making a preview")
         with self._evaluation():
             folder.mkdir(parents=True, exist_ok=True)
             measurements = dict(self._task.preview(folder, step))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -207,6 +208,30 @@ def test_command_lists_what_it_left_out(recipe: EncodeRecipe, tmp_path: Path) ->
     assert "paths" in wrong.output
 
 
+def test_songs_with_one_fault_are_one_line(recipe: EncodeRecipe, tmp_path: Path) -> None:
+    for name in ("d", "far/e", "f", "g"):
+        write_song(tmp_path / "songs" / Path(name).parent, Path(name).name, tags=None)
+    write_song(tmp_path / "songs", "noise")
+    (tmp_path / "songs" / "noise.wav").write_bytes(b"not music")
+    file = tmp_path / "recipe.yaml"
+    file.write_text(recipe.model_dump_json())
+    result = CliRunner().invoke(cli, ["encode", str(file), "--out", str(tmp_path / "out"), "--quiet"])
+    assert result.exit_code == 0, result.output
+    without_tags, unreadable = result.stderr.splitlines()
+    assert without_tags.startswith("left out 5 songs (b, d, f and 2 more): no X_prompt.txt (allowed: tags in X_prompt")
+    assert unreadable.startswith("left out noise: ")
+
+
+def test_songs_of_a_table_with_one_fault_are_one_line(recipe: EncodeRecipe, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": ["a", "b", "c"], "tags": ["pop"] * 3}), tmp_path / "songs.parquet")
+    file = tmp_path / "recipe.yaml"
+    file.write_text(recipe.model_copy(update={"source": ParquetSettings(path=tmp_path)}).model_dump_json())
+    result = CliRunner().invoke(cli, ["encode", str(file), "--out", str(tmp_path / "out"), "--quiet"])
+    told, error = result.stderr.splitlines()
+    assert told.startswith("left out 3 songs (a, b, c): no audio (allowed")
+    assert error.startswith("error: ")
+
+
 @pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the library warns about its own settings
 def test_workers_give_the_same_songs(recipe: EncodeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,11 +257,12 @@ def test_workers_stop_on_request(recipe: EncodeRecipe, tmp_path: Path) -> None:
 
 
 def test_another_kind_of_source_leaves_out_what_was_of_the_old_one(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     recipe = load_encode_recipe("nano-encode", ["source.kind=parquet", "source.path=songs"])
     assert recipe.source == ParquetSettings(path=Path("songs"))
     of_synthesis = ["count", "seed", "seconds", "aligned", "vocals", "tempo_spread", "steady_voice", "beats", "voices"]
-    named = ", ".join(f"source.{name}" for name in of_synthesis)
-    assert f"{named} of the recipe: left out" in caplog.text
+    assert f"a source of kind parquet has no {', '.join(of_synthesis)}: left out" in caplog.text
+    assert not [record for record in caplog.records if record.levelno > logging.INFO], "it is what was asked for"
     assert load_encode_recipe("ace-step-encode", ["source.kind=datasets"]).source.kind == "datasets"
 
 

@@ -190,6 +190,14 @@ def test_a_damaged_state_falls_back_to_the_one_before(tmp_path: Path) -> None:
     assert outcome.finished
 
 
+def test_what_comes_after_the_last_step_is_told(tmp_path: Path) -> None:
+    told: list[TrainingProgress] = []
+    train(ToyTask(), toy_recipe(steps=18), tmp_path, watch=told.append)
+    last = max(number for number, progress in enumerate(told) if not progress.text)
+    texts = [progress.text.partition(": slope")[0] for progress in told[last + 1 :]]
+    assert texts == ["saving the state", "making a preview", "step 18", "writing the export"]
+
+
 def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train(ToyTask(), toy_recipe(steps=10), tmp_path)
 
