@@ -138,30 +138,36 @@ def difference(before: bytes, now: Checked) -> Iterator[str]:
         yield f"{len(old)} rows before, {len(new)} now"
     gone, added = Counter(old) - Counter(new), Counter(new) - Counter(old)
     if added:
-        lines = []
-        for digest, line in zip(new, now.lines, strict=True):
-            if added[digest] > 0:
-                added[digest] -= 1
-                lines.append(line)
-        yield f"new or changed: {_numbers('line', lines)}"
+        yield f"new or changed: {_named(_at(added, new), now.lines)}"
     if gone:
-        numbers = []
-        for number, digest in enumerate(old, 1):
-            if gone[digest] > 0:
-                gone[digest] -= 1
-                numbers.append(number)
-        yield f"gone or changed: {_numbers('row', numbers)} of the old manifest"
+        yield f"gone or changed: {_named(_at(gone, old))} of the old manifest"
     if not added and not gone:
-        first = next(i for i, pair in enumerate(zip(old, new, strict=True)) if pair[0] != pair[1])
-        yield f"the same rows in another order, from line {now.lines[first]} on"
+        first = next(i for i, pair in enumerate(zip(old, new, strict=True), 1) if pair[0] != pair[1])
+        yield f"the same rows in another order, from {_named([first], now.lines)} on"
+
+
+def _at(wanted: Counter[bytes], digests: Sequence[bytes]) -> list[int]:
+    """Numbers of the rows, from 1, with the wanted digests: the first ones, where more have them."""
+    left, numbers = Counter(wanted), []
+    for number, digest in enumerate(digests, 1):
+        if left[digest] > 0:
+            left[digest] -= 1
+            numbers.append(number)
+    return numbers
 
 
 def _row_digests(digests: bytes) -> list[bytes]:
     return [digests[i : i + DIGEST] for i in range(0, len(digests), DIGEST)]
 
 
-def _numbers(what: str, numbers: list[int]) -> str:
-    """`lines 3, 7 and 4 more`."""
-    named = ", ".join(str(number) for number in numbers[:NAMED])
-    more = f" and {len(numbers) - NAMED} more" if len(numbers) > NAMED else ""
-    return f"{what}{'s' if len(numbers) > 1 else ''} {named}{more}"
+def _named(rows: Sequence[int], lines: Sequence[int] = ()) -> str:
+    """`rows 3, 7 and 4 more`, and where `lines` has other numbers for them, these too: `row 3 (line 4)`."""
+    shown = rows[:NAMED]
+    at = [lines[row - 1] for row in shown] if lines else list(shown)
+    where = f" ({_counted_from(at, 'line')})" if at != list(shown) else ""
+    more = f" and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
+    return f"{_counted_from(shown, 'row')}{where}{more}"
+
+
+def _counted_from(numbers: Sequence[int], noun: str) -> str:
+    return f"{noun}{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"

@@ -164,9 +164,10 @@ class JobRows:
                 if ID in record.cells and ID not in self._ignored:
                     twice = f"id {clip(id)!r} is on line {earlier} too"
                     problem = twice if problem is None else f"{problem}; {twice}"
-                # Two equal rows are two takes; a row with a problem needs a name for the dead-letter table as well.
-                repeated[id] = number = repeated.get(id, 1) + 1
-                id = f"{id}-{number}"
+                    id, number = f"{id} (line {record.line})", 1  # of its dead letter; no swept row has such an id
+                else:  # equal rows are takes of one song
+                    repeated[id] = number = repeated.get(id, 1) + 1
+                    id = f"{id}-{number}"
                 while lines.setdefault(hash(id), record.line) != record.line:
                     number += 1
                     id = f"{row.id}-{number}"

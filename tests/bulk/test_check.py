@@ -68,19 +68,35 @@ def test_differences_name_what_changed(tmp_path: Path) -> None:
     assert told(before, check(rows_of(tmp_path, ROWS))) == []
     changed = [*ROWS[:2], {"id": "2", "tags": "other"}, *ROWS[3:]]
     assert told(before, check(rows_of(tmp_path, changed))) == [
-        "new or changed: line 3", "gone or changed: row 3 of the old manifest",
+        "new or changed: row 3", "gone or changed: row 3 of the old manifest",
     ]  # fmt: skip
     assert told(before, check(rows_of(tmp_path, [*ROWS, {"tags": "x"}]))) == [
-        "6 rows before, 7 now", "new or changed: line 7",
+        "6 rows before, 7 now", "new or changed: row 7",
     ]  # fmt: skip
     assert told(before, check(rows_of(tmp_path, ROWS[1:]))) == [
         "6 rows before, 5 now",
         "gone or changed: row 1 of the old manifest",
     ]
     swapped = [*ROWS[:4], ROWS[5], ROWS[4]]
-    assert told(before, check(rows_of(tmp_path, swapped))) == ["the same rows in another order, from line 5 on"]
+    assert told(before, check(rows_of(tmp_path, swapped))) == ["the same rows in another order, from row 5 on"]
     other = [{"tags": f"{i}"} for i in range(12)]
     assert told(before, check(rows_of(tmp_path, other)))[1].endswith("10 and 2 more")
+
+
+def test_rows_are_counted_alike_before_and_now_and_lines_are_told_where_they_differ(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text("id,tags\na,folk\nb,soul\nc,pop\n")
+    before = check(JobRows(open_manifest(str(path)), scope()))
+    path.write_text("id,tags\na,folk\nb,jazz\nc,pop\nd,funk\n")
+    assert told(before, check(JobRows(open_manifest(str(path)), scope()))) == [
+        "3 rows before, 4 now",
+        "new or changed: rows 2, 4 (lines 3, 5)",
+        "gone or changed: row 2 of the old manifest",
+    ]
+    path.write_text("id,tags\na,folk\nc,pop\nb,soul\n")
+    assert told(before, check(JobRows(open_manifest(str(path)), scope()))) == [
+        "the same rows in another order, from row 2 (line 3) on"
+    ]
 
 
 def test_only_the_content_of_rows_counts(tmp_path: Path) -> None:

@@ -61,7 +61,20 @@ def test_equal_rows_are_takes_and_equal_ids_are_a_problem(tmp_path: Path) -> Non
         )
     )
     assert [row.problem for row in rows] == [None, None, "id 'x' is on line 1 too", "id '7' is on line 2 too"]
-    assert len({row.id for row in rows}) == 4
+    assert [row.id for row in rows] == ["x", "7", "x (line 3)", "7 (line 4)"]
+
+
+def test_the_dead_letter_of_a_repeated_id_is_told_from_swept_rows(tmp_path: Path) -> None:
+    sweeps = [Sweep("seed", (1, 2))]
+    rows = [{"id": "one", "tags": "a"}, {"id": "one", "tags": "b"}, {"id": "one (line 2)", "tags": "c"}]
+    assert [(row.id, row.problem is None) for row in rows_of(tmp_path, rows, sweeps=sweeps)] == [
+        ("one-1", True),
+        ("one-2", True),
+        ("one (line 2)-1", False),
+        ("one (line 2)-2", False),
+        ("one (line 3)-1", False),
+        ("one (line 3)-2", False),
+    ]
 
 
 BAD = [
