@@ -18,7 +18,7 @@ from acestep_flows.bulk.ledger import Ledger, Standing, Tried, short
 from acestep_flows.bulk.part_lock import part_locked
 from acestep_flows.bulk.progress import JobWatch, ignore_progress
 from acestep_flows.bulk.progress_meter import Meter
-from acestep_flows.bulk.results import JobOutcome, ResultRow
+from acestep_flows.bulk.results import JobOutcome, ResultRow, Status
 from acestep_flows.bulk.row_work import Attempt, JobWork, failed
 from acestep_flows.bulk.rows import Row
 from acestep_flows.errors import FlowsError, InputError, LostProcess, StorageError
@@ -126,6 +126,18 @@ def unheard(journal: SongJournal, ledger: Ledger) -> Iterator[ResultRow]:
             yield row
 
 
+def settled_rows(journal: SongJournal, ledger: Ledger, *, again: bool = False) -> dict[str, Status]:
+    """How rows ended that are done or given up, by id, as `run_job` would find them. Writes nothing.
+
+    Args:
+        again: count rows that were given up as not settled.
+    """
+    settled = dict(ledger.standing(again=again).settled)
+    for row in unheard(journal, ledger):
+        settled[row.id] = row.status
+    return settled
+
+
 class _Driver:
     """The state of one call of `run_job`.
 
@@ -148,7 +160,7 @@ class _Driver:
         """Make the rows and commit what is done, whatever happens; whether ctrl-C stopped it."""
         interrupted = False
         try:
-            self.meter.report("starting")
+            self.meter.report()
             self._run(rows, wave_size)
         except KeyboardInterrupt:
             interrupted = True

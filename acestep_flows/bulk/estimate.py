@@ -1,7 +1,7 @@
 """Estimate the cost of a job without running it: forecast a sample of its rows as `graph plan` does, and scale up.
 
-Seconds are what stages took before on this machine, in proportion to the length of the songs where that is known, so
-they are rough. A stage that never ran here with as many steps is named and not guessed.
+Seconds are what stages took before on this machine, in jobs or else in single runs, in proportion to the length of the
+songs where that is known, so they are rough. A stage that never ran here with as many steps is named and not guessed.
 """
 
 from __future__ import annotations
@@ -185,7 +185,6 @@ def price_lines(price: Price, per_hour: float | None = None) -> Iterator[str]:
         return
     songs = f"{price.rows} song{'' if price.rows == 1 else 's'}"
     yield songs if price.sampled >= price.rows else f"{songs}, estimated from a sample of {price.sampled}"
-    yield f"computed before: {price.cached / max(1, price.nodes):.0%} of their stages"
     unknown = f" of {', '.join(price.unknown)}" if price.hours else ""
     if price.unknown:
         alike = " with as many steps" if price.hours and any(map(_has_steps, price.unknown)) else ""
@@ -196,7 +195,9 @@ def price_lines(price: Price, per_hour: float | None = None) -> Iterator[str]:
     for name, seconds in sorted(price.busy.items(), key=lambda part: -part[1]):
         if seconds:
             yield f"  process {name} computes for {_hours(seconds / 3600)}, over all its replicas"
-    if per_hour is not None and price.hours:
+    if per_hour is not None and not price.hours and price.unknown:
+        yield "cost: not known, as no time is"
+    elif per_hour is not None:
         beside = " at least" if price.unknown else " about"
         yield f"cost:{beside} {price.hours * per_hour:,.2f}, at {per_hour:g} an hour"
     if price.audio_hours is not None and price.disk is not None:

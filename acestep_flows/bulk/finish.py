@@ -64,11 +64,12 @@ def finish(
     )
     results = table(done)
     alike = _alike(job_folder, done, _part_name(ALIKE, part))
-    dataset = formats.write(job_folder, job, results, part)
+    # A part of several has one without rows, too: what other divisions wrote goes once all parts are there.
+    dataset = formats.write(job_folder, job, results, part) if done or part.of > 1 else Dataset((), 0)
     rows = len(range(part.number - 1, job.rows, part.of))
     settled = {row.id for row in done}
-    left = {row.id: row for row in dead if row.id not in settled}
-    given_up = table(row for row in dead if row.id not in settled)
+    left = {row.index: row for row in dead if row.id not in settled}  # 0.1.0 named some rows by another id
+    given_up = table(left.values())
     findings = Findings(job, rows, results, table(attempts), given_up, alike, part)
     page = report.render(findings, _loader(job_folder)).encode("utf-8", "backslashreplace")
     path = _part_name(report.FILE, part)

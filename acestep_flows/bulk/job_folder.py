@@ -7,6 +7,7 @@ the results in it would be missing.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import time
@@ -73,6 +74,19 @@ class JobFolder:
         probe = f".{secrets.token_hex(6)}{PART}"
         self.write(probe, b"")
         self.delete(probe)
+
+    def check_writable(self) -> None:
+        """Raise StorageError where `prepare` would for want of permission or a file in the way. Writes nothing."""
+        if self.local is None:
+            return
+        there = next(path for path in (self.local, *self.local.parents) if os.path.lexists(path))
+        if not there.is_dir():
+            reason = errno.EEXIST if there == self.local else errno.ENOTDIR
+        elif not os.access(there, os.W_OK | os.X_OK):
+            reason = errno.EACCES
+        else:
+            return
+        raise StorageError(f"{self.where}: cannot be made: {os.strerror(reason)}")
 
     def check(self) -> None:
         """Raise StorageError if the folder was removed."""

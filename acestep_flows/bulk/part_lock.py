@@ -6,10 +6,14 @@ import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from acestep_flows.bulk.job import Shard
 from acestep_flows.bulk.job_folder import JobFolder
 from acestep_flows.errors import Conflict, StorageError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 _NAME = re.compile(r"\.lock-(\d+)-of-(\d+)")
 
@@ -25,20 +29,42 @@ def part_locked(job_folder: JobFolder, part: Shard) -> Iterator[None]:
     if job_folder.local is None:
         yield
         return
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(job_folder.local / f".lock-{part.number}-of-{part.of}")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise Conflict(f"{job_folder.local}: another process works on {_words(part)}") from None
-    except OSError as error:
-        raise StorageError(f"{job_folder.local}: cannot be written: {error.strerror or error}") from error
+    lock = _acquired(job_folder.local, part)
     try:
         _refuse_other_divisions(job_folder.local, part)
         yield
     finally:
         lock.release()
+
+
+def check_unlocked(job_folder: JobFolder, part: Shard) -> None:
+    """Raise what `part_locked` would raise now. Holds nothing, and writes nothing to the folder.
+
+    Raises:
+        Conflict, StorageError: as `part_locked`.
+    """
+    if job_folder.local is None:
+        return
+    if _lock_file(job_folder.local, part).exists():
+        _acquired(job_folder.local, part).release()
+    _refuse_other_divisions(job_folder.local, part)
+
+
+def _acquired(folder: Path, part: Shard) -> BaseFileLock:
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(_lock_file(folder, part))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise Conflict(f"{folder}: another process works on {_words(part)}") from None
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    return lock
+
+
+def _lock_file(folder: Path, part: Shard) -> Path:
+    return folder / f".lock-{part.number}-of-{part.of}"
 
 
 def _refuse_other_divisions(folder: Path, part: Shard) -> None:

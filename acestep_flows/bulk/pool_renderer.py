@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from acestep_flows.bulk.driver import AttemptEnd, Route
 from acestep_flows.bulk.progress_meter import Meter
 from acestep_flows.bulk.row_work import Attempt, JobWork
+from acestep_flows.graph.execution.timings import Timings
 from acestep_flows.graph.planning.plan import Plan
 from acestep_flows.runtime.bulk.plan_segments import legs_of, merged
 from acestep_flows.runtime.bulk.segment_actor import RowOrder
@@ -31,10 +32,14 @@ class PoolRenderer:
         work: of the job.
         pool: the processes.
         address: of a Ray cluster; None: start Ray on this machine.
+        timings: where computed stages are recorded; saved with `close`.
     """
 
-    def __init__(self, work: JobWork, pool: Pool, *, address: str | None = None) -> None:
+    def __init__(
+        self, work: JobWork, pool: Pool, *, address: str | None = None, timings: Timings | None = None
+    ) -> None:
         self._work, self._pool, self._address = work, pool, address
+        self._timings = timings if timings is not None else Timings()
         self._stack = contextlib.ExitStack()
         self._cpus = self._gpus = -1.0
         self._own: OwnRay | None = None
@@ -54,8 +59,8 @@ class PoolRenderer:
 
         legs = legs_for(self._pool, merged(routes))
         needed = {"CPU": cpus_for(self._pool, legs), "GPU": gpus_for(self._pool, legs)}
-        self._start_ray(needed["CPU"], needed["GPU"])
         meter.begin({leg.name: leg.replicas for leg in legs})
+        self._start_ray(needed["CPU"], needed["GPU"])
         by_id = {attempt.row.id: attempt for attempt in attempts}
         orders = [RowOrder(id, attempt) for id, attempt in by_id.items()]
         together = 1 if alone else min(TOGETHER, self._pool.engine.songs)
@@ -65,11 +70,14 @@ class PoolRenderer:
                 arriving = while_room_is_told(arriving, needed, room, log.warning)
             for delivered in arriving:
                 meter.worked(delivered.began, delivered.busy)
+                for call in delivered.timed:
+                    self._timings.record(*call)
                 yield by_id[delivered.id], delivered.result
 
     def close(self) -> None:
         """End Ray, if this renderer started it."""
         self._stack.close()
+        self._timings.save()
 
     def _start_ray(self, cpus: float, gpus: float) -> None:
         """Have a Ray with room for the legs; one that this renderer started and is too small is replaced."""

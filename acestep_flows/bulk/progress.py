@@ -22,7 +22,7 @@ class JobProgress:
         elapsed: seconds since the call began.
         rendering: seconds since its first song began; 0 while processes start.
         busy: by leg, the share of its processes' time that they worked, 0..1.
-        phase: starting, rendering, finishing or ended.
+        phase: reading (which rows are left), starting (processes), rendering, finishing or ended.
     """
 
     rows: int

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from acestep_flows.bulk.progress import JobProgress, JobWatch
 from acestep_flows.bulk.results import JobOutcome, ResultRow
+from acestep_flows.bulk.song_warnings import is_truncated
 from acestep_flows.runtime.bulk.segment_actor import Busy
 
 REPORT_SECONDS = 0.25
@@ -28,7 +29,8 @@ class Meter:
         self._first: float | None = None
         self._reported = float("-inf")
         self._done = self._resumed = self._failed = self._attempts = self._retaken = 0
-        self._rejected = self._duplicates = self._failed_before = self._warned = 0
+        self._rejected = self._duplicates = self._failed_before = self._warned = self._truncated = 0
+        self._is_begun = False
         self._audio = 0.0
         self._latest: dict[str, dict[str, float]] = {}
         self._replicas: Mapping[str, int] = {}
@@ -37,6 +39,7 @@ class Meter:
     def begin(self, replicas: Mapping[str, int]) -> None:
         """New processes start: `replicas` of each leg."""
         self._replicas, self._latest, self._marks = replicas, {}, []
+        self._is_begun = True
         self.report(always=True)
 
     def resumed(self, *, given_up: bool) -> None:
@@ -59,6 +62,7 @@ class Meter:
             if row.status == "done":
                 self._done += 1
                 self._warned += row.warnings is not None
+                self._truncated += is_truncated(row.duration, row.duration_asked, row.sample_rate)
                 self._audio += row.duration or 0.0
             elif settled:
                 self._failed += 1
@@ -96,12 +100,21 @@ class Meter:
             elapsed=now - self._begun,
             rendering=rendering,
             busy=self._shares(now),
-            phase=phase or ("starting" if self._first is None else "rendering"),
+            phase=phase or self._phase,
         )
 
     def outcome(self, *, interrupted: bool) -> JobOutcome:
         """The counts at the end."""
-        return JobOutcome(self.progress("ended"), self._rejected, self._duplicates, self._warned, interrupted)
+        progress = self.progress("ended")
+        return JobOutcome(
+            progress, self._rejected, self._duplicates, self._warned, self._truncated, interrupted=interrupted
+        )
+
+    @property
+    def _phase(self) -> str:
+        if self._first is not None:
+            return "rendering"
+        return "starting" if self._is_begun else "reading"
 
     def _shares(self, now: float) -> dict[str, float]:
         """By leg, the share of the last seconds that its processes worked."""

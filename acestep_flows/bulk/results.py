@@ -152,6 +152,7 @@ class JobOutcome:
         progress: at its end; rows rejected by a gate count as failed, duplicates as done.
         rejected, duplicates: of this call's rows.
         warned: songs of this call whose row has warnings.
+        truncated: songs of this call that are shorter than asked because models make whole frames.
         interrupted: ctrl-C stopped it; the same command goes on.
     """
 
@@ -159,4 +160,5 @@ class JobOutcome:
     rejected: int = 0
     duplicates: int = 0
     warned: int = 0
+    truncated: int = 0
     interrupted: bool = False

@@ -45,9 +45,24 @@ class Files(Protocol):
 
 
 def begin(files: Files, job: BulkJob, checked: Checked, *, upgrade: bool = False) -> bool:
-    """Write the job to its folder, or check that it is the same as the job there.
+    """Write the job to its folder, or check that it is the same as the job there, as `is_begun` does.
 
     Returns True if a job was already there.
+
+    Raises:
+        ChangedJob, InputError: as `is_begun`.
+        StorageError: the folder cannot be written.
+    """
+    there = is_begun(files, job, checked, upgrade=upgrade)
+    if not there:
+        files.write(DIGESTS, checked.digests)
+    if upgrade or not there:
+        files.write(FILE, to_text(job).encode("utf-8", "surrogatepass"))  # last: where it is, both are
+    return there
+
+
+def is_begun(files: Files, job: BulkJob, checked: Checked, *, upgrade: bool = False) -> bool:
+    """Whether the job was begun in its folder. Writes nothing.
 
     Args:
         upgrade: go on although the graph or the versions of stages have changed, as after an update of this package.
@@ -56,12 +71,9 @@ def begin(files: Files, job: BulkJob, checked: Checked, *, upgrade: bool = False
     Raises:
         ChangedJob: the folder holds another job.
         InputError: the `job.json` there cannot be read.
-        StorageError: the folder cannot be written.
     """
     content = files.read(FILE)
     if content is None:
-        files.write(DIGESTS, checked.digests)
-        files.write(FILE, to_text(job).encode("utf-8", "surrogatepass"))  # last: where it is, both are
         return False
     before, digests = _read(content), files.read(DIGESTS) or b""
     if upgrade:
@@ -69,8 +81,6 @@ def begin(files: Files, job: BulkJob, checked: Checked, *, upgrade: bool = False
     changes = list(differences(before, job, digests, checked))
     if changes:
         raise ChangedJob("; ".join(_refusal(before, job, changes)))
-    if upgrade:
-        files.write(FILE, to_text(job).encode("utf-8", "surrogatepass"))
     return True
 
 

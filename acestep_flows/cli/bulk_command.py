@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from acestep_flows.cli.bulk_rows import RowOptions, bad_rows_content, tell_rows
-from acestep_flows.cli.json_output import print_json
+from acestep_flows.cli.bulk_end import tell_end
+from acestep_flows.cli.bulk_rows import RowOptions, tell_rows
 from acestep_flows.cli.stop_signals import StopSignal, sigterm_as_interrupt
-from acestep_flows.cli.terminal import GIVEN_UP
 from acestep_flows.errors import InputError
 from acestep_flows.optional_packages import how_to_install, is_missing, require
 from acestep_flows.settings import read_settings
 from acestep_flows.weights.choose import Weights, choose_weights
-from acestep_flows.wording.phrases import clip, counted
+from acestep_flows.wording.phrases import counted
 
 if TYPE_CHECKING:
     from acestep_flows.bulk.check import Checked
@@ -34,9 +33,6 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 """The pool that suits the machine, as `runtime.serving.pool` names it; that module is imported later."""
-
-REASONS = 5
-"""Reasons for giving rows up that are listed."""
 
 
 @dataclass(frozen=True)
@@ -100,10 +96,14 @@ class BulkCommand:
         if self.via:
             self._meet_server(job)
         if self.dry_run:
-            self._price(rows, checked, job_folder, shard, pool, weights)
+            self._dry_run(rows, checked, job, job_folder, shard, pool, weights)
             return
         outcome, finished = self._render(rows, checked, job, job_folder, shard, pool, weights)
-        self._tell(job_folder, outcome, finished, stop)
+        if finished is None:
+            left = counted(str(outcome.progress.left), "row")
+            click.echo(f"stopped with {left} to go; the same command goes on", err=True)
+            sys.exit(stop.exit_code)
+        tell_end(job_folder, outcome, finished, has_exact_length="exact_length" in rows.declared)
 
     def _refuse_contradictions(self) -> None:
         pool = self.pool != AUTO
@@ -184,39 +184,25 @@ class BulkCommand:
             folder_size=self.folder_size,
         )
 
-    def _price(
+    def _dry_run(
         self,
         rows: JobRows,
         checked: Checked,
+        job: BulkJob,
         job_folder: JobFolder,
         shard: Shard,
         pool: Pool | None,
         weights: Weights | None,
     ) -> None:
-        from acestep_flows.bulk.estimate import missing, price, price_lines, seconds_seen
-        from acestep_flows.bulk.ledger import Ledger
-        from acestep_flows.session import Session
+        from acestep_flows.cli.bulk_dry_run import DryRun
 
         assert pool is not None
         assert weights is not None
-        ledger = Ledger(job_folder)
-        settled = ledger.standing(again=self.again).settled
-        placement = pool.processes[pool.home_of["sample"]].placement
-        with Session(weights, placement) as session:
-            wanted = missing(shard, settled)
-            count = sum(map(wanted, rows))
-            cost = price(rows, count, session.scheduler, pool, self.audio, seconds_seen(ledger.rows()), wanted)
-        if self.as_json:
-            money = {} if self.price_per_hour is None else {"cost": cost.hours * self.price_per_hour}
-            print_json({"rows_done": len(settled), **asdict(cost), **money, **bad_rows_content(checked)})
-            return
-        if settled:
-            click.echo(f"{len(settled)} rows are done")
-        for line in price_lines(cost, self.price_per_hour):
-            click.echo(line)
-        if checked.bad_rows:
-            are = "is" if checked.bad_rows == 1 else "are"
-            click.echo(f"{counted(str(checked.bad_rows), 'row')} cannot be rendered and {are} skipped")
+        dry_run = DryRun(
+            job, job_folder, rows, checked, shard, pool, weights, again=self.again, price_per_hour=self.price_per_hour
+        )
+        dry_run.check_folder(upgrade=self.upgrade)
+        dry_run.tell(as_json=self.as_json)
 
     def _render(
         self,
@@ -237,8 +223,7 @@ class BulkCommand:
         from acestep_flows.cli.bulk_progress import show_job
 
         job_folder.prepare()
-        if begin(job_folder, job, checked, upgrade=self.upgrade) and not self.quiet:
-            click.echo("the job goes on", err=True)
+        begin(job_folder, job, checked, upgrade=self.upgrade)
         work = JobWork(job, job_folder, weights, pool.extras if pool is not None else (), shard)
         more = {"pool": pool.model_dump_json() if pool is not None else self.via}
         with ExitStack() as stack:
@@ -274,41 +259,10 @@ class BulkCommand:
             from acestep_flows.client import Client
 
             return ServerRenderer(work, Client(self.via, read_settings().api_key), must_answer=True)
+        from acestep_flows.bulk.job_timings import JobTimings
         from acestep_flows.bulk.pool_renderer import PoolRenderer
 
         assert pool is not None
-        return PoolRenderer(work, pool, address=self.address)
-
-    def _tell(self, job_folder: JobFolder, outcome: JobOutcome, finished: Finished | None, stop: StopSignal) -> None:
-        from acestep_flows.bulk.formats import FOLDER as FOLDER_OF_SET
-
-        progress = outcome.progress
-        if finished is None:
-            click.echo(f"stopped with {progress.left} rows to go; the same command goes on", err=True)
-            sys.exit(stop.exit_code)
-        if outcome.duplicates:
-            have = "row has" if outcome.duplicates == 1 else "rows have"
-            click.echo(f"{outcome.duplicates} {have} the song of another row: the inputs are the same", err=True)
-        if outcome.warned:
-            songs = "song was" if outcome.warned == 1 else "songs were"
-            where = f"{job_folder.url}/results has them in the column warnings"
-            click.echo(f"{outcome.warned} {songs} turned down to play within full scale; {where}", err=True)
-        if finished.alike:
-            click.echo(f"{len(finished.alike)} songs sound like earlier ones", err=True)
-        for path in (FOLDER_OF_SET, finished.report) if finished.dataset.rows else (finished.report,):
-            click.echo(f"{job_folder.url}/{path}")
-        if not finished.dataset.rows:
-            click.echo("no song was made, so there is no data set", err=True)
-        if progress.failed:
-            _tell_given_up(progress.failed, finished.reasons, f"{job_folder.url}/dead-letters")
-            sys.exit(GIVEN_UP)
-
-
-def _tell_given_up(count: int, reasons: Mapping[str, int], table: str) -> None:
-    """How many rows were given up, and the most frequent reasons."""
-    were = "row was" if count == 1 else "rows were"
-    click.echo(f"{count} {were} given up; {table} has them (--again tries them anew)", err=True)
-    for reason, rows in list(reasons.items())[:REASONS]:
-        click.echo(f"  {rows} row{'' if rows == 1 else 's'}: {clip(reason, 200)}", err=True)
-    if len(reasons) > REASONS:
-        click.echo(f"  and {len(reasons) - REASONS} more reasons", err=True)
+        # A cluster's machines are others than the one that a dry run estimates for.
+        timings = JobTimings(read_settings().results, pool) if self.address is None else None
+        return PoolRenderer(work, pool, address=self.address, timings=timings)

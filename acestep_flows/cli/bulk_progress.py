@@ -40,18 +40,28 @@ def show_job(quiet: bool = False, console: Console | None = None) -> Iterator[Jo
 
 
 def progress_line(progress: JobProgress) -> str:
-    """The progress as one line: rows, then speed and time. At the start it is not known yet which rows are done."""
+    """The progress as one line: rows, then speed and time. While rows are read, it is not known which are done."""
+    count = counted(str(progress.rows), "row")
+    if progress.phase == "reading":
+        return f"{count}; reading which are left"
     if progress.phase == "starting" and not progress.settled:
-        return f"{counted(str(progress.rows), 'row')}; starting"
+        if not progress.done and not progress.failed:
+            return f"{count}; starting"
+        return f"the job goes on: {_rows_line(progress)}; starting"
+    return "; ".join([_rows_line(progress), *rates(progress)])
+
+
+def _rows_line(progress: JobProgress) -> str:
+    """How many rows are done, given up and left."""
     before = f" ({progress.resumed} before)" if progress.resumed else ""
-    rows = [f"{progress.done} of {progress.rows} rows done{before}"]
+    rows = [f"{progress.done} of {counted(str(progress.rows), 'row')} done{before}"]
     if progress.failed:
         rows.append(f"{progress.failed} given up")
     if progress.left:
         rows.append(f"{progress.left} left")
     if progress.retaken:
         rows.append(f"{progress.retaken} made again")
-    return "; ".join([", ".join(rows), *rates(progress)])
+    return ", ".join(rows)
 
 
 def rates(progress: JobProgress) -> list[str]:
@@ -74,19 +84,28 @@ def span(seconds: float) -> str:
 
 
 class _PlainBulk:
-    """A line every few seconds if a row has ended meanwhile, and one at the end."""
+    """A line when rows are begun, one every few seconds if a row has ended meanwhile, and one at the end.
+
+    Reading a short manifest, or one of which nothing is left, has no line.
+    """
 
     def __init__(self) -> None:
-        self._at, self._line = 0.0, ""
+        self._at, self._phase = time.monotonic(), "reading"
+        self._told: tuple[object, ...] = ()
+        self._line = ""
 
     def watch(self, progress: JobProgress) -> None:
         now = time.monotonic()
-        if now - self._at < PLAIN_SECONDS and progress.phase != "ended":
+        begins = self._phase == "reading" and progress.phase in ("starting", "rendering")
+        self._phase = progress.phase
+        if not (begins or progress.phase == "ended" or now - self._at >= PLAIN_SECONDS):
             return
+        # Rates change all the time, so they make no line worth another one.
+        told = (progress.done, progress.failed, progress.retaken, progress.phase in ("reading", "starting"))
         line = progress_line(progress)
-        if line != self._line:
+        if told != self._told and line != self._line:
             click.echo(line, err=True)
-            self._at, self._line = now, line
+            self._at, self._told, self._line = now, told, line
 
 
 class _Live:
@@ -123,7 +142,7 @@ def drawn(progress: JobProgress) -> Group:
     line = Table.grid(padding=(0, 2))
     ended = progress.done + progress.failed
     bar = ProgressBar(max(progress.rows, 1), ended, width=BAR_WIDTH)
-    count = Text(f"{ended} of {progress.rows} rows", "bold")
+    count = Text(f"{ended} of {counted(str(progress.rows), 'row')}", "bold")
     line.add_row(bar, count, Text("  ".join(rates(progress) or [progress.phase])))
     facts = []
     if progress.resumed:

@@ -9,9 +9,12 @@ import pytest
 from acestep_flows.audio import write
 from acestep_flows.bulk.estimate import BYTES_PER_SECOND, missing, price, price_lines, sample, seconds_seen
 from acestep_flows.bulk.job import Shard
+from acestep_flows.bulk.job_timings import JobTimings
 from acestep_flows.bulk.results import ResultRow
 from acestep_flows.graph.execution.scheduler import Scheduler
+from acestep_flows.graph.execution.timings import Estimate, Timings
 from acestep_flows.model.placement import Placement
+from acestep_flows.runtime.bulk.pipeline import local_pool
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.session import Session
 from acestep_flows.values import Audio
@@ -54,8 +57,8 @@ def test_a_price_scales_what_stages_took(tmp_path: Path, scheduler: Scheduler) -
     assert found.disk == 90 * 30 * BYTES_PER_SECOND["flac"]
     lines = list(price_lines(found, per_hour=6.0))
     assert lines[0] == "90 songs, estimated from a sample of 50"
-    assert lines[2] == "time: about 15 min, and the start"
-    assert lines[3] == "  process sample computes for 15 min, over all its replicas"
+    assert lines[1] == "time: about 15 min, and the start"
+    assert lines[2] == "  process sample computes for 15 min, over all its replicas"
     assert f"cost: about {found.hours * 6:.2f}, at 6 an hour" in lines
     assert not any(line.startswith("cost") for line in price_lines(found))
 
@@ -93,8 +96,8 @@ def test_rows_of_the_job_itself_tell_best(tmp_path: Path, scheduler: Scheduler) 
     assert found.busy["all"] == pytest.approx(40.0)
     assert found.unknown == ("decode_latents", "encode_lyrics", "encode_prompt", "init_noise")
     lines = list(price_lines(found, per_hour=3600.0))
-    assert "time of decode_latents, encode_lyrics, encode_prompt, init_noise: not known before a first run" in lines[2]
-    assert lines[3] == "time: about 40.0 s for the rest, and the start"
+    assert "time of decode_latents, encode_lyrics, encode_prompt, init_noise: not known before a first run" in lines[1]
+    assert lines[2] == "time: about 40.0 s for the rest, and the start"
     assert "cost: at least 40.00, at 3600 an hour" in lines
 
 
@@ -105,7 +108,9 @@ def test_what_is_not_known_is_said(tmp_path: Path, scheduler: Scheduler) -> None
     lines = list(price_lines(found, per_hour=2.0))
     assert lines[0] == "1 song"
     assert "time: not known before a first run on this machine" in lines
-    assert not [line for line in lines if line.startswith(("cost", "time: about"))], "what is not known costs no sum"
+    assert not [line for line in lines if line.startswith(("cost: a", "time: about"))], "what is not known costs no sum"
+    assert "cost: not known, as no time is" in lines
+    assert not [line for line in price_lines(found) if line.startswith("cost")]
 
 
 def test_a_job_without_rows_to_do_costs_nothing(tmp_path: Path, scheduler: Scheduler) -> None:
@@ -133,3 +138,24 @@ def test_another_number_of_steps_is_not_known(tmp_path: Path, scheduler: Schedul
     (line,) = [line for line in price_lines(found) if "not known" in line]
     assert line.startswith("time of ")
     assert line.endswith("sample: not known before a first run on this machine with as many steps")
+
+
+def test_times_of_jobs_are_kept_by_threads_and_go_before_those_of_single_runs(tmp_path: Path) -> None:
+    local, other = Pool.read("local"), local_pool(1)
+    of_runs = Timings(tmp_path / "timings.json")
+    of_runs.record("sample", "cpu-float32", 60, 1.0, 10)
+    of_runs.record("vocode", "cpu-float32", None, 2.0, 10)
+    of_runs.save()
+    before = (tmp_path / "timings.json").read_bytes()
+    timings = JobTimings(tmp_path, local)
+    for seconds in (7.0, 9.0, 8.0):
+        timings.record("sample", "cpu-float32", 60, seconds, 10)
+    timings.save()
+    assert (tmp_path / "timings.json").read_bytes() == before, "estimates of single runs are as before"
+
+    again = JobTimings(tmp_path, local)
+    assert again.estimate("sample", "cpu-float32", 60) == Estimate(8.0, 10)
+    assert again.estimate("vocode", "cpu-float32", None) == Estimate(2.0, 10)
+    assert again.estimate("sample", "cpu-float32", 7) is None
+    assert local.processes["all"].torch_threads != other.processes["all"].torch_threads
+    assert JobTimings(tmp_path, other).estimate("sample", "cpu-float32", 60) == Estimate(1.0, 10)

@@ -106,6 +106,17 @@ def test_rows_that_missed_a_gate_have_one_reason_whatever_they_measured(job_fold
     finished = finish(job_folder, job)
     assert finished.reasons == {"tempo_bpm>0 not met": 2, "key==C not met": 1}
     assert finished.dataset.rows == 0
+    assert job_folder.local is not None
+    assert not (job_folder.local / "dataset").exists(), "no song, no folder"
+
+
+def test_a_row_that_0_1_0_gave_up_under_another_id_counts_once(job_folder: JobFolder, job: BulkJob) -> None:
+    ledger = Ledger(job_folder)
+    for id in ("a-2", "a (line 2)"):
+        row = ResultRow(id=id, index=1, line=2, status="failed", error="id 'a' is on line 1 too", code="invalid_input")
+        ledger.add(row, settled=True)
+    ledger.close()
+    assert finish(job_folder, job).reasons == {"id 'a' is on line 1 too": 1}
 
 
 def test_each_part_of_a_split_job_has_files_of_its_own(

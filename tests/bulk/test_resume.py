@@ -10,7 +10,7 @@ from acestep_flows.bulk.check import check
 from acestep_flows.bulk.gates import Gate
 from acestep_flows.bulk.job import FILE, BulkJob, Sweep
 from acestep_flows.bulk.prepare import job_of
-from acestep_flows.bulk.resume import DIGESTS, begin
+from acestep_flows.bulk.resume import DIGESTS, begin, is_begun
 from acestep_flows.bulk.rows import JobRows
 from acestep_flows.errors import Conflict, InputError
 from tests.bulk.manifests import rows_of
@@ -40,6 +40,18 @@ def test_a_job_begins_once_and_goes_on(tmp_path: Path) -> None:
     assert begin(files, job(rows_of(tmp_path, ROWS)), check(rows)) is True
 
 
+def test_asking_whether_a_job_is_begun_writes_nothing(tmp_path: Path) -> None:
+    files, rows = Memory(), rows_of(tmp_path, ROWS)
+    assert is_begun(files, job(rows), check(rows)) is False
+    assert files == {}
+    begin(files, job(rows), check(rows))
+    before = dict(files)
+    later = replace(job(rows), stages={"sample": 99})
+    assert is_begun(files, job(rows), check(rows)) is True
+    assert is_begun(files, later, check(rows), upgrade=True) is True
+    assert files == before
+
+
 def test_a_manifest_that_moved_is_the_same(tmp_path: Path) -> None:
     files, rows = Memory(), rows_of(tmp_path, ROWS)
     begin(files, job(rows), check(rows))
@@ -52,6 +64,9 @@ def refused(files: Memory, rows: JobRows, job: BulkJob) -> str:
     before = dict(files)
     with pytest.raises(Conflict) as caught:
         begin(files, job, check(rows))
+    with pytest.raises(Conflict) as foreseen:
+        is_begun(files, job, check(rows))
+    assert str(foreseen.value) == str(caught.value)
     assert dict(files) == before
     return str(caught.value)
 
@@ -62,7 +77,7 @@ def test_a_changed_manifest_is_refused_with_the_difference(tmp_path: Path) -> No
     changed = rows_of(tmp_path, [ROWS[0], {"id": "b", "tags": "other", "seed": 3}, {"tags": "new"}])
     told = refused(files, changed, job(changed))
     assert "manifest: 2 rows before, 3 now" in told
-    assert "manifest: new or changed: lines 2, 3" in told
+    assert "manifest: new or changed: rows 2, 3" in told
     assert "columns only on one side: seed" in told
 
 

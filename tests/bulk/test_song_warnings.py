@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from acestep_flows.bulk.measurements import measure_song
-from acestep_flows.bulk.song_warnings import song_warnings
-from acestep_flows.values import Audio, FloatArray
+from acestep_flows.bulk.song_warnings import frames_note, is_truncated, song_warnings
+from acestep_flows.values import Audio, FloatArray, seconds_from_frames
 from tests.bulk.finished import done_row
 
 RATE = 48_000
@@ -56,6 +56,32 @@ def test_silence(peak: float, warning: str) -> None:
 )
 def test_a_song_that_is_shorter_than_asked(asked: float | None, warnings: list[str]) -> None:
     assert told(tone(0.5), duration_asked=asked) == warnings
+
+
+FRAMES = 107
+"""Whole frames in ten seconds."""
+
+
+@pytest.mark.parametrize(
+    ("made", "is_expected"),
+    [
+        (seconds_from_frames(FRAMES), True),
+        (round(seconds_from_frames(FRAMES) * RATE) / RATE, True),
+        (seconds_from_frames(FRAMES) - 2 / RATE, False),
+        (seconds_from_frames(FRAMES - 1), False),
+    ],
+)
+def test_a_song_in_whole_frames_is_as_it_should_be(made: float, is_expected: bool) -> None:
+    lengths = {"duration": made, "duration_asked": 10.0}
+    assert is_truncated(**lengths, sample_rate=RATE) is is_expected
+    assert told(tone(0.5), **lengths) == ([] if is_expected else [f"{made:.2f} s of the 10 s asked"])
+
+
+def test_a_song_as_long_as_asked_is_not_truncated() -> None:
+    assert not is_truncated(10.0, 10.0, RATE)
+    assert not is_truncated(10.0, None, RATE)
+    assert not is_truncated(None, 10.0, None)
+    assert [frames_note(songs).partition(" up")[0] for songs in (1, 2)] == ["1 song is", "2 songs are"]
 
 
 def test_a_row_of_which_nothing_is_known() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -24,6 +25,10 @@ def test_one_line_tells_all() -> None:
     )
     assert progress_line(JobProgress(20)) == "20 rows; starting"
     assert progress_line(JobProgress(2, done=2, resumed=2, phase="ended")) == "2 of 2 rows done (2 before)"
+    assert progress_line(JobProgress(1, phase="reading")) == "1 row; reading which are left"
+    assert progress_line(JobProgress(1, done=1, phase="ended")) == "1 of 1 row done"
+    resumed = JobProgress(20, done=8, resumed=8, failed=1, failed_before=1, phase="starting")
+    assert progress_line(resumed) == "the job goes on: 8 of 20 rows done (8 before), 1 given up, 11 left; starting"
 
 
 @pytest.mark.parametrize(
@@ -46,6 +51,41 @@ def test_plain_lines_now_and_then(capsys: pytest.CaptureFixture[str], monkeypatc
         for _ in range(3):
             watch(UNDER_WAY)
     assert len(capsys.readouterr().err.splitlines()) == 1  # nothing new is not said again
+
+
+def lines_of(*progress: JobProgress, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    with show_job() as watch:
+        for each in progress:
+            watch(each)
+    return capsys.readouterr().err.splitlines()
+
+
+def test_a_job_with_nothing_left_has_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    done = JobProgress(3, done=3, resumed=3, phase="reading")
+    told = [JobProgress(3, phase="reading"), done, replace(done, phase="finishing"), replace(done, phase="ended")]
+    assert lines_of(*told, capsys=capsys) == ["3 of 3 rows done (3 before)"]
+
+
+def test_the_last_line_is_said_once_whatever_the_rates(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk_progress, "PLAIN_SECONDS", 0.0)
+    told = [
+        JobProgress(2, phase="starting"),
+        JobProgress(2, done=2, rendering=4.0, phase="rendering"),
+        JobProgress(2, done=2, rendering=5.0, phase="finishing"),
+        JobProgress(2, done=2, rendering=6.0, phase="ended"),
+    ]
+    assert [line.partition(";")[0] for line in lines_of(*told, capsys=capsys)] == ["2 rows", "2 of 2 rows done"]
+
+
+def test_a_resumed_job_says_at_once_that_it_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    begun = JobProgress(3, done=1, resumed=1, phase="reading")
+    lines = lines_of(begun, replace(begun, phase="starting"), replace(begun, phase="ended"), capsys=capsys)
+    assert lines == [
+        "the job goes on: 1 of 3 rows done (1 before), 2 left; starting",
+        "1 of 3 rows done (1 before), 2 left",
+    ]
 
 
 def test_quiet(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from acestep_flows.bulk.fingerprint import Duplicate
 from acestep_flows.bulk.job import BulkJob, Shard
+from acestep_flows.bulk.song_warnings import is_truncated
 
 PAUSE = 120.0
 """Seconds without a finished song (and longer than three songs take) after which the job counts as stopped."""
@@ -68,6 +69,12 @@ class Findings:
         """Attempts with another seed."""
         retaken = [pc.sum(pc.greater(table["retake"], 0)).as_py() or 0 for table in (self.songs, self.attempts)]
         return int(sum(retaken))
+
+    @cached_property
+    def truncated(self) -> int:
+        """Songs that are shorter than asked because the model makes whole frames."""
+        lengths = (self.cells(name) for name in ("duration", "duration_asked", "sample_rate"))
+        return sum(map(is_truncated, *lengths))
 
     def cells(self, name: str) -> list[Any]:
         """A column of the songs."""

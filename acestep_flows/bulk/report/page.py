@@ -18,6 +18,8 @@ from acestep_flows.bulk.report.findings import Findings
 from acestep_flows.bulk.report.players import Player
 from acestep_flows.bulk.report.players import html as player_html
 from acestep_flows.bulk.report.plots import number
+from acestep_flows.bulk.song_warnings import frames_note
+from acestep_flows.wording.phrases import counted
 
 POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
 """The page contains texts of the manifest, so nothing in it may load or run anything."""
@@ -28,7 +30,7 @@ LONGEST_CELL = 200
 def page(findings: Findings, players: Sequence[Player]) -> str:
     """The whole HTML file."""
     style = files("acestep_flows.bulk.report").joinpath("page.css").read_text()
-    title = f"{findings.job.graph}: {findings.done} songs"
+    title = f"{findings.job.graph}: {counted(str(findings.done), 'song')}"
     sections = [
         _header(findings),
         _plots(findings),
@@ -52,7 +54,7 @@ def _header(findings: Findings) -> str:
     when = datetime.fromtimestamp(ended, UTC).strftime("%d %B %Y, %H:%M UTC") if ended else ""
     words = [job.source.url, f"shard {findings.shard}" if findings.shard.of > 1 else "", when]
     tiles = [
-        _tile(f"{findings.done:,}", f"songs of {findings.rows:,} rows"),
+        _tile(f"{findings.done:,}", f"songs of {counted(f'{findings.rows:,}', 'row')}"),
         _tile(_span(seconds), "of audio"),
         _tile(_bytes(sum(findings.column("audio_bytes"))), "of audio files"),
     ]
@@ -88,7 +90,9 @@ def _plots(findings: Findings) -> str:
         plots.histogram(findings.measured("clipped_samples"), "samples", "Clipped samples"),
         plots.histogram(findings.measured("stereo_correlation"), "", "Stereo correlation"),
     ]
-    return _section("What was made", "".join(shown), "plots")
+    drawn = "".join(shown)
+    note = f'<p class="note">{frames_note(findings.truncated)}.</p>' if findings.truncated else ""
+    return _section("What was made", f'<div class="plots">{drawn}</div>{note}' if drawn else "")
 
 
 def _failures(findings: Findings) -> str:
@@ -139,8 +143,9 @@ def _players(players: Sequence[Player], names: Sequence[str]) -> str:
 def _likes(findings: Findings) -> str:
     if not findings.likes:
         return ""
+    sound = f"{counted(str(len(findings.likes)), 'song')} {'sounds' if len(findings.likes) == 1 else 'sound'}"
     note = (
-        f"<p>{len(findings.likes)} songs sound like an earlier one, by their audio fingerprints. They are kept; "
+        f"<p>{sound} like an earlier one, by the audio fingerprints. Such songs are kept; "
         "<code>duplicates.jsonl</code> lists them.</p>"
     )
     lines = [(like.id, like.of, f"{100 * like.similarity:.0f} %") for like in findings.likes[:MOST_LINES]]

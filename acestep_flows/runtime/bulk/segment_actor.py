@@ -27,6 +27,7 @@ from acestep_flows.graph.execution.scheduler import Scheduler
 from acestep_flows.graph.planning.call import StageCall
 from acestep_flows.graph.planning.plan import NodeOutput, Plan
 from acestep_flows.runtime.bulk import plan_segments
+from acestep_flows.runtime.bulk.timed_stages import StageTimings, TimedStage
 from acestep_flows.runtime.local import LocalRunner
 from acestep_flows.stages.diffusion import DiffusionStage
 from acestep_flows.stages.registry import stages as registry
@@ -109,12 +110,14 @@ class Delivered:
         result: what `PipelineWork.finish` returned.
         began: start of the first process's work on it, in seconds since the epoch.
         busy: the processes it went through.
+        timed: stages that these processes computed meanwhile, for this order or another.
     """
 
     id: str
     result: Any
     began: float = 0.0
     busy: tuple[Busy, ...] = ()
+    timed: tuple[TimedStage, ...] = ()
 
 
 @dataclass
@@ -127,6 +130,7 @@ class RowInFlight:
     error: FlowsError | None = None
     began: float = field(default_factory=time.time)
     busy: list[Busy] = field(default_factory=list)
+    timed: tuple[TimedStage, ...] = ()
 
 
 def table_of(rows: Mapping[str, Any]) -> pa.Table:
@@ -159,9 +163,10 @@ class LegActor:
         self._clock = _Clock()
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="leg", daemon=True).start()
+        self._timings = StageTimings()
         self._scheduler: Scheduler | None = None
         if process is not None:
-            self._scheduler = self._wait(_scheduler(work, pool, pool.processes[process]))
+            self._scheduler = self._wait(_scheduler(work, pool, pool.processes[process], self._timings))
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         """The rows one leg further, one table each, so that large ones do not gather in one block."""
@@ -170,6 +175,7 @@ class LegActor:
             rows = self._wait(self._all(arriving))
         for row in rows:
             row.busy.append(Busy(self._leg, self._me, self._clock.seconds))
+            row.timed += self._timings.take()
             yield self._leaving(row)
 
     async def _all(self, rows: Sequence[RowInFlight]) -> list[RowInFlight]:
@@ -213,7 +219,7 @@ class LegActor:
         with self._clock:
             report = self._work.finish(row.order.content, _outcome(row))
         row.busy[-1] = Busy(self._leg, self._me, self._clock.seconds)
-        return table_of({id: Delivered(id, report, row.began, tuple(row.busy))})
+        return table_of({id: Delivered(id, report, row.began, tuple(row.busy), row.timed)})
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
@@ -243,7 +249,7 @@ class CompanyRunner(LocalRunner):
         return await super().call(call, progress)
 
 
-async def _scheduler(work: PipelineWork, pool: Pool, process: Process) -> Scheduler:
+async def _scheduler(work: PipelineWork, pool: Pool, process: Process, timings: StageTimings) -> Scheduler:
     """The scheduler of a process, its stages loaded."""
     from acestep_flows.model.allocator import keep_freed_memory
 
@@ -252,7 +258,7 @@ async def _scheduler(work: PipelineWork, pool: Pool, process: Process) -> Schedu
     runner = CompanyRunner(checkpoint, pool, process)
     wanted = [registry()[name] for name in process.stages if name in work.stages()]
     await asyncio.to_thread(runner.load_all, wanted)
-    return Scheduler(registry(), runner, Cache(runner, memory=CACHE_BYTES))
+    return Scheduler(registry(), runner, Cache(runner, memory=CACHE_BYTES), timings)
 
 
 def _outcome(row: RowInFlight) -> PlanOutcome:

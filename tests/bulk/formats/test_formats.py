@@ -24,6 +24,7 @@ from acestep_flows.bulk.job import BulkJob, Shard
 from acestep_flows.bulk.job_folder import JobFolder
 from acestep_flows.bulk.results import ResultRow, table
 from acestep_flows.errors import StorageError
+from acestep_flows.values import seconds_from_frames
 from tests.bulk.finished import INPUTS, JOB, done_row
 from tests.bulk.songs import chords
 
@@ -142,15 +143,17 @@ def test_duplicates_share_the_song(job_folder: JobFolder) -> None:
 
 
 def test_warnings_of_a_song_are_a_list(job_folder: JobFolder) -> None:
-    loud, short, good = rows()
+    loud, short, good, in_frames = rows(4)
     turned_down = "turned down by 2.0 dB"
     loud = dataclasses.replace(loud, warnings=turned_down)
     short = dataclasses.replace(short, duration=2.9, duration_asked=3.0)
     copy = dataclasses.replace(loud, id="row/7", index=7, status="duplicate", duplicate_of=loud.id, audio_path=None)
     copy = dataclasses.replace(copy, warnings=None)
-    content = table([loud, short, good, copy])
+    in_frames = dataclasses.replace(in_frames, duration=seconds_from_frames(32), duration_asked=3.0)
+    content = table([loud, short, good, in_frames, copy])
     found = opened(job_folder, formats.write(job_folder, JOB, content).files[0])
-    assert found["warnings"].to_pylist() == [[turned_down], ["2.90 s of the 3 s asked"], [], [turned_down]]
+    assert found["warnings"].to_pylist() == [[turned_down], ["2.90 s of the 3 s asked"], [], [], [turned_down]]
+    assert found["duration_asked"].to_pylist()[3] == 3.0
     tar = job_folder.read(formats.write(job_folder, job(layout="webdataset"), content).files[0]) or b""
     with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
         facts = archive.extractfile(archive.getnames()[1])

@@ -81,6 +81,13 @@ def test_a_process_that_dies_is_replaced_and_every_order_arrives_once(small_root
     assert all(ended.began > 0 and ended.busy[0].leg == "all" for ended in found)
 
 
+def test_what_stages_took_arrives_with_the_orders_each_call_once(small_root: Path) -> None:
+    found = through(Draws(small_root), local_pool(1), range(5))
+    timed = [call for ended in found for call in ended.timed]
+    assert [(call.stage, call.numerics) for call in timed] == [("init_noise", "cpu-float32")] * 5
+    assert all(call.seconds > 0 and call.nbytes > 0 for call in timed)
+
+
 def test_orders_that_kill_one_process_after_the_other_are_missing(small_root: Path) -> None:
     """Neighbours may be lost with them: who was beside a killer twice has no tries left. The job tries these alone."""
     found = Counter(ended.id for ended in through(Draws(small_root), local_pool(1), [0, 1, 13, 14, 4, 5]))
