@@ -108,6 +108,10 @@ def test_sigterm_ends_a_job_as_ctrl_c_does_and_costs_no_finished_song(small_root
     done = {row.audio_path for row in Ledger(JobFolder(str(tmp_path / "job"))).rows()}
     assert err.splitlines()[-1] == f"stopped with {24 - len(done)} rows to go; the same command goes on"
     assert done == {f"audio/{path.relative_to(audio)}" for path in audio.glob("*/*.flac")}
+    with BulkCommand(tmp_path, [*command.arguments, "--out", "later", "--dry-run"]).start() as estimate:
+        told, _ = estimate.communicate(timeout=PATIENCE)
+    assert "time: about " in told, "what this job measured is known to the next"
+    assert "not known" not in told
 
 
 def test_a_job_whose_ray_dies_ends_in_one_line_and_goes_on(small_root: Path, tmp_path: Path) -> None:

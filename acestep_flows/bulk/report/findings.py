@@ -74,7 +74,7 @@ class Findings:
     def truncated(self) -> int:
         """Songs that are shorter than asked because the model makes whole frames."""
         lengths = (self.cells(name) for name in ("duration", "duration_asked", "sample_rate"))
-        return sum(map(is_truncated, *lengths))
+        return sum(is_truncated(*of_song) for of_song in zip(*lengths, strict=True))
 
     def cells(self, name: str) -> list[Any]:
         """A column of the songs."""
