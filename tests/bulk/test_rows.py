@@ -72,8 +72,8 @@ def test_the_dead_letter_of_a_repeated_id_is_told_from_swept_rows(tmp_path: Path
         ("one-2", True),
         ("one (line 2)-1", False),
         ("one (line 2)-2", False),
-        ("one (line 3)-1", False),
-        ("one (line 3)-2", False),
+        ("one (line 2) (line 3)-1", False),
+        ("one (line 2) (line 3)-2", False),
     ]
 
 
