@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
-from collections.abc import Collection, Generator, Iterable, Sequence
+from collections.abc import Collection, Generator, Sequence
 from typing import TYPE_CHECKING
 
 from acestep_flows.bulk.driver import AttemptEnd, Route
@@ -18,16 +17,12 @@ from acestep_flows.runtime.bulk.segment_actor import RowOrder
 from acestep_flows.runtime.serving.pool import Pool
 
 if TYPE_CHECKING:
-    from acestep_flows.runtime.bulk.timed_stages import TimedStage
     from acestep_flows.runtime.serving.local_ray import OwnRay
 
 log = logging.getLogger(__name__)
 
 TOGETHER = 4
 """Rows that travel together: what a lost process costs, and what one turn of the step engine may share."""
-
-SAVE_SECONDS = 5.0
-"""Time between two writes of the timings: what a kill may lose."""
 
 
 class PoolRenderer:
@@ -37,7 +32,7 @@ class PoolRenderer:
         work: of the job.
         pool: the processes.
         address: of a Ray cluster; None: start Ray on this machine.
-        timings: where computed stages are recorded; saved every few seconds and with `close`.
+        timings: where computed stages are recorded; saved with `close`.
     """
 
     def __init__(
@@ -46,7 +41,6 @@ class PoolRenderer:
         self._work, self._pool, self._address = work, pool, address
         self._timings = timings if timings is not None else Timings()
         self._stack = contextlib.ExitStack()
-        self._saved = float("-inf")
         self._cpus = self._gpus = -1.0
         self._own: OwnRay | None = None
 
@@ -76,20 +70,14 @@ class PoolRenderer:
                 arriving = while_room_is_told(arriving, needed, room, log.warning)
             for delivered in arriving:
                 meter.worked(delivered.began, delivered.busy)
-                self._record(delivered.timed)
+                for call in delivered.timed:
+                    self._timings.record(*call)
                 yield by_id[delivered.id], delivered.result
 
     def close(self) -> None:
         """End Ray, if this renderer started it."""
         self._stack.close()
         self._timings.save()
-
-    def _record(self, timed: Iterable[TimedStage]) -> None:
-        for call in timed:
-            self._timings.record(*call)
-        if (now := time.monotonic()) - self._saved >= SAVE_SECONDS:
-            self._saved = now
-            self._timings.save()
 
     def _start_ray(self, cpus: float, gpus: float) -> None:
         """Have a Ray with room for the legs; one that this renderer started and is too small is replaced."""
