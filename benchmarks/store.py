@@ -14,6 +14,7 @@ import contextlib
 import multiprocessing
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -156,32 +157,38 @@ def times(home: Home, repeats: int = 3) -> dict[str, float]:
 def work(root: str, url: str | None, name: str) -> None:
     """Be an executor until no run is left."""
     home = Home.open(Path(root), database=url, lease=600.0)
-    nodes = [NodeRecord(f"node-{at}", "stage") for at in range(4)]
+    execute(home, name)
+    home.close()
+
+
+def execute(home: Home, name: str) -> None:
+    """Claim runs, write about them once while they go on, and end them, SLOTS at a time."""
+    waiting = {at: NodeRecord(f"node-{at}", "stage") for at in range(4)}
     done = {at: NodeRecord(f"node-{at}", "stage", "finished", seconds=0.1) for at in range(4)}
     events = [("finished", {"node": f"node-{at}", "time": 1.0}) for at in range(4)]
-    first, rest = RunChanges(events[:1], {0: done[0]}, 0.2), RunChanges(events[1:], done, 0.9)
+    first, rest = RunChanges(events[:1], {**waiting, 0: done[0]}, 0.2), RunChanges(events[1:], done, 0.9)
     blob = Blob("0" * 64, 1_000_000)
     outputs = [NewOutput(output, "audio", "t", "f", blob, {"seconds": 1.0}) for output in ("audio", "recipe")]
-
-    def begin(claimed: ClaimedRun) -> None:
-        home.leases.begin(claimed.lease, nodes)
 
     def finish(claimed: ClaimedRun) -> None:
         assert home.leases.finish(claimed.lease, RunState.SUCCEEDED, changes=rest, outputs=outputs)
 
     with ThreadPoolExecutor(SLOTS) as threads:
         while claimed := home.leases.claim_several(name, SLOTS):
-            list(threads.map(begin, claimed))
             home.leases.record({run.lease: first for run in claimed})
             list(threads.map(finish, claimed))
-    home.close()
+
+
+def accept(home: Home, runs: int) -> None:
+    """Accept runs of four callers, as concurrent requests do."""
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(lambda at: home.runs.accept(new_run(f"owner-{at % 4}"), NO_LIMIT), range(runs)))
 
 
 def throughput(root: Path, url: str | None, executors: int, runs: int) -> float:
     """Runs a second that so many executors end together."""
     home = Home.open(root, database=url)
-    with ThreadPoolExecutor(16) as threads:
-        list(threads.map(lambda at: home.runs.accept(new_run(f"owner-{at % 4}"), NO_LIMIT), range(runs)))
+    accept(home, runs)
     context = multiprocessing.get_context("spawn")
     started = time.perf_counter()
     processes = [context.Process(target=work, args=(str(root), url, f"executor-{at}")) for at in range(executors)]
@@ -195,6 +202,44 @@ def throughput(root: Path, url: str | None, executors: int, runs: int) -> float:
     home.close()
     assert ended == runs, f"{ended} of {runs} runs ended, in {time.perf_counter() - started:.0f} s"
     return float(ended / seconds)
+
+
+def work_of_a_run(root: Path, url: str | None, runs: int = 25 * SLOTS) -> dict[str, dict[str, float]]:
+    """What one run costs its store: statements, commits and those that are flushed, as one of a wave and alone."""
+    home, found = Home.open(root, database=url), dict[str, dict[str, float]]()
+    for name, wave in (("in waves", runs), ("alone", 1)):
+        counts = dict[str, Counter[str]]()
+        for part, do in (("accept", accept), ("execute", lambda home, _: execute(home, "benchmark"))):
+            with counted(home) as counts[part]:
+                do(home, wave)
+        found[name] = {
+            f"{part} {what}": round(count / wave, 2) for part, each in counts.items() for what, count in each.items()
+        }
+    home.close()
+    return found
+
+
+@contextlib.contextmanager
+def counted(home: Home) -> Iterator[Counter[str]]:
+    """Counts statements and commits of a store while the context lasts."""
+    counts, engine = Counter[str](), home.database._engine
+
+    def statement(*_: Any) -> None:
+        counts["statements"] += 1
+
+    def commit(connection: Any) -> None:
+        options = connection.get_execution_options()
+        counts["commits"] += options.get("writes", False)
+        counts["flushes"] += options.get("writes", False) and options.get("durable", True)
+
+    heard = (("before_cursor_execute", statement), ("commit", commit))
+    for name, hear in heard:
+        event.listen(engine, name, hear)
+    try:
+        yield counts
+    finally:
+        for name, hear in heard:
+            event.remove(engine, name, hear)
 
 
 @contextlib.contextmanager
@@ -215,17 +260,19 @@ def databases(kind: str) -> Iterator[Callable[[str], tuple[Path, str | None]]]:
 def measure(kind: str, runs: int, executors: list[int], ended: int) -> dict[str, Any]:
     """Both tables of one kind of database."""
     with databases(kind) as make:
+        cost = work_of_a_run(*make("cost"))
+        print(f"{kind}: what a run costs: {cost}", flush=True)
         rates = {str(count): round(throughput(*make(f"rate{count}"), count, ended), 1) for count in executors}
         print(f"{kind}: runs a second by executors: {rates}", flush=True)
         if not runs:
-            return {"runs_per_second": rates}
+            return {"cost_of_a_run": cost, "runs_per_second": rates}
         root, url = make("large")
         home, started = Home.open(root, database=url), time.perf_counter()
         fill(home.database, runs)
         print(f"{kind}: {runs} runs in {time.perf_counter() - started:.0f} s", flush=True)
         found = times(home)
         home.close()
-    return {"milliseconds": found, "runs_per_second": rates}
+    return {"milliseconds": found, "cost_of_a_run": cost, "runs_per_second": rates}
 
 
 def main() -> None:

@@ -32,6 +32,7 @@ from acestep_flows.api.store.claims import end_state
 from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.records import ClaimedRun, NodeRecord, RunState
 from acestep_flows.api.store.retention import RetentionPolicy, sweep
+from acestep_flows.api.store.totals import fold_totals
 from acestep_flows.errors import Cancelled, FlowsError, StorageError, Unavailable
 from acestep_flows.graph.execution.result import Options
 from acestep_flows.graph.execution.run import PlanRun
@@ -49,7 +50,7 @@ POLL_SECONDS = 0.2
 RENEWALS_PER_LEASE = 4
 MOST_WRITERS = 16
 """Runs whose begin or end is written at the same time."""
-SWEEP_SECONDS = 600.0
+SWEEP_SECONDS, FOLD_SECONDS = 600.0, 30.0
 FINISH_PAUSES = (0.1, 0.5, 2.0, 5.0, 10.0)
 """Seconds between attempts to write the end of a run to a database that fails."""
 
@@ -130,6 +131,8 @@ class Executor:
                 expire, requeue = self._home.leases.expire_queued, self._home.leases.requeue_orphans
                 group.create_task(self._repeat("expire", 1.0, partial(self._store.call, expire)))
                 group.create_task(self._repeat("requeue", 5.0, partial(self._store.call, requeue)))
+                fold = partial(fold_totals, self._home.database)
+                group.create_task(self._repeat("fold", FOLD_SECONDS, partial(self._store.call, fold)))
                 if self._retention is not None:
                     clean = partial(self._files.call, sweep, self._home, self._retention)
                     group.create_task(self._repeat("sweep", SWEEP_SECONDS, clean))
@@ -173,15 +176,11 @@ class Executor:
     async def _claim(self) -> None:
         self._wake.clear()
         while (free := self.slots - len(self._active)) > 0 and not self._draining:
-            first = await self._store.call(self._home.leases.claim, self.name, tuple(self._active))
-            if first is None:
+            claim = self._store.call(self._home.leases.claim_several, self.name, free, tuple(self._active))
+            if not (claimed := await claim):
                 return
-            self._start(first)
-            if free == 1 or self._draining:
-                continue
-            more = self._store.call(self._home.leases.claim_several, self.name, free - 1, tuple(self._active))
-            for claimed in await more:
-                self._start(claimed)
+            for run in claimed:
+                self._start(run)
 
     def _start(self, claimed: ClaimedRun) -> None:
         work = ActiveRun(claimed)
@@ -264,7 +263,7 @@ class Executor:
             log.exception("run %s failed", work.lease.run)
             error = FlowsError(f"internal error ({type(failure).__name__}); see the server's log")
         done = await self._finish(work, RunState.SUCCEEDED if error is None else end_state(error), stored, error)
-        if done and work.run is not None:
+        if done and work.run is not None and work.run.unfinished:
             await self._files.call(self._home.states.end, work.run.unfinished)
         if done and self._traces:
             with contextlib.suppress(StorageError):
@@ -285,14 +284,15 @@ class Executor:
         home, scheduler = self._home, self._scheduler
         plan, assets = await self._files.call(planned, content, record.inputs, home.assets.value, scheduler.stages)
         nodes = [NodeRecord(node.id, node.stage) for node in plan.nodes.values()]
-        stored_nodes = await self._store.call(home.leases.begin, work.lease, nodes)
-        self._notifier.notify([work.lease.run])
+        # Nobody has written the nodes of a run that starts: its first changes, which may be its last, have them all.
+        fresh = work.lease.attempt == 1 and work.journal is None
+        stored_nodes = nodes if fresh else await self._store.call(home.leases.begin, work.lease, nodes)
         if stored_nodes is None:
             work.lost = True
             raise asyncio.CancelledError
         weights = node_weights(plan, scheduler)
         untold = UntoldHits(plan, scheduler, weights) if self._silent else None
-        work.journal = Journal(stored_nodes, weights, record.progress, untold, work.journal)
+        work.journal = Journal(stored_nodes, weights, record.progress, untold, work.journal, unwritten=fresh)
         deadline = None if record.deadline_at is None else max(0.0, record.deadline_at - time.time())
         mode: Any = record.cache
         taken = work.journal.add_preview

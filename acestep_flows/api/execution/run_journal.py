@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from acestep_flows.api.execution.untold_hits import UntoldHits
-from acestep_flows.api.store.leases import SETTLED, RunChanges
+from acestep_flows.api.store.leases import RunChanges
+from acestep_flows.api.store.node_rows import SETTLED
 from acestep_flows.api.store.records import NodeRecord
 from acestep_flows.api.store.rows import error_json
 from acestep_flows.graph.execution.events import ENDS, Event
@@ -31,6 +32,7 @@ class Journal:
         progress: progress of the run so far, 0 to 1.
         untold: tells cache hits as computations; None tells them as they are.
         former: the journal of an attempt that a store ended. What it has not written is for this one to write.
+        unwritten: whether the nodes are not in the run table yet. The first changes have them all.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Journal:
         progress: float = 0.0,
         untold: UntoldHits | None = None,
         former: Journal | None = None,
+        unwritten: bool = False,
     ) -> None:
         self._untold = untold
         self._nodes = list(nodes)
@@ -50,7 +53,7 @@ class Journal:
         self._events: list[tuple[str, Mapping[str, Any]]] = []
         self._steps: dict[int, tuple[str, Mapping[str, Any]]] = {}
         """By node, the event of its latest step. The next step's event replaces it, at the end of `_events`."""
-        self._changed: dict[int, NodeRecord] = {}
+        self._changed: dict[int, NodeRecord] = dict(enumerate(nodes)) if unwritten else {}
         self._done = sum(weight for weight, share in zip(weights, self._shares, strict=True) if share)
         self.progress = progress
         if former is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete, select, update
 
 from acestep_flows.api.store.database import Database
+from acestep_flows.api.store.records import UsageRecord
 from acestep_flows.api.store.runs import RunTable
 from acestep_flows.api.store.schema import ASSETS, RUNS, USAGE
 from acestep_flows.api.store.usage import add_usage
@@ -49,6 +50,7 @@ def adopt(database: Database, owner: str) -> Adopted:
         ).rowcount
         connection.execute(update(ASSETS).where(ASSETS.c.owner == NOBODY).values(mine))
         for day in connection.execute(select(USAGE).where(USAGE.c.owner == NOBODY)).all():
-            add_usage(connection, owner, day.day, day.runs, day.music_seconds, day.compute_seconds)
+            used = UsageRecord(owner, day.runs, day.music_seconds, day.compute_seconds)
+            add_usage(connection, day.day, [used])
         connection.execute(delete(USAGE).where(USAGE.c.owner == NOBODY))
     return Adopted(runs, uploads)

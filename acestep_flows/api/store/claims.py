@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, and_, func, or_, select, update
 
 from acestep_flows.api.store.records import UNFINISHED, ClaimedRun, Lease, RunState
-from acestep_flows.api.store.rows import RECORD_COLUMNS, NewEvents, is_called_at, run_event, run_record
-from acestep_flows.api.store.run_ends import RunEnd, end_runs
+from acestep_flows.api.store.rows import RECORD_COLUMNS, is_called_at, run_event, run_record
+from acestep_flows.api.store.run_ends import ENDING_COLUMNS, EventBatch, RunEnd, end_runs
 from acestep_flows.api.store.schema import RUNS
 from acestep_flows.errors import Cancelled, DeadlineExceeded, FlowsError, LostProcess
 
@@ -52,9 +52,9 @@ def next_runs(now: float, busy: Collection[str], most: int) -> Any:
     )
     place = func.row_number().over(partition_by=owner.element, order_by=(queue_order(), RUNS.c.id))
     waiting = select(RUNS.c.id, owner, place.label("place")).where(can_be_claimed(now, busy)).subquery()
-    columns = (RUNS.c.id, RUNS.c.cancel_requested, RUNS.c.deadline_at, RUNS.c.strikes, RUNS.c.started_at)
+    columns = RUNS.c.cancel_requested, RUNS.c.deadline_at, RUNS.c.strikes
     return (
-        select(*columns)
+        select(*ENDING_COLUMNS, *columns)
         .select_from(
             RUNS.join(waiting, waiting.c.id == RUNS.c.id).outerjoin(running, running.c.owner == waiting.c.owner)
         )
@@ -69,35 +69,39 @@ def claim_rows(
     connection: Connection, rows: Sequence[Any], executor: str, now: float, until: float
 ) -> list[ClaimedRun]:
     """Claim the runs of `next_runs` until `until`, and end those that must not run again."""
+    events = EventBatch()
     reasons = {row.id: reason for row in rows if (reason := _reason_to_end(row, now)) is not None}
-    started = {row.id: row.started_at for row in rows if row.id not in reasons}
-    claimed: list[ClaimedRun] = []
-    if started:
-        changes = {
-            "state": RunState.RUNNING.value,
-            "executor": executor,
-            "lease_until": until,
-            "attempt": RUNS.c.attempt + 1,
-            "strikes": RUNS.c.strikes + 1,
-            "started_at": func.coalesce(RUNS.c.started_at, now),
-        }
-        these = RUNS.c.id.in_(started)
-        connection.execute(update(RUNS).where(these).values(changes))
-        read: dict[str, Any] = {
-            row.id: row for row in connection.execute(select(*RECORD_COLUMNS, RUNS.c.content).where(these))
-        }
-        begun = [id for id, before in started.items() if before is None and is_called_at("start", read[id].webhook)]
-        if begun:
-            connection.execute(update(RUNS).where(RUNS.c.id.in_(begun)).values(webhook_due=now))
-        claimed = [
-            ClaimedRun(Lease(id, executor, read[id].attempt), run_record(read[id], {}), read[id].content)
-            for id in started
-        ]
-    events: NewEvents = {
-        id: [run_event("started" if before is None else "continued", now)] for id, before in started.items()
-    }
-    end_runs(connection, [RunEnd(id, end_state(reason), reason) for id, reason in reasons.items()], now, events)
+    waiting = {row.id: row for row in rows if row.id not in reasons}
+    claimed = _claim(connection, waiting, executor, now, until) if waiting else []
+    for id, row in waiting.items():
+        events.add(id, row.last_event, [run_event("started" if row.started_at is None else "continued", now)])
+    ends = [RunEnd(id, end_state(reason), reason) for id, reason in reasons.items()]
+    end_runs(connection, ends, {row.id: row for row in rows}, now, events)
+    events.write(connection)
     return claimed
+
+
+def _claim(
+    connection: Connection, rows: Mapping[str, Any], executor: str, now: float, until: float
+) -> list[ClaimedRun]:
+    """Give an executor the runs of `rows`, in their order. They have one event more then."""
+    changes = {
+        "state": RunState.RUNNING.value,
+        "executor": executor,
+        "lease_until": until,
+        "attempt": RUNS.c.attempt + 1,
+        "strikes": RUNS.c.strikes + 1,
+        "started_at": func.coalesce(RUNS.c.started_at, now),
+        "last_event": RUNS.c.last_event + 1,
+    }
+    given = update(RUNS).where(RUNS.c.id.in_(rows)).values(changes).returning(*RECORD_COLUMNS, RUNS.c.content)
+    read = {row.id: row for row in connection.execute(given)}
+    begun = [id for id, row in rows.items() if row.started_at is None and is_called_at("start", row.webhook)]
+    if begun:
+        connection.execute(update(RUNS).where(RUNS.c.id.in_(begun)).values(webhook_due=now))
+    return [
+        ClaimedRun(Lease(id, executor, read[id].attempt), run_record(read[id], {}), read[id].content) for id in rows
+    ]
 
 
 def end_state(error: FlowsError) -> RunState:

@@ -2,7 +2,11 @@
 
 SQLite allows one writer at a time. On PostgreSQL a writer chooses: `write` has no other writer beside it, so that what
 it read still holds when it commits; `write_beside` runs beside others of its kind, and locks the rows it depends on.
-An advisory lock keeps the two kinds apart. A committed transaction is on disk.
+An advisory lock keeps the two kinds apart.
+
+A committed transaction is on disk, unless its writer can do without (`durable=False`): then a power cut of the
+database's machine may take it back, though the end of a process cannot. Commits stay in order: what is on disk has all
+that was committed before it.
 
 Transactions of `write_beside` lock in one order, or they would wait for each other for ever: runs by id, then usage,
 then the counter of events, which is held until the commit.
@@ -13,7 +17,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -35,11 +41,17 @@ BUSY_SECONDS = 30.0
 CONNECT_SECONDS = 5
 """How long PostgreSQL may take to accept a connection, unless the URL says otherwise."""
 
+IDLE_SECONDS = 1.0
+"""A connection to PostgreSQL that was idle for longer is tested before it is used again."""
+
 ENDED_RUNS = "ended_runs"
 """In the `info` of a connection: the statistics of the runs that its transaction ends."""
 
 EndListener: TypeAlias = Callable[[Sequence[RunStatistics]], None]
 """Told of runs that this process has ended, once their transaction is committed. Called from any thread."""
+
+_DURABLE, _USED = "durable", "used"
+"""In the `info` of a connection: whether its commits are flushed (SQLite), and when it was last used (PostgreSQL)."""
 
 _WRITERS = 0x0ACE_57E9
 """Key of the advisory lock of writers on PostgreSQL: held alone by `write`, shared by `write_beside`."""
@@ -79,11 +91,13 @@ class Database:
         with _translate_errors("opened"):
             timed = self._sqlite or "connect_timeout" in self.url.query
             waits = {} if timed else {"connect_timeout": CONNECT_SECONDS}
-            options: dict[str, Any] = {"pool_size": 8, "pool_pre_ping": not self._sqlite}
-            self._engine = create_engine(self.url, connect_args=waits, **options)
+            self._engine = create_engine(self.url, connect_args=waits, pool_size=8)
             if self._sqlite:
                 event.listen(self._engine, "connect", _configure_sqlite)
                 event.listen(self._engine, "begin", _begin_transaction)
+            else:
+                event.listen(self._engine, "checkin", _note_use)
+                event.listen(self._engine, "checkout", partial(_test_idle, self._engine.dialect))
             try:
                 self._migrate()
             except BaseException:
@@ -113,36 +127,40 @@ class Database:
             StorageError: the disk is full.
             Unavailable: the database stayed locked for BUSY_SECONDS, or cannot be reached.
         """
-        with self._begin_write(select(func.pg_advisory_xact_lock(_WRITERS))) as connection:
+        with self._begin_write([func.pg_advisory_xact_lock(_WRITERS)]) as connection:
             yield connection
 
     @contextlib.contextmanager
-    def write_beside(self, turn: int | None = None) -> Iterator[Connection]:
+    def write_beside(self, turn: int | None = None, *, durable: bool = True) -> Iterator[Connection]:
         """Open a write transaction that may run beside others of this method. The caller locks the rows it depends on.
 
         Args:
             turn: key of a lock; transactions with the same one follow one another.
+            durable: whether the transaction must be on disk when it is committed. One that need not costs no flush.
 
         Raises:
             StorageError: the disk is full.
             Unavailable: the database stayed locked for BUSY_SECONDS, or cannot be reached.
         """
-        locks: Any = select(func.pg_advisory_xact_lock_shared(_WRITERS))
+        first: list[Any] = [func.pg_advisory_xact_lock_shared(_WRITERS)]
         if turn is not None:
-            locks = select(func.pg_advisory_xact_lock_shared(_WRITERS), func.pg_advisory_xact_lock(turn))
-        with self._begin_write(locks) as connection:
+            first.append(func.pg_advisory_xact_lock(turn))
+        if not durable:
+            first.append(func.set_config("synchronous_commit", "off", True))  # of this transaction alone
+        with self._begin_write(first, durable) as connection:
             yield connection
 
     @contextlib.contextmanager
-    def _begin_write(self, locks: Any) -> Iterator[Connection]:
+    def _begin_write(self, first: Sequence[Any], durable: bool = True) -> Iterator[Connection]:
+        """Open a write transaction. On PostgreSQL it calls the functions of `first` at its begin."""
         # Writers of this process wait here, without a connection. SQLite's own wait is for writers of other processes.
         lock = self._write_lock.hold(BUSY_SECONDS) if self._sqlite else contextlib.nullcontext()
         ended: list[RunStatistics] = []
         with _translate_errors("written"), lock, self._engine.connect() as reader:
-            connection = reader.execution_options(writes=True)
+            connection = reader.execution_options(writes=True, durable=durable)
             with connection.begin():
                 if not self._sqlite:
-                    connection.execute(locks)
+                    connection.execute(select(*first))
                 connection.info[ENDED_RUNS] = ended
                 yield connection
         if ended:
@@ -167,13 +185,17 @@ class Database:
             migrate(connection)
 
 
-def upsert(
-    connection: Connection, table: Table, row: Mapping[str, Any] | list[dict[str, Any]], changes: Mapping[str, Any]
-) -> Insert:
-    """A statement that inserts a row or several, or makes `changes` to those with the same primary key."""
+def upsert(connection: Connection, table: Table, changes: Callable[[Any], Mapping[str, Any]]) -> Insert:
+    """A statement that inserts rows, its parameters, or changes those that are there with the same primary key.
+
+    Args:
+        changes: given the columns of a row that could not be inserted, returns the new values by name of column.
+    """
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    inserted: Any = dialect.insert(table).values(row)
-    statement: Insert = inserted.on_conflict_do_update(index_elements=[*table.primary_key], set_=changes)
+    inserted: Any = dialect.insert(table)
+    statement: Insert = inserted.on_conflict_do_update(
+        index_elements=[*table.primary_key], set_=changes(inserted.excluded)
+    )
     return statement
 
 
@@ -191,8 +213,30 @@ def _configure_sqlite(connection: Any, record: Any) -> None:
 
 def _begin_transaction(connection: Connection) -> None:
     """Begin a transaction. Writers lock at once: a reader that later writes may have read an old state."""
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    if not options.get("writes", False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    durable = options["durable"]
+    if connection.info.get(_DURABLE, True) != durable:
+        connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+        connection.info[_DURABLE] = durable
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _note_use(connection: Any, record: Any) -> None:
+    record.info[_USED] = time.monotonic()
+
+
+def _test_idle(dialect: Any, connection: Any, record: Any, proxy: Any) -> None:
+    """Test a connection that was idle. If it is broken, the pool opens all connections anew."""
+    used = record.info.get(_USED)
+    if used is None or time.monotonic() - used < IDLE_SECONDS:
+        return
+    try:
+        dialect.do_ping(connection)
+    except dialect.loaded_dbapi.Error as error:
+        raise exc.InvalidatePoolError from error
 
 
 @contextlib.contextmanager

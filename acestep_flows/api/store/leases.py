@@ -16,20 +16,17 @@ from sqlalchemy import Boolean, Connection, and_, bindparam, case, delete, inser
 from acestep_flows.api.store.claims import LATE, can_be_claimed, claim_rows, next_runs
 from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.group_commit import LARGEST_GROUP, GroupCommit
+from acestep_flows.api.store.node_rows import SETTLED, add_nodes, nodes_of, reset_nodes, write_nodes
 from acestep_flows.api.store.records import ClaimedRun, Lease, NewOutput, NodeRecord, RunState
-from acestep_flows.api.store.rows import new_id, node_record
-from acestep_flows.api.store.run_ends import RunEnd, add_events, end_runs
-from acestep_flows.api.store.schema import ASSETS, EXECUTORS, NODES, RUNS
+from acestep_flows.api.store.rows import new_id
+from acestep_flows.api.store.run_ends import ENDING_COLUMNS, EventBatch, RunEnd, end_runs
+from acestep_flows.api.store.schema import ASSETS, EXECUTORS, RUNS
 from acestep_flows.errors import FlowsError
 
 ORPHANED_LEASES = 3
 """Lengths of a lease after its end, after which its run returns to the queue."""
 
-SETTLED = frozenset({"finished", "cached", "skipped"})
-"""States of nodes that do not run again."""
-
 _LONG_DEAD_SECONDS = 3600.0
-_CHANGING = ("state", "step", "steps", "seconds", "started_at", "finished_at", "error")
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ class RunChanges:
 
     Attributes:
         events: type and body of each event, in order.
-        nodes: changed nodes by their position in the plan.
+        nodes: changed nodes by their position in the plan; those that are not written yet are changed, too.
         progress: of the whole run, 0 to 1.
     """
 
@@ -58,6 +55,14 @@ class _Ending:
     warnings: Sequence[str]
     error: FlowsError | None
 
+    @property
+    def end(self) -> RunEnd:
+        """The end itself, without nodes and outputs."""
+        changes = self.changes
+        progress = changes.progress if changes.nodes else None
+        music = sum(output.details.get("seconds") or 0.0 for output in self.outputs if output.kind == "audio")
+        return RunEnd(self.lease.run, self.state, self.error, changes.events, progress, self.warnings, music)
+
 
 class Leases:
     """Leases on runs. The methods block for milliseconds: from an event loop, call them in a thread.
@@ -70,6 +75,7 @@ class Leases:
     def __init__(self, database: Database, seconds: float = 10.0, clock: Callable[[], float] = time.time) -> None:
         self.seconds = seconds
         self._database, self._clock = database, clock
+        self._more_wait = False
         self._beginnings = GroupCommit(self._begin_group)
         self._ends = GroupCommit(self._finish_group)
 
@@ -88,13 +94,14 @@ class Leases:
 
     def claim_several(self, executor: str, most: int, busy: Collection[str] = ()) -> list[ClaimedRun]:
         """As `claim`, up to `most` runs in one transaction. Executors that claim at once get different runs."""
-        if not self._has_work(busy):
+        if not (self._more_wait or self._has_work(busy)):
             return []
         while True:
-            with self._database.write_beside() as connection:
+            with self._database.write_beside(durable=False) as connection:
                 now = self._clock()
                 rows = connection.execute(next_runs(now, busy, most)).all()
                 claimed = claim_rows(connection, rows, executor, now, now + self.seconds)
+            self._more_wait = len(rows) == most
             if claimed or not rows:
                 return claimed
 
@@ -103,7 +110,7 @@ class Leases:
         now = self._clock()
         leases = list(leases)
         seen = {"slots": slots, "seen_at": now}
-        with self._database.write_beside() as connection:
+        with self._database.write_beside(durable=False) as connection:
             held = {lease.run for lease in _lock(connection, leases)}
             if held:
                 renewed = update(RUNS).where(RUNS.c.id.in_(held)).values(lease_until=now + self.seconds)
@@ -129,18 +136,20 @@ class Leases:
     def expire_queued(self) -> int:
         """End the queued runs that are past their deadline. Returns how many."""
         now = self._clock()
-        late = select(RUNS.c.id).where(RUNS.c.state == RunState.QUEUED.value, RUNS.c.deadline_at <= now)
+        late = RUNS.c.state == RunState.QUEUED.value, RUNS.c.deadline_at <= now
         with self._database.read() as connection:
-            if connection.execute(late.limit(1)).first() is None:
+            if connection.execute(select(RUNS.c.id).where(*late).limit(1)).first() is None:
                 return 0
-        locked = late.order_by(RUNS.c.id).limit(LARGEST_GROUP).with_for_update(skip_locked=True)
+        some = select(*ENDING_COLUMNS).where(*late).order_by(RUNS.c.id).limit(LARGEST_GROUP)
         ended = 0
         while True:
             with self._database.write_beside() as connection:
-                ids = connection.execute(locked).scalars().all()
-                end_runs(connection, [RunEnd(id, RunState.FAILED, LATE) for id in ids], now)
-            ended += len(ids)
-            if len(ids) < LARGEST_GROUP:
+                rows = {row.id: row for row in connection.execute(some.with_for_update(skip_locked=True))}
+                events = EventBatch()
+                end_runs(connection, [RunEnd(id, RunState.FAILED, LATE) for id in rows], rows, now, events)
+                events.write(connection)
+            ended += len(rows)
+            if len(rows) < LARGEST_GROUP:
                 return ended
 
     def requeue_orphans(self) -> int:
@@ -158,7 +167,7 @@ class Leases:
             ids = connection.execute(locked.with_for_update(skip_locked=True)).scalars().all()
             back = {"state": RunState.QUEUED.value, "executor": None, "lease_until": None}
             connection.execute(update(RUNS).where(RUNS.c.id.in_(ids)).values(back))
-            _reset_nodes(connection, ids)
+            reset_nodes(connection, ids)
         return len(ids)
 
     def begin(self, lease: Lease, nodes: Sequence[NodeRecord]) -> tuple[NodeRecord, ...] | None:
@@ -175,26 +184,20 @@ class Leases:
         with self._database.write_beside() as connection:
             held = _lock(connection, [lease for lease, _ in group])
             runs = [lease.run for lease in held]
-            _reset_nodes(connection, runs)
-            stored = _nodes_of(connection, runs)
-            rows = [
-                _node_row(lease.run, position, node)
-                for lease, nodes in group
-                if lease in held and not stored[lease.run]
-                for position, node in enumerate(nodes)
-            ]
-            if rows:
-                connection.execute(insert(NODES), rows)
+            reset_nodes(connection, runs)
+            stored = nodes_of(connection, runs)
+            missing = {lease.run: nodes for lease, nodes in group if lease in held and not stored[lease.run]}
+            add_nodes(connection, missing)
         return [(stored[lease.run] or tuple(nodes)) if lease in held else None for lease, nodes in group]
 
     def record(self, written: Mapping[Lease, RunChanges]) -> set[Lease]:
         """Write the changes of runs. Returns the leases that are still valid; nothing is written for the others."""
-        with self._database.write_beside() as connection:
-            held = set(_lock(connection, written))
-            changes = {lease.run: new for lease, new in written.items() if lease in held}
-            _write(connection, changes)
-            add_events(connection, {run: new.events for run, new in changes.items()})
-        return held
+        with self._database.write_beside(durable=False) as connection:
+            held, events = _lock(connection, written), EventBatch()
+            write_nodes(connection, {lease.run: written[lease].nodes for lease in held})
+            _write_progress(connection, {lease: (row, written[lease]) for lease, row in held.items()}, events)
+            events.write(connection)
+        return set(held)
 
     def finish(
         self,
@@ -211,14 +214,15 @@ class Leases:
 
     def _finish_group(self, group: Sequence[_Ending]) -> Sequence[bool]:
         with self._database.write_beside() as connection:
-            now = self._clock()
+            now, events = self._clock(), EventBatch()
             held = _lock(connection, [ending.lease for ending in group])
             first = {ending.lease: ending for ending in reversed(group) if ending.lease in held}
             endings = [*first.values()]
-            _write(connection, {ending.lease.run: ending.changes for ending in endings if ending.changes.nodes})
+            write_nodes(connection, {ending.lease.run: ending.changes.nodes for ending in endings})
             _keep_outputs(connection, endings, held, now)
-            ends = [RunEnd(end.lease.run, end.state, end.error, end.changes.events) for end in endings]
-            end_runs(connection, ends, now)
+            rows = {lease.run: row for lease, row in held.items()}
+            end_runs(connection, [ending.end for ending in endings], rows, now, events)
+            events.write(connection)
         return [first.get(ending.lease) is ending for ending in group]
 
     def release(self, lease: Lease) -> bool:
@@ -252,46 +256,34 @@ def lease_is_held(connection: Connection, lease: Lease) -> bool:
 
 
 def _lock(connection: Connection, leases: Iterable[Lease]) -> dict[Lease, Any]:
-    """Lock the runs of the leases that are valid, in the order of their ids. Returns owner and warnings for each."""
+    """Lock the runs of the leases that are valid, in the order of their ids. Returns the row of each."""
     wanted = set(leases)
-    columns = RUNS.c.id, RUNS.c.executor, RUNS.c.attempt, RUNS.c.owner, RUNS.c.warnings
+    columns = *ENDING_COLUMNS, RUNS.c.executor, RUNS.c.attempt
     mine = RUNS.c.id.in_({lease.run for lease in wanted}), RUNS.c.state == RunState.RUNNING.value
     rows = connection.execute(select(*columns).where(*mine).order_by(RUNS.c.id).with_for_update())
     return {lease: row for row in rows if (lease := Lease(row.id, row.executor, row.attempt)) in wanted}
 
 
-def _reset_nodes(connection: Connection, runs: Sequence[str]) -> None:
-    """Let the nodes that have not settled wait again."""
-    reset = {"state": "waiting", "step": None, "steps": None, "started_at": None, "error": None}
-    connection.execute(update(NODES).where(NODES.c.run.in_(runs), NODES.c.state.not_in(SETTLED)).values(reset))
-
-
-def _nodes_of(connection: Connection, runs: Sequence[str]) -> dict[str, tuple[NodeRecord, ...]]:
-    nodes: dict[str, list[NodeRecord]] = {run: [] for run in runs}
-    for row in connection.execute(select(NODES).where(NODES.c.run.in_(runs)).order_by(NODES.c.run, NODES.c.position)):
-        nodes[row.run].append(node_record(row))
-    return {run: tuple(records) for run, records in nodes.items()}
-
-
-def _write(connection: Connection, written: Mapping[str, RunChanges]) -> None:
-    """Write nodes and progress of runs, but not their events."""
-    nodes = [
-        {"of": run, "at": at} | {f"new_{name}": getattr(node, name) for name in _CHANGING}
-        for run, changes in sorted(written.items())
-        for at, node in sorted(changes.nodes.items())
-    ]
-    if nodes:
-        set_to: dict[str, Any] = {name: bindparam(f"new_{name}") for name in _CHANGING}
-        this = NODES.c.run == bindparam("of"), NODES.c.position == bindparam("at")
-        connection.execute(update(NODES).where(*this).values(set_to), nodes)
-    runs = [
-        {"of": run, "to": changes.progress, "settled": any(node.state in SETTLED for node in changes.nodes.values())}
-        for run, changes in sorted(written.items())
-    ]
-    if runs:
-        strikes = case((bindparam("settled", type_=Boolean), 0), else_=RUNS.c.strikes)
-        changed = update(RUNS).where(RUNS.c.id == bindparam("of")).values(progress=bindparam("to"), strikes=strikes)
-        connection.execute(changed, runs)
+def _write_progress(
+    connection: Connection, written: Mapping[Lease, tuple[Any, RunChanges]], events: EventBatch
+) -> None:
+    """Write the progress of runs, whose row and changes are given, and add their events."""
+    if not written:
+        return
+    strikes = case((bindparam("settled", type_=Boolean), 0), else_=RUNS.c.strikes)
+    changed = update(RUNS).where(RUNS.c.id == bindparam("of"))
+    connection.execute(
+        changed.values(progress=bindparam("to"), strikes=strikes, last_event=bindparam("last")),
+        [
+            {
+                "of": lease.run,
+                "to": changes.progress,
+                "settled": any(node.state in SETTLED for node in changes.nodes.values()),
+                "last": events.add(lease.run, row.last_event, changes.events),
+            }
+            for lease, (row, changes) in written.items()
+        ],
+    )
 
 
 def _keep_outputs(connection: Connection, endings: Sequence[_Ending], held: Mapping[Lease, Any], now: float) -> None:
@@ -302,15 +294,6 @@ def _keep_outputs(connection: Connection, endings: Sequence[_Ending], held: Mapp
     ]
     if outputs:
         connection.execute(insert(ASSETS), outputs)
-    for ending in endings:
-        old = held[ending.lease].warnings
-        if new := [warning for warning in ending.warnings if warning not in old]:
-            connection.execute(update(RUNS).where(RUNS.c.id == ending.lease.run).values(warnings=[*old, *new]))
-
-
-def _node_row(run: str, position: int, node: NodeRecord) -> dict[str, Any]:
-    named = {name: getattr(node, name) for name in ("id", "stage", *_CHANGING)}
-    return {"run": run, "position": position, **named}
 
 
 def _output_row(run: str, owner: str, now: float, position: int, output: NewOutput) -> dict[str, Any]:

@@ -60,23 +60,13 @@ class RunStatistics:
     nodes: tuple[NodeStatistics, ...]
 
 
-def ended_runs(connection: Connection, ids: Sequence[str], new_events: NewEvents) -> tuple[RunStatistics, ...]:
-    """The statistics of runs that end in this transaction, before their last events are written.
-
-    Args:
-        new_events: those that are not written yet.
-    """
-    runs = connection.execute(select(*STATISTICS_COLUMNS).where(RUNS.c.id.in_(ids))).all()
-    return run_statistics(connection, runs, new_events)
-
-
 def run_statistics(
     connection: Connection, runs: Sequence[Any], new_events: NewEvents = MappingProxyType({})
 ) -> tuple[RunStatistics, ...]:
     """The statistics of runs that have ended.
 
     Args:
-        runs: rows of STATISTICS_COLUMNS.
+        runs: rows of STATISTICS_COLUMNS, or what has the same fields.
         new_events: events that are not written yet.
     """
     ids = [run.id for run in runs]

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, and_, insert, select, update
 
 from acestep_flows.api.store.database import ACCEPTING, Database
 from acestep_flows.api.store.group_commit import GroupCommit
 from acestep_flows.api.store.ids import is_id, no_such
 from acestep_flows.api.store.labels import check_labels, labels_of, with_parent, write_labels
 from acestep_flows.api.store.listing import latest_runs, run_counts
-from acestep_flows.api.store.queue_estimate import estimate_run, typical_seconds
+from acestep_flows.api.store.queue_estimate import estimate_run
+from acestep_flows.api.store.queue_room import QueueRoom
 from acestep_flows.api.store.records import (
-    UNFINISHED,
     NewRun,
     NodeRecord,
     Page,
@@ -32,9 +33,9 @@ from acestep_flows.api.store.rows import (
     run_event,
     run_record,
 )
-from acestep_flows.api.store.run_ends import RunEnd, add_events, end_runs
+from acestep_flows.api.store.run_ends import EventBatch, RunEnd, end_runs
 from acestep_flows.api.store.schema import ASSETS, EVENTS, INPUT_ASSETS, NODES, RUNS
-from acestep_flows.errors import Cancelled, Conflict, FlowsError, InputError, NotFound, Overloaded, RateLimited
+from acestep_flows.errors import Cancelled, Conflict, FlowsError, InputError, NotFound, Overloaded
 
 LARGEST_PAGE = 200
 HIGHEST_PRIORITY = 1000
@@ -76,15 +77,13 @@ class RunTable:
         self, group: Sequence[tuple[NewRun, QueueLimits]]
     ) -> Sequence[tuple[RunRecord, bool] | FlowsError]:
         with self._database.write_beside(ACCEPTING) as connection:
-            results: Sequence[tuple[RunRecord, bool] | FlowsError] = [
-                self._accept_one(connection, new, limits) for new, limits in group
-            ]
-            accepted = [result[0] for result in results if not isinstance(result, FlowsError) and result[1]]
-            add_events(connection, {run.id: [run_event("accepted", run.created_at)] for run in accepted})
+            room, events = QueueRoom(connection), EventBatch()
+            results = [self._accept_one(connection, new, limits, room, events) for new, limits in group]
+            events.write(connection)
         return results
 
     def _accept_one(
-        self, connection: Connection, new: NewRun, limits: QueueLimits
+        self, connection: Connection, new: NewRun, limits: QueueLimits, room: QueueRoom, events: EventBatch
     ) -> tuple[RunRecord, bool] | FlowsError:
         """As `accept`, without the event. An error is returned: nothing was written, and others may be accepted."""
         try:
@@ -92,13 +91,14 @@ class RunTable:
                 earlier = _accepted(connection, new.owner, new.idempotency_key, new.request_digest)
                 if earlier is not None:
                     return earlier, False
-            _refuse_overload(connection, new.owner, limits)
+            room.check(new.owner, limits)
             _require(connection, new.assets, new.owner)
         except (Conflict, NotFound, Overloaded) as error:
             return error
-        id = self._insert(connection, new)
-        row = connection.execute(select(*RECORD_COLUMNS).where(RUNS.c.id == id)).one()
-        return _full_record(connection, row), True
+        record = self._insert(connection, new)
+        room.take(new.owner)
+        events.add(record.id, 0, [run_event("accepted", record.created_at)])
+        return record, True
 
     def accepted(self, owner: str, key: str, digest: str) -> RunRecord | None:
         """The run that was accepted before under an idempotency key; None if there is none.
@@ -187,10 +187,11 @@ class RunTable:
         """
         now = self._clock()
         with self._database.write_beside() as connection:
-            row = _row(connection, id, owner, lock=True)
+            row, events = _row(connection, id, owner, lock=True), EventBatch()
             if row.state == RunState.QUEUED or (row.state == RunState.RUNNING and row.lease_until < now):
-                error = Cancelled("the run was cancelled")
-                end_runs(connection, [RunEnd(id, RunState.CANCELLED, error)], now)
+                end = RunEnd(id, RunState.CANCELLED, Cancelled("the run was cancelled"))
+                end_runs(connection, [end], {id: row}, now, events)
+                events.write(connection)
             elif row.state == RunState.RUNNING:
                 connection.execute(update(RUNS).where(RUNS.c.id == id).values(cancel_requested=True))
             return _full_record(connection, _row(connection, id, owner))
@@ -241,41 +242,44 @@ class RunTable:
         with self._database.write_beside() as connection:
             return int(connection.execute(changed.returning(RUNS.c.webhook_failures)).scalar_one_or_none() or 0)
 
-    def _insert(self, connection: Connection, new: NewRun) -> str:
+    def _insert(self, connection: Connection, new: NewRun) -> RunRecord:
         now = self._clock()
         id = new_id("run", now)
-        connection.execute(
-            insert(RUNS).values(
-                id=id,
-                graph=new.graph,
-                digest=new.digest,
-                content=new.content,
-                inputs=new.inputs,
-                owner=new.owner,
-                priority=new.priority,
-                cache=new.cache,
-                format=new.format,
-                state=RunState.QUEUED.value,
-                created_at=now,
-                deadline_at=None if new.deadline is None else now + new.deadline,
-                progress=0.0,
-                expected_seconds=new.expected_seconds,
-                cancel_requested=False,
-                attempt=0,
-                strikes=0,
-                last_event=0,
-                warnings=list(new.warnings),
-                webhook=new.webhook,
-                webhook_failures=0,
-                idempotency_key=new.idempotency_key,
-                request_digest=new.request_digest,
-                preview_every=new.preview_every,
-            )
-        )
+        row = connection.execute(insert(RUNS).returning(*RECORD_COLUMNS), _new_row(id, new, now)).one()
         if assets := sorted(set(new.assets)):
             connection.execute(insert(INPUT_ASSETS), [{"run": id, "asset": asset} for asset in assets])
-        write_labels(connection, id, with_parent(connection, new.labels, new.assets))
-        return id
+        labels = with_parent(connection, new.labels, new.assets)
+        write_labels(connection, id, labels)
+        return run_record(row, {}, dict(sorted(labels.items())))
+
+
+def _new_row(id: str, new: NewRun, now: float) -> dict[str, Any]:
+    return {
+        "id": id,
+        "graph": new.graph,
+        "digest": new.digest,
+        "content": new.content,
+        "inputs": new.inputs,
+        "owner": new.owner,
+        "priority": new.priority,
+        "cache": new.cache,
+        "format": new.format,
+        "state": RunState.QUEUED.value,
+        "created_at": now,
+        "deadline_at": None if new.deadline is None else now + new.deadline,
+        "progress": 0.0,
+        "expected_seconds": new.expected_seconds,
+        "cancel_requested": False,
+        "attempt": 0,
+        "strikes": 0,
+        "last_event": 1,  # that it is accepted
+        "warnings": list(new.warnings),
+        "webhook": new.webhook,
+        "webhook_failures": 0,
+        "idempotency_key": new.idempotency_key,
+        "request_digest": new.request_digest,
+        "preview_every": new.preview_every,
+    }
 
 
 def _accepted(connection: Connection, owner: str, key: str, digest: str) -> RunRecord | None:
@@ -299,30 +303,6 @@ def _check(new: NewRun) -> None:
         raise InputError(f"{new.priority}", where="priority", allowed=allowed)
     if new.deadline is not None and not 0 < new.deadline < 1e9:
         raise InputError(f"{new.deadline}", where="deadline", allowed="seconds above 0")
-
-
-def _refuse_overload(connection: Connection, owner: str, limits: QueueLimits) -> None:
-    if limits.queued is not None:
-        queued = connection.execute(
-            select(func.count()).select_from(RUNS).where(RUNS.c.state == RunState.QUEUED.value)
-        ).scalar_one()
-        if queued >= limits.queued:
-            wait = typical_seconds(connection, None) or 1.0
-            raise Overloaded(
-                f"the queue is full: {queued} runs wait; try again later", retry_after=min(max(wait, 1.0), 60.0)
-            )
-    if limits.owned is not None and _active(connection, owner) >= limits.owned:
-        wait = typical_seconds(connection, None) or 1.0
-        raise RateLimited(
-            f"{limits.owned} run{'s' if limits.owned != 1 else ''} of this key {'are' if limits.owned != 1 else 'is'} "
-            "queued or running, which is its limit",
-            retry_after=min(max(wait, 1.0), 60.0),
-        )
-
-
-def _active(connection: Connection, owner: str) -> int:
-    active = select(func.count()).select_from(RUNS).where(RUNS.c.owner == owner, RUNS.c.state.in_(UNFINISHED))
-    return int(connection.execute(active).scalar_one())
 
 
 def _require(connection: Connection, assets: Sequence[str], owner: str) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 
 from sqlalchemy import Connection, func, select
 
 from acestep_flows.api.store.database import Database, upsert
 from acestep_flows.api.store.records import UNFINISHED, UsageRecord
-from acestep_flows.api.store.schema import ASSETS, NODES, RUNS, USAGE
+from acestep_flows.api.store.schema import RUNS, USAGE
 
 DAY = 86_400
 
@@ -53,30 +54,33 @@ class Usage:
             return int(connection.execute(select(func.count()).select_from(RUNS).where(*unfinished)).scalar_one())
 
 
-def count_usage(connection: Connection, runs: Mapping[str, str], now: float) -> None:
-    """Add runs that end to the ledger. Their outputs and nodes are written already.
+def count_usage(
+    connection: Connection,
+    runs: Mapping[str, str],
+    music: Mapping[str, float],
+    compute: Mapping[str, float],
+    now: float,
+) -> None:
+    """Add runs that end to the ledger.
 
     Args:
         runs: the owner of each run.
+        music: seconds of the audio outputs of each.
+        compute: seconds that the stages of each computed.
     """
-    ended = Counter(runs.values())
-    music, compute = dict.fromkeys(ended, 0.0), dict.fromkeys(ended, 0.0)
-    audio = select(ASSETS.c.run, ASSETS.c.details).where(ASSETS.c.run.in_(runs), ASSETS.c.kind == "audio")
-    for run, details in connection.execute(audio):
-        music[runs[run]] += float(details.get("seconds") or 0.0)
-    computed = select(NODES.c.run, func.sum(NODES.c.seconds)).where(NODES.c.run.in_(runs), NODES.c.state == "finished")
-    for run, seconds in connection.execute(computed.group_by(NODES.c.run)):
-        compute[runs[run]] += float(seconds or 0.0)
-    for owner in sorted(ended):
-        add_usage(connection, owner, int(now // DAY), ended[owner], music[owner], compute[owner])
+    used = {owner: UsageRecord(owner, count, 0.0, 0.0) for owner, count in Counter(runs.values()).items()}
+    for run, owner in runs.items():
+        more = used[owner]
+        used[owner] = replace(
+            more,
+            music_seconds=more.music_seconds + music[run],
+            compute_seconds=more.compute_seconds + compute[run],
+        )
+    add_usage(connection, int(now // DAY), [used[owner] for owner in sorted(used)])
 
 
-def add_usage(connection: Connection, owner: str, day: int, runs: int, music: float, compute: float) -> None:
-    """Add to one owner's day."""
-    row = {"owner": owner, "day": day, "runs": runs, "music_seconds": music, "compute_seconds": compute}
-    more = {
-        "runs": USAGE.c.runs + runs,
-        "music_seconds": USAGE.c.music_seconds + music,
-        "compute_seconds": USAGE.c.compute_seconds + compute,
-    }
-    connection.execute(upsert(connection, USAGE, row, more))
+def add_usage(connection: Connection, day: int, used: Sequence[UsageRecord]) -> None:
+    """Add to one day of owners, who are in order."""
+    columns = "runs", "music_seconds", "compute_seconds"
+    more = upsert(connection, USAGE, lambda new: {name: USAGE.c[name] + new[name] for name in columns})
+    connection.execute(more, [{**asdict(record), "day": day} for record in used])
