@@ -66,11 +66,14 @@ WORDS = {"tags": "funk, pop, 105 bpm", "lyrics": "[verse]\nNeon lights they flic
 class Server:
     """A running server with a pool."""
 
-    def __init__(self, pool: Path, folder: Path) -> None:
+    def __init__(self, pool: Path, folder: Path, database: str | None = None) -> None:
         started = time.perf_counter()
         self.home = folder
         command = [sys.executable, "-m", "acestep_flows.cli", "serve", "--home", str(folder), "--port", "0"]
-        self.process = subprocess.Popen([*command, "--pool", str(pool)], stdout=subprocess.PIPE, text=True)
+        command += ["--pool", str(pool)]
+        if database is not None:
+            command += ["--database", database, "--artifacts", (folder.parent / "artifacts").as_uri()]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         ready = next(line for line in self.process.stdout if line.startswith("ready at "))
         self.url = ready.split()[2].rstrip(";")
@@ -104,8 +107,18 @@ class Server:
 
 
 @contextlib.contextmanager
-def served(name: str, checkpoint: Path, limits: dict[str, int], threads: int | None = None) -> Iterator[Server]:
-    """Run a server with a pool (shipped, or a file) and this checkpoint, these limits and threads."""
+def served(
+    name: str,
+    checkpoint: Path,
+    limits: dict[str, int],
+    threads: int | None = None,
+    database: str | None = None,
+) -> Iterator[Server]:
+    """Run a server with a pool (shipped, or a file) and this checkpoint, these limits and threads.
+
+    Args:
+        database: URL of its run table.
+    """
     with tempfile.TemporaryDirectory() as folder:
         pool = Pool.read(name).model_dump(mode="json", exclude_unset=True)
         pool |= {"checkpoint": str(checkpoint), "limits": {**pool.get("limits", {}), **limits}}
@@ -113,7 +126,7 @@ def served(name: str, checkpoint: Path, limits: dict[str, int], threads: int | N
             process["threads"] = threads
         path = Path(folder) / "pool.yaml"
         path.write_text(yaml.safe_dump(pool))
-        server = Server(path, Path(folder) / "home")
+        server = Server(path, Path(folder) / "home", database)
         try:
             yield server
         finally:

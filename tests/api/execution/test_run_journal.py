@@ -41,6 +41,20 @@ def test_nodes_have_the_state_of_their_last_event() -> None:
     assert journal.take_changes() is None
 
 
+def test_nodes_that_are_not_written_yet_are_in_the_first_changes() -> None:
+    journal = Journal(NODES, [1, 2, 1], unwritten=True)
+    journal.add_event(event("started", "b", time=2))
+    changes = journal.take_changes()
+    assert changes is not None
+    assert changes.nodes == {0: NODES[0], 1: NodeRecord("b", "step", "started", started_at=2), 2: NODES[2]}
+    assert journal.take_changes() is None
+    journal.add_event(event("finished", "b", time=3))
+    journal.restore(changes)  # they could not be written
+    again = journal.take_changes()
+    assert again is not None
+    assert [again.nodes[at].state for at in range(3)] == ["waiting", "finished", "waiting"]
+
+
 def test_only_the_latest_step_of_a_node_is_written() -> None:
     journal = Journal(NODES, [1, 1, 1])
     for step in range(5):

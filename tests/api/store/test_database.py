@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import func, insert, select
+from sqlalchemy import Connection, func, insert, select
 from sqlalchemy.exc import OperationalError
 
 from acestep_flows.api.store import database as module
 from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.home import Home
+from acestep_flows.api.store.leases import RunChanges
+from acestep_flows.api.store.records import RunState
 from acestep_flows.api.store.runs import RunTable
 from acestep_flows.api.store.schema import BLOBS, METADATA
 from acestep_flows.errors import InputError, StorageError, Unavailable
+from benchmarks.store import counted
 from tests.api.store.clock import new
 
 
@@ -80,6 +84,54 @@ def test_writers_follow_one_another(database: Database) -> None:
     for thread in threads:
         thread.join()
     assert count(database) == 40
+
+
+def flushes(connection: Connection) -> bool:
+    """Whether the commit of a transaction is flushed to the disk."""
+    if connection.dialect.name == "sqlite":
+        return connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
+    return connection.exec_driver_sql("SHOW synchronous_commit").scalar_one() == "on"
+
+
+def test_a_transaction_is_on_disk_unless_its_writer_can_do_without(database: Database) -> None:
+    for durable in (True, False, False, True):
+        with database.write_beside(durable=durable) as connection:
+            assert flushes(connection) == durable
+    with database.write() as connection:
+        assert flushes(connection)
+
+
+def test_runs_are_accepted_and_ended_on_disk(database: Database, tmp_path: Path) -> None:
+    """What a caller was told is never lost: that a run is accepted, and how it ended."""
+    home = Home.open(tmp_path / "home", database=None if database.url.drivername == "sqlite" else str(database.url))
+    with closing(home):
+        with counted(home) as accepting:
+            home.runs.accept(new())
+        with counted(home) as working:
+            claimed = home.leases.claim("e")
+            assert claimed is not None
+            home.leases.record({claimed.lease: RunChanges([], {}, 0.5)})
+            home.leases.renew("e", 1, [claimed.lease])
+        with counted(home) as ending:
+            assert home.leases.finish(claimed.lease, RunState.SUCCEEDED)
+    assert [counts["flushes"] for counts in (accepting, working, ending)] == [1, 0, 1]
+    assert [counts["commits"] for counts in (accepting, working, ending)] == [1, 3, 1]
+
+
+def test_a_connection_that_broke_while_it_was_idle_is_replaced(
+    database: Database, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if url.startswith("sqlite"):
+        pytest.skip("there is no connection to break")
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.0)
+    own = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> "
+    with database.read() as first, database.read() as second:
+        assert [connection.exec_driver_sql("SELECT 1").scalar_one() for connection in (first, second)] == [1, 1]
+    other = Database(url)
+    with closing(other), other.write() as connection:
+        assert len(connection.exec_driver_sql(own + "pg_backend_pid()").all()) >= 2
+    for _ in range(3):
+        assert count(database) == 0
 
 
 def test_readers_do_not_wait_for_a_writer(database: Database) -> None:

@@ -130,6 +130,30 @@ def test_nodes_and_events_are_as_recorded(table: RunTable, leases: Leases, clock
     assert standing == (done, NodeRecord("b", "step", "waiting", None, None, None, None, clock_finish(bad), None))
 
 
+def test_nodes_are_written_with_the_first_changes(table: RunTable, leases: Leases, clock: Clock) -> None:
+    """A run that was never begun before needs no write of its own for its nodes."""
+    run, quick = (table.accept(new())[0] for _ in range(2))
+    lease, other = claim(leases).lease, claim(leases).lease
+    started = NodeRecord("b", "step", "started", 1, 9)
+    leases.record({lease: RunChanges([], {0: NODES[0], 1: started}, 0.1)})
+    assert table.nodes(run.id) == (NODES[0], started)
+    leases.record({lease: RunChanges([], {0: NodeRecord("a", "make", "finished", seconds=2.0)}, 0.5)})
+    clock.now += 21
+    again = claim(leases).lease
+    assert leases.begin(again, NODES) == (NodeRecord("a", "make", "finished", seconds=2.0), NODES[1])
+    done = NodeRecord("a", "make", "cached"), NodeRecord("b", "step", "finished", seconds=1.0)
+    clock.now -= 21
+    assert leases.finish(other, RunState.SUCCEEDED, changes=RunChanges([], dict(enumerate(done)), 0.9))
+    assert table.nodes(quick.id) == done
+
+
+def test_nodes_of_a_run_that_fails_are_closed_with_it(table: RunTable, leases: Leases) -> None:
+    run, _ = table.accept(new())
+    changes = RunChanges([], {0: NodeRecord("a", "make", "failed"), 1: NODES[1]}, 0.1)
+    assert leases.finish(claim(leases).lease, RunState.FAILED, changes=changes, error=InputError("x"))
+    assert [node.state for node in table.nodes(run.id)] == ["failed", "cancelled"]
+
+
 def clock_finish(node: NodeRecord) -> float | None:
     return node.finished_at
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,16 @@ def test_a_key_accepts_one_request_once(table: RunTable) -> None:
     assert fresh
     assert other.id != first.id
     assert table.counts()[RunState.QUEUED] == 2
+
+
+def test_a_key_accepts_one_request_once_among_many_at_a_time(table: RunTable) -> None:
+    with ThreadPoolExecutor(12) as threads:
+        request = new(idempotency_key="k", request_digest="a")
+        accepted = list(threads.map(lambda _: table.accept(request), range(12)))
+    assert len({run.id for run, _ in accepted}) == 1
+    assert [is_new for _, is_new in accepted].count(True) == 1
+    (run,) = table.list().runs
+    assert [(event.seq, event.type) for event in table.events(run.id)] == [(1, "accepted")]
 
 
 @pytest.mark.parametrize(

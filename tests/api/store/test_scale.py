@@ -21,7 +21,7 @@ from acestep_flows.api.store.runs import RunTable
 from acestep_flows.api.store.schema import RUNS, TOTALS
 from acestep_flows.api.store.totals import fold_totals, total_bytes
 from acestep_flows.errors import InputError
-from benchmarks.store import Stopwatch, questions
+from benchmarks.store import SLOTS, Stopwatch, questions, work_of_a_run
 from benchmarks.store_filling import fill
 from tests.api.store.clock import Clock, new
 
@@ -91,6 +91,16 @@ def test_a_scan_is_recognised(url: str, tmp_path: Path) -> None:
         assert list(scans(connection, "SELECT count(*) FROM runs WHERE attempt = 7", ()))
         assert list(scans(connection, "SELECT state, count(*) FROM runs GROUP BY state", ()))
         assert not list(scans(connection, "SELECT id FROM runs WHERE id = 'run-1'", ()))
+
+
+def test_a_run_costs_its_store_few_statements(url: str, tmp_path: Path) -> None:
+    cost = work_of_a_run(tmp_path / "home", None if url.startswith("sqlite") else url, runs=2 * SLOTS)
+    alone, wave = cost["alone"], cost["in waves"]
+    assert alone["accept statements"] <= 6
+    assert alone["execute statements"] <= 24
+    assert (alone["accept flushes"], alone["execute flushes"]) == (1, 1)
+    assert wave["execute statements"] <= alone["execute statements"] / 2
+    assert wave["execute flushes"] <= 1
 
 
 def counted(database: Database) -> Counter[tuple[str, str]]:
