@@ -43,13 +43,14 @@ def store_outputs(
     tag_recipe = audio_tag_recipe(recipe_json)
     leaves = {leaf.name: leaf for leaf in output_leaves(outputs)}
     leaves.setdefault(RECIPE, OutputLeaf((RECIPE,), Report(recipe_json)))
-    stored: list[NewOutput] = []
     warnings = output_warnings(outputs)
-    for name, leaf in leaves.items():
-        file = encode_output(leaf.content, f"{stem}-{name}", format, tag_recipe)
-        if file.warning:
-            warnings.append(f"output {name}: {file.warning}")
-        file_name = f"{leaf.file_stem(stem)}.{file.extension}"
-        blob = artifacts.put(file.content)
-        stored.append(NewOutput(name, file.kind, file.content_type, file_name, blob, file.details))
+    files = {name: encode_output(leaf.content, f"{stem}-{name}", format, tag_recipe) for name, leaf in leaves.items()}
+    warnings += [f"output {name}: {file.warning}" for name, file in files.items() if file.warning]
+    blobs = artifacts.put_all([file.content for file in files.values()])
+    stored = [
+        NewOutput(
+            name, file.kind, file.content_type, f"{leaves[name].file_stem(stem)}.{file.extension}", blob, file.details
+        )
+        for (name, file), blob in zip(files.items(), blobs, strict=True)
+    ]
     return StoredOutputs(tuple(stored), tuple(warnings))

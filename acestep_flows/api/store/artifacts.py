@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -83,17 +83,29 @@ class Artifacts:
         self._errors = partial(translate_errors, kind=StorageError if self._local else Unavailable)
 
     def put(self, content: bytes) -> Blob:
-        """Store `content`. The same content is stored once.
+        """Store `content`, as `put_all` does."""
+        return self.put_all([content])[0]
+
+    def put_all(self, contents: Sequence[bytes]) -> list[Blob]:
+        """Store the content of files, noted in one transaction. The same content is stored once.
 
         Raises:
             StorageError: the disk is full, or permission is missing.
         """
-        blob = Blob(hashlib.sha256(content).hexdigest(), len(content))
-        if self._is_kept(blob):
-            return blob
-        with self.upload() as upload:
-            upload.write(content)
-            return upload.finish()
+        blobs = [Blob(hashlib.sha256(content).hexdigest(), len(content)) for content in contents]
+        self._table.touch(blobs)  # first, so that none is removed any more
+        for blob, content in dict(zip(blobs, contents, strict=True)).items():
+            if self._is_there(blob):
+                continue
+            unfinished, stream = self._open_unfinished()
+            try:
+                with self._errors("an artifact"), stream:
+                    stream.write(content)
+                self._move_into_place(unfinished, blob)
+            except BaseException:
+                self._discard(unfinished)
+                raise
+        return blobs
 
     def upload(self, limit: int | None = None) -> Upload:
         """Begin a file that is written in parts, of at most `limit` bytes.
@@ -214,12 +226,15 @@ class Artifacts:
         with self._errors("an artifact"):
             return path, self._files.open_output_stream(path)
 
-    def _move_into_place(self, unfinished: str, blob: Blob) -> None:
+    def _keep(self, unfinished: str, blob: Blob) -> None:
         """Move a finished file to its place under its digest, unless that file exists already."""
-        if self._is_kept(blob):
+        self._table.touch([blob])
+        if self._is_there(blob):
             self._discard(unfinished)
-            return
-        self._table.touch(blob)
+        else:
+            self._move_into_place(unfinished, blob)
+
+    def _move_into_place(self, unfinished: str, blob: Blob) -> None:
         path = self._path(blob.digest)
         with self._errors("an artifact"):
             if not self._local:
@@ -233,14 +248,11 @@ class Artifacts:
             os.replace(unfinished, path)
             storage.flush_folder(folder)
 
-    def _is_kept(self, blob: Blob) -> bool:
-        """Whether a file is there already. It is then kept for a while, as a new one is."""
+    def _is_there(self, blob: Blob) -> bool:
+        """Whether a file, which was noted just now, is there already."""
         path = self._path(blob.digest)
         with self._errors("an artifact"):
             if not self._files.get_file_info(path).is_file:
-                return False
-            self._table.touch(blob)
-            if not self._files.get_file_info(path).is_file:  # it was removed just before
                 return False
             if self._local:  # the process that moved it there may have died before its flush
                 storage.flush_folder(Path(path).parent)
@@ -332,7 +344,7 @@ class Upload:
         """
         self._close()
         blob = Blob(self._hash.hexdigest(), self.bytes)
-        self._artifacts._move_into_place(self._path, blob)
+        self._artifacts._keep(self._path, blob)
         self._done = True
         return blob
 

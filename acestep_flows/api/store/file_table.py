@@ -19,16 +19,16 @@ class FileTable:
 
     def __init__(self, database: Database, clock: Callable[[], float]) -> None:
         self._database, self._clock = database, clock
-        self._touches: GroupCommit[Blob, None] = GroupCommit(self._touch_group)
+        self._touches: GroupCommit[Sequence[Blob], None] = GroupCommit(self._touch_group)
 
-    def touch(self, blob: Blob) -> None:
-        """Note a file as touched now, so that it is not removed although nothing refers to it yet."""
-        self._touches.put(blob)
+    def touch(self, blobs: Sequence[Blob]) -> None:
+        """Note files as touched now, so that they are not removed although nothing refers to them yet."""
+        self._touches.put(blobs)
 
-    def _touch_group(self, blobs: Sequence[Blob]) -> Sequence[None]:
+    def _touch_group(self, group: Sequence[Sequence[Blob]]) -> Sequence[None]:
         now = self._clock()
-        sizes = {blob.digest: blob.bytes for blob in blobs}
+        sizes = {blob.digest: blob.bytes for blobs in group for blob in blobs}
         rows = [{"digest": digest, "bytes": size, "touched_at": now} for digest, size in sorted(sizes.items())]
         with self._database.write_beside() as connection:
             connection.execute(upsert(connection, BLOBS, lambda new: {"touched_at": new.touched_at}), rows)
-        return [None] * len(blobs)
+        return [None] * len(group)
