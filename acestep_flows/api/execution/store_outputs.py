@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from acestep_flows.api.store.artifacts import Artifacts
 from acestep_flows.api.store.records import NewOutput
 from acestep_flows.graph.records.recipe import Recipe
-from acestep_flows.outputs import OutputLeaf, audio_tag_recipe, encode_output, output_leaves, output_warnings
+from acestep_flows.outputs import (
+    OutputFile,
+    OutputLeaf,
+    audio_tag_recipe,
+    encode_output,
+    output_leaves,
+    output_warnings,
+)
 from acestep_flows.values import Report
 
 RECIPE = "recipe"
 """The output that every run has: how it was made. A graph's own output of that name takes its place."""
+
+
+BATCH_BYTES = 32 << 20
+"""Encoded files of a run beyond which they are stored before the next one is encoded."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +54,27 @@ def store_outputs(
     tag_recipe = audio_tag_recipe(recipe_json)
     leaves = {leaf.name: leaf for leaf in output_leaves(outputs)}
     leaves.setdefault(RECIPE, OutputLeaf((RECIPE,), Report(recipe_json)))
+    stored: list[NewOutput] = []
     warnings = output_warnings(outputs)
-    files = {name: encode_output(leaf.content, f"{stem}-{name}", format, tag_recipe) for name, leaf in leaves.items()}
-    warnings += [f"output {name}: {file.warning}" for name, file in files.items() if file.warning]
-    blobs = artifacts.put_all([file.content for file in files.values()])
-    stored = [
-        NewOutput(
-            name, file.kind, file.content_type, f"{leaves[name].file_stem(stem)}.{file.extension}", blob, file.details
-        )
-        for (name, file), blob in zip(files.items(), blobs, strict=True)
-    ]
+    for batch in _batches(leaves, format, stem, tag_recipe):
+        blobs = artifacts.put_all([file.content for file in batch.values()])
+        for (name, file), blob in zip(batch.items(), blobs, strict=True):
+            if file.warning:
+                warnings.append(f"output {name}: {file.warning}")
+            file_name = f"{leaves[name].file_stem(stem)}.{file.extension}"
+            stored.append(NewOutput(name, file.kind, file.content_type, file_name, blob, file.details))
     return StoredOutputs(tuple(stored), tuple(warnings))
+
+
+def _batches(
+    leaves: Mapping[str, OutputLeaf], format: str, stem: str, tag_recipe: Mapping[str, Any]
+) -> Iterator[dict[str, OutputFile]]:
+    """The files of outputs by name, as many at a time as may be in memory together."""
+    batch: dict[str, OutputFile] = {}
+    for name, leaf in leaves.items():
+        batch[name] = encode_output(leaf.content, f"{stem}-{name}", format, tag_recipe)
+        if sum(len(file.content) for file in batch.values()) >= BATCH_BYTES:
+            yield batch
+            batch = {}
+    if batch:
+        yield batch

@@ -26,13 +26,12 @@ from acestep_flows import storage
 from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.file_references import among, file_pages
 from acestep_flows.api.store.file_table import FileTable
-from acestep_flows.api.store.object_store import Reader, temporary_copy, translate_errors
+from acestep_flows.api.store.object_store import Reader, read_chunks, temporary_copy, translate_errors
 from acestep_flows.api.store.records import Blob
 from acestep_flows.api.store.schema import BLOBS
 from acestep_flows.api.store.unfinished_bytes import UnfinishedBytes
 from acestep_flows.errors import InputError, NotFound, StorageError, Unavailable
 
-CHUNK_BYTES = 1 << 18
 MOST_UNFINISHED = 4 << 30
 """Total bytes of unfinished uploads. Each upload has a limit, but many of them together could fill the disk."""
 
@@ -135,7 +134,7 @@ class Artifacts:
         Raises:
             NotFound: there is no such file. Raised by the call itself, not by the iterator.
         """
-        return self._read_chunks(self.open(digest), start, length)
+        return read_chunks(self.open(digest), start, length, self._errors)
 
     @contextlib.contextmanager
     def path(self, digest: str) -> Iterator[Path]:
@@ -270,18 +269,8 @@ class Artifacts:
             return
         with self._errors("an artifact", "read"):
             file: BinaryIO = self._files.open_input_file(unfinished)
-        with temporary_copy(self._read_chunks(file, 0, None)) as copy:
+        with temporary_copy(read_chunks(file, 0, None, self._errors)) as copy:
             yield copy
-
-    def _read_chunks(self, file: BinaryIO, start: int, length: int | None) -> Iterator[bytes]:
-        with file, self._errors("an artifact", "read"):
-            file.seek(start)
-            while length is None or length > 0:
-                chunk = file.read(CHUNK_BYTES if length is None else min(CHUNK_BYTES, length))
-                if not chunk:
-                    return
-                yield chunk
-                length = None if length is None else length - len(chunk)
 
 
 class Upload:

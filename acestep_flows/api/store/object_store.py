@@ -8,14 +8,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from pyarrow import fs
 
 from acestep_flows.errors import StorageError
 from acestep_flows.storage import without_login
+
+CHUNK_BYTES = 1 << 18
 
 READ_SECONDS = 0.8
 """How long an object store may take to open a file."""
@@ -100,6 +103,24 @@ def _prompt(files: Any, place: str) -> Any:
     patience = {"connect_timeout": READ_SECONDS, "request_timeout": 3.0}
     retries = fs.AwsStandardS3RetryStrategy(max_attempts=2)
     return fs.S3FileSystem(region=files.region, retry_strategy=retries, **patience, **given)
+
+
+def read_chunks(
+    file: BinaryIO, start: int, length: int | None, errors: Callable[[str, str], AbstractContextManager[None]]
+) -> Iterator[bytes]:
+    """`length` bytes of a file from `start`, or all that follow, in chunks. The file is closed at the end.
+
+    Args:
+        errors: translates errors, as `translate_errors` does.
+    """
+    with file, errors("an artifact", "read"):
+        file.seek(start)
+        while length is None or length > 0:
+            chunk = file.read(CHUNK_BYTES if length is None else min(CHUNK_BYTES, length))
+            if not chunk:
+                return
+            yield chunk
+            length = None if length is None else length - len(chunk)
 
 
 @contextlib.contextmanager
