@@ -5,7 +5,10 @@ So a run is not affected by later changes of graph files, and after a restart it
 
 from __future__ import annotations
 
+import json
 import re
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -115,6 +118,42 @@ def _refuse_ids_as_text(scope: Scope, inputs: Mapping[str, Any]) -> None:
     record_type(scope.graph.inputs).map(inputs, check)
 
 
+class RunPlanner:
+    """Plans runs that were accepted. A graph that many of them have is checked once. Thread-safe.
+
+    Args:
+        registry: the stages by name.
+        most: characters of the checked graphs that are kept, as JSON. The latest ones are.
+    """
+
+    def __init__(self, registry: Mapping[str, type[Stage]] | None = None, most: int = 1_000_000) -> None:
+        self._registry, self._most = registry, most
+        self._scopes: OrderedDict[str, Scope] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def plan(
+        self, content: Mapping[str, Any], inputs: Mapping[str, Any], open_asset: OpenAsset
+    ) -> tuple[Plan, dict[str, str]]:
+        """As `planned`."""
+        reader = _AssetReader(open_asset)
+        scope = self._scope(content)
+        plan = lay_out(scope, reader.inputs(scope, inputs))
+        return plan, {value.digest: reader.assets[id(value)] for value in reader.values.values()}
+
+    def _scope(self, content: Mapping[str, Any]) -> Scope:
+        key = json.dumps(content)
+        with self._lock:
+            if key in self._scopes:
+                self._scopes.move_to_end(key)
+                return self._scopes[key]
+        scope = graph_scope(content, "the run's graph", self._registry)
+        with self._lock:
+            self._scopes[key] = scope
+            while sum(map(len, self._scopes)) > self._most:
+                self._scopes.popitem(last=False)
+        return scope
+
+
 def planned(
     content: Mapping[str, Any],
     inputs: Mapping[str, Any],
@@ -127,10 +166,7 @@ def planned(
         InputError, GraphError: this version of the stages cannot run it.
         NotFound: an asset is gone.
     """
-    reader = _AssetReader(open_asset)
-    scope = graph_scope(content, "the run's graph", registry)
-    plan = lay_out(scope, reader.inputs(scope, inputs))
-    return plan, {value.digest: reader.assets[id(value)] for value in reader.values.values()}
+    return RunPlanner(registry).plan(content, inputs, open_asset)
 
 
 def own_hosts(*addresses: str | None) -> frozenset[str]:

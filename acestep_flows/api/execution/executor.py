@@ -20,7 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from acestep_flows.api.execution import tracing
-from acestep_flows.api.execution.accepted_run import planned
+from acestep_flows.api.execution.accepted_run import RunPlanner
 from acestep_flows.api.execution.active_run import ActiveRun
 from acestep_flows.api.execution.previews import LONGEST, PreviewMaker
 from acestep_flows.api.execution.run_journal import Journal, node_weights
@@ -99,6 +99,7 @@ class Executor:
         self._home, self._scheduler, self._retention, self._poll = home, scheduler, retention, poll
         self._model, self._notifier = model, notifier if notifier is not None else RunNotifier()
         self._preview_seconds, self._silent = preview_seconds, silent
+        self._planner = RunPlanner(scheduler.stages)
         self._tracer, self._traces = tracer, tracer is not None or tracing.has_provider()
         self.failures: Counter[str] = Counter()
         self.ended = False
@@ -282,7 +283,7 @@ class Executor:
         """Plan a run, compute its nodes, and store its outputs."""
         record, content = work.claimed.record, work.claimed.content
         home, scheduler = self._home, self._scheduler
-        plan, assets = await self._files.call(planned, content, record.inputs, home.assets.value, scheduler.stages)
+        plan, assets = await self._files.call(self._planner.plan, content, record.inputs, home.assets.value)
         nodes = [NodeRecord(node.id, node.stage) for node in plan.nodes.values()]
         # Nobody has written the nodes of a run that starts: its first changes, which may be its last, have them all.
         fresh = work.lease.attempt == 1 and work.journal is None

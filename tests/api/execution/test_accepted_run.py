@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from acestep_flows.api.execution.accepted_run import StandIn, planned, snapshot
+from acestep_flows.api.execution import accepted_run
+from acestep_flows.api.execution.accepted_run import RunPlanner, StandIn, planned, snapshot
 from acestep_flows.errors import GraphError, InputError, NotFound
 from acestep_flows.graph.checking.check import checked
 from acestep_flows.graph.checking.scope import Scope
 from acestep_flows.graph.library import Library
 from acestep_flows.graph.planning.plan import Plan
+from acestep_flows.graph.records.graph_content import graph_scope
 from acestep_flows.stages.ports import PortType
 from acestep_flows.stages.registry import stages
 from acestep_flows.values import Audio, Latents, Value
@@ -119,3 +121,24 @@ def test_a_span_past_the_end_is_refused_before_its_asset_is_read() -> None:
     assert new.inputs["span"] == {"start": 1.0, "end": 2.9736}
     _, new = snapshot(scope_of("repaint"), request | {"span": [1, None]}, stand_in)
     assert new.inputs["span"] == {"start": 1.0, "end": None}
+
+
+def test_a_graph_that_many_runs_have_is_checked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    checks: list[str] = []
+
+    def check(content: Any, where: str, registry: Any) -> Scope:
+        scope = graph_scope(content, where, registry)
+        checks.append(scope.graph.name)
+        return scope
+
+    monkeypatch.setattr(accepted_run, "graph_scope", check)
+    song, takes = (snapshot(scope_of(name), REQUESTS[name], open_asset)[1] for name in ("text2music", "batch-takes"))
+    expected = {new.graph: shape(planned(new.content, new.inputs, open_asset)[0]) for new in (song, takes)}
+    monkeypatch.setattr(accepted_run, "graph_scope", check)
+    for room, checked_graphs in ((1 << 20, [song.graph, takes.graph]), (0, [song.graph, takes.graph, song.graph])):
+        checks.clear()
+        planner = RunPlanner(most=max(len(json.dumps(new.content)) for new in (song, takes)) + room)
+        for new in (song, song, takes, takes, song):
+            content = json.loads(json.dumps(new.content))
+            assert shape(planner.plan(content, new.inputs, open_asset)[0]) == expected[new.graph]
+        assert checks == checked_graphs
