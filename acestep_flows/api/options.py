@@ -38,6 +38,7 @@ class ApiOptions(BaseModel):
     studio: bool = Field(True, description="Whether the page is served at /studio/.")
     private_webhooks: bool = Field(False, description="Whether webhooks may go to private addresses.")
     private_fetches: bool = Field(False, description="Whether audio may be fetched from private addresses.")
+    direct_links: bool = Field(False, description="Whether links to files lead straight into an S3 store.")
     speak: tuple[str, ...] = Field((), description="Families of other servers' interfaces that are spoken, by name.")
     public_url: str | None = Field(
         None, description="Address of the server for others, such as behind a proxy. A path in it is a prefix of all."

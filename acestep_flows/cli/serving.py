@@ -52,6 +52,7 @@ previews_option = click.option(
 @click.option("--public-url", metavar="URL", help="Address for others, as a proxy has it; for links and webhooks.")
 @click.option("--private-webhooks", is_flag=True, help="Let webhooks go to private addresses.")
 @click.option("--private-fetches", is_flag=True, help="Let audio be fetched from private addresses.")
+@click.option("--direct-links", is_flag=True, help="Let links to files lead straight into the S3 store.")
 @click.option(
     "--speak",
     multiple=True,

@@ -102,11 +102,17 @@ class FileLink(Model):
         {
             "url": f"https://music.example.org/v1/links/{examples.ASSET}.1772971200.{'5f' * 32}",
             "expires_at": "2026-03-08T12:00:00Z",
+            "direct": None,
         }
     )
 
     url: str
     expires_at: datetime
+    direct: str | None = Field(
+        None,
+        description="A link to the file in the S3 store of the server, if the operator allows it. It works for as "
+        "long, but seven days at most, also when the key of its owner is revoked.",
+    )
 
 
 class Peaks(Model):

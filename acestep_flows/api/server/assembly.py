@@ -106,6 +106,7 @@ def _api_options(pool: Pool, options: ServerOptions | IngressOptions) -> ApiOpti
         origins=options.origins,
         private_webhooks=options.private_webhooks,
         private_fetches=options.private_fetches,
+        direct_links=options.direct_links,
         speak=tuple(one.name for one in read_spoken(options.speak)),
         public_url=options.public_url,
         studio=options.studio,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from acestep_flows.api.options import public_address, web_origin
+from acestep_flows.api.store.signed_links import check_signing
 from acestep_flows.compat.spoken import OPTION, read_spoken
 from acestep_flows.errors import InputError
 
@@ -31,6 +32,7 @@ class ServerOptions:
         artifacts: URL of the artifact store; None is a folder in `home`.
         private_webhooks: whether webhooks may go to private addresses.
         private_fetches: whether audio may be fetched from private addresses.
+        direct_links: whether links to files lead straight into an S3 store.
         speak: families of other servers' interfaces, as `NAME` or `NAME=PORT`.
         drain: seconds that running runs may continue after the server is asked to stop. The rest return to the queue.
             HTTP requests are answered until then, but no run is accepted.
@@ -42,7 +44,8 @@ class ServerOptions:
 
     Raises:
         InputError: the public URL is not the address of a server, an origin is none, a family does not exist or has
-            the port of the server, or a folder does not exist.
+            the port of the server, a folder does not exist, or links cannot lead into the artifact store.
+        MissingPackage: the extra `s3` is needed and not installed.
     """
 
     host: str
@@ -56,6 +59,7 @@ class ServerOptions:
     artifacts: str | None = None
     private_webhooks: bool = False
     private_fetches: bool = False
+    direct_links: bool = False
     speak: tuple[str, ...] = ()
     drain: float = 5.0
     public_url: str | None = None
@@ -81,6 +85,8 @@ class ServerOptions:
         if self.port and self.port in ports and self.host in COVERS_LOOPBACK:
             allowed = "another port; 0 takes a free one"
             raise InputError(f"{self.port} is the port of --port", where=OPTION, allowed=allowed)
+        if self.direct_links:
+            check_signing(self.artifacts, "--direct-links", "with --artifacts s3://BUCKET/FOLDER")
         for folder in self.folders:
             if not folder.is_dir():
                 raise InputError(f"{folder}: no such folder", where="--graphs", allowed="a folder with graphs")
@@ -98,6 +104,7 @@ class IngressOptions(BaseModel):
     artifacts: str | None = Field(None, description="URL of the artifact store; by default in the home folder.")
     private_webhooks: bool = Field(False, description="Whether webhooks may go to private addresses.")
     private_fetches: bool = Field(False, description="Whether audio may be fetched from private addresses.")
+    direct_links: bool = Field(False, description="Whether links to files lead straight into an S3 store.")
     speak: tuple[str, ...] = Field((), description="Families of other servers' interfaces that are spoken, by name.")
     studio: bool = Field(True, description="Whether the page is served at /studio/.")
     public_url: str | None = Field(None, description="Address of the server for others, such as behind a proxy.")
@@ -126,3 +133,12 @@ class IngressOptions(BaseModel):
     @classmethod
     def _address(cls, url: str | None) -> str | None:
         return None if url is None else public_address(url)
+
+    @model_validator(mode="after")
+    def _links(self) -> Self:
+        if self.direct_links:
+            try:
+                check_signing(self.artifacts, "direct_links", "with artifacts at s3://bucket/folder")
+            except InputError as error:
+                raise ValueError(f"{error.what} (allowed: {error.allowed})") from None
+        return self

@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +29,7 @@ from acestep_flows.api.store.file_table import FileTable
 from acestep_flows.api.store.object_store import Reader, read_chunks, temporary_copy, translate_errors
 from acestep_flows.api.store.records import Blob
 from acestep_flows.api.store.schema import BLOBS
+from acestep_flows.api.store.signed_links import link_signer
 from acestep_flows.api.store.unfinished_bytes import UnfinishedBytes
 from acestep_flows.errors import InputError, NotFound, StorageError, Unavailable
 
@@ -78,6 +79,7 @@ class Artifacts:
             self._files.create_dir(f"{self._root}/{_UNFINISHED}", recursive=True)
         self._local = isinstance(self._files, fs.LocalFileSystem)
         self._reader = Reader(self._files, "" if isinstance(place, Path) else place)
+        self._signer = link_signer(self._files, place)
         # An object store that does not answer may be back soon; a full disk, or one without permission, is not.
         self._errors = partial(translate_errors, kind=StorageError if self._local else Unavailable)
 
@@ -135,6 +137,10 @@ class Artifacts:
             NotFound: there is no such file. Raised by the call itself, not by the iterator.
         """
         return read_chunks(self.open(digest), start, length, self._errors)
+
+    def direct_link(self, digest: str, seconds: int, headers: Mapping[str, str]) -> str | None:
+        """A link to a file in the store itself, as `LinkSigner.sign` makes it; None where the store has none."""
+        return None if self._signer is None else self._signer.sign(self._path(digest), seconds, headers)
 
     @contextlib.contextmanager
     def path(self, digest: str) -> Iterator[Path]:

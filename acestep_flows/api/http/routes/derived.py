@@ -15,6 +15,7 @@ from acestep_flows.api.http.dependencies import Caller, TheCaller, TheService, i
 from acestep_flows.api.http.file_links import FileLinks
 from acestep_flows.api.http.json_body import JsonRoute
 from acestep_flows.api.http.page_origin import server_address
+from acestep_flows.api.http.ranges import content_disposition
 from acestep_flows.api.http.response_schemas import Failure
 from acestep_flows.api.http.routes.declarations import (
     FILE,
@@ -69,7 +70,7 @@ async def link_output(
     id: RunId, name: OutputName, body: LinkRequest, request: Request, service: TheService, caller: TheCaller
 ) -> FileLink:
     """A link to an output that works without a key until it expires."""
-    return await _link(request, await _output(service, caller, id, name), body.seconds)
+    return await _link(request, service, await _output(service, caller, id, name), body.seconds)
 
 
 @router.post("/assets/{id}/link", status_code=201, responses=NO_ASSET, tags=["assets"])
@@ -78,7 +79,7 @@ async def link_asset(
 ) -> FileLink:
     """A link to an asset that works without a key until it expires."""
     asset = await in_thread(service.home.assets.get, id, caller.visible_owner)
-    return await _link(request, asset, body.seconds)
+    return await _link(request, service, asset, body.seconds)
 
 
 @router.get(
@@ -109,9 +110,15 @@ async def _output(service: Service, caller: Caller, id: str, name: str) -> Asset
     return await in_thread(service.home.assets.get, find_output(record, name).asset, caller.visible_owner)
 
 
-async def _link(request: Request, asset: AssetRecord, seconds: int) -> FileLink:
+async def _link(request: Request, service: Service, asset: AssetRecord, seconds: int) -> FileLink:
     links: FileLinks = request.app.state.links
     expires_at = int(time.time()) + seconds
     token = await in_thread(links.sign, asset, expires_at)
     url = f"{server_address(request)}/v1/links/{token}"
-    return FileLink(url=url, expires_at=datetime.fromtimestamp(expires_at, UTC))
+    direct = await in_thread(_direct_link, service, asset, seconds) if service.options.direct_links else None
+    return FileLink(url=url, expires_at=datetime.fromtimestamp(expires_at, UTC), direct=direct)
+
+
+def _direct_link(service: Service, asset: AssetRecord, seconds: int) -> str | None:
+    headers = {"ContentType": asset.content_type, "ContentDisposition": content_disposition(asset.file_name)}
+    return service.home.artifacts.direct_link(asset.digest, seconds, headers)

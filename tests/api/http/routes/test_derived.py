@@ -15,6 +15,8 @@ import soundfile
 
 from acestep_flows.api.http import stored_file
 from acestep_flows.api.http.keys import Keyring, new_key
+from acestep_flows.api.options import ApiOptions
+from acestep_flows.api.store.signed_links import LinkSigner
 from acestep_flows.audio import convert, read, tags, write
 from acestep_flows.model.checkpoint import Checkpoint
 from tests.api.door import Door, opened, sound
@@ -127,6 +129,22 @@ def test_peaks_draw_the_waveform(door: Door, song: dict[str, Any]) -> None:
     assert door.client.get(f"/v1/assets/{song['audio']['asset']}/peaks?per_second=100").json() == drawn
     for wrong in (0, 201, "many"):
         assert door.client.get(answer.url, params={"per_second": wrong}).status_code == 422
+
+
+def test_a_link_may_lead_into_the_store_itself(strict: Checkpoint, tmp_path: Path) -> None:
+    for allowed in (False, True):
+        with opened(tmp_path / f"{allowed}", strict, executing=False, options=ApiOptions(direct_links=allowed)) as door:
+            asset = door.upload(sound(0.1)).json()["id"]
+            store: Any = door.home.artifacts
+            place = "s3://KEY:marked-secret@songs/home?endpoint_override=store.example.org"
+            store._signer, store._root = LinkSigner(place, "eu-central-1"), "songs/home"
+            direct = door.client.post(f"/v1/assets/{asset}/link", json={"seconds": 100}).json()["direct"]
+            assert (direct is not None) == allowed
+            if allowed:
+                assert direct.startswith(
+                    f"https://store.example.org/songs/home/{door.home.assets.get(asset).digest[:2]}/"
+                )
+                assert "marked-secret" not in direct
 
 
 def test_a_link_works_without_a_key_until_it_expires(callers: TwoCallers, monkeypatch: pytest.MonkeyPatch) -> None:
