@@ -38,6 +38,9 @@ from acestep_flows.storage import without_login
 BUSY_SECONDS = 30.0
 """How long a write transaction waits for another one."""
 
+LOOK_SECONDS = 0.001
+"""How often a writer of SQLite looks whether that of another process has ended."""
+
 CONNECT_SECONDS = 5
 """How long PostgreSQL may take to accept a connection, unless the URL says otherwise."""
 
@@ -221,7 +224,27 @@ def _begin_transaction(connection: Connection) -> None:
     if connection.info.get(_DURABLE, True) != durable:
         connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         connection.info[_DURABLE] = durable
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    driver: Any = connection.connection.driver_connection
+    driver.execute("PRAGMA busy_timeout=0").close()
+    try:
+        _lock_alone(connection)
+    finally:
+        driver.execute(f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}").close()
+
+
+def _lock_alone(connection: Connection) -> None:
+    """Begin a transaction when no other process writes. SQLite itself would look less and less often, and lose time."""
+    end = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except exc.OperationalError as error:
+            code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF  # with its details
+            if code != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(LOOK_SECONDS)
+        else:
+            return
 
 
 def _note_use(connection: Any, record: Any) -> None:

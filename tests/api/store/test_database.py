@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -152,6 +154,39 @@ def test_a_locked_database_may_be_asked_again(tmp_path: Path, monkeypatch: pytes
     with held.write(), pytest.raises(Unavailable, match="locked"):
         write()
     held.close()
+
+
+def test_a_writer_waits_for_that_of_another_process(tmp_path: Path) -> None:
+    path = tmp_path / "runs.sqlite"
+    mine = Database.file(path)
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    ended = threading.Timer(0.3, lambda: other.execute("COMMIT"))
+    ended.start()
+    begun = time.monotonic()
+    with mine.write_beside() as connection:
+        assert 0.2 < time.monotonic() - begun < 10
+        connection.execute(insert(BLOBS).values(blob(1)))
+    assert count(mine) == 1
+    ended.join()
+    other.close()
+    mine.close()
+
+
+def test_a_writer_waits_for_that_of_another_process_no_longer_than_it_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "runs.sqlite"
+    mine = Database.file(path)
+    monkeypatch.setattr(module, "BUSY_SECONDS", 0.1)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Unavailable, match="locked"), mine.write_beside():
+            raise AssertionError
+        other.execute("ROLLBACK")
+    with mine.write_beside() as connection:
+        connection.execute(insert(BLOBS).values(blob(1)))
+    mine.close()
 
 
 def test_a_database_that_is_gone_may_be_asked_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
