@@ -26,6 +26,7 @@ from acestep_flows.value_file import encode_value
 from acestep_flows.values import Audio, File, Report, Value
 
 if TYPE_CHECKING:
+    from acestep_flows.audio.kept_encodings import KeptEncodings
     from acestep_flows.graph.planning.plan import Plan
     from acestep_flows.graph.records.recipe import Recipe
 
@@ -214,7 +215,9 @@ def audio_tag_recipe(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
     return kept if len(kept.get("nodes", ())) <= MOST_NODES_IN_TAGS else {**kept, "nodes": []}
 
 
-def encode_output(leaf: Any, title: str, format: str, recipe: Mapping[str, Any]) -> OutputFile:
+def encode_output(
+    leaf: Any, title: str, format: str, recipe: Mapping[str, Any], kept: KeptEncodings | None = None
+) -> OutputFile:
     """The file of one leaf: audio with tags, a `File` as it is, other values as safetensors, the rest as JSON.
 
     Audio keeps its rate if the format has it.
@@ -224,6 +227,7 @@ def encode_output(leaf: Any, title: str, format: str, recipe: Mapping[str, Any])
         title: for the tags of audio.
         format: of audio: wav, flac, mp3 or ogg.
         recipe: for the tags of audio (`audio_tag_recipe`).
+        kept: encodes audio, if the same may come again.
 
     Raises:
         InputError: audio that the format cannot hold.
@@ -235,7 +239,10 @@ def encode_output(leaf: Any, title: str, format: str, recipe: Mapping[str, Any])
 
         kind = FORMATS[format]
         rate, tags = write.own_rate(leaf, kind), Tags(recipe, title=title)
-        encoded = write.encode(leaf, kind, subtype=None, tags=tags, sample_rate=rate)
+        if kept is None:
+            encoded = write.encode(leaf, kind, subtype=None, tags=tags, sample_rate=rate)
+        else:
+            encoded = kept.encode(leaf, kind, tags=tags, sample_rate=rate)
         details, warnings = _length(leaf), write.warnings(encoded)
         return OutputFile(encoded.content, "audio", CONTENT_TYPES[format], format, details, warnings)
     if isinstance(leaf, File):

@@ -13,6 +13,7 @@ import numpy as np
 import soundfile
 
 from acestep_flows import storage
+from acestep_flows.audio.flac_blocks import with_blocks_of
 from acestep_flows.audio.formats import Format, format_for
 from acestep_flows.audio.id3 import with_id3
 from acestep_flows.audio.loudness import limit, within_full_scale
@@ -33,6 +34,9 @@ DECODED_MARGIN = 0.1
 
 MOST_TRIES = 4
 """How often a lossy file is encoded until its decoded samples are within full scale."""
+
+TAGGED_LATER = ("flac", "wav", "mp3")
+"""Formats whose tags stand apart from the encoded samples, so that `with_tags` can add them."""
 
 HIGHEST_RATE = 192_000
 """Hz; audio with a higher rate is written at 48 kHz unless a rate is asked for."""
@@ -166,22 +170,32 @@ def _decoded_peak(content: bytes) -> float:
         return max((float(np.abs(block).max(initial=0.0)) for block in blocks), default=0.0)
 
 
+def with_tags(content: bytes, kind: Format, tags: Tags, sample_rate: int = OUTPUT_RATE) -> bytes:
+    """A file of one of TAGGED_LATER, in its default sample type, that has no tags yet, with tags.
+
+    Args:
+        sample_rate: of the file, in Hz.
+    """
+    if kind.name == "wav":
+        return with_info(content, {"ICMT": tags.comment(), "ISFT": SOFTWARE, "INAM": tags.title})
+    if kind.name == "mp3":
+        return with_id3(content, title=tags.title, comment=tags.comment(), software=SOFTWARE)
+    instant = Audio(np.zeros((2, 1), np.float32), sample_rate)
+    return with_blocks_of(content, _content(instant, kind, kind.subtype(None), tags))
+
+
 def _content(sound: Audio, kind: Format, sample_type: str, tags: Tags | None) -> bytes:
     """The file of samples as they are."""
-    stream, comment = BytesIO(), tags.comment() if tags else ""
+    stream = BytesIO()
     with _encoder(stream, kind, sample_type, sound.sample_rate) as file:
         if tags and kind.name in ("flac", "ogg"):
-            file.comment, file.software = comment, SOFTWARE
+            file.comment, file.software = tags.comment(), SOFTWARE
             if tags.title:  # libsndfile refuses empty strings
                 file.title = tags.title
         for start in range(0, sound.samples.shape[1], FRAMES_PER_BLOCK):
             file.write(sound.samples[:, start : start + FRAMES_PER_BLOCK].T)
     encoded = stream.getvalue()
-    if tags and kind.name == "wav":
-        encoded = with_info(encoded, {"ICMT": comment, "ISFT": SOFTWARE, "INAM": tags.title})
-    if tags and kind.name == "mp3":
-        encoded = with_id3(encoded, title=tags.title, comment=comment, software=SOFTWARE)
-    return encoded
+    return with_tags(encoded, kind, tags) if tags and kind.name in ("wav", "mp3") else encoded
 
 
 def _encoder(stream: BytesIO, kind: Format, subtype: str, sample_rate: int) -> soundfile.SoundFile:

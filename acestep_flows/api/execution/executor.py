@@ -33,6 +33,7 @@ from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.records import ClaimedRun, NodeRecord, RunState
 from acestep_flows.api.store.retention import RetentionPolicy, sweep
 from acestep_flows.api.store.totals import fold_totals
+from acestep_flows.audio.kept_encodings import KeptEncodings
 from acestep_flows.errors import Cancelled, FlowsError, StorageError, Unavailable
 from acestep_flows.graph.execution.result import Options
 from acestep_flows.graph.execution.run import PlanRun
@@ -99,7 +100,7 @@ class Executor:
         self._home, self._scheduler, self._retention, self._poll = home, scheduler, retention, poll
         self._model, self._notifier = model, notifier if notifier is not None else RunNotifier()
         self._preview_seconds, self._silent = preview_seconds, silent
-        self._planner = RunPlanner(scheduler.stages)
+        self._planner, self._encodings = RunPlanner(scheduler.stages), KeptEncodings()
         self._tracer, self._traces = tracer, tracer is not None or tracing.has_provider()
         self.failures: Counter[str] = Counter()
         self.ended = False
@@ -311,9 +312,8 @@ class Executor:
         values = await scheduler.runner.fetch(dict(result.outputs))
         run_recipe = recipe(result if untold is None else untold.result(result), content, files, self._model)
         stem = f"{record.graph}-{record.id[-6:]}"
-        return await self._files.call(
-            store_outputs, values, run_recipe, artifacts=home.artifacts, format=record.format, stem=stem
-        )
+        store = partial(store_outputs, artifacts=home.artifacts, format=record.format, stem=stem, kept=self._encodings)
+        return await self._files.call(store, values, run_recipe)
 
     async def _finish(self, work: ActiveRun, state: RunState, stored: StoredOutputs, error: FlowsError | None) -> bool:
         """Write the end of a run. Returns False if that fails; the run is then left to the next executor."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from acestep_flows.api.store.artifacts import Artifacts
 from acestep_flows.api.store.records import NewOutput
+from acestep_flows.audio.kept_encodings import KeptEncodings
 from acestep_flows.graph.records.recipe import Recipe
 from acestep_flows.outputs import (
     OutputFile,
@@ -36,7 +37,13 @@ class StoredOutputs:
 
 
 def store_outputs(
-    outputs: Mapping[str, Any], recipe: Recipe, *, artifacts: Artifacts, format: str, stem: str
+    outputs: Mapping[str, Any],
+    recipe: Recipe,
+    *,
+    artifacts: Artifacts,
+    format: str,
+    stem: str,
+    kept: KeptEncodings | None = None,
 ) -> StoredOutputs:
     """Write a run's outputs to `artifacts`.
 
@@ -45,6 +52,7 @@ def store_outputs(
         recipe: how they were made.
         format: of audio.
         stem: what file names begin with.
+        kept: encodes audio, if the same may come again.
 
     Raises:
         StorageError: they cannot be written.
@@ -56,7 +64,10 @@ def store_outputs(
     leaves.setdefault(RECIPE, OutputLeaf((RECIPE,), Report(recipe_json)))
     stored: list[NewOutput] = []
     warnings = output_warnings(outputs)
-    for batch in _batches(leaves, format, stem, tag_recipe):
+    files = (
+        (name, encode_output(leaf.content, f"{stem}-{name}", format, tag_recipe, kept)) for name, leaf in leaves.items()
+    )
+    for batch in _batches(files):
         blobs = artifacts.put_all([file.content for file in batch.values()])
         for (name, file), blob in zip(batch.items(), blobs, strict=True):
             if file.warning:
@@ -66,13 +77,11 @@ def store_outputs(
     return StoredOutputs(tuple(stored), tuple(warnings))
 
 
-def _batches(
-    leaves: Mapping[str, OutputLeaf], format: str, stem: str, tag_recipe: Mapping[str, Any]
-) -> Iterator[dict[str, OutputFile]]:
-    """The files of outputs by name, as many at a time as may be in memory together."""
+def _batches(files: Iterable[tuple[str, OutputFile]]) -> Iterator[dict[str, OutputFile]]:
+    """Files by name, as many at a time as may be in memory together."""
     batch: dict[str, OutputFile] = {}
-    for name, leaf in leaves.items():
-        batch[name] = encode_output(leaf.content, f"{stem}-{name}", format, tag_recipe)
+    for name, file in files:
+        batch[name] = file
         if sum(len(file.content) for file in batch.values()) >= BATCH_BYTES:
             yield batch
             batch = {}
