@@ -51,7 +51,7 @@ async def again(server: Server, song: dict[str, Any], clients: int, runs: int, d
             assert run.state == "succeeded", run.content
             assert all(node.state == "cached" for node in run.nodes), "a node was computed"
             if download:
-                await client.output(run.id, "audio")
+                await client.output_in(run.id, "audio", "flac")
             latencies.append(time.perf_counter() - started)
 
     async with AsyncClient(server.url) as client:

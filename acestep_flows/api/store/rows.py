@@ -64,6 +64,8 @@ def node_record(row: Row[Any]) -> NodeRecord:
 def outputs_of(connection: Connection, runs: Sequence[str]) -> dict[str, dict[str, OutputRecord]]:
     """The outputs of runs: by run, then by name."""
     outputs: dict[str, dict[str, OutputRecord]] = {run: {} for run in runs}
+    if not runs:
+        return outputs
     rows = connection.execute(select(ASSETS).where(ASSETS.c.run.in_(runs)).order_by(ASSETS.c.run, ASSETS.c.position))
     for row in rows:
         outputs[row.run][row.output] = OutputRecord(

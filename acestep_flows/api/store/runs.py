@@ -327,4 +327,5 @@ def _row(connection: Connection, id: str, owner: str | None, lock: bool = False)
 
 def _full_record(connection: Connection, row: Row[tuple[object, ...]]) -> RunRecord:
     id = str(row.id)
-    return run_record(row, outputs_of(connection, [id])[id], labels_of(connection, [id])[id])
+    ended = [id] if RunState(row.state).ended else []  # before its end a run has no outputs
+    return run_record(row, outputs_of(connection, ended).get(id, {}), labels_of(connection, [id])[id])
