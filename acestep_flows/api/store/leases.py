@@ -171,7 +171,9 @@ class Leases:
         return len(ids)
 
     def begin(self, lease: Lease, nodes: Sequence[NodeRecord]) -> tuple[NodeRecord, ...] | None:
-        """Write the nodes of a run that starts. If the run continues, reset its unfinished nodes to waiting.
+        """Write the nodes of a run that may continue one of before, and let those wait again that have not settled.
+
+        A run that nobody has claimed before may write them with its first changes instead.
 
         Returns:
             The nodes as stored; None if the lease is lost.
@@ -181,7 +183,7 @@ class Leases:
     def _begin_group(
         self, group: Sequence[tuple[Lease, Sequence[NodeRecord]]]
     ) -> Sequence[tuple[NodeRecord, ...] | None]:
-        with self._database.write_beside() as connection:
+        with self._database.write_beside(durable=False) as connection:
             held = _lock(connection, [lease for lease, _ in group])
             runs = [lease.run for lease in held]
             reset_nodes(connection, runs)
