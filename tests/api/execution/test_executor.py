@@ -292,7 +292,7 @@ def test_background_work_continues_after_any_exception(tmp_path: Path, monkeypat
         return executor
 
     with opened(tmp_path) as home:
-        for name in ("claim", "renew", "expire_queued"):
+        for name in ("claim_several", "renew", "expire_queued"):
             fail_once(home.leases, name, RuntimeError("a driver's own error"), monkeypatch)
         fail_once(home.artifacts, "collect", OSError("503, slow down"), monkeypatch)
         run = accept(home)
@@ -303,11 +303,11 @@ def test_background_work_continues_after_any_exception(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize("failures", [2, 99])
-@pytest.mark.parametrize("what", ["begin", "put"])
+@pytest.mark.parametrize("what", ["begin", "put_all"])
 def test_a_store_that_cannot_be_reached_for_a_while_costs_no_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, failures: int
 ) -> None:
-    """The database as the run begins, the object store as its outputs are kept. If it stays away, the run fails."""
+    """The database as the run goes on, the object store as its outputs are kept. If it stays away, the run fails."""
     monkeypatch.setattr(executor, "COMPUTE_PAUSES", (0.01,) * 4)
     with opened(tmp_path) as home:
         store: Any = home.leases if what == "begin" else home.artifacts
@@ -322,13 +322,19 @@ def test_a_store_that_cannot_be_reached_for_a_while_costs_no_run(
 
         monkeypatch.setattr(store, what, sometimes)
         run = accept(home, seed=3)
+        goes_on = what == "begin"
+        if goes_on:
+            claimed = home.leases.claim("another")
+            assert claimed is not None
+            home.leases.release(claimed.lease)
         asyncio.run(work(home))
         lasting = failures == 99
         assert ends(home, run.id) == ["failed" if lasting else "succeeded"]
         events = [event.type for event in home.runs.events(run.id) if not event.body["node"]]
-        assert events == ["accepted", "started", "failed" if lasting else "succeeded"]
+        begun = ["started", "continued"] if goes_on else ["started"]
+        assert events == ["accepted", *begun, "failed" if lasting else "succeeded"]
         ended = home.runs.get(run.id)
-        assert ended.attempt == 1
+        assert ended.attempt == len(begun)
         if lasting:
             assert ended.error is not None
             assert ended.error["code"] == "unavailable"

@@ -94,7 +94,7 @@ def test_a_replica_whose_executor_died_is_unhealthy(
         async with client, app.router.lifespan_context(app):
             await replica.check_health()
             assert (await client.get("/readyz")).status_code == 200
-            monkeypatch.setattr(replica._home.leases, "claim", die)
+            monkeypatch.setattr(replica._home.leases, "claim_several", die)
             async with asyncio.timeout(60):
                 while (response := await client.get("/readyz")).status_code == 200:
                     await asyncio.sleep(0.05)
