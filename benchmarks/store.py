@@ -224,8 +224,8 @@ def counted(home: Home) -> Iterator[Counter[str]]:
     """Counts statements and commits of a store while the context lasts."""
     counts, engine = Counter[str](), home.database._engine
 
-    def statement(*_: Any) -> None:
-        counts["statements"] += 1
+    def statement(connection: Any, cursor: Any, text: str, *_: Any) -> None:
+        counts["statements"] += not text.startswith(("BEGIN", "PRAGMA"))
 
     def commit(connection: Any) -> None:
         options = connection.get_execution_options()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,9 @@ Result = TypeVar("Result")
 
 LARGEST_GROUP = 64
 
+GATHER_SECONDS = 0.001
+"""How long a group waits for more items. A flush of the disk takes many times as long."""
+
 
 @dataclass(eq=False)
 class _Entry(Generic[Item, Result]):
@@ -25,7 +29,7 @@ class _Entry(Generic[Item, Result]):
 class GroupCommit(Generic[Item, Result]):
     """Writes items, one group after the other. While one group is written, the next one gathers.
 
-    A thread alone does not wait for others. A commit costs a flush of the disk, so groups make many writers fast.
+    A commit costs a flush of the disk, so groups make many writers fast. A thread alone waits for GATHER_SECONDS.
 
     Args:
         write: writes a group in one transaction. Returns for each item its result, or an exception that `put` raises.
@@ -51,6 +55,7 @@ class GroupCommit(Generic[Item, Result]):
         return result
 
     def _write_group(self) -> None:
+        time.sleep(GATHER_SECONDS)
         group = [self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST_GROUP))]
         results: Sequence[Result | BaseException]
         try:
