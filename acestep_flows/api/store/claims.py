@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select, update
+from sqlalchemy import Connection, Integer, and_, bindparam, func, or_, select, update
 
 from acestep_flows.api.store.records import UNFINISHED, ClaimedRun, Lease, RunState
 from acestep_flows.api.store.rows import RECORD_COLUMNS, is_called_at, run_event, run_record
@@ -31,14 +31,15 @@ def queue_order() -> Any:
     return RUNS.c.created_at - AGEING_SECONDS * RUNS.c.priority + func.coalesce(RUNS.c.expected_seconds, 0.0)
 
 
-def can_be_claimed(now: float, busy: Collection[str] = ()) -> Any:
-    """The SQL condition that a run is queued, or that its lease has expired."""
-    waits = or_(RUNS.c.state == RunState.QUEUED.value, RUNS.c.lease_until < now)
-    return and_(RUNS.c.state.in_(UNFINISHED), waits, RUNS.c.id.not_in(sorted(busy)))
+def can_be_claimed() -> Any:
+    """The SQL condition that a run is queued, or that its lease has expired, and that it is not among `busy` runs."""
+    waits = or_(RUNS.c.state == RunState.QUEUED.value, RUNS.c.lease_until < bindparam("now"))
+    return and_(RUNS.c.state.in_(UNFINISHED), waits, RUNS.c.id.not_in(bindparam("busy", expanding=True)))
 
 
-def next_runs(now: float, busy: Collection[str], most: int) -> Any:
-    """A query that locks the runs to claim next, `most` at most. Those that others have locked are passed over.
+def _next_runs() -> Any:
+    """The query for the runs to claim next, which it locks, `most` at most. Those that others have locked are passed
+    over.
 
     Owners take turns: the one with the fewest running runs comes first, and each run that it gets counts.
     """
@@ -46,29 +47,36 @@ def next_runs(now: float, busy: Collection[str], most: int) -> Any:
     owner = RUNS.c.owner.concat("").label("owner")
     running = (
         select(owner, func.count().label("runs"))
-        .where(RUNS.c.state == RunState.RUNNING.value, RUNS.c.lease_until >= now)
+        .where(RUNS.c.state == RunState.RUNNING.value, RUNS.c.lease_until >= bindparam("now"))
         .group_by(owner)
         .subquery()
     )
     place = func.row_number().over(partition_by=owner.element, order_by=(queue_order(), RUNS.c.id))
-    waiting = select(RUNS.c.id, owner, place.label("place")).where(can_be_claimed(now, busy)).subquery()
+    waiting = select(RUNS.c.id, owner, place.label("place")).where(can_be_claimed()).subquery()
     columns = RUNS.c.cancel_requested, RUNS.c.deadline_at, RUNS.c.strikes
     return (
         select(*ENDING_COLUMNS, *columns)
         .select_from(
             RUNS.join(waiting, waiting.c.id == RUNS.c.id).outerjoin(running, running.c.owner == waiting.c.owner)
         )
-        .where(can_be_claimed(now))  # once more: another executor may have claimed it since `waiting` was read
+        .where(can_be_claimed())  # once more: another executor may have claimed it since `waiting` was read
         .order_by(func.coalesce(running.c.runs, 0) + waiting.c.place, queue_order(), RUNS.c.id)
-        .limit(most)
+        .limit(bindparam("most", type_=Integer))
         .with_for_update(skip_locked=True, of=RUNS)
     )
+
+
+NEXT_RUNS = _next_runs()
+"""The runs to claim next, with the parameters `now`, `busy` and `most`: see `_next_runs`."""
+
+WAITING_RUN = select(RUNS.c.id).where(can_be_claimed()).limit(1)
+"""A run that can be claimed, if there is one, with the parameters `now` and `busy`."""
 
 
 def claim_rows(
     connection: Connection, rows: Sequence[Any], executor: str, now: float, until: float
 ) -> list[ClaimedRun]:
-    """Claim the runs of `next_runs` until `until`, and end those that must not run again."""
+    """Claim the runs of NEXT_RUNS until `until`, and end those that must not run again."""
     events = EventBatch()
     reasons = {row.id: reason for row in rows if (reason := _reason_to_end(row, now)) is not None}
     waiting = {row.id: row for row in rows if row.id not in reasons}

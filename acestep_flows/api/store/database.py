@@ -188,14 +188,14 @@ class Database:
             migrate(connection)
 
 
-def upsert(connection: Connection, table: Table, changes: Callable[[Any], Mapping[str, Any]]) -> Insert:
+def upsert(dialect: str, table: Table, changes: Callable[[Any], Mapping[str, Any]]) -> Insert:
     """A statement that inserts rows, its parameters, or changes those that are there with the same primary key.
 
     Args:
+        dialect: of the connection.
         changes: given the columns of a row that could not be inserted, returns the new values by name of column.
     """
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    inserted: Any = dialect.insert(table)
+    inserted: Any = (sqlite if dialect == "sqlite" else postgresql).insert(table)
     statement: Insert = inserted.on_conflict_do_update(
         index_elements=[*table.primary_key], set_=changes(inserted.excluded)
     )

@@ -30,5 +30,5 @@ class FileTable:
         sizes = {blob.digest: blob.bytes for blobs in group for blob in blobs}
         rows = [{"digest": digest, "bytes": size, "touched_at": now} for digest, size in sorted(sizes.items())]
         with self._database.write_beside() as connection:
-            connection.execute(upsert(connection, BLOBS, lambda new: {"touched_at": new.touched_at}), rows)
+            connection.execute(upsert(connection.dialect.name, BLOBS, lambda new: {"touched_at": new.touched_at}), rows)
         return [None] * len(group)

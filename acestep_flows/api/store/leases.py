@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Boolean, Connection, and_, bindparam, case, delete, insert, select, update
 
-from acestep_flows.api.store.claims import LATE, can_be_claimed, claim_rows, next_runs
+from acestep_flows.api.store.claims import LATE, NEXT_RUNS, WAITING_RUN, claim_rows
 from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.group_commit import LARGEST_GROUP, GroupCommit
 from acestep_flows.api.store.node_rows import SETTLED, add_nodes, nodes_of, reset_nodes, write_nodes
@@ -99,7 +99,7 @@ class Leases:
         while True:
             with self._database.write_beside(durable=False) as connection:
                 now = self._clock()
-                rows = connection.execute(next_runs(now, busy, most)).all()
+                rows = connection.execute(NEXT_RUNS, {"now": now, "busy": sorted(busy), "most": most}).all()
                 claimed = claim_rows(connection, rows, executor, now, now + self.seconds)
             self._more_wait = len(rows) == most
             if claimed or not rows:
@@ -236,10 +236,7 @@ class Leases:
     def _has_work(self, busy: Collection[str]) -> bool:
         """Whether there is a run to claim. A read transaction, so that it does not block writers."""
         with self._database.read() as connection:
-            return (
-                connection.execute(select(RUNS.c.id).where(can_be_claimed(self._clock(), busy)).limit(1)).first()
-                is not None
-            )
+            return connection.execute(WAITING_RUN, {"now": self._clock(), "busy": sorted(busy)}).first() is not None
 
 
 def _lease_condition(lease: Lease) -> Any:
@@ -257,13 +254,30 @@ def lease_is_held(connection: Connection, lease: Lease) -> bool:
     return connection.execute(select(RUNS.c.id).where(_lease_condition(lease)).with_for_update()).first() is not None
 
 
+_LOCKED = (
+    select(*ENDING_COLUMNS, RUNS.c.executor, RUNS.c.attempt)
+    .where(RUNS.c.id.in_(bindparam("runs", expanding=True)), RUNS.c.state == RunState.RUNNING.value)
+    .order_by(RUNS.c.id)
+    .with_for_update()
+)
+
+
 def _lock(connection: Connection, leases: Iterable[Lease]) -> dict[Lease, Any]:
     """Lock the runs of the leases that are valid, in the order of their ids. Returns the row of each."""
     wanted = set(leases)
-    columns = *ENDING_COLUMNS, RUNS.c.executor, RUNS.c.attempt
-    mine = RUNS.c.id.in_({lease.run for lease in wanted}), RUNS.c.state == RunState.RUNNING.value
-    rows = connection.execute(select(*columns).where(*mine).order_by(RUNS.c.id).with_for_update())
+    rows = connection.execute(_LOCKED, {"runs": sorted({lease.run for lease in wanted})})
     return {lease: row for row in rows if (lease := Lease(row.id, row.executor, row.attempt)) in wanted}
+
+
+_PROGRESS = (
+    update(RUNS)
+    .where(RUNS.c.id == bindparam("of"))
+    .values(
+        progress=bindparam("to"),
+        strikes=case((bindparam("settled", type_=Boolean), 0), else_=RUNS.c.strikes),
+        last_event=bindparam("last"),
+    )
+)
 
 
 def _write_progress(
@@ -272,10 +286,8 @@ def _write_progress(
     """Write the progress of runs, whose row and changes are given, and add their events."""
     if not written:
         return
-    strikes = case((bindparam("settled", type_=Boolean), 0), else_=RUNS.c.strikes)
-    changed = update(RUNS).where(RUNS.c.id == bindparam("of"))
     connection.execute(
-        changed.values(progress=bindparam("to"), strikes=strikes, last_event=bindparam("last")),
+        _PROGRESS,
         [
             {
                 "of": lease.run,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Insert, insert, select, update
 
 from acestep_flows.api.store.database import upsert
 from acestep_flows.api.store.records import NodeRecord
@@ -28,7 +29,12 @@ def write_nodes(connection: Connection, nodes: Mapping[str, Mapping[int, NodeRec
     """Write nodes of runs, by their position in the plan. Those that are not there yet are added."""
     rows = [_row(run, at, node) for run, changed in sorted(nodes.items()) for at, node in sorted(changed.items())]
     if rows:
-        connection.execute(upsert(connection, NODES, lambda new: {name: new[name] for name in _CHANGING}), rows)
+        connection.execute(_writing(connection.dialect.name), rows)
+
+
+@cache
+def _writing(dialect: str) -> Insert:
+    return upsert(dialect, NODES, lambda new: {name: new[name] for name in _CHANGING})
 
 
 def reset_nodes(connection: Connection, runs: Sequence[str]) -> None:

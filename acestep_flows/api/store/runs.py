@@ -245,12 +245,15 @@ class RunTable:
     def _insert(self, connection: Connection, new: NewRun) -> RunRecord:
         now = self._clock()
         id = new_id("run", now)
-        row = connection.execute(insert(RUNS).returning(*RECORD_COLUMNS), _new_row(id, new, now)).one()
+        row = connection.execute(_INSERTED, _new_row(id, new, now)).one()
         if assets := sorted(set(new.assets)):
             connection.execute(insert(INPUT_ASSETS), [{"run": id, "asset": asset} for asset in assets])
         labels = with_parent(connection, new.labels, new.assets)
         write_labels(connection, id, labels)
         return run_record(row, {}, dict(sorted(labels.items())))
+
+
+_INSERTED = insert(RUNS).returning(*RECORD_COLUMNS)
 
 
 def _new_row(id: str, new: NewRun, now: float) -> dict[str, Any]:

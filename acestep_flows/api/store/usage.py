@@ -6,8 +6,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import cache
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Insert, func, select
 
 from acestep_flows.api.store.database import Database, upsert
 from acestep_flows.api.store.records import UNFINISHED, UsageRecord
@@ -81,6 +82,10 @@ def count_usage(
 
 def add_usage(connection: Connection, day: int, used: Sequence[UsageRecord]) -> None:
     """Add to one day of owners, who are in order."""
+    connection.execute(_adding(connection.dialect.name), [{**asdict(record), "day": day} for record in used])
+
+
+@cache
+def _adding(dialect: str) -> Insert:
     columns = "runs", "music_seconds", "compute_seconds"
-    more = upsert(connection, USAGE, lambda new: {name: USAGE.c[name] + new[name] for name in columns})
-    connection.execute(more, [{**asdict(record), "day": day} for record in used])
+    return upsert(dialect, USAGE, lambda new: {name: USAGE.c[name] + new[name] for name in columns})
