@@ -3,8 +3,19 @@
     python -m benchmarks.store [--runs 1000000] [--database sqlite postgresql] [--executors 1 2 4] [--out results.json]
 
 The first table has the longest statement of each thing that is asked of the store, in milliseconds, the best of three.
-The second one has the runs a second that executors claim, begin, write about and end with two outputs each: as many
+The second one has the runs a second that executors claim, write about once and end with two outputs each: as many
 processes as the column says, eight runs at a time, no stage in between. PostgreSQL is one of its own, with `fsync` on.
+
+Before both it counts what one run costs, in waves of eight and alone: statements, commits, and flushes of the disk. The
+floor is 4 statements to accept a run and 19 to claim it, to write about it and to end it, in 4 transactions of which 2
+are flushed: that it is accepted, and that it has ended. A wave shares all of them; only the row of a new run is a
+statement of its own. PostgreSQL has one more in each transaction, the lock of writers.
+
+- accept: count the queue, insert the run, take numbers for events, insert these;
+- claim: look for work, find the next runs, update them, take numbers, insert events;
+- write: lock the runs, write nodes, update progress, take numbers, insert events;
+- end: lock the runs, write nodes, insert outputs, update the runs, sum up their nodes, add to the usage, take numbers,
+  insert events; and a last look for work.
 """
 
 from __future__ import annotations
