@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from acestep_flows.api.execution.store_outputs import store_outputs
+from acestep_flows.api.execution import store_outputs as module
+from acestep_flows.api.execution.store_outputs import StoredOutputs, store_outputs
 from acestep_flows.audio import read, tags
 from acestep_flows.graph.records.recipe import GraphPart, NodePart, Recipe
 from acestep_flows.outputs import MOST_NODES_IN_TAGS
 from acestep_flows.values import Audio, File, Latents, Report, Span
+from benchmarks.store import counted
 from tests.api.toys import opened
 
 SOUND = Audio(np.full((2, 4800), 0.25, np.float32), 48_000)
@@ -54,6 +56,18 @@ def test_each_kind_is_written_as_what_it_is(tmp_path: Path) -> None:
         np.testing.assert_allclose(audio.samples, SOUND.samples, atol=1e-4)
         assert tags.read(by_name["audio"]).recipe == json.loads(by_name["recipe"])
         assert stored.warnings == ()
+
+
+def test_outputs_are_stored_together_or_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs = {"audio": SOUND, "takes": [SOUND, LATENTS, LATENTS], "report": Report({"lufs": -14.0})}
+    found: list[StoredOutputs] = []
+    for number, most in enumerate((1 << 30, 1)):
+        monkeypatch.setattr(module, "BATCH_BYTES", most)
+        with opened(tmp_path / f"{number}") as home, counted(home) as counts:
+            found.append(store_outputs(outputs, recipe(), artifacts=home.artifacts, format="flac", stem="g-1"))
+            assert counts["commits"] == (1 if most > 1 else 6)
+            assert all(home.artifacts.open(output.blob.digest).read() for output in found[-1].outputs)
+    assert found[0] == found[1]
 
 
 def test_no_part_of_an_output_leads_elsewhere(tmp_path: Path) -> None:
