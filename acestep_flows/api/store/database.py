@@ -227,21 +227,21 @@ def _begin_transaction(connection: Connection) -> None:
     driver: Any = connection.connection.driver_connection
     driver.execute("PRAGMA busy_timeout=0").close()
     try:
-        _lock_alone(connection)
+        _lock_alone(driver)
     finally:
         driver.execute(f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}").close()
 
 
-def _lock_alone(connection: Connection) -> None:
+def _lock_alone(driver: sqlite3.Connection) -> None:
     """Begin a transaction when no other process writes. SQLite itself would look less and less often, and lose time."""
     end = time.monotonic() + BUSY_SECONDS
     while True:
         try:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        except exc.OperationalError as error:
-            code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF  # with its details
+            driver.execute("BEGIN IMMEDIATE").close()
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # without details
             if code != sqlite3.SQLITE_BUSY or time.monotonic() > end:
-                raise
+                raise exc.OperationalError("BEGIN IMMEDIATE", None, error) from error
             time.sleep(LOOK_SECONDS)
         else:
             return
