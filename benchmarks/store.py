@@ -29,6 +29,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
@@ -165,9 +166,10 @@ def times(home: Home, repeats: int = 3) -> dict[str, float]:
     return found
 
 
-def work(root: str, url: str | None, name: str) -> None:
+def work(root: str, url: str | None, name: str, all_started: Barrier) -> None:
     """Be an executor until no run is left."""
     home = Home.open(Path(root), database=url, lease=600.0)
+    all_started.wait()
     execute(home, name)
     home.close()
 
@@ -202,7 +204,8 @@ def throughput(root: Path, url: str | None, executors: int, runs: int) -> float:
     accept(home, runs)
     context = multiprocessing.get_context("spawn")
     started = time.perf_counter()
-    processes = [context.Process(target=work, args=(str(root), url, f"executor-{at}")) for at in range(executors)]
+    names, all_started = [f"executor-{at}" for at in range(executors)], context.Barrier(executors)
+    processes = [context.Process(target=work, args=(str(root), url, name, all_started)) for name in names]
     for process in processes:
         process.start()
     for process in processes:
