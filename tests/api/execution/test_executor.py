@@ -251,7 +251,7 @@ def test_a_run_that_no_plan_can_be_made_of_fails(tmp_path: Path) -> None:
 
 
 def test_a_database_that_is_full_for_a_while_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    refusals = Counter({"record": 3, "finish": 2, "claim": 1, "renew": 1})
+    refusals = Counter({"record": 3, "finish": 2, "claim_several": 1, "renew": 1})
 
     def refuse(name: str) -> None:
         whole = getattr(Leases, name)
