@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Integer, and_, bindparam, func, or_, select, update
@@ -18,6 +18,9 @@ AGEING_SECONDS = 60.0
 
 STRIKES = 5
 """How many executors may die in a row while working on a run, with no node finished in between, before it fails."""
+
+AHEAD = 64
+"""Runs at the head of the queue that are looked at, because other executors may be claiming the first ones."""
 
 LATE = DeadlineExceeded("the deadline, which counts from the submission, passed while the run waited")
 
@@ -38,8 +41,7 @@ def can_be_claimed() -> Any:
 
 
 def _next_runs() -> Any:
-    """The query for the runs to claim next, which it locks, `most` at most. Those that others have locked are passed
-    over.
+    """The query of `next_runs`. Runs that others have locked are passed over.
 
     Owners take turns: the one with the fewest running runs comes first, and each run that it gets counts.
     """
@@ -52,31 +54,45 @@ def _next_runs() -> Any:
         .subquery()
     )
     place = func.row_number().over(partition_by=owner.element, order_by=(queue_order(), RUNS.c.id))
-    waiting = select(RUNS.c.id, owner, place.label("place")).where(can_be_claimed()).subquery()
+    waiting = (
+        select(RUNS.c.id, owner, place.label("place"), queue_order().label("turn")).where(can_be_claimed()).subquery()
+    )
+    rank = (func.coalesce(running.c.runs, 0) + waiting.c.place).label("rank")
+    first = (
+        select(waiting.c.id, rank, waiting.c.turn)
+        .select_from(waiting.outerjoin(running, running.c.owner == waiting.c.owner))
+        .order_by(rank, waiting.c.turn, waiting.c.id)
+        .limit(bindparam("looked_at", type_=Integer))
+        .subquery()
+    )
     columns = RUNS.c.cancel_requested, RUNS.c.deadline_at, RUNS.c.strikes
     return (
         select(*ENDING_COLUMNS, *columns)
-        .select_from(
-            RUNS.join(waiting, waiting.c.id == RUNS.c.id).outerjoin(running, running.c.owner == waiting.c.owner)
-        )
+        .select_from(RUNS.join(first, first.c.id == RUNS.c.id))
         .where(can_be_claimed())  # once more: another executor may have claimed it since `waiting` was read
-        .order_by(func.coalesce(running.c.runs, 0) + waiting.c.place, queue_order(), RUNS.c.id)
+        .order_by(first.c.rank, first.c.turn, RUNS.c.id)
         .limit(bindparam("most", type_=Integer))
         .with_for_update(skip_locked=True, of=RUNS)
     )
 
 
-NEXT_RUNS = _next_runs()
-"""The runs to claim next, with the parameters `now`, `busy` and `most`: see `_next_runs`."""
+_NEXT_RUNS = _next_runs()
 
 WAITING_RUN = select(RUNS.c.id).where(can_be_claimed()).limit(1)
 """A run that can be claimed, if there is one, with the parameters `now` and `busy`."""
 
 
+def next_runs(connection: Connection, now: float, busy: Collection[str], most: int) -> Sequence[Any]:
+    """Lock the runs to claim next, `most` at most. Returns their rows."""
+    looked_at = AHEAD + 8 * most
+    parameters = {"now": now, "busy": sorted(busy), "looked_at": looked_at, "most": most}
+    return connection.execute(_NEXT_RUNS, parameters).all()
+
+
 def claim_rows(
     connection: Connection, rows: Sequence[Any], executor: str, now: float, until: float
 ) -> list[ClaimedRun]:
-    """Claim the runs of NEXT_RUNS until `until`, and end those that must not run again."""
+    """Claim the runs of `next_runs` until `until`, and end those that must not run again."""
     events = EventBatch()
     reasons = {row.id: reason for row in rows if (reason := _reason_to_end(row, now)) is not None}
     waiting = {row.id: row for row in rows if row.id not in reasons}

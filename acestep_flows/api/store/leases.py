@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Boolean, Connection, and_, bindparam, case, delete, insert, select, update
 
-from acestep_flows.api.store.claims import LATE, NEXT_RUNS, WAITING_RUN, claim_rows
+from acestep_flows.api.store.claims import LATE, WAITING_RUN, claim_rows, next_runs
 from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.group_commit import LARGEST_GROUP, GroupCommit
 from acestep_flows.api.store.node_rows import SETTLED, add_nodes, nodes_of, reset_nodes, write_nodes
@@ -99,7 +99,7 @@ class Leases:
         while True:
             with self._database.write_beside(durable=False) as connection:
                 now = self._clock()
-                rows = connection.execute(NEXT_RUNS, {"now": now, "busy": sorted(busy), "most": most}).all()
+                rows = next_runs(connection, now, busy, most)
                 claimed = claim_rows(connection, rows, executor, now, now + self.seconds)
             self._more_wait = len(rows) == most
             if claimed or not rows:
