@@ -91,8 +91,8 @@ def test_writers_follow_one_another(database: Database) -> None:
 def flushes(connection: Connection) -> bool:
     """Whether the commit of a transaction is flushed to the disk."""
     if connection.dialect.name == "sqlite":
-        return connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2
-    return connection.exec_driver_sql("SHOW synchronous_commit").scalar_one() == "on"
+        return bool(connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 2)
+    return bool(connection.exec_driver_sql("SHOW synchronous_commit").scalar_one() == "on")
 
 
 def test_a_transaction_is_on_disk_unless_its_writer_can_do_without(database: Database) -> None:
