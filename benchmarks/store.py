@@ -7,15 +7,15 @@ The second one has the runs a second that executors claim, write about once and 
 processes as the column says, eight runs at a time, no stage in between. PostgreSQL is one of its own, with `fsync` on.
 
 Before both it counts what one run costs, in waves of eight and alone: statements, commits, and flushes of the disk. The
-floor is 4 statements to accept a run and 19 to claim it, to write about it and to end it, in 4 transactions of which 2
+floor is 4 statements to accept a run and 21 to claim it, to write about it and to end it, in 4 transactions of which 2
 are flushed: that it is accepted, and that it has ended. A wave shares all of them; only the row of a new run is a
 statement of its own. PostgreSQL has one more in each transaction, the lock of writers.
 
 - accept: count the queue, insert the run, take numbers for events, insert these;
 - claim: look for work, find the next runs, update them, take numbers, insert events;
 - write: lock the runs, write nodes, update progress, take numbers, insert events;
-- end: lock the runs, write nodes, insert outputs, update the runs, sum up their nodes, add to the usage, take numbers,
-  insert events; and a last look for work.
+- end: lock the runs, write nodes, insert outputs, update the runs, read events, nodes and outputs for metrics, add to
+  the usage, take numbers, insert events; and a last look for work.
 """
 
 from __future__ import annotations

@@ -21,8 +21,7 @@ from acestep_flows.api.store.usage import count_usage
 from acestep_flows.errors import FlowsError
 
 ENDING_COLUMNS = tuple(
-    RUNS.c[name]
-    for name in ("id", "graph", "owner", "created_at", "started_at", "webhook", "warnings", "last_event")
+    RUNS.c[name] for name in ("id", "graph", "owner", "created_at", "started_at", "webhook", "warnings", "last_event")
 )
 """Columns of a row that `end_runs` needs."""
 
