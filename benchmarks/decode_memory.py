@@ -1,14 +1,19 @@
-"""Peak memory of decoding songs of 60, 120 and 240 seconds, in overlapping windows and in one piece.
+"""Peak memory of songs of 60, 120 and 240 seconds: what decoding adds, and that of a whole process.
 
-    python -m benchmarks.decode_memory [--out results.json]
+    python -m benchmarks.decode_memory [--checkpoint embedded] [--out results.json]
 
-Each song is decoded in a process of its own. Its memory before decoding is subtracted. Linux only.
+Decoding is done in overlapping windows and in one piece, each song in a process of its own, whose memory before
+decoding is subtracted. The whole process is `acestep-flows run text2music` on `--checkpoint`, with its files written.
+Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -38,6 +43,21 @@ def peak(folder: str, seconds: int, overlap: bool) -> float:
     return (_peak_kilobytes() - before) / 1024
 
 
+def peak_of_a_run(checkpoint: str, seconds: int) -> float:
+    """Megabytes at the peak of a process that makes a song in a few steps, caches it and writes its files."""
+    command = [sys.executable, "-m", "acestep_flows.cli", "run", "text2music", "--checkpoint", checkpoint]
+    inputs = ["tags=lo-fi, piano", f"duration={seconds}", "steps=2", "seed=7"]
+    command += [part for value in inputs for part in ("--set", value)]
+    with tempfile.TemporaryDirectory() as folder:
+        environment = os.environ | {"ACESTEP_FLOWS_CACHE": f"{folder}/cache"}
+        process = subprocess.Popen([*command, "--out", f"{folder}/out"], env=environment, stdout=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"the run of {seconds} s failed")
+    return usage.ru_maxrss / 1024
+
+
 def _peak_kilobytes() -> int:
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0])
@@ -47,6 +67,7 @@ def main() -> None:
     from acestep_flows.testing.random_checkpoint import MIDDLE, write_random_checkpoint
 
     parser = argparse.ArgumentParser(description="Peak memory of decoding songs of several lengths.")
+    parser.add_argument("--checkpoint", default="embedded", help="of the whole process")
     parser.add_argument("--out")
     arguments = parser.parse_args()
     with (
@@ -58,6 +79,7 @@ def main() -> None:
             name: {seconds: pool.apply(peak, (folder, seconds, overlap)) for seconds in SECONDS}
             for name, overlap in (("overlapped", True), ("one piece", False))
         }
+    megabytes["process"] = {seconds: peak_of_a_run(arguments.checkpoint, seconds) for seconds in SECONDS}
     report({"peak_megabytes": megabytes}, arguments.out)
 
 

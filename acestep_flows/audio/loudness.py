@@ -59,14 +59,18 @@ def integrated(audio: Audio) -> float | None:
 
 def sample_peak(audio: Audio) -> float:
     """The largest sample value, as an amplitude."""
-    return float(np.abs(audio.samples).max(initial=0.0))
+    samples = audio.samples  # without a copy of their magnitudes
+    return max(float(samples.max(initial=0.0)), -float(samples.min(initial=0.0)))
 
 
 def rms(audio: Audio) -> float | None:
     """The level of the whole in dBFS, over all channels; None for silence."""
     if audio.samples.size == 0:
         return None
-    return decibels(math.sqrt(np.square(audio.samples, dtype=np.float64).mean()))
+    starts = range(0, audio.samples.shape[1], SAMPLES_PER_BLOCK)
+    blocks = (audio.samples[:, start : start + SAMPLES_PER_BLOCK] for start in starts)
+    power = math.fsum(float(np.square(block, dtype=np.float64).sum()) for block in blocks)
+    return decibels(math.sqrt(power / audio.samples.size))
 
 
 def peak_normalised(audio: Audio) -> Audio:
@@ -130,10 +134,10 @@ def within_full_scale(audio: Audio) -> tuple[Audio, float]:
 
     Only the surroundings of samples over full scale are turned down: all other samples keep their bits.
     """
-    peaks = np.abs(audio.samples).max(axis=0, initial=0.0)
-    highest = float(peaks.max(initial=0.0))
+    highest = sample_peak(audio)
     if highest <= 1.0:
         return audio, 0.0
+    peaks = np.abs(audio.samples).max(axis=0, initial=0.0)
     limited = audio.samples * _limiter_gain(peaks, 1.0, audio.sample_rate)
     return Audio(limited.clip(-1, 1), audio.sample_rate), 20 * math.log10(highest)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from acestep_flows import storage
 from acestep_flows.audio import spectrum
-from acestep_flows.audio.loudness import peak_normalised
+from acestep_flows.audio.loudness import sample_peak
 from acestep_flows.values import Audio, FloatArray
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _levels(audio: Audio, columns: int = COLUMNS, rows: int = ROWS) -> tuple[NDA
     total = length // hop + 1
     count = min(columns, total)
     peaks, frame = np.zeros((count, fft_size // 2 + 1), np.float32), 0
-    for block in spectrum.power(peak_normalised(audio), fft_size=fft_size, hop=hop):
+    for block in spectrum.power(audio, fft_size=fft_size, hop=hop, divisor=sample_peak(audio) or 1.0):
         column = (frame + np.arange(len(block))) * count // total
         firsts = np.flatnonzero(np.diff(column, prepend=-1))
         columns_of_block = column[firsts]
@@ -171,7 +171,7 @@ def _facts(audio: Audio) -> str:
     seconds = f"{audio.seconds:.1f} s" if audio.seconds >= 1 else f"{audio.seconds * 1000:.1f} ms"
     channels = {1: "mono", 2: "stereo"}.get(audio.channels, f"{audio.channels} channels")
     facts = [seconds, f"{audio.sample_rate / 1000:g} kHz", channels]
-    if (np.abs(audio.samples[:2]) >= FULL_SCALE).any():
+    if sample_peak(Audio(audio.samples[:2], audio.sample_rate)) >= np.float32(FULL_SCALE):
         facts.append("red: reaches full scale")
     return ", ".join(facts)
 

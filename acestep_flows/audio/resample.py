@@ -17,6 +17,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from acestep_flows.audio.piece import piece
 from acestep_flows.errors import InputError
 from acestep_flows.values import Audio, FloatArray
 
@@ -74,17 +75,19 @@ def resample(samples: FloatArray, from_rate: int, to_rate: int, lowpass: Lowpass
     rows = -(-new_length // phases)
 
     reach = _reach(old, new, lowpass)
-    padded = np.pad(samples, ((0, 0), (reach, reach + stride)))
-    out = np.empty((channels, rows, phases), np.float32)
-    for first in range(0, phases, PHASES_PER_GROUP):
-        start, kernel = _kernel(old, new, first, min(first + PHASES_PER_GROUP, phases), lowpass)
-        windows = sliding_window_view(padded[:, start:], len(kernel), axis=1)[:, ::stride]
-        for row in range(0, rows, ROWS_PER_PRODUCT):
-            some = slice(row, min(row + ROWS_PER_PRODUCT, rows))
+    out = np.empty((channels, new_length), np.float32)
+    for row in range(0, rows, ROWS_PER_PRODUCT):
+        count = min(ROWS_PER_PRODUCT, rows - row)
+        heard = piece(samples, row * stride - reach, (row + count + 1) * stride + reach)
+        made = np.empty((channels, count, phases), np.float32)
+        for first in range(0, phases, PHASES_PER_GROUP):
+            start, kernel = _kernel(old, new, first, min(first + PHASES_PER_GROUP, phases), lowpass)
+            windows = sliding_window_view(heard[:, start:], len(kernel), axis=1)[:, ::stride]
             # Windows overlap in memory; BLAS takes them only as a copy.
-            product = np.ascontiguousarray(windows[:, some]) @ kernel
-            out[:, some, first : first + PHASES_PER_GROUP] = product
-    return out.reshape(channels, -1)[:, :new_length]
+            made[:, :, first : first + PHASES_PER_GROUP] = np.ascontiguousarray(windows[:, :count]) @ kernel
+        begin, end = row * phases, min((row + count) * phases, new_length)
+        out[:, begin:end] = made.reshape(channels, -1)[:, : end - begin]
+    return out
 
 
 def at_rate(audio: Audio, sample_rate: int) -> Audio:

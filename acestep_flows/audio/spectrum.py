@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from acestep_flows.audio.piece import piece
 from acestep_flows.values import Audio, FloatArray
 
 FFT_SIZE = 4096
@@ -18,21 +19,28 @@ def frequencies(sample_rate: int, fft_size: int = FFT_SIZE) -> FloatArray:
     return np.fft.rfftfreq(fft_size, 1 / sample_rate).astype(np.float32)
 
 
-def power(audio: Audio, *, fft_size: int = FFT_SIZE, hop: int = FFT_SIZE // 2) -> Iterator[FloatArray]:
+def power(
+    audio: Audio, *, fft_size: int = FFT_SIZE, hop: int = FFT_SIZE // 2, divisor: float = 1.0
+) -> Iterator[FloatArray]:
     """Blocks (frames, bins) of the power spectrum: Hann window, frame i centred on sample i * hop.
 
     The power is averaged over the channels. (In the sum of the channels opposite phases would cancel.) A sine at full
     scale has a peak of 1.
+
+    Args:
+        divisor: what samples are divided by: their peak, where they may be so loud or faint that their squares would
+            exceed the range of fp32.
     """
     from scipy import fft
 
     window = np.hanning(fft_size + 1)[:-1].astype(np.float32)
     scale = np.float32(4 / window.sum() ** 2 / audio.channels)
-    padded = np.pad(audio.samples, ((0, 0), (fft_size // 2, fft_size - fft_size // 2)))
-    frames = sliding_window_view(padded, fft_size, axis=1)[:, ::hop]
-    for start in range(0, frames.shape[1], FRAMES_PER_BLOCK):
+    count = audio.samples.shape[1] // hop + 1
+    for start in range(0, count, FRAMES_PER_BLOCK):
+        first, last = start * hop - fft_size // 2, (min(start + FRAMES_PER_BLOCK, count) - 1) * hop - fft_size // 2
+        heard = piece(audio.samples, first, last + fft_size) / np.float32(divisor)
         total = np.zeros(1, np.float32)
-        for channel in frames[:, start : start + FRAMES_PER_BLOCK]:
+        for channel in sliding_window_view(heard, fft_size, axis=1)[:, ::hop]:
             spectrum = fft.rfft(channel * window)
             total = total + spectrum.real**2 + spectrum.imag**2
         yield total * scale

@@ -132,7 +132,7 @@ class SpectralVocoder(nn.Module):
             skipped = first - start
             padded[:, first * self.hop : (last - 1) * self.hop + size] = signal[:, skipped * self.hop :]
         edge = (size - self.hop) // 2
-        waveform: FloatArray = padded[:, edge : edge + frames * self.hop].clamp(-1, 1).cpu().numpy()
+        waveform: FloatArray = padded[:, edge : edge + frames * self.hop].clamp_(-1, 1).cpu().numpy()
         return waveform
 
     def _magnitudes(self, mel: Tensor) -> Tensor:
