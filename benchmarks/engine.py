@@ -1,11 +1,12 @@
 """The step engine: songs in shared passes against one song at a time, on acestep-nano and a mid-size random checkpoint.
 
-    python -m benchmarks.engine [--checkpoints nano middle] [--songs 8] [--steps 6] [--threads 2] [--out results.json]
+    python -m benchmarks.engine [--checkpoints nano middle] [--songs 6] [--steps 6] [--threads 2] [--lanes N]
+                                [--out results.json]
 
 Both ways run in one thread of one process and alternate, so that their ratio holds where the machine's speed drifts,
 and torch keeps one team of threads. `together` is how many times faster the engine is. `one` is a single song in the
-engine: the cost of the engine when nothing is shared. With `--lanes 2` the engine makes two passes at a time, each in
-one thread, while there are several songs. One song at a time always has `--threads`.
+engine: the cost of the engine when nothing is shared. While there are several songs, the engine makes `--lanes` passes
+at a time, by default as many as it is served with: one for each thread. One song at a time always has `--threads`.
 """
 
 from __future__ import annotations
@@ -114,18 +115,19 @@ def measure(songs: Songs, arguments: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--checkpoints", nargs="+", choices=CHECKPOINTS, default=["nano", "middle"])
-    parser.add_argument("--songs", type=int, default=8)
+    parser.add_argument("--songs", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tokens", type=int, default=8192)
     parser.add_argument("--padding", type=int, default=64)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--lanes", type=int, default=1)
+    parser.add_argument("--lanes", type=int, help="default: as many as threads")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--out")
     arguments = parser.parse_args()
+    arguments.lanes = arguments.lanes or arguments.threads
     results: dict[str, Any] = {"settings": vars(arguments)}
     for name in arguments.checkpoints:
         with open_weights(name) as folder:
