@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from acestep_flows.model.encoded_conditions import EncodedConditions
 from acestep_flows.model.padding import Padding, joint_rows, real_rows, stack_rows
+from acestep_flows.model.processor_attention import attend
 from acestep_flows.model.rope import Rotation, rotate
 
 
@@ -67,7 +67,7 @@ class RowByRow:
         q = rotate(q, rotation).to(q.dtype)
         scale = q.shape[-1] ** -0.5
         rows = [
-            _attention(row, *pair, factor * scale)
+            attend(row, *pair, factor * scale)
             for row, pair, factor in zip(real_rows(q, padding), keys_values, factors, strict=True)
         ]
         return stack_rows(rows, q.shape[1])
@@ -88,9 +88,3 @@ def _linear_attention(q: Tensor, k: Tensor, v: Tensor, rotation: Rotation) -> Te
     numerator = q @ (k.mT @ v)
     denominator = q @ k.sum(dim=-2).unsqueeze(-1)
     return (numerator / (denominator + 1e-15)).transpose(0, 1).flatten(1)
-
-
-def _attention(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-    """Attention of one song: queries (T, H, d), keys and values (H, S, d) to (T, D)."""
-    y = F.scaled_dot_product_attention(q.transpose(0, 1).unsqueeze(0), k[None], v[None], scale=scale)
-    return y[0].transpose(0, 1).flatten(1)
