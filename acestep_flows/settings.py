@@ -6,13 +6,15 @@
     ACESTEP_FLOWS_API_KEYS        API keys that a server accepts: name=key, comma separated
     ACESTEP_FLOWS_API_KEY_FILE    a JSON file with digests of such keys
     ACESTEP_FLOWS_WEBHOOK_SECRET  secret that signs webhooks
+    ACESTEP_FLOWS_PRODUCTS        who makes the denoiser's large products on a processor: torch, onednn, or auto
     ACESTEP_FLOWS_SERVER          address of the server that client commands ask, unless --server names it
     ACESTEP_FLOWS_API_KEY         API key that client commands send
     HF_TOKEN                      hub token, sent only to the hub
     HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY
                                   proxies, as usual; never for a server on this machine
 
-What to compute and where is never set here; graphs, inputs of requests and pool files say it.
+What to compute and where is never set here; graphs, inputs of requests and pool files say it. Products are the one
+exception, as they are a matter of a machine.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, cast, get_args
 
 from acestep_flows.errors import InputError
 from acestep_flows.storage import user_path
@@ -33,11 +36,16 @@ LYRIC_VOCAB = "ACESTEP_FLOWS_LYRIC_VOCAB"
 API_KEYS = "ACESTEP_FLOWS_API_KEYS"
 API_KEY_FILE = "ACESTEP_FLOWS_API_KEY_FILE"
 WEBHOOK_SECRET = "ACESTEP_FLOWS_WEBHOOK_SECRET"
+PRODUCTS = "ACESTEP_FLOWS_PRODUCTS"
 SERVER = "ACESTEP_FLOWS_SERVER"
 API_KEY = "ACESTEP_FLOWS_API_KEY"
 TOKEN = "HF_TOKEN"
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 """The usual variables for proxies, also in lower case."""
+
+
+Products = Literal["auto", "torch", "onednn"]
+"""As `Placement.products`."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,7 @@ class Settings:
     api_keys: str | None = field(default=None, repr=False)
     api_key_file: Path | None = None
     webhook_secret: str | None = field(default=None, repr=False)
+    products: Products = "auto"
     server: str | None = None
     api_key: str | None = field(default=None, repr=False)
 
@@ -64,7 +73,8 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """The settings in `environ`; an empty variable counts as absent, `~` is the home folder.
 
     Raises:
-        InputError: a path that no file system has (a null byte, an unknown home), or a token that no header can carry.
+        InputError: a path that no file system has (a null byte, an unknown home), a token that no header can carry, or
+            products by a library that there is not.
     """
     token = environ.get(TOKEN, "").strip() or None
     if token and not (token.isascii() and token.isprintable()):
@@ -81,6 +91,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         environ.get(API_KEYS, "").strip() or None,
         _path(environ, API_KEY_FILE),
         environ.get(WEBHOOK_SECRET, "").strip() or None,
+        _products(environ),
         environ.get(SERVER, "").strip() or None,
         environ.get(API_KEY, "").strip() or None,
     )
@@ -141,6 +152,14 @@ def defaulted(name: str, value: str) -> Iterator[str]:
 def is_set(name: str) -> bool:
     """Whether the environment has a variable."""
     return name in os.environ
+
+
+def _products(environ: Mapping[str, str]) -> Products:
+    text = environ.get(PRODUCTS, "").strip() or "auto"
+    for products in get_args(Products):
+        if text == products:
+            return cast("Products", products)
+    raise InputError(f"no library {text[:40]!r}", where=PRODUCTS, allowed=", ".join(get_args(Products)))
 
 
 def _path(environ: Mapping[str, str], name: str) -> Path | None:

@@ -40,6 +40,16 @@ def test_an_empty_variable_is_absent() -> None:
     assert read_settings({"ACESTEP_FLOWS_CHECKPOINT": "", "ACESTEP_FLOWS_LYRIC_VOCAB": "  "}).checkpoint is None
 
 
+@pytest.mark.parametrize(("text", "products"), [("", "auto"), (" onednn ", "onednn"), ("torch", "torch")])
+def test_who_multiplies_is_one_of_three(text: str, products: str) -> None:
+    assert read_settings({"ACESTEP_FLOWS_PRODUCTS": text}).products == products
+
+
+def test_products_by_an_unknown_library_are_refused() -> None:
+    with pytest.raises(InputError, match="ACESTEP_FLOWS_PRODUCTS: no library 'mkl'.*auto, torch, onednn"):
+        read_settings({"ACESTEP_FLOWS_PRODUCTS": "mkl"})
+
+
 def test_the_token_is_never_shown() -> None:
     settings = read_settings({"HF_TOKEN": " hf_secret\n"})
     assert settings.hub_token == "hf_secret"

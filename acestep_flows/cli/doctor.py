@@ -21,7 +21,7 @@ import numpy as np
 
 from acestep_flows.errors import FlowsError
 from acestep_flows.optional_packages import EXTRAS, how_to_install
-from acestep_flows.settings import CACHE, Settings
+from acestep_flows.settings import CACHE, PRODUCTS, Settings
 from acestep_flows.values import OUTPUT_RATE, Audio
 from acestep_flows.weights.choose import Weights
 
@@ -59,6 +59,7 @@ def examine(
         ("extras", extras),
         ("torch", lambda: [torch_computes()]),
         ("the device", lambda: [device()]),
+        ("products", lambda: [products(settings)]),
         ("memory", lambda: [memory(weights)]),
         ("the cache", lambda: [cache_folder(settings.cache)]),
         ("audio formats", audio_formats),
@@ -159,6 +160,29 @@ def device() -> Finding:
         return Finding("device", "failure", f"{name} does not compute: {_line(error)}", "use --device cpu")
     free = f", {torch.cuda.mem_get_info()[0] / 1e9:.1f} GB free" if kind == "cuda" else ""
     return Finding("device", "ok", f"{name}{free}: use --device {kind}")
+
+
+def products(settings: Settings) -> Finding:
+    """Who makes the denoiser's large products on a processor, and how fast both ways are here."""
+    try:
+        import torch
+
+        from acestep_flows.model.fastest_products import library_for, product_rates
+        from acestep_flows.model.placement import Dtype, Placement, has_fast_bfloat16
+
+        dtypes: list[Dtype] = ["float32", "bfloat16"] if has_fast_bfloat16("cpu") else ["float32"]
+        told = []
+        for dtype in dtypes:
+            library = library_for(Placement(dtype=dtype, products=settings.products))
+            rates = product_rates(getattr(torch, dtype))
+            packed = f"oneDNN with packed weights {rates.onednn / 1e9:.0f}" if rates.onednn else "oneDNN none"
+            told.append(f"{dtype} by {library} (Gflop/s: torch {rates.torch / 1e9:.0f}, {packed})")
+    except (ImportError, OSError) as error:
+        return Finding("products", "failure", f"torch cannot be used: {_line(error)}", REINSTALL)
+    except FlowsError as error:
+        return Finding("products", "failure", _line(error), f"unset {PRODUCTS}")
+    pinned = "" if settings.products == "auto" else f"; as {PRODUCTS} says"
+    return Finding("products", "ok", "on the processor " + ", ".join(told) + pinned)
 
 
 def memory(weights: Weights) -> Finding:

@@ -30,6 +30,7 @@ from acestep_flows.model.adapter_file import BASE, FILE, LowRank, read_adapter_f
 from acestep_flows.model.adapter_scaling import METADATA, Scaling
 from acestep_flows.model.float8 import Float8Linear
 from acestep_flows.model.layout import transformer_layout
+from acestep_flows.model.packed_linear import PackedLinear
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ class Adapter:
         modules = dict(adapted.named_modules())
         for name, layer in self.layers.items():
             base = modules.get(name)
-            if isinstance(base, nn.Linear | LoraLinear | Float8Linear):
+            if isinstance(base, nn.Linear | LoraLinear | Float8Linear | PackedLinear):
                 parent, _, child = name.rpartition(".")
                 scaling = weight * (self.scaling.of(name, layer.rank) if self.scaling else 1.0)
                 setattr(modules[parent], child, LoraLinear(base, layer, scaling))
@@ -143,7 +144,9 @@ class Adapter:
 class LoraLinear(nn.Module):
     """A linear layer plus a scaled low-rank update. It has the interface of the layer it wraps."""
 
-    def __init__(self, base: nn.Linear | LoraLinear | Float8Linear, layer: LowRank, scaling: float) -> None:
+    def __init__(
+        self, base: nn.Linear | LoraLinear | Float8Linear | PackedLinear, layer: LowRank, scaling: float
+    ) -> None:
         super().__init__()
         self.base, self.scaling = base, scaling
         self.down, self.up = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from acestep_flows.model.packed_linear import silu_of
 from acestep_flows.model.padding import Padding
 
 
@@ -48,7 +49,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor, padding: Padding | None = None) -> Tensor:
         """x (B, T, D) -> (B, T, D)."""
-        y = F.silu(self.inverted_conv(x), inplace=True)
+        y = silu_of(self.inverted_conv, x)
         if padding is not None and padding.exact:
             y = y * padding.mask
         value, gate = self.depth_conv(y).chunk(2, dim=-1)

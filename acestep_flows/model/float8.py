@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from acestep_flows.errors import InputError
+from acestep_flows.model.large_products import replace_large_products
 
 FP8 = torch.float8_e4m3fn
 LARGEST = torch.finfo(FP8).max
 CAPABILITY = (8, 9)
 """Compute capability from which on NVIDIA GPUs multiply fp8."""
 SMALLEST = 1e-12
-ATTENTION = ("to_q", "to_k", "to_v")
 
 
 def has_float8(device: torch.device) -> bool:
@@ -73,20 +73,5 @@ def rounded(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def use_float8(blocks: Iterable[Any]) -> None:
-    """Replace the large products of a transformer's blocks by those in fp8.
-
-    Keys and values of conditions are made once a song and stay as they are.
-    """
-    for block in blocks:
-        for attention, names in ((block.attn, ATTENTION), (block.cross_attn, ATTENTION[:1])):
-            for name in names:
-                setattr(attention, name, _replaced(getattr(attention, name)))
-            attention.to_out[0] = _replaced(attention.to_out[0])
-        for name in ("inverted_conv", "point_conv"):
-            convolution = getattr(block.ff, name).conv  # 1x1: a linear layer
-            setattr(block.ff, name, Float8Linear(convolution.weight.squeeze(-1), convolution.bias))
-
-
-def _replaced(layer: nn.Module) -> Float8Linear:
-    assert isinstance(layer, nn.Linear)
-    return Float8Linear(layer.weight, layer.bias)
+    """Replace the large products of a transformer's blocks by those in fp8."""
+    replace_large_products(blocks, Float8Linear)

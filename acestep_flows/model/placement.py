@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -13,6 +13,7 @@ from acestep_flows.lazy_imports import garbage_collection_paused
 log = logging.getLogger(__name__)
 
 Dtype = Literal["float32", "bfloat16"]
+Products = Literal["auto", "torch", "onednn"]
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,21 @@ class Placement:
     """A torch device, a compute dtype, whether to run `torch.compile` over the denoiser, and whether it multiplies fp8.
 
     The dtype is part of every cache key (`numerics`). Latents and sampling are fp32 for every dtype.
+
+    Attributes:
+        products: who makes the denoiser's large products on a processor: torch itself, or oneDNN with packed weights;
+            "auto" is the faster one. Results differ in last digits, as those of two machines do.
     """
 
     device: str = "cpu"
     dtype: Dtype = "float32"
     compile: bool = False
     fp8: bool = False
+    products: Products = "auto"
+
+    def with_products(self, products: Products) -> Placement:
+        """This placement, with `products` if it leaves them open."""
+        return replace(self, products=products) if self.products == "auto" else self
 
     @property
     def numerics(self) -> str:

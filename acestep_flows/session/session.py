@@ -110,7 +110,8 @@ class Session:
             self.weights = pick_weights(weights, lyric_vocab, settings)
             with parameter_names():
                 self._checkpoint = self.weights.open()
-        self.placement = device if isinstance(device, Placement) else pick_placement(device, dtype, compile)
+        placement = device if isinstance(device, Placement) else pick_placement(device, dtype, compile)
+        self.placement = placement.with_products(settings.products)
         self._loop = LoopThread()
         self._lock = threading.RLock()
         self._scheduler: Scheduler | None = None

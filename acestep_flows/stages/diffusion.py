@@ -128,12 +128,14 @@ _SHARED_LOCK = threading.Lock()
 def shared_networks(checkpoint: Checkpoint, placement: Placement) -> DenoisingNetworks:
     """The networks of these weights on this placement: loaded once per process, dropped with their last stage."""
     from acestep_flows.model.condition import ConditionProjector
+    from acestep_flows.model.fastest_products import use_fastest_products
     from acestep_flows.model.transformer import Transformer
 
     key = checkpoint.digest(TRANSFORMER), placement
     with _SHARED_LOCK:
         if (networks := _SHARED.get(key)) is None:
             transformer = Transformer.load(checkpoint, placement)
+            use_fastest_products(transformer.blocks, placement)
             networks = DenoisingNetworks(transformer, ConditionProjector.load(checkpoint, placement))
             _SHARED[key] = networks
         return networks

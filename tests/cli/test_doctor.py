@@ -14,6 +14,7 @@ from acestep_flows.audio import write
 from acestep_flows.audio.formats import FORMATS
 from acestep_flows.cli import doctor
 from acestep_flows.errors import CheckpointError, StorageError
+from acestep_flows.model.fastest_products import ProductRates
 from acestep_flows.settings import Settings
 from acestep_flows.weights.choose import Weights, choose_weights
 
@@ -33,7 +34,19 @@ def test_every_check_speaks_once_and_a_failure_says_what_to_do(tmp_path: Path) -
     findings = list(doctor.examine(Settings(tmp_path), weights(None, tmp_path)))
     names = [finding.check for finding in findings]
     assert names == [
-        *("python", "packages", "serve", "bulk", "postgres", "tracking", "torch", "device", "memory", "cache"),
+        *(
+            "python",
+            "packages",
+            "serve",
+            "bulk",
+            "postgres",
+            "tracking",
+            "torch",
+            "device",
+            "products",
+            "memory",
+            "cache",
+        ),
         *(f"audio {name}" for name in FORMATS),
         *("picture", "lyrics", "graphs", "checkpoint"),
     ]
@@ -106,10 +119,23 @@ def test_a_package_that_is_not_installed_is_a_warning() -> None:
     assert doctor.packages("no-such-thing-here").verdict == "warning"
 
 
-@pytest.mark.parametrize("check", [doctor.torch_computes, doctor.device])
+@pytest.mark.parametrize("check", [doctor.torch_computes, doctor.device, lambda: doctor.products(Settings(Path()))])
 def test_a_torch_that_does_not_import(check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     assert check().verdict == "failure"
+
+
+def test_it_tells_who_multiplies_and_how_fast_both_ways_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = ProductRates(104e9, 236e9)
+    monkeypatch.setattr("acestep_flows.model.fastest_products.product_rates", lambda dtype: rates)
+    monkeypatch.setattr("acestep_flows.model.placement.has_fast_bfloat16", lambda device: False)
+    told = "on the processor float32 by {} (Gflop/s: torch 104, oneDNN with packed weights 236)"
+    assert doctor.products(Settings(tmp_path)).message == told.format("onednn")
+    pinned = doctor.products(Settings(tmp_path, products="torch"))
+    assert pinned.message == told.format("torch") + "; as ACESTEP_FLOWS_PRODUCTS says"
+    monkeypatch.setattr("acestep_flows.model.fastest_products.packed_or_none", lambda weight, bias: None)
+    refused = doctor.products(Settings(tmp_path, products="onednn"))
+    assert (refused.verdict, refused.advice) == ("failure", "unset ACESTEP_FLOWS_PRODUCTS")
 
 
 @pytest.mark.parametrize(("free", "verdict"), [(0.5e6, "failure"), (1.5e6, "warning"), (2.5e6, "ok")])

@@ -29,6 +29,7 @@ from acestep_flows.graph.planning.plan import NodeOutput, Plan
 from acestep_flows.runtime.bulk import plan_segments
 from acestep_flows.runtime.bulk.timed_stages import StageTimings, TimedStage
 from acestep_flows.runtime.local import LocalRunner
+from acestep_flows.settings import read_settings
 from acestep_flows.stages.diffusion import DiffusionStage
 from acestep_flows.stages.registry import stages as registry
 
@@ -232,7 +233,8 @@ class CompanyRunner(LocalRunner):
     """
 
     def __init__(self, checkpoint: Checkpoint, pool: Pool, process: Process) -> None:
-        super().__init__(checkpoint, process.placement, workers=process.workers, threads=process.torch_threads)
+        placement = process.placement.with_products(read_settings().products)
+        super().__init__(checkpoint, placement, workers=process.workers, threads=process.torch_threads)
         self._songs: DiffusionCalls | None = None
         if any(issubclass(registry()[name], DiffusionStage) for name in process.stages):
             from acestep_flows.runtime.serving.diffusion_calls import DiffusionCalls

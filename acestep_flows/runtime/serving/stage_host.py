@@ -52,13 +52,15 @@ class StageHost:
     def __init__(self, pool: Pool, name: str, home: Path | None = None, loading: Path | None = None) -> None:
         from acestep_flows.model.allocator import keep_freed_memory
         from acestep_flows.runtime.local import LocalRunner
+        from acestep_flows.settings import read_settings
 
         keep_freed_memory()
         process = pool.processes[name]
         self.name = name
         self.stages = {stage: stage_class(stage) for stage in process.stages}
+        placement = process.placement.with_products(read_settings().products)
         self.runner = LocalRunner(
-            open_checkpoint(pool), process.placement, workers=process.workers, threads=process.torch_threads
+            open_checkpoint(pool), placement, workers=process.workers, threads=process.torch_threads
         )
         self._load(LoadingNotes(loading) if loading is not None else None)
         self._songs = self._make_songs(pool, process, home)
