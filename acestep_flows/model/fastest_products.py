@@ -35,8 +35,8 @@ X86 = ("x86_64", "amd64")
 """Processors on which rows of packed products were checked to be the same in any company."""
 LEAST_INPUTS = 256
 """Inputs below which a product is left to torch: its time is that of the call."""
-BLOCK_INPUTS, BLOCK_OUTPUTS = 1024, 64
-"""Inputs that oneDNN sums in one go, and outputs of one of its blocks."""
+BLOCK_INPUTS, BLOCKS_SUMMED, BLOCK_OUTPUTS = 16, 64, 64
+"""Inputs of a block of oneDNN, how many such blocks it sums in one go, and outputs of a block."""
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,9 @@ def packed_in_order(weight: Tensor, bias: Tensor | None) -> nn.Module | None:
     them. Rows of a pass are more when songs share it, so a song in company would differ in last digits.
     """
     outputs, inputs = weight.shape
-    sums, blocks = math.ceil(inputs / BLOCK_INPUTS), math.ceil(outputs / BLOCK_OUTPUTS)
-    if inputs < LEAST_INPUTS or (sums > 1 and blocks < 2 * sums * torch.get_num_threads()):
-        return None
-    return PackedLinear(weight, bias)
+    sums, blocks = math.ceil(inputs / BLOCK_INPUTS) // BLOCKS_SUMMED, math.ceil(outputs / BLOCK_OUTPUTS)
+    divided = inputs > BLOCK_INPUTS * BLOCKS_SUMMED and blocks < 2 * sums * torch.get_num_threads()
+    return None if divided or inputs < LEAST_INPUTS else PackedLinear(weight, bias)
 
 
 def packed_or_none(weight: Tensor, bias: Tensor | None) -> PackedLinear | None:
