@@ -176,7 +176,7 @@ def products(settings: Settings) -> Finding:
             library = library_for(Placement(dtype=dtype, products=settings.products))
             rates = product_rates(getattr(torch, dtype))
             packed = f"oneDNN with packed weights {rates.onednn / 1e9:.0f}" if rates.onednn else "oneDNN none"
-            told.append(f"{dtype} by {library} (Gflop/s: torch {rates.torch / 1e9:.0f}, {packed})")
+            told.append(f"{dtype} by {library} (Gflop/s a core: torch {rates.torch / 1e9:.0f}, {packed})")
     except (ImportError, OSError) as error:
         return Finding("products", "failure", f"torch cannot be used: {_line(error)}", REINSTALL)
     except FlowsError as error:

@@ -129,7 +129,7 @@ def test_it_tells_who_multiplies_and_how_fast_both_ways_are(tmp_path: Path, monk
     rates = ProductRates(104e9, 236e9)
     monkeypatch.setattr("acestep_flows.model.fastest_products.product_rates", lambda dtype: rates)
     monkeypatch.setattr("acestep_flows.model.placement.has_fast_bfloat16", lambda device: False)
-    told = "on the processor float32 by {} (Gflop/s: torch 104, oneDNN with packed weights 236)"
+    told = "on the processor float32 by {} (Gflop/s a core: torch 104, oneDNN with packed weights 236)"
     assert doctor.products(Settings(tmp_path)).message == told.format("onednn")
     pinned = doctor.products(Settings(tmp_path, products="torch"))
     assert pinned.message == told.format("torch") + "; as ACESTEP_FLOWS_PRODUCTS says"

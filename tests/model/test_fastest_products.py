@@ -129,8 +129,8 @@ def test_plain_weights_of_packed_layers_are_gone() -> None:
     ("placement", "rates", "library"),
     [
         (Placement(), ProductRates(100.0, 240.0), "onednn"),
-        (Placement(), ProductRates(100.0, 131.0), "onednn"),
-        (Placement(), ProductRates(100.0, 129.0), "torch"),
+        (Placement(), ProductRates(100.0, 116.0), "onednn"),
+        (Placement(), ProductRates(100.0, 114.0), "torch"),
         (Placement(), ProductRates(100.0), "torch"),
         (TORCH, ProductRates(100.0, 240.0), "torch"),
         (ONEDNN, ProductRates(100.0, 50.0), "onednn"),
@@ -144,6 +144,14 @@ def test_the_faster_one_by_a_clear_margin_is_chosen_unless_one_is_named(
 ) -> None:
     monkeypatch.setattr(fastest_products, "product_rates", lambda dtype: rates)
     assert library_for(placement) == library
+
+
+@pytest.mark.parametrize(("fast", "library"), [(True, "onednn"), (False, "torch")])
+def test_bfloat16_is_packed_wherever_it_is_fast(fast: bool, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fastest_products, "has_fast_bfloat16", lambda device: fast)
+    monkeypatch.setattr(fastest_products, "packed_or_none", lambda weight, bias: weight)
+    assert library_for(Placement(dtype="bfloat16")) == library
+    assert library_for(Placement(dtype="bfloat16", products="torch")) == "torch"
 
 
 def test_both_ways_are_timed_once_and_draw_nothing() -> None:
