@@ -1,8 +1,8 @@
 """Who multiplies on a processor: torch by itself, or oneDNN with packed weights, whichever is faster on this machine.
 
-torch multiplies fp32 by MKL, which leaves much of the rate of AMD processors with AVX-512 unused. Both ways are timed once
-in a process. In bf16 torch asks oneDNN, too, but with plain weights, which are packed anew for every product, so there
-packed ones are taken wherever they are.
+torch multiplies fp32 by MKL, which leaves much of the rate of AMD processors with AVX-512 unused. Both ways are timed
+once in a process. In bf16 torch asks oneDNN, too, but with plain weights, which are packed anew for every product, so
+there packed ones are taken wherever they are.
 """
 
 from __future__ import annotations
