@@ -155,6 +155,10 @@ class LocalRunner:
             if stage not in self._loaded:
                 instance = stage()
                 with garbage_collection_paused():  # torch, transformers and diffusers are imported here
+                    if stage.parts:
+                        import torch  # noqa: F401 - so that the stage is loaded with the threads that it will have
+
+                        _limit(self._threads)
                     instance.load(self.checkpoint, self.placement)
                 _limit(self._threads)  # it may be only now that torch is there
                 self._loaded[stage] = instance
