@@ -116,9 +116,8 @@ class SpectralVocoder(nn.Module):
 
     @torch.inference_mode()
     def _decode(self, log_mel: FloatArray, block: int) -> FloatArray:
-        mel = torch.tensor(log_mel, device=self.window.device)
-        frames, size = mel.shape[-1], len(self.window)
-        padded = torch.zeros(len(mel), (frames - 1) * self.hop + size, device=mel.device)
+        frames, size, device = log_mel.shape[-1], len(self.window), self.window.device
+        padded = torch.zeros(len(log_mel), (frames - 1) * self.hop + size, device=device)
         for first in range(0, frames, block):
             last = min(first + block, frames)
             start = max(0, first - PREFIX_FRAMES)
@@ -126,7 +125,9 @@ class SpectralVocoder(nn.Module):
             if first:
                 prefix = self.spectrum(padded[:, start * self.hop : (first - 1) * self.hop + size])
             span = slice(max(0, start - KERNEL * 4), min(frames, last + KERNEL * 4))
-            magnitudes = self._magnitudes(mel[..., span])[:, start - span.start : last - span.start]
+            magnitudes = self._magnitudes(torch.tensor(log_mel[..., span], device=device))[
+                :, start - span.start : last - span.start
+            ]
             signal = griffin_lim.griffin_lim(magnitudes, self.window, self.hop, self.iterations, prefix)
             # Frames of the prefix are finished, except where the new frames overlap the last of them.
             skipped = first - start

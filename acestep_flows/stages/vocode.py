@@ -56,7 +56,8 @@ class Vocode(Stage):
         from acestep_flows.audio.resample import LISTENING_FILTER, resample
 
         _, overlap = _kind(songs[0])
-        stack = np.concatenate([item.mel.log_mel for item, _ in songs])
+        mels = [item.mel.log_mel for item, _ in songs]
+        stack = np.concatenate(mels) if len(mels) > 1 else mels[0]
         waveforms = np.split(self.vocoder.decode(stack, overlap=overlap), len(songs))
         outs = []
         for (item, params), waveform in zip(songs, waveforms, strict=True):
