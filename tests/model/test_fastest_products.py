@@ -154,14 +154,15 @@ def test_bfloat16_is_packed_wherever_it_is_fast(fast: bool, library: str, monkey
     assert library_for(Placement(dtype="bfloat16", products="torch")) == "torch"
 
 
-def test_both_ways_are_timed_once_and_draw_nothing() -> None:
+def test_both_ways_are_timed_once_and_leave_threads_and_randomness_as_they_were() -> None:
     product_rates.cache_clear()
-    before = torch.random.get_rng_state()
+    before, threads = torch.random.get_rng_state(), torch.get_num_threads()
     rates = product_rates(torch.float32)
     assert rates.torch > 1e8
     assert rates.onednn > 1e8
     assert product_rates(torch.float32) is rates
     assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.get_num_threads() == threads
 
 
 def test_a_torch_without_packed_products_keeps_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
