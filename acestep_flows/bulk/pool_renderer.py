@@ -82,7 +82,10 @@ class PoolRenderer:
     def _start_ray(self, cpus: float, gpus: float) -> None:
         """Have a Ray with room for the legs; one that this renderer started and is too small is replaced."""
         from acestep_flows.runtime.bulk.cluster import cluster
+        from acestep_flows.runtime.serving.room import refuse_pins
 
+        if self._address is None:
+            refuse_pins(self._pool)
         if cpus <= self._cpus and gpus <= self._gpus:
             return
         self._stack.close()

@@ -42,8 +42,12 @@ previews_option = click.option(
     default="auto",
     show_default="auto: what fits this machine",
     metavar="FILE",
-    help="Pool file, or a shipped one by name: local, per-core, single-gpu, gpu-pool, split.",
+    help="Pool file, or a shipped one by name: local, per-core, single-gpu, gpu-pool, gpu-scaling, split.",
 )
+@click.option(
+    "--ray", metavar="ADDRESS", help="A running Ray cluster for the processes; auto: RAY_ADDRESS, or this machine's."
+)
+@click.option("--rehearse", is_flag=True, help="Try a pool without its GPUs: the same processes, on the processor.")
 @click.option("--graphs", "folders", multiple=True, type=FOLDER, help="Folder with graphs of your own; repeatable.")
 @click.option("--inline-graphs", is_flag=True, help="Let callers run graphs of their own.")
 @click.option("--origin", "origins", multiple=True, metavar="URL", help="Web origin that may call; repeatable.")

@@ -12,6 +12,7 @@ from acestep_flows.api.options import public_address, web_origin
 from acestep_flows.api.store.signed_links import check_signing
 from acestep_flows.compat.spoken import OPTION, read_spoken
 from acestep_flows.errors import InputError
+from acestep_flows.runtime.serving.pool import AUTO
 
 COVERS_LOOPBACK = ("127.0.0.1", "localhost", "0.0.0.0")
 
@@ -25,6 +26,8 @@ class ServerOptions:
         port: 0 takes a free port.
         home: folder for everything that outlives the process.
         pool: path of a pool file, or the name of a shipped one.
+        ray: address of a Ray cluster to join; None starts a Ray of the server's own.
+        rehearse: whether the pool is tried on the processor, with GPUs that are not there.
         folders: folders with the operator's own graphs.
         inline_graphs: whether callers may run graphs of their own.
         origins: web origins that browsers may call from.
@@ -44,7 +47,8 @@ class ServerOptions:
 
     Raises:
         InputError: the public URL is not the address of a server, an origin is none, a family does not exist or has
-            the port of the server, a folder does not exist, or links cannot lead into the artifact store.
+            the port of the server, a folder does not exist, links cannot lead into the artifact store, or a cluster or
+            a rehearsal is asked for without a pool.
         MissingPackage: the extra `s3` is needed and not installed.
     """
 
@@ -52,6 +56,8 @@ class ServerOptions:
     port: int
     home: Path
     pool: str
+    ray: str | None = None
+    rehearse: bool = False
     folders: tuple[Path, ...] = ()
     inline_graphs: bool = False
     origins: tuple[str, ...] = ()
@@ -87,6 +93,11 @@ class ServerOptions:
             raise InputError(f"{self.port} is the port of --port", where=OPTION, allowed=allowed)
         if self.direct_links:
             check_signing(self.artifacts, "--direct-links", "with --artifacts s3://BUCKET/FOLDER")
+        if self.rehearse and self.ray is not None:
+            raise InputError("a cluster has the GPUs that it has", where="--rehearse", allowed="without --ray")
+        if self.pool == AUTO and (self.rehearse or self.ray is not None):
+            allowed = f"a file or a shipped pool, with {'--rehearse' if self.rehearse else '--ray'}"
+            raise InputError(f"{AUTO} is the pool of this machine", where="--pool", allowed=allowed)
         for folder in self.folders:
             if not folder.is_dir():
                 raise InputError(f"{folder}: no such folder", where="--graphs", allowed="a folder with graphs")

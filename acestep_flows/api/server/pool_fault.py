@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from acestep_flows.runtime.serving.local_ray import OwnRay
+    from acestep_flows.runtime.serving.pool_ray import PoolRay
 
 LOOK_SECONDS = 1.0
 
@@ -24,7 +24,7 @@ def no_use(fault: str) -> str:
 
 
 @contextlib.contextmanager
-def ends_with_pool(own: OwnRay | None, tell: Callable[[str], None], patience: float) -> Iterator[None]:
+def ends_with_pool(own: PoolRay | None, tell: Callable[[str], None], patience: float) -> Iterator[None]:
     """End this process if the pool has ended and the body of the `with` is still not left after `patience` seconds.
 
     Whatever waits for a Ray that has ended may wait for ever, and so may the end of the interpreter.

@@ -21,6 +21,7 @@ from acestep_flows.api.http.keys import check_host, read_keys
 from acestep_flows.api.server.address import bound, url_of
 from acestep_flows.api.server.arenas import share_arenas
 from acestep_flows.api.server.options import ServerOptions
+from acestep_flows.api.server.pool_choice import PoolChoice, chosen_pool
 from acestep_flows.api.server.pool_fault import END_SECONDS, ends_with_pool, exit_anyway
 from acestep_flows.api.server.start_report import StartReport
 from acestep_flows.api.server.stop_signals import ignore_signals, interrupt_on_signal, start_ends_on_signal
@@ -31,17 +32,15 @@ from acestep_flows.api.store.records import RunState
 from acestep_flows.compat.spoken import OPTION, read_spoken
 from acestep_flows.errors import StorageError
 from acestep_flows.lazy_imports import garbage_collection_paused
+from acestep_flows.runtime.serving.joined_ray import app_name, joined_ray, telling_room
 from acestep_flows.runtime.serving.loading import LoadingNotes
 from acestep_flows.runtime.serving.local_ray import deploy, local_ray
-from acestep_flows.runtime.serving.pool import AUTO, Pool
 from acestep_flows.runtime.serving.ray_environment import set_environment
-from acestep_flows.runtime.serving.suited_pool import machine_with, memory_warning, serving_pool, with_choices
-from acestep_flows.settings import Settings
+from acestep_flows.settings import Settings, hidden
 from acestep_flows.storage import open_to_others
-from acestep_flows.weights.choose import choose_weights
 
 if TYPE_CHECKING:
-    from acestep_flows.runtime.serving.local_ray import OwnRay
+    from acestep_flows.runtime.serving.pool_ray import PoolRay
     from acestep_flows.runtime.serving.pool_watch import PoolWatch
     from acestep_flows.runtime.serving.runner import ServeRunner
 
@@ -86,7 +85,7 @@ def serve_forever(
         check_host(options.host, keys)
         if settings.webhook_secret is not None:
             signing_key(settings.webhook_secret)  # refused now rather than after the pool's start
-        pool, described = _pool(options, settings)
+        choice = chosen_pool(options, settings)
         listening = stack.enter_context(bound(options.host, options.port))
         doors = {
             one.name: stack.enter_context(bound(LOOPBACK, one.port, option=OPTION))
@@ -94,17 +93,17 @@ def serve_forever(
             if one.port is not None
         }
         home = _opened(stack, options, url_of(listening))
-        for line in (*described, *_open_to_others(home.root), f"log of Ray and other libraries: {home.root / LOG}"):
+        for line in (*choice.lines, *_open_to_others(home.root), f"log of Ray and other libraries: {home.root / LOG}"):
             tell(line)
         if keys and (note := unseen_runs(home.runs)):
             tell(note)
         stack.enter_context(divert(home.root / LOG))
         with StartReport(tell) as report:
-            runner, own = _start(stack, pool, home, report)
+            runner, own = _start(stack, choice, options, home, report)
         from acestep_flows.api.server.http_process import HttpProcess
 
         watch = _watch(runner, own)
-        http_process = HttpProcess(options, settings, keys, pool, home, runner, tell, watch)
+        http_process = HttpProcess(options, settings, keys, choice.pool, home, runner, tell, watch)
         with ends_with_pool(own, tell, END_SECONDS):
             try:
                 asyncio.run(http_process.run(listening, on_ready, show, doors))
@@ -114,26 +113,6 @@ def serve_forever(
                     exit_anyway()
         farewell = _farewell(home)
     tell(farewell)
-
-
-def _pool(options: ServerOptions, settings: Settings) -> tuple[Pool, list[str]]:
-    """The pool that was asked for, or the one that suits this machine; and lines about it and the weights."""
-    machine, notes = machine_with(options.device)
-    named = None if options.pool == AUTO else Pool.read(options.pool)
-    vocab = None if named is None or named.lyric_vocab is None else Path(named.lyric_vocab)
-    weights = choose_weights(settings, options.checkpoint or (named.checkpoint if named is not None else None), vocab)
-    checkpoint = weights.open()
-    pool = with_choices(
-        named if named is not None else serving_pool(checkpoint, machine), options.checkpoint, options.dtype
-    )
-    lines = [
-        f"weights: {weights}",
-        f"pool: {pool.name}: {pool.summary}" if pool.summary else f"pool: {pool.name}",
-        *notes,
-    ]
-    if warning := memory_warning(pool, checkpoint):
-        lines.append(f"warning: {warning}")
-    return pool, lines
 
 
 def _opened(stack: contextlib.ExitStack, options: ServerOptions, address: str) -> Home:
@@ -151,25 +130,37 @@ def _open_to_others(root: Path) -> list[str]:
     return [f"warning: {fault}, and what is in it is trusted (chown, chmod o-w)"] if fault else []
 
 
-def _start(stack: contextlib.ExitStack, pool: Pool, home: Home, report: StartReport) -> tuple[ServeRunner, OwnRay]:
-    """Start Ray and the processes of the pool, which end with the stack."""
-    report.phase("starting Ray")
+def _start(
+    stack: contextlib.ExitStack, choice: PoolChoice, options: ServerOptions, home: Home, report: StartReport
+) -> tuple[ServeRunner, PoolRay]:
+    """Start or join Ray, and start the processes of the pool, which end with the stack."""
+    joins, pool = options.ray is not None, choice.pool
+    report.phase(f"joining the Ray cluster at {options.ray}" if joins else "starting Ray")
     # The HTTP process takes seconds to import. A thread does that while this one waits for Ray.
-    set_environment()  # first, because that thread imports Ray too
+    set_environment(joins=joins)  # first, because that thread imports Ray too
     threading.Thread(target=_import_http_process, daemon=True).start()
-    own = stack.enter_context(local_ray(pool.cpus, pool.gpus))
+    own: PoolRay
+    app: tuple[str, ...] = ()
+    if options.ray is not None:
+        app = (app_name(home.root),)
+        own = stack.enter_context(joined_ray(options.ray, *app))
+    else:
+        if options.rehearse:
+            stack.enter_context(hidden(("CUDA_VISIBLE_DEVICES",)))  # with it, Ray refuses GPUs that are not there
+        own = stack.enter_context(local_ray(pool.cpus, choice.gpus))
     interrupt_on_signal()
-    count = sum(process.replicas for process in pool.processes.values())
-    report.phase(f"starting {count} process{'es' if count > 1 else ''} for the stages")
+    count = sum(process.least for process in pool.processes.values())
+    report.phase(f"starting {count} process{'es' if count != 1 else ''} for the stages")
     notes = home.root / LOADING
-    with report.following(LoadingNotes(notes)), ends_with_pool(own, report.tell, patience=0.0):
-        runner = deploy({"pool": pool, "home": home.root, "loading": notes})
+    waits = telling_room(pool, report.tell) if joins else contextlib.nullcontext()
+    with report.following(LoadingNotes(notes)), ends_with_pool(own, report.tell, patience=0.0), waits:
+        runner = deploy({"pool": pool, "home": home.root, "loading": notes}, *app)
     stack.callback(runner.close)
     report.phase("starting HTTP")
     return runner, own
 
 
-def _watch(runner: ServeRunner, own: OwnRay | None) -> PoolWatch | None:
+def _watch(runner: ServeRunner, own: PoolRay | None) -> PoolWatch | None:
     """A watch over the pool; None where stages run in this process."""
     if own is None:
         return None

@@ -44,7 +44,7 @@ def cluster(
     Raises:
         FlowsError: no cluster answers.
     """
-    set_environment()
+    set_environment(joins=address is not None)
     # Otherwise Ray warns on the terminal, for every pool of actors, that it cannot be restarted without the driver.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     ray = _import_ray()

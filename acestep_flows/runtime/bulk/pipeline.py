@@ -138,6 +138,7 @@ def _through(
             num_cpus=FINISH_CPUS if process is None else process.cpus,
             num_gpus=process.gpus if process is not None and process.gpus else None,
             max_task_retries=LOST_TRIES,
+            **(process.pins if process is not None else {}),
         )
 
 

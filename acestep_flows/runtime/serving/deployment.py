@@ -118,7 +118,7 @@ def _bound(kind: type[Any], options: Mapping[str, Any], *args: object, **kwargs:
 def _options(name: str, process: Process) -> dict[str, Any]:
     options: dict[str, Any] = {
         "name": name,
-        "ray_actor_options": {"num_cpus": process.cpus, "num_gpus": process.gpus},
+        "ray_actor_options": {"num_cpus": process.cpus, "num_gpus": process.gpus, **process.pins},
         "max_ongoing_requests": ONGOING,
         "health_check_period_s": HEALTH_SECONDS,
         "health_check_timeout_s": HANG_SECONDS,

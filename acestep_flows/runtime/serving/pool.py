@@ -20,20 +20,25 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from acestep_flows.errors import InputError
-from acestep_flows.model.placement import Dtype, Placement
 from acestep_flows.runtime.serving.pool_problems import misplaced, problem_lines
+from acestep_flows.runtime.serving.pool_process import CORES, Autoscaling, Machines, PoolSection, Process
 from acestep_flows.stages.contract import Stage
+
+__all__ = [
+    "AUTO",
+    "CORES",
+    "SHIPPED",
+    "Autoscaling",
+    "EngineSection",
+    "KeepSection",
+    "LimitsSection",
+    "Pool",
+    "Process",
+    "shipped",
+]
 
 MAX_BYTES = 1_000_000
 SUFFIXES = (".yaml", ".yml")
@@ -41,105 +46,10 @@ SUFFIXES = (".yaml", ".yml")
 AUTO = "auto"
 """In place of a pool's name: the pool that suits the machine."""
 
-CORES = "cores"
-"""In place of a number of replicas: one for each core of the machine that reads the file."""
-
-
-def _replicas(value: Any) -> Any:
-    if value != CORES:
-        return value
-    from acestep_flows.model.machine import usable_cores
-
-    return usable_cores()
-
-
 LONG_FRAMES = 215
 """Frames (20 s) from which on passes that songs share save a processor less than a tenth of its work."""
 
 ProcessName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
-
-
-class PoolSection(BaseModel):
-    """Base of everything in a pool file: unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Autoscaling(PoolSection):
-    """Replicas by load."""
-
-    minimum: int = Field(1, ge=1, le=1000, description="Replicas when idle.")
-    maximum: int = Field(ge=1, le=1000, description="Replicas under load.")
-    target: float = Field(4.0, gt=0, le=1000, description="Calls under way per replica that are aimed at.")
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.minimum > self.maximum:
-            raise ValueError(f"minimum {self.minimum} is above maximum {self.maximum}")
-        return self
-
-
-class Process(PoolSection):
-    """One kind of process: the stages it runs, which share their weights, and what each replica of it takes."""
-
-    stages: tuple[str, ...] = Field(min_length=1, description="Names of the stages that run in this process.")
-    replicas: Annotated[int, BeforeValidator(_replicas)] = Field(
-        1, ge=1, le=1000, description="How many processes of this kind; `cores`: one for each core."
-    )
-    autoscaling: Autoscaling | None = Field(None, description="Replicas by load, in place of `replicas`.")
-    cpus: float = Field(1.0, ge=0, le=1024, description="Cores that each replica reserves; bookkeeping, not a fence.")
-    gpus: float = Field(0.0, ge=0, le=64, description="GPUs that each replica reserves; a fraction shares one.")
-    device: Literal["cpu", "cuda", "mps"] = Field("cpu", description="Where its networks compute.")
-    dtype: Dtype = Field("float32", description="Precision of its networks; part of every cache key.")
-    compile: bool = Field(False, description="Whether to torch.compile the denoiser; part of every cache key.")
-    fp8: bool = Field(False, description="Whether the denoiser multiplies in fp8, on GPUs that can; as `compile`.")
-    threads: int | None = Field(
-        None, ge=1, le=1024, description="Threads of one operation of torch or numpy; absent: `cpus`."
-    )
-    workers: int | None = Field(
-        None,
-        ge=1,
-        le=64,
-        description="Calls at once, those in the step engine not counted; absent: one on a CPU, two on a GPU.",
-    )
-
-    batch: int | None = Field(
-        None,
-        ge=1,
-        le=256,
-        description="Calls of a stage that encodes or decodes that may share a forward pass, music counted by half "
-        "minutes; absent: 1 on a CPU, where little is won and sharing shows in last digits, 8 on a GPU.",
-    )
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if (self.device == "cuda") != (self.gpus > 0):
-            raise ValueError(f"device {self.device} with {self.gpus:g} gpus: cuda and gpus belong together")
-        if self.gpus > 1 and self.gpus != int(self.gpus):
-            raise ValueError(f"{self.gpus:g} gpus: a fraction of one, or whole ones")
-        if self.autoscaling is not None and "replicas" in self.model_fields_set:
-            raise ValueError("replicas and autoscaling exclude each other")
-        return self
-
-    @property
-    def placement(self) -> Placement:
-        """Where its networks are placed; which of several GPUs is for Ray to say."""
-        return Placement(self.device, self.dtype, self.compile, self.fp8)
-
-    @property
-    def torch_threads(self) -> int:
-        """Threads of one operation of torch or numpy."""
-        return self.threads if self.threads is not None else max(1, int(self.cpus))
-
-    @property
-    def shared(self) -> int:
-        """What may share a forward pass outside the step engine."""
-        return self.batch if self.batch is not None else 1 if self.device == "cpu" else 8
-
-    @property
-    def most(self) -> int:
-        """Replicas at the most."""
-        return self.replicas if self.autoscaling is None else self.autoscaling.maximum
 
 
 class EngineSection(PoolSection):
@@ -201,10 +111,13 @@ class KeepSection(PoolSection):
 
 
 class LimitsSection(PoolSection):
-    """What the server takes on. These hold for all processes together; the run table enforces them."""
+    """What a server takes on. `running` is of each server, `queued` and `keep` are of the whole table.
 
-    running: int = Field(8, ge=1, le=100_000, description="Runs that one server has under way at once.")
-    queued: int = Field(200, ge=0, le=1_000_000, description="Runs that may wait; one more is turned away.")
+    A server is one `acestep-flows serve`, or one replica of an ingress.
+    """
+
+    running: int = Field(8, ge=1, le=100_000, description="Runs that each server of the table has under way at once.")
+    queued: int = Field(200, ge=0, le=1_000_000, description="Runs of the table that may wait; more are turned away.")
     preview_seconds: float = Field(
         60.0, gt=0, le=600, description="How much of a song, from its start, its previews let one hear."
     )
@@ -228,6 +141,9 @@ class Pool(PoolSection):
     lyric_vocab: str | None = Field(None, description="Lyric vocabulary, where it does not lie in the checkpoint.")
     extras: tuple[str, ...] = Field((), description="Folders with adapters and control branches, beside the weights'.")
     processes: dict[ProcessName, Process] = Field(min_length=1, description="Processes by name.")
+    machines: tuple[Machines, ...] = Field(
+        (), description="Machines that the pool is for: on each of these it has room, in whatever order it starts."
+    )
     engine: EngineSection = Field(EngineSection(), description="The step engine.")
     limits: LimitsSection = Field(LimitsSection(), description="What the server takes on.")
 
@@ -327,7 +243,7 @@ def _name_of(path: Path) -> str:
     return re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-0123456789")[:40].rstrip("-") or "pool"
 
 
-SHIPPED = ("local", "split", "single-gpu", "gpu-pool", "per-core")
+SHIPPED = ("local", "split", "single-gpu", "gpu-pool", "per-core", "gpu-scaling")
 """The pools that come with the package; the folder holds other files too."""
 
 

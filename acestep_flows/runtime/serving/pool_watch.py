@@ -21,7 +21,7 @@ from acestep_flows.runtime.serving import orphans
 from acestep_flows.runtime.serving.runner import ServeRunner
 
 if TYPE_CHECKING:
-    from acestep_flows.runtime.serving.local_ray import OwnRay
+    from acestep_flows.runtime.serving.pool_ray import PoolRay
 
 log = logging.getLogger(__name__)
 
@@ -45,17 +45,21 @@ class PoolWatch:
 
     Args:
         runner: over the pool.
-        own: the Ray that the pool is on, if it was started by this process. What stands still is killed only then.
+        own: the Ray that the pool is on, if this process started or joined it. What stands still is killed only on a
+            Ray that it started.
 
     Attributes:
         fault: why the pool will never work again; empty while it may.
     """
 
-    def __init__(self, runner: ServeRunner, own: OwnRay | None = None) -> None:
+    def __init__(self, runner: ServeRunner, own: PoolRay | None = None) -> None:
         self._own = own
         self._ended = threading.Event()
         self.fault = ""
-        self._questions = [_Question(f"process {name}", runner.pids_asker(name), own) for name in runner.processes]
+        self._questions = [
+            _Question(f"process {name}", runner.pids_asker(name), own, may_be_none=runner.least(name) == 0)
+            for name in runner.processes
+        ]
         if self._questions:
             self._questions.append(_Question("Serve's controller", _ask_controller, own))
 
@@ -103,10 +107,18 @@ class _Question:
     Args:
         name: in words.
         ask: returns the ids of the processes that answered within a time, and whether all did.
+        may_be_none: whether there may be none of this kind, as it is started when it is needed.
     """
 
-    def __init__(self, name: str, ask: Callable[[float], tuple[set[int], bool]], own: OwnRay | None) -> None:
-        self._name, self._ask, self._own = name, ask, own
+    def __init__(
+        self,
+        name: str,
+        ask: Callable[[float], tuple[set[int], bool]],
+        own: PoolRay | None,
+        *,
+        may_be_none: bool = False,
+    ) -> None:
+        self._name, self._ask, self._own, self._may_be_none = name, ask, own, may_be_none
         self._asked: float | None = None
         self._nobody = ""
         self._answers: dict[psutil.Process, float] = {}
@@ -127,7 +139,8 @@ class _Question:
             pids, all_answered = set(), False
             self._nobody = f"{self._name} does not answer ({type(error).__name__})"
         else:
-            self._nobody = "" if pids else f"{self._name} does not answer"
+            none_there = self._may_be_none and all_answered
+            self._nobody = "" if pids or none_there else f"{self._name} does not answer"
         self._asked = None
         self._record(pids)
         if not all_answered and self._own is not None:
@@ -144,7 +157,7 @@ class _Question:
             if orphans.runs(process)
         }
 
-    def _kill_silent(self, own: OwnRay) -> None:
+    def _kill_silent(self, own: PoolRay) -> None:
         now = time.monotonic()
         silent = [process for process, answered in self._answers.items() if now - answered > KILL_SECONDS]
         for process in own.processes().intersection(silent):

@@ -54,15 +54,20 @@ _DEFAULTS = {
 }
 
 
-def set_environment() -> None:
-    """Set the variables that Ray reads while it is imported, in this process and in those it starts."""
+def set_environment(*, joins: bool = False) -> None:
+    """Set the variables that Ray reads while it is imported, in this process and in those it starts.
+
+    Args:
+        joins: whether a cluster will be joined, which has a token of its own or none. Ray finds it where its users put
+            it: RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH, `~/.ray/auth_token`.
+    """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     use_no_proxy_for((LOOPBACK, "localhost", "::1"))
     # Its ports can listen on every interface, so it must require a token. Once it has been imported it takes the token
     # in the user's home folder.
-    if "ray" not in sys.modules:
+    if "ray" not in sys.modules and not joins:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
@@ -83,7 +88,9 @@ def apart() -> Iterator[None]:
         raise FlowsError("this process is connected to a Ray already; start a Ray of its own from another process")
     with hidden(FOREIGN) as found, _constants(ray_constants):
         if address := found["RAY_ADDRESS"]:
-            log.warning("RAY_ADDRESS=%s is not followed, a Ray of its own starts; bulk has --ray ADDRESS", address)
+            log.warning(
+                "RAY_ADDRESS=%s is not followed, a Ray of its own starts; serve and bulk have --ray ADDRESS", address
+            )
         yield
 
 

@@ -159,14 +159,24 @@ class ServeRunner:
         """Names of the processes that it can call."""
         return tuple(self._hosts)
 
+    def least(self, name: str) -> int:
+        """How many replicas of a process there are at the least."""
+        return self.pool.processes[name].least
+
     def pids_asker(self, name: str) -> Callable[[float], tuple[set[int], bool]]:
         """A function that asks the replicas of a process, for so many seconds, for their process ids.
 
-        It returns those that answered, and whether all did. It blocks, and raises what Ray raises.
+        It returns those that answered, and whether all did. It blocks, and raises what Ray raises. A process that needs
+        no replica has answered with none.
         """
 
         def ask(seconds: float) -> tuple[set[int], bool]:
-            answers = self._hosts[name].broadcast("pid").results(timeout_s=seconds, return_exceptions=True)
+            try:
+                answers = self._hosts[name].broadcast("pid").results(timeout_s=seconds, return_exceptions=True)
+            except serve_errors.DeploymentUnavailableError:
+                if self.least(name) == 0:
+                    return set(), True
+                raise
             pids = {answer for answer in answers if isinstance(answer, int)}
             return pids, len(pids) == len(answers)
 

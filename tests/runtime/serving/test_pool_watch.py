@@ -55,8 +55,9 @@ class StubRay:
         return self.slow
 
 
-def watch(answer: Answer, own: Any = None) -> PoolWatch:
-    return PoolWatch(SimpleNamespace(processes=("all",), pids_asker=lambda name: answer), own)  # type: ignore[arg-type]
+def watch(answer: Answer, own: Any = None, least: int = 1) -> PoolWatch:
+    runner = SimpleNamespace(processes=("all",), pids_asker=lambda name: answer, least=lambda name: least)
+    return PoolWatch(runner, own)  # type: ignore[arg-type]
 
 
 def test_it_is_ready_while_a_replica_answers() -> None:
