@@ -6,6 +6,8 @@
     ACESTEP_FLOWS_API_KEYS        API keys that a server accepts: name=key, comma separated
     ACESTEP_FLOWS_API_KEY_FILE    a JSON file with digests of such keys
     ACESTEP_FLOWS_WEBHOOK_SECRET  secret that signs webhooks
+    ACESTEP_FLOWS_DATABASE        URL of a server's run table, unless --database names it
+    ACESTEP_FLOWS_ARTIFACTS       URL of a server's artifact store, unless --artifacts names it
     ACESTEP_FLOWS_PRODUCTS        who makes the denoiser's large products on a processor: torch, onednn, or auto
     ACESTEP_FLOWS_SERVER          address of the server that client commands ask, unless --server names it
     ACESTEP_FLOWS_API_KEY         API key that client commands send
@@ -36,6 +38,8 @@ LYRIC_VOCAB = "ACESTEP_FLOWS_LYRIC_VOCAB"
 API_KEYS = "ACESTEP_FLOWS_API_KEYS"
 API_KEY_FILE = "ACESTEP_FLOWS_API_KEY_FILE"
 WEBHOOK_SECRET = "ACESTEP_FLOWS_WEBHOOK_SECRET"
+DATABASE = "ACESTEP_FLOWS_DATABASE"
+ARTIFACTS = "ACESTEP_FLOWS_ARTIFACTS"
 PRODUCTS = "ACESTEP_FLOWS_PRODUCTS"
 SERVER = "ACESTEP_FLOWS_SERVER"
 API_KEY = "ACESTEP_FLOWS_API_KEY"
@@ -62,6 +66,8 @@ class Settings:
     products: Products = "auto"
     server: str | None = None
     api_key: str | None = field(default=None, repr=False)
+    database: str | None = field(default=None, repr=False)
+    artifacts: str | None = field(default=None, repr=False)
 
     @property
     def results(self) -> Path:
@@ -94,6 +100,8 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         _products(environ),
         environ.get(SERVER, "").strip() or None,
         environ.get(API_KEY, "").strip() or None,
+        environ.get(DATABASE, "").strip() or None,
+        environ.get(ARTIFACTS, "").strip() or None,
     )
 
 

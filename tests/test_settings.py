@@ -57,6 +57,14 @@ def test_the_token_is_never_shown() -> None:
     assert "secret" not in str(settings)
 
 
+def test_urls_of_stores_are_read_and_never_shown() -> None:
+    urls = {"ACESTEP_FLOWS_DATABASE": " postgresql://u:secret@h/d ", "ACESTEP_FLOWS_ARTIFACTS": "s3://key:secret@b/f"}
+    settings = read_settings(urls)
+    assert (settings.database, settings.artifacts) == ("postgresql://u:secret@h/d", "s3://key:secret@b/f")
+    assert "secret" not in repr(settings)
+    assert (read_settings({}).database, read_settings({"ACESTEP_FLOWS_ARTIFACTS": " "}).artifacts) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("variable", "value"),
     [("ACESTEP_FLOWS_CACHE", "a\0b"), ("ACESTEP_FLOWS_CHECKPOINT", "~nobody-here/x"), ("HF_TOKEN", "two\nlines")],

@@ -29,7 +29,7 @@ from acestep_flows.runtime.serving.local_ray import FRONT_CPUS
 from acestep_flows.runtime.serving.pool import Pool
 from acestep_flows.runtime.serving.pool_watch import PoolWatch
 from acestep_flows.runtime.serving.runner import ServeRunner
-from acestep_flows.settings import read_settings
+from acestep_flows.settings import DATABASE, read_settings
 from acestep_flows.wording.faults import fault_line
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def ingress(pool: Pool, home: Path | None, hosts: Mapping[str, Application], opt
         options: fields of `IngressOptions`.
 
     Raises:
-        InputError: the home folder is missing, or an option is not usable.
+        InputError: the home folder is missing, an option is not usable, or several replicas are to share SQLite.
     """
     if home is None:
         raise InputError("no home folder", where="args.home", allowed="a folder that outlives processes")
@@ -59,9 +59,14 @@ def ingress(pool: Pool, home: Path | None, hosts: Mapping[str, Application], opt
         checked_options = IngressOptions.model_validate(options)
     except ValidationError as error:
         raise InputError(fault_line(error, IngressOptions), where="args.options") from None
+    if checked_options.replicas > 1 and not (checked_options.database or read_settings().database):
+        what = f"{checked_options.replicas} replicas cannot share a SQLite file, which is for one machine"
+        allowed = f"1, or a PostgreSQL database (options.database, {DATABASE})"
+        raise InputError(what, where="args.options.replicas", allowed=allowed)
     deployment: serve.Deployment = serve.deployment(
         name="ingress",
-        ray_actor_options={"num_cpus": FRONT_CPUS},
+        num_replicas=checked_options.replicas,
+        ray_actor_options={"num_cpus": FRONT_CPUS, "resources": checked_options.resources},
         max_ongoing_requests=ONGOING,
         graceful_shutdown_timeout_s=checked_options.drain + STOP_SECONDS,
         graceful_shutdown_wait_loop_s=0.2,
@@ -77,7 +82,8 @@ class Ingress:
     def __init__(self, pool: Pool, home: Path, hosts: Mapping[str, Any], options: IngressOptions) -> None:
         share_arenas()
         settings = read_settings()
-        self._home = Home.open(home, database=options.database, artifacts=options.artifacts, lease=LEASE_SECONDS)
+        database, artifacts = options.database or settings.database, options.artifacts or settings.artifacts
+        self._home = Home.open(home, database=database, artifacts=artifacts, lease=LEASE_SECONDS)
         runner = ServeRunner(pool, hosts)
         self._watch = PoolWatch(runner)
         parts = assemble(self._home, pool, runner, settings, read_keys(settings), options, self._watch.problem)

@@ -13,6 +13,7 @@ from acestep_flows.api.store.signed_links import check_signing
 from acestep_flows.compat.spoken import OPTION, read_spoken
 from acestep_flows.errors import InputError
 from acestep_flows.runtime.serving.pool import AUTO
+from acestep_flows.runtime.serving.pool_process import Amounts
 
 COVERS_LOOPBACK = ("127.0.0.1", "localhost", "0.0.0.0")
 
@@ -31,8 +32,8 @@ class ServerOptions:
         folders: folders with the operator's own graphs.
         inline_graphs: whether callers may run graphs of their own.
         origins: web origins that browsers may call from.
-        database: URL of the run table; None is a SQLite file in `home`.
-        artifacts: URL of the artifact store; None is a folder in `home`.
+        database: URL of the run table; None is that of the environment, else a SQLite file in `home`.
+        artifacts: URL of the artifact store; None is that of the environment, else a folder in `home`.
         private_webhooks: whether webhooks may go to private addresses.
         private_fetches: whether audio may be fetched from private addresses.
         direct_links: whether links to files lead straight into an S3 store.
@@ -108,11 +109,19 @@ class IngressOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    replicas: int = Field(1, ge=1, le=100, description="Replicas of the ingress; several need a PostgreSQL database.")
+    resources: Amounts = Field(
+        {}, description="Resources of your own that each replica reserves, to pin it to machines."
+    )
     folders: tuple[Path, ...] = Field((), description="Folders with the operator's own graphs.")
     inline_graphs: bool = Field(False, description="Whether callers may run graphs of their own.")
     origins: tuple[str, ...] = Field((), description="Web origins that browsers may call from; '*' for all.")
-    database: str | None = Field(None, description="URL of the run table; by default SQLite in the home folder.")
-    artifacts: str | None = Field(None, description="URL of the artifact store; by default in the home folder.")
+    database: str | None = Field(
+        None, description="URL of the run table; absent: ACESTEP_FLOWS_DATABASE, else SQLite in the home folder."
+    )
+    artifacts: str | None = Field(
+        None, description="URL of the artifact store; absent: ACESTEP_FLOWS_ARTIFACTS, else in the home folder."
+    )
     private_webhooks: bool = Field(False, description="Whether webhooks may go to private addresses.")
     private_fetches: bool = Field(False, description="Whether audio may be fetched from private addresses.")
     direct_links: bool = Field(False, description="Whether links to files lead straight into an S3 store.")

@@ -92,7 +92,7 @@ def serve_forever(
             for one in read_spoken(options.speak)
             if one.port is not None
         }
-        home = _opened(stack, options, url_of(listening))
+        home = _opened(stack, options, settings, url_of(listening))
         for line in (*choice.lines, *_open_to_others(home.root), f"log of Ray and other libraries: {home.root / LOG}"):
             tell(line)
         if keys and (note := unseen_runs(home.runs)):
@@ -115,11 +115,12 @@ def serve_forever(
     tell(farewell)
 
 
-def _opened(stack: contextlib.ExitStack, options: ServerOptions, address: str) -> Home:
+def _opened(stack: contextlib.ExitStack, options: ServerOptions, settings: Settings, address: str) -> Home:
     """The home folder, held by this server until the stack ends."""
     root = options.home.resolve()
     stack.enter_context(locked_home(root, address))
-    home = Home.open(root, database=options.database, artifacts=options.artifacts)
+    database, artifacts = options.database or settings.database, options.artifacts or settings.artifacts
+    home = Home.open(root, database=database, artifacts=artifacts)
     stack.callback(home.close)
     return home
 

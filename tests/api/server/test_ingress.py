@@ -29,6 +29,19 @@ def test_its_options_are_those_of_the_command(tmp_path: Path) -> None:
     assert options == IngressOptions(origins=("https://studio.example.org",), database="postgresql://somewhere/runs")
 
 
+def test_several_replicas_need_a_database_for_several_hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ACESTEP_FLOWS_DATABASE", raising=False)
+    several = {"replicas": 3, "resources": {"services": 1}}
+    with pytest.raises(InputError, match=r"args.options.replicas: 3 replicas cannot share a SQLite file.*PostgreSQL"):
+        ingress(Pool.read("local"), tmp_path, {}, several)
+    database = {"database": "postgresql+psycopg://somewhere/runs"}
+    monkeypatch.setenv("ACESTEP_FLOWS_DATABASE", database["database"])
+    for options in (several, several | database):
+        deployment = ingress(Pool.read("local"), tmp_path, {}, options)._bound_deployment
+        assert deployment.num_replicas == 3
+        assert deployment.ray_actor_options["resources"] == {"services": 1}
+
+
 @pytest.mark.parametrize(
     ("home", "options", "message"),
     [

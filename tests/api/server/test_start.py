@@ -126,6 +126,37 @@ def test_an_option_that_does_nothing_is_refused(option: dict[str, Any], message:
     )
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"pool": "auto", "rehearse": True}, "--pool: auto is the pool of this machine .*with --rehearse"),
+        ({"pool": "auto", "ray": "127.0.0.1:6379"}, "--pool: auto is the pool of this machine .*with --ray"),
+        ({"pool": "gpu-pool", "ray": "auto", "rehearse": True}, "--rehearse: .*allowed: without --ray"),
+    ],
+)
+def test_a_cluster_and_a_rehearsal_need_a_pool_and_exclude_each_other(
+    option: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        ServerOptions(host="127.0.0.1", port=0, home=tmp_path, **option)
+
+
+def test_a_pool_without_room_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    done = subprocess.run(
+        [sys.executable, "-m", "acestep_flows.cli", "serve", "--home", "home", "--port", "0", "--pool", "gpu-pool"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "ACESTEP_FLOWS_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 2, done.stderr
+    assert line.startswith("error: --pool: pool gpu-pool: no place for 6 of 6 samplers (4 CPU and 1 GPU each)")
+    assert not (tmp_path / "home").exists()
+
+
 def test_no_phase_is_silent_for_long(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(start_report, "PAUSE", 0.3)
     monkeypatch.setattr(start_report, "LEAST", 0.1)

@@ -50,6 +50,18 @@ def test_what_a_process_takes_is_what_its_deployment_reserves(small_root: Path) 
     assert all(one.max_ongoing_requests >= 1000 for name, one in made.items() if name != "front")
 
 
+def test_pins_are_those_of_the_deployment(small_root: Path) -> None:
+    rest = [stage for stage in stages() if stage != "mix"]
+    pinned = {"resources": {"services": 1}, "labels": {"zone": "in(a,b)"}, "accelerator_type": "H100"}
+    made = deployments(
+        build_app({"pool": content(small_root, {"mixer": {"stages": ["mix"], **pinned}, "rest": {"stages": rest}})})
+    )
+    options = made["mixer"].ray_actor_options
+    assert (options["resources"], options["label_selector"]) == ({"services": 1}, {"zone": "in(a,b)"})
+    assert options["accelerator_type"] == "H100"
+    assert {"label_selector", "accelerator_type"}.isdisjoint(made["rest"].ray_actor_options)
+
+
 def test_a_pool_is_given_by_path_by_name_or_whole(small_root: Path, tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump(content(small_root)))

@@ -80,6 +80,16 @@ def test_no_answer_is_a_problem_until_there_is_one() -> None:
         eventually(lambda: watched.problem() == "")
 
 
+def test_a_process_that_is_started_when_it_is_needed_may_be_missing() -> None:
+    watched = watch(lambda seconds: (set(), True), least=0)
+    with watched.watching():
+        time.sleep(0.2)
+        assert watched.problem() == ""
+    silent = watch(lambda seconds: (set(), False), least=0)
+    with silent.watching():
+        eventually(lambda: silent.problem() == "process all does not answer")
+
+
 def test_a_question_that_raises_or_hangs_is_one_too() -> None:
     def fail(seconds: float) -> tuple[set[int], bool]:
         raise RuntimeError("no")
