@@ -110,11 +110,7 @@ def container(pod: Any) -> Any:
 def ray_node(group: Any, number: int) -> NodeRoom:
     """What Ray counts in one pod of a group."""
     requests, started = container(group["template"])["resources"]["requests"], group["rayStartParams"]
-    own = (
-        json.loads(started["resources"].removeprefix('"').removesuffix('"').replace('\\"', '"'))
-        if "resources" in started
-        else {}
-    )
+    own = json.loads(json.loads(started.get("resources", '"{}"')))  # the operator wants JSON as a text in quotes
     free = {"CPU": float(started["num-cpus"]), "GPU": float(requests.get("nvidia.com/gpu", 0)), **own}
     assert free["CPU"] <= float(requests["cpu"]), "Ray gives away no more cores than the pod has"
     return NodeRoom(f"{group['groupName']} {number}", free)

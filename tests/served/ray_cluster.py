@@ -1,0 +1,118 @@
+"""A Ray cluster of two machines on this one, as its users start it: `ray start`, each in a process of its own."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from tests.waiting import eventually
+
+START_SECONDS, STOP_SECONDS = 120.0, 30.0
+STORE_BYTES = 120_000_000
+
+
+@dataclass
+class RayCluster:
+    """Both of its machines, by the processes that started them. All of it listens on the loopback interface."""
+
+    address: str
+    env: Mapping[str, str]
+    folder: Path
+    machines: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def log(self) -> str:
+        return "\n".join(path.read_text(errors="replace") for path in sorted(self.folder.glob("*.log")))
+
+    def add(self, *options: str) -> None:
+        """Start one more machine."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            agent = taken.getsockname()[1]
+        command = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--node-ip-address", "127.0.0.1"]
+        ports = ["--min-worker-port", "0", "--max-worker-port", "0", "--dashboard-agent-listen-port", str(agent)]
+        light = ["--object-store-memory", str(STORE_BYTES), "--disable-usage-stats"]
+        with (self.folder / f"machine-{len(self.machines)}.log").open("wb") as log:
+            self.machines.append(
+                subprocess.Popen(
+                    [*command, *ports, *light, *options],
+                    env=dict(self.env),
+                    cwd=self.folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                )
+            )
+
+    def machine_of(self, pid: int) -> int:
+        """The number of the machine that a process runs on."""
+        above = {process.pid for process in psutil.Process(pid).parents()}
+        (number,) = [number for number, machine in enumerate(self.machines) if machine.pid in above]
+        return number
+
+    def ask(self, script: str) -> str:
+        """What a script prints that is connected to the cluster, as another user of it."""
+        joined = f"import ray\nray.init(address={self.address!r}, log_to_driver=False, logging_level='ERROR')\n{script}"
+        done = subprocess.run(
+            [sys.executable, "-c", joined],
+            env=dict(self.env),
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=START_SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip().splitlines()[-1]
+
+    def end(self) -> None:
+        """End what `ray start` began, the head last."""
+        for machine in reversed(self.machines):
+            started = psutil.Process(machine.pid).children(recursive=True) if machine.poll() is None else []
+            machine.terminate()
+            _, alive = psutil.wait_procs([*started, psutil.Process(machine.pid)], timeout=STOP_SECONDS)
+            for process in alive:
+                process.kill()
+            machine.wait(STOP_SECONDS)
+
+
+@contextmanager
+def ray_cluster(env: Mapping[str, str], folder: Path) -> Iterator[RayCluster]:
+    """A cluster with a head of four cores, and a machine of two with the resource `services`; it asks for a token."""
+    with ExitStack() as stack:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+        short = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # paths of sockets are short
+        stack.callback(shutil.rmtree, short, ignore_errors=True)
+        own = {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_worker_niceness": "0",
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        }
+        cluster = RayCluster(f"127.0.0.1:{port}", {**env, **own}, folder)
+        stack.callback(cluster.end)
+        cluster.add(
+            "--head", "--port", str(port), "--temp-dir", short, "--num-cpus", "4", "--include-dashboard", "false"
+        )
+        eventually(lambda: _listens(port), START_SECONDS)
+        cluster.add("--address", cluster.address, "--num-cpus", "2", "--resources", '{"services": 10}')
+        eventually(lambda: cluster.ask("print(len([n for n in ray.nodes() if n['Alive']]))") == "2", START_SECONDS)
+        yield cluster
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
