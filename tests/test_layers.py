@@ -112,6 +112,7 @@ RAY = {
     "runtime.bulk.cluster",
     "runtime.bulk.pipeline",
     "runtime.serving.deployment",
+    "runtime.serving.joined_ray",
     "runtime.serving.local_ray",
     "runtime.serving.pool_watch",
     "runtime.serving.ray_environment",
