@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Collection, Generator, Sequence
+from collections import Counter
+from collections.abc import Collection, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from acestep_flows.bulk.driver import AttemptEnd, Route
@@ -53,14 +54,19 @@ class PoolRenderer:
     ) -> Generator[AttemptEnd, None, None]:
         """Results of the attempts, as they arrive. Raises FlowsError if Ray dies under them."""
         from acestep_flows.runtime.bulk.cluster import room
-        from acestep_flows.runtime.bulk.pipeline import cpus_for, gpus_for, legs_for, pipeline
+        from acestep_flows.runtime.bulk.pipeline import cpus_for, gpus_for, legs_for, own_resources_for, pipeline
         from acestep_flows.runtime.bulk.ray_watch import while_ray_lives
         from acestep_flows.runtime.bulk.room_watch import while_room_is_told
 
         legs = legs_for(self._pool, merged(routes))
         needed = {"CPU": cpus_for(self._pool, legs), "GPU": gpus_for(self._pool, legs)}
+        needed |= own_resources_for(self._pool, legs)
+        replicas: Counter[str] = Counter()
+        for leg in legs:
+            replicas[leg.process or leg.name] += leg.replicas  # a way may go through a process twice
+        gpus = self._gpus_here(replicas)
         meter.begin({leg.name: leg.replicas for leg in legs})
-        self._start_ray(needed["CPU"], needed["GPU"])
+        self._start_ray(needed["CPU"], gpus)
         by_id = {attempt.row.id: attempt for attempt in attempts}
         orders = [RowOrder(id, attempt) for id, attempt in by_id.items()]
         together = 1 if alone else min(TOGETHER, self._pool.engine.songs)
@@ -79,13 +85,28 @@ class PoolRenderer:
         self._stack.close()
         self._timings.save()
 
+    def _gpus_here(self, replicas: Mapping[str, int]) -> float:
+        """GPUs that a Ray on this machine gives away; none where a cluster has its own.
+
+        Args:
+            replicas: how many there will be, by process.
+
+        Raises:
+            InputError: the machine has no room for them.
+        """
+        from acestep_flows.runtime.serving.room import check_room, offered_gpus
+
+        if self._address is not None:
+            return 0.0
+        gpus = offered_gpus(self._pool)
+        for warning in check_room(self._pool, gpus, replicas):
+            log.warning(warning)
+        return gpus
+
     def _start_ray(self, cpus: float, gpus: float) -> None:
         """Have a Ray with room for the legs; one that this renderer started and is too small is replaced."""
         from acestep_flows.runtime.bulk.cluster import cluster
-        from acestep_flows.runtime.serving.room import refuse_pins
 
-        if self._address is None:
-            refuse_pins(self._pool)
         if cpus <= self._cpus and gpus <= self._gpus:
             return
         self._stack.close()

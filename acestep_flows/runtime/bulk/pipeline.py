@@ -84,6 +84,16 @@ def gpus_for(pool: Pool, legs: Sequence[Leg]) -> float:
     return sum(leg.replicas * pool.processes[leg.process].gpus for leg in legs if leg.process is not None)
 
 
+def own_resources_for(pool: Pool, legs: Sequence[Leg]) -> dict[str, float]:
+    """Resources of the user's own that the actors of these legs reserve, by name."""
+    reserved: dict[str, float] = {}
+    for leg in legs:
+        if leg.process is not None:
+            for name, amount in pool.processes[leg.process].resources.items():
+                reserved[name] = reserved.get(name, 0.0) + leg.replicas * amount
+    return reserved
+
+
 @contextlib.contextmanager
 def pipeline(
     orders: Sequence[RowOrder], work: PipelineWork, pool: Pool, legs: Sequence[Leg], *, together: int = 4

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
 
 from acestep_flows.errors import InputError
 from acestep_flows.model.machine import Machine, this_machine
@@ -18,14 +20,14 @@ def offered_gpus(pool: Pool, machine: Machine | None = None) -> int:
     return len((machine if machine is not None else this_machine()).gpus)
 
 
-def check_room(pool: Pool, gpus: int, where: str = "--pool") -> list[str]:
+def check_room(pool: Pool, gpus: int, replicas: Mapping[str, int] | None = None) -> list[str]:
     """Check that a Ray of our own can place a pool on this machine.
 
     Cores need no check: such a Ray offers as many as are asked for, and only counts them.
 
     Args:
         gpus: how many it gives away.
-        where: what named the pool, for errors.
+        replicas: how many there will be, by process; None: all that the pool may have.
 
     Returns:
         Warnings for people: a pool that fits may still be placed so that it does not.
@@ -33,34 +35,19 @@ def check_room(pool: Pool, gpus: int, where: str = "--pool") -> list[str]:
     Raises:
         InputError: it has no room, or no resource that a process is pinned to. Says what is missing.
     """
-    packing = Packing(demands_of(pool, most=True), [NodeRoom("this machine", {"CPU": pool.cpus, "GPU": gpus})])
+    demands = demands_of(pool, most=True)
+    if replicas is not None:
+        demands = [replace(each, count=replicas[each.process]) for each in demands if replicas.get(each.process)]
+    packing = Packing(demands, [NodeRoom("this machine", {"CPU": pool.cpus, "GPU": gpus})])
     if missing := packing.missing():
-        allowed = f"{AUTO}, which fits this machine; --rehearse tries a pool without GPUs; --ray ADDRESS uses a cluster"
-        raise InputError(f"pool {pool.name}: {missing}", where=where, allowed=allowed)
+        allowed = f"{AUTO}, which fits this machine; a cluster by --ray ADDRESS; serve --rehearse tries it without GPUs"
+        raise InputError(f"pool {pool.name}: {missing}", where="--pool", allowed=allowed)
     if (demand := packing.unlucky()) is not None:
         return [
             f"pool {pool.name} may not come up: where others are placed first, {demand.process} ({demand} each) finds "
             "no room; whole GPUs always do"
         ]
     return []
-
-
-def refuse_pins(pool: Pool) -> None:
-    """Refuse a pool with processes that are pinned to machines of a cluster: Ray would wait for those for ever.
-
-    Raises:
-        InputError: a process is pinned.
-    """
-    if pinned := [name for name, process in pool.processes.items() if process.pins]:
-        what = (
-            f"pool {pool.name}: {', '.join(pinned)} is pinned to machines of a cluster by {_settings(pool, pinned[0])}"
-        )
-        raise InputError(what, where="--pool", allowed="with --ray ADDRESS, or another pool")
-
-
-def _settings(pool: Pool, name: str) -> str:
-    process = pool.processes[name]
-    return ", ".join(key for key in ("resources", "labels", "accelerator_type") if getattr(process, key))
 
 
 def rehearsed(pool: Pool) -> tuple[Pool, int]:

@@ -9,7 +9,7 @@ import pytest
 from acestep_flows.errors import InputError
 from acestep_flows.model.machine import Machine
 from acestep_flows.runtime.serving.pool import Pool
-from acestep_flows.runtime.serving.room import check_room, offered_gpus, refuse_pins, rehearsed
+from acestep_flows.runtime.serving.room import check_room, offered_gpus, rehearsed
 from acestep_flows.stages.registry import stages
 from tests.runtime.serving.pools import content
 
@@ -44,9 +44,13 @@ def test_a_pin_to_machines_of_a_cluster_is_no_place_here() -> None:
     for pin in ({"resources": {"services": 1}}, {"labels": {"zone": "a"}}):
         with pytest.raises(InputError, match=f"no place for 1 of 1 all .*{next(iter(*pin.values()))}.*--ray ADDRESS"):
             check_room(pool(**pin), 0)
-        with pytest.raises(InputError, match="all is pinned to machines of a cluster .*with --ray ADDRESS"):
-            refuse_pins(pool(**pin))
-    refuse_pins(pool())
+
+
+def test_only_processes_that_are_used_need_room() -> None:
+    assert check_room(Pool.read("gpu-pool"), 0, {"audio": 8}) == []
+    assert check_room(Pool.read("gpu-pool"), 3, {"audio": 8, "coders": 3}) == []
+    with pytest.raises(InputError, match="no place for 1 of 4 coders"):
+        check_room(Pool.read("gpu-pool"), 3, {"audio": 8, "coders": 4})
 
 
 def test_shares_that_may_be_unlucky_are_told() -> None:
