@@ -18,12 +18,15 @@ import psutil
 from tests.waiting import eventually
 
 START_SECONDS, STOP_SECONDS = 120.0, 30.0
+HEAD, OTHER = "127.0.0.2", "127.0.0.3"
+"""Addresses of the machines. Ray takes 127.0.0.1 for another name of the real address."""
+
 STORE_BYTES = 120_000_000
 
 
 @dataclass
 class RayCluster:
-    """Both of its machines, by the processes that started them. All of it listens on the loopback interface."""
+    """Both of its machines, by the processes that started them, each with an address of the loopback interface."""
 
     address: str
     env: Mapping[str, str]
@@ -34,11 +37,11 @@ class RayCluster:
     def log(self) -> str:
         return "\n".join(path.read_text(errors="replace") for path in sorted(self.folder.glob("*.log")))
 
-    def add(self, *options: str) -> None:
-        """Start one more machine."""
+    def add(self, host: str, *options: str) -> None:
+        """Start one more machine at an address."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
             agent = taken.getsockname()[1]
-        command = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--node-ip-address", "127.0.0.1"]
+        command = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--node-ip-address", host]
         ports = ["--min-worker-port", "0", "--max-worker-port", "0", "--dashboard-agent-listen-port", str(agent)]
         light = ["--object-store-memory", str(STORE_BYTES), "--disable-usage-stats"]
         with (self.folder / f"machine-{len(self.machines)}.log").open("wb") as log:
@@ -89,7 +92,7 @@ class RayCluster:
 def ray_cluster(env: Mapping[str, str], folder: Path) -> Iterator[RayCluster]:
     """A cluster with a head of four cores, and a machine of two with the resource `services`; it asks for a token."""
     with ExitStack() as stack:
-        with socket.create_server(("127.0.0.1", 0)) as taken:
+        with socket.create_server((HEAD, 0)) as taken:
             port = taken.getsockname()[1]
         short = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # paths of sockets are short
         stack.callback(shutil.rmtree, short, ignore_errors=True)
@@ -97,22 +100,21 @@ def ray_cluster(env: Mapping[str, str], folder: Path) -> Iterator[RayCluster]:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_worker_niceness": "0",
-            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         }
-        cluster = RayCluster(f"127.0.0.1:{port}", {**env, **own}, folder)
+        cluster = RayCluster(f"{HEAD}:{port}", {**env, **own}, folder)
         stack.callback(cluster.end)
         cluster.add(
-            "--head", "--port", str(port), "--temp-dir", short, "--num-cpus", "4", "--include-dashboard", "false"
+            HEAD, "--head", "--port", str(port), "--temp-dir", short, "--num-cpus", "4", "--include-dashboard", "false"
         )
         eventually(lambda: _listens(port), START_SECONDS)
-        cluster.add("--address", cluster.address, "--num-cpus", "2", "--resources", '{"services": 10}')
+        cluster.add(OTHER, "--address", cluster.address, "--num-cpus", "2", "--resources", '{"services": 10}')
         eventually(lambda: cluster.ask("print(len([n for n in ray.nodes() if n['Alive']]))") == "2", START_SECONDS)
         yield cluster
 
 
 def _listens(port: int) -> bool:
     try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
+        socket.create_connection((HEAD, port), 1).close()
     except OSError:
         return False
     return True

@@ -64,7 +64,7 @@ def _with_room(pool: Pool, options: ServerOptions, gpus: int) -> tuple[Pool, int
     Args:
         gpus: how many this machine has for it.
     """
-    lines = []
+    lines: list[str] = []
     if options.ray is not None:
         return pool, 0, lines  # its cluster is asked when it is joined
     if options.rehearse:
