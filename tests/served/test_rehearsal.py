@@ -30,3 +30,20 @@ def test_the_pool_of_eight_gpus_makes_songs_without_one(cache: Path, tmp_path: P
     finally:
         status = server.stop()
     assert status == 0
+
+
+def test_processes_start_when_the_first_song_is_wanted(cache: Path, tmp_path: Path) -> None:
+    """The pool that scales from no GPU is ready without one, and a song waits for the start of its process."""
+    for module in ("ray", "fastapi", "uvicorn", "sqlalchemy"):
+        pytest.importorskip(module)
+    server = Server(tmp_path, cache, options=("--pool", "gpu-scaling", "--rehearse"))
+    server.start()
+    try:
+        with server.client() as client:
+            serving = client.stats()["serving"]
+            assert (len(serving["networks"]), len(serving["audio"])) == (0, 2)
+            assert client.wait(server.song(client).id, timeout=240).state == "succeeded"
+            assert len(client.stats()["serving"]["networks"]) == 1
+    finally:
+        status = server.stop()
+    assert status == 0
