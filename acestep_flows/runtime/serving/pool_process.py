@@ -110,6 +110,8 @@ class Process(PoolSection):
             raise ValueError("replicas and autoscaling exclude each other")
         if reserved := sorted(self.resources.keys() & RESERVED):
             raise ValueError(f"resources: {reserved[0]} has a setting of its own: {RESERVED[reserved[0]]}")
+        if broken := [name for name, amount in self.resources.items() if amount > 1 and amount != int(amount)]:
+            raise ValueError(f"resources: {self.resources[broken[0]]:g} {broken[0]}: a fraction of one, or whole ones")
         return self
 
     @property

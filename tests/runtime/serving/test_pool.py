@@ -54,6 +54,7 @@ def with_process(**changes: Any) -> Change:
         (with_process(autoscaling={"minimum": -1, "maximum": 3}), "autoscaling.minimum: .*greater than or equal to 0"),
         (with_process(resources={"CPU": 1}), "resources: CPU has a setting of its own: cpus"),
         (with_process(resources={"big": 0}), "resources.big: .*greater than 0"),
+        (with_process(resources={"big": 1.5}), "resources: 1.5 big: a fraction of one, or whole ones"),
         (with_process(accelerator_type=""), "accelerator_type"),
         (with_process(labels={"zone": 1}), "labels.zone"),
         (with_process(cpus=float("nan")), "processes.all.cpus: nan must be a finite number"),
