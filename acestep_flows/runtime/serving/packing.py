@@ -196,7 +196,7 @@ def selects(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
     for key, wanted in selector.items():
         negated, value = wanted.startswith("!"), wanted.removeprefix("!")
         inside = value.removeprefix("in(").removesuffix(")") if value.startswith("in(") else value
-        values = {each.strip() for each in inside.split(",")} if value.startswith("in(") else {value}
+        values = set(inside.split(",")) if value.startswith("in(") else {value}
         if (labels.get(key) in values) == negated:
             return False
     return True

@@ -51,7 +51,10 @@ def with_process(**changes: Any) -> Change:
         (with_process(replicas=0), "processes.all.replicas: 0 must be greater than or equal to 1"),
         (with_process(replicas=2, autoscaling={"maximum": 3}), "replicas and autoscaling exclude each other"),
         (with_process(autoscaling={"minimum": 4, "maximum": 3}), "minimum 4 is above maximum 3"),
-        (with_process(autoscaling={"minimum": -1, "maximum": 3}), "autoscaling.minimum: -1 must be greater than or equal to 0"),
+        (
+            with_process(autoscaling={"minimum": -1, "maximum": 3}),
+            "autoscaling.minimum: -1 must be greater than or equal to 0",
+        ),
         (with_process(resources={"CPU": 1}), "resources: CPU has a setting of its own: cpus"),
         (with_process(resources={"big": 0}), "resources.big: 0 must be greater than 0"),
         (with_process(resources={"big": 1.5}), "resources: 1.5 big: a fraction of one, or whole ones"),
