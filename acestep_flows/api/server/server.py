@@ -153,7 +153,7 @@ def _start(
     count = sum(process.least for process in pool.processes.values())
     report.phase(f"starting {count} process{'es' if count != 1 else ''} for the stages")
     notes = home.root / LOADING
-    waits = telling_room(pool, report.tell) if joins else contextlib.nullcontext()
+    waits: AbstractContextManager[None] = telling_room(pool, report.tell) if joins else contextlib.nullcontext()
     with report.following(LoadingNotes(notes)), ends_with_pool(own, report.tell, patience=0.0), waits:
         runner = deploy({"pool": pool, "home": home.root, "loading": notes}, *app)
     stack.callback(runner.close)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import re
 import secrets
@@ -166,10 +167,8 @@ def waiting_for(pool: Pool) -> str:
 
 def _nodes() -> tuple[list[NodeRoom], list[NodeRoom]]:
     """The machines of the cluster, with all that they have, and with what is free."""
-    import ray
-    from ray._private.state import available_resources_per_node
-
-    free = available_resources_per_node()
+    ray, state = (importlib.import_module(name) for name in ("ray", "ray._private.state"))
+    free = state.available_resources_per_node()
     alive = [node for node in ray.nodes() if node["Alive"]]
     names = [node["NodeManagerHostname"] if len(alive) == 1 else node["NodeManagerAddress"] for node in alive]
     whole = [NodeRoom(name, node["Resources"], node["Labels"]) for name, node in zip(names, alive, strict=True)]

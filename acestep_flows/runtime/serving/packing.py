@@ -135,7 +135,8 @@ class Packing:
         """What has no place and what there is, in a line for people; empty if all replicas can be placed."""
         if self.is_possible():
             return ""
-        state, homeless = self._start(), []
+        state = self._start()
+        homeless: list[str] = []
         for demand in self._demands:
             for number in range(demand.count):
                 after = min(self._placed(state, demand), default=None)

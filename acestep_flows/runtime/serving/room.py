@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from acestep_flows.errors import InputError
 from acestep_flows.model.machine import Machine, this_machine
@@ -63,7 +64,7 @@ def rehearsed(pool: Pool) -> tuple[Pool, int]:
 
 def _on_processor(process: Process) -> Process:
     # A copy is not checked again: a process on a processor with GPUs is refused in files.
-    plain = {"device": "cpu", "dtype": "float32", "compile": False, "fp8": False}
-    small = {"threads": 1, "workers": None, "batch": None}
-    unpinned = {"resources": {}, "labels": {}, "accelerator_type": None}
+    plain: dict[str, Any] = {"device": "cpu", "dtype": "float32", "compile": False, "fp8": False}
+    small: dict[str, Any] = {"threads": 1, "workers": None, "batch": None}
+    unpinned: dict[str, Any] = {"resources": {}, "labels": {}, "accelerator_type": None}
     return process.model_copy(update={**plain, **small, **unpinned})
