@@ -75,7 +75,7 @@ class RayCluster:
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        return done.stdout.strip().splitlines()[-1]
+        return (done.stdout.strip().splitlines() or [""])[-1]
 
     def end(self) -> None:
         """End what `ray start` began, the head last."""
