@@ -39,7 +39,7 @@ def test_several_replicas_need_a_database_for_several_hosts(tmp_path: Path, monk
     for options in (several, several | database):
         deployment = ingress(Pool.read("local"), tmp_path, {}, options)._bound_deployment
         assert deployment.num_replicas == 3
-        assert deployment.ray_actor_options["resources"] == {"services": 1}
+        assert (deployment.ray_actor_options or {})["resources"] == {"services": 1}
 
 
 @pytest.mark.parametrize(
