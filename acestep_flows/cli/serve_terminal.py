@@ -1,33 +1,80 @@
-"""The terminal of a server: our own lines reach it; what Ray and other libraries print goes to a file."""
+"""The terminal of a server: our own lines reach it; what Ray and other libraries print goes to a file.
+
+With a log format, log records have time and level, and tracebacks go to the file. As JSON, every line is an object.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from acestep_flows.cli.terminal import warnings_on
+from acestep_flows.cli.terminal import error_lines, exit_code, lines_formatted, warnings_on
+from acestep_flows.errors import FlowsError
+
+if TYPE_CHECKING:
+    from acestep_flows.api.server.log_lines import LogFormat
+
+NAME = "acestep_flows.serve"
+"""The logger of the lines about start and end, where lines are JSON."""
 
 
 class ServeTerminal:
-    """Writes lines for people, also while `divert` sends everything else to a file."""
+    """Writes lines for people, also while `divert` sends everything else to a file.
 
-    def __init__(self) -> None:
+    Args:
+        form: format of log records; None is that of other commands.
+    """
+
+    def __init__(self, form: LogFormat | None = None) -> None:
         self._out: TextIO | None = None
         self._err: TextIO | None = None
+        self._form = form
+
+    @contextlib.contextmanager
+    def formatted(self) -> Iterator[None]:
+        """Write log records in the format. As JSON, an error that ends the command is a line too.
+
+        Raises:
+            click.exceptions.Exit: such an error was written.
+        """
+        if self._form is None:
+            yield
+            return
+        from acestep_flows.api.server.log_lines import lines_of, traceback_of
+
+        formatter = lines_of(self._form)
+        with lines_formatted(_TracebackToFile(formatter, traceback_of) if self._form == "text" else formatter):
+            try:
+                yield
+            except FlowsError as error:
+                if self._form == "text":
+                    raise
+                for line in error_lines(error).splitlines():
+                    self._write(line, logging.ERROR, err=True)
+                raise click.exceptions.Exit(exit_code(error)) from None
 
     def ready(self, line: str) -> None:
         """Write the line that scripts wait for, on stdout."""
-        click.echo(line, file=self._out)
+        self._write(line, logging.INFO, err=False)
 
     def tell(self, line: str) -> None:
         """Write a line on stderr."""
-        click.echo(line, file=self._err, err=True)
+        self._write(line, logging.WARNING if line.startswith("warning: ") else logging.INFO, err=True)
+
+    def _write(self, line: str, level: int, err: bool) -> None:
+        if self._form == "json":
+            from acestep_flows.api.server.log_lines import JsonLines
+
+            message = line.removeprefix("warning: ").removeprefix("error: ")
+            line = JsonLines().format(logging.LogRecord(NAME, level, "", 0, message, None, None))
+        click.echo(line, file=self._err if err else self._out, err=err)
 
     @contextlib.contextmanager
     def divert(self, log: Path) -> Iterator[None]:
@@ -50,6 +97,21 @@ class ServeTerminal:
                 sys.stdout.flush()
                 sys.stderr.flush()
                 self._out = self._err = None
+
+
+class _TracebackToFile(logging.Formatter):
+    """A record as another formatter has it; its traceback goes to stderr, which is the log file while a server runs."""
+
+    def __init__(self, line: logging.Formatter, traceback: Callable[[logging.LogRecord], str]) -> None:
+        super().__init__()
+        self._line, self._traceback = line, traceback
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = self._line.format(record)
+        if traceback := self._traceback(record):
+            sys.stderr.write(f"{line}\n{traceback}\n")
+            sys.stderr.flush()
+        return line
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from acestep_flows.optional_packages import require
 from acestep_flows.settings import read_settings
 
 if TYPE_CHECKING:
+    from acestep_flows.api.server.log_lines import LogFormat
     from acestep_flows.client import Client, Run, RunEvent
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -72,7 +73,14 @@ previews_option = click.option(
     metavar="SECONDS",
     help="Seconds that runs may still use after a stop signal. Unfinished runs continue after a restart.",
 )
-def serve(**options: Any) -> None:
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Log records with time and level: text, or every line a JSON object.",
+)
+def serve(log_format: LogFormat, **options: Any) -> None:
     """Serve graphs over HTTP. An accepted run continues when a stopped or crashed server is started again.
 
     It says on stderr what it starts, and writes one line to stdout when it is ready. Stop it with ctrl-C or SIGTERM.
@@ -83,13 +91,14 @@ def serve(**options: Any) -> None:
     from acestep_flows.api.server.stop_signals import Terminated
     from acestep_flows.cli.serve_terminal import ServeTerminal
 
-    terminal = ServeTerminal()
+    terminal = ServeTerminal(log_format)
     try:
-        serve_forever(
-            ServerOptions(**options), read_settings(), terminal.ready, tell=terminal.tell, divert=terminal.divert
-        )
+        with terminal.formatted():
+            serve_forever(
+                ServerOptions(**options), read_settings(), terminal.ready, tell=terminal.tell, divert=terminal.divert
+            )
     except KeyboardInterrupt as stop:
-        click.echo("stopped before it was ready", err=True)
+        terminal.tell("stopped before it was ready")
         sys.exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED)
 
 

@@ -165,14 +165,21 @@ PLANS = "acestep_flows.session.planned_run"
 """Logs the warnings of plans as information: a program has them in its results, people want to see them."""
 
 
+class _Notes(logging.Formatter):
+    """Records as the commands tell them: `warning: the message`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        level = "note" if record.levelno < logging.WARNING else record.levelname.lower()
+        return f"{level}: {without_login(record.getMessage())}"
+
+
 class _Logged(logging.Handler):
     """Log records as lines on whatever stderr is at the time: a live display may have put itself in its place."""
 
     file: TextIO | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        level = "note" if record.levelno < logging.WARNING else record.levelname.lower()
-        click.echo(f"{level}: {without_login(record.getMessage())}", file=self.file, err=True)
+        click.echo(self.format(record), file=self.file, err=True)
 
 
 @contextmanager
@@ -201,11 +208,30 @@ def warnings_on(file: TextIO) -> Iterator[None]:
             handler.file = None
 
 
+@contextmanager
+def lines_formatted(formatter: logging.Formatter) -> Iterator[None]:
+    """Our own log records are written by `formatter`, those for information too."""
+    log = logging.getLogger("acestep_flows")
+    shown = [(handler, handler.formatter) for handler in log.handlers if isinstance(handler, _Logged)]
+    level = log.level
+    log.setLevel(logging.INFO)
+    for handler, _ in shown:
+        handler.setFormatter(formatter)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        for handler, before in shown:
+            handler.setFormatter(before)
+
+
 def quiet_libraries() -> None:
     """Our own warnings are shown; those that libraries address to programmers are not."""
     log = logging.getLogger("acestep_flows")
     if not any(isinstance(handler, _Logged) for handler in log.handlers):
-        log.addHandler(_Logged(logging.INFO))
+        shown = _Logged(logging.INFO)
+        shown.setFormatter(_Notes())
+        log.addHandler(shown)
         logging.getLogger(PLANS).setLevel(logging.INFO)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from acestep_flows.api.execution import tracing
 from acestep_flows.api.execution.accepted_run import RunPlanner
 from acestep_flows.api.execution.active_run import ActiveRun
+from acestep_flows.api.execution.outage_log import OutageLog
 from acestep_flows.api.execution.previews import LONGEST, PreviewMaker
 from acestep_flows.api.execution.run_journal import Journal, node_weights
 from acestep_flows.api.execution.run_notifier import RunNotifier
@@ -103,6 +104,7 @@ class Executor:
         self._planner, self._encodings = RunPlanner(scheduler.stages), KeptEncodings()
         self._tracer, self._traces = tracer, tracer is not None or tracing.has_provider()
         self.failures: Counter[str] = Counter()
+        self._outages = OutageLog(log)
         self.ended = False
         self._active: dict[str, ActiveRun] = {}
         self._draining = False
@@ -157,8 +159,6 @@ class Executor:
         self._stopping.set()
         self._wake.set()
 
-    # Background work.
-
     async def _repeat(
         self, name: str, seconds: float, do: Callable[[], Awaitable[object]], wake: asyncio.Event | None = None
     ) -> None:
@@ -166,9 +166,10 @@ class Executor:
         while not self._stopping.is_set():
             try:
                 await do()
+                self._outages.worked(name)
             except StorageError as error:
                 self.failures[name] += 1
-                log.warning("%s: %s", name, error)
+                self._outages.failed(name, error)
             except Exception:  # the next round may succeed, and the other parts must continue
                 self.failures[name] += 1
                 log.exception("%s failed", name)
@@ -259,6 +260,7 @@ class Executor:
         stored, error = StoredOutputs((), ()), None
         try:
             stored = await self._compute_patiently(work)
+            self._outages.worked("runs")
         except FlowsError as failure:
             error = failure
         except Exception as failure:  # ends this run only
@@ -269,14 +271,15 @@ class Executor:
             await self._files.call(self._home.states.end, work.run.unfinished)
         if done and self._traces:
             with contextlib.suppress(StorageError):
-                await self._files.call(_trace, self._home, work.lease.run, self._tracer)
+                await self._files.call(tracing.trace_run, self._home, work.lease.run, self._tracer)
 
     async def _compute_patiently(self, work: ActiveRun) -> StoredOutputs:
         """As `_compute`, anew while a store cannot be reached. What was computed comes from the cache."""
         for pause in COMPUTE_PAUSES:
-            with contextlib.suppress(Unavailable):
+            try:
                 return await self._compute(work)
-            log.warning("run %s: a store cannot be reached; it is tried again in %g s", work.lease.run, pause)
+            except Unavailable as error:
+                self._outages.failed("runs", f"{work.lease.run} is tried again in {pause:g} s: {error}")
             await asyncio.sleep(pause)
         return await self._compute(work)
 
@@ -332,19 +335,16 @@ class Executor:
                     warnings=stored.warnings,
                     error=error,
                 )
+                self._outages.worked("ends")
                 self._notifier.notify([work.lease.run])
                 if not done:
                     log.warning("run %s was claimed by another executor; its end is not written", work.lease.run)
                 return done
             except StorageError as failure:
-                log.warning("run %s: its end cannot be written: %s", work.lease.run, failure)
+                self._outages.failed("ends", f"that of {work.lease.run} cannot be written: {failure}")
                 work.restore(changes)
             if pause is None or self._stopping.is_set():
                 break
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
         return False
-
-
-def _trace(home: Home, run: str, tracer: TracerProvider | None) -> None:
-    tracing.emit_spans(home.runs.get(run), home.runs.nodes(run), tracer)

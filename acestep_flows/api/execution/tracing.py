@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from acestep_flows.api.store.home import Home
 from acestep_flows.api.store.records import NodeRecord, RunRecord
 
 if TYPE_CHECKING:
@@ -25,6 +26,11 @@ def has_provider() -> bool:
     except ImportError:
         return False
     return not isinstance(trace.get_tracer_provider(), (trace.ProxyTracerProvider, trace.NoOpTracerProvider))
+
+
+def trace_run(home: Home, run: str, provider: TracerProvider | None = None) -> None:
+    """Read a run that has ended, and emit its spans. Blocks."""
+    emit_spans(home.runs.get(run), home.runs.nodes(run), provider)
 
 
 def emit_spans(record: RunRecord, nodes: Sequence[NodeRecord], provider: TracerProvider | None = None) -> None:

@@ -19,8 +19,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from acestep_flows.api.execution.outage_log import OutageLog
 from acestep_flows.api.http.refusals import allowed_methods, invalid_request, refusal_body, unreadable_body
-from acestep_flows.errors import FlowsError, GraphError, Overloaded, Unauthorized, Unavailable, node_of
+from acestep_flows.errors import FlowsError, GraphError, Overloaded, StorageError, Unauthorized, Unavailable, node_of
 from acestep_flows.storage import without_login
 
 log = logging.getLogger(__name__)
@@ -132,11 +133,14 @@ def refusal_of_middleware(scope: Scope, error: FlowsError) -> Response:
 
 def install(app: FastAPI, redact: Redactor) -> None:
     """Make `app` respond to every error in this form."""
+    outages = OutageLog(log)
 
     async def flows(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, FlowsError)
         if error.status == 500:
             log.error("%s %s: %s", request.method, request.url.path, error)
+        elif isinstance(error, StorageError):
+            outages.failed("requests", f"{request.method} {request.url.path}: {error}")
         elif error.public != str(error):
             log.warning("%s %s: %s", request.method, request.url.path, error)
         return error_response(error, redact)

@@ -1,0 +1,63 @@
+"""Lines of a server's log: text for people, or JSON for programs. Each has a time and a level, and no secrets."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime
+from typing import Literal, get_args
+
+from acestep_flows.storage import without_login
+
+LogFormat = Literal["text", "json"]
+FORMATS: tuple[LogFormat, ...] = get_args(LogFormat)
+
+FIELDS = ("work", "run", "failures", "seconds")
+"""What a record may carry in `extra`, for fields of its JSON."""
+
+
+class TextLines(logging.Formatter):
+    """`2026-03-08T12:00:00.000Z warning: the message`. A traceback is left to `traceback_of`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """A record as one line."""
+        return f"{_time(record)} {record.levelname.lower()}: {_one_line(record.getMessage())}"
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object on a line: `time`, `level`, `logger`, `message`, and where known FIELDS and `exception`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """A record as one line."""
+        line = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": without_login(record.getMessage()),
+        }
+        line |= {name: getattr(record, name) for name in FIELDS if hasattr(record, name)}
+        if traceback := traceback_of(record):
+            line["exception"] = traceback
+        return json.dumps(line, default=str)
+
+
+def lines_of(form: LogFormat) -> logging.Formatter:
+    """The formatter of a format."""
+    return JsonLines() if form == "json" else TextLines()
+
+
+def traceback_of(record: logging.LogRecord) -> str:
+    """The traceback of a record's exception, without secrets; empty if it has none."""
+    if not record.exc_info or record.exc_info[0] is None:
+        return ""
+    return without_login(logging.Formatter().formatException(record.exc_info))
+
+
+def _time(record: logging.LogRecord) -> str:
+    moment = datetime.fromtimestamp(record.created, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _one_line(text: str) -> str:
+    """A text without line breaks and escape sequences, so that no caller can write a line of its own."""
+    return without_login("".join(letter if letter.isprintable() else " " for letter in text))
