@@ -70,6 +70,7 @@ class Service:
         failures: failures of background work, by its name.
         hidden: more folders whose paths must not appear in responses.
         model_card: describes the model. It may block.
+        server: name of the executor of this process; empty if it has none.
     """
 
     home: Home
@@ -85,6 +86,7 @@ class Service:
     failures: Counter[str] = field(default_factory=Counter)
     hidden: Sequence[Path] = ()
     model_card: Callable[[], ModelCard] = unknown_model
+    server: str = ""
 
     @cached_property
     def news(self) -> RunNews:

@@ -33,6 +33,7 @@ from acestep_flows.cli.options import (
     sources_option,
     weights_options,
 )
+from acestep_flows.cli.operation import audit, queue
 from acestep_flows.cli.owners import adopt, usage
 from acestep_flows.cli.serving import COMMANDS
 from acestep_flows.cli.studio import studio
@@ -216,7 +217,8 @@ def doctor(checkpoint: str | None, lyric_vocab: Path | None, as_json: bool) -> N
         raise click.exceptions.Exit(1)
 
 
-for command in (*COMMANDS, adapter, adopt, bulk, compare, encode, graph, graphs, stages, studio, submit, train, usage):
+OTHERS = (adapter, adopt, audit, bulk, compare, encode, graph, graphs, queue, stages, studio, submit, train, usage)
+for command in (*COMMANDS, *OTHERS):
     cli.add_command(command)
 
 

@@ -178,6 +178,8 @@ class Executor:
 
     async def _claim(self) -> None:
         self._wake.clear()
+        if await self._store.call(self._home.switches.stops, self.name):
+            return
         while (free := self.slots - len(self._active)) > 0 and not self._draining:
             claim = self._store.call(self._home.leases.claim_several, self.name, free, tuple(self._active))
             if not (claimed := await claim):
@@ -237,8 +239,6 @@ class Executor:
                 work.task.cancel()
         if tasks := [work.task for work in self._active.values() if work.task is not None]:
             await asyncio.wait(tasks)
-
-    # One run.
 
     async def _run_one(self, work: ActiveRun) -> None:
         """Work on a run until it ends, or until it is released or lost."""

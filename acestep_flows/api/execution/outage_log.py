@@ -48,7 +48,7 @@ class OutageLog:
         if self._failures == 1:
             self._log.warning("%s: %s", work, error, extra=more)
         else:
-            self._log.warning("%s: %s (%d failures in %.0f s)", work, error, self._failures, lasted, extra=more)
+            self._log.warning("%s: %s (it failed %d times in %.0f s)", work, error, self._failures, lasted, extra=more)
 
     def worked(self, work: str) -> None:
         """Note that a kind of work succeeded. If it was the last that failed, tell that the outage is over."""
@@ -59,9 +59,8 @@ class OutageLog:
         self._forget(now)
         if not self._failing:
             more = {"work": work, "failures": self._failures, "seconds": round(now - self._since, 3)}
-            self._log.info(
-                "%s: is back after %.0f s and %d failures", work, now - self._since, self._failures, extra=more
-            )
+            times = "once" if self._failures == 1 else f"{self._failures} times"
+            self._log.info("%s: is back after %.0f s; it failed %s", work, now - self._since, times, extra=more)
 
     def _forget(self, now: float) -> None:
         self._failing = {work: last for work, last in self._failing.items() if now - last < QUIET_SECONDS}

@@ -33,6 +33,7 @@ from acestep_flows.api.http.routes import (
     graphs,
     health,
     library,
+    operation,
     pages,
     recipes,
     renders,
@@ -116,7 +117,7 @@ def create_app(service: Service) -> FastAPI:
     app.state.error_forms = {}
     of_runs = (graphs, runs, run_files, renders, recipes, library)
     of_files = (assets, derived, catalog)
-    for routes in (*of_runs, *of_files, account, health, pages):
+    for routes in (*of_runs, *of_files, account, operation, health, pages):
         app.include_router(routes.router)
     if service.options.studio:
         app.include_router(studio.router)

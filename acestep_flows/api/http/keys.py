@@ -16,6 +16,7 @@ import re
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -48,6 +49,12 @@ class Key(BaseModel):
     requests_per_minute: int = Field(600, ge=1, le=1_000_000, description="Requests, on average over a minute.")
     runs: int | None = Field(None, ge=1, le=1_000_000, description="Queued and running runs; null is no limit.")
     operator: bool = Field(False, description="Whether it sees the numbers of the whole server, also with other keys.")
+
+    @property
+    def public(self) -> dict[str, Any]:
+        """What may be told of it: its limits, and the beginning of a digest that changes when the key does."""
+        told = self.model_dump(exclude={"name", "sha256"}, exclude_defaults=True)
+        return {**told, "version": digest_of(self.sha256)[:12]}
 
 
 LIMITS = Key.model_fields.keys() - {"name", "sha256"}

@@ -24,6 +24,7 @@ from acestep_flows.api.http.dependencies import Streams, in_thread
 from acestep_flows.api.http.errors import CODE
 from acestep_flows.api.service import Service
 from acestep_flows.api.store.run_statistics import NodeStatistics, RunStatistics
+from acestep_flows.api.store.schema import QUEUE
 from acestep_flows.api.store.statistics import active_node_counts, count_executors
 
 PREFIX = "acestep_flows"
@@ -90,6 +91,8 @@ class Metrics:
         self.runs = gauge("runs", f"Runs in the table. {OF_TABLE}", "state")
         self.stage_nodes = gauge("stage_nodes", f"Nodes of running runs. {OF_TABLE}", "stage", "state")
         self.executors = gauge("executors", f"Live executors. {OF_TABLE}")
+        self.paused = gauge("queue_paused", f"1 while the queue is paused. {OF_TABLE}")
+        self.draining = gauge("draining", "1 while this server starts no more runs, because it drains.")
         self.failures = gauge("background_failures", "Failed rounds of background work in this process.", "work")
 
     def _register_process_metrics(self, gauge: _New[Gauge], counter: _New[Counter]) -> None:
@@ -124,6 +127,9 @@ class Metrics:
         for (stage, state_name), count in (await in_thread(active_node_counts, home.database)).items():
             self.stage_nodes.labels(stage, state_name).set(count)
         self.executors.set(await in_thread(count_executors, home.database, time.time() - RECENT))
+        switched_on = await in_thread(home.switches.read)
+        self.paused.set(QUEUE in switched_on)
+        self.draining.set(self._service.server in switched_on)
         self.open_streams.set(self._streams.open)
         for work, count in tuple(self._service.failures.items()):
             self.failures.labels(work).set(count)

@@ -312,5 +312,6 @@ class Stats(Model):
 
     runs: dict[RunState, int]
     queue_limit: int | None
+    paused: bool = Field(False, description="Whether the queue is paused: runs are accepted and wait.")
     streams: int = Field(description="Open event streams and requests that wait for a run.")
     serving: dict[str, Any] = Field(description="Statistics of each replica by process, also shown by /metrics.")

@@ -78,7 +78,7 @@ def assemble(
         options=_api_options(pool, options),
         scheduler=scheduler,
         folders=options.folders,
-        ready=lambda: ready() or ("the executor has ended" if executor.ended else ""),
+        ready=lambda: ready() or _why_it_takes_no_runs(executor, home),
         failures=executor.failures,
         on_accepted=executor.wake,
         notifier=notifier,
@@ -86,8 +86,17 @@ def assemble(
         webhook_secret=settings.webhook_secret,
         hidden=[settings.cache],
         model_card=ModelReader(pool, settings).card,
+        server=executor.name,
     )
+    home.audit.note_keys({key.name: key.public for key in keys.keys})
     return Assembly(scheduler, executor, service)
+
+
+def _why_it_takes_no_runs(executor: Executor, home: Home) -> str:
+    if executor.ended:
+        return "the executor has ended"
+    drain = home.switches.known(executor.name)
+    return f"the server drains{drain.because}" if drain is not None else ""
 
 
 def _retention(keep: KeepSection) -> RetentionPolicy:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from sqlalchemy import delete, select, update
 
+from acestep_flows.api.store.audit import note
 from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.records import UsageRecord
 from acestep_flows.api.store.runs import RunTable
@@ -33,10 +35,13 @@ def unseen_runs(table: RunTable) -> str:
     return f"{runs} of the time without API keys: no key sees them until `acestep-flows adopt NAME` gives them to one"
 
 
-def adopt(database: Database, owner: str) -> Adopted:
+def adopt(database: Database, owner: str, who: str = "") -> Adopted:
     """Give all runs and assets without an owner to `owner`, with their usage.
 
     An idempotency key that the owner has used too is dropped from the adopted run.
+
+    Args:
+        who: does this, for the audit log.
     """
     unowned = RUNS.c.owner == NOBODY
     with database.write() as connection:
@@ -53,4 +58,5 @@ def adopt(database: Database, owner: str) -> Adopted:
             used = UsageRecord(owner, day.runs, day.music_seconds, day.compute_seconds)
             add_usage(connection, day.day, [used])
         connection.execute(delete(USAGE).where(USAGE.c.owner == NOBODY))
+        note(connection, time.time(), who, "runs.adopted", owner, runs=runs, uploads=uploads)
     return Adopted(runs, uploads)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from sqlalchemy import ColumnElement, Connection, delete, select, update
 
+from acestep_flows.api.store.audit import note
 from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.ids import no_such
 from acestep_flows.api.store.records import RunState
@@ -36,14 +37,15 @@ class Deletion:
             Conflict: the run has not ended, or an unfinished run reads one of its outputs.
         """
         with self._database.write() as connection:
-            query = select(RUNS.c.state).where(RUNS.c.id == id, *_owned(RUNS.c.owner, owner))
-            state = connection.execute(query).scalar_one_or_none()
-            if state is None:
+            query = select(RUNS.c.state, RUNS.c.owner, RUNS.c.graph)
+            run = connection.execute(query.where(RUNS.c.id == id, *_owned(RUNS.c.owner, owner))).one_or_none()
+            if run is None:
                 raise no_such("run", id)
-            if not RunState(state).ended:
-                raise Conflict(f"run {id} is {state}; cancel it, and forget it when it has ended", field="id")
+            if not RunState(run.state).ended:
+                raise Conflict(f"run {id} is {run.state}; cancel it, and forget it when it has ended", field="id")
             _refuse_used(connection, ASSETS.c.run == id)
             connection.execute(delete(RUNS).where(RUNS.c.id == id))
+            note(connection, self._clock(), run.owner, "run.deleted", id, graph=run.graph)
 
     def delete_asset(self, id: str, owner: str | None = None) -> None:
         """Delete an upload, or the file of an output, of which its run keeps a record as expired.
@@ -54,7 +56,9 @@ class Deletion:
         """
         this = ASSETS.c.id == id
         with self._database.write() as connection:
-            found = select(ASSETS.c.run).where(this, ASSETS.c.expired_at.is_(None), *_owned(ASSETS.c.owner, owner))
+            found = select(ASSETS.c.run, ASSETS.c.owner, ASSETS.c.bytes).where(
+                this, ASSETS.c.expired_at.is_(None), *_owned(ASSETS.c.owner, owner)
+            )
             asset = connection.execute(found).one_or_none()
             if asset is None:
                 raise NotFound(f"no asset {id[:60]!r}, or it is deleted already", field="id")
@@ -63,6 +67,7 @@ class Deletion:
                 connection.execute(delete(ASSETS).where(this))
             else:
                 connection.execute(update(ASSETS).where(this).values(expired_at=self._clock()))
+            note(connection, self._clock(), asset.owner, "file.deleted", id, bytes=asset.bytes)
 
 
 def _owned(column: ColumnElement[str], owner: str | None) -> tuple[ColumnElement[bool], ...]:

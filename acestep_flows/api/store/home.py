@@ -9,6 +9,7 @@ from typing import Self
 
 from acestep_flows.api.store.artifacts import Artifacts
 from acestep_flows.api.store.assets import Assets
+from acestep_flows.api.store.audit import Audit
 from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.deletion import Deletion
 from acestep_flows.api.store.derived_files import DerivedFiles
@@ -19,6 +20,7 @@ from acestep_flows.api.store.previews import Previews
 from acestep_flows.api.store.runs import RunTable
 from acestep_flows.api.store.sessions import Sessions
 from acestep_flows.api.store.shared_place import check_same_place
+from acestep_flows.api.store.switches import Switches
 from acestep_flows.api.store.usage import Usage
 from acestep_flows.errors import StorageError
 from acestep_flows.runtime.serving.saved_states import FOLDER as STATES
@@ -53,6 +55,8 @@ class Home:
     derived: DerivedFiles
     sessions: Sessions
     usage: Usage
+    audit: Audit
+    switches: Switches
 
     @classmethod
     def open(
@@ -104,6 +108,8 @@ class Home:
             derived=DerivedFiles(tables, files),
             sessions=Sessions(tables),
             usage=Usage(tables),
+            audit=Audit(tables),
+            switches=Switches(tables),
         )
 
     def stores_away(self) -> list[str]:

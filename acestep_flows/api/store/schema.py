@@ -255,6 +255,42 @@ TOTALS = Table(
 BYTES = "bytes"
 """The total of the bytes of BLOBS."""
 
+STORED = "stored"
+"""The total of the bytes of an owner's ASSETS whose file is kept. Content that two assets share counts twice."""
+
+AUDIT = Table(
+    "audit",
+    METADATA,
+    Column("number", BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=True),
+    Column("time", Double, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("action", String(40), nullable=False),
+    Column("object", Text, nullable=False),
+    Column("details", Json, nullable=False),
+    Index("ix_audit_time", "time"),
+)
+"""Who did what, written by `audit.note` and by triggers on RUNS and ASSETS. Triggers keep rows from being changed."""
+
+SWITCHES = Table(
+    "switches",
+    METADATA,
+    Column("name", String(80), primary_key=True),  # QUEUE, or an executor
+    Column("since", Double, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+"""A row stops the claims of all executors (QUEUE), or of one."""
+
+QUEUE = "queue"
+
+TRACES = Table(
+    "traces",
+    METADATA,
+    Column("run", String(40), ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("traceparent", String(55), nullable=False),
+)
+"""The trace context (W3C) of the request that submitted a run."""
+
 SCHEMA_VERSION = Table(
     "schema_version",
     METADATA,

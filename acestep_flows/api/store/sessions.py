@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select
 
+from acestep_flows.api.store.audit import note
 from acestep_flows.api.store.database import Database
 from acestep_flows.api.store.schema import SECRETS, SESSIONS
 
@@ -42,6 +43,7 @@ class Sessions:
             connection.execute(delete(SESSIONS).where(SESSIONS.c.expires_at <= now))
             row = {"digest": _digest(token), "owner": owner, "key_digest": key_digest}
             connection.execute(insert(SESSIONS).values(row | {"expires_at": now + SESSION_SECONDS}))
+            note(connection, now, owner, "session.opened", owner)
         return token
 
     def find(self, token: str) -> SessionRecord | None:
@@ -54,8 +56,10 @@ class Sessions:
 
     def end(self, token: str) -> None:
         """End a session, if it exists."""
+        ended = delete(SESSIONS).where(SESSIONS.c.digest == _digest(token)).returning(SESSIONS.c.owner)
         with self._database.write_beside() as connection:
-            connection.execute(delete(SESSIONS).where(SESSIONS.c.digest == _digest(token)))
+            if (owner := connection.execute(ended).scalar_one_or_none()) is not None:
+                note(connection, self._clock(), owner, "session.ended", owner)
 
 
 def link_secret(database: Database) -> bytes:

@@ -41,8 +41,11 @@ def test_half_a_minute_of_five_works_that_fail_is_four_lines(
         outages.worked(work)
     told = [record.getMessage() for record in caplog.records]
     assert told[0] == "claim: the database cannot be read"
-    assert [line.partition("(")[2] for line in told[1:-1]] == ["126 failures in 5 s)", "501 failures in 20 s)"]
-    assert told[-1] == "requeue: is back after 25 s and 625 failures"
+    assert [line.partition("(")[2] for line in told[1:-1]] == [
+        "it failed 126 times in 5 s)",
+        "it failed 501 times in 20 s)",
+    ]
+    assert told[-1] == "requeue: is back after 25 s; it failed 625 times"
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING", "WARNING", "INFO"]
     assert vars(caplog.records[-1])["failures"] == 625
 
@@ -57,7 +60,7 @@ def test_it_is_over_when_nothing_fails_any_more(
     assert len(caplog.records) == 1, "another work still fails"
     clock.now += 3
     outages.worked("renew")
-    assert caplog.records[-1].getMessage() == "renew: is back after 3 s and 2 failures"
+    assert caplog.records[-1].getMessage() == "renew: is back after 3 s; it failed 2 times"
     outages.worked("renew")
     assert len(caplog.records) == 2, "told once"
 
@@ -70,7 +73,7 @@ def test_work_that_never_comes_again_ends_no_outage_late(
     outages.failed("claim", "away again")
     outages.worked("claim")
     told = [record.getMessage() for record in caplog.records]
-    assert told == ["runs: away", "claim: away again", "claim: is back after 0 s and 1 failures"]
+    assert told == ["runs: away", "claim: away again", "claim: is back after 0 s; it failed once"]
 
 
 def test_two_outages_are_two(outages: OutageLog, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:

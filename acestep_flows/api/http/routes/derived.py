@@ -70,7 +70,7 @@ async def link_output(
     id: RunId, name: OutputName, body: LinkRequest, request: Request, service: TheService, caller: TheCaller
 ) -> FileLink:
     """A link to an output that works without a key until it expires."""
-    return await _link(request, service, await _output(service, caller, id, name), body.seconds)
+    return await _link(request, service, caller, await _output(service, caller, id, name), body.seconds)
 
 
 @router.post("/assets/{id}/link", status_code=201, responses=NO_ASSET, tags=["assets"])
@@ -79,7 +79,7 @@ async def link_asset(
 ) -> FileLink:
     """A link to an asset that works without a key until it expires."""
     asset = await in_thread(service.home.assets.get, id, caller.visible_owner)
-    return await _link(request, service, asset, body.seconds)
+    return await _link(request, service, caller, asset, body.seconds)
 
 
 @router.get(
@@ -110,10 +110,11 @@ async def _output(service: Service, caller: Caller, id: str, name: str) -> Asset
     return await in_thread(service.home.assets.get, find_output(record, name).asset, caller.visible_owner)
 
 
-async def _link(request: Request, service: Service, asset: AssetRecord, seconds: int) -> FileLink:
+async def _link(request: Request, service: Service, caller: Caller, asset: AssetRecord, seconds: int) -> FileLink:
     links: FileLinks = request.app.state.links
     expires_at = int(time.time()) + seconds
     token = await in_thread(links.sign, asset, expires_at)
+    await in_thread(service.home.audit.add, caller.owner, "link.made", asset.id, seconds=seconds)
     url = f"{server_address(request)}/v1/links/{token}"
     direct = await in_thread(_direct_link, service, asset, seconds) if service.options.direct_links else None
     return FileLink(url=url, expires_at=datetime.fromtimestamp(expires_at, UTC), direct=direct)

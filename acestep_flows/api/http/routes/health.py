@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
@@ -10,6 +12,9 @@ from acestep_flows import __version__
 from acestep_flows.api.http.dependencies import Streams, TheCaller, TheService, in_thread
 from acestep_flows.api.http.metrics import Metrics
 from acestep_flows.api.http.response_schemas import Health, Ready, Stats
+from acestep_flows.api.service import Service
+from acestep_flows.api.store.schema import QUEUE
+from acestep_flows.errors import StorageError
 
 router = APIRouter(tags=["health"])
 
@@ -24,13 +29,21 @@ async def health() -> Health:
 @router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", responses={503: {"model": Ready, "description": "The server takes no runs now."}})
 async def ready(service: TheService, response: Response) -> Ready:
-    """Whether the server takes runs. Needs no API key."""
+    """Whether the server takes runs. Needs no API key. While the queue is paused it does; `reason` says so."""
     away = await in_thread(service.home.stores_away)
-    reason = f"{' and '.join(away)} cannot be reached" if away else service.ready()
+    reason = f"{' and '.join(away)} cannot be reached" if away else await in_thread(_why_not_ready, service)
     if reason:
         response.status_code = 503
         response.headers["Retry-After"] = "1"
-    return Ready(ready=not reason, reason=service.redact(reason))
+    paused = service.home.switches.known(QUEUE)
+    note = f"the queue is paused{paused.because}: runs are accepted and wait" if paused and not reason else ""
+    return Ready(ready=not reason, reason=service.redact(reason or note))
+
+
+def _why_not_ready(service: Service) -> str:
+    with contextlib.suppress(StorageError):
+        service.home.switches.read()
+    return service.ready()
 
 
 @router.get(
@@ -62,6 +75,7 @@ async def stats(request: Request, service: TheService, caller: TheCaller) -> Sta
     return Stats(
         runs=await (in_thread(counts) if whole else in_thread(counts, caller.owner)),
         queue_limit=service.options.queued,
+        paused=QUEUE in await in_thread(service.home.switches.read),
         streams=streams.open,
         serving=dict(await service.process_stats()) if whole else {},
     )

@@ -1,0 +1,66 @@
+"""The tables of a server for commands that need no server: their options, and who used them."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from acestep_flows.api.store.database import Database
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_home_option = click.option(
+    "--home",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder of the server, as for serve. The server may be running.",
+)
+_database_option = click.option("--database", metavar="URL", help="PostgreSQL, where serve has it.")
+as_json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
+since_option = click.option("--since", type=click.DateTime(["%Y-%m-%d"]), metavar="DAY", help="From this day on (UTC).")
+until_option = click.option("--until", type=click.DateTime(["%Y-%m-%d"]), metavar="DAY", help="Up to this day (UTC).")
+
+
+def table_options(command: Command) -> Command:
+    """Add `--home` and `--database`, for `opened_tables`."""
+    return _home_option(_database_option(command))
+
+
+@contextmanager
+def opened_tables(home: Path, database: str | None) -> Iterator[Database]:
+    """The database of a server.
+
+    Raises:
+        InputError: no server has run with this home.
+    """
+    from acestep_flows.api.store.database import Database
+    from acestep_flows.errors import InputError
+
+    file = home / "runs.sqlite"
+    if database is None and not file.is_file():
+        raise InputError(f"no server has run in {home}", where="--home", allowed="the folder that serve was given")
+    tables = Database(database) if database is not None else Database.file(file.absolute())
+    try:
+        yield tables
+    finally:
+        tables.close()
+
+
+def start_of(day: datetime | None) -> float | None:
+    """The first second of a day, since the epoch."""
+    return None if day is None else day.replace(tzinfo=UTC).timestamp()
+
+
+def person() -> str:
+    """Who uses the command line, for the audit log."""
+    try:
+        return f"command line: {getpass.getuser()}"
+    except (OSError, KeyError):  # a user without a name, as in a container
+        return "command line"
