@@ -19,6 +19,7 @@ from acestep_flows.cli.completion import GRAPH
 from acestep_flows.cli.encode import encode
 from acestep_flows.cli.graphs import graph, graphs, stages
 from acestep_flows.cli.json_output import comparison_content, json_option, print_json
+from acestep_flows.cli.operation import audit, queue
 from acestep_flows.cli.options import (
     FILE,
     FOLDER,
@@ -33,7 +34,6 @@ from acestep_flows.cli.options import (
     sources_option,
     weights_options,
 )
-from acestep_flows.cli.operation import audit, queue
 from acestep_flows.cli.owners import adopt, usage
 from acestep_flows.cli.serving import COMMANDS
 from acestep_flows.cli.studio import studio

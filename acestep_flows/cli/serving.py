@@ -125,9 +125,14 @@ def status(run: str | None, labels: tuple[str, ...], as_json: bool, server: str 
             runs = list(client.runs(limit=20, label=filters or None))
             content: Any = [listed.content for listed in runs]
             lines = runs_lines(runs) if runs else iter(["no runs"])
+            waits = any(listed.state == "queued" for listed in runs)
         else:
             record = client.status(run)
             content, lines = record.content, run_lines(record)
+            waits = record.state == "queued"
+        paused = waits and client.stats().get("paused")
+    if paused:
+        click.echo("the queue is paused: runs wait until the operator resumes it", err=True)
     if as_json:
         print_json(content)
     else:
