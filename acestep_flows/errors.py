@@ -300,6 +300,12 @@ class RateLimited(Overloaded):
     status = 429
 
 
+class QuotaExceeded(RateLimited):
+    """A caller has used up what it may use in a day, or keep. It says what is used, what is allowed, and until when."""
+
+    code = "quota_exceeded"
+
+
 class TooLarge(FlowsError):
     """A request has more bytes than are accepted."""
 

@@ -41,11 +41,19 @@ def adopt(name: str, home: Path, database: str | None, as_json: bool) -> None:
 @table_options
 @since_option
 @until_option
+@click.option("--stored", is_flag=True, help="List the bytes of files that each key keeps now, instead.")
 @as_json_option
-def usage(home: Path, database: str | None, since: datetime | None, until: datetime | None, as_json: bool) -> None:
+def usage(
+    home: Path, database: str | None, since: datetime | None, until: datetime | None, stored: bool, as_json: bool
+) -> None:
     """List what the ended runs of every API key used."""
     from acestep_flows.api.store.usage import Usage
 
+    if stored:
+        if since or until:
+            raise click.UsageError("--stored is about now; leave --since and --until out")
+        _list_stored(home, database, as_json)
+        return
     with opened_tables(home, database) as tables:
         records = Usage(tables).by_owner(None, start_of(since), start_of(until))
     if as_json:
@@ -58,3 +66,17 @@ def usage(home: Path, database: str | None, since: datetime | None, until: datet
         )
     if not records:
         click.echo("no runs")
+
+
+def _list_stored(home: Path, database: str | None, as_json: bool) -> None:
+    from acestep_flows.api.store.quotas import QuotaTable
+
+    with opened_tables(home, database) as tables:
+        stored = QuotaTable(tables).stored()
+    if as_json:
+        click.echo(json.dumps([{"owner": owner, "stored_bytes": size} for owner, size in stored.items()]))
+        return
+    for owner, size in stored.items():
+        click.echo(f"{owner or '(no key)'}: {size} bytes")
+    if not stored:
+        click.echo("no files")

@@ -216,6 +216,10 @@ def cancel(run: str, as_json: bool, server: str | None) -> None:
 )
 @click.option("--requests-per-minute", type=int, metavar="N", help="Requests, on average.  [default: 600]")
 @click.option("--runs", type=int, metavar="N", help="Runs that wait or work at once.  [default: no limit]")
+@click.option(
+    "--compute-seconds-per-day", type=int, metavar="N", help="Seconds of computation in a day.  [default: no limit]"
+)
+@click.option("--stored-bytes", type=int, metavar="N", help="Bytes of files that are kept.  [default: no limit]")
 @click.option("--operator", is_flag=True, help="It sees the numbers of the whole server, also with other keys.")
 def key(name: str, file: Path | None, operator: bool, **limits: int | None) -> None:
     """Make an API key for NAME, print it once and store its digest.

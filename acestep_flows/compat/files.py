@@ -52,7 +52,11 @@ async def keep(service: Service, caller: Caller, file: ReceivedFile, **details: 
 
     Args:
         details: to keep beside those of its content, unless they are empty.
+
+    Raises:
+        QuotaExceeded: the caller keeps too many bytes.
     """
+    await in_thread(service.home.quotas.check_upload, caller.owner, caller.quotas, file.blob.bytes)
     return await in_thread(
         service.home.assets.add,
         file.blob,

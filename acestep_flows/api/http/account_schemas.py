@@ -59,6 +59,10 @@ class Me(Model):
             "requests_per_minute": 600,
             "runs": 20,
             "active_runs": 2,
+            "compute_seconds_per_day": 3600,
+            "compute_seconds_today": 812.25,
+            "stored_bytes": 10_000_000_000,
+            "stored_bytes_now": 41_233_900,
             "usage": _USAGE,
         }
     )
@@ -67,6 +71,12 @@ class Me(Model):
     requests_per_minute: int | None = Field(None, description="Limit of requests; null is none.")
     runs: int | None = Field(None, description="Limit of queued and running runs; null is none.")
     active_runs: int = Field(description="Queued and running runs now.")
+    compute_seconds_per_day: float | None = Field(
+        None, description="Limit of seconds of computation in a day (UTC); null is none."
+    )
+    compute_seconds_today: float = Field(0, description="Seconds that runs computed which ended today (UTC).")
+    stored_bytes: int | None = Field(None, description="Limit of bytes of uploads and outputs; null is none.")
+    stored_bytes_now: int = Field(0, description="Bytes of uploads and outputs that are kept now.")
     usage: OwnerUsage
 
 

@@ -16,6 +16,7 @@ from acestep_flows.api.http.browser_session import COOKIE, find_session_key, ses
 from acestep_flows.api.http.keys import Key
 from acestep_flows.api.http.responses import ResponseBuilder
 from acestep_flows.api.service import Service
+from acestep_flows.api.store.quotas import Quotas
 from acestep_flows.errors import Overloaded, RateLimited
 
 P = ParamSpec("P")
@@ -44,6 +45,11 @@ class Caller:
     def visible_owner(self) -> str | None:
         """The owner whose runs and assets the caller may see; None is all owners."""
         return self.key.name if self.key is not None else None
+
+    @property
+    def quotas(self) -> Quotas:
+        """What the caller may use beside requests and runs."""
+        return self.key.quotas if self.key is not None else Quotas()
 
     def sees_whole(self, service: Service) -> bool:
         """Whether the caller may see what all callers do together: the sole key, an operator's, or none."""

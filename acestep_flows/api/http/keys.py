@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from acestep_flows import storage
 from acestep_flows.api.http.limits import TokenBucket
+from acestep_flows.api.store.quotas import Quotas
 from acestep_flows.errors import InputError, RateLimited, StorageError, Unauthorized
 from acestep_flows.settings import API_KEY_FILE, API_KEYS, Settings
 from acestep_flows.wording.faults import data_faults
@@ -48,7 +49,18 @@ class Key(BaseModel):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="sha256 of the key, in hex.")
     requests_per_minute: int = Field(600, ge=1, le=1_000_000, description="Requests, on average over a minute.")
     runs: int | None = Field(None, ge=1, le=1_000_000, description="Queued and running runs; null is no limit.")
+    compute_seconds_per_day: int | None = Field(
+        None, ge=1, le=10**9, description="Seconds of computation in a day (UTC); null is no limit."
+    )
+    stored_bytes: int | None = Field(
+        None, ge=1, le=10**18, description="Bytes of uploads and outputs that are kept; null is no limit."
+    )
     operator: bool = Field(False, description="Whether it sees the numbers of the whole server, also with other keys.")
+
+    @property
+    def quotas(self) -> Quotas:
+        """What it may use beside requests and runs."""
+        return Quotas(self.compute_seconds_per_day, self.stored_bytes)
 
     @property
     def public(self) -> dict[str, Any]:
@@ -216,7 +228,8 @@ def _from_environment(text: str) -> list[Key]:
             raise InputError(
                 f"limits of {name} are not usable",
                 where=API_KEYS,
-                allowed="requests_per_minute and runs, each with =N, from 1 to 1000000, and operator=1",
+                allowed="requests_per_minute and runs, each with =N, from 1 to 1000000, compute_seconds_per_day=N, "
+                "stored_bytes=N, and operator=1",
             ) from None
     return keys
 

@@ -93,6 +93,7 @@ async def _accept(
         accepted = await in_thread(service.home.runs.accepted, caller.owner, key, digest)
         if accepted is not None:
             return accepted
+    await in_thread(service.home.quotas.check_run, caller.owner, caller.quotas)
     new = await turn.do(lambda: _new_run(service, caller, graph, inputs, options))
     new = dataclasses.replace(new, idempotency_key=key, request_digest=digest, warnings=(*warnings, *new.warnings))
     if webhook is not None and new.webhook is not None:

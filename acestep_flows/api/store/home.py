@@ -17,6 +17,7 @@ from acestep_flows.api.store.event_feed import EventFeed
 from acestep_flows.api.store.labels import Labels
 from acestep_flows.api.store.leases import Leases
 from acestep_flows.api.store.previews import Previews
+from acestep_flows.api.store.quotas import QuotaTable
 from acestep_flows.api.store.runs import RunTable
 from acestep_flows.api.store.sessions import Sessions
 from acestep_flows.api.store.shared_place import check_same_place
@@ -57,6 +58,7 @@ class Home:
     usage: Usage
     audit: Audit
     switches: Switches
+    quotas: QuotaTable
 
     @classmethod
     def open(
@@ -110,6 +112,7 @@ class Home:
             usage=Usage(tables),
             audit=Audit(tables),
             switches=Switches(tables),
+            quotas=QuotaTable(tables),
         )
 
     def stores_away(self) -> list[str]:

@@ -30,11 +30,16 @@ async def show_me(service: TheService, caller: TheCaller) -> Me:
     home, key = service.home, caller.key
     active = await in_thread(home.usage.active, caller.owner)
     used = await in_thread(home.usage.by_owner, caller.owner)
+    now, quotas = await in_thread(home.quotas.used, caller.owner), caller.quotas
     return Me(
         name=key.name if key is not None else None,
         requests_per_minute=key.requests_per_minute if key is not None else None,
         runs=key.runs if key is not None else None,
         active_runs=active,
+        compute_seconds_per_day=quotas.compute_seconds,
+        compute_seconds_today=round(now.compute_seconds, 3),
+        stored_bytes=quotas.bytes,
+        stored_bytes_now=now.bytes,
         usage=_usage(used[0]) if used else _usage(UsageRecord(caller.owner, 0, 0.0, 0.0)),
     )
 

@@ -71,6 +71,7 @@ async def upload_asset(
             name = safe_name(file_name or (form.name if form else ""))
             bounds = (options.upload_seconds, options.upload_decoded_bytes)
             info = await in_thread(inspect_upload, upload, *bounds, name, field)
+        await in_thread(home.quotas.check_upload, caller.owner, caller.quotas, upload.bytes)
         blob = await in_thread(upload.finish)
     record = await in_thread(
         home.assets.add,
