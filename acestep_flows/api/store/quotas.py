@@ -1,7 +1,7 @@
 """Quotas of an owner: seconds of computation in a day, and bytes of files that are kept.
 
-Seconds are those of the usage ledger: how long stages computed for the owner's ended runs of this day (UTC). For runs in
-hand, the seconds that they are expected to take count. Bytes are a running total, kept by triggers.
+Seconds are those of the usage ledger: how long stages computed for the owner's ended runs of this day (UTC). Of runs in
+hand, the seconds that they are expected to take count. Bytes are a running total that triggers keep.
 """
 
 from __future__ import annotations
