@@ -49,7 +49,7 @@ def show(home: Path, database: str | None, as_json: bool) -> None:
         content = {"paused": _content(paused), **counts, "servers": [_server_content(one) for one in servers]}
         click.echo(json.dumps(content))
         return
-    click.echo(f"{counts['queued']} runs wait, {counts['running']} are computed")
+    click.echo(f"runs that wait: {counts['queued']}, that are computed: {counts['running']}")
     if paused is not None:
         click.echo(f"the queue is paused {_since(paused)}")
     for server in servers:

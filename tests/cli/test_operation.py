@@ -27,7 +27,7 @@ def call(home: Home, *args: object) -> Result:
 
 def test_pause_and_resume(home: Home) -> None:
     home.runs.accept(new())
-    assert call(home, "queue", "show").output == "1 runs wait, 0 are computed\nno server works now\n"
+    assert call(home, "queue", "show").output == ("runs that wait: 1, that are computed: 0\nno server works now\n")
     paused = call(home, "queue", "pause", "--reason", "new weights")
     assert "by command line" in paused.output
     assert paused.output.endswith("(new weights)\n")
